@@ -1,0 +1,54 @@
+# The names in this file are promised in the README; see `make help`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test proof check format profiles bench docs clean
+
+help:  ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+
+# One stamp per kind of install: a command installs only what it needs, and only when something changed.
+$(VENV)/.base: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("fhir-coprod needs Python 3.11 or newer; set PYTHON=python3.12 or the like." if sys.version_info < (3, 11) else 0)'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV) …"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.base
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.test
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[test,dev]'
+	@touch $@
+
+demo: $(VENV)/.base  ## the main job on embedded data, then endpoint and pages on port 8000 (ARGS=--once: print and end)
+	@$(BIN)/fhir-coprod demo $(ARGS)
+
+test: $(VENV)/.test  ## all tests; names the optional peers it skipped
+	@$(BIN)/python -m pytest -n auto -m 'not proof' $(ARGS)
+
+proof: $(VENV)/.test  ## long proofs: fuzz, kill loops, mutants (PROOF_SIZE=ci for the size CI uses)
+	@$(BIN)/python -m pytest -m proof $(ARGS)
+
+check: $(VENV)/.dev  ## lint, format, types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(VENV)/.dev  ## put the code into the house format
+	@$(BIN)/ruff check --fix-only -q .
+	@$(BIN)/ruff format .
+
+profiles: $(VENV)/.base  ## compile profiles/ (FHIR Shorthand) into fhir_coprod/_data
+	@$(BIN)/python scripts/build_profiles.py $(ARGS)
+
+bench: $(VENV)/.test  ## speed, each figure beside a reference in the same run
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+clean:  ## remove the virtual environment and caches
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

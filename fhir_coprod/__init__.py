@@ -1,0 +1,1 @@
+"""fhir-coprod: the shared part of care as FHIR R4, beside the EHRs."""

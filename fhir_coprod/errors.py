@@ -1,0 +1,181 @@
+"""Every error this package raises on purpose, and what each means to the three kinds of caller.
+
+    CoprodError                 HTTP  issue code      exit
+    ├── ConfigError              500  exception       2     a setting is wrong, or the program cannot start
+    ├── BadRequest               400  invalid         1     the request itself cannot be understood
+    │   ├── NotJson              400  structure       1     not one JSON object, or a key given twice
+    │   ├── UnknownParameter     400  not-supported   1     a search parameter or modifier we do not have
+    │   └── MissingVersion       400  required        1     If-Match is malformed
+    ├── InvalidResource          422  (its own)       1     readable, but breaks FHIR R4 or a profile
+    ├── UnknownType              404  not-supported   1     no such resource type in R4
+    ├── NotFound                 404  not-found       1     no resource of that id
+    ├── Gone                     410  deleted         1     there was one; it was deleted
+    ├── MethodNotAllowed         405  not-supported   1     that verb has no meaning at that place
+    ├── NotAcceptable            406  not-supported   1     asked for a format other than JSON
+    ├── Conflict                 409  conflict        1     cannot be done in the present state
+    ├── PreconditionFailed       412  conflict        1     If-Match or a conditional names something else
+    ├── TooLarge                 413  too-long        1     body, page or bundle above its limit
+    ├── UnsupportedMediaType     415  not-supported   1     sent in a format other than JSON
+    ├── NotAllowed               403  forbidden       1     understood, and refused
+    ├── Overloaded               503  transient       1     try again later
+    └── EhrError                 502  transient       1     an EHR could not be talked to
+        ├── EhrUnreachable       502  transient       1     no answer
+        └── EhrAnswer            502  exception       1     an answer that is not FHIR, or refuses us
+
+The message is the sentence a caller reads: it says what is wrong and what to do, and holds no personal data.
+"""
+
+from __future__ import annotations
+
+from fhir_coprod.outcome import Issue, Outcome
+
+
+class CoprodError(Exception):
+    """Root of all errors raised on purpose."""
+
+    status: int = 500
+    """The HTTP status the endpoint answers with."""
+    code: str = "exception"
+    """OperationOutcome.issue.code."""
+    exit_code: int = 1
+    """What the command line ends with."""
+
+    def __init__(self, message: str, *, expression: str = "", outcome: Outcome | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.outcome = outcome or Outcome((Issue("error", self.code, message, expression),))
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class ConfigError(CoprodError):
+    """A setting is wrong, or the program cannot start with what it was given."""
+
+    exit_code = 2
+
+
+class BadRequest(CoprodError):
+    """The request cannot be understood."""
+
+    status = 400
+    code = "invalid"
+
+
+class NotJson(BadRequest):
+    """The body is not one JSON object, holds a key twice, or nests too deep."""
+
+    code = "structure"
+
+
+class UnknownParameter(BadRequest):
+    """A search parameter or modifier that this server does not have."""
+
+    code = "not-supported"
+
+
+class MissingVersion(BadRequest):
+    """If-Match is there but does not name a version as W/"n"."""
+
+    code = "required"
+
+
+class InvalidResource(CoprodError):
+    """Readable, but breaks FHIR R4 or a profile; `outcome` lists every problem."""
+
+    status = 422
+    code = "invariant"
+
+
+class UnknownType(CoprodError):
+    """FHIR R4 has no resource type of that name."""
+
+    status = 404
+    code = "not-supported"
+
+
+class NotFound(CoprodError):
+    """No resource of that type and id has ever been here."""
+
+    status = 404
+    code = "not-found"
+
+
+class Gone(CoprodError):
+    """The resource was deleted."""
+
+    status = 410
+    code = "deleted"
+
+
+class MethodNotAllowed(CoprodError):
+    """That verb has no meaning at that place."""
+
+    status = 405
+    code = "not-supported"
+
+
+class NotAcceptable(CoprodError):
+    """The caller accepts no format we speak."""
+
+    status = 406
+    code = "not-supported"
+
+
+class Conflict(CoprodError):
+    """What was asked cannot be done in the present state."""
+
+    status = 409
+    code = "conflict"
+
+
+class PreconditionFailed(CoprodError):
+    """If-Match or a conditional criterion does not hold any more."""
+
+    status = 412
+    code = "conflict"
+
+
+class TooLarge(CoprodError):
+    """Body, page or bundle above its limit."""
+
+    status = 413
+    code = "too-long"
+
+
+class UnsupportedMediaType(CoprodError):
+    """The body came in a format other than JSON."""
+
+    status = 415
+    code = "not-supported"
+
+
+class NotAllowed(CoprodError):
+    """Understood, and refused."""
+
+    status = 403
+    code = "forbidden"
+
+
+class Overloaded(CoprodError):
+    """Too much at once; the same request may succeed later."""
+
+    status = 503
+    code = "transient"
+
+
+class EhrError(CoprodError):
+    """An EHR could not be talked to."""
+
+    status = 502
+    code = "transient"
+
+
+class EhrUnreachable(EhrError):
+    """The EHR gave no answer: name, port, TLS or time-out."""
+
+
+class EhrAnswer(EhrError):
+    """The EHR answered with something that is not FHIR, or refused."""
+
+    code = "exception"

@@ -1,0 +1,260 @@
+"""FHIR JSON as text that is kept, not only as values.
+
+Bytes are the truth: a decimal `19.00`, the spelling of a date and the order of members are what somebody
+wrote, and a model round trip loses them. So a resource is parsed once to look at, and written by cutting
+only `id`, `meta` and rewritten references into the text that came.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import msgspec
+
+from fhir_coprod.errors import NotJson
+
+MAX_DEPTH = 64
+"""Nesting beyond this is refused; real FHIR stays under 25."""
+
+Json = dict[str, Any]
+
+_decode = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
+_canonical = msgspec.json.Encoder(order="deterministic").encode
+
+# One token per string (with the colon that makes it a key) or bracket. Numbers and literals need no token:
+# the decoder has already vouched for the syntax.
+_TOKEN = re.compile(r'("(?:[^"\\]+|\\.)*")(\s*:)?|([{}\[\]])')
+_SCALAR = re.compile(r"\s*([^\s,}\]]+)")
+_SPACED_COLON = re.compile(r'"\s+:')
+
+
+def encode(value: Any) -> bytes:
+    """Compact JSON bytes."""
+    return _encode(value)
+
+
+def decode(raw: bytes | str) -> Any:
+    """Any JSON value, without the checks of `parse`."""
+    try:
+        return _decode(raw)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise NotJson(_reason(error)) from None
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return f"The JSON nests deeper than {MAX_DEPTH} levels; flatten it."
+    if isinstance(error, UnicodeError):
+        return "The body is not UTF-8; send JSON encoded as UTF-8."
+    return f"The body is not valid JSON: {error}."
+
+
+@dataclass(frozen=True)
+class Document:
+    """One resource as it came (`raw`) and as values (`data`)."""
+
+    raw: bytes
+    data: Json
+
+    @property
+    def type(self) -> str:
+        """`resourceType`; "" when it is missing or no text."""
+        name = self.data.get("resourceType")
+        return name if isinstance(name, str) else ""
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 (hex) of the content without `id` and `meta`, whatever the order of its members.
+
+        Number lexemes count: 19.0 and 19.00 are different statements of precision.
+        """
+        return content_hash(self)
+
+    @cached_property
+    def _text(self) -> str:
+        return self.raw.decode()
+
+    def spliced(
+        self,
+        id: str | None,
+        meta: Json | None,
+        references: Mapping[str, str] | None = None,
+    ) -> bytes:
+        """The same text with `id` and `meta` replaced and references rewritten; all else byte for byte.
+
+        references: from the string found under a `reference` key to what shall stand there instead.
+        """
+        text = self._text
+        members, reference_spans = _spans(text)
+        edits: list[tuple[int, int, str]] = []
+        for start, end in reference_spans if references else ():
+            value = _decode(text[start:end])
+            if references and value in references:
+                edits.append((start, end, _encode(references[value]).decode()))
+        head = f'"resourceType":{_encode(self.type).decode()}'
+        if id is not None:
+            head += f',"id":{_encode(id).decode()}'
+        if meta:
+            head += f',"meta":{_encode(meta).decode()}'
+        out: list[str] = ["{", head]
+        for key, (start, end) in members.items():
+            if key in ("resourceType", "id", "meta"):
+                continue
+            out.append(",")
+            out.append(_apply(text, start, end, edits))
+        out.append("}")
+        return "".join(out).encode()
+
+    def references(self) -> list[str]:
+        """Every string under a `reference` key, in the order of the text."""
+        _, spans = _spans(self._text)
+        return [_decode(self._text[start:end]) for start, end in spans]
+
+
+def parse(raw: bytes | str, *, max_depth: int = MAX_DEPTH) -> Document:
+    """One JSON object, checked for what decoders swallow: keys given twice, NUL, extreme depth.
+
+    Raises NotJson with a sentence for the sender.
+    """
+    if isinstance(raw, str):
+        try:
+            raw = raw.encode()
+        except UnicodeEncodeError:
+            raise NotJson("The text holds a lone surrogate; send valid Unicode.") from None
+    if raw[:3] == b"\xef\xbb\xbf":
+        raw = raw[3:]
+    data = decode(raw)
+    if not isinstance(data, dict):
+        raise NotJson("The body is JSON, but not an object; send one FHIR resource.")
+    if b"\\u0000" in raw and _has_nul(data):
+        raise NotJson("A text holds the character U+0000, which FHIR does not allow; remove it.")
+    keys, depth = _measure(data)
+    if depth > max_depth:
+        raise NotJson(f"The JSON nests deeper than {max_depth} levels; flatten it.")
+    # Cheap proof that no key stands twice: there cannot be more keys than `":` in the text, so when the
+    # parsed object holds as many, none was lost. Only when that fails is the text walked.
+    if raw.count(b'":') != keys or _SPACED_COLON.search(raw.decode()):
+        _refuse_duplicate_keys(raw.decode())
+    return Document(raw, data)
+
+
+def from_data(data: Mapping[str, Any]) -> Document:
+    """A document from values that were made here (not received)."""
+    return Document(_encode(data), dict(data))
+
+
+def content_hash(document: Document) -> str:
+    """SHA-256 (hex) over the content without `id` and `meta`; see `Document.hash`."""
+    content = {k: v for k, v in document.data.items() if k not in ("id", "meta")}
+    digest = hashlib.sha256(_canonical(content))
+    # Values alone cannot tell 19.0 from 19.00: the number lexemes, in order of the text, are added.
+    for lexeme in _decimals(document.raw):
+        digest.update(lexeme)
+    return digest.hexdigest()
+
+
+_DECIMAL = re.compile(rb'"(?:[^"\\]+|\\.)*"|(-?\d+[.eE][\d.eE+-]*)')
+
+
+def _decimals(raw: bytes) -> list[bytes]:
+    return sorted(lexeme for lexeme in _DECIMAL.findall(raw) if lexeme)
+
+
+def _has_nul(value: Any) -> bool:
+    if isinstance(value, str):
+        return "\0" in value
+    if isinstance(value, dict):
+        return any(_has_nul(k) or _has_nul(v) for k, v in value.items())
+    if isinstance(value, list):
+        return any(_has_nul(v) for v in value)
+    return False
+
+
+def _measure(value: Json) -> tuple[int, int]:
+    """Number of keys in all, and the depth of nesting, without recursion."""
+    keys = 0
+    depth = 0
+    level: list[Any] = [value]
+    while level:
+        depth += 1
+        below: list[Any] = []
+        for node in level:
+            if isinstance(node, dict):
+                keys += len(node)
+                below += [v for v in node.values() if isinstance(v, (dict, list))]
+            else:
+                below += [v for v in node if isinstance(v, (dict, list))]
+        level = below
+    return keys, depth
+
+
+def _refuse_duplicate_keys(text: str) -> None:
+    stack: list[set[str] | None] = []
+    for string, colon, bracket in _TOKEN.findall(text):
+        if colon:
+            seen = stack[-1]
+            key = _decode(string)
+            if seen is not None:
+                if key in seen:
+                    raise NotJson(f"The key {key!r} stands twice in one object; keep one of them.")
+                seen.add(key)
+        elif bracket == "{":
+            stack.append(set())
+        elif bracket == "[":
+            stack.append(None)
+        elif bracket:
+            stack.pop()
+
+
+def _spans(text: str) -> tuple[dict[str, tuple[int, int]], list[tuple[int, int]]]:
+    """Where each top-level member stands (key included), and each string value of a `reference` key."""
+    members: dict[str, tuple[int, int]] = {}
+    references: list[tuple[int, int]] = []
+    depth = 0
+    member_start = -1
+    member_key = ""
+    last_key = ""
+    for token in _TOKEN.finditer(text):
+        kind = token.lastindex
+        if kind == 2:
+            last_key = token[1]
+            if depth == 1:
+                member_start, member_key = token.start(), _decode(last_key)
+                scalar = _SCALAR.match(text, token.end())
+                if scalar and scalar[1][0] not in '"{[':
+                    members[member_key] = (member_start, scalar.end())
+        elif kind == 1:
+            if last_key == '"reference"':
+                references.append(token.span(1))
+            last_key = ""
+            if depth == 1:
+                members[member_key] = (member_start, token.end())
+        else:
+            last_key = ""
+            if token[3] in "{[":
+                depth += 1
+            else:
+                depth -= 1
+                if depth == 1:
+                    members[member_key] = (member_start, token.end())
+    return members, references
+
+
+def _apply(text: str, start: int, end: int, edits: list[tuple[int, int, str]]) -> str:
+    """text[start:end] with the edits that fall into it."""
+    inside = [edit for edit in edits if start <= edit[0] and edit[1] <= end]
+    if not inside:
+        return text[start:end]
+    out: list[str] = []
+    at = start
+    for edit_start, edit_end, new in inside:
+        out += (text[at:edit_start], new)
+        at = edit_end
+    out.append(text[at:end])
+    return "".join(out)

@@ -1,0 +1,78 @@
+"""What was found wrong with something, as data: `Issue` and `Outcome`.
+
+An `Outcome` is FHIR's OperationOutcome (https://hl7.org/fhir/R4/operationoutcome.html) for Python: truthy
+when nothing in it is an error. Every floor speaks it: the validator answers with one, every exception in
+`fhir_coprod.errors` carries one, the endpoint and the dead letters write it down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Severity = Literal["fatal", "error", "warning", "information"]
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """One finding.
+
+    severity:   OperationOutcome.issue.severity
+    code:       OperationOutcome.issue.code, from https://hl7.org/fhir/R4/valueset-issue-type.html
+    message:    a sentence that tells the reader what to do; never personal data
+    expression: FHIRPath location such as `CarePlan.activity[0].detail.status`; "" when there is no place
+    """
+
+    severity: Severity
+    code: str
+    message: str
+    expression: str = ""
+
+    @property
+    def is_error(self) -> bool:
+        return self.severity in ("fatal", "error")
+
+    def to_fhir(self) -> dict[str, Any]:
+        """This finding as an OperationOutcome.issue."""
+        issue: dict[str, Any] = {
+            "severity": self.severity,
+            "code": self.code,
+            "diagnostics": self.message,
+        }
+        if self.expression:
+            issue["expression"] = [self.expression]
+        return issue
+
+    def __str__(self) -> str:
+        place = f"{self.expression}: " if self.expression else ""
+        return f"{self.severity}: {place}{self.message} [{self.code}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """All findings about one thing; truthy when none of them is an error."""
+
+    issues: tuple[Issue, ...] = ()
+
+    def __bool__(self) -> bool:
+        return not any(issue.is_error for issue in self.issues)
+
+    def __iter__(self) -> Iterator[Issue]:
+        return iter(self.issues)
+
+    @property
+    def errors(self) -> tuple[Issue, ...]:
+        return tuple(issue for issue in self.issues if issue.is_error)
+
+    def to_fhir(self) -> dict[str, Any]:
+        """An OperationOutcome resource; R4 asks for at least one issue, so a clean one says so."""
+        issues = self.issues or (Issue("information", "informational", "No issues found."),)
+        return {"resourceType": "OperationOutcome", "issue": [issue.to_fhir() for issue in issues]}
+
+    def __str__(self) -> str:
+        return "\n".join(str(issue) for issue in self.issues) or "no issues"
+
+
+OK = Outcome()
+"""The outcome without any finding."""

@@ -1,0 +1,223 @@
+"""All settings in one object, from `coprod.toml` and the environment.
+
+Keys are those of `coprod.toml`; each can also come from the environment as `COPROD_SECTION__KEY`
+(for instance `COPROD_STORE__URL`), which wins over the file. An unknown key is an error. Secrets are never
+settings: a setting names the file or the environment variable that holds one.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+from zoneinfo import ZoneInfo, available_timezones
+
+import platformdirs
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from fhir_coprod.errors import ConfigError
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _default_store_url() -> str:
+    folder = Path(platformdirs.user_data_dir("fhir-coprod", appauthor=False))
+    return f"sqlite:///{folder / 'coprod.db'}"
+
+
+class StoreSettings(_Section):
+    """Where everything is remembered."""
+
+    url: str = Field(default_factory=_default_store_url)
+    """sqlite:///path.db or postgresql://user@host/database; a password comes from PGPASSWORD or ~/.pgpass."""
+
+
+class SiteSettings(_Section):
+    """Where the clinic is: working days and clock times follow from it."""
+
+    timezone: str = "UTC"
+    """IANA name, such as Europe/Stockholm."""
+    country: str = ""
+    """ISO 3166-1 alpha-2, such as SE; empty: weekends are the only days off."""
+    region: str = ""
+    """Subdivision for regional holidays, as in ISO 3166-2 without the country."""
+    base_url: str = ""
+    """Public address of the endpoint behind a proxy, such as https://coprod.example/fhir."""
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        if value not in available_timezones():
+            raise ValueError(f"{value!r} is not an IANA time zone such as Europe/Stockholm")
+        return value
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.timezone)
+
+
+class WatchSettings(_Section):
+    """How stalled referrals are judged."""
+
+    policy: str = "default"
+    """Name of a deadline policy, such as default or se-vardgaranti."""
+
+
+class NoAuth(_Section):
+    type: Literal["none"] = "none"
+
+
+class BasicAuth(_Section):
+    type: Literal["basic"]
+    user: str
+    password_file: Path | None = None
+    password_env: str = ""
+
+
+class BearerAuth(_Section):
+    type: Literal["bearer"]
+    token_file: Path | None = None
+    token_env: str = ""
+
+
+Auth = Annotated[NoAuth | BasicAuth | BearerAuth, Field(discriminator="type")]
+
+
+class EhrSettings(_Section):
+    """One department's FHIR server."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
+    url: str = Field(pattern=r"^https?://")
+    vendor: str = ""
+    """A file mappings/ehr/VENDOR.toml: known deviations from the server's own statement."""
+    department: str = ""
+    """The Organization that this server is of, as a reference at that server."""
+    auth: Auth = NoAuth()
+    timeout: float = Field(default=30.0, gt=0, le=600)
+    """Seconds to wait for one answer."""
+    requests_per_second: float = Field(default=20.0, gt=0, le=1000)
+
+
+class LimitSettings(_Section):
+    """What the endpoint takes at most."""
+
+    body_bytes: int = Field(default=20_000_000, gt=0)
+    page: int = Field(default=1000, gt=0, le=10_000)
+    bundle_entries: int = Field(default=5_000, gt=0)
+    seconds: float = Field(default=30.0, gt=0)
+
+
+class _Sources(BaseSettings):
+    """Reads the environment over the file; kept apart so that a Settings made by hand reads nothing."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid", env_prefix="COPROD_", env_nested_delimiter="__", case_sensitive=False
+    )
+
+    store: StoreSettings = StoreSettings()
+    site: SiteSettings = SiteSettings()
+    watch: WatchSettings = WatchSettings()
+    limits: LimitSettings = LimitSettings()
+    ehr: tuple[EhrSettings, ...] = ()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return env_settings, init_settings
+
+
+class Settings(BaseModel):
+    """Everything `coprod.toml` can say."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    store: StoreSettings = StoreSettings()
+    site: SiteSettings = SiteSettings()
+    watch: WatchSettings = WatchSettings()
+    limits: LimitSettings = LimitSettings()
+    ehr: tuple[EhrSettings, ...] = ()
+
+    @field_validator("ehr")
+    @classmethod
+    def _distinct(cls, value: tuple[EhrSettings, ...]) -> tuple[EhrSettings, ...]:
+        names = [ehr.name for ehr in value]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two [[ehr]] entries share the name {twice[0]!r}; each needs its own")
+        return value
+
+    @classmethod
+    def load(cls, path: Path | None = None) -> Settings:
+        """Settings from `path`, else the file that COPROD_CONFIG names, else ./coprod.toml if there is one.
+
+        Raises ConfigError naming the key and what may stand there.
+        """
+        named = path or (Path(os.environ["COPROD_CONFIG"]) if os.environ.get("COPROD_CONFIG") else None)
+        file = named or Path("coprod.toml")
+        content: dict[str, Any] = {}
+        if named or file.exists():
+            content = _read(file)
+        _refuse_unknown_environment()
+        try:
+            merged = _Sources(**content)
+            return cls(**{name: getattr(merged, name) for name in cls.model_fields})
+        except ValidationError as error:
+            raise ConfigError(_explain(error, file if content else None)) from None
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text())
+    except FileNotFoundError:
+        raise ConfigError(f"{file}: no such file; name another with --config or COPROD_CONFIG.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: cannot be read ({error}).") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file}: not valid TOML: {error}.") from None
+
+
+def _refuse_unknown_environment() -> None:
+    """COPROD_STORE__URI must not be taken for silence: sections are checked as in the file."""
+    for name in os.environ:
+        upper = name.upper()
+        if upper.startswith("COPROD_") and "__" in upper:
+            section = upper.removeprefix("COPROD_").split("__")[0].lower()
+            if section not in Settings.model_fields:
+                known = ", ".join(f"COPROD_{field.upper()}__…" for field in Settings.model_fields)
+                raise ConfigError(f"environment variable {name}: unknown setting; known: {known}.")
+
+
+def _explain(error: ValidationError, file: Path | None) -> str:
+    """The first problem as one sentence; values are left out, they may be secrets."""
+    problem = error.errors(include_input=False, include_url=False)[0]
+    place = ".".join(str(part + 1) if isinstance(part, int) else part for part in problem["loc"])
+    where = f"{file}: {place}" if file else f"settings: {place}"
+    if problem["type"] == "extra_forbidden":
+        return f"{where}: unknown key; known keys here: {', '.join(_known_keys(problem['loc'][:-1]))}."
+    return f"{where}: {problem['msg'].removeprefix('Value error, ')}."
+
+
+def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+    model: type[BaseModel] = Settings
+    for part in location:
+        if isinstance(part, int):
+            continue
+        field = model.model_fields.get(part)
+        if field is None:
+            break
+        candidates = [field.annotation, *get_args(field.annotation)]
+        nested = [c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)]
+        if not nested:
+            break
+        model = nested[0]
+    return sorted(model.model_fields)
