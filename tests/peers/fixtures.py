@@ -1,0 +1,65 @@
+"""pytest plugin: the peers as fixtures, each started once per run and shared by all xdist workers.
+
+postgresql_url       administrator's URL of a running server
+postgresql_database  URL of a fresh, empty database for one test
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.peers import postgresql, registry
+from tests.peers.shared import Run
+
+_RUN = pytest.StashKey[Run]()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: object) -> None:
+    """xdist, in the controller: tell a worker which run it belongs to."""
+    run = node.config.stash[_RUN]  # type: ignore[attr-defined]
+    node.workerinput["coprod_run"] = (str(run.folder), run.owner)  # type: ignore[attr-defined]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        config.stash[_RUN] = Run.begin()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput") and _RUN in config.stash:
+        config.stash[_RUN].finish()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for line in registry.summary():
+        terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="session")
+def peer_run(request: pytest.FixtureRequest) -> Run:
+    """The test run that peers belong to."""
+    worker = getattr(request.config, "workerinput", None)
+    if worker is None:
+        return request.config.stash[_RUN]
+    folder, owner = worker["coprod_run"]
+    return Run(Path(folder), owner)
+
+
+@pytest.fixture(scope="session")
+def postgresql_url(peer_run: Run) -> str:
+    """Administrator's URL of the run's PostgreSQL; a test wants `postgresql_database` instead."""
+    registry.require(postgresql.PEER)
+    return peer_run.once("postgresql", lambda: postgresql.start(peer_run))["url"]
+
+
+@pytest.fixture
+def postgresql_database(postgresql_url: str) -> Iterator[str]:
+    """postgresql:// URL of a fresh, empty database that only this test has."""
+    name = f"t_{uuid.uuid4().hex}"
+    yield postgresql.create_database(postgresql_url, name)
+    postgresql.drop_database(postgresql_url, name)

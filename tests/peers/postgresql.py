@@ -1,0 +1,141 @@
+"""PostgreSQL: one server per test run, on loopback, in a folder of the run.
+
+It refuses to run as root, so from root it runs as `postgres` (the account that Debian's package makes), or
+`nobody`.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import shutil
+import signal
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from tests.peers.registry import Peer, register
+from tests.peers.shared import PeerFailed, Run, free_port
+
+USER = "coprod"
+_DEBIAN = Path("/usr/lib/postgresql")
+
+# Losing the machine's power is not what these tests are about: a killed process, client or server, loses
+# nothing without fsync either.
+_FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
+_SETTINGS = (
+    "listen_addresses=127.0.0.1",
+    "unix_socket_directories=",
+    "max_connections=200",
+    "shared_buffers=64MB",
+    "max_wal_size=1GB",
+    "logging_collector=off",
+    "log_min_messages=warning",
+    "log_checkpoints=off",
+)
+
+
+@cache
+def binaries() -> Path | None:
+    """Folder with `initdb` and `postgres`: from PATH, else the newest of Debian; None if there is neither."""
+    on_path = shutil.which("postgres")
+    if on_path and shutil.which("initdb"):
+        return Path(on_path).parent
+    found = [folder for folder in _DEBIAN.glob("*/bin") if (folder / "postgres").exists()]
+    return max(found, key=lambda folder: int(folder.parent.name), default=None)
+
+
+@cache
+def _version() -> str | None:
+    folder = binaries()
+    if folder is None:
+        return None
+    printed = subprocess.run(
+        [folder / "postgres", "--version"], capture_output=True, text=True, check=True
+    ).stdout
+    match = re.search(r"\d+(\.\d+)*", printed)
+    return match[0] if match else ""
+
+
+PEER = register(Peer("PostgreSQL", _version, "install Debian's postgresql"))
+
+
+def start(run: Run, *, durable: bool = False, name: str = "postgresql") -> dict[str, str]:
+    """Start a server; answers its administrator's `url`. `durable` keeps fsync on, as a clinic would."""
+    folder = binaries()
+    if folder is None:
+        raise PeerFailed("PostgreSQL is not installed.")
+    data = run.folder / name
+    data.mkdir(mode=0o700)
+    user = _unprivileged()
+    if user:
+        shutil.chown(data, user)
+    made = subprocess.run(
+        [folder / "initdb", "-D", data, "-U", USER, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=run.folder,
+        user=user or None,
+        group=user or None,
+        extra_groups=[] if user else None,
+    )
+    if made.returncode:
+        raise PeerFailed(f"initdb failed:\n{made.stdout}{made.stderr}")
+    for attempt in range(3):  # another process may take the port between finding and using it
+        port = free_port()
+        settings = [part for setting in (*_SETTINGS, *(() if durable else _FAST)) for part in ("-c", setting)]
+        guard = run.spawn(
+            name,
+            [str(folder / "postgres"), "-D", str(data), "-p", str(port), *settings],
+            stop=signal.SIGINT,  # PostgreSQL's fast shutdown: open connections are cut
+            user=user,
+        )
+        url = f"postgresql://{USER}@127.0.0.1:{port}/postgres"
+        try:
+            run.wait_until(name, guard, lambda url=url: _accepts(url), 60)  # type: ignore[misc]
+        except PeerFailed:
+            if attempt == 2:
+                raise
+        else:
+            return {"url": url}
+    raise AssertionError("unreachable")
+
+
+def _unprivileged() -> str:
+    """The account to run as: "" for this one, unless it is root."""
+    if os.geteuid() != 0:
+        return ""
+    for name in ("postgres", "nobody"):
+        try:
+            pwd.getpwnam(name)
+        except KeyError:
+            continue
+        return name
+    raise PeerFailed("PostgreSQL refuses to run as root, and there is neither a user postgres nor nobody.")
+
+
+def _accepts(url: str) -> bool:
+    try:
+        psycopg.connect(url, connect_timeout=2).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+def create_database(admin: str, name: str) -> str:
+    """A fresh, empty database; answers its URL."""
+    with psycopg.connect(admin, autocommit=True) as connection:
+        # template0 is never connected to, so parallel copies never wait for each other's sessions.
+        connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
+    return admin.rpartition("/")[0] + f"/{name}"
+
+
+def drop_database(admin: str, name: str) -> None:
+    """Remove a database, cutting whoever is still connected to it."""
+    with psycopg.connect(admin, autocommit=True) as connection:
+        connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
