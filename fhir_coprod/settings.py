@@ -111,11 +111,14 @@ class LimitSettings(_Section):
     seconds: float = Field(default=30.0, gt=0)
 
 
-class _Sources(BaseSettings):
-    """Reads the environment over the file; kept apart so that a Settings made by hand reads nothing."""
+class Settings(BaseSettings):
+    """Everything `coprod.toml` can say; the environment wins over what is given here."""
 
     model_config = SettingsConfigDict(
-        extra="forbid", env_prefix="COPROD_", env_nested_delimiter="__", case_sensitive=False
+        extra="forbid",
+        frozen=True,
+        env_prefix="COPROD_",
+        env_nested_delimiter="__",
     )
 
     store: StoreSettings = StoreSettings()
@@ -134,18 +137,6 @@ class _Sources(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return env_settings, init_settings
-
-
-class Settings(BaseModel):
-    """Everything `coprod.toml` can say."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    store: StoreSettings = StoreSettings()
-    site: SiteSettings = SiteSettings()
-    watch: WatchSettings = WatchSettings()
-    limits: LimitSettings = LimitSettings()
-    ehr: tuple[EhrSettings, ...] = ()
 
     @field_validator("ehr")
     @classmethod
@@ -169,8 +160,7 @@ class Settings(BaseModel):
             content = _read(file)
         _refuse_unknown_environment()
         try:
-            merged = _Sources(**content)
-            return cls(**{name: getattr(merged, name) for name in cls.model_fields})
+            return cls(**content)
         except ValidationError as error:
             raise ConfigError(_explain(error, file if content else None)) from None
 

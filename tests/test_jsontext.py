@@ -1,0 +1,126 @@
+"""JSON as text that is kept: nothing but id, meta and references changes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fhir_coprod import jsontext
+from fhir_coprod.errors import NotJson
+from fhir_coprod.jsontext import parse
+
+ORDER = b"""{ "id" : "foreign", "resourceType":"ServiceRequest", "meta":{"versionId":"9"},
+  "subject":{"reference":"Patient/1"}, "quantityQuantity":{"value":19.00},
+  "note":[{"text":"a \\"reference\\": \\"Patient/1\\""}], "doNotPerform" : true ,"n":1}"""
+
+
+def test_splice_keeps_number_lexemes_and_texts_as_they_came() -> None:
+    spliced = parse(ORDER).spliced("ours", {"versionId": "1"}, {"Patient/1": "Patient/ours"})
+    assert b'"value":19.00' in spliced
+    assert b'"a \\"reference\\": \\"Patient/1\\""' in spliced
+    assert json.loads(spliced) == {
+        **json.loads(ORDER),
+        "id": "ours",
+        "meta": {"versionId": "1"},
+        "subject": {"reference": "Patient/ours"},
+    }
+
+
+def test_references_are_listed_wherever_they_stand_but_not_inside_texts() -> None:
+    raw = b'{"resourceType":"List","entry":[{"item":{"reference":"A/1"}},{"item":{"reference":"#x"}}]}'
+    assert parse(raw).references() == ["A/1", "#x"]
+    assert parse(ORDER).references() == ["Patient/1"]
+
+
+values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**15), 10**15)
+    | st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text('ab"\\ :{}[],é', max_size=4), inner, max_size=4)
+    ),
+    max_leaves=20,
+)
+resources = st.dictionaries(
+    st.text('abc"\\:{},é ', min_size=1, max_size=5) | st.sampled_from(["id", "meta", "reference"]),
+    values,
+    max_size=6,
+).map(lambda content: {"resourceType": "Basic", **content})
+
+
+def layouts(resource: dict[str, Any]) -> list[bytes]:
+    return [
+        json.dumps(resource).encode(),
+        json.dumps(resource, indent=1, ensure_ascii=False).encode(),
+        json.dumps(resource, separators=(" ,", " : ")).encode(),
+    ]
+
+
+@given(resources)
+def test_splice_changes_id_and_meta_only(resource: dict[str, Any]) -> None:
+    for raw in layouts(resource):
+        spliced = json.loads(parse(raw).spliced("ours", {"versionId": "2"}))
+        assert spliced == {**resource, "id": "ours", "meta": {"versionId": "2"}}
+
+
+@given(resources)
+def test_hash_sees_content_and_neither_layout_nor_order_nor_identity(resource: dict[str, Any]) -> None:
+    turned = dict(reversed(resource.items())) | {"id": "other", "meta": {"versionId": "7"}}
+    hashes = {parse(raw).hash for raw in layouts(resource) + layouts(turned)}
+    assert len(hashes) == 1
+
+
+def test_hash_tells_two_precisions_of_a_decimal_apart() -> None:
+    assert (
+        parse(b'{"resourceType":"Basic","a":19.0}').hash != parse(b'{"resourceType":"Basic","a":19.00}').hash
+    )
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        (b"", "not valid JSON"),
+        (b"<html>", "not valid JSON"),
+        (b"[1]", "not an object"),
+        (b'{"a":1,"a":2}', "'a' stands twice"),
+        (b'{"a" : {"b":1, "b" : 2}}', "'b' stands twice"),
+        (b'{"\\u0061":1,"a":2}', "'a' stands twice"),
+        (b'{"a":"\\u0000"}', "U+0000"),
+        (b'{"a":"\\ud800"}', "not valid JSON"),
+        (b'{"a":"\xff"}', "JSON"),
+        (b'{"a":NaN}', "not valid JSON"),
+        (b'{"a":' * 100_000, "JSON"),
+        (b'{"a":' * 100 + b"1" + b"}" * 100, "nests deeper than 64"),
+        (b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "nests deeper"),
+    ],
+)
+def test_what_decoders_swallow_is_refused_with_a_sentence(raw: bytes, said: str) -> None:
+    with pytest.raises(NotJson) as error:
+        parse(raw)
+    assert said in str(error.value)
+    assert error.value.status == 400
+
+
+def test_lone_surrogate_in_python_text_is_refused() -> None:
+    with pytest.raises(NotJson, match="surrogate"):
+        parse('{"a":"\ud800"}')
+
+
+def test_byte_order_mark_is_tolerated() -> None:
+    assert parse(b'\xef\xbb\xbf{"resourceType":"Basic"}').type == "Basic"
+
+
+@given(resources)
+def test_any_object_without_twin_keys_is_taken(resource: dict[str, Any]) -> None:
+    for raw in layouts(resource):
+        assert parse(raw).data == resource
+
+
+def test_document_made_here_has_the_same_hash_as_its_text() -> None:
+    made = jsontext.from_data({"resourceType": "Basic", "a": [1, 2.5]})
+    assert made.hash == parse(made.raw).hash

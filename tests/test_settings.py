@@ -1,0 +1,100 @@
+"""coprod.toml and the environment: what is read, which wins, and what a mistake gets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fhir_coprod.errors import ConfigError
+from fhir_coprod.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def _empty_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("COPROD_CONFIG", raising=False)
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    file = tmp_path / "given.toml"
+    file.write_text(text)
+    return file
+
+
+def test_without_settings_the_store_is_sqlite_and_the_zone_is_utc() -> None:
+    settings = Settings.load()
+    assert settings.store.url.startswith("sqlite:///")
+    assert settings.site.timezone == "UTC"
+    assert settings.watch.policy == "default"
+    assert settings.ehr == ()
+
+
+def test_file_in_the_working_folder_is_found(tmp_path: Path) -> None:
+    (tmp_path / "coprod.toml").write_text('[watch]\npolicy = "se-vardgaranti"\n')
+    assert Settings.load().watch.policy == "se-vardgaranti"
+
+
+def test_file_named_by_the_environment_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COPROD_CONFIG", str(written(tmp_path, '[site]\ncountry = "SE"\n')))
+    assert Settings.load().site.country == "SE"
+
+
+def test_environment_wins_over_the_file_and_leaves_its_other_keys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = written(tmp_path, '[site]\ncountry = "SE"\ntimezone = "Europe/Stockholm"\n')
+    monkeypatch.setenv("COPROD_SITE__COUNTRY", "DK")
+    site = Settings.load(file).site
+    assert (site.country, site.timezone) == ("DK", "Europe/Stockholm")
+
+
+def test_ehr_is_read_with_its_defaults(tmp_path: Path) -> None:
+    file = written(tmp_path, '[[ehr]]\nname = "imaging"\nurl = "https://ehr.example/fhir"\n')
+    [ehr] = Settings.load(file).ehr
+    assert (ehr.name, ehr.auth.type, ehr.timeout) == ("imaging", "none", 30.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[watch]\npolicyy = "x"\n', "watch.policyy: unknown key; known keys here: policy."),
+        ("[wach]\n", "wach: unknown key; known keys here: ehr, limits, site, store, watch."),
+        ('[site]\ntimezone = "Mars/Base"\n', "site.timezone: 'Mars/Base' is not an IANA time zone"),
+        ('[[ehr]]\nname = "A B"\nurl = "https://x"\n', "ehr.1.name"),
+        ('[[ehr]]\nname = "a"\nurl = "ftp://x"\n', "ehr.1.url"),
+        (
+            '[[ehr]]\nname = "a"\nurl = "http://x"\n[[ehr]]\nname = "a"\nurl = "http://y"\n',
+            "two [[ehr]] entries share the name 'a'",
+        ),
+        ("[watch\n", "not valid TOML"),
+    ],
+)
+def test_a_mistake_in_the_file_is_named_with_its_place(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        Settings.load(written(tmp_path, text))
+    assert said in str(error.value)
+    assert str(error.value).startswith(str(tmp_path / "given.toml"))
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nowhere\.toml: no such file"):
+        Settings.load(tmp_path / "nowhere.toml")
+
+
+@pytest.mark.parametrize("name", ["COPROD_STORE__URI", "COPROD_STOR__URL"])
+def test_an_unknown_environment_variable_is_an_error(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "x")
+    with pytest.raises(ConfigError, match="unknown"):
+        Settings.load()
+
+
+def test_a_secret_in_the_wrong_place_is_not_repeated_in_the_error(tmp_path: Path) -> None:
+    file = written(
+        tmp_path,
+        '[[ehr]]\nname = "a"\nurl = "http://x"\nauth = { type = "basic", user = "u", pass = "hunter2" }\n',
+    )
+    with pytest.raises(ConfigError) as error:
+        Settings.load(file)
+    assert "hunter2" not in str(error.value)
+    assert "pass: unknown key" in str(error.value)
