@@ -1,0 +1,130 @@
+"""FHIRPath over plain JSON: an expression is translated once and then runs as Python.
+
+    names = compile_path("Patient.name.given", "Patient")
+    names(patient)                                   # ["Ada", "Maria"]
+
+    typed = compile_typed("Observation.value", "Observation")
+    typed(observation)                               # [("Quantity", {...})]
+
+    rule = compile_invariant("start.hasValue().not() or end.hasValue().not() or (start <= end)", "Period")
+    rule(period, Env(resource=encounter))            # True
+
+An expression that cannot be decided here raises UnsupportedFhirPath when it is compiled. One that meets data it
+has no answer for raises FhirPathError when it runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any, Protocol
+
+from fhir_coprod.jsontext import Json
+from fhir_coprod.validation.fhirpath.compiler import Scope, compiled
+from fhir_coprod.validation.fhirpath.corrections import corrected
+from fhir_coprod.validation.fhirpath.errors import FhirPathError, UnsupportedFhirPath
+from fhir_coprod.validation.fhirpath.model import type_named
+from fhir_coprod.validation.fhirpath.nodes import Env, Node, Nodes, as_truth, root
+from fhir_coprod.validation.fhirpath.parser import parse
+
+Path = Callable[[Json], list[Any]]
+"""From a resource (or a value of the base type) to the JSON values that the path leads to."""
+
+Typed = Callable[[Json], list[tuple[str, Any]]]
+"""The same with the FHIR type of each value in front."""
+
+__all__ = [
+    "Env",
+    "FhirPathError",
+    "Invariant",
+    "Path",
+    "Typed",
+    "UnsupportedFhirPath",
+    "compile_invariant",
+    "compile_path",
+    "compile_typed",
+]
+
+_FHIR_OF_SYSTEM = {
+    "System.Boolean": "boolean",
+    "System.String": "string",
+    "System.Integer": "integer",
+    "System.Decimal": "decimal",
+    "System.Date": "date",
+    "System.DateTime": "dateTime",
+    "System.Time": "time",
+}
+
+
+class Invariant(Protocol):
+    """A rule on one value of a known type."""
+
+    def __call__(self, focus: Any, env: Env, beside: Json | None = None) -> bool:
+        """Whether the rule holds. `beside` is what stands under `_name` beside a primitive.
+
+        Raises FhirPathError when the data give the rule no answer.
+        """
+
+
+@lru_cache(maxsize=4096)
+def compile_path(expression: str, base: str | None = None) -> Path:
+    """A path as a function of a resource; values without a value (only extensions) are left out.
+
+    base: type or element path of what the function will be given; None when it is always a resource.
+    Raises UnsupportedFhirPath.
+    """
+    evaluate = _evaluator(expression, base)
+    return lambda resource: [_plain(node) for node in evaluate(resource) if node.value is not None]
+
+
+@lru_cache(maxsize=4096)
+def compile_typed(expression: str, base: str) -> Typed:
+    """A path as a function of a resource that also tells the FHIR type of each value: what an index needs.
+
+    Raises UnsupportedFhirPath.
+    """
+    evaluate = _evaluator(expression, base)
+    return lambda resource: [
+        (_FHIR_OF_SYSTEM.get(node.type.name, node.type.fhir), _plain(node))
+        for node in evaluate(resource)
+        if node.value is not None
+    ]
+
+
+def _evaluator(expression: str, base: str | None) -> Callable[[Json], Nodes]:
+    run = compiled(parse(expression))
+    type_ = None if base is None else type_named(base)
+
+    def evaluate(resource: Json) -> Nodes:
+        focus = root(resource, type_)
+        return run(Scope(Env(resource, context=focus), [focus]))
+
+    return evaluate
+
+
+def _plain(node: Node) -> Any:
+    value = node.value
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    return value
+
+
+@lru_cache(maxsize=8192)
+def compile_invariant(expression: str, base: str, key: str = "") -> Invariant:
+    """A rule as a yes-or-no function of a value.
+
+    base: what the value is: a type ("Period"), or an element path ("Patient.contact"); a choice with its type
+    ("Observation.effectiveDateTime", or just "dateTime").
+    key: the rule's key, for the few of R4 that HL7 has corrected since.
+    A rule whose answer is empty does not hold. Raises UnsupportedFhirPath.
+    """
+    run = compiled(parse(corrected(expression, key)))
+    type_ = type_named(base)
+
+    def holds(focus: Any, env: Env, beside: Json | None = None) -> bool:
+        node = Node(focus, type_, beside) if type_.is_primitive else root(focus, type_)
+        return as_truth(run(Scope(replace(env, context=node), [node]))) is True
+
+    return holds

@@ -1,0 +1,541 @@
+"""A syntax tree to nested closures over collections of nodes: every construct, in its full meaning.
+
+`booleans` has a faster way for the shapes that most invariants have; what it cannot express is done here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from fhir_coprod import definitions
+from fhir_coprod.validation.fhirpath import collections, quantity, references, xhtml
+from fhir_coprod.validation.fhirpath.errors import FhirPathError, UnsupportedFhirPath
+from fhir_coprod.validation.fhirpath.model import (
+    BOOLEAN,
+    DATE,
+    DATE_TIME,
+    DECIMAL,
+    INTEGER,
+    QUANTITY,
+    STRING,
+    TIME,
+    Type,
+)
+from fhir_coprod.validation.fhirpath.nodes import (
+    EMPTY,
+    FALSE,
+    TRUE,
+    Env,
+    Node,
+    Nodes,
+    as_truth,
+    children_named,
+    distinct,
+    equal_collections,
+    equivalent_collections,
+    holds,
+    one,
+    root,
+    string,
+    truth,
+)
+from fhir_coprod.validation.fhirpath.syntax import (
+    Binary,
+    Call,
+    Empty,
+    Expression,
+    External,
+    Index,
+    Literal,
+    Member,
+    QuantityLiteral,
+    Sign,
+    TypeTest,
+    Variable,
+)
+
+MAX_REPEAT = 100_000
+"""Most items that `repeat()` gathers before it gives up on a circle."""
+
+
+class Scope:
+    """What `$this`, `$index` and `$total` mean at one moment, and the environment."""
+
+    __slots__ = ("env", "index", "this", "total")
+
+    def __init__(self, env: Env, this: Nodes, index: int = 0, total: Nodes = EMPTY) -> None:
+        self.env = env
+        self.this = this
+        self.index = index
+        self.total = total
+
+
+Compiled = Callable[[Scope], Nodes]
+
+_LITERAL_TYPES: dict[str, Type] = {
+    "Boolean": BOOLEAN,
+    "String": STRING,
+    "Integer": INTEGER,
+    "Decimal": DECIMAL,
+    "Date": DATE,
+    "DateTime": DATE_TIME,
+    "Time": TIME,
+}
+
+_CONSTANTS = {
+    "ucum": "http://unitsofmeasure.org",
+    "sct": "http://snomed.info/sct",
+    "loinc": "http://loinc.org",
+    "us-zip": "[0-9]{5}(-[0-9]{4})?",
+}
+
+
+def compiled(tree: Expression) -> Compiled:
+    """The closure of an expression. Raises UnsupportedFhirPath for what cannot be decided here."""
+    match tree:
+        case Literal(kind, value):
+            constant = [Node(value, _LITERAL_TYPES[kind])]
+            return lambda scope: constant
+        case QuantityLiteral(value, unit, calendar):
+            amount = [Node(quantity.make(value, unit, calendar=calendar), QUANTITY)]
+            return lambda scope: amount
+        case Empty():
+            return lambda scope: EMPTY
+        case Variable(name):
+            return _variable(name)
+        case External(name):
+            return _external(name)
+        case Member(source, name):
+            return _member(source, name)
+        case Call():
+            return _call(tree)
+        case Index(source, index):
+            return _indexed(compiled(source), compiled(index))
+        case Sign(operator, operand):
+            of = compiled(operand)
+            return of if operator == "+" else lambda scope: collections.negated(of(scope))
+        case TypeTest(operator, operand, name):
+            return _type_test(operator, operand, name)
+        case Binary(operator, left, right):
+            return _binary(operator, compiled(left), compiled(right))
+
+
+def _this(scope: Scope) -> Nodes:
+    return scope.this
+
+
+def _source(tree: Expression | None) -> Compiled:
+    return _this if tree is None else compiled(tree)
+
+
+def _variable(name: str) -> Compiled:
+    if name == "$this":
+        return _this
+    if name == "$index":
+        return lambda scope: [Node(scope.index, INTEGER)]
+    return lambda scope: scope.total
+
+
+def _external(name: str) -> Compiled:
+    if name == "resource":
+        return lambda scope: [root(scope.env.resource)]
+    if name == "rootResource":
+        return lambda scope: [root(scope.env.root_resource or scope.env.resource)]
+    if name == "context":
+        return lambda scope: EMPTY if scope.env.context is None else [scope.env.context]
+    if name.startswith("vs-"):
+        value = "http://hl7.org/fhir/ValueSet/" + name[3:]
+    elif name.startswith("ext-"):
+        value = "http://hl7.org/fhir/StructureDefinition/" + name[4:]
+    elif name in _CONSTANTS:
+        value = _CONSTANTS[name]
+    else:
+        raise UnsupportedFhirPath(f"FHIRPath: %{name} is not known here.")
+    constant = string(value)
+    return lambda scope: constant
+
+
+def _member(source: Expression | None, name: str) -> Compiled:
+    if source is None and name[:1].isupper():
+        return _type_or_member(name)
+    of = _source(source)
+
+    def step(scope: Scope) -> Nodes:
+        out: Nodes = []
+        for node in of(scope):
+            children_named(node, name, out)
+        return out
+
+    return step
+
+
+def _type_or_member(name: str) -> Compiled:
+    """A path may begin with the type of its context: `Patient.name` is `name` on a Patient and empty elsewhere."""
+
+    def begin(scope: Scope) -> Nodes:
+        out: Nodes = []
+        for node in scope.this:
+            if name in node.type.ancestors:
+                out.append(node)
+            else:
+                children_named(node, name, out)
+        return out
+
+    return begin
+
+
+def _indexed(of: Compiled, index: Compiled) -> Compiled:
+    def item(scope: Scope) -> Nodes:
+        at = one(index(scope))
+        if at is None or not isinstance(at.value, int) or at.value < 0:
+            return EMPTY
+        return of(scope)[at.value : at.value + 1]
+
+    return item
+
+
+def type_name(tree: Expression) -> str:
+    """A type given as an argument: `Patient`, `FHIR.Patient`, `'Patient'`."""
+    match tree:
+        case Member(None, name):
+            return name
+        case Member(Member(None, space), name):
+            return f"{space}.{name}"
+        case Literal("String", name):
+            return str(name)
+    raise UnsupportedFhirPath("FHIRPath: is(), as() and ofType() take the name of a type.")
+
+
+def _type_test(operator: str, operand: Expression, name: str) -> Compiled:
+    if operator == "as":
+        return _of_type(compiled(operand), name)
+    match operand:
+        case Call(source, "resolve", ()):
+            return references.target_is(_source(source), name)
+    of = compiled(operand)
+
+    def test(scope: Scope) -> Nodes:
+        node = one(of(scope))
+        return EMPTY if node is None else truth(name in node.type.ancestors)
+
+    return test
+
+
+def _of_type(of: Compiled, name: str) -> Compiled:
+    return lambda scope: [node for node in of(scope) if name in node.type.ancestors]
+
+
+def _call(call: Call) -> Compiled:
+    special = _SPECIAL.get(call.name)
+    if special is not None:
+        fewest, most, build = special
+        _check_arguments(call, fewest, most)
+        return build(call)
+    known = collections.FUNCTIONS.get(call.name)
+    if known is None:
+        raise UnsupportedFhirPath(f"FHIRPath: the function {call.name}() is not known here.")
+    fewest, most, function = known
+    _check_arguments(call, fewest, most)
+    of = _source(call.source)
+    arguments = [compiled(argument) for argument in call.arguments]
+    if not arguments:
+        no_arguments: list[Nodes] = []
+        return lambda scope: function(of(scope), no_arguments)
+    return lambda scope: function(of(scope), [argument(scope) for argument in arguments])
+
+
+def _check_arguments(call: Call, fewest: int, most: int) -> None:
+    if not fewest <= len(call.arguments) <= most:
+        wanted = str(fewest) if fewest == most else f"{fewest} to {most}"
+        raise UnsupportedFhirPath(
+            f"FHIRPath: {call.name}() takes {wanted} arguments, {len(call.arguments)} are given."
+        )
+
+
+def _exists(call: Call) -> Compiled:
+    of = _where(call) if call.arguments else _source(call.source)
+    return lambda scope: TRUE if of(scope) else FALSE
+
+
+def _where(call: Call) -> Compiled:
+    of, criterion = _source(call.source), compiled(call.arguments[0])
+
+    def where(scope: Scope) -> Nodes:
+        inner = Scope(scope.env, EMPTY, 0, scope.total)
+        out: Nodes = []
+        for index, node in enumerate(of(scope)):
+            inner.this, inner.index = [node], index
+            if as_truth(criterion(inner)):
+                out.append(node)
+        return out
+
+    return where
+
+
+def _all(call: Call) -> Compiled:
+    of, criterion = _source(call.source), compiled(call.arguments[0])
+
+    def all_(scope: Scope) -> Nodes:
+        inner = Scope(scope.env, EMPTY, 0, scope.total)
+        for index, node in enumerate(of(scope)):
+            inner.this, inner.index = [node], index
+            if not as_truth(criterion(inner)):
+                return FALSE
+        return TRUE
+
+    return all_
+
+
+def _select(call: Call) -> Compiled:
+    of, projection = _source(call.source), compiled(call.arguments[0])
+
+    def select(scope: Scope) -> Nodes:
+        inner = Scope(scope.env, EMPTY, 0, scope.total)
+        out: Nodes = []
+        for index, node in enumerate(of(scope)):
+            inner.this, inner.index = [node], index
+            out += projection(inner)
+        return out
+
+    return select
+
+
+def _repeat(call: Call) -> Compiled:
+    of, projection = _source(call.source), compiled(call.arguments[0])
+
+    def repeat(scope: Scope) -> Nodes:
+        inner = Scope(scope.env, EMPTY, 0, scope.total)
+        out: Nodes = []
+        seen: set[int] = set()
+        level = of(scope)
+        while level:
+            found: Nodes = []
+            for node in level:
+                inner.this = [node]
+                found += projection(inner)
+            level = []
+            for node in found:
+                fresh = id(node.value) not in seen if isinstance(node.value, dict) else not holds(out, node)
+                if fresh:
+                    seen.add(id(node.value))
+                    out.append(node)
+                    level.append(node)
+            if len(out) > MAX_REPEAT:
+                raise FhirPathError("FHIRPath: repeat() does not end.")
+        return out
+
+    return repeat
+
+
+def _aggregate(call: Call) -> Compiled:
+    of, step = _source(call.source), compiled(call.arguments[0])
+    start = compiled(call.arguments[1]) if len(call.arguments) > 1 else (lambda scope: EMPTY)
+
+    def aggregate(scope: Scope) -> Nodes:
+        inner = Scope(scope.env, EMPTY, 0, start(scope))
+        for index, node in enumerate(of(scope)):
+            inner.this, inner.index = [node], index
+            inner.total = step(inner)
+        return inner.total
+
+    return aggregate
+
+
+def _iif(call: Call) -> Compiled:
+    of = _source(call.source)
+    criterion, yes = compiled(call.arguments[0]), compiled(call.arguments[1])
+    no = compiled(call.arguments[2]) if len(call.arguments) > 2 else (lambda scope: EMPTY)
+
+    def iif(scope: Scope) -> Nodes:
+        # On a collection, not on each item: `x.iif(empty(), …)` asks whether there is any.
+        inner = Scope(scope.env, of(scope), scope.index, scope.total)
+        return yes(inner) if as_truth(criterion(inner)) else no(inner)
+
+    return iif
+
+
+def _trace(call: Call) -> Compiled:
+    """`trace()` passes its items through; nothing is logged, for they may be a patient's."""
+    for argument in call.arguments:
+        compiled(argument)
+    return _source(call.source)
+
+
+def _resolve(call: Call) -> Compiled:
+    of = _source(call.source)
+    return lambda scope: [
+        target for node in of(scope) if (target := references.resolved(node, scope.env)) is not None
+    ]
+
+
+def _is(call: Call) -> Compiled:
+    return _type_test("is", call.source or Variable("$this"), type_name(call.arguments[0]))
+
+
+def _as(call: Call) -> Compiled:
+    return _of_type(_source(call.source), type_name(call.arguments[0]))
+
+
+def _html_checks(call: Call) -> Compiled:
+    of = _source(call.source)
+    check = xhtml.has_content if call.name == "htmlChecks2" else xhtml.is_allowed
+
+    def html_checks(scope: Scope) -> Nodes:
+        node = one(of(scope))
+        return EMPTY if node is None else truth(isinstance(node.value, str) and check(node.value))
+
+    return html_checks
+
+
+def _now(call: Call) -> Compiled:
+    match call.name:
+        case "now":
+            return lambda scope: [Node(scope.env.now.isoformat(timespec="milliseconds"), DATE_TIME)]
+        case "today":
+            return lambda scope: [Node(scope.env.now.date().isoformat(), DATE)]
+    return lambda scope: [Node(scope.env.now.time().isoformat(timespec="milliseconds"), TIME)]
+
+
+def _constant(call: Call) -> str:
+    match call.arguments[0]:
+        case Literal("String", value):
+            return str(value)
+        case External(name):
+            return str(_external(name)(Scope(Env({}), EMPTY))[0].value)
+    raise UnsupportedFhirPath(f"FHIRPath: {call.name}() needs a constant address here.")
+
+
+def _member_of(call: Call) -> Compiled:
+    """Membership in a value set that is held here; of others nothing can be said."""
+    url = _constant(call)
+    codes = definitions.value_set(url)
+    if codes is None:
+        raise UnsupportedFhirPath(
+            f"FHIRPath: the value set {url} is not held here, so memberOf() is not known."
+        )
+    of = _source(call.source)
+    any_system = frozenset().union(*codes.values())
+
+    def is_member(coding: Any) -> bool:
+        return isinstance(coding, dict) and coding.get("code") in codes.get(coding.get("system", ""), ())
+
+    def member_of(scope: Scope) -> Nodes:
+        node = one(of(scope))
+        if node is None or node.value is None:
+            return EMPTY
+        if isinstance(node.value, dict):
+            codings = node.value.get("coding", ()) if node.type.fhir == "CodeableConcept" else (node.value,)
+            return truth(any(is_member(coding) for coding in codings))
+        return truth(node.value in any_system)
+
+    return member_of
+
+
+def _conforms_to(call: Call) -> Compiled:
+    """Conformance to a base type of R4 is a matter of type; of a profile it needs a validator."""
+    url = _constant(call)
+    name = url.removeprefix("http://hl7.org/fhir/StructureDefinition/")
+    if name == url or not definitions.is_resource_type(name):
+        raise UnsupportedFhirPath(f"FHIRPath: conformsTo() is known here for base types only, not for {url}.")
+    of = _source(call.source)
+
+    def conforms_to(scope: Scope) -> Nodes:
+        node = one(of(scope))
+        return EMPTY if node is None else truth(name in node.type.ancestors)
+
+    return conforms_to
+
+
+_SPECIAL: dict[str, tuple[int, int, Callable[[Call], Compiled]]] = {
+    "exists": (0, 1, _exists),
+    "where": (1, 1, _where),
+    "all": (1, 1, _all),
+    "select": (1, 1, _select),
+    "repeat": (1, 1, _repeat),
+    "aggregate": (1, 2, _aggregate),
+    "iif": (2, 3, _iif),
+    "trace": (1, 2, _trace),
+    "resolve": (0, 0, _resolve),
+    "is": (1, 1, _is),
+    "as": (1, 1, _as),
+    "ofType": (1, 1, _as),
+    "htmlChecks": (0, 0, _html_checks),
+    "htmlChecks2": (0, 0, _html_checks),
+    "now": (0, 0, _now),
+    "today": (0, 0, _now),
+    "timeOfDay": (0, 0, _now),
+    "memberOf": (1, 1, _member_of),
+    "conformsTo": (1, 1, _conforms_to),
+}
+
+
+def _binary(operator: str, left: Compiled, right: Compiled) -> Compiled:
+    match operator:
+        case "and" | "or" | "xor" | "implies":
+            return _logic(operator, left, right)
+        case "=":
+            return lambda scope: truth(equal_collections(left(scope), right(scope)))
+        case "!=":
+            return lambda scope: truth(_negation(equal_collections(left(scope), right(scope))))
+        case "~":
+            return lambda scope: truth(equivalent_collections(left(scope), right(scope)))
+        case "!~":
+            return lambda scope: truth(not equivalent_collections(left(scope), right(scope)))
+        case "<" | ">" | "<=" | ">=":
+            return lambda scope: collections.compare(operator, left(scope), right(scope))
+        case "|":
+            return lambda scope: distinct([*left(scope), *right(scope)])
+        case "in":
+            return lambda scope: _is_in(left(scope), right(scope))
+        case "contains":
+            return lambda scope: _is_in(right(scope), left(scope))
+        case "&":
+            return lambda scope: collections.concatenate(left(scope), right(scope))
+    return lambda scope: collections.arithmetic(operator, left(scope), right(scope))
+
+
+def _negation(found: bool | None) -> bool | None:
+    return None if found is None else not found
+
+
+def _is_in(item: Nodes, items: Nodes) -> Nodes:
+    node = one(item)
+    return EMPTY if node is None else truth(holds(items, node))
+
+
+def _logic(operator: str, left: Compiled, right: Compiled) -> Compiled:
+    """Three-valued logic; the right side is not evaluated when the left decides."""
+
+    def and_(scope: Scope) -> Nodes:
+        first = as_truth(left(scope))
+        if first is False:
+            return FALSE
+        second = as_truth(right(scope))
+        if second is False:
+            return FALSE
+        return TRUE if first and second else EMPTY
+
+    def or_(scope: Scope) -> Nodes:
+        first = as_truth(left(scope))
+        if first:
+            return TRUE
+        second = as_truth(right(scope))
+        if second:
+            return TRUE
+        return EMPTY if first is None or second is None else FALSE
+
+    def implies(scope: Scope) -> Nodes:
+        first = as_truth(left(scope))
+        if first is False:
+            return TRUE
+        second = as_truth(right(scope))
+        if second:
+            return TRUE
+        return EMPTY if first is None or second is None else FALSE
+
+    def xor(scope: Scope) -> Nodes:
+        first, second = as_truth(left(scope)), as_truth(right(scope))
+        return EMPTY if first is None or second is None else truth(first != second)
+
+    return {"and": and_, "or": or_, "implies": implies, "xor": xor}[operator]

@@ -1,0 +1,78 @@
+"""What a Reference points at, as far as it can be told without asking anybody else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from fhir_coprod import definitions
+from fhir_coprod.jsontext import Json
+from fhir_coprod.validation.fhirpath.model import Type, resource_type, type_named
+from fhir_coprod.validation.fhirpath.nodes import EMPTY, Env, Node, Nodes, one, truth
+
+if TYPE_CHECKING:
+    from fhir_coprod.validation.fhirpath.compiler import Scope
+
+_TYPE_AND_ID = re.compile(r"(?:^|/)([A-Z][A-Za-z]+)/[A-Za-z0-9\-.]{1,64}(?:/_history/[A-Za-z0-9\-.]{1,64})?$")
+
+
+def resolved(node: Node, env: Env) -> Node | None:
+    """The resource a Reference, canonical or uri points at: contained, or an entry of the Bundle around."""
+    target = _address(node)
+    if not target:
+        return None
+    found = _contained(target, env) if target[0] == "#" else _entry(target, env.bundle)
+    type_ = resource_type(found)
+    return None if type_ is None else Node(found, type_)
+
+
+def _address(node: Node) -> str:
+    value = node.value.get("reference") if isinstance(node.value, dict) else node.value
+    return value if isinstance(value, str) else ""
+
+
+def _contained(target: str, env: Env) -> Any:
+    container = env.root_resource or env.resource
+    if target == "#":
+        return container
+    contained = container.get("contained")
+    for resource in contained if isinstance(contained, list) else ():
+        if isinstance(resource, dict) and resource.get("id") == target[1:]:
+            return resource
+    return None
+
+
+def _entry(target: str, bundle: Json | None) -> Any:
+    entries = bundle.get("entry") if bundle else None
+    target = target.partition("/_history/")[0]
+    for entry in entries if isinstance(entries, list) else ():
+        if not isinstance(entry, dict):
+            continue
+        url = entry.get("fullUrl")
+        if isinstance(url, str) and (url == target or (":" not in target and url.endswith("/" + target))):
+            return entry.get("resource")
+    return None
+
+
+def target_type(node: Node, env: Env) -> Type | None:
+    """The resource type a reference points at, read from the target when it is at hand, else from the text."""
+    target = resolved(node, env)
+    if target is not None:
+        return target.type
+    match = _TYPE_AND_ID.search(_address(node))
+    if match and definitions.is_resource_type(match[1]):
+        return type_named(match[1])
+    told = node.value.get("type") if isinstance(node.value, dict) else None
+    return type_named(told) if isinstance(told, str) and definitions.is_resource_type(told) else None
+
+
+def target_is(of: Callable[[Scope], Nodes], name: str) -> Callable[[Scope], Nodes]:
+    """`resolve() is Name`, decided without fetching."""
+
+    def test(scope: Scope) -> Nodes:
+        node = one(of(scope))
+        type_ = None if node is None else target_type(node, scope.env)
+        return EMPTY if type_ is None else truth(name in type_.ancestors)
+
+    return test

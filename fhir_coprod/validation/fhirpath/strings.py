@@ -1,0 +1,320 @@
+"""FHIRPath functions on strings, and conversions to and from them (FHIRPath 2.0 §5.5, §5.6)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from decimal import Decimal, InvalidOperation
+from functools import lru_cache
+from typing import Any
+
+import regex
+
+from fhir_coprod.validation.fhirpath import quantity, temporal
+from fhir_coprod.validation.fhirpath.errors import FhirPathError, UnsupportedFhirPath
+from fhir_coprod.validation.fhirpath.model import (
+    BOOLEAN,
+    DATE,
+    DATE_TIME,
+    DECIMAL,
+    INTEGER,
+    QUANTITY,
+    STRING,
+    TIME,
+)
+from fhir_coprod.validation.fhirpath.nodes import EMPTY, Node, Nodes, integer, one, string, truth
+
+REGEX_SECONDS = 0.25
+"""Longest time one regular expression may work on one string. Both may come from strangers, and a pattern such
+as `(a+)+$` takes exponential time in any backtracking engine; so the engine is one that can be stopped."""
+
+REGEX_LENGTH = 100_000
+"""Longest string, in characters, that is given to a regular expression."""
+
+
+def text_of(node: Node) -> str | None:
+    """A primitive as text; None for one without value and for what is no primitive."""
+    value = node.value
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return str(value)
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    if node.type.system == "Quantity" and isinstance(value, dict):
+        return quantity.text(value)
+    return None
+
+
+def text(items: Nodes) -> str | None:
+    """The only item as text. Raises FhirPathError when there are several."""
+    node = one(items)
+    return None if node is None else text_of(node)
+
+
+def number_argument(items: Nodes) -> int | None:
+    """An argument that must be a whole number."""
+    node = one(items)
+    return node.value if node is not None and isinstance(node.value, int) else None
+
+
+@lru_cache(maxsize=1024)
+def pattern(source: str) -> regex.Pattern[str]:
+    """A compiled regular expression. Raises UnsupportedFhirPath for one that is malformed."""
+    try:
+        return regex.compile(source, regex.DOTALL)
+    except regex.error as error:
+        raise UnsupportedFhirPath(
+            f"FHIRPath: the regular expression {source!r} is malformed: {error}."
+        ) from None
+
+
+def _bounded(value: str) -> str:
+    if len(value) > REGEX_LENGTH:
+        raise FhirPathError(
+            f"FHIRPath: a text of more than {REGEX_LENGTH} characters is not matched with a regular expression."
+        )
+    return value
+
+
+def found(source: str, value: str, *, whole: bool = False) -> bool:
+    """Whether the pattern is found in the value (or is all of it), in bounded time."""
+    compiled = pattern(source)
+    search = compiled.fullmatch if whole else compiled.search
+    try:
+        return search(_bounded(value), timeout=REGEX_SECONDS) is not None
+    except TimeoutError:
+        raise _too_slow(source) from None
+
+
+def _too_slow(source: str) -> FhirPathError:
+    return FhirPathError(
+        f"FHIRPath: the regular expression {source!r} takes more than {REGEX_SECONDS} s; write it without "
+        "repetition inside repetition."
+    )
+
+
+def matches(items: Nodes, args: list[Nodes]) -> Nodes:
+    value, source = text(items), text(args[0])
+    return EMPTY if value is None or source is None else truth(found(source, value))
+
+
+def matches_full(items: Nodes, args: list[Nodes]) -> Nodes:
+    value, source = text(items), text(args[0])
+    return EMPTY if value is None or source is None else truth(found(source, value, whole=True))
+
+
+def replace_matches(items: Nodes, args: list[Nodes]) -> Nodes:
+    value, source, by = text(items), text(args[0]), text(args[1])
+    if value is None or source is None or by is None:
+        return EMPTY
+    # Groups are written $1 and ${name} in FHIRPath, \1 and \g<name> in Python.
+    template = re.sub(r"\$(?:(\d+)|\{(\w+)\})", r"\\g<\1\2>", by.replace("\\", "\\\\"))
+    try:
+        return string(pattern(source).sub(template, _bounded(value), timeout=REGEX_SECONDS))
+    except TimeoutError:
+        raise _too_slow(source) from None
+    except (regex.error, IndexError):
+        raise FhirPathError(
+            "FHIRPath: replaceMatches() names a group that its pattern does not have."
+        ) from None
+
+
+def contains(items: Nodes, args: list[Nodes]) -> Nodes:
+    value, part = text(items), text(args[0])
+    return EMPTY if value is None or part is None else truth(part in value)
+
+
+def starts_with(items: Nodes, args: list[Nodes]) -> Nodes:
+    value, part = text(items), text(args[0])
+    return EMPTY if value is None or part is None else truth(value.startswith(part))
+
+
+def ends_with(items: Nodes, args: list[Nodes]) -> Nodes:
+    value, part = text(items), text(args[0])
+    return EMPTY if value is None or part is None else truth(value.endswith(part))
+
+
+def index_of(items: Nodes, args: list[Nodes]) -> Nodes:
+    value, part = text(items), text(args[0])
+    return EMPTY if value is None or part is None else integer(value.find(part))
+
+
+def last_index_of(items: Nodes, args: list[Nodes]) -> Nodes:
+    value, part = text(items), text(args[0])
+    return EMPTY if value is None or part is None else integer(value.rfind(part))
+
+
+def substring(items: Nodes, args: list[Nodes]) -> Nodes:
+    value, start = text(items), number_argument(args[0])
+    if value is None or start is None or not 0 <= start < len(value):
+        return EMPTY
+    length = number_argument(args[1]) if len(args) > 1 else None
+    return string(value[start:] if length is None else value[start : start + max(length, 0)])
+
+
+def length(items: Nodes, args: list[Nodes]) -> Nodes:
+    value = text(items)
+    return EMPTY if value is None else integer(len(value))
+
+
+def upper(items: Nodes, args: list[Nodes]) -> Nodes:
+    value = text(items)
+    return EMPTY if value is None else string(value.upper())
+
+
+def lower(items: Nodes, args: list[Nodes]) -> Nodes:
+    value = text(items)
+    return EMPTY if value is None else string(value.lower())
+
+
+def trim(items: Nodes, args: list[Nodes]) -> Nodes:
+    value = text(items)
+    return EMPTY if value is None else string(value.strip())
+
+
+def replace(items: Nodes, args: list[Nodes]) -> Nodes:
+    value, old, new = text(items), text(args[0]), text(args[1])
+    return EMPTY if value is None or old is None or new is None else string(value.replace(old, new))
+
+
+def to_chars(items: Nodes, args: list[Nodes]) -> Nodes:
+    return [Node(character, STRING) for character in text(items) or ""]
+
+
+def split(items: Nodes, args: list[Nodes]) -> Nodes:
+    value, by = text(items), text(args[0])
+    if value is None or by is None:
+        return EMPTY
+    return [Node(part, STRING) for part in (value.split(by) if by else list(value))]
+
+
+def join(items: Nodes, args: list[Nodes]) -> Nodes:
+    by = text(args[0]) if args else ""
+    texts = [part for node in items if (part := text_of(node)) is not None]
+    return EMPTY if by is None or not texts else string(by.join(texts))
+
+
+def encode(items: Nodes, args: list[Nodes]) -> Nodes:
+    value, kind = text(items), text(args[0])
+    if value is None or kind is None:
+        return EMPTY
+    raw = value.encode("utf-8", "surrogatepass")
+    match kind:
+        case "hex":
+            return string(raw.hex())
+        case "base64":
+            return string(base64.b64encode(raw).decode())
+        case "urlbase64":
+            return string(base64.urlsafe_b64encode(raw).decode())
+    return EMPTY
+
+
+def decode(items: Nodes, args: list[Nodes]) -> Nodes:
+    value, kind = text(items), text(args[0])
+    if value is None or kind is None:
+        return EMPTY
+    try:
+        match kind:
+            case "hex":
+                return string(bytes.fromhex(value).decode())
+            case "base64":
+                return string(base64.b64decode(value, validate=True).decode())
+            case "urlbase64":
+                return string(base64.urlsafe_b64decode(value).decode())
+    except (ValueError, binascii.Error):
+        return EMPTY
+    return EMPTY
+
+
+_QUANTITY = re.compile(r"([+-]?\d+(?:\.\d+)?)\s*(?:'([^']+)'|([a-z]+))?", re.ASCII)
+
+
+def to_boolean(node: Node) -> Any:
+    value = node.value
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        word = value.lower()
+        if word in ("true", "t", "yes", "y", "1", "1.0"):
+            return True
+        return False if word in ("false", "f", "no", "n", "0", "0.0") else None
+    if isinstance(value, (int, float, Decimal)) and value in (0, 1):
+        return bool(value)
+    return None
+
+
+def to_integer(node: Node) -> Any:
+    value = node.value
+    if isinstance(value, (bool, int)):
+        return int(value)
+    return int(value) if isinstance(value, str) and re.fullmatch(r"[+-]?\d{1,19}", value, re.ASCII) else None
+
+
+def to_decimal(node: Node) -> Any:
+    value = node.value
+    if isinstance(value, bool):
+        return Decimal(int(value))
+    if isinstance(value, str):
+        try:
+            return Decimal(value) if re.fullmatch(r"[+-]?\d+(\.\d+)?", value, re.ASCII) else None
+        except InvalidOperation:
+            return None
+    return quantity.number(value)
+
+
+def to_date(node: Node) -> Any:
+    day = node.value.partition("T")[0] if isinstance(node.value, str) else ""
+    return day if temporal.moment(day) else None
+
+
+def to_date_time(node: Node) -> Any:
+    return node.value if isinstance(node.value, str) and temporal.moment(node.value) else None
+
+
+def to_time(node: Node) -> Any:
+    return node.value if isinstance(node.value, str) and temporal.time_of_day(node.value) else None
+
+
+def to_quantity(node: Node) -> Any:
+    value = node.value
+    if node.type.system == "Quantity":
+        return value
+    if isinstance(value, str):
+        match = _QUANTITY.fullmatch(value)
+        if match is None:
+            return None
+        if match[3]:
+            return quantity.make(Decimal(match[1]), match[3].removesuffix("s"), calendar=True)
+        return quantity.make(Decimal(match[1]), match[2] or "1")
+    decimal = to_decimal(node)
+    return None if decimal is None else quantity.make(decimal, "1")
+
+
+CONVERSIONS = {
+    "Boolean": (to_boolean, BOOLEAN),
+    "Integer": (to_integer, INTEGER),
+    "Decimal": (to_decimal, DECIMAL),
+    "Date": (to_date, DATE),
+    "DateTime": (to_date_time, DATE_TIME),
+    "Time": (to_time, TIME),
+    "Quantity": (to_quantity, QUANTITY),
+    "String": (text_of, STRING),
+}
+"""By the X of `toX()` and `convertsToX()`: how, and to which type."""
+
+
+def convert(items: Nodes, to: str) -> Nodes:
+    """`toX()`: empty when it cannot be converted."""
+    how, type_ = CONVERSIONS[to]
+    node = one(items)
+    value = None if node is None else how(node)
+    return EMPTY if value is None else [Node(value, type_)]
+
+
+def converts(items: Nodes, to: str) -> Nodes:
+    """`convertsToX()`."""
+    return truth(bool(convert(items, to))) if items else EMPTY

@@ -1,0 +1,136 @@
+"""Dates and times of partial precision: "2020-03" is a month, and whether it is before "2020-03-14" is unknown."""
+
+from __future__ import annotations
+
+import re
+from calendar import monthrange
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from functools import lru_cache
+
+_DATE_TIME = re.compile(
+    r"(\d{4})(?:-(\d\d)(?:-(\d\d))?)?"
+    r"(?:T(?:(\d\d)(?::(\d\d)(?::(\d\d(?:\.\d+)?))?)?)?(Z|[+-]\d\d:\d\d)?)?",
+    re.ASCII,
+)
+_TIME = re.compile(r"(\d\d)(?::(\d\d)(?::(\d\d(?:\.\d+)?))?)?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Year, month, day, hour, minute, second as far as they are known; seconds may have a fraction.
+
+    A time of day has the same parts without the first three.
+    """
+
+    parts: tuple[int | Decimal, ...]
+    zone: bool
+    """Whether an offset was given; the parts are then in UTC, if they are known to the minute."""
+
+
+@lru_cache(maxsize=8192)
+def moment(text: str) -> Moment | None:
+    """A FHIR date, dateTime or instant; None when the text is none of them or names a day there is not."""
+    match = _DATE_TIME.fullmatch(text)
+    if match is None:
+        return None
+    *fields, zone = match.groups()
+    parts = _known(fields)
+    try:
+        whole = [int(part) for part in parts] + [1, 1, 1][len(parts) :]
+        at = datetime(*whole, tzinfo=UTC)  # type: ignore[arg-type]
+        if zone and zone != "Z" and len(parts) >= 5:
+            offset = timedelta(hours=int(zone[1:3]), minutes=int(zone[4:6]))
+            at = at - offset if zone[0] == "+" else at + offset
+            utc: tuple[int | Decimal, ...] = (at.year, at.month, at.day, at.hour, at.minute)
+            parts = utc + parts[5:]
+    except (ValueError, OverflowError):
+        return None
+    return Moment(parts, zone is not None)
+
+
+@lru_cache(maxsize=1024)
+def time_of_day(text: str) -> Moment | None:
+    """A FHIR time; None when the text is none."""
+    match = _TIME.fullmatch(text)
+    if match is None:
+        return None
+    parts = _known(match.groups())
+    limits = (24, 60, 61)
+    return Moment(parts, zone=False) if all(p < m for p, m in zip(parts, limits, strict=False)) else None
+
+
+def _known(fields: list[str | None] | tuple[str | None, ...]) -> tuple[int | Decimal, ...]:
+    texts = [text for text in fields if text is not None]
+    return tuple(Decimal(text) if "." in text else int(text) for text in texts)
+
+
+def order(a: Moment, b: Moment) -> int | None:
+    """-1, 0 or 1; None when the precision that is given does not tell."""
+    if a.zone != b.zone and len(a.parts) > 3 and len(b.parts) > 3:
+        return _order_across_zones(a, b)
+    for left, right in zip(a.parts, b.parts, strict=False):
+        if left != right:
+            return -1 if left < right else 1
+    return 0 if len(a.parts) == len(b.parts) else None
+
+
+def _order_across_zones(a: Moment, b: Moment) -> int | None:
+    """One without offset may lie anywhere from UTC-14 to UTC+14; more than that apart is still decided."""
+    first, second = _as_datetime(a), _as_datetime(b)
+    if abs(first - second) <= timedelta(hours=15):
+        return None
+    return -1 if first < second else 1
+
+
+def _as_datetime(at: Moment) -> datetime:
+    numbers = [int(part) for part in at.parts]
+    return datetime(*(numbers + [1, 1, 1][len(numbers) :]), tzinfo=UTC)  # type: ignore[arg-type]
+
+
+def shifted(text: str, amount: Decimal, unit: str) -> str | None:
+    """A date or dateTime moved by a calendar duration, in the same precision; None when that has no meaning.
+
+    Months and years keep the day where the month has it and otherwise take the month's last day.
+    """
+    match = _DATE_TIME.fullmatch(text)
+    if match is None:
+        return None
+    fields = match.groups()
+    given = [field for field in fields[:6] if field is not None]
+    try:
+        numbers = [int(Decimal(field)) for field in given] + [1, 1, 1][len(given) :]
+        fraction = given[5].partition(".")[2] if len(given) == 6 else ""
+        at = datetime(*numbers)  # type: ignore[arg-type]  # noqa: DTZ001  wall clock, offset kept as text
+        if unit in ("year", "month"):
+            months = int(amount) * (12 if unit == "year" else 1) + at.year * 12 + at.month - 1
+            year, month = divmod(months, 12)
+            at = at.replace(year=year, month=month + 1, day=min(at.day, monthrange(year, month + 1)[1]))
+        else:
+            at += _duration(amount, unit, len(given))
+    except (ValueError, OverflowError):
+        return None
+    shown = at.strftime("%Y-%m-%dT%H:%M:%S").rjust(19, "0")
+    out = shown[: (4, 7, 10, 13, 16, 19)[len(given) - 1]]
+    if len(given) == 6 and fraction:
+        out += f".{at.microsecond:06d}"[: len(fraction) + 1] if unit == "millisecond" else f".{fraction}"
+    return out + "T" * ("T" in text and len(given) <= 3) + (fields[6] or "")
+
+
+def _duration(amount: Decimal, unit: str, precision: int) -> timedelta:
+    seconds = {
+        "week": 604800,
+        "day": 86400,
+        "hour": 3600,
+        "minute": 60,
+        "second": 1,
+        "millisecond": Decimal("0.001"),
+    }[unit]
+    whole = timedelta(seconds=float(int(amount) * seconds))
+    # A date known to the month moves by whole months of 30 days, one known to the year by years of 365.
+    if precision == 1:
+        return timedelta(days=365 * int(whole.days / 365))
+    if precision == 2:
+        return timedelta(days=30 * int(whole.days / 30))
+    return whole
