@@ -1,0 +1,9 @@
+"""Validation: any StructureDefinition compiled to a fast yes and an explaining no (see `validate`)."""
+
+from fhir_coprod.validation.validator import (
+    Validator,
+    validate,
+    validate_document,
+)
+
+__all__ = ["Validator", "validate", "validate_document"]

@@ -1,0 +1,292 @@
+"""Snapshot → model: the definition of a type becomes complete, a profile becomes what it adds to its type."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from fhir_coprod.definitions.terminology import UNKNOWN, ValueSet, bare
+from fhir_coprod.validation import invariants
+from fhir_coprod.validation.discriminators import matcher
+from fhir_coprod.validation.model import Bound, Content, Field, Model, Slice
+from fhir_coprod.validation.shapes import (
+    ABSENT,
+    MANY,
+    PRIMITIVES,
+    Binding,
+    Constraint,
+    Element,
+    Shape,
+    TypeRef,
+)
+
+RESOURCE = "http://hl7.org/fhir/StructureDefinition/Resource"
+
+
+class Lookup(Protocol):
+    """What compiling one definition needs to know of the others."""
+
+    def shape(self, url: str) -> Shape | None: ...
+
+    def type_model(self, code: str) -> Model | None: ...
+
+    def value_set(self, url: str) -> ValueSet | None: ...
+
+    def resource_type_of(self, canonical: str) -> str:
+        """The resource type that a canonical of a type or a profile constrains; "" when unknown."""
+        ...
+
+
+def compile_type(shape: Shape, lookup: Lookup) -> Model:
+    """The complete model of a resource or data type."""
+    return Model(
+        shape.url, shape.title, shape.type, shape.kind, shape.abstract, _TypeCompiler(shape, lookup).content()
+    )
+
+
+def compile_profile(shape: Shape, lookup: Lookup) -> Model:
+    """What a profile asks beyond the definition of its type."""
+    base = lookup.type_model(shape.type)
+    if base is None:
+        raise LookupError(shape.type)
+    compiler = _OverlayCompiler(shape, lookup)
+    content = compiler.content(shape.root, TypeRef(shape.type), base.content)
+    return Model(
+        shape.url,
+        shape.title,
+        shape.type,
+        shape.kind,
+        shape.abstract,
+        content,
+        shape.contexts,
+        shape.root.modifier,
+    )
+
+
+def json_keys(element: Element) -> tuple[tuple[str, str], ...]:
+    """(JSON key, type) for each way to write the element."""
+    if element.choice:
+        return tuple((element.name + code[:1].upper() + code[1:], code) for code in _codes(element))
+    return ((element.name, element.types[0].code if element.types else ""),)
+
+
+def _codes(element: Element) -> list[str]:
+    return list(dict.fromkeys(reference.code for reference in element.types))
+
+
+def _bound(binding: Binding | None, lookup: Lookup) -> Bound | None:
+    if binding is None or binding.strength not in ("required", "extensible"):
+        return None
+    largest = lookup.value_set(binding.max_value_set) if binding.max_value_set else None
+    return Bound(
+        binding.strength,
+        bare(binding.value_set),
+        lookup.value_set(binding.value_set) or UNKNOWN,
+        largest,
+    )
+
+
+def _target_types(targets: tuple[str, ...], lookup: Lookup) -> frozenset[str]:
+    """The resource types that may be pointed to; empty when any may, or when one target is unknown."""
+    if not targets or RESOURCE in targets:
+        return frozenset()
+    types = [lookup.resource_type_of(target) for target in targets]
+    return frozenset(types) if all(types) else frozenset()
+
+
+class _TypeCompiler:
+    def __init__(self, shape: Shape, lookup: Lookup) -> None:
+        self.shape = shape
+        self.lookup = lookup
+        self.contents: dict[str, Content] = {}
+
+    def content(self) -> Content:
+        root = self.shape.root
+        content = Content(self.shape.type, root.path)
+        self.contents[root.id] = content
+        self._rules(content, root.constraints)
+        self._fill(content, root)
+        return content
+
+    def _fill(self, content: Content, element: Element) -> None:
+        if self.shape.kind == "primitive-type" or self.shape.type == "xhtml":
+            return
+        for child in element.children.values():
+            if child.max == 0:
+                continue
+            field = self._field(child)
+            content.fields[child.name] = field
+            for key, code in field.keys:
+                content.keys[key] = (field, code)
+
+    def _field(self, element: Element) -> Field:
+        field = Field(
+            element.name,
+            element.path,
+            json_keys(element),
+            array=element.repeats,
+            min=element.min,
+            max=element.max,
+            choice=element.choice,
+            modifier=element.modifier,
+        )
+        if element.content:
+            repeated = self.contents[element.content]
+            field.keys = ((element.name, repeated.type),)
+            field.by_type[repeated.type] = repeated
+            return field
+        if element.path in (f"{self.shape.type}.id",) and self.shape.kind == "resource":
+            # R4 declares Resource.id as a string in its snapshots; its format is that of `id`.
+            field.keys = ((element.name, "id"),)
+            field.by_type["id"] = Content("id", element.path, datatype=True)
+            return field
+        for code in _codes(element):
+            field.by_type[code] = self._value(element, code)
+        return field
+
+    def _value(self, element: Element, code: str) -> Content:
+        references = [r for r in element.types if r.code == code]
+        targets = tuple(target for r in references for target in r.targets)
+        content = Content(
+            code,
+            element.path,
+            datatype=not element.children,
+            fixed=element.fixed,
+            pattern=element.pattern,
+            bound=_bound(element.binding, self.lookup),
+            max_length=element.max_length,
+            min_value=element.min_value,
+            max_value=element.max_value,
+            targets=targets,
+            target_types=_target_types(targets, self.lookup),
+            profiles=tuple(profile for r in references for profile in r.profiles),
+        )
+        self._rules(content, element.constraints)
+        if element.children:
+            self.contents[element.id] = content
+            self._fill(content, element)
+        return content
+
+    def _rules(self, content: Content, constraints: tuple[Constraint, ...]) -> None:
+        for constraint in constraints:
+            invariants.add(content, constraint)
+
+
+class _OverlayCompiler:
+    def __init__(self, shape: Shape, lookup: Lookup) -> None:
+        self.shape = shape
+        self.lookup = lookup
+        self.contents: dict[str, Content] = {}
+
+    def content(self, element: Element, reference: TypeRef, base: Content) -> Content:
+        """What `element` asks of a value of that type beyond `base`."""
+        own = self.lookup.type_model(reference.code) if base.datatype or reference.code != base.type else None
+        detailed = own.content if own is not None else base
+        content = Content(
+            reference.code,
+            element.path,
+            fixed=element.fixed if element.fixed != base.fixed else ABSENT,
+            pattern=element.pattern if element.pattern != base.pattern else ABSENT,
+            max_length=element.max_length if element.max_length != base.max_length else MANY,
+            min_value=element.min_value if element.min_value != base.min_value else ABSENT,
+            max_value=element.max_value if element.max_value != base.max_value else ABSENT,
+            aggregation=reference.aggregation,
+        )
+        self.contents[element.id] = content
+        bound = _bound(element.binding, self.lookup)
+        if bound is not None and (
+            base.bound is None
+            or base.bound.value_set != bound.value_set
+            or base.bound.strength != bound.strength
+        ):
+            content.bound = bound
+        if set(reference.targets) != set(base.targets):
+            content.targets = reference.targets
+            content.target_types = _target_types(reference.targets, self.lookup)
+        # An extension is always checked against the definition that its url names.
+        if reference.code != "Extension" and set(reference.profiles) != set(base.profiles):
+            content.profiles = reference.profiles
+        known = {
+            (c.key, c.expression)
+            for part in (base, detailed)
+            for c in (*(rule.constraint for rule in part.rules), *part.unchecked)
+        }
+        # Rules of the base that later publishers reword (dom-3, ref-1) are not the profile's own.
+        inherited = {key for key, _ in known} & invariants.NATIVE.keys()
+        for constraint in element.constraints:
+            if (constraint.key, constraint.expression) not in known and constraint.key not in inherited:
+                invariants.add(content, constraint)
+        for child in element.children.values():
+            self._child(content, child, detailed)
+        return content
+
+    def _child(self, content: Content, child: Element, base: Content) -> None:
+        field = base.fields.get(child.name)
+        if field is not None:
+            overlay = self._field(child, field)
+        elif child.name in base.keys:
+            # A snapshot may name a choice by its type: Observation.valueQuantity.
+            choice, code = base.keys[child.name]
+            narrowed = Field(
+                choice.name, choice.path, ((child.name, code),), choice.array, by_type=choice.by_type
+            )
+            overlay = self._field(child, narrowed)
+        elif child.name == "extension" and base.type in PRIMITIVES:
+            element = self.lookup.type_model("Element")
+            if element is None:
+                return
+            overlay = self._field(child, element.content.fields["extension"])
+        else:
+            return
+        if not overlay.trivial:
+            content.fields[child.name] = overlay
+
+    def _field(self, element: Element, base: Field, *, whole: bool = True) -> Field:
+        """What `element` asks of a member; `whole` is False for a slice, whose counts stand for themselves."""
+        field = Field(
+            base.name,
+            element.path,
+            base.keys,
+            base.array,
+            min=element.min if not whole or element.min > base.min else 0,
+            max=element.max if element.max < base.max else MANY,
+            choice=base.choice,
+            modifier=base.modifier,
+        )
+        if element.content:
+            repeated = self.contents.get(element.content)
+            if repeated is not None:
+                field.by_type[repeated.type] = repeated
+            return field
+        codes = _codes(element)
+        base_codes = {code for _, code in base.keys}
+        if codes and not base_codes <= set(codes) and "Resource" not in codes:
+            field.allowed = frozenset(codes)
+        for code in codes:
+            reference = _merged([r for r in element.types if r.code == code])
+            below = base.by_type.get(code) or Content(code, base.path, datatype=True)
+            content = self.content(element, reference, below)
+            if not content.trivial:
+                field.by_type[code] = content
+        if element.slices:
+            field.slices = tuple(self._slice(element, part, base) for part in element.slices)
+            if element.slicing is not None:
+                field.rules, field.ordered = element.slicing.rules, element.slicing.ordered
+        return field
+
+    def _slice(self, sliced: Element, part: Element, base: Field) -> Slice:
+        return Slice(
+            part.slice_name or part.id.rpartition(":")[2],
+            matcher(sliced, part, self.lookup),
+            self._field(part, base, whole=False),
+        )
+
+
+def _merged(references: list[TypeRef]) -> TypeRef:
+    """Several entries for one type code as one: any of their profiles, any of their targets."""
+    return TypeRef(
+        references[0].code,
+        tuple(profile for r in references for profile in r.profiles),
+        tuple(target for r in references for target in r.targets),
+        tuple(way for r in references for way in r.aggregation),
+    )
+

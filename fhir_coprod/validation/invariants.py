@@ -1,0 +1,143 @@
+"""Invariants: the FHIRPath rules of a definition as tests, and the few that are better written by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from fhir_coprod.validation import narrative
+from fhir_coprod.validation.fhirpath import Env, FhirPathError, UnsupportedFhirPath, compile_invariant
+from fhir_coprod.validation.model import Content, Rule
+from fhir_coprod.validation.scope import Scope
+from fhir_coprod.validation.shapes import Constraint
+
+Test = Callable[[object, Scope], bool]
+
+STRUCTURAL = frozenset({"ele-1", "ext-1"})
+"""Empty elements, and extensions with both or neither of value and extensions: looked at where they stand."""
+
+
+def _not_nested(resource: object, scope: Scope) -> bool:
+    """dom-2: a contained resource contains none itself."""
+    return not any("contained" in inner for inner in _contained(resource))
+
+
+def _contained_is_used(resource: object, scope: Scope) -> bool:
+    """dom-3: each contained resource is referred to from the resource, or refers to it."""
+    waiting = list(_contained(resource))
+    if not waiting or not isinstance(resource, dict):
+        return True
+    used = set(_local_references(resource))
+    for inner in waiting:
+        identifier = inner.get("id")
+        if (not isinstance(identifier, str) or f"#{identifier}" not in used) and "#" not in set(
+            _local_references(inner)
+        ):
+            return False
+    return True
+
+
+def _contained_without_version(resource: object, scope: Scope) -> bool:
+    """dom-4: a contained resource has neither meta.versionId nor meta.lastUpdated."""
+    return not any(
+        key in meta for meta in _contained_meta(resource) for key in ("versionId", "lastUpdated")
+    )
+
+
+def _contained_without_label(resource: object, scope: Scope) -> bool:
+    """dom-5: a contained resource has no security label."""
+    return not any("security" in meta for meta in _contained_meta(resource))
+
+
+def _has_narrative(resource: object, scope: Scope) -> bool:
+    """dom-6: a resource should have narrative."""
+    if not isinstance(resource, dict):
+        return True
+    text = resource.get("text")
+    return isinstance(text, dict) and "div" in text
+
+
+def _reference_is_contained(reference: object, scope: Scope) -> bool:
+    """ref-1: a local reference names a contained resource, or the container itself."""
+    literal = reference.get("reference") if isinstance(reference, dict) else None
+    if not isinstance(literal, str) or not literal.startswith("#") or literal == "#":
+        return True
+    return literal[1:] in scope.contained
+
+
+def _allowed_narrative(div: object, scope: Scope) -> bool:
+    """txt-1 and txt-2: basic XHTML only, and some content."""
+    return narrative.is_allowed(div)
+
+
+def _contained(resource: object) -> Iterator[dict[str, object]]:
+    contained = resource.get("contained") if isinstance(resource, dict) else None
+    for inner in contained if isinstance(contained, list) else ():
+        if isinstance(inner, dict):
+            yield inner
+
+
+def _contained_meta(resource: object) -> Iterator[dict[str, object]]:
+    for inner in _contained(resource):
+        meta = inner.get("meta")
+        if isinstance(meta, dict):
+            yield meta
+
+
+def _local_references(resource: dict[str, object]) -> Iterator[str]:
+    """Every text starting with # below: references and canonicals."""
+    waiting: list[object] = [resource]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+        elif isinstance(value, str) and value.startswith("#"):
+            yield value
+
+
+NATIVE: dict[str, tuple[Test, frozenset[str]]] = {
+    "dom-2": (_not_nested, frozenset({"contained"})),
+    "dom-3": (_contained_is_used, frozenset({"contained"})),
+    "dom-4": (_contained_without_version, frozenset({"contained"})),
+    "dom-5": (_contained_without_label, frozenset({"contained"})),
+    "dom-6": (_has_narrative, frozenset()),
+    "ref-1": (_reference_is_contained, frozenset({"reference"})),
+    "txt-1": (_allowed_narrative, frozenset()),
+}
+"""Rules of the base definitions that are written by hand: test, and the members without which it holds."""
+
+_SAID_ELSEWHERE = frozenset({"txt-2"})
+"""Rules that another one in NATIVE covers."""
+
+
+def add(content: Content, constraint: Constraint) -> None:
+    """Let `content` check the rule, or let it say that nobody can."""
+    if constraint.key in STRUCTURAL or constraint.key in _SAID_ELSEWHERE:
+        return
+    native = NATIVE.get(constraint.key)
+    if native is not None:
+        content.rules.append(Rule(constraint, *native))
+        return
+    try:
+        test = _translated(constraint, content)
+    except UnsupportedFhirPath:
+        content.unchecked.append(constraint)
+        return
+    content.rules.append(Rule(constraint, test))
+
+
+def _translated(constraint: Constraint, content: Content) -> Test:
+    """The rule's FHIRPath as a test. Raises UnsupportedFhirPath."""
+    if not constraint.expression:
+        raise UnsupportedFhirPath(f"The rule {constraint.key} is stated in words only.")
+    base = content.path if content.type in ("BackboneElement", "Element") else content.type
+    holds = compile_invariant(constraint.expression, base, constraint.key)
+
+    def test(value: object, scope: Scope) -> bool:
+        try:
+            return holds(value, scope.environment)
+        except FhirPathError:
+            return False
+
+    return test

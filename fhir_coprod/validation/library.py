@@ -1,0 +1,118 @@
+"""The compiled models that a validator works with: R4, our package, and packages loaded beside them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+
+from fhir_coprod import definitions
+from fhir_coprod.definitions.terminology import ValueSet, bare
+from fhir_coprod.errors import UnknownDefinition
+from fhir_coprod.jsontext import Json
+from fhir_coprod.validation.compiler import compile_profile, compile_type
+from fhir_coprod.validation.model import Model
+from fhir_coprod.validation.shapes import NoSnapshot, Shape, shape
+
+FHIR = "http://hl7.org/fhir/StructureDefinition/"
+
+
+class Library:
+    """Compiles what is asked for, once, and keeps it. Safe to share between threads."""
+
+    def __init__(self, structures: Iterable[Json] = ()) -> None:
+        self._own: dict[str, Json] = {s["url"]: s for s in structures}
+        self._shapes: dict[str, Shape | None] = {}
+        self._types: dict[str, Model | None] = {}
+        self._profiles: dict[str, Model | None] = {}
+        self._value_sets: dict[str, ValueSet | None] = {}
+        self._compiling = threading.RLock()
+
+    # ------------------------------------------------------------------ definitions
+
+    def shape(self, url: str) -> Shape | None:
+        """The structure by canonical or type name; None when it is not held or has no snapshot."""
+        key = bare(url)
+        if key not in self._shapes:
+            with self._compiling:
+                definition = self._definition(key)
+                try:
+                    self._shapes[key] = shape(definition) if definition is not None else None
+                except NoSnapshot:
+                    self._shapes[key] = None
+        return self._shapes[key]
+
+    def _definition(self, url: str) -> Json | None:
+        own = self._own.get(url)
+        if own is not None:
+            return own
+        try:
+            return definitions.structure(url)
+        except UnknownDefinition:
+            return None
+
+    def value_set(self, url: str) -> ValueSet | None:
+        key = bare(url)
+        if key not in self._value_sets:
+            self._value_sets[key] = definitions.value_set_content(key)
+        return self._value_sets[key]
+
+    # ------------------------------------------------------------------ models
+
+    def type_model(self, code: str) -> Model | None:
+        """The complete model of a resource or data type by name; None for an unknown one."""
+        if code not in self._types:
+            with self._compiling:
+                if code not in self._types:
+                    self._types[code] = self._compile_type(code)
+        return self._types[code]
+
+    def _compile_type(self, code: str) -> Model | None:
+        if "/" in code:
+            return None
+        found = self.shape(code)
+        if found is None or found.profile:
+            return None
+        return compile_type(found, self)
+
+    def resource_model(self, name: str) -> Model | None:
+        """The model of a concrete resource type."""
+        return self.type_model(name) if definitions.is_resource_type(name) else None
+
+    def is_resource(self, name: str) -> bool:
+        return definitions.is_resource_type(name)
+
+    def profile_model(self, url: str) -> Model | None:
+        """The overlay of a profile by canonical; None when it is unknown, or the definition of a type."""
+        key = bare(url)
+        if key not in self._profiles:
+            with self._compiling:
+                if key not in self._profiles:
+                    self._profiles[key] = self._compile_profile(key)
+        return self._profiles[key]
+
+    def _compile_profile(self, url: str) -> Model | None:
+        found = self.shape(url)
+        if found is None or not found.profile:
+            return None
+        return compile_profile(found, self)
+
+    # ------------------------------------------------------------------ names
+
+    def is_base(self, canonical: str) -> bool:
+        """Whether a canonical names the definition of a type, which every value of it is checked against."""
+        url = bare(canonical)
+        return url.startswith(FHIR) and self.type_model(url.removeprefix(FHIR)) is not None
+
+    def resource_type_of(self, canonical: str) -> str:
+        """The type that a canonical of a type or a profile is about; "" when it is unknown."""
+        url = bare(canonical)
+        name = url.removeprefix(FHIR)
+        if definitions.is_resource_type(name):
+            return name
+        found = self.shape(url)
+        return found.type if found is not None else ""
+
+    def title(self, canonical: str) -> str:
+        """What messages call a profile."""
+        found = self.shape(canonical)
+        return found.title if found is not None else canonical

@@ -1,0 +1,152 @@
+"""The compiled model: for each value in a resource, what it must satisfy. Both tiers walk exactly this.
+
+A `Content` says what one value must be; a `Field` says which values a member may hold. The definition of a type
+compiles to a complete model (every allowed member is there, others are unknown). A profile compiles to an
+overlay: only what it asks beyond the definition of its type, so a resource is checked once against its type and
+then against the little that each profile adds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from fhir_coprod.definitions.terminology import ValueSet
+from fhir_coprod.validation.shapes import ABSENT, MANY, Constraint, TypeRef
+
+if TYPE_CHECKING:
+    from fhir_coprod.validation.scope import Scope
+
+
+@dataclass(slots=True, eq=False)
+class Bound:
+    """A binding with its codes at hand."""
+
+    strength: str
+    """required | extensible"""
+    value_set: str
+    codes: ValueSet
+    largest: ValueSet | None = None
+    """The maximum value set of an extensible binding, which is required."""
+
+
+@dataclass(slots=True, eq=False)
+class Rule:
+    """An invariant that can be run."""
+
+    constraint: Constraint
+    test: Callable[[object, Scope], bool]
+    """False or an exception means broken."""
+    names: frozenset[str] = frozenset()
+    """JSON keys without any of which the rule holds of itself; empty = it must always be run."""
+
+
+@dataclass(slots=True, eq=False)
+class Content:
+    """What one value must satisfy."""
+
+    type: str
+    """FHIR type: CarePlan, BackboneElement, string …"""
+    path: str
+    """The element's path, for messages and extension contexts."""
+    datatype: bool = False
+    """The details are those of the type's own definition (the walker looks it up by `type`)."""
+    fields: dict[str, Field] = field(default_factory=dict)
+    keys: dict[str, tuple[Field, str]] = field(default_factory=dict)
+    """JSON key → its field and the type it is written with; `_x` keys are not listed."""
+    fixed: object = ABSENT
+    pattern: object = ABSENT
+    bound: Bound | None = None
+    rules: list[Rule] = field(default_factory=list)
+    unchecked: list[Constraint] = field(default_factory=list)
+    """Invariants that cannot be decided here; reported once."""
+    max_length: int = MANY
+    min_value: object = ABSENT
+    max_value: object = ABSENT
+    targets: tuple[str, ...] = ()
+    """Canonicals that a reference may point to; empty = anything."""
+    target_types: frozenset[str] = frozenset()
+    """The resource types of `targets`; empty = anything."""
+    aggregation: tuple[str, ...] = ()
+    profiles: tuple[str, ...] = ()
+    """The value must satisfy one of these."""
+
+    @property
+    def trivial(self) -> bool:
+        """True when nothing is asked; an overlay leaves such contents out."""
+        return (
+            not self.fields
+            and self.fixed is ABSENT
+            and self.pattern is ABSENT
+            and self.bound is None
+            and not self.rules
+            and not self.unchecked
+            and self.max_length == MANY
+            and self.min_value is ABSENT
+            and self.max_value is ABSENT
+            and not self.targets
+            and not self.aggregation
+            and not self.profiles
+        )
+
+
+@dataclass(slots=True, eq=False)
+class Slice:
+    """One named part of a list."""
+
+    name: str
+    matches: Callable[[object, Scope], bool] | None
+    """Whether a value belongs to it; None when that cannot be decided."""
+    field: Field
+
+
+@dataclass(slots=True, eq=False)
+class Field:
+    """Which values a member may hold."""
+
+    name: str
+    path: str
+    keys: tuple[tuple[str, str], ...]
+    """(JSON key, type): one, or one for each type of a choice."""
+    array: bool
+    min: int = 0
+    max: int = MANY
+    allowed: frozenset[str] | None = None
+    """Type codes that may be used; None = all of `keys`."""
+    by_type: dict[str, Content] = field(default_factory=dict)
+    """What each value must satisfy, by type."""
+    slices: tuple[Slice, ...] = ()
+    rules: str = "open"
+    """open | closed | openAtEnd"""
+    ordered: bool = False
+    choice: bool = False
+    modifier: bool = False
+
+    @property
+    def trivial(self) -> bool:
+        return (
+            self.min == 0
+            and self.max == MANY
+            and self.allowed is None
+            and not self.by_type
+            and not self.slices
+        )
+
+
+@dataclass(slots=True, eq=False)
+class Model:
+    """One compiled definition."""
+
+    url: str
+    title: str
+    type: str
+    kind: str
+    abstract: bool
+    content: Content
+    contexts: tuple[tuple[str, str], ...] = ()
+    modifier: bool = False
+    """For an extension: whether it may only stand in modifierExtension."""
+
+
+__all__ = ["Bound", "Content", "Field", "Model", "Rule", "Slice", "TypeRef"]

@@ -1,0 +1,103 @@
+"""Where a value stands: the resource around it, that resource's container, and the Bundle around both."""
+
+from __future__ import annotations
+
+import re
+from functools import cached_property
+
+from fhir_coprod.jsontext import Json
+from fhir_coprod.validation.fhirpath import Env
+
+_LITERAL = re.compile(
+    r"(?:(?:http|https)://[A-Za-z0-9\-\\.:%$_~/]+/)?([A-Z][A-Za-z]+)/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?(?:#.*)?"
+).fullmatch
+
+
+def literal_type(reference: str) -> str:
+    """The resource type that a literal reference names: "Patient" for `Patient/1` and `https://x/fhir/Patient/1`.
+
+    "" for everything else: `#contained`, `urn:uuid:…`, a conditional reference, any other URL.
+    """
+    match = _LITERAL(reference)
+    return match[1] if match else ""
+
+
+class Scope:
+    """One resource under validation and what its references can reach.
+
+    resource:  %resource
+    container: %rootResource: the same, except for a contained resource
+    outer:     the scope of the Bundle or Parameters that carries it
+    """
+
+    def __init__(self, resource: Json, container: Json | None = None, outer: Scope | None = None) -> None:
+        self.resource = resource
+        self.container = resource if container is None else container
+        self.outer = outer
+
+    def within(self, resource: Json, *, contained: bool) -> Scope:
+        """The scope of a resource inside this one: contained, or carried by a Bundle or Parameters."""
+        if contained:
+            return Scope(resource, self.container, self.outer)
+        return Scope(resource, None, self)
+
+    @cached_property
+    def environment(self) -> Env:
+        """The same for FHIRPath."""
+        outer = self.outer
+        return Env(
+            self.resource,
+            None if self.container is self.resource else self.container,
+            outer.resource if outer is not None and outer.resource.get("resourceType") == "Bundle" else None,
+        )
+
+    @cached_property
+    def contained(self) -> dict[str, Json]:
+        """Contained resources by id."""
+        found: dict[str, Json] = {}
+        contained = self.container.get("contained")
+        for resource in contained if isinstance(contained, list) else ():
+            if isinstance(resource, dict) and isinstance(resource.get("id"), str):
+                found[resource["id"]] = resource
+        return found
+
+    @cached_property
+    def entries(self) -> dict[str, Json]:
+        """Resources of this Bundle by fullUrl and by Type/id."""
+        found: dict[str, Json] = {}
+        entries = self.resource.get("entry") if self.resource.get("resourceType") == "Bundle" else None
+        for entry in entries if isinstance(entries, list) else ():
+            resource = entry.get("resource") if isinstance(entry, dict) else None
+            if not isinstance(resource, dict):
+                continue
+            if isinstance(entry.get("fullUrl"), str):
+                found.setdefault(entry["fullUrl"], resource)
+            if isinstance(resource.get("resourceType"), str) and isinstance(resource.get("id"), str):
+                found.setdefault(f"{resource['resourceType']}/{resource['id']}", resource)
+        return found
+
+    def resolve(self, reference: str) -> Json | None:
+        """The resource that a reference points to, when it is contained here or in a Bundle around."""
+        if reference.startswith("#"):
+            return self.container if reference == "#" else self.contained.get(reference[1:])
+        scope = self.outer
+        while scope is not None:
+            found = scope.entries.get(reference)
+            if found is not None:
+                return found
+            scope = scope.outer
+        return None
+
+    def target_type(self, reference: Json) -> str:
+        """The resource type that a Reference points to; "" when it cannot be told."""
+        literal = reference.get("reference")
+        if isinstance(literal, str):
+            target = self.resolve(literal)
+            if target is not None:
+                named = target.get("resourceType")
+                return named if isinstance(named, str) else ""
+            named = literal_type(literal)
+            if named:
+                return named
+        declared = reference.get("type")
+        return declared.rpartition("/")[2] if isinstance(declared, str) else ""

@@ -1,0 +1,75 @@
+"""The validator as one object: a library of models and the two tiers that walk them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from fhir_coprod import jsontext
+from fhir_coprod.errors import NotJson, UnknownDefinition
+from fhir_coprod.jsontext import Document, Json
+from fhir_coprod.outcome import Issue, Outcome
+from fhir_coprod.validation.explain import Explainer
+from fhir_coprod.validation.library import Library
+from fhir_coprod.validation.scope import Scope
+
+
+class Validator:
+    """Checks resources against R4, the profiles they claim, and a profile that is asked for."""
+
+    def __init__(self, library: Library | None = None) -> None:
+        self.library = library or Library()
+
+    def validate(self, resource: bytes | str | Mapping[str, Any], profile: str | None = None) -> Outcome:
+        """Everything that is wrong with a resource. Raises UnknownDefinition when `profile` is not known.
+
+        Text that is no JSON object gives an Outcome too: one fatal issue.
+        """
+        if isinstance(resource, (bytes, str)):
+            try:
+                data = jsontext.parse(resource).data
+            except NotJson as error:
+                return Outcome((Issue("fatal", error.code, error.message),))
+        else:
+            data = dict(resource)
+        return self.check(data, profile)
+
+    def validate_document(self, document: Document, profile: str | None = None) -> Outcome:
+        """The same for a document that is parsed already."""
+        return self.check(document.data, profile)
+
+    def check(self, data: Json, profile: str | None = None) -> Outcome:
+        """The same for JSON values."""
+        if profile:
+            self.require(profile)
+        explainer = Explainer(self.library)
+        explainer.resource(data, "", Scope(data), profile=profile or "")
+        return Outcome(tuple(explainer.issues))
+
+    def require(self, profile: str) -> None:
+        """Raises UnknownDefinition unless the profile, or definition of a type, is known."""
+        if self.library.profile_model(profile) is None and not self.library.is_base(profile):
+            raise UnknownDefinition(
+                f"The profile {profile[:200]} is not known; correct its URL, or load the package that defines it."
+            )
+
+
+@cache
+def default() -> Validator:
+    """The validator over R4 and our own package."""
+    return Validator()
+
+
+def validate(resource: bytes | str | Mapping[str, Any], profile: str | None = None) -> Outcome:
+    """Check one resource against FHIR R4, the known profiles it claims in meta.profile, and `profile`.
+
+    resource: JSON as bytes or text, or parsed values.
+    Returns an Outcome, truthy when nothing in it is an error. Raises UnknownDefinition when `profile` is not known.
+    """
+    return default().validate(resource, profile)
+
+
+def validate_document(document: Document, profile: str | None = None) -> Outcome:
+    """The same for a document that is parsed already."""
+    return default().validate_document(document, profile)
