@@ -8,6 +8,7 @@
     │   └── MissingVersion       400  required        1     If-Match is malformed
     ├── InvalidResource          422  (its own)       1     readable, but breaks FHIR R4 or a profile
     ├── UnknownType              404  not-supported   1     no such resource type in R4
+    ├── UnknownDefinition        422  not-found       1     a profile or structure that nobody loaded
     ├── NotFound                 404  not-found       1     no resource of that id
     ├── Gone                     410  deleted         1     there was one; it was deleted
     ├── MethodNotAllowed         405  not-supported   1     that verb has no meaning at that place
@@ -92,6 +93,13 @@ class UnknownType(CoprodError):
 
     status = 404
     code = "not-supported"
+
+
+class UnknownDefinition(CoprodError):
+    """A profile, extension or type by a canonical that no loaded package defines."""
+
+    status = 422
+    code = "not-found"
 
 
 class NotFound(CoprodError):

@@ -1,0 +1,147 @@
+"""What FHIR says, and what we add to it: the R4 pack and our own package, looked up by canonical.
+
+Nothing else in this program reads a StructureDefinition file. Importing this module reads nothing; the first
+use of a type reads that type. What is handed out is shared between callers and must not be changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from fhir_coprod.definitions.pack import Pack
+from fhir_coprod.definitions.package import CONFORMANCE, Package
+from fhir_coprod.definitions.registry import CORE, Definitions, canonical
+from fhir_coprod.definitions.search import Component, SearchParameter
+from fhir_coprod.definitions.terminology import ValueSet
+from fhir_coprod.errors import UnknownDefinition
+from fhir_coprod.jsontext import Json
+
+__all__ = [
+    "CANONICAL",
+    "CONFORMANCE",
+    "CORE",
+    "PROFILE",
+    "Component",
+    "Definitions",
+    "Package",
+    "SearchParameter",
+    "UnknownDefinition",
+    "ValueSet",
+    "canonical",
+    "code_system",
+    "code_system_resource",
+    "compartment",
+    "display",
+    "examples",
+    "generation",
+    "has_structure",
+    "is_resource_type",
+    "load_package",
+    "own_resources",
+    "registry",
+    "resource_types",
+    "search_parameters",
+    "structure",
+    "value_set",
+    "value_set_content",
+]
+
+CANONICAL = "https://fhir-coprod.org/ig"
+"""Base of everything we define. It need not resolve."""
+PROFILE = CANONICAL + "/StructureDefinition/"
+"""PROFILE + "coproduction-careplan" is that profile's canonical."""
+
+_DATA = Path(__file__).resolve().parent.parent / "_data"
+_own = Package.open(_DATA / "package")
+_registry = Definitions(Pack(_DATA / "r4.zip"), (_own,))
+
+
+def registry() -> Definitions:
+    """The definitions that this process works with."""
+    return _registry
+
+
+def generation() -> int:
+    """Rises with every `load_package`; whoever caches what they compiled compares it."""
+    return _registry.generation
+
+
+def resource_types() -> tuple[str, ...]:
+    """The concrete resource types of R4 (4.0.1), sorted."""
+    return _registry.resource_types
+
+
+def is_resource_type(name: object) -> bool:
+    """Whether R4 has a concrete resource type of that name."""
+    return isinstance(name, str) and name in _registry.resource_types
+
+
+def structure(url_or_name: str) -> Json:
+    """The StructureDefinition, with snapshot, of "Patient", "HumanName" or a full canonical.
+
+    A |version is ignored. Raises UnknownDefinition.
+    """
+    return _registry.structure(url_or_name)
+
+
+def has_structure(url: str) -> bool:
+    """Whether `structure` would find it."""
+    return _registry.has_structure(url)
+
+
+def value_set(url: str) -> Mapping[str, frozenset[str]] | None:
+    """System → codes, when all of the value set can be listed offline; None otherwise."""
+    held = _registry.value_set(url)
+    return held.codes if held is not None and held.enumerable else None
+
+
+def value_set_content(url: str) -> ValueSet | None:
+    """All that is known of a value set, also where it takes codes from systems that we do not hold."""
+    return _registry.value_set(url)
+
+
+def code_system(url: str) -> frozenset[str] | None:
+    """Every code of a system that we hold completely; None otherwise."""
+    return _registry.code_system(url)
+
+
+def code_system_resource(url: str) -> Json | None:
+    """The CodeSystem, R4's cut down to code, display and properties; None when it is not held."""
+    return _registry.code_system_resource(url)
+
+
+def display(system: str, code: str) -> str | None:
+    """The display of a code in a system that we hold; None otherwise."""
+    return _registry.display(system, code)
+
+
+def search_parameters(resource_type: str) -> Mapping[str, SearchParameter]:
+    """By code: what the type can be searched by, with what it inherits and what our package adds."""
+    return _registry.search_parameters(resource_type)
+
+
+def compartment(name: str = "Patient") -> Mapping[str, tuple[str, ...]]:
+    """Resource type → codes of the search parameters that put a resource into the compartment."""
+    return _registry.compartment(name)
+
+
+def own_resources(resource_type: str | None = None) -> list[Json]:
+    """The conformance resources of our package, of one type or all of them."""
+    return [_own.read(entry) for entry in _own.of_type(resource_type)]
+
+
+def examples() -> list[Json]:
+    """The valid examples of our package."""
+    return [_own.read(entry) for entry in _own.examples()]
+
+
+def load_package(path: str | Path) -> Package:
+    """Add the definitions of a FHIR package (.tgz, or its folder) for the rest of this process.
+
+    Packages it depends on are not fetched: load them too. Raises ConfigError when it cannot be read.
+    """
+    package = Package.open(Path(path))
+    _ = package.entries  # refuse a broken package now, not at its first use
+    _registry.add(package)
+    return package

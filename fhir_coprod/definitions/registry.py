@@ -1,0 +1,182 @@
+"""Everything that is defined, from all sources: the R4 pack, our package, and packages loaded at run time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+
+from fhir_coprod.definitions.pack import Pack
+from fhir_coprod.definitions.package import Package
+from fhir_coprod.definitions.search import Component, SearchParameter, split_expression
+from fhir_coprod.definitions.terminology import ValueSet, bare, concepts, expand, is_complete
+from fhir_coprod.errors import UnknownDefinition
+from fhir_coprod.jsontext import Json
+
+CORE = "http://hl7.org/fhir/StructureDefinition/"
+"""Where R4's own StructureDefinitions live; "Patient" is short for CORE + "Patient"."""
+
+
+class Definitions:
+    """Look-up by canonical (a |version is ignored) or by R4 name.
+
+    R4 wins over packages, and packages win in the order they were given: nobody can redefine Patient. What is
+    handed out is shared; do not change it.
+    """
+
+    def __init__(self, pack: Pack, packages: tuple[Package, ...] = ()) -> None:
+        self._pack = pack
+        self._packages = packages
+        self._structures: dict[str, Json] = {}
+        self._value_sets: dict[str, ValueSet | None] = {}
+        self._code_systems: dict[str, frozenset[str] | None] = {}
+        self._parameters: dict[str, Mapping[str, SearchParameter]] = {}
+        self.generation = 0
+        """Rises with every package added; whoever caches what they compiled compares it."""
+
+    def add(self, package: Package) -> None:
+        """Take a package's definitions in."""
+        self._packages = (*self._packages, package)
+        self._value_sets.clear()
+        self._code_systems.clear()
+        self._parameters.clear()
+        self.generation += 1
+
+    @property
+    def packages(self) -> tuple[Package, ...]:
+        return self._packages
+
+    # structures
+
+    @cached_property
+    def resource_types(self) -> tuple[str, ...]:
+        """Concrete resource types of R4, sorted."""
+        return tuple(
+            sorted(
+                type_
+                for _, type_, kind, derivation in self._pack.index.values()
+                if kind == "resource" and derivation == "specialization" and type_ != "DomainResource"
+            )
+        )
+
+    @cached_property
+    def data_types(self) -> tuple[str, ...]:
+        """Complex and primitive datatypes of R4, sorted."""
+        return tuple(
+            sorted(
+                type_
+                for _, type_, kind, derivation in self._pack.index.values()
+                if kind in ("complex-type", "primitive-type") and derivation != "constraint"
+            )
+        )
+
+    def has_structure(self, url: str) -> bool:
+        url = canonical(url)
+        return url in self._pack.index or self._packaged(url, "StructureDefinition") is not None
+
+    def structure(self, url: str) -> Json:
+        """A StructureDefinition with its snapshot. Raises UnknownDefinition."""
+        url = canonical(url)
+        held = self._structures.get(url)
+        if held is None:
+            held = self._pack.structure(url) or self._packaged(url, "StructureDefinition")
+            if held is None:
+                raise UnknownDefinition(
+                    f"No StructureDefinition {url} is known here; correct the canonical or load its package."
+                )
+            if not held.get("snapshot"):
+                raise UnknownDefinition(
+                    f"The StructureDefinition {url} has no snapshot; load a package built with snapshots."
+                )
+            self._structures[url] = held
+        return held
+
+    def structure_urls(self) -> Iterator[str]:
+        """Canonicals of every StructureDefinition held."""
+        yield from self._pack.index
+        for package in self._packages:
+            for entry in package.of_type("StructureDefinition"):
+                if entry.url not in self._pack.index:
+                    yield entry.url
+
+    # terminology
+
+    def value_set(self, url: str) -> ValueSet | None:
+        """What the value set allows; None when it is not held."""
+        url = bare(url)
+        if url not in self._value_sets:
+            self._value_sets[url] = None  # a value set that imports itself imports nothing
+            held = self._pack.value_set(url)
+            if held is None and (resource := self._packaged(url, "ValueSet")):
+                held = expand(resource, self.value_set, self.code_system_resource)
+            self._value_sets[url] = held
+        return self._value_sets[url]
+
+    def code_system(self, url: str) -> frozenset[str] | None:
+        """Every code of the system; None when it is not held, or not complete."""
+        url = bare(url)
+        if url not in self._code_systems:
+            resource = self.code_system_resource(url)
+            self._code_systems[url] = (
+                frozenset(concept["code"] for concept in concepts(resource))
+                if resource is not None and is_complete(resource)
+                else None
+            )
+        return self._code_systems[url]
+
+    def code_system_resource(self, url: str) -> Json | None:
+        """The CodeSystem as it is held: R4's are cut down to code, display and properties."""
+        url = bare(url)
+        return self._pack.code_system(url) or self._packaged(url, "CodeSystem")
+
+    def display(self, system: str, code: str) -> str | None:
+        """The display of a code in a system that we hold; None otherwise."""
+        resource = self.code_system_resource(system)
+        for concept in concepts(resource or {}):
+            if concept["code"] == code:
+                return str(concept.get("display", code))
+        return None
+
+    # search
+
+    def search_parameters(self, resource_type: str) -> Mapping[str, SearchParameter]:
+        """By code; R4's, those inherited from Resource and DomainResource, and the packages' own."""
+        held = self._parameters.get(resource_type)
+        if held is None:
+            found = self._pack.search_parameters(resource_type)
+            for package in self._packages:
+                for entry in package.of_type("SearchParameter"):
+                    resource = package.read(entry)
+                    if resource_type in resource.get("base", ()) and resource.get("expression"):
+                        found.setdefault(resource["code"], _parameter(resource, resource_type))
+            held = self._parameters[resource_type] = found
+        return held
+
+    def compartment(self, name: str) -> Mapping[str, tuple[str, ...]]:
+        """Resource type → search parameter codes that put it into the compartment; {} when unknown."""
+        return self._pack.compartments.get(name, {})
+
+    def _packaged(self, url: str, resource_type: str) -> Json | None:
+        for package in self._packages:
+            entry = package.by_url.get(url)
+            if entry is not None and entry.type == resource_type:
+                return package.read(entry)
+        return None
+
+
+def canonical(url_or_name: str) -> str:
+    """A full canonical without |version: "Patient" → http://hl7.org/fhir/StructureDefinition/Patient."""
+    url = bare(url_or_name)
+    return url if ":" in url else CORE + url
+
+
+def _parameter(resource: Json, resource_type: str) -> SearchParameter:
+    return SearchParameter(
+        code=resource["code"],
+        type=resource["type"],
+        expression=split_expression(resource["expression"], resource_type),
+        target=tuple(resource.get("target", ())),
+        url=resource["url"],
+        components=tuple(
+            Component(bare(c["definition"]), c["expression"]) for c in resource.get("component", ())
+        ),
+    )
