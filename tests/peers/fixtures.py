@@ -2,17 +2,21 @@
 
 postgresql_url       administrator's URL of a running server
 postgresql_database  URL of a fresh, empty database for one test
+hapi_url             base URL of a HAPI FHIR server, empty, for one test; `new_hapi()` gives another
+medplum_url          base URL of a Medplum router, empty, for one test; `new_medplum()` gives another
+chromium             path of the browser; use it through `tests.peers.chromium`
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.peers import postgresql, registry
+from tests.peers import chromium as browser
+from tests.peers import postgresql, registry, servers
 from tests.peers.shared import Run
 
 _RUN = pytest.StashKey[Run]()
@@ -63,3 +67,40 @@ def postgresql_database(postgresql_url: str) -> Iterator[str]:
     name = f"t_{uuid.uuid4().hex}"
     yield postgresql.create_database(postgresql_url, name)
     postgresql.drop_database(postgresql_url, name)
+
+
+@pytest.fixture(scope="session")
+def new_hapi(peer_run: Run) -> Callable[[], str]:
+    """Gives the base URL of one more HAPI FHIR server, empty, each time it is called."""
+    registry.require(servers.HAPI)
+    url = peer_run.once("hapi", lambda: servers.start_hapi(peer_run))["url"]
+    return lambda: servers.new_hapi_partition(url)
+
+
+@pytest.fixture
+def hapi_url(new_hapi: Callable[[], str]) -> str:
+    """Base URL of a HAPI FHIR server, empty, that only this test has."""
+    return new_hapi()
+
+
+@pytest.fixture(scope="session")
+def new_medplum(peer_run: Run) -> Callable[[], str]:
+    """Gives the base URL of one more Medplum router, empty, each time it is called."""
+    registry.require(servers.MEDPLUM)
+    url = peer_run.once("medplum", lambda: servers.start_medplum(peer_run))["url"]
+    return lambda: servers.new_medplum_repository(url)
+
+
+@pytest.fixture
+def medplum_url(new_medplum: Callable[[], str]) -> str:
+    """Base URL of a Medplum router, empty, that only this test has."""
+    return new_medplum()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Path of Chromium."""
+    registry.require(browser.PEER)
+    found = browser.path()
+    assert found is not None
+    return found

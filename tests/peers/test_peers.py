@@ -7,13 +7,18 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
 import pytest
+import requests
 
+from tests.peers import chromium as browser
 from tests.peers import registry
 from tests.peers.shared import PeerFailed, Run
+
+FHIR_JSON = {"content-type": "application/fhir+json"}
 
 
 @pytest.mark.parametrize("turn", [1, 2])
@@ -77,3 +82,45 @@ def test_finish_ends_every_peer_and_removes_the_folder(tmp_path: Path) -> None:
     run.finish()
     assert guard.poll() is not None
     assert not run.folder.exists()
+
+
+@pytest.mark.parametrize("server", ["hapi", "medplum"])
+@pytest.mark.timeout(180)
+def test_every_test_has_an_empty_fhir_server_of_its_own(server: str, request: pytest.FixtureRequest) -> None:
+    new_server: Callable[[], str] = request.getfixturevalue(f"new_{server}")
+    first, second = new_server(), new_server()
+    patient = {"resourceType": "Patient", "id": "same-id"}
+    put = requests.put(f"{first}/Patient/same-id", json=patient, headers=FHIR_JSON, timeout=60)
+    assert put.status_code in (200, 201), put.text
+    assert requests.get(f"{first}/Patient/same-id", timeout=60).json()["id"] == "same-id"
+    assert requests.get(f"{second}/Patient/same-id", timeout=60).status_code == 404
+    assert requests.get(f"{second}/Patient", timeout=60).json()["total"] == 0
+    assert requests.get(f"{second}/metadata", timeout=60).json()["fhirVersion"] == "4.0.1"
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("server", ["hapi", "medplum"])
+def test_pages_are_linked(server: str, request: pytest.FixtureRequest) -> None:
+    base: str = request.getfixturevalue(f"{server}_url")
+    for number in range(5):
+        requests.put(
+            f"{base}/Patient/p-{number}",
+            json={"resourceType": "Patient", "id": f"p-{number}"},
+            headers=FHIR_JSON,
+            timeout=60,
+        )
+    url: str | None = f"{base}/Patient?_count=2"
+    seen: list[str] = []
+    while url:
+        page = requests.get(url, timeout=60).json()
+        seen += [entry["resource"]["id"] for entry in page.get("entry", ())]
+        url = next((link["url"] for link in page["link"] if link["relation"] == "next"), None)
+    assert sorted(seen) == [f"p-{number}" for number in range(5)]
+
+
+def test_chromium_takes_a_picture(chromium: str, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    page.write_text("<!doctype html><title>t</title><p id=a></p><script>a.textContent = 1 + 1</script>")
+    browser.screenshot(page.as_uri(), tmp_path / "page.png", width=400, height=300)
+    assert (tmp_path / "page.png").read_bytes().startswith(b"\x89PNG")
+    assert '<p id="a">2</p>' in browser.rendered(page.as_uri())

@@ -1,0 +1,121 @@
+"""HAPI FHIR and the Medplum router: two real FHIR servers that are not ours.
+
+Both hold many separate sets of data behind one process (HAPI by partition, the Medplum launcher by
+repository), so each test gets a base URL of its own, and nothing it does is seen by another.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import shutil
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from tests.peers.registry import Peer, register
+from tests.peers.shared import PeerFailed, Run, answers, free_port
+
+FOLDER = Path(__file__).parent
+INSTALL = "run: python scripts/install_peers.py"
+
+_HAPI = FOLDER / "hapi"
+_HAPI_JAR = _HAPI / "target" / "hapi-peer.jar"
+_MEDPLUM = FOLDER / "medplum"
+_MEDPLUM_ROUTER = _MEDPLUM / "node_modules" / "@medplum" / "fhir-router" / "package.json"
+
+
+def _hapi_version() -> str | None:
+    if not (_HAPI_JAR.exists() and shutil.which("java")):
+        return None
+    match = re.search(r"<hapi.version>(.+?)</hapi.version>", (_HAPI / "pom.xml").read_text())
+    return f"{match[1] if match else ''} (JPA on H2)"
+
+
+def _medplum_version() -> str | None:
+    if not (_MEDPLUM_ROUTER.exists() and shutil.which("node")):
+        return None
+    return str(json.loads(_MEDPLUM_ROUTER.read_text())["version"])
+
+
+HAPI = register(Peer("HAPI FHIR", _hapi_version, INSTALL))
+MEDPLUM = register(Peer("Medplum router", _medplum_version, INSTALL))
+
+
+def hapi_command(port: int, *java_options: str) -> list[str]:
+    """How HAPI is started: small heap and quick start, since no test of ours runs it for hours."""
+    return [
+        "java",
+        "-Xmx768m",
+        "-XX:+UseSerialGC",
+        "-XX:TieredStopAtLevel=1",
+        # Classes parsed at installation; the JVM goes on without when the file is missing or not its own.
+        *(java_options or (f"-XX:SharedArchiveFile={_HAPI / 'target' / 'hapi.jsa'}",)),
+        "-cp",
+        f"{_HAPI_JAR}:{_HAPI / 'target' / 'lib'}/*",
+        "org.fhircoprod.peers.Hapi",
+        str(port),
+    ]
+
+
+def start_hapi(run: Run) -> dict[str, str]:
+    """Start HAPI; answers `url`, under which each partition is a server of its own."""
+    for attempt in range(3):
+        port = free_port()
+        url = f"http://127.0.0.1:{port}/fhir"
+        guard = run.spawn("hapi", hapi_command(port))
+        try:
+            run.wait_until("hapi", guard, lambda: answers(f"{url}/DEFAULT/metadata"), 110)  # noqa: B023
+        except PeerFailed:
+            if (
+                attempt == 2
+                or guard.poll() is None
+                or "Address already in use" not in run.log("hapi").read_text()
+            ):
+                raise
+        else:
+            return {"url": url}
+    raise AssertionError("unreachable")
+
+
+def new_hapi_partition(url: str) -> str:
+    """Base URL of a fresh, empty HAPI server."""
+    number = random.randrange(1, 2**31)
+    name = f"P{number}"
+    _post(
+        f"{url}/DEFAULT/$partition-management-create-partition",
+        {
+            "resourceType": "Parameters",
+            "parameter": [{"name": "id", "valueInteger": number}, {"name": "name", "valueCode": name}],
+        },
+    )
+    return f"{url}/{name}"
+
+
+def start_medplum(run: Run) -> dict[str, str]:
+    """Start the Medplum router; answers `url`, under which each NAME/fhir is a server of its own."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    guard = run.spawn("medplum", ["node", str(_MEDPLUM / "server.mjs"), str(port)])
+    run.wait_until("medplum", guard, lambda: answers(f"{url}/start/fhir/metadata"), 60)
+    return {"url": url}
+
+
+def new_medplum_repository(url: str) -> str:
+    """Base URL of a fresh, empty Medplum router."""
+    return f"{url}/r{random.randrange(2**63):x}/fhir"
+
+
+def _post(url: str, resource: dict[str, object]) -> None:
+    request = urllib.request.Request(
+        url,
+        data=json.dumps(resource).encode(),
+        headers={"content-type": "application/fhir+json"},
+        method="POST",
+    )
+    try:
+        urllib.request.urlopen(request, timeout=60).close()
+    except urllib.error.HTTPError as error:
+        with error:
+            raise PeerFailed(f"POST {url}: {error.code} {error.read().decode(errors='replace')}") from None
