@@ -289,4 +289,3 @@ def _merged(references: list[TypeRef]) -> TypeRef:
         tuple(target for r in references for target in r.targets),
         tuple(way for r in references for way in r.aggregation),
     )
-

@@ -19,7 +19,9 @@ Test = Callable[[object, str, Scope], bool]
 """(value, its type, where it stands) → whether it belongs to the slice."""
 Values = Callable[[object, str, Scope], list[tuple[object, str]]]
 
-_STEP = re.compile(r"\.?(?:(resolve)\(\)|ofType\(([A-Za-z0-9]+)\)|extension\(['\"]([^'\"]+)['\"]\)|(\$this)|([A-Za-z][A-Za-z0-9]*)(?:\[x\])?)")
+_STEP = re.compile(
+    r"\.?(?:(resolve)\(\)|ofType\(([A-Za-z0-9]+)\)|extension\(['\"]([^'\"]+)['\"]\)|(\$this)|([A-Za-z][A-Za-z0-9]*)(?:\[x\])?)"
+)
 _TYPE = "type"
 
 
@@ -58,7 +60,9 @@ def _test(discriminator: Discriminator, part: Element, lookup: Lookup) -> Test:
             raise Undecidable
         from fhir_coprod.validation.explain import conforms
 
-        return _any(values, lambda value, type_, scope: any(conforms(lookup, value, p, scope) for p in profiles))
+        return _any(
+            values, lambda value, type_, scope: any(conforms(lookup, value, p, scope) for p in profiles)
+        )
     if discriminator.type == "exists":
         return _existence(values, declared)
     return _value_test(values, declared, lookup)

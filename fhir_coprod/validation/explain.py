@@ -61,7 +61,9 @@ class Explainer:
             return
         model = self.library.resource_model(name)
         if model is None:
-            self.error("structure", at, f"{_short(name)} is no resource type of FHIR R4; correct `resourceType`.")
+            self.error(
+                "structure", at, f"{_short(name)} is no resource type of FHIR R4; correct `resourceType`."
+            )
             return
         at = at or name
         self.content(model.content, Item(value, None, name, at), scope, strict=True)
@@ -93,7 +95,9 @@ class Explainer:
             return
         name = value.get("resourceType")
         if model.type != name:
-            self.error("structure", at, f"The profile {model.title} is for {model.type}, but this is a {name}.")
+            self.error(
+                "structure", at, f"The profile {model.title} is for {model.type}, but this is a {name}."
+            )
             return
         self.content(model.content, Item(value, None, str(name), at), scope, strict=False, model=model)
 
@@ -109,10 +113,17 @@ class Explainer:
             if strict:
                 self.error("structure", item.at, f"A {item.type} is a JSON object, not {_kind(item.value)}.")
             return
-        elif strict and not item.value.keys() - {"id", "resourceType"} and item.type != "Parameters" and (
-            "resourceType" not in item.value
+        elif (
+            strict
+            and not item.value.keys() - {"id", "resourceType"}
+            and item.type != "Parameters"
+            and ("resourceType" not in item.value)
         ):
-            self.error("invariant", item.at, "An element has a value, children or extensions; remove the empty one. (ele-1)")
+            self.error(
+                "invariant",
+                item.at,
+                "An element has a value, children or extensions; remove the empty one. (ele-1)",
+            )
             return
         self.stated(content, item)
         if content.bound is not None:
@@ -150,13 +161,17 @@ class Explainer:
         if strict:
             if value is not None and not formats.ACCEPTS[item.type](value):
                 self.error(
-                    "value", item.at, f"{_show(value)} is not a valid {item.type}; give {formats.EXPECTED[item.type]}."
+                    "value",
+                    item.at,
+                    f"{_show(value)} is not a valid {item.type}; give {formats.EXPECTED[item.type]}.",
                 )
                 return
             if item.below is not None:
                 self.below(item, scope)
         if isinstance(value, str) and len(value) > content.max_length:
-            self.error("too-long", item.at, f"The text is longer than {content.max_length} characters; shorten it.")
+            self.error(
+                "too-long", item.at, f"The text is longer than {content.max_length} characters; shorten it."
+            )
         if content.min_value is not ABSENT and _less(value, content.min_value):
             self.error("value", item.at, f"The value is below the smallest allowed, {content.min_value}.")
         if content.max_value is not ABSENT and _less(content.max_value, value):
@@ -165,7 +180,11 @@ class Explainer:
     def below(self, item: Item, scope: Scope) -> None:
         """The id and extensions of a primitive, under `_name`."""
         if not isinstance(item.below, dict):
-            self.error("structure", item.at, "The member with _ before its name holds an object with id or extension.")
+            self.error(
+                "structure",
+                item.at,
+                "The member with _ before its name holds an object with id or extension.",
+            )
             return
         if item.value is None and "extension" not in item.below:
             self.error("invariant", item.at, "There is neither a value nor an extension; remove it. (ele-1)")
@@ -184,19 +203,31 @@ class Explainer:
             return
         if not bound.codes.known and bound.strength == "required":
             self.report(
-                "information", "not-supported", item.at,
+                "information",
+                "not-supported",
+                item.at,
                 f"Codes could not be checked: the value set {bound.value_set} is not held here.",
             )
         member = is_member(item.value, item.type, bound.codes)
         if member is not False:
             return
         if bound.strength == "required":
-            self.error("code-invalid", item.at, f"{_code(item.value)} is not in the required value set {bound.value_set}; use a code from it.")
+            self.error(
+                "code-invalid",
+                item.at,
+                f"{_code(item.value)} is not in the required value set {bound.value_set}; use a code from it.",
+            )
         elif bound.largest is not None and is_member(item.value, item.type, bound.largest) is False:
-            self.error("code-invalid", item.at, f"{_code(item.value)} is outside the largest value set allowed for {bound.value_set}; use a code from it.")
+            self.error(
+                "code-invalid",
+                item.at,
+                f"{_code(item.value)} is outside the largest value set allowed for {bound.value_set}; use a code from it.",
+            )
         else:
             self.report(
-                "warning", "code-invalid", item.at,
+                "warning",
+                "code-invalid",
+                item.at,
                 f"{_code(item.value)} is not in the value set {bound.value_set}; use one of its codes if one fits.",
             )
 
@@ -208,7 +239,8 @@ class Explainer:
         allowed = content.target_types
         if allowed and named and named not in allowed:
             self.error(
-                "value", item.at,
+                "value",
+                item.at,
                 f"The reference points to a {_short(named)}; it may point to {_list(sorted(allowed))}.",
             )
             return
@@ -225,7 +257,8 @@ class Explainer:
             inner = scope.within(target, contained=literal.startswith("#"))
             if not any(conforms(self.library, target, profile, inner) for profile in profiles):
                 self.error(
-                    "value", item.at,
+                    "value",
+                    item.at,
                     f"The referenced {named} does not satisfy {_list([self.library.title(p) for p in profiles])}; "
                     "correct it or refer to another.",
                 )
@@ -245,7 +278,10 @@ class Explainer:
 
     def unchecked(self, constraint: Constraint, at: str) -> None:
         self.report(
-            "information", "not-supported", at, f"The rule {constraint.key} cannot be checked here: {constraint.human}"
+            "information",
+            "not-supported",
+            at,
+            f"The rule {constraint.key} cannot be checked here: {constraint.human}",
         )
 
     def one_of(self, profiles: tuple[str, ...], item: Item, scope: Scope) -> None:
@@ -259,7 +295,8 @@ class Explainer:
                 self.content(model.content, item, scope, strict=False)
         elif not any(conforms(self.library, item.value, p, scope) for p in known):
             self.error(
-                "structure", item.at,
+                "structure",
+                item.at,
                 f"The value satisfies none of {_list([self.library.title(p) for p in known])}.",
             )
 
@@ -277,7 +314,8 @@ class Explainer:
                 return
             if modifier:
                 self.error(
-                    "extension", at,
+                    "extension",
+                    at,
                     f"The modifier extension {_short(url)} is not known here, so the record may not be understood; "
                     "remove it or load its definition.",
                 )
@@ -301,14 +339,20 @@ class Explainer:
 
     def unknown(self, content: Content, value: Json, at: str) -> None:
         for key in value:
-            if key in content.keys or (key == "resourceType" and "." not in content.path and content.type[:1].isupper()):
+            if key in content.keys or (
+                key == "resourceType" and "." not in content.path and content.type[:1].isupper()
+            ):
                 continue
             if key[:1] == "_" and key[1:] in content.keys:
                 if content.keys[key[1:]][1] in PRIMITIVES:
                     continue
                 self.error("structure", at, f"`{_short(key)}` is only for primitive values; remove it.")
                 continue
-            self.error("structure", at, f"FHIR R4 has no element `{_short(key)}` here; remove it or correct its name.")
+            self.error(
+                "structure",
+                at,
+                f"FHIR R4 has no element `{_short(key)}` here; remove it or correct its name.",
+            )
 
     def items(self, field: Field, value: Json, at: str, strict: bool) -> list[Item]:
         """The values of a member; with `strict`, what is wrong with their JSON form is told."""
@@ -338,20 +382,28 @@ class Explainer:
         for side in (plain, extra):
             if side is not ABSENT and not isinstance(side, list):
                 if strict:
-                    self.error("structure", place, f"A list is needed here, not {_kind(side)}; put it in [ ].")
+                    self.error(
+                        "structure", place, f"A list is needed here, not {_kind(side)}; put it in [ ]."
+                    )
                 return
             if side is not ABSENT and not side and strict:
                 self.error("structure", place, "An empty list is not allowed; leave the element out.")
         values = plain if isinstance(plain, list) else []
         belows = extra if isinstance(extra, list) else []
         if belows and values and len(values) != len(belows) and strict:
-            self.error("structure", place, "The lists with and without _ must be equally long; fill with null.")
+            self.error(
+                "structure", place, "The lists with and without _ must be equally long; fill with null."
+            )
         for index in range(max(len(values), len(belows))):
             one = values[index] if index < len(values) else None
             below = belows[index] if index < len(belows) else None
             if one is None and below is None:
                 if strict:
-                    self.error("structure", f"{place}[{index}]", "null stands only where _ has something in its place.")
+                    self.error(
+                        "structure",
+                        f"{place}[{index}]",
+                        "null stands only where _ has something in its place.",
+                    )
                 continue
             yield Item(one, below, self.actual(code, one), f"{place}[{index}]")
 
@@ -366,7 +418,9 @@ class Explainer:
     def field(self, field: Field, items: list[Item], at: str, scope: Scope, strict: bool) -> None:
         self.count(field, len(items), f"{at}.{field.name}", f"`{field.name}`")
         if strict and field.choice and len({item.type for item in items}) > 1:
-            self.error("structure", f"{at}.{field.name}", f"`{field.name}[x]` is given in two types; keep one.")
+            self.error(
+                "structure", f"{at}.{field.name}", f"`{field.name}[x]` is given in two types; keep one."
+            )
         for item in items:
             self.typed(field, item, scope, strict)
         if field.slices:
@@ -379,14 +433,26 @@ class Explainer:
             self.error("required", owner, f"{what} {need}; {field.path} has cardinality {_range(field)}.")
         if number > field.max:
             if field.max == 0:
-                self.error("structure", at, f"{what} is not allowed here; {field.path} has cardinality {_range(field)}.")
+                self.error(
+                    "structure",
+                    at,
+                    f"{what} is not allowed here; {field.path} has cardinality {_range(field)}.",
+                )
             else:
-                self.error("structure", at, f"{what} stands {number} times; {field.path} has cardinality {_range(field)}.")
+                self.error(
+                    "structure",
+                    at,
+                    f"{what} stands {number} times; {field.path} has cardinality {_range(field)}.",
+                )
 
     def typed(self, field: Field, item: Item, scope: Scope, strict: bool) -> None:
         """One value of a member, by its type."""
         if field.allowed is not None and item.type not in field.allowed:
-            self.error("structure", item.at, f"A {item.type} is not allowed here; give {_list(sorted(field.allowed))}.")
+            self.error(
+                "structure",
+                item.at,
+                f"A {item.type} is not allowed here; give {_list(sorted(field.allowed))}.",
+            )
             return
         content = field.by_type.get(item.type)
         if content is None:
@@ -401,18 +467,31 @@ class Explainer:
             position, part = self.slice_of(field, item, scope)
             if part is None:
                 if field.rules == "closed":
-                    self.error("structure", item.at, f"The value fits none of the slices {_list(list(members))} of {field.path}, and no other is allowed.")
+                    self.error(
+                        "structure",
+                        item.at,
+                        f"The value fits none of the slices {_list(list(members))} of {field.path}, and no other is allowed.",
+                    )
                 elif field.rules == "openAtEnd":
                     last = len(field.slices)
                 continue
             if position < last and (field.ordered or field.rules == "openAtEnd"):
-                self.error("structure", item.at, f"The slice {part.name} of {field.path} stands too late; order the list.")
+                self.error(
+                    "structure",
+                    item.at,
+                    f"The slice {part.name} of {field.path} stands too late; order the list.",
+                )
             last = max(last, position)
             members[part.name].append(item)
         for part in field.slices:
             mine = members[part.name]
             if part.matches is None:
-                self.report("information", "not-supported", f"{at}.{field.name}", f"The slice {part.name} of {field.path} cannot be told apart, so it was not checked.")
+                self.report(
+                    "information",
+                    "not-supported",
+                    f"{at}.{field.name}",
+                    f"The slice {part.name} of {field.path} cannot be told apart, so it was not checked.",
+                )
                 continue
             self.count(part.field, len(mine), f"{at}.{field.name}", f"The slice `{part.name}`")
             for item in mine:
@@ -494,7 +573,14 @@ def _code(value: object) -> str:
 def _kind(value: object) -> str:
     if value is None:
         return "null"
-    names = {bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list", dict: "an object"}
+    names = {
+        bool: "true or false",
+        int: "a number",
+        float: "a number",
+        str: "text",
+        list: "a list",
+        dict: "an object",
+    }
     return names.get(type(value), "this")
 
 

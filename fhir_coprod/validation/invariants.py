@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from fhir_coprod.validation import narrative
-from fhir_coprod.validation.fhirpath import Env, FhirPathError, UnsupportedFhirPath, compile_invariant
+from fhir_coprod.validation.fhirpath import FhirPathError, UnsupportedFhirPath, compile_invariant
 from fhir_coprod.validation.model import Content, Rule
 from fhir_coprod.validation.scope import Scope
 from fhir_coprod.validation.shapes import Constraint
@@ -38,9 +38,7 @@ def _contained_is_used(resource: object, scope: Scope) -> bool:
 
 def _contained_without_version(resource: object, scope: Scope) -> bool:
     """dom-4: a contained resource has neither meta.versionId nor meta.lastUpdated."""
-    return not any(
-        key in meta for meta in _contained_meta(resource) for key in ("versionId", "lastUpdated")
-    )
+    return not any(key in meta for meta in _contained_meta(resource) for key in ("versionId", "lastUpdated"))
 
 
 def _contained_without_label(resource: object, scope: Scope) -> bool:

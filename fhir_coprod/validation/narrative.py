@@ -7,14 +7,10 @@ from functools import lru_cache
 from xml.parsers import expat
 
 _ELEMENTS = frozenset(
-    "p br div h1 h2 h3 h4 h5 h6 a span b em i strong small big tt dfn q var abbr acronym cite blockquote hr "
-    "address bdo kbd code sub sup ul ol li dl dt dd pre table caption colgroup col thead tr tfoot tbody th td "
-    "samp img map area".split()
+    ["p", "br", "div", "h1", "h2", "h3", "h4", "h5", "h6", "a", "span", "b", "em", "i", "strong", "small", "big", "tt", "dfn", "q", "var", "abbr", "acronym", "cite", "blockquote", "hr", "address", "bdo", "kbd", "code", "sub", "sup", "ul", "ol", "li", "dl", "dt", "dd", "pre", "table", "caption", "colgroup", "col", "thead", "tr", "tfoot", "tbody", "th", "td", "samp", "img", "map", "area"]
 )
 _ATTRIBUTES = frozenset(
-    "title style class id lang xml:lang dir accesskey tabindex xmlns span width align valign char charoff abbr "
-    "axis headers scope rowspan colspan cellpadding cellspacing border summary frame rules cite alt src height "
-    "usemap longdesc href name rel rev shape coords charset type nohref colspan start value reversed".split()
+    ["title", "style", "class", "id", "lang", "xml:lang", "dir", "accesskey", "tabindex", "xmlns", "span", "width", "align", "valign", "char", "charoff", "abbr", "axis", "headers", "scope", "rowspan", "colspan", "cellpadding", "cellspacing", "border", "summary", "frame", "rules", "cite", "alt", "src", "height", "usemap", "longdesc", "href", "name", "rel", "rev", "shape", "coords", "charset", "type", "nohref", "colspan", "start", "value", "reversed"]
 )
 _XHTML = "http://www.w3.org/1999/xhtml"
 _ENTITY = re.compile(r"<!|<\?")
