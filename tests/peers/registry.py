@@ -9,8 +9,6 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import pytest
-
 
 @dataclass(frozen=True, slots=True)
 class Peer:
@@ -39,6 +37,8 @@ def require(peer: Peer) -> None:
     """Return when the peer is here; otherwise skip the running test, or fail it where peers are required."""
     if peer.find() is not None:
         return
+    import pytest  # here, so that scripts/install_peers.py can read the peers without it
+
     sentence = f"peer missing: {peer.name} ({peer.install})"
     if os.environ.get("COPROD_PEERS") == "required":
         pytest.fail(sentence, pytrace=False)

@@ -1,0 +1,140 @@
+"""Installs the real third-party servers and programs that tests talk to: tests/peers/.
+
+    python scripts/install_peers.py            everything
+    python scripts/install_peers.py NAME...    some of it
+
+NAME is `debian` (PostgreSQL and Chromium), or a folder under tests/peers that has a pom.xml (built with
+Maven, Java 17) or a package.json (installed with npm, Node 20).
+
+What is there already, built from the same sources, is left alone. Debian's packages need root; without it
+they are named, and the rest goes on. Needs nothing but the standard library.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PEERS = ROOT / "tests" / "peers"
+sys.path.insert(0, str(ROOT))
+
+
+def debian() -> None:
+    """PostgreSQL and Chromium as Debian packages them."""
+    wanted = []
+    if not (shutil.which("postgres") or list(Path("/usr/lib/postgresql").glob("*/bin/postgres"))):
+        wanted.append("postgresql")
+    if not (shutil.which("chromium") or shutil.which("chromium-browser")):
+        wanted.append("chromium")
+    if not wanted:
+        return
+    if os.geteuid() != 0 or not shutil.which("apt-get"):
+        print(f"  not installed, needs root and apt-get: {' '.join(wanted)}", flush=True)
+        return
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    _run(["apt-get", "update", "-q"], env=environment)
+    _run(["apt-get", "install", "-y", "-q", "--no-install-recommends", *wanted], env=environment)
+
+
+def maven(folder: Path) -> None:
+    """Build a Maven project; all it needs ends up in its target/."""
+    target = folder / "target"
+    if _unchanged(folder, target):
+        return
+    shutil.rmtree(target, ignore_errors=True)
+    _run(["mvn", "-B", "-q", "package"], cwd=folder)
+    if folder.name == "hapi":
+        _archive_hapi_classes(target)
+    _remember(folder, target)
+
+
+def npm(folder: Path) -> None:
+    """Install exactly what a package-lock.json names."""
+    modules = folder / "node_modules"
+    if _unchanged(folder, modules):
+        return
+    _run(["npm", "ci", "--no-progress"], cwd=folder)
+    _remember(folder, modules)
+
+
+def _archive_hapi_classes(target: Path) -> None:
+    """Start HAPI once so that Java keeps its 30,000 classes parsed: later starts take 10 s instead of 15."""
+    from tests.peers.servers import hapi_command
+    from tests.peers.shared import answers, free_port
+
+    port = free_port()
+    archive = target / "hapi.jsa"
+    process = subprocess.Popen(
+        hapi_command(port, f"-XX:ArchiveClassesAtExit={archive}"),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 180
+        while not answers(f"http://127.0.0.1:{port}/fhir/DEFAULT/metadata"):
+            if process.poll() is not None or time.monotonic() > deadline:
+                sys.exit("HAPI FHIR was built, but does not start.")
+            time.sleep(0.2)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _sources(folder: Path) -> str:
+    """SHA-256 over everything in the folder that is not a product."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        below = path.relative_to(folder)
+        if path.is_file() and below.parts[0] not in ("target", "node_modules") and path.suffix != ".py":
+            digest.update(f"{below}\n".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _unchanged(folder: Path, product: Path) -> bool:
+    stamp = product / ".installed-from"
+    return stamp.exists() and stamp.read_text() == _sources(folder)
+
+
+def _remember(folder: Path, product: Path) -> None:
+    (product / ".installed-from").write_text(_sources(folder))
+
+
+def _run(command: list[str], *, cwd: Path = ROOT, env: dict[str, str] | None = None) -> None:
+    if shutil.which(command[0]) is None:
+        sys.exit(f"This needs {command[0]}; install it and run this again.")
+    done = subprocess.run(command, cwd=cwd, env=env, check=False)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)} failed in {cwd} with exit code {done.returncode}.")
+
+
+def _steps() -> dict[str, Callable[[], None]]:
+    steps: dict[str, Callable[[], None]] = {"debian": debian}
+    for project in sorted(PEERS.glob("*/pom.xml")):
+        steps[project.parent.name] = lambda folder=project.parent: maven(folder)  # type: ignore[misc]
+    for package in sorted(PEERS.glob("*/package.json")):
+        steps[package.parent.name] = lambda folder=package.parent: npm(folder)  # type: ignore[misc]
+    return steps
+
+
+def main(names: list[str]) -> None:
+    steps = _steps()
+    unknown = [name for name in names if name not in steps]
+    if unknown:
+        sys.exit(f"There is no peer {', '.join(unknown)}; there are {', '.join(steps)}.")
+    for name, step in steps.items():
+        if not names or name in names:
+            started = time.monotonic()
+            print(f"{name} …", flush=True)
+            step()
+            print(f"{name}: {time.monotonic() - started:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
