@@ -258,3 +258,84 @@ def _apply(text: str, start: int, end: int, edits: list[tuple[int, int, str]]) -
         at = edit_end
     out.append(text[at:end])
     return "".join(out)
+
+
+def patched(document: Document, before: Any, after: Any) -> bytes:
+    """The document's text with only what differs between two views of it changed.
+
+    before, after: the same resource as values, before and after somebody changed it, for instance two dumps
+    of a model. They need not agree with the text in how they show a number; what is equal in both is left as
+    it stands in the text, down to single elements and items of lists.
+    """
+    text = document.raw.decode()
+    return _patched(text, _Places(text).root, before, after).encode()
+
+
+def _patched(text: str, place: _Place, before: Any, after: Any) -> str:
+    if before == after:
+        return text[place.start : place.end]
+    if place.members is not None and isinstance(before, dict) and isinstance(after, dict):
+        parts: list[str] = []
+        for key, (start, value) in place.members.items():
+            if key in after:
+                parts.append(text[start : value.start] + _patched(text, value, before.get(key), after[key]))
+            elif key not in before:
+                parts.append(text[start : value.end])  # neither view shows it, so nobody took it away
+        for key, value in after.items():
+            if key not in place.members:
+                parts.append(f"{_encode(key).decode()}:{_encode(value).decode()}")
+        return "{" + ",".join(parts) + "}"
+    if (
+        place.items is not None
+        and isinstance(before, list)
+        and isinstance(after, list)
+        and len(place.items) == len(before) == len(after)
+    ):
+        triples = zip(place.items, before, after, strict=True)
+        return "[" + ",".join(_patched(text, item, old, new) for item, old, new in triples) + "]"
+    return _encode(after).decode()
+
+
+@dataclass(slots=True)
+class _Place:
+    """Where one JSON value stands in a text; for a member of an object also where its key starts."""
+
+    start: int
+    end: int
+    members: dict[str, tuple[int, _Place]] | None = None
+    items: list[_Place] | None = None
+
+
+class _Places:
+    """Where every value of a text stands. The text is known to be valid JSON of bounded depth."""
+
+    _token = re.compile(r'\s*(?:([{\[])|([}\]])|,|("(?:[^"\\]+|\\.)*"|[^\s,\]}{\[:"]+)(\s*:)?)')
+
+    def __init__(self, text: str) -> None:
+        self._tokens = self._token.finditer(text)
+        self.root = self._value(next(self._tokens))
+
+    def _value(self, token: re.Match[str]) -> _Place:
+        if token[1] == "{":
+            return self._object(token.start(1))
+        if token[1]:
+            return self._array(token.start(1))
+        return _Place(token.start(3), token.end(3))
+
+    def _object(self, start: int) -> _Place:
+        members: dict[str, tuple[int, _Place]] = {}
+        for token in self._tokens:
+            if token[2]:
+                return _Place(start, token.end(), members=members)
+            if token[4]:
+                members[_decode(token[3])] = (token.start(3), self._value(next(self._tokens)))
+        raise AssertionError("an object without an end cannot have been parsed")
+
+    def _array(self, start: int) -> _Place:
+        items: list[_Place] = []
+        for token in self._tokens:
+            if token[2]:
+                return _Place(start, token.end(), items=items)
+            if token[1] or token[3]:
+                items.append(self._value(token))
+        raise AssertionError("an array without an end cannot have been parsed")

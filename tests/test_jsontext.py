@@ -124,3 +124,30 @@ def test_any_object_without_twin_keys_is_taken(resource: dict[str, Any]) -> None
 def test_document_made_here_has_the_same_hash_as_its_text() -> None:
     made = jsontext.from_data({"resourceType": "Basic", "a": [1, 2.5]})
     assert made.hash == parse(made.raw).hash
+
+
+@given(resources, resources)
+def test_patch_gives_the_values_asked_for(before: dict[str, Any], after: dict[str, Any]) -> None:
+    for raw in layouts(before):
+        document = parse(raw)
+        assert json.loads(jsontext.patched(document, before, after)) == after
+        assert jsontext.patched(document, before, before) == raw.strip()
+
+
+def test_patch_leaves_what_was_not_touched_as_it_stands() -> None:
+    raw = (
+        b'{"resourceType":"Goal", "target":[{"detailQuantity":{"value":19.00,"unit":"km"},'
+        b'"dueDate":"2026-01"}],"note":[]}'
+    )
+    before = {
+        "resourceType": "Goal",
+        "target": [{"detailQuantity": {"value": 19.0, "unit": "km"}, "dueDate": "2026-01"}],
+    }
+    after = {
+        "resourceType": "Goal",
+        "target": [{"detailQuantity": {"value": 19.0, "unit": "km"}, "dueDate": "2026-02"}],
+    }
+    patched = jsontext.patched(parse(raw), before, after)
+    assert b'{"value":19.00,"unit":"km"}' in patched
+    assert b'"dueDate":"2026-02"' in patched
+    assert b'"note":[]' in patched
