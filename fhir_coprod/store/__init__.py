@@ -1,0 +1,14 @@
+"""Everything that is remembered: versions of resources, one log, a search index; SQLite or PostgreSQL.
+
+with Store.open("sqlite:///coprod.db") as store:
+    written = store.write(lambda transaction: transaction.create(jsontext.parse(raw)))
+    page = store.search(Query.parse("Task", [("status", "requested"), ("_count", "20")]))
+"""
+
+from fhir_coprod.store.query import Query
+from fhir_coprod.store.search import Page
+from fhir_coprod.store.store import Store
+from fhir_coprod.store.transaction import Transaction
+from fhir_coprod.store.versions import Version, Written
+
+__all__ = ["Page", "Query", "Store", "Transaction", "Version", "Written"]

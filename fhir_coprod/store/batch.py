@@ -1,0 +1,195 @@
+"""One database transaction in which several works run, one after another, and its flush into tables.
+
+Works only remember what they want written; the flush writes it all at once, so that the log's lock is held for
+moments. Until then a batch is optimistic: it notes which version of each resource it has read, and the flush, once it
+holds the lock, refuses with `Stale` when somebody else has written one of them meanwhile. The writer then does the
+works again with the lock held from the start. SQLite holds its lock from the start anyway.
+"""
+# ruff: noqa: S608 - only names written in this package are put into SQL; every value is bound
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from fhir_coprod.store import schema
+from fhir_coprod.store.database import Row, Session
+from fhir_coprod.store.index import IndexRows
+from fhir_coprod.store.versions import COLUMNS, Version, from_row, to_milliseconds
+
+Reference = tuple[str, str]
+"""Resource type and id."""
+
+
+class Stale(Exception):
+    """A resource that this batch has read was written by somebody else before the batch held the lock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The newest version of one resource as the batch sees it; `key` is 0 until a new one is flushed."""
+
+    version: Version
+    key: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A version that a work wants written."""
+
+    version: Version
+    received: bytes
+    index: IndexRows
+
+
+class Batch:
+    """What the works of one transaction share."""
+
+    def __init__(self, connection: Connection, session: Session, *, locked: bool) -> None:
+        self.connection = connection
+        self.session = session
+        self.locked = locked
+        self.latest: dict[Reference, Held | None] = {}
+        """What has been read from the database or flushed into it."""
+        self.pending: list[Pending] = []
+        """Of works that succeeded; not yet in the database."""
+        self._read_unlocked: dict[Reference, int] = {}
+
+    def lock(self) -> None:
+        """From here on nobody else writes to the log until this transaction ends."""
+        if not self.locked:
+            self.session.lock()
+            self.locked = True
+            self._refuse_stale_reads()
+
+    def held(self, reference: Reference) -> Held | None:
+        """The newest version in the database, deleted or not; None when there never was one."""
+        if reference not in self.latest:
+            self.fetch([reference])
+        return self.latest[reference]
+
+    def fetch(self, references: Iterable[Reference]) -> None:
+        """Read many at once, so that `held` need not go to the database for each."""
+        wanted = [reference for reference in references if reference not in self.latest]
+        if not wanted:
+            return
+        for reference in wanted:
+            self.latest[reference] = None
+        for type in {type for type, _ in wanted}:
+            condition, values = self.session.among("r.id", [id for its, id in wanted if its == type])
+            for row in self.session.rows(
+                f"SELECT r.key, {COLUMNS} FROM resource r JOIN version v ON v.position = r.position"
+                f" WHERE r.type = ? AND {condition}",
+                [type, *values],
+            ):
+                version = from_row(row[1:])
+                self.latest[version.type, version.id] = Held(version, row[0])
+        if not self.locked:
+            for reference in wanted:
+                held = self.latest[reference]
+                self._read_unlocked.setdefault(reference, held.version.version if held else 0)
+
+    def _refuse_stale_reads(self) -> None:
+        for type in {type for type, _ in self._read_unlocked}:
+            ids = [id for its, id in self._read_unlocked if its == type]
+            condition, values = self.session.among("id", ids)
+            found: dict[str, int] = dict(
+                (id, version)
+                for id, version in self.session.rows(
+                    f"SELECT id, version FROM resource WHERE type = ? AND {condition}",
+                    [type, *values],
+                )
+            )
+            if any(found.get(id, 0) != self._read_unlocked[type, id] for id in ids):
+                raise Stale
+
+    def flush(self, pending: list[Pending]) -> None:
+        """Give positions and write: log, received bytes, resources, index. `pending` is emptied."""
+        if not pending:
+            return
+        self.lock()
+        session = self.session
+        position: int = session.rows("SELECT coalesce(max(position), 0) FROM version")[0][0]
+        newest: dict[Reference, Pending] = {}
+        created: dict[Reference, int] = {}
+        log: list[Row] = []
+        received: list[Row] = []
+        for entry in pending:
+            version = entry.version
+            position += 1
+            # Handed out before its place was known; nobody outside the writer thread has seen it yet.
+            object.__setattr__(version, "position", position)
+            reference = (version.type, version.id)
+            held = self.latest.get(reference)
+            if not (held and held.key):
+                created.setdefault(reference, position)
+            newest[reference] = entry
+            log.append(
+                (
+                    position,
+                    version.type,
+                    version.id,
+                    version.version,
+                    to_milliseconds(version.updated),
+                    version.method,
+                    version.hash,
+                    version.source,
+                    version.body,
+                )
+            )
+            if entry.received:
+                received.append((position, entry.received))
+        session.insert(schema.version, log)
+        if received:
+            session.insert(schema.received, received)
+        self._write_resources(newest, created)
+        pending.clear()
+
+    def _write_resources(self, newest: dict[Reference, Pending], created: dict[Reference, int]) -> None:
+        session = self.session
+        inserted: list[Row] = []
+        changed: list[int] = []
+        index: dict[str, list[Row]] = {}
+        for reference, entry in newest.items():
+            version = entry.version
+            updated = to_milliseconds(version.updated)
+            if reference in created:
+                key = created[reference]
+                inserted.append(
+                    (
+                        key,
+                        version.type,
+                        version.id,
+                        version.version,
+                        version.position,
+                        updated,
+                        version.deleted,
+                    )
+                )
+            else:
+                key = self._key(reference)
+                changed.append(key)
+                session.run(
+                    "UPDATE resource SET version = ?, position = ?, updated = ?, deleted = ? WHERE key = ?",
+                    (version.version, version.position, updated, version.deleted, key),
+                )
+            self.latest[reference] = Held(version, key)
+            for table, rows in entry.index.items():
+                index.setdefault(table, []).extend((key, *row) for row in rows)
+        if inserted:
+            session.insert(schema.resource, inserted)
+        if changed:
+            condition, keys = session.among("key", changed)
+            for table in schema.INDEX_TABLES:
+                session.run(f"DELETE FROM {table.name} WHERE {condition}", keys)
+        for table in schema.INDEX_TABLES:
+            rows = index.get(table.name)
+            if rows:
+                session.insert(table, rows)
+
+    def _key(self, reference: Reference) -> int:
+        held = self.latest[reference]
+        assert held is not None
+        return held.key

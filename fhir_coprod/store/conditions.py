@@ -1,0 +1,230 @@
+"""What a search demands of a resource, as SQL in two shapes.
+
+`keys()`: a SELECT of the keys of all resources that match, found through an index by value; may repeat a key.
+`probe(row)`: a condition on one resource at hand, found through the index by key.
+
+The planner (`search.py`) takes the rarest condition as keys and the others as probes. Negations and `:missing`
+have no keys worth listing: they are probes only. `row` names a FROM item of table resource in scope.
+"""
+# ruff: noqa: S608 - only names written in this package are put into SQL; every value is bound
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, NamedTuple
+
+
+class Sql(NamedTuple):
+    """A piece of SQL with `?`, and the values for it."""
+
+    text: str
+    values: tuple[Any, ...] = ()
+
+
+def joined(separator: str, pieces: Iterable[Sql]) -> Sql:
+    """The pieces in brackets with the separator between them."""
+    pieces = list(pieces)
+    if len(pieces) == 1:
+        return pieces[0]
+    text = separator.join(f"({piece.text})" for piece in pieces)
+    return Sql(text, tuple(chain.from_iterable(piece.values for piece in pieces)))
+
+
+class Condition(ABC):
+    """One search criterion."""
+
+    @abstractmethod
+    def keys(self) -> Sql | None:
+        """SELECT key …; None when listing would not be narrower than the whole type."""
+
+    @abstractmethod
+    def probe(self, row: str) -> Sql:
+        """A boolean expression over `row`, a FROM item of table resource."""
+
+    def ordered(self) -> Sql | None:
+        """`FROM … WHERE …` with an item `d` whose rows the index gives in order of d.key, or None."""
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Indexed(Condition):
+    """A row of an index table passes one of the tests.
+
+    tests: conditions over the table's own columns, joined by OR
+    equal: each test is an equality on the column that the table's index leads with
+    """
+
+    table: str
+    param: int
+    tests: tuple[Sql, ...]
+    equal: bool = False
+
+    def keys(self) -> Sql:
+        parts = [
+            Sql(f"SELECT key FROM {self.table} WHERE param = ? AND {test.text}", (self.param, *test.values))
+            for test in self.tests
+        ]
+        return Sql(
+            " UNION ALL ".join(part.text for part in parts),
+            tuple(chain.from_iterable(part.values for part in parts)),
+        )
+
+    def probe(self, row: str) -> Sql:
+        test = joined(" OR ", self.tests)
+        return Sql(
+            f"EXISTS (SELECT 1 FROM {self.table} WHERE key = {row}.key AND param = ? AND ({test.text}))",
+            (self.param, *test.values),
+        )
+
+    def ordered(self) -> Sql | None:
+        if not self.equal or len(self.tests) != 1:
+            return None
+        test = self.tests[0]
+        return Sql(f"FROM {self.table} d WHERE d.param = ? AND {test.text}", (self.param, *test.values))
+
+
+@dataclass(frozen=True, slots=True)
+class Not(Condition):
+    """The resource does not meet the condition (`:not`): also true when it has no value at all."""
+
+    condition: Condition
+
+    def keys(self) -> None:
+        return None
+
+    def probe(self, row: str) -> Sql:
+        inner = self.condition.probe(row)
+        return Sql(f"NOT ({inner.text})", inner.values)
+
+
+@dataclass(frozen=True, slots=True)
+class Present(Condition):
+    """The resource has any value for the parameter (`:missing=false`)."""
+
+    table: str
+    param: int
+
+    def keys(self) -> None:
+        return None
+
+    def probe(self, row: str) -> Sql:
+        return Sql(f"EXISTS (SELECT 1 FROM {self.table} WHERE key = {row}.key AND param = ?)", (self.param,))
+
+
+@dataclass(frozen=True, slots=True)
+class Own(Condition):
+    """A test on table resource itself (`_id`, `_lastUpdated`), over columns named `{row}.column`."""
+
+    types: tuple[str, ...]
+    test: Sql
+
+    def keys(self) -> Sql:
+        inner = self.probe("o")
+        types = ",".join("?" * len(self.types))
+        return Sql(
+            f"SELECT o.key FROM resource o WHERE o.type IN ({types}) AND o.deleted = false AND {inner.text}",
+            (*self.types, *inner.values),
+        )
+
+    def probe(self, row: str) -> Sql:
+        return Sql(self.test.text.replace("{row}", row), self.test.values)
+
+
+@dataclass(frozen=True, slots=True)
+class Any_(Condition):  # noqa: N801 - `Any` is typing's
+    """At least one of the conditions."""
+
+    conditions: tuple[Condition, ...]
+
+    def keys(self) -> Sql | None:
+        parts = [condition.keys() for condition in self.conditions]
+        if any(part is None for part in parts):
+            return None
+        known = [part for part in parts if part is not None]
+        return Sql(
+            " UNION ALL ".join(part.text for part in known),
+            tuple(chain.from_iterable(part.values for part in known)),
+        )
+
+    def probe(self, row: str) -> Sql:
+        return joined(" OR ", [condition.probe(row) for condition in self.conditions])
+
+
+@dataclass(frozen=True, slots=True)
+class Chained(Condition):
+    """A reference leads to a living resource of `type` that meets the inner condition (`subject:Patient.name`)."""
+
+    param: int
+    type: str
+    inner: Condition
+    depth: int
+
+    def keys(self) -> Sql | None:
+        inner = self.inner.keys()
+        if inner is None:
+            return None
+        t, f = f"t{self.depth}", f"f{self.depth}"
+        return Sql(
+            f"SELECT {f}.key FROM resource {t} JOIN reference {f}"
+            f" ON {f}.param = ? AND {f}.target_id = {t}.id AND {f}.target_type = {t}.type"
+            f" WHERE {t}.type = ? AND {t}.key IN ({inner.text})",
+            (self.param, self.type, *inner.values),
+        )
+
+    def probe(self, row: str) -> Sql:
+        t, f = f"t{self.depth}", f"f{self.depth}"
+        inner = self.inner.probe(t)
+        return Sql(
+            f"EXISTS (SELECT 1 FROM reference {f} JOIN resource {t}"
+            f" ON {t}.type = {f}.target_type AND {t}.id = {f}.target_id"
+            f" WHERE {f}.key = {row}.key AND {f}.param = ? AND {t}.type = ? AND {t}.deleted = false"
+            f" AND {inner.text})",
+            (self.param, self.type, *inner.values),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Has(Condition):
+    """A resource that meets the inner condition points here (`_has:Observation:patient:code`)."""
+
+    param: int
+    types: tuple[str, ...]
+    inner: Condition
+    depth: int
+
+    def keys(self) -> Sql | None:
+        inner = self.inner.keys()
+        if inner is None:
+            return None
+        t, f = f"t{self.depth}", f"f{self.depth}"
+        types = ",".join("?" * len(self.types))
+        return Sql(
+            f"SELECT {t}.key FROM reference {f} JOIN resource {t}"
+            f" ON {t}.type = {f}.target_type AND {t}.id = {f}.target_id"
+            f" WHERE {f}.param = ? AND {t}.type IN ({types}) AND {t}.deleted = false AND {f}.key IN ({inner.text})",
+            (self.param, *self.types, *inner.values),
+        )
+
+    def probe(self, row: str) -> Sql:
+        t, f = f"t{self.depth}", f"f{self.depth}"
+        inner = self.inner.probe(t)
+        return Sql(
+            f"EXISTS (SELECT 1 FROM reference {f} JOIN resource {t} ON {t}.key = {f}.key"
+            f" WHERE {f}.param = ? AND {f}.target_id = {row}.id AND {f}.target_type = {row}.type"
+            f" AND {inner.text})",
+            (self.param, *inner.values),
+        )
+
+
+def all_of(conditions: Sequence[Condition], row: str) -> Sql:
+    """All probes joined by AND; empty text when there is none."""
+    if not conditions:
+        return Sql("")
+    probes = [condition.probe(row) for condition in conditions]
+    return Sql(
+        "".join(f" AND ({probe.text})" for probe in probes),
+        tuple(chain.from_iterable(probe.values for probe in probes)),
+    )

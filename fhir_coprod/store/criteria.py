@@ -1,0 +1,402 @@
+"""From one search pair, such as `birthdate=ge1970-01-01`, to a condition.
+
+https://hl7.org/fhir/R4/search.html: prefixes, modifiers, chaining, `_has`, comma OR and escaping. What we do not have
+raises `UnknownParameter`; a value that cannot be read raises `BadRequest`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from fhir_coprod import definitions
+from fhir_coprod.definitions.search import SearchParameter
+from fhir_coprod.errors import BadRequest, UnknownParameter
+from fhir_coprod.store import index
+from fhir_coprod.store.conditions import Any_, Chained, Condition, Has, Indexed, Not, Own, Present, Sql
+from fhir_coprod.store.values import Range, cut, digits, fold, microseconds, moment
+
+MAX_DEPTH = 8
+"""Links of a chain; each is a join."""
+MAX_ALTERNATIVES = 500
+"""Values after commas in one parameter."""
+
+_PREFIXES = ("eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap")
+_MODIFIERS: Mapping[str, frozenset[str]] = {
+    "string": frozenset({"exact", "contains"}),
+    "token": frozenset({"not", "text", "of-type"}),
+    "reference": frozenset({"identifier"}),
+    "uri": frozenset(),
+    "date": frozenset(),
+    "number": frozenset(),
+    "quantity": frozenset(),
+}
+_UNSUPPORTED = {
+    "in": "value set membership is not searched here",
+    "not-in": "value set membership is not searched here",
+    "above": "hierarchies are not searched here",
+    "below": "hierarchies are not searched here",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Where a criterion stands: the types searched, how deep in a chain, and the time that `ap` looks from."""
+
+    types: tuple[str, ...]
+    depth: int = 0
+    now: datetime | None = None
+
+    def inside(self, types: tuple[str, ...]) -> Scope:
+        if self.depth >= MAX_DEPTH:
+            raise BadRequest(f"The search is chained more than {MAX_DEPTH} links deep; ask in two steps.")
+        return Scope(types, self.depth + 1, self.now)
+
+
+def split_escaped(value: str, separator: str) -> list[str]:
+    """Split at a separator that no backslash stands before; the backslashes stay."""
+    return re.findall(rf"(?:\\.|[^\\{re.escape(separator)}]|\\$)+", value) if value else []
+
+
+def unescape(value: str) -> str:
+    r"""`\,` `\|` `\$` `\\` stand for the character itself."""
+    return re.sub(r"\\([,|$\\])", r"\1", value) if "\\" in value else value
+
+
+def condition(scope: Scope, name: str, value: str) -> Condition:
+    """The condition that `name=value` sets on resources of the scope's types."""
+    if name.startswith("_has:"):
+        return _has(scope, name, value)
+    head, _, rest = _split_chain(name)
+    code, _, modifier = head.partition(":")
+    if rest:
+        return _chain(scope, code, modifier, rest, value)
+    if code == "_id" and not modifier:
+        return _id(scope, value)
+    if code == "_lastUpdated" and not modifier:
+        return _last_updated(scope, value)
+    found = [_one_type(scope, type, parameter(type, code), modifier, value) for type in scope.types]
+    return found[0] if len(found) == 1 else Any_(tuple(found))
+
+
+def parameter(type: str, code: str) -> SearchParameter:
+    """The definition of a parameter that is in the index. UnknownParameter with the reason otherwise."""
+    known = definitions.search_parameters(type)
+    found = known.get(code)
+    if found is None:
+        near = ", ".join(sorted(name for name in known if not name.startswith("_")))
+        raise UnknownParameter(f"{type} has no search parameter {code!r}; it has: {near}.")
+    if found.type == "composite":
+        raise UnknownParameter(
+            f"{code}: composite parameters are not supported; search its parts one by one."
+        )
+    if not index.is_indexed(type, code) and code not in ("_id", "_lastUpdated"):
+        raise UnknownParameter(f"{code}: this parameter is not supported here; search by another one.")
+    return found
+
+
+def _split_chain(name: str) -> tuple[str, str, str]:
+    return name.partition(".")
+
+
+def _alternatives(name: str, value: str) -> list[str]:
+    """The values between commas, still escaped."""
+    parts = split_escaped(value, ",")
+    if len(parts) > MAX_ALTERNATIVES:
+        raise BadRequest(f"{name}: more than {MAX_ALTERNATIVES} values; ask in several searches.")
+    if not parts:
+        raise BadRequest(f"{name}: the value is empty; give one or leave the parameter out.")
+    return parts
+
+
+def _one_type(scope: Scope, type: str, found: SearchParameter, modifier: str, value: str) -> Condition:
+    code = found.code
+    number = index.number(type, code)
+    if modifier == "missing":
+        if value not in ("true", "false"):
+            raise BadRequest(f"{code}:missing takes true or false.")
+        present = Present(found.type, number)
+        return Not(present) if value == "true" else present
+    _check_modifier(found, modifier)
+    parts = _alternatives(code, value)
+    if found.type == "token":
+        return _token(type, code, modifier, parts)
+    if found.type == "reference":
+        return _reference(type, found, modifier, parts)
+    if found.type == "string":
+        return Indexed("string", number, tuple(_string_test(unescape(part), modifier) for part in parts))
+    if found.type == "uri":
+        tests = tuple(Sql("value = ?", (cut(unescape(part)),)) for part in parts)
+        return Indexed("uri", number, tests, equal=True)
+    tests = tuple(test for part in parts for test in _TESTS[found.type](scope, code, part))
+    return Indexed(found.type, number, tests)
+
+
+def _check_modifier(found: SearchParameter, modifier: str) -> None:
+    if not modifier or modifier in _MODIFIERS[found.type]:
+        return
+    if found.type == "reference" and definitions.is_resource_type(modifier):
+        if found.target and modifier not in found.target:
+            raise BadRequest(
+                f"{found.code}:{modifier}: {found.code} points to {', '.join(found.target)} only."
+            )
+        return
+    reason = _UNSUPPORTED.get(modifier, f"a {found.type} parameter has no such modifier")
+    raise UnknownParameter(f"{found.code}:{modifier} is not supported: {reason}.")
+
+
+# -------------------------------------------------------------------------------------------- simple types
+
+
+def _token(type: str, code: str, modifier: str, parts: list[str]) -> Condition:
+    if modifier == "text":
+        tests = tuple(_string_test(unescape(part), "") for part in parts)
+        return Indexed("string", index.number(type, f"{code}:text"), tests)
+    if modifier == "of-type":
+        tests = tuple(_of_type(code, part) for part in parts)
+        return Indexed("token", index.number(type, f"{code}:of-type"), tests, equal=True)
+    tests = tuple(_token_test(part) for part in parts)
+    indexed = Indexed("token", index.number(type, code), tests, equal=all("code =" in t.text for t in tests))
+    return Not(indexed) if modifier == "not" else indexed
+
+
+def _token_test(part: str) -> Sql:
+    """`code`, `system|code`, `|code` (no system) or `system|` (any code of it)."""
+    pieces = _pieces(part)
+    if len(pieces) == 1:
+        return Sql("code = ?", (cut(pieces[0]),))
+    system, code = pieces[0], pieces[1]
+    if not code:
+        return Sql("system = ?", (cut(system),))
+    return Sql("code = ? AND system = ?", (cut(code), cut(system)))
+
+
+def _of_type(name: str, part: str) -> Sql:
+    pieces = _pieces(part)
+    if len(pieces) != 3 or not all(pieces):
+        raise BadRequest(
+            f"{name}:of-type takes system|code|value, the type's system and code and the identifier."
+        )
+    return Sql("code = ?", (cut("|".join(pieces)),))
+
+
+def _pieces(part: str) -> list[str]:
+    """Split at unescaped `|`, keeping empty pieces."""
+    pieces = [""]
+    for token in re.findall(r"\\.|[^\\]|\\$", part):
+        if token == "|":
+            pieces.append("")
+        else:
+            pieces[-1] += token
+    return [unescape(piece) for piece in pieces]
+
+
+def _string_test(text: str, modifier: str) -> Sql:
+    folded = fold(text)
+    if modifier == "exact":
+        return Sql("value = ? AND exact = ?", (folded, cut(text)))
+    if modifier == "contains":
+        pattern = re.sub(r"([\\%_])", r"\\\1", folded)
+        return Sql("value LIKE ? ESCAPE '\\'", (f"%{pattern}%",))
+    return Sql("value >= ? AND value < ?", (folded, folded + "\U0010ffff"))
+
+
+def _reference(type: str, found: SearchParameter, modifier: str, parts: list[str]) -> Condition:
+    if modifier == "identifier":
+        tests = tuple(_token_test(part) for part in parts)
+        return Indexed("token", index.number(type, f"{found.code}:identifier"), tests)
+    targets = (modifier,) if modifier else found.target
+    tests = tuple(_reference_test(found.code, targets, unescape(part)) for part in parts)
+    return Indexed("reference", index.number(type, found.code), tests, equal=True)
+
+
+def _reference_test(code: str, targets: tuple[str, ...], text: str) -> Sql:
+    """`Type/id`, a bare id, or an absolute URL."""
+    type, id = index.split_reference(text)
+    if type:
+        return Sql("target_id = ? AND target_type = ?", (cut(id), type))
+    if "/" in text or ":" in text:
+        return Sql("target_id = ? AND target_type = ''", (cut(text),))
+    if len(targets) == 1:
+        return Sql("target_id = ? AND target_type = ?", (text, targets[0]))
+    return Sql("target_id = ?", (cut(text),))
+
+
+# ----------------------------------------------------------------------------------------- ordered types
+
+
+def _prefixed(part: str) -> tuple[str, str]:
+    if part[:2] in _PREFIXES:
+        return part[:2], part[2:]
+    return "eq", part
+
+
+def date_range(code: str, text: str) -> Range:
+    """The range of a searched date. BadRequest when it is none."""
+    # A plus sign in a query string arrives as a space; only before a time zone can it have been one.
+    found = moment(re.sub(r" (?=\d\d:\d\d$)", "+", text))
+    if found is None:
+        raise BadRequest(
+            f"{code}: not a date; write 2024, 2024-05, 2024-05-31 or 2024-05-31T14:00:00Z, after a prefix if any."
+        )
+    return found
+
+
+def _date_tests(scope: Scope, code: str, part: str) -> list[Sql]:
+    prefix, text = _prefixed(part)
+    sought = date_range(code, text)
+    low, high = _approximate(scope, sought) if prefix == "ap" else sought
+    return range_tests(prefix, low, high)
+
+
+def _approximate(scope: Scope, sought: Range) -> Range:
+    """Wider by a tenth of the time between it and now."""
+    now = microseconds(scope.now or datetime.now(UTC))
+    slack = max(abs(now - sought.low), abs(now - sought.high)) // 10
+    return Range(sought.low - slack, sought.high + slack)
+
+
+def range_tests(prefix: str, low: int, high: int) -> list[Sql]:
+    """Tests on columns low and high (half-open) against a searched range, as the R4 search page words them."""
+    within = Sql("low >= ? AND low < ? AND high <= ?", (low, high, high))
+    above, below = Sql("high > ?", (high,)), Sql("low < ?", (low,))
+    return {
+        "eq": [within],
+        "ne": [Sql("NOT (low >= ? AND high <= ?)", (low, high))],
+        "gt": [above],
+        "lt": [below],
+        "ge": [above, within],
+        "le": [below, within],
+        "sa": [Sql("low >= ?", (high,))],
+        "eb": [Sql("high <= ?", (low,))],
+        "ap": [Sql("low < ? AND high > ?", (high, low))],
+    }[prefix]
+
+
+def _number_tests(scope: Scope, code: str, part: str) -> list[Sql]:
+    prefix, text = _prefixed(part)
+    value, half = digits(text, code)
+    exact = float(value)
+    low, high = float(value - half), float(value + half)
+    if prefix == "ap":
+        slack = abs(value) / 10
+        low, high = float(value - slack), float(value + slack)
+    return {
+        "eq": [Sql("low >= ? AND low < ? AND high < ?", (low, high, high))],
+        "ne": [Sql("NOT (low >= ? AND high < ?)", (low, high))],
+        "gt": [Sql("high > ?", (exact,))],
+        "lt": [Sql("low < ?", (exact,))],
+        "ge": [Sql("high >= ?", (exact,))],
+        "le": [Sql("low <= ?", (exact,))],
+        "sa": [Sql("low > ?", (exact,))],
+        "eb": [Sql("high < ?", (exact,))],
+        "ap": [Sql("low <= ? AND high >= ?", (high, low))],
+    }[prefix]
+
+
+def _quantity_tests(scope: Scope, code: str, part: str) -> list[Sql]:
+    """`number`, `number|system|code` or `number||code`, where the code may be the unit's."""
+    pieces = _pieces(part)
+    tests = _number_tests(scope, code, pieces[0])
+    if len(pieces) == 1:
+        return tests
+    if len(pieces) != 3:
+        raise BadRequest(f"{code}: write number, number|system|code or number||code.")
+    _, system, unit = (cut(piece) for piece in pieces)
+    extra = []
+    if system:
+        extra.append(Sql(" AND system = ?", (system,)))
+    if unit and system:
+        extra.append(Sql(" AND code = ?", (unit,)))
+    elif unit:
+        extra.append(Sql(" AND (code = ? OR unit = ?)", (unit, unit)))
+    return [
+        Sql(test.text + "".join(e.text for e in extra), (*test.values, *(v for e in extra for v in e.values)))
+        for test in tests
+    ]
+
+
+_TESTS: Mapping[str, Callable[[Scope, str, str], list[Sql]]] = {
+    "date": _date_tests,
+    "number": _number_tests,
+    "quantity": _quantity_tests,
+}
+
+
+# ------------------------------------------------------------------------------- the resource's own columns
+
+
+def _id(scope: Scope, value: str) -> Condition:
+    ids = _alternatives("_id", value)
+    return Own(scope.types, Sql(f"{{row}}.id IN ({','.join('?' * len(ids))})", tuple(ids)))
+
+
+def _last_updated(scope: Scope, value: str) -> Condition:
+    """As for dates; a lastUpdated covers its millisecond, and the column counts milliseconds."""
+    tests = []
+    for part in _alternatives("_lastUpdated", value):
+        prefix, text = _prefixed(part)
+        sought = date_range("_lastUpdated", text)
+        low, high = _approximate(scope, sought) if prefix == "ap" else sought
+        first, last = -(-low // 1000), high // 1000 - 1
+        tests.append(
+            {
+                "eq": Sql("{row}.updated BETWEEN ? AND ?", (first, last)),
+                "ne": Sql("{row}.updated NOT BETWEEN ? AND ?", (first, last)),
+                "gt": Sql("{row}.updated > ?", (last,)),
+                "ge": Sql("{row}.updated > ?", (min(last, first - 1),)),
+                "sa": Sql("{row}.updated >= ?", (-(-high // 1000),)),
+                "lt": Sql("{row}.updated < ?", (first,)),
+                "le": Sql("{row}.updated < ?", (max(last + 1, first),)),
+                "eb": Sql("{row}.updated < ?", (low // 1000,)),
+                "ap": Sql("{row}.updated BETWEEN ? AND ?", (low // 1000, high // 1000)),
+            }[prefix]
+        )
+    if len(tests) == 1:
+        return Own(scope.types, tests[0])
+    return Any_(tuple(Own(scope.types, test) for test in tests))
+
+
+# ------------------------------------------------------------------------------------------ across resources
+
+
+def _chain(scope: Scope, code: str, modifier: str, rest: str, value: str) -> Condition:
+    """`subject.name=x`: on any type that the reference may lead to and that has such a parameter."""
+    found: list[Condition] = []
+    for type in scope.types:
+        known = parameter(type, code)
+        if known.type != "reference":
+            raise UnknownParameter(f"{code}.{rest}: {code} is no reference, so nothing can be chained to it.")
+        if modifier:
+            _check_modifier(known, modifier)
+        if modifier in ("identifier", "missing"):
+            raise UnknownParameter(f"{code}:{modifier} cannot be followed by a chain.")
+        targets = (modifier,) if modifier else known.target or definitions.resource_types()
+        refusal: UnknownParameter | None = None
+        for target in targets:
+            try:
+                inner = condition(scope.inside((target,)), rest, value)
+            except UnknownParameter as error:
+                refusal = error
+                continue
+            found.append(Chained(index.number(type, code), target, inner, scope.depth))
+        if not found and refusal is not None:
+            raise refusal
+    return found[0] if len(found) == 1 else Any_(tuple(found))
+
+
+def _has(scope: Scope, name: str, value: str) -> Condition:
+    """`_has:Type:reference:parameter=value`; the parameter may again be a `_has` or a chain."""
+    parts = name.split(":", 3)
+    if len(parts) != 4 or not all(parts):
+        raise BadRequest("_has is written _has:Type:reference:parameter, such as _has:Task:focus:status.")
+    _, type, code, rest = parts
+    if not definitions.is_resource_type(type):
+        raise UnknownParameter(f"{name}: R4 has no resource type {type}.")
+    known = parameter(type, code)
+    if known.type != "reference":
+        raise UnknownParameter(f"{name}: {code} of {type} is no reference.")
+    inner = condition(scope.inside((type,)), rest, value)
+    return Has(index.number(type, code), scope.types, inner, scope.depth)

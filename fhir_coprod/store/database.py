@@ -1,0 +1,383 @@
+"""The two databases behind one face: raw connections that are fast, one statement dialect, one way to lock.
+
+SQL is written once, with `?` for values. Reads go through a pool of read-only connections; writes through one
+connection that belongs to the writer thread (`writer.py`) and is an SQLAlchemy connection, so that other floors can
+put their own rows into the same transaction.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, cast
+
+import psycopg
+import sqlalchemy
+from psycopg.conninfo import conninfo_to_dict
+from sqlalchemy import Connection, Engine, Table, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.pool import NullPool, QueuePool
+
+from fhir_coprod.errors import ConfigError, Overloaded
+
+Row = tuple[Any, ...]
+BUSY_SECONDS = 30
+"""How long a writer waits for another process before it gives up."""
+_LOG_LOCK = 0x636F70726F64
+"""The advisory lock under which PostgreSQL gives out log positions ("coprod" in ASCII)."""
+
+DatabaseErrors = (sqlite3.Error, psycopg.Error)
+
+
+class Session(ABC):
+    """A raw connection that runs our SQL."""
+
+    @abstractmethod
+    def rows(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
+        """All rows of a SELECT; `?` stands for a value."""
+
+    @abstractmethod
+    def run(self, sql: str, values: Sequence[Any] = ()) -> int:
+        """Run a statement; the number of rows it touched."""
+
+    @abstractmethod
+    def insert(self, table: Table, rows: Sequence[Row]) -> None:
+        """Insert rows whose values stand in the order of the table's columns."""
+
+    @abstractmethod
+    def among(self, column: str, values: Sequence[Any]) -> tuple[str, list[Any]]:
+        """`column` is one of `values`: a condition and its values."""
+
+    @abstractmethod
+    def lock(self) -> None:
+        """Wait until nobody else writes to the log; held until the transaction ends."""
+
+    @abstractmethod
+    def close(self) -> None: ...
+
+
+class Database(ABC):
+    """How to connect to one database."""
+
+    url: URL
+
+    def __init__(self, url: URL) -> None:
+        self.url = url
+        self._idle: deque[Session] = deque()
+        self._engine: Engine | None = None
+
+    @abstractmethod
+    def _connect_reader(self) -> Session: ...
+
+    @abstractmethod
+    def make_engine(self) -> Engine:
+        """An SQLAlchemy engine whose transactions may write; no pool."""
+
+    @abstractmethod
+    def _make_reading_engine(self) -> Engine: ...
+
+    @abstractmethod
+    def session(self, connection: Connection) -> Session:
+        """The raw side of an SQLAlchemy connection, in the same transaction."""
+
+    @contextmanager
+    def reader(self) -> Iterator[Session]:
+        """A read-only session from the pool; each statement sees what is committed when it starts."""
+        try:
+            session = self._idle.pop()
+        except IndexError:
+            session = self._connect_reader()
+        try:
+            yield session
+        except DatabaseErrors as error:
+            session.close()
+            raise unavailable(error) from error
+        except BaseException:
+            self._idle.append(session)
+            raise
+        self._idle.append(session)
+
+    def read(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
+        """All rows of one SELECT; asked a second time when the pooled connection turns out to be dead."""
+        try:
+            session = self._idle.pop()
+        except IndexError:
+            session = self._connect_reader()
+        try:
+            rows = session.rows(sql, values)
+        except DatabaseErrors as error:
+            session.close()
+            if not is_lost(error):
+                raise unavailable(error) from error
+            session = self._connect_reader()
+            rows = session.rows(sql, values)
+        self._idle.append(session)
+        return rows
+
+    @property
+    def engine(self) -> Engine:
+        """An engine for other floors' own reads."""
+        if self._engine is None:
+            self._engine = self._make_reading_engine()
+        return self._engine
+
+    def close(self) -> None:
+        while self._idle:
+            self._idle.pop().close()
+        if self._engine is not None:
+            self._engine.dispose()
+
+
+def unavailable(error: Exception) -> Overloaded:
+    """A database error as the sentence a caller may read; what the database said stays in __cause__."""
+    text = str(error).lower()
+    if "locked" in text or "busy" in text:
+        return Overloaded("Another process has held the database for too long; try again.")
+    if "full" in text or "no space" in text:
+        return Overloaded(
+            "The database has no room left; nothing was written. Free some space, then try again."
+        )
+    return Overloaded(f"The database could not answer ({type(error).__name__}); try again.")
+
+
+def is_lost(error: BaseException) -> bool:
+    """Whether the connection is gone, so that a new one may succeed."""
+    return isinstance(error, psycopg.OperationalError) and not isinstance(
+        error, psycopg.errors.DeadlockDetected | psycopg.errors.SerializationFailure
+    )
+
+
+def is_conflict(error: BaseException) -> bool:
+    """Whether two transactions got into each other's way, so that the same work may succeed when done alone."""
+    if isinstance(error, sqlalchemy.exc.DBAPIError) and error.orig is not None:
+        return is_conflict(error.orig)
+    return isinstance(
+        error,
+        psycopg.errors.UniqueViolation
+        | psycopg.errors.DeadlockDetected
+        | psycopg.errors.SerializationFailure
+        | psycopg.errors.ForeignKeyViolation,
+    )
+
+
+def connect(url: str) -> Database:
+    """The database a URL names; ConfigError when it names none."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise ConfigError(
+            "store.url is not a URL; write sqlite:///file.db or postgresql://user@host/database."
+        ) from None
+    backend = parsed.get_backend_name()
+    if backend == "sqlite":
+        if parsed.database in (None, "", ":memory:"):
+            raise ConfigError("store.url names no file; write sqlite:///file.db.")
+        return SqliteDatabase(parsed)
+    if backend in ("postgresql", "postgres"):
+        return PostgresqlDatabase(parsed.set(drivername="postgresql+psycopg"))
+    raise ConfigError(f"store.url: {backend} is not supported; use sqlite:/// or postgresql://.")
+
+
+# ------------------------------------------------------------------------------------------------- SQLite
+
+
+class SqliteSession(Session):
+    """sqlite3 as it is; `?` is its own placeholder."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def rows(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
+        return self._connection.execute(sql, values).fetchall()
+
+    def run(self, sql: str, values: Sequence[Any] = ()) -> int:
+        return self._connection.execute(sql, values).rowcount
+
+    def insert(self, table: Table, rows: Sequence[Row]) -> None:
+        self._connection.executemany(_sqlite_insert(table), rows)
+
+    def among(self, column: str, values: Sequence[Any]) -> tuple[str, list[Any]]:
+        return f"{column} IN ({','.join('?' * len(values))})", list(values)
+
+    def lock(self) -> None:
+        """Nothing to do: BEGIN IMMEDIATE already holds the only write lock there is."""
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+@lru_cache(maxsize=64)
+def _sqlite_insert(table: Table) -> str:
+    columns = [column.name for column in table.columns]
+    return f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"  # noqa: S608
+
+
+class SqliteDatabase(Database):
+    """One file. Write-ahead log, so that readers never wait; every commit is on the disk before it is answered
+    (synchronous=FULL: with NORMAL a power cut would lose what was already acknowledged; group commit pays for it).
+    """
+
+    def __init__(self, url: URL) -> None:
+        super().__init__(url)
+        self.path = Path(cast(str, url.database)).expanduser()
+
+    def _connect_reader(self) -> SqliteSession:
+        return SqliteSession(self._connect_read_only())
+
+    def _connect_read_only(self) -> sqlite3.Connection:
+        connection = self._connect("ro")
+        connection.execute("PRAGMA query_only=1")
+        return connection
+
+    def _make_reading_engine(self) -> Engine:
+        return sqlalchemy.create_engine("sqlite://", creator=self._connect_read_only, poolclass=QueuePool)
+
+    def _connect(self, mode: str) -> sqlite3.Connection:
+        address = f"{self.path.absolute().as_uri()}?mode={mode}"
+        try:
+            connection = sqlite3.connect(
+                address,
+                uri=True,
+                timeout=BUSY_SECONDS,
+                isolation_level=None,
+                check_same_thread=False,
+                cached_statements=512,
+            )
+        except sqlite3.Error as error:
+            raise ConfigError(f"{self.path}: the database cannot be opened ({error}).") from None
+        connection.execute("PRAGMA cache_size=-32000")
+        connection.execute("PRAGMA mmap_size=268435456")
+        return connection
+
+    def _connect_writer(self) -> sqlite3.Connection:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"{self.path.parent}: the folder cannot be made ({error.strerror}).") from None
+        connection = self._connect("rwc")
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=FULL")
+            connection.execute("PRAGMA wal_autocheckpoint=4000")
+        except sqlite3.Error as error:
+            connection.close()
+            raise ConfigError(f"{self.path}: not a usable SQLite database ({error}).") from None
+        return connection
+
+    def make_engine(self) -> Engine:
+        engine = sqlalchemy.create_engine("sqlite://", creator=self._connect_writer, poolclass=NullPool)
+
+        @event.listens_for(engine, "begin")
+        def begin(connection: Connection) -> None:
+            # A deferred transaction that turns into a writer fails at once when another one wrote meanwhile.
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+        return engine
+
+    def session(self, connection: Connection) -> SqliteSession:
+        return SqliteSession(cast(sqlite3.Connection, connection.connection.driver_connection))
+
+
+# --------------------------------------------------------------------------------------------- PostgreSQL
+
+
+class PostgresqlSession(Session):
+    """psycopg 3, binary both ways; `?` becomes `%s`. Rows go in as arrays, one statement a table."""
+
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        self._connection = connection
+        self._cursor = connection.cursor(binary=True)
+
+    def rows(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
+        return self._cursor.execute(_percent(sql), values).fetchall()
+
+    def run(self, sql: str, values: Sequence[Any] = ()) -> int:
+        return self._cursor.execute(_percent(sql), values).rowcount
+
+    def insert(self, table: Table, rows: Sequence[Row]) -> None:
+        self._cursor.execute(_postgresql_insert(table), [list(column) for column in zip(*rows, strict=True)])
+
+    def among(self, column: str, values: Sequence[Any]) -> tuple[str, list[Any]]:
+        return f"{column} = ANY(?)", [list(values)]
+
+    def lock(self) -> None:
+        self._cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_LOG_LOCK,))
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+@lru_cache(maxsize=2048)
+def _percent(sql: str) -> bytes:
+    return sql.replace("%", "%%").replace("?", "%s").encode()
+
+
+_ARRAY_TYPES = {"INTEGER": "int", "BIGINT": "bigint", "BOOLEAN": "boolean", "BYTEA": "bytea", "TEXT": "text"}
+
+
+@lru_cache(maxsize=64)
+def _postgresql_insert(table: Table) -> bytes:
+    from sqlalchemy.dialects.postgresql import dialect
+
+    kinds = []
+    for column in table.columns:
+        declared = column.type.compile(dialect()).split()[0].split("(")[0]
+        kinds.append("double precision" if declared in ("FLOAT", "DOUBLE") else _ARRAY_TYPES[declared])
+    names = ", ".join(column.name for column in table.columns)
+    arrays = ", ".join(f"%s::{kind}[]" for kind in kinds)
+    return f"INSERT INTO {table.name} ({names}) SELECT * FROM unnest({arrays})".encode()  # noqa: S608
+
+
+class PostgresqlDatabase(Database):
+    """A database on a server; any number of processes share it."""
+
+    def _arguments(self) -> dict[str, Any]:
+        given = self.url.translate_connect_args(username="user", database="dbname")
+        options = {key: str(value) for key, value in self.url.query.items()}
+        return {"connect_timeout": "10", "application_name": "fhir-coprod", **given, **options}
+
+    def _connect(self, *, autocommit: bool) -> psycopg.Connection[Any]:
+        try:
+            connection = psycopg.connect(**self._arguments(), autocommit=autocommit)
+        except psycopg.Error as error:
+            place = conninfo_to_dict(**self._arguments())
+            where = f"{place.get('host', 'local socket')}/{place.get('dbname', '')}"
+            reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+            raise ConfigError(f"PostgreSQL at {where} cannot be reached: {reason}") from None
+        if (
+            connection.info.encoding != "utf-8"
+            or connection.info.parameter_status("server_encoding") != "UTF8"
+        ):
+            connection.close()
+            raise ConfigError(
+                "The PostgreSQL database is not encoded in UTF8; create it with ENCODING 'UTF8'."
+            )
+        return connection
+
+    def _connect_reader(self) -> PostgresqlSession:
+        return PostgresqlSession(self._connect_read_only())
+
+    def _connect_read_only(self) -> psycopg.Connection[Any]:
+        connection = self._connect(autocommit=True)
+        connection.execute("SET default_transaction_read_only = on")
+        return connection
+
+    def _make_reading_engine(self) -> Engine:
+        return sqlalchemy.create_engine("postgresql+psycopg://", creator=self._connect_read_only)
+
+    def _connect_writer(self) -> psycopg.Connection[Any]:
+        return self._connect(autocommit=False)
+
+    def make_engine(self) -> Engine:
+        return sqlalchemy.create_engine(
+            "postgresql+psycopg://", creator=self._connect_writer, poolclass=NullPool
+        )
+
+    def session(self, connection: Connection) -> PostgresqlSession:
+        return PostgresqlSession(cast("psycopg.Connection[Any]", connection.connection.driver_connection))

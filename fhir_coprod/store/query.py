@@ -1,0 +1,268 @@
+"""`Query`: a search as it was asked, read once and checked, ready to run on either database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import blake2b
+from typing import Literal
+
+from fhir_coprod import definitions
+from fhir_coprod.errors import BadRequest, UnknownParameter, UnknownType
+from fhir_coprod.store import criteria, index
+from fhir_coprod.store.conditions import Condition
+from fhir_coprod.store.criteria import Scope
+
+DEFAULT_COUNT = 20
+MAX_COUNT = 1000
+
+Total = Literal["", "none", "estimate", "accurate"]
+
+_FOR_THE_ENDPOINT = frozenset({"_format", "_pretty", "_summary", "_elements"})
+"""Shape the answer, not the search; kept in `Query.pairs` for the endpoint."""
+_SUMMARIES = frozenset({"true", "text", "data", "count", "false"})
+
+
+@dataclass(frozen=True, slots=True)
+class Sort:
+    """One key of `_sort`.
+
+    table: an index table, or "resource" for `_id` and `_lastUpdated`
+    """
+
+    code: str
+    descending: bool
+    table: str
+    numbers: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Include:
+    """One `_include` or `_revinclude`.
+
+    type, code: the resource type that holds the reference, and its parameter; code "*" is all of them
+    target:     only targets of this type; "" is any
+    iterate:    also from what was included
+    """
+
+    type: str
+    code: str
+    target: str
+    iterate: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A search of one type, or of several when `types` holds more than one.
+
+    pairs:     what was understood, in the order given (without the cursor)
+    ignored:   one sentence for each parameter that was not
+    summary, elements: for whoever writes the answer
+    """
+
+    types: tuple[str, ...]
+    conditions: tuple[Condition, ...] = ()
+    sort: tuple[Sort, ...] = ()
+    count: int = DEFAULT_COUNT
+    total: Total = ""
+    summary: str = ""
+    elements: tuple[str, ...] = ()
+    includes: tuple[Include, ...] = ()
+    revincludes: tuple[Include, ...] = ()
+    cursor: str = ""
+    pairs: tuple[tuple[str, str], ...] = ()
+    ignored: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(
+        cls,
+        type: str,
+        pairs: Sequence[tuple[str, str]],
+        *,
+        strict: bool = False,
+        max_count: int = MAX_COUNT,
+        base: str = "",
+    ) -> Query:
+        """Read the (decoded) pairs of a search on `type`; "" searches all types, or those of `_type`.
+
+        strict: UnknownParameter for what we do not have; otherwise it is left out and named in `ignored`.
+        base:   our own public address; references that begin with it are taken as relative.
+        Raises BadRequest for values that cannot be read, UnknownType.
+        """
+        return _Reader(type, strict=strict, max_count=max_count, base=base).read(pairs)
+
+    def self_pairs(self) -> list[tuple[str, str]]:
+        """The pairs for a truthful self link: only what was really used."""
+        return list(self.pairs)
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells this search from others, whatever its page size: a cursor belongs to one search."""
+        asked = repr((self.types, [pair for pair in self.pairs if pair[0] != "_count"]))
+        return blake2b(asked.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
+
+
+class _Reader:
+    """Collects the pieces of one query."""
+
+    def __init__(self, type: str, *, strict: bool, max_count: int, base: str) -> None:
+        if type and not definitions.is_resource_type(type):
+            raise UnknownType(f"R4 has no resource type {type!r}.")
+        self.types: tuple[str, ...] = (type,) if type else ()
+        self.strict = strict
+        self.max_count = max_count
+        self.base = base.rstrip("/") + "/" if base else ""
+        self.conditions: list[Condition] = []
+        self.sort: tuple[Sort, ...] = ()
+        self.count = min(DEFAULT_COUNT, max_count)
+        self.total: Total = ""
+        self.summary = ""
+        self.elements: tuple[str, ...] = ()
+        self.includes: list[Include] = []
+        self.revincludes: list[Include] = []
+        self.cursor = ""
+        self.used: list[tuple[str, str]] = []
+        self.ignored: list[str] = []
+
+    def read(self, pairs: Sequence[tuple[str, str]]) -> Query:
+        for name, value in pairs:
+            _check_text(name)
+            _check_text(value)
+        if not self.types:
+            self.types = self._system_types(pairs)
+        self.scope = Scope(self.types, now=datetime.now(UTC))
+        for name, value in pairs:
+            if not value:
+                self._ignore(name, UnknownParameter(f"{name}: it has no value; give one or leave it out."))
+                continue
+            try:
+                self._one(name, value)
+            except UnknownParameter as error:
+                self._ignore(name, error)
+        return Query(
+            types=self.types,
+            conditions=tuple(self.conditions),
+            sort=self.sort,
+            count=self.count,
+            total=self.total,
+            summary=self.summary,
+            elements=self.elements,
+            includes=tuple(self.includes),
+            revincludes=tuple(self.revincludes),
+            cursor=self.cursor,
+            pairs=tuple(self.used),
+            ignored=tuple(self.ignored),
+        )
+
+    def _ignore(self, name: str, error: UnknownParameter) -> None:
+        if self.strict:
+            raise error
+        self.ignored.append(error.message)
+
+    def _one(self, name: str, value: str) -> None:
+        base, _, modifier = name.partition(":")
+        own = _OWN.get(base)
+        if own is not None and not (modifier and base not in ("_include", "_revinclude")):
+            own(self, modifier, value)
+        elif name not in _FOR_THE_ENDPOINT:
+            if self.base:
+                value = value.replace(self.base, "")
+            self.conditions.append(criteria.condition(self.scope, name, value))
+        if name == "_count":
+            value = str(self.count)
+        if name not in ("_cursor", "_format", "_pretty"):
+            self.used.append((name, value))
+
+    def _system_types(self, pairs: Sequence[tuple[str, str]]) -> tuple[str, ...]:
+        asked = [type for name, value in pairs if name == "_type" for type in value.split(",")]
+        for type in asked:
+            if not definitions.is_resource_type(type):
+                raise UnknownType(f"_type: R4 has no resource type {type!r}.")
+        return tuple(dict.fromkeys(asked)) or definitions.resource_types()
+
+    # ---------------------------------------------------------------------------- parameters of the answer
+
+    def set_type(self, modifier: str, value: str) -> None:
+        if any(type not in self.types for type in value.split(",")):
+            raise UnknownParameter("_type has no meaning in the search of one type; search the whole system.")
+
+    def set_count(self, modifier: str, value: str) -> None:
+        if not (value.isascii() and value.isdigit() and len(value) < 10):
+            raise BadRequest("_count: not a whole number; write for instance _count=50.")
+        self.count = min(int(value), self.max_count)
+
+    def set_total(self, modifier: str, value: str) -> None:
+        totals: Mapping[str, Total] = {"none": "none", "estimate": "estimate", "accurate": "accurate"}
+        if value not in totals:
+            raise BadRequest("_total takes none, estimate or accurate.")
+        self.total = totals[value]
+
+    def set_summary(self, modifier: str, value: str) -> None:
+        if value not in _SUMMARIES:
+            raise BadRequest("_summary takes true, text, data, count or false.")
+        self.summary = value
+
+    def set_elements(self, modifier: str, value: str) -> None:
+        self.elements = tuple(part.strip() for part in value.split(",") if part.strip())
+
+    def set_cursor(self, modifier: str, value: str) -> None:
+        self.cursor = value
+
+    def set_include(self, modifier: str, value: str) -> None:
+        self.includes.append(self._include("_include", modifier, value))
+
+    def set_revinclude(self, modifier: str, value: str) -> None:
+        self.revincludes.append(self._include("_revinclude", modifier, value))
+
+    def _include(self, name: str, modifier: str, value: str) -> Include:
+        if modifier not in ("", "iterate", "recurse"):
+            raise UnknownParameter(f"{name}:{modifier} is not supported; {name} and {name}:iterate are.")
+        iterate = bool(modifier)
+        if value == "*" and name == "_include":
+            return Include("*", "*", "", iterate)
+        type, _, rest = value.partition(":")
+        code, _, target = rest.partition(":")
+        if not definitions.is_resource_type(type) or not code:
+            raise BadRequest(f"{name} is written {name}=Type:parameter or {name}=Type:parameter:TargetType.")
+        if target and not definitions.is_resource_type(target):
+            raise BadRequest(f"{name}={value}: R4 has no resource type {target}.")
+        if code != "*" and criteria.parameter(type, code).type != "reference":
+            raise UnknownParameter(f"{name}={value}: {code} of {type} is no reference.")
+        return Include(type, code, target, iterate)
+
+    def set_sort(self, modifier: str, value: str) -> None:
+        keys = []
+        for part in value.split(","):
+            code = part.strip().removeprefix("-")
+            descending = part.strip().startswith("-")
+            if code in ("_id", "_lastUpdated"):
+                keys.append(Sort(code, descending, "resource"))
+                continue
+            kinds = {criteria.parameter(type, code).type for type in self.types}
+            if len(kinds) != 1:
+                raise UnknownParameter(f"_sort={code}: it is not of one kind in all types searched.")
+            numbers = tuple(index.number(type, code) for type in self.types)
+            keys.append(Sort(code, descending, kinds.pop(), numbers))
+        self.sort = tuple(keys)
+
+
+_OWN: Mapping[str, Callable[[_Reader, str, str], None]] = {
+    "_type": _Reader.set_type,
+    "_count": _Reader.set_count,
+    "_total": _Reader.set_total,
+    "_summary": _Reader.set_summary,
+    "_elements": _Reader.set_elements,
+    "_cursor": _Reader.set_cursor,
+    "_include": _Reader.set_include,
+    "_revinclude": _Reader.set_revinclude,
+    "_sort": _Reader.set_sort,
+}
+
+
+def _check_text(text: str) -> None:
+    """PostgreSQL can hold neither U+0000 nor half a surrogate pair."""
+    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        raise BadRequest(
+            "The search holds U+0000 or a lone surrogate, which no resource can hold; remove it."
+        )

@@ -1,0 +1,161 @@
+"""`Store`: everything that is remembered, on SQLite or PostgreSQL."""
+# ruff: noqa: S608 - only names written in this package are put into SQL; every value is bound
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from datetime import datetime
+from types import TracebackType
+from typing import Self, TypeVar
+
+from sqlalchemy import Connection
+
+from fhir_coprod.errors import Gone, NotFound
+from fhir_coprod.store import database, opening, search
+from fhir_coprod.store.query import Query
+from fhir_coprod.store.search import Page
+from fhir_coprod.store.transaction import Transaction
+from fhir_coprod.store.versions import COLUMNS, Version, from_row, to_milliseconds
+from fhir_coprod.store.writer import Writer
+
+T = TypeVar("T")
+
+_READ = f"SELECT {COLUMNS} FROM resource r JOIN version v ON v.position = r.position WHERE r.type = ? AND r.id = ?"
+_VREAD = f"SELECT {COLUMNS} FROM version v WHERE v.type = ? AND v.id = ? AND v.version = ?"
+_CHANGES = f"SELECT {COLUMNS} FROM version v WHERE v.position > ? ORDER BY v.position LIMIT ?"
+
+
+class Store:
+    """Thread-safe. Reads run in the caller's thread; writes go to one writer thread (`writer.py`)."""
+
+    def __init__(self, base: database.Database) -> None:
+        self._database = base
+        self._writer = Writer(base)
+
+    @classmethod
+    def open(cls, url: str) -> Store:
+        """Open `sqlite:///path.db` or `postgresql://…`, creating or migrating the schema.
+
+        Raises ConfigError with a sentence when that cannot be done.
+        """
+        base = database.connect(url)
+        opening.prepare(base)
+        return cls(base)
+
+    def close(self) -> None:
+        """Finish queued writes and let go of all connections."""
+        self._writer.close()
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # ------------------------------------------------------------------------------------------- reading
+
+    def read(self, type: str, id: str) -> Version:
+        """The newest version. Raises NotFound, or Gone when it was deleted."""
+        rows = self._database.read(_READ, (type, id))
+        if not rows:
+            raise NotFound(f"There is no {type}/{id}.")
+        version = from_row(rows[0])
+        if version.deleted:
+            raise Gone(f"{type}/{id} was deleted; earlier versions are in its history.")
+        return version
+
+    def vread(self, type: str, id: str, version: int) -> Version:
+        """One version. Raises NotFound, or Gone when that version is the deletion."""
+        rows = self._database.read(_VREAD, (type, id, version)) if 0 < version < 2**62 else []
+        if not rows:
+            raise NotFound(f"There is no version {version} of {type}/{id}.")
+        found = from_row(rows[0])
+        if found.deleted:
+            raise Gone(f"Version {version} of {type}/{id} is its deletion; ask for an earlier one.")
+        return found
+
+    def received(self, type: str, id: str, version: int) -> bytes:
+        """The bytes from which a version was made, exactly as they came. Raises NotFound."""
+        rows = self._database.read(
+            "SELECT x.body FROM version v JOIN received x ON x.position = v.position"
+            " WHERE v.type = ? AND v.id = ? AND v.version = ?",
+            (type, id, version),
+        )
+        if not rows:
+            raise NotFound(f"Nothing was received for version {version} of {type}/{id}.")
+        return bytes(rows[0][0])
+
+    def history(
+        self,
+        type: str | None = None,
+        id: str | None = None,
+        *,
+        since: datetime | None = None,
+        before: int | None = None,
+        count: int = 100,
+    ) -> list[Version]:
+        """Versions newest first, deletions included: of one resource, one type, or all.
+
+        since:  only versions made at or after this time
+        before: only versions at a smaller position; give the last one's position to get the next page
+        """
+        conditions, values = [], []
+        for column, operator, value in (
+            ("type", "=", type),
+            ("id", "=", id),
+            ("updated", ">=", to_milliseconds(since) if since else None),
+            ("position", "<", before),
+        ):
+            if value is not None:
+                conditions.append(f"v.{column} {operator} ?")
+                values.append(value)
+        where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+        rows = self._database.read(
+            f"SELECT {COLUMNS} FROM version v {where} ORDER BY v.position DESC LIMIT ?",
+            (*values, count),
+        )
+        return [from_row(row) for row in rows]
+
+    def search(self, query: Query) -> Page:
+        """One page of a search; see `Query.parse`."""
+        with self._database.reader() as session:
+            return search.run(session, query)
+
+    # ----------------------------------------------------------------------------------------------- log
+
+    def changes(self, after: int, limit: int = 1000) -> list[Version]:
+        """The log behind position `after`, ascending. What is seen is final: no smaller position appears later."""
+        return [from_row(row) for row in self._database.read(_CHANGES, (after, limit))]
+
+    def head(self) -> int:
+        """The newest position; 0 in an empty store."""
+        return int(self._database.read("SELECT coalesce(max(position), 0) FROM version")[0][0])
+
+    def cursor(self, name: str) -> int:
+        """Where the follower `name` stands; 0 when it is new."""
+        rows = self._database.read("SELECT position FROM cursor WHERE name = ?", (name,))
+        return int(rows[0][0]) if rows else 0
+
+    # ------------------------------------------------------------------------------------------- writing
+
+    def write(self, work: Callable[[Transaction], T]) -> T:
+        """Do the work in one transaction; returns once it is on the disk, raises what the work raised.
+
+        The work may be done more than once when processes collide: it must have no other effects.
+        """
+        return self._writer.submit(work).result()
+
+    def submit(self, work: Callable[[Transaction], T]) -> Future[T]:
+        """As `write`, without waiting."""
+        return self._writer.submit(work)
+
+    @contextmanager
+    def connect(self) -> Iterator[Connection]:
+        """An SQLAlchemy connection for other floors to read their own tables; commit nothing on it."""
+        with self._database.engine.connect() as connection:
+            yield connection

@@ -1,0 +1,263 @@
+"""What a work may do: read the newest, create, put, delete, search, and move cursors, all or nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from sqlalchemy import Connection
+
+from fhir_coprod import jsontext
+from fhir_coprod.errors import BadRequest, Conflict, PreconditionFailed
+from fhir_coprod.jsontext import Document, Json
+from fhir_coprod.store import index
+from fhir_coprod.store.batch import Batch, Held, Pending, Reference
+from fhir_coprod.store.index import IndexRows
+from fhir_coprod.store.versions import Method, Version, Written, from_milliseconds, to_milliseconds
+
+if TYPE_CHECKING:
+    from fhir_coprod.store.query import Query
+    from fhir_coprod.store.search import Page
+
+_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
+_MILLISECOND = timedelta(milliseconds=1)
+_OURS = ("versionId", "lastUpdated", "_versionId", "_lastUpdated")
+"""Members of meta that the store writes itself; all others are the sender's and kept."""
+
+
+def check_id(id: str) -> None:
+    """BadRequest unless `id` may be a logical id (https://hl7.org/fhir/R4/datatypes.html#id)."""
+    if not _ID.fullmatch(id):
+        raise BadRequest(
+            "A resource id has 1 to 64 characters out of A-Z, a-z, 0-9, '-' and '.'; choose another id."
+        )
+
+
+class Transaction:
+    """One work's view of the store; valid only while the work runs."""
+
+    def __init__(self, batch: Batch) -> None:
+        self._batch = batch
+        self._own: dict[Reference, Held] = {}
+        self._pending: list[Pending] = []
+        self._savepoint = False
+        self.now: datetime = from_milliseconds(to_milliseconds(datetime.now(UTC)))
+        """The time of this work, aware UTC, whole milliseconds."""
+
+    # ------------------------------------------------------------------------------------------- reading
+
+    @property
+    def connection(self) -> Connection:
+        """The SQLAlchemy connection of this transaction, for tables of other floors.
+
+        It does not show resources written by this work before the work commits; use `get` or `search` for those.
+        """
+        self._protect()
+        return self._batch.connection
+
+    def get(self, type: str, id: str) -> Version | None:
+        """The newest version, which may be a deleted one; None when there never was such a resource."""
+        held = self._held((type, id))
+        return held.version if held else None
+
+    def fetch(self, references: Iterable[Reference]) -> None:
+        """Read many (type, id) in one go, so that `get`, `put` and `delete` of them need no further query."""
+        self._batch.fetch(references)
+
+    def search(self, query: Query) -> Page:
+        """Search, seeing this work's own writes; nobody else can write until this transaction ends."""
+        from fhir_coprod.store.search import run
+
+        self.lock()
+        self._protect()
+        self._flush()
+        return run(self._batch.session, query)
+
+    def lock(self) -> None:
+        """Keep everybody else from writing until this transaction ends: for reads through `connection` that a
+        write depends on."""
+        self._batch.lock()
+
+    def _held(self, reference: Reference) -> Held | None:
+        return self._own.get(reference) or self._batch.held(reference)
+
+    # ------------------------------------------------------------------------------------------- writing
+
+    def create(
+        self,
+        document: Document,
+        *,
+        id: str | None = None,
+        references: Mapping[str, str] | None = None,
+        source: str = "",
+    ) -> Written:
+        """A new resource; without `id` under a new UUID.
+
+        references: from what stands under a `reference` key to what shall stand there instead.
+        Raises Conflict when a resource of that id lives already.
+        """
+        type = _type(document)
+        if id is None:
+            return self._write(document, type, str(uuid4()), None, "create", references, source)
+        check_id(id)
+        held = self._held((type, id))
+        if held and not held.version.deleted:
+            raise Conflict(f"{type}/{id} exists already; update it, or create it under another id.")
+        return self._write(document, type, id, held, "create", references, source)
+
+    def put(
+        self,
+        document: Document,
+        id: str,
+        *,
+        if_match: int | None = None,
+        references: Mapping[str, str] | None = None,
+        source: str = "",
+    ) -> Written:
+        """Make this the content of (type, id): updated, created, or unchanged when nothing but id,
+        meta.versionId and meta.lastUpdated differs, which makes no version.
+
+        if_match: the version that must be the newest one. Raises PreconditionFailed otherwise.
+        """
+        type = _type(document)
+        check_id(id)
+        held = self._held((type, id))
+        self._check_match(type, id, held, if_match)
+        return self._write(document, type, id, held, "update", references, source)
+
+    def delete(self, type: str, id: str, *, if_match: int | None = None, source: str = "") -> Written | None:
+        """Delete; None when there was nothing (left) to delete. History and log keep all versions."""
+        held = self._held((type, id))
+        self._check_match(type, id, held, if_match)
+        if held is None or held.version.deleted:
+            return None
+        version = Version(
+            type, id, held.version.version + 1, 0, self._later_than(held), "delete", b"", "", source
+        )
+        self._remember(version, b"", {}, held)
+        return Written(version, "deleted")
+
+    def _write(
+        self,
+        document: Document,
+        type: str,
+        id: str,
+        held: Held | None,
+        method: Method,
+        references: Mapping[str, str] | None,
+        source: str,
+    ) -> Written:
+        number = held.version.version + 1 if held else 1
+        updated = self._later_than(held) if held else self.now
+        kept = _kept_meta(document.data)
+        meta = {"versionId": str(number), "lastUpdated": _instant(updated), **kept}
+        body = document.spliced(id, meta, references)
+        content = Document(body, jsontext.decode(body)) if references else document
+        if held and not held.version.deleted and _is_same(held.version, content, kept):
+            return Written(held.version, "unchanged")
+        version = Version(type, id, number, 0, updated, method, body, content.hash, source)
+        self._remember(version, document.raw, index.rows(type, content.data), held)
+        return Written(version, "updated" if held and not held.version.deleted else "created")
+
+    def _remember(self, version: Version, received: bytes, rows: IndexRows, held: Held | None) -> None:
+        self._pending.append(Pending(version, received, rows))
+        self._own[version.type, version.id] = Held(version, held.key if held else 0)
+
+    def _later_than(self, held: Held) -> datetime:
+        """Now, or just after the last version when the clock stands still or went back."""
+        return max(self.now, held.version.updated + _MILLISECOND)
+
+    def _check_match(self, type: str, id: str, held: Held | None, if_match: int | None) -> None:
+        if if_match is None:
+            return
+        if held is None or held.version.deleted:
+            raise PreconditionFailed(
+                f"If-Match names version {if_match}, but there is no {type}/{id}; read before you write."
+            )
+        if held.version.version != if_match:
+            raise PreconditionFailed(
+                f"If-Match names version {if_match}, but {type}/{id} is at version {held.version.version};"
+                " read it again, apply your change to that, and send it with its ETag."
+            )
+
+    # ------------------------------------------------------------------------------------------- cursors
+
+    def set_cursor(self, name: str, position: int) -> None:
+        """Remember how far the follower `name` has come, together with whatever else this work writes."""
+        self._protect()
+        self._batch.session.run(
+            "INSERT INTO cursor (name, position) VALUES (?, ?)"
+            " ON CONFLICT (name) DO UPDATE SET position = excluded.position",
+            (name, position),
+        )
+
+    def cursor(self, name: str) -> int:
+        """Where the follower `name` stands; 0 when it is new."""
+        rows = self._batch.session.rows("SELECT position FROM cursor WHERE name = ?", (name,))
+        return int(rows[0][0]) if rows else 0
+
+    def take_lease(self, name: str, holder: str, seconds: float) -> bool:
+        """Take or prolong the right to do the job `name` alone; False while another holder's lease runs."""
+        self._protect()
+        now = to_milliseconds(self.now)
+        return bool(
+            self._batch.session.run(
+                "INSERT INTO lease (name, holder, until) VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE"
+                " SET holder = excluded.holder, until = excluded.until"
+                " WHERE lease.holder = excluded.holder OR lease.until < ?",
+                (name, holder, now + round(seconds * 1000), now),
+            )
+        )
+
+    # ------------------------------------------------------------------------------------------ the frame
+
+    def _protect(self) -> None:
+        """Open a savepoint before this work touches the database itself, so that it can fail alone."""
+        if not self._savepoint:
+            self._batch.flush(self._batch.pending)
+            self._savepoint = True
+            self._batch.session.run("SAVEPOINT work")
+
+    def _flush(self) -> None:
+        self._batch.flush(self._pending)
+        for reference in self._own:
+            self._own[reference] = self._batch.latest[reference] or self._own[reference]
+
+    def finish(self) -> None:
+        """The work succeeded: hand what it wants written to the batch."""
+        self._batch.pending += self._pending
+        self._batch.latest.update(self._own)
+        if self._savepoint:
+            self._batch.session.run("RELEASE SAVEPOINT work")
+
+    def undo(self) -> None:
+        """The work failed: nothing of it remains."""
+        if self._savepoint:
+            for reference in self._own:
+                self._batch.latest.pop(reference, None)
+            self._batch.session.run("ROLLBACK TO SAVEPOINT work")
+            self._batch.session.run("RELEASE SAVEPOINT work")
+
+
+def _type(document: Document) -> str:
+    if not document.type:
+        raise BadRequest("The resource has no resourceType; name one.")
+    return document.type
+
+
+def _instant(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+
+
+def _kept_meta(data: Json) -> Json:
+    meta = data.get("meta")
+    if not isinstance(meta, dict):
+        return {}
+    return {name: value for name, value in meta.items() if name not in _OURS}
+
+
+def _is_same(held: Version, content: Document, kept: Json) -> bool:
+    return held.hash == content.hash and _kept_meta(held.data) == kept

@@ -1,0 +1,90 @@
+"""What the store hands out: `Version`, one version of one resource, and `Written`, what a write came to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+from fhir_coprod import jsontext
+from fhir_coprod.jsontext import Json
+
+Method = Literal["create", "update", "delete"]
+Change = Literal["created", "updated", "unchanged", "deleted"]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+def to_milliseconds(moment: datetime) -> int:
+    """Milliseconds since 1970 UTC; what is finer is cut off."""
+    return (moment - _EPOCH) // _MILLISECOND
+
+
+def from_milliseconds(value: int) -> datetime:
+    """The aware UTC time of so many milliseconds since 1970."""
+    return _EPOCH + timedelta(milliseconds=value)
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One version of one resource, as the log has it.
+
+    position: its place in the log; 0 inside a transaction that has not been committed
+    updated:  meta.lastUpdated, aware UTC, whole milliseconds
+    method:   the interaction that made it
+    body:     what a read returns, with id, meta.versionId and meta.lastUpdated; empty when deleted
+    hash:     content hash without id and meta; empty when deleted
+    source:   "" for a client or file, "ehr:NAME", "watch"
+    """
+
+    type: str
+    id: str
+    version: int
+    position: int
+    updated: datetime
+    method: Method
+    body: bytes
+    hash: str
+    source: str
+    _parsed: list[Json] = field(default_factory=list, repr=False, compare=False)
+
+    @property
+    def deleted(self) -> bool:
+        return self.method == "delete"
+
+    @property
+    def reference(self) -> str:
+        """Such as `Patient/123`."""
+        return f"{self.type}/{self.id}"
+
+    @property
+    def etag(self) -> str:
+        """The weak ETag of this version."""
+        return f'W/"{self.version}"'
+
+    @property
+    def data(self) -> Json:
+        """The body as values, parsed at first use; empty when deleted. Not to be changed in place."""
+        if not self._parsed:
+            self._parsed.append(jsontext.decode(self.body) if self.body else {})
+        return self._parsed[0]
+
+
+COLUMNS = "v.type, v.id, v.version, v.position, v.updated, v.method, v.body, v.hash, v.source"
+"""The columns of table version (as v) that `from_row` takes, in order."""
+
+
+def from_row(row: Sequence[Any]) -> Version:
+    """A row of COLUMNS as a Version."""
+    type, id, version, position, updated, method, body, hash, source = row
+    return Version(type, id, version, position, from_milliseconds(updated), method, body, hash, source)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a write came to: the version that now stands, and whether it is new."""
+
+    version: Version
+    change: Change

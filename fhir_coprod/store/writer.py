@@ -1,0 +1,218 @@
+"""Group commit: one thread writes for the whole process, and what waits together is committed together.
+
+Every work runs by itself: when it fails, nothing of it remains and only its caller hears of it. No caller gets an
+answer before the commit that carries it. When two processes got into each other's way, the works of the batch are
+done again one by one, with the log locked from the start; so a work must be free of effects outside its transaction.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from queue import Empty, SimpleQueue
+from typing import Any, TypeVar
+
+import sqlalchemy
+from sqlalchemy import Connection, Engine
+
+from fhir_coprod.errors import Overloaded
+from fhir_coprod.store.batch import Batch, Stale
+from fhir_coprod.store.database import Database, DatabaseErrors, is_conflict, is_lost, unavailable
+from fhir_coprod.store.transaction import Transaction
+
+T = TypeVar("T")
+Work = Callable[[Transaction], Any]
+
+MAX_WORKS = 256
+"""Works in one commit."""
+MAX_SECONDS = 0.05
+"""After so long a batch takes no further work: those in it are waiting."""
+
+_Errors = (*DatabaseErrors, sqlalchemy.exc.DBAPIError)
+
+
+class _Item:
+    """One submitted work, its caller's future, and what it came to."""
+
+    __slots__ = ("error", "future", "result", "work")
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+        self.future: Future[Any] = Future()
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+    def answer(self) -> None:
+        if self.error is not None:
+            self.future.set_exception(self.error)
+        else:
+            self.future.set_result(self.result)
+
+    def fail(self, error: BaseException) -> None:
+        self.error = error
+        self.answer()
+
+
+class Writer:
+    """The thread, its queue and its connection."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._queue: SimpleQueue[_Item | None] = SimpleQueue()
+        self._engine: Engine = database.make_engine()
+        self._connection: Connection | None = None
+        self._closed = False
+        self._locked_from_start = database.url.get_backend_name() == "sqlite"
+        self._thread = threading.Thread(target=self._serve, name="coprod-writer", daemon=True)
+        self._thread.start()
+
+    def submit(self, work: Callable[[Transaction], T]) -> Future[T]:
+        """Queue a work; the future is done once it is committed, or has failed alone."""
+        if self._closed:
+            raise Overloaded("The store is closed; open it again.")
+        if threading.current_thread() is self._thread:
+            raise RuntimeError("a work cannot wait for another write; do it in the same transaction")
+        item = _Item(work)
+        self._queue.put(item)
+        return item.future
+
+    def close(self) -> None:
+        """Finish what is queued, then end the thread."""
+        if not self._closed:
+            self._closed = True
+            self._queue.put(None)
+            self._thread.join()
+
+    # -------------------------------------------------------------------------------------- in the thread
+
+    def _serve(self) -> None:
+        while True:
+            first = self._queue.get()
+            if first is None:
+                break
+            done: list[_Item] = []
+            try:
+                self._commit(self._waiting(first), done, locked=self._locked_from_start)
+            except _Retry:
+                for item in done:
+                    self._alone(item)
+            except BaseException as error:  # noqa: BLE001 - the thread must outlive whatever a driver raises
+                for item in done:
+                    item.fail(_explained(error))
+            else:
+                for item in done:
+                    item.answer()
+        self._disconnect()
+        self._engine.dispose()
+
+    def _waiting(self, first: _Item) -> Iterator[_Item]:
+        """The first work and those that wait behind it, as long as the batch may grow."""
+        deadline = time.monotonic() + MAX_SECONDS
+        yield first
+        for _ in range(MAX_WORKS - 1):
+            if time.monotonic() > deadline:
+                return
+            try:
+                item = self._queue.get_nowait()
+            except Empty:
+                return
+            if item is None:
+                self._queue.put(None)
+                return
+            yield item
+
+    def _alone(self, item: _Item) -> None:
+        """One work again, in a transaction of its own that holds the lock from the start."""
+        item.error = None
+        try:
+            self._commit(iter((item,)), [], locked=True, last=True)
+        except BaseException as error:  # noqa: BLE001 - as above
+            item.fail(_explained(error))
+        else:
+            item.answer()
+
+    def _commit(self, items: Iterator[_Item], done: list[_Item], *, locked: bool, last: bool = False) -> None:
+        """Run the works and commit. `_Retry` when another try may succeed; nothing is written then."""
+        try:
+            connection = self._connect()
+            transaction = connection.begin()
+            session = self._database.session(connection)
+            batch = Batch(connection, session, locked=self._locked_from_start)
+            if locked:
+                batch.lock()
+        except BaseException as error:
+            done += items
+            self._disconnect()
+            if last or not isinstance(error, _Errors):
+                raise
+            raise _Retry from error
+        try:
+            for item in items:
+                if item.future.running() or item.future.set_running_or_notify_cancel():
+                    done.append(item)
+                    _run(batch, item)
+            batch.flush(batch.pending)
+        except BaseException as error:
+            self._roll_back(transaction, error)
+            if not last and isinstance(error, (Stale, *_Errors)):
+                raise _Retry from error
+            raise
+        try:
+            transaction.commit()
+        except BaseException as error:
+            self._roll_back(transaction, error)
+            if not last and is_conflict(error):
+                raise _Retry from error
+            raise
+
+    def _connect(self) -> Connection:
+        if self._connection is None:
+            self._connection = self._engine.connect()
+        return self._connection
+
+    def _roll_back(self, transaction: sqlalchemy.RootTransaction, error: BaseException) -> None:
+        try:
+            transaction.rollback()
+        except _Errors:
+            self._disconnect()
+        original = error.orig if isinstance(error, sqlalchemy.exc.DBAPIError) else error
+        if original is not None and is_lost(original):
+            self._disconnect()
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                connection.close()
+            except _Errors:
+                connection.invalidate()
+
+
+class _Retry(Exception):
+    """Nothing of the batch was written; its works may be done again, one by one."""
+
+
+def _run(batch: Batch, item: _Item) -> None:
+    """One work inside a batch. Its own error is kept for its caller; the database's errors end the batch."""
+    transaction = Transaction(batch)
+    try:
+        item.result = item.work(transaction)
+    except (Stale, *_Errors):
+        raise
+    except BaseException as error:  # noqa: BLE001 - handed to the caller, whatever it is
+        item.error = error
+        transaction.undo()
+    else:
+        transaction.finish()
+
+
+def _explained(error: BaseException) -> BaseException:
+    """What the caller hears when the database failed."""
+    original = error.orig if isinstance(error, sqlalchemy.exc.DBAPIError) else error
+    if isinstance(original, DatabaseErrors):
+        explained = unavailable(original)
+        explained.__cause__ = error
+        return explained
+    return error
