@@ -1,0 +1,131 @@
+"""The words of the watch: stages, rules, and what each rule looks for.
+
+Stage and rule codes are public (command line, alerts, pages); their order and wording live here and nowhere
+else.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+
+class Stage(StrEnum):
+    """How far a referral has come; in order."""
+
+    ASKED = "asked"  # the patient asks for a referral nobody has written
+    WRITTEN = "written"  # ServiceRequest draft, or active and never given a Task
+    SENT = "sent"  # Task requested or ready
+    RECEIVED = "received"  # Task received
+    ACCEPTED = "accepted"  # Task accepted or in progress
+    SCHEDULED = "scheduled"  # Appointment booked
+    SEEN = "seen"  # the patient was there
+    RESULTED = "resulted"  # a final report or document
+    RETURNED = "returned"  # the requester was sent it
+    CLOSED = "closed"  # ServiceRequest ended, nothing live, patient told
+
+
+RANK: Final = MappingProxyType({stage: rank for rank, stage in enumerate(Stage)})
+"""How advanced a stage is; asked is 0."""
+
+
+class Rule(StrEnum):
+    """What can be wrong with a referral."""
+
+    REQUEST_UNANSWERED = "request-unanswered"
+    NOT_SENT = "not-sent"
+    DRAFT_LEFT = "draft-left"
+    UNACKNOWLEDGED = "unacknowledged"
+    UNCLAIMED = "unclaimed"
+    UNDECIDED = "undecided"
+    AWAITING_INFORMATION = "awaiting-information"
+    UNSCHEDULED = "unscheduled"
+    NO_SHOW_OPEN = "no-show-open"
+    CANCELLED_NOT_REBOOKED = "cancelled-not-rebooked"
+    BOOKED_TOO_LATE = "booked-too-late"
+    APPOINTMENT_PASSED = "appointment-passed"
+    RESULTS_MISSING = "results-missing"
+    REPORT_NOT_RETURNED = "report-not-returned"
+    NOT_REVIEWED = "not-reviewed"
+    HALF_CLOSED = "half-closed"
+    REJECTED_NOT_REROUTED = "rejected-not-rerouted"
+    BOUNCED = "bounced"
+    DUPLICATE = "duplicate"
+    ON_HOLD_WITHOUT_REVIEW = "on-hold-without-review"
+    PATIENT_NOT_INFORMED = "patient-not-informed"
+
+
+class About(NamedTuple):
+    """What a rule says and what must be visible before it may be claimed."""
+
+    missing: str
+    """What is missing, in words that follow "Missing:"."""
+    needs: tuple[str, ...]
+    """Resource types that must be observable: the absence of one of them is what the rule claims."""
+
+
+ABOUT: Final = MappingProxyType(
+    {
+        Rule.REQUEST_UNANSWERED: About(
+            "an answer: a referral for what the patient asked", ("ServiceRequest",)
+        ),
+        Rule.NOT_SENT: About("a Task that sends the referral to a department", ("Task",)),
+        Rule.DRAFT_LEFT: About("the draft made active, or discarded", ()),
+        Rule.UNACKNOWLEDGED: About("word from the department that it has received the referral", ("Task",)),
+        Rule.UNCLAIMED: About("a department that owns the referral", ("Task",)),
+        Rule.UNDECIDED: About("a decision to accept or reject", ("Task",)),
+        Rule.AWAITING_INFORMATION: About(
+            "a Task that asks somebody for the information waited for", ("Task",)
+        ),
+        Rule.UNSCHEDULED: About("a booked appointment", ("Appointment",)),
+        Rule.NO_SHOW_OPEN: About(
+            "a new appointment, or the reason why the patient could not come", ("Appointment",)
+        ),
+        Rule.CANCELLED_NOT_REBOOKED: About(
+            "a new appointment in place of the cancelled one", ("Appointment",)
+        ),
+        Rule.BOOKED_TOO_LATE: About("an appointment before the guarantee date", ("Appointment",)),
+        Rule.APPOINTMENT_PASSED: About(
+            "a record that the patient was seen, or of what happened instead", ("Appointment", "Encounter")
+        ),
+        Rule.RESULTS_MISSING: About(
+            "a final report or document from the visit", ("DiagnosticReport", "DocumentReference")
+        ),
+        Rule.REPORT_NOT_RETURNED: About("the result sent to the requester", ("Task", "Communication")),
+        Rule.NOT_REVIEWED: About("the requester's review of the result", ("ServiceRequest", "Task")),
+        Rule.HALF_CLOSED: About(
+            "the same ending on both sides: referral, Tasks and bookings still disagree",
+            ("ServiceRequest", "Task", "Appointment"),
+        ),
+        Rule.REJECTED_NOT_REROUTED: About("a new department after the rejection", ("Task",)),
+        Rule.BOUNCED: About("a department that accepts; the referral goes back and forth", ("Task",)),
+        Rule.DUPLICATE: About(
+            "a decision which of two referrals for the same thing stands", ("ServiceRequest",)
+        ),
+        Rule.ON_HOLD_WITHOUT_REVIEW: About("a date in the future when the hold is reviewed", ("Task",)),
+        Rule.PATIENT_NOT_INFORMED: About("word to the patient of what happened", ("Communication",)),
+    }
+)
+
+NEXT_STEP: Final = MappingProxyType(
+    {
+        Stage.ASKED: "a referral, written in answer",
+        Stage.WRITTEN: "sending it to a department",
+        Stage.SENT: "the department acknowledging it",
+        Stage.RECEIVED: "a decision to accept or reject",
+        Stage.ACCEPTED: "a booked appointment",
+        Stage.SCHEDULED: "the visit",
+        Stage.SEEN: "a final report",
+        Stage.RESULTED: "the report reaching the requester",
+        Stage.RETURNED: "the requester's review, and closing the referral",
+        Stage.CLOSED: "nothing",
+    }
+)
+"""What would move a referral on from each stage."""
+
+STAFF_ONLY: Final = frozenset({Rule.DUPLICATE, Rule.DRAFT_LEFT, Rule.HALF_CLOSED})
+"""The staff's own business: such a stall is no event the patient must be told of."""
+
+SOFT: Final = frozenset({Rule.DRAFT_LEFT})
+"""A note to its author, never an alert."""

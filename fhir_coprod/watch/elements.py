@@ -1,0 +1,124 @@
+"""Small readers of FHIR elements: references, codes, times, and what kind of Task it is. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from fhir_coprod.jsontext import Json
+
+PROFILE: Final = "https://fhir-coprod.org/ig/StructureDefinition/"
+PERSONS: Final = ("Patient/", "RelatedPerson/")
+_TICK: Final = timedelta(microseconds=1)
+
+
+def target(reference: Json | None) -> str:
+    """`Type/id` without version, or `system|value` of a logical reference; "" when there is neither."""
+    if not isinstance(reference, dict):
+        return ""
+    literal = reference.get("reference")
+    if isinstance(literal, str) and literal:
+        return literal.partition("/_history/")[0]
+    identifier = reference.get("identifier")
+    if isinstance(identifier, dict) and identifier.get("value"):
+        return f"{identifier.get('system', '')}|{identifier['value']}"
+    return ""
+
+
+def targets(references: Iterable[Json] | None) -> tuple[str, ...]:
+    """`target` of each, without the empty ones."""
+    return tuple(name for reference in references or () if (name := target(reference)))
+
+
+def codes(*concepts: Json | None) -> tuple[str, ...]:
+    """`system|code` of every coding; a text alone is no code."""
+    return tuple(
+        f"{coding.get('system', '')}|{coding['code']}"
+        for concept in concepts
+        if isinstance(concept, dict)
+        for coding in concept.get("coding") or ()
+        if coding.get("code")
+    )
+
+
+def moment(text: Any, zone: ZoneInfo) -> datetime | None:
+    """The first instant that a FHIR date, dateTime or instant may mean, in UTC; None when it is no time."""
+    if not isinstance(text, str):
+        return None
+    try:
+        if len(text) > 10:
+            at = datetime.fromisoformat(text.replace(":60", ":59"))
+            return at.astimezone(UTC) if at.tzinfo else None
+        year, month, day = [*(int(part) for part in text.split("-")), 1, 1][:3]
+        return datetime.combine(date(year, month, day), time(), zone).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def last_moment(text: Any, zone: ZoneInfo) -> datetime | None:
+    """The last instant that a FHIR date or dateTime may mean: a date without time is the whole day."""
+    first = moment(text, zone)
+    if first is None or len(text) > 10:
+        return first
+    local = first.astimezone(zone).date()
+    if len(text) == 10:
+        following = local + timedelta(days=1)
+    elif len(text) == 7:
+        following = (local.replace(day=1) + timedelta(days=32)).replace(day=1)
+    else:
+        following = local.replace(year=local.year + 1)
+    return datetime.combine(following, time(), zone).astimezone(UTC) - _TICK
+
+
+def is_proposal(data: Json) -> bool:
+    """A ServiceRequest by which a patient, or a relative, asks for a referral."""
+    return data.get("intent") == "proposal" and target(data.get("requester")).startswith(PERSONS)
+
+
+def is_referral_task(data: Json) -> bool:
+    """A Task that asks a department to fulfil a referral: `code` fulfill or absent, owned by no patient."""
+    given = codes(data.get("code"))
+    asked = not given or any(code.rpartition("|")[2] == "fulfill" for code in given)
+    return asked and not is_followup(data) and not target(data.get("owner")).startswith(PERSONS)
+
+
+def is_followup(data: Json) -> bool:
+    """One of the watch's own Tasks."""
+    return PROFILE + "stall-followup" in _profiles(data)
+
+
+def is_written_information(data: Json) -> bool:
+    """Information for the patient: no result of a visit."""
+    return PROFILE + "written-information" in _profiles(data)
+
+
+def _profiles(data: Json) -> Sequence[str]:
+    profiles = (data.get("meta") or {}).get("profile") or ()
+    return [profile.partition("|")[0] for profile in profiles]
+
+
+def is_asking(data: Json) -> bool:
+    """A Communication coded `referral-request`, sent by a patient or a relative."""
+    concepts = [*(data.get("category") or ()), *(data.get("reasonCode") or ()), data.get("topic")]
+    return target(data.get("sender")).startswith(PERSONS) and any(
+        code.endswith("|referral-request") for code in codes(*concepts)
+    )
+
+
+def side_task_about(data: Json) -> tuple[str, ...]:
+    """What a Task is about: focus, basedOn, partOf, reasonReference."""
+    return targets(
+        [
+            data.get("focus") or {},
+            *(data.get("basedOn") or ()),
+            *(data.get("partOf") or ()),
+            data.get("reasonReference") or {},
+        ]
+    )
+
+
+def message_about(data: Json) -> tuple[str, ...]:
+    """What a Communication is about: about, basedOn, and what it answers."""
+    return (*targets(data.get("about")), *targets(data.get("basedOn")), *targets(data.get("inResponseTo")))

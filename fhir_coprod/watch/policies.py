@@ -1,0 +1,298 @@
+"""Deadline policies: data with a source and a date, never code.
+
+A policy is a TOML file (`fhir_coprod/_data/policies/NAME.toml`, or any path of the site's own) that may
+extend another one. A site overrides any number per specialty, priority and department in its own file:
+
+    extends = "se-vardgaranti"
+    name = "our-hospital"
+    version = "3"
+    valid_from = 2026-09-01
+    source = "Decision of the referral board, 2026-08-20"
+
+    [[override]]
+    department = "Organization/orthopaedics"
+    priority = "urgent"
+    clocks = { unscheduled = "3 wd" }
+
+The numbers are facts to re-check before clinical use; none is legal advice.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import date
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from fhir_coprod.errors import ConfigError
+from fhir_coprod.settings import SiteSettings
+from fhir_coprod.watch.calendar import SiteCalendar, Span
+from fhir_coprod.watch.codes import ABOUT, Rule, Stage
+from fhir_coprod.watch.records import Request
+
+Severity = Literal["high", "moderate", "low"]
+Owner = Literal["requester", "receiver"]
+Clocks = Mapping[Rule, Span]
+
+PRIORITIES = ("routine", "urgent", "asap", "stat")
+
+_PACKAGE = resources.files("fhir_coprod") / "_data" / "policies"
+_KEYS = frozenset(
+    {"name", "extends", "title", "version", "valid_from", "source", "country", "region", "enabled"}
+    | {"clocks", "priority", "duplicate", "owners", "severity", "codes", "pauses", "guarantee", "override"}
+)
+
+
+@dataclass(frozen=True)
+class Guarantee:
+    """A date that the law or an agreement promises the patient."""
+
+    name: str
+    within: Span
+    until: Stage = Stage.SEEN
+    """Met when the referral has come this far."""
+    specialties: frozenset[str] = frozenset()
+    """Only for these codes of performerType or category; empty: for what no other guarantee names."""
+    enabled: bool = True
+    valid_from: date | None = None
+    valid_until: date | None = None
+
+
+@dataclass(frozen=True)
+class Override:
+    """Other numbers for some referrals; every condition given must hold."""
+
+    clocks: Clocks
+    specialty: str = ""
+    priority: str = ""
+    department: str = ""
+
+    def fits(self, request: Request, departments: Iterable[str]) -> bool:
+        return (
+            (not self.specialty or _named(self.specialty, request.specialties))
+            and (not self.priority or self.priority == request.priority)
+            and (not self.department or self.department in departments)
+        )
+
+
+@dataclass(frozen=True)
+class Policy:
+    """One policy at one site. `assess` takes every number, code and holiday from here."""
+
+    name: str
+    version: str
+    title: str
+    source: str
+    valid_from: date
+    calendar: SiteCalendar
+    clocks: Mapping[str, Clocks]
+    """By ServiceRequest.priority, scaled."""
+    scaling: Mapping[str, Mapping[str, Any]]
+    duplicate_window: Span
+    owners: Mapping[Rule, Owner]
+    severities: Mapping[Rule, Severity]
+    awaiting_information: frozenset[str]
+    no_result_expected: frozenset[str]
+    pause_reasons: frozenset[str]
+    pause_stops: frozenset[str]
+    guarantees: tuple[Guarantee, ...] = ()
+    overrides: tuple[Override, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """Name and version, as alerts cite it."""
+        return f"{self.name} {self.version}"
+
+    def clocks_for(self, request: Request, departments: Iterable[str]) -> Clocks:
+        """The deadlines for one referral and department."""
+        base = self.clocks.get(request.priority) or self.clocks["routine"]
+        if not self.overrides:
+            return base
+        own = dict(base)
+        for override in self.overrides:
+            if override.fits(request, departments):
+                for rule, span in override.clocks.items():
+                    own[rule] = span if override.priority else self._scaled(span, request.priority)
+        return own
+
+    def guarantees_for(self, request: Request) -> tuple[Guarantee, ...]:
+        """The promises that hold for this referral: those that name its specialty, else the general ones."""
+        if not self.guarantees:
+            return ()
+        issued = self.calendar.date(request.authored)
+        valid = [
+            guarantee
+            for guarantee in self.guarantees
+            if guarantee.enabled
+            and (guarantee.valid_from is None or guarantee.valid_from <= issued)
+            and (guarantee.valid_until is None or issued <= guarantee.valid_until)
+        ]
+        special = tuple(g for g in valid if any_named(g.specialties, request.specialties))
+        return special or tuple(g for g in valid if not g.specialties)
+
+    def _scaled(self, span: Span, priority: str) -> Span:
+        return _scale(span, self.scaling.get(priority, {}))
+
+    def at(self, site: SiteSettings) -> Policy:
+        """The same policy with the site's time zone, and its country where it names one."""
+        country = site.country or self.calendar.country
+        same = country.upper() == self.calendar.country.upper()
+        region = site.region or (self.calendar.region if same else "")
+        return replace(self, calendar=SiteCalendar(site.zone, country, region))
+
+
+def any_named(wanted: frozenset[str], codes: Iterable[str]) -> bool:
+    """Whether one of `codes` (`system|code`) is among `wanted`, which may leave the system out."""
+    return any(code in wanted or code.rpartition("|")[2] in wanted for code in codes)
+
+
+def _named(wanted: str, codes: Iterable[str]) -> bool:
+    return any(code == wanted or code.rpartition("|")[2] == wanted for code in codes)
+
+
+def names() -> tuple[str, ...]:
+    """The policies that come with the package, sorted."""
+    return tuple(sorted(file.name.removesuffix(".toml") for file in _PACKAGE.iterdir()))
+
+
+@cache
+def load(name: str, site: SiteSettings | None = None) -> Policy:
+    """A policy by name, or by path of a site's own file (ending in .toml).
+
+    Without `site`: UTC and the country that the policy itself names. Raises ConfigError with what to write.
+    """
+    content = _content(name, ())
+    unknown = sorted(content.keys() - _KEYS)
+    if unknown:
+        raise ConfigError(f"policy {name}: unknown key {unknown[0]!r}; known: {', '.join(sorted(_KEYS))}.")
+    if not content.get("enabled", True):
+        raise ConfigError(f"policy {name} is switched off (enabled = false); name another with watch.policy.")
+    try:
+        policy = _policy(content)
+    except ConfigError as error:
+        raise ConfigError(f"policy {name}: {error}") from None
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ConfigError(f"policy {name}: missing or malformed entry ({error}).") from None
+    return policy.at(site or SiteSettings())
+
+
+def _content(name: str, above: tuple[str, ...]) -> dict[str, Any]:
+    """The file and all it extends, the nearer winning; tables merge key by key, lists replace."""
+    if name in above:
+        raise ConfigError(f"policy {name} extends itself through {' > '.join(above)}; break the circle.")
+    content = tomllib.loads(_text(name))
+    if "extends" not in content:
+        return content
+    base = _content(content["extends"], (*above, name))
+    merged: dict[str, Any] = {**base, **content}
+    for key, value in content.items():
+        if isinstance(value, dict) and isinstance(base.get(key), dict):
+            merged[key] = {**base[key], **value}
+    return merged
+
+
+def _text(name: str) -> str:
+    try:
+        if name.endswith(".toml"):
+            return Path(name).read_text()
+        if name in names():
+            return (_PACKAGE / f"{name}.toml").read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"policy {name}: cannot be read ({error}).") from None
+    raise ConfigError(
+        f"there is no policy {name!r}; use one of {', '.join(names())}, or the path of your own .toml file."
+    )
+
+
+def _policy(content: Mapping[str, Any]) -> Policy:
+    routine = _clocks(content["clocks"])
+    scaling = cast(Mapping[str, Mapping[str, Any]], content["priority"])
+    codes = content["codes"]
+    pauses = content["pauses"]
+    return Policy(
+        name=content["name"],
+        version=str(content["version"]),
+        title=content["title"],
+        source=content["source"],
+        valid_from=content["valid_from"],
+        calendar=SiteCalendar(SiteSettings().zone, content.get("country", ""), content.get("region", "")),
+        clocks={
+            priority: {rule: _scale(span, scaling.get(priority, {})) for rule, span in routine.items()}
+            for priority in PRIORITIES
+        },
+        scaling=scaling,
+        duplicate_window=Span.parse(content["duplicate"]["window"]),
+        owners={
+            _rule(rule): _one_of(owner, "requester", "receiver") for rule, owner in content["owners"].items()
+        },
+        severities={
+            _rule(rule): _one_of(level, "high", "moderate", "low")
+            for rule, level in content["severity"].items()
+        },
+        awaiting_information=frozenset(codes["awaiting-information"]),
+        no_result_expected=frozenset(codes["no-result-expected"]),
+        pause_reasons=frozenset(pauses["reasons"]),
+        pause_stops=frozenset(pauses["stops"]),
+        guarantees=tuple(_guarantee(entry) for entry in content.get("guarantee", ())),
+        overrides=tuple(_override(entry) for entry in content.get("override", ())),
+    )
+
+
+def _rule(code: str) -> Rule:
+    try:
+        return Rule(code)
+    except ValueError:
+        raise ConfigError(f"{code!r} is no rule; rules are {', '.join(ABOUT)}.") from None
+
+
+def _one_of(value: str, *allowed: str) -> Any:
+    if value not in allowed:
+        raise ConfigError(f"{value!r} stands where one of {', '.join(allowed)} is wanted.")
+    return value
+
+
+def _clocks(table: Mapping[str, str]) -> dict[Rule, Span]:
+    return {_rule(rule): Span.parse(text) for rule, text in table.items()}
+
+
+def _scale(span: Span, scaling: Mapping[str, Any]) -> Span:
+    if "each" in scaling:
+        return Span.parse(scaling["each"])
+    factor = float(scaling.get("factor", 1))
+    if scaling.get("in_hours"):
+        least = Span.parse(scaling.get("at_least", "0 h")).number
+        scaled = span.in_hours(factor)
+        return Span(max(least, scaled.number), "h")
+    return span.times(factor)
+
+
+def _guarantee(entry: Mapping[str, Any]) -> Guarantee:
+    return Guarantee(
+        name=entry["name"],
+        within=Span.parse(entry["within"]),
+        until=Stage(entry.get("until", Stage.SEEN)),
+        specialties=frozenset(entry.get("specialties", ())),
+        enabled=entry.get("enabled", True),
+        valid_from=entry.get("valid_from"),
+        valid_until=entry.get("valid_until"),
+    )
+
+
+def _override(entry: Mapping[str, Any]) -> Override:
+    unknown = sorted(entry.keys() - {"clocks", "specialty", "priority", "department"})
+    if unknown:
+        raise ConfigError(
+            f"unknown key {unknown[0]!r} in an override; use specialty, priority, department, clocks."
+        )
+    if entry.get("priority", "routine") not in PRIORITIES:
+        raise ConfigError(f"{entry['priority']!r} is no priority; use {', '.join(PRIORITIES)}.")
+    return Override(
+        clocks=_clocks(entry["clocks"]),
+        specialty=entry.get("specialty", ""),
+        priority=entry.get("priority", ""),
+        department=entry.get("department", ""),
+    )

@@ -1,0 +1,183 @@
+"""What is known of one referral, as plain values: the only input of the pure core beside policy and time.
+
+All times are aware and in UTC. References are the strings of `Reference.reference`, or `system|value` where
+only an identifier was given. Codes are `system|code`. A `stored` flag marks a time that the resource did not
+carry itself: it is when we first stored that state, so the event may be older.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+
+class RequestState(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The status of a ServiceRequest from a time on."""
+
+    at: datetime
+    status: str
+    stored: bool = False
+
+
+class Request(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The referral itself: a ServiceRequest, or a Communication by which a patient asks for one."""
+
+    id: str
+    """ServiceRequest/x or Communication/x."""
+    patient: str
+    states: tuple[RequestState, ...]
+    """In order of time, at least one."""
+    authored: datetime
+    intent: str = "order"
+    by_patient: bool = False
+    """Requester (sender) is a Patient or RelatedPerson."""
+    priority: str = "routine"
+    codes: tuple[str, ...] = ()
+    specialties: tuple[str, ...] = ()
+    """performerType and category: what an override or a guarantee may be limited to."""
+    requesters: tuple[str, ...] = ()
+    """The requester, and the person and organisation behind that role; the first is the one to name."""
+    departments: tuple[str, ...] = ()
+    """performer, and the organisations behind it."""
+    based_on: tuple[str, ...] = ()
+    replaces: tuple[str, ...] = ()
+    requisition: str = ""
+    do_not_perform: bool = False
+    authored_stored: bool = False
+
+
+class TaskState(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A Task from a time on."""
+
+    at: datetime
+    status: str
+    stored: bool = False
+    owner: str = ""
+    departments: tuple[str, ...] = ()
+    """The owner, and the organisation behind it."""
+    reasons: tuple[str, ...] = ()
+    """Codes of statusReason and businessStatus."""
+    review: datetime | None = None
+    """restriction.period.end."""
+    outputs: tuple[str, ...] = ()
+    """References that Task.output names."""
+
+
+class Task(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The referral as asked of one department."""
+
+    id: str
+    states: tuple[TaskState, ...]
+    """In order of time, at least one."""
+    authored: datetime | None = None
+    requesters: tuple[str, ...] = ()
+
+
+class AppointmentState(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """An Appointment from a time on."""
+
+    at: datetime
+    status: str
+    stored: bool = False
+    start: datetime | None = None
+    end: datetime | None = None
+
+
+class Appointment(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A time for the patient, booked or not yet."""
+
+    id: str
+    created: datetime
+    states: tuple[AppointmentState, ...]
+    """In order of versions, at least one; `at` is when that state is known to have begun at the latest."""
+    created_stored: bool = False
+    departments: tuple[str, ...] = ()
+    task: str = ""
+
+
+class Visit(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """An Encounter at which the patient was there (arrived, triaged, in-progress, onleave or finished)."""
+
+    id: str
+    start: datetime
+    end: datetime | None = None
+    """When it finished; None while it goes on."""
+    start_stored: bool = False
+    end_stored: bool = False
+    departments: tuple[str, ...] = ()
+    task: str = ""
+
+
+class Result(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A final DiagnosticReport or DocumentReference."""
+
+    id: str
+    at: datetime
+    """When it became final."""
+    stored: bool = False
+    authors: tuple[str, ...] = ()
+    task: str = ""
+    """The Task whose output or context names it."""
+
+
+class Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A completed Communication about any resource of the referral."""
+
+    sent: datetime
+    latest: datetime
+    """The last instant that `sent` may mean: a date without time is the whole day."""
+    recipients: tuple[str, ...]
+
+
+class SideTask(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A Task about the referral that is no referral: the requester's own work, or asking for information."""
+
+    id: str
+    states: tuple[RequestState, ...]
+    owners: tuple[str, ...] = ()
+    about: tuple[str, ...] = ()
+
+
+class Sibling(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Another ServiceRequest of the same patient."""
+
+    id: str
+    authored: datetime
+    states: tuple[RequestState, ...]
+    by_patient: bool = False
+    codes: tuple[str, ...] = ()
+    departments: tuple[str, ...] = ()
+    based_on: tuple[str, ...] = ()
+    """basedOn and supportingInfo."""
+    replaces: tuple[str, ...] = ()
+    requisition: str = ""
+
+
+class Blind(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A resource type that cannot be seen, or not lately, at one EHR."""
+
+    type: str
+    ehr: str
+    departments: tuple[str, ...] = ()
+    """Whose records that EHR holds; empty: it may be anybody's."""
+    since: datetime | None = None
+    reason: str = ""
+
+
+class Facts(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Everything known about one referral."""
+
+    request: Request
+    tasks: tuple[Task, ...] = ()
+    appointments: tuple[Appointment, ...] = ()
+    visits: tuple[Visit, ...] = ()
+    results: tuple[Result, ...] = ()
+    messages: tuple[Message, ...] = ()
+    side_tasks: tuple[SideTask, ...] = ()
+    siblings: tuple[Sibling, ...] = ()
+    proxies: tuple[str, ...] = ()
+    """Active RelatedPersons of the patient."""
+    do_not_contact: bool = False
+    """The patient asked for no messages."""
+    blind: tuple[Blind, ...] = ()
