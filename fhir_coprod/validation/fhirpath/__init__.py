@@ -9,25 +9,33 @@
     rule = compile_invariant("start.hasValue().not() or end.hasValue().not() or (start <= end)", "Period")
     rule(period, Env(resource=encounter))            # True
 
-An expression that cannot be decided here raises UnsupportedFhirPath when it is compiled. One that meets data it
-has no answer for raises FhirPathError when it runs.
+An expression that cannot be decided here raises UnsupportedFhirPath when it is compiled. One that meets
+data it has no answer for raises FhirPathError when it runs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Protocol
 
+from fhir_coprod import definitions
 from fhir_coprod.jsontext import Json
-from fhir_coprod.validation.fhirpath.compiler import Scope, compiled
+from fhir_coprod.validation.fhirpath.compiler import Compiled, Scope, compiled
 from fhir_coprod.validation.fhirpath.corrections import corrected
 from fhir_coprod.validation.fhirpath.errors import FhirPathError, UnsupportedFhirPath
-from fhir_coprod.validation.fhirpath.model import type_named
+from fhir_coprod.validation.fhirpath.model import Type, type_named
 from fhir_coprod.validation.fhirpath.nodes import Env, Node, Nodes, as_truth, root
 from fhir_coprod.validation.fhirpath.parser import parse
+from fhir_coprod.validation.fhirpath.programs import (
+    BROKEN_SHAPE,
+    Rule,
+    Values,
+    loaded,
+    rule_source,
+    values_source,
+)
 
 Path = Callable[[Json], list[Any]]
 """From a resource (or a value of the base type) to the JSON values that the path leads to."""
@@ -68,38 +76,76 @@ class Invariant(Protocol):
         """
 
 
-@lru_cache(maxsize=4096)
 def compile_path(expression: str, base: str | None = None) -> Path:
-    """A path as a function of a resource; values without a value (only extensions) are left out.
+    """A path as a function of a resource; items without a value (only extensions) are left out.
 
     base: type or element path of what the function will be given; None when it is always a resource.
     Raises UnsupportedFhirPath.
     """
-    evaluate = _evaluator(expression, base)
-    return lambda resource: [_plain(node) for node in evaluate(resource) if node.value is not None]
+    return _path(expression, base, definitions.generation())
 
 
-@lru_cache(maxsize=4096)
 def compile_typed(expression: str, base: str) -> Typed:
     """A path as a function of a resource that also tells the FHIR type of each value: what an index needs.
 
     Raises UnsupportedFhirPath.
     """
-    evaluate = _evaluator(expression, base)
-    return lambda resource: [
-        (_FHIR_OF_SYSTEM.get(node.type.name, node.type.fhir), _plain(node))
-        for node in evaluate(resource)
-        if node.value is not None
-    ]
+    return _typed(expression, base, definitions.generation())
 
 
-def _evaluator(expression: str, base: str | None) -> Callable[[Json], Nodes]:
-    run = compiled(parse(expression))
-    type_ = None if base is None else type_named(base)
+def compile_invariant(expression: str, base: str, key: str = "") -> Invariant:
+    """A rule as a yes-or-no function of a value.
 
+    base: what the value is: a type ("Period"), or an element path ("Patient.contact"); a choice with its type
+    ("Observation.effectiveDateTime", or just "dateTime").
+    key: the rule's key, for the few of R4 that HL7 has corrected since.
+    A rule whose answer is empty does not hold. Raises UnsupportedFhirPath.
+    """
+    return _invariant(expression, base, key, definitions.generation())
+
+
+# Compiled again after a package was loaded: `memberOf` may then know more.
+
+
+@lru_cache(maxsize=4096)
+def _path(expression: str, base: str | None, generation: int) -> Path:
+    if base is not None:
+        typed = _typed(expression, base, generation)
+        return lambda resource: [value for _, value in typed(resource)]
+    evaluate = _evaluator(compiled(parse(expression)), type_named("Element"))
+    return lambda resource: [_plain(node) for node in evaluate(resource) if node.value is not None]
+
+
+@lru_cache(maxsize=4096)
+def _typed(expression: str, base: str, generation: int) -> Typed:
+    tree, type_ = parse(expression), type_named(base)
+    evaluate = _evaluator(compiled(tree), type_)
+
+    def by_closures(resource: Json) -> list[tuple[str, Any]]:
+        return [
+            (_FHIR_OF_SYSTEM.get(node.type.name, node.type.fhir), _plain(node))
+            for node in evaluate(resource)
+            if node.value is not None
+        ]
+
+    source = values_source(tree, type_)
+    if source is None:
+        return by_closures
+    run: Values = loaded(source, expression)
+
+    def typed(resource: Json) -> list[tuple[str, Any]]:
+        try:
+            return run(resource, Env(resource), None)
+        except BROKEN_SHAPE:
+            return by_closures(resource)
+
+    return typed
+
+
+def _evaluator(run: Compiled, type_: Type) -> Callable[[Json], Nodes]:
     def evaluate(resource: Json) -> Nodes:
-        focus = root(resource, type_)
-        return run(Scope(Env(resource, context=focus), [focus]))
+        focus = [root(resource, type_)]
+        return run(Scope(Env(resource), focus, focus))
 
     return evaluate
 
@@ -112,19 +158,23 @@ def _plain(node: Node) -> Any:
 
 
 @lru_cache(maxsize=8192)
-def compile_invariant(expression: str, base: str, key: str = "") -> Invariant:
-    """A rule as a yes-or-no function of a value.
+def _invariant(expression: str, base: str, key: str, generation: int) -> Invariant:
+    tree, type_ = parse(corrected(expression, key)), type_named(base)
+    run = compiled(tree)
 
-    base: what the value is: a type ("Period"), or an element path ("Patient.contact"); a choice with its type
-    ("Observation.effectiveDateTime", or just "dateTime").
-    key: the rule's key, for the few of R4 that HL7 has corrected since.
-    A rule whose answer is empty does not hold. Raises UnsupportedFhirPath.
-    """
-    run = compiled(parse(corrected(expression, key)))
-    type_ = type_named(base)
+    def by_closures(focus: Any, env: Env, beside: Json | None = None) -> bool:
+        node = [Node(focus, type_, beside) if type_.is_primitive else root(focus, type_)]
+        return as_truth(run(Scope(env, node, node))) is True
+
+    source = rule_source(tree, type_)
+    if source is None:
+        return by_closures
+    main: Rule = loaded(source, expression)
 
     def holds(focus: Any, env: Env, beside: Json | None = None) -> bool:
-        node = Node(focus, type_, beside) if type_.is_primitive else root(focus, type_)
-        return as_truth(run(Scope(replace(env, context=node), [node]))) is True
+        try:
+            return main(focus, env, beside)
+        except BROKEN_SHAPE:
+            return by_closures(focus, env, beside)
 
     return holds

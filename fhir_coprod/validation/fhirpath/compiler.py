@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 from fhir_coprod import definitions
-from fhir_coprod.validation.fhirpath import collections, quantity, references, xhtml
+from fhir_coprod.validation import narrative
+from fhir_coprod.validation.fhirpath import collections, quantity, references
 from fhir_coprod.validation.fhirpath.errors import FhirPathError, UnsupportedFhirPath
 from fhir_coprod.validation.fhirpath.model import (
     BOOLEAN,
@@ -62,11 +63,12 @@ MAX_REPEAT = 100_000
 class Scope:
     """What `$this`, `$index` and `$total` mean at one moment, and the environment."""
 
-    __slots__ = ("env", "index", "this", "total")
+    __slots__ = ("context", "env", "index", "this", "total")
 
-    def __init__(self, env: Env, this: Nodes, index: int = 0, total: Nodes = EMPTY) -> None:
+    def __init__(self, env: Env, this: Nodes, context: Nodes, index: int = 0, total: Nodes = EMPTY) -> None:
         self.env = env
         self.this = this
+        self.context = context
         self.index = index
         self.total = total
 
@@ -143,7 +145,7 @@ def _external(name: str) -> Compiled:
     if name == "rootResource":
         return lambda scope: [root(scope.env.root_resource or scope.env.resource)]
     if name == "context":
-        return lambda scope: EMPTY if scope.env.context is None else [scope.env.context]
+        return lambda scope: scope.context
     if name.startswith("vs-"):
         value = "http://hl7.org/fhir/ValueSet/" + name[3:]
     elif name.startswith("ext-"):
@@ -171,7 +173,7 @@ def _member(source: Expression | None, name: str) -> Compiled:
 
 
 def _type_or_member(name: str) -> Compiled:
-    """A path may begin with the type of its context: `Patient.name` is `name` on a Patient and empty elsewhere."""
+    """A path may begin with the type of its context: `Patient.name` is `name` on a Patient, else nothing."""
 
     def begin(scope: Scope) -> Nodes:
         out: Nodes = []
@@ -262,7 +264,7 @@ def _where(call: Call) -> Compiled:
     of, criterion = _source(call.source), compiled(call.arguments[0])
 
     def where(scope: Scope) -> Nodes:
-        inner = Scope(scope.env, EMPTY, 0, scope.total)
+        inner = Scope(scope.env, EMPTY, scope.context, 0, scope.total)
         out: Nodes = []
         for index, node in enumerate(of(scope)):
             inner.this, inner.index = [node], index
@@ -277,7 +279,7 @@ def _all(call: Call) -> Compiled:
     of, criterion = _source(call.source), compiled(call.arguments[0])
 
     def all_(scope: Scope) -> Nodes:
-        inner = Scope(scope.env, EMPTY, 0, scope.total)
+        inner = Scope(scope.env, EMPTY, scope.context, 0, scope.total)
         for index, node in enumerate(of(scope)):
             inner.this, inner.index = [node], index
             if not as_truth(criterion(inner)):
@@ -291,7 +293,7 @@ def _select(call: Call) -> Compiled:
     of, projection = _source(call.source), compiled(call.arguments[0])
 
     def select(scope: Scope) -> Nodes:
-        inner = Scope(scope.env, EMPTY, 0, scope.total)
+        inner = Scope(scope.env, EMPTY, scope.context, 0, scope.total)
         out: Nodes = []
         for index, node in enumerate(of(scope)):
             inner.this, inner.index = [node], index
@@ -305,7 +307,7 @@ def _repeat(call: Call) -> Compiled:
     of, projection = _source(call.source), compiled(call.arguments[0])
 
     def repeat(scope: Scope) -> Nodes:
-        inner = Scope(scope.env, EMPTY, 0, scope.total)
+        inner = Scope(scope.env, EMPTY, scope.context, 0, scope.total)
         out: Nodes = []
         seen: set[int] = set()
         level = of(scope)
@@ -333,7 +335,7 @@ def _aggregate(call: Call) -> Compiled:
     start = compiled(call.arguments[1]) if len(call.arguments) > 1 else (lambda scope: EMPTY)
 
     def aggregate(scope: Scope) -> Nodes:
-        inner = Scope(scope.env, EMPTY, 0, start(scope))
+        inner = Scope(scope.env, EMPTY, scope.context, 0, start(scope))
         for index, node in enumerate(of(scope)):
             inner.this, inner.index = [node], index
             inner.total = step(inner)
@@ -349,7 +351,7 @@ def _iif(call: Call) -> Compiled:
 
     def iif(scope: Scope) -> Nodes:
         # On a collection, not on each item: `x.iif(empty(), …)` asks whether there is any.
-        inner = Scope(scope.env, of(scope), scope.index, scope.total)
+        inner = Scope(scope.env, of(scope), scope.context, scope.index, scope.total)
         return yes(inner) if as_truth(criterion(inner)) else no(inner)
 
     return iif
@@ -379,11 +381,10 @@ def _as(call: Call) -> Compiled:
 
 def _html_checks(call: Call) -> Compiled:
     of = _source(call.source)
-    check = xhtml.has_content if call.name == "htmlChecks2" else xhtml.is_allowed
 
     def html_checks(scope: Scope) -> Nodes:
         node = one(of(scope))
-        return EMPTY if node is None else truth(isinstance(node.value, str) and check(node.value))
+        return EMPTY if node is None else truth(narrative.is_allowed(node.value))
 
     return html_checks
 
@@ -402,7 +403,7 @@ def _constant(call: Call) -> str:
         case Literal("String", value):
             return str(value)
         case External(name):
-            return str(_external(name)(Scope(Env({}), EMPTY))[0].value)
+            return str(_external(name)(Scope(Env({}), EMPTY, EMPTY))[0].value)
     raise UnsupportedFhirPath(f"FHIRPath: {call.name}() needs a constant address here.")
 
 

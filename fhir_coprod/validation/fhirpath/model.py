@@ -13,6 +13,11 @@ from fhir_coprod import definitions
 from fhir_coprod.jsontext import Json
 from fhir_coprod.validation.fhirpath.errors import UnsupportedFhirPath
 
+_TEXTS = (
+    *("string", "uri", "url", "canonical", "code", "oid", "id", "uuid"),
+    *("markdown", "base64Binary", "xhtml"),
+)
+
 SYSTEM_OF = {
     "boolean": "Boolean",
     "integer": "Integer",
@@ -23,9 +28,7 @@ SYSTEM_OF = {
     "dateTime": "DateTime",
     "instant": "DateTime",
     "time": "Time",
-    **dict.fromkeys(
-        "string uri url canonical code oid id uuid markdown base64Binary xhtml".split(), "String"
-    ),
+    **dict.fromkeys(_TEXTS, "String"),
 }
 """Which FHIRPath system type a FHIR primitive is converted to when it is computed with."""
 
@@ -52,7 +55,7 @@ class Type:
 
     @cached_property
     def elements(self) -> dict[str, Element]:
-        """Children by FHIRPath name: `value` for `value[x]`, and also `valueQuantity` as some guides write."""
+        """Children by FHIRPath name: `value` for `value[x]`, and `valueQuantity` as some guides write."""
         return {} if self.name.startswith("System.") else _children(self.name)
 
     @cached_property
@@ -131,6 +134,9 @@ def _make(name: str) -> Type:
     structure = _structure(name)
     ancestors = _ancestors(structure)
     primitive = structure["kind"] == "primitive-type" or name == "xhtml"
+    if primitive:
+        # R4's own rules write `answer is Boolean` of a boolean (que-7), and HL7's validator lets them.
+        ancestors.append(name[0].upper() + name[1:])
     system = "Quantity" if "Quantity" in ancestors else SYSTEM_OF.get(name, "")
     return Type(name, name, _qualified(ancestors), system, primitive)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -46,8 +46,8 @@ class Env:
     """%rootResource: the resource that contains %resource; None when that is itself."""
     bundle: Json | None = None
     """The Bundle around it, searched by `resolve()`."""
-    context: Node | None = None
-    """%context: where evaluation started; set on entry."""
+    resolve: Callable[[str], Json | None] | None = None
+    """What `resolve()` asks instead of looking through `bundle`: the resource a reference points at."""
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
     """What `now()` and `today()` tell."""
 
@@ -184,12 +184,17 @@ def equal(a: Node, b: Node) -> bool | None:
             )
         if kind == "Quantity" or other == "Quantity":
             return _same_quantity(a, b)
-        if isinstance(left, bool) or isinstance(right, bool):
-            return left is right
-        return bool(left == right)
+        if isinstance(left, str) and isinstance(right, str):
+            return left == right
+        return "String" in (kind, other) and _text(left) == _text(right)
     if kind or other:
         return False
     return same_json(left, right)
+
+
+def _text(value: Any) -> str:
+    """A constant in quotes is compared with the text of what is no string, as HL7's validator does."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _same_moment(a: temporal.Moment | None, b: temporal.Moment | None, same_text: bool) -> bool | None:
@@ -217,6 +222,8 @@ def as_quantity(node: Node) -> Json | None:
 
 def same_json(a: Any, b: Any) -> bool:
     """Deep equality in which true is not 1."""
+    if a is b:
+        return True
     if isinstance(a, dict) and isinstance(b, dict):
         return a.keys() == b.keys() and all(same_json(value, b[key]) for key, value in a.items())
     if isinstance(a, list) and isinstance(b, list):

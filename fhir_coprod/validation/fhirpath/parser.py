@@ -30,16 +30,15 @@ MAX_LENGTH = 50_000
 MAX_NESTING = 80
 """Deepest nesting of parentheses, arguments and steps' operands; R4 stays under 10."""
 
-CALENDAR_UNITS = frozenset(
-    "year month week day hour minute second millisecond".split()
-    + "years months weeks days hours minutes seconds milliseconds".split()
-)
+_UNITS = ("year", "month", "week", "day", "hour", "minute", "second", "millisecond")
+CALENDAR_UNITS = frozenset(_UNITS) | {f"{unit}s" for unit in _UNITS}
 
 _TOKEN = re.compile(
     r"""
     (?P<space>   \s+ | //[^\n]* | /\*.*?\*/ )
   | (?P<time>    @T\d{2}(?::\d{2}(?::\d{2}(?:\.\d+)?)?)? )
-  | (?P<datetime>@\d{4}(?:-\d{2}(?:-\d{2})?)?T(?:\d{2}(?::\d{2}(?::\d{2}(?:\.\d+)?)?)?)?(?:Z|[+-]\d{2}:\d{2})? )
+  | (?P<datetime>@\d{4}(?:-\d{2}(?:-\d{2})?)?
+                 T(?:\d{2}(?::\d{2}(?::\d{2}(?:\.\d+)?)?)?)?(?:Z|[+-]\d{2}:\d{2})? )
   | (?P<date>    @\d{4}(?:-\d{2}(?:-\d{2})?)? )
   | (?P<number>  \d+(?:\.\d+)? )
   | (?P<string>  '(?:[^'\\]|\\.)*' )

@@ -15,7 +15,7 @@ _UNITS: dict[str, tuple[str, Decimal]] = {
     for dimension, units in {
         "time": "ms 0.001 s 1 min 60 h 3600 d 86400 wk 604800 mo 2629800 a 31557600",
         "mass": "ng 0.000000001 ug 0.000001 mg 0.001 g 1 kg 1000 [lb_av] 453.59237 [oz_av] 28.349523125",
-        "length": "nm 0.000000001 um 0.000001 mm 0.001 cm 0.01 dm 0.1 m 1 km 1000 [in_i] 0.0254 [ft_i] 0.3048",
+        "length": "nm 0.000000001 um 0.000001 mm 0.001 cm 0.01 dm 0.1 m 1 km 1000 [in_i] 0.0254",
         "volume": "uL 0.000001 mL 0.001 ml 0.001 cL 0.01 dL 0.1 dl 0.1 L 1 l 1",
         "pressure": "Pa 1 kPa 1000 mm[Hg] 133.322387415",
         "number": "1 1 % 0.01",

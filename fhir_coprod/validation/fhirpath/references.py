@@ -22,7 +22,10 @@ def resolved(node: Node, env: Env) -> Node | None:
     target = _address(node)
     if not target:
         return None
-    found = _contained(target, env) if target[0] == "#" else _entry(target, env.bundle)
+    if env.resolve is not None:
+        found = env.resolve(target)
+    else:
+        found = _contained(target, env) if target[0] == "#" else _entry(target, env.bundle)
     type_ = resource_type(found)
     return None if type_ is None else Node(found, type_)
 
@@ -56,7 +59,7 @@ def _entry(target: str, bundle: Json | None) -> Any:
 
 
 def target_type(node: Node, env: Env) -> Type | None:
-    """The resource type a reference points at, read from the target when it is at hand, else from the text."""
+    """The resource type a reference points at: of the target when it is at hand, else by the text."""
     target = resolved(node, env)
     if target is not None:
         return target.type
@@ -76,3 +79,9 @@ def target_is(of: Callable[[Scope], Nodes], name: str) -> Callable[[Scope], Node
         return EMPTY if type_ is None else truth(name in type_.ancestors)
 
     return test
+
+
+def value_target_is(value: Any, env: Env, name: str) -> bool | None:
+    """The same for the JSON of one Reference."""
+    type_ = target_type(Node(value, type_named("Reference")), env)
+    return None if type_ is None else name in type_.ancestors

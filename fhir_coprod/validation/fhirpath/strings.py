@@ -26,8 +26,8 @@ from fhir_coprod.validation.fhirpath.model import (
 from fhir_coprod.validation.fhirpath.nodes import EMPTY, Node, Nodes, integer, one, string, truth
 
 REGEX_SECONDS = 0.25
-"""Longest time one regular expression may work on one string. Both may come from strangers, and a pattern such
-as `(a+)+$` takes exponential time in any backtracking engine; so the engine is one that can be stopped."""
+"""Longest time one regular expression may work on one string. Both may come from strangers, and a pattern
+such as `(a+)+$` takes exponential time in any backtracking engine; this engine can be stopped."""
 
 REGEX_LENGTH = 100_000
 """Longest string, in characters, that is given to a regular expression."""
@@ -75,7 +75,7 @@ def pattern(source: str) -> regex.Pattern[str]:
 def _bounded(value: str) -> str:
     if len(value) > REGEX_LENGTH:
         raise FhirPathError(
-            f"FHIRPath: a text of more than {REGEX_LENGTH} characters is not matched with a regular expression."
+            f"FHIRPath: a text of more than {REGEX_LENGTH} characters is not matched with a pattern."
         )
     return value
 

@@ -1,4 +1,4 @@
-"""Dates and times of partial precision: "2020-03" is a month, and whether it is before "2020-03-14" is unknown."""
+"""Dates and times of partial precision: "2020-03" is neither before nor after "2020-03-14"."""
 
 from __future__ import annotations
 
@@ -38,8 +38,7 @@ def moment(text: str) -> Moment | None:
     *fields, zone = match.groups()
     parts = _known(fields)
     try:
-        whole = [int(part) for part in parts] + [1, 1, 1][len(parts) :]
-        at = datetime(*whole, tzinfo=UTC)  # type: ignore[arg-type]
+        at = _calendar([int(part) for part in parts])
         if zone and zone != "Z" and len(parts) >= 5:
             offset = timedelta(hours=int(zone[1:3]), minutes=int(zone[4:6]))
             at = at - offset if zone[0] == "+" else at + offset
@@ -85,8 +84,13 @@ def _order_across_zones(a: Moment, b: Moment) -> int | None:
 
 
 def _as_datetime(at: Moment) -> datetime:
-    numbers = [int(part) for part in at.parts]
-    return datetime(*(numbers + [1, 1, 1][len(numbers) :]), tzinfo=UTC)  # type: ignore[arg-type]
+    return _calendar([int(part) for part in at.parts])
+
+
+def _calendar(known: list[int]) -> datetime:
+    """The first moment of what is known, as if it were UTC. Raises ValueError for a day there is not."""
+    year, month, day, hour, minute, second = (*known, *(0, 1, 1, 0, 0, 0)[len(known) :])
+    return datetime(year, month, day, hour, minute, second, tzinfo=UTC)
 
 
 def shifted(text: str, amount: Decimal, unit: str) -> str | None:
@@ -100,9 +104,8 @@ def shifted(text: str, amount: Decimal, unit: str) -> str | None:
     fields = match.groups()
     given = [field for field in fields[:6] if field is not None]
     try:
-        numbers = [int(Decimal(field)) for field in given] + [1, 1, 1][len(given) :]
+        at = _calendar([int(Decimal(field)) for field in given])
         fraction = given[5].partition(".")[2] if len(given) == 6 else ""
-        at = datetime(*numbers)  # type: ignore[arg-type]  # noqa: DTZ001  wall clock, offset kept as text
         if unit in ("year", "month"):
             months = int(amount) * (12 if unit == "year" else 1) + at.year * 12 + at.month - 1
             year, month = divmod(months, 12)
@@ -118,16 +121,14 @@ def shifted(text: str, amount: Decimal, unit: str) -> str | None:
     return out + "T" * ("T" in text and len(given) <= 3) + (fields[6] or "")
 
 
+_SECONDS = {"week": 604_800, "day": 86_400, "hour": 3_600, "minute": 60, "second": 1}
+
+
 def _duration(amount: Decimal, unit: str, precision: int) -> timedelta:
-    seconds = {
-        "week": 604800,
-        "day": 86400,
-        "hour": 3600,
-        "minute": 60,
-        "second": 1,
-        "millisecond": Decimal("0.001"),
-    }[unit]
-    whole = timedelta(seconds=float(int(amount) * seconds))
+    if unit == "millisecond":
+        whole = timedelta(milliseconds=int(amount))
+    else:
+        whole = timedelta(seconds=int(amount) * _SECONDS[unit])
     # A date known to the month moves by whole months of 30 days, one known to the year by years of 365.
     if precision == 1:
         return timedelta(days=365 * int(whole.days / 365))

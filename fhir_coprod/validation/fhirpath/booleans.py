@@ -1,0 +1,406 @@
+"""The tests of `generator`: an expression as Python that is true when it is True, or when it is False."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from fhir_coprod.validation.fhirpath.compiler import Scope, compiled
+from fhir_coprod.validation.fhirpath.generator import (
+    Block,
+    Item,
+    Source,
+    Unsuited,
+    begins_with_type,
+    element_owner,
+    plain_element,
+)
+from fhir_coprod.validation.fhirpath.model import Element, Type, resource_type, type_named
+from fhir_coprod.validation.fhirpath.nodes import EMPTY, Env, Node, as_truth
+from fhir_coprod.validation.fhirpath.runtime import matcher
+from fhir_coprod.validation.fhirpath.syntax import (
+    Binary,
+    Call,
+    Expression,
+    External,
+    Literal,
+    Member,
+    TypeTest,
+    Variable,
+)
+
+UCUM = "http://unitsofmeasure.org"
+
+_NUMBERS = ("Integer", "Decimal")
+
+
+def test(source: Source, tree: Expression, item: Item, wanted: bool) -> str:
+    """The test of one expression; by its closure when it cannot be written."""
+    before = len(source.functions), source.size
+    try:
+        return _written(source, tree, item, wanted)
+    except Unsuited:
+        del source.functions[before[0] :]
+        source.size = before[1]
+        return _by_closure(source, tree, item, wanted)
+
+
+def _by_closure(source: Source, tree: Expression, item: Item, wanted: bool) -> str:
+    if item.type.is_primitive and not item.beside:
+        raise Unsuited
+    run = compiled(tree)
+    declared = item.type
+
+    def ask(value: object, env: Env, beside: object) -> bool | None:
+        type_ = declared if declared.is_primitive else resource_type(value) or declared
+        node = Node(value, type_, beside if isinstance(beside, dict) else None)
+        return as_truth(run(Scope(env, [node], EMPTY)))
+
+    return f"({source.constant(ask)}({item.var}, env, {item.beside or None}) is {wanted})"
+
+
+def _written(source: Source, tree: Expression, item: Item, wanted: bool) -> str:
+    def say(part: Expression, as_wanted: bool) -> str:
+        return test(source, part, item, as_wanted)
+
+    match tree:
+        case Literal("Boolean", value):
+            return str(value is wanted)
+        case Binary("and", left, right):
+            return f"({say(left, wanted)} {'and' if wanted else 'or'} {say(right, wanted)})"
+        case Binary("or", left, right):
+            return f"({say(left, wanted)} {'or' if wanted else 'and'} {say(right, wanted)})"
+        case Binary("implies", left, right):
+            joint = "or" if wanted else "and"
+            return f"({say(left, not wanted)} {joint} {say(right, wanted)})"
+        case Binary("xor" | "=" | "!=" as operator, left, right) if _is_definite(left) and _is_definite(
+            right
+        ):
+            differ = (operator != "=") is wanted
+            return f"(({say(left, True)}) {'is not' if differ else 'is'} ({say(right, True)}))"
+        case Binary("xor" | "=" | "!=" as operator, left, right) if operator == "xor" or (
+            _is_boolean(left) and _is_boolean(right)
+        ):
+            differ = (operator != "=") is wanted
+            both = f"{say(left, True)} and {say(right, not differ)}"
+            return f"({both} or {say(left, False)} and {say(right, differ)})"
+        case Binary("=" | "!=" as operator, left, right):
+            return _equality(source, left, right, item, wanted if operator == "=" else not wanted)
+        case Binary("<" | "<=" | ">" | ">=" as operator, left, right):
+            return _comparison(source, operator, left, right, item, wanted)
+        case Binary("in", left, right):
+            return _among(source, left, right, item, wanted)
+        case TypeTest("is", operand, name):
+            return _is_type(source, operand, name, item, wanted)
+        case Call(negated, "not", ()) if negated is not None:
+            return say(negated, not wanted)
+        case Call():
+            return _call(source, tree, item, wanted)
+        case Member() | Variable("$this"):
+            value, type_ = scalar(source, tree, item)
+            if type_.system == "Boolean":
+                return f"({value} is {wanted})"
+    raise Unsuited
+
+
+def _is_definite(tree: Expression) -> bool:
+    """Whether the expression is a Boolean that is never unknown, and is written as bool by `test`."""
+    match tree:
+        case Call(_, "exists" | "empty" | "hasValue" | "isDistinct", _) | Literal("Boolean"):
+            return True
+        case Call(Call() as inner, "not", ()) | Call(Binary() as inner, "not", ()):
+            return _is_definite(inner)
+        case Binary("and" | "or" | "implies" | "xor", left, right):
+            return _is_definite(left) and _is_definite(right)
+        case Binary("<" | "<=" | ">" | ">=" | "=" | "!=", left, right):
+            return _is_count(left) and _is_count(right)
+    return False
+
+
+def _is_boolean(tree: Expression) -> bool:
+    """Whether the expression is a Boolean or unknown, by its outermost operator."""
+    match tree:
+        case Binary("and" | "or" | "implies" | "xor" | "=" | "!=" | "<" | "<=" | ">" | ">=" | "in"):
+            return True
+        case Call(_, "not", ()) | TypeTest("is"):
+            return True
+    return _is_definite(tree)
+
+
+def _call(source: Source, call: Call, item: Item, wanted: bool) -> str:
+    match call:
+        case Call(of, "exists", ()):
+            return exists(source, of, item, wanted)
+        case Call(of, "exists", (criterion,)):
+            return exists(source, Call(of, "where", (criterion,)), item, wanted)
+        case Call(of, "empty", ()):
+            return exists(source, of, item, not wanted)
+        case Call(of, "all", (criterion,)):
+            return _all(source, of, criterion, item, wanted)
+        case Call(of, "hasValue", ()):
+            value, type_ = scalar(source, of, item)
+            if not type_.is_primitive:
+                return str(not wanted)
+            return f"({value} is {'not ' if wanted else ''}None)"
+        case Call(of, "isDistinct", ()) if of is not None:
+            values, type_ = source.gather(of, item)
+            if type_.system == "String":
+                return f"(all_distinct({values}) is {wanted})"
+        case Call(Call(of, "select", (part,)), "allFalse", ()) if _is_boolean(part):
+            return exists(source, Call(of, "where", (part,)), item, not wanted)
+        case Call(Call(of, "select", (part,)), "allTrue", ()) if _is_boolean(part):
+            return exists(source, Call(of, "where", (Call(part, "not", ()),)), item, not wanted)
+        case Call(of, "startsWith" | "endsWith" | "contains" | "matches" as name, (Literal("String", text),)):
+            return _text_test(source, of, name, str(text), item, wanted)
+        case Call(None, "iif", (criterion, yes, no)):
+            when = test(source, criterion, item, True)
+            return f"({test(source, yes, item, wanted)} if {when} else {test(source, no, item, wanted)})"
+        case Call(of, "trace") if of is not None:
+            return test(source, of, item, wanted)
+    raise Unsuited
+
+
+def exists(source: Source, of: Expression | None, item: Item, wanted: bool) -> str:
+    """Whether there is an item."""
+    negation = "" if wanted else "not "
+    match of:
+        case None | Variable("$this"):
+            return str(wanted)
+        case Call(inner, "trace"):
+            return exists(source, inner, item, wanted)
+        case Binary("|", left, right):
+            joint = "or" if wanted else "and"
+            return f"({exists(source, left, item, wanted)} {joint} {exists(source, right, item, wanted)})"
+    element = plain_element(of, item)
+    if element is not None:
+        return f"({negation}{_has(source, element, item.var)})"
+    chain = _chain(source, of, item)
+    if chain is not None and not chain[1].is_list:
+        return f"({negation}{_has(source, chain[1], chain[0])})"
+    return f"({negation}{source.any_of(of, item)})"
+
+
+def _has(source: Source, element: Element, owner: str) -> str:
+    keys = [key for key, _ in element.keys]
+    keys += ["_" + key for key, code in element.keys if type_named(code).is_primitive]
+    if len(keys) <= 2:
+        return "(" + " or ".join(f"{key!r} in {owner}" for key in keys) + ")"
+    return f"(not {source.constant(frozenset(keys))}.isdisjoint({owner}))"
+
+
+def _chain(source: Source, tree: Expression | None, item: Item) -> tuple[str, Element] | None:
+    """A path of single elements, no choices on the way: an expression for the owner of the last, and that."""
+    element = plain_element(tree, item)
+    if element is not None:
+        return item.var, element
+    match tree:
+        case Member(External("resource"), name) if source.resource is not None:
+            element = source.resource.elements.get(name)
+            return None if element is None else ("env.resource", element)
+        case Member(Member() as before, name):
+            found = _chain(source, before, item)
+            if found is None or found[1].is_list or len(found[1].keys) != 1:
+                return None
+            owner, element = found
+            key, code = element.keys[0]
+            child = type_named(code)
+            if child.is_primitive:
+                return None
+            last = element_owner(Item("", child), name).elements.get(name)
+            return None if last is None else (f"{owner}.get({key!r}, NOTHING)", last)
+    return None
+
+
+def scalar(source: Source, tree: Expression | None, item: Item) -> tuple[str, Type]:
+    """An expression for the value (or None) of a path with at most one item, and its type."""
+    match tree:
+        case None | Variable("$this"):
+            return item.var, item.type
+        case Member(None, name) if begins_with_type(name, item):
+            return item.var, item.type
+        case Call(inner, "trace"):
+            return scalar(source, inner, item)
+    chain = _chain(source, tree, item)
+    if chain is not None and not chain[1].is_list and len(chain[1].keys) == 1:
+        key, code = chain[1].keys[0]
+        return f"{chain[0]}.get({key!r})", type_named(code)
+    if tree is None:
+        raise Unsuited
+    values, type_ = source.gather(tree, item)
+    return f"single({values})", type_
+
+
+def _constant(tree: Expression) -> tuple[str, object] | None:
+    """A constant with the system type it has, as JSON writes it."""
+    match tree:
+        case Literal("String" | "Boolean" | "Integer" as kind, value):
+            return kind, value
+        case Literal("Decimal", Decimal() as value):
+            return "Decimal", float(value)
+        case External("ucum"):
+            return "String", UCUM
+        case External("loinc"):
+            return "String", "http://loinc.org"
+        case External("sct"):
+            return "String", "http://snomed.info/sct"
+    return None
+
+
+def _comparable(type_: Type, kind: str) -> bool:
+    return type_.system == kind or (type_.system in _NUMBERS and kind in _NUMBERS)
+
+
+def _equality(source: Source, left: Expression, right: Expression, item: Item, wanted: bool) -> str:
+    constant = _constant(right)
+    if constant is None:
+        constant, left = _constant(left), right if _constant(left) is not None else left
+    if constant is not None:
+        return _equals_constant(source, left, *constant, item, wanted)
+    first, one = source.gather(left, item)
+    second, other = source.gather(right, item)
+    if one.system == other.system == "String":
+        return f"(same({first}, {second}) is {wanted})"
+    raise Unsuited
+
+
+def _equals_constant(
+    source: Source, left: Expression, kind: str, constant: object, item: Item, wanted: bool
+) -> str:
+    if kind in _NUMBERS and _is_count(left):
+        return f"({_count(source, left, item)} {'==' if wanted else '!='} {constant!r})"
+    chain = _chain(source, left, item)
+    is_this = left == Variable("$this")
+    if is_this or (chain is not None and not chain[1].is_list and len(chain[1].keys) == 1):
+        value, type_ = scalar(source, left, item)
+        if not _comparable(type_, kind):
+            raise Unsuited
+        if kind == "Boolean":
+            return f"({value} is {constant if wanted else not constant})"
+        if wanted:
+            return f"({value} == {constant!r})"
+        var = source.fresh("v")
+        return f"(({var} := {value}) is not None and {var} != {constant!r})"
+    values, type_ = source.gather(left, item)
+    if not _comparable(type_, kind):
+        raise Unsuited
+    return f"(is_value({values}, {constant!r}) is {wanted})"
+
+
+def _is_count(tree: Expression) -> bool:
+    match tree:
+        case Call(_, "count", ()) | Literal("Integer"):
+            return True
+        case Binary("+", left, right):
+            return _is_count(left) and _is_count(right)
+    return False
+
+
+def _count(source: Source, tree: Expression, item: Item) -> str:
+    match tree:
+        case Literal("Integer", value):
+            return repr(value)
+        case Binary("+", left, right):
+            return f"({_count(source, left, item)} + {_count(source, right, item)})"
+        case Call(of, "count", ()):
+            element = plain_element(of, item)
+            if element is not None and not element.is_list:
+                return _has(source, element, item.var)
+            if element is not None and not type_named(element.keys[0][1]).is_primitive:
+                return f"len({item.var}.get({element.keys[0][0]!r}, ()))"
+            return source.count_of(of, item)
+    raise Unsuited
+
+
+def _comparison(
+    source: Source, operator: str, left: Expression, right: Expression, item: Item, wanted: bool
+) -> str:
+    if not wanted:
+        operator = {"<": ">=", "<=": ">", ">": "<=", ">=": "<"}[operator]
+    if _is_count(left) and _is_count(right):
+        return f"({_count(source, left, item)} {operator} {_count(source, right, item)})"
+    first, type_ = scalar(source, left, item)
+    constant = _constant(right)
+    var = source.fresh("v")
+    if constant is not None and type_.system in _NUMBERS and constant[0] in _NUMBERS:
+        return f"(({var} := {first}) is not None and {var} {operator} {constant[1]!r})"
+    second, other = scalar(source, right, item)
+    if type_.system in ("Date", "DateTime") and other.system in ("Date", "DateTime"):
+        return f"(({var} := date_order({first}, {second})) is not None and {var} {operator} 0)"
+    if type_.system in _NUMBERS and other.system in _NUMBERS:
+        by = source.fresh("v")
+        return (
+            f"(({var} := {first}) is not None and ({by} := {second}) is not None and {var} {operator} {by})"
+        )
+    raise Unsuited
+
+
+def _among(source: Source, left: Expression, right: Expression, item: Item, wanted: bool) -> str:
+    """`code in ('a' | 'b')`."""
+    constants: set[object] = set()
+
+    def collect(tree: Expression) -> None:
+        constant = _constant(tree)
+        match tree:
+            case Binary("|", first, second):
+                collect(first)
+                collect(second)
+            case _ if constant is not None and constant[0] == "String":
+                constants.add(constant[1])
+            case _:
+                raise Unsuited
+
+    collect(right)
+    value, type_ = scalar(source, left, item)
+    if type_.system != "String":
+        raise Unsuited
+    known = source.constant(frozenset(constants))
+    if wanted:
+        return f"({value} in {known})"
+    var = source.fresh("v")
+    return f"(({var} := {value}) is not None and {var} not in {known})"
+
+
+def _is_type(source: Source, operand: Expression, name: str, item: Item, wanted: bool) -> str:
+    match operand:
+        case Call(None | Variable("$this"), "resolve", ()) if item.type.fhir == "Reference":
+            return f"(target_is({item.var}, env, {name!r}) is {wanted})"
+        case Member():
+            chain = _chain(source, operand, item)
+            if chain is not None and not chain[1].is_list:
+                fits = source.any_of(Call(operand, "ofType", (Member(None, name),)), item)
+                if wanted:
+                    return fits
+                return f"({exists(source, operand, item, True)} and not {fits})"
+    raise Unsuited
+
+
+def _text_test(source: Source, of: Expression | None, name: str, text: str, item: Item, wanted: bool) -> str:
+    value, type_ = scalar(source, of, item)
+    if type_.system != "String":
+        raise Unsuited
+    var = source.fresh("v")
+    match name:
+        case "startsWith":
+            answer = f"{var}.startswith({text!r})"
+        case "endsWith":
+            answer = f"{var}.endswith({text!r})"
+        case "contains":
+            answer = f"{text!r} in {var}"
+        case _:
+            answer = f"{source.constant(matcher(text))}({var})"
+    return f"(({var} := {value}) is not None and {'' if wanted else 'not '}{answer})"
+
+
+def _all(source: Source, of: Expression | None, criterion: Expression, item: Item, wanted: bool) -> str:
+    """True when no item fails to be True."""
+
+    def fill(start: Item, block: Block) -> None:
+        def check(it: Item, at: Block) -> None:
+            if not it.var.isidentifier():
+                raise Unsuited
+            at.add(f"if not {test(source, criterion, it, True)}:")
+            at.add("    return False")
+
+        source.walk(of, start, block, check)
+
+    call = source.function(item, "", fill, "return True")
+    return call if wanted else f"(not {call})"

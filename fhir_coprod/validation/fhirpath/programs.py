@@ -1,0 +1,114 @@
+"""From an expression to the function that runs: generated where it can be, closures where it must be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from typing import Any
+
+from fhir_coprod.jsontext import Json
+from fhir_coprod.validation.fhirpath import references, runtime
+from fhir_coprod.validation.fhirpath.generator import Block, Item, Source, Unsuited
+from fhir_coprod.validation.fhirpath.model import Type
+from fhir_coprod.validation.fhirpath.nodes import Env
+from fhir_coprod.validation.fhirpath.syntax import Binary, Expression, External, Variable
+
+Rule = Callable[[Any, Env, Json | None], bool]
+Values = Callable[[Any, Env, Json | None], list[tuple[str, Any]]]
+
+BROKEN_SHAPE = (AttributeError, TypeError, KeyError)
+"""What generated code raises on data of the wrong shape; the closures then give the answer."""
+
+_HELPERS: dict[str, Any] = {
+    "NOTHING": runtime.NOTHING,
+    "items": runtime.items,
+    "single": runtime.single,
+    "is_value": runtime.is_value,
+    "same": runtime.same,
+    "all_distinct": runtime.all_distinct,
+    "date_order": runtime.date_order,
+    "unique": runtime.unique,
+    "runtime_name": runtime.runtime_name,
+    "target_is": references.value_target_is,
+}
+
+
+def rule_source(tree: Expression, type_: Type) -> Source | None:
+    """The source whose `main` says whether the rule holds; None when only the closures can say."""
+    return _source(tree, type_, _write_rule)
+
+
+def values_source(tree: Expression, type_: Type) -> Source | None:
+    """The source whose `main` lists (type name, value); None when only the closures can."""
+    return _source(tree, type_, _write_values)
+
+
+def loaded(source: Source, expression: str) -> Callable[..., Any]:
+    """The `main` of a source, ready to be called."""
+    namespace = {"__builtins__": {"len": len, "frozenset": frozenset}, **_HELPERS, **source.constants}
+    # The text holds names made up here and constants written by repr(), never text of the expression itself.
+    exec(compile(source.text(), f"<fhirpath {expression[:60]}>", "exec"), namespace)  # noqa: S102
+    main: Callable[..., Any] = namespace["main"]
+    return main
+
+
+def _source(
+    tree: Expression, type_: Type, write: Callable[[Source, Expression, Item], None]
+) -> Source | None:
+    if any(_needs_scope(part) for part in _parts(tree)):
+        return None
+    root = type_.name.partition(".")[0]
+    from fhir_coprod.validation.fhirpath.model import type_named
+
+    owner = type_named(root) if not root.startswith("System") else type_
+    source = Source(owner if owner.is_resource and owner.name not in ("Resource", "DomainResource") else None)
+    try:
+        write(source, tree, Item("o", type_, "beside" if type_.is_primitive else ""))
+    except Unsuited:
+        return None
+    return source
+
+
+def _needs_scope(part: Expression) -> bool:
+    """Whether it speaks of the place in a collection, or of where evaluation began."""
+    return part in (Variable("$index"), Variable("$total"), External("context"))
+
+
+def _parts(tree: Any) -> Iterator[Expression]:
+    if isinstance(tree, tuple):
+        for part in tree:
+            yield from _parts(part)
+    elif isinstance(tree, Expression):
+        yield tree
+        for field in fields(tree):
+            yield from _parts(getattr(tree, field.name))
+
+
+def _write_rule(source: Source, tree: Expression, item: Item) -> None:
+    test = source.test(tree, item, True)
+    source.functions.append(f"def main(o, env, beside):\n    return {test}")
+
+
+def _write_values(source: Source, tree: Expression, item: Item) -> None:
+    block = Block(source, 1)
+    block.add("out = []")
+
+    def keep(it: Item, at: Block) -> None:
+        name = repr(it.type.fhir)
+        if it.dynamic:
+            at.add(f"out.append((runtime_name({it.var}, {name}), {it.var}))")
+        elif it.type.is_primitive:
+            at.under(f"if {it.var} is not None:", lambda inner: inner.add(f"out.append(({name}, {it.var}))"))
+        else:
+            at.add(f"out.append(({name}, {it.var}))")
+
+    def branches(part: Expression) -> int:
+        match part:
+            case Binary("|", left, right):
+                return branches(left) + branches(right)
+        size = len(block.lines)
+        source.walk(part, item, block, keep)
+        return 1 if len(block.lines) > size else 0
+
+    block.add("return out" if branches(tree) < 2 else "return unique(out)")
+    source.functions.append("\n".join(("def main(o, env, beside):", *block.lines)))

@@ -1,0 +1,107 @@
+"""What generated code calls: small answers about plain JSON values.
+
+Every test of a partial date, a missing value or several items where one is meant answers True, False or None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from fhir_coprod.jsontext import Json
+from fhir_coprod.validation.fhirpath import temporal
+from fhir_coprod.validation.fhirpath.errors import FhirPathError
+from fhir_coprod.validation.fhirpath.model import resource_type, type_named
+from fhir_coprod.validation.fhirpath.nodes import Node, distinct
+from fhir_coprod.validation.fhirpath.strings import REGEX_LENGTH, REGEX_SECONDS, found, pattern
+
+NOTHING: Json = {}
+"""Stands for an absent element, so that a step from it leads nowhere. Never changed."""
+
+_SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_^$ :/-#|")
+
+
+def items(owner: Json, key: str) -> list[Any]:
+    """The values of a repeating primitive, with None where there is only an extension."""
+    values, beside = owner.get(key) or [], owner.get("_" + key)
+    extra = beside if isinstance(beside, list) else []
+    longest = max(len(values), len(extra))
+    pairs = zip(_padded(values, longest), _padded(extra, longest), strict=True)
+    return [value for value, by_it in pairs if value is not None or by_it is not None]
+
+
+def _padded(values: Sequence[Any], size: int) -> list[Any]:
+    return [*values, *[None] * (size - len(values))]
+
+
+def single(values: list[Any]) -> Any:
+    """The only value, None when there is none. Raises FhirPathError when there are several."""
+    if len(values) > 1:
+        raise FhirPathError("FHIRPath: one item is needed, several are there.")
+    return values[0] if values else None
+
+
+def is_value(values: list[Any], constant: Any) -> bool | None:
+    """`values = constant` of values of the constant's own kind."""
+    if len(values) == 1:
+        return None if values[0] is None else bool(values[0] == constant)
+    return False if values else None
+
+
+def same(left: list[Any], right: list[Any]) -> bool | None:
+    """`left = right` of strings."""
+    if not left or not right:
+        return None
+    if len(left) != len(right):
+        return False
+    if left != right:
+        return False if None not in left and None not in right else None
+    return None if None in left else True
+
+
+def all_distinct(values: list[Any]) -> bool:
+    """`isDistinct()` of strings; items without value equal nothing."""
+    known = [value for value in values if value is not None]
+    return len(set(known)) == len(known)
+
+
+def date_order(left: str | None, right: str | None) -> int | None:
+    """-1, 0, 1 of two dates; None when the precision that is given does not tell."""
+    if left is None or right is None:
+        return None
+    if len(left) == len(right) and len(left) <= 10:
+        return (left > right) - (left < right)
+    first, second = temporal.moment(left), temporal.moment(right)
+    return None if first is None or second is None else temporal.order(first, second)
+
+
+def matcher(source: str) -> Callable[[str], bool]:
+    """`matches(source)` as a function. A plain text needs no watch over its time."""
+    if _SAFE.issuperset(source):
+        search = pattern(source).search
+        return lambda value: search(value) is not None
+    search = pattern(source).search
+
+    def matches(value: str) -> bool:
+        if len(value) > REGEX_LENGTH:
+            return found(source, value)
+        try:
+            return search(value, timeout=REGEX_SECONDS) is not None
+        except TimeoutError:
+            return found(source, value)
+
+    return matches
+
+
+def unique(values: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    """What a union keeps of values with the names of their types."""
+    if len(values) < 2:
+        return values
+    nodes = [Node(value, type_named(name)) for name, value in values]
+    return [(node.type.fhir, node.value) for node in distinct(nodes)]
+
+
+def runtime_name(value: Any, declared: str) -> str:
+    """The type name of a resource that stands where any may stand."""
+    type_ = resource_type(value)
+    return declared if type_ is None else type_.fhir
