@@ -44,7 +44,9 @@ class CoprodError(Exception):
     def __init__(self, message: str, *, expression: str = "", outcome: Outcome | None = None) -> None:
         super().__init__(message)
         self.message = message
-        self.outcome = outcome or Outcome((Issue("error", self.code, message, expression),))
+        # An outcome with errors is falsy: it must not be taken for none.
+        own = Issue("error", self.code, message, expression)
+        self.outcome = outcome if outcome is not None else Outcome((own,))
 
     def __str__(self) -> str:
         return self.message
