@@ -1,0 +1,71 @@
+"""What goes back: `Answer`, and how it becomes bytes on the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+from starlette.types import Send
+
+from fhir_coprod import jsontext
+from fhir_coprod.api.formats import FHIR_JSON, http_date
+from fhir_coprod.errors import CoprodError
+from fhir_coprod.jsontext import Json
+from fhir_coprod.outcome import Outcome
+from fhir_coprod.store import Version
+
+
+@dataclass(slots=True)
+class Answer:
+    """Status, body and the version it is about.
+
+    body:    JSON bytes; b"" for an answer without a body
+    version: gives ETag and Last-Modified, and the entry of a Bundle its response
+    outcome: findings worth telling with an entry of a Bundle (warnings, or what went wrong)
+    """
+
+    status: int = 200
+    body: bytes = b""
+    version: Version | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    outcome: Outcome | None = None
+
+    @property
+    def etag(self) -> str:
+        return f'W/"{self.version.version}"' if self.version else ""
+
+
+def json_answer(resource: Json, status: int = 200) -> Answer:
+    """An answer with a resource that was made here."""
+    return Answer(status, jsontext.encode(resource))
+
+
+def outcome_answer(outcome: Outcome, status: int = 200) -> Answer:
+    """An answer whose body is an OperationOutcome."""
+    return Answer(status, jsontext.encode(outcome.to_fhir()), outcome=outcome)
+
+
+def error_answer(error: CoprodError, headers: Mapping[str, str] | None = None) -> Answer:
+    """The OperationOutcome that an error knows."""
+    answer = outcome_answer(error.outcome, error.status)
+    answer.headers.update(headers or {})
+    return answer
+
+
+async def send_answer(
+    answer: Answer, send: Send, *, media_type: str = FHIR_JSON, pretty: bool = False, head: bool = False
+) -> None:
+    """Write the answer as HTTP."""
+    body = msgspec.json.format(answer.body, indent=2) if pretty and answer.body else answer.body
+    headers = [(b"content-length", str(len(body)).encode())] if answer.status not in (204, 304) else []
+    if body:
+        headers.append((b"content-type", f"{media_type}; charset=utf-8".encode()))
+    if answer.version:
+        headers.append((b"etag", answer.etag.encode()))
+        headers.append((b"last-modified", http_date(answer.version.updated).encode()))
+    # Patient data must not settle in caches on the way; a private one may ask again with If-None-Match.
+    headers.append((b"cache-control", b"private, no-cache"))
+    headers += [(name.encode(), value.encode("latin-1", "replace")) for name, value in answer.headers.items()]
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if head else body})

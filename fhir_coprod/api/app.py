@@ -1,0 +1,106 @@
+"""The whole web application: FHIR under /fhir, pages at /, health and metrics beside them.
+
+FastAPI is the shell for what is not FHIR. FHIR requests go past it, straight to the endpoint's own route
+table: measured, a read is twice as fast that way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from importlib.metadata import version as package_version
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.responses import PlainTextResponse
+from pydantic import BaseModel
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from fhir_coprod import web
+from fhir_coprod.api.answer import error_answer, send_answer
+from fhir_coprod.api.endpoint import PREFIX, Endpoint
+from fhir_coprod.api.metrics import Metrics
+from fhir_coprod.api.openapi import description
+from fhir_coprod.api.security import HostCheck, Misdirected
+from fhir_coprod.api.table import TABLE
+from fhir_coprod.settings import Settings
+from fhir_coprod.store import Store
+
+
+class Health(BaseModel):
+    """What /health tells: the process answers, and its store can be read."""
+
+    status: str
+    version: str
+    log_position: int
+
+
+class Application(FastAPI):
+    """The shell, with the FHIR endpoint in front."""
+
+    def __init__(self, endpoint: Endpoint, settings: Settings, **options: Any) -> None:
+        super().__init__(**options)
+        # Level 4: two thirds of the time of level 9 saved, at a few per cent more bytes.
+        self._fhir: ASGIApp = GZipMiddleware(endpoint, minimum_size=1000, compresslevel=4)
+        self._hosts = HostCheck(settings.site.base_url)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await super().__call__(scope, receive, send)
+            return
+        path: str = scope["path"]
+        if path.startswith(PREFIX) and path[len(PREFIX) : len(PREFIX) + 1] in ("", "/"):
+            await self._fhir(scope, receive, send)
+            return
+        host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "")
+        try:
+            self._hosts.check(host)
+        except Misdirected as error:
+            await send_answer(error_answer(error), send)
+            return
+        await super().__call__(scope, receive, send)
+
+
+def create_app(store: Store, settings: Settings) -> FastAPI:
+    """The ASGI application over an open store; closing the store stays with the caller."""
+    metrics = Metrics()
+    endpoint = Endpoint(store, settings, TABLE, metrics)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        endpoint.close()
+
+    app = Application(
+        endpoint,
+        settings,
+        title="fhir-coprod",
+        version=package_version("fhir-coprod"),
+        lifespan=lifespan,
+        # The interactive pages would load scripts from a foreign host next to patient data.
+        docs_url=None,
+        redoc_url=None,
+    )
+
+    @app.get("/health", tags=["operation"], summary="Whether the process answers and its store can be read")
+    async def health() -> Health:
+        head = await asyncio.to_thread(store.head)
+        return Health(status="ok", version=package_version("fhir-coprod"), log_position=head)
+
+    @app.get(
+        "/metrics",
+        tags=["operation"],
+        summary="Counters in Prometheus text format, of this process",
+        response_class=PlainTextResponse,
+    )
+    async def figures() -> PlainTextResponse:
+        head = await asyncio.to_thread(store.head)
+        return PlainTextResponse(metrics.text(head), media_type="text/plain; version=0.0.4")
+
+    app.router.routes.extend(web.routes(store, settings))
+    # FastAPI asks this method whenever /openapi.json is read.
+    app.openapi = partial(description, app, TABLE)  # type: ignore[method-assign]
+    return app

@@ -1,0 +1,351 @@
+"""POST to the root: batch and transaction (https://hl7.org/fhir/R4/http.html#transaction).
+
+A transaction is one write: understood and validated as a whole, then resolved, its references rewritten and
+applied in the order of the specification (DELETE, POST, PUT and PATCH, then GET), all or nothing. The entries
+of a batch are independent: each has its own status and OperationOutcome. Reads of a transaction run after its
+commit and see it; one that finds nothing says so in its own entry and undoes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import uuid
+from dataclasses import dataclass, replace
+from http import HTTPStatus
+from urllib.parse import unquote
+
+import msgspec
+
+from fhir_coprod import definitions
+from fhir_coprod.api import bundles, writing
+from fhir_coprod.api.answer import Answer, error_answer
+from fhir_coprod.api.call import Call, pairs
+from fhir_coprod.api.endpoint import Endpoint, Interaction
+from fhir_coprod.api.writing import Change, Done
+from fhir_coprod.errors import BadRequest, CoprodError, PreconditionFailed, TooLarge
+from fhir_coprod.jsontext import Document, Json
+from fhir_coprod.outcome import Outcome
+from fhir_coprod.store import Transaction
+
+_CONDITIONAL_REFERENCE = re.compile(r"([A-Za-z]+)\?(.+)", re.DOTALL)
+_RELATIVE_REFERENCE = re.compile(r"[A-Za-z]+/[A-Za-z0-9\-.]{1,64}")
+_ORDER = {"DELETE": 0, "POST": 1, "PUT": 2, "PATCH": 2, "GET": 3, "HEAD": 3}
+_CHANGING = frozenset({"create", "update", "patch", "delete"})
+_READING = frozenset({"read", "vread", "search-type", "search-system", "history-instance", "history-type"})
+
+
+class _Request(msgspec.Struct, rename="camel"):
+    method: str
+    url: str
+    if_none_match: str = ""
+    if_modified_since: str = ""
+    if_match: str = ""
+    if_none_exist: str | None = None
+
+
+class _Entry(msgspec.Struct, rename="camel"):
+    request: _Request
+    full_url: str = ""
+    resource: msgspec.Raw = msgspec.Raw()
+
+
+class _Bundle(msgspec.Struct):
+    type: str
+    entry: list[_Entry] = []
+
+
+_decode = msgspec.json.Decoder(_Bundle).decode
+
+
+@dataclass(slots=True)
+class Step:
+    """One entry on its way: the call it stands for, then what it will change, then its answer.
+
+    twin: an earlier entry that is the same conditional create; this one answers with its result
+    """
+
+    index: int
+    full_url: str
+    method: str
+    row: Interaction | None = None
+    call: Call | None = None
+    change: Change | None = None
+    twin: Step | None = None
+    answer: Answer | None = None
+
+
+async def post_bundle(call: Call, endpoint: Endpoint) -> Answer:
+    """POST [base]: perform a Bundle of type batch or transaction."""
+    document = call.document()
+    if document.type != "Bundle":
+        raise BadRequest(
+            "The root takes a Bundle of type batch or transaction; send a resource to its own type."
+        )
+    bundle = _understood(document)
+    if len(bundle.entry) > endpoint.settings.limits.bundle_entries:
+        raise TooLarge(
+            f"A bundle takes at most {endpoint.settings.limits.bundle_entries:,} entries; split it."
+        )
+    found = document.data.get("entry", [])
+    if bundle.type == "batch":
+        return await _batch(call, endpoint, bundle, found)
+    if bundle.type == "transaction":
+        return await _transaction(call, endpoint, bundle, found)
+    raise BadRequest("The type of the Bundle must be batch or transaction.", expression="Bundle.type")
+
+
+def _understood(document: Document) -> _Bundle:
+    try:
+        return _decode(document.raw)
+    except msgspec.ValidationError as error:
+        raise BadRequest(f"The Bundle cannot be performed: {error}.") from None
+
+
+async def _batch(call: Call, endpoint: Endpoint, bundle: _Bundle, found: list[Json]) -> Answer:
+    steps = await endpoint.in_thread(_prepare_each, call, endpoint, bundle, found)
+    writes = [step for step in _in_order(steps) if step.change and not step.answer]
+    # All are handed over before the first is awaited: they share commits, and keep their order.
+    results = await asyncio.gather(*(_write_alone(endpoint, step) for step in writes))
+    for step, answer in zip(writes, results, strict=True):
+        step.answer = answer
+    reads = [step for step in steps if not step.answer]
+    for step, answer in zip(
+        reads, await asyncio.gather(*(_read(endpoint, step) for step in reads)), strict=True
+    ):
+        step.answer = answer
+    return _response("batch-response", call, steps)
+
+
+def _prepare_each(call: Call, endpoint: Endpoint, bundle: _Bundle, found: list[Json]) -> list[Step]:
+    steps = []
+    for index, entry in enumerate(bundle.entry):
+        step = Step(index, entry.full_url, entry.request.method)
+        try:
+            _understand(step, call, endpoint, entry, found[index].get("resource"))
+        except CoprodError as error:
+            step.answer = error_answer(error)
+        steps.append(step)
+    return steps
+
+
+def _understand(step: Step, call: Call, endpoint: Endpoint, entry: _Entry, data: Json | None) -> None:
+    """Find the interaction of an entry, and prepare it when it changes something."""
+    step.row, step.call = _entry_call(call, endpoint, entry, data)
+    endpoint.admit(step.call)
+    if step.row.name in _CHANGING:
+        step.change = writing.prepare(step.call)
+
+
+def _entry_call(call: Call, endpoint: Endpoint, entry: _Entry, data: Json | None) -> tuple[Interaction, Call]:
+    request = entry.request
+    if request.method not in _ORDER:
+        raise BadRequest("request.method must be GET, HEAD, POST, PUT, PATCH or DELETE.")
+    url = request.url.removeprefix(call.base)
+    if "://" in url.partition("?")[0]:
+        raise BadRequest("request.url names another server; write it relative, such as Patient/example.")
+    path, _, query = url.partition("?")
+    row, named = endpoint.find(request.method, unquote(path))
+    if row.name == "transaction":
+        raise BadRequest("A Bundle cannot hold another batch or transaction; put its entries into this one.")
+    if data is not None and not isinstance(data, dict):
+        raise BadRequest("The resource of an entry must be an object.")
+    headers = {
+        "prefer": call.headers.get("prefer", ""),
+        "if-match": request.if_match,
+        "if-none-match": request.if_none_match,
+        "if-modified-since": request.if_modified_since,
+    }
+    if request.if_none_exist is not None:
+        headers["if-none-exist"] = request.if_none_exist
+    document = Document(bytes(entry.resource), data) if data is not None else None
+    if document is None and request.method in ("POST", "PUT", "PATCH") and row.name in _CHANGING:
+        raise BadRequest(f"A {request.method} entry needs a resource.")
+    return row, Call(
+        interaction=row.name,
+        method=request.method,
+        base=call.base,
+        type=named.get("type", ""),
+        id=named.get("id", ""),
+        version=named.get("version", ""),
+        query=pairs(query),
+        headers=headers,
+        parsed=document,
+        caller=call.caller,
+    )
+
+
+def _in_order(steps: list[Step]) -> list[Step]:
+    return sorted(steps, key=lambda step: _ORDER.get(step.method, 3))
+
+
+async def _write_alone(endpoint: Endpoint, step: Step) -> Answer:
+    call, change = _both(step)
+    try:
+        done = await endpoint.write(lambda transaction: writing.perform(transaction, change))
+    except CoprodError as error:
+        return error_answer(error)
+    return writing.answer(call, change, done)
+
+
+async def _read(endpoint: Endpoint, step: Step) -> Answer:
+    if step.call is None or step.row is None:
+        raise AssertionError("an entry without an answer has been understood")
+    try:
+        return await endpoint.perform(step.call, step.row.handler)
+    except CoprodError as error:
+        return error_answer(error)
+
+
+def _both(step: Step) -> tuple[Call, Change]:
+    if step.call is None or step.change is None:
+        raise AssertionError("a step that writes has been prepared")
+    return step.call, step.change
+
+
+async def _transaction(call: Call, endpoint: Endpoint, bundle: _Bundle, found: list[Json]) -> Answer:
+    steps = await endpoint.in_thread(_prepare_all, call, endpoint, bundle, found)
+    writes = [step for step in _in_order(steps) if step.change]
+    done = await endpoint.write(lambda transaction: _apply_all(transaction, writes))
+    for step, result in zip(writes, done, strict=True):
+        step.answer = writing.answer(*_both(step), result)
+    for step in steps:
+        if not step.answer:
+            step.answer = await _read(endpoint, step)
+    return _response("transaction-response", call, steps)
+
+
+def _prepare_all(call: Call, endpoint: Endpoint, bundle: _Bundle, found: list[Json]) -> list[Step]:
+    """All entries, or one error that lists what is wrong with each of them."""
+    steps: list[Step] = []
+    errors: list[CoprodError] = []
+    for index, entry in enumerate(bundle.entry):
+        step = Step(index, entry.full_url, entry.request.method)
+        try:
+            _understand(step, call, endpoint, entry, found[index].get("resource"))
+            if step.row and step.row.name not in _CHANGING | _READING:
+                raise BadRequest("Operations have no place in a transaction; send them alone or in a batch.")
+        except CoprodError as error:
+            errors.append(_located(error, index))
+        steps.append(step)
+    if errors:
+        first = errors[0]
+        first.outcome = Outcome(tuple(issue for error in errors for issue in error.outcome.issues))
+        raise first
+    return steps
+
+
+def _located(error: CoprodError, index: int) -> CoprodError:
+    """The same error, its findings placed within the Bundle."""
+    error.outcome = Outcome(
+        tuple(replace(issue, expression=_place(issue.expression, index)) for issue in error.outcome.issues)
+    )
+    return error
+
+
+def _place(expression: str, index: int) -> str:
+    entry = f"Bundle.entry[{index}]"
+    return f"{entry}.resource.{expression.partition('.')[2]}".rstrip(".") if expression else entry
+
+
+def _apply_all(transaction: Transaction, steps: list[Step]) -> list[Done]:
+    """All inside one write: identities first, so that references can be rewritten, then the writes."""
+    # The store may run a work again: each run starts from what the request said.
+    steps = [replace(step, change=replace(_both(step)[1])) for step in steps]
+    _resolve_all(transaction, steps)
+    identities = _identities(steps)
+    done: dict[int, Done] = {}
+    for step in steps:
+        try:
+            if step.twin:
+                done[step.index] = Done(done[step.twin.index].version, "found")
+                continue
+            references = _references(transaction, step, identities)
+            done[step.index] = writing.apply(transaction, _both(step)[1], references)
+        except CoprodError as error:
+            raise _located(error, step.index) from None
+    return [done[step.index] for step in steps]
+
+
+def _resolve_all(transaction: Transaction, steps: list[Step]) -> None:
+    """Decide every id before the first write; raises BadRequest where two entries mean one resource."""
+    taken: dict[tuple[str, str], int] = {}
+    creates: dict[tuple[str, object], Step] = {}
+    for step in steps:
+        change = _both(step)[1]
+        try:
+            writing.resolve(transaction, change)
+        except CoprodError as error:
+            raise _located(error, step.index) from None
+        if change.kind == "create":
+            if change.criteria is not None and not change.found:
+                # The second of two identical conditional creates gets what the first will store.
+                first = creates.setdefault((change.type, change.criteria), step)
+                step.twin = first if first is not step else None
+            if not change.found:
+                change.id = _both(step.twin)[1].id if step.twin else str(uuid.uuid4())
+            continue
+        if change.kind == "update" and not change.id:
+            change.id = str(uuid.uuid4())
+        if change.id and taken.setdefault((change.type, change.id), step.index) != step.index:
+            raise BadRequest(
+                f"Entries {taken[change.type, change.id]} and {step.index} are about one resource; keep one.",
+                expression=f"Bundle.entry[{step.index}]",
+            )
+
+
+def _identities(steps: list[Step]) -> dict[str, str]:
+    """From each fullUrl to the reference that the resource has here."""
+    identities: dict[str, str] = {}
+    for step in steps:
+        change = _both(step)[1]
+        if not step.full_url or change.kind not in ("create", "update"):
+            continue
+        if step.full_url in identities:
+            raise BadRequest(
+                "Two entries have the same fullUrl; give each its own urn:uuid.",
+                expression=f"Bundle.entry[{step.index}].fullUrl",
+            )
+        identities[step.full_url] = f"{change.type}/{change.id}"
+    return identities
+
+
+def _references(transaction: Transaction, step: Step, identities: dict[str, str]) -> dict[str, str]:
+    """What the references of an entry become: ids of this bundle's resources, what conditional ones find."""
+    document = _both(step)[1].document
+    rewritten: dict[str, str] = {}
+    for reference in document.references() if document else ():
+        if reference in identities:
+            rewritten[reference] = identities[reference]
+        elif _RELATIVE_REFERENCE.fullmatch(reference):
+            # Relative to where this entry says it comes from: http://other/fhir/Patient/1 -> http://other/fhir/
+            home = "/".join(step.full_url.split("/")[:-2])
+            if f"{home}/{reference}" in identities:
+                rewritten[reference] = identities[f"{home}/{reference}"]
+        elif conditional := _CONDITIONAL_REFERENCE.fullmatch(reference):
+            type, criteria = conditional[1], pairs(conditional[2])
+            if not definitions.is_resource_type(type):
+                raise BadRequest(
+                    f"A conditional reference names {type[:64]!r}, which is no resource type of R4."
+                )
+            target = writing.matching(transaction, type, criteria)
+            if target is None:
+                raise PreconditionFailed(
+                    f"A conditional reference finds no {type}; send it along or correct it."
+                )
+            rewritten[reference] = f"{type}/{target.id}"
+    return rewritten
+
+
+def _response(type: str, call: Call, steps: list[Step]) -> Answer:
+    whole = call.preferences.returning == "representation"
+    entries = []
+    for step in steps:
+        if step.answer is None:
+            raise AssertionError("every entry has been answered")
+        reason = HTTPStatus(step.answer.status).phrase
+        entry = bundles.response_entry(step.answer, reason, with_body=whole or step.method == "GET")
+        if "location" in entry["response"]:
+            entry["response"]["location"] = entry["response"]["location"].removeprefix(f"{call.base}/")
+        entries.append(entry)
+    return bundles.bundle(type, [], entries)

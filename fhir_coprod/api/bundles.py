@@ -1,0 +1,116 @@
+"""Bundles that answer: searchset and history. Resources go in as the bytes that are stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from fhir_coprod import jsontext
+from fhir_coprod.api import subset
+from fhir_coprod.api.answer import Answer
+from fhir_coprod.api.call import Call, Pairs
+from fhir_coprod.jsontext import Json
+from fhir_coprod.outcome import Issue, Outcome
+from fhir_coprod.store import Page, Query, Version
+
+
+def instant(moment: datetime) -> str:
+    """FHIR instant in UTC with milliseconds."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+
+
+def link(relation: str, base: str, path: str, query: Pairs) -> Json:
+    """A Bundle.link with an absolute URL."""
+    address = f"{base}/{path}".rstrip("/")
+    return {
+        "relation": relation,
+        "url": f"{address}?{urlencode(query, quote_via=quote)}" if query else address,
+    }
+
+
+def searchset(call: Call, query: Query, page: Page) -> Answer:
+    """A page of a search: matches, then what came along, then what the caller should know."""
+    used = tuple(query.self_pairs())
+    shape = tuple(pair for pair in used if pair[0] in subset.PARAMETERS)
+    here = (*used, ("_cursor", query.cursor)) if query.cursor else used
+    links = [link("self", call.base, call.type, here)]
+    if page.next is not None:
+        links.append(link("next", call.base, call.type, (*used, ("_cursor", page.next))))
+    entries = [_found(call.base, version, "match", shape) for version in page.matches]
+    entries += [_found(call.base, version, "include", shape) for version in page.included]
+    if query.ignored:
+        entries.append(_ignored(query.ignored))
+    return bundle("searchset", links, entries, total=page.total)
+
+
+def _found(base: str, version: Version, mode: str, shape: Pairs) -> Json:
+    return {
+        "fullUrl": f"{base}/{version.type}/{version.id}",
+        "resource": msgspec.Raw(subset.shaped(version.body, shape)),
+        "search": {"mode": mode},
+    }
+
+
+def _ignored(sentences: Iterable[str]) -> Json:
+    issues = tuple(Issue("warning", "not-supported", f"Ignored: {sentence}") for sentence in sentences)
+    return {"resource": Outcome(issues).to_fhir(), "search": {"mode": "outcome"}}
+
+
+def history(call: Call, versions: list[Version], *, more: bool) -> Answer:
+    """Versions with what made each of them, the newest first."""
+    path = f"{call.path}/_history".lstrip("/")
+    links = [link("self", call.base, path, call.criteria)]
+    if more:
+        following = tuple(pair for pair in call.criteria if pair[0] != "_cursor")
+        links.append(link("next", call.base, path, (*following, ("_cursor", str(versions[-1].position)))))
+    return bundle("history", links, [_past(call, version) for version in versions])
+
+
+_VERBS = {"create": "POST", "update": "PUT", "delete": "DELETE"}
+_STATUSES = {"create": "201 Created", "update": "200 OK", "delete": "204 No Content"}
+
+
+def _past(call: Call, version: Version) -> Json:
+    address = version.type if version.method == "create" else f"{version.type}/{version.id}"
+    entry: Json = {"fullUrl": f"{call.base}/{version.type}/{version.id}"}
+    if not version.deleted:
+        entry["resource"] = msgspec.Raw(subset.shaped(version.body, call.query))
+    entry["request"] = {"method": _VERBS[version.method], "url": address}
+    entry["response"] = {
+        "status": _STATUSES[version.method],
+        "etag": f'W/"{version.version}"',
+        "lastModified": instant(version.updated),
+    }
+    return entry
+
+
+def response_entry(answer: Answer, reason: str, *, with_body: bool) -> Json:
+    """One entry of a batch-response or transaction-response."""
+    response: Json = {"status": f"{answer.status} {reason}"}
+    for name in ("location", "content-location"):
+        if name in answer.headers:
+            response["location"] = answer.headers[name]
+    if answer.version:
+        response["etag"] = answer.etag
+        response["lastModified"] = instant(answer.version.updated)
+    entry: Json = {"response": response}
+    if answer.outcome is not None:
+        response["outcome"] = answer.outcome.to_fhir()
+    elif with_body and answer.body:
+        entry["resource"] = msgspec.Raw(answer.body)
+    return entry
+
+
+def bundle(type: str, links: list[Json], entries: list[Json], *, total: int | None = None) -> Answer:
+    """A Bundle made here; without entries the element is left out, as FHIR wants it."""
+    resource: Json = {"resourceType": "Bundle", "type": type}
+    if total is not None:
+        resource["total"] = total
+    if links:
+        resource["link"] = links
+    if entries:
+        resource["entry"] = entries
+    return Answer(200, jsontext.encode(resource))

@@ -1,0 +1,171 @@
+"""One request as the handlers see it: `Call`. It comes over HTTP or as an entry of a Bundle, alike."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from urllib.parse import parse_qsl
+
+from starlette.types import Receive, Scope
+
+from fhir_coprod import jsontext
+from fhir_coprod.api.formats import FHIR_JSON, Preferences, body_type, negotiated, preferences
+from fhir_coprod.errors import BadRequest, TooLarge, UnsupportedMediaType
+from fhir_coprod.jsontext import Document
+
+Pairs = tuple[tuple[str, str], ...]
+"""Query parameters in the order they came; a name may stand more than once."""
+
+_PRESENTATION = ("_format", "_pretty")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: for now only the address the connection came from; "" for callers in the same process."""
+
+    address: str = ""
+
+    @property
+    def is_local(self) -> bool:
+        try:
+            return ip_address(self.address).is_loopback
+        except ValueError:
+            # Not from a network: a Unix socket or the same process.
+            return True
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request that has found its interaction.
+
+    interaction: CapabilityStatement code ("read", "search-type", …) or an operation's "$name"
+    type, id, version: what the path names; "" where it names none
+    headers: lower-case names
+    base: the address of this server's FHIR root, without a slash at the end
+    parsed: the body as a document, where somebody has parsed it already (an entry of a Bundle)
+    """
+
+    interaction: str
+    method: str
+    base: str
+    type: str = ""
+    id: str = ""
+    version: str = ""
+    query: Pairs = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    parsed: Document | None = None
+    caller: Caller = Caller()
+
+    @property
+    def path(self) -> str:
+        """Where this call went, under the base and without its query."""
+        return "/".join(part for part in (self.type, self.id) if part)
+
+    def parameter(self, name: str) -> str:
+        """The first query parameter of that name; "" when there is none."""
+        return next((value for key, value in self.query if key == name), "")
+
+    @property
+    def criteria(self) -> Pairs:
+        """The query without what only concerns the form of the answer."""
+        return tuple(pair for pair in self.query if pair[0] not in _PRESENTATION)
+
+    @property
+    def preferences(self) -> Preferences:
+        return preferences(self.headers.get("prefer", ""))
+
+    @property
+    def media_type(self) -> str:
+        """What to answer in; raises NotAcceptable."""
+        return negotiated(self.headers.get("accept", ""), self.parameter("_format"))
+
+    @property
+    def pretty(self) -> bool:
+        return self.parameter("_pretty") == "true"
+
+    @property
+    def body_type(self) -> str:
+        return body_type(self.headers.get("content-type", ""))
+
+    def document(self) -> Document:
+        """The body as one FHIR resource; raises UnsupportedMediaType, NotJson or BadRequest."""
+        if self.parsed is not None:
+            return self.parsed
+        if self.body_type != FHIR_JSON:
+            raise UnsupportedMediaType(f"Send the resource as JSON with Content-Type: {FHIR_JSON}.")
+        if not self.body:
+            raise BadRequest("The request has no body; send one FHIR resource as JSON.")
+        return jsontext.parse(self.body)
+
+
+def pairs(query_string: bytes | str) -> Pairs:
+    """Decoded parameters; raises BadRequest where the escapes hold no UTF-8, or there are far too many."""
+    if not query_string:
+        return ()
+    try:
+        text = query_string.decode("ascii") if isinstance(query_string, bytes) else query_string
+        return tuple(parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=500))
+    except UnicodeError:
+        raise BadRequest("The query is not percent-encoded UTF-8; encode it again.") from None
+    except ValueError:
+        raise BadRequest("The query holds more than 500 parameters; send fewer.") from None
+
+
+def headers_of(scope: Scope) -> dict[str, str]:
+    """Headers with lower-case names; one that stands twice is joined by a comma, as HTTP has it."""
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in scope["headers"]:
+        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
+
+
+async def read_body(receive: Receive, headers: Mapping[str, str], limit: int) -> bytes:
+    """The whole body, unpacked if it came as gzip; never holds more than `limit` bytes.
+
+    Raises TooLarge as soon as it is known, which for an honest Content-Length is before the first byte.
+    """
+    announced = headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > limit:
+        raise _too_large(limit)
+    chunks, size = [], 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise BadRequest("The connection ended before the body was complete; send it again.")
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > limit:
+            raise _too_large(limit)
+        chunks.append(chunk)
+        if not message.get("more_body", False):
+            break
+    body = b"".join(chunks)
+    encoding = headers.get("content-encoding", "identity").strip().lower()
+    if encoding == "identity" or not body:
+        return body
+    if encoding != "gzip":
+        raise UnsupportedMediaType("The body may be packed with gzip or not at all; send it so.")
+    return _unpacked(body, limit)
+
+
+def _unpacked(body: bytes, limit: int) -> bytes:
+    stream = zlib.decompressobj(16 + zlib.MAX_WBITS)
+    try:
+        plain = stream.decompress(body, limit + 1)
+    except zlib.error:
+        raise BadRequest("The body says it is gzip but cannot be unpacked; send it again.") from None
+    if len(plain) > limit:
+        raise _too_large(limit)
+    if not stream.eof:
+        raise BadRequest("The gzip body ends too early; send it again.")
+    return plain
+
+
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge(
+        f"The body is larger than this server takes ({limit:,} bytes); split it, or use `fhir-coprod load`."
+    )

@@ -1,0 +1,149 @@
+"""GET /metadata: the CapabilityStatement, made from the route table and the definitions to be true."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.metadata import version as package_version
+
+from fhir_coprod import definitions, jsontext
+from fhir_coprod.api.answer import Answer
+from fhir_coprod.api.call import Call
+from fhir_coprod.api.endpoint import Endpoint, interactions_of
+from fhir_coprod.errors import BadRequest, UnknownParameter
+from fhir_coprod.jsontext import Json
+from fhir_coprod.store import criteria
+
+_TYPE_INTERACTIONS = (
+    "read",
+    "vread",
+    "update",
+    "patch",
+    "delete",
+    "history-instance",
+    "history-type",
+    "create",
+    "search-type",
+)
+_SYSTEM_INTERACTIONS = ("transaction", "history-system", "search-system")
+_OPERATIONS = {
+    "$validate": ("Resource", "http://hl7.org/fhir/OperationDefinition/Resource-validate"),
+    "$everything": ("Patient", "http://hl7.org/fhir/OperationDefinition/Patient-everything"),
+    "$standing": ("ServiceRequest", f"{definitions.CANONICAL}/OperationDefinition/standing"),
+}
+
+DATE = "2026-01-01"
+
+
+async def metadata(call: Call, endpoint: Endpoint) -> Answer:
+    """The statement for this address; `mode` full or absent, normative and terminology are not offered."""
+    if call.parameter("mode") not in ("", "full", "normative"):
+        raise BadRequest("mode is full or normative here; the terminology service is not offered.")
+    names = interactions_of(endpoint.table)
+    return Answer(200, await endpoint.in_thread(_statement, call.base, names))
+
+
+@cache
+def _statement(base: str, names: frozenset[str]) -> bytes:
+    rest: Json = {
+        "mode": "server",
+        "documentation": "Served to this machine only, as long as no authentication is configured.",
+        "resource": [_resource(type, names) for type in definitions.resource_types()],
+        "interaction": [{"code": code} for code in _offered(_SYSTEM_INTERACTIONS, names)],
+        "operation": _operations("Resource", names),
+    }
+    if "transaction" in names:
+        rest["interaction"].insert(1, {"code": "batch"})
+    return jsontext.encode(
+        {
+            "resourceType": "CapabilityStatement",
+            "id": "this-server",
+            "url": f"{base}/metadata",
+            "name": "FhirCoprodEndpoint",
+            "title": "fhir-coprod endpoint",
+            "status": "active",
+            "date": DATE,
+            "kind": "instance",
+            "software": {"name": "fhir-coprod", "version": package_version("fhir-coprod")},
+            "implementation": {"description": "The shared part of care, beside the EHRs", "url": base},
+            "fhirVersion": "4.0.1",
+            "format": ["application/fhir+json", "json"],
+            "patchFormat": ["application/json-patch+json"],
+            "rest": [rest],
+        }
+    )
+
+
+def _offered(wanted: tuple[str, ...], names: frozenset[str]) -> list[str]:
+    return [name for name in wanted if name in names]
+
+
+def _operations(type: str, names: frozenset[str]) -> list[Json]:
+    return [
+        {"name": name.removeprefix("$"), "definition": definition}
+        for name, (on, definition) in _OPERATIONS.items()
+        if on == type and name in names
+    ]
+
+
+def _resource(type: str, names: frozenset[str]) -> Json:
+    resource: Json = {
+        "type": type,
+        "profile": f"http://hl7.org/fhir/StructureDefinition/{type}",
+        "interaction": [{"code": code} for code in _offered(_TYPE_INTERACTIONS, names)],
+        "versioning": "versioned",
+        "readHistory": True,
+        "updateCreate": True,
+        "conditionalCreate": True,
+        "conditionalRead": "full-support",
+        "conditionalUpdate": True,
+        "conditionalDelete": "single",
+        "referencePolicy": ["literal", "logical"],
+        "searchParam": [
+            {"name": parameter.code, "definition": parameter.url, "type": parameter.type}
+            for parameter in _searchable(type)
+        ],
+    }
+    optional = {
+        "supportedProfile": _own_profiles().get(type, []),
+        "searchInclude": [f"{type}:{p.code}" for p in _searchable(type) if p.type == "reference"],
+        "searchRevInclude": _reverse_includes().get(type, []),
+        "operation": _operations(type, names),
+    }
+    return resource | {name: value for name, value in optional.items() if value}
+
+
+@cache
+def _searchable(type: str) -> tuple[definitions.SearchParameter, ...]:
+    return tuple(
+        parameter
+        for code, parameter in sorted(definitions.search_parameters(type).items())
+        if _is_searchable(type, code)
+    )
+
+
+def _is_searchable(type: str, code: str) -> bool:
+    """Whether the search of the store takes it; the store is asked, so that nothing is promised in vain."""
+    try:
+        criteria.parameter(type, code)
+    except UnknownParameter:
+        return False
+    return True
+
+
+@cache
+def _own_profiles() -> dict[str, list[str]]:
+    profiles: dict[str, list[str]] = {}
+    for structure in definitions.own_resources("StructureDefinition"):
+        if structure.get("derivation") == "constraint" and structure.get("kind") == "resource":
+            profiles.setdefault(structure["type"], []).append(structure["url"])
+    return profiles
+
+
+@cache
+def _reverse_includes() -> dict[str, list[str]]:
+    reverse: dict[str, list[str]] = {}
+    for type in definitions.resource_types():
+        for parameter in _searchable(type):
+            for target in parameter.target if parameter.type == "reference" else ():
+                reverse.setdefault(target, []).append(f"{type}:{parameter.code}")
+    return reverse

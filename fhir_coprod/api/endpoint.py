@@ -1,0 +1,257 @@
+"""The dispatcher: from a request to its handler, and from whatever happens there to an answer.
+
+Every FHIR route is one `Interaction` in one table (`fhir_coprod.api.table`). A handler takes a `Call` and the
+`Endpoint` and gives an `Answer` or raises a CoprodError; entries of a Bundle go through the very same table.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import traceback
+import uuid
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+from starlette.convertors import Convertor, register_url_convertor
+from starlette.routing import Match, Route, Router
+from starlette.types import Receive, Scope, Send
+
+from fhir_coprod import definitions
+from fhir_coprod.api import security
+from fhir_coprod.api.answer import Answer, error_answer, send_answer
+from fhir_coprod.api.call import Call, Caller, headers_of, pairs, read_body
+from fhir_coprod.api.formats import FHIR_JSON
+from fhir_coprod.api.metrics import Metrics
+from fhir_coprod.errors import CoprodError, MethodNotAllowed, NotFound, Overloaded, UnknownType
+from fhir_coprod.settings import Settings
+from fhir_coprod.store import Store, Transaction
+
+T = TypeVar("T")
+log = logging.getLogger("fhir_coprod.api")
+
+PREFIX = "/fhir"
+Handler = Callable[[Call, "Endpoint"], Awaitable[Answer]]
+
+
+class _Name(Convertor[str]):
+    """A path segment of one kind; all others fall through to the next route."""
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+class _Type(_Name):
+    regex = "[A-Za-z]+"
+
+
+class _Patient(_Name):
+    regex = "Patient"
+
+
+class _Referral(_Name):
+    regex = "ServiceRequest"
+
+
+class _Id(_Name):
+    regex = r"[A-Za-z0-9\-.]{1,64}"
+
+
+register_url_convertor("fhir_type", _Type())
+register_url_convertor("fhir_patient", _Patient())
+register_url_convertor("fhir_referral", _Referral())
+register_url_convertor("fhir_id", _Id())
+
+
+@dataclass(frozen=True, slots=True)
+class Interaction:
+    """One row of the route table.
+
+    name: CapabilityStatement code, or "$operation"
+    path: under the base, in Starlette's notation with {type:fhir_type}, {id:fhir_id}, {version}
+    """
+
+    name: str
+    methods: tuple[str, ...]
+    path: str
+    handler: Handler
+
+
+class Endpoint:
+    """The FHIR server over one store; an ASGI application."""
+
+    def __init__(
+        self, store: Store, settings: Settings, table: Sequence[Interaction], metrics: Metrics
+    ) -> None:
+        self.store = store
+        self.settings = settings
+        self.table = tuple(table)
+        self.metrics = metrics
+        # Searches, and bodies too large to check between two other requests, must not hold the event loop.
+        self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="fhir")
+        self._inline = settings.store.url.startswith("sqlite")
+        self._hosts = security.HostCheck(settings.site.base_url)
+        self._routes = [
+            Route(PREFIX + row.path, _Door(self, row), methods=list(row.methods), include_in_schema=False)
+            for row in self.table
+        ]
+        self._router = Router(
+            [*self._routes, Route(PREFIX + "{rest:path}", _Door(self, None))], redirect_slashes=False
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path: str = scope["path"]
+        if path.endswith("/"):
+            scope = {**scope, "path": path.rstrip("/")}
+        await self._router(scope, receive, send)
+
+    def close(self) -> None:
+        """Give the threads back; the store stays open, it is the caller's."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def base(self, scope: Scope, headers: Mapping[str, str]) -> str:
+        """The address of the FHIR root that links are made with: the setting, else what the caller called."""
+        if self.settings.site.base_url:
+            return self.settings.site.base_url.rstrip("/")
+        host, port = scope.get("server") or ("localhost", None)
+        return f"{scope.get('scheme', 'http')}://{headers.get('host') or f'{host}:{port}'}{PREFIX}"
+
+    def find(self, method: str, path: str) -> tuple[Interaction, dict[str, str]]:
+        """The interaction that a method and a path under the base mean, with what the path names.
+
+        Raises NotFound or MethodNotAllowed.
+        """
+        scope = {"type": "http", "method": method, "path": f"{PREFIX}/{path.strip('/')}".rstrip("/")}
+        allowed: set[str] = set()
+        for row, route in zip(self.table, self._routes, strict=True):
+            match, found = route.matches(scope)
+            if match is Match.FULL:
+                return row, found["path_params"]
+            if match is Match.PARTIAL:
+                allowed |= route.methods or set()
+        if allowed:
+            raise MethodNotAllowed(f"{method} has no meaning there; it takes {', '.join(sorted(allowed))}.")
+        raise NotFound(
+            "This URL means nothing here; FHIR URLs look like Patient/example, ids are 1 to 64 letters, "
+            "digits, - or . (metadata tells what is served)."
+        )
+
+    def allowed(self, path: str) -> list[str]:
+        """The methods that have a meaning at this place under the base."""
+        scope = {"type": "http", "method": "", "path": f"{PREFIX}/{path.strip('/')}".rstrip("/")}
+        found = (
+            route.methods or set() for route in self._routes if route.matches(scope)[0] is not Match.NONE
+        )
+        return sorted(set().union(*found))
+
+    def admit(self, call: Call) -> None:
+        """Raise UnknownType or NotAllowed where this call may not go on."""
+        if call.type and not definitions.is_resource_type(call.type):
+            raise UnknownType(f"FHIR R4 has no resource type {call.type[:64]!r}; names are case-sensitive.")
+        security.admit(call.interaction, call.type, call.id, call.caller)
+
+    async def perform(self, call: Call, handler: Handler) -> Answer:
+        """The one way to a handler; raises CoprodError."""
+        self.admit(call)
+        return await handler(call, self)
+
+    async def in_thread(self, work: Callable[..., T], *arguments: object) -> T:
+        """Run something that takes longer than a moment beside the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
+
+    async def write(self, work: Callable[[Transaction], T]) -> T:
+        """One atomic write; commits together with others that come at the same time."""
+        # Shielded: a caller that has waited too long must not take back what may be half committed.
+        return await asyncio.shield(asyncio.wrap_future(self.store.submit(work)))
+
+    async def look(self, work: Callable[..., T], *arguments: object) -> T:
+        """Read a row or two: at once on SQLite, where handing it to a thread takes longer than the read."""
+        return work(*arguments) if self._inline else await self.in_thread(work, *arguments)
+
+
+class _Door:
+    """The ASGI end of one route: HTTP in, `Call` through, `Answer` out. `row` None: nothing is here."""
+
+    def __init__(self, endpoint: Endpoint, row: Interaction | None) -> None:
+        self._endpoint = endpoint
+        self._row = row
+        self._name = row.name if row else "unknown"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = time.perf_counter()
+        media_type, pretty = FHIR_JSON, False
+        try:
+            async with asyncio.timeout(self._endpoint.settings.limits.seconds):
+                call = await self._call(scope, receive)
+                media_type, pretty = call.media_type, call.pretty
+                answer = await self._answer(call, scope)
+        except CoprodError as error:
+            answer = error_answer(error, self._allow(error, scope))
+        except TimeoutError:
+            answer = error_answer(_too_slow(self._endpoint.settings.limits.seconds))
+        except Exception as error:  # noqa: BLE001  # the last line of defence; it is logged and answered
+            answer = error_answer(_unexpected(error, self._name))
+        self._endpoint.metrics.count(self._name, answer.status, time.perf_counter() - started)
+        await send_answer(answer, send, media_type=media_type, pretty=pretty, head=scope["method"] == "HEAD")
+
+    async def _call(self, scope: Scope, receive: Receive) -> Call:
+        endpoint, method = self._endpoint, scope["method"]
+        headers = headers_of(scope)
+        endpoint._hosts.check(headers.get("host", ""))
+        body = b""
+        if method in ("POST", "PUT", "PATCH"):
+            body = await read_body(receive, headers, endpoint.settings.limits.body_bytes)
+        named = scope["path_params"]
+        return Call(
+            interaction=self._name,
+            method=method,
+            base=endpoint.base(scope, headers),
+            type=named.get("type", ""),
+            id=named.get("id", ""),
+            version=named.get("version", ""),
+            query=pairs(scope["query_string"]),
+            headers=headers,
+            body=body,
+            caller=Caller((scope.get("client") or ("",))[0]),
+        )
+
+    async def _answer(self, call: Call, scope: Scope) -> Answer:
+        if self._row is None:
+            row, _ = self._endpoint.find(call.method, scope["path"].removeprefix(PREFIX))
+            raise AssertionError(f"the router missed {row.name}")
+        return await self._endpoint.perform(call, self._row.handler)
+
+    def _allow(self, error: CoprodError, scope: Scope) -> dict[str, str]:
+        if not isinstance(error, MethodNotAllowed):
+            return {}
+        return {"allow": ", ".join(self._endpoint.allowed(scope["path"].removeprefix(PREFIX)))}
+
+
+def _too_slow(seconds: float) -> Overloaded:
+    return Overloaded(
+        f"The answer took longer than {seconds:g} seconds; ask for less at once, or try again later. "
+        "A write may have been stored all the same: read before you repeat it."
+    )
+
+
+def _unexpected(error: Exception, name: str) -> CoprodError:
+    """A fault of ours: the log gets its kind and place, never its message, which may quote a record."""
+    incident = uuid.uuid4().hex[:12]
+    places = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
+    log.error(
+        "incident %s in %s: %s at %s", incident, name, type(error).__name__, " < ".join(reversed(places))
+    )
+    return CoprodError(
+        f"The server failed at this request; its log names the cause under incident {incident}."
+    )
+
+
+def interactions_of(table: Iterable[Interaction]) -> frozenset[str]:
+    """The names of all interactions in a table."""
+    return frozenset(row.name for row in table)

@@ -1,0 +1,162 @@
+"""What can be asked for and sent: media types, `Accept`, `_format`, `Prefer`, entity tags and HTTP dates.
+
+Sources: https://hl7.org/fhir/R4/http.html (mime types, Prefer, version awareness), RFC 9110 (Accept, ETag),
+RFC 7240 (Prefer). Plain functions on header values; nothing here knows the server.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import format_datetime, parsedate_to_datetime
+from functools import lru_cache
+from typing import Literal
+
+from fhir_coprod.errors import BadRequest, MissingVersion, NotAcceptable, UnsupportedMediaType
+
+FHIR_JSON = "application/fhir+json"
+JSON_PATCH = "application/json-patch+json"
+FORM = "application/x-www-form-urlencoded"
+
+_ANSWERS = {
+    FHIR_JSON: FHIR_JSON,
+    "application/json": "application/json",
+    "text/json": "text/json",
+    "application/json+fhir": FHIR_JSON,  # the name before STU3; old clients still send it
+    "json": FHIR_JSON,
+    "*/*": FHIR_JSON,
+    "application/*": FHIR_JSON,
+    "text/*": "text/json",
+}
+_VERSIONS = {"", "4.0", "4.0.1"}
+_RESOURCE_BODIES = {FHIR_JSON, "application/json", "text/json", "application/json+fhir"}
+
+
+@lru_cache(512)
+def negotiated(accept: str, format: str) -> str:
+    """The media type to answer in; `_format` wins over `Accept`.
+
+    Raises NotAcceptable where neither leaves JSON.
+    """
+    if format:
+        # An unescaped + in a URL arrives as a space.
+        name, version, _ = _media_range(format.replace(" ", "+"))
+        if name in _ANSWERS and version in _VERSIONS:
+            return _ANSWERS[name]
+        raise NotAcceptable(
+            "This server answers in JSON (FHIR 4.0) only; ask with _format=json or leave it out."
+        )
+    ranges = [_media_range(part) for part in accept.split(",") if part.strip()]
+    if not ranges:
+        return FHIR_JSON
+    fitting = [
+        (q, name) for name, version, q in ranges if q > 0 and name in _ANSWERS and version in _VERSIONS
+    ]
+    if not fitting:
+        raise NotAcceptable(
+            f"This server answers in JSON (FHIR 4.0) only; send Accept: {FHIR_JSON} or leave Accept out."
+        )
+    best = max(q for q, _ in fitting)
+    return next(_ANSWERS[name] for q, name in fitting if q == best)
+
+
+def _media_range(text: str) -> tuple[str, str, float]:
+    """Name, fhirVersion parameter ("" when absent) and quality of one media range."""
+    name, *parameters = text.split(";")
+    version, quality = "", 1.0
+    for parameter in parameters:
+        key, _, value = parameter.strip().partition("=")
+        if key.strip().lower() == "fhirversion":
+            version = value.strip().strip('"')
+        elif key.strip().lower() == "q":
+            try:
+                quality = float(value)
+            except ValueError:
+                quality = 0.0
+    return name.strip().lower(), version, quality
+
+
+@lru_cache(512)
+def body_type(content_type: str) -> str:
+    """The media type of a request body without its parameters; what means FHIR JSON becomes FHIR_JSON.
+
+    Raises UnsupportedMediaType for another FHIR version or a charset other than UTF-8.
+    """
+    name, version, _ = _media_range(content_type)
+    if version not in _VERSIONS:
+        raise UnsupportedMediaType(
+            f"This server speaks FHIR 4.0, not {version[:20]}; convert the resource first."
+        )
+    charset = re.search(r'charset\s*=\s*"?([\w-]+)', content_type, re.IGNORECASE)
+    if charset and charset[1].lower() not in ("utf-8", "utf8", "us-ascii"):
+        raise UnsupportedMediaType(f"FHIR is UTF-8; send the body in UTF-8 instead of {charset[1][:20]}.")
+    return FHIR_JSON if name in _RESOURCE_BODIES else name
+
+
+@dataclass(frozen=True, slots=True)
+class Preferences:
+    """The `Prefer` header: how much comes back after a write, and how unknown parameters are taken."""
+
+    returning: Literal["minimal", "representation", "OperationOutcome", ""] = ""
+    strict: bool = False
+
+
+@lru_cache(256)
+def preferences(prefer: str) -> Preferences:
+    """Unknown preferences are ignored, as RFC 7240 says."""
+    returning: Literal["minimal", "representation", "OperationOutcome", ""] = ""
+    strict = False
+    for part in re.split(r"[,;]", prefer):
+        key, _, value = part.strip().partition("=")
+        value = value.strip().strip('"')
+        match key.strip().lower(), value:
+            case "return", ("minimal" | "representation" | "OperationOutcome"):
+                returning = value
+            case "handling", ("strict" | "lenient"):
+                strict = value == "strict"
+    return Preferences(returning, strict)
+
+
+_ETAG = re.compile(r'\s*(?:W/)?"([^"]*)"\s*(?:,|$)')
+
+
+def entity_tags(header: str, name: str) -> frozenset[str] | None:
+    """The versions that If-Match or If-None-Match names; None for `*`.
+
+    Weak and strong tags are one and the same here, as FHIR has it. Raises MissingVersion when malformed.
+    """
+    if header.strip() == "*":
+        return None
+    tags, at = [], 0
+    while at < len(header):
+        match = _ETAG.match(header, at)
+        if not match:
+            raise MissingVersion(f'{name} must name a version as W/"3", as the ETag of a read gives it.')
+        tags.append(match[1])
+        at = match.end()
+    return frozenset(tags)
+
+
+def http_date(moment: datetime) -> str:
+    """`Last-Modified` form; whole seconds, GMT."""
+    return format_datetime(moment.astimezone(UTC), usegmt=True)
+
+
+def from_http_date(text: str) -> datetime | None:
+    """The moment of an HTTP date; None when it is none (RFC 9110: then the header is ignored)."""
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def moment(text: str, name: str) -> datetime:
+    """A FHIR instant, or a date which means its first moment in UTC; raises BadRequest with `name`."""
+    try:
+        # An unescaped + of a time zone arrives as a space.
+        found = datetime.fromisoformat(text.replace(" ", "+"))
+        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise BadRequest(f"{name} must be a time such as 2026-03-02T09:00:00Z.") from None

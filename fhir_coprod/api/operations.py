@@ -1,0 +1,189 @@
+"""Operations on what is stored or sent: $validate and Patient/$everything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from fhir_coprod import definitions, jsontext
+from fhir_coprod.api import bundles
+from fhir_coprod.api.answer import Answer, outcome_answer
+from fhir_coprod.api.call import Call
+from fhir_coprod.api.endpoint import Endpoint
+from fhir_coprod.errors import BadRequest
+from fhir_coprod.jsontext import Document, Json
+from fhir_coprod.outcome import Issue, Outcome
+from fhir_coprod.store import Query, Store, Version
+from fhir_coprod.validation import validate_document
+
+_MODES = ("", "create", "update", "delete", "profile")
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    document: Document | None
+    mode: str
+    profile: str
+
+
+async def validate(call: Call, endpoint: Endpoint) -> Answer:
+    """POST $validate on a type or an instance, GET on an instance: always 200 with an OperationOutcome.
+
+    The resource comes bare or in Parameters (resource, mode, profile); without one, an instance means what is
+    stored. https://hl7.org/fhir/R4/resource-operation-validate.html
+    """
+    asked = _asked(call)
+    if asked.mode not in _MODES:
+        raise BadRequest("mode is one of create, update, delete or profile.")
+    if asked.mode == "delete":
+        if not call.id:
+            raise BadRequest("mode=delete is about one resource; call $validate on it.")
+        await endpoint.look(endpoint.store.read, call.type, call.id)
+        return outcome_answer(Outcome((Issue("information", "informational", "It may be deleted."),)))
+    document = asked.document
+    if document is None:
+        if not call.id:
+            raise BadRequest(
+                "There is nothing to validate; send the resource, bare or as the parameter `resource`."
+            )
+        document = jsontext.parse((await endpoint.look(endpoint.store.read, call.type, call.id)).body)
+    if call.type and document.type != call.type:
+        raise BadRequest(f"The resource is not a {call.type}; send it to its own type or to the root.")
+    outcome = await endpoint.in_thread(validate_document, document, asked.profile or None)
+    return outcome_answer(outcome)
+
+
+def _asked(call: Call) -> _Asked:
+    profile, mode = call.parameter("profile"), call.parameter("mode")
+    if call.method != "POST" or (not call.body and call.parsed is None):
+        return _Asked(None, mode, profile)
+    document = call.document()
+    if document.type != "Parameters" or call.type == "Parameters":
+        return _Asked(document, mode, profile)
+    given = {p["name"]: p for p in document.data.get("parameter", ()) if isinstance(p, dict) and "name" in p}
+    inner = given["resource"].get("resource") if "resource" in given else None
+    return _Asked(
+        Document(_raw_resource(document), inner) if isinstance(inner, dict) else None,
+        _value(given.get("mode")) or mode,
+        _value(given.get("profile")) or profile,
+    )
+
+
+def _value(parameter: Json | None) -> str:
+    """The text under value[x] of a parameter; "" when there is none."""
+    values = [v for name, v in (parameter or {}).items() if name.startswith("value") and isinstance(v, str)]
+    return values[0] if values else ""
+
+
+class _Parameter(msgspec.Struct):
+    name: str = ""
+    resource: msgspec.Raw = msgspec.Raw()
+
+
+class _Parameters(msgspec.Struct):
+    parameter: list[_Parameter] = []
+
+
+def _raw_resource(document: Document) -> bytes:
+    """The text of the parameter `resource` as it came: its number lexemes count."""
+    try:
+        parameters = msgspec.json.decode(document.raw, type=_Parameters).parameter
+    except msgspec.ValidationError as error:
+        raise BadRequest(f"The Parameters cannot be understood: {error}.") from None
+    return next(
+        bytes(parameter.resource) for parameter in reversed(parameters) if parameter.name == "resource"
+    )
+
+
+async def everything(call: Call, endpoint: Endpoint) -> Answer:
+    """GET or POST Patient/[id]/$everything: the patient, all in their compartment, and what that refers to.
+
+    `_type` and `_since` narrow it, `_count` pages it; the next link continues behind the last resource.
+    https://hl7.org/fhir/R4/patient-operation-everything.html
+    """
+    await endpoint.look(endpoint.store.read, call.type, call.id)
+    count = _whole_number(call.parameter("_count"), endpoint.settings.limits.page)
+    types = _types(call.parameter("_type"))
+    found = await endpoint.in_thread(_compartment, endpoint.store, call.id, types, call.parameter("_since"))
+    after = call.parameter("_cursor")
+    rest = [key for key in found if not after or "/".join(key) > after]
+    page, more = rest[:count], len(rest) > count
+    path = f"{call.path}/$everything"
+    links = [bundles.link("self", call.base, path, call.criteria)]
+    if more:
+        following = tuple(pair for pair in call.criteria if pair[0] != "_cursor")
+        links.append(bundles.link("next", call.base, path, (*following, ("_cursor", "/".join(page[-1])))))
+    entries: list[Json] = [
+        {
+            "fullUrl": f"{call.base}/{type}/{id}",
+            "resource": msgspec.Raw(found[type, id].body),
+            "search": {"mode": "match"},
+        }
+        for type, id in page
+    ]
+    return bundles.bundle("searchset", links, entries, total=len(found))
+
+
+def _whole_number(text: str, most: int) -> int:
+    if text and not (text.isdecimal() and int(text[:9]) > 0):
+        raise BadRequest("_count must be a whole number above 0.")
+    return min(int(text[:9]), most) if text else most
+
+
+def _types(text: str) -> frozenset[str] | None:
+    names = frozenset(name.strip() for name in text.split(",") if name.strip())
+    for name in sorted(names):
+        if not definitions.is_resource_type(name):
+            raise BadRequest(f"_type names {name[:64]!r}, which is no resource type of R4.")
+    return names or None
+
+
+def _compartment(
+    store: Store, patient: str, types: frozenset[str] | None, since: str
+) -> dict[tuple[str, str], Version]:
+    """Everything of one patient by type and id, sorted by them."""
+    members = definitions.compartment("Patient")
+    narrowed = (("_lastUpdated", f"ge{since}"),) if since else ()
+    found: dict[tuple[str, str], Version] = {}
+    for type, parameters in members.items():
+        for parameter in parameters if types is None or type in types else ():
+            criteria = ((parameter, f"Patient/{patient}"), *narrowed)
+            found |= _by_key(_all(store, type, criteria))
+    if types is None or "Patient" in types:
+        found |= _by_key(_all(store, "Patient", (("_id", patient), *narrowed)))
+    # What is referred to comes along only when it cannot be another patient's: types outside the compartment.
+    for reference in sorted({name for version in found.values() for name in _references(version.data)}):
+        type, _, id = reference.partition("/")
+        if type in members or type == "Patient" or (types and type not in types) or (type, id) in found:
+            continue
+        if definitions.is_resource_type(type):
+            found |= _by_key(_all(store, type, (("_id", id), *narrowed)))
+    return dict(sorted(found.items(), key=lambda item: "/".join(item[0])))
+
+
+def _by_key(versions: list[Version]) -> dict[tuple[str, str], Version]:
+    return {(version.type, version.id): version for version in versions}
+
+
+def _all(store: Store, type: str, criteria: tuple[tuple[str, str], ...]) -> list[Version]:
+    found: list[Version] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        paging = (("_cursor", cursor),) if cursor else ()
+        page = store.search(Query.parse(type, (*criteria, ("_count", "1000"), *paging), strict=True))
+        found += page.matches
+        cursor = page.next
+    return found
+
+
+def _references(value: Any) -> list[str]:
+    """Relative literal references anywhere in a resource."""
+    if isinstance(value, list):
+        return [name for item in value for name in _references(item)]
+    if not isinstance(value, dict):
+        return []
+    own = value.get("reference")
+    here = [own] if isinstance(own, str) and own.count("/") == 1 and ":" not in own else []
+    return here + [name for child in value.values() for name in _references(child)]

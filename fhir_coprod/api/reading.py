@@ -1,0 +1,100 @@
+"""Interactions that only look: read, vread, history and search."""
+
+from __future__ import annotations
+
+from fhir_coprod.api import bundles, subset
+from fhir_coprod.api.answer import Answer
+from fhir_coprod.api.call import Call, Pairs, pairs
+from fhir_coprod.api.endpoint import Endpoint
+from fhir_coprod.api.formats import FORM, entity_tags, from_http_date, moment
+from fhir_coprod.errors import BadRequest, NotFound, UnknownParameter, UnsupportedMediaType
+from fhir_coprod.store import Query, Version
+
+DEFAULT_PAGE = 50
+"""Versions on a page of history when the caller names no `_count`."""
+
+
+async def read(call: Call, endpoint: Endpoint) -> Answer:
+    """GET [type]/[id]: the current version, byte for byte as stored."""
+    return _shown(call, await endpoint.look(endpoint.store.read, call.type, call.id))
+
+
+async def vread(call: Call, endpoint: Endpoint) -> Answer:
+    """GET [type]/[id]/_history/[vid]: one version; 410 for the one that is the deletion."""
+    if not call.version.isdecimal() or len(call.version) > 9:
+        raise NotFound(f"{call.path} has no version of that name; versions here are 1, 2, 3 and so on.")
+    return _shown(call, await endpoint.look(endpoint.store.vread, call.type, call.id, int(call.version)))
+
+
+def _shown(call: Call, version: Version) -> Answer:
+    if _is_known(call, version):
+        return Answer(304, version=version)
+    return Answer(200, subset.shaped(version.body, call.query), version)
+
+
+def _is_known(call: Call, version: Version) -> bool:
+    """Whether the caller holds this version already; If-None-Match goes before If-Modified-Since."""
+    tag = call.headers.get("if-none-match")
+    if tag:
+        known = entity_tags(tag, "If-None-Match")
+        return known is None or str(version.version) in known
+    since = from_http_date(call.headers.get("if-modified-since", ""))
+    # HTTP dates have no fractions: 12:00:00.700 is not newer than "12:00:00" to one who was told so.
+    return since is not None and version.updated.replace(microsecond=0) <= since
+
+
+async def search(call: Call, endpoint: Endpoint) -> Answer:
+    """GET [type]?… and POST [type]/_search, or without a type on everything: a page of matches."""
+    query = Query.parse(
+        call.type,
+        (*call.query, *_posted(call)),
+        strict=call.preferences.strict,
+        max_count=endpoint.settings.limits.page,
+        base=call.base,
+    )
+    page = await endpoint.in_thread(endpoint.store.search, query)
+    return bundles.searchset(call, query, page)
+
+
+def _posted(call: Call) -> Pairs:
+    if call.method != "POST":
+        return ()
+    if call.body and call.body_type != FORM:
+        raise UnsupportedMediaType(f"Send the parameters of _search as a form: Content-Type: {FORM}.")
+    try:
+        return pairs(call.body.decode("ascii"))
+    except UnicodeDecodeError:
+        raise BadRequest("The form is not percent-encoded UTF-8; encode it again.") from None
+
+
+def _count(text: str, most: int) -> int:
+    """Entries on a page: what was asked for, up to the limit; raises BadRequest when it is no number."""
+    if text and not (text.isascii() and text.isdecimal() and len(text) < 10):
+        raise BadRequest("_count must be a whole number, such as _count=50.")
+    return max(1, min(int(text or DEFAULT_PAGE), most))
+
+
+async def history(call: Call, endpoint: Endpoint) -> Answer:
+    """GET [type]/[id]/_history, [type]/_history and _history: versions, the newest first."""
+    unknown = sorted(
+        {name for name, _ in call.criteria} - {"_since", "_count", "_cursor"} - subset.PARAMETERS
+    )
+    if unknown and call.preferences.strict:
+        raise UnknownParameter(f"History takes _since and _count, not {unknown[0][:64]!r}; leave it out.")
+    count = _count(call.parameter("_count"), endpoint.settings.limits.page)
+    since = moment(call.parameter("_since"), "_since") if call.parameter("_since") else None
+    before = call.parameter("_cursor")
+    if before and not (before.isdecimal() and len(before) < 19):
+        raise BadRequest("_cursor is not one that this server gave; follow the next link as it came.")
+    versions = await endpoint.in_thread(
+        lambda: endpoint.store.history(
+            call.type or None,
+            call.id or None,
+            since=since,
+            before=int(before) if before else None,
+            count=count + 1,
+        )
+    )
+    if call.id and not versions and not before and since is None:
+        raise NotFound(f"{call.path} has never been here; search for it, or check the id.")
+    return bundles.history(call, versions[:count], more=len(versions) > count)

@@ -1,0 +1,51 @@
+"""Who may do what: the one place every call passes, over HTTP or inside a Bundle.
+
+As long as no authentication can be configured, being on this machine is the only credential there is. So a
+call from a network address is refused, and so is one whose Host is not ours: a web page that has pointed its
+own name at 127.0.0.1 (DNS rebinding) would otherwise read the store through the visitor's browser.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from fhir_coprod.api.call import Caller
+from fhir_coprod.errors import CoprodError, NotAllowed
+
+_LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]", ""})
+
+
+class Misdirected(CoprodError):
+    """The Host header names another server than this one."""
+
+    status = 421
+    code = "forbidden"
+
+
+def admit(interaction: str, type: str, id: str, caller: Caller) -> None:
+    """Let the caller do this, or raise NotAllowed.
+
+    interaction: CapabilityStatement code or "$operation"; type, id: "" where the call names none
+    """
+    if not caller.is_local:
+        what = f"{interaction} on {type}/{id}" if id else f"{interaction} on {type or 'the whole server'}"
+        raise NotAllowed(
+            f"Refused: {what}. No authentication is configured, so only this machine itself is served; "
+            "put a proxy that authenticates in front of the loopback address."
+        )
+
+
+class HostCheck:
+    """Knows by which names this server may be called."""
+
+    def __init__(self, base_url: str) -> None:
+        public = urlsplit(base_url).hostname if base_url else None
+        self._names = _LOOPBACK_NAMES | ({public.lower()} if public else set())
+
+    def check(self, host: str) -> None:
+        """`host` is the Host header, port included. Raises Misdirected."""
+        name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
+        if name.lower() not in self._names:
+            raise Misdirected(
+                "This server is not known under that Host; behind a proxy, set site.base_url to its address."
+            )

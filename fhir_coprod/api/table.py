@@ -1,0 +1,37 @@
+"""The route table: every place under /fhir, in one list. Capability statement and OpenAPI come from it."""
+
+from __future__ import annotations
+
+from fhir_coprod.api import bundle, capability, operations, reading, standing, writing
+from fhir_coprod.api.endpoint import Interaction
+
+_TYPE, _ID = "{type:fhir_type}", "{id:fhir_id}"
+
+# The most frequent come first: they are matched in this order.
+TABLE: tuple[Interaction, ...] = (
+    Interaction("read", ("GET",), f"/{_TYPE}/{_ID}", reading.read),
+    Interaction("capabilities", ("GET",), "/metadata", capability.metadata),
+    Interaction("search-type", ("GET",), f"/{_TYPE}", reading.search),
+    Interaction("create", ("POST",), f"/{_TYPE}", writing.write),
+    Interaction("update", ("PUT",), f"/{_TYPE}/{_ID}", writing.write),
+    Interaction("transaction", ("POST",), "", bundle.post_bundle),
+    Interaction("search-type", ("POST",), f"/{_TYPE}/_search", reading.search),
+    Interaction("patch", ("PATCH",), f"/{_TYPE}/{_ID}", writing.write),
+    Interaction("delete", ("DELETE",), f"/{_TYPE}/{_ID}", writing.write),
+    Interaction("update", ("PUT",), f"/{_TYPE}", writing.write),
+    Interaction("patch", ("PATCH",), f"/{_TYPE}", writing.write),
+    Interaction("delete", ("DELETE",), f"/{_TYPE}", writing.write),
+    Interaction("vread", ("GET",), f"/{_TYPE}/{_ID}/_history/{{version}}", reading.vread),
+    Interaction("history-instance", ("GET",), f"/{_TYPE}/{_ID}/_history", reading.history),
+    Interaction("history-type", ("GET",), f"/{_TYPE}/_history", reading.history),
+    Interaction("history-system", ("GET",), "/_history", reading.history),
+    Interaction("search-system", ("GET",), "", reading.search),
+    Interaction("search-system", ("POST",), "/_search", reading.search),
+    Interaction("$validate", ("POST",), "/$validate", operations.validate),
+    Interaction("$validate", ("POST",), f"/{_TYPE}/$validate", operations.validate),
+    Interaction("$validate", ("GET", "POST"), f"/{_TYPE}/{_ID}/$validate", operations.validate),
+    Interaction(
+        "$everything", ("GET", "POST"), f"/{{type:fhir_patient}}/{_ID}/$everything", operations.everything
+    ),
+    Interaction("$standing", ("GET", "POST"), f"/{{type:fhir_referral}}/{_ID}/$standing", standing.standing),
+)

@@ -1,0 +1,274 @@
+"""Interactions that change one resource: create, update, patch and delete, plain and conditional.
+
+Each is done in three steps, so that a transaction can do many at once: `prepare` reads and validates the
+request (no database), `resolve` finds which resource a conditional means, `apply` writes. The last two run
+inside one write transaction: two identical conditional creates at the same time store one resource.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import jsonpatch
+
+from fhir_coprod.api import patching, rules, subset
+from fhir_coprod.api.answer import Answer, outcome_answer
+from fhir_coprod.api.call import Call, Pairs, pairs
+from fhir_coprod.api.endpoint import Endpoint
+from fhir_coprod.api.formats import entity_tags
+from fhir_coprod.errors import BadRequest, Conflict, InvalidResource, NotFound, PreconditionFailed
+from fhir_coprod.jsontext import Document
+from fhir_coprod.outcome import OK, Issue, Outcome
+from fhir_coprod.store import Query, Transaction, Version
+from fhir_coprod.validation import validate_document
+
+_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
+_NO_REFERENCES: Mapping[str, str] = {}
+
+INLINE_BYTES = 64_000
+"""Bodies above this are checked in a thread: validating one would hold up everybody else for milliseconds."""
+
+
+@dataclass(slots=True)
+class Change:
+    """One write, understood and checked, not yet done.
+
+    id: "" as long as nobody has decided it; `resolve` fills it in where a conditional finds its resource
+    criteria: of a conditional interaction; None for a plain one
+    versions: what If-Match allows; None: anything; empty: any version, as long as there is one
+    found: the resource that makes a conditional create unnecessary
+    """
+
+    kind: Literal["create", "update", "patch", "delete"]
+    type: str
+    id: str = ""
+    document: Document | None = None
+    patch: jsonpatch.JsonPatch | None = None
+    criteria: Pairs | None = None
+    versions: frozenset[str] | None = None
+    must_be_new: bool = False
+    outcome: Outcome = OK
+    found: Version | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a change came to; version None: there was nothing to delete.
+
+    outcome: warnings of the validator about what was stored
+    """
+
+    version: Version | None
+    change: Literal["created", "updated", "unchanged", "deleted", "found"]
+    outcome: Outcome = OK
+
+
+async def write(call: Call, endpoint: Endpoint) -> Answer:
+    """POST [type], PUT/PATCH/DELETE [type]/[id], and the conditional forms on [type]?criteria."""
+    change = await endpoint.in_thread(prepare, call) if len(call.body) > INLINE_BYTES else prepare(call)
+    done = await endpoint.write(lambda transaction: perform(transaction, change))
+    return answer(call, change, done)
+
+
+def perform(transaction: Transaction, change: Change) -> Done:
+    """Resolve and apply, for a change that stands alone."""
+    # The store may run a work again: each run starts from what the request said.
+    attempt = replace(change)
+    resolve(transaction, attempt)
+    return apply(transaction, attempt, _NO_REFERENCES)
+
+
+def prepare(call: Call) -> Change:
+    """Understand and check the request; raises BadRequest, UnsupportedMediaType or InvalidResource."""
+    match call.method:
+        case "POST":
+            document = _document(call)
+            criteria = (
+                pairs(call.headers["if-none-exist"].lstrip("?")) if "if-none-exist" in call.headers else None
+            )
+            change = Change("create", call.type, document=document, criteria=criteria)
+        case "PUT":
+            document = _document(call)
+            change = Change("update", call.type, call.id, document, criteria=_criteria(call))
+            _check_id(change, document)
+        case "PATCH":
+            change = Change("patch", call.type, call.id, patch=patching.parse(call), criteria=_criteria(call))
+        case _:
+            change = Change("delete", call.type, call.id, criteria=_criteria(call))
+    if change.criteria is not None and not change.criteria:
+        raise PreconditionFailed("A conditional request needs criteria, such as ?identifier=system|value.")
+    _read_preconditions(call, change)
+    if change.document is not None:
+        change.outcome = _checked(change.document)
+    return change
+
+
+def _document(call: Call) -> Document:
+    document = call.document()
+    if document.type != call.type:
+        raise BadRequest(
+            f"The body says resourceType {document.type[:64]!r}, the URL {call.type}; make them the same."
+        )
+    return document
+
+
+def _criteria(call: Call) -> Pairs | None:
+    if call.id:
+        return None
+    return tuple(pair for pair in call.criteria if pair[0] not in subset.PARAMETERS)
+
+
+def _check_id(change: Change, document: Document) -> None:
+    own = document.data.get("id")
+    if change.id and own != change.id:
+        raise BadRequest("The id in the body must be there and equal the id in the URL.")
+    if own is not None and not (isinstance(own, str) and _ID.fullmatch(own)):
+        raise BadRequest("An id is 1 to 64 letters, digits, - or . and nothing else.")
+
+
+def _read_preconditions(call: Call, change: Change) -> None:
+    if match := call.headers.get("if-match"):
+        change.versions = entity_tags(match, "If-Match") or frozenset()
+    if none_match := call.headers.get("if-none-match"):
+        if entity_tags(none_match, "If-None-Match") is not None:
+            raise BadRequest(
+                "A write takes If-None-Match: * only; to name the version that is replaced use If-Match."
+            )
+        change.must_be_new = True
+
+
+def _checked(document: Document) -> Outcome:
+    """Validate; raises InvalidResource with every problem, gives the warnings otherwise."""
+    tags = document.data.get("meta", {}).get("tag", ()) if isinstance(document.data.get("meta"), dict) else ()
+    if isinstance(tags, list) and any(isinstance(t, dict) and t.get("code") == "SUBSETTED" for t in tags):
+        raise InvalidResource(
+            "This is a part of a resource (tag SUBSETTED); storing it would lose the rest. Read it whole.",
+            expression=f"{document.type}.meta.tag",
+        )
+    outcome = validate_document(document)
+    if not outcome:
+        raise InvalidResource(
+            f"The {document.type} breaks {len(outcome.errors)} rule(s) of FHIR R4 or its profile.",
+            outcome=outcome,
+        )
+    return outcome
+
+
+def resolve(transaction: Transaction, change: Change) -> None:
+    """Find the resource that a conditional means, as R4 has it for none, one and several matches."""
+    if change.criteria is None:
+        return
+    found = matching(transaction, change.type, change.criteria)
+    if change.kind == "create":
+        change.found = found
+        change.id = found.id if found else ""
+    elif found:
+        own = change.document.data.get("id") if change.document else None
+        if own is not None and own != found.id:
+            raise BadRequest(
+                "The criteria find another resource than the id in the body names; leave the id out."
+            )
+        change.id = found.id
+    elif change.kind == "update" and change.document:
+        change.id = change.document.data.get("id") or ""
+        current = transaction.get(change.type, change.id) if change.id else None
+        if current and not current.deleted:
+            raise Conflict(
+                "The criteria find nothing, yet a resource of the body's id is here; update it by its id."
+            )
+    elif change.kind == "patch":
+        raise NotFound(f"The criteria find no {change.type} to patch.")
+
+
+def matching(transaction: Transaction, type: str, criteria: Pairs) -> Version | None:
+    """The one resource that criteria find; raises PreconditionFailed when they find several."""
+    query = Query.parse(type, (*criteria, ("_count", "2")), strict=True)
+    matches = transaction.search(query).matches
+    if len(matches) > 1:
+        raise PreconditionFailed(
+            f"The criteria find more than one {type}; make them name one, an identifier say."
+        )
+    return matches[0] if matches else None
+
+
+def apply(transaction: Transaction, change: Change, references: Mapping[str, str]) -> Done:
+    """Write. `references` are rewritten on the way (the urn:uuid of a transaction)."""
+    if change.found:
+        return Done(change.found, "found")
+    current = transaction.get(change.type, change.id) if change.id and change.kind != "create" else None
+    living = current if current and not current.deleted else None
+    expected = _expected_version(change, living)
+    if change.kind == "delete":
+        return _deleted(transaction, change, living, expected)
+    document, outcome = (
+        _patched(change, current) if change.kind == "patch" else (change.document, change.outcome)
+    )
+    if document is None:
+        raise AssertionError("a create or update is prepared with its document")
+    rules.check(document.type, change.id, document, living)
+    written = (
+        transaction.create(document, id=change.id or None, references=references)
+        if change.kind == "create"
+        else transaction.put(
+            document, change.id or str(uuid.uuid4()), if_match=expected, references=references
+        )
+    )
+    return Done(written.version, written.change, outcome)
+
+
+def _expected_version(change: Change, living: Version | None) -> int | None:
+    """The version that the write must find; raises PreconditionFailed when it is not there any more."""
+    if change.must_be_new and living:
+        raise PreconditionFailed(
+            "It is here already; without If-None-Match: * the same request would replace it."
+        )
+    if change.versions is None:
+        return None
+    if living is None or (change.versions and str(living.version) not in change.versions):
+        raise PreconditionFailed(
+            "It was changed or deleted since the version that If-Match names; read it again, apply your "
+            "change to what you get, and send it with the new ETag."
+        )
+    return living.version
+
+
+def _deleted(transaction: Transaction, change: Change, living: Version | None, expected: int | None) -> Done:
+    if living is None:
+        return Done(None, "deleted")
+    rules.check(change.type, change.id, None, living)
+    written = transaction.delete(change.type, change.id, if_match=expected)
+    return Done(written.version if written else None, "deleted")
+
+
+def _patched(change: Change, current: Version | None) -> tuple[Document, Outcome]:
+    if current is None or change.patch is None:
+        raise NotFound(f"There is no {change.type}/{change.id} to patch.")
+    document = patching.applied(change.patch, current)
+    return document, _checked(document)
+
+
+def answer(call: Call, change: Change, done: Done) -> Answer:
+    """The answer to a write, as `Prefer: return` asks; a whole representation when it asks nothing."""
+    version, returning = done.version, call.preferences.returning
+    if done.change == "deleted":
+        sentence = "Deleted." if version else "There was nothing to delete."
+        if returning in ("OperationOutcome", "representation"):
+            told = outcome_answer(Outcome((Issue("information", "informational", sentence),)))
+            return replace(told, version=version)
+        return Answer(204, version=version)
+    if version is None:
+        raise AssertionError("a write that stores something gives its version")
+    status = 201 if done.change == "created" else 200
+    place = f"{call.base}/{version.type}/{version.id}/_history/{version.version}"
+    headers = {"location" if change.kind == "create" or status == 201 else "content-location": place}
+    if returning == "minimal":
+        return Answer(status, b"", version, headers)
+    if returning == "OperationOutcome":
+        said = Issue("information", "informational", f"The resource is {done.change}.")
+        told = outcome_answer(Outcome((said, *done.outcome.issues)), status)
+        return replace(told, version=version, headers=headers)
+    return Answer(status, subset.shaped(version.body, call.query), version, headers)

@@ -1,0 +1,37 @@
+"""`fhir-coprod serve`: the FHIR endpoint and the pages."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from fhir_coprod.cli.common import ConfigOption, settings, stderr
+
+
+def serve(
+    context: typer.Context,
+    config: ConfigOption = None,
+    host: Annotated[str, typer.Option(help="Address to listen on; loopback only.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.", min=0, max=65535)] = 8000,
+    workers: Annotated[
+        int, typer.Option(help="Processes; more than one needs PostgreSQL.", min=1, max=64)
+    ] = 1,
+) -> None:
+    """Serve the FHIR endpoint under /fhir and the pages at /."""
+    # Loading the web stack takes half a second that other commands need not spend.
+    from fhir_coprod.api import server
+
+    chosen = settings(context, config)
+    server.require_loopback(host)
+    with server.listen(host, port) as listener:
+        address = server.address(listener)
+
+        def announce() -> None:
+            # The first line is read by programs that start this one: a plain line, never wrapped or coloured.
+            typer.echo(f"listening on {address}/fhir")
+            stderr.print(
+                f"pages on {address}/ · loopback only: no authentication is configured · Ctrl-C stops"
+            )
+
+        server.run(chosen, listener, workers, announce)

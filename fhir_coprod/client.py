@@ -1,0 +1,349 @@
+"""A FHIR client for programs elsewhere: blocking, small, and careful with what a record means.
+
+    with Client("https://coprod.example/fhir") as client:
+        for referral in client.search("ServiceRequest", {"status": "active", "_count": 100}):
+            referral["priority"] = "urgent"
+            client.update(referral)          # refused if somebody else changed it meanwhile
+
+Numbers with a decimal point arrive as `decimal.Decimal`, so 19.00 stays 19.00 when it is written back.
+Errors are those of `fhir_coprod.errors`, each with the server's OperationOutcome as `.outcome`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlencode, urljoin, urlsplit
+
+import msgspec
+import requests
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
+from urllib3.util.retry import Retry
+
+from fhir_coprod.errors import (
+    BadRequest,
+    Conflict,
+    CoprodError,
+    EhrAnswer,
+    EhrUnreachable,
+    Gone,
+    InvalidResource,
+    MethodNotAllowed,
+    NotAcceptable,
+    NotAllowed,
+    NotFound,
+    Overloaded,
+    PreconditionFailed,
+    TooLarge,
+    UnsupportedMediaType,
+)
+from fhir_coprod.outcome import Issue, Outcome
+
+Resource = dict[str, Any]
+Parameters = Mapping[str, "str | int | Sequence[str]"] | Sequence[tuple[str, str]]
+Auth = AuthBase | tuple[str, str] | str
+
+_FHIR_JSON = "application/fhir+json"
+_ERRORS: dict[int, type[CoprodError]] = {
+    400: BadRequest,
+    401: NotAllowed,
+    403: NotAllowed,
+    404: NotFound,
+    405: MethodNotAllowed,
+    406: NotAcceptable,
+    409: Conflict,
+    410: Gone,
+    412: PreconditionFailed,
+    413: TooLarge,
+    415: UnsupportedMediaType,
+    422: InvalidResource,
+    429: Overloaded,
+    503: Overloaded,
+}
+_ADVICE = {
+    PreconditionFailed: "Somebody changed it meanwhile: read it again, make your change to that, and update.",
+    Gone: "It was deleted; its history can still be read.",
+    Overloaded: "The server is busy; try again in a moment.",
+}
+_SEVERITIES = ("fatal", "error", "warning", "information")
+
+_decode = msgspec.json.Decoder(float_hook=Decimal).decode
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+
+
+class Client:
+    """One FHIR R4 server.
+
+    base_url: its FHIR root, such as https://coprod.example/fhir
+    auth:     a bearer token as text, (user, password), or any `requests` auth object
+    timeout:  seconds to wait for one answer
+    retries:  how often a request that changes nothing is repeated when the connection fails or the server
+              answers 429, 502, 503 or 504; requests that change something are never repeated
+    """
+
+    def __init__(
+        self, base_url: str, auth: Auth | None = None, *, timeout: float = 30.0, retries: int = 3
+    ) -> None:
+        if not re.match(r"https?://[^/]", base_url):
+            raise BadRequest(
+                f"base_url must be an address such as https://coprod.example/fhir, not {base_url!r}."
+            )
+        self.base_url = base_url.rstrip("/")
+        self._timeout = timeout
+        self._session = requests.Session()
+        self._session.headers["Accept"] = _FHIR_JSON
+        if isinstance(auth, str):
+            self._session.auth = _Bearer(auth)
+        elif auth is not None:
+            self._session.auth = auth
+        policy = Retry(
+            total=retries,
+            allowed_methods=frozenset({"GET", "HEAD"}),
+            status_forcelist=(429, 502, 503, 504),
+            backoff_factor=0.2,
+            raise_on_status=False,
+        )
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, HTTPAdapter(max_retries=policy))
+
+    def close(self) -> None:
+        """Let go of connections."""
+        self._session.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # ------------------------------------------------------------------------------------------- reading
+
+    def capabilities(self) -> Resource:
+        """The server's CapabilityStatement."""
+        return self._resource("GET", "metadata")
+
+    def read(self, type: str, id: str, version: str | int | None = None) -> Resource:
+        """The current version of a resource, or one named version. Raises NotFound or Gone."""
+        return self._resource("GET", f"{type}/{id}" + (f"/_history/{version}" if version is not None else ""))
+
+    def history(self, type: str, id: str) -> Iterator[Resource]:
+        """Every version of a resource that is not a deletion, the newest first."""
+        for entry in self._entries(f"{type}/{id}/_history", None):
+            if "resource" in entry:
+                yield entry["resource"]
+
+    def search(self, type: str, parameters: Parameters | None = None) -> Iterator[Resource]:
+        """Every match, page after page as you go on; what _include brings along is left out.
+
+        parameters: {"status": "active", "_count": 100}; a list of values repeats the parameter (AND)
+        """
+        for entry in self._entries(type, parameters):
+            if entry.get("search", {}).get("mode", "match") == "match" and "resource" in entry:
+                yield entry["resource"]
+
+    def search_entries(self, type: str, parameters: Parameters | None = None) -> Iterator[Resource]:
+        """Every Bundle.entry of a search, matches and includes, page after page."""
+        return self._entries(type, parameters)
+
+    def count(self, type: str, parameters: Parameters | None = None) -> int:
+        """How many match."""
+        answer = self._resource("GET", type, parameters=[*_pairs(parameters), ("_summary", "count")])
+        total = answer.get("total")
+        if not isinstance(total, int):
+            raise EhrAnswer("The server gave no total; count what `search` yields instead.")
+        return total
+
+    def _entries(self, path: str, parameters: Parameters | None) -> Iterator[Resource]:
+        seen: set[str] = set()
+        page = self._resource("GET", path, parameters=_pairs(parameters))
+        while True:
+            yield from page.get("entry", ())
+            url = next((link["url"] for link in page.get("link", ()) if link.get("relation") == "next"), None)
+            if url is None:
+                return
+            if url in seen:
+                raise EhrAnswer("The server's next links run in a circle; narrow the search.")
+            seen.add(url)
+            page = self._resource("GET", self._own(url))
+
+    def _own(self, url: str) -> str:
+        """The absolute address of a link; raises EhrAnswer when it leads to another host than ours."""
+        absolute = urljoin(f"{self.base_url}/", url)
+        ours, theirs = urlsplit(self.base_url), urlsplit(absolute)
+        if (ours.scheme, ours.netloc) != (theirs.scheme, theirs.netloc):
+            raise EhrAnswer(
+                f"The server's next link leads to {theirs.netloc}, and credentials do not go there; "
+                "set the server's public address (site.base_url) to the one you call."
+            )
+        return absolute
+
+    # ------------------------------------------------------------------------------------------- writing
+
+    def create(self, resource: Resource, *, if_none_exist: Parameters | None = None) -> Resource:
+        """Store a new resource; what the server stored comes back, with its id.
+
+        if_none_exist: search parameters; when they find one resource, that comes back and nothing is stored
+        """
+        headers = {}
+        if if_none_exist is not None:
+            headers["If-None-Exist"] = urlencode(_pairs(if_none_exist))
+        return self._written(self._send("POST", _type(resource), resource, headers))
+
+    def update(self, resource: Resource, *, any_version: bool = False) -> Resource:
+        """Replace a resource by its id, or create it under that id.
+
+        The version is that of `meta.versionId`: when it is not the newest any more, PreconditionFailed says
+        so and nothing is changed. `any_version` overwrites whatever is there.
+        """
+        type, id = _type(resource), resource.get("id")
+        if not isinstance(id, str):
+            raise BadRequest("An update needs the resource's id; use create for a new one.")
+        version = resource.get("meta", {}).get("versionId")
+        headers = {"If-Match": f'W/"{version}"'} if version is not None and not any_version else {}
+        return self._written(self._send("PUT", f"{type}/{id}", resource, headers))
+
+    def patch(
+        self, type: str, id: str, operations: Sequence[Mapping[str, Any]], *, version: str | None = None
+    ) -> Resource:
+        """Change parts of a resource by JSON Patch; `version` refuses it when that is not the newest."""
+        headers = {"Content-Type": "application/json-patch+json"}
+        if version is not None:
+            headers["If-Match"] = f'W/"{version}"'
+        return self._written(self._send("PATCH", f"{type}/{id}", list(operations), headers))
+
+    def delete(self, type: str, id: str, *, version: str | None = None) -> None:
+        """Delete a resource; that it is not there (any more) is no error."""
+        self._send(
+            "DELETE", f"{type}/{id}", None, {"If-Match": f'W/"{version}"'} if version is not None else {}
+        )
+
+    def transaction(self, bundle: Resource) -> Resource:
+        """Perform a Bundle of type transaction or batch; the response Bundle comes back."""
+        return self._written(self._send("POST", "", bundle, {}))
+
+    def validate(self, resource: Resource, profile: str | None = None) -> Outcome:
+        """What the server's validator says; nothing is stored."""
+        path = f"{_type(resource)}/$validate"
+        answer = self._send("POST", path, resource, {}, [("profile", profile)] if profile else [])
+        return _outcome(self._written(answer)) or Outcome()
+
+    def _written(self, answer: requests.Response) -> Resource:
+        if not answer.content:
+            raise EhrAnswer("The server stored it but sent nothing back; read it again.")
+        return _object(answer)
+
+    # ------------------------------------------------------------------------------------------- the wire
+
+    def _resource(self, method: str, path: str, *, parameters: Sequence[tuple[str, str]] = ()) -> Resource:
+        return _object(self._send(method, path, None, {}, parameters))
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        body: Any,
+        headers: Mapping[str, str],
+        parameters: Sequence[tuple[str, str]] = (),
+    ) -> requests.Response:
+        url = path if path.startswith(("http://", "https://")) else f"{self.base_url}/{path}".rstrip("/")
+        try:
+            answer = self._session.request(
+                method,
+                url,
+                params=list(parameters),
+                data=_encode(body) if body is not None else None,
+                headers={**({"Content-Type": _FHIR_JSON} if body is not None else {}), **headers},
+                timeout=self._timeout,
+            )
+        except requests.Timeout:
+            raise EhrUnreachable(
+                self._unsure(method, f"did not answer within {self._timeout:g} seconds")
+            ) from None
+        except requests.RequestException as error:
+            raise EhrUnreachable(
+                self._unsure(method, f"could not be reached ({type(error).__name__})")
+            ) from None
+        if answer.status_code >= 400:
+            raise _error(answer)
+        return answer
+
+    def _unsure(self, method: str, what: str) -> str:
+        doubt = "" if method == "GET" else " It may have been done all the same: read before you repeat it."
+        return f"The server at {urlsplit(self.base_url).netloc} {what}.{doubt}"
+
+
+class _Bearer(AuthBase):
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
+
+
+def _pairs(parameters: Parameters | None) -> list[tuple[str, str]]:
+    if parameters is None:
+        return []
+    if not isinstance(parameters, Mapping):
+        return [(name, str(value)) for name, value in parameters]
+    return [
+        (name, str(value))
+        for name, values in parameters.items()
+        for value in ([values] if isinstance(values, (str, int)) else values)
+    ]
+
+
+def _type(resource: Resource) -> str:
+    name = resource.get("resourceType")
+    if not isinstance(name, str):
+        raise BadRequest("The resource has no resourceType.")
+    return name
+
+
+def _object(answer: requests.Response) -> Resource:
+    try:
+        content = _decode(answer.content)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        content = None
+    if not isinstance(content, dict):
+        kind = answer.headers.get("content-type", "nothing")[:60]
+        raise EhrAnswer(
+            f"The server answered {answer.status_code} with {kind} instead of FHIR JSON; check base_url."
+        )
+    return content
+
+
+def _error(answer: requests.Response) -> CoprodError:
+    """The error a status means, with what the server said and what to do."""
+    kind = _ERRORS.get(answer.status_code, EhrAnswer)
+    try:
+        outcome = _outcome(_object(answer))
+    except EhrAnswer:
+        outcome = None
+    said = "; ".join(issue.message for issue in outcome.errors[:3] if issue.message) if outcome else ""
+    words = [f"{answer.request.method} was answered {answer.status_code}.", said, _ADVICE.get(kind, "")]
+    return kind(" ".join(word for word in words if word), outcome=outcome)
+
+
+def _outcome(resource: Resource) -> Outcome | None:
+    """An OperationOutcome as `Outcome`; None when it is something else."""
+    if resource.get("resourceType") != "OperationOutcome":
+        return None
+    return Outcome(
+        tuple(
+            Issue(
+                issue["severity"] if issue.get("severity") in _SEVERITIES else "error",
+                str(issue.get("code", "")),
+                str(issue.get("diagnostics") or issue.get("details", {}).get("text") or ""),
+                next(iter(issue.get("expression", ())), ""),
+            )
+            for issue in resource.get("issue", ())
+            if isinstance(issue, dict)
+        )
+    )
