@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from fhir_coprod.cli import db, serve
 from fhir_coprod.cli.common import ConfigOption, stderr
 from fhir_coprod.errors import CoprodError
 
@@ -21,6 +22,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+
+app.add_typer(db.app, name="db")
+app.command()(serve.serve)
 
 
 def _print_version(wanted: bool) -> None:

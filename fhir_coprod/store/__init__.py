@@ -6,8 +6,8 @@ with Store.open("sqlite:///coprod.db") as store:
 """
 
 from fhir_coprod.store.query import Query
+from fhir_coprod.store.repository import Store
 from fhir_coprod.store.search import Page
-from fhir_coprod.store.store import Store
 from fhir_coprod.store.transaction import Transaction
 from fhir_coprod.store.versions import Version, Written
 

@@ -1,9 +1,10 @@
 """One database transaction in which several works run, one after another, and its flush into tables.
 
-Works only remember what they want written; the flush writes it all at once, so that the log's lock is held for
-moments. Until then a batch is optimistic: it notes which version of each resource it has read, and the flush, once it
-holds the lock, refuses with `Stale` when somebody else has written one of them meanwhile. The writer then does the
-works again with the lock held from the start. SQLite holds its lock from the start anyway.
+Works only remember what they want written; the flush writes it all at once, so that the log's lock is held
+for moments. Until then a batch is optimistic: it notes which version of each resource it has read, and the
+flush, once it holds the lock, refuses with `Stale` when somebody else has written one of them meanwhile.
+The writer then does the works again with the lock held from the start. SQLite holds its lock from the start
+anyway.
 """
 # ruff: noqa: S608 - only names written in this package are put into SQL; every value is bound
 
@@ -95,13 +96,10 @@ class Batch:
         for type in {type for type, _ in self._read_unlocked}:
             ids = [id for its, id in self._read_unlocked if its == type]
             condition, values = self.session.among("id", ids)
-            found: dict[str, int] = dict(
-                (id, version)
-                for id, version in self.session.rows(
-                    f"SELECT id, version FROM resource WHERE type = ? AND {condition}",
-                    [type, *values],
-                )
+            rows = self.session.rows(
+                f"SELECT id, version FROM resource WHERE type = ? AND {condition}", [type, *values]
             )
+            found: dict[str, int] = {row[0]: row[1] for row in rows}
             if any(found.get(id, 0) != self._read_unlocked[type, id] for id in ids):
                 raise Stale
 
@@ -176,8 +174,8 @@ class Batch:
                     (version.version, version.position, updated, version.deleted, key),
                 )
             self.latest[reference] = Held(version, key)
-            for table, rows in entry.index.items():
-                index.setdefault(table, []).extend((key, *row) for row in rows)
+            for name, values in entry.index.items():
+                index.setdefault(name, []).extend((key, *value) for value in values)
         if inserted:
             session.insert(schema.resource, inserted)
         if changed:

@@ -3,8 +3,9 @@
 `keys()`: a SELECT of the keys of all resources that match, found through an index by value; may repeat a key.
 `probe(row)`: a condition on one resource at hand, found through the index by key.
 
-The planner (`search.py`) takes the rarest condition as keys and the others as probes. Negations and `:missing`
-have no keys worth listing: they are probes only. `row` names a FROM item of table resource in scope.
+The planner (`search.py`) takes the rarest condition as keys and the others as probes. Negations and
+`:missing` have no keys worth listing: they are probes only. `row` names a FROM item of table resource in
+scope.
 """
 # ruff: noqa: S608 - only names written in this package are put into SQL; every value is bound
 
@@ -155,7 +156,8 @@ class Any_(Condition):  # noqa: N801 - `Any` is typing's
 
 @dataclass(frozen=True, slots=True)
 class Chained(Condition):
-    """A reference leads to a living resource of `type` that meets the inner condition (`subject:Patient.name`)."""
+    """A reference leads to a living resource of `type` that meets the inner condition
+    (`subject:Patient.name`)."""
 
     param: int
     type: str
@@ -204,7 +206,8 @@ class Has(Condition):
         return Sql(
             f"SELECT {t}.key FROM reference {f} JOIN resource {t}"
             f" ON {t}.type = {f}.target_type AND {t}.id = {f}.target_id"
-            f" WHERE {f}.param = ? AND {t}.type IN ({types}) AND {t}.deleted = false AND {f}.key IN ({inner.text})",
+            f" WHERE {f}.param = ? AND {t}.type IN ({types}) AND {t}.deleted = false"
+            f" AND {f}.key IN ({inner.text})",
             (self.param, *self.types, *inner.values),
         )
 

@@ -1,7 +1,7 @@
 """From one search pair, such as `birthdate=ge1970-01-01`, to a condition.
 
-https://hl7.org/fhir/R4/search.html: prefixes, modifiers, chaining, `_has`, comma OR and escaping. What we do not have
-raises `UnknownParameter`; a value that cannot be read raises `BadRequest`.
+https://hl7.org/fhir/R4/search.html: prefixes, modifiers, chaining, `_has`, comma OR and escaping. What we
+do not have raises `UnknownParameter`; a value that cannot be read raises `BadRequest`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ _UNSUPPORTED = {
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Where a criterion stands: the types searched, how deep in a chain, and the time that `ap` looks from."""
+    """Where a criterion stands: the types searched, how deep in a chain, and the time that `ap` looks
+    from."""
 
     types: tuple[str, ...]
     depth: int = 0
@@ -185,11 +186,11 @@ def _of_type(name: str, part: str) -> Sql:
 def _pieces(part: str) -> list[str]:
     """Split at unescaped `|`, keeping empty pieces."""
     pieces = [""]
-    for token in re.findall(r"\\.|[^\\]|\\$", part):
-        if token == "|":
+    for character in re.findall(r"\\.|[^\\]|\\$", part):
+        if character == "|":
             pieces.append("")
         else:
-            pieces[-1] += token
+            pieces[-1] += character
     return [unescape(piece) for piece in pieces]
 
 
@@ -239,7 +240,8 @@ def date_range(code: str, text: str) -> Range:
     found = moment(re.sub(r" (?=\d\d:\d\d$)", "+", text))
     if found is None:
         raise BadRequest(
-            f"{code}: not a date; write 2024, 2024-05, 2024-05-31 or 2024-05-31T14:00:00Z, after a prefix if any."
+            f"{code}: not a date; write 2024, 2024-05, 2024-05-31 or 2024-05-31T14:00:00Z,"
+            " after a prefix if any."
         )
     return found
 
@@ -259,7 +261,8 @@ def _approximate(scope: Scope, sought: Range) -> Range:
 
 
 def range_tests(prefix: str, low: int, high: int) -> list[Sql]:
-    """Tests on columns low and high (half-open) against a searched range, as the R4 search page words them."""
+    """Tests on columns low and high (half-open) against a searched range, as the R4 search page words
+    them."""
     within = Sql("low >= ? AND low < ? AND high <= ?", (low, high, high))
     above, below = Sql("high > ?", (high,)), Sql("low < ?", (low,))
     return {

@@ -1,8 +1,8 @@
 """The two databases behind one face: raw connections that are fast, one statement dialect, one way to lock.
 
 SQL is written once, with `?` for values. Reads go through a pool of read-only connections; writes through one
-connection that belongs to the writer thread (`writer.py`) and is an SQLAlchemy connection, so that other floors can
-put their own rows into the same transaction.
+connection that belongs to the writer thread (`writer.py`) and is an SQLAlchemy connection, so that other
+floors can put their own rows into the same transaction.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import psycopg
 import sqlalchemy
 from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import Connection, Engine, Table, event
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import NullPool, QueuePool
@@ -154,7 +155,8 @@ def is_lost(error: BaseException) -> bool:
 
 
 def is_conflict(error: BaseException) -> bool:
-    """Whether two transactions got into each other's way, so that the same work may succeed when done alone."""
+    """Whether two transactions got into each other's way, so that the same work may succeed when done
+    alone."""
     if isinstance(error, sqlalchemy.exc.DBAPIError) and error.orig is not None:
         return is_conflict(error.orig)
     return isinstance(
@@ -219,8 +221,9 @@ def _sqlite_insert(table: Table) -> str:
 
 
 class SqliteDatabase(Database):
-    """One file. Write-ahead log, so that readers never wait; every commit is on the disk before it is answered
-    (synchronous=FULL: with NORMAL a power cut would lose what was already acknowledged; group commit pays for it).
+    """One file. Write-ahead log, so that readers never wait; every commit is on the disk before it is
+    answered (synchronous=FULL: with NORMAL a power cut would lose what was already acknowledged; group
+    commit pays for it).
     """
 
     def __init__(self, url: URL) -> None:
@@ -323,11 +326,9 @@ _ARRAY_TYPES = {"INTEGER": "int", "BIGINT": "bigint", "BOOLEAN": "boolean", "BYT
 
 @lru_cache(maxsize=64)
 def _postgresql_insert(table: Table) -> bytes:
-    from sqlalchemy.dialects.postgresql import dialect
-
     kinds = []
     for column in table.columns:
-        declared = column.type.compile(dialect()).split()[0].split("(")[0]
+        declared = column.type.compile(postgresql.dialect()).split()[0].split("(")[0]  # type: ignore[no-untyped-call]
         kinds.append("double precision" if declared in ("FLOAT", "DOUBLE") else _ARRAY_TYPES[declared])
     names = ", ".join(column.name for column in table.columns)
     arrays = ", ".join(f"%s::{kind}[]" for kind in kinds)

@@ -1,7 +1,8 @@
 """From a resource to its rows in the search index, by the R4 SearchParameter definitions.
 
-What each data type puts into which table follows https://hl7.org/fhir/R4/search.html#table. A parameter may fill
-three numbers: its own, `:text` (texts beside a code), and `:identifier` or `:of-type` (identifiers that say more).
+What each data type puts into which table follows https://hl7.org/fhir/R4/search.html#table. A parameter may
+fill three numbers: its own, `:text` (texts beside a code), and `:identifier` or `:of-type` (identifiers
+that say more).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Any
+from typing import Any, TypeGuard
 
 from fhir_coprod import definitions
 from fhir_coprod.definitions.search import SearchParameter
@@ -34,8 +35,8 @@ _BLANK = {"token": ("", ""), "reference": ("", ""), "string": ("", "")}
 def number(type: str, code: str) -> int:
     """The number of a parameter in the index; `code` may end in `:text`, `:identifier` or `:of-type`.
 
-    A digest rather than a counter: the same in every process and database, with nothing to agree on. A test shows
-    that no two parameters of R4 share one.
+    A digest rather than a counter: the same in every process and database, with nothing to agree on. A test
+    shows that no two parameters of R4 share one.
     """
     return int.from_bytes(blake2b(f"{type}.{code}".encode(), digest_size=4).digest(), signed=True)
 
@@ -274,9 +275,9 @@ def _string_of(value: Json, name: str) -> str:
     return held if isinstance(held, str) else ""
 
 
-def _is_text(value: Any) -> bool:
+def _is_text(value: Any) -> TypeGuard[str]:
     return isinstance(value, str) and value != ""
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)

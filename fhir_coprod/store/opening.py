@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
 import sqlalchemy
 from sqlalchemy import Connection, inspect
 
 from fhir_coprod.errors import ConfigError
 from fhir_coprod.store import schema
-from fhir_coprod.store.database import Database, DatabaseErrors
+from fhir_coprod.store.database import Database, DatabaseErrors, SqliteDatabase
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 _VERSION_TABLE = "alembic_version"
 _SCHEMA_LOCK = 0x636F70726F65
@@ -35,21 +39,69 @@ def prepare(database: Database) -> None:
                 return
             _upgrade(connection, found)
     except sqlalchemy.exc.DBAPIError as error:
-        raise ConfigError(f"The store cannot be prepared: {error.orig}.") from error
+        raise _cannot(database, error.orig) from error
     except DatabaseErrors as error:
-        raise ConfigError(f"The store cannot be prepared: {error}.") from error
+        raise _cannot(database, error) from error
     finally:
         engine.dispose()
+
+
+def _cannot(database: Database, error: BaseException | None) -> ConfigError:
+    where = database.url.render_as_string(hide_password=True)
+    return ConfigError(f"The store at {where} cannot be opened: {str(error).strip()}.")
 
 
 def check(database: Database) -> str:
     """The revision of the schema in the database; "" when it is empty."""
+    if isinstance(database, SqliteDatabase) and not database.path.exists():
+        return ""
     engine = database.make_engine()
     try:
         with engine.begin() as connection:
             return revision(connection) or ""
+    except sqlalchemy.exc.DBAPIError as error:
+        raise _cannot(database, error.orig) from error
+    except DatabaseErrors as error:
+        raise _cannot(database, error) from error
     finally:
         engine.dispose()
+
+
+def damage(database: Database) -> list[str]:
+    """What is wrong inside a database with the current schema, one sentence each; empty when it is whole."""
+    found = []
+    with database.reader() as session:
+        if database.url.get_backend_name() == "sqlite":
+            found += [row[0] for row in session.rows("PRAGMA quick_check") if row[0] != "ok"]
+        for sentence, query in _INVARIANTS.items():
+            count = session.rows(query)[0][0]
+            if count:
+                found.append(f"{count} {sentence}")
+    database.close()
+    return found
+
+
+_INVARIANTS = {
+    "resources whose newest version is missing from the log.": (
+        "SELECT count(*) FROM resource r LEFT JOIN version v ON v.position = r.position"
+        " AND v.type = r.type AND v.id = r.id AND v.version = r.version WHERE v.position IS NULL"
+    ),
+    "versions without a resource.": (
+        "SELECT count(*) FROM version v LEFT JOIN resource r ON r.type = v.type AND r.id = v.id"
+        " WHERE r.key IS NULL"
+    ),
+    "versions whose time is before that of the version they follow.": (
+        "SELECT count(*) FROM version v JOIN version w ON w.type = v.type AND w.id = v.id"
+        " AND w.version = v.version - 1 WHERE v.updated <= w.updated OR v.position <= w.position"
+    ),
+    **{
+        f"rows of the search index ({table.name}) that belong to no living resource.": (
+            f"SELECT count(*) FROM {table.name} x LEFT JOIN resource r ON r.key = x.key AND r.deleted = false"  # noqa: S608
+            " WHERE r.key IS NULL"
+        )
+        for table in schema.INDEX_TABLES
+    },
+}
 
 
 def revision(connection: Connection) -> str | None:
@@ -69,7 +121,8 @@ def _refuse_foreign(connection: Connection) -> None:
     clashes = sorted(set(inspect(connection).get_table_names()) & set(schema.metadata.tables))
     if clashes:
         raise ConfigError(
-            f"The database holds a table {clashes[0]!r} that is not ours; give fhir-coprod a database of its own."
+            f"The database holds a table {clashes[0]!r} that is not ours;"
+            " give fhir-coprod a database of its own."
         )
 
 
@@ -84,17 +137,29 @@ def _stamp(connection: Connection) -> None:
 
 
 def _upgrade(connection: Connection, found: str) -> None:
-    from alembic import command
-    from alembic.config import Config
     from alembic.script import ScriptDirectory
+
+    known = {script.revision for script in ScriptDirectory.from_config(_alembic()).walk_revisions()}
+    if found not in known:
+        raise ConfigError(
+            f"The database was made by a newer fhir-coprod (schema {found};"
+            f" this one knows {schema.REVISION}); install that version or a later one."
+        )
+    migrate(connection)
+
+
+def migrate(connection: Connection) -> None:
+    """Run every migration that the database has not seen, in the connection's transaction."""
+    from alembic import command
+
+    config = _alembic()
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def _alembic() -> Config:
+    from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(files("fhir_coprod.store") / "migrations"))
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    if found not in known:
-        raise ConfigError(
-            f"The database was made by a newer fhir-coprod (schema {found}; this one knows {schema.REVISION});"
-            " install that version or a later one."
-        )
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    return config

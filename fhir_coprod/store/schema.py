@@ -9,9 +9,9 @@
     lease       which process does a job that only one may do
     setting     what the store knows about itself
 
-A `param` in the index is a number made from resource type and parameter code (`index.number`), so that a row is
-small and one equality finds both. `low` and `high` bound a half-open range [low, high). Points in time are
-integers: microseconds since 1970 UTC in the index, milliseconds in `updated`.
+A `param` in the index is a number made from resource type and parameter code (`index.number`), so that a
+row is small and one equality finds both. `low` and `high` bound a half-open range [low, high). Points in
+time are integers: microseconds since 1970 UTC in the index, milliseconds in `updated`.
 """
 
 from __future__ import annotations
@@ -94,7 +94,10 @@ resource = Table(
     _column("deleted", Boolean()),
     UniqueConstraint("type", "id"),
 )
-_alive = {"sqlite_where": text("deleted = false"), "postgresql_where": text("deleted = false")}
+_alive: dict[str, Any] = {
+    "sqlite_where": text("deleted = false"),
+    "postgresql_where": text("deleted = false"),
+}
 Index("resource_alive_key_idx", resource.c.type, resource.c.key, **_alive)
 Index("resource_alive_updated_idx", resource.c.type, resource.c.updated, resource.c.key, **_alive)
 
@@ -102,7 +105,8 @@ Index("resource_alive_updated_idx", resource.c.type, resource.c.updated, resourc
 def _index_table(name: str, values: list[Column[Any]], *orders: tuple[str, ...]) -> Table:
     """A search table: found by resource through (key, param), by value through each of `orders`.
 
-    Clustered by key on SQLite, so that a new resource appends there; PostgreSQL gets the same order as an index.
+    Clustered by key on SQLite, so that a new resource appends there; PostgreSQL gets the same order as an
+    index.
     """
     table = Table(
         name,
@@ -169,13 +173,14 @@ setting = Table(
 # ---------------------------------------------------------------------------------------------------- sync
 # Tables of fhir_coprod.sync stand below this line.
 #
-#   crosswalk       each record taken from an EHR: what we last took (hash), and which resource of ours it is in
+#   crosswalk       each record taken from an EHR: what we last took (hash), and our resource it is in
 #   received_base   its bytes as they came: what the next merge starts from
 #   sync_key        what records are compared by: business identifiers, birth date, names, …
 #   sync_reference  what a record refers to, so that it can be written again when the target arrives
 #   feed            per EHR and type: what can be seen of it, since when, and the watermark
 #   dead_letter     what could not be taken in, with its bytes and the reason
 #   retired         resources of ours that became one with another
+#   merge_base      what the EHR said of a resource that somebody here has changed too: the base of the next merge
 
 crosswalk = Table(
     "crosswalk",
@@ -259,6 +264,14 @@ dead_letter = Table(
     _column("received", Long),
     _column("state", Name),  # open, resolved, superseded
     UniqueConstraint("ehr", "type", "foreign_id", "hash"),
+)
+
+merge_base = Table(
+    "merge_base",
+    metadata,
+    Column("type", Name, primary_key=True),
+    Column("id", Name, primary_key=True),
+    _column("body", LargeBinary()),
 )
 
 retired = Table(

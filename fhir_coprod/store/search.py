@@ -1,8 +1,8 @@
 """Running a `Query`: which index to begin with, one page by keyset, then what it includes.
 
-The default order is that of creation (`resource.key`), which no update changes. A page ends with a cursor that holds
-the sort values and key of its last row; the next page begins behind them, so that a row which nobody has modified is
-neither skipped nor repeated, whatever is written meanwhile.
+The default order is that of creation (`resource.key`), which no update changes. A page ends with a cursor
+that holds the sort values and key of its last row; the next page begins behind them, so that a row which
+nobody has modified is neither skipped nor repeated, whatever is written meanwhile.
 """
 # ruff: noqa: S608 - only names written in this package are put into SQL; every value is bound
 
@@ -277,7 +277,8 @@ def _read_cursor(query: Query, sorts: int) -> list[Any]:
 
 
 def _included(session: Session, query: Query, matches: list[Version]) -> list[Version]:
-    """What the matches refer to and what refers to them, once each, following :iterate until nothing is new."""
+    """What the matches refer to and what refers to them, once each, following :iterate until nothing is
+    new."""
     seen = {(version.type, version.id) for version in matches}
     found: list[Version] = []
     newest = matches
@@ -298,7 +299,8 @@ def _included(session: Session, query: Query, matches: list[Version]) -> list[Ve
         found += newest
         if len(found) > MAX_INCLUDED:
             raise BadRequest(
-                f"_include and _revinclude would add more than {MAX_INCLUDED} resources; ask with a smaller _count."
+                f"_include and _revinclude would add more than {MAX_INCLUDED} resources;"
+                " ask with a smaller _count."
             )
     return found
 
@@ -360,7 +362,8 @@ def _sources(session: Session, includes: Iterable[Include], versions: list[Versi
                 for row in session.rows(
                     f"SELECT {COLUMNS} FROM (SELECT DISTINCT f.key FROM reference f"
                     f" WHERE {params} AND {condition} AND f.target_type = ? LIMIT {MAX_INCLUDED + 1}) k"
-                    f" JOIN resource r ON r.key = k.key JOIN version v ON v.position = r.position ORDER BY r.key",
+                    " JOIN resource r ON r.key = k.key JOIN version v ON v.position = r.position"
+                    " ORDER BY r.key",
                     [*numbers, *values, type],
                 )
             )

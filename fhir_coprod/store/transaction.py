@@ -53,7 +53,8 @@ class Transaction:
     def connection(self) -> Connection:
         """The SQLAlchemy connection of this transaction, for tables of other floors.
 
-        It does not show resources written by this work before the work commits; use `get` or `search` for those.
+        It does not show resources written by this work before the work commits; use `get` or `search` for
+        those.
         """
         self._protect()
         return self._batch.connection

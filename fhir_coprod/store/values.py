@@ -1,7 +1,7 @@
 """How a value stands in the search index, the same for a resource's element and for a searched value.
 
-Text is folded (case, accents, punctuation, runs of space), long text is cut so that an index can hold it, a date
-becomes the range of time it may mean, a number the range its digits stand for.
+Text is folded (case, accents, punctuation, runs of space), long text is cut so that an index can hold it, a
+date becomes the range of time it may mean, a number the range its digits stand for.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ _EPOCH = date(1970, 1, 1).toordinal()
 def moment(text: str) -> Range | None:
     """The time that a FHIR date, dateTime or instant may mean, in microseconds since 1970 UTC.
 
-    2013 is the whole year, 2013-01-14T10:00 the whole minute. Without a time zone it is read as UTC. None when the
-    text is no date.
+    2013 is the whole year, 2013-01-14T10:00 the whole minute. Without a time zone it is read as UTC. None
+    when the text is no date.
     """
     match = _DATE.fullmatch(text)
     if match is None:

@@ -1,8 +1,9 @@
 """Group commit: one thread writes for the whole process, and what waits together is committed together.
 
-Every work runs by itself: when it fails, nothing of it remains and only its caller hears of it. No caller gets an
-answer before the commit that carries it. When two processes got into each other's way, the works of the batch are
-done again one by one, with the log locked from the start; so a work must be free of effects outside its transaction.
+Every work runs by itself: when it fails, nothing of it remains and only its caller hears of it. No caller
+gets an answer before the commit that carries it. When two processes got into each other's way, the works of
+the batch are done again one by one, with the log locked from the start; so a work must be free of effects
+outside its transaction.
 """
 
 from __future__ import annotations

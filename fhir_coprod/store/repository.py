@@ -22,7 +22,10 @@ from fhir_coprod.store.writer import Writer
 
 T = TypeVar("T")
 
-_READ = f"SELECT {COLUMNS} FROM resource r JOIN version v ON v.position = r.position WHERE r.type = ? AND r.id = ?"
+_READ = (
+    f"SELECT {COLUMNS} FROM resource r JOIN version v ON v.position = r.position"
+    " WHERE r.type = ? AND r.id = ?"
+)
 _VREAD = f"SELECT {COLUMNS} FROM version v WHERE v.type = ? AND v.id = ? AND v.version = ?"
 _CHANGES = f"SELECT {COLUMNS} FROM version v WHERE v.position > ? ORDER BY v.position LIMIT ?"
 
@@ -129,7 +132,8 @@ class Store:
     # ----------------------------------------------------------------------------------------------- log
 
     def changes(self, after: int, limit: int = 1000) -> list[Version]:
-        """The log behind position `after`, ascending. What is seen is final: no smaller position appears later."""
+        """The log behind position `after`, ascending. What is seen is final: no smaller position appears
+        later."""
         return [from_row(row) for row in self._database.read(_CHANGES, (after, limit))]
 
     def head(self) -> int:

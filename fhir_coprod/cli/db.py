@@ -1,0 +1,44 @@
+"""`fhir-coprod db`: bring the store's schema up to date, and look whether it is."""
+
+from __future__ import annotations
+
+import typer
+
+from fhir_coprod.cli.common import ConfigOption, JsonOption, print_json, settings, stdout
+
+app = typer.Typer(
+    help="The schema of the store: bring it up to date, or look whether it is.", no_args_is_help=True
+)
+
+
+@app.command()
+def upgrade(context: typer.Context, config: ConfigOption = None) -> None:
+    """Create or migrate the schema of the store that the settings name; nothing happens when it is current."""
+    from fhir_coprod.store import database, opening
+
+    base = database.connect(settings(context, config).store.url)
+    before = opening.check(base)
+    opening.prepare(base)
+    after = opening.check(base)
+    done = "is current" if before == after else f"was {before or 'empty'}, is now current"
+    stdout.print(f"schema {after}: {done}", highlight=False)
+
+
+@app.command()
+def check(context: typer.Context, config: ConfigOption = None, json: JsonOption = False) -> None:
+    """Say whether the schema is current and the database whole. Ends with 1 when something is to be done."""
+    from fhir_coprod.store import database, opening, schema
+
+    base = database.connect(settings(context, config).store.url)
+    found = opening.check(base)
+    faults = opening.damage(base) if found == schema.REVISION else []
+    current = found == schema.REVISION
+    if json:
+        print_json({"schema": found, "expected": schema.REVISION, "current": current, "faults": faults})
+    else:
+        state = "current" if current else f"not current ({schema.REVISION}); run fhir-coprod db upgrade"
+        stdout.print(f"schema {found or 'none'}: {state}", highlight=False)
+        for fault in faults:
+            stdout.print(fault, highlight=False)
+    if not current or faults:
+        raise typer.Exit(1)

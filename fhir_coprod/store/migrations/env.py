@@ -1,0 +1,15 @@
+"""Alembic's entry: migrations run on the connection that `opening` (or a developer's command) hands over."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from fhir_coprod.store import schema
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=schema.metadata,
+    transaction_per_migration=False,
+)
+with context.begin_transaction():
+    context.run_migrations()

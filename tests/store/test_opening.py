@@ -1,0 +1,140 @@
+"""The schema: made from scratch, migrated, refused."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psycopg
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from fhir_coprod.errors import ConfigError
+from fhir_coprod.store import Store, database, opening, schema
+
+
+def catalogue(url: str) -> list[tuple[object, ...]]:
+    """Everything the database says about its tables, columns, keys and indexes."""
+    if url.startswith("sqlite"):
+        found: list[tuple[object, ...]] = []
+        with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
+            tables = [r[0] for r in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+            for table in tables:
+                found += [
+                    ("column", table, *row) for row in connection.execute(f"PRAGMA table_xinfo({table})")
+                ]
+                found += [("table", *row) for row in connection.execute(f"PRAGMA table_list({table})")]
+                for index in connection.execute(f"PRAGMA index_list({table})").fetchall():
+                    found.append(("index", table, *index[1:]))
+                    found += [
+                        ("index column", index[1], *row)
+                        for row in connection.execute(f"PRAGMA index_xinfo({index[1]})")
+                    ]
+        connection.close()
+        return sorted(found, key=repr)
+    with psycopg.connect(url) as connection:
+        columns = connection.execute(
+            "SELECT table_name, column_name, data_type, collation_name, is_nullable, column_default"
+            " FROM information_schema.columns WHERE table_schema = 'public'"
+        ).fetchall()
+        indexes = connection.execute(
+            "SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'"
+        ).fetchall()
+        constraints = connection.execute(
+            "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint"
+            " WHERE connamespace = 'public'::regnamespace"
+        ).fetchall()
+    return sorted([*columns, *indexes, *constraints], key=repr)
+
+
+def migrate(url: str) -> None:
+    """The long way: every migration, one after another."""
+    engine = database.connect(url).make_engine()
+    with engine.begin() as connection:
+        opening.migrate(connection)
+    engine.dispose()
+
+
+def test_migrations_lead_to_the_schema_that_a_new_database_gets(store_url: str, tmp_path: Path) -> None:
+    migrate(store_url)
+    migrated = catalogue(store_url)
+    if store_url.startswith("sqlite"):
+        fresh_url = f"sqlite:///{tmp_path / 'fresh.db'}"
+        Store.open(fresh_url).close()
+        assert catalogue(fresh_url) == migrated
+        return
+    with psycopg.connect(store_url, autocommit=True) as connection:
+        connection.execute("DROP SCHEMA public CASCADE")
+        connection.execute("CREATE SCHEMA public")
+    Store.open(store_url).close()
+    assert catalogue(store_url) == migrated
+
+
+def test_no_table_was_changed_without_a_migration(store_url: str) -> None:
+    migrate(store_url)
+    engine = database.connect(store_url).make_engine()
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), schema.metadata) == []
+        assert opening.revision(connection) == schema.REVISION
+    engine.dispose()
+
+
+def test_an_empty_database_opens_fast(tmp_path: Path) -> None:
+    """Without Alembic, whose import alone takes longer than making the tables."""
+    times = []
+    for n in range(3):
+        begin = time.perf_counter()
+        Store.open(f"sqlite:///{tmp_path / f'{n}.db'}").close()
+        times.append(time.perf_counter() - begin)
+    assert min(times) < 0.1
+
+
+def test_a_newer_schema_is_refused_in_a_sentence(store_url: str) -> None:
+    Store.open(store_url).close()
+    engine = database.connect(store_url).make_engine()
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    engine.dispose()
+    with pytest.raises(ConfigError, match="newer fhir-coprod"):
+        Store.open(store_url)
+
+
+def test_somebody_elses_database_is_refused(store_url: str) -> None:
+    engine = database.connect(store_url).make_engine()
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE resource (id INTEGER)")
+    engine.dispose()
+    with pytest.raises(ConfigError, match="database of its own"):
+        Store.open(store_url)
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("nonsense", "is not a URL"),
+        ("mysql://host/db", "not supported"),
+        ("sqlite://", "names no file"),
+        ("sqlite:///:memory:", "names no file"),
+        ("postgresql://127.0.0.1:1/none", "cannot be reached"),
+        ("sqlite:////proc/none/store.db", "cannot be made"),
+    ],
+)
+def test_a_wrong_url_is_a_sentence(url: str, sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        Store.open(url)
+
+
+def test_a_file_that_is_no_database_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "notes.db").write_text("not a database at all, but long enough to be looked at" * 100)
+    with pytest.raises(ConfigError, match="file is not a database"):
+        Store.open(f"sqlite:///{tmp_path / 'notes.db'}")
+
+
+def test_two_processes_may_open_an_empty_database_at_once(store_url: str) -> None:
+    script = f"from fhir_coprod.store import Store; Store.open({store_url!r}).close()"
+    running = [subprocess.Popen([sys.executable, "-c", script]) for _ in range(3)]
+    assert [process.wait(60) for process in running] == [0, 0, 0]
