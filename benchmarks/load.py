@@ -1,0 +1,174 @@
+"""HTTP load, and servers to put it on.
+
+The client writes prepared requests on a few keep-alive connections and reads no more of an answer than its
+status and length, so that on a small machine the server, not the client, is what is measured. Servers run in
+processes of their own on a free loopback port.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import uvloop
+
+from benchmarks.frame import Work
+
+CONNECTIONS = 16
+
+
+class UnexpectedStatus(Exception):
+    """The server answered with something else than the benchmark is about."""
+
+
+class _Connection(asyncio.Protocol):
+    """One keep-alive connection that sends its next request when an answer has come."""
+
+    def __init__(self, requests: Iterator[bytes], expected: bytes, finished: asyncio.Future[None]) -> None:
+        self._requests = requests
+        self._expected = expected
+        self._finished = finished
+        self._buffer = b""
+        self.answers = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._send()
+
+    def _send(self) -> None:
+        request = next(self._requests, None)
+        if request is None:
+            self._transport.close()
+            if not self._finished.done():
+                self._finished.set_result(None)
+        else:
+            self._transport.write(request)
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        end = self._buffer.find(b"\r\n\r\n")
+        if end < 0:
+            return
+        head = self._buffer[:end].lower()
+        if head[9:12] != self._expected:
+            self._fail(f"wanted {self._expected.decode()}, got {self._buffer[:400]!r}")
+            return
+        at = head.find(b"content-length:")
+        if at < 0:
+            self._fail("an answer without Content-Length")
+            return
+        length = int(head[at + 15 :].split(b"\r\n", 1)[0])
+        if len(self._buffer) >= end + 4 + length:
+            self._buffer = self._buffer[end + 4 + length :]
+            self.answers += 1
+            self._send()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if not self._finished.done():
+            self._fail(f"the server closed the connection: {error}")
+
+    def _fail(self, reason: str) -> None:
+        if not self._finished.done():
+            self._finished.set_exception(UnexpectedStatus(reason))
+        self._transport.close()
+
+
+def request(method: str, url: str, body: bytes = b"") -> bytes:
+    """One HTTP/1.1 request as bytes."""
+    parts = urlsplit(url)
+    target = parts.path + (f"?{parts.query}" if parts.query else "")
+    head = f"{method} {target} HTTP/1.1\r\nhost: {parts.netloc}\r\n"
+    if body:
+        head += f"content-type: application/fhir+json\r\ncontent-length: {len(body)}\r\n"
+    return head.encode() + b"\r\n" + body
+
+
+def send_all(url: str, requests: Sequence[bytes], *, status: int, connections: int = CONNECTIONS) -> Work:
+    """Work that sends all the requests to the server of `url`, each answered with `status`."""
+    parts = urlsplit(url)
+
+    async def run() -> int:
+        loop = asyncio.get_running_loop()
+        waiting = iter(requests)
+        finished: list[asyncio.Future[None]] = []
+        opened: list[_Connection] = []
+        for _ in range(min(connections, len(requests))):
+            future: asyncio.Future[None] = loop.create_future()
+            _, protocol = await loop.create_connection(
+                lambda future=future: _Connection(waiting, str(status).encode(), future),  # type: ignore[misc]
+                parts.hostname,
+                parts.port,
+            )
+            finished.append(future)
+            opened.append(protocol)
+        await asyncio.gather(*finished)
+        return sum(connection.answers for connection in opened)
+
+    return lambda: uvloop.run(run())
+
+
+@contextmanager
+def serving(command: Sequence[str], *, env: dict[str, str] | None = None) -> Iterator[str]:
+    """Run a server that prints a line with `listening on URL`; gives the URL, ends the server on leaving."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=env)
+    assert process.stdout is not None
+    try:
+        for line in process.stdout:
+            if "listening on " in line:
+                yield line.split("listening on ", 1)[1].split()[0]
+                return
+        raise RuntimeError(f"{command[0]} ended before it listened")
+    finally:
+        process.terminate()
+        process.wait()
+        process.stdout.close()
+
+
+@contextmanager
+def bare_starlette() -> Iterator[str]:
+    """The reference: one Starlette route on uvicorn; GET gives 2.7 kB of JSON, POST gives its body back."""
+    with serving([sys.executable, "-m", "benchmarks.load"]) as url:
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            try:
+                urllib.request.urlopen(f"{url}/Patient/1").close()
+                break
+            except OSError:
+                time.sleep(0.05)
+        yield url
+
+
+def _serve_bare_starlette() -> None:
+    import socket
+
+    import uvicorn
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.routing import Route
+
+    kept = b'{"resourceType":"Patient","id":"1","text":"' + b"x" * 2600 + b'"}'
+
+    async def answer(incoming: Request) -> Response:
+        if incoming.method == "POST":
+            body = await incoming.body()
+            return Response(body, 201, media_type="application/fhir+json")
+        return Response(kept, media_type="application/fhir+json")
+
+    app = Starlette(routes=[Route("/{type}/{id}", answer), Route("/{type}", answer, methods=["POST"])])
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    print(f"listening on http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
+    config = uvicorn.Config(app, loop="uvloop", http="httptools", log_level="warning", access_log=False)
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+if __name__ == "__main__":
+    _serve_bare_starlette()
