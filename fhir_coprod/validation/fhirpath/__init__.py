@@ -22,20 +22,13 @@ from typing import Any, Protocol
 
 from fhir_coprod import definitions
 from fhir_coprod.jsontext import Json
+from fhir_coprod.validation.fhirpath import needs, programs
 from fhir_coprod.validation.fhirpath.compiler import Compiled, Scope, compiled
 from fhir_coprod.validation.fhirpath.corrections import corrected
 from fhir_coprod.validation.fhirpath.errors import FhirPathError, UnsupportedFhirPath
 from fhir_coprod.validation.fhirpath.model import Type, type_named
 from fhir_coprod.validation.fhirpath.nodes import Env, Node, Nodes, as_truth, root
 from fhir_coprod.validation.fhirpath.parser import parse
-from fhir_coprod.validation.fhirpath.programs import (
-    BROKEN_SHAPE,
-    Rule,
-    Values,
-    loaded,
-    rule_source,
-    values_source,
-)
 
 Path = Callable[[Json], list[Any]]
 """From a resource (or a value of the base type) to the JSON values that the path leads to."""
@@ -53,6 +46,7 @@ __all__ = [
     "compile_invariant",
     "compile_path",
     "compile_typed",
+    "keys_needed",
 ]
 
 _FHIR_OF_SYSTEM = {
@@ -104,6 +98,15 @@ def compile_invariant(expression: str, base: str, key: str = "") -> Invariant:
     return _invariant(expression, base, key, definitions.generation())
 
 
+def keys_needed(expression: str, base: str, key: str = "") -> frozenset[str]:
+    """JSON keys of the value without any of which the rule holds of itself; empty when it must always be run.
+
+    Raises UnsupportedFhirPath.
+    """
+    needed = needs.keys_needed(parse(corrected(expression, key)), type_named(base))
+    return needed if needed and compile_invariant(expression, base, key)({}, Env({})) else frozenset()
+
+
 # Compiled again after a package was loaded: `memberOf` may then know more.
 
 
@@ -128,18 +131,7 @@ def _typed(expression: str, base: str, generation: int) -> Typed:
             if node.value is not None
         ]
 
-    source = values_source(tree, type_)
-    if source is None:
-        return by_closures
-    run: Values = loaded(source, expression)
-
-    def typed(resource: Json) -> list[tuple[str, Any]]:
-        try:
-            return run(resource, Env(resource), None)
-        except BROKEN_SHAPE:
-            return by_closures(resource)
-
-    return typed
+    return programs.values(tree, type_, by_closures)
 
 
 def _evaluator(run: Compiled, type_: Type) -> Callable[[Json], Nodes]:
@@ -166,15 +158,4 @@ def _invariant(expression: str, base: str, key: str, generation: int) -> Invaria
         node = [Node(focus, type_, beside) if type_.is_primitive else root(focus, type_)]
         return as_truth(run(Scope(env, node, node))) is True
 
-    source = rule_source(tree, type_)
-    if source is None:
-        return by_closures
-    main: Rule = loaded(source, expression)
-
-    def holds(focus: Any, env: Env, beside: Json | None = None) -> bool:
-        try:
-            return main(focus, env, beside)
-        except BROKEN_SHAPE:
-            return by_closures(focus, env, beside)
-
-    return holds
+    return programs.rule(tree, type_, by_closures)

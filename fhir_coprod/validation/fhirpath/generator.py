@@ -4,7 +4,7 @@ An invariant becomes functions of a few lines; elements of a known type need no 
 
     detail.empty() or reference.empty()    →    not ('detail' in o) or not ('reference' in o)
 
-Three-valued logic needs no third value: each expression is written as the test that it is true, or as the test
+    detail.empty() or reference.empty()  →  not ("detail" in o) or not ("reference" in o)
 that it is false, and unknown is neither. What the source cannot say (`Unsuited`) is left to the closures of
 `compiler`, sub-expression by sub-expression.
 

@@ -184,8 +184,8 @@ def equal(a: Node, b: Node) -> bool | None:
             )
         if kind == "Quantity" or other == "Quantity":
             return _same_quantity(a, b)
-        if isinstance(left, str) and isinstance(right, str):
-            return left == right
+        if isinstance(left, str) == isinstance(right, str):
+            return same_json(left, right)
         return "String" in (kind, other) and _text(left) == _text(right)
     if kind or other:
         return False

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import fields
+from collections.abc import Callable
 from typing import Any
 
 from fhir_coprod.jsontext import Json
 from fhir_coprod.validation.fhirpath import references, runtime
 from fhir_coprod.validation.fhirpath.generator import Block, Item, Source, Unsuited
-from fhir_coprod.validation.fhirpath.model import Type
+from fhir_coprod.validation.fhirpath.model import Type, type_named
+from fhir_coprod.validation.fhirpath.needs import parts
 from fhir_coprod.validation.fhirpath.nodes import Env
 from fhir_coprod.validation.fhirpath.syntax import Binary, Expression, External, Variable
 
-Rule = Callable[[Any, Env, Json | None], bool]
-Values = Callable[[Any, Env, Json | None], list[tuple[str, Any]]]
+Rule = Callable[..., bool]
+Values = Callable[[Json], list[tuple[str, Any]]]
 
 BROKEN_SHAPE = (AttributeError, TypeError, KeyError)
 """What generated code raises on data of the wrong shape; the closures then give the answer."""
 
 _HELPERS: dict[str, Any] = {
+    "BROKEN_SHAPE": BROKEN_SHAPE,
+    "Env": Env,
     "NOTHING": runtime.NOTHING,
     "items": runtime.items,
     "single": runtime.single,
@@ -33,6 +35,32 @@ _HELPERS: dict[str, Any] = {
 }
 
 
+def rule(tree: Expression, type_: Type, by_closures: Rule) -> Rule:
+    """Whether a value of the type obeys the rule: `(focus, env, beside=None)`."""
+    source = rule_source(tree, type_)
+    return by_closures if source is None else _loaded(source, by_closures)
+
+
+def values(tree: Expression, type_: Type, by_closures: Values) -> Values:
+    """Type name and value of each item that the path leads to."""
+    source = values_source(tree, type_)
+    return by_closures if source is None else _loaded(source, by_closures)
+
+
+def _loaded(source: Source, by_closures: Callable[..., Any]) -> Callable[..., Any]:
+    """The `main` of a source, ready to be called."""
+    namespace = {
+        "__builtins__": {"len": len},
+        "by_closures": by_closures,
+        **_HELPERS,
+        **source.constants,
+    }
+    # The text holds names made up here and constants written by repr(), never text of the expression itself.
+    exec(compile(source.text(), "<fhirpath>", "exec"), namespace)  # noqa: S102
+    main: Callable[..., Any] = namespace["main"]
+    return main
+
+
 def rule_source(tree: Expression, type_: Type) -> Source | None:
     """The source whose `main` says whether the rule holds; None when only the closures can say."""
     return _source(tree, type_, _write_rule)
@@ -43,23 +71,12 @@ def values_source(tree: Expression, type_: Type) -> Source | None:
     return _source(tree, type_, _write_values)
 
 
-def loaded(source: Source, expression: str) -> Callable[..., Any]:
-    """The `main` of a source, ready to be called."""
-    namespace = {"__builtins__": {"len": len, "frozenset": frozenset}, **_HELPERS, **source.constants}
-    # The text holds names made up here and constants written by repr(), never text of the expression itself.
-    exec(compile(source.text(), f"<fhirpath {expression[:60]}>", "exec"), namespace)  # noqa: S102
-    main: Callable[..., Any] = namespace["main"]
-    return main
-
-
 def _source(
     tree: Expression, type_: Type, write: Callable[[Source, Expression, Item], None]
 ) -> Source | None:
-    if any(_needs_scope(part) for part in _parts(tree)):
+    if any(_needs_scope(part) for part in parts(tree)):
         return None
     root = type_.name.partition(".")[0]
-    from fhir_coprod.validation.fhirpath.model import type_named
-
     owner = type_named(root) if not root.startswith("System") else type_
     source = Source(owner if owner.is_resource and owner.name not in ("Resource", "DomainResource") else None)
     try:
@@ -74,24 +91,19 @@ def _needs_scope(part: Expression) -> bool:
     return part in (Variable("$index"), Variable("$total"), External("context"))
 
 
-def _parts(tree: Any) -> Iterator[Expression]:
-    if isinstance(tree, tuple):
-        for part in tree:
-            yield from _parts(part)
-    elif isinstance(tree, Expression):
-        yield tree
-        for field in fields(tree):
-            yield from _parts(getattr(tree, field.name))
-
-
 def _write_rule(source: Source, tree: Expression, item: Item) -> None:
     test = source.test(tree, item, True)
-    source.functions.append(f"def main(o, env, beside):\n    return {test}")
+    source.functions.append(
+        "def main(o, env, beside=None):\n"
+        "    try:\n"
+        f"        return {test}\n"
+        "    except BROKEN_SHAPE:\n"
+        "        return by_closures(o, env, beside)"
+    )
 
 
 def _write_values(source: Source, tree: Expression, item: Item) -> None:
-    block = Block(source, 1)
-    block.add("out = []")
+    block = Block(source, 2)
 
     def keep(it: Item, at: Block) -> None:
         name = repr(it.type.fhir)
@@ -103,12 +115,29 @@ def _write_values(source: Source, tree: Expression, item: Item) -> None:
             at.add(f"out.append(({name}, {it.var}))")
 
     def branches(part: Expression) -> int:
+        """Write each side of a union; how many of them lead anywhere on this type."""
         match part:
             case Binary("|", left, right):
                 return branches(left) + branches(right)
         size = len(block.lines)
         source.walk(part, item, block, keep)
-        return 1 if len(block.lines) > size else 0
+        return int(len(block.lines) > size)
 
-    block.add("return out" if branches(tree) < 2 else "return unique(out)")
-    source.functions.append("\n".join(("def main(o, env, beside):", *block.lines)))
+    several = branches(tree) > 1
+    if not block.lines:
+        block.add("pass")
+    source.functions.append(
+        "\n".join(
+            (
+                "def main(o):",
+                "    out = []",
+                "    env = Env(o)" if any("env" in line for line in block.lines) else "    env = None",
+                "    beside = None",
+                "    try:",
+                *block.lines,
+                "    except BROKEN_SHAPE:",
+                "        return by_closures(o)",
+                "    return unique(out)" if several else "    return out",
+            )
+        )
+    )
