@@ -1,0 +1,9 @@
+CodeSystem: TaskKind
+Id: task-kind
+Title: "Kind of Task"
+Description: "Tells our Tasks apart from those that are referrals (code fulfill, or none)."
+* insert Codes
+* #stall-followup "Follow-up of a stalled referral" "Somebody makes a stalled referral move again."
+* #plan-activity "Activity of the shared plan" "What patient, relative or professional has taken on in the shared plan."
+* #information-request "Request for information" "Somebody supplies what a department needs in order to decide on a referral."
+* #private-moment "Private moment" "Somebody sees to it that the patient can speak without interpreter or relatives."

@@ -1,0 +1,204 @@
+"""Compile profiles/ (FHIR Shorthand) with SUSHI into fhir_coprod/_data/package/.
+
+    python scripts/build_profiles.py            compile and write
+    python scripts/build_profiles.py --check    fail when the committed package differs from what FSH says
+
+SUSHI runs offline, with a home of its own in .cache/ that holds FHIR R4 as its only package. The result is a
+FHIR package: conformance resources at the top, examples under example/, and .index.json, from which the runtime
+finds each without reading it. Of a snapshot we keep what a reader or a validator needs; comments, requirements and
+mappings to other standards stand in R4 itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from node_tools import CACHE, ROOT, node_modules
+from r4_source import R4, VERSION
+
+from fhir_coprod.definitions.package import CONFORMANCE
+
+Json = dict[str, Any]
+
+SOURCE = ROOT / "profiles"
+PACKAGE = ROOT / "fhir_coprod" / "_data" / "package"
+CORE = "hl7.fhir.r4.core#4.0.1"
+# SUSHI adds these by itself and would ask a registry for them; nothing here uses them.
+STUBS = {"hl7.fhir.uv.tools.r4": "1.1.2", "hl7.terminology.r4": "7.2.0", "hl7.fhir.uv.extensions.r4": "5.3.0"}
+INDEXED = ("url", "version", "kind", "type")
+IDLE_WARNING = "The FSHOnly property is set to true"
+IDLE_IN_SNAPSHOT = ("comment", "requirements", "alias", "mapping", "example")
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description="Compile the profiles.")
+    options.add_argument("--check", action="store_true", help="compare only; exit 1 on a difference")
+    check = options.parse_args().check
+    files = package_files(compile_fsh())
+    if check:
+        compare(files)
+        return
+    if PACKAGE.exists():
+        shutil.rmtree(PACKAGE)
+    for name, content in files.items():
+        file = PACKAGE / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content, encoding="utf-8")
+    size = sum(len(content.encode()) for content in files.values())
+    print(f"{PACKAGE.relative_to(ROOT)}: {len(files)} files, {size / 1e6:.1f} MB")
+
+
+def compare(files: dict[str, str]) -> None:
+    committed = {
+        file.relative_to(PACKAGE).as_posix(): file.read_text(encoding="utf-8")
+        for file in PACKAGE.rglob("*")
+        if file.is_file()
+    }
+    names = sorted(committed.keys() | files.keys())
+    differing = [name for name in names if committed.get(name) != files.get(name)]
+    if differing:
+        shown = "\n  ".join(differing[:20])
+        sys.exit(
+            f"The compiled package is not what profiles/ says. Run `make profiles` and commit:\n  {shown}"
+        )
+
+
+def compile_fsh() -> list[Json]:
+    """What SUSHI makes of profiles/; ends the program when it reports an error."""
+    project = CACHE / "sushi"
+    shutil.rmtree(project, ignore_errors=True)
+    shutil.copytree(SOURCE / "input" / "fsh", project / "input" / "fsh")
+    config = (SOURCE / "sushi-config.yaml").read_text(encoding="utf-8")
+    stubs = "".join(f"  {name}: {version}\n" for name, version in STUBS.items())
+    (project / "sushi-config.yaml").write_text(f"{config}dependencies:\n{stubs}", encoding="utf-8")
+    environment = os.environ | {"HOME": str(fhir_home()), "npm_config_offline": "true"}
+    sushi = node_modules() / "fsh-sushi" / "dist" / "app.js"
+    done = subprocess.run(
+        ["node", str(sushi), "build", str(project), "-s"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    problems = [line for line in done.stdout.splitlines() if line.startswith(("error", "warn"))]
+    if done.returncode or any(IDLE_WARNING not in line for line in problems):
+        sys.exit(done.stdout + done.stderr)
+    return [
+        json.loads(file.read_text(encoding="utf-8"))
+        for file in sorted((project / "fsh-generated" / "resources").glob("*.json"))
+    ]
+
+
+def fhir_home() -> Path:
+    """A home folder whose package cache holds FHIR R4 and three empty packages."""
+    home = CACHE / "fhir-home"
+    packages = home / ".fhir" / "packages"
+    stamp = home / "r4-source"
+    if not stamp.exists() or stamp.read_text() != VERSION:
+        shutil.rmtree(home, ignore_errors=True)
+        folder = packages / CORE / "package"
+        folder.mkdir(parents=True)
+        for resource in core_resources():
+            file = folder / f"{resource['resourceType']}-{resource['id']}.json"
+            file.write_text(json.dumps(resource), encoding="utf-8")
+        name, version = CORE.split("#")
+        write_package_json(folder, name, version)
+        for name, version in STUBS.items():
+            write_package_json(packages / f"{name}#{version}" / "package", name, version)
+        stamp.write_text(VERSION)
+    return home
+
+
+def core_resources() -> Iterator[Json]:
+    source = R4()
+    for bundle in R4.BUNDLES:
+        for resource in source.resources(bundle):
+            # HL7's package names the data elements' types; SUSHI has no use for its capability statements.
+            if resource["resourceType"] in CONFORMANCE - {"CapabilityStatement", "OperationDefinition"}:
+                yield resource
+
+
+def write_package_json(folder: Path, name: str, version: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {"name": name, "version": version, "fhirVersions": ["4.0.1"], "type": "Core"}
+    (folder / "package.json").write_text(json.dumps(content), encoding="utf-8")
+
+
+def package_files(resources: list[Json]) -> dict[str, str]:
+    """Name within the package → text."""
+    files: dict[str, str] = {}
+    indexes: dict[str, list[Json]] = {"": [], "example/": []}
+    for resource in resources:
+        folder = "" if resource["resourceType"] in CONFORMANCE else "example/"
+        name = f"{resource['resourceType']}-{resource['id']}.json"
+        files[folder + name] = text_of(trimmed(resource))
+        row = {"filename": name, "resourceType": resource["resourceType"], "id": resource["id"]}
+        row |= {
+            key: resource[key]
+            for key in ("url", "version", "kind", "type")
+            if isinstance(resource.get(key), str)
+        }
+        indexes[folder].append(row)
+    for folder, rows in indexes.items():
+        files[f"{folder}.index.json"] = text_of({"index-version": 2, "files": rows})
+    files["package.json"] = text_of(package_json())
+    return files
+
+
+def package_json() -> Json:
+    config: Json = {}
+    for line in (SOURCE / "sushi-config.yaml").read_text(encoding="utf-8").splitlines():
+        key, colon, value = line.partition(": ")
+        if colon and not line.startswith((" ", "#")):
+            config[key] = value
+    return {
+        "name": config["id"],
+        "version": config["version"],
+        "type": "IG",
+        "canonical": config["canonical"],
+        "title": config["title"],
+        "license": config["license"],
+        "fhirVersions": [config["fhirVersion"]],
+        "dependencies": {"hl7.fhir.r4.core": config["fhirVersion"]},
+    }
+
+
+def trimmed(resource: Json) -> Json:
+    if "snapshot" not in resource:
+        return resource
+    elements = [
+        {key: value for key, value in element.items() if key not in IDLE_IN_SNAPSHOT}
+        for element in resource["snapshot"]["element"]
+    ]
+    kept = {key: value for key, value in resource.items() if key != "mapping"}
+    return kept | {"snapshot": {"element": elements}}
+
+
+def text_of(value: Json) -> str:
+    """JSON with a line for each member and each element: short, and a diff shows what changed."""
+    lines = []
+    for key, member in value.items():
+        if isinstance(member, dict) and list(member) == ["element"]:
+            member_text = '{"element": ' + rows_of(member["element"]) + "}"
+        elif isinstance(member, list) and any(isinstance(item, dict) for item in member):
+            member_text = rows_of(member)
+        else:
+            member_text = json.dumps(member, ensure_ascii=False)
+        lines.append(f"{json.dumps(key)}: {member_text}")
+    return "{" + ",\n".join(lines) + "}\n"
+
+
+def rows_of(items: list[Any]) -> str:
+    return "[\n" + ",\n".join(json.dumps(item, ensure_ascii=False) for item in items) + "\n]"
+
+
+if __name__ == "__main__":
+    main()
