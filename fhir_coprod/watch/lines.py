@@ -35,6 +35,8 @@ class Clock(NamedTuple):
     owner: str = ""
     due: datetime | None = None
     """Already known (at once); else the policy's span counts from the start."""
+    from_due: bool = False
+    """It starts when another deadline is over: the end of that day still belongs to it."""
 
 
 class Booking(NamedTuple):

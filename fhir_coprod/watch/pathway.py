@@ -7,7 +7,7 @@ and a person at a REPL. Its rules are those of the documentation page on the wat
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from fhir_coprod.watch.codes import ABOUT, RANK, SOFT, STAFF_ONLY, Rule, Stage
@@ -17,6 +17,7 @@ from fhir_coprod.watch.policies import Clocks, Policy, Severity
 from fhir_coprod.watch.records import Facts, Request, RequestState, Sibling
 from fhir_coprod.watch.standing import Stall, Standing
 
+_TICK: Final = timedelta(microseconds=1)
 ENDED: Final = frozenset({"completed", "revoked"})
 _NOT_ACTIVE: Final = ENDED | {"draft", "on-hold", "entered-in-error"}
 _NO_STEP: Final = frozenset(
@@ -216,18 +217,22 @@ class _Assessment:
         if self.ended:
             end = When(self.state.at, self.state.stored)
             for line in going:
-                start = end
-                if self.state.status == "completed":
-                    start = max(end, self._review_due(line) or end)
-                self.clocks.append(Clock(Rule.HALF_CLOSED, start, line, owner=line.owner))
+                review = self._review_due(line) if self.state.status == "completed" else None
+                self._disagree(line, end, review, line.owner)
             if self.state.status == "revoked" and not going and self._booked_ahead():
                 self.clocks.append(Clock(Rule.HALF_CLOSED, end, owner=_first(d.owner for d in self.lines)))
         elif not going:
             for line in active:
-                due = self._review_due(line)
+                review = self._review_due(line)
                 done = line.course.completed if line.course else None
-                if due and done:
-                    self.clocks.append(Clock(Rule.HALF_CLOSED, max(due, done), line, owner=self._requester()))
+                if review and done:
+                    self._disagree(line, done, review, self._requester())
+
+    def _disagree(self, line: Line, since: When, review: When | None, owner: str) -> None:
+        """The two disagree since `since`, but nobody minds before the review is due."""
+        by_review = review is not None and review.at > since.at
+        start = review if review is not None and by_review else since
+        self.clocks.append(Clock(Rule.HALF_CLOSED, start, line, owner, from_due=by_review))
 
     def _review_due(self, line: Line) -> When | None:
         """When the review of a returned result is due."""
@@ -278,7 +283,8 @@ class _Assessment:
         if span is None:
             return None
         pauses = self.pauses if clock.rule in self.policy.pause_stops else ()
-        return self.policy.calendar.due(clock.start.at, span, pauses)
+        start = clock.start.at - _TICK if clock.from_due else clock.start.at
+        return self.policy.calendar.due(start, span, pauses)
 
     def _spans_of(self, line: Line | None) -> Clocks:
         """The deadlines of the department whose clock it is."""
@@ -356,7 +362,8 @@ class _Assessment:
         events = self._events()
         untold = min((event for event in events if told is None or event.at > told), default=None)
         if untold is not None:
-            self._run(Clock(Rule.PATIENT_NOT_INFORMED, When(untold.at), owner=untold.owner))
+            late = untold.what in ABOUT
+            self._run(Clock(Rule.PATIENT_NOT_INFORMED, When(untold.at), owner=untold.owner, from_due=late))
         if self.ended and not self._is_live() and (untold is None or "Communication" in self.unseen):
             stage, since = Stage.CLOSED, When(self.state.at, self.state.stored)
         return self._standing(stage, since, owner, told, [untold] if untold else [])
