@@ -222,6 +222,6 @@ def _resolved(value: object, scope: Scope) -> Iterator[tuple[object, str]]:
     reference: Json = value
     literal = reference.get("reference")
     target = scope.resolve(literal) if isinstance(literal, str) else None
-    named = scope.target_type(reference)
+    named = scope.target_types(reference)
     if target is not None or named:
-        yield (target if target is not None else {}), named
+        yield (target if target is not None else {}), named[0] if named else ""

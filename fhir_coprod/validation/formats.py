@@ -74,7 +74,7 @@ def is_string(value: object) -> bool:
     # Printable text without line breaks, the usual case, needs no regular expression.
     if type(value) is not str or not value or len(value) > MAX_STRING:
         return False
-    return (value.isprintable() or _text(value) is not None) and not value.isspace()
+    return value.isprintable() or _text(value) is not None
 
 
 def is_code(value: object) -> bool:
@@ -166,10 +166,10 @@ EXPECTED: dict[str, str] = {
     "id": "1 to 64 letters, digits, - or .",
     "instant": "a real moment as YYYY-MM-DDThh:mm:ss and a zone (Z or +hh:mm)",
     "integer": "a whole number between -2147483648 and 2147483647, without quotation marks",
-    "markdown": "text that is not empty or only spaces, without control characters",
+    "markdown": "text that is not empty, without control characters",
     "oid": "an OID as urn:oid:1.2.3",
     "positiveInt": "a whole number from 1 to 2147483647, without quotation marks",
-    "string": "text that is not empty or only spaces, without control characters",
+    "string": "text that is not empty, without control characters",
     "time": "a time as hh:mm:ss",
     "unsignedInt": "a whole number from 0 to 2147483647, without quotation marks",
     "uri": "a URI without spaces (an OID as urn:oid:1.2.3, a UUID as urn:uuid:…)",

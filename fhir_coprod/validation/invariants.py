@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import re
 from collections.abc import Callable, Iterator
 
-from fhir_coprod.validation import narrative
+from fhir_coprod.validation import bundles, narrative
 from fhir_coprod.validation.fhirpath import FhirPathError, UnsupportedFhirPath, compile_invariant
 from fhir_coprod.validation.model import Content, Rule
 from fhir_coprod.validation.scope import Scope
@@ -104,6 +107,51 @@ NATIVE: dict[str, tuple[Test, frozenset[str]]] = {
     "txt-1": (_allowed_narrative, frozenset()),
 }
 """Rules of the base definitions that are written by hand: test, and the members without which it holds."""
+
+def _absolute_system(identifier: object, scope: Scope) -> bool:
+    """The system of an Identifier is an absolute URI."""
+    system = identifier.get("system") if isinstance(identifier, dict) else None
+    return not isinstance(system, str) or _absolute(system) is not None
+
+
+def _right_size(attachment: object, scope: Scope) -> bool:
+    """Attachment.size and hash are those of the data."""
+    if not isinstance(attachment, dict) or not isinstance(attachment.get("data"), str):
+        return True
+    try:
+        data = base64.b64decode(attachment["data"])
+    except ValueError:
+        return True
+    size, digest = attachment.get("size"), attachment.get("hash")
+    if isinstance(size, int) and size != len(data):
+        return False
+    # FHIR asks for SHA-1 here: https://hl7.org/fhir/R4/datatypes.html#Attachment
+    stated = hashlib.sha1(data, usedforsecurity=False).digest()
+    return not isinstance(digest, str) or digest == base64.b64encode(stated).decode()
+
+
+_absolute = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:").match
+
+
+def _rule(human: str, test: Test, *names: str) -> Rule:
+    return Rule(Constraint("", "error", human, ""), test, frozenset(names))
+
+
+_OF_TYPE: dict[str, list[Rule]] = {
+    "Identifier": [_rule("Identifier.system must be an absolute URI", _absolute_system, "system")],
+    "Attachment": [_rule("Attachment.size and hash must be those of the data", _right_size, "data")],
+    "Bundle": [
+        _rule("Every resource in a Bundle needs a fullUrl, except in a batch or transaction", bundles.has_full_urls),
+        _rule("A fullUrl that is a RESTful URL must end with the type and id of its resource", bundles.full_urls_agree),
+    ],
+}
+"""Rules that R4 states in words only."""
+
+
+def of_type(code: str) -> list[Rule]:
+    """The rules of a type that its definition has in words only."""
+    return _OF_TYPE.get(code, [])
+
 
 _SAID_ELSEWHERE = frozenset({"txt-2"})
 """Rules that another one in NATIVE covers."""

@@ -10,6 +10,7 @@ from fhir_coprod.definitions.terminology import ValueSet, bare
 from fhir_coprod.errors import UnknownDefinition
 from fhir_coprod.jsontext import Json
 from fhir_coprod.validation.compiler import compile_profile, compile_type
+from fhir_coprod.validation.item import Item
 from fhir_coprod.validation.model import Model
 from fhir_coprod.validation.shapes import NoSnapshot, Shape, shape
 
@@ -25,6 +26,7 @@ class Library:
         self._types: dict[str, Model | None] = {}
         self._profiles: dict[str, Model | None] = {}
         self._value_sets: dict[str, ValueSet | None] = {}
+        self._code_systems: dict[str, frozenset[str] | None] = {}
         self._compiling = threading.RLock()
 
     # ------------------------------------------------------------------ definitions
@@ -55,6 +57,14 @@ class Library:
         if key not in self._value_sets:
             self._value_sets[key] = definitions.value_set_content(key)
         return self._value_sets[key]
+
+    def code_system(self, url: str) -> frozenset[str] | None:
+        """Every code of a system that is held completely; None otherwise."""
+        if url not in self._code_systems:
+            if len(self._code_systems) > 10_000:
+                self._code_systems.clear()
+            self._code_systems[url] = definitions.code_system(url)
+        return self._code_systems[url]
 
     # ------------------------------------------------------------------ models
 
@@ -95,6 +105,28 @@ class Library:
         if found is None or not found.profile:
             return None
         return compile_profile(found, self)
+
+    # ------------------------------------------------------------------ extensions
+
+    def allows_context(self, model: Model, owner: Item) -> bool:
+        """Whether an extension may stand on that value, by StructureDefinition.context."""
+        return not model.contexts or any(self._in_context(kind, where, owner) for kind, where in model.contexts)
+
+    def _in_context(self, kind: str, where: str, owner: Item) -> bool:
+        if kind == "extension":
+            return isinstance(owner.value, dict) and owner.value.get("url") == where
+        if kind != "element":
+            return True
+        # Later guides write a profile's elements as canonical#path.
+        named = where.rpartition("#")[2].replace("[x]", "")
+        return named in ("Element", "*") or named in self.ancestors(owner.type) or named in owner.paths()
+
+    def ancestors(self, code: str) -> tuple[str, ...]:
+        """A type and those it specialises, up to Element or Resource."""
+        found = self.shape(code)
+        if found is None or not found.base:
+            return (code,)
+        return (code, *self.ancestors(found.base.removeprefix(FHIR)))
 
     # ------------------------------------------------------------------ names
 

@@ -41,6 +41,10 @@ class Rule:
     names: frozenset[str] = frozenset()
     """JSON keys without any of which the rule holds of itself; empty = it must always be run."""
 
+    def holds(self, value: object, scope: Scope) -> bool:
+        """Whether a value keeps the rule; one without a value has nothing to break it with."""
+        return value is None or self.test(value, scope)
+
 
 @dataclass(slots=True, eq=False)
 class Content:
@@ -50,6 +54,8 @@ class Content:
     """FHIR type: CarePlan, BackboneElement, string …"""
     path: str
     """The element's path, for messages and extension contexts."""
+    resource: bool = False
+    """The root of a resource, where `resourceType` stands."""
     datatype: bool = False
     """The details are those of the type's own definition (the walker looks it up by `type`)."""
     fields: dict[str, Field] = field(default_factory=dict)
@@ -58,6 +64,8 @@ class Content:
     fixed: object = ABSENT
     pattern: object = ABSENT
     bound: Bound | None = None
+    coded: bool = False
+    """Whether codes are looked up in their code systems."""
     rules: list[Rule] = field(default_factory=list)
     unchecked: list[Constraint] = field(default_factory=list)
     """Invariants that cannot be decided here; reported once."""

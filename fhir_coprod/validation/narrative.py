@@ -56,7 +56,6 @@ def fault(div: str) -> str:
     parser.StartElementHandler = start
     parser.EndElementHandler = end
     parser.CharacterDataHandler = text
-    parser.UseForeignDTD(True)
     try:
         parser.Parse(div, True)
     except _Refused as refused:

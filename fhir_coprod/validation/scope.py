@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from functools import cached_property
 
+from fhir_coprod.definitions import is_resource_type
 from fhir_coprod.jsontext import Json
 from fhir_coprod.validation.fhirpath import Env
 
@@ -88,16 +89,16 @@ class Scope:
             scope = scope.outer
         return None
 
-    def target_type(self, reference: Json) -> str:
-        """The resource type that a Reference points to; "" when it cannot be told."""
+    def target_types(self, reference: Json) -> list[str]:
+        """The resource types that a Reference says it points to: by its target or literal, and by `type`."""
+        types: list[str] = []
         literal = reference.get("reference")
         if isinstance(literal, str):
             target = self.resolve(literal)
-            if target is not None:
-                named = target.get("resourceType")
-                return named if isinstance(named, str) else ""
-            named = literal_type(literal)
-            if named:
-                return named
+            named = literal_type(literal) if target is None else target.get("resourceType")
+            if isinstance(named, str) and is_resource_type(named):
+                types.append(named)
         declared = reference.get("type")
-        return declared.rpartition("/")[2] if isinstance(declared, str) else ""
+        if isinstance(declared, str):
+            types.append(declared.rpartition("/")[2])
+        return types

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from fhir_coprod.definitions.terminology import ValueSet
 
 
@@ -67,3 +69,21 @@ def _coding(coding: dict[str, object], codes: ValueSet) -> bool | None:
     if not isinstance(system, str):
         return False if codes.known else None
     return codes.allows(system, code)
+
+
+def unknown_coding(
+    value: object, code_system: Callable[[str], frozenset[str] | None]
+) -> dict[str, object] | None:
+    """The first coding whose code system is held completely and lacks the code; None when there is none."""
+    if not isinstance(value, dict):
+        return None
+    codings = value.get("coding", [value])
+    for coding in codings if isinstance(codings, list) else ():
+        if not isinstance(coding, dict):
+            continue
+        code, system = coding.get("code"), coding.get("system")
+        if isinstance(code, str) and isinstance(system, str):
+            held = code_system(system)
+            if held is not None and code not in held:
+                return coding
+    return None

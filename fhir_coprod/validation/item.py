@@ -1,0 +1,37 @@
+"""One value on the way through a resource, with the way itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fhir_coprod.validation.model import Field
+
+
+@dataclass(slots=True)
+class Item:
+    """One value of a member."""
+
+    value: object
+    """None where only an extension stands."""
+    below: object
+    """For a primitive: the object under `_name`, else None."""
+    type: str
+    at: str
+    """FHIRPath location."""
+    field: Field | None = None
+    """What its owner's definition says of it; None for a resource that nothing carries."""
+    owner: Item | None = None
+
+    def beneath(self) -> Item:
+        """The object under `_name` as the owner of its extensions."""
+        return Item(self.below, None, self.type, self.at, self.field, self.owner)
+
+    def paths(self) -> set[str]:
+        """The element paths that name it: Patient.contact.name.family is HumanName.family too."""
+        if self.field is None or self.owner is None:
+            return {self.type}
+        own = self.field.path.replace("[x]", "")
+        paths = {own}
+        if own.partition(".")[0] == self.owner.type and self.owner.field is not None:
+            paths |= {f"{path}.{self.field.name}" for path in self.owner.paths()}
+        return paths

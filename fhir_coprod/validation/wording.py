@@ -1,0 +1,61 @@
+"""Words for messages: names and values of definitions as they may be shown, never personal data."""
+
+from __future__ import annotations
+
+from fhir_coprod import jsontext
+from fhir_coprod.validation.model import Field
+from fhir_coprod.validation.shapes import MANY
+
+
+def cardinality(field: Field) -> str:
+    """Such as 1..*"""
+    return f"{field.min}..{'*' if field.max == MANY else field.max}"
+
+
+def short(text: str) -> str:
+    """A name or URL as a message may show it."""
+    cleaned = "".join(c if c.isprintable() else "?" for c in text[:120])
+    return cleaned + ("…" if len(text) > 120 else "")
+
+
+def stated(value: object) -> str:
+    """A value that a definition states."""
+    return short(jsontext.encode(value).decode())
+
+
+def coded(value: object) -> str:
+    """A coded value as code and system."""
+    if isinstance(value, str):
+        return f"The code {short(value)!r}"
+    if isinstance(value, dict):
+        codings = value.get("coding", [value])
+        for coding in codings if isinstance(codings, list) else ():
+            if isinstance(coding, dict) and isinstance(coding.get("code"), str):
+                system = coding.get("system")
+                where = f" of {short(system)}" if isinstance(system, str) else " without a system"
+                return f"The code {short(coding['code'])!r}{where}"
+    return "A value without a code"
+
+
+_KINDS = {
+    bool: "true or false",
+    int: "a number",
+    float: "a number",
+    str: "text",
+    list: "a list",
+    dict: "an object",
+    type(None): "null",
+}
+
+
+def kind(value: object) -> str:
+    """What kind of JSON value it is."""
+    return _KINDS.get(type(value), "something else")
+
+
+def choice(names: list[str]) -> str:
+    """Names joined with "or"."""
+    shown = [short(name) for name in names[:8]]
+    if len(names) > 8:
+        shown.append(f"{len(names) - 8} others")
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} or {shown[-1]}" if shown else "nothing"
