@@ -97,6 +97,10 @@ class EhrSettings(_Section):
     department: str = ""
     """The Organization that this server is of, as a reference at that server."""
     auth: Auth = NoAuth()
+    types: tuple[str, ...] = ()
+    """Resource types to take from it; empty: those that the watch and the coproduction profiles need."""
+    patients: tuple[str, ...] = ()
+    """Ids there of the patients to follow, for a server that lists none without knowing a name."""
     timeout: float = Field(default=30.0, gt=0, le=600)
     """Seconds to wait for one answer."""
     requests_per_second: float = Field(default=20.0, gt=0, le=1000)

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from fhir_coprod.cli import db, serve
+from fhir_coprod.cli import db, serve, sync
 from fhir_coprod.cli.common import ConfigOption, stderr
 from fhir_coprod.errors import CoprodError
 
@@ -25,6 +25,9 @@ app = typer.Typer(
 
 app.add_typer(db.app, name="db")
 app.command()(serve.serve)
+app.command()(sync.sync)
+app.add_typer(sync.ehr_app, name="ehr")
+app.add_typer(sync.dead_letters_app, name="dead-letters")
 
 
 def _print_version(wanted: bool) -> None:

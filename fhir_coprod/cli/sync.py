@@ -1,0 +1,272 @@
+"""`fhir-coprod sync`, `ehr check`, `dead-letters`: what comes in from the EHRs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from fhir_coprod import jsontext
+from fhir_coprod.cli.common import ConfigOption, JsonOption, print_json, settings, stderr, stdout
+from fhir_coprod.errors import ConfigError, EhrError
+from fhir_coprod.settings import EhrSettings, Settings
+
+if TYPE_CHECKING:  # loading the store and the HTTP stack takes time that other commands need not spend
+    from fhir_coprod.sync import EhrPlan, EhrReport, Progress
+
+ehr_app = typer.Typer(help="The EHRs in the settings.", no_args_is_help=True)
+dead_letters_app = typer.Typer(help="Records that could not be taken in.", no_args_is_help=True)
+
+_COLUMNS = ("read", "created", "updated", "unchanged", "deleted", "conflicts", "dead", "merged")
+
+
+# --- sync -----------------------------------------------------------------------------------------
+
+
+def sync(
+    context: typer.Context,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME...]", help="EHRs to sync; all when none is named.")
+    ] = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="List everything again; finds what was deleted, too.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be written, and write nothing.")
+    ] = False,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Take what is new from the EHRs."""
+    from fhir_coprod.store import Store
+    from fhir_coprod.sync import run
+
+    chosen = settings(context, config)
+    with Store.open(chosen.store.url) as store, _progress() as progress:
+        reports = run(store, chosen, names=names or (), full=full, dry_run=dry_run, progress=progress)
+    if as_json:
+        print_json([report.to_json() for report in reports])
+    else:
+        for report in reports:
+            _print_report(report)
+    if not all(report.ok for report in reports):
+        raise typer.Exit(1)
+
+
+def _print_report(report: EhrReport) -> None:
+    for difference in report.changes:
+        stdout.print(f"{difference.change} {difference.resource}", style="bold", highlight=False)
+        for line in difference.lines:
+            if line.before is not None:
+                stdout.print(
+                    f"  - {line.path}: {_value(line.before)}", style="red", markup=False, highlight=False
+                )
+            if line.after is not None:
+                stdout.print(
+                    f"  + {line.path}: {_value(line.after)}", style="green", markup=False, highlight=False
+                )
+    table = Table(title=report.ehr, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    table.add_column("type")
+    for column in _COLUMNS:
+        table.add_column(column, justify="right")
+    for type, counts in report.counts.items():
+        row = counts.to_json()
+        if any(row.values()):
+            table.add_row(type, *(str(row[column] or "·") for column in _COLUMNS))
+    stdout.print(table)
+    if report.error:
+        stderr.print(escape(report.error), style="red", soft_wrap=True, highlight=False)
+    for type, reason in report.faults.items():
+        stderr.print(f"{type}: {escape(reason)}", style="red", soft_wrap=True, highlight=False)
+    dead = sum(counts.dead for counts in report.counts.values())
+    if dead:
+        stderr.print(f"{dead} records could not be taken in; see: fhir-coprod dead-letters list", style="red")
+
+
+def _value(value: object) -> str:
+    return jsontext.encode(value).decode()
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[Progress], None]]:
+    """A bar per EHR and type on a terminal; one log line a page elsewhere. No personal data in either."""
+    if not stderr.is_terminal:
+        import structlog
+
+        structlog.configure(
+            processors=[
+                structlog.processors.TimeStamper(fmt="iso", utc=True),
+                structlog.processors.add_log_level,
+                structlog.processors.KeyValueRenderer(key_order=["timestamp", "level", "event"]),
+            ],
+            logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        )
+        log = structlog.get_logger("fhir_coprod.sync")
+
+        def line(page: Progress) -> None:
+            log.info("page", ehr=page.ehr, type=page.type, page=page.page, read=page.read, total=page.total)
+
+        yield line
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+    from rich.progress import Progress as Bars
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Bars(*columns, console=stderr, transient=True) as bars:
+        tasks: dict[tuple[str, str], int] = {}
+
+        def move(page: Progress) -> None:
+            key = (page.ehr, page.type)
+            if key not in tasks:
+                tasks[key] = bars.add_task(f"{page.ehr} {page.type}", total=page.total)
+            bars.update(tasks[key], completed=page.read, total=page.total)  # type: ignore[arg-type]
+
+        yield move
+
+
+# --- ehr check ------------------------------------------------------------------------------------
+
+
+@ehr_app.command("check")
+def ehr_check(
+    context: typer.Context,
+    name: Annotated[str | None, typer.Argument(help="One EHR; all when none is named.")] = None,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Ask the EHRs what they can do, and show what is made of it."""
+    from fhir_coprod.sync import check
+
+    plans: list[EhrPlan | EhrError] = []
+    chosen = _named(settings(context, config), name)
+    for ehr in chosen:
+        try:
+            plans.append(check(ehr))
+        except EhrError as error:
+            plans.append(error)
+    if as_json:
+        print_json(
+            [
+                {"ehr": ehr.name, "url": ehr.url, "error": plan.message}
+                if isinstance(plan, EhrError)
+                else plan.to_json()
+                for ehr, plan in zip(chosen, plans, strict=True)
+            ]
+        )
+    else:
+        for plan in plans:
+            if isinstance(plan, EhrError):
+                stderr.print(escape(plan.message), style="red", soft_wrap=True, highlight=False)
+            else:
+                _print_plan(plan)
+    if any(isinstance(plan, EhrError) for plan in plans):
+        raise typer.Exit(1)
+
+
+def _named(chosen: Settings, name: str | None) -> list[EhrSettings]:
+    if not chosen.ehr:
+        raise ConfigError("No EHR is set up; add an [[ehr]] section with name and url to coprod.toml.")
+    found = [ehr for ehr in chosen.ehr if name in (None, ehr.name)]
+    if not found:
+        known = ", ".join(ehr.name for ehr in chosen.ehr)
+        raise ConfigError(f"There is no EHR named {name!r}; known: {known}.")
+    return found
+
+
+def _print_plan(plan: EhrPlan) -> None:
+    vendor = f" · deviations of {plan.vendor_name}" if plan.vendor_name else ""
+    title = f"{plan.ehr}: {plan.software}, FHIR {plan.fhir_version}{vendor}"
+    table = Table(title=escape(title), title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for column in ("type", "changes found by", "takes from us", "why"):
+        table.add_column(column)
+    for row in plan.types:
+        found = row.find if row.observable else "[red]cannot be seen[/red]"
+        table.add_row(row.type, found, ", ".join(row.write) or "·", escape(row.reason))
+    stdout.print(table)
+
+
+# --- dead letters ---------------------------------------------------------------------------------
+
+
+@dead_letters_app.command("list")
+def dead_letters_list(
+    context: typer.Context,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also those that are resolved or superseded.")
+    ] = False,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Records that could not be taken in, in the order received."""
+    from fhir_coprod.store import Store
+    from fhir_coprod.sync import dead_letters as letters
+
+    with Store.open(settings(context, config).store.url) as store, store.connect() as connection:
+        found = letters.letters(connection, all=everything)
+    if as_json:
+        print_json([one.to_json() for one in found])
+        return
+    table = Table(box=None, pad_edge=False)
+    for column in ("id", "ehr", "where", "received", "state", "reason"):
+        table.add_column(column)
+    for one in found:
+        received = one.received.strftime("%Y-%m-%d %H:%M")
+        table.add_row(str(one.id), one.ehr, one.position, received, one.state, escape(one.reason))
+    stdout.print(table if found else "no dead letters")
+
+
+@dead_letters_app.command("show")
+def dead_letters_show(
+    context: typer.Context,
+    id: Annotated[int, typer.Argument(help="As in `dead-letters list`.")],
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """One letter with its reason and the bytes as they came (which may hold personal data)."""
+    from fhir_coprod.store import Store
+    from fhir_coprod.sync import dead_letters as letters
+
+    with Store.open(settings(context, config).store.url) as store, store.connect() as connection:
+        one = letters.letter(connection, id)
+    if as_json:
+        print_json(one.to_json(body=True))
+        return
+    stdout.print(f"{one.id}: {one.ehr}, {one.position}, {one.state}", style="bold", highlight=False)
+    for issue in one.outcome["issue"]:
+        place = f"{issue['expression'][0]}: " if issue.get("expression") else ""
+        text = f"{issue['severity']}: {place}{issue['diagnostics']}"
+        stdout.print(text, markup=False, highlight=False, soft_wrap=True)
+    sys.stdout.flush()
+    sys.stdout.buffer.write(one.body + b"\n")
+    sys.stdout.buffer.flush()
+
+
+@dead_letters_app.command("replay")
+def dead_letters_replay(
+    context: typer.Context,
+    ids: Annotated[
+        list[int] | None, typer.Argument(help="Letters; all open ones when none is named.")
+    ] = None,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Try again to take them in, in the order received."""
+    from fhir_coprod.store import Store
+    from fhir_coprod.sync import dead_letters as letters
+
+    chosen = settings(context, config)
+    with Store.open(chosen.store.url) as store:
+        found = letters.replay(store, chosen, ids or ())
+    if as_json:
+        print_json([one.to_json() for one in found])
+    else:
+        for one in found:
+            reason = f": {one.reason}" if one.state == "open" else ""
+            stdout.print(f"{one.id}: {one.state}{reason}", markup=False, highlight=False, soft_wrap=True)
+    if any(one.state == "open" for one in found):
+        raise typer.Exit(1)

@@ -1,0 +1,18 @@
+"""What the sync writes into the store, for whoever wants to know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fhir_coprod.jsontext import Json
+from fhir_coprod.store import Written
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One resource that was written (or, in a dry run, would have been), with its content before."""
+
+    ehr: str
+    """The EHR whose record led to it."""
+    written: Written
+    before: Json

@@ -1,0 +1,144 @@
+"""What could not be taken in: the bytes as they came, why, and where they stood; and trying again.
+
+A letter is open until its record arrives well (resolved), other bytes of the record take its place
+(superseded), or it is replayed with success, for instance after our validator has learned better.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, select, update
+
+from fhir_coprod import jsontext
+from fhir_coprod.errors import NotFound
+from fhir_coprod.jsontext import Json
+from fhir_coprod.settings import Settings
+from fhir_coprod.store import Store, Transaction
+from fhir_coprod.store.schema import dead_letter
+from fhir_coprod.store.versions import from_milliseconds
+from fhir_coprod.sync import alone, engine, stage
+from fhir_coprod.sync.stage import Batch, Letter, Received, Taken, Unchanged
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """One letter. `foreign_id` is "" when the bytes could not even be read that far."""
+
+    id: int
+    ehr: str
+    type: str
+    foreign_id: str
+    position: str
+    received: datetime
+    state: str
+    outcome: Json
+    """OperationOutcome."""
+    body: bytes
+
+    @property
+    def reason(self) -> str:
+        """The first problem, as one sentence; and how many more there are."""
+        issues = [issue for issue in self.outcome["issue"] if issue["severity"] in ("fatal", "error")]
+        more = f" (and {len(issues) - 1} more)" if len(issues) > 1 else ""
+        place = f"{issues[0]['expression'][0]}: " if issues[0].get("expression") else ""
+        return f"{place}{issues[0]['diagnostics']}{more}"
+
+    def to_json(self, *, body: bool = False) -> Json:
+        """As `dead-letters list --json` and, with the body as text, `show --json` print it."""
+        found: Json = {
+            "id": self.id,
+            "ehr": self.ehr,
+            "type": self.type,
+            "foreignId": self.foreign_id or None,
+            "position": self.position,
+            "received": self.received.isoformat().replace("+00:00", "Z"),
+            "state": self.state,
+            "outcome": self.outcome,
+        }
+        if body:
+            found["body"] = self.body.decode(errors="replace")
+        return found
+
+
+def letters(connection: Connection, *, all: bool = False) -> list[DeadLetter]:
+    """Open letters, or all that ever were, in the order received."""
+    statement = select(dead_letter).order_by(dead_letter.c.id)
+    if not all:
+        statement = statement.where(dead_letter.c.state == "open")
+    return [_from_row(row) for row in connection.execute(statement).mappings()]
+
+
+def letter(connection: Connection, id: int) -> DeadLetter:
+    """One letter. Raises NotFound."""
+    row = connection.execute(select(dead_letter).where(dead_letter.c.id == id)).mappings().first()
+    if row is None:
+        raise NotFound(f"There is no dead letter {id}; `dead-letters list --all` shows them.")
+    return _from_row(row)
+
+
+def _from_row(row: Any) -> DeadLetter:
+    return DeadLetter(
+        row["id"],
+        row["ehr"],
+        row["type"],
+        row["foreign_id"],
+        row["position"],
+        from_milliseconds(row["received"]),
+        row["state"],
+        jsontext.decode(row["outcome"]),
+        bytes(row["body"]),
+    )
+
+
+def replay(
+    store: Store, settings: Settings, ids: Sequence[int] = (), *, validate: stage.Validate | None = None
+) -> list[DeadLetter]:
+    """Try open letters (or those of `ids`) again, in the order received; returns them as they are then.
+
+    A letter whose record has been taken since in a newer form is superseded, not taken. Raises NotFound for
+    an unknown id, Conflict when a sync is at work.
+    """
+    context = engine.context_of(settings)
+    check = validate or engine.default_validator()
+    with store.connect() as connection:
+        wanted = [letter(connection, id) for id in ids] if ids else letters(connection)
+    with alone.alone(store) as beat:
+        for one in sorted(wanted, key=lambda found: found.id):
+            if one.state != "open":
+                continue
+
+            def again(transaction: Transaction, one: DeadLetter = one) -> None:
+                connection = transaction.connection
+                known = stage.known_records(connection, one.ehr, one.type, [one.foreign_id])
+                result = stage.prepare(
+                    one.ehr,
+                    one.type,
+                    Received(one.body, one.position),
+                    known.get,
+                    context.bases,
+                    check,
+                    accept_older=False,
+                )
+                batch = Batch(one.ehr, one.type)
+                if isinstance(result, Taken):
+                    batch.taken.append(result)
+                elif isinstance(result, Letter):
+                    batch.letters.append(result)
+                elif isinstance(result, Unchanged):
+                    _set(connection, one.id, "superseded")
+                stage.stage(connection, batch, transaction.now)
+                if isinstance(result, Taken):
+                    _set(connection, one.id, "resolved")
+
+            store.write(again)
+        engine.settle(store, context, beat)
+    with store.connect() as connection:
+        return [letter(connection, one.id) for one in wanted]
+
+
+def _set(connection: Connection, id: int, state: str) -> None:
+    connection.execute(update(dead_letter).where(dead_letter.c.id == id).values(state=state))

@@ -1,0 +1,215 @@
+"""From a CapabilityStatement to a plan: how changes are found, what can be written, what cannot be seen.
+
+The statement (https://hl7.org/fhir/R4/capabilitystatement.html) decides; the vendor's file corrects it where
+it is known to be wrong or says in prose what no field can say. The plan is pure data, made without I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fhir_coprod.errors import EhrAnswer
+from fhir_coprod.jsontext import Json
+from fhir_coprod.settings import EhrSettings
+from fhir_coprod.sync import vendor as vendors
+from fhir_coprod.sync.vendor import Find, Query, Vendor
+
+PULLED = (
+    "Organization",
+    "Location",
+    "HealthcareService",
+    "Practitioner",
+    "PractitionerRole",
+    "Patient",
+    "RelatedPerson",
+    "CareTeam",
+    "EpisodeOfCare",
+    "Condition",
+    "FamilyMemberHistory",
+    "Goal",
+    "CarePlan",
+    "ServiceRequest",
+    "Task",
+    "Appointment",
+    "Encounter",
+    "DiagnosticReport",
+    "DocumentReference",
+    "Communication",
+    "CommunicationRequest",
+    "QuestionnaireResponse",
+    "List",
+    "Provenance",
+)
+"""What the watch and the coproduction profiles need, in the order in which it is pulled.
+
+Observation is left out: a hospital has more of it than of everything else together, and the coproduction
+profiles use few; name it in an EHR's `types` where it is wanted.
+"""
+
+REACHED_BY_REFERENCE = frozenset(
+    (
+        "Organization",
+        "Location",
+        "HealthcareService",
+        "Practitioner",
+        "PractitionerRole",
+        "Patient",
+        "RelatedPerson",
+    )
+)
+"""Types of which it is enough to know those that something else refers to."""
+
+_WRITES = ("create", "update", "patch", "delete")
+
+
+@dataclass(frozen=True, slots=True)
+class TypePlan:
+    """What is done about one resource type of one EHR."""
+
+    type: str
+    find: Find
+    write: tuple[str, ...] = ()
+    """Interactions by which the EHR takes this type from us: create, update, patch, delete."""
+    reason: str = ""
+    """Why it is found so; for "none", what cannot be observed."""
+    queries: tuple[Query, ...] = ((),)
+    """Searches that together give everything."""
+    patient_parameter: str = "patient"
+
+    @property
+    def observable(self) -> bool:
+        return self.find != "none"
+
+    def to_json(self) -> Json:
+        return {
+            "type": self.type,
+            "find": self.find,
+            "write": list(self.write),
+            "observable": self.observable,
+            "reason": self.reason,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class EhrPlan:
+    """What one EHR can do, and what is made of it."""
+
+    ehr: str
+    url: str
+    software: str
+    """software.name and version, else implementation.description, as the server says it."""
+    fhir_version: str
+    vendor_name: str
+    """The file of deviations in use; "" for none."""
+    vendor: Vendor
+    types: tuple[TypePlan, ...]
+
+    def of(self, type: str) -> TypePlan | None:
+        return next((plan for plan in self.types if plan.type == type), None)
+
+    def to_json(self) -> Json:
+        """As `ehr check --json` prints it."""
+        return {
+            "ehr": self.ehr,
+            "url": self.url,
+            "software": self.software,
+            "fhirVersion": self.fhir_version,
+            "vendor": self.vendor_name,
+            "types": [plan.to_json() for plan in self.types],
+        }
+
+
+def plan(ehr: EhrSettings, statement: Json) -> EhrPlan:
+    """The plan for `ehr` that its CapabilityStatement allows.
+
+    Raises EhrAnswer when the statement is none, or is of another FHIR version than 4.0.
+    """
+    if statement.get("resourceType") != "CapabilityStatement":
+        raise EhrAnswer(
+            f"{ehr.name}: /metadata is no CapabilityStatement; is {ehr.url} the FHIR base address?"
+        )
+    version = str(statement.get("fhirVersion", ""))
+    if not version.startswith("4.0"):
+        raise EhrAnswer(
+            f"{ehr.name}: the server speaks FHIR {version or 'of an unnamed version'}; only R4 (4.0.1) is "
+            "understood, so set url to its R4 address."
+        )
+    software = _mapping(statement.get("software"))
+    description = str(_mapping(statement.get("implementation")).get("description", ""))
+    name = str(software.get("name", ""))
+    if ehr.vendor:
+        vendor_name, vendor = ehr.vendor, vendors.load(ehr.vendor)
+    else:
+        vendor_name, vendor = vendors.recognise(name, description)
+    rest = _server_part(statement)
+    everywhere = _names(rest.get("searchParam"))
+    offered = {str(r.get("type")): r for r in _mappings(rest.get("resource"))}
+    return EhrPlan(
+        ehr=ehr.name,
+        url=ehr.url,
+        software=f"{name} {software.get('version', '')}".strip() or description or "unnamed",
+        fhir_version=version,
+        vendor_name=vendor_name,
+        vendor=vendor,
+        types=tuple(_type_plan(t, offered.get(t), everywhere, vendor) for t in ehr.types or PULLED),
+    )
+
+
+def _type_plan(type: str, offer: Json | None, everywhere: frozenset[str], vendor: Vendor) -> TypePlan:
+    if offer is None:
+        return TypePlan(type, "none", reason=f"the server does not offer {type}")
+    interactions = [str(i.get("code")) for i in _mappings(offer.get("interaction"))]
+    write = tuple(w for w in _WRITES if w in interactions)
+    deviation = vendor.types.get(type)
+    queries: tuple[Query, ...] = ((),)
+    patient_parameter = "patient"
+    reason = ""
+    find: Find
+    if deviation is not None and deviation.find is not None:
+        find, reason = deviation.find, deviation.reason
+    else:
+        find, reason = _find(type, interactions, everywhere | _names(offer.get("searchParam")))
+    if deviation is not None:
+        queries = deviation.queries or queries
+        patient_parameter = deviation.patient_parameter
+    return TypePlan(type, find, write, reason or _WHY[find], queries, patient_parameter)
+
+
+def _find(type: str, interactions: Sequence[str], parameters: frozenset[str]) -> tuple[Find, str]:
+    """How changes are found by what the statement offers, and a reason where it needs one."""
+    if "search-type" in interactions:
+        if "history-type" in interactions:
+            return "history", ""
+        return ("last-updated", "") if "_lastUpdated" in parameters else ("crawl", "")
+    if "read" in interactions and type in REACHED_BY_REFERENCE:
+        return "by-reference", f"the server does not let {type} be searched"
+    return "none", f"the server does not let {type} be searched"
+
+
+_WHY: dict[Find, str] = {
+    "history": "type history since the last time",
+    "last-updated": "search by _lastUpdated since the last time",
+    "crawl": "everything each time, compared by content",
+    "by-patient": "everything of each known patient, compared by content",
+    "by-reference": "read one by one when something refers to it",
+    "none": "",
+}
+
+
+def _server_part(statement: Json) -> Json:
+    parts = _mappings(statement.get("rest"))
+    return next((part for part in parts if part.get("mode", "server") == "server"), {})
+
+
+def _names(parameters: object) -> frozenset[str]:
+    return frozenset(str(p.get("name")) for p in _mappings(parameters))
+
+
+def _mapping(value: object) -> Json:
+    return value if isinstance(value, dict) else {}
+
+
+def _mappings(value: object) -> Iterable[dict[str, Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

@@ -1,0 +1,207 @@
+"""One run of the sync: pull from every EHR, link, write, and say what happened.
+
+    pull     each EHR's pages are staged as they come, side by side
+    link     once all is there: which records are one
+    publish  each resource is written once
+
+A run that is killed leaves staged records, a watermark that vouches for what is staged, and records not yet
+linked or written; the next run picks all of that up, and ends as if nothing had happened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+import httpx
+
+from fhir_coprod.errors import ConfigError, EhrError
+from fhir_coprod.settings import EhrSettings, Settings
+from fhir_coprod.store import Store, Transaction
+from fhir_coprod.sync import alone, matches, stage
+from fhir_coprod.sync.ehr import PULLED, EhrPlan, plan
+from fhir_coprod.sync.http import EhrClient, Politeness
+from fhir_coprod.sync.publish import Context
+from fhir_coprod.sync.pull import Progress, Puller
+from fhir_coprod.sync.references import Bases, Record
+from fhir_coprod.sync.report import EhrReport, Reports
+from fhir_coprod.sync.settle import Settled, Settling
+from fhir_coprod.sync.sinks import DrySink, StoreSink
+from fhir_coprod.sync.stage import Batch, Counts
+
+Beat = Callable[[], None]
+
+
+def check(
+    ehr: EhrSettings,
+    *,
+    politeness: Politeness | None = None,
+    transport: httpx.AsyncBaseTransport | None = None,
+) -> EhrPlan:
+    """What the EHR can do and what is made of it. Raises EhrUnreachable, EhrAnswer, ConfigError."""
+
+    async def ask() -> EhrPlan:
+        async with EhrClient(ehr, politeness=politeness, transport=transport) as client:
+            return await _ask_plan(client)
+
+    return asyncio.run(ask())
+
+
+def run(
+    store: Store,
+    settings: Settings,
+    *,
+    names: Sequence[str] = (),
+    full: bool = False,
+    dry_run: bool = False,
+    progress: Callable[[Progress], None] | None = None,
+    validate: stage.Validate | None = None,
+    politeness: Politeness | None = None,
+) -> list[EhrReport]:
+    """Sync the EHRs of the settings (or those of `names`) into the store.
+
+    full:     list everything again, which also finds what was deleted
+    dry_run:  everything is read, nothing is written; the reports hold what would have been
+    validate: what decides whether a record is good; the validator of R4 and our profiles unless given
+
+    Raises ConfigError for an unknown name or no EHR at all, Conflict when another sync is at work. An EHR
+    that fails is in its report; the others go on.
+    """
+    ehrs = _chosen(settings, names)
+    context = context_of(settings)
+    reports = Reports(context.order)
+    validate = validate or default_validator()
+    if dry_run:
+        dry = DrySink(store)
+        asyncio.run(_pull(ehrs, dry, reports, context.bases, validate, full, progress, politeness, _silent))
+        _settle_dry(store, dry, reports, context)
+        reports.faults(dry.faults)
+    else:
+        with alone.alone(store) as beat:
+            sink = StoreSink(store, reports.staged)
+            asyncio.run(_pull(ehrs, sink, reports, context.bases, validate, full, progress, politeness, beat))
+            reports.settled(settle(store, context, beat))
+        reports.faults(sink.faults)
+    return reports.all()
+
+
+def settle(store: Store, context: Context, beat: Beat) -> Settled:
+    """Links and writes everything that is staged."""
+    return Settling(context, matches.decided(store)).in_steps(store.write, beat)
+
+
+def context_of(settings: Settings) -> Context:
+    """What the settings say about where records come from and whose they are."""
+    departments = {}
+    for ehr in settings.ehr:
+        type, _, id = ehr.department.rpartition("/")
+        if id:
+            departments[ehr.name] = Record(ehr.name, type or "Organization", id)
+    return Context(
+        Bases({ehr.name: ehr.url.rstrip("/") for ehr in settings.ehr}),
+        tuple(ehr.name for ehr in settings.ehr),
+        departments,
+    )
+
+
+def _chosen(settings: Settings, names: Sequence[str]) -> list[EhrSettings]:
+    known = {ehr.name: ehr for ehr in settings.ehr}
+    if not known:
+        raise ConfigError("No EHR is set up; add an [[ehr]] section with name and url to coprod.toml.")
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"There is no EHR named {name!r}; known: {', '.join(known)}.")
+    return [known[name] for name in names] if names else list(settings.ehr)
+
+
+def default_validator() -> stage.Validate:
+    """R4 and every profile that a record claims and we know."""
+    from fhir_coprod.validation import validate_document  # loads the definitions: only when needed
+
+    return validate_document
+
+
+async def _ask_plan(client: EhrClient) -> EhrPlan:
+    _, statement = await client.json("metadata")
+    return plan(client.ehr, statement)
+
+
+# --- pulling --------------------------------------------------------------------------------------
+
+
+async def _pull(
+    ehrs: Sequence[EhrSettings],
+    sink: StoreSink,
+    reports: Reports,
+    bases: Bases,
+    validate: stage.Validate,
+    full: bool,
+    progress: Callable[[Progress], None] | None,
+    politeness: Politeness | None,
+    beat: Beat,
+) -> None:
+    """All EHRs side by side; one that fails has it in its report."""
+
+    async def one(ehr: EhrSettings) -> None:
+        report = reports.of(ehr.name)
+        try:
+            async with EhrClient(ehr, politeness=politeness) as client:
+                made = await _ask_plan(client)
+                await asyncio.to_thread(sink.planned, made)
+                report.counts |= {p.type: Counts() for p in made.types if p.observable}
+                await Puller(client, made, sink, bases, validate, full, progress).run()
+        except EhrError as error:
+            report.error = error.message
+            await asyncio.to_thread(sink.failed, ehr.name, ehr.types or PULLED, "failed", error.message)
+
+    heart = asyncio.create_task(_keep_beating(beat))
+    try:
+        async with asyncio.TaskGroup() as group:
+            for ehr in ehrs:
+                group.create_task(one(ehr))
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    finally:
+        heart.cancel()
+        with suppress(asyncio.CancelledError):
+            await heart
+
+
+async def _keep_beating(beat: Beat) -> None:
+    while True:
+        await asyncio.sleep(alone.HEARTBEAT)
+        await asyncio.to_thread(beat)
+
+
+def _silent() -> None:
+    """A dry run holds no lease."""
+
+
+# --- the dry run ----------------------------------------------------------------------------------
+
+
+class _Undo(Exception):
+    def __init__(self, staged: list[tuple[Batch, Counts]], settled: Settled) -> None:
+        super().__init__()
+        self.staged, self.settled = staged, settled
+
+
+def _settle_dry(store: Store, sink: DrySink, reports: Reports, context: Context) -> None:
+    """Stage, link and write in one transaction that is then undone."""
+    decided = matches.decided(store)
+
+    def work(transaction: Transaction) -> None:
+        staged = [
+            (batch, stage.stage(transaction.connection, batch, transaction.now)) for batch in sink.batches
+        ]
+        settling = Settling(context, decided, keep=True)
+        raise _Undo(staged, settling.in_steps(lambda step: step(transaction), _silent))
+
+    try:
+        store.write(work)
+    except _Undo as undone:
+        for batch, counts in undone.staged:
+            reports.staged(batch, counts)
+        reports.settled(undone.settled)
+        reports.would(undone.settled.changes)

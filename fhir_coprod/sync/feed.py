@@ -1,0 +1,143 @@
+"""What of each EHR can be seen at present: one row per EHR and resource type.
+
+The watch reads it before it claims a stall: what is not observable, or is behind, is unknown, not stalled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from sqlalchemy import Connection, insert, select, update
+
+from fhir_coprod.store.schema import feed
+from fhir_coprod.store.versions import from_milliseconds, to_milliseconds
+from fhir_coprod.sync.ehr import EhrPlan
+
+State = Literal["observable", "not-observable", "failed", "behind"]
+"""observable: the last pull saw everything; not-observable: the server does not show this type;
+failed: the last pull got no usable answer; behind: it got answers, but could not see everything, or has not
+been pulled yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """What is known of one type at one EHR. Times are aware UTC."""
+
+    ehr: str
+    type: str
+    state: State
+    since: datetime
+    """When that state began."""
+    reason: str
+    first_success: datetime | None
+    """When the type was first seen whole: what was already late then is a backfill, not news."""
+    last_success: datetime | None
+    """Up to when it is known: the start of the last pull that saw everything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Success:
+    """A pull of one type has seen everything; `watermark` is where the next one may start, or ""."""
+
+    watermark: str
+    started: datetime
+
+
+def feeds(connection: Connection, ehr: str | None = None) -> list[Feed]:
+    """All feeds, or those of one EHR, by name and type."""
+    statement = select(feed).order_by(feed.c.ehr, feed.c.type)
+    if ehr is not None:
+        statement = statement.where(feed.c.ehr == ehr)
+    return [_from_row(row) for row in connection.execute(statement).mappings()]
+
+
+def _from_row(row: Any) -> Feed:
+    return Feed(
+        row["ehr"],
+        row["type"],
+        row["state"],
+        from_milliseconds(row["since"]),
+        row["reason"],
+        from_milliseconds(row["first_success"]) if row["first_success"] else None,
+        from_milliseconds(row["last_success"]) if row["last_success"] else None,
+    )
+
+
+def watermark(connection: Connection, ehr: str, type: str) -> str:
+    """Where the next incremental pull may start; "" when everything has to be read."""
+    row = connection.execute(select(feed.c.watermark).where(feed.c.ehr == ehr, feed.c.type == type)).first()
+    return row[0] if row else ""
+
+
+def planned(connection: Connection, plan: EhrPlan, now: datetime) -> None:
+    """The plan as feed rows: what cannot be seen says so at once, the rest once it is pulled."""
+    states = {row.type: row for row in feeds(connection, plan.ehr)}
+    for type_plan in plan.types:
+        before = states.get(type_plan.type)
+        if not type_plan.observable:
+            _set(connection, plan.ehr, type_plan.type, "not-observable", type_plan.reason, before, now)
+        elif before is None or before.state == "not-observable":
+            _set(connection, plan.ehr, type_plan.type, "behind", "not pulled yet", before, now)
+
+
+def failed(
+    connection: Connection, ehr: str, types: Iterable[str], state: State, reason: str, now: datetime
+) -> None:
+    """The last pull of these types did not see everything; `since` stays where an earlier failure began."""
+    states = {row.type: row for row in feeds(connection, ehr)}
+    for type in types:
+        before = states.get(type)
+        if before is None or before.state != "not-observable":
+            _set(connection, ehr, type, state, reason, before, now)
+
+
+def succeeded(connection: Connection, ehr: str, type: str, success: Success, now: datetime) -> None:
+    """A pull has seen everything of that type."""
+    before = next((row for row in feeds(connection, ehr) if row.type == type), None)
+    _set(connection, ehr, type, "observable", "", before, now)
+    started = to_milliseconds(success.started)
+    connection.execute(
+        update(feed)
+        .where(feed.c.ehr == ehr, feed.c.type == type)
+        .values(
+            watermark=success.watermark,
+            last_success=started,
+            first_success=started
+            if before is None or before.first_success is None
+            else to_milliseconds(before.first_success),
+        )
+    )
+
+
+def _set(
+    connection: Connection,
+    ehr: str,
+    type: str,
+    state: State,
+    reason: str,
+    before: Feed | None,
+    now: datetime,
+) -> None:
+    if before is None:
+        connection.execute(
+            insert(feed).values(
+                ehr=ehr,
+                type=type,
+                state=state,
+                since=to_milliseconds(now),
+                reason=reason,
+                watermark="",
+                first_success=0,
+                last_success=0,
+            )
+        )
+        return
+    since = before.since if before.state == state else now
+    connection.execute(
+        update(feed)
+        .where(feed.c.ehr == ehr, feed.c.type == type)
+        .values(state=state, reason=reason, since=to_milliseconds(since))
+    )

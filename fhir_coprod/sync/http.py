@@ -1,0 +1,350 @@
+"""Talking to one EHR: polite, patient, and never giving its credentials to anybody else.
+
+A request waits for the EHR's token bucket, is repeated only when repeating can succeed (no answer, 408, 425,
+429, 5xx except 501), after what `Retry-After` asks or an exponentially growing, jittered pause. When several
+requests in a row have failed for good, the circuit breaker lets the next ones fail at once for a while.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit
+
+import httpx
+
+from fhir_coprod import jsontext
+from fhir_coprod.errors import ConfigError, EhrAnswer, EhrError, EhrUnreachable, NotJson
+from fhir_coprod.jsontext import Json
+from fhir_coprod.settings import BasicAuth, BearerAuth, EhrSettings
+
+MAX_ANSWER = 200_000_000
+"""Bytes of one answer; beyond it the server is not paging as asked."""
+
+_RETRIED = frozenset((408, 425, 429, 500, 502, 503, 504))
+_REDIRECTS = frozenset((301, 302, 303, 307, 308))
+_MAX_REDIRECTS = 3
+
+
+@dataclass(frozen=True)
+class Politeness:
+    """How patient we are with one EHR; times in seconds."""
+
+    attempts: int = 4
+    first_pause: float = 0.5
+    longest_pause: float = 30.0
+    longest_retry_after: float = 120.0
+    """A server that asks for more is left alone for this run."""
+    failures_to_open: int = 3
+    """Requests failed for good, in a row, that open the circuit breaker."""
+    open_for: float = 30.0
+    connections: int = 8
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    clock: Callable[[], float] = time.monotonic
+    dice: random.Random = field(default_factory=random.Random)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the EHR said, whatever the status."""
+
+    url: str
+    status: int
+    headers: httpx.Headers
+    body: bytes
+
+    @property
+    def time(self) -> datetime | None:
+        """The server's own clock when it answered (header Date), if it said."""
+        stamp = self.headers.get("Date")
+        try:
+            return parsedate_to_datetime(stamp).astimezone(UTC) if stamp else None
+        except ValueError:
+            return None
+
+    @property
+    def looks_like_html(self) -> bool:
+        kind = self.headers.get("Content-Type", "").lower()
+        return "html" in kind or self.body.lstrip()[:1] == b"<"
+
+    def codes(self) -> frozenset[str]:
+        """Codes in an OperationOutcome's issues, `code` and `details.coding.code`; else empty."""
+        try:
+            data = jsontext.decode(self.body)
+        except NotJson:
+            return frozenset()
+        return outcome_codes(data) if isinstance(data, dict) else frozenset()
+
+
+def outcome_codes(data: Json) -> frozenset[str]:
+    """Codes in the issues of an OperationOutcome; empty for any other resource."""
+    found: set[str] = set()
+    if data.get("resourceType") == "OperationOutcome":
+        for issue in data.get("issue") or ():
+            if isinstance(issue, dict):
+                found.add(str(issue.get("code", "")))
+                details = issue.get("details")
+                codings = details.get("coding") if isinstance(details, dict) else None
+                found.update(str(c.get("code", "")) for c in codings or () if isinstance(c, dict))
+    return frozenset(found - {""})
+
+
+class TokenBucket:
+    """Lets `rate` requests a second through, and a second's worth at once."""
+
+    def __init__(self, rate: float, politeness: Politeness) -> None:
+        self._rate = rate
+        self._size = max(1.0, rate)
+        self._tokens = self._size
+        self._politeness = politeness
+        self._filled = politeness.clock()
+
+    async def take(self) -> None:
+        """Waits until one more request may go."""
+        now = self._politeness.clock()
+        self._tokens = min(self._size, self._tokens + (now - self._filled) * self._rate)
+        self._filled = now
+        self._tokens -= 1  # may go below zero: those who wait are counted, so that nobody overtakes
+        if self._tokens < 0:
+            await self._politeness.sleep(-self._tokens / self._rate)
+
+
+class CircuitBreaker:
+    """Open after several failures in a row; then one request in a while tries whether the EHR is back."""
+
+    def __init__(self, politeness: Politeness) -> None:
+        self._politeness = politeness
+        self._failures = 0
+        self._open_until = 0.0
+
+    @property
+    def is_open(self) -> bool:
+        return self._failures >= self._politeness.failures_to_open and (
+            self._politeness.clock() < self._open_until
+        )
+
+    def succeeded(self) -> None:
+        self._failures = 0
+
+    def failed(self) -> None:
+        self._failures += 1
+        self._open_until = self._politeness.clock() + self._politeness.open_for
+
+
+class EhrClient:
+    """One EHR over HTTP; use as an async context manager."""
+
+    def __init__(
+        self,
+        ehr: EhrSettings,
+        *,
+        politeness: Politeness | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self.ehr = ehr
+        self.base = ehr.url.rstrip("/")
+        self._politeness = politeness or Politeness()
+        self._bucket = TokenBucket(ehr.requests_per_second, self._politeness)
+        self._breaker = CircuitBreaker(self._politeness)
+        self._authorization = _authorization(ehr)
+        self._http = httpx.AsyncClient(
+            timeout=ehr.timeout,
+            transport=transport,
+            follow_redirects=False,
+            limits=httpx.Limits(max_connections=self._politeness.connections),
+            headers={
+                "Accept": "application/fhir+json",
+                "Cache-Control": "no-cache",
+                "User-Agent": "fhir-coprod",
+            },
+        )
+
+    async def __aenter__(self) -> Self:
+        await self._http.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._http.__aexit__(kind, error, trace)
+
+    def is_own(self, url: str) -> bool:
+        """Whether `url` is this EHR's: same scheme, host and port, and below its base address."""
+        mine, other = urlsplit(self.base), urlsplit(url)
+        below = other.path == mine.path or other.path.startswith(f"{mine.path.rstrip('/')}/")
+        return _origin(mine.geturl()) == _origin(url) and below
+
+    async def get(self, url: str, headers: Mapping[str, str] | None = None) -> Answer:
+        """The answer to GET `url` (absolute, of this EHR, or relative to its base), whatever its status.
+
+        Raises EhrUnreachable when there is no answer in spite of repeating, EhrAnswer when the server sends
+        us to another host or answers with more than `MAX_ANSWER` bytes, EhrError when it asks to be left
+        alone.
+        """
+        target = url if "://" in url else f"{self.base}/{url.lstrip('/')}"
+        for _ in range(_MAX_REDIRECTS + 1):
+            if not self.is_own(target):
+                raise EhrAnswer(
+                    f"{self.ehr.name}: the server points to {_shown(target)}, which is not below "
+                    f"{self.base}; nothing is asked there. If it is the same EHR, set its url so."
+                )
+            answer = await self._persistently(target, headers or {})
+            if answer.status not in _REDIRECTS:
+                return answer
+            target = str(httpx.URL(target).join(answer.headers.get("Location", "")))
+        raise EhrAnswer(f"{self.ehr.name}: the server redirects in circles at {_shown(target)}.")
+
+    async def json(self, url: str) -> tuple[Answer, Json]:
+        """The answer to GET `url` when it is 200 and a FHIR resource. Raises EhrAnswer when it is not."""
+        answer = await self.get(url)
+        self.require_fhir(answer)
+        return answer, jsontext.decode(answer.body)
+
+    def require_fhir(self, answer: Answer) -> None:
+        """Raises EhrAnswer with what to do unless the answer is 200 and JSON with a resourceType."""
+        name = self.ehr.name
+        if answer.status in (401, 403):
+            raise EhrAnswer(
+                f"{name}: the server refuses us ({answer.status}); check `auth` and what it may see."
+            )
+        if answer.looks_like_html:
+            raise EhrAnswer(
+                f"{name}: the server answered HTML instead of FHIR JSON at {_shown(answer.url)} "
+                f"({answer.status}); is url its FHIR base address?"
+            )
+        if answer.status != 200:
+            codes = ", ".join(sorted(answer.codes()))
+            raise EhrAnswer(
+                f"{name}: the server answered {answer.status} at {_shown(answer.url)}"
+                + (f" ({codes})." if codes else ".")
+            )
+        try:
+            data = jsontext.decode(answer.body)
+        except NotJson as error:
+            raise EhrAnswer(f"{name}: {_shown(answer.url)}: {error.message}") from None
+        if not isinstance(data, dict) or "resourceType" not in data:
+            raise EhrAnswer(
+                f"{name}: the server answered JSON that is no FHIR resource at {_shown(answer.url)}."
+            )
+
+    async def _persistently(self, url: str, headers: Mapping[str, str]) -> Answer:
+        """One request, repeated as long as that can help."""
+        if self._breaker.is_open:
+            raise EhrUnreachable(
+                f"{self.ehr.name}: several requests in a row failed; left alone for a while."
+            )
+        polite = self._politeness
+        reason = ""
+        for attempt in range(polite.attempts):
+            await self._bucket.take()
+            pause = min(polite.longest_pause, polite.first_pause * 2**attempt)
+            pause *= polite.dice.uniform(0.5, 1.0)
+            try:
+                answer = await self._once(url, headers)
+            except httpx.TransportError as error:
+                reason = _reason(error)
+            except httpx.InvalidURL as error:
+                raise EhrAnswer(f"{self.ehr.name}: not an address: {error}.") from None
+            else:
+                if answer.status not in _RETRIED:
+                    self._breaker.succeeded()
+                    return answer
+                reason = f"it answers {answer.status}"
+                asked = _retry_after(answer.headers.get("Retry-After"))
+                if asked is not None and asked > polite.longest_retry_after:
+                    self._breaker.failed()
+                    raise EhrError(f"{self.ehr.name}: the server asks to come back in {asked:.0f} seconds.")
+                pause = max(pause, asked or 0.0)
+                if attempt == polite.attempts - 1 and answer.status == 500:
+                    self._breaker.failed()
+                    return answer  # an answer all the same: whoever asked may know another way
+            if attempt < polite.attempts - 1:
+                await polite.sleep(pause)
+        self._breaker.failed()
+        raise EhrUnreachable(
+            f"{self.ehr.name}: no answer from {_shown(url)} after {polite.attempts} attempts: {reason}. "
+            "Check url, network and whether the server is up."
+        )
+
+    async def _once(self, url: str, headers: Mapping[str, str]) -> Answer:
+        sent = {**headers, **self._authorization}
+        async with self._http.stream("GET", url, headers=sent) as response:
+            body = bytearray()
+            async for part in response.aiter_bytes():
+                body += part
+                if len(body) > MAX_ANSWER:
+                    raise EhrAnswer(
+                        f"{self.ehr.name}: an answer of more than {MAX_ANSWER // 1_000_000} MB at "
+                        f"{_shown(url)}; the server does not page."
+                    )
+            return Answer(url, response.status_code, response.headers, bytes(body))
+
+
+def _authorization(ehr: EhrSettings) -> dict[str, str]:
+    """The Authorization header; secrets are read once, from the file or variable that the settings name."""
+    auth = ehr.auth
+    if isinstance(auth, BasicAuth):
+        secret = _secret(ehr.name, auth.password_file, auth.password_env, "password")
+        token = base64.b64encode(f"{auth.user}:{secret}".encode()).decode()
+        return {"Authorization": f"Basic {token}"}
+    if isinstance(auth, BearerAuth):
+        return {"Authorization": f"Bearer {_secret(ehr.name, auth.token_file, auth.token_env, 'token')}"}
+    return {}
+
+
+def _secret(ehr: str, file: Path | None, variable: str, what: str) -> str:
+    if file is not None:
+        try:
+            return file.read_text().strip()
+        except (OSError, UnicodeDecodeError):
+            raise ConfigError(f"ehr {ehr}: the {what} file {file} cannot be read.") from None
+    if variable and variable in os.environ:
+        return os.environ[variable].strip()
+    if variable:
+        raise ConfigError(f"ehr {ehr}: the environment variable {variable} that holds the {what} is not set.")
+    raise ConfigError(f"ehr {ehr}: auth needs {what}_file or {what}_env.")
+
+
+def _origin(url: str) -> tuple[str, str, int | None]:
+    parts = urlsplit(url)
+    default = {"http": 80, "https": 443}.get(parts.scheme)
+    return parts.scheme, (parts.hostname or "").lower(), parts.port or default
+
+
+def _shown(url: str) -> str:
+    """An address for a message: without its query, which may name a person."""
+    return url.split("?", maxsplit=1)[0].split("#", maxsplit=1)[0]
+
+
+def _reason(error: httpx.TransportError) -> str:
+    if isinstance(error, httpx.TimeoutException):
+        return "it took too long"
+    return str(error) or type(error).__name__
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Seconds asked for by Retry-After, given as seconds or as a date; None when absent or unreadable."""
+    if not value:
+        return None
+    if value.strip().isdigit():
+        return float(value)
+    try:
+        then = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    if then.tzinfo is None:
+        then = then.replace(tzinfo=UTC)
+    return max(0.0, (then - datetime.now(UTC)).total_seconds())

@@ -1,0 +1,305 @@
+"""Which resource of ours each staged record belongs to.
+
+A record that nothing matches is a resource of its own, its id made from where it came from (UUID 5), so that
+it does not depend on the order of arrival. Records that are one share the id that is there already, else that
+of the smallest of them. When resources turn out to be one, one id survives and the others are retired; when a
+resource turns out to be two, the id stays with the record it was made from.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID, uuid5
+
+from sqlalchemy import Connection, bindparam, case, delete, func, insert, select, tuple_, update
+
+from fhir_coprod.store import Transaction
+from fhir_coprod.store.schema import crosswalk, retired, sync_key, sync_reference
+from fhir_coprod.sync import matches
+from fhir_coprod.sync.change import Change
+from fhir_coprod.sync.identity import CROWD, MATCHED, ORDERS, PEOPLE, Candidate, Resolution, resolve
+from fhir_coprod.sync.references import Record
+from fhir_coprod.sync.stage import TO_LINK, TO_WRITE, WRITTEN, wake_holders
+
+_NAMESPACE = UUID("0d0f0ad6-4f6e-5c3b-9a53-6f1a3bb6f0e5")
+BATCH = 500
+"""Records linked in one transaction."""
+
+_MATCHING = ("identifier", "order", "person", matches.ASKED)
+"""Kinds of keys by which records are brought together; the others only tell whether they agree."""
+
+
+@dataclass(slots=True)
+class Linked:
+    """What one batch came to: how many records, and the possible matches newly put before a person."""
+
+    records: int = 0
+    conflicts: dict[tuple[str, str], int] = field(default_factory=dict)
+    """(EHR, type) → number."""
+    changes: list[Change] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    record: Record
+    id: str
+    deleted: bool
+
+
+def new_id(record: Record) -> str:
+    """The id that a record's resource gets when there is none yet."""
+    return str(uuid5(_NAMESPACE, "/".join(record)))
+
+
+def link(transaction: Transaction, type: str) -> Linked:
+    """Links one batch of the staged records of `type`; `records` is 0 when none is left."""
+    connection = transaction.connection
+    c = crosswalk.c
+    found = connection.execute(
+        select(c.ehr, c.type, c.foreign_id, c.id, c.deleted)
+        .where(c.state == TO_LINK, c.type == type)
+        .order_by(c.ehr, c.foreign_id)
+        .limit(BATCH)
+    )
+    rows = [_Row(Record(*row[:3]), row[3], row[4]) for row in found]
+    if not rows:
+        return Linked()
+    if type not in MATCHED:
+        _assign(connection, {row.record: row.id or new_id(row.record) for row in rows}, rows)
+        return Linked(len(rows))
+    return _link_matched(transaction, type, rows)
+
+
+def _link_matched(transaction: Transaction, type: str, seeds: Sequence[_Row]) -> Linked:
+    connection = transaction.connection
+    rows, keys, crowded = _closure(connection, type, seeds)
+    subjects = _subjects(connection, keys) if type in ORDERS else {}
+    candidates = [
+        Candidate(row.record, keys.get(row.record, {}), subjects.get(row.record, ""))
+        for row in rows.values()
+        if not row.deleted
+    ]
+    resolution = resolve(candidates, crowded)
+    asked = {id for by_kind in keys.values() for id in by_kind.get(matches.ASKED, ())}
+    if type in PEOPLE and (resolution.possible or asked):
+        decisions = matches.decisions(transaction, resolution.possible, asked)
+        resolution = resolve(candidates, crowded, decisions)
+    ids = _choose(rows, resolution)
+    for row in rows.values():
+        if row.deleted:
+            ids[row.record] = row.id
+    _assign(connection, ids, list(rows.values()))
+    _retire(connection, type, rows, ids)
+    linked = Linked(len(seeds))
+    if type in PEOPLE:
+        linked.conflicts, linked.changes = matches.raise_and_withdraw(
+            transaction, resolution.possible, asked, ids
+        )
+    return linked
+
+
+def _closure(
+    connection: Connection, type: str, seeds: Sequence[_Row]
+) -> tuple[dict[Record, _Row], dict[Record, dict[str, frozenset[str]]], set[str]]:
+    """Everything that the seeds' matching could depend on: rows, their keys, and keys that too many share."""
+    rows = {row.record: row for row in seeds}
+    keys: dict[Record, dict[str, frozenset[str]]] = {}
+    crowded: set[str] = set()
+    asked: set[tuple[str, str]] = set()
+    frontier: list[_Row] = list(seeds)
+    while frontier:
+        loaded = _keys_of(connection, type, [row.record for row in frontier])
+        keys.update(loaded)
+        wanted = {
+            (kind, key) for by_kind in loaded.values() for kind in _MATCHING for key in by_kind.get(kind, ())
+        } - asked
+        asked |= wanted
+        records, crowd = _carriers(connection, type, wanted)
+        crowded |= crowd
+        mates = _same_resource(connection, type, {row.id for row in frontier if row.id})
+        replaced = {
+            Record(row.record.ehr, type, reference.rsplit("/", 1)[-1])
+            for row in frontier
+            for reference in keys.get(row.record, {}).get("replaced-by", ())
+        }
+        frontier = _rows(connection, (records | mates | replaced) - rows.keys())
+        rows.update((row.record, row) for row in frontier)
+    return rows, keys, crowded
+
+
+def _chunks(values: Iterable[str]) -> Iterable[list[str]]:
+    """Sorted, in pieces that a database takes as parameters."""
+    ordered = sorted(values)
+    for start in range(0, len(ordered), 500):
+        yield ordered[start : start + 500]
+
+
+def _by_ehr(records: Iterable[Record]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = defaultdict(list)
+    for record in records:
+        found[record.ehr].append(record.id)
+    return found
+
+
+def _keys_of(
+    connection: Connection, type: str, records: Collection[Record]
+) -> dict[Record, dict[str, frozenset[str]]]:
+    k = sync_key.c
+    found: dict[Record, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for ehr, ids in _by_ehr(records).items():
+        for chunk in _chunks(ids):
+            rows = connection.execute(
+                select(k.foreign_id, k.kind, k.key).where(
+                    k.ehr == ehr, k.type == type, k.foreign_id.in_(chunk)
+                )
+            )
+            for id, kind, key in rows:
+                found[Record(ehr, type, id)][kind].add(key)
+    return {
+        record: {kind: frozenset(values) for kind, values in by_kind.items()}
+        for record, by_kind in found.items()
+    }
+
+
+def _carriers(
+    connection: Connection, type: str, wanted: Collection[tuple[str, str]]
+) -> tuple[set[Record], set[str]]:
+    """Records that carry one of these keys, and the keys that too many carry to be followed."""
+    k = sync_key.c
+    records: set[Record] = set()
+    crowded: set[str] = set()
+    for kind in sorted({kind for kind, _ in wanted}):
+        for chunk in _chunks(key for own, key in wanted if own == kind):
+            which = (k.type == type) & (k.kind == kind)
+            counts = connection.execute(
+                select(k.key, func.count()).where(which, k.key.in_(chunk)).group_by(k.key)
+            )
+            shared = {key: number for key, number in counts if number > 1}
+            crowd = {key for key, number in shared.items() if number > CROWD}
+            crowded |= crowd
+            few = sorted(shared.keys() - crowd)
+            if few:
+                rows = connection.execute(select(k.ehr, k.foreign_id).where(which, k.key.in_(few)))
+                records |= {Record(ehr, type, id) for ehr, id in rows}
+    return records, crowded
+
+
+def _same_resource(connection: Connection, type: str, ids: Collection[str]) -> set[Record]:
+    c = crosswalk.c
+    found: set[Record] = set()
+    for chunk in _chunks(ids):
+        rows = connection.execute(select(c.ehr, c.type, c.foreign_id).where(c.type == type, c.id.in_(chunk)))
+        found |= {Record(*row) for row in rows}
+    return found
+
+
+def _rows(connection: Connection, records: Iterable[Record]) -> list[_Row]:
+    c = crosswalk.c
+    found: list[_Row] = []
+    by_type: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for record in records:
+        by_type[record.ehr, record.type].append(record.id)
+    for (ehr, type), ids in by_type.items():
+        for chunk in _chunks(ids):
+            rows = connection.execute(
+                select(c.foreign_id, c.id, c.deleted).where(
+                    c.ehr == ehr, c.type == type, c.foreign_id.in_(chunk)
+                )
+            )
+            found += [_Row(Record(ehr, type, id), own, deleted) for id, own, deleted in rows]
+    return sorted(found, key=lambda row: row.record)
+
+
+def _subjects(connection: Connection, keys: dict[Record, dict[str, frozenset[str]]]) -> dict[Record, str]:
+    """Our patient's id for each order, where the patient has arrived."""
+    wanted: dict[Record, Record] = {}
+    for record, by_kind in keys.items():
+        for reference in by_kind.get("subject", ()):
+            parts = reference.split("/_history/")[0].split("/")
+            if len(parts) >= 2:
+                wanted[record] = Record(record.ehr, parts[-2], parts[-1])
+    ids = {row.record: row.id for row in _rows(connection, set(wanted.values())) if not row.deleted}
+    return {record: ids[subject] for record, subject in wanted.items() if ids.get(subject)}
+
+
+def _choose(rows: dict[Record, _Row], resolution: Resolution) -> dict[Record, str]:
+    """An id for each group: one its members have already, if it is not better kept by another group."""
+    founders = {new_id(record): record for record in rows}
+    claims: dict[str, list[tuple[Record, ...]]] = defaultdict(list)
+    for group in resolution.groups:
+        for id in {rows[record].id for record in group} - {""}:
+            claims[id].append(group)
+    held: dict[tuple[Record, ...], list[str]] = defaultdict(list)
+    for id, groups in claims.items():
+        with_founder = [group for group in groups if founders.get(id) in group]
+        held[(with_founder or groups)[0]].append(id)
+    chosen: dict[Record, str] = {}
+    taken = set(claims)
+    for group in resolution.groups:
+        own = held.get(group)
+        if own:
+            members = [rows[record].id for record in group]
+            id = min(own, key=lambda id: (-members.count(id), founders.get(id, group[0]), id))
+        else:
+            id = next(i for i in map(new_id, group) if i not in taken)
+            taken.add(id)
+        chosen.update(dict.fromkeys(group, id))
+    return chosen
+
+
+def _assign(connection: Connection, ids: dict[Record, str], rows: Sequence[_Row]) -> None:
+    """Writes the ids; whoever refers to a record whose id is new is to be written again."""
+    before = {row.record: row.id for row in rows}
+    c = crosswalk.c
+    connection.execute(
+        update(crosswalk)
+        .where(c.ehr == bindparam("e"), c.type == bindparam("t"), c.foreign_id == bindparam("f"))
+        .values(id=bindparam("i"), state=bindparam("s")),
+        [
+            {"e": r.ehr, "t": r.type, "f": r.id, "i": id, "s": TO_WRITE if id else WRITTEN}
+            for r, id in sorted(ids.items())
+        ],
+    )
+    moved = [record for record, id in ids.items() if id != before[record]]
+    _wake_referrers(connection, moved)
+
+
+def _wake_referrers(connection: Connection, moved: Sequence[Record]) -> None:
+    """Records that refer to these are written again; orders of a patient are also linked again."""
+    if not moved:
+        return
+    type = moved[0].type
+    r, c, k = sync_reference.c, crosswalk.c, sync_key.c
+    state = case((c.type.in_(sorted(ORDERS)), TO_LINK), else_=TO_WRITE) if type in PEOPLE else TO_WRITE
+    for ehr, ids in _by_ehr(moved).items():
+        for chunk in _chunks(ids):
+            waiting = select(r.ehr, r.type, r.foreign_id).where(
+                r.target_ehr == ehr, r.target_type == type, r.target.in_(chunk)
+            )
+            connection.execute(
+                update(crosswalk)
+                .where(tuple_(c.ehr, c.type, c.foreign_id).in_(waiting), c.state == WRITTEN)
+                .values(state=state)
+            )
+            keys = connection.execute(
+                select(k.key).where(
+                    k.ehr == ehr, k.type == type, k.foreign_id.in_(chunk), k.kind == "identifier"
+                )
+            )
+            wake_holders(connection, {row[0] for row in keys})
+
+
+def _retire(connection: Connection, type: str, rows: dict[Record, _Row], ids: dict[Record, str]) -> None:
+    """Ids that no record has any more lead to the resource that took their records; ids in use do not."""
+    used = set(ids.values())
+    t = retired.c
+    for chunk in _chunks(used):
+        connection.execute(delete(retired).where(t.type == type, t.id.in_(chunk)))
+    lost = {row.id: ids[record] for record, row in sorted(rows.items()) if row.id and row.id not in used}
+    if lost:
+        connection.execute(
+            insert(retired),
+            [{"type": type, "id": id, "successor": new, "written": False} for id, new in lost.items()],
+        )

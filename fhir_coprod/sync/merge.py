@@ -1,0 +1,131 @@
+"""Several EHRs' records of one thing → one resource, as text: cut and joined, never written anew.
+
+The first record gives the resource; the others add what it lacks, as `_data/mappings/merge.toml` says. What
+is added carries the extension `origin`: the address of the record it came from. A merged Patient also links
+to each of its records (`link.type` seealso).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import msgspec
+
+from fhir_coprod import jsontext
+
+ORIGIN = "https://fhir-coprod.org/ig/StructureDefinition/origin"
+"""Extension on an element of a merged resource: valueUri = the EHR's record it was taken from."""
+
+
+class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How records of one type are merged; see the file's comment."""
+
+    union: tuple[str, ...] = ()
+    fill: tuple[str, ...] = ()
+    owner: str = ""
+    receiver: str = ""
+    newest: bool = False
+
+
+@cache
+def rules() -> Mapping[str, Rule]:
+    """By resource type."""
+    file = resources.files("fhir_coprod") / "_data" / "mappings" / "merge.toml"
+    return msgspec.toml.decode(file.read_bytes(), type=dict[str, Rule])
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One record of what is merged: its text with references as they read here, and its address."""
+
+    text: bytes
+    origin: str
+
+
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+
+def merged(type: str, parts: Sequence[Part], own: str) -> bytes:
+    """The parts as one resource, the first one leading. `own` is its reference here, such as Patient/1."""
+    rule = rules()[type]
+    result = {key: bytes(value) for key, value in _members(parts[0].text).items()}
+    for part in parts[1:]:
+        members = _members(part.text)
+        for element in rule.union:
+            if element in members and not _is_null(members[element]):
+                result[element] = _union(
+                    element, result.get(element, b"[]"), bytes(members[element]), part.origin
+                )
+        for element in rule.fill:
+            for key in (element, f"_{element}"):  # a primitive's extensions belong to it
+                if key in members and element not in result:
+                    result.setdefault(key, bytes(members[key]))
+    if type == "Patient":
+        result["link"] = _links(result.get("link", b"[]"), parts, own)
+        if result["link"] == b"[]":
+            del result["link"]
+    return _joined(result)
+
+
+def _union(element: str, mine: bytes, theirs: bytes, origin: str) -> bytes:
+    """The items of both lists; what only `theirs` has is marked with its origin."""
+    out = [bytes(item) for item in _items(mine)]
+    seen = {_sameness(element, item) for item in out}
+    for item in _items(theirs):
+        same = _sameness(element, bytes(item))
+        if same not in seen:
+            seen.add(same)
+            out.append(_marked(bytes(item), origin))
+    return b"[" + b",".join(out) + b"]"
+
+
+def _sameness(element: str, item: bytes) -> Any:
+    """What makes two items of a list the same: system and value where they are all that counts."""
+    value = jsontext.decode(item)
+    if element in ("identifier", "telecom") and isinstance(value, dict) and value.get("value"):
+        return value.get("system"), value.get("value")
+    return msgspec.json.encode(value, order="deterministic")
+
+
+def _marked(item: bytes, origin: str) -> bytes:
+    """An item with the extension `origin`; a primitive, or an extension itself, stays as it is."""
+    if not item.lstrip().startswith(b"{") or not origin:
+        return item
+    members = {key: bytes(value) for key, value in _members(item).items()}
+    if "url" in members:
+        return item
+    mark = jsontext.encode({"url": ORIGIN, "valueUri": origin})
+    earlier = [bytes(extension) for extension in _items(members.pop("extension", b"[]"))]
+    return _joined({"extension": b"[" + b",".join([*earlier, mark]) + b"]", **members})
+
+
+def _links(links: bytes, parts: Sequence[Part], own: str) -> bytes:
+    """Patient.link without links to itself, and with one to each record this patient is made of."""
+    kept = [bytes(link) for link in _items(links) if _other(bytes(link)) != own]
+    present = {_other(link) for link in kept}
+    origins = sorted(part.origin for part in parts if part.origin) if len(parts) > 1 else []
+    kept += [
+        jsontext.encode({"other": {"reference": origin}, "type": "seealso"})
+        for origin in origins
+        if origin not in present
+    ]
+    return b"[" + b",".join(kept) + b"]"
+
+
+def _other(link: bytes) -> str:
+    value = jsontext.decode(link)
+    other = value.get("other") if isinstance(value, dict) else None
+    return str(other.get("reference", "")) if isinstance(other, dict) else ""
+
+
+def _is_null(raw: msgspec.Raw) -> bool:
+    return bytes(raw) == b"null"
+
+
+def _joined(members: Mapping[str, bytes]) -> bytes:
+    return b"{" + b",".join(jsontext.encode(key) + b":" + value for key, value in members.items()) + b"}"

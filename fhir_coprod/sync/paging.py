@@ -1,0 +1,201 @@
+"""Pages of a search or history as servers really send them: what is in them, and where the next one is.
+
+Entries are kept as the bytes that came. A page whose JSON is broken is not lost whole: its entries are cut
+out by their brackets, and each is looked at by itself, so that one bad record costs one record.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from urllib.parse import urljoin, urlsplit, urlunsplit
+
+import msgspec
+
+
+class NotAPage(Exception):
+    """The answer is no Bundle; the message says what it is instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One Bundle.entry. `resource` is b"" when it has none; `deleted` is "Type/id" for a history's DELETE."""
+
+    resource: bytes
+    mode: str = ""
+    """search.mode: match, include, outcome, or "" """
+    deleted: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One Bundle of type searchset or history."""
+
+    entries: tuple[Entry, ...]
+    next: str
+    """The next link as the server wrote it; "" on the last page."""
+    total: int | None
+
+
+class _Link(msgspec.Struct):
+    relation: str = ""
+    url: str = ""
+
+
+class _Search(msgspec.Struct):
+    mode: str = ""
+
+
+class _Request(msgspec.Struct):
+    method: str = ""
+    url: str = ""
+
+
+class _Entry(msgspec.Struct):
+    resource: msgspec.Raw = msgspec.Raw(b"")
+    search: _Search | None = None
+    request: _Request | None = None
+
+
+class _Bundle(msgspec.Struct):
+    resourceType: str = ""  # noqa: N815 (FHIR's spelling)
+    link: list[_Link] = []
+    entry: list[msgspec.Raw] = []
+    total: int | None = None
+
+
+_bundle = msgspec.json.Decoder(_Bundle).decode
+_entry = msgspec.json.Decoder(_Entry).decode
+
+
+def read(raw: bytes) -> Page:
+    """The page in `raw`. Raises NotAPage when it is no Bundle even with patience."""
+    try:
+        bundle = _bundle(raw)
+        entries = tuple(_read_entry(bytes(entry)) for entry in bundle.entry)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return _salvage(raw)
+    if bundle.resourceType != "Bundle":
+        raise NotAPage(f"a {bundle.resourceType or 'JSON object without resourceType'} instead of a Bundle")
+    following = next((link.url for link in bundle.link if link.relation == "next"), "")
+    return Page(entries, following, bundle.total)
+
+
+def _read_entry(raw: bytes) -> Entry:
+    """One entry; one that cannot be understood becomes a resource that cannot be, with all its bytes."""
+    try:
+        entry = _entry(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        inner = _member(raw, b'"resource"')
+        return Entry(inner or raw)
+    deleted = ""
+    if entry.request is not None and entry.request.method == "DELETE":
+        deleted = _type_and_id(entry.request.url)
+    mode = entry.search.mode if entry.search is not None else ""
+    return Entry(b"" if deleted else bytes(entry.resource), mode, deleted)
+
+
+def _type_and_id(url: str) -> str:
+    """ "Patient/1" from Patient/1, an absolute address of it, or a version of it."""
+    parts = url.split("?", maxsplit=1)[0].split("/_history", maxsplit=1)[0].rstrip("/").split("/")
+    return "/".join(parts[-2:]) if len(parts) >= 2 else ""
+
+
+# --- a page whose JSON is broken somewhere --------------------------------------------------------
+
+_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\]]', re.DOTALL)
+
+
+def _salvage(raw: bytes) -> Page:
+    """Entries cut out of a Bundle that does not parse as a whole."""
+    if not re.search(rb'"resourceType"\s*:\s*"Bundle"', raw):
+        raise NotAPage("JSON that cannot be read and is no Bundle")
+    listed = _member(raw, b'"entry"')
+    if not listed:
+        raise NotAPage("a Bundle whose JSON cannot be read")
+    entries = tuple(_read_entry(item) for item in _items(listed))
+    following = ""
+    try:
+        links = msgspec.json.decode(_member(raw, b'"link"') or b"[]", type=list[_Link])
+        following = next((link.url for link in links if link.relation == "next"), "")
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        raise NotAPage("a Bundle whose JSON and links cannot be read") from None
+    return Page(entries, following, None)
+
+
+def _member(raw: bytes, key: bytes) -> bytes:
+    """The bytes of the object or array under `key` at the first level of `raw`; b"" if there is none."""
+    depth = 0
+    start = -1
+    pending = False
+    for token in _TOKEN.finditer(raw):
+        text = token.group()
+        if text in b"{[":
+            depth += 1
+            if pending and depth == 2:
+                start, pending = token.start(), False
+        elif text in b"}]":
+            depth -= 1
+            if start >= 0 and depth == 1:
+                return raw[start : token.end()]
+        elif depth == 1:
+            pending = text == key and raw[token.end() :].lstrip()[:1] == b":"
+    return b""
+
+
+def _items(array: bytes) -> Iterator[bytes]:
+    """The objects of an array, by their brackets."""
+    depth = 0
+    start = 0
+    for token in _TOKEN.finditer(array):
+        text = token.group()
+        if text in b"{[":
+            depth += 1
+            if depth == 2:
+                start = token.start()
+        elif text in b"}]":
+            depth -= 1
+            if depth == 1:
+                yield array[start : token.end()]
+
+
+# --- where the next page is -----------------------------------------------------------------------
+
+
+def follow(base: str, current: str, link: str, type: str) -> str:
+    """The address below `base` that a `next` link means, as seen from page `current`.
+
+    Servers write it relative (to the page or to the base), absolute, or with the address they have behind a
+    proxy; the last is put onto `base`, so that no other host is ever asked.
+    """
+    base = base.rstrip("/")
+    if "://" not in link:
+        if link.startswith("?"):
+            # Relative to the base where it is a paging token of the server, else to the page.
+            return f"{base}{link}" if "_getpages" in link else current.split("?", maxsplit=1)[0] + link
+        if link.startswith("/"):
+            resolved = urljoin(current, link)
+            return resolved if _below(base, resolved) else _rebased(base, resolved, type)
+        return f"{base}/{link}"
+    return link if _below(base, link) else _rebased(base, link, type)
+
+
+def _below(base: str, url: str) -> bool:
+    mine, other = urlsplit(base), urlsplit(url)
+    same = (mine.scheme, mine.netloc.lower()) == (other.scheme, other.netloc.lower())
+    return same and (other.path.rstrip("/") == mine.path or other.path.startswith(f"{mine.path}/"))
+
+
+def _rebased(base: str, url: str, type: str) -> str:
+    """`url` of a server behind a proxy, as the same page below `base`."""
+    parts = urlsplit(url)
+    steps = [step for step in parts.path.split("/") if step]
+    mine = urlsplit(base)
+    last_step = mine.path.rsplit("/", 1)[-1]
+    if type in steps:
+        tail = steps[steps.index(type) :]
+    else:
+        tail = steps[steps.index(last_step) + 1 :] if last_step in steps else []
+    path = "/".join([mine.path.rstrip("/"), *tail]) or "/"
+    return urlunsplit((mine.scheme, mine.netloc, path, parts.query, ""))

@@ -1,0 +1,336 @@
+"""Writing staged and linked records into the store, each resource once, in batches of one transaction.
+
+A resource of one record is that record's text with references rewritten; of several, their merge. What is
+written depends on what is staged and linked alone: a run killed here goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, select, update
+
+from fhir_coprod import jsontext
+from fhir_coprod.jsontext import Document, Json
+from fhir_coprod.store import Transaction, Written
+from fhir_coprod.store.schema import crosswalk, received_base, retired, sync_key, sync_reference
+from fhir_coprod.sync import local, merge, references
+from fhir_coprod.sync.change import Change
+from fhir_coprod.sync.merge import Part
+from fhir_coprod.sync.references import Bases, Holder, Record
+from fhir_coprod.sync.stage import TO_WRITE, WRITTEN
+
+BATCH = 200
+"""Resources written in one transaction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What the rendering needs to know of the settings."""
+
+    bases: Bases
+    order: tuple[str, ...]
+    """EHRs in the order of the settings: who leads where no other rule says so."""
+    departments: Mapping[str, Record]
+    """The Organization each EHR is of, where the settings name one."""
+
+
+@dataclass(slots=True)
+class Published:
+    """What one batch came to."""
+
+    resources: int = 0
+    changes: list[Change] = field(default_factory=list)
+    conflicts: dict[tuple[str, str], int] = field(default_factory=dict)
+    """(EHR, type) → resources of which somebody here and the EHR changed the same element."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """One living record of a resource."""
+
+    record: Record
+    raw: bytes
+    data: Json
+    updated: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Targets:
+    """Where references lead, for one batch: our ids of records, and our references of holders."""
+
+    ids: Mapping[Record, str]
+    holders: Mapping[Holder, str]
+
+
+def publish(transaction: Transaction, type: str, context: Context, *, keep: bool = False) -> Published:
+    """Writes one batch of resources of `type`; `resources` is 0 when none is left.
+
+    keep: hand out what stood there before, too.
+    """
+    connection = transaction.connection
+    c = crosswalk.c
+    ids = [
+        row[0]
+        for row in connection.execute(
+            select(c.id)
+            .where(c.state == TO_WRITE, c.type == type, c.id != "")
+            .distinct()
+            .order_by(c.id)
+            .limit(BATCH)
+        )
+    ]
+    if not ids:
+        return Published()
+    published = Published(len(ids))
+    sources = _sources(connection, type, ids)
+    targets = _targets(connection, [s.record for group in sources.values() for s in group], context)
+    bases = local.bases(connection, type, ids)
+    transaction.fetch([(type, id) for id in ids])
+    for id in ids:
+        _write(transaction, type, id, sources.get(id, []), targets, context, bases, published, keep)
+    connection.execute(update(crosswalk).where(c.type == type, c.id.in_(ids)).values(state=WRITTEN))
+    return published
+
+
+def _write(
+    transaction: Transaction,
+    type: str,
+    id: str,
+    sources: Sequence[_Source],
+    targets: _Targets,
+    context: Context,
+    bases: Mapping[str, bytes],
+    published: Published,
+    keep: bool,
+) -> None:
+    before = transaction.get(type, id)
+    if not sources:
+        gone = transaction.delete(type, id, source=before.source if before is not None else "")
+        if gone is not None and before is not None:
+            ehr = before.source.removeprefix("ehr:")
+            published.changes.append(Change(ehr, gone, before.data if keep else {}))
+        return
+    leading, *others = _ordered(type, sources, targets, context)
+    source = f"ehr:{leading.record.ehr}"
+    document, rewrites = _render(type, id, [leading, *others], targets, context)
+    if before is not None and (id in bases or local.is_ours(before)):
+        merged = local.three_way(transaction, before, document, rewrites, bases.get(id))
+        document, rewrites = merged.document, {}
+        published.changes += [Change(leading.record.ehr, asked, {}) for asked in merged.asked]
+        if merged.conflicts:
+            key = (leading.record.ehr, type)
+            published.conflicts[key] = published.conflicts.get(key, 0) + 1
+    written = transaction.put(document, id, references=rewrites, source=source)
+    if written.change != "unchanged":
+        old = before.data if keep and before is not None and not before.deleted else {}
+        published.changes.append(Change(leading.record.ehr, written, old))
+
+
+def _render(
+    type: str, id: str, sources: Sequence[_Source], targets: _Targets, context: Context
+) -> tuple[Document, dict[str, str]]:
+    """The resource's content, and the references that the store has yet to rewrite in it."""
+    leading = sources[0]
+    meta = _meta(sources, context)
+    rewrites = _rewrites(leading, targets, context)
+    base = context.bases.addresses.get(leading.record.ehr, "")
+    if len(sources) == 1:
+        raw = references.absolute_attachments(leading.raw, base)
+        raw = references.add_references(raw, leading.data, targets.holders)
+        data = leading.data if raw is leading.raw or raw == leading.raw else jsontext.decode(raw)
+        return Document(raw, {**data, "meta": meta}), rewrites
+    parts = [_part(source, targets, context) for source in sources]
+    raw = merge.merged(type, parts, f"{type}/{id}")
+    return Document(raw, {**jsontext.decode(raw), "meta": meta}), {}
+
+
+def _part(source: _Source, targets: _Targets, context: Context) -> Part:
+    base = context.bases.addresses.get(source.record.ehr, "")
+    raw = Document(source.raw, source.data).spliced(None, None, _rewrites(source, targets, context))
+    raw = references.absolute_attachments(raw, base)
+    return Part(
+        references.add_references(raw, source.data, targets.holders), context.bases.address(source.record)
+    )
+
+
+def _rewrites(source: _Source, targets: _Targets, context: Context) -> dict[str, str]:
+    """Each literal reference → how it reads here: our id, or absolute at its EHR when it has not arrived."""
+    found: dict[str, str] = {}
+    for text in references.named(source.data):
+        if text not in found:
+            target = context.bases.target(text, source.record.ehr)
+            if target is not None:
+                id = targets.ids.get(target)
+                there = f"{target.type}/{id}" if id else context.bases.address(target)
+                if there and there != text:
+                    found[text] = there
+    return found
+
+
+def _meta(sources: Sequence[_Source], context: Context) -> Json:
+    """Profiles and tags of the leading record, security labels of all, and where it came from."""
+    own = sources[0].data.get("meta")
+    meta: Json = {}
+    if isinstance(own, dict):
+        meta = {key: own[key] for key in ("profile", "tag", "extension") if own.get(key)}
+    labels: list[Any] = []
+    for source in sources:
+        theirs = source.data.get("meta")
+        for label in (theirs.get("security") or []) if isinstance(theirs, dict) else []:
+            if label not in labels:
+                labels.append(label)
+    if labels:
+        meta["security"] = labels
+    address = context.bases.address(sources[0].record)
+    if address:
+        meta["source"] = address
+    return meta
+
+
+# --- which record leads ---------------------------------------------------------------------------
+
+
+def _ordered(type: str, sources: Sequence[_Source], targets: _Targets, context: Context) -> list[_Source]:
+    """The records of one resource, the leading one first; the same whatever the order of arrival."""
+    if len(sources) == 1:
+        return list(sources)
+    rule = merge.rules()[type]
+
+    def rank(source: _Source) -> tuple[Any, ...]:
+        ehr = source.record.ehr
+        own = context.departments.get(ehr)
+        department = targets.ids.get(own) if own is not None else None
+        owns = any(
+            department and department == id for id in _organizations(source, rule.owner, targets, context)
+        )
+        receives = any(
+            department and department == id for id in _organizations(source, rule.receiver, targets, context)
+        )
+        place = context.order.index(ehr) if ehr in context.order else len(context.order)
+        return (not owns, receives, place, source.record)
+
+    by_place = sorted(sources, key=rank)
+    if rule.newest and rank(by_place[0])[0]:  # nobody owns it: the latest word counts
+        by_place.sort(key=lambda source: str(source.data.get("lastModified") or source.updated), reverse=True)
+    return by_place
+
+
+def _organizations(source: _Source, element: str, targets: _Targets, context: Context) -> list[str]:
+    """Our ids of the Organizations that stand in an element, directly."""
+    value = source.data.get(element) if element else None
+    found = []
+    for reference in value if isinstance(value, list) else [value]:
+        if isinstance(reference, dict):
+            text = reference.get("reference")
+            target = context.bases.target(text, source.record.ehr) if isinstance(text, str) else None
+            if target is not None and target in targets.ids:
+                found.append(targets.ids[target])
+            else:
+                holder = Holder(
+                    str(reference.get("type", "")), references.identifier_key(reference.get("identifier"))
+                )
+                found.append(targets.holders.get(holder, "").rpartition("/")[2])
+    return [id for id in found if id]
+
+
+# --- reading what is needed -----------------------------------------------------------------------
+
+
+def _sources(connection: Connection, type: str, ids: Sequence[str]) -> dict[str, list[_Source]]:
+    c, b = crosswalk.c, received_base.c
+    rows = connection.execute(
+        select(c.id, c.ehr, c.type, c.foreign_id, b.body, c.updated)
+        .join(received_base, (b.ehr == c.ehr) & (b.type == c.type) & (b.foreign_id == c.foreign_id))
+        .where(c.type == type, c.id.in_(ids), c.deleted.is_(False))
+    )
+    found: dict[str, list[_Source]] = defaultdict(list)
+    for id, ehr, own_type, foreign_id, body, updated in rows:
+        raw = bytes(body)
+        found[id].append(_Source(Record(ehr, own_type, foreign_id), raw, jsontext.decode(raw), updated))
+    return found
+
+
+def _targets(connection: Connection, records: Sequence[Record], context: Context) -> _Targets:
+    r, c, k = sync_reference.c, crosswalk.c, sync_key.c
+    ids: dict[Record, str] = {}
+    keys: set[str] = set()
+    by_ehr: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for record in records:
+        by_ehr[record.ehr, record.type].append(record.id)
+    for (ehr, type), own in by_ehr.items():
+        mine = (r.ehr == ehr) & (r.type == type) & r.foreign_id.in_(own)
+        rows = connection.execute(
+            select(c.ehr, c.type, c.foreign_id, c.id)
+            .distinct()
+            .select_from(sync_reference)
+            .join(crosswalk, (c.ehr == r.target_ehr) & (c.type == r.target_type) & (c.foreign_id == r.target))
+            .where(mine, c.id != "")
+        )
+        ids.update((Record(*row[:3]), row[3]) for row in rows)
+        held = connection.execute(select(r.target).distinct().where(mine, r.target_ehr == ""))
+        keys |= {row[0] for row in held}
+    for department in context.departments.values():
+        row = connection.execute(
+            select(c.id).where(
+                c.ehr == department.ehr, c.type == department.type, c.foreign_id == department.id, c.id != ""
+            )
+        ).first()
+        if row is not None:
+            ids[department] = row[0]
+    holders: dict[Holder, set[str]] = defaultdict(set)
+    if keys:
+        carriers = connection.execute(
+            select(k.type, k.key, c.id)
+            .join(crosswalk, (c.ehr == k.ehr) & (c.type == k.type) & (c.foreign_id == k.foreign_id))
+            .where(k.kind == "identifier", k.key.in_(sorted(keys)), c.id != "")
+        )
+        for type, key, id in carriers:
+            holders[Holder(type, key)].add(f"{type}/{id}")
+            holders[Holder("", key)].add(f"{type}/{id}")
+    return _Targets(ids, {holder: next(iter(found)) for holder, found in holders.items() if len(found) == 1})
+
+
+# --- resources that became one with another -------------------------------------------------------
+
+
+def write_retired(transaction: Transaction) -> Published:
+    """A retired Patient points to its successor; a retired resource of another type is deleted."""
+    t = retired.c
+    rows = transaction.connection.execute(
+        select(t.type, t.id, t.successor).where(t.written.is_(False)).order_by(t.type, t.id).limit(BATCH)
+    ).all()
+    published = Published(len(rows))
+    for type, id, successor in rows:
+        before = transaction.get(type, id)
+        if before is None or before.deleted:
+            continue
+        if type == "Patient":
+            written: Written | None = transaction.put(
+                _replaced(before.data, before.body, successor), id, source=before.source
+            )
+        else:
+            written = transaction.delete(type, id, source=before.source)
+        if written is not None and written.change != "unchanged":
+            published.changes.append(Change(before.source.removeprefix("ehr:"), written, before.data))
+    transaction.connection.execute(
+        update(retired).where(t.written.is_(False), t.id.in_([row[1] for row in rows])).values(written=True)
+    )
+    return published
+
+
+def _replaced(data: Json, body: bytes, successor: str) -> Document:
+    """A Patient that is no longer in use, and who it is now."""
+    members = {
+        key: bytes(value) for key, value in msgspec.json.decode(body, type=dict[str, msgspec.Raw]).items()
+    }
+    members["active"] = b"false"
+    members["link"] = jsontext.encode(
+        [{"other": {"reference": f"Patient/{successor}"}, "type": "replaced-by"}]
+    )
+    raw = b"{" + b",".join(jsontext.encode(key) + b":" + value for key, value in members.items()) + b"}"
+    return Document(raw, {**data, **jsontext.decode(raw)})

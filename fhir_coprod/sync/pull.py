@@ -1,0 +1,441 @@
+"""Reading one EHR as its plan says: pages in, batches out.
+
+Types are read side by side, pages of a type one after another with the next one under way while the last is
+staged. A type's watermark travels with its last page, in one transaction; so a run that is killed anywhere
+starts that type again from the old watermark, and what was staged already is found unchanged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import ParamSpec, Protocol, TypeVar
+from urllib.parse import urlencode
+
+import msgspec
+
+from fhir_coprod import jsontext
+from fhir_coprod.errors import EhrAnswer, EhrError, NotJson
+from fhir_coprod.sync import paging, stage
+from fhir_coprod.sync.ehr import EhrPlan, TypePlan
+from fhir_coprod.sync.feed import State, Success
+from fhir_coprod.sync.http import Answer, EhrClient
+from fhir_coprod.sync.paging import Entry, Page
+from fhir_coprod.sync.references import Bases, Record
+from fhir_coprod.sync.stage import Batch, Known, Letter, Received, Taken, Unchanged
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+TYPES_AT_ONCE = 4
+PATIENTS_AT_ONCE = 4
+READS_AT_ONCE = 6
+RESTARTS = 2
+"""How often a paging session that expired is begun again."""
+REFERENCE_ROUNDS = 4
+"""What is read by reference may refer further (role → organisation → its parent)."""
+
+_GONE = (404, 410)
+_FORBIDDEN = (401, 403)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """One page has been dealt with. `total` is what the server says there is, None when it does not."""
+
+    ehr: str
+    type: str
+    page: int
+    read: int
+    total: int | None
+
+
+class Sink(Protocol):
+    """Where batches go, and what is known of what went there before."""
+
+    def put(self, batch: Batch) -> None: ...
+    def failed(self, ehr: str, types: Sequence[str], state: State, reason: str) -> None: ...
+    def known(self, ehr: str, type: str, ids: Sequence[str]) -> dict[str, Known]: ...
+    def living(self, ehr: str, type: str) -> set[str]: ...
+    def missing(self, ehr: str, types: Iterable[str]) -> set[Record]: ...
+    def watermark(self, ehr: str, type: str) -> str: ...
+
+
+class _Expired(Exception):
+    """The server forgot where we were in its pages."""
+
+
+@dataclass
+class _Seen:
+    """What a pull of one type has met."""
+
+    orders: dict[str, tuple[str, int]] = field(default_factory=dict)
+    """id → how new the newest record of that id was."""
+    deleted: set[str] = field(default_factory=set)
+    newest: str = ""
+    """The latest meta.lastUpdated."""
+    pages: int = 0
+    read: int = 0
+
+
+@dataclass
+class Puller:
+    """The reading of one EHR."""
+
+    client: EhrClient
+    plan: EhrPlan
+    sink: Sink
+    bases: Bases
+    validate: stage.Validate
+    full: bool
+    progress: Callable[[Progress], None] | None = None
+    _incomplete: set[str] = field(default_factory=set)
+    """Types of which not everything could be seen in this run."""
+
+    @property
+    def _name(self) -> str:
+        return self.plan.ehr
+
+    async def run(self) -> None:
+        """All types of the plan. A type that fails leaves a failed feed and stops no other."""
+        limit = asyncio.Semaphore(TYPES_AT_ONCE)
+
+        async def one(plan: TypePlan) -> None:
+            async with limit:
+                await self._type(plan)
+
+        by_reference = [p for p in self.plan.types if p.find == "by-reference"]
+        listed = [p for p in self.plan.types if p.observable and p.find != "by-reference"]
+        # Patients first: other types may have to be asked for patient by patient.
+        await asyncio.gather(*(one(p) for p in listed if p.type == "Patient"))
+        await self._named_patients(by_reference)
+        await asyncio.gather(*(one(p) for p in listed if p.type != "Patient"))
+        await self._by_reference(by_reference)
+
+    # --- one type, by listing or by what changed --------------------------------------------------
+
+    async def _type(self, plan: TypePlan) -> None:
+        try:
+            await self._listed(plan)
+        except EhrError as error:
+            await self._fail(plan.type, "failed", error.message)
+
+    async def _listed(self, plan: TypePlan) -> None:
+        started = datetime.now(UTC)
+        before = await self._threaded(self.sink.watermark, self._name, plan.type)
+        incremental = bool(before) and not self.full and plan.find in ("history", "last-updated")
+        seen = _Seen()
+        held = Batch(self._name, plan.type)
+        try:
+            async with aclosing(self._pages(plan, before if incremental else "")) as pages:
+                async for page, answer in pages:
+                    if not seen.pages and answer.time is not None:
+                        started = min(started, answer.time)
+                    if seen.pages:
+                        await self._put(held)
+                    held = await self._batch(plan.type, page, seen, accept_older=self.full)
+                    self._tell(plan.type, seen, page.total)
+        except EhrError as error:
+            await self._put(held)
+            if incremental and isinstance(error, EhrAnswer) and not seen.pages:
+                # It does not do what its statement promises: read everything instead.
+                await self._listed(replace(plan, find="crawl"))
+                return
+            raise
+        suspects = seen.deleted
+        if not incremental:
+            living = await self._threaded(self.sink.living, self._name, plan.type)
+            suspects = living - seen.orders.keys()
+        unseen = await self._examine(plan.type, sorted(suspects), held)
+        newest = max(seen.newest, before)
+        mark = min(newest, stage.instant(started.isoformat())) if newest else ""
+        held.feed = Success(mark, started)
+        await self._put(held)
+        if unseen:
+            await self._fail(plan.type, "behind", f"{unseen} records could not be looked at; they are kept")
+        elif plan.find == "by-patient" and "Patient" in self._incomplete:
+            await self._fail(plan.type, "behind", "not all patients of this EHR are known")
+
+    async def _pages(self, plan: TypePlan, since: str) -> AsyncGenerator[tuple[Page, Answer], None]:
+        """All pages of all searches that make up the type, the next one being read while one is worked on."""
+        starts = [self._start(plan, query, since) for query in plan.queries]
+        if plan.find == "by-patient":
+            patients = sorted(await self._threaded(self.sink.living, self._name, "Patient"))
+            starts = [
+                self._start(plan, ((plan.patient_parameter, id), *query), "")
+                for id in patients
+                for query in plan.queries
+            ]
+        queue: asyncio.Queue[tuple[Page, Answer] | BaseException | None] = asyncio.Queue(maxsize=2)
+        waiting = iter(starts)
+
+        async def read() -> None:
+            for start in waiting:
+                async for page in self._unit(plan.type, start):
+                    await queue.put(page)
+
+        async def produce() -> None:
+            readers = [asyncio.create_task(read()) for _ in range(min(PATIENTS_AT_ONCE, len(starts)))]
+            try:
+                await asyncio.gather(*readers)
+            except EhrError as error:
+                await queue.put(error)
+            else:
+                await queue.put(None)
+            finally:
+                for reader in readers:
+                    reader.cancel()
+
+        producer = asyncio.create_task(produce())
+        try:
+            while (page := await queue.get()) is not None:
+                if isinstance(page, BaseException):
+                    raise page
+                yield page
+        finally:
+            producer.cancel()
+            await asyncio.gather(producer, return_exceptions=True)
+
+    def _start(self, plan: TypePlan, query: Iterable[tuple[str, str]], since: str) -> str:
+        parameters = [*query, ("_count", str(self.plan.vendor.page_size))]
+        path = plan.type
+        if since:
+            moment = datetime.fromisoformat(since) - timedelta(seconds=self.plan.vendor.overlap_seconds)
+            text = moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+            if plan.find == "history":
+                path, parameters = f"{plan.type}/_history", [("_since", text), *parameters]
+            else:
+                parameters.insert(0, ("_lastUpdated", f"ge{text}"))
+        return f"{self.client.base}/{path}?{urlencode(parameters)}"
+
+    async def _unit(self, type: str, start: str) -> AsyncIterator[tuple[Page, Answer]]:
+        """The pages of one search, begun again when the server forgets where we were."""
+        for attempt in range(RESTARTS + 1):
+            try:
+                async for page in self._session(type, start):
+                    yield page
+                return
+            except _Expired:
+                if attempt == RESTARTS:
+                    raise EhrAnswer(
+                        f"{self._name}: the server forgets its pages of {type} before they can be "
+                        "read; lower page_size in its vendor file."
+                    ) from None
+
+    async def _session(self, type: str, start: str) -> AsyncIterator[tuple[Page, Answer]]:
+        visited: set[str] = set()
+        url = start
+        number = 0
+        while url:
+            visited.add(url)
+            answer = await self.client.get(url)
+            number += 1
+            if number > 1 and answer.status in _GONE:
+                raise _Expired
+            if answer.status != 200 and answer.codes() & set(self.plan.vendor.codes.restart):
+                raise _Expired
+            page = self._read(type, answer)
+            yield page, answer
+            url = paging.follow(self.client.base, url, page.next, type) if page.next else ""
+            if url in visited:
+                raise EhrAnswer(
+                    f"{self._name}: the server's pages of {type} lead back to one already read; "
+                    "what lies behind cannot be seen."
+                )
+
+    def _read(self, type: str, answer: Answer) -> Page:
+        try:
+            if answer.status != 200 or answer.looks_like_html:
+                self.client.require_fhir(answer)
+            return paging.read(answer.body)
+        except paging.NotAPage as problem:
+            self.client.require_fhir(answer)
+            raise EhrAnswer(f"{self._name}: the search for {type} answered {problem}.") from None
+
+    async def _batch(self, type: str, page: Page, seen: _Seen, *, accept_older: bool) -> Batch:
+        """One page, ready to be staged: parsed and validated in a thread of its own."""
+        seen.pages += 1
+        entries = list(self._wanted(type, page.entries, seen))
+        batch = Batch(self._name, type)
+        await self._threaded(self._prepare, batch, entries, accept_older, seen)
+        return batch
+
+    def _wanted(self, type: str, entries: Sequence[Entry], seen: _Seen) -> Iterable[Received]:
+        for number, entry in enumerate(entries, 1):
+            if entry.deleted:
+                name, _, id = entry.deleted.partition("/")
+                if name == type:
+                    seen.deleted.add(id)
+            elif entry.mode in ("", "match") and entry.resource and not _is_outcome(entry.resource):
+                yield Received(entry.resource, f"{type}, page {seen.pages}, entry {number}")
+
+    def _prepare(self, batch: Batch, received: Sequence[Received], accept_older: bool, seen: _Seen) -> None:
+        """Sorts what came into the batch; runs in a thread."""
+        ids = [id for id in (_peek_id(r.raw) for r in received) if id]
+        known = self.sink.known(batch.ehr, batch.type, ids)
+        for one in received:
+            result = stage.prepare(
+                batch.ehr,
+                batch.type,
+                one,
+                known.get,
+                self.bases,
+                self.validate,
+                accept_older=accept_older,
+            )
+            if isinstance(result, Letter):
+                id, order = result.foreign_id or _peek_id(result.raw), ("", 0)
+            else:
+                id, order = result.record.id, _order(result)
+                seen.newest = max(seen.newest, result.updated)
+            if id in seen.deleted or (id in seen.orders and order <= seen.orders[id]):
+                continue  # some servers show a record on two pages, and a history shows its past
+            if id in seen.orders:
+                batch.drop(id)
+            else:
+                seen.read += 1
+            if id:
+                seen.orders[id] = order
+            if isinstance(result, Letter):
+                batch.letters.append(result)
+            elif isinstance(result, Unchanged):
+                batch.unchanged.append(result.record)
+            else:
+                batch.taken.append(result)
+
+    # --- records looked at one by one -------------------------------------------------------------
+
+    async def _examine(self, type: str, ids: Sequence[str], batch: Batch) -> int:
+        """Records that were not listed: gone, still there, or not ours to see. How many could not be told."""
+        seen = _Seen(pages=1)
+        found, unseen = await self._read_each(type, ids, batch)
+        await self._threaded(self._prepare, batch, found, self.full, seen)
+        return unseen
+
+    async def _read_each(self, type: str, ids: Sequence[str], batch: Batch) -> tuple[list[Received], int]:
+        """Reads records by id. What is gone goes into the batch; the rest comes back, and how many failed."""
+        limit = asyncio.Semaphore(READS_AT_ONCE)
+        found: list[Received] = []
+        unseen = 0
+
+        async def one(id: str) -> None:
+            nonlocal unseen
+            async with limit:
+                answer = await self.client.get(f"{type}/{id}")
+            if answer.status in _GONE:
+                batch.gone.append(Record(self._name, type, id))
+            elif answer.status == 200 and not answer.looks_like_html:
+                found.append(Received(answer.body, f"{type}, read by itself"))
+            elif answer.status in _FORBIDDEN or answer.status >= 400:
+                unseen += 1
+
+        results = await asyncio.gather(*(one(id) for id in ids), return_exceptions=True)
+        for result in results:
+            if isinstance(result, EhrError):
+                unseen += 1
+            elif isinstance(result, BaseException):
+                raise result
+        batch.gone.sort()
+        return found, unseen
+
+    async def _named_patients(self, plans: Sequence[TypePlan]) -> None:
+        """Patients of a server that lists none: those that the settings name."""
+        if any(plan.type == "Patient" for plan in plans):
+            ids = self.client.ehr.patients
+            known = await self._threaded(self.sink.living, self._name, "Patient")
+            if not ids and not known:
+                reason = "the server lists no patients; name those to follow in `patients`"
+                await self._fail("Patient", "behind", reason)
+            wanted = sorted({*ids, *known} if self.full else set(ids) - known)
+            await self._take_each("Patient", wanted)
+
+    async def _by_reference(self, plans: Sequence[TypePlan]) -> None:
+        """What others refer to, read one by one, until nothing new is referred to."""
+        types = [plan.type for plan in plans]
+        tried: set[Record] = set()
+        if self.full:
+            for type in types:
+                if type != "Patient":
+                    ids = await self._threaded(self.sink.living, self._name, type)
+                    tried |= {Record(self._name, type, id) for id in ids}
+                    await self._take_each(type, sorted(ids))
+        for _ in range(REFERENCE_ROUNDS):
+            missing = await self._threaded(self.sink.missing, self._name, types)
+            if not missing - tried:
+                break
+            for type in types:
+                await self._take_each(type, sorted(r.id for r in missing - tried if r.type == type))
+            tried |= missing
+        for type in types:
+            if type not in self._incomplete:
+                await self._put(Batch(self._name, type, feed=Success("", datetime.now(UTC))))
+
+    async def _take_each(self, type: str, ids: Sequence[str]) -> None:
+        page_size = self.plan.vendor.page_size
+        seen = _Seen()
+        for start in range(0, len(ids), page_size):
+            batch = Batch(self._name, type)
+            seen.pages += 1
+            try:
+                found, unseen = await self._read_each(type, ids[start : start + page_size], batch)
+                await self._threaded(self._prepare, batch, found, self.full, seen)
+            except EhrError as error:
+                await self._fail(type, "failed", error.message)
+                return
+            living = await self._threaded(self.sink.living, self._name, type) if batch.gone else set()
+            batch.gone = [record for record in batch.gone if record.id in living]
+            await self._put(batch)
+            self._tell(type, seen, len(ids))
+            if unseen:
+                await self._fail(type, "behind", f"{unseen} records could not be read")
+
+    # --- small things -----------------------------------------------------------------------------
+
+    async def _put(self, batch: Batch) -> None:
+        await self._threaded(self.sink.put, batch)
+
+    async def _fail(self, type: str, state: State, reason: str) -> None:
+        self._incomplete.add(type)
+        await self._threaded(self.sink.failed, self._name, [type], state, reason)
+
+    async def _threaded(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await asyncio.to_thread(work, *args, **kwargs)
+
+    def _tell(self, type: str, seen: _Seen, total: int | None) -> None:
+        if self.progress is not None:
+            self.progress(Progress(self._name, type, seen.pages, seen.read, total))
+
+
+class _Identified(msgspec.Struct):
+    id: str = ""
+
+
+_identified = msgspec.json.Decoder(_Identified).decode
+
+
+def _peek_id(raw: bytes) -> str:
+    """The id of a resource, without looking at the rest; "" when it cannot be read."""
+    try:
+        return _identified(raw).id
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return ""
+
+
+def _order(result: Taken | Unchanged) -> tuple[str, int]:
+    """Which of two versions of a record is the newer one: by time, then by a version that is a number."""
+    version = result.version
+    return result.updated, int(version) if version.isdecimal() and len(version) < 18 else 0
+
+
+def _is_outcome(raw: bytes) -> bool:
+    """A server's remark among the matches."""
+    if b"OperationOutcome" not in raw:
+        return False
+    try:
+        data = jsontext.decode(raw)
+    except NotJson:
+        return False
+    return isinstance(data, dict) and data.get("resourceType") == "OperationOutcome"

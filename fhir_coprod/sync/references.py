@@ -1,0 +1,161 @@
+"""What a received record refers to, and how its references read here.
+
+    Patient/1, Patient/1/_history/3               a record of the same EHR
+    https://ehr.example/fhir/Patient/1            a record of the EHR that has that base address
+    {"identifier": {...}} without a reference     whoever carries that business identifier; when exactly one
+                                                  does, `reference` is added beside it
+    #contained, urn:uuid:…, anything else         left as it is
+
+A reference to what has not arrived becomes the absolute address at its EHR, which is true whatever happens
+next; when the target arrives, the record is written again with our own id. An attachment's relative address
+(`Binary/1`) becomes absolute too: it stays at the EHR.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from fhir_coprod import jsontext
+from fhir_coprod.jsontext import Json
+
+_RELATIVE = re.compile(r"([A-Z][A-Za-z]{2,63})/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
+_REFERENCE_MEMBERS = frozenset(("id", "extension", "type", "identifier", "display", "_type", "_display"))
+
+
+class Record(NamedTuple):
+    """One record at one EHR."""
+
+    ehr: str
+    type: str
+    id: str
+
+    @property
+    def reference(self) -> str:
+        return f"{self.type}/{self.id}"
+
+
+class Holder(NamedTuple):
+    """Whoever carries a business identifier; type "" when the reference does not say which."""
+
+    type: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bases:
+    """The base addresses of all EHRs, without a slash at the end."""
+
+    addresses: Mapping[str, str]
+
+    def address(self, record: Record) -> str:
+        """Where the record is at its EHR; empty for an EHR that is no longer in the settings."""
+        base = self.addresses.get(record.ehr, "")
+        return f"{base}/{record.type}/{record.id}" if base else ""
+
+    def target(self, reference: str, ehr: str) -> Record | None:
+        """The record that `reference`, found in a record of `ehr`, names; None when it is no EHR's."""
+        own = _RELATIVE.fullmatch(reference)
+        if own is not None:
+            return Record(ehr, own[1], own[2])
+        if not reference.startswith("http"):
+            return None
+        for name, base in sorted(
+            self.addresses.items(), key=lambda item: (item[0] != ehr, -len(item[1]), item[0])
+        ):
+            if reference.startswith(f"{base}/"):
+                there = _RELATIVE.fullmatch(reference[len(base) + 1 :])
+                if there is not None:
+                    return Record(name, there[1], there[2])
+        return None
+
+
+def identifier_key(identifier: object) -> str:
+    """`system|value` of an Identifier that has both; "" otherwise."""
+    if not isinstance(identifier, dict):
+        return ""
+    system, value = identifier.get("system"), identifier.get("value")
+    if isinstance(system, str) and isinstance(value, str) and system and value:
+        return f"{system}|{value.strip()}"
+    return ""
+
+
+def named(data: Json) -> Iterator[str]:
+    """Every literal reference in a resource, contained ones included."""
+    for node in _objects(data):
+        reference = node.get("reference")
+        if isinstance(reference, str):
+            yield reference
+
+
+def held(data: Json) -> Iterator[Holder]:
+    """Every logical reference in a resource: an identifier, and no literal reference beside it."""
+    for node in _objects(data):
+        if node is not data and _is_logical(node):
+            key = identifier_key(node["identifier"])
+            if key:
+                yield Holder(_text(node.get("type")), key)
+
+
+def _is_logical(node: Json) -> bool:
+    return "identifier" in node and isinstance(node["identifier"], dict) and node.keys() <= _REFERENCE_MEMBERS
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _objects(data: Json) -> Iterator[Json]:
+    stack: list[Any] = [data]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, dict):
+            yield node
+            stack.extend(value for value in node.values() if isinstance(value, dict | list))
+        else:
+            stack.extend(value for value in node if isinstance(value, dict | list))
+
+
+# --- the same bytes with other references ---------------------------------------------------------
+
+_TOKEN = re.compile(rb'("(?:[^"\\]|\\.)*")(\s*:)?|[{}\[\]]')
+# A quote inside a JSON text is escaped, so these can only match a key and its value.
+_ATTACHED = re.compile(rb'("url"\s*:\s*")((?:Binary|DocumentReference|Media)/[A-Za-z0-9\-.]{1,64})"')
+
+
+def absolute_attachments(raw: bytes, base: str) -> bytes:
+    """Relative addresses of attachments (`Binary/1`), made absolute at `base`."""
+    return _ATTACHED.sub(lambda m: m[1] + f"{base}/".encode() + m[2] + b'"', raw) if base else raw
+
+
+def add_references(raw: bytes, data: Json, found: Mapping[Holder, str]) -> bytes:
+    """`raw` with `"reference"` put into each logical reference whose holder is in `found`."""
+    if not found or not any(holder in found for holder in held(data)):
+        return raw
+    edits: list[tuple[int, bytes]] = []
+    starts: list[int] = []
+    for token in _TOKEN.finditer(raw):
+        text = token.group()
+        if text in (b"{", b"["):
+            starts.append(token.start())
+        elif text in (b"}", b"]"):
+            start = starts.pop()
+            if text == b"}" and starts and b'"identifier"' in raw[start : token.end()]:
+                node = jsontext.decode(raw[start : token.end()])
+                if _is_logical(node):
+                    holder = Holder(_text(node.get("type")), identifier_key(node["identifier"]))
+                    if holder in found:
+                        edits.append((start + 1, b'"reference":' + jsontext.encode(found[holder]) + b","))
+    return _inserted(raw, sorted(edits))
+
+
+def _inserted(raw: bytes, edits: Sequence[tuple[int, bytes]]) -> bytes:
+    out: list[bytes] = []
+    at = 0
+    for place, text in edits:
+        out += (raw[at:place], text)
+        at = place
+    out.append(raw[at:])
+    return b"".join(out)

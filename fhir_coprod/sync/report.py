@@ -1,0 +1,83 @@
+"""What a run did, per EHR and resource type."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from fhir_coprod.jsontext import Json
+from fhir_coprod.sync.change import Change
+from fhir_coprod.sync.diff import Difference, difference
+from fhir_coprod.sync.settle import Settled
+from fhir_coprod.sync.stage import Batch, Counts
+
+
+@dataclass(slots=True)
+class EhrReport:
+    """What a run did with one EHR."""
+
+    ehr: str
+    error: str = ""
+    """Why it could not be talked to at all; "" when it could."""
+    counts: dict[str, Counts] = field(default_factory=dict)
+    """By resource type, for the types that can be observed."""
+    faults: dict[str, str] = field(default_factory=dict)
+    """By resource type: why not everything of it could be seen in this run."""
+    changes: list[Difference] = field(default_factory=list)
+    """Only in a dry run: what would be written."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything could be seen, and nothing became a dead letter."""
+        return not self.error and not self.faults and not any(c.dead for c in self.counts.values())
+
+    def to_json(self) -> Json:
+        """As `sync --json` prints it."""
+        return {
+            "ehr": self.ehr,
+            "ok": self.ok,
+            "error": self.error or None,
+            "types": {type: counts.to_json() for type, counts in self.counts.items()},
+            "faults": self.faults,
+            "changes": [change.to_json() for change in self.changes],
+        }
+
+
+class Reports:
+    """The reports of one run while it goes on."""
+
+    def __init__(self, order: Sequence[str]) -> None:
+        self._order = {name: number for number, name in enumerate(order)}
+        self._reports: dict[str, EhrReport] = {}
+
+    def of(self, ehr: str) -> EhrReport:
+        return self._reports.setdefault(ehr, EhrReport(ehr))
+
+    def staged(self, batch: Batch, counts: Counts) -> None:
+        own = self.of(batch.ehr).counts
+        own[batch.type] = own.get(batch.type, Counts()) + counts
+
+    def settled(self, settled: Settled) -> None:
+        for (ehr, type), number in settled.conflicts.items():
+            self._of_type(ehr, type).conflicts += number
+        for (ehr, type), number in settled.merged.items():
+            if ehr in self._reports:
+                self._of_type(ehr, type).merged = number
+
+    def would(self, changes: Sequence[Change]) -> None:
+        """The changes of a dry run."""
+        for change in changes:
+            self.of(change.ehr).changes.append(difference(change))
+
+    def faults(self, faults: Mapping[tuple[str, str], str]) -> None:
+        for (ehr, type), reason in faults.items():
+            if not self.of(ehr).error:
+                self.of(ehr).faults[type] = reason
+
+    def _of_type(self, ehr: str, type: str) -> Counts:
+        return self.of(ehr).counts.setdefault(type, Counts())
+
+    def all(self) -> list[EhrReport]:
+        """In the order of the settings."""
+        last = len(self._order)
+        return sorted(self._reports.values(), key=lambda r: (self._order.get(r.ehr, last), r.ehr))

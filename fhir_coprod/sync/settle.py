@@ -1,0 +1,120 @@
+"""From staged records to resources: who is one, then each resource written once.
+
+It begins when all EHRs have been read, so that the end does not depend on which of them was faster; and it
+can be cut off anywhere: what is linked or written is marked so in the same transaction.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from sqlalchemy import func, select
+
+from fhir_coprod.store import Transaction
+from fhir_coprod.store.schema import crosswalk
+from fhir_coprod.sync import matches
+from fhir_coprod.sync.change import Change
+from fhir_coprod.sync.ehr import PULLED
+from fhir_coprod.sync.identity import ORDERS, PEOPLE, THINGS, Pair
+from fhir_coprod.sync.link import Linked, link
+from fhir_coprod.sync.publish import Context, Published, publish, write_retired
+
+T = TypeVar("T")
+Work = Callable[[Transaction], T]
+
+_FIRST = (*sorted(THINGS), *sorted(PEOPLE))
+ORDER = (*_FIRST, *(t for t in PULLED if t not in {*_FIRST, *ORDERS}), *sorted(ORDERS))
+"""Types in the order in which they are linked: whether two orders are one depends on whose they are."""
+
+
+@dataclass(slots=True)
+class Settled:
+    """What came of it. Keys are (EHR, type)."""
+
+    conflicts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Questions put before a person: possible matches, and elements changed on both sides."""
+    merged: dict[tuple[str, str], int] = field(default_factory=dict)
+    """Living records that are one resource here with another living record."""
+    changes: list[Change] = field(default_factory=list)
+    """Every resource written; kept only when asked for."""
+
+
+class Settling:
+    """The steps of it, and what they came to. `keep` hands out every change, with what stood there before."""
+
+    def __init__(self, context: Context, decided: Sequence[Pair], *, keep: bool = False) -> None:
+        self._context = context
+        self._decided = decided
+        self._keep = keep
+        self.settled = Settled()
+
+    def in_steps(self, write: Callable[[Work[object]], object], after_each: Callable[[], None]) -> Settled:
+        """Each step by `write`, with `after_each` between them."""
+
+        def do(work: Work[T]) -> T:
+            box: list[T] = []
+
+            def boxed(transaction: Transaction) -> None:
+                box[:] = [work(transaction)]
+
+            write(boxed)
+            after_each()
+            return box[0]
+
+        if self._decided:
+            do(lambda t: matches.wake(t, self._decided))
+        for type in do(_open_types):
+            while self._linked(do(lambda t, type=type: link(t, type))):  # type: ignore[misc]
+                pass
+        while self._published(do(write_retired)):
+            pass
+        for type in do(_open_types):
+            while self._published(do(lambda t, type=type: publish(t, type, self._context, keep=self._keep))):  # type: ignore[misc]
+                pass
+        self.settled.merged = do(_merged)
+        return self.settled
+
+    def _linked(self, linked: Linked) -> int:
+        self.settled.conflicts.update(linked.conflicts)
+        self._note(linked.changes)
+        return linked.records
+
+    def _published(self, published: Published) -> int:
+        self.settled.conflicts.update(published.conflicts)
+        self._note(published.changes)
+        return published.resources
+
+    def _note(self, changes: Sequence[Change]) -> None:
+        if self._keep:
+            self.settled.changes += changes
+
+
+def _open_types(transaction: Transaction) -> list[str]:
+    """Types with something to link or write. Patients that move may make orders be linked again."""
+    c = crosswalk.c
+    rows = transaction.connection.execute(select(c.type).where(c.state > 0).distinct())
+    found = {row[0] for row in rows}
+    if found & PEOPLE:
+        found |= ORDERS
+    return [t for t in ORDER if t in found] + sorted(found - set(ORDER))
+
+
+def _merged(transaction: Transaction) -> dict[tuple[str, str], int]:
+    c = crosswalk.c
+    shared = (
+        select(c.type, c.id)
+        .where(c.deleted.is_(False), c.id != "")
+        .group_by(c.type, c.id)
+        .having(func.count() > 1)
+        .subquery()
+    )
+    rows = transaction.connection.execute(
+        select(c.ehr, c.type, func.count())
+        .join(shared, (c.type == shared.c.type) & (c.id == shared.c.id))
+        .where(c.deleted.is_(False))
+        .group_by(c.ehr, c.type)
+    )
+    return {(ehr, type): number for ehr, type, number in rows}

@@ -1,0 +1,100 @@
+"""Where pulled batches go: into the store page by page, or, in a dry run, nowhere.
+
+A dry run holds everything in memory until its end and looks at the store as if its own batches were there.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+
+from fhir_coprod.store import Store
+from fhir_coprod.sync import feed, stage
+from fhir_coprod.sync.ehr import EhrPlan
+from fhir_coprod.sync.feed import State
+from fhir_coprod.sync.references import Record
+from fhir_coprod.sync.stage import Batch, Counts, Known
+
+Told = Callable[[Batch, Counts], None]
+
+
+class StoreSink:
+    """Each batch is one transaction."""
+
+    def __init__(self, store: Store, told: Told) -> None:
+        self._store = store
+        self._told = told
+        self.faults: dict[tuple[str, str], str] = {}
+        """(EHR, type) → why not everything could be seen."""
+
+    def planned(self, plan: EhrPlan) -> None:
+        """The plan of an EHR became known."""
+        self._store.write(lambda t: feed.planned(t.connection, plan, t.now))
+
+    def put(self, batch: Batch) -> None:
+        counts = self._store.write(lambda t: stage.stage(t.connection, batch, t.now))
+        self._told(batch, counts)
+
+    def failed(self, ehr: str, types: Sequence[str], state: State, reason: str) -> None:
+        self.faults.update({(ehr, type): reason for type in types})
+        self._store.write(lambda t: feed.failed(t.connection, ehr, types, state, reason, t.now))
+
+    def known(self, ehr: str, type: str, ids: Sequence[str]) -> dict[str, Known]:
+        with self._store.connect() as connection:
+            return stage.known_records(connection, ehr, type, ids)
+
+    def living(self, ehr: str, type: str) -> set[str]:
+        with self._store.connect() as connection:
+            return stage.living(connection, ehr, type)
+
+    def missing(self, ehr: str, types: Iterable[str]) -> set[Record]:
+        with self._store.connect() as connection:
+            return stage.missing_targets(connection, ehr, types)
+
+    def watermark(self, ehr: str, type: str) -> str:
+        with self._store.connect() as connection:
+            return feed.watermark(connection, ehr, type)
+
+
+class DrySink(StoreSink):
+    """Keeps what would be staged, and answers as if it had been."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store, lambda batch, counts: None)
+        self.batches: list[Batch] = []
+        self._staged: dict[tuple[str, str], dict[str, Known]] = defaultdict(dict)
+        self._targets: set[Record] = set()
+
+    def planned(self, plan: EhrPlan) -> None:
+        """Nothing is written."""
+
+    def put(self, batch: Batch) -> None:
+        self.batches.append(batch)
+        own = self._staged[batch.ehr, batch.type]
+        for taken in batch.taken:
+            own[taken.record.id] = Known(taken.hash, taken.updated, False)
+            self._targets |= {Record(*target) for target in taken.targets if target[0]}
+        for record in batch.gone:
+            own[record.id] = Known("", "", True)
+
+    def failed(self, ehr: str, types: Sequence[str], state: State, reason: str) -> None:
+        self.faults.update({(ehr, type): reason for type in types})
+
+    def known(self, ehr: str, type: str, ids: Sequence[str]) -> dict[str, Known]:
+        own = self._staged[ehr, type]
+        return {**super().known(ehr, type, ids), **{id: own[id] for id in ids if id in own}}
+
+    def living(self, ehr: str, type: str) -> set[str]:
+        ids = super().living(ehr, type)
+        for id, known in self._staged[ehr, type].items():
+            (ids.discard if known.deleted else ids.add)(id)
+        return ids
+
+    def missing(self, ehr: str, types: Iterable[str]) -> set[Record]:
+        wanted = list(types)
+        staged = {r for r in self._targets if r.ehr == ehr and r.type in wanted}
+        missing = super().missing(ehr, wanted) | staged
+        return {record for record in missing if record.id not in self._known_ids(record)}
+
+    def _known_ids(self, record: Record) -> dict[str, Known]:
+        return self.known(record.ehr, record.type, [record.id])

@@ -1,0 +1,481 @@
+"""From bytes of an EHR to rows: what was taken, what it is compared by and refers to, or why it was not.
+
+`prepare` is pure and does the costly part (parse, hash, validate) outside of any transaction; `stage` writes
+a batch in one transaction together with the watermark that vouches for it. Nothing becomes a resource here: a
+staged record only waits to be linked and written, so that the end does not depend on the order of arrival.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, bindparam, delete, insert, select, tuple_, update
+
+from fhir_coprod import jsontext
+from fhir_coprod.errors import NotJson
+from fhir_coprod.jsontext import Document, Json
+from fhir_coprod.outcome import Issue, Outcome
+from fhir_coprod.store.schema import crosswalk, dead_letter, received_base, sync_key, sync_reference
+from fhir_coprod.sync import feed, identity, references
+from fhir_coprod.sync.feed import Success
+from fhir_coprod.sync.references import Bases, Record
+
+WRITTEN, TO_WRITE, TO_LINK = 0, 1, 2
+"""crosswalk.state"""
+
+Validate = Callable[[Document], Outcome]
+
+_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
+_META_THAT_COUNTS = ("profile", "security", "tag")
+"""meta.source is left out: some servers write a new one with every request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One record as it came, and where it stood: `Task, page 3, entry 17`."""
+
+    raw: bytes
+    position: str
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What was last taken of one record; `updated` as `instant` writes it."""
+
+    hash: str
+    updated: str
+    deleted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """One record that is good to be staged."""
+
+    record: Record
+    raw: bytes
+    version: str
+    updated: str
+    hash: str
+    keys: identity.Keys
+    targets: frozenset[tuple[str, str, str]]
+    """(EHR, type, id) of records, and ("", type, business identifier) of holders, that it refers to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """One record that could not be taken in, and why. `foreign_id` is "" when it cannot even be read."""
+
+    ehr: str
+    type: str
+    foreign_id: str
+    raw: bytes
+    outcome: Outcome
+    position: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unchanged:
+    """One record that says what was taken before, or something older."""
+
+    record: Record
+    version: str
+    updated: str
+
+
+@dataclass(slots=True)
+class Counts:
+    """What became of the records of one type of one EHR."""
+
+    read: int = 0
+    created: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    deleted: int = 0
+    conflicts: int = 0
+    dead: int = 0
+    merged: int = 0
+    """Records that are one resource here with another EHR's record."""
+
+    def __add__(self, other: Counts) -> Counts:
+        mine, theirs = self.to_json(), other.to_json()
+        return Counts(**{name: mine[name] + theirs[name] for name in mine})
+
+    def to_json(self) -> dict[str, int]:
+        return asdict(self)
+
+
+@dataclass(slots=True)
+class Batch:
+    """What one transaction stages: usually a page."""
+
+    ehr: str
+    type: str
+    taken: list[Taken] = field(default_factory=list)
+    unchanged: list[Record] = field(default_factory=list)
+    letters: list[Letter] = field(default_factory=list)
+    gone: list[Record] = field(default_factory=list)
+    """Records that the EHR says are deleted."""
+    feed: Success | None = None
+    """Set on the last batch of a type: all of it has been seen now."""
+
+    def drop(self, id: str) -> None:
+        """Forget what this batch says of one record: something newer of it has come."""
+        self.taken = [taken for taken in self.taken if taken.record.id != id]
+        self.unchanged = [record for record in self.unchanged if record.id != id]
+
+
+# --- pure -----------------------------------------------------------------------------------------
+
+
+def prepare(
+    ehr: str,
+    type: str,
+    received: Received,
+    known: Callable[[str], Known | None],
+    bases: Bases,
+    validate: Validate,
+    *,
+    accept_older: bool,
+) -> Taken | Letter | Unchanged:
+    """What is to be done with one record.
+
+    accept_older: take a record even when it is older than what we have (a full run, a restored server).
+    """
+    try:
+        document = jsontext.parse(received.raw)
+    except NotJson as error:
+        return Letter(ehr, type, "", received.raw, error.outcome, received.position)
+    id = document.data.get("id")
+    if document.type != type or not isinstance(id, str) or not _ID.fullmatch(id):
+        outcome = Outcome((Issue("error", "structure", _misplaced(document.type, type)),))
+        return Letter(ehr, type, "", received.raw, outcome, received.position)
+    record = Record(ehr, type, id)
+    updated = instant(_meta(document.data).get("lastUpdated"))
+    version = str(_meta(document.data).get("versionId", ""))
+    hash = content_hash(document)
+    before = known(id)
+    if before is not None and not before.deleted:
+        older = bool(updated) and updated < before.updated
+        if before.hash == hash or (older and not accept_older):
+            return Unchanged(record, version, updated)
+    outcome = validate(document)
+    if not outcome:
+        return Letter(ehr, type, id, received.raw, outcome, received.position)
+    return Taken(
+        record,
+        received.raw,
+        version,
+        updated,
+        hash,
+        identity.keys(document.data),
+        _targets(document.data, ehr, bases),
+    )
+
+
+def _misplaced(found: str, expected: str) -> str:
+    if found != expected:
+        what = f"a {found}" if found else "something without resourceType"
+        return f"Expected a {expected}, but this is {what}; the EHR's search is at fault."
+    return f"The {expected} has no id of 1 to 64 letters, digits, '-' and '.'; it cannot be told from others."
+
+
+def content_hash(document: Document) -> str:
+    """The document's hash, and with it the profiles, security labels and tags of its meta."""
+    meta = {k: v for k, v in _meta(document.data).items() if k in _META_THAT_COUNTS and v}
+    if not meta:
+        return document.hash
+    return hashlib.sha256(
+        document.hash.encode() + msgspec.json.encode(meta, order="deterministic")
+    ).hexdigest()
+
+
+def instant(value: object) -> str:
+    """A FHIR instant as UTC text that sorts by time; "" for anything else."""
+    if not isinstance(value, str):
+        return ""
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        return ""
+    if moment.tzinfo is None:
+        return ""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _meta(data: Json) -> Json:
+    meta = data.get("meta")
+    return meta if isinstance(meta, dict) else {}
+
+
+def _targets(data: Json, ehr: str, bases: Bases) -> frozenset[tuple[str, str, str]]:
+    found: set[tuple[str, str, str]] = {("", holder.type, holder.key) for holder in references.held(data)}
+    for text in references.named(data):
+        target = bases.target(text, ehr)
+        if target is not None:
+            found.add((target.ehr, target.type, target.id))
+    return frozenset(found)
+
+
+# --- in a transaction -----------------------------------------------------------------------------
+
+
+def known_records(connection: Connection, ehr: str, type: str, ids: Sequence[str]) -> dict[str, Known]:
+    """What was last taken of these records."""
+    c = crosswalk.c
+    rows = connection.execute(
+        select(c.foreign_id, c.hash, c.updated, c.deleted).where(
+            c.ehr == ehr, c.type == type, c.foreign_id.in_(ids)
+        )
+    )
+    return {id: Known(hash, updated, deleted) for id, hash, updated, deleted in rows}
+
+
+def living(connection: Connection, ehr: str, type: str) -> set[str]:
+    """Ids of all records of that type that the EHR had when we last looked."""
+    c = crosswalk.c
+    rows = connection.execute(select(c.foreign_id).where(c.ehr == ehr, c.type == type, c.deleted.is_(False)))
+    return {row[0] for row in rows}
+
+
+def missing_targets(connection: Connection, ehr: str, types: Iterable[str]) -> set[Record]:
+    """Records of `ehr` that others of it refer to, but that were never taken."""
+    r, c = sync_reference.c, crosswalk.c
+    rows = connection.execute(
+        select(r.target_ehr, r.target_type, r.target)
+        .distinct()
+        .outerjoin(
+            crosswalk, (c.ehr == r.target_ehr) & (c.type == r.target_type) & (c.foreign_id == r.target)
+        )
+        .where(r.target_ehr == ehr, r.target_type.in_(list(types)), c.foreign_id.is_(None))
+    )
+    return {Record(*row) for row in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """One living record of an EHR: what was last taken of it, and our resource that it is in."""
+
+    ehr: str
+    type: str
+    foreign_id: str
+    id: str
+    hash: str
+
+
+def holdings(connection: Connection) -> list[Holding]:
+    """All living records, by EHR, type and id."""
+    c = crosswalk.c
+    rows = connection.execute(
+        select(c.ehr, c.type, c.foreign_id, c.id, c.hash)
+        .where(c.deleted.is_(False))
+        .order_by(c.ehr, c.type, c.foreign_id)
+    )
+    return [Holding(*row) for row in rows]
+
+
+def stage(connection: Connection, batch: Batch, now: datetime) -> Counts:
+    """Writes the batch; says what was new in it. Staging the same batch again changes nothing."""
+    counts = Counts(unchanged=len(batch.unchanged), dead=len(batch.letters))
+    known = known_records(connection, batch.ehr, batch.type, [t.record.id for t in batch.taken])
+    newest = {taken.record.id: taken for taken in batch.taken}
+    new, changed = [], []
+    for taken in newest.values():
+        before = known.get(taken.record.id)
+        if before is None:
+            new.append(taken)
+        elif before.deleted or before.hash != taken.hash:
+            changed.append(taken)
+    counts.created = len(new)
+    counts.updated = len(changed)
+    counts.unchanged += len(newest) - len(new) - len(changed)
+    counts.read = len(newest) + len(batch.unchanged) + len(batch.letters)
+    if changed:
+        _forget(connection, [taken.record for taken in changed])
+        _update_rows(connection, changed)
+    if new:
+        connection.execute(insert(crosswalk), [_crosswalk_row(taken) for taken in new])
+    if new or changed:
+        _remember(connection, [*new, *changed])
+    counts.deleted = _bury(connection, batch.gone)
+    _write_letters(connection, batch.letters, now)
+    _close_letters(connection, [taken.record for taken in newest.values()] + batch.unchanged + batch.gone)
+    if batch.feed is not None:
+        feed.succeeded(connection, batch.ehr, batch.type, batch.feed, now)
+    return counts
+
+
+def _crosswalk_row(taken: Taken) -> dict[str, Any]:
+    ehr, type, id = taken.record
+    return {
+        "ehr": ehr,
+        "type": type,
+        "foreign_id": id,
+        "id": "",
+        "version": taken.version,
+        "updated": taken.updated,
+        "hash": taken.hash,
+        "deleted": False,
+        "state": TO_LINK,
+    }
+
+
+def _update_rows(connection: Connection, changed: Sequence[Taken]) -> None:
+    c = crosswalk.c
+    connection.execute(
+        update(crosswalk)
+        .where(c.ehr == bindparam("e"), c.type == bindparam("t"), c.foreign_id == bindparam("f"))
+        .values(
+            version=bindparam("v"), updated=bindparam("u"), hash=bindparam("h"), deleted=False, state=TO_LINK
+        ),
+        [
+            {
+                "e": t.record.ehr,
+                "t": t.record.type,
+                "f": t.record.id,
+                "v": t.version,
+                "u": t.updated,
+                "h": t.hash,
+            }
+            for t in changed
+        ],
+    )
+
+
+def _remember(connection: Connection, taken: Sequence[Taken]) -> None:
+    """Bytes, keys and references; whoever waits for one of these business identifiers is written again."""
+    connection.execute(
+        insert(received_base),
+        [
+            {"ehr": t.record.ehr, "type": t.record.type, "foreign_id": t.record.id, "body": t.raw}
+            for t in taken
+        ],
+    )
+    keys = [
+        {"ehr": t.record.ehr, "type": t.record.type, "foreign_id": t.record.id, "kind": kind, "key": key}
+        for t in taken
+        for kind, values in t.keys.items()
+        for key in values
+    ]
+    if keys:
+        connection.execute(insert(sync_key), keys)
+        wake_holders(connection, {row["key"] for row in keys if row["kind"] == "identifier"})
+    targets = [
+        {
+            "ehr": t.record.ehr,
+            "type": t.record.type,
+            "foreign_id": t.record.id,
+            "target_ehr": ehr,
+            "target_type": type,
+            "target": target,
+        }
+        for t in taken
+        for ehr, type, target in t.targets
+    ]
+    if targets:
+        connection.execute(insert(sync_reference), targets)
+
+
+def _forget(connection: Connection, records: Sequence[Record]) -> None:
+    """Bytes, keys and references of what is about to be staged anew, or was deleted."""
+    ehr, type = records[0].ehr, records[0].type
+    ids = [record.id for record in records]
+    k = sync_key.c
+    lost = connection.execute(
+        select(k.key).where(k.ehr == ehr, k.type == type, k.foreign_id.in_(ids), k.kind == "identifier")
+    )
+    wake_holders(connection, {row[0] for row in lost})
+    for table in (received_base, sync_key, sync_reference):
+        statement = delete(table).where(table.c.ehr == ehr, table.c.type == type, table.c.foreign_id.in_(ids))
+        # What a person was asked about a record stays known, whatever the record says now.
+        connection.execute(statement.where(k.kind != "asked") if table is sync_key else statement)
+
+
+def wake_holders(connection: Connection, keys: Iterable[str]) -> None:
+    """Records with a logical reference to one of these business identifiers are to be written again."""
+    wanted = sorted(keys)
+    r, c = sync_reference.c, crosswalk.c
+    if wanted:
+        waiting = select(r.ehr, r.type, r.foreign_id).where(r.target_ehr == "", r.target.in_(wanted))
+        connection.execute(
+            update(crosswalk)
+            .where(tuple_(c.ehr, c.type, c.foreign_id).in_(waiting), c.state == WRITTEN)
+            .values(state=TO_WRITE)
+        )
+
+
+def _bury(connection: Connection, gone: Sequence[Record]) -> int:
+    """Marks records as deleted at their EHR; how many of them had been alive."""
+    if not gone:
+        return 0
+    _forget(connection, gone)
+    c = crosswalk.c
+    result = connection.execute(
+        update(crosswalk)
+        .where(
+            c.ehr == gone[0].ehr,
+            c.type == gone[0].type,
+            c.foreign_id.in_([record.id for record in gone]),
+            c.deleted.is_(False),
+        )
+        .values(deleted=True, hash="", state=TO_LINK)
+    )
+    return result.rowcount
+
+
+def _write_letters(connection: Connection, letters: Sequence[Letter], now: datetime) -> None:
+    """One row per distinct bytes of a record; one that comes again is open again."""
+    d = dead_letter.c
+    for letter in letters:
+        digest = hashlib.sha256(letter.raw).hexdigest()
+        same = (
+            (d.ehr == letter.ehr)
+            & (d.type == letter.type)
+            & (d.foreign_id == letter.foreign_id)
+            & (d.hash == digest)
+        )
+        outcome = jsontext.encode(letter.outcome.to_fhir()).decode()
+        again = connection.execute(update(dead_letter).where(same).values(state="open", outcome=outcome))
+        if again.rowcount == 0:
+            connection.execute(
+                insert(dead_letter).values(
+                    ehr=letter.ehr,
+                    type=letter.type,
+                    foreign_id=letter.foreign_id,
+                    hash=digest,
+                    position=letter.position,
+                    body=letter.raw,
+                    outcome=outcome,
+                    received=round(now.timestamp() * 1000),
+                    state="open",
+                )
+            )
+        if letter.foreign_id:  # an earlier, other attempt at the same record is no longer the newest word
+            connection.execute(
+                update(dead_letter)
+                .where(d.ehr == letter.ehr, d.type == letter.type, d.foreign_id == letter.foreign_id)
+                .where(d.hash != digest, d.state == "open")
+                .values(state="superseded")
+            )
+
+
+def _close_letters(connection: Connection, records: Sequence[Record]) -> None:
+    """What has arrived well, or is gone, needs nobody's attention any more."""
+    if not records:
+        return
+    d = dead_letter.c
+    connection.execute(
+        update(dead_letter)
+        .where(
+            d.ehr == records[0].ehr,
+            d.type == records[0].type,
+            d.foreign_id.in_([record.id for record in records]),
+            d.state == "open",
+        )
+        .values(state="resolved")
+    )
