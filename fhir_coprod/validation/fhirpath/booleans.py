@@ -219,14 +219,22 @@ def scalar(source: Source, tree: Expression | None, item: Item) -> tuple[str, Ty
             return item.var, item.type
         case Call(inner, "trace"):
             return scalar(source, inner, item)
-    chain = _chain(source, tree, item)
-    if chain is not None and not chain[1].is_list and len(chain[1].keys) == 1:
-        key, code = chain[1].keys[0]
-        return f"{chain[0]}.get({key!r})", type_named(code)
-    if tree is None:
-        raise Unsuited
+    found = single_value(source, tree, item)
+    if found is not None:
+        return found[:2]
     values, type_ = source.gather(tree, item)
     return f"single({values})", type_
+
+
+def single_value(source: Source, tree: Expression | None, item: Item) -> tuple[str, Type, str] | None:
+    """Value, type, and the test (with `and`) that it is there, of a path that is single by its definition."""
+    if tree is None or tree == Variable("$this"):
+        return item.var, item.type, ""
+    chain = _chain(source, tree, item)
+    if chain is None or chain[1].is_list or len(chain[1].keys) != 1:
+        return None
+    key, code = chain[1].keys[0]
+    return f"{chain[0]}.get({key!r})", type_named(code), f"{_has(source, chain[1], chain[0])} and "
 
 
 def _constant(tree: Expression) -> tuple[str, object] | None:
@@ -267,18 +275,14 @@ def _equals_constant(
 ) -> str:
     if kind in _NUMBERS and _is_count(left):
         return f"({_count(source, left, item)} {'==' if wanted else '!='} {constant!r})"
-    chain = _chain(source, left, item)
-    is_this = left == Variable("$this")
-    if is_this or (chain is not None and not chain[1].is_list and len(chain[1].keys) == 1):
-        value, type_ = scalar(source, left, item)
+    found = single_value(source, left, item)
+    if found is not None:
+        value, type_, there = found
         if not _comparable(type_, kind):
             raise Unsuited
-        if kind == "Boolean":
-            return f"({value} is {constant if wanted else not constant})"
         if wanted:
-            return f"({value} == {constant!r})"
-        var = source.fresh("v")
-        return f"(({var} := {value}) is not None and {var} != {constant!r})"
+            return f"({value} {'is' if kind == 'Boolean' else '=='} {constant!r})"
+        return f"({there}{value} {'is not' if kind == 'Boolean' else '!='} {constant!r})"
     values, type_ = source.gather(left, item)
     if not _comparable(type_, kind):
         raise Unsuited
@@ -349,14 +353,17 @@ def _among(source: Source, left: Expression, right: Expression, item: Item, want
                 raise Unsuited
 
     collect(right)
-    value, type_ = scalar(source, left, item)
+    known = source.constant(frozenset(constants))
+    found = single_value(source, left, item)
+    if found is not None:
+        value, type_, there = found
+        answer = f"({value} in {known})" if wanted else f"({there}{value} not in {known})"
+    else:
+        values, type_ = source.gather(left, item)
+        answer = f"(is_among({values}, {known}) is {wanted})"
     if type_.system != "String":
         raise Unsuited
-    known = source.constant(frozenset(constants))
-    if wanted:
-        return f"({value} in {known})"
-    var = source.fresh("v")
-    return f"(({var} := {value}) is not None and {var} not in {known})"
+    return answer
 
 
 def _is_type(source: Source, operand: Expression, name: str, item: Item, wanted: bool) -> str:
@@ -374,9 +381,6 @@ def _is_type(source: Source, operand: Expression, name: str, item: Item, wanted:
 
 
 def _text_test(source: Source, of: Expression | None, name: str, text: str, item: Item, wanted: bool) -> str:
-    value, type_ = scalar(source, of, item)
-    if type_.system != "String":
-        raise Unsuited
     var = source.fresh("v")
     match name:
         case "startsWith":
@@ -387,7 +391,17 @@ def _text_test(source: Source, of: Expression | None, name: str, text: str, item
             answer = f"{text!r} in {var}"
         case _:
             answer = f"{source.constant(matcher(text))}({var})"
-    return f"(({var} := {value}) is not None and {'' if wanted else 'not '}{answer})"
+    found = single_value(source, of, item)
+    if found is None:
+        values, type_ = source.gather(of, item)
+        value, there = f"single({values})", ""
+    else:
+        value, type_, there = found
+    if type_.system != "String" or (not wanted and found is None):
+        raise Unsuited
+    if wanted:
+        return f"(({var} := {value}) is not None and {answer})"
+    return f"({there}(({var} := {value}) is None or not {answer}))"
 
 
 def _all(source: Source, of: Expression | None, criterion: Expression, item: Item, wanted: bool) -> str:

@@ -12,9 +12,9 @@ _LOCAL_REFERENCE = (
 )
 
 _BY_EXPRESSION = {
-    # Names of conformance resources (adf-0 and its like): the name is optional.
+    # Names of conformance resources (adf-0 and its like): optional, and the pattern is for all of it.
     "name.matches('[A-Z]([A-Za-z0-9_]){0,254}')": (
-        "name.exists() implies name.matches('[A-Z]([A-Za-z0-9_]){0,254}')"
+        "name.exists() implies name.matches('^[A-Z]([A-Za-z0-9_]){0,254}$')"
     ),
     # bdl-8: a full URL is optional.
     "fullUrl.contains('/_history/').not()": "fullUrl.exists() implies fullUrl.contains('/_history/').not()",

@@ -166,12 +166,13 @@ _DATES = ("Date", "DateTime")
 
 
 def equal(a: Node, b: Node) -> bool | None:
-    """`=` of two items; None when partial dates, units or missing values leave it open."""
+    """`=` of two items; None when partial dates or units leave it open."""
     left, right = a.value, b.value
     kind, other = a.type.system, b.type.system
     if kind and other:
         if left is None or right is None:
-            return None
+            # There, but without a value: it is not what the other one is (HL7's validator has it so).
+            return left is right and same_json(a.beside, b.beside)
         if kind == "String" and other == "String":
             return bool(left == right)
         if kind in _NUMBERS and other in _NUMBERS:

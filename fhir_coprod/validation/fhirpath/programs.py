@@ -26,6 +26,7 @@ _HELPERS: dict[str, Any] = {
     "items": runtime.items,
     "single": runtime.single,
     "is_value": runtime.is_value,
+    "is_among": runtime.is_among,
     "same": runtime.same,
     "all_distinct": runtime.all_distinct,
     "date_order": runtime.date_order,

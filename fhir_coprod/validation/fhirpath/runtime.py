@@ -44,25 +44,29 @@ def single(values: list[Any]) -> Any:
 def is_value(values: list[Any], constant: Any) -> bool | None:
     """`values = constant` of values of the constant's own kind."""
     if len(values) == 1:
-        return None if values[0] is None else bool(values[0] == constant)
+        return bool(values[0] == constant)
     return False if values else None
+
+
+def is_among(values: list[Any], constants: frozenset[str]) -> bool | None:
+    """`values in (constants)` of a single string."""
+    return single(values) in constants if values else None
 
 
 def same(left: list[Any], right: list[Any]) -> bool | None:
     """`left = right` of strings."""
     if not left or not right:
         return None
-    if len(left) != len(right):
-        return False
-    if left != right:
-        return False if None not in left and None not in right else None
-    return None if None in left else True
+    if None in left and None in right:
+        raise TypeError("what stands beside the values decides; the closures see it")
+    return left == right
 
 
 def all_distinct(values: list[Any]) -> bool:
-    """`isDistinct()` of strings; items without value equal nothing."""
-    known = [value for value in values if value is not None]
-    return len(set(known)) == len(known)
+    """`isDistinct()` of strings."""
+    if values.count(None) > 1:
+        raise TypeError("what stands beside the values decides; the closures see it")
+    return len(set(values)) == len(values)
 
 
 def date_order(left: str | None, right: str | None) -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any
@@ -97,14 +98,24 @@ def _too_slow(source: str) -> FhirPathError:
     )
 
 
-def matches(items: Nodes, args: list[Nodes]) -> Nodes:
-    value, source = text(items), text(args[0])
-    return EMPTY if value is None or source is None else truth(found(source, value))
+def _tested(test: Callable[[str, str], bool]) -> Callable[[Nodes, list[Nodes]], Nodes]:
+    """A yes-or-no question to a text. One that is there without a value says no, as in HL7's validator."""
+
+    def function(items: Nodes, args: list[Nodes]) -> Nodes:
+        node, part = one(items), text(args[0])
+        if node is None or part is None:
+            return EMPTY
+        value = text_of(node)
+        return truth(value is not None and test(value, part))
+
+    return function
 
 
-def matches_full(items: Nodes, args: list[Nodes]) -> Nodes:
-    value, source = text(items), text(args[0])
-    return EMPTY if value is None or source is None else truth(found(source, value, whole=True))
+matches = _tested(lambda value, source: found(source, value))
+matches_full = _tested(lambda value, source: found(source, value, whole=True))
+contains = _tested(lambda value, part: part in value)
+starts_with = _tested(lambda value, part: value.startswith(part))
+ends_with = _tested(lambda value, part: value.endswith(part))
 
 
 def replace_matches(items: Nodes, args: list[Nodes]) -> Nodes:
@@ -121,21 +132,6 @@ def replace_matches(items: Nodes, args: list[Nodes]) -> Nodes:
         raise FhirPathError(
             "FHIRPath: replaceMatches() names a group that its pattern does not have."
         ) from None
-
-
-def contains(items: Nodes, args: list[Nodes]) -> Nodes:
-    value, part = text(items), text(args[0])
-    return EMPTY if value is None or part is None else truth(part in value)
-
-
-def starts_with(items: Nodes, args: list[Nodes]) -> Nodes:
-    value, part = text(items), text(args[0])
-    return EMPTY if value is None or part is None else truth(value.startswith(part))
-
-
-def ends_with(items: Nodes, args: list[Nodes]) -> Nodes:
-    value, part = text(items), text(args[0])
-    return EMPTY if value is None or part is None else truth(value.endswith(part))
 
 
 def index_of(items: Nodes, args: list[Nodes]) -> Nodes:
