@@ -94,10 +94,10 @@ class Call:
         """The body as one FHIR resource; raises UnsupportedMediaType, NotJson or BadRequest."""
         if self.parsed is not None:
             return self.parsed
-        if self.body_type != FHIR_JSON:
-            raise UnsupportedMediaType(f"Send the resource as JSON with Content-Type: {FHIR_JSON}.")
         if not self.body:
             raise BadRequest("The request has no body; send one FHIR resource as JSON.")
+        if self.body_type != FHIR_JSON:
+            raise UnsupportedMediaType(f"Send the resource as JSON with Content-Type: {FHIR_JSON}.")
         return jsontext.parse(self.body)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import version as package_version
 
 from fhir_coprod import definitions, jsontext
@@ -42,7 +42,7 @@ async def metadata(call: Call, endpoint: Endpoint) -> Answer:
     return Answer(200, await endpoint.in_thread(_statement, call.base, names))
 
 
-@cache
+@lru_cache(4)
 def _statement(base: str, names: frozenset[str]) -> bytes:
     rest: Json = {
         "mode": "server",

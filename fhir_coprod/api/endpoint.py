@@ -48,7 +48,7 @@ class _Name(Convertor[str]):
 
 
 class _Type(_Name):
-    regex = "[A-Za-z]+"
+    regex = r"(?!metadata\b)[A-Za-z]+"
 
 
 class _Patient(_Name):

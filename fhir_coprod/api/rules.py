@@ -1,4 +1,8 @@
-"""What a client may change through the endpoint, beyond validity: rules on the state before and after."""
+"""What a client may change through the endpoint, beyond validity.
+
+`fhir_coprod.api.writing.apply` asks here inside the write transaction, where the state before is known: the
+place for rules that compare it with the state after, such as who may move a Task on.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,6 @@ from functools import cache
 
 from fhir_coprod import definitions
 from fhir_coprod.errors import NotAllowed
-from fhir_coprod.jsontext import Document
-from fhir_coprod.store import Version
 
 
 @cache
@@ -16,11 +18,8 @@ def package_ids() -> frozenset[tuple[str, str]]:
     return frozenset((resource["resourceType"], resource["id"]) for resource in definitions.own_resources())
 
 
-def check(type: str, id: str, after: Document | None, before: Version | None) -> None:
-    """Raise NotAllowed where a client may not make this change.
-
-    after: None for a deletion; before: None where nothing is there
-    """
+def protect(type: str, id: str) -> None:
+    """Raise NotAllowed for what clients may read but not change."""
     if (type, id) in package_ids():
         raise NotAllowed(
             f"{type}/{id} belongs to this program and is read-only; store your own under another id."

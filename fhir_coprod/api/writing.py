@@ -101,6 +101,7 @@ def prepare(call: Call) -> Change:
             change = Change("delete", call.type, call.id, criteria=_criteria(call))
     if change.criteria is not None and not change.criteria:
         raise PreconditionFailed("A conditional request needs criteria, such as ?identifier=system|value.")
+    rules.protect(change.type, change.id)
     _read_preconditions(call, change)
     if change.document is not None:
         change.outcome = _checked(change.document)
@@ -201,6 +202,7 @@ def apply(transaction: Transaction, change: Change, references: Mapping[str, str
         return Done(change.found, "found")
     current = transaction.get(change.type, change.id) if change.id and change.kind != "create" else None
     living = current if current and not current.deleted else None
+    rules.protect(change.type, change.id)
     expected = _expected_version(change, living)
     if change.kind == "delete":
         return _deleted(transaction, change, living, expected)
@@ -209,7 +211,6 @@ def apply(transaction: Transaction, change: Change, references: Mapping[str, str
     )
     if document is None:
         raise AssertionError("a create or update is prepared with its document")
-    rules.check(document.type, change.id, document, living)
     written = (
         transaction.create(document, id=change.id or None, references=references)
         if change.kind == "create"
@@ -239,7 +240,6 @@ def _expected_version(change: Change, living: Version | None) -> int | None:
 def _deleted(transaction: Transaction, change: Change, living: Version | None, expected: int | None) -> Done:
     if living is None:
         return Done(None, "deleted")
-    rules.check(change.type, change.id, None, living)
     written = transaction.delete(change.type, change.id, if_match=expected)
     return Done(written.version if written else None, "deleted")
 

@@ -1,4 +1,4 @@
-"""The endpoint in this process, over a store on each database; one per module, so tests make their own names."""
+"""The endpoint in this process, on each database; one per module, so tests make their own names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Search over HTTP: both verbs, paging by links, counts, includes, several types. The matching itself is the store's."""
+"""Search over HTTP: both verbs, paging by links, counts, includes, several types; matching is the store's."""
 
 from __future__ import annotations
 
