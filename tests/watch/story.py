@@ -1,9 +1,9 @@
-"""Referrals told in short lines, turned into FHIR resources with their versions, and what is expected of them.
+"""Referrals told in short lines, turned into FHIR resources with their versions, and what is expected.
 
-The language of `scenarios/*.txt` (year 2026; `03-02` is 2 March 09:00 at the site, `03-02T14:30` more exactly):
+The language of `scenarios/*.txt` (year 2026; `03-02` is 2 March 09:00 at the site, or `03-02T14:30`):
 
     # a title                                            begins a scenario
-    referral 03-02 [key=value …] [then STATUS DATE …]    the ServiceRequest; status=, priority=, code=, performer= …
+    referral 03-02 [key=value …] [then STATUS DATE …]    the ServiceRequest: status=, priority=, code=, …
     asks 03-02                                           a Communication by which the patient asks, instead
     task NAME [owner=ortho] [key=value …]: STATUS DATE [key=value …], …   one version per state
     appointment NAME made DATE for DATE [key=value …]: STATUS [DATE stored], …

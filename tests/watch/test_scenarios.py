@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.watch.story import Story, read
 
 from fhir_coprod.watch import assess
+from tests.watch.story import Story, read
 
 STORIES = [
     pytest.param(story, id=f"{path.stem}: {story.title}")

@@ -1,0 +1,433 @@
+"""Facts from the store: around one referral, or around all of them in few queries.
+
+Referrals are read a portion at a time. From a portion's ServiceRequests the search index leads to what names
+them, from there to what names that (a Communication about an Appointment, a document of an Encounter), and so
+on: a fixed number of queries a portion, whatever its size. Every referral is read, not those of some list of
+open statuses: whether one is closed is for `assess` to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, and_, or_, select
+
+from fhir_coprod import jsontext
+from fhir_coprod.errors import NotFound
+from fhir_coprod.jsontext import Json
+from fhir_coprod.settings import Settings
+from fhir_coprod.store import Store, index, schema
+from fhir_coprod.store.versions import from_milliseconds
+from fhir_coprod.watch.blind import blind_feeds
+from fhir_coprod.watch.elements import is_asking, is_referral_task, target, targets
+from fhir_coprod.watch.reading import Held, Surroundings, compose
+from fhir_coprod.watch.records import Blind, Facts
+
+PORTION: Final = 400
+"""Referrals read at a time: large enough that queries do not matter, small enough for memory and SQL."""
+
+_LINKS: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
+    "ServiceRequest": (
+        ("Task", "focus"),
+        ("Task", "based-on"),
+        ("Appointment", "based-on"),
+        ("Encounter", "based-on"),
+        ("DiagnosticReport", "based-on"),
+        ("DocumentReference", "related"),
+        ("Communication", "about"),
+        ("Communication", "based-on"),
+        ("CommunicationRequest", "based-on"),
+    ),
+    "Task": (
+        ("Task", "focus"),
+        ("Task", "based-on"),
+        ("Task", "part-of"),
+        ("DocumentReference", "related"),
+        ("Communication", "about"),
+        ("Communication", "based-on"),
+    ),
+    "Appointment": (
+        ("Encounter", "appointment"),
+        ("DocumentReference", "related"),
+        ("Communication", "about"),
+    ),
+    "Encounter": (("DocumentReference", "encounter"), ("Communication", "about")),
+    "DiagnosticReport": (("Communication", "about"), ("Task", "focus")),
+    "DocumentReference": (("Communication", "about"), ("Task", "focus")),
+    "Communication": (("Communication", "about"), ("Task", "focus"), ("Task", "based-on")),
+}
+"""From a type to the (type, search parameter) by which other resources name it."""
+
+_STAFF: Final[Mapping[str, tuple[str, ...]]] = {
+    "PractitionerRole": ("practitioner", "organization"),
+    "HealthcareService": ("providedBy",),
+    "Location": ("managingOrganization",),
+}
+"""Who stands behind a role, a service or a place."""
+
+_PARTIES: Final = (
+    "requester",
+    "owner",
+    "performer",
+    "resultsInterpreter",
+    "author",
+    "custodian",
+    "recipient",
+)
+_HOPS: Final = 4
+
+
+def gather(
+    store: Store, referral_id: str, settings: Settings | None = None, *, pulled_since: datetime | None = None
+) -> Facts:
+    """Facts about one referral.
+
+    referral_id:  of a ServiceRequest, or `Communication/id` for a patient's request made by message.
+    settings:     the site's time zone and its EHRs; without them UTC, and any EHR may hold anybody's records.
+    pulled_since: when given, a feed that was last pulled whole before that counts as behind.
+
+    Raises NotFound when there is no such resource, or it is no referral.
+    """
+    type, _, id = referral_id.rpartition("/")
+    type = type or "ServiceRequest"
+    with store.connect() as connection:
+        reader = _Reader(connection, settings or Settings(), pulled_since)
+        roots = reader.by_reference({(type, id)})
+        for facts in reader.read(roots):
+            return facts
+    raise NotFound(f"There is no referral {type}/{id}.")
+
+
+def all_open(
+    store: Store, settings: Settings | None = None, *, pulled_since: datetime | None = None
+) -> Iterator[Facts]:
+    """Facts about every referral and every patient's request, oldest first; see `gather`."""
+    with store.connect() as connection:
+        reader = _Reader(connection, settings or Settings(), pulled_since)
+        for keys in _portions(connection, _all_requests()):
+            yield from reader.read(reader.by_key(keys))
+        messages = _messages_from_patients(connection)
+        for start in range(0, len(messages), PORTION):
+            keys = messages[start : start + PORTION]
+            asking = [row for row in reader.by_key(keys) if is_asking(row.data)]
+            yield from reader.read(asking)
+
+
+@dataclass(slots=True)
+class _Row:
+    """The newest version of a resource."""
+
+    key: int
+    type: str
+    id: str
+    version: int
+    updated: datetime
+    source: str
+    data: Json
+    roots: set[int] = field(default_factory=set)
+    """Keys of the referrals it may belong to."""
+
+    @property
+    def reference(self) -> str:
+        return f"{self.type}/{self.id}"
+
+
+class _Reader:
+    """Reads portions; remembers who stands behind roles, and which feeds are blind."""
+
+    def __init__(self, connection: Connection, settings: Settings, pulled_since: datetime | None) -> None:
+        self._connection = connection
+        self._behind: dict[str, tuple[str, ...]] = {}
+        self._around = Surroundings(settings.site.zone, self._behind)
+        self._blind = blind_feeds(connection, settings, pulled_since)
+
+    def read(self, roots: Collection[_Row]) -> Iterator[Facts]:
+        """The facts of each root that is a referral."""
+        roots = [root for root in roots if root.type == "ServiceRequest" or is_asking(root.data)]
+        if not roots:
+            return
+        for root in roots:
+            root.roots = {root.key}
+        found = self._follow(roots)
+        patients = {target(root.data.get("subject")) or target(root.data.get("sender")) for root in roots}
+        of_patient = self._by_patient(patients)
+        siblings = of_patient["ServiceRequest"]
+        departments = self._departments_asked(siblings)
+        self._learn_staff([*found.values(), *siblings])
+        older = self._earlier_versions([*found.values(), *siblings])
+        related: dict[int, list[_Row]] = {root.key: [] for root in roots}
+        for row in found.values():
+            for key in row.roots:
+                if key != row.key:
+                    related[key].append(row)
+        wishes = _by(of_patient["CommunicationRequest"], lambda row: target(row.data.get("subject")))
+        proxies = _by(of_patient["RelatedPerson"], lambda row: target(row.data.get("patient")))
+        families = _by(siblings, lambda row: target(row.data.get("subject")))
+        for root in roots:
+            patient = target(root.data.get("subject")) or target(root.data.get("sender"))
+            rows = {row.key: row for row in (*related[root.key], *wishes.get(patient, ()))}
+            yield compose(
+                _held(root, older),
+                [_held(row, older) for row in rows.values()],
+                [
+                    (_held(row, older), self._around.parties(*departments.get(row.reference, ())))
+                    for row in families.get(patient, ())
+                    if row.key != root.key
+                ],
+                tuple(
+                    row.reference for row in proxies.get(patient, ()) if row.data.get("active") is not False
+                ),
+                self._blind_for(root, rows.values()) if self._blind else (),
+                self._around,
+            )
+
+    # -- finding ---------------------------------------------------------------------------------------
+
+    def by_key(self, keys: Iterable[int]) -> list[_Row]:
+        """The newest versions of resources, those deleted left out."""
+        return self._rows(schema.resource.c.key.in_(list(keys)))
+
+    def by_reference(self, references: Collection[tuple[str, str]]) -> list[_Row]:
+        """The same by (type, id)."""
+        by_type: dict[str, list[str]] = {}
+        for type, id in references:
+            by_type.setdefault(type, []).append(id)
+        if not by_type:
+            return []
+        resource = schema.resource.c
+        return self._rows(
+            or_(*(and_(resource.type == type, resource.id.in_(ids)) for type, ids in by_type.items()))
+        )
+
+    def _rows(self, condition: Any) -> list[_Row]:
+        resource, version = schema.resource, schema.version
+        statement = (
+            select(
+                resource.c.key,
+                resource.c.type,
+                resource.c.id,
+                resource.c.version,
+                version.c.updated,
+                version.c.source,
+                version.c.body,
+            )
+            .join(version, version.c.position == resource.c.position)
+            .where(condition, resource.c.deleted.is_(False))
+            .order_by(resource.c.key)
+        )
+        return [
+            _Row(key, type, id, number, from_milliseconds(updated), source, jsontext.decode(body))
+            for key, type, id, number, updated, source, body in self._connection.execute(statement)
+        ]
+
+    def _naming(
+        self, links: Iterable[tuple[int, str, str]], types: Collection[str]
+    ) -> list[tuple[int, str, str]]:
+        """Who names these: (key of the resource that names, type and id that it names)."""
+        names: dict[int, set[str]] = {}
+        for param, _type, id in links:
+            names.setdefault(param, set()).add(id)
+        reference = schema.reference.c
+        found: list[tuple[int, str, str]] = []
+        groups: dict[frozenset[str], list[int]] = {}
+        for param, ids in names.items():
+            groups.setdefault(frozenset(ids), []).append(param)
+        for wanted, params in groups.items():
+            statement = select(reference.key, reference.target_type, reference.target_id).where(
+                reference.param.in_(params),
+                reference.target_id.in_(list(wanted)),
+                reference.target_type.in_(list(types)),
+            )
+            found += [(key, type, id) for key, type, id in self._connection.execute(statement)]
+        return found
+
+    def _follow(self, roots: Collection[_Row]) -> dict[int, _Row]:
+        """All that names the roots, or names what names them, each with the roots it leads to."""
+        found = {root.key: root for root in roots}
+        at = {(root.type, root.id): root for root in roots}
+        edge: list[_Row] = list(roots)
+        for _ in range(_HOPS):
+            links = [
+                (index.number(type, parameter), row.type, row.id)
+                for row in edge
+                for type, parameter in _LINKS.get(row.type, ())
+            ]
+            naming = self._naming(links, {row.type for row in edge}) if links else []
+            new = {row.key: row for row in self.by_key({key for key, _, _ in naming} - found.keys())}
+            outputs = self._outputs(edge, at)
+            found |= new
+            reached: dict[int, _Row] = {}
+            for key, type, id in naming:
+                source = at.get((type, id))
+                row = found.get(key)
+                if source and row and not source.roots <= row.roots:
+                    row.roots |= source.roots
+                    reached[row.key] = row
+            for row in outputs:
+                if row.key not in found:
+                    found[row.key] = row
+                reached[row.key] = row
+            for row in reached.values():
+                at[row.type, row.id] = row
+            edge = list(reached.values())
+            if not edge:
+                break
+        return found
+
+    def _outputs(self, edge: Iterable[_Row], at: Mapping[tuple[str, str], _Row]) -> list[_Row]:
+        """Reports and documents that a Task's output names."""
+        wanted: dict[tuple[str, str], set[int]] = {}
+        for row in edge:
+            if row.type != "Task" or not row.data.get("output"):
+                continue
+            for name in targets(output.get("valueReference") for output in row.data["output"]):
+                type, _, id = name.partition("/")
+                if type in ("DiagnosticReport", "DocumentReference"):
+                    wanted.setdefault((type, id), set()).update(row.roots)
+        reached = [at[name] for name in wanted if name in at and not wanted[name] <= at[name].roots]
+        reached += self.by_reference([name for name in wanted if name not in at])
+        for row in reached:
+            row.roots |= wanted[row.type, row.id]
+        return reached
+
+    def _by_patient(self, patients: Iterable[str]) -> dict[str, list[_Row]]:
+        """What belongs to the patients as such: their other referrals, wishes and relatives."""
+        kinds = {
+            index.number("ServiceRequest", "subject"): "ServiceRequest",
+            index.number("CommunicationRequest", "subject"): "CommunicationRequest",
+            index.number("RelatedPerson", "patient"): "RelatedPerson",
+        }
+        ids = {name.partition("/")[2] for name in patients if name.startswith("Patient/")}
+        links = [(param, "Patient", id) for param in kinds for id in ids]
+        keys = {key for key, _, _ in self._naming(links, {"Patient"})} if links else set()
+        rows: dict[str, list[_Row]] = {type: [] for type in kinds.values()}
+        for row in self.by_key(keys):
+            rows[row.type].append(row)
+        return rows
+
+    def _departments_asked(self, siblings: Collection[_Row]) -> dict[str, list[Json]]:
+        """Owners of the Tasks of each sibling."""
+        focus = index.number("Task", "focus")
+        links = [(focus, row.type, row.id) for row in siblings]
+        keys = {key for key, _, _ in self._naming(links, {"ServiceRequest"})} if links else set()
+        owners: dict[str, list[Json]] = {}
+        for row in self.by_key(keys):
+            dead = row.data.get("status") in ("rejected", "cancelled", "failed", "entered-in-error", "draft")
+            if is_referral_task(row.data) and not dead and isinstance(row.data.get("owner"), dict):
+                owners.setdefault(target(row.data.get("focus")), []).append(row.data["owner"])
+        return owners
+
+    def _learn_staff(self, rows: Iterable[_Row]) -> None:
+        """Remember who stands behind the roles, services and places that these resources name."""
+        wanted: set[tuple[str, str]] = set()
+        for row in rows:
+            for name in _parties(row.data):
+                type, _, id = name.partition("/")
+                if type in _STAFF and name not in self._behind:
+                    wanted.add((type, id))
+                    self._behind[name] = ()
+        for staff in self.by_reference(wanted):
+            self._behind[staff.reference] = targets(staff.data.get(key) or {} for key in _STAFF[staff.type])
+
+    def _earlier_versions(self, rows: Iterable[_Row]) -> dict[str, list[tuple[datetime, Json]]]:
+        """Every version before the newest, since the last deletion, of those that have any."""
+        by_type: dict[str, set[str]] = {}
+        for row in rows:
+            if row.version > 1 and row.type not in ("Communication", "RelatedPerson", "CommunicationRequest"):
+                by_type.setdefault(row.type, set()).add(row.id)
+        version = schema.version.c
+        found: dict[str, list[tuple[datetime, Json]]] = {}
+        for type, ids in by_type.items():
+            statement = (
+                select(version.id, version.updated, version.method, version.body)
+                .where(version.type == type, version.id.in_(list(ids)))
+                .order_by(version.id, version.version)
+            )
+            for id, updated, method, body in self._connection.execute(statement):
+                versions = found.setdefault(f"{type}/{id}", [])
+                if method == "delete":
+                    versions.clear()
+                else:
+                    versions.append((from_milliseconds(updated), jsontext.decode(body)))
+        return found
+
+    # -- what cannot be seen ---------------------------------------------------------------------------
+
+    def _blind_for(self, root: _Row, rows: Iterable[_Row]) -> tuple[Blind, ...]:
+        """Which blind feeds matter to this referral, and for which of its parties.
+
+        The requester's records are at the EHR that the referral came from; a department's at the EHR that the
+        settings name for it. An EHR of unnamed department may hold anybody's, unless no EHR had a part in
+        this referral.
+        """
+        from_ehr = root.source.startswith("ehr:") or any(row.source.startswith("ehr:") for row in rows)
+        requesters = self._around.parties(root.data.get("requester"))
+        matters: list[Blind] = []
+        for blind in self._blind:
+            own = requesters if root.source == f"ehr:{blind.ehr}" else ()
+            if blind.departments:
+                matters.append(
+                    Blind(blind.type, blind.ehr, (*blind.departments, *own), blind.since, blind.reason)
+                )
+            elif from_ehr:
+                matters.append(blind)
+        return tuple(matters)
+
+
+def _portions(connection: Connection, statement: Any) -> Iterator[list[int]]:
+    """The keys that `statement` selects, ascending, a portion at a time, whatever is written meanwhile."""
+    after = -1
+    while True:
+        keys = list(
+            connection.execute(
+                statement.where(schema.resource.c.key > after).order_by(schema.resource.c.key).limit(PORTION)
+            ).scalars()
+        )
+        if not keys:
+            return
+        yield keys
+        after = keys[-1]
+
+
+def _all_requests() -> Any:
+    resource = schema.resource.c
+    return select(resource.key).where(resource.type == "ServiceRequest", resource.deleted.is_(False))
+
+
+def _messages_from_patients(connection: Connection) -> list[int]:
+    """Keys of the Communications that patients and relatives sent: some of them ask for a referral."""
+    reference = schema.reference.c
+    statement = (
+        select(reference.key)
+        .where(
+            reference.param == index.number("Communication", "sender"),
+            reference.target_type.in_(("Patient", "RelatedPerson")),
+        )
+        .order_by(reference.key)
+    )
+    return list(connection.execute(statement).scalars())
+
+
+def _held(row: _Row, older: Mapping[str, list[tuple[datetime, Json]]]) -> Held:
+    versions = older.get(row.reference)
+    return Held(row.reference, tuple(versions) if versions else ((row.updated, row.data),))
+
+
+def _parties(data: Json) -> Iterator[str]:
+    """Every reference of a resource to somebody who may be a role, a service or a place."""
+    for key in _PARTIES:
+        held = data.get(key)
+        for reference in held if isinstance(held, list) else (held,):
+            yield target(reference)
+    for participant in data.get("participant") or ():
+        yield target(participant.get("actor") or participant.get("individual"))
+
+
+def _by(rows: Iterable[_Row], name: Any) -> dict[str, list[_Row]]:
+    groups: dict[str, list[_Row]] = {}
+    for row in rows:
+        groups.setdefault(name(row), []).append(row)
+    return groups
