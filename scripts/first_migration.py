@@ -1,4 +1,4 @@
-"""Write the first migration anew from schema.py: allowed until the first release, a new migration afterwards."""
+"""Write the first migration anew from schema.py: until the first release; afterwards add a new one."""
 
 from __future__ import annotations
 

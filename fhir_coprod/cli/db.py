@@ -13,7 +13,7 @@ app = typer.Typer(
 
 @app.command()
 def upgrade(context: typer.Context, config: ConfigOption = None) -> None:
-    """Create or migrate the schema of the store that the settings name; nothing happens when it is current."""
+    """Create or migrate the schema of the store that the settings name; no harm when it is current."""
     from fhir_coprod.store import database, opening
 
     base = database.connect(settings(context, config).store.url)

@@ -34,6 +34,10 @@ def joined(separator: str, pieces: Iterable[Sql]) -> Sql:
     return Sql(text, tuple(chain.from_iterable(piece.values for piece in pieces)))
 
 
+ONE = " LIMIT 1 OFFSET 0"
+"""Ends each EXISTS: without it PostgreSQL turns the probe round and begins at its far end, with all rows."""
+
+
 class Condition(ABC):
     """One search criterion."""
 
@@ -76,7 +80,7 @@ class Indexed(Condition):
     def probe(self, row: str) -> Sql:
         test = joined(" OR ", self.tests)
         return Sql(
-            f"EXISTS (SELECT 1 FROM {self.table} WHERE key = {row}.key AND param = ? AND ({test.text}))",
+            f"EXISTS (SELECT 1 FROM {self.table} WHERE key = {row}.key AND param = ? AND ({test.text}){ONE})",
             (self.param, *test.values),
         )
 
@@ -112,7 +116,9 @@ class Present(Condition):
         return None
 
     def probe(self, row: str) -> Sql:
-        return Sql(f"EXISTS (SELECT 1 FROM {self.table} WHERE key = {row}.key AND param = ?)", (self.param,))
+        return Sql(
+            f"EXISTS (SELECT 1 FROM {self.table} WHERE key = {row}.key AND param = ?{ONE})", (self.param,)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,11 +175,12 @@ class Chained(Condition):
         if inner is None:
             return None
         t, f = f"t{self.depth}", f"f{self.depth}"
+        # From the inner matches outwards; CROSS JOIN keeps SQLite from turning that round.
         return Sql(
-            f"SELECT {f}.key FROM resource {t} JOIN reference {f}"
-            f" ON {f}.param = ? AND {f}.target_id = {t}.id AND {f}.target_type = {t}.type"
-            f" WHERE {t}.type = ? AND {t}.key IN ({inner.text})",
-            (self.param, self.type, *inner.values),
+            f"SELECT {f}.key FROM ({inner.text}) k CROSS JOIN resource {t} CROSS JOIN reference {f}"
+            f" WHERE {t}.key = k.key AND {t}.type = ?"
+            f" AND {f}.param = ? AND {f}.target_id = {t}.id AND {f}.target_type = {t}.type",
+            (*inner.values, self.type, self.param),
         )
 
     def probe(self, row: str) -> Sql:
@@ -183,7 +190,7 @@ class Chained(Condition):
             f"EXISTS (SELECT 1 FROM reference {f} JOIN resource {t}"
             f" ON {t}.type = {f}.target_type AND {t}.id = {f}.target_id"
             f" WHERE {f}.key = {row}.key AND {f}.param = ? AND {t}.type = ? AND {t}.deleted = false"
-            f" AND {inner.text})",
+            f" AND {inner.text}{ONE})",
             (self.param, self.type, *inner.values),
         )
 
@@ -204,11 +211,11 @@ class Has(Condition):
         t, f = f"t{self.depth}", f"f{self.depth}"
         types = ",".join("?" * len(self.types))
         return Sql(
-            f"SELECT {t}.key FROM reference {f} JOIN resource {t}"
-            f" ON {t}.type = {f}.target_type AND {t}.id = {f}.target_id"
-            f" WHERE {f}.param = ? AND {t}.type IN ({types}) AND {t}.deleted = false"
-            f" AND {f}.key IN ({inner.text})",
-            (self.param, *self.types, *inner.values),
+            f"SELECT {t}.key FROM ({inner.text}) k CROSS JOIN reference {f} CROSS JOIN resource {t}"
+            f" WHERE {f}.key = k.key AND {f}.param = ?"
+            f" AND {t}.type = {f}.target_type AND {t}.id = {f}.target_id"
+            f" AND {t}.type IN ({types}) AND {t}.deleted = false",
+            (*inner.values, self.param, *self.types),
         )
 
     def probe(self, row: str) -> Sql:
@@ -217,7 +224,7 @@ class Has(Condition):
         return Sql(
             f"EXISTS (SELECT 1 FROM reference {f} JOIN resource {t} ON {t}.key = {f}.key"
             f" WHERE {f}.param = ? AND {f}.target_id = {row}.id AND {f}.target_type = {row}.type"
-            f" AND {inner.text})",
+            f" AND {inner.text}{ONE})",
             (self.param, *inner.values),
         )
 

@@ -321,6 +321,13 @@ def _percent(sql: str) -> bytes:
     return sql.replace("%", "%%").replace("?", "%s").encode()
 
 
+# Every query of the store is written to walk indexes in the order it names, and is the same text again and
+# again: plans are made once per connection, and never by reading whole tables.
+_OUR_PLANS = (
+    "SET jit = off; SET plan_cache_mode = force_generic_plan;"
+    " SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off"
+)
+
 _ARRAY_TYPES = {"INTEGER": "int", "BIGINT": "bigint", "BOOLEAN": "boolean", "BYTEA": "bytea", "TEXT": "text"}
 
 
@@ -362,7 +369,9 @@ class PostgresqlDatabase(Database):
         return connection
 
     def _connect_reader(self) -> PostgresqlSession:
-        return PostgresqlSession(self._connect_read_only())
+        connection = self._connect_read_only()
+        connection.execute(_OUR_PLANS)
+        return PostgresqlSession(connection)
 
     def _connect_read_only(self) -> psycopg.Connection[Any]:
         connection = self._connect(autocommit=True)

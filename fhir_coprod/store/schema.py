@@ -180,7 +180,7 @@ setting = Table(
 #   feed            per EHR and type: what can be seen of it, since when, and the watermark
 #   dead_letter     what could not be taken in, with its bytes and the reason
 #   retired         resources of ours that became one with another
-#   merge_base      what the EHR said of a resource that somebody here has changed too: the base of the next merge
+#   merge_base      what the EHR said of a resource that somebody here changed too: base of the next merge
 
 crosswalk = Table(
     "crosswalk",

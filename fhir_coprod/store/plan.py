@@ -1,0 +1,261 @@
+"""Finding the keys of one page: where to begin, so that no page costs more than it must.
+
+1. Each condition that an index can list is counted, no further than RARE. Is one rare, its keys are
+   listed, the others probed, and what is left is sorted.
+2. Otherwise matches are likely to be close together in the order asked for: an index that has this order
+   (creation, `_lastUpdated`, `_id`, one sort parameter, or the condition's own) is walked through a window,
+   probing everything. A page that fills is done, whatever the size of the store.
+3. Otherwise matches are sparse: conditions are counted further, and if one is small enough its keys are
+   listed. If not, a larger window and a higher count; in the end all is walked.
+"""
+# ruff: noqa: S608 - only names written in this package are put into SQL; every value is bound
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+from fhir_coprod.store.conditions import ONE, Condition, Sql, all_of
+from fhir_coprod.store.database import Row, Session
+from fhir_coprod.store.query import Query, Sort
+
+RARE = 200
+"""Keys that are listed without a second thought."""
+STAGES = ((8, 2_000), (100, 50_000))
+"""Rows walked for each row of the page; then a condition with fewer keys than the second is listed."""
+
+NOTHING = Sql("")
+
+After = Sequence[Any]
+"""Sort values and key behind which a page begins; empty for the first page."""
+
+
+def page(session: Session, query: Query, after: After, columns: str) -> list[Row]:
+    """One row more than the page holds: `columns` of the newest version (v), then sort values, then the key."""
+    return _Planner(session, query, after, columns).page()
+
+
+def count(session: Session, query: Query) -> int:
+    """How many resources match."""
+    planner = _Planner(session, query, (), "")
+    limit = STAGES[-1][1]
+    listed = planner.listable()
+    sizes = planner.sizes(listed, limit)
+    smallest = min(zip(sizes, range(len(listed)), strict=True), default=(limit, 0))
+    source = planner.listing(listed[smallest[1]] if smallest[0] < limit else None)
+    return int(session.rows(f"SELECT count(*) {source.text}", source.values)[0][0])
+
+
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    """SELECT key, sort value… in the order of the page, without limit.
+
+    rest: conditions still to be probed
+    only: a further condition on a row (w), which keeps a resource from appearing under a lesser value
+    """
+
+    rows: Sql
+    order: str
+    rest: tuple[Condition, ...]
+    only: Sql = NOTHING
+
+
+class _Planner:
+    def __init__(self, session: Session, query: Query, after: After, columns: str) -> None:
+        self.session = session
+        self.query = query
+        self.after = after
+        self.columns = columns
+        self.conditions = query.conditions
+
+    def page(self) -> list[Row]:
+        listed = self.listable()
+        sizes = self.sizes(listed, RARE)
+        if sizes and min(sizes) < RARE:
+            return self._fetch(self._sorted(self.listing(listed[sizes.index(min(sizes))])))
+        walk = self._walk()
+        for width, sparse in STAGES:
+            if walk is not None:
+                found = self._fetch(self._through(walk, width * (self.query.count + 1)))
+                if len(found) > self.query.count:
+                    return found
+            sizes = self.sizes(listed, sparse)
+            if sizes and min(sizes) < sparse:
+                return self._fetch(self._sorted(self.listing(listed[sizes.index(min(sizes))])))
+        if walk is not None and not self.query.sort:
+            return self._fetch(self._through(walk, None))
+        return self._fetch(self._sorted(self.listing(None)))
+
+    # ------------------------------------------------------------------------------------------- counting
+
+    def listable(self) -> list[Condition]:
+        """Conditions whose keys an index can list."""
+        return [condition for condition in self.conditions if condition.keys() is not None]
+
+    def sizes(self, conditions: Sequence[Condition], limit: int) -> list[int]:
+        """How many keys each condition has, counted no further than the limit; one query for all."""
+        keys = [found for condition in conditions if (found := condition.keys()) is not None]
+        if not keys:
+            return []
+        parts = ", ".join(f"(SELECT count(*) FROM ({k.text} LIMIT {limit}) c)" for k in keys)
+        return list(self.session.rows(f"SELECT {parts}", [value for k in keys for value in k.values])[0])
+
+    # ------------------------------------------------------------------------------------- sets and orders
+
+    def listing(self, chosen: Condition | None) -> Sql:
+        """FROM … WHERE … over table resource (r): one condition's keys or the whole type, the rest probed."""
+        types = ",".join("?" * len(self.query.types))
+        text = f"FROM resource r WHERE r.type IN ({types}) AND r.deleted = false"
+        values: tuple[Any, ...] = self.query.types
+        keys = chosen.keys() if chosen else None
+        if keys is not None:
+            text += f" AND r.key IN ({keys.text})"
+            values += keys.values
+        rest = all_of([condition for condition in self.conditions if condition is not chosen], "r")
+        return Sql(text + rest.text, (*values, *rest.values))
+
+    def _sorted(self, source: Sql) -> Sql:
+        """The page out of a set that is sorted as a whole."""
+        sorts = self.query.sort
+        keys = [_sort_value(sort) for sort in sorts]
+        columns = "".join(f", {key.text} AS s{number}" for number, key in enumerate(keys))
+        behind = _behind(sorts, self.after, "q")
+        where = f" WHERE {behind.text}" if behind.text else ""
+        names = "".join(f", q.s{number}" for number in range(len(sorts)))
+        return Sql(
+            f"WITH q AS MATERIALIZED (SELECT r.key{columns} {source.text})"
+            f" SELECT q.key{names} FROM q{where} ORDER BY {_order(sorts, 'q')} LIMIT {self.query.count + 1}",
+            (*chain.from_iterable(key.values for key in keys), *source.values, *behind.values),
+        )
+
+    def _walk(self) -> _Walk | None:
+        """An index that already has the order asked for; None when none has."""
+        sorts = self.query.sort
+        if len(self.query.types) != 1 or len(sorts) > 1 or (self.after and None in self.after):
+            return None
+        if not sorts:
+            return self._by_creation()
+        sort = sorts[0]
+        direction = " DESC" if sort.descending else ""
+        beyond = "<" if sort.descending else ">"
+        order = f"s0{direction}, key{direction}"
+        if sort.table == "resource":
+            column = "r.id" if sort.code == "_id" else "r.updated"
+            text = f"SELECT r.key, {column} AS s0 FROM resource r WHERE r.type = ? AND r.deleted = false"
+            values: tuple[Any, ...] = self.query.types
+            if self.after:
+                text += f" AND ({column}, r.key) {beyond} (?, ?)"
+            return _Walk(Sql(text, (*values, *self.after)), order, self.conditions)
+        column = _SORT_COLUMNS[sort.table][sort.descending]
+        text = f"SELECT x.key, x.{column} AS s0 FROM {sort.table} x WHERE x.param = ?"
+        values = sort.numbers
+        if self.after:
+            text += f" AND (x.{column}, x.key) {beyond} (?, ?)"
+        other = _as_expression(sort, f"y.{column}")
+        better = ">" if sort.descending else "<"
+        only = Sql(
+            f" AND NOT EXISTS (SELECT 1 FROM {sort.table} y"
+            f" WHERE y.key = w.key AND y.param = ? AND {other} {better} w.s0{ONE})",
+            sort.numbers,
+        )
+        return _Walk(Sql(text, (*values, *self.after)), order, self.conditions, only)
+
+    def _by_creation(self) -> _Walk:
+        behind = " AND key > ?" if self.after else ""
+        for condition in self.conditions:
+            ordered = condition.ordered()
+            if ordered is not None:
+                rest = tuple(other for other in self.conditions if other is not condition)
+                rows = Sql(f"SELECT key {ordered.text}{behind}", (*ordered.values, *self.after))
+                return _Walk(rows, "key", rest)
+        rows = Sql(
+            f"SELECT key FROM resource WHERE type = ? AND deleted = false{behind}",
+            (*self.query.types, *self.after),
+        )
+        return _Walk(rows, "key", self.conditions)
+
+    def _through(self, walk: _Walk, window: int | None) -> Sql:
+        """The page out of the first rows of a walk, or of all of them."""
+        columns = "w.key, w.s0" if self.query.sort else "w.key"
+        rest = all_of(walk.rest, "r")
+        limit = f" LIMIT {window}" if window else ""
+        order = ", ".join(f"w.{part}" for part in walk.order.split(", "))
+        return Sql(
+            f"SELECT DISTINCT {columns} FROM ({walk.rows.text} ORDER BY {walk.order}{limit}) w"
+            f" CROSS JOIN resource r WHERE r.key = w.key{walk.only.text}{rest.text}"
+            f" ORDER BY {order} LIMIT {self.query.count + 1}",
+            (*walk.rows.values, *walk.only.values, *rest.values),
+        )
+
+    def _fetch(self, keys: Sql) -> list[Row]:
+        sorts = self.query.sort
+        names = "".join(f", p.s{number}" for number in range(len(sorts)))
+        return self.session.rows(
+            f"SELECT {self.columns}{names}, p.key FROM ({keys.text}) p JOIN resource a ON a.key = p.key"
+            f" JOIN version v ON v.position = a.position ORDER BY {_order(sorts, 'p')}",
+            keys.values,
+        )
+
+
+# -------------------------------------------------------------------------------------------------- order
+
+_SORT_COLUMNS = {
+    "token": ("code", "code"),
+    "string": ("value", "value"),
+    "reference": ("target_id", "target_id"),
+    "date": ("low", "high"),
+    "number": ("low", "high"),
+    "quantity": ("low", "high"),
+    "uri": ("value", "value"),
+}
+"""The column that decides, ascending and descending."""
+
+
+def _sort_value(sort: Sort) -> Sql:
+    """The value that a resource (r) sorts by: of several the smallest, or descending the largest."""
+    if sort.table == "resource":
+        return Sql("r.id" if sort.code == "_id" else "r.updated")
+    column = _as_expression(sort, f"x.{_SORT_COLUMNS[sort.table][sort.descending]}")
+    function = "max" if sort.descending else "min"
+    numbers = ",".join("?" * len(sort.numbers))
+    return Sql(
+        f"(SELECT {function}({column}) FROM {sort.table} x WHERE x.key = r.key AND x.param IN ({numbers}))",
+        sort.numbers,
+    )
+
+
+def _as_expression(sort: Sort, column: str) -> str:
+    """A column of one resource's rows, said so that SQLite does not walk the whole index by value for it."""
+    return f"{column} || ''" if sort.table in ("token", "string", "reference", "uri") else f"{column} + 0"
+
+
+def _order(sorts: Sequence[Sort], row: str) -> str:
+    """Resources without a value come last in either direction; ties by creation, in the first's direction."""
+    parts = []
+    for number, sort in enumerate(sorts):
+        if sort.table != "resource":
+            parts.append(f"{row}.s{number} IS NULL")
+        parts.append(f"{row}.s{number}{' DESC' if sort.descending else ''}")
+    last = " DESC" if sorts and sorts[0].descending else ""
+    return ", ".join([*parts, f"{row}.key{last}"])
+
+
+def _behind(sorts: Sequence[Sort], after: After, row: str) -> Sql:
+    """Rows that come after the given sort values and key in the order of `_order`."""
+    if not after:
+        return Sql("")
+    operator = "<" if sorts and sorts[0].descending else ">"
+    behind = Sql(f"{row}.key {operator} ?", (after[-1],))
+    for number in reversed(range(len(sorts))):
+        column, value = f"{row}.s{number}", after[number]
+        if value is None:
+            behind = Sql(f"({column} IS NULL AND {behind.text})", behind.values)
+        else:
+            operator = "<" if sorts[number].descending else ">"
+            behind = Sql(
+                f"({column} IS NULL OR {column} {operator} ? OR ({column} = ? AND {behind.text}))",
+                (value, value, *behind.values),
+            )
+    return behind
