@@ -1,4 +1,4 @@
-Alias: $X = http://hl7.org/fhir/StructureDefinition
+Alias: $patient-record = http://hl7.org/fhir/StructureDefinition/familymemberhistory-patient-record
 Alias: $goal-acceptance = http://hl7.org/fhir/StructureDefinition/goal-acceptance
 Alias: $pertainsToGoal = http://hl7.org/fhir/StructureDefinition/resource-pertainsToGoal
 Alias: $interpreterRequired = http://hl7.org/fhir/StructureDefinition/patient-interpreterRequired

@@ -1,0 +1,13 @@
+Instance: hodan
+InstanceOf: NetworkPerson
+Usage: #example
+Title: "Hodan Warsame, sister"
+* active = true
+* patient = Reference(amina)
+* relationship = $v3-RoleCode#SIS "sister"
+* name.family = "Warsame"
+* name.given = "Hodan"
+* telecom.system = #phone
+* telecom.value = "+46 555 010 21"
+* period.start = "2026-01-13"
+* communication.language = $BCP47#sv

@@ -1,0 +1,11 @@
+Instance: mri-stall-resolved
+InstanceOf: Provenance
+Usage: #example
+Title: "The stall resolved by itself"
+* target = Reference(mri-stall)
+* recorded = "2026-01-23T10:12:00+01:00"
+* activity.text = "Resolved by itself: the department acknowledged the referral"
+* agent.type = http://terminology.hl7.org/CodeSystem/provenance-participant-type#performer
+* agent.who = Reference(referral-watch)
+* entity.role = #source
+* entity.what = Reference(mri-task)

@@ -1,0 +1,12 @@
+Profile: CoproductionEpisode
+Parent: EpisodeOfCare
+Id: coproduction-episode
+Title: "Episode with one person to turn to"
+Description: "The time for which one professional keeps the whole together for the patient (relational continuity)."
+* status MS
+* patient MS
+* managingOrganization MS
+* period 1..1 MS
+* referralRequest MS
+* careManager 1..1 MS
+* team MS

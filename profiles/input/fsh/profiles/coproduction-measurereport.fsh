@@ -1,0 +1,29 @@
+Profile: CoproductionMeasureReport
+Parent: MeasureReport
+Id: coproduction-measurereport
+Title: "Coproduction measure of a patient or a department"
+Description: "One of the three core concepts for a period: each item of evidence with how many had it and how many could have. Words of patients about the service stand beside it as Communications."
+* status MS
+* type MS
+* measure MS
+* subject MS
+* subject only Reference(Patient)
+* date 1..1 MS
+* reporter 1..1 MS
+* reporter only Reference(Organization)
+* period MS
+* group 1..* MS
+* group.code 1..1 MS
+* group.population 2..* MS
+* evaluatedResource MS
+* obeys coprod-measure-1 and coprod-measure-2
+
+Invariant: coprod-measure-1
+Description: "It reports one of our measures."
+Severity: #error
+Expression: "measure.startsWith('https://fhir-coprod.org/ig/Measure/')"
+
+Invariant: coprod-measure-2
+Description: "A report about one patient names the patient; one about a department names none."
+Severity: #error
+Expression: "(type = 'individual') = subject.exists()"

@@ -1,0 +1,25 @@
+Profile: CoproductionPatient
+Parent: Patient
+Id: coproduction-patient
+Title: "Patient with language and interpreter"
+Description: "The person, with the language to speak and write in, and whether an interpreter is needed."
+* identifier MS
+* name MS
+* telecom MS
+* birthDate MS
+* contact MS
+* communication MS
+* communication.language MS
+* communication.preferred MS
+* extension contains $interpreterRequired named interpreterRequired 0..1 MS
+* obeys coprod-patient-1 and coprod-patient-2
+
+Invariant: coprod-patient-1
+Description: "When an interpreter is needed, the language is known."
+Severity: #error
+Expression: "extension.where(url = 'http://hl7.org/fhir/StructureDefinition/patient-interpreterRequired').value.ofType(boolean).where($this).exists() implies communication.exists()"
+
+Invariant: coprod-patient-2
+Description: "Only one language is the preferred one."
+Severity: #error
+Expression: "communication.where(preferred = true).count() <= 1"

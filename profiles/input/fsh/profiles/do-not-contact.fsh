@@ -1,0 +1,17 @@
+Profile: DoNotContact
+Parent: CommunicationRequest
+Id: do-not-contact
+Title: "Do not contact"
+Description: "The patient does not want to be written to or called about something, for a time. It silences messages to the patient only, never alerts to staff."
+* status MS
+* doNotPerform 1..1 MS
+* doNotPerform = true
+* subject 1..1 MS
+* subject only Reference(Patient)
+* about MS
+* occurrence[x] MS
+* occurrence[x] only Period
+* authoredOn 1..1 MS
+* requester 1..1 MS
+* reasonCode MS
+* note MS

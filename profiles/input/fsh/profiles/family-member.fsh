@@ -1,0 +1,19 @@
+Profile: FamilyMember
+Parent: FamilyMemberHistory
+Id: family-member
+Title: "Member of the family tree"
+Description: "A relative, living or dead, what they had, and what that means to the patient (note). A link to the relative's own record needs a visibility label."
+* status MS
+* patient MS
+* name MS
+* relationship MS
+* deceased[x] MS
+* condition MS
+* note MS
+* extension contains $patient-record named record 0..1 MS
+* obeys coprod-family-1
+
+Invariant: coprod-family-1
+Description: "A link to a relative's record carries a visibility label."
+Severity: #error
+Expression: "extension.where(url = 'http://hl7.org/fhir/StructureDefinition/familymemberhistory-patient-record').exists() implies meta.security.where(system = 'https://fhir-coprod.org/ig/CodeSystem/visibility').exists()"

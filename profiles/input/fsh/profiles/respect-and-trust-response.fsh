@@ -1,0 +1,20 @@
+Profile: RespectAndTrustResponse
+Parent: QuestionnaireResponse
+Id: respect-and-trust-response
+Title: "How the patient rates respect and trust"
+Description: "Answers of the patient, or of a relative for them, to our questionnaire. It stands beside the computed measures and is never replaced by them."
+* questionnaire 1..1 MS
+* questionnaire = "https://fhir-coprod.org/ig/Questionnaire/respect-and-trust"
+* status MS
+* subject 1..1 MS
+* subject only Reference(Patient)
+* authored 1..1 MS
+* source 1..1 MS
+* source only Reference(Patient or RelatedPerson)
+* item MS
+* obeys coprod-rating-1
+
+Invariant: coprod-rating-1
+Description: "A completed response answers at least one question; each may be left out."
+Severity: #error
+Expression: "status = 'completed' implies item.answer.exists()"

@@ -1,0 +1,8 @@
+Instance: task-output
+InstanceOf: SearchParameter
+Usage: #definition
+* insert OwnSearch(Task, output, reference)
+* url = "https://fhir-coprod.org/ig/SearchParameter/task-output"
+* name = "TaskOutput"
+* expression = "(Task.output.value as Reference)"
+* description = "What came of a task."
