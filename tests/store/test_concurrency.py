@@ -1,0 +1,87 @@
+"""Several processes and threads on one store: nothing lost, nothing twice, no hole in the log."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+
+import pytest
+
+from fhir_coprod import jsontext
+from fhir_coprod.store import Query, Store, database, opening
+from tests.store.writers import task
+
+
+def start(mode: str, url: str, name: str, count: int) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "tests.store.writers", mode, url, name, str(count)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def said(process: subprocess.Popen[str]) -> list[str]:
+    """What a process has acknowledged, once it has ended."""
+    lines = process.communicate(timeout=100)[0].split("\n")
+    # A killed process may leave half a line; it counts for nothing.
+    return lines[1:-1]
+
+
+def test_a_follower_of_the_log_misses_nothing_while_processes_write(store_url: str) -> None:
+    with Store.open(store_url) as store:
+        writers = [start("pairs", store_url, f"w{n}", 60) for n in range(3)]
+        seen: list[str] = []
+        position = 0
+        while len(seen) < 360:
+            for version in store.changes(position, limit=50):
+                assert version.position == position + 1
+                position = version.position
+                seen.append(version.id)
+            assert all(writer.poll() in (None, 0) for writer in writers)
+        acknowledged = [line for writer in writers for line in said(writer)]
+        assert store.head() == position
+        assert sorted(seen) == sorted(f"{line}-{half}" for line in acknowledged for half in "ab")
+        # Both halves of a transaction stand together.
+        assert all(a[:-1] == b[:-1] for a, b in zip(seen[::2], seen[1::2], strict=True))
+    assert opening.damage(database.connect(store_url)) == []
+
+
+def test_identical_conditional_creates_store_one(store_url: str) -> None:
+    with Store.open(store_url) as store:
+        writers = [start("once", store_url, f"w{n}", 40) for n in range(3)]
+        created = Counter(line for writer in writers for line in said(writer))
+        assert created == Counter(str(n) for n in range(40))
+        assert store.search(Query.parse("Task", [("_summary", "count")])).total == 40
+
+
+def test_if_match_race_has_one_winner_each_round(store_url: str) -> None:
+    with Store.open(store_url) as store:
+        store.write(lambda transaction: transaction.create(task("0"), id="race"))
+        writers = [start("races", store_url, f"w{n}", 40) for n in range(2)]
+        won = Counter(line for writer in writers for line in said(writer))
+        assert won == Counter(str(n) for n in range(1, 41))
+        assert store.read("Task", "race").version == 41
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_was_acknowledged_survives_kill_9(store_url: str, seed: int) -> None:
+    Store.open(store_url).close()
+    process = start("pairs", store_url, "w", 100_000)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(random.Random(seed).uniform(0.02, 0.5))
+    process.send_signal(signal.SIGKILL)
+    acknowledged = set(said(process)) - {""}
+    assert opening.damage(database.connect(store_url)) == []
+    with Store.open(store_url) as store:
+        log = store.changes(0, limit=1_000_000)
+        assert [version.position for version in log] == list(range(1, len(log) + 1))
+        halves = Counter(version.id[:-2] for version in log)
+        assert set(halves.values()) <= {2}
+        assert acknowledged <= set(halves)
+        for name in acknowledged:
+            assert store.cursor(name) == int(name.removeprefix("w-"))
+            assert len(store.search(Query.parse("Task", [("identifier", name)])).matches) == 2
+        again = jsontext.from_data({"resourceType": "Task", "description": "life goes on"})
+        assert store.write(lambda transaction: transaction.create(again)).version.position == len(log) + 1
