@@ -1,0 +1,1 @@
+"""A simulated hospital of three departments, for seeing the main job at work on a machine without any EHR."""

@@ -1,0 +1,5 @@
+"""Pages for people, plain HTML that prints well and needs no script."""
+
+from fhir_coprod.web.pages import routes
+
+__all__ = ["routes"]

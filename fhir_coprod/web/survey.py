@@ -1,0 +1,59 @@
+"""The board of this moment, from the store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from sqlalchemy import Connection, func, select
+
+from fhir_coprod.settings import Settings
+from fhir_coprod.store import Query, Store, schema
+from fhir_coprod.sync import feeds
+from fhir_coprod.sync.matches import CODES, POSSIBLE
+from fhir_coprod.watch import assess, facts, policies
+from fhir_coprod.web.board import Board, compose
+
+
+def survey(store: Store, settings: Settings, now: datetime) -> Board:
+    """Where every open referral stands at `now`, by the site's policy; writes nothing."""
+    policy = policies.load(settings.watch.policy, settings.site)
+    standings = (assess(known, policy, now) for known in facts.all_open(store, settings))
+    with store.connect() as connection:
+        limits = [*_unseen(connection), *_left_out(connection)]
+    limits += _perhaps_one_person(store)
+    return compose(
+        store, standings, now=now, zone=settings.site.zone, policy=settings.watch.policy, limits=limits
+    )
+
+
+def _unseen(connection: Connection) -> Iterator[str]:
+    """A line for each EHR and each reason why some of it cannot be seen."""
+    blind: dict[tuple[str, str], list[str]] = {}
+    for feed in feeds(connection):
+        if feed.state != "observable":
+            blind.setdefault((feed.ehr, feed.reason), []).append(feed.type)
+    for (ehr, reason), types in blind.items():
+        yield f"{ehr}: {', '.join(types)} ({reason})"
+
+
+def _left_out(connection: Connection) -> Iterator[str]:
+    """A line for each EHR with records that could not be taken in."""
+    letter = schema.dead_letter.c
+    waiting = select(letter.ehr, func.count()).where(letter.state == "open").group_by(letter.ehr)
+    for ehr, count in connection.execute(waiting):
+        records = "1 record" if count == 1 else f"{count} records"
+        yield f"{ehr}: {records} could not be taken in; `fhir-coprod dead-letters list` says why"
+
+
+def _perhaps_one_person(store: Store) -> list[str]:
+    """A line when records wait for somebody to decide whether they are of one person."""
+    open_questions = Query.parse(
+        "Task",
+        [("code", f"{CODES}|{POSSIBLE}"), ("status:not", "completed,rejected"), ("_total", "accurate")],
+    )
+    count = store.search(open_questions).total or 0
+    if not count:
+        return []
+    pairs = "1 pair of records" if count == 1 else f"{count} pairs of records"
+    return [f"{pairs} may be of one person, and a person has to decide (Task, code {POSSIBLE})"]

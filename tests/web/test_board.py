@@ -1,0 +1,144 @@
+"""The board: every stalled referral in words a clinic knows, and nothing a browser could run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+from starlette.applications import Starlette
+
+from fhir_coprod import jsontext
+from fhir_coprod.demo.hospital import departments
+from fhir_coprod.settings import Settings, SiteSettings, StoreSettings, WatchSettings
+from fhir_coprod.store import Store, Transaction
+from fhir_coprod.web import routes
+from fhir_coprod.web.board import Board
+from fhir_coprod.web.survey import survey
+
+NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(
+        store=StoreSettings(url=f"sqlite:///{tmp_path / 'coprod.db'}"),
+        site=SiteSettings(timezone="Europe/Stockholm", country="SE"),
+        watch=WatchSettings(policy="se-vardgaranti"),
+    )
+
+
+@pytest.fixture
+def store(settings: Settings) -> Iterator[Store]:
+    with Store.open(settings.store.url) as opened:
+        yield opened
+
+
+def hold(store: Store, resources: list[dict[str, Any]]) -> None:
+    def put_all(transaction: Transaction) -> None:
+        for resource in resources:
+            transaction.put(jsontext.from_data(resource), resource["id"])
+
+    store.write(put_all)
+
+
+def told(who: str, number: str) -> dict[str, Any]:
+    """What the referring clinic has said to the patient, which imaging's own records do not hold."""
+    return {
+        "resourceType": "Communication",
+        "id": f"told-{number}",
+        "status": "completed",
+        "recipient": [{"reference": f"Patient/im-{who}"}],
+        "about": [{"reference": f"ServiceRequest/im-order-{number}"}],
+        "sent": "2026-11-20T15:00:00+01:00",
+    }
+
+
+@pytest.fixture
+def imaging(store: Store, settings: Settings) -> Board:
+    hold(store, [*departments(NOW)["imaging"], told("johan", "2005"), told("karin", "2006")])
+    return survey(store, settings, NOW)
+
+
+def page(store: Store, settings: Settings, path: str = "/") -> httpx.Response:
+    async def get() -> httpx.Response:
+        transport = httpx.ASGITransport(Starlette(routes=routes(store, settings)))
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            return await client.get(path)
+
+    return anyio.run(get)
+
+
+def test_each_stalled_referral_says_who_what_and_who_can_move_it(imaging: Board) -> None:
+    david = next(case for case in imaging.stalled if case.patient == "David Nyström")
+    assert david.born == "1984-01-30"
+    assert david.what == "Magnetic resonance imaging of lumbar spine"
+    assert david.why == "Pain at night, on sick leave again"
+    assert (david.sender, david.receiver) == ("Linden Health Centre", "Imaging, County Hospital")
+    assert david.stage == "seen"
+    [missing] = david.stalls
+    assert missing.words == "a final report or document from the visit"
+    assert missing.owner == "Imaging, County Hospital"
+    assert missing.since < missing.due < imaging.now
+
+
+def test_a_referral_that_moves_as_planned_is_not_among_the_stalled(imaging: Board) -> None:
+    assert "Johan Vik" in {case.patient for case in imaging.moving}
+    assert "Johan Vik" not in {case.patient for case in imaging.stalled}
+
+
+def test_a_closed_referral_is_not_on_the_board(imaging: Board) -> None:
+    assert "Karin Holm" not in {case.patient for case in (*imaging.stalled, *imaging.moving)}
+
+
+def test_departments_are_counted_by_what_they_can_move(imaging: Board) -> None:
+    counted = dict(imaging.departments)
+    assert counted["Imaging, County Hospital"] == sum(
+        "Imaging, County Hospital" in case.owners for case in imaging.stalled
+    )
+
+
+def test_page_shows_stalled_and_moving_referrals(imaging: Board, store: Store, settings: Settings) -> None:
+    answer = page(store, settings)
+    assert answer.status_code == 200
+    for case in (*imaging.stalled, *imaging.moving):
+        assert case.patient in answer.text
+
+
+def test_page_can_be_narrowed_to_one_department(imaging: Board, store: Store, settings: Settings) -> None:
+    answer = page(store, settings, "/?department=Linden+Health+Centre")
+    mine = [c for c in imaging.stalled if "Linden Health Centre" in c.owners]
+    others = [c for c in imaging.stalled if "Linden Health Centre" not in c.owners]
+    assert others
+    assert all(f'id="{case.id}"' in answer.text for case in mine)
+    assert not any(f'id="{case.id}"' in answer.text for case in others)
+
+
+def test_an_empty_board_says_so(store: Store, settings: Settings) -> None:
+    answer = page(store, settings)
+    assert "No referral is stalled" in answer.text
+
+
+def test_what_people_typed_into_an_ehr_is_shown_and_never_run(store: Store, settings: Settings) -> None:
+    resources = departments(NOW)["imaging"]
+    patient = next(r for r in resources if r["id"] == "im-david")
+    patient["name"] = [{"text": "<script>alert(1)</script>"}]
+    hold(store, resources)
+    answer = page(store, settings)
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in answer.text
+    assert "<script" not in answer.text
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+
+
+def test_page_with_patients_is_kept_by_no_cache(store: Store, settings: Settings) -> None:
+    assert page(store, settings).headers["cache-control"] == "no-store"
+
+
+def test_stylesheet_is_served_from_the_package(store: Store, settings: Settings) -> None:
+    answer = page(store, settings, "/static/board.css")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/css")
