@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from fhir_coprod.cli import db, serve, sync
+from fhir_coprod.cli import db, demo, serve, sync
 from fhir_coprod.cli.common import ConfigOption, stderr
 from fhir_coprod.errors import CoprodError
 
@@ -24,6 +24,7 @@ app = typer.Typer(
 )
 
 app.add_typer(db.app, name="db")
+app.command()(demo.demo)
 app.command()(serve.serve)
 app.command()(sync.sync)
 app.add_typer(sync.ehr_app, name="ehr")
