@@ -25,9 +25,8 @@ from rich.table import Table
 from benchmarks.frame import Pair, Result, measure
 
 FOLDER = Path(__file__).parent
-AREAS = sorted(
-    path.stem for path in FOLDER.glob("*.py") if path.stem not in ("__init__", "__main__", "frame", "load")
-)
+_FRAME = ("__init__", "__main__", "frame", "load", "sample")
+AREAS = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in _FRAME)
 
 
 def main() -> int:
@@ -39,7 +38,7 @@ def main() -> int:
     unknown = sorted(set(arguments.areas) - set(AREAS))
     if unknown:
         parser.error(f"there is no area {', '.join(unknown)}; there are {', '.join(AREAS)}")
-    console = Console()
+    console = Console() if sys.stdout.isatty() else Console(width=150)
     results: list[Result] = []
     for area in arguments.areas or AREAS:
         pairs: Iterator[Pair] = importlib.import_module(f"benchmarks.{area}").pairs()
@@ -58,7 +57,7 @@ def main() -> int:
 def _table(results: list[Result]) -> Table:
     table = Table(title="fhir-coprod beside a reference, in the same run", title_justify="left")
     table.add_column("what")
-    table.add_column("ours /s", justify="right")
+    table.add_column("ours, per second", justify="right")
     table.add_column("reference", style="dim")
     table.add_column("/s", justify="right", style="dim")
     table.add_column("ratio", justify="right", style="bold")
@@ -69,8 +68,8 @@ def _table(results: list[Result]) -> Table:
             table.add_section()
         area = result.area
         table.add_row(
-            f"{result.what}, {result.unit}" + (f"\n[dim]{result.note}[/dim]" if result.note else ""),
-            f"{statistics.median(result.ours):,.0f}",
+            result.what + (f"\n[dim]{result.note}[/dim]" if result.note else ""),
+            f"{statistics.median(result.ours):,.0f} {result.unit}",
             result.against,
             f"{statistics.median(result.reference):,.0f}",
             f"{result.ratio:.2f} ×",

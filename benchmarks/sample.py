@@ -1,0 +1,78 @@
+"""The resources that are measured with: a care plan of 2.5 kB, as a clinic writes it, and its patient."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+PATIENT: dict[str, Any] = {
+    "resourceType": "Patient",
+    "id": "bench",
+    "identifier": [{"system": "https://fhir-coprod.org/bench/person", "value": "1"}],
+    "name": [{"use": "official", "family": "Bench", "given": ["Mark"]}],
+    "gender": "unknown",
+    "birthDate": "1970-01-01",
+}
+
+
+def _activity(number: int) -> dict[str, Any]:
+    return {
+        "detail": {
+            "status": "scheduled",
+            "code": {
+                "coding": [
+                    {
+                        "system": "http://snomed.info/sct",
+                        "code": "229070002",
+                        "display": "Stretching exercises",
+                    }
+                ],
+                "text": f"Exercise {number}: ten minutes, morning and evening",
+            },
+            "scheduledTiming": {
+                "repeat": {
+                    "boundsPeriod": {"start": "2026-01-05", "end": "2026-04-05"},
+                    "frequency": 2,
+                    "period": 1,
+                    "periodUnit": "d",
+                }
+            },
+            "performer": [{"reference": "Patient/bench"}],
+            "description": "Stop when it hurts. Write down how it went.",
+        }
+    }
+
+
+def care_plan(number: int = 0) -> dict[str, Any]:
+    """A CarePlan; `number` makes it a different one of the same size."""
+    return {
+        "resourceType": "CarePlan",
+        "text": {
+            "status": "generated",
+            "div": '<div xmlns="http://www.w3.org/1999/xhtml"><p>Back pain: what we agreed on</p></div>',
+        },
+        "identifier": [{"system": "https://fhir-coprod.org/bench/plan", "value": f"{number:08}"}],
+        "status": "active",
+        "intent": "plan",
+        "category": [
+            {
+                "coding": [
+                    {
+                        "system": "http://hl7.org/fhir/us/core/CodeSystem/careplan-category",
+                        "code": "assess-plan",
+                    }
+                ]
+            }
+        ],
+        "title": "Back on my bicycle by spring",
+        "description": "What matters to me: cycling to my sister's, eleven kilometres each way.",
+        "subject": {"reference": "Patient/bench"},
+        "period": {"start": "2026-01-05", "end": "2026-04-05"},
+        "created": "2026-01-05T10:15:00+01:00",
+        "activity": [_activity(n) for n in range(1, 5)],
+        "note": [{"time": "2026-01-05T10:20:00+01:00", "text": "Prefers to be called after four."}],
+    }
+
+
+def care_plan_bytes(number: int = 0) -> bytes:
+    return json.dumps(care_plan(number), ensure_ascii=False, separators=(",", ":")).encode()
