@@ -7,6 +7,7 @@ Title: "To stand a whole morning in the bakery"
 * description.text = "I want to stand a whole morning in the bakery again."
 * subject = Reference(amina)
 * startDate = "2026-01-13"
+* target.measure.text = "Hours on her feet without having to sit down"
 * target.detailString = "Four hours on her feet, three days running"
 * target.dueDate = "2026-08-01"
 * expressedBy = Reference(amina)

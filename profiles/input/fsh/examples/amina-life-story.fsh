@@ -2,7 +2,7 @@ Instance: amina-life-story
 InstanceOf: LifeStory
 Usage: #example
 Title: "What Amina told of her life"
-* meta.security = Visibility#patient-and-staff
+* meta.security = $v3-ActCode#NOAUTH
 * status = #current
 * type = DocumentKind#life-story
 * subject = Reference(amina)

@@ -2,7 +2,6 @@ Instance: mri-appointment
 InstanceOf: CoproductionAppointment
 Usage: #example
 Title: "The examination"
-* meta.security = Visibility#not-for-interpreter
 * status = #fulfilled
 * basedOn = Reference(mri-referral)
 * description = "MRI of the lower back, with interpreter"
@@ -21,7 +20,3 @@ Title: "The examination"
 * participant[=].status = #accepted
 * extension[accommodation].extension[kind].valueCodeableConcept = AccommodationKind#fear-of-examination
 * extension[accommodation].extension[extraTime].valueDuration = 30 'min' "min"
-* extension[privateMoment].extension[wanted].valueBoolean = true
-* extension[privateMoment].extension[asked].valueDateTime = "2026-01-22"
-* extension[privateMoment].extension[without].valueReference = Reference(yusuf-ali)
-* extension[privateMoment].extension[happened].valueBoolean = true

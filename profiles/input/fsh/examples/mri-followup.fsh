@@ -2,7 +2,7 @@ Instance: mri-followup
 InstanceOf: StallFollowup
 Usage: #example
 Title: "Somebody finds the referral again"
-* meta.security = Visibility#staff-only
+* meta.security = $v3-ActCode#NOPAT
 * identifier.system = "https://fhir-coprod.org/ig/follow-up"
 * identifier.value = "mri-referral/sent"
 * status = #completed

@@ -2,7 +2,7 @@ Instance: mri-stall
 InstanceOf: StalledReferral
 Usage: #example
 Title: "Imaging has not said that it has the referral; resolved"
-* meta.security = Visibility#staff-only
+* meta.security = $v3-ActCode#NOPAT
 * identifier.system = "https://fhir-coprod.org/ig/stall"
 * identifier.value = "mri-referral/unacknowledged/2026-01-14T07:05:00Z"
 * status = #final

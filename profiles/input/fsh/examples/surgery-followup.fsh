@@ -2,7 +2,7 @@ Instance: surgery-followup
 InstanceOf: StallFollowup
 Usage: #example
 Title: "Somebody books the visit"
-* meta.security = Visibility#staff-only
+* meta.security = $v3-ActCode#NOPAT
 * identifier.system = "https://fhir-coprod.org/ig/follow-up"
 * identifier.value = "surgery-referral/accepted"
 * status = #requested

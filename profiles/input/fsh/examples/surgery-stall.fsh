@@ -2,7 +2,7 @@ Instance: surgery-stall
 InstanceOf: StalledReferral
 Usage: #example
 Title: "Accepted by spine surgery, nothing booked; stands"
-* meta.security = Visibility#staff-only
+* meta.security = $v3-ActCode#NOPAT
 * identifier.system = "https://fhir-coprod.org/ig/stall"
 * identifier.value = "surgery-referral/unscheduled/2026-02-13T08:00:00Z"
 * status = #preliminary

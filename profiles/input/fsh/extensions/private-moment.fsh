@@ -1,9 +1,9 @@
 Extension: PrivateMomentExtension
 Id: private-moment
 Title: "A moment alone"
-Description: "Whether the patient wants to speak without the interpreter or the relatives, and whether it came about. Never shown to those it is about: the resource carries a visibility label."
-Context: Appointment, Encounter, Task
-* ^contextInvariant = "%resource.meta.security.where(system = 'https://fhir-coprod.org/ig/CodeSystem/visibility').exists()"
+Description: "Whether the patient wants to speak without the interpreter or the relatives, and whether it came about. Never shown to those who are to leave: it stands on a Task (or Encounter) with a security label, not on the Appointment that they see."
+Context: Task, Encounter
+* ^contextInvariant = "%resource.meta.security.where(system = 'http://terminology.hl7.org/CodeSystem/v3-ActCode' and (code = 'NOPAT' or code = 'NOAUTH')).exists()"
 * extension contains
     wanted 1..1 and
     asked 0..1 and

@@ -2,7 +2,7 @@ Profile: CoproductionAppointment
 Parent: Appointment
 Id: coproduction-appointment
 Title: "Appointment that fits the person"
-Description: "A visit for a referral, or a meeting with others of the network: who comes (interpreter and caseworker too), what the person needs, and a moment alone."
+Description: "A visit for a referral, or a meeting with others of the network: who comes (interpreter and caseworker too), and what the person needs. A moment alone stands on a Task of its own, which the interpreter does not see."
 * status MS
 * cancelationReason MS
 * basedOn MS
@@ -15,8 +15,7 @@ Description: "A visit for a referral, or a meeting with others of the network: w
 * participant MS
 * participant.actor MS
 * extension contains
-    AccommodationExtension named accommodation 0..* MS and
-    PrivateMomentExtension named privateMoment 0..1 MS
+    AccommodationExtension named accommodation 0..* MS
 * obeys coprod-appointment-1 and coprod-appointment-2
 
 Invariant: coprod-appointment-1

@@ -2,7 +2,7 @@ Profile: FamilyMember
 Parent: FamilyMemberHistory
 Id: family-member
 Title: "Member of the family tree"
-Description: "A relative, living or dead, what they had, and what that means to the patient (note). A link to the relative's own record needs a visibility label."
+Description: "A relative, living or dead, what they had, and what that means to the patient (note). A link to the relative's own record needs a security label."
 * status MS
 * patient MS
 * name MS
@@ -14,6 +14,6 @@ Description: "A relative, living or dead, what they had, and what that means to 
 * obeys coprod-family-1
 
 Invariant: coprod-family-1
-Description: "A link to a relative's record carries a visibility label."
+Description: "A link to a relative's record carries a label (meta.security NOPAT or NOAUTH)."
 Severity: #error
-Expression: "extension.where(url = 'http://hl7.org/fhir/StructureDefinition/familymemberhistory-patient-record').exists() implies meta.security.where(system = 'https://fhir-coprod.org/ig/CodeSystem/visibility').exists()"
+Expression: "extension.where(url = 'http://hl7.org/fhir/StructureDefinition/familymemberhistory-patient-record').exists() implies meta.security.where(system = 'http://terminology.hl7.org/CodeSystem/v3-ActCode' and (code = 'NOPAT' or code = 'NOAUTH')).exists()"
