@@ -7,6 +7,7 @@ to each of its records (`link.type` seealso).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -46,6 +47,9 @@ class Part:
     origin: str
 
 
+_CONTAINED = re.compile(rb'"reference"\s*:\s*"#')
+"""A reference into the record itself, which leads nowhere elsewhere."""
+
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _items = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
@@ -78,7 +82,7 @@ def _union(element: str, mine: bytes, theirs: bytes, origin: str) -> bytes:
     seen = {_sameness(element, item) for item in out}
     for item in _items(theirs):
         same = _sameness(element, bytes(item))
-        if same not in seen:
+        if same not in seen and not _CONTAINED.search(bytes(item)):
             seen.add(same)
             out.append(_marked(bytes(item), origin))
     return b"[" + b",".join(out) + b"]"
@@ -87,6 +91,8 @@ def _union(element: str, mine: bytes, theirs: bytes, origin: str) -> bytes:
 def _sameness(element: str, item: bytes) -> Any:
     """What makes two items of a list the same: system and value where they are all that counts."""
     value = jsontext.decode(item)
+    if element == "extension" and isinstance(value, dict):
+        return value.get("url")
     if element in ("identifier", "telecom") and isinstance(value, dict) and value.get("value"):
         return value.get("system"), value.get("value")
     return msgspec.json.encode(value, order="deterministic")

@@ -1,0 +1,271 @@
+"""Talking to one EHR: patience, politeness, and secrets that stay with it."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import respx
+
+from fhir_coprod.errors import ConfigError, EhrAnswer, EhrError, EhrUnreachable
+from fhir_coprod.settings import BasicAuth, BearerAuth, EhrSettings
+from fhir_coprod.sync.http import Answer, EhrClient, Politeness
+
+BASE = "https://ehr.example/fhir"
+
+
+class Clock:
+    """Time that passes only by sleeping."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.slept: list[float] = []
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+    def politeness(self, **more: Any) -> Politeness:
+        return Politeness(sleep=self.sleep, clock=lambda: self.now, **more)
+
+
+def ehr(**more: Any) -> EhrSettings:
+    return EhrSettings(name="surgery", url=BASE, **more)
+
+
+def get(clock: Clock, url: str = "Patient", times: int = 1, **more: Any) -> list[Answer | EhrError]:
+    """The answers to the same request made several times with one client."""
+
+    async def ask() -> list[Answer | EhrError]:
+        found: list[Answer | EhrError] = []
+        async with EhrClient(ehr(**more), politeness=clock.politeness()) as client:
+            for _ in range(times):
+                try:
+                    found.append(await client.get(url))
+                except EhrError as error:
+                    found.append(error)
+        return found
+
+    return asyncio.run(ask())
+
+
+def one(clock: Clock, url: str = "Patient", **more: Any) -> Answer:
+    answer = get(clock, url, **more)[0]
+    if isinstance(answer, EhrError):
+        raise answer
+    return answer
+
+
+@respx.mock
+def test_what_may_succeed_is_asked_again_after_growing_pauses() -> None:
+    route = respx.get(f"{BASE}/Patient").mock(
+        side_effect=[httpx.ConnectError("refused"), httpx.Response(503), httpx.Response(200, json={})]
+    )
+    clock = Clock()
+    assert one(clock).status == 200
+    assert route.call_count == 3
+    assert 0.25 <= clock.slept[0] <= 0.5
+    assert 0.5 <= clock.slept[1] <= 1.0
+
+
+@respx.mock
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 501])
+def test_what_cannot_succeed_is_asked_once(status: int) -> None:
+    route = respx.get(f"{BASE}/Patient").respond(status)
+    assert one(Clock()).status == status
+    assert route.call_count == 1
+
+
+@respx.mock
+def test_retry_after_in_seconds_is_obeyed() -> None:
+    respx.get(f"{BASE}/Patient").mock(
+        side_effect=[httpx.Response(429, headers={"Retry-After": "17"}), httpx.Response(200)]
+    )
+    clock = Clock()
+    one(clock)
+    assert clock.slept == [17.0]
+
+
+@respx.mock
+def test_retry_after_as_a_date_is_obeyed() -> None:
+    then = format_datetime(datetime.now(UTC) + timedelta(seconds=40), usegmt=True)
+    respx.get(f"{BASE}/Patient").mock(
+        side_effect=[httpx.Response(503, headers={"Retry-After": then}), httpx.Response(200)]
+    )
+    clock = Clock()
+    one(clock)
+    assert 35 <= clock.slept[0] <= 41
+
+
+@respx.mock
+def test_a_server_that_wants_to_be_left_alone_for_long_is() -> None:
+    route = respx.get(f"{BASE}/Patient").respond(429, headers={"Retry-After": "86400"})
+    with pytest.raises(EhrError, match="86400"):
+        one(Clock())
+    assert route.call_count == 1
+
+
+@respx.mock
+def test_no_answer_is_unreachable_and_says_what_to_check() -> None:
+    respx.get(f"{BASE}/Patient").mock(side_effect=httpx.ConnectTimeout("late"))
+    with pytest.raises(EhrUnreachable, match=r"surgery: no answer .* took too long"):
+        one(Clock())
+
+
+@respx.mock
+def test_after_several_failures_the_circuit_opens_and_later_tries_again() -> None:
+    route = respx.get(f"{BASE}/Patient").mock(side_effect=httpx.ConnectError("refused"))
+    clock = Clock()
+    failures = get(clock, times=5)
+    assert all(isinstance(failure, EhrUnreachable) for failure in failures)
+    assert route.call_count == 3 * 4  # the fourth and fifth were not sent
+    assert "left alone" in str(failures[-1])
+
+
+@respx.mock
+def test_the_circuit_closes_when_the_ehr_is_back() -> None:
+    async def story() -> int:
+        clock = Clock()
+        async with EhrClient(ehr(), politeness=clock.politeness()) as client:
+            respx.get(f"{BASE}/Patient").mock(side_effect=httpx.ConnectError("refused"))
+            for _ in range(3):
+                with pytest.raises(EhrUnreachable):
+                    await client.get("Patient")
+            respx.get(f"{BASE}/Patient").respond(200)
+            with pytest.raises(EhrUnreachable):
+                await client.get("Patient")
+            clock.now += 31
+            return (await client.get("Patient")).status
+
+    assert asyncio.run(story()) == 200
+
+
+@respx.mock
+def test_requests_keep_to_the_rate_of_the_settings() -> None:
+    respx.get(f"{BASE}/Patient").respond(200)
+    clock = Clock()
+    get(clock, times=15, requests_per_second=5)
+    assert 1.9 <= clock.now <= 2.1  # five at once, then ten more at five a second
+
+
+@respx.mock
+def test_basic_and_bearer_secrets_come_from_file_and_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    route = respx.get(f"{BASE}/Patient").respond(200)
+    secret = tmp_path / "secret"
+    secret.write_text("hunter2\n")
+    monkeypatch.setenv("EHR_TOKEN", "abc")
+    one(Clock(), auth=BasicAuth(type="basic", user="eva", password_file=secret))
+    one(Clock(), auth=BearerAuth(type="bearer", token_env="EHR_TOKEN"))
+    sent = [call.request.headers["Authorization"] for call in route.calls]
+    assert sent == ["Basic ZXZhOmh1bnRlcjI=", "Bearer abc"]
+
+
+@pytest.mark.parametrize(
+    ("auth", "said"),
+    [
+        (BearerAuth(type="bearer", token_env="NOT_SET_ANYWHERE"), "NOT_SET_ANYWHERE"),
+        (BearerAuth(type="bearer", token_file=Path("no-such-file")), "no-such-file"),
+        (BearerAuth(type="bearer"), "token_file or token_env"),
+    ],
+)
+def test_a_missing_secret_is_a_config_error(auth: BearerAuth, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        get(Clock(), auth=auth)
+
+
+@pytest.mark.parametrize(
+    "elsewhere",
+    [
+        "https://evil.example/fhir/Patient",
+        "http://ehr.example/fhir/Patient",
+        "https://ehr.example:8443/fhir/Patient",
+        "https://ehr.example.evil.example/fhir/Patient",
+        "https://ehr.example/fhirx/Patient",
+        "https://user@evil.example/fhir/Patient",
+    ],
+)
+def test_nothing_is_ever_asked_of_another_host(elsewhere: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EHR_TOKEN", "abc")
+    auth = BearerAuth(type="bearer", token_env="EHR_TOKEN")
+    with respx.mock(assert_all_called=False) as router:
+        router.get(f"{BASE}/Patient").respond(302, headers={"Location": elsewhere})
+        other = router.route().respond(200)
+        with pytest.raises(EhrAnswer, match="nothing is asked there"):
+            one(Clock(), auth=auth)
+        with pytest.raises(EhrAnswer, match="nothing is asked there"):
+            one(Clock(), elsewhere, auth=auth)
+        assert not other.called
+
+
+@respx.mock
+def test_a_redirect_on_the_same_server_is_followed() -> None:
+    respx.get(f"{BASE}/Patient").respond(308, headers={"Location": "/fhir/Patient/"})
+    respx.get(f"{BASE}/Patient/").respond(200)
+    assert one(Clock()).status == 200
+
+
+@respx.mock
+def test_redirects_in_circles_end() -> None:
+    respx.get(f"{BASE}/Patient").respond(302, headers={"Location": "/fhir/Patient"})
+    with pytest.raises(EhrAnswer, match="circles"):
+        one(Clock())
+
+
+def require(response: httpx.Response) -> None:
+    async def ask() -> None:
+        async with EhrClient(ehr(), politeness=Clock().politeness()) as client:
+            await client.json("metadata")
+
+    with respx.mock:
+        respx.get(f"{BASE}/metadata").mock(return_value=response)
+        asyncio.run(ask())
+
+
+@pytest.mark.parametrize(
+    ("response", "said"),
+    [
+        (httpx.Response(200, html="<html>Log in</html>"), "HTML instead of FHIR"),
+        (httpx.Response(404, html="<html>no</html>"), "HTML instead of FHIR"),
+        (httpx.Response(200, text="<?xml version='1.0'?><CapabilityStatement/>"), "HTML instead"),
+        (httpx.Response(200, text="{"), "not valid JSON"),
+        (httpx.Response(200, json=[]), "no FHIR resource"),
+        (httpx.Response(200, json={"hello": 1}), "no FHIR resource"),
+        (httpx.Response(401), "check `auth`"),
+        (httpx.Response(403), "check `auth`"),
+        (
+            httpx.Response(
+                400,
+                json={
+                    "resourceType": "OperationOutcome",
+                    "issue": [
+                        {
+                            "code": "invalid",
+                            "details": {"coding": [{"code": "59100"}]},
+                            "diagnostics": "Eva Öst is unknown",
+                        }
+                    ],
+                },
+            ),
+            "59100, invalid",
+        ),
+    ],
+)
+def test_an_answer_that_is_not_fhir_says_what_to_do(response: httpx.Response, said: str) -> None:
+    with pytest.raises(EhrAnswer, match=said) as caught:
+        require(response)
+    assert "Eva" not in str(caught.value)
+
+
+@respx.mock
+def test_a_query_never_stands_in_a_message() -> None:
+    respx.get(url__startswith=BASE).mock(side_effect=httpx.ConnectError("refused"))
+    with pytest.raises(EhrUnreachable) as caught:
+        one(Clock(), "Patient?name=Eva")
+    assert "Eva" not in str(caught.value)

@@ -1,0 +1,108 @@
+"""Several EHRs' records of one thing → one resource, byte for byte where it can be."""
+
+from __future__ import annotations
+
+import json
+
+from fhir_coprod import definitions
+from fhir_coprod.sync.identity import MATCHED
+from fhir_coprod.sync.merge import ORIGIN, Part, merged, rules
+
+A, B = "https://a.example/fhir/Patient/1", "https://b.example/fhir/Patient/9"
+
+
+def two(first: str, second: str, type: str = "Patient") -> str:
+    parts = [Part(text.encode(), origin) for text, origin in ((first, A), (second, B))]
+    return merged(type, parts, f"{type}/own").decode()
+
+
+def test_the_first_record_leads_and_the_second_adds_what_it_lacks() -> None:
+    result = json.loads(
+        two(
+            '{"resourceType":"Patient","gender":"female","identifier":[{"system":"s","value":"1"}]}',
+            '{"resourceType":"Patient","gender":"male","birthDate":"1970-01-02","identifier":[{"system":"s","value":"1","use":"usual"},{"system":"mrn","value":"77"}]}',
+        )
+    )
+    assert result["gender"] == "female"
+    assert result["birthDate"] == "1970-01-02"
+    assert result["identifier"] == [
+        {"system": "s", "value": "1"},
+        {"extension": [{"url": ORIGIN, "valueUri": B}], "system": "mrn", "value": "77"},
+    ]
+
+
+def test_a_merged_patient_links_to_each_of_its_records() -> None:
+    result = json.loads(two('{"resourceType":"Patient"}', '{"resourceType":"Patient"}'))
+    assert [(link["other"]["reference"], link["type"]) for link in result["link"]] == [
+        (A, "seealso"),
+        (B, "seealso"),
+    ]
+
+
+def test_a_link_to_itself_is_left_out() -> None:
+    first = '{"resourceType":"Patient","link":[{"other":{"reference":"Patient/own"},"type":"replaces"}]}'
+    result = json.loads(two(first, '{"resourceType":"Patient"}'))
+    assert {link["type"] for link in result["link"]} == {"seealso"}
+
+
+def test_texts_stay_as_they_were_written() -> None:
+    result = two(
+        '{"resourceType":"Patient","name":[{"family":"\\u00d6st",  "given":["Eva"]}]}',
+        '{"resourceType":"Patient","name":[{"family":"Ek" , "_family":{"id":"x"}}]}',
+    )
+    assert '{"family":"\\u00d6st",  "given":["Eva"]}' in result
+    assert '"family":"Ek"' in result
+
+
+def test_the_same_in_another_spelling_is_taken_once() -> None:
+    result = json.loads(
+        two(
+            '{"resourceType":"Patient","address":[{"city":"Lund","country":"SE"}]}',
+            '{"resourceType":"Patient","address":[{ "country":"SE", "city":"Lund"}]}',
+        )
+    )
+    assert len(result["address"]) == 1
+
+
+def test_an_extension_of_a_kind_that_is_there_already_is_not_doubled() -> None:
+    result = json.loads(
+        two(
+            '{"resourceType":"Patient","extension":[{"url":"x","valueBoolean":true}]}',
+            '{"resourceType":"Patient","extension":[{"url":"x","valueBoolean":false},{"url":"y","valueCode":"z"}]}',
+        )
+    )
+    assert [extension["url"] for extension in result["extension"]] == ["x", "y"]
+    assert result["extension"][0]["valueBoolean"] is True
+
+
+def test_what_points_into_another_record_is_not_taken_along() -> None:
+    result = json.loads(
+        two(
+            '{"resourceType":"Patient"}',
+            '{"resourceType":"Patient","contained":[{"resourceType":"Organization","id":"g"}],"generalPractitioner":[{"reference":"#g"},{"reference":"Organization/2"}]}',
+        )
+    )
+    assert [reference["reference"] for reference in result["generalPractitioner"]] == ["Organization/2"]
+
+
+def test_the_originator_owns_all_of_an_order_but_its_identifiers() -> None:
+    result = json.loads(
+        two(
+            '{"resourceType":"ServiceRequest","status":"active","identifier":[{"system":"s","value":"1"}]}',
+            '{"resourceType":"ServiceRequest","status":"completed","occurrenceDateTime":"2026-01-01","identifier":[{"system":"rec","value":"7"}]}',
+            "ServiceRequest",
+        )
+    )
+    assert result["status"] == "active"
+    assert "occurrenceDateTime" not in result
+    assert [identifier["value"] for identifier in result["identifier"]] == ["1", "7"]
+
+
+def test_every_matched_type_has_a_rule_that_names_real_elements() -> None:
+    assert set(rules()) == set(MATCHED)
+    for type, rule in rules().items():
+        paths = {element["path"]: element for element in definitions.structure(type)["snapshot"]["element"]}
+        for element in rule.union:
+            assert paths[f"{type}.{element}"]["max"] == "*", element
+        for element in (*rule.fill, *filter(None, (rule.owner, rule.receiver))):
+            assert f"{type}.{element}" in paths, element

@@ -1,0 +1,84 @@
+"""What a record refers to, and how its references read here."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from fhir_coprod.sync.references import (
+    Bases,
+    Holder,
+    Record,
+    absolute_attachments,
+    add_references,
+    held,
+    named,
+)
+
+BASES = Bases(
+    {"a": "https://a.example/fhir", "b": "https://b.example/fhir", "nested": "https://a.example/fhir/x"}
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Patient/1", Record("a", "Patient", "1")),
+        ("Patient/1/_history/7", Record("a", "Patient", "1")),
+        ("https://a.example/fhir/Patient/1", Record("a", "Patient", "1")),
+        ("https://a.example/fhir/Patient/1/_history/2", Record("a", "Patient", "1")),
+        ("https://b.example/fhir/Organization/o-1", Record("b", "Organization", "o-1")),
+        ("https://a.example/fhir/x/Patient/1", Record("nested", "Patient", "1")),
+        ("https://c.example/fhir/Patient/1", None),
+        ("https://a.example/fhirPatient/1", None),
+        ("#contained", None),
+        ("urn:uuid:0c3151bd-1cbf-4d64-b04d-cd9187a4c6e0", None),
+        ("Patient?identifier=1", None),
+        ("Patient/", None),
+        ("patient/1", None),
+        ("", None),
+    ],
+)
+def test_references_are_told_apart(text: str, expected: Record | None) -> None:
+    assert BASES.target(text, "a") == expected
+
+
+def test_references_in_contained_resources_and_extensions_are_found() -> None:
+    data = {
+        "resourceType": "Task",
+        "contained": [{"resourceType": "Task", "focus": {"reference": "Task/in"}}],
+        "extension": [{"url": "x", "valueReference": {"reference": "Task/ext"}}],
+        "focus": {"reference": "#c", "identifier": {"system": "s", "value": "v"}},
+    }
+    assert set(named(data)) == {"Task/in", "Task/ext", "#c"}
+    assert list(held(data)) == []
+
+
+def test_a_logical_reference_is_an_identifier_without_a_literal_one() -> None:
+    data = {
+        "resourceType": "Task",
+        "identifier": [{"system": "s", "value": "own"}],
+        "owner": {"type": "Organization", "identifier": {"system": "s", "value": "v"}},
+        "requester": {"identifier": {"value": "no system"}},
+        "restriction": {"recipient": [{"identifier": {"system": "s", "value": "w"}, "display": "W"}]},
+    }
+    assert set(held(data)) == {Holder("Organization", "s|v"), Holder("", "s|w")}
+
+
+def test_a_found_holder_is_added_beside_its_identifier_and_nothing_else_moves() -> None:
+    raw = (
+        b'{ "resourceType":"Task", "identifier":[{"system":"s","value":"v"}],\n'
+        b' "owner": {"identifier" : {"system":"s", "value":"v"}, "display":"{\\"}"},'
+        b' "for":{"reference":"Patient/1"}, "note":[{"text":"\\"identifier\\": {"}], "n": 1.50 }'
+    )
+    added = add_references(raw, json.loads(raw), {Holder("", "s|v"): "Organization/x"})
+    assert added == raw.replace(b'{"identifier" :', b'{"reference":"Organization/x","identifier" :')
+    assert add_references(raw, json.loads(raw), {Holder("", "s|other"): "Organization/x"}) is raw
+
+
+def test_attachments_stay_at_their_ehr() -> None:
+    raw = b'{"content":[{"attachment":{"url": "Binary/1"}}],"text":"\\"url\\":\\"Binary/2\\"","url":"http://x/Binary/1"}'
+    assert absolute_attachments(raw, "https://a.example/fhir") == raw.replace(
+        b'"Binary/1"}}', b'"https://a.example/fhir/Binary/1"}}'
+    )
