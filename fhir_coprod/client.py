@@ -22,6 +22,7 @@ import msgspec
 import requests
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
+from urllib3.exceptions import TimeoutError as TimeoutError_
 from urllib3.util.retry import Retry
 
 from fhir_coprod.errors import (
@@ -231,7 +232,10 @@ class Client:
         """What the server's validator says; nothing is stored."""
         path = f"{_type(resource)}/$validate"
         answer = self._send("POST", path, resource, {}, [("profile", profile)] if profile else [])
-        return _outcome(self._written(answer)) or Outcome()
+        outcome = _outcome(self._written(answer))
+        if outcome is None:
+            raise EhrAnswer("The server answered $validate with something that is no OperationOutcome.")
+        return outcome
 
     def _written(self, answer: requests.Response) -> Resource:
         if not answer.content:
@@ -261,14 +265,11 @@ class Client:
                 headers={**({"Content-Type": _FHIR_JSON} if body is not None else {}), **headers},
                 timeout=self._timeout,
             )
-        except requests.Timeout:
-            raise EhrUnreachable(
-                self._unsure(method, f"did not answer within {self._timeout:g} seconds")
-            ) from None
         except requests.RequestException as error:
-            raise EhrUnreachable(
-                self._unsure(method, f"could not be reached ({type(error).__name__})")
-            ) from None
+            what = f"could not be reached ({type(error).__name__})"
+            if _is_timeout(error):
+                what = f"did not answer within {self._timeout:g} seconds"
+            raise EhrUnreachable(self._unsure(method, what)) from None
         if answer.status_code >= 400:
             raise _error(answer)
         return answer
@@ -285,6 +286,12 @@ class _Bearer(AuthBase):
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         request.headers["Authorization"] = f"Bearer {self._token}"
         return request
+
+
+def _is_timeout(error: requests.RequestException) -> bool:
+    """A read that was tried again until it could not be comes wrapped twice."""
+    cause = getattr(error.args[0] if error.args else None, "reason", None)
+    return isinstance(error, requests.Timeout) or isinstance(cause, TimeoutError_)
 
 
 def _pairs(parameters: Parameters | None) -> list[tuple[str, str]]:
@@ -326,7 +333,11 @@ def _error(answer: requests.Response) -> CoprodError:
         outcome = _outcome(_object(answer))
     except EhrAnswer:
         outcome = None
-    said = "; ".join(issue.message for issue in outcome.errors[:3] if issue.message) if outcome else ""
+    said = (
+        "; ".join(issue.message for issue in outcome.errors[:3] if issue.message)
+        if outcome is not None
+        else ""
+    )
     words = [f"{answer.request.method} was answered {answer.status_code}.", said, _ADVICE.get(kind, "")]
     return kind(" ".join(word for word in words if word), outcome=outcome)
 

@@ -9,10 +9,11 @@ from fhir_coprod.api.answer import Answer, json_answer
 from fhir_coprod.api.call import Call
 from fhir_coprod.api.endpoint import Endpoint
 from fhir_coprod.api.formats import moment
+from fhir_coprod.errors import BadRequest
 from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store
-from fhir_coprod.watch import Stall, Standing, assess, policies
+from fhir_coprod.watch import Stall, Standing, assess, facts, policies
 from fhir_coprod.watch.standing import instant
 
 
@@ -25,14 +26,14 @@ async def standing(call: Call, endpoint: Endpoint) -> Answer:
     asked = call.parameter("now")
     now = moment(asked, "now") if asked else datetime.now(UTC)
     policy = call.parameter("policy") or endpoint.settings.watch.policy
+    if policy not in policies.names():
+        raise BadRequest(f"policy is one of {', '.join(policies.names())}.")
     found = await endpoint.in_thread(_assessed, endpoint.store, endpoint.settings, call.id, policy, now)
     return json_answer(as_parameters(found))
 
 
 def _assessed(store: Store, settings: Settings, id: str, policy: str, now: datetime) -> Standing:
-    from fhir_coprod.watch import facts
-
-    return assess(facts.gather(store, id), policies.load(policy, settings.site), now)
+    return assess(facts.gather(store, id, settings), policies.load(policy, settings.site), now)
 
 
 def as_parameters(standing: Standing) -> Json:

@@ -31,7 +31,8 @@ def serve(
             # The first line is read by programs that start this one: a plain line, never wrapped or coloured.
             typer.echo(f"listening on {address}/fhir")
             stderr.print(
-                f"pages on {address}/ · loopback only: no authentication is configured · Ctrl-C stops"
+                f"pages on {address}/ · loopback only: no authentication is configured · Ctrl-C stops",
+                soft_wrap=True,
             )
 
         server.run(chosen, listener, workers, announce)

@@ -1,0 +1,191 @@
+"""The server as a process: where it listens, what it refuses, how it stops; over a real socket."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import requests
+
+from fhir_coprod.api.server import require_loopback
+from fhir_coprod.errors import ConfigError
+from tests.api.conftest import FHIR, patient
+from tests.api.server import Served, command, serving
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with serving(f"sqlite:///{tmp_path_factory.mktemp('serve') / 'store.db'}") as running:
+        yield running
+
+
+def refusal(*arguments: str, store: str = "sqlite://") -> tuple[int, str]:
+    """Exit code and stderr of a server that should not start."""
+    done = subprocess.run(
+        command(*arguments),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "COPROD_STORE__URL": store},
+    )
+    assert done.stdout == ""
+    return done.returncode, done.stderr
+
+
+def test_listens_on_loopback_and_works_end_to_end(served: Served) -> None:
+    assert served.url.startswith("http://127.0.0.1:")
+    created = requests.post(f"{served.url}/Patient", json=patient(), headers=FHIR, timeout=10)
+    assert created.status_code == 201
+    stored = requests.get(created.headers["location"], timeout=10)
+    assert stored.content == created.content
+    found = requests.get(f"{served.url}/Patient", params={"_id": created.json()["id"]}, timeout=10).json()
+    assert found["total"] == 1
+    assert requests.get(served.url.removesuffix("fhir") + "health", timeout=10).json()["status"] == "ok"
+    assert requests.get(f"{served.url}/StructureDefinition/referral-task", timeout=10).status_code == 200
+
+
+def test_fifty_megabytes_get_413_and_cost_no_memory(served: Served) -> None:
+    def peak() -> int:
+        status = Path(f"/proc/{served.process.pid}/status").read_text()
+        return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1])
+
+    before = peak()
+    answer = requests.post(f"{served.url}/Patient", data=b" " * 50_000_000, headers=FHIR, timeout=30)
+    assert answer.status_code == 413
+    assert "fhir-coprod load" in answer.json()["issue"][0]["diagnostics"]
+
+    def pieces() -> Iterator[bytes]:
+        for _ in range(500):
+            yield b" " * 100_000
+
+    unannounced = requests.post(f"{served.url}/Patient", data=pieces(), headers=FHIR, timeout=30)
+    assert unannounced.status_code == 413
+    assert peak() - before < 60_000  # kB; 20 MB may be held before the limit is seen
+
+
+def test_other_hosts_are_refused(served: Served) -> None:
+    answer = requests.get(f"{served.url}/metadata", headers={"Host": "evil.example"}, timeout=10)
+    assert answer.status_code == 421
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "coprod.example", ""])
+def test_only_loopback_without_authentication(host: str) -> None:
+    with pytest.raises(ConfigError, match="authentication"):
+        require_loopback(host)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
+def test_loopback_is_served(host: str) -> None:
+    require_loopback(host)
+
+
+def test_other_addresses_end_the_command_with_one_sentence() -> None:
+    code, said = refusal("--host", "0.0.0.0", "--port", "0")
+    assert code == 2
+    assert "authentication" in said
+    assert said.count("\n") == 1
+
+
+def test_port_in_use_is_one_sentence() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        code, said = refusal("--port", str(taken.getsockname()[1]))
+    assert code == 2
+    assert "another program uses that port" in said
+    assert said.count("\n") == 1
+
+
+def test_several_processes_need_postgresql() -> None:
+    code, said = refusal("--port", "0", "--workers", "2")
+    assert code == 2
+    assert "PostgreSQL" in said
+
+
+def test_wrong_setting_is_one_sentence(tmp_path: Path) -> None:
+    file = tmp_path / "coprod.toml"
+    file.write_text("[limits]\nbody = 3\n")
+    code, said = refusal("--port", "0", "--config", str(file))
+    assert code == 2
+    assert "unknown key" in said
+    assert "body_bytes" in said
+
+
+def test_requests_under_way_end_before_the_server_does(tmp_path: Path) -> None:
+    with serving(f"sqlite:///{tmp_path / 'store.db'}") as running:
+        statuses: list[int] = []
+
+        def slow_body() -> Iterator[bytes]:
+            yield b'{"resourceType":"Patient",'
+            time.sleep(1)
+            yield b'"birthDate":"1912"}'
+
+        def post() -> None:
+            answer = requests.post(f"{running.url}/Patient", data=slow_body(), headers=FHIR, timeout=20)
+            statuses.append(answer.status_code)
+
+        thread = threading.Thread(target=post)
+        thread.start()
+        time.sleep(0.4)
+        running.process.send_signal(signal.SIGINT)
+        thread.join(20)
+        assert statuses == [201]
+
+
+def test_killed_in_the_middle_of_writes_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
+    store = f"sqlite:///{tmp_path / 'store.db'}"
+    acknowledged: list[str] = []
+    with serving(store, stops=False) as running:
+        session = requests.Session()
+
+        def write() -> None:
+            with suppress(requests.RequestException):
+                while True:
+                    answer = session.post(f"{running.url}/Patient", json=patient(), headers=FHIR, timeout=10)
+                    acknowledged.append(answer.json()["id"])
+
+        thread = threading.Thread(target=write)
+        thread.start()
+        while len(acknowledged) < 50:
+            time.sleep(0.01)
+        running.process.kill()
+        thread.join(20)
+    with serving(store) as again:
+        for id in acknowledged:
+            assert requests.get(f"{again.url}/Patient/{id}", timeout=10).status_code == 200
+
+
+def test_several_processes_serve_one_postgresql(postgresql_database: str) -> None:
+    with serving(postgresql_database, "--workers", "2") as running:
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                requests.get(f"{running.url}/metadata", timeout=10)
+                break
+            except requests.ConnectionError:
+                assert time.monotonic() < deadline
+        one = patient()
+        headers = {**FHIR, "If-None-Exist": f"identifier=urn:test|{one['identifier'][0]['value']}"}
+        answers: list[tuple[int, str]] = []
+
+        def create() -> None:
+            for _ in range(5):
+                answer = requests.post(f"{running.url}/Patient", json=one, headers=headers, timeout=20)
+                answers.append((answer.status_code, answer.json()["id"]))
+
+        threads = [threading.Thread(target=create) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(status for status, _ in answers) == [200] * 39 + [201]
+        assert len({id for _, id in answers}) == 1

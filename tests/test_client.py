@@ -1,0 +1,240 @@
+"""The client: against our own server, and against servers that misbehave."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from fhir_coprod.client import Client
+from fhir_coprod.errors import (
+    BadRequest,
+    EhrAnswer,
+    EhrUnreachable,
+    Gone,
+    InvalidResource,
+    NotAllowed,
+    NotFound,
+    Overloaded,
+    PreconditionFailed,
+)
+from tests.api.server import serving
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    folder = tmp_path_factory.mktemp("client")
+    with serving(f"sqlite:///{folder / 'store.db'}") as running, Client(running.url) as made:
+        yield made
+
+
+def patient(**members: Any) -> dict[str, Any]:
+    return {
+        "resourceType": "Patient",
+        "identifier": [{"system": "urn:test", "value": uuid.uuid4().hex}],
+        "birthDate": "1912-12-12",
+        **members,
+    }
+
+
+def test_reads_what_it_created(client: Client) -> None:
+    stored = client.create(patient())
+    assert client.read("Patient", stored["id"]) == stored
+    assert client.read("Patient", stored["id"], version=1) == stored
+
+
+def test_decimals_keep_their_precision_through_read_and_update(client: Client) -> None:
+    value = Decimal("19.00")
+    stored = client.create(
+        {
+            "resourceType": "Observation",
+            "status": "final",
+            "code": {"text": "x"},
+            "valueQuantity": {"value": value},
+        }
+    )
+    stored["status"] = "amended"
+    updated = client.update(stored)
+    assert str(updated["valueQuantity"]["value"]) == "19.00"
+
+
+def test_search_pages_by_itself(client: Client) -> None:
+    family = f"F{uuid.uuid4().hex}"
+    for _ in range(7):
+        client.create(patient(name=[{"family": family}]))
+    found = list(client.search("Patient", {"family": family, "_count": 3}))
+    assert len({each["id"] for each in found}) == 7
+    assert client.count("Patient", {"family": family}) == 7
+    assert len(list(client.search("Patient", [("family", family), ("birthdate", "1912-12-12")]))) == 7
+
+
+def test_search_leaves_out_what_was_only_included(client: Client) -> None:
+    subject = client.create(patient())
+    reference = {"reference": f"Patient/{subject['id']}"}
+    client.create({"resourceType": "Basic", "code": {"text": "x"}, "subject": reference})
+    wanted = {"subject": f"Patient/{subject['id']}", "_include": "Basic:subject"}
+    assert [each["resourceType"] for each in client.search("Basic", wanted)] == ["Basic"]
+    modes = [entry["search"]["mode"] for entry in client.search_entries("Basic", wanted)]
+    assert modes == ["match", "include"]
+
+
+def test_update_refuses_to_overwrite_somebody_elses_change(client: Client) -> None:
+    mine = client.create(patient())
+    client.update({**mine, "gender": "female"})
+    with pytest.raises(PreconditionFailed, match="read it again"):
+        client.update({**mine, "gender": "male"})
+    assert client.update({**mine, "gender": "male"}, any_version=True)["meta"]["versionId"] == "3"
+
+
+def test_conditional_create_gives_back_what_is_there(client: Client) -> None:
+    wanted = patient()
+    criteria = {"identifier": f"urn:test|{wanted['identifier'][0]['value']}"}
+    first = client.create(wanted, if_none_exist=criteria)
+    assert client.create(wanted, if_none_exist=criteria) == first
+
+
+def test_deleted_is_gone_and_its_history_is_not(client: Client) -> None:
+    stored = client.create(patient())
+    client.delete("Patient", stored["id"], version="1")
+    with pytest.raises(Gone):
+        client.read("Patient", stored["id"])
+    assert list(client.history("Patient", stored["id"])) == [stored]
+    client.delete("Patient", stored["id"])
+
+
+def test_patch_and_transaction(client: Client) -> None:
+    stored = client.create(patient())
+    operation = {"op": "replace", "path": "/birthDate", "value": "1913"}
+    assert client.patch("Patient", stored["id"], [operation], version="1")["birthDate"] == "1913"
+    with pytest.raises(PreconditionFailed):
+        client.patch("Patient", stored["id"], [operation], version="1")
+    entry = {"resource": patient(), "request": {"method": "POST", "url": "Patient"}}
+    answer = client.transaction({"resourceType": "Bundle", "type": "transaction", "entry": [entry]})
+    assert answer["entry"][0]["response"]["status"] == "201 Created"
+
+
+def test_validate_gives_an_outcome(client: Client) -> None:
+    assert client.validate(patient())
+    found = client.validate(patient(gender="f"))
+    assert not found
+    assert found.errors[0].expression == "Patient.gender"
+
+
+def test_errors_carry_what_the_server_said(client: Client) -> None:
+    with pytest.raises(InvalidResource) as raised:
+        client.create(patient(gender="f"))
+    assert raised.value.outcome.errors[0].expression == "Patient.gender"
+    with pytest.raises(NotFound, match="There is no Patient/absent"):
+        client.read("Patient", "absent")
+    with pytest.raises(BadRequest):
+        list(client.search("Patient", {"birthdate": "nonsense"}))
+
+
+def test_capabilities(client: Client) -> None:
+    assert client.capabilities()["fhirVersion"] == "4.0.1"
+
+
+@pytest.mark.parametrize("call", [lambda c: c.create({}), lambda c: c.update({"resourceType": "Patient"})])
+def test_wrong_use_is_told_before_anything_is_sent(call: Callable[[Client], Any]) -> None:
+    with pytest.raises(BadRequest):
+        call(Client("http://127.0.0.1:9/fhir"))
+    with pytest.raises(BadRequest):
+        Client("coprod.example/fhir")
+
+
+class Misbehaving:
+    """A server that answers from a list, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.answers: list[tuple[int, bytes, float]] = []
+        self.asked: list[tuple[str, str, dict[str, str]]] = []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def answer(self) -> None:
+                self.rfile.read(int(self.headers.get("content-length", 0)))
+                outer.asked.append((self.command, self.path, dict(self.headers)))
+                status, body, delay = outer.answers.pop(0) if len(outer.answers) > 1 else outer.answers[0]
+                time.sleep(delay)
+                self.send_response(status)
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            do_GET = do_POST = answer  # noqa: N815  # the names http.server looks for
+
+            def log_message(self, *_: object) -> None:
+                """Tests are quiet."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}/fhir"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def bad() -> Iterator[Misbehaving]:
+    server = Misbehaving()
+    yield server
+    server.close()
+
+
+def test_reads_are_tried_again_and_writes_are_not(bad: Misbehaving) -> None:
+    bad.answers = [(503, b"", 0), (502, b"", 0), (200, b'{"resourceType":"Patient"}', 0)]
+    with Client(bad.url) as client:
+        assert client.read("Patient", "a") == {"resourceType": "Patient"}
+        assert len(bad.asked) == 3
+        bad.answers = [(503, b"", 0)]
+        with pytest.raises(Overloaded):
+            client.create(patient())
+        assert len(bad.asked) == 4
+
+
+def test_answers_that_are_not_fhir_are_told_apart(bad: Misbehaving) -> None:
+    with Client(bad.url) as client:
+        for status, body in ((200, b"<html>login</html>"), (200, b"[]"), (500, b"oops")):
+            bad.answers = [(status, body, 0)]
+            with pytest.raises(EhrAnswer):
+                client.read("Patient", "a")
+        bad.answers = [(401, b"", 0)]
+        with pytest.raises(NotAllowed):
+            client.read("Patient", "a")
+
+
+def test_silence_and_refusal_are_unreachable(bad: Misbehaving) -> None:
+    bad.answers = [(200, b"{}", 1.0)]
+    with Client(bad.url, timeout=0.1, retries=0) as client:
+        with pytest.raises(EhrUnreachable, match=r"0\.1 seconds"):
+            client.read("Patient", "a")
+        with pytest.raises(EhrUnreachable, match="read before you repeat it"):
+            client.create(patient())
+    with Client("http://127.0.0.1:9/fhir", retries=0) as client, pytest.raises(EhrUnreachable):
+        client.read("Patient", "a")
+
+
+def test_credentials_follow_no_link_to_another_host(bad: Misbehaving) -> None:
+    page = {
+        "resourceType": "Bundle",
+        "link": [{"relation": "next", "url": "http://evil.example/fhir?page=2"}],
+    }
+    bad.answers = [(200, json.dumps(page).encode(), 0)]
+    with Client(bad.url, auth="secret") as client, pytest.raises(EhrAnswer, match=r"evil\.example"):
+        list(client.search("Patient"))
+    assert bad.asked[0][2]["Authorization"] == "Bearer secret"
+
+
+def test_links_in_a_circle_end(bad: Misbehaving) -> None:
+    page = {"resourceType": "Bundle", "link": [{"relation": "next", "url": "Patient?page=2"}]}
+    bad.answers = [(200, json.dumps(page).encode(), 0)]
+    with Client(bad.url) as client, pytest.raises(EhrAnswer, match="circle"):
+        list(client.search("Patient"))
