@@ -19,7 +19,6 @@ from fhir_coprod.validation.shapes import (
     TypeRef,
 )
 
-CODED = frozenset({"Coding", "CodeableConcept"})
 RESOURCE = "http://hl7.org/fhir/StructureDefinition/Resource"
 
 
@@ -106,6 +105,7 @@ class _TypeCompiler:
         self.contents[root.id] = content
         self._rules(content, root.constraints)
         content.rules += invariants.of_type(self.shape.type)
+        content.coded = self.shape.type == "Coding"
         self._fill(content, root)
         return content
 
@@ -155,7 +155,6 @@ class _TypeCompiler:
             fixed=element.fixed,
             pattern=element.pattern,
             bound=_bound(element.binding, self.lookup),
-            coded=code in CODED and element.binding is not None,
             max_length=element.max_length,
             min_value=element.min_value,
             max_value=element.max_value,
@@ -218,7 +217,6 @@ class _OverlayCompiler:
         for constraint in element.constraints:
             if (constraint.key, constraint.expression) not in known and constraint.key not in inherited:
                 invariants.add(content, constraint)
-        content.coded = reference.code in CODED and element.binding is not None and not base.coded
         for child in element.children.values():
             self._child(content, child, detailed)
         return content

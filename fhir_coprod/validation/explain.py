@@ -15,7 +15,7 @@ from fhir_coprod.validation.item import Item
 from fhir_coprod.validation.model import Bound, Content, Field, Model, Rule, Slice
 from fhir_coprod.validation.scope import Scope
 from fhir_coprod.validation.shapes import ABSENT, PRIMITIVES, Constraint
-from fhir_coprod.validation.values import equal, has_pattern, is_member, unknown_coding
+from fhir_coprod.validation.values import equal, has_pattern, is_member, is_undefined
 
 if TYPE_CHECKING:
     from fhir_coprod.validation.library import Library
@@ -108,7 +108,7 @@ class Explainer:
         if content.bound is not None:
             self.binding(content.bound, item)
         if content.coded:
-            self.code_systems(item)
+            self.code_system(item)
         if content.targets or content.aggregation:
             self.reference(content, item, scope)
         for rule in content.rules:
@@ -199,11 +199,10 @@ class Explainer:
             message = f"{what} is not in the value set {bound.value_set}; use one of its codes if one fits."
             self.report("warning", "code-invalid", item.at, message)
 
-    def code_systems(self, item: Item) -> None:
-        """Codes that their own, completely known code system does not have."""
-        unknown = unknown_coding(item.value, self.library.code_system)
-        if unknown:
-            message = f"{wording.coded(unknown)} is not defined there; correct the code or the system."
+    def code_system(self, item: Item) -> None:
+        """A code that its own, completely known code system does not have."""
+        if is_undefined(item.value, self.library.code_system):
+            message = f"{wording.coded(item.value)} is not defined there; correct the code or the system."
             self.error("code-invalid", item.at, message)
 
     # ------------------------------------------------------------------ references

@@ -7,7 +7,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator
 
-from fhir_coprod.validation import bundles, narrative
+from fhir_coprod.validation import bundles, guards, narrative
 from fhir_coprod.validation.fhirpath import FhirPathError, UnsupportedFhirPath, compile_invariant
 from fhir_coprod.validation.model import Content, Rule
 from fhir_coprod.validation.scope import Scope
@@ -157,6 +157,9 @@ _SAID_ELSEWHERE = frozenset({"txt-2"})
 """Rules that another one in NATIVE covers."""
 
 
+_NOWHERE = Scope({})
+
+
 def add(content: Content, constraint: Constraint) -> None:
     """Let `content` check the rule, or let it say that nobody can."""
     if constraint.key in STRUCTURAL or constraint.key in _SAID_ELSEWHERE:
@@ -170,7 +173,13 @@ def add(content: Content, constraint: Constraint) -> None:
     except UnsupportedFhirPath:
         content.unchecked.append(constraint)
         return
-    content.rules.append(Rule(constraint, test))
+    names = guards.members(constraint.expression) or frozenset()
+    if not names or not test({}, _NOWHERE):
+        names = frozenset()
+    expression = constraint.expression
+    # 1 and 1.0 are equal, but not as text.
+    remember = bool(names) and "toString" not in expression
+    content.rules.append(Rule(constraint, test, names, guards.is_presence(expression), remember))
 
 
 def _translated(constraint: Constraint, content: Content) -> Test:

@@ -39,7 +39,12 @@ class Rule:
     test: Callable[[object, Scope], bool]
     """False or an exception means broken."""
     names: frozenset[str] = frozenset()
-    """JSON keys without any of which the rule holds of itself; empty = it must always be run."""
+    """Members that alone decide the rule, which holds where all of them are missing; empty = always run it."""
+    presence: bool = False
+    """Whether it is settled by which of `names` are there, whatever they hold."""
+
+    remember: bool = False
+    """Whether equal values always get the same answer, so that it can be remembered."""
 
     def holds(self, value: object, scope: Scope) -> bool:
         """Whether a value keeps the rule; one without a value has nothing to break it with."""
@@ -65,7 +70,7 @@ class Content:
     pattern: object = ABSENT
     bound: Bound | None = None
     coded: bool = False
-    """Whether codes are looked up in their code systems."""
+    """Whether the code is looked up in its code system."""
     rules: list[Rule] = field(default_factory=list)
     unchecked: list[Constraint] = field(default_factory=list)
     """Invariants that cannot be decided here; reported once."""

@@ -7,12 +7,27 @@ from functools import cache
 from typing import Any
 
 from fhir_coprod import jsontext
+from fhir_coprod.definitions.terminology import bare
 from fhir_coprod.errors import NotJson, UnknownDefinition
 from fhir_coprod.jsontext import Document, Json
-from fhir_coprod.outcome import Issue, Outcome
+from fhir_coprod.outcome import OK, Issue, Outcome
 from fhir_coprod.validation.explain import Explainer
+from fhir_coprod.validation.checks import No, Pass
+from fhir_coprod.validation.fast import Fast
 from fhir_coprod.validation.library import Library
 from fhir_coprod.validation.scope import Scope
+
+
+class _WithoutNarrative(dict[str, Outcome]):
+    """The commonest outcome of all, made once per type."""
+
+    def __missing__(self, name: str) -> Outcome:
+        message = "A resource should have narrative for robust management. (dom-6)"
+        self[name] = Outcome((Issue("warning", "invariant", message, name),))
+        return self[name]
+
+
+WITHOUT_NARRATIVE = _WithoutNarrative()
 
 
 class Validator:
@@ -20,6 +35,7 @@ class Validator:
 
     def __init__(self, library: Library | None = None) -> None:
         self.library = library or Library()
+        self.fast = Fast(self.library)
 
     def validate(self, resource: bytes | str | Mapping[str, Any], profile: str | None = None) -> Outcome:
         """Everything that is wrong with a resource. Raises UnknownDefinition when `profile` is not known.
@@ -43,6 +59,24 @@ class Validator:
         """The same for JSON values."""
         if profile:
             self.require(profile)
+        state = self.passes(data, profile)
+        if state is None or state.soft:
+            return self.explain(data, profile)
+        return WITHOUT_NARRATIVE[data["resourceType"]] if state.bare else OK
+
+    def passes(self, data: Json, profile: str | None = None) -> Pass | None:
+        """The fast tier: None when something is wrong, or when only the explaining tier can tell."""
+        state = Pass(Scope(data))
+        try:
+            self.fast.resource(data, None, state)
+            if profile and self.library.profile_model(profile) is not None:
+                self.fast.profile_check(bare(profile))(data, None, state)
+        except (No, TypeError, KeyError, AttributeError, ValueError, IndexError, RecursionError):
+            return None
+        return state
+
+    def explain(self, data: Json, profile: str | None = None) -> Outcome:
+        """The explaining tier alone."""
         explainer = Explainer(self.library)
         explainer.resource(data, "", Scope(data), profile=profile or "")
         return Outcome(tuple(explainer.issues))

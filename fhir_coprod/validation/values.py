@@ -71,19 +71,12 @@ def _coding(coding: dict[str, object], codes: ValueSet) -> bool | None:
     return codes.allows(system, code)
 
 
-def unknown_coding(
-    value: object, code_system: Callable[[str], frozenset[str] | None]
-) -> dict[str, object] | None:
-    """The first coding whose code system is held completely and lacks the code; None when there is none."""
-    if not isinstance(value, dict):
-        return None
-    codings = value.get("coding", [value])
-    for coding in codings if isinstance(codings, list) else ():
-        if not isinstance(coding, dict):
-            continue
-        code, system = coding.get("code"), coding.get("system")
-        if isinstance(code, str) and isinstance(system, str):
-            held = code_system(system)
-            if held is not None and code not in held:
-                return coding
-    return None
+def is_undefined(coding: object, code_system: Callable[[str], frozenset[str] | None]) -> bool:
+    """Whether a Coding names a code that its code system, held completely, does not have."""
+    if not isinstance(coding, dict):
+        return False
+    code, system = coding.get("code"), coding.get("system")
+    if not isinstance(code, str) or not isinstance(system, str):
+        return False
+    held = code_system(system)
+    return held is not None and code not in held

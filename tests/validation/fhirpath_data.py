@@ -1,4 +1,4 @@
-"""Random values of FHIR types for comparing FHIRPath engines: small, well-shaped, and full of what rules ask."""
+"""Random values of FHIR types for comparing FHIRPath engines: small, well-shaped, full of what rules ask."""
 
 from __future__ import annotations
 
@@ -29,6 +29,25 @@ _BY_TYPE: dict[str, tuple[Any, ...]] = {
     "positiveInt": (1, 2, 3),
     "id": ("p1", "p2", "x"),
 }
+RESOURCES = definitions.resource_types()
+DATA_TYPES = (
+    *("Address", "Age", "Annotation", "Attachment", "CodeableConcept", "Coding", "ContactPoint", "Count"),
+    *("DataRequirement", "Distance", "Dosage", "Duration", "ElementDefinition", "Expression", "Extension"),
+    *(
+        "HumanName",
+        "Identifier",
+        "Money",
+        "MoneyQuantity",
+        "Narrative",
+        "Period",
+        "Quantity",
+        "Range",
+        "Ratio",
+    ),
+    *("Reference", "RelatedArtifact", "SampledData", "Signature", "SimpleQuantity", "Timing"),
+    *("TriggerDefinition", "UsageContext"),
+)
+
 _PLAIN = ("Identifier", "Period", "Reference", "Coding", "CodeableConcept", "Quantity", "string", "boolean")
 
 
@@ -51,11 +70,30 @@ def _told(type_name: str) -> tuple[tuple[str, ...], frozenset[str]]:
     return tuple(sorted(constants)), frozenset(name for text in texts for name in _ELEMENT.findall(text))
 
 
+def at_path(value: Any, type_: Type, path: str) -> list[tuple[Any, Type]]:
+    """The values at an element path below a value of the type the path begins with, each with its type."""
+    found = [(value, type_)]
+    for name in path.split(".")[1:]:
+        below: list[tuple[Any, Type]] = []
+        for owner, owner_type in found:
+            element = owner_type.elements.get(name.removesuffix("[x]"))
+            if element is None or not isinstance(owner, dict):
+                continue
+            for key, code in element.keys:
+                held = owner.get(key)
+                items = held if isinstance(held, list) else [held]
+                below += [(item, type_named(code)) for item in items if item is not None]
+        found = below
+    return found
+
+
 class Grower:
     """Makes values; the same seed makes the same values."""
 
-    def __init__(self, seed: int, root: str) -> None:
+    def __init__(self, seed: int, root: str, *, extensions: bool = True) -> None:
+        """extensions: whether primitives may have extensions beside them, or instead of a value."""
         self.random = random.Random(seed)
+        self.extensions = extensions
         self.constants, self.names = _told(root)
 
     def value(self, type_: Type, depth: int = 0) -> Any:
@@ -70,17 +108,19 @@ class Grower:
         return self._members(type_, depth) or {"id": "only"}
 
     def _primitive(self, type_: Type) -> Any:
-        if type_.system == "String" and self.constants and type_.name != "xhtml" and self.random.random() < 0.6:
+        if (
+            type_.system == "String"
+            and self.constants
+            and type_.name != "xhtml"
+            and self.random.random() < 0.6
+        ):
             return self.random.choice(self.constants)
         return self.random.choice(_BY_TYPE.get(type_.name) or _SAMPLES[type_.system])
 
     def _members(self, type_: Type, depth: int) -> Json:
         out: Json = {}
         for name, element in type_.elements.items():
-            if element.keys[0][0] == name and any(
-                name != other and (name, element.keys[0][1]) in known.keys
-                for other, known in type_.elements.items()
-            ):
+            if any(name in dict(other.keys) for stem, other in type_.elements.items() if stem != name):
                 continue  # `valueQuantity`, which `value` has already
             wanted = name in self.names
             likely = (0.55 if wanted else 0.12) / (1 + max(depth - 1, 0))
@@ -94,11 +134,14 @@ class Grower:
     def _fill(self, out: Json, key: str, type_: Type, is_list: bool, depth: int) -> None:
         count = self.random.choice((1, 1, 2, 3)) if is_list else 1
         values = [self.value(type_, depth + 1) for _ in range(count)]
-        if type_.is_primitive and type_.name != "xhtml" and self.random.random() < 0.15:
+        if self.extensions and type_.is_primitive and type_.name != "xhtml" and self.random.random() < 0.15:
             beside = [self._beside() if self.random.random() < 0.6 else None for _ in values]
             if any(beside):
                 out["_" + key] = beside if is_list else beside[0]
-                values = [None if by and self.random.random() < 0.5 else v for v, by in zip(values, beside, strict=True)]
+                values = [
+                    None if by and self.random.random() < 0.5 else v
+                    for v, by in zip(values, beside, strict=True)
+                ]
         if any(value is not None for value in values):
             out[key] = values if is_list else values[0]
 

@@ -1,0 +1,382 @@
+"""The small parts of the fast tier: checks that return when a value is right and raise otherwise.
+
+A check is a plain function. Those that matter for speed also know how to write themselves into a larger function
+(see `Writer`), so that a plan for a common shape of object becomes one piece of Python without inner calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from fhir_coprod.validation import formats
+from fhir_coprod.validation.explain import Explainer
+from fhir_coprod.validation.model import Bound, Field, Rule
+from fhir_coprod.validation.scope import Scope
+from fhir_coprod.validation.values import is_member
+
+MAX_REMEMBERED = 20_000
+"""Texts of one format, or codes of one binding, that are remembered as good."""
+LONG = 200
+"""Longer texts are not remembered."""
+
+
+class No(Exception):
+    """Something is wrong, or is beyond the fast tier."""
+
+
+NO = No()
+
+
+class Pass:
+    """One fast pass over one resource."""
+
+    __slots__ = ("bare", "scope", "soft")
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+        self.bare = False
+        """The resource has no narrative."""
+        self.soft = False
+        """There is something else to tell that is no error."""
+
+
+Check = Callable[[Any, Any, Pass], None]
+"""(value, its owner, pass)"""
+
+Emit = Callable[["Writer", str, Any], None]
+"""Writes a check of the value in that variable; an example of such a value tells what to expect."""
+
+_good: WeakKeyDictionary[Check, set[tuple[Any, ...]]] = WeakKeyDictionary()
+_written: WeakKeyDictionary[Check, Emit] = WeakKeyDictionary()
+
+
+def written(emit: Emit) -> Callable[[Check], Check]:
+    """Tells how a check writes itself."""
+
+    def attach(check: Check) -> Check:
+        _written[check] = emit
+        return check
+
+    return attach
+
+
+class Writer:
+    """Source of one function (v, owner, state), and the objects it refers to."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.bound: dict[str, object] = {"NO": NO}
+        self.depth = 1
+        self.owner = "v"
+        """The variable that holds the object whose members are being checked."""
+        self._names: dict[int, str] = {}
+        self._variables = 0
+
+    def name(self, thing: object) -> str:
+        """The name under which the source can use an object."""
+        found = self._names.get(id(thing))
+        if found is None:
+            found = self._names[id(thing)] = f"g{len(self._names)}"
+            self.bound[found] = thing
+        return found
+
+    def variables(self, number: int) -> list[str]:
+        """Variables that nothing else uses."""
+        start = self._variables
+        self._variables += number
+        return [f"x{index}" for index in range(start, start + number)]
+
+    def line(self, text: str) -> None:
+        self.lines.append("    " * self.depth + text)
+
+    def call(self, check: Check, variable: str) -> str:
+        return f"{self.name(check)}({variable}, {self.owner}, state)"
+
+    def check(self, check: Check, variable: str, example: Any) -> None:
+        """The check of the value in a variable, written out where it can be."""
+        emit = _written.get(check)
+        if emit is None:
+            self.line(self.call(check, variable))
+        else:
+            emit(self, variable, example)
+
+    def block(self, head: str, write: Callable[[], None]) -> None:
+        """An indented block; `pass` when nothing is written in it."""
+        self.line(head)
+        self.depth += 1
+        before = len(self.lines)
+        write()
+        if len(self.lines) == before:
+            self.line("pass")
+        self.depth -= 1
+
+    def function(self) -> Check:
+        """The function. The source holds only names made here, never text from a definition."""
+        source = "def check(v, owner, state):\n" + "\n".join(self.lines)
+        exec(compile(source, "<plan>", "exec"), self.bound)  # noqa: S102
+        made: Check = self.bound["check"]  # type: ignore[assignment]
+        return made
+
+
+# ---------------------------------------------------------------------- constant answers
+
+
+@written(lambda writer, x, example: None)
+def passes(value: Any, owner: Any, state: Pass) -> None:
+    """Nothing is asked."""
+
+
+def refuses(value: Any, owner: Any, state: Pass) -> None:
+    """Always wrong, or always for the explaining tier."""
+    raise NO
+
+
+@written(lambda writer, x, example: writer.line("state.soft = True"))
+def mentions(value: Any, owner: Any, state: Pass) -> None:
+    """Right, with something to tell."""
+    state.soft = True
+
+
+@written(lambda writer, x, example: writer.line("state.bare = True"))
+def is_bare(value: Any, owner: Any, state: Pass) -> None:
+    """A resource without narrative."""
+    state.bare = True
+
+
+def settle(explainer: Explainer, state: Pass) -> None:
+    """The explaining tier's findings as this tier's answer."""
+    for issue in explainer.issues:
+        if issue.is_error:
+            raise NO
+        state.soft = True
+
+
+# ---------------------------------------------------------------------- combinations
+
+
+def all_of(checks: list[Check]) -> Check:
+    """One check after the other."""
+    if len(checks) == 1:
+        return checks[0]
+
+    def emit(writer: Writer, x: str, example: Any) -> None:
+        for part in checks:
+            writer.check(part, x, example)
+
+    @written(emit)
+    def check(value: Any, owner: Any, state: Pass) -> None:
+        for part in checks:
+            part(value, owner, state)
+
+    return check
+
+
+def later(make: Callable[[], Check]) -> Check:
+    """A check made when it is first needed: types contain each other."""
+    made: Check | None = None
+
+    def ready() -> Check:
+        nonlocal made
+        if made is None:
+            made = make()
+        return made
+
+    @written(lambda writer, x, example: writer.check(ready(), x, example))
+    def check(value: Any, owner: Any, state: Pass) -> None:
+        ready()(value, owner, state)
+
+    return check
+
+
+def list_of(one: Check) -> Check:
+    """A list that is not empty, each item checked."""
+
+    def emit(writer: Writer, x: str, example: Any) -> None:
+        (item,) = writer.variables(1)
+        first = example[0] if example.__class__ is list and example else None
+        writer.line(f"if {x}.__class__ is not list or not {x}: raise NO")
+        writer.block(f"for {item} in {x}:", lambda: writer.check(one, item, first))
+
+    @written(emit)
+    def check(value: Any, owner: Any, state: Pass) -> None:
+        if type(value) is not list or not value:
+            raise NO
+        for item in value:
+            one(item, owner, state)
+
+    return check
+
+
+def count(field: Field) -> Check:
+    """How often a member of this object stands, where the numbers are other than 0, 1 and any."""
+    keys = [key for key, _ in field.keys]
+
+    def check(value: Any, owner: Any, state: Pass) -> None:
+        for key in keys:
+            held = value.get(key)
+            if isinstance(held, list) and not field.min <= len(held) <= field.max:
+                raise NO
+
+    return check
+
+
+# ---------------------------------------------------------------------- primitives
+
+
+def one_of(codes: frozenset[str]) -> Check:
+    """One of the codes of a required value set, and so a code."""
+
+    @written(lambda writer, x, example: writer.line(f"if {x} not in {writer.name(codes)}: raise NO"))
+    def check(value: Any, owner: Any, state: Pass) -> None:
+        if value not in codes:
+            raise NO
+
+    return check
+
+
+@written(lambda writer, x, example: writer.line(f"if {x} is not True and {x} is not False: raise NO"))
+def _boolean(value: Any, owner: Any, state: Pass) -> None:
+    if value is not True and value is not False:
+        raise NO
+
+
+@written(
+    lambda writer, x, example: writer.line(f"if {x}.__class__ is not int and {x}.__class__ is not float: raise NO")
+)
+def _decimal(value: Any, owner: Any, state: Pass) -> None:
+    if not formats.is_decimal(value):
+        raise NO
+
+
+def _emit_text(writer: Writer, x: str, example: Any) -> None:
+    # Printable text without space in front, the usual case; whatever else goes to the function.
+    usual = f'{x} and {x}[0] != " " and {x}.isprintable() and len({x}) <= {formats.MAX_STRING}'
+    writer.line(f"if not ({usual}): {writer.call(_text, x)}")
+
+
+@written(_emit_text)
+def _text(value: Any, owner: Any, state: Pass) -> None:
+    if not formats.is_string(value):
+        raise NO
+    if value.isspace():
+        state.soft = True
+
+
+def primitive(code: str) -> Check:
+    """The format of a primitive type."""
+    simple = {"boolean": _boolean, "decimal": _decimal, "string": _text, "markdown": _text, "xhtml": _text}
+    if code in simple:
+        return simple[code]
+    accepts = formats.ACCEPTS[code]
+    if code in ("integer", "positiveInt", "unsignedInt", "base64Binary"):
+
+        def plain(value: Any, owner: Any, state: Pass) -> None:
+            if not accepts(value):
+                raise NO
+
+        return plain
+    good: set[str] = set()
+
+    def emit(writer: Writer, x: str, example: Any) -> None:
+        writer.line(f"if {x} not in {writer.name(good)}: {writer.call(check, x)}")
+
+    @written(emit)
+    def check(value: Any, owner: Any, state: Pass) -> None:
+        if value in good:
+            return
+        if not accepts(value):
+            raise NO
+        if len(value) < LONG:
+            if len(good) >= MAX_REMEMBERED:
+                good.clear()
+            good.add(value)
+
+    return check
+
+
+# ---------------------------------------------------------------------- codes and rules
+
+
+def binding(bound: Bound, code: str) -> Check:
+    """A coded value; codes that were found good are remembered."""
+    good: set[object] = set()
+    announced = not bound.codes.known and bound.strength == "required"
+
+    def fits(value: Any) -> bool | None:
+        """None: outside, but allowed to be."""
+        if is_member(value, code, bound.codes) is not False:
+            return True
+        if bound.strength == "required":
+            return False
+        if bound.largest is not None and is_member(value, code, bound.largest) is False:
+            return False
+        return None
+
+    def check(value: Any, owner: Any, state: Pass) -> None:
+        if announced:
+            state.soft = True
+        key: object = value
+        if type(value) is dict:
+            codings = value.get("coding")
+            single = value if codings is None else codings[0] if len(codings) == 1 else None
+            key = (single.get("system"), single.get("code")) if single is not None else None
+        if key is not None and key in good:
+            return
+        answer = fits(value)
+        if answer is False:
+            raise NO
+        if answer is None:
+            state.soft = True
+        elif key is not None and len(good) < MAX_REMEMBERED:
+            good.add(key)
+
+    return check
+
+
+def rule(rule: Rule) -> Check:
+    """An invariant."""
+    test = rule.test
+    if rule.constraint.severity == "error":
+
+        @written(lambda writer, x, example: writer.line(f"if not {writer.name(test)}({x}, state.scope): raise NO"))
+        def check(value: Any, owner: Any, state: Pass) -> None:
+            if not test(value, state.scope):
+                raise NO
+
+        return check
+
+    def advise(value: Any, owner: Any, state: Pass) -> None:
+        if not test(value, state.scope):
+            state.soft = True
+
+    return advise
+
+
+def remembering(holds: Callable[[Any, Scope], bool], keys: tuple[str, ...]) -> Check:
+    """A test of an object that looks at nothing but the simple values under `keys`; good ones are remembered."""
+    good: set[tuple[Any, ...]] = set()
+
+    def check(value: Any, owner: Any, state: Pass) -> None:
+        looked_at = tuple([value.get(key) for key in keys])
+        if looked_at in good:
+            return
+        if not holds(value, state.scope):
+            raise NO
+        if len(good) >= MAX_REMEMBERED:
+            good.clear()
+        good.add(looked_at)
+
+    _good[check] = good
+    return check
+
+
+def remembering_rule(rule: Rule, keys: tuple[str, ...]) -> Check:
+    """The same for an invariant."""
+    return remembering(rule.test, keys)
+
+
+def remembered(check: Check) -> set[tuple[Any, ...]]:
+    """What a `remembering` check has found good so far, as it goes on."""
+    return _good[check]

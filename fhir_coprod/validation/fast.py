@@ -1,0 +1,267 @@
+"""The fast tier: the model as closures that only know yes and no.
+
+Objects of one type come in few shapes, a shape being the tuple of an object's keys. What the keys alone decide
+(unknown members, cardinality, choices, rules about presence) is decided once per shape and kept as a plan: one
+check per value, in order. A no is an exception; whoever gets one asks the explaining tier.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fhir_coprod.validation import checks
+from fhir_coprod.validation.checks import NO, Check, Pass, Writer, written
+from fhir_coprod.validation.explain import Explainer
+from fhir_coprod.validation.item import Item
+from fhir_coprod.validation.model import Content, Field
+from fhir_coprod.validation.plans import object_check
+from fhir_coprod.validation.shapes import ABSENT, MANY, PRIMITIVES
+
+if TYPE_CHECKING:
+    from fhir_coprod.validation.library import Library
+
+MAX_URLS = 20_000
+"""Extension urls whose definition is remembered per place."""
+
+
+class Fast:
+    """Compiles checks from the models of a library, each once."""
+
+    def __init__(self, library: Library) -> None:
+        self.library = library
+        self._types: dict[str, Check] = {}
+        self._profiles: dict[str, Check] = {}
+        self._own: dict[Content, Check] = {}
+        """Backbone elements, which content references lead back to."""
+        self._formats: dict[str, Check] = {code: checks.primitive(code) for code in PRIMITIVES}
+
+    # ------------------------------------------------------------------ resources
+
+    def resource(self, value: Any, owner: Any, state: Pass) -> None:
+        """A whole resource with the profiles it claims."""
+        name = value["resourceType"]
+        if self.library.resource_model(name) is None:
+            raise NO
+        self.type_check(name)(value, owner, state)
+        meta = value.get("meta")
+        if meta is not None and "profile" in meta:
+            for url in meta["profile"]:
+                if self.library.profile_model(url) is not None:
+                    self.profile_check(url)(value, owner, state)
+                elif not self.library.is_base(url):
+                    state.soft = True
+
+    def _contained(self, value: Any, owner: Any, state: Pass) -> None:
+        inner = Pass(state.scope.within(value, contained=True))
+        self.resource(value, owner, inner)
+        state.soft |= inner.soft
+
+    def _carried(self, value: Any, owner: Any, state: Pass) -> None:
+        inner = Pass(state.scope.within(value, contained=False))
+        self.resource(value, owner, inner)
+        state.soft |= inner.soft | inner.bare
+
+    # ------------------------------------------------------------------ types
+
+    def type_check(self, code: str) -> Check:
+        """The check of a resource or data type by name."""
+        found = self._types.get(code)
+        if found is None:
+            if code in PRIMITIVES:
+                found = self._formats[code]
+            else:
+                model = self.library.type_model(code)
+                if model is None:
+                    raise NO
+                found = object_check(self, model.content)
+            self._types[code] = found
+        return found
+
+    def _late(self, code: str) -> Check:
+        """The check of a type, made when it is first needed: types contain each other."""
+        return self._types.get(code) or checks.later(lambda: self.type_check(code))
+
+    # ------------------------------------------------------------------ values at their place
+
+    def field_check(self, field: Field, code: str, owner: Content) -> Check:
+        """What a member holds, list or single."""
+        content = field.by_type.get(code) or field.by_type.get("Resource")
+        if content is None:
+            raise NO
+        if code == "Extension":
+            one = self._extension(owner, modifier=field.name == "modifierExtension")
+        elif code in ("Resource", "DomainResource"):
+            one = self._contained if field.name == "contained" else self._carried
+        else:
+            one = self.value_check(content, code)
+        return checks.list_of(one) if field.array else one
+
+    def value_check(self, content: Content, code: str) -> Check:
+        """One value at its place: its type, and what the place adds."""
+        if code in PRIMITIVES:
+            inner = self._formats[code]
+            if content.bound is not None and code == "code" and content.bound.codes.enumerable:
+                if content.bound.strength == "required":
+                    # Being one of the codes says that it is a code, too.
+                    inner = checks.one_of(frozenset().union(*content.bound.codes.codes.values()))
+        elif content.datatype:
+            inner = self._late(code)
+        else:
+            inner = self._own.get(content) or self._own.setdefault(
+                content, checks.later(lambda: self._own_object(content))
+            )
+        extras = self.extras(content, code, strict=True)
+        return checks.all_of([inner, *extras])
+
+    def _own_object(self, content: Content) -> Check:
+        made = self._own[content] = object_check(self, content)
+        return made
+
+    def extras(self, content: Content, code: str, *, strict: bool) -> list[Check]:
+        """What a place asks of a value beside its type."""
+        found: list[Check] = []
+        if (
+            content.fixed is not ABSENT
+            or content.pattern is not ABSENT
+            or content.max_length != MANY
+            or content.min_value is not ABSENT
+            or content.max_value is not ABSENT
+            or content.aggregation
+            or len(content.profiles) > 1
+        ):
+            found.append(self._explained(content, code))
+        if content.bound is not None and not (
+            strict and code == "code" and content.bound.codes.enumerable and content.bound.strength == "required"
+        ):
+            found.append(checks.binding(content.bound, code))
+        if content.targets and code == "Reference":
+            found.append(self._targets(content, code))
+        if content.datatype or not strict:
+            found += [checks.rule(rule) for rule in content.rules]
+        if content.unchecked:
+            found.append(checks.mentions)
+        if len(content.profiles) == 1:
+            found.append(self._single_profile(content.profiles[0], code))
+        return found
+
+    def _explained(self, content: Content, code: str) -> Check:
+        """What is rare: asked of the explaining tier, for this value only."""
+        shallow = Content(
+            code,
+            content.path,
+            fixed=content.fixed,
+            pattern=content.pattern,
+            max_length=content.max_length,
+            min_value=content.min_value,
+            max_value=content.max_value,
+            aggregation=content.aggregation,
+            targets=content.targets if content.aggregation else (),
+            profiles=content.profiles if len(content.profiles) > 1 else (),
+        )
+
+        def check(value: Any, owner: Any, state: Pass) -> None:
+            explainer = Explainer(self.library)
+            explainer.content(shallow, Item(value, None, code, ""), state.scope, strict=False)
+            checks.settle(explainer, state)
+
+        return check
+
+    def _single_profile(self, url: str, code: str) -> Check:
+        def check(value: Any, owner: Any, state: Pass) -> None:
+            model = self.library.profile_model(url)
+            if model is not None and model.type == code:
+                self.profile_check(url)(value, owner, state)
+
+        return check
+
+    def _targets(self, content: Content, code: str) -> Check:
+        allowed = content.target_types
+        profiled = not all(self.library.is_base(target) for target in content.targets)
+        shallow = Content(code, content.path, targets=content.targets, target_types=allowed)
+
+        usual = tuple(f"{name}/" for name in sorted(allowed))
+
+        def emit(writer: Writer, x: str, example: Any) -> None:
+            seen = f'{x}.get("reference", "#").startswith({writer.name(usual)})'
+            writer.line(f'if not {seen} or "type" in {x} or state.scope.outer is not None:')
+            writer.line(f"    {writer.call(check, x)}")
+
+        @written(emit)
+        def check(value: Any, owner: Any, state: Pass) -> None:
+            literal = value.get("reference")
+            scope = state.scope
+            if allowed and not allowed.issuperset(scope.target_types(value)):
+                raise NO
+            if profiled and literal is not None and scope.resolve(literal) is not None:
+                explainer = Explainer(self.library)
+                explainer.reference(shallow, Item(value, None, code, ""), scope)
+                checks.settle(explainer, state)
+
+        return check
+
+    # ------------------------------------------------------------------ extensions
+
+    def _extension(self, owner: Content, *, modifier: bool) -> Check:
+        """Extensions of one kind of owner: each in itself, and by the definition that its url names."""
+        plain = self._late("Extension")
+        known: dict[str, Check] = {}
+
+        def check(value: Any, holder: Any, state: Pass) -> None:
+            plain(value, holder, state)
+            url = value["url"]
+            defined = known.get(url)
+            if defined is None:
+                defined = self._defined(url, owner, modifier)
+                if len(known) < MAX_URLS:
+                    known[url] = defined
+            defined(value, holder, state)
+
+        return check
+
+    def _defined(self, url: str, owner: Content, modifier: bool) -> Check:
+        if ":" not in url:
+            return checks.passes if owner.type == "Extension" else checks.refuses
+        model = self.library.profile_model(url)
+        if model is None or model.type != "Extension":
+            return checks.refuses if modifier else checks.mentions
+        if modifier != model.modifier:
+            return checks.refuses
+        here = Item(None, None, owner.type, owner.path)
+        names = {owner.path, *self.library.ancestors(owner.type), "Element", "*"}
+        settled = not model.contexts or any(
+            kind == "element" and where.rpartition("#")[2].replace("[x]", "") in names
+            for kind, where in model.contexts
+        )
+        return self.profile_check(url) if settled and here.type else checks.refuses
+
+    # ------------------------------------------------------------------ profiles
+
+    def profile_check(self, url: str) -> Check:
+        """What a profile adds, for values that passed the check of their type."""
+        found = self._profiles.get(url)
+        if found is None:
+            from fhir_coprod.validation.fast_overlay import overlay
+
+            model = self.library.profile_model(url)
+            if model is None:
+                raise NO
+            found = self._profiles[url] = overlay(self, model)
+        return found
+
+    def beneath(self, field: Field, code: str) -> Check:
+        """The object under `_name`: extensions or an id of a primitive."""
+        element = self._late("Element")
+
+        def check(value: Any, owner: Any, state: Pass) -> None:
+            if type(value) is not dict or not value or tuple(value) == ("id",):
+                raise NO
+            if "extension" in value:
+                # Their definitions may allow them on this very element only: the walk knows the way.
+                explainer = Explainer(self.library)
+                here = Item(None, value, code, field.path, field, Item(owner, None, field.path, ""))
+                explainer.below(here, state.scope)
+                checks.settle(explainer, state)
+            else:
+                element(value, owner, state)
+
+        return check

@@ -1,0 +1,250 @@
+"""Plans: what is left to check in an object once its keys are known.
+
+Objects of one type come in few shapes, a shape being the tuple of an object's keys. What the keys alone decide
+(unknown members, cardinality, choices, rules about presence) is decided once per shape. A shape that comes
+again and again gets its plan written out as one Python function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from fhir_coprod.validation import checks
+from fhir_coprod.validation.checks import MAX_REMEMBERED, NO, Check, Pass, Writer, written
+from fhir_coprod.validation.explain import Explainer, has_value
+from fhir_coprod.validation.item import Item
+from fhir_coprod.validation.model import Content, Field, Rule
+from fhir_coprod.validation.scope import Scope
+from fhir_coprod.validation.shapes import MANY, PRIMITIVES
+from fhir_coprod.validation.values import is_undefined
+
+if TYPE_CHECKING:
+    from fhir_coprod.validation.fast import Fast
+
+HOT = 12
+"""Uses of a shape before its plan is written out."""
+MAX_LINES = 300
+"""Length of a function beyond which children are called, not written out."""
+MAX_NESTING = 15
+"""Indentation beyond which they are; Python allows 100, and 20 nested blocks."""
+MAX_SHAPES = 4096
+"""Shapes kept per type; real data has a few dozen."""
+
+Whole = tuple[Check, tuple[str, ...]]
+"""A check of the whole object; with member names, it only looks at those simple values and remembers them."""
+
+
+def object_check(fast: Fast, content: Content) -> Check:
+    """The check of a complex value whose members `content` lists completely."""
+    plans: dict[tuple[str, ...], Check] = {}
+    planner = _Planner(fast, content, plans)
+    plan_of, plan = plans.get, planner.plan
+
+    def emit(writer: Writer, x: str, example: Any) -> None:
+        def unexpected() -> None:
+            # Half as long as a call of plans.get.
+            writer.line(f"try: p = {writer.name(plans)}[(*{x},)]")
+            writer.line(f"except KeyError: p = {writer.name(plan)}({x})")
+            writer.line(f"p({x}, {writer.owner}, state)")
+
+        if type(example) is dict and example and len(writer.lines) < MAX_LINES and writer.depth < MAX_NESTING:
+            keys = tuple(example)
+            expected = f"if (*{x},) == {writer.name(keys)}:"
+            writer.block(expected, lambda: planner.write(writer, x, keys, example))
+            writer.block("else:", unexpected)
+        else:
+            unexpected()
+
+    @written(emit)
+    def check(value: Any, owner: Any, state: Pass) -> None:
+        (plan_of(tuple(value)) or plan(value))(value, owner, state)
+
+    return check
+
+
+class _Planner:
+    """Works out the plans for one kind of object."""
+
+    def __init__(self, fast: Fast, content: Content, plans: dict[tuple[str, ...], Check]) -> None:
+        self.fast = fast
+        self.content = content
+        self.plans = plans
+        self.members: dict[str, Check] = {}
+
+    def plan(self, value: Any) -> Check:
+        """The plan for the shape of `value`, kept for the next of its kind. Raises No when the keys are wrong."""
+        if type(value) is not dict or not value:
+            raise NO
+        keys = tuple(value)
+        if keys == ("id",):
+            raise NO
+        inner, whole = self.parts(keys, value)
+        made = self.interpreted(keys, inner, whole)
+        if len(self.plans) < MAX_SHAPES:
+            self.plans[keys] = made
+        return made
+
+    def interpreted(self, keys: tuple[str, ...], inner: list[Check], whole: list[Whole]) -> Check:
+        """The plan as a loop, for the first uses."""
+        uses = 0
+        rules = [part for part, _ in whole]
+
+        def check(value: Any, owner: Any, state: Pass) -> None:
+            nonlocal uses
+            for part, member in zip(inner, value.values()):  # noqa: B905 (equal by construction)
+                part(member, value, state)
+            for part in rules:
+                part(value, owner, state)
+            uses += 1
+            if uses == HOT and keys in self.plans:
+                writer = Writer()
+                self.write(writer, "v", keys, value)
+                self.plans[keys] = writer.function()
+
+        return check
+
+    def write(self, writer: Writer, x: str, keys: tuple[str, ...], example: Any) -> None:
+        """The same as source: members unpacked into variables, small checks and the usual children written out."""
+        inner, whole = self.parts(keys, example)
+        names = writer.variables(len(keys))
+        variables = dict(zip(keys, names, strict=True))
+        outer, writer.owner = writer.owner, x
+        writer.line(f"{', '.join(names)}, = {x}.values()")
+        for part, name, held in zip(inner, names, example.values(), strict=True):
+            writer.check(part, name, held)
+        for part, looked_at in whole:
+            if looked_at == ("reference",):
+                # ref-1 speaks of local references only.
+                writer.line(f"if {variables['reference']}[:1] == '#': {writer.call(part, x)}")
+            elif looked_at:
+                values = "".join(f"{variables.get(key, 'None')}, " for key in looked_at)
+                good = writer.name(checks.remembered(part))
+                writer.line(f"if ({values}) not in {good}: {writer.call(part, x)}")
+            else:
+                writer.check(part, x, example)
+        writer.owner = outer
+
+    # ------------------------------------------------------------------ what a shape asks
+
+    def parts(self, keys: tuple[str, ...], value: Any) -> tuple[list[Check], list[Whole]]:
+        """Checks for the values in order, and for the object as a whole. Raises No when the keys are wrong."""
+        content = self.content
+        whole: list[Whole] = []
+        inner = [self.member(key, keys, whole) for key in keys]
+        present: dict[str, int] = {}
+        for key in keys:
+            known = content.keys.get(key) or content.keys.get(key[1:])
+            if known is not None and not (key[0] == "_" and key[1:] in keys):
+                present[known[0].name] = present.get(known[0].name, 0) + 1
+        for field in content.fields.values():
+            number = present.get(field.name, 0)
+            if (field.min > 0 and number == 0) or (number > 1 and field.choice):
+                raise NO
+            if field.min > 1 or (field.array and field.max != MANY):
+                whole.append((checks.count(field), ()))
+        if content.type == "Extension" and has_value(value) == ("extension" in value):
+            raise NO
+        if content.coded and "system" in keys and "code" in keys:
+            whole.append((self._coding(), ("system", "code")))
+        for rule in content.rules:
+            self.rule(rule, keys, present, whole)
+        if content.unchecked:
+            whole.append((checks.mentions, ()))
+        return inner, whole
+
+    def member(self, key: str, keys: tuple[str, ...], whole: list[Whole]) -> Check:
+        """The check of the value under one key."""
+        content = self.content
+        known = content.keys.get(key)
+        if known is not None:
+            field, code = known
+            if field.array and f"_{key}" in keys:
+                whole.append((self._listed(field), ()))
+                return checks.passes
+            if key not in self.members:
+                self.members[key] = self.fast.field_check(field, code, content)
+            return self.members[key]
+        if key == "resourceType" and content.resource:
+            return checks.passes
+        known = content.keys.get(key[1:]) if key[:1] == "_" else None
+        if known is None or known[1] not in PRIMITIVES or known[1] == "xhtml":
+            raise NO
+        field, code = known
+        if field.array:
+            if key[1:] not in keys:
+                whole.append((self._listed(field), ()))
+            return checks.passes
+        if key not in self.members:
+            self.members[key] = self.fast.beneath(field, code)
+        return self.members[key]
+
+    def _listed(self, field: Field) -> Check:
+        """A primitive list with another beside it: asked of the explaining tier."""
+        library, content = self.fast.library, self.content
+
+        def check(value: Any, owner: Any, state: Pass) -> None:
+            explainer = Explainer(library)
+            here = Item(value, None, content.type, "")
+            explainer.field(field, list(explainer.items(field, here, True)), here, state.scope, True)
+            checks.settle(explainer, state)
+
+        return check
+
+    def rule(self, rule: Rule, keys: tuple[str, ...], present: dict[str, int], whole: list[Whole]) -> None:
+        if rule.constraint.key == "dom-6":
+            if "text" not in present:
+                whole.append((checks.is_bare, ()))
+            return
+        if rule.names and rule.names.isdisjoint(present):
+            return
+        if rule.presence:
+            if not rule.test(self._stand_in(present), Scope({})):
+                whole.append((checks.refuses if rule.constraint.severity == "error" else checks.mentions, ()))
+            return
+        if rule.constraint.key == "ref-1" and "reference" in keys:
+            whole.append((checks.rule(rule), ("reference",)))
+            return
+        simple = self._simple_keys(rule, keys)
+        if simple:
+            whole.append((checks.remembering_rule(rule, simple), simple))
+        else:
+            whole.append((checks.rule(rule), ()))
+
+    def _stand_in(self, present: dict[str, int]) -> dict[str, object]:
+        """An object with something in each of the members that are present."""
+        made: dict[str, object] = {}
+        for name, field in self.content.fields.items():
+            if name in present:
+                key, code = field.keys[0]
+                one: object = "x" if code in PRIMITIVES else {"id": "x"}
+                made[key] = [one] if field.array else one
+        return made
+
+    def _simple_keys(self, rule: Rule, keys: tuple[str, ...]) -> tuple[str, ...]:
+        """The keys that alone settle a rule, when all of them hold single primitive values."""
+        if not rule.remember or rule.constraint.severity != "error":
+            return ()
+        simple: list[str] = []
+        for name in sorted(rule.names):
+            field = self.content.fields.get(name)
+            if field is None or field.array or field.choice or field.keys[0][1] not in PRIMITIVES:
+                return ()
+            if f"_{field.name}" in keys:
+                return ()
+            simple.append(field.name)
+        return tuple(simple)
+
+    def _coding(self) -> Check:
+        """A code that its code system must have."""
+        code_system = self.fast.library.code_system
+
+        def holds(value: Any, scope: Scope) -> bool:
+            return not is_undefined(value, code_system)
+
+        return checks.remembering(holds, ("system", "code"))
+
+
+Holds = Callable[[Any, Scope], bool]
+
+__all__ = ["HOT", "MAX_REMEMBERED", "object_check"]
