@@ -1,9 +1,12 @@
-// One item of evidence: who could have it, and who has. Criteria are words; the program that computes them is ours.
-RuleSet: MeasureItem(code, denominator, numerator)
+// One item of evidence: who could have it, and who has. The query finds candidates; what a query cannot say stands
+// in the description, and the program that computes the measure checks it.
+RuleSet: MeasureItem(code, denominator, denominatorQuery, numerator, numeratorQuery)
 * group[+].code = MeasureItem#{code}
 * group[=].population[0].code = http://terminology.hl7.org/CodeSystem/measure-population#denominator
-* group[=].population[=].criteria.language = #text/plain
-* group[=].population[=].criteria.expression = {denominator}
+* group[=].population[=].description = {denominator}
+* group[=].population[=].criteria.language = #application/x-fhir-query
+* group[=].population[=].criteria.expression = {denominatorQuery}
 * group[=].population[1].code = http://terminology.hl7.org/CodeSystem/measure-population#numerator
-* group[=].population[=].criteria.language = #text/plain
-* group[=].population[=].criteria.expression = {numerator}
+* group[=].population[=].description = {numerator}
+* group[=].population[=].criteria.language = #application/x-fhir-query
+* group[=].population[=].criteria.expression = {numeratorQuery}

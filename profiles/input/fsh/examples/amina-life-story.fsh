@@ -11,4 +11,4 @@ Title: "What Amina told of her life"
 * description = "Told to the nurse through an interpreter, read back and approved"
 * content.attachment.contentType = #text/plain
 * content.attachment.language = #sv
-* content.attachment.data = "SmFnIGhhciBiYWthdCBzZWRhbiBqYWcgdmFyIHRvbHYu"
+* content.attachment.data = "SmFnIGhhciBiYWthdCBzZWRhbiBqYWcgdmFyIHRvbHYuIE1pbiBmYXIgZG9nIHVuZGVyIGVuIHVuZGVyc8O2a25pbmcu"

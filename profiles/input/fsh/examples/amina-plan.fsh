@@ -15,7 +15,7 @@ Title: "The shared plan around the operation"
 * created = "2026-03-16"
 * author = Reference(omar-nyberg-role)
 * contributor[0] = Reference(amina)
-* contributor[+] = Reference(hodan)
+* contributor[+] = Reference(rania)
 * contributor[+] = Reference(sara-holm-role)
 * careTeam = Reference(amina-team)
 * addresses[0] = Reference(concern-work)
@@ -24,7 +24,7 @@ Title: "The shared plan around the operation"
 * goal[+] = Reference(amina-goal-not-worse)
 * activity[0].reference = Reference(surgery-referral)
 * activity[+].reference = Reference(amina-walks)
-* activity[+].reference = Reference(hodan-runs-the-bakery)
+* activity[+].reference = Reference(rania-runs-the-bakery)
 * activity[+].reference = Reference(lisa-shows-exercises)
 * extension[phase].valueCode = #co-deliver
 * extension[agreement][0].extension[who].valueReference = Reference(amina)

@@ -9,7 +9,7 @@ Title: "The people around Amina, on both sides"
 * participant[0].role = NetworkRole#patient
 * participant[=].member = Reference(amina)
 * participant[+].role = NetworkRole#relative
-* participant[=].member = Reference(hodan)
+* participant[=].member = Reference(rania)
 * participant[+].role = NetworkRole#coordinator
 * participant[=].member = Reference(sara-holm-role)
 * participant[=].period.start = "2026-01-13"

@@ -10,7 +10,7 @@ Title: "Exercises after the operation"
 * author = Reference(omar-nyberg-role)
 * description = "What to do each day for the first six weeks"
 * content.attachment.contentType = #text/plain
-* content.attachment.language = #so
+* content.attachment.language = #ar
 * content.attachment.title = "Exercises after the operation"
-* content.attachment.data = "U29jbyBtYWFsaW4ga2FzdGEuIEhhIHFhYWRpbiB3YXggY3VsdXMgbGl4IHRvZGRvYmFhZC4="
+* content.attachment.data = "2KfZhdi02Yog2YPZhCDZitmI2YUg2YLZhNmK2YTYp9mLLiDZhNinINiq2LHZgdi52Yog2KPYtNmK2KfYoSDYq9mC2YrZhNipINmE2YXYr9ipINiz2KrYqSDYo9iz2KfYqNmK2LkuINil2LDYpyDYs9in2KHYqiDYp9mE2K3Yp9mE2Kkg2YHYp9iq2LXZhNmKINio2LPYp9ix2Kku"
 * context.related = Reference(lisa-shows-exercises)

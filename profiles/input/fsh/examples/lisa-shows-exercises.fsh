@@ -6,7 +6,7 @@ Title: "The physiotherapist shows the exercises"
 * status = #completed
 * intent = #plan
 * code = TaskKind#plan-activity
-* description = "Lisa shows Amina the exercises the day after the operation and gives her the sheet in Somali."
+* description = "Lisa shows Amina the exercises the day after the operation and gives her the sheet in Arabic."
 * for = Reference(amina)
 * executionPeriod.start = "2026-04-15T13:00:00+02:00"
 * executionPeriod.end = "2026-04-15T13:40:00+02:00"

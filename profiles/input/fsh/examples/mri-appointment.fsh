@@ -12,7 +12,7 @@ Title: "The examination"
 * patientInstruction = "Come half an hour early and see the room first. Wear nothing with metal."
 * participant[0].actor = Reference(amina)
 * participant[=].status = #accepted
-* participant[+].actor = Reference(hodan)
+* participant[+].actor = Reference(rania)
 * participant[=].status = #accepted
 * participant[+].actor = Reference(yusuf-ali)
 * participant[=].status = #accepted

@@ -10,7 +10,7 @@ Title: "MRI of the lower back"
 * author = Reference(omar-nyberg-role)
 * description = "What happens in the tube and how to prepare"
 * content.attachment.contentType = #text/plain
-* content.attachment.language = #so
+* content.attachment.language = #ar
 * content.attachment.title = "MRI of the lower back"
-* content.attachment.data = "V2F4YWFkIGppaWZzYW5heXNhYSB0dXViby4gV2FhZCBqb29qaW4ga2FydGFhIG1hciBrYXN0YS4="
+* content.attachment.data = "2KrYs9iq2YTZgtmK2YYg2LPYp9mD2YbYqSDZgdmKINij2YbYqNmI2Kgg2YbYrdmIIDI1INiv2YLZitmC2KkuINmF2LnZgyDYrNix2LPYjCDZiNmK2YXZg9mG2YMg2KfZhNiq2YjZgtmBINmB2Yog2KPZiiDZiNmC2KouINmK2YXZg9mGINmE2KPYrtiq2YMg2KPZhiDYqtio2YLZiSDZhdi52YMu"
 * context.related = Reference(mri-appointment)

@@ -10,7 +10,7 @@ Title: "The options, with risks, benefits and what to expect"
 * sent = "2026-03-02T14:30:00+01:00"
 * sender = Reference(omar-nyberg-role)
 * recipient[0] = Reference(amina)
-* recipient[+] = Reference(hodan)
+* recipient[+] = Reference(rania)
 * reasonCode.text = "Amina wanted to know the risks before she chooses"
 * medium = $participation-mode#PHYSICAL
 * payload[0].contentReference = Reference(option-operation)

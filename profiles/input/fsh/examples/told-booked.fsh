@@ -12,7 +12,7 @@ Title: "Amina is told when and why"
 * received = "2026-01-27T20:15:00+01:00"
 * sender = Reference(nadia-berg-role)
 * recipient[0] = Reference(amina)
-* recipient[+] = Reference(hodan)
+* recipient[+] = Reference(rania)
 * reasonCode.text = "To see whether something presses on the nerve"
 * medium = $participation-mode#MAILWRIT
 * payload[0].contentString = "5 February at 13:00, an hour. An interpreter is there. Your sister may stay with you. You can stop at any time."

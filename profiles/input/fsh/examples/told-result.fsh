@@ -10,7 +10,7 @@ Title: "What it showed and what it means"
 * sent = "2026-02-12T10:00:00+01:00"
 * sender = Reference(eva-lind-role)
 * recipient[0] = Reference(amina)
-* recipient[+] = Reference(hodan)
+* recipient[+] = Reference(rania)
 * reasonCode.text = "Amina wanted to know the cause"
 * medium = $participation-mode#PHYSICAL
 * payload.contentString = "The canal where the nerves run has become narrow. That is why the leg burns when you stand and eases when you bend over. It is nothing dangerous, and it is not your fault."

@@ -17,7 +17,7 @@ Description: "The person, with the language to speak and write in, and whether a
 Invariant: coprod-patient-1
 Description: "When an interpreter is needed, the language is known."
 Severity: #error
-Expression: "extension.where(url = 'http://hl7.org/fhir/StructureDefinition/patient-interpreterRequired').value.ofType(boolean).where($this).exists() implies communication.exists()"
+Expression: "extension.where(url = 'http://hl7.org/fhir/StructureDefinition/patient-interpreterRequired' and value = true).exists() implies communication.exists()"
 
 Invariant: coprod-patient-2
 Description: "Only one language is the preferred one."

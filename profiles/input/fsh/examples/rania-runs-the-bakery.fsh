@@ -1,16 +1,16 @@
-Instance: hodan-runs-the-bakery
+Instance: rania-runs-the-bakery
 InstanceOf: PatientTask
 Usage: #example
-Title: "Hodan keeps the bakery open"
+Title: "Rania keeps the bakery open"
 * basedOn = Reference(amina-plan)
 * status = #accepted
 * intent = #plan
 * code = TaskKind#plan-activity
-* description = "Hodan keeps the bakery open in the mornings while Amina is on sick leave."
+* description = "Rania keeps the bakery open in the mornings while Amina is on sick leave."
 * for = Reference(amina)
 * authoredOn = "2026-03-16T14:00:00+01:00"
 * requester = Reference(amina)
-* owner = Reference(hodan)
+* owner = Reference(rania)
 * restriction.period.start = "2026-04-14"
 * restriction.period.end = "2026-05-26"
 * extension[goal].valueReference = Reference(amina-goal-stand)

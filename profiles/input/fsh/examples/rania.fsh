@@ -1,12 +1,12 @@
-Instance: hodan
+Instance: rania
 InstanceOf: NetworkPerson
 Usage: #example
-Title: "Hodan Warsame, sister"
+Title: "Rania Mansour, sister"
 * active = true
 * patient = Reference(amina)
 * relationship = $v3-RoleCode#SIS "sister"
-* name.family = "Warsame"
-* name.given = "Hodan"
+* name.family = "Mansour"
+* name.given = "Rania"
 * telecom.system = #phone
 * telecom.value = "+46 555 010 21"
 * period.start = "2026-01-13"
