@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.peers import chromium as browser
+from tests.peers import hl7 as hl7  # registers itself; its tests start it
 from tests.peers import postgresql, registry, servers
 from tests.peers.shared import Run
 
@@ -45,13 +46,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(scope="session")
-def peer_run(request: pytest.FixtureRequest) -> Run:
+def peer_run(request: pytest.FixtureRequest) -> Iterator[Run]:
     """The test run that peers belong to."""
     worker = getattr(request.config, "workerinput", None)
     if worker is None:
-        return request.config.stash[_RUN]
+        yield request.config.stash[_RUN]
+        return
     folder, owner = worker["coprod_run"]
-    return Run(Path(folder), owner)
+    run = Run(Path(folder), owner)
+    yield run
+    run.leave()
 
 
 @pytest.fixture(scope="session")

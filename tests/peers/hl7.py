@@ -55,8 +55,9 @@ class Hl7Validator:
                 "-XX:+UseSerialGC",
                 "-cp",
                 f"{_JAR}:{_FOLDER / 'target' / 'lib'}/*",
-            ]
-            + ["org.fhircoprod.peers.Hl7Validator", *map(str, folders)],
+                "org.fhircoprod.peers.Hl7Validator",
+                *map(str, folders),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=None if os.environ.get("COPROD_PEER_LOG") else subprocess.DEVNULL,

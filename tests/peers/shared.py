@@ -20,7 +20,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -115,26 +115,38 @@ class Run:
             guard.terminate()
         guard.wait()
 
+    def leave(self) -> None:
+        """For a worker that ends before the run: what it started goes on, in the care of its guards."""
+        for guard in self._started:
+            # Popen warns about every child it has not seen the end of; these are the owner's to end.
+            guard.returncode = 0
+        self._started.clear()
+
     def finish(self) -> None:
         """End all peers of the run, wherever they were started, and remove its folder."""
         guards = self.folder / "guards"
         running = {int(line) for line in guards.read_text().split()} if guards.exists() else set()
         for pid in running:
-            _signal(pid, signal.SIGTERM)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
         for guard in self._started:
             guard.wait()
         deadline = time.monotonic() + 15
-        while any(_signal(pid, 0) for pid in running) and time.monotonic() < deadline:
+        while any(_lives(pid) for pid in running) and time.monotonic() < deadline:
             time.sleep(0.05)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _signal(pid: int, number: int) -> bool:
+def _lives(pid: int) -> bool:
+    """Whether the process runs; one that has ended and whom nobody asked how (a zombie) does not."""
     try:
-        os.kill(pid, number)
+        os.kill(pid, 0)
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except ProcessLookupError:
         return False
-    return True
+    except FileNotFoundError:  # ended just now, or a system without /proc
+        return not Path("/proc/self/stat").exists()
+    return state != "Z"
 
 
 def _reachable() -> bool:
