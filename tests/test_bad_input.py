@@ -1,4 +1,4 @@
-"""Bad input, and what it gets: a status or exit code, and a sentence that says what to do, never a traceback."""
+"""Bad input, and what it gets: a status or exit code, and a sentence that says what to do; no traceback."""
 
 from __future__ import annotations
 
