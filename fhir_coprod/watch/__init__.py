@@ -4,5 +4,6 @@ from fhir_coprod.watch.pathway import assess
 from fhir_coprod.watch.policies import Policy
 from fhir_coprod.watch.records import Facts
 from fhir_coprod.watch.standing import Stall, Standing
+from fhir_coprod.watch.sweep import sweep
 
-__all__ = ["Facts", "Policy", "Stall", "Standing", "assess"]
+__all__ = ["Facts", "Policy", "Stall", "Standing", "assess", "sweep"]

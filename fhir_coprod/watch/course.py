@@ -16,6 +16,10 @@ from fhir_coprod.watch.records import RequestState, Task, TaskState
 
 DEAD: Final = frozenset({"rejected", "cancelled", "failed"})
 """Statuses that make a Task history. entered-in-error never was, draft is not yet."""
+ENDED: Final = frozenset({"completed", "revoked"})
+"""ServiceRequest statuses that end a referral."""
+NOT_ACTIVE: Final = ENDED | {"draft", "on-hold", "entered-in-error"}
+"""Any other status, known to R4 or not, is active."""
 ABSENT: Final = frozenset({"draft", "entered-in-error"})
 
 _STAGE: Final = {
@@ -103,8 +107,11 @@ def follow(task: Task, policy: Policy, now: datetime) -> Course | None:
     """The course of a Task up to now; None for a Task that does not exist (yet).
 
     States after `now` are not known yet. A Task whose every state lies after `now`, but which was authored
-    before it, stands as requested since then; where no state carries its own time, the first stands in.
+    before it, stands as requested since then; where no state carries its own time, the first stands in. One that
+    was entered in error never was, at any time.
     """
+    if task.states[-1].status == "entered-in-error":
+        return None
     states = _known(task, now)
     if not states or states[-1].status in ABSENT:
         return None

@@ -22,7 +22,7 @@ from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store, index, schema
 from fhir_coprod.store.versions import from_milliseconds
 from fhir_coprod.watch.blind import blind_feeds
-from fhir_coprod.watch.elements import is_asking, is_referral_task, target, targets
+from fhir_coprod.watch.elements import is_asking, is_followup, is_referral_task, target, targets
 from fhir_coprod.watch.reading import Held, Surroundings, compose
 from fhir_coprod.watch.records import Blind, Facts
 
@@ -94,10 +94,10 @@ def gather(
     type, _, id = referral_id.rpartition("/")
     type = type or "ServiceRequest"
     with store.connect() as connection:
-        reader = _Reader(connection, settings or Settings(), pulled_since)
+        reader = Reader(connection, settings or Settings(), pulled_since)
         roots = reader.by_reference({(type, id)})
-        for facts in reader.read(roots):
-            return facts
+        for around in reader.read(roots):
+            return around.facts
     raise NotFound(f"There is no referral {type}/{id}.")
 
 
@@ -106,14 +106,18 @@ def all_open(
 ) -> Iterator[Facts]:
     """Facts about every referral and every patient's request, oldest first; see `gather`."""
     with store.connect() as connection:
-        reader = _Reader(connection, settings or Settings(), pulled_since)
-        for keys in _portions(connection, _all_requests()):
-            yield from reader.read(reader.by_key(keys))
-        messages = _messages_from_patients(connection)
-        for start in range(0, len(messages), PORTION):
-            keys = messages[start : start + PORTION]
-            asking = [row for row in reader.by_key(keys) if is_asking(row.data)]
-            yield from reader.read(asking)
+        for portion in portions(Reader(connection, settings or Settings(), pulled_since)):
+            for found in portion:
+                yield found.facts
+
+
+def portions(reader: Reader) -> Iterator[list[Found]]:
+    """Every referral and every patient's request, a portion at a time."""
+    for keys in _portions(reader.connection, _all_requests()):
+        yield list(reader.read(reader.by_key(keys)))
+    messages = _messages_from_patients(reader.connection)
+    for start in range(0, len(messages), PORTION):
+        yield list(reader.read(reader.by_key(messages[start : start + PORTION])))
 
 
 @dataclass(slots=True)
@@ -135,16 +139,25 @@ class _Row:
         return f"{self.type}/{self.id}"
 
 
-class _Reader:
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One referral as found in the store."""
+
+    facts: Facts
+    followups: tuple[Json, ...]
+    """The watch's own Tasks about it, open or not."""
+
+
+class Reader:
     """Reads portions; remembers who stands behind roles, and which feeds are blind."""
 
     def __init__(self, connection: Connection, settings: Settings, pulled_since: datetime | None) -> None:
-        self._connection = connection
+        self.connection = connection
         self._behind: dict[str, tuple[str, ...]] = {}
         self._around = Surroundings(settings.site.zone, self._behind)
         self._blind = blind_feeds(connection, settings, pulled_since)
 
-    def read(self, roots: Collection[_Row]) -> Iterator[Facts]:
+    def read(self, roots: Collection[_Row]) -> Iterator[Found]:
         """The facts of each root that is a referral."""
         roots = [root for root in roots if root.type == "ServiceRequest" or is_asking(root.data)]
         if not roots:
@@ -169,7 +182,7 @@ class _Reader:
         for root in roots:
             patient = target(root.data.get("subject")) or target(root.data.get("sender"))
             rows = {row.key: row for row in (*related[root.key], *wishes.get(patient, ()))}
-            yield compose(
+            facts = compose(
                 _held(root, older),
                 [_held(row, older) for row in rows.values()],
                 [
@@ -183,6 +196,7 @@ class _Reader:
                 self._blind_for(root, rows.values()) if self._blind else (),
                 self._around,
             )
+            yield Found(facts, tuple(row.data for row in rows.values() if is_followup(row.data)))
 
     # -- finding ---------------------------------------------------------------------------------------
 
@@ -202,6 +216,13 @@ class _Reader:
             or_(*(and_(resource.type == type, resource.id.in_(ids)) for type, ids in by_type.items()))
         )
 
+    def followups_of(self, referral: str) -> list[Json]:
+        """The watch's own Tasks about a referral, which need not exist any more."""
+        type, _, id = referral.partition("/")
+        naming = self._naming([(index.number("Task", "focus"), type, id)], {type})
+        rows = self.by_key({key for key, _, _ in naming})
+        return [row.data for row in rows if is_followup(row.data)]
+
     def _rows(self, condition: Any) -> list[_Row]:
         resource, version = schema.resource, schema.version
         statement = (
@@ -220,7 +241,7 @@ class _Reader:
         )
         return [
             _Row(key, type, id, number, from_milliseconds(updated), source, jsontext.decode(body))
-            for key, type, id, number, updated, source, body in self._connection.execute(statement)
+            for key, type, id, number, updated, source, body in self.connection.execute(statement)
         ]
 
     def _naming(
@@ -241,7 +262,7 @@ class _Reader:
                 reference.target_id.in_(list(wanted)),
                 reference.target_type.in_(list(types)),
             )
-            found += [(key, type, id) for key, type, id in self._connection.execute(statement)]
+            found += [(key, type, id) for key, type, id in self.connection.execute(statement)]
         return found
 
     def _follow(self, roots: Collection[_Row]) -> dict[int, _Row]:
@@ -346,7 +367,7 @@ class _Reader:
                 .where(version.type == type, version.id.in_(list(ids)))
                 .order_by(version.id, version.version)
             )
-            for id, updated, method, body in self._connection.execute(statement):
+            for id, updated, method, body in self.connection.execute(statement):
                 versions = found.setdefault(f"{type}/{id}", [])
                 if method == "delete":
                     versions.clear()

@@ -35,6 +35,8 @@ class Clock(NamedTuple):
     owner: str = ""
     due: datetime | None = None
     """Already known (at once); else the policy's span counts from the start."""
+    evidence: str = ""
+    """The resource it was read from, beside referral and Task."""
     from_due: bool = False
     """It starts when another deadline is over: the end of that day still belongs to it."""
 
@@ -99,6 +101,8 @@ class Line:
 def booking_at(appointment: Appointment, now: datetime) -> Booking | None:
     """The Appointment as it stands at `now`; None when it is not made yet, or is no booking."""
     if appointment.created > now and not appointment.created_stored:
+        return None
+    if appointment.states[-1].status == "entered-in-error":
         return None
     current = appointment.states[0]
     for state in appointment.states:
@@ -193,29 +197,28 @@ def _completed(line: Line) -> bool:
 
 def _judge_result(line: Line, facts: Facts, now: datetime) -> None:
     """Every final result must be returned, and everything returned must be reviewed after that."""
-    unreturned: When | None = None
-    unreviewed: When | None = None
-    returned: When | None = None
+    results = sorted(line.results, key=lambda result: (result.at, result.id))
     reviewed = _last_review(facts, now)
-    for result in sorted(line.results, key=lambda result: result.at):
+    unreturned: list[Result] = []
+    returned: list[tuple[When, Result]] = []
+    for result in results:
         back = _returned(result, facts, now)
         if back is None:
-            unreturned = unreturned or When(result.at, result.stored)
-            continue
-        if returned is None or back.at > returned.at:
-            returned = back
-        if (reviewed is None or reviewed < back.at) and (unreviewed is None or back.at < unreviewed.at):
-            unreviewed = back
-    if unreturned is None and returned is not None:
-        line.stage, line.since = Stage.RETURNED, returned
-        line.review_due_from = unreviewed or returned
-    else:
-        first = min(line.results, key=lambda result: result.at)
+            unreturned.append(result)
+        else:
+            returned.append((back, result))
+    unreviewed = [(back, result) for back, result in returned if reviewed is None or reviewed < back.at]
+    if unreturned:
+        first, owed = results[0], unreturned[0]
         line.stage, line.since = Stage.RESULTED, When(first.at, first.stored)
-    if unreturned is not None:
-        line.clocks.append(Clock(Rule.REPORT_NOT_RETURNED, unreturned, line))
-    if unreviewed is not None:
-        line.clocks.append(Clock(Rule.NOT_REVIEWED, unreviewed, line))
+        start = When(owed.at, owed.stored)
+        line.clocks.append(Clock(Rule.REPORT_NOT_RETURNED, start, line, evidence=owed.id))
+    else:
+        line.stage, line.since = Stage.RETURNED, max(back for back, _ in returned)
+        line.review_due_from = min((back for back, _ in unreviewed), default=line.since)
+    if unreviewed:
+        start, result = min(unreviewed, key=lambda pair: (pair[0], pair[1].id))
+        line.clocks.append(Clock(Rule.NOT_REVIEWED, start, line, evidence=result.id))
 
 
 def _returned(result: Result, facts: Facts, now: datetime) -> When | None:
@@ -271,7 +274,10 @@ def _judge_seen(line: Line, facts: Facts, policy: Policy, now: datetime) -> None
         ends = ends or [completed]
     line.stage, line.since = Stage.SEEN, min(starts)
     if ends and not any_named(policy.no_result_expected, facts.request.codes):
-        line.clocks.append(Clock(Rule.RESULTS_MISSING, max(ends), line))
+        evidence = (
+            line.visits[-1].id if line.visits else line.bookings[-1].appointment.id if line.bookings else ""
+        )
+        line.clocks.append(Clock(Rule.RESULTS_MISSING, max(ends), line, evidence=evidence))
 
 
 def _latest(bookings: Sequence[Booking], now: datetime) -> Booking | None:
@@ -286,16 +292,18 @@ def _judge_booking(line: Line, booking: Booking) -> None:
     if state.status == "noshow":
         missed = When(booking.end)
         line.stage, line.since = Stage.ACCEPTED, missed
-        line.clocks.append(Clock(Rule.NO_SHOW_OPEN, missed, line))
+        line.clocks.append(Clock(Rule.NO_SHOW_OPEN, missed, line, evidence=appointment.id))
     elif state.status == "cancelled":
         cancelled = When(state.at, state.stored)
         line.stage, line.since = Stage.ACCEPTED, cancelled
-        line.clocks.append(Clock(Rule.CANCELLED_NOT_REBOOKED, cancelled, line))
+        line.clocks.append(Clock(Rule.CANCELLED_NOT_REBOOKED, cancelled, line, evidence=appointment.id))
     else:
         line.stage, line.since = Stage.SCHEDULED, When(appointment.created, appointment.created_stored)
         line.next = booking
         if state.start:
-            line.clocks.append(Clock(Rule.APPOINTMENT_PASSED, When(booking.end), line))
+            line.clocks.append(
+                Clock(Rule.APPOINTMENT_PASSED, When(booking.end), line, evidence=appointment.id)
+            )
 
 
 def _judge_task(line: Line) -> None:

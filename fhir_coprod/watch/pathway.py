@@ -11,15 +11,14 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from fhir_coprod.watch.codes import ABOUT, RANK, SOFT, STAFF_ONLY, Rule, Stage
-from fhir_coprod.watch.course import Course, Event, When, follow, status_at
+from fhir_coprod.watch.course import ENDED, NOT_ACTIVE, Course, Event, When, follow, status_at
 from fhir_coprod.watch.lines import Clock, Line, booking_at, booking_events, draw, judge
 from fhir_coprod.watch.policies import Clocks, Policy, Severity
-from fhir_coprod.watch.records import Facts, Request, RequestState, Sibling
+from fhir_coprod.watch.records import Facts, Request, RequestState
+from fhir_coprod.watch.siblings import answers, is_twin, replaces
 from fhir_coprod.watch.standing import Stall, Standing
 
 _TICK: Final = timedelta(microseconds=1)
-ENDED: Final = frozenset({"completed", "revoked"})
-_NOT_ACTIVE: Final = ENDED | {"draft", "on-hold", "entered-in-error"}
 _NO_STEP: Final = frozenset(
     {Rule.BOOKED_TOO_LATE, Rule.BOUNCED, Rule.DUPLICATE, Rule.PATIENT_NOT_INFORMED, Rule.DRAFT_LEFT}
 )
@@ -39,7 +38,8 @@ def assess(facts: Facts, policy: Policy, now: datetime) -> Standing:
     """
     request = facts.request
     state = status_at(request.states, now)
-    if request.do_not_perform or state.status == "entered-in-error" or _unwritten(request, now):
+    void = request.do_not_perform or request.states[-1].status == "entered-in-error"
+    if void or _unwritten(request, now):
         return Standing(request.id, request.patient, None, policy=policy.label)
     if request.by_patient and request.intent == "proposal":
         return _Assessment(facts, policy, now, state, []).of_request()
@@ -78,7 +78,7 @@ class _Assessment:
         """A patient asks for a referral; only a referral answers."""
         since = When(self.request.authored)
         answer = min(
-            (s.authored for s in self.facts.siblings if _answers(s, self.request, self.now)), default=None
+            (s.authored for s in self.facts.siblings if answers(s, self.request, self.now)), default=None
         )
         if answer is not None:
             return self._standing(Stage.CLOSED, When(max(answer, self.request.authored)), "", None, [])
@@ -105,7 +105,7 @@ class _Assessment:
         self._promise(stage, active)
         self._compare_siblings()
         self._bounce()
-        if any(_replaces(s, self.request, self.now) for s in self.facts.siblings):
+        if any(replaces(s, self.request, self.now) for s in self.facts.siblings):
             self.clocks = [clock for clock in self.clocks if clock.rule not in _SENT_ON]
         self._half_close(active)
         self._run_clocks()
@@ -139,13 +139,13 @@ class _Assessment:
 
     def _active_since(self) -> When | None:
         """Since when the ServiceRequest is active; None while it is not."""
-        if self.state.status in _NOT_ACTIVE:
+        if self.state.status in NOT_ACTIVE:
             return None
         since = When(self.state.at, self.state.stored)
         for state in reversed(self.request.states):
             if state.at > since.at:
                 continue
-            if state.status in _NOT_ACTIVE:
+            if state.status in NOT_ACTIVE:
                 break
             since = When(state.at, state.stored)
         return since
@@ -179,21 +179,31 @@ class _Assessment:
         for line in active:
             if line.next and line.next.state.start and line.next.state.start >= visit_by:
                 booked = line.next.appointment.created
-                self.clocks.append(Clock(Rule.BOOKED_TOO_LATE, line.since, line, due=booked))
+                self.clocks.append(
+                    Clock(
+                        Rule.BOOKED_TOO_LATE,
+                        line.since,
+                        line,
+                        due=booked,
+                        evidence=line.next.appointment.id,
+                    )
+                )
 
     def _compare_siblings(self) -> None:
         """Another active referral for the same thing, written shortly before this one."""
-        if self.state.status in _NOT_ACTIVE or not self.facts.siblings:
+        if self.state.status in NOT_ACTIVE or not self.facts.siblings:
             return
         departments = {*self.request.departments} if not self.courses else set()
         for course in self.courses:
             departments.update(course.departments)
-        if any(
-            _same(sibling, self.request, departments, self.policy, self.now)
+        twins = [
+            sibling.id
             for sibling in self.facts.siblings
-        ):
+            if is_twin(sibling, self.request, departments, self.policy, self.now)
+        ]
+        if twins:
             at = When(self.request.authored)
-            self.clocks.append(Clock(Rule.DUPLICATE, at, due=at.at))
+            self.clocks.append(Clock(Rule.DUPLICATE, at, due=at.at, evidence=min(twins)))
 
     def _bounce(self) -> None:
         """Two rejections, or A→B→A, and no acceptance after."""
@@ -273,6 +283,7 @@ class _Assessment:
                 task=clock.line.task if clock.line else "",
                 severity=self._severity(clock.rule),
                 since_stored=clock.start.stored,
+                evidence=clock.evidence,
             )
             (self.notes if clock.rule in SOFT else self.stalls).append(stall)
         if clock.rule not in _NO_STEP:
@@ -421,50 +432,6 @@ def _unwritten(request: Request, now: datetime) -> bool:
 
 def _first(references: Iterable[str]) -> str:
     return next(iter(references), "")
-
-
-def _is_referral(sibling: Sibling, now: datetime) -> bool:
-    """Written by somebody entitled to, and not a draft."""
-    return (
-        not sibling.by_patient
-        and sibling.authored <= now
-        and status_at(sibling.states, now).status not in ("draft", "entered-in-error")
-    )
-
-
-def _answers(sibling: Sibling, request: Request, now: datetime) -> bool:
-    """The referral that a patient's request led to: linked to it, or later and for the same code."""
-    if not _is_referral(sibling, now):
-        return False
-    return (
-        request.id in sibling.based_on
-        or request.id in sibling.replaces
-        or bool(request.requisition and request.requisition == sibling.requisition)
-        or (sibling.authored >= request.authored and not set(request.codes).isdisjoint(sibling.codes))
-    )
-
-
-def _replaces(sibling: Sibling, request: Request, now: datetime) -> bool:
-    return request.id in sibling.replaces and _is_referral(sibling, now)
-
-
-def _same(sibling: Sibling, request: Request, departments: set[str], policy: Policy, now: datetime) -> bool:
-    """An older active referral for the same code and department, not linked to this one."""
-    if sibling.by_patient or sibling.authored > now:
-        return False
-    if (sibling.authored, sibling.id) >= (request.authored, request.id):
-        return False
-    if status_at(sibling.states, now).status in _NOT_ACTIVE:
-        return False
-    if set(request.codes).isdisjoint(sibling.codes) or departments.isdisjoint(sibling.departments):
-        return False
-    linked = {*request.replaces, *request.based_on}
-    if sibling.id in linked or request.id in sibling.replaces or request.id in sibling.based_on:
-        return False
-    if request.requisition and request.requisition == sibling.requisition:
-        return False
-    apart = policy.calendar.day(request.authored) - policy.calendar.day(sibling.authored)
-    return apart <= policy.duplicate_window.number
 
 
 def _there_and_back(courses: list[Course]) -> When | None:

@@ -22,7 +22,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, datetime, timedelta
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -44,6 +44,7 @@ _PACKAGE = resources.files("fhir_coprod") / "_data" / "policies"
 _KEYS = frozenset(
     {"name", "extends", "title", "version", "valid_from", "source", "country", "region", "enabled"}
     | {"clocks", "priority", "duplicate", "owners", "severity", "codes", "pauses", "guarantee", "override"}
+    | {"alerts", "feeds"}
 )
 
 
@@ -80,6 +81,19 @@ class Override:
 
 
 @dataclass(frozen=True)
+class AlertRules:
+    """How alerts are followed up."""
+
+    act_within: Mapping[str, Span]
+    """By severity: after that it goes one step up the ladder."""
+    acknowledged_for: Span
+    """An acknowledgement expires."""
+    snooze_at_most: Span
+    ladder: tuple[str, ...]
+    """Whom it goes to, step by step, in words."""
+
+
+@dataclass(frozen=True)
 class Policy:
     """One policy at one site. `assess` takes every number, code and holiday from here."""
 
@@ -99,6 +113,8 @@ class Policy:
     no_result_expected: frozenset[str]
     pause_reasons: frozenset[str]
     pause_stops: frozenset[str]
+    alerts: AlertRules
+    feeds_behind_after: timedelta
     guarantees: tuple[Guarantee, ...] = ()
     overrides: tuple[Override, ...] = ()
 
@@ -136,6 +152,10 @@ class Policy:
 
     def _scaled(self, span: Span, priority: str) -> Span:
         return _scale(span, self.scaling.get(priority, {}))
+
+    def act_by(self, severity: Severity, priority: str, now: datetime) -> datetime:
+        """By when somebody has to act on an alert found now."""
+        return self.calendar.due(now, self._scaled(self.alerts.act_within[severity], priority))
 
     def at(self, site: SiteSettings) -> Policy:
         """The same policy with the site's time zone, and its country where it names one."""
@@ -237,6 +257,8 @@ def _policy(content: Mapping[str, Any]) -> Policy:
         no_result_expected=frozenset(codes["no-result-expected"]),
         pause_reasons=frozenset(pauses["reasons"]),
         pause_stops=frozenset(pauses["stops"]),
+        alerts=_alerts(content["alerts"]),
+        feeds_behind_after=timedelta(days=Span.parse(content["feeds"]["behind_after"]).number),
         guarantees=tuple(_guarantee(entry) for entry in content.get("guarantee", ())),
         overrides=tuple(_override(entry) for entry in content.get("override", ())),
     )
@@ -279,6 +301,19 @@ def _guarantee(entry: Mapping[str, Any]) -> Guarantee:
         enabled=entry.get("enabled", True),
         valid_from=entry.get("valid_from"),
         valid_until=entry.get("valid_until"),
+    )
+
+
+def _alerts(table: Mapping[str, Any]) -> AlertRules:
+    within = {
+        _one_of(level, "high", "moderate", "low"): Span.parse(text)
+        for level, text in table["act_within"].items()
+    }
+    return AlertRules(
+        act_within=within,
+        acknowledged_for=Span.parse(table["acknowledged_for"]),
+        snooze_at_most=Span.parse(table["snooze_at_most"]),
+        ladder=tuple(table["ladder"]),
     )
 
 

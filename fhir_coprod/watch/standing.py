@@ -27,6 +27,8 @@ class Stall(msgspec.Struct, frozen=True, gc=False):
     severity: Severity = "moderate"
     since_stored: bool = False
     """`since` is only when we first stored the event, which may be older."""
+    evidence: str = ""
+    """The resource it was read from, beside referral and Task; "" when there is no other."""
 
     @property
     def missing(self) -> str:
@@ -83,6 +85,10 @@ class Standing(msgspec.Struct, frozen=True, gc=False):
     def next_step(self) -> str:
         """What would move it on."""
         return NEXT_STEP[self.stage] if self.stage else ""
+
+    def local_day(self, at: datetime) -> str:
+        """The date of an instant at the site, as people say it: 2 March 2026."""
+        return spoken(at.astimezone(ZoneInfo(self.zone)).date())
 
     @property
     def explanation(self) -> str:
@@ -177,11 +183,7 @@ def explain(standing: Standing, names: dict[str, str] | None = None) -> str:
     """
     if standing.stage is None or standing.since is None:
         return "There is no referral at this time."
-    zone = ZoneInfo(standing.zone)
-
-    def say(at: datetime) -> str:
-        return spoken(at.astimezone(zone).date())
-
+    say = standing.local_day
     owner = (names or {}).get(standing.owner, standing.owner)
     began = _BEGAN[standing.stage].format(
         date=say(standing.since), by=f" by {owner}" if owner else "", to=f" to {owner}" if owner else ""

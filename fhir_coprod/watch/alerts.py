@@ -1,0 +1,168 @@
+"""What should be there for one referral's alerts, from its standing and what is there: pure.
+
+Evaluating twice changes nothing; a stall that is over is closed by itself, one that still stands cannot be
+closed by hand, and one whose end could not be seen at present is left as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from fhir_coprod.jsontext import Json
+from fhir_coprod.watch import carriers
+from fhir_coprod.watch.codes import ABOUT
+from fhir_coprod.watch.elements import moment
+from fhir_coprod.watch.policies import Policy, Severity
+from fhir_coprod.watch.standing import Stall, Standing, explain, instant
+
+CLOSED: Final = frozenset({"completed", "cancelled", "failed", "rejected", "entered-in-error"})
+TAKEN: Final = frozenset({"received", "accepted", "in-progress"})
+"""Somebody has acknowledged it."""
+SNOOZED: Final = "on-hold"
+_UNSNOOZABLE: Final = frozenset({"asap", "stat"})
+_THE_STORE_S: Final = ("versionId", "lastUpdated")
+_UTC: Final = ZoneInfo("UTC")
+
+
+def is_open(followup: Json) -> bool:
+    """A follow-up that still asks somebody to act."""
+    return followup.get("status") not in CLOSED
+
+
+def reconcile(
+    standing: Standing,
+    followups: Sequence[Json],
+    issues: Mapping[str, Json],
+    policy: Policy,
+    now: datetime,
+) -> list[Json]:
+    """The resources to write so that the alerts of this referral say what is true; empty when they do.
+
+    followups: its follow-up Tasks, open or not.
+    issues:    by id, every DetectedIssue that a follow-up gathers or `wanted_issues` names, where it exists.
+    """
+    if any(_modified(task) > now for task in followups):
+        return []  # somebody has judged with a later clock; what we know is older
+    standing_now = {
+        (carriers.rule_of(issue), carriers.task_of(issue)): issue
+        for task in followups
+        for id in carriers.issues_of(task)
+        if (issue := issues.get(id)) and issue.get("status") == "preliminary"
+    }
+    writes: list[Json] = []
+    found: list[tuple[Stall, str]] = []
+    for stall in carriers.gravest_first(standing.stalls):
+        was = standing_now.pop((stall.rule, stall.task), None)
+        id = was["id"] if was else carriers.issue_id(standing.referral, stall)
+        first = was["identifiedDateTime"] if was else instant(now)
+        _write(writes, carriers.issue(standing, stall, id, first), was or issues.get(id))
+        found.append((stall, id))
+    unseen = [
+        issue
+        for (rule, _), issue in standing_now.items()
+        if rule and not set(ABOUT[rule].needs).isdisjoint(standing.not_observable)
+    ]
+    over = [issue for issue in standing_now.values() if issue not in unseen]
+    why = _why(standing)
+    for issue in over:
+        writes.append(carriers.over(issue, "final" if standing.stage else "cancelled", why, now))
+        writes.append(carriers.provenance(issue, why, now))
+    writes += _followups(standing, found, unseen, followups, policy, now)
+    return writes
+
+
+def wanted_issues(standing: Standing, followups: Sequence[Json]) -> set[str]:
+    """Ids of the DetectedIssues that `reconcile` has to be shown."""
+    wanted = {carriers.issue_id(standing.referral, stall) for stall in standing.stalls}
+    return wanted.union(*(carriers.issues_of(task) for task in followups))
+
+
+def _followups(
+    standing: Standing,
+    found: Sequence[tuple[Stall, str]],
+    unseen: Sequence[Json],
+    followups: Sequence[Json],
+    policy: Policy,
+    now: datetime,
+) -> list[Json]:
+    writes: list[Json] = []
+    here = carriers.followup_id(standing.referral, standing.stage) if standing.stage else ""
+    if found:
+        was = next((task for task in followups if task["id"] == here), None)
+        current = was if was and is_open(was) else None
+        if was and not current:
+            # Asked for again: a new round, though its notes stay.
+            current = {**was, "status": "requested", "restriction": {}}
+            current = carriers.with_step(current, 0)
+        task = carriers.followup(standing, found, unseen, current, now)
+        task = _advanced(task, current, standing, found, policy, now)
+        _write(writes, task, was, now)
+    for task in followups:
+        if is_open(task) and (task["id"] != here or not found) and not (unseen and not found):
+            ended = {**task, "status": "completed" if standing.stage else "cancelled"}
+            writes.append(carriers.touched(ended, now))
+    return writes
+
+
+def _advanced(
+    task: Json,
+    was: Json | None,
+    standing: Standing,
+    found: Sequence[tuple[Stall, str]],
+    policy: Policy,
+    now: datetime,
+) -> Json:
+    """The follow-up's own state: asked, put aside, taken, or one step up the ladder."""
+    severity: Severity = found[0][0].severity
+    act_by = policy.act_by(severity, standing.priority, now)
+    end = _end(was) if was else None
+    if was is None or end is None:
+        return _asked(task, act_by)
+    news = bool({id for _, id in found} - set(carriers.issues_of(was)))
+    passed = end <= now
+    if task["status"] == SNOOZED:
+        promised = standing.guarantee is not None and standing.guarantee <= now
+        if passed or news or promised or standing.priority in _UNSNOOZABLE:
+            return _asked(task, act_by)
+        return task
+    if news:
+        return _asked(task, act_by)
+    if not passed:
+        return task
+    step = carriers.ladder_step(task)
+    if step + 1 < len(policy.alerts.ladder):
+        return _asked(carriers.with_step(task, step + 1), act_by)
+    return _asked(task, act_by) if task["status"] in TAKEN else task
+
+
+def _asked(task: Json, by: datetime) -> Json:
+    return {**task, "status": "requested", "restriction": {"period": {"end": instant(by)}}}
+
+
+def _end(task: Json) -> datetime | None:
+    return moment(((task.get("restriction") or {}).get("period") or {}).get("end"), _UTC)
+
+
+def _modified(task: Json) -> datetime:
+    return moment(task.get("lastModified"), _UTC) or datetime.min.replace(tzinfo=UTC)
+
+
+def _why(standing: Standing) -> str:
+    if standing.stage is None:
+        return "Withdrawn: there is no such referral any more."
+    return f"Resolved by itself: {explain(standing)}."
+
+
+def _write(writes: list[Json], new: Json, was: Json | None, now: datetime | None = None) -> None:
+    """Add `new` unless it says what `was` says; `now` marks it as modified then."""
+    if was is not None and _content(new) == _content(was):
+        return
+    writes.append(carriers.touched(new, now) if now else new)
+
+
+def _content(resource: Json) -> Json:
+    meta = {key: value for key, value in (resource.get("meta") or {}).items() if key not in _THE_STORE_S}
+    return {**resource, "meta": meta}

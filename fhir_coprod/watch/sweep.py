@@ -1,0 +1,152 @@
+"""The live watch over the whole store: assess everything, write what is new, close what is over.
+
+Judged twice: first on what is committed, without holding anybody up; then, for the few referrals where
+something is to be written, once more inside the transaction that writes it, with the log's lock held. So
+alerts follow the facts whatever several workers do at the same time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import select
+
+from fhir_coprod import jsontext
+from fhir_coprod.jsontext import Json
+from fhir_coprod.settings import Settings
+from fhir_coprod.store import Store, Transaction, index, schema
+from fhir_coprod.watch import alerts, carriers
+from fhir_coprod.watch.elements import target
+from fhir_coprod.watch.facts import Found, Reader, portions
+from fhir_coprod.watch.pathway import assess
+from fhir_coprod.watch.policies import Policy
+from fhir_coprod.watch.standing import Standing
+
+TOGETHER: Final = 50
+"""Referrals written in one transaction."""
+
+
+def sweep(store: Store, policy: Policy, now: datetime, settings: Settings) -> list[Standing]:
+    """Assess every referral; raise, keep and resolve alerts. Returns the standings of those not closed."""
+    policy = policy.at(settings.site)
+    standings: list[Standing] = []
+    changed: list[str] = []
+    seen: set[str] = set()
+    with store.connect() as connection:
+        reader = Reader(connection, settings, now - policy.feeds_behind_after)
+        for portion in portions(reader):
+            judged = [(assess(found.facts, policy, now), found) for found in portion]
+            seen.update(standing.referral for standing, _ in judged)
+            standings += [standing for standing, _ in judged if standing.is_open]
+            changed += [
+                standing.referral for standing, writes in _judge(reader, judged, policy, now) if writes
+            ]
+        orphans = _orphans(reader, seen)
+    for start in range(0, len(changed), TOGETHER):
+        settle(store, changed[start : start + TOGETHER], policy, now, settings)
+    if orphans:
+        store.write(lambda transaction: _withdraw(transaction, orphans, policy, now, settings))
+    return standings
+
+
+def settle(
+    store: Store, referrals: Collection[str], policy: Policy, now: datetime, settings: Settings
+) -> list[Standing]:
+    """Assess these referrals and write their alerts, in one transaction; their standings."""
+    return store.write(lambda transaction: _settle(transaction, referrals, policy, now, settings))
+
+
+def _settle(
+    transaction: Transaction, referrals: Collection[str], policy: Policy, now: datetime, settings: Settings
+) -> list[Standing]:
+    transaction.lock()
+    reader = Reader(transaction.connection, settings, now - policy.feeds_behind_after)
+    roots = reader.by_reference({_split(name) for name in referrals})
+    judged = [(assess(found.facts, policy, now), found) for found in reader.read(roots)]
+    for _, writes in _judge(reader, judged, policy, now):
+        _write(transaction, writes)
+    return [standing for standing, _ in judged]
+
+
+def _judge(
+    reader: Reader, judged: Sequence[tuple[Standing, Found]], policy: Policy, now: datetime
+) -> Iterator[tuple[Standing, list[Json]]]:
+    """What is to be written for each referral that has alerts, or should have."""
+    concerned = [
+        (standing, found)
+        for standing, found in judged
+        if standing.stalls or any(_may_matter(task) for task in found.followups)
+    ]
+    wanted: set[str] = set()
+    for standing, found in concerned:
+        wanted |= alerts.wanted_issues(standing, found.followups)
+    issues = {row.id: row.data for row in reader.by_reference({("DetectedIssue", id) for id in wanted})}
+    for standing, found in concerned:
+        yield standing, alerts.reconcile(standing, found.followups, issues, policy, now)
+
+
+def _may_matter(task: Json) -> bool:
+    """Open, or closed by somebody else, who cannot have closed what stands."""
+    return alerts.is_open(task) or task.get("status") not in ("completed", "cancelled")
+
+
+def _write(transaction: Transaction, resources: Sequence[Json]) -> None:
+    if not resources:
+        return
+    if transaction.get("Device", carriers.device()["id"]) is None:
+        _put(transaction, carriers.device())
+    for resource in resources:
+        _put(transaction, resource)
+
+
+def _put(transaction: Transaction, resource: Json) -> None:
+    transaction.put(jsontext.from_data(resource), resource["id"], source=carriers.SOURCE)
+
+
+def _orphans(reader: Reader, seen: set[str]) -> list[str]:
+    """Referrals that are gone, but still have open follow-ups."""
+    token = schema.token.c
+    kind = select(token.key).where(
+        token.param == index.number("Task", "code"), token.code == "stall-followup"
+    )
+    statement = select(token.key).where(
+        token.param == index.number("Task", "status"),
+        token.code.in_(("requested", "received", "accepted", "in-progress", "on-hold")),
+        token.key.in_(kind),
+    )
+    keys = list(reader.connection.execute(statement).scalars())
+    found: dict[str, None] = {}
+    for start in range(0, len(keys), 500):
+        for row in reader.by_key(keys[start : start + 500]):
+            focus = target(row.data.get("focus"))
+            if focus not in seen:
+                found[focus] = None
+    return list(found)
+
+
+def _withdraw(
+    transaction: Transaction, referrals: Collection[str], policy: Policy, now: datetime, settings: Settings
+) -> None:
+    """Close the alerts of referrals that were deleted."""
+    transaction.lock()
+    reader = Reader(transaction.connection, settings, now - policy.feeds_behind_after)
+    alive = {row.reference for row in reader.by_reference({_split(name) for name in referrals})}
+    for name in referrals:
+        if name in alive:
+            continue
+        followups = reader.followups_of(name)
+        gone = Standing(name, target(followups[0].get("for")) if followups else "", None)
+        issues = {
+            row.id: row.data
+            for row in reader.by_reference(
+                {("DetectedIssue", id) for id in alerts.wanted_issues(gone, followups)}
+            )
+        }
+        _write(transaction, alerts.reconcile(gone, followups, issues, policy, now))
+
+
+def _split(name: str) -> tuple[str, str]:
+    type, _, id = name.partition("/")
+    return type, id
