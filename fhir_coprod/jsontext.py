@@ -24,8 +24,8 @@ MAX_DEPTH = 64
 Json = dict[str, Any]
 
 _decode = msgspec.json.Decoder().decode
-_encode = msgspec.json.Encoder().encode
-_canonical = msgspec.json.Encoder(order="deterministic").encode
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+_canonical = msgspec.json.Encoder(order="deterministic", decimal_format="number").encode
 
 # One token per string (with the colon that makes it a key) or bracket. Numbers and literals need no token:
 # the decoder has already vouched for the syntax.
@@ -282,7 +282,7 @@ def _patched(text: str, place: _Place, before: Any, after: Any) -> str:
             elif key not in before:
                 parts.append(text[start : value.end])  # neither view shows it, so nobody took it away
         for key, value in after.items():
-            if key not in place.members:
+            if key not in place.members and (key not in before or before[key] != value):
                 parts.append(f"{_encode(key).decode()}:{_encode(value).decode()}")
         return "{" + ",".join(parts) + "}"
     if (

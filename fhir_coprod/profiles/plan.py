@@ -1,0 +1,296 @@
+"""The shared plan, its goals, and the tasks on the patient's side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import ClassVar, Literal, Self, cast
+
+from fhir.resources.R4B.annotation import Annotation
+from fhir.resources.R4B.careplan import CarePlan, CarePlanActivity
+from fhir.resources.R4B.codeableconcept import CodeableConcept
+from fhir.resources.R4B.coding import Coding
+from fhir.resources.R4B.extension import Extension
+from fhir.resources.R4B.goal import Goal
+from fhir.resources.R4B.period import Period
+from fhir.resources.R4B.task import Task, TaskRestriction
+
+from fhir_coprod.definitions import CANONICAL
+from fhir_coprod.profiles.extensions import (
+    PERTAINS_TO_GOAL,
+    PHASE,
+    PLAN_STATUS_REASON,
+    Agency,
+    GoalAcceptance,
+    Phase,
+    PlanAgreement,
+    all_of,
+    first_of,
+    replaced,
+)
+from fhir_coprod.profiles.model import Profiled, reference, referred
+
+PlanStatus = Literal["draft", "active", "on-hold", "revoked", "completed", "entered-in-error", "unknown"]
+PlanIntent = Literal["proposal", "plan", "order", "option"]
+GoalStatus = Literal[
+    "proposed",
+    "planned",
+    "accepted",
+    "active",
+    "on-hold",
+    "completed",
+    "cancelled",
+    "entered-in-error",
+    "rejected",
+]
+TaskStatus = Literal[
+    "draft",
+    "requested",
+    "received",
+    "accepted",
+    "rejected",
+    "ready",
+    "cancelled",
+    "in-progress",
+    "on-hold",
+    "failed",
+    "completed",
+    "entered-in-error",
+]
+
+
+class CoproductionCarePlan(Profiled, CarePlan):
+    """The shared plan: goals both sides agreed on, who does what, and what each person says to it.
+
+    Profile coproduction-careplan on CarePlan. Source: co-planning and co-execution, Batalden and others 2015.
+    """
+
+    profile_id: ClassVar[str] = "coproduction-careplan"
+
+    @classmethod
+    def build(
+        cls,
+        *,
+        patient: str,
+        goals: Sequence[str] = (),
+        activities: Sequence[str] = (),
+        status: PlanStatus = "draft",
+        intent: PlanIntent = "plan",
+        description: str | None = None,
+        contributors: Sequence[str] = (),
+        based_on: str | None = None,
+        phase: Phase | None = None,
+        agreements: Sequence[PlanAgreement] = (),
+    ) -> Self:
+        """A plan from references and plain words.
+
+        patient:      CarePlan.subject, 1..1, Patient
+        goals:        CarePlan.goal, 0..*, coproduction-goal; an active plan has at least one
+        activities:   CarePlan.activity.reference, 0..*: Task with an owner, referral, appointment
+        description:  CarePlan.description, 0..1: the plan in plain words
+        contributors: CarePlan.contributor, 0..*: who had a part in making it, the patient first
+        based_on:     CarePlan.basedOn: the proposal that became this plan
+        """
+        plan = cls(
+            status=status,
+            intent=intent,
+            subject=reference(patient),
+            description=description,
+            goal=[reference(goal) for goal in goals] or None,
+            activity=[CarePlanActivity(reference=reference(activity)) for activity in activities] or None,
+            contributor=[reference(person) for person in contributors] or None,
+            basedOn=[reference(based_on)] if based_on else None,
+        )
+        plan.phase = phase
+        plan.agreements = list(agreements)
+        return plan
+
+    @property
+    def phase(self) -> Phase | None:
+        """Extension coproduction-phase, 0..1, required binding: where the cycle is."""
+        return phase_of(self.extension)
+
+    @phase.setter
+    def phase(self, phase: Phase | None) -> None:
+        self.extension = with_phase(self.extension, phase)
+
+    @property
+    def agreements(self) -> list[PlanAgreement]:
+        """Extension plan-agreement, 0..*: what was said to the plan, in order."""
+        return all_of(PlanAgreement, self.extension)
+
+    @agreements.setter
+    def agreements(self, agreements: Iterable[PlanAgreement]) -> None:
+        new = [agreement.to_extension() for agreement in agreements]
+        self.extension = replaced(self.extension, PlanAgreement.url, new)
+
+    def agreement_of(self, person: str) -> PlanAgreement | None:
+        """The latest word of one person; the last one written when two have the same time."""
+        said = [agreement for agreement in self.agreements if agreement.who == person]
+        return max(reversed(said), key=lambda agreement: agreement.when, default=None)
+
+    @property
+    def status_reason(self) -> CodeableConcept | None:
+        """Extension plan-status-reason, 0..1; required by the profile when on hold or revoked."""
+        found = next((e for e in self.extension or () if e.url == PLAN_STATUS_REASON), None)
+        return found.valueCodeableConcept if found else None
+
+    @status_reason.setter
+    def status_reason(self, reason: CodeableConcept | str | None) -> None:
+        concept = CodeableConcept(text=reason) if isinstance(reason, str) else reason
+        new = [Extension(url=PLAN_STATUS_REASON, valueCodeableConcept=concept)] if concept else []
+        self.extension = replaced(self.extension, PLAN_STATUS_REASON, new)
+
+
+class CoproductionGoal(Profiled, Goal):
+    """What the patient wants to reach, verbatim; who accepts it and how much it matters to each.
+
+    Profile coproduction-goal on Goal. Clinical wording goes to `note`, with its author. Source: "see me" in
+    the spinal-surgery study; "not getting worse" in the Danish clinic.
+    """
+
+    profile_id: ClassVar[str] = "coproduction-goal"
+
+    @classmethod
+    def in_own_words(
+        cls,
+        words: str,
+        *,
+        patient: str,
+        expressed_by: str | None = None,
+        lifecycle_status: GoalStatus = "proposed",
+        acceptances: Sequence[GoalAcceptance] = (),
+    ) -> Self:
+        """A goal as the patient said or wrote it.
+
+        words:        Goal.description.text, 1..1, verbatim
+        patient:      Goal.subject, 1..1, Patient
+        expressed_by: Goal.expressedBy, 1..1, Patient or RelatedPerson; the patient if left out
+        """
+        goal = cls(
+            lifecycleStatus=lifecycle_status,
+            description=CodeableConcept(text=words),
+            subject=reference(patient),
+            expressedBy=reference(expressed_by or patient),
+        )
+        goal.acceptances = list(acceptances)
+        return goal
+
+    @property
+    def words(self) -> str:
+        """Goal.description.text: the patient's words. They are never overwritten by an EHR."""
+        return self.description.text or ""
+
+    @property
+    def acceptances(self) -> list[GoalAcceptance]:
+        """R4 extension goal-acceptance, 0..*, one a person."""
+        return all_of(GoalAcceptance, self.extension)
+
+    @acceptances.setter
+    def acceptances(self, acceptances: Iterable[GoalAcceptance]) -> None:
+        new = [acceptance.to_extension() for acceptance in acceptances]
+        self.extension = replaced(self.extension, GoalAcceptance.url, new)
+
+    @property
+    def agency(self) -> Agency | None:
+        """Extension agency, 0..1: who leads."""
+        return first_of(Agency, self.extension)
+
+    @agency.setter
+    def agency(self, agency: Agency | None) -> None:
+        new = [agency.to_extension()] if agency else []
+        self.extension = replaced(self.extension, Agency.url, new)
+
+    def add_clinical_note(self, text: str, *, author: str, time: str | None = None) -> None:
+        """Adds clinical wording as Goal.note, with the author that the profile asks for."""
+        note = Annotation.model_validate(
+            {"text": text, "authorReference": {"reference": author}} | ({"time": time} if time else {})
+        )
+        self.note = [*(self.note or ()), note]
+
+
+class PatientTask(Profiled, Task):
+    """What the patient or a relative has taken on in the plan, as far as they can and want.
+
+    Profile patient-task on Task. They accept it, put it off or hand it back; a missed date is a question.
+    """
+
+    profile_id: ClassVar[str] = "patient-task"
+
+    @classmethod
+    def build(
+        cls,
+        description: str,
+        *,
+        patient: str,
+        owner: str | None = None,
+        agreed: str,
+        by_when: str | None = None,
+        status: TaskStatus = "accepted",
+        plan: str | None = None,
+        goals: Sequence[str] = (),
+        agency: Agency | None = None,
+    ) -> Self:
+        """A task in plain words.
+
+        description: Task.description, 1..1
+        patient:     Task.for, 1..1, Patient
+        owner:       Task.owner, 1..1, Patient or RelatedPerson; the patient if left out
+        agreed:      Task.authoredOn: when it was agreed, as FHIR dateTime
+        by_when:     Task.restriction.period.end: agreed by when
+        plan:        Task.basedOn: the shared plan
+        goals:       R4 extension resource-pertainsToGoal, 0..*
+        """
+        task = cls.model_validate(
+            {
+                "status": status,
+                "intent": "plan",
+                "code": CodeableConcept(
+                    coding=[Coding(system=f"{CANONICAL}/CodeSystem/task-kind", code="plan-activity")]
+                ),
+                "description": description,
+                "for": reference(patient),
+                "owner": reference(owner or patient),
+                "authoredOn": agreed,
+                "restriction": TaskRestriction(period=Period.model_validate({"end": by_when}))
+                if by_when
+                else None,
+                "basedOn": [reference(plan)] if plan else None,
+                "extension": [
+                    Extension(url=PERTAINS_TO_GOAL, valueReference=reference(goal)) for goal in goals
+                ]
+                or None,
+            }
+        )
+        task.agency = agency
+        return task
+
+    @property
+    def goals(self) -> list[str]:
+        """R4 extension resource-pertainsToGoal, 0..*: references to the goals it serves."""
+        return goals_of(self.extension)
+
+    @property
+    def agency(self) -> Agency | None:
+        """Extension agency, 0..1: who leads."""
+        return first_of(Agency, self.extension)
+
+    @agency.setter
+    def agency(self, agency: Agency | None) -> None:
+        new = [agency.to_extension()] if agency else []
+        self.extension = replaced(self.extension, Agency.url, new)
+
+
+def goals_of(extensions: Iterable[Extension] | None) -> list[str]:
+    """References in the extension resource-pertainsToGoal."""
+    return [referred(e.valueReference) for e in extensions or () if e.url == PERTAINS_TO_GOAL]
+
+
+def phase_of(extensions: Iterable[Extension] | None) -> Phase | None:
+    """The code in the extension coproduction-phase."""
+    found = next((e for e in extensions or () if e.url == PHASE), None)
+    return cast(Phase, found.valueCode) if found and found.valueCode else None
+
+
+def with_phase(extensions: Sequence[Extension] | None, phase: Phase | None) -> list[Extension] | None:
+    """The same extensions with that phase, or without any."""
+    return replaced(extensions, PHASE, [Extension(url=PHASE, valueCode=phase)] if phase else [])

@@ -1,0 +1,256 @@
+"""The referral, each department's share of it, and the alerts that the watch raises over it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import ClassVar, Literal, Self
+
+from fhir.resources.R4B.codeableconcept import CodeableConcept
+from fhir.resources.R4B.coding import Coding
+from fhir.resources.R4B.detectedissue import DetectedIssue
+from fhir.resources.R4B.extension import Extension
+from fhir.resources.R4B.servicerequest import ServiceRequest
+from fhir.resources.R4B.task import Task
+
+from fhir_coprod.profiles.extensions import (
+    PERTAINS_TO_GOAL,
+    Accommodation,
+    ReferralStanding,
+    all_of,
+    first_of,
+    replaced,
+)
+from fhir_coprod.profiles.model import Profiled, reference, referred
+from fhir_coprod.profiles.plan import TaskStatus, goals_of
+
+Priority = Literal["routine", "urgent", "asap", "stat"]
+
+
+class CoproductionServiceRequest(Profiled, ServiceRequest):
+    """What is asked for, by whom, why, which goal it serves, and what the patient needs to come through it.
+
+    Profile coproduction-servicerequest on ServiceRequest.
+    """
+
+    profile_id: ClassVar[str] = "coproduction-servicerequest"
+
+    @classmethod
+    def refer(
+        cls,
+        what: str | CodeableConcept,
+        *,
+        patient: str,
+        requester: str,
+        authored_on: str,
+        to: Sequence[str] = (),
+        why: str | None = None,
+        priority: Priority = "routine",
+        goals: Sequence[str] = (),
+        accommodations: Sequence[Accommodation] = (),
+        for_patient: str | None = None,
+    ) -> Self:
+        """A referral that a professional writes.
+
+        what:        ServiceRequest.code, 1..1; words alone become its text
+        requester:   ServiceRequest.requester, 1..1
+        authored_on: ServiceRequest.authoredOn, FHIR dateTime: every deadline starts there
+        to:          ServiceRequest.performer: the department asked
+        why:         ServiceRequest.reasonCode.text
+        goals:       R4 extension resource-pertainsToGoal
+        for_patient: ServiceRequest.patientInstruction: what and why, in words for the patient
+        """
+        return cls._asked(
+            what,
+            patient,
+            requester,
+            authored_on,
+            to,
+            why,
+            "order",
+            priority,
+            goals,
+            accommodations,
+            for_patient,
+        )
+
+    @classmethod
+    def ask(
+        cls,
+        what: str | CodeableConcept,
+        *,
+        patient: str,
+        authored_on: str,
+        of: Sequence[str] = (),
+        why: str | None = None,
+        asked_by: str | None = None,
+    ) -> Self:
+        """The patient asks for a referral that nobody has written: intent proposal. `asked_by` may be a
+        RelatedPerson; the patient if left out. Source: "had to fight nearly two years"."""
+        return cls._asked(
+            what, patient, asked_by or patient, authored_on, of, why, "proposal", "routine", (), (), None
+        )
+
+    @classmethod
+    def _asked(
+        cls,
+        what: str | CodeableConcept,
+        patient: str,
+        requester: str,
+        authored_on: str,
+        to: Sequence[str],
+        why: str | None,
+        intent: str,
+        priority: Priority,
+        goals: Sequence[str],
+        accommodations: Sequence[Accommodation],
+        for_patient: str | None,
+    ) -> Self:
+        request = cls.model_validate(
+            {
+                "status": "active",
+                "intent": intent,
+                "priority": priority,
+                "code": CodeableConcept(text=what) if isinstance(what, str) else what,
+                "subject": reference(patient),
+                "requester": reference(requester),
+                "authoredOn": authored_on,
+                "performer": [reference(department) for department in to] or None,
+                "reasonCode": [CodeableConcept(text=why)] if why else None,
+                "patientInstruction": for_patient,
+            }
+        )
+        request.goals = list(goals)
+        request.accommodations = list(accommodations)
+        return request
+
+    @property
+    def goals(self) -> list[str]:
+        """R4 extension resource-pertainsToGoal, 0..*: references to the goals it serves."""
+        return goals_of(self.extension)
+
+    @goals.setter
+    def goals(self, goals: Iterable[str]) -> None:
+        new = [Extension(url=PERTAINS_TO_GOAL, valueReference=reference(goal)) for goal in goals]
+        self.extension = replaced(self.extension, PERTAINS_TO_GOAL, new)
+
+    @property
+    def accommodations(self) -> list[Accommodation]:
+        """Extension accommodation, 0..*: what must reach the receiving department."""
+        return all_of(Accommodation, self.extension)
+
+    @accommodations.setter
+    def accommodations(self, accommodations: Iterable[Accommodation]) -> None:
+        new = [accommodation.to_extension() for accommodation in accommodations]
+        self.extension = replaced(self.extension, Accommodation.url, new)
+
+
+class ReferralTask(Profiled, Task):
+    """One department's share of a referral: whether it has it, takes it, waits, or turns it down.
+
+    Profile referral-task on Task, code fulfill. The owner moves the status; either side may cancel.
+    """
+
+    profile_id: ClassVar[str] = "referral-task"
+
+    @classmethod
+    def build(
+        cls,
+        *,
+        referral: str,
+        patient: str,
+        requester: str,
+        authored_on: str,
+        owner: str | None = None,
+        status: TaskStatus = "requested",
+    ) -> Self:
+        """A department is asked.
+
+        referral:    Task.focus, 1..1, ServiceRequest
+        patient:     Task.for, 1..1, Patient
+        requester:   Task.requester, 1..1
+        authored_on: Task.authoredOn, 1..1, FHIR dateTime
+        owner:       Task.owner: the department; left out, nobody has claimed it
+        """
+        return cls.model_validate(
+            {
+                "status": status,
+                "intent": "order",
+                "code": CodeableConcept(
+                    coding=[Coding(system="http://hl7.org/fhir/CodeSystem/task-code", code="fulfill")]
+                ),
+                "focus": reference(referral),
+                "for": reference(patient),
+                "authoredOn": authored_on,
+                "requester": reference(requester),
+                "owner": reference(owner) if owner else None,
+            }
+        )
+
+    @property
+    def referral(self) -> str:
+        """Task.focus: the ServiceRequest."""
+        return referred(self.focus)
+
+    @property
+    def accommodations(self) -> list[Accommodation]:
+        """Extension accommodation, 0..*, carried over from the referral."""
+        return all_of(Accommodation, self.extension)
+
+
+class StalledReferral(Profiled, DetectedIssue):
+    """One finding of the referral watch: which rule, in which referral, since when.
+
+    Profile stalled-referral on DetectedIssue. Written by the watch; read by everybody.
+    """
+
+    profile_id: ClassVar[str] = "stalled-referral"
+
+    @property
+    def rule(self) -> str:
+        """DetectedIssue.code, 1..1, required binding: code of CodeSystem stall-rule, else ""."""
+        coding = (self.code.coding or []) if self.code else []
+        return (coding[0].code or "") if coding else ""
+
+    @property
+    def referral(self) -> str:
+        """The ServiceRequest, or the Communication that asked for one, among DetectedIssue.implicated."""
+        named = [referred(item) for item in self.implicated or ()]
+        return next(
+            (to for to in named if to.split("/")[-2:-1] in (["ServiceRequest"], ["Communication"])), ""
+        )
+
+    @property
+    def resolved(self) -> bool:
+        """DetectedIssue.status is final: the missing fact has appeared."""
+        return self.status == "final"
+
+    @property
+    def standing(self) -> ReferralStanding | None:
+        """Extension referral-standing, 0..1: where the referral stood."""
+        return first_of(ReferralStanding, self.extension)
+
+
+class StallFollowup(Profiled, Task):
+    """The work that a stall asks for: one per referral and stage, gathering its stalls.
+
+    Profile stall-followup on Task. It ends by itself when the missing fact appears.
+    """
+
+    profile_id: ClassVar[str] = "stall-followup"
+
+    @property
+    def referral(self) -> str:
+        """Task.focus: the referral, or the patient's request for one."""
+        return referred(self.focus)
+
+    @property
+    def stalls(self) -> list[str]:
+        """References to each StalledReferral it gathers: Task.reasonReference and Task.input, each once."""
+        named = [referred(self.reasonReference)]
+        named += [referred(item.valueReference) for item in self.input or () if item.valueReference]
+        return [to for to in dict.fromkeys(named) if to]
+
+    @property
+    def standing(self) -> ReferralStanding | None:
+        """Extension referral-standing, 0..1: where the referral stood."""
+        return first_of(ReferralStanding, self.extension)
