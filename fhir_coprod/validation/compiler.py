@@ -222,6 +222,9 @@ class _OverlayCompiler:
         return content
 
     def _child(self, content: Content, child: Element, base: Content) -> None:
+        if child.name == "id":
+            # Snapshots call a resource's id a string; profiles have nothing to add to it.
+            return
         field = base.fields.get(child.name)
         if field is not None:
             overlay = self._field(child, field)
