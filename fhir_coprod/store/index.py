@@ -25,7 +25,8 @@ _Extract = Callable[[Json], list[tuple[str, Any]]]
 _Row = tuple[Any, ...]
 _Rows = Iterator[tuple[str, _Row]]
 
-_IN_RESOURCE_TABLE = frozenset({"_id", "_lastUpdated"})
+_NOT_INDEXED = frozenset({"_id", "_lastUpdated", "phonetic"})
+"""The first two are columns of table resource; nothing here compares by sound."""
 _BLANK = {"token": ("", ""), "reference": ("", ""), "string": ("", "")}
 """Stands for a value that cannot be searched for (a text without code, a display without reference), so that
 `:missing` knows it is there."""
@@ -67,7 +68,7 @@ def _plan(type: str) -> tuple[tuple[str, str, _Make, _Extract], ...]:
     plan = []
     for code, parameter in definitions.search_parameters(type).items():
         make = _MAKERS.get(parameter.type)
-        if make is None or code in _IN_RESOURCE_TABLE or not parameter.expression:
+        if make is None or code in _NOT_INDEXED or not parameter.expression:
             continue
         try:
             plan.append((code, parameter.type, make, compile_typed(parameter.expression, type)))
