@@ -42,8 +42,8 @@ _PEOPLE = {
     "lars": ("Lars", "Ek", "1968-04-23", "male", "sv"),
 }
 
-_MRI = ("241648009", "Magnetic resonance imaging of lumbar spine")
-_SURGERY = ("183545006", "Referral to orthopaedic service")
+_MRI = ("241648009", "Magnetic resonance imaging of lumbar spine", "MRI of the lumbar spine")
+_SURGERY = ("183545006", "Referral to orthopaedic service", "Visit to orthopaedics")
 _SYNCED_TYPES = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
 
 
@@ -113,7 +113,7 @@ class Department:
         self,
         who: str,
         number: str,
-        what: tuple[str, str],
+        what: tuple[str, str, str],
         to: str,
         days: int,
         *,
@@ -133,7 +133,7 @@ class Department:
             priority=priority,
             code={
                 "coding": [{"system": "http://snomed.info/sct", "code": what[0], "display": what[1]}],
-                "text": what[1],
+                "text": what[2],
             },
             subject=self.patient(who),
             authoredOn=self.ago(days),
@@ -208,7 +208,7 @@ class Department:
             f"report-{number}",
             status=status,
             basedOn=[{"reference": order}],
-            code={"text": _MRI[1]},
+            code={"text": _MRI[2]},
             subject=self.patient(who),
             performer=[self.organization(self.name)],
             issued=self.ago(days, 15),
@@ -374,7 +374,7 @@ def _bad_records(imaging: Department) -> None:
         "DiagnosticReport",
         "broken",
         status="finished",
-        code={"text": _MRI[1]},
+        code={"text": _MRI[2]},
         subject=imaging.patient("anna"),
         issued="yesterday",
     )

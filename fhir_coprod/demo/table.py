@@ -32,33 +32,27 @@ def table(board: Board) -> Table:
         title=f"Stalled referrals, {day(board.now)} ({board.policy})",
         title_justify="left",
         title_style="bold",
-        box=box.SIMPLE_HEAD,
+        box=box.SIMPLE,
+        expand=True,
         pad_edge=False,
-        show_lines=False,
     )
-    drawn.add_column("Who", min_width=14)
-    drawn.add_column("Referral", min_width=16)
-    drawn.add_column("Stage")
-    drawn.add_column("Since", no_wrap=True)
-    drawn.add_column("Missing", min_width=24)
-    drawn.add_column("Who can move it", min_width=16)
-    drawn.add_column("Patient told")
+    drawn.add_column("Who, and what for", ratio=5)
+    drawn.add_column("Stage, since", no_wrap=True)
+    drawn.add_column("Missing → who can move it", ratio=8)
+    drawn.add_column("Patient told", no_wrap=True)
     for case in board.stalled:
         _add(drawn, case)
     return drawn
 
 
 def _add(drawn: Table, case: Case) -> None:
+    colour = {"high": "red", "moderate": "yellow"}.get(case.severity, "default")
     for index, stall in enumerate(case.stalls):
         first = index == 0
-        colour = "red" if case.severity == "high" else "yellow" if case.severity == "moderate" else ""
         drawn.add_row(
-            escape(case.patient) if first else "",
-            escape(case.what) if first else "",
-            case.stage if first else "",
-            f"{stall.since:%Y-%m-%d}",
-            f"[{colour}]{escape(stall.words)}[/]" if colour else escape(stall.words),
-            escape(stall.owner or "nobody named"),
+            f"[bold]{escape(case.patient)}[/]\n{escape(case.what)}" if first else "",
+            f"{case.stage if first else ''}\n{stall.since:%Y-%m-%d}",
+            f"[{colour}]{escape(stall.words)}[/]\n→ {escape(stall.owner or 'nobody is named')}",
             _told(case) if first else "",
             end_section=index == len(case.stalls) - 1,
         )
@@ -67,5 +61,4 @@ def _add(drawn: Table, case: Case) -> None:
 def _told(case: Case) -> str:
     if case.informed:
         return "[green]yes[/]"
-    since = f", since {case.untold_since:%d %b}" if case.untold_since else ""
-    return f"[red]no{since}[/]"
+    return f"[red]no[/], since\n{case.untold_since:%Y-%m-%d}" if case.untold_since else "[red]no[/]"

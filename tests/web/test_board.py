@@ -76,7 +76,7 @@ def page(store: Store, settings: Settings, path: str = "/") -> httpx.Response:
 def test_each_stalled_referral_says_who_what_and_who_can_move_it(imaging: Board) -> None:
     david = next(case for case in imaging.stalled if case.patient == "David Nyström")
     assert david.born == "1984-01-30"
-    assert david.what == "Magnetic resonance imaging of lumbar spine"
+    assert david.what == "MRI of the lumbar spine"
     assert david.why == "Pain at night, on sick leave again"
     assert (david.sender, david.receiver) == ("Linden Health Centre", "Imaging, County Hospital")
     assert david.stage == "seen"
