@@ -280,7 +280,7 @@ def _wake_referrers(connection: Connection, moved: Sequence[Record]) -> None:
             )
             connection.execute(
                 update(crosswalk)
-                .where(tuple_(c.ehr, c.type, c.foreign_id).in_(waiting), c.state == WRITTEN)
+                .where(tuple_(c.ehr, c.type, c.foreign_id).in_(waiting), c.state < state)
                 .values(state=state)
             )
             keys = connection.execute(

@@ -1,0 +1,40 @@
+"""What the tests of the sync share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fhir_coprod.settings import EhrSettings, Settings, StoreSettings
+from fhir_coprod.store import Store
+from tests.sync.server import Ehr
+
+
+@pytest.fixture
+def store_path(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'coprod.db'}"
+
+
+@pytest.fixture
+def store(store_path: str) -> Iterator[Store]:
+    with Store.open(store_path) as opened:
+        yield opened
+
+
+def settings_for(store_path: str = "", **ehrs: Ehr) -> Settings:
+    """Settings that name these EHRs, in this order; each department is Organization/NAME there."""
+    return Settings(
+        store=StoreSettings(url=store_path) if store_path else StoreSettings(),
+        ehr=tuple(
+            EhrSettings(
+                name=name,
+                url=ehr.url,
+                department=f"Organization/{name}",
+                types=("Organization", "Patient", "ServiceRequest", "Task", "Communication"),
+                requests_per_second=1000,
+            )
+            for name, ehr in ehrs.items()
+        ),
+    )
