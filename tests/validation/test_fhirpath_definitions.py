@@ -27,15 +27,16 @@ from tests.validation.fhirpath_data import DATA_TYPES, RESOURCES, Grower, at_pat
 R4 = models["r4"]
 
 KNOWN_DIFFERENCES = {
-    "bdl-10 per-1 age-1 cnt-3": "fhirpathpy has no hasValue()",
-    "rng-2": "fhirpathpy cannot compare FHIR quantities",
-    "inv-1": "fhirpathpy takes a shorter date for the earlier one; the specification says unknown",
-    "eld-18": "fhirpathpy cannot read an element as a Boolean after exists()",
-    "dom-3 dom-6": "fhirpathpy has no cheap descendants() and another idea of equal resources",
+    "age-1 cnt-3 per-1 bdl-10": "fhirpathpy has no hasValue()",
+    "rng-2": "fhirpathpy raises when FHIR quantities are compared",
+    "tim-9": "fhirpathpy raises on several items left of `in`; HL7's engine asks each of them",
+    "dom-3": "fhirpathpy raises on as() of several items",
+    "inv-1 mdd-1": "fhirpathpy orders 2020-03 and 2020-03-14T10:00:00Z; the specification says unknown",
+    "que-7": "fhirpathpy says that a FHIR boolean is no Boolean; HL7's engine lets R4's own rule pass",
     "txt-1 txt-2": "fhirpathpy has no htmlChecks()",
 }
-"""Rules that fhirpathpy 2.2.4 answers differently or not at all. Ours agree with HL7's own engine
-(test_fhirpath_hl7)."""
+"""Rules that fhirpathpy 2.2.4 answers differently or not at all. In all of them ours agrees with HL7's own
+engine (test_fhirpath_hl7). Besides, fhirpathpy raises on texts that have no value, only an extension."""
 _NOT_COMPARED = frozenset(key for keys in KNOWN_DIFFERENCES for key in keys.split())
 
 
@@ -105,7 +106,7 @@ def test_every_rule_of_our_own_profiles_compiles() -> None:
 
 @pytest.mark.parametrize("name", RESOURCES + DATA_TYPES)
 def test_generated_source_and_closures_agree(name: str) -> None:
-    _agree(name, range(4))
+    _agree(name, range(3))
 
 
 @settings(max_examples=60, deadline=None)
@@ -127,7 +128,7 @@ def _agree(name: str, seeds: Any) -> None:
 def test_search_values_are_the_same_by_source_and_by_closures(name: str) -> None:
     if name not in RESOURCES:
         return
-    for seed in range(3):
+    for seed in range(2):
         resource = Grower(seed, name).value(type_named(name))
         node = [root(resource)]
         for parameter in definitions.search_parameters(name).values():

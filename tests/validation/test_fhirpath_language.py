@@ -104,6 +104,8 @@ ANSWERS: list[tuple[str, list[Any]]] = [
     ("(1 | 2).supersetOf(3)", [False]),
     ("'a' in ('a' | 'b')", [True]),
     ("{} in ('a' | 'b')", []),
+    ("name.use in ('official' | 'nickname')", [True]),
+    ("name.use in ('official' | 'usual')", [False]),
     ("'c' in {}", [False]),
     ("('a' | 'b') contains 'c'", [False]),
     # logic with unknowns

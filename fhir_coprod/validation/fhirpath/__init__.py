@@ -23,11 +23,11 @@ from typing import Any, Protocol
 from fhir_coprod import definitions
 from fhir_coprod.jsontext import Json
 from fhir_coprod.validation.fhirpath import needs, programs
-from fhir_coprod.validation.fhirpath.compiler import Compiled, Scope, compiled
+from fhir_coprod.validation.fhirpath.compiler import compiled
 from fhir_coprod.validation.fhirpath.corrections import corrected
 from fhir_coprod.validation.fhirpath.errors import FhirPathError, UnsupportedFhirPath
 from fhir_coprod.validation.fhirpath.model import Type, type_named
-from fhir_coprod.validation.fhirpath.nodes import Env, Node, Nodes, as_truth, root
+from fhir_coprod.validation.fhirpath.nodes import Compiled, Env, Node, Nodes, Scope, as_truth, root
 from fhir_coprod.validation.fhirpath.parser import parse
 
 Path = Callable[[Json], list[Any]]

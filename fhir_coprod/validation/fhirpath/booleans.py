@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from fhir_coprod.validation.fhirpath.compiler import Scope, compiled
+from fhir_coprod.validation.fhirpath.compiler import compiled
 from fhir_coprod.validation.fhirpath.generator import (
     Block,
     Item,
@@ -14,8 +14,9 @@ from fhir_coprod.validation.fhirpath.generator import (
     element_owner,
     plain_element,
 )
+from fhir_coprod.validation.fhirpath.knowledge import CONSTANTS
 from fhir_coprod.validation.fhirpath.model import Element, Type, resource_type, type_named
-from fhir_coprod.validation.fhirpath.nodes import EMPTY, Env, Node, as_truth
+from fhir_coprod.validation.fhirpath.nodes import EMPTY, Env, Node, Scope, as_truth
 from fhir_coprod.validation.fhirpath.runtime import matcher
 from fhir_coprod.validation.fhirpath.syntax import (
     Binary,
@@ -27,8 +28,6 @@ from fhir_coprod.validation.fhirpath.syntax import (
     TypeTest,
     Variable,
 )
-
-UCUM = "http://unitsofmeasure.org"
 
 _NUMBERS = ("Integer", "Decimal")
 
@@ -244,12 +243,8 @@ def _constant(tree: Expression) -> tuple[str, object] | None:
             return kind, value
         case Literal("Decimal", Decimal() as value):
             return "Decimal", float(value)
-        case External("ucum"):
-            return "String", UCUM
-        case External("loinc"):
-            return "String", "http://loinc.org"
-        case External("sct"):
-            return "String", "http://snomed.info/sct"
+        case External(name) if name in CONSTANTS:
+            return "String", CONSTANTS[name]
     return None
 
 

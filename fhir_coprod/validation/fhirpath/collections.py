@@ -14,6 +14,7 @@ from fhir_coprod.validation.fhirpath.nodes import (
     EMPTY,
     FALSE,
     TRUE,
+    Known,
     Node,
     Nodes,
     as_truth,
@@ -21,8 +22,6 @@ from fhir_coprod.validation.fhirpath.nodes import (
     children_named,
     descendants,
     distinct,
-    equivalent,
-    holds,
     integer,
     one,
     truth,
@@ -54,11 +53,12 @@ def _get_value(items: Nodes, args: list[Nodes]) -> Nodes:
 
 
 def _subset(items: Nodes, args: list[Nodes]) -> Nodes:
-    return truth(all(holds(args[0], node) for node in items))
+    others = Known(args[0])
+    return truth(all(node in others for node in items))
 
 
 def _superset(items: Nodes, args: list[Nodes]) -> Nodes:
-    return truth(all(holds(items, node) for node in args[0]))
+    return _subset(args[0], [items])
 
 
 def _skip(items: Nodes, args: list[Nodes]) -> Nodes:
@@ -77,11 +77,13 @@ def _single(items: Nodes, args: list[Nodes]) -> Nodes:
 
 
 def _intersect(items: Nodes, args: list[Nodes]) -> Nodes:
-    return distinct([node for node in items if holds(args[0], node)])
+    others = Known(args[0])
+    return distinct([node for node in items if node in others])
 
 
 def _exclude(items: Nodes, args: list[Nodes]) -> Nodes:
-    return [node for node in items if not holds(args[0], node)]
+    others = Known(args[0])
+    return [node for node in items if node not in others]
 
 
 def _not(items: Nodes, args: list[Nodes]) -> Nodes:
@@ -385,4 +387,4 @@ def negated(items: Nodes) -> Nodes:
     return EMPTY if quantity.number(node.value) is None else [Node(-node.value, node.type)]
 
 
-__all__ = ["FUNCTIONS", "arithmetic", "compare", "concatenate", "equivalent", "negated"]
+__all__ = ["FUNCTIONS", "arithmetic", "compare", "concatenate", "negated"]

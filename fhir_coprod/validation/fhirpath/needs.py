@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields
-from typing import Any
 
+from fhir_coprod.validation.fhirpath.knowledge import CONSTANTS
 from fhir_coprod.validation.fhirpath.model import Type
 from fhir_coprod.validation.fhirpath.syntax import (
     Binary,
@@ -20,26 +19,15 @@ from fhir_coprod.validation.fhirpath.syntax import (
     Sign,
     TypeTest,
     Variable,
+    parts,
 )
 
-_CONSTANT = frozenset({"ucum", "sct", "loinc"})
 _PER_ITEM = frozenset({"where", "select", "all", "exists", "repeat", "trace"})
 """Functions whose arguments look at the items they are called on."""
 
 
 class _Anything(Exception):
     """The rule looks at more than named members of its focus."""
-
-
-def parts(tree: Any) -> Iterator[Expression]:
-    """An expression and all that it is made of."""
-    if isinstance(tree, tuple):
-        for part in tree:
-            yield from parts(part)
-    elif isinstance(tree, Expression):
-        yield tree
-        for field in fields(tree):
-            yield from parts(getattr(tree, field.name))
 
 
 def keys_needed(tree: Expression, type_: Type) -> frozenset[str]:
@@ -61,7 +49,7 @@ def _first_names(tree: Expression, type_: Type) -> Iterator[str]:
     match tree:
         case Literal() | QuantityLiteral() | Empty():
             return
-        case External(name) if name in _CONSTANT:
+        case External(name) if name in CONSTANTS:
             return
         case Member(None | Variable("$this"), name):
             if name in type_.ancestors:
@@ -79,7 +67,7 @@ def _first_names(tree: Expression, type_: Type) -> Iterator[str]:
             for argument in arguments:
                 if function in _PER_ITEM:
                     if any(
-                        isinstance(part, External) and part.name not in _CONSTANT for part in parts(argument)
+                        isinstance(part, External) and part.name not in CONSTANTS for part in parts(argument)
                     ):
                         raise _Anything
                 elif function not in ("ofType", "as", "is"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -48,8 +48,27 @@ class Env:
     """The Bundle around it, searched by `resolve()`."""
     resolve: Callable[[str], Json | None] | None = None
     """What `resolve()` asks instead of looking through `bundle`: the resource a reference points at."""
+    entries: dict[str, Any] | None = field(default=None, init=False, repr=False)
+    """The bundle's resources by address, once `resolve()` has looked."""
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
     """What `now()` and `today()` tell."""
+
+
+class Scope:
+    """What `$this`, `$index`, `$total` and `%context` mean at one moment, and the environment."""
+
+    __slots__ = ("context", "env", "index", "this", "total")
+
+    def __init__(self, env: Env, this: Nodes, context: Nodes, index: int = 0, total: Nodes = EMPTY) -> None:
+        self.env = env
+        self.this = this
+        self.context = context
+        self.index = index
+        self.total = total
+
+
+Compiled = Callable[[Scope], Nodes]
+"""An expression, ready to run."""
 
 
 def truth(found: bool | None) -> Nodes:
@@ -305,15 +324,53 @@ def holds(items: Sequence[Node], wanted: Node) -> bool:
     return any(equal(node, wanted) is True for node in items)
 
 
+def _identity(node: Node) -> Hashable:
+    """What is the same for equal items; None where equality is more than that (dates, quantities)."""
+    kind, value = node.type.system, node.value
+    if value is None:
+        return None
+    if kind == "String" or (kind == "Boolean" and isinstance(value, bool)):
+        return kind, value
+    if kind in _NUMBERS:
+        return "number", quantity.number(value)
+    return None if kind else _frozen(value)
+
+
+def _frozen(value: Any) -> Hashable:
+    if isinstance(value, dict):
+        return frozenset((key, _frozen(inner)) for key, inner in value.items())
+    if isinstance(value, list):
+        return tuple(_frozen(inner) for inner in value)
+    return ("Boolean", value) if isinstance(value, bool) else value
+
+
+class Known:
+    """Items to look others up in: by hash where that is exact, one by one where it is not."""
+
+    def __init__(self, items: Sequence[Node] = ()) -> None:
+        self._keys: set[Hashable] = set()
+        self._rest: Nodes = []
+        for node in items:
+            self.add(node)
+
+    def add(self, node: Node) -> None:
+        key = _identity(node)
+        if key is None:
+            self._rest.append(node)
+        else:
+            self._keys.add(key)
+
+    def __contains__(self, node: Node) -> bool:
+        key = _identity(node)
+        return key in self._keys if key is not None else holds(self._rest, node)
+
+
 def distinct(items: Sequence[Node]) -> Nodes:
-    """Each item once, in order. Strings, the usual case, are told apart by a set."""
+    """Each item once, in order."""
     out: Nodes = []
-    seen: set[str] = set()
+    seen = Known()
     for node in items:
-        if node.type.system == "String" and isinstance(node.value, str):
-            if node.value not in seen:
-                seen.add(node.value)
-                out.append(node)
-        elif not holds(out, node):
+        if node not in seen:
+            seen.add(node)
             out.append(node)
     return out

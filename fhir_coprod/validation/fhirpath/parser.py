@@ -22,6 +22,7 @@ from fhir_coprod.validation.fhirpath.syntax import (
     Sign,
     TypeTest,
     Variable,
+    depth,
 )
 
 MAX_LENGTH = 50_000
@@ -31,6 +32,9 @@ MAX_NESTING = 80
 """Deepest nesting of parentheses, arguments and steps' operands; R4 stays under 10."""
 
 _UNITS = ("year", "month", "week", "day", "hour", "minute", "second", "millisecond")
+MAX_DEPTH = 100
+"""Longest chain of steps and operators, so that no recursion over a tree runs deep; R4's longest has 36."""
+
 CALENDAR_UNITS = frozenset(_UNITS) | {f"{unit}s" for unit in _UNITS}
 
 _TOKEN = re.compile(
@@ -96,7 +100,10 @@ def parse(text: str) -> Expression:
         raise UnsupportedFhirPath(
             f"The FHIRPath expression is longer than {MAX_LENGTH} characters; split it."
         )
-    return _Parser(text).whole()
+    tree = _Parser(text).whole()
+    if depth(tree) > MAX_DEPTH:
+        raise UnsupportedFhirPath(f"The FHIRPath expression chains more than {MAX_DEPTH} steps; split it.")
+    return tree
 
 
 def _tokens(text: str) -> Iterator[_Token]:

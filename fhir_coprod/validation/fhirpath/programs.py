@@ -9,9 +9,8 @@ from fhir_coprod.jsontext import Json
 from fhir_coprod.validation.fhirpath import references, runtime
 from fhir_coprod.validation.fhirpath.generator import Block, Item, Source, Unsuited
 from fhir_coprod.validation.fhirpath.model import Type, type_named
-from fhir_coprod.validation.fhirpath.needs import parts
 from fhir_coprod.validation.fhirpath.nodes import Env
-from fhir_coprod.validation.fhirpath.syntax import Binary, Expression, External, Variable
+from fhir_coprod.validation.fhirpath.syntax import Binary, Expression, External, Variable, parts
 
 Rule = Callable[..., bool]
 Values = Callable[[Json], list[tuple[str, Any]]]

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fhir_coprod import definitions
 from fhir_coprod.jsontext import Json
 from fhir_coprod.validation.fhirpath.model import Type, resource_type, type_named
-from fhir_coprod.validation.fhirpath.nodes import EMPTY, Env, Node, Nodes, one, truth
-
-if TYPE_CHECKING:
-    from fhir_coprod.validation.fhirpath.compiler import Scope
+from fhir_coprod.validation.fhirpath.nodes import EMPTY, Compiled, Env, Node, Nodes, Scope, one, truth
 
 _TYPE_AND_ID = re.compile(r"(?:^|/)([A-Z][A-Za-z]+)/[A-Za-z0-9\-.]{1,64}(?:/_history/[A-Za-z0-9\-.]{1,64})?$")
 
@@ -23,9 +19,9 @@ def resolved(node: Node, env: Env) -> Node | None:
     if not target:
         return None
     if env.resolve is not None:
-        found = env.resolve(target)
+        found: Any = env.resolve(target)
     else:
-        found = _contained(target, env) if target[0] == "#" else _entry(target, env.bundle)
+        found = _contained(target, env) if target[0] == "#" else _entry(target, env)
     type_ = resource_type(found)
     return None if type_ is None else Node(found, type_)
 
@@ -46,16 +42,27 @@ def _contained(target: str, env: Env) -> Any:
     return None
 
 
-def _entry(target: str, bundle: Json | None) -> Any:
-    entries = bundle.get("entry") if bundle else None
-    target = target.partition("/_history/")[0]
+def _entry(target: str, env: Env) -> Any:
+    if env.entries is None:
+        env.entries = _entries(env.bundle or env.resource)
+    return env.entries.get(target.partition("/_history/")[0])
+
+
+def _entries(bundle: Json) -> dict[str, Any]:
+    """The resources of a Bundle by full URL and by "Type/id"."""
+    entries = bundle.get("entry") if bundle.get("resourceType") == "Bundle" else None
+    known: dict[str, Any] = {}
     for entry in entries if isinstance(entries, list) else ():
         if not isinstance(entry, dict):
             continue
-        url = entry.get("fullUrl")
-        if isinstance(url, str) and (url == target or (":" not in target and url.endswith("/" + target))):
-            return entry.get("resource")
-    return None
+        url, resource = entry.get("fullUrl"), entry.get("resource")
+        if isinstance(url, str):
+            known.setdefault(url, resource)
+            if relative := _TYPE_AND_ID.search(url):
+                known.setdefault(relative[0].lstrip("/"), resource)
+        if isinstance(resource, dict):
+            known.setdefault(f"{resource.get('resourceType')}/{resource.get('id')}", resource)
+    return known
 
 
 def target_type(node: Node, env: Env) -> Type | None:
@@ -70,7 +77,7 @@ def target_type(node: Node, env: Env) -> Type | None:
     return type_named(told) if isinstance(told, str) and definitions.is_resource_type(told) else None
 
 
-def target_is(of: Callable[[Scope], Nodes], name: str) -> Callable[[Scope], Nodes]:
+def target_is(of: Compiled, name: str) -> Compiled:
     """`resolve() is Name`, decided without fetching."""
 
     def test(scope: Scope) -> Nodes:

@@ -49,8 +49,8 @@ def is_value(values: list[Any], constant: Any) -> bool | None:
 
 
 def is_among(values: list[Any], constants: frozenset[str]) -> bool | None:
-    """`values in (constants)` of a single string."""
-    return single(values) in constants if values else None
+    """`values in (constants)` of strings."""
+    return constants.issuperset(values) if values else None
 
 
 def same(left: list[Any], right: list[Any]) -> bool | None:

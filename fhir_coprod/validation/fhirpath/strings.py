@@ -83,7 +83,10 @@ def _bounded(value: str) -> str:
 
 def found(source: str, value: str, *, whole: bool = False) -> bool:
     """Whether the pattern is found in the value (or is all of it), in bounded time."""
-    compiled = pattern(source)
+    try:
+        compiled = pattern(source)
+    except UnsupportedFhirPath as error:
+        raise FhirPathError(error.message) from None
     search = compiled.fullmatch if whole else compiled.search
     try:
         return search(_bounded(value), timeout=REGEX_SECONDS) is not None

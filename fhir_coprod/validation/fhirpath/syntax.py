@@ -5,8 +5,10 @@ A `source` of None means the path starts at the current context, `$this`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
 from decimal import Decimal
+from typing import Any
 from typing import Literal as OneOf
 
 LiteralKind = OneOf["Boolean", "String", "Integer", "Decimal", "Date", "DateTime", "Time"]
@@ -102,3 +104,30 @@ class TypeTest:
 Expression = (
     Literal | QuantityLiteral | Empty | Variable | External | Member | Call | Index | Sign | Binary | TypeTest
 )
+
+
+def _below(tree: Expression) -> Iterator[Expression]:
+    for field in fields(tree):
+        value: Any = getattr(tree, field.name)
+        for part in value if isinstance(value, tuple) else (value,):
+            if isinstance(part, Expression):
+                yield part
+
+
+def parts(tree: Expression) -> Iterator[Expression]:
+    """An expression and all that it is made of."""
+    waiting = [tree]
+    while waiting:
+        part = waiting.pop()
+        yield part
+        waiting += _below(part)
+
+
+def depth(tree: Expression) -> int:
+    """How many expressions stand inside one another."""
+    levels = 0
+    level = [tree]
+    while level:
+        levels += 1
+        level = [part for outer in level for part in _below(outer)]
+    return levels
