@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
+from datetime import datetime
 from typing import Any
+
+from fhir_coprod.demo.hospital import SYSTEM, departments
+
+_ORDER = re.compile(rf'("{re.escape(SYSTEM)}/(?:order|task)","value":")')
 
 PATIENT: dict[str, Any] = {
     "resourceType": "Patient",
@@ -76,3 +82,18 @@ def care_plan(number: int = 0) -> dict[str, Any]:
 
 def care_plan_bytes(number: int = 0) -> bytes:
     return json.dumps(care_plan(number), ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def hospital(copies: int, now: datetime) -> list[bytes]:
+    """The demo's three departments so many times over, each copy with patients and ids of its own."""
+    resources: list[bytes] = []
+    for records in departments(now).values():
+        for record in records:
+            if record.get("status") == "finished" and record["resourceType"] == "DiagnosticReport":
+                continue  # the demo's one malformed record
+            text = json.dumps(record, ensure_ascii=False, separators=(",", ":"))
+            for copy in range(copies):
+                # Every id and reference there begins with two letters of its department and a dash.
+                own = re.sub(r'(?<=[/"])(pr|im|or)-', rf"\1-{copy}-", text).replace("demo-", f"demo-{copy}-")
+                resources.append(_ORDER.sub(rf"\g<1>{copy}-", own).encode())
+    return resources

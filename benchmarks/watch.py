@@ -1,0 +1,74 @@
+"""The referral watch in this process, beside json.loads of the same records."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks.frame import Pair, for_seconds
+from benchmarks.sample import hospital
+from fhir_coprod import jsontext
+from fhir_coprod.store import Store, Transaction
+from fhir_coprod.watch import assess, policies
+from fhir_coprod.watch.facts import all_open
+
+SECONDS = 0.7
+COPIES = 60
+
+
+def pairs() -> Iterator[Pair]:
+    now = datetime.now(UTC)
+    records = hospital(COPIES, now)
+    policy = policies.load("se-vardgaranti")
+    with (
+        tempfile.TemporaryDirectory(prefix="coprod-bench-") as folder,
+        Store.open(f"sqlite:///{Path(folder) / 'bench.db'}") as store,
+    ):
+        fill(store, records)
+        facts = list(all_open(store))
+        stalled = sum(bool(assess(one, policy, now).stalls) for one in facts)
+
+        def assess_all() -> int:
+            for one in facts:
+                assess(one, policy, now)
+            return len(facts)
+
+        def gather_and_assess() -> int:
+            number = 0
+            for one in all_open(store):
+                assess(one, policy, now)
+                number += 1
+            return number
+
+        def parse_all() -> int:
+            for raw in records:
+                json.loads(raw)
+            return len(facts)
+
+        against = f"json.loads of their {len(records) / len(facts):.0f} records each"
+        note = f"{len(facts):,} referrals, {stalled:,} of them stalled"
+        yield Pair(
+            "assess, facts at hand",
+            "referrals",
+            for_seconds(SECONDS, assess_all),
+            against,
+            for_seconds(SECONDS, parse_all),
+            note,
+        )
+        yield Pair(
+            "gather facts from SQLite and assess", "referrals", gather_and_assess, against, parse_all, note
+        )
+
+
+def fill(store: Store, records: list[bytes]) -> None:
+    """Write the records as they are, in one transaction."""
+    documents = [jsontext.parse(raw) for raw in records]
+
+    def put_all(transaction: Transaction) -> None:
+        for document in documents:
+            transaction.put(document, document.data["id"])
+
+    store.write(put_all)
