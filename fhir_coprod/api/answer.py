@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gzip
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -53,14 +55,34 @@ def error_answer(error: CoprodError, headers: Mapping[str, str] | None = None) -
     return answer
 
 
+GZIP_FROM = 1000
+"""Bytes from which packing pays."""
+_GZIP_LEVEL = 4
+"""Two thirds of the time of level 9 saved, at a few per cent more bytes."""
+_INLINE = 100_000
+
+
 async def send_answer(
-    answer: Answer, send: Send, *, media_type: str = FHIR_JSON, pretty: bool = False, head: bool = False
+    answer: Answer,
+    send: Send,
+    *,
+    media_type: str = FHIR_JSON,
+    pretty: bool = False,
+    gzipped: bool = False,
+    head: bool = False,
 ) -> None:
     """Write the answer as HTTP."""
     body = msgspec.json.format(answer.body, indent=2) if pretty and answer.body else answer.body
+    packed = gzipped and len(body) >= GZIP_FROM
+    if packed:
+        # A large one would hold up everybody else.
+        body = _packed(body) if len(body) < _INLINE else await asyncio.to_thread(_packed, body)
     headers = [(b"content-length", str(len(body)).encode())] if answer.status not in (204, 304) else []
     if body:
         headers.append((b"content-type", f"{media_type}; charset=utf-8".encode()))
+        headers.append((b"vary", b"accept, accept-encoding"))
+    if packed:
+        headers.append((b"content-encoding", b"gzip"))
     if answer.version:
         headers.append((b"etag", answer.etag.encode()))
         headers.append((b"last-modified", http_date(answer.version.updated).encode()))
@@ -69,3 +91,8 @@ async def send_answer(
     headers += [(name.encode(), value.encode("latin-1", "replace")) for name, value in answer.headers.items()]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if head else body})
+
+
+def _packed(body: bytes) -> bytes:
+    # No time stamp: the same body gives the same bytes.
+    return gzip.compress(body, _GZIP_LEVEL, mtime=0)

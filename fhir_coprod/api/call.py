@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import ip_address
 from urllib.parse import parse_qsl
 
@@ -29,11 +30,7 @@ class Caller:
 
     @property
     def is_local(self) -> bool:
-        try:
-            return ip_address(self.address).is_loopback
-        except ValueError:
-            # Not from a network: a Unix socket or the same process.
-            return True
+        return _is_local(self.address)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +96,15 @@ class Call:
         if self.body_type != FHIR_JSON:
             raise UnsupportedMediaType(f"Send the resource as JSON with Content-Type: {FHIR_JSON}.")
         return jsontext.parse(self.body)
+
+
+@lru_cache(1024)
+def _is_local(address: str) -> bool:
+    try:
+        return ip_address(address).is_loopback
+    except ValueError:
+        # Not from a network: a Unix socket or the same process.
+        return True
 
 
 def pairs(query_string: bytes | str) -> Pairs:

@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeVar
 
 from starlette.convertors import Convertor, register_url_convertor
@@ -35,6 +36,9 @@ log = logging.getLogger("fhir_coprod.api")
 
 PREFIX = "/fhir"
 Handler = Callable[[Call, "Endpoint"], Awaitable[Answer]]
+
+
+_is_type = lru_cache(1024)(definitions.is_resource_type)
 
 
 class _Name(Convertor[str]):
@@ -95,7 +99,7 @@ class Endpoint:
         self.metrics = metrics
         # Searches, and bodies too large to check between two other requests, must not hold the event loop.
         self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="fhir")
-        self._inline = settings.store.url.startswith("sqlite")
+        self.reads_at_once = settings.store.url.startswith("sqlite")
         self._hosts = security.HostCheck(settings.site.base_url)
         self._routes = [
             Route(PREFIX + row.path, _Door(self, row), methods=list(row.methods), include_in_schema=False)
@@ -152,7 +156,7 @@ class Endpoint:
 
     def admit(self, call: Call) -> None:
         """Raise UnknownType or NotAllowed where this call may not go on."""
-        if call.type and not definitions.is_resource_type(call.type):
+        if call.type and not _is_type(call.type):
             raise UnknownType(f"FHIR R4 has no resource type {call.type[:64]!r}; names are case-sensitive.")
         security.admit(call.interaction, call.type, call.id, call.caller)
 
@@ -172,7 +176,16 @@ class Endpoint:
 
     async def look(self, work: Callable[..., T], *arguments: object) -> T:
         """Read a row or two: at once on SQLite, where handing it to a thread takes longer than the read."""
-        return work(*arguments) if self._inline else await self.in_thread(work, *arguments)
+        return work(*arguments) if self.reads_at_once else await self.in_thread(work, *arguments)
+
+
+@dataclass(slots=True)
+class _Form:
+    """What the answer shall look like, as far as the request has been understood."""
+
+    media_type: str = FHIR_JSON
+    pretty: bool = False
+    gzipped: bool = False
 
 
 class _Door:
@@ -182,15 +195,18 @@ class _Door:
         self._endpoint = endpoint
         self._row = row
         self._name = row.name if row else "unknown"
+        # Reads that never wait cannot be interrupted either: a clock over them would only cost time.
+        self._is_short = endpoint.reads_at_once and self._name in ("read", "vread")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
-        media_type, pretty = FHIR_JSON, False
+        form = _Form()
         try:
-            async with asyncio.timeout(self._endpoint.settings.limits.seconds):
-                call = await self._call(scope, receive)
-                media_type, pretty = call.media_type, call.pretty
-                answer = await self._answer(call, scope)
+            if self._is_short:
+                answer = await self._answer(scope, receive, form)
+            else:
+                async with asyncio.timeout(self._endpoint.settings.limits.seconds):
+                    answer = await self._answer(scope, receive, form)
         except CoprodError as error:
             answer = error_answer(error, self._allow(error, scope))
         except TimeoutError:
@@ -198,7 +214,23 @@ class _Door:
         except Exception as error:  # noqa: BLE001  # the last line of defence; it is logged and answered
             answer = error_answer(_unexpected(error, self._name))
         self._endpoint.metrics.count(self._name, answer.status, time.perf_counter() - started)
-        await send_answer(answer, send, media_type=media_type, pretty=pretty, head=scope["method"] == "HEAD")
+        await send_answer(
+            answer,
+            send,
+            media_type=form.media_type,
+            pretty=form.pretty,
+            gzipped=form.gzipped,
+            head=scope["method"] == "HEAD",
+        )
+
+    async def _answer(self, scope: Scope, receive: Receive, form: _Form) -> Answer:
+        call = await self._call(scope, receive)
+        form.gzipped = "gzip" in call.headers.get("accept-encoding", "")
+        form.media_type, form.pretty = call.media_type, call.pretty
+        if self._row is None:
+            row, _ = self._endpoint.find(call.method, scope["path"].removeprefix(PREFIX))
+            raise AssertionError(f"the router missed {row.name}")
+        return await self._endpoint.perform(call, self._row.handler)
 
     async def _call(self, scope: Scope, receive: Receive) -> Call:
         endpoint, method = self._endpoint, scope["method"]
@@ -220,12 +252,6 @@ class _Door:
             body=body,
             caller=Caller((scope.get("client") or ("",))[0]),
         )
-
-    async def _answer(self, call: Call, scope: Scope) -> Answer:
-        if self._row is None:
-            row, _ = self._endpoint.find(call.method, scope["path"].removeprefix(PREFIX))
-            raise AssertionError(f"the router missed {row.name}")
-        return await self._endpoint.perform(call, self._row.handler)
 
     def _allow(self, error: CoprodError, scope: Scope) -> dict[str, str]:
         if not isinstance(error, MethodNotAllowed):

@@ -138,6 +138,7 @@ def entity_tags(header: str, name: str) -> frozenset[str] | None:
     return frozenset(tags)
 
 
+@lru_cache(4096)
 def http_date(moment: datetime) -> str:
     """`Last-Modified` form; whole seconds, GMT."""
     return format_datetime(moment.astimezone(UTC), usegmt=True)

@@ -38,7 +38,8 @@ def _is_known(call: Call, version: Version) -> bool:
     if tag:
         known = entity_tags(tag, "If-None-Match")
         return known is None or str(version.version) in known
-    since = from_http_date(call.headers.get("if-modified-since", ""))
+    header = call.headers.get("if-modified-since")
+    since = from_http_date(header) if header else None
     # HTTP dates have no fractions: 12:00:00.700 is not newer than "12:00:00" to one who was told so.
     return since is not None and version.updated.replace(microsecond=0) <= since
 

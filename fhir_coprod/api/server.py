@@ -104,6 +104,8 @@ def _config(
         proxy_headers=False,
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
+        # Loading definitions on a busy machine, a worker may be silent for more than the usual five seconds.
+        timeout_worker_healthcheck=60,
     )
 
 
