@@ -145,9 +145,9 @@ def _member(raw: bytes, key: bytes) -> bytes:
 
 
 def _items(array: bytes) -> Iterator[bytes]:
-    """The objects of an array, by their brackets."""
+    """The objects of an array, by their brackets; and whatever else stands between the commas."""
     depth = 0
-    start = 0
+    start = end = 1
     for token in _TOKEN.finditer(array):
         text = token.group()
         if text in b"{[":
@@ -156,8 +156,13 @@ def _items(array: bytes) -> Iterator[bytes]:
                 start = token.start()
         elif text in b"}]":
             depth -= 1
-            if depth == 1:
-                yield array[start : token.end()]
+            if depth <= 1:
+                between = array[end : start if depth else token.start()].strip(b" \t\r\n,")
+                if between:
+                    yield between
+                if depth:
+                    yield array[start : token.end()]
+                end = token.end()
 
 
 # --- where the next page is -----------------------------------------------------------------------

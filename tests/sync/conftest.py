@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,10 +12,14 @@ from fhir_coprod.settings import EhrSettings, Settings, StoreSettings
 from fhir_coprod.store import Store
 from tests.sync.server import Ehr
 
+FAST = "/dev/shm" if Path("/dev/shm").is_dir() else None
+"""Many small databases: where waiting for a disk costs nothing, if there is such a place."""
+
 
 @pytest.fixture
-def store_path(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'coprod.db'}"
+def store_path() -> Iterator[str]:
+    with tempfile.TemporaryDirectory(dir=FAST) as folder:
+        yield f"sqlite:///{folder}/coprod.db"
 
 
 @pytest.fixture

@@ -38,6 +38,10 @@ class Ehr:
     """Seconds before each answer."""
     hidden: set[str] = field(default_factory=set)
     """References that are answered 403."""
+    failing: set[str] = field(default_factory=set)
+    """Types whose search answers 500."""
+    loops: bool = False
+    """The second page leads back to the first."""
     broken: dict[str, bytes] = field(default_factory=dict)
     """Reference → bytes that are served in its place."""
     resources: dict[str, Json] = field(default_factory=dict)
@@ -113,6 +117,8 @@ class Ehr:
     async def _search(self, request: Request) -> Response:
         await self._note(request)
         type = request.path_params["type"]
+        if type in self.failing:
+            return JSONResponse({"resourceType": "OperationOutcome", "issue": [{"code": "exception"}]}, 500)
         found = [(ref, r) for ref, r in self.resources.items() if ref.startswith(f"{type}/")]
         found = [(ref, r) for ref, r in found if ref not in self.hidden]
         since = request.query_params.get("_lastUpdated", "")
@@ -149,7 +155,8 @@ class Ehr:
         size = min(int(request.query_params.get("_count", "50")), self.page_size)
         link = []
         if start + size < len(entries):
-            following = request.url.include_query_params(_offset=start + size)
+            offset = 0 if self.loops and start else start + size
+            following = request.url.include_query_params(_offset=offset)
             path = f"{following.path}?{following.query}"
             text = {
                 "absolute": str(following),

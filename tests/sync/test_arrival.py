@@ -8,7 +8,6 @@ import tempfile
 from collections.abc import Sequence
 from functools import cache
 from itertools import pairwise
-from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,10 +19,8 @@ from fhir_coprod.sync import engine, holdings, stage
 from fhir_coprod.sync.publish import Context
 from fhir_coprod.sync.references import Bases, Record
 from fhir_coprod.sync.stage import Batch, Received, Taken
+from tests.sync.conftest import FAST
 from tests.sync.records import Json, organization, patient, referral, task
-
-FAST = "/dev/shm" if Path("/dev/shm").is_dir() else None
-"""Many small databases: where waiting for a disk costs nothing, if there is such a place."""
 
 CONTEXT = Context(
     Bases(

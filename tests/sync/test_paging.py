@@ -70,6 +70,11 @@ def test_one_broken_record_costs_one_record(broken: bytes) -> None:
     assert page.next == "n"
 
 
+def test_what_is_no_record_at_all_is_not_lost_either() -> None:
+    page = paging.read(b'{"resourceType":"Bundle","entry":[oops, {"resource":{"id":"1"}}, 7 , nul]}')
+    assert [entry.resource for entry in page.entries] == [b"oops", b'{"id":"1"}', b"7 , nul"]
+
+
 @pytest.mark.parametrize(
     "raw",
     [b"[]", b'{"resourceType":"Patient"}', b"{}", b"", b"<html/>", b'{"resourceType":"Bundle", oops', b"nul"],

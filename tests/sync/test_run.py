@@ -1,0 +1,489 @@
+"""Whole runs against servers that speak real HTTP."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from fhir_coprod import jsontext
+from fhir_coprod.errors import ConfigError, Conflict, EhrUnreachable, Gone
+from fhir_coprod.settings import EhrSettings, Settings
+from fhir_coprod.store import Query, Store, Version
+from fhir_coprod.sync import EhrReport, Feed, Progress, alone, check, feeds, holdings, run
+from fhir_coprod.sync.http import Politeness
+from fhir_coprod.sync.stage import Counts
+from tests.sync.conftest import settings_for
+from tests.sync.records import organization, patient, referral, task
+from tests.sync.server import Ehr, serving
+
+QUICK = Politeness(attempts=2, first_pause=0.01, longest_pause=0.02)
+
+
+def a_department(**habits: Any) -> Ehr:
+    """Primary care: one patient, one referral to orthopaedics."""
+    return Ehr(**habits).load(
+        organization("care", "GP"),
+        organization("ortho", "OR"),
+        patient("p", "19700102"),
+        referral("s", "Patient/p", "R1", requester={"reference": "Organization/care"}),
+        task("t", "Patient/p", "ServiceRequest/s", owner={"reference": "Organization/ortho"}),
+    )
+
+
+def synced(store: Store, full: bool = False, **ehrs: Ehr) -> dict[str, EhrReport]:
+    reports = run(store, settings_for(**ehrs), full=full, politeness=QUICK)
+    return {report.ehr: report for report in reports}
+
+
+def one(store: Store, type: str, **criteria: str) -> Version:
+    found = every(store, type, **criteria)
+    assert len(found) == 1
+    return found[0]
+
+
+def every(store: Store, type: str, **criteria: str) -> list[Version]:
+    return store.search(Query.parse(type, list(criteria.items()), strict=True)).matches
+
+
+def feed(store: Store, ehr: str, type: str) -> Feed:
+    with store.connect() as connection:
+        return next(row for row in feeds(connection, ehr) if row.type == type)
+
+
+HABITS = [
+    pytest.param({"history": True}, id="history"),
+    pytest.param({"last_updated": True}, id="last-updated"),
+    pytest.param({}, id="crawl"),
+]
+
+
+@pytest.mark.parametrize("habits", HABITS)
+def test_what_is_there_comes_in_and_a_second_run_changes_nothing(
+    store: Store, habits: dict[str, Any]
+) -> None:
+    ehr = a_department(**habits)
+    with serving(ehr):
+        first = synced(store, care=ehr)["care"]
+        assert first.ok
+        assert first.counts["Organization"] == Counts(read=2, created=2)
+        assert first.counts["Task"] == Counts(read=1, created=1)
+        head = store.head()
+        assert head == len(ehr.resources)
+        second = synced(store, care=ehr)["care"]
+        third = synced(store, full=True, care=ehr)["care"]
+    assert store.head() == head
+    assert second.ok
+    assert third.counts["Organization"] == Counts(read=2, unchanged=2)
+
+
+@pytest.mark.parametrize("habits", HABITS)
+def test_a_change_a_new_record_and_a_deletion_arrive(store: Store, habits: dict[str, Any]) -> None:
+    ehr = a_department(**habits)
+    with serving(ehr):
+        synced(store, care=ehr)
+        ehr.put({**ehr.resources["Task/t"], "status": "accepted"})
+        ehr.put(task("u", "Patient/p", "ServiceRequest/s"))
+        report = synced(store, care=ehr)["care"].counts["Task"]
+        assert (report.created, report.updated) == (1, 1)
+        changed = one(store, "Task", status="accepted")
+        assert changed.version == 2
+        ehr.delete("Task/u")
+        deleted = synced(store, full=True, care=ehr)["care"].counts["Task"]
+    assert deleted.deleted == 1
+    assert len(every(store, "Task")) == 1
+
+
+def test_history_shows_deletions_without_a_full_run(store: Store) -> None:
+    ehr = a_department(history=True)
+    with serving(ehr):
+        synced(store, care=ehr)
+        ehr.delete("Task/t")
+        report = synced(store, care=ehr)["care"]
+    assert report.counts["Task"].deleted == 1
+    assert report.counts["Task"].updated == 0
+    assert not every(store, "Task")
+
+
+def test_a_record_deleted_and_made_again_lives(store: Store) -> None:
+    ehr = a_department(history=True)
+    with serving(ehr):
+        synced(store, care=ehr)
+        old = ehr.resources["Task/t"]
+        ehr.delete("Task/t")
+        ehr.put({**old, "status": "accepted"})
+        synced(store, care=ehr)
+    assert one(store, "Task").data["status"] == "accepted"
+
+
+def test_an_incremental_run_reads_only_what_is_new(store: Store) -> None:
+    ehr = Ehr(last_updated=True).load(*(patient(str(n), str(n)) for n in range(120)))
+    with serving(ehr):
+        synced(store, care=ehr)
+        ehr.requests.clear()
+        ehr.put(patient("7", "7", gender="female"))
+        report = synced(store, care=ehr)["care"].counts["Patient"]
+    assert report.read < 5
+    assert report.updated == 1
+    assert any(request.startswith("Patient?_lastUpdated=ge2026-03-02T03%3A5") for request in ehr.requests)
+
+
+@pytest.mark.parametrize("style", ["absolute", "relative", "rooted", "http://internal:8080"])
+def test_all_pages_are_read_however_the_server_links_them(store: Store, style: str) -> None:
+    ehr = Ehr(page_size=7, next_style=style).load(*(patient(str(n), str(n)) for n in range(30)))
+    with serving(ehr):
+        report = synced(store, care=ehr)["care"]
+    assert report.counts["Patient"].created == 30
+
+
+def test_references_lead_to_our_resources_and_received_bytes_are_kept(store: Store) -> None:
+    ehr = a_department()
+    raw = (
+        '{"resourceType":"Task", "id":"raw","status":"requested","intent":"order",'
+        '"for":{"reference":"Patient/p"},"restriction":{"repetitions":  3}}'
+    )
+    ehr.put(json.loads(raw))
+    ehr.broken["Task/raw"] = raw.encode()
+    with serving(ehr):
+        synced(store, care=ehr)
+    own = one(store, "Patient").id
+    found = next(v for v in every(store, "Task") if "restriction" in v.data)
+    assert f'"for":{{"reference":"Patient/{own}"}}' in found.body.decode()
+    assert '"repetitions":  3' in found.body.decode()
+    assert store.received("Task", found.id, 1) == raw.encode()
+    assert found.data["meta"]["source"] == f"{ehr.url}/Task/raw"
+    assert found.source == "ehr:care"
+
+
+def test_a_reference_to_what_has_not_arrived_waits(store: Store) -> None:
+    ehr = Ehr().load(task("t", "Patient/late", "ServiceRequest/never"))
+    with serving(ehr):
+        synced(store, care=ehr)
+        assert one(store, "Task").data["for"] == {"reference": f"{ehr.url}/Patient/late"}
+        ehr.put(patient("late"))
+        synced(store, care=ehr)
+    found = one(store, "Task")
+    assert found.data["for"] == {"reference": one(store, "Patient").reference}
+    assert found.data["focus"] == {"reference": f"{ehr.url}/ServiceRequest/never"}
+    assert found.version == 2
+
+
+def test_two_departments_become_one_story(store: Store) -> None:
+    care = a_department()
+    ortho = Ehr().load(
+        organization("ortho", "OR", name="Orthopaedics"),
+        patient("900", "19700102", telecom=[{"system": "phone", "value": "070"}]),
+        referral("77", "Patient/900", "R1", status="on-hold", requester={"display": "the GP"}),
+        task("1", "Patient/900", "ServiceRequest/77", "accepted", owner={"reference": "Organization/ortho"}),
+    )
+    with serving(care, ortho):
+        reports = synced(store, care=care, ortho=ortho)
+        assert synced(store, care=care, ortho=ortho)["care"].ok
+    assert reports["ortho"].counts["Patient"].merged == 1
+    order = one(store, "ServiceRequest")
+    assert order.data["status"] == "active"
+    assert len(every(store, "Task", focus=order.reference)) == 2
+    owner = {v.data["owner"]["reference"] for v in every(store, "Task")}
+    assert len(owner) == 1
+    assert store.head() == 6  # 2 organisations, patient, order, 2 tasks: written once each
+
+
+def test_who_is_only_alike_stays_two_and_a_person_is_asked(store: Store) -> None:
+    care, ortho = Ehr().load(patient("p", "19700102")), Ehr().load(patient("900"))
+    with serving(care, ortho):
+        reports = synced(store, care=care, ortho=ortho)
+        assert len(every(store, "Patient")) == 2
+        assert reports["ortho"].counts["Patient"].conflicts == 1
+        question = one(store, "Task", code="possible-same-patient")
+        asked = {
+            question.data["focus"]["reference"],
+            question.data["input"][0]["valueReference"]["reference"],
+        }
+        assert asked == {v.reference for v in every(store, "Patient")}
+        head = store.head()
+        synced(store, full=True, care=care, ortho=ortho)
+        assert store.head() == head
+
+        answer = {**question.data, "status": "completed"}
+        answer["output"] = [{"type": {"text": "decision"}, "valueCode": "same"}]
+        store.write(lambda t: t.put(jsontext.from_data(answer), question.id))
+        synced(store, care=care, ortho=ortho)
+        living = _in_use(store)
+        assert len(living) == 1
+        retired = next(v for v in every(store, "Patient") if v.data.get("active") is False)
+        assert retired.data["link"] == [{"other": {"reference": living[0].reference}, "type": "replaced-by"}]
+        head = store.head()
+        synced(store, full=True, care=care, ortho=ortho)
+        assert store.head() == head
+
+
+def _in_use(store: Store) -> list[Version]:
+    return [v for v in every(store, "Patient") if v.data.get("active") is not False]
+
+
+def test_who_was_said_to_be_different_is_not_asked_about_again(store: Store) -> None:
+    care, ortho = Ehr().load(patient("p", "19700102")), Ehr().load(patient("900"))
+    with serving(care, ortho):
+        synced(store, care=care, ortho=ortho)
+        question = one(store, "Task", code="possible-same-patient")
+        rejected = {**question.data, "status": "rejected"}
+        store.write(lambda t: t.put(jsontext.from_data(rejected), question.id))
+        ortho.put(patient("900", gender="female"))
+        report = synced(store, care=care, ortho=ortho)["ortho"]
+    assert report.counts["Patient"].conflicts == 0
+    assert one(store, "Task", code="possible-same-patient").data["status"] == "rejected"
+    assert len(every(store, "Patient")) == 2
+
+
+def test_a_question_that_answers_itself_is_withdrawn(store: Store) -> None:
+    care, ortho = Ehr().load(patient("p", "19700102")), Ehr().load(patient("900"))
+    with serving(care, ortho):
+        synced(store, care=care, ortho=ortho)
+        ortho.put(patient("900", "19700102"))
+        synced(store, care=care, ortho=ortho)
+    assert one(store, "Task", code="possible-same-patient").data["status"] == "cancelled"
+    assert len(_in_use(store)) == 1
+
+
+def test_bad_records_become_dead_letters_and_stop_nothing(store: Store) -> None:
+    ehr = a_department()
+    for number, raw in enumerate(
+        [
+            b'{"resourceType":"Task","id":"x0","status":"requested","intent":"order","colour":"red"}',
+            b'{"resourceType":"Task","id":"x1","status":"requested","intent":"order","status":"draft"}',
+            b'{"resourceType":"Task","id":"x2","status":}',
+            b'{"resourceType":"Task","status":"requested","intent":"order"}',
+            b'{"resourceType":"Patient","id":"x4"}',
+            b'"text"',
+        ]
+    ):
+        ehr.put(task(f"x{number}", "Patient/p", "ServiceRequest/s"))
+        ehr.broken[f"Task/x{number}"] = raw
+    with serving(ehr):
+        report = synced(store, care=ehr)["care"]
+        assert report.counts["Task"] == Counts(read=7, created=1, dead=6)
+        assert not report.ok
+        assert not report.error
+        again = synced(store, care=ehr)["care"]
+    assert again.counts["Task"].dead == 6
+    assert len(every(store, "Task")) == 1
+
+
+def test_an_invalid_change_leaves_the_last_good_version(store: Store) -> None:
+    ehr = a_department()
+    with serving(ehr):
+        synced(store, care=ehr)
+        ehr.broken["Task/t"] = b'{"resourceType":"Task","id":"t","status":"no such status","intent":"order"}'
+        report = synced(store, full=True, care=ehr)["care"]
+        assert report.counts["Task"] == Counts(read=1, dead=1)
+        assert one(store, "Task").version == 1
+        ehr.broken.clear()
+        ehr.put({**ehr.resources["Task/t"], "status": "accepted"})
+        assert synced(store, care=ehr)["care"].ok
+    assert one(store, "Task").data["status"] == "accepted"
+
+
+def test_what_we_may_not_see_is_not_taken_for_deleted(store: Store) -> None:
+    ehr = a_department()
+    with serving(ehr):
+        synced(store, care=ehr)
+        ehr.hidden.add("Task/t")
+        report = synced(store, full=True, care=ehr)["care"]
+    assert report.counts["Task"].deleted == 0
+    assert "could not be looked at" in report.faults["Task"]
+    assert len(every(store, "Task")) == 1
+    assert feed(store, "care", "Task").state == "behind"
+
+
+def test_an_unreachable_ehr_stops_no_other(store: Store) -> None:
+    care, away = a_department(), Ehr()
+    with serving(care):
+        away.url = "http://127.0.0.1:9/fhir"
+        reports = synced(store, away=away, care=care)
+    assert "no answer" in reports["away"].error
+    assert reports["care"].ok
+    assert feed(store, "away", "Task").state == "failed"
+    assert feed(store, "care", "Task").state == "observable"
+
+
+def test_a_type_that_fails_stops_no_other(store: Store) -> None:
+    ehr = a_department(next_style="", page_size=1)
+    ehr.put(task("u", "Patient/p", "ServiceRequest/s"))
+    ehr.failing.add("Task")
+    with serving(ehr):
+        report = synced(store, care=ehr)["care"]
+    assert "500" in report.faults["Task"]
+    assert report.counts["Patient"].created == 1
+    assert feed(store, "care", "Task").state == "failed"
+
+
+def test_pages_that_lead_back_are_a_fault_and_their_records_are_kept(store: Store) -> None:
+    ehr = Ehr(page_size=2, loops=True).load(*(patient(str(n), str(n)) for n in range(6)))
+    with serving(ehr):
+        report = synced(store, care=ehr)["care"]
+    assert "lead back" in report.faults["Patient"]
+    assert report.counts["Patient"].created == 4
+    assert feed(store, "care", "Patient").state == "failed"
+
+
+def test_what_cannot_be_seen_is_said(store: Store) -> None:
+    ehr = a_department(types=("Patient", "ServiceRequest", "Organization"))
+    with serving(ehr):
+        report = synced(store, care=ehr)["care"]
+    assert report.ok
+    assert "Task" not in report.counts
+    row = feed(store, "care", "Task")
+    assert (row.state, row.reason) == ("not-observable", "the server does not offer Task")
+
+
+def test_a_feed_knows_since_when_it_fails_and_when_it_last_succeeded(store: Store) -> None:
+    ehr = a_department()
+    with serving(ehr):
+        synced(store, care=ehr)
+    good = feed(store, "care", "Task")
+    assert good.first_success == good.last_success is not None
+    synced(store, care=ehr)
+    bad = feed(store, "care", "Task")
+    synced(store, care=ehr)
+    worse = feed(store, "care", "Task")
+    assert bad.state == worse.state == "failed"
+    assert bad.since == worse.since
+    assert bad.last_success == good.last_success
+
+
+def test_a_dry_run_shows_what_a_run_then_does_and_writes_nothing(store: Store) -> None:
+    care, ortho = (
+        a_department(last_updated=True),
+        Ehr(history=True).load(patient("900"), patient("901", "19700102")),
+    )
+    with serving(care, ortho):
+        chosen = settings_for(care=care, ortho=ortho)
+
+        def shown() -> list[tuple[str, str]]:
+            reports = run(store, chosen, dry_run=True)
+            return sorted((c.change, c.resource) for report in reports for c in report.changes)
+
+        def done(after: int) -> list[tuple[str, str]]:
+            words = {"create": "created", "update": "updated", "delete": "deleted"}
+            versions = store.changes(after)
+            return sorted(("created" if v.version == 1 else words[v.method], v.reference) for v in versions)
+
+        would = shown()
+        assert store.head() == 0
+        with store.connect() as connection:
+            assert not feeds(connection)
+            assert not holdings(connection)
+        run(store, chosen)
+        assert would == done(0)
+
+        care.put({**care.resources["Task/t"], "status": "accepted"})
+        ortho.delete("Patient/900")
+        head = store.head()
+        would = shown()
+        reports = run(store, chosen, dry_run=True)
+        line = next(c for c in reports[0].changes if c.resource.startswith("Task/")).lines
+        assert [(x.path, x.before, x.after) for x in line] == [("status", "requested", "accepted")]
+        run(store, chosen)
+        assert would == done(head)
+        assert len(would) >= 2
+
+
+def test_what_somebody_here_changed_is_kept_when_the_ehr_changes_something_else(store: Store) -> None:
+    ehr = a_department()
+    with serving(ehr):
+        synced(store, care=ehr)
+        ours = one(store, "Task")
+        noted = {**ours.data, "note": [{"text": "afraid of the scanner"}]}
+        store.write(lambda t: t.put(jsontext.from_data(noted), ours.id))
+        synced(store, full=True, care=ehr)
+        assert one(store, "Task").version == 2
+        for status in ("accepted", "in-progress"):
+            ehr.put({**ehr.resources["Task/t"], "status": status})
+            report = synced(store, care=ehr)["care"]
+            merged = one(store, "Task")
+            assert merged.data["note"] == [{"text": "afraid of the scanner"}]
+            assert merged.data["status"] == status
+            assert report.counts["Task"].conflicts == 0
+
+
+def test_an_element_changed_on_both_sides_keeps_ours_and_asks_a_person(store: Store) -> None:
+    ehr = a_department()
+    with serving(ehr):
+        synced(store, care=ehr)
+        ours = one(store, "Task")
+        store.write(lambda t: t.put(jsontext.from_data({**ours.data, "priority": "urgent"}), ours.id))
+        ehr.put({**ehr.resources["Task/t"], "priority": "stat", "status": "accepted"})
+        report = synced(store, care=ehr)["care"]
+        again = synced(store, full=True, care=ehr)["care"]
+    merged = store.read("Task", ours.id)
+    assert (merged.data["priority"], merged.data["status"]) == ("urgent", "accepted")
+    assert report.counts["Task"].conflicts == 1
+    assert again.counts["Task"].conflicts == 0
+    question = one(store, "Task", code="merge-conflict")
+    assert question.data["focus"]["reference"] == ours.reference
+    assert "priority" in question.data["description"]
+    assert "urgent" not in question.data["description"]
+
+
+def test_patients_of_a_server_that_lists_none_are_named_in_the_settings(store: Store) -> None:
+    ehr = a_department(software="Epic", types=("Patient", "ServiceRequest", "Organization"))
+    with serving(ehr):
+        named = EhrSettings(name="care", url=ehr.url, types=("Patient", "ServiceRequest", "Organization"))
+        nobody = run(store, Settings(ehr=(named,)))[0]
+        assert "patients" in nobody.faults["Patient"]
+        assert "not all patients" in nobody.faults["ServiceRequest"]
+        chosen = Settings(ehr=(named.model_copy(update={"patients": ("p",)}),))
+        report = run(store, chosen)[0]
+        assert report.ok
+        assert report.counts["Organization"].created == 1  # only the one that something refers to
+        ehr.delete("ServiceRequest/s")
+        gone = run(store, chosen, full=True)[0]
+    assert "ServiceRequest?patient=p&_count=100" in ehr.requests
+    assert gone.counts["ServiceRequest"].deleted == 1
+
+
+def test_progress_tells_pages_and_no_names(store: Store) -> None:
+    ehr = Ehr(page_size=10).load(*(patient(str(n), str(n)) for n in range(25)))
+    told: list[Progress] = []
+    with serving(ehr):
+        run(store, settings_for(care=ehr), progress=told.append)
+    assert [(p.page, p.read, p.total) for p in told if p.type == "Patient"] == [
+        (1, 10, 25),
+        (2, 20, 25),
+        (3, 25, 25),
+    ]
+
+
+def test_only_one_sync_at_a_time(store: Store) -> None:
+    ehr = a_department()
+    with serving(ehr), alone.alone(store), pytest.raises(Conflict, match="Another sync is at work"):
+        synced(store, care=ehr)
+
+
+def test_an_unknown_ehr_and_no_ehr_at_all_are_said(store: Store) -> None:
+    with pytest.raises(ConfigError, match=r"\[\[ehr\]\]"):
+        run(store, Settings())
+    with pytest.raises(ConfigError, match="known: care"):
+        run(store, settings_for(care=Ehr(url="http://127.0.0.1:9")), names=["cara"])
+
+
+def test_check_says_what_an_ehr_can_do() -> None:
+    ehr = a_department(history=True)
+    with serving(ehr):
+        made = check(settings_for(care=ehr).ehr[0])
+    assert {row.find for row in made.types} == {"history"}
+    with pytest.raises(EhrUnreachable):
+        check(EhrSettings(name="away", url="http://127.0.0.1:9"), politeness=QUICK)
+
+
+def test_a_deleted_patient_is_gone_and_what_points_to_it_still_says_who(store: Store) -> None:
+    ehr = a_department()
+    with serving(ehr):
+        synced(store, care=ehr)
+        own = one(store, "Patient")
+        ehr.delete("Patient/p")
+        synced(store, full=True, care=ehr)
+    with pytest.raises(Gone):
+        store.read("Patient", own.id)
+    assert one(store, "Task").data["for"] == {"reference": own.reference}
