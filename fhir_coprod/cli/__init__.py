@@ -5,13 +5,16 @@ Exit codes: 0 done, 1 done with faults, 2 wrong use or cannot start. An error is
 
 from __future__ import annotations
 
+import os
 import sys
+import traceback
 from importlib.metadata import version
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from fhir_coprod.cli import db, demo, serve, sync
+from fhir_coprod.cli import db, demo, load, serve, sync, watch
 from fhir_coprod.cli.common import ConfigOption, stderr
 from fhir_coprod.errors import CoprodError
 
@@ -25,10 +28,13 @@ app = typer.Typer(
 
 app.add_typer(db.app, name="db")
 app.command()(demo.demo)
+app.command()(load.load)
 app.command()(serve.serve)
 app.command()(sync.sync)
 app.add_typer(sync.ehr_app, name="ehr")
 app.add_typer(sync.dead_letters_app, name="dead-letters")
+app.command()(watch.watch)
+app.add_typer(watch.alerts_app, name="alerts")
 
 
 def _print_version(wanted: bool) -> None:
@@ -49,12 +55,36 @@ def root(
 
 
 def main() -> None:
-    """Entry point: a CoprodError becomes one sentence on stderr and its exit code."""
+    """Entry point: whatever goes wrong is one sentence on stderr and an exit code, never a traceback."""
     try:
         app()
     except CoprodError as error:
-        stderr.print(f"fhir-coprod: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        _say(str(error))
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        stderr.print("fhir-coprod: interrupted")
+        _say("interrupted.")
         sys.exit(130)
+    except BrokenPipeError:
+        # Whoever read our output has gone; the interpreter must not try to flush to it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:
+        if os.environ.get("COPROD_TRACEBACK"):
+            raise
+        _say(_fault(error))
+        sys.exit(1)
+
+
+def _fault(error: Exception) -> str:
+    """A fault of ours. Its own message may hold a patient's data, so only kind and place are told."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if "fhir_coprod" in frame.filename] or frames
+    place = f"{Path(ours[-1].filename).name}:{ours[-1].lineno}"
+    return (
+        f"a fault in the program itself ({type(error).__name__} at {place}); please report it. "
+        "With COPROD_TRACEBACK=1 the same command prints everything, which may include personal data."
+    )
+
+
+def _say(sentence: str) -> None:
+    stderr.print(f"fhir-coprod: {sentence}", style="red", markup=False, highlight=False, soft_wrap=True)

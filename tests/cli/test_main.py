@@ -1,0 +1,85 @@
+"""The command itself: help, version, where --config may stand, and how faults end."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fhir_coprod import cli
+from fhir_coprod.errors import ConfigError, NotFound
+
+
+def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "fhir_coprod", *arguments],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        timeout=60,
+    )
+
+
+def test_help_names_every_command() -> None:
+    said = run("--help").stdout
+    for command in cli.app.registered_commands:
+        assert command.callback
+        assert (command.name or command.callback.__name__) in said
+    for group in cli.app.registered_groups:
+        assert str(group.name) in said
+
+
+def test_version_is_printed() -> None:
+    assert run("--version").stdout.strip() == "0.1.0"
+
+
+def test_unknown_command_is_wrong_use() -> None:
+    ended = run("walk")
+    assert ended.returncode == 2
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_config_may_stand_before_or_after_the_command(tmp_path: Path, before: bool) -> None:
+    (tmp_path / "bad.toml").write_text('[watch]\npolicyy = "x"\n')
+    option = ("--config", "bad.toml")
+    arguments = (*option, "db", "check") if before else ("db", "check", *option)
+    ended = run(*arguments, cwd=tmp_path)
+    assert ended.returncode == 2
+    assert "watch.policyy: unknown key" in " ".join(ended.stderr.split())
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(ConfigError("Set it."), 2), (NotFound("Not here."), 1), (KeyboardInterrupt(), 130)]
+)
+def test_each_error_ends_with_its_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: BaseException, code: int
+) -> None:
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "app", fail)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == code
+    assert capsys.readouterr().err.startswith("fhir-coprod: ")
+
+
+def test_a_fault_of_ours_tells_its_kind_and_place_and_nothing_of_the_data(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        raise ValueError("Anna Lindqvist 1958-03-14")
+
+    monkeypatch.setattr(cli, "app", fail)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    said = capsys.readouterr().err
+    assert ended.value.code == 1
+    assert "ValueError" in said
+    assert "Lindqvist" not in said
+    assert "Traceback" not in said
