@@ -24,7 +24,7 @@ from fhir_coprod.store.query import Query, Sort
 RARE = 200
 """Keys that are listed without a second thought."""
 STAGES = ((8, 2_000), (100, 50_000))
-"""Rows walked per row of the page; after that a condition with fewer keys than the second is listed."""
+"""Rows walked per row of a page; after that, a condition with fewer keys than this is listed."""
 
 NOTHING = Sql("")
 

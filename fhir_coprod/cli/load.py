@@ -1,0 +1,72 @@
+"""`fhir-coprod load`: many resources from files into the store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from fhir_coprod.cli.common import ConfigOption, JsonOption, print_json, settings, stderr, stdout
+
+SHOWN = 20
+"""Dead records that are printed one by one."""
+
+
+def load(
+    context: typer.Context,
+    paths: Annotated[
+        list[Path], typer.Argument(help="NDJSON, Bundle or resource files, or folders of them.")
+    ],
+    config: ConfigOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Load NDJSON, Bundles or single resources; each is validated, ids are kept, a killed load goes on.
+
+    Ends with 1 when some records were not valid: they are named, and all others are in.
+    """
+    from fhir_coprod.store import Store, loading
+
+    with Store.open(settings(context, config).store.url) as store:
+        bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            DownloadColumn(),
+            TimeRemainingColumn(),
+            console=stderr,
+            transient=True,
+            disable=not stderr.is_terminal,
+        )
+        with bar:
+            task = bar.add_task("loading", total=loading.total_size(paths))
+            done = loading.load(store, paths, lambda size: bar.advance(task, size))
+    for dead in done.dead[:SHOWN]:
+        for issue in dead.outcome.errors:
+            stderr.print(f"{dead.place}: {issue}", markup=False, highlight=False, soft_wrap=True)
+    if len(done.dead) > SHOWN:
+        stderr.print(f"… and {len(done.dead) - SHOWN} more")
+    counts = {
+        "created": done.created,
+        "updated": done.updated,
+        "unchanged": done.unchanged,
+        "skipped": done.skipped,
+        "dead": len(done.dead),
+    }
+    if json:
+        records = [{"place": dead.place, "outcome": dead.outcome.to_fhir()} for dead in done.dead]
+        print_json({**counts, "records": records})
+    else:
+        stdout.print(
+            ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "nothing to load"
+        )
+    if done.dead:
+        raise typer.Exit(1)

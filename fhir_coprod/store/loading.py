@@ -1,0 +1,291 @@
+"""Bringing many resources into a store from files: NDJSON, Bundles, single resources, folders of them.
+
+Ids are kept. A resource without one gets the same id each time the same content is loaded. Everything is
+validated; what is not valid is reported and left out, and the rest goes in. Killed and started again, a load
+writes on from its last commit: how far it has come in a file is a cursor, set in the same transaction as the
+resources. What lies before it is validated once more, so that its faults are reported by whichever run comes
+to the end.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import BinaryIO
+from uuid import UUID, uuid5
+
+import msgspec
+
+from fhir_coprod import definitions, jsontext
+from fhir_coprod.errors import BadRequest, ConfigError, CoprodError, NotJson
+from fhir_coprod.jsontext import Document
+from fhir_coprod.outcome import Outcome
+from fhir_coprod.store.repository import Store
+from fhir_coprod.store.transaction import Transaction, check_id
+from fhir_coprod.store.versions import Change
+from fhir_coprod.validation import validate_document
+
+CHUNK = 250
+"""Resources in one transaction."""
+AHEAD = 4
+"""Chunks that may wait for the writer while the next ones are read and validated."""
+
+_LINES = (".ndjson", ".jsonl", ".ndjson.gz", ".jsonl.gz")
+_SUFFIXES = (*_LINES, ".json", ".json.gz")
+_NAMESPACE = UUID("6f0d7c1e-6d1c-4b0c-9d6c-0a5a3c1f0b52")
+"""Of the ids given to resources that come without one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """A record that could not be loaded.
+
+    place: file and line, or file and number of the entry
+    """
+
+    place: str
+    outcome: Outcome
+
+
+@dataclass(slots=True)
+class Loaded:
+    """What a load came to."""
+
+    created: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    skipped: int = 0
+    """Done by an earlier run that was broken off."""
+    dead: list[Dead] = field(default_factory=list)
+
+    @property
+    def read(self) -> int:
+        return self.created + self.updated + self.unchanged + self.skipped + len(self.dead)
+
+    def count(self, change: Change) -> None:
+        setattr(self, change, getattr(self, change) + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """One resource in a file, or why it is none."""
+
+    place: int
+    """Line, or number of the entry."""
+    raw: bytes
+    end: int
+    """Bytes of the file up to its end, for the progress bar."""
+    references: Mapping[str, str] | None = None
+
+
+Progress = Callable[[int], None]
+"""Called with the number of bytes that have been dealt with since the last call."""
+
+
+def files(paths: Sequence[Path]) -> list[Path]:
+    """The files that the paths mean; a folder means the resource files in it and below, by name.
+
+    Raises ConfigError for a path that does not exist.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            found += sorted(
+                file for file in path.rglob("*") if file.name.endswith(_SUFFIXES) and file.is_file()
+            )
+        elif path.exists():
+            found.append(path)
+        else:
+            raise ConfigError(f"{path}: there is no such file or folder.")
+    return found
+
+
+def cursor_name(file: Path) -> str:
+    """The cursor that says how far a load of this file, as it is now, has come; 0 when none is under way."""
+    status = file.stat()
+    identity = f"{file.resolve()}\n{status.st_size}\n{status.st_mtime_ns}"
+    return f"load:{sha256(identity.encode()).hexdigest()[:32]}"
+
+
+def load(store: Store, paths: Sequence[Path], progress: Progress = lambda size: None) -> Loaded:
+    """Load all files; what cannot be loaded is in `dead`, and stops nothing."""
+    done = Loaded()
+    for file in files(paths):
+        _File(store, file, done, progress).load()
+    return done
+
+
+class _File:
+    """One file on its way into the store."""
+
+    def __init__(self, store: Store, path: Path, done: Loaded, progress: Progress) -> None:
+        self.store = store
+        self.path = path
+        self.done = done
+        self.progress = progress
+        self.waiting: deque[Future[list[Change]]] = deque()
+        self.size = path.stat().st_size
+        self.cursor = cursor_name(path)
+
+    def load(self) -> None:
+        behind = self.store.cursor(self.cursor)
+        chunk: list[tuple[Document, str, Mapping[str, str] | None]] = []
+        reported = 0
+        try:
+            for number, record in enumerate(_records(self.path), 1):
+                document = self._valid(record)
+                if document is not None and number <= behind:
+                    self.done.skipped += 1
+                elif document is not None:
+                    chunk.append((document, _id(document), record.references))
+                if len(chunk) >= CHUNK:
+                    self._submit(chunk, number)
+                    chunk = []
+                    self.progress(min(record.end, self.size) - reported)
+                    reported = min(record.end, self.size)
+        except (OSError, EOFError) as error:
+            reason = BadRequest(f"The file cannot be read to its end: {error}.")
+            self.done.dead.append(Dead(str(self.path), reason.outcome))
+        # The file is through: a later load of it begins at its beginning again.
+        self._submit(chunk, 0)
+        while self.waiting:
+            self._collect()
+        self.progress(self.size - reported)
+
+    def _valid(self, record: _Record) -> Document | None:
+        """The record as a resource that may go in; None when it is reported as dead."""
+        try:
+            document = jsontext.parse(record.raw)
+            if not definitions.is_resource_type(document.type):
+                raise BadRequest("The record is not a FHIR R4 resource: its resourceType is not one of R4.")
+            check_id(_id(document))
+            outcome = validate_document(document)
+        except CoprodError as error:
+            outcome = error.outcome
+        if outcome:
+            return document
+        self.done.dead.append(Dead(f"{self.path}:{record.place}", outcome))
+        return None
+
+    def _submit(self, chunk: list[tuple[Document, str, Mapping[str, str] | None]], last: int) -> None:
+        def work(transaction: Transaction) -> list[Change]:
+            transaction.fetch((document.type, id) for document, id, _ in chunk)
+            changes = [
+                transaction.put(document, id, references=references).change
+                for document, id, references in chunk
+            ]
+            transaction.set_cursor(self.cursor, last)
+            return changes
+
+        self.waiting.append(self.store.submit(work))
+        while len(self.waiting) > AHEAD:
+            self._collect()
+
+    def _collect(self) -> None:
+        for change in self.waiting.popleft().result():
+            self.done.count(change)
+
+
+def _id(document: Document) -> str:
+    id = document.data.get("id")
+    return id if isinstance(id, str) else str(uuid5(_NAMESPACE, document.type + document.hash))
+
+
+# ------------------------------------------------------------------------------------------ reading files
+
+
+def _open(path: Path) -> BinaryIO:
+    return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
+
+
+def _records(path: Path) -> Iterator[_Record]:
+    """Every resource of a file: line by line, or the entries of a Bundle, or the one that it is."""
+    with _open(path) as stream:
+        if path.name.endswith(_LINES) or _has_many_lines(stream):
+            yield from _lines(stream)
+        else:
+            raw = stream.read()
+            if raw.strip():
+                yield from _entries(raw)
+
+
+def _has_many_lines(stream: BinaryIO) -> bool:
+    """Whether the first line is a whole JSON object and another one follows: NDJSON under another name."""
+    first, second = stream.readline(), stream.readline()
+    stream.seek(0)
+    if not first.strip() or not second.strip():
+        return False
+    try:
+        return isinstance(jsontext.decode(first), dict)
+    except NotJson:
+        return False
+
+
+def _lines(stream: BinaryIO) -> Iterator[_Record]:
+    end = 0
+    for number, line in enumerate(stream, 1):
+        end += len(line)
+        text = line.strip()
+        if not text:
+            continue
+        if b'"Bundle"' in text:
+            for entry in _entries(text):
+                yield _Record(number, entry.raw, end, entry.references)
+        else:
+            yield _Record(number, text, end)
+
+
+class _Entry(msgspec.Struct):
+    resource: msgspec.Raw = msgspec.Raw(b"")
+    fullUrl: str = ""  # noqa: N815 - FHIR's name
+
+
+class _Bundle(msgspec.Struct):
+    resourceType: str = ""  # noqa: N815 - FHIR's name
+    type: str = ""
+    entry: list[_Entry] = []
+
+
+_decode_bundle: Callable[[bytes], _Bundle] = msgspec.json.Decoder(_Bundle).decode
+_KEPT_WHOLE = ("document", "message")
+"""Bundles that are one thing: a document is signed as a whole, a message is not its parts."""
+
+
+def _entries(raw: bytes) -> Iterator[_Record]:
+    try:
+        bundle = _decode_bundle(raw)
+    except msgspec.MsgspecError:
+        # Not a Bundle, or not even JSON: whoever parses it next says why.
+        yield _Record(1, raw, len(raw))
+        return
+    if bundle.resourceType != "Bundle" or bundle.type in _KEPT_WHOLE:
+        yield _Record(1, raw, len(raw))
+        return
+    references = _local_references(bundle)
+    for number, entry in enumerate(bundle.entry, 1):
+        if bytes(entry.resource):
+            yield _Record(number, bytes(entry.resource), len(raw), references)
+
+
+def _local_references(bundle: _Bundle) -> dict[str, str]:
+    """From each entry's fullUrl to the reference under which it will be stored."""
+    found: dict[str, str] = {}
+    for entry in bundle.entry:
+        if not entry.fullUrl:
+            continue
+        try:
+            document = jsontext.parse(bytes(entry.resource))
+        except NotJson:
+            continue
+        found[entry.fullUrl] = f"{document.type}/{_id(document)}"
+    return found
+
+
+def total_size(paths: Sequence[Path]) -> int:
+    """Bytes of all files that the paths mean."""
+    return sum(file.stat().st_size for file in files(paths))

@@ -1,0 +1,159 @@
+"""`fhir-coprod load`: files into the store, faults named, kills survived."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from fhir_coprod.cli import app
+from fhir_coprod.errors import ConfigError
+from fhir_coprod.store import Query, Store, database, loading, opening
+
+
+def patient(id: str | None, **more: Any) -> dict[str, Any]:
+    return {"resourceType": "Patient", **({"id": id} if id else {}), "active": True, **more}
+
+
+def ndjson(path: Path, *resources: Any) -> Path:
+    path.write_text("".join((r if isinstance(r, str) else json.dumps(r)) + "\n" for r in resources))
+    return path
+
+
+def test_lines_go_in_with_their_ids_and_a_second_load_changes_nothing(store: Store, tmp_path: Path) -> None:
+    file = ndjson(tmp_path / "p.ndjson", patient("a"), "", patient("b"), patient(None, gender="male"))
+    first = loading.load(store, [file])
+    assert (first.created, first.dead) == (3, [])
+    assert store.read("Patient", "a").data["active"] is True
+    again = loading.load(store, [file])
+    assert (again.created, again.unchanged) == (0, 3)
+    assert store.head() == 3
+    assert store.cursor(loading.cursor_name(file)) == 0
+
+
+def test_faulty_lines_are_named_and_stop_nothing(store: Store, tmp_path: Path) -> None:
+    file = ndjson(
+        tmp_path / "p.ndjson",
+        patient("a"),
+        "{not json",
+        patient("b", gender="other than that"),
+        {"resourceType": "Nobody"},
+        patient("not/an/id"),
+        '["a list"]',
+        patient("c"),
+    )
+    done = loading.load(store, [file])
+    assert done.created == 2
+    assert [dead.place.rpartition(":")[2] for dead in done.dead] == ["2", "3", "4", "5", "6"]
+    assert all(dead.outcome.errors for dead in done.dead)
+
+
+def test_bundle_entries_find_each_other(store: Store, tmp_path: Path) -> None:
+    anna, task = (
+        "urn:uuid:0c3151bd-1cbf-4d64-b04d-cd9187a4c6e0",
+        "urn:uuid:1c3151bd-1cbf-4d64-b04d-cd9187a4c6e0",
+    )
+    bundle = {
+        "resourceType": "Bundle",
+        "type": "collection",
+        "entry": [
+            {"fullUrl": anna, "resource": patient(None)},
+            {
+                "fullUrl": task,
+                "resource": {
+                    "resourceType": "Task",
+                    "id": "t",
+                    "status": "requested",
+                    "intent": "order",
+                    "for": {"reference": anna},
+                },
+            },
+            {"fullUrl": "http://x.example/fhir/Patient/bo", "resource": patient("bo")},
+        ],
+    }
+    (tmp_path / "b.json").write_text(json.dumps(bundle, indent=1))
+    assert loading.load(store, [tmp_path / "b.json"]).created == 3
+    target = store.read("Task", "t").data["for"]["reference"]
+    assert store.read("Patient", target.removeprefix("Patient/")).version == 1
+    assert loading.load(store, [tmp_path / "b.json"]).unchanged == 3
+
+
+def test_folder_with_every_kind_of_file(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    ndjson(tmp_path / "a.ndjson", patient("a"))
+    ndjson(tmp_path / "b.json", patient("b1"), patient("b2"))
+    (tmp_path / "sub" / "c.json").write_text(json.dumps(patient("c"), indent=2))
+    (tmp_path / "d.ndjson.gz").write_bytes(gzip.compress(json.dumps(patient("d")).encode()))
+    (tmp_path / "notes.txt").write_text("nothing to do with it")
+    (tmp_path / "empty.json").write_text("")
+    document = {
+        "resourceType": "Bundle",
+        "id": "doc",
+        "type": "collection",
+        "entry": [{"resource": patient("e")}],
+    }
+    ndjson(tmp_path / "f.jsonl", document)
+    done = loading.load(store, [tmp_path])
+    assert (done.created, done.dead) == (6, [])
+    found = store.search(Query.parse("Patient", [("_sort", "_id")])).matches
+    assert [version.id for version in found] == ["a", "b1", "b2", "c", "d", "e"]
+
+
+def test_broken_archive_is_reported(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "a.ndjson.gz").write_bytes(gzip.compress(json.dumps(patient("a")).encode() * 50)[:-12])
+    (tmp_path / "b.ndjson").write_text(json.dumps(patient("b")))
+    done = loading.load(store, [tmp_path])
+    assert done.created == 1
+    assert "cannot be read" in str(done.dead[0].outcome)
+
+
+def test_missing_path_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such file"):
+        loading.files([tmp_path / "none"])
+
+
+def test_load_goes_on_after_kill_9(store_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    count = 3000
+    lines: list[Any] = [patient(f"p{number}") for number in range(count)]
+    lines[1] = "{faulty"
+    file = ndjson(tmp_path / "many.ndjson", *lines)
+    monkeypatch.setenv("COPROD_STORE__URL", store_url)
+    monkeypatch.chdir(tmp_path)
+    Store.open(store_url).close()
+    process = subprocess.Popen([sys.executable, "-m", "fhir_coprod", "load", str(file)])
+    with Store.open(store_url) as store:
+        while store.head() < 300 and process.poll() is None:
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        part = store.head()
+        assert 300 <= part < count
+        assert opening.damage(database.connect(store_url)) == []
+        resumed = CliRunner().invoke(app, ["load", "--json", str(file)])
+        assert resumed.exit_code == 1
+        result = json.loads(resumed.stdout)
+        assert (result["skipped"], result["created"]) == (part, count - 1 - part)
+        assert [record["place"].rpartition(":")[2] for record in result["records"]] == ["2"]
+        assert store.head() == count - 1
+        assert [version.position for version in store.changes(0, limit=count)] == list(range(1, count))
+
+
+def test_command_names_faults_and_ends_with_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COPROD_STORE__URL", f"sqlite:///{tmp_path / 'store.db'}")
+    file = ndjson(tmp_path / "p.ndjson", patient("a"), patient("b", gender="x"))
+    ran = CliRunner().invoke(app, ["load", str(file)])
+    assert ran.exit_code == 1
+    assert "1 created, 1 dead" in ran.stdout
+    assert "p.ndjson:2" in ran.stderr
+    assert "Patient.gender" in ran.stderr
+    whole = ndjson(tmp_path / "q.ndjson", patient("a"))
+    assert CliRunner().invoke(app, ["load", str(whole)]).exit_code == 0
+    assert CliRunner().invoke(app, ["load", str(tmp_path / "none")]).exit_code == 1
