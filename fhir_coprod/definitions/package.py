@@ -8,6 +8,7 @@ that opening a package reads no resource.
 from __future__ import annotations
 
 import tarfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -76,12 +77,15 @@ class Package:
             }
             return cls(path.name, found)
         try:
-            return cls(path.name, dict(_members(path)))
-        except (tarfile.TarError, OSError, EOFError) as error:
+            members = dict(_members(path))
+        except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
             raise ConfigError(
                 f"{path} cannot be read as a FHIR package ({type(error).__name__}); "
                 "give a .tgz with a package/ folder, or that folder."
             ) from None
+        if not members:
+            raise ConfigError(f"{path} holds no FHIR resources under package/; give a FHIR package.")
+        return cls(path.name, members)
 
     def _bytes(self, file: str) -> bytes:
         held = self._files[file]

@@ -1,0 +1,37 @@
+"""The committed package and pack are what their sources say."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.peers.registry import Peer, register, require
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def _tools() -> str | None:
+    """The build tools, where they have been installed: Node with SUSHI, and HL7's R4 text."""
+    ready = (ROOT / ".cache" / "npm" / "installed").exists() and any(
+        (ROOT / ".cache" / "maven").glob("*.jar")
+    )
+    return "" if ready and shutil.which("node") else None
+
+
+PEER = register(Peer("SUSHI", _tools, "run: make profiles"))
+
+
+@pytest.mark.parametrize("script", ["build_profiles.py", "build_r4_pack.py"])
+def test_built_data_is_what_its_source_says(script: str) -> None:
+    require(PEER)
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / script), "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
