@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fhir_coprod import definitions
-from fhir_coprod.validation.fhirpath import Env, FhirPathError, compile_invariant, compile_typed, keys_needed
+from fhir_coprod.validation.fhirpath import Env, FhirPathError, compile_invariant, compile_typed
 from fhir_coprod.validation.fhirpath.compiler import compiled
 from fhir_coprod.validation.fhirpath.corrections import corrected
 from fhir_coprod.validation.fhirpath.model import Type, type_named
@@ -106,7 +106,7 @@ def test_every_rule_of_our_own_profiles_compiles() -> None:
 
 @pytest.mark.parametrize("name", RESOURCES + DATA_TYPES)
 def test_generated_source_and_closures_agree(name: str) -> None:
-    _agree(name, range(3))
+    _agree(name, range(2))
 
 
 @settings(max_examples=60, deadline=None)
@@ -169,14 +169,3 @@ def test_rules_meet_both_values_that_obey_and_values_that_break_them() -> None:
                 if key != "ele-1":
                     seen[answered(compile_invariant(expression, type_.name, key), value, env)] += 1
     assert min(seen[True], seen[False]) > 0.25 * sum(seen.values())
-
-
-@pytest.mark.parametrize("name", RESOURCES + DATA_TYPES)
-def test_rule_holds_of_itself_without_the_members_it_needs(name: str) -> None:
-    for seed in range(2):
-        for key, expression, type_, value, env in cases(name, seed):
-            if not isinstance(value, dict):
-                continue
-            needed = keys_needed(expression, type_.name, key)
-            if needed and needed.isdisjoint(value):
-                assert compile_invariant(expression, type_.name, key)(value, env), (key, expression)

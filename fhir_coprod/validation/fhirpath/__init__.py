@@ -22,7 +22,7 @@ from typing import Any, Protocol
 
 from fhir_coprod import definitions
 from fhir_coprod.jsontext import Json
-from fhir_coprod.validation.fhirpath import needs, programs
+from fhir_coprod.validation.fhirpath import programs
 from fhir_coprod.validation.fhirpath.compiler import compiled
 from fhir_coprod.validation.fhirpath.corrections import corrected
 from fhir_coprod.validation.fhirpath.errors import FhirPathError, UnsupportedFhirPath
@@ -46,7 +46,6 @@ __all__ = [
     "compile_invariant",
     "compile_path",
     "compile_typed",
-    "keys_needed",
 ]
 
 _FHIR_OF_SYSTEM = {
@@ -96,15 +95,6 @@ def compile_invariant(expression: str, base: str, key: str = "") -> Invariant:
     A rule whose answer is empty does not hold. Raises UnsupportedFhirPath.
     """
     return _invariant(expression, base, key, definitions.generation())
-
-
-def keys_needed(expression: str, base: str, key: str = "") -> frozenset[str]:
-    """JSON keys of the value without any of which the rule holds of itself; empty when it must always be run.
-
-    Raises UnsupportedFhirPath.
-    """
-    needed = needs.keys_needed(parse(corrected(expression, key)), type_named(base))
-    return needed if needed and compile_invariant(expression, base, key)({}, Env({})) else frozenset()
 
 
 # Compiled again after a package was loaded: `memberOf` may then know more.

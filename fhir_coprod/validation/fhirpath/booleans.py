@@ -278,10 +278,36 @@ def _equals_constant(
         if wanted:
             return f"({value} {'is' if kind == 'Boolean' else '=='} {constant!r})"
         return f"({there}{value} {'is not' if kind == 'Boolean' else '!='} {constant!r})"
+    chain = _chain(source, left, item)
+    if chain is not None and not chain[1].is_list:
+        equal = _choice_equals(chain[0], chain[1], kind, constant)
+        return equal if wanted else f"({_has(source, chain[1], chain[0])} and not {equal})"
     values, type_ = source.gather(left, item)
     if not _comparable(type_, kind):
         raise Unsuited
     return f"(is_value({values}, {constant!r}) is {wanted})"
+
+
+def _choice_equals(owner: str, element: Element, kind: str, constant: object) -> str:
+    """`value = constant` of a choice: by each type that the constant may equal."""
+    text = str(constant).lower() if kind == "Boolean" else str(constant)
+    tests = []
+    for key, code in element.keys:
+        system = type_named(code).system
+        value = f"{owner}.get({key!r})"
+        if system == kind == "Boolean":
+            tests.append(f"{value} is {constant!r}")
+        elif system == kind or (system in _NUMBERS and kind in _NUMBERS):
+            tests.append(f"{value} == {constant!r}")
+        elif kind == "String" and (system == "Boolean" or system in _NUMBERS):
+            # A text equals a number or a Boolean that is written like it.
+            if text in ("true", "false") or any(character.isdigit() for character in text):
+                raise Unsuited
+        elif "String" in (system, kind) and system not in ("Quantity", ""):
+            tests.append(f"{value} == {text!r}")
+        elif system == "Quantity" and kind in _NUMBERS:
+            raise Unsuited
+    return f"({' or '.join(tests) or False})"
 
 
 def _is_count(tree: Expression) -> bool:
