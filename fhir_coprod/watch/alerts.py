@@ -22,9 +22,10 @@ CLOSED: Final = frozenset({"completed", "cancelled", "failed", "rejected", "ente
 TAKEN: Final = frozenset({"received", "accepted", "in-progress"})
 """Somebody has acknowledged it."""
 SNOOZED: Final = "on-hold"
-_UNSNOOZABLE: Final = frozenset({"asap", "stat"})
+UNSNOOZABLE: Final = frozenset({"asap", "stat"})
 _THE_STORE_S: Final = ("versionId", "lastUpdated")
 _UTC: Final = ZoneInfo("UTC")
+_NO_NAMES: Final[Mapping[str, str]] = {}
 
 
 def is_open(followup: Json) -> bool:
@@ -38,10 +39,12 @@ def reconcile(
     issues: Mapping[str, Json],
     policy: Policy,
     now: datetime,
+    names: Mapping[str, str] = _NO_NAMES,
 ) -> list[Json]:
     """The resources to write so that the alerts of this referral say what is true; empty when they do.
 
     followups: its follow-up Tasks, open or not.
+    names:     of departments, by reference.
     issues:    by id, every DetectedIssue that a follow-up gathers or `wanted_issues` names, where it exists.
     """
     if any(_modified(task) > now for task in followups):
@@ -58,7 +61,7 @@ def reconcile(
         was = standing_now.pop((stall.rule, stall.task), None)
         id = was["id"] if was else carriers.issue_id(standing.referral, stall)
         first = was["identifiedDateTime"] if was else instant(now)
-        _write(writes, carriers.issue(standing, stall, id, first), was or issues.get(id))
+        _write(writes, carriers.issue(standing, stall, id, first, names), was or issues.get(id))
         found.append((stall, id))
     unseen = [
         issue
@@ -66,11 +69,11 @@ def reconcile(
         if rule and not set(ABOUT[rule].needs).isdisjoint(standing.not_observable)
     ]
     over = [issue for issue in standing_now.values() if issue not in unseen]
-    why = _why(standing)
+    why = _why(standing, names)
     for issue in over:
         writes.append(carriers.over(issue, "final" if standing.stage else "cancelled", why, now))
         writes.append(carriers.provenance(issue, why, now))
-    writes += _followups(standing, found, unseen, followups, policy, now)
+    writes += _followups(standing, found, unseen, followups, policy, now, names)
     return writes
 
 
@@ -87,6 +90,7 @@ def _followups(
     followups: Sequence[Json],
     policy: Policy,
     now: datetime,
+    names: Mapping[str, str],
 ) -> list[Json]:
     writes: list[Json] = []
     here = carriers.followup_id(standing.referral, standing.stage) if standing.stage else ""
@@ -97,7 +101,7 @@ def _followups(
             # Asked for again: a new round, though its notes stay.
             current = {**was, "status": "requested", "restriction": {}}
             current = carriers.with_step(current, 0)
-        task = carriers.followup(standing, found, unseen, current, now)
+        task = carriers.followup(standing, found, unseen, current, now, names)
         task = _advanced(task, current, standing, found, policy, now)
         _write(writes, task, was, now)
     for task in followups:
@@ -125,7 +129,7 @@ def _advanced(
     passed = end <= now
     if task["status"] == SNOOZED:
         promised = standing.guarantee is not None and standing.guarantee <= now
-        if passed or news or promised or standing.priority in _UNSNOOZABLE:
+        if passed or news or promised or standing.priority in UNSNOOZABLE:
             return _asked(task, act_by)
         return task
     if news:
@@ -150,10 +154,10 @@ def _modified(task: Json) -> datetime:
     return moment(task.get("lastModified"), _UTC) or datetime.min.replace(tzinfo=UTC)
 
 
-def _why(standing: Standing) -> str:
+def _why(standing: Standing, names: Mapping[str, str]) -> str:
     if standing.stage is None:
         return "Withdrawn: there is no such referral any more."
-    return f"Resolved by itself: {explain(standing)}."
+    return f"Resolved by itself: {explain(standing, names)}."
 
 
 def _write(writes: list[Json], new: Json, was: Json | None, now: datetime | None = None) -> None:

@@ -6,7 +6,7 @@ so that two workers who find the same stall write the same resource.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 from uuid import NAMESPACE_URL, uuid5
@@ -96,9 +96,10 @@ def gravest_first(stalls: Iterable[Stall]) -> list[Stall]:
     return sorted(stalls, key=lambda stall: (_GRAVITY[stall.severity], stall.due, stall.rule, stall.task))
 
 
-def issue(standing: Standing, stall: Stall, id: str, found: str | None) -> Json:
+def issue(standing: Standing, stall: Stall, id: str, found: str | None, names: Mapping[str, str]) -> Json:
     """A stall that stands, as DetectedIssue (profile stalled-referral).
 
+    names: of departments, by reference.
     found: when it was first found, as an instant; kept from the DetectedIssue that is already there.
     """
     implicated = [standing.referral, *([stall.task] if stall.task else [])]
@@ -118,16 +119,16 @@ def issue(standing: Standing, stall: Stall, id: str, found: str | None) -> Json:
     }
     if stall.evidence:
         data["evidence"] = [{"detail": [reference(stall.evidence)]}]
-    data["detail"] = detail(standing, stall)
+    data["detail"] = detail(standing, stall, names)
     return data
 
 
-def detail(standing: Standing, stall: Stall) -> str:
+def detail(standing: Standing, stall: Stall, names: Mapping[str, str]) -> str:
     """What is missing, since when, who can move it, the guarantee date, whether the patient was told."""
     parts = [
         f"Missing: {stall.missing}.",
         f"Since {standing.local_day(stall.since)}, due {standing.local_day(last_moment(stall.due))}.",
-        f"Can be moved by: {stall.owner or 'nobody is named'}.",
+        f"Can be moved by: {names.get(stall.owner) or stall.owner or 'nobody is named'}.",
     ]
     if standing.guarantee is not None:
         by = standing.local_day(last_moment(standing.guarantee))
@@ -195,6 +196,7 @@ def followup(
     unseen: Sequence[Json],
     was: Json | None,
     now: datetime,
+    names: Mapping[str, str],
 ) -> Json:
     """The follow-up Task (profile stall-followup) for a referral in one stage, with all stalls that stand.
 
@@ -217,7 +219,7 @@ def followup(
         "intent": "order",
         "priority": standing.priority if standing.priority in ("urgent", "asap", "stat") else "routine",
         "code": {"coding": [{"system": TASK_KIND_SYSTEM, "code": "stall-followup"}]},
-        "description": description(standing, [stall for stall, _ in issues]),
+        "description": description(standing, [stall for stall, _ in issues], names),
         "focus": reference(standing.referral),
         "for": reference(standing.patient),
         "authoredOn": was["authoredOn"] if was else instant(now),
@@ -249,11 +251,11 @@ def followup(
     return data
 
 
-def description(standing: Standing, stalls: Sequence[Stall]) -> str:
+def description(standing: Standing, stalls: Sequence[Stall], names: Mapping[str, str]) -> str:
     """What is missing and what would move it on, in a sentence a person can check."""
     missing = "; ".join(stall.missing for stall in stalls)
     assert standing.stage is not None
-    return f"Missing: {missing}. Next step: {NEXT_STEP[standing.stage]}. {_upper(explain(standing))}."
+    return f"Missing: {missing}. Next step: {NEXT_STEP[standing.stage]}. {_upper(explain(standing, names))}."
 
 
 def _upper(sentence: str) -> str:
@@ -280,6 +282,16 @@ def issues_of(task: Json) -> list[str]:
     """Ids of the DetectedIssues that a follow-up gathers."""
     names = [(entry.get("valueReference") or {}).get("reference", "") for entry in task.get("input") or ()]
     return [name.partition("/")[2] for name in names if name.startswith("DetectedIssue/")]
+
+
+def rules_of(task: Json) -> list[str]:
+    """Codes of the rules whose stalls a follow-up gathers, gravest first."""
+    return [
+        coding["code"]
+        for entry in task.get("input") or ()
+        for coding in (entry.get("type") or {}).get("coding") or ()
+        if coding.get("system") == RULE_SYSTEM and "code" in coding
+    ]
 
 
 def rule_of(issue: Json) -> Rule | None:

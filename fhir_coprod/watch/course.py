@@ -107,8 +107,8 @@ def follow(task: Task, policy: Policy, now: datetime) -> Course | None:
     """The course of a Task up to now; None for a Task that does not exist (yet).
 
     States after `now` are not known yet. A Task whose every state lies after `now`, but which was authored
-    before it, stands as requested since then; where no state carries its own time, the first stands in. One that
-    was entered in error never was, at any time.
+    before it, stands as requested since then; where no state carries its own time, the first stands in. One
+    that was entered in error never was, at any time.
     """
     if task.states[-1].status == "entered-in-error":
         return None

@@ -151,7 +151,9 @@ class Found:
 class Reader:
     """Reads portions; remembers who stands behind roles, and which feeds are blind."""
 
-    def __init__(self, connection: Connection, settings: Settings, pulled_since: datetime | None) -> None:
+    def __init__(
+        self, connection: Connection, settings: Settings, pulled_since: datetime | None = None
+    ) -> None:
         self.connection = connection
         self._behind: dict[str, tuple[str, ...]] = {}
         self._around = Surroundings(settings.site.zone, self._behind)

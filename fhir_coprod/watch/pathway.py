@@ -294,7 +294,7 @@ class _Assessment:
         if span is None:
             return None
         pauses = self.pauses if clock.rule in self.policy.pause_stops else ()
-        start = clock.start.at - _TICK if clock.from_due else clock.start.at
+        start = clock.start.at - _TICK if clock.from_due and span.unit != "h" else clock.start.at
         return self.policy.calendar.due(start, span, pauses)
 
     def _spans_of(self, line: Line | None) -> Clocks:

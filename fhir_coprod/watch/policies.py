@@ -132,7 +132,7 @@ class Policy:
         for override in self.overrides:
             if override.fits(request, departments):
                 for rule, span in override.clocks.items():
-                    own[rule] = span if override.priority else self._scaled(span, request.priority)
+                    own[rule] = span if override.priority else self.scaled(span, request.priority)
         return own
 
     def guarantees_for(self, request: Request) -> tuple[Guarantee, ...]:
@@ -150,12 +150,13 @@ class Policy:
         special = tuple(g for g in valid if any_named(g.specialties, request.specialties))
         return special or tuple(g for g in valid if not g.specialties)
 
-    def _scaled(self, span: Span, priority: str) -> Span:
+    def scaled(self, span: Span, priority: str) -> Span:
+        """A routine number as it is for another priority."""
         return _scale(span, self.scaling.get(priority, {}))
 
     def act_by(self, severity: Severity, priority: str, now: datetime) -> datetime:
         """By when somebody has to act on an alert found now."""
-        return self.calendar.due(now, self._scaled(self.alerts.act_within[severity], priority))
+        return self.calendar.due(now, self.scaled(self.alerts.act_within[severity], priority))
 
     def at(self, site: SiteSettings) -> Policy:
         """The same policy with the site's time zone, and its country where it names one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -95,8 +96,8 @@ class Standing(msgspec.Struct, frozen=True, gc=False):
         """One sentence a person can check, with dates of the site; see `explain`."""
         return explain(self)
 
-    def to_json(self) -> dict[str, Any]:
-        """The shape of `fhir-coprod watch --json`."""
+    def to_json(self, names: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """The shape of `fhir-coprod watch --json`; `names` as in `explain`."""
         return {
             "referral": self.referral,
             "patient": self.patient,
@@ -126,7 +127,7 @@ class Standing(msgspec.Struct, frozen=True, gc=False):
             "not_observable": list(self.not_observable),
             "patient_informed": self.patient_informed,
             "guarantee": instant(self.guarantee),
-            "explanation": self.explanation,
+            "explanation": explain(self, names),
         }
 
 
@@ -176,7 +177,7 @@ _SINCE = {
 }
 
 
-def explain(standing: Standing, names: dict[str, str] | None = None) -> str:
+def explain(standing: Standing, names: Mapping[str, str] | None = None) -> str:
     """The standing in words.
 
     names: display names of departments by reference; without one the reference itself is shown.
@@ -193,7 +194,8 @@ def explain(standing: Standing, names: dict[str, str] | None = None) -> str:
         words = _SINCE[stall.rule].format(since=say(stall.since))
         parts.append(f"{words} (first stored then)" if stall.since_stored else words)
     if standing.due is not None:
-        parts.append(f"{standing.next_step} due {say(last_moment(standing.due))}")
+        step = "" if standing.stalls else f"next, {standing.next_step}: "
+        parts.append(f"{step}due {say(last_moment(standing.due))}")
     if standing.not_observable:
         parts.append(f"cannot be watched further: {', '.join(standing.not_observable)} not visible here")
     if standing.guarantee is not None:

@@ -11,18 +11,18 @@ from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import select
-
 from fhir_coprod import jsontext
 from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import Settings
-from fhir_coprod.store import Store, Transaction, index, schema
+from fhir_coprod.store import Store, Transaction
 from fhir_coprod.watch import alerts, carriers
+from fhir_coprod.watch.desk import open_followups
 from fhir_coprod.watch.elements import target
 from fhir_coprod.watch.facts import Found, Reader, portions
 from fhir_coprod.watch.pathway import assess
 from fhir_coprod.watch.policies import Policy
 from fhir_coprod.watch.standing import Standing
+from fhir_coprod.watch.who import read_names
 
 TOGETHER: Final = 50
 """Referrals written in one transaction."""
@@ -83,8 +83,9 @@ def _judge(
     for standing, found in concerned:
         wanted |= alerts.wanted_issues(standing, found.followups)
     issues = {row.id: row.data for row in reader.by_reference({("DetectedIssue", id) for id in wanted})}
+    names = read_names(reader, [standing for standing, _ in concerned])
     for standing, found in concerned:
-        yield standing, alerts.reconcile(standing, found.followups, issues, policy, now)
+        yield standing, alerts.reconcile(standing, found.followups, issues, policy, now, names)
 
 
 def _may_matter(task: Json) -> bool:
@@ -107,23 +108,8 @@ def _put(transaction: Transaction, resource: Json) -> None:
 
 def _orphans(reader: Reader, seen: set[str]) -> list[str]:
     """Referrals that are gone, but still have open follow-ups."""
-    token = schema.token.c
-    kind = select(token.key).where(
-        token.param == index.number("Task", "code"), token.code == "stall-followup"
-    )
-    statement = select(token.key).where(
-        token.param == index.number("Task", "status"),
-        token.code.in_(("requested", "received", "accepted", "in-progress", "on-hold")),
-        token.key.in_(kind),
-    )
-    keys = list(reader.connection.execute(statement).scalars())
-    found: dict[str, None] = {}
-    for start in range(0, len(keys), 500):
-        for row in reader.by_key(keys[start : start + 500]):
-            focus = target(row.data.get("focus"))
-            if focus not in seen:
-                found[focus] = None
-    return list(found)
+    about = dict.fromkeys(target(task.get("focus")) for task in open_followups(reader))
+    return [name for name in about if name not in seen]
 
 
 def _withdraw(

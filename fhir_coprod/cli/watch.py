@@ -1,0 +1,306 @@
+"""`fhir-coprod watch` and `fhir-coprod alerts`: where referrals stand, and what is asked of whom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Annotated
+from zoneinfo import ZoneInfo
+
+import typer
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+
+from fhir_coprod.cli.common import ConfigOption, JsonOption, print_json, settings, stderr, stdout
+from fhir_coprod.jsontext import Json
+from fhir_coprod.settings import Settings
+from fhir_coprod.store import Store
+from fhir_coprod.watch import desk, facts, policies, sweep
+from fhir_coprod.watch.elements import moment
+from fhir_coprod.watch.facts import Reader
+from fhir_coprod.watch.pathway import assess
+from fhir_coprod.watch.policies import Policy
+from fhir_coprod.watch.standing import Standing, last_moment, urgency
+from fhir_coprod.watch.unseen import Unseen, what_cannot_be_watched
+from fhir_coprod.watch.who import initials_of, names_of, read_names
+
+alerts_app = typer.Typer(
+    help="The follow-ups that the watch asks for: list them, look at one, take it, put it aside.",
+    no_args_is_help=True,
+)
+
+_COLOURS = {"high": "red", "moderate": "yellow", "low": "cyan"}
+PolicyOption = Annotated[
+    str, typer.Option("--policy", help="Deadline policy, by name or as the path of your own .toml file.")
+]
+ByOption = Annotated[str, typer.Option("--by", help="Your name: it is written down.")]
+WordsOption = Annotated[str, typer.Option("--note", help="What you want to say about it.")]
+
+
+def watch(
+    context: typer.Context,
+    config: ConfigOption = None,
+    now: Annotated[
+        str,
+        typer.Option(help="Ask what would be said at this time (2026-03-02 or with a time); only prints."),
+    ] = "",
+    policy: PolicyOption = "",
+    show_all: Annotated[bool, typer.Option("--all", help="Every referral that is not closed.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Find stalled referrals; raise, keep and resolve the alerts about them. With --now it only prints."""
+    site = settings(context, config)
+    rules = policies.load(policy or site.watch.policy, site.site)
+    asked = _time(now, site.site.zone) if now else None
+    with Store.open(site.store.url) as store:
+        if asked is None:
+            standings = sweep(store, rules, datetime.now(UTC), site)
+        else:
+            standings = [
+                standing
+                for found in facts.all_open(store, site)
+                if (standing := assess(found, rules, asked)).is_open
+            ]
+        standings.sort(key=urgency)
+        shown = [standing for standing in standings if show_all or standing.is_stalled]
+        if json:
+            with store.connect() as connection:
+                names = read_names(Reader(connection, site), shown)
+            print_json([standing.to_json(names) for standing in shown])
+            return
+        _print(store, site, rules, shown, standings, show_all=show_all, now=asked or datetime.now(UTC))
+
+
+def _time(text: str, zone: ZoneInfo) -> datetime:
+    """A time as people type it; without a zone it is that of the site, without a time the day's beginning."""
+    if len(text) > 10 and moment(text, zone) is None:
+        try:
+            return datetime.fromisoformat(text).replace(tzinfo=zone).astimezone(UTC)
+        except ValueError:
+            pass
+    found = moment(text, zone)
+    if found is None:
+        raise typer.BadParameter(f"{text!r} is no time; write 2026-03-02 or 2026-03-02T09:00:00Z.")
+    return found
+
+
+def _print(
+    store: Store,
+    site: Settings,
+    policy: Policy,
+    shown: Sequence[Standing],
+    standings: Sequence[Standing],
+    *,
+    show_all: bool,
+    now: datetime,
+) -> None:
+    with store.connect() as connection:
+        reader = Reader(connection, site)
+        names = read_names(reader, shown)
+        names |= initials_of(reader, (standing.patient for standing in shown))
+    stalled = sum(standing.is_stalled for standing in standings)
+    if shown:
+        stdout.print(_table(shown, names, policy, now, show_all=show_all))
+    elif standings:
+        stdout.print("No referral is stalled. Every one that can be seen is moving as agreed.", style="green")
+    else:
+        stdout.print("There is no open referral here yet. Bring some in with fhir-coprod sync or load.")
+    drafts = sum(bool(standing.notes) for standing in standings)
+    if standings:
+        told = sum(not standing.patient_informed for standing in standings if standing.is_stalled)
+        line = f"{len(standings)} open, {stalled} stalled, {told} of those patients not told."
+        stdout.print(line + (f" {drafts} drafts left lying." if drafts else ""), highlight=False)
+    _print_unseen(what_cannot_be_watched(store, site, standings, now))
+
+
+def _print_unseen(unseen: Iterable[Unseen]) -> None:
+    """Silence is not safety: what cannot be watched is always said."""
+    for each in unseen:
+        stdout.print(f"Cannot be watched: {escape(each.sentence)}", style="yellow", highlight=False)
+
+
+def _table(
+    shown: Sequence[Standing], names: Mapping[str, str], policy: Policy, now: datetime, *, show_all: bool
+) -> Table:
+    day = now.astimezone(policy.calendar.zone).date()
+    what = "Open" if show_all else "Stalled"
+    table = Table(
+        title=f"{what} referrals, {day} ({escape(policy.label)})",
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
+    table.add_column("Patient", overflow="fold", max_width=16)
+    table.add_column("Stage", no_wrap=True)
+    table.add_column("Missing", min_width=16)
+    table.add_column("Since", no_wrap=True)
+    table.add_column("Who can move it", min_width=10)
+    table.add_column("Told", justify="center", min_width=4)
+    for standing in shown:
+        _add_rows(table, standing, names)
+    return table
+
+
+def _add_rows(table: Table, standing: Standing, names: Mapping[str, str]) -> None:
+    patient = names.get(standing.patient) or standing.patient.partition("/")[2]
+    who = f"{escape(patient)}\n[dim]{escape(standing.referral.partition('/')[2])}[/]"
+    stage = str(standing.stage)
+    if standing.guarantee is not None:
+        stage += f"\n[dim]guarantee\n{_day(standing, last_moment(standing.guarantee))}[/]"
+    told = "[green]yes[/]" if standing.patient_informed else "[red]no[/]"
+    rows = [
+        (
+            f"[{_COLOURS[stall.severity]}]{escape(stall.missing)}[/]",
+            _when(standing, stall.since, stall.due, stored=stall.since_stored),
+            escape(names.get(stall.owner) or stall.owner or "nobody is named"),
+        )
+        for stall in standing.stalls
+    ]
+    if not rows:
+        seen = ", ".join(standing.not_observable)
+        words = f"not visible: {seen}" if seen else f"next: {standing.next_step}"
+        since = _when(standing, standing.since, standing.due, stored=standing.since_stored)
+        rows = [(f"[dim]{escape(words)}[/]", since, escape(names.get(standing.owner) or standing.owner))]
+    for number, (missing, since, owner) in enumerate(rows):
+        last = number == len(rows) - 1
+        head, tail = ((who, stage), told) if number == 0 else (("", ""), "")
+        table.add_row(*head, missing, since, owner, tail, end_section=last)
+
+
+def _when(standing: Standing, since: datetime | None, due: datetime | None, *, stored: bool) -> str:
+    """The day it began and the day it is due; a star where the beginning may be older."""
+    began = _day(standing, since)
+    lines = began + ("*" if stored else "")
+    if due is None:
+        return lines
+    ends = _day(standing, last_moment(due))
+    return f"{lines}\n[dim]due {ends[5:] if ends[:4] == began[:4] else ends}[/]"
+
+
+def _day(standing: Standing, at: datetime | None) -> str:
+    return at.astimezone(ZoneInfo(standing.zone)).date().isoformat() if at else ""
+
+
+# -- alerts ----------------------------------------------------------------------------------------------
+
+
+@alerts_app.command("list")
+def list_alerts(context: typer.Context, config: ConfigOption = None, json: JsonOption = False) -> None:
+    """Open follow-ups, the most urgent first."""
+    site = settings(context, config)
+    with Store.open(site.store.url) as store:
+        tasks = desk.worklist(store, site)
+        if json:
+            print_json([desk.as_json(task) for task in tasks])
+            return
+        if not tasks:
+            stdout.print("No alert is open.", style="green")
+            return
+        rows = [desk.as_json(task) for task in tasks]
+        with store.connect() as connection:
+            names = names_of(Reader(connection, site), (row["owner"] or "" for row in rows))
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        for column in ("Alert", "Referral", "Stage", "What", "Who", "State", "Act by"):
+            table.add_column(column, no_wrap=column in ("Alert", "Act by"))
+        for row in rows:
+            table.add_row(*_alert_row(row, names, site.site.zone))
+        stdout.print(table)
+
+
+_STATES = {
+    "requested": "asked",
+    "received": "taken",
+    "accepted": "taken",
+    "in-progress": "taken",
+    "on-hold": "put aside",
+}
+
+
+def _alert_row(row: Json, names: Mapping[str, str], zone: ZoneInfo) -> list[str]:
+    act_by = moment(row["act_by"], zone)
+    state = _STATES.get(row["status"], row["status"])
+    if row["step"]:
+        state += f", step {row['step']}"
+    return [
+        row["id"][:8],
+        escape(row["referral"].partition("/")[2]),
+        row["stage"],
+        escape(", ".join(row["rules"])),
+        escape(names.get(row["owner"] or "") or row["owner"] or "nobody is named"),
+        state,
+        last_moment(act_by).astimezone(zone).date().isoformat() if act_by else "",
+    ]
+
+
+@alerts_app.command("show")
+def show_alert(
+    context: typer.Context,
+    alert: Annotated[str, typer.Argument(help="Id of the alert or its beginning, or of the referral.")],
+    config: ConfigOption = None,
+    json: JsonOption = False,
+) -> None:
+    """One follow-up: what is missing, since when, who can move it, and what was noted."""
+    site = settings(context, config)
+    with Store.open(site.store.url) as store:
+        task, issues = desk.find(store, site, alert)
+    row = desk.as_json(task, issues)
+    if json:
+        print_json(row)
+        return
+    stdout.print(f"[bold]{escape(row['description'])}[/]")
+    for issue in row.get("issues", ()):
+        stdout.print(
+            f"[bold]{issue['rule']}[/] ({issue['severity']}, {issue['status']}): {escape(issue['detail'])}"
+        )
+    for note in row.get("notes", ()):
+        stdout.print(
+            f"{note['time']} {escape(note['by'] or '')}: {escape(note['text'] or '')}", highlight=False
+        )
+    stdout.print(f"{_STATES.get(row['status'], row['status'])}; act by {row['act_by']}", highlight=False)
+
+
+@alerts_app.command("ack")
+def acknowledge_alert(
+    context: typer.Context,
+    alert: Annotated[str, typer.Argument(help="Id of the alert or its beginning, or of the referral.")],
+    by: ByOption,
+    config: ConfigOption = None,
+    note: WordsOption = "",
+    json: JsonOption = False,
+) -> None:
+    """Say that you have it. An acknowledgement expires; the alert ends when the missing fact is there."""
+    site = settings(context, config)
+    policy = policies.load(site.watch.policy, site.site)
+    with Store.open(site.store.url) as store:
+        task = desk.acknowledge(store, site, policy, alert, by, datetime.now(UTC), note)
+    _say(task, "is yours", json=json)
+
+
+@alerts_app.command("snooze")
+def snooze_alert(
+    context: typer.Context,
+    alert: Annotated[str, typer.Argument(help="Id of the alert or its beginning, or of the referral.")],
+    by: ByOption,
+    until: Annotated[str, typer.Option(help="Until when, such as 2026-03-20.")],
+    config: ConfigOption = None,
+    note: WordsOption = "",
+    json: JsonOption = False,
+) -> None:
+    """Put it aside for a while: never past the guarantee date, never for asap and stat."""
+    site = settings(context, config)
+    policy = policies.load(site.watch.policy, site.site)
+    end = _time(until, site.site.zone)
+    with Store.open(site.store.url) as store:
+        task = desk.snooze(store, site, policy, alert, by, end, datetime.now(UTC), note)
+    _say(task, "is put aside", json=json)
+
+
+def _say(task: Json, what: str, *, json: bool) -> None:
+    row = desk.as_json(task)
+    if json:
+        print_json(row)
+    else:
+        stderr.print(f"{row['id'][:8]} {what} until {row['act_by']}.", highlight=False)

@@ -1,0 +1,208 @@
+"""What a person does with alerts: look at them, say that they have them, put them aside for a while.
+
+Nobody closes an alert by hand: it is over when the missing fact is there. An acknowledgement expires;
+a snooze is capped, never reaches past the guarantee date, and does not exist for asap and stat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import select
+
+from fhir_coprod import jsontext
+from fhir_coprod.errors import Conflict, NotAllowed, NotFound
+from fhir_coprod.jsontext import Json
+from fhir_coprod.settings import Settings
+from fhir_coprod.store import Store, Transaction, index, schema
+from fhir_coprod.watch import alerts, carriers
+from fhir_coprod.watch.elements import moment, target
+from fhir_coprod.watch.facts import Reader
+from fhir_coprod.watch.policies import Policy
+from fhir_coprod.watch.standing import instant
+
+_OPEN: Final = ("requested", "received", "accepted", "in-progress", "on-hold")
+_ORDER: Final = {"stat": 0, "asap": 1, "urgent": 2}
+_UTC: Final = ZoneInfo("UTC")
+_PORTION: Final = 500
+
+
+def open_followups(reader: Reader) -> list[Json]:
+    """Every follow-up Task that still asks somebody to act."""
+    token = schema.token.c
+    ours = select(token.key).where(
+        token.param == index.number("Task", "code"), token.code == "stall-followup"
+    )
+    statement = select(token.key).where(
+        token.param == index.number("Task", "status"), token.code.in_(_OPEN), token.key.in_(ours)
+    )
+    keys = list(reader.connection.execute(statement).scalars())
+    found: list[Json] = []
+    for start in range(0, len(keys), _PORTION):
+        found += [row.data for row in reader.by_key(keys[start : start + _PORTION])]
+    return found
+
+
+def worklist(store: Store, settings: Settings) -> list[Json]:
+    """Open follow-ups, the most urgent first."""
+    with store.connect() as connection:
+        return sorted(open_followups(Reader(connection, settings)), key=_urgency)
+
+
+def _urgency(task: Json) -> tuple[int, int, str]:
+    return (_ORDER.get(task.get("priority", ""), 3), -carriers.ladder_step(task), instant(act_by(task)) or "")
+
+
+def act_by(task: Json) -> datetime | None:
+    """By when somebody has to act."""
+    return moment(((task.get("restriction") or {}).get("period") or {}).get("end"), _UTC)
+
+
+def promised(task: Json) -> datetime | None:
+    """The guarantee date of the referral that a follow-up is about."""
+    for extension in task.get("extension") or ():
+        if extension.get("url") == carriers.STANDING_EXTENSION:
+            for part in extension.get("extension") or ():
+                if part.get("url") == "guarantee":
+                    return moment(part.get("valueDateTime"), _UTC)
+    return None
+
+
+def find(store: Store, settings: Settings, name: str) -> tuple[Json, list[Json]]:
+    """A follow-up and the DetectedIssues that it gathers.
+
+    name: id of the Task or the beginning of it, of one of its DetectedIssues, or of the referral.
+    Raises NotFound, or Conflict when several are meant.
+    """
+    with store.connect() as connection:
+        reader = Reader(connection, settings)
+        task = _find(reader, name.removeprefix("Task/").removeprefix("DetectedIssue/"))
+        issues = reader.by_reference({("DetectedIssue", id) for id in carriers.issues_of(task)})
+        return task, [row.data for row in issues]
+
+
+def _find(reader: Reader, name: str) -> Json:
+    exact = [row.data for row in reader.by_reference({("Task", name)})]
+    if exact and exact[0].get("code", {}).get("coding", [{}])[0].get("code") == "stall-followup":
+        return exact[0]
+    meant = [
+        task
+        for task in open_followups(reader)
+        if (len(name) >= 4 and task["id"].startswith(name))
+        or name in carriers.issues_of(task)
+        or target(task.get("focus")) in (name, f"ServiceRequest/{name}")
+    ]
+    if len(meant) > 1:
+        raise Conflict(f"{len(meant)} alerts begin with {name}; write more of the id.")
+    if not meant:
+        raise NotFound(f"There is no open alert {name}; see fhir-coprod alerts list.")
+    return meant[0]
+
+
+def acknowledge(
+    store: Store, settings: Settings, policy: Policy, name: str, by: str, now: datetime, words: str = ""
+) -> Json:
+    """Somebody has it. Holds until the policy's `acknowledged_for` is over, then the alert asks again."""
+    policy = policy.at(settings.site)
+
+    def work(task: Json) -> Json:
+        until = policy.calendar.due(now, policy.scaled(policy.alerts.acknowledged_for, task["priority"]))
+        return {**_until(task, until), "status": "accepted"}
+
+    return _change(store, settings, name, by, now, words or "Acknowledged.", work)
+
+
+def snooze(
+    store: Store,
+    settings: Settings,
+    policy: Policy,
+    name: str,
+    by: str,
+    until: datetime,
+    now: datetime,
+    words: str = "",
+) -> Json:
+    """Put an alert aside until a time. Raises NotAllowed where it may not be, saying what may."""
+    policy = policy.at(settings.site)
+
+    def work(task: Json) -> Json:
+        if task.get("priority") in alerts.UNSNOOZABLE:
+            raise NotAllowed(f"A {task['priority']} referral cannot be put aside; acknowledge it instead.")
+        if until <= now:
+            raise NotAllowed("That time is past; name one in the future.")
+        cap = policy.calendar.due(now, policy.alerts.snooze_at_most)
+        guarantee = promised(task)
+        if guarantee is not None and guarantee <= until:
+            raise NotAllowed(
+                f"The patient's guarantee date is {instant(guarantee)}; an alert cannot be put aside past it."
+            )
+        if until > cap:
+            raise NotAllowed(f"An alert can be put aside until {instant(cap)} at the latest.")
+        return {**_until(task, until), "status": alerts.SNOOZED}
+
+    return _change(store, settings, name, by, now, words or f"Put aside until {instant(until)}.", work)
+
+
+def _until(task: Json, end: datetime) -> Json:
+    return {**task, "restriction": {"period": {"end": instant(end)}}}
+
+
+def _change(
+    store: Store,
+    settings: Settings,
+    name: str,
+    by: str,
+    now: datetime,
+    words: str,
+    work: Callable[[Json], Json],
+) -> Json:
+    if not by.strip():
+        raise NotAllowed("Say who: an alert is acknowledged or put aside by name.")
+
+    def write(transaction: Transaction) -> Json:
+        transaction.lock()
+        task = _find(Reader(transaction.connection, settings), name.removeprefix("Task/"))
+        if not alerts.is_open(task):
+            raise Conflict("This alert is over already; there is nothing left to do.")
+        changed = carriers.touched(carriers.noted(work(task), by.strip(), words, now), now)
+        transaction.put(jsontext.from_data(changed), changed["id"], source=carriers.SOURCE)
+        return changed
+
+    return store.write(write)
+
+
+def as_json(task: Json, issues: Sequence[Json] = ()) -> Json:
+    """The shape of `fhir-coprod alerts --json`."""
+    row: Json = {
+        "id": task["id"],
+        "referral": target(task.get("focus")),
+        "patient": target(task.get("for")),
+        "stage": carriers.stage_of(task),
+        "status": task.get("status"),
+        "priority": task.get("priority"),
+        "owner": target(task.get("owner")) or None,
+        "act_by": instant(act_by(task)),
+        "step": carriers.ladder_step(task),
+        "rules": carriers.rules_of(task),
+        "description": task.get("description", ""),
+    }
+    if issues:
+        row["issues"] = [
+            {
+                "id": issue["id"],
+                "rule": carriers.rule_of(issue),
+                "status": issue.get("status"),
+                "severity": issue.get("severity"),
+                "found": issue.get("identifiedDateTime"),
+                "detail": issue.get("detail", ""),
+            }
+            for issue in issues
+        ]
+        row["notes"] = [
+            {"by": note.get("authorString"), "time": note.get("time"), "text": note.get("text")}
+            for note in task.get("note") or ()
+        ]
+    return row

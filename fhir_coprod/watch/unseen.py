@@ -1,0 +1,65 @@
+"""What cannot be watched: silence is not safety, so it is counted and said, with how many and how old."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from fhir_coprod.settings import Settings
+from fhir_coprod.store import Store
+from fhir_coprod.watch.blind import blind_feeds
+from fhir_coprod.watch.standing import Standing
+
+
+@dataclass(frozen=True, slots=True)
+class Unseen:
+    """One resource type that matters now to some referrals and cannot be seen."""
+
+    type: str
+    referrals: int
+    oldest_days: int
+    reasons: tuple[str, ...]
+    """Which EHR, and why."""
+
+    @property
+    def sentence(self) -> str:
+        where = f" ({'; '.join(self.reasons)})" if self.reasons else ""
+        if not self.referrals:
+            return f"{self.type}{where}; no open referral waits for it now."
+        noun = "referral" if self.referrals == 1 else "referrals"
+        age = f"the oldest in its stage for {self.oldest_days} days"
+        return f"{self.type} of {self.referrals} {noun}, {age}{where}."
+
+
+def what_cannot_be_watched(
+    store: Store, settings: Settings, standings: Iterable[Standing], now: datetime
+) -> list[Unseen]:
+    """By resource type, also where no referral waits for it at present."""
+    waiting: dict[str, list[int]] = {}
+    for standing in standings:
+        for type in standing.not_observable:
+            age = (now - standing.since).days if standing.since else 0
+            waiting.setdefault(type, []).append(max(age, 0))
+    reasons: dict[str, list[str]] = {}
+    with store.connect() as connection:
+        for blind in blind_feeds(connection, settings, None):
+            reasons.setdefault(blind.type, []).append(f"{blind.ehr}: {blind.reason}")
+    return [
+        Unseen(type, len(ages), max(ages, default=0), tuple(sorted(reasons.get(type, ()))))
+        for type in sorted(waiting.keys() | (reasons.keys() & _WATCHED))
+        for ages in (waiting.get(type, []),)
+    ]
+
+
+_WATCHED = frozenset(
+    {
+        "ServiceRequest",
+        "Task",
+        "Appointment",
+        "Encounter",
+        "DiagnosticReport",
+        "DocumentReference",
+        "Communication",
+    }
+)

@@ -1,0 +1,134 @@
+"""The commands `watch` and `alerts`, as people and scripts use them."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from fhir_coprod.cli import app
+from fhir_coprod.store import Store
+from tests.watch.hospital import DAY, MONDAY, Hospital
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "coprod.toml"
+    path.write_text(
+        f'[store]\nurl = "sqlite:///{tmp_path / "store.db"}"\n[site]\ntimezone = "Europe/Stockholm"\n'
+    )
+    with Store.open(f"sqlite:///{tmp_path / 'store.db'}") as store:
+        hospital = Hospital(store)
+        hospital.refer("late", authored=MONDAY)
+        hospital.refer("fresh", authored=MONDAY + 8 * DAY)
+        hospital.put(
+            {"resourceType": "Patient", "id": "of-late", "name": [{"given": ["Anna"], "family": "Berg"}]},
+            {"resourceType": "Organization", "id": "ortho", "name": "Orthopaedics"},
+        )
+    return path
+
+
+def run(config: Path, *words: str) -> Result:
+    return CliRunner().invoke(app, [*words, "--config", str(config)])
+
+
+def test_json_is_one_document_in_the_promised_shape(config: Path) -> None:
+    result = run(config, "watch", "--now", "2026-03-10T12:00:00Z", "--json")
+    assert result.exit_code == 0
+    (row,) = json.loads(result.stdout)
+    assert row["referral"] == "ServiceRequest/late"
+    assert row["patient"] == "Patient/of-late"
+    assert row["stage"] == "sent"
+    assert row["since"] == "2026-03-02T09:00:00Z"
+    assert row["due"] == "2026-03-09T23:00:00Z"
+    assert row["not_observable"] == []
+    assert row["patient_informed"] is False
+    (stall,) = row["stalls"]
+    assert stall["rule"] == "unacknowledged"
+    assert stall["since"] == "2026-03-02T09:00:00Z"
+    assert stall["due"] == "2026-03-09T23:00:00Z"
+    assert stall["owner"] == "Organization/ortho"
+
+
+def test_all_shows_every_open_referral(config: Path) -> None:
+    result = run(config, "watch", "--now", "2026-03-11", "--all", "--json")
+    assert {row["referral"] for row in json.loads(result.stdout)} == {
+        "ServiceRequest/late",
+        "ServiceRequest/fresh",
+    }
+
+
+def test_a_question_about_another_time_writes_nothing(config: Path, tmp_path: Path) -> None:
+    run(config, "watch", "--now", "2026-04-11")
+    with Store.open(f"sqlite:///{tmp_path / 'store.db'}") as store:
+        assert Hospital(store).all("DetectedIssue") == []
+
+
+def test_a_time_without_zone_is_the_site_s(config: Path) -> None:
+    before = run(config, "watch", "--now", "2026-03-09T23:59", "--json")
+    after = run(config, "watch", "--now", "2026-03-10T00:00", "--json")
+    assert json.loads(before.stdout) == []
+    assert len(json.loads(after.stdout)) == 1
+
+
+def test_wrong_use_ends_with_2(config: Path) -> None:
+    assert run(config, "watch", "--now", "yesterday").exit_code == 2
+
+
+def test_the_table_names_who_and_what_and_no_more_of_the_patient_than_initials(config: Path) -> None:
+    result = run(config, "watch", "--now", "2026-03-10T12:00:00Z")
+    for words in ("A.B.", "sent", "Orthopaedics", "due 03-09", "2 open, 1 stalled"):
+        assert words in result.stdout, words
+    assert "Anna" not in result.stdout
+    assert "Berg" not in result.stdout
+
+
+def test_nothing_stalled_is_said_kindly(config: Path) -> None:
+    result = run(config, "watch", "--now", "2026-03-03")
+    assert result.exit_code == 0
+    assert "No referral is stalled" in result.stdout
+
+
+def test_what_cannot_be_watched_is_always_said(config: Path, tmp_path: Path) -> None:
+    from sqlalchemy import insert
+
+    from fhir_coprod.store import schema
+
+    row = {
+        "ehr": "ortho",
+        "type": "Appointment",
+        "state": "not-observable",
+        "since": 0,
+        "reason": "not shown",
+    }
+    row |= {"watermark": "", "first_success": 0, "last_success": 0}
+    with Store.open(f"sqlite:///{tmp_path / 'store.db'}") as store:
+        store.write(lambda t: t.connection.execute(insert(schema.feed).values(**row)) and None)
+    result = run(config, "watch", "--now", "2026-03-03")
+    assert "Cannot be watched: Appointment (ortho: not shown)" in " ".join(result.stdout.split())
+
+
+def test_watch_writes_alerts_and_alerts_are_handled(config: Path) -> None:
+    assert run(config, "watch").exit_code == 0
+    listed = json.loads(run(config, "alerts", "list", "--json").stdout)
+    assert {row["referral"] for row in listed} == {"ServiceRequest/late", "ServiceRequest/fresh"}
+    assert "Orthopaedics" in run(config, "alerts", "list").stdout.replace("\n", "") or listed[0]["owner"]
+    shown = json.loads(run(config, "alerts", "show", "late", "--json").stdout)
+    assert shown["issues"][0]["rule"] == "unacknowledged"
+    assert "Missing:" in run(config, "alerts", "show", "late").stdout
+    taken = json.loads(run(config, "alerts", "ack", "late", "--by", "Eva Lind", "--json").stdout)
+    assert taken["status"] == "accepted"
+    today = datetime.now(UTC)
+    aside = run(
+        config, "alerts", "snooze", "fresh", "--by", "Eva", "--until", (today + DAY).date().isoformat()
+    )
+    assert aside.exit_code == 0
+    too_far = run(config, "alerts", "snooze", "fresh", "--by", "Eva", "--until", "2099-01-01")
+    assert too_far.exit_code == 1
+
+
+def test_no_alert_is_said_kindly(config: Path) -> None:
+    assert "No alert is open" in run(config, "alerts", "list").stdout

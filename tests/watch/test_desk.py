@@ -1,0 +1,130 @@
+"""Alerts in the hands of people: taken by name, put aside within limits, asked for again."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from fhir_coprod import validate
+from fhir_coprod.errors import Conflict, NotAllowed, NotFound
+from fhir_coprod.settings import Settings
+from fhir_coprod.store import Store
+from fhir_coprod.watch import desk, policies
+from tests.watch.hospital import DAY, MONDAY, Hospital
+
+NOW = MONDAY + 9 * DAY
+SETTINGS = Settings()
+POLICY = policies.load("default")
+
+
+@pytest.fixture
+def hospital(store: Store) -> Hospital:
+    hospital = Hospital(store)
+    hospital.refer()
+    hospital.tell("r", MONDAY + 8 * DAY)
+    hospital.sweep(NOW)
+    return hospital
+
+
+def only(hospital: Hospital) -> dict[str, object]:
+    (task,) = hospital.followups()
+    return task
+
+
+def test_an_acknowledgement_names_who_and_holds_for_a_while(hospital: Hospital) -> None:
+    task = desk.acknowledge(hospital.store, SETTINGS, POLICY, "r", "Eva Lind", NOW)
+    assert task["status"] == "accepted"
+    assert task["note"][0]["authorString"] == "Eva Lind"
+    assert validate(hospital.store.read("Task", task["id"]).body)
+    hospital.sweep(NOW + DAY)
+    assert only(hospital)["status"] == "accepted"
+
+
+def test_an_acknowledgement_expires_and_the_alert_goes_one_step_up(hospital: Hospital) -> None:
+    desk.acknowledge(hospital.store, SETTINGS, POLICY, "r", "Eva Lind", NOW)
+    hospital.sweep(NOW + 8 * DAY)
+    assert only(hospital)["status"] == "requested"
+    assert desk.as_json(only(hospital))["step"] == 1
+    assert only(hospital)["note"]
+
+
+def test_resolving_beats_a_late_acknowledgement(hospital: Hospital) -> None:
+    task = only(hospital)
+    hospital.task("r", "received", NOW)
+    hospital.sweep(NOW + timedelta(hours=1))
+    with pytest.raises(Conflict, match="over already"):
+        desk.acknowledge(hospital.store, SETTINGS, POLICY, str(task["id"]), "Eva Lind", NOW + 2 * DAY)
+
+
+def test_nobody_acknowledges_without_a_name(hospital: Hospital) -> None:
+    with pytest.raises(NotAllowed, match="by name"):
+        desk.acknowledge(hospital.store, SETTINGS, POLICY, "r", " ", NOW)
+
+
+def test_an_alert_is_found_by_what_people_have_at_hand(hospital: Hospital) -> None:
+    task = only(hospital)
+    issue = hospital.issues()["unacknowledged"]
+    for name in ("r", "ServiceRequest/r", task["id"], str(task["id"])[:8], f"Task/{task['id']}", issue["id"]):
+        found, issues = desk.find(hospital.store, SETTINGS, str(name))
+        assert found["id"] == task["id"]
+        assert [issue["id"] for issue in issues] == [hospital.issues()["unacknowledged"]["id"]]
+    with pytest.raises(NotFound):
+        desk.find(hospital.store, SETTINGS, "nothing")
+
+
+def test_a_snoozed_alert_comes_back_at_its_time(hospital: Hospital) -> None:
+    until = NOW + 3 * DAY
+    task = desk.snooze(hospital.store, SETTINGS, POLICY, "r", "Eva Lind", until, NOW, "waiting for a call")
+    assert task["status"] == "on-hold"
+    hospital.sweep(NOW + 2 * DAY)
+    assert only(hospital)["status"] == "on-hold"
+    hospital.sweep(until)
+    assert only(hospital)["status"] == "requested"
+
+
+def test_a_snooze_is_capped(hospital: Hospital) -> None:
+    with pytest.raises(NotAllowed, match="at the latest"):
+        desk.snooze(hospital.store, SETTINGS, POLICY, "r", "Eva Lind", NOW + 20 * DAY, NOW)
+    with pytest.raises(NotAllowed, match="future"):
+        desk.snooze(hospital.store, SETTINGS, POLICY, "r", "Eva Lind", NOW - DAY, NOW)
+
+
+@pytest.mark.parametrize("priority", ["asap", "stat"])
+def test_asap_and_stat_cannot_be_put_aside(store: Store, priority: str) -> None:
+    hospital = Hospital(store)
+    hospital.refer(priority=priority)
+    hospital.sweep(NOW)
+    with pytest.raises(NotAllowed, match="acknowledge it instead"):
+        desk.snooze(store, SETTINGS, POLICY, "r", "Eva Lind", NOW + DAY, NOW)
+
+
+def test_a_snooze_never_reaches_past_the_guarantee_date(store: Store) -> None:
+    hospital = Hospital(store, policies.load("se-vardgaranti"))
+    hospital.refer()
+    now = datetime(2026, 5, 28, 9, tzinfo=UTC)
+    hospital.tell("r", now - timedelta(hours=1))
+    hospital.sweep(now)
+    with pytest.raises(NotAllowed, match="guarantee date"):
+        desk.snooze(store, SETTINGS, hospital.policy, "r", "Eva Lind", now + 6 * DAY, now)
+    desk.snooze(store, SETTINGS, hospital.policy, "r", "Eva Lind", now + 2 * DAY, now)
+    hospital.sweep(now + 4 * DAY)
+    assert only(hospital)["status"] == "requested"
+
+
+def test_a_new_stall_wakes_a_snoozed_alert(hospital: Hospital) -> None:
+    desk.snooze(hospital.store, SETTINGS, POLICY, "r", "Eva Lind", NOW + 13 * DAY, NOW)
+    hospital.store.write(lambda t: t.delete("Communication", "told-r-031009"))
+    hospital.sweep(NOW + 2 * DAY)
+    assert set(hospital.issues()) == {"unacknowledged", "patient-not-informed"}
+    assert only(hospital)["status"] == "requested"
+
+
+def test_the_worklist_begins_with_the_most_urgent(store: Store) -> None:
+    hospital = Hospital(store)
+    hospital.refer("routine")
+    hospital.refer("stat", priority="stat")
+    hospital.refer("urgent", priority="urgent")
+    hospital.sweep(NOW)
+    order = [desk.as_json(task)["referral"] for task in desk.worklist(store, SETTINGS)]
+    assert order == ["ServiceRequest/stat", "ServiceRequest/urgent", "ServiceRequest/routine"]
