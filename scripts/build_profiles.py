@@ -4,9 +4,9 @@
     python scripts/build_profiles.py --check    fail when the committed package differs from what FSH says
 
 SUSHI runs offline, with a home of its own in .cache/ that holds FHIR R4 as its only package. The result is a
-FHIR package: conformance resources at the top, examples under example/, and .index.json, from which the runtime
-finds each without reading it. Of a snapshot we keep what a reader or a validator needs; comments, requirements and
-mappings to other standards stand in R4 itself.
+FHIR package: conformance resources at the top, examples under example/, and .index.json, from which the
+runtime finds each without reading it. Of a snapshot we keep what a reader or a validator needs; comments,
+requirements and mappings to other standards stand in R4 itself.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -72,29 +73,29 @@ def compare(files: dict[str, str]) -> None:
 
 
 def compile_fsh() -> list[Json]:
-    """What SUSHI makes of profiles/; ends the program when it reports an error."""
-    project = CACHE / "sushi"
-    shutil.rmtree(project, ignore_errors=True)
-    shutil.copytree(SOURCE / "input" / "fsh", project / "input" / "fsh")
-    config = (SOURCE / "sushi-config.yaml").read_text(encoding="utf-8")
-    stubs = "".join(f"  {name}: {version}\n" for name, version in STUBS.items())
-    (project / "sushi-config.yaml").write_text(f"{config}dependencies:\n{stubs}", encoding="utf-8")
+    """What SUSHI makes of profiles/; ends the program when it reports an error or an unknown warning."""
     environment = os.environ | {"HOME": str(fhir_home()), "npm_config_offline": "true"}
     sushi = node_modules() / "fsh-sushi" / "dist" / "app.js"
-    done = subprocess.run(
-        ["node", str(sushi), "build", str(project), "-s"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    problems = [line for line in done.stdout.splitlines() if line.startswith(("error", "warn"))]
-    if done.returncode or any(IDLE_WARNING not in line for line in problems):
-        sys.exit(done.stdout + done.stderr)
-    return [
-        json.loads(file.read_text(encoding="utf-8"))
-        for file in sorted((project / "fsh-generated" / "resources").glob("*.json"))
-    ]
+    with tempfile.TemporaryDirectory(dir=CACHE, prefix="sushi-") as folder:
+        project = Path(folder)
+        shutil.copytree(SOURCE / "input" / "fsh", project / "input" / "fsh")
+        config = (SOURCE / "sushi-config.yaml").read_text(encoding="utf-8")
+        stubs = "".join(f"  {name}: {version}\n" for name, version in STUBS.items())
+        (project / "sushi-config.yaml").write_text(f"{config}dependencies:\n{stubs}", encoding="utf-8")
+        done = subprocess.run(
+            ["node", str(sushi), "build", folder, "-s"],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        problems = [line for line in done.stdout.splitlines() if line.startswith(("error", "warn"))]
+        if done.returncode or any(IDLE_WARNING not in line for line in problems):
+            sys.exit(done.stdout + done.stderr)
+        return [
+            json.loads(file.read_text(encoding="utf-8"))
+            for file in sorted((project / "fsh-generated" / "resources").glob("*.json"))
+        ]
 
 
 def fhir_home() -> Path:
