@@ -8,6 +8,7 @@ only `id`, `meta` and rewritten references into the text that came.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -91,20 +92,22 @@ class Document:
         references: from the string found under a `reference` key to what shall stand there instead.
         """
         text = self._text
-        members, reference_spans = _spans(text)
-        edits: list[tuple[int, int, str]] = []
-        for start, end in reference_spans if references else ():
-            value = _decode(text[start:end])
-            if references and value in references:
-                edits.append((start, end, _encode(references[value]).decode()))
         head = f'"resourceType":{_encode(self.type).decode()}'
         if id is not None:
             head += f',"id":{_encode(id).decode()}'
         if meta:
             head += f',"meta":{_encode(meta).decode()}'
+        if not references:
+            return _with_head(text, self.data, head).encode()
+        members, reference_spans = _spans(text)
+        edits: list[tuple[int, int, str]] = []
+        for start, end in reference_spans:
+            value = _decode(text[start:end])
+            if value in references:
+                edits.append((start, end, _encode(references[value]).decode()))
         out: list[str] = ["{", head]
         for key, (start, end) in members.items():
-            if key in ("resourceType", "id", "meta"):
+            if key in _HEAD:
                 continue
             out.append(",")
             out.append(_apply(text, start, end, edits))
@@ -151,19 +154,40 @@ def from_data(data: Mapping[str, Any]) -> Document:
 
 def content_hash(document: Document) -> str:
     """SHA-256 (hex) over the content without `id` and `meta`; see `Document.hash`."""
-    content = {k: v for k, v in document.data.items() if k not in ("id", "meta")}
-    digest = hashlib.sha256(_canonical(content))
-    # Values alone cannot tell 19.0 from 19.00: the number lexemes, in order of the text, are added.
-    for lexeme in _decimals(document.raw):
-        digest.update(lexeme)
-    return digest.hexdigest()
+    content = _decode_lexemes(document.raw)
+    for name in ("id", "meta"):
+        content.pop(name, None)
+    return hashlib.sha256(_canonical(content)).hexdigest()
 
 
-_DECIMAL = re.compile(rb'"(?:[^"\\]+|\\.)*"|(-?\d+[.eE][\d.eE+-]*)')
+# Values alone cannot tell 19.0 from 19.00, so a decimal counts as the text that it is. It is marked with NUL,
+# which no string of a resource holds.
+_decode_lexemes = msgspec.json.Decoder(dict[str, Any], float_hook=lambda lexeme: "\0" + lexeme).decode
 
 
-def _decimals(raw: bytes) -> list[bytes]:
-    return sorted(lexeme for lexeme in _DECIMAL.findall(raw) if lexeme)
+_HEAD = ("resourceType", "id", "meta")
+_scan = json.JSONDecoder(parse_float=len, parse_int=len).raw_decode
+_BETWEEN = re.compile(r"\s*[:,]\s*|\s*(?=\})")
+_SPACE = re.compile(r"\s*")
+
+
+def _with_head(text: str, data: Json, head: str) -> str:
+    """The object with `head` in front and without the members that it replaces; the rest is not looked at."""
+    at = _SPACE.match(text, text.index("{") + 1).end()  # type: ignore[union-attr]
+    left = sum(name in data for name in _HEAD)
+    kept: list[str] = []
+    while left:
+        begin = at
+        key, at = _scan(text, at)
+        at = _BETWEEN.match(text, at).end()  # type: ignore[union-attr]
+        _, end = _scan(text, at)
+        at = _BETWEEN.match(text, end).end()  # type: ignore[union-attr]
+        if key in _HEAD:
+            left -= 1
+        else:
+            kept.append(text[begin:end])
+    rest = text[at : text.rindex("}")].rstrip()
+    return "{" + ",".join([head, *kept, *([rest] if rest else [])]) + "}"
 
 
 def _has_nul(value: Any) -> bool:

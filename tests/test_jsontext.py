@@ -151,3 +151,38 @@ def test_patch_leaves_what_was_not_touched_as_it_stands() -> None:
     assert b'{"value":19.00,"unit":"km"}' in patched
     assert b'"dueDate":"2026-02"' in patched
     assert b'"note":[]' in patched
+
+
+_members = st.dictionaries(
+    st.sampled_from(["id", "meta", "text", "status", "name", "é", 'qu"ote', "a b"]),
+    st.recursive(
+        st.one_of(
+            st.text(max_size=5).filter(lambda t: "\0" not in t), st.integers(), st.booleans(), st.none()
+        ),
+        lambda inner: (
+            st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["id", "meta", "x"]), inner)
+        ),
+        max_leaves=6,
+    ),
+)
+
+
+@given(_members, st.integers(0, 7), st.sampled_from([None, 1, "\t"]), st.booleans())
+def test_splicing_replaces_id_and_meta_and_nothing_else(
+    members: dict[str, Any], place: int, indent: int | str | None, ascii: bool
+) -> None:
+    items = list(members.items())
+    items.insert(min(place, len(items)), ("resourceType", "Basic"))
+    document = jsontext.parse(json.dumps(dict(items), indent=indent, ensure_ascii=ascii))
+    spliced = jsontext.parse(document.spliced("new", {"versionId": "7"}))
+    rest = {key: value for key, value in members.items() if key not in ("id", "meta")}
+    head = {"resourceType": "Basic", "id": "new", "meta": {"versionId": "7"}}
+    assert list(spliced.data.items()) == [*head.items(), *rest.items()]
+    assert spliced.hash == document.hash
+    # The way taken when references are rewritten comes to the same.
+    assert jsontext.parse(document.spliced("new", {"versionId": "7"}, {"none": "such"})).data == spliced.data
+
+
+def test_numbers_too_long_for_python_are_kept() -> None:
+    raw = b'{"a":0.' + b"9" * 6000 + b',"resourceType":"Basic","id":"x"}'
+    assert b"0." + b"9" * 6000 in jsontext.parse(raw).spliced("y", None)

@@ -33,7 +33,7 @@ After = Sequence[Any]
 
 
 def page(session: Session, query: Query, after: After, columns: str) -> list[Row]:
-    """One row more than the page holds: `columns` of the newest version (v), then sort values, then the key."""
+    """One row more than a page holds: `columns` of the newest version (v), sort values, the key."""
     return _Planner(session, query, after, columns).page()
 
 

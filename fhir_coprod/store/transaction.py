@@ -116,18 +116,20 @@ class Transaction:
         *,
         if_match: int | None = None,
         references: Mapping[str, str] | None = None,
+        meta: Json | None = None,
         source: str = "",
     ) -> Written:
         """Make this the content of (type, id): updated, created, or unchanged when nothing but id,
         meta.versionId and meta.lastUpdated differs, which makes no version.
 
         if_match: the version that must be the newest one. Raises PreconditionFailed otherwise.
+        meta:     what stands in meta instead of the document's own; the document stays what was received.
         """
         type = _type(document)
         check_id(id)
         held = self._held((type, id))
         self._check_match(type, id, held, if_match)
-        return self._write(document, type, id, held, "update", references, source)
+        return self._write(document, type, id, held, "update", references, source, meta)
 
     def delete(self, type: str, id: str, *, if_match: int | None = None, source: str = "") -> Written | None:
         """Delete; None when there was nothing (left) to delete. History and log keep all versions."""
@@ -150,13 +152,15 @@ class Transaction:
         method: Method,
         references: Mapping[str, str] | None,
         source: str,
+        own_meta: Json | None = None,
     ) -> Written:
         number = held.version.version + 1 if held else 1
         updated = self._later_than(held) if held else self.now
-        kept = _kept_meta(document.data)
+        kept = _kept_meta(document.data if own_meta is None else {"meta": own_meta})
         meta = {"versionId": str(number), "lastUpdated": _instant(updated), **kept}
         body = document.spliced(id, meta, references)
-        content = Document(body, jsontext.decode(body)) if references else document
+        changed = references or own_meta is not None
+        content = Document(body, jsontext.decode(body)) if changed else document
         if held and not held.version.deleted and _is_same(held.version, content, kept):
             return Written(held.version, "unchanged")
         version = Version(type, id, number, 0, updated, method, body, content.hash, source)
