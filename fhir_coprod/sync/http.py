@@ -158,6 +158,8 @@ class EhrClient:
         self._breaker = CircuitBreaker(self._politeness)
         self._authorization = _authorization(ehr)
         self._http = httpx.AsyncClient(
+            # Nothing but `base` is ever asked, so certificates are loaded only where they are needed.
+            verify=self.base.startswith("https:"),
             timeout=ehr.timeout,
             transport=transport,
             follow_redirects=False,

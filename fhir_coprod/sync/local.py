@@ -80,11 +80,11 @@ def three_way(
     asked = _ask(transaction, ours, conflicts) if conflicts else ()
     head = {"resourceType": jsontext.encode(theirs.type)}
     raw = b"{" + b",".join(jsontext.encode(k) + b":" + v for k, v in {**head, **result}.items()) + b"}"
-    meta = {**_meta(ours), **(theirs.data.get("meta") or {})}
-    return ThreeWay(Document(raw, {**jsontext.decode(raw), "meta": meta}), tuple(conflicts), asked)
+    return ThreeWay(Document(raw, jsontext.decode(raw)), tuple(conflicts), asked)
 
 
-def _meta(version: Version) -> Json:
+def kept_meta(version: Version) -> Json:
+    """Profiles, labels and tags that our version has."""
     meta = version.data.get("meta") or {}
     return {key: value for key, value in meta.items() if key not in ("versionId", "lastUpdated")}
 

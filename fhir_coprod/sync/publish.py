@@ -118,14 +118,16 @@ def _write(
     leading, *others = _ordered(type, sources, targets, context)
     source = f"ehr:{leading.record.ehr}"
     document, rewrites = _render(type, id, [leading, *others], targets, context)
+    meta = _meta([leading, *others], context)
     if before is not None and (id in bases or local.is_ours(before)):
         merged = local.three_way(transaction, before, document, rewrites, bases.get(id))
         document, rewrites = merged.document, {}
+        meta = {**local.kept_meta(before), **meta}
         published.changes += [Change(leading.record.ehr, asked, {}) for asked in merged.asked]
         if merged.conflicts:
             key = (leading.record.ehr, type)
             published.conflicts[key] = published.conflicts.get(key, 0) + 1
-    written = transaction.put(document, id, references=rewrites, source=source)
+    written = transaction.put(document, id, references=rewrites, meta=meta, source=source)
     if written.change != "unchanged":
         old = before.data if keep and before is not None and not before.deleted else {}
         published.changes.append(Change(leading.record.ehr, written, old))
@@ -136,17 +138,15 @@ def _render(
 ) -> tuple[Document, dict[str, str]]:
     """The resource's content, and the references that the store has yet to rewrite in it."""
     leading = sources[0]
-    meta = _meta(sources, context)
     rewrites = _rewrites(leading, targets, context)
     base = context.bases.addresses.get(leading.record.ehr, "")
     if len(sources) == 1:
         raw = references.absolute_attachments(leading.raw, base)
         raw = references.add_references(raw, leading.data, targets.holders)
-        data = leading.data if raw is leading.raw or raw == leading.raw else jsontext.decode(raw)
-        return Document(raw, {**data, "meta": meta}), rewrites
+        return Document(raw, leading.data if raw == leading.raw else jsontext.decode(raw)), rewrites
     parts = [_part(source, targets, context) for source in sources]
     raw = merge.merged(type, parts, f"{type}/{id}")
-    return Document(raw, {**jsontext.decode(raw), "meta": meta}), {}
+    return Document(raw, jsontext.decode(raw)), {}
 
 
 def _part(source: _Source, targets: _Targets, context: Context) -> Part:
@@ -311,7 +311,7 @@ def write_retired(transaction: Transaction) -> Published:
             continue
         if type == "Patient":
             written: Written | None = transaction.put(
-                _replaced(before.data, before.body, successor), id, source=before.source
+                _replaced(before.body, successor), id, source=before.source
             )
         else:
             written = transaction.delete(type, id, source=before.source)
@@ -323,7 +323,7 @@ def write_retired(transaction: Transaction) -> Published:
     return published
 
 
-def _replaced(data: Json, body: bytes, successor: str) -> Document:
+def _replaced(body: bytes, successor: str) -> Document:
     """A Patient that is no longer in use, and who it is now."""
     members = {
         key: bytes(value) for key, value in msgspec.json.decode(body, type=dict[str, msgspec.Raw]).items()
@@ -333,4 +333,4 @@ def _replaced(data: Json, body: bytes, successor: str) -> Document:
         [{"other": {"reference": f"Patient/{successor}"}, "type": "replaced-by"}]
     )
     raw = b"{" + b",".join(jsontext.encode(key) + b":" + value for key, value in members.items()) + b"}"
-    return Document(raw, {**data, **jsontext.decode(raw)})
+    return Document(raw, jsontext.decode(raw))
