@@ -1,6 +1,6 @@
 """What the board shows: standings turned into the words and names that clinic staff know.
 
-Pure but for the lookups of names in the store. Shared by the page and the demo's terminal table, so both say
+Shared by the page and the demo's terminal table, so both say
 the same.
 """
 
@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from fhir_coprod.errors import Gone, NotFound
 from fhir_coprod.jsontext import Json
+from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store
 from fhir_coprod.watch.codes import RANK, Rule, Stage
+from fhir_coprod.watch.facts import Reader
 from fhir_coprod.watch.standing import Stall, Standing, last_moment, urgency
+from fhir_coprod.watch.who import names_of, read_names
 
 PATH = tuple(stage for stage in Stage if stage is not Stage.ASKED)
 """The stages drawn for a referral; asked comes before the first of them."""
@@ -96,85 +98,87 @@ class Board:
 
 def compose(
     store: Store,
+    settings: Settings,
     standings: Iterable[Standing],
     *,
     now: datetime,
-    zone: ZoneInfo,
-    policy: str,
     limits: Sequence[str] = (),
 ) -> Board:
     """The board for these standings, the most urgent first."""
-    names = Names(store)
-    ordered = sorted((standing for standing in standings if standing.stage is not None), key=urgency)
-    shown = [_case(standing, names, zone) for standing in ordered if standing.is_open or standing.is_stalled]
+    open_ones = [s for s in standings if s.stage is not None and (s.is_open or s.is_stalled)]
+    zone = settings.site.zone
+    with store.connect() as connection:
+        known = _read(Reader(connection, settings), open_ones)
+    cases = [_case(standing, known, zone) for standing in sorted(open_ones, key=urgency)]
     return Board(
         now=now.astimezone(zone),
         zone=zone.key,
-        policy=policy,
-        stalled=tuple(case for case in shown if case.stalls),
-        moving=tuple(case for case in shown if not case.stalls),
+        policy=settings.watch.policy,
+        stalled=tuple(case for case in cases if case.stalls),
+        moving=tuple(case for case in cases if not case.stalls),
         limits=tuple(limits),
     )
 
 
-class Names:
-    """Display names of people and places by reference, each read once."""
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """Referrals and patients by reference, and the names of departments."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._known: dict[str, Json | None] = {}
+    resources: dict[str, Json]
+    names: dict[str, str]
 
-    def resource(self, reference: str) -> Json | None:
-        """The resource that a local reference names; None when we do not hold it."""
-        if reference not in self._known:
-            self._known[reference] = self._read(reference)
-        return self._known[reference]
-
-    def _read(self, reference: str) -> Json | None:
-        type, _, id = reference.partition("/")
-        if not id:
-            return None
-        try:
-            return self._store.read(type, id).data
-        except (NotFound, Gone):
-            return None
-
-    def of(self, reference: str, display: str = "") -> str:
-        """A name to show: the resource's own, else the display that came with the reference."""
-        resource = self.resource(reference) if reference else None
-        return (_name(resource) if resource else "") or display or reference
-
-    def of_element(self, element: Json | None) -> str:
-        """The same for a Reference element."""
-        element = element or {}
+    def name(self, element: Json) -> str:
+        """Who a Reference element means: by our name, else as it was written there."""
+        reference = str(element.get("reference", ""))
         identifier = element.get("identifier") or {}
-        return self.of(element.get("reference", ""), element.get("display") or identifier.get("value", ""))
+        person = _person(self.resources.get(reference, {}))
+        return str(
+            self.names.get(reference)
+            or person
+            or element.get("display")
+            or identifier.get("value")
+            or reference
+        )
 
 
-def _name(resource: Json) -> str:
-    name = resource.get("name")
-    if isinstance(name, str):
-        return name
-    for human in sorted(name or [], key=lambda human: human.get("use") != "official"):
-        text = human.get("text") or " ".join([*human.get("given", []), human.get("family", "")]).strip()
+def _read(reader: Reader, standings: Sequence[Standing]) -> _Known:
+    """What the board names, in few queries however many referrals there are."""
+    wanted = {name for s in standings for name in (s.referral, s.patient) if name}
+    rows = reader.by_reference({(type, id) for type, _, id in (name.partition("/") for name in wanted)})
+    resources = {row.reference: row.data for row in rows}
+    parties = {
+        str(element.get("reference", ""))
+        for resource in resources.values()
+        for element in (resource.get("requester") or {}, _first(resource.get("performer")))
+    }
+    return _Known(resources, read_names(reader, standings) | names_of(reader, parties))
+
+
+def _person(patient: Json) -> str:
+    """A patient's name in full: the official one if several stand there."""
+    names = patient.get("name") or []
+    for name in sorted(names, key=lambda name: name.get("use") != "official"):
+        text = name.get("text") or " ".join([*name.get("given", []), name.get("family", "")]).strip()
         if text:
             return str(text)
     return ""
 
 
-def _case(standing: Standing, names: Names, zone: ZoneInfo) -> Case:
-    referral = names.resource(standing.referral) or {}
-    patient = names.resource(standing.patient) or {}
-    asked = _first(referral.get("performer")).get("reference", "")
-    asking = (referral.get("requester") or {}).get("reference", "")
+def _case(standing: Standing, known: _Known, zone: ZoneInfo) -> Case:
+    referral = known.resources.get(standing.referral, {})
+    patient = known.resources.get(standing.patient, {})
+    asking = referral.get("requester") or {}
+    asked = _first(referral.get("performer"))
+    owned = standing.owner and standing.owner != asking.get("reference")
     return Case(
         id=standing.referral.partition("/")[2],
-        patient=names.of(standing.patient) or "unknown patient",
+        patient=_person(patient) or standing.patient or "unknown patient",
         born=str(patient.get("birthDate", "")),
         what=_concept(referral.get("code")) or "referral",
         why=_concept(_first(referral.get("reasonCode"))),
-        sender=names.of_element(referral.get("requester")) or "unknown sender",
-        receiver=names.of(standing.owner if standing.owner not in ("", asking) else asked) or "nobody yet",
+        sender=known.name(asking) or "unknown sender",
+        receiver=(known.names.get(standing.owner, standing.owner) if owned else known.name(asked))
+        or "nobody yet",
         priority=standing.priority,
         severity=_worst(standing.stalls),
         stage=str(standing.stage),
@@ -184,7 +188,7 @@ def _case(standing: Standing, names: Names, zone: ZoneInfo) -> Case:
         guarantee=_local(standing.guarantee, zone, last_moment),
         informed=standing.patient_informed,
         untold_since=_local(standing.untold_since, zone),
-        stalls=tuple(_missing(stall, names, zone) for stall in _drawn(standing.stalls)),
+        stalls=tuple(_missing(stall, known.names, zone) for stall in _drawn(standing.stalls)),
         unseen=standing.not_observable,
     )
 
@@ -194,12 +198,12 @@ def _drawn(stalls: Sequence[Stall]) -> Sequence[Stall]:
     return [stall for stall in stalls if stall.rule is not Rule.PATIENT_NOT_INFORMED] or stalls
 
 
-def _missing(stall: Stall, names: Names, zone: ZoneInfo) -> Missing:
+def _missing(stall: Stall, names: dict[str, str], zone: ZoneInfo) -> Missing:
     return Missing(
         stall.missing,
         stall.since.astimezone(zone),
         last_moment(stall.due).astimezone(zone),
-        names.of(stall.owner),
+        names.get(stall.owner, stall.owner),
     )
 
 

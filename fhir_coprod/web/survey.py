@@ -9,32 +9,21 @@ from sqlalchemy import Connection, func, select
 
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Query, Store, schema
-from fhir_coprod.sync import feeds
 from fhir_coprod.sync.matches import CODES, POSSIBLE
 from fhir_coprod.watch import assess, facts, policies
+from fhir_coprod.watch.unseen import what_cannot_be_watched
 from fhir_coprod.web.board import Board, compose
 
 
 def survey(store: Store, settings: Settings, now: datetime) -> Board:
     """Where every open referral stands at `now`, by the site's policy; writes nothing."""
     policy = policies.load(settings.watch.policy, settings.site)
-    standings = (assess(known, policy, now) for known in facts.all_open(store, settings))
+    standings = [assess(known, policy, now) for known in facts.all_open(store, settings)]
+    limits = [unseen.sentence for unseen in what_cannot_be_watched(store, settings, standings, now)]
     with store.connect() as connection:
-        limits = [*_unseen(connection), *_left_out(connection)]
+        limits += _left_out(connection)
     limits += _perhaps_one_person(store)
-    return compose(
-        store, standings, now=now, zone=settings.site.zone, policy=settings.watch.policy, limits=limits
-    )
-
-
-def _unseen(connection: Connection) -> Iterator[str]:
-    """A line for each EHR and each reason why some of it cannot be seen."""
-    blind: dict[tuple[str, str], list[str]] = {}
-    for feed in feeds(connection):
-        if feed.state != "observable":
-            blind.setdefault((feed.ehr, feed.reason), []).append(feed.type)
-    for (ehr, reason), types in blind.items():
-        yield f"{ehr}: {', '.join(types)} ({reason})"
+    return compose(store, settings, standings, now=now, limits=limits)
 
 
 def _left_out(connection: Connection) -> Iterator[str]:
