@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from fhir_coprod.validation.fhirpath import quantity, strings, temporal
@@ -121,7 +121,7 @@ def _real(how: Callable[[float], float]) -> Function:
             return EMPTY
         try:
             return numeric(Decimal(repr(how(float(value)))))
-        except (ValueError, OverflowError):
+        except (ValueError, ArithmeticError):
             return EMPTY
 
     return function
@@ -141,7 +141,12 @@ def _abs(items: Nodes, args: list[Nodes]) -> Nodes:
 def _round(items: Nodes, args: list[Nodes]) -> Nodes:
     value = numbers(items)
     places = strings.number_argument(args[0]) if args else 0
-    return EMPTY if value is None or places is None else numeric(round(value, min(max(places, 0), 28)))
+    if value is None or places is None:
+        return EMPTY
+    try:
+        return numeric(round(value, min(max(places, 0), 28)))
+    except ArithmeticError:
+        return EMPTY
 
 
 def _log(items: Nodes, args: list[Nodes]) -> Nodes:
@@ -157,7 +162,7 @@ def _power(items: Nodes, args: list[Nodes]) -> Nodes:
         return EMPTY
     try:
         return numeric(base**exponent)
-    except (InvalidOperation, OverflowError, ZeroDivisionError):
+    except ArithmeticError:
         return EMPTY
 
 
@@ -332,7 +337,7 @@ def _computed(operator: str, a: Decimal, b: Decimal) -> Decimal | None:
             case "div":
                 return Decimal(math.trunc(a / b)) if b else None
         return a % b if b else None
-    except (InvalidOperation, OverflowError):
+    except ArithmeticError:
         return None
 
 

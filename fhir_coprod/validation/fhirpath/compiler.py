@@ -25,6 +25,7 @@ from fhir_coprod.validation.fhirpath.nodes import (
     FALSE,
     TRUE,
     Compiled,
+    Known,
     Node,
     Nodes,
     Scope,
@@ -282,6 +283,7 @@ def _repeat(call: Call) -> Compiled:
         inner = Scope(scope.env, EMPTY, scope.context, 0, scope.total)
         out: Nodes = []
         seen: set[int] = set()
+        known = Known()
         level = of(scope)
         while level:
             found: Nodes = []
@@ -290,9 +292,13 @@ def _repeat(call: Call) -> Compiled:
                 found += projection(inner)
             level = []
             for node in found:
-                fresh = id(node.value) not in seen if isinstance(node.value, dict) else not holds(out, node)
-                if fresh:
+                if isinstance(node.value, dict):
+                    fresh = id(node.value) not in seen
                     seen.add(id(node.value))
+                else:
+                    fresh = node not in known
+                    known.add(node)
+                if fresh:
                     out.append(node)
                     level.append(node)
             if len(out) > MAX_REPEAT:

@@ -51,10 +51,10 @@ def html_checks(call: Call, of: Compiled) -> Compiled:
 def moment(call: Call, of: Compiled) -> Compiled:
     match call.name:
         case "now":
-            return lambda scope: [Node(scope.env.now.isoformat(timespec="milliseconds"), DATE_TIME)]
+            return lambda scope: [Node(scope.env.moment().isoformat(timespec="milliseconds"), DATE_TIME)]
         case "today":
-            return lambda scope: [Node(scope.env.now.date().isoformat(), DATE)]
-    return lambda scope: [Node(scope.env.now.time().isoformat(timespec="milliseconds"), TIME)]
+            return lambda scope: [Node(scope.env.moment().date().isoformat(), DATE)]
+    return lambda scope: [Node(scope.env.moment().time().isoformat(timespec="milliseconds"), TIME)]
 
 
 def _address(call: Call) -> str:

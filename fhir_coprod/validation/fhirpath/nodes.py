@@ -50,8 +50,14 @@ class Env:
     """What `resolve()` asks instead of looking through `bundle`: the resource a reference points at."""
     entries: dict[str, Any] | None = field(default=None, init=False, repr=False)
     """The bundle's resources by address, once `resolve()` has looked."""
-    now: datetime = field(default_factory=lambda: datetime.now(UTC))
-    """What `now()` and `today()` tell."""
+    now: datetime | None = None
+    """What `now()` and `today()` tell; the clock's time when somebody first asks."""
+
+    def moment(self) -> datetime:
+        """The same moment for the whole evaluation."""
+        if self.now is None:
+            self.now = datetime.now(UTC)
+        return self.now
 
 
 class Scope:

@@ -35,6 +35,8 @@ _UNITS = ("year", "month", "week", "day", "hour", "minute", "second", "milliseco
 MAX_DEPTH = 100
 """Longest chain of steps and operators, so that no recursion over a tree runs deep; R4's longest has 36."""
 
+MAX_DIGITS = 40
+
 CALENDAR_UNITS = frozenset(_UNITS) | {f"{unit}s" for unit in _UNITS}
 
 _TOKEN = re.compile(
@@ -269,6 +271,8 @@ class _Parser:
         raise self.unexpected()
 
     def number(self, text: str) -> Expression:
+        if len(text) > MAX_DIGITS:
+            raise UnsupportedFhirPath(f"FHIRPath: a number has at most {MAX_DIGITS} digits.")
         unit = self.peek
         if unit.kind == "string":
             self.next()

@@ -40,7 +40,8 @@ def number(value: Any) -> Decimal | None:
         return value
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    return Decimal(str(value))
+    decimal = Decimal(value) if isinstance(value, int) else Decimal(repr(value))
+    return decimal if decimal.is_finite() else None
 
 
 def order(a: Json, b: Json) -> int | None:

@@ -41,8 +41,10 @@ def text_of(node: Node) -> str | None:
         return value
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, (int, float)):
-        return str(value)
+    if isinstance(value, float):
+        return repr(value)
+    if isinstance(value, int):
+        return format(Decimal(value), "f")
     if isinstance(value, Decimal):
         return format(value, "f")
     if node.type.system == "Quantity" and isinstance(value, dict):

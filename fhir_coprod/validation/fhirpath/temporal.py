@@ -88,9 +88,12 @@ def _as_datetime(at: Moment) -> datetime:
 
 
 def _calendar(known: list[int]) -> datetime:
-    """The first moment of what is known, as if it were UTC. Raises ValueError for a day there is not."""
+    """The first moment of what is known, as if it were UTC; a leap second counts as the one before it.
+
+    Raises ValueError for a day there is not.
+    """
     year, month, day, hour, minute, second = (*known, *(0, 1, 1, 0, 0, 0)[len(known) :])
-    return datetime(year, month, day, hour, minute, second, tzinfo=UTC)
+    return datetime(year, month, day, hour, minute, min(second, 59), tzinfo=UTC)
 
 
 def shifted(text: str, amount: Decimal, unit: str) -> str | None:
