@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test proof check format profiles bench docs clean
+.PHONY: help demo test proof check format profiles bench docs pictures clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -30,7 +30,7 @@ demo: $(VENV)/.base  ## the main job on embedded data, then endpoint and pages o
 	@$(BIN)/fhir-coprod demo $(ARGS)
 
 test: $(VENV)/.test  ## all tests; names the optional peers it skipped
-	@$(BIN)/python -m pytest -n auto -m 'not proof' $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist loadgroup -m 'not proof' $(ARGS)
 
 proof: $(VENV)/.test  ## long proofs: fuzz, kill loops, mutants (PROOF_SIZE=ci for the size CI uses)
 	@$(BIN)/python -m pytest -m proof $(ARGS)
@@ -49,6 +49,9 @@ profiles: $(VENV)/.base  ## compile profiles/ (FHIR Shorthand) into fhir_coprod/
 
 bench: $(VENV)/.test  ## speed, each figure beside a reference in the same run
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+pictures: $(VENV)/.base  ## the two pictures of the README, from the demo (needs Chromium)
+	@$(BIN)/python scripts/make_pictures.py
 
 clean:  ## remove the virtual environment and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -37,11 +37,11 @@ def run(*, once: bool, port: int, stdout: Console, stderr: Console) -> None:
         settings = _settings(folder, addresses)
         store = stack.enter_context(Store.open(settings.store.url))
         with _step(stderr, "bringing their records together"):
-            reports = sync(store, settings)
+            sync(store, settings)
         with _step(stderr, "watching the referrals between them"):
             now = datetime.now(UTC)
-            sweep(store, policies.load(settings.watch.policy), now, settings)
-        print_board(stdout, survey(store, settings, now), reports)
+            sweep(store, policies.load(settings.watch.policy, settings.site), now, settings)
+        print_board(stdout, survey(store, settings, now))
         if listener is None:
             return
         stopped = threading.Event()
@@ -74,7 +74,7 @@ def _repeat(store: Store, settings: Settings, stopped: threading.Event) -> None:
     while not stopped.wait(_REPEAT_SECONDS):
         try:
             sync(store, settings)
-            sweep(store, policies.load(settings.watch.policy), datetime.now(UTC), settings)
+            sweep(store, policies.load(settings.watch.policy, settings.site), datetime.now(UTC), settings)
         except CoprodError:
             # A department that went away stands on the board; the next round asks it again.
             continue

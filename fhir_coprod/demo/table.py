@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from fhir_coprod.sync import EhrReport
 from fhir_coprod.web.board import Board, Case
 from fhir_coprod.web.pages import day
 
 
-def print_board(stdout: Console, board: Board, reports: Sequence[EhrReport]) -> None:
+def print_board(stdout: Console, board: Board) -> None:
     """Who, which stage, since when, what is missing, who can move it, and has the patient been told."""
     stdout.print(table(board))
     stdout.print(
