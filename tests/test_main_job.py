@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,7 @@ class Layer:
         )
         assert "Traceback" not in done.stderr, done.stderr[-3000:]
         assert done.returncode == exit_code, f"{arguments}: exit {done.returncode}\n{done.stderr[-3000:]}"
+        assert done.stdout, f"{arguments}: {done.stderr[-3000:]}"
         return json.loads(done.stdout)
 
     @staticmethod
@@ -137,28 +139,50 @@ class Layer:
         return next(str(i["value"]) for i in identifiers if i["system"] == ORDER)
 
 
-@pytest.fixture
+class Hospital:
+    """The demo's three departments on HAPI (twice) and Medplum, and a layer that has synced them once."""
+
+    def __init__(self, folder: Path, new_hapi: Callable[[], str], new_medplum: Callable[[], str]) -> None:
+        records = departments(datetime.now(UTC))
+        self.ehrs = {
+            "primary-care": Department("primary-care", new_hapi()),
+            "orthopaedics": Department("orthopaedics", new_hapi()),
+            "imaging": Department("imaging", new_medplum()),
+        }
+        for name, ehr in self.ehrs.items():
+            ehr.fill(records[name])
+        self.layer = Layer(folder, list(self.ehrs.values()))
+        # Exit 1: imaging sends one record that is not FHIR.
+        self.first_sync = self.layer.sync(exit_code=1)
+
+    def close(self) -> None:
+        for ehr in self.ehrs.values():
+            ehr.close()
+
+
+@pytest.fixture(scope="module")
 def hospital(
-    new_hapi: Callable[[], str], new_medplum: Callable[[], str], tmp_path: Path
-) -> Iterator[tuple[Layer, dict[str, Department]]]:
-    """The demo's three departments on HAPI (twice) and Medplum, and a layer that knows their addresses."""
-    records = departments(datetime.now(UTC))
-    ehrs = {
-        "primary-care": Department("primary-care", new_hapi()),
-        "orthopaedics": Department("orthopaedics", new_hapi()),
-        "imaging": Department("imaging", new_medplum()),
-    }
-    for name, ehr in ehrs.items():
-        ehr.fill(records[name])
-    yield Layer(tmp_path, list(ehrs.values())), ehrs
-    for ehr in ehrs.values():
-        ehr.close()
+    new_hapi: Callable[[], str], new_medplum: Callable[[], str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Hospital]:
+    """A hospital that tests look at and leave as it is."""
+    made = Hospital(tmp_path_factory.mktemp("hospital"), new_hapi, new_medplum)
+    yield made
+    made.close()
 
 
 @pytest.fixture
-def endpoint(hospital: tuple[Layer, dict[str, Department]]) -> Iterator[str]:
+def own_hospital(
+    new_hapi: Callable[[], str], new_medplum: Callable[[], str], tmp_path: Path
+) -> Iterator[Hospital]:
+    """A hospital in which the test may act."""
+    made = Hospital(tmp_path, new_hapi, new_medplum)
+    yield made
+    made.close()
+
+
+@contextmanager
+def endpoint_of(layer: Layer) -> Iterator[str]:
     """Base URL of our endpoint, a process on the layer's store."""
-    layer, _ = hospital
     process = subprocess.Popen(
         [sys.executable, "-m", "fhir_coprod", "serve", "--port", "0"],
         stdout=subprocess.PIPE,
@@ -201,9 +225,8 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def test_counts_here_are_the_counts_there(hospital: tuple[Layer, dict[str, Department]]) -> None:
-    layer, ehrs = hospital
-    reports = layer.sync(exit_code=1)  # imaging sends one record that is not FHIR
+def test_counts_here_are_the_counts_there(hospital: Hospital) -> None:
+    layer, ehrs, reports = hospital.layer, hospital.ehrs, hospital.first_sync
     assert [name for name, report in reports.items() if not report["ok"]] == ["imaging"]
     with Store.open(layer.store_url) as store, store.connect() as connection:
         held = holdings(connection)
@@ -231,9 +254,8 @@ def test_counts_here_are_the_counts_there(hospital: tuple[Layer, dict[str, Depar
     assert len({data["id"] for data in lars}) == 2, "another name and birth date: stays two"
 
 
-def test_second_run_changes_nothing(hospital: tuple[Layer, dict[str, Department]]) -> None:
-    layer, _ = hospital
-    layer.sync(exit_code=1)
+def test_second_run_changes_nothing(hospital: Hospital) -> None:
+    layer = hospital.layer
     with Store.open(layer.store_url) as store:
         head = store.head()
     for arguments in ((), ("--full",)):
@@ -246,11 +268,12 @@ def test_second_run_changes_nothing(hospital: tuple[Layer, dict[str, Department]
             assert store.head() == head, f"a run {arguments} wrote versions"
 
 
-def test_alert_appears_and_resolves_when_the_department_acts(
-    hospital: tuple[Layer, dict[str, Department]], endpoint: str
-) -> None:
-    layer, ehrs = hospital
-    layer.sync(exit_code=1)
+def test_alert_appears_and_resolves_when_the_department_acts(own_hospital: Hospital) -> None:
+    with endpoint_of(own_hospital.layer) as endpoint:
+        _alert_appears_and_resolves(own_hospital.layer, own_hospital.ehrs, endpoint)
+
+
+def _alert_appears_and_resolves(layer: Layer, ehrs: dict[str, Department], endpoint: str) -> None:
     stalled = layer.stalls()
     assert "unacknowledged" in stalled["1002"], "Bertil's referral lies unopened on HAPI"
     assert "results-missing" in stalled["2002"], "David's scan has no report on Medplum"
@@ -299,16 +322,10 @@ def test_alert_appears_and_resolves_when_the_department_acts(
     assert [issue["status"] for issue in again] == ["final"], "a resolved alert is written once"
 
 
-def test_person_of_several_departments_is_one_at_the_endpoint(
-    hospital: tuple[Layer, dict[str, Department]], endpoint: str
-) -> None:
-    layer, _ = hospital
-    layer.sync(exit_code=1)
-    karin = one(endpoint, "Patient", f"{PERSON}|demo-karin")
-    referrals = requests.get(
-        f"{endpoint}/ServiceRequest", params={"subject": f"Patient/{karin['id']}"}, timeout=WAIT
-    ).json()
-    numbers = {
-        i["value"] for e in referrals["entry"] for i in e["resource"]["identifier"] if i["system"] == ORDER
-    }
-    assert numbers == {"2006", "3004"}
+def test_person_of_several_departments_is_one_at_the_endpoint(hospital: Hospital) -> None:
+    with endpoint_of(hospital.layer) as endpoint:
+        karin = one(endpoint, "Patient", f"{PERSON}|demo-karin")
+        subject = {"subject": f"Patient/{karin['id']}"}
+        bundle = requests.get(f"{endpoint}/ServiceRequest", params=subject, timeout=WAIT).json()
+    identifiers = [i for entry in bundle["entry"] for i in entry["resource"]["identifier"]]
+    assert {i["value"] for i in identifiers if i["system"] == ORDER} == {"2006", "3004"}
