@@ -14,7 +14,6 @@ from fhir_coprod.validation import formats
 from fhir_coprod.validation.explain import Explainer
 from fhir_coprod.validation.model import Bound, Field, Rule
 from fhir_coprod.validation.scope import Scope
-from fhir_coprod.validation.values import is_member
 
 MAX_REMEMBERED = 20_000
 """Texts of one format, or codes of one binding, that are remembered as good."""
@@ -260,7 +259,7 @@ def _emit_text(writer: Writer, x: str, example: Any) -> None:
 def _text(value: Any, owner: Any, state: Pass) -> None:
     if not formats.is_string(value):
         raise NO
-    if value.isspace():
+    if formats.is_doubtful(value):
         state.soft = True
 
 
@@ -304,16 +303,6 @@ def binding(bound: Bound, code: str) -> Check:
     good: set[object] = set()
     announced = not bound.codes.known and bound.strength == "required"
 
-    def fits(value: Any) -> bool | None:
-        """None: outside, but allowed to be."""
-        if is_member(value, code, bound.codes) is not False:
-            return True
-        if bound.strength == "required":
-            return False
-        if bound.largest is not None and is_member(value, code, bound.largest) is False:
-            return False
-        return None
-
     def check(value: Any, owner: Any, state: Pass) -> None:
         if announced:
             state.soft = True
@@ -324,7 +313,7 @@ def binding(bound: Bound, code: str) -> Check:
             key = (single.get("system"), single.get("code")) if single is not None else None
         if key is not None and key in good:
             return
-        answer = fits(value)
+        answer = bound.allows(value, code)
         if answer is False:
             raise NO
         if answer is None:

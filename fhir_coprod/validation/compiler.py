@@ -19,6 +19,8 @@ from fhir_coprod.validation.shapes import (
     TypeRef,
 )
 
+CODED = frozenset("Coding Quantity Age Count Distance Duration".split())
+"""Types that name a code and its system."""
 RESOURCE = "http://hl7.org/fhir/StructureDefinition/Resource"
 
 
@@ -74,11 +76,11 @@ def _codes(element: Element) -> list[str]:
 
 
 def _bound(binding: Binding | None, lookup: Lookup) -> Bound | None:
-    if binding is None or binding.strength not in ("required", "extensible"):
+    if binding is None or binding.strength not in ("required", "extensible") and not binding.max_value_set:
         return None
     largest = lookup.value_set(binding.max_value_set) if binding.max_value_set else None
     return Bound(
-        binding.strength,
+        binding.strength if binding.strength in ("required", "extensible") else "preferred",
         bare(binding.value_set),
         lookup.value_set(binding.value_set) or UNKNOWN,
         largest,
@@ -105,7 +107,7 @@ class _TypeCompiler:
         self.contents[root.id] = content
         self._rules(content, root.constraints)
         content.rules += invariants.of_type(self.shape.type)
-        content.coded = self.shape.type == "Coding"
+        content.coded = self.shape.type in CODED
         self._fill(content, root)
         return content
 

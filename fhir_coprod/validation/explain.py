@@ -15,7 +15,7 @@ from fhir_coprod.validation.item import Item
 from fhir_coprod.validation.model import Bound, Content, Field, Model, Rule, Slice
 from fhir_coprod.validation.scope import Scope
 from fhir_coprod.validation.shapes import ABSENT, PRIMITIVES, Constraint
-from fhir_coprod.validation.values import equal, has_pattern, is_member, is_undefined
+from fhir_coprod.validation.values import equal, has_pattern, is_undefined
 
 if TYPE_CHECKING:
     from fhir_coprod.validation.library import Library
@@ -148,8 +148,9 @@ class Explainer:
             expected = formats.EXPECTED[item.type]
             self.error("value", item.at, f"This is not a valid {item.type}; give {expected}.")
             return False
-        if isinstance(value, str) and value.isspace():
-            self.report("warning", "value", item.at, "The text holds only spaces; give words or leave it out.")
+        if isinstance(value, str) and formats.is_doubtful(value):
+            message = "The text holds only spaces, or control characters; give words, or leave it out."
+            self.report("warning", "value", item.at, message)
         return True
 
     def below(self, item: Item, scope: Scope) -> None:
@@ -186,13 +187,14 @@ class Explainer:
         if not bound.codes.known and bound.strength == "required":
             message = f"Codes could not be checked: the value set {bound.value_set} is not held here."
             self.report("information", "not-supported", item.at, message)
-        if is_member(item.value, item.type, bound.codes) is not False:
+        answer = bound.allows(item.value, item.type)
+        if answer is True:
             return
         what = wording.coded(item.value)
-        if bound.strength == "required":
+        if answer is False and bound.strength == "required":
             message = f"{what} is not in the required value set {bound.value_set}; use a code from it."
             self.error("code-invalid", item.at, message)
-        elif bound.largest is not None and is_member(item.value, item.type, bound.largest) is False:
+        elif answer is False:
             message = f"{what} is outside everything that {bound.value_set} may be extended to; use a code from it."
             self.error("code-invalid", item.at, message)
         else:
@@ -201,7 +203,7 @@ class Explainer:
 
     def code_system(self, item: Item) -> None:
         """A code that its own, completely known code system does not have."""
-        if is_undefined(item.value, self.library.code_system):
+        if is_undefined(item.value):
             message = f"{wording.coded(item.value)} is not defined there; correct the code or the system."
             self.error("code-invalid", item.at, message)
 

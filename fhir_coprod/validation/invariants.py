@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
 from collections.abc import Callable, Iterator
 
-from fhir_coprod.validation import bundles, guards, narrative
+from fhir_coprod.validation import bundles, formats, guards, narrative
 from fhir_coprod.validation.fhirpath import FhirPathError, UnsupportedFhirPath, compile_invariant
 from fhir_coprod.validation.model import Content, Rule
 from fhir_coprod.validation.scope import Scope
@@ -58,10 +57,12 @@ def _has_narrative(resource: object, scope: Scope) -> bool:
 
 
 def _reference_is_contained(reference: object, scope: Scope) -> bool:
-    """ref-1: a local reference names a contained resource, or the container itself."""
+    """ref-1: a local reference names a contained resource, or in one of those the container."""
     literal = reference.get("reference") if isinstance(reference, dict) else None
-    if not isinstance(literal, str) or not literal.startswith("#") or literal == "#":
+    if not isinstance(literal, str) or not literal.startswith("#"):
         return True
+    if literal == "#":
+        return scope.container is not scope.resource
     return literal[1:] in scope.contained
 
 
@@ -111,7 +112,13 @@ NATIVE: dict[str, tuple[Test, frozenset[str]]] = {
 def _absolute_system(identifier: object, scope: Scope) -> bool:
     """The system of an Identifier is an absolute URI."""
     system = identifier.get("system") if isinstance(identifier, dict) else None
-    return not isinstance(system, str) or _absolute(system) is not None
+    return not isinstance(system, str) or formats.is_absolute(system)
+
+
+def _without_spaces(reference: object, scope: Scope) -> bool:
+    """A literal reference is a URI."""
+    literal = reference.get("reference") if isinstance(reference, dict) else None
+    return not isinstance(literal, str) or " " not in literal
 
 
 def _right_size(attachment: object, scope: Scope) -> bool:
@@ -130,15 +137,13 @@ def _right_size(attachment: object, scope: Scope) -> bool:
     return not isinstance(digest, str) or digest == base64.b64encode(stated).decode()
 
 
-_absolute = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:").match
-
-
 def _rule(human: str, test: Test, *names: str) -> Rule:
     return Rule(Constraint("", "error", human, ""), test, frozenset(names))
 
 
 _OF_TYPE: dict[str, list[Rule]] = {
     "Identifier": [_rule("Identifier.system must be an absolute URI", _absolute_system, "system")],
+    "Reference": [_rule("A reference is a URI and holds no spaces", _without_spaces, "reference")],
     "Attachment": [_rule("Attachment.size and hash must be those of the data", _right_size, "data")],
     "Bundle": [
         _rule("Every resource in a Bundle needs a fullUrl, except in a batch or transaction", bundles.has_full_urls),

@@ -26,7 +26,6 @@ class Library:
         self._types: dict[str, Model | None] = {}
         self._profiles: dict[str, Model | None] = {}
         self._value_sets: dict[str, ValueSet | None] = {}
-        self._code_systems: dict[str, frozenset[str] | None] = {}
         self._compiling = threading.RLock()
 
     # ------------------------------------------------------------------ definitions
@@ -57,14 +56,6 @@ class Library:
         if key not in self._value_sets:
             self._value_sets[key] = definitions.value_set_content(key)
         return self._value_sets[key]
-
-    def code_system(self, url: str) -> frozenset[str] | None:
-        """Every code of a system that is held completely; None otherwise."""
-        if url not in self._code_systems:
-            if len(self._code_systems) > 10_000:
-                self._code_systems.clear()
-            self._code_systems[url] = definitions.code_system(url)
-        return self._code_systems[url]
 
     # ------------------------------------------------------------------ models
 

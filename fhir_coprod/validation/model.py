@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fhir_coprod.definitions.terminology import ValueSet
+from fhir_coprod.validation.values import has_code, is_member
 from fhir_coprod.validation.shapes import ABSENT, MANY, Constraint, TypeRef
 
 if TYPE_CHECKING:
@@ -24,11 +25,24 @@ class Bound:
     """A binding with its codes at hand."""
 
     strength: str
-    """required | extensible"""
+    """required | extensible | preferred"""
     value_set: str
     codes: ValueSet
     largest: ValueSet | None = None
-    """The maximum value set of an extensible binding, which is required."""
+    """The maximum value set of another binding, which is required."""
+
+    def allows(self, value: object, type_: str) -> bool | None:
+        """Whether a coded value may stand here; None when it may, though another is asked for.
+
+        What cannot be decided offline is allowed.
+        """
+        if self.strength == "preferred" or is_member(value, type_, self.codes) is False:
+            if self.strength == "required":
+                return False
+            if self.largest is not None and has_code(value) and is_member(value, type_, self.largest) is False:
+                return False
+            return True if self.strength == "preferred" else None
+        return True
 
 
 @dataclass(slots=True, eq=False)

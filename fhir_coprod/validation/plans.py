@@ -237,12 +237,7 @@ class _Planner:
 
     def _coding(self) -> Check:
         """A code that its code system must have."""
-        code_system = self.fast.library.code_system
-
-        def holds(value: Any, scope: Scope) -> bool:
-            return not is_undefined(value, code_system)
-
-        return checks.remembering(holds, ("system", "code"))
+        return checks.remembering(lambda value, scope: not is_undefined(value), ("system", "code"))
 
 
 Holds = Callable[[Any, Scope], bool]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from fhir_coprod.definitions.terminology import ValueSet
+from fhir_coprod.validation.codes import is_defined
 
 
 def equal(value: object, fixed: object) -> bool:
@@ -46,13 +45,11 @@ def is_member(value: object, type_: str, codes: ValueSet) -> bool | None:
     codings does; one without codings does not.
     """
     if isinstance(value, str):
-        return codes.allows_code(value)
+        return _code(value, codes)
     if not isinstance(value, dict):
         return None
     if "coding" not in value:
-        if "code" not in value:
-            return False
-        return _coding(value, codes)
+        return _coding(value, codes) if "code" in value else False
     codings = value["coding"]
     if not isinstance(codings, list):
         return None
@@ -62,21 +59,35 @@ def is_member(value: object, type_: str, codes: ValueSet) -> bool | None:
     return None if None in answers else False
 
 
+def has_code(value: object) -> bool:
+    """Whether a coded value has any code, and not only words."""
+    return not isinstance(value, dict) or "coding" in value or "code" in value
+
+
+def _code(code: str, codes: ValueSet) -> bool | None:
+    """A code without a system: that of the only one in question."""
+    listed = codes.allows_code(code)
+    if listed is None and codes.known and len(codes.open_systems) == 1:
+        (system,) = codes.open_systems
+        return False if is_defined(system, code) is False else None
+    return listed
+
+
 def _coding(coding: dict[str, object], codes: ValueSet) -> bool | None:
     code, system = coding.get("code"), coding.get("system")
     if not isinstance(code, str):
         return False
     if not isinstance(system, str):
         return False if codes.known else None
-    return codes.allows(system, code)
+    listed = codes.allows(system, code)
+    if listed is None and codes.known:
+        return False if is_defined(system, code) is False else None
+    return listed
 
 
-def is_undefined(coding: object, code_system: Callable[[str], frozenset[str] | None]) -> bool:
-    """Whether a Coding names a code that its code system, held completely, does not have."""
+def is_undefined(coding: object) -> bool:
+    """Whether a Coding or Quantity names a code that its code system does not have."""
     if not isinstance(coding, dict):
         return False
     code, system = coding.get("code"), coding.get("system")
-    if not isinstance(code, str) or not isinstance(system, str):
-        return False
-    held = code_system(system)
-    return held is not None and code not in held
+    return isinstance(code, str) and isinstance(system, str) and is_defined(system, code) is False

@@ -226,7 +226,7 @@ class Generator:
     def _primitive(self, element: Element, code: str) -> Any:
         number = self.random.randrange(1, 10**6)
         day = f"20{self.random.randrange(10, 30)}-{self.random.randrange(1, 13):02}-{self.random.randrange(1, 29):02}"
-        if code == "code" and element.path.endswith(("language", "Attachment.language")) and element.path.count(".") == 1 and not element.path.startswith("Expression"):
+        if code == "code" and element.path.endswith(".language") and not element.path.startswith("Expression"):
             return self.random.choice(("en", "sv", "sv-SE", "de"))
         if code in ("code", "string", "uri"):
             coding = self._code_of(element)
@@ -246,7 +246,7 @@ class Generator:
             "instant": lambda: f"{day}T10:20:30.123+02:00",
             "integer": lambda: number,
             "markdown": lambda: f"Some *text* {number}\n",
-            "oid": lambda: f"urn:oid:1.2.{number}",
+            "oid": lambda: f"urn:oid:1.2.840.{number}",
             "positiveInt": lambda: number,
             "string": lambda: f"text {number}",
             "time": lambda: "10:20:30",
