@@ -7,7 +7,8 @@ that say more).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, TypeGuard
@@ -18,12 +19,11 @@ from fhir_coprod.jsontext import Json
 from fhir_coprod.store.values import FIRST, LAST, cut, fold, moment
 from fhir_coprod.validation.fhirpath import UnsupportedFhirPath, compile_typed
 
-IndexRows = Mapping[str, set[tuple[Any, ...]]]
+IndexRows = dict[str, set[tuple[Any, ...]]]
 """Table name → rows (param, value…), without the resource's key."""
 
 _Extract = Callable[[Json], list[tuple[str, Any]]]
-_Row = tuple[Any, ...]
-_Rows = Iterator[tuple[str, _Row]]
+_Add = Callable[["IndexRows", "_Parameter", str, Any], None]
 
 _NOT_INDEXED = frozenset({"_id", "_lastUpdated", "phonetic"})
 """The first two are columns of table resource; nothing here compares by sound."""
@@ -42,45 +42,72 @@ def number(type: str, code: str) -> int:
     return int.from_bytes(blake2b(f"{type}.{code}".encode(), digest_size=4).digest(), signed=True)
 
 
+@dataclass(frozen=True, slots=True)
+class _Parameter:
+    """One search parameter of one type, ready to make rows.
+
+    number, text, identifier, of_type: the numbers that it may fill
+    values: where it looks in a resource, each value with its FHIR type
+    add:    how a value becomes rows
+    """
+
+    code: str
+    kind: str
+    number: int
+    text: int
+    identifier: int
+    of_type: int
+    values: _Extract
+    add: _Add
+
+
 def rows(type: str, data: Json) -> IndexRows:
     """All index rows of one resource."""
-    found: dict[str, set[_Row]] = {}
-    for param, kind, make, extract in _plan(type):
-        values = extract(data)
+    found: IndexRows = {table: set() for table in _TABLES}
+    for parameter in _plan(type):
+        values = parameter.values(data)
         if not values:
             continue
-        searchable = False
+        own = found[parameter.kind]
+        before = len(own)
         for name, value in values:
-            for table, row in make(type, param, name, value):
-                found.setdefault(table, set()).add(row)
-                searchable = searchable or table == kind
-        if not searchable and kind in _BLANK:
-            found.setdefault(kind, set()).add((number(type, param), *_BLANK[kind]))
+            parameter.add(found, parameter, name, value)
+        if len(own) == before and parameter.kind in _BLANK:
+            own.add((parameter.number, *_BLANK[parameter.kind]))
     return found
 
 
-_Make = Callable[[str, str, str, Any], _Rows]
-
-
 @lru_cache(maxsize=256)
-def _plan(type: str) -> tuple[tuple[str, str, _Make, _Extract], ...]:
-    """What to look at in a resource of one type: code, table, how values become rows, where they stand."""
+def _plan(type: str) -> tuple[_Parameter, ...]:
+    """The parameters whose values go into the index."""
     plan = []
     for code, parameter in definitions.search_parameters(type).items():
-        make = _MAKERS.get(parameter.type)
-        if make is None or code in _NOT_INDEXED or not parameter.expression:
+        add = _ADDERS.get(parameter.type)
+        if add is None or code in _NOT_INDEXED or not parameter.expression:
             continue
         try:
-            plan.append((code, parameter.type, make, compile_typed(parameter.expression, type)))
+            values = compile_typed(parameter.expression, type)
         except UnsupportedFhirPath:
             continue
+        plan.append(
+            _Parameter(
+                code,
+                parameter.type,
+                number(type, code),
+                number(type, f"{code}:text"),
+                number(type, f"{code}:identifier"),
+                number(type, f"{code}:of-type"),
+                values,
+                add,
+            )
+        )
     return tuple(plan)
 
 
 @lru_cache(maxsize=4096)
 def is_indexed(type: str, code: str) -> bool:
     """Whether values of this parameter are in the index."""
-    return any(code == planned for planned, _, _, _ in _plan(type))
+    return any(code == parameter.code for parameter in _plan(type))
 
 
 def extract(type: str, parameter: SearchParameter, data: Json) -> list[tuple[str, Any]]:
@@ -91,88 +118,86 @@ def extract(type: str, parameter: SearchParameter, data: Json) -> list[tuple[str
 # --------------------------------------------------------------------------- from a data type to its rows
 
 
-def _token(type: str, code: str, name: str, value: Any) -> _Rows:
-    param = number(type, code)
-    if isinstance(value, bool):
-        yield "token", (param, "true" if value else "false", "")
-    elif isinstance(value, str):
-        yield "token", (param, cut(value), "")
+def _add_token(found: IndexRows, to: _Parameter, name: str, value: Any) -> None:
+    if isinstance(value, str):
+        found["token"].add((to.number, cut(value), ""))
+    elif isinstance(value, bool):
+        found["token"].add((to.number, "true" if value else "false", ""))
     elif not isinstance(value, dict):
         return
     elif name == "CodeableConcept" or "coding" in value:
         for coding in _dicts(value.get("coding")):
-            yield from _coding(type, code, coding)
-        yield from _text(type, code, value.get("text"))
+            _add_coding(found, to, coding)
+        _add_text(found, to.text, value.get("text"))
     elif name == "Identifier":
-        yield from _identifier(type, code, value)
+        _add_identifier(found, to, value)
     elif name == "ContactPoint":
         if _is_text(value.get("value")):
-            yield "token", (param, cut(value["value"]), cut(_string_of(value, "system")))
+            found["token"].add((to.number, cut(value["value"]), cut(_string_of(value, "system"))))
     else:
-        yield from _coding(type, code, value)
+        _add_coding(found, to, value)
 
 
-def _coding(type: str, code: str, coding: Json) -> _Rows:
-    system, value = _string_of(coding, "system"), _string_of(coding, "code")
-    if system or value:
-        yield "token", (number(type, code), cut(value), cut(system))
-    yield from _text(type, code, coding.get("display"))
+def _add_coding(found: IndexRows, to: _Parameter, coding: Json) -> None:
+    system, code = _string_of(coding, "system"), _string_of(coding, "code")
+    if system or code:
+        found["token"].add((to.number, cut(code), cut(system)))
+    _add_text(found, to.text, coding.get("display"))
 
 
-def _text(type: str, code: str, text: Any) -> _Rows:
+def _add_text(found: IndexRows, number: int, text: Any) -> None:
     if _is_text(text):
-        yield "string", (number(type, f"{code}:text"), fold(text), cut(text))
+        found["string"].add((number, fold(text), cut(text)))
 
 
-def _identifier(type: str, code: str, identifier: Json) -> _Rows:
+def _add_identifier(found: IndexRows, to: _Parameter, identifier: Json) -> None:
     system, value = _string_of(identifier, "system"), _string_of(identifier, "value")
     if not system and not value:
         return
-    yield "token", (number(type, code), cut(value), cut(system))
+    found["token"].add((to.number, cut(value), cut(system)))
     kind = identifier.get("type")
     if isinstance(kind, dict):
-        yield from _text(type, code, kind.get("text"))
+        _add_text(found, to.text, kind.get("text"))
         for coding in _dicts(kind.get("coding")):
             of_type = f"{_string_of(coding, 'system')}|{_string_of(coding, 'code')}|{value}"
-            yield "token", (number(type, f"{code}:of-type"), cut(of_type), "")
+            found["token"].add((to.of_type, cut(of_type), ""))
 
 
 _NAME_PARTS = ("text", "family", "given", "prefix", "suffix")
 _ADDRESS_PARTS = ("text", "line", "city", "district", "state", "postalCode", "country")
 
 
-def _string(type: str, code: str, name: str, value: Any) -> _Rows:
-    param = number(type, code)
-    if isinstance(value, str):
-        if value:
-            yield "string", (param, fold(value), cut(value))
-    elif isinstance(value, dict):
+def _add_string(found: IndexRows, to: _Parameter, name: str, value: Any) -> None:
+    if isinstance(value, dict):
         for part in _ADDRESS_PARTS if name == "Address" else _NAME_PARTS:
             held = value.get(part)
             for text in held if isinstance(held, list) else (held,):
-                if _is_text(text):
-                    yield "string", (param, fold(text), cut(text))
+                _add_text(found, to.number, text)
+    else:
+        _add_text(found, to.number, value)
 
 
-def _reference(type: str, code: str, name: str, value: Any) -> _Rows:
-    param = number(type, code)
+def _add_reference(found: IndexRows, to: _Parameter, name: str, value: Any) -> None:
     if isinstance(value, str):
-        yield "reference", (param, cut(value), "")
+        found["reference"].add((to.number, cut(value), ""))
         url, bar, _ = value.partition("|")
         if bar:
-            yield "reference", (param, cut(url), "")
+            found["reference"].add((to.number, cut(url), ""))
         return
     if not isinstance(value, dict):
         return
     target = value.get("reference")
-    if _is_text(target) and not target.startswith("#"):
+    if _is_text(target) and target[0] != "#":
         its_type, its_id = split_reference(target)
-        yield "reference", (param, cut(its_id), its_type)
+        found["reference"].add((to.number, cut(its_id), its_type))
     identifier = value.get("identifier")
     if isinstance(identifier, dict):
         system, held = _string_of(identifier, "system"), _string_of(identifier, "value")
         if system or held:
-            yield "token", (number(type, f"{code}:identifier"), cut(held), cut(system))
+            found["token"].add((to.identifier, cut(held), cut(system)))
+
+
+_is_type = lru_cache(maxsize=512)(definitions.is_resource_type)
 
 
 def split_reference(text: str) -> tuple[str, str]:
@@ -180,67 +205,62 @@ def split_reference(text: str) -> tuple[str, str]:
     parts = text.split("/")
     if len(parts) == 4 and parts[2] == "_history":
         parts = parts[:2]
-    if len(parts) == 2 and definitions.is_resource_type(parts[0]):
+    if len(parts) == 2 and _is_type(parts[0]):
         return parts[0], parts[1]
     return "", text
 
 
-def _date(type: str, code: str, name: str, value: Any) -> _Rows:
-    param = number(type, code)
+def _add_date(found: IndexRows, to: _Parameter, name: str, value: Any) -> None:
     if isinstance(value, str):
         when = moment(value)
         if when:
-            yield "date", (param, when.low, when.high)
-    elif isinstance(value, dict):
-        if "event" in value or "repeat" in value:
-            for event in value.get("event") or ():
-                yield from _date(type, code, "dateTime", event)
-            repeat = value.get("repeat")
-            bounds = repeat.get("boundsPeriod") if isinstance(repeat, dict) else None
-            if isinstance(bounds, dict):
-                yield from _date(type, code, "Period", bounds)
-            return
+            found["date"].add((to.number, when.low, when.high))
+    elif not isinstance(value, dict):
+        return
+    elif "event" in value or "repeat" in value:
+        for event in value.get("event") or ():
+            _add_date(found, to, "dateTime", event)
+        repeat = value.get("repeat")
+        if isinstance(repeat, dict) and "boundsPeriod" in repeat:
+            _add_date(found, to, "Period", repeat["boundsPeriod"])
+    else:
         start = moment(_string_of(value, "start"))
         end = moment(_string_of(value, "end"))
         if start or end:
-            yield "date", (param, start.low if start else FIRST, end.high if end else LAST)
+            found["date"].add((to.number, start.low if start else FIRST, end.high if end else LAST))
 
 
-def _number(type: str, code: str, name: str, value: Any) -> _Rows:
-    param = number(type, code)
+def _add_number(found: IndexRows, to: _Parameter, name: str, value: Any) -> None:
     if _is_number(value):
-        yield "number", (param, float(value), float(value))
+        found["number"].add((to.number, float(value), float(value)))
     elif isinstance(value, dict):
-        low, high = _range(value)
-        if low is not None and high is not None:
-            yield "number", (param, low, high)
+        found["number"].add((to.number, *_ends(value)))
 
 
-def _quantity(type: str, code: str, name: str, value: Any) -> _Rows:
-    param = number(type, code)
+def _add_quantity(found: IndexRows, to: _Parameter, name: str, value: Any) -> None:
     if not isinstance(value, dict):
         return
     if "low" in value or "high" in value:
-        low, high = _range(value)
         unit = value.get("low") or value.get("high")
-        if isinstance(unit, dict) and low is not None and high is not None:
-            yield "quantity", (param, low, high, *_unit(unit))
+        if isinstance(unit, dict):
+            found["quantity"].add((to.number, *_ends(value), *_unit(unit)))
     elif _is_number(value.get("value")):
         held = float(value["value"])
+        unit = _unit(value)
         if "currency" in value:
-            yield "quantity", (param, held, held, "urn:iso:std:iso:4217", _string_of(value, "currency"), "")
-        else:
-            yield "quantity", (param, held, held, *_unit(value))
+            unit = ("urn:iso:std:iso:4217", _string_of(value, "currency"), "")
+        found["quantity"].add((to.number, held, held, *unit))
 
 
-def _range(value: Json) -> tuple[float | None, float | None]:
+def _ends(value: Json) -> tuple[float, float]:
     """The ends of a Range; an end that is not given is as far as a number can be."""
-    ends: list[float | None] = []
-    for name, open_end in (("low", float("-inf")), ("high", float("inf"))):
-        end = value.get(name)
-        held = end.get("value") if isinstance(end, dict) else None
-        ends.append(float(held) if _is_number(held) else open_end)
-    return ends[0], ends[1]
+    low, high = _value_of(value.get("low")), _value_of(value.get("high"))
+    return (float("-inf") if low is None else low, float("inf") if high is None else high)
+
+
+def _value_of(quantity: Any) -> float | None:
+    value = quantity.get("value") if isinstance(quantity, dict) else None
+    return float(value) if _is_number(value) else None
 
 
 def _unit(quantity: Json) -> tuple[str, str, str]:
@@ -251,24 +271,25 @@ def _unit(quantity: Json) -> tuple[str, str, str]:
     )
 
 
-def _uri(type: str, code: str, name: str, value: Any) -> _Rows:
+def _add_uri(found: IndexRows, to: _Parameter, name: str, value: Any) -> None:
     if _is_text(value):
-        yield "uri", (number(type, code), cut(value))
+        found["uri"].add((to.number, cut(value)))
 
 
-_MAKERS: Mapping[str, _Make] = {
-    "token": _token,
-    "string": _string,
-    "reference": _reference,
-    "date": _date,
-    "number": _number,
-    "quantity": _quantity,
-    "uri": _uri,
+_ADDERS: Mapping[str, _Add] = {
+    "token": _add_token,
+    "string": _add_string,
+    "reference": _add_reference,
+    "date": _add_date,
+    "number": _add_number,
+    "quantity": _add_quantity,
+    "uri": _add_uri,
 }
+_TABLES = tuple(_ADDERS)
 
 
-def _dicts(value: Any) -> Iterator[Json]:
-    return (item for item in value if isinstance(item, dict)) if isinstance(value, list) else iter(())
+def _dicts(value: Any) -> list[Json]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def _string_of(value: Json, name: str) -> str:

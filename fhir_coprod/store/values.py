@@ -40,12 +40,22 @@ def fold(text: str) -> str:
 
     https://hl7.org/fhir/R4/search.html#string. A text of nothing but punctuation keeps it.
     """
+    # The same few displays and names come again and again; long texts do not.
+    return _fold_cached(text) if len(text) < 64 else _fold(text)
+
+
+def _fold(text: str) -> str:
     if text.isascii():
-        plain = text.lower().translate(_ASCII_PUNCTUATION)
+        plain = text.lower()
+        if not plain.replace(" ", "").isalnum():
+            plain = plain.translate(_ASCII_PUNCTUATION)
     else:
         decomposed = unicodedata.normalize("NFKD", text.casefold())
         plain = "".join(c for c in decomposed if unicodedata.category(c)[0] not in "MP")
     return (" ".join(plain.split()) or text.casefold())[:MAX_TEXT]
+
+
+_fold_cached = lru_cache(maxsize=16_384)(_fold)
 
 
 def cut(text: str) -> str:
@@ -63,6 +73,8 @@ _DATE = re.compile(
 )
 _DAY = 86_400_000_000
 _EPOCH = date(1970, 1, 1).toordinal()
+_START = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 @lru_cache(maxsize=16_384)
@@ -72,6 +84,24 @@ def moment(text: str) -> Range | None:
     2013 is the whole year, 2013-01-14T10:00 the whole minute. Without a time zone it is read as UTC. None
     when the text is no date.
     """
+    if len(text) in (20, 25) and text[10] == "T" and text[7] == "-":
+        return _second(text) or _moment(text)
+    return _moment(text)
+
+
+def _second(text: str) -> Range | None:
+    """The commonest form, to the second and with a zone, read by C; None when it is not quite that."""
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    if when.tzinfo is None or text[13] != ":" or text[19] not in "Z+-":
+        return None
+    low = microseconds(when)
+    return Range(low, low + 1_000_000)
+
+
+def _moment(text: str) -> Range | None:
     match = _DATE.fullmatch(text)
     if match is None:
         return None
@@ -109,7 +139,7 @@ def _after(year: int, month: int) -> int:
 
 def microseconds(when: datetime) -> int:
     """Microseconds since 1970 UTC."""
-    return (when - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+    return (when - _START) // _MICROSECOND
 
 
 # ------------------------------------------------------------------------------------------------- numbers
