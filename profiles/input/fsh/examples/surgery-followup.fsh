@@ -21,3 +21,10 @@ Title: "Somebody books the visit"
 * restriction.period.end = "2026-03-04T17:00:00+01:00"
 * input.type.text = "Stall"
 * input.valueReference = Reference(surgery-stall)
+* extension[standing].extension[stage].valueCode = #accepted
+* extension[standing].extension[since].valueDateTime = "2026-02-13T09:00:00+01:00"
+* extension[standing].extension[due].valueDateTime = "2026-02-28T00:00:00+01:00"
+* extension[standing].extension[guarantee].valueDateTime = "2026-05-14T00:00:00+02:00"
+* extension[standing].extension[owner].valueReference = Reference(county-spine)
+* extension[standing].extension[patientInformed].valueBoolean = true
+* extension[standing].extension[policy].valueString = "se-vardgaranti|2026.1"

@@ -3,6 +3,7 @@ Parent: Observation
 Id: barrier
 Title: "Barrier to a goal"
 Description: "What stands in the way of a goal, coded where possible and in the person's own words in note."
+* ^purpose = "Status: final: whoever hears of it. cancelled when it is gone. Source: Fear behind a reluctance to be examined (migrant clinic, Denmark)."
 * status MS
 * code = CoproductionObservation#barrier
 * code MS

@@ -3,6 +3,7 @@ Parent: Appointment
 Id: coproduction-appointment
 Title: "Appointment that fits the person"
 Description: "A visit for a referral, or a meeting with others of the network: who comes (interpreter and caseworker too), and what the person needs. A moment alone stands on a Task of its own, which the interpreter does not see."
+* ^purpose = "Status: booked, cancelled, noshow, fulfilled: the department. A missed visit is a question, not a closure. Source: Extra time set aside; network meetings (migrant clinic, Denmark)."
 * status MS
 * cancelationReason MS
 * basedOn MS

@@ -3,6 +3,7 @@ Parent: CarePlan
 Id: coproduction-careplan
 Title: "Coproduced care plan"
 Description: "The shared plan: goals both sides agreed on, who does what by when on either side, and what each person says to it as a whole. A proposal is a plan of its own (intent proposal); the decided one is basedOn it."
+* ^purpose = "Status: draft and proposal: whoever suggests the plan. active: a professional, once the agreement of the patient is on record or the reason why not. on-hold, revoked: either side, with plan-status-reason. completed: the coordinator together with the patient. Source: Structured and customizable plans, co-planning (spinal surgery, Sweden); shared action plan with agreed roles, slow decisions allowed (migrant clinic, Denmark)."
 * subject only Reference(Patient)
 * subject MS
 * status MS

@@ -3,6 +3,7 @@ Parent: CareTeam
 Id: coproduction-careteam
 Title: "Care team on both sides"
 Description: "Everybody with a part in the plan: the patient, people of theirs, professionals of several departments and organisations, the interpreter as a colleague. Periods show who has stayed (relational continuity)."
+* ^purpose = "Status: active and inactive: the coordinator. Source: A team effort of sense-making; relational continuity (migrant clinic, Denmark); meeting the same doctor several times (spinal surgery, Sweden)."
 * status MS
 * subject 1..1 MS
 * subject only Reference(Patient)

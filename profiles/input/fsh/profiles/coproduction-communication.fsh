@@ -3,6 +3,7 @@ Parent: Communication
 Id: coproduction-communication
 Title: "Communication in coproduction"
 Description: "Something said or written between patient, relatives and professionals, or between departments about a patient: who to whom, when, about what, and why."
+* ^purpose = "Status: completed: whoever sent it, when it was sent. not-done: whoever would have, with statusReason. received says only that it arrived. Source: Civil discourse; told what and why (spinal surgery, Sweden)."
 * status MS
 * statusReason MS
 * subject 1..1 MS

@@ -3,6 +3,7 @@ Parent: Goal
 Id: coproduction-goal
 Title: "Goal in the patient's own words"
 Description: "What the patient wants to reach, verbatim; who accepts it and how much it matters to each. Clinical wording stands in note, with its author."
+* ^purpose = "Status: proposed: the patient's side. accepted, active: once somebody has accepted it (acceptance). on-hold, cancelled, rejected: either side, with statusReason. completed: the patient's side, with achievementStatus. Source: 'See me' (spinal surgery, Sweden); 'not getting worse' as a goal (migrant clinic, Denmark); co-planning (Batalden 2015)."
 * lifecycleStatus MS
 * achievementStatus MS
 * statusReason MS

@@ -3,6 +3,7 @@ Parent: Patient
 Id: coproduction-patient
 Title: "Patient with language and interpreter"
 Description: "The person, with the language to speak and write in, and whether an interpreter is needed."
+* ^purpose = "Status: active: registration. Source: Interpreters in most consultations, as equal colleagues (migrant clinic, Denmark)."
 * identifier MS
 * name MS
 * telecom MS

@@ -3,6 +3,7 @@ Parent: ServiceRequest
 Id: coproduction-servicerequest
 Title: "Referral, or the patient's request for one"
 Description: "What is asked for, by whom, why, which goal it serves, and what the patient needs in order to come through it. A patient asks by intent proposal; a professional's answer is basedOn it. Each department asked has a referral Task of its own."
+* ^purpose = "Status: A patient's request: active until it is answered, completed by the professional whose order is basedOn it, revoked with a word to the patient. An order: draft and active by its requester; completed by the requester once the result is reviewed and the patient told; revoked by the requester. A rejected Task leaves it active. Source: 'I had to fight nearly two years'; 'my referrals got lost' (spinal surgery, Sweden); extra time and fear passed on to the lung department (migrant clinic, Denmark)."
 * status MS
 * intent MS
 * priority MS

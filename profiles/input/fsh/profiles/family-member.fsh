@@ -3,6 +3,7 @@ Parent: FamilyMemberHistory
 Id: family-member
 Title: "Member of the family tree"
 Description: "A relative, living or dead, what they had, and what that means to the patient (note). A link to the relative's own record needs a security label."
+* ^purpose = "Status: completed or partial: whoever draws the tree with the patient. Source: The family tree and the role of each in the patient's life (migrant clinic, Denmark)."
 * status MS
 * patient MS
 * name MS

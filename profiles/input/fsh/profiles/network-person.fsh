@@ -3,6 +3,7 @@ Parent: RelatedPerson
 Id: network-person
 Title: "Person in the patient's network"
 Description: "A relative or friend whom the patient has named: who they are to the patient, and from when to when they may be told things. Their part in the plan stands in the care team and in their Tasks."
+* ^purpose = "Status: active: the patient's side says who may be told; false ends it. Source: Spouses who read the information at home (spinal surgery, Sweden); social network (migrant clinic, Denmark)."
 * active 1..1 MS
 * patient MS
 * relationship 1..* MS

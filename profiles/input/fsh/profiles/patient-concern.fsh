@@ -3,6 +3,7 @@ Parent: Condition
 Id: patient-concern
 Title: "Concern in the patient's own words"
 Description: "One thing that troubles the patient, verbatim. It is not a diagnosis; where one explains it, that is a Condition of its own, named in evidence."
+* ^purpose = "Status: clinicalStatus: active until the patient says that it troubles them no more. Source: The problem list that the patient writes (migrant clinic, Denmark)."
 * clinicalStatus MS
 * category ^slicing.discriminator.type = #pattern
 * category ^slicing.discriminator.path = "$this"

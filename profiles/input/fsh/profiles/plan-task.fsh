@@ -3,6 +3,7 @@ Parent: Task
 Id: plan-task
 Title: "Task in the shared plan"
 Description: "What one person, on either side, has taken on in the plan: in plain words, by when, for which goal. The owner moves the status; nobody else marks it done for them."
+* ^purpose = "Status: requested: whoever proposes it. accepted, in-progress, on-hold, completed, failed, rejected: the owner, and nobody for them. cancelled: either side. Source: Agreed roles and responsibilities on both sides (migrant clinic, Denmark); co-execution (Batalden 2015); who does each thing made visible (review of models, 2024)."
 * status MS
 * statusReason MS
 * code 1..1 MS

@@ -3,6 +3,7 @@ Parent: Task
 Id: referral-task
 Title: "Referral as asked of one department"
 Description: "One department's share of a referral: whether it has it, takes it, waits, or turns it down. The owner moves the status; either side may cancel. Code fulfill, or none."
+* ^purpose = "Status: requested: the requester. received, accepted, rejected, in-progress, on-hold, completed, failed: the owner (the department). cancelled: either side, before work has begun. Source: Communication between providers is pivotal when referrals and investigations are needed (spinal surgery, Sweden)."
 * status MS
 * statusReason MS
 * statusReason from TaskStatusReasonCodes (preferred)

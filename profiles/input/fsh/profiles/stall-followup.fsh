@@ -3,7 +3,8 @@ Parent: Task
 Id: stall-followup
 Title: "Follow-up of a stalled referral"
 Description: "The work that a stall asks for: one per referral and stage, gathering its stalls. The owner is the role that can move the referral; it ends by itself when the missing fact appears."
-* identifier MS
+* ^purpose = "Status: requested: the watch. accepted, in-progress, on-hold: its owner. completed: the watch, when the missing fact appears. cancelled: the watch, when there is no referral any more. Source: Patients were forced to wait because of the lack of communication between providers (spinal surgery, Sweden)."
+* identifier 1..* MS
 * status MS
 * intent MS
 * intent = #order
@@ -22,7 +23,8 @@ Description: "The work that a stall asks for: one per referral and stage, gather
 * for only Reference(Patient)
 * authoredOn 1..1 MS
 * lastModified MS
-* requester MS
+* requester 1..1 MS
+* requester only Reference(Device)
 * owner MS
 * owner ^short = "The role or department that can move it"
 * reasonReference MS
@@ -33,7 +35,7 @@ Description: "The work that a stall asks for: one per referral and stage, gather
 * restriction.period ^short = "end: by when somebody acts"
 * input MS
 * input ^short = "Each stall (DetectedIssue) that it gathers"
-* extension contains ReferralStandingExtension named standing 0..1 MS
+* extension contains ReferralStandingExtension named standing 1..1 MS
 * obeys coprod-followup-1
 
 Invariant: coprod-followup-1

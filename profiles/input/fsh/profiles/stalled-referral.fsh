@@ -3,7 +3,8 @@ Parent: DetectedIssue
 Id: stalled-referral
 Title: "Stalled referral"
 Description: "One finding of the referral watch: which rule, in which referral, since when. preliminary while it is true, final with a mitigation once it is resolved (without author when it resolved by itself). It cannot be closed by hand while it is still true."
-* identifier MS
+* ^purpose = "Status: preliminary and final: the watch alone, from what is in the record. cancelled: the watch, when there is no referral any more. Nobody closes it by hand while it is true. Source: Referrals lost, results missing, nobody who said so (spinal surgery, Sweden)."
+* identifier 1..* MS
 * identifier ^short = "One value a stall: referral, rule and entry into the stage"
 * status MS
 * status from StalledReferralStatus (required)
@@ -24,7 +25,7 @@ Description: "One finding of the referral watch: which rule, in which referral, 
 * detail 1..1 MS
 * detail ^short = "What is missing, since when, and who can move it"
 * mitigation MS
-* extension contains ReferralStandingExtension named standing 0..1 MS
+* extension contains ReferralStandingExtension named standing 1..1 MS
 * obeys coprod-stall-1 and coprod-stall-2
 
 Invariant: coprod-stall-1

@@ -3,6 +3,7 @@ Parent: Observation
 Id: teach-back
 Title: "Teach-back"
 Description: "Whether what was explained could be said back in the person's own words. It tests the explanation, not the person; note holds the words."
+* ^purpose = "Status: final: the professional who explained. Source: The doctor re-explains in simple words (migrant clinic, Denmark); 'describe to me' (spinal surgery, Sweden)."
 * status MS
 * code = CoproductionObservation#teach-back
 * code MS

@@ -3,6 +3,7 @@ Parent: DocumentReference
 Id: written-information
 Title: "Written information for the patient"
 Description: "What was said, in the patient's language and in plain words, to read again at home or to give to a relative. It reaches the patient through a Communication. That its language is the patient's is a rule of the store."
+* ^purpose = "Status: docStatus final: its author, when it may be given out. Source: 'A paper with everything described is good' (spinal surgery, Sweden)."
 * status MS
 * docStatus MS
 * type 1..1 MS
