@@ -1,0 +1,136 @@
+"""`fhir-coprod validate`: resources in files against FHIR R4 and profiles."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from fhir_coprod import jsontext
+from fhir_coprod.cli.common import stderr, stdout
+from fhir_coprod.errors import ConfigError, UnknownDefinition
+from fhir_coprod.outcome import Issue
+
+if TYPE_CHECKING:
+    from fhir_coprod.validation.bulk import Checked
+
+_STYLES = {"fatal": "bold red", "error": "red", "warning": "yellow", "information": "dim"}
+
+
+class Format(StrEnum):
+    text = "text"
+    json = "json"
+
+
+def validate(
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE...", help="JSON, NDJSON or Bundle files, folders of them, or - for standard input."
+        ),
+    ],
+    profile: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Check against this profile too, whether it is claimed or not."),
+    ] = None,
+    package: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="TGZ", help="A FHIR package with definitions to check against; give it again for more."
+        ),
+    ] = None,
+    format: Annotated[
+        Format, typer.Option(help="text for people; json: one OperationOutcome per resource, in an array.")
+    ] = Format.text,
+) -> None:
+    """Check resources against FHIR R4, the profiles that they claim, and a profile of your choice.
+
+    Ends with 1 when a resource is not valid. An array of OperationOutcomes keeps the order of the input.
+    """
+    from fhir_coprod import definitions
+    from fhir_coprod.validation import bulk, inputs, validator
+
+    for one in package or ():
+        definitions.load_package(one)
+    if profile:
+        try:
+            validator.default().require(profile)
+        except UnknownDefinition as error:
+            raise ConfigError(error.message) from None
+    names = inputs.files(files)
+    total = inputs.size(names)
+    unknown = inputs.STDIN in names
+    checked = bulk.check(
+        inputs.sources(names, sys.stdin.buffer), profile, package or (), size=None if unknown else total
+    )
+    counted = _progress(checked, total, hidden=unknown)
+    valid = _as_json(counted) if format is Format.json else _as_text(counted)
+    if not valid:
+        raise typer.Exit(1)
+
+
+def _progress(checked: Iterator[Checked], total: int, *, hidden: bool) -> Iterator[Checked]:
+    """The same, with a bar on stderr when that is a terminal."""
+    bar = Progress(
+        TextColumn("validating"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        console=stderr,
+        transient=True,
+        disable=hidden or not stderr.is_terminal,
+    )
+    with bar:
+        task = bar.add_task("", total=total)
+        for one in checked:
+            bar.advance(task, one.size)
+            yield one
+
+
+def _as_json(checked: Iterator[Checked]) -> bool:
+    """An array of OperationOutcomes, written as they come; whether all of them are good."""
+    valid = True
+    out = sys.stdout.buffer
+    before = b"["
+    for one in checked:
+        valid = valid and bool(one.outcome)
+        out.write(before + b"\n" + jsontext.encode(one.outcome.to_fhir()))
+        before = b","
+    out.write(b"[]\n" if before == b"[" else b"\n]\n")
+    out.flush()
+    return valid
+
+
+def _as_text(checked: Iterator[Checked]) -> bool:
+    """What there is to tell of each resource, then the counts; whether all of them are good."""
+    number = invalid = warned = 0
+    for one in checked:
+        number += 1
+        invalid += not one.outcome
+        told = [issue for issue in one.outcome if issue.severity != "information"]
+        warned += bool(told) and bool(one.outcome)
+        if told:
+            stdout.print(Text(f"{one.place}  {one.name}".rstrip(), style="bold"), soft_wrap=True)
+            for issue in told:
+                stdout.print(_line(issue), soft_wrap=True)
+    counts = [f"{number - invalid} valid"]
+    if warned:
+        counts[0] += f" ({warned} with warnings)"
+    if invalid:
+        counts.append(f"{invalid} not valid")
+    stdout.print(Text(f"{number} resource{'' if number == 1 else 's'}: {', '.join(counts)}"))
+    return not invalid
+
+
+def _line(issue: Issue) -> Text:
+    line = Text("  ")
+    line.append(f"{issue.severity:<8}", style=_STYLES[issue.severity])
+    line.append(f" {issue.expression}: " if issue.expression else " ")
+    line.append(issue.message)
+    return line

@@ -1,0 +1,87 @@
+"""Many resources on several cores, answers in the order of the input, with little in memory at a time."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from fhir_coprod import definitions, jsontext
+from fhir_coprod.errors import NotJson
+from fhir_coprod.outcome import Issue, Outcome
+from fhir_coprod.validation import validator
+from fhir_coprod.validation.inputs import Source
+
+CHUNK = 200
+"""Resources that go to a process at once."""
+WORTHWHILE = 4_000_000
+"""Bytes of input from which on starting processes pays."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """The outcome for one resource.
+
+    name: `CarePlan/example`, or what can be told of it
+    size: bytes it took
+    """
+
+    place: str
+    name: str
+    outcome: Outcome
+    size: int
+
+
+def check(
+    sources: Iterable[Source], profile: str | None, packages: Sequence[Path], *, size: int | None
+) -> Iterator[Checked]:
+    """Validate each of the sources.
+
+    size: bytes of input in all, None when unknown; a small input is checked in this process.
+    """
+    workers = os.cpu_count() or 1
+    if workers == 1 or (size is not None and size < WORTHWHILE):
+        for source in sources:
+            yield _check(source, profile)
+        return
+    yield from _in_parallel(iter(sources), profile, packages, workers)
+
+
+def _in_parallel(
+    sources: Iterator[Source], profile: str | None, packages: Sequence[Path], workers: int
+) -> Iterator[Checked]:
+    # Not by fork: the caller may have threads.
+    context = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
+    with ProcessPoolExecutor(workers, context, _prepare, (list(packages),)) as pool:
+        waiting: deque[Future[list[Checked]]] = deque()
+        while chunk := list(islice(sources, CHUNK)):
+            waiting.append(pool.submit(_check_all, chunk, profile))
+            if len(waiting) > 2 * workers:
+                yield from waiting.popleft().result()
+        while waiting:
+            yield from waiting.popleft().result()
+
+
+def _prepare(packages: Sequence[Path]) -> None:
+    for package in packages:
+        definitions.load_package(package)
+
+
+def _check_all(sources: Sequence[Source], profile: str | None) -> list[Checked]:
+    return [_check(source, profile) for source in sources]
+
+
+def _check(source: Source, profile: str | None) -> Checked:
+    try:
+        document = jsontext.parse(source.raw)
+    except NotJson as error:
+        outcome = Outcome((Issue("fatal", error.code, error.message),))
+        return Checked(source.place, "", outcome, len(source.raw))
+    identity = document.data.get("id")
+    name = f"{document.type}/{identity}" if isinstance(identity, str) and identity else document.type
+    return Checked(source.place, name, validator.validate_document(document, profile), len(source.raw))

@@ -1,0 +1,96 @@
+"""Resources out of files: single ones, Bundles, NDJSON, folders of them, standard input; one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from fhir_coprod import jsontext
+from fhir_coprod.errors import ConfigError, NotJson
+
+SUFFIXES = (".json", ".ndjson", ".jsonl")
+"""Files of a folder that are read."""
+_LINES = (".ndjson", ".jsonl")
+_NO_RESOURCE = frozenset({"package.json", ".index.json"})
+"""Files of a FHIR package that are JSON but no resource."""
+STDIN = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One resource as it came.
+
+    place: where it stands, for a person: `plans.ndjson:12`
+    """
+
+    place: str
+    raw: bytes
+
+
+def files(paths: Sequence[str]) -> list[str]:
+    """The files behind paths: a folder stands for what is in it, in order of names. Raises ConfigError."""
+    found: list[str] = []
+    for name in paths:
+        path = Path(name)
+        if name == STDIN or path.is_file():
+            found.append(name)
+        elif path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if p.suffix in SUFFIXES and p.name not in _NO_RESOURCE)
+            found += [str(p) for p in inside if p.is_file()]
+        else:
+            raise ConfigError(f"{name}: there is no such file or folder; correct the path.")
+    return found
+
+
+def size(names: Sequence[str]) -> int:
+    """Bytes in all of the files; standard input counts as nothing."""
+    return sum(Path(name).stat().st_size for name in names if name != STDIN)
+
+
+def sources(names: Sequence[str], stdin: BinaryIO) -> Iterator[Source]:
+    """Every resource of the files, in order; of NDJSON only a line is in memory at a time. Raises ConfigError."""
+    for name in names:
+        if name == STDIN:
+            yield from _read(stdin, "stdin", lines=False)
+            continue
+        try:
+            with Path(name).open("rb") as stream:
+                yield from _read(stream, name, lines=name.endswith(_LINES))
+        except OSError as error:
+            raise ConfigError(f"{name}: cannot be read ({error.strerror}); check its rights.") from None
+
+
+def _read(stream: BinaryIO, name: str, *, lines: bool) -> Iterator[Source]:
+    """NDJSON when it is called so, or when its first line is a JSON object and more follow."""
+    first = stream.readline()
+    number = 1
+    while first and not first.strip():
+        first = stream.readline()
+        number += 1
+    if not lines and not _is_object(first):
+        yield Source(name, first + stream.read())
+        return
+    second = stream.readline()
+    while second and not second.strip():
+        second = stream.readline()
+    if not lines and not second:
+        yield Source(name, first)
+        return
+    if first.strip():
+        yield Source(f"{name}:{number}", first)
+    number += 1
+    line = second
+    while line:
+        if line.strip():
+            yield Source(f"{name}:{number}", line)
+        line = stream.readline()
+        number += 1
+
+
+def _is_object(line: bytes) -> bool:
+    try:
+        return isinstance(jsontext.decode(line), dict)
+    except NotJson:
+        return False
