@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -304,7 +304,11 @@ class PostgresqlSession(Session):
         return self._cursor.execute(_percent(sql), values).rowcount
 
     def insert(self, table: Table, rows: Sequence[Row]) -> None:
-        self._cursor.execute(_postgresql_insert(table), [list(column) for column in zip(*rows, strict=True)])
+        statement, kinds = _postgresql_insert(table)
+        columns = zip(*rows, strict=True)
+        self._cursor.execute(
+            statement, [_ARRAYS[kind](column) for kind, column in zip(kinds, columns, strict=True)]
+        )
 
     def among(self, column: str, values: Sequence[Any]) -> tuple[str, list[Any]]:
         return f"{column} = ANY(?)", [list(values)]
@@ -328,18 +332,40 @@ _OUR_PLANS = (
     " SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off"
 )
 
-_ARRAY_TYPES = {"INTEGER": "int", "BIGINT": "bigint", "BOOLEAN": "boolean", "BYTEA": "bytea", "TEXT": "text"}
+
+def _numbers(values: Iterable[float]) -> str:
+    return "{" + ",".join(map(str, values)) + "}"
+
+
+def _texts(values: Iterable[str]) -> str:
+    escaped = [value.replace("\\", "\\\\").replace('"', '\\"') for value in values]
+    return '{"' + '","'.join(escaped) + '"}'
+
+
+_ARRAYS: Mapping[str, Callable[[Iterable[Any]], Any]] = {
+    "integer": _numbers,
+    "bigint": _numbers,
+    "double precision": _numbers,
+    "boolean": _numbers,
+    "text": _texts,
+    "bytea": list,
+}
+"""How a column of values becomes a PostgreSQL array: as its text, which psycopg would make five times slower."""
+
+_KINDS = {"float": "double precision", "double": "double precision"}
 
 
 @lru_cache(maxsize=64)
-def _postgresql_insert(table: Table) -> bytes:
+def _postgresql_insert(table: Table) -> tuple[bytes, tuple[str, ...]]:
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
     kinds = []
     for column in table.columns:
-        declared = column.type.compile(postgresql.dialect()).split()[0].split("(")[0]  # type: ignore[no-untyped-call]
-        kinds.append("double precision" if declared in ("FLOAT", "DOUBLE") else _ARRAY_TYPES[declared])
+        declared = column.type.compile(dialect).lower().split()[0].split("(")[0]
+        kinds.append(_KINDS.get(declared, declared))
     names = ", ".join(column.name for column in table.columns)
-    arrays = ", ".join(f"%s::{kind}[]" for kind in kinds)
-    return f"INSERT INTO {table.name} ({names}) SELECT * FROM unnest({arrays})".encode()  # noqa: S608
+    arrays = ", ".join(f"{'%b' if kind == 'bytea' else '%s'}::{kind}[]" for kind in kinds)
+    statement = f"INSERT INTO {table.name} ({names}) SELECT * FROM unnest({arrays})"  # noqa: S608
+    return statement.encode(), tuple(kinds)
 
 
 class PostgresqlDatabase(Database):

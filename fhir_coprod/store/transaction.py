@@ -250,6 +250,9 @@ class Transaction:
 def _type(document: Document) -> str:
     if not document.type:
         raise BadRequest("The resource has no resourceType; name one.")
+    if b"\\u0000" in document.raw:
+        # Perhaps a NUL, which PostgreSQL cannot hold, in a document that was made without `parse`.
+        jsontext.parse(document.raw)
     return document.type
 
 
