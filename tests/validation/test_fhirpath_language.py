@@ -314,6 +314,8 @@ def test_path_without_base_takes_the_type_of_each_resource() -> None:
 
 def test_union_names_each_value_once() -> None:
     assert compile_path("name.family | name.family | name[0].family", "Patient")(PATIENT) == ["Berg"]
+    twins = {"resourceType": "Patient", "name": [{"family": "Berg"}, {"family": "Berg"}]}
+    assert compile_path("Patient.name.family | Practitioner.name.family", "Patient")(twins) == ["Berg"]
 
 
 def test_rule_on_a_primitive_sees_what_stands_beside_it() -> None:

@@ -163,6 +163,22 @@ def test_any_text_is_an_expression_or_is_refused(text: str) -> None:
         return
 
 
+@pytest.mark.parametrize(
+    "expression",
+    [
+        " xor ".join(["(active = true)"] * 60),
+        "(" * 60 + "active" + " = (active = true))" * 60,
+        "extension" + ".value.extension" * 12 + ".nonsense.exists()",
+        "extension.where(" * 12 + "value.exists()" + ")" * 12 + ".exists()",
+    ],
+)
+def test_expression_that_multiplies_is_compiled_in_bounded_time(expression: str) -> None:
+    patient = {"resourceType": "Patient", "active": True}
+    started = time.perf_counter()
+    compile_invariant(expression, "Patient")(patient, Env(patient))
+    assert time.perf_counter() - started < 5
+
+
 def test_large_collections_take_linear_time() -> None:
     codings = [{"system": "s", "code": str(number)} for number in range(20_000)]
     observation = {"resourceType": "Observation", "code": {"coding": codings}, "valueInteger": 1}

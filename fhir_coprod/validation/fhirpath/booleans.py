@@ -36,6 +36,7 @@ def test(source: Source, tree: Expression, item: Item, wanted: bool) -> str:
     """The test of one expression; by its closure when it cannot be written."""
     before = len(source.functions), source.size
     try:
+        source.spend()
         return _written(source, tree, item, wanted)
     except Unsuited:
         del source.functions[before[0] :]

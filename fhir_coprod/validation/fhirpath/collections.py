@@ -17,6 +17,7 @@ from fhir_coprod.validation.fhirpath.nodes import (
     Known,
     Node,
     Nodes,
+    as_quantity,
     as_truth,
     children,
     children_named,
@@ -102,7 +103,7 @@ def numbers(items: Nodes) -> Decimal | None:
 
 
 def numeric(value: Decimal) -> Nodes:
-    """A number as a collection; a whole one that was computed from whole ones stays an integer elsewhere."""
+    """A decimal as a collection."""
     return [Node(value, DECIMAL)]
 
 
@@ -280,7 +281,7 @@ def _order(a: Node, b: Node) -> int | None:
     if isinstance(left, str) and isinstance(right, str):
         return (left > right) - (left < right)
     if kind == "Quantity" or other == "Quantity":
-        one_, two = _quantity(a), _quantity(b)
+        one_, two = as_quantity(a), as_quantity(b)
         return None if one_ is None or two is None else quantity.order(one_, two)
     first_number, second_number = quantity.number(left), quantity.number(right)
     if first_number is None or second_number is None:
@@ -288,13 +289,6 @@ def _order(a: Node, b: Node) -> int | None:
             f"FHIRPath: {a.type.fhir} and {b.type.fhir} have no order; compare values of one kind."
         )
     return (first_number > second_number) - (first_number < second_number)
-
-
-def _quantity(node: Node) -> dict[str, Any] | None:
-    if node.type.system == "Quantity":
-        return node.value if isinstance(node.value, dict) else None
-    value = quantity.number(node.value)
-    return None if value is None else quantity.make(value, "1")
 
 
 def concatenate(left: Nodes, right: Nodes) -> Nodes:
@@ -365,7 +359,7 @@ def _moved(operator: str, a: Node, b: Node) -> Nodes:
 
 
 def _quantities(operator: str, a: Node, b: Node) -> Nodes:
-    left, right = _quantity(a), _quantity(b)
+    left, right = as_quantity(a), as_quantity(b)
     if left is None or right is None:
         return EMPTY
     first, second = quantity.number(left.get("value")), quantity.number(right.get("value"))
@@ -390,6 +384,3 @@ def negated(items: Nodes) -> Nodes:
         value = quantity.number(node.value.get("value"))
         return EMPTY if value is None else [Node({**node.value, "value": -value}, node.type)]
     return EMPTY if quantity.number(node.value) is None else [Node(-node.value, node.type)]
-
-
-__all__ = ["FUNCTIONS", "arithmetic", "compare", "concatenate", "negated"]

@@ -35,6 +35,9 @@ from fhir_coprod.validation.fhirpath.syntax import (
 MAX_LINES = 300
 """Longest source of one expression; beyond this the closures do it."""
 
+MAX_EFFORT = 3_000
+"""Most steps and tests that are tried for one expression: choices of choices and nested `xor` multiply."""
+
 MAX_DEPTH = 12
 """Deepest nesting of blocks (Python itself stops at 20 loops)."""
 
@@ -98,6 +101,13 @@ class Source:
         self.constants: dict[str, Any] = {}
         self.size = 0
         self.count = 0
+        self.effort = 0
+
+    def spend(self) -> None:
+        """Count one step or test. Raises Unsuited when there were too many."""
+        self.effort += 1
+        if self.effort > MAX_EFFORT:
+            raise Unsuited
 
     def fresh(self, stem: str) -> str:
         self.count += 1
@@ -220,6 +230,7 @@ class Source:
         if element is None:
             return
         for key, code in element.keys:
+            self.spend()
             child = type_named(code)
             write = self._each if element.is_list else self._only
             write(owner, key, child, block, body)
@@ -286,6 +297,7 @@ class Source:
 
     def test(self, tree: Expression, item: Item, wanted: bool) -> str:
         """An expression that is true when `tree` is `wanted`, and false when it is not or is unknown."""
+        # `booleans` and this module need each other: tests stand in walks, and walks in tests.
         from fhir_coprod.validation.fhirpath.booleans import test
 
         return test(self, tree, item, wanted)

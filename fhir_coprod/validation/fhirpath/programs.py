@@ -114,16 +114,16 @@ def _write_values(source: Source, tree: Expression, item: Item) -> None:
         else:
             at.add(f"out.append(({name}, {it.var}))")
 
-    def branches(part: Expression) -> int:
-        """Write each side of a union; how many of them lead anywhere on this type."""
+    def each_side(part: Expression) -> None:
         match part:
             case Binary("|", left, right):
-                return branches(left) + branches(right)
-        size = len(block.lines)
-        source.walk(part, item, block, keep)
-        return int(len(block.lines) > size)
+                each_side(left)
+                each_side(right)
+            case _:
+                source.walk(part, item, block, keep)
 
-    several = branches(tree) > 1
+    each_side(tree)
+    is_union = isinstance(tree, Binary)
     if not block.lines:
         block.add("pass")
     source.functions.append(
@@ -137,7 +137,7 @@ def _write_values(source: Source, tree: Expression, item: Item) -> None:
                 *block.lines,
                 "    except BROKEN_SHAPE:",
                 "        return by_closures(o)",
-                "    return unique(out)" if several else "    return out",
+                "    return unique(out)" if is_union else "    return out",
             )
         )
     )
