@@ -63,10 +63,15 @@ class _Referral(_Name):
     regex = "ServiceRequest"
 
 
+class _Rest(_Name):
+    regex = "(?s:.*)"
+
+
 class _Id(_Name):
     regex = r"[A-Za-z0-9\-.]{1,64}"
 
 
+register_url_convertor("fhir_rest", _Rest())
 register_url_convertor("fhir_type", _Type())
 register_url_convertor("fhir_patient", _Patient())
 register_url_convertor("fhir_referral", _Referral())
@@ -105,12 +110,16 @@ class Endpoint:
             Route(PREFIX + row.path, _Door(self, row), methods=list(row.methods), include_in_schema=False)
             for row in self.table
         ]
-        self._router = Router(
-            [*self._routes, Route(PREFIX + "{rest:path}", _Door(self, None))], redirect_slashes=False
-        )
+        self._nowhere = _Door(self, None)
+        nowhere = Route(PREFIX + "{rest:fhir_rest}", self._nowhere)
+        self._router = Router([*self._routes, nowhere], redirect_slashes=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
+        if path.endswith("\n"):
+            # To a regular expression the end of the line is the end of the text, and "a" would be read.
+            await self._nowhere({**scope, "path_params": {}}, receive, send)
+            return
         if path.endswith("/"):
             scope = {**scope, "path": path.rstrip("/")}
         await self._router(scope, receive, send)
@@ -133,6 +142,8 @@ class Endpoint:
         """
         scope = {"type": "http", "method": method, "path": f"{PREFIX}/{path.strip('/')}".rstrip("/")}
         allowed: set[str] = set()
+        if path.endswith("\n"):
+            scope["path"] = ""
         for row, route in zip(self.table, self._routes, strict=True):
             match, found = route.matches(scope)
             if match is Match.FULL:

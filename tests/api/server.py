@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 
@@ -30,6 +31,7 @@ def serving(store_url: str, *arguments: str, stops: bool = True, **environment: 
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
         env={**os.environ, "COPROD_STORE__URL": store_url, **environment},
     )
     try:
@@ -41,7 +43,9 @@ def serving(store_url: str, *arguments: str, stops: bool = True, **environment: 
         )
         yield Served(line.removeprefix("listening on ").strip(), process)
         process.terminate()
-        assert process.wait(20) == 0 or not stops
+        assert process.wait(60) == 0 or not stops
     finally:
-        process.kill()
-        process.communicate()
+        # The whole session: workers of a server that did not end would hold the pipes open.
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate(timeout=30)

@@ -75,6 +75,8 @@ BAD: list[tuple[str, str, bytes, dict[str, str], int, str]] = [
     ("GET", "Nonsense", b"", {}, 404, "not-supported"),
     ("GET", "Nonsense/1", b"", {}, 404, "not-supported"),
     ("GET", "a/b/c/d", b"", {}, 404, "not-found"),
+    ("GET", "Patient/1%0A", b"", {}, 404, "not-found"),
+    ("GET", "Patient%0A/1/x", b"", {}, 404, "not-found"),
     ("GET", "Patient/1/$nonsense", b"", {}, 404, "not-found"),
     ("GET", "Observation/1/$everything", b"", {}, 404, "not-found"),
     ("GET", "Patient/absent/$everything", b"", {}, 404, "not-found"),
