@@ -1,0 +1,22 @@
+"""The page about the endpoint names what is served, and what is served is on the page."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from fhir_coprod.api.table import TABLE
+from fhir_coprod.settings import LimitSettings
+
+PAGE = (Path(__file__).parents[2] / "docs" / "endpoint.md").read_text()
+
+
+def test_every_interaction_is_documented_and_no_other() -> None:
+    section = PAGE.partition("## What it does")[2].partition("\n`/fhir/metadata`")[0]
+    rows = [row.split("|")[1] for row in section.splitlines() if row.startswith("| `")]
+    assert {name for row in rows for name in re.findall(r"`([^`]+)`", row)} == {row.name for row in TABLE}
+
+
+def test_every_limit_is_documented_with_its_default() -> None:
+    for name, field in LimitSettings.model_fields.items():
+        assert f"| `limits.{name}` | {field.default:,.0f} |" in PAGE
