@@ -30,6 +30,7 @@ class Definitions:
         self._value_sets: dict[str, ValueSet | None] = {}
         self._code_systems: dict[str, frozenset[str] | None] = {}
         self._parameters: dict[str, Mapping[str, SearchParameter]] = {}
+        self._own_parameters: tuple[Json, ...] | None = None
         self.generation = 0
         """Rises with every package added; whoever caches what they compiled compares it."""
 
@@ -39,6 +40,7 @@ class Definitions:
         self._value_sets.clear()
         self._code_systems.clear()
         self._parameters.clear()
+        self._own_parameters = None
         self.generation += 1
 
     @property
@@ -143,13 +145,21 @@ class Definitions:
         held = self._parameters.get(resource_type)
         if held is None:
             found = self._pack.search_parameters(resource_type)
-            for package in self._packages:
-                for entry in package.of_type("SearchParameter"):
-                    resource = package.read(entry)
-                    if resource_type in resource.get("base", ()) and resource.get("expression"):
-                        found.setdefault(resource["code"], _parameter(resource, resource_type))
+            for resource in self._packaged_parameters():
+                if resource_type in resource.get("base", ()) and resource.get("expression"):
+                    found.setdefault(resource["code"], _parameter(resource, resource_type))
             held = self._parameters[resource_type] = found
         return held
+
+    def _packaged_parameters(self) -> tuple[Json, ...]:
+        """The SearchParameters of all packages, read once."""
+        if self._own_parameters is None:
+            self._own_parameters = tuple(
+                package.read(entry)
+                for package in self._packages
+                for entry in package.of_type("SearchParameter")
+            )
+        return self._own_parameters
 
     def compartment(self, name: str) -> Mapping[str, tuple[str, ...]]:
         """Resource type → search parameter codes that put it into the compartment; {} when unknown."""

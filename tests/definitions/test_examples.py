@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +12,9 @@ import pytest
 from fhir_coprod import definitions, validate
 from fhir_coprod.definitions import PROFILE
 from tests.definitions.invalid import Invalid, cases
+from tests.peers import hl7, registry
+
+PACKAGE = Path(definitions.__file__).parents[1] / "_data" / "package"
 
 PROFILES = sorted(
     resource["url"].removeprefix(PROFILE)
@@ -69,6 +74,17 @@ def test_invalid_example_fails_where_it_says(case: Invalid) -> None:
     assert at_place, f"{case.reason}\n{outcome}"
     if case.key:
         assert any(case.key in issue.message for issue in at_place), f"{case.reason}\n{outcome}"
+
+
+@pytest.mark.proof
+def test_hl7_accepts_every_example_and_refuses_every_invalid_one() -> None:
+    registry.require(hl7.PEER)
+    examples = definitions.examples()
+    wrong = [case.resource for case in cases()]
+    with hl7.Hl7Validator([PACKAGE]) as validator:
+        verdicts = list(validator.verdicts(json.dumps(r).encode() for r in [*examples, *wrong]))
+    assert [v.errors for v in verdicts[: len(examples)] if not v.ok] == []
+    assert [case.name for case, v in zip(cases(), verdicts[len(examples) :], strict=True) if v.ok] == []
 
 
 def test_promised_profiles_are_there() -> None:
