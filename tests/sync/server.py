@@ -81,6 +81,7 @@ class Ehr:
     def app(self) -> Starlette:
         routes = [
             Route("/fhir/metadata", self._metadata),
+            Route("/fhir/html/metadata", self._html),
             Route("/fhir/{type}", self._search),
             Route("/fhir/{type}/_history", self._history),
             Route("/fhir/{type}/{id}", self._read),
@@ -113,6 +114,9 @@ class Ehr:
                 "rest": [{"mode": "server", "resource": resource}],
             }
         )
+
+    async def _html(self, request: Request) -> Response:
+        return Response("<!doctype html><title>Log in</title>", media_type="text/html")
 
     async def _search(self, request: Request) -> Response:
         await self._note(request)
