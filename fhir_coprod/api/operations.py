@@ -18,6 +18,8 @@ from fhir_coprod.outcome import Issue, Outcome
 from fhir_coprod.store import Query, Store, Version
 from fhir_coprod.validation import validate_document
 
+_ACT_CODE = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
+_NOT_FOR_PATIENTS = frozenset({"NOPAT", "NOAUTH"})
 _MODES = ("", "create", "update", "delete", "profile")
 
 
@@ -100,6 +102,8 @@ def _raw_resource(document: Document) -> bytes:
 async def everything(call: Call, endpoint: Endpoint) -> Answer:
     """GET or POST Patient/[id]/$everything: the patient, all in their compartment, and what that refers to.
 
+    What is labelled as not for the patient is left out.
+
     `_type` and `_since` narrow it, `_count` pages it; the next link continues behind the last resource.
     https://hl7.org/fhir/R4/patient-operation-everything.html
     """
@@ -153,6 +157,7 @@ def _compartment(
             found |= _by_key(_all(store, type, criteria))
     if types is None or "Patient" in types:
         found |= _by_key(_all(store, "Patient", (("_id", patient), *narrowed)))
+    found = {key: version for key, version in found.items() if not _is_withheld(version)}
     # What is referred to comes along only when it cannot be another patient's: types outside the compartment.
     for reference in sorted({name for version in found.values() for name in _references(version.data)}):
         type, _, id = reference.partition("/")
@@ -161,6 +166,14 @@ def _compartment(
         if definitions.is_resource_type(type):
             found |= _by_key(_all(store, type, (("_id", id), *narrowed)))
     return dict(sorted(found.items(), key=lambda item: "/".join(item[0])))
+
+
+def _is_withheld(version: Version) -> bool:
+    """Not for the patient until a person releases it: alerts, private-moment requests, life stories."""
+    labels = version.data.get("meta", {}).get("security", ())
+    return any(
+        label.get("system") == _ACT_CODE and label.get("code") in _NOT_FOR_PATIENTS for label in labels
+    )
 
 
 def _by_key(versions: list[Version]) -> dict[tuple[str, str], Version]:

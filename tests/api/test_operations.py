@@ -103,6 +103,21 @@ class TestEverything:
         ]
         assert answer.json()["total"] == 6
 
+    def test_leaves_out_what_is_not_for_the_patient(self, api: Api, case: Json) -> None:
+        label = {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "NOPAT"}
+        hidden = api.create(
+            {
+                "resourceType": "Basic",
+                "meta": {"security": [label]},
+                "code": {"text": "x"},
+                "subject": {"reference": f"Patient/{case['id']}"},
+            }
+        )
+        place = f"Patient/{case['id']}/$everything"
+        assert hidden["id"] not in api.get(place).text
+        api.put(f"Basic/{hidden['id']}", {name: value for name, value in hidden.items() if name != "meta"})
+        assert hidden["id"] in api.get(place).text
+
     def test_pages_by_its_links(self, api: Api, case: Json) -> None:
         seen: list[str] = []
         url: str | None = f"Patient/{case['id']}/$everything?_count=2"
