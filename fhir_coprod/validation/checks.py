@@ -1,7 +1,8 @@
 """The small parts of the fast tier: checks that return when a value is right and raise otherwise.
 
-A check is a plain function. Those that matter for speed also know how to write themselves into a larger function
-(see `Writer`), so that a plan for a common shape of object becomes one piece of Python without inner calls.
+A check is a plain function. Those that matter for speed also know how to write themselves into a larger
+function (see `Writer`), so that a plan for a common shape of object becomes one piece of Python without
+inner calls.
 """
 
 from __future__ import annotations
@@ -242,7 +243,9 @@ def _boolean(value: Any, owner: Any, state: Pass) -> None:
 
 
 @written(
-    lambda writer, x, example: writer.line(f"if {x}.__class__ is not int and {x}.__class__ is not float: raise NO")
+    lambda writer, x, example: writer.line(
+        f"if {x}.__class__ is not int and {x}.__class__ is not float: raise NO"
+    )
 )
 def _decimal(value: Any, owner: Any, state: Pass) -> None:
     if not formats.is_decimal(value):
@@ -329,7 +332,9 @@ def rule(rule: Rule) -> Check:
     test = rule.test
     if rule.constraint.severity == "error":
 
-        @written(lambda writer, x, example: writer.line(f"if not {writer.name(test)}({x}, state.scope): raise NO"))
+        @written(
+            lambda writer, x, example: writer.line(f"if not {writer.name(test)}({x}, state.scope): raise NO")
+        )
         def check(value: Any, owner: Any, state: Pass) -> None:
             if not test(value, state.scope):
                 raise NO
@@ -344,7 +349,7 @@ def rule(rule: Rule) -> Check:
 
 
 def remembering(holds: Callable[[Any, Scope], bool], keys: tuple[str, ...]) -> Check:
-    """A test of an object that looks at nothing but the simple values under `keys`; good ones are remembered."""
+    """A test that looks at nothing but the simple values under `keys`; good ones are remembered."""
     good: set[tuple[Any, ...]] = set()
 
     def check(value: Any, owner: Any, state: Pass) -> None:

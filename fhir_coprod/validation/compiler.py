@@ -8,6 +8,7 @@ from fhir_coprod.definitions.terminology import UNKNOWN, ValueSet, bare
 from fhir_coprod.validation import invariants
 from fhir_coprod.validation.discriminators import matcher
 from fhir_coprod.validation.model import Bound, Content, Field, Model, Slice
+from fhir_coprod.validation.scope import Scope
 from fhir_coprod.validation.shapes import (
     ABSENT,
     MANY,
@@ -19,7 +20,7 @@ from fhir_coprod.validation.shapes import (
     TypeRef,
 )
 
-CODED = frozenset("Coding Quantity Age Count Distance Duration".split())
+CODED = frozenset({"Coding", "Quantity", "Age", "Count", "Distance", "Duration"})
 """Types that name a code and its system."""
 RESOURCE = "http://hl7.org/fhir/StructureDefinition/Resource"
 
@@ -35,6 +36,10 @@ class Lookup(Protocol):
 
     def resource_type_of(self, canonical: str) -> str:
         """The resource type that a canonical of a type or a profile constrains; "" when unknown."""
+        ...
+
+    def conforms(self, value: object, profile: str, scope: Scope) -> bool:
+        """Whether a value satisfies a profile."""
         ...
 
 
@@ -76,7 +81,9 @@ def _codes(element: Element) -> list[str]:
 
 
 def _bound(binding: Binding | None, lookup: Lookup) -> Bound | None:
-    if binding is None or binding.strength not in ("required", "extensible") and not binding.max_value_set:
+    if binding is None:
+        return None
+    if binding.strength not in ("required", "extensible") and not binding.max_value_set:
         return None
     largest = lookup.value_set(binding.max_value_set) if binding.max_value_set else None
     return Bound(
@@ -248,7 +255,10 @@ class _OverlayCompiler:
             content.fields[child.name] = overlay
 
     def _field(self, element: Element, base: Field, *, whole: bool = True) -> Field:
-        """What `element` asks of a member; `whole` is False for a slice, whose counts stand for themselves."""
+        """What `element` asks of a member.
+
+        whole: False for a slice, whose counts stand for themselves
+        """
         field = Field(
             base.name,
             element.path,

@@ -58,10 +58,8 @@ def _test(discriminator: Discriminator, part: Element, lookup: Lookup) -> Test:
         profiles = tuple(p for reference in declared.types for p in (*reference.profiles, *reference.targets))
         if not profiles:
             raise Undecidable
-        from fhir_coprod.validation.explain import conforms
-
         return _any(
-            values, lambda value, type_, scope: any(conforms(lookup, value, p, scope) for p in profiles)
+            values, lambda value, type_, scope: any(lookup.conforms(value, p, scope) for p in profiles)
         )
     if discriminator.type == "exists":
         return _existence(values, declared)
@@ -131,7 +129,7 @@ def _steps(path: str) -> Iterator[tuple[str, str]]:
         if step is None:
             raise Undecidable
         at = step.end()
-        resolve, of_type, extension, this, name = step.groups()
+        resolve, of_type, extension, _, name = step.groups()
         if resolve:
             yield "resolve", ""
         elif of_type:

@@ -90,7 +90,10 @@ class Explainer:
     # ------------------------------------------------------------------ one value
 
     def content(self, content: Content, item: Item, scope: Scope, *, strict: bool) -> None:
-        """One value against what is asked of it; `strict` for the definition of a type, not for an overlay."""
+        """One value against what is asked of it.
+
+        strict: True for the definition of a type, False for an overlay
+        """
         if item.type in PRIMITIVES:
             if strict and not self.primitive(item, scope):
                 return
@@ -138,7 +141,7 @@ class Explainer:
             self.extension(item, scope)
 
     def primitive(self, item: Item, scope: Scope) -> bool:
-        """A primitive's format, and what stands under `_name`; False when the rest is not worth looking at."""
+        """A primitive's format and what stands under `_name`; False when there is no use in going on."""
         if item.below is not None:
             self.below(item, scope)
         value = item.value
@@ -155,8 +158,8 @@ class Explainer:
 
     def below(self, item: Item, scope: Scope) -> None:
         """The id and extensions of a primitive, under `_name`."""
-        if not isinstance(item.below, dict) or is_empty(item.below) and not (item.value is not None and item.below):
-            message = "The member with _ before its name holds an object with an extension or id; correct it. (ele-1)"
+        if not isinstance(item.below, dict) or is_empty(item.below):
+            message = "The member with _ before its name holds an object with extensions; correct it. (ele-1)"
             self.error("structure", item.at, message)
             return
         element = self.library.type_model("Element")
@@ -195,7 +198,9 @@ class Explainer:
             message = f"{what} is not in the required value set {bound.value_set}; use a code from it."
             self.error("code-invalid", item.at, message)
         elif answer is False:
-            message = f"{what} is outside everything that {bound.value_set} may be extended to; use a code from it."
+            message = (
+                f"{what} is outside everything that {bound.value_set} may be extended to; use a code from it."
+            )
             self.error("code-invalid", item.at, message)
         else:
             message = f"{what} is not in the value set {bound.value_set}; use one of its codes if one fits."
@@ -213,7 +218,9 @@ class Explainer:
         value = item.value
         if item.type != "Reference" or not isinstance(value, dict):
             return
-        wrong = [t for t in scope.target_types(value) if content.target_types and t not in content.target_types]
+        wrong = [
+            t for t in scope.target_types(value) if content.target_types and t not in content.target_types
+        ]
         if wrong:
             message = (
                 f"The reference points to a {wording.short(wrong[0])}; "
@@ -279,7 +286,9 @@ class Explainer:
         if not isinstance(value, dict):
             return
         if has_value(value) == ("extension" in value):
-            message = "An extension has either a value or extensions of its own, not both and not neither. (ext-1)"
+            message = (
+                "An extension has either a value or extensions of its own, not both and not neither. (ext-1)"
+            )
             self.error("invariant", item.at, message)
         url = value.get("url")
         if not isinstance(url, str) or not url:
@@ -289,7 +298,9 @@ class Explainer:
         modifier = item.field is not None and item.field.name == "modifierExtension"
         if ":" not in url:
             if not inside:
-                self.error("extension", item.at, "The url of an extension must be absolute; give the whole URL.")
+                self.error(
+                    "extension", item.at, "The url of an extension must be absolute; give the whole URL."
+                )
         elif model is None or model.type != "Extension":
             self.unknown_extension(url, item, modifier)
         else:
@@ -331,11 +342,13 @@ class Explainer:
 
     def unknown(self, content: Content, value: Json, at: str) -> None:
         for key in value:
-            if key in content.keys or key == "resourceType" and content.resource:
+            if key in content.keys or (content.resource and key == "resourceType"):
                 continue
             known = content.keys.get(key[1:]) if key[:1] == "_" else None
             if known is None:
-                message = f"FHIR R4 has no element `{wording.short(key)}` here; remove it or correct its name."
+                message = (
+                    f"FHIR R4 has no element `{wording.short(key)}` here; remove it or correct its name."
+                )
             elif known[1] not in PRIMITIVES or known[1] == "xhtml":
                 message = f"`{wording.short(key)}` is for primitive values only; remove it."
             else:
@@ -445,7 +458,9 @@ class Explainer:
             members[part.name].append(item)
         for part in field.slices:
             if part.matches is None:
-                message = f"The slice `{part.name}` of {field.path} cannot be told apart, so it was not checked."
+                message = (
+                    f"The slice `{part.name}` of {field.path} cannot be told apart, so it was not checked."
+                )
                 self.report("information", "not-supported", f"{owner.at}.{field.name}", message)
                 continue
             mine = members[part.name]
@@ -489,7 +504,7 @@ def conforms(library: Library, value: object, profile: str, scope: Scope) -> boo
 
 def is_empty(value: Json) -> bool:
     """ele-1: nothing but an id."""
-    return not value or len(value) == 1 and "id" in value
+    return not value.keys() - {"id"}
 
 
 def has_value(extension: Json) -> bool:

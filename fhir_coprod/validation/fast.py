@@ -1,8 +1,7 @@
-"""The fast tier: the model as closures that only know yes and no.
+"""The fast tier: the model as functions that only know yes and no.
 
-Objects of one type come in few shapes, a shape being the tuple of an object's keys. What the keys alone decide
-(unknown members, cardinality, choices, rules about presence) is decided once per shape and kept as a plan: one
-check per value, in order. A no is an exception; whoever gets one asks the explaining tier.
+A yes may come with two remarks: that the resource has no narrative, or that there is something else to tell.
+A no is an exception; whoever gets one asks the explaining tier. What the fast tier cannot do is a no, too.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from fhir_coprod.validation import checks
 from fhir_coprod.validation.checks import NO, Check, Pass, Writer, written
 from fhir_coprod.validation.explain import Explainer
 from fhir_coprod.validation.item import Item
-from fhir_coprod.validation.model import Content, Field
+from fhir_coprod.validation.model import Bound, Content, Field
 from fhir_coprod.validation.plans import object_check
 from fhir_coprod.validation.shapes import ABSENT, MANY, PRIMITIVES
 
@@ -100,10 +99,9 @@ class Fast:
         """One value at its place: its type, and what the place adds."""
         if code in PRIMITIVES:
             inner = self._formats[code]
-            if content.bound is not None and code == "code" and content.bound.codes.enumerable:
-                if content.bound.strength == "required":
-                    # Being one of the codes says that it is a code, too.
-                    inner = checks.one_of(frozenset().union(*content.bound.codes.codes.values()))
+            if content.bound is not None and _lists_codes(content.bound, code):
+                # Being one of the codes says that it is a code, too.
+                inner = checks.one_of(frozenset().union(*content.bound.codes.codes.values()))
         elif content.datatype:
             inner = self._late(code)
         else:
@@ -130,9 +128,7 @@ class Fast:
             or len(content.profiles) > 1
         ):
             found.append(self._explained(content, code))
-        if content.bound is not None and not (
-            strict and code == "code" and content.bound.codes.enumerable and content.bound.strength == "required"
-        ):
+        if content.bound is not None and not (strict and _lists_codes(content.bound, code)):
             found.append(checks.binding(content.bound, code))
         if content.targets and code == "Reference":
             found.append(self._targets(content, code))
@@ -226,13 +222,13 @@ class Fast:
             return checks.refuses if modifier else checks.mentions
         if modifier != model.modifier:
             return checks.refuses
-        here = Item(None, None, owner.type, owner.path)
         names = {owner.path, *self.library.ancestors(owner.type), "Element", "*"}
         settled = not model.contexts or any(
             kind == "element" and where.rpartition("#")[2].replace("[x]", "") in names
             for kind, where in model.contexts
         )
-        return self.profile_check(url) if settled and here.type else checks.refuses
+        # Other places are found by the way through the resource, which only the explaining tier knows.
+        return self.profile_check(url) if settled else checks.refuses
 
     # ------------------------------------------------------------------ profiles
 
@@ -265,3 +261,8 @@ class Fast:
                 element(value, owner, state)
 
         return check
+
+
+def _lists_codes(bound: Bound, code: str) -> bool:
+    """Whether an element of type code has a required binding to a list."""
+    return code == "code" and bound.strength == "required" and bound.codes.enumerable

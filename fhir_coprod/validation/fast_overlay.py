@@ -1,4 +1,4 @@
-"""The fast tier for profiles: what a profile adds to its type, for values that passed the check of that type."""
+"""The fast tier for profiles: what one adds to its type, for values that passed the check of that type."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from fhir_coprod.validation.checks import NO, Check, Pass, refuses
 from fhir_coprod.validation.model import Content, Field, Model
 from fhir_coprod.validation.shapes import ABSENT, MANY, PRIMITIVES
 from fhir_coprod.validation.values import equal, has_pattern
+
 if TYPE_CHECKING:
     from fhir_coprod.validation.fast import Fast
 
@@ -149,7 +150,9 @@ class _Overlay:
 def _reader(field: Field) -> Any:
     """From an object to the member's values as (value, type); a value with extensions only is None."""
     keys = field.keys
-    plain = len(keys) == 1 and keys[0][1] not in ("Resource", "DomainResource") and keys[0][1] not in PRIMITIVES
+    plain = (
+        len(keys) == 1 and keys[0][1] not in ("Resource", "DomainResource") and keys[0][1] not in PRIMITIVES
+    )
     if plain:
         key, code = keys[0]
         if field.array:
@@ -170,7 +173,11 @@ def _reader(field: Field) -> Any:
                     found.append((held, code))
             elif held is not None:
                 for item in held if field.array else (held,):
-                    if type(item) is dict and "resourceType" in item and code in ("Resource", "DomainResource"):
+                    if (
+                        type(item) is dict
+                        and "resourceType" in item
+                        and code in ("Resource", "DomainResource")
+                    ):
                         found.append((item, item["resourceType"]))
                     else:
                         found.append((item, code))

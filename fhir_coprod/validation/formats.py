@@ -1,7 +1,7 @@
-"""Primitive values: what each FHIR type accepts in JSON, by the rules of https://hl7.org/fhir/R4/datatypes.html.
+"""Primitive values: what each FHIR type accepts in JSON (https://hl7.org/fhir/R4/datatypes.html).
 
-`ACCEPTS[type](value)` answers yes or no; `EXPECTED[type]` is the half sentence for whoever got a no. Both tiers
-of the validator use these same functions.
+`ACCEPTS[type](value)` answers yes or no; `EXPECTED[type]` is the half sentence for whoever got a no. Both
+tiers of the validator use these functions.
 """
 
 from __future__ import annotations
@@ -105,9 +105,7 @@ def is_uri(value: object) -> bool:
 
 
 def is_canonical(value: object) -> bool:
-    if not is_uri(value):
-        return False
-    return _absolute(value) is not None or value[0] == "#"  # type: ignore[arg-type,index]
+    return type(value) is str and is_uri(value) and (_absolute(value) is not None or value[0] == "#")
 
 
 def is_absolute(uri: str) -> bool:
@@ -178,7 +176,7 @@ EXPECTED: dict[str, str] = {
     "canonical": "an absolute canonical URL without spaces, or # and an id",
     "code": "a code: no spaces at either end, single spaces between",
     "date": "a real date as YYYY, YYYY-MM or YYYY-MM-DD",
-    "dateTime": "a real date as YYYY, YYYY-MM or YYYY-MM-DD, or with a time as YYYY-MM-DDThh:mm:ss and a zone (Z or +hh:mm)",
+    "dateTime": "a real date as YYYY, YYYY-MM or YYYY-MM-DD, or YYYY-MM-DDThh:mm:ss with Z or a zone",
     "decimal": "a number without quotation marks",
     "id": "1 to 64 letters, digits, - or .",
     "instant": "a real moment as YYYY-MM-DDThh:mm:ss and a zone (Z or +hh:mm)",

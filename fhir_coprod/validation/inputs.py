@@ -50,7 +50,7 @@ def size(names: Sequence[str]) -> int:
 
 
 def sources(names: Sequence[str], stdin: BinaryIO) -> Iterator[Source]:
-    """Every resource of the files, in order; of NDJSON only a line is in memory at a time. Raises ConfigError."""
+    """Every resource of the files, in order; of NDJSON one line at a time. Raises ConfigError."""
     for name in names:
         if name == STDIN:
             yield from _read(stdin, "stdin", lines=False)

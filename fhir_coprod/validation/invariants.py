@@ -109,6 +109,7 @@ NATIVE: dict[str, tuple[Test, frozenset[str]]] = {
 }
 """Rules of the base definitions that are written by hand: test, and the members without which it holds."""
 
+
 def _absolute_system(identifier: object, scope: Scope) -> bool:
     """The system of an Identifier is an absolute URI."""
     system = identifier.get("system") if isinstance(identifier, dict) else None
@@ -137,17 +138,27 @@ def _right_size(attachment: object, scope: Scope) -> bool:
     return not isinstance(digest, str) or digest == base64.b64encode(stated).decode()
 
 
-def _rule(human: str, test: Test, *names: str) -> Rule:
-    return Rule(Constraint("", "error", human, ""), test, frozenset(names))
+def _rule(human: str, test: Test, *names: str, signs: tuple[str, str] = ("", "")) -> Rule:
+    return Rule(Constraint("", "error", human, ""), test, frozenset(names), signs=signs)
 
 
 _OF_TYPE: dict[str, list[Rule]] = {
     "Identifier": [_rule("Identifier.system must be an absolute URI", _absolute_system, "system")],
-    "Reference": [_rule("A reference is a URI and holds no spaces", _without_spaces, "reference")],
+    "Reference": [
+        _rule(
+            "A reference is a URI and holds no spaces", _without_spaces, "reference", signs=("reference", " ")
+        )
+    ],
     "Attachment": [_rule("Attachment.size and hash must be those of the data", _right_size, "data")],
     "Bundle": [
-        _rule("Every resource in a Bundle needs a fullUrl, except in a batch or transaction", bundles.has_full_urls),
-        _rule("A fullUrl that is a RESTful URL must end with the type and id of its resource", bundles.full_urls_agree),
+        _rule(
+            "Every resource in a Bundle needs a fullUrl, except in a batch or transaction",
+            bundles.has_full_urls,
+        ),
+        _rule(
+            "A fullUrl that is a RESTful URL must end with the type and id of its resource",
+            bundles.full_urls_agree,
+        ),
     ],
 }
 """Rules that R4 states in words only."""
@@ -171,7 +182,8 @@ def add(content: Content, constraint: Constraint) -> None:
         return
     native = NATIVE.get(constraint.key)
     if native is not None:
-        content.rules.append(Rule(constraint, *native))
+        signs = ("reference", "#") if constraint.key == "ref-1" else ("", "")
+        content.rules.append(Rule(constraint, *native, signs=signs))
         return
     try:
         test = _translated(constraint, content)
@@ -184,7 +196,8 @@ def add(content: Content, constraint: Constraint) -> None:
     expression = constraint.expression
     # 1 and 1.0 are equal, but not as text.
     remember = bool(names) and "toString" not in expression
-    content.rules.append(Rule(constraint, test, names, guards.is_presence(expression), remember))
+    presence = guards.is_presence(expression)
+    content.rules.append(Rule(constraint, test, names, presence=presence, remember=remember))
 
 
 def _translated(constraint: Constraint, content: Content) -> Test:

@@ -10,8 +10,10 @@ from fhir_coprod.definitions.terminology import ValueSet, bare
 from fhir_coprod.errors import UnknownDefinition
 from fhir_coprod.jsontext import Json
 from fhir_coprod.validation.compiler import compile_profile, compile_type
+from fhir_coprod.validation.explain import conforms
 from fhir_coprod.validation.item import Item
 from fhir_coprod.validation.model import Model
+from fhir_coprod.validation.scope import Scope
 from fhir_coprod.validation.shapes import NoSnapshot, Shape, shape
 
 FHIR = "http://hl7.org/fhir/StructureDefinition/"
@@ -97,11 +99,17 @@ class Library:
             return None
         return compile_profile(found, self)
 
+    def conforms(self, value: object, profile: str, scope: Scope) -> bool:
+        """Whether a value, already of its type, satisfies a profile too."""
+        return conforms(self, value, profile, scope)
+
     # ------------------------------------------------------------------ extensions
 
     def allows_context(self, model: Model, owner: Item) -> bool:
         """Whether an extension may stand on that value, by StructureDefinition.context."""
-        return not model.contexts or any(self._in_context(kind, where, owner) for kind, where in model.contexts)
+        return not model.contexts or any(
+            self._in_context(kind, where, owner) for kind, where in model.contexts
+        )
 
     def _in_context(self, kind: str, where: str, owner: Item) -> bool:
         if kind == "extension":

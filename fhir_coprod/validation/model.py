@@ -1,9 +1,9 @@
 """The compiled model: for each value in a resource, what it must satisfy. Both tiers walk exactly this.
 
-A `Content` says what one value must be; a `Field` says which values a member may hold. The definition of a type
-compiles to a complete model (every allowed member is there, others are unknown). A profile compiles to an
-overlay: only what it asks beyond the definition of its type, so a resource is checked once against its type and
-then against the little that each profile adds.
+A `Content` says what one value must be; a `Field` says which values a member may hold. The definition of a
+type compiles to a complete model: every allowed member is there, others are unknown. A profile compiles to an
+overlay: only what it asks beyond the definition of its type, so that a resource is checked once against its
+type and then against the little that each profile adds.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fhir_coprod.definitions.terminology import ValueSet
-from fhir_coprod.validation.values import has_code, is_member
 from fhir_coprod.validation.shapes import ABSENT, MANY, Constraint, TypeRef
+from fhir_coprod.validation.values import has_code, is_member
 
 if TYPE_CHECKING:
     from fhir_coprod.validation.scope import Scope
@@ -39,7 +39,11 @@ class Bound:
         if self.strength == "preferred" or is_member(value, type_, self.codes) is False:
             if self.strength == "required":
                 return False
-            if self.largest is not None and has_code(value) and is_member(value, type_, self.largest) is False:
+            if (
+                self.largest is not None
+                and has_code(value)
+                and is_member(value, type_, self.largest) is False
+            ):
                 return False
             return True if self.strength == "preferred" else None
         return True
@@ -53,10 +57,12 @@ class Rule:
     test: Callable[[object, Scope], bool]
     """False or an exception means broken."""
     names: frozenset[str] = frozenset()
-    """Members that alone decide the rule, which holds where all of them are missing; empty = always run it."""
+    """Members that alone decide the rule, which holds without all of them; empty = always run it."""
     presence: bool = False
     """Whether it is settled by which of `names` are there, whatever they hold."""
 
+    signs: tuple[str, str] = ("", "")
+    """(member, character): the rule holds where the member's text lacks the character."""
     remember: bool = False
     """Whether equal values always get the same answer, so that it can be remembered."""
 
@@ -123,8 +129,8 @@ class Slice:
     """One named part of a list."""
 
     name: str
-    matches: Callable[[object, Scope], bool] | None
-    """Whether a value belongs to it; None when that cannot be decided."""
+    matches: Callable[[object, str, Scope], bool] | None
+    """Whether a value of some type belongs to it; None when that cannot be decided."""
     field: Field
 
 

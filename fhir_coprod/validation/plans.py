@@ -1,17 +1,16 @@
 """Plans: what is left to check in an object once its keys are known.
 
-Objects of one type come in few shapes, a shape being the tuple of an object's keys. What the keys alone decide
-(unknown members, cardinality, choices, rules about presence) is decided once per shape. A shape that comes
-again and again gets its plan written out as one Python function.
+Objects of one type come in few shapes, a shape being the tuple of an object's keys. What the keys alone
+decide (unknown members, cardinality, choices, rules about presence) is decided once per shape. A shape that
+comes again and again gets its plan written out as one Python function.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fhir_coprod.validation import checks
-from fhir_coprod.validation.checks import MAX_REMEMBERED, NO, Check, Pass, Writer, written
+from fhir_coprod.validation.checks import NO, Check, Pass, Writer, written
 from fhir_coprod.validation.explain import Explainer, has_value
 from fhir_coprod.validation.item import Item
 from fhir_coprod.validation.model import Content, Field, Rule
@@ -31,8 +30,15 @@ MAX_NESTING = 15
 MAX_SHAPES = 4096
 """Shapes kept per type; real data has a few dozen."""
 
-Whole = tuple[Check, tuple[str, ...]]
-"""A check of the whole object; with member names, it only looks at those simple values and remembers them."""
+
+class Sign(NamedTuple):
+    key: str
+    character: str
+
+
+Whole = tuple[Check, tuple[str, ...] | Sign]
+"""A check of the whole object. With member names, it only looks at those simple values, and remembers good
+ones; with a sign, it holds where that member lacks that character."""
 
 
 def object_check(fast: Fast, content: Content) -> Check:
@@ -73,7 +79,9 @@ class _Planner:
         self.members: dict[str, Check] = {}
 
     def plan(self, value: Any) -> Check:
-        """The plan for the shape of `value`, kept for the next of its kind. Raises No when the keys are wrong."""
+        """The plan for the shape of `value`, kept for the next of its kind. Raises No when the keys are
+        wrong.
+        """
         if type(value) is not dict or not value:
             raise NO
         keys = tuple(value)
@@ -105,7 +113,9 @@ class _Planner:
         return check
 
     def write(self, writer: Writer, x: str, keys: tuple[str, ...], example: Any) -> None:
-        """The same as source: members unpacked into variables, small checks and the usual children written out."""
+        """The same as source: members unpacked into variables, small checks and the usual children written
+        out.
+        """
         inner, whole = self.parts(keys, example)
         names = writer.variables(len(keys))
         variables = dict(zip(keys, names, strict=True))
@@ -114,9 +124,9 @@ class _Planner:
         for part, name, held in zip(inner, names, example.values(), strict=True):
             writer.check(part, name, held)
         for part, looked_at in whole:
-            if looked_at == ("reference",):
-                # ref-1 speaks of local references only.
-                writer.line(f"if {variables['reference']}[:1] == '#': {writer.call(part, x)}")
+            if isinstance(looked_at, Sign):
+                member = variables[looked_at.key]
+                writer.line(f"if {looked_at.character!r} in {member}: {writer.call(part, x)}")
             elif looked_at:
                 values = "".join(f"{variables.get(key, 'None')}, " for key in looked_at)
                 good = writer.name(checks.remembered(part))
@@ -128,7 +138,7 @@ class _Planner:
     # ------------------------------------------------------------------ what a shape asks
 
     def parts(self, keys: tuple[str, ...], value: Any) -> tuple[list[Check], list[Whole]]:
-        """Checks for the values in order, and for the object as a whole. Raises No when the keys are wrong."""
+        """Checks for the values in order, and for the whole object. Raises No when the keys are wrong."""
         content = self.content
         whole: list[Whole] = []
         inner = [self.member(key, keys, whole) for key in keys]
@@ -202,8 +212,8 @@ class _Planner:
             if not rule.test(self._stand_in(present), Scope({})):
                 whole.append((checks.refuses if rule.constraint.severity == "error" else checks.mentions, ()))
             return
-        if rule.constraint.key == "ref-1" and "reference" in keys:
-            whole.append((checks.rule(rule), ("reference",)))
+        if rule.signs[0] in keys:
+            whole.append((checks.rule(rule), Sign(*rule.signs)))
             return
         simple = self._simple_keys(rule, keys)
         if simple:
@@ -238,8 +248,3 @@ class _Planner:
     def _coding(self) -> Check:
         """A code that its code system must have."""
         return checks.remembering(lambda value, scope: not is_undefined(value), ("system", "code"))
-
-
-Holds = Callable[[Any, Scope], bool]
-
-__all__ = ["HOT", "MAX_REMEMBERED", "object_check"]

@@ -1,7 +1,7 @@
 """A StructureDefinition's snapshot as a tree of `Element`s: what both tiers of the validator are built from.
 
-The flat list of ElementDefinitions (https://hl7.org/fhir/R4/elementdefinition.html) becomes a tree: children by
-name, slices beside the element they divide, content references resolved. Nothing of it knows about resources.
+The flat list of ElementDefinitions (https://hl7.org/fhir/R4/elementdefinition.html) becomes a tree: children
+by name, slices beside the element they divide. Nothing of it knows about resources.
 """
 
 from __future__ import annotations
@@ -21,7 +21,20 @@ _MAX_VALUE_SET = "http://hl7.org/fhir/StructureDefinition/elementdefinition-maxV
 _BEST_PRACTICE = "http://hl7.org/fhir/StructureDefinition/elementdefinition-bestpractice"
 
 PRIMITIVES = frozenset(
-    ["base64Binary", "boolean", "canonical", "code", "date", "dateTime", "decimal", "id", "instant", "integer", "markdown", "oid", "positiveInt", "string", "time", "unsignedInt", "uri", "url", "uuid", "xhtml"]
+    {"base64Binary", "boolean", "canonical", "code", "date", "dateTime", "decimal", "id", "instant"}
+    | {
+        "integer",
+        "markdown",
+        "oid",
+        "positiveInt",
+        "string",
+        "time",
+        "unsignedInt",
+        "uri",
+        "url",
+        "uuid",
+        "xhtml",
+    }
 )
 
 
@@ -243,7 +256,7 @@ def _type(declared: Json) -> TypeRef:
     if code.startswith(FHIRPATH_SYSTEM):
         # ids and primitive values: the FHIR type stands in an extension, except in early packages.
         named = (e for e in declared.get("extension", ()) if e.get("url") == _FHIR_TYPE)
-        fhir_type = next(named, {})
+        fhir_type: Json = next(named, {})
         code = fhir_type.get("valueUrl") or fhir_type.get("valueUri") or "string"
     return TypeRef(
         code=code,
@@ -266,7 +279,7 @@ def _slicing(declared: Json | None) -> Slicing | None:
 def _binding(declared: Json | None) -> Binding | None:
     if declared is None or not declared.get("valueSet"):
         return None
-    largest = next((e for e in declared.get("extension", ()) if e.get("url") == _MAX_VALUE_SET), {})
+    largest: Json = next((e for e in declared.get("extension", ()) if e.get("url") == _MAX_VALUE_SET), {})
     return Binding(
         declared.get("strength", "example"),
         declared["valueSet"],

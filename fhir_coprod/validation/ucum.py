@@ -1,7 +1,7 @@
 """Whether a text is a unit of the Unified Code for Units of Measure (https://ucum.org/ucum, case sensitive).
 
-The unit symbols are those of the UCUM table, version 1.9. UCUM is copyright 1998-2013 the Regenstrief Institute
-and the UCUM Organization; the table is used under its terms, which allow that free of charge.
+The unit symbols are those of the UCUM table, version 1.9. UCUM is copyright 1998-2013 the Regenstrief
+Institute and the UCUM Organization; the table is used under its terms, which allow that free of charge.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-_PREFIXES = "Y Z E P T G M k h da d c m u n p f a z y Ki Mi Gi Ti".split()
+_PREFIXES = "Y Z E P T G M k h da d c m u n p f a z y Ki Mi Gi Ti"
 _METRIC = """
     m s g rad K C cd mol sr Hz N Pa J W A V F Ohm S Wb Cel T H lm lx Bq Gy Sv l L ar t bar u eV pc [c]
     [h] [k] [eps_0] [mu_0] [e] [m_e] [m_p] [G] [g] [ly] gf Ky Gal dyn erg P Bi St Mx G Oe Gb sb Lmb ph
     Ci R RAD REM cal_[15] cal_[20] cal_m cal_IT cal_th cal tex m[H2O] m[Hg] eq osm g% kat U [iU] [IU] Np
     B B[SPL] B[V] B[mV] B[uV] B[10.nV] B[W] B[kW] st mho bit By Bd
-""".split()
+"""
 """Units that take a prefix."""
 _PLAIN = """
     10* 10^ [pi] % [ppth] [ppm] [ppb] [pptr] gon deg ' '' min h d a_t a_j a_g a wk mo_s mo_j mo_g mo AU
@@ -34,16 +34,29 @@ _PLAIN = """
     [GPL'U] [MPL'U] [APL'U] [beth'U] [anti'Xa'U] [todd'U] [dye'U] [smgy'U] [bdsk'U] [ka'U] [knk'U]
     [mclg'U] [tb'U] [CCID_50] [TCID_50] [EID_50] [PFU] [FFU] [CFU] [BAU] [AU] [Amb'a'1'U] [PNU] [Lf]
     [D'ag'U] [FEU] [ELU] [EU] Ao b att [psi] circ sph [car_m] [car_Au] [smoot] bit_s
-""".split()
+"""
 
-_SYMBOLS = frozenset([*_METRIC, *_PLAIN, *(prefix + unit for prefix in _PREFIXES for unit in _METRIC)])
-_TOKEN = re.compile(r"\{[!-z|~]*\}|[./()]|(?:10[*^]|[^\s{}./()\[\]0-9+-]|\[[^\s\]]*\])(?:[^\s{}./()\[\]+-]|\[[^\s\]]*\])*(?:[+-]?[0-9]+)?|[0-9]+")
+_SYMBOLS = frozenset(
+    [
+        *_METRIC.split(),
+        *_PLAIN.split(),
+        *(prefix + unit for prefix in _PREFIXES.split() for unit in _METRIC.split()),
+    ]
+)
+_TOKEN = re.compile(
+    # annotation, operator, unit with exponent, number
+    r"\{[!-z|~]*\}|[./()]"
+    r"|(?:10[*^]|[^\s{}./()\[\]0-9+-]|\[[^\s\]]*\])(?:[^\s{}./()\[\]+-]|\[[^\s\]]*\])*(?:[+-]?[0-9]+)?"
+    r"|[0-9]+"
+)
 _EXPONENT = re.compile(r"(.*?)[+-]?[0-9]+")
 
 
 @lru_cache(maxsize=4096)
 def is_unit(text: str) -> bool:
-    """Whether UCUM's grammar allows it: factors, units with prefix and exponent, . and / and ( ), {annotations}."""
+    """Whether UCUM's grammar allows it: factors, units with prefix and exponent, . and / and ( ),
+    {annotations}.
+    """
     tokens: list[str] = []
     at = 0
     while at < len(text):
@@ -71,7 +84,7 @@ def _component(tokens: list[str]) -> bool:
     if not tokens:
         return False
     token = tokens.pop(0)
-    if token == "(":
+    if token == "(":  # noqa: S105
         if not tokens or not _term(tokens) or not tokens or tokens.pop(0) != ")":
             return False
     elif token[0] == "{":

@@ -11,8 +11,8 @@ from fhir_coprod.definitions.terminology import bare
 from fhir_coprod.errors import NotJson, UnknownDefinition
 from fhir_coprod.jsontext import Document, Json
 from fhir_coprod.outcome import OK, Issue, Outcome
-from fhir_coprod.validation.explain import Explainer
 from fhir_coprod.validation.checks import No, Pass
+from fhir_coprod.validation.explain import Explainer
 from fhir_coprod.validation.fast import Fast
 from fhir_coprod.validation.library import Library
 from fhir_coprod.validation.scope import Scope
@@ -85,7 +85,7 @@ class Validator:
         """Raises UnknownDefinition unless the profile, or definition of a type, is known."""
         if self.library.profile_model(profile) is None and not self.library.is_base(profile):
             raise UnknownDefinition(
-                f"The profile {profile[:200]} is not known; correct its URL, or load the package that defines it."
+                f"The profile {profile[:200]} is not known; correct its URL or load the package that has it."
             )
 
 
@@ -99,7 +99,8 @@ def validate(resource: bytes | str | Mapping[str, Any], profile: str | None = No
     """Check one resource against FHIR R4, the known profiles it claims in meta.profile, and `profile`.
 
     resource: JSON as bytes or text, or parsed values.
-    Returns an Outcome, truthy when nothing in it is an error. Raises UnknownDefinition when `profile` is not known.
+    Returns an Outcome, truthy when nothing in it is an error. Raises UnknownDefinition when `profile` is
+    not known.
     """
     return default().validate(resource, profile)
 

@@ -41,8 +41,8 @@ def has_pattern(value: object, pattern: object) -> bool:
 def is_member(value: object, type_: str, codes: ValueSet) -> bool | None:
     """Whether a coded value belongs to a value set; None when that cannot be decided offline.
 
-    value: a code, uri or string, a Coding, CodeableConcept or Quantity. A CodeableConcept belongs when one of its
-    codings does; one without codings does not.
+    value: a code, uri or string, a Coding, CodeableConcept or Quantity. A CodeableConcept belongs when one
+    of its codings does; one without codings does not.
     """
     if isinstance(value, str):
         return _code(value, codes)

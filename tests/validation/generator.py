@@ -45,7 +45,8 @@ class Generator:
         shape = self.library.shape(profile or name)
         assert shape is not None, profile or name
         made = self._valid(
-            lambda richness: self._resource(shape, richness), lambda r: self._rules_hold(shape.type, r, Scope(r))
+            lambda richness: self._resource(shape, richness),
+            lambda r: self._rules_hold(shape.type, r, Scope(r)),
         )
         if profile:
             made.setdefault("meta", {})["profile"] = [profile]
@@ -184,7 +185,12 @@ class Generator:
         if code == "Money":
             return {"value": 12.5, "currency": "SEK"}
         number: float = self.random.randrange(1, 90)
-        return {"value": number, "system": "http://unitsofmeasure.org", "code": units.get(code, "mg"), **stated}
+        return {
+            "value": number,
+            "system": "http://unitsofmeasure.org",
+            "code": units.get(code, "mg"),
+            **stated,
+        }
 
     def _reference(self, reference: TypeRef) -> dict[str, Any]:
         names = [n for t in reference.targets if (n := self.library.resource_type_of(t)) and n != "Resource"]
@@ -225,8 +231,13 @@ class Generator:
 
     def _primitive(self, element: Element, code: str) -> Any:
         number = self.random.randrange(1, 10**6)
-        day = f"20{self.random.randrange(10, 30)}-{self.random.randrange(1, 13):02}-{self.random.randrange(1, 29):02}"
-        if code == "code" and element.path.endswith(".language") and not element.path.startswith("Expression"):
+        month, date = self.random.randrange(1, 13), self.random.randrange(1, 29)
+        day = f"20{self.random.randrange(10, 30)}-{month:02}-{date:02}"
+        if (
+            code == "code"
+            and element.path.endswith(".language")
+            and not element.path.startswith("Expression")
+        ):
             return self.random.choice(("en", "sv", "sv-SE", "de"))
         if code in ("code", "string", "uri"):
             coding = self._code_of(element)
@@ -240,7 +251,9 @@ class Generator:
             "canonical": lambda: f"http://example.org/canonical/{number}",
             "code": lambda: f"code-{number}",
             "date": lambda: day[: self.random.choice((4, 7, 10))],
-            "dateTime": lambda: self.random.choice((day[:4], day[:7], day, f"{day}T10:20:30Z", f"{day}T10:20:30.5+02:00")),
+            "dateTime": lambda: self.random.choice(
+                (day[:4], day[:7], day, f"{day}T10:20:30Z", f"{day}T10:20:30.5+02:00")
+            ),
             "decimal": lambda: self.random.choice((number, number / 8)),
             "id": lambda: f"id-{number}",
             "instant": lambda: f"{day}T10:20:30.123+02:00",

@@ -1,4 +1,4 @@
-"""Ways to break a valid resource, each named after what it does. Most mutants are invalid, some stay valid."""
+"""Ways to break a valid resource, each named after what it does. Some mutants stay valid."""
 
 from __future__ import annotations
 
@@ -235,7 +235,9 @@ def object_for_text(found: list[Spot], resource: Json, random: Random) -> bool:
 
 @mutation
 def other_resource_type(found: list[Spot], resource: Json, random: Random) -> bool:
-    resource["resourceType"] = random.choice([t for t in ("Basic", "Slot", "Goal") if t != resource["resourceType"]])
+    resource["resourceType"] = random.choice(
+        [t for t in ("Basic", "Slot", "Goal") if t != resource["resourceType"]]
+    )
     return True
 
 
@@ -420,7 +422,11 @@ def text_only_concept(found: list[Spot], resource: Json, random: Random) -> bool
 
 
 def _required(spot: Spot) -> bool:
-    return spot.content is not None and spot.content.bound is not None and spot.content.bound.strength == "required"
+    return (
+        spot.content is not None
+        and spot.content.bound is not None
+        and spot.content.bound.strength == "required"
+    )
 
 
 # ---------------------------------------------------------------------- references and contained resources
@@ -465,7 +471,9 @@ def contained_wrong_target(found: list[Spot], resource: Json, random: Random) ->
 @mutation
 def contained_invalid(found: list[Spot], resource: Json, random: Random) -> bool:
     """A contained resource, well referred to, that lacks a required element."""
-    spot = _pick([s for s in found if s.type == "Reference" and s.content and not s.content.target_types], random)
+    spot = _pick(
+        [s for s in found if s.type == "Reference" and s.content and not s.content.target_types], random
+    )
     if spot is None or "contained" in resource:
         return False
     spot.value.clear()
@@ -477,8 +485,13 @@ def contained_invalid(found: list[Spot], resource: Json, random: Random) -> bool
 # ---------------------------------------------------------------------- extensions
 
 
-def _extend(found: list[Spot], resource: Json, random: Random, extension: Json, key: str = "extension") -> bool:
-    targets = [resource, *(s.value for s in _complex(found) if "resourceType" not in s.value and s.type != "Extension")]
+def _extend(
+    found: list[Spot], resource: Json, random: Random, extension: Json, key: str = "extension"
+) -> bool:
+    targets = [
+        resource,
+        *(s.value for s in _complex(found) if "resourceType" not in s.value and s.type != "Extension"),
+    ]
     if key == "modifierExtension":
         targets = [resource]
     random.choice(targets).setdefault(key, []).append(extension)
@@ -498,7 +511,9 @@ def extension_without_url(found: list[Spot], resource: Json, random: Random) -> 
 @mutation
 def extension_with_both(found: list[Spot], resource: Json, random: Random) -> bool:
     inner = [{"url": "http://example.org/inner", "valueString": "x"}]
-    return _extend(found, resource, random, {"url": "http://example.org/u", "valueString": "x", "extension": inner})
+    return _extend(
+        found, resource, random, {"url": "http://example.org/u", "valueString": "x", "extension": inner}
+    )
 
 
 @mutation
@@ -532,12 +547,16 @@ def extension_wrong_place(found: list[Spot], resource: Json, random: Random) -> 
 @mutation
 def extension_value_changed(found: list[Spot], resource: Json, random: Random) -> bool:
     """An extension that is there gets a value of another type."""
-    spot = _pick([s for s in found if s.type == "Extension" and any(k.startswith("value") for k in s.value)], random)
+    spot = _pick(
+        [s for s in found if s.type == "Extension" and any(k.startswith("value") for k in s.value)], random
+    )
     if spot is None:
         return False
     key = next(k for k in spot.value if k.startswith("value"))
     del spot.value[key]
-    spot.value["valueInteger" if key != "valueInteger" else "valueString"] = 3 if key != "valueInteger" else "x"
+    spot.value["valueInteger" if key != "valueInteger" else "valueString"] = (
+        3 if key != "valueInteger" else "x"
+    )
     return True
 
 
