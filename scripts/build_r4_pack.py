@@ -135,7 +135,14 @@ def encode(value: Any) -> bytes:
 def compact_structure(structure: Json) -> Json:
     kept = {key: structure[key] for key in _STRUCTURE_KEYS if key in structure}
     kept["snapshot"] = {"element": [compact_element(e) for e in structure["snapshot"]["element"]]}
-    return kept
+    return with_right_context(kept)
+
+
+def with_right_context(extension: Json) -> Json:
+    """structuredefinition-fhir-type says that it stands on type.code; every R4 definition has it on type."""
+    if extension["id"] != "structuredefinition-fhir-type":
+        return extension
+    return extension | {"context": [{"type": "element", "expression": "ElementDefinition.type"}]}
 
 
 def compact_element(element: Json) -> Json:

@@ -67,6 +67,15 @@ def test_example_is_valid(example: dict[str, Any]) -> None:
     assert outcome, str(outcome)
 
 
+def test_our_definitions_are_valid_resources() -> None:
+    faults = {
+        resource["url"]: str(outcome)
+        for resource in definitions.own_resources()
+        if not (outcome := validate(resource))
+    }
+    assert faults == {}
+
+
 @pytest.mark.parametrize("case", cases(), ids=lambda case: case.name)
 def test_invalid_example_fails_where_it_says(case: Invalid) -> None:
     outcome = validate(case.resource, case.profile)
