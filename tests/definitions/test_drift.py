@@ -34,12 +34,14 @@ def check(script: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.timeout(400)
 def test_compiled_package_is_what_the_shorthand_says() -> None:
     require(PEER)
     check("build_profiles.py")
 
 
 @pytest.mark.proof
+@pytest.mark.timeout(400)
 def test_r4_pack_is_what_hl7_published() -> None:
     require(PEER)
     check("build_r4_pack.py")
