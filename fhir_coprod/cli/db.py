@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import typer
 
 from fhir_coprod.cli.common import ConfigOption, JsonOption, print_json, settings, stdout
@@ -13,8 +15,8 @@ app = typer.Typer(
 
 @app.command()
 def upgrade(context: typer.Context, config: ConfigOption = None) -> None:
-    """Create or migrate the schema of the store that the settings name; no harm when it is current."""
-    from fhir_coprod.store import database, opening
+    """Bring schema and search index of the store that the settings name up to date; no harm when they are."""
+    from fhir_coprod.store import Store, database, opening
 
     base = database.connect(settings(context, config).store.url)
     before = opening.check(base)
@@ -22,6 +24,11 @@ def upgrade(context: typer.Context, config: ConfigOption = None) -> None:
     after = opening.check(base)
     done = "is current" if before == after else f"was {before or 'empty'}, is now current"
     stdout.print(f"schema {after}: {done}", highlight=False)
+    indexed: Counter[str] = Counter()
+    with Store(base) as store:
+        store.reindex(lambda type, count: indexed.update({type: count}))
+    for type, count in indexed.items():
+        stdout.print(f"search index of {type}: made anew for {count} resources", highlight=False)
 
 
 @app.command()

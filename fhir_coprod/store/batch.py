@@ -10,12 +10,12 @@ anyway.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from fhir_coprod.store import schema
+from fhir_coprod.store import index, schema
 from fhir_coprod.store.database import Row, Session
 from fhir_coprod.store.index import IndexRows
 from fhir_coprod.store.versions import COLUMNS, Version, from_row, to_milliseconds
@@ -48,7 +48,9 @@ class Pending:
 class Batch:
     """What the works of one transaction share."""
 
-    def __init__(self, connection: Connection, session: Session, *, locked: bool) -> None:
+    def __init__(
+        self, connection: Connection, session: Session, *, locked: bool, known_types: Set[str] = frozenset()
+    ) -> None:
         self.connection = connection
         self.session = session
         self.locked = locked
@@ -57,6 +59,9 @@ class Batch:
         self.pending: list[Pending] = []
         """Of works that succeeded; not yet in the database."""
         self._read_unlocked: dict[Reference, int] = {}
+        self.known_types = known_types
+        self.new_types: set[str] = set()
+        """Types whose fingerprint this batch has written; known to others once it is committed."""
 
     def lock(self) -> None:
         """From here on nobody else writes to the log until this transaction ends."""
@@ -149,7 +154,7 @@ class Batch:
         session = self.session
         inserted: list[Row] = []
         changed: list[int] = []
-        index: dict[str, list[Row]] = {}
+        rows: dict[str, list[Row]] = {}
         for reference, entry in newest.items():
             version = entry.version
             updated = to_milliseconds(version.updated)
@@ -175,17 +180,43 @@ class Batch:
                 )
             self.latest[reference] = Held(version, key)
             for name, values in entry.index.items():
-                index.setdefault(name, []).extend((key, *value) for value in values)
+                rows.setdefault(name, []).extend((key, *value) for value in values)
         if inserted:
             session.insert(schema.resource, inserted)
+        self._write_index(changed, rows)
+        self._note_types({type for type, _ in newest})
+
+    def _write_index(self, changed: list[int], rows: dict[str, list[Row]]) -> None:
         if changed:
-            condition, keys = session.among("key", changed)
+            condition, keys = self.session.among("key", changed)
             for table in schema.INDEX_TABLES:
-                session.run(f"DELETE FROM {table.name} WHERE {condition}", keys)
+                self.session.run(f"DELETE FROM {table.name} WHERE {condition}", keys)
         for table in schema.INDEX_TABLES:
-            rows = index.get(table.name)
-            if rows:
-                session.insert(table, rows)
+            if rows.get(table.name):
+                self.session.insert(table, rows[table.name])
+
+    def _note_types(self, types: set[str]) -> None:
+        """Remember by which definitions the first rows of a type were made (see `reindex.py`)."""
+        for type in types - self.known_types:
+            self.session.run(
+                "INSERT INTO setting (name, value) VALUES (?, ?) ON CONFLICT (name) DO NOTHING",
+                (f"index:{type}", index.fingerprint(type)),
+            )
+            self.new_types.add(type)
+
+    def replace_index(self, made: Sequence[tuple[int, int, IndexRows]]) -> None:
+        """See `Transaction.replace_index`."""
+        condition, values = self.session.among("key", [key for key, _, _ in made])
+        found = self.session.rows(
+            f"SELECT key, version FROM resource WHERE deleted = false AND {condition}", values
+        )
+        newest = {row[0]: row[1] for row in found}
+        current = [(key, own) for key, version, own in made if newest.get(key) == version]
+        rows: dict[str, list[Row]] = {}
+        for key, own in current:
+            for name, those in own.items():
+                rows.setdefault(name, []).extend((key, *one) for one in those)
+        self._write_index([key for key, _ in current], rows)
 
     def _key(self, reference: Reference) -> int:
         held = self.latest[reference]

@@ -350,7 +350,7 @@ _ARRAYS: Mapping[str, Callable[[Iterable[Any]], Any]] = {
     "text": _texts,
     "bytea": list,
 }
-"""How a column of values becomes a PostgreSQL array: as its text, which psycopg would make five times slower."""
+"""How a column of values becomes a PostgreSQL array: as text, which psycopg would make five times slower."""
 
 _KINDS = {"float": "double precision", "double": "double precision"}
 

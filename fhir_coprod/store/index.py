@@ -104,6 +104,20 @@ def _plan(type: str) -> tuple[_Parameter, ...]:
     return tuple(plan)
 
 
+FORMAT = 1
+"""Raised whenever `rows` makes other rows from the same definitions."""
+
+
+@lru_cache(maxsize=256)
+def fingerprint(type: str) -> str:
+    """Changes when the index rows of this type would become others (see `reindex.py`)."""
+    known = definitions.search_parameters(type).values()
+    asked = repr(
+        [FORMAT, sorted((parameter.code, parameter.type, parameter.expression) for parameter in known)]
+    )
+    return blake2b(asked.encode(), digest_size=12).hexdigest()
+
+
 @lru_cache(maxsize=4096)
 def is_indexed(type: str, code: str) -> bool:
     """Whether values of this parameter are in the index."""

@@ -9,7 +9,7 @@ import sqlalchemy
 from sqlalchemy import Connection, inspect
 
 from fhir_coprod.errors import ConfigError
-from fhir_coprod.store import schema
+from fhir_coprod.store import reindex, schema
 from fhir_coprod.store.database import Database, DatabaseErrors, SqliteDatabase
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def prepare(database: Database) -> None:
                 return
             if found is None:
                 _refuse_foreign(connection)
-                schema.metadata.create_all(connection)
+                schema.metadata.create_all(connection, checkfirst=False)
                 _stamp(connection)
                 return
             _upgrade(connection, found)
@@ -77,6 +77,10 @@ def damage(database: Database) -> list[str]:
             count = session.rows(query)[0][0]
             if count:
                 found.append(f"{count} {sentence}")
+        found += [
+            f"The search index of {type} was made by other definitions; run fhir-coprod db upgrade."
+            for type in reindex.stale(database)
+        ]
     database.close()
     return found
 

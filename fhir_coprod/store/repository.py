@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from typing import Self, TypeVar
 from sqlalchemy import Connection
 
 from fhir_coprod.errors import Gone, NotFound
-from fhir_coprod.store import database, opening, search
+from fhir_coprod.store import database, opening, reindex, search
 from fhir_coprod.store.query import Query
 from fhir_coprod.store.search import Page
 from fhir_coprod.store.transaction import Transaction
@@ -36,6 +37,7 @@ class Store:
     def __init__(self, base: database.Database) -> None:
         self._database = base
         self._writer = Writer(base)
+        self._reindexing: reindex.Background | None = None
 
     @classmethod
     def open(cls, url: str) -> Store:
@@ -45,10 +47,23 @@ class Store:
         """
         base = database.connect(url)
         opening.prepare(base)
-        return cls(base)
+        return cls(base)._with_current_index()
+
+    def _with_current_index(self) -> Store:
+        if reindex.stale(self._database):
+            self._reindexing = reindex.Background(self, self._database)
+        return self
+
+    def reindex(self, progress: reindex.Progress = lambda type, count: None) -> None:
+        """Return when the search index is made by today's definitions."""
+        if self._reindexing is not None:
+            self._reindexing.close()
+        reindex.run(self, self._database, progress, threading.Event())
 
     def close(self) -> None:
         """Finish queued writes and let go of all connections."""
+        if self._reindexing is not None:
+            self._reindexing.close()
         self._writer.close()
         self._database.close()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -204,6 +204,21 @@ class Transaction:
         rows = self._batch.session.rows("SELECT position FROM cursor WHERE name = ?", (name,))
         return int(rows[0][0]) if rows else 0
 
+    def set_setting(self, name: str, value: str) -> None:
+        """Remember what the store knows about itself."""
+        self._protect()
+        self._batch.session.run(
+            "INSERT INTO setting (name, value) VALUES (?, ?)"
+            " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            (name, value),
+        )
+
+    def replace_index(self, made: Sequence[tuple[int, int, IndexRows]]) -> None:
+        """New index rows for (key, version) of resources; one that has a newer version keeps what it has."""
+        self.lock()
+        self._protect()
+        self._batch.replace_index(made)
+
     def take_lease(self, name: str, holder: str, seconds: float) -> bool:
         """Take or prolong the right to do the job `name` alone; False while another holder's lease runs."""
         self._protect()
@@ -216,6 +231,11 @@ class Transaction:
                 (name, holder, now + round(seconds * 1000), now),
             )
         )
+
+    def give_up_lease(self, name: str, holder: str) -> None:
+        """Let another holder have it at once."""
+        self._protect()
+        self._batch.session.run("DELETE FROM lease WHERE name = ? AND holder = ?", (name, holder))
 
     # ------------------------------------------------------------------------------------------ the frame
 

@@ -65,6 +65,7 @@ class Writer:
         self._engine: Engine = database.make_engine()
         self._connection: Connection | None = None
         self._closed = False
+        self._known_types: set[str] = set()
         self._locked_from_start = database.url.get_backend_name() == "sqlite"
         self._thread = threading.Thread(target=self._serve, name="coprod-writer", daemon=True)
         self._thread.start()
@@ -140,7 +141,7 @@ class Writer:
             connection = self._connect()
             transaction = connection.begin()
             session = self._database.session(connection)
-            batch = Batch(connection, session, locked=self._locked_from_start)
+            batch = Batch(connection, session, locked=self._locked_from_start, known_types=self._known_types)
             if locked:
                 batch.lock()
         except BaseException as error:
@@ -167,6 +168,7 @@ class Writer:
             if not last and is_conflict(error):
                 raise _Retry from error
             raise
+        self._known_types |= batch.new_types
 
     def _connect(self) -> Connection:
         if self._connection is None:

@@ -87,9 +87,10 @@ def test_an_empty_database_opens_fast(tmp_path: Path) -> None:
     """Without Alembic, whose import alone takes longer than making the tables."""
     times = []
     for n in range(3):
-        begin = time.perf_counter()
+        # Processor time: what else runs on the machine is not what this is about.
+        begin = time.process_time()
         Store.open(f"sqlite:///{tmp_path / f'{n}.db'}").close()
-        times.append(time.perf_counter() - begin)
+        times.append(time.process_time() - begin)
     assert min(times) < 0.1
 
 

@@ -1,0 +1,109 @@
+"""Making the search index anew when what it is made from has changed: definitions, or the way rows are made.
+
+Each resource type carries the fingerprint of the search parameters that its rows were made with. When a
+program with other definitions opens the store, it goes through the resources of that type in small
+transactions, while everybody reads and writes as usual; a search by a changed parameter may miss resources
+until that is done. Killed and started again, it goes on where its last commit was.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import structlog
+
+from fhir_coprod import jsontext
+from fhir_coprod.errors import CoprodError
+from fhir_coprod.store import index
+from fhir_coprod.store.database import Database
+from fhir_coprod.store.transaction import Transaction
+
+if TYPE_CHECKING:
+    from fhir_coprod.store.repository import Store
+
+CHUNK = 200
+"""Resources in one transaction."""
+LEASE = "reindex"
+LEASE_SECONDS = 20.0
+"""So long after a crash nobody else takes the work up."""
+WAIT_SECONDS = 0.5
+PREFIX = "index:"
+"""Of the settings that hold a type's fingerprint."""
+
+_log = structlog.get_logger(__name__)
+
+_NEXT = (
+    "SELECT r.key, v.version, v.body FROM resource r JOIN version v ON v.position = r.position"
+    " WHERE r.type = ? AND r.deleted = false AND r.key > ? ORDER BY r.key LIMIT ?"
+)
+
+
+def stale(database: Database) -> list[str]:
+    """Resource types whose index rows were made with other definitions than today's."""
+    recorded = database.read("SELECT name, value FROM setting WHERE name LIKE ?", (PREFIX + "%",))
+    types = ((name.removeprefix(PREFIX), value) for name, value in recorded)
+    return sorted(type for type, value in types if value != index.fingerprint(type))
+
+
+Progress = Callable[[str, int], None]
+"""Called with a resource type and how many of its resources have been done since the last call."""
+
+
+def run(store: Store, database: Database, progress: Progress, stop: threading.Event) -> None:
+    """Make the index of every stale type anew, or wait until the process that does it is done."""
+    holder = uuid4().hex
+    try:
+        while not stop.is_set():
+            types = stale(database)
+            if not types:
+                return
+            if store.write(lambda transaction: transaction.take_lease(LEASE, holder, LEASE_SECONDS)):
+                progress(types[0], _chunk(store, database, types[0]))
+            else:
+                stop.wait(WAIT_SECONDS)
+    finally:
+        store.write(lambda transaction: transaction.give_up_lease(LEASE, holder))
+
+
+def _chunk(store: Store, database: Database, type: str) -> int:
+    """The next resources of one type, in one transaction; after the last ones the type is no longer stale."""
+    fingerprint = index.fingerprint(type)
+    cursor = f"reindex:{type}:{fingerprint}"
+    rows = database.read(_NEXT, (type, store.cursor(cursor), CHUNK))
+    made = [(key, version, index.rows(type, jsontext.decode(body))) for key, version, body in rows]
+
+    def work(transaction: Transaction) -> None:
+        if made:
+            transaction.replace_index(made)
+            transaction.set_cursor(cursor, rows[-1][0])
+        else:
+            transaction.set_setting(PREFIX + type, fingerprint)
+            transaction.set_cursor(cursor, 0)
+
+    store.write(work)
+    return len(rows)
+
+
+class Background:
+    """The same beside everything else, begun when a store is opened with a stale index."""
+
+    def __init__(self, store: Store, database: Database) -> None:
+        self._stop = threading.Event()
+        self._thread = threading.Thread(
+            target=self._run, args=(store, database), name="coprod-reindex", daemon=True
+        )
+        self._thread.start()
+
+    def _run(self, store: Store, database: Database) -> None:
+        _log.info("search index is made anew", types=stale(database))
+        try:
+            run(store, database, lambda type, count: None, self._stop)
+        except CoprodError as error:
+            _log.warning("search index could not be made anew; run fhir-coprod db upgrade", reason=str(error))
+
+    def close(self) -> None:
+        self._stop.set()
+        self._thread.join()

@@ -1,0 +1,105 @@
+"""The search index follows its definitions, while everybody goes on working."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from fhir_coprod import definitions, jsontext
+from fhir_coprod.cli import app
+from fhir_coprod.store import Query, Store, database, index, opening, reindex
+
+COUNT = 450
+
+
+def patient(number: int) -> jsontext.Document:
+    return jsontext.from_data(
+        {"resourceType": "Patient", "name": [{"family": f"Family{number}"}], "active": True}
+    )
+
+
+@pytest.fixture
+def outdated(store_url: str) -> str:
+    """A store whose index says it was made by other definitions, and indeed lacks rows and has false ones."""
+    with Store.open(store_url) as store:
+
+        def fill(transaction: object) -> None:
+            for number in range(COUNT):
+                transaction.put(patient(number), f"p{number}")  # type: ignore[attr-defined]
+
+        store.write(fill)
+        store.write(
+            lambda transaction: transaction.put(
+                jsontext.from_data({"resourceType": "Basic", "code": {"text": "x"}}), "b"
+            )
+        )
+
+        def spoil(transaction: object) -> None:
+            connection = transaction.connection  # type: ignore[attr-defined]
+            connection.exec_driver_sql("UPDATE setting SET value = 'older' WHERE name = 'index:Patient'")
+            connection.exec_driver_sql("DELETE FROM token WHERE key < 400")
+            connection.exec_driver_sql("UPDATE string SET value = 'false' WHERE key < 300")
+
+        store.write(spoil)
+    return store_url
+
+
+def check_whole(store: Store, url: str) -> None:
+    assert (
+        store.search(Query.parse("Patient", [("active", "true"), ("_summary", "count")])).total == COUNT + 1
+    )
+    assert [v.id for v in store.search(Query.parse("Patient", [("family:exact", "Family7")])).matches] == [
+        "p7"
+    ]
+    assert store.search(Query.parse("Patient", [("family", "false")])).matches == []
+    assert opening.damage(database.connect(url)) == []
+
+
+def test_opening_makes_a_stale_index_anew_beside_reads_and_writes(outdated: str) -> None:
+    base = database.connect(outdated)
+    assert reindex.stale(base) == ["Patient"]
+    with Store.open(outdated) as store:
+        store.write(lambda transaction: transaction.put(patient(1000), "new"))
+        store.write(lambda transaction: transaction.put(patient(7), "p6"))
+        store.write(lambda transaction: transaction.put(patient(6), "p6"))
+        assert store.read("Patient", "p7").version == 1
+        deadline = time.monotonic() + 60
+        while reindex.stale(base) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        check_whole(store, outdated)
+    base.close()
+
+
+def test_a_broken_off_pass_is_taken_up_again(outdated: str) -> None:
+    Store.open(outdated).close()
+    with Store.open(outdated) as store:
+        store.write(lambda transaction: transaction.put(patient(1000), "new"))
+        store.reindex()
+        check_whole(store, outdated)
+
+
+def test_db_upgrade_makes_it_anew_and_db_check_asks_for_it(
+    outdated: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COPROD_STORE__URL", outdated)
+    checked = CliRunner().invoke(app, ["db", "check"])
+    assert checked.exit_code == 1
+    assert "index of Patient was made by other definitions" in checked.output
+    upgraded = CliRunner().invoke(app, ["db", "upgrade"])
+    assert upgraded.exit_code == 0
+    assert f"made anew for {COUNT} resources" in upgraded.output
+    assert CliRunner().invoke(app, ["db", "check"]).exit_code == 0
+
+
+def test_no_two_search_parameters_share_a_number() -> None:
+    numbers: dict[int, tuple[str, str]] = {}
+    for type in definitions.resource_types():
+        for code in definitions.search_parameters(type):
+            for suffix in ("", ":text", ":identifier", ":of-type"):
+                number = index.number(type, code + suffix)
+                assert numbers.setdefault(number, (type, code + suffix)) == (type, code + suffix)
+    assert len(numbers) > 5000
