@@ -47,14 +47,24 @@ def main() -> None:
     if check:
         compare(files)
         return
-    if PACKAGE.exists():
-        shutil.rmtree(PACKAGE)
-    for name, content in files.items():
-        file = PACKAGE / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(content, encoding="utf-8")
+    write(files)
     size = sum(len(content.encode()) for content in files.values())
     print(f"{PACKAGE.relative_to(ROOT)}: {len(files)} files, {size / 1e6:.1f} MB")
+
+
+def write(files: dict[str, str]) -> None:
+    """Change only what differs, each file at once: whoever reads meanwhile finds a whole package."""
+    for name, content in files.items():
+        file = PACKAGE / name
+        if file.exists() and file.read_text(encoding="utf-8") == content:
+            continue
+        file.parent.mkdir(parents=True, exist_ok=True)
+        fresh = file.with_name(f"{file.name}.new")
+        fresh.write_text(content, encoding="utf-8")
+        fresh.replace(file)
+    for file in list(PACKAGE.rglob("*")):
+        if file.is_file() and file.relative_to(PACKAGE).as_posix() not in files:
+            file.unlink()
 
 
 def compare(files: dict[str, str]) -> None:
