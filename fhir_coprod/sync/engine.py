@@ -19,7 +19,7 @@ import httpx
 from fhir_coprod.errors import ConfigError, EhrError
 from fhir_coprod.settings import EhrSettings, Settings
 from fhir_coprod.store import Store, Transaction
-from fhir_coprod.sync import alone, matches, stage
+from fhir_coprod.sync import alone, feed, matches, stage
 from fhir_coprod.sync.ehr import PULLED, EhrPlan, plan
 from fhir_coprod.sync.http import EhrClient, Politeness
 from fhir_coprod.sync.publish import Context
@@ -79,6 +79,7 @@ def run(
         reports.faults(dry.faults)
     else:
         with alone.alone(store) as beat:
+            store.write(lambda t: feed.forget_others(t.connection, context.order))
             sink = StoreSink(store, reports.staged)
             asyncio.run(_pull(ehrs, sink, reports, context.bases, validate, full, progress, politeness, beat))
             reports.settled(settle(store, context, beat))

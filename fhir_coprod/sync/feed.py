@@ -5,12 +5,12 @@ The watch reads it before it claims a stall: what is not observable, or is behin
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from fhir_coprod.store.schema import feed
 from fhir_coprod.store.versions import from_milliseconds, to_milliseconds
@@ -72,8 +72,18 @@ def watermark(connection: Connection, ehr: str, type: str) -> str:
     return row[0] if row else ""
 
 
+def forget_others(connection: Connection, ehrs: Sequence[str]) -> None:
+    """Drops the feeds of EHRs that are no longer in the settings: nobody waits for them."""
+    connection.execute(delete(feed).where(feed.c.ehr.not_in(list(ehrs))))
+
+
 def planned(connection: Connection, plan: EhrPlan, now: datetime) -> None:
-    """The plan as feed rows: what cannot be seen says so at once, the rest once it is pulled."""
+    """The plan as feed rows: what cannot be seen says so at once, the rest once it is pulled.
+
+    Feeds of types that are no longer asked for are dropped.
+    """
+    types = [type_plan.type for type_plan in plan.types]
+    connection.execute(delete(feed).where(feed.c.ehr == plan.ehr, feed.c.type.not_in(types)))
     states = {row.type: row for row in feeds(connection, plan.ehr)}
     for type_plan in plan.types:
         before = states.get(type_plan.type)

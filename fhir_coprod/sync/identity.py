@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from fhir_coprod.jsontext import Json
-from fhir_coprod.sync.references import Record, identifier_key
+from fhir_coprod.sync.references import Record, fitted, identifier_key
 
 PEOPLE = frozenset(("Patient",))
 THINGS = frozenset(("Organization", "Location", "HealthcareService", "Practitioner", "PractitionerRole"))
@@ -60,7 +60,7 @@ def keys(data: Json) -> dict[str, frozenset[str]]:
         requisition = identifier_key(data.get("requisition"))
         if requisition:
             found["order"].add(f"{requisition}|{_concept(data.get('code'))}")
-    return {kind: frozenset(values) for kind, values in found.items() if values}
+    return {kind: frozenset(map(fitted, values)) for kind, values in found.items() if values}
 
 
 def _person_keys(data: Json, found: dict[str, set[str]]) -> None:

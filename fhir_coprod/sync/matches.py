@@ -16,6 +16,7 @@ from uuid import UUID, uuid5
 from sqlalchemy import insert, select, update
 
 from fhir_coprod import jsontext
+from fhir_coprod.definitions import CANONICAL
 from fhir_coprod.jsontext import Json
 from fhir_coprod.store import Query, Store, Transaction, Version
 from fhir_coprod.store.schema import crosswalk, sync_key
@@ -24,16 +25,18 @@ from fhir_coprod.sync.identity import Decisions, Pair
 from fhir_coprod.sync.references import Record
 from fhir_coprod.sync.stage import TO_LINK
 
-CODES = "https://fhir-coprod.org/ig/CodeSystem/sync"
+CODES = f"{CANONICAL}/CodeSystem/task-kind"
+"""The code system of Task.code."""
 POSSIBLE = "possible-same-patient"
-DECISION = "decision"
 SOURCE = "sync"
 """Version.source of these Tasks."""
 
 ASKED = "asked"
 """sync_key.kind: the Tasks in which a record was asked about."""
 
-_RECORD_TAG = "https://fhir-coprod.org/ig/sync/record"
+_RECORD_TAG = f"{CANONICAL}/sync/record"
+_STAFF_ONLY = {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "NOPAT"}
+"""It names another person's record: kept out of the patient's own view."""
 _NAMESPACE = UUID("9f7f2c0e-3b7c-5c44-8f39-0b9a7fdde2c1")
 
 
@@ -163,7 +166,10 @@ def _task(pair: Pair, ids: Mapping[Record, str], status: str, authored: str) -> 
     first, second = (f"Patient/{ids[record]}" for record in pair)
     task: Json = {
         "resourceType": "Task",
-        "meta": {"tag": [{"system": _RECORD_TAG, "code": "/".join(record)} for record in pair]},
+        "meta": {
+            "security": [_STAFF_ONLY],
+            "tag": [{"system": _RECORD_TAG, "code": "/".join(record)} for record in pair],
+        },
         "status": status,
         "intent": "proposal",
         "code": {
@@ -176,7 +182,7 @@ def _task(pair: Pair, ids: Mapping[Record, str], status: str, authored: str) -> 
         "authoredOn": authored,
         "input": [
             {
-                "type": {"coding": [{"system": CODES, "code": "other-patient"}]},
+                "type": {"text": "the other patient"},
                 "valueReference": {"reference": second},
             }
         ],

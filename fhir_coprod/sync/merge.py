@@ -17,8 +17,9 @@ from typing import Any
 import msgspec
 
 from fhir_coprod import jsontext
+from fhir_coprod.definitions import PROFILE
 
-ORIGIN = "https://fhir-coprod.org/ig/StructureDefinition/origin"
+ORIGIN = f"{PROFILE}origin"
 """Extension on an element of a merged resource: valueUri = the EHR's record it was taken from."""
 
 

@@ -13,6 +13,7 @@ next; when the target arrives, the record is written again with our own id. An a
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ from fhir_coprod import jsontext
 from fhir_coprod.jsontext import Json
 
 _RELATIVE = re.compile(r"([A-Z][A-Za-z]{2,63})/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
+LONGEST_KEY = 250
+"""Characters; PostgreSQL indexes 2,700 bytes, and a key stands beside others."""
+
 _REFERENCE_MEMBERS = frozenset(("id", "extension", "type", "identifier", "display", "_type", "_display"))
 
 
@@ -72,13 +76,20 @@ class Bases:
         return None
 
 
+def fitted(key: str) -> str:
+    """`key`, or where it is longer than a database index takes, its beginning and a hash of it."""
+    if len(key) <= LONGEST_KEY:
+        return key
+    return f"{key[:100]}#{hashlib.sha256(key.encode()).hexdigest()}"
+
+
 def identifier_key(identifier: object) -> str:
     """`system|value` of an Identifier that has both; "" otherwise."""
     if not isinstance(identifier, dict):
         return ""
     system, value = identifier.get("system"), identifier.get("value")
     if isinstance(system, str) and isinstance(value, str) and system and value:
-        return f"{system}|{value.strip()}"
+        return fitted(f"{system}|{value.strip()}")
     return ""
 
 

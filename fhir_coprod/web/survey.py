@@ -39,7 +39,7 @@ def _perhaps_one_person(store: Store) -> list[str]:
     """A line when records wait for somebody to decide whether they are of one person."""
     open_questions = Query.parse(
         "Task",
-        [("code", f"{CODES}|{POSSIBLE}"), ("status:not", "completed,rejected"), ("_total", "accurate")],
+        [("code", f"{CODES}|{POSSIBLE}"), ("status:not", "completed,rejected,cancelled"), ("_total", "accurate")],
     )
     count = store.search(open_questions).total or 0
     if not count:

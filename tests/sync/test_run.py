@@ -487,3 +487,45 @@ def test_a_deleted_patient_is_gone_and_what_points_to_it_still_says_who(store: S
     with pytest.raises(Gone):
         store.read("Patient", own.id)
     assert one(store, "Task").data["for"] == {"reference": own.reference}
+
+
+def test_a_feed_that_nobody_asks_for_any_more_is_dropped(store: Store) -> None:
+    care, ortho = a_department(), Ehr()
+    with serving(care, ortho):
+        synced(store, care=care, ortho=ortho)
+        chosen = settings_for(care=care)
+        fewer = chosen.ehr[0].model_copy(update={"types": ("Patient",)})
+        run(store, Settings(ehr=(fewer,)))
+    with store.connect() as connection:
+        assert [(row.ehr, row.type) for row in feeds(connection)] == [("care", "Patient")]
+
+
+def test_postgresql_holds_the_same_story(postgresql_database: str) -> None:
+    long = "9" * 5000
+    care = a_department()
+    care.put(organization("long", long))
+    ortho = Ehr(history=True).load(
+        organization("ortho", "OR"),
+        organization("as-long", long),
+        patient("900", "19700102"),
+        patient("901"),
+        referral("77", "Patient/900", "R1", status="on-hold"),
+        task("1", "Patient/900", "ServiceRequest/77", "accepted"),
+    )
+    ortho.broken["Task/1"] = b"{}"
+    with Store.open(postgresql_database) as store, serving(care, ortho):
+        reports = synced(store, care=care, ortho=ortho)
+        assert reports["ortho"].counts["Organization"].merged == 2
+        assert reports["ortho"].counts["Task"].dead == 1
+        assert one(store, "ServiceRequest").data["status"] == "active"
+        assert one(store, "Task", code="possible-same-patient")
+        ortho.broken.clear()
+        ortho.delete("Patient/901")
+        run(store, settings_for(care=care, ortho=ortho), dry_run=True)
+        reports = synced(store, care=care, ortho=ortho)
+        assert reports["ortho"].ok
+        assert reports["ortho"].counts["Patient"].deleted == 1
+        assert one(store, "Task", code="possible-same-patient").data["status"] == "cancelled"
+        head = store.head()
+        synced(store, full=True, care=care, ortho=ortho)
+        assert store.head() == head
