@@ -13,7 +13,8 @@ _restful = re.compile(r"https?://.+/([A-Z][A-Za-z]+)/([A-Za-z0-9\-.]{1,64})").fu
 
 def has_full_urls(bundle: object, scope: Scope) -> bool:
     """Whether each entry with a resource has a fullUrl, where the kind of Bundle asks for it."""
-    if not isinstance(bundle, dict) or bundle.get("type") in _WITHOUT_FULL_URL:
+    kind = bundle.get("type") if isinstance(bundle, dict) else None
+    if isinstance(kind, str) and kind in _WITHOUT_FULL_URL:
         return True
     return all("fullUrl" in entry for entry in _entries(bundle) if "resource" in entry)
 

@@ -256,9 +256,15 @@ class Explainer:
     # ------------------------------------------------------------------ rules and profiles on a value
 
     def rule(self, rule: Rule, item: Item, scope: Scope) -> None:
-        if rule.holds(item.value, scope):
-            return
         constraint = rule.constraint
+        try:
+            if rule.holds(item.value, scope):
+                return
+        except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError):
+            # Rules are written for values of the right form; this one has an error of form somewhere below.
+            message = f"The rule {constraint.key} could not be evaluated on what stands here."
+            self.report("information", "not-supported", item.at, message)
+            return
         severity: Severity = "error" if constraint.severity == "error" else "warning"
         key = f" ({constraint.key})" if constraint.key else ""
         self.report(severity, "invariant", item.at, f"{constraint.human.rstrip('. ')}.{key}")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
-from fhir_coprod import jsontext
+from fhir_coprod import definitions, jsontext
 from fhir_coprod.definitions.terminology import bare
 from fhir_coprod.errors import NotJson, UnknownDefinition
 from fhir_coprod.jsontext import Document, Json
@@ -89,10 +89,14 @@ class Validator:
             )
 
 
-@cache
-def default() -> Validator:
-    """The validator over R4 and our own package."""
+@lru_cache(maxsize=1)
+def _validator(generation: int) -> Validator:
     return Validator()
+
+
+def default() -> Validator:
+    """The validator over R4, our own package, and what `definitions.load_package` added so far."""
+    return _validator(definitions.generation())
 
 
 def validate(resource: bytes | str | Mapping[str, Any], profile: str | None = None) -> Outcome:
