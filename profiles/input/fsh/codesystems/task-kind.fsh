@@ -7,3 +7,5 @@ Description: "Tells our Tasks apart from those that are referrals (code fulfill,
 * #plan-activity "Activity of the shared plan" "What patient, relative or professional has taken on in the shared plan."
 * #information-request "Request for information" "Somebody supplies what a department needs in order to decide on a referral."
 * #private-moment "Private moment" "Somebody sees to it that the patient can speak without interpreter or relatives."
+* #possible-same-patient "Are these two the same person?" "Somebody decides whether the patients in focus and in input are one; output: same or different."
+* #merge-conflict "Changed here and at the EHR" "Somebody compares what was entered here with what the EHR says; what was entered here is kept."

@@ -11,6 +11,7 @@ Title: "Amina Mansour, invented"
 * telecom.system = #phone
 * telecom.value = "+46 555 010 20"
 * telecom.use = #mobile
+* telecom.extension[OriginExtension].valueUri = "https://ehr.example.org/imaging/fhir/Patient/7041"
 * gender = #female
 * birthDate = "1979-04-02"
 * communication[0].language = $BCP47#ar
