@@ -86,11 +86,7 @@ def prepare(call: Call) -> Change:
     """Understand and check the request; raises BadRequest, UnsupportedMediaType or InvalidResource."""
     match call.method:
         case "POST":
-            document = _document(call)
-            criteria = (
-                pairs(call.headers["if-none-exist"].lstrip("?")) if "if-none-exist" in call.headers else None
-            )
-            change = Change("create", call.type, document=document, criteria=criteria)
+            change = Change("create", call.type, document=_document(call), criteria=_if_none_exist(call))
         case "PUT":
             document = _document(call)
             change = Change("update", call.type, call.id, document, criteria=_criteria(call))
@@ -121,6 +117,14 @@ def _criteria(call: Call) -> Pairs | None:
     if call.id:
         return None
     return tuple(pair for pair in call.criteria if pair[0] not in subset.PARAMETERS)
+
+
+def _if_none_exist(call: Call) -> Pairs | None:
+    """The header R4 has for it, or criteria in the URL, where some clients put them: never ignored."""
+    header = call.headers.get("if-none-exist")
+    if header is None:
+        return _criteria(call) or None
+    return pairs(header.partition("?")[2] or header.lstrip("?"))
 
 
 def _check_id(change: Change, document: Document) -> None:

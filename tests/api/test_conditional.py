@@ -26,6 +26,13 @@ class TestCreate:
         assert second.json() == first.json()
         assert second.headers["location"] == first.headers["location"]
 
+    def test_criteria_may_stand_in_the_url_too(self, api: Api) -> None:
+        stored = api.create(patient())
+        criteria = f"identifier={identifier_of(stored)}"
+        assert api.post(f"Patient?{criteria}", patient()).json() == stored
+        assert api.post("Patient", patient(), If_None_Exist=f"Patient?{criteria}").json() == stored
+        assert api.post("Patient?_format=json", patient()).status_code == 201
+
     def test_several_are_412(self, api: Api) -> None:
         answer = api.post("Patient", patient(), If_None_Exist=twice(api))
         assert answer.status_code == 412
