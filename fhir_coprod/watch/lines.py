@@ -149,7 +149,7 @@ def draw(facts: Facts, courses: Sequence[Course], now: datetime) -> list[Line]:
     return lines
 
 
-def _home(lines: list[Line], task: str, departments: Iterable[str], at: datetime) -> Line:
+def _home(lines: Sequence[Line], task: str, departments: Iterable[str], at: datetime) -> Line:
     """The line a fact belongs to: the Task or department it names, else who took the referral on."""
     if len(lines) == 1:
         return lines[0]
@@ -260,24 +260,22 @@ def _judge_seen(line: Line, facts: Facts, policy: Policy, now: datetime) -> None
     """Seen; the result is awaited from the end of the last finished visit, or from the Task's completion."""
     starts = [When(visit.start, visit.start_stored) for visit in line.visits]
     ends = [
-        When(visit.end, visit.end_stored)
+        (When(visit.end, visit.end_stored), visit.id)
         for visit in line.visits
         if visit.end is not None and visit.end <= now
     ]
     if not line.visits:
         there = [booking for booking in line.bookings if booking.state.status in WAS_THERE]
         starts = [When(min(b.state.start or b.appointment.created, now)) for b in there]
-        ends = [When(booking.end) for booking in there]
+        ends = [(When(booking.end), booking.appointment.id) for booking in there]
     completed = line.course.completed if line.course else None
     if completed:
         starts = starts or [completed]
-        ends = ends or [completed]
+        ends = ends or [(completed, "")]
     line.stage, line.since = Stage.SEEN, min(starts)
     if ends and not any_named(policy.no_result_expected, facts.request.codes):
-        evidence = (
-            line.visits[-1].id if line.visits else line.bookings[-1].appointment.id if line.bookings else ""
-        )
-        line.clocks.append(Clock(Rule.RESULTS_MISSING, max(ends), line, evidence=evidence))
+        end, evidence = max(ends)
+        line.clocks.append(Clock(Rule.RESULTS_MISSING, end, line, evidence=evidence))
 
 
 def _latest(bookings: Sequence[Booking], now: datetime) -> Booking | None:
@@ -359,7 +357,8 @@ def booking_events(facts: Facts, lines: Sequence[Line], now: datetime) -> list[E
     """Bookings, moves and cancellations, whatever became of their Task."""
     happened: list[Event] = []
     for appointment in facts.appointments:
-        owner = _home(list(lines), appointment.task, appointment.departments, appointment.created).owner
+        home = _home(lines, appointment.task, appointment.departments, appointment.created) if lines else None
+        owner = home.owner if home else ""
         booked: AppointmentState | None = None
         for state in appointment.states:
             if state.at > now and state is not appointment.states[0]:

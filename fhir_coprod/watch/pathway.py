@@ -44,6 +44,8 @@ def assess(facts: Facts, policy: Policy, now: datetime) -> Standing:
     if request.by_patient and request.intent == "proposal":
         return _Assessment(facts, policy, now, state, []).of_request()
     courses = [course for task in facts.tasks if (course := follow(task, policy, now))]
+    if len(courses) > 1:
+        courses.sort(key=lambda course: course.task.id)  # where two claim the same, the order must not matter
     return _Assessment(facts, policy, now, state, courses).of_referral()
 
 

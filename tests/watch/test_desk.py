@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +18,13 @@ from tests.watch.hospital import DAY, MONDAY, Hospital
 NOW = MONDAY + 9 * DAY
 SETTINGS = Settings()
 POLICY = policies.load("default")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    """On SQLite alone: what the databases do differently is tested with the sweep."""
+    with Store.open(f"sqlite:///{tmp_path / 'store.db'}") as opened:
+        yield opened
 
 
 @pytest.fixture
