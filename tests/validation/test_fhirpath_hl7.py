@@ -63,7 +63,7 @@ class Oracle:
             stderr=subprocess.DEVNULL,
             text=True,
         )
-        assert self._read() == "ready", "FhirPathOracle.java did not start; run it by hand to see why"
+        assert self._read() == "ready"
 
     def _read(self) -> str:
         """The next line that is ours: the libraries print to standard output too."""
@@ -71,7 +71,9 @@ class Oracle:
         for line in self._process.stdout:
             if line.startswith(("[", "ready")):
                 return line.strip()
-        return ""
+        raise AssertionError(
+            f"HL7's engine ended with {self._process.wait()}; run FhirPathOracle.java by hand"
+        )
 
     def ask(self, resource: dict[str, Any], questions: list[dict[str, str]]) -> list[list[Any]]:
         assert self._process.stdin is not None
