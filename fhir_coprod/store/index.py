@@ -47,6 +47,7 @@ class _Parameter:
     """One search parameter of one type, ready to make rows.
 
     number, text, identifier, of_type: the numbers that it may fill
+    systems: of a plain `code`, by its value: the system that its required binding implies
     values: where it looks in a resource, each value with its FHIR type
     add:    how a value becomes rows
     """
@@ -57,6 +58,7 @@ class _Parameter:
     text: int
     identifier: int
     of_type: int
+    systems: Mapping[str, str]
     values: _Extract
     add: _Add
 
@@ -97,11 +99,23 @@ def _plan(type: str) -> tuple[_Parameter, ...]:
                 number(type, f"{code}:text"),
                 number(type, f"{code}:identifier"),
                 number(type, f"{code}:of-type"),
+                _implied_systems(type, parameter.expression) if parameter.type == "token" else {},
                 values,
                 add,
             )
         )
     return tuple(plan)
+
+
+def _implied_systems(type: str, expression: str) -> Mapping[str, str]:
+    """Code → system, for a path to an element of type `code`: its value set says what the element cannot."""
+    for element in definitions.structure(type)["snapshot"]["element"]:
+        if element["path"] != expression or [kind["code"] for kind in element.get("type", ())] != ["code"]:
+            continue
+        binding = element.get("binding", {})
+        codes = definitions.value_set(binding.get("valueSet", "")) if binding else None
+        return {code: system for system, held in (codes or {}).items() for code in held}
+    return {}
 
 
 FORMAT = 1
@@ -134,7 +148,7 @@ def extract(type: str, parameter: SearchParameter, data: Json) -> list[tuple[str
 
 def _add_token(found: IndexRows, to: _Parameter, name: str, value: Any) -> None:
     if isinstance(value, str):
-        found["token"].add((to.number, cut(value), ""))
+        found["token"].add((to.number, cut(value), to.systems.get(value, "")))
     elif isinstance(value, bool):
         found["token"].add((to.number, "true" if value else "false", ""))
     elif not isinstance(value, dict):
