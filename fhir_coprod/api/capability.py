@@ -31,7 +31,8 @@ _OPERATIONS = {
     "$standing": ("ServiceRequest", f"{definitions.CANONICAL}/OperationDefinition/standing"),
 }
 
-DATE = "2026-01-01"
+DATE = "2026-11-23"
+"""When what the statement says last changed."""
 
 
 async def metadata(call: Call, endpoint: Endpoint) -> Answer:

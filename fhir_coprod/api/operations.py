@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -12,8 +11,9 @@ from fhir_coprod.api import bundles
 from fhir_coprod.api.answer import Answer, outcome_answer
 from fhir_coprod.api.call import Call
 from fhir_coprod.api.endpoint import Endpoint
+from fhir_coprod.api.inputs import inputs
 from fhir_coprod.errors import BadRequest
-from fhir_coprod.jsontext import Document, Json
+from fhir_coprod.jsontext import Json
 from fhir_coprod.outcome import Issue, Outcome
 from fhir_coprod.store import Query, Store, Version
 from fhir_coprod.validation import validate_document
@@ -23,28 +23,21 @@ _NOT_FOR_PATIENTS = frozenset({"NOPAT", "NOAUTH"})
 _MODES = ("", "create", "update", "delete", "profile")
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    document: Document | None
-    mode: str
-    profile: str
-
-
 async def validate(call: Call, endpoint: Endpoint) -> Answer:
     """POST $validate on a type or an instance, GET on an instance: always 200 with an OperationOutcome.
 
     The resource comes bare or in Parameters (resource, mode, profile); without one, an instance means what is
     stored. https://hl7.org/fhir/R4/resource-operation-validate.html
     """
-    asked = _asked(call)
-    if asked.mode not in _MODES:
+    given = inputs(call)
+    if given.get("mode") not in _MODES:
         raise BadRequest("mode is one of create, update, delete or profile.")
-    if asked.mode == "delete":
+    if given.get("mode") == "delete":
         if not call.id:
             raise BadRequest("mode=delete is about one resource; call $validate on it.")
         await endpoint.look(endpoint.store.read, call.type, call.id)
         return outcome_answer(Outcome((Issue("information", "informational", "It may be deleted."),)))
-    document = asked.document
+    document = given.resource
     if document is None:
         if not call.id:
             raise BadRequest(
@@ -53,50 +46,8 @@ async def validate(call: Call, endpoint: Endpoint) -> Answer:
         document = jsontext.parse((await endpoint.look(endpoint.store.read, call.type, call.id)).body)
     if call.type and document.type != call.type:
         raise BadRequest(f"The resource is not a {call.type}; send it to its own type or to the root.")
-    outcome = await endpoint.in_thread(validate_document, document, asked.profile or None)
+    outcome = await endpoint.in_thread(validate_document, document, given.get("profile") or None)
     return outcome_answer(outcome)
-
-
-def _asked(call: Call) -> _Asked:
-    profile, mode = call.parameter("profile"), call.parameter("mode")
-    if call.method != "POST" or (not call.body and call.parsed is None):
-        return _Asked(None, mode, profile)
-    document = call.document()
-    if document.type != "Parameters" or call.type == "Parameters":
-        return _Asked(document, mode, profile)
-    given = {p["name"]: p for p in document.data.get("parameter", ()) if isinstance(p, dict) and "name" in p}
-    inner = given["resource"].get("resource") if "resource" in given else None
-    return _Asked(
-        Document(_raw_resource(document), inner) if isinstance(inner, dict) else None,
-        _value(given.get("mode")) or mode,
-        _value(given.get("profile")) or profile,
-    )
-
-
-def _value(parameter: Json | None) -> str:
-    """The text under value[x] of a parameter; "" when there is none."""
-    values = [v for name, v in (parameter or {}).items() if name.startswith("value") and isinstance(v, str)]
-    return values[0] if values else ""
-
-
-class _Parameter(msgspec.Struct):
-    name: str = ""
-    resource: msgspec.Raw = msgspec.Raw()
-
-
-class _Parameters(msgspec.Struct):
-    parameter: list[_Parameter] = []
-
-
-def _raw_resource(document: Document) -> bytes:
-    """The text of the parameter `resource` as it came: its number lexemes count."""
-    try:
-        parameters = msgspec.json.decode(document.raw, type=_Parameters).parameter
-    except msgspec.ValidationError as error:
-        raise BadRequest(f"The Parameters cannot be understood: {error}.") from None
-    return next(
-        bytes(parameter.resource) for parameter in reversed(parameters) if parameter.name == "resource"
-    )
 
 
 async def everything(call: Call, endpoint: Endpoint) -> Answer:
@@ -108,17 +59,19 @@ async def everything(call: Call, endpoint: Endpoint) -> Answer:
     https://hl7.org/fhir/R4/patient-operation-everything.html
     """
     await endpoint.look(endpoint.store.read, call.type, call.id)
-    count = _whole_number(call.parameter("_count"), endpoint.settings.limits.page)
-    types = _types(call.parameter("_type"))
-    found = await endpoint.in_thread(_compartment, endpoint.store, call.id, types, call.parameter("_since"))
-    after = call.parameter("_cursor")
+    given = inputs(call)
+    count = _whole_number(given.get("_count"), endpoint.settings.limits.page)
+    types = _types(given.get("_type"))
+    found = await endpoint.in_thread(_compartment, endpoint.store, call.id, types, given.get("_since"))
+    after = given.get("_cursor")
     rest = [key for key in found if not after or "/".join(key) > after]
     page, more = rest[:count], len(rest) > count
     path = f"{call.path}/$everything"
-    links = [bundles.link("self", call.base, path, call.criteria)]
+    asked = tuple((name, given.get(name)) for name in ("_type", "_since", "_count") if given.get(name))
+    here = (*asked, ("_cursor", after)) if after else asked
+    links = [bundles.link("self", call.base, path, here)]
     if more:
-        following = tuple(pair for pair in call.criteria if pair[0] != "_cursor")
-        links.append(bundles.link("next", call.base, path, (*following, ("_cursor", "/".join(page[-1])))))
+        links.append(bundles.link("next", call.base, path, (*asked, ("_cursor", "/".join(page[-1])))))
     entries: list[Json] = [
         {
             "fullUrl": f"{call.base}/{type}/{id}",

@@ -9,6 +9,7 @@ from fhir_coprod.api.answer import Answer, json_answer
 from fhir_coprod.api.call import Call
 from fhir_coprod.api.endpoint import Endpoint
 from fhir_coprod.api.formats import moment
+from fhir_coprod.api.inputs import inputs
 from fhir_coprod.errors import BadRequest
 from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import Settings
@@ -23,9 +24,9 @@ async def standing(call: Call, endpoint: Endpoint) -> Answer:
     `now` (a time) and `policy` (a name) ask what-if; without them it is the present and the site's policy.
     """
     await endpoint.look(endpoint.store.read, call.type, call.id)
-    asked = call.parameter("now")
-    now = moment(asked, "now") if asked else datetime.now(UTC)
-    policy = call.parameter("policy") or endpoint.settings.watch.policy
+    given = inputs(call)
+    now = moment(given.get("now"), "now") if given.get("now") else datetime.now(UTC)
+    policy = given.get("policy") or endpoint.settings.watch.policy
     if policy not in policies.names():
         raise BadRequest(f"policy is one of {', '.join(policies.names())}.")
     found = await endpoint.in_thread(_assessed, endpoint.store, endpoint.settings, call.id, policy, now)

@@ -114,6 +114,9 @@ BAD: list[tuple[str, str, bytes, dict[str, str], int, str]] = [
     ("POST", "", b'{"resourceType":"Bundle","type":"batch","entry":3}', {}, 400, "invalid"),
     ("POST", "Patient/$validate", b'{"resourceType":"Observation"}', {}, 400, "invalid"),
     ("POST", "$validate?mode=maybe", VALID, {}, 400, "invalid"),
+    ("POST", "$validate", b'{"resourceType":"Parameters","parameter":5}', {}, 400, "invalid"),
+    ("POST", "$validate", b'{"resourceType":"Parameters","parameter":[{"name":[]}]}', {}, 400, "invalid"),
+    ("POST", "$validate", b'{"resourceType":"Parameters","parameter":[5]}', {}, 400, "invalid"),
     ("GET", "metadata?mode=maybe", b"", {}, 400, "invalid"),
 ]
 

@@ -16,7 +16,17 @@ from tests.api.conftest import Api
 
 METHODS = st.sampled_from(["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"])
 TYPES = st.sampled_from(
-    ["Patient", "Observation", "ServiceRequest", "Task", "Bundle", "Binary", "Nonsense", "patient"]
+    [
+        "Patient",
+        "Observation",
+        "ServiceRequest",
+        "Task",
+        "Bundle",
+        "Binary",
+        "Parameters",
+        "Nonsense",
+        "patient",
+    ]
 )
 IDS = st.sampled_from(["a", "b", "c", "A-b.c", "x" * 64, "x" * 65, "ä", "%00", "..", "_history", "$validate"])
 OPERATIONS = st.sampled_from(

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from fhir_coprod import definitions
 from fhir_coprod.jsontext import Json
 from tests.api.conftest import Api, outcome, patient
 
@@ -167,6 +168,20 @@ class TestStanding:
         assert "not-sent" in rules
         assert given["explanation"]["valueString"]
         assert errors(api.post("Parameters/$validate", answer.json())) == []
+
+    def test_gives_what_its_definition_promises(self, api: Api, referral: Json) -> None:
+        definition = definitions.own_resources("OperationDefinition")[0]
+        promised = {each["name"]: each for each in definition["parameter"] if each["use"] == "out"}
+        answer = api.get(f"ServiceRequest/{referral['id']}/$standing?now=2026-06-01T12:00:00Z").json()
+        assert {each["name"] for each in answer["parameter"]} <= set(promised)
+        for each in answer["parameter"]:
+            wanted = promised[each["name"]].get("type")
+            assert wanted is None or f"value{wanted[0].upper()}{wanted[1:]}" in each
+
+    def test_takes_parameters_too(self, api: Api, referral: Json) -> None:
+        place = f"ServiceRequest/{referral['id']}/$standing"
+        early = api.post(place, parameters(now="2026-03-02T10:00:00Z"))
+        assert early.json() == api.get(f"{place}?now=2026-03-02T10:00:00Z").json()
 
     def test_what_if_by_time_and_policy(self, api: Api, referral: Json) -> None:
         place = f"ServiceRequest/{referral['id']}/$standing"
