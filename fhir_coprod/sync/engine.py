@@ -22,12 +22,12 @@ from fhir_coprod.store import Store, Transaction
 from fhir_coprod.sync import alone, feed, matches, stage
 from fhir_coprod.sync.ehr import PULLED, EhrPlan, plan
 from fhir_coprod.sync.http import EhrClient, Politeness
-from fhir_coprod.sync.publish import Context
 from fhir_coprod.sync.pull import Progress, Puller
 from fhir_coprod.sync.references import Bases, Record
 from fhir_coprod.sync.report import EhrReport, Reports
 from fhir_coprod.sync.settle import Settled, Settling
 from fhir_coprod.sync.sinks import DrySink, StoreSink
+from fhir_coprod.sync.sources import Context
 from fhir_coprod.sync.stage import Batch, Counts
 
 Beat = Callable[[], None]

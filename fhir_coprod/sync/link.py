@@ -13,7 +13,19 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID, uuid5
 
-from sqlalchemy import Connection, bindparam, case, delete, func, insert, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    bindparam,
+    case,
+    delete,
+    func,
+    insert,
+    literal,
+    select,
+    tuple_,
+    update,
+)
 
 from fhir_coprod.store import Transaction
 from fhir_coprod.store.schema import crosswalk, retired, sync_key, sync_reference
@@ -21,7 +33,7 @@ from fhir_coprod.sync import matches
 from fhir_coprod.sync.change import Change
 from fhir_coprod.sync.identity import CROWD, MATCHED, ORDERS, PEOPLE, Candidate, Resolution, resolve
 from fhir_coprod.sync.references import Record
-from fhir_coprod.sync.stage import TO_LINK, TO_WRITE, WRITTEN, wake_holders
+from fhir_coprod.sync.stage import TO_LINK, TO_WRITE, WRITTEN, chunks, wake_holders
 
 _NAMESPACE = UUID("0d0f0ad6-4f6e-5c3b-9a53-6f1a3bb6f0e5")
 BATCH = 500
@@ -129,13 +141,6 @@ def _closure(
     return rows, keys, crowded
 
 
-def _chunks(values: Iterable[str]) -> Iterable[list[str]]:
-    """Sorted, in pieces that a database takes as parameters."""
-    ordered = sorted(values)
-    for start in range(0, len(ordered), 500):
-        yield ordered[start : start + 500]
-
-
 def _by_ehr(records: Iterable[Record]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = defaultdict(list)
     for record in records:
@@ -149,7 +154,7 @@ def _keys_of(
     k = sync_key.c
     found: dict[Record, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for ehr, ids in _by_ehr(records).items():
-        for chunk in _chunks(ids):
+        for chunk in chunks(ids):
             rows = connection.execute(
                 select(k.foreign_id, k.kind, k.key).where(
                     k.ehr == ehr, k.type == type, k.foreign_id.in_(chunk)
@@ -171,7 +176,7 @@ def _carriers(
     records: set[Record] = set()
     crowded: set[str] = set()
     for kind in sorted({kind for kind, _ in wanted}):
-        for chunk in _chunks(key for own, key in wanted if own == kind):
+        for chunk in chunks(key for own, key in wanted if own == kind):
             which = (k.type == type) & (k.kind == kind)
             counts = connection.execute(
                 select(k.key, func.count()).where(which, k.key.in_(chunk)).group_by(k.key)
@@ -189,7 +194,7 @@ def _carriers(
 def _same_resource(connection: Connection, type: str, ids: Collection[str]) -> set[Record]:
     c = crosswalk.c
     found: set[Record] = set()
-    for chunk in _chunks(ids):
+    for chunk in chunks(ids):
         rows = connection.execute(select(c.ehr, c.type, c.foreign_id).where(c.type == type, c.id.in_(chunk)))
         found |= {Record(*row) for row in rows}
     return found
@@ -202,7 +207,7 @@ def _rows(connection: Connection, records: Iterable[Record]) -> list[_Row]:
     for record in records:
         by_type[record.ehr, record.type].append(record.id)
     for (ehr, type), ids in by_type.items():
-        for chunk in _chunks(ids):
+        for chunk in chunks(ids):
             rows = connection.execute(
                 select(c.foreign_id, c.id, c.deleted).where(
                     c.ehr == ehr, c.type == type, c.foreign_id.in_(chunk)
@@ -271,18 +276,14 @@ def _wake_referrers(connection: Connection, moved: Sequence[Record]) -> None:
     if not moved:
         return
     type = moved[0].type
-    r, c, k = sync_reference.c, crosswalk.c, sync_key.c
-    state = case((c.type.in_(sorted(ORDERS)), TO_LINK), else_=TO_WRITE) if type in PEOPLE else TO_WRITE
+    r, k = sync_reference.c, sync_key.c
     for ehr, ids in _by_ehr(moved).items():
-        for chunk in _chunks(ids):
-            waiting = select(r.ehr, r.type, r.foreign_id).where(
-                r.target_ehr == ehr, r.target_type == type, r.target.in_(chunk)
-            )
-            connection.execute(
-                update(crosswalk)
-                .where(tuple_(c.ehr, c.type, c.foreign_id).in_(waiting), c.state < state)
-                .values(state=state)
-            )
+        for chunk in chunks(ids):
+            here = (r.target_ehr == ehr) & (r.target_type == type) & r.target.in_(chunk)
+            _wake(connection, here, to_link=ORDERS if type in PEOPLE else frozenset())
+            if type == "Organization":  # who leads an order may depend on where its requester works
+                roles = select(r.ehr, r.type, r.foreign_id).where(here, r.type == "PractitionerRole")
+                _wake(connection, tuple_(r.target_ehr, r.target_type, r.target).in_(roles))
             keys = connection.execute(
                 select(k.key).where(
                     k.ehr == ehr, k.type == type, k.foreign_id.in_(chunk), k.kind == "identifier"
@@ -291,11 +292,23 @@ def _wake_referrers(connection: Connection, moved: Sequence[Record]) -> None:
             wake_holders(connection, {row[0] for row in keys})
 
 
+def _wake(connection: Connection, which: ColumnElement[bool], to_link: Collection[str] = frozenset()) -> None:
+    """Records with such rows in sync_reference are written again, those of the types `to_link` linked, too."""
+    r, c = sync_reference.c, crosswalk.c
+    state = case((c.type.in_(sorted(to_link)), TO_LINK), else_=TO_WRITE) if to_link else literal(TO_WRITE)
+    waiting = select(r.ehr, r.type, r.foreign_id).where(which)
+    connection.execute(
+        update(crosswalk)
+        .where(tuple_(c.ehr, c.type, c.foreign_id).in_(waiting), c.state < state)
+        .values(state=state)
+    )
+
+
 def _retire(connection: Connection, type: str, rows: dict[Record, _Row], ids: dict[Record, str]) -> None:
     """Ids that no record has any more lead to the resource that took their records; ids in use do not."""
     used = set(ids.values())
     t = retired.c
-    for chunk in _chunks(used):
+    for chunk in chunks(used):
         connection.execute(delete(retired).where(t.type == type, t.id.in_(chunk)))
     lost = {row.id: ids[record] for record, row in sorted(rows.items()) if row.id and row.id not in used}
     if lost:

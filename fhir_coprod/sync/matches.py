@@ -126,8 +126,7 @@ def raise_and_withdraw(
             _note(transaction, pair)
             new[pair[1].ehr, pair[1].type] += 1
         elif _is_open(task):
-            # The patients' ids here may have changed.
-            changes += _write(transaction, pair, ids, str(task.data.get("status")))
+            changes += _write(transaction, pair, ids)  # the patients' ids here may have changed
     for id in sorted(set(asked) - wanted):
         task = transaction.get("Task", id)
         old = _pair(task) if task is not None else None
@@ -151,26 +150,34 @@ def _note(transaction: Transaction, pair: Pair) -> None:
         transaction.connection.execute(insert(sync_key), missing)
 
 
-def _write(transaction: Transaction, pair: Pair, ids: Mapping[Record, str], status: str) -> list[Change]:
+def _write(transaction: Transaction, pair: Pair, ids: Mapping[Record, str], status: str = "") -> list[Change]:
+    """Asks about the pair, or brings the question up to date; what a person added to it stays."""
     id = task_id(pair)
     before = transaction.get("Task", id)
-    authored = before.data.get("authoredOn") if before is not None and not before.deleted else None
-    task = _task(pair, ids, status, authored or transaction.now.strftime("%Y-%m-%dT%H:%M:%SZ"))
+    first, second = (f"Patient/{ids[record]}" for record in pair)
+    task = (
+        {**before.data, "status": status or before.data["status"]}
+        if before is not None and not before.deleted
+        else _question(pair, transaction.now.strftime("%Y-%m-%dT%H:%M:%SZ"))
+    )
+    task["focus"] = {"reference": first}
+    task["input"] = [{"type": {"text": "the other patient"}, "valueReference": {"reference": second}}]
+    if status == "cancelled":
+        task["statusReason"] = {"text": "The records have become one, or are no longer alike."}
     written = transaction.put(jsontext.from_data(task), id, source=SOURCE)
     return (
         [] if written.change == "unchanged" else [Change(pair[1].ehr, written, before.data if before else {})]
     )
 
 
-def _task(pair: Pair, ids: Mapping[Record, str], status: str, authored: str) -> Json:
-    first, second = (f"Patient/{ids[record]}" for record in pair)
-    task: Json = {
+def _question(pair: Pair, authored: str) -> Json:
+    return {
         "resourceType": "Task",
         "meta": {
             "security": [_STAFF_ONLY],
             "tag": [{"system": _RECORD_TAG, "code": "/".join(record)} for record in pair],
         },
-        "status": status,
+        "status": "requested",
         "intent": "proposal",
         "code": {
             "coding": [{"system": CODES, "code": POSSIBLE}],
@@ -178,18 +185,8 @@ def _task(pair: Pair, ids: Mapping[Record, str], status: str, authored: str) -> 
         },
         "description": "Two departments' records look like one person, but not surely. Complete with the "
         "output 'same' or 'different'.",
-        "focus": {"reference": first},
         "authoredOn": authored,
-        "input": [
-            {
-                "type": {"text": "the other patient"},
-                "valueReference": {"reference": second},
-            }
-        ],
     }
-    if status == "cancelled":
-        task["statusReason"] = {"text": "The records have become one, or are no longer alike."}
-    return task
 
 
 def _pair(task: Version) -> Pair | None:

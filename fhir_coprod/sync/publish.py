@@ -6,37 +6,26 @@ written depends on what is staged and linked alone: a run killed here goes on wh
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, select, update
+from sqlalchemy import select, update
 
 from fhir_coprod import jsontext
 from fhir_coprod.jsontext import Document, Json
 from fhir_coprod.store import Transaction, Written
-from fhir_coprod.store.schema import crosswalk, received_base, retired, sync_key, sync_reference
+from fhir_coprod.store.schema import crosswalk, retired
 from fhir_coprod.sync import local, merge, references
 from fhir_coprod.sync.change import Change
+from fhir_coprod.sync.leading import ordered
 from fhir_coprod.sync.merge import Part
-from fhir_coprod.sync.references import Bases, Holder, Record
+from fhir_coprod.sync.sources import Context, Source, Targets, read_sources, read_targets
 from fhir_coprod.sync.stage import TO_WRITE, WRITTEN
 
 BATCH = 200
 """Resources written in one transaction."""
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What the rendering needs to know of the settings."""
-
-    bases: Bases
-    order: tuple[str, ...]
-    """EHRs in the order of the settings: who leads where no other rule says so."""
-    departments: Mapping[str, Record]
-    """The Organization each EHR is of, where the settings name one."""
 
 
 @dataclass(slots=True)
@@ -47,24 +36,6 @@ class Published:
     changes: list[Change] = field(default_factory=list)
     conflicts: dict[tuple[str, str], int] = field(default_factory=dict)
     """(EHR, type) → resources of which somebody here and the EHR changed the same element."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """One living record of a resource."""
-
-    record: Record
-    raw: bytes
-    data: Json
-    updated: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Targets:
-    """Where references lead, for one batch: our ids of records, and our references of holders."""
-
-    ids: Mapping[Record, str]
-    holders: Mapping[Holder, str]
 
 
 def publish(transaction: Transaction, type: str, context: Context, *, keep: bool = False) -> Published:
@@ -87,8 +58,8 @@ def publish(transaction: Transaction, type: str, context: Context, *, keep: bool
     if not ids:
         return Published()
     published = Published(len(ids))
-    sources = _sources(connection, type, ids)
-    targets = _targets(connection, [s.record for group in sources.values() for s in group], context)
+    sources = read_sources(connection, type, ids)
+    targets = read_targets(connection, [s.record for group in sources.values() for s in group], context)
     bases = local.bases(connection, type, ids)
     transaction.fetch([(type, id) for id in ids])
     for id in ids:
@@ -101,8 +72,8 @@ def _write(
     transaction: Transaction,
     type: str,
     id: str,
-    sources: Sequence[_Source],
-    targets: _Targets,
+    sources: Sequence[Source],
+    targets: Targets,
     context: Context,
     bases: Mapping[str, bytes],
     published: Published,
@@ -115,7 +86,7 @@ def _write(
             ehr = before.source.removeprefix("ehr:")
             published.changes.append(Change(ehr, gone, before.data if keep else {}))
         return
-    leading, *others = _ordered(type, sources, targets, context)
+    leading, *others = ordered(type, sources, targets, context)
     source = f"ehr:{leading.record.ehr}"
     document, rewrites = _render(type, id, [leading, *others], targets, context)
     meta = _meta([leading, *others], context)
@@ -134,7 +105,7 @@ def _write(
 
 
 def _render(
-    type: str, id: str, sources: Sequence[_Source], targets: _Targets, context: Context
+    type: str, id: str, sources: Sequence[Source], targets: Targets, context: Context
 ) -> tuple[Document, dict[str, str]]:
     """The resource's content, and the references that the store has yet to rewrite in it."""
     leading = sources[0]
@@ -149,7 +120,7 @@ def _render(
     return Document(raw, jsontext.decode(raw)), {}
 
 
-def _part(source: _Source, targets: _Targets, context: Context) -> Part:
+def _part(source: Source, targets: Targets, context: Context) -> Part:
     base = context.bases.addresses.get(source.record.ehr, "")
     raw = Document(source.raw, source.data).spliced(None, None, _rewrites(source, targets, context))
     raw = references.absolute_attachments(raw, base)
@@ -158,7 +129,7 @@ def _part(source: _Source, targets: _Targets, context: Context) -> Part:
     )
 
 
-def _rewrites(source: _Source, targets: _Targets, context: Context) -> dict[str, str]:
+def _rewrites(source: Source, targets: Targets, context: Context) -> dict[str, str]:
     """Each literal reference → how it reads here: our id, or absolute at its EHR when it has not arrived."""
     found: dict[str, str] = {}
     for text in references.named(source.data):
@@ -172,7 +143,7 @@ def _rewrites(source: _Source, targets: _Targets, context: Context) -> dict[str,
     return found
 
 
-def _meta(sources: Sequence[_Source], context: Context) -> Json:
+def _meta(sources: Sequence[Source], context: Context) -> Json:
     """Profiles and tags of the leading record, security labels of all, and where it came from."""
     own = sources[0].data.get("meta")
     meta: Json = {}
@@ -190,109 +161,6 @@ def _meta(sources: Sequence[_Source], context: Context) -> Json:
     if address:
         meta["source"] = address
     return meta
-
-
-# --- which record leads ---------------------------------------------------------------------------
-
-
-def _ordered(type: str, sources: Sequence[_Source], targets: _Targets, context: Context) -> list[_Source]:
-    """The records of one resource, the leading one first; the same whatever the order of arrival."""
-    if len(sources) == 1:
-        return list(sources)
-    rule = merge.rules()[type]
-
-    def rank(source: _Source) -> tuple[Any, ...]:
-        ehr = source.record.ehr
-        own = context.departments.get(ehr)
-        department = targets.ids.get(own) if own is not None else None
-        owns = any(
-            department and department == id for id in _organizations(source, rule.owner, targets, context)
-        )
-        receives = any(
-            department and department == id for id in _organizations(source, rule.receiver, targets, context)
-        )
-        place = context.order.index(ehr) if ehr in context.order else len(context.order)
-        return (not owns, receives, place, source.record)
-
-    by_place = sorted(sources, key=rank)
-    if rule.newest and rank(by_place[0])[0]:  # nobody owns it: the latest word counts
-        by_place.sort(key=lambda source: str(source.data.get("lastModified") or source.updated), reverse=True)
-    return by_place
-
-
-def _organizations(source: _Source, element: str, targets: _Targets, context: Context) -> list[str]:
-    """Our ids of the Organizations that stand in an element, directly."""
-    value = source.data.get(element) if element else None
-    found = []
-    for reference in value if isinstance(value, list) else [value]:
-        if isinstance(reference, dict):
-            text = reference.get("reference")
-            target = context.bases.target(text, source.record.ehr) if isinstance(text, str) else None
-            if target is not None and target in targets.ids:
-                found.append(targets.ids[target])
-            else:
-                holder = Holder(
-                    str(reference.get("type", "")), references.identifier_key(reference.get("identifier"))
-                )
-                found.append(targets.holders.get(holder, "").rpartition("/")[2])
-    return [id for id in found if id]
-
-
-# --- reading what is needed -----------------------------------------------------------------------
-
-
-def _sources(connection: Connection, type: str, ids: Sequence[str]) -> dict[str, list[_Source]]:
-    c, b = crosswalk.c, received_base.c
-    rows = connection.execute(
-        select(c.id, c.ehr, c.type, c.foreign_id, b.body, c.updated)
-        .join(received_base, (b.ehr == c.ehr) & (b.type == c.type) & (b.foreign_id == c.foreign_id))
-        .where(c.type == type, c.id.in_(ids), c.deleted.is_(False))
-    )
-    found: dict[str, list[_Source]] = defaultdict(list)
-    for id, ehr, own_type, foreign_id, body, updated in rows:
-        raw = bytes(body)
-        found[id].append(_Source(Record(ehr, own_type, foreign_id), raw, jsontext.decode(raw), updated))
-    return found
-
-
-def _targets(connection: Connection, records: Sequence[Record], context: Context) -> _Targets:
-    r, c, k = sync_reference.c, crosswalk.c, sync_key.c
-    ids: dict[Record, str] = {}
-    keys: set[str] = set()
-    by_ehr: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for record in records:
-        by_ehr[record.ehr, record.type].append(record.id)
-    for (ehr, type), own in by_ehr.items():
-        mine = (r.ehr == ehr) & (r.type == type) & r.foreign_id.in_(own)
-        rows = connection.execute(
-            select(c.ehr, c.type, c.foreign_id, c.id)
-            .distinct()
-            .select_from(sync_reference)
-            .join(crosswalk, (c.ehr == r.target_ehr) & (c.type == r.target_type) & (c.foreign_id == r.target))
-            .where(mine, c.id != "")
-        )
-        ids.update((Record(*row[:3]), row[3]) for row in rows)
-        held = connection.execute(select(r.target).distinct().where(mine, r.target_ehr == ""))
-        keys |= {row[0] for row in held}
-    for department in context.departments.values():
-        row = connection.execute(
-            select(c.id).where(
-                c.ehr == department.ehr, c.type == department.type, c.foreign_id == department.id, c.id != ""
-            )
-        ).first()
-        if row is not None:
-            ids[department] = row[0]
-    holders: dict[Holder, set[str]] = defaultdict(set)
-    if keys:
-        carriers = connection.execute(
-            select(k.type, k.key, c.id)
-            .join(crosswalk, (c.ehr == k.ehr) & (c.type == k.type) & (c.foreign_id == k.foreign_id))
-            .where(k.kind == "identifier", k.key.in_(sorted(keys)), c.id != "")
-        )
-        for type, key, id in carriers:
-            holders[Holder(type, key)].add(f"{type}/{id}")
-            holders[Holder("", key)].add(f"{type}/{id}")
-    return _Targets(ids, {holder: next(iter(found)) for holder, found in holders.items() if len(found) == 1})
 
 
 # --- resources that became one with another -------------------------------------------------------

@@ -20,7 +20,8 @@ from fhir_coprod.sync.change import Change
 from fhir_coprod.sync.ehr import PULLED
 from fhir_coprod.sync.identity import ORDERS, PEOPLE, THINGS, Pair
 from fhir_coprod.sync.link import Linked, link
-from fhir_coprod.sync.publish import Context, Published, publish, write_retired
+from fhir_coprod.sync.publish import Published, publish, write_retired
+from fhir_coprod.sync.sources import Context
 
 T = TypeVar("T")
 Work = Callable[[Transaction], T]

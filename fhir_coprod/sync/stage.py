@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -222,18 +222,28 @@ def _targets(data: Json, ehr: str, bases: Bases) -> frozenset[tuple[str, str, st
     return frozenset(found)
 
 
+def chunks(values: Iterable[str]) -> Iterator[list[str]]:
+    """Sorted, in pieces that a database takes as parameters: not every server keeps to `_count`."""
+    ordered = sorted(values)
+    for start in range(0, len(ordered), 500):
+        yield ordered[start : start + 500]
+
+
 # --- in a transaction -----------------------------------------------------------------------------
 
 
 def known_records(connection: Connection, ehr: str, type: str, ids: Sequence[str]) -> dict[str, Known]:
     """What was last taken of these records."""
     c = crosswalk.c
-    rows = connection.execute(
-        select(c.foreign_id, c.hash, c.updated, c.deleted).where(
-            c.ehr == ehr, c.type == type, c.foreign_id.in_(ids)
+    found: dict[str, Known] = {}
+    for chunk in chunks(ids):
+        rows = connection.execute(
+            select(c.foreign_id, c.hash, c.updated, c.deleted).where(
+                c.ehr == ehr, c.type == type, c.foreign_id.in_(chunk)
+            )
         )
-    )
-    return {id: Known(hash, updated, deleted) for id, hash, updated, deleted in rows}
+        found |= {id: Known(hash, updated, deleted) for id, hash, updated, deleted in rows}
+    return found
 
 
 def living(connection: Connection, ehr: str, type: str) -> set[str]:
@@ -384,23 +394,24 @@ def _remember(connection: Connection, taken: Sequence[Taken]) -> None:
 def _forget(connection: Connection, records: Sequence[Record]) -> None:
     """Bytes, keys and references of what is about to be staged anew, or was deleted."""
     ehr, type = records[0].ehr, records[0].type
-    ids = [record.id for record in records]
     k = sync_key.c
-    lost = connection.execute(
-        select(k.key).where(k.ehr == ehr, k.type == type, k.foreign_id.in_(ids), k.kind == "identifier")
-    )
-    wake_holders(connection, {row[0] for row in lost})
-    for table in (received_base, sync_key, sync_reference):
-        statement = delete(table).where(table.c.ehr == ehr, table.c.type == type, table.c.foreign_id.in_(ids))
-        # What a person was asked about a record stays known, whatever the record says now.
-        connection.execute(statement.where(k.kind != "asked") if table is sync_key else statement)
+    for ids in chunks(record.id for record in records):
+        lost = connection.execute(
+            select(k.key).where(k.ehr == ehr, k.type == type, k.foreign_id.in_(ids), k.kind == "identifier")
+        )
+        wake_holders(connection, {row[0] for row in lost})
+        for table in (received_base, sync_key, sync_reference):
+            statement = delete(table).where(
+                table.c.ehr == ehr, table.c.type == type, table.c.foreign_id.in_(ids)
+            )
+            # What a person was asked about a record stays known, whatever the record says now.
+            connection.execute(statement.where(k.kind != "asked") if table is sync_key else statement)
 
 
 def wake_holders(connection: Connection, keys: Iterable[str]) -> None:
     """Records with a logical reference to one of these business identifiers are to be written again."""
-    wanted = sorted(keys)
     r, c = sync_reference.c, crosswalk.c
-    if wanted:
+    for wanted in chunks(keys):
         waiting = select(r.ehr, r.type, r.foreign_id).where(r.target_ehr == "", r.target.in_(wanted))
         connection.execute(
             update(crosswalk)
@@ -415,17 +426,14 @@ def _bury(connection: Connection, gone: Sequence[Record]) -> int:
         return 0
     _forget(connection, gone)
     c = crosswalk.c
-    result = connection.execute(
-        update(crosswalk)
-        .where(
-            c.ehr == gone[0].ehr,
-            c.type == gone[0].type,
-            c.foreign_id.in_([record.id for record in gone]),
-            c.deleted.is_(False),
+    buried = 0
+    for ids in chunks(record.id for record in gone):
+        own = (c.ehr == gone[0].ehr) & (c.type == gone[0].type) & c.foreign_id.in_(ids)
+        result = connection.execute(
+            update(crosswalk).where(own, c.deleted.is_(False)).values(deleted=True, hash="", state=TO_LINK)
         )
-        .values(deleted=True, hash="", state=TO_LINK)
-    )
-    return result.rowcount
+        buried += result.rowcount
+    return buried
 
 
 def _write_letters(connection: Connection, letters: Sequence[Letter], now: datetime) -> None:
@@ -466,16 +474,15 @@ def _write_letters(connection: Connection, letters: Sequence[Letter], now: datet
 
 def _close_letters(connection: Connection, records: Sequence[Record]) -> None:
     """What has arrived well, or is gone, needs nobody's attention any more."""
-    if not records:
-        return
     d = dead_letter.c
-    connection.execute(
-        update(dead_letter)
-        .where(
-            d.ehr == records[0].ehr,
-            d.type == records[0].type,
-            d.foreign_id.in_([record.id for record in records]),
-            d.state == "open",
+    for ids in chunks(record.id for record in records):
+        connection.execute(
+            update(dead_letter)
+            .where(
+                d.ehr == records[0].ehr,
+                d.type == records[0].type,
+                d.foreign_id.in_(ids),
+                d.state == "open",
+            )
+            .values(state="resolved")
         )
-        .values(state="resolved")
-    )

@@ -16,8 +16,8 @@ from fhir_coprod import jsontext
 from fhir_coprod.outcome import OK
 from fhir_coprod.store import Store
 from fhir_coprod.sync import engine, holdings, stage
-from fhir_coprod.sync.publish import Context
 from fhir_coprod.sync.references import Bases, Record
+from fhir_coprod.sync.sources import Context
 from fhir_coprod.sync.stage import Batch, Received, Taken
 from tests.sync.conftest import FAST
 from tests.sync.records import Json, organization, patient, referral, task
@@ -26,7 +26,7 @@ CONTEXT = Context(
     Bases(
         {"care": "https://care.example", "ortho": "https://ortho.example", "neuro": "https://neuro.example"}
     ),
-    ("care", "ortho", "neuro"),
+    ("ortho", "care", "neuro"),
     {"care": Record("care", "Organization", "gp"), "ortho": Record("ortho", "Organization", "1")},
 )
 
@@ -38,7 +38,15 @@ RECORDS: list[tuple[str, Json]] = [
     ("ortho", patient("q", "19700102", telecom=[{"system": "phone", "value": "2"}])),
     ("neuro", patient("r", "19700102", gender="female")),
     ("neuro", patient("twin")),
-    ("care", referral("s", "Patient/p", "R1", requester={"reference": "Organization/gp"})),
+    (
+        "care",
+        {
+            "resourceType": "PractitionerRole",
+            "id": "dr",
+            "organization": {"reference": "Organization/gp"},
+        },
+    ),
+    ("care", referral("s", "Patient/p", "R1", requester={"reference": "PractitionerRole/dr"})),
     ("ortho", referral("t", "Patient/q", "R1", status="on-hold", requester={"display": "GP"})),
     ("care", task("a", "Patient/p", "ServiceRequest/s", number="T1", owner={"reference": "Organization/or"})),
     (

@@ -218,6 +218,55 @@ def test_who_is_only_alike_stays_two_and_a_person_is_asked(store: Store) -> None
         assert store.head() == head
 
 
+def test_what_a_person_added_to_the_question_stays(store: Store) -> None:
+    care, ortho = Ehr().load(patient("p", "19700102")), Ehr().load(patient("900"))
+    with serving(care, ortho):
+        synced(store, care=care, ortho=ortho)
+        question = one(store, "Task", code="possible-same-patient")
+        taken = {**question.data, "status": "in-progress", "note": [{"text": "I will call her"}]}
+        store.write(lambda t: t.put(jsontext.from_data(taken), question.id))
+        for gender in ("female", "unknown"):
+            ortho.put(patient("900", gender=gender))
+            synced(store, care=care, ortho=ortho)
+        standing = one(store, "Task", code="possible-same-patient").data
+        assert (standing["status"], standing["note"]) == ("in-progress", taken["note"])
+        ortho.put(patient("900", birthDate="1999-09-09"))
+        synced(store, care=care, ortho=ortho)
+    withdrawn = one(store, "Task", code="possible-same-patient").data
+    assert (withdrawn["status"], withdrawn["note"]) == ("cancelled", taken["note"])
+
+
+def test_a_mistaken_identifier_corrected_at_the_ehr_parts_what_was_one(store: Store) -> None:
+    care = a_department()
+    ortho = Ehr().load(
+        patient("900", "19700102"),
+        referral("77", "Patient/900", "R1"),
+        task("1", "Patient/900", "ServiceRequest/77"),
+    )
+    with serving(care, ortho):
+        synced(store, care=care, ortho=ortho)
+        before = one(store, "Patient").id
+        ortho.put(patient("900", "19990909", birthDate="1999-09-09"))
+        synced(store, care=care, ortho=ortho)
+    kept, parted = sorted(every(store, "Patient"), key=lambda v: v.id != before)
+    assert kept.id == before
+    assert kept.data["birthDate"] == "1970-01-02"
+    assert "link" not in kept.data
+    assert parted.data["birthDate"] == "1999-09-09"
+    orders = {v.data["subject"]["reference"]: v.reference for v in every(store, "ServiceRequest")}
+    assert set(orders) == {kept.reference, parted.reference}
+    tasks = {v.data["for"]["reference"]: v.data["focus"]["reference"] for v in every(store, "Task")}
+    assert tasks == orders
+
+
+def test_a_patient_given_up_at_its_ehr_does_not_lead(store: Store) -> None:
+    link = [{"other": {"reference": "Patient/b"}, "type": "replaced-by"}]
+    ehr = Ehr().load(patient("a", "1", active=False, link=link), patient("b", "1", active=True))
+    with serving(ehr):
+        synced(store, care=ehr)
+    assert one(store, "Patient").data["active"] is True
+
+
 def _in_use(store: Store) -> list[Version]:
     return [v for v in every(store, "Patient") if v.data.get("active") is not False]
 

@@ -1,0 +1,129 @@
+"""What a batch of resources is made of: the living records, and where their references lead."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, Connection, select, tuple_
+
+from fhir_coprod import jsontext
+from fhir_coprod.jsontext import Json
+from fhir_coprod.store.schema import crosswalk, received_base, sync_key, sync_reference
+from fhir_coprod.sync.references import Bases, Holder, Record
+from fhir_coprod.sync.stage import chunks
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What the rendering needs to know of the settings."""
+
+    bases: Bases
+    order: tuple[str, ...]
+    """EHRs in the order of the settings: who leads where no other rule says so."""
+    departments: Mapping[str, Record]
+    """The Organization each EHR is of, where the settings name one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One living record of a resource."""
+
+    record: Record
+    raw: bytes
+    data: Json
+    updated: str
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """Where the references of one batch lead."""
+
+    ids: Mapping[Record, str]
+    """Our ids of the records they name, and of the EHRs' own departments."""
+    holders: Mapping[Holder, str]
+    """Our references of whoever carries a business identifier, where exactly one does."""
+    workplaces: Mapping[Record, frozenset[str]]
+    """Our ids of the Organization of each PractitionerRole among them."""
+
+
+def read_sources(connection: Connection, type: str, ids: Sequence[str]) -> dict[str, list[Source]]:
+    c, b = crosswalk.c, received_base.c
+    rows = connection.execute(
+        select(c.id, c.ehr, c.type, c.foreign_id, b.body, c.updated)
+        .join(received_base, (b.ehr == c.ehr) & (b.type == c.type) & (b.foreign_id == c.foreign_id))
+        .where(c.type == type, c.id.in_(ids), c.deleted.is_(False))
+    )
+    found: dict[str, list[Source]] = defaultdict(list)
+    for id, ehr, own_type, foreign_id, body, updated in rows:
+        raw = bytes(body)
+        found[id].append(Source(Record(ehr, own_type, foreign_id), raw, jsontext.decode(raw), updated))
+    return found
+
+
+def read_targets(connection: Connection, records: Sequence[Record], context: Context) -> Targets:
+    """Where the references of these records lead."""
+    r = sync_reference.c
+    ids: dict[Record, str] = {}
+    keys: set[str] = set()
+    by_ehr: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for record in records:
+        by_ehr[record.ehr, record.type].append(record.id)
+    for (ehr, type), own in by_ehr.items():
+        for chunk in chunks(own):
+            mine = (r.ehr == ehr) & (r.type == type) & r.foreign_id.in_(chunk)
+            ids |= {target: id for _, target, id in _arrived(connection, mine)}
+            held = connection.execute(select(r.target).distinct().where(mine, r.target_ehr == ""))
+            keys |= {row[0] for row in held}
+    ids |= _departments(connection, context)
+    roles = [target for target in ids if target.type == "PractitionerRole"]
+    return Targets(ids, _holders(connection, keys), _workplaces(connection, roles))
+
+
+def _arrived(connection: Connection, mine: ColumnElement[bool]) -> list[tuple[Record, Record, str]]:
+    """(record, record that it refers to, our id of that one) for rows of sync_reference."""
+    r, c = sync_reference.c, crosswalk.c
+    rows = connection.execute(
+        select(r.ehr, r.type, r.foreign_id, c.ehr, c.type, c.foreign_id, c.id)
+        .select_from(sync_reference)
+        .join(crosswalk, (c.ehr == r.target_ehr) & (c.type == r.target_type) & (c.foreign_id == r.target))
+        .where(mine, c.id != "")
+    )
+    return [(Record(*row[:3]), Record(*row[3:6]), row[6]) for row in rows]
+
+
+def _departments(connection: Connection, context: Context) -> dict[Record, str]:
+    c = crosswalk.c
+    wanted = list(context.departments.values())
+    rows = connection.execute(
+        select(c.ehr, c.type, c.foreign_id, c.id).where(
+            tuple_(c.ehr, c.type, c.foreign_id).in_(wanted), c.id != ""
+        )
+    )
+    return {Record(*row[:3]): row[3] for row in rows} if wanted else {}
+
+
+def _workplaces(connection: Connection, roles: Sequence[Record]) -> dict[Record, frozenset[str]]:
+    r = sync_reference.c
+    found: dict[Record, set[str]] = defaultdict(set)
+    for start in range(0, len(roles), 200):
+        some = tuple_(r.ehr, r.type, r.foreign_id).in_(roles[start : start + 200])
+        for role, _, id in _arrived(connection, some & (r.target_type == "Organization")):
+            found[role].add(id)
+    return {role: frozenset(ids) for role, ids in found.items()}
+
+
+def _holders(connection: Connection, keys: Iterable[str]) -> dict[Holder, str]:
+    k, c = sync_key.c, crosswalk.c
+    found: dict[Holder, set[str]] = defaultdict(set)
+    for chunk in chunks(keys):
+        rows = connection.execute(
+            select(k.type, k.key, c.id)
+            .join(crosswalk, (c.ehr == k.ehr) & (c.type == k.type) & (c.foreign_id == k.foreign_id))
+            .where(k.kind == "identifier", k.key.in_(chunk), c.id != "")
+        )
+        for type, key, id in rows:
+            found[Holder(type, key)].add(f"{type}/{id}")
+            found[Holder("", key)].add(f"{type}/{id}")
+    return {holder: next(iter(who)) for holder, who in found.items() if len(who) == 1}
