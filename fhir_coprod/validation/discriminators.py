@@ -204,7 +204,8 @@ def _children(value: object, name: str) -> Iterator[tuple[object, str]]:
     if name in value:
         held = value[name]
         for item in held if isinstance(held, list) else (held,):
-            yield item, ""
+            named = item.get("resourceType") if isinstance(item, dict) else None
+            yield item, named if isinstance(named, str) else ""
         return
     size = len(name)
     for key, held in value.items():

@@ -106,7 +106,8 @@ class _Overlay:
         by_type = {code: self.content(content, code) for code, content in field.by_type.items()}
         slices = [(part.matches, self.items(part.field)) for part in field.slices]
         closed = field.rules == "closed"
-        in_order = field.ordered or field.rules == "openAtEnd"
+        at_end = field.rules == "openAtEnd"
+        in_order = field.ordered or at_end
         parts_only = field.path.endswith("Extension.extension")
         unclear = any(part.matches is None for part in field.slices)
 
@@ -125,19 +126,23 @@ class _Overlay:
                 divide(found, owner, state)
 
         def divide(found: Any, owner: Any, state: Pass) -> None:
-            if in_order and len(found) > 1:
-                raise NO
             if unclear:
                 state.soft = True
             shares: list[list[Any]] = [[] for _ in slices]
+            last = 0
             for item in found:
-                for share, (matches, _) in zip(shares, slices, strict=True):
+                for position, (matches, _) in enumerate(slices):
                     if matches is not None and matches(item[0], item[1], state.scope):
-                        share.append(item)
+                        if in_order and position < last:
+                            raise NO
+                        last = position
+                        shares[position].append(item)
                         break
                 else:
                     if closed or (parts_only and ":" not in item[0]["url"]):
                         raise NO
+                    if at_end:
+                        last = len(slices)
             for share, (matches, test) in zip(shares, slices, strict=True):
                 if matches is not None:
                     test(share, owner, state)
