@@ -221,7 +221,7 @@ _STATES = {
 
 def _alert_row(row: Json, names: Mapping[str, str], zone: ZoneInfo) -> list[str]:
     act_by = moment(row["act_by"], zone)
-    state = _STATES.get(row["status"], row["status"])
+    state = str(_STATES.get(row["status"], row["status"]))
     if row["step"]:
         state += f", step {row['step']}"
     return [

@@ -30,6 +30,7 @@ def blind_feeds(
             departments.get(ehr, ()),
             from_milliseconds(last_success if state == "observable" else since),
             reason or "not pulled for too long",
+            state != "not-observable",
         )
         for ehr, type, since, reason, last_success, state in rows
     )

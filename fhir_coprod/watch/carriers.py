@@ -28,7 +28,7 @@ DEVICE: Final = "Device/referral-watch"
 SOURCE: Final = "watch"
 """What the log names as the source of everything written here."""
 
-_STAFF_ONLY: Final[Json] = {
+STAFF_ONLY: Final[Json] = {
     "system": "http://terminology.hl7.org/CodeSystem/v3-ActCode",
     "code": "NOPAT",
 }
@@ -74,6 +74,11 @@ def followup_id(referral: str, stage: Stage) -> str:
     return _id(FOLLOWUP_SYSTEM, followup_key(referral, stage))
 
 
+def feed_id(ehr: str) -> str:
+    """The id of the Task about an EHR that is down."""
+    return _id(FOLLOWUP_SYSTEM, f"feed/{ehr}")
+
+
 def _plain(name: str) -> str:
     """The id alone for a ServiceRequest or Task, so that keys read well; other types keep theirs."""
     return name.removeprefix("ServiceRequest/").removeprefix("Task/")
@@ -106,7 +111,7 @@ def issue(standing: Standing, stall: Stall, id: str, found: str | None, names: M
     data: Json = {
         "resourceType": "DetectedIssue",
         "id": id,
-        "meta": {"profile": [ISSUE_PROFILE], "security": [_STAFF_ONLY]},
+        "meta": {"profile": [ISSUE_PROFILE], "security": [STAFF_ONLY]},
         "extension": [_standing(standing, stall)],
         "identifier": [{"system": STALL_SYSTEM, "value": issue_key(standing.referral, stall)}],
         "status": "preliminary",
@@ -179,7 +184,7 @@ def provenance(was: Json, why: str, now: datetime, fact: str = "") -> Json:
     data: Json = {
         "resourceType": "Provenance",
         "id": _id(STALL_SYSTEM, f"{was['id']}/over/{instant(now)}"),
-        "meta": {"security": [_STAFF_ONLY]},
+        "meta": {"security": [STAFF_ONLY]},
         "target": [{"reference": f"DetectedIssue/{was['id']}"}],
         "recorded": instant(now),
         "reason": [{"text": why}],
@@ -211,7 +216,7 @@ def followup(
     data: Json = {
         "resourceType": "Task",
         "id": followup_id(standing.referral, standing.stage),
-        "meta": {"profile": [FOLLOWUP_PROFILE], "security": [_STAFF_ONLY]},
+        "meta": {"profile": [FOLLOWUP_PROFILE], "security": [STAFF_ONLY]},
         "extension": [_standing(standing, first)],
         "identifier": [{"system": FOLLOWUP_SYSTEM, "value": followup_key(standing.referral, standing.stage)}],
         "status": was["status"] if was else "requested",

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
+import msgspec
 from sqlalchemy import Connection, and_, or_, select
 
 from fhir_coprod import jsontext
@@ -157,7 +158,7 @@ class Reader:
         self.connection = connection
         self._behind: dict[str, tuple[str, ...]] = {}
         self._around = Surroundings(settings.site.zone, self._behind)
-        self._blind = blind_feeds(connection, settings, pulled_since)
+        self.blind = blind_feeds(connection, settings, pulled_since)
 
     def read(self, roots: Collection[_Row]) -> Iterator[Found]:
         """The facts of each root that is a referral."""
@@ -195,7 +196,7 @@ class Reader:
                 tuple(
                     row.reference for row in proxies.get(patient, ()) if row.data.get("active") is not False
                 ),
-                self._blind_for(root, rows.values()) if self._blind else (),
+                self._blind_for(root, rows.values()) if self.blind else (),
                 self._around,
             )
             yield Found(facts, tuple(row.data for row in rows.values() if is_followup(row.data)))
@@ -389,12 +390,10 @@ class Reader:
         from_ehr = root.source.startswith("ehr:") or any(row.source.startswith("ehr:") for row in rows)
         requesters = self._around.parties(root.data.get("requester"))
         matters: list[Blind] = []
-        for blind in self._blind:
+        for blind in self.blind:
             own = requesters if root.source == f"ehr:{blind.ehr}" else ()
             if blind.departments:
-                matters.append(
-                    Blind(blind.type, blind.ehr, (*blind.departments, *own), blind.since, blind.reason)
-                )
+                matters.append(msgspec.structs.replace(blind, departments=(*blind.departments, *own)))
             elif from_ehr:
                 matters.append(blind)
         return tuple(matters)

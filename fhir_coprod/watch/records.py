@@ -163,6 +163,8 @@ class Blind(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Whose records that EHR holds; empty: it may be anybody's."""
     since: datetime | None = None
     reason: str = ""
+    down: bool = False
+    """It should be seen, and is not at present: failed or behind. Else the server never shows it."""
 
 
 class Facts(msgspec.Struct, frozen=True, array_like=True, gc=False):

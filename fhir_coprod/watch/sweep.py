@@ -15,7 +15,7 @@ from fhir_coprod import jsontext
 from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store, Transaction
-from fhir_coprod.watch import alerts, carriers
+from fhir_coprod.watch import alerts, carriers, feeds
 from fhir_coprod.watch.desk import open_followups
 from fhir_coprod.watch.elements import target
 from fhir_coprod.watch.facts import Found, Reader, portions
@@ -44,8 +44,12 @@ def sweep(store: Store, policy: Policy, now: datetime, settings: Settings) -> li
                 standing.referral for standing, writes in _judge(reader, judged, policy, now) if writes
             ]
         orphans = _orphans(reader, seen)
+        down = any(blind.down for blind in reader.blind)
+        feeds_reported = bool(_reported(reader, settings))
     for start in range(0, len(changed), TOGETHER):
         settle(store, changed[start : start + TOGETHER], policy, now, settings)
+    if down or feeds_reported:
+        store.write(lambda transaction: _report_feeds(transaction, policy, now, settings))
     if orphans:
         store.write(lambda transaction: _withdraw(transaction, orphans, policy, now, settings))
     return standings
@@ -110,6 +114,24 @@ def _orphans(reader: Reader, seen: set[str]) -> list[str]:
     """Referrals that are gone, but still have open follow-ups."""
     about = dict.fromkeys(target(task.get("focus")) for task in open_followups(reader))
     return [name for name in about if name not in seen]
+
+
+def _reported(reader: Reader, settings: Settings) -> dict[str, Json]:
+    """By EHR, the Task that says it is down, or was."""
+    ehrs = {ehr.name for ehr in settings.ehr} | {blind.ehr for blind in reader.blind}
+    ids = {carriers.feed_id(ehr): ehr for ehr in ehrs}
+    return {ids[row.id]: row.data for row in reader.by_reference({("Task", id) for id in ids})}
+
+
+def _report_feeds(transaction: Transaction, policy: Policy, now: datetime, settings: Settings) -> None:
+    """One Task for each EHR that is down; those of EHRs that are well again end."""
+    transaction.lock()
+    reader = Reader(transaction.connection, settings, now - policy.feeds_behind_after)
+    reported = _reported(reader, settings)
+    for ehr in sorted({blind.ehr for blind in reader.blind if blind.down} | reported.keys()):
+        down = [blind for blind in reader.blind if blind.ehr == ehr and blind.down]
+        task = feeds.alert(ehr, down, reported.get(ehr), policy, now)
+        _write(transaction, [task] if task else [])
 
 
 def _withdraw(

@@ -248,3 +248,43 @@ def test_the_site_s_holidays_count(store: Store) -> None:
 
     assert stalls(thursday + 5 * DAY) == [()]
     assert stalls(thursday + 7 * DAY) != [()]
+
+
+def test_a_feed_that_is_down_raises_one_alert_which_ends_with_it(store: Store) -> None:
+    from sqlalchemy import insert, update
+
+    from fhir_coprod.settings import EhrSettings, Settings
+    from fhir_coprod.store import schema
+
+    hospital = Hospital(store)
+    hospital.settings = Settings(ehr=(EhrSettings(name="ortho", url="https://ortho.example/fhir"),))
+    last = int((LATE - timedelta(hours=1)).timestamp() * 1000)
+    for type, state in (("Task", "failed"), ("Appointment", "behind"), ("Flag", "not-observable")):
+        row = {"ehr": "ortho", "type": type, "state": state, "since": last, "reason": "time-out"}
+        row |= {"watermark": "", "first_success": last, "last_success": last}
+        store.write(lambda t, row=row: t.connection.execute(insert(schema.feed).values(**row)) and None)
+
+    def reported() -> list[dict[str, Any]]:
+        return [task for task in hospital.all("Task") if task["code"].get("text") == "feed-down"]
+
+    hospital.sweep(LATE)
+    (task,) = reported()
+    assert validate(task)
+    assert "Appointment since" in task["description"]
+    assert "Flag" not in task["description"]
+    head = hospital.head()
+    hospital.sweep(LATE + timedelta(hours=1))
+    assert hospital.head() == head
+    hospital.sweep(LATE + 3 * DAY)
+    (again,) = reported()
+    assert again["status"] == "requested"
+    assert again["restriction"] != task["restriction"]
+    well = int((LATE + 3 * DAY).timestamp() * 1000)
+    store.write(
+        lambda t: (
+            t.connection.execute(update(schema.feed).values(state="observable", reason="", last_success=well))
+            and None
+        )
+    )
+    hospital.sweep(LATE + 3 * DAY + timedelta(hours=1))
+    assert [task["status"] for task in reported()] == ["completed"]
