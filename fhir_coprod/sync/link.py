@@ -293,7 +293,7 @@ def _wake_referrers(connection: Connection, moved: Sequence[Record]) -> None:
 
 
 def _wake(connection: Connection, which: ColumnElement[bool], to_link: Collection[str] = frozenset()) -> None:
-    """Records with such rows in sync_reference are written again, those of the types `to_link` linked, too."""
+    """Records with such rows in sync_reference are written again; the types `to_link` are linked, too."""
     r, c = sync_reference.c, crosswalk.c
     state = case((c.type.in_(sorted(to_link)), TO_LINK), else_=TO_WRITE) if to_link else literal(TO_WRITE)
     waiting = select(r.ehr, r.type, r.foreign_id).where(which)
