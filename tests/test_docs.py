@@ -1,0 +1,91 @@
+"""The pages tell the truth: examples run, links lead somewhere, commands and settings are all described."""
+
+from __future__ import annotations
+
+import doctest
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from pydantic import BaseModel
+
+from fhir_coprod import cli
+from fhir_coprod.settings import Settings
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def test_python_of_the_developers_page_runs_as_printed() -> None:
+    failed, tried = doctest.testfile(str(ROOT / "docs" / "developers.md"), module_relative=False)
+    assert tried > 10
+    assert failed == 0
+
+
+def test_commands_of_the_developers_page_print_what_stands_there(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "developers.md").read_text()
+    [block] = re.findall(r"```console\n(.*?)```", text, re.DOTALL)
+    (_, content), (command, expected) = (
+        step.split("\n", 1) for step in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]
+    )
+    (tmp_path / "plans.ndjson").write_text(content)
+    ended = subprocess.run(
+        command.split(),
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "COLUMNS": "200"},
+    )
+    assert ended.returncode == 1
+    assert expected.strip() in ended.stdout
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
+        if not target.startswith(("http://", "https://", "mailto:")):
+            assert (page.parent / target).exists(), target
+
+
+def commands() -> list[str]:
+    named = [
+        command.name or (command.callback and command.callback.__name__)
+        for command in cli.app.registered_commands
+    ]
+    for group in cli.app.registered_groups:
+        assert group.typer_instance
+        for command in group.typer_instance.registered_commands:
+            name = command.name or (command.callback and command.callback.__name__)
+            named.append(f"{group.name} {name}")
+    return [str(name) for name in named]
+
+
+@pytest.mark.parametrize("command", commands())
+def test_every_command_is_described(command: str) -> None:
+    described = "\n".join(page.read_text() for page in PAGES)
+    assert re.search(rf"fhir-coprod {command}\b", described), f"no page tells of `fhir-coprod {command}`"
+
+
+def settings_keys() -> list[str]:
+    keys = []
+    for section, field in Settings.model_fields.items():
+        kinds = [field.annotation, *get_args(field.annotation)]
+        model = next(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel))
+        keys += [f"{section}.{key}" for key in model.model_fields]
+    return keys
+
+
+@pytest.mark.parametrize("key", settings_keys())
+def test_every_setting_is_described(key: str) -> None:
+    assert f"`{key}`" in (ROOT / "docs" / "operations.md").read_text()
+
+
+def test_readme_shows_both_commands_of_a_fresh_machine() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert "make demo" in text
+    assert "make test" in text
