@@ -35,7 +35,8 @@ POLICY = policies.load("default")
 SWEDEN = policies.load("se-vardgaranti")
 POLICIES = st.sampled_from((POLICY, SWEDEN))
 nows = st.integers(24 * 4, 24 * (SPAN + 60)).map(lambda hours: BEGIN + timedelta(hours=hours))
-later = st.integers(0, 24 * 200).map(lambda hours: END + timedelta(hours=hours))
+later = st.integers(3, 24 * 200).map(lambda hours: END + timedelta(hours=hours))
+"""After the end of every appointment and visit that begins by END."""
 
 
 def key(stall: Stall) -> tuple[str, str, datetime]:
