@@ -34,13 +34,13 @@ def targets(references: Iterable[Json] | None) -> tuple[str, ...]:
 
 def codes(*concepts: Json | None) -> tuple[str, ...]:
     """`system|code` of every coding; a text alone is no code."""
-    return tuple(
-        f"{coding.get('system', '')}|{coding['code']}"
-        for concept in concepts
-        if isinstance(concept, dict)
-        for coding in concept.get("coding") or ()
-        if coding.get("code")
-    )
+    found: list[str] = []
+    for concept in concepts:
+        if isinstance(concept, dict):
+            for coding in concept.get("coding") or ():
+                if coding.get("code"):
+                    found.append(f"{coding.get('system', '')}|{coding['code']}")  # noqa: PERF401 - hot
+    return tuple(found)
 
 
 def moment(text: Any, zone: ZoneInfo) -> datetime | None:

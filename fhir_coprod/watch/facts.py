@@ -68,6 +68,7 @@ _STAFF: Final[Mapping[str, tuple[str, ...]]] = {
     "Location": ("managingOrganization",),
 }
 """Who stands behind a role, a service or a place."""
+_STAFF_TYPES: Final = tuple(f"{type}/" for type in _STAFF)
 
 _PARTIES: Final = (
     "requester",
@@ -349,8 +350,8 @@ class Reader:
         wanted: set[tuple[str, str]] = set()
         for row in rows:
             for name in _parties(row.data):
-                type, _, id = name.partition("/")
-                if type in _STAFF and name not in self._behind:
+                if name.startswith(_STAFF_TYPES) and name not in self._behind:
+                    type, _, id = name.partition("/")
                     wanted.add((type, id))
                     self._behind[name] = ()
         for staff in self.by_reference(wanted):
@@ -442,6 +443,8 @@ def _parties(data: Json) -> Iterator[str]:
     """Every reference of a resource to somebody who may be a role, a service or a place."""
     for key in _PARTIES:
         held = data.get(key)
+        if held is None:
+            continue
         for reference in held if isinstance(held, list) else (held,):
             yield target(reference)
     for participant in data.get("participant") or ():
