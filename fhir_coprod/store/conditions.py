@@ -34,6 +34,11 @@ def joined(separator: str, pieces: Iterable[Sql]) -> Sql:
     return Sql(text, tuple(chain.from_iterable(piece.values for piece in pieces)))
 
 
+def all_together(one: Sql, other: Sql) -> Sql:
+    """Both, joined by AND; neither may hold an OR outside brackets."""
+    return Sql(f"{one.text} AND {other.text}", (*one.values, *other.values))
+
+
 ONE = " LIMIT 1 OFFSET 0"
 """Ends each EXISTS: without it PostgreSQL turns the probe round and begins at its far end, with all rows."""
 
@@ -60,17 +65,19 @@ class Indexed(Condition):
 
     tests: conditions over the table's own columns, joined by OR
     equal: each test is an equality on the column that the table's index leads with
+    scans: the same as tests, said so that an index can look each of them up; empty: as the tests say
     """
 
     table: str
     param: int
     tests: tuple[Sql, ...]
     equal: bool = False
+    scans: tuple[Sql, ...] = ()
 
     def keys(self) -> Sql:
         parts = [
-            Sql(f"SELECT key FROM {self.table} WHERE param = ? AND {test.text}", (self.param, *test.values))
-            for test in self.tests
+            Sql(f"SELECT key FROM {self.table} WHERE param = ? AND {scan.text}", (self.param, *scan.values))
+            for scan in self.scans or self.tests
         ]
         return Sql(
             " UNION ALL ".join(part.text for part in parts),

@@ -14,8 +14,9 @@ from datetime import UTC, datetime
 from fhir_coprod import definitions
 from fhir_coprod.definitions.search import SearchParameter
 from fhir_coprod.errors import BadRequest, UnknownParameter
-from fhir_coprod.store import index
+from fhir_coprod.store import index, ranges
 from fhir_coprod.store.conditions import Any_, Chained, Condition, Has, Indexed, Not, Own, Present, Sql
+from fhir_coprod.store.ranges import Test
 from fhir_coprod.store.values import Range, cut, digits, fold, microseconds, moment
 
 MAX_DEPTH = 8
@@ -131,8 +132,8 @@ def _one_type(scope: Scope, type: str, found: SearchParameter, modifier: str, va
     if found.type == "uri":
         tests = tuple(Sql("value = ?", (cut(unescape(part)),)) for part in parts)
         return Indexed("uri", number, tests, equal=True)
-    tests = tuple(test for part in parts for test in _TESTS[found.type](scope, code, part))
-    return Indexed(found.type, number, tests)
+    limits = [limit for part in parts for limit in _LIMITS[found.type](scope, code, part)]
+    return ranges.indexed(found.type, number, limits)
 
 
 def _check_modifier(found: SearchParameter, modifier: str) -> None:
@@ -246,11 +247,11 @@ def date_range(code: str, text: str) -> Range:
     return found
 
 
-def _date_tests(scope: Scope, code: str, part: str) -> list[Sql]:
+def _date_tests(scope: Scope, code: str, part: str) -> list[Test]:
     prefix, text = _prefixed(part)
     sought = date_range(code, text)
     low, high = _approximate(scope, sought) if prefix == "ap" else sought
-    return range_tests(prefix, low, high)
+    return ranges.of_dates(prefix, low, high)
 
 
 def _approximate(scope: Scope, sought: Range) -> Range:
@@ -260,68 +261,41 @@ def _approximate(scope: Scope, sought: Range) -> Range:
     return Range(sought.low - slack, sought.high + slack)
 
 
-def range_tests(prefix: str, low: int, high: int) -> list[Sql]:
-    """Tests on columns low and high (half-open) against a searched range, as the R4 search page words
-    them."""
-    within = Sql("low >= ? AND low < ? AND high <= ?", (low, high, high))
-    above, below = Sql("high > ?", (high,)), Sql("low < ?", (low,))
-    return {
-        "eq": [within],
-        "ne": [Sql("NOT (low >= ? AND high <= ?)", (low, high))],
-        "gt": [above],
-        "lt": [below],
-        "ge": [above, within],
-        "le": [below, within],
-        "sa": [Sql("low >= ?", (high,))],
-        "eb": [Sql("high <= ?", (low,))],
-        "ap": [Sql("low < ? AND high > ?", (high, low))],
-    }[prefix]
+def _number_tests(scope: Scope, code: str, part: str) -> list[Test]:
+    return [_number_test("number", code, part)]
 
 
-def _number_tests(scope: Scope, code: str, part: str) -> list[Sql]:
+def _number_test(table: str, code: str, part: str) -> Test:
     prefix, text = _prefixed(part)
     value, half = digits(text, code)
-    exact = float(value)
-    low, high = float(value - half), float(value + half)
-    if prefix == "ap":
-        slack = abs(value) / 10
-        low, high = float(value - slack), float(value + slack)
-    return {
-        "eq": [Sql("low >= ? AND low < ? AND high < ?", (low, high, high))],
-        "ne": [Sql("NOT (low >= ? AND high < ?)", (low, high))],
-        "gt": [Sql("high > ?", (exact,))],
-        "lt": [Sql("low < ?", (exact,))],
-        "ge": [Sql("high >= ?", (exact,))],
-        "le": [Sql("low <= ?", (exact,))],
-        "sa": [Sql("low > ?", (exact,))],
-        "eb": [Sql("high < ?", (exact,))],
-        "ap": [Sql("low <= ? AND high >= ?", (high, low))],
-    }[prefix]
+    around = abs(value) / 10 if prefix == "ap" else half
+    return ranges.of_numbers(table, prefix, float(value), float(value - around), float(value + around))
 
 
-def _quantity_tests(scope: Scope, code: str, part: str) -> list[Sql]:
+def _quantity_tests(scope: Scope, code: str, part: str) -> list[Test]:
     """`number`, `number|system|code` or `number||code`, where the code may be the unit's."""
     pieces = _pieces(part)
-    tests = _number_tests(scope, code, pieces[0])
+    test = _number_test("quantity", code, pieces[0])
     if len(pieces) == 1:
-        return tests
+        return [test]
     if len(pieces) != 3:
         raise BadRequest(f"{code}: write number, number|system|code or number||code.")
     _, system, unit = (cut(piece) for piece in pieces)
-    extra = []
     if system:
-        extra.append(Sql(" AND system = ?", (system,)))
+        test = ranges.both(test, Test(*_same("system = ?", system)))
     if unit and system:
-        extra.append(Sql(" AND code = ?", (unit,)))
+        test = ranges.both(test, Test(*_same("code = ?", unit)))
     elif unit:
-        extra.append(Sql(" AND (code = ? OR unit = ?)", (unit, unit)))
-    return [
-        Sql(test.text + "".join(e.text for e in extra), (*test.values, *(v for e in extra for v in e.values)))
-        for test in tests
-    ]
+        test = ranges.both(test, Test(*_same("(code = ? OR unit = ?)", unit, unit)))
+    return [test]
 
 
-_TESTS: Mapping[str, Callable[[Scope, str, str], list[Sql]]] = {
+def _same(text: str, *values: str) -> tuple[Sql, tuple[Sql]]:
+    said = Sql(text, values)
+    return said, (said,)
+
+
+_LIMITS: Mapping[str, Callable[[Scope, str, str], list[Test]]] = {
     "date": _date_tests,
     "number": _number_tests,
     "quantity": _quantity_tests,

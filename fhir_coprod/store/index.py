@@ -7,6 +7,7 @@ that say more).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,7 +17,7 @@ from typing import Any, TypeGuard
 from fhir_coprod import definitions
 from fhir_coprod.definitions.search import SearchParameter
 from fhir_coprod.jsontext import Json
-from fhir_coprod.store.values import FIRST, LAST, cut, fold, moment
+from fhir_coprod.store.values import FIRST, LAST, Range, cut, fold, moment
 from fhir_coprod.validation.fhirpath import UnsupportedFhirPath, compile_typed
 
 IndexRows = dict[str, set[tuple[Any, ...]]]
@@ -91,6 +92,7 @@ def _plan(type: str) -> tuple[_Parameter, ...]:
             values = compile_typed(parameter.expression, type)
         except UnsupportedFhirPath:
             continue
+        _single[number(type, code)] = _has_one_value(type, parameter.expression)
         plan.append(
             _Parameter(
                 code,
@@ -136,6 +138,30 @@ def fingerprint(type: str) -> str:
 def is_indexed(type: str, code: str) -> bool:
     """Whether values of this parameter are in the index."""
     return any(code == parameter.code for parameter in _plan(type))
+
+
+_CAST = re.compile(r"\(?([\w.]+?)(?: as \w+\)|\.as\(\w+\)|\.ofType\(\w+\))?")
+_single: dict[int, bool] = {}
+
+
+def is_single(param: int) -> bool:
+    """Whether a resource has at most one value for the parameter of this number."""
+    return _single.get(param, False)
+
+
+def _has_one_value(type: str, expression: str) -> bool:
+    """Whether the expression is one path (perhaps cast to several types) on which nothing repeats."""
+    matches = [_CAST.fullmatch(branch.strip()) for branch in expression.split("|")]
+    paths = {match[1] if match else "" for match in matches}
+    if len(paths) != 1:
+        return False
+    most = {
+        element["path"].removesuffix("[x]"): element["max"]
+        for element in definitions.structure(type)["snapshot"]["element"]
+    }
+    steps = paths.pop().split(".")
+    prefixes = (".".join(steps[:length]) for length in range(2, len(steps) + 1))
+    return len(steps) > 1 and all(most.get(prefix) == "1" for prefix in prefixes)
 
 
 def extract(type: str, parameter: SearchParameter, data: Json) -> list[tuple[str, Any]]:
@@ -245,17 +271,29 @@ def _add_date(found: IndexRows, to: _Parameter, name: str, value: Any) -> None:
             found["date"].add((to.number, when.low, when.high))
     elif not isinstance(value, dict):
         return
-    elif "event" in value or "repeat" in value:
-        for event in value.get("event") or ():
-            _add_date(found, to, "dateTime", event)
-        repeat = value.get("repeat")
-        if isinstance(repeat, dict) and "boundsPeriod" in repeat:
-            _add_date(found, to, "Period", repeat["boundsPeriod"])
     else:
-        start = moment(_string_of(value, "start"))
-        end = moment(_string_of(value, "end"))
-        if start or end:
-            found["date"].add((to.number, start.low if start else FIRST, end.high if end else LAST))
+        parts = _timing(value) if "event" in value or "repeat" in value else [_period(value)]
+        known = [part for part in parts if part is not None]
+        if known:
+            low, high = min(part.low for part in known), max(part.high for part in known)
+            found["date"].add((to.number, low, high))
+
+
+def _period(value: Json) -> Range | None:
+    start = moment(_string_of(value, "start"))
+    end = moment(_string_of(value, "end"))
+    if start is None and end is None:
+        return None
+    return Range(start.low if start else FIRST, end.high if end else LAST)
+
+
+def _timing(value: Json) -> list[Range | None]:
+    """Of a Timing only the outer limits matter (https://hl7.org/fhir/R4/search.html#date)."""
+    events = value.get("event")
+    parts = [moment(event) for event in events if isinstance(event, str)] if isinstance(events, list) else []
+    repeat = value.get("repeat")
+    bounds = repeat.get("boundsPeriod") if isinstance(repeat, dict) else None
+    return [*parts, _period(bounds)] if isinstance(bounds, dict) else [*parts]
 
 
 def _add_number(found: IndexRows, to: _Parameter, name: str, value: Any) -> None:

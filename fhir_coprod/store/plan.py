@@ -148,7 +148,7 @@ class _Planner:
             if self.after:
                 text += f" AND ({column}, r.key) {beyond} (?, ?)"
             return _Walk(Sql(text, (*values, *self.after)), order, self.conditions)
-        column = _SORT_COLUMNS[sort.table][sort.descending]
+        column = _SORT_COLUMNS[sort.table]
         text = f"SELECT x.key, x.{column} AS s0 FROM {sort.table} x WHERE x.param = ?"
         values = sort.numbers
         if self.after:
@@ -202,22 +202,22 @@ class _Planner:
 # -------------------------------------------------------------------------------------------------- order
 
 _SORT_COLUMNS = {
-    "token": ("code", "code"),
-    "string": ("value", "value"),
-    "reference": ("target_id", "target_id"),
-    "date": ("low", "high"),
-    "number": ("low", "high"),
-    "quantity": ("low", "high"),
-    "uri": ("value", "value"),
+    "token": "code",
+    "string": "value",
+    "reference": "target_id",
+    "date": "low",
+    "number": "low",
+    "quantity": "low",
+    "uri": "value",
 }
-"""The column that decides, ascending and descending."""
+"""The column that decides."""
 
 
 def _sort_value(sort: Sort) -> Sql:
     """The value that a resource (r) sorts by: of several the smallest, or descending the largest."""
     if sort.table == "resource":
         return Sql("r.id" if sort.code == "_id" else "r.updated")
-    column = _as_expression(sort, f"x.{_SORT_COLUMNS[sort.table][sort.descending]}")
+    column = _as_expression(sort, f"x.{_SORT_COLUMNS[sort.table]}")
     function = "max" if sort.descending else "min"
     numbers = ",".join("?" * len(sort.numbers))
     return Sql(

@@ -10,8 +10,8 @@ from typing import Literal
 
 from fhir_coprod import definitions
 from fhir_coprod.errors import BadRequest, UnknownParameter, UnknownType
-from fhir_coprod.store import criteria, index
-from fhir_coprod.store.conditions import Condition
+from fhir_coprod.store import criteria, index, ranges
+from fhir_coprod.store.conditions import Condition, Indexed
 from fhir_coprod.store.criteria import Scope
 
 DEFAULT_COUNT = 20
@@ -168,11 +168,22 @@ class _Reader:
         elif name not in _FOR_THE_ENDPOINT:
             if self.base:
                 value = value.replace(self.base, "")
-            self.conditions.append(criteria.condition(self.scope, name, value))
+            self._demand(criteria.condition(self.scope, name, value))
         if name == "_count":
             value = str(self.count)
         if name not in ("_cursor", "_format", "_pretty"):
             self.used.append((name, value))
+
+    def _demand(self, condition: Condition) -> None:
+        """Add a condition; two on the one date (or number) that a resource has become one: from … until."""
+        if isinstance(condition, Indexed) and condition.scans and index.is_single(condition.param):
+            for place, other in enumerate(self.conditions):
+                if isinstance(other, Indexed) and other.param == condition.param:
+                    merged = ranges.on_one_row(other, condition)
+                    if merged is not None:
+                        self.conditions[place] = merged
+                        return
+        self.conditions.append(condition)
 
     def _system_types(self, pairs: Sequence[tuple[str, str]]) -> tuple[str, ...]:
         asked = [type for name, value in pairs if name == "_type" for type in value.split(",")]

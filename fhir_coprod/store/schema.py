@@ -130,8 +130,8 @@ string = _index_table("string", [_value("value", Name), _value("exact", Name)], 
 reference = _index_table(
     "reference", [_value("target_id", Name), _value("target_type", Name)], ("target_id",)
 )
-date = _index_table("date", [_value("low", Long), _value("high", Long)], ("low",), ("high",))
-number = _index_table("number", [_value("low", Float(53)), _value("high", Float(53))], ("low",), ("high",))
+date = _index_table("date", [_value("low", Long), _value("high", Long)], ("low",))
+number = _index_table("number", [_value("low", Float(53)), _value("high", Float(53))], ("low",))
 quantity = _index_table(
     "quantity",
     [
@@ -142,9 +142,19 @@ quantity = _index_table(
         _value("unit", Name),
     ],
     ("low",),
-    ("high",),
 )
 uri = _index_table("uri", [_value("value", Name)], ("value",))
+
+for _table, _width in ((date, 86_400_000_000), (number, 0), (quantity, 0)):
+    _wide = text(f"high - low > {_width}")
+    Index(
+        f"{_table.name}_wide_idx",
+        _table.c.param,
+        _table.c.high,
+        _table.c.key,
+        sqlite_where=_wide,
+        postgresql_where=_wide,
+    )
 
 INDEX_TABLES = (token, string, reference, date, number, quantity, uri)
 

@@ -84,7 +84,9 @@ def spans(data: Data) -> list[Span]:
         first = span(period["start"])[0] if "start" in period else begin
         last = span(period["end"])[1] if "end" in period else end
         return [(first, last)]
-    return [span(event) for event in data.get("effectiveTiming", {}).get("event", [])]
+    events = [span(event) for event in data.get("effectiveTiming", {}).get("event", [])]
+    # Of a Timing only the outer limits matter.
+    return [(min(first for first, _ in events), max(last for _, last in events))] if events else []
 
 
 def date_holds(prefix: str, sought: Span, target: Span) -> bool:

@@ -53,8 +53,15 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("key", "param", "low", "high", name=op.f("date_pk")),
         sqlite_with_rowid=False,
     )
-    op.create_index("date_high_idx", "date", ["param", "high", "key"], unique=False)
     op.create_index("date_low_idx", "date", ["param", "low", "key"], unique=False)
+    op.create_index(
+        "date_wide_idx",
+        "date",
+        ["param", "high", "key"],
+        unique=False,
+        sqlite_where=sa.text("high - low > 86400000000"),
+        postgresql_where=sa.text("high - low > 86400000000"),
+    )
     op.create_table(
         "dead_letter",
         sa.Column("id", LONG, autoincrement=True, nullable=False),
@@ -107,8 +114,15 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("key", "param", "low", "high", name=op.f("number_pk")),
         sqlite_with_rowid=False,
     )
-    op.create_index("number_high_idx", "number", ["param", "high", "key"], unique=False)
     op.create_index("number_low_idx", "number", ["param", "low", "key"], unique=False)
+    op.create_index(
+        "number_wide_idx",
+        "number",
+        ["param", "high", "key"],
+        unique=False,
+        sqlite_where=sa.text("high - low > 0"),
+        postgresql_where=sa.text("high - low > 0"),
+    )
     op.create_table(
         "quantity",
         sa.Column("key", LONG, autoincrement=False, nullable=False),
@@ -123,8 +137,15 @@ def upgrade() -> None:
         ),
         sqlite_with_rowid=False,
     )
-    op.create_index("quantity_high_idx", "quantity", ["param", "high", "key"], unique=False)
     op.create_index("quantity_low_idx", "quantity", ["param", "low", "key"], unique=False)
+    op.create_index(
+        "quantity_wide_idx",
+        "quantity",
+        ["param", "high", "key"],
+        unique=False,
+        sqlite_where=sa.text("high - low > 0"),
+        postgresql_where=sa.text("high - low > 0"),
+    )
     op.create_table(
         "received_base",
         sa.Column("ehr", NAME, nullable=False),
