@@ -11,7 +11,7 @@ import logging
 import time
 import traceback
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,7 +24,7 @@ from starlette.types import Receive, Scope, Send
 from fhir_coprod import definitions
 from fhir_coprod.api import security
 from fhir_coprod.api.answer import Answer, error_answer, send_answer
-from fhir_coprod.api.call import Call, Caller, headers_of, pairs, read_body
+from fhir_coprod.api.call import Call, caller_at, headers_of, pairs, read_body
 from fhir_coprod.api.formats import FHIR_JSON
 from fhir_coprod.api.metrics import Metrics
 from fhir_coprod.errors import CoprodError, MethodNotAllowed, NotFound, Overloaded, UnknownType
@@ -106,6 +106,7 @@ class Endpoint:
         self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="fhir")
         self.reads_at_once = settings.store.url.startswith("sqlite")
         self._hosts = security.HostCheck(settings.site.base_url)
+        self.base = lru_cache(256)(self._base)
         self._routes = [
             Route(PREFIX + row.path, _Door(self, row), methods=list(row.methods), include_in_schema=False)
             for row in self.table
@@ -128,12 +129,15 @@ class Endpoint:
         """Give the threads back; the store stays open, it is the caller's."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def base(self, scope: Scope, headers: Mapping[str, str]) -> str:
-        """The address of the FHIR root that links are made with: the setting, else what the caller called."""
+    def _base(self, scheme: str, host: str) -> str:
+        """The address of the FHIR root that links are made with: the setting, else what the caller called.
+
+        Raises Misdirected where the caller called another server.
+        """
+        self._hosts.check(host)
         if self.settings.site.base_url:
             return self.settings.site.base_url.rstrip("/")
-        host, port = scope.get("server") or ("localhost", None)
-        return f"{scope.get('scheme', 'http')}://{headers.get('host') or f'{host}:{port}'}{PREFIX}"
+        return f"{scheme}://{host or 'localhost'}{PREFIX}"
 
     def find(self, method: str, path: str) -> tuple[Interaction, dict[str, str]]:
         """The interaction that a method and a path under the base mean, with what the path names.
@@ -246,7 +250,7 @@ class _Door:
     async def _call(self, scope: Scope, receive: Receive) -> Call:
         endpoint, method = self._endpoint, scope["method"]
         headers = headers_of(scope)
-        endpoint._hosts.check(headers.get("host", ""))
+        base = endpoint.base(scope.get("scheme", "http"), headers.get("host", ""))
         body = b""
         if method in ("POST", "PUT", "PATCH"):
             body = await read_body(receive, headers, endpoint.settings.limits.body_bytes)
@@ -254,14 +258,14 @@ class _Door:
         return Call(
             interaction=self._name,
             method=method,
-            base=endpoint.base(scope, headers),
+            base=base,
             type=named.get("type", ""),
             id=named.get("id", ""),
             version=named.get("version", ""),
             query=pairs(scope["query_string"]),
             headers=headers,
             body=body,
-            caller=Caller((scope.get("client") or ("",))[0]),
+            caller=caller_at((scope.get("client") or ("",))[0]),
         )
 
     def _allow(self, error: CoprodError, scope: Scope) -> dict[str, str]:
