@@ -113,7 +113,9 @@ class _TypeCompiler:
         content = Content(self.shape.type, root.path, resource=self.shape.kind == "resource")
         self.contents[root.id] = content
         self._rules(content, root.constraints)
-        content.rules += invariants.of_type(self.shape.type)
+        url = root.children.get("url") if content.resource else None
+        canonical = url is not None and [t.code for t in url.types] == ["uri"]
+        content.rules += invariants.of_type(self.shape.type, canonical=canonical)
         content.coded = self.shape.type in CODED
         self._fill(content, root)
         return content

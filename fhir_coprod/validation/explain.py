@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from fhir_coprod.jsontext import Json
 from fhir_coprod.outcome import Issue, Severity
 from fhir_coprod.validation import formats, wording
+from fhir_coprod.validation.extensions import explain_extension
 from fhir_coprod.validation.item import Item
-from fhir_coprod.validation.model import Bound, Content, Field, Model, Rule, Slice
+from fhir_coprod.validation.model import Bound, Content, Field, Rule, Slice
 from fhir_coprod.validation.scope import Scope
 from fhir_coprod.validation.shapes import ABSENT, PRIMITIVES, Constraint
 from fhir_coprod.validation.values import equal, has_pattern, is_undefined
@@ -138,7 +139,7 @@ class Explainer:
         if model is not None:
             self.content(model.content, item, scope, strict=True)
         if item.type == "Extension":
-            self.extension(item, scope)
+            explain_extension(self, item, scope)
 
     def primitive(self, item: Item, scope: Scope) -> bool:
         """A primitive's format and what stands under `_name`; False when there is no use in going on."""
@@ -283,57 +284,6 @@ class Explainer:
         elif not any(conforms(self.library, item.value, p, scope) for p in profiles):
             titles = wording.choice([model.title for model in models])
             self.error("structure", item.at, f"The value satisfies none of {titles}.")
-
-    # ------------------------------------------------------------------ extensions
-
-    def extension(self, item: Item, scope: Scope) -> None:
-        """An extension in itself, and against the definition that its url names."""
-        value = item.value
-        if not isinstance(value, dict):
-            return
-        if has_value(value) == ("extension" in value):
-            message = (
-                "An extension has either a value or extensions of its own, not both and not neither. (ext-1)"
-            )
-            self.error("invariant", item.at, message)
-        url = value.get("url")
-        if not isinstance(url, str) or not url:
-            return
-        model = self.library.profile_model(url)
-        inside = item.owner is not None and item.owner.type == "Extension"
-        modifier = item.field is not None and item.field.name == "modifierExtension"
-        if ":" not in url:
-            if not inside:
-                self.error(
-                    "extension", item.at, "The url of an extension must be absolute; give the whole URL."
-                )
-        elif model is None or model.type != "Extension":
-            self.unknown_extension(url, item, modifier)
-        else:
-            self.defined_extension(model, item, scope, modifier)
-
-    def unknown_extension(self, url: str, item: Item, modifier: bool) -> None:
-        if modifier:
-            message = (
-                f"The modifier extension {wording.short(url)} is not known here, so the record may not be "
-                "understood; remove it or load its definition."
-            )
-            self.error("extension", item.at, message)
-        else:
-            message = f"The extension {wording.short(url)} is not known here."
-            self.report("information", "extension", item.at, message)
-
-    def defined_extension(self, model: Model, item: Item, scope: Scope, modifier: bool) -> None:
-        if modifier and not model.modifier:
-            message = f"{model.title} does not change the meaning; move it to `extension`."
-            self.error("extension", item.at, message)
-        elif model.modifier and not modifier:
-            message = f"{model.title} changes the meaning; move it to `modifierExtension`."
-            self.error("extension", item.at, message)
-        if item.owner is not None and not self.library.allows_context(model, item.owner):
-            places = wording.choice([expression for _, expression in model.contexts])
-            self.error("extension", item.at, f"{model.title} may not stand here; it belongs to {places}.")
-        self.content(model.content, item, scope, strict=False)
 
     # ------------------------------------------------------------------ members
 
@@ -511,11 +461,6 @@ def conforms(library: Library, value: object, profile: str, scope: Scope) -> boo
 def is_empty(value: Json) -> bool:
     """ele-1: nothing but an id."""
     return not value.keys() - {"id"}
-
-
-def has_value(extension: Json) -> bool:
-    """Whether an extension has a value[x], or extensions in the place of a primitive one."""
-    return any(key.startswith(("value", "_value")) for key in extension)
 
 
 def is_relative(extension: object) -> bool:

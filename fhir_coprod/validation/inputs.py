@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
@@ -64,29 +65,19 @@ def sources(names: Sequence[str], stdin: BinaryIO) -> Iterator[Source]:
 
 def _read(stream: BinaryIO, name: str, *, lines: bool) -> Iterator[Source]:
     """NDJSON when it is called so, or when its first line is a JSON object and more follow."""
-    first = stream.readline()
-    number = 1
-    while first and not first.strip():
-        first = stream.readline()
-        number += 1
+    numbered = ((number, line) for number, line in enumerate(stream, 1) if line.strip())
+    number, first = next(numbered, (1, b""))
     if not lines and not _is_object(first):
-        yield Source(name, first + stream.read())
+        yield Source(name, first + b"".join(line for _, line in numbered))
         return
-    second = stream.readline()
-    while second and not second.strip():
-        second = stream.readline()
-    if not lines and not second:
-        yield Source(name, first)
+    following = next(numbered, None)
+    if following is None:
+        if first:
+            yield Source(f"{name}:{number}" if lines else name, first)
         return
-    if first.strip():
-        yield Source(f"{name}:{number}", first)
-    number += 1
-    line = second
-    while line:
-        if line.strip():
-            yield Source(f"{name}:{number}", line)
-        line = stream.readline()
-        number += 1
+    yield Source(f"{name}:{number}", first)
+    for number, line in chain([following], numbered):
+        yield Source(f"{name}:{number}", line)
 
 
 def _is_object(line: bytes) -> bool:

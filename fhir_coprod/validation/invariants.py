@@ -116,6 +116,12 @@ def _absolute_system(identifier: object, scope: Scope) -> bool:
     return not isinstance(system, str) or formats.is_absolute(system)
 
 
+def _absolute_url(resource: object, scope: Scope) -> bool:
+    """A definition's own url is an absolute URI."""
+    url = resource.get("url") if isinstance(resource, dict) else None
+    return not isinstance(url, str) or formats.is_absolute(url)
+
+
 def _without_spaces(reference: object, scope: Scope) -> bool:
     """A literal reference is a URI."""
     literal = reference.get("reference") if isinstance(reference, dict) else None
@@ -164,9 +170,15 @@ _OF_TYPE: dict[str, list[Rule]] = {
 """Rules that R4 states in words only."""
 
 
-def of_type(code: str) -> list[Rule]:
-    """The rules of a type that its definition has in words only."""
-    return _OF_TYPE.get(code, [])
+_CANONICAL = _rule("The url of a definition must be absolute", _absolute_url, "url")
+
+
+def of_type(code: str, *, canonical: bool) -> list[Rule]:
+    """The rules of a type that its definition has in words only.
+
+    canonical: whether it is a resource that others name by its `url`
+    """
+    return [*_OF_TYPE.get(code, []), *([_CANONICAL] if canonical else [])]
 
 
 _SAID_ELSEWHERE = frozenset({"txt-2"})

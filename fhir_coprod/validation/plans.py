@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fhir_coprod.validation import checks
 from fhir_coprod.validation.checks import NO, Check, Pass, Writer, written
-from fhir_coprod.validation.explain import Explainer, has_value
+from fhir_coprod.validation.explain import Explainer
+from fhir_coprod.validation.extensions import has_value
 from fhir_coprod.validation.item import Item
 from fhir_coprod.validation.model import Content, Field, Rule
 from fhir_coprod.validation.scope import Scope

@@ -337,6 +337,18 @@ BROKEN: list[tuple[str, Json, str, str]] = [
         "Patient.identifier[0]",
     ),
     (
+        "a definition with a relative url",
+        {
+            "resourceType": "Library",
+            "text": {"status": "generated", "div": NARRATIVE},
+            "status": "draft",
+            "type": {"text": "x"},
+            "url": "mine",
+        },
+        "invariant",
+        "Library",
+    ),
+    (
         "an attachment of another size",
         patient(photo=[{"contentType": "text/plain", "data": "aGVsbG8=", "size": 7}]),
         "invariant",

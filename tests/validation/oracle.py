@@ -1,0 +1,279 @@
+"""Our verdicts beside those of HL7's own validator, with a reason for every difference.
+
+    python -m tests.validation.oracle --size 6000 --write docs/validator-agreement.md
+
+The corpus: the examples of our package, resources of every R4 type and of every profile of ours made by the
+generator, mutants of all of them, and the cases of a package with every way to slice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from fhir_coprod import definitions, jsontext
+from fhir_coprod.outcome import Outcome
+from fhir_coprod.validation.library import Library
+from fhir_coprod.validation.validator import Validator
+from tests.peers import hl7
+from tests.validation.generator import Generator
+from tests.validation.mutations import MUTATIONS, mutate
+from tests.validation.slicing_package import CASES, PROFILES, claiming
+
+Json = dict[str, Any]
+OWN = Path(definitions.__file__).resolve().parent.parent / "_data" / "package"
+OWN_PROFILES = tuple(
+    s["url"] for s in definitions.own_resources("StructureDefinition") if s.get("kind") == "resource"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One resource to be judged.
+
+    kind: example, made, slicing, or the mutation that was done to it
+    of:   the type or profile it was made from
+    """
+
+    kind: str
+    of: str
+    resource: Json
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    sample: Sample
+    theirs: hl7.Verdict
+    ours: Outcome
+    reason: str
+    """"" when nobody has looked into it."""
+
+
+@dataclass(slots=True)
+class Comparison:
+    """The confusion table and what is behind it."""
+
+    counts: Counter[tuple[bool, bool]] = field(default_factory=Counter)
+    """(theirs, ours) → number"""
+    kinds: Counter[str] = field(default_factory=Counter)
+    types: set[str] = field(default_factory=set)
+    differences: list[Difference] = field(default_factory=list)
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts.values())
+
+    @property
+    def agreement(self) -> float:
+        """Share of equal verdicts, 0 to 1."""
+        return 1 - len(self.differences) / self.total
+
+    @property
+    def false_accepts_on_own_profiles(self) -> list[Difference]:
+        """What HL7's validator refuses and ours lets through, of resources that claim a profile of ours."""
+        return [
+            d
+            for d in self.differences
+            if d.ours and d.sample.of.startswith(definitions.PROFILE) and not d.reason
+        ]
+
+
+def corpus(size: int, seed: int) -> Iterator[Sample]:
+    """That many samples, the same for the same seed; half of them are of profiles of ours."""
+    for example in definitions.examples():
+        yield Sample("example", example.get("meta", {}).get("profile", [example["resourceType"]])[0], example)
+    for _, profile, resource, _ in CASES:
+        yield Sample("slicing", profile, claiming(profile, resource))
+    library = Library()
+    random = Random(seed)
+    kinds = sorted(MUTATIONS)
+    types = list(definitions.resource_types())
+    done = len(definitions.examples()) + len(CASES)
+    examples = definitions.examples()
+    while done < size:
+        random.shuffle(types)
+        for name in types:
+            if random.random() < 0.15:
+                found = random.choice(examples)
+                of = found.get("meta", {}).get("profile", [found["resourceType"]])[0]
+                batch = [Sample("example", of, found)]
+            else:
+                of = random.choice(OWN_PROFILES) if random.random() < 0.5 else name
+                generator = Generator(library, random, richness=random.uniform(0.2, 0.7))
+                shape = library.shape(of)
+                assert shape is not None
+                made = generator.resource(shape.type, of) if shape.profile else generator.resource(of)
+                batch = [Sample("made", of, made)]
+            for kind in random.sample(kinds, 5):
+                mutant = mutate(library, batch[0].resource, kind, random)
+                if mutant is not None:
+                    batch.append(Sample(kind, of, mutant))
+            if batch[0].kind == "example":
+                del batch[0]
+            yield from batch[: size - done]
+            done += len(batch)
+            if done >= size:
+                return
+
+
+def compare(samples: Sequence[Sample]) -> Comparison:
+    """Let both judge. Needs the peer."""
+    validator = Validator(Library(PROFILES))
+    result = Comparison()
+    with tempfile.TemporaryDirectory() as folder:
+        for profile in PROFILES:
+            without = {k: v for k, v in profile.items() if k != "snapshot"}
+            (Path(folder) / f"StructureDefinition-{profile['id']}.json").write_text(json.dumps(without))
+        with hl7.Hl7Validator([OWN, Path(folder)]) as peer:
+            verdicts = peer.verdicts(jsontext.encode(sample.resource) for sample in samples)
+            for sample, theirs in zip(samples, verdicts, strict=True):
+                ours = validator.validate(jsontext.encode(sample.resource))
+                result.counts[theirs.ok, bool(ours)] += 1
+                result.kinds[sample.kind] += 1
+                result.types.add(str(sample.resource.get("resourceType")))
+                if theirs.ok != bool(ours):
+                    result.differences.append(Difference(sample, theirs, ours, reason(sample, theirs, ours)))
+    return result
+
+
+# ---------------------------------------------------------------------- reasons
+
+_THEIRS: tuple[tuple[str, str], ...] = (
+    # What HL7's validator refuses: message id or text → why ours does not.
+    (
+        "CODESYSTEM_|SM_|SEARCHPARAMETER_|VALUESET_|CONCEPTMAP_|SD_|ED_|Questionnaire|FHIRPATH_|MEASURE_|OPDEF",
+        "a conformance resource is also judged as a definition (names, references among its parts), "
+        "beyond the rules that R4 states for it",
+    ),
+    (
+        "Terminology_TX_ValueSet_NotFound_CS",
+        "R4 binds the element to a code system by mistake; HL7's validator counts that against the resource",
+    ),
+    ("#null'", "a coding with a system but no code is refused by HL7's validator; R4 allows it"),
+    (
+        "Type_Specific_Checks_DT_OID_Valid",
+        "HL7's validator wants more arcs in an OID than R4's pattern asks for",
+    ),
+    ("Type_Specific_Checks_DT_Time_Valid", "HL7's validator refuses fractions of a second in a time"),
+    (
+        "is not in valueset: http://hl7.org/fhir/ValueSet/languages",
+        "offline, HAPI knows the common languages only; ours knows BCP 47",
+    ),
+    (
+        "Validation_VAL_Profile_MatchMultiple.*EffectiveDescription",
+        "HL7's validator takes participantEffectiveDescription for the choice participantEffective[x]",
+    ),
+    (
+        "performer:person|telecom:phone",
+        "HL7's validator cannot follow resolve() without fetching, nor this slice of a slice",
+    ),
+)
+_OURS: tuple[tuple[str, str], ...] = (
+    # What ours refuses: text → why HL7's does not.
+    ("An empty list is not allowed", "HL7's parser overlooks an empty list of primitive values"),
+    (
+        "remove the empty one. (ele-1)",
+        "HL7's validator lets an element pass that has an id only, against ele-1",
+    ),
+    (
+        "(rng-2)",
+        "HL7's validator compares quantities that have no unit in common; FHIRPath has no answer there",
+    ),
+    ("This is not a valid base64Binary", "HL7's validator skips other characters in base64"),
+    ("The modifier extension", "unknown modifier extensions are refused by design"),
+    (
+        "The reference points to a",
+        "HL7's validator does not look at Reference.type where no literal reference stands, "
+        "nor at a literal of a type that it does not fetch",
+    ),
+)
+
+
+def reason(sample: Sample, theirs: hl7.Verdict, ours: Outcome) -> str:
+    """Why the two differ, by what one of them says; "" when it is none of the known reasons."""
+    if ours:
+        said = [f"{message['id']} {message['location']} {message['text']}" for message in theirs.errors]
+        found = [next((why for pattern, why in _THEIRS if re.search(pattern, text)), "") for text in said]
+    else:
+        found = [next((why for text, why in _OURS if text in issue.message), "") for issue in ours.errors]
+    return "" if "" in found or not found else found[0]
+
+
+# ---------------------------------------------------------------------- the report
+
+
+def report(result: Comparison, size: int, seed: int) -> str:
+    """The comparison as a page."""
+    counts = result.counts
+    mutations = {k: n for k, n in result.kinds.items() if k in MUTATIONS}
+    version = hl7.PEER.find() or ""
+    lines = [
+        "# Beside HL7's validator",
+        "",
+        f"{result.total} resources of {len(result.types)} types, judged by `fhir-coprod` and by HL7's own "
+        f"validator (HAPI FHIR {version}, no network, no terminology server). Made again with "
+        f"`python -m tests.validation.oracle --size {size} --seed {seed}`.",
+        "",
+        "| | we accept | we refuse |",
+        "|---|---:|---:|",
+        f"| HL7 accepts | {counts[True, True]} | {counts[True, False]} |",
+        f"| HL7 refuses | {counts[False, True]} | {counts[False, False]} |",
+        "",
+        f"Agreement: **{result.agreement:.2%}**. {result.kinds['example']} are examples of our package, "
+        f"{result.kinds['made']} were made from definitions, {sum(mutations.values())} are mutants of "
+        f"{len(mutations)} kinds, {result.kinds['slicing']} try every way to slice.",
+        "",
+        "## Every difference, by its reason",
+        "",
+        "| number | verdicts | reason | for instance |",
+        "|---:|---|---|---|",
+    ]
+    groups: dict[tuple[bool, str], list[Difference]] = {}
+    for difference in result.differences:
+        groups.setdefault((bool(difference.ours), difference.reason or "not looked into"), []).append(
+            difference
+        )
+    for (accepted, why), members in sorted(groups.items(), key=lambda group: -len(group[1])):
+        verdicts = "HL7 refuses, we accept" if accepted else "HL7 accepts, we refuse"
+        names = sorted({f"{d.sample.of.rpartition('/')[2]} ({d.sample.kind})" for d in members})
+        lines.append(f"| {len(members)} | {verdicts} | {why} | {', '.join(names[:3])} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.validation.oracle", description=__doc__)
+    parser.add_argument("--size", type=int, default=6000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--write", type=Path, help="write the page there")
+    parser.add_argument("--details", type=Path, help="write every difference there, as NDJSON")
+    arguments = parser.parse_args()
+    result = compare(list(corpus(arguments.size, arguments.seed)))
+    page = report(result, arguments.size, arguments.seed)
+    print(page)
+    if arguments.write:
+        arguments.write.write_text(page)
+    if arguments.details:
+        with arguments.details.open("w") as out:
+            for d in result.differences:
+                told = [f"{m['id']}: {m['location']}: {m['text']}" for m in d.theirs.errors]
+                ours = [str(issue) for issue in d.ours.errors]
+                row = {
+                    "kind": d.sample.kind,
+                    "of": d.sample.of,
+                    "reason": d.reason,
+                    "hl7": told,
+                    "ours": ours,
+                }
+                out.write(json.dumps({**row, "resource": d.sample.resource}) + "\n")
+
+
+if __name__ == "__main__":
+    main()

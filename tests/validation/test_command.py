@@ -1,0 +1,123 @@
+"""`fhir-coprod validate` as a process: what it reads, prints and ends with."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fhir_coprod import definitions, jsontext
+from fhir_coprod.outcome import Outcome
+from fhir_coprod.validation import bulk, inputs
+from fhir_coprod.validation.inputs import Source
+from tests.validation.slicing_package import BASE, CASES, PROFILES
+
+GOOD: dict[str, Any] = {
+    "resourceType": "Patient",
+    "id": "good",
+    "text": {"status": "generated", "div": '<div xmlns="http://www.w3.org/1999/xhtml">x</div>'},
+}
+BAD: dict[str, Any] = {**GOOD, "id": "bad", "gender": "x"}
+
+
+def run(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "fhir_coprod", "validate", *arguments]
+    return subprocess.run(command, input=stdin, capture_output=True, timeout=100, check=False)
+
+
+def write(path: Path, *resources: dict[str, Any]) -> str:
+    path.write_bytes(b"\n".join(jsontext.encode(resource) for resource in resources))
+    return str(path)
+
+
+def test_a_wrong_resource_is_explained_and_ends_with_1(tmp_path: Path) -> None:
+    done = run(write(tmp_path / "two.ndjson", GOOD, BAD))
+    said = done.stdout.decode()
+    assert done.returncode == 1
+    assert "two.ndjson:2  Patient/bad" in said
+    assert "Patient.gender: The code 'x' is not in the required value set" in said
+    assert said.endswith("2 resources: 1 valid, 1 not valid\n")
+    assert done.stderr == b""
+
+
+def test_json_is_one_outcome_per_resource_in_order(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    write(folder / "a.json", BAD)
+    write(folder / "b.ndjson", GOOD, BAD)
+    (folder / "package.json").write_text("{}")
+    done = run(str(folder), "--format", "json")
+    outcomes = json.loads(done.stdout)
+    assert [o["resourceType"] for o in outcomes] == ["OperationOutcome"] * 3
+    assert [o["issue"][0]["severity"] for o in outcomes] == ["error", "information", "error"]
+    assert done.returncode == 1
+
+
+def test_good_resources_from_standard_input_end_with_0() -> None:
+    done = run("-", "--format", "json", stdin=json.dumps(GOOD, indent=2).encode())
+    assert len(json.loads(done.stdout)) == 1
+    assert done.returncode == 0
+
+
+def test_somebody_elses_package_is_used(tmp_path: Path) -> None:
+    package = tmp_path / "elsewhere.tgz"
+    with tarfile.open(package, "w:gz") as archive:
+        for profile in [{"name": "elsewhere", "version": "1.0.0"}, *PROFILES]:
+            content = json.dumps(profile).encode()
+            name = f"StructureDefinition-{profile['id']}" if "id" in profile else "package"
+            entry = tarfile.TarInfo(f"package/{name}.json")
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    cases = [c for c in CASES if c[1] == "by-value"]
+    file = write(tmp_path / "patients.ndjson", *(c[2] for c in cases))
+    done = run(file, "--package", str(package), "--profile", f"{BASE}by-value", "--format", "json")
+    severities = [[i["severity"] for i in o["issue"]] for o in json.loads(done.stdout)]
+    assert ["error" not in s for s in severities] == [c[3] for c in cases]
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("nowhere.json",), "no such file"),
+        (("-", "--profile", "http://x.org/none"), "is not known"),
+        (("-", "--package", "nowhere.tgz"), "cannot be read"),
+        ((), "Missing argument"),
+    ],
+)
+def test_wrong_use_ends_with_2_and_a_sentence(arguments: tuple[str, ...], words: str) -> None:
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert words in done.stderr.decode()
+    assert done.stdout == b""
+
+
+def read(raw: bytes, name: str = "x.json") -> list[Source]:
+    return list(inputs._read(io.BytesIO(raw), name, lines=name.endswith(".ndjson")))
+
+
+def test_ndjson_is_known_by_its_lines() -> None:
+    line = jsontext.encode(GOOD)
+    assert [s.place for s in read(b"\n" + line + b"\n\n" + line + b"\n")] == ["x.json:2", "x.json:4"]
+    assert [s.place for s in read(json.dumps(GOOD, indent=1).encode())] == ["x.json"]
+    assert [s.place for s in read(line + b"\n")] == ["x.json"]
+    assert [s.raw for s in read(b"not json")] == [b"not json"]
+
+
+def test_several_processes_answer_in_order() -> None:
+    sources = [Source(str(n), jsontext.encode(BAD if n % 3 == 0 else GOOD)) for n in range(450)]
+    checked = list(bulk._in_parallel(iter(sources), None, (), 2))
+    assert [c.place for c in checked] == [s.place for s in sources]
+    assert [bool(c.outcome) for c in checked] == [n % 3 != 0 for n in range(450)]
+    assert all(isinstance(c.outcome, Outcome) for c in checked)
+
+
+def test_the_examples_of_the_package_are_valid(tmp_path: Path) -> None:
+    done = run(write(tmp_path / "examples.ndjson", *definitions.examples()))
+    assert done.returncode == 0, done.stdout.decode()
