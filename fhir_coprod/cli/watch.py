@@ -16,7 +16,7 @@ from fhir_coprod.cli.common import ConfigOption, JsonOption, print_json, setting
 from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store
-from fhir_coprod.watch import desk, facts, policies, sweep
+from fhir_coprod.watch import desk, drafts, facts, policies, sweep
 from fhir_coprod.watch.elements import moment
 from fhir_coprod.watch.facts import Reader
 from fhir_coprod.watch.pathway import assess
@@ -260,6 +260,31 @@ def show_alert(
             f"{note['time']} {escape(note['by'] or '')}: {escape(note['text'] or '')}", highlight=False
         )
     stdout.print(f"{_STATES.get(row['status'], row['status'])}; act by {row['act_by']}", highlight=False)
+
+
+@alerts_app.command("letter")
+def letter(
+    context: typer.Context,
+    alert: Annotated[str, typer.Argument(help="Id of the alert or its beginning, or of the referral.")],
+    config: ConfigOption = None,
+    language: Annotated[str, typer.Option(help="The patient's language, such as sv.")] = "en",
+    json: JsonOption = False,
+) -> None:
+    """A draft to the patient in plain words, for a person to read and send; sends and stores nothing."""
+    site = settings(context, config)
+    policy = policies.load(site.watch.policy, site.site)
+    with Store.open(site.store.url) as store:
+        task, _ = desk.find(store, site, alert)
+        found = facts.gather(store, desk.as_json(task)["referral"], site)
+    standing = assess(found, policy, datetime.now(UTC))
+    if standing.do_not_contact:
+        stderr.print(
+            "The patient asked not to be contacted: talk it over before anything is sent.", style="yellow"
+        )
+    if json:
+        print_json(drafts.communication(standing, language))
+    else:
+        stdout.print(drafts.text(standing, language), markup=False, highlight=False)
 
 
 @alerts_app.command("ack")

@@ -130,5 +130,17 @@ def test_watch_writes_alerts_and_alerts_are_handled(config: Path) -> None:
     assert too_far.exit_code == 1
 
 
+def test_a_letter_is_a_draft_and_changes_nothing(config: Path, tmp_path: Path) -> None:
+    run(config, "watch")
+    with Store.open(f"sqlite:///{tmp_path / 'store.db'}") as store:
+        head = store.head()
+    assert "Din remiss" in run(config, "alerts", "letter", "late", "--language", "sv").stdout
+    draft = json.loads(run(config, "alerts", "letter", "late", "--json").stdout)
+    assert draft["status"] == "preparation"
+    assert run(config, "alerts", "letter", "late", "--language", "fi").exit_code == 1
+    with Store.open(f"sqlite:///{tmp_path / 'store.db'}") as store:
+        assert store.head() == head
+
+
 def test_no_alert_is_said_kindly(config: Path) -> None:
     assert "No alert is open" in run(config, "alerts", "list").stdout

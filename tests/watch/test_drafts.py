@@ -1,0 +1,87 @@
+"""Drafts to patients: complete in every language, plain, valid, and never proof of having told."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from fhir_coprod import validate
+from fhir_coprod.errors import NotFound
+from fhir_coprod.watch import assess, drafts
+from fhir_coprod.watch.codes import STAFF_ONLY, Rule
+from tests.watch.stored import all_stories
+
+EVENTS = ("accepted", "booked", "changed", "cancelled", "rejected", "result")
+FRAME = ("greeting", "since", "guarantee", "question")
+TOLD = {*EVENTS, *FRAME, *(set(Rule) - STAFF_ONLY - {Rule.PATIENT_NOT_INFORMED})}
+LIX_LIMIT = 35
+"""LIX below 35 reads as easily as fiction; official Swedish is about 55."""
+GRADE_LIMIT = 7
+"""Flesch–Kincaid grade; health leaflets should stay below 8."""
+
+
+def sentences(text: str) -> list[str]:
+    return [part for part in re.split(r"[.!?]+", text) if part.strip()]
+
+
+def words(text: str) -> list[str]:
+    return re.findall(r"[^\W\d_]+", text)
+
+
+def lix(text: str) -> float:
+    found = words(text)
+    long = sum(len(word) > 6 for word in found)
+    return len(found) / len(sentences(text)) + 100 * long / len(found)
+
+
+def syllables(word: str) -> int:
+    groups = len(re.findall(r"[aeiouy]+", word.lower()))
+    return max(1, groups - (word.lower().endswith("e") and not word.lower().endswith("le")))
+
+
+def grade(text: str) -> float:
+    found = words(text)
+    return 0.39 * len(found) / len(sentences(text)) + 11.8 * sum(map(syllables, found)) / len(found) - 15.59
+
+
+@pytest.mark.parametrize("language", drafts.languages())
+def test_every_language_has_words_for_everything(language: str) -> None:
+    assert set(drafts._catalogue(language)) == {str(key) for key in TOLD}
+    assert all(drafts._catalogue(language).values())
+
+
+def test_swedish_and_english_are_there() -> None:
+    assert {"en", "sv"} <= set(drafts.languages())
+
+
+@pytest.mark.parametrize("about", sorted(str(key) for key in TOLD if key not in FRAME))
+def test_the_words_are_plain(about: str) -> None:
+    assert lix(drafts._catalogue("sv")[about]) < LIX_LIMIT
+    assert grade(drafts._catalogue("en")[about]) < GRADE_LIMIT
+
+
+@pytest.mark.parametrize("language", drafts.languages())
+def test_every_stalled_story_has_a_valid_draft(language: str) -> None:
+    drafted = 0
+    for story in all_stories():
+        assert story.now is not None
+        standing = assess(story.facts(), story.policy(), story.now)
+        if not drafts.subject(standing):
+            continue
+        draft = drafts.communication(standing, language)
+        assert draft["status"] == "preparation"
+        assert "sent" not in draft
+        drafted += 1
+        if drafted % 10 == 1:
+            outcome = validate(draft)
+            assert outcome, [str(issue) for issue in outcome.issues]
+    assert drafted > 100
+
+
+def test_a_missing_language_says_so() -> None:
+    story = next(story for story in all_stories() if story.expected.stalls)
+    assert story.now is not None
+    standing = assess(story.facts(), story.policy(), story.now)
+    with pytest.raises(NotFound, match=r"there are en, sv"):
+        drafts.text(standing, "fi")
