@@ -326,10 +326,12 @@ def _percent(sql: str) -> bytes:
 
 
 # Every query of the store is written to walk indexes in the order it names, and is the same text again and
-# again: plans are made once per connection, and never by reading whole tables.
+# again: plans are made once per connection, and never by reading whole tables. A bitmap reads all matches
+# before a LIMIT can stop it, so its cost would grow with the store.
 _OUR_PLANS = (
     "SET jit = off; SET plan_cache_mode = force_generic_plan;"
-    " SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off"
+    " SET enable_seqscan = off; SET enable_bitmapscan = off;"
+    " SET enable_hashjoin = off; SET enable_mergejoin = off"
 )
 
 
