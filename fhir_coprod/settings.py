@@ -1,8 +1,8 @@
 """All settings in one object, from `coprod.toml` and the environment.
 
 Keys are those of `coprod.toml`; each can also come from the environment as `COPROD_SECTION__KEY`
-(for instance `COPROD_STORE__URL`), which wins over the file. An unknown key is an error. Secrets are never
-settings: a setting names the file or the environment variable that holds one.
+(`COPROD_STORE__URL`, `COPROD_EHR__0__URL`), which wins over the file. An unknown key is an error. Secrets are
+never settings: a setting names the file or the environment variable that holds one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from fhir_coprod.errors import ConfigError
 
@@ -91,7 +90,8 @@ class EhrSettings(_Section):
     """One department's FHIR server."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
-    url: str = Field(pattern=r"^https?://")
+    url: str = Field(pattern=r"^https?://[^@?#]+$")
+    """FHIR base URL; no user, password, query or fragment: what is secret is named under `auth`."""
     vendor: str = ""
     """A file mappings/ehr/VENDOR.toml: known deviations from the server's own statement."""
     department: str = ""
@@ -115,32 +115,15 @@ class LimitSettings(_Section):
     seconds: float = Field(default=30.0, gt=0)
 
 
-class Settings(BaseSettings):
-    """Everything `coprod.toml` can say; the environment wins over what is given here."""
-
-    model_config = SettingsConfigDict(
-        extra="forbid",
-        frozen=True,
-        env_prefix="COPROD_",
-        env_nested_delimiter="__",
-    )
+class Settings(_Section):
+    """Everything `coprod.toml` can say. The constructor takes what it is given; `load` reads file and
+    environment."""
 
     store: StoreSettings = StoreSettings()
     site: SiteSettings = SiteSettings()
     watch: WatchSettings = WatchSettings()
     limits: LimitSettings = LimitSettings()
     ehr: tuple[EhrSettings, ...] = ()
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return env_settings, init_settings
 
     @field_validator("ehr")
     @classmethod
@@ -162,11 +145,12 @@ class Settings(BaseSettings):
         content: dict[str, Any] = {}
         if named or file.exists():
             content = _read(file)
-        _refuse_unknown_environment()
+            _anchor(content, file.absolute().parent)
+        _add_environment(content)
         try:
             return cls(**content)
         except ValidationError as error:
-            raise ConfigError(_explain(error, file if content else None)) from None
+            raise ConfigError(_explain(error, file if named or file.exists() else None)) from None
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -180,15 +164,54 @@ def _read(file: Path) -> dict[str, Any]:
         raise ConfigError(f"{file}: not valid TOML: {error}.") from None
 
 
-def _refuse_unknown_environment() -> None:
-    """COPROD_STORE__URI must not be taken for silence: sections are checked as in the file."""
-    for name in os.environ:
-        upper = name.upper()
-        if upper.startswith("COPROD_") and "__" in upper:
-            section = upper.removeprefix("COPROD_").split("__")[0].lower()
-            if section not in Settings.model_fields:
-                known = ", ".join(f"COPROD_{field.upper()}__…" for field in Settings.model_fields)
-                raise ConfigError(f"environment variable {name}: unknown setting; known: {known}.")
+def _anchor(content: dict[str, Any], folder: Path) -> None:
+    """Relative paths in a settings file are meant from where the file is."""
+
+    def anchored(value: str) -> str:
+        return str(folder / value)
+
+    sections = [section for section in content.values() if isinstance(section, dict)]
+    for section in sections:
+        url = section.get("url")
+        if isinstance(url, str) and url.startswith("sqlite:///") and url != "sqlite:///":
+            section["url"] = "sqlite:///" + anchored(url.removeprefix("sqlite:///"))
+        policy = section.get("policy")
+        if isinstance(policy, str) and policy.endswith(".toml"):
+            section["policy"] = anchored(policy)
+    for ehr in content.get("ehr", ()) if isinstance(content.get("ehr"), list) else ():
+        auth = ehr.get("auth") if isinstance(ehr, dict) else None
+        for key in ("token_file", "password_file"):
+            if isinstance(auth, dict) and isinstance(auth.get(key), str):
+                auth[key] = anchored(auth[key])
+
+
+def _add_environment(content: dict[str, Any]) -> None:
+    """Each COPROD_SECTION__KEY stands in for what the file says; EHRs are counted from 0."""
+    for name, value in sorted(os.environ.items()):
+        section, *keys = name.upper().removeprefix("COPROD_").lower().split("__")
+        if not name.upper().startswith("COPROD_") or (not keys and section not in Settings.model_fields):
+            continue
+        if section not in Settings.model_fields or not keys or not all(keys):
+            known = ", ".join(f"COPROD_{field.upper()}__…" for field in Settings.model_fields)
+            raise ConfigError(f"environment variable {name}: unknown setting; known: {known}.")
+        place: Any = content
+        for key in (section, *keys[:-1]):
+            place = _beneath(place, key, name)
+        if not isinstance(place, dict):
+            raise ConfigError(f"environment variable {name}: name the key too, as in COPROD_EHR__0__URL.")
+        place[keys[-1]] = value.split(",") if keys[-1] in ("types", "patients") else value
+
+
+def _beneath(place: Any, key: str, variable: str) -> Any:
+    if isinstance(place, list):
+        if not key.isascii() or not key.isdigit() or int(key) > len(place):
+            raise ConfigError(f"environment variable {variable}: EHRs are counted from 0, without gaps.")
+        if int(key) == len(place):
+            place.append({})
+        return place[int(key)]
+    if not isinstance(place, dict):
+        raise ConfigError(f"environment variable {variable}: there is no such setting.")
+    return place.setdefault(key, [] if key == "ehr" else {})
 
 
 def _explain(error: ValidationError, file: Path | None) -> str:

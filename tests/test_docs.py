@@ -85,6 +85,12 @@ def test_every_setting_is_described(key: str) -> None:
     assert f"`{key}`" in (ROOT / "docs" / "operations.md").read_text()
 
 
+def test_night_job_watches_whatever_the_sync_ended_with() -> None:
+    [job] = re.findall(r"```cron\n(.*?)```", (ROOT / "docs" / "operations.md").read_text(), re.DOTALL)
+    assert "; fhir-coprod watch" in job
+    assert "&&" not in job
+
+
 def test_readme_shows_both_commands_of_a_fresh_machine() -> None:
     text = (ROOT / "README.md").read_text()
     assert "make demo" in text

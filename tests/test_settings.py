@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fhir_coprod.errors import ConfigError
-from fhir_coprod.settings import Settings
+from fhir_coprod.settings import BearerAuth, Settings, StoreSettings
 
 
 @pytest.fixture(autouse=True)
@@ -82,10 +82,12 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         Settings.load(tmp_path / "nowhere.toml")
 
 
-@pytest.mark.parametrize("name", ["COPROD_STORE__URI", "COPROD_STOR__URL"])
+@pytest.mark.parametrize(
+    "name", ["COPROD_STORE__URI", "COPROD_STOR__URL", "COPROD_LIMITS", "COPROD_EHR__1__URL"]
+)
 def test_an_unknown_environment_variable_is_an_error(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(name, "x")
-    with pytest.raises(ConfigError, match="unknown"):
+    with pytest.raises(ConfigError, match=r"unknown|counted from 0"):
         Settings.load()
 
 
@@ -98,3 +100,46 @@ def test_a_secret_in_the_wrong_place_is_not_repeated_in_the_error(tmp_path: Path
         Settings.load(file)
     assert "hunter2" not in str(error.value)
     assert "pass: unknown key" in str(error.value)
+
+
+def test_an_ehr_can_be_named_and_completed_by_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = written(tmp_path, '[[ehr]]\nname = "imaging"\nurl = "https://old.example/fhir"\n')
+    monkeypatch.setenv("COPROD_EHR__0__URL", "https://new.example/fhir")
+    monkeypatch.setenv("COPROD_EHR__0__AUTH__TYPE", "bearer")
+    monkeypatch.setenv("COPROD_EHR__0__AUTH__TOKEN_ENV", "TOKEN")
+    monkeypatch.setenv("COPROD_EHR__0__TYPES", "Patient,Task")
+    [ehr] = Settings.load(file).ehr
+    assert (ehr.name, ehr.url, ehr.auth.type) == ("imaging", "https://new.example/fhir", "bearer")
+    assert ehr.types == ("Patient", "Task")
+
+
+def test_settings_made_by_hand_read_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COPROD_STORE__URL", "postgresql://production.example/coprod")
+    monkeypatch.setenv("COPROD_EHR__0__URL", "https://production.example/fhir")
+    assert Settings(store=StoreSettings(url="sqlite:///demo.db")).store.url == "sqlite:///demo.db"
+    assert Settings().ehr == ()
+
+
+def test_relative_paths_in_a_file_are_meant_from_where_it_stands(tmp_path: Path) -> None:
+    folder = tmp_path / "etc"
+    folder.mkdir()
+    file = folder / "coprod.toml"
+    file.write_text(
+        '[store]\nurl = "sqlite:///data/coprod.db"\n[watch]\npolicy = "ours.toml"\n'
+        '[[ehr]]\nname = "a"\nurl = "http://x"\nauth = { type = "bearer", token_file = "token" }\n'
+    )
+    settings = Settings.load(file)
+    assert settings.store.url == f"sqlite:///{folder / 'data' / 'coprod.db'}"
+    assert settings.watch.policy == str(folder / "ours.toml")
+    assert settings.ehr[0].auth == BearerAuth(type="bearer", token_file=folder / "token")
+
+
+@pytest.mark.parametrize(
+    "url", ["https://user:hunter2@ehr.example/fhir", "https://ehr.example/fhir?key=hunter2"]
+)
+def test_a_url_that_carries_a_secret_is_refused_without_repeating_it(tmp_path: Path, url: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        Settings.load(written(tmp_path, f'[[ehr]]\nname = "a"\nurl = "{url}"\n'))
+    assert "hunter2" not in str(error.value)
