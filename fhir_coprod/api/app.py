@@ -13,7 +13,7 @@ from functools import partial
 from importlib.metadata import version as package_version
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
 from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel
 from starlette.types import Receive, Scope, Send
@@ -25,12 +25,13 @@ from fhir_coprod.api.metrics import Metrics
 from fhir_coprod.api.openapi import description
 from fhir_coprod.api.security import HostCheck, Misdirected
 from fhir_coprod.api.table import TABLE
+from fhir_coprod.errors import CoprodError
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store
 
 
 class Health(BaseModel):
-    """What /health tells: the process answers, and its store can be read."""
+    """What /health tells: the process answers, and its store can be read (ok), or not (unavailable)."""
 
     status: str
     version: str
@@ -84,8 +85,12 @@ def create_app(store: Store, settings: Settings) -> FastAPI:
     )
 
     @app.get("/health", tags=["operation"], summary="Whether the process answers and its store can be read")
-    async def health() -> Health:
-        head = await asyncio.to_thread(store.head)
+    async def health(response: Response) -> Health:
+        try:
+            head = await asyncio.to_thread(store.head)
+        except CoprodError:
+            response.status_code = 503
+            return Health(status="unavailable", version=package_version("fhir-coprod"), log_position=0)
         return Health(status="ok", version=package_version("fhir-coprod"), log_position=head)
 
     @app.get(

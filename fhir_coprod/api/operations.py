@@ -84,7 +84,7 @@ async def everything(call: Call, endpoint: Endpoint) -> Answer:
 
 
 def _whole_number(text: str, most: int) -> int:
-    if text and not (text.isdecimal() and int(text[:9]) > 0):
+    if text and not (text.isascii() and text.isdecimal() and int(text[:9]) > 0):
         raise BadRequest("_count must be a whole number above 0.")
     return min(int(text[:9]), most) if text else most
 
@@ -110,7 +110,7 @@ def _compartment(
             found |= _by_key(_all(store, type, criteria))
     if types is None or "Patient" in types:
         found |= _by_key(_all(store, "Patient", (("_id", patient), *narrowed)))
-    found = {key: version for key, version in found.items() if not _is_withheld(version)}
+    found = _releasable(found)
     # What is referred to comes along only when it cannot be another patient's: types outside the compartment.
     for reference in sorted({name for version in found.values() for name in _references(version.data)}):
         type, _, id = reference.partition("/")
@@ -118,7 +118,11 @@ def _compartment(
             continue
         if definitions.is_resource_type(type):
             found |= _by_key(_all(store, type, (("_id", id), *narrowed)))
-    return dict(sorted(found.items(), key=lambda item: "/".join(item[0])))
+    return dict(sorted(_releasable(found).items(), key=lambda item: "/".join(item[0])))
+
+
+def _releasable(found: dict[tuple[str, str], Version]) -> dict[tuple[str, str], Version]:
+    return {key: version for key, version in found.items() if not _is_withheld(version)}
 
 
 def _is_withheld(version: Version) -> bool:

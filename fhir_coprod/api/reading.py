@@ -21,7 +21,7 @@ async def read(call: Call, endpoint: Endpoint) -> Answer:
 
 async def vread(call: Call, endpoint: Endpoint) -> Answer:
     """GET [type]/[id]/_history/[vid]: one version; 410 for the one that is the deletion."""
-    if not call.version.isdecimal() or len(call.version) > 9:
+    if not (call.version.isascii() and call.version.isdecimal()) or len(call.version) > 9:
         raise NotFound(f"{call.path} has no version of that name; versions here are 1, 2, 3 and so on.")
     return _shown(call, await endpoint.look(endpoint.store.vread, call.type, call.id, int(call.version)))
 
@@ -85,7 +85,7 @@ async def history(call: Call, endpoint: Endpoint) -> Answer:
     count = _count(call.parameter("_count"), endpoint.settings.limits.page)
     since = moment(call.parameter("_since"), "_since") if call.parameter("_since") else None
     before = call.parameter("_cursor")
-    if before and not (before.isdecimal() and len(before) < 19):
+    if before and not (before.isascii() and before.isdecimal() and len(before) < 19):
         raise BadRequest("_cursor is not one that this server gave; follow the next link as it came.")
     versions = await endpoint.in_thread(
         lambda: endpoint.store.history(

@@ -94,7 +94,7 @@ def _config(
         app,
         factory=factory,
         workers=workers,
-        loop="uvloop",
+        loop="auto",  # uvloop where it is installed, which is everywhere but on Windows
         http="httptools",
         ws="none",
         log_level="warning",

@@ -45,7 +45,7 @@ def run(*, once: bool, port: int, stdout: Console, stderr: Console) -> None:
         if listener is None:
             return
         stopped = threading.Event()
-        again = threading.Thread(target=_repeat, args=(store, settings, stopped), daemon=True)
+        again = threading.Thread(target=_repeat, args=(store, settings, stopped, stderr), daemon=True)
         again.start()
         stack.callback(again.join, _REPEAT_SECONDS)
         stack.callback(stopped.set)
@@ -69,15 +69,15 @@ def _settings(folder: Path, addresses: dict[str, str]) -> Settings:
     )
 
 
-def _repeat(store: Store, settings: Settings, stopped: threading.Event) -> None:
+def _repeat(store: Store, settings: Settings, stopped: threading.Event, stderr: Console) -> None:
     """Syncs and watches again and again, so that a change at a department shows on the page."""
+    policy = policies.load(settings.watch.policy, settings.site)
     while not stopped.wait(_REPEAT_SECONDS):
         try:
             sync(store, settings)
-            sweep(store, policies.load(settings.watch.policy, settings.site), datetime.now(UTC), settings)
-        except CoprodError:
-            # A department that went away stands on the board; the next round asks it again.
-            continue
+            sweep(store, policy, datetime.now(UTC), settings)
+        except CoprodError as error:
+            stderr.print(f"This round failed, the next one tries again: {error}", markup=False)
 
 
 def _announce(stderr: Console, address: str, departments: dict[str, str]) -> None:

@@ -119,6 +119,29 @@ class TestEverything:
         api.put(f"Basic/{hidden['id']}", {name: value for name, value in hidden.items() if name != "meta"})
         assert hidden["id"] in api.get(place).text
 
+    def test_leaves_out_what_is_only_referred_to_and_not_for_the_patient(self, api: Api, case: Json) -> None:
+        label = {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "NOPAT"}
+        hidden = api.create(
+            {"resourceType": "Substance", "meta": {"security": [label]}, "code": {"text": "of staff"}}
+        )
+        api.create(
+            {
+                "resourceType": "Basic",
+                "code": {"text": "x"},
+                "subject": {"reference": f"Patient/{case['id']}"},
+                "extension": [
+                    {
+                        "url": "https://example.org/about",
+                        "valueReference": {"reference": f"Substance/{hidden['id']}"},
+                    }
+                ],
+            }
+        )
+        found = api.get(f"Patient/{case['id']}/$everything").json()["entry"]
+        types = {entry["resource"]["resourceType"] for entry in found}
+        assert "Basic" in types
+        assert "Substance" not in types
+
     def test_pages_by_its_links(self, api: Api, case: Json) -> None:
         seen: list[str] = []
         url: str | None = f"Patient/{case['id']}/$everything?_count=2"
@@ -135,7 +158,9 @@ class TestEverything:
         later = api.get(f"Patient/{case['id']}/$everything?_since=2100-01-01T00:00:00Z").json()
         assert later["total"] == 0
 
-    @pytest.mark.parametrize("query", ["_count=0", "_count=x", "_type=Nonsense", "_since=yesterday"])
+    @pytest.mark.parametrize(
+        "query", ["_count=0", "_count=x", "_count=٣", "_type=Nonsense", "_since=yesterday"]
+    )
     def test_refuses_what_it_cannot_understand(self, api: Api, case: Json, query: str) -> None:
         answer = api.get(f"Patient/{case['id']}/$everything?{query}")
         assert answer.status_code == 400
