@@ -6,7 +6,7 @@ from typing import Protocol
 
 from fhir_coprod.definitions.terminology import UNKNOWN, ValueSet, bare
 from fhir_coprod.validation import invariants
-from fhir_coprod.validation.discriminators import matcher
+from fhir_coprod.validation.discriminators import matcher, url_of
 from fhir_coprod.validation.model import Bound, Content, Field, Model, Slice
 from fhir_coprod.validation.scope import Scope
 from fhir_coprod.validation.shapes import (
@@ -297,6 +297,7 @@ class _OverlayCompiler:
             part.slice_name or part.id.rpartition(":")[2],
             matcher(sliced, part, self.lookup),
             self._field(part, base, whole=False),
+            url_of(sliced, part, self.lookup),
         )
 
 

@@ -46,6 +46,17 @@ def matcher(sliced: Element, part: Element, lookup: Lookup) -> Test | None:
     return lambda value, type_, scope: all(test(value, type_, scope) for test in tests)
 
 
+def url_of(sliced: Element, part: Element, lookup: Lookup) -> str:
+    """The url of a slice that is told apart by it alone; "" for any other slice."""
+    slicing = sliced.slicing
+    if sliced.name not in ("extension", "modifierExtension") or slicing is None:
+        return ""
+    if [(d.type, d.path) for d in slicing.discriminators] != [("value", "url")]:
+        return ""
+    declared = _child(part, "url", lookup)
+    return declared.fixed if declared is not None and isinstance(declared.fixed, str) else ""
+
+
 def _test(discriminator: Discriminator, part: Element, lookup: Lookup) -> Test:
     steps = list(_steps(discriminator.path))
     declared = _declared(part, steps, lookup)

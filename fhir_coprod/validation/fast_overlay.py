@@ -1,16 +1,27 @@
-"""The fast tier for profiles: what one adds to its type, for values that passed the check of that type."""
+"""The fast tier for profiles: what one adds to its type, for values that passed the check of that type.
+
+As with types, what the keys of an object decide is decided once per shape; of a profile, the members that are
+there remain.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from fhir_coprod.validation import checks
 from fhir_coprod.validation.checks import NO, Check, Pass, refuses
-from fhir_coprod.validation.model import Content, Field, Model
-from fhir_coprod.validation.shapes import ABSENT, MANY, PRIMITIVES
+from fhir_coprod.validation.model import Content, Field, Model, Rule
+from fhir_coprod.validation.plans import MAX_SHAPES
+from fhir_coprod.validation.scope import Scope
+from fhir_coprod.validation.shapes import ABSENT, PRIMITIVES
 from fhir_coprod.validation.values import equal, has_pattern
 
 if TYPE_CHECKING:
     from fhir_coprod.validation.fast import Fast
+
+Found = list[tuple[Any, str]]
+"""The values of a member with their types; a value that only has extensions is None."""
 
 
 def overlay(fast: Fast, model: Model) -> Check:
@@ -31,26 +42,64 @@ def overlay(fast: Fast, model: Model) -> Check:
 class _Overlay:
     def __init__(self, fast: Fast) -> None:
         self.fast = fast
-        self.made: dict[int, Check] = {}
+        self.made: dict[Content, Check] = {}
+
+    # ------------------------------------------------------------------ one value
 
     def content(self, content: Content, code: str) -> Check:
         """One value; the same content, met again by a content reference, is made once."""
-        ready = self.made.get(id(content))
-        if ready is not None:
-            return ready
-        checks: list[Check] = []
+        ready = self.made.get(content)
+        if ready is None:
+            ready = self.made[content] = checks.later(lambda: made)
+            made = self._primitive(content, code) if code in PRIMITIVES else self._object(content, code)
+            self.made[content] = made
+        return self.made[content]
+
+    def _primitive(self, content: Content, code: str) -> Check:
+        found = [*_stated(content), *self._extras(content, code)]
+        found += [checks.rule(rule) for rule in content.rules]
+        if content.fields:
+            # Extensions that a profile asks of a primitive are left to the explaining tier.
+            found.append(refuses)
+        return checks.all_of(found)
+
+    def _object(self, content: Content, code: str) -> Check:
+        always = [*_stated(content), *self._extras(content, code)]
+        fields = [
+            (field, self.field(field))
+            for field in content.fields.values()
+            if not _is_known_url(content, field)
+        ]
+        plans: dict[tuple[str, ...], tuple[Check, ...]] = {}
+
+        def plan(keys: tuple[str, ...], value: Any) -> tuple[Check, ...]:
+            found = list(always)
+            for rule in content.rules:
+                found += _ruled(rule, keys, value)
+            for field, test in fields:
+                if any(key in keys or f"_{key}" in keys for key, _ in field.keys):
+                    found.append(test)
+                elif _is_needed(field):
+                    found.append(refuses)
+            made = tuple(found)
+            if len(plans) < MAX_SHAPES:
+                plans[keys] = made
+            return made
 
         def check(value: Any, owner: Any, state: Pass) -> None:
-            for test in checks:
+            keys = (*value,)
+            tests = plans.get(keys)
+            for test in plan(keys, value) if tests is None else tests:
                 test(value, owner, state)
 
-        self.made[id(content)] = check
-        checks += self._stated(content)
+        return check
+
+    def _extras(self, content: Content, code: str) -> list[Check]:
+        """What a place may ask of a value, less fixed values, patterns and rules, which are done here."""
         plain = Content(
             content.type,
             content.path,
             bound=content.bound,
-            rules=content.rules,
             unchecked=content.unchecked,
             max_length=content.max_length,
             min_value=content.min_value,
@@ -60,56 +109,25 @@ class _Overlay:
             aggregation=content.aggregation,
             profiles=content.profiles,
         )
-        checks += self.fast.extras(plain, code, strict=False)
-        if code in PRIMITIVES:
-            if content.fields:
-                checks.append(refuses)
-        else:
-            checks += [self.field(field) for field in content.fields.values()]
-        return check
-
-    def _stated(self, content: Content) -> list[Check]:
-        checks: list[Check] = []
-        if content.fixed is not ABSENT:
-            fixed = content.fixed
-
-            def is_fixed(value: Any, owner: Any, state: Pass) -> None:
-                if not equal(value, fixed):
-                    raise NO
-
-            checks.append(is_fixed)
-        if content.pattern is not ABSENT:
-            pattern = content.pattern
-
-            def is_pattern(value: Any, owner: Any, state: Pass) -> None:
-                if not has_pattern(value, pattern):
-                    raise NO
-
-            checks.append(is_pattern)
-        return checks
+        return self.fast.extras(plain, code, strict=False)
 
     # ------------------------------------------------------------------ members
 
     def field(self, field: Field) -> Check:
-        """A member of an object, counted and checked."""
-        items = _reader(field)
+        """A member that is there, counted and checked."""
+        read = _reader(field)
         inner = self.items(field)
 
         def check(value: Any, owner: Any, state: Pass) -> None:
-            inner(items(value), value, state)
+            inner(read(value), value, state)
 
         return check
 
     def items(self, field: Field) -> Check:
-        """The values of a member, given as a list of (value, type)."""
+        """The values of a member, given as `Found`."""
         low, high, allowed = field.min, field.max, field.allowed
         by_type = {code: self.content(content, code) for code, content in field.by_type.items()}
-        slices = [(part.matches, self.items(part.field)) for part in field.slices]
-        closed = field.rules == "closed"
-        at_end = field.rules == "openAtEnd"
-        in_order = field.ordered or at_end
-        parts_only = field.path.endswith("Extension.extension")
-        unclear = any(part.matches is None for part in field.slices)
+        divide = self._slices(field) if field.slices else None
 
         def check(found: Any, owner: Any, state: Pass) -> None:
             if not low <= len(found) <= high:
@@ -122,70 +140,135 @@ class _Overlay:
                     if value is None:
                         raise NO
                     test(value, owner, state)
-            if slices:
+            if divide is not None:
                 divide(found, owner, state)
+
+        return check
+
+    def _slices(self, field: Field) -> Check:
+        """The values of a member, each to the slice it belongs to."""
+        parts = [(part.matches, self.items(part.field)) for part in field.slices]
+        by_url = {part.url: position for position, part in enumerate(field.slices) if part.url}
+        closed = field.rules == "closed"
+        at_end = field.rules == "openAtEnd"
+        in_order = field.ordered or at_end
+        parts_only = field.path.endswith("Extension.extension")
+        unclear = any(part.matches is None for part in field.slices)
+
+        def position_of(value: Any, code: str, scope: Scope) -> int | None:
+            for position, (matches, _) in enumerate(parts):
+                if matches is not None and matches(value, code, scope):
+                    return position
+            return None
+
+        def position_by_url(value: Any, code: str, scope: Scope) -> int | None:
+            return by_url.get(value["url"])
+
+        place = position_by_url if len(by_url) == len(parts) else position_of
 
         def divide(found: Any, owner: Any, state: Pass) -> None:
             if unclear:
                 state.soft = True
-            shares: list[list[Any]] = [[] for _ in slices]
+            shares: list[Found] = [[] for _ in parts]
             last = 0
             for item in found:
-                for position, (matches, _) in enumerate(slices):
-                    if matches is not None and matches(item[0], item[1], state.scope):
-                        if in_order and position < last:
-                            raise NO
-                        last = position
-                        shares[position].append(item)
-                        break
-                else:
+                position = place(item[0], item[1], state.scope)
+                if position is None:
                     if closed or (parts_only and ":" not in item[0]["url"]):
                         raise NO
                     if at_end:
-                        last = len(slices)
-            for share, (matches, test) in zip(shares, slices, strict=True):
+                        last = len(parts)
+                    continue
+                if in_order and position < last:
+                    raise NO
+                last = position
+                shares[position].append(item)
+            for share, (matches, test) in zip(shares, parts, strict=True):
                 if matches is not None:
                     test(share, owner, state)
 
-        if low == 0 and high == MANY and allowed is None and not by_type and not slices:
-            return lambda found, owner, state: None
-        return check
+        return divide
 
 
-def _reader(field: Field) -> Any:
-    """From an object to the member's values as (value, type); a value with extensions only is None."""
+def _stated(content: Content) -> list[Check]:
+    """Fixed value and pattern."""
+    found: list[Check] = []
+    if content.fixed is not ABSENT:
+        fixed = content.fixed
+
+        def is_fixed(value: Any, owner: Any, state: Pass) -> None:
+            if not equal(value, fixed):
+                raise NO
+
+        found.append(is_fixed)
+    if content.pattern is not ABSENT:
+        pattern = content.pattern
+
+        def is_pattern(value: Any, owner: Any, state: Pass) -> None:
+            if not has_pattern(value, pattern):
+                raise NO
+
+        found.append(is_pattern)
+    return found
+
+
+def _ruled(rule: Rule, keys: tuple[str, ...], value: Any) -> list[Check]:
+    """What is left of a rule for objects with those keys, of which `value` is one."""
+    stems = [key.lstrip("_") for key in keys]
+    if rule.names and not any(stem.startswith(name) for name in rule.names for stem in stems):
+        return []
+    if rule.presence:
+        # The value passed the check of its type: what is there is not empty.
+        if rule.test(value, Scope({})):
+            return []
+        return [refuses if rule.constraint.severity == "error" else checks.mentions]
+    return [checks.rule(rule)]
+
+
+def _is_needed(field: Field) -> bool:
+    """Whether a member may not be missing."""
+    return field.min > 0 or any(part.matches is not None and _is_needed(part.field) for part in field.slices)
+
+
+def _is_known_url(content: Content, field: Field) -> bool:
+    """The fixed url of an extension: the check was chosen by it."""
+    return content.type == "Extension" and field.name == "url"
+
+
+def _reader(field: Field) -> Callable[[Any], Found]:
+    """From an object to the values of a member."""
     keys = field.keys
-    plain = (
-        len(keys) == 1 and keys[0][1] not in ("Resource", "DomainResource") and keys[0][1] not in PRIMITIVES
-    )
-    if plain:
+    if len(keys) == 1 and keys[0][1] not in PRIMITIVES and keys[0][1] not in ("Resource", "DomainResource"):
         key, code = keys[0]
         if field.array:
             return lambda value: [(item, code) for item in value.get(key, ())]
         return lambda value: [(value[key], code)] if key in value else []
+    table = {key: (key, code) for key, code in keys}
+    table |= {f"_{key}": (key, code) for key, code in keys}
 
-    def read(value: Any) -> list[tuple[Any, str]]:
-        found: list[tuple[Any, str]] = []
-        for key, code in keys:
-            held = value.get(key)
-            if code in PRIMITIVES and f"_{key}" in value:
-                beside = value[f"_{key}"]
-                number = max(len(held or ()), len(beside)) if field.array else 1
-                if field.array:
-                    values = [*(held or ()), *[None] * (number - len(held or ()))]
-                    found += [(item, code) for item in values]
-                else:
-                    found.append((held, code))
-            elif held is not None:
-                for item in held if field.array else (held,):
-                    if (
-                        type(item) is dict
-                        and "resourceType" in item
-                        and code in ("Resource", "DomainResource")
-                    ):
-                        found.append((item, item["resourceType"]))
-                    else:
-                        found.append((item, code))
+    def read(value: Any) -> Found:
+        # By the keys that are there: a choice has up to fifty others.
+        found: Found = []
+        for present in value:
+            known = table.get(present)
+            if known is None or (present != known[0] and known[0] in value):
+                continue
+            key, code = known
+            held, beside = value.get(key), value.get(f"_{key}")
+            if not field.array:
+                found.append((held, _actual(held, code)))
+                continue
+            values = held or []
+            found += [(item, _actual(item, code)) for item in values]
+            found += [(None, code)] * (len(beside or ()) - len(values))
         return found
 
     return read
+
+
+def _actual(value: Any, code: str) -> str:
+    """The type of a value; a resource tells its own."""
+    if code in ("Resource", "DomainResource"):
+        named: str = value["resourceType"]
+        return named
+    return code

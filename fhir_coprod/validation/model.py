@@ -132,6 +132,8 @@ class Slice:
     matches: Callable[[object, str, Scope], bool] | None
     """Whether a value of some type belongs to it; None when that cannot be decided."""
     field: Field
+    url: str = ""
+    """For extensions told apart by nothing but their url: that url."""
 
 
 @dataclass(slots=True, eq=False)
