@@ -113,10 +113,15 @@ def _last_written(transaction: Transaction, ours: Version) -> bytes:
     return bytes(row[0]) if row is not None else b""
 
 
+def forget(connection: Connection, type: str, id: str) -> None:
+    """Drops the merge base of a resource that holds nothing entered here any more."""
+    b = merge_base.c
+    connection.execute(delete(merge_base).where(b.type == type, b.id == id))
+
+
 def _remember(connection: Connection, ours: Version, said: bytes | None) -> None:
     """Keeps what the EHR says now, or forgets it when nothing of ours is left."""
-    b = merge_base.c
-    connection.execute(delete(merge_base).where(b.type == ours.type, b.id == ours.id))
+    forget(connection, ours.type, ours.id)
     if said is not None:
         connection.execute(insert(merge_base).values(type=ours.type, id=ours.id, body=said))
 

@@ -80,6 +80,9 @@ def _write(
     keep: bool,
 ) -> None:
     before = transaction.get(type, id)
+    if not sources or (before is not None and before.deleted):
+        # It holds nothing entered here any more; a base kept longer would empty what is made again.
+        local.forget(transaction.connection, type, id)
     if not sources:
         gone = transaction.delete(type, id, source=before.source if before is not None else "")
         if gone is not None and before is not None:
@@ -90,7 +93,7 @@ def _write(
     source = f"ehr:{leading.record.ehr}"
     document, rewrites = _render(type, id, [leading, *others], targets, context)
     meta = _meta([leading, *others], context)
-    if before is not None and (id in bases or local.is_ours(before)):
+    if before is not None and not before.deleted and (id in bases or local.is_ours(before)):
         merged = local.three_way(transaction, before, document, rewrites, bases.get(id))
         document, rewrites = merged.document, {}
         meta = {**local.kept_meta(before), **meta}
@@ -175,6 +178,7 @@ def write_retired(transaction: Transaction) -> Published:
     published = Published(len(rows))
     for type, id, successor in rows:
         before = transaction.get(type, id)
+        local.forget(transaction.connection, type, id)
         if before is None or before.deleted:
             continue
         if type == "Patient":

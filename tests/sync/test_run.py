@@ -475,6 +475,39 @@ def test_an_element_changed_on_both_sides_keeps_ours_and_asks_a_person(store: St
     assert "urgent" not in question.data["description"]
 
 
+def test_a_resource_changed_here_deleted_at_the_ehr_and_made_again_is_whole(store: Store) -> None:
+    ehr = a_department(history=True)
+    with serving(ehr):
+        synced(store, care=ehr)
+        ours = one(store, "Task")
+        store.write(lambda t: t.put(jsontext.from_data({**ours.data, "priority": "urgent"}), ours.id))
+        ehr.put({**ehr.resources["Task/t"], "status": "accepted"})
+        synced(store, care=ehr)
+        again = ehr.resources["Task/t"]
+        ehr.delete("Task/t")
+        synced(store, care=ehr)
+        ehr.put(again)
+        synced(store, care=ehr)
+    found = one(store, "Task")
+    assert (found.id, found.data["status"], found.data["intent"]) == (ours.id, "accepted", "order")
+    assert "focus" in found.data
+
+
+def test_a_resource_deleted_here_is_whole_when_the_ehr_changes_it(store: Store) -> None:
+    ehr = a_department()
+    with serving(ehr):
+        synced(store, care=ehr)
+        ours = one(store, "Task")
+        store.write(lambda t: t.put(jsontext.from_data({**ours.data, "priority": "urgent"}), ours.id))
+        ehr.put({**ehr.resources["Task/t"], "status": "accepted"})
+        synced(store, care=ehr)
+        store.write(lambda t: t.delete("Task", ours.id))
+        ehr.put({**ehr.resources["Task/t"], "status": "in-progress"})
+        synced(store, care=ehr)
+    found = one(store, "Task").data
+    assert (found["status"], found["intent"]) == ("in-progress", "order")
+
+
 def test_patients_of_a_server_that_lists_none_are_named_in_the_settings(store: Store) -> None:
     ehr = a_department(software="Epic", types=("Patient", "ServiceRequest", "Organization"))
     with serving(ehr):
