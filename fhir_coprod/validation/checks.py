@@ -28,6 +28,9 @@ class No(Exception):
 
 NO = No()
 
+FALTERS = (No, TypeError, KeyError, AttributeError, ValueError, IndexError, RecursionError)
+"""What a check may raise on a value that is wrong: it is written for right ones and does not look twice."""
+
 
 class Pass:
     """One fast pass over one resource."""

@@ -19,6 +19,7 @@ from fhir_coprod.validation.shapes import ABSENT, PRIMITIVES, Constraint
 from fhir_coprod.validation.values import equal, has_pattern, is_undefined
 
 if TYPE_CHECKING:
+    from fhir_coprod.validation.fast import Fast
     from fhir_coprod.validation.library import Library
 
 RESOURCE = ("Resource", "DomainResource")
@@ -27,8 +28,10 @@ RESOURCE = ("Resource", "DomainResource")
 class Explainer:
     """One pass over one resource, nested resources included."""
 
-    def __init__(self, library: Library) -> None:
+    def __init__(self, library: Library, fast: Fast | None = None) -> None:
+        """fast: asked first of each value whether there is anything to explain."""
         self.library = library
+        self.fast = fast
         self.issues: dict[Issue, None] = {}
         """In the order they were found, each once."""
 
@@ -392,8 +395,23 @@ class Explainer:
             self.error("structure", item.at, f"A {item.type} is not allowed here; give {allowed}.")
             return
         content = field.by_type.get(item.type) or field.by_type.get("Resource")
-        if content is not None:
-            self.content(content, item, scope, strict=strict)
+        if content is None or (strict and self.is_clean(content, item, scope)):
+            return
+        self.content(content, item, scope, strict=strict)
+
+    def is_clean(self, content: Content, item: Item, scope: Scope) -> bool:
+        """Whether the fast tier finds nothing to tell of a data type or backbone element.
+
+        Extensions depend on where they stand, and resources bring their own scope.
+        """
+        return (
+            self.fast is not None
+            and item.type not in PRIMITIVES
+            and item.type != "Extension"
+            and not self.library.is_resource(item.type)
+            and item.type not in RESOURCE
+            and self.fast.is_clean(content, item.type, item.value, None, scope)
+        )
 
     # ------------------------------------------------------------------ slices
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fhir_coprod.validation import checks
-from fhir_coprod.validation.checks import NO, Check, Pass, Writer, written
+from fhir_coprod.validation.checks import FALTERS, NO, Check, Pass, Writer, written
 from fhir_coprod.validation.explain import Explainer
 from fhir_coprod.validation.item import Item
 from fhir_coprod.validation.model import Bound, Content, Field
 from fhir_coprod.validation.plans import object_check
+from fhir_coprod.validation.scope import Scope
 from fhir_coprod.validation.shapes import ABSENT, MANY, PRIMITIVES
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class Fast:
         self._profiles: dict[str, Check] = {}
         self._own: dict[Content, Check] = {}
         """Backbone elements, which content references lead back to."""
+        self._places: dict[Content, Check] = {}
         self._formats: dict[str, Check] = {code: checks.primitive(code) for code in PRIMITIVES}
 
     # ------------------------------------------------------------------ resources
@@ -186,6 +188,13 @@ class Fast:
         def check(value: Any, owner: Any, state: Pass) -> None:
             literal = value.get("reference")
             scope = state.scope
+            if (
+                literal is not None
+                and literal.startswith(usual)
+                and scope.outer is None
+                and "type" not in value
+            ):
+                return
             if allowed and not allowed.issuperset(scope.target_types(value)):
                 raise NO
             if profiled and literal is not None and scope.resolve(literal) is not None:
@@ -194,6 +203,18 @@ class Fast:
                 checks.settle(explainer, state)
 
         return check
+
+    def is_clean(self, content: Content, code: str, value: Any, owner: Any, scope: Scope) -> bool:
+        """Whether there is nothing at all to tell of a complex value at its place, extensions aside."""
+        check = self._places.get(content)
+        if check is None:
+            check = self._places[content] = self.value_check(content, code)
+        state = Pass(scope)
+        try:
+            check(value, owner, state)
+        except FALTERS:
+            return False
+        return not state.soft
 
     # ------------------------------------------------------------------ extensions
 

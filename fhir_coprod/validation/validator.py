@@ -11,7 +11,7 @@ from fhir_coprod.definitions.terminology import bare
 from fhir_coprod.errors import NotJson, UnknownDefinition
 from fhir_coprod.jsontext import Document, Json
 from fhir_coprod.outcome import OK, Issue, Outcome
-from fhir_coprod.validation.checks import No, Pass
+from fhir_coprod.validation.checks import FALTERS, Pass
 from fhir_coprod.validation.explain import Explainer
 from fhir_coprod.validation.fast import Fast
 from fhir_coprod.validation.library import Library
@@ -61,7 +61,7 @@ class Validator:
             self.require(profile)
         state = self.passes(data, profile)
         if state is None or state.soft:
-            return self.explain(data, profile)
+            return self.explain(data, profile, skipping=True)
         return WITHOUT_NARRATIVE[data["resourceType"]] if state.bare else OK
 
     def passes(self, data: Json, profile: str | None = None) -> Pass | None:
@@ -71,13 +71,16 @@ class Validator:
             self.fast.resource(data, None, state)
             if profile and self.library.profile_model(profile) is not None:
                 self.fast.profile_check(bare(profile))(data, None, state)
-        except (No, TypeError, KeyError, AttributeError, ValueError, IndexError, RecursionError):
+        except FALTERS:
             return None
         return state
 
-    def explain(self, data: Json, profile: str | None = None) -> Outcome:
-        """The explaining tier alone."""
-        explainer = Explainer(self.library)
+    def explain(self, data: Json, profile: str | None = None, *, skipping: bool = False) -> Outcome:
+        """The explaining tier.
+
+        skipping: pass over the parts of which the fast tier says that there is nothing to tell
+        """
+        explainer = Explainer(self.library, self.fast if skipping else None)
         explainer.resource(data, "", Scope(data), profile=profile or "")
         return Outcome(tuple(explainer.issues))
 
