@@ -14,7 +14,8 @@ from fhir_coprod.errors import BadRequest
 from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store
-from fhir_coprod.watch import Stall, Standing, assess, facts, policies
+from fhir_coprod.watch import Stall, Standing, policies
+from fhir_coprod.watch.looking import look_at
 from fhir_coprod.watch.standing import instant
 
 
@@ -34,7 +35,7 @@ async def standing(call: Call, endpoint: Endpoint) -> Answer:
 
 
 def _assessed(store: Store, settings: Settings, id: str, policy: str, now: datetime) -> Standing:
-    return assess(facts.gather(store, id, settings), policies.load(policy, settings.site), now)
+    return look_at(store, id, policies.load(policy, settings.site), now, settings)
 
 
 def as_parameters(standing: Standing) -> Json:

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 import typer
 from rich import box
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -16,13 +17,13 @@ from fhir_coprod.cli.common import ConfigOption, JsonOption, print_json, setting
 from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store
-from fhir_coprod.watch import desk, drafts, facts, policies, sweep
-from fhir_coprod.watch.elements import moment
+from fhir_coprod.watch import desk, drafts, policies, sweep
+from fhir_coprod.watch.elements import moment, within_reach
 from fhir_coprod.watch.facts import Reader
-from fhir_coprod.watch.pathway import assess
+from fhir_coprod.watch.looking import look, look_at
 from fhir_coprod.watch.policies import Policy
 from fhir_coprod.watch.standing import Standing, last_moment, urgency
-from fhir_coprod.watch.unseen import Unseen, what_cannot_be_watched
+from fhir_coprod.watch.unseen import NotAssessed, Unseen, what_cannot_be_watched
 from fhir_coprod.watch.who import initials_of, names_of, read_names
 
 alerts_app = typer.Typer(
@@ -32,7 +33,11 @@ alerts_app = typer.Typer(
 
 _COLOURS = {"high": "red", "moderate": "yellow", "low": "cyan"}
 PolicyOption = Annotated[
-    str, typer.Option("--policy", help="Deadline policy, by name or as the path of your own .toml file.")
+    str,
+    typer.Option(
+        "--policy",
+        help="Ask what another deadline policy would say, by name or path of a .toml file; only prints.",
+    ),
 ]
 ByOption = Annotated[str, typer.Option("--by", help="Your name: it is written down.")]
 WordsOption = Annotated[str, typer.Option("--note", help="What you want to say about it.")]
@@ -49,34 +54,34 @@ def watch(
     show_all: Annotated[bool, typer.Option("--all", help="Every referral that is not closed.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Find stalled referrals; raise, keep and resolve the alerts about them. With --now it only prints."""
+    """Find stalled referrals; raise, keep and resolve the alerts about them.
+
+    With --now, or a --policy that is not the site's own, it only prints.
+    """
     site = settings(context, config)
     rules = policies.load(policy or site.watch.policy, site.site)
-    asked = _time(now, site.site.zone) if now else None
+    what_if = bool(now) or policy not in ("", site.watch.policy)
+    at = _time(now, site.site.zone) if now else datetime.now(UTC)
     with Store.open(site.store.url) as store:
-        if asked is None:
-            standings = sweep(store, rules, datetime.now(UTC), site)
-        else:
-            standings = [
-                standing
-                for found in facts.all_open(store, site)
-                if (standing := assess(found, rules, asked)).is_open
-            ]
-        standings.sort(key=urgency)
+        found = look(store, rules, at, site) if what_if else sweep(store, rules, at, site)
+        unseen = what_cannot_be_watched(store, rules, site, found, at)
+        standings = sorted((standing for standing in found if standing.is_open), key=urgency)
         shown = [standing for standing in standings if show_all or standing.is_stalled]
         if json:
             with store.connect() as connection:
                 names = read_names(Reader(connection, site), shown)
             print_json([standing.to_json(names) for standing in shown])
+            _print_unseen(unseen, stderr)
             return
-        _print(store, site, rules, shown, standings, show_all=show_all, now=asked or datetime.now(UTC))
+        _print(store, site, rules, shown, standings, show_all=show_all, now=at)
+        _print_unseen(unseen, stdout)
 
 
 def _time(text: str, zone: ZoneInfo) -> datetime:
     """A time as people type it; without a zone it is that of the site, without a time the day's beginning."""
     if len(text) > 10 and moment(text, zone) is None:
         try:
-            return datetime.fromisoformat(text).replace(tzinfo=zone).astimezone(UTC)
+            return within_reach(datetime.fromisoformat(text).replace(tzinfo=zone))
         except ValueError:
             pass
     found = moment(text, zone)
@@ -111,13 +116,12 @@ def _print(
         told = sum(not standing.patient_informed for standing in standings if standing.is_stalled)
         line = f"{len(standings)} open, {stalled} stalled, {told} of those patients not told."
         stdout.print(line + (f" {drafts} drafts left lying." if drafts else ""), highlight=False)
-    _print_unseen(what_cannot_be_watched(store, site, standings, now))
 
 
-def _print_unseen(unseen: Iterable[Unseen]) -> None:
+def _print_unseen(unseen: Iterable[Unseen | NotAssessed], console: Console) -> None:
     """Silence is not safety: what cannot be watched is always said."""
     for each in unseen:
-        stdout.print(f"Cannot be watched: {escape(each.sentence)}", style="yellow", highlight=False)
+        console.print(f"Cannot be watched: {escape(each.sentence)}", style="yellow", highlight=False)
 
 
 def _table(
@@ -275,8 +279,7 @@ def letter(
     policy = policies.load(site.watch.policy, site.site)
     with Store.open(site.store.url) as store:
         task, _ = desk.find(store, site, alert)
-        found = facts.gather(store, desk.as_json(task)["referral"], site)
-    standing = assess(found, policy, datetime.now(UTC))
+        standing = look_at(store, desk.as_json(task)["referral"], policy, datetime.now(UTC), site)
     if standing.do_not_contact:
         stderr.print(
             "The patient asked not to be contacted: talk it over before anything is sent.", style="yellow"

@@ -24,6 +24,10 @@ Pause = tuple[datetime, datetime]
 _SPAN: Final = re.compile(r"^\s*(\d+)\s*(wd|d|w|h)\s*$")
 _SATURDAY: Final = 6  # date.toordinal() % 7: Sunday is 0, Saturday 6
 _LONGEST: Final = 3660
+_END: Final = datetime(2400, 1, 1, tzinfo=UTC)
+"""No deadline is later: beyond that it is never."""
+_HOLIDAYS_KNOWN: Final = range(date(1901, 1, 1).toordinal(), date(2199, 1, 1).toordinal())
+"""Days for which the tables of public holidays are asked; outside them there are weekends only."""
 
 
 class Span(NamedTuple):
@@ -91,7 +95,9 @@ class SiteCalendar:
     def is_working(self, ordinal: int) -> bool:
         """Neither weekend nor public holiday."""
         return ordinal % 7 not in (0, _SATURDAY) and (
-            self._holidays is None or date.fromordinal(ordinal) not in self._holidays
+            self._holidays is None
+            or ordinal not in _HOLIDAYS_KNOWN
+            or date.fromordinal(ordinal) not in self._holidays
         )
 
     def due(self, start: datetime, span: Span, pauses: Sequence[Pause] = ()) -> datetime:
@@ -99,6 +105,7 @@ class SiteCalendar:
 
         pauses: times that do not count; a day does not count when it ends inside one.
         """
+        start = min(start, _END)
         if span.unit == "h":
             return _after_hours(start, timedelta(hours=span.number), pauses)
         day = self.day(start)
@@ -117,6 +124,8 @@ class SiteCalendar:
             if span.unit == "wd" and not self.is_working(day):
                 continue
             end = self.start_of(day + 1)
+            if end >= _END:
+                return _END
             if any(begin < end <= until for begin, until in pauses):
                 continue
             left -= 1
@@ -128,7 +137,7 @@ def _after_hours(start: datetime, wait: timedelta, pauses: Sequence[Pause]) -> d
     for begin, until in sorted(pauses):
         begin = max(begin, start)
         if begin < due and until > begin:
-            due += until - begin
+            due = min(due + (until - begin), _END)
     return due
 
 

@@ -11,6 +11,10 @@ from fhir_coprod.jsontext import Json
 
 PROFILE: Final = "https://fhir-coprod.org/ig/StructureDefinition/"
 PERSONS: Final = ("Patient/", "RelatedPerson/")
+FIRST: Final = datetime(1900, 1, 1, tzinfo=UTC)
+LAST: Final = datetime(2200, 1, 1, tzinfo=UTC)
+"""Times beyond these stand for "always" and "never" (0001-01-01, 9999-12-31): they are read as the nearer
+one, so that a deadline counted from them is a time as well."""
 _TICK: Final = timedelta(microseconds=1)
 
 
@@ -44,17 +48,37 @@ def codes(*concepts: Json | None) -> tuple[str, ...]:
 
 
 def moment(text: Any, zone: ZoneInfo) -> datetime | None:
-    """The first instant that a FHIR date, dateTime or instant may mean, in UTC; None when it is no time."""
+    """The first instant that a FHIR date, dateTime or instant may mean, in UTC; None when it is no time.
+
+    Never before FIRST nor after LAST.
+    """
     if not isinstance(text, str):
         return None
     try:
         if len(text) > 10:
             at = datetime.fromisoformat(text.replace(":60", ":59"))
-            return at.astimezone(UTC) if at.tzinfo else None
+            return within_reach(at) if at.tzinfo else None
         year, month, day = [*(int(part) for part in text.split("-")), 1, 1][:3]
-        return datetime.combine(date(year, month, day), time(), zone).astimezone(UTC)
-    except (ValueError, OverflowError):
+        return within_reach(datetime.combine(date(year, month, day), time(), zone))
+    except ValueError:
         return None
+
+
+def within_reach(at: datetime) -> datetime:
+    """An aware time in UTC, not before FIRST nor after LAST."""
+    if FIRST.year < at.year < LAST.year - 1:
+        return at.astimezone(UTC)
+    if at.year < FIRST.year:
+        return FIRST
+    if at.year > LAST.year:
+        return LAST
+    return min(max(at.astimezone(UTC), FIRST), LAST)
+
+
+def split(name: str) -> tuple[str, str]:
+    """Type and id of a literal reference `Type/id`."""
+    type, _, id = name.partition("/")
+    return type, id
 
 
 def last_moment(text: Any, zone: ZoneInfo) -> datetime | None:

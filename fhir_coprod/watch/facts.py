@@ -98,19 +98,24 @@ def gather(
     with store.connect() as connection:
         reader = Reader(connection, settings or Settings(), pulled_since)
         roots = reader.by_reference({(type, id)})
-        for around in reader.read(roots):
-            return around.facts
+        for around in reader.read(roots, strict=True):
+            if around.facts is not None:
+                return around.facts
     raise NotFound(f"There is no referral {type}/{id}.")
 
 
 def all_open(
     store: Store, settings: Settings | None = None, *, pulled_since: datetime | None = None
 ) -> Iterator[Facts]:
-    """Facts about every referral and every patient's request, oldest first; see `gather`."""
+    """Facts about every referral and every patient's request, oldest first; see `gather`.
+
+    Those that a fault of ours keeps from being read are left out: `looking.look` tells of them.
+    """
     with store.connect() as connection:
         for portion in portions(Reader(connection, settings or Settings(), pulled_since)):
             for found in portion:
-                yield found.facts
+                if found.facts is not None:
+                    yield found.facts
 
 
 def portions(reader: Reader) -> Iterator[list[Found]]:
@@ -145,9 +150,13 @@ class _Row:
 class Found:
     """One referral as found in the store."""
 
-    facts: Facts
-    followups: tuple[Json, ...]
+    referral: str
+    facts: Facts | None
+    """None when a fault of ours kept them from being read."""
+    followups: tuple[Json, ...] = ()
     """The watch's own Tasks about it, open or not."""
+    fault: str = ""
+    """The kind of that fault."""
 
 
 class Reader:
@@ -161,8 +170,11 @@ class Reader:
         self._around = Surroundings(settings.site.zone, self._behind)
         self.blind = blind_feeds(connection, settings, pulled_since)
 
-    def read(self, roots: Collection[_Row]) -> Iterator[Found]:
-        """The facts of each root that is a referral."""
+    def read(self, roots: Collection[_Row], *, strict: bool = False) -> Iterator[Found]:
+        """The facts of each root that is a referral.
+
+        strict: a fault with one is raised; else it is noted there, and the others are read.
+        """
         roots = [root for root in roots if root.type == "ServiceRequest" or is_asking(root.data)]
         if not roots:
             return
@@ -186,21 +198,30 @@ class Reader:
         for root in roots:
             patient = target(root.data.get("subject")) or target(root.data.get("sender"))
             rows = {row.key: row for row in (*related[root.key], *wishes.get(patient, ()))}
-            facts = compose(
-                _held(root, older),
-                [_held(row, older) for row in rows.values()],
-                [
-                    (_held(row, older), self._around.parties(*departments.get(row.reference, ())))
-                    for row in families.get(patient, ())
-                    if row.key != root.key
-                ],
-                tuple(
-                    row.reference for row in proxies.get(patient, ()) if row.data.get("active") is not False
-                ),
-                self._blind_for(root, rows.values()) if self.blind else (),
-                self._around,
-            )
-            yield Found(facts, tuple(row.data for row in rows.values() if is_followup(row.data)))
+            try:
+                facts = compose(
+                    _held(root, older),
+                    [_held(row, older) for row in rows.values()],
+                    [
+                        (_held(row, older), self._around.parties(*departments.get(row.reference, ())))
+                        for row in families.get(patient, ())
+                        if row.key != root.key
+                    ],
+                    tuple(
+                        row.reference
+                        for row in proxies.get(patient, ())
+                        if row.data.get("active") is not False
+                    ),
+                    self._blind_for(root, rows.values()) if self.blind else (),
+                    self._around,
+                )
+            except Exception as error:
+                if strict:
+                    raise
+                yield Found(root.reference, None, fault=type(error).__name__)
+                continue
+            followups = tuple(row.data for row in rows.values() if is_followup(row.data))
+            yield Found(root.reference, facts, followups)
 
     # -- finding ---------------------------------------------------------------------------------------
 

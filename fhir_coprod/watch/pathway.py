@@ -12,6 +12,7 @@ from typing import Final
 
 from fhir_coprod.watch.codes import ABOUT, RANK, SOFT, STAFF_ONLY, Rule, Stage
 from fhir_coprod.watch.course import ENDED, NOT_ACTIVE, Course, Event, When, follow, status_at
+from fhir_coprod.watch.elements import within_reach
 from fhir_coprod.watch.lines import Clock, Line, booking_at, booking_events, draw, judge
 from fhir_coprod.watch.policies import Clocks, Policy, Severity
 from fhir_coprod.watch.records import Facts, Request, RequestState
@@ -36,6 +37,7 @@ def assess(facts: Facts, policy: Policy, now: datetime) -> Standing:
 
     now: aware. Facts timed after it are ignored.
     """
+    now = within_reach(now)
     request = facts.request
     state = status_at(request.states, now)
     void = request.do_not_perform or request.states[-1].status == "entered-in-error"

@@ -32,6 +32,7 @@ from fhir_coprod.errors import ConfigError
 from fhir_coprod.settings import SiteSettings
 from fhir_coprod.watch.calendar import SiteCalendar, Span
 from fhir_coprod.watch.codes import ABOUT, Rule, Stage
+from fhir_coprod.watch.elements import within_reach
 from fhir_coprod.watch.records import Request
 
 Severity = Literal["high", "moderate", "low"]
@@ -157,6 +158,10 @@ class Policy:
     def act_by(self, severity: Severity, priority: str, now: datetime) -> datetime:
         """By when somebody has to act on an alert found now."""
         return self.calendar.due(now, self.scaled(self.alerts.act_within[severity], priority))
+
+    def pulled_since(self, now: datetime) -> datetime:
+        """At `now` a feed that was last pulled whole before this is behind."""
+        return within_reach(now) - self.feeds_behind_after
 
     def at(self, site: SiteSettings) -> Policy:
         """The same policy with the site's time zone, and its country where it names one."""

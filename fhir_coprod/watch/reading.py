@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 
 from fhir_coprod.jsontext import Json
 from fhir_coprod.watch.elements import (
+    LAST,
     PERSONS,
     codes,
     is_followup,
@@ -50,6 +51,8 @@ FINAL_DOCUMENT: Final = frozenset({"final", "amended"})
 PRESENT: Final = frozenset({"arrived", "triaged", "in-progress", "onleave", "finished"})
 _OWN_TIME: Final = frozenset({"draft", "active", "unknown"})
 _STATED_LATER: Final = frozenset({"completed", "revoked", "on-hold", "entered-in-error"})
+_LONGEST: Final = 400 * 366 * 24 * 60
+"""Minutes: longer than there is time between the first and the last that is read."""
 _HERE: Final = frozenset({"arrived", "checked-in", "fulfilled"})
 
 
@@ -268,7 +271,7 @@ def read_appointment(held: Held, around: Surroundings, task: str = "") -> Appoin
         status = data.get("status") or "unknown"
         start, end = moment(data.get("start"), around.zone), moment(data.get("end"), around.zone)
         if start and not end and isinstance(data.get("minutesDuration"), int):
-            end = start + timedelta(minutes=data["minutesDuration"])
+            end = _after_minutes(start, data["minutesDuration"])
         inherent = (
             start
             if status in _HERE or status == "cancelled"
@@ -294,6 +297,11 @@ def read_appointment(held: Held, around: Surroundings, task: str = "") -> Appoin
         departments=_staff(around.parties(*actors)),
         task=task,
     )
+
+
+def _after_minutes(start: datetime, minutes: int) -> datetime:
+    """The end of an Appointment; R4 sets no limit to its length, time does."""
+    return min(start + timedelta(minutes=max(0, min(minutes, _LONGEST))), LAST)
 
 
 def _staff(parties: tuple[str, ...]) -> tuple[str, ...]:

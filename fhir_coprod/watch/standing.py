@@ -72,6 +72,10 @@ class Standing(msgspec.Struct, frozen=True, gc=False):
     wake: datetime | None = None
     """The next due date of anything awaited: no need to look again before, unless a fact arrives."""
     zone: str = "UTC"
+    not_claimed: tuple[Rule, ...] = ()
+    """Rules of which nothing can be said at present, for want of what `not_observable` lists."""
+    not_assessed: str = ""
+    """The kind of fault in the program for which nothing at all could be said of this referral."""
 
     @property
     def is_open(self) -> bool:

@@ -17,9 +17,9 @@ from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store, Transaction
 from fhir_coprod.watch import alerts, carriers, feeds
 from fhir_coprod.watch.desk import open_followups
-from fhir_coprod.watch.elements import target
+from fhir_coprod.watch.elements import split, target
 from fhir_coprod.watch.facts import Found, Reader, portions
-from fhir_coprod.watch.pathway import assess
+from fhir_coprod.watch.looking import assess_each, reader_at
 from fhir_coprod.watch.policies import Policy
 from fhir_coprod.watch.standing import Standing
 from fhir_coprod.watch.who import read_names
@@ -29,17 +29,21 @@ TOGETHER: Final = 50
 
 
 def sweep(store: Store, policy: Policy, now: datetime, settings: Settings) -> list[Standing]:
-    """Assess every referral; raise, keep and resolve alerts. Returns the standings of those not closed."""
+    """Assess every referral; raise, keep and resolve alerts.
+
+    Returns the standings of those not closed, and of those that could not be assessed, whose alerts stay as
+    they are.
+    """
     policy = policy.at(settings.site)
     standings: list[Standing] = []
     changed: list[str] = []
     seen: set[str] = set()
     with store.connect() as connection:
-        reader = Reader(connection, settings, now - policy.feeds_behind_after)
+        reader = reader_at(connection, settings, policy, now)
         for portion in portions(reader):
-            judged = [(assess(found.facts, policy, now), found) for found in portion]
+            judged = list(assess_each(portion, policy, now))
             seen.update(standing.referral for standing, _ in judged)
-            standings += [standing for standing, _ in judged if standing.is_open]
+            standings += [standing for standing, _ in judged if standing.is_open or standing.not_assessed]
             changed += [
                 standing.referral for standing, writes in _judge(reader, judged, policy, now) if writes
             ]
@@ -66,22 +70,22 @@ def _settle(
     transaction: Transaction, referrals: Collection[str], policy: Policy, now: datetime, settings: Settings
 ) -> list[Standing]:
     transaction.lock()
-    reader = Reader(transaction.connection, settings, now - policy.feeds_behind_after)
-    roots = reader.by_reference({_split(name) for name in referrals})
-    judged = [(assess(found.facts, policy, now), found) for found in reader.read(roots)]
+    reader = reader_at(transaction.connection, settings, policy, now)
+    roots = reader.by_reference({split(name) for name in referrals})
+    judged = list(assess_each(reader.read(roots), policy, now))
     for _, writes in _judge(reader, judged, policy, now):
         _write(transaction, writes)
     return [standing for standing, _ in judged]
 
 
 def _judge(
-    reader: Reader, judged: Sequence[tuple[Standing, Found]], policy: Policy, now: datetime
+    reader: Reader, judged: Sequence[tuple[Standing, Found | None]], policy: Policy, now: datetime
 ) -> Iterator[tuple[Standing, list[Json]]]:
     """What is to be written for each referral that has alerts, or should have."""
     concerned = [
         (standing, found)
         for standing, found in judged
-        if standing.stalls or any(_may_matter(task) for task in found.followups)
+        if found is not None and (standing.stalls or any(_may_matter(task) for task in found.followups))
     ]
     wanted: set[str] = set()
     for standing, found in concerned:
@@ -126,7 +130,7 @@ def _reported(reader: Reader, settings: Settings) -> dict[str, Json]:
 def _report_feeds(transaction: Transaction, policy: Policy, now: datetime, settings: Settings) -> None:
     """One Task for each EHR that is down; those of EHRs that are well again end."""
     transaction.lock()
-    reader = Reader(transaction.connection, settings, now - policy.feeds_behind_after)
+    reader = reader_at(transaction.connection, settings, policy, now)
     reported = _reported(reader, settings)
     for ehr in sorted({blind.ehr for blind in reader.blind if blind.down} | reported.keys()):
         down = [blind for blind in reader.blind if blind.ehr == ehr and blind.down]
@@ -139,8 +143,8 @@ def _withdraw(
 ) -> None:
     """Close the alerts of referrals that were deleted."""
     transaction.lock()
-    reader = Reader(transaction.connection, settings, now - policy.feeds_behind_after)
-    alive = {row.reference for row in reader.by_reference({_split(name) for name in referrals})}
+    reader = reader_at(transaction.connection, settings, policy, now)
+    alive = {row.reference for row in reader.by_reference({split(name) for name in referrals})}
     for name in referrals:
         if name in alive:
             continue
@@ -153,8 +157,3 @@ def _withdraw(
             )
         }
         _write(transaction, alerts.reconcile(gone, followups, issues, policy, now))
-
-
-def _split(name: str) -> tuple[str, str]:
-    type, _, id = name.partition("/")
-    return type, id

@@ -9,6 +9,7 @@ from datetime import datetime
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store
 from fhir_coprod.watch.blind import blind_feeds
+from fhir_coprod.watch.policies import Policy
 from fhir_coprod.watch.standing import Standing
 
 
@@ -32,26 +33,49 @@ class Unseen:
         return f"{self.type} of {self.referrals} {noun}, {age}{where}."
 
 
+@dataclass(frozen=True, slots=True)
+class NotAssessed:
+    """Referrals of which a fault in the program keeps anything from being said."""
+
+    faults: tuple[tuple[str, str], ...]
+    """Each referral, and the kind of fault."""
+
+    @property
+    def sentence(self) -> str:
+        noun = "1 referral" if len(self.faults) == 1 else f"{len(self.faults)} referrals"
+        which = ", ".join(f"{referral}: {fault}" for referral, fault in self.faults[:_NAMED])
+        more = ", …" if len(self.faults) > _NAMED else ""
+        return (
+            f"{noun} could not be assessed, a fault in the program itself; please report it ({which}{more})."
+        )
+
+
 def what_cannot_be_watched(
-    store: Store, settings: Settings, standings: Iterable[Standing], now: datetime
-) -> list[Unseen]:
-    """By resource type, also where no referral waits for it at present."""
+    store: Store, policy: Policy, settings: Settings, standings: Iterable[Standing], now: datetime
+) -> list[Unseen | NotAssessed]:
+    """What could not be assessed, then by resource type, also where no referral waits for it at present."""
     waiting: dict[str, list[int]] = {}
+    faults: list[tuple[str, str]] = []
     for standing in standings:
+        if standing.not_assessed:
+            faults.append((standing.referral, standing.not_assessed))
         for type in standing.not_observable:
             age = (now - standing.since).days if standing.since else 0
             waiting.setdefault(type, []).append(max(age, 0))
     reasons: dict[str, list[str]] = {}
     with store.connect() as connection:
-        for blind in blind_feeds(connection, settings, None):
+        for blind in blind_feeds(connection, settings, policy.pulled_since(now)):
             reasons.setdefault(blind.type, []).append(f"{blind.ehr}: {blind.reason}")
-    return [
+    unseen: list[Unseen | NotAssessed] = [NotAssessed(tuple(faults))] if faults else []
+    unseen += [
         Unseen(type, len(ages), max(ages, default=0), tuple(sorted(reasons.get(type, ()))))
         for type in sorted(waiting.keys() | (reasons.keys() & _WATCHED))
         for ages in (waiting.get(type, []),)
     ]
+    return unseen
 
 
+_NAMED = 5
 _WATCHED = frozenset(
     {
         "ServiceRequest",

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from fhir_coprod.jsontext import Json
-from fhir_coprod.watch.elements import target
+from fhir_coprod.watch.elements import split, target
 from fhir_coprod.watch.facts import Reader
 from fhir_coprod.watch.standing import Standing
 
@@ -28,16 +28,14 @@ def read_names(reader: Reader, standings: Iterable[Standing]) -> dict[str, str]:
 def names_of(reader: Reader, references: Iterable[str]) -> dict[str, str]:
     """Names of departments by reference; see `read_names`."""
     wanted = {name for name in references if name.partition("/")[0] in _DEPARTMENTS}
-    rows = reader.by_reference({_split(name) for name in wanted})
+    rows = reader.by_reference({split(name) for name in wanted})
     names = {row.reference: _name(row.type, row.data) for row in rows}
     roles = {
         row.reference: target(row.data.get("organization"))
         for row in rows
         if row.type == "PractitionerRole" and not names[row.reference]
     }
-    behind = reader.by_reference(
-        {_split(name) for name in roles.values() if name.startswith("Organization/")}
-    )
+    behind = reader.by_reference({split(name) for name in roles.values() if name.startswith("Organization/")})
     organisations = {row.reference: _name(row.type, row.data) for row in behind}
     for role, organisation in roles.items():
         names[role] = organisations.get(organisation, "")
@@ -46,13 +44,8 @@ def names_of(reader: Reader, references: Iterable[str]) -> dict[str, str]:
 
 def initials_of(reader: Reader, references: Iterable[str]) -> dict[str, str]:
     """Initials of patients by reference, such as A.B.; those without a name are left out."""
-    wanted = {_split(name) for name in references if name.startswith("Patient/")}
+    wanted = {split(name) for name in references if name.startswith("Patient/")}
     return {row.reference: letters for row in reader.by_reference(wanted) if (letters := _initials(row.data))}
-
-
-def _split(name: str) -> tuple[str, str]:
-    type, _, id = name.partition("/")
-    return type, id
 
 
 def _name(type: str, data: Json) -> str:

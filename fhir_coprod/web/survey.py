@@ -10,7 +10,8 @@ from sqlalchemy import Connection, func, select
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Query, Store, schema
 from fhir_coprod.sync.matches import CODES, POSSIBLE
-from fhir_coprod.watch import assess, facts, policies
+from fhir_coprod.watch import policies
+from fhir_coprod.watch.looking import look
 from fhir_coprod.watch.unseen import what_cannot_be_watched
 from fhir_coprod.web.board import Board, compose
 
@@ -18,8 +19,8 @@ from fhir_coprod.web.board import Board, compose
 def survey(store: Store, settings: Settings, now: datetime) -> Board:
     """Where every open referral stands at `now`, by the site's policy; writes nothing."""
     policy = policies.load(settings.watch.policy, settings.site)
-    standings = [assess(known, policy, now) for known in facts.all_open(store, settings)]
-    limits = [unseen.sentence for unseen in what_cannot_be_watched(store, settings, standings, now)]
+    standings = look(store, policy, now, settings)
+    limits = [unseen.sentence for unseen in what_cannot_be_watched(store, policy, settings, standings, now)]
     with store.connect() as connection:
         limits += _left_out(connection)
     limits += _perhaps_one_person(store)
@@ -39,7 +40,11 @@ def _perhaps_one_person(store: Store) -> list[str]:
     """A line when records wait for somebody to decide whether they are of one person."""
     open_questions = Query.parse(
         "Task",
-        [("code", f"{CODES}|{POSSIBLE}"), ("status:not", "completed,rejected,cancelled"), ("_total", "accurate")],
+        [
+            ("code", f"{CODES}|{POSSIBLE}"),
+            ("status:not", "completed,rejected,cancelled"),
+            ("_total", "accurate"),
+        ],
     )
     count = store.search(open_questions).total or 0
     if not count:

@@ -144,3 +144,53 @@ def test_a_letter_is_a_draft_and_changes_nothing(config: Path, tmp_path: Path) -
 
 def test_no_alert_is_said_kindly(config: Path) -> None:
     assert "No alert is open" in run(config, "alerts", "list").stdout
+
+
+def stale_feed(folder: Path) -> None:
+    """Every Task was last pulled on the Monday; the referrals come from that EHR."""
+    from sqlalchemy import insert
+
+    from fhir_coprod import jsontext
+    from fhir_coprod.store import schema
+
+    last = int(MONDAY.timestamp() * 1000)
+    row = {"ehr": "ortho", "type": "Task", "state": "observable", "since": last, "reason": ""}
+    row |= {"watermark": "", "first_success": last, "last_success": last}
+    with Store.open(f"sqlite:///{folder / 'store.db'}") as store:
+        data = store.read("ServiceRequest", "late").data | {"priority": "urgent"}
+        store.write(lambda t: t.connection.execute(insert(schema.feed).values(**row)) and None)
+        store.write(lambda t: t.put(jsontext.from_data(data), "late", source="ehr:ortho"))
+
+
+def test_a_feed_that_is_behind_claims_no_stall_on_any_way_of_asking(config: Path, tmp_path: Path) -> None:
+    from fhir_coprod.api.standing import _assessed
+    from fhir_coprod.settings import Settings
+    from fhir_coprod.web.survey import survey
+
+    stale_feed(tmp_path)
+    at = MONDAY + 30 * DAY
+    with Store.open(f"sqlite:///{tmp_path / 'store.db'}") as store:
+        asked = _assessed(store, Settings(), "late", "default", at)
+        board = survey(store, Settings(), at)
+    (case,) = [case for case in (*board.stalled, *board.moving) if case.id == "late"]
+    printed = run(config, "watch", "--now", at.isoformat(), "--all", "--json")
+    (row,) = [row for row in json.loads(printed.stdout) if row["referral"] == "ServiceRequest/late"]
+    assert asked.not_observable == case.unseen == tuple(row["not_observable"]) == ("Task",)
+    assert [stall["rule"] for stall in row["stalls"]] == []
+    assert "unacknowledged" not in [stall.rule for stall in asked.stalls]
+    assert any("ortho: not pulled for too long" in limit for limit in board.limits)
+    assert "Cannot be watched: Task of 1 referral" in " ".join(printed.stderr.split())
+
+
+def test_another_policy_only_prints(config: Path, tmp_path: Path) -> None:
+    assert run(config, "watch", "--policy", "eng-rtt").exit_code == 0
+    with Store.open(f"sqlite:///{tmp_path / 'store.db'}") as store:
+        assert Hospital(store).all("DetectedIssue") == []
+    assert run(config, "watch", "--policy", "default").exit_code == 0
+    with Store.open(f"sqlite:///{tmp_path / 'store.db'}") as store:
+        assert Hospital(store).all("DetectedIssue") != []
+
+
+@pytest.mark.parametrize("now", ["9999-12-31", "9999-12-31T23:59:59-12:00", "9999-12-31T23:59", "0001-01-01"])
+def test_a_time_out_of_reach_is_no_fault(config: Path, now: str) -> None:
+    assert run(config, "watch", "--now", now).exit_code == 0

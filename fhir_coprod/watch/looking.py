@@ -1,0 +1,63 @@
+"""Standings from the store, without writing: what sweep, board, command and `$standing` all look through.
+
+How old a feed may be before its silence says nothing follows from policy and time, here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from fhir_coprod.settings import Settings
+from fhir_coprod.store import Store
+from fhir_coprod.watch import facts
+from fhir_coprod.watch.facts import Found, Reader, portions
+from fhir_coprod.watch.pathway import assess
+from fhir_coprod.watch.policies import Policy
+from fhir_coprod.watch.standing import Standing
+
+
+def reader_at(connection: Connection, settings: Settings, policy: Policy, now: datetime) -> Reader:
+    """A reader to which a feed that the policy calls behind at `now` is not observable."""
+    return Reader(connection, settings, policy.pulled_since(now))
+
+
+def look(store: Store, policy: Policy, now: datetime, settings: Settings) -> list[Standing]:
+    """Every referral that is not closed at `now`, and those that could not be assessed. Writes nothing."""
+    with store.connect() as connection:
+        reader = reader_at(connection, settings, policy, now)
+        return [
+            standing
+            for portion in portions(reader)
+            for standing, _ in assess_each(portion, policy, now)
+            if standing.is_open or standing.not_assessed
+        ]
+
+
+def look_at(store: Store, referral: str, policy: Policy, now: datetime, settings: Settings) -> Standing:
+    """One referral at `now`; `referral` as in `facts.gather`. Raises NotFound."""
+    known = facts.gather(store, referral, settings, pulled_since=policy.pulled_since(now))
+    return assess(known, policy, now)
+
+
+def assess_each(
+    portion: Iterable[Found], policy: Policy, now: datetime
+) -> Iterator[tuple[Standing, Found | None]]:
+    """Each standing with what it was read from; None beside one that could not be assessed.
+
+    A referral that trips a fault of ours must not hide the others. Its standing names the kind of fault
+    alone: the message of a fault may hold what the record says.
+    """
+    for found in portion:
+        fault = found.fault
+        if found.facts is not None:
+            try:
+                standing = assess(found.facts, policy, now)
+            except Exception as error:  # noqa: BLE001 - see above
+                fault = type(error).__name__
+            else:
+                yield standing, found
+                continue
+        yield Standing(found.referral, "", None, policy=policy.label, not_assessed=fault), None
