@@ -135,7 +135,7 @@ def replay(
                     _set(connection, one.id, "resolved")
 
             store.write(again)
-        engine.settle(store, context, beat)
+        engine.settle(store, context, check, beat)
     with store.connect() as connection:
         return [letter(connection, one.id) for one in wanted]
 

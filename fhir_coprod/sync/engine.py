@@ -75,21 +75,21 @@ def run(
     if dry_run:
         dry = DrySink(store)
         asyncio.run(_pull(ehrs, dry, reports, context.bases, validate, full, progress, politeness, _silent))
-        _settle_dry(store, dry, reports, context)
+        _settle_dry(store, dry, reports, context, validate)
         reports.faults(dry.faults)
     else:
         with alone.alone(store) as beat:
             store.write(lambda t: feed.forget_others(t.connection, context.order))
             sink = StoreSink(store, reports.staged)
             asyncio.run(_pull(ehrs, sink, reports, context.bases, validate, full, progress, politeness, beat))
-            reports.settled(settle(store, context, beat))
+            reports.settled(settle(store, context, validate, beat))
         reports.faults(sink.faults)
     return reports.all()
 
 
-def settle(store: Store, context: Context, beat: Beat) -> Settled:
+def settle(store: Store, context: Context, validate: stage.Validate, beat: Beat) -> Settled:
     """Links and writes everything that is staged."""
-    return Settling(context, matches.decided(store)).in_steps(store.write, beat)
+    return Settling(context, matches.decided(store), validate).in_steps(store.write, beat)
 
 
 def context_of(settings: Settings) -> Context:
@@ -188,7 +188,9 @@ class _Undo(Exception):
         self.staged, self.settled = staged, settled
 
 
-def _settle_dry(store: Store, sink: DrySink, reports: Reports, context: Context) -> None:
+def _settle_dry(
+    store: Store, sink: DrySink, reports: Reports, context: Context, validate: stage.Validate
+) -> None:
     """Stage, link and write in one transaction that is then undone."""
     decided = matches.decided(store)
 
@@ -196,7 +198,7 @@ def _settle_dry(store: Store, sink: DrySink, reports: Reports, context: Context)
         staged = [
             (batch, stage.stage(transaction.connection, batch, transaction.now)) for batch in sink.batches
         ]
-        settling = Settling(context, decided, keep=True)
+        settling = Settling(context, decided, validate, keep=True)
         raise _Undo(staged, settling.in_steps(lambda step: step(transaction), _silent))
 
     try:

@@ -2,12 +2,13 @@
 
 Three ways, element by element at the top level of the resource: what the EHR last said, what we hold, what it
 says now. An element that one side changed takes that side's value. One that both changed keeps ours; what the
-EHR says stays in the merge base, and one Task asks a person to look at it.
+EHR says stays in the merge base, and one Task asks a person to look at it. So it is when the two do not make
+a valid resource together: then ours stays whole, and the merge is tried again when the EHR says more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID, uuid5
 
@@ -19,6 +20,7 @@ from fhir_coprod.jsontext import Document, Json
 from fhir_coprod.store import Transaction, Version, Written
 from fhir_coprod.store.schema import merge_base
 from fhir_coprod.store.schema import version as versions
+from fhir_coprod.sync.elements import grouped
 from fhir_coprod.sync.matches import CODES, SOURCE
 
 CONFLICT = "merge-conflict"
@@ -30,7 +32,7 @@ _NOT_CONTENT = ("id", "meta", "resourceType")
 
 @dataclass(frozen=True, slots=True)
 class ThreeWay:
-    """The merged content, and the elements that both sides changed."""
+    """The merged content, and the elements that both sides changed ("" when they do not fit together)."""
 
     document: Document
     conflicts: tuple[str, ...]
@@ -56,14 +58,17 @@ def three_way(
     theirs: Document,
     rewrites: Mapping[str, str],
     base: bytes | None,
+    is_valid: Callable[[Document], bool],
 ) -> ThreeWay:
     """`theirs` (with references yet to be rewritten) merged into `ours`; remembered as the next merge's base.
 
-    base: what the EHR last said, where it is kept; else what the sync last wrote.
+    base:     what the EHR last said, where it is kept; else what the sync last wrote.
+    is_valid: whether the merged content may be written
     """
     said = theirs.spliced(None, None, rewrites)
-    now, mine = _content(said), _content(ours.body)
-    before = _content(base if base is not None else _last_written(transaction, ours))
+    type = ours.type
+    now, mine = grouped(type, _content(said)), grouped(type, _content(ours.body))
+    before = grouped(type, _content(base if base is not None else _last_written(transaction, ours)))
     result: dict[str, bytes] = {}
     conflicts: list[str] = []
     for element in [*mine, *(key for key in now if key not in mine)]:
@@ -74,13 +79,23 @@ def three_way(
             value = here
             if not (_same(was, there) or _same(here, there)):
                 conflicts.append(element)
-        if value is not None:
-            result[element] = value
-    _remember(transaction.connection, ours, said if result.keys() != now.keys() or result != now else None)
-    asked = _ask(transaction, ours, conflicts) if conflicts else ()
-    head = {"resourceType": jsontext.encode(theirs.type)}
-    raw = b"{" + b",".join(jsontext.encode(k) + b":" + v for k, v in {**head, **result}.items()) + b"}"
-    return ThreeWay(Document(raw, jsontext.decode(raw)), tuple(conflicts), asked)
+        result |= value or {}
+    merged = _document(type, result)
+    if not is_valid(merged):
+        # The base stays as it was, so that what the EHR changed is not lost when the merge succeeds later.
+        _remember(
+            transaction.connection, ours, base if base is not None else _last_written(transaction, ours)
+        )
+        return ThreeWay(_document(type, _content(ours.body)), ("",), ask(transaction, ours.reference, ()))
+    _remember(transaction.connection, ours, None if grouped(type, result) == now else said)
+    asked = ask(transaction, ours.reference, conflicts) if conflicts else ()
+    return ThreeWay(merged, tuple(conflicts), asked)
+
+
+def _document(type: str, content: Mapping[str, bytes]) -> Document:
+    members = {"resourceType": jsontext.encode(type), **content}
+    raw = b"{" + b",".join(jsontext.encode(k) + b":" + v for k, v in members.items()) + b"}"
+    return Document(raw, jsontext.decode(raw))
 
 
 def kept_meta(version: Version) -> Json:
@@ -94,11 +109,11 @@ def _content(body: bytes) -> dict[str, bytes]:
     return {key: bytes(value) for key, value in members.items() if key not in _NOT_CONTENT}
 
 
-def _same(a: bytes | None, b: bytes | None) -> bool:
+def _same(a: Mapping[str, bytes] | None, b: Mapping[str, bytes] | None) -> bool:
     """Equal as values; spelling does not count."""
     if a is None or b is None or a == b:
         return a == b
-    return bool(jsontext.decode(a) == jsontext.decode(b))
+    return a.keys() == b.keys() and all(jsontext.decode(a[k]) == jsontext.decode(b[k]) for k in a)
 
 
 def _last_written(transaction: Transaction, ours: Version) -> bytes:
@@ -126,21 +141,29 @@ def _remember(connection: Connection, ours: Version, said: bytes | None) -> None
         connection.execute(insert(merge_base).values(type=ours.type, id=ours.id, body=said))
 
 
-def _ask(transaction: Transaction, ours: Version, elements: Sequence[str]) -> tuple[Written, ...]:
-    """One Task per resource: which elements both sides changed. Opened again when it happens again."""
-    id = str(uuid5(_NAMESPACE, ours.reference))
+def ask(transaction: Transaction, reference: str, elements: Sequence[str]) -> tuple[Written, ...]:
+    """One Task per resource: which elements both sides changed; none: together they break FHIR's rules.
+
+    Opened again when it happens again.
+    """
+    id = str(uuid5(_NAMESPACE, reference))
+    if elements:
+        text = "The EHR and somebody here changed the same thing"
+        description = (
+            f"Both changed: {', '.join(elements)}. What was entered here is kept; compare it with the EHR."
+        )
+    else:
+        text = "What is known from several places does not fit together"
+        description = (
+            "Together they break FHIR's rules, so only one side is kept here; compare it with the others."
+        )
     task = {
         "resourceType": "Task",
         "status": "requested",
         "intent": "proposal",
-        "code": {
-            "coding": [{"system": CODES, "code": CONFLICT}],
-            "text": "The EHR and somebody here changed the same thing",
-        },
-        "description": "Both changed: "
-        + ", ".join(elements)
-        + ". What was entered here is kept; compare it with the EHR.",
-        "focus": {"reference": ours.reference},
+        "code": {"coding": [{"system": CODES, "code": CONFLICT}], "text": text},
+        "description": description,
+        "focus": {"reference": reference},
         "authoredOn": transaction.now.strftime("%Y-%m-%dT%H:%M:%SZ"),
     }
     written = transaction.put(jsontext.from_data(task), id, source=SOURCE)

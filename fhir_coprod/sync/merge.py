@@ -18,6 +18,7 @@ import msgspec
 
 from fhir_coprod import jsontext
 from fhir_coprod.definitions import PROFILE
+from fhir_coprod.sync.elements import grouped
 
 ORIGIN = f"{PROFILE}origin"
 """Extension on an element of a merged resource: valueUri = the EHR's record it was taken from."""
@@ -28,6 +29,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     union: tuple[str, ...] = ()
     fill: tuple[str, ...] = ()
+    once_said: tuple[str, ...] = ()
     owner: str = ""
     receiver: str = ""
     newest: bool = False
@@ -66,15 +68,39 @@ def merged(type: str, parts: Sequence[Part], own: str) -> bytes:
                 result[element] = _union(
                     element, result.get(element, b"[]"), bytes(members[element]), part.origin
                 )
-        for element in rule.fill:
-            for key in (element, f"_{element}"):  # a primitive's extensions belong to it
-                if key in members and element not in result:
-                    result.setdefault(key, bytes(members[key]))
+                if f"_{element}" in result:
+                    result[f"_{element}"] = _as_long_as(result[element], result[f"_{element}"])
+        theirs = grouped(type, {key: bytes(value) for key, value in members.items()})
+        for element in (*rule.fill, *rule.once_said):
+            mine = grouped(type, result).get(element, {})
+            if element in theirs and _gives_way(element, mine, theirs[element], rule):
+                for key in mine:
+                    del result[key]
+                result |= theirs[element]
     if type == "Patient":
         result["link"] = _links(result.get("link", b"[]"), parts, own)
         if result["link"] == b"[]":
             del result["link"]
     return _joined(result)
+
+
+def _gives_way(element: str, mine: Mapping[str, bytes], theirs: Mapping[str, bytes], rule: Rule) -> bool:
+    """Whether the first record's element is replaced: it has none, or no value, or does not say it."""
+    if element in rule.once_said and _is_said(theirs):
+        return not _is_said(mine)
+    return not mine or (not _has_value(mine) and _has_value(theirs))
+
+
+def _has_value(members: Mapping[str, bytes]) -> bool:
+    """Not only an extension, such as the reason why the value is absent."""
+    return any(not key.startswith("_") and value != b"null" for key, value in members.items())
+
+
+def _is_said(members: Mapping[str, bytes]) -> bool:
+    """Whether an element says something other than "no"; a date that is unknown was a date all the same."""
+    return any(
+        value not in (b"false", b"null") for key, value in members.items() if not key.endswith("Boolean")
+    ) or any(value == b"true" for value in members.values())
 
 
 def _union(element: str, mine: bytes, theirs: bytes, origin: str) -> bytes:
@@ -83,10 +109,18 @@ def _union(element: str, mine: bytes, theirs: bytes, origin: str) -> bytes:
     seen = {_sameness(element, item) for item in out}
     for item in _items(theirs):
         same = _sameness(element, bytes(item))
+        if _is_null(item):
+            continue  # the place of an extension of theirs
         if same not in seen and not _CONTAINED.search(bytes(item)):
             seen.add(same)
             out.append(_marked(bytes(item), origin))
     return b"[" + b",".join(out) + b"]"
+
+
+def _as_long_as(values: bytes, extensions: bytes) -> bytes:
+    """The extensions of a list of primitives, filled up: JSON keeps them side by side, by position."""
+    own = [bytes(item) for item in _items(extensions)]
+    return b"[" + b",".join([*own, *[b"null"] * (len(_items(values)) - len(own))]) + b"]"
 
 
 def _sameness(element: str, item: bytes) -> Any:

@@ -22,7 +22,7 @@ from fhir_coprod.sync.change import Change
 from fhir_coprod.sync.leading import ordered
 from fhir_coprod.sync.merge import Part
 from fhir_coprod.sync.sources import Context, Source, Targets, read_sources, read_targets
-from fhir_coprod.sync.stage import TO_WRITE, WRITTEN
+from fhir_coprod.sync.stage import TO_WRITE, WRITTEN, Validate
 
 BATCH = 200
 """Resources written in one transaction."""
@@ -38,10 +38,13 @@ class Published:
     """(EHR, type) → resources of which somebody here and the EHR changed the same element."""
 
 
-def publish(transaction: Transaction, type: str, context: Context, *, keep: bool = False) -> Published:
+def publish(
+    transaction: Transaction, type: str, context: Context, validate: Validate, *, keep: bool = False
+) -> Published:
     """Writes one batch of resources of `type`; `resources` is 0 when none is left.
 
-    keep: hand out what stood there before, too.
+    validate: what a merged resource has to pass; a single record passed it before it was staged
+    keep:     hand out what stood there before, too
     """
     connection = transaction.connection
     c = crosswalk.c
@@ -63,7 +66,7 @@ def publish(transaction: Transaction, type: str, context: Context, *, keep: bool
     bases = local.bases(connection, type, ids)
     transaction.fetch([(type, id) for id in ids])
     for id in ids:
-        _write(transaction, type, id, sources.get(id, []), targets, context, bases, published, keep)
+        _write(transaction, type, id, sources.get(id, []), targets, context, validate, bases, published, keep)
     connection.execute(update(crosswalk).where(c.type == type, c.id.in_(ids)).values(state=WRITTEN))
     return published
 
@@ -75,6 +78,7 @@ def _write(
     sources: Sequence[Source],
     targets: Targets,
     context: Context,
+    validate: Validate,
     bases: Mapping[str, bytes],
     published: Published,
     keep: bool,
@@ -90,21 +94,34 @@ def _write(
             published.changes.append(Change(ehr, gone, before.data if keep else {}))
         return
     leading, *others = ordered(type, sources, targets, context)
-    source = f"ehr:{leading.record.ehr}"
+    ehr = leading.record.ehr
     document, rewrites = _render(type, id, [leading, *others], targets, context)
     meta = _meta([leading, *others], context)
+    asked: tuple[Written, ...] = ()
+    in_conflict = False
+    if others and not _is_valid(document, meta, validate):
+        document, rewrites = _render(type, id, [leading], targets, context)
+        asked, in_conflict = local.ask(transaction, f"{type}/{id}", ()), True
     if before is not None and not before.deleted and (id in bases or local.is_ours(before)):
-        merged = local.three_way(transaction, before, document, rewrites, bases.get(id))
-        document, rewrites = merged.document, {}
         meta = {**local.kept_meta(before), **meta}
-        published.changes += [Change(leading.record.ehr, asked, {}) for asked in merged.asked]
-        if merged.conflicts:
-            key = (leading.record.ehr, type)
-            published.conflicts[key] = published.conflicts.get(key, 0) + 1
-    written = transaction.put(document, id, references=rewrites, meta=meta, source=source)
+        merged = local.three_way(
+            transaction, before, document, rewrites, bases.get(id), lambda d: _is_valid(d, meta, validate)
+        )
+        document, rewrites = merged.document, {}
+        asked, in_conflict = asked + merged.asked, in_conflict or bool(merged.conflicts)
+    published.changes += [Change(ehr, task, {}) for task in asked]
+    if in_conflict:
+        published.conflicts[ehr, type] = published.conflicts.get((ehr, type), 0) + 1
+    written = transaction.put(document, id, references=rewrites, meta=meta, source=f"ehr:{ehr}")
     if written.change != "unchanged":
         old = before.data if keep and before is not None and not before.deleted else {}
-        published.changes.append(Change(leading.record.ehr, written, old))
+        published.changes.append(Change(ehr, written, old))
+
+
+def _is_valid(document: Document, meta: Json, validate: Validate) -> bool:
+    """Whether a merged resource keeps to R4 and to the profiles it will claim."""
+    data = {**document.data, "meta": meta} if meta else document.data
+    return bool(validate(jsontext.from_data(data)))
 
 
 def _render(

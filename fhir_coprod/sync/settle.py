@@ -22,6 +22,7 @@ from fhir_coprod.sync.identity import ORDERS, PEOPLE, THINGS, Pair
 from fhir_coprod.sync.link import Linked, link
 from fhir_coprod.sync.publish import Published, publish, write_retired
 from fhir_coprod.sync.sources import Context
+from fhir_coprod.sync.stage import Validate
 
 T = TypeVar("T")
 Work = Callable[[Transaction], T]
@@ -46,8 +47,11 @@ class Settled:
 class Settling:
     """The steps of it, and what they came to. `keep` hands out every change, with what stood there before."""
 
-    def __init__(self, context: Context, decided: Sequence[Pair], *, keep: bool = False) -> None:
+    def __init__(
+        self, context: Context, decided: Sequence[Pair], validate: Validate, *, keep: bool = False
+    ) -> None:
         self._context = context
+        self._validate = validate
         self._decided = decided
         self._keep = keep
         self.settled = Settled()
@@ -73,10 +77,13 @@ class Settling:
         while self._published(do(write_retired)):
             pass
         for type in do(_open_types):
-            while self._published(do(lambda t, type=type: publish(t, type, self._context, keep=self._keep))):  # type: ignore[misc]
+            while self._published(do(lambda t, type=type: self._publish(t, type))):  # type: ignore[misc]
                 pass
         self.settled.merged = do(_merged)
         return self.settled
+
+    def _publish(self, transaction: Transaction, type: str) -> Published:
+        return publish(transaction, type, self._context, self._validate, keep=self._keep)
 
     def _linked(self, linked: Linked) -> int:
         self.settled.conflicts.update(linked.conflicts)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from fhir_coprod import definitions
+from fhir_coprod.sync.elements import element_of
 from fhir_coprod.sync.identity import MATCHED
 from fhir_coprod.sync.merge import ORIGIN, Part, merged, rules
 
@@ -104,5 +107,72 @@ def test_every_matched_type_has_a_rule_that_names_real_elements() -> None:
         paths = {element["path"]: element for element in definitions.structure(type)["snapshot"]["element"]}
         for element in rule.union:
             assert paths[f"{type}.{element}"]["max"] == "*", element
-        for element in (*rule.fill, *filter(None, (rule.owner, rule.receiver))):
+        for element in (*rule.fill, *rule.once_said, *filter(None, (rule.owner, rule.receiver))):
             assert f"{type}.{element}" in paths, element
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ("", '"deceasedDateTime":"2026-01-02"', {"deceasedDateTime": "2026-01-02"}),
+        ('"deceasedBoolean":false', '"deceasedDateTime":"2026-01-02"', {"deceasedDateTime": "2026-01-02"}),
+        ('"deceasedBoolean":false', '"deceasedBoolean":true', {"deceasedBoolean": True}),
+        ('"deceasedBoolean":true', '"deceasedBoolean":false', {"deceasedBoolean": True}),
+        ('"deceasedDateTime":"2026"', '"deceasedBoolean":false', {"deceasedDateTime": "2026"}),
+        ("", '"deceasedBoolean":false', {"deceasedBoolean": False}),
+        ('"deceasedBoolean":false', '"_deceasedDateTime":{"id":"x"}', {"_deceasedDateTime": {"id": "x"}}),
+        ('"deceasedBoolean":false', '"_deceasedBoolean":{"id":"x"}', {"deceasedBoolean": False}),
+        ("", "", {}),
+    ],
+)
+def test_who_is_dead_at_one_department_is_dead(first: str, second: str, expected: dict[str, object]) -> None:
+    head = '{"resourceType":"Patient"'
+    result = json.loads(two(*(f"{head}{',' if x else ''}{x}}}" for x in (first, second))))
+    assert {key: value for key, value in result.items() if "eceased" in key} == expected
+
+
+def test_active_is_what_the_first_record_says() -> None:
+    result = json.loads(
+        two('{"resourceType":"Patient","active":true}', '{"resourceType":"Patient","active":false}')
+    )
+    assert result["active"] is True
+    assert "active" not in json.loads(
+        two('{"resourceType":"Patient"}', '{"resourceType":"Patient","active":false}')
+    )
+
+
+def test_a_value_takes_the_place_of_a_reason_why_there_is_none() -> None:
+    result = json.loads(
+        two(
+            '{"resourceType":"Patient","_birthDate":{"extension":[{"url":"x","valueCode":"unknown"}]}}',
+            '{"resourceType":"Patient","birthDate":"1970-01-02"}',
+        )
+    )
+    assert result["birthDate"] == "1970-01-02"
+    assert "_birthDate" not in result
+
+
+def test_extensions_of_a_list_of_words_stay_beside_their_words() -> None:
+    result = json.loads(
+        two(
+            '{"resourceType":"Organization","alias":["A"],"_alias":[{"id":"x"}]}',
+            '{"resourceType":"Organization","alias":[null,"B"],"_alias":[{"id":"y"},null]}',
+            "Organization",
+        )
+    )
+    assert (result["alias"], result["_alias"]) == (["A", "B"], [{"id": "x"}, None])
+
+
+@pytest.mark.parametrize(
+    ("type", "member", "element"),
+    [
+        ("Goal", "startDate", "start[x]"),
+        ("Goal", "_startDate", "start[x]"),
+        ("Goal", "startCodeableConcept", "start[x]"),
+        ("Goal", "statusDate", "statusDate"),
+        ("Goal", "_statusDate", "statusDate"),
+        ("Patient", "multipleBirthInteger", "multipleBirth[x]"),
+    ],
+)
+def test_the_members_of_one_element_belong_together(type: str, member: str, element: str) -> None:
+    assert element_of(type, member) == element

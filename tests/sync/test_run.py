@@ -9,6 +9,8 @@ import pytest
 
 from fhir_coprod import jsontext
 from fhir_coprod.errors import ConfigError, Conflict, EhrUnreachable, Gone
+from fhir_coprod.jsontext import Document
+from fhir_coprod.outcome import Issue, Outcome
 from fhir_coprod.settings import EhrSettings, Settings
 from fhir_coprod.store import Query, Store, Version
 from fhir_coprod.sync import EhrReport, Feed, Progress, alone, check, feeds, holdings, run
@@ -181,6 +183,7 @@ def test_two_departments_become_one_story(store: Store) -> None:
         reports = synced(store, care=care, ortho=ortho)
         assert synced(store, care=care, ortho=ortho)["care"].ok
     assert reports["ortho"].counts["Patient"].merged == 1
+    assert not any(counts.conflicts for report in reports.values() for counts in report.counts.values())
     order = one(store, "ServiceRequest")
     assert order.data["status"] == "active"
     assert len(every(store, "Task", focus=order.reference)) == 2
@@ -506,6 +509,82 @@ def test_a_resource_deleted_here_is_whole_when_the_ehr_changes_it(store: Store) 
         synced(store, care=ehr)
     found = one(store, "Task").data
     assert (found["status"], found["intent"]) == ("in-progress", "order")
+
+
+def a_goal(**more: Any) -> dict[str, Any]:
+    return {
+        "resourceType": "Goal",
+        "id": "g",
+        "lifecycleStatus": "active",
+        "description": {"text": "walk to the shop"},
+        "subject": {"reference": "Patient/p"},
+        **more,
+    }
+
+
+def of_goals(ehr: Ehr) -> Settings:
+    return Settings(ehr=(EhrSettings(name="care", url=ehr.url, types=("Patient", "Goal")),))
+
+
+def test_a_choice_that_both_sides_made_otherwise_stays_one_choice(store: Store) -> None:
+    ehr = Ehr().load(patient("p"), a_goal(startDate="2026-01-01"))
+    with serving(ehr):
+        run(store, of_goals(ehr))
+        ours = one(store, "Goal")
+        chosen = {key: value for key, value in ours.data.items() if key != "startDate"}
+        chosen["startCodeableConcept"] = {"text": "after the operation"}
+        store.write(lambda t: t.put(jsontext.from_data(chosen), ours.id))
+        ehr.put(a_goal(startDate="2026-02-02", note=[{"text": "new"}]))
+        (report,) = run(store, of_goals(ehr))
+    merged = one(store, "Goal").data
+    assert merged["startCodeableConcept"] == {"text": "after the operation"}
+    assert merged["note"] == [{"text": "new"}]
+    assert "startDate" not in merged
+    assert report.counts["Goal"].conflicts == 1
+    assert "start[x]" in one(store, "Task", code="merge-conflict").data["description"]
+
+
+def test_changes_that_together_break_fhirs_rules_leave_ours_whole_and_ask_a_person(store: Store) -> None:
+    target = {"measure": {"text": "steps"}, "detailInteger": 500}
+    ehr = Ehr().load(patient("p"), a_goal(note=[{"text": "old"}], target=[target]))
+    both_reported = Outcome((Issue("error", "invariant", "made up: not both"),))
+
+    def validate(document: Document) -> Outcome:
+        return both_reported if document.data.keys() >= {"category", "statusDate"} else Outcome(())
+
+    with serving(ehr):
+        run(store, of_goals(ehr), validate=validate)
+        ours = one(store, "Goal")
+        edited = {**ours.data, "statusDate": "2026-03-03"}
+        store.write(lambda t: t.put(jsontext.from_data(edited), ours.id))
+        ehr.put(a_goal(category=[{"text": "diet"}], target=[target]))
+        (report,) = run(store, of_goals(ehr), validate=validate)
+        kept = one(store, "Goal")
+        assert kept.version == 2
+        assert report.counts["Goal"].conflicts == 1
+        assert "FHIR's rules" in one(store, "Task", code="merge-conflict").data["description"]
+        ehr.put(a_goal(target=[target], priority={"text": "high"}))
+        run(store, of_goals(ehr), validate=validate)
+    merged = one(store, "Goal").data
+    assert (merged["statusDate"], merged["priority"]) == ("2026-03-03", {"text": "high"})
+    assert "note" not in merged  # what the EHR took away while nothing could be merged
+
+
+def test_records_that_together_break_fhirs_rules_leave_the_first_whole_and_ask_a_person(store: Store) -> None:
+    care = Ehr().load(patient("p", "19700102", gender="female"))
+    ortho = Ehr().load(patient("900", "19700102", maritalStatus={"text": "married"}))
+
+    def validate(document: Document) -> Outcome:
+        bad = document.data.keys() >= {"gender", "maritalStatus"}
+        return Outcome((Issue("error", "invariant", "made up"),)) if bad else Outcome(())
+
+    with serving(care, ortho):
+        reports = run(store, settings_for(care=care, ortho=ortho), validate=validate)
+    kept = one(store, "Patient")
+    assert kept.data["gender"] == "female"
+    assert "maritalStatus" not in kept.data
+    assert one(store, "Task", code="merge-conflict").data["focus"]["reference"] == kept.reference
+    assert reports[0].counts["Patient"].conflicts == 1
 
 
 def test_patients_of_a_server_that_lists_none_are_named_in_the_settings(store: Store) -> None:
