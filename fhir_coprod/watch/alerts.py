@@ -66,7 +66,8 @@ def reconcile(
     unseen = [
         issue
         for (rule, _), issue in standing_now.items()
-        if rule and not set(ABOUT[rule].needs).isdisjoint(standing.not_observable)
+        if rule
+        and (rule in standing.not_claimed or not set(ABOUT[rule].needs).isdisjoint(standing.not_observable))
     ]
     over = [issue for issue in standing_now.values() if issue not in unseen]
     why = _why(standing, names)

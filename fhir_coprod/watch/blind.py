@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
-from sqlalchemy import Connection, or_, select
+from sqlalchemy import Connection, and_, func, or_, select
 
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import schema
 from fhir_coprod.store.versions import from_milliseconds, to_milliseconds
 from fhir_coprod.watch.records import Blind
+
+NOT_TAKEN_IN: Final = "the newest word on a record could not be taken in"
 
 
 def blind_feeds(
@@ -34,6 +37,30 @@ def blind_feeds(
         )
         for ehr, type, since, reason, last_success, state in rows
     )
+
+
+def unread_records(connection: Connection) -> dict[str, Blind]:
+    """By reference, resources of ours that stand as they were: their EHR's newest word is a dead letter."""
+    letter, crosswalk = schema.dead_letter.c, schema.crosswalk.c
+    statement = (
+        select(letter.ehr, letter.type, crosswalk.id, func.min(letter.received))
+        .join(
+            schema.crosswalk,
+            and_(
+                crosswalk.ehr == letter.ehr,
+                crosswalk.type == letter.type,
+                crosswalk.foreign_id == letter.foreign_id,
+            ),
+        )
+        .where(letter.state == "open", letter.foreign_id != "", crosswalk.id != "")
+        .group_by(letter.ehr, letter.type, crosswalk.id)
+    )
+    return {
+        f"{type}/{id}": Blind(
+            type, ehr, since=from_milliseconds(received), reason=NOT_TAKEN_IN, record=f"{type}/{id}"
+        )
+        for ehr, type, id, received in connection.execute(statement)
+    }
 
 
 def _departments(connection: Connection, settings: Settings) -> dict[str, tuple[str, ...]]:

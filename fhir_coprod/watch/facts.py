@@ -22,7 +22,7 @@ from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store, index, schema
 from fhir_coprod.store.versions import from_milliseconds
-from fhir_coprod.watch.blind import blind_feeds
+from fhir_coprod.watch.blind import blind_feeds, unread_records
 from fhir_coprod.watch.elements import is_asking, is_followup, is_referral_task, target, targets
 from fhir_coprod.watch.reading import Held, Surroundings, compose
 from fhir_coprod.watch.records import Blind, Facts
@@ -169,6 +169,7 @@ class Reader:
         self._behind: dict[str, tuple[str, ...]] = {}
         self._around = Surroundings(settings.site.zone, self._behind)
         self.blind = blind_feeds(connection, settings, pulled_since)
+        self.unread = unread_records(connection)
 
     def read(self, roots: Collection[_Row], *, strict: bool = False) -> Iterator[Found]:
         """The facts of each root that is a referral.
@@ -212,7 +213,7 @@ class Reader:
                         for row in proxies.get(patient, ())
                         if row.data.get("active") is not False
                     ),
-                    self._blind_for(root, rows.values()) if self.blind else (),
+                    self._blind_for(root, rows.values()) if self.blind or self.unread else (),
                     self._around,
                 )
             except Exception as error:
@@ -407,11 +408,11 @@ class Reader:
 
         The requester's records are at the EHR that the referral came from; a department's at the EHR that the
         settings name for it. An EHR of unnamed department may hold anybody's, unless no EHR had a part in
-        this referral.
+        this referral. A record of this very referral whose newest word could not be taken in always matters.
         """
         from_ehr = root.source.startswith("ehr:") or any(row.source.startswith("ehr:") for row in rows)
         requesters = self._around.parties(root.data.get("requester"))
-        matters: list[Blind] = []
+        matters = [self.unread[row.reference] for row in (root, *rows) if row.reference in self.unread]
         for blind in self.blind:
             own = requesters if root.source == f"ehr:{blind.ehr}" else ()
             if blind.departments:

@@ -69,6 +69,7 @@ class _Assessment:
         self.stalls: list[Stall] = []
         self.notes: list[Stall] = []
         self.unseen: set[str] = set()
+        self.not_claimed: set[Rule] = set()
         self.dues: list[datetime] = []
         self.wakes: list[datetime] = []
         self.guarantee: datetime | None = None
@@ -308,18 +309,21 @@ class _Assessment:
         return self.policy.clocks_for(self.request, line.departments or self.request.departments)
 
     def _is_blind(self, clock: Clock) -> bool:
-        """What the clock awaits may be there unseen: note it, and claim nothing."""
+        """What the clock awaits may be there unseen, or what it rests on be old: note it, and claim nothing."""
         if not self.facts.blind:
             return False
         needs = ABOUT[clock.rule].needs
         parties = self._parties(clock)
+        rests_on = (self.request.id, clock.line.task if clock.line else "", clock.evidence)
         unseen = {
             blind.type
             for blind in self.facts.blind
-            if blind.type in needs
+            if (blind.type in needs or (blind.record and blind.record in rests_on))
             and (not blind.departments or not parties or not parties.isdisjoint(blind.departments))
         }
-        self.unseen |= unseen
+        if unseen:
+            self.unseen |= unseen
+            self.not_claimed.add(clock.rule)
         return bool(unseen)
 
     def _parties(self, clock: Clock) -> set[str]:
@@ -416,6 +420,7 @@ class _Assessment:
             stalls=() if closed else tuple(sorted(self.stalls, key=lambda s: (s.due, s.rule, s.task))),
             notes=tuple(self.notes),
             not_observable=tuple(sorted(self.unseen)),
+            not_claimed=tuple(sorted(self.not_claimed)),
             patient_informed=told is not None and not untold,
             last_informed=told,
             untold_since=untold[0].at if untold else None,

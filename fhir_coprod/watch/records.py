@@ -165,6 +165,8 @@ class Blind(msgspec.Struct, frozen=True, array_like=True, gc=False):
     reason: str = ""
     down: bool = False
     """It should be seen, and is not at present: failed or behind. Else the server never shows it."""
+    record: str = ""
+    """Only this resource of ours: its newest word could not be taken in; "" is every one of the type."""
 
 
 class Facts(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store
-from fhir_coprod.watch.blind import blind_feeds
+from fhir_coprod.watch.blind import NOT_TAKEN_IN, blind_feeds, unread_records
 from fhir_coprod.watch.policies import Policy
 from fhir_coprod.watch.standing import Standing
 
@@ -66,6 +67,13 @@ def what_cannot_be_watched(
     with store.connect() as connection:
         for blind in blind_feeds(connection, settings, policy.pulled_since(now)):
             reasons.setdefault(blind.type, []).append(f"{blind.ehr}: {blind.reason}")
+        for (ehr, type), count in Counter(
+            (b.ehr, b.type) for b in unread_records(connection).values()
+        ).items():
+            what = (
+                NOT_TAKEN_IN if count == 1 else f"the newest words on {count} records could not be taken in"
+            )
+            reasons.setdefault(type, []).append(f"{ehr}: {what}")
     unseen: list[Unseen | NotAssessed] = [NotAssessed(tuple(faults))] if faults else []
     unseen += [
         Unseen(type, len(ages), max(ages, default=0), tuple(sorted(reasons.get(type, ()))))

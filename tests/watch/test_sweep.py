@@ -288,3 +288,61 @@ def test_a_feed_that_is_down_raises_one_alert_which_ends_with_it(store: Store) -
     )
     hospital.sweep(LATE + 3 * DAY + timedelta(hours=1))
     assert [task["status"] for task in reported()] == ["completed"]
+
+
+def dead_letter(store: Store, type: str, id: str, state: str = "open") -> None:
+    """The newest word of an EHR on a resource of ours could not be taken in; the feed itself goes well."""
+    from sqlalchemy import insert
+
+    from fhir_coprod.store import schema
+
+    known = {"ehr": "ortho", "type": type, "foreign_id": f"their-{id}"}
+    taken = {"id": id, "version": "", "updated": "", "hash": "", "deleted": False, "state": 0}
+    letter = {"hash": "1", "position": "", "body": b"{", "outcome": "{}", "received": 0, "state": state}
+
+    def write(t: Any) -> None:
+        t.connection.execute(insert(schema.crosswalk).values(**known, **taken))
+        t.connection.execute(insert(schema.dead_letter).values(**known, **letter))
+
+    store.write(write)
+
+
+def test_a_task_whose_newest_word_is_a_dead_letter_claims_no_stall(hospital: Hospital) -> None:
+    hospital.refer("r")
+    hospital.refer("other")
+    hospital.task("r", "accepted", MONDAY + timedelta(hours=1))
+    hospital.tell("r", MONDAY + timedelta(hours=2))
+    dead_letter(hospital.store, "Task", "task-r")
+    standings = {standing.referral: standing for standing in hospital.sweep(MONDAY + 60 * DAY)}
+    assert standings["ServiceRequest/r"].not_observable == ("Task",)
+    assert standings["ServiceRequest/r"].stalls == ()
+    assert [stall.rule for stall in standings["ServiceRequest/other"].stalls] != []
+
+
+def test_alerts_stay_while_a_record_s_newest_word_is_a_dead_letter(hospital: Hospital) -> None:
+    hospital.refer()
+    hospital.task("r", "accepted", MONDAY + timedelta(hours=1))
+    hospital.sweep(MONDAY + 20 * DAY)
+    assert "unscheduled" in hospital.issues()
+    dead_letter(hospital.store, "Task", "task-r")
+    hospital.sweep(MONDAY + 21 * DAY)
+    assert "unscheduled" in hospital.issues()
+
+
+def test_a_dead_letter_that_is_settled_hides_nothing(hospital: Hospital) -> None:
+    hospital.refer()
+    dead_letter(hospital.store, "Task", "task-r", state="resolved")
+    (standing,) = hospital.sweep(LATE)
+    assert [stall.rule for stall in standing.stalls] == ["unacknowledged"]
+
+
+def test_a_dead_letter_on_the_referral_itself_silences_all_of_it(hospital: Hospital) -> None:
+    from fhir_coprod.watch.unseen import what_cannot_be_watched
+
+    hospital.refer()
+    dead_letter(hospital.store, "ServiceRequest", "r")
+    now = LATE + 20 * DAY
+    (standing,) = standings = hospital.sweep(now)
+    assert standing.stalls == ()
+    (said,) = what_cannot_be_watched(hospital.store, hospital.policy, hospital.settings, standings, now)
+    assert "ortho: the newest word on a record could not be taken in" in said.sentence
