@@ -34,7 +34,12 @@ def sync(
         list[str] | None, typer.Argument(metavar="[NAME...]", help="EHRs to sync; all when none is named.")
     ] = None,
     full: Annotated[
-        bool, typer.Option("--full", help="List everything again; finds what was deleted, too.")
+        bool,
+        typer.Option(
+            "--full",
+            help="List everything again: also finds what was deleted where changes do not show it, and "
+            "takes records that are older than ours (a restored server).",
+        ),
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be written, and write nothing.")
@@ -42,7 +47,11 @@ def sync(
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Take what is new from the EHRs."""
+    """Take what is new from the EHRs.
+
+    Exit code 1: done, but an EHR or a type of it could not be read, or records could not be taken in (dead
+    letters); everything else is taken in all the same.
+    """
     from fhir_coprod.store import Store
     from fhir_coprod.sync import run
 
@@ -142,29 +151,29 @@ def ehr_check(
     """Ask the EHRs what they can do, and show what is made of it."""
     from fhir_coprod.sync import check
 
-    plans: list[EhrPlan | EhrError] = []
+    plans: list[EhrPlan | EhrError | ConfigError] = []
     chosen = _named(settings(context, config), name)
     for ehr in chosen:
         try:
             plans.append(check(ehr))
-        except EhrError as error:
+        except (EhrError, ConfigError) as error:
             plans.append(error)
     if as_json:
         print_json(
             [
                 {"ehr": ehr.name, "url": ehr.url, "error": plan.message}
-                if isinstance(plan, EhrError)
+                if isinstance(plan, EhrError | ConfigError)
                 else plan.to_json()
                 for ehr, plan in zip(chosen, plans, strict=True)
             ]
         )
     else:
         for plan in plans:
-            if isinstance(plan, EhrError):
+            if isinstance(plan, EhrError | ConfigError):
                 stderr.print(escape(plan.message), style="red", soft_wrap=True, highlight=False)
             else:
                 _print_plan(plan)
-    if any(isinstance(plan, EhrError) for plan in plans):
+    if any(isinstance(plan, EhrError | ConfigError) for plan in plans):
         raise typer.Exit(1)
 
 

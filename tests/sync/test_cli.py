@@ -166,3 +166,19 @@ def test_an_unknown_letter_says_so(config: Path) -> None:
     error = coprod(config, "dead-letters", "show", "77").exception
     assert isinstance(error, CoprodError)
     assert "dead-letters list --all" in error.message
+
+
+def test_the_help_says_what_exit_code_1_means_and_what_full_adds(config: Path) -> None:
+    said = " ".join(coprod(config, "sync", "--help").stdout.replace("\u2502", " ").split())
+    assert "Exit code 1: done, but" in said
+    assert "finds what was deleted" in said
+
+
+def test_ehr_check_goes_on_after_an_ehr_that_is_set_up_wrongly(config: Path, department: Ehr) -> None:
+    wrong = f'[[ehr]]\nname = "first"\nurl = "{department.url}"\nvendor = "nobody"\n'
+    config.write_text(config.read_text().replace("[[ehr]]", f"{wrong}[[ehr]]", 1))
+    result = coprod(config, "ehr", "check", "--json")
+    assert result.exit_code == 1
+    first, second = printed(result)
+    assert "nobody" in first["error"]
+    assert second["fhirVersion"] == "4.0.1"
