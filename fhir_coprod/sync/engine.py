@@ -29,6 +29,7 @@ from fhir_coprod.sync.settle import Settled, Settling
 from fhir_coprod.sync.sinks import DrySink, StoreSink
 from fhir_coprod.sync.sources import Context
 from fhir_coprod.sync.stage import Batch, Counts
+from fhir_coprod.sync.unexpected import described
 
 Beat = Callable[[], None]
 
@@ -144,6 +145,10 @@ async def _pull(
 ) -> None:
     """All EHRs side by side; one that fails has it in its report."""
 
+    async def fail(ehr: EhrSettings, reason: str) -> None:
+        reports.of(ehr.name).error = reason
+        await asyncio.to_thread(sink.failed, ehr.name, ehr.types or PULLED, "failed", reason)
+
     async def one(ehr: EhrSettings) -> None:
         report = reports.of(ehr.name)
         try:
@@ -152,9 +157,10 @@ async def _pull(
                 await asyncio.to_thread(sink.planned, made)
                 report.counts |= {p.type: Counts() for p in made.types if p.observable}
                 await Puller(client, made, sink, bases, validate, full, progress).run()
-        except EhrError as error:
-            report.error = error.message
-            await asyncio.to_thread(sink.failed, ehr.name, ehr.types or PULLED, "failed", error.message)
+        except (EhrError, ConfigError) as error:
+            await fail(ehr, error.message)
+        except Exception as error:  # noqa: BLE001 - whatever one EHR comes up with, the others go on
+            await fail(ehr, f"{ehr.name}: {described(error)}")
 
     heart = asyncio.create_task(_keep_beating(beat))
     try:

@@ -11,6 +11,8 @@ import asyncio
 import base64
 import os
 import random
+import socket
+import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -69,7 +71,7 @@ class Answer:
         stamp = self.headers.get("Date")
         try:
             return parsedate_to_datetime(stamp).astimezone(UTC) if stamp else None
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
 
     @property
@@ -90,13 +92,16 @@ def outcome_codes(data: Json) -> frozenset[str]:
     """Codes in the issues of an OperationOutcome; empty for any other resource."""
     found: set[str] = set()
     if data.get("resourceType") == "OperationOutcome":
-        for issue in data.get("issue") or ():
-            if isinstance(issue, dict):
-                found.add(str(issue.get("code", "")))
-                details = issue.get("details")
-                codings = details.get("coding") if isinstance(details, dict) else None
-                found.update(str(c.get("code", "")) for c in codings or () if isinstance(c, dict))
+        for issue in _objects(data.get("issue")):
+            found.add(str(issue.get("code", "")))
+            details = issue.get("details")
+            codings = details.get("coding") if isinstance(details, dict) else None
+            found.update(str(coding.get("code", "")) for coding in _objects(codings))
     return frozenset(found - {""})
+
+
+def _objects(value: object) -> list[Json]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 class TokenBucket:
@@ -185,9 +190,12 @@ class EhrClient:
 
     def is_own(self, url: str) -> bool:
         """Whether `url` is this EHR's: same scheme, host and port, and below its base address."""
-        mine, other = urlsplit(self.base), urlsplit(url)
-        below = other.path == mine.path or other.path.startswith(f"{mine.path.rstrip('/')}/")
-        return _origin(mine.geturl()) == _origin(url) and below
+        try:
+            mine, other = urlsplit(self.base), urlsplit(url)
+            same = _origin(mine.geturl()) == _origin(url)
+        except ValueError:  # brackets or a port that are none
+            return False
+        return same and (other.path == mine.path or other.path.startswith(f"{mine.path.rstrip('/')}/"))
 
     async def get(self, url: str, headers: Mapping[str, str] | None = None) -> Answer:
         """The answer to GET `url` (absolute, of this EHR, or relative to its base), whatever its status.
@@ -206,7 +214,12 @@ class EhrClient:
             answer = await self._persistently(target, headers or {})
             if answer.status not in _REDIRECTS:
                 return answer
-            target = str(httpx.URL(target).join(answer.headers.get("Location", "")))
+            try:
+                target = str(httpx.URL(target).join(answer.headers.get("Location", "")))
+            except (httpx.InvalidURL, ValueError):
+                raise EhrAnswer(
+                    f"{self.ehr.name}: the server redirects {_shown(target)} to something that is no address."
+                ) from None
         raise EhrAnswer(f"{self.ehr.name}: the server redirects in circles at {_shown(target)}.")
 
     async def json(self, url: str) -> tuple[Answer, Json]:
@@ -256,10 +269,10 @@ class EhrClient:
             pause *= polite.dice.uniform(0.5, 1.0)
             try:
                 answer = await self._once(url, headers)
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 reason = _reason(error)
-            except httpx.InvalidURL as error:
-                raise EhrAnswer(f"{self.ehr.name}: not an address: {error}.") from None
+            except httpx.InvalidURL:
+                raise EhrAnswer(f"{self.ehr.name}: {_shown(url)} is not an address.") from None
             else:
                 if answer.status not in _RETRIED:
                     self._breaker.succeeded()
@@ -310,14 +323,21 @@ def _authorization(ehr: EhrSettings) -> dict[str, str]:
 def _secret(ehr: str, file: Path | None, variable: str, what: str) -> str:
     if file is not None:
         try:
-            return file.read_text().strip()
+            secret, where = file.read_text().strip(), f"the {what} file {file}"
         except (OSError, UnicodeDecodeError):
             raise ConfigError(f"ehr {ehr}: the {what} file {file} cannot be read.") from None
-    if variable and variable in os.environ:
-        return os.environ[variable].strip()
-    if variable:
-        raise ConfigError(f"ehr {ehr}: the environment variable {variable} that holds the {what} is not set.")
-    raise ConfigError(f"ehr {ehr}: auth needs {what}_file or {what}_env.")
+    elif variable:
+        if variable not in os.environ:
+            raise ConfigError(
+                f"ehr {ehr}: the environment variable {variable} that holds the {what} is not set."
+            )
+        secret, where = os.environ[variable].strip(), f"the environment variable {variable}"
+    else:
+        raise ConfigError(f"ehr {ehr}: auth needs {what}_file or {what}_env.")
+    if not secret or not (secret.isascii() and secret.isprintable()):
+        # Anything else would come back in the error of whoever has to put it into a header.
+        raise ConfigError(f"ehr {ehr}: {where} must hold the {what} as one line of printable ASCII.")
+    return secret
 
 
 def _origin(url: str) -> tuple[str, str, int | None]:
@@ -327,26 +347,51 @@ def _origin(url: str) -> tuple[str, str, int | None]:
 
 
 def _shown(url: str) -> str:
-    """An address for a message: without its query, which may name a person."""
-    return url.split("?", maxsplit=1)[0].split("#", maxsplit=1)[0]
+    """An address for a message: without its query, which may name a person, and without credentials."""
+    try:
+        parts = urlsplit(url)
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return "an address that cannot be read"
+    return f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path}"
 
 
-def _reason(error: httpx.TransportError) -> str:
-    if isinstance(error, httpx.TimeoutException):
-        return "it took too long"
-    return str(error) or type(error).__name__
+_CAUSES: tuple[tuple[type[BaseException], str], ...] = (
+    (ssl.SSLCertVerificationError, "its certificate is not trusted"),
+    (ssl.SSLError, "TLS fails"),
+    (socket.gaierror, "the name of its host is not known"),
+    (ConnectionRefusedError, "the connection is refused"),
+    (httpx.TimeoutException, "it took too long"),
+    (httpx.DecodingError, "its answer cannot be unpacked"),
+    (httpx.LocalProtocolError, "the request cannot be sent as HTTP"),
+    (httpx.RemoteProtocolError, "it breaks off, or does not speak HTTP"),
+)
+
+
+def _reason(error: httpx.RequestError) -> str:
+    """Why there is no answer: by what the error is, not by its text, which may quote what was sent."""
+    chain: list[BaseException] = [error]
+    for one in chain:
+        following = [one.__cause__, one.__context__]
+        if isinstance(one, BaseExceptionGroup):
+            following += one.exceptions
+        chain += [other for other in following if other is not None and other not in chain]
+    for kind, words in _CAUSES:
+        if any(isinstance(one, kind) for one in chain):
+            return words
+    return type(error).__name__
 
 
 def _retry_after(value: str | None) -> float | None:
     """Seconds asked for by Retry-After, given as seconds or as a date; None when absent or unreadable."""
     if not value:
         return None
-    if value.strip().isdigit():
+    if value.strip().isascii() and value.strip().isdecimal():
         return float(value)
     try:
         then = parsedate_to_datetime(value)
-    except ValueError:
+        if then.tzinfo is None:
+            then = then.replace(tzinfo=UTC)
+        return max(0.0, (then - datetime.now(UTC)).total_seconds())
+    except (ValueError, OverflowError):
         return None
-    if then.tzinfo is None:
-        then = then.replace(tzinfo=UTC)
-    return max(0.0, (then - datetime.now(UTC)).total_seconds())

@@ -26,6 +26,7 @@ from fhir_coprod.sync.http import Answer, EhrClient
 from fhir_coprod.sync.paging import Entry, Page
 from fhir_coprod.sync.references import Bases, Record
 from fhir_coprod.sync.stage import Batch, Known, Letter, Received, Taken, Unchanged
+from fhir_coprod.sync.unexpected import described
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -122,6 +123,8 @@ class Puller:
             await self._listed(plan)
         except EhrError as error:
             await self._fail(plan.type, "failed", error.message)
+        except Exception as error:  # noqa: BLE001 - whatever comes of one type, the others go on
+            await self._fail(plan.type, "failed", f"{self._name}: {described(error)}")
 
     async def _listed(self, plan: TypePlan) -> None:
         started = datetime.now(UTC)
@@ -181,7 +184,7 @@ class Puller:
             readers = [asyncio.create_task(read()) for _ in range(min(PATIENTS_AT_ONCE, len(starts)))]
             try:
                 await asyncio.gather(*readers)
-            except EhrError as error:
+            except Exception as error:  # noqa: BLE001 - raised where the pages are used
                 await queue.put(error)
             else:
                 await queue.put(None)
@@ -239,7 +242,13 @@ class Puller:
                 raise _Expired
             page = self._read(type, answer)
             yield page, answer
-            url = paging.follow(self.client.base, url, page.next, type) if page.next else ""
+            try:
+                url = paging.follow(self.client.base, url, page.next, type) if page.next else ""
+            except ValueError:
+                raise EhrAnswer(
+                    f"{self._name}: the link to the next page of {type} is no address; what lies behind "
+                    "cannot be seen."
+                ) from None
             if url in visited:
                 raise EhrAnswer(
                     f"{self._name}: the server's pages of {type} lead back to one already read; "

@@ -203,7 +203,9 @@ def instant(value: object) -> str:
         moment = datetime.fromisoformat(value)
     except ValueError:
         return ""
-    if moment.tzinfo is None:
+    if (
+        moment.tzinfo is None or not 1000 <= moment.year < 9999
+    ):  # a time nobody means, and one that cannot sort
         return ""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 

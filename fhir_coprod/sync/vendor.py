@@ -115,6 +115,8 @@ def _bundled(name: str) -> Vendor:
 def _decode(text: bytes, file: str) -> Vendor:
     try:
         return msgspec.toml.decode(text, type=Vendor)
+    except UnicodeDecodeError:
+        raise ConfigError(f"vendor file {file}: not UTF-8.") from None
     except msgspec.MsgspecError as error:
         raise ConfigError(f"vendor file {file}: {error}.") from None
 

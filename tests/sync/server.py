@@ -40,6 +40,8 @@ class Ehr:
     """References that are answered 403."""
     failing: set[str] = field(default_factory=set)
     """Types whose search answers 500."""
+    odd: dict[str, Response] = field(default_factory=dict)
+    """Type → what its search answers whatever is asked."""
     loops: bool = False
     """The second page leads back to the first."""
     broken: dict[str, bytes] = field(default_factory=dict)
@@ -121,6 +123,8 @@ class Ehr:
     async def _search(self, request: Request) -> Response:
         await self._note(request)
         type = request.path_params["type"]
+        if type in self.odd:
+            return self.odd[type]
         if type in self.failing:
             return JSONResponse({"resourceType": "OperationOutcome", "issue": [{"code": "exception"}]}, 500)
         found = [(ref, r) for ref, r in self.resources.items() if ref.startswith(f"{type}/")]

@@ -86,7 +86,7 @@ def _batch(ehr: str, resource: Json) -> Batch:
 
 
 def settle(store: Store) -> None:
-    engine.settle(store, CONTEXT, lambda: None)
+    engine.settle(store, CONTEXT, lambda document: OK, lambda: None)
 
 
 def arrive(

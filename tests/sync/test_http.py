@@ -180,6 +180,45 @@ def test_a_missing_secret_is_a_config_error(auth: BearerAuth, said: str) -> None
         get(Clock(), auth=auth)
 
 
+@pytest.mark.parametrize("secret", ["", "two\nlines", "h\u00f6mlig", "nul\x00", "ret\rurn"])
+def test_a_secret_that_no_header_can_hold_is_refused_without_being_told(tmp_path: Path, secret: str) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(secret.encode())
+    for auth in (
+        BearerAuth(type="bearer", token_file=file),
+        BasicAuth(type="basic", user="eva", password_file=file),
+    ):
+        with pytest.raises(ConfigError, match="one line of printable ASCII") as caught:
+            get(Clock(), auth=auth)
+        assert not secret or secret not in str(caught.value)
+
+
+@respx.mock
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (httpx.ConnectError("Bearer secret"), "ConnectError"),
+        (httpx.LocalProtocolError("Illegal header value b'Bearer secret'"), "cannot be sent"),
+        (httpx.DecodingError("secret"), "cannot be unpacked"),
+    ],
+)
+def test_an_error_is_told_by_its_class_and_not_by_its_text(error: httpx.RequestError, said: str) -> None:
+    respx.get(f"{BASE}/Patient").mock(side_effect=error)
+    with pytest.raises(EhrUnreachable, match=said) as caught:
+        one(Clock())
+    assert "secret" not in str(caught.value)
+
+
+def test_a_refused_connection_is_called_so() -> None:
+    async def ask() -> None:
+        away = EhrSettings(name="away", url="http://127.0.0.1:9/fhir")
+        async with EhrClient(away, politeness=Clock().politeness()) as client:
+            await client.get("metadata")
+
+    with pytest.raises(EhrUnreachable, match="the connection is refused"):
+        asyncio.run(ask())
+
+
 @pytest.mark.parametrize(
     "elsewhere",
     [

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.responses import Response
 
 from fhir_coprod import jsontext
 from fhir_coprod.errors import ConfigError, Conflict, EhrUnreachable, Gone
 from fhir_coprod.jsontext import Document
 from fhir_coprod.outcome import Issue, Outcome
-from fhir_coprod.settings import EhrSettings, Settings
+from fhir_coprod.settings import BearerAuth, EhrSettings, Settings
 from fhir_coprod.store import Query, Store, Version
 from fhir_coprod.sync import EhrReport, Feed, Progress, alone, check, feeds, holdings, run
 from fhir_coprod.sync.http import Politeness
@@ -52,6 +54,11 @@ def every(store: Store, type: str, **criteria: str) -> list[Version]:
 def feed(store: Store, ehr: str, type: str) -> Feed:
     with store.connect() as connection:
         return next(row for row in feeds(connection, ehr) if row.type == type)
+
+
+def _bundle_that_leads_to(address: str) -> bytes:
+    link = [{"relation": "next", "url": address}]
+    return json.dumps({"resourceType": "Bundle", "type": "searchset", "link": link}).encode()
 
 
 HABITS = [
@@ -357,6 +364,68 @@ def test_an_unreachable_ehr_stops_no_other(store: Store) -> None:
     assert reports["care"].ok
     assert feed(store, "away", "Task").state == "failed"
     assert feed(store, "care", "Task").state == "observable"
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (Response(b"no gzip", headers={"Content-Encoding": "gzip"}), "cannot be unpacked"),
+        (Response(b"", 429, headers={"Retry-After": "\xb2"}), "answers 429"),
+        (Response(b"", 503, headers={"Retry-After": "Mon, 01 Jan 0001 00:00:00 +1400"}), "answers 503"),
+        (Response(b"", 302, headers={"Location": "http://[::1/x"}), "does not speak HTTP"),
+        (Response(b"", 302, headers={"Location": "https://eva:secret@evil.example:99999/x"}), "points to"),
+        (Response(b'{"resourceType":"OperationOutcome","issue":7}', 400), "answered 400"),
+        (Response(_bundle_that_leads_to("http://[::1/x")), "no address"),
+    ],
+)
+def test_an_odd_answer_is_a_fault_of_that_type_alone(store: Store, answer: Response, said: str) -> None:
+    care, ortho = a_department(), a_department()
+    care.odd["Task"] = answer
+    with serving(care, ortho):
+        reports = synced(store, care=care, ortho=ortho)
+    assert said in reports["care"].faults["Task"]
+    assert "secret" not in reports["care"].faults["Task"]
+    assert reports["care"].counts["Patient"].created == 1
+    assert feed(store, "care", "Task").state == "failed"
+    assert reports["ortho"].ok
+    assert every(store, "Task")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"auth": BearerAuth(type="bearer", token_file=Path("no-such-file"))},
+        {"vendor": "no-such-file.toml"},
+        {"vendor": "nobody"},
+    ],
+)
+def test_a_wrong_setting_of_one_ehr_stops_no_other(store: Store, wrong: dict[str, Any]) -> None:
+    care, ortho = a_department(), a_department()
+    with serving(care, ortho):
+        first, second = settings_for(care=care, ortho=ortho).ehr
+        settings = Settings(ehr=(first.model_copy(update=wrong), second))
+        bad, good = run(store, settings, politeness=QUICK)
+    assert "no-such-file" in bad.error or "nobody" in bad.error
+    assert good.ok
+    assert one(store, "Task").source == "ehr:ortho"
+    assert feed(store, "care", "Task").state == "failed"
+
+
+def test_what_nobody_foresaw_is_that_ehrs_error_without_its_text(store: Store) -> None:
+    care, ortho = a_department(), a_department()
+
+    def validate(document: Document) -> Outcome:
+        if document.type == "Task" and document.data["id"] == "odd":
+            raise LookupError("Eva Öst")
+        return Outcome(())
+
+    care.put(task("odd", "Patient/p", "ServiceRequest/s"))
+    with serving(care, ortho):
+        bad, good = run(store, settings_for(care=care, ortho=ortho), validate=validate, politeness=QUICK)
+    assert "LookupError at fhir_coprod/sync/" in bad.faults["Task"]
+    assert "Eva" not in bad.faults["Task"]
+    assert bad.counts["Patient"].created == 1
+    assert good.ok
 
 
 def test_a_type_that_fails_stops_no_other(store: Store) -> None:
