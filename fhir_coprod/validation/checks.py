@@ -15,6 +15,7 @@ from fhir_coprod.validation import formats
 from fhir_coprod.validation.explain import Explainer
 from fhir_coprod.validation.model import Bound, Field, Rule
 from fhir_coprod.validation.scope import Scope
+from fhir_coprod.validation.values import lacks_code
 
 MAX_REMEMBERED = 20_000
 """Texts of one format, or codes of one binding, that are remembered as good."""
@@ -328,6 +329,17 @@ def binding(bound: Bound, code: str) -> Check:
             good.add(key)
 
     return check
+
+
+def _emit_names_code(writer: Writer, x: str, example: Any) -> None:
+    writer.line(f'if "code" not in {x}: {writer.call(names_code, x)}')
+
+
+@written(_emit_names_code)
+def names_code(value: Any, owner: Any, state: Pass) -> None:
+    """A coding of a system that is held in full names one of its codes."""
+    if lacks_code(value):
+        raise NO
 
 
 def rule(rule: Rule) -> Check:

@@ -173,6 +173,7 @@ class _TypeCompiler:
             target_types=_target_types(targets, self.lookup),
             profiles=tuple(profile for r in references for profile in r.profiles),
         )
+        content.needs_code = element.path == "CodeableConcept.coding"
         self._rules(content, element.constraints)
         if element.children:
             self.contents[element.id] = content

@@ -16,7 +16,7 @@ from fhir_coprod.validation.item import Item
 from fhir_coprod.validation.model import Bound, Content, Field, Rule, Slice
 from fhir_coprod.validation.scope import Scope
 from fhir_coprod.validation.shapes import ABSENT, PRIMITIVES, Constraint
-from fhir_coprod.validation.values import equal, has_pattern, is_undefined
+from fhir_coprod.validation.values import equal, has_pattern, is_undefined, lacks_code
 
 if TYPE_CHECKING:
     from fhir_coprod.validation.fast import Fast
@@ -116,6 +116,9 @@ class Explainer:
             self.binding(content.bound, item)
         if content.coded:
             self.code_system(item)
+        if content.needs_code and lacks_code(item.value):
+            message = "The coding names a code system and none of its codes; add the code, or leave it out."
+            self.error("code-invalid", item.at, message)
         if content.targets or content.aggregation:
             self.reference(content, item, scope)
         for rule in content.rules:

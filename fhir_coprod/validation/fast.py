@@ -132,6 +132,8 @@ class Fast:
             found.append(self._explained(content, code))
         if content.bound is not None and not (strict and _lists_codes(content.bound, code)):
             found.append(checks.binding(content.bound, code))
+        if content.needs_code:
+            found.append(checks.names_code)
         if content.targets and code == "Reference":
             found.append(self._targets(content, code))
         if content.datatype or not strict:

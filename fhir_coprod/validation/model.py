@@ -91,6 +91,8 @@ class Content:
     bound: Bound | None = None
     coded: bool = False
     """Whether the code is looked up in its code system."""
+    needs_code: bool = False
+    """Whether a coding of a system that is held in full must name one of its codes."""
     rules: list[Rule] = field(default_factory=list)
     unchecked: list[Constraint] = field(default_factory=list)
     """Invariants that cannot be decided here; reported once."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fhir_coprod import definitions
 from fhir_coprod.definitions.terminology import ValueSet
 from fhir_coprod.validation.codes import is_defined
 
@@ -60,8 +61,11 @@ def is_member(value: object, type_: str, codes: ValueSet) -> bool | None:
 
 
 def has_code(value: object) -> bool:
-    """Whether a coded value has any code, and not only words."""
-    return not isinstance(value, dict) or "coding" in value or "code" in value
+    """Whether a coded value has any code, and not only words and systems."""
+    if not isinstance(value, dict):
+        return True
+    codings = value.get("coding", [value])
+    return isinstance(codings, list) and any(isinstance(c, dict) and "code" in c for c in codings)
 
 
 def _code(code: str, codes: ValueSet) -> bool | None:
@@ -91,3 +95,11 @@ def is_undefined(coding: object) -> bool:
         return False
     code, system = coding.get("code"), coding.get("system")
     return isinstance(code, str) and isinstance(system, str) and is_defined(system, code) is False
+
+
+def lacks_code(coding: object) -> bool:
+    """Whether a Coding names a code system that is held in full and none of its codes."""
+    if not isinstance(coding, dict) or "code" in coding or "_code" in coding:
+        return False
+    system = coding.get("system")
+    return isinstance(system, str) and definitions.code_system(system) is not None

@@ -78,12 +78,11 @@ class Comparison:
 
     @property
     def false_accepts_on_own_profiles(self) -> list[Difference]:
-        """What HL7's validator refuses and ours lets through, of resources that claim a profile of ours."""
-        return [
-            d
-            for d in self.differences
-            if d.ours and d.sample.of.startswith(definitions.PROFILE) and not d.reason
-        ]
+        """What HL7's validator refuses and ours lets through, of resources of a profile of ours.
+
+        All of them: a reason explains a false accept, it does not undo it.
+        """
+        return [d for d in self.differences if d.ours and d.sample.of.startswith(definitions.PROFILE)]
 
 
 def corpus(size: int, seed: int) -> Iterator[Sample]:
@@ -138,7 +137,8 @@ def compare(samples: Sequence[Sample]) -> Comparison:
                 ours = validator.validate(jsontext.encode(sample.resource))
                 result.counts[theirs.ok, bool(ours)] += 1
                 result.kinds[sample.kind] += 1
-                result.types.add(str(sample.resource.get("resourceType")))
+                if definitions.is_resource_type(sample.resource.get("resourceType")):
+                    result.types.add(sample.resource["resourceType"])
                 if theirs.ok != bool(ours):
                     result.differences.append(Difference(sample, theirs, ours, reason(sample, theirs, ours)))
     return result
@@ -157,7 +157,18 @@ _THEIRS: tuple[tuple[str, str], ...] = (
         "Terminology_TX_ValueSet_NotFound_CS",
         "R4 binds the element to a code system by mistake; HL7's validator counts that against the resource",
     ),
-    ("#null'", "a coding with a system but no code is refused by HL7's validator; R4 allows it"),
+    (
+        "#null'",
+        "HL7's validator refuses a coding whose code is absent for a stated reason; R4 allows it",
+    ),
+    (
+        "Terminology_TX_System_Relative",
+        "HL7's validator refuses a relative system outside of CodeableConcepts; R4 has no such rule",
+    ),
+    (
+        "Inappropriate CodeSystem URL",
+        "HAPI refuses another system than UCUM where R4 only prefers its units",
+    ),
     (
         "Type_Specific_Checks_DT_OID_Valid",
         "HL7's validator wants more arcs in an OID than R4's pattern asks for",
@@ -188,6 +199,7 @@ _OURS: tuple[tuple[str, str], ...] = (
         "HL7's validator compares quantities that have no unit in common; FHIRPath has no answer there",
     ),
     ("This is not a valid base64Binary", "HL7's validator skips other characters in base64"),
+    ("m49.htm is not defined there", "HAPI does not look into the UN's regions (M49)"),
     ("The modifier extension", "unknown modifier extensions are refused by design"),
     (
         "The reference points to a",
@@ -230,6 +242,8 @@ def report(result: Comparison, size: int, seed: int) -> str:
         f"Agreement: **{result.agreement:.2%}**. {result.kinds['example']} are examples of our package, "
         f"{result.kinds['made']} were made from definitions, {sum(mutations.values())} are mutants of "
         f"{len(mutations)} kinds, {result.kinds['slicing']} try every way to slice.",
+        "",
+        f"False accepts on profiles of ours: **{len(result.false_accepts_on_own_profiles)}**.",
         "",
         "## Every difference, by its reason",
         "",

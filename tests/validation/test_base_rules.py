@@ -168,6 +168,12 @@ BROKEN: list[tuple[str, Json, str, str]] = [
         "code-invalid",
         "Patient.maritalStatus.coding[0]",
     ),
+    (
+        "a coding without a code of a system that is held",
+        patient(maritalStatus={"coding": [{"system": SYSTEM, "display": "x"}]}),
+        "code-invalid",
+        "Patient.maritalStatus.coding[0]",
+    ),
     ("a language that does not exist", patient(language="xx"), "code-invalid", "Patient.language"),
     (
         "a unit that does not exist",
