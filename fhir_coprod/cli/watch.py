@@ -193,7 +193,7 @@ def _day(standing: Standing, at: datetime | None) -> str:
 
 @alerts_app.command("list")
 def list_alerts(context: typer.Context, config: ConfigOption = None, json: JsonOption = False) -> None:
-    """Open follow-ups, the most urgent first."""
+    """Open follow-ups, and EHRs that are down; the most urgent first."""
     site = settings(context, config)
     with Store.open(site.store.url) as store:
         tasks = desk.worklist(store, site)
@@ -232,7 +232,7 @@ def _alert_row(row: Json, names: Mapping[str, str], zone: ZoneInfo) -> list[str]
         row["id"][:8],
         escape(row["referral"].partition("/")[2]),
         row["stage"],
-        escape(", ".join(row["rules"])),
+        escape(f"cannot be seen: {row['ehr_down']}" if row["ehr_down"] else ", ".join(row["rules"])),
         escape(names.get(row["owner"] or "") or row["owner"] or "nobody is named"),
         state,
         last_moment(act_by).astimezone(zone).date().isoformat() if act_by else "",
@@ -279,7 +279,10 @@ def letter(
     policy = policies.load(site.watch.policy, site.site)
     with Store.open(site.store.url) as store:
         task, _ = desk.find(store, site, alert)
-        standing = look_at(store, desk.as_json(task)["referral"], policy, datetime.now(UTC), site)
+        row = desk.as_json(task)
+        if row["ehr_down"]:
+            raise typer.BadParameter("this alert is about an EHR: there is no patient to write to.")
+        standing = look_at(store, row["referral"], policy, datetime.now(UTC), site)
     if standing.do_not_contact:
         stderr.print(
             "The patient asked not to be contacted: talk it over before anything is sent.", style="yellow"

@@ -18,7 +18,6 @@ from fhir_coprod.watch.elements import moment
 from fhir_coprod.watch.policies import Policy, Severity
 from fhir_coprod.watch.standing import Stall, Standing, explain, instant
 
-CLOSED: Final = frozenset({"completed", "cancelled", "failed", "rejected", "entered-in-error"})
 TAKEN: Final = frozenset({"received", "accepted", "in-progress"})
 """Somebody has acknowledged it."""
 SNOOZED: Final = "on-hold"
@@ -26,11 +25,6 @@ UNSNOOZABLE: Final = frozenset({"asap", "stat"})
 _THE_STORE_S: Final = ("versionId", "lastUpdated")
 _UTC: Final = ZoneInfo("UTC")
 _NO_NAMES: Final[Mapping[str, str]] = {}
-
-
-def is_open(followup: Json) -> bool:
-    """A follow-up that still asks somebody to act."""
-    return followup.get("status") not in CLOSED
 
 
 def reconcile(
@@ -97,7 +91,7 @@ def _followups(
     here = carriers.followup_id(standing.referral, standing.stage) if standing.stage else ""
     if found:
         was = next((task for task in followups if task["id"] == here), None)
-        current = was if was and is_open(was) else None
+        current = was if was and carriers.is_open(was) else None
         if was and not current:
             # Asked for again: a new round, though its notes stay.
             current = {**was, "status": "requested", "restriction": {}}
@@ -106,7 +100,7 @@ def _followups(
         task = _advanced(task, current, standing, found, policy, now)
         _write(writes, task, was, now)
     for task in followups:
-        if is_open(task) and (task["id"] != here or not found) and not (unseen and not found):
+        if carriers.is_open(task) and (task["id"] != here or not found) and not (unseen and not found):
             ended = {**task, "status": "completed" if standing.stage else "cancelled"}
             writes.append(carriers.touched(ended, now))
     return writes
@@ -123,7 +117,7 @@ def _advanced(
     """The follow-up's own state: asked, put aside, taken, or one step up the ladder."""
     severity: Severity = found[0][0].severity
     act_by = policy.act_by(severity, standing.priority, now)
-    end = _end(was) if was else None
+    end = carriers.act_by(was) if was else None
     if was is None or end is None:
         return _asked(task, act_by)
     news = bool({id for _, id in found} - set(carriers.issues_of(was)))
@@ -145,10 +139,6 @@ def _advanced(
 
 def _asked(task: Json, by: datetime) -> Json:
     return {**task, "status": "requested", "restriction": {"period": {"end": instant(by)}}}
-
-
-def _end(task: Json) -> datetime | None:
-    return moment(((task.get("restriction") or {}).get("period") or {}).get("end"), _UTC)
 
 
 def _modified(task: Json) -> datetime:

@@ -10,9 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 from uuid import NAMESPACE_URL, uuid5
+from zoneinfo import ZoneInfo
 
 from fhir_coprod.jsontext import Json
 from fhir_coprod.watch.codes import NEXT_STEP, Rule, Stage
+from fhir_coprod.watch.elements import moment
 from fhir_coprod.watch.standing import Stall, Standing, explain, instant, last_moment
 
 CANONICAL: Final = "https://fhir-coprod.org/ig"
@@ -39,7 +41,13 @@ _OWNERS: Final = (
     "HealthcareService/",
     "CareTeam/",
 )
+FOLLOWUP: Final = "stall-followup"
+FEED_DOWN: Final = "feed-down"
+"""Kinds of Task that ask staff to act."""
+CLOSED: Final = frozenset({"completed", "cancelled", "failed", "rejected", "entered-in-error"})
 _STEP: Final = "step"
+_FEED: Final = "feed/"
+_UTC: Final = ZoneInfo("UTC")
 _GRAVITY: Final = {"high": 0, "moderate": 1, "low": 2}
 
 
@@ -74,9 +82,14 @@ def followup_id(referral: str, stage: Stage) -> str:
     return _id(FOLLOWUP_SYSTEM, followup_key(referral, stage))
 
 
+def feed_key(ehr: str) -> str:
+    """What the Task about an EHR that is down is known by."""
+    return _FEED + ehr
+
+
 def feed_id(ehr: str) -> str:
     """The id of the Task about an EHR that is down."""
-    return _id(FOLLOWUP_SYSTEM, f"feed/{ehr}")
+    return _id(FOLLOWUP_SYSTEM, feed_key(ehr))
 
 
 def _plain(name: str) -> str:
@@ -223,7 +236,7 @@ def followup(
         "businessStatus": {"coding": [{"system": STAGE_SYSTEM, "code": standing.stage}]},
         "intent": "order",
         "priority": standing.priority if standing.priority in ("urgent", "asap", "stat") else "routine",
-        "code": {"coding": [{"system": TASK_KIND_SYSTEM, "code": "stall-followup"}]},
+        "code": {"coding": [{"system": TASK_KIND_SYSTEM, "code": FOLLOWUP}]},
         "description": description(standing, [stall for stall, _ in issues], names),
         "focus": reference(standing.referral),
         "for": reference(standing.patient),
@@ -313,12 +326,34 @@ def task_of(issue: Json) -> str:
     return next((name for name in names if name.startswith("Task/")), "")
 
 
+def ehr_of(task: Json) -> str:
+    """The EHR that a Task says is down; "" when it is about something else."""
+    values = [identifier.get("value", "") for identifier in task.get("identifier") or ()]
+    return next((value.removeprefix(_FEED) for value in values if value.startswith(_FEED)), "")
+
+
 def stage_of(task: Json) -> str:
     """The stage whose stalls a follow-up gathers."""
     for coding in (task.get("businessStatus") or {}).get("coding") or ():
         if coding.get("system") == STAGE_SYSTEM:
             return str(coding.get("code", ""))
     return ""
+
+
+def is_kind(task: Json, *kinds: str) -> bool:
+    """One of the watch's own Tasks, of one of these kinds."""
+    codings = (task.get("code") or {}).get("coding") or ()
+    return any(coding.get("system") == TASK_KIND_SYSTEM and coding.get("code") in kinds for coding in codings)
+
+
+def is_open(task: Json) -> bool:
+    """It still asks somebody to act."""
+    return task.get("status") not in CLOSED
+
+
+def act_by(task: Json) -> datetime | None:
+    """By when somebody has to act, or to ask again."""
+    return moment(((task.get("restriction") or {}).get("period") or {}).get("end"), _UTC)
 
 
 def noted(task: Json, who: str, words: str, now: datetime) -> Json:

@@ -30,35 +30,48 @@ _UTC: Final = ZoneInfo("UTC")
 _PORTION: Final = 500
 
 
+class NoSuchAlert(NotFound):
+    """Nothing open goes by that name: wrong use."""
+
+    exit_code = 2
+
+
 def open_followups(reader: Reader) -> list[Json]:
     """Every follow-up Task that still asks somebody to act."""
+    return _open_tasks(reader, carriers.FOLLOWUP)
+
+
+def open_alerts(reader: Reader) -> list[Json]:
+    """The same, and the Tasks about EHRs that are down."""
+    return _open_tasks(reader, carriers.FOLLOWUP, carriers.FEED_DOWN)
+
+
+def _open_tasks(reader: Reader, *kinds: str) -> list[Json]:
     token = schema.token.c
-    ours = select(token.key).where(
-        token.param == index.number("Task", "code"), token.code == "stall-followup"
-    )
+    ours = select(token.key).where(token.param == index.number("Task", "code"), token.code.in_(kinds))
     statement = select(token.key).where(
         token.param == index.number("Task", "status"), token.code.in_(_OPEN), token.key.in_(ours)
     )
     keys = list(reader.connection.execute(statement).scalars())
     found: list[Json] = []
     for start in range(0, len(keys), _PORTION):
-        found += [row.data for row in reader.by_key(keys[start : start + _PORTION])]
+        rows = reader.by_key(keys[start : start + _PORTION])
+        found += [row.data for row in rows if carriers.is_kind(row.data, *kinds)]
     return found
 
 
 def worklist(store: Store, settings: Settings) -> list[Json]:
-    """Open follow-ups, the most urgent first."""
+    """Everything that asks staff to act, the most urgent first."""
     with store.connect() as connection:
-        return sorted(open_followups(Reader(connection, settings)), key=_urgency)
+        return sorted(open_alerts(Reader(connection, settings)), key=_urgency)
 
 
 def _urgency(task: Json) -> tuple[int, int, str]:
-    return (_ORDER.get(task.get("priority", ""), 3), -carriers.ladder_step(task), instant(act_by(task)) or "")
-
-
-def act_by(task: Json) -> datetime | None:
-    """By when somebody has to act."""
-    return moment(((task.get("restriction") or {}).get("period") or {}).get("end"), _UTC)
+    return (
+        _ORDER.get(task.get("priority", ""), 3),
+        -carriers.ladder_step(task),
+        instant(carriers.act_by(task)) or "",
+    )
 
 
 def promised(task: Json) -> datetime | None:
@@ -75,7 +88,7 @@ def find(store: Store, settings: Settings, name: str) -> tuple[Json, list[Json]]
     """A follow-up and the DetectedIssues that it gathers.
 
     name: id of the Task or the beginning of it, of one of its DetectedIssues, or of the referral.
-    Raises NotFound, or Conflict when several are meant.
+    Raises NoSuchAlert, or Conflict when several are meant.
     """
     with store.connect() as connection:
         reader = Reader(connection, settings)
@@ -86,11 +99,11 @@ def find(store: Store, settings: Settings, name: str) -> tuple[Json, list[Json]]
 
 def _find(reader: Reader, name: str) -> Json:
     exact = [row.data for row in reader.by_reference({("Task", name)})]
-    if exact and exact[0].get("code", {}).get("coding", [{}])[0].get("code") == "stall-followup":
+    if exact and carriers.is_kind(exact[0], carriers.FOLLOWUP, carriers.FEED_DOWN):
         return exact[0]
     meant = [
         task
-        for task in open_followups(reader)
+        for task in open_alerts(reader)
         if (len(name) >= 4 and task["id"].startswith(name))
         or name in carriers.issues_of(task)
         or target(task.get("focus")) in (name, f"ServiceRequest/{name}")
@@ -98,7 +111,7 @@ def _find(reader: Reader, name: str) -> Json:
     if len(meant) > 1:
         raise Conflict(f"{len(meant)} alerts begin with {name}; write more of the id.")
     if not meant:
-        raise NotFound(f"There is no open alert {name}; see fhir-coprod alerts list.")
+        raise NoSuchAlert(f"There is no open alert {name}; see fhir-coprod alerts list.")
     return meant[0]
 
 
@@ -165,7 +178,7 @@ def _change(
     def write(transaction: Transaction) -> Json:
         transaction.lock()
         task = _find(Reader(transaction.connection, settings), name.removeprefix("Task/"))
-        if not alerts.is_open(task):
+        if not carriers.is_open(task):
             raise Conflict("This alert is over already; there is nothing left to do.")
         changed = carriers.touched(carriers.noted(work(task), by.strip(), words, now), now)
         transaction.put(jsontext.from_data(changed), changed["id"], source=carriers.SOURCE)
@@ -184,9 +197,10 @@ def as_json(task: Json, issues: Sequence[Json] = ()) -> Json:
         "status": task.get("status"),
         "priority": task.get("priority"),
         "owner": target(task.get("owner")) or None,
-        "act_by": instant(act_by(task)),
+        "act_by": instant(carriers.act_by(task)),
         "step": carriers.ladder_step(task),
         "rules": carriers.rules_of(task),
+        "ehr_down": carriers.ehr_of(task) or None,
         "description": task.get("description", ""),
     }
     if issues:

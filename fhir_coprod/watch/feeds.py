@@ -9,19 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
-from zoneinfo import ZoneInfo
 
 from fhir_coprod.jsontext import Json
 from fhir_coprod.watch import carriers
 from fhir_coprod.watch.calendar import Span
-from fhir_coprod.watch.elements import moment
 from fhir_coprod.watch.policies import Policy
 from fhir_coprod.watch.records import Blind
 from fhir_coprod.watch.standing import instant
 
-KIND: Final = "feed-down"
 _LASTS: Final = Span(1, "wd")
-_UTC: Final = ZoneInfo("UTC")
 
 
 def alert(ehr: str, down: Iterable[Blind], was: Json | None, policy: Policy, now: datetime) -> Json | None:
@@ -30,15 +26,15 @@ def alert(ehr: str, down: Iterable[Blind], was: Json | None, policy: Policy, now
     down: its feeds that failed or are behind; empty when it is well.
     was:  the Task that is there.
     """
-    standing = was is not None and was.get("status") == "requested"
+    standing = was is not None and carriers.is_open(was)
     feeds = sorted(down, key=lambda feed: feed.type)
     if not feeds:
         if was is None or not standing:
             return None
         return carriers.touched({**was, "status": "completed"}, now)
-    end = moment(((was or {}).get("restriction") or {}).get("period", {}).get("end"), _UTC)
+    end = carriers.act_by(was) if was else None
     words = _words(ehr, feeds)
-    if was and standing and end and end > now and was.get("description") == words:
+    if was and standing and end and end > now and _says(was, words):
         return None
     if not standing or end is None or end <= now:
         end = policy.calendar.due(now, _LASTS)
@@ -46,21 +42,29 @@ def alert(ehr: str, down: Iterable[Blind], was: Json | None, policy: Policy, now
         "resourceType": "Task",
         "id": carriers.feed_id(ehr),
         "meta": {"security": [carriers.STAFF_ONLY]},
-        "identifier": [{"system": carriers.FOLLOWUP_SYSTEM, "value": f"feed/{ehr}"}],
+        "identifier": [{"system": carriers.FOLLOWUP_SYSTEM, "value": carriers.feed_key(ehr)}],
         "status": "requested",
         "intent": "order",
         "priority": "urgent",
-        "code": {"text": KIND},
+        "code": {"coding": [{"system": carriers.TASK_KIND_SYSTEM, "code": carriers.FEED_DOWN}]},
         "description": words,
         "authoredOn": was["authoredOn"] if was and standing else instant(now),
         "requester": {"reference": carriers.DEVICE},
         "restriction": {"period": {"end": instant(end)}},
     }
+    if was and was.get("note"):
+        data["note"] = was["note"]
     return carriers.touched(data, now)
 
 
+def _says(was: Json, words: str) -> bool:
+    """It is already said, under the code by which people find it."""
+    return was.get("description") == words and carriers.is_kind(was, carriers.FEED_DOWN)
+
+
 def _words(ehr: str, feeds: Iterable[Blind]) -> str:
-    parts = [f"{feed.type} since {instant(feed.since)} ({feed.reason})" for feed in feeds]
+    """No times: since when is for `authoredOn` to say, and words that move on would make versions."""
+    parts = [f"{feed.type} ({feed.reason})" for feed in feeds]
     return (
         f"The EHR {ehr} is not seen whole: {'; '.join(parts)}. No stall is claimed from what it should show, "
         "and no alert about it ends. Look with fhir-coprod ehr check."

@@ -309,7 +309,7 @@ class _Assessment:
         return self.policy.clocks_for(self.request, line.departments or self.request.departments)
 
     def _is_blind(self, clock: Clock) -> bool:
-        """What the clock awaits may be there unseen, or what it rests on be old: note it, and claim nothing."""
+        """What it awaits may be there unseen, or what it rests on be old: note it, and claim nothing."""
         if not self.facts.blind:
             return False
         needs = ABOUT[clock.rule].needs

@@ -98,7 +98,7 @@ def _judge(
 
 def _may_matter(task: Json) -> bool:
     """Open, or closed by somebody else, who cannot have closed what stands."""
-    return alerts.is_open(task) or task.get("status") not in ("completed", "cancelled")
+    return carriers.is_open(task) or task.get("status") not in ("completed", "cancelled")
 
 
 def _write(transaction: Transaction, resources: Sequence[Json]) -> None:

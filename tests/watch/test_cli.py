@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from fhir_coprod.cli import app
+from fhir_coprod.errors import CoprodError
 from fhir_coprod.store import Store
 from tests.watch.hospital import DAY, MONDAY, Hospital
 
@@ -140,6 +141,14 @@ def test_a_letter_is_a_draft_and_changes_nothing(config: Path, tmp_path: Path) -
     assert run(config, "alerts", "letter", "late", "--language", "fi").exit_code == 1
     with Store.open(f"sqlite:///{tmp_path / 'store.db'}") as store:
         assert store.head() == head
+
+
+@pytest.mark.parametrize("verb", [("show",), ("ack", "--by", "Eva"), ("letter",)])
+def test_an_alert_that_is_not_there_is_wrong_use(config: Path, verb: tuple[str, ...]) -> None:
+    result = run(config, "alerts", verb[0], "nope", *verb[1:])
+    assert isinstance(result.exception, CoprodError)
+    assert result.exception.exit_code == 2
+    assert str(result.exception) == "There is no open alert nope; see fhir-coprod alerts list."
 
 
 def test_no_alert_is_said_kindly(config: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fhir_coprod.watch import Facts, Stall, Standing, alerts, assess, policies
+from fhir_coprod.watch import Facts, Stall, Standing, alerts, assess, carriers, policies
 from fhir_coprod.watch.codes import ABOUT, Rule
 from fhir_coprod.watch.reading import Held, Surroundings, compose
 from fhir_coprod.watch.records import (
@@ -387,6 +387,6 @@ def test_alerts_say_what_the_standing_says_and_no_more(facts: Facts, moments: li
         ]
         assert sorted(standing_now) == sorted(stall.rule for stall in standing.stalls)
         open_tasks = [
-            data for name, data in written.items() if name.startswith("Task/") and alerts.is_open(data)
+            data for name, data in written.items() if name.startswith("Task/") and carriers.is_open(data)
         ]
         assert len(open_tasks) == (1 if standing.stalls else 0)

@@ -10,7 +10,7 @@ import pytest
 
 from fhir_coprod import validate
 from fhir_coprod.store import Store
-from fhir_coprod.watch import policies, sweep
+from fhir_coprod.watch import carriers, desk, policies, sweep
 from tests.watch.hospital import DAY, MONDAY, Hospital
 
 
@@ -265,28 +265,36 @@ def test_a_feed_that_is_down_raises_one_alert_which_ends_with_it(store: Store) -
         store.write(lambda t, row=row: t.connection.execute(insert(schema.feed).values(**row)) and None)
 
     def reported() -> list[dict[str, Any]]:
-        return [task for task in hospital.all("Task") if task["code"].get("text") == "feed-down"]
+        return [task for task in hospital.all("Task") if carriers.is_kind(task, "feed-down")]
 
     hospital.sweep(LATE)
     (task,) = reported()
     assert validate(task)
-    assert "Appointment since" in task["description"]
+    assert "Appointment (time-out)" in task["description"]
+    (listed,) = desk.worklist(store, hospital.settings)
+    assert desk.as_json(listed)["ehr_down"] == "ortho"
     assert "Flag" not in task["description"]
     head = hospital.head()
     hospital.sweep(LATE + timedelta(hours=1))
     assert hospital.head() == head
-    hospital.sweep(LATE + 3 * DAY)
+    store.write(lambda t: t.connection.execute(update(schema.feed).values(since=last + 60_000)) and None)
+    hospital.sweep(LATE + timedelta(hours=2))
+    assert hospital.head() == head, "a time that moves on is no news"
+    desk.acknowledge(store, hospital.settings, hospital.policy, task["id"], "Eva Lind", LATE)
+    hospital.sweep(LATE + timedelta(hours=3))
+    assert [task["status"] for task in reported()] == ["accepted"]
+    hospital.sweep(LATE + 9 * DAY)
     (again,) = reported()
     assert again["status"] == "requested"
     assert again["restriction"] != task["restriction"]
-    well = int((LATE + 3 * DAY).timestamp() * 1000)
+    well = int((LATE + 9 * DAY).timestamp() * 1000)
     store.write(
         lambda t: (
             t.connection.execute(update(schema.feed).values(state="observable", reason="", last_success=well))
             and None
         )
     )
-    hospital.sweep(LATE + 3 * DAY + timedelta(hours=1))
+    hospital.sweep(LATE + 9 * DAY + timedelta(hours=1))
     assert [task["status"] for task in reported()] == ["completed"]
 
 
