@@ -6,7 +6,7 @@ import base64
 import hashlib
 from collections.abc import Callable, Iterator
 
-from fhir_coprod.validation import bundles, formats, guards, narrative
+from fhir_coprod.validation import artefacts, bundles, formats, guards, narrative
 from fhir_coprod.validation.fhirpath import FhirPathError, UnsupportedFhirPath, compile_invariant
 from fhir_coprod.validation.model import Content, Rule
 from fhir_coprod.validation.scope import Scope
@@ -149,6 +149,19 @@ def _rule(human: str, test: Test, *names: str, signs: tuple[str, str] = ("", "")
 
 
 _OF_TYPE: dict[str, list[Rule]] = {
+    "Questionnaire": [
+        _rule("enableWhen.question must be the linkId of an item", artefacts.questions_exist, "item")
+    ],
+    "CodeSystem": [
+        _rule(
+            "The count of a complete code system must be the number of its concepts",
+            artefacts.count_is_true,
+            "count",
+        )
+    ],
+    "StructureMap": [
+        _rule("Groups and inputs need names of letters, digits and _", artefacts.groups_are_named, "group")
+    ],
     "Identifier": [_rule("Identifier.system must be an absolute URI", _absolute_system, "system")],
     "Reference": [
         _rule(

@@ -343,6 +343,23 @@ BROKEN: list[tuple[str, Json, str, str]] = [
         "Patient.identifier[0]",
     ),
     (
+        "a condition on a question that does not exist",
+        {
+            "resourceType": "Questionnaire",
+            "text": {"status": "generated", "div": NARRATIVE},
+            "status": "draft",
+            "item": [
+                {
+                    "linkId": "1",
+                    "type": "string",
+                    "enableWhen": [{"question": "2", "operator": "exists", "answerBoolean": True}],
+                }
+            ],
+        },
+        "invariant",
+        "Questionnaire",
+    ),
+    (
         "a definition with a relative url",
         {
             "resourceType": "Library",

@@ -1,0 +1,47 @@
+"""Definitions that do not hold together, by rules that R4 implies and HL7's validator checks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from fhir_coprod.validation.scope import Scope
+
+_identifier = re.compile(r"[A-Za-z_][A-Za-z0-9_]*").fullmatch
+
+
+def questions_exist(questionnaire: object, scope: Scope) -> bool:
+    """Each enableWhen.question is the linkId of an item."""
+    items = list(_below(questionnaire, "item"))
+    known = {item["linkId"] for item in items if isinstance(item.get("linkId"), str)}
+    asked = (condition.get("question") for item in items for condition in _objects(item.get("enableWhen")))
+    return all(not isinstance(question, str) or question in known for question in asked)
+
+
+def count_is_true(code_system: object, scope: Scope) -> bool:
+    """The count of a complete CodeSystem is the number of its concepts."""
+    if not isinstance(code_system, dict) or code_system.get("content") != "complete":
+        return True
+    count = code_system.get("count")
+    return not isinstance(count, int) or count == sum(1 for _ in _below(code_system, "concept"))
+
+
+def groups_are_named(structure_map: object, scope: Scope) -> bool:
+    """Groups and their inputs have names that the mapping language can refer to."""
+    groups = list(_objects(structure_map.get("group") if isinstance(structure_map, dict) else None))
+    named = [*groups, *(given for group in groups for given in _objects(group.get("input")))]
+    names = (thing.get("name") for thing in named)
+    return all(not isinstance(name, str) or _identifier(name) is not None for name in names)
+
+
+def _below(owner: object, key: str) -> Iterator[dict[str, object]]:
+    """Every object under `key`, and under `key` of those."""
+    waiting = list(_objects(owner.get(key) if isinstance(owner, dict) else None))
+    while waiting:
+        found = waiting.pop()
+        yield found
+        waiting += _objects(found.get(key))
+
+
+def _objects(held: object) -> Iterator[dict[str, object]]:
+    return (one for one in held if isinstance(one, dict)) if isinstance(held, list) else iter(())
