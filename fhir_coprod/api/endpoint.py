@@ -27,7 +27,7 @@ from fhir_coprod.api.answer import Answer, error_answer, send_answer
 from fhir_coprod.api.call import Call, caller_at, headers_of, pairs, read_body
 from fhir_coprod.api.formats import FHIR_JSON
 from fhir_coprod.api.metrics import Metrics
-from fhir_coprod.errors import CoprodError, MethodNotAllowed, NotFound, Overloaded, UnknownType
+from fhir_coprod.errors import ConfigError, CoprodError, MethodNotAllowed, NotFound, Overloaded, UnknownType
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store, Transaction
 
@@ -222,6 +222,10 @@ class _Door:
             else:
                 async with asyncio.timeout(self._endpoint.settings.limits.seconds):
                     answer = await self._answer(scope, receive, form)
+        except ConfigError as error:
+            # The store was there at the start and is not now. Which one, and why, is for the log alone.
+            log.error("%s: %s", self._name, error)
+            answer = error_answer(Overloaded("The store cannot be reached just now; try again later."))
         except CoprodError as error:
             answer = error_answer(error, self._allow(error, scope))
         except TimeoutError:

@@ -74,7 +74,7 @@ def resource_types() -> tuple[str, ...]:
 
 def is_resource_type(name: object) -> bool:
     """Whether R4 has a concrete resource type of that name."""
-    return isinstance(name, str) and name in _registry.resource_types
+    return isinstance(name, str) and name in _registry.resource_type_names
 
 
 def structure(url_or_name: str) -> Json:

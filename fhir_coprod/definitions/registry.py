@@ -61,6 +61,11 @@ class Definitions:
         )
 
     @cached_property
+    def resource_type_names(self) -> frozenset[str]:
+        """The same, for asking whether one is among them."""
+        return frozenset(self.resource_types)
+
+    @cached_property
     def data_types(self) -> tuple[str, ...]:
         """Complex and primitive datatypes of R4, sorted."""
         return tuple(

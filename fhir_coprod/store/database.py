@@ -7,13 +7,16 @@ floors can put their own rows into the same transaction.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from math import inf
 from pathlib import Path
+from time import monotonic
 from typing import Any, cast
 
 import psycopg
@@ -28,6 +31,8 @@ from sqlalchemy.pool import NullPool, QueuePool
 from fhir_coprod.errors import ConfigError, Overloaded
 
 Row = tuple[Any, ...]
+READ_SECONDS = 60
+"""A pooled reader that takes longer is stopped: nobody waits for its answer any more."""
 BUSY_SECONDS = 30
 """How long a writer waits for another process before it gives up."""
 _LOG_LOCK = 0x636F70726F64
@@ -117,7 +122,11 @@ class Database(ABC):
             if not is_lost(error):
                 raise unavailable(error) from error
             session = self._connect_reader()
-            rows = session.rows(sql, values)
+            try:
+                rows = session.rows(sql, values)
+            except DatabaseErrors as again:
+                session.close()
+                raise unavailable(again) from again
         self._idle.append(session)
         return rows
 
@@ -140,6 +149,8 @@ def unavailable(error: Exception) -> Overloaded:
     text = str(error).lower()
     if "locked" in text or "busy" in text:
         return Overloaded("Another process has held the database for too long; try again.")
+    if "interrupted" in text or "statement timeout" in text:
+        return Overloaded(f"The search took longer than {READ_SECONDS} seconds; narrow it, or ask for less.")
     if "full" in text or "no space" in text:
         return Overloaded(
             "The database has no room left; nothing was written. Free some space, then try again."
@@ -192,10 +203,17 @@ def connect(url: str) -> Database:
 class SqliteSession(Session):
     """sqlite3 as it is; `?` is its own placeholder."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, *, limited: bool = False) -> None:
         self._connection = connection
+        self._deadline = inf
+        if limited:
+            # Asked every so many steps of SQLite's machine; a search that never ends would hold its thread.
+            connection.set_progress_handler(lambda: monotonic() > self._deadline, 1_000_000)
+        self._limited = limited
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
+        if self._limited:
+            self._deadline = monotonic() + READ_SECONDS
         return self._connection.execute(sql, values).fetchall()
 
     def run(self, sql: str, values: Sequence[Any] = ()) -> int:
@@ -231,7 +249,7 @@ class SqliteDatabase(Database):
         self.path = Path(cast(str, url.database)).expanduser()
 
     def _connect_reader(self) -> SqliteSession:
-        return SqliteSession(self._connect_read_only())
+        return SqliteSession(self._connect_read_only(), limited=True)
 
     def _connect_read_only(self) -> sqlite3.Connection:
         connection = self._connect("ro")
@@ -259,10 +277,7 @@ class SqliteDatabase(Database):
         return connection
 
     def _connect_writer(self) -> sqlite3.Connection:
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigError(f"{self.path.parent}: the folder cannot be made ({error.strerror}).") from None
+        self._make_private()
         connection = self._connect("rwc")
         try:
             connection.execute("PRAGMA journal_mode=WAL")
@@ -272,6 +287,19 @@ class SqliteDatabase(Database):
             connection.close()
             raise ConfigError(f"{self.path}: not a usable SQLite database ({error}).") from None
         return connection
+
+    def _make_private(self) -> None:
+        """The file holds records of patients: a new one is for its owner alone, and SQLite gives its
+        companions (-wal, -shm) the same rights."""
+        try:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # Never opened when it is there already: closing it again would drop the locks that SQLite holds
+            # on it in this process.
+            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        except FileExistsError:
+            return
+        except OSError as error:
+            raise ConfigError(f"{self.path}: cannot be made, or not be written ({error.strerror}).") from None
 
     def make_engine(self) -> Engine:
         engine = sqlalchemy.create_engine("sqlite://", creator=self._connect_writer, poolclass=NullPool)
@@ -398,6 +426,7 @@ class PostgresqlDatabase(Database):
 
     def _connect_reader(self) -> PostgresqlSession:
         connection = self._connect_read_only()
+        connection.execute(f"SET statement_timeout = '{READ_SECONDS}s'")
         connection.execute(_OUR_PLANS)
         return PostgresqlSession(connection)
 

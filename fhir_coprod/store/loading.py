@@ -10,6 +10,7 @@ to the end.
 from __future__ import annotations
 
 import gzip
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -148,7 +149,7 @@ class _File:
                     chunk = []
                     self.progress(min(record.end, self.size) - reported)
                     reported = min(record.end, self.size)
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, zlib.error) as error:
             reason = BadRequest(f"The file cannot be read to its end: {error}.")
             self.done.dead.append(Dead(str(self.path), reason.outcome))
         # The file is through: a later load of it begins at its beginning again.

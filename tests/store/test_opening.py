@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import subprocess
 import sys
@@ -13,7 +14,8 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from fhir_coprod.errors import ConfigError
+from fhir_coprod.errors import ConfigError, Overloaded
+from fhir_coprod.jsontext import parse
 from fhir_coprod.store import Store, database, opening, schema
 
 
@@ -139,3 +141,27 @@ def test_two_processes_may_open_an_empty_database_at_once(store_url: str) -> Non
     script = f"from fhir_coprod.store import Store; Store.open({store_url!r}).close()"
     running = [subprocess.Popen([sys.executable, "-c", script]) for _ in range(3)]
     assert [process.wait(60) for process in running] == [0, 0, 0]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="rights of files as POSIX has them")
+def test_a_new_sqlite_store_is_for_its_owner_alone(tmp_path: Path) -> None:
+    file = tmp_path / "made" / "coprod.db"
+    with Store.open(f"sqlite:///{file}") as store:
+        store.write(lambda transaction: transaction.create(parse(b'{"resourceType":"Basic"}')))
+        made = [file, *file.parent.glob("coprod.db-*")]
+        assert len(made) == 3
+        assert {path.stat().st_mode & 0o077 for path in made} == {0}
+    assert file.parent.stat().st_mode & 0o077 == 0
+
+
+def test_a_search_without_end_is_stopped_and_its_reader_not_lost(
+    store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "READ_SECONDS", 1)
+    endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+    opened = database.connect(store_url)
+    with Store.open(store_url):
+        with pytest.raises(Overloaded, match="longer than 1 seconds"):
+            opened.read(endless)
+        assert opened.read("SELECT 1") == [(1,)]
+    opened.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -264,3 +265,19 @@ def test_raw_json_survives_a_round_trip_as_json(store: Store) -> None:
     document = jsontext.parse(json.dumps({"resourceType": "Basic", "code": {"text": 'ÅÄÖ 🙂 \\ "'}}))
     written = create(store, document)
     assert store.read("Basic", written.version.id).data["code"] == document.data["code"]
+
+
+def test_a_caller_that_goes_away_does_not_end_the_writer(store: Store) -> None:
+    started, go_on = threading.Event(), threading.Event()
+
+    def wait(_: Transaction) -> None:
+        started.set()
+        go_on.wait(10)
+
+    store.submit(wait)
+    started.wait(10)
+    gone = store.submit(lambda transaction: transaction.create(jsontext.parse(b'{"resourceType":"Basic"}')))
+    assert gone.cancel()
+    go_on.set()
+    written = store.write(lambda transaction: transaction.create(jsontext.parse(b'{"resourceType":"Basic"}')))
+    assert store.read("Basic", written.version.id).version == 1
