@@ -216,7 +216,7 @@ def alerts(endpoint: str, rule: str, referral: str) -> list[Json]:
 def one(endpoint: str, type: str, identifier: str) -> Json:
     """The one resource of that business identifier at our endpoint."""
     page = requests.get(f"{endpoint}/{type}", params={"identifier": identifier}, timeout=WAIT).json()
-    assert len(page["entry"]) == 1, page
+    assert len(page.get("entry", ())) == 1, page
     resource: Json = page["entry"][0]["resource"]
     return resource
 

@@ -247,8 +247,8 @@ class _Door:
         form.gzipped = "gzip" in call.headers.get("accept-encoding", "")
         form.media_type, form.pretty = call.media_type, call.pretty
         if self._row is None:
-            row, _ = self._endpoint.find(call.method, scope["path"].removeprefix(PREFIX))
-            raise AssertionError(f"the router missed {row.name}")
+            self._endpoint.find(call.method, scope["path"].removeprefix(PREFIX))
+            raise NotFound("Nothing is at this address; write it without empty parts, as in /fhir/Patient/1.")
         return await self._endpoint.perform(call, self._row.handler)
 
     async def _call(self, scope: Scope, receive: Receive) -> Call:

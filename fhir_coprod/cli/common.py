@@ -8,9 +8,12 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from sqlalchemy import make_url
 
 from fhir_coprod import jsontext
+from fhir_coprod.errors import ConfigError
 from fhir_coprod.settings import Settings
+from fhir_coprod.store import Store
 
 stdout = Console()
 """Results for a person."""
@@ -29,6 +32,24 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON documen
 def settings(context: typer.Context, config: Path | None) -> Settings:
     """The settings; --config may stand before or after the command."""
     return Settings.load(config or (context.find_root().obj or {}).get("config"))
+
+
+def existing_store(settings: Settings) -> Store:
+    """The store, which must be there: who looks at a new, empty one would take silence for good news."""
+    url = make_url(settings.store.url) if "://" in settings.store.url else None
+    if url is not None and url.get_backend_name() == "sqlite" and url.database:
+        file = Path(url.database).expanduser()
+        if not file.exists():
+            raise ConfigError(
+                f"There is no store at {file}. Name your settings with --config, or bring records in first "
+                "with `fhir-coprod sync` or `fhir-coprod load`."
+            )
+    return Store.open(settings.store.url)
+
+
+def plain(text: str) -> str:
+    """What somebody else said, without the control characters by which it could write to the terminal."""
+    return "".join(character if character.isprintable() else "�" for character in text)
 
 
 def print_json(document: Any) -> None:

@@ -12,7 +12,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from fhir_coprod import jsontext
-from fhir_coprod.cli.common import ConfigOption, JsonOption, print_json, settings, stderr, stdout
+from fhir_coprod.cli.common import (
+    ConfigOption,
+    JsonOption,
+    existing_store,
+    plain,
+    print_json,
+    settings,
+    stderr,
+    stdout,
+)
 from fhir_coprod.errors import ConfigError, EhrError
 from fhir_coprod.settings import EhrSettings, Settings
 
@@ -89,9 +98,9 @@ def _print_report(report: EhrReport) -> None:
             table.add_row(type, *(str(row[column] or "·") for column in _COLUMNS))
     stdout.print(table)
     if report.error:
-        stderr.print(escape(report.error), style="red", soft_wrap=True, highlight=False)
+        stderr.print(escape(plain(report.error)), style="red", soft_wrap=True, highlight=False)
     for type, reason in report.faults.items():
-        stderr.print(f"{type}: {escape(reason)}", style="red", soft_wrap=True, highlight=False)
+        stderr.print(f"{type}: {escape(plain(reason))}", style="red", soft_wrap=True, highlight=False)
     dead = sum(counts.dead for counts in report.counts.values())
     if dead:
         stderr.print(f"{dead} records could not be taken in; see: fhir-coprod dead-letters list", style="red")
@@ -170,7 +179,7 @@ def ehr_check(
     else:
         for plan in plans:
             if isinstance(plan, EhrError | ConfigError):
-                stderr.print(escape(plan.message), style="red", soft_wrap=True, highlight=False)
+                stderr.print(escape(plain(plan.message)), style="red", soft_wrap=True, highlight=False)
             else:
                 _print_plan(plan)
     if any(isinstance(plan, EhrError | ConfigError) for plan in plans):
@@ -189,13 +198,13 @@ def _named(chosen: Settings, name: str | None) -> list[EhrSettings]:
 
 def _print_plan(plan: EhrPlan) -> None:
     vendor = f" · deviations of {plan.vendor_name}" if plan.vendor_name else ""
-    title = f"{plan.ehr}: {plan.software}, FHIR {plan.fhir_version}{vendor}"
+    title = plain(f"{plan.ehr}: {plan.software}, FHIR {plan.fhir_version}{vendor}")
     table = Table(title=escape(title), title_justify="left", title_style="bold", box=None, pad_edge=False)
     for column in ("type", "changes found by", "takes from us", "why"):
         table.add_column(column)
     for row in plan.types:
         found = row.find if row.observable else "[red]cannot be seen[/red]"
-        table.add_row(row.type, found, ", ".join(row.write) or "·", escape(row.reason))
+        table.add_row(row.type, found, ", ".join(row.write) or "·", escape(plain(row.reason)))
     stdout.print(table)
 
 
@@ -212,10 +221,9 @@ def dead_letters_list(
     config: ConfigOption = None,
 ) -> None:
     """Records that could not be taken in, in the order received."""
-    from fhir_coprod.store import Store
     from fhir_coprod.sync import dead_letters as letters
 
-    with Store.open(settings(context, config).store.url) as store, store.connect() as connection:
+    with existing_store(settings(context, config)) as store, store.connect() as connection:
         found = letters.letters(connection, all=everything)
     if as_json:
         print_json([one.to_json() for one in found])
@@ -225,7 +233,7 @@ def dead_letters_list(
         table.add_column(column)
     for one in found:
         received = one.received.strftime("%Y-%m-%d %H:%M")
-        table.add_row(str(one.id), one.ehr, one.position, received, one.state, escape(one.reason))
+        table.add_row(str(one.id), one.ehr, one.position, received, one.state, escape(plain(one.reason)))
     stdout.print(table if found else "no dead letters")
 
 
@@ -237,10 +245,9 @@ def dead_letters_show(
     config: ConfigOption = None,
 ) -> None:
     """One letter with its reason and the bytes as they came (which may hold personal data)."""
-    from fhir_coprod.store import Store
     from fhir_coprod.sync import dead_letters as letters
 
-    with Store.open(settings(context, config).store.url) as store, store.connect() as connection:
+    with existing_store(settings(context, config)) as store, store.connect() as connection:
         one = letters.letter(connection, id)
     if as_json:
         print_json(one.to_json(body=True))
@@ -265,11 +272,10 @@ def dead_letters_replay(
     config: ConfigOption = None,
 ) -> None:
     """Try again to take them in, in the order received."""
-    from fhir_coprod.store import Store
     from fhir_coprod.sync import dead_letters as letters
 
     chosen = settings(context, config)
-    with Store.open(chosen.store.url) as store:
+    with existing_store(chosen) as store:
         found = letters.replay(store, chosen, ids or ())
     if as_json:
         print_json([one.to_json() for one in found])

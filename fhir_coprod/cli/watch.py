@@ -13,7 +13,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from fhir_coprod.cli.common import ConfigOption, JsonOption, print_json, settings, stderr, stdout
+from fhir_coprod.cli.common import (
+    ConfigOption,
+    JsonOption,
+    existing_store,
+    print_json,
+    settings,
+    stderr,
+    stdout,
+)
 from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store
@@ -62,7 +70,7 @@ def watch(
     rules = policies.load(policy or site.watch.policy, site.site)
     what_if = bool(now) or policy not in ("", site.watch.policy)
     at = _time(now, site.site.zone) if now else datetime.now(UTC)
-    with Store.open(site.store.url) as store:
+    with existing_store(site) as store:
         found = look(store, rules, at, site) if what_if else sweep(store, rules, at, site)
         unseen = what_cannot_be_watched(store, rules, site, found, at)
         standings = sorted((standing for standing in found if standing.is_open), key=urgency)
@@ -195,7 +203,7 @@ def _day(standing: Standing, at: datetime | None) -> str:
 def list_alerts(context: typer.Context, config: ConfigOption = None, json: JsonOption = False) -> None:
     """Open follow-ups, and EHRs that are down; the most urgent first."""
     site = settings(context, config)
-    with Store.open(site.store.url) as store:
+    with existing_store(site) as store:
         tasks = desk.worklist(store, site)
         if json:
             print_json([desk.as_json(task) for task in tasks])
@@ -248,7 +256,7 @@ def show_alert(
 ) -> None:
     """One follow-up: what is missing, since when, who can move it, and what was noted."""
     site = settings(context, config)
-    with Store.open(site.store.url) as store:
+    with existing_store(site) as store:
         task, issues = desk.find(store, site, alert)
     row = desk.as_json(task, issues)
     if json:
@@ -277,7 +285,7 @@ def letter(
     """A draft to the patient in plain words, for a person to read and send; sends and stores nothing."""
     site = settings(context, config)
     policy = policies.load(site.watch.policy, site.site)
-    with Store.open(site.store.url) as store:
+    with existing_store(site) as store:
         task, _ = desk.find(store, site, alert)
         row = desk.as_json(task)
         if row["ehr_down"]:
@@ -305,7 +313,7 @@ def acknowledge_alert(
     """Say that you have it. An acknowledgement expires; the alert ends when the missing fact is there."""
     site = settings(context, config)
     policy = policies.load(site.watch.policy, site.site)
-    with Store.open(site.store.url) as store:
+    with existing_store(site) as store:
         task = desk.acknowledge(store, site, policy, alert, by, datetime.now(UTC), note)
     _say(task, "is yours", json=json)
 
@@ -324,7 +332,7 @@ def snooze_alert(
     site = settings(context, config)
     policy = policies.load(site.watch.policy, site.site)
     end = _time(until, site.site.zone)
-    with Store.open(site.store.url) as store:
+    with existing_store(site) as store:
         task = desk.snooze(store, site, policy, alert, by, end, datetime.now(UTC), note)
     _say(task, "is put aside", json=json)
 

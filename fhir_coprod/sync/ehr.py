@@ -77,6 +77,8 @@ class TypePlan:
     queries: tuple[Query, ...] = ((),)
     """Searches that together give everything."""
     patient_parameter: str = "patient"
+    by_id: bool = False
+    """Whether several records can be asked for at once by `_id`."""
 
     @property
     def observable(self) -> bool:
@@ -166,15 +168,17 @@ def _type_plan(type: str, offer: Json | None, everywhere: frozenset[str], vendor
     queries: tuple[Query, ...] = ((),)
     patient_parameter = "patient"
     reason = ""
+    parameters = everywhere | _names(offer.get("searchParam"))
+    by_id = "_id" in parameters and "search-type" in interactions
     find: Find
     if deviation is not None and deviation.find is not None:
         find, reason = deviation.find, deviation.reason
     else:
-        find, reason = _find(type, interactions, everywhere | _names(offer.get("searchParam")))
+        find, reason = _find(type, interactions, parameters)
     if deviation is not None:
         queries = deviation.queries or queries
         patient_parameter = deviation.patient_parameter
-    return TypePlan(type, find, write, reason or _WHY[find], queries, patient_parameter)
+    return TypePlan(type, find, write, reason or _WHY[find], queries, patient_parameter, by_id)
 
 
 def _find(type: str, interactions: Sequence[str], parameters: frozenset[str]) -> tuple[Find, str]:
@@ -193,7 +197,7 @@ _WHY: dict[Find, str] = {
     "last-updated": "search by _lastUpdated since the last time",
     "crawl": "everything each time, compared by content",
     "by-patient": "everything of each known patient, compared by content",
-    "by-reference": "read one by one when something refers to it",
+    "by-reference": "those that something refers to, each time, compared by content",
     "none": "",
 }
 

@@ -40,10 +40,12 @@ class Feed:
 
 @dataclass(frozen=True, slots=True)
 class Success:
-    """A pull of one type has seen everything; `watermark` is where the next one may start, or ""."""
+    """A pull of one type has come to its end; `watermark` is where the next one may start, or ""."""
 
     watermark: str
     started: datetime
+    behind: str = ""
+    """What it could not see all the same; "" when it saw everything."""
 
 
 def feeds(connection: Connection, ehr: str | None = None) -> list[Feed]:
@@ -105,15 +107,17 @@ def failed(
 
 
 def succeeded(connection: Connection, ehr: str, type: str, success: Success, now: datetime) -> None:
-    """A pull has seen everything of that type."""
+    """A pull has come to the end of that type; what is behind all the same stays so since it first was."""
     before = next((row for row in feeds(connection, ehr) if row.type == type), None)
-    _set(connection, ehr, type, "observable", "", before, now)
+    state: State = "behind" if success.behind else "observable"
+    _set(connection, ehr, type, state, success.behind, before, now)
+    own = update(feed).where(feed.c.ehr == ehr, feed.c.type == type)
+    connection.execute(own.values(watermark=success.watermark))
+    if success.behind:
+        return
     started = to_milliseconds(success.started)
     connection.execute(
-        update(feed)
-        .where(feed.c.ehr == ehr, feed.c.type == type)
-        .values(
-            watermark=success.watermark,
+        own.values(
             last_success=started,
             first_success=started
             if before is None or before.first_success is None

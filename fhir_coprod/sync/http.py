@@ -191,9 +191,13 @@ class EhrClient:
     def is_own(self, url: str) -> bool:
         """Whether `url` is this EHR's: same scheme, host and port, and below its base address."""
         try:
+            # As it will be asked: with `..` resolved, which a server would do too.
+            url = str(httpx.URL(url))
             mine, other = urlsplit(self.base), urlsplit(url)
             same = _origin(mine.geturl()) == _origin(url)
-        except ValueError:  # brackets or a port that are none
+        except (ValueError, httpx.InvalidURL):  # brackets or a port that are none
+            return False
+        if "%2e" in other.path.lower() or "/../" in f"{other.path}/":
             return False
         return same and (other.path == mine.path or other.path.startswith(f"{mine.path.rstrip('/')}/"))
 
@@ -268,7 +272,10 @@ class EhrClient:
             pause = min(polite.longest_pause, polite.first_pause * 2**attempt)
             pause *= polite.dice.uniform(0.5, 1.0)
             try:
-                answer = await self._once(url, headers)
+                async with asyncio.timeout(self.ehr.timeout):
+                    answer = await self._once(url, headers)
+            except TimeoutError:
+                reason = f"no whole answer within {self.ehr.timeout:g} seconds"
             except httpx.RequestError as error:
                 reason = _reason(error)
             except httpx.InvalidURL:

@@ -74,7 +74,7 @@ def read(raw: bytes) -> Page:
     try:
         bundle = _bundle(raw)
         entries = tuple(_read_entry(bytes(entry)) for entry in bundle.entry)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return _salvage(raw)
     if bundle.resourceType != "Bundle":
         raise NotAPage(f"a {bundle.resourceType or 'JSON object without resourceType'} instead of a Bundle")
@@ -86,7 +86,7 @@ def _read_entry(raw: bytes) -> Entry:
     """One entry; one that cannot be understood becomes a resource that cannot be, with all its bytes."""
     try:
         entry = _entry(raw)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         inner = _member(raw, b'"resource"')
         return Entry(inner or raw)
     deleted = ""
@@ -104,7 +104,10 @@ def _type_and_id(url: str) -> str:
 
 # --- a page whose JSON is broken somewhere --------------------------------------------------------
 
-_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\]]', re.DOTALL)
+_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|"|[{}\[\]]', re.DOTALL)
+"""A whole string, a quote that opens one which never ends, or a bracket. Possessive: no state is kept for a
+string of megabytes, and a page cut off inside one is not walked again from each of its quotes."""
+_UNENDED = b'"'
 
 
 def _salvage(raw: bytes) -> Page:
@@ -131,6 +134,8 @@ def _member(raw: bytes, key: bytes) -> bytes:
     pending = False
     for token in _TOKEN.finditer(raw):
         text = token.group()
+        if text == _UNENDED:
+            break
         if text in b"{[":
             depth += 1
             if pending and depth == 2:
@@ -150,6 +155,8 @@ def _items(array: bytes) -> Iterator[bytes]:
     start = end = 1
     for token in _TOKEN.finditer(array):
         text = token.group()
+        if text == _UNENDED:
+            break
         if text in b"{[":
             depth += 1
             if depth == 2:

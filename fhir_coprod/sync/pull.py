@@ -36,6 +36,10 @@ PATIENTS_AT_ONCE = 4
 READS_AT_ONCE = 6
 RESTARTS = 2
 """How often a paging session that expired is begun again."""
+IDS_AT_ONCE = 50
+"""Records asked for with one request, where a server can be asked so: an address has to hold their ids."""
+BARREN_PAGES = 25
+"""Pages in a row without a record that was not there before: the server does not come to an end."""
 REFERENCE_ROUNDS = 4
 """What is read by reference may refer further (role → organisation → its parent)."""
 
@@ -155,12 +159,16 @@ class Puller:
         unseen = await self._examine(plan.type, sorted(suspects), held)
         newest = max(seen.newest, before)
         mark = min(newest, stage.instant(started.isoformat())) if newest else ""
-        held.feed = Success(mark, started)
-        await self._put(held)
+        behind = ""
         if unseen:
-            await self._fail(plan.type, "behind", f"{unseen} records could not be looked at; they are kept")
+            behind = f"{unseen} records could not be looked at; they are kept"
+            mark = before if incremental else mark  # what was said to be deleted must be told again
         elif plan.find == "by-patient" and "Patient" in self._incomplete:
-            await self._fail(plan.type, "behind", "not all patients of this EHR are known")
+            behind = "not all patients of this EHR are known"
+        if behind:
+            self._incomplete.add(plan.type)
+        held.feed = Success(mark, started, behind)
+        await self._put(held)
 
     async def _pages(self, plan: TypePlan, since: str) -> AsyncGenerator[tuple[Page, Answer], None]:
         """All pages of all searches that make up the type, the next one being read while one is worked on."""
@@ -230,8 +238,9 @@ class Puller:
 
     async def _session(self, type: str, start: str) -> AsyncIterator[tuple[Page, Answer]]:
         visited: set[str] = set()
+        known: set[str] = set()
         url = start
-        number = 0
+        number = barren = 0
         while url:
             visited.add(url)
             answer = await self.client.get(url)
@@ -242,6 +251,14 @@ class Puller:
                 raise _Expired
             page = self._read(type, answer)
             yield page, answer
+            ids = {_peek_id(entry.resource) for entry in page.entries} - known
+            known |= ids
+            barren = 0 if ids else barren + 1
+            if barren == BARREN_PAGES:
+                raise EhrAnswer(
+                    f"{self._name}: {BARREN_PAGES} pages of {type} in a row held nothing new and still "
+                    "point to a next one; what lies behind cannot be seen."
+                )
             try:
                 url = paging.follow(self.client.base, url, page.next, type) if page.next else ""
             except ValueError:
@@ -358,39 +375,42 @@ class Puller:
             if not ids and not known:
                 reason = "the server lists no patients; name those to follow in `patients`"
                 await self._fail("Patient", "behind", reason)
-            wanted = sorted({*ids, *known} if self.full else set(ids) - known)
-            await self._take_each("Patient", wanted)
+            plan = next(plan for plan in plans if plan.type == "Patient")
+            await self._take_each(plan, sorted({*ids, *known}))
 
     async def _by_reference(self, plans: Sequence[TypePlan]) -> None:
-        """What others refer to, read one by one, until nothing new is referred to."""
+        """What is known, anew; then what others refer to, until nothing new is referred to."""
         types = [plan.type for plan in plans]
         tried: set[Record] = set()
-        if self.full:
-            for type in types:
-                if type != "Patient":
-                    ids = await self._threaded(self.sink.living, self._name, type)
-                    tried |= {Record(self._name, type, id) for id in ids}
-                    await self._take_each(type, sorted(ids))
+        for plan in plans:
+            if plan.type != "Patient":
+                ids = await self._threaded(self.sink.living, self._name, plan.type)
+                tried |= {Record(self._name, plan.type, id) for id in ids}
+                await self._take_each(plan, sorted(ids))
         for _ in range(REFERENCE_ROUNDS):
             missing = await self._threaded(self.sink.missing, self._name, types)
             if not missing - tried:
                 break
-            for type in types:
-                await self._take_each(type, sorted(r.id for r in missing - tried if r.type == type))
+            for plan in plans:
+                await self._take_each(plan, sorted(r.id for r in missing - tried if r.type == plan.type))
             tried |= missing
         for type in types:
             if type not in self._incomplete:
                 await self._put(Batch(self._name, type, feed=Success("", datetime.now(UTC))))
 
-    async def _take_each(self, type: str, ids: Sequence[str]) -> None:
-        page_size = self.plan.vendor.page_size
+    async def _take_each(self, plan: TypePlan, ids: Sequence[str]) -> None:
+        type = plan.type
         seen = _Seen()
-        for start in range(0, len(ids), page_size):
+        for start in range(0, len(ids), IDS_AT_ONCE):
             batch = Batch(self._name, type)
             seen.pages += 1
+            some = ids[start : start + IDS_AT_ONCE]
             try:
-                found, unseen = await self._read_each(type, ids[start : start + page_size], batch)
-                await self._threaded(self._prepare, batch, found, self.full, seen)
+                together = await self._search_ids(plan, some)
+                rest = [id for id in some if id not in together]
+                found, unseen = await self._read_each(type, rest, batch)
+                received = [*together.values(), *found]
+                await self._threaded(self._prepare, batch, received, self.full, seen)
             except EhrError as error:
                 await self._fail(type, "failed", error.message)
                 return
@@ -400,6 +420,22 @@ class Puller:
             self._tell(type, seen, len(ids))
             if unseen:
                 await self._fail(type, "behind", f"{unseen} records could not be read")
+
+    async def _search_ids(self, plan: TypePlan, ids: Sequence[str]) -> dict[str, Received]:
+        """Records by id with one request, where the server lets them be searched so.
+
+        What does not come by it is read by itself: only that tells why.
+        """
+        if not plan.by_id or len(ids) < 2:
+            return {}
+        try:
+            query = urlencode({"_id": ",".join(ids), "_count": str(len(ids))})
+            answer = await self.client.get(f"{plan.type}?{query}")
+            entries = paging.read(answer.body).entries if answer.status == 200 else ()
+        except (EhrError, paging.NotAPage):
+            return {}
+        received = {_peek_id(e.resource): e.resource for e in entries if e.resource}
+        return {id: Received(received[id], f"{plan.type}, searched by id") for id in ids if id in received}
 
     # --- small things -----------------------------------------------------------------------------
 

@@ -32,8 +32,13 @@ class StoreSink:
         self._store.write(lambda t: feed.planned(t.connection, plan, t.now))
 
     def put(self, batch: Batch) -> None:
+        self._note(batch)
         counts = self._store.write(lambda t: stage.stage(t.connection, batch, t.now))
         self._told(batch, counts)
+
+    def _note(self, batch: Batch) -> None:
+        if batch.feed is not None and batch.feed.behind:
+            self.faults[batch.ehr, batch.type] = batch.feed.behind
 
     def failed(self, ehr: str, types: Sequence[str], state: State, reason: str) -> None:
         self.faults.update({(ehr, type): reason for type in types})
@@ -69,6 +74,7 @@ class DrySink(StoreSink):
         """Nothing is written."""
 
     def put(self, batch: Batch) -> None:
+        self._note(batch)
         self.batches.append(batch)
         own = self._staged[batch.ehr, batch.type]
         for taken in batch.taken:

@@ -36,7 +36,8 @@ history:      type history since the watermark; a full run lists everything
 last-updated: search by `_lastUpdated` since the watermark; a full run lists everything
 crawl:        everything is listed each time, and content hashes tell what changed
 by-patient:   the same, for one known patient after another
-by-reference: read one by one, because something that was read refers to it
+by-reference: those that something refers to, each time, by id: at once where `_id` can be searched, else
+              one by one
 none:         cannot be observed
 """
 

@@ -75,7 +75,8 @@ class Standing(msgspec.Struct, frozen=True, gc=False):
     not_claimed: tuple[Rule, ...] = ()
     """Rules of which nothing can be said at present, for want of what `not_observable` lists."""
     not_assessed: str = ""
-    """The kind of fault in the program for which nothing at all could be said of this referral."""
+    """The kind of fault in the program that kept it from being assessed (no stage), or its alerts from being
+    settled."""
 
     @property
     def is_open(self) -> bool:

@@ -11,6 +11,8 @@ from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from typing import Final
 
+import msgspec
+
 from fhir_coprod import jsontext
 from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import Settings
@@ -43,10 +45,12 @@ def sweep(store: Store, policy: Policy, now: datetime, settings: Settings) -> li
         for portion in portions(reader):
             judged = list(assess_each(portion, policy, now))
             seen.update(standing.referral for standing, _ in judged)
-            standings += [standing for standing, _ in judged if standing.is_open or standing.not_assessed]
-            changed += [
-                standing.referral for standing, writes in _judge(reader, judged, policy, now) if writes
-            ]
+            final = {standing.referral: standing for standing, _ in judged}
+            for standing, writes in _judge(reader, judged, policy, now):
+                final[standing.referral] = standing
+                if writes:
+                    changed.append(standing.referral)
+            standings += [each for each in final.values() if each.is_open or each.not_assessed]
         orphans = _orphans(reader, seen)
         down = any(blind.down for blind in reader.blind)
         feeds_reported = bool(_reported(reader, settings))
@@ -93,7 +97,12 @@ def _judge(
     issues = {row.id: row.data for row in reader.by_reference({("DetectedIssue", id) for id in wanted})}
     names = read_names(reader, [standing for standing, _ in concerned])
     for standing, found in concerned:
-        yield standing, alerts.reconcile(standing, found.followups, issues, policy, now, names)
+        try:
+            writes = alerts.reconcile(standing, found.followups, issues, policy, now, names)
+        except Exception as error:  # noqa: BLE001 - alerts that somebody mangled must not stop the others
+            standing = msgspec.structs.replace(standing, not_assessed=type(error).__name__)
+            writes = []
+        yield standing, writes
 
 
 def _may_matter(task: Json) -> bool:

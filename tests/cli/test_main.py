@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from fhir_coprod import cli
+from fhir_coprod.cli.common import plain
 from fhir_coprod.errors import ConfigError, NotFound
 
 
@@ -83,3 +84,18 @@ def test_a_fault_of_ours_tells_its_kind_and_place_and_nothing_of_the_data(
     assert "ValueError" in said
     assert "Lindqvist" not in said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("command", [("watch",), ("alerts", "list"), ("dead-letters", "list")])
+def test_looking_at_a_store_that_is_not_there_is_said_and_makes_none(
+    tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    (tmp_path / "coprod.toml").write_text('[store]\nurl = "sqlite:///nowhere/coprod.db"\n')
+    ended = run(*command, cwd=tmp_path)
+    assert ended.returncode == 2
+    assert "There is no store at" in ended.stderr
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_what_an_ehr_says_cannot_write_to_the_terminal() -> None:
+    assert plain("\x1b]0;own\x07Epic\n\x9b31m") == "�]0;own�Epic��31m"

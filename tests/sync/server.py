@@ -29,6 +29,8 @@ class Ehr:
     history: bool = False
     last_updated: bool = False
     search: bool = True
+    by_id: bool = False
+    """The statement offers the search parameter `_id`."""
     page_size: int = 50
     next_style: str = "absolute"
     """absolute, relative, rooted, or the address of another host."""
@@ -104,6 +106,8 @@ class Ehr:
         if self.history:
             interactions.append({"code": "history-type"})
         parameters = [{"name": "_lastUpdated", "type": "date"}] if self.last_updated else []
+        if self.by_id:
+            parameters.append({"name": "_id", "type": "token"})
         resource = [{"type": t, "interaction": interactions, "searchParam": parameters} for t in self.types]
         return JSONResponse(
             {
@@ -132,6 +136,9 @@ class Ehr:
         since = request.query_params.get("_lastUpdated", "")
         if since and self.last_updated:
             found = [(ref, r) for ref, r in found if r["meta"]["lastUpdated"] >= since.removeprefix("ge")]
+        ids = request.query_params.get("_id", "")
+        if ids:
+            found = [(ref, r) for ref, r in found if r["id"] in ids.split(",")]
         patient = request.query_params.get("patient")
         if patient:
             found = [(ref, r) for ref, r in found if f'"Patient/{patient}"' in json.dumps(r)]

@@ -163,6 +163,7 @@ def test_a_dead_letter_is_listed_shown_and_replayed(config: Path, department: Eh
 
 
 def test_an_unknown_letter_says_so(config: Path) -> None:
+    assert coprod(config, "db", "upgrade").exit_code == 0
     error = coprod(config, "dead-letters", "show", "77").exception
     assert isinstance(error, CoprodError)
     assert "dead-letters list --all" in error.message

@@ -308,3 +308,40 @@ def test_a_query_never_stands_in_a_message() -> None:
     with pytest.raises(EhrUnreachable) as caught:
         one(Clock(), "Patient?name=Eva")
     assert "Eva" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"{BASE}/../other/Patient",
+        f"{BASE}/x/../../other/Patient",
+        f"{BASE}/%2e%2e/other/Patient",
+        f"{BASE}x/Patient",
+        "https://ehr.example:444/fhir/Patient",
+        "http://[::1/x",
+    ],
+)
+def test_nothing_outside_the_base_address_is_asked(url: str) -> None:
+    with pytest.raises(EhrError):
+        asyncio.run(_get_once(url))
+
+
+async def _get_once(url: str) -> Answer:
+    async with EhrClient(ehr(), politeness=Clock().politeness()) as client:
+        return await client.get(url)
+
+
+@respx.mock
+def test_an_answer_that_trickles_is_given_up_after_the_timeout() -> None:
+    async def trickle(_: httpx.Request) -> httpx.Response:
+        await asyncio.sleep(30)
+        return httpx.Response(200)
+
+    respx.get(f"{BASE}/Patient").mock(side_effect=trickle)
+
+    async def story() -> None:
+        async with EhrClient(ehr(timeout=0.05), politeness=Clock().politeness()) as client:
+            await client.get("Patient")
+
+    with pytest.raises(EhrUnreachable, match=r"no whole answer within 0\.05 seconds"):
+        asyncio.run(story())

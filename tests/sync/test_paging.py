@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import time
 
 import pytest
 
@@ -82,3 +84,12 @@ def test_what_is_no_record_at_all_is_not_lost_either() -> None:
 def test_something_else_is_not_a_page(raw: bytes) -> None:
     with pytest.raises(NotAPage):
         paging.read(raw)
+
+
+@pytest.mark.parametrize("unit", [b'\\"', b'"', b"\\\\", b"{", b"["])
+def test_a_page_cut_off_in_the_middle_is_given_up_in_no_time(unit: bytes) -> None:
+    raw = b'{"resourceType":"Bundle","entry":[{"resource":{"x":"' + unit * 300_000
+    began = time.process_time()
+    with contextlib.suppress(paging.NotAPage):
+        paging.read(raw)
+    assert time.process_time() - began < 5, "the walk over a broken page must stay linear"

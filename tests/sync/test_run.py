@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -671,6 +672,61 @@ def test_patients_of_a_server_that_lists_none_are_named_in_the_settings(store: S
         gone = run(store, chosen, full=True)[0]
     assert "ServiceRequest?patient=p&_count=100" in ehr.requests
     assert gone.counts["ServiceRequest"].deleted == 1
+
+
+@pytest.mark.parametrize("by_id", [False, True])
+def test_what_is_read_by_reference_is_read_anew_each_time(store: Store, by_id: bool) -> None:
+    types = ("Patient", "ServiceRequest", "Organization")
+    ehr = a_department(software="Epic", types=types, by_id=by_id)
+    ehr.put(patient("q", "19800102"))
+    ehr.put(referral("r", "Patient/q", requester={"reference": "Organization/ortho"}))
+    with serving(ehr):
+        chosen = Settings(ehr=(EhrSettings(name="care", url=ehr.url, types=types, patients=("p", "q")),))
+        assert run(store, chosen)[0].ok
+        ehr.put({**ehr.resources["Patient/p"], "deceasedDateTime": "2026-03-04"})
+        ehr.put({**ehr.resources["Organization/care"], "name": "moved"})
+        ehr.delete("Organization/ortho")
+        ehr.requests.clear()
+        (report,) = run(store, chosen)
+        assert report.counts["Patient"].updated == 1
+        assert (report.counts["Organization"].updated, report.counts["Organization"].deleted) == (1, 1)
+        asked = [r for r in ehr.requests if r.startswith("Organization")]
+        assert asked[0] == ("Organization?_id=care%2Cortho&_count=2" if by_id else "Organization/care")
+        assert run(store, chosen)[0].counts["Organization"] == Counts(read=1, unchanged=1)
+    assert any("deceasedDateTime" in v.data for v in every(store, "Patient"))
+    assert feed(store, "care", "Organization").state == "observable"
+
+
+def test_a_feed_that_stays_behind_is_behind_since_it_first_was(store: Store) -> None:
+    ehr = a_department()
+    with serving(ehr):
+        synced(store, care=ehr)
+        good = feed(store, "care", "Task")
+        ehr.hidden.add("Task/t")
+        synced(store, full=True, care=ehr)
+        first = feed(store, "care", "Task")
+        report = synced(store, full=True, care=ehr)["care"]
+        second = feed(store, "care", "Task")
+    assert report.faults["Task"] == first.reason
+    assert first.state == second.state == "behind"
+    assert first.since == second.since
+    assert first.since > good.since
+    assert second.last_success == good.last_success  # since then nobody knows everything
+
+
+def test_a_deletion_that_could_not_be_looked_at_is_looked_at_again(store: Store) -> None:
+    ehr = a_department(history=True)
+    with serving(ehr):
+        synced(store, care=ehr)
+        ehr.delete("Task/t")
+        ehr.hidden.add("Task/t")
+        synced(store, care=ehr)
+        assert every(store, "Task")
+        ehr.hidden.clear()
+        ehr.put(task("u", "Patient/p", "ServiceRequest/s"))
+        ehr.clock += timedelta(hours=1)
+        synced(store, care=ehr)
+    assert [v.data["meta"]["source"] for v in every(store, "Task")] == [f"{ehr.url}/Task/u"]
 
 
 def test_progress_tells_pages_and_no_names(store: Store) -> None:

@@ -168,6 +168,9 @@ class Generator:
         made = self._object(element, code, depth + 1, richness)
         if code in ("Quantity", "Age", "Duration", "Distance", "Count", "Money") or code == "SimpleQuantity":
             made = self._quantity(element, code, made)
+        if code == "Ratio" and not element.children:
+            # Both or none (rat-1), and none is nothing: chance alone seldom makes one deep down.
+            made = {part: self._quantity(element, "Quantity", {}) for part in ("numerator", "denominator")}
         if code == "Identifier" and "system" in made:
             made["system"] = "http://example.org/identifiers"
         if code == "Attachment":

@@ -9,7 +9,7 @@ import pytest
 from tests.peers import hl7, registry
 from tests.validation.oracle import Comparison, compare, corpus
 
-SIZES = {"ci": 1500}
+SIZES = {"ci": 5000}
 """PROOF_SIZE → resources; 6,000 otherwise."""
 
 

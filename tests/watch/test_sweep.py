@@ -298,6 +298,20 @@ def test_a_feed_that_is_down_raises_one_alert_which_ends_with_it(store: Store) -
     assert [task["status"] for task in reported()] == ["completed"]
 
 
+def test_alerts_that_somebody_mangled_stop_no_other(hospital: Hospital) -> None:
+    hospital.refer("r")
+    hospital.sweep(LATE)
+    (task,) = hospital.followups()
+    hospital.put({key: value for key, value in task.items() if key != "authoredOn"})
+    hospital.refer("s")
+    hospital.task("r", "requested", MONDAY, description="a word more")
+    standings = {standing.referral: standing for standing in hospital.sweep(LATE + DAY)}
+    assert standings["ServiceRequest/r"].not_assessed == "KeyError"
+    assert standings["ServiceRequest/r"].is_stalled
+    assert standings["ServiceRequest/s"].not_assessed == ""
+    assert len(hospital.followups("requested")) == 2
+
+
 def dead_letter(store: Store, type: str, id: str, state: str = "open") -> None:
     """The newest word of an EHR on a resource of ours could not be taken in; the feed itself goes well."""
     from sqlalchemy import insert
