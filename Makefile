@@ -50,6 +50,9 @@ profiles: $(VENV)/.base  ## compile profiles/ (FHIR Shorthand) into fhir_coprod/
 bench: $(VENV)/.test  ## speed, each figure beside a reference in the same run
 	@$(BIN)/python -m benchmarks $(ARGS)
 
+docs: $(VENV)/.base  ## write docs/profiles.md anew from the compiled package
+	@$(BIN)/python scripts/build_profile_docs.py
+
 pictures: $(VENV)/.base  ## the two pictures of the README, from the demo (needs Chromium)
 	@$(BIN)/python scripts/make_pictures.py
 

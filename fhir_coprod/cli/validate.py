@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.text import Text
 
 from fhir_coprod import jsontext
-from fhir_coprod.cli.common import stderr, stdout
+from fhir_coprod.cli.common import ConfigOption, settings, stderr, stdout
 from fhir_coprod.errors import ConfigError, UnknownDefinition
 from fhir_coprod.outcome import Issue
 
@@ -29,6 +29,7 @@ class Format(StrEnum):
 
 
 def validate(
+    context: typer.Context,
     files: Annotated[
         list[str],
         typer.Argument(
@@ -48,11 +49,13 @@ def validate(
     format: Annotated[
         Format, typer.Option(help="text for people; json: one OperationOutcome per resource, in an array.")
     ] = Format.text,
+    config: ConfigOption = None,
 ) -> None:
     """Check resources against FHIR R4, the profiles that they claim, and a profile of your choice.
 
     Ends with 1 when a resource is not valid. An array of OperationOutcomes keeps the order of the input.
     """
+    settings(context, config)  # nothing here depends on them, but a wrong file is wrong everywhere
     from fhir_coprod import definitions
     from fhir_coprod.validation import bulk, inputs, validator
 

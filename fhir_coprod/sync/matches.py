@@ -206,10 +206,19 @@ def _verdict(task: Version) -> str:
     if task.data.get("status") != "completed":
         return ""
     outputs = [o for o in task.data.get("output") or [] if isinstance(o, dict)]
-    answers = {str(o.get("valueCode") or o.get("valueString") or "") for o in outputs}
+    answers = {word for output in outputs for word in _words(output)} & {"same", "different"}
     if answers == {"same"}:
         return "same"
     return "different" if answers == {"different"} else ""
+
+
+def _words(output: Json) -> set[str]:
+    """What an output says, whichever of the ways that FHIR has for a code or a word it uses."""
+    concept = output.get("valueCodeableConcept") or {}
+    codings = [output.get("valueCoding") or {}, *(concept.get("coding") or ())]
+    said = [output.get("valueCode"), output.get("valueString"), concept.get("text")]
+    said += [coding.get("code") for coding in codings]
+    return {word.strip().casefold() for word in said if isinstance(word, str)}
 
 
 def _is_open(task: Version) -> bool:
