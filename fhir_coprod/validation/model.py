@@ -37,7 +37,8 @@ class Bound:
         What cannot be decided offline is allowed.
         """
         if self.strength == "preferred" or is_member(value, type_, self.codes) is False:
-            if self.strength == "required":
+            # A bare code has no system of its own by which a set could be extended (Expression.language).
+            if self.strength == "required" or (self.strength == "extensible" and type_ == "code"):
                 return False
             if (
                 self.largest is not None
