@@ -40,5 +40,5 @@ def test_thousands_get_the_verdicts_of_hl7() -> None:
     assert len(result.types) >= 40
     assert len(result.kinds) >= 25
     assert not result.false_accepts_on_own_profiles, _unexplained(result)
-    # Of the small sample a single difference more is a fifteenth of a per cent; the bound is for the large one.
+    # One difference more is a fifteenth of a per cent of the small sample; the bound is for the large one.
     assert result.agreement >= (0.995 if size >= 5000 else 0.99), _unexplained(result)
