@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from uuid import uuid4
 
 from sqlalchemy import delete, select
@@ -26,9 +27,9 @@ def alone(store: Store) -> Iterator[Callable[[], None]]:
 
     Raises Conflict when another sync is at work. One that died on this machine does not stand in the way.
     """
-    host = socket.gethostname()
-    holder = f"{host}/{os.getpid()}/{uuid4()}"
-    current = store.write(lambda t: _take(t, host, holder))
+    place = _place()
+    holder = f"{socket.gethostname()}/{os.getpid()}/{place}/{uuid4()}"
+    current = store.write(lambda t: _take(t, place, holder))
     if current:
         machine, process, _ = current.split("/", 2)
         raise Conflict(
@@ -46,25 +47,41 @@ def alone(store: Store) -> Iterator[Callable[[], None]]:
         store.write(lambda t: t.connection.execute(delete(lease).where(lease.c.holder == holder)).rowcount)
 
 
-def _take(transaction: Transaction, host: str, holder: str) -> str:
+def _take(transaction: Transaction, place: str, holder: str) -> str:
     """ "" when `holder` has the lease now, else who has it."""
     if transaction.take_lease(NAME, holder, SECONDS):
         return ""
     row = transaction.connection.execute(select(lease.c.holder).where(lease.c.name == NAME)).first()
     current = str(row[0]) if row is not None else ""
-    if not current.startswith(f"{host}/") or _is_alive(current):
+    if not _died_here(current, place):
         return current
     transaction.connection.execute(delete(lease).where(lease.c.name == NAME))
     transaction.take_lease(NAME, holder, SECONDS)
     return ""
 
 
-def _is_alive(holder: str) -> bool:
-    """Whether the process of a holder on this machine still runs."""
+def _place() -> str:
+    """Where process numbers mean the same processes: a start of a machine, and a container on it.
+
+    Not the host's name: containers made from one image may share it, and each has a process 1. "" where
+    the system does not tell; then a lease only runs out.
+    """
     try:
-        os.kill(int(holder.split("/")[1]), 0)
-    except ProcessLookupError:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot}:{Path('/proc/self/ns/pid').stat().st_ino}"
+    except OSError:
+        return ""
+
+
+def _died_here(holder: str, place: str) -> bool:
+    """Whether the process of a holder ran at this place and runs no more."""
+    _, process, its_place, _ = holder.split("/", 3)
+    if not place or its_place != place:
         return False
-    except PermissionError:
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
         return True
-    return True
+    except PermissionError:
+        return False
+    return False

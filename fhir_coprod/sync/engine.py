@@ -16,7 +16,7 @@ from contextlib import suppress
 
 import httpx
 
-from fhir_coprod.errors import ConfigError, EhrError
+from fhir_coprod.errors import ConfigError, EhrError, Overloaded
 from fhir_coprod.settings import EhrSettings, Settings
 from fhir_coprod.store import Store, Transaction
 from fhir_coprod.sync import alone, feed, matches, stage
@@ -162,23 +162,22 @@ async def _pull(
         except Exception as error:  # noqa: BLE001 - whatever one EHR comes up with, the others go on
             await fail(ehr, f"{ehr.name}: {described(error)}")
 
-    heart = asyncio.create_task(_keep_beating(beat))
     try:
         async with asyncio.TaskGroup() as group:
-            for ehr in ehrs:
-                group.create_task(one(ehr))
+            # In the group: when another sync has taken over, the pulling ends with the heart.
+            heart = group.create_task(_keep_beating(beat))
+            await asyncio.gather(*(group.create_task(one(ehr)) for ehr in ehrs))
+            heart.cancel()
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from None
-    finally:
-        heart.cancel()
-        with suppress(asyncio.CancelledError):
-            await heart
 
 
 async def _keep_beating(beat: Beat) -> None:
+    """Show that this sync lives. A store that is busy for a moment is asked again at the next beat."""
     while True:
         await asyncio.sleep(alone.HEARTBEAT)
-        await asyncio.to_thread(beat)
+        with suppress(Overloaded):
+            await asyncio.to_thread(beat)
 
 
 def _silent() -> None:

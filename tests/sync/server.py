@@ -204,6 +204,7 @@ def serving(*ehrs: Ehr) -> Iterator[None]:
             config = uvicorn.Config(ehr.app(), host="127.0.0.1", port=0, log_level="error", lifespan="off")
             server = uvicorn.Server(config)
             socket = config.bind_socket()
+            socket.listen(128)  # who asks before the thread runs waits, and is not refused
             ehr.url = f"http://127.0.0.1:{socket.getsockname()[1]}/fhir"
             thread = threading.Thread(target=server.run, args=([socket],), daemon=True)
             thread.start()
