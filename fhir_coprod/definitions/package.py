@@ -7,6 +7,7 @@ that opening a package reads no resource.
 
 from __future__ import annotations
 
+import codecs
 import tarfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -89,7 +90,7 @@ class Package:
 
     def _bytes(self, file: str) -> bytes:
         held = self._files[file]
-        return held if isinstance(held, bytes) else held.read_bytes()
+        return (held if isinstance(held, bytes) else held.read_bytes()).removeprefix(codecs.BOM_UTF8)
 
     def read(self, entry: Entry) -> Json:
         """The resource behind an entry, decoded anew."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from fhir_coprod.validation.formats import is_absolute
 from fhir_coprod.validation.scope import Scope
 
 _identifier = re.compile(r"[A-Za-z_][A-Za-z0-9_]*").fullmatch
@@ -24,6 +25,40 @@ def count_is_true(code_system: object, scope: Scope) -> bool:
         return True
     count = code_system.get("count")
     return not isinstance(count, int) or count == sum(1 for _ in _below(code_system, "concept"))
+
+
+def supplement_says_so(code_system: object, scope: Scope) -> bool:
+    """A CodeSystem that supplements another has the content `supplement`, and the other way round."""
+    if not isinstance(code_system, dict) or not isinstance(code_system.get("content"), str):
+        return True
+    return ("supplements" in code_system) == (code_system["content"] == "supplement")
+
+
+def absent_is_absent(code_system: object, scope: Scope) -> bool:
+    """A CodeSystem whose content is not present lists no concepts."""
+    return (
+        not isinstance(code_system, dict)
+        or code_system.get("content") != "not-present"
+        or "concept" not in code_system
+    )
+
+
+def composite_has_parts(parameter: object, scope: Scope) -> bool:
+    """A SearchParameter of the type composite has at least two components."""
+    if not isinstance(parameter, dict) or parameter.get("type") != "composite":
+        return True
+    return sum(1 for _ in _objects(parameter.get("component"))) >= 2
+
+
+def systems_are_absolute(value_set: object, scope: Scope) -> bool:
+    """The systems that a ValueSet includes or excludes are named by absolute URIs."""
+    compose = value_set.get("compose") if isinstance(value_set, dict) else None
+    if not isinstance(compose, dict):
+        return True
+    parts = [*_objects(compose.get("include")), *_objects(compose.get("exclude"))]
+    systems = (part.get("system") for part in parts)
+    # A contained code system is named as #id.
+    return all(not isinstance(system, str) or system[:1] == "#" or is_absolute(system) for system in systems)
 
 
 def groups_are_named(structure_map: object, scope: Scope) -> bool:

@@ -22,7 +22,13 @@ from fhir_coprod.validation.shapes import (
 
 CODED = frozenset({"Coding", "Quantity", "Age", "Count", "Distance", "Duration"})
 """Types that name a code and its system."""
-RESOURCE = "http://hl7.org/fhir/StructureDefinition/Resource"
+ANYTHING = frozenset(
+    {
+        "http://hl7.org/fhir/StructureDefinition/Resource",
+        "http://hl7.org/fhir/StructureDefinition/DomainResource",
+    }
+)
+"""Targets that every reference fulfils. Binary, Bundle and Parameters are no DomainResources, and are let pass."""
 
 
 class Lookup(Protocol):
@@ -94,9 +100,14 @@ def _bound(binding: Binding | None, lookup: Lookup) -> Bound | None:
     )
 
 
+def _targets(reference: TypeRef) -> tuple[str, ...]:
+    """What may be pointed to; nothing when anything may."""
+    return () if any(bare(target) in ANYTHING for target in reference.targets) else reference.targets
+
+
 def _target_types(targets: tuple[str, ...], lookup: Lookup) -> frozenset[str]:
     """The resource types that may be pointed to; empty when any may, or when one target is unknown."""
-    if not targets or RESOURCE in targets:
+    if not targets:
         return frozenset()
     types = [lookup.resource_type_of(target) for target in targets]
     return frozenset(types) if all(types) else frozenset()
@@ -158,7 +169,7 @@ class _TypeCompiler:
 
     def _value(self, element: Element, code: str) -> Content:
         references = [r for r in element.types if r.code == code]
-        targets = tuple(target for r in references for target in r.targets)
+        targets = _targets(_merged(references)) if references else ()
         content = Content(
             code,
             element.path,
@@ -174,6 +185,8 @@ class _TypeCompiler:
             profiles=tuple(profile for r in references for profile in r.profiles),
         )
         content.needs_code = element.path == "CodeableConcept.coding"
+        if code == "Coding" and content.bound is None and not content.needs_code:
+            content.rules.append(invariants.ABSOLUTE_CODED)
         self._rules(content, element.constraints)
         if element.children:
             self.contents[element.id] = content
@@ -213,9 +226,10 @@ class _OverlayCompiler:
             or base.bound.strength != bound.strength
         ):
             content.bound = bound
-        if set(reference.targets) != set(base.targets):
-            content.targets = reference.targets
-            content.target_types = _target_types(reference.targets, self.lookup)
+        targets = _targets(reference)
+        if set(targets) != set(base.targets):
+            content.targets = targets
+            content.target_types = _target_types(targets, self.lookup)
         # An extension is always checked against the definition that its url names.
         if reference.code != "Extension" and set(reference.profiles) != set(base.profiles):
             content.profiles = reference.profiles

@@ -111,9 +111,14 @@ NATIVE: dict[str, tuple[Test, frozenset[str]]] = {
 
 
 def _absolute_system(identifier: object, scope: Scope) -> bool:
-    """The system of an Identifier is an absolute URI."""
+    """The system of an identifier is an absolute URI."""
     system = identifier.get("system") if isinstance(identifier, dict) else None
     return not isinstance(system, str) or formats.is_absolute(system)
+
+
+def _absolute_coded(coded: object, scope: Scope) -> bool:
+    """The system of a code, where there is one, is an absolute URI."""
+    return not isinstance(coded, dict) or "code" not in coded or _absolute_system(coded, scope)
 
 
 def _absolute_url(resource: object, scope: Scope) -> bool:
@@ -144,9 +149,16 @@ def _right_size(attachment: object, scope: Scope) -> bool:
     return not isinstance(digest, str) or digest == base64.b64encode(stated).decode()
 
 
-def _rule(human: str, test: Test, *names: str, signs: tuple[str, str] = ("", "")) -> Rule:
-    return Rule(Constraint("", "error", human, ""), test, frozenset(names), signs=signs)
+def _rule(
+    human: str, test: Test, *names: str, signs: tuple[str, str] = ("", ""), remember: bool = False
+) -> Rule:
+    return Rule(Constraint("", "error", human, ""), test, frozenset(names), signs=signs, remember=remember)
 
+
+ABSOLUTE_CODED = _rule(
+    "The system of a code must be an absolute URI", _absolute_coded, "code", "system", remember=True
+)
+"""For quantities, and for a Coding that has no binding; HL7's validator lets the others pass."""
 
 _OF_TYPE: dict[str, list[Rule]] = {
     "Questionnaire": [
@@ -157,12 +169,33 @@ _OF_TYPE: dict[str, list[Rule]] = {
             "The count of a complete code system must be the number of its concepts",
             artefacts.count_is_true,
             "count",
+        ),
+        _rule(
+            "A code system that supplements another has the content `supplement`, and only such a one",
+            artefacts.supplement_says_so,
+            "content",
+        ),
+        _rule(
+            "A code system whose content is not present lists no concepts",
+            artefacts.absent_is_absent,
+            "concept",
+        ),
+    ],
+    "SearchParameter": [
+        _rule("A composite search parameter has at least two components", artefacts.composite_has_parts)
+    ],
+    "ValueSet": [
+        _rule(
+            "The systems of a value set must be absolute URIs",
+            artefacts.systems_are_absolute,
+            "compose",
         )
     ],
     "StructureMap": [
         _rule("Groups and inputs need names of letters, digits and _", artefacts.groups_are_named, "group")
     ],
     "Identifier": [_rule("Identifier.system must be an absolute URI", _absolute_system, "system")],
+    "Quantity": [ABSOLUTE_CODED],
     "Reference": [
         _rule(
             "A reference is a URI and holds no spaces", _without_spaces, "reference", signs=("reference", " ")

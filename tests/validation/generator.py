@@ -248,6 +248,9 @@ class Generator:
                 return coding[1]
         if element.path.endswith(".url") and element.path.count(".") > 1 and code == "uri":
             return f"http://example.org/{number}"
+        if element.path in ("OperationDefinition.inputProfile", "OperationDefinition.outputProfile"):
+            # It has to constrain Parameters, so HL7's validator looks it up.
+            return "http://hl7.org/fhir/StructureDefinition/Parameters"
         made: dict[str, Callable[[], Any]] = {
             "base64Binary": lambda: "aGVsbG8=",
             "boolean": lambda: self.random.random() < 0.5,

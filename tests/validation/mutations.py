@@ -127,6 +127,9 @@ def drop_any(found: list[Spot], resource: Json, random: Random) -> bool:
         del spot.owner[spot.key]
     else:
         del spot.owner[spot.key][spot.index]
+        if not spot.owner[spot.key]:
+            # `empty_list` is another mutation.
+            del spot.owner[spot.key]
     return True
 
 
