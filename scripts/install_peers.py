@@ -4,7 +4,7 @@
     python scripts/install_peers.py NAME...    some of it
 
 NAME is `debian` (PostgreSQL and Chromium), or a folder under tests/peers that has a pom.xml (built with
-Maven, Java 17) or a package.json (installed with npm, Node 20).
+Maven, Java 17), a package.json (installed with npm, Node 20) or a packages.json (FHIR packages from npm).
 
 What is there already, built from the same sources, is left alone. Debian's packages need root; without it
 they are named, and the rest goes on. Needs nothing but the standard library.
@@ -12,7 +12,9 @@ they are named, and the rest goes on. Needs nothing but the standard library.
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -62,6 +64,23 @@ def npm(folder: Path) -> None:
         return
     _run(["npm", "ci", "--no-progress"], cwd=folder)
     _remember(folder, modules)
+
+
+def fhir_packages(folder: Path) -> None:
+    """Fetch FHIR packages that HL7 publishes with npm, too: the .tgz and nothing that it depends on."""
+    target = folder / "target"
+    if _unchanged(folder, target):
+        return
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir()
+    for name, wanted in json.loads((folder / "packages.json").read_text()).items():
+        _run(["npm", "pack", "--silent", f"{name}@{wanted['version']}"], cwd=target)
+        file = target / f"{name}-{wanted['version']}.tgz"
+        digest = base64.b64encode(hashlib.sha512(file.read_bytes()).digest()).decode()
+        if f"sha512-{digest}" != wanted["integrity"]:
+            file.unlink()
+            sys.exit(f"{file.name} is not the file that packages.json names; nothing was installed.")
+    _remember(folder, target)
 
 
 def _archive_hapi_classes(target: Path) -> None:
@@ -120,6 +139,8 @@ def _steps() -> dict[str, Callable[[], None]]:
         steps[project.parent.name] = lambda folder=project.parent: maven(folder)  # type: ignore[misc]
     for package in sorted(PEERS.glob("*/package.json")):
         steps[package.parent.name] = lambda folder=package.parent: npm(folder)  # type: ignore[misc]
+    for listed in sorted(PEERS.glob("*/packages.json")):
+        steps[listed.parent.name] = lambda folder=listed.parent: fhir_packages(folder)  # type: ignore[misc]
     return steps
 
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -20,6 +20,8 @@ from fhir_coprod.outcome import Issue
 if TYPE_CHECKING:
     from fhir_coprod.validation.bulk import Checked
 
+_FILE = "http://hl7.org/fhir/StructureDefinition/operationoutcome-file"
+_LINE = "http://hl7.org/fhir/StructureDefinition/operationoutcome-issue-line"
 _STYLES = {"fatal": "bold red", "error": "red", "warning": "yellow", "information": "dim"}
 
 
@@ -47,7 +49,8 @@ def validate(
         ),
     ] = None,
     format: Annotated[
-        Format, typer.Option(help="text for people; json: one OperationOutcome per resource, in an array.")
+        Format,
+        typer.Option(help="text for people; json: an array of OperationOutcomes, each with file and line."),
     ] = Format.text,
     config: ConfigOption = None,
 ) -> None:
@@ -103,11 +106,25 @@ def _as_json(checked: Iterator[Checked]) -> bool:
     before = b"["
     for one in checked:
         valid = valid and bool(one.outcome)
-        out.write(before + b"\n" + jsontext.encode(one.outcome.to_fhir()))
+        out.write(before + b"\n" + jsontext.encode(_located(one)))
         before = b","
     out.write(b"[]\n" if before == b"[" else b"\n]\n")
     out.flush()
     return valid
+
+
+def _located(checked: Checked) -> dict[str, Any]:
+    """The OperationOutcome with file and line, as HL7's validator writes them."""
+    made = checked.outcome.to_fhir()
+    outcome = {
+        "resourceType": made["resourceType"],
+        "extension": [{"url": _FILE, "valueString": checked.source.file}],
+        "issue": made["issue"],
+    }
+    if checked.source.line is not None:
+        line = {"url": _LINE, "valueInteger": checked.source.line}
+        outcome["issue"] = [{"extension": [line], **issue} for issue in made["issue"]]
+    return outcome
 
 
 def _as_text(checked: Iterator[Checked]) -> bool:
@@ -119,7 +136,7 @@ def _as_text(checked: Iterator[Checked]) -> bool:
         told = [issue for issue in one.outcome if issue.severity != "information"]
         warned += bool(told) and bool(one.outcome)
         if told:
-            stdout.print(Text(f"{one.place}  {one.name}".rstrip(), style="bold"), soft_wrap=True)
+            stdout.print(Text(f"{one.source.place}  {one.name}".rstrip(), style="bold"), soft_wrap=True)
             for issue in told:
                 stdout.print(_line(issue), soft_wrap=True)
     counts = [f"{number - invalid} valid"]

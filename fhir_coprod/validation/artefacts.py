@@ -31,7 +31,8 @@ def supplement_says_so(code_system: object, scope: Scope) -> bool:
     """A CodeSystem that supplements another has the content `supplement`, and the other way round."""
     if not isinstance(code_system, dict) or not isinstance(code_system.get("content"), str):
         return True
-    return ("supplements" in code_system) == (code_system["content"] == "supplement")
+    is_supplement: bool = code_system["content"] == "supplement"
+    return ("supplements" in code_system) == is_supplement
 
 
 def absent_is_absent(code_system: object, scope: Scope) -> bool:

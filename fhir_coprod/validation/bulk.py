@@ -7,7 +7,7 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -27,11 +27,12 @@ WORTHWHILE = 4_000_000
 class Checked:
     """The outcome for one resource.
 
-    name: `CarePlan/example`, or what can be told of it
-    size: bytes it took
+    source: where it stood; its bytes are not kept
+    name:   `CarePlan/example`, or what can be told of it
+    size:   bytes it took
     """
 
-    place: str
+    source: Source
     name: str
     outcome: Outcome
     size: int
@@ -77,11 +78,12 @@ def _check_all(sources: Sequence[Source], profile: str | None) -> list[Checked]:
 
 
 def _check(source: Source, profile: str | None) -> Checked:
+    size, where = len(source.raw), replace(source, raw=b"")
     try:
         document = jsontext.parse(source.raw)
     except NotJson as error:
         outcome = Outcome((Issue("fatal", error.code, error.message),))
-        return Checked(source.place, "", outcome, len(source.raw))
+        return Checked(where, "", outcome, size)
     identity = document.data.get("id")
     name = f"{document.type}/{identity}" if isinstance(identity, str) and identity else document.type
-    return Checked(source.place, name, validator.validate_document(document, profile), len(source.raw))
+    return Checked(where, name, validator.validate_document(document, profile), size)

@@ -28,7 +28,7 @@ ANYTHING = frozenset(
         "http://hl7.org/fhir/StructureDefinition/DomainResource",
     }
 )
-"""Targets that every reference fulfils. Binary, Bundle and Parameters are no DomainResources, and are let pass."""
+"""Targets that every reference fulfils; those that are no DomainResources (Binary, Bundle) are let pass."""
 
 
 class Lookup(Protocol):

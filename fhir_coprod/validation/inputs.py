@@ -23,11 +23,18 @@ STDIN = "-"
 class Source:
     """One resource as it came.
 
-    place: where it stands, for a person: `plans.ndjson:12`
+    file: its name, or `stdin`
+    line: of NDJSON the line that it is; None where a file holds one resource
     """
 
-    place: str
+    file: str
     raw: bytes
+    line: int | None = None
+
+    @property
+    def place(self) -> str:
+        """Where it stands, for a person: `plans.ndjson:12`."""
+        return self.file if self.line is None else f"{self.file}:{self.line}"
 
 
 def files(paths: Sequence[str]) -> list[str]:
@@ -73,11 +80,11 @@ def _read(stream: BinaryIO, name: str, *, lines: bool) -> Iterator[Source]:
     following = next(numbered, None)
     if following is None:
         if first:
-            yield Source(f"{name}:{number}" if lines else name, first)
+            yield Source(name, first, number if lines else None)
         return
-    yield Source(f"{name}:{number}", first)
+    yield Source(name, first, number)
     for number, line in chain([following], numbered):
-        yield Source(f"{name}:{number}", line)
+        yield Source(name, line, number)
 
 
 def _is_object(line: bytes) -> bool:

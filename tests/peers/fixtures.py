@@ -17,6 +17,7 @@ import pytest
 
 from tests.peers import chromium as browser
 from tests.peers import hl7 as hl7  # registers itself; its tests start it
+from tests.peers import ips as ips  # registers itself, too
 from tests.peers import postgresql, registry, servers
 from tests.peers.shared import Run
 

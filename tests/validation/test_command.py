@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from fhir_coprod import definitions, jsontext
+from fhir_coprod import definitions, jsontext, validate
 from fhir_coprod.outcome import Outcome
 from fhir_coprod.validation import bulk, inputs
 from fhir_coprod.validation.inputs import Source
@@ -56,6 +56,13 @@ def test_json_is_one_outcome_per_resource_in_order(tmp_path: Path) -> None:
     outcomes = json.loads(done.stdout)
     assert [o["resourceType"] for o in outcomes] == ["OperationOutcome"] * 3
     assert [o["issue"][0]["severity"] for o in outcomes] == ["error", "information", "error"]
+    url = "http://hl7.org/fhir/StructureDefinition/operationoutcome-"
+    files = [o["extension"] for o in outcomes]
+    names = [str(folder / name) for name in ("a.json", "b.ndjson", "b.ndjson")]
+    assert files == [[{"url": f"{url}file", "valueString": name}] for name in names]
+    lines = [o["issue"][0].get("extension") for o in outcomes]
+    assert lines == [None, *([{"url": f"{url}issue-line", "valueInteger": n}] for n in (1, 2))]
+    assert all(validate(outcome) for outcome in outcomes)
     assert done.returncode == 1
 
 
@@ -113,7 +120,7 @@ def test_ndjson_is_known_by_its_lines() -> None:
 def test_several_processes_answer_in_order() -> None:
     sources = [Source(str(n), jsontext.encode(BAD if n % 3 == 0 else GOOD)) for n in range(450)]
     checked = list(bulk._in_parallel(iter(sources), None, (), 2))
-    assert [c.place for c in checked] == [s.place for s in sources]
+    assert [c.source.place for c in checked] == [s.place for s in sources]
     assert [bool(c.outcome) for c in checked] == [n % 3 != 0 for n in range(450)]
     assert all(isinstance(c.outcome, Outcome) for c in checked)
 
