@@ -71,7 +71,7 @@ def create_app(store: Store, settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
-        endpoint.close()
+        await endpoint.close()
 
     app = Application(
         endpoint,

@@ -29,7 +29,8 @@ from fhir_coprod.api.formats import FHIR_JSON
 from fhir_coprod.api.metrics import Metrics
 from fhir_coprod.errors import ConfigError, CoprodError, MethodNotAllowed, NotFound, Overloaded, UnknownType
 from fhir_coprod.settings import Settings
-from fhir_coprod.store import Store, Transaction
+from fhir_coprod.store import Store, Transaction, Version
+from fhir_coprod.store.repository import living
 
 T = TypeVar("T")
 log = logging.getLogger("fhir_coprod.api")
@@ -105,6 +106,7 @@ class Endpoint:
         # Searches, and bodies too large to check between two other requests, must not hold the event loop.
         self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="fhir")
         self.reads_at_once = settings.store.url.startswith("sqlite")
+        self._gathering = store.gathering(settings.limits.seconds)
         self._hosts = security.HostCheck(settings.site.base_url)
         self.base = lru_cache(256)(self._base)
         self._routes = [
@@ -125,8 +127,10 @@ class Endpoint:
             scope = {**scope, "path": path.rstrip("/")}
         await self._router(scope, receive, send)
 
-    def close(self) -> None:
-        """Give the threads back; the store stays open, it is the caller's."""
+    async def close(self) -> None:
+        """Give threads and connections back; the store stays open, it is the caller's."""
+        if self._gathering is not None:
+            await self._gathering.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _base(self, scheme: str, host: str) -> str:
@@ -189,6 +193,12 @@ class Endpoint:
         # Shielded: a caller that has waited too long must not take back what may be half committed.
         return await asyncio.shield(asyncio.wrap_future(self.store.submit(work)))
 
+    async def read(self, type: str, id: str) -> Version:
+        """The newest version. Raises NotFound, or Gone when it was deleted."""
+        if self._gathering is None:
+            return self.store.read(type, id)
+        return living(type, id, await self._gathering.newest(type, id))
+
     async def look(self, work: Callable[..., T], *arguments: object) -> T:
         """Read a row or two: at once on SQLite, where handing it to a thread takes longer than the read."""
         return work(*arguments) if self.reads_at_once else await self.in_thread(work, *arguments)
@@ -210,8 +220,9 @@ class _Door:
         self._endpoint = endpoint
         self._row = row
         self._name = row.name if row else "unknown"
-        # Reads that never wait cannot be interrupted either: a clock over them would only cost time.
-        self._is_short = endpoint.reads_at_once and self._name in ("read", "vread")
+        # Reads that never wait cannot be interrupted either, and gathered ones have a clock in common: one
+        # more over each would only cost time.
+        self._is_short = self._name == "read" or (endpoint.reads_at_once and self._name == "vread")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()

@@ -35,7 +35,7 @@ async def validate(call: Call, endpoint: Endpoint) -> Answer:
     if given.get("mode") == "delete":
         if not call.id:
             raise BadRequest("mode=delete is about one resource; call $validate on it.")
-        await endpoint.look(endpoint.store.read, call.type, call.id)
+        await endpoint.read(call.type, call.id)
         return outcome_answer(Outcome((Issue("information", "informational", "It may be deleted."),)))
     document = given.resource
     if document is None:
@@ -43,7 +43,7 @@ async def validate(call: Call, endpoint: Endpoint) -> Answer:
             raise BadRequest(
                 "There is nothing to validate; send the resource, bare or as the parameter `resource`."
             )
-        document = jsontext.parse((await endpoint.look(endpoint.store.read, call.type, call.id)).body)
+        document = jsontext.parse((await endpoint.read(call.type, call.id)).body)
     if call.type and document.type != call.type:
         raise BadRequest(f"The resource is not a {call.type}; send it to its own type or to the root.")
     outcome = await endpoint.in_thread(validate_document, document, given.get("profile") or None)
@@ -58,7 +58,7 @@ async def everything(call: Call, endpoint: Endpoint) -> Answer:
     `_type` and `_since` narrow it, `_count` pages it; the next link continues behind the last resource.
     https://hl7.org/fhir/R4/patient-operation-everything.html
     """
-    await endpoint.look(endpoint.store.read, call.type, call.id)
+    await endpoint.read(call.type, call.id)
     given = inputs(call)
     count = _whole_number(given.get("_count"), endpoint.settings.limits.page)
     types = _types(given.get("_type"))

@@ -16,7 +16,7 @@ DEFAULT_PAGE = 50
 
 async def read(call: Call, endpoint: Endpoint) -> Answer:
     """GET [type]/[id]: the current version, byte for byte as stored."""
-    return _shown(call, await endpoint.look(endpoint.store.read, call.type, call.id))
+    return _shown(call, await endpoint.read(call.type, call.id))
 
 
 async def vread(call: Call, endpoint: Endpoint) -> Answer:

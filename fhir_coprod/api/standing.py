@@ -24,7 +24,7 @@ async def standing(call: Call, endpoint: Endpoint) -> Answer:
 
     `now` (a time) and `policy` (a name) ask what-if; without them it is the present and the site's policy.
     """
-    await endpoint.look(endpoint.store.read, call.type, call.id)
+    await endpoint.read(call.type, call.id)
     given = inputs(call)
     now = moment(given.get("now"), "now") if given.get("now") else datetime.now(UTC)
     policy = given.get("policy") or endpoint.settings.watch.policy

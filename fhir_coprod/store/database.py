@@ -367,7 +367,8 @@ def _numbers(values: Iterable[float]) -> str:
     return "{" + ",".join(map(str, values)) + "}"
 
 
-def _texts(values: Iterable[str]) -> str:
+def text_array(values: Iterable[str]) -> str:
+    """A text[] as PostgreSQL writes it."""
     escaped = [value.replace("\\", "\\\\").replace('"', '\\"') for value in values]
     return '{"' + '","'.join(escaped) + '"}'
 
@@ -377,7 +378,7 @@ _ARRAYS: Mapping[str, Callable[[Iterable[Any]], Any]] = {
     "bigint": _numbers,
     "double precision": _numbers,
     "boolean": _numbers,
-    "text": _texts,
+    "text": text_array,
     "bytea": list,
 }
 """How a column of values becomes a PostgreSQL array: as text, which psycopg would make five times slower."""
@@ -410,10 +411,7 @@ class PostgresqlDatabase(Database):
         try:
             connection = psycopg.connect(**self._arguments(), autocommit=autocommit)
         except psycopg.Error as error:
-            place = conninfo_to_dict(**self._arguments())
-            where = f"{place.get('host', 'local socket')}/{place.get('dbname', '')}"
-            reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-            raise ConfigError(f"PostgreSQL at {where} cannot be reached: {reason}") from None
+            raise self._unreachable(error) from None
         if (
             connection.info.encoding != "utf-8"
             or connection.info.parameter_status("server_encoding") != "UTF8"
@@ -424,11 +422,28 @@ class PostgresqlDatabase(Database):
             )
         return connection
 
+    def _unreachable(self, error: psycopg.Error) -> ConfigError:
+        place = conninfo_to_dict(**self._arguments())
+        where = f"{place.get('host', 'local socket')}/{place.get('dbname', '')}"
+        reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+        return ConfigError(f"PostgreSQL at {where} cannot be reached: {reason}")
+
     def _connect_reader(self) -> PostgresqlSession:
         connection = self._connect_read_only()
         connection.execute(f"SET statement_timeout = '{READ_SECONDS}s'")
         connection.execute(_OUR_PLANS)
         return PostgresqlSession(connection)
+
+    async def connect_async(self) -> psycopg.AsyncCursor[Row]:
+        """As a pooled reader, on a connection that an event loop waits for."""
+        try:
+            connection = await psycopg.AsyncConnection.connect(**self._arguments(), autocommit=True)
+        except psycopg.Error as error:
+            raise self._unreachable(error) from None
+        await connection.execute("SET default_transaction_read_only = on")
+        await connection.execute(f"SET statement_timeout = '{READ_SECONDS}s'")
+        await connection.execute(_OUR_PLANS)
+        return connection.cursor(binary=True)
 
     def _connect_read_only(self) -> psycopg.Connection[Any]:
         connection = self._connect(autocommit=True)

@@ -26,11 +26,16 @@ class Api:
     def __init__(self, store: Store, settings: Settings, base: str = "http://localhost/fhir/") -> None:
         self.store = store
         self._runner = asyncio.Runner()
-        transport = httpx.ASGITransport(app=create_app(store, settings))
+        app = create_app(store, settings)
+        # httpx's transport does not do this: connections that belong to the event loop end with it.
+        self._lifespan = app.router.lifespan_context(app)
+        self._runner.run(self._lifespan.__aenter__())
+        transport = httpx.ASGITransport(app=app)
         self.http = httpx.AsyncClient(transport=transport, base_url=base)
 
     def close(self) -> None:
         self._runner.run(self.http.aclose())
+        self._runner.run(self._lifespan.__aexit__(None, None, None))
         self._runner.close()
 
     def request(self, method: str, url: str, **options: Any) -> httpx.Response:

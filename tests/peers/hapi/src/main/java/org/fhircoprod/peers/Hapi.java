@@ -15,6 +15,7 @@ import ca.uhn.fhir.jpa.config.util.HapiEntityManagerFactoryUtil;
 import ca.uhn.fhir.jpa.model.config.PartitionSettings;
 import ca.uhn.fhir.jpa.model.config.SubscriptionSettings;
 import ca.uhn.fhir.jpa.model.dialect.HapiFhirH2Dialect;
+import ca.uhn.fhir.jpa.model.dialect.HapiFhirPostgresDialect;
 import ca.uhn.fhir.jpa.partition.PartitionManagementProvider;
 import ca.uhn.fhir.jpa.provider.JpaCapabilityStatementProvider;
 import ca.uhn.fhir.jpa.provider.JpaSystemProvider;
@@ -50,18 +51,25 @@ import org.springframework.orm.jpa.JpaTransactionManager;
 import org.springframework.orm.jpa.LocalContainerEntityManagerFactoryBean;
 
 /**
- * HAPI FHIR's JPA server for R4 on an H2 database in memory, on loopback.
+ * HAPI FHIR's JPA server for R4 on loopback, on an H2 database in memory or on an empty PostgreSQL database.
  *
- * <p>Usage: {@code Hapi PORT}. Its base address is {@code http://127.0.0.1:PORT/fhir/PARTITION}; {@code DEFAULT} is
+ * <p>Usage: {@code Hapi PORT [JDBC-URL]}. Its base address is {@code http://127.0.0.1:PORT/fhir/PARTITION}; {@code DEFAULT} is
  * there from the start and takes {@code $partition-management-create-partition}, so that every test gets a base
  * address, and data, of its own. Everything else is as HAPI has it out of the box.
  */
 public final class Hapi {
 
+  private static final String IN_MEMORY = "jdbc:h2:mem:hapi;DB_CLOSE_DELAY=-1";
+
+  private static String database = IN_MEMORY;
+
   private Hapi() {}
 
   public static void main(String[] arguments) {
     try {
+      if (arguments.length > 1) {
+        database = arguments[1];
+      }
       serve(Integer.parseInt(arguments[0]));
     } catch (Exception error) {
       error.printStackTrace();
@@ -101,7 +109,7 @@ public final class Hapi {
             spring.getBean(JpaStorageSettings.class),
             spring.getBean(ISearchParamRegistry.class),
             spring.getBean(IValidationSupport.class));
-    capabilities.setImplementationDescription("HAPI FHIR JPA on H2, for tests");
+    capabilities.setImplementationDescription("HAPI FHIR JPA, for tests");
     server.setServerConformanceProvider(capabilities);
     return server;
   }
@@ -120,6 +128,10 @@ public final class Hapi {
     ThreadPoolFactoryConfig.class
   })
   static class Settings {
+
+    private static boolean isPostgresql() {
+      return database.startsWith("jdbc:postgresql:");
+    }
 
     @Bean
     JpaStorageSettings storageSettings() {
@@ -154,8 +166,8 @@ public final class Hapi {
     @Bean(destroyMethod = "close")
     DataSource dataSource() {
       BasicDataSource source = new BasicDataSource();
-      source.setDriver(new org.h2.Driver());
-      source.setUrl("jdbc:h2:mem:hapi;DB_CLOSE_DELAY=-1");
+      source.setDriver(isPostgresql() ? new org.postgresql.Driver() : new org.h2.Driver());
+      source.setUrl(database);
       source.setMaxTotal(24);
       return source;
     }
@@ -171,7 +183,9 @@ public final class Hapi {
       factory.setPersistenceUnitName("hapi");
       factory.setDataSource(source);
       Properties hibernate = new Properties();
-      hibernate.put("hibernate.dialect", HapiFhirH2Dialect.class.getName());
+      hibernate.put(
+          "hibernate.dialect",
+          (isPostgresql() ? HapiFhirPostgresDialect.class : HapiFhirH2Dialect.class).getName());
       hibernate.put("hibernate.hbm2ddl.auto", "create");
       hibernate.put("hibernate.jdbc.batch_size", "20");
       hibernate.put("hibernate.search.enabled", "false");
