@@ -25,14 +25,16 @@ from rich.table import Table
 from benchmarks.frame import Pair, Result, measure
 
 FOLDER = Path(__file__).parent
-_FRAME = ("__init__", "__main__", "frame", "load", "sample")
-AREAS = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in _FRAME)
+AREAS = ("endpoint", "store", "sync", "validation", "watch")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Speed, beside a reference.")
     parser.add_argument("areas", nargs="*", metavar="AREA", help=f"of: {', '.join(AREAS)}; all if left out")
     parser.add_argument("--rounds", type=int, default=5, help="turns per measurement (default 5)")
+    parser.add_argument(
+        "--resources", type=int, default=10_000, help="records in the endpoint's stores (default 10000)"
+    )
     parser.add_argument("--out", type=Path, help="result file; default results/<commit>.local.json")
     arguments = parser.parse_args()
     unknown = sorted(set(arguments.areas) - set(AREAS))
@@ -41,9 +43,14 @@ def main() -> int:
     console = Console() if sys.stdout.isatty() else Console(width=150)
     results: list[Result] = []
     for area in arguments.areas or AREAS:
-        pairs: Iterator[Pair] = importlib.import_module(f"benchmarks.{area}").pairs()
+        module = importlib.import_module(f"benchmarks.{area}")
+        size = {"resources": arguments.resources} if area == "endpoint" else {}
+        pairs: Iterator[Pair | Result] = module.pairs(**size)
         with closing(pairs):  # type: ignore[type-var]
             for pair in pairs:
+                if isinstance(pair, Result):
+                    results.append(pair)
+                    continue
                 with console.status(f"{area}: {pair.what}"):
                     results.append(measure(area, pair, arguments.rounds))
     console.print(_table(results))

@@ -1,73 +1,289 @@
-"""The FHIR endpoint over HTTP, one server process, beside a bare Starlette route that does nothing."""
+"""The FHIR endpoint over HTTP, one server process on each database, with a store that is full of records.
+
+Beside it, with the same records and the same requests: HAPI FHIR on the same PostgreSQL server (as it comes:
+it does not validate what it is sent), fhirstarter, which validates and stores nothing, and a bare Starlette
+route, which does nothing at all.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 
-from benchmarks.frame import Pair
+from benchmarks import references
+from benchmarks.frame import Pair, Result, Work
 from benchmarks.load import bare_starlette, request, send_all, serving
-from benchmarks.sample import PATIENT, care_plan_bytes
+from benchmarks.meter import Meter
+from benchmarks.sample import care_plan_bytes, family, population, referral
 from tests.peers import postgresql
 from tests.peers.shared import Run
 
-READS = 6_000
+READS = 8_000
 CREATES = 1_500
+SEARCHES = 600
+TRANSACTIONS = 30
+IN_ONE = 99
+"""Resources in a transaction to HAPI: those of eleven patients, so that no reference leads to a later one."""
+HAPI_SHARE = 4
+"""HAPI gets so many times fewer requests, so that a turn of either takes about a second."""
+NO_CACHE = "cache-control: no-cache\r\n"
+"""HAPI would answer a search that it has seen within a minute from its result of then."""
+
+_numbers = count(10_000_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server that holds the records, since `begin`, when the first of them was written, until `end`.
+
+    share: how many times fewer requests it gets in one turn
+    """
+
+    base: str
+    name: str
+    begin: datetime
+    end: datetime
+    share: int = 1
+
+    def work(self, requests: list[bytes], status: int = 200) -> Work:
+        """Work that sends its share of the requests."""
+        return send_all(self.base, requests[: max(len(requests) // self.share, 1)], status=status)
+
+
+def pairs(resources: int) -> Iterator[Pair | Result]:
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="coprod-bench-")))
+        records = folder / "records.ndjson"
+        records.write_bytes(b"\n".join(population(resources // 10)))
+        run = Run.begin()
+        stack.callback(run.finish)
+        # Durable, as a clinic would run it: every create is on disk before it is answered.
+        administrator = None
+        if postgresql.PEER.find() is not None:
+            administrator = postgresql.start(run, durable=True, more=("shared_buffers=1GB",))["url"]
+        stores = {"SQLite": f"sqlite:///{folder / 'bench.db'}"}
+        if administrator:
+            stores["PostgreSQL"] = postgresql.create_database(administrator, "ours")
+        loaded = {name: _load(url, records, run) for name, url in stores.items()}
+        bare = stack.enter_context(bare_starlette())
+        fhirstarter = stack.enter_context(references.fhirstarter())
+        found = stack.enter_context(references.hapi(run, administrator))
+        hapi = _fill_hapi(*found, records) if found else None
+        for name, url in stores.items():
+            if hapi:
+                yield _filled(name, resources, loaded[name], hapi)
+            with endpoint(url) as base:
+                ours = Server(base, name, loaded[name].begin, loaded[name].end)
+                yield from _beside_nothing(ours, bare, fhirstarter, resources)
+                if hapi:
+                    yield from _beside_hapi(ours, hapi, resources)
 
 
 @contextmanager
 def endpoint(store_url: str) -> Iterator[str]:
     """Base URL of a `fhir-coprod serve` process on that store."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("COPROD_")}
     command = [sys.executable, "-m", "fhir_coprod", "serve", "--port", "0"]
-    with serving(command, env=environment | {"COPROD_STORE__URL": store_url}) as url:
+    with serving(command, env=_environment(store_url)) as url:
         yield url
 
 
-def pairs() -> Iterator[Pair]:
-    with tempfile.TemporaryDirectory(prefix="coprod-bench-") as folder:
-        yield from _on(f"sqlite:///{Path(folder) / 'bench.db'}", "SQLite")
-    if postgresql.PEER.find() is not None:
-        run = Run.begin()
-        try:
-            # Durable, as a clinic would run it: every create is on disk before it is answered.
-            yield from _on(postgresql.start(run, durable=True)["url"], "PostgreSQL")
-        finally:
-            run.finish()
+def _environment(store_url: str) -> dict[str, str]:
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("COPROD_")}
+    return {**kept, "COPROD_STORE__URL": store_url}
 
 
-def _on(store_url: str, database: str) -> Iterator[Pair]:
-    with endpoint(store_url) as base, bare_starlette() as bare:
-        _call("PUT", f"{base}/Patient/bench", json.dumps(PATIENT).encode())
-        plan = json.loads(_call("POST", f"{base}/CarePlan", care_plan_bytes()))
-        yield Pair(
-            f"read by id over HTTP, {database}",
-            "reads",
-            send_all(base, [request("GET", f"{base}/CarePlan/{plan['id']}")] * READS, status=200),
-            "bare Starlette route",
-            send_all(bare, [request("GET", f"{bare}/CarePlan/1")] * READS, status=200),
-        )
+# ------------------------------------------------------------------------------------- bringing records in
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    begin: datetime
+    end: datetime
+    processor: float
+    """Seconds of processor time, the database server's included."""
+
+
+def _load(store_url: str, records: Path, run: Run) -> _Loaded:
+    """`fhir-coprod load`, as a user runs it."""
+    meter = Meter(run)
+    begin = datetime.now(UTC)
+    subprocess.run(
+        [sys.executable, "-m", "fhir_coprod", "load", str(records)],
+        env=_environment(store_url),
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    return _Loaded(begin, datetime.now(UTC), meter.seconds())
+
+
+def _fill_hapi(base: str, database: str, records: Path) -> Server:
+    """The same records in transactions of PUTs, four at a time, patients first."""
+    begin = datetime.now(UTC)
+    lines = records.read_bytes().split(b"\n")
+    patients = len(lines) // 10
+    for part in (lines[:patients], lines[patients:]):
+        chunks = (part[start : start + IN_ONE] for start in range(0, len(part), IN_ONE))
+        bundles = [request("POST", base, _transaction(chunk)) for chunk in chunks]
+        send_all(base, bundles, status=200, connections=4, seconds=3600)()
+    return Server(base, f"HAPI FHIR on {database}", begin, datetime.now(UTC), HAPI_SHARE)
+
+
+def _transaction(lines: list[bytes]) -> bytes:
+    """The resources as one transaction, each to be put under its own id."""
+    entries = []
+    for line in lines:
+        resource = json.loads(line)
+        where = {"method": "PUT", "url": f"{resource['resourceType']}/{resource['id']}"}
+        entries.append({"resource": resource, "request": where})
+    return json.dumps({"resourceType": "Bundle", "type": "transaction", "entry": entries}).encode()
+
+
+def _filled(name: str, resources: int, ours: _Loaded, hapi: Server) -> Result:
+    rate = resources / (ours.end - ours.begin).total_seconds()
+    return Result(
+        "endpoint",
+        f"bring in {resources:,} resources by `load`, validated, {name}",
+        "resources",
+        f"transactions of {IN_ONE} to {hapi.name}",
+        f"once; ours {resources / ours.processor:,.0f}/s a core, counting the database server's time too",
+        (rate,),
+        (resources / (hapi.end - hapi.begin).total_seconds(),),
+    )
+
+
+# ------------------------------------------------------------------------------------------------- by turns
+
+
+def _beside_nothing(ours: Server, bare: str, fhirstarter: str | None, resources: int) -> Iterator[Pair]:
+    places = [f"Patient/p{number * 7 % (resources // 10)}" for number in range(READS)]
+    yield Pair(
+        f"read, {ours.name}",
+        "reads",
+        ours.work([request("GET", f"{ours.base}/{place}") for place in places]),
+        "bare Starlette route",
+        send_all(bare, [request("GET", f"{bare}/{place}") for place in places], status=200),
+    )
+    if fhirstarter:
         bodies = [care_plan_bytes(number) for number in range(CREATES)]
         yield Pair(
-            f"create over HTTP, validated, indexed and on disk, {database}",
+            f"create, validated, indexed and on disk, {ours.name}",
             "creates",
-            send_all(base, [request("POST", f"{base}/CarePlan", body) for body in bodies], status=201),
-            "bare Starlette route",
-            send_all(bare, [request("POST", f"{bare}/CarePlan", body) for body in bodies], status=201),
-            "the reference neither parses nor keeps anything",
+            _creating(ours, bodies),
+            "fhirstarter",
+            send_all(
+                fhirstarter, [request("POST", f"{fhirstarter}/CarePlan", b) for b in bodies], status=201
+            ),
+            "the reference validates, and stores nothing",
         )
 
 
-def _call(method: str, url: str, body: bytes) -> bytes:
-    headers = {"content-type": "application/fhir+json", "prefer": "return=representation"}
-    with urllib.request.urlopen(
-        urllib.request.Request(url, data=body, method=method, headers=headers)
-    ) as response:
-        answer: bytes = response.read()
-        return answer
+def _creating(server: Server, bodies: list[bytes]) -> Work:
+    plans = [body.replace(b"Patient/bench", b"Patient/p1") for body in bodies]
+    return server.work([request("POST", f"{server.base}/CarePlan", plan) for plan in plans], 201)
+
+
+def _beside_hapi(ours: Server, hapi: Server, resources: int) -> Iterator[Pair]:
+    patients = resources // 10
+
+    def reads(server: Server) -> Work:
+        places = [f"{server.base}/Patient/p{number * 7 % patients}" for number in range(READS)]
+        return server.work([request("GET", place, headers=NO_CACHE) for place in places])
+
+    yield Pair(f"read, {ours.name}", "reads", reads(ours), hapi.name, reads(hapi))
+    bodies = [care_plan_bytes(number) for number in range(CREATES)]
+    yield Pair(
+        f"create, {ours.name}",
+        "creates",
+        _creating(ours, bodies),
+        hapi.name,
+        _creating(hapi, bodies),
+        "the reference does not validate",
+    )
+    for title, query in (
+        ("status=active&_lastUpdated=gt…&_count=20", _recent),
+        ("subject:Patient.family=…&status=active&_count=20", _chained),
+    ):
+        asked = [query(number, patients) for number in range(SEARCHES)]
+        _agree(ours, hapi, asked[1])
+        yield Pair(
+            f"search {title}, {ours.name}",
+            "searches",
+            _searching(ours, asked),
+            hapi.name,
+            _searching(hapi, asked),
+        )
+    yield Pair(
+        f"transaction of 100 creates, {ours.name}",
+        "transactions",
+        _transacting(ours, patients),
+        hapi.name,
+        _transacting(hapi, patients),
+        "the reference does not validate",
+    )
+
+
+_Query = tuple[str, float]
+"""A query, and the part of the fill's time for {since} in it."""
+
+
+def _recent(number: int, patients: int) -> _Query:
+    return "status=active&_lastUpdated=gt{since}&_count=20", number / SEARCHES / 2
+
+
+def _chained(number: int, patients: int) -> _Query:
+    return f"subject:Patient.family={family(number * 37 % patients)}&status=active&_count=20", 0
+
+
+def _url(server: Server, query: _Query) -> str:
+    text, part = query
+    since = server.begin + part * (server.end - server.begin)
+    moment = since.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+    return f"{server.base}/ServiceRequest?{text.format(since=moment)}"
+
+
+def _searching(server: Server, queries: list[_Query]) -> Work:
+    return server.work([request("GET", _url(server, query), headers=NO_CACHE) for query in queries])
+
+
+def _agree(ours: Server, hapi: Server, query: _Query) -> None:
+    """Both must find as much, or they would not be doing the same."""
+    found = []
+    for server in (ours, hapi):
+        with urllib.request.urlopen(
+            urllib.request.Request(_url(server, query), headers={"cache-control": "no-cache"}), timeout=60
+        ) as response:
+            bundle = json.load(response)
+        found.append([entry["resource"]["resourceType"] for entry in bundle.get("entry", [])])
+    assert found[0], query
+    assert len(found[0]) == len(found[1]), (query, len(found[0]), len(found[1]))
+
+
+def _transacting(server: Server, patients: int) -> Work:
+    """Each turn new orders: what is there already would not be written again."""
+
+    def work() -> int:
+        bundles = []
+        for _ in range(max(TRANSACTIONS // server.share, 2)):
+            entries = []
+            for _ in range(100):
+                number = next(_numbers)
+                order = {**referral(number, 0), "subject": {"reference": f"Patient/p{number % patients}"}}
+                del order["id"]
+                entries.append({"resource": order, "request": {"method": "POST", "url": "ServiceRequest"}})
+            bundles.append(
+                json.dumps({"resourceType": "Bundle", "type": "transaction", "entry": entries}).encode()
+            )
+        requests = [request("POST", server.base, bundle) for bundle in bundles]
+        return send_all(server.base, requests, status=200, connections=4)()
+
+    return work

@@ -62,12 +62,14 @@ class _Connection(asyncio.Protocol):
             self._fail(f"wanted {self._expected.decode()}, got {self._buffer[:400]!r}")
             return
         at = head.find(b"content-length:")
-        if at < 0:
-            self._fail("an answer without Content-Length")
+        if at >= 0:
+            size = end + 4 + int(head[at + 15 :].split(b"\r\n", 1)[0])
+        elif self._buffer.endswith(b"\r\n0\r\n\r\n"):
+            size = len(self._buffer)  # chunked, and this was the last chunk
+        else:
             return
-        length = int(head[at + 15 :].split(b"\r\n", 1)[0])
-        if len(self._buffer) >= end + 4 + length:
-            self._buffer = self._buffer[end + 4 + length :]
+        if len(self._buffer) >= size:
+            self._buffer = self._buffer[size:]
             self.answers += 1
             self._send()
 
@@ -81,17 +83,24 @@ class _Connection(asyncio.Protocol):
         self._transport.close()
 
 
-def request(method: str, url: str, body: bytes = b"") -> bytes:
-    """One HTTP/1.1 request as bytes."""
+def request(method: str, url: str, body: bytes = b"", headers: str = "") -> bytes:
+    """One HTTP/1.1 request as bytes; further `headers` as they go over the wire, each with its line end."""
     parts = urlsplit(url)
     target = parts.path + (f"?{parts.query}" if parts.query else "")
-    head = f"{method} {target} HTTP/1.1\r\nhost: {parts.netloc}\r\n"
+    head = f"{method} {target} HTTP/1.1\r\nhost: {parts.netloc}\r\n{headers}"
     if body:
         head += f"content-type: application/fhir+json\r\ncontent-length: {len(body)}\r\n"
     return head.encode() + b"\r\n" + body
 
 
-def send_all(url: str, requests: Sequence[bytes], *, status: int, connections: int = CONNECTIONS) -> Work:
+def send_all(
+    url: str,
+    requests: Sequence[bytes],
+    *,
+    status: int,
+    connections: int = CONNECTIONS,
+    seconds: float = 120,
+) -> Work:
     """Work that sends all the requests to the server of `url`, each answered with `status`."""
     parts = urlsplit(url)
     host, port = parts.hostname or "127.0.0.1", parts.port or 80
@@ -110,7 +119,7 @@ def send_all(url: str, requests: Sequence[bytes], *, status: int, connections: i
             )
             finished.append(future)
             opened.append(protocol)
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(seconds):
             await asyncio.gather(*finished)
         return sum(connection.answers for connection in opened)
 

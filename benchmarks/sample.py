@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -81,7 +82,72 @@ def care_plan(number: int = 0) -> dict[str, Any]:
 
 
 def care_plan_bytes(number: int = 0) -> bytes:
-    return json.dumps(care_plan(number), ensure_ascii=False, separators=(",", ":")).encode()
+    return _compact(care_plan(number))
+
+
+def population(patients: int) -> Iterator[bytes]:
+    """So many patients, each with three referrals, three tasks and three care plans: ten resources, ids kept.
+
+    Families are shared by about ten patients each; a third of the referrals is completed.
+    """
+    for number in range(patients):
+        yield _compact(
+            {
+                **PATIENT,
+                "id": f"p{number}",
+                "identifier": [{"system": "https://fhir-coprod.org/bench/person", "value": f"{number:08}"}],
+                "name": [{"use": "official", "family": family(number), "given": ["Mark"]}],
+            }
+        )
+    for number in range(patients):
+        for part in range(3):
+            yield _compact(referral(number, part))
+            yield _compact(_task(number, part))
+            plan = {**care_plan(3 * number + part), "id": f"c{number}-{part}"}
+            yield _compact(plan).replace(b"Patient/bench", f"Patient/p{number}".encode())
+
+
+def family(number: int) -> str:
+    """The family name of patient `number`; no name begins another."""
+    return f"Bench{number // 10:06}"
+
+
+def referral(number: int, part: int) -> dict[str, Any]:
+    """A ServiceRequest of 0.9 kB for patient `number`."""
+    return {
+        "resourceType": "ServiceRequest",
+        "id": f"s{number}-{part}",
+        "identifier": [{"system": "https://fhir-coprod.org/bench/order", "value": f"{number:08}-{part}"}],
+        "status": "completed" if part == 2 else "active",
+        "intent": "order",
+        "priority": "routine",
+        "category": [{"coding": [{"system": "http://snomed.info/sct", "code": "3457005"}]}],
+        "code": {"coding": [{"system": "http://snomed.info/sct", "code": "183545006"}], "text": "Back"},
+        "subject": {"reference": f"Patient/p{number}"},
+        "authoredOn": f"2026-{1 + number % 12:02}-{1 + part * 9:02}T09:{number % 60:02}:00Z",
+        "reasonCode": [{"text": "Pain in the lower back since autumn, worse on standing; no red flags."}],
+        "note": [{"text": "Please see within the time that the guarantee allows."}],
+    }
+
+
+def _task(number: int, part: int) -> dict[str, Any]:
+    return {
+        "resourceType": "Task",
+        "id": f"t{number}-{part}",
+        "identifier": [{"system": "https://fhir-coprod.org/bench/task", "value": f"{number:08}-{part}"}],
+        "basedOn": [{"reference": f"ServiceRequest/s{number}-{part}"}],
+        "status": ("requested", "accepted", "completed")[part],
+        "intent": "order",
+        "code": {"text": "Make an appointment"},
+        "focus": {"reference": f"ServiceRequest/s{number}-{part}"},
+        "for": {"reference": f"Patient/p{number}"},
+        "authoredOn": f"2026-{1 + number % 12:02}-{1 + part * 9:02}T10:00:00Z",
+        "lastModified": f"2026-{1 + number % 12:02}-{2 + part * 9:02}T10:00:00Z",
+    }
+
+
+def _compact(resource: dict[str, Any]) -> bytes:
+    return json.dumps(resource, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def hospital(copies: int, now: datetime) -> list[bytes]:

@@ -85,13 +85,13 @@ def fhir_packages(folder: Path) -> None:
 
 def _archive_hapi_classes(target: Path) -> None:
     """Start HAPI once so that Java keeps its 30,000 classes parsed: later starts take 10 s instead of 15."""
-    from tests.peers.servers import hapi_command
+    from tests.peers.servers import hapi_archiving_command
     from tests.peers.shared import answers, free_port
 
     port = free_port()
     archive = target / "hapi.jsa"
     process = subprocess.Popen(
-        hapi_command(port, f"-XX:ArchiveClassesAtExit={archive}"),
+        hapi_archiving_command(port, archive),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

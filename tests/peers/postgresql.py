@@ -64,8 +64,11 @@ def _version() -> str | None:
 PEER = register(Peer("PostgreSQL", _version, "install Debian's postgresql"))
 
 
-def start(run: Run, *, durable: bool = False, name: str = "postgresql") -> dict[str, str]:
-    """Start a server; answers its administrator's `url`. `durable` keeps fsync on, as a clinic would."""
+def start(
+    run: Run, *, durable: bool = False, name: str = "postgresql", more: tuple[str, ...] = ()
+) -> dict[str, str]:
+    """Start a server; answers its administrator's `url`. `durable` keeps fsync on, as a clinic would; `more`
+    are further settings."""
     folder = binaries()
     if folder is None:
         raise PeerFailed("PostgreSQL is not installed.")
@@ -88,7 +91,8 @@ def start(run: Run, *, durable: bool = False, name: str = "postgresql") -> dict[
         raise PeerFailed(f"initdb failed:\n{made.stdout}{made.stderr}")
     for attempt in range(3):  # another process may take the port between finding and using it
         port = free_port()
-        settings = [part for setting in (*_SETTINGS, *(() if durable else _FAST)) for part in ("-c", setting)]
+        chosen = (*_SETTINGS, *(() if durable else _FAST), *more)
+        settings = [part for setting in chosen for part in ("-c", setting)]
         guard = run.spawn(
             name,
             [str(folder / "postgres"), "-D", str(data), "-p", str(port), *settings],

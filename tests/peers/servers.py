@@ -43,20 +43,28 @@ HAPI = register(Peer("HAPI FHIR", _hapi_version, INSTALL))
 MEDPLUM = register(Peer("Medplum router", _medplum_version, INSTALL))
 
 
-def hapi_command(port: int, *java_options: str) -> list[str]:
-    """How HAPI is started: small heap and quick start, since no test of ours runs it for hours."""
+_LIGHT = ("-Xmx768m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+"""Small heap and quick start: no test of ours runs it for hours."""
+# Classes parsed at installation; the JVM goes on without when the file is missing or not its own.
+_ARCHIVED = f"-XX:SharedArchiveFile={_HAPI / 'target' / 'hapi.jsa'}"
+
+
+def hapi_command(port: int, *, java: tuple[str, ...] = (*_LIGHT, _ARCHIVED), database: str = "") -> list[str]:
+    """How HAPI is started; `database`: JDBC URL of an empty PostgreSQL database, "" for H2 in memory."""
     return [
         "java",
-        "-Xmx768m",
-        "-XX:+UseSerialGC",
-        "-XX:TieredStopAtLevel=1",
-        # Classes parsed at installation; the JVM goes on without when the file is missing or not its own.
-        *(java_options or (f"-XX:SharedArchiveFile={_HAPI / 'target' / 'hapi.jsa'}",)),
+        *java,
         "-cp",
         f"{_HAPI_JAR}:{_HAPI / 'target' / 'lib'}/*",
         "org.fhircoprod.peers.Hapi",
         str(port),
+        *([database] if database else []),
     ]
+
+
+def hapi_archiving_command(port: int, archive: Path) -> list[str]:
+    """As in tests, but it leaves its classes in `archive` when it ends."""
+    return hapi_command(port, java=(*_LIGHT, f"-XX:ArchiveClassesAtExit={archive}"))
 
 
 def start_hapi(run: Run) -> dict[str, str]:
