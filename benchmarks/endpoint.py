@@ -34,7 +34,7 @@ SEARCHES = 600
 TRANSACTIONS = 30
 IN_ONE = 99
 """Resources in a transaction to HAPI: those of eleven patients, so that no reference leads to a later one."""
-HAPI_SHARE = 4
+HAPI_SHARE = 8
 """HAPI gets so many times fewer requests, so that a turn of either takes about a second."""
 NO_CACHE = "cache-control: no-cache\r\n"
 """HAPI would answer a search that it has seen within a minute from its result of then."""

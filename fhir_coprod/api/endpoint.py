@@ -26,6 +26,7 @@ from fhir_coprod.api import security
 from fhir_coprod.api.answer import Answer, error_answer, send_answer
 from fhir_coprod.api.call import Call, caller_at, headers_of, pairs, read_body
 from fhir_coprod.api.formats import FHIR_JSON
+from fhir_coprod.api.landing import Landing
 from fhir_coprod.api.metrics import Metrics
 from fhir_coprod.errors import ConfigError, CoprodError, MethodNotAllowed, NotFound, Overloaded, UnknownType
 from fhir_coprod.settings import Settings
@@ -106,6 +107,7 @@ class Endpoint:
         # Searches, and bodies too large to check between two other requests, must not hold the event loop.
         self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="fhir")
         self.reads_at_once = settings.store.url.startswith("sqlite")
+        self._landing = Landing()
         self._gathering = store.gathering(settings.limits.seconds)
         self._hosts = security.HostCheck(settings.site.base_url)
         self.base = lru_cache(256)(self._base)
@@ -190,8 +192,7 @@ class Endpoint:
 
     async def write(self, work: Callable[[Transaction], T]) -> T:
         """One atomic write; commits together with others that come at the same time."""
-        # Shielded: a caller that has waited too long must not take back what may be half committed.
-        return await asyncio.shield(asyncio.wrap_future(self.store.submit(work)))
+        return await self._landing.wait(self.store.submit(work))
 
     async def read(self, type: str, id: str) -> Version:
         """The newest version. Raises NotFound, or Gone when it was deleted."""
