@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import structlog
@@ -20,9 +19,7 @@ from fhir_coprod.errors import CoprodError
 from fhir_coprod.store import index
 from fhir_coprod.store.database import Database
 from fhir_coprod.store.transaction import Transaction
-
-if TYPE_CHECKING:
-    from fhir_coprod.store.repository import Store
+from fhir_coprod.store.writer import Writer
 
 CHUNK = 200
 """Resources in one transaction."""
@@ -52,7 +49,7 @@ Progress = Callable[[str, int], None]
 """Called with a resource type and how many of its resources have been done since the last call."""
 
 
-def run(store: Store, database: Database, progress: Progress, stop: threading.Event) -> None:
+def run(writer: Writer, database: Database, progress: Progress, stop: threading.Event) -> None:
     """Make the index of every stale type anew, or wait until the process that does it is done."""
     holder = uuid4().hex
     try:
@@ -60,19 +57,21 @@ def run(store: Store, database: Database, progress: Progress, stop: threading.Ev
             types = stale(database)
             if not types:
                 return
-            if store.write(lambda transaction: transaction.take_lease(LEASE, holder, LEASE_SECONDS)):
-                progress(types[0], _chunk(store, database, types[0]))
+            taken = writer.submit(lambda transaction: transaction.take_lease(LEASE, holder, LEASE_SECONDS))
+            if taken.result():
+                progress(types[0], _chunk(writer, database, types[0]))
             else:
                 stop.wait(WAIT_SECONDS)
     finally:
-        store.write(lambda transaction: transaction.give_up_lease(LEASE, holder))
+        writer.submit(lambda transaction: transaction.give_up_lease(LEASE, holder)).result()
 
 
-def _chunk(store: Store, database: Database, type: str) -> int:
+def _chunk(writer: Writer, database: Database, type: str) -> int:
     """The next resources of one type, in one transaction; after the last ones the type is no longer stale."""
     fingerprint = index.fingerprint(type)
     cursor = f"reindex:{type}:{fingerprint}"
-    rows = database.read(_NEXT, (type, store.cursor(cursor), CHUNK))
+    behind = database.read("SELECT position FROM cursor WHERE name = ?", (cursor,))
+    rows = database.read(_NEXT, (type, behind[0][0] if behind else 0, CHUNK))
     made = [(key, version, index.rows(type, jsontext.decode(body))) for key, version, body in rows]
 
     def work(transaction: Transaction) -> None:
@@ -83,24 +82,24 @@ def _chunk(store: Store, database: Database, type: str) -> int:
             transaction.set_setting(PREFIX + type, fingerprint)
             transaction.set_cursor(cursor, 0)
 
-    store.write(work)
+    writer.submit(work).result()
     return len(rows)
 
 
 class Background:
     """The same beside everything else, begun when a store is opened with a stale index."""
 
-    def __init__(self, store: Store, database: Database) -> None:
+    def __init__(self, writer: Writer, database: Database) -> None:
         self._stop = threading.Event()
         self._thread = threading.Thread(
-            target=self._run, args=(store, database), name="coprod-reindex", daemon=True
+            target=self._run, args=(writer, database), name="coprod-reindex", daemon=True
         )
         self._thread.start()
 
-    def _run(self, store: Store, database: Database) -> None:
+    def _run(self, writer: Writer, database: Database) -> None:
         _log.info("search index is made anew", types=stale(database))
         try:
-            run(store, database, lambda type, count: None, self._stop)
+            run(writer, database, lambda type, count: None, self._stop)
         except CoprodError as error:
             _log.warning("search index could not be made anew; run fhir-coprod db upgrade", reason=str(error))
 

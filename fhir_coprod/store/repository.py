@@ -61,14 +61,14 @@ class Store:
 
     def _with_current_index(self) -> Store:
         if reindex.stale(self._database):
-            self._reindexing = reindex.Background(self, self._database)
+            self._reindexing = reindex.Background(self._writer, self._database)
         return self
 
     def reindex(self, progress: reindex.Progress = lambda type, count: None) -> None:
         """Return when the search index is made by today's definitions."""
         if self._reindexing is not None:
             self._reindexing.close()
-        reindex.run(self, self._database, progress, threading.Event())
+        reindex.run(self._writer, self._database, progress, threading.Event())
 
     def close(self) -> None:
         """Finish queued writes and let go of all connections."""
