@@ -4,7 +4,7 @@
     python scripts/install_peers.py NAME...    some of it
 
 NAME is `debian` (PostgreSQL and Chromium), or a folder under tests/peers that has a pom.xml (built with
-Maven, Java 17), a package.json (installed with npm, Node 20) or a packages.json (FHIR packages from npm).
+Maven, Java 17), a package.json (installed with npm ci, Node 20) or a packages.json (FHIR packages from npm).
 
 What is there already, built from the same sources, is left alone. Debian's packages need root; without it
 they are named, and the rest goes on. Needs nothing but the standard library.

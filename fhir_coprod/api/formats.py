@@ -121,13 +121,19 @@ def preferences(prefer: str) -> Preferences:
 _ETAG = re.compile(r'\s*(?:W/)?"([^"]*)"\s*(?:,|$)')
 
 
-def entity_tags(header: str, name: str) -> frozenset[str] | None:
+_BARE = re.compile(r"\s*\d{1,9}\s*")
+
+
+def entity_tags(header: str, name: str, *, bare: bool = False) -> frozenset[str] | None:
     """The versions that If-Match or If-None-Match names; None for `*`.
 
-    Weak and strong tags are one and the same here, as FHIR has it. Raises MissingVersion when malformed.
+    Weak and strong tags are one and the same here, as FHIR has it. `bare` also takes a version without
+    quotes, as fhirpy sends it when it asks whether there is a newer one. Raises MissingVersion when malformed.
     """
     if header.strip() == "*":
         return None
+    if bare and _BARE.fullmatch(header):
+        return frozenset({header.strip()})
     tags, at = [], 0
     while at < len(header):
         match = _ETAG.match(header, at)

@@ -36,7 +36,7 @@ def _is_known(call: Call, version: Version) -> bool:
     """Whether the caller holds this version already; If-None-Match goes before If-Modified-Since."""
     tag = call.headers.get("if-none-match")
     if tag:
-        known = entity_tags(tag, "If-None-Match")
+        known = entity_tags(tag, "If-None-Match", bare=True)
         return known is None or str(version.version) in known
     header = call.headers.get("if-modified-since")
     since = from_http_date(header) if header else None

@@ -24,6 +24,8 @@ _HAPI = FOLDER / "hapi"
 _HAPI_JAR = _HAPI / "target" / "hapi-peer.jar"
 _MEDPLUM = FOLDER / "medplum"
 _MEDPLUM_ROUTER = _MEDPLUM / "node_modules" / "@medplum" / "fhir-router" / "package.json"
+_FHIRKIT = FOLDER / "fhirkit"
+_FHIRKIT_CLIENT = _FHIRKIT / "node_modules" / "fhir-kit-client" / "package.json"
 
 
 def _hapi_version() -> str | None:
@@ -33,14 +35,15 @@ def _hapi_version() -> str | None:
     return f"{match[1] if match else ''} (JPA on H2)"
 
 
-def _medplum_version() -> str | None:
-    if not (_MEDPLUM_ROUTER.exists() and shutil.which("node")):
+def _node_version(package: Path) -> str | None:
+    if not (package.exists() and shutil.which("node")):
         return None
-    return str(json.loads(_MEDPLUM_ROUTER.read_text())["version"])
+    return str(json.loads(package.read_text())["version"])
 
 
 HAPI = register(Peer("HAPI FHIR", _hapi_version, INSTALL))
-MEDPLUM = register(Peer("Medplum router", _medplum_version, INSTALL))
+MEDPLUM = register(Peer("Medplum router", lambda: _node_version(_MEDPLUM_ROUTER), INSTALL))
+FHIRKIT = register(Peer("fhir-kit-client", lambda: _node_version(_FHIRKIT_CLIENT), INSTALL))
 
 
 _LIGHT = ("-Xmx768m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
@@ -65,6 +68,18 @@ def hapi_command(port: int, *, java: tuple[str, ...] = (*_LIGHT, _ARCHIVED), dat
 def hapi_archiving_command(port: int, archive: Path) -> list[str]:
     """As in tests, but it leaves its classes in `archive` when it ends."""
     return hapi_command(port, java=(*_LIGHT, f"-XX:ArchiveClassesAtExit={archive}"))
+
+
+def hapi_client_command() -> list[str]:
+    """How the script with HAPI's generic client is started; the server's base address and a mark follow."""
+    libraries = f"{_HAPI_JAR}:{_HAPI / 'target' / 'lib'}/*"
+    quick = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xlog:disable", "-Xshare:auto")
+    return ["java", *quick, "-cp", libraries, "org.fhircoprod.peers.HapiClient"]
+
+
+def fhirkit_command() -> list[str]:
+    """How the script with fhir-kit-client is started; the server's base address and a mark follow."""
+    return ["node", str(_FHIRKIT / "client.mjs")]
 
 
 def start_hapi(run: Run) -> dict[str, str]:
