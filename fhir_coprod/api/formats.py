@@ -128,7 +128,7 @@ def entity_tags(header: str, name: str, *, bare: bool = False) -> frozenset[str]
     """The versions that If-Match or If-None-Match names; None for `*`.
 
     Weak and strong tags are one and the same here, as FHIR has it. `bare` also takes a version without
-    quotes, as fhirpy sends it when it asks whether there is a newer one. Raises MissingVersion when malformed.
+    quotes, as fhirpy sends it to ask whether there is a newer one. Raises MissingVersion when malformed.
     """
     if header.strip() == "*":
         return None
