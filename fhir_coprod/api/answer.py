@@ -49,8 +49,9 @@ def outcome_answer(outcome: Outcome, status: int = 200) -> Answer:
 
 
 def error_answer(error: CoprodError, headers: Mapping[str, str] | None = None) -> Answer:
-    """The OperationOutcome that an error knows."""
-    answer = outcome_answer(error.outcome, error.status)
+    """The OperationOutcome that an error knows: what went wrong first, as many clients show only that."""
+    ranked = sorted(error.outcome.issues, key=lambda issue: issue.severity not in ("fatal", "error"))
+    answer = outcome_answer(Outcome(tuple(ranked)), error.status)
     answer.headers.update(headers or {})
     return answer
 

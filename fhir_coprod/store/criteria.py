@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from fhir_coprod import definitions
 from fhir_coprod.definitions.search import SearchParameter
 from fhir_coprod.errors import BadRequest, UnknownParameter
-from fhir_coprod.store import index, ranges
+from fhir_coprod.store import index, near, ranges
 from fhir_coprod.store.conditions import Any_, Chained, Condition, Has, Indexed, Not, Own, Present, Sql
 from fhir_coprod.store.ranges import Test
 from fhir_coprod.store.values import Range, cut, digits, fold, microseconds, moment
@@ -33,6 +33,7 @@ _MODIFIERS: Mapping[str, frozenset[str]] = {
     "date": frozenset(),
     "number": frozenset(),
     "quantity": frozenset(),
+    "special": frozenset(),
 }
 _UNSUPPORTED = {
     "in": "value set membership is not searched here",
@@ -119,7 +120,7 @@ def _one_type(scope: Scope, type: str, found: SearchParameter, modifier: str, va
     if modifier == "missing":
         if value not in ("true", "false"):
             raise BadRequest(f"{code}:missing takes true or false.")
-        present = Present(found.type, number)
+        present = Present(index.TABLES[found.type], number)
         return Not(present) if value == "true" else present
     _check_modifier(found, modifier)
     parts = _alternatives(code, value)
@@ -132,6 +133,8 @@ def _one_type(scope: Scope, type: str, found: SearchParameter, modifier: str, va
     if found.type == "uri":
         tests = tuple(Sql("value = ?", (cut(unescape(part)),)) for part in parts)
         return Indexed("uri", number, tests, equal=True)
+    if found.type == "special":
+        return near.indexed(number, [_pieces(part) for part in parts])
     limits = [limit for part in parts for limit in _LIMITS[found.type](scope, code, part)]
     return ranges.indexed(found.type, number, limits)
 

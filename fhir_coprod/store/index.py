@@ -66,7 +66,7 @@ class _Parameter:
 
 def rows(type: str, data: Json) -> IndexRows:
     """All index rows of one resource."""
-    found: IndexRows = {table: set() for table in _TABLES}
+    found: IndexRows = {table: set() for table in TABLES.values()}
     for parameter in _plan(type):
         values = parameter.values(data)
         if not values:
@@ -96,7 +96,7 @@ def _plan(type: str) -> tuple[_Parameter, ...]:
         plan.append(
             _Parameter(
                 code,
-                parameter.type,
+                TABLES[parameter.type],
                 number(type, code),
                 number(type, f"{code}:text"),
                 number(type, f"{code}:identifier"),
@@ -120,7 +120,7 @@ def _implied_systems(type: str, expression: str) -> Mapping[str, str]:
     return {}
 
 
-FORMAT = 1
+FORMAT = 2
 """Raised whenever `rows` makes other rows from the same definitions."""
 
 
@@ -342,6 +342,14 @@ def _add_uri(found: IndexRows, to: _Parameter, name: str, value: Any) -> None:
         found["uri"].add((to.number, cut(value)))
 
 
+def _add_position(found: IndexRows, to: _Parameter, name: str, value: Any) -> None:
+    """Of Location.near: see `near.py`."""
+    if isinstance(value, dict):
+        latitude, longitude = value.get("latitude"), value.get("longitude")
+        if _is_number(latitude) and _is_number(longitude):
+            found["number"].add((to.number, float(latitude), float(longitude)))
+
+
 _ADDERS: Mapping[str, _Add] = {
     "token": _add_token,
     "string": _add_string,
@@ -350,8 +358,10 @@ _ADDERS: Mapping[str, _Add] = {
     "number": _add_number,
     "quantity": _add_quantity,
     "uri": _add_uri,
+    "special": _add_position,
 }
-_TABLES = tuple(_ADDERS)
+TABLES = {kind: kind for kind in _ADDERS} | {"special": "number"}
+"""Where the values of each type of parameter stand."""
 
 
 def _dicts(value: Any) -> list[Json]:

@@ -253,6 +253,8 @@ class _Reader:
             kinds = {criteria.parameter(type, code).type for type in self.types}
             if len(kinds) != 1:
                 raise UnknownParameter(f"_sort={code}: it is not of one kind in all types searched.")
+            if kinds == {"special"}:
+                raise UnknownParameter(f"_sort={code}: distances have no order here; sort by another one.")
             numbers = tuple(index.number(type, code) for type in self.types)
             keys.append(Sort(code, descending, kinds.pop(), numbers))
         self.sort = tuple(keys)
