@@ -16,7 +16,7 @@ FLOORS = [
     {"definitions"},
     {"validation"},
     {"profiles", "store"},
-    {"sync", "watch", "client"},
+    {"sync", "watch", "client", "simulate"},
     {"web"},
     {"api"},
     {"demo"},
