@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from fhir_coprod.cli import db, demo, load, serve, sync, validate, watch
+from fhir_coprod.cli import db, demo, load, serve, simulate, sync, validate, watch
 from fhir_coprod.cli.common import ConfigOption, stderr
 from fhir_coprod.errors import CoprodError
 
@@ -30,6 +30,7 @@ app.add_typer(db.app, name="db")
 app.command()(demo.demo)
 app.command()(load.load)
 app.command()(serve.serve)
+app.command()(simulate.simulate)
 app.command()(validate.validate)
 app.command()(sync.sync)
 app.add_typer(sync.ehr_app, name="ehr")

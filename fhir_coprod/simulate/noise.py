@@ -1,8 +1,8 @@
 """What becomes of records between the department that writes them and us: the noise model, frozen.
 
-The shares below were written down before any rule of the watch was measured on them, and are not to be changed
-to make a figure better. A new model gets a new name. No published rates of these faults were found: they are
-assumptions, to be judged as such.
+The shares below were written down before any rule of the watch was measured on them, and are not to be
+changed to make a figure better. A new model gets a new name. No published rates of these faults were found:
+they are assumptions, to be judged as such.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ class Version(NamedTuple):
     """When it was recorded, by a clock that is right."""
     ehr: str
     """Whose record it is."""
+    referral: str
+    """The id of the referral it belongs to; "" when it is about the patient as such."""
     data: Json
 
 
@@ -33,6 +35,7 @@ class Delivery(NamedTuple):
 
     at: datetime
     ehr: str
+    referral: str
     data: Json
 
 
@@ -184,9 +187,10 @@ class Feeds:
                     data.pop(key, None)
             # Versions of one resource reach us in the order in which they were made.
             arrived = max(arrived, self._arrival(version, chance))
-            found.append(Delivery(arrived, version.ehr, data))
+            found.append(Delivery(arrived, version.ehr, version.referral, data))
             if double and number == len(versions) - 1:
-                found.append(Delivery(arrived, version.ehr, {**data, "id": data["id"] + _OWN_ID}))
+                again = {**data, "id": data["id"] + _OWN_ID}
+                found.append(Delivery(arrived, version.ehr, version.referral, again))
         return found
 
     def _arrival(self, version: Version, chance: Random) -> datetime:

@@ -1,0 +1,441 @@
+"""One referral as it goes: what somebody did, or forgot to do, and what was written down about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from fhir_coprod.simulate import rates
+from fhir_coprod.simulate.hospital import Department
+from fhir_coprod.simulate.promises import (
+    ZONE,
+    after_promise,
+    midnight_after,
+    office,
+    too_late,
+    visit_promised_by,
+)
+from fhir_coprod.simulate.records import ours
+from fhir_coprod.simulate.waits import Waits
+
+_DAY = timedelta(days=1)
+_VISIT = timedelta(minutes=45)
+INFORMATION = ours("task-kind", "information-request")
+REVIEW = {"coding": [{"system": "http://hl7.org/fhir/CodeSystem/task-code", "code": "approve"}]}
+
+
+class Course(NamedTuple):
+    """How one department's part ended."""
+
+    outcome: str
+    """returned (sent back), given up, answered, or stuck: nobody ever does the next step."""
+    at: datetime
+    task: str
+    result: str = ""
+    answered: datetime | None = None
+    """When the answer reached the one who asked."""
+    completed: datetime | None = None
+    """When the department ended its Task."""
+
+
+class Thread(Waits):
+    """One referral, from being written to being closed."""
+
+    # -- the requester -----------------------------------------------------------------------------------
+
+    def write(self, at: datetime, **more: object) -> datetime | None:
+        """The referral is written, perhaps as a draft first; when it stands."""
+        drafted = self.chance.random() < rates.DRAFTED
+        self.records.referral(at, self.by, self.to, self.priority, "draft" if drafted else "active", **more)
+        if not drafted:
+            return at
+        finished = self.step("draft-left", at, rates.FORGOTTEN["draft-left"])
+        self.owed("draft-left", at, finished, self.by)
+        if finished:
+            self.records.change(self.reference, finished, status="active")
+        return finished
+
+    def send(self, active: datetime) -> datetime | None:
+        """When it is sent to a department."""
+        if self.chance.random() < 0.8:
+            return active + timedelta(minutes=self.chance.randint(1, 20))
+        sent = self.step("not-sent", active, rates.FORGOTTEN["not-sent"] * 5)
+        self.owed("not-sent", active, sent, self.by)
+        return sent
+
+    # -- a department ------------------------------------------------------------------------------------
+
+    def course(self, to: Department, sent: datetime, returned: float, *, first: bool = False) -> Course:
+        """One department is asked: until it sends the referral back, or the answer has come.
+
+        returned: how likely it is to send it back.
+        """
+        chance, records = self.chance, self.records
+        forgets = ""
+        if chance.random() < rates.INACTION:
+            forgets = chance.choice(("unacknowledged", "undecided", "unscheduled"))
+            if forgets == "undecided" and not to.acknowledges:
+                forgets = "unacknowledged"
+        pooled = chance.random() < rates.POOLED
+        task = records.task(sent, self.by, None if pooled else to, to, self.priority)
+        claimed = sent
+        if pooled:
+            found = self.step("unclaimed", sent, rates.FORGOTTEN["unclaimed"])
+            self.owed("unclaimed", sent, found, to, task)
+            if found is None:
+                return self._stuck(sent, task, first)
+            claimed = found
+            records.move(task, claimed, owner={"reference": to.organization})
+        elif chance.random() < rates.HANDED_ON:
+            return self._handed_on(to, sent, task, first=first)
+
+        seen = self._inaction("unacknowledged", sent, forgets)
+        if seen is not None and seen <= claimed:
+            seen = claimed + timedelta(minutes=5)
+        self.owed("unacknowledged", sent, seen, to, task, visible=claimed)
+        if seen is None:
+            return self._stuck(sent, task, first)
+        decided = seen
+        owner = {"reference": to.organization}
+        if to.acknowledges:
+            records.move(task, seen, status="received")
+            if first:
+                self.acted = seen
+            if not forgets and chance.random() < rates.AWAITING:
+                answer = self._waits_for_facts(to, task, seen)
+                if answer is None:
+                    return self._stuck(seen, task, first)
+                decided = answer
+            else:
+                later = self._inaction("undecided", seen, forgets)
+                self.owed("undecided", seen, later, to, task)
+                if later is None:
+                    return self._stuck(seen, task, first)
+                decided = later
+        if first:
+            self.acted = decided if forgets else self.acted or decided
+        if forgets != "unscheduled" and chance.random() < returned:
+            reason = ours("task-status-reason", chance.choice(("wrong-department", "not-indicated")))
+            records.move(task, decided, status="rejected", statusReason=reason)
+            self.tell_of(decided, to)
+            self.attempt = self.attempt or "none"
+            return Course("returned", decided, task)
+        records.move(task, decided, status="accepted", statusReason=None, owner=owner)
+        self.tell_of(decided, to)
+        return self._accepted(to, task, decided, forgets, first=first)
+
+    def _stuck(self, at: datetime, task: str, first: bool) -> Course:
+        if first:
+            self.attempt = self.attempt or "none"
+        return Course("stuck", at, task)
+
+    def _inaction(self, kind: str, since: datetime, forgets: str) -> datetime | None:
+        forgotten = forgets == kind
+        least = timedelta(days=rates.INACTION_DAYS) if forgotten else timedelta()
+        return self.step(kind, since, 1.0 if forgotten else 0.0, least)
+
+    def _waits_for_facts(self, to: Department, task: str, received: datetime) -> datetime | None:
+        """The department needs to know more: it asks somebody, or forgets to."""
+        records, chance = self.records, self.chance
+        marked = self.soon(received)
+        records.move(
+            task, marked, status="on-hold", statusReason=ours("task-status-reason", "awaiting-information")
+        )
+        self.owed("undecided", received, marked, to, task)
+        self.tell_of(marked, to)
+        asked: datetime | None = self.soon(marked)
+        if chance.random() < rates.FORGOTTEN["awaiting-information"]:
+            asked = self.step("awaiting-information", marked, 1.0)
+        self.owed("awaiting-information", marked, asked, to, task)
+        if asked is None:
+            return None
+        side = records.side_task(asked, to, self.by.doctor, INFORMATION, "requested")
+        answered = self.soon(asked, 10)
+        records.move(side, answered, status="completed")
+        return answered
+
+    def _handed_on(self, to: Department, sent: datetime, task: str, *, first: bool) -> Course:
+        """Passed to another department, which passes it back: to and fro, until somebody takes it."""
+        records = self.records
+        other = self.by  # the one department that is certain to be another
+        away = self.soon(sent)
+        records.move(task, away, owner={"reference": other.organization})
+        back = self.soon(away)
+        records.move(task, back, owner={"reference": to.organization})
+        taken = self.step("unacknowledged", sent, 0.3)
+        if taken is not None and taken <= back:
+            taken = self.soon(back)
+        self.owed("bounced", back, taken, self.by, due=back)
+        self.owed("unacknowledged", sent, taken, to, task)
+        if taken is None:
+            return self._stuck(back, task, first)
+        if first:
+            self.acted = taken
+        records.move(task, taken, status="accepted")
+        self.tell_of(taken, to)
+        return self._accepted(to, task, taken, "", first=first)
+
+    def _accepted(self, to: Department, task: str, since: datetime, forgets: str, *, first: bool) -> Course:
+        """Accepted: a visit is owed."""
+        chance = self.chance
+        if first and not forgets and not self.steadfast and chance.random() < rates.WITHDRAWN:
+            at = self.soon(since, 3)
+            self.attempt = self.attempt or "none"
+            self.owed("unscheduled", since, at, to, task)
+            self.revoke(at, [(to, task)])
+            return Course("given up", at, task)
+        resumed = None
+        if not forgets and not self.steadfast and self.priority == "routine":
+            lot = chance.random()
+            if lot < rates.HELD + rates.PATIENT_WAITS:
+                resumed = self._held(to, task, since, by_patient=lot < rates.PATIENT_WAITS)
+                if resumed is None:
+                    return self._stuck(since, task, first)
+        booked = self.soon(resumed, 3) if resumed else self._inaction("unscheduled", since, forgets)
+        due = too_late("unscheduled", since, self.priority, self.away)
+        self.owed("unscheduled", since, booked, to, task, due=due, visible=resumed)
+        if booked is None:
+            return self._stuck(since, task, first)
+        return self._visits(to, task, booked, since if not resumed else None, first=first)
+
+    def _held(self, to: Department, task: str, since: datetime, *, by_patient: bool) -> datetime | None:
+        """Put aside for a while; when it goes on."""
+        chance, records = self.chance, self.records
+        begin = self.soon(since, 3)
+        review = None
+        if chance.random() < 0.7:
+            review = (begin + _DAY * chance.randint(7, 30)).astimezone(ZONE).date()
+        reason = "patient-choice" if by_patient else "no-capacity"
+        period = {"restriction": {"period": {"end": review.isoformat()}}} if review else {}
+        records.move(task, begin, status="on-hold", statusReason=ours("task-status-reason", reason), **period)
+        self.tell_of(begin, to)
+        start = midnight_after(review) - timedelta(microseconds=1) if review else begin
+        end = self.step("on-hold-without-review", start, rates.FORGOTTEN["on-hold-without-review"])
+        self.owed("on-hold-without-review", start, end, to, task)
+        if end is None:
+            return None
+        records.move(task, end, status="accepted", statusReason=None, restriction=None)
+        if by_patient:
+            self.away.append((begin, end))
+        return end
+
+    # -- the visit ---------------------------------------------------------------------------------------
+
+    def _visits(
+        self, to: Department, task: str, booked: datetime, queued: datetime | None, *, first: bool
+    ) -> Course:
+        """Bookings, one after the other, until the patient has been seen."""
+        records, chance = self.records, self.chance
+        for attempt in range(4):
+            start = self._start(booked)
+            if to.queues and queued is not None and attempt == 0 and chance.random() < 0.5:
+                place = min(queued + timedelta(hours=1), booked)
+                records.appointment(place, to, "waitlist", None)
+            appointment = records.appointment(booked, to, "booked", start)
+            self.tell_of(booked, to)
+            known = booked
+            if chance.random() < rates.MOVED and start - booked > 4 * _DAY:
+                known = office(booked + (start - booked) * chance.uniform(0.1, 0.6), booked)
+                moved = self._start(start, days=10)
+                records.change(appointment, known, **records.times(moved))
+                self.tell_of(known, to)
+                self._late(to, task, booked, start, known)
+                start = moved
+            end = start + _VISIT
+            lot = chance.random()
+            last = attempt == 3
+            if lot < rates.KEPT or last:
+                self._late(to, task, known, start, start)
+                if first and attempt == 0:
+                    self.attempt = self.attempt or "complete"
+                return self._seen(to, task, appointment, start, end, recorded=end)
+            if first and attempt == 0:
+                self.attempt = self.attempt or "dated"
+            if lot < rates.KEPT + rates.CANCELLED:
+                after = known + (start - known) * chance.uniform(0.05, 0.95)
+                again = self._cancelled(to, task, appointment, known, after, start)
+            elif lot < rates.KEPT + rates.CANCELLED + rates.NO_SHOW:
+                again = self._missed(to, task, appointment, known, start, end)
+            else:
+                recorded = self.step("appointment-passed", end, rates.FORGOTTEN["appointment-passed"])
+                self.owed("appointment-passed", end, recorded, to, task)
+                self._late(to, task, known, start, recorded)
+                if recorded is None:
+                    return self._stuck(end, task, first)
+                return self._seen(to, task, appointment, start, end, recorded=max(recorded, end))
+            if again is None or isinstance(again, Course):
+                return again or self._stuck(start, task, first)
+            booked = again
+        raise AssertionError("the fourth visit is always kept")
+
+    def _start(self, after: datetime, days: float = 0) -> datetime:
+        """When the visit is to be."""
+        chance = self.chance
+        if self.priority == "stat":
+            return after + timedelta(hours=chance.uniform(1, 6))
+        if self.priority == "asap":
+            return after + timedelta(hours=chance.uniform(6, 72))
+        if days:
+            return office(after + _DAY * chance.uniform(2, days), after)
+        if chance.random() < rates.LATE_BOOKING:
+            after = max(after, self.authored + 91 * _DAY)
+            return office(after + _DAY * chance.uniform(1, 40), after)
+        wait = 8 if self.priority == "urgent" else 24
+        return office(after + _DAY * min(chance.lognormvariate(0, 0.5) * wait, 75), after + _DAY)
+
+    def _late(
+        self, to: Department, task: str, booked: datetime, start: datetime, until: datetime | None
+    ) -> None:
+        """A booking beyond the care guarantee is one from when it is made."""
+        if start >= visit_promised_by(self.authored, self.away):
+            self.owed("booked-too-late", booked, until, to, task, due=booked)
+
+    def _cancelled(
+        self, to: Department, task: str, appointment: str, known: datetime, after: datetime, start: datetime
+    ) -> datetime | Course | None:
+        """The visit is cancelled: a new one is booked at once, later, or never; or nobody wants one."""
+        chance = self.chance
+        at = office(after, known)
+        if at >= start:
+            at = known + (start - known) / 2
+        self.records.change(appointment, at, status="cancelled", cancelationReason={"text": "Did not suit"})
+        self.tell_of(at, to)
+        self._late(to, task, known, start, at)
+        if not self.steadfast and chance.random() < rates.GIVEN_UP:
+            return self._given_up(to, task, "cancelled-not-rebooked", at)
+        if chance.random() < rates.REBOOKED_AT_ONCE:
+            return at + timedelta(minutes=5)
+        rebooked = self.step("cancelled-not-rebooked", at, rates.FORGOTTEN["cancelled-not-rebooked"] * 2)
+        self.owed("cancelled-not-rebooked", at, rebooked, to, task)
+        return rebooked
+
+    def _missed(
+        self, to: Department, task: str, appointment: str, known: datetime, start: datetime, end: datetime
+    ) -> datetime | Course | None:
+        """The patient did not come."""
+        recorded = end + timedelta(minutes=self.chance.randint(5, 240))
+        self.records.change(appointment, recorded, status="noshow")
+        self._late(to, task, known, start, recorded)
+        if not self.steadfast and self.chance.random() < rates.GIVEN_UP:
+            return self._given_up(to, task, "no-show-open", end)
+        rebooked = self.step("no-show-open", end, rates.FORGOTTEN["no-show-open"])
+        if rebooked is not None and rebooked <= recorded:
+            rebooked = recorded + timedelta(minutes=10)
+        self.owed("no-show-open", end, rebooked, to, task)
+        return rebooked
+
+    def _given_up(self, to: Department, task: str, kind: str, since: datetime) -> Course:
+        """Nobody wants the visit any more: the referral is revoked, and the department's Task cancelled."""
+        at = self.step(kind, since, 0.0) or since
+        at = max(at, since + timedelta(hours=5))
+        self.owed(kind, since, at, to, task)
+        self.revoke(at, [(to, task)])
+        return Course("given up", at, task)
+
+    # -- the answer --------------------------------------------------------------------------------------
+
+    def _seen(
+        self,
+        to: Department,
+        task: str,
+        appointment: str,
+        start: datetime,
+        end: datetime,
+        recorded: datetime,
+    ) -> Course:
+        """The patient was there: an answer is owed, and the one who asked must get it."""
+        records, chance = self.records, self.chance
+        if recorded == end:
+            visit = records.encounter(start, to, appointment, start, None)
+            records.change(visit, end, status="finished", period=records.period(start, end))
+        else:
+            visit = records.encounter(recorded, to, appointment, start, end)
+        if chance.random() < 0.7:
+            records.change(appointment, recorded, status="fulfilled")
+        if chance.random() < 0.5:
+            records.move(task, recorded, status="in-progress")
+        final = self.step("results-missing", end, rates.FORGOTTEN["results-missing"])
+        if final is not None and final <= recorded:
+            final = recorded + timedelta(minutes=30)
+        self.owed("results-missing", end, final, to, task, visible=recorded)
+        if chance.random() < 0.2:
+            early = recorded + timedelta(minutes=20)
+            if final is None or early < final:
+                result = records.result(early, to, "preliminary", visit)
+                if final is not None:
+                    records.finish_result(result, final)
+            elif final is not None:
+                result = records.result(final, to, "final", visit)
+        elif final is not None:
+            result = records.result(final, to, "final", visit)
+        if final is None:
+            return Course("stuck", end, task)
+        self.tell_of(final, to)
+        return self._returned(to, task, result, final)
+
+    def _returned(self, to: Department, task: str, result: str, final: datetime) -> Course:
+        records, chance = self.records, self.chance
+        at_once = chance.random() < 0.5
+        if at_once:
+            back: datetime | None = final + timedelta(minutes=10)
+        else:
+            back = self.step("report-not-returned", final, rates.FORGOTTEN["report-not-returned"] * 2)
+        self.owed("report-not-returned", final, back, to, task)
+        if back is None:
+            records.move(task, final, status="completed")
+            return Course("stuck", final, task, result, completed=final)
+        completed: datetime | None = back
+        if to.returns_by_message:
+            about = [result, self.reference]
+            records.message(back, to, self.by.doctor, about, "report-to-requester", "The answer is enclosed.")
+            if chance.random() < rates.FORGOTTEN["half-closed"]:
+                completed = None
+            else:
+                completed = back + timedelta(minutes=1)
+                records.move(task, completed, status="completed")
+        else:
+            output = [{"type": {"text": "answer"}, "valueReference": {"reference": result}}]
+            records.move(task, back, status="completed", output=output)
+        return Course("answered", back, task, result, back, completed)
+
+    # -- closing -----------------------------------------------------------------------------------------
+
+    def close(self, parts: Sequence[tuple[Department, Course]]) -> None:
+        """The requester reads each answer, and ends the referral when every department has answered."""
+        chance, records = self.chance, self.records
+        answers = [(department, part, part.answered) for department, part in parts if part.answered]
+        whole = len(answers) == len(parts)
+        ends_it = whole and len(parts) == 1 and chance.random() < 0.5
+        reviews: list[datetime | None] = []
+        for _, part, answered in answers:
+            read = self.step("not-reviewed", answered, rates.FORGOTTEN["not-reviewed"])
+            reviews.append(read)
+            self.owed("not-reviewed", answered, read, self.by, part.task)
+            if read is not None and not ends_it:
+                records.side_task(read, self.by, self.by.doctor, REVIEW, "completed")
+        known = [read for read in reviews if read is not None]
+        done: datetime | None = None
+        if whole and len(known) == len(reviews):
+            done = max(known) + timedelta(minutes=2)
+            if not ends_it:
+                done = self.soon(max(known), 3)
+                if chance.random() < rates.FORGOTTEN["half-closed"]:
+                    done = self.step("half-closed", max(known), 1.0)
+        completed = [part.completed for _, part in parts if part.completed]
+        for department, part, answered in answers:
+            review_due = too_late("not-reviewed", answered, self.priority)
+            due = after_promise("half-closed", review_due, review_due, self.priority)
+            if len(completed) == len(parts):
+                visible = max(completed)
+                self.owed("half-closed", review_due, done, self.by, part.task, due=due, visible=visible)
+            elif part.completed is None and done is not None:
+                since = max(done, review_due)
+                if done > review_due:
+                    due = too_late("half-closed", done, self.priority)
+                ended = self.step("half-closed", since, 0.4)
+                self.owed("half-closed", since, ended, department, part.task, due=due)
+                if ended:
+                    records.move(part.task, ended, status="completed")
+        if done is not None:
+            self.end("completed", done)

@@ -1,0 +1,146 @@
+"""What is owed on the way of one referral, when somebody did it, and what the patient was told.
+
+Every step is a wait: from when it was owed until it was done. Whether it was forgotten is decided first; when
+it was done follows from that. Nothing is looked up in the records: they are written from what happened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from random import Random
+
+from fhir_coprod.simulate import rates
+from fhir_coprod.simulate.hospital import Department
+from fhir_coprod.simulate.promises import office, too_late
+from fhir_coprod.simulate.records import Records
+from fhir_coprod.simulate.truth import STAFF_ONLY, STORY, Happening, Stall, cut, untold
+
+_DAY = timedelta(days=1)
+_CLOSING = frozenset({"half-closed", "patient-not-informed"})
+
+
+class Waits:
+    """One referral: its records, and the truth about it."""
+
+    def __init__(
+        self, id: str, patient: str, by: Department, to: Department, at: datetime, chance: Random
+    ) -> None:
+        self.records = Records(id, patient)
+        self.reference = self.records.reference
+        self.patient = patient
+        self.by = by
+        self.to = to
+        self.chance = chance
+        self.priority = chance.choices(list(rates.PRIORITIES), list(rates.PRIORITIES.values()))[0]
+        self.authored = at
+        self.stalls: list[Stall] = []
+        self.happened: list[Happening] = []
+        self.away: list[tuple[datetime, datetime]] = []
+        """When the patient chose to wait."""
+        self.ended: datetime | None = None
+        """When the ServiceRequest was completed or revoked."""
+        self.steadfast = False
+        """Nobody gives it up on the way."""
+        self.attempt = ""
+        """How the first scheduling attempt ended: complete, dated (and no more), or none."""
+        self.acted: datetime | None = None
+        """The department's first sign of life."""
+
+    # -- waiting -----------------------------------------------------------------------------------------
+
+    def step(
+        self, kind: str, since: datetime, forgotten: float, at_least: timedelta = timedelta()
+    ) -> datetime | None:
+        """When a step that is owed since `since` is done; None: never."""
+        chance = self.chance
+        due = too_late(kind, since, self.priority)
+        if chance.random() < forgotten:
+            if chance.random() < rates.NEVER:
+                return None
+            found = max(due, since + at_least)
+            return office(found + _DAY * chance.expovariate(1 / rates.FOUND_DAYS), found)
+        share = chance.triangular(0.02, 1, 0.25)
+        if chance.random() < rates.SLOW:
+            share = chance.uniform(1, 1.5)
+        done = since + (due - since) * share
+        return done if self.priority in ("asap", "stat") else office(done, since)
+
+    def soon(self, since: datetime, days: float = 1) -> datetime:
+        """A while later."""
+        return office(since + _DAY * self.chance.uniform(0.05, days), since)
+
+    def owed(
+        self,
+        kind: str,
+        since: datetime,
+        until: datetime | None,
+        department: Department,
+        task: str = "",
+        *,
+        due: datetime | None = None,
+        visible: datetime | None = None,
+    ) -> None:
+        """Writes down a wait, where it lasted too long.
+
+        due:     from when on it is too late, where that is not simply the promise after `since`.
+        visible: it was no stall before, whatever the promise: something else stood in its way.
+        """
+        stalled = due or too_late(kind, since, self.priority)
+        if visible is not None and visible > stalled:
+            stalled = visible
+        if until is None or until > stalled:
+            self.stalls.append(
+                Stall(self.reference, kind, since, stalled, until, department.organization, task, STORY[kind])
+            )
+
+    def tell_of(self, at: datetime, department: Department) -> None:
+        """The patient is owed word of this."""
+        self.happened.append(Happening(at, department.name))
+
+    # -- the end ------------------------------------------------------------------------------------------
+
+    def end(self, status: str, at: datetime) -> None:
+        """The requester ends it: what was owed until now is owed no more."""
+        self.ended = at
+        self.records.change(self.reference, at, status=status)
+        lasting = [stall for stall in self.stalls if stall.rule in _CLOSING]
+        self.stalls = [*cut((s for s in self.stalls if s.rule not in _CLOSING), at), *lasting]
+        if status == "revoked":
+            self.tell_of(at, self.by)
+
+    def revoke(self, at: datetime, open_tasks: Sequence[tuple[Department, str]]) -> None:
+        """The requester revokes it; the departments end their Tasks with it, or forget to."""
+        self.end("revoked", at)
+        for department, task in open_tasks:
+            ended = self.step("half-closed", at, rates.FORGOTTEN["half-closed"])
+            self.owed("half-closed", at, ended, department, task)
+            if ended:
+                self.records.move(task, ended, status="cancelled")
+                self.tell_of(ended, department)
+
+    # -- the patient -------------------------------------------------------------------------------------
+
+    def inform(self, recipient: str, silent: bool, by_name: Mapping[str, Department]) -> None:
+        """Who tells the patient what, and what is left unsaid; to be called last."""
+        chance, records = self.chance, self.records
+        late = [
+            Happening(stall.stalled, stall.department.partition("/")[2], stall.until, late=True)
+            for stall in self.stalls
+            if stall.rule not in STAFF_ONLY
+        ]
+        happened = sorted([*self.happened, *late], key=lambda one: (one.at, one.late))
+        told: list[datetime] = []
+        if not silent:
+            for one in happened:
+                department = by_name[one.department]
+                likely = rates.TOLD_OF_DELAY if one.late else department.informs
+                if chance.random() < likely:
+                    at = office(one.at + _DAY * chance.uniform(0.02, 2), one.at)
+                    if one.until is None or at < one.until:
+                        told.append(at)
+                        topic = "delay" if one.late else "plan"
+                        records.message(
+                            at, department, recipient, [self.reference], topic, "What happens now, and why."
+                        )
+        self.stalls += untold(self.reference, happened, told, self.priority)
