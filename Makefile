@@ -50,7 +50,7 @@ profiles: $(VENV)/.base  ## compile profiles/ (FHIR Shorthand) into fhir_coprod/
 bench: $(VENV)/.test  ## speed, each figure beside a reference in the same run
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-evidence: $(VENV)/.base  ## how well the watch finds what stalls, in simulation: writes docs/evidence.md (an hour of CPU)
+evidence: $(VENV)/.base  ## how well the watch finds what stalls, in simulation: writes docs/evidence.md (15 minutes on two cores)
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[evidence]'
 	@$(BIN)/python -m evidence $(ARGS)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from fhir_coprod import jsontext
 from fhir_coprod.settings import Settings, SiteSettings
 from fhir_coprod.simulate.hospital import staff
 from fhir_coprod.simulate.life import lives
-from fhir_coprod.simulate.noise import CLEAN
+from fhir_coprod.simulate.noise import CLEAN, MODELS
 from fhir_coprod.simulate.promises import ZONE
 from fhir_coprod.simulate.writing import delivered, feeds_of, span
 from fhir_coprod.store import Store, Transaction
@@ -115,3 +116,16 @@ def test_facts_are_those_that_the_store_would_give(tmp_path: Path) -> None:
 def test_morning_is_the_first_one_not_before() -> None:
     assert morning(END) == END
     assert morning(END.replace(minute=1)) > END
+
+
+def test_the_published_page_is_what_was_counted() -> None:
+    """Nothing on it was typed in, and every noise model is there."""
+    root = Path(__file__).parent.parent.parent
+    known = {
+        noise: json.loads((root / "evidence" / "results" / f"{noise}.json").read_text()) for noise in MODELS
+    }
+    assert (root / "docs" / "evidence.md").read_text() == report.page(known)
+    assert all(found["referrals"] >= 100_000 for found in known.values())
+    clean = known["clean"]["whole"]
+    assert clean["sensitivity"][1] >= 0.98
+    assert clean["ppv"][1] >= 0.95
