@@ -365,7 +365,9 @@ def booking_events(facts: Facts, lines: Sequence[Line], now: datetime) -> list[E
                 continue
             if state.status in _WAS_BOOKED:
                 if booked is None:
-                    happened.append(Event(appointment.created, "booked", owner))
+                    # Off the waiting list: the patient knew of the place there, not of the time.
+                    promoted = appointment.states[0].status in NO_BOOKING
+                    happened.append(Event(state.at if promoted else appointment.created, "booked", owner))
                 elif booked.start != state.start and state.status == "booked":
                     happened.append(Event(state.at, "changed", owner))
                 booked = state

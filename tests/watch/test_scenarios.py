@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from fhir_coprod.watch import assess
+from fhir_coprod.watch.codes import Rule
 from tests.watch.story import Story, read
 
 STORIES = [
@@ -20,6 +21,16 @@ def test_there_are_at_least_150_scenarios_with_distinct_titles() -> None:
     titles = [param.id for param in STORIES]
     assert len(titles) >= 150
     assert len(set(titles)) == len(titles)
+
+
+@pytest.mark.parametrize("rule", list(Rule))
+def test_every_rule_is_told_of_in_several_scenarios(rule: Rule) -> None:
+    told = sum(
+        rule in {name for name, _ in story.expected.stalls} | set(story.expected.notes)
+        for story in (param.values[0] for param in STORIES)
+        if isinstance(story, Story)
+    )
+    assert told >= 3
 
 
 @pytest.mark.parametrize("story", STORIES)
