@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from fhir_coprod.cli import db, demo, load, serve, simulate, sync, validate, watch
+from fhir_coprod.cli import db, demo, letters, load, serve, simulate, sync, validate, watch
 from fhir_coprod.cli.common import ConfigOption, stderr
 from fhir_coprod.errors import CoprodError
 
@@ -36,6 +36,8 @@ app.command()(sync.sync)
 app.add_typer(sync.ehr_app, name="ehr")
 app.add_typer(sync.dead_letters_app, name="dead-letters")
 app.command()(watch.watch)
+watch.alerts_app.command("letter")(letters.letter)
+watch.alerts_app.command("release")(letters.release_letter)
 app.add_typer(watch.alerts_app, name="alerts")
 
 

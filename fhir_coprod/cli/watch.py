@@ -25,10 +25,10 @@ from fhir_coprod.cli.common import (
 from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store
-from fhir_coprod.watch import desk, drafts, policies, sweep
+from fhir_coprod.watch import desk, policies, sweep
 from fhir_coprod.watch.elements import moment, within_reach
 from fhir_coprod.watch.facts import Reader
-from fhir_coprod.watch.looking import look, look_at
+from fhir_coprod.watch.looking import look
 from fhir_coprod.watch.policies import Policy
 from fhir_coprod.watch.standing import Standing, last_moment, urgency
 from fhir_coprod.watch.unseen import NotAssessed, Unseen, what_cannot_be_watched
@@ -272,33 +272,6 @@ def show_alert(
             f"{note['time']} {escape(note['by'] or '')}: {escape(note['text'] or '')}", highlight=False
         )
     stdout.print(f"{_STATES.get(row['status'], row['status'])}; act by {row['act_by']}", highlight=False)
-
-
-@alerts_app.command("letter")
-def letter(
-    context: typer.Context,
-    alert: Annotated[str, typer.Argument(help="Id of the alert or its beginning, or of the referral.")],
-    config: ConfigOption = None,
-    language: Annotated[str, typer.Option(help="The patient's language, such as sv.")] = "en",
-    json: JsonOption = False,
-) -> None:
-    """A draft to the patient in plain words, for a person to read and send; sends and stores nothing."""
-    site = settings(context, config)
-    policy = policies.load(site.watch.policy, site.site)
-    with existing_store(site) as store:
-        task, _ = desk.find(store, site, alert)
-        row = desk.as_json(task)
-        if row["ehr_down"]:
-            raise typer.BadParameter("this alert is about an EHR: there is no patient to write to.")
-        standing = look_at(store, row["referral"], policy, datetime.now(UTC), site)
-    if standing.do_not_contact:
-        stderr.print(
-            "The patient asked not to be contacted: talk it over before anything is sent.", style="yellow"
-        )
-    if json:
-        print_json(drafts.communication(standing, language))
-    else:
-        stdout.print(drafts.text(standing, language), markup=False, highlight=False)
 
 
 @alerts_app.command("ack")

@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from fhir_coprod.web.board import Board, Case
-from fhir_coprod.web.pages import day
+from fhir_coprod.web.dates import day
 
 
 def print_board(stdout: Console, board: Board) -> None:

@@ -8,6 +8,8 @@ patient. It names no specialty and no result.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
 from functools import cache
 from importlib import resources
 from io import BytesIO
@@ -35,6 +37,10 @@ _TOPICS: Final[Mapping[str, str]] = {
     Rule.NO_SHOW_OPEN: "appointment-missed",
 }
 """What each event is about; a stall is about a delay."""
+_OF_A_VISIT: Final = frozenset({Rule.NO_SHOW_OPEN, Rule.APPOINTMENT_PASSED})
+"""Stalls that begin with a visit: its day is told."""
+_UNDATED: Final = frozenset({Rule.BOOKED_TOO_LATE})
+"""Stalls whose beginning tells the patient nothing."""
 
 
 def languages() -> tuple[str, ...]:
@@ -43,58 +49,123 @@ def languages() -> tuple[str, ...]:
     return tuple(sorted(name.removesuffix(".po") for name in names if name.endswith(".po")))
 
 
-def subject(standing: Standing) -> str:
-    """What to tell first: the gravest stall that is the patient's to know, else an event not told yet.
+def subjects(standing: Standing) -> tuple[str, ...]:
+    """All there is to tell the patient: the stalls that are theirs to know, the gravest first, then the event
+    not told yet."""
+    stalls = [
+        stall.rule.value
+        for stall in carriers.gravest_first(standing.stalls)
+        if stall.rule not in STAFF_ONLY and stall.rule is not Rule.PATIENT_NOT_INFORMED
+    ]
+    return tuple(dict.fromkeys([*stalls, *([standing.untold] if standing.untold else [])]))
 
-    "" when there is nothing to say.
+
+def known(language: str) -> str:
+    """The catalogue for a language as people or resources write it: `sv` for sv-SE.
+
+    Raises NotFound, naming the languages there are, when there is none.
     """
-    for stall in carriers.gravest_first(standing.stalls):
-        if stall.rule not in STAFF_ONLY and stall.rule is not Rule.PATIENT_NOT_INFORMED:
-            return stall.rule
-    return standing.untold
+    plain = language.replace("_", "-").partition("-")[0].lower()
+    if plain not in languages():
+        raise NotFound(
+            f"There are no words in {language!r} yet; there are {', '.join(languages())}. "
+            f"Add a catalogue {plain or 'LANGUAGE'}.po."
+        )
+    return plain
 
 
-def text(standing: Standing, language: str) -> str:
-    """The letter. Raises NotFound, naming the languages there are, when this one is missing."""
+def preferred(patient: Json) -> str:
+    """The language that a Patient prefers, else the first one named there; "" when none is."""
+    spoken = patient.get("communication") or []
+    for one in sorted(spoken, key=lambda one: one.get("preferred") is not True):
+        for coding in (one.get("language") or {}).get("coding") or ():
+            if coding.get("code"):
+                return str(coding["code"])
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A letter to a patient, in plain words."""
+
+    language: str
+    about: str
+    """The rule or event it tells of."""
+    heading: str
+    paragraphs: tuple[str, ...]
+    regards: str
+    reference: str
+    """What the reference below the letter is called."""
+    day: str
+    """The date of the letter, as people write it in that language."""
+
+
+def draft(standing: Standing, language: str, day: date, about: str = "") -> Draft:
+    """The letter about one thing; without `about` the first of `subjects`.
+
+    Raises NotFound when there is nothing to tell, not this, or no catalogue for the language.
+    """
+    language = known(language)
     words = _catalogue(language)
-    about = subject(standing)
-    if not about:
+    told = subjects(standing)
+    if not told:
         raise NotFound("There is nothing about this referral that the patient has not been told.")
+    about = about or told[0]
+    if about not in told:
+        raise NotFound(f"There is nothing to tell the patient about {about!r}; there is {', '.join(told)}.")
     parts = [words["greeting"], words[about]]
     stall = next((stall for stall in standing.stalls if stall.rule == about), None)
     zone = ZoneInfo(standing.zone)
-    if stall is not None:
-        day = format_date(stall.since.astimezone(zone).date(), "long", locale=language)
-        parts.append(words["since"].format(date=day))
+    if stall is not None and stall.rule not in _UNDATED:
+        frame = words["visit" if stall.rule in _OF_A_VISIT else "since"]
+        parts.append(frame.format(date=_day(stall.since.astimezone(zone).date(), language)))
     if standing.guarantee is not None:
-        day = format_date(last_moment(standing.guarantee).astimezone(zone).date(), "long", locale=language)
-        parts.append(words["guarantee"].format(date=day))
-    return "\n\n".join([*parts, words["question"]])
+        by = last_moment(standing.guarantee).astimezone(zone).date()
+        parts.append(words["guarantee"].format(date=_day(by, language)))
+    parts.append(words["question"])
+    return Draft(
+        language,
+        about,
+        words["heading"],
+        tuple(parts),
+        words["regards"],
+        words["reference"],
+        _day(day, language),
+    )
 
 
-def communication(standing: Standing, language: str) -> Json:
-    """The draft as a Communication (profile coproduction-communication) in preparation, no sender yet."""
-    about = subject(standing)
-    payload = text(standing, language)
+def _day(day: date, language: str) -> str:
+    return format_date(day, "long", locale=language)
+
+
+def text(standing: Standing, language: str, about: str = "") -> str:
+    """The words of a letter alone; see `draft`."""
+    return "\n\n".join(draft(standing, language, date.min, about).paragraphs)
+
+
+def communication(standing: Standing, language: str, about: str = "", recipient: str = "") -> Json:
+    """The draft as a Communication (profile coproduction-communication) in preparation, no sender yet.
+
+    recipient: a relative in the patient's place. It is for staff until a person releases it.
+    """
+    letter = draft(standing, language, date.min, about)
     return {
         "resourceType": "Communication",
-        "meta": {"profile": [f"{carriers.CANONICAL}/StructureDefinition/coproduction-communication"]},
-        "language": language,
+        "meta": {
+            "profile": [f"{carriers.CANONICAL}/StructureDefinition/coproduction-communication"],
+            "security": [carriers.STAFF_ONLY],
+        },
+        "language": letter.language,
         "status": "preparation",
         "subject": carriers.reference(standing.patient),
-        "topic": {"coding": [{"system": _TOPIC_SYSTEM, "code": _TOPICS.get(about, "delay")}]},
+        "topic": {"coding": [{"system": _TOPIC_SYSTEM, "code": _TOPICS.get(letter.about, "delay")}]},
         "about": [carriers.reference(standing.referral)],
-        "recipient": [carriers.reference(standing.patient)],
-        "payload": [{"contentString": payload}],
+        "recipient": [carriers.reference(recipient or standing.patient)],
+        "payload": [{"contentString": "\n\n".join(letter.paragraphs)}],
     }
 
 
 @cache
 def _catalogue(language: str) -> Mapping[str, str]:
-    if language not in languages():
-        raise NotFound(
-            f"There are no words in {language!r} yet; there are {', '.join(languages())}. "
-            f"Add a catalogue {language}.po."
-        )
     catalogue = read_po(BytesIO((_LOCALES / f"{language}.po").read_bytes()), locale=language)
     return {str(message.id): str(message.string) for message in catalogue if message.id}

@@ -19,6 +19,7 @@ from fhir_coprod.watch.codes import RANK, Rule, Stage
 from fhir_coprod.watch.facts import Reader
 from fhir_coprod.watch.standing import Stall, Standing, last_moment, urgency
 from fhir_coprod.watch.who import names_of, read_names
+from fhir_coprod.web.letters import addressee
 
 PATH = tuple(stage for stage in Stage if stage is not Stage.ASKED)
 """The stages drawn for a referral; asked comes before the first of them."""
@@ -40,6 +41,8 @@ class Case:
     """One referral on the board."""
 
     id: str
+    referral: str
+    """With its type: a patient may ask by Communication."""
     patient: str
     born: str
     what: str
@@ -131,7 +134,7 @@ class _Known:
         """Who a Reference element means: by our name, else as it was written there."""
         reference = str(element.get("reference", ""))
         identifier = element.get("identifier") or {}
-        person = _person(self.resources.get(reference, {}))
+        person = addressee(self.resources.get(reference, {}))
         return str(
             self.names.get(reference)
             or person
@@ -154,16 +157,6 @@ def _read(reader: Reader, standings: Sequence[Standing]) -> _Known:
     return _Known(resources, read_names(reader, standings) | names_of(reader, parties))
 
 
-def _person(patient: Json) -> str:
-    """A patient's name in full: the official one if several stand there."""
-    names = patient.get("name") or []
-    for name in sorted(names, key=lambda name: name.get("use") != "official"):
-        text = name.get("text") or " ".join([*name.get("given", []), name.get("family", "")]).strip()
-        if text:
-            return str(text)
-    return ""
-
-
 def _case(standing: Standing, known: _Known, zone: ZoneInfo) -> Case:
     referral = known.resources.get(standing.referral, {})
     patient = known.resources.get(standing.patient, {})
@@ -172,7 +165,8 @@ def _case(standing: Standing, known: _Known, zone: ZoneInfo) -> Case:
     owned = standing.owner and standing.owner != asking.get("reference")
     return Case(
         id=standing.referral.partition("/")[2],
-        patient=_person(patient) or standing.patient or "unknown patient",
+        referral=standing.referral,
+        patient=addressee(patient) or standing.patient or "unknown patient",
         born=str(patient.get("birthDate", "")),
         what=_concept(referral.get("code")) or "referral",
         why=_concept(_first(referral.get("reasonCode"))),

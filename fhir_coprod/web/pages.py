@@ -2,43 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from importlib import resources
+from urllib.parse import parse_qsl, urlsplit
 
-import jinja2
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from fhir_coprod.errors import BadRequest, CoprodError, NotAllowed, TooLarge
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store
+from fhir_coprod.web import referral
 from fhir_coprod.web.board import Board
+from fhir_coprod.web.letters import environment
 from fhir_coprod.web.survey import survey
 
 _HEADERS = {
     "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'"
+        "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     ),
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
 }
-"""The page names patients: no cache keeps it, no other site frames it, no link tells where it came from."""
+"""The page names patients: no cache keeps it, no other site frames it or learns where a link came from. (With
+no-referrer browsers would not say which page a form came from either.)"""
+_LONGEST_FORM = 10_000
+"""Bytes."""
+
+Act = Callable[[referral.Place, dict[str, str], datetime], None]
 
 
 def routes(store: Store, settings: Settings) -> list[BaseRoute]:
     """The pages of this store."""
-    templates = jinja2.Environment(
-        loader=jinja2.PackageLoader("fhir_coprod.web"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    templates.filters |= {"day": day, "moment": moment}
-    stylesheet = resources.files("fhir_coprod.web").joinpath("static", "board.css").read_bytes()
+    templates = environment()
 
     async def board(request: Request) -> Response:
         department = request.query_params.get("department", "")
@@ -46,17 +47,84 @@ def routes(store: Store, settings: Settings) -> list[BaseRoute]:
         page = templates.get_template("board.html").render(board=composed, department=department)
         return HTMLResponse(page, headers=_HEADERS)
 
+    def here(request: Request) -> referral.Place:
+        return referral.place(store, settings, request.path_params["kind"], request.path_params["id"])
+
+    async def show(request: Request) -> Response:
+        return await _answer(lambda: referral.referral_page(here(request), datetime.now(UTC)))
+
+    async def letter(request: Request) -> Response:
+        about = request.query_params.get("about", "")
+        language = request.query_params.get("language", "")
+        if request.method == "POST":
+            return await act(request, referral.send)
+        return await _answer(lambda: referral.letter_page(here(request), datetime.now(UTC), about, language))
+
+    async def act(request: Request, what: Act) -> Response:
+        """Do what a form asks for, then show the referral; or say on its page what is wrong."""
+        now = datetime.now(UTC)
+        try:
+            form = await _form(request)
+            at = here(request)
+            await run_in_threadpool(what, at, form, now)
+        except CoprodError as error:
+            said = error
+            return await _answer(
+                lambda: referral.referral_page(here(request), now, said.message), said.status
+            )
+        return RedirectResponse(at.path, status_code=303, headers=_HEADERS)
+
+    async def acknowledge(request: Request) -> Response:
+        return await act(request, referral.acknowledge)
+
+    async def snooze(request: Request) -> Response:
+        return await act(request, referral.snooze)
+
+    path = "/referral/{kind}/{id}"
+    return [
+        Route("/", board),
+        Route(path, show),
+        Route(f"{path}/letter", letter, methods=["GET", "POST"]),
+        Route(f"{path}/acknowledge", acknowledge, methods=["POST"]),
+        Route(f"{path}/snooze", snooze, methods=["POST"]),
+        _stylesheet("board.css"),
+        _stylesheet("letter.css"),
+    ]
+
+
+def _stylesheet(name: str) -> Route:
+    content = resources.files("fhir_coprod.web").joinpath("static", name).read_bytes()
+
     async def style(_: Request) -> Response:
-        return Response(stylesheet, media_type="text/css", headers={"Cache-Control": "max-age=300"})
+        return Response(content, media_type="text/css", headers={"Cache-Control": "max-age=300"})
 
-    return [Route("/", board), Route("/static/board.css", style)]
-
-
-def day(at: datetime) -> str:
-    """23 November 2026."""
-    return f"{at.day} {at:%B %Y}"
+    return Route(f"/static/{name}", style)
 
 
-def moment(at: datetime) -> str:
-    """23 November 2026, 09:14."""
-    return f"{day(at)}, {at:%H:%M}"
+async def _answer(page: Callable[[], str], status: int = 200) -> Response:
+    """The page, or a short one that says what is wrong."""
+    try:
+        return HTMLResponse(await run_in_threadpool(page), status, headers=_HEADERS)
+    except CoprodError as error:
+        words = environment().get_template("sorry.html").render(message=error.message)
+        return HTMLResponse(words, error.status, headers=_HEADERS)
+
+
+async def _form(request: Request) -> dict[str, str]:
+    """What a form of our own pages sent. Raises NotAllowed when another site's page sent it."""
+    if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+        raise NotAllowed("Another site's page sent this; nothing was done.")
+    origin = request.headers.get("origin")
+    if origin and urlsplit(origin).netloc != request.headers.get("host"):
+        raise NotAllowed("Another site's page sent this; nothing was done.")
+    if not request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+        raise BadRequest("Send a form (application/x-www-form-urlencoded).")
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _LONGEST_FORM:
+            raise TooLarge("That is too much text for this form.")
+    try:
+        return dict(parse_qsl(body.decode(), errors="strict", max_num_fields=20))
+    except ValueError:
+        raise BadRequest("The form cannot be read; send it again.") from None

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from fhir_coprod import validate
 from fhir_coprod.cli import app
 from fhir_coprod.errors import CoprodError
 from fhir_coprod.store import Store
@@ -203,3 +204,72 @@ def test_another_policy_only_prints(config: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("now", ["9999-12-31", "9999-12-31T23:59:59-12:00", "9999-12-31T23:59", "0001-01-01"])
 def test_a_time_out_of_reach_is_no_fault(config: Path, now: str) -> None:
     assert run(config, "watch", "--now", now).exit_code == 0
+
+
+def test_a_letter_can_be_a_page_of_its_own(config: Path) -> None:
+    run(config, "watch")
+    page = run(config, "alerts", "letter", "late", "--language", "sv", "--format", "html")
+    assert page.exit_code == 0
+    assert page.stdout.startswith('<!doctype html>\n<html lang="sv">')
+    assert "Anna Berg" in page.stdout
+    assert "@page { size: A4" in page.stdout
+    assert "<form" not in page.stdout
+    assert "href=" not in page.stdout, "it needs nothing else"
+
+
+def test_a_letter_about_one_thing(config: Path) -> None:
+    run(config, "watch")
+    one = run(config, "alerts", "letter", "late", "--about", "unacknowledged")
+    assert "we have not been told that it has arrived" in one.stdout
+    none = run(config, "alerts", "letter", "late", "--about", "no-show-open")
+    assert none.exit_code != 0
+
+
+def test_releasing_a_letter_is_telling_the_patient(config: Path) -> None:
+    run(config, "watch")
+    nobody = run(config, "alerts", "release", "late", "--by", " ")
+    assert nobody.exit_code != 0
+    done = run(config, "alerts", "release", "late", "--by", "Kim Ek", "--json")
+    assert done.exit_code == 0
+    sent = json.loads(done.stdout)
+    assert sent["status"] == "completed"
+    assert sent["note"][0]["authorString"] == "Kim Ek"
+    assert validate(sent)
+    rows = json.loads(run(config, "watch", "--json").stdout)
+    told = next(row for row in rows if row["referral"] == "ServiceRequest/late")
+    assert told["patient_informed"] is True
+    shown = json.loads(run(config, "alerts", "show", "late", "--json").stdout)
+    assert "Released a letter" in shown["notes"][-1]["text"]
+
+
+def test_a_relative_gets_a_letter_only_when_they_are_on_record(config: Path) -> None:
+    run(config, "watch")
+    stranger = run(config, "alerts", "release", "late", "--by", "Kim", "--to", "RelatedPerson/nobody")
+    assert stranger.exit_code != 0
+    assert "no active relative" in str(stranger.exception)
+
+
+def test_a_patient_whose_language_has_no_words_is_told_so(config: Path, tmp_path: Path) -> None:
+    with Store.open(f"sqlite:///{tmp_path / 'store.db'}") as store:
+        Hospital(store).put(
+            {
+                "resourceType": "Patient",
+                "id": "of-late",
+                "communication": [{"language": {"coding": [{"code": "ar"}]}, "preferred": True}],
+            }
+        )
+    run(config, "watch")
+    answer = run(config, "alerts", "letter", "late")
+    assert answer.exit_code != 0
+    assert "no words in 'ar'" in str(answer.exception)
+    assert "interpreter" in str(answer.exception)
+
+
+def test_a_relative_on_record_can_be_told_in_the_patients_place(config: Path, tmp_path: Path) -> None:
+    with Store.open(f"sqlite:///{tmp_path / 'store.db'}") as store:
+        Hospital(store).put(
+            {"resourceType": "RelatedPerson", "id": "son", "patient": {"reference": "Patient/of-late"}}
+        )
+    run(config, "watch")
+    done = run(config, "alerts", "release", "late", "--by", "Kim", "--to", "RelatedPerson/son", "--json")
+    assert json.loads(done.stdout)["recipient"] == [{"reference": "RelatedPerson/son"}]

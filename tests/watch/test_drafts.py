@@ -13,7 +13,7 @@ from fhir_coprod.watch.codes import STAFF_ONLY, Rule
 from tests.watch.stored import all_stories
 
 EVENTS = ("accepted", "booked", "changed", "cancelled", "rejected", "result")
-FRAME = ("greeting", "since", "guarantee", "question")
+FRAME = ("greeting", "since", "visit", "guarantee", "question", "heading", "reference", "regards")
 TOLD = {*EVENTS, *FRAME, *(set(Rule) - STAFF_ONLY - {Rule.PATIENT_NOT_INFORMED})}
 LIX_LIMIT = 35
 """LIX below 35 reads as easily as fiction; official Swedish is about 55."""
@@ -61,13 +61,74 @@ def test_the_words_are_plain(about: str) -> None:
     assert grade(drafts._catalogue("en")[about]) < GRADE_LIMIT
 
 
+def test_whole_letters_are_plain() -> None:
+    """As the patient reads them: greeting, dates and all."""
+    measured = 0
+    for story in all_stories():
+        assert story.now is not None
+        standing = assess(story.facts(), story.policy(), story.now)
+        for about in drafts.subjects(standing):
+            assert lix(drafts.text(standing, "sv", about)) < LIX_LIMIT, about
+            assert grade(drafts.text(standing, "en", about)) < GRADE_LIMIT, about
+            measured += 1
+    assert measured > 150
+
+
+@pytest.mark.parametrize("language", drafts.languages())
+def test_no_letter_blames_or_names_a_specialty(language: str) -> None:
+    """A missed visit is a question. And whoever opens the envelope learns nothing of the illness."""
+    told = " ".join(drafts._catalogue(language).values()).lower()
+    for word in ("uteblev", "missade", "orsak", "failed", "missed", "did not come", "röntgen", "kirurg"):
+        assert word not in told
+    for word in ("orthopaed", "surg", "psych", "cancer", "onkolog", "clinic of"):
+        assert word not in told
+
+
+def test_one_letter_for_each_thing_there_is_to_tell() -> None:
+    story = next(
+        story
+        for story in all_stories()
+        if len({rule for rule, _ in story.expected.stalls} - STAFF_ONLY - {"patient-not-informed"}) > 1
+    )
+    assert story.now is not None
+    standing = assess(story.facts(), story.policy(), story.now)
+    abouts = drafts.subjects(standing)
+    assert len(abouts) > 1
+    assert len({drafts.text(standing, "en", about) for about in abouts}) == len(abouts)
+    with pytest.raises(NotFound, match="nothing to tell"):
+        drafts.text(standing, "en", "duplicate")
+
+
+@pytest.mark.parametrize(
+    ("communication", "language"),
+    [
+        ([], ""),
+        ([{"language": {"coding": [{"code": "sv"}]}}], "sv"),
+        (
+            [
+                {"language": {"coding": [{"code": "en"}]}},
+                {"language": {"coding": [{"code": "ar"}]}, "preferred": True},
+            ],
+            "ar",
+        ),
+        ([{"language": {"text": "Finnish"}}], ""),
+    ],
+)
+def test_the_patients_language_is_the_preferred_one(communication: list[object], language: str) -> None:
+    assert drafts.preferred({"communication": communication}) == language
+
+
+def test_a_region_does_not_matter() -> None:
+    assert drafts.known("sv-FI") == "sv"
+
+
 @pytest.mark.parametrize("language", drafts.languages())
 def test_every_stalled_story_has_a_valid_draft(language: str) -> None:
     drafted = 0
     for story in all_stories():
         assert story.now is not None
         standing = assess(story.facts(), story.policy(), story.now)
-        if not drafts.subject(standing):
+        if not drafts.subjects(standing):
             continue
         draft = drafts.communication(standing, language)
         assert draft["status"] == "preparation"

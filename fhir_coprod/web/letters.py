@@ -1,0 +1,68 @@
+"""Letters to patients as HTML: for a page, or as a file of its own that prints on A4."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+import jinja2
+
+from fhir_coprod.jsontext import Json
+from fhir_coprod.watch.drafts import Draft
+from fhir_coprod.web.dates import clock, day
+
+STYLE = resources.files("fhir_coprod.web").joinpath("static", "letter.css")
+
+
+@dataclass(frozen=True, slots=True)
+class DeskSide:
+    """What staff see above a letter; it is not printed."""
+
+    here: str
+    back: str
+    subjects: tuple[tuple[str, str], ...]
+    """Each thing there is to tell: its code, and words for staff."""
+    languages: tuple[str, ...]
+    notice: str = ""
+    """About the patient's language."""
+    silent: bool = False
+    problem: str = ""
+
+
+@cache
+def environment() -> jinja2.Environment:
+    """The templates of the pages."""
+    templates = jinja2.Environment(
+        loader=jinja2.PackageLoader("fhir_coprod.web"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.filters |= {"day": day, "moment": clock}
+    return templates
+
+
+def letter(draft: Draft, to: str, referral: str, desk: DeskSide | None = None) -> str:
+    """The letter; without `desk` a file that needs nothing else.
+
+    to:       the patient's name, as it stands on the envelope.
+    referral: ServiceRequest/id: its id is the reference below.
+    """
+    style = "" if desk else STYLE.read_text()
+    return (
+        environment()
+        .get_template("letter.html")
+        .render(letter=draft, to=to, reference=referral.partition("/")[2][:8], desk=desk, style=style)
+    )
+
+
+def addressee(patient: Json) -> str:
+    """A patient's name in full: the official one if several stand there; "" when there is none."""
+    names = patient.get("name") or []
+    for name in sorted(names, key=lambda name: name.get("use") != "official"):
+        text = name.get("text") or " ".join([*name.get("given", []), name.get("family", "")]).strip()
+        if text:
+            return str(text)
+    return ""

@@ -1,0 +1,248 @@
+"""The page of one referral: what is missing, who can move it, the alert, and the letters to the patient."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+from fhir_coprod.errors import BadRequest, CoprodError, NotFound
+from fhir_coprod.jsontext import Json
+from fhir_coprod.settings import Settings
+from fhir_coprod.store import Store
+from fhir_coprod.watch import carriers, desk, drafts, policies
+from fhir_coprod.watch.alerts import SNOOZED, TAKEN, UNSNOOZABLE
+from fhir_coprod.watch.codes import ABOUT, Rule
+from fhir_coprod.watch.elements import moment, split
+from fhir_coprod.watch.facts import Reader
+from fhir_coprod.watch.looking import look_at
+from fhir_coprod.watch.policies import Policy
+from fhir_coprod.watch.release import FALLBACK, chosen_language, language_of, release
+from fhir_coprod.watch.standing import Standing, explain, last_moment
+from fhir_coprod.watch.who import read_names
+from fhir_coprod.web.board import Case, compose
+from fhir_coprod.web.letters import DeskSide, addressee, environment, letter
+
+_EVENTS = {
+    "accepted": "accepted",
+    "booked": "a visit was booked",
+    "changed": "something changed",
+    "cancelled": "something was cancelled",
+    "rejected": "it was rejected",
+    "result": "there is a result",
+}
+_KINDS = ("ServiceRequest", "Communication")
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What somebody did or said."""
+
+    at: datetime
+    by: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """The follow-up that stands for a referral."""
+
+    id: str
+    state: str
+    until: str
+    act_by: datetime | None
+    step: str
+    snoozable: bool
+    notes: tuple[Note, ...]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a page stands: the store, and the referral it is about."""
+
+    store: Store
+    settings: Settings
+    referral: str
+    """ServiceRequest/id, or Communication/id where a patient asked by message."""
+
+    @property
+    def policy(self) -> Policy:
+        return policies.load(self.settings.watch.policy, self.settings.site)
+
+    @property
+    def path(self) -> str:
+        return f"/referral/{self.referral}"
+
+    def standing(self, now: datetime) -> Standing:
+        return look_at(self.store, self.referral, self.policy, now, self.settings)
+
+
+def place(store: Store, settings: Settings, kind: str, id: str) -> Place:
+    """Raises NotFound for what is no kind of referral."""
+    if kind not in _KINDS:
+        raise NotFound(f"There is no referral {kind}/{id}.")
+    return Place(store, settings, f"{kind}/{id}")
+
+
+def referral_page(at: Place, now: datetime, problem: str = "") -> str:
+    """The page. Raises NotFound when there is no such referral."""
+    standing = at.standing(now)
+    if standing.stage is None:
+        raise NotFound(
+            f"{at.referral} is no referral any more: it was entered in error, or is not to be done."
+        )
+    case = _case(at, standing, now)
+    templates = environment()
+    with at.store.connect() as connection:
+        reader = Reader(connection, at.settings)
+        tasks = [task for task in reader.followups_of(at.referral) if carriers.is_open(task)]
+        words = explain(standing, read_names(reader, [standing]))
+    return templates.get_template("referral.html").render(
+        case=case,
+        reference=at.referral,
+        here=at.path,
+        explanation=words[:1].upper() + words[1:],
+        silent=standing.do_not_contact,
+        letters=_subjects(standing),
+        alert=_alert(tasks[0], at) if tasks else None,
+        problem=problem,
+    )
+
+
+def letter_page(at: Place, now: datetime, about: str, language: str, problem: str = "") -> str:
+    """A draft to the patient, and the form by which a person releases it."""
+    standing = at.standing(now)
+    own = language_of(at.store, at.settings, standing)
+    notice = ""
+    try:
+        chosen = chosen_language(at.store, at.settings, standing, language)
+    except NotFound as error:
+        if language:
+            raise
+        chosen, notice = FALLBACK, error.message
+    if not own:
+        notice = "The record does not say which language the patient reads."
+    draft = drafts.draft(standing, chosen, now.astimezone(at.settings.site.zone).date(), about)
+    side = DeskSide(
+        here=f"{at.path}/letter",
+        back=at.path,
+        subjects=_subjects(standing),
+        languages=drafts.languages(),
+        notice=notice,
+        silent=standing.do_not_contact,
+        problem=problem,
+    )
+    return letter(draft, _name(at, standing), at.referral, side)
+
+
+def letter_file(
+    store: Store, settings: Settings, standing: Standing, language: str, about: str, now: datetime
+) -> str:
+    """The same letter as a file of its own."""
+    draft = drafts.draft(standing, language, now.astimezone(settings.site.zone).date(), about)
+    return letter(draft, _name(Place(store, settings, standing.referral), standing), standing.referral)
+
+
+def acknowledge(at: Place, form: dict[str, str], now: datetime) -> None:
+    """Somebody has it."""
+    desk.acknowledge(
+        at.store, at.settings, at.policy, _followup(at), form.get("by", ""), now, form.get("note", "")
+    )
+
+
+def snooze(at: Place, form: dict[str, str], now: datetime) -> None:
+    """Put aside until the end of a day."""
+    until = end_of(form.get("until", ""), at.settings.site.zone)
+    desk.snooze(
+        at.store, at.settings, at.policy, _followup(at), form.get("by", ""), until, now, form.get("note", "")
+    )
+
+
+def send(at: Place, form: dict[str, str], now: datetime) -> None:
+    """Somebody releases a letter."""
+    release(
+        at.store,
+        at.settings,
+        at.policy,
+        at.referral,
+        form.get("by", ""),
+        now,
+        language=form.get("language", ""),
+        about=form.get("about", ""),
+    )
+
+
+def end_of(text: str, zone: ZoneInfo) -> datetime:
+    """The end of a day as a form sends it. Raises BadRequest when it is none."""
+    try:
+        following = date.fromisoformat(text) + timedelta(days=1)
+        return datetime.combine(following, time(), zone) - timedelta(seconds=1)
+    except (ValueError, OverflowError):
+        raise BadRequest("Until when? Write a day such as 2026-03-20.") from None
+
+
+def _followup(at: Place) -> str:
+    with at.store.connect() as connection:
+        tasks = Reader(connection, at.settings).followups_of(at.referral)
+    open_ones = [str(task["id"]) for task in tasks if carriers.is_open(task)]
+    if not open_ones:
+        raise NotFound("No alert is open for this referral any more.")
+    return open_ones[0]
+
+
+def _case(at: Place, standing: Standing, now: datetime) -> Case:
+    board = compose(at.store, at.settings, [standing], now=now)
+    cases = [*board.stalled, *board.moving]
+    if not cases:
+        raise ReferralClosed(f"{at.referral} is closed: both sides have ended it and the patient was told.")
+    return cases[0]
+
+
+class ReferralClosed(CoprodError):
+    """There is nothing to do any more."""
+
+    status = 404
+    code = "not-found"
+
+
+def _subjects(standing: Standing) -> tuple[tuple[str, str], ...]:
+    words = {str(rule): f"missing: {ABOUT[rule].missing}" for rule in Rule}
+    return tuple((about, _EVENTS.get(about) or words[about]) for about in drafts.subjects(standing))
+
+
+def _name(at: Place, standing: Standing) -> str:
+    with at.store.connect() as connection:
+        rows = Reader(connection, at.settings).by_reference({split(standing.patient)})
+    return next((addressee(row.data) for row in rows), "")
+
+
+def _alert(task: Json, at: Place) -> Alert:
+    zone = at.settings.site.zone
+    status = task.get("status")
+    act_by = carriers.act_by(task)
+    ladder = at.policy.alerts.ladder
+    step = carriers.ladder_step(task)
+    state, until = "Asked for", "to be acted on by"
+    if status in TAKEN:
+        state, until = "Somebody has it", "asks again after"
+    elif status == SNOOZED:
+        state, until = "Put aside", "until"
+    return Alert(
+        id=task["id"],
+        state=state,
+        until=until,
+        act_by=last_moment(act_by).astimezone(zone) if act_by else None,
+        step=ladder[min(step, len(ladder) - 1)] if step else "",
+        snoozable=task.get("priority") not in UNSNOOZABLE,
+        notes=tuple(_notes(task.get("note") or (), zone)),
+    )
+
+
+def _notes(notes: Sequence[Json], zone: ZoneInfo) -> list[Note]:
+    found = []
+    for note in notes:
+        at = moment(note.get("time"), zone)
+        if at is not None:
+            found.append(Note(at.astimezone(zone), note.get("authorString", ""), note.get("text", "")))
+    return found
