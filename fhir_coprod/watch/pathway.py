@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Final
 
+from fhir_coprod.watch.ahead import next_fact
 from fhir_coprod.watch.codes import ABOUT, RANK, SOFT, STAFF_ONLY, Rule, Stage
 from fhir_coprod.watch.course import ENDED, NOT_ACTIVE, Course, Event, When, follow, status_at
 from fhir_coprod.watch.elements import within_reach
@@ -42,7 +43,8 @@ def assess(facts: Facts, policy: Policy, now: datetime) -> Standing:
     state = status_at(request.states, now)
     void = request.do_not_perform or request.states[-1].status == "entered-in-error"
     if void or _unwritten(request, now):
-        return Standing(request.id, request.patient, None, policy=policy.label)
+        wake = None if void else request.authored
+        return Standing(request.id, request.patient, None, policy=policy.label, wake=wake)
     if request.by_patient and request.intent == "proposal":
         return _Assessment(facts, policy, now, state, []).of_request()
     courses = [course for task in facts.tasks if (course := follow(task, policy, now))]
@@ -409,6 +411,12 @@ class _Assessment:
         self, stage: Stage, since: When, owner: str, told: datetime | None, untold: list[Event]
     ) -> Standing:
         closed = stage is Stage.CLOSED
+        wakes = [*self.wakes, next_fact(self.facts, self.now)]
+        if self.guarantee is not None:
+            wakes.append(self.guarantee)  # from then on everything is graver
+        if any(until == self.now for _, until in self.pauses):
+            # A pause that goes on moves every date that it stops, day by day.
+            wakes.append(self.policy.calendar.start_of(self.policy.calendar.day(self.now) + 1))
         return Standing(
             referral=self.request.id,
             patient=self.request.patient,
@@ -430,7 +438,7 @@ class _Assessment:
             guarantee_name="" if closed else self.guarantee_name,
             priority=self.request.priority,
             policy=self.policy.label,
-            wake=min(self.wakes, default=None),
+            wake=min((at for at in wakes if at is not None and at > self.now), default=None),
             zone=self.policy.calendar.zone.key,
         )
 
