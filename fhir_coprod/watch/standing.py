@@ -70,8 +70,8 @@ class Standing(msgspec.Struct, frozen=True, gc=False):
     priority: str = "routine"
     policy: str = ""
     wake: datetime | None = None
-    """The next moment at which anything said here may change by itself: no need to look again before, unless a
-    fact arrives. None: time alone changes nothing any more."""
+    """The next moment at which anything said here may change by itself: no need to look again before, unless
+    a fact arrives. None: time alone changes nothing any more."""
     zone: str = "UTC"
     not_claimed: tuple[Rule, ...] = ()
     """Rules of which nothing can be said at present, for want of what `not_observable` lists."""
