@@ -36,7 +36,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.types import TypeEngine
 
-REVISION = "0001"
+REVISION = "0002"
 """The newest migration; a database made from scratch is stamped with it (a test keeps both the same)."""
 
 metadata = MetaData(
@@ -295,3 +295,27 @@ retired = Table(
 
 # --------------------------------------------------------------------------------------------------- watch
 # Tables of fhir_coprod.watch stand below this line.
+#
+#   standing    what the watch last said of each referral, and when to look at it again
+
+standing = Table(
+    "standing",
+    metadata,
+    Column("referral", Name, primary_key=True),  # ServiceRequest/id or Communication/id
+    _column("ehr", Name),  # the EHR it came from; empty: none
+    _column("interest", Integer()),  # 0 closed or none, 1 closed as far as seen, 2 moving, 3 stalled, 4 fault
+    _column("old", Boolean()),  # stalled already when its EHR was first read
+    _column("stage", Name),
+    _column("since", Long),  # milliseconds
+    _column("due", Long),  # when what is said may change by itself, or its alerts; milliseconds
+    _column("body", LargeBinary()),  # the standing itself, in MessagePack
+    Index("standing_due_idx", "due"),
+)
+Index(
+    "standing_interest_idx",
+    standing.c.interest,
+    standing.c.referral,
+    sqlite_where=standing.c.interest > 0,
+    postgresql_where=standing.c.interest > 0,
+)
+Index("standing_old_idx", standing.c.ehr, sqlite_where=text("old"), postgresql_where=text("old"))
