@@ -28,8 +28,8 @@ from fhir_coprod.store import Store
 from fhir_coprod.watch import desk, policies, sweep
 from fhir_coprod.watch.elements import moment, within_reach
 from fhir_coprod.watch.facts import Reader
-from fhir_coprod.watch.looking import look
 from fhir_coprod.watch.policies import Policy
+from fhir_coprod.watch.present import look
 from fhir_coprod.watch.standing import Standing, last_moment, urgency
 from fhir_coprod.watch.unseen import NotAssessed, Unseen, what_cannot_be_watched
 from fhir_coprod.watch.who import initials_of, names_of, read_names
@@ -240,11 +240,19 @@ def _alert_row(row: Json, names: Mapping[str, str], zone: ZoneInfo) -> list[str]
         row["id"][:8],
         escape(row["referral"].partition("/")[2]),
         row["stage"],
-        escape(f"cannot be seen: {row['ehr_down']}" if row["ehr_down"] else ", ".join(row["rules"])),
+        escape(_what(row)),
         escape(names.get(row["owner"] or "") or row["owner"] or "nobody is named"),
         state,
         last_moment(act_by).astimezone(zone).date().isoformat() if act_by else "",
     ]
+
+
+def _what(row: Json) -> str:
+    if row["ehr_down"]:
+        return f"cannot be seen: {row['ehr_down']}"
+    if row["ehr_backfill"]:
+        return f"old stalls of {row['ehr_backfill']}"
+    return ", ".join(row["rules"])
 
 
 @alerts_app.command("show")

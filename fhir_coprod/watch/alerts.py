@@ -21,6 +21,8 @@ from fhir_coprod.watch.standing import Stall, Standing, explain, instant
 TAKEN: Final = frozenset({"received", "accepted", "in-progress"})
 """Somebody has acknowledged it."""
 SNOOZED: Final = "on-hold"
+WAITING: Final = "draft"
+"""Not asked of anybody by itself: one of many that were stalled when their EHR was first read."""
 UNSNOOZABLE: Final = frozenset({"asap", "stat"})
 _THE_STORE_S: Final = ("versionId", "lastUpdated")
 _UTC: Final = ZoneInfo("UTC")
@@ -34,12 +36,15 @@ def reconcile(
     policy: Policy,
     now: datetime,
     names: Mapping[str, str] = _NO_NAMES,
+    *,
+    backfill: bool = False,
 ) -> list[Json]:
     """The resources to write so that the alerts of this referral say what is true; empty when they do.
 
     followups: its follow-up Tasks, open or not.
     names:     of departments, by reference.
     issues:    by id, every DetectedIssue that a follow-up gathers or `wanted_issues` names, where it exists.
+    backfill:  its stalls are old ones among many: a new follow-up waits as a draft, and the digest asks.
     """
     if any(_modified(task) > now for task in followups):
         return []  # somebody has judged with a later clock; what we know is older
@@ -68,7 +73,7 @@ def reconcile(
     for issue in over:
         writes.append(carriers.over(issue, "final" if standing.stage else "cancelled", why, now))
         writes.append(carriers.provenance(issue, why, now))
-    writes += _followups(standing, found, unseen, followups, policy, now, names)
+    writes += _followups(standing, found, unseen, followups, policy, now, names, backfill=backfill)
     return writes
 
 
@@ -86,6 +91,8 @@ def _followups(
     policy: Policy,
     now: datetime,
     names: Mapping[str, str],
+    *,
+    backfill: bool,
 ) -> list[Json]:
     writes: list[Json] = []
     here = carriers.followup_id(standing.referral, standing.stage) if standing.stage else ""
@@ -97,13 +104,34 @@ def _followups(
             current = {**was, "status": "requested", "restriction": {}}
             current = carriers.with_step(current, 0)
         task = carriers.followup(standing, found, unseen, current, now, names)
-        task = _advanced(task, current, standing, found, policy, now)
+        if backfill and not _asks_already(current, found):
+            task = {**task, "status": WAITING}
+        else:
+            task = _advanced(task, current, standing, found, policy, now)
         _write(writes, task, was, now)
     for task in followups:
         if carriers.is_open(task) and (task["id"] != here or not found) and not (unseen and not found):
             ended = {**task, "status": "completed" if standing.stage else "cancelled"}
             writes.append(carriers.touched(ended, now))
     return writes
+
+
+def _asks_already(was: Json | None, found: Sequence[tuple[Stall, str]]) -> bool:
+    """It has been asked before, or there is a stall that the waiting one does not gather."""
+    if was is None:
+        return False
+    return was["status"] != WAITING or not {id for _, id in found} <= set(carriers.issues_of(was))
+
+
+def next_step(task: Json, now: datetime) -> datetime | None:
+    """When time alone moves a follow-up: it goes up the ladder, or what a person said of it runs out.
+
+    One that was judged by a later clock is looked at again when ours is there too.
+    """
+    if _modified(task) > now:
+        return _modified(task)
+    end = carriers.act_by(task) if carriers.is_open(task) else None
+    return end if end is not None and end > now else None
 
 
 def _advanced(

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, and_, func, or_, select
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import schema
 from fhir_coprod.store.versions import from_milliseconds, to_milliseconds
+from fhir_coprod.watch.elements import LAST
 from fhir_coprod.watch.records import Blind
 
 NOT_TAKEN_IN: Final = "the newest word on a record could not be taken in"
@@ -60,6 +61,23 @@ def unread_records(connection: Connection) -> dict[str, Blind]:
             type, ehr, since=from_milliseconds(received), reason=NOT_TAKEN_IN, record=f"{type}/{id}"
         )
         for ehr, type, id, received in connection.execute(statement)
+    }
+
+
+def first_read(connection: Connection) -> dict[str, datetime]:
+    """When each EHR was first read whole: what was late by then is no news (a backfill).
+
+    LAST while it has not been yet.
+    """
+    feed = schema.feed.c
+    statement = (
+        select(feed.ehr, func.min(feed.first_success), func.max(feed.first_success))
+        .where(feed.state != "not-observable")
+        .group_by(feed.ehr)
+    )
+    return {
+        ehr: from_milliseconds(latest) if earliest else LAST
+        for ehr, earliest, latest in connection.execute(statement)
     }
 
 

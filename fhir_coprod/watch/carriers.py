@@ -43,10 +43,12 @@ _OWNERS: Final = (
 )
 FOLLOWUP: Final = "stall-followup"
 FEED_DOWN: Final = "feed-down"
+BACKFILL: Final = "backfill"
 """Kinds of Task that ask staff to act."""
 CLOSED: Final = frozenset({"completed", "cancelled", "failed", "rejected", "entered-in-error"})
 _STEP: Final = "step"
 _FEED: Final = "feed/"
+_BACKFILL: Final = "backfill/"
 _UTC: Final = ZoneInfo("UTC")
 _GRAVITY: Final = {"high": 0, "moderate": 1, "low": 2}
 
@@ -90,6 +92,16 @@ def feed_key(ehr: str) -> str:
 def feed_id(ehr: str) -> str:
     """The id of the Task about an EHR that is down."""
     return _id(FOLLOWUP_SYSTEM, feed_key(ehr))
+
+
+def backfill_key(ehr: str) -> str:
+    """What the digest of the stalls that an EHR came with is known by."""
+    return _BACKFILL + ehr
+
+
+def backfill_id(ehr: str) -> str:
+    """The id of that digest."""
+    return _id(FOLLOWUP_SYSTEM, backfill_key(ehr))
 
 
 def _plain(name: str) -> str:
@@ -327,9 +339,12 @@ def task_of(issue: Json) -> str:
 
 
 def ehr_of(task: Json) -> str:
-    """The EHR that a Task says is down; "" when it is about something else."""
-    values = [identifier.get("value", "") for identifier in task.get("identifier") or ()]
-    return next((value.removeprefix(_FEED) for value in values if value.startswith(_FEED)), "")
+    """The EHR that a Task is about as such: it is down, or came with old stalls; "" for another Task."""
+    for identifier in task.get("identifier") or ():
+        about, slash, ehr = identifier.get("value", "").partition("/")
+        if about + slash in (_FEED, _BACKFILL):
+            return str(ehr)
+    return ""
 
 
 def stage_of(task: Json) -> str:

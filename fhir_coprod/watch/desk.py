@@ -19,12 +19,14 @@ from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store, Transaction, index, schema
 from fhir_coprod.watch import alerts, carriers
-from fhir_coprod.watch.elements import moment, target
+from fhir_coprod.watch.elements import moment, split, target
 from fhir_coprod.watch.facts import Reader
 from fhir_coprod.watch.policies import Policy
 from fhir_coprod.watch.standing import instant
 
 _OPEN: Final = ("requested", "received", "accepted", "in-progress", "on-hold")
+"""Those that wait as drafts ask for nothing."""
+_KINDS: Final = (carriers.FOLLOWUP, carriers.FEED_DOWN, carriers.BACKFILL)
 _ORDER: Final = {"stat": 0, "asap": 1, "urgent": 2}
 _UTC: Final = ZoneInfo("UTC")
 _PORTION: Final = 500
@@ -36,14 +38,16 @@ class NoSuchAlert(NotFound):
     exit_code = 2
 
 
-def open_followups(reader: Reader) -> list[Json]:
-    """Every follow-up Task that still asks somebody to act."""
-    return _open_tasks(reader, carriers.FOLLOWUP)
+def forgotten(reader: Reader) -> set[str]:
+    """Referrals that are gone, and still have open follow-ups."""
+    about = {target(task.get("focus")) for task in _open_tasks(reader, carriers.FOLLOWUP)}
+    names = {name for name in about if name}
+    return names - {row.reference for row in reader.by_reference({split(name) for name in names})}
 
 
 def open_alerts(reader: Reader) -> list[Json]:
-    """The same, and the Tasks about EHRs that are down."""
-    return _open_tasks(reader, carriers.FOLLOWUP, carriers.FEED_DOWN)
+    """Every Task of the watch that asks somebody to act: on a referral, or on an EHR as such."""
+    return _open_tasks(reader, *_KINDS)
 
 
 def _open_tasks(reader: Reader, *kinds: str) -> list[Json]:
@@ -99,7 +103,7 @@ def find(store: Store, settings: Settings, name: str) -> tuple[Json, list[Json]]
 
 def _find(reader: Reader, name: str) -> Json:
     exact = [row.data for row in reader.by_reference({("Task", name)})]
-    if exact and carriers.is_kind(exact[0], carriers.FOLLOWUP, carriers.FEED_DOWN):
+    if exact and carriers.is_kind(exact[0], *_KINDS):
         return exact[0]
     meant = [
         task
@@ -181,7 +185,8 @@ def _change(
         if not carriers.is_open(task):
             raise Conflict("This alert is over already; there is nothing left to do.")
         changed = carriers.touched(carriers.noted(work(task), by.strip(), words, now), now)
-        transaction.put(jsontext.from_data(changed), changed["id"], source=carriers.SOURCE)
+        # As from a client: the watch follows it, and looks again when what was said runs out.
+        transaction.put(jsontext.from_data(changed), changed["id"])
         return changed
 
     return store.write(write)
@@ -200,7 +205,8 @@ def as_json(task: Json, issues: Sequence[Json] = ()) -> Json:
         "act_by": instant(carriers.act_by(task)),
         "step": carriers.ladder_step(task),
         "rules": carriers.rules_of(task),
-        "ehr_down": carriers.ehr_of(task) or None,
+        "ehr_down": carriers.ehr_of(task) if carriers.is_kind(task, carriers.FEED_DOWN) else None,
+        "ehr_backfill": carriers.ehr_of(task) if carriers.is_kind(task, carriers.BACKFILL) else None,
         "description": task.get("description", ""),
     }
     if issues:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from zoneinfo import ZoneInfo
 
 from fhir_coprod.jsontext import Json
@@ -15,6 +15,7 @@ FIRST: Final = datetime(1900, 1, 1, tzinfo=UTC)
 LAST: Final = datetime(2200, 1, 1, tzinfo=UTC)
 """Times beyond these stand for "always" and "never" (0001-01-01, 9999-12-31): they are read as the nearer
 one, so that a deadline counted from them is a time as well."""
+T = TypeVar("T")
 _TICK: Final = timedelta(microseconds=1)
 
 
@@ -73,6 +74,13 @@ def within_reach(at: datetime) -> datetime:
     if at.year > LAST.year:
         return LAST
     return min(max(at.astimezone(UTC), FIRST), LAST)
+
+
+def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """The items, so many at a time: a statement takes a bounded number of values."""
+    held = list(items)
+    for start in range(0, len(held), size):
+        yield held[start : start + size]
 
 
 def split(name: str) -> tuple[str, str]:

@@ -30,7 +30,7 @@ from fhir_coprod.watch.records import Blind, Facts
 PORTION: Final = 400
 """Referrals read at a time: large enough that queries do not matter, small enough for memory and SQL."""
 
-_LINKS: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
+LINKS: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
     "ServiceRequest": (
         ("Task", "focus"),
         ("Task", "based-on"),
@@ -119,12 +119,33 @@ def all_open(
 
 
 def portions(reader: Reader) -> Iterator[list[Found]]:
-    """Every referral and every patient's request, a portion at a time."""
-    for keys in _portions(reader.connection, _all_requests()):
-        yield list(reader.read(reader.by_key(keys)))
-    messages = _messages_from_patients(reader.connection)
-    for start in range(0, len(messages), PORTION):
-        yield list(reader.read(reader.by_key(messages[start : start + PORTION])))
+    """Every referral and every patient's request, a portion at a time, whatever is written meanwhile."""
+    start = 0
+    while requests := requests_from(reader.connection, start):
+        yield list(reader.read(reader.by_key(key for key, _ in requests)))
+        start = requests[-1][0] + 1
+
+
+def requests_from(connection: Connection, start: int) -> list[tuple[int, str]]:
+    """The next portion of referrals, and of messages by which a patient may ask for one: key and reference.
+
+    start: the least key that is wanted. Empty when there are no more.
+    """
+    resource, reference = schema.resource.c, schema.reference.c
+    here = [resource.deleted.is_(False), resource.key >= start]
+    names = select(resource.key, resource.type, resource.id).order_by(resource.key).limit(PORTION)
+    found = connection.execute(names.where(resource.type == "ServiceRequest", *here)).all()
+    if len(found) == PORTION:
+        # Messages beyond these referrals are for the next portion: each is come by once.
+        here.append(resource.key <= found[-1][0])
+    messages = names.join(schema.reference, reference.key == resource.key).where(
+        resource.type == "Communication",
+        reference.param == index.number("Communication", "sender"),
+        reference.target_type.in_(("Patient", "RelatedPerson")),
+        *here,
+    )
+    found = [*found, *connection.execute(messages)]
+    return sorted((key, f"{type}/{id}") for key, type, id in found)[:PORTION]
 
 
 @dataclass(slots=True)
@@ -157,6 +178,8 @@ class Found:
     """The watch's own Tasks about it, open or not."""
     fault: str = ""
     """The kind of that fault."""
+    ehr: str = ""
+    """The EHR that its newest version came from; "" where it came from none."""
 
 
 class Reader:
@@ -222,7 +245,7 @@ class Reader:
                 yield Found(root.reference, None, fault=type(error).__name__)
                 continue
             followups = tuple(row.data for row in rows.values() if is_followup(row.data))
-            yield Found(root.reference, facts, followups)
+            yield Found(root.reference, facts, followups, ehr=_ehr_of(root))
 
     # -- finding ---------------------------------------------------------------------------------------
 
@@ -300,7 +323,7 @@ class Reader:
             links = [
                 (index.number(type, parameter), row.type, row.id)
                 for row in edge
-                for type, parameter in _LINKS.get(row.type, ())
+                for type, parameter in LINKS.get(row.type, ())
             ]
             naming = self._naming(links, {row.type for row in edge}) if links else []
             new = {row.key: row for row in self.by_key({key for key, _, _ in naming} - found.keys())}
@@ -422,38 +445,8 @@ class Reader:
         return tuple(matters)
 
 
-def _portions(connection: Connection, statement: Any) -> Iterator[list[int]]:
-    """The keys that `statement` selects, ascending, a portion at a time, whatever is written meanwhile."""
-    after = -1
-    while True:
-        keys = list(
-            connection.execute(
-                statement.where(schema.resource.c.key > after).order_by(schema.resource.c.key).limit(PORTION)
-            ).scalars()
-        )
-        if not keys:
-            return
-        yield keys
-        after = keys[-1]
-
-
-def _all_requests() -> Any:
-    resource = schema.resource.c
-    return select(resource.key).where(resource.type == "ServiceRequest", resource.deleted.is_(False))
-
-
-def _messages_from_patients(connection: Connection) -> list[int]:
-    """Keys of the Communications that patients and relatives sent: some of them ask for a referral."""
-    reference = schema.reference.c
-    statement = (
-        select(reference.key)
-        .where(
-            reference.param == index.number("Communication", "sender"),
-            reference.target_type.in_(("Patient", "RelatedPerson")),
-        )
-        .order_by(reference.key)
-    )
-    return list(connection.execute(statement).scalars())
+def _ehr_of(row: _Row) -> str:
+    return row.source.removeprefix("ehr:") if row.source.startswith("ehr:") else ""
 
 
 def _held(row: _Row, older: Mapping[str, list[tuple[datetime, Json]]]) -> Held:

@@ -1,4 +1,4 @@
-"""Standings from the store, without writing: what sweep, board, command and `$standing` all look through.
+"""Referrals judged as they are in the store, without writing.
 
 How old a feed may be before its silence says nothing follows from policy and time, here and nowhere else.
 """
@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store
 from fhir_coprod.watch import facts
-from fhir_coprod.watch.facts import Found, Reader, portions
+from fhir_coprod.watch.facts import Found, Reader
 from fhir_coprod.watch.pathway import assess
 from fhir_coprod.watch.policies import Policy
 from fhir_coprod.watch.standing import Standing
@@ -22,18 +22,6 @@ from fhir_coprod.watch.standing import Standing
 def reader_at(connection: Connection, settings: Settings, policy: Policy, now: datetime) -> Reader:
     """A reader to which a feed that the policy calls behind at `now` is not observable."""
     return Reader(connection, settings, policy.pulled_since(now))
-
-
-def look(store: Store, policy: Policy, now: datetime, settings: Settings) -> list[Standing]:
-    """Every referral that is not closed at `now`, and those that could not be assessed. Writes nothing."""
-    with store.connect() as connection:
-        reader = reader_at(connection, settings, policy, now)
-        return [
-            standing
-            for portion in portions(reader)
-            for standing, _ in assess_each(portion, policy, now)
-            if standing.is_open or standing.not_assessed
-        ]
 
 
 def look_at(store: Store, referral: str, policy: Policy, now: datetime, settings: Settings) -> Standing:

@@ -21,9 +21,10 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import date, datetime, timedelta
-from functools import cache
+from functools import cache, cached_property
+from hashlib import blake2b
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -92,6 +93,8 @@ class AlertRules:
     snooze_at_most: Span
     ladder: tuple[str, ...]
     """Whom it goes to, step by step, in words."""
+    digest_over: int = 25
+    """Of more stalls than these that were there when an EHR was first read, one digest tells."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,13 @@ class Policy:
     def label(self) -> str:
         """Name and version, as alerts cite it."""
         return f"{self.name} {self.version}"
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Changes with anything by which it judges, its calendar included."""
+        place = (self.calendar.zone.key, self.calendar.country, self.calendar.region)
+        told = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "calendar"}
+        return blake2b(repr((place, _ordered(told))).encode(), digest_size=12).hexdigest()
 
     def clocks_for(self, request: Request, departments: Iterable[str]) -> Clocks:
         """The deadlines for one referral and department."""
@@ -169,6 +179,19 @@ class Policy:
         same = country.upper() == self.calendar.country.upper()
         region = site.region or (self.calendar.region if same else "")
         return replace(self, calendar=SiteCalendar(site.zone, country, region))
+
+
+def _ordered(value: Any) -> Any:
+    """The same with everything in an order of its own, so that equal ones read alike."""
+    if is_dataclass(value):
+        return [(field.name, _ordered(getattr(value, field.name))) for field in fields(value)]
+    if isinstance(value, Mapping):
+        return sorted((str(key), _ordered(held)) for key, held in value.items())
+    if isinstance(value, frozenset):
+        return sorted(value)
+    if isinstance(value, tuple):
+        return [_ordered(held) for held in value]
+    return str(value)
 
 
 def any_named(wanted: frozenset[str], codes: Iterable[str]) -> bool:
@@ -320,6 +343,7 @@ def _alerts(table: Mapping[str, Any]) -> AlertRules:
         acknowledged_for=Span.parse(table["acknowledged_for"]),
         snooze_at_most=Span.parse(table["snooze_at_most"]),
         ladder=tuple(table["ladder"]),
+        digest_over=int(table.get("digest_over", 25)),
     )
 
 

@@ -11,7 +11,7 @@ from fhir_coprod.settings import Settings
 from fhir_coprod.store import Query, Store, schema
 from fhir_coprod.sync.matches import CODES, POSSIBLE
 from fhir_coprod.watch import policies
-from fhir_coprod.watch.looking import look
+from fhir_coprod.watch.present import look
 from fhir_coprod.watch.unseen import what_cannot_be_watched
 from fhir_coprod.web.board import Board, compose
 

@@ -17,7 +17,7 @@ from fhir_coprod.watch.calendar import SiteCalendar, Span
 from fhir_coprod.watch.carriers import detail
 from fhir_coprod.watch.elements import FIRST, LAST, last_moment, moment
 from fhir_coprod.watch.lines import draw
-from fhir_coprod.watch.looking import look
+from fhir_coprod.watch.present import look
 from fhir_coprod.watch.reading import Held, Surroundings, compose
 from fhir_coprod.watch.unseen import what_cannot_be_watched
 from tests.watch.hospital import DAY, MONDAY, Hospital
@@ -194,6 +194,7 @@ def test_one_that_cannot_be_assessed_is_told_of_and_stops_no_other(
         return whole(first, *rest)
 
     monkeypatch.setattr(place, tripping)
+    hospital.task("odd", "requested", MONDAY, description="a new word, so that it is looked at")
     now = LATE + timedelta(hours=1)
     for standings in (hospital.sweep(now), look(store, hospital.policy, now, hospital.settings)):
         assert [s.referral for s in standings if s.is_stalled] == ["ServiceRequest/fine"]

@@ -10,3 +10,4 @@ Description: "Tells our Tasks apart from those that are referrals (code fulfill,
 * #possible-same-patient "Are these two the same person?" "Somebody decides whether the patients in focus and in input are one; output: same or different."
 * #merge-conflict "Changed here and at the EHR" "Somebody compares what was entered here with what the EHR says; what was entered here is kept."
 * #feed-down "An EHR is not seen whole" "Somebody sees why an EHR cannot be pulled from; until then nothing is claimed from what it should show."
+* #backfill "Old stalls of an EHR" "Somebody looks through the referrals that were stalled already when an EHR was first read."

@@ -1,0 +1,213 @@
+"""Looking at some referrals: judge them, write what their alerts need, remember where they stand.
+
+Judged twice: first on what is committed, without holding anybody up; then, for the few referrals whose
+alerts have to change, once more inside the transaction that writes them, with the log's lock held. So alerts
+follow the facts whatever several workers do at the same time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import cached_property
+from typing import Final, NamedTuple
+
+import msgspec
+from sqlalchemy import Connection
+
+from fhir_coprod import jsontext
+from fhir_coprod.jsontext import Json
+from fhir_coprod.store import Transaction
+from fhir_coprod.store.versions import to_milliseconds
+from fhir_coprod.watch import alerts, carriers, standings
+from fhir_coprod.watch.blind import first_read
+from fhir_coprod.watch.elements import batches, split, target
+from fhir_coprod.watch.facts import Found
+from fhir_coprod.watch.ground import ground_of
+from fhir_coprod.watch.looking import assess_each, reader_at
+from fhir_coprod.watch.site import Site
+from fhir_coprod.watch.standing import Standing
+from fhir_coprod.watch.who import read_names
+
+LATEST: Final = "watch:latest"
+"""The cursor that holds the latest moment (in milliseconds) at which anything was judged."""
+TOGETHER: Final = 50
+"""Referrals whose alerts are written in one transaction."""
+_AFTER_A_FAULT: Final = timedelta(hours=1)
+"""A referral that trips a fault of ours is tried again after that."""
+
+
+class Verdict(NamedTuple):
+    """What was found about one referral."""
+
+    standing: Standing
+    due: int
+    """When to look again, in milliseconds."""
+    ehr: str = ""
+    old: bool = False
+    """All its stalls were there already when its EHR was first read."""
+    writes: Sequence[Json] = ()
+    """What its alerts need to have written."""
+
+
+def look_at(site: Site, names: Mapping[str, int | None], now: datetime, *, news: bool) -> bool:
+    """Look at these referrals and write what there is to write.
+
+    names: references, each with the `due` of its row; None where it has none.
+    news:  every referral is known, so that it can be told which stalls are news; else those that were there
+           when their EHR was first read are left for later.
+
+    False when what standings rest on is another by now: then nothing may be written.
+    """
+    with site.store.connect() as connection:
+        look = _Look(site, connection, now, news=news)
+        verdicts = look.verdicts(names)
+    loud = [verdict.standing.referral for verdict in verdicts if verdict.writes]
+    quiet = [verdict for verdict in verdicts if not verdict.writes]
+    gone = names.keys() - {verdict.standing.referral for verdict in verdicts}
+
+    def begin(transaction: Transaction) -> bool:
+        transaction.lock()
+        transaction.set_cursor(LATEST, max(transaction.cursor(LATEST), to_milliseconds(now)))
+        return ground_of(transaction.connection) == look.ground
+
+    def settle(transaction: Transaction, some: Collection[str]) -> bool:
+        if not begin(transaction):
+            return False
+        found = _Look(site, transaction.connection, now, news=news).verdicts(some)
+        for verdict in found:
+            _write(transaction, verdict.writes)
+        standings.save(transaction, _rows(found, names))
+        return True
+
+    def remember(transaction: Transaction) -> bool:
+        if not begin(transaction):
+            return False
+        standings.save(transaction, _rows(quiet, names))
+        for name in sorted(gone):
+            _withdraw(transaction, site, name, now)
+        standings.forget(transaction, {name: names[name] for name in gone})
+        return True
+
+    for some in batches(loud, TOGETHER):
+        if not site.store.write(lambda transaction, some=some: settle(transaction, some)):  # type: ignore[misc]
+            return False
+    return site.store.write(remember) if quiet or gone else True
+
+
+def _rows(verdicts: Iterable[Verdict], names: Mapping[str, int | None]) -> list[standings.Row]:
+    return [
+        standings.Row(
+            verdict.standing, verdict.due, names[verdict.standing.referral], verdict.ehr, verdict.old
+        )
+        for verdict in verdicts
+    ]
+
+
+class _Look:
+    """Referrals judged as they are on one connection, with what their alerts need; see `look_at`."""
+
+    def __init__(self, site: Site, connection: Connection, now: datetime, *, news: bool) -> None:
+        self.ground = site.ground(connection, now)
+        self._connection = connection
+        self._reader = reader_at(connection, site.settings, site.policy, now)
+        self._policy = site.policy
+        self._now = now
+        self._news = news
+
+    def verdicts(self, names: Collection[str]) -> list[Verdict]:
+        """One for each of these that is a referral."""
+        rows = self._reader.by_reference({split(name) for name in names})
+        judged = list(assess_each(self._reader.read(rows), self._policy, self._now))
+        concerned = [
+            (standing, found)
+            for standing, found in judged
+            if found is not None and (standing.stalls or any(_may_matter(task) for task in found.followups))
+        ]
+        wanted: set[str] = set()
+        for standing, found in concerned:
+            wanted |= alerts.wanted_issues(standing, found.followups)
+        issues = {
+            row.id: row.data for row in self._reader.by_reference({("DetectedIssue", id) for id in wanted})
+        }
+        known = read_names(self._reader, [standing for standing, _ in concerned])
+        of_concern = {standing.referral for standing, _ in concerned}
+        return [
+            self._verdict(standing, found, issues, known)
+            if found is not None and standing.referral in of_concern
+            else Verdict(standing, self._look_again(standing, ()), found.ehr if found else "")
+            for standing, found in judged
+        ]
+
+    def _verdict(
+        self, standing: Standing, found: Found, issues: Mapping[str, Json], names: Mapping[str, str]
+    ) -> Verdict:
+        old = self._is_old(standing, found.ehr)
+        if old and not self._news:
+            return Verdict(standing, standings.POSTPONED, found.ehr, old)
+        try:
+            writes = alerts.reconcile(
+                standing,
+                found.followups,
+                issues,
+                self._policy,
+                self._now,
+                names,
+                backfill=old and self._old_by_ehr.get(found.ehr, 0) > self._policy.alerts.digest_over,
+            )
+        except Exception as error:  # noqa: BLE001 - alerts that somebody mangled must not stop the others
+            standing = msgspec.structs.replace(standing, not_assessed=type(error).__name__)
+            return Verdict(standing, self._look_again(standing, ()), found.ehr, old)
+        tasks = {task["id"]: task for task in (*found.followups, *writes) if task["resourceType"] == "Task"}
+        return Verdict(standing, self._look_again(standing, tasks.values()), found.ehr, old, writes)
+
+    def _is_old(self, standing: Standing, ehr: str) -> bool:
+        """A backfill: every stall was due when the EHR was first read. What is asap or stat never waits."""
+        if not ehr or not standing.stalls or standing.priority in alerts.UNSNOOZABLE:
+            return False
+        read = self._first_read.get(ehr)
+        return read is not None and all(stall.due <= read for stall in standing.stalls)
+
+    def _look_again(self, standing: Standing, followups: Iterable[Json]) -> int:
+        if standing.not_assessed:
+            return standings.milliseconds_until(self._now + _AFTER_A_FAULT)
+        moments = [standing.wake, *(alerts.next_step(task, self._now) for task in followups)]
+        return standings.milliseconds_until(min((at for at in moments if at is not None), default=None))
+
+    @cached_property
+    def _first_read(self) -> dict[str, datetime]:
+        return first_read(self._connection)
+
+    @cached_property
+    def _old_by_ehr(self) -> dict[str, int]:
+        return standings.old_by_ehr(self._connection)
+
+
+def _may_matter(task: Json) -> bool:
+    """Open, or closed by somebody else, who cannot have closed what stands."""
+    return carriers.is_open(task) or task.get("status") not in ("completed", "cancelled")
+
+
+def _write(transaction: Transaction, resources: Sequence[Json]) -> None:
+    if not resources:
+        return
+    if transaction.get("Device", carriers.device()["id"]) is None:
+        _put(transaction, carriers.device())
+    for resource in resources:
+        _put(transaction, resource)
+
+
+def _put(transaction: Transaction, resource: Json) -> None:
+    transaction.put(jsontext.from_data(resource), resource["id"], source=carriers.SOURCE)
+
+
+def _withdraw(transaction: Transaction, site: Site, name: str, now: datetime) -> None:
+    """Close the alerts of a referral that is none any more, unless it has come back."""
+    reader = reader_at(transaction.connection, site.settings, site.policy, now)
+    if reader.by_reference({split(name)}):
+        return
+    followups = reader.followups_of(name)
+    gone = Standing(name, target(followups[0].get("for")) if followups else "", None)
+    wanted = {("DetectedIssue", id) for id in alerts.wanted_issues(gone, followups)}
+    issues = {row.id: row.data for row in reader.by_reference(wanted)}
+    _write(transaction, alerts.reconcile(gone, followups, issues, site.policy, now))

@@ -1,0 +1,170 @@
+"""What the watch last said of each referral, remembered beside the log, and when to look at it again.
+
+A row's `due` is the moment from which its referral has to be looked at again: when what is said may change by
+itself, or when an alert about it runs out. A referral that something new concerns is marked with a negative
+`due`: minus the position of that news in the log. A standing is only written where `due` is still what it was
+when the facts were read, so news that comes in between is never lost, whoever else is at work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
+
+import msgspec
+from sqlalchemy import Connection, func, select, text, tuple_
+
+from fhir_coprod.store import Transaction
+from fhir_coprod.store.schema import standing as table
+from fhir_coprod.store.versions import to_milliseconds
+from fhir_coprod.watch.elements import batches
+from fhir_coprod.watch.standing import Standing
+
+NEVER: Final = 2**62
+POSTPONED: Final = -(2**62)
+"""To be looked at once every referral has been: whether its alerts are news is not known before."""
+SETTLED: Final = 0
+SETTLED_AS_FAR_AS_SEEN: Final = 1
+MOVING: Final = 2
+STALLED: Final = 3
+FAULT: Final = 4
+"""How much interest a referral deserves; the board shows those from MOVING on."""
+
+_MILLISECOND: Final = timedelta(milliseconds=1)
+_PORTION: Final = 500
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Standing).decode
+
+
+class Row(NamedTuple):
+    """A standing as it is to be written; `was` is the row's `due` when the facts were read, None: no row."""
+
+    standing: Standing
+    due: int
+    was: int | None
+    ehr: str = ""
+    old: bool = False
+
+
+def milliseconds_until(at: datetime | None) -> int:
+    """A moment to look again, not before it; NEVER for None."""
+    return to_milliseconds(at + _MILLISECOND - timedelta(microseconds=1)) if at else NEVER
+
+
+def interest(standing: Standing) -> int:
+    if standing.not_assessed:
+        return FAULT
+    if standing.is_open:
+        return STALLED if standing.stalls else MOVING
+    return SETTLED_AS_FAR_AS_SEEN if standing.not_observable else SETTLED
+
+
+_SAVE: Final = text(
+    "INSERT INTO standing (referral, ehr, interest, old, stage, since, due, body)"
+    " VALUES (:referral, :ehr, :interest, :old, :stage, :since, :due, :body)"
+    " ON CONFLICT (referral) DO UPDATE SET ehr = excluded.ehr, interest = excluded.interest,"
+    " old = excluded.old, stage = excluded.stage, since = excluded.since, due = excluded.due,"
+    " body = excluded.body WHERE standing.due = :was"
+)
+_FORGET: Final = text("DELETE FROM standing WHERE referral = :referral AND due = :was")
+_MARK: Final = text(
+    "INSERT INTO standing (referral, ehr, interest, old, stage, since, due, body)"
+    " VALUES (:referral, '', 0, false, '', 0, :due, :body)"
+    " ON CONFLICT (referral) DO UPDATE SET due = excluded.due"
+)
+_NO_ROW: Final = NEVER + 1
+"""No row has it as its due: one that has appeared meanwhile is left alone."""
+
+
+def save(transaction: Transaction, rows: Collection[Row]) -> None:
+    """Write standings, each unless something new has marked its row since the facts were read."""
+    if not rows:
+        return
+    transaction.connection.execute(
+        _SAVE,
+        [
+            {
+                "referral": row.standing.referral,
+                "ehr": row.ehr,
+                "interest": interest(row.standing),
+                "old": row.old,
+                "stage": row.standing.stage or "",
+                "since": to_milliseconds(row.standing.since) if row.standing.since else 0,
+                "due": row.due,
+                "body": _encode(row.standing),
+                "was": _NO_ROW if row.was is None else row.was,
+            }
+            for row in sorted(rows, key=lambda row: row.standing.referral)
+        ],
+    )
+
+
+def forget(transaction: Transaction, gone: Mapping[str, int | None]) -> None:
+    """Drop the rows of referrals that are none (any more), each unless it was marked meanwhile."""
+    known = [{"referral": name, "was": was} for name, was in gone.items() if was is not None]
+    if known:
+        transaction.connection.execute(_FORGET, known)
+
+
+def mark(transaction: Transaction, referrals: Collection[str], due: int) -> None:
+    """Have these looked at again; `due` is negative, and no other than this news bears it."""
+    if referrals:
+        transaction.connection.execute(
+            _MARK, [{"referral": name, "due": due, "body": b""} for name in sorted(referrals)]
+        )
+
+
+def dues(connection: Connection, referrals: Collection[str]) -> dict[str, int]:
+    """When each is to be looked at again, of those that have a row."""
+    found: dict[str, int] = {}
+    for some in batches(referrals, _PORTION):
+        statement = select(table.c.referral, table.c.due).where(table.c.referral.in_(some))
+        found.update(connection.execute(statement).all())
+    return found
+
+
+def due_by(connection: Connection, now: datetime, limit: int, *, postponed: bool) -> dict[str, int]:
+    """Referrals to be looked at by `now`, those marked longest ago first, with their `due`."""
+    least = POSTPONED if postponed else POSTPONED + 1
+    statement = (
+        select(table.c.referral, table.c.due)
+        .where(table.c.due <= to_milliseconds(now), table.c.due >= least)
+        .order_by(table.c.due.desc())
+        .limit(limit)
+    )
+    return dict(connection.execute(statement).all())
+
+
+def remembered(connection: Connection, least: int = MOVING, but: Collection[str] = ()) -> Iterator[Standing]:
+    """The standings of at least that interest, but for some, in order of reference."""
+    after: tuple[int, str] = (least, "")
+    while True:
+        interest, referral = after
+        statement = (
+            select(table.c.interest, table.c.referral, table.c.body)
+            .where(tuple_(table.c.interest, table.c.referral) > (interest, referral), table.c.interest > 0)
+            .order_by(table.c.interest, table.c.referral)
+            .limit(_PORTION * 4)
+        )
+        rows = connection.execute(statement).all()
+        if not rows:
+            return
+        for row in rows:
+            if row[2] and row[1] not in but:
+                yield _decode(row[2])
+        after = (rows[-1][0], rows[-1][1])
+
+
+def old_by_ehr(connection: Connection) -> dict[str, int]:
+    """How many referrals of each EHR were stalled already when it was first read, and still are."""
+    statement = select(table.c.ehr, func.count()).where(text("old")).group_by(table.c.ehr)
+    return dict(connection.execute(statement).all())
+
+
+def old_of(connection: Connection, ehr: str) -> Iterator[Standing]:
+    """The standings of those of one EHR."""
+    statement = select(table.c.body).where(text("old"), table.c.ehr == ehr)
+    for body in connection.execute(statement).scalars():
+        if body:
+            yield _decode(body)
