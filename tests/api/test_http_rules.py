@@ -1,4 +1,4 @@
-"""The rules of https://hl7.org/fhir/R4/http.html on status codes, one row each, in its words or close to them.
+"""The rules of https://hl7.org/fhir/R4/http.html on status codes, a row each, in words close to its own.
 
 Where the page leaves a choice, the row says what is chosen here.
 """
