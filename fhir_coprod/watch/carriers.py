@@ -28,7 +28,8 @@ STALL_SYSTEM: Final = f"{CANONICAL}/stall"
 FOLLOWUP_SYSTEM: Final = f"{CANONICAL}/follow-up"
 DEVICE: Final = "Device/referral-watch"
 SOURCE: Final = "watch"
-"""What the log names as the source of everything written here."""
+"""What the log names as the source of all that the watch writes of itself, and so need not follow. What a
+person does (takes an alert, releases a letter) bears another: it is news."""
 
 STAFF_ONLY: Final[Json] = {
     "system": "http://terminology.hl7.org/CodeSystem/v3-ActCode",

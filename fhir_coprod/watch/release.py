@@ -79,12 +79,12 @@ def release(
 
     def write(transaction: Transaction) -> Json:
         transaction.lock()
-        transaction.put(jsontext.from_data(letter), letter["id"], source=carriers.SOURCE)
+        transaction.put(jsontext.from_data(letter), letter["id"])
         for task in Reader(transaction.connection, settings).followups_of(standing.referral):
             if carriers.is_open(task):
                 words = f"Released a letter to the patient (Communication/{letter['id']})."
                 noted = carriers.touched(carriers.noted(task, by.strip(), words, now), now)
-                transaction.put(jsontext.from_data(noted), noted["id"], source=carriers.SOURCE)
+                transaction.put(jsontext.from_data(noted), noted["id"])
         return letter
 
     return store.write(write)
