@@ -3,7 +3,7 @@
 A Task (not Patient.link seealso, which says that the two *are* known to be one; not Linkage, which no
 worklist shows) with code `possible-same-patient`, both Patients in `focus` and `input`. Who completes it with
 the output `same` makes them one at the next sync; with `different`, or by rejecting it, the question is not
-asked again.
+asked again. Completed without a clear word it is asked again: closed would look like decided.
 When the records no longer look alike, or have become one by themselves, it is cancelled.
 """
 
@@ -37,6 +37,8 @@ ASKED = "asked"
 _RECORD_TAG = f"{CANONICAL}/sync/record"
 _STAFF_ONLY = {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "NOPAT"}
 """It names another person's record: kept out of the patient's own view."""
+_SETTLED = "The records have become one, or are no longer alike."
+_UNCLEAR = "Completed without the output 'same' or 'different': please say which."
 _NAMESPACE = UUID("9f7f2c0e-3b7c-5c44-8f39-0b9a7fdde2c1")
 
 
@@ -46,7 +48,7 @@ def task_id(pair: Pair) -> str:
 
 
 def decided(store: Store) -> list[Pair]:
-    """Pairs on which a person has decided something, whatever it is."""
+    """Pairs whose question a person has closed, whatever was said."""
     found: list[Pair] = []
     pairs = [("code", f"{CODES}|{POSSIBLE}"), ("status", "completed,rejected"), ("_count", "1000")]
     while True:
@@ -58,9 +60,9 @@ def decided(store: Store) -> list[Pair]:
 
 
 def wake(transaction: Transaction, pairs: Sequence[Pair]) -> None:
-    """Records whose pair was decided on are linked again, where the decision is not carried out yet.
+    """Records whose question was closed are linked again, where the answer is not carried out yet.
 
-    The linking itself reads the decision; here it is only noticed that there is one.
+    The linking itself reads the answer; here it is only noticed that there is one.
     """
     c = crosswalk.c
     for pair in pairs:
@@ -75,8 +77,9 @@ def wake(transaction: Transaction, pairs: Sequence[Pair]) -> None:
         task = transaction.get("Task", task_id(pair))
         if task is None or None in ids:
             continue
-        verdict = _verdict(task)
-        if (verdict == "same" and ids[0] != ids[1]) or (verdict == "different" and ids[0] == ids[1]):
+        is_one = ids[0] == ids[1]
+        is_done = {"same": is_one, "different": not is_one}.get(_verdict(task), False)
+        if not is_done:
             for r in pair:
                 transaction.connection.execute(
                     update(crosswalk)
@@ -125,13 +128,16 @@ def raise_and_withdraw(
             changes += _write(transaction, pair, ids, "requested")
             _note(transaction, pair)
             new[pair[1].ehr, pair[1].type] += 1
+        elif _is_unclear(task):
+            changes += _write(transaction, pair, ids, "requested", _UNCLEAR)
+            new[pair[1].ehr, pair[1].type] += 1
         elif _is_open(task):
             changes += _write(transaction, pair, ids)  # the patients' ids here may have changed
     for id in sorted(set(asked) - wanted):
         task = transaction.get("Task", id)
         old = _pair(task) if task is not None else None
-        if task is not None and old is not None and _is_open(task):
-            changes += _write(transaction, old, ids, "cancelled")
+        if task is not None and old is not None and (_is_open(task) or _is_unclear(task)):
+            changes += _write(transaction, old, ids, "cancelled", _SETTLED)
     return dict(new), changes
 
 
@@ -150,7 +156,9 @@ def _note(transaction: Transaction, pair: Pair) -> None:
         transaction.connection.execute(insert(sync_key), missing)
 
 
-def _write(transaction: Transaction, pair: Pair, ids: Mapping[Record, str], status: str = "") -> list[Change]:
+def _write(
+    transaction: Transaction, pair: Pair, ids: Mapping[Record, str], status: str = "", reason: str = ""
+) -> list[Change]:
     """Asks about the pair, or brings the question up to date; what a person added to it stays."""
     id = task_id(pair)
     before = transaction.get("Task", id)
@@ -162,8 +170,8 @@ def _write(transaction: Transaction, pair: Pair, ids: Mapping[Record, str], stat
     )
     task["focus"] = {"reference": first}
     task["input"] = [{"type": {"text": "the other patient"}, "valueReference": {"reference": second}}]
-    if status == "cancelled":
-        task["statusReason"] = {"text": "The records have become one, or are no longer alike."}
+    if reason:
+        task["statusReason"] = {"text": reason}
     written = transaction.put(jsontext.from_data(task), id, source=SOURCE)
     return (
         [] if written.change == "unchanged" else [Change(pair[1].ehr, written, before.data if before else {})]
@@ -223,6 +231,11 @@ def _words(output: Json) -> set[str]:
 
 def _is_open(task: Version) -> bool:
     return not task.deleted and task.data.get("status") not in ("completed", "rejected", "cancelled")
+
+
+def _is_unclear(task: Version) -> bool:
+    """Completed, but nothing that stands there says whether they are one."""
+    return not task.deleted and task.data.get("status") == "completed" and not _verdict(task)
 
 
 def _is_withdrawn(task: Version) -> bool:

@@ -296,6 +296,30 @@ def test_who_was_said_to_be_different_is_not_asked_about_again(store: Store) -> 
     assert len(every(store, "Patient")) == 2
 
 
+def test_a_question_closed_without_a_clear_word_is_asked_again(store: Store) -> None:
+    care, ortho = Ehr().load(patient("p", "19700102")), Ehr().load(patient("900"))
+    with serving(care, ortho):
+        synced(store, care=care, ortho=ortho)
+        question = one(store, "Task", code="possible-same-patient")
+        unclear = {**question.data, "status": "completed"}
+        unclear["output"] = [{"type": {"text": "decision"}, "valueString": "I think so"}]
+        store.write(lambda t: t.put(jsontext.from_data(unclear), question.id))
+        synced(store, care=care, ortho=ortho)
+        asked = one(store, "Task", code="possible-same-patient").data
+        assert asked["status"] == "requested"
+        assert "'same' or 'different'" in asked["statusReason"]["text"]
+        assert asked["output"] == unclear["output"], "what was said stays"
+        head = store.head()
+        synced(store, full=True, care=care, ortho=ortho)
+        assert store.head() == head
+
+        store.write(lambda t: t.put(jsontext.from_data(unclear), question.id))
+        ortho.put(patient("900", birthDate="1999-09-09"))
+        synced(store, care=care, ortho=ortho)
+    assert one(store, "Task", code="possible-same-patient").data["status"] == "cancelled"
+    assert len(_in_use(store)) == 2
+
+
 def test_a_question_that_answers_itself_is_withdrawn(store: Store) -> None:
     care, ortho = Ehr().load(patient("p", "19700102")), Ehr().load(patient("900"))
     with serving(care, ortho):
