@@ -2,22 +2,22 @@
 
     CoprodError                 HTTP  issue code      exit
     ├── ConfigError              500  exception       2     a setting is wrong, or the program cannot start
-    ├── BadRequest               400  invalid         1     the request itself cannot be understood
-    │   ├── NotJson              400  structure       1     not one JSON object, or a key given twice
-    │   ├── UnknownParameter     400  not-supported   1     a search parameter or modifier we do not have
-    │   └── MissingVersion       400  required        1     If-Match is malformed
+    ├── BadRequest               400  invalid         2     the request itself cannot be understood
+    │   ├── NotJson              400  structure       2     not one JSON object, or a key given twice
+    │   ├── UnknownParameter     400  not-supported   2     a search parameter or modifier we do not have
+    │   └── MissingVersion       400  required        2     If-Match is malformed
     ├── InvalidResource          422  (its own)       1     readable, but breaks FHIR R4 or a profile
-    ├── UnknownType              404  not-supported   1     no such resource type in R4
-    ├── UnknownDefinition        422  not-found       1     a profile or structure that nobody loaded
-    ├── NotFound                 404  not-found       1     no resource of that id
-    ├── Gone                     410  deleted         1     there was one; it was deleted
-    ├── MethodNotAllowed         405  not-supported   1     that verb has no meaning at that place
-    ├── NotAcceptable            406  not-supported   1     asked for a format other than JSON
+    ├── UnknownType              404  not-supported   2     no such resource type in R4
+    ├── UnknownDefinition        422  not-found       2     a profile or structure that nobody loaded
+    ├── NotFound                 404  not-found       2     no resource of that id
+    ├── Gone                     410  deleted         2     there was one; it was deleted
+    ├── MethodNotAllowed         405  not-supported   2     that verb has no meaning at that place
+    ├── NotAcceptable            406  not-supported   2     asked for a format other than JSON
     ├── Conflict                 409  conflict        1     cannot be done in the present state
     ├── PreconditionFailed       412  conflict        1     If-Match or a conditional names something else
     ├── TooLarge                 413  too-long        1     body, page or bundle above its limit
-    ├── UnsupportedMediaType     415  not-supported   1     sent in a format other than JSON
-    ├── NotAllowed               403  forbidden       1     understood, and refused
+    ├── UnsupportedMediaType     415  not-supported   2     sent in a format other than JSON
+    ├── NotAllowed               403  forbidden       2     understood, and refused
     ├── Overloaded               503  transient       1     try again later
     └── EhrError                 502  transient       1     an EHR could not be talked to
         ├── EhrUnreachable       502  transient       1     no answer
@@ -38,8 +38,8 @@ class CoprodError(Exception):
     """The HTTP status the endpoint answers with."""
     code: str = "exception"
     """OperationOutcome.issue.code."""
-    exit_code: int = 1
-    """What the command line ends with."""
+    exit_code: int = 2
+    """What the command line ends with: 2, nothing was done; 1, the data or the moment was at fault."""
 
     def __init__(self, message: str, *, expression: str = "", outcome: Outcome | None = None) -> None:
         super().__init__(message)
@@ -54,8 +54,6 @@ class CoprodError(Exception):
 
 class ConfigError(CoprodError):
     """A setting is wrong, or the program cannot start with what it was given."""
-
-    exit_code = 2
 
 
 class BadRequest(CoprodError):
@@ -88,6 +86,7 @@ class InvalidResource(CoprodError):
 
     status = 422
     code = "invariant"
+    exit_code = 1
 
 
 class UnknownType(CoprodError):
@@ -137,6 +136,7 @@ class Conflict(CoprodError):
 
     status = 409
     code = "conflict"
+    exit_code = 1
 
 
 class PreconditionFailed(CoprodError):
@@ -144,6 +144,7 @@ class PreconditionFailed(CoprodError):
 
     status = 412
     code = "conflict"
+    exit_code = 1
 
 
 class TooLarge(CoprodError):
@@ -151,6 +152,7 @@ class TooLarge(CoprodError):
 
     status = 413
     code = "too-long"
+    exit_code = 1
 
 
 class UnsupportedMediaType(CoprodError):
@@ -172,6 +174,7 @@ class Overloaded(CoprodError):
 
     status = 503
     code = "transient"
+    exit_code = 1
 
 
 class EhrError(CoprodError):
@@ -179,6 +182,7 @@ class EhrError(CoprodError):
 
     status = 502
     code = "transient"
+    exit_code = 1
 
 
 class EhrUnreachable(EhrError):

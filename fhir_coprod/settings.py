@@ -8,13 +8,14 @@ never settings: a setting names the file or the environment variable that holds 
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 from zoneinfo import ZoneInfo, available_timezones
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from fhir_coprod.errors import ConfigError
 
@@ -23,9 +24,13 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def data_folder() -> Path:
+    """Where the store is when no setting says so."""
+    return Path(platformdirs.user_data_dir("fhir-coprod", appauthor=False))
+
+
 def _default_store_url() -> str:
-    folder = Path(platformdirs.user_data_dir("fhir-coprod", appauthor=False))
-    return f"sqlite:///{folder / 'coprod.db'}"
+    return f"sqlite:///{data_folder() / 'coprod.db'}"
 
 
 class StoreSettings(_Section):
@@ -76,26 +81,45 @@ class BasicAuth(_Section):
     password_file: Path | None = None
     password_env: str = ""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _no_secret(cls, value: Any) -> Any:
+        return _without_secret(value, "password")
+
 
 class BearerAuth(_Section):
     type: Literal["bearer"]
     token_file: Path | None = None
     token_env: str = ""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _no_secret(cls, value: Any) -> Any:
+        return _without_secret(value, "token")
 
+
+def _without_secret(value: Any, key: str) -> Any:
+    if isinstance(value, dict) and key in value:
+        raise ValueError(
+            f"a secret is never a setting: {key}_env names the variable that holds it, {key}_file the file"
+        )
+    return value
+
+
+_AUTHS: dict[str, type[BaseModel]] = {"none": NoAuth, "basic": BasicAuth, "bearer": BearerAuth}
 Auth = Annotated[NoAuth | BasicAuth | BearerAuth, Field(discriminator="type")]
 
 
 class EhrSettings(_Section):
     """One department's FHIR server."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
-    url: str = Field(pattern=r"^https?://[^@?#]+$")
+    name: str
+    url: str
     """FHIR base URL; no user, password, query or fragment: what is secret is named under `auth`."""
     vendor: str = ""
     """A file mappings/ehr/VENDOR.toml: known deviations from the server's own statement."""
     department: str = ""
-    """The Organization that this server is of, as a reference at that server."""
+    """The Organization that this server is of, as a reference at that server (Organization/id)."""
     auth: Auth = NoAuth()
     types: tuple[str, ...] = ()
     """Resource types to take from it; empty: those that the watch and the coproduction profiles need."""
@@ -104,6 +128,29 @@ class EhrSettings(_Section):
     timeout: float = Field(default=30.0, gt=0, le=600)
     """Seconds to wait for one answer."""
     requests_per_second: float = Field(default=20.0, gt=0, le=1000)
+
+    @field_validator("name")
+    @classmethod
+    def _short_name(cls, value: str) -> str:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", value):
+            raise ValueError("write a short name of small letters, digits and '-', such as orthopaedics")
+        return value
+
+    @field_validator("url")
+    @classmethod
+    def _base_url(cls, value: str) -> str:
+        if not re.fullmatch(r"https?://[^@?#]+", value):
+            raise ValueError(
+                "write the FHIR base address, such as https://ehr.example/fhir, without user, password, query"
+            )
+        return value
+
+    @field_validator("department")
+    @classmethod
+    def _organization(cls, value: str) -> str:
+        if value and not re.fullmatch(r"Organization/[A-Za-z0-9\-.]{1,64}", value):
+            raise ValueError("write a reference as at that server, such as Organization/orthopaedics")
+        return value
 
 
 class LimitSettings(_Section):
@@ -217,11 +264,23 @@ def _beneath(place: Any, key: str, variable: str) -> Any:
 def _explain(error: ValidationError, file: Path | None) -> str:
     """The first problem as one sentence; values are left out, they may be secrets."""
     problem = error.errors(include_input=False, include_url=False)[0]
-    place = ".".join(str(part + 1) if isinstance(part, int) else part for part in problem["loc"])
+    place = _place(problem["loc"])
     where = f"{file}: {place}" if file else f"settings: {place}"
     if problem["type"] == "extra_forbidden":
         return f"{where}: unknown key; known keys here: {', '.join(_known_keys(problem['loc'][:-1]))}."
-    return f"{where}: {problem['msg'].removeprefix('Value error, ')}."
+    if problem["type"] == "missing":
+        return f"{where}: is missing."
+    if problem["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        return (
+            f'{where}: set type to one of {", ".join(_AUTHS)}, as in {{ type = "bearer", token_env = "…" }}.'
+        )
+    return f"{where}: {problem['msg'].removeprefix('Value error, ').removeprefix('Input ')}."
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    """As a person finds it: the EHRs of a file are counted from 1, and kinds of `auth` are no keys."""
+    parts = [part for part in location if part not in _AUTHS]
+    return ".".join(str(part + 1) if isinstance(part, int) else part for part in parts)
 
 
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:
@@ -229,6 +288,8 @@ def _known_keys(location: tuple[int | str, ...]) -> list[str]:
     for part in location:
         if isinstance(part, int):
             continue
+        if part in _AUTHS:
+            return sorted(_AUTHS[part].model_fields)
         field = model.model_fields.get(part)
         if field is None:
             break

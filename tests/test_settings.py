@@ -61,8 +61,21 @@ def test_ehr_is_read_with_its_defaults(tmp_path: Path) -> None:
         ('[watch]\npolicyy = "x"\n', "watch.policyy: unknown key; known keys here: policy."),
         ("[wach]\n", "wach: unknown key; known keys here: ehr, limits, site, store, watch."),
         ('[site]\ntimezone = "Mars/Base"\n', "site.timezone: 'Mars/Base' is not an IANA time zone"),
-        ('[[ehr]]\nname = "A B"\nurl = "https://x"\n', "ehr.1.name"),
-        ('[[ehr]]\nname = "a"\nurl = "ftp://x"\n', "ehr.1.url"),
+        ('[[ehr]]\nname = "A B"\nurl = "https://x"\n', "ehr.1.name: write a short name"),
+        ('[[ehr]]\nname = "a"\nurl = "ftp://x"\n', "ehr.1.url: write the FHIR base address"),
+        ('[[ehr]]\nurl = "https://x"\n', "ehr.1.name: is missing."),
+        (
+            '[[ehr]]\nname = "a"\nurl = "http://x"\ndepartment = "ortho"\n',
+            "ehr.1.department: write a reference as at that server, such as Organization/",
+        ),
+        (
+            '[[ehr]]\nname = "a"\nurl = "http://x"\nauth = { type = "bearer", token = "s3cret" }\n',
+            "ehr.1.auth: a secret is never a setting: token_env names the variable",
+        ),
+        (
+            '[[ehr]]\nname = "a"\nurl = "http://x"\nauth = { type = "oauth" }\n',
+            "ehr.1.auth: set type to one of none, basic, bearer",
+        ),
         (
             '[[ehr]]\nname = "a"\nurl = "http://x"\n[[ehr]]\nname = "a"\nurl = "http://y"\n',
             "two [[ehr]] entries share the name 'a'",

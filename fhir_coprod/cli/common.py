@@ -36,15 +36,24 @@ def settings(context: typer.Context, config: Path | None) -> Settings:
 
 def existing_store(settings: Settings) -> Store:
     """The store, which must be there: who looks at a new, empty one would take silence for good news."""
-    url = make_url(settings.store.url) if "://" in settings.store.url else None
-    if url is not None and url.get_backend_name() == "sqlite" and url.database:
-        file = Path(url.database).expanduser()
-        if not file.exists():
-            raise ConfigError(
-                f"There is no store at {file}. Name your settings with --config, or bring records in first "
-                "with `fhir-coprod sync` or `fhir-coprod load`."
-            )
+    if is_missing(settings):
+        raise ConfigError(
+            f"There is no store at {_file(settings)}. Name your settings with --config, or bring records in "
+            "first with `fhir-coprod sync` or `fhir-coprod load`."
+        )
     return Store.open(settings.store.url)
+
+
+def is_missing(settings: Settings) -> bool:
+    """The store is a file, and it is not there."""
+    file = _file(settings)
+    return file is not None and not file.exists()
+
+
+def _file(settings: Settings) -> Path | None:
+    url = make_url(settings.store.url) if "://" in settings.store.url else None
+    is_file = url is not None and url.get_backend_name() == "sqlite" and url.database
+    return Path(str(url.database)).expanduser() if url is not None and is_file else None
 
 
 def plain(text: str) -> str:

@@ -43,9 +43,18 @@ def check(context: typer.Context, config: ConfigOption = None, json: JsonOption 
     if json:
         print_json({"schema": found, "expected": schema.REVISION, "current": current, "faults": faults})
     else:
-        state = "current" if current else f"not current ({schema.REVISION}); run fhir-coprod db upgrade"
-        stdout.print(f"schema {found or 'none'}: {state}", highlight=False)
+        stdout.print(f"schema {found or 'none'}: {_state(found)}", highlight=False)
         for fault in faults:
             stdout.print(fault, highlight=False)
     if not current or faults:
         raise typer.Exit(1)
+
+
+def _state(found: str) -> str:
+    from fhir_coprod.store import opening, schema
+
+    if found == schema.REVISION:
+        return "current"
+    if opening.is_newer(found):
+        return f"made by a newer fhir-coprod than this one ({schema.REVISION}); install that version"
+    return f"not current ({schema.REVISION}); run fhir-coprod db upgrade"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,6 +17,7 @@ from fhir_coprod.cli.common import (
     ConfigOption,
     JsonOption,
     existing_store,
+    is_missing,
     plain,
     print_json,
     settings,
@@ -26,6 +28,7 @@ from fhir_coprod.errors import ConfigError, EhrError
 from fhir_coprod.settings import EhrSettings, Settings
 
 if TYPE_CHECKING:  # loading the store and the HTTP stack takes time that other commands need not spend
+    from fhir_coprod.store import Store
     from fhir_coprod.sync import EhrPlan, EhrReport, Progress
 
 ehr_app = typer.Typer(help="The EHRs in the settings.", no_args_is_help=True)
@@ -61,11 +64,11 @@ def sync(
     Exit code 1: done, but an EHR or a type of it could not be read, or records could not be taken in (dead
     letters); everything else is taken in all the same.
     """
-    from fhir_coprod.store import Store
     from fhir_coprod.sync import run
 
     chosen = settings(context, config)
-    with Store.open(chosen.store.url) as store, _progress() as progress:
+    _named(chosen, None)  # nothing is made for a sync that has nobody to ask
+    with _store(chosen, dry_run=dry_run) as store, _progress() as progress:
         reports = run(store, chosen, names=names or (), full=full, dry_run=dry_run, progress=progress)
     if as_json:
         print_json([report.to_json() for report in reports])
@@ -74,6 +77,19 @@ def sync(
             _print_report(report)
     if not all(report.ok for report in reports):
         raise typer.Exit(1)
+
+
+@contextmanager
+def _store(chosen: Settings, *, dry_run: bool) -> Iterator[Store]:
+    """The store; a dry run that finds none works on an empty one that is gone afterwards."""
+    from fhir_coprod.store import Store
+
+    if dry_run and is_missing(chosen):
+        with TemporaryDirectory() as folder, Store.open(f"sqlite:///{folder}/coprod.db") as store:
+            yield store
+    else:
+        with Store.open(chosen.store.url) as store:
+            yield store
 
 
 def _print_report(report: EhrReport) -> None:
@@ -89,21 +105,23 @@ def _print_report(report: EhrReport) -> None:
                     f"  + {line.path}: {_value(line.after)}", style="green", markup=False, highlight=False
                 )
     table = Table(title=report.ehr, title_justify="left", title_style="bold", box=None, pad_edge=False)
-    table.add_column("type")
+    table.add_column("type", no_wrap=True)
     for column in _COLUMNS:
         table.add_column(column, justify="right")
     for type, counts in report.counts.items():
         row = counts.to_json()
         if any(row.values()):
             table.add_row(type, *(str(row[column] or "·") for column in _COLUMNS))
-    stdout.print(table)
+    if table.row_count or not report.error:
+        stdout.print(table)
     if report.error:
         stderr.print(escape(plain(report.error)), style="red", soft_wrap=True, highlight=False)
     for type, reason in report.faults.items():
         stderr.print(f"{type}: {escape(plain(reason))}", style="red", soft_wrap=True, highlight=False)
     dead = sum(counts.dead for counts in report.counts.values())
     if dead:
-        stderr.print(f"{dead} records could not be taken in; see: fhir-coprod dead-letters list", style="red")
+        records = "1 record" if dead == 1 else f"{dead} records"
+        stderr.print(f"{records} could not be taken in; see: fhir-coprod dead-letters list", style="red")
 
 
 def _value(value: object) -> str:
@@ -127,7 +145,11 @@ def _progress() -> Iterator[Callable[[Progress], None]]:
         log = structlog.get_logger("fhir_coprod.sync")
 
         def line(page: Progress) -> None:
-            log.info("page", ehr=page.ehr, type=page.type, page=page.page, read=page.read, total=page.total)
+            # A lost reader of the log (`| head`) is no fault of the EHR, and no reason to stop.
+            with suppress(OSError, ValueError):
+                log.info(
+                    "page", ehr=page.ehr, type=page.type, page=page.page, read=page.read, total=page.total
+                )
 
         yield line
         return
@@ -279,6 +301,8 @@ def dead_letters_replay(
         found = letters.replay(store, chosen, ids or ())
     if as_json:
         print_json([one.to_json() for one in found])
+    elif not found:
+        stdout.print("no open dead letters")
     else:
         for one in found:
             reason = f": {one.reason}" if one.state == "open" else ""

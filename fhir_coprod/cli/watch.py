@@ -31,7 +31,7 @@ from fhir_coprod.watch.facts import Reader
 from fhir_coprod.watch.policies import Policy
 from fhir_coprod.watch.present import look
 from fhir_coprod.watch.standing import Standing, last_moment, urgency
-from fhir_coprod.watch.unseen import NotAssessed, Unseen, what_cannot_be_watched
+from fhir_coprod.watch.unseen import Limit, what_cannot_be_watched
 from fhir_coprod.watch.who import initials_of, names_of, read_names
 
 alerts_app = typer.Typer(
@@ -126,7 +126,7 @@ def _print(
         stdout.print(line + (f" {drafts} drafts left lying." if drafts else ""), highlight=False)
 
 
-def _print_unseen(unseen: Iterable[Unseen | NotAssessed], console: Console) -> None:
+def _print_unseen(unseen: Iterable[Limit], console: Console) -> None:
     """Silence is not safety: what cannot be watched is always said."""
     for each in unseen:
         console.print(f"Cannot be watched: {escape(each.sentence)}", style="yellow", highlight=False)

@@ -50,7 +50,10 @@ def write(
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"{out} is there already and is not empty; name a new folder.")
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{out} cannot be made ({error.strerror}); name another folder.") from None
     begin, end = span(last)
     feeds = feeds_of(noise, seed, begin, end)
     counts: Counter[str] = Counter()

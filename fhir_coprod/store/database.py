@@ -29,6 +29,7 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import NullPool, QueuePool
 
 from fhir_coprod.errors import ConfigError, Overloaded
+from fhir_coprod.settings import data_folder
 
 Row = tuple[Any, ...]
 READ_SECONDS = 60
@@ -292,12 +293,17 @@ class SqliteDatabase(Database):
         """The file holds records of patients: a new one is for its owner alone, and SQLite gives its
         companions (-wal, -shm) the same rights."""
         try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if self.path.parent == data_folder():
+                self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             # Never opened when it is there already: closing it again would drop the locks that SQLite holds
             # on it in this process.
             os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         except FileExistsError:
             return
+        except FileNotFoundError:
+            raise ConfigError(
+                f"There is no folder {self.path.parent}; correct store.url, or make the folder first."
+            ) from None
         except OSError as error:
             raise ConfigError(f"{self.path}: cannot be made, or not be written ({error.strerror}).") from None
 
@@ -424,8 +430,9 @@ class PostgresqlDatabase(Database):
 
     def _unreachable(self, error: psycopg.Error) -> ConfigError:
         place = conninfo_to_dict(**self._arguments())
-        where = f"{place.get('host', 'local socket')}/{place.get('dbname', '')}"
-        reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+        port = f":{place['port']}" if place.get("port") else ""
+        where = f"{place.get('host', 'local socket')}{port}/{place.get('dbname', '')}"
+        reason = " ".join(str(error).split()) or type(error).__name__
         return ConfigError(f"PostgreSQL at {where} cannot be reached: {reason}")
 
     def _connect_reader(self) -> PostgresqlSession:

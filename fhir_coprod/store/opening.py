@@ -48,7 +48,18 @@ def prepare(database: Database) -> None:
 
 def _cannot(database: Database, error: BaseException | None) -> ConfigError:
     where = database.url.render_as_string(hide_password=True)
-    return ConfigError(f"The store at {where} cannot be opened: {str(error).strip()}.")
+    reason = " ".join(str(error).split()).rstrip(".")
+    return ConfigError(f"The store at {where} cannot be opened: {reason}. {_remedy(database, reason)}")
+
+
+def _remedy(database: Database, reason: str) -> str:
+    if not isinstance(database, SqliteDatabase):
+        return "Is the server up, and does it let this user in? See store.url and PGPASSWORD."
+    if "malformed" in reason or "not a database" in reason:
+        return "The file is damaged, or is something else: put back a backup, or correct store.url."
+    if database.path.is_dir():
+        return "That is a folder; name a file in it."
+    return "May this user write the file and its folder?"
 
 
 def check(database: Database) -> str:
@@ -140,11 +151,16 @@ def _stamp(connection: Connection) -> None:
     )
 
 
-def _upgrade(connection: Connection, found: str) -> None:
+def is_newer(found: str) -> bool:
+    """Whether a revision is none that this program knows."""
     from alembic.script import ScriptDirectory
 
     known = {script.revision for script in ScriptDirectory.from_config(_alembic()).walk_revisions()}
-    if found not in known:
+    return bool(found) and found not in known
+
+
+def _upgrade(connection: Connection, found: str) -> None:
+    if is_newer(found):
         raise ConfigError(
             f"The database was made by a newer fhir-coprod (schema {found};"
             f" this one knows {schema.REVISION}); install that version or a later one."

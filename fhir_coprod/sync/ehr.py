@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fhir_coprod.errors import EhrAnswer
+from fhir_coprod import definitions
+from fhir_coprod.errors import ConfigError, EhrAnswer
 from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import EhrSettings
 from fhir_coprod.sync import vendor as vendors
@@ -126,7 +127,8 @@ class EhrPlan:
 def plan(ehr: EhrSettings, statement: Json) -> EhrPlan:
     """The plan for `ehr` that its CapabilityStatement allows.
 
-    Raises EhrAnswer when the statement is none, or is of another FHIR version than 4.0.
+    Raises EhrAnswer when the statement is none, or is of another FHIR version than 4.0; ConfigError when the
+    settings ask for a type that there is not.
     """
     if statement.get("resourceType") != "CapabilityStatement":
         raise EhrAnswer(
@@ -145,6 +147,9 @@ def plan(ehr: EhrSettings, statement: Json) -> EhrPlan:
         vendor_name, vendor = ehr.vendor, vendors.load(ehr.vendor)
     else:
         vendor_name, vendor = vendors.recognise(name, description)
+    unknown = [type for type in ehr.types if not definitions.is_resource_type(type)]
+    if unknown:
+        raise ConfigError(f"ehr {ehr.name}: types names {', '.join(unknown)}, which FHIR R4 does not have.")
     rest = _server_part(statement)
     everywhere = _names(rest.get("searchParam"))
     offered = {str(r.get("type")): r for r in _mappings(rest.get("resource"))}

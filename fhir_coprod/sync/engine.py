@@ -16,7 +16,7 @@ from contextlib import suppress
 
 import httpx
 
-from fhir_coprod.errors import ConfigError, EhrError, Overloaded
+from fhir_coprod.errors import ConfigError, EhrAnswer, EhrError, Overloaded
 from fhir_coprod.settings import EhrSettings, Settings
 from fhir_coprod.store import Store, Transaction
 from fhir_coprod.sync import alone, feed, matches, stage
@@ -84,8 +84,24 @@ def run(
             sink = StoreSink(store, reports.staged)
             asyncio.run(_pull(ehrs, sink, reports, context.bases, validate, full, progress, politeness, beat))
             reports.settled(settle(store, context, validate, beat))
+            _look_for_departments(store, ehrs, context, reports)
         reports.faults(sink.faults)
     return reports.all()
+
+
+def _look_for_departments(
+    store: Store, ehrs: Sequence[EhrSettings], context: Context, reports: Reports
+) -> None:
+    """A department that its own server does not have is a mistake in the settings, and must be said."""
+    for ehr in ehrs:
+        report, department = reports.of(ehr.name), context.departments.get(ehr.name)
+        if department is None or report.error or department.type not in report.counts:
+            continue
+        with store.connect() as connection:
+            if not stage.known_records(connection, ehr.name, department.type, [department.id]):
+                report.faults[department.type] = (
+                    f"the department {ehr.department} of the settings is not at this server; correct it"
+                )
 
 
 def settle(store: Store, context: Context, validate: stage.Validate, beat: Beat) -> Settled:
@@ -125,7 +141,10 @@ def default_validator() -> stage.Validate:
 
 
 async def _ask_plan(client: EhrClient) -> EhrPlan:
-    _, statement = await client.json("metadata")
+    try:
+        _, statement = await client.json("metadata")
+    except EhrAnswer as error:
+        raise EhrAnswer(f"{error.message} Is {client.ehr.url} the FHIR base address?") from None
     return plan(client.ehr, statement)
 
 

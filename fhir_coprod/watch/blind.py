@@ -19,11 +19,15 @@ NOT_TAKEN_IN: Final = "the newest word on a record could not be taken in"
 def blind_feeds(
     connection: Connection, settings: Settings, pulled_since: datetime | None
 ) -> tuple[Blind, ...]:
-    """Every feed that cannot be relied on, with the departments whose EHR it is."""
+    """Every feed that cannot be relied on, with the departments whose EHR it is.
+
+    A pull that got no answer takes nothing away from what the one before it saw: such a feed is relied on for
+    as long as one that nobody has tried to pull. `struggling` tells of it meanwhile.
+    """
     feed = schema.feed.c
-    stale = to_milliseconds(pulled_since) if pulled_since else 0
+    stale = max(to_milliseconds(pulled_since) if pulled_since else 0, 1)
     statement = select(feed.ehr, feed.type, feed.since, feed.reason, feed.last_success, feed.state).where(
-        or_(feed.state != "observable", feed.last_success < stale)
+        or_(feed.state.not_in(("observable", "failed")), feed.last_success < stale)
     )
     rows = connection.execute(statement).all()
     departments = _departments(connection, settings) if rows else {}
@@ -38,6 +42,19 @@ def blind_feeds(
         )
         for ehr, type, since, reason, last_success, state in rows
     )
+
+
+def struggling(connection: Connection, pulled_since: datetime) -> dict[str, tuple[datetime, str]]:
+    """EHRs whose last pull failed, but not long ago: from when on nothing new is known, and why."""
+    feed = schema.feed.c
+    statement = (
+        select(feed.ehr, func.min(feed.last_success), func.min(feed.reason))
+        .where(feed.state == "failed", feed.last_success >= to_milliseconds(pulled_since))
+        .group_by(feed.ehr)
+    )
+    return {
+        ehr: (from_milliseconds(known), reason) for ehr, known, reason in connection.execute(statement).all()
+    }
 
 
 def unread_records(connection: Connection) -> dict[str, Blind]:

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store
-from fhir_coprod.watch.blind import NOT_TAKEN_IN, blind_feeds, unread_records
+from fhir_coprod.watch.blind import NOT_TAKEN_IN, blind_feeds, struggling, unread_records
 from fhir_coprod.watch.policies import Policy
 from fhir_coprod.watch.standing import Standing
 
@@ -51,9 +51,27 @@ class NotAssessed:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """An EHR that could not be read just now; what it said before still holds, for a while."""
+
+    ehr: str
+    known: str
+    """When it was last read, as a person of the site writes it."""
+    reason: str
+
+    @property
+    def sentence(self) -> str:
+        reason = self.reason.rstrip(".")
+        return f"anything new at {self.ehr} since {self.known}: the last sync failed ({reason})."
+
+
+Limit = Unseen | NotAssessed | Stale
+
+
 def what_cannot_be_watched(
     store: Store, policy: Policy, settings: Settings, standings: Iterable[Standing], now: datetime
-) -> list[Unseen | NotAssessed]:
+) -> list[Limit]:
     """What could not be assessed, then by resource type, also where no referral waits for it at present."""
     waiting: dict[str, list[int]] = {}
     faults: list[tuple[str, str]] = []
@@ -66,7 +84,8 @@ def what_cannot_be_watched(
     reasons: dict[str, list[str]] = {}
     with store.connect() as connection:
         for blind in blind_feeds(connection, settings, policy.pulled_since(now)):
-            reasons.setdefault(blind.type, []).append(f"{blind.ehr}: {blind.reason}")
+            reasons.setdefault(blind.type, []).append(f"{blind.ehr}: {_bare(blind.ehr, blind.reason)}")
+        late = struggling(connection, policy.pulled_since(now))
         for (ehr, type), count in Counter(
             (b.ehr, b.type) for b in unread_records(connection).values()
         ).items():
@@ -74,13 +93,22 @@ def what_cannot_be_watched(
                 NOT_TAKEN_IN if count == 1 else f"the newest words on {count} records could not be taken in"
             )
             reasons.setdefault(type, []).append(f"{ehr}: {what}")
-    unseen: list[Unseen | NotAssessed] = [NotAssessed(tuple(faults))] if faults else []
+    unseen: list[Limit] = [NotAssessed(tuple(faults))] if faults else []
+    unseen += [
+        Stale(ehr, known.astimezone(settings.site.zone).strftime("%Y-%m-%d %H:%M"), _bare(ehr, reason))
+        for ehr, (known, reason) in sorted(late.items())
+    ]
     unseen += [
         Unseen(type, len(ages), max(ages, default=0), tuple(sorted(reasons.get(type, ()))))
         for type in sorted(waiting.keys() | (reasons.keys() & _WATCHED))
         for ages in (waiting.get(type, []),)
     ]
     return unseen
+
+
+def _bare(ehr: str, reason: str) -> str:
+    """Some reasons name the EHR already."""
+    return reason.removeprefix(f"{ehr}: ").removeprefix(f"ehr {ehr}: ")
 
 
 _NAMED = 5

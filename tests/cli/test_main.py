@@ -10,7 +10,7 @@ import pytest
 
 from fhir_coprod import cli
 from fhir_coprod.cli.common import plain
-from fhir_coprod.errors import ConfigError, NotFound
+from fhir_coprod.errors import ConfigError, Conflict, NotFound
 
 
 def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -55,7 +55,13 @@ def test_config_may_stand_before_or_after_the_command(tmp_path: Path, before: bo
 
 
 @pytest.mark.parametrize(
-    ("error", "code"), [(ConfigError("Set it."), 2), (NotFound("Not here."), 1), (KeyboardInterrupt(), 130)]
+    ("error", "code"),
+    [
+        (ConfigError("Set it."), 2),
+        (NotFound("Not here."), 2),
+        (Conflict("Not now."), 1),
+        (KeyboardInterrupt(), 130),
+    ],
 )
 def test_each_error_ends_with_its_code(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: BaseException, code: int

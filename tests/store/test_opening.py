@@ -16,6 +16,7 @@ from alembic.migration import MigrationContext
 
 from fhir_coprod.errors import ConfigError, Overloaded
 from fhir_coprod.jsontext import parse
+from fhir_coprod.settings import data_folder
 from fhir_coprod.store import Store, database, opening, schema
 
 
@@ -123,7 +124,8 @@ def test_somebody_elses_database_is_refused(store_url: str) -> None:
         ("sqlite://", "names no file"),
         ("sqlite:///:memory:", "names no file"),
         ("postgresql://127.0.0.1:1/none", "cannot be reached"),
-        ("sqlite:////proc/none/store.db", "cannot be made"),
+        ("sqlite:////proc/none/store.db", "There is no folder /proc/none"),
+        ("sqlite:////dev/null/store.db", "cannot be made"),
     ],
 )
 def test_a_wrong_url_is_a_sentence(url: str, sentence: str) -> None:
@@ -144,8 +146,11 @@ def test_two_processes_may_open_an_empty_database_at_once(store_url: str) -> Non
 
 
 @pytest.mark.skipif(os.name != "posix", reason="rights of files as POSIX has them")
-def test_a_new_sqlite_store_is_for_its_owner_alone(tmp_path: Path) -> None:
-    file = tmp_path / "made" / "coprod.db"
+def test_a_new_sqlite_store_and_its_default_folder_are_for_their_owner_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    file = data_folder() / "coprod.db"
     with Store.open(f"sqlite:///{file}") as store:
         store.write(lambda transaction: transaction.create(parse(b'{"resourceType":"Basic"}')))
         made = [file, *file.parent.glob("coprod.db-*")]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from fhir_coprod.cli import app
-from fhir_coprod.errors import CoprodError
+from fhir_coprod.errors import ConfigError, CoprodError
 from fhir_coprod.store import Store
 from tests.sync.records import organization, patient, referral, task
 from tests.sync.server import Ehr, serving
@@ -183,3 +186,53 @@ def test_ehr_check_goes_on_after_an_ehr_that_is_set_up_wrongly(config: Path, dep
     first, second = printed(result)
     assert "nobody" in first["error"]
     assert second["fhirVersion"] == "4.0.1"
+
+
+def test_a_sync_without_any_ehr_makes_no_store(tmp_path: Path) -> None:
+    file = tmp_path / "coprod.toml"
+    file.write_text('[store]\nurl = "sqlite:///coprod.db"\n')
+    result = coprod(file, "sync")
+    assert isinstance(result.exception, ConfigError)
+    assert "No EHR is set up" in result.exception.message
+    assert not (tmp_path / "coprod.db").exists()
+
+
+def test_a_dry_run_shows_a_first_sync_and_leaves_no_store(tmp_path: Path, department: Ehr) -> None:
+    file = tmp_path / "coprod.toml"
+    file.write_text(
+        f'[store]\nurl = "sqlite:///coprod.db"\n[[ehr]]\nname = "care"\nurl = "{department.url}"\n'
+        'types = ["Patient"]\n'
+    )
+    result = coprod(file, "sync", "--dry-run", "--json")
+    assert [change["change"] for change in printed(result)[0]["changes"]] == ["created"]
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("coprod.db")] == []
+
+
+def test_a_department_that_its_server_does_not_have_is_a_fault(config: Path) -> None:
+    config.write_text(config.read_text() + 'department = "Organization/nope"\n')
+    result = coprod(config, "sync", "--json")
+    assert result.exit_code == 1
+    fault = printed(result)[0]["faults"]["Organization"]
+    assert "Organization/nope of the settings is not at this server" in fault
+    config.write_text(config.read_text().replace("/nope", "/care"))
+    assert printed(coprod(config, "sync", "--json"))[0]["faults"] == {}
+
+
+def test_a_type_that_there_is_not_is_a_wrong_setting(config: Path) -> None:
+    config.write_text(config.read_text().replace('"Patient"', '"Patiant"'))
+    result = coprod(config, "ehr", "check")
+    assert result.exit_code == 1
+    assert "Patiant, which FHIR R4 does not have" in result.stderr
+
+
+def test_a_lost_reader_of_the_log_is_no_fault_of_the_ehr(config: Path) -> None:
+    command = [sys.executable, "-m", "fhir_coprod", "--config", str(config), "sync", "--json"]
+    read, write = os.pipe()
+    os.close(read)  # every line to stderr fails from now on
+    try:
+        done = subprocess.run(command, check=False, stdout=subprocess.PIPE, stderr=write, timeout=60)
+    finally:
+        os.close(write)
+    (report,) = json.loads(done.stdout)
+    assert (report["error"], report["faults"]) == (None, {})
+    assert report["types"]["Patient"]["created"] == 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -190,6 +190,24 @@ def test_a_feed_that_is_behind_claims_no_stall_on_any_way_of_asking(config: Path
     assert "unacknowledged" not in [stall.rule for stall in asked.stalls]
     assert any("ortho: not pulled for too long" in limit for limit in board.limits)
     assert "Cannot be watched: Task of 1 referral" in " ".join(printed.stderr.split())
+
+
+def test_an_ehr_that_could_not_be_read_just_now_is_said_and_hides_nothing(
+    config: Path, tmp_path: Path
+) -> None:
+    from sqlalchemy import insert
+
+    from fhir_coprod.store import schema
+
+    at = MONDAY + 30 * DAY
+    row = {"ehr": "ortho", "type": "Task", "state": "failed", "since": 0, "watermark": "", "first_success": 1}
+    row |= {"reason": "ortho: no answer.", "last_success": int((at - timedelta(hours=1)).timestamp() * 1000)}
+    with Store.open(f"sqlite:///{tmp_path / 'store.db'}") as store:
+        store.write(lambda t: t.connection.execute(insert(schema.feed).values(**row)) and None)
+    printed = run(config, "watch", "--now", at.isoformat(), "--json")
+    assert "ServiceRequest/late" in [row["referral"] for row in json.loads(printed.stdout)]
+    said = " ".join(printed.stderr.split())
+    assert "anything new at ortho since 2026-04-01 10:00: the last sync failed (no answer)." in said
 
 
 def test_another_policy_only_prints(config: Path, tmp_path: Path) -> None:

@@ -170,6 +170,15 @@ def test_a_feed_not_pulled_for_long_is_behind(store: Store) -> None:
     assert rules(store, settings, pulled_since=pulled + timedelta(days=1))[1] == ("Appointment",)
 
 
+def test_a_pull_that_failed_takes_nothing_away_from_the_one_before_it(store: Store) -> None:
+    settings = configured(store)
+    store.write(lambda t: put_all(t, referral()))
+    pulled = datetime(2026, 5, 20, tzinfo=UTC)
+    feed(store, "ortho", "Appointment", "failed", int(pulled.timestamp() * 1000))
+    assert rules(store, settings, pulled_since=pulled - timedelta(days=1))[1] == ()
+    assert rules(store, settings, pulled_since=pulled + timedelta(days=1))[1] == ("Appointment",)
+
+
 def test_a_deleted_booking_is_no_booking(store: Store) -> None:
     booking = {
         "resourceType": "Appointment",
