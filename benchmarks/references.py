@@ -42,7 +42,7 @@ def fhirstarter() -> Iterator[str | None]:
 def hapi(run: Run, administrator: str | None) -> Iterator[tuple[str, str] | None]:
     """Base URL of an empty HAPI server, and its database: that PostgreSQL server, else H2 in memory."""
     if servers.HAPI.find() is None:
-        print(f"left out: HAPI FHIR ({servers.HAPI.hint})", file=sys.stderr)
+        print(f"left out: HAPI FHIR ({servers.HAPI.install})", file=sys.stderr)
         yield None
         return
     jdbc, name = "", "H2 in memory"
