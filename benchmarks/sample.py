@@ -85,12 +85,14 @@ def care_plan_bytes(number: int = 0) -> bytes:
     return _compact(care_plan(number))
 
 
-def population(patients: int) -> Iterator[bytes]:
+def population(patients: int, first: int = 0) -> Iterator[bytes]:
     """So many patients, each with three referrals, three tasks and three care plans: ten resources, ids kept.
 
-    Families are shared by about ten patients each; a third of the referrals is completed.
+    Families are shared by about ten patients each; a third of the referrals is completed. A population that
+    begins at `first` goes on where one of so many patients ended.
     """
-    for number in range(patients):
+    numbers = range(first, first + patients)
+    for number in numbers:
         yield _compact(
             {
                 **PATIENT,
@@ -99,7 +101,7 @@ def population(patients: int) -> Iterator[bytes]:
                 "name": [{"use": "official", "family": family(number), "given": ["Mark"]}],
             }
         )
-    for number in range(patients):
+    for number in numbers:
         for part in range(3):
             yield _compact(referral(number, part))
             yield _compact(_task(number, part))

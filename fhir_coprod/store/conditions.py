@@ -130,10 +130,14 @@ class Present(Condition):
 
 @dataclass(frozen=True, slots=True)
 class Own(Condition):
-    """A test on table resource itself (`_id`, `_lastUpdated`), over columns named `{row}.column`."""
+    """A test on table resource itself (`_id`, `_lastUpdated`), over columns named `{row}.column`.
+
+    since: it asks for what was updated from some time on
+    """
 
     types: tuple[str, ...]
     test: Sql
+    since: bool = False
 
     def keys(self) -> Sql:
         inner = self.probe("o")

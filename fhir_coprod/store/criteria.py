@@ -15,7 +15,18 @@ from fhir_coprod import definitions
 from fhir_coprod.definitions.search import SearchParameter
 from fhir_coprod.errors import BadRequest, UnknownParameter
 from fhir_coprod.store import index, near, ranges
-from fhir_coprod.store.conditions import Any_, Chained, Condition, Has, Indexed, Not, Own, Present, Sql
+from fhir_coprod.store.conditions import (
+    Any_,
+    Chained,
+    Condition,
+    Has,
+    Indexed,
+    Not,
+    Own,
+    Present,
+    Sql,
+    joined,
+)
 from fhir_coprod.store.ranges import Test
 from fhir_coprod.store.values import Range, cut, digits, fold, microseconds, moment
 
@@ -25,6 +36,8 @@ MAX_ALTERNATIVES = 500
 """Values after commas in one parameter."""
 
 _PREFIXES = ("eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap")
+_SINCE = ("eq", "gt", "ge", "sa", "ap")
+"""Prefixes that say from when on."""
 _MODIFIERS: Mapping[str, frozenset[str]] = {
     "string": frozenset({"exact", "contains"}),
     "token": frozenset({"not", "text", "of-type"}),
@@ -316,8 +329,10 @@ def _id(scope: Scope, value: str) -> Condition:
 def _last_updated(scope: Scope, value: str) -> Condition:
     """As for dates; a lastUpdated covers its millisecond, and the column counts milliseconds."""
     tests = []
+    since = True
     for part in _alternatives("_lastUpdated", value):
         prefix, text = _prefixed(part)
+        since &= prefix in _SINCE
         sought = date_range("_lastUpdated", text)
         low, high = _approximate(scope, sought) if prefix == "ap" else sought
         first, last = -(-low // 1000), high // 1000 - 1
@@ -334,9 +349,7 @@ def _last_updated(scope: Scope, value: str) -> Condition:
                 "ap": Sql("{row}.updated BETWEEN ? AND ?", (low // 1000, high // 1000)),
             }[prefix]
         )
-    if len(tests) == 1:
-        return Own(scope.types, tests[0])
-    return Any_(tuple(Own(scope.types, test) for test in tests))
+    return Own(scope.types, joined(" OR ", tests), since)
 
 
 # ------------------------------------------------------------------------------------------ across resources

@@ -2,11 +2,12 @@
 
 1. Each condition that an index can list is counted, no further than RARE. Is one rare, its keys are
    listed, the others probed, and what is left is sorted.
-2. Otherwise matches are likely to be close together in the order asked for: an index that has this order
+2. Otherwise two ways run against each other, with budgets that grow. An index that has the order asked for
    (creation, `_lastUpdated`, `_id`, one sort parameter, or the condition's own) is walked through a window,
-   probing everything. A page that fills is done, whatever the size of the store.
-3. Otherwise matches are sparse: conditions are counted further, and if one is small enough its keys are
-   listed. If not, a larger window and a higher count; in the end all is walked.
+   probing everything: where matches are dense the page fills at once, whatever the size of the store. Does
+   it not fill, conditions are counted up to the same effort, and one that is small enough is listed. Then
+   the next, larger window: what was spent in vain is a fraction of what the better way costs.
+3. In the end all is walked, or listed and sorted.
 """
 # ruff: noqa: S608 - only names written in this package are put into SQL; every value is bound
 
@@ -17,14 +18,18 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from fhir_coprod.store.conditions import ONE, Condition, Sql, all_of
+from fhir_coprod.store.conditions import ONE, Condition, Own, Sql, all_of
 from fhir_coprod.store.database import Row, Session
 from fhir_coprod.store.query import Query, Sort
 
 RARE = 200
 """Keys that are listed without a second thought."""
-STAGES = ((8, 2_000), (100, 50_000))
-"""Rows walked per row of a page; after that, a condition with fewer keys than this is listed."""
+MANY = 50_000
+"""Keys that are listed rather than the whole type, where no index has the order asked for."""
+WINDOW, GROWTH, WINDOWS = 8, 5, 5
+"""Rows walked per row of a page in the first window; how much larger each next one is; how many there are."""
+LISTING = 4
+"""So many rows are walked in the time that it takes to list and sort one key."""
 
 NOTHING = Sql("")
 
@@ -40,11 +45,7 @@ def page(session: Session, query: Query, after: After, columns: str) -> list[Row
 def count(session: Session, query: Query) -> int:
     """How many resources match."""
     planner = _Planner(session, query, (), "")
-    limit = STAGES[-1][1]
-    listed = planner.listable()
-    sizes = planner.sizes(listed, limit)
-    smallest = min(zip(sizes, range(len(listed)), strict=True), default=(limit, 0))
-    source = planner.listing(listed[smallest[1]] if smallest[0] < limit else None)
+    source = planner.listing(planner.fewest(MANY))
     return int(session.rows(f"SELECT count(*) {source.text}", source.values)[0][0])
 
 
@@ -71,36 +72,41 @@ class _Planner:
         self.conditions = query.conditions
 
     def page(self) -> list[Row]:
-        listed = self.listable()
-        sizes = self.sizes(listed, RARE)
-        if sizes and min(sizes) < RARE:
-            return self._fetch(self._sorted(self.listing(listed[sizes.index(min(sizes))])))
+        few = self.fewest(RARE)
+        if few:
+            return self._listed(few)
         walk = self._walk()
-        for width, sparse in STAGES:
-            if walk is not None:
-                found = self._fetch(self._through(walk, width * (self.query.count + 1)))
-                if len(found) > self.query.count:
-                    return found
-            sizes = self.sizes(listed, sparse)
-            if sizes and min(sizes) < sparse:
-                return self._fetch(self._sorted(self.listing(listed[sizes.index(min(sizes))])))
-        if walk is not None and not self.query.sort:
-            return self._fetch(self._through(walk, None))
-        return self._fetch(self._sorted(self.listing(None)))
+        if walk is None:
+            return self._listed(self.fewest(MANY))
+        window = WINDOW * (self.query.count + 1)
+        for _ in range(WINDOWS):
+            found = self._fetch(self._through(walk, window))
+            if len(found) > self.query.count:
+                return found
+            budget = window // LISTING
+            few = self.fewest(budget) if budget > RARE else None
+            if few:
+                return self._listed(few)
+            window *= GROWTH
+        if self.query.sort:
+            return self._listed(None)
+        return self._fetch(self._through(walk, None))
+
+    def _listed(self, chosen: Condition | None) -> list[Row]:
+        return self._fetch(self._sorted(self.listing(chosen)))
 
     # ------------------------------------------------------------------------------------------- counting
 
-    def listable(self) -> list[Condition]:
-        """Conditions whose keys an index can list."""
-        return [condition for condition in self.conditions if condition.keys() is not None]
-
-    def sizes(self, conditions: Sequence[Condition], limit: int) -> list[int]:
-        """How many keys each condition has, counted no further than the limit; one query for all."""
-        keys = [found for condition in conditions if (found := condition.keys()) is not None]
-        if not keys:
-            return []
-        parts = ", ".join(f"(SELECT count(*) FROM ({k.text} LIMIT {limit}) c)" for k in keys)
-        return list(self.session.rows(f"SELECT {parts}", [value for k in keys for value in k.values])[0])
+    def fewest(self, limit: int) -> Condition | None:
+        """The condition with the fewest keys, if they are fewer than the limit: none is counted further."""
+        listed = [(condition, found) for condition in self.conditions if (found := condition.keys())]
+        if not listed:
+            return None
+        parts = ", ".join(f"(SELECT count(*) FROM ({keys.text} LIMIT {limit}) c)" for _, keys in listed)
+        values = [value for _, keys in listed for value in keys.values]
+        sizes = self.session.rows(f"SELECT {parts}", values)[0]
+        size, place = min(zip(sizes, range(len(listed)), strict=True))
+        return listed[place][0] if size < limit else None
 
     # ------------------------------------------------------------------------------------- sets and orders
 
@@ -147,7 +153,9 @@ class _Planner:
             values: tuple[Any, ...] = self.query.types
             if self.after:
                 text += f" AND ({column}, r.key) {beyond} (?, ?)"
-            return _Walk(Sql(text, (*values, *self.after)), order, self.conditions)
+            own = all_of([condition for condition in self.conditions if isinstance(condition, Own)], "r")
+            rest = tuple(condition for condition in self.conditions if not isinstance(condition, Own))
+            return _Walk(Sql(text + own.text, (*values, *self.after, *own.values)), order, rest)
         column = _SORT_COLUMNS[sort.table]
         text = f"SELECT x.key, x.{column} AS s0 FROM {sort.table} x WHERE x.param = ?"
         values = sort.numbers

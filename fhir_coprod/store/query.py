@@ -11,7 +11,7 @@ from typing import Literal
 from fhir_coprod import definitions
 from fhir_coprod.errors import BadRequest, UnknownParameter, UnknownType
 from fhir_coprod.store import criteria, index, ranges
-from fhir_coprod.store.conditions import Condition, Indexed
+from fhir_coprod.store.conditions import Condition, Indexed, Own
 from fhir_coprod.store.criteria import Scope
 
 DEFAULT_COUNT = 20
@@ -103,6 +103,10 @@ class Query:
         return blake2b(asked.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
 
 
+def _asks_since(condition: Condition) -> bool:
+    return isinstance(condition, Own) and condition.since
+
+
 class _Reader:
     """Collects the pieces of one query."""
 
@@ -140,6 +144,10 @@ class _Reader:
                 self._one(name, value)
             except UnknownParameter as error:
                 self._ignore(name, error)
+        if not self.sort and len(self.types) == 1 and any(_asks_since(c) for c in self.conditions):
+            # FHIR leaves the order to us. Who asks for what has changed since some time gets the oldest
+            # change first, which an index finds without going through all that is older.
+            self.sort = (Sort("_lastUpdated", False, "resource"),)
         return Query(
             types=self.types,
             conditions=tuple(self.conditions),

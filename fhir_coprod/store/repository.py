@@ -144,8 +144,10 @@ class Store:
                 conditions.append(f"v.{column} {operator} ?")
                 values.append(value)
         where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+        # Of one resource both rise together; the index that finds the resource has the order of versions.
+        order = "v.version" if type and id else "v.position"
         rows = self._database.read(
-            f"SELECT {COLUMNS} FROM version v {where} ORDER BY v.position DESC LIMIT ?",
+            f"SELECT {COLUMNS} FROM version v {where} ORDER BY {order} DESC LIMIT ?",
             (*values, count),
         )
         return [from_row(row) for row in rows]

@@ -1,6 +1,7 @@
 """Running a `Query`: one page by keyset (`plan.py` finds it), then what it includes.
 
-The default order is that of creation (`resource.key`), which no update changes. A page ends with a cursor
+The default order is that of creation (`resource.key`), which no update changes; with a `_lastUpdated` from
+some time on it is that of the last change. A page ends with a cursor
 that holds the sort values and key of its last row; the next page begins behind them, so that a row which
 nobody has modified is neither skipped nor repeated, whatever is written meanwhile.
 """
@@ -25,6 +26,8 @@ from fhir_coprod.store.versions import COLUMNS, Version, from_row
 MAX_INCLUDED = 10_000
 MAX_ROUNDS = 8
 """How often `:iterate` goes on."""
+_BY_KEY = "r.key + 0"
+"""The order of creation of a few resources, said so that no database walks all of them to have it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +145,7 @@ def _targets(
             from_row(row)
             for row in session.rows(
                 f"SELECT {COLUMNS} FROM resource r JOIN version v ON v.position = r.position"
-                f" WHERE r.type = ? AND r.deleted = false AND {condition} ORDER BY r.key",
+                f" WHERE r.type = ? AND r.deleted = false AND {condition} ORDER BY {_BY_KEY}",
                 [type, *values],
             )
         )
@@ -182,7 +185,7 @@ def _sources(session: Session, includes: Iterable[Include], versions: list[Versi
                     f"SELECT {COLUMNS} FROM (SELECT DISTINCT f.key FROM reference f"
                     f" WHERE {params} AND {condition} AND f.target_type = ? LIMIT {MAX_INCLUDED + 1}) k"
                     " JOIN resource r ON r.key = k.key JOIN version v ON v.position = r.position"
-                    " ORDER BY r.key",
+                    f" ORDER BY {_BY_KEY}",
                     [*numbers, *values, type],
                 )
             )
