@@ -11,7 +11,6 @@ import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import httpx
 import pytest
@@ -27,16 +26,13 @@ def proof_size(full: int, ci: int) -> int:
     return ci if os.environ.get("PROOF_SIZE") == "ci" else full
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, list[Served]]]:
+@pytest.fixture
+def site(store_url: str) -> Iterator[tuple[str, list[Served]]]:
     """The URL of a store, and the servers over it."""
-    if request.param == "sqlite":
-        url, number = f"sqlite:///{tmp_path / 'store.db'}", 1
-    else:
-        url, number = request.getfixturevalue("postgresql_database"), 2
+    number = 1 if store_url.startswith("sqlite") else 2
     with ExitStack() as stack:
         # None of them has to end in good order: a test may kill one.
-        yield url, [stack.enter_context(serving(url, stops=False)) for _ in range(number)]
+        yield store_url, [stack.enter_context(serving(store_url, stops=False)) for _ in range(number)]
 
 
 class Clients:

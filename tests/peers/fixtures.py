@@ -2,6 +2,7 @@
 
 postgresql_url       administrator's URL of a running server
 postgresql_database  URL of a fresh, empty database for one test
+store_url            URL of an empty store, once on SQLite and once on PostgreSQL
 hapi_url             base URL of a HAPI FHIR server, empty, for one test; `new_hapi()` gives another
 medplum_url          base URL of a Medplum router, empty, for one test; `new_medplum()` gives another
 chromium             path of the browser; use it through `tests.peers.chromium`
@@ -72,6 +73,15 @@ def postgresql_database(postgresql_url: str) -> Iterator[str]:
     name = f"t_{uuid.uuid4().hex}"
     yield postgresql.create_database(postgresql_url, name)
     postgresql.drop_database(postgresql_url, name)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """URL of an empty database, once on SQLite and once on PostgreSQL."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'store.db'}"
+    url: str = request.getfixturevalue("postgresql_database")
+    return url
 
 
 @pytest.fixture(scope="session")
