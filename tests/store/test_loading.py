@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import random
 import signal
 import subprocess
 import sys
@@ -144,6 +146,38 @@ def test_load_goes_on_after_kill_9(store_url: str, tmp_path: Path, monkeypatch: 
         assert [record["place"].rpartition(":")[2] for record in result["records"]] == ["2"]
         assert store.head() == count - 1
         assert [version.position for version in store.changes(0, limit=count)] == list(range(1, count))
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(900)
+def test_load_killed_again_and_again_loses_and_doubles_nothing(
+    store_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count, kills = (6_000, 4) if os.environ.get("PROOF_SIZE") == "ci" else (40_000, 25)
+    file = ndjson(tmp_path / "many.ndjson", *(patient(f"p{number}") for number in range(count)))
+    monkeypatch.setenv("COPROD_STORE__URL", store_url)
+    chance = random.Random(7)
+    command = [sys.executable, "-m", "fhir_coprod", "load", str(file)]
+    with Store.open(store_url) as store:
+        for _ in range(kills):
+            process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL)
+            # From a little later than the last one got to; sometimes in the middle of a commit.
+            before = store.head()
+            while store.head() == before and process.poll() is None:
+                time.sleep(0.01)
+            time.sleep(chance.uniform(0, 0.2))
+            process.kill()
+            process.wait()
+        ran = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True)
+        assert ran.returncode == 0, ran.stderr
+        assert [(v.position, v.version) for v in store.changes(0, limit=count + 1)] == [
+            (position, 1) for position in range(1, count + 1)
+        ]
+        assert (
+            store.search(Query.parse("Patient", [("active", "true"), ("_summary", "count")])).total == count
+        )
+        assert store.cursor(loading.cursor_name(file)) == 0
+    assert opening.damage(database.connect(store_url)) == []
 
 
 def test_command_names_faults_and_ends_with_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from fhir_coprod import definitions, jsontext
 from fhir_coprod.cli import app
 from fhir_coprod.store import Query, Store, database, index, opening, reindex
+from tests.store.test_concurrency import said, start
 
 COUNT = 450
 
@@ -71,6 +72,19 @@ def test_opening_makes_a_stale_index_anew_beside_reads_and_writes(outdated: str)
             time.sleep(0.01)
         check_whole(store, outdated)
     base.close()
+
+
+def test_what_processes_write_meanwhile_is_found_afterwards(outdated: str) -> None:
+    """Three processes find the index stale, one of them makes it anew, and all of them write."""
+    writers = [start("pairs", outdated, f"w{number}", 60) for number in range(2)]
+    with Store.open(outdated) as store:
+        store.reindex()
+        acknowledged = [name for writer in writers for name in said(writer)]
+        assert len(acknowledged) == 120
+        for name in acknowledged:
+            assert len(store.search(Query.parse("Task", [("identifier", name)])).matches) == 2
+        store.write(lambda transaction: transaction.put(patient(1000), "new"))
+        check_whole(store, outdated)
 
 
 def test_a_broken_off_pass_is_taken_up_again(outdated: str) -> None:
