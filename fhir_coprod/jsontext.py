@@ -137,14 +137,32 @@ def parse(raw: bytes | str, *, max_depth: int = MAX_DEPTH) -> Document:
         raise NotJson("The body is JSON, but not an object; send one FHIR resource.")
     if b"\\u0000" in raw and _has_nul(data):
         raise NotJson("A text holds the character U+0000, which FHIR does not allow; remove it.")
+    if not _is_plain(raw, data, max_depth):
+        _check(raw, data, max_depth)
+    return Document(raw, data)
+
+
+def _is_plain(raw: bytes, data: Json, max_depth: int) -> bool:
+    """Whether it is plain at a glance, in compiled code, that no key stands twice and nothing nests too deep.
+
+    Every key and some texts bring a colon. Written again, the values have as many as the text, unless a key
+    was lost; only a colon written as an escape could hide that. Laid out, each level is indented by one more space.
+    """
+    if b"\\u00" in raw or raw.count(b":") != _encode(data).count(b":"):
+        return False
+    if raw.count(b"{") + raw.count(b"[") <= max_depth:
+        return True
+    return b"\n" + b" " * max_depth not in msgspec.json.format(raw, indent=1)
+
+
+def _check(raw: bytes, data: Json, max_depth: int) -> None:
     keys, depth = _measure(data)
     if depth > max_depth:
         raise NotJson(f"The JSON nests deeper than {max_depth} levels; flatten it.")
-    # Cheap proof that no key stands twice: there cannot be more keys than `":` in the text, so when the
-    # parsed object holds as many, none was lost. Only when that fails is the text walked.
+    # There cannot be more keys than `":` in the text, so when the parsed object holds as many, none was lost.
+    # Only when that fails is the text walked.
     if raw.count(b'":') != keys or _SPACED_COLON.search(raw.decode()):
         _refuse_duplicate_keys(raw.decode())
-    return Document(raw, data)
 
 
 def from_data(data: Mapping[str, Any]) -> Document:
