@@ -238,7 +238,8 @@ def _measure(value: Json) -> tuple[int, int]:
 
 def _refuse_duplicate_keys(text: str) -> None:
     stack: list[set[str] | None] = []
-    for string, colon, bracket in _TOKEN.findall(text):
+    for token in _TOKEN.finditer(text):
+        string, colon, bracket = token.groups()
         if colon:
             seen = stack[-1]
             key = _decode(string)

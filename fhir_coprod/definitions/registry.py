@@ -123,10 +123,11 @@ class Definitions:
         url = bare(url)
         if url not in self._code_systems:
             resource = self.code_system_resource(url)
+            if resource is None:
+                return None  # not remembered: the systems that records name have no end
+            complete = is_complete(resource)
             self._code_systems[url] = (
-                frozenset(concept["code"] for concept in concepts(resource))
-                if resource is not None and is_complete(resource)
-                else None
+                frozenset(concept["code"] for concept in concepts(resource)) if complete else None
             )
         return self._code_systems[url]
 

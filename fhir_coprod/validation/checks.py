@@ -24,10 +24,12 @@ LONG = 200
 
 
 class No(Exception):
-    """Something is wrong, or is beyond the fast tier."""
+    """Something is wrong, or is beyond the fast tier.
 
+    Raised as a class, never as one object kept for it: that would collect the frames of every raise, and with
+    them every document that was refused.
+    """
 
-NO = No()
 
 FALTERS = (No, TypeError, KeyError, AttributeError, ValueError, IndexError, RecursionError)
 """What a check may raise on a value that is wrong: it is written for right ones and does not look twice."""
@@ -71,7 +73,7 @@ class Writer:
 
     def __init__(self) -> None:
         self.lines: list[str] = []
-        self.bound: dict[str, object] = {"NO": NO}
+        self.bound: dict[str, object] = {"No": No}
         self.depth = 1
         self.owner = "v"
         """The variable that holds the object whose members are being checked."""
@@ -134,7 +136,7 @@ def passes(value: Any, owner: Any, state: Pass) -> None:
 
 def refuses(value: Any, owner: Any, state: Pass) -> None:
     """Always wrong, or always for the explaining tier."""
-    raise NO
+    raise No
 
 
 @written(lambda writer, x, example: writer.line("state.soft = True"))
@@ -153,7 +155,7 @@ def settle(explainer: Explainer, state: Pass) -> None:
     """The explaining tier's findings as this tier's answer."""
     for issue in explainer.issues:
         if issue.is_error:
-            raise NO
+            raise No
         state.soft = True
 
 
@@ -200,13 +202,13 @@ def list_of(one: Check) -> Check:
     def emit(writer: Writer, x: str, example: Any) -> None:
         (item,) = writer.variables(1)
         first = example[0] if example.__class__ is list and example else None
-        writer.line(f"if {x}.__class__ is not list or not {x}: raise NO")
+        writer.line(f"if {x}.__class__ is not list or not {x}: raise No")
         writer.block(f"for {item} in {x}:", lambda: writer.check(one, item, first))
 
     @written(emit)
     def check(value: Any, owner: Any, state: Pass) -> None:
         if type(value) is not list or not value:
-            raise NO
+            raise No
         for item in value:
             one(item, owner, state)
 
@@ -221,7 +223,7 @@ def count(field: Field) -> Check:
         for key in keys:
             held = value.get(key)
             if isinstance(held, list) and not field.min <= len(held) <= field.max:
-                raise NO
+                raise No
 
     return check
 
@@ -232,28 +234,28 @@ def count(field: Field) -> Check:
 def one_of(codes: frozenset[str]) -> Check:
     """One of the codes of a required value set, and so a code."""
 
-    @written(lambda writer, x, example: writer.line(f"if {x} not in {writer.name(codes)}: raise NO"))
+    @written(lambda writer, x, example: writer.line(f"if {x} not in {writer.name(codes)}: raise No"))
     def check(value: Any, owner: Any, state: Pass) -> None:
         if value not in codes:
-            raise NO
+            raise No
 
     return check
 
 
-@written(lambda writer, x, example: writer.line(f"if {x} is not True and {x} is not False: raise NO"))
+@written(lambda writer, x, example: writer.line(f"if {x} is not True and {x} is not False: raise No"))
 def _boolean(value: Any, owner: Any, state: Pass) -> None:
     if value is not True and value is not False:
-        raise NO
+        raise No
 
 
 @written(
     lambda writer, x, example: writer.line(
-        f"if {x}.__class__ is not int and {x}.__class__ is not float: raise NO"
+        f"if {x}.__class__ is not int and {x}.__class__ is not float: raise No"
     )
 )
 def _decimal(value: Any, owner: Any, state: Pass) -> None:
     if not formats.is_decimal(value):
-        raise NO
+        raise No
 
 
 def _emit_text(writer: Writer, x: str, example: Any) -> None:
@@ -265,7 +267,7 @@ def _emit_text(writer: Writer, x: str, example: Any) -> None:
 @written(_emit_text)
 def _text(value: Any, owner: Any, state: Pass) -> None:
     if not formats.is_string(value):
-        raise NO
+        raise No
     if formats.is_doubtful(value):
         state.soft = True
 
@@ -280,7 +282,7 @@ def primitive(code: str) -> Check:
 
         def plain(value: Any, owner: Any, state: Pass) -> None:
             if not accepts(value):
-                raise NO
+                raise No
 
         return plain
     good: set[str] = set()
@@ -293,7 +295,7 @@ def primitive(code: str) -> Check:
         if value in good:
             return
         if not accepts(value):
-            raise NO
+            raise No
         if len(value) < LONG:
             if len(good) >= MAX_REMEMBERED:
                 good.clear()
@@ -322,7 +324,7 @@ def binding(bound: Bound, code: str) -> Check:
             return
         answer = bound.allows(value, code)
         if answer is False:
-            raise NO
+            raise No
         if answer is None:
             state.soft = True
         elif key is not None and len(good) < MAX_REMEMBERED:
@@ -339,7 +341,7 @@ def _emit_names_code(writer: Writer, x: str, example: Any) -> None:
 def names_code(value: Any, owner: Any, state: Pass) -> None:
     """A coding of a system that is held in full names one of its codes."""
     if lacks_code(value):
-        raise NO
+        raise No
 
 
 def rule(rule: Rule) -> Check:
@@ -348,11 +350,11 @@ def rule(rule: Rule) -> Check:
     if rule.constraint.severity == "error":
 
         @written(
-            lambda writer, x, example: writer.line(f"if not {writer.name(test)}({x}, state.scope): raise NO")
+            lambda writer, x, example: writer.line(f"if not {writer.name(test)}({x}, state.scope): raise No")
         )
         def check(value: Any, owner: Any, state: Pass) -> None:
             if not test(value, state.scope):
-                raise NO
+                raise No
 
         return check
 
@@ -372,7 +374,9 @@ def remembering(holds: Callable[[Any, Scope], bool], keys: tuple[str, ...]) -> C
         if looked_at in good:
             return
         if not holds(value, state.scope):
-            raise NO
+            raise No
+        if any(type(part) is str and len(part) >= LONG for part in looked_at):
+            return
         if len(good) >= MAX_REMEMBERED:
             good.clear()
         good.add(looked_at)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from fhir_coprod.jsontext import Json
-from fhir_coprod.outcome import Issue, Severity
+from fhir_coprod.outcome import Issue, Outcome, Severity
 from fhir_coprod.validation import formats, wording
 from fhir_coprod.validation.extensions import explain_extension
 from fhir_coprod.validation.item import Item
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from fhir_coprod.validation.library import Library
 
 RESOURCE = ("Resource", "DomainResource")
+MAX_ISSUES = 1000
+"""Errors, and as many other findings, that are listed: what has more is not mended by reading on."""
 
 
 class Explainer:
@@ -34,9 +36,25 @@ class Explainer:
         self.fast = fast
         self.issues: dict[Issue, None] = {}
         """In the order they were found, each once."""
+        self._room = {True: MAX_ISSUES, False: MAX_ISSUES}
+        """How many errors, and how many other findings, are still taken in."""
 
     def report(self, severity: Severity, code: str, at: str, message: str) -> None:
-        self.issues[Issue(severity, code, message, at)] = None
+        issue = Issue(severity, code, message, at)
+        if issue not in self.issues:
+            self._room[issue.is_error] -= 1
+            if self._room[issue.is_error] >= 0:
+                self.issues[issue] = None
+
+    def outcome(self) -> Outcome:
+        """Everything that was found; where it was too much to list, that is said."""
+        issues = tuple(self.issues)
+        if min(self._room.values()) < 0:
+            message = (
+                f"There is more to tell: of errors and of remarks the first {MAX_ISSUES} each are listed."
+            )
+            issues += (Issue("information", "too-long", message),)
+        return Outcome(issues)
 
     def error(self, code: str, at: str, message: str) -> None:
         self.report("error", code, at, message)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fhir_coprod.validation import checks
-from fhir_coprod.validation.checks import FALTERS, NO, Check, Pass, Writer, written
+from fhir_coprod.validation.checks import FALTERS, Check, No, Pass, Writer, written
 from fhir_coprod.validation.explain import Explainer
 from fhir_coprod.validation.item import Item
 from fhir_coprod.validation.model import Bound, Content, Field
@@ -42,7 +42,7 @@ class Fast:
         """A whole resource with the profiles it claims."""
         name = value["resourceType"]
         if self.library.resource_model(name) is None:
-            raise NO
+            raise No
         self.type_check(name)(value, owner, state)
         meta = value.get("meta")
         if meta is not None and "profile" in meta:
@@ -73,7 +73,7 @@ class Fast:
             else:
                 model = self.library.type_model(code)
                 if model is None:
-                    raise NO
+                    raise No
                 found = object_check(self, model.content)
             self._types[code] = found
         return found
@@ -88,7 +88,7 @@ class Fast:
         """What a member holds, list or single."""
         content = field.by_type.get(code) or field.by_type.get("Resource")
         if content is None:
-            raise NO
+            raise No
         if code == "Extension":
             one = self._extension(owner, modifier=field.name == "modifierExtension")
         elif code in ("Resource", "DomainResource"):
@@ -198,7 +198,7 @@ class Fast:
             ):
                 return
             if allowed and not allowed.issuperset(scope.target_types(value)):
-                raise NO
+                raise No
             if profiled and literal is not None and scope.resolve(literal) is not None:
                 explainer = Explainer(self.library)
                 explainer.reference(shallow, Item(value, None, code, ""), scope)
@@ -231,7 +231,7 @@ class Fast:
             defined = known.get(url)
             if defined is None:
                 defined = self._defined(url, owner, modifier)
-                if len(known) < MAX_URLS:
+                if len(known) < MAX_URLS and len(url) < checks.LONG:
                     known[url] = defined
             defined(value, holder, state)
 
@@ -263,7 +263,7 @@ class Fast:
 
             model = self.library.profile_model(url)
             if model is None:
-                raise NO
+                raise No
             found = self._profiles[url] = overlay(self, model)
         return found
 
@@ -273,7 +273,7 @@ class Fast:
 
         def check(value: Any, owner: Any, state: Pass) -> None:
             if type(value) is not dict or not value or tuple(value) == ("id",):
-                raise NO
+                raise No
             if "extension" in value:
                 # Their definitions may allow them on this very element only: the walk knows the way.
                 explainer = Explainer(self.library)

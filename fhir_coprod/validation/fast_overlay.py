@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from fhir_coprod.validation import checks
-from fhir_coprod.validation.checks import NO, Check, Pass, refuses
+from fhir_coprod.validation.checks import Check, No, Pass, refuses
 from fhir_coprod.validation.model import Content, Field, Model, Rule
 from fhir_coprod.validation.plans import MAX_SHAPES
 from fhir_coprod.validation.scope import Scope
@@ -33,7 +33,7 @@ def overlay(fast: Fast, model: Model) -> Check:
 
     def check(value: Any, owner: Any, state: Pass) -> None:
         if value["resourceType"] != name:
-            raise NO
+            raise No
         inner(value, owner, state)
 
     return check
@@ -131,14 +131,14 @@ class _Overlay:
 
         def check(found: Any, owner: Any, state: Pass) -> None:
             if not low <= len(found) <= high:
-                raise NO
+                raise No
             for value, code in found:
                 if allowed is not None and code not in allowed:
-                    raise NO
+                    raise No
                 test = by_type.get(code)
                 if test is not None:
                     if value is None:
-                        raise NO
+                        raise No
                     test(value, owner, state)
             if divide is not None:
                 divide(found, owner, state)
@@ -175,12 +175,12 @@ class _Overlay:
                 position = place(item[0], item[1], state.scope)
                 if position is None:
                     if closed or (parts_only and ":" not in item[0]["url"]):
-                        raise NO
+                        raise No
                     if at_end:
                         last = len(parts)
                     continue
                 if in_order and position < last:
-                    raise NO
+                    raise No
                 last = position
                 shares[position].append(item)
             for share, (matches, test) in zip(shares, parts, strict=True):
@@ -198,7 +198,7 @@ def _stated(content: Content) -> list[Check]:
 
         def is_fixed(value: Any, owner: Any, state: Pass) -> None:
             if not equal(value, fixed):
-                raise NO
+                raise No
 
         found.append(is_fixed)
     if content.pattern is not ABSENT:
@@ -206,7 +206,7 @@ def _stated(content: Content) -> list[Check]:
 
         def is_pattern(value: Any, owner: Any, state: Pass) -> None:
             if not has_pattern(value, pattern):
-                raise NO
+                raise No
 
         found.append(is_pattern)
     return found

@@ -25,8 +25,8 @@ class Library:
     def __init__(self, structures: Iterable[Json] = ()) -> None:
         self._own: dict[str, Json] = {s["url"]: s for s in structures}
         self._shapes: dict[str, Shape | None] = {}
-        self._types: dict[str, Model | None] = {}
-        self._profiles: dict[str, Model | None] = {}
+        self._types: dict[str, Model] = {}
+        self._profiles: dict[str, Model] = {}
         self._value_sets: dict[str, ValueSet | None] = {}
         self._compiling = threading.RLock()
 
@@ -38,8 +38,10 @@ class Library:
         if key not in self._shapes:
             with self._compiling:
                 definition = self._definition(key)
+                if definition is None:
+                    return None  # not remembered: the canonicals that records name have no end
                 try:
-                    self._shapes[key] = shape(definition) if definition is not None else None
+                    self._shapes[key] = shape(definition)
                 except NoSnapshot:
                     self._shapes[key] = None
         return self._shapes[key]
@@ -63,19 +65,14 @@ class Library:
 
     def type_model(self, code: str) -> Model | None:
         """The complete model of a resource or data type by name; None for an unknown one."""
-        if code not in self._types:
+        held = self._types.get(code)
+        if held is None and "/" not in code:
             with self._compiling:
-                if code not in self._types:
-                    self._types[code] = self._compile_type(code)
-        return self._types[code]
-
-    def _compile_type(self, code: str) -> Model | None:
-        if "/" in code:
-            return None
-        found = self.shape(code)
-        if found is None or found.profile:
-            return None
-        return compile_type(found, self)
+                held = self._types.get(code)
+                found = self.shape(code) if held is None else None
+                if found is not None and not found.profile:
+                    held = self._types[code] = compile_type(found, self)
+        return held
 
     def resource_model(self, name: str) -> Model | None:
         """The model of a concrete resource type."""
@@ -87,17 +84,14 @@ class Library:
     def profile_model(self, url: str) -> Model | None:
         """The overlay of a profile by canonical; None when it is unknown, or the definition of a type."""
         key = bare(url)
-        if key not in self._profiles:
+        held = self._profiles.get(key)
+        if held is None:
             with self._compiling:
-                if key not in self._profiles:
-                    self._profiles[key] = self._compile_profile(key)
-        return self._profiles[key]
-
-    def _compile_profile(self, url: str) -> Model | None:
-        found = self.shape(url)
-        if found is None or not found.profile:
-            return None
-        return compile_profile(found, self)
+                held = self._profiles.get(key)
+                found = self.shape(key) if held is None else None
+                if found is not None and found.profile:
+                    held = self._profiles[key] = compile_profile(found, self)
+        return held
 
     def conforms(self, value: object, profile: str, scope: Scope) -> bool:
         """Whether a value, already of its type, satisfies a profile too."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from xml.parsers import expat
+
+from fhir_coprod.validation.remembering import remembering_short
 
 _NAMES = """
     p br div h1 h2 h3 h4 h5 h6 a span b em i strong small big tt dfn q var abbr acronym cite blockquote
@@ -61,7 +62,7 @@ class _Reader:
         raise _Refused("it holds a document type declaration")
 
 
-@lru_cache(maxsize=4096)
+@remembering_short(4096, 4000)
 def fault(div: str) -> str:
     """What is wrong with a narrative as half a sentence; "" when nothing is."""
     reader = _Reader()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fhir_coprod.validation import checks
-from fhir_coprod.validation.checks import NO, Check, Pass, Writer, written
+from fhir_coprod.validation.checks import Check, No, Pass, Writer, written
 from fhir_coprod.validation.explain import Explainer
 from fhir_coprod.validation.extensions import has_value
 from fhir_coprod.validation.item import Item
@@ -84,10 +84,10 @@ class _Planner:
         wrong.
         """
         if type(value) is not dict or not value:
-            raise NO
+            raise No
         keys = tuple(value)
         if keys == ("id",):
-            raise NO
+            raise No
         inner, whole = self.parts(keys, value)
         made = self.interpreted(keys, inner, whole)
         if len(self.plans) < MAX_SHAPES:
@@ -151,11 +151,11 @@ class _Planner:
         for field in content.fields.values():
             number = present.get(field.name, 0)
             if (field.min > 0 and number == 0) or (number > 1 and field.choice):
-                raise NO
+                raise No
             if field.min > 1 or (field.array and field.max != MANY):
                 whole.append((checks.count(field), ()))
         if content.type == "Extension" and has_value(value) == ("extension" in value):
-            raise NO
+            raise No
         if content.coded and "system" in keys and "code" in keys:
             whole.append((self._coding(), ("system", "code")))
         for rule in content.rules:
@@ -180,7 +180,7 @@ class _Planner:
             return checks.passes
         known = content.keys.get(key[1:]) if key[:1] == "_" else None
         if known is None or known[1] not in PRIMITIVES or known[1] == "xhtml":
-            raise NO
+            raise No
         field, code = known
         if field.array:
             if key[1:] not in keys:

@@ -7,7 +7,8 @@ Institute and the UCUM Organization; the table is used under its terms, which al
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+
+from fhir_coprod.validation.remembering import remembering_short
 
 _PREFIXES = "Y Z E P T G M k h da d c m u n p f a z y Ki Mi Gi Ti"
 _METRIC = """
@@ -52,7 +53,7 @@ _TOKEN = re.compile(
 _EXPONENT = re.compile(r"(.*?)[+-]?[0-9]+")
 
 
-@lru_cache(maxsize=4096)
+@remembering_short(4096, 64)
 def is_unit(text: str) -> bool:
     """Whether UCUM's grammar allows it: factors, units with prefix and exponent, . and / and ( ),
     {annotations}.

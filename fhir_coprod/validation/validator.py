@@ -82,7 +82,7 @@ class Validator:
         """
         explainer = Explainer(self.library, self.fast if skipping else None)
         explainer.resource(data, "", Scope(data), profile=profile or "")
-        return Outcome(tuple(explainer.issues))
+        return explainer.outcome()
 
     def require(self, profile: str) -> None:
         """Raises UnknownDefinition unless the profile, or definition of a type, is known."""

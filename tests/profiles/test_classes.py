@@ -266,7 +266,8 @@ def test_every_public_name_is_exported() -> None:
 
 
 def test_importing_the_classes_is_quick_enough_for_a_script() -> None:
-    code = "import time; t = time.perf_counter(); import fhir_coprod.profiles; print(time.perf_counter() - t)"
+    # Processor time: what else the machine does is not the import's.
+    code = "import time; t = time.process_time(); import fhir_coprod.profiles; print(time.process_time() - t)"
     took = min(
         float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
         for _ in range(2)

@@ -7,7 +7,8 @@ from calendar import monthrange
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from functools import lru_cache
+
+from fhir_coprod.validation.remembering import remembering_short
 
 _DATE_TIME = re.compile(
     r"(\d{4})(?:-(\d\d)(?:-(\d\d))?)?"
@@ -29,7 +30,7 @@ class Moment:
     """Whether an offset was given; the parts are then in UTC, if they are known to the minute."""
 
 
-@lru_cache(maxsize=8192)
+@remembering_short(8192, 64)
 def moment(text: str) -> Moment | None:
     """A FHIR date, dateTime or instant; None when the text is none of them or names a day there is not."""
     match = _DATE_TIME.fullmatch(text)
@@ -49,7 +50,7 @@ def moment(text: str) -> Moment | None:
     return Moment(parts, zone is not None)
 
 
-@lru_cache(maxsize=1024)
+@remembering_short(1024, 64)
 def time_of_day(text: str) -> Moment | None:
     """A FHIR time; None when the text is none."""
     match = _TIME.fullmatch(text)
