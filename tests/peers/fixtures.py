@@ -4,6 +4,7 @@ postgresql_url       administrator's URL of a running server
 postgresql_database  URL of a fresh, empty database for one test
 store_url            URL of an empty store, once on SQLite and once on PostgreSQL
 hapi_url             base URL of a HAPI FHIR server, empty, for one test; `new_hapi()` gives another
+searching_hapi_url   the same with all kinds of search switched on
 medplum_url          base URL of a Medplum router, empty, for one test; `new_medplum()` gives another
 chromium             path of the browser; use it through `tests.peers.chromium`
 """
@@ -96,6 +97,14 @@ def new_hapi(peer_run: Run) -> Callable[[], str]:
 def hapi_url(new_hapi: Callable[[], str]) -> str:
     """Base URL of a HAPI FHIR server, empty, that only this test has."""
     return new_hapi()
+
+
+@pytest.fixture
+def searching_hapi_url(peer_run: Run) -> str:
+    """Base URL of an empty HAPI FHIR server with every kind of search that it has."""
+    registry.require(servers.HAPI)
+    started = peer_run.once("searching-hapi", lambda: servers.start_hapi(peer_run, all_searches=True))
+    return servers.new_hapi_partition(started["url"])
 
 
 @pytest.fixture(scope="session")

@@ -82,12 +82,16 @@ def fhirkit_command() -> list[str]:
     return ["node", str(_FHIRKIT / "client.mjs")]
 
 
-def start_hapi(run: Run) -> dict[str, str]:
-    """Start HAPI; answers `url`, under which each partition is a server of its own."""
+def start_hapi(run: Run, *, all_searches: bool = False) -> dict[str, str]:
+    """Start HAPI; answers `url`, under which each partition is a server of its own.
+
+    all_searches: also those that HAPI leaves off out of the box, at the price of a larger index
+    """
+    java = (*_LIGHT, _ARCHIVED, *(("-Dcoprod.search.all=true",) if all_searches else ()))
     for attempt in range(3):
         port = free_port()
         url = f"http://127.0.0.1:{port}/fhir"
-        guard = run.spawn("hapi", hapi_command(port))
+        guard = run.spawn("hapi", hapi_command(port, java=java))
         try:
             run.wait_until("hapi", guard, lambda: answers(f"{url}/DEFAULT/metadata"), 110)  # noqa: B023
         except PeerFailed:

@@ -14,6 +14,7 @@ import ca.uhn.fhir.jpa.config.r4.JpaR4Config;
 import ca.uhn.fhir.jpa.config.util.HapiEntityManagerFactoryUtil;
 import ca.uhn.fhir.jpa.model.config.PartitionSettings;
 import ca.uhn.fhir.jpa.model.config.SubscriptionSettings;
+import ca.uhn.fhir.jpa.model.entity.StorageSettings;
 import ca.uhn.fhir.jpa.model.dialect.HapiFhirH2Dialect;
 import ca.uhn.fhir.jpa.model.dialect.HapiFhirPostgresDialect;
 import ca.uhn.fhir.jpa.partition.PartitionManagementProvider;
@@ -55,7 +56,9 @@ import org.springframework.orm.jpa.LocalContainerEntityManagerFactoryBean;
  *
  * <p>Usage: {@code Hapi PORT [JDBC-URL]}. Its base address is {@code http://127.0.0.1:PORT/fhir/PARTITION}; {@code DEFAULT} is
  * there from the start and takes {@code $partition-management-create-partition}, so that every test gets a base
- * address, and data, of its own. Everything else is as HAPI has it out of the box.
+ * address, and data, of its own. Everything else is as HAPI has it out of the box, unless {@code
+ * -Dcoprod.search.all=true} switches on the searches that HAPI has but leaves off: {@code :contains}, {@code
+ * :missing} and {@code :of-type}.
  */
 public final class Hapi {
 
@@ -135,7 +138,13 @@ public final class Hapi {
 
     @Bean
     JpaStorageSettings storageSettings() {
-      return new JpaStorageSettings();
+      JpaStorageSettings settings = new JpaStorageSettings();
+      if (Boolean.getBoolean("coprod.search.all")) {
+        settings.setAllowContainsSearches(true);
+        settings.setIndexMissingFields(StorageSettings.IndexEnabledEnum.ENABLED);
+        settings.setIndexIdentifierOfType(true);
+      }
+      return settings;
     }
 
     @Bean

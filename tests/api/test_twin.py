@@ -1,0 +1,160 @@
+"""The same records and the same searches here and on HAPI: every difference has a reason with a name."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import total_ordering
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fhir_coprod.store.values import FIRST, fold, moment
+from tests.api.server import serving
+from tests.api.twin import Found, Twin
+from tests.api.twin_queries import TwinQuery, queries
+from tests.api.twin_reasons import Atom, why, why_refused
+from tests.api.twin_records import records
+
+RECORDS, QUERIES = (500, 150) if os.environ.get("PROOF_SIZE") == "ci" else (10_000, 2_000)
+
+INCLUDED_ON = "_include goes on from what came along, without :iterate"
+INCLUDED_MATCH = "a match comes again as included"
+NULLS = "where resources without the sort value stand"
+TIES = "the order among equal sort values"
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(1800)
+def test_every_difference_to_hapi_has_a_reason(searching_hapi_url: str, tmp_path: Path) -> None:
+    made = records(RECORDS)
+    known = {f"{each['resourceType']}/{each['id']}": each for each in made}
+    theirs = Twin(searching_hapi_url)
+    theirs.load(made)
+    with serving(f"sqlite:///{tmp_path / 'store.db'}") as served:
+        ours = Twin(served.url)
+        ours.load(made)
+        told: Counter[str] = Counter()
+        unexplained: list[str] = []
+        for query in queries(QUERIES):
+            names = set(compared(query, ours, theirs, known))
+            told.update(name for name in names if not name.startswith("?"))
+            told["the same" if not names else "different"] += 1
+            unexplained += [f"{query.url} ({query.family}): {name}" for name in names if name.startswith("?")]
+    for name, number in told.most_common():
+        print(f"{number:6} {name}")
+    assert not unexplained, "\n".join(
+        [f"{len(unexplained)} differences without a reason:", *unexplained[:40]]
+    )
+    assert told["the same"] > QUERIES * 0.6
+
+
+def compared(query: TwinQuery, ours: Twin, theirs: Twin, known: dict[str, Any]) -> Iterator[str]:
+    """The reason of each difference; one that begins with "?" is none."""
+    mine, his = ours.search(query), theirs.search(query)
+    if query.counts_only and his.status == 200:
+        # What is behind a number is found by asking for it; then the two numbers must be those of the finds.
+        asked = query.in_full()
+        totals = mine.total, his.total
+        mine, his = ours.search(asked), theirs.search(asked)
+        mine.total, his.total = totals
+    yield from differences(query, mine, his, known)
+
+
+def differences(query: TwinQuery, ours: Found, theirs: Found, known: dict[str, Any]) -> Iterator[str]:
+    if ours.status != 200:
+        yield f"? we answer {ours.status}: {ours.said}"
+        return
+    if theirs.status != 200:
+        yield why_refused(theirs.said) or f"? HAPI answers {theirs.status}: {theirs.said[:200]}"
+        return
+    for found, whose in ((ours, "we"), (theirs, "HAPI")):
+        if len(set(found.matches)) != len(found.matches):
+            yield f"? {whose} found something twice"
+        if query.wants_total and found.total != len(found.matches):
+            yield f"? {whose} say {found.total} and find {len(found.matches)}"
+    # Our own definitions are in our store, too.
+    mine, his = ([key for key in each.matches if key in known] for each in (ours, theirs))
+    for key in sorted(set(mine) ^ set(his)):
+        whose = "only we" if key in set(mine) else "only HAPI"
+        yield why(query, known[key], known) or f"? {whose} found {key}"
+    if set(mine) == set(his):
+        yield from _included(query, ours, theirs)
+        yield from _order(query, mine, his, known)
+
+
+def _included(query: TwinQuery, ours: Found, theirs: Found) -> Iterator[str]:
+    mine, his = set(ours.included), set(theirs.included)
+    if mine - his:
+        yield f"? only we included {sorted(mine - his)[:3]}"
+    for key in his - mine:
+        names = [name for name, _ in query.pairs]
+        if key in ours.matches:
+            yield INCLUDED_MATCH
+        elif "_include" in names and any(
+            name.startswith("_revinclude") or name.endswith(":iterate") for name in names
+        ):
+            yield INCLUDED_ON
+        else:
+            yield f"? only HAPI included {key}"
+
+
+def _order(query: TwinQuery, mine: list[str], his: list[str], known: dict[str, Any]) -> Iterator[str]:
+    sort = next((value for name, value in query.pairs if name == "_sort"), "")
+    if not sort:
+        return
+    keys = {key: _sort_keys(sort, known[key]) for key in mine}
+    if any(keys[one] > keys[other] for one, other in pairwise(mine)):
+        yield "? we do not sort as asked"
+    if mine == his:
+        return
+    if [keys[key] for key in mine] == [keys[key] for key in his]:
+        yield TIES
+        return
+    held, theirs = (
+        [keys[key] for key in found if not any(empty for empty, _ in keys[key])] for found in (mine, his)
+    )
+    yield NULLS if held == theirs else f"? HAPI sorts by something else: {sort}"
+
+
+def _sort_keys(sort: str, record: dict[str, Any]) -> tuple[tuple[bool, Any], ...]:
+    """For each key of _sort: whether there is no value, and the value so that less comes first."""
+    return tuple(_sort_key(part, record) for part in sort.split(","))
+
+
+def _sort_key(part: str, record: dict[str, Any]) -> tuple[bool, Any]:
+    code, descending = part.removeprefix("-"), part.startswith("-")
+    if code == "_id":
+        values: list[Any] = [record["id"]]
+    else:
+        found = Atom(record["resourceType"], code, "", "")
+        values = [each for name, value in found.values(record) for each in _sortable(found.kind, name, value)]
+    if not values:
+        return True, Descending("") if descending else ""
+    return False, Descending(max(values)) if descending else min(values)
+
+
+def _sortable(kind: str, name: str, value: Any) -> list[Any]:
+    if kind == "date" and isinstance(value, dict):
+        start = moment(value.get("start", ""))
+        return [start.low if start else FIRST]
+    if kind == "date":
+        return [when.low for when in (moment(value),) if when]
+    if kind == "string":
+        return [fold(value)]
+    return [value["value"] if isinstance(value, dict) else value]
+
+
+@dataclass(frozen=True)
+@total_ordering
+class Descending:
+    """A value that comes before smaller ones."""
+
+    value: Any
+
+    def __lt__(self, other: Descending) -> bool:
+        return bool(self.value > other.value)
