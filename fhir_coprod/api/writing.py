@@ -215,6 +215,7 @@ def apply(transaction: Transaction, change: Change, references: Mapping[str, str
     )
     if document is None:
         raise AssertionError("a create or update is prepared with its document")
+    rules.check_transition(transaction, living, document)
     written = (
         transaction.create(document, id=change.id or None, references=references)
         if change.kind == "create"

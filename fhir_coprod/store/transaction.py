@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -16,7 +16,15 @@ from fhir_coprod.jsontext import Document, Json
 from fhir_coprod.store import index
 from fhir_coprod.store.batch import Batch, Held, Pending, Reference
 from fhir_coprod.store.index import IndexRows
-from fhir_coprod.store.versions import Method, Version, Written, from_milliseconds, to_milliseconds
+from fhir_coprod.store.versions import (
+    COLUMNS,
+    Method,
+    Version,
+    Written,
+    from_milliseconds,
+    from_row,
+    to_milliseconds,
+)
 
 if TYPE_CHECKING:
     from fhir_coprod.store.query import Query
@@ -63,6 +71,15 @@ class Transaction:
         """The newest version, which may be a deleted one; None when there never was such a resource."""
         held = self._held((type, id))
         return held.version if held else None
+
+    def history(self, type: str, id: str) -> Iterator[Version]:
+        """All versions of a resource, newest first, without what this work itself has written."""
+        self._protect()
+        rows = self._batch.session.rows(
+            f"SELECT {COLUMNS} FROM version v WHERE v.type = ? AND v.id = ? ORDER BY v.version DESC",  # noqa: S608
+            (type, id),
+        )
+        return (from_row(row) for row in rows)
 
     def fetch(self, references: Iterable[Reference]) -> None:
         """Read many (type, id) in one go, so that `get`, `put` and `delete` of them need no further query."""

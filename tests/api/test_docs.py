@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from fhir_coprod.api import rules
 from fhir_coprod.api.table import TABLE
 from fhir_coprod.settings import LimitSettings
 
@@ -20,3 +21,14 @@ def test_every_interaction_is_documented_and_no_other() -> None:
 def test_every_limit_is_documented_with_its_default() -> None:
     for name, field in LimitSettings.model_fields.items():
         assert f"| `limits.{name}` | {field.default:,.0f} |" in PAGE
+
+
+def test_every_move_of_a_task_is_documented_and_no_other() -> None:
+    section = PAGE.partition("## The status of a referral's Task")[2].partition("\nAnything else")[0]
+    told: dict[str, set[str]] = {}
+    for row in section.splitlines():
+        if row.startswith("| `"):
+            _, old, new, _ = row.split("|")
+            told |= {name: set(re.findall(r"`([^`]+)`", new)) for name in re.findall(r"`([^`]+)`", old)}
+    told.pop("on-hold")
+    assert told == {old: set(new) for old, new in rules.NEXT.items() if new}
