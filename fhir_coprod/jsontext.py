@@ -58,10 +58,14 @@ def _reason(error: Exception) -> str:
 
 @dataclass(frozen=True)
 class Document:
-    """One resource as it came (`raw`) and as values (`data`)."""
+    """One resource as it came (`raw`) and as values (`data`).
+
+    received: what came, where something in `raw` has been replaced since
+    """
 
     raw: bytes
     data: Json
+    received: bytes = b""
 
     @property
     def type(self) -> str:

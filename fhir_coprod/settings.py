@@ -159,6 +159,8 @@ class LimitSettings(_Section):
     body_bytes: int = Field(default=20_000_000, gt=0)
     page: int = Field(default=1000, gt=0, le=10_000)
     bundle_entries: int = Field(default=5_000, gt=0)
+    answer_bytes: int = Field(default=50_000_000, gt=0)
+    """Of the answers to all entries of one bundle together."""
     seconds: float = Field(default=30.0, gt=0)
 
 

@@ -18,7 +18,7 @@ from urllib.parse import unquote
 import msgspec
 
 from fhir_coprod import definitions
-from fhir_coprod.api import bundles, writing
+from fhir_coprod.api import bundles, links, writing
 from fhir_coprod.api.answer import Answer, error_answer
 from fhir_coprod.api.call import Call, pairs
 from fhir_coprod.api.endpoint import Endpoint, Interaction
@@ -30,6 +30,8 @@ from fhir_coprod.store import Transaction
 
 _CONDITIONAL_REFERENCE = re.compile(r"([A-Za-z]+)\?(.+)", re.DOTALL)
 _RELATIVE_REFERENCE = re.compile(r"[A-Za-z]+/[A-Za-z0-9\-.]{1,64}")
+READS_AT_ONCE = 4
+"""Of one bundle, so that others find threads, and little is read that the answer has no room for."""
 _ORDER = {"DELETE": 0, "POST": 1, "PUT": 2, "PATCH": 2, "GET": 3, "HEAD": 3}
 _CHANGING = frozenset({"create", "update", "patch", "delete"})
 _READING = frozenset({"read", "vread", "search-type", "search-system", "history-instance", "history-type"})
@@ -109,11 +111,7 @@ async def _batch(call: Call, endpoint: Endpoint, bundle: _Bundle, found: list[Js
     results = await asyncio.gather(*(_write_alone(endpoint, step) for step in writes))
     for step, answer in zip(writes, results, strict=True):
         step.answer = answer
-    reads = [step for step in steps if not step.answer]
-    for step, answer in zip(
-        reads, await asyncio.gather(*(_read(endpoint, step) for step in reads)), strict=True
-    ):
-        step.answer = answer
+    await _read_all(endpoint, steps)
     return _response("batch-response", call, steps)
 
 
@@ -188,6 +186,29 @@ async def _write_alone(endpoint: Endpoint, step: Step) -> Answer:
     return writing.answer(call, change, done)
 
 
+async def _read_all(endpoint: Endpoint, steps: list[Step]) -> None:
+    """Answer the entries that read, a few at a time, as long as the whole answer has room for more."""
+    limit = endpoint.settings.limits.answer_bytes
+    room = limit - sum(len(step.answer.body) for step in steps if step.answer)
+    waiting = iter([step for step in steps if not step.answer])
+
+    async def work() -> None:
+        nonlocal room
+        for step in waiting:
+            answer = await _read(endpoint, step) if room > 0 else None
+            room -= len(answer.body) if answer else 0
+            step.answer = answer if answer and room >= 0 else error_answer(_no_room(limit))
+
+    await asyncio.gather(*(work() for _ in range(READS_AT_ONCE)))
+
+
+def _no_room(limit: int) -> TooLarge:
+    return TooLarge(
+        f"The answers to this bundle are larger than this server gives at once ({limit:,} bytes); "
+        "send this entry in another bundle, or alone."
+    )
+
+
 async def _read(endpoint: Endpoint, step: Step) -> Answer:
     if step.call is None or step.row is None:
         raise AssertionError("an entry without an answer has been understood")
@@ -209,9 +230,7 @@ async def _transaction(call: Call, endpoint: Endpoint, bundle: _Bundle, found: l
     done = await endpoint.write(lambda transaction: _apply_all(transaction, writes))
     for step, result in zip(writes, done, strict=True):
         step.answer = writing.answer(*_both(step), result)
-    for step in steps:
-        if not step.answer:
-            step.answer = await _read(endpoint, step)
+    await _read_all(endpoint, steps)
     return _response("transaction-response", call, steps)
 
 
@@ -261,7 +280,10 @@ def _apply_all(transaction: Transaction, steps: list[Step]) -> list[Done]:
                 done[step.index] = Done(done[step.twin.index].version, "found")
                 continue
             references = _references(transaction, step, identities)
-            done[step.index] = writing.apply(transaction, _both(step)[1], references)
+            change = _both(step)[1]
+            if change.document is not None and identities:
+                change.document = links.relinked(change.document, identities)
+            done[step.index] = writing.apply(transaction, change, references)
         except CoprodError as error:
             raise _located(error, step.index) from None
     return [done[step.index] for step in steps]

@@ -14,12 +14,13 @@ from fhir_coprod.api import subset
 from fhir_coprod.api.call import Call
 from fhir_coprod.api.formats import JSON_PATCH
 from fhir_coprod.errors import BadRequest, Gone, InvalidResource, NotJson, TooLarge, UnsupportedMediaType
-from fhir_coprod.jsontext import Document
+from fhir_coprod.jsontext import Document, Json
 from fhir_coprod.store import Version
 
 MAX_OPERATIONS = 1000
-MAX_BYTES = 20_000_000
-"""What a patched resource may grow to: each `copy` can double it, so thirty of them would fill the memory."""
+MAX_COPIED = 1_000_000
+"""Bytes that the `copy` operations of a patch may copy in all: each can double a resource, so that thirty of
+them would fill the memory. What they add is worked on while other writes wait."""
 
 
 def parse(call: Call) -> jsonpatch.JsonPatch:
@@ -53,19 +54,29 @@ def _patch(raw: bytes) -> jsonpatch.JsonPatch:
     if isinstance(operations, list) and len(operations) > MAX_OPERATIONS:
         raise BadRequest(f"A patch takes at most {MAX_OPERATIONS} operations; split it.")
     try:
-        return jsonpatch.JsonPatch(operations)
+        patch = jsonpatch.JsonPatch(operations)
     except (jsonpatch.InvalidJsonPatch, jsonpatch.JsonPointerException):
+        patch = None
+    if patch is None or not all(_is_complete(operation) for operation in operations):
         raise BadRequest(
             "The patch is not RFC 6902: an array of operations, each with op, path and what that op needs."
-        ) from None
+        )
+    return patch
 
 
-def applied(patch: jsonpatch.JsonPatch, current: Version, limit: int = MAX_BYTES) -> Document:
+def _is_complete(operation: Json) -> bool:
+    """What the library looks at only when it is too late to say whose fault it is."""
+    if operation["op"] in ("copy", "move"):
+        return isinstance(operation.get("from"), str)
+    return operation["op"] == "remove" or "value" in operation
+
+
+def applied(patch: jsonpatch.JsonPatch, current: Version) -> Document:
     """The current version with the patch on it; raises InvalidResource when the patch does not fit."""
     if current.deleted:
         raise Gone(f"{current.type}/{current.id} was deleted; there is nothing to patch.")
     try:
-        patched = _stepwise(patch, subset.exact(current.body), limit)
+        patched = _stepwise(patch, subset.exact(current.body))
     except jsonpatch.JsonPatchTestFailed:
         # The library's own message may quote the record.
         raise InvalidResource(
@@ -80,19 +91,29 @@ def applied(patch: jsonpatch.JsonPatch, current: Version, limit: int = MAX_BYTES
         current.id,
     ):
         raise InvalidResource("A patch cannot change resourceType or id.")
-    return jsontext.parse(subset.exact_bytes(patched))
+    return jsontext.parse(_raw(patched))
 
 
-def _stepwise(patch: jsonpatch.JsonPatch, resource: Any, limit: int) -> Any:
-    for operation in patch.patch:
-        resource = jsonpatch.JsonPatch([operation]).apply(resource, in_place=True)
-        if operation["op"] == "copy" and _size(resource) > limit:
-            raise TooLarge("The patch makes the resource too large by copying; leave the copies out.")
+def _stepwise(patch: jsonpatch.JsonPatch, resource: Any) -> Any:
+    copied = 0
+    # Of its own: what one operation adds the next one may change, and the store may run a work again.
+    for operation in subset.exact(_raw(patch.patch)):
+        step = operation
+        if operation["op"] == "copy":
+            # Weighed before it is made, and made without the library's slow deep copy.
+            raw = _raw(jsonpatch.JsonPointer(operation["from"]).resolve(resource))
+            copied += len(raw)
+            if copied > MAX_COPIED:
+                raise TooLarge(
+                    f"The patch copies more than {MAX_COPIED:,} bytes; send the whole resource instead."
+                )
+            step = {"op": "add", "path": operation["path"], "value": subset.exact(raw)}
+        resource = jsonpatch.JsonPatch([step]).apply(resource, in_place=True)
     return resource
 
 
-def _size(resource: Any) -> int:
+def _raw(value: Any) -> bytes:
     try:
-        return len(subset.exact_bytes(resource))
+        return subset.exact_bytes(value)
     except RecursionError:
         raise NotJson("The patched resource nests too deep; patch it less deep.") from None

@@ -181,7 +181,7 @@ class Transaction:
         if held and not held.version.deleted and _is_same(held.version, content, kept):
             return Written(held.version, "unchanged")
         version = Version(type, id, number, 0, updated, method, body, content.hash, source)
-        self._remember(version, document.raw, index.rows(type, content.data), held)
+        self._remember(version, document.received or document.raw, index.rows(type, content.data), held)
         return Written(version, "updated" if held and not held.version.deleted else "created")
 
     def _remember(self, version: Version, received: bytes, rows: IndexRows, held: Held | None) -> None:

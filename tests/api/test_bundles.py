@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import json
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from fhir_coprod.jsontext import Json
+from fhir_coprod.settings import LimitSettings
 from tests.api.conftest import Api, identifier_of, outcome, patient
 
 
@@ -306,3 +308,35 @@ class TestBatch:
         )
         assert {e["response"]["status"] for e in found} == {"201 Created"}
         assert len({location(e) for e in found}) == 200
+
+
+class TestAnswerSize:
+    """The answers to a bundle's entries are bounded together: what fits is given, the rest refused."""
+
+    @pytest.mark.parametrize("type", ["batch", "transaction"])
+    def test_entries_that_would_make_the_answer_too_large_are_refused_each(
+        self, sqlite_api: Callable[..., Api], type: str
+    ) -> None:
+        api = sqlite_api(limits=LimitSettings(answer_bytes=100_000))
+        stored = api.create(patient(name=[{"text": "x" * 8_000}]))
+        reads = [entry("GET", f"Patient/{stored['id']}") for _ in range(200)]
+        writing = entry("POST", "Patient", patient())
+        found = performed(api, bundle(*reads, writing, type=type))
+        statuses = [each["response"]["status"][:3] for each in found]
+        assert statuses[-1] == "201"
+        given = statuses[:-1].count("200")
+        assert 8 <= given <= 12
+        assert statuses[:-1].count("413") == 200 - given
+        refused = next(each for each in found if each["response"]["status"].startswith("413"))
+        assert "another bundle" in refused["response"]["outcome"]["issue"][0]["diagnostics"]
+
+    def test_what_has_no_room_is_not_even_read(
+        self, sqlite_api: Callable[..., Api], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        api = sqlite_api(limits=LimitSettings(answer_bytes=10_000))
+        api.create(patient(name=[{"text": "x" * 8_000}]))
+        asked: list[object] = []
+        search = api.store.search
+        monkeypatch.setattr(api.store, "search", lambda query: asked.append(query) or search(query))
+        performed(api, bundle(*[entry("GET", "Patient?_count=10") for _ in range(500)], type="batch"))
+        assert len(asked) < 12

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
+import jsonpatch
 import pytest
 
-from fhir_coprod.api import reading
+from fhir_coprod.api import patching, reading
 from fhir_coprod.settings import LimitSettings, SiteSettings
 from tests.api.conftest import FHIR, Api, outcome, patient
 
@@ -65,6 +67,17 @@ BAD: list[tuple[str, str, bytes, dict[str, str], int, str]] = [
         {"content_type": "application/json-patch+json"},
         400,
         "invalid",
+    ),
+    *(
+        ("PATCH", "Patient/a", operation, {"content_type": "application/json-patch+json"}, 400, "invalid")
+        for operation in (
+            b'[{"op":"add","path":"/x"}]',
+            b'[{"op":"copy","path":"/x"}]',
+            b'[{"op":"move","path":"/x","from":5}]',
+            b'[{"op":"remove"}]',
+            b'[{"op":"add","path":5,"value":1}]',
+            b"[5]",
+        )
     ),
     ("PATCH", "Patient/absent", b"[]", {"content_type": "application/json-patch+json"}, 404, "not-found"),
     ("GET", "Patient/absent", b"", {}, 404, "not-found"),
@@ -200,10 +213,40 @@ def test_gzip_bomb_is_refused(api: Api) -> None:
     assert api.post("Patient", bomb, Content_Encoding="gzip").status_code == 413
 
 
-def test_copying_patch_cannot_fill_the_memory(api: Api) -> None:
+@pytest.mark.parametrize("op", ["copy", "add"])
+def test_a_patch_that_doubles_is_stopped_before_it_has_grown(api: Api, op: str) -> None:
     stored = api.create(patient(name=[{"text": "x" * 1000}]))
-    operations = [{"op": "copy", "from": "/name", "path": "/name/-"}] * 60
-    assert api.patch(f"Patient/{stored['id']}", operations).status_code in (413, 422)
+    operations: list[Any] = [{"op": "copy", "from": "/name", "path": "/name/-"}] * 60
+    if op == "add":
+        grown = "y" * 500_000
+        operations = [{"op": "add", "path": "/name/-", "value": {"text": grown}}, *operations]
+    tracemalloc.start()
+    try:
+        answer = api.patch(f"Patient/{stored['id']}", operations)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert answer.status_code == 413
+    assert "send the whole resource" in outcome(answer)["diagnostics"]
+    assert peak < 15_000_000
+
+
+def test_a_patch_may_copy_and_comes_to_the_same_whenever_it_is_applied(api: Api) -> None:
+    stored = api.create(patient(name=[{"text": "Anna"}]))
+    operations = [
+        {"op": "add", "path": "/contact", "value": [{"name": {"family": "Ek"}}]},
+        {"op": "add", "path": "/contact/0/name/given", "value": ["Bo"]},
+        {"op": "copy", "from": "/contact/0", "path": "/contact/-"},
+        {"op": "replace", "path": "/contact/1/name/family", "value": "Falk"},
+    ]
+    patched = api.patch(f"Patient/{stored['id']}", operations)
+    assert patched.json()["contact"] == [
+        {"name": {"family": "Ek", "given": ["Bo"]}},
+        {"name": {"family": "Falk", "given": ["Bo"]}},
+    ]
+    version = api.store.read("Patient", stored["id"])
+    patch = jsonpatch.JsonPatch([{"op": "add", "path": "/contact/-", "value": {"name": {"text": "x"}}}])
+    assert patching.applied(patch, version).raw == patching.applied(patch, version).raw
 
 
 def test_foreign_host_is_refused(api: Api) -> None:

@@ -1,4 +1,4 @@
-"""The status of a referral's Task: where it may go from each, by every way of writing through the endpoint."""
+"""The status of a referral's Task: where it may go from each, by every way of writing here."""
 
 from __future__ import annotations
 

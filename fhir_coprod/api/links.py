@@ -1,0 +1,106 @@
+"""Links of a transaction's resources to each other that are no references, found by the definitions.
+
+R4 (https://hl7.org/fhir/R4/http.html#transaction): besides references, a server replaces what names another
+entry in elements of type uri, url, oid and uuid, and in `<a href>` and `<img src>` of a narrative. Elements
+of type canonical stay as they are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from fhir_coprod import definitions, jsontext
+from fhir_coprod.jsontext import Document, Json
+
+_LINKING = frozenset({"uri", "url", "oid", "uuid"})
+_IN_NARRATIVE = re.compile(r"""(<(?:a|img)\b[^>]*?\s(?:href|src)\s*=\s*)("[^"]*"|'[^']*')""")
+
+
+class _Element(NamedTuple):
+    """What stands under a JSON key: a FHIR type, and where the elements inside it are defined."""
+
+    type: str
+    structure: str
+    path: str
+
+
+def relinked(document: Document, identities: Mapping[str, str]) -> Document:
+    """The resource with each such link replaced; the very same when there is none.
+
+    identities: from an entry's fullUrl to what the resource is called here
+    """
+    text = document.raw
+    if not any(url.encode() in text for url in identities):
+        return document
+    data = _resource(document.data, identities)
+    if data == document.data:
+        return document
+    changed = jsontext.patched(document, document.data, data)
+    return replace(document, raw=changed, data=data, received=document.received or document.raw)
+
+
+def _resource(data: Json, identities: Mapping[str, str]) -> Json:
+    type = data.get("resourceType")
+    if not definitions.is_resource_type(type):
+        return data
+    return _object(data, _Element(str(type), str(type), str(type)), identities)
+
+
+def _object(data: Json, inside: _Element, identities: Mapping[str, str]) -> Json:
+    known = _children(inside.structure, inside.path)
+    return {
+        key: _value(value, known[key], identities) if key in known else value for key, value in data.items()
+    }
+
+
+def _value(value: Any, element: _Element, identities: Mapping[str, str]) -> Any:
+    if isinstance(value, list):
+        return [_value(item, element, identities) for item in value]
+    if isinstance(value, dict):
+        if element.type == "Resource":
+            return _resource(value, identities)
+        return _object(value, element, identities)
+    if not isinstance(value, str):
+        return value
+    if element.type in _LINKING:
+        return identities.get(value, value)
+    if element.type == "xhtml":
+        return _IN_NARRATIVE.sub(lambda found: found[1] + _quoted(found[2], identities), value)
+    return value
+
+
+def _quoted(link: str, identities: Mapping[str, str]) -> str:
+    return link[0] + identities.get(link[1:-1], link[1:-1]) + link[0]
+
+
+@lru_cache(4096)
+def _children(structure: str, path: str) -> Mapping[str, _Element]:
+    """JSON key → element, for the elements directly under a path of a structure."""
+    if not definitions.has_structure(f"http://hl7.org/fhir/StructureDefinition/{structure}"):
+        return {}
+    found: dict[str, _Element] = {}
+    for element in definitions.structure(structure)["snapshot"]["element"]:
+        parent, _, name = element["path"].rpartition(".")
+        if parent != path:
+            continue
+        if "contentReference" in element:
+            found[name] = _Element("BackboneElement", structure, element["contentReference"].lstrip("#"))
+        else:
+            found.update(_keys(structure, element, name))
+    return found
+
+
+def _keys(structure: str, element: Json, name: str) -> Iterator[tuple[str, _Element]]:
+    for kind in element.get("type", ()):
+        code = kind["code"]
+        key = name.removesuffix("[x]") + (code[0].upper() + code[1:] if name.endswith("[x]") else "")
+        if code in ("BackboneElement", "Element"):
+            yield key, _Element(code, structure, element["path"])
+        else:
+            yield key, _Element(code, code, code)
+            # Extensions of a primitive stand beside it.
+            yield f"_{key}", _Element("Element", "Element", "Element")
