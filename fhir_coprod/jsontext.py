@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
@@ -21,6 +22,9 @@ from fhir_coprod.errors import NotJson
 
 MAX_DEPTH = 64
 """Nesting beyond this is refused; real FHIR stays under 25."""
+
+ID_PATTERN = r"[A-Za-z0-9\-.]{1,64}"
+"""A logical id (https://hl7.org/fhir/R4/datatypes.html#id)."""
 
 Json = dict[str, Any]
 
@@ -33,6 +37,12 @@ _canonical = msgspec.json.Encoder(order="deterministic", decimal_format="number"
 _TOKEN = re.compile(r'("(?:[^"\\]+|\\.)*")(\s*:)?|([{}\[\]])')
 _SCALAR = re.compile(r"\s*([^\s,}\]]+)")
 _SPACED_COLON = re.compile(r'"\s+:')
+
+
+def instant(moment: datetime) -> str:
+    """An aware time as FHIR writes an instant, in UTC with milliseconds."""
+    at = moment.astimezone(UTC).replace(tzinfo=None)
+    return f"{at.isoformat(timespec='milliseconds')}Z"
 
 
 def encode(value: Any) -> bytes:

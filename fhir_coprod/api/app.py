@@ -84,7 +84,12 @@ def create_app(store: Store, settings: Settings) -> FastAPI:
         redoc_url=None,
     )
 
-    @app.get("/health", tags=["operation"], summary="Whether the process answers and its store can be read")
+    @app.get(
+        "/health",
+        tags=["operation"],
+        summary="Whether the process answers and its store can be read",
+        responses={503: {"model": Health, "description": "The store cannot be read"}},
+    )
     async def health(response: Response) -> Health:
         try:
             head = await asyncio.to_thread(store.head)
@@ -100,7 +105,10 @@ def create_app(store: Store, settings: Settings) -> FastAPI:
         response_class=PlainTextResponse,
     )
     async def figures() -> PlainTextResponse:
-        head = await asyncio.to_thread(store.head)
+        try:
+            head = await asyncio.to_thread(store.head)
+        except CoprodError:
+            head = 0  # as /health has it; the counters of this process are there all the same
         return PlainTextResponse(metrics.text(head), media_type="text/plain; version=0.0.4")
 
     app.router.routes.extend(web.routes(store, settings))

@@ -17,7 +17,7 @@ from urllib.parse import unquote
 
 import msgspec
 
-from fhir_coprod import definitions
+from fhir_coprod import definitions, jsontext
 from fhir_coprod.api import bundles, links, writing
 from fhir_coprod.api.answer import Answer, error_answer
 from fhir_coprod.api.call import Call, pairs
@@ -29,7 +29,7 @@ from fhir_coprod.outcome import Outcome
 from fhir_coprod.store import Transaction
 
 _CONDITIONAL_REFERENCE = re.compile(r"([A-Za-z]+)\?(.+)", re.DOTALL)
-_RELATIVE_REFERENCE = re.compile(r"[A-Za-z]+/[A-Za-z0-9\-.]{1,64}")
+_RELATIVE_REFERENCE = re.compile(rf"[A-Za-z]+/{jsontext.ID_PATTERN}")
 READS_AT_ONCE = 4
 """Of one bundle, so that others find threads, and little is read that the answer has no room for."""
 _ORDER = {"DELETE": 0, "POST": 1, "PUT": 2, "PATCH": 2, "GET": 3, "HEAD": 3}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -15,11 +14,6 @@ from fhir_coprod.api.call import Call, Pairs
 from fhir_coprod.jsontext import Json
 from fhir_coprod.outcome import Issue, Outcome
 from fhir_coprod.store import Page, Query, Version
-
-
-def instant(moment: datetime) -> str:
-    """FHIR instant in UTC with milliseconds."""
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
 
 
 def link(relation: str, base: str, path: str, query: Pairs) -> Json:
@@ -82,7 +76,7 @@ def _past(call: Call, version: Version) -> Json:
     entry["response"] = {
         "status": _STATUSES[version.method],
         "etag": f'W/"{version.version}"',
-        "lastModified": instant(version.updated),
+        "lastModified": jsontext.instant(version.updated),
     }
     return entry
 
@@ -95,7 +89,7 @@ def response_entry(answer: Answer, reason: str, *, with_body: bool) -> Json:
             response["location"] = answer.headers[name]
     if answer.version:
         response["etag"] = answer.etag
-        response["lastModified"] = instant(answer.version.updated)
+        response["lastModified"] = jsontext.instant(answer.version.updated)
     entry: Json = {"response": response}
     if answer.outcome is not None:
         response["outcome"] = answer.outcome.to_fhir()

@@ -21,7 +21,7 @@ from starlette.convertors import Convertor, register_url_convertor
 from starlette.routing import Match, Route, Router
 from starlette.types import Receive, Scope, Send
 
-from fhir_coprod import definitions
+from fhir_coprod import definitions, jsontext
 from fhir_coprod.api import security
 from fhir_coprod.api.answer import Answer, error_answer, send_answer
 from fhir_coprod.api.call import Call, caller_at, headers_of, pairs, read_body
@@ -70,7 +70,7 @@ class _Rest(_Name):
 
 
 class _Id(_Name):
-    regex = r"[A-Za-z0-9\-.]{1,64}"
+    regex = jsontext.ID_PATTERN
 
 
 register_url_convertor("fhir_rest", _Rest())

@@ -1,74 +1,203 @@
-"""OpenAPI for both halves: FastAPI's own description of its routes, and the FHIR routes from their table."""
+"""OpenAPI for all routes: FastAPI's own description, the pages, and the FHIR routes from their table."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from starlette.routing import BaseRoute, Route
 
+from fhir_coprod.api import openapi_examples as shown
 from fhir_coprod.api.endpoint import PREFIX, Interaction
 from fhir_coprod.api.formats import FHIR_JSON, FORM, JSON_PATCH
-from fhir_coprod.jsontext import Json
+from fhir_coprod.jsontext import ID_PATTERN, Json
 
-_ID_PATTERN = r"^[A-Za-z0-9\-.]{1,64}$"
+_ABOUT = """FHIR R4 (4.0.1) in JSON under `/fhir`, pages for people, and what operation needs.
 
-_SUMMARIES = {
-    "read": "The current version of a resource",
-    "vread": "One version of a resource",
-    "create": "Store a new resource; the server chooses its id",
-    "update": "Replace a resource, or create it under a chosen id",
-    "patch": "Change parts of a resource by JSON Patch",
-    "delete": "Delete a resource; its history stays",
-    "search-type": "Find resources of one type",
-    "search-system": "Find resources of several types (_type)",
-    "history-instance": "All versions of a resource, the newest first",
-    "history-type": "All versions of all resources of a type, the newest first",
-    "history-system": "The whole change log, the newest first",
-    "transaction": "Perform a Bundle of type batch or transaction",
-    "capabilities": "What this server can do, as a CapabilityStatement",
-    "$validate": "Check a resource against FHIR R4 and profiles; stores nothing",
-    "$everything": "A patient and everything about them",
-    "$standing": "Where a referral is, since when, and what is missing",
+`GET /fhir/metadata` tells which resource types, search parameters and operations there are. Errors under
+`/fhir` are always an OperationOutcome that says what to do. Without configured authentication this machine
+alone is served."""
+
+
+class _Text(NamedTuple):
+    """What is said of one interaction: in a line, the answer it shows, and its parameters by name."""
+
+    summary: str
+    answer: Json
+    parameters: tuple[str, ...] = ()
+
+
+_SHAPE = ("_summary", "_elements")
+_FINDING = ("criteria", "_count", "_sort", "_total", "_include", "_revinclude", *_SHAPE, "Prefer")
+
+_TEXTS: Mapping[str, _Text] = {
+    "read": _Text(
+        "The current version of a resource",
+        shown.STORED_REFERRAL,
+        (*_SHAPE, "If-None-Match", "If-Modified-Since"),
+    ),
+    "vread": _Text(
+        "One version of a resource", shown.STORED_REFERRAL, (*_SHAPE, "If-None-Match", "If-Modified-Since")
+    ),
+    "create": _Text(
+        "Store a new resource; the server chooses its id", shown.STORED_REFERRAL, ("If-None-Exist", "Prefer")
+    ),
+    "update": _Text(
+        "Replace a resource, or create it under a chosen id", shown.STORED_REFERRAL, ("If-Match", "Prefer")
+    ),
+    "patch": _Text("Change parts of a resource by JSON Patch", shown.STORED_REFERRAL, ("If-Match", "Prefer")),
+    "delete": _Text("Delete a resource; its history stays", shown.NO_ISSUES, ("If-Match", "Prefer")),
+    "search-type": _Text("Find resources of one type", shown.SEARCHSET, _FINDING),
+    "search-system": _Text("Find resources of several types (_type)", shown.SEARCHSET, ("_type", *_FINDING)),
+    "history-instance": _Text(
+        "All versions of a resource, the newest first", shown.HISTORY, ("_since", "_count")
+    ),
+    "history-type": _Text(
+        "All versions of all resources of a type, the newest first", shown.HISTORY, ("_since", "_count")
+    ),
+    "history-system": _Text("The whole change log, the newest first", shown.HISTORY, ("_since", "_count")),
+    "transaction": _Text(
+        "Perform a Bundle of type batch or transaction", shown.TRANSACTION_RESPONSE, ("Prefer",)
+    ),
+    "capabilities": _Text("What this server can do, as a CapabilityStatement", shown.STATEMENT),
+    "$validate": _Text(
+        "Check a resource against FHIR R4 and profiles; stores nothing", shown.NO_ISSUES, ("profile", "mode")
+    ),
+    "$everything": _Text(
+        "A patient and everything about them", shown.SEARCHSET, ("_type", "_since", "_count")
+    ),
+    "$standing": _Text(
+        "Where a referral is, since when, and what is missing",
+        {"resourceType": "Parameters", "parameter": [{"name": "stage", "valueCode": "sent"}]},
+        ("now", "policy"),
+    ),
 }
 
-_EXAMPLES: dict[str, Json] = {
-    "resource": {
-        "resourceType": "Patient",
-        "identifier": [{"system": "urn:oid:1.2.752.129.2.1.3.1", "value": "19121212-1212"}],
-        "name": [{"family": "Tolvansson", "given": ["Tolvan"]}],
-        "birthDate": "1912-12-12",
-    },
-    "bundle": {
-        "resourceType": "Bundle",
-        "type": "transaction",
-        "entry": [
-            {
-                "fullUrl": "urn:uuid:05efabf0-4be2-4561-91ce-51548425acb9",
-                "resource": {"resourceType": "Patient", "birthDate": "1912-12-12"},
-                "request": {"method": "POST", "url": "Patient"},
-            }
-        ],
-    },
+
+def _parameter(name: str, place: str, told: str, schema: Json, example: Any = None) -> Json:
+    parameter = {"name": name, "in": place, "description": told, "schema": schema}
+    return parameter if example is None else {**parameter, "example": example}
+
+
+_STRING: Json = {"type": "string"}
+_PARAMETERS: Mapping[str, Json] = {
+    each["name"]: each
+    for each in (
+        {
+            **_parameter(
+                "criteria",
+                "query",
+                "Any search parameter of the type, with prefixes, modifiers and chains as R4 has them; "
+                "the CapabilityStatement lists them.",
+                {"type": "object", "additionalProperties": _STRING},
+                {"status": "active", "subject:Patient.family": "Tolvansson"},
+            ),
+            "style": "form",
+            "explode": True,
+        },
+        _parameter("_count", "query", "Entries on a page.", {"type": "integer", "minimum": 0}, 20),
+        _parameter("_sort", "query", "Search parameters after commas; - sorts down.", _STRING, "-authored"),
+        _parameter(
+            "_total", "query", "Count all matches.", {"enum": ["none", "estimate", "accurate"]}, "accurate"
+        ),
+        _parameter("_include", "query", "Bring along what matches refer to.", _STRING, "Task:focus"),
+        _parameter("_revinclude", "query", "Bring along what refers to matches.", _STRING, "Task:focus"),
+        _parameter(
+            "_summary",
+            "query",
+            "Part of each resource.",
+            {"enum": ["true", "text", "data", "count", "false"]},
+        ),
+        _parameter("_elements", "query", "Only these elements.", _STRING, "status,subject"),
+        _parameter("_type", "query", "Resource types after commas.", _STRING, "ServiceRequest,Task"),
+        _parameter(
+            "_since", "query", "Only what changed at or after this time.", _STRING, "2026-03-02T09:00:00Z"
+        ),
+        _parameter("profile", "query", "Canonical of the profile to check.", _STRING),
+        _parameter(
+            "mode", "query", "What the check is for.", {"enum": ["create", "update", "delete", "profile"]}
+        ),
+        _parameter("now", "query", "The time to look from.", _STRING, "2026-03-20T09:00:00Z"),
+        _parameter("policy", "query", "Name of a deadline policy.", _STRING, "default"),
+        _parameter("If-Match", "header", "The version that is replaced; else 412.", _STRING, 'W/"1"'),
+        _parameter("If-None-Match", "header", "A version you hold; 304 if it is current.", _STRING, 'W/"1"'),
+        _parameter(
+            "If-Modified-Since",
+            "header",
+            "304 if nothing is newer.",
+            _STRING,
+            "Mon, 02 Mar 2026 09:00:00 GMT",
+        ),
+        _parameter(
+            "If-None-Exist",
+            "header",
+            "Criteria: store only if nothing matches them.",
+            _STRING,
+            "identifier=urn:order|4711",
+        ),
+        _parameter(
+            "Prefer",
+            "header",
+            "return=minimal, representation or OperationOutcome; handling=strict or lenient.",
+            _STRING,
+            "return=minimal",
+        ),
+    )
 }
-_PATCH_EXAMPLE = [{"op": "replace", "path": "/birthDate", "value": "1912-12-13"}]
 
 _FAILURES = {
-    "400": "The request cannot be understood",
-    "403": "Understood, and refused",
-    "404": "No such type, or no such resource",
-    "405": "That verb has no meaning there",
-    "406": "Asked for a format other than JSON",
-    "409": "Cannot be done in the present state",
-    "410": "It was deleted",
-    "412": "If-Match or a conditional criterion does not hold",
-    "413": "Above a limit of body, page or bundle",
-    "415": "Sent in a format other than JSON",
-    "421": "Called by a Host that is not this server's",
-    "422": "Breaks FHIR R4 or a profile",
-    "503": "Too slow or too busy; try again later",
+    "400": (
+        "The request cannot be understood",
+        "invalid",
+        "_count must be a whole number, such as _count=50.",
+    ),
+    "403": ("Understood, and refused", "forbidden", "Refused: no authentication is configured."),
+    "404": ("No such type, or no such resource", "not-found", "There is no ServiceRequest/absent."),
+    "405": (
+        "That verb has no meaning there",
+        "not-supported",
+        "PATCH has no meaning there; it takes GET, HEAD.",
+    ),
+    "406": (
+        "Asked for a format other than JSON",
+        "not-supported",
+        "This server answers in JSON (FHIR 4.0) only; send Accept: application/fhir+json or leave it out.",
+    ),
+    "409": (
+        "Cannot be done in the present state",
+        "conflict",
+        "The criteria find nothing, yet a resource of the body's id is here; update it by its id.",
+    ),
+    "410": ("It was deleted", "deleted", "ServiceRequest/mri-1 was deleted; its history can still be read."),
+    "412": (
+        "If-Match or a conditional criterion does not hold",
+        "conflict",
+        "It was changed or deleted since the version that If-Match names; read it again.",
+    ),
+    "413": (
+        "Above a limit of body, page or bundle",
+        "too-long",
+        "A bundle takes at most 5,000 entries; split it.",
+    ),
+    "415": (
+        "Sent in a format other than JSON",
+        "not-supported",
+        "Send the resource as JSON with Content-Type: application/fhir+json.",
+    ),
+    "421": (
+        "Called by a Host that is not this server's",
+        "forbidden",
+        "This server is not known under that Host; behind a proxy, set site.base_url to its address.",
+    ),
+    "422": (
+        "Breaks FHIR R4 or a profile",
+        "invariant",
+        "A referral's Task that is requested cannot become completed; it may become received or accepted.",
+    ),
+    "503": ("Too slow or too busy; try again later", "transient", "The store cannot be reached just now."),
 }
 _SUCCESSES = {
     "create": ("200", "201"),
@@ -77,19 +206,33 @@ _SUCCESSES = {
     "read": ("200", "304"),
     "vread": ("200", "304"),
 }
+_VERSIONED = ("read", "vread", "create", "update", "patch")
 
 
 def description(app: FastAPI, table: Sequence[Interaction]) -> Json:
     """The OpenAPI document; made once and kept by the application."""
     if app.openapi_schema is None:
-        document = get_openapi(title=app.title, version=app.version, routes=app.routes)
+        document = get_openapi(
+            title=app.title, version=app.version, description=_ABOUT, routes=app.routes, tags=_TAGS
+        )
+        components = document.setdefault("components", {})
+        components["parameters"] = dict(_PARAMETERS)
+        components["responses"] = {f"Status{code}": _failure(*told) for code, told in _FAILURES.items()}
         for row in table:
             path = PREFIX + re.sub(r"\{(\w+):\w+\}", r"{\1}", row.path).replace("{type}", _fixed(row.path))
             place = document["paths"].setdefault(path, {})
             for method in row.methods:
                 place[method.lower()] = _operation(row, method, path)
+        document["paths"] |= _pages(app.routes)
         app.openapi_schema = document
     return app.openapi_schema
+
+
+_TAGS = [
+    {"name": "FHIR", "description": "https://hl7.org/fhir/R4/http.html"},
+    {"name": "pages", "description": "HTML for people at this machine"},
+    {"name": "operation", "description": "For whoever runs the server"},
+]
 
 
 def _fixed(path: str) -> str:
@@ -99,44 +242,114 @@ def _fixed(path: str) -> str:
     return "ServiceRequest" if "fhir_referral" in path else "{type}"
 
 
+def _failure(told: str, code: str, sentence: str) -> Json:
+    return {"description": told, "content": _fhir(shown.problem(code, sentence))}
+
+
+def _fhir(example: Json) -> Json:
+    return {FHIR_JSON: {"schema": {"type": "object"}, "example": example}}
+
+
 def _operation(row: Interaction, method: str, path: str) -> Json:
-    fhir: Json = {"content": {FHIR_JSON: {"schema": {"type": "object"}}}}
-    responses: dict[str, Any] = {
-        code: {"description": "Done", **fhir}
-        if code in ("200", "201")
-        else {"description": "Done, nothing to send"}
-        for code in _SUCCESSES.get(row.name, ("200",))
-    }
-    responses |= {code: {"description": text, **fhir} for code, text in _FAILURES.items()}
+    text = _TEXTS[row.name]
+    responses: dict[str, Any] = {code: _success(row, code) for code in _SUCCESSES.get(row.name, ("200",))}
+    responses |= {code: {"$ref": f"#/components/responses/Status{code}"} for code in _FAILURES}
     operation: Json = {
-        "summary": _SUMMARIES[row.name],
+        "summary": text.summary,
         "tags": ["FHIR"],
         "operationId": re.sub(r"\W+", "_", f"{method.lower()}_{path}").strip("_"),
-        "parameters": [_path_parameter(name) for name in re.findall(r"\{(\w+)\}", path)],
+        "parameters": [
+            *(_path_parameter(name) for name in re.findall(r"\{(\w+)\}", path)),
+            *({"$ref": f"#/components/parameters/{name}"} for name in _names(row, method)),
+        ],
         "responses": responses,
     }
     body = _body(row, method)
     return operation | ({"requestBody": body} if body else {})
 
 
+def _names(row: Interaction, method: str) -> Iterable[str]:
+    """Of the parameters: those that come with the body of a POST stay out, criteria come with a bare type."""
+    names = _TEXTS[row.name].parameters
+    if method == "POST" and row.name.startswith("search"):
+        return ("Prefer",)
+    if row.name in ("update", "patch", "delete") and "{id" not in row.path:
+        return ("criteria", *names)
+    return names
+
+
+def _success(row: Interaction, code: str) -> Json:
+    if code in ("204", "304"):
+        return {"description": "Deleted" if code == "204" else "You hold the current version"}
+    answer: Json = {
+        "description": "Created" if code == "201" else "Done",
+        "content": _fhir(_TEXTS[row.name].answer),
+    }
+    if row.name in _VERSIONED:
+        answer["headers"] = {
+            "ETag": {"description": 'The version, such as W/"1"', "schema": _STRING},
+            "Last-Modified": {"description": "When it was stored", "schema": _STRING},
+        }
+    return answer
+
+
 def _path_parameter(name: str) -> Json:
     schema: dict[str, Json] = {
-        "type": {"type": "string", "pattern": "^[A-Z][A-Za-z]+$", "example": "Patient"},
-        "id": {"type": "string", "pattern": _ID_PATTERN, "example": "example"},
-        "version": {"type": "string", "pattern": "^[1-9][0-9]{0,8}$", "example": "1"},
+        "type": {"type": "string", "pattern": "^[A-Z][A-Za-z]+$"},
+        "id": {"type": "string", "pattern": f"^{ID_PATTERN}$"},
+        "version": {"type": "string", "pattern": "^[1-9][0-9]{0,8}$"},
     }
-    return {"name": name, "in": "path", "required": True, "schema": schema[name]}
+    examples = {"type": "ServiceRequest", "id": "mri-1", "version": "1"}
+    return {
+        "name": name,
+        "in": "path",
+        "required": True,
+        "schema": schema.get(name, _STRING),
+        "example": examples.get(name, name),
+    }
 
 
 def _body(row: Interaction, method: str) -> Json | None:
     if method == "PATCH":
         return {
             "required": True,
-            "content": {JSON_PATCH: {"schema": {"type": "array"}, "example": _PATCH_EXAMPLE}},
+            "content": {JSON_PATCH: {"schema": {"type": "array"}, "example": shown.PATCH}},
         }
     if row.name.startswith("search") and method == "POST":
-        return {"content": {FORM: {"schema": {"type": "object"}}}}
+        schema = {"type": "object", "additionalProperties": _STRING}
+        return {"content": {FORM: {"schema": schema, "example": {"status": "active", "_count": "20"}}}}
     if method not in ("POST", "PUT") or row.name in ("$everything", "$standing"):
         return None
-    example = _EXAMPLES["bundle" if row.name == "transaction" else "resource"]
-    return {"required": True, "content": {FHIR_JSON: {"schema": {"type": "object"}, "example": example}}}
+    example = {
+        "transaction": shown.TRANSACTION,
+        "update": shown.STORED_REFERRAL,
+    }.get(row.name, shown.REFERRAL)
+    return {"required": True, "content": _fhir(example)}
+
+
+def _pages(routes: Iterable[BaseRoute]) -> Json:
+    """The pages, as their routes tell: what is not FastAPI's own and is no FHIR."""
+    found: Json = {}
+    for route in routes:
+        if type(route) is not Route or not route.path or route.path == "/openapi.json":
+            continue
+        kind = "text/css" if route.path.endswith(".css") else "text/html"
+        content = {kind: {"schema": _STRING}}
+        for method in sorted((route.methods or {"GET"}) - {"HEAD"}):
+            found.setdefault(route.path, {})[method.lower()] = {
+                "summary": f"Page: {route.name}" if kind == "text/html" else "How the pages look",
+                "tags": ["pages"],
+                "operationId": re.sub(r"\W+", "_", f"{method.lower()}_page_{route.path}").strip("_"),
+                "parameters": [_path_parameter(name) for name in re.findall(r"\{(\w+)\}", route.path)],
+                **(
+                    {"requestBody": {"content": {FORM: {"schema": {"type": "object"}}}}}
+                    if method == "POST"
+                    else {}
+                ),
+                "responses": {
+                    "200": {"description": "The page", "content": content},
+                    "303": {"description": "Done; see the page it leads to"},
+                    "default": {"description": "Why it cannot be done", "content": content},
+                },
+            }
+    return found

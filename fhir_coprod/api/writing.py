@@ -15,6 +15,7 @@ from typing import Literal
 
 import jsonpatch
 
+from fhir_coprod import jsontext
 from fhir_coprod.api import patching, rules, subset
 from fhir_coprod.api.answer import Answer, outcome_answer
 from fhir_coprod.api.call import Call, Pairs, pairs
@@ -26,7 +27,7 @@ from fhir_coprod.outcome import OK, Issue, Outcome
 from fhir_coprod.store import Query, Transaction, Version
 from fhir_coprod.validation import validate_document
 
-_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
+_ID = re.compile(jsontext.ID_PATTERN)
 _NO_REFERENCES: Mapping[str, str] = {}
 
 INLINE_BYTES = 64_000

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from fhir_coprod.store.query import Query
     from fhir_coprod.store.search import Page
 
-_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
+_ID = re.compile(jsontext.ID_PATTERN)
 _MILLISECOND = timedelta(milliseconds=1)
 _OURS = ("versionId", "lastUpdated", "_versionId", "_lastUpdated")
 """Members of meta that the store writes itself; all others are the sender's and kept."""
@@ -174,7 +174,7 @@ class Transaction:
         number = held.version.version + 1 if held else 1
         updated = self._later_than(held) if held else self.now
         kept = _kept_meta(document.data if own_meta is None else {"meta": own_meta})
-        meta = {"versionId": str(number), "lastUpdated": _instant(updated), **kept}
+        meta = {"versionId": str(number), "lastUpdated": jsontext.instant(updated), **kept}
         body = document.spliced(id, meta, references)
         changed = references or own_meta is not None
         content = Document(body, jsontext.decode(body)) if changed else document
@@ -291,10 +291,6 @@ def _type(document: Document) -> str:
         # Perhaps a NUL, which PostgreSQL cannot hold, in a document that was made without `parse`.
         jsontext.parse(document.raw)
     return document.type
-
-
-def _instant(moment: datetime) -> str:
-    return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def _kept_meta(data: Json) -> Json:

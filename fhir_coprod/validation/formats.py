@@ -11,6 +11,8 @@ import re
 from collections.abc import Callable
 from datetime import date
 
+from fhir_coprod.jsontext import ID_PATTERN
+
 MAX_STRING = 1_048_576
 """Characters; FHIR: strings SHALL NOT exceed 1 MB."""
 _INT32 = 2**31
@@ -24,7 +26,7 @@ _date = re.compile(rf"{_YEAR}(?:-(?:0[1-9]|1[0-2]))?|{_DAY}").fullmatch
 _date_time = re.compile(rf"{_YEAR}(?:-(?:0[1-9]|1[0-2]))?|{_DAY}(?:T{_CLOCK}{_ZONE})?").fullmatch
 _instant = re.compile(rf"{_DAY}T{_CLOCK}{_ZONE}").fullmatch
 _time = re.compile(_CLOCK).fullmatch
-_id = re.compile(r"[A-Za-z0-9\-.]{1,64}").fullmatch
+_id = re.compile(ID_PATTERN).fullmatch
 _code = re.compile(r"\S+(?: \S+)*").fullmatch
 _oid = re.compile(r"urn:oid:[0-2](?:\.(?:0|[1-9][0-9]*))+").fullmatch
 _uuid = re.compile(r"urn:uuid:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch

@@ -9,7 +9,7 @@ import pytest
 
 from fhir_coprod import definitions, validate
 from fhir_coprod.api.endpoint import PREFIX
-from fhir_coprod.api.openapi import _SUMMARIES
+from fhir_coprod.api.openapi import _TEXTS
 from fhir_coprod.api.table import TABLE
 from tests.api.conftest import Api
 
@@ -70,7 +70,7 @@ def test_address_is_the_one_that_was_called(statement: Any) -> None:
 def test_openapi_describes_every_route(api: Api) -> None:
     document = api.request("GET", "http://localhost/openapi.json").json()
     for row in TABLE:
-        assert row.name in _SUMMARIES
+        assert row.name in _TEXTS
     described = {
         (method.upper(), re.sub(r"\{\w+\}", "{}", path))
         for path, operations in document["paths"].items()

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
+from typing import Any
 
+import httpx
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import content_type_conformance, status_code_conformance
 
+from fhir_coprod import validate
+from fhir_coprod.api import openapi_examples as shown
 from tests.api.server import Served, serving
 
 
@@ -19,10 +25,19 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def document(served: Served) -> Any:
+    return httpx.get(served.url.removesuffix("/fhir") + "/openapi.json").json()
+
+
+def test_document_is_valid_openapi(document: Any) -> None:
+    schemathesis.openapi.from_dict(document).validate()
+
+
 def test_every_operation_answers_as_described(served: Served) -> None:
     schema = schemathesis.openapi.from_url(served.url.removesuffix("/fhir") + "/openapi.json")
     operations = [found.ok() for found in schema.get_all_operations()]
-    assert len(operations) > 20
+    assert len(operations) > 30
     for operation in operations:
 
         @given(operation.as_strategy())
@@ -33,3 +48,72 @@ def test_every_operation_answers_as_described(served: Served) -> None:
             )
 
         sent()
+
+
+def resources(value: Any) -> Iterator[Any]:
+    """Every example of the document that is a resource."""
+    if isinstance(value, list):
+        for item in value:
+            yield from resources(item)
+    elif isinstance(value, dict):
+        example = value.get("example")
+        if isinstance(example, dict) and "resourceType" in example:
+            yield example
+        for inner in value.values():
+            yield from resources(inner)
+
+
+def test_every_example_is_valid_fhir(document: Any) -> None:
+    found = {json.dumps(each): each for each in resources(document)}
+    assert len(found) > 10
+    for each in found.values():
+        assert validate(each), f"{each['resourceType']}: {validate(each)}"
+
+
+def test_every_operation_has_an_example_of_each_body_and_answer(document: Any) -> None:
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            if "FHIR" not in operation["tags"]:
+                continue
+            bodies = [operation.get("requestBody", {}).get("content", {})]
+            bodies += [answer.get("content", {}) for answer in operation["responses"].values()]
+            for content in bodies:
+                assert all("example" in kind for kind in content.values()), (method, path)
+
+
+def test_the_examples_do_what_they_show(served: Served, document: Any) -> None:
+    """In the order of a day: the patient, the referral, then everything else that the document describes."""
+    with httpx.Client(base_url=served.url.removesuffix("/fhir")) as client:
+        fhir = {"content-type": "application/fhir+json"}
+        made = client.put("/fhir/Patient/tolvan", json=shown.PATIENT, headers=fhir)
+        assert made.status_code in (200, 201), made.text
+        made = client.put("/fhir/ServiceRequest/mri-1", json=shown.STORED_REFERRAL, headers=fhir)
+        assert made.status_code in (200, 201), made.text
+        last = {"delete": 1}
+        steps = [
+            (method, path, operation)
+            for path, operations in document["paths"].items()
+            for method, operation in operations.items()
+            if "FHIR" in operation["tags"]
+        ]
+        done = 0
+        for method, path, operation in sorted(steps, key=lambda step: last.get(step[0], 0)):
+            if not re.search(r"\{id\}|_search|metadata|/\$validate|^/fhir(/\{type\})?$|_history", path):
+                raise AssertionError(f"{path} is new here")
+            if method in ("put", "patch", "delete") and path == "/fhir/{type}":
+                continue  # conditional: no criteria are shown that name one resource
+            type = "Patient" if "everything" in path else "ServiceRequest"
+            id = "tolvan" if type == "Patient" else "mri-1"
+            url = path.replace("{type}", type).replace("{id}", id).replace("{version}", "1")
+            content = operation.get("requestBody", {}).get("content", {})
+            sent: dict[str, Any] = {}
+            for kind, body in content.items():
+                example = body["example"]
+                form = kind.endswith("urlencoded")
+                sent = {"data": example} if form else {"content": json.dumps(example).encode()}
+                sent["headers"] = {"content-type": kind}
+            answer = client.request(method, url, **sent)
+            assert answer.status_code in (200, 201, 204), f"{method} {url}: {answer.text}"
+            assert str(answer.status_code) in operation["responses"]
+            done += 1
+        assert done > 20

@@ -1,0 +1,138 @@
+"""What the OpenAPI document shows: a referral, told in requests and answers. All are valid R4, by test."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fhir_coprod.jsontext import Json
+
+BASE: Final = "http://127.0.0.1:8000/fhir"
+
+PATIENT: Final[Json] = {
+    "resourceType": "Patient",
+    "id": "tolvan",
+    "meta": {"versionId": "1", "lastUpdated": "2026-03-02T09:00:00.000Z"},
+    "identifier": [{"system": "urn:oid:1.2.752.129.2.1.3.1", "value": "19121212-1212"}],
+    "name": [{"family": "Tolvansson", "given": ["Tolvan"]}],
+    "birthDate": "1912-12-12",
+}
+
+REFERRAL: Final[Json] = {
+    "resourceType": "ServiceRequest",
+    "status": "active",
+    "intent": "order",
+    "priority": "routine",
+    "code": {
+        "coding": [
+            {
+                "system": "http://snomed.info/sct",
+                "code": "241648009",
+                "display": "Magnetic resonance imaging of lumbar spine",
+            }
+        ]
+    },
+    "subject": {"reference": "Patient/tolvan"},
+    "authoredOn": "2026-03-02T09:00:00Z",
+    "requester": {"display": "Linden Health Centre"},
+}
+
+STORED_REFERRAL: Final[Json] = {
+    **REFERRAL,
+    "id": "mri-1",
+    "meta": {"versionId": "1", "lastUpdated": "2026-03-02T09:00:00.000Z"},
+}
+
+TRANSACTION: Final[Json] = {
+    "resourceType": "Bundle",
+    "type": "transaction",
+    "entry": [
+        {
+            "fullUrl": "urn:uuid:05efabf0-4be2-4561-91ce-51548425acb9",
+            "resource": {**REFERRAL, "subject": {"display": "Tolvan Tolvansson"}},
+            "request": {"method": "POST", "url": "ServiceRequest"},
+        },
+        {
+            "fullUrl": "urn:uuid:7d6ec2f5-5a43-4b8b-b1c5-0e4f6f0a9d3c",
+            "resource": {
+                "resourceType": "Task",
+                "status": "requested",
+                "intent": "order",
+                "focus": {"reference": "urn:uuid:05efabf0-4be2-4561-91ce-51548425acb9"},
+                "owner": {"display": "Imaging, County Hospital"},
+            },
+            "request": {"method": "POST", "url": "Task"},
+        },
+    ],
+}
+
+TRANSACTION_RESPONSE: Final[Json] = {
+    "resourceType": "Bundle",
+    "type": "transaction-response",
+    "entry": [
+        {
+            "response": {
+                "status": "201 Created",
+                "location": f"{type}/{id}/_history/1",
+                "etag": 'W/"1"',
+                "lastModified": "2026-03-02T09:00:00.000Z",
+            }
+        }
+        for type, id in (("ServiceRequest", "mri-1"), ("Task", "imaging-1"))
+    ],
+}
+
+PATCH: Final = [{"op": "replace", "path": "/priority", "value": "urgent"}]
+
+SEARCHSET: Final[Json] = {
+    "resourceType": "Bundle",
+    "type": "searchset",
+    "total": 1,
+    "link": [{"relation": "self", "url": f"{BASE}/ServiceRequest?status=active&_count=20"}],
+    "entry": [
+        {
+            "fullUrl": f"{BASE}/ServiceRequest/mri-1",
+            "resource": STORED_REFERRAL,
+            "search": {"mode": "match"},
+        }
+    ],
+}
+
+HISTORY: Final[Json] = {
+    "resourceType": "Bundle",
+    "type": "history",
+    "link": [{"relation": "self", "url": f"{BASE}/ServiceRequest/mri-1/_history"}],
+    "entry": [
+        {
+            "fullUrl": f"{BASE}/ServiceRequest/mri-1",
+            "resource": STORED_REFERRAL,
+            "request": {"method": "POST", "url": "ServiceRequest"},
+            "response": {
+                "status": "201 Created",
+                "etag": 'W/"1"',
+                "lastModified": "2026-03-02T09:00:00.000Z",
+            },
+        }
+    ],
+}
+
+NO_ISSUES: Final[Json] = {
+    "resourceType": "OperationOutcome",
+    "issue": [{"severity": "information", "code": "informational", "diagnostics": "No issues found."}],
+}
+
+STATEMENT: Final[Json] = {
+    "resourceType": "CapabilityStatement",
+    "status": "active",
+    "date": "2026-11-26",
+    "kind": "instance",
+    "fhirVersion": "4.0.1",
+    "format": ["application/fhir+json"],
+    "implementation": {"description": "The shared part of care, beside the EHRs", "url": BASE},
+    "rest": [{"mode": "server", "resource": [{"type": "Patient", "interaction": [{"code": "read"}]}]}],
+}
+
+
+def problem(code: str, sentence: str) -> Json:
+    """An OperationOutcome with one error."""
+    issue = {"severity": "error", "code": code, "diagnostics": sentence}
+    return {"resourceType": "OperationOutcome", "issue": [issue]}
