@@ -67,6 +67,7 @@ _ERRORS: dict[int, type[CoprodError]] = {
 }
 _ADVICE = {
     PreconditionFailed: "Somebody changed it meanwhile: read it again, make your change to that, and update.",
+    Conflict: "Read it again; if somebody changed it meanwhile, make your change to that, and update.",
     Gone: "It was deleted; its history can still be read.",
     Overloaded: "The server is busy; try again in a moment.",
 }

@@ -13,9 +13,11 @@ from typing import Any
 
 import pytest
 
+from fhir_coprod import validate
 from fhir_coprod.client import Client
 from fhir_coprod.errors import (
     BadRequest,
+    Conflict,
     EhrAnswer,
     EhrUnreachable,
     Gone,
@@ -25,6 +27,7 @@ from fhir_coprod.errors import (
     Overloaded,
     PreconditionFailed,
 )
+from fhir_coprod.outcome import Outcome
 from tests.api.server import serving
 
 
@@ -125,6 +128,69 @@ def test_validate_gives_an_outcome(client: Client) -> None:
     found = client.validate(patient(gender="f"))
     assert not found
     assert found.errors[0].expression == "Patient.gender"
+
+
+def test_it_does_the_same_with_another_server(hapi_url: str) -> None:
+    """HAPI: what a program does in a day, from the first record to the conflict."""
+    with Client(hapi_url) as client:
+        assert client.capabilities()["fhirVersion"] == "4.0.1"
+        family = f"F{uuid.uuid4().hex}"
+        wanted = [patient(name=[{"family": family}]) for _ in range(7)]
+        criteria = {"identifier": f"urn:test|{wanted[0]['identifier'][0]['value']}"}
+        stored = [client.create(each) for each in wanted]
+        assert client.create(wanted[0], if_none_exist=criteria)["id"] == stored[0]["id"]
+
+        pages = {"family": family, "_count": 3, "_sort": "_id"}
+        assert {each["id"] for each in client.search("Patient", pages)} == {each["id"] for each in stored}
+        assert client.count("Patient", {"family": family}) == 7
+
+        mine = client.read("Patient", stored[0]["id"])
+        theirs = client.update({**mine, "gender": "female"})
+        assert theirs["meta"]["versionId"] == "2"
+        with pytest.raises((PreconditionFailed, Conflict), match=r"[Rr]ead it again"):
+            client.update({**mine, "gender": "male"})
+        operation = {"op": "replace", "path": "/gender", "value": "other"}
+        assert client.patch("Patient", mine["id"], [operation], version="2")["gender"] == "other"
+        assert client.update({**mine, "gender": "male"}, any_version=True)["gender"] == "male"
+        assert client.read("Patient", mine["id"], version=2)["gender"] == "female"
+        genders = [each.get("gender") for each in client.history("Patient", mine["id"])]
+        assert genders == ["male", "other", "female", None]
+
+        quantity = {"value": Decimal("19.00")}
+        seen = {"resourceType": "Observation", "status": "final", "code": {"text": "x"}}
+        entries = [
+            {
+                "fullUrl": "urn:uuid:a0d5ae8a-6b63-4a6a-9e0a-6c4b1f6c1d11",
+                "resource": patient(),
+                "request": {"method": "POST", "url": "Patient"},
+            },
+            {
+                "resource": {
+                    **seen,
+                    "valueQuantity": quantity,
+                    "subject": {"reference": "urn:uuid:a0d5ae8a-6b63-4a6a-9e0a-6c4b1f6c1d11"},
+                },
+                "request": {"method": "POST", "url": "Observation"},
+            },
+        ]
+        done = client.transaction({"resourceType": "Bundle", "type": "transaction", "entry": entries})
+        type, id = done["entry"][1]["response"]["location"].split("/")[-4:-2]
+        observation = client.read(type, id)
+        assert str(observation["valueQuantity"]["value"]) == "19.00"
+        assert observation["subject"]["reference"].startswith("Patient/")
+
+        client.delete("Patient", stored[6]["id"])
+        with pytest.raises(Gone):
+            client.read("Patient", stored[6]["id"])
+        with pytest.raises(NotFound):
+            client.read("Patient", "absent")
+        assert isinstance(client.validate(patient()), Outcome)
+
+
+def test_what_it_read_can_be_validated_here(client: Client) -> None:
+    value = {"valueQuantity": {"value": Decimal("19.00")}}
+    stored = client.create({"resourceType": "Observation", "status": "final", "code": {"text": "x"}, **value})
+    assert validate(stored)
 
 
 def test_errors_carry_what_the_server_said(client: Client) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
@@ -49,7 +50,11 @@ class Validator:
                 return Outcome((Issue("fatal", error.code, error.message),))
         else:
             data = dict(resource)
-        return self.check(data, profile)
+        outcome = self.check(data, profile)
+        if not outcome and not isinstance(resource, (bytes, str)) and _has_decimals(data):
+            # Values that kept their precision, as `fhir_coprod.client` gives them: numbers like others.
+            return self.check(jsontext.decode(jsontext.encode(data)), profile)
+        return outcome
 
     def validate_document(self, document: Document, profile: str | None = None) -> Outcome:
         """The same for a document that is parsed already."""
@@ -90,6 +95,14 @@ class Validator:
             raise UnknownDefinition(
                 f"The profile {profile[:200]} is not known; correct its URL or load the package that has it."
             )
+
+
+def _has_decimals(value: object) -> bool:
+    if isinstance(value, dict):
+        return any(_has_decimals(inner) for inner in value.values())
+    if isinstance(value, list):
+        return any(_has_decimals(inner) for inner in value)
+    return isinstance(value, Decimal)
 
 
 @lru_cache(maxsize=1)
