@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fhir_coprod.api import rules
 from fhir_coprod.api.table import TABLE
+from fhir_coprod.client import Client
 from fhir_coprod.settings import LimitSettings
 
 PAGE = (Path(__file__).parents[2] / "docs" / "endpoint.md").read_text()
@@ -32,3 +33,9 @@ def test_every_move_of_a_task_is_documented_and_no_other() -> None:
             told |= {name: set(re.findall(r"`([^`]+)`", new)) for name in re.findall(r"`([^`]+)`", old)}
     told.pop("on-hold")
     assert told == {old: set(new) for old, new in rules.NEXT.items() if new}
+
+
+def test_every_method_of_the_client_is_documented() -> None:
+    section = PAGE.partition("## A client")[2].partition("\n## ")[0]
+    methods = {name for name in vars(Client) if not name.startswith("_")} - {"close"}
+    assert methods <= set(re.findall(r"`(\w+)`", section))
