@@ -36,7 +36,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.types import TypeEngine
 
-REVISION = "0002"
+REVISION = "0003"
 """The newest migration; a database made from scratch is stamped with it (a test keeps both the same)."""
 
 metadata = MetaData(
@@ -309,6 +309,7 @@ standing = Table(
     _column("since", Long),  # milliseconds
     _column("due", Long),  # when what is said may change by itself, or its alerts; milliseconds
     _column("body", LargeBinary()),  # the standing itself, in MessagePack
+    Column("facts", LargeBinary()),  # by which it was judged; NULL: to be read from the record
     Index("standing_due_idx", "due"),
 )
 Index(

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, and_, or_, select
+from sqlalchemy import Connection, and_, exists, or_, select
 
 from fhir_coprod import jsontext
 from fhir_coprod.errors import NotFound
@@ -22,8 +22,9 @@ from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store, index, schema
 from fhir_coprod.store.versions import from_milliseconds
+from fhir_coprod.watch import standings
 from fhir_coprod.watch.blind import blind_feeds, unread_records
-from fhir_coprod.watch.elements import is_asking, is_followup, is_referral_task, target, targets
+from fhir_coprod.watch.elements import batches, is_asking, is_followup, is_referral_task, target, targets
 from fhir_coprod.watch.reading import Held, Surroundings, compose
 from fhir_coprod.watch.records import Blind, Facts
 
@@ -118,34 +119,50 @@ def all_open(
                     yield found.facts
 
 
+class Root(NamedTuple):
+    """A referral, or a message by which a patient may ask for one."""
+
+    key: int
+    name: str
+    held: standings.Held | None
+    """The row of its standing."""
+
+
 def portions(reader: Reader) -> Iterator[list[Found]]:
     """Every referral and every patient's request, a portion at a time, whatever is written meanwhile."""
     start = 0
-    while requests := requests_from(reader.connection, start):
-        yield list(reader.read(reader.by_key(key for key, _ in requests)))
-        start = requests[-1][0] + 1
+    while roots := roots_from(reader.connection, start, PORTION):
+        yield list(reader.read(reader.by_key(root.key for root in roots)))
+        start = roots[-1].key + 1
 
 
-def requests_from(connection: Connection, start: int) -> list[tuple[int, str]]:
-    """The next portion of referrals, and of messages by which a patient may ask for one: key and reference.
-
-    start: the least key that is wanted. Empty when there are no more.
-    """
+def roots_from(connection: Connection, start: int, portion: int) -> list[Root]:
+    """The next so many; `start` is the least key that is wanted. Empty when there are no more."""
     resource, reference = schema.resource.c, schema.reference.c
     here = [resource.deleted.is_(False), resource.key >= start]
-    names = select(resource.key, resource.type, resource.id).order_by(resource.key).limit(PORTION)
-    found = connection.execute(names.where(resource.type == "ServiceRequest", *here)).all()
-    if len(found) == PORTION:
+    name = (resource.type + "/" + resource.id).label("name")
+    roots = (
+        select(resource.key, name, *standings.HELD)
+        .select_from(schema.resource.outerjoin(schema.standing, schema.standing.c.referral == name))
+        .order_by(resource.key)
+        .limit(portion)
+    )
+    found = connection.execute(roots.where(resource.type == "ServiceRequest", *here)).all()
+    if len(found) == portion:
         # Messages beyond these referrals are for the next portion: each is come by once.
         here.append(resource.key <= found[-1][0])
-    messages = names.join(schema.reference, reference.key == resource.key).where(
-        resource.type == "Communication",
+    from_persons = exists().where(
+        reference.key == resource.key,
         reference.param == index.number("Communication", "sender"),
         reference.target_type.in_(("Patient", "RelatedPerson")),
-        *here,
     )
-    found = [*found, *connection.execute(messages)]
-    return sorted((key, f"{type}/{id}") for key, type, id in found)[:PORTION]
+    messages = connection.execute(roots.where(resource.type == "Communication", from_persons, *here)).all()
+    if messages:
+        found = sorted([*found, *messages], key=lambda row: row[0])[:portion]
+    return [
+        Root(key, name, None if due is None else standings.Held(due, *rest))
+        for key, name, due, *rest in found
+    ]
 
 
 @dataclass(slots=True)
@@ -180,6 +197,8 @@ class Found:
     """The kind of that fault."""
     ehr: str = ""
     """The EHR that its newest version came from; "" where it came from none."""
+    from_ehr: bool = False
+    """An EHR had a part in it."""
 
 
 class Reader:
@@ -189,8 +208,9 @@ class Reader:
         self, connection: Connection, settings: Settings, pulled_since: datetime | None = None
     ) -> None:
         self.connection = connection
+        self.zone = settings.site.zone
         self._behind: dict[str, tuple[str, ...]] = {}
-        self._around = Surroundings(settings.site.zone, self._behind)
+        self._around = Surroundings(self.zone, self._behind)
         self.blind = blind_feeds(connection, settings, pulled_since)
         self.unread = unread_records(connection)
 
@@ -222,6 +242,7 @@ class Reader:
         for root in roots:
             patient = target(root.data.get("subject")) or target(root.data.get("sender"))
             rows = {row.key: row for row in (*related[root.key], *wishes.get(patient, ()))}
+            from_ehr = bool(_ehr_of(root)) or any(_ehr_of(row) for row in rows.values())
             try:
                 facts = compose(
                     _held(root, older),
@@ -236,7 +257,7 @@ class Reader:
                         for row in proxies.get(patient, ())
                         if row.data.get("active") is not False
                     ),
-                    self._blind_for(root, rows.values()) if self.blind or self.unread else (),
+                    self._blind_at(root, rows.values(), from_ehr=from_ehr),
                     self._around,
                 )
             except Exception as error:
@@ -245,7 +266,7 @@ class Reader:
                 yield Found(root.reference, None, fault=type(error).__name__)
                 continue
             followups = tuple(row.data for row in rows.values() if is_followup(row.data))
-            yield Found(root.reference, facts, followups, ehr=_ehr_of(root))
+            yield Found(root.reference, facts, followups, ehr=_ehr_of(root), from_ehr=from_ehr)
 
     # -- finding ---------------------------------------------------------------------------------------
 
@@ -265,12 +286,29 @@ class Reader:
             or_(*(and_(resource.type == type, resource.id.in_(ids)) for type, ids in by_type.items()))
         )
 
-    def followups_of(self, referral: str) -> list[Json]:
+    def followups_of(self, referral: str) -> tuple[Json, ...]:
         """The watch's own Tasks about a referral, which need not exist any more."""
-        type, _, id = referral.partition("/")
-        naming = self._naming([(index.number("Task", "focus"), type, id)], {type})
-        rows = self.by_key({key for key, _, _ in naming})
-        return [row.data for row in rows if is_followup(row.data)]
+        return self.followups((referral,)).get(referral, ())
+
+    def followups(self, referrals: Collection[str]) -> dict[str, tuple[Json, ...]]:
+        """The watch's own Tasks about each that has any."""
+        found: dict[str, tuple[Json, ...]] = {}
+        reference, token = schema.reference.c, schema.token.c
+        ours = exists().where(
+            token.key == reference.key,
+            token.param == index.number("Task", "code"),
+            token.code == "stall-followup",
+        )
+        for some in batches(referrals, PORTION):
+            ids = [name.partition("/")[2] for name in some]
+            keys = select(reference.key).where(
+                reference.param == index.number("Task", "focus"), reference.target_id.in_(ids), ours
+            )
+            for row in self.by_key(self.connection.execute(keys).scalars()):
+                about = target(row.data.get("focus"))
+                if is_followup(row.data):
+                    found[about] = (*found.get(about, ()), row.data)
+        return found
 
     def _rows(self, condition: Any) -> list[_Row]:
         resource, version = schema.resource, schema.version
@@ -426,18 +464,24 @@ class Reader:
 
     # -- what cannot be seen ---------------------------------------------------------------------------
 
-    def _blind_for(self, root: _Row, rows: Iterable[_Row]) -> tuple[Blind, ...]:
-        """Which blind feeds matter to this referral, and for which of its parties.
-
-        The requester's records are at the EHR that the referral came from; a department's at the EHR that the
-        settings name for it. An EHR of unnamed department may hold anybody's, unless no EHR had a part in
-        this referral. A record of this very referral whose newest word could not be taken in always matters.
-        """
-        from_ehr = root.source.startswith("ehr:") or any(row.source.startswith("ehr:") for row in rows)
+    def _blind_at(self, root: _Row, rows: Iterable[_Row], *, from_ehr: bool) -> tuple[Blind, ...]:
+        if not self.blind and not self.unread:
+            return ()
+        unread = [self.unread[row.reference] for row in (root, *rows) if row.reference in self.unread]
         requesters = self._around.parties(root.data.get("requester"))
-        matters = [self.unread[row.reference] for row in (root, *rows) if row.reference in self.unread]
+        return (*unread, *self.blind_for(_ehr_of(root), requesters, from_ehr=from_ehr))
+
+    def blind_for(self, ehr: str, requesters: tuple[str, ...], *, from_ehr: bool) -> tuple[Blind, ...]:
+        """Which blind feeds matter to a referral, and for which of its parties.
+
+        The requester's records are at the EHR that the referral came from (`ehr`); a department's at the EHR
+        that the settings name for it. An EHR of unnamed department may hold anybody's, unless no EHR had a
+        part in this referral (`from_ehr`). A record of this very referral whose newest word could not be
+        taken in always matters, and is not among these.
+        """
+        matters = []
         for blind in self.blind:
-            own = requesters if root.source == f"ehr:{blind.ehr}" else ()
+            own = requesters if ehr == blind.ehr else ()
             if blind.departments:
                 matters.append(msgspec.structs.replace(blind, departments=(*blind.departments, *own)))
             elif from_ehr:

@@ -6,11 +6,8 @@ what was said has to be said anew.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from datetime import datetime
-from functools import cache
-from importlib import resources
 from typing import Final, NamedTuple
 
 import msgspec
@@ -18,6 +15,7 @@ from sqlalchemy import Connection, select
 
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Transaction, schema
+from fhir_coprod.watch import kept
 from fhir_coprod.watch.blind import blind_feeds, unread_records
 from fhir_coprod.watch.policies import Policy
 
@@ -44,7 +42,7 @@ def ground_now(connection: Connection, settings: Settings, policy: Policy, now: 
         for blind in blind_feeds(connection, settings, policy.pulled_since(now))
     )
     return Ground(
-        f"{_program()} {policy.fingerprint}",
+        f"{kept.program().hex()} {policy.fingerprint}",
         msgspec.json.encode(feeds).decode(),
         frozenset(unread_records(connection)),
     )
@@ -65,13 +63,3 @@ def lay(transaction: Transaction, ground: Ground) -> None:
     transaction.set_setting(_RULES, ground.rules)
     transaction.set_setting(_FEEDS, ground.feeds)
     transaction.set_setting(_UNREAD, msgspec.json.encode(sorted(ground.unread)).decode())
-
-
-@cache
-def _program() -> str:
-    """Changes with the program that judges: what another version of it said has to be said anew."""
-    digest = hashlib.blake2b(digest_size=12)
-    files = [file for file in resources.files("fhir_coprod.watch").iterdir() if file.name.endswith(".py")]
-    for file in sorted(files, key=lambda file: file.name):
-        digest.update(file.read_bytes())
-    return digest.hexdigest()

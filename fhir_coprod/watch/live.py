@@ -13,6 +13,7 @@ What it costs follows what happens and what comes due, not what exists.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
@@ -24,7 +25,7 @@ from fhir_coprod.store import Store, Transaction, schema
 from fhir_coprod.store.versions import to_milliseconds
 from fhir_coprod.watch import standings, touching
 from fhir_coprod.watch.desk import forgotten
-from fhir_coprod.watch.facts import PORTION, Reader, requests_from
+from fhir_coprod.watch.facts import PORTION, Reader, roots_from
 from fhir_coprod.watch.ground import ground_of, lay
 from fhir_coprod.watch.policies import Policy
 from fhir_coprod.watch.reports import report
@@ -37,6 +38,8 @@ AGAIN: Final = "watch:again"
 """The cursor that says from which resource on every referral is still to be looked at again; 0: none is."""
 ENTRIES: Final = 500
 """Entries of the log followed at a time."""
+EVERYTHING: Final = 2000
+"""Referrals of a portion when every one is looked at again: mostly from the facts that their rows keep."""
 _QUARRELS: Final = 20
 
 
@@ -122,14 +125,12 @@ class Watch:
         if not start:
             return False
         with self.store.connect() as connection:
-            portion = requests_from(connection, start)
-            names = [name for _, name in portion]
-            due = standings.dues(connection, names)
+            portion = roots_from(connection, start, EVERYTHING)
             # At the end: alerts about referrals that are gone.
             orphans = set() if portion else forgotten(Reader(connection, self.site.settings))
-        if names and not self._look_at({name: due.get(name) for name in names}, now, news=False):
+        if portion and not self._look_at({root.name: root.held for root in portion}, now, news=False):
             return True
-        following = portion[-1][0] + 1 if portion else 0
+        following = portion[-1].key + 1 if portion else 0
 
         def work(transaction: Transaction) -> None:
             transaction.lock()
@@ -140,7 +141,7 @@ class Watch:
         self.store.write(work)
         return True
 
-    def _look_at(self, names: dict[str, int | None] | dict[str, int], now: datetime, *, news: bool) -> bool:
+    def _look_at(self, names: Mapping[str, standings.Held | None], now: datetime, *, news: bool) -> bool:
         done = look_at(self.site, names, now, news=news)
         self._quarrels = 0 if done else self._quarrels + 1
         if self._quarrels > _QUARRELS:

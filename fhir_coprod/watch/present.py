@@ -6,7 +6,7 @@ looked is judged here. Where it has not looked yet, or by other rules, everythin
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from typing import Final
 
@@ -15,9 +15,9 @@ from sqlalchemy import Connection
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store
 from fhir_coprod.watch import standings, touching
-from fhir_coprod.watch.elements import batches, split
-from fhir_coprod.watch.facts import PORTION, Reader, portions
-from fhir_coprod.watch.live import FOLLOWER, Watch
+from fhir_coprod.watch.facts import Reader, roots_from
+from fhir_coprod.watch.kept import Sources
+from fhir_coprod.watch.live import EVERYTHING, FOLLOWER, Watch
 from fhir_coprod.watch.looking import assess_each, reader_at
 from fhir_coprod.watch.policies import Policy
 from fhir_coprod.watch.standing import Standing
@@ -29,23 +29,25 @@ _BEHIND: Final = 5000
 def look(store: Store, policy: Policy, now: datetime, settings: Settings) -> list[Standing]:
     """Every referral that is not closed at `now`, and those that could not be assessed.
 
-    policy: any; what the watch remembers helps only when it is the one by which it watches.
+    policy: any; what the watch remembers helps most when it is the one by which it watches.
     """
     watch = Watch(store, policy, settings)
     with store.connect() as connection:
-        pending = _pending(watch, connection, now)
         reader = reader_at(connection, settings, policy, now)
-        if pending is None:
-            judged = (each for portion in portions(reader) for each, _ in assess_each(portion, policy, now))
-            return [standing for standing in judged if standing.is_open or standing.not_assessed]
-        fresh = [each for each in _judged(reader, pending, policy, now) if each.is_open or each.not_assessed]
-        return [*standings.remembered(connection, but=pending), *fresh]
+        pending = _pending(watch, connection, now)
+        if watch.is_current(connection, now) and pending is not None and len(pending) < _BEHIND:
+            rows = dict.fromkeys(pending)
+            fresh = [each for each in _judged(reader, rows, policy, now) if _matters(each)]
+            return [*standings.remembered(connection, but=pending), *fresh]
+        return [each for each in _every_one(reader, pending, policy, now) if _matters(each)]
+
+
+def _matters(standing: Standing) -> bool:
+    return standing.is_open or bool(standing.not_assessed)
 
 
 def _pending(watch: Watch, connection: Connection, now: datetime) -> set[str] | None:
-    """Referrals of which the watch may remember too little; None when it is no help."""
-    if not watch.is_current(connection, now):
-        return None
+    """Referrals of which the rows may know too little; None when these are too many to tell."""
     changes = watch.store.changes(watch.store.cursor(FOLLOWER), _BEHIND)
     due = standings.due_by(connection, now, _BEHIND, postponed=True)
     if max(len(changes), len(due)) >= _BEHIND:
@@ -53,8 +55,19 @@ def _pending(watch: Watch, connection: Connection, now: datetime) -> set[str] | 
     return touching.concerned(connection, changes) | due.keys()
 
 
-def _judged(reader: Reader, names: Collection[str], policy: Policy, now: datetime) -> Iterator[Standing]:
-    for some in batches(names, PORTION):
-        rows = reader.by_reference({split(name) for name in some})
-        for standing, _ in assess_each(reader.read(rows), policy, now):
-            yield standing
+def _every_one(
+    reader: Reader, pending: Collection[str] | None, policy: Policy, now: datetime
+) -> Iterator[Standing]:
+    """Each referral, from the facts that its row keeps unless something new concerns it."""
+    start = 0
+    while roots := roots_from(reader.connection, start, EVERYTHING):
+        rows = {root.name: None if pending is None or root.name in pending else root.held for root in roots}
+        yield from _judged(reader, rows, policy, now)
+        start = roots[-1].key + 1
+
+
+def _judged(
+    reader: Reader, rows: Mapping[str, standings.Held | None], policy: Policy, now: datetime
+) -> Iterator[Standing]:
+    found = (each for each, _ in Sources(reader).find(rows))
+    return (standing for standing, _ in assess_each(found, policy, now))

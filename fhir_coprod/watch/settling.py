@@ -7,7 +7,7 @@ follow the facts whatever several workers do at the same time.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Final, NamedTuple
@@ -24,9 +24,11 @@ from fhir_coprod.watch.blind import first_read
 from fhir_coprod.watch.elements import batches, split, target
 from fhir_coprod.watch.facts import Found
 from fhir_coprod.watch.ground import ground_of
+from fhir_coprod.watch.kept import Sources, pack
 from fhir_coprod.watch.looking import assess_each, reader_at
 from fhir_coprod.watch.site import Site
 from fhir_coprod.watch.standing import Standing
+from fhir_coprod.watch.standings import Held
 from fhir_coprod.watch.who import read_names
 
 LATEST: Final = "watch:latest"
@@ -48,23 +50,25 @@ class Verdict(NamedTuple):
     """All its stalls were there already when its EHR was first read."""
     writes: Sequence[Json] = ()
     """What its alerts need to have written."""
+    facts: bytes | None = None
+    """As its row is to keep them."""
 
 
-def look_at(site: Site, names: Mapping[str, int | None], now: datetime, *, news: bool) -> bool:
+def look_at(site: Site, rows: Mapping[str, Held | None], now: datetime, *, news: bool) -> bool:
     """Look at these referrals and write what there is to write.
 
-    names: references, each with the `due` of its row; None where it has none.
-    news:  every referral is known, so that it can be told which stalls are news; else those that were there
-           when their EHR was first read are left for later.
+    rows: by reference, the row of each; None where it has none.
+    news: every referral is known, so that it can be told which stalls are news; else those that were there
+          when their EHR was first read are left for later.
 
     False when what standings rest on is another by now: then nothing may be written.
     """
     with site.store.connect() as connection:
         look = _Look(site, connection, now, news=news)
-        verdicts = look.verdicts(names)
+        verdicts = look.verdicts(rows)
     loud = [verdict.standing.referral for verdict in verdicts if verdict.writes]
-    quiet = [verdict for verdict in verdicts if not verdict.writes]
-    gone = names.keys() - {verdict.standing.referral for verdict in verdicts}
+    quiet = standings.changed(_row(verdict, rows) for verdict in verdicts if not verdict.writes)
+    gone = rows.keys() - {verdict.standing.referral for verdict in verdicts}
 
     def begin(transaction: Transaction) -> bool:
         transaction.lock()
@@ -74,34 +78,38 @@ def look_at(site: Site, names: Mapping[str, int | None], now: datetime, *, news:
     def settle(transaction: Transaction, some: Collection[str]) -> bool:
         if not begin(transaction):
             return False
-        found = _Look(site, transaction.connection, now, news=news).verdicts(some)
+        again = _Look(site, transaction.connection, now, news=news)
+        found = again.verdicts({name: _unread(rows[name]) for name in some})
         for verdict in found:
             _write(transaction, verdict.writes)
-        standings.save(transaction, _rows(found, names))
+        standings.save(transaction, standings.changed(_row(verdict, rows) for verdict in found))
         return True
 
     def remember(transaction: Transaction) -> bool:
         if not begin(transaction):
             return False
-        standings.save(transaction, _rows(quiet, names))
+        standings.save(transaction, quiet)
         for name in sorted(gone):
             _withdraw(transaction, site, name, now)
-        standings.forget(transaction, {name: names[name] for name in gone})
+        standings.forget(transaction, {name: rows[name] for name in gone})
         return True
 
     for some in batches(loud, TOGETHER):
         if not site.store.write(lambda transaction, some=some: settle(transaction, some)):  # type: ignore[misc]
             return False
-    return site.store.write(remember) if quiet or gone else True
+    if quiet or gone:
+        return site.store.write(remember)
+    return True
 
 
-def _rows(verdicts: Iterable[Verdict], names: Mapping[str, int | None]) -> list[standings.Row]:
-    return [
-        standings.Row(
-            verdict.standing, verdict.due, names[verdict.standing.referral], verdict.ehr, verdict.old
-        )
-        for verdict in verdicts
-    ]
+def _row(verdict: Verdict, rows: Mapping[str, Held | None]) -> standings.Row:
+    was = rows[verdict.standing.referral]
+    return standings.Row(verdict.standing, verdict.due, was, verdict.ehr, verdict.old, verdict.facts)
+
+
+def _unread(held: Held | None) -> Held | None:
+    """The same row, but what it keeps is to be read from the record: alerts go by nothing else."""
+    return held._replace(facts=None) if held else None
 
 
 class _Look:
@@ -115,51 +123,82 @@ class _Look:
         self._now = now
         self._news = news
 
-    def verdicts(self, names: Collection[str]) -> list[Verdict]:
+    def verdicts(self, rows: Mapping[str, Held | None]) -> list[Verdict]:
         """One for each of these that is a referral."""
-        rows = self._reader.by_reference({split(name) for name in names})
-        judged = list(assess_each(self._reader.read(rows), self._policy, self._now))
-        concerned = [
-            (standing, found)
-            for standing, found in judged
-            if found is not None and (standing.stalls or any(_may_matter(task) for task in found.followups))
+        asked: dict[str, bool] = {}
+        judged = list(assess_each(self._sources(rows, asked), self._policy, self._now))
+        unread = [
+            standing.referral
+            for standing, _ in judged
+            if standing.referral in asked and (standing.stalls or asked[standing.referral])
         ]
+        followups = self._reader.followups(unread) if unread else {}
+        concerned: dict[str, tuple[Standing, Sequence[Json]]] = {}
+        for standing, found in judged:
+            if found is None:
+                continue
+            tasks: Sequence[Json] = found.followups or followups.get(standing.referral, ())
+            if standing.stalls or any(_may_matter(task) for task in tasks):
+                concerned[standing.referral] = (standing, tasks)
         wanted: set[str] = set()
-        for standing, found in concerned:
-            wanted |= alerts.wanted_issues(standing, found.followups)
+        for standing, tasks in concerned.values():
+            wanted |= alerts.wanted_issues(standing, tasks)
         issues = {
             row.id: row.data for row in self._reader.by_reference({("DetectedIssue", id) for id in wanted})
         }
-        known = read_names(self._reader, [standing for standing, _ in concerned])
-        of_concern = {standing.referral for standing, _ in concerned}
-        return [
-            self._verdict(standing, found, issues, known)
-            if found is not None and standing.referral in of_concern
-            else Verdict(standing, self._look_again(standing, ()), found.ehr if found else "")
-            for standing, found in judged
-        ]
+        known = read_names(self._reader, [standing for standing, _ in concerned.values()])
+        verdicts = []
+        for standing, found in judged:
+            if found is None:
+                verdicts.append(Verdict(standing, self._look_again(standing, ())))
+                continue
+            name = standing.referral
+            _, tasks = concerned.get(name, (standing, ()))
+            verdict = Verdict(standing, self._look_again(standing, ()), found.ehr)
+            if name in concerned:
+                verdict = self._verdict(standing, tasks, found.ehr, issues, known)
+            held, has_followup = rows[name], bool(found.followups or tasks or verdict.writes)
+            if held is not None and asked.get(name) is has_followup:
+                facts = held.facts
+            else:
+                facts = pack(found, self._reader.zone, asked=has_followup)
+            verdicts.append(verdict._replace(facts=facts))
+        return verdicts
+
+    def _sources(self, rows: Mapping[str, Held | None], asked: dict[str, bool]) -> Iterator[Found]:
+        """What is known of each; into `asked`, of those whose record was not read, whether it has been asked
+        about them."""
+        for found, has_followup in Sources(self._reader).find(rows):
+            if has_followup is not None:
+                asked[found.referral] = has_followup
+            yield found
 
     def _verdict(
-        self, standing: Standing, found: Found, issues: Mapping[str, Json], names: Mapping[str, str]
+        self,
+        standing: Standing,
+        followups: Sequence[Json],
+        ehr: str,
+        issues: Mapping[str, Json],
+        names: Mapping[str, str],
     ) -> Verdict:
-        old = self._is_old(standing, found.ehr)
+        old = self._is_old(standing, ehr)
         if old and not self._news:
-            return Verdict(standing, standings.POSTPONED, found.ehr, old)
+            return Verdict(standing, standings.POSTPONED, ehr, old)
         try:
             writes = alerts.reconcile(
                 standing,
-                found.followups,
+                followups,
                 issues,
                 self._policy,
                 self._now,
                 names,
-                backfill=old and self._old_by_ehr.get(found.ehr, 0) > self._policy.alerts.digest_over,
+                backfill=old and self._old_by_ehr.get(ehr, 0) > self._policy.alerts.digest_over,
             )
         except Exception as error:  # noqa: BLE001 - alerts that somebody mangled must not stop the others
             standing = msgspec.structs.replace(standing, not_assessed=type(error).__name__)
-            return Verdict(standing, self._look_again(standing, ()), found.ehr, old)
-        tasks = {task["id"]: task for task in (*found.followups, *writes) if task["resourceType"] == "Task"}
-        return Verdict(standing, self._look_again(standing, tasks.values()), found.ehr, old, writes)
+            return Verdict(standing, self._look_again(standing, ()), ehr, old)
+        tasks = {task["id"]: task for task in (*followups, *writes) if task["resourceType"] == "Task"}
+        return Verdict(standing, self._look_again(standing, tasks.values()), ehr, old, writes)
 
     def _is_old(self, standing: Standing, ehr: str) -> bool:
         """A backfill: every stall was due when the EHR was first read. What is asap or stat never waits."""
@@ -171,8 +210,12 @@ class _Look:
     def _look_again(self, standing: Standing, followups: Iterable[Json]) -> int:
         if standing.not_assessed:
             return standings.milliseconds_until(self._now + _AFTER_A_FAULT)
-        moments = [standing.wake, *(alerts.next_step(task, self._now) for task in followups)]
-        return standings.milliseconds_until(min((at for at in moments if at is not None), default=None))
+        at = standing.wake
+        for task in followups:
+            step = alerts.next_step(task, self._now)
+            if step is not None and (at is None or step < at):
+                at = step
+        return standings.milliseconds_until(at)
 
     @cached_property
     def _first_read(self) -> dict[str, datetime]:

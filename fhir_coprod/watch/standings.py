@@ -8,7 +8,7 @@ when the facts were read, so news that comes in between is never lost, whoever e
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
@@ -18,7 +18,6 @@ from sqlalchemy import Connection, func, select, text, tuple_
 from fhir_coprod.store import Transaction
 from fhir_coprod.store.schema import standing as table
 from fhir_coprod.store.versions import to_milliseconds
-from fhir_coprod.watch.elements import batches
 from fhir_coprod.watch.standing import Standing
 
 NEVER: Final = 2**62
@@ -37,14 +36,36 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Standing).decode
 
 
+class Held(NamedTuple):
+    """A row as it was when the facts were read."""
+
+    due: int
+    ehr: str
+    old: bool
+    body: bytes
+    facts: bytes | None
+
+    @property
+    def is_settled(self) -> bool:
+        """Nothing new concerns it."""
+        return self.due >= 0 or self.due == POSTPONED
+
+
+HELD: Final = (table.c.due, table.c.ehr, table.c.old, table.c.body, table.c.facts)
+
+
 class Row(NamedTuple):
-    """A standing as it is to be written; `was` is the row's `due` when the facts were read, None: no row."""
+    """A standing as it is to be written; `was` is the row when the facts were read, None: no row.
+
+    facts: as `kept.pack` makes them; None: to be read anew.
+    """
 
     standing: Standing
     due: int
-    was: int | None
+    was: Held | None
     ehr: str = ""
     old: bool = False
+    facts: bytes | None = None
 
 
 def milliseconds_until(at: datetime | None) -> int:
@@ -61,11 +82,11 @@ def interest(standing: Standing) -> int:
 
 
 _SAVE: Final = text(
-    "INSERT INTO standing (referral, ehr, interest, old, stage, since, due, body)"
-    " VALUES (:referral, :ehr, :interest, :old, :stage, :since, :due, :body)"
+    "INSERT INTO standing (referral, ehr, interest, old, stage, since, due, body, facts)"
+    " VALUES (:referral, :ehr, :interest, :old, :stage, :since, :due, :body, :facts)"
     " ON CONFLICT (referral) DO UPDATE SET ehr = excluded.ehr, interest = excluded.interest,"
     " old = excluded.old, stage = excluded.stage, since = excluded.since, due = excluded.due,"
-    " body = excluded.body WHERE standing.due = :was"
+    " body = excluded.body, facts = excluded.facts WHERE standing.due = :was"
 )
 _FORGET: Final = text("DELETE FROM standing WHERE referral = :referral AND due = :was")
 _MARK: Final = text(
@@ -77,32 +98,41 @@ _NO_ROW: Final = NEVER + 1
 """No row has it as its due: one that has appeared meanwhile is left alone."""
 
 
-def save(transaction: Transaction, rows: Collection[Row]) -> None:
-    """Write standings, each unless something new has marked its row since the facts were read."""
-    if not rows:
-        return
-    transaction.connection.execute(
-        _SAVE,
-        [
-            {
-                "referral": row.standing.referral,
-                "ehr": row.ehr,
-                "interest": interest(row.standing),
-                "old": row.old,
-                "stage": row.standing.stage or "",
-                "since": to_milliseconds(row.standing.since) if row.standing.since else 0,
-                "due": row.due,
-                "body": _encode(row.standing),
-                "was": _NO_ROW if row.was is None else row.was,
-            }
-            for row in sorted(rows, key=lambda row: row.standing.referral)
-        ],
-    )
+def save(transaction: Transaction, rows: Iterable[tuple[Row, bytes]]) -> None:
+    """Write standings with their bodies, each unless something new has marked its row since the facts were
+    read."""
+    values = [
+        {
+            "referral": row.standing.referral,
+            "ehr": row.ehr,
+            "interest": interest(row.standing),
+            "old": row.old,
+            "stage": row.standing.stage or "",
+            "since": to_milliseconds(row.standing.since) if row.standing.since else 0,
+            "due": row.due,
+            "body": body,
+            "facts": row.facts,
+            "was": _NO_ROW if row.was is None else row.was.due,
+        }
+        for row, body in sorted(rows, key=lambda each: each[0].standing.referral)
+    ]
+    if values:
+        transaction.connection.execute(_SAVE, values)
 
 
-def forget(transaction: Transaction, gone: Mapping[str, int | None]) -> None:
+def changed(rows: Iterable[Row]) -> list[tuple[Row, bytes]]:
+    """Those that say something else than they did, with their bodies."""
+    found = []
+    for row in rows:
+        body = _encode(row.standing)
+        if row.was is None or (row.due, row.ehr, row.old, body, row.facts) != row.was:
+            found.append((row, body))
+    return found
+
+
+def forget(transaction: Transaction, gone: Mapping[str, Held | None]) -> None:
     """Drop the rows of referrals that are none (any more), each unless it was marked meanwhile."""
-    known = [{"referral": name, "was": was} for name, was in gone.items() if was is not None]
+    known = [{"referral": name, "was": was.due} for name, was in gone.items() if was is not None]
     if known:
         transaction.connection.execute(_FORGET, known)
 
@@ -115,25 +145,16 @@ def mark(transaction: Transaction, referrals: Collection[str], due: int) -> None
         )
 
 
-def dues(connection: Connection, referrals: Collection[str]) -> dict[str, int]:
-    """When each is to be looked at again, of those that have a row."""
-    found: dict[str, int] = {}
-    for some in batches(referrals, _PORTION):
-        statement = select(table.c.referral, table.c.due).where(table.c.referral.in_(some))
-        found.update(connection.execute(statement).all())
-    return found
-
-
-def due_by(connection: Connection, now: datetime, limit: int, *, postponed: bool) -> dict[str, int]:
-    """Referrals to be looked at by `now`, those marked longest ago first, with their `due`."""
+def due_by(connection: Connection, now: datetime, limit: int, *, postponed: bool) -> dict[str, Held]:
+    """Referrals to be looked at by `now`, those marked longest ago first, with their rows."""
     least = POSTPONED if postponed else POSTPONED + 1
     statement = (
-        select(table.c.referral, table.c.due)
+        select(table.c.referral, *HELD)
         .where(table.c.due <= to_milliseconds(now), table.c.due >= least)
         .order_by(table.c.due.desc())
         .limit(limit)
     )
-    return dict(connection.execute(statement).all())
+    return {referral: Held(*row) for referral, *row in connection.execute(statement)}
 
 
 def remembered(connection: Connection, least: int = MOVING, but: Collection[str] = ()) -> Iterator[Standing]:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 Resource = dict[str, Any]
 
-PATIENTS = ("Patient/p1", "Patient/p2")
+PATIENTS = ("Patient/p1", "Patient/p1", "Patient/p2")
 REQUESTS = ("ServiceRequest/s1", "ServiceRequest/s2", "ServiceRequest/s3")
 TASKS = ("Task/t1", "Task/t2", "Task/t3")
 APPOINTMENTS = ("Appointment/a1", "Appointment/a2")
@@ -69,7 +69,7 @@ def _request(id: str, at: st.SearchStrategy[str]) -> st.SearchStrategy[Resource]
             "performer": _within(_of(*STAFF)),
             "authoredOn": at,
             "priority": st.sampled_from(("routine", "urgent", "asap", "stat")),
-            "code": _code("knee", "heart"),
+            "code": _code("knee", "knee", "heart"),
             "basedOn": _within(_of(*REQUESTS)),
             "replaces": _within(_of(*REQUESTS)),
             "doNotPerform": st.sampled_from((False, False, True)),

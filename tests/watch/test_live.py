@@ -127,7 +127,7 @@ class Days(RuleBasedStateMachine):
     @rule(before=st.integers(0, 2))
     def the_next_moment_comes(self, before: int) -> None:
         """Just before, at, or just after the first moment at which anything may change by itself."""
-        dues = [due for _, due in remembered(self.store).values() if due > to_milliseconds(self.now)]
+        dues = [due for _, due in remembered_so_far(self.store) if due > to_milliseconds(self.now)]
         if dues and min(dues) < to_milliseconds(self.now + 4000 * DAY):
             self.now = datetime.fromtimestamp((min(dues) - 1 + before) / 1000, UTC)
 
