@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import select
+from sqlalchemy import Connection, and_, select
 
 from fhir_coprod import jsontext
 from fhir_coprod.errors import Conflict, NotAllowed, NotFound
@@ -19,7 +19,7 @@ from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store, Transaction, index, schema
 from fhir_coprod.watch import alerts, carriers
-from fhir_coprod.watch.elements import moment, split, target
+from fhir_coprod.watch.elements import moment, target
 from fhir_coprod.watch.facts import Reader
 from fhir_coprod.watch.policies import Policy
 from fhir_coprod.watch.standing import instant
@@ -38,11 +38,32 @@ class NoSuchAlert(NotFound):
     exit_code = 2
 
 
-def forgotten(reader: Reader) -> set[str]:
+def forgotten(connection: Connection) -> set[str]:
     """Referrals that are gone, and still have open follow-ups."""
-    about = {target(task.get("focus")) for task in _open_tasks(reader, carriers.FOLLOWUP)}
-    names = {name for name in about if name}
-    return names - {row.reference for row in reader.by_reference({split(name) for name in names})}
+    code, status = schema.token.alias().c, schema.token.alias().c
+    reference, resource = schema.reference.c, schema.resource.c
+    statement = (
+        select(reference.target_type, reference.target_id)
+        .join(code.key.table, code.key == reference.key)
+        .join(status.key.table, status.key == reference.key)
+        .outerjoin(
+            schema.resource,
+            and_(
+                resource.type == reference.target_type,
+                resource.id == reference.target_id,
+                resource.deleted.is_(False),
+            ),
+        )
+        .where(
+            code.param == index.number("Task", "code"),
+            code.code == carriers.FOLLOWUP,
+            status.param == index.number("Task", "status"),
+            status.code.not_in(carriers.CLOSED),
+            reference.param == index.number("Task", "focus"),
+            resource.key.is_(None),
+        )
+    )
+    return {f"{type}/{id}" for type, id in connection.execute(statement)}
 
 
 def open_alerts(reader: Reader) -> list[Json]:

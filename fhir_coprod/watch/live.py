@@ -25,7 +25,7 @@ from fhir_coprod.store import Store, Transaction, schema
 from fhir_coprod.store.versions import to_milliseconds
 from fhir_coprod.watch import standings, touching
 from fhir_coprod.watch.desk import forgotten
-from fhir_coprod.watch.facts import PORTION, Reader, roots_from
+from fhir_coprod.watch.facts import PORTION, roots_from
 from fhir_coprod.watch.ground import ground_of, lay
 from fhir_coprod.watch.policies import Policy
 from fhir_coprod.watch.reports import report
@@ -127,7 +127,7 @@ class Watch:
         with self.store.connect() as connection:
             portion = roots_from(connection, start, EVERYTHING)
             # At the end: alerts about referrals that are gone.
-            orphans = set() if portion else forgotten(Reader(connection, self.site.settings))
+            orphans = set() if portion else forgotten(connection)
         if portion and not self._look_at({root.name: root.held for root in portion}, now, news=False):
             return True
         following = portion[-1].key + 1 if portion else 0

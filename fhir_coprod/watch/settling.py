@@ -52,6 +52,8 @@ class Verdict(NamedTuple):
     """What its alerts need to have written."""
     facts: bytes | None = None
     """As its row is to keep them."""
+    same: bool = False
+    """Its row says all this, and its alerts were settled when it was written."""
 
 
 def look_at(site: Site, rows: Mapping[str, Held | None], now: datetime, *, news: bool) -> bool:
@@ -67,7 +69,9 @@ def look_at(site: Site, rows: Mapping[str, Held | None], now: datetime, *, news:
         look = _Look(site, connection, now, news=news)
         verdicts = look.verdicts(rows)
     loud = [verdict.standing.referral for verdict in verdicts if verdict.writes]
-    quiet = standings.changed(_row(verdict, rows) for verdict in verdicts if not verdict.writes)
+    quiet = standings.changed(
+        _row(verdict, rows) for verdict in verdicts if not (verdict.writes or verdict.same)
+    )
     gone = rows.keys() - {verdict.standing.referral for verdict in verdicts}
 
     def begin(transaction: Transaction) -> bool:
@@ -126,7 +130,14 @@ class _Look:
     def verdicts(self, rows: Mapping[str, Held | None]) -> list[Verdict]:
         """One for each of these that is a referral."""
         asked: dict[str, bool] = {}
-        judged = list(assess_each(self._sources(rows, asked), self._policy, self._now))
+        same: list[Verdict] = []
+        judged: list[tuple[Standing, Found | None]] = []
+        for standing, found in assess_each(self._sources(rows, asked), self._policy, self._now):
+            held = rows[standing.referral]
+            if found and held and standing.referral in asked and self._is_settled(standing, found, held):
+                same.append(Verdict(standing, held.due, found.ehr, facts=held.facts, same=True))
+            else:
+                judged.append((standing, found))
         unread = [
             standing.referral
             for standing, _ in judged
@@ -147,7 +158,7 @@ class _Look:
             row.id: row.data for row in self._reader.by_reference({("DetectedIssue", id) for id in wanted})
         }
         known = read_names(self._reader, [standing for standing, _ in concerned.values()])
-        verdicts = []
+        verdicts = same
         for standing, found in judged:
             if found is None:
                 verdicts.append(Verdict(standing, self._look_again(standing, ())))
@@ -164,6 +175,16 @@ class _Look:
                 facts = pack(found, self._reader.zone, asked=has_followup)
             verdicts.append(verdict._replace(facts=facts))
         return verdicts
+
+    def _is_settled(self, standing: Standing, found: Found, held: Held) -> bool:
+        """Nothing new concerns it, its time has not come, and its row says this already: its alerts are as they
+        should be. Those of a backfill depend on how many there are."""
+        return (
+            held.due > to_milliseconds(self._now)
+            and not held.old
+            and standings.says(standing, held)
+            and not self._is_old(standing, found.ehr)
+        )
 
     def _sources(self, rows: Mapping[str, Held | None], asked: dict[str, bool]) -> Iterator[Found]:
         """What is known of each; into `asked`, of those whose record was not read, whether it has been asked

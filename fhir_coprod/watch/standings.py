@@ -120,6 +120,11 @@ def save(transaction: Transaction, rows: Iterable[tuple[Row, bytes]]) -> None:
         transaction.connection.execute(_SAVE, values)
 
 
+def says(standing: Standing, held: Held) -> bool:
+    """Whether a row says this already."""
+    return _encode(standing) == held.body
+
+
 def changed(rows: Iterable[Row]) -> list[tuple[Row, bytes]]:
     """Those that say something else than they did, with their bodies."""
     found = []

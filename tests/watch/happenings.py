@@ -193,12 +193,12 @@ _MAKERS = {
 }
 
 
+def resource_named(name: str, now: datetime) -> st.SearchStrategy[Resource]:
+    type, _, id = name.partition("/")
+    return _MAKERS[type](id, _times(now)).map(lambda body: {"resourceType": type, "id": id, **body})
+
+
 def resources(now: datetime) -> st.SearchStrategy[Resource]:
     """Any of EVERYTHING, new or as something else than it was."""
-
-    def made(name: str) -> st.SearchStrategy[Resource]:
-        type, _, id = name.partition("/")
-        return _MAKERS[type](id, _times(now)).map(lambda body: {"resourceType": type, "id": id, **body})
-
     names = st.one_of(st.sampled_from(REQUESTS), st.sampled_from(TASKS), st.sampled_from(EVERYTHING))
-    return names.flatmap(made)
+    return names.flatmap(lambda name: resource_named(name, now))
