@@ -177,8 +177,8 @@ class _Look:
         return verdicts
 
     def _is_settled(self, standing: Standing, found: Found, held: Held) -> bool:
-        """Nothing new concerns it, its time has not come, and its row says this already: its alerts are as they
-        should be. Those of a backfill depend on how many there are."""
+        """Nothing new concerns it, its time is not come, and its row says this already: its alerts are as they
+        should be. (Those of a backfill depend on how many there are.)"""
         return (
             held.due > to_milliseconds(self._now)
             and not held.old
