@@ -153,6 +153,13 @@ class EhrSettings(_Section):
         return value
 
 
+class SyncSettings(_Section):
+    """What `worker` and `serve` do with the EHRs by themselves."""
+
+    every_minutes: float = Field(default=5.0, ge=0, le=1440)
+    """Minutes from the beginning of one sync to that of the next; 0: only `fhir-coprod sync` does it."""
+
+
 class LimitSettings(_Section):
     """What the endpoint takes at most."""
 
@@ -171,6 +178,7 @@ class Settings(_Section):
     store: StoreSettings = StoreSettings()
     site: SiteSettings = SiteSettings()
     watch: WatchSettings = WatchSettings()
+    sync: SyncSettings = SyncSettings()
     limits: LimitSettings = LimitSettings()
     ehr: tuple[EhrSettings, ...] = ()
 

@@ -17,7 +17,7 @@ FLOORS = [
     {"validation"},
     {"profiles", "store"},
     {"sync", "watch", "client", "simulate"},
-    {"web"},
+    {"web", "jobs"},
     {"api"},
     {"demo"},
     {"cli"},

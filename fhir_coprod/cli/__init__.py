@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from fhir_coprod.cli import db, demo, letters, load, serve, simulate, sync, validate, watch
+from fhir_coprod.cli import db, demo, letters, load, serve, simulate, sync, validate, watch, worker
 from fhir_coprod.cli.common import ConfigOption, stderr
 from fhir_coprod.errors import CoprodError
 
@@ -30,6 +30,7 @@ app.add_typer(db.app, name="db")
 app.command()(demo.demo)
 app.command()(load.load)
 app.command()(serve.serve)
+app.command()(worker.worker)
 app.command()(simulate.simulate)
 app.command()(validate.validate)
 app.command()(sync.sync)

@@ -1,7 +1,8 @@
-"""`fhir-coprod serve`: the FHIR endpoint and the pages."""
+"""`fhir-coprod serve`: the FHIR endpoint and the pages, with the jobs beside them."""
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Annotated
 
 import typer
@@ -17,9 +18,14 @@ def serve(
     workers: Annotated[
         int, typer.Option(help="Processes; more than one needs PostgreSQL.", min=1, max=64)
     ] = 1,
+    with_jobs: Annotated[
+        bool,
+        typer.Option("--jobs/--no-jobs", help="Watch and sync too, in a process beside it; or do not."),
+    ] = True,
 ) -> None:
-    """Serve the FHIR endpoint under /fhir and the pages at /."""
+    """Serve the FHIR endpoint under /fhir and the pages at /; watch and sync meanwhile."""
     # Loading the web stack takes half a second that other commands need not spend.
+    from fhir_coprod import jobs
     from fhir_coprod.api import server
 
     chosen = settings(context, config)
@@ -35,4 +41,5 @@ def serve(
                 soft_wrap=True,
             )
 
-        server.run(chosen, listener, workers, announce)
+        with jobs.beside(chosen) if with_jobs else nullcontext():
+            server.run(chosen, listener, workers, announce)

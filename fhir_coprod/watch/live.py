@@ -13,6 +13,7 @@ What it costs follows what happens and what comes due, not what exists.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
@@ -52,6 +53,8 @@ class Watch:
     def __init__(self, store: Store, policy: Policy, settings: Settings) -> None:
         self.store = store
         self.site = Site(store, settings, policy.at(settings.site))
+        self.written: Counter[str] = Counter()
+        """What was done about alerts since somebody emptied it: stalls found and over, follow-ups written."""
         self._quarrels = 0
 
     def catch_up(self, now: datetime) -> None:
@@ -60,18 +63,23 @@ class Watch:
         head = self.store.head()
         while (self.store.cursor(FOLLOWER) < head and self.follow()) | self.due(now) | self.again(now):
             pass
+        self.report(now)
+
+    def report(self, now: datetime) -> None:
+        """Have the Tasks about EHRs as such say what is true at `now`."""
         report(self.site, now)
 
     def step(self, now: datetime) -> bool:
         """A piece of what there is to do; False when there is nothing."""
         return self.follow() | self.due(now) | self.again(now)
 
-    def check_ground(self, now: datetime) -> None:
-        """See whether what standings rest on has changed, and have looked again at what that concerns."""
+    def check_ground(self, now: datetime) -> bool:
+        """See whether what standings rest on has changed, and have looked again at what that concerns; True
+        when that is everything."""
         with self.store.connect() as connection:
             ground, held = self.site.ground(connection, now), ground_of(connection)
             if ground == held:
-                return
+                return False
             if held is None or ground[:2] != held[:2]:
                 everything, concerned = True, set()
             else:
@@ -90,6 +98,7 @@ class Watch:
                 transaction.set_cursor(FOLLOWER, head)
 
         self.store.write(work)
+        return everything
 
     def follow(self) -> bool:
         """Mark what the next entries of the log concern; False when there is none."""
@@ -142,7 +151,7 @@ class Watch:
         return True
 
     def _look_at(self, names: Mapping[str, standings.Held | None], now: datetime, *, news: bool) -> bool:
-        done = look_at(self.site, names, now, news=news)
+        done = look_at(self.site, names, now, news=news, written=self.written)
         self._quarrels = 0 if done else self._quarrels + 1
         if self._quarrels > _QUARRELS:
             raise Conflict(

@@ -7,6 +7,7 @@ follow the facts whatever several workers do at the same time.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -56,12 +57,20 @@ class Verdict(NamedTuple):
     """Its row says all this, and its alerts were settled when it was written."""
 
 
-def look_at(site: Site, rows: Mapping[str, Held | None], now: datetime, *, news: bool) -> bool:
+def look_at(
+    site: Site,
+    rows: Mapping[str, Held | None],
+    now: datetime,
+    *,
+    news: bool,
+    written: Counter[str],
+) -> bool:
     """Look at these referrals and write what there is to write.
 
-    rows: by reference, the row of each; None where it has none.
-    news: every referral is known, so that it can be told which stalls are news; else those that were there
-          when their EHR was first read are left for later.
+    rows:    by reference, the row of each; None where it has none.
+    news:    every referral is known, so that it can be told which stalls are news; else those that were there
+             when their EHR was first read are left for later.
+    written: is told how many stalls were found and over, and how many follow-ups written.
 
     False when what standings rest on is another by now: then nothing may be written.
     """
@@ -79,15 +88,15 @@ def look_at(site: Site, rows: Mapping[str, Held | None], now: datetime, *, news:
         transaction.set_cursor(LATEST, max(transaction.cursor(LATEST), to_milliseconds(now)))
         return ground_of(transaction.connection) == look.ground
 
-    def settle(transaction: Transaction, some: Collection[str]) -> bool:
+    def settle(transaction: Transaction, some: Collection[str]) -> Counter[str] | None:
         if not begin(transaction):
-            return False
+            return None
         again = _Look(site, transaction.connection, now, news=news)
         found = again.verdicts({name: _unread(rows[name]) for name in some})
         for verdict in found:
             _write(transaction, verdict.writes)
         standings.save(transaction, standings.changed(_row(verdict, rows) for verdict in found))
-        return True
+        return Counter(_kind(resource) for verdict in found for resource in verdict.writes)
 
     def remember(transaction: Transaction) -> bool:
         if not begin(transaction):
@@ -99,11 +108,19 @@ def look_at(site: Site, rows: Mapping[str, Held | None], now: datetime, *, news:
         return True
 
     for some in batches(loud, TOGETHER):
-        if not site.store.write(lambda transaction, some=some: settle(transaction, some)):  # type: ignore[misc]
+        done = site.store.write(lambda transaction, some=some: settle(transaction, some))  # type: ignore[misc]
+        if done is None:
             return False
+        written.update(done)
     if quiet or gone:
         return site.store.write(remember)
     return True
+
+
+def _kind(resource: Json) -> str:
+    if resource["resourceType"] == "DetectedIssue":
+        return "found" if resource["status"] == "preliminary" else "over"
+    return "follow ups" if resource["resourceType"] == "Task" else "provenance"
 
 
 def _row(verdict: Verdict, rows: Mapping[str, Held | None]) -> standings.Row:
@@ -177,8 +194,8 @@ class _Look:
         return verdicts
 
     def _is_settled(self, standing: Standing, found: Found, held: Held) -> bool:
-        """Nothing new concerns it, its time is not come, and its row says this already: its alerts are as they
-        should be. (Those of a backfill depend on how many there are.)"""
+        """Nothing new concerns it, its time has not come, its row says this already: then its alerts are
+        as they should be. Those of a backfill depend on how many there are."""
         return (
             held.due > to_milliseconds(self._now)
             and not held.old

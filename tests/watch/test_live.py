@@ -406,3 +406,15 @@ def test_a_watch_killed_after_marking_looks_at_what_was_marked(hospital: Hospita
     assert watching(hospital).follow()
     watching(hospital).catch_up(MONDAY + 9 * DAY)
     assert "rejected-not-rerouted" in hospital.issues()
+
+
+def test_a_task_that_changes_hands_makes_a_twin_of_another_referral(hospital: Hospital) -> None:
+    same = {"subject": {"reference": "Patient/p"}, "code": {"coding": [{"system": "urn:c", "code": "knee"}]}}
+    hospital.refer("older", **same)
+    hospital.task("older", "requested", MONDAY, owner={"reference": "Organization/heart"})
+    hospital.refer("younger", authored=MONDAY + DAY, **same)
+    watching(hospital).catch_up(MONDAY + 2 * DAY)
+    assert "duplicate" not in hospital.issues()
+    hospital.task("older", "requested", MONDAY + 2 * DAY)
+    watching(hospital).catch_up(MONDAY + 2 * DAY)
+    assert "duplicate" in hospital.issues()

@@ -1,0 +1,18 @@
+"""`fhir-coprod worker`: the jobs without the endpoint."""
+
+from __future__ import annotations
+
+import typer
+
+from fhir_coprod.cli.common import ConfigOption, settings
+
+
+def worker(context: typer.Context, config: ConfigOption = None) -> None:
+    """Watch the referrals and sync the EHRs, until it is stopped (SIGTERM, Ctrl-C).
+
+    Any number of workers may share a store, on one machine (SQLite) or many (PostgreSQL): one works, and
+    another takes over when it is gone. One line a thing that matters on stderr.
+    """
+    from fhir_coprod import jobs
+
+    jobs.work(settings(context, config))

@@ -1,0 +1,269 @@
+"""What runs by itself beside the endpoint: the watch, and the sync with the EHRs.
+
+Any number of processes may do this for one store. By a lease one of them watches at a time, and another takes
+over when it is gone; the same holds for the sync. The leases only save work: alerts are as they should be
+whoever writes them (`watch.settling`). A process that is killed at any moment leaves nothing half done.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import threading
+import traceback
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final
+from uuid import uuid4
+
+import structlog
+
+from fhir_coprod.errors import Conflict, CoprodError
+from fhir_coprod.settings import Settings
+from fhir_coprod.store import Store, Transaction
+from fhir_coprod.watch import policies
+from fhir_coprod.watch.live import Watch
+
+if TYPE_CHECKING:
+    from multiprocessing.process import BaseProcess
+
+LEASE: Final = "watch"
+LEASE_SECONDS: Final = 10.0
+"""A watch that died is replaced after that."""
+GLANCE_SECONDS: Final = 0.05
+"""Between two glances at the log while nothing happens."""
+ROUND_SECONDS: Final = 10.0
+"""Between two looks at what is not in the log: feeds, settings of the store."""
+LONGEST_PAUSE: Final = 30.0
+"""After repeated failures."""
+GRACE_SECONDS: Final = 10.0
+"""How long a process that was told to stop may take."""
+_SYNCED: Final = "sync:began"
+"""The cursor that holds when the last sync by itself began, in seconds."""
+
+
+def logger() -> Any:
+    """One line an event on stderr; no personal data in any."""
+    structlog.configure(
+        processors=[
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.add_log_level,
+            structlog.processors.KeyValueRenderer(key_order=["timestamp", "level", "event"]),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    return structlog.get_logger("fhir_coprod.jobs")
+
+
+def work(settings: Settings) -> None:
+    """Do all jobs until SIGTERM or SIGINT. Raises ConfigError when they cannot begin."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    with Store.open(settings.store.url) as store:
+        run(store, settings, stop)
+
+
+def run(store: Store, settings: Settings, stop: threading.Event) -> None:
+    """Do all jobs over an open store until `stop` is set."""
+    log = logger()
+    policy = policies.load(settings.watch.policy, settings.site)
+    log.info("started", policy=policy.label, ehrs=len(settings.ehr), process=os.getpid())
+    with _syncing(store, settings, stop, log):
+        _Watching(Watch(store, policy, settings), stop, log).run()
+    log.info("stopped")
+
+
+class _Watching:
+    """The watch, as long as it may."""
+
+    def __init__(self, watch: Watch, stop: threading.Event, log: Any) -> None:
+        self._watch = watch
+        self._stop = stop
+        self._log = log
+        self._holder = f"{socket.gethostname()}/{os.getpid()}/{uuid4()}"
+        self._leased_until = 0.0
+        self._next_round = 0.0
+
+    def run(self) -> None:
+        pause = GLANCE_SECONDS
+        while not self._stop.wait(pause):
+            try:
+                pause = GLANCE_SECONDS if self._turn() else 1.0
+            except Exception as error:  # noqa: BLE001 - whatever happens, the next try may do better
+                pause = min(max(1.0, pause * 2), LONGEST_PAUSE)
+                self._log.error("watch failed", what=_said(error), again_in_seconds=pause)
+        with suppress(CoprodError):
+            self._watch.store.write(lambda t: t.give_up_lease(LEASE, self._holder))
+
+    def _turn(self) -> bool:
+        """All there is to do at this moment; False when another process watches."""
+        if not self._may_watch():
+            return False
+        now = datetime.now(UTC)
+        if monotonic() >= self._next_round:
+            self._next_round = monotonic() + ROUND_SECONDS
+            if self._watch.check_ground(now):
+                self._log.info("looking at every referral again", because="rules, feeds or program changed")
+            self._watch.report(now)
+        while self._watch.step(now) and not self._stop.is_set() and self._may_watch():
+            self._tell(self._watch.written)
+            now = datetime.now(UTC)
+        self._tell(self._watch.written)
+        return True
+
+    def _may_watch(self) -> bool:
+        if monotonic() < self._leased_until - LEASE_SECONDS * 2 / 3:
+            return True
+        held = monotonic() < self._leased_until
+        asked = monotonic()
+        mine = self._watch.store.write(lambda t: t.take_lease(LEASE, self._holder, LEASE_SECONDS))
+        self._leased_until = asked + LEASE_SECONDS if mine else 0.0
+        if mine and not held:
+            self._log.info("watching")
+        if held and not mine:
+            self._log.info("another process watches now")
+        return mine
+
+    def _tell(self, written: Counter[str]) -> None:
+        if written:
+            self._log.info("alerts", **{name.replace(" ", "_"): count for name, count in written.items()})
+            written.clear()
+
+
+def _said(error: BaseException) -> str:
+    """A sentence of ours as it is; of any other error kind and place alone, its words may hold anything."""
+    if isinstance(error, CoprodError):
+        return error.message
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "fhir_coprod" in frame.filename]
+    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return f"a fault in the program itself ({type(error).__name__}{place}); please report it"
+
+
+# -- sync ----------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _syncing(store: Store, settings: Settings, stop: threading.Event, log: Any) -> Iterator[None]:
+    """Meanwhile the EHRs are synced every so often, each time in a process of its own."""
+    every = settings.sync.every_minutes * 60
+    if not settings.ehr or not every:
+        yield
+        return
+    thread = threading.Thread(target=_sync_again, args=(store, settings, every, stop, log), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(GRACE_SECONDS)
+
+
+def _sync_again(store: Store, settings: Settings, every: float, stop: threading.Event, log: Any) -> None:
+    while not stop.is_set():
+        try:
+            if store.write(lambda t: _is_time(t, every)):
+                _watched(_process(_sync, settings, os.getpid()), stop, log, "sync")
+        except Exception as error:  # noqa: BLE001 - the next round tries again
+            log.error("sync failed", what=_said(error))
+        stop.wait(min(every, ROUND_SECONDS))
+
+
+def _is_time(transaction: Transaction, every: float) -> bool:
+    """Whether the last sync began long enough ago; if so this one begins now."""
+    transaction.lock()
+    now = round(transaction.now.timestamp())
+    if now - transaction.cursor(_SYNCED) < every:
+        return False
+    transaction.set_cursor(_SYNCED, now)
+    return True
+
+
+def _sync(settings: Settings, parent: int) -> None:
+    """One sync, in its own process: a line for each EHR."""
+    _end_with(parent)
+    from fhir_coprod.sync import run as sync
+
+    log = logger()
+    with Store.open(settings.store.url) as store:
+        try:
+            reports = sync(store, settings)
+        except Conflict:
+            log.info("sync left out", because="another one is at work")
+            return
+    for report in reports:
+        counts = Counter[str]()
+        for each in report.counts.values():
+            counts.update({name: number for name, number in each.to_json().items() if name != "read"})
+        changed = {name: number for name, number in counts.items() if number and name != "unchanged"}
+        if report.error or report.faults:
+            log.warning("synced", ehr=report.ehr, faults=report.error or dict(report.faults), **changed)
+        else:
+            log.info("synced", ehr=report.ehr, **changed)
+
+
+def _watched(process: BaseProcess, stop: threading.Event, log: Any, name: str) -> None:
+    """Wait until a process ends; end it when we are told to stop. It may be killed at any moment."""
+    while process.is_alive() and not stop.is_set():
+        process.join(0.2)
+    if process.is_alive():
+        process.terminate()
+        process.join(GRACE_SECONDS)
+    elif process.exitcode:
+        log.error(f"{name} failed", exit_code=process.exitcode)
+
+
+# -- beside the endpoint -------------------------------------------------------------------------------
+
+
+@contextmanager
+def beside(settings: Settings) -> Iterator[None]:
+    """Meanwhile all jobs are done by a process of their own, which is started again when it ends."""
+    stop = threading.Event()
+    log = logger()
+
+    def keep() -> None:
+        while not stop.is_set():
+            _watched(_process(_beside, settings, os.getpid()), stop, log, "jobs")
+            stop.wait(1.0)
+
+    thread = threading.Thread(target=keep, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(GRACE_SECONDS * 2)
+
+
+def _beside(settings: Settings, parent: int) -> None:
+    _end_with(parent)
+    try:
+        work(settings)
+    except CoprodError as error:
+        logger().error("jobs cannot begin", what=error.message)
+        sys.exit(1)
+
+
+def _process(target: Any, *arguments: Any) -> BaseProcess:
+    process = multiprocessing.get_context("spawn").Process(target=target, args=arguments, daemon=False)
+    process.start()
+    return process
+
+
+def _end_with(parent: int) -> None:
+    """Have this process end when the one that started it is gone, however it went."""
+
+    def look() -> None:
+        while os.getppid() == parent:
+            threading.Event().wait(1.0)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=look, daemon=True).start()

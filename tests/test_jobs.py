@@ -1,0 +1,175 @@
+"""`worker` and `serve` watch by themselves: through kills, side by side, and until they are told to stop."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fhir_coprod import jobs
+from fhir_coprod.store import Store
+from tests.watch.hospital import DAY, Hospital
+
+PATIENCE = 60.0
+"""Seconds; a busy machine takes several to load a program."""
+
+
+class Place:
+    """A store that programs and the test share."""
+
+    def __init__(self, folder: Path, url: str) -> None:
+        self.config = folder / "coprod.toml"
+        self.config.write_text(f'[store]\nurl = "{url}"\n')
+        self.store = Store.open(url)
+        self.hospital = Hospital(self.store)
+        self.running: list[subprocess.Popen[str]] = []
+        self.folder = folder
+
+    def start(self, *command: str) -> subprocess.Popen[str]:
+        log = (self.folder / f"log-{len(self.running)}").open("w")
+        process = subprocess.Popen(
+            [sys.executable, "-m", "fhir_coprod", "--config", str(self.config), *command],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
+        self.running.append(process)
+        return process
+
+    def log(self, number: int = 0) -> str:
+        return (self.folder / f"log-{number}").read_text()
+
+    def refer_long_ago(self, *ids: str) -> None:
+        for id in ids:
+            self.hospital.refer(id, authored=datetime.now(UTC) - 30 * DAY)
+
+    def stalled(self) -> set[str]:
+        return {issue["implicated"][0]["reference"] for issue in self.hospital.all("DetectedIssue")}
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path / 'store.db'}"
+    else:
+        url = request.getfixturevalue("postgresql_database")
+    made = Place(tmp_path, url)
+    yield made
+    for process in made.running:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+    made.store.close()
+
+
+def until(what: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not what():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)
+
+
+def test_a_worker_raises_alerts_for_what_is_there_and_for_what_comes(place: Place) -> None:
+    place.refer_long_ago("before")
+    worker = place.start("worker")
+    until(lambda: place.stalled() == {"ServiceRequest/before"})
+    place.refer_long_ago("after")
+    until(lambda: place.stalled() == {"ServiceRequest/before", "ServiceRequest/after"})
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(PATIENCE) == 0
+    assert re.search(r"found=\d+", place.log())
+    assert place.log().rstrip().endswith("event='stopped'")
+    assert "Patient/" not in place.log()
+
+
+def test_a_worker_that_is_killed_is_replaced_by_the_one_that_stands_by(place: Place) -> None:
+    first = place.start("worker")
+    until(lambda: "event='watching'" in place.log(0))
+    second = place.start("worker")
+    until(lambda: "event='started'" in place.log(1))
+    first.send_signal(signal.SIGKILL)
+    first.wait(PATIENCE)
+    place.refer_long_ago("r")
+    until(lambda: place.stalled() == {"ServiceRequest/r"})
+    assert "event='watching'" in place.log(1)
+    second.send_signal(signal.SIGINT)
+    assert second.wait(PATIENCE) == 0
+
+
+def test_one_that_stops_in_good_order_hands_over_at_once(place: Place) -> None:
+    first = place.start("worker")
+    until(lambda: "event='watching'" in place.log(0))
+    place.start("worker")
+    until(lambda: "event='started'" in place.log(1))
+    first.send_signal(signal.SIGTERM)
+    assert first.wait(PATIENCE) == 0
+    told = time.monotonic()
+    until(lambda: "event='watching'" in place.log(1))
+    assert time.monotonic() - told < jobs.LEASE_SECONDS
+
+
+@pytest.mark.parametrize("asked", [(), ("--no-jobs",)], ids=["jobs", "no-jobs"])
+def test_serve_watches_unless_told_not_to(place: Place, asked: tuple[str, ...]) -> None:
+    place.refer_long_ago("r")
+    serve = place.start("serve", "--port", "0", *asked)
+    assert serve.stdout is not None
+    assert serve.stdout.readline().startswith("listening on")
+    if asked:
+        time.sleep(3)
+        assert place.stalled() == set()
+    else:
+        until(lambda: place.stalled() == {"ServiceRequest/r"})
+    serve.send_signal(signal.SIGTERM)
+    assert serve.wait(PATIENCE) == 0
+
+
+def test_jobs_end_when_the_endpoint_is_killed(place: Place) -> None:
+    serve = place.start("serve", "--port", "0")
+    until(lambda: "event='watching'" in place.log())
+    (child,) = re.findall(r"event='started'.*process=(\d+)", place.log())
+    serve.send_signal(signal.SIGKILL)
+    serve.wait(PATIENCE)
+
+    def gone() -> bool:
+        try:
+            return Path(f"/proc/{child}/stat").read_text().split()[2] == "Z"
+        except FileNotFoundError:
+            return True
+
+    until(gone)
+
+
+def test_jobs_that_are_killed_beside_the_endpoint_are_started_again(place: Place) -> None:
+    place.start("serve", "--port", "0")
+    until(lambda: "event='watching'" in place.log())
+    (child,) = re.findall(r"event='started'.*process=(\d+)", place.log())
+    os.kill(int(child), signal.SIGKILL)
+    place.refer_long_ago("r")
+    until(lambda: place.stalled() == {"ServiceRequest/r"})
+    assert len(re.findall("event='started'", place.log())) == 2
+
+
+def test_a_worker_without_a_store_to_open_says_why(tmp_path: Path) -> None:
+    config = tmp_path / "coprod.toml"
+    config.write_text('[store]\nurl = "sqlite:////proc/nowhere/store.db"\n')
+    command = [sys.executable, "-m", "fhir_coprod", "worker", "--config", str(config)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_a_fault_of_ours_is_named_without_its_words() -> None:
+    said = jobs._said(KeyError("Anna Berg"))
+    assert "KeyError" in said
+    assert "Anna" not in said
