@@ -28,7 +28,15 @@ The message is the sentence a caller reads: it says what is wrong and what to do
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 from fhir_coprod.outcome import Issue, Outcome
+
+
+def readable(path: str | Path) -> str:
+    """A path as a sentence, or JSON, can hold it: file names may be bytes that are no text."""
+    return os.fsencode(path).decode(errors="replace")
 
 
 class CoprodError(Exception):

@@ -160,7 +160,8 @@ def _is_plain(raw: bytes, data: Json, max_depth: int) -> bool:
     """Whether it is plain at a glance, in compiled code, that no key stands twice and nothing nests too deep.
 
     Every key and some texts bring a colon. Written again, the values have as many as the text, unless a key
-    was lost; only a colon written as an escape could hide that. Laid out, each level is indented by one more space.
+    was lost; only a colon written as an escape could hide that. Laid out, each level is indented by one space
+    more.
     """
     if b"\\u00" in raw or raw.count(b":") != _encode(data).count(b":"):
         return False

@@ -12,6 +12,7 @@ import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
 import platformdirs
@@ -98,6 +99,15 @@ class BearerAuth(_Section):
         return _without_secret(value, "token")
 
 
+def _has_host(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return False
+    return bool(parts.hostname) and ".." not in parts.path.split("/")
+
+
 def _without_secret(value: Any, key: str) -> Any:
     if isinstance(value, dict) and key in value:
         raise ValueError(
@@ -139,7 +149,7 @@ class EhrSettings(_Section):
     @field_validator("url")
     @classmethod
     def _base_url(cls, value: str) -> str:
-        if not re.fullmatch(r"https?://[^@?#]+", value):
+        if not re.fullmatch(r"https?://[^@?#\\\x00-\x20]+", value) or not _has_host(value):
             raise ValueError(
                 "write the FHIR base address, such as https://ehr.example/fhir, without user, password, query"
             )
@@ -218,7 +228,10 @@ def _read(file: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: cannot be read ({error}).") from None
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{file}: not valid TOML: {error}.") from None
+        hint = " Text stands in quotes." if "Invalid value" in str(error) else ""
+        raise ConfigError(f"{file}: not valid TOML: {error}.{hint}") from None
+    except (RecursionError, ValueError):
+        raise ConfigError(f"{file}: not valid TOML: too deep, or a number out of reach.") from None
 
 
 def _anchor(content: dict[str, Any], folder: Path) -> None:
@@ -261,7 +274,7 @@ def _add_environment(content: dict[str, Any]) -> None:
 
 def _beneath(place: Any, key: str, variable: str) -> Any:
     if isinstance(place, list):
-        if not key.isascii() or not key.isdigit() or int(key) > len(place):
+        if not key.isascii() or not key.isdigit() or len(key) > 3 or int(key) > len(place):
             raise ConfigError(f"environment variable {variable}: EHRs are counted from 0, without gaps.")
         if int(key) == len(place):
             place.append({})

@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 done with faults, 2 wrong use or cannot start. An error is
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import traceback
@@ -61,6 +62,7 @@ def root(
 
 def main() -> None:
     """Entry point: whatever goes wrong is one sentence on stderr and an exit code, never a traceback."""
+    _make_streams_safe()
     try:
         app()
     except CoprodError as error:
@@ -78,6 +80,15 @@ def main() -> None:
             raise
         _say(_fault(error))
         sys.exit(1)
+
+
+def _make_streams_safe() -> None:
+    """Print what a bare locale (cron) has no letters for as `?`; and let closed output be no fault."""
+    if sys.stdout is None:
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - for as long as we run
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _fault(error: Exception) -> str:

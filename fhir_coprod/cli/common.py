@@ -8,12 +8,12 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from sqlalchemy import make_url
+from rich.markup import escape
 
 from fhir_coprod import jsontext
 from fhir_coprod.errors import ConfigError
 from fhir_coprod.settings import Settings
-from fhir_coprod.store import Store
+from fhir_coprod.store import Store, database
 
 stdout = Console()
 """Results for a person."""
@@ -51,9 +51,8 @@ def is_missing(settings: Settings) -> bool:
 
 
 def _file(settings: Settings) -> Path | None:
-    url = make_url(settings.store.url) if "://" in settings.store.url else None
-    is_file = url is not None and url.get_backend_name() == "sqlite" and url.database
-    return Path(str(url.database)).expanduser() if url is not None and is_file else None
+    chosen = database.connect(settings.store.url)
+    return chosen.path if isinstance(chosen, database.SqliteDatabase) else None
 
 
 def plain(text: str) -> str:
@@ -61,7 +60,17 @@ def plain(text: str) -> str:
     return "".join(character if character.isprintable() else "�" for character in text)
 
 
+def shown(text: str) -> str:
+    """The same where Rich's own markup is understood: what somebody else said is none."""
+    return escape(plain(text))
+
+
 def print_json(document: Any) -> None:
     """One JSON document on stdout."""
-    sys.stdout.buffer.write(jsontext.encode(document) + b"\n")
-    sys.stdout.buffer.flush()
+    try:
+        sys.stdout.buffer.write(jsontext.encode(document) + b"\n")
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise ConfigError(f"The output cannot be written ({error.strerror}).") from None

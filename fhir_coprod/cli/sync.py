@@ -9,7 +9,6 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from fhir_coprod import jsontext
@@ -21,6 +20,7 @@ from fhir_coprod.cli.common import (
     plain,
     print_json,
     settings,
+    shown,
     stderr,
     stdout,
 )
@@ -115,9 +115,9 @@ def _print_report(report: EhrReport) -> None:
     if table.row_count or not report.error:
         stdout.print(table)
     if report.error:
-        stderr.print(escape(plain(report.error)), style="red", soft_wrap=True, highlight=False)
+        stderr.print(shown(report.error), style="red", soft_wrap=True, highlight=False)
     for type, reason in report.faults.items():
-        stderr.print(f"{type}: {escape(plain(reason))}", style="red", soft_wrap=True, highlight=False)
+        stderr.print(f"{type}: {shown(reason)}", style="red", soft_wrap=True, highlight=False)
     dead = sum(counts.dead for counts in report.counts.values())
     if dead:
         records = "1 record" if dead == 1 else f"{dead} records"
@@ -125,7 +125,7 @@ def _print_report(report: EhrReport) -> None:
 
 
 def _value(value: object) -> str:
-    return jsontext.encode(value).decode()
+    return plain(jsontext.encode(value).decode())
 
 
 @contextmanager
@@ -201,7 +201,7 @@ def ehr_check(
     else:
         for plan in plans:
             if isinstance(plan, EhrError | ConfigError):
-                stderr.print(escape(plain(plan.message)), style="red", soft_wrap=True, highlight=False)
+                stderr.print(shown(plan.message), style="red", soft_wrap=True, highlight=False)
             else:
                 _print_plan(plan)
     if any(isinstance(plan, EhrError | ConfigError) for plan in plans):
@@ -220,13 +220,13 @@ def _named(chosen: Settings, name: str | None) -> list[EhrSettings]:
 
 def _print_plan(plan: EhrPlan) -> None:
     vendor = f" · deviations of {plan.vendor_name}" if plan.vendor_name else ""
-    title = plain(f"{plan.ehr}: {plan.software}, FHIR {plan.fhir_version}{vendor}")
-    table = Table(title=escape(title), title_justify="left", title_style="bold", box=None, pad_edge=False)
+    title = shown(f"{plan.ehr}: {plan.software}, FHIR {plan.fhir_version}{vendor}")
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
     for column in ("type", "changes found by", "takes from us", "why"):
         table.add_column(column)
     for row in plan.types:
         found = row.find if row.observable else "[red]cannot be seen[/red]"
-        table.add_row(row.type, found, ", ".join(row.write) or "·", escape(plain(row.reason)))
+        table.add_row(row.type, found, ", ".join(row.write) or "·", shown(row.reason))
     stdout.print(table)
 
 
@@ -255,7 +255,7 @@ def dead_letters_list(
         table.add_column(column)
     for one in found:
         received = one.received.strftime("%Y-%m-%d %H:%M")
-        table.add_row(str(one.id), one.ehr, one.position, received, one.state, escape(plain(one.reason)))
+        table.add_row(str(one.id), one.ehr, one.position, received, one.state, shown(one.reason))
     stdout.print(table if found else "no dead letters")
 
 
@@ -280,6 +280,10 @@ def dead_letters_show(
         text = f"{issue['severity']}: {place}{issue['diagnostics']}"
         stdout.print(text, markup=False, highlight=False, soft_wrap=True)
     sys.stdout.flush()
+    if sys.stdout.isatty():
+        for line in one.body.decode(errors="replace").splitlines():
+            stdout.print(plain(line), markup=False, highlight=False, soft_wrap=True)
+        return
     sys.stdout.buffer.write(one.body + b"\n")
     sys.stdout.buffer.flush()
 

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from fhir_coprod import jsontext
 from fhir_coprod.cli.common import ConfigOption, settings, stderr, stdout
-from fhir_coprod.errors import ConfigError, UnknownDefinition
+from fhir_coprod.errors import ConfigError, UnknownDefinition, readable
 from fhir_coprod.outcome import Issue
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def _located(checked: Checked) -> dict[str, Any]:
     made = checked.outcome.to_fhir()
     outcome = {
         "resourceType": made["resourceType"],
-        "extension": [{"url": _FILE, "valueString": checked.source.file}],
+        "extension": [{"url": _FILE, "valueString": readable(checked.source.file)}],
         "issue": made["issue"],
     }
     if checked.source.line is not None:

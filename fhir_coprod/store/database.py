@@ -184,7 +184,7 @@ def connect(url: str) -> Database:
     """The database a URL names; ConfigError when it names none."""
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         raise ConfigError(
             "store.url is not a URL; write sqlite:///file.db or postgresql://user@host/database."
         ) from None

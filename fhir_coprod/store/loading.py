@@ -10,6 +10,7 @@ to the end.
 from __future__ import annotations
 
 import gzip
+import os
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,7 +24,7 @@ from uuid import UUID, uuid5
 import msgspec
 
 from fhir_coprod import definitions, jsontext
-from fhir_coprod.errors import BadRequest, ConfigError, CoprodError, NotJson
+from fhir_coprod.errors import BadRequest, ConfigError, CoprodError, NotJson, readable
 from fhir_coprod.jsontext import Document
 from fhir_coprod.outcome import Outcome
 from fhir_coprod.store.repository import Store
@@ -102,7 +103,7 @@ def files(paths: Sequence[Path]) -> list[Path]:
         elif path.exists():
             found.append(path)
         else:
-            raise ConfigError(f"{path}: there is no such file or folder.")
+            raise ConfigError(f"{readable(path)}: there is no such file or folder.")
     return found
 
 
@@ -110,7 +111,7 @@ def cursor_name(file: Path) -> str:
     """The cursor that says how far a load of this file, as it is now, has come; 0 when none is under way."""
     status = file.stat()
     identity = f"{file.resolve()}\n{status.st_size}\n{status.st_mtime_ns}"
-    return f"load:{sha256(identity.encode()).hexdigest()[:32]}"
+    return f"load:{sha256(os.fsencode(identity)).hexdigest()[:32]}"
 
 
 def load(store: Store, paths: Sequence[Path], progress: Progress = lambda size: None) -> Loaded:
@@ -151,7 +152,7 @@ class _File:
                     reported = min(record.end, self.size)
         except (OSError, EOFError, zlib.error) as error:
             reason = BadRequest(f"The file cannot be read to its end: {error}.")
-            self.done.dead.append(Dead(str(self.path), reason.outcome))
+            self.done.dead.append(Dead(readable(self.path), reason.outcome))
         # The file is through: a later load of it begins at its beginning again.
         self._submit(chunk, 0)
         while self.waiting:
@@ -170,7 +171,7 @@ class _File:
             outcome = error.outcome
         if outcome:
             return document
-        self.done.dead.append(Dead(f"{self.path}:{record.place}", outcome))
+        self.done.dead.append(Dead(f"{readable(self.path)}:{record.place}", outcome))
         return None
 
     def _submit(self, chunk: list[tuple[Document, str, Mapping[str, str] | None]], last: int) -> None:
@@ -260,7 +261,7 @@ _KEPT_WHOLE = ("document", "message")
 def _entries(raw: bytes) -> Iterator[_Record]:
     try:
         bundle = _decode_bundle(raw)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         # Not a Bundle, or not even JSON: whoever parses it next says why.
         yield _Record(1, raw, len(raw))
         return

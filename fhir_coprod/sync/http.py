@@ -36,6 +36,9 @@ MAX_ANSWER = 200_000_000
 _RETRIED = frozenset((408, 425, 429, 500, 502, 503, 504))
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
 _MAX_REDIRECTS = 3
+_TOO_MANY = 429
+_CODINGS = frozenset(("gzip", "x-gzip", "deflate", "identity", ""))
+_YEAR = 365 * 24 * 3600
 
 
 @dataclass(frozen=True)
@@ -288,7 +291,10 @@ class EhrClient:
                 asked = _retry_after(answer.headers.get("Retry-After"))
                 if asked is not None and asked > polite.longest_retry_after:
                     self._breaker.failed()
-                    raise EhrError(f"{self.ehr.name}: the server asks to come back in {asked:.0f} seconds.")
+                    when = f"in {asked:.0f} seconds" if asked < _YEAR else "in more than a year"
+                    raise EhrError(f"{self.ehr.name}: the server asks to come back {when}.")
+                if answer.status == _TOO_MANY:
+                    reason = "it answers 429, too many requests; lower requests_per_second"
                 pause = max(pause, asked or 0.0)
                 if attempt == polite.attempts - 1 and answer.status == 500:
                     self._breaker.failed()
@@ -304,6 +310,12 @@ class EhrClient:
     async def _once(self, url: str, headers: Mapping[str, str]) -> Answer:
         sent = {**headers, **self._authorization}
         async with self._http.stream("GET", url, headers=sent) as response:
+            if response.headers.get("Content-Encoding", "gzip").strip().lower() not in _CODINGS:
+                # One coding is unpacked bit by bit; of several, the inner one could be of any size.
+                raise EhrAnswer(
+                    f"{self.ehr.name}: an answer packed otherwise than by gzip, which was asked for, at "
+                    f"{_shown(url)}."
+                )
             body = bytearray()
             async for part in response.aiter_bytes():
                 body += part

@@ -122,7 +122,7 @@ def _salvage(raw: bytes) -> Page:
     try:
         links = msgspec.json.decode(_member(raw, b'"link"') or b"[]", type=list[_Link])
         following = next((link.url for link in links if link.relation == "next"), "")
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise NotAPage("a Bundle whose JSON and links cannot be read") from None
     return Page(entries, following, None)
 

@@ -355,7 +355,7 @@ class Puller:
                 batch.gone.append(Record(self._name, type, id))
             elif answer.status == 200 and not answer.looks_like_html:
                 found.append(Received(answer.body, f"{type}, read by itself"))
-            elif answer.status in _FORBIDDEN or answer.status >= 400:
+            else:  # refused, failed, or answered with something that is no record
                 unseen += 1
 
         results = await asyncio.gather(*(one(id) for id in ids), return_exceptions=True)
@@ -465,7 +465,7 @@ def _peek_id(raw: bytes) -> str:
     """The id of a resource, without looking at the rest; "" when it cannot be read."""
     try:
         return _identified(raw).id
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return ""
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from fhir_coprod import jsontext
-from fhir_coprod.errors import ConfigError, NotJson
+from fhir_coprod.errors import ConfigError, NotJson, readable
 
 SUFFIXES = (".json", ".ndjson", ".jsonl")
 """Files of a folder that are read."""
@@ -34,7 +34,8 @@ class Source:
     @property
     def place(self) -> str:
         """Where it stands, for a person: `plans.ndjson:12`."""
-        return self.file if self.line is None else f"{self.file}:{self.line}"
+        file = readable(self.file)
+        return file if self.line is None else f"{file}:{self.line}"
 
 
 def files(paths: Sequence[str]) -> list[str]:
@@ -48,7 +49,7 @@ def files(paths: Sequence[str]) -> list[str]:
             inside = sorted(p for p in path.rglob("*") if p.suffix in SUFFIXES and p.name not in _NO_RESOURCE)
             found += [str(p) for p in inside if p.is_file()]
         else:
-            raise ConfigError(f"{name}: there is no such file or folder; correct the path.")
+            raise ConfigError(f"{readable(name)}: there is no such file or folder; correct the path.")
     return found
 
 
@@ -67,7 +68,9 @@ def sources(names: Sequence[str], stdin: BinaryIO) -> Iterator[Source]:
             with Path(name).open("rb") as stream:
                 yield from _read(stream, name, lines=name.endswith(_LINES))
         except OSError as error:
-            raise ConfigError(f"{name}: cannot be read ({error.strerror}); check its rights.") from None
+            raise ConfigError(
+                f"{readable(name)}: cannot be read ({error.strerror}); check its rights."
+            ) from None
 
 
 def _read(stream: BinaryIO, name: str, *, lines: bool) -> Iterator[Source]:

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, and_, exists, or_, select
+from sqlalchemy import Connection, and_, exists, select
 
 from fhir_coprod import jsontext
 from fhir_coprod.errors import NotFound
@@ -81,6 +81,8 @@ _PARTIES: Final = (
     "recipient",
 )
 _HOPS: Final = 4
+_AT_ONCE: Final = 5000
+"""Values in one statement: databases take some tens of thousands, and one referral may have more letters."""
 
 
 def gather(
@@ -272,19 +274,22 @@ class Reader:
 
     def by_key(self, keys: Iterable[int]) -> list[_Row]:
         """The newest versions of resources, those deleted left out."""
-        return self._rows(schema.resource.c.key.in_(list(keys)))
+        key = schema.resource.c.key
+        return [row for some in batches(sorted(keys), _AT_ONCE) for row in self._rows(key.in_(some))]
 
     def by_reference(self, references: Collection[tuple[str, str]]) -> list[_Row]:
         """The same by (type, id)."""
         by_type: dict[str, list[str]] = {}
         for type, id in references:
             by_type.setdefault(type, []).append(id)
-        if not by_type:
-            return []
         resource = schema.resource.c
-        return self._rows(
-            or_(*(and_(resource.type == type, resource.id.in_(ids)) for type, ids in by_type.items()))
-        )
+        rows = [
+            row
+            for type, ids in by_type.items()
+            for some in batches(ids, _AT_ONCE)
+            for row in self._rows(and_(resource.type == type, resource.id.in_(some)))
+        ]
+        return sorted(rows, key=lambda row: row.key)
 
     def followups_of(self, referral: str) -> tuple[Json, ...]:
         """The watch's own Tasks about a referral, which need not exist any more."""
@@ -344,12 +349,13 @@ class Reader:
         for param, ids in names.items():
             groups.setdefault(frozenset(ids), []).append(param)
         for wanted, params in groups.items():
-            statement = select(reference.key, reference.target_type, reference.target_id).where(
-                reference.param.in_(params),
-                reference.target_id.in_(list(wanted)),
-                reference.target_type.in_(list(types)),
-            )
-            found += [(key, type, id) for key, type, id in self.connection.execute(statement)]
+            for some in batches(wanted, _AT_ONCE):
+                statement = select(reference.key, reference.target_type, reference.target_id).where(
+                    reference.param.in_(params),
+                    reference.target_id.in_(some),
+                    reference.target_type.in_(list(types)),
+                )
+                found += [(key, type, id) for key, type, id in self.connection.execute(statement)]
         return found
 
     def _follow(self, roots: Collection[_Row]) -> dict[int, _Row]:
@@ -448,10 +454,11 @@ class Reader:
                 by_type.setdefault(row.type, set()).add(row.id)
         version = schema.version.c
         found: dict[str, list[tuple[datetime, Json]]] = {}
-        for type, ids in by_type.items():
+        portions = ((type, some) for type, ids in by_type.items() for some in batches(ids, _AT_ONCE))
+        for type, some in portions:
             statement = (
                 select(version.id, version.updated, version.method, version.body)
-                .where(version.type == type, version.id.in_(list(ids)))
+                .where(version.type == type, version.id.in_(some))
                 .order_by(version.id, version.version)
             )
             for id, updated, method, body in self.connection.execute(statement):

@@ -42,6 +42,7 @@ Clocks = Mapping[Rule, Span]
 
 PRIORITIES = ("routine", "urgent", "asap", "stat")
 
+_LARGEST_FACTOR = 100
 _PACKAGE = resources.files("fhir_coprod") / "_data" / "policies"
 _KEYS = frozenset(
     {"name", "extends", "title", "version", "valid_from", "source", "country", "region", "enabled"}
@@ -214,7 +215,10 @@ def load(name: str, site: SiteSettings | None = None) -> Policy:
 
     Without `site`: UTC and the country that the policy itself names. Raises ConfigError with what to write.
     """
-    content = _content(name, ())
+    try:
+        content = _content(name, ())
+    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
+        raise ConfigError(f"policy {name}: not valid TOML ({error}).") from None
     unknown = sorted(content.keys() - _KEYS)
     if unknown:
         raise ConfigError(f"policy {name}: unknown key {unknown[0]!r}; known: {', '.join(sorted(_KEYS))}.")
@@ -224,7 +228,7 @@ def load(name: str, site: SiteSettings | None = None) -> Policy:
         policy = _policy(content)
     except ConfigError as error:
         raise ConfigError(f"policy {name}: {error}") from None
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ConfigError(f"policy {name}: missing or malformed entry ({error}).") from None
     return policy.at(site or SiteSettings())
 
@@ -236,7 +240,12 @@ def _content(name: str, above: tuple[str, ...]) -> dict[str, Any]:
     content = tomllib.loads(_text(name))
     if "extends" not in content:
         return content
-    base = _content(content["extends"], (*above, name))
+    extended = content["extends"]
+    if not isinstance(extended, str):
+        raise ConfigError(f"policy {name}: extends names another policy, in quotes.")
+    if extended.endswith(".toml"):
+        extended = str(Path(name).parent / extended)  # as seen from the file that says so
+    base = _content(extended, (*above, name))
     merged: dict[str, Any] = {**base, **content}
     for key, value in content.items():
         if isinstance(value, dict) and isinstance(base.get(key), dict):
@@ -265,9 +274,9 @@ def _policy(content: Mapping[str, Any]) -> Policy:
     return Policy(
         name=content["name"],
         version=str(content["version"]),
-        title=content["title"],
-        source=content["source"],
-        valid_from=content["valid_from"],
+        title=str(content["title"]),
+        source=str(content["source"]),
+        valid_from=_day(content["valid_from"]),
         calendar=SiteCalendar(SiteSettings().zone, content.get("country", ""), content.get("region", "")),
         clocks={
             priority: {rule: _scale(span, scaling.get(priority, {})) for rule, span in routine.items()}
@@ -287,7 +296,7 @@ def _policy(content: Mapping[str, Any]) -> Policy:
         pause_reasons=frozenset(pauses["reasons"]),
         pause_stops=frozenset(pauses["stops"]),
         alerts=_alerts(content["alerts"]),
-        feeds_behind_after=timedelta(days=Span.parse(content["feeds"]["behind_after"]).number),
+        feeds_behind_after=timedelta(days=_some(Span.parse(content["feeds"]["behind_after"])).number),
         guarantees=tuple(_guarantee(entry) for entry in content.get("guarantee", ())),
         overrides=tuple(_override(entry) for entry in content.get("override", ())),
     )
@@ -314,6 +323,8 @@ def _scale(span: Span, scaling: Mapping[str, Any]) -> Span:
     if "each" in scaling:
         return Span.parse(scaling["each"])
     factor = float(scaling.get("factor", 1))
+    if not 0 < factor <= _LARGEST_FACTOR:
+        raise ConfigError(f"factor {factor:g} is not above 0 and at most {_LARGEST_FACTOR}.")
     if scaling.get("in_hours"):
         least = Span.parse(scaling.get("at_least", "0 h")).number
         scaled = span.in_hours(factor)
@@ -328,9 +339,21 @@ def _guarantee(entry: Mapping[str, Any]) -> Guarantee:
         until=Stage(entry.get("until", Stage.SEEN)),
         specialties=frozenset(entry.get("specialties", ())),
         enabled=entry.get("enabled", True),
-        valid_from=entry.get("valid_from"),
-        valid_until=entry.get("valid_until"),
+        valid_from=_day(entry["valid_from"]) if "valid_from" in entry else None,
+        valid_until=_day(entry["valid_until"]) if "valid_until" in entry else None,
     )
+
+
+def _day(value: object) -> date:
+    if not isinstance(value, date) or isinstance(value, datetime):
+        raise ConfigError(f"{value!r} stands where a day is wanted; write 2026-01-01, without quotes.")
+    return value
+
+
+def _some(span: Span) -> Span:
+    if span.number < 1:
+        raise ConfigError(f"'{span}' stands where more than nothing is wanted.")
+    return span
 
 
 def _alerts(table: Mapping[str, Any]) -> AlertRules:
@@ -342,9 +365,21 @@ def _alerts(table: Mapping[str, Any]) -> AlertRules:
         act_within=within,
         acknowledged_for=Span.parse(table["acknowledged_for"]),
         snooze_at_most=Span.parse(table["snooze_at_most"]),
-        ladder=tuple(table["ladder"]),
-        digest_over=int(table.get("digest_over", 25)),
+        ladder=_ladder(table["ladder"]),
+        digest_over=_count(table.get("digest_over", 25)),
     )
+
+
+def _ladder(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value or not all(isinstance(step, str) for step in value):
+        raise ConfigError("ladder lists in words who is asked, one after the other; name at least one.")
+    return tuple(value)
+
+
+def _count(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ConfigError(f"{value!r} stands where a whole number from 0 on is wanted.")
+    return value
 
 
 def _override(entry: Mapping[str, Any]) -> Override:

@@ -59,7 +59,8 @@ def _name(type: str, data: Json) -> str:
 def _initials(patient: Json) -> str:
     for name in patient.get("name") or ():
         parts = [*(name.get("given") or ())[:1], name.get("family") or ""]
-        letters = [part[0].upper() + "." for part in parts if part]
+        first = (next((letter for letter in part if letter.isalpha()), "") for part in parts)
+        letters = [letter.upper() + "." for letter in first if letter]
         if letters:
             return "".join(letters)
     return ""

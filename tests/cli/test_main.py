@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -105,3 +106,41 @@ def test_looking_at_a_store_that_is_not_there_is_said_and_makes_none(
 
 def test_what_an_ehr_says_cannot_write_to_the_terminal() -> None:
     assert plain("\x1b]0;own\x07Epic\n\x9b31m") == "�]0;own�Epic��31m"
+
+
+def test_letters_that_a_bare_locale_lacks_are_no_fault(tmp_path: Path) -> None:
+    (tmp_path / "coprod.toml").write_text("[site]\ntimezone = 'Mårs'\n")
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-m", "fhir_coprod", "watch"],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=environment,
+    )
+    assert done.returncode == 2
+    assert "IANA time zone" in done.stderr
+
+
+def test_output_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "fhir_coprod", "load", "--json", str(tmp_path)],
+            check=False,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+            env={**os.environ, "COPROD_STORE__URL": f"sqlite:///{tmp_path / 'coprod.db'}"},
+        )
+    assert done.returncode == 2
+    assert "The output cannot be written (No space left on device)." in " ".join(done.stderr.split())
+
+
+@pytest.mark.parametrize("url", ["://x", "a b://x:y", "postgresql://u@h:port/x"])
+def test_a_store_url_that_is_none_is_a_sentence(tmp_path: Path, url: str) -> None:
+    (tmp_path / "coprod.toml").write_text(f'[store]\nurl = "{url}"\n')
+    done = run("alerts", "list", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "store.url is not a URL" in done.stderr

@@ -41,6 +41,24 @@ def test_lines_go_in_with_their_ids_and_a_second_load_changes_nothing(store: Sto
     assert store.cursor(loading.cursor_name(file)) == 0
 
 
+def test_a_line_that_looks_like_a_bundle_and_is_none_stops_nothing(store: Store, tmp_path: Path) -> None:
+    deep = b'{"resourceType":"Bundle","entry":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+    no_text = b'{"resourceType":"Bundle\xff"}'
+    lines = [json.dumps(patient("a")).encode(), deep, no_text, json.dumps(patient("b")).encode()]
+    file = tmp_path / "p.ndjson"
+    file.write_bytes(b"\n".join(lines))
+    done = loading.load(store, [file])
+    assert done.created == 2
+    assert [dead.place.rpartition(":")[2] for dead in done.dead] == ["2", "3"]
+
+
+def test_a_file_whose_name_is_no_text_is_loaded_and_named(store: Store, tmp_path: Path) -> None:
+    file = ndjson(Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.ndjson")), patient("a"), "{not json")
+    done = loading.load(store, [file])
+    assert done.created == 1
+    assert done.dead[0].place.encode().endswith("�.ndjson:2".encode())
+
+
 def test_faulty_lines_are_named_and_stop_nothing(store: Store, tmp_path: Path) -> None:
     file = ndjson(
         tmp_path / "p.ndjson",

@@ -43,7 +43,7 @@ class Ehr:
     failing: set[str] = field(default_factory=set)
     """Types whose search answers 500."""
     odd: dict[str, Response] = field(default_factory=dict)
-    """Type → what its search answers whatever is asked."""
+    """Type, or reference → what its search, or its read, answers whatever is asked."""
     loops: bool = False
     """The second page leads back to the first."""
     broken: dict[str, bytes] = field(default_factory=dict)
@@ -186,6 +186,8 @@ class Ehr:
     async def _read(self, request: Request) -> Response:
         await self._note(request)
         reference = f"{request.path_params['type']}/{request.path_params['id']}"
+        if reference in self.odd:
+            return self.odd[reference]
         if reference in self.hidden:
             return Response('{"resourceType":"OperationOutcome"}', 403, media_type="application/fhir+json")
         if reference not in self.resources:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -345,3 +346,22 @@ def test_an_answer_that_trickles_is_given_up_after_the_timeout() -> None:
 
     with pytest.raises(EhrUnreachable, match=r"no whole answer within 0\.05 seconds"):
         asyncio.run(story())
+
+
+def test_an_answer_packed_twice_is_refused_unread() -> None:
+    """What is inside could be of any size, and would be unpacked in one piece."""
+    packed = gzip.compress(gzip.compress(b" " * 100_000_000))
+    answer = httpx.Response(200, headers={"Content-Encoding": "gzip, gzip"}, stream=httpx.ByteStream(packed))
+    with respx.mock:
+        respx.get(f"{BASE}/Patient").mock(return_value=answer)
+        (error,) = get(Clock())
+    assert isinstance(error, EhrAnswer)
+    assert "packed otherwise than by gzip" in error.message
+
+
+def test_too_many_requests_says_what_to_lower() -> None:
+    with respx.mock:
+        respx.get(f"{BASE}/Patient").mock(return_value=httpx.Response(429))
+        (error,) = get(Clock())
+    assert isinstance(error, EhrUnreachable)
+    assert "lower requests_per_second" in error.message

@@ -340,17 +340,18 @@ def test_bad_records_become_dead_letters_and_stop_nothing(store: Store) -> None:
             b'{"resourceType":"Task","status":"requested","intent":"order"}',
             b'{"resourceType":"Patient","id":"x4"}',
             b'"text"',
+            b'{"resourceType":"Task","id":"x6","contained":' + b"[" * 30_000 + b"]" * 30_000 + b"}",
         ]
     ):
         ehr.put(task(f"x{number}", "Patient/p", "ServiceRequest/s"))
         ehr.broken[f"Task/x{number}"] = raw
     with serving(ehr):
         report = synced(store, care=ehr)["care"]
-        assert report.counts["Task"] == Counts(read=7, created=1, dead=6)
+        assert report.counts["Task"] == Counts(read=8, created=1, dead=7)
         assert not report.ok
         assert not report.error
         again = synced(store, care=ehr)["care"]
-    assert again.counts["Task"].dead == 6
+    assert again.counts["Task"].dead == 7
     assert len(every(store, "Task")) == 1
 
 
@@ -377,6 +378,17 @@ def test_what_we_may_not_see_is_not_taken_for_deleted(store: Store) -> None:
     assert report.counts["Task"].deleted == 0
     assert "could not be looked at" in report.faults["Task"]
     assert len(every(store, "Task")) == 1
+    assert feed(store, "care", "Task").state == "behind"
+
+
+def test_what_is_answered_with_a_page_for_people_is_not_taken_for_seen(store: Store) -> None:
+    ehr = a_department()
+    with serving(ehr):
+        synced(store, care=ehr)
+        ehr.hidden.add("Task/t")
+        ehr.odd["Task/t"] = Response("<!doctype html><p>Log in", media_type="text/html")
+        report = synced(store, full=True, care=ehr)["care"]
+    assert "could not be looked at" in report.faults["Task"]
     assert feed(store, "care", "Task").state == "behind"
 
 

@@ -179,6 +179,26 @@ def test_a_pull_that_failed_takes_nothing_away_from_the_one_before_it(store: Sto
     assert rules(store, settings, pulled_since=pulled + timedelta(days=1))[1] == ("Appointment",)
 
 
+def test_more_letters_than_one_statement_takes_values_are_all_read(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(facts, "_AT_ONCE", 3)
+    letters = [
+        {
+            "resourceType": "Communication",
+            "id": f"c{number}",
+            "status": "completed",
+            "about": [{"reference": "ServiceRequest/r"}],
+            "sent": f"2026-03-{number + 10}T09:00:00Z",
+            "recipient": [{"reference": "Patient/p"}],
+        }
+        for number in range(10)
+    ]
+    store.write(lambda t: put_all(t, (*referral(), *letters)))
+    found = facts.gather(store, "r")
+    assert len(found.messages) == 10
+
+
 def test_a_deleted_booking_is_no_booking(store: Store) -> None:
     booking = {
         "resourceType": "Appointment",
