@@ -21,7 +21,7 @@ STAYS = st.lists(st.tuples(DEPARTMENTS, st.booleans()), max_size=9).map(
 
 @given(STAYS)
 def test_it_came_back_when_it_left_a_department_for_another_and_is_there_again(stays: list[Stay]) -> None:
-    """As the rule says it: two were left; the first shares a department with the third, the second does not."""
+    """As the rule says it: two were left; the first shares a department with the third, the second none."""
     times = [
         third.since
         for three, third in enumerate(stays)
