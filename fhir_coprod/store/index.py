@@ -49,6 +49,7 @@ class _Parameter:
 
     number, text, identifier, of_type: the numbers that it may fill
     systems: of a plain `code`, by its value: the system that its required binding implies
+    members: of which members of a resource one must be there for it to have a value; empty: it may always
     values: where it looks in a resource, each value with its FHIR type
     add:    how a value becomes rows
     """
@@ -60,6 +61,7 @@ class _Parameter:
     identifier: int
     of_type: int
     systems: Mapping[str, str]
+    members: frozenset[str]
     values: _Extract
     add: _Add
 
@@ -67,7 +69,7 @@ class _Parameter:
 def rows(type: str, data: Json) -> IndexRows:
     """All index rows of one resource."""
     found: IndexRows = {table: set() for table in TABLES.values()}
-    for parameter in _plan(type):
+    for parameter in _plan_for(type, tuple(data)):
         values = parameter.values(data)
         if not values:
             continue
@@ -102,11 +104,42 @@ def _plan(type: str) -> tuple[_Parameter, ...]:
                 number(type, f"{code}:identifier"),
                 number(type, f"{code}:of-type"),
                 _implied_systems(type, parameter.expression) if parameter.type == "token" else {},
+                _members(type, parameter.expression),
                 values,
                 add,
             )
         )
     return tuple(plan)
+
+
+@lru_cache(maxsize=4096)
+def _plan_for(type: str, members: tuple[str, ...]) -> tuple[_Parameter, ...]:
+    """Those of the plan that may have a value in a resource with these members; shapes are few."""
+    return tuple(
+        parameter
+        for parameter in _plan(type)
+        if not parameter.members or not parameter.members.isdisjoint(members)
+    )
+
+
+_BEGIN = re.compile(r"\(?[A-Z]\w+\.(\w+)")
+_ANSWERS_ALWAYS = re.compile(r"\b(?!where|as|ofType|resolve)\w+\(|\band\b|\bor\b")
+"""Functions such as exists(), which answer even when there is nothing to look at."""
+
+
+def _members(type: str, expression: str) -> frozenset[str]:
+    """The members with which the branches of an expression begin; none when that cannot be told."""
+    branches = [_BEGIN.match(branch.strip()) for branch in expression.split("|")]
+    if _ANSWERS_ALWAYS.search(expression) or None in branches:
+        return frozenset()
+    first = {branch[1] for branch in branches if branch}
+    names = set(first)
+    for element in definitions.structure(type)["snapshot"]["element"]:
+        path = element["path"].removeprefix(f"{type}.")
+        if path.endswith("[x]") and path[:-3] in first:
+            kinds = (kind["code"] for kind in element["type"])
+            names |= {path[:-3] + kind[0].upper() + kind[1:] for kind in kinds}
+    return frozenset(names)
 
 
 def _implied_systems(type: str, expression: str) -> Mapping[str, str]:
