@@ -53,6 +53,9 @@ def main() -> int:
                     continue
                 with console.status(f"{area}: {pair.what}"):
                     results.append(measure(area, pair, arguments.rounds))
+                if not console.is_terminal:
+                    # A long run that breaks off has not been for nothing.
+                    console.print(f"{results[-1].ratio:.2f} × {results[-1].against}: {pair.what}")
     console.print(_table(results))
     out: Path = arguments.out or FOLDER / "results" / f"{_commit()}.local.json"
     out.parent.mkdir(exist_ok=True)
