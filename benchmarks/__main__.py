@@ -1,7 +1,7 @@
 """`python -m benchmarks [AREA...]`: measure, print one table, write results/ as JSON.
 
-An area is a module of this package with a generator `pairs()`; what it sets up it tears down after its last
-yield. Peers that are not installed are left out and named.
+An area is a module of this package with a generator `pairs()` of pairs to measure, results and figures; what
+it sets up it tears down after its last yield. Peers that are not installed are left out and named.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.frame import Pair, Result, measure
+from benchmarks.frame import Figure, Pair, Result, measure
 
 FOLDER = Path(__file__).parent
 AREAS = ("endpoint", "store", "sync", "validation", "watch")
@@ -42,14 +42,18 @@ def main() -> int:
         parser.error(f"there is no area {', '.join(unknown)}; there are {', '.join(AREAS)}")
     console = Console() if sys.stdout.isatty() else Console(width=150)
     results: list[Result] = []
+    figures: list[Figure] = []
     for area in arguments.areas or AREAS:
         module = importlib.import_module(f"benchmarks.{area}")
         size = {"resources": arguments.resources} if area == "endpoint" else {}
-        pairs: Iterator[Pair | Result] = module.pairs(**size)
+        pairs: Iterator[Pair | Result | Figure] = module.pairs(**size)
         with closing(pairs):  # type: ignore[type-var]
             for pair in pairs:
                 if isinstance(pair, Result):
                     results.append(pair)
+                    continue
+                if isinstance(pair, Figure):
+                    figures.append(pair)
                     continue
                 with console.status(f"{area}: {pair.what}"):
                     results.append(measure(area, pair, arguments.rounds))
@@ -57,9 +61,11 @@ def main() -> int:
                     # A long run that breaks off has not been for nothing.
                     console.print(f"{results[-1].ratio:.2f} × {results[-1].against}: {pair.what}")
     console.print(_table(results))
+    if figures:
+        console.print(_figures(figures))
     out: Path = arguments.out or FOLDER / "results" / f"{_commit()}.local.json"
     out.parent.mkdir(exist_ok=True)
-    out.write_text(json.dumps(_report(results), indent=2, ensure_ascii=False) + "\n")
+    out.write_text(json.dumps(_report(results, figures), indent=2, ensure_ascii=False) + "\n")
     console.print(f"written to {out}")
     return 0
 
@@ -88,13 +94,28 @@ def _table(results: list[Result]) -> Table:
     return table
 
 
-def _report(results: list[Result]) -> dict[str, object]:
+def _figures(figures: list[Figure]) -> Table:
+    table = Table(title="figures by themselves, of the same run", title_justify="left")
+    table.add_column("what")
+    table.add_column("value", justify="right", style="bold")
+    table.add_column("promised", justify="right")
+    for figure in figures:
+        table.add_row(
+            figure.what + (f"\n[dim]{figure.note}[/dim]" if figure.note else ""),
+            f"{figure.value:,.1f} {figure.unit}",
+            "" if figure.at_most is None else f"< {figure.at_most:,.0f} {figure.unit}",
+        )
+    return table
+
+
+def _report(results: list[Result], figures: list[Figure]) -> dict[str, object]:
     return {
         "taken": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _commit(),
         "python": sys.version.split()[0],
         "machine": {"processor": _processor(), "cores": os.cpu_count(), "system": platform.system()},
         "results": [result.to_json() for result in results],
+        "figures": [figure.to_json() for figure in figures],
     }
 
 

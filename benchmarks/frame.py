@@ -71,6 +71,31 @@ class Result:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One number that stands by itself: a time, or an amount of memory.
+
+    at_most: what is promised; None where nothing is
+    """
+
+    area: str
+    what: str
+    value: float
+    unit: str
+    at_most: float | None = None
+    note: str = ""
+
+    def to_json(self) -> dict[str, object]:
+        return {
+            "area": self.area,
+            "what": self.what,
+            "value": round(self.value, 1),
+            "unit": self.unit,
+            "at_most": self.at_most,
+            "note": self.note,
+        }
+
+
 def _rounded(rates: tuple[float, ...]) -> list[float]:
     return [round(rate, 1) for rate in rates]
 

@@ -1,4 +1,4 @@
-"""The resources that are measured with: a care plan of 2.5 kB, as a clinic writes it, and its patient."""
+"""The resources that are measured with: a care plan of 2.7 kB, as a clinic writes it, and its patient."""
 
 from __future__ import annotations
 
@@ -77,7 +77,14 @@ def care_plan(number: int = 0) -> dict[str, Any]:
         "period": {"start": "2026-01-05", "end": "2026-04-05"},
         "created": "2026-01-05T10:15:00+01:00",
         "activity": [_activity(n) for n in range(1, 5)],
-        "note": [{"time": "2026-01-05T10:20:00+01:00", "text": "Prefers to be called after four."}],
+        "contributor": [{"reference": "Patient/bench"}, {"reference": "PractitionerRole/physiotherapist"}],
+        "careTeam": [{"reference": "CareTeam/back"}],
+        "note": [
+            {
+                "time": "2026-01-05T10:20:00+01:00",
+                "text": "Prefers to be called after four, and wants her sister to get the written plan, too.",
+            }
+        ],
     }
 
 

@@ -32,7 +32,7 @@ _canonical = msgspec.json.Encoder(order="deterministic", decimal_format="number"
 # the decoder has already vouched for the syntax.
 _TOKEN = re.compile(r'("(?:[^"\\]+|\\.)*")(\s*:)?|([{}\[\]])')
 _SCALAR = re.compile(r"\s*([^\s,}\]]+)")
-_SPACED_COLON = re.compile(r'"\s+:')
+_SPACED_COLON = re.compile(rb'"[ \t\n\r]+:').search
 
 
 def encode(value: Any) -> bytes:
@@ -162,7 +162,7 @@ def _check(raw: bytes, data: Json, max_depth: int) -> None:
         raise NotJson(f"The JSON nests deeper than {max_depth} levels; flatten it.")
     # There cannot be more keys than `":` in the text, so when the parsed object holds as many, none was lost.
     # Only when that fails is the text walked.
-    if raw.count(b'":') != keys or _SPACED_COLON.search(raw.decode()):
+    if raw.count(b'":') != keys or _SPACED_COLON(raw):
         _refuse_duplicate_keys(raw.decode())
 
 
@@ -234,11 +234,12 @@ def _measure(value: Json) -> tuple[int, int]:
         depth += 1
         below: list[Any] = []
         for node in level:
-            if isinstance(node, dict):
+            if node.__class__ is dict:
                 keys += len(node)
-                below += [v for v in node.values() if isinstance(v, (dict, list))]
-            else:
-                below += [v for v in node if isinstance(v, (dict, list))]
+                node = node.values()
+            for held in node:
+                if held.__class__ is dict or held.__class__ is list:
+                    below.append(held)  # noqa: PERF401 (twice as fast as comprehensions here)
         level = below
     return keys, depth
 

@@ -259,8 +259,9 @@ def _decimal(value: Any, owner: Any, state: Pass) -> None:
 
 
 def _emit_text(writer: Writer, x: str, example: Any) -> None:
-    # Printable text without space in front, the usual case; whatever else goes to the function.
-    usual = f'{x} and {x}[0] != " " and {x}.isprintable() and len({x}) <= {formats.MAX_STRING}'
+    # Printable text, not empty and without space in front ("!" follows the space), is the usual case;
+    # whatever else goes to the function.
+    usual = f'{x} >= "!" and {x}.isprintable() and len({x}) <= {formats.MAX_STRING}'
     writer.line(f"if not ({usual}): {writer.call(_text, x)}")
 
 
@@ -279,7 +280,16 @@ def primitive(code: str) -> Check:
         return simple[code]
     accepts = formats.ACCEPTS[code]
     if code in ("integer", "positiveInt", "unsignedInt", "base64Binary"):
+        bounds = formats.BOUNDS.get(code)
 
+        def emit_number(writer: Writer, x: str, example: Any) -> None:
+            if bounds is None:
+                writer.line(writer.call(plain, x))
+            else:
+                low, high = bounds
+                writer.line(f"if {x}.__class__ is not int or not {low} <= {x} <= {high}: raise No")
+
+        @written(emit_number)
         def plain(value: Any, owner: Any, state: Pass) -> None:
             if not accepts(value):
                 raise No

@@ -30,6 +30,8 @@ class Fast:
     def __init__(self, library: Library) -> None:
         self.library = library
         self._types: dict[str, Check] = {}
+        self._resources: dict[str, Check] = {}
+        """Those of `_types` that are concrete resource types."""
         self._profiles: dict[str, Check] = {}
         self._own: dict[Content, Check] = {}
         """Backbone elements, which content references lead back to."""
@@ -41,9 +43,12 @@ class Fast:
     def resource(self, value: Any, owner: Any, state: Pass) -> None:
         """A whole resource with the profiles it claims."""
         name = value["resourceType"]
-        if self.library.resource_model(name) is None:
-            raise No
-        self.type_check(name)(value, owner, state)
+        check = self._resources.get(name)
+        if check is None:
+            if self.library.resource_model(name) is None:
+                raise No
+            check = self._resources[name] = self.type_check(name)
+        check(value, owner, state)
         meta = value.get("meta")
         if meta is not None and "profile" in meta:
             for url in meta["profile"]:

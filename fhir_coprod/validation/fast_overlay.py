@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from fhir_coprod.validation import checks
 from fhir_coprod.validation.checks import Check, No, Pass, refuses
+from fhir_coprod.validation.explain import RESOURCE
 from fhir_coprod.validation.model import Content, Field, Model, Rule
 from fhir_coprod.validation.plans import MAX_SHAPES
 from fhir_coprod.validation.scope import Scope
-from fhir_coprod.validation.shapes import ABSENT, PRIMITIVES
+from fhir_coprod.validation.shapes import ABSENT, MANY, PRIMITIVES
 from fhir_coprod.validation.values import equal, has_pattern
 
 if TYPE_CHECKING:
@@ -65,20 +66,18 @@ class _Overlay:
 
     def _object(self, content: Content, code: str) -> Check:
         always = [*_stated(content), *self._extras(content, code)]
-        fields = [
-            (field, self.field(field))
-            for field in content.fields.values()
-            if not _is_known_url(content, field)
-        ]
+        fields = [field for field in content.fields.values() if not _is_known_url(content, field)]
         plans: dict[tuple[str, ...], tuple[Check, ...]] = {}
 
         def plan(keys: tuple[str, ...], value: Any) -> tuple[Check, ...]:
             found = list(always)
             for rule in content.rules:
                 found += _ruled(rule, keys, value)
-            for field, test in fields:
+            for field in fields:
                 if any(key in keys or f"_{key}" in keys for key, _ in field.keys):
-                    found.append(test)
+                    test = self.member(field, keys)
+                    if test is not checks.passes:
+                        found.append(test)
                 elif _is_needed(field):
                     found.append(refuses)
             made = tuple(found)
@@ -113,13 +112,31 @@ class _Overlay:
 
     # ------------------------------------------------------------------ members
 
-    def field(self, field: Field) -> Check:
-        """A member that is there, counted and checked."""
-        read = _reader(field)
-        inner = self.items(field)
+    def member(self, field: Field, keys: tuple[str, ...]) -> Check:
+        """A member of objects with those keys, counted and checked."""
+        there = [(key, code) for key, code in field.keys if key in keys]
+        if len(there) != 1 or there[0][1] in RESOURCE or any(f"_{key}" in keys for key, _ in field.keys):
+            read, inner = _reader(field), self.items(field)
+
+            def check(value: Any, owner: Any, state: Pass) -> None:
+                inner(read(value), value, state)
+
+            return check
+        key, code = there[0]
+        if field.slices:
+            return self._sliced(field, key, code)
+        if field.allowed is not None and code not in field.allowed:
+            return refuses
+        content = field.by_type.get(code)
+        test = checks.passes if content is None else self.content(content, code)
+        return _repeated(field, key, test) if field.array else _single(field, key, test)
+
+    def _sliced(self, field: Field, key: str, code: str) -> Check:
+        inner, array = self.items(field), field.array
 
         def check(value: Any, owner: Any, state: Pass) -> None:
-            inner(read(value), value, state)
+            held = value[key]
+            inner([(item, code) for item in held] if array else [(held, code)], value, state)
 
         return check
 
@@ -148,6 +165,8 @@ class _Overlay:
     def _slices(self, field: Field) -> Check:
         """The values of a member, each to the slice it belongs to."""
         parts = [(part.matches, self.items(part.field)) for part in field.slices]
+        # A slice that is not there and need not be has nothing to check.
+        always = [part.matches is not None and _is_needed(part.field) for part in field.slices]
         by_url = {part.url: position for position, part in enumerate(field.slices) if part.url}
         closed = field.rules == "closed"
         at_end = field.rules == "openAtEnd"
@@ -183,11 +202,40 @@ class _Overlay:
                     raise No
                 last = position
                 shares[position].append(item)
-            for share, (matches, test) in zip(shares, parts, strict=True):
-                if matches is not None:
+            for share, needed, (_, test) in zip(shares, always, parts, strict=True):
+                if share or needed:
                     test(share, owner, state)
 
         return divide
+
+
+def _single(field: Field, key: str, test: Check) -> Check:
+    """A member with one value, and no slices."""
+    if not field.min <= 1 <= field.max:
+        return refuses
+    if test is checks.passes:
+        return test
+
+    def check(value: Any, owner: Any, state: Pass) -> None:
+        test(value[key], value, state)
+
+    return check
+
+
+def _repeated(field: Field, key: str, test: Check) -> Check:
+    """A member with a list of values, and no slices."""
+    low, high = field.min, field.max
+    if test is checks.passes and low <= 1 and high == MANY:
+        return test
+
+    def check(value: Any, owner: Any, state: Pass) -> None:
+        held = value[key]
+        if not low <= len(held) <= high:
+            raise No
+        for item in held:
+            test(item, value, state)
+
+    return check
 
 
 def _stated(content: Content) -> list[Check]:
@@ -238,11 +286,6 @@ def _is_known_url(content: Content, field: Field) -> bool:
 def _reader(field: Field) -> Callable[[Any], Found]:
     """From an object to the values of a member."""
     keys = field.keys
-    if len(keys) == 1 and keys[0][1] not in PRIMITIVES and keys[0][1] not in ("Resource", "DomainResource"):
-        key, code = keys[0]
-        if field.array:
-            return lambda value: [(item, code) for item in value.get(key, ())]
-        return lambda value: [(value[key], code)] if key in value else []
     table = {key: (key, code) for key, code in keys}
     table |= {f"_{key}": (key, code) for key, code in keys}
 
@@ -268,7 +311,7 @@ def _reader(field: Field) -> Callable[[Any], Found]:
 
 def _actual(value: Any, code: str) -> str:
     """The type of a value; a resource tells its own."""
-    if code in ("Resource", "DomainResource"):
+    if code in RESOURCE:
         named: str = value["resourceType"]
         return named
     return code

@@ -15,7 +15,8 @@ from fhir_coprod.jsontext import ID_PATTERN
 
 MAX_STRING = 1_048_576
 """Characters; FHIR: strings SHALL NOT exceed 1 MB."""
-_INT32 = 2**31
+BOUNDS = {"integer": (-(2**31), 2**31 - 1), "positiveInt": (1, 2**31 - 1), "unsignedInt": (0, 2**31 - 1)}
+"""Smallest and largest whole number of each type."""
 
 _YEAR = r"(?:[0-9](?:[0-9](?:[0-9][1-9]|[1-9]0)|[1-9]00)|[1-9]000)"
 _DAY = rf"({_YEAR})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
@@ -57,16 +58,8 @@ def is_boolean(value: object) -> bool:
     return value is True or value is False
 
 
-def is_integer(value: object) -> bool:
-    return type(value) is int and -_INT32 <= value < _INT32
-
-
-def is_positive_int(value: object) -> bool:
-    return type(value) is int and 0 < value < _INT32
-
-
-def is_unsigned_int(value: object) -> bool:
-    return type(value) is int and 0 <= value < _INT32
+def _whole(low: int, high: int) -> Callable[[object], bool]:
+    return lambda value: type(value) is int and low <= value <= high
 
 
 def is_decimal(value: object) -> bool:
@@ -159,13 +152,13 @@ ACCEPTS: dict[str, Callable[[object], bool]] = {
     "decimal": is_decimal,
     "id": is_id,
     "instant": is_instant,
-    "integer": is_integer,
+    "integer": _whole(*BOUNDS["integer"]),
     "markdown": is_string,
     "oid": is_oid,
-    "positiveInt": is_positive_int,
+    "positiveInt": _whole(*BOUNDS["positiveInt"]),
     "string": is_string,
     "time": is_time,
-    "unsignedInt": is_unsigned_int,
+    "unsignedInt": _whole(*BOUNDS["unsignedInt"]),
     "uri": is_uri,
     "url": is_uri,
     "uuid": is_uuid,

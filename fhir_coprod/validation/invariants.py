@@ -194,7 +194,9 @@ _OF_TYPE: dict[str, list[Rule]] = {
     "StructureMap": [
         _rule("Groups and inputs need names of letters, digits and _", artefacts.groups_are_named, "group")
     ],
-    "Identifier": [_rule("Identifier.system must be an absolute URI", _absolute_system, "system")],
+    "Identifier": [
+        _rule("Identifier.system must be an absolute URI", _absolute_system, "system", remember=True)
+    ],
     "Quantity": [ABSOLUTE_CODED],
     "Reference": [
         _rule(
