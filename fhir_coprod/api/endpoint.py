@@ -25,7 +25,7 @@ from fhir_coprod import definitions, jsontext
 from fhir_coprod.api import security
 from fhir_coprod.api.answer import Answer, error_answer, send_answer
 from fhir_coprod.api.call import Call, caller_at, headers_of, pairs, read_body
-from fhir_coprod.api.formats import FHIR_JSON
+from fhir_coprod.api.formats import FHIR_JSON, takes_gzip
 from fhir_coprod.api.landing import Landing
 from fhir_coprod.api.metrics import Metrics
 from fhir_coprod.errors import ConfigError, CoprodError, MethodNotAllowed, NotFound, Overloaded, UnknownType
@@ -256,7 +256,7 @@ class _Door:
 
     async def _answer(self, scope: Scope, receive: Receive, form: _Form) -> Answer:
         call = await self._call(scope, receive)
-        form.gzipped = "gzip" in call.headers.get("accept-encoding", "")
+        form.gzipped = takes_gzip(call.headers.get("accept-encoding", ""))
         form.media_type, form.pretty = call.media_type, call.pretty
         if self._row is None:
             self._endpoint.find(call.method, scope["path"].removeprefix(PREFIX))

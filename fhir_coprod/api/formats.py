@@ -77,6 +77,13 @@ def _media_range(text: str) -> tuple[str, str, float]:
     return name.strip().lower(), version, quality
 
 
+@lru_cache(256)
+def takes_gzip(accept_encoding: str) -> bool:
+    """Whether the answer may be packed with gzip: it is named, and not with quality 0."""
+    ranges = [_media_range(part) for part in accept_encoding.split(",")]
+    return any(name == "gzip" and quality > 0 for name, _, quality in ranges)
+
+
 @lru_cache(512)
 def body_type(content_type: str) -> str:
     """The media type of a request body without its parameters; what means FHIR JSON becomes FHIR_JSON.
@@ -104,18 +111,18 @@ class Preferences:
 
 @lru_cache(256)
 def preferences(prefer: str) -> Preferences:
-    """Unknown preferences are ignored, as RFC 7240 says."""
+    """Unknown preferences are ignored; of one that stands twice the first counts, as RFC 7240 says."""
     returning: Literal["minimal", "representation", "OperationOutcome", ""] = ""
-    strict = False
+    handling = ""
     for part in re.split(r"[,;]", prefer):
         key, _, value = part.strip().partition("=")
         value = value.strip().strip('"')
         match key.strip().lower(), value:
             case "return", ("minimal" | "representation" | "OperationOutcome"):
-                returning = value
+                returning = returning or value
             case "handling", ("strict" | "lenient"):
-                strict = value == "strict"
-    return Preferences(returning, strict)
+                handling = handling or value
+    return Preferences(returning, handling == "strict")
 
 
 _ETAG = re.compile(r'\s*(?:W/)?"([^"]*)"\s*(?:,|$)')

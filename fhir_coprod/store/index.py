@@ -357,9 +357,13 @@ def _ends(value: Json) -> tuple[float, float]:
     return (float("-inf") if low is None else low, float("inf") if high is None else high)
 
 
+_FARTHEST = 1e307
+"""PostgreSQL cannot tell how long a range is that is longer than a number can say."""
+
+
 def _value_of(quantity: Any) -> float | None:
     value = quantity.get("value") if isinstance(quantity, dict) else None
-    return float(value) if _is_number(value) else None
+    return max(-_FARTHEST, min(_FARTHEST, float(value))) if _is_number(value) else None
 
 
 def _unit(quantity: Json) -> tuple[str, str, str]:
@@ -379,7 +383,7 @@ def _add_position(found: IndexRows, to: _Parameter, name: str, value: Any) -> No
     """Of Location.near: see `near.py`."""
     if isinstance(value, dict):
         latitude, longitude = value.get("latitude"), value.get("longitude")
-        if _is_number(latitude) and _is_number(longitude):
+        if _is_number(latitude) and _is_number(longitude) and abs(latitude) <= 90 and abs(longitude) <= 180:
             found["number"].add((to.number, float(latitude), float(longitude)))
 
 

@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fhir_coprod.api.formats import body_type, entity_tags, moment, negotiated, preferences
+from fhir_coprod.api.formats import (
+    body_type,
+    entity_tags,
+    moment,
+    negotiated,
+    preferences,
+    takes_gzip,
+)
 from fhir_coprod.errors import BadRequest, MissingVersion, NotAcceptable, UnsupportedMediaType
 
 
@@ -60,6 +67,13 @@ def test_preferences_are_read_and_unknown_ones_ignored() -> None:
     assert preferences("return=minimal; handling=strict").returning == "minimal"
     assert preferences("respond-async, handling=strict").strict
     assert preferences("return=everything").returning == ""
+    assert preferences("return=minimal, return=representation").returning == "minimal"
+    assert not preferences("handling=lenient, handling=strict").strict
+
+
+def test_gzip_is_sent_only_to_who_takes_it() -> None:
+    assert all(takes_gzip(header) for header in ("gzip", "deflate, gzip;q=0.5", "br, GZIP"))
+    assert not any(takes_gzip(header) for header in ("", "identity", "gzip;q=0", "deflate, gzip;q=0.0", "br"))
 
 
 @given(st.text(max_size=40))
