@@ -1,0 +1,81 @@
+"""Each limit holds exactly: what is at it passes, what is one beyond it is refused with what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from fhir_coprod import jsontext
+from fhir_coprod.settings import LimitSettings
+from tests.api.conftest import Api, outcome, patient
+
+LIMITS = LimitSettings(body_bytes=20_000, page=10, bundle_entries=5)
+
+
+@pytest.fixture
+def limited(sqlite_api: Callable[..., Api]) -> Api:
+    return sqlite_api(limits=LIMITS)
+
+
+def test_body(limited: Api) -> None:
+    fitting = jsontext.encode(patient()).ljust(20_000)
+    assert limited.post("Patient", fitting).status_code == 201
+    refused = limited.post("Patient", fitting + b" ")
+    assert refused.status_code == 413
+    assert "20,000 bytes" in outcome(refused)["diagnostics"]
+
+
+def test_page_of_a_search_and_of_a_history(limited: Api) -> None:
+    stored = limited.create(patient())
+    for number in range(12):
+        limited.create(patient())
+        limited.put(f"Patient/{stored['id']}", {**stored, "language": f"x-{number}"})
+    for url in ("Patient?", f"Patient/{stored['id']}/_history?", "Patient/_history?", "_history?"):
+        for asked, given in ((9, 9), (10, 10), (11, 10), (999_999_999, 10)):
+            page = limited.get(f"{url}_count={asked}").json()
+            assert len(page["entry"]) == given, url
+            assert any(link["relation"] == "next" for link in page["link"])
+
+
+def test_entries_of_a_bundle(limited: Api) -> None:
+    reading = {"request": {"method": "GET", "url": "Patient?_count=0"}}
+    for type in ("batch", "transaction"):
+        fitting = {"resourceType": "Bundle", "type": type, "entry": [reading] * 5}
+        assert limited.post("", fitting).status_code == 200
+        refused = limited.post("", {**fitting, "entry": [reading] * 6})
+        assert refused.status_code == 413
+        assert "at most 5 entries; split it" in outcome(refused)["diagnostics"]
+
+
+def nested(levels: int) -> bytes:
+    """A resource whose JSON nests as deep, valid but for that."""
+    inner: dict[str, Any] = {"url": "urn:x", "valueString": "x"}
+    # The resource, then a list and an object for each extension.
+    for _ in range((levels - 3) // 2):
+        inner = {"url": "urn:x", "extension": [inner]}
+    return jsontext.encode({"resourceType": "Basic", "code": {"text": "x"}, "extension": [inner]})
+
+
+def test_depth(limited: Api) -> None:
+    assert limited.post("Basic", nested(63)).status_code == 201
+    refused = limited.post("Basic", nested(65))
+    assert refused.status_code == 400
+    assert "64 levels" in outcome(refused)["diagnostics"]
+
+
+def test_parameters_of_a_query(limited: Api) -> None:
+    assert limited.get("Patient?" + "&".join(["name=a"] * 100)).status_code == 200
+    refused = limited.get("Patient?" + "&".join(["name=a"] * 501))
+    assert "more than 500 parameters" in outcome(refused)["diagnostics"]
+
+
+def test_operations_of_a_patch(sqlite_api: Callable[..., Api]) -> None:
+    api = sqlite_api()
+    stored = api.create(patient())
+    operation = {"op": "test", "path": "/id", "value": stored["id"]}
+    assert api.patch(f"Patient/{stored['id']}", [operation] * 1000).status_code == 200
+    refused = api.patch(f"Patient/{stored['id']}", [operation] * 1001)
+    assert refused.status_code == 400
+    assert "at most 1000 operations; split it" in outcome(refused)["diagnostics"]
