@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
@@ -21,6 +22,9 @@ from fhir_coprod.errors import NotJson
 
 MAX_DEPTH = 64
 """Nesting beyond this is refused; real FHIR stays under 25."""
+
+ID_PATTERN = r"[A-Za-z0-9\-.]{1,64}"
+"""A logical id (https://hl7.org/fhir/R4/datatypes.html#id)."""
 
 Json = dict[str, Any]
 
@@ -33,6 +37,12 @@ _canonical = msgspec.json.Encoder(order="deterministic", decimal_format="number"
 _TOKEN = re.compile(r'("(?:[^"\\]+|\\.)*")(\s*:)?|([{}\[\]])')
 _SCALAR = re.compile(r"\s*([^\s,}\]]+)")
 _SPACED_COLON = re.compile(rb'"[ \t\n\r]+:').search
+
+
+def instant(moment: datetime) -> str:
+    """An aware time as FHIR writes an instant, in UTC with milliseconds."""
+    at = moment.astimezone(UTC).replace(tzinfo=None)
+    return f"{at.isoformat(timespec='milliseconds')}Z"
 
 
 def encode(value: Any) -> bytes:
@@ -58,10 +68,14 @@ def _reason(error: Exception) -> str:
 
 @dataclass(frozen=True)
 class Document:
-    """One resource as it came (`raw`) and as values (`data`)."""
+    """One resource as it came (`raw`) and as values (`data`).
+
+    received: what came, where something in `raw` has been replaced since
+    """
 
     raw: bytes
     data: Json
+    received: bytes = b""
 
     @property
     def type(self) -> str:
@@ -194,10 +208,12 @@ def _with_head(text: str, data: Json, head: str) -> str:
     """The object with `head` in front and without the members that it replaces; the rest is not looked at."""
     if "meta" not in data:
         # As most senders write it, there is nothing to look for.
-        written = (f'"{name}":{_encode(data[name]).decode()}' for name in _HEAD if name in data)
-        as_sent = "{" + ",".join(written)
-        if text.startswith(as_sent + ","):
-            return "{" + head + text[len(as_sent) :].rstrip()
+        members = (
+            f'"{name}":{_encode(data[name]).decode()}' for name in ("resourceType", "id") if name in data
+        )
+        begin = "{" + ",".join(members)
+        if text.startswith(begin + ","):
+            return "{" + head + text[len(begin) :].rstrip()
     at = _SPACE.match(text, text.index("{") + 1).end()  # type: ignore[union-attr]
     left = sum(name in data for name in _HEAD)
     kept: list[str] = []
@@ -246,7 +262,8 @@ def _measure(value: Json) -> tuple[int, int]:
 
 def _refuse_duplicate_keys(text: str) -> None:
     stack: list[set[str] | None] = []
-    for string, colon, bracket in _TOKEN.findall(text):
+    for token in _TOKEN.finditer(text):
+        string, colon, bracket = token.groups()
         if colon:
             seen = stack[-1]
             key = _decode(string)
