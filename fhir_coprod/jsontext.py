@@ -208,12 +208,10 @@ def _with_head(text: str, data: Json, head: str) -> str:
     """The object with `head` in front and without the members that it replaces; the rest is not looked at."""
     if "meta" not in data:
         # As most senders write it, there is nothing to look for.
-        members = (
-            f'"{name}":{_encode(data[name]).decode()}' for name in ("resourceType", "id") if name in data
-        )
-        begin = "{" + ",".join(members)
-        if text.startswith(begin + ","):
-            return "{" + head + text[len(begin) :].rstrip()
+        written = (f'"{name}":{_encode(data[name]).decode()}' for name in _HEAD if name in data)
+        as_sent = "{" + ",".join(written)
+        if text.startswith(as_sent + ","):
+            return "{" + head + text[len(as_sent) :].rstrip()
     at = _SPACE.match(text, text.index("{") + 1).end()  # type: ignore[union-attr]
     left = sum(name in data for name in _HEAD)
     kept: list[str] = []
