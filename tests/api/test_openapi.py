@@ -27,7 +27,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 @pytest.fixture(scope="module")
 def document(served: Served) -> Any:
-    return httpx.get(served.url.removesuffix("/fhir") + "/openapi.json").json()
+    return httpx.get(served.url.removesuffix("/fhir") + "/openapi.json", timeout=60).json()
 
 
 def test_document_is_valid_openapi(document: Any) -> None:
@@ -83,7 +83,7 @@ def test_every_operation_has_an_example_of_each_body_and_answer(document: Any) -
 
 def test_the_examples_do_what_they_show(served: Served, document: Any) -> None:
     """In the order of a day: the patient, the referral, then everything else that the document describes."""
-    with httpx.Client(base_url=served.url.removesuffix("/fhir")) as client:
+    with httpx.Client(base_url=served.url.removesuffix("/fhir"), timeout=60) as client:
         fhir = {"content-type": "application/fhir+json"}
         made = client.put("/fhir/Patient/tolvan", json=shown.PATIENT, headers=fhir)
         assert made.status_code in (200, 201), made.text
