@@ -60,7 +60,10 @@ def reconcile(
         was = standing_now.pop((stall.rule, stall.task), None)
         id = was["id"] if was else carriers.issue_id(standing.referral, stall)
         first = was["identifiedDateTime"] if was else instant(now)
-        _write(writes, carriers.issue(standing, stall, id, first, names), was or issues.get(id))
+        new = carriers.issue(standing, stall, id, first, names)
+        if was and was.get("identifier"):
+            new["identifier"] = was["identifier"]  # it began at another time than we knew: the same alert
+        _write(writes, new, was or issues.get(id))
         found.append((stall, id))
     unseen = [
         issue

@@ -91,8 +91,12 @@ def look_at(
     def settle(transaction: Transaction, some: Collection[str]) -> Counter[str] | None:
         if not begin(transaction):
             return None
+        dues = standings.dues(transaction.connection, some)
+        left = [name for name in some if dues.get(name) == _due(rows[name])]
+        if not left:
+            return Counter()  # another worker has done it
         again = _Look(site, transaction.connection, now, news=news)
-        found = again.verdicts({name: _unread(rows[name]) for name in some})
+        found = again.verdicts({name: _unread(rows[name]) for name in left})
         for verdict in found:
             _write(transaction, verdict.writes)
         standings.save(transaction, standings.changed(_row(verdict, rows) for verdict in found))
@@ -126,6 +130,10 @@ def _kind(resource: Json) -> str:
 def _row(verdict: Verdict, rows: Mapping[str, Held | None]) -> standings.Row:
     was = rows[verdict.standing.referral]
     return standings.Row(verdict.standing, verdict.due, was, verdict.ehr, verdict.old, verdict.facts)
+
+
+def _due(held: Held | None) -> int | None:
+    return held.due if held else None
 
 
 def _unread(held: Held | None) -> Held | None:

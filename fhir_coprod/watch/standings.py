@@ -150,6 +150,12 @@ def mark(transaction: Transaction, referrals: Collection[str], due: int) -> None
         )
 
 
+def dues(connection: Connection, referrals: Collection[str]) -> dict[str, int]:
+    """When each is to be looked at again, of those that have a row; so many as go into one statement."""
+    statement = select(table.c.referral, table.c.due).where(table.c.referral.in_(referrals))
+    return dict(connection.execute(statement).all())
+
+
 def due_by(connection: Connection, now: datetime, limit: int, *, postponed: bool) -> dict[str, Held]:
     """Referrals to be looked at by `now`, those marked longest ago first, with their rows."""
     least = POSTPONED if postponed else POSTPONED + 1

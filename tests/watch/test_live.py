@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
-from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -21,52 +20,23 @@ from fhir_coprod.errors import CoprodError
 from fhir_coprod.settings import EhrSettings, Settings, SiteSettings
 from fhir_coprod.store import Store, Transaction, schema
 from fhir_coprod.store.versions import to_milliseconds
-from fhir_coprod.watch import Policy, Standing, carriers, desk, policies
-from fhir_coprod.watch.facts import portions
+from fhir_coprod.watch import desk, policies
 from fhir_coprod.watch.live import AGAIN, Watch
-from fhir_coprod.watch.looking import assess_each, reader_at
 from tests.watch.happenings import EVERYTHING, Resource, resource_named, resources
 from tests.watch.hospital import DAY, MONDAY, Hospital
+from tests.watch.whole import (
+    alerts_say_what_standings_say,
+    looked_at_whole,
+    newest,
+    remembered,
+    remembered_so_far,
+    said,
+)
 
 SWEDEN = SiteSettings(timezone="Europe/Stockholm", country="SE")
 EHR = EhrSettings(name="ortho", url="https://ortho.example/fhir")
 CLOCKS_CHANGE = tuple(datetime(2026, month, day, 1, tzinfo=UTC) for month, day in ((3, 29), (10, 25)))
 """In Sweden, forward and back."""
-_decode = msgspec.msgpack.Decoder(Standing).decode
-
-
-def said(standing: Standing) -> Standing:
-    """All that is said, without the times that are `now` itself while something goes on."""
-    return msgspec.structs.replace(standing, wake=None, last_informed=None, due=None)
-
-
-def looked_at_whole(store: Store, policy: Policy, now: datetime, site: Settings) -> dict[str, Standing]:
-    """Every referral judged from nothing but its facts."""
-    with store.connect() as connection:
-        return {
-            standing.referral: said(standing)
-            for portion in portions(reader_at(connection, site, policy, now))
-            for standing, _ in assess_each(portion, policy, now)
-        }
-
-
-def remembered(store: Store) -> dict[str, tuple[Standing, int]]:
-    """Every row, with its due; one without a body is an error."""
-    with store.connect() as connection:
-        rows = connection.execute(
-            select(schema.standing.c.referral, schema.standing.c.body, schema.standing.c.due)
-        ).all()
-    return {referral: (_decode(body), due) for referral, body, due in rows}
-
-
-def newest(store: Store, *types: str) -> list[dict[str, Any]]:
-    with store.connect() as connection:
-        bodies = connection.execute(
-            select(schema.version.c.body)
-            .join(schema.resource, schema.resource.c.position == schema.version.c.position)
-            .where(schema.resource.c.type.in_(types), schema.resource.c.deleted.is_(False))
-        ).scalars()
-        return [jsontext.decode(body) for body in bodies]
 
 
 class Days(RuleBasedStateMachine):
@@ -266,7 +236,7 @@ class Days(RuleBasedStateMachine):
             self.store, policy, self.now, self.site
         )
         assert all(due > to_milliseconds(self.now) for _, due in rows.values())
-        self.alerts_say_what_standings_say([standing for standing, _ in rows.values()])
+        alerts_say_what_standings_say(self.store, [standing for standing, _ in rows.values()])
         head = self.store.head()
 
         def forget_facts(transaction: Transaction) -> None:
@@ -278,45 +248,23 @@ class Days(RuleBasedStateMachine):
         assert self.store.head() == head, "a look at everything finds nothing left to write"
         assert remembered(self.store).keys() == rows.keys()
 
-    def alerts_say_what_standings_say(self, standings: list[Standing]) -> None:
-        issues = [i for i in newest(self.store, "DetectedIssue") if i["status"] == "preliminary"]
-        open_ones = Counter(
-            (i["implicated"][0]["reference"], str(carriers.rule_of(i)), carriers.task_of(i)) for i in issues
-        )
-        wanted = Counter(
-            (standing.referral, str(stall.rule), stall.task)
-            for standing in standings
-            for stall in standing.stalls
-        )
-        assert open_ones >= wanted
-        kept = open_ones - wanted
-        blind = {standing.referral for standing in standings if standing.not_observable}
-        assert {referral for referral, _, _ in kept} <= blind, "only what cannot be seen stays as it was"
-        followups = [
-            task
-            for task in newest(self.store, "Task")
-            if carriers.is_kind(task, carriers.FOLLOWUP) and carriers.is_open(task)
-        ]
-        asked = Counter((t["focus"]["reference"], carriers.stage_of(t)) for t in followups)
-        assert asked >= Counter((s.referral, str(s.stage)) for s in standings if s.stalls)
-        assert set(asked.values()) <= {1}
-
     @invariant()
     def a_claim_is_never_made_for_the_future(self) -> None:
         for standing, _ in remembered_so_far(self.store):
             assert all(stall.due <= self.now for stall in standing.stalls)
 
 
-def remembered_so_far(store: Store) -> list[tuple[Standing, int]]:
-    with store.connect() as connection:
-        rows = connection.execute(select(schema.standing.c.body, schema.standing.c.due)).all()
-    return [(_decode(body), due) for body, due in rows if body]
-
-
-TestDays = Days.TestCase
-TestDays.settings = settings(
-    max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+QUICK = settings(
+    max_examples=20, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
 )
+TestDays = Days.TestCase
+TestDays.settings = QUICK
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(3600)
+class TestManyDays(Days.TestCase):  # type: ignore[name-defined,misc]
+    settings = settings(QUICK, max_examples=30 if os.environ.get("PROOF_SIZE") == "ci" else 500)
 
 
 # -- a day at a time, by hand --------------------------------------------------------------------------

@@ -1,0 +1,90 @@
+"""What a look at everything says, and whether the store's rows and alerts say the same."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import select
+
+from fhir_coprod import jsontext
+from fhir_coprod.settings import Settings
+from fhir_coprod.store import Store, schema
+from fhir_coprod.watch import Policy, Standing, carriers
+from fhir_coprod.watch.facts import portions
+from fhir_coprod.watch.looking import assess_each, reader_at
+
+_decode = msgspec.msgpack.Decoder(Standing).decode
+
+
+def said(standing: Standing) -> Standing:
+    """All that is said, without the times that are `now` itself while something goes on."""
+    return msgspec.structs.replace(standing, wake=None, last_informed=None, due=None)
+
+
+def looked_at_whole(store: Store, policy: Policy, now: datetime, site: Settings) -> dict[str, Standing]:
+    """Every referral judged from nothing but its facts."""
+    with store.connect() as connection:
+        return {
+            standing.referral: said(standing)
+            for portion in portions(reader_at(connection, site, policy, now))
+            for standing, _ in assess_each(portion, policy, now)
+        }
+
+
+def remembered(store: Store) -> dict[str, tuple[Standing, int]]:
+    """Every row, with its due; one without a body is an error."""
+    with store.connect() as connection:
+        rows = connection.execute(
+            select(schema.standing.c.referral, schema.standing.c.body, schema.standing.c.due)
+        ).all()
+    return {referral: (_decode(body), due) for referral, body, due in rows}
+
+
+def newest(store: Store, *types: str) -> list[dict[str, Any]]:
+    with store.connect() as connection:
+        bodies = connection.execute(
+            select(schema.version.c.body)
+            .join(schema.resource, schema.resource.c.position == schema.version.c.position)
+            .where(schema.resource.c.type.in_(types), schema.resource.c.deleted.is_(False))
+        ).scalars()
+        return [jsontext.decode(body) for body in bodies]
+
+
+def remembered_so_far(store: Store) -> list[tuple[Standing, int]]:
+    with store.connect() as connection:
+        rows = connection.execute(select(schema.standing.c.body, schema.standing.c.due)).all()
+    return [(_decode(body), due) for body, due in rows if body]
+
+
+def alerts_say_what_standings_say(store: Store, standings: Iterable[Standing]) -> None:
+    """One open DetectedIssue for each stall, one open follow-up for each referral and stage; none beyond, but
+    for what cannot be seen."""
+    standings = list(standings)
+    ever = newest(store, "DetectedIssue")
+    assert set(Counter(issue["identifier"][0]["value"] for issue in ever).values()) <= {1}
+    issues = [issue for issue in ever if issue["status"] == "preliminary"]
+    open_ones = Counter(
+        (i["implicated"][0]["reference"], str(carriers.rule_of(i)), carriers.task_of(i)) for i in issues
+    )
+    wanted = Counter(
+        (standing.referral, str(stall.rule), stall.task)
+        for standing in standings
+        for stall in standing.stalls
+    )
+    assert open_ones >= wanted
+    blind = {standing.referral for standing in standings if standing.not_observable}
+    kept = open_ones - wanted
+    assert {referral for referral, _, _ in kept} <= blind, "only what cannot be seen stays as it was"
+    followups = [
+        task
+        for task in newest(store, "Task")
+        if carriers.is_kind(task, carriers.FOLLOWUP) and carriers.is_open(task)
+    ]
+    asked = Counter((t["focus"]["reference"], carriers.stage_of(t)) for t in followups)
+    assert asked >= Counter((s.referral, str(s.stage)) for s in standings if s.stalls)
+    assert set(asked.values()) <= {1}
+    assert {referral for referral, _ in asked} <= {s.referral for s in standings if s.stalls} | blind
