@@ -72,7 +72,7 @@ class BadRequest(CoprodError):
 
 
 class NotJson(BadRequest):
-    """The body is not one JSON object, holds a key twice, or nests too deep."""
+    """The text is not one JSON object, holds a key twice, or nests too deep."""
 
     code = "structure"
 

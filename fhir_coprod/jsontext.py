@@ -55,15 +55,31 @@ def decode(raw: bytes | str) -> Any:
     try:
         return _decode(raw)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-        raise NotJson(_reason(error)) from None
+        raise NotJson(_reason(raw, error)) from None
 
 
-def _reason(error: Exception) -> str:
+_OTHER_FORMATS = (
+    (b"\x1f\x8b", "it is compressed (gzip); unpack it first"),
+    (b"PK\x03\x04", "it is a ZIP archive; unpack it first"),
+    (b"\xff\xfe", "it is UTF-16; save it as UTF-8"),
+    (b"\xfe\xff", "it is UTF-16; save it as UTF-8"),
+    (b"<", "it looks like XML or HTML; only JSON is read"),
+)
+"""How something starts that is taken for JSON by mistake, and what to do about it."""
+
+
+def _reason(raw: bytes | str, error: Exception) -> str:
     if isinstance(error, RecursionError):
         return f"The JSON nests deeper than {MAX_DEPTH} levels; flatten it."
+    start = raw[:100].encode(errors="replace") if isinstance(raw, str) else bytes(raw[:100])
+    if not start.strip():
+        return "This is not valid JSON: it is empty; send one FHIR resource."
+    for mark, advice in _OTHER_FORMATS:
+        if start.lstrip().startswith(mark):
+            return f"This is not valid JSON: {advice}."
     if isinstance(error, UnicodeError):
-        return "The body is not UTF-8; send JSON encoded as UTF-8."
-    return f"The body is not valid JSON: {error}."
+        return "This is not UTF-8; send JSON encoded as UTF-8."
+    return f"This is not valid JSON: {error}."
 
 
 @dataclass(frozen=True)
@@ -148,7 +164,7 @@ def parse(raw: bytes | str, *, max_depth: int = MAX_DEPTH) -> Document:
         raw = raw[3:]
     data = decode(raw)
     if not isinstance(data, dict):
-        raise NotJson("The body is JSON, but not an object; send one FHIR resource.")
+        raise NotJson("This is JSON, but not an object; send one FHIR resource (several as a Bundle).")
     if b"\\u0000" in raw and _has_nul(data):
         raise NotJson("A text holds the character U+0000, which FHIR does not allow; remove it.")
     if not _is_plain(raw, data, max_depth):

@@ -76,8 +76,10 @@ def validate(
         inputs.sources(names, sys.stdin.buffer), profile, package or (), size=None if unknown else total
     )
     counted = _progress(checked, total, hidden=unknown)
-    valid = _as_json(counted) if format is Format.json else _as_text(counted)
-    if not valid:
+    number, invalid = _as_json(counted) if format is Format.json else _as_text(counted)
+    if not number:
+        raise ConfigError("There is no resource in what was given, so nothing was checked; name a file.")
+    if invalid:
         raise typer.Exit(1)
 
 
@@ -99,18 +101,19 @@ def _progress(checked: Iterator[Checked], total: int, *, hidden: bool) -> Iterat
             yield one
 
 
-def _as_json(checked: Iterator[Checked]) -> bool:
-    """An array of OperationOutcomes, written as they come; whether all of them are good."""
-    valid = True
+def _as_json(checked: Iterator[Checked]) -> tuple[int, int]:
+    """An array of OperationOutcomes, written as they come; how many, and how many of them are not good."""
+    number = invalid = 0
     out = sys.stdout.buffer
     before = b"["
     for one in checked:
-        valid = valid and bool(one.outcome)
+        number += 1
+        invalid += not one.outcome
         out.write(before + b"\n" + jsontext.encode(_located(one)))
         before = b","
     out.write(b"[]\n" if before == b"[" else b"\n]\n")
     out.flush()
-    return valid
+    return number, invalid
 
 
 def _located(checked: Checked) -> dict[str, Any]:
@@ -127,8 +130,8 @@ def _located(checked: Checked) -> dict[str, Any]:
     return outcome
 
 
-def _as_text(checked: Iterator[Checked]) -> bool:
-    """What there is to tell of each resource, then the counts; whether all of them are good."""
+def _as_text(checked: Iterator[Checked]) -> tuple[int, int]:
+    """What there is to tell of each resource, then the counts: how many, and how many are not good."""
     number = invalid = warned = 0
     for one in checked:
         number += 1
@@ -145,7 +148,7 @@ def _as_text(checked: Iterator[Checked]) -> bool:
     if invalid:
         counts.append(f"{invalid} not valid")
     stdout.print(Text(f"{number} resource{'' if number == 1 else 's'}: {', '.join(counts)}"))
-    return not invalid
+    return number, invalid
 
 
 def _line(issue: Issue) -> Text:

@@ -134,9 +134,8 @@ class Explainer:
             self.binding(content.bound, item)
         if content.coded:
             self.code_system(item)
-        if content.needs_code and lacks_code(item.value):
-            message = "The coding names a code system and none of its codes; add the code, or leave it out."
-            self.error("code-invalid", item.at, message)
+        if content.needs_code:
+            self.code_given(item)
         if content.targets or content.aggregation:
             self.reference(content, item, scope)
         for rule in content.rules:
@@ -235,6 +234,13 @@ class Explainer:
         """A code that its own, completely known code system does not have."""
         if is_undefined(item.value):
             message = f"{wording.coded(item.value)} is not defined there; correct the code or the system."
+            self.error("code-invalid", item.at, message)
+
+    def code_given(self, item: Item) -> None:
+        """A coding that names a system that is held in full, and no code."""
+        if isinstance(item.value, dict) and lacks_code(item.value):
+            system = wording.short(item.value["system"])
+            message = f"The coding names {system} and none of its codes; add the code, or leave it out."
             self.error("code-invalid", item.at, message)
 
     # ------------------------------------------------------------------ references

@@ -47,7 +47,11 @@ def files(paths: Sequence[str]) -> list[str]:
             found.append(name)
         elif path.is_dir():
             inside = sorted(p for p in path.rglob("*") if p.suffix in SUFFIXES and p.name not in _NO_RESOURCE)
-            found += [str(p) for p in inside if p.is_file()]
+            resources = [str(p) for p in inside if p.is_file()]
+            if not resources:
+                endings = ", ".join(SUFFIXES)
+                raise ConfigError(f"{name}: the folder holds no file ending with {endings}; name another.")
+            found += resources
         else:
             raise ConfigError(f"{readable(name)}: there is no such file or folder; correct the path.")
     return found

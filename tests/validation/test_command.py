@@ -105,6 +105,67 @@ def test_wrong_use_ends_with_2_and_a_sentence(arguments: tuple[str, ...], words:
     assert done.stdout == b""
 
 
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        (b"", "it is empty"),
+        (b" \n", "it is empty"),
+        (b"\xff\xfe{\x00", "UTF-16"),
+        (b'{"resourceType":"Pati\xe9nt"}', "UTF-8"),
+        (b"<Patient/>", "only JSON is read"),
+        (b"\x1f\x8b\x08\x00x", "unpack it first"),
+        (b'[{"resourceType":"Patient"}]', "several as a Bundle"),
+        (b'{"resourceType":"Patient"', "not valid JSON"),
+        (b'{"resourceType":"Patient","id":"a","id":"b"}', "stands twice"),
+        (b'{"resourceType":"Patients"}', "no resource type of FHIR R4"),
+        (b'{"id":"x"}', "`resourceType` is missing"),
+    ],
+)
+def test_what_is_no_resource_is_told_with_what_to_do(tmp_path: Path, raw: bytes, words: str) -> None:
+    file = tmp_path / "given.json"
+    file.write_bytes(raw)
+    (checked,) = bulk.check(inputs.sources([str(file)], io.BytesIO()), None, (), size=len(raw))
+    assert [issue.is_error for issue in checked.outcome] == [True]
+    assert words in checked.outcome.errors[0].message
+
+
+def test_nothing_to_check_is_no_success(tmp_path: Path) -> None:
+    (tmp_path / "empty.ndjson").write_bytes(b"\n")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "notes.txt").write_text("x")
+    told = {"empty.ndjson": "no resource in what was given", "folder": "holds no file ending"}
+    for name, words in told.items():
+        done = run(str(tmp_path / name))
+        assert done.returncode == 2
+        assert words in done.stderr.decode()
+
+
+def test_a_broken_package_is_told(tmp_path: Path) -> None:
+    package = tmp_path / "broken.tgz"
+    package.write_bytes(b"\x1f\x8bnothing")
+    done = run("-", "--package", str(package), stdin=jsontext.encode(GOOD))
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert "cannot be read as a FHIR package" in done.stderr.decode()
+
+
+def test_memory_does_not_grow_with_the_input(tmp_path: Path) -> None:
+    code = (
+        "import io, resource, sys\n"
+        "from fhir_coprod.validation import bulk, inputs\n"
+        "for _ in bulk.check(inputs.sources(sys.argv[1:], io.BytesIO()), None, (), size=1): pass\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)\n"
+    )
+    peaks = []
+    for number in (100, 6000):  # 1 MB and 60 MB
+        with (tmp_path / "many.ndjson").open("wb") as out:
+            for n in range(number):
+                one = {**(BAD if n % 5 == 0 else GOOD), "id": f"p{n}", "name": [{"text": f"{n:010}" * 1000}]}
+                out.write(jsontext.encode(one) + b"\n")
+        command = [sys.executable, "-c", code, str(tmp_path / "many.ndjson")]
+        peaks.append(int(subprocess.run(command, capture_output=True, check=True).stdout))
+    assert peaks[1] - peaks[0] < 16, peaks
+
+
 def read(raw: bytes, name: str = "x.json") -> list[Source]:
     return list(inputs._read(io.BytesIO(raw), name, lines=name.endswith(".ndjson")))
 

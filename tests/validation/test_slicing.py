@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
 
 from fhir_coprod.validation.library import Library
 from fhir_coprod.validation.validator import Validator
+from tests.validation.breaks import breaks
 from tests.validation.slicing_package import BASE, CASES, PROFILES, claiming
 from tests.validation.test_tiers import agree
 
@@ -34,6 +36,29 @@ def test_the_profile_may_be_asked_for_instead(
 ) -> None:
     assert not validator.check(resource, BASE + profile)
     assert validator.check(resource)
+
+
+@pytest.mark.parametrize(
+    ("profile", "resource"), [c[1:3] for c in CASES if c[3]], ids=[f"{c[1]}: {c[0]}" for c in CASES if c[3]]
+)
+def test_each_required_rule_that_is_broken_is_told_at_its_place(
+    validator: Validator, profile: str, resource: Json
+) -> None:
+    whole = claiming(profile, resource)
+    for number in range(len(breaks(validator.library, whole, BASE + profile))):
+        mutant = copy.deepcopy(whole)
+        broken = breaks(validator.library, mutant, BASE + profile)[number]
+        broken.apply()
+        told = {issue.expression for issue in validator.explain(mutant).errors}
+        assert broken.at in told, f"{broken.rule} at {broken.at}; told: {sorted(told)}"
+        assert agree(validator, mutant) == "no"
+
+
+def test_rules_of_slices_and_fixed_values_are_among_those_that_are_broken(validator: Validator) -> None:
+    cases = [(BASE + c[1], claiming(c[1], c[2])) for c in CASES if c[3]]
+    rules = {b.rule for profile, resource in cases for b in breaks(validator.library, resource, profile)}
+    asked = {"slice required by the profile", "child of a slice", "number in the profile", "fixed value"}
+    assert asked <= rules, asked - rules
 
 
 def test_a_slice_that_cannot_be_told_apart_is_mentioned() -> None:
