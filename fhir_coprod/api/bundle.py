@@ -21,7 +21,7 @@ from fhir_coprod import definitions, jsontext
 from fhir_coprod.api import bundles, links, writing
 from fhir_coprod.api.answer import Answer, error_answer
 from fhir_coprod.api.call import Call, pairs
-from fhir_coprod.api.endpoint import Endpoint, Interaction
+from fhir_coprod.api.endpoint import Endpoint, Interaction, told
 from fhir_coprod.api.writing import Change, Done
 from fhir_coprod.errors import BadRequest, CoprodError, PreconditionFailed, TooLarge
 from fhir_coprod.jsontext import Document, Json
@@ -181,8 +181,8 @@ async def _write_alone(endpoint: Endpoint, step: Step) -> Answer:
     call, change = _both(step)
     try:
         done = await endpoint.write(lambda transaction: writing.perform(transaction, change))
-    except CoprodError as error:
-        return error_answer(error)
+    except Exception as error:  # noqa: BLE001  # the other entries have nothing to do with it
+        return error_answer(told(error, call.interaction))
     return writing.answer(call, change, done)
 
 
@@ -214,8 +214,8 @@ async def _read(endpoint: Endpoint, step: Step) -> Answer:
         raise AssertionError("an entry without an answer has been understood")
     try:
         return await endpoint.perform(step.call, step.row.handler)
-    except CoprodError as error:
-        return error_answer(error)
+    except Exception as error:  # noqa: BLE001  # the other entries have nothing to do with it
+        return error_answer(told(error, step.row.name))
 
 
 def _both(step: Step) -> tuple[Call, Change]:

@@ -234,16 +234,10 @@ class _Door:
             else:
                 async with asyncio.timeout(self._endpoint.settings.limits.seconds):
                     answer = await self._answer(scope, receive, form)
-        except ConfigError as error:
-            # The store was there at the start and is not now. Which one, and why, is for the log alone.
-            log.error("%s: %s", self._name, error)
-            answer = error_answer(Overloaded("The store cannot be reached just now; try again later."))
-        except CoprodError as error:
-            answer = error_answer(error, self._allow(error, scope))
         except TimeoutError:
             answer = error_answer(_too_slow(self._endpoint.settings.limits.seconds))
         except Exception as error:  # noqa: BLE001  # the last line of defence; it is logged and answered
-            answer = error_answer(_unexpected(error, self._name))
+            answer = error_answer(told(error, self._name), self._allow(error, scope))
         self._endpoint.metrics.count(self._name, answer.status, time.perf_counter() - started)
         await send_answer(
             answer,
@@ -284,7 +278,7 @@ class _Door:
             caller=caller_at((scope.get("client") or ("",))[0]),
         )
 
-    def _allow(self, error: CoprodError, scope: Scope) -> dict[str, str]:
+    def _allow(self, error: Exception, scope: Scope) -> dict[str, str]:
         if not isinstance(error, MethodNotAllowed):
             return {}
         return {"allow": ", ".join(self._endpoint.allowed(scope["path"].removeprefix(PREFIX)))}
@@ -297,8 +291,17 @@ def _too_slow(seconds: float) -> Overloaded:
     )
 
 
-def _unexpected(error: Exception, name: str) -> CoprodError:
-    """A fault of ours: the log gets its kind and place, never its message, which may quote a record."""
+def told(error: Exception, name: str) -> CoprodError:
+    """What a caller gets to know of what went wrong in an interaction.
+
+    Of a fault of ours the log gets kind and place, never its message, which may quote a record.
+    """
+    if isinstance(error, ConfigError):
+        # The store was there at the start and is not now. Which one, and why, is for the log alone.
+        log.error("%s: %s", name, error)
+        return Overloaded("The store cannot be reached just now; try again later.")
+    if isinstance(error, CoprodError):
+        return error
     incident = uuid.uuid4().hex[:12]
     places = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
     log.error(

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from fhir_coprod.errors import ConfigError
 from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import LimitSettings
 from tests.api.conftest import Api, identifier_of, outcome, patient
@@ -340,3 +341,38 @@ class TestAnswerSize:
         monkeypatch.setattr(api.store, "search", lambda query: asked.append(query) or search(query))
         performed(api, bundle(*[entry("GET", "Patient?_count=10") for _ in range(500)], type="batch"))
         assert len(asked) < 12
+
+
+class TestFaultsOfOurs:
+    """What fails in one entry of a batch is told there, and the other entries are answered."""
+
+    def test_an_entry_that_fails_leaves_the_others_alone(
+        self,
+        sqlite_api: Callable[..., Api],
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        api = sqlite_api()
+
+        def fail(*_: object) -> None:
+            raise KeyError("Tolvan Tolvansson")
+
+        monkeypatch.setattr(api.store, "search", fail)
+        sent = bundle(entry("GET", "Patient?name=x"), entry("POST", "Patient", patient()), type="batch")
+        found = performed(api, sent)
+        assert [each["response"]["status"][:3] for each in found] == ["500", "201"]
+        assert "incident" in found[0]["response"]["outcome"]["issue"][0]["diagnostics"]
+        assert "Tolvan" not in str(found) + caplog.text
+
+    def test_a_store_that_is_gone_is_not_named(
+        self, sqlite_api: Callable[..., Api], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        api = sqlite_api()
+
+        def gone(*_: object) -> None:
+            raise ConfigError("sqlite:////home/clinic/secret.db is gone")
+
+        monkeypatch.setattr(api.store, "search", gone)
+        found = performed(api, bundle(entry("GET", "Patient?name=x"), type="batch"))
+        assert found[0]["response"]["status"].startswith("503")
+        assert "secret" not in str(found)

@@ -17,7 +17,7 @@ from fhir_coprod.store.values import FIRST, fold, moment
 from tests.api.server import serving
 from tests.api.twin import Found, Twin
 from tests.api.twin_queries import TwinQuery, queries
-from tests.api.twin_reasons import Atom, why, why_refused
+from tests.api.twin_reasons import Atom, Records, why, why_refused
 from tests.api.twin_records import records
 
 RECORDS, QUERIES = (500, 150) if os.environ.get("PROOF_SIZE") == "ci" else (10_000, 2_000)
@@ -32,7 +32,7 @@ TIES = "the order among equal sort values"
 @pytest.mark.timeout(1800)
 def test_every_difference_to_hapi_has_a_reason(searching_hapi_url: str, tmp_path: Path) -> None:
     made = records(RECORDS)
-    known = {f"{each['resourceType']}/{each['id']}": each for each in made}
+    known = Records(made)
     theirs = Twin(searching_hapi_url)
     theirs.load(made)
     with serving(f"sqlite:///{tmp_path / 'store.db'}") as served:
@@ -53,7 +53,7 @@ def test_every_difference_to_hapi_has_a_reason(searching_hapi_url: str, tmp_path
     assert told["the same"] > QUERIES * 0.6
 
 
-def compared(query: TwinQuery, ours: Twin, theirs: Twin, known: dict[str, Any]) -> Iterator[str]:
+def compared(query: TwinQuery, ours: Twin, theirs: Twin, known: Records) -> Iterator[str]:
     """The reason of each difference; one that begins with "?" is none."""
     mine, his = ours.search(query), theirs.search(query)
     if query.counts_only and his.status == 200:
@@ -65,7 +65,7 @@ def compared(query: TwinQuery, ours: Twin, theirs: Twin, known: dict[str, Any]) 
     yield from differences(query, mine, his, known)
 
 
-def differences(query: TwinQuery, ours: Found, theirs: Found, known: dict[str, Any]) -> Iterator[str]:
+def differences(query: TwinQuery, ours: Found, theirs: Found, known: Records) -> Iterator[str]:
     if ours.status != 200:
         yield f"? we answer {ours.status}: {ours.said}"
         return
@@ -103,7 +103,7 @@ def _included(query: TwinQuery, ours: Found, theirs: Found) -> Iterator[str]:
             yield f"? only HAPI included {key}"
 
 
-def _order(query: TwinQuery, mine: list[str], his: list[str], known: dict[str, Any]) -> Iterator[str]:
+def _order(query: TwinQuery, mine: list[str], his: list[str], known: Records) -> Iterator[str]:
     sort = next((value for name, value in query.pairs if name == "_sort"), "")
     if not sort:
         return

@@ -437,12 +437,12 @@ class _Maker:
         draw = self.chance.random()
         if draw < 0.6:
             pairs: tuple[tuple[str, str], ...] = (*base.pairs, ("_sort", self.chance.choice(SORTS[type])))
-            pairs += (("_count", self.chance.choice(("5", "17"))),) if self.chance.random() < 0.4 else ()
+            pairs += (("_count", self.chance.choice(("60", "170"))),) if self.chance.random() < 0.4 else ()
             return TwinQuery(f"{base.family} & sort", type, pairs)
         if draw < 0.75:
             return TwinQuery(
-                f"{base.family} & total", type, (*base.pairs, ("_total", "accurate"), ("_count", "3"))
+                f"{base.family} & total", type, (*base.pairs, ("_total", "accurate"), ("_count", "50"))
             )
         if draw < 0.9:
             return TwinQuery(f"{base.family} & count", type, (*base.pairs, ("_summary", "count")))
-        return TwinQuery(f"{base.family} & pages", type, (*base.pairs, ("_count", "7")))
+        return TwinQuery(f"{base.family} & pages", type, (*base.pairs, ("_count", "80")))

@@ -8,7 +8,7 @@ who follows R4 (https://hl7.org/fhir/R4/search.html) and how often each was met.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -19,7 +19,25 @@ from fhir_coprod.validation.fhirpath import compile_typed
 from tests.api.twin_queries import TwinQuery
 
 Json = dict[str, Any]
-Records = Mapping[str, Json]
+
+
+class Records(dict[str, Json]):
+    """All records by Type/id, and by what they refer to."""
+
+    def __init__(self, records: Iterable[Json]) -> None:
+        super().__init__((f"{each['resourceType']}/{each['id']}", each) for each in records)
+        self._referring: dict[tuple[str, str], dict[str, list[Json]]] = {}
+
+    def referring(self, type: str, code: str) -> Mapping[str, list[Json]]:
+        """By target: the records of a type that refer to it by a parameter."""
+        if (type, code) not in self._referring:
+            found: dict[str, list[Json]] = {}
+            for each in self.values():
+                if each["resourceType"] == type:
+                    for target in _targets(Atom(type, code, "", ""), each):
+                        found.setdefault(target, []).append(each)
+            self._referring[type, code] = found
+        return self._referring[type, code]
 
 
 class Atom(NamedTuple):
@@ -257,11 +275,9 @@ def _atoms(
     """The innermost condition of a parameter, with the records that it is about."""
     if name.startswith("_has:"):
         _, other, code, rest = name.split(":", 3)
-        keys = {f"{each['resourceType']}/{each['id']}" for each in concerned}
+        by_target = records.referring(other, code)
         referring = [
-            each
-            for each in records.values()
-            if each["resourceType"] == other and keys & set(_targets(Atom(other, code, "", ""), each))
+            each for one in concerned for each in by_target.get(f"{one['resourceType']}/{one['id']}", ())
         ]
         yield from _atoms(other, rest, value, referring, records)
         return

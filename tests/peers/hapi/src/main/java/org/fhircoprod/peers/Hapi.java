@@ -57,8 +57,8 @@ import org.springframework.orm.jpa.LocalContainerEntityManagerFactoryBean;
  * <p>Usage: {@code Hapi PORT [JDBC-URL]}. Its base address is {@code http://127.0.0.1:PORT/fhir/PARTITION}; {@code DEFAULT} is
  * there from the start and takes {@code $partition-management-create-partition}, so that every test gets a base
  * address, and data, of its own. Everything else is as HAPI has it out of the box, unless {@code
- * -Dcoprod.search.all=true} switches on the searches that HAPI has but leaves off: {@code :contains}, {@code
- * :missing} and {@code :of-type}.
+ * -Dcoprod.search.all=true} switches on the searches that HAPI has but leaves off ({@code :contains}, {@code
+ * :missing} and {@code :of-type}) and pages of up to 1,000.
  */
 public final class Hapi {
 
@@ -101,7 +101,11 @@ public final class Hapi {
     server.registerProviders(spring.getBean(ResourceProviderFactory.class).createProviders());
     server.registerProvider(spring.getBean(JpaSystemProvider.class));
     server.registerProvider(spring.getBean(PartitionManagementProvider.class));
-    server.setPagingProvider(spring.getBean(DatabaseBackedPagingProvider.class));
+    DatabaseBackedPagingProvider paging = spring.getBean(DatabaseBackedPagingProvider.class);
+    if (Boolean.getBoolean("coprod.search.all")) {
+      paging.setMaximumPageSize(1000);
+    }
+    server.setPagingProvider(paging);
     server.setDefaultResponseEncoding(EncodingEnum.JSON);
     server.setTenantIdentificationStrategy(new UrlBaseTenantIdentificationStrategy());
     server.registerInterceptor(spring.getBean(RequestTenantPartitionInterceptor.class));
