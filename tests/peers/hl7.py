@@ -7,8 +7,10 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -47,6 +49,7 @@ class Hl7Validator:
     """One running validator; a context manager that ends it."""
 
     def __init__(self, folders: Sequence[Path] = (), *, heap: str = "1500m") -> None:
+        self._told = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the process)
         self._process = subprocess.Popen(
             [
                 "java",
@@ -60,13 +63,20 @@ class Hl7Validator:
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=None if os.environ.get("COPROD_PEER_LOG") else subprocess.DEVNULL,
+            stderr=None if os.environ.get("COPROD_PEER_LOG") else self._told,
         )
         assert self._process.stdout is not None
-        ready = self._process.stdout.readline()
-        if b"ready" not in ready:
-            self.close()
-            raise RuntimeError("HL7's validator did not start; set COPROD_PEER_LOG=1 to see why")
+        line = self._process.stdout.readline()
+        if b"ready" not in line:
+            raise self._ended(line)
+
+    def _ended(self, line: bytes = b"") -> RuntimeError:
+        """What to raise when the validator is gone, with its last words."""
+        code = self._process.wait()
+        self._told.seek(0)
+        told = (line + self._told.read()[-4000:]).decode(errors="replace")
+        self.close()
+        return RuntimeError(f"HL7's validator ended with {code} and said: {told}")
 
     def verdicts(self, resources: Iterable[bytes]) -> Iterator[Verdict]:
         """One verdict per resource, each given as one line of JSON."""
@@ -84,8 +94,11 @@ class Hl7Validator:
                 window.acquire()
                 if done.is_set():
                     break
-                stdin.write(resource + b"\n")
-                stdin.flush()
+                try:
+                    stdin.write(resource + b"\n")
+                    stdin.flush()
+                except OSError:
+                    pass  # it is gone, and whoever reads its answers is told so
                 number += 1
                 lines.release()
             counts.append(number)
@@ -99,7 +112,10 @@ class Hl7Validator:
                 lines.acquire()
                 if counts and sent == counts[0]:
                     return
-                answer: dict[str, Any] = json.loads(stdout.readline())
+                line = stdout.readline()
+                if not line:
+                    raise self._ended()
+                answer: dict[str, Any] = json.loads(line)
                 sent += 1
                 window.release()
                 yield Verdict(answer["ok"], answer["micros"], tuple(answer["messages"]))
@@ -110,9 +126,10 @@ class Hl7Validator:
     def close(self) -> None:
         self._process.kill()
         self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                pipe.close()
+        for stream in (self._process.stdin, self._process.stdout, self._told):
+            if stream is not None:
+                with suppress(BrokenPipeError):  # what was written to a process that is gone
+                    stream.close()
 
     def __enter__(self) -> Hl7Validator:
         return self

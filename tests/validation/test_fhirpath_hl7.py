@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +51,8 @@ Case = tuple[dict[str, Any], list[tuple[str, str, str, list[tuple[Any, str]]]]]
 
 class Oracle:
     def __init__(self) -> None:
+        # It lives as long as the process.
+        self._told = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
         self._process = subprocess.Popen(
             [
                 "java",
@@ -60,7 +64,7 @@ class Oracle:
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=self._told,
             text=True,
         )
         assert self._read() == "ready"
@@ -71,20 +75,25 @@ class Oracle:
         for line in self._process.stdout:
             if line.startswith(("[", "ready")):
                 return line.strip()
-        raise AssertionError(
-            f"HL7's engine ended with {self._process.wait()}; run FhirPathOracle.java by hand"
-        )
+        ended = self._process.wait()
+        self._told.seek(0)
+        raise AssertionError(f"HL7's engine ended with {ended} and said: {self._told.read()[-4000:]}")
 
     def ask(self, resource: dict[str, Any], questions: list[dict[str, str]]) -> list[list[Any]]:
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({"resource": json.dumps(resource), "rules": questions}) + "\n")
-        self._process.stdin.flush()
+        question = json.dumps({"resource": json.dumps(resource), "rules": questions}) + "\n"
+        # An engine that has ended is told by _read, with what it said.
+        with suppress(BrokenPipeError):
+            self._process.stdin.write(question)
+            self._process.stdin.flush()
         answers: list[list[Any]] = json.loads(self._read())
         return answers
 
     def close(self) -> None:
         self._process.kill()
-        self._process.communicate()
+        with suppress(BrokenPipeError):
+            self._process.communicate()
+        self._told.close()
 
 
 @pytest.fixture(scope="module")
