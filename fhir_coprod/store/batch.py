@@ -84,11 +84,9 @@ class Batch:
         for reference in wanted:
             self.latest[reference] = None
         for type in {type for type, _ in wanted}:
-            condition, values = self.session.among("r.id", [id for its, id in wanted if its == type])
+            found, values = self.session.of_type(type, [id for its, id in wanted if its == type])
             for row in self.session.rows(
-                f"SELECT r.key, {COLUMNS} FROM resource r JOIN version v ON v.position = r.position"
-                f" WHERE r.type = ? AND {condition}",
-                [type, *values],
+                f"SELECT r.key, {COLUMNS} FROM {found} r JOIN version v ON v.position = r.position", values
             ):
                 version = from_row(row[1:])
                 self.latest[version.type, version.id] = Held(version, row[0])
@@ -100,12 +98,10 @@ class Batch:
     def _refuse_stale_reads(self) -> None:
         for type in {type for type, _ in self._read_unlocked}:
             ids = [id for its, id in self._read_unlocked if its == type]
-            condition, values = self.session.among("id", ids)
-            rows = self.session.rows(
-                f"SELECT id, version FROM resource WHERE type = ? AND {condition}", [type, *values]
-            )
-            found: dict[str, int] = {row[0]: row[1] for row in rows}
-            if any(found.get(id, 0) != self._read_unlocked[type, id] for id in ids):
+            found, values = self.session.of_type(type, ids)
+            rows = self.session.rows(f"SELECT r.id, r.version FROM {found} r", values)
+            newest: dict[str, int] = {row[0]: row[1] for row in rows}
+            if any(newest.get(id, 0) != self._read_unlocked[type, id] for id in ids):
                 raise Stale
 
     def flush(self, pending: list[Pending]) -> None:

@@ -62,6 +62,10 @@ class Session(ABC):
         """`column` is one of `values`: a condition and its values."""
 
     @abstractmethod
+    def of_type(self, type: str, ids: Sequence[str]) -> tuple[str, list[Any]]:
+        """A FROM item, the rows of table resource with these ids, and its values."""
+
+    @abstractmethod
     def lock(self) -> None:
         """Wait until nobody else writes to the log; held until the transaction ends."""
 
@@ -226,6 +230,10 @@ class SqliteSession(Session):
     def among(self, column: str, values: Sequence[Any]) -> tuple[str, list[Any]]:
         return f"{column} IN ({','.join('?' * len(values))})", list(values)
 
+    def of_type(self, type: str, ids: Sequence[str]) -> tuple[str, list[Any]]:
+        marks = ",".join("?" * len(ids))
+        return f"(SELECT * FROM resource WHERE type = ? AND id IN ({marks}))", [type, *ids]  # noqa: S608
+
     def lock(self) -> None:
         """Nothing to do: BEGIN IMMEDIATE already holds the only write lock there is."""
 
@@ -347,6 +355,9 @@ class PostgresqlSession(Session):
     def among(self, column: str, values: Sequence[Any]) -> tuple[str, list[Any]]:
         return f"{column} = ANY(?)", [list(values)]
 
+    def of_type(self, type: str, ids: Sequence[str]) -> tuple[str, list[Any]]:
+        return _OF_TYPE, [text_array(ids), type]
+
     def lock(self) -> None:
         self._cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_LOG_LOCK,))
 
@@ -366,6 +377,14 @@ _OUR_PLANS = (
     "SET jit = off; SET plan_cache_mode = force_generic_plan;"
     " SET enable_seqscan = off; SET enable_bitmapscan = off;"
     " SET enable_hashjoin = off; SET enable_mergejoin = off"
+)
+
+
+# Each id looked up by itself: with `id = ANY(…)` a plan made while the store was almost empty, and kept, would
+# read all resources of the type.
+_OF_TYPE = (
+    "(SELECT found.* FROM unnest(?::text[]) AS asked(id) CROSS JOIN LATERAL"
+    ' (SELECT * FROM resource WHERE type = ? AND id = asked.id COLLATE "C" OFFSET 0) found)'
 )
 
 
@@ -461,7 +480,10 @@ class PostgresqlDatabase(Database):
         return sqlalchemy.create_engine("postgresql+psycopg://", creator=self._connect_read_only)
 
     def _connect_writer(self) -> psycopg.Connection[Any]:
-        return self._connect(autocommit=False)
+        connection = self._connect(autocommit=False)
+        connection.execute(_OUR_PLANS)
+        connection.commit()
+        return connection
 
     def make_engine(self) -> Engine:
         return sqlalchemy.create_engine(

@@ -130,23 +130,23 @@ def _included(session: Session, query: Query, matches: list[Version]) -> list[Ve
 def _targets(
     session: Session, includes: Iterable[Include], versions: list[Version], seen: set[tuple[str, str]]
 ) -> list[Version]:
-    wanted: dict[str, set[str]] = {}
+    asked: dict[str, set[str]] = {}
     for include in includes:
         for version in versions:
             if include.type not in (version.type, "*"):
                 continue
             for type, id in _references(version, include.code):
                 if (type, id) not in seen and include.target in (type, ""):
-                    wanted.setdefault(type, set()).add(id)
+                    asked.setdefault(type, set()).add(id)
     found: list[Version] = []
-    for type, ids in wanted.items():
-        condition, values = session.among("r.id", sorted(ids))
+    for type, ids in asked.items():
+        wanted, values = session.of_type(type, sorted(ids))
         found += (
             from_row(row)
             for row in session.rows(
-                f"SELECT {COLUMNS} FROM resource r JOIN version v ON v.position = r.position"
-                f" WHERE r.type = ? AND r.deleted = false AND {condition} ORDER BY {_BY_KEY}",
-                [type, *values],
+                f"SELECT {COLUMNS} FROM {wanted} r JOIN version v ON v.position = r.position"
+                f" WHERE r.deleted = false ORDER BY {_BY_KEY}",
+                values,
             )
         )
     return found
