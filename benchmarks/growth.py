@@ -182,8 +182,8 @@ def median_time(operation: Callable[[], object], times: int) -> float:
 
 def grow(
     url: str, sizes: Sequence[int], say: Callable[[str], None], cost: Cost = median_time, times: int = TIMES
-) -> dict[int, Medians]:
-    """Fill an empty store step by step, and measure at every size."""
+) -> Iterator[dict[int, Medians]]:
+    """Fill an empty store step by step and measure at every size: what is known, after each of them."""
     chance = random.Random(1)
     number = iter(range(10_000_000, 100_000_000))
     found: dict[int, Medians] = {}
@@ -198,7 +198,7 @@ def grow(
             first, last = store.changes(0, 1)[0], store.history("Task", count=1)[0]
             place = Place(store, patients, (first.updated, last.updated), chance)
             found[size] = measure(place, number, cost, times)
-    return found
+            yield found
 
 
 def _load(store: Store, folder: Path, first: int, patients: int) -> None:
@@ -351,9 +351,10 @@ def main() -> int:
                 tempfile.TemporaryDirectory(prefix="coprod-growth-") as name,
                 _store_url(database, chosen.folder or Path(name)) as url,
             ):
-                known[database] = grow(url, sizes, console.print)
-            kept.parent.mkdir(exist_ok=True)
-            kept.write_text(json.dumps(known, indent=1) + "\n")
+                for found in grow(url, sizes, console.print):
+                    known[database] = found
+                    kept.parent.mkdir(exist_ok=True)
+                    kept.write_text(json.dumps(known, indent=1) + "\n")
     for database, found in known.items():
         console.print(table(database, found))
     chosen.out.mkdir(parents=True, exist_ok=True)

@@ -380,8 +380,8 @@ _OUR_PLANS = (
 )
 
 
-# Each id looked up by itself: with `id = ANY(…)` a plan made while the store was almost empty, and kept, would
-# read all resources of the type.
+# Each id looked up by itself: with `id = ANY(…)` a plan made while the store was almost empty, and kept,
+# would read all resources of the type.
 _OF_TYPE = (
     "(SELECT found.* FROM unnest(?::text[]) AS asked(id) CROSS JOIN LATERAL"
     ' (SELECT * FROM resource WHERE type = ? AND id = asked.id COLLATE "C" OFFSET 0) found)'

@@ -55,7 +55,7 @@ def test_no_operation_takes_more_steps_in_a_larger_store(
 ) -> None:
     small, large = 2_000, 10_000
     url = f"sqlite:///{tmp_path / 'store.db'}"
-    found = growth.grow(url, (small, large), lambda line: None, steps, times=20)
+    *_, found = growth.grow(url, (small, large), lambda line: None, steps, times=20)
     assert len(found[large]) > 15
     for name, count in found[large].items():
         assert count <= THIN.get(name, 1.25 * found[small][name]), (name, found[small][name], count)
