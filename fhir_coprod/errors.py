@@ -29,6 +29,7 @@ The message is the sentence a caller reads: it says what is wrong and what to do
 from __future__ import annotations
 
 import os
+import unicodedata
 from pathlib import Path
 
 from fhir_coprod.outcome import Issue, Outcome
@@ -37,6 +38,24 @@ from fhir_coprod.outcome import Issue, Outcome
 def readable(path: str | Path) -> str:
     """A path as a sentence, or JSON, can hold it: file names may be bytes that are no text."""
     return os.fsencode(path).decode(errors="replace")
+
+
+def plain(text: str, instead: str = "�") -> str:
+    """One line of what somebody else said, without the characters by which it could steer terminal or page.
+
+    Those are control characters and the overrides of writing direction. Joiners stay: names need them.
+    """
+    return "".join(
+        character
+        if character.isprintable() or character in _JOINERS
+        else " "
+        if unicodedata.category(character) == "Zs"
+        else instead
+        for character in text
+    )
+
+
+_JOINERS = "\u200c\u200d"
 
 
 class CoprodError(Exception):

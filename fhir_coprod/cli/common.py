@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from fhir_coprod import jsontext
-from fhir_coprod.errors import ConfigError
+from fhir_coprod.errors import ConfigError, plain
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store, database
 
@@ -55,14 +57,30 @@ def _file(settings: Settings) -> Path | None:
     return chosen.path if isinstance(chosen, database.SqliteDatabase) else None
 
 
-def plain(text: str) -> str:
-    """What somebody else said, without the control characters by which it could write to the terminal."""
-    return "".join(character if character.isprintable() else "�" for character in text)
-
-
 def shown(text: str) -> str:
     """The same where Rich's own markup is understood: what somebody else said is none."""
     return escape(plain(text))
+
+
+def short_ids(ids: Iterable[str]) -> dict[str, str]:
+    """Each id as a table can hold it: of a long one the beginning, which tells it apart and commands take."""
+    names = sorted(set(ids))
+    shortest = {}
+    for place, name in enumerate(names):
+        beside = [names[near] for near in (place - 1, place + 1) if 0 <= near < len(names)]
+        alike = max((_alike(name, other) for other in beside), default=0)
+        shortest[name] = name if len(name) <= _FITS else name[: max(_SHORT, alike + 1)]
+    return shortest
+
+
+def _alike(one: str, other: str) -> int:
+    """How many characters both begin with."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+
+
+_SHORT = 8
+_FITS = 16
+"""Characters of an id: to begin with, and up to which it is not cut."""
 
 
 def print_json(document: Any) -> None:

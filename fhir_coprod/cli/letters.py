@@ -16,6 +16,7 @@ from fhir_coprod.cli.common import (
     stderr,
 )
 from fhir_coprod.cli.watch import ByOption
+from fhir_coprod.errors import plain
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store
 from fhir_coprod.watch import desk, drafts, policies, release
@@ -39,9 +40,13 @@ def _referral_of(store: Store, site: Settings, alert: str) -> str:
     return str(row["referral"])
 
 
+def _printable(text: str) -> str:
+    return "\n".join(plain(line) for line in text.split("\n"))
+
+
 def letter(
     context: typer.Context,
-    alert: Annotated[str, typer.Argument(help="Id of the alert or its beginning, or of the referral.")],
+    alert: Annotated[str, typer.Argument(help="Id of the alert or of the referral, or its beginning.")],
     config: ConfigOption = None,
     language: LanguageOption = "",
     about: AboutOption = "",
@@ -54,6 +59,8 @@ def letter(
 
     --json prints it as a Communication in preparation.
     """
+    if json and format == "html":
+        raise typer.BadParameter("--json prints a Communication, --format html a page; choose one of them.")
     site = settings(context, config)
     policy = policies.load(site.watch.policy, site.site)
     now = datetime.now(UTC)
@@ -68,12 +75,12 @@ def letter(
     if json:
         print_json(drafts.communication(standing, chosen, about))
     else:
-        typer.echo(page or drafts.text(standing, chosen, about))
+        typer.echo(page or _printable(drafts.text(standing, chosen, about)))
 
 
 def release_letter(
     context: typer.Context,
-    alert: Annotated[str, typer.Argument(help="Id of the alert or its beginning, or of the referral.")],
+    alert: Annotated[str, typer.Argument(help="Id of the alert or of the referral, or its beginning.")],
     by: ByOption,
     config: ConfigOption = None,
     language: LanguageOption = "",
@@ -98,4 +105,4 @@ def release_letter(
     if json:
         print_json(sent)
     else:
-        stderr.print(f"Recorded as told: Communication/{sent['id']}.", highlight=False, soft_wrap=True)
+        stderr.print(f"Recorded as told: Communication/{plain(sent['id'])}.", highlight=False, soft_wrap=True)

@@ -17,14 +17,13 @@ from fhir_coprod.cli.common import (
     JsonOption,
     existing_store,
     is_missing,
-    plain,
     print_json,
     settings,
     shown,
     stderr,
     stdout,
 )
-from fhir_coprod.errors import ConfigError, EhrError
+from fhir_coprod.errors import ConfigError, EhrError, plain
 from fhir_coprod.settings import EhrSettings, Settings
 
 if TYPE_CHECKING:  # loading the store and the HTTP stack takes time that other commands need not spend

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from fhir_coprod import jsontext
 from fhir_coprod.cli.common import ConfigOption, settings, stderr, stdout
-from fhir_coprod.errors import ConfigError, UnknownDefinition, readable
+from fhir_coprod.errors import ConfigError, UnknownDefinition, plain, readable
 from fhir_coprod.outcome import Issue
 
 if TYPE_CHECKING:
@@ -139,7 +139,9 @@ def _as_text(checked: Iterator[Checked]) -> tuple[int, int]:
         told = [issue for issue in one.outcome if issue.severity != "information"]
         warned += bool(told) and bool(one.outcome)
         if told:
-            stdout.print(Text(f"{one.source.place}  {one.name}".rstrip(), style="bold"), soft_wrap=True)
+            stdout.print(
+                Text(plain(f"{one.source.place}  {one.name}".rstrip()), style="bold"), soft_wrap=True
+            )
             for issue in told:
                 stdout.print(_line(issue), soft_wrap=True)
     counts = [f"{number - invalid} valid"]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated
 from zoneinfo import ZoneInfo
 
 import typer
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from fhir_coprod.cli.common import (
@@ -19,6 +18,8 @@ from fhir_coprod.cli.common import (
     existing_store,
     print_json,
     settings,
+    short_ids,
+    shown,
     stderr,
     stdout,
 )
@@ -30,7 +31,15 @@ from fhir_coprod.watch.elements import moment, within_reach
 from fhir_coprod.watch.facts import Reader
 from fhir_coprod.watch.policies import Policy
 from fhir_coprod.watch.present import look
-from fhir_coprod.watch.standing import Standing, last_moment, urgency
+from fhir_coprod.watch.standing import (
+    Stall,
+    Standing,
+    last_moment,
+    spoken,
+    spoken_end,
+    spoken_time,
+    urgency,
+)
 from fhir_coprod.watch.unseen import Limit, what_cannot_be_watched
 from fhir_coprod.watch.who import initials_of, names_of, read_names
 
@@ -74,14 +83,14 @@ def watch(
         found = look(store, rules, at, site) if what_if else sweep(store, rules, at, site)
         unseen = what_cannot_be_watched(store, rules, site, found, at)
         standings = sorted((standing for standing in found if standing.is_open), key=urgency)
-        shown = [standing for standing in standings if show_all or standing.is_stalled]
+        chosen = [standing for standing in standings if show_all or standing.is_stalled]
         if json:
             with store.connect() as connection:
-                names = read_names(Reader(connection, site), shown)
-            print_json([standing.to_json(names) for standing in shown])
+                names = read_names(Reader(connection, site), chosen)
+            print_json([standing.to_json(names) for standing in chosen])
             _print_unseen(unseen, stderr)
             return
-        _print(store, site, rules, shown, standings, show_all=show_all, now=at)
+        _print(store, site, rules, chosen, standings, show_all=show_all, now=at)
         _print_unseen(unseen, stdout)
 
 
@@ -102,7 +111,7 @@ def _print(
     store: Store,
     site: Settings,
     policy: Policy,
-    shown: Sequence[Standing],
+    chosen: Sequence[Standing],
     standings: Sequence[Standing],
     *,
     show_all: bool,
@@ -110,11 +119,11 @@ def _print(
 ) -> None:
     with store.connect() as connection:
         reader = Reader(connection, site)
-        names = read_names(reader, shown)
-        names |= initials_of(reader, (standing.patient for standing in shown))
+        names = read_names(reader, chosen)
+        names |= initials_of(reader, (standing.patient for standing in chosen))
     stalled = sum(standing.is_stalled for standing in standings)
-    if shown:
-        stdout.print(_table(shown, names, policy, now, show_all=show_all))
+    if chosen:
+        stdout.print(_table(chosen, names, policy, now, show_all=show_all))
     elif standings:
         stdout.print("No referral is stalled. Every one that can be seen is moving as agreed.", style="green")
     else:
@@ -129,45 +138,41 @@ def _print(
 def _print_unseen(unseen: Iterable[Limit], console: Console) -> None:
     """Silence is not safety: what cannot be watched is always said."""
     for each in unseen:
-        console.print(f"Cannot be watched: {escape(each.sentence)}", style="yellow", highlight=False)
+        console.print(f"Cannot be watched: {shown(each.sentence)}", style="yellow", highlight=False)
 
 
 def _table(
-    shown: Sequence[Standing], names: Mapping[str, str], policy: Policy, now: datetime, *, show_all: bool
+    chosen: Sequence[Standing], names: Mapping[str, str], policy: Policy, now: datetime, *, show_all: bool
 ) -> Table:
     day = now.astimezone(policy.calendar.zone).date()
     what = "Open" if show_all else "Stalled"
     table = Table(
-        title=f"{what} referrals, {day} ({escape(policy.label)})",
+        title=f"{what} referrals, {spoken(day)} ({shown(policy.label)})",
         title_justify="left",
         title_style="bold",
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
         pad_edge=False,
     )
-    table.add_column("Patient", overflow="fold", max_width=16)
-    table.add_column("Stage", no_wrap=True)
-    table.add_column("Missing", min_width=16)
-    table.add_column("Since", no_wrap=True)
-    table.add_column("Who can move it", min_width=10)
-    table.add_column("Told", justify="center", min_width=4)
-    for standing in shown:
-        _add_rows(table, standing, names)
+    table.add_column("Referral", overflow="fold", min_width=14, max_width=16)
+    table.add_column("Missing, and who can move it", min_width=22)
+    table.add_column("Since, due", no_wrap=True)
+    table.add_column("Told", no_wrap=True)
+    ids = short_ids(standing.referral.partition("/")[2] for standing in chosen)
+    for standing in chosen:
+        _add_rows(table, standing, names, ids[standing.referral.partition("/")[2]])
     return table
 
 
-def _add_rows(table: Table, standing: Standing, names: Mapping[str, str]) -> None:
-    patient = names.get(standing.patient) or standing.patient.partition("/")[2]
-    who = f"{escape(patient)}\n[dim]{escape(standing.referral.partition('/')[2])}[/]"
-    stage = str(standing.stage)
-    if standing.guarantee is not None:
-        stage += f"\n[dim]guarantee\n{_day(standing, last_moment(standing.guarantee))}[/]"
+def _add_rows(table: Table, standing: Standing, names: Mapping[str, str], id: str) -> None:
+    """A row for each thing that is missing; what is said of the referral as a whole stands in the first."""
+    patient = names.get(standing.patient)
+    who = "\n".join([*([f"[bold]{shown(patient)}[/]"] if patient else []), shown(id), str(standing.stage)])
     told = "[green]yes[/]" if standing.patient_informed else "[red]no[/]"
     rows = [
         (
-            f"[{_COLOURS[stall.severity]}]{escape(stall.missing)}[/]",
+            f"[{_COLOURS[stall.severity]}]{shown(stall.missing)}[/]\n{_mover(stall, names)}",
             _when(standing, stall.since, stall.due, stored=stall.since_stored),
-            escape(names.get(stall.owner) or stall.owner or "nobody is named"),
         )
         for stall in standing.stalls
     ]
@@ -175,11 +180,20 @@ def _add_rows(table: Table, standing: Standing, names: Mapping[str, str]) -> Non
         seen = ", ".join(standing.not_observable)
         words = f"not visible: {seen}" if seen else f"next: {standing.next_step}"
         since = _when(standing, standing.since, standing.due, stored=standing.since_stored)
-        rows = [(f"[dim]{escape(words)}[/]", since, escape(names.get(standing.owner) or standing.owner))]
-    for number, (missing, since, owner) in enumerate(rows):
+        owner = names.get(standing.owner) or standing.owner
+        rows = [(f"[dim]{shown(words)}[/]" + (f"\n→ {shown(owner)}" if owner else ""), since)]
+    if standing.guarantee is not None:
+        missing, since = rows[-1]
+        promised = _day(standing, last_moment(standing.guarantee))
+        rows[-1] = (f"{missing}\n[dim]guarantee date {promised}[/]", since)
+    for number, row in enumerate(rows):
         last = number == len(rows) - 1
-        head, tail = ((who, stage), told) if number == 0 else (("", ""), "")
-        table.add_row(*head, missing, since, owner, tail, end_section=last)
+        head, tail = (who, told) if number == 0 else ("", "")
+        table.add_row(head, *row, tail, end_section=last)
+
+
+def _mover(stall: Stall, names: Mapping[str, str]) -> str:
+    return f"→ {shown(names.get(stall.owner) or stall.owner or _NOBODY)}"
 
 
 def _when(standing: Standing, since: datetime | None, due: datetime | None, *, stored: bool) -> str:
@@ -204,21 +218,24 @@ def list_alerts(context: typer.Context, config: ConfigOption = None, json: JsonO
     """Open follow-ups, and EHRs that are down; the most urgent first."""
     site = settings(context, config)
     with existing_store(site) as store:
-        tasks = desk.worklist(store, site)
+        rows = [desk.as_json(task) for task in desk.worklist(store, site)]
         if json:
-            print_json([desk.as_json(task) for task in tasks])
+            print_json(rows)
             return
-        if not tasks:
+        if not rows:
             stdout.print("No alert is open.", style="green")
             return
-        rows = [desk.as_json(task) for task in tasks]
         with store.connect() as connection:
             names = names_of(Reader(connection, site), (row["owner"] or "" for row in rows))
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        for column in ("Alert", "Referral", "Stage", "What", "Who", "State", "Act by"):
-            table.add_column(column, no_wrap=column in ("Alert", "Act by"))
+        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+        table.add_column("Alert", no_wrap=True)
+        table.add_column("Referral", overflow="fold", min_width=9, max_width=16)
+        table.add_column("What, and who can move it", min_width=22)
+        table.add_column("Act by", no_wrap=True)
+        ids = short_ids(row["id"] for row in rows)
+        ids |= short_ids(row["referral"].partition("/")[2] for row in rows)
         for row in rows:
-            table.add_row(*_alert_row(row, names, site.site.zone))
+            table.add_row(*_alert_row(row, ids, names, site.site.zone), end_section=True)
         stdout.print(table)
 
 
@@ -229,36 +246,40 @@ _STATES = {
     "in-progress": "taken",
     "on-hold": "put aside",
 }
+_NOBODY = "nobody is named"
 
 
-def _alert_row(row: Json, names: Mapping[str, str], zone: ZoneInfo) -> list[str]:
+def _alert_row(row: Json, ids: Mapping[str, str], names: Mapping[str, str], zone: ZoneInfo) -> list[str]:
     act_by = moment(row["act_by"], zone)
-    state = str(_STATES.get(row["status"], row["status"]))
+    asked = [last_moment(act_by).astimezone(zone).date().isoformat()] if act_by else []
+    asked.append(_state(row))
     if row["step"]:
-        state += f", step {row['step']}"
+        asked.append(f"step {row['step']}")
     return [
-        row["id"][:8],
-        escape(row["referral"].partition("/")[2]),
-        row["stage"],
-        escape(_what(row)),
-        escape(names.get(row["owner"] or "") or row["owner"] or "nobody is named"),
-        state,
-        last_moment(act_by).astimezone(zone).date().isoformat() if act_by else "",
+        shown(ids[row["id"]]),
+        "\n".join([shown(ids[row["referral"].partition("/")[2]]), shown(row["stage"])]).strip(),
+        _what(row, names),
+        "\n".join(asked),
     ]
 
 
-def _what(row: Json) -> str:
+def _state(row: Json) -> str:
+    return shown(_STATES.get(row["status"], str(row["status"])))
+
+
+def _what(row: Json, names: Mapping[str, str]) -> str:
     if row["ehr_down"]:
-        return f"cannot be seen: {row['ehr_down']}"
+        return f"cannot be seen: {shown(row['ehr_down'])}\n[dim]look with fhir-coprod ehr check[/]"
     if row["ehr_backfill"]:
-        return f"old stalls of {row['ehr_backfill']}"
-    return ", ".join(row["rules"])
+        return f"old stalls of {shown(row['ehr_backfill'])}\n[dim]look with fhir-coprod watch[/]"
+    owner = names.get(row["owner"] or "") or row["owner"] or _NOBODY
+    return "\n".join([*(shown(rule) for rule in row["rules"]), f"→ {shown(owner)}"])
 
 
 @alerts_app.command("show")
 def show_alert(
     context: typer.Context,
-    alert: Annotated[str, typer.Argument(help="Id of the alert or its beginning, or of the referral.")],
+    alert: Annotated[str, typer.Argument(help="Id of the alert or of the referral, or its beginning.")],
     config: ConfigOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -270,22 +291,32 @@ def show_alert(
     if json:
         print_json(row)
         return
-    stdout.print(f"[bold]{escape(row['description'])}[/]")
+    zone = site.site.zone
+    stdout.print(f"[bold]{shown(row['description'])}[/]", highlight=False)
     for issue in row.get("issues", ()):
-        stdout.print(
-            f"[bold]{issue['rule']}[/] ({issue['severity']}, {issue['status']}): {escape(issue['detail'])}"
+        rule = shown(
+            f"{issue['rule']} ({issue['severity']}, {_ISSUES.get(issue['status'], issue['status'])})"
         )
+        stdout.print(f"[bold]{rule}[/]: {shown(issue['detail'])}", highlight=False)
     for note in row.get("notes", ()):
-        stdout.print(
-            f"{note['time']} {escape(note['by'] or '')}: {escape(note['text'] or '')}", highlight=False
-        )
-    stdout.print(f"{_STATES.get(row['status'], row['status'])}; act by {row['act_by']}", highlight=False)
+        at = moment(note["time"], zone)
+        said = f"{note['by'] or 'Somebody'}: {note['text'] or ''}"
+        stdout.print(shown(f"{spoken_time(at, zone)}, {said}" if at else said), highlight=False)
+    act_by = moment(row["act_by"], zone)
+    until = " until" if row["status"] in _HELD else "; act by"
+    end = f"{until} {spoken_end(act_by, zone)}" if act_by else ""
+    stdout.print(f"This alert: {_state(row)}{end}.", highlight=False)
+
+
+_ISSUES = {"preliminary": "stands", "final": "over", "cancelled": "withdrawn"}
+_HELD = frozenset(_STATES) - {"requested"}
+"""Whoever has an alert, or put it aside, has it until then."""
 
 
 @alerts_app.command("ack")
 def acknowledge_alert(
     context: typer.Context,
-    alert: Annotated[str, typer.Argument(help="Id of the alert or its beginning, or of the referral.")],
+    alert: Annotated[str, typer.Argument(help="Id of the alert or of the referral, or its beginning.")],
     by: ByOption,
     config: ConfigOption = None,
     note: WordsOption = "",
@@ -296,15 +327,15 @@ def acknowledge_alert(
     policy = policies.load(site.watch.policy, site.site)
     with existing_store(site) as store:
         task = desk.acknowledge(store, site, policy, alert, by, datetime.now(UTC), note)
-    _say(task, "is yours", json=json)
+    _say(task, "is yours", site, json=json)
 
 
 @alerts_app.command("snooze")
 def snooze_alert(
     context: typer.Context,
-    alert: Annotated[str, typer.Argument(help="Id of the alert or its beginning, or of the referral.")],
+    alert: Annotated[str, typer.Argument(help="Id of the alert or of the referral, or its beginning.")],
     by: ByOption,
-    until: Annotated[str, typer.Option(help="Until when, such as 2026-03-20.")],
+    until: Annotated[str, typer.Option(help="Until when, such as 2026-03-20: to the end of that day.")],
     config: ConfigOption = None,
     note: WordsOption = "",
     json: JsonOption = False,
@@ -312,15 +343,26 @@ def snooze_alert(
     """Put it aside for a while: never past the guarantee date, never for asap and stat."""
     site = settings(context, config)
     policy = policies.load(site.watch.policy, site.site)
-    end = _time(until, site.site.zone)
+    end = _until(until, site.site.zone)
     with existing_store(site) as store:
         task = desk.snooze(store, site, policy, alert, by, end, datetime.now(UTC), note)
-    _say(task, "is put aside", json=json)
+    _say(task, "is put aside", site, json=json)
 
 
-def _say(task: Json, what: str, *, json: bool) -> None:
+def _until(text: str, zone: ZoneInfo) -> datetime:
+    """The end of a day, or a time."""
+    try:
+        return desk.end_of_day(date.fromisoformat(text), zone)
+    except (ValueError, OverflowError):
+        return _time(text, zone)
+
+
+def _say(task: Json, what: str, site: Settings, *, json: bool) -> None:
     row = desk.as_json(task)
     if json:
         print_json(row)
-    else:
-        stderr.print(f"{row['id'][:8]} {what} until {row['act_by']}.", highlight=False)
+        return
+    zone = site.site.zone
+    act_by = moment(row["act_by"], zone)
+    end = f" until {spoken_end(act_by, zone)}" if act_by else ""
+    stderr.print(shown(f"{row['id'][:8]} {what}{end}."), highlight=False)

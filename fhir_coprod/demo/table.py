@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
+from fhir_coprod.cli.common import shown
 from fhir_coprod.web.board import Board, Case
 from fhir_coprod.web.dates import day
 
@@ -20,7 +20,7 @@ def print_board(stdout: Console, board: Board) -> None:
         highlight=False,
     )
     for line in board.limits:
-        stdout.print(f"Not seen: {escape(line)}", highlight=False)
+        stdout.print(f"Not seen: {shown(line)}", highlight=False)
 
 
 def table(board: Board) -> Table:
@@ -47,9 +47,9 @@ def _add(drawn: Table, case: Case) -> None:
     for index, stall in enumerate(case.stalls):
         first = index == 0
         drawn.add_row(
-            f"[bold]{escape(case.patient)}[/]\n{escape(case.what)}" if first else "",
+            f"[bold]{shown(case.patient)}[/]\n{shown(case.what)}" if first else "",
             f"{case.stage if first else ''}\n{stall.since:%Y-%m-%d}",
-            f"[{colour}]{escape(stall.words)}[/]\n→ {escape(stall.owner or 'nobody is named')}",
+            f"[{colour}]{shown(stall.words)}[/]\n→ {shown(stall.owner or 'nobody is named')}",
             _told(case) if first else "",
             end_section=index == len(case.stalls) - 1,
         )

@@ -7,7 +7,7 @@ a snooze is capped, never reaches past the guarantee date, and does not exist fo
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import date, datetime, time, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -22,7 +22,7 @@ from fhir_coprod.watch import alerts, carriers
 from fhir_coprod.watch.elements import moment, target
 from fhir_coprod.watch.facts import Reader
 from fhir_coprod.watch.policies import Policy
-from fhir_coprod.watch.standing import instant
+from fhir_coprod.watch.standing import instant, spoken_end
 
 _OPEN: Final = ("requested", "received", "accepted", "in-progress", "on-hold")
 """Those that wait as drafts ask for nothing."""
@@ -30,6 +30,8 @@ _KINDS: Final = (carriers.FOLLOWUP, carriers.FEED_DOWN, carriers.BACKFILL)
 _ORDER: Final = {"stat": 0, "asap": 1, "urgent": 2}
 _UTC: Final = ZoneInfo("UTC")
 _PORTION: Final = 500
+_ENOUGH: Final = 4
+"""Characters of an id that may stand for all of it."""
 
 
 class NoSuchAlert(NotFound):
@@ -99,6 +101,11 @@ def _urgency(task: Json) -> tuple[int, int, str]:
     )
 
 
+def end_of_day(day: date, zone: ZoneInfo) -> datetime:
+    """Until a day means to its end, at the site. Raises OverflowError on the last day there is."""
+    return datetime.combine(day + timedelta(days=1), time(), zone) - timedelta(seconds=1)
+
+
 def promised(task: Json) -> datetime | None:
     """The guarantee date of the referral that a follow-up is about."""
     for extension in task.get("extension") or ():
@@ -112,7 +119,7 @@ def promised(task: Json) -> datetime | None:
 def find(store: Store, settings: Settings, name: str) -> tuple[Json, list[Json]]:
     """A follow-up and the DetectedIssues that it gathers.
 
-    name: id of the Task or the beginning of it, of one of its DetectedIssues, or of the referral.
+    name: id of the Task or of the referral, or the beginning of either; or of one of its DetectedIssues.
     Raises NoSuchAlert, or Conflict when several are meant.
     """
     with store.connect() as connection:
@@ -129,15 +136,22 @@ def _find(reader: Reader, name: str) -> Json:
     meant = [
         task
         for task in open_alerts(reader)
-        if (len(name) >= 4 and task["id"].startswith(name))
+        if _begins(task["id"], name)
         or name in carriers.issues_of(task)
-        or target(task.get("focus")) in (name, f"ServiceRequest/{name}")
+        or target(task.get("focus")) == name
+        or _begins(target(task.get("focus")).partition("/")[2], name)
     ]
+    whole = [task for task in meant if target(task.get("focus")) in (name, f"ServiceRequest/{name}")]
+    meant = whole or meant
     if len(meant) > 1:
         raise Conflict(f"{len(meant)} alerts begin with {name}; write more of the id.")
     if not meant:
         raise NoSuchAlert(f"There is no open alert {name}; see fhir-coprod alerts list.")
     return meant[0]
+
+
+def _begins(id: str, name: str) -> bool:
+    return id == name or (len(name) >= _ENOUGH and id.startswith(name))
 
 
 def acknowledge(
@@ -166,6 +180,9 @@ def snooze(
     """Put an alert aside until a time. Raises NotAllowed where it may not be, saying what may."""
     policy = policy.at(settings.site)
 
+    def say(end: datetime) -> str:
+        return spoken_end(end, settings.site.zone)
+
     def work(task: Json) -> Json:
         if task.get("priority") in alerts.UNSNOOZABLE:
             raise NotAllowed(f"A {task['priority']} referral cannot be put aside; acknowledge it instead.")
@@ -175,13 +192,13 @@ def snooze(
         guarantee = promised(task)
         if guarantee is not None and guarantee <= until:
             raise NotAllowed(
-                f"The patient's guarantee date is {instant(guarantee)}; an alert cannot be put aside past it."
+                f"The patient's guarantee date is {say(guarantee)}; an alert cannot be put aside past it."
             )
         if until > cap:
-            raise NotAllowed(f"An alert can be put aside until {instant(cap)} at the latest.")
+            raise NotAllowed(f"An alert can be put aside until {say(cap)} at the latest.")
         return {**_until(task, until), "status": alerts.SNOOZED}
 
-    return _change(store, settings, name, by, now, words or f"Put aside until {instant(until)}.", work)
+    return _change(store, settings, name, by, now, words or f"Put aside until {say(until)}.", work)
 
 
 def _until(task: Json, end: datetime) -> Json:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -199,9 +199,10 @@ def explain(standing: Standing, names: Mapping[str, str] | None = None) -> str:
     for stall in (*standing.stalls, *standing.notes):
         words = _SINCE[stall.rule].format(since=say(stall.since))
         parts.append(f"{words} (first stored then)" if stall.since_stored else words)
-    if standing.due is not None:
-        step = "" if standing.stalls else f"next, {standing.next_step}: "
-        parts.append(f"{step}due {say(last_moment(standing.due))}")
+        if stall.due > stall.since:
+            parts[-1] += f", due {say(last_moment(stall.due))}"
+    if standing.due is not None and standing.due not in {stall.due for stall in standing.stalls}:
+        parts.append(f"next, {standing.next_step}: due {say(last_moment(standing.due))}")
     if standing.not_observable:
         parts.append(f"cannot be watched further: {', '.join(standing.not_observable)} not visible here")
     if standing.guarantee is not None:
@@ -223,6 +224,21 @@ def last_moment(due: datetime) -> datetime:
 def spoken(day: date) -> str:
     """2 March 2026."""
     return f"{day.day} {day:%B %Y}"
+
+
+def spoken_end(end: datetime, zone: ZoneInfo) -> str:
+    """Until when, as people at the site say it: 2 March 2026 for the end of that day, else with the time."""
+    local = last_moment(end).astimezone(zone)
+    return spoken(local.date()) if local.time() >= _LAST_SECOND else spoken_time(end, zone)
+
+
+_LAST_SECOND = time(23, 59, 58)
+
+
+def spoken_time(at: datetime, zone: ZoneInfo) -> str:
+    """2 March 2026, 09:14 at the site."""
+    local = at.astimezone(zone)
+    return f"{spoken(local.date())}, {local:%H:%M}"
 
 
 def urgency(standing: Standing) -> tuple[Any, ...]:

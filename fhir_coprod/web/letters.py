@@ -8,6 +8,7 @@ from importlib import resources
 
 import jinja2
 
+from fhir_coprod.errors import plain
 from fhir_coprod.jsontext import Json
 from fhir_coprod.watch.drafts import Draft
 from fhir_coprod.web.dates import clock, day
@@ -39,9 +40,17 @@ def environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_without_controls,
     )
     templates.filters |= {"day": day, "moment": clock}
     return templates
+
+
+def _without_controls(value: object) -> object:
+    """What records say, without characters that steer a page; lines of an address stay lines."""
+    if type(value) is not str:
+        return value
+    return "\n".join(plain(line, "") for line in value.split("\n"))
 
 
 def letter(draft: Draft, to: str, referral: str, desk: DeskSide | None = None) -> str:

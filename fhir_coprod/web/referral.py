@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
 from fhir_coprod.errors import BadRequest, CoprodError, NotFound
@@ -176,8 +176,7 @@ def send(at: Place, form: dict[str, str], now: datetime) -> None:
 def end_of(text: str, zone: ZoneInfo) -> datetime:
     """The end of a day as a form sends it. Raises BadRequest when it is none."""
     try:
-        following = date.fromisoformat(text) + timedelta(days=1)
-        return datetime.combine(following, time(), zone) - timedelta(seconds=1)
+        return desk.end_of_day(date.fromisoformat(text), zone)
     except (ValueError, OverflowError):
         raise BadRequest("Until when? Write a day such as 2026-03-20.") from None
 

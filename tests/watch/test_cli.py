@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from fhir_coprod import validate
 from fhir_coprod.cli import app
+from fhir_coprod.cli.common import short_ids
 from fhir_coprod.errors import CoprodError
 from fhir_coprod.store import Store
 from tests.watch.hospital import DAY, MONDAY, Hospital
@@ -35,6 +38,56 @@ def config(tmp_path: Path) -> Path:
 
 def run(config: Path, *words: str) -> Result:
     return CliRunner().invoke(app, [*words, "--config", str(config)])
+
+
+HOSTILE = "Eve\x1b[31m\x9b2J\u202e\x07 [bold]Berg[/bold]"
+"""What a name can hold that an EHR never checked: orders to a terminal, and Rich's own markup."""
+
+
+def steers(text: str) -> set[str]:
+    """Characters by which a text steers a terminal or a page; a new line does not."""
+    return {character for character in text if character != "\n" and not character.isprintable()}
+
+
+@pytest.fixture
+def hostile(config: Path, tmp_path: Path) -> Path:
+    """The same hospital, where somebody has typed orders to terminals into every name."""
+    with Store.open(f"sqlite:///{tmp_path / 'store.db'}") as store:
+        Hospital(store).put(
+            {"resourceType": "Patient", "id": "of-late", "name": [{"text": HOSTILE, "family": HOSTILE}]},
+            {"resourceType": "Organization", "id": "ortho", "name": HOSTILE},
+        )
+    blind(tmp_path, {"ehr": "ortho", "type": "Encounter", "reason": HOSTILE})
+    assert run(config, "watch").exit_code == 0
+    return config
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("watch",),
+        ("watch", "--all", "--now", "2026-03-20"),
+        ("alerts", "list"),
+        ("alerts", "show", "late"),
+        ("alerts", "letter", "late"),
+        ("alerts", "letter", "late", "--format", "html"),
+        ("alerts", "ack", "late", "--by", HOSTILE, "--note", HOSTILE),
+        ("alerts", "release", "late", "--by", HOSTILE),
+    ],
+)
+def test_what_records_say_never_steers_the_terminal(hostile: Path, words: tuple[str, ...]) -> None:
+    said = run(hostile, *words)
+    assert said.exit_code == 0, said.output
+    assert steers(said.output) == set()
+    if words[1:2] not in (("letter",), ("release",), ("ack",)):
+        assert "[bold]Berg[/bold]" in "".join(said.output.split()).replace("Eve", "")
+
+
+def test_notes_by_somebody_with_orders_in_their_name_are_shown_without_them(hostile: Path) -> None:
+    run(hostile, "alerts", "ack", "late", "--by", HOSTILE, "--note", HOSTILE)
+    said = run(hostile, "alerts", "show", "late").stdout
+    assert "Eve" in said
+    assert steers(said) == set()
 
 
 def test_json_is_one_document_in_the_promised_shape(config: Path) -> None:
@@ -94,21 +147,21 @@ def test_nothing_stalled_is_said_kindly(config: Path) -> None:
     assert "No referral is stalled" in result.stdout
 
 
-def test_what_cannot_be_watched_is_always_said(config: Path, tmp_path: Path) -> None:
+def blind(folder: Path, *feeds: dict[str, object]) -> None:
+    """Feeds that show nothing."""
     from sqlalchemy import insert
 
     from fhir_coprod.store import schema
 
-    row = {
-        "ehr": "ortho",
-        "type": "Appointment",
-        "state": "not-observable",
-        "since": 0,
-        "reason": "not shown",
-    }
-    row |= {"watermark": "", "first_success": 0, "last_success": 0}
-    with Store.open(f"sqlite:///{tmp_path / 'store.db'}") as store:
-        store.write(lambda t: t.connection.execute(insert(schema.feed).values(**row)) and None)
+    usual = {"state": "not-observable", "since": 0, "watermark": "", "first_success": 0, "last_success": 0}
+    with Store.open(f"sqlite:///{folder / 'store.db'}") as store:
+        for feed in feeds:
+            row = usual | feed
+            store.write(lambda t, row=row: t.connection.execute(insert(schema.feed).values(**row)) and None)
+
+
+def test_what_cannot_be_watched_is_always_said(config: Path, tmp_path: Path) -> None:
+    blind(tmp_path, {"ehr": "ortho", "type": "Appointment", "reason": "not shown"})
     result = run(config, "watch", "--now", "2026-03-03")
     assert "Cannot be watched: Appointment (ortho: not shown)" in " ".join(result.stdout.split())
 
@@ -150,6 +203,80 @@ def test_an_alert_that_is_not_there_is_wrong_use(config: Path, verb: tuple[str, 
     assert isinstance(result.exception, CoprodError)
     assert result.exception.exit_code == 2
     assert str(result.exception) == "There is no open alert nope; see fhir-coprod alerts list."
+
+
+def test_times_are_told_as_the_clinic_reads_them(config: Path) -> None:
+    """JSON keeps instants."""
+    run(config, "watch")
+    day = (datetime.now(UTC) + 3 * DAY).date()
+    said = run(config, "alerts", "snooze", "late", "--by", "Eva Lind", "--until", day.isoformat())
+    assert f"is put aside until {day.day} {day:%B %Y}." in said.stderr
+    shown = run(config, "alerts", "show", "late").stdout
+    assert f"put aside until {day.day} {day:%B %Y}" in " ".join(shown.split())
+    assert not re.search(r"\d\dT\d\d:\d\d", shown)
+    kept = json.loads(run(config, "alerts", "show", "late", "--json").stdout)
+    assert re.fullmatch(r"\S+T2[12]:59:59Z", kept["act_by"]), "the end of that day in Stockholm"
+    yours = run(config, "alerts", "ack", "fresh", "--by", "Eva Lind").stderr
+    assert re.search(r"is yours until \d+ \w+ 2\d{3}\.", yours)
+
+
+def test_a_refused_snooze_says_a_day_of_the_site(config: Path) -> None:
+    run(config, "watch")
+    refused = run(config, "alerts", "snooze", "late", "--by", "Eva", "--until", "2126-01-01")
+    assert re.search(r"until \d+ \w+ 2\d{3} at the latest", str(refused.exception))
+
+
+def test_each_due_date_says_what_it_is_about(config: Path) -> None:
+    """A stall is due when the wait for it is over; the stage's own next step is told apart from it."""
+    (row,) = json.loads(run(config, "watch", "--now", "2026-03-10T12:00:00Z", "--json").stdout)
+    assert "no word from the department since, due 9 March 2026" in row["explanation"]
+    assert row["explanation"].count("due ") == 1
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_tables_keep_rules_and_ids_whole_at_any_width(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    long = "5eff3b71-1370-5839-a358-3c1875c6bae1"
+    with Store.open(f"sqlite:///{tmp_path / 'store.db'}") as store:
+        Hospital(store).refer(long, authored=MONDAY)
+        Hospital(store).put(
+            {
+                "resourceType": "Task",
+                "id": f"task-{long}",
+                "status": "rejected",
+                "intent": "order",
+                "focus": {"reference": f"ServiceRequest/{long}"},
+                "owner": {"reference": "Organization/ortho"},
+                "lastModified": (MONDAY + DAY).isoformat(),
+            }
+        )
+    monkeypatch.setattr("fhir_coprod.cli.watch.stdout", Console(width=columns))
+    assert "5eff3b71" in run(config, "watch").stdout
+    listed = run(config, "alerts", "list").stdout
+    assert "rejected-not-rerouted" in listed
+    assert "patient-not-informed" in listed
+    assert "…" not in listed
+    assert max(map(len, listed.splitlines())) <= columns
+    for shown in re.findall(r"^ ([0-9a-f]{8})  (\S+)", listed, re.MULTILINE):
+        for name in shown:
+            assert run(config, "alerts", "show", name).exit_code == 0, (
+                "an id as shown serves the next command"
+            )
+
+
+def test_an_ehr_that_is_down_has_its_row_and_waits_for_nobody_by_name(config: Path, tmp_path: Path) -> None:
+    stale_feed(tmp_path)
+    run(config, "watch")
+    listed = run(config, "alerts", "list").stdout
+    assert "cannot be seen: ortho" in listed
+    assert "look with fhir-coprod ehr check" in listed
+    assert "nobody is named" not in listed
+
+
+def test_ids_that_begin_alike_are_told_apart() -> None:
+    ids = ["5eff3b71-1370-aaaa", "5eff3b71-1370-aabb", "0c0c0c0c-1111-2222", "late"]
+    assert list(short_ids(ids).values()) == ["0c0c0c0c", "5eff3b71-1370-aaa", "5eff3b71-1370-aab", "late"]
 
 
 def test_no_alert_is_said_kindly(config: Path) -> None:
@@ -233,6 +360,14 @@ def test_a_letter_can_be_a_page_of_its_own(config: Path) -> None:
     assert "@page { size: A4" in page.stdout
     assert "<form" not in page.stdout
     assert "href=" not in page.stdout, "it needs nothing else"
+
+
+def test_a_letter_is_a_page_or_json_not_both(config: Path) -> None:
+    run(config, "watch")
+    both = run(config, "alerts", "letter", "late", "--format", "html", "--json")
+    assert both.exit_code == 2
+    assert "--format html a page" in both.stderr
+    assert both.stdout == ""
 
 
 def test_a_letter_about_one_thing(config: Path) -> None:
