@@ -46,6 +46,11 @@ class Explainer:
             if self._room[issue.is_error] >= 0:
                 self.issues[issue] = None
 
+    @property
+    def is_full(self) -> bool:
+        """Whether there are more errors than are listed: there is no use in looking for others."""
+        return self._room[True] < 0
+
     def outcome(self) -> Outcome:
         """Everything that was found; where it was too much to list, that is said."""
         issues = tuple(self.issues)
@@ -324,6 +329,8 @@ class Explainer:
         if strict:
             self.unknown(content, value, owner.at)
         for field in content.fields.values():
+            if self.is_full:
+                return
             self.field(field, list(self.items(field, owner, strict)), owner, scope, strict)
 
     def unknown(self, content: Content, value: Json, at: str) -> None:
@@ -402,6 +409,8 @@ class Explainer:
     def field(self, field: Field, items: list[Item], owner: Item, scope: Scope, strict: bool) -> None:
         self.count(field, len(items), owner, f"`{field.name}`")
         for item in items:
+            if self.is_full:
+                return
             self.typed(field, item, scope, strict)
         if field.slices:
             self.sliced(field, items, owner, scope)

@@ -49,8 +49,8 @@ def _contained_without_label(resource: object, scope: Scope) -> bool:
 
 
 def _has_narrative(resource: object, scope: Scope) -> bool:
-    """dom-6: a resource should have narrative."""
-    if not isinstance(resource, dict):
+    """dom-6: a resource should have narrative; a contained one speaks through its container's."""
+    if not isinstance(resource, dict) or scope.container is not scope.resource:
         return True
     text = resource.get("text")
     return isinstance(text, dict) and "div" in text
