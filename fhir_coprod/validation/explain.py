@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from fhir_coprod.jsontext import Json
-from fhir_coprod.outcome import Issue, Outcome, Severity
+from fhir_coprod.outcome import Severity
 from fhir_coprod.validation import formats, wording
 from fhir_coprod.validation.extensions import explain_extension
+from fhir_coprod.validation.findings import Findings
 from fhir_coprod.validation.item import Item
 from fhir_coprod.validation.model import Bound, Content, Field, Rule, Slice
 from fhir_coprod.validation.scope import Scope
@@ -23,46 +24,16 @@ if TYPE_CHECKING:
     from fhir_coprod.validation.library import Library
 
 RESOURCE = ("Resource", "DomainResource")
-MAX_ISSUES = 1000
-"""Errors, and as many other findings, that are listed: what has more is not mended by reading on."""
 
 
-class Explainer:
+class Explainer(Findings):
     """One pass over one resource, nested resources included."""
 
     def __init__(self, library: Library, fast: Fast | None = None) -> None:
         """fast: asked first of each value whether there is anything to explain."""
+        super().__init__()
         self.library = library
         self.fast = fast
-        self.issues: dict[Issue, None] = {}
-        """In the order they were found, each once."""
-        self._room = {True: MAX_ISSUES, False: MAX_ISSUES}
-        """How many errors, and how many other findings, are still taken in."""
-
-    def report(self, severity: Severity, code: str, at: str, message: str) -> None:
-        issue = Issue(severity, code, message, at)
-        if issue not in self.issues:
-            self._room[issue.is_error] -= 1
-            if self._room[issue.is_error] >= 0:
-                self.issues[issue] = None
-
-    @property
-    def is_full(self) -> bool:
-        """Whether there are more errors than are listed: there is no use in looking for others."""
-        return self._room[True] < 0
-
-    def outcome(self) -> Outcome:
-        """Everything that was found; where it was too much to list, that is said."""
-        issues = tuple(self.issues)
-        if min(self._room.values()) < 0:
-            message = (
-                f"There is more to tell: of errors and of remarks the first {MAX_ISSUES} each are listed."
-            )
-            issues += (Issue("information", "too-long", message),)
-        return Outcome(issues)
-
-    def error(self, code: str, at: str, message: str) -> None:
-        self.report("error", code, at, message)
 
     # ------------------------------------------------------------------ resources
 
