@@ -25,9 +25,9 @@ def command(*arguments: str) -> list[str]:
 
 @contextmanager
 def serving(store_url: str, *arguments: str, stops: bool = True, **environment: str) -> Iterator[Served]:
-    """Start it on a free port, then stop it; `stops`: see that it ends in good order."""
+    """Start it on a free port, without jobs, then stop it; `stops`: see that it ends in good order."""
     process = subprocess.Popen(
-        command("--port", "0", *arguments),
+        command("--port", "0", "--no-jobs", *arguments),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -272,7 +272,7 @@ class _Maker:
 
     def one(self) -> TwinQuery:
         draw = self.chance.random()
-        if draw < 0.55:
+        if draw < 0.3:
             return self._plain(None)
         if draw < 0.75:
             return self._both()
