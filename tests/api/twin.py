@@ -14,6 +14,7 @@ from tests.api.twin_queries import TwinQuery
 Json = dict[str, Any]
 
 MAX_PAGES = 400
+NO_ANSWER = "no answer within two minutes"
 
 
 @dataclass
@@ -61,7 +62,11 @@ class Twin:
         if not any(name in ("_count", "_summary") for name, _ in query.pairs):
             url += "&_count=1000"
         for _ in range(MAX_PAGES):
-            answer = self.http.get(url)
+            try:
+                answer = self.http.get(url)
+            except httpx.ReadTimeout:
+                found.status, found.said = 504, NO_ANSWER
+                return found
             page = answer.json()
             if answer.status_code != 200:
                 found.status, found.said = answer.status_code, page["issue"][0].get("diagnostics", "")

@@ -419,8 +419,8 @@ class _Maker:
     def _both(self) -> TwinQuery:
         first = self._plain(None)
         second = self._plain(first.type)
-        while "date" in first.family and "date" in second.family:
-            # HAPI takes no two free conditions on one date.
+        while any(kind in first.family and kind in second.family for kind in ("date", "quantity")):
+            # HAPI takes no two free conditions on one date, and for two quantities it looks for minutes.
             second = self._plain(first.type)
         return TwinQuery(f"{first.family} & {second.family}", first.type, (*first.pairs, *second.pairs))
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from fhir_coprod import definitions
 from fhir_coprod.store.values import FIRST, LAST, Range, moment
 from fhir_coprod.validation.fhirpath import compile_typed
+from tests.api.twin import NO_ANSWER
 from tests.api.twin_queries import TwinQuery
 
 Json = dict[str, Any]
@@ -203,6 +204,17 @@ def _letters(atom: Atom, record: Json) -> bool:
     return any(letter in text for text in texts for letter in "ßŁł")
 
 
+_NO_SYSTEM_ALONE = "HAPI takes no _tag, _security or _profile without a code"
+
+
+def _label_by_system(atom: Atom, record: Json) -> bool:
+    """Alone it is refused; after a comma it finds nothing."""
+    labels = [value for _, value in atom.values(record)] if atom.code in ("_tag", "_security") else []
+    return atom.value.endswith("|") and any(
+        label.get("system") == atom.value.removesuffix("|") for label in labels
+    )
+
+
 def _texts(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
@@ -236,6 +248,7 @@ REASONS = (
     Reason("punctuation in texts", _punctuation),
     Reason("letters that differ by more than an accent", _letters),
     Reason("missing: a value that cannot be searched for", _unsearchable),
+    Reason(_NO_SYSTEM_ALONE, _label_by_system),
 )
 
 REFUSALS = (
@@ -245,8 +258,9 @@ REFUSALS = (
     ("HAPI-1923", "HAPI takes no two such conditions on one date"),
     ("HAPI-1924", "HAPI takes no two such conditions on one date"),
     ("HAPI-1235", "HAPI has no sa and eb for numbers and quantities"),
-    ("HAPI-1218", "HAPI takes no _tag, _security or _profile without a code"),
+    ("HAPI-1218", _NO_SYSTEM_ALONE),
     ("HAPI-2498", "HAPI has no :identifier"),
+    (NO_ANSWER, "HAPI does not answer within two minutes"),
     ("HAPI-1209", "HAPI takes no chain in _has by :Type"),
 )
 """Beginning of what HAPI says when it refuses a search, and the reason's name."""
@@ -291,7 +305,7 @@ def _atoms(
             ]
             if rest.partition(".")[0].partition(":")[0] in definitions.search_parameters(target):
                 yield from _atoms(target, rest, value, referred, records)
-    elif not code.startswith("_"):
+    elif code not in ("_id", "_lastUpdated") and code in definitions.search_parameters(type):
         yield Atom(type, code, modifier, value), concerned
 
 
