@@ -10,9 +10,11 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from benchmarks import growth
+from fhir_coprod.jsontext import Document, from_data
 from fhir_coprod.store import Query, Store, database
 
 THIN = {"search by status and a day": 45_000}
@@ -68,3 +70,33 @@ def test_no_operation_takes_more_steps_in_a_larger_store(
             1,
         )
         assert all_of_them > 5 * found[large]["search by status"]
+
+
+def test_a_postgresql_writer_reads_no_more_rows_as_the_store_grows(postgresql_database: str) -> None:
+    """Its plans are made while the store is as good as empty, and kept."""
+    with Store.open(postgresql_database) as store, psycopg.connect(postgresql_database) as watcher:
+
+        def rows_read() -> int:
+            # The writer tells what it has counted when it commits, if it is asked to.
+            store.write(lambda t: t.connection.exec_driver_sql("SELECT pg_stat_force_next_flush()") and None)
+            watcher.rollback()
+            [(count,)] = watcher.execute("SELECT sum(idx_tup_read + idx_scan) FROM pg_stat_user_indexes")
+            return int(count)
+
+        def put(numbers: range, status: str) -> float:
+            """Rows read for each task that is put."""
+            before = rows_read()
+            for start in numbers[::100]:
+                made = {f"t{number}": task(number, status) for number in range(start, start + 100)}
+                store.write(lambda t, made=made: [t.put(document, id) for id, document in made.items()])
+            return (rows_read() - before) / len(numbers)
+
+        creates = put(range(1_000), "requested"), put(range(1_000, 6_000), "requested")
+        updates = put(range(100), "accepted"), put(range(1_000, 1_500), "accepted")
+        assert put(range(6_000, 7_000), "requested") < 1.25 * creates[0] + 1, creates
+        assert updates[1] < 1.25 * updates[0] + 1, updates
+
+
+def task(number: int, status: str) -> Document:
+    identifier = [{"system": "urn:number", "value": str(number)}]
+    return from_data({"resourceType": "Task", "status": status, "identifier": identifier})
