@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test proof check format profiles bench evidence docs pictures clean
+.PHONY: help demo test proof check format profiles bench growth evidence docs pictures clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -49,6 +49,10 @@ profiles: $(VENV)/.base  ## compile profiles/ (FHIR Shorthand) into fhir_coprod/
 
 bench: $(VENV)/.test  ## speed, each figure beside a reference in the same run
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+growth: $(VENV)/.test  ## what each operation costs as the store grows to a million resources: writes docs/growth.md
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[evidence]'
+	@$(BIN)/python -m benchmarks.growth $(ARGS)
 
 evidence: $(VENV)/.base  ## how well the watch finds what stalls, in simulation: writes docs/evidence.md (15 minutes on two cores)
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[evidence]'

@@ -11,13 +11,12 @@ import os
 import sqlite3
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from math import inf
 from pathlib import Path
 from time import monotonic
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import psycopg
 import sqlalchemy
@@ -31,6 +30,7 @@ from sqlalchemy.pool import NullPool, QueuePool
 from fhir_coprod.errors import ConfigError, Overloaded
 from fhir_coprod.settings import data_folder
 
+T = TypeVar("T")
 Row = tuple[Any, ...]
 READ_SECONDS = 60
 """A pooled reader that takes longer is stopped: nobody waits for its answer any more."""
@@ -97,43 +97,39 @@ class Database(ABC):
     def session(self, connection: Connection) -> Session:
         """The raw side of an SQLAlchemy connection, in the same transaction."""
 
-    @contextmanager
-    def reader(self) -> Iterator[Session]:
-        """A read-only session from the pool; each statement sees what is committed when it starts."""
+    def ask(self, question: Callable[[Session], T]) -> T:
+        """What a question comes to, asked of a pooled read-only session, where each statement sees what is
+        committed when it starts; asked once more when the pooled connection turns out to be dead."""
         try:
-            session = self._idle.pop()
+            pooled = self._idle.pop()
         except IndexError:
-            session = self._connect_reader()
+            pooled = None
         try:
-            yield session
+            if pooled is not None:
+                return self._asked(pooled, question)
         except DatabaseErrors as error:
-            session.close()
+            if not is_lost(error):
+                raise unavailable(error) from error
+        try:
+            return self._asked(self._connect_reader(), question)
+        except DatabaseErrors as error:
             raise unavailable(error) from error
+
+    def _asked(self, session: Session, question: Callable[[Session], T]) -> T:
+        try:
+            answer = question(session)
+        except DatabaseErrors:
+            session.close()
+            raise
         except BaseException:
             self._idle.append(session)
             raise
         self._idle.append(session)
+        return answer
 
     def read(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
-        """All rows of one SELECT; asked a second time when the pooled connection turns out to be dead."""
-        try:
-            session = self._idle.pop()
-        except IndexError:
-            session = self._connect_reader()
-        try:
-            rows = session.rows(sql, values)
-        except DatabaseErrors as error:
-            session.close()
-            if not is_lost(error):
-                raise unavailable(error) from error
-            session = self._connect_reader()
-            try:
-                rows = session.rows(sql, values)
-            except DatabaseErrors as again:
-                session.close()
-                raise unavailable(again) from again
-        self._idle.append(session)
-        return rows
+        """All rows of one SELECT."""
+        return self.ask(lambda session: session.rows(sql, values))
 
     @property
     def engine(self) -> Engine:
@@ -165,9 +161,10 @@ def unavailable(error: Exception) -> Overloaded:
 
 def is_lost(error: BaseException) -> bool:
     """Whether the connection is gone, so that a new one may succeed."""
-    return isinstance(error, psycopg.OperationalError) and not isinstance(
-        error, psycopg.errors.DeadlockDetected | psycopg.errors.SerializationFailure
-    )
+    if not isinstance(error, psycopg.OperationalError):
+        return False
+    # Without a code the server was not there to give one. 08: connection; 57P: shut down, or starting up.
+    return not error.sqlstate or error.sqlstate.startswith(("08", "57P"))
 
 
 def is_conflict(error: BaseException) -> bool:

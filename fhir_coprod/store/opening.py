@@ -81,17 +81,16 @@ def check(database: Database) -> str:
 def damage(database: Database) -> list[str]:
     """What is wrong inside a database with the current schema, one sentence each; empty when it is whole."""
     found = []
-    with database.reader() as session:
-        if database.url.get_backend_name() == "sqlite":
-            found += [row[0] for row in session.rows("PRAGMA quick_check") if row[0] != "ok"]
-        for sentence, query in _INVARIANTS.items():
-            count = session.rows(query)[0][0]
-            if count:
-                found.append(f"{count} {sentence}")
-        found += [
-            f"The search index of {type} was made by other definitions; run fhir-coprod db upgrade."
-            for type in reindex.stale(database)
-        ]
+    if database.url.get_backend_name() == "sqlite":
+        found += [row[0] for row in database.read("PRAGMA quick_check") if row[0] != "ok"]
+    for sentence, query in _INVARIANTS.items():
+        count = database.read(query)[0][0]
+        if count:
+            found.append(f"{count} {sentence}")
+    found += [
+        f"The search index of {type} was made by other definitions; run fhir-coprod db upgrade."
+        for type in reindex.stale(database)
+    ]
     database.close()
     return found
 

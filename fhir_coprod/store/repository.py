@@ -154,8 +154,7 @@ class Store:
 
     def search(self, query: Query) -> Page:
         """One page of a search; see `Query.parse`."""
-        with self._database.reader() as session:
-            return search.run(session, query)
+        return self._database.ask(lambda session: search.run(session, query))
 
     # ----------------------------------------------------------------------------------------------- log
 

@@ -17,7 +17,7 @@ from alembic.migration import MigrationContext
 from fhir_coprod.errors import ConfigError, Overloaded
 from fhir_coprod.jsontext import parse
 from fhir_coprod.settings import data_folder
-from fhir_coprod.store import Store, database, opening, schema
+from fhir_coprod.store import Query, Store, database, opening, schema
 
 
 def catalogue(url: str) -> list[tuple[object, ...]]:
@@ -170,3 +170,31 @@ def test_a_search_without_end_is_stopped_and_its_reader_not_lost(
             opened.read(endless)
         assert opened.read("SELECT 1") == [(1,)]
     opened.close()
+
+
+def test_only_a_connection_that_is_gone_is_worth_a_second_try() -> None:
+    assert database.is_lost(psycopg.OperationalError("server closed the connection unexpectedly"))
+    assert database.is_lost(psycopg.errors.AdminShutdown())
+    assert database.is_lost(psycopg.errors.CannotConnectNow())
+    # Asked again, a search that took a minute would take another.
+    assert not database.is_lost(psycopg.errors.QueryCanceled())
+    assert not database.is_lost(psycopg.errors.DiskFull())
+    assert not database.is_lost(psycopg.errors.DeadlockDetected())
+    assert not database.is_lost(sqlite3.OperationalError("disk I/O error"))
+
+
+def test_after_the_server_has_cut_its_connections_reads_and_searches_go_on(postgresql_database: str) -> None:
+    with Store.open(postgresql_database) as store:
+        basic = parse(b'{"resourceType":"Basic"}')
+        store.write(lambda transaction: transaction.put(basic, "b"))
+        for ask in (
+            lambda: store.search(Query.parse("Basic", [])).matches,
+            lambda: [store.read("Basic", "b")],
+        ):
+            assert ask()
+            with psycopg.connect(postgresql_database, autocommit=True) as administrator:
+                administrator.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+            assert [version.id for version in ask()] == ["b"]
