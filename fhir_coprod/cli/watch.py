@@ -30,7 +30,7 @@ from fhir_coprod.watch import desk, policies, sweep
 from fhir_coprod.watch.elements import moment, within_reach
 from fhir_coprod.watch.facts import Reader
 from fhir_coprod.watch.policies import Policy
-from fhir_coprod.watch.present import look
+from fhir_coprod.watch.present import behind, look
 from fhir_coprod.watch.standing import (
     Stall,
     Standing,
@@ -221,9 +221,11 @@ def list_alerts(context: typer.Context, config: ConfigOption = None, json: JsonO
         rows = [desk.as_json(task) for task in desk.worklist(store, site)]
         if json:
             print_json(rows)
+            _say_behind(store, site)
             return
         if not rows:
             stdout.print("No alert is open.", style="green")
+            _say_behind(store, site)
             return
         with store.connect() as connection:
             names = names_of(Reader(connection, site), (row["owner"] or "" for row in rows))
@@ -237,6 +239,14 @@ def list_alerts(context: typer.Context, config: ConfigOption = None, json: JsonO
         for row in rows:
             table.add_row(*_alert_row(row, ids, names, site.site.zone), end_section=True)
         stdout.print(table)
+        _say_behind(store, site)
+
+
+def _say_behind(store: Store, site: Settings) -> None:
+    """Alerts are as old as the watch that wrote them."""
+    policy = policies.load(site.watch.policy, site.site)
+    if late := behind(store, policy, datetime.now(UTC), site):
+        stderr.print(late, style="yellow", highlight=False)
 
 
 _STATES = {

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 from fhir_coprod.jsontext import Json
 from fhir_coprod.watch import carriers
 from fhir_coprod.watch.codes import ABOUT
-from fhir_coprod.watch.elements import moment
+from fhir_coprod.watch.elements import FIRST, moment
 from fhir_coprod.watch.policies import Policy, Severity
 from fhir_coprod.watch.standing import Stall, Standing, explain, instant
 
@@ -148,8 +148,10 @@ def _advanced(
     """The follow-up's own state: asked, put aside, taken, or one step up the ladder."""
     severity: Severity = found[0][0].severity
     act_by = policy.act_by(severity, standing.priority, now)
-    end = carriers.act_by(was) if was else None
-    if was is None or end is None:
+    if was is None:
+        return _asked(task, act_by)
+    task, end = _within_limits(task, carriers.act_by(was), standing, policy)
+    if end is None:
         return _asked(task, act_by)
     news = bool({id for _, id in found} - set(carriers.issues_of(was)))
     passed = end <= now
@@ -166,6 +168,25 @@ def _advanced(
     if step + 1 < len(policy.alerts.ladder):
         return _asked(carriers.with_step(task, step + 1), act_by)
     return _asked(task, act_by) if task["status"] in TAKEN else task
+
+
+def _within_limits(
+    task: Json, end: datetime | None, standing: Standing, policy: Policy
+) -> tuple[Json, datetime | None]:
+    """Whoever took it or put it aside, here or through the endpoint, holds it so long and no longer."""
+    if task["status"] in TAKEN:
+        span = policy.scaled(policy.alerts.acknowledged_for, standing.priority)
+    elif task["status"] == SNOOZED:
+        span = policy.alerts.snooze_at_most
+    else:
+        return task, end
+    since = _modified(task)
+    if since < FIRST:
+        return task, end
+    limit = policy.calendar.due(since, span)
+    if end is not None and end <= limit:
+        return task, end
+    return {**task, "restriction": {"period": {"end": instant(limit)}}}, limit
 
 
 def _asked(task: Json, by: datetime) -> Json:

@@ -15,7 +15,7 @@ from fhir_coprod.watch.codes import ABOUT, RANK, SOFT, STAFF_ONLY, Rule, Stage
 from fhir_coprod.watch.course import ENDED, NOT_ACTIVE, Course, Event, When, follow, status_at
 from fhir_coprod.watch.elements import within_reach
 from fhir_coprod.watch.lines import Clock, Line, booking_at, booking_events, draw, judge
-from fhir_coprod.watch.policies import Clocks, Policy, Severity
+from fhir_coprod.watch.policies import Clocks, Policy, Severity, any_named
 from fhir_coprod.watch.records import Facts, Request, RequestState
 from fhir_coprod.watch.siblings import answers, is_twin, replaces
 from fhir_coprod.watch.standing import Stall, Standing
@@ -42,6 +42,7 @@ def assess(facts: Facts, policy: Policy, now: datetime) -> Standing:
     request = facts.request
     state = status_at(request.states, now)
     void = request.do_not_perform or request.states[-1].status == "entered-in-error"
+    void = void or _goes_without_saying(facts, policy)
     if void or _unwritten(request, now):
         wake = None if void else request.authored
         return Standing(request.id, request.patient, None, policy=policy.label, wake=wake)
@@ -441,6 +442,12 @@ class _Assessment:
             wake=min((at for at in wakes if at is not None and at > self.now), default=None),
             zone=self.policy.calendar.zone.key,
         )
+
+
+def _goes_without_saying(facts: Facts, policy: Policy) -> bool:
+    """An order of a kind that needs no department to take it on, and none was asked."""
+    asked = facts.tasks or facts.appointments or facts.visits or facts.request.by_patient
+    return not asked and any_named(policy.no_referral, facts.request.specialties)
 
 
 def _unwritten(request: Request, now: datetime) -> bool:

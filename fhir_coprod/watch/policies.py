@@ -116,6 +116,8 @@ class Policy:
     severities: Mapping[Rule, Severity]
     awaiting_information: frozenset[str]
     no_result_expected: frozenset[str]
+    no_referral: frozenset[str]
+    """Categories of orders that are carried out without asking a department by a Task."""
     pause_reasons: frozenset[str]
     pause_stops: frozenset[str]
     alerts: AlertRules
@@ -293,6 +295,7 @@ def _policy(content: Mapping[str, Any]) -> Policy:
         },
         awaiting_information=frozenset(codes["awaiting-information"]),
         no_result_expected=frozenset(codes["no-result-expected"]),
+        no_referral=frozenset(codes["no-referral"]),
         pause_reasons=frozenset(pauses["reasons"]),
         pause_stops=frozenset(pauses["stops"]),
         alerts=_alerts(content["alerts"]),

@@ -7,7 +7,7 @@ looked is judged here. Where it has not looked yet, or by other rules, everythin
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy import Connection
@@ -22,6 +22,15 @@ from fhir_coprod.watch.looking import assess_each, reader_at
 from fhir_coprod.watch.policies import Policy
 from fhir_coprod.watch.standing import Standing
 
+_LATE: Final = timedelta(minutes=1)
+_NOT_CURRENT: Final = (
+    "These alerts may be out of date: not every referral has been looked at by today's rules yet. "
+    "fhir-coprod watch does it now, serve and worker do it by themselves."
+)
+_BEHIND_SAID: Final = (
+    "These alerts are behind the record: nobody watches at present. "
+    "fhir-coprod watch catches up now, serve and worker do it by themselves."
+)
 _BEHIND: Final = 5000
 """Entries of the log, or referrals, to catch up with; beyond that everything is judged."""
 
@@ -40,6 +49,24 @@ def look(store: Store, policy: Policy, now: datetime, settings: Settings) -> lis
             fresh = [each for each in _judged(reader, rows, policy, now) if _matters(each)]
             return [*standings.remembered(connection, but=pending), *fresh]
         return [each for each in _every_one(reader, pending, policy, now) if _matters(each)]
+
+
+def behind(store: Store, policy: Policy, now: datetime, settings: Settings) -> str:
+    """A sentence when alerts do not follow the record at present, because nobody watches; else "".
+
+    A watch at work is never a minute late.
+    """
+    watch = Watch(store, policy, settings)
+    with store.connect() as connection:
+        if not watch.is_current(connection, now):
+            return _NOT_CURRENT if roots_from(connection, 0, 1) else ""
+        lately = now - _LATE
+        changes = store.changes(store.cursor(FOLLOWER), 1)
+        if (changes and changes[0].updated < lately) or standings.due_by(
+            connection, lately, 1, postponed=True
+        ):
+            return _BEHIND_SAID
+    return ""
 
 
 def _matters(standing: Standing) -> bool:

@@ -174,7 +174,7 @@ class _Look:
             if found is None:
                 continue
             tasks: Sequence[Json] = found.followups or followups.get(standing.referral, ())
-            if standing.stalls or any(_may_matter(task) for task in tasks):
+            if standing.stalls or tasks:
                 concerned[standing.referral] = (standing, tasks)
         wanted: set[str] = set()
         for standing, tasks in concerned.values():
@@ -270,11 +270,6 @@ class _Look:
     @cached_property
     def _old_by_ehr(self) -> dict[str, int]:
         return standings.old_by_ehr(self._connection)
-
-
-def _may_matter(task: Json) -> bool:
-    """Open, or closed by somebody else, who cannot have closed what stands."""
-    return carriers.is_open(task) or task.get("status") not in ("completed", "cancelled")
 
 
 def _write(transaction: Transaction, resources: Sequence[Json]) -> None:

@@ -11,7 +11,7 @@ from fhir_coprod.settings import Settings
 from fhir_coprod.store import Query, Store, schema
 from fhir_coprod.sync.matches import CODES, POSSIBLE
 from fhir_coprod.watch import policies
-from fhir_coprod.watch.present import look
+from fhir_coprod.watch.present import behind, look
 from fhir_coprod.watch.unseen import what_cannot_be_watched
 from fhir_coprod.web.board import Board, compose
 
@@ -24,6 +24,8 @@ def survey(store: Store, settings: Settings, now: datetime) -> Board:
     with store.connect() as connection:
         limits += _left_out(connection)
     limits += _perhaps_one_person(store)
+    if late := behind(store, policy, now, settings):
+        limits.append(f"The list above is of this moment. {late}")
     return compose(store, settings, standings, now=now, limits=limits)
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from fhir_coprod import validate
 from fhir_coprod.errors import Conflict, NotAllowed, NotFound
-from fhir_coprod.settings import Settings
+from fhir_coprod.settings import Settings, SiteSettings
 from fhir_coprod.store import Store
 from fhir_coprod.watch import desk, policies
+from fhir_coprod.watch.calendar import Span
 from tests.watch.hospital import DAY, MONDAY, Hospital
 
 NOW = MONDAY + 9 * DAY
@@ -137,3 +139,34 @@ def test_the_worklist_begins_with_the_most_urgent(store: Store) -> None:
     hospital.sweep(NOW)
     order = [desk.as_json(task)["referral"] for task in desk.worklist(store, SETTINGS)]
     assert order == ["ServiceRequest/stat", "ServiceRequest/urgent", "ServiceRequest/routine"]
+
+
+@pytest.mark.parametrize(("status", "days"), [("accepted", 5), ("on-hold", 10)])
+@pytest.mark.parametrize("end", ["2099-01-01T00:00:00Z", None])
+def test_a_client_of_the_endpoint_holds_an_alert_no_longer_than_a_person_here(
+    hospital: Hospital, status: str, days: int, end: str | None
+) -> None:
+    task = only(hospital)
+    restriction = {"period": {"end": end}} if end else None
+    changed = {**task, "status": status, "lastModified": NOW.isoformat(), "restriction": restriction}
+    hospital.put({key: value for key, value in changed.items() if value is not None})
+    hospital.sweep(NOW)
+    assert only(hospital)["status"] == status
+    limit = POLICY.calendar.due(NOW, Span(days, "wd"))
+    hospital.sweep(limit - timedelta(seconds=1))
+    assert only(hospital)["status"] == status
+    hospital.sweep(limit)
+    assert only(hospital)["status"] == "requested"
+
+
+def test_limits_are_told_as_the_clinic_s_own_days(store: Store) -> None:
+    zone = ZoneInfo("Europe/Stockholm")
+    settings = Settings(site=SiteSettings(timezone=zone.key))
+    hospital = Hospital(store)
+    hospital.settings = settings
+    hospital.refer()
+    hospital.sweep(NOW)
+    with pytest.raises(NotAllowed, match="until 25 March 2026 at the latest"):
+        desk.snooze(store, settings, POLICY, "r", "Eva", desk.end_of_day(date(2026, 3, 26), zone), NOW)
+    task = desk.snooze(store, settings, POLICY, "r", "Eva", desk.end_of_day(date(2026, 3, 25), zone), NOW)
+    assert task["note"][-1]["text"] == "Put aside until 25 March 2026."

@@ -137,6 +137,19 @@ def test_an_alert_closed_by_hand_is_open_again_while_the_stall_stands(hospital: 
     assert len(hospital.followups("requested")) == 1
 
 
+def test_an_alert_closed_by_hand_just_before_its_stall_is_over_leaves_nothing_open(
+    hospital: Hospital,
+) -> None:
+    hospital.refer()
+    hospital.sweep(LATE)
+    (followup,) = hospital.followups()
+    hospital.put({**followup, "status": "completed"})
+    hospital.task("r", "received", LATE)
+    hospital.sweep(LATE + timedelta(hours=1))
+    assert hospital.issues() == {}
+    assert set(hospital.issues("final")) == {"unacknowledged"}
+
+
 def test_a_referral_entered_in_error_withdraws_its_alerts(hospital: Hospital) -> None:
     hospital.refer()
     hospital.sweep(LATE)

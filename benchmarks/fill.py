@@ -1,0 +1,161 @@
+"""A store with as many open referrals as wanted, in minutes: a hundred are written and watched, then copied.
+
+The copies are made row by row beneath the store: every row of the log, of the resources, of what the watch
+finds them by, and of the standings with the facts they keep. What only searching needs is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+from uuid import NAMESPACE_URL, uuid5
+
+from sqlalchemy import Connection, Table, insert, select
+
+from fhir_coprod import jsontext
+from fhir_coprod.settings import Settings
+from fhir_coprod.store import Store, Transaction, index, schema
+from fhir_coprod.watch import Policy, carriers
+from fhir_coprod.watch.live import Watch
+
+Row = dict[str, Any]
+
+TEMPLATE: Final = 100
+_MARK: Final = "c0000000"
+"""In every id of the template, and as long as what takes its place."""
+_FOUND_BY: Final = (("Task", "code"), ("Task", "status"))
+_LOOK_BACK: Final = timedelta(days=12)
+
+
+def filled(folder: Path, referrals: int, policy: Policy, now: datetime) -> Store:
+    """A SQLite store of so many referrals (a multiple of TEMPLATE), of which every fifth is stalled."""
+    store = Store.open(f"sqlite:///{folder / f'{referrals}.db'}")
+    store.write(lambda t: _put(t, now))
+    Watch(store, policy, Settings()).catch_up(now)
+    engine = store._writer._engine
+    with engine.connect() as connection:
+        _copy(connection, referrals // TEMPLATE)
+        connection.commit()
+        connection.exec_driver_sql("ANALYZE")
+        connection.commit()
+    Watch(store, policy, Settings()).catch_up(now)
+    return store
+
+
+def _put(transaction: Transaction, now: datetime) -> None:
+    for number in range(TEMPLATE):
+        for resource in _referral(f"{_MARK}-{number}", now, late=number % 5 == 0):
+            transaction.put(jsontext.from_data(resource), resource["id"])
+
+
+def _referral(id: str, now: datetime, *, late: bool) -> Iterator[dict[str, Any]]:
+    """A referral, its Task, and word to the patient; `late`: the department has not answered in time."""
+    sent = now - (_LOOK_BACK if late else timedelta(hours=20))
+    told = now - timedelta(hours=1)
+    patient = {"reference": f"Patient/p-{id}"}
+    yield {
+        "resourceType": "ServiceRequest",
+        "id": f"s-{id}",
+        "status": "active",
+        "intent": "order",
+        "priority": "routine",
+        "category": [{"coding": [{"system": "http://snomed.info/sct", "code": "3457005"}]}],
+        "code": {"coding": [{"system": "http://snomed.info/sct", "code": "183545006"}], "text": "Back"},
+        "subject": patient,
+        "requester": {"reference": "Organization/gp"},
+        "performer": [{"reference": "Organization/ortho"}],
+        "authoredOn": sent.isoformat(),
+        "reasonCode": [{"text": "Pain in the lower back since autumn, worse on standing; no red flags."}],
+        "note": [{"text": "Please see within the time that the guarantee allows."}],
+    }
+    yield {
+        "resourceType": "Task",
+        "id": f"t-{id}",
+        "status": "requested",
+        "intent": "order",
+        "focus": {"reference": f"ServiceRequest/s-{id}"},
+        "for": patient,
+        "owner": {"reference": "Organization/ortho"},
+        "authoredOn": sent.isoformat(),
+        "lastModified": sent.isoformat(),
+    }
+    yield {
+        "resourceType": "Communication",
+        "id": f"m-{id}",
+        "status": "completed",
+        "subject": patient,
+        "about": [{"reference": f"ServiceRequest/s-{id}"}],
+        "recipient": [patient],
+        "sent": told.isoformat(),
+    }
+
+
+def _copy(connection: Connection, times: int) -> None:
+    """Every row of the template again, under other ids and later positions."""
+    alerts = _alerts(connection)
+    resources = [
+        row for row in _rows(connection, schema.resource) if _MARK in row["id"] or row["id"] in alerts
+    ]
+    keys = {row["key"] for row in resources}
+    names = {row["id"] for row in resources}
+    found_by = {index.number(type, code) for type, code in _FOUND_BY}
+    template: dict[Table, list[Row]] = {
+        schema.resource: resources,
+        schema.version: [row for row in _rows(connection, schema.version) if row["id"] in names],
+        schema.reference: [row for row in _rows(connection, schema.reference) if row["key"] in keys],
+        schema.token: [
+            row for row in _rows(connection, schema.token) if row["key"] in keys and row["param"] in found_by
+        ],
+        schema.standing: _rows(connection, schema.standing),
+    }
+    step = max(connection.execute(select(schema.version.c.position)).scalars()) + 1
+    for table, rows in template.items():
+        own = [
+            (row, [id for id in alerts if any(id in str(value) for value in row.values())]) for row in rows
+        ]
+        copies = (
+            _changed(row, f"c{number:07d}", number * step, {id: alerts[id] for id in named})
+            for number in range(1, times)
+            for row, named in own
+        )
+        while portion := list(islice(copies, 20_000)):
+            connection.execute(insert(table), portion)
+        connection.commit()
+
+
+def _alerts(connection: Connection) -> dict[str, tuple[str, str]]:
+    """Ids of alerts, with the system and the value that they are made from."""
+    found: dict[str, tuple[str, str]] = {}
+    for row in _rows(connection, schema.version):
+        if row["source"] == carriers.SOURCE:
+            for identifier in jsontext.decode(row["body"]).get("identifier", ()):
+                found[row["id"]] = (identifier["system"], identifier["value"])
+    return found
+
+
+def _rows(connection: Connection, table: Table) -> list[Row]:
+    return [dict(row) for row in connection.execute(select(table)).mappings()]
+
+
+def _changed(row: Row, mark: str, shift: int, alerts: dict[str, tuple[str, str]]) -> Row:
+    new = {
+        id: str(uuid5(NAMESPACE_URL, f"{system}|{value.replace(_MARK, mark)}"))
+        for id, (system, value) in alerts.items()
+    }
+    changed: Row = {}
+    for name, value in row.items():
+        if isinstance(value, str):
+            value = value.replace(_MARK, mark)
+            for id, other in new.items():
+                value = value.replace(id, other)
+        elif isinstance(value, bytes):
+            value = value.replace(_MARK.encode(), mark.encode())
+            for id, other in new.items():
+                value = value.replace(id.encode(), other.encode())
+        elif name in ("position", "key"):
+            value += shift
+        changed[name] = value
+    return changed
