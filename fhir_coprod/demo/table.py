@@ -15,7 +15,8 @@ def print_board(stdout: Console, board: Board) -> None:
     """Who, which stage, since when, what is missing, who can move it, and has the patient been told."""
     stdout.print(table(board))
     stdout.print(
-        f"{board.open} open referrals; {len(board.stalled)} stalled, {len(board.moving)} moving as planned; "
+        f"{board.open} open referrals; {len(board.stalled)} stalled, {len(board.moving)} moving as planned, "
+        f"{len(board.partly)} not stalled as far as can be seen; "
         f"{board.untold} patients of stalled referrals not told.",
         highlight=False,
     )

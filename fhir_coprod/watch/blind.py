@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
@@ -42,6 +43,17 @@ def blind_feeds(
         )
         for ehr, type, since, reason, last_success, state in rows
     )
+
+
+def by_reason(feeds: Iterable[tuple[str, str]]) -> str:
+    """Types with the reason why each cannot be seen, a reason that they share said once."""
+    types: dict[str, list[str]] = {}
+    for type, reason in feeds:
+        types.setdefault(reason.rstrip("."), []).append(type)
+    parts = (
+        f"{', '.join(dict.fromkeys(names))}{f' ({reason})' * bool(reason)}" for reason, names in types.items()
+    )
+    return "; ".join(parts)
 
 
 def struggling(connection: Connection, pulled_since: datetime) -> dict[str, tuple[datetime, str]]:

@@ -12,6 +12,7 @@ from typing import Final
 
 from fhir_coprod.jsontext import Json
 from fhir_coprod.watch import carriers
+from fhir_coprod.watch.blind import by_reason
 from fhir_coprod.watch.calendar import Span
 from fhir_coprod.watch.policies import Policy
 from fhir_coprod.watch.records import Blind
@@ -64,8 +65,8 @@ def _says(was: Json, words: str) -> bool:
 
 def _words(ehr: str, feeds: Iterable[Blind]) -> str:
     """No times: since when is for `authoredOn` to say, and words that move on would make versions."""
-    parts = [f"{feed.type} ({feed.reason})" for feed in feeds]
+    what = by_reason((feed.type, feed.reason) for feed in feeds)
     return (
-        f"The EHR {ehr} is not seen whole: {'; '.join(parts)}. No stall is claimed from what it should show, "
+        f"The EHR {ehr} is not seen whole: {what}. No stall is claimed from what it should show, "
         "and no alert about it ends. Look with fhir-coprod ehr check."
     )

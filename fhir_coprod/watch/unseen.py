@@ -9,29 +9,31 @@ from datetime import datetime
 
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store
-from fhir_coprod.watch.blind import NOT_TAKEN_IN, blind_feeds, struggling, unread_records
+from fhir_coprod.watch.blind import NOT_TAKEN_IN, blind_feeds, by_reason, struggling, unread_records
 from fhir_coprod.watch.policies import Policy
 from fhir_coprod.watch.standing import Standing
 
 
 @dataclass(frozen=True, slots=True)
 class Unseen:
-    """One resource type that matters now to some referrals and cannot be seen."""
+    """Resource types that cannot be seen at one EHR, and how many referrals wait for one of them."""
 
-    type: str
+    ehr: str
+    """"" where none can be named."""
+    reasons: tuple[tuple[str, str], ...]
+    """Each type, and why it cannot be seen."""
     referrals: int
     oldest_days: int
-    reasons: tuple[str, ...]
-    """Which EHR, and why."""
 
     @property
     def sentence(self) -> str:
-        where = f" ({'; '.join(self.reasons)})" if self.reasons else ""
+        what = by_reason(self.reasons)
+        place = f"{self.ehr}: {what}" if self.ehr else what
         if not self.referrals:
-            return f"{self.type}{where}; no open referral waits for it now."
-        noun = "referral" if self.referrals == 1 else "referrals"
-        age = f"the oldest in its stage for {self.oldest_days} days"
-        return f"{self.type} of {self.referrals} {noun}, {age}{where}."
+            return f"{place}; no open referral waits for it now."
+        waits = "1 open referral waits" if self.referrals == 1 else f"{self.referrals} open referrals wait"
+        days = "1 day" if self.oldest_days == 1 else f"{self.oldest_days} days"
+        return f"{place}; {waits} for what cannot be seen, the oldest in its stage for {days}."
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,19 +74,19 @@ Limit = Unseen | NotAssessed | Stale
 def what_cannot_be_watched(
     store: Store, policy: Policy, settings: Settings, standings: Iterable[Standing], now: datetime
 ) -> list[Limit]:
-    """What could not be assessed, then by resource type, also where no referral waits for it at present."""
-    waiting: dict[str, list[int]] = {}
+    """What could not be assessed, then by EHR, also where no referral waits for it at present."""
+    waiting: dict[str, dict[str, int]] = {}
     faults: list[tuple[str, str]] = []
     for standing in standings:
         if standing.not_assessed:
             faults.append((standing.referral, standing.not_assessed))
         for type in standing.not_observable:
             age = (now - standing.since).days if standing.since else 0
-            waiting.setdefault(type, []).append(max(age, 0))
-    reasons: dict[str, list[str]] = {}
+            waiting.setdefault(type, {})[standing.referral] = max(age, 0)
+    reasons: dict[str, list[tuple[str, str]]] = {}
     with store.connect() as connection:
         for blind in blind_feeds(connection, settings, policy.pulled_since(now)):
-            reasons.setdefault(blind.type, []).append(f"{blind.ehr}: {_bare(blind.ehr, blind.reason)}")
+            reasons.setdefault(blind.ehr, []).append((blind.type, _bare(blind.ehr, blind.reason)))
         late = struggling(connection, policy.pulled_since(now))
         for (ehr, type), count in Counter(
             (b.ehr, b.type) for b in unread_records(connection).values()
@@ -92,17 +94,22 @@ def what_cannot_be_watched(
             what = (
                 NOT_TAKEN_IN if count == 1 else f"the newest words on {count} records could not be taken in"
             )
-            reasons.setdefault(type, []).append(f"{ehr}: {what}")
+            reasons.setdefault(ehr, []).append((type, what))
     unseen: list[Limit] = [NotAssessed(tuple(faults))] if faults else []
     unseen += [
         Stale(ehr, known.astimezone(settings.site.zone).strftime("%Y-%m-%d %H:%M"), _bare(ehr, reason))
         for ehr, (known, reason) in sorted(late.items())
     ]
-    unseen += [
-        Unseen(type, len(ages), max(ages, default=0), tuple(sorted(reasons.get(type, ()))))
-        for type in sorted(waiting.keys() | (reasons.keys() & _WATCHED))
-        for ages in (waiting.get(type, []),)
-    ]
+    named = {type for rows in reasons.values() for type, _ in rows}
+    if nobody_s := sorted(waiting.keys() - named):
+        reasons[""] = [(type, "") for type in nobody_s]
+    for ehr, rows in sorted(reasons.items()):
+        told = tuple(sorted((type, why) for type, why in rows if type in _WATCHED or type in waiting))
+        ages: dict[str, int] = {}
+        for type, _ in told:
+            ages |= waiting.get(type, {})
+        if told:
+            unseen.append(Unseen(ehr, told, len(ages), max(ages.values(), default=0)))
     return unseen
 
 

@@ -22,7 +22,7 @@ from fhir_coprod.watch.who import names_of, read_names
 from fhir_coprod.web.letters import addressee
 
 PATH = tuple(stage for stage in Stage if stage is not Stage.ASKED)
-"""The stages drawn for a referral; asked comes before the first of them."""
+"""The stages drawn for a referral, unless a patient asks for one: that comes before the first of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class Case:
 
     @property
     def stages(self) -> tuple[str, ...]:
-        return PATH
+        return tuple(Stage) if self.stage == Stage.ASKED else PATH
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +79,13 @@ class Board:
     policy: str
     stalled: tuple[Case, ...]
     moving: tuple[Case, ...]
+    partly: tuple[Case, ...]
+    """Not stalled as far as can be seen, which is not far enough."""
     limits: tuple[str, ...]
 
     @property
     def open(self) -> int:
-        return len(self.stalled) + len(self.moving)
+        return len(self.stalled) + len(self.moving) + len(self.partly)
 
     @property
     def untold(self) -> int:
@@ -91,7 +93,7 @@ class Board:
 
     @property
     def blind(self) -> int:
-        return sum(bool(case.unseen) for case in (*self.stalled, *self.moving))
+        return len(self.partly) + sum(bool(case.unseen) for case in self.stalled)
 
     @property
     def departments(self) -> list[tuple[str, int]]:
@@ -118,7 +120,8 @@ def compose(
         zone=zone.key,
         policy=settings.watch.policy,
         stalled=tuple(case for case in cases if case.stalls),
-        moving=tuple(case for case in cases if not case.stalls),
+        moving=tuple(case for case in cases if not case.stalls and not case.unseen),
+        partly=tuple(case for case in cases if not case.stalls and case.unseen),
         limits=tuple(limits),
     )
 
@@ -176,7 +179,7 @@ def _case(standing: Standing, known: _Known, zone: ZoneInfo) -> Case:
         priority=standing.priority,
         severity=_worst(standing.stalls),
         stage=str(standing.stage),
-        reached=RANK[standing.stage] - 1 if standing.stage else 0,
+        reached=max(RANK[standing.stage] - 1, 0) if standing.stage else 0,
         since=_local(standing.since, zone),
         due=_local(standing.due, zone, last_moment),
         guarantee=_local(standing.guarantee, zone, last_moment),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
 import jinja2
+from markupsafe import Markup, escape
 
 from fhir_coprod.errors import plain
 from fhir_coprod.jsontext import Json
@@ -42,8 +44,20 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
         finalize=_without_controls,
     )
-    templates.filters |= {"day": day, "moment": clock}
+    templates.filters |= {"day": day, "moment": clock, "commands": _commands}
     return templates
+
+
+def _commands(text: str) -> Markup:
+    """Our own sentences set what a reader types between backticks."""
+    parts = _TYPED.split(text)
+    words = (
+        Markup("<code>{}</code>").format(part) if at % 2 else escape(part) for at, part in enumerate(parts)
+    )
+    return Markup("").join(words)
+
+
+_TYPED = re.compile("`([^`]+)`")
 
 
 def _without_controls(value: object) -> object:

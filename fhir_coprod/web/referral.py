@@ -192,7 +192,7 @@ def _followup(at: Place) -> str:
 
 def _case(at: Place, standing: Standing, now: datetime) -> Case:
     board = compose(at.store, at.settings, [standing], now=now)
-    cases = [*board.stalled, *board.moving]
+    cases = [*board.stalled, *board.moving, *board.partly]
     if not cases:
         raise ReferralClosed(f"{at.referral} is closed: both sides have ended it and the patient was told.")
     return cases[0]

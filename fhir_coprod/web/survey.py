@@ -9,6 +9,7 @@ from sqlalchemy import Connection, func, select
 
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Query, Store, schema
+from fhir_coprod.sync import dead_letters
 from fhir_coprod.sync.matches import CODES, POSSIBLE
 from fhir_coprod.watch import policies
 from fhir_coprod.watch.present import behind, look
@@ -32,10 +33,17 @@ def survey(store: Store, settings: Settings, now: datetime) -> Board:
 def _left_out(connection: Connection) -> Iterator[str]:
     """A line for each EHR with records that could not be taken in."""
     letter = schema.dead_letter.c
-    waiting = select(letter.ehr, func.count()).where(letter.state == "open").group_by(letter.ehr)
-    for ehr, count in connection.execute(waiting):
-        records = "1 record" if count == 1 else f"{count} records"
-        yield f"{ehr}: {records} could not be taken in; `fhir-coprod dead-letters list` says why"
+    waiting = (
+        select(letter.ehr, func.count(), func.max(letter.id))
+        .where(letter.state == "open")
+        .group_by(letter.ehr)
+        .order_by(letter.ehr)
+    )
+    for ehr, count, newest in connection.execute(waiting):
+        records = "1 record" if count == 1 else f"{count} records, the last of them a"
+        one = dead_letters.letter(connection, newest)
+        kind = f" ({one.type})" if count == 1 else f" {one.type},"
+        yield f"{ehr}: {records}{kind} could not be taken in: {one.reason}"
 
 
 def _perhaps_one_person(store: Store) -> list[str]:

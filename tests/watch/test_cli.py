@@ -163,7 +163,10 @@ def blind(folder: Path, *feeds: dict[str, object]) -> None:
 def test_what_cannot_be_watched_is_always_said(config: Path, tmp_path: Path) -> None:
     blind(tmp_path, {"ehr": "ortho", "type": "Appointment", "reason": "not shown"})
     result = run(config, "watch", "--now", "2026-03-03")
-    assert "Cannot be watched: Appointment (ortho: not shown)" in " ".join(result.stdout.split())
+    assert (
+        "Cannot be watched: ortho: Appointment (not shown); no open referral waits for it now."
+        in " ".join(result.stdout.split())
+    )
 
 
 def test_watch_writes_alerts_and_alerts_are_handled(config: Path) -> None:
@@ -283,20 +286,43 @@ def test_no_alert_is_said_kindly(config: Path) -> None:
     assert "No alert is open" in run(config, "alerts", "list").stdout
 
 
+def test_an_ehr_that_cannot_be_seen_is_one_line_however_many_types(config: Path, tmp_path: Path) -> None:
+    types = ("Appointment", "Communication", "DiagnosticReport", "Encounter", "ServiceRequest", "Task")
+    blind(
+        tmp_path,
+        *({"ehr": "ortho", "type": type, "reason": "ortho: the server does not answer"} for type in types),
+        {"ehr": "ortho", "type": "DocumentReference", "reason": "not shown"},
+    )
+    comes_from_ortho(tmp_path, "late", "fresh")
+    said = run(config, "watch", "--now", "2026-03-20", "--json").stderr
+    lines = " ".join(said.split()).split("Cannot be watched: ")[1:]
+    assert len(lines) == 1
+    assert lines[0].startswith(
+        f"ortho: {', '.join(types)} (the server does not answer); DocumentReference (not shown); 2 open"
+    )
+
+
+def comes_from_ortho(folder: Path, *referrals: str) -> None:
+    from fhir_coprod import jsontext
+
+    with Store.open(f"sqlite:///{folder / 'store.db'}") as store:
+        for id in referrals:
+            data = store.read("ServiceRequest", id).data | {"priority": "urgent"}
+            store.write(lambda t, d=data: t.put(jsontext.from_data(d), d["id"], source="ehr:ortho"))
+
+
 def stale_feed(folder: Path) -> None:
     """Every Task was last pulled on the Monday; the referrals come from that EHR."""
     from sqlalchemy import insert
 
-    from fhir_coprod import jsontext
     from fhir_coprod.store import schema
 
     last = int(MONDAY.timestamp() * 1000)
     row = {"ehr": "ortho", "type": "Task", "state": "observable", "since": last, "reason": ""}
     row |= {"watermark": "", "first_success": last, "last_success": last}
     with Store.open(f"sqlite:///{folder / 'store.db'}") as store:
-        data = store.read("ServiceRequest", "late").data | {"priority": "urgent"}
         store.write(lambda t: t.connection.execute(insert(schema.feed).values(**row)) and None)
-        store.write(lambda t: t.put(jsontext.from_data(data), "late", source="ehr:ortho"))
+    comes_from_ortho(folder, "late")
 
 
 def test_a_feed_that_is_behind_claims_no_stall_on_any_way_of_asking(config: Path, tmp_path: Path) -> None:
@@ -309,14 +335,15 @@ def test_a_feed_that_is_behind_claims_no_stall_on_any_way_of_asking(config: Path
     with Store.open(f"sqlite:///{tmp_path / 'store.db'}") as store:
         asked = _assessed(store, Settings(), "late", "default", at)
         board = survey(store, Settings(), at)
-    (case,) = [case for case in (*board.stalled, *board.moving) if case.id == "late"]
+    (case,) = [case for case in (*board.stalled, *board.partly) if case.id == "late"]
     printed = run(config, "watch", "--now", at.isoformat(), "--all", "--json")
     (row,) = [row for row in json.loads(printed.stdout) if row["referral"] == "ServiceRequest/late"]
     assert asked.not_observable == case.unseen == tuple(row["not_observable"]) == ("Task",)
     assert [stall["rule"] for stall in row["stalls"]] == []
     assert "unacknowledged" not in [stall.rule for stall in asked.stalls]
-    assert any("ortho: not pulled for too long" in limit for limit in board.limits)
-    assert "Cannot be watched: Task of 1 referral" in " ".join(printed.stderr.split())
+    assert any("ortho: Task (not pulled for too long)" in limit for limit in board.limits)
+    said = " ".join(printed.stderr.split())
+    assert "Cannot be watched: ortho: Task (not pulled for too long); 1 open referral waits for" in said
 
 
 def test_an_ehr_that_could_not_be_read_just_now_is_said_and_hides_nothing(

@@ -138,6 +138,81 @@ def test_page_with_patients_is_kept_by_no_cache(store: Store, settings: Settings
     assert page(store, settings).headers["cache-control"] == "no-store"
 
 
+def test_what_cannot_be_seen_is_not_said_to_move_as_planned(store: Store, settings: Settings) -> None:
+    from sqlalchemy import insert
+
+    from fhir_coprod.store import schema
+
+    row = {"ehr": "imaging", "state": "not-observable", "since": 0, "reason": "not shown"}
+    row |= {"watermark": "", "first_success": 0, "last_success": 0}
+    hold(store, [*departments(NOW)["imaging"], told("johan", "2005"), told("karin", "2006")])
+    whole = survey(store, settings, NOW)
+
+    def blind(transaction: Transaction) -> None:
+        for type in ("Appointment", "Encounter", "Task"):
+            transaction.connection.execute(insert(schema.feed).values(type=type, **row))
+        for referral in departments(NOW)["imaging"]:
+            if referral["resourceType"] == "ServiceRequest":
+                told_anew = jsontext.from_data(referral | {"note": [{"text": "again"}]})
+                transaction.put(told_anew, referral["id"], source="ehr:imaging")
+
+    store.write(blind)
+    board = survey(store, settings, NOW)
+    assert not whole.partly
+    assert board.partly
+    assert not any(case.unseen for case in board.moving)
+    assert board.open == len(board.stalled) + len(board.moving) + len(board.partly)
+    shown = page(store, settings).text
+    assert f"{len(board.partly)} open referral" in shown
+    assert "not stalled as far as can be seen" in shown
+
+
+def test_a_record_that_was_not_taken_in_is_told_with_its_reason_and_counted(
+    store: Store, settings: Settings
+) -> None:
+    from sqlalchemy import insert
+
+    from fhir_coprod.store import schema
+
+    outcome = {
+        "resourceType": "OperationOutcome",
+        "issue": [{"severity": "error", "code": "invalid", "diagnostics": "`status` is missing <b>"}],
+    }
+    row = {"ehr": "imaging", "type": "Task", "foreign_id": "1", "hash": "", "position": "", "body": b"{}"}
+    row |= {"outcome": jsontext.encode(outcome).decode(), "received": 0, "state": "open"}
+    store.write(lambda t: t.connection.execute(insert(schema.dead_letter).values(**row)) and None)
+    shown = page(store, settings).text
+    assert "imaging: 1 record (Task) could not be taken in: <code>status</code> is missing &lt;b&gt;" in shown
+    assert "0</dd>" not in shown.partition("to what is seen")[2].partition("</div>")[0]
+    assert '<a href="#limits">limits to what is seen</a></dt><dd>1</dd>' in shown
+
+
+def test_a_request_that_nobody_answered_shows_its_stage(store: Store, settings: Settings) -> None:
+    asked = {
+        "resourceType": "ServiceRequest",
+        "id": "asked",
+        "status": "active",
+        "intent": "proposal",
+        "subject": {"reference": "Patient/p"},
+        "requester": {"reference": "Patient/p"},
+        "authoredOn": "2026-10-01T09:00:00+02:00",
+    }
+    hold(store, [asked])
+    shown = page(store, settings).text
+    assert '<ol class="stages" aria-label="Stage: asked">' in shown
+    assert '<li class="now" title="asked"><span>asked</span></li>' in shown
+
+
+def test_a_patient_who_orders_a_page_about_changes_nothing(store: Store, settings: Settings) -> None:
+    resources = departments(NOW)["imaging"]
+    patient = next(r for r in resources if r["id"] == "im-david")
+    patient["name"] = [{"text": "Da\u202e\x9bvid\x1b \u200cNyström"}]
+    hold(store, resources)
+    answer = page(store, settings)
+    assert "David \u200cNyström" in answer.text
+    assert not {"\x1b", "\x9b", "\u202e"} & set(answer.text)
+
+
 def test_stylesheet_is_served_from_the_package(store: Store, settings: Settings) -> None:
     answer = page(store, settings, "/static/board.css")
     assert answer.status_code == 200
