@@ -19,7 +19,7 @@ from fhir_coprod.cli.watch import ByOption
 from fhir_coprod.errors import plain
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store
-from fhir_coprod.watch import desk, drafts, policies, release
+from fhir_coprod.watch import desk, drafts, policies, release, writers
 from fhir_coprod.watch.looking import look_at
 from fhir_coprod.web.referral import letter_file
 
@@ -67,15 +67,16 @@ def letter(
     with existing_store(site) as store:
         standing = look_at(store, _referral_of(store, site, alert), policy, now, site)
         chosen = release.chosen_language(store, site, standing, language)
+        known_of = writers.particulars(store, site, standing, now)
         page = letter_file(store, site, standing, chosen, about, now) if format == "html" else ""
     if standing.do_not_contact:
         stderr.print(
             "The patient asked not to be contacted: talk it over before anything is sent.", style="yellow"
         )
     if json:
-        print_json(drafts.communication(standing, chosen, about))
+        print_json(drafts.communication(standing, chosen, about, known_of=known_of))
     else:
-        typer.echo(page or _printable(drafts.text(standing, chosen, about)))
+        typer.echo(page or _printable(drafts.signed(standing, chosen, about, known_of)))
 
 
 def release_letter(

@@ -15,7 +15,7 @@ from fhir_coprod.errors import NotAllowed, NotFound
 from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store, Transaction
-from fhir_coprod.watch import carriers, drafts, facts
+from fhir_coprod.watch import carriers, drafts, facts, writers
 from fhir_coprod.watch.elements import split
 from fhir_coprod.watch.facts import Reader
 from fhir_coprod.watch.pathway import assess
@@ -29,7 +29,6 @@ _WRITTEN: Final[Json] = {
         {"system": "http://terminology.hl7.org/CodeSystem/v3-ParticipationMode", "code": "WRITTEN"},
     ]
 }
-_SENDERS: Final = ("Organization/", "PractitionerRole/", "Practitioner/", "HealthcareService/")
 
 
 def language_of(store: Store, settings: Settings, standing: Standing) -> str:
@@ -75,7 +74,8 @@ def release(
         )
     if to and to not in known.proxies:
         raise NotAllowed(f"{to} is no active relative of this patient on record; leave it out.")
-    letter = _released(standing, language, about, to, by.strip(), now)
+    known_of = writers.particulars(store, settings, standing, now)
+    letter = _released(standing, language, about, to, by.strip(), now, known_of)
 
     def write(transaction: Transaction) -> Json:
         transaction.lock()
@@ -90,23 +90,25 @@ def release(
     return store.write(write)
 
 
-def _released(standing: Standing, language: str, about: str, to: str, by: str, now: datetime) -> Json:
-    letter = drafts.communication(standing, language, about, to)
+def _released(
+    standing: Standing,
+    language: str,
+    about: str,
+    to: str,
+    by: str,
+    now: datetime,
+    known_of: writers.Particulars,
+) -> Json:
+    letter = drafts.communication(standing, language, about, to, known_of)
     told = about or drafts.subjects(standing)[0]
     letter["id"] = str(uuid5(NAMESPACE_URL, f"{standing.referral}/{told}/{instant(now)}"))
     letter["meta"] = {"profile": letter["meta"]["profile"]}
     letter["status"] = "completed"
     letter["medium"] = [_WRITTEN]
     letter["sent"] = instant(now)
-    letter["sender"] = {"reference": _sender(standing)}
+    letter["sender"] = {"reference": writers.sender_of(standing)}
     letter["note"] = [{"authorString": by, "time": instant(now), "text": "Read and released."}]
     return letter
-
-
-def _sender(standing: Standing) -> str:
-    """Who can move it writes; where nobody is named, whoever has it; else the watch itself."""
-    owners = [*(stall.owner for stall in carriers.gravest_first(standing.stalls)), standing.owner]
-    return next((owner for owner in owners if owner.startswith(_SENDERS)), carriers.DEVICE)
 
 
 def chosen_language(store: Store, settings: Settings, standing: Standing, wanted: str = "") -> str:

@@ -19,18 +19,19 @@ from fhir_coprod.watch.facts import Reader
 from fhir_coprod.watch.looking import look_at
 from fhir_coprod.watch.policies import Policy
 from fhir_coprod.watch.release import FALLBACK, chosen_language, language_of, release
-from fhir_coprod.watch.standing import Standing, explain, last_moment
+from fhir_coprod.watch.standing import Stall, Standing, explain, last_moment
 from fhir_coprod.watch.who import read_names
+from fhir_coprod.watch.writers import particulars
 from fhir_coprod.web.board import Case, compose
 from fhir_coprod.web.letters import DeskSide, addressee, environment, letter
 
 _EVENTS = {
-    "accepted": "accepted",
+    "accepted": "the referral was accepted",
     "booked": "a visit was booked",
-    "changed": "something changed",
+    "changed": "the plan changed",
     "cancelled": "something was cancelled",
-    "rejected": "it was rejected",
-    "result": "there is a result",
+    "rejected": "the referral was rejected",
+    "result": "a result came",
 }
 _KINDS = ("ServiceRequest", "Communication")
 
@@ -123,7 +124,13 @@ def letter_page(at: Place, now: datetime, about: str, language: str, problem: st
         chosen, notice = FALLBACK, error.message
     if not own:
         notice = "The record does not say which language the patient reads."
-    draft = drafts.draft(standing, chosen, now.astimezone(at.settings.site.zone).date(), about)
+    draft = drafts.draft(
+        standing,
+        chosen,
+        now.astimezone(at.settings.site.zone).date(),
+        about,
+        particulars(at.store, at.settings, standing, now),
+    )
     side = DeskSide(
         here=f"{at.path}/letter",
         back=at.path,
@@ -140,7 +147,8 @@ def letter_file(
     store: Store, settings: Settings, standing: Standing, language: str, about: str, now: datetime
 ) -> str:
     """The same letter as a file of its own."""
-    draft = drafts.draft(standing, language, now.astimezone(settings.site.zone).date(), about)
+    known_of = particulars(store, settings, standing, now)
+    draft = drafts.draft(standing, language, now.astimezone(settings.site.zone).date(), about, known_of)
     return letter(draft, _name(Place(store, settings, standing.referral), standing), standing.referral)
 
 
@@ -206,8 +214,21 @@ class ReferralClosed(CoprodError):
 
 
 def _subjects(standing: Standing) -> tuple[tuple[str, str], ...]:
-    words = {str(rule): f"missing: {ABOUT[rule].missing}" for rule in Rule}
-    return tuple((about, _EVENTS.get(about) or words[about]) for about in drafts.subjects(standing))
+    """Each thing there is to tell: its code, and what it is since when."""
+    stalls = {str(stall.rule): stall for stall in standing.stalls}
+    return tuple((about, _subject(standing, about, stalls.get(about))) for about in drafts.subjects(standing))
+
+
+def _subject(standing: Standing, about: str, stall: Stall | None) -> str:
+    since = stall.since if stall else standing.untold_since
+    words = f"still missing: {stall.missing}" if stall else _EVENTS.get(about) or _overdue(about)
+    on = "since" if stall else "on"
+    return f"{words} ({on} {standing.local_day(since)})" if since else words
+
+
+def _overdue(rule: str) -> str:
+    """A stall that is over, of which the patient was never told."""
+    return f"it took too long: {ABOUT[Rule(rule)].missing}"
 
 
 def _name(at: Place, standing: Standing) -> str:

@@ -13,7 +13,20 @@ from fhir_coprod.watch.codes import STAFF_ONLY, Rule
 from tests.watch.stored import all_stories
 
 EVENTS = ("accepted", "booked", "changed", "cancelled", "rejected", "result")
-FRAME = ("greeting", "since", "visit", "guarantee", "question", "heading", "reference", "regards")
+FRAME = (
+    "greeting",
+    "since",
+    "visit",
+    "appointment",
+    "place",
+    "guarantee",
+    "question",
+    "heading",
+    "reference",
+    "regards",
+    "sender",
+    "telephone",
+)
 TOLD = {*EVENTS, *FRAME, *(set(Rule) - STAFF_ONLY - {Rule.PATIENT_NOT_INFORMED})}
 LIX_LIMIT = 35
 """LIX below 35 reads as easily as fiction; official Swedish is about 55."""

@@ -211,6 +211,126 @@ def test_letter_is_in_the_patients_language_and_says_so_to_screen_readers(
     assert "Orthopaedics" not in page.partition("<main")[2], "a letter names no specialty"
 
 
+def booked(hospital: Hospital, *, told: bool = True, **location: Any) -> None:
+    """A visit on 1 December 2126 at 10 in Stockholm, of which the patient was not told.
+
+    told: that the referral was accepted, they were.
+    """
+    hospital.put(
+        {"resourceType": "Location", "id": "there", **location},
+        {
+            "resourceType": "Appointment",
+            "id": "booked",
+            "status": "booked",
+            "created": (LONG_AGO + 2 * DAY).isoformat(),
+            "start": "2126-12-01T09:00:00Z",
+            "end": "2126-12-01T09:30:00Z",
+            "basedOn": [{"reference": "ServiceRequest/late"}],
+            "participant": [
+                {"actor": {"reference": "Location/there"}, "status": "accepted"},
+                {"actor": {"reference": "Patient/of-late"}, "status": "accepted"},
+            ],
+        },
+    )
+    hospital.task("late", "accepted", LONG_AGO + DAY)
+    if told:
+        hospital.tell("late", LONG_AGO + timedelta(hours=25))
+
+
+CENTRE = {
+    "resourceType": "Organization",
+    "id": "hospital",
+    "name": "County Hospital",
+    "address": [{"line": ["Sjukhusvägen 1"], "postalCode": "123 45", "city": "Staden"}],
+    "telecom": [{"system": "phone", "value": "010-111 11 11"}],
+}
+
+
+def test_a_letter_says_who_writes_and_how_to_reach_them_but_names_no_specialty(
+    hospital: Hospital, settings: Settings
+) -> None:
+    """The department's own number; name and address of the hospital it is part of."""
+    hospital.put(
+        CENTRE,
+        {
+            "resourceType": "Organization",
+            "id": "ortho",
+            "name": "Orthopaedics",
+            "partOf": {"reference": "Organization/hospital"},
+            "telecom": [
+                {"system": "phone", "value": "010-999 99 99", "use": "old"},
+                {"system": "phone", "value": "010-222 22 22", "rank": 2},
+                {"system": "phone", "value": "010-333 33 33", "rank": 1},
+            ],
+        },
+    )
+    page = ask(hospital, settings, f"{PAGE}/letter").text
+    sheet = page.partition("<main")[2]
+    assert "County Hospital<br>Sjukhusvägen 1<br>123 45 Staden<br>Telefon: 010-333 33 33" in sheet
+    assert "Orthopaedics" not in sheet
+    assert "____" not in page
+    ask(hospital, settings, f"{PAGE}/letter", {"by": "Kim Ek", "language": "sv"})
+    [sent] = letters(hospital)
+    assert sent["payload"][0]["contentString"].endswith("123 45 Staden\nTelefon: 010-333 33 33")
+
+
+def test_what_the_record_does_not_know_is_a_gap_in_the_letter_and_no_invention(
+    hospital: Hospital, settings: Settings
+) -> None:
+    page = ask(hospital, settings, f"{PAGE}/letter").text
+    assert re.search(r'class="from">Från: _{8,}<br>Telefon: _{8,}</address>', page)
+    assert "write it into the gaps by hand" in page
+    ask(hospital, settings, f"{PAGE}/letter", {"by": "Kim Ek", "language": "sv"})
+    [sent] = letters(hospital)
+    assert "_" not in sent["payload"][0]["contentString"], "nobody writes by hand into a record"
+
+
+@pytest.mark.parametrize(
+    ("location", "place"),
+    [
+        (
+            {"name": "Orthopaedic outpatients", "address": {"line": ["Sjukhusvägen 1"], "city": "Staden"}},
+            None,
+        ),
+        (
+            {
+                "name": "Building B, floor 2",
+                "physicalType": {"coding": [{"code": "lvl"}]},
+                "address": {"line": ["Sjukhusvägen 1"], "city": "Staden"},
+            },
+            "Building B, floor 2, ",
+        ),
+    ],
+)
+def test_a_letter_about_a_booking_names_day_time_and_place(
+    hospital: Hospital, settings: Settings, location: dict[str, Any], place: str | None
+) -> None:
+    booked(hospital, **location)
+    page = ask(hospital, settings, f"{PAGE}/letter?about=booked&language=en").text
+    assert "Your visit is on 1 December 2126 at 10:00." in page
+    assert f"Place: {place or ''}Sjukhusvägen 1, Staden" in page
+    assert "Orthopaedic" not in page.partition("<main")[2]
+    swedish = ask(hospital, settings, f"{PAGE}/letter?about=booked&language=sv").text
+    assert "Besöket är den 1 december 2126 klockan 10:00." in swedish
+
+
+def test_who_has_a_time_is_not_told_that_one_will_come(hospital: Hospital, settings: Settings) -> None:
+    booked(hospital, told=False)
+    page = ask(hospital, settings, f"{PAGE}/letter?about=accepted&language=en").text
+    assert "Your visit is on 1 December 2126 at 10:00." in page
+    assert "We will send you a time" not in page
+
+
+def test_letters_are_offered_in_words_with_their_day(hospital: Hospital, settings: Settings) -> None:
+    page = ask(hospital, settings, PAGE).text
+    offered = re.findall(r'letter\?about=([\w-]+)">([^<]+)</a>', page)
+    assert dict(offered)["unacknowledged"].startswith("Still missing: word from the department")
+    assert all(re.search(r"\((since|on) \d+ \w+ \d{4}\)$", words) for _, words in offered)
+    booked(hospital)
+    page = ask(hospital, settings, PAGE).text
+    assert re.search(r'about=booked">A visit was booked \(on \d+ \w+ \d{4}\)</a>', page)
+
+
 def test_a_language_without_words_is_said_and_another_offered(hospital: Hospital, settings: Settings) -> None:
     speak(hospital, "ar")
     page = ask(hospital, settings, f"{PAGE}/letter").text
