@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "fhir_coprod"
 FLOORS = [
     {"outcome"},
     {"errors"},
-    {"jsontext", "settings"},
+    {"jsontext", "settings", "terminal"},
     {"definitions"},
     {"validation"},
     {"profiles", "store"},

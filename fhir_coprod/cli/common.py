@@ -10,12 +10,12 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 
 from fhir_coprod import jsontext
-from fhir_coprod.errors import ConfigError, plain
+from fhir_coprod.errors import ConfigError
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store, database
+from fhir_coprod.terminal import shown as shown
 
 stdout = Console()
 """Results for a person."""
@@ -55,11 +55,6 @@ def is_missing(settings: Settings) -> bool:
 def _file(settings: Settings) -> Path | None:
     chosen = database.connect(settings.store.url)
     return chosen.path if isinstance(chosen, database.SqliteDatabase) else None
-
-
-def shown(text: str) -> str:
-    """The same where Rich's own markup is understood: what somebody else said is none."""
-    return escape(plain(text))
 
 
 def short_ids(ids: Iterable[str]) -> dict[str, str]:

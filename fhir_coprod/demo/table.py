@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
-from fhir_coprod.errors import plain
+from fhir_coprod.terminal import shown
 from fhir_coprod.web.board import Board, Case
 from fhir_coprod.web.dates import day
 
@@ -22,7 +21,7 @@ def print_board(stdout: Console, board: Board) -> None:
         highlight=False,
     )
     for line in board.limits:
-        stdout.print(f"Not seen: {escape(plain(line))}", highlight=False)
+        stdout.print(f"Not seen: {shown(line)}", highlight=False)
 
 
 def table(board: Board) -> Table:
@@ -49,9 +48,9 @@ def _add(drawn: Table, case: Case) -> None:
     for index, stall in enumerate(case.stalls):
         first = index == 0
         drawn.add_row(
-            f"[bold]{escape(plain(case.patient)}[/]\n{escape(plain(case.what)}" if first else "",
+            f"[bold]{shown(case.patient)}[/]\n{shown(case.what)}" if first else "",
             f"{case.stage if first else ''}\n{stall.since:%Y-%m-%d}",
-            f"[{colour}]{escape(plain(stall.words)}[/]\n→ {escape(plain(stall.owner or 'nobody is named')}",
+            f"[{colour}]{shown(stall.words)}[/]\n→ {shown(stall.owner or 'nobody is named')}",
             _told(case) if first else "",
             end_section=index == len(case.stalls) - 1,
         )

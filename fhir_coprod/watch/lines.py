@@ -334,9 +334,9 @@ def _judge_hold(line: Line, facts: Facts, now: datetime) -> None:
     before_visit = line.stage in (Stage.SENT, Stage.RECEIVED, Stage.ACCEPTED, Stage.SCHEDULED)
     if held and before_visit:
         line.clocks = [clock for clock in line.clocks if clock.rule not in _REPLACED]
-    waits = course.marked and ((held and before_visit) or line.stage is Stage.RECEIVED)
-    if course.marked and waits and not _asked(course, facts.side_tasks, facts.request.id, now):
-        line.clocks.append(Clock(Rule.AWAITING_INFORMATION, course.marked, line))
+    waits = course.marked if (held and before_visit) or line.stage is Stage.RECEIVED else None
+    if waits and not _asked(course, facts.side_tasks, facts.request.id, now):
+        line.clocks.append(Clock(Rule.AWAITING_INFORMATION, waits, line))
     elif held and before_visit:
         # Also while somebody is asked: a question nobody answers must not hold a referral for ever.
         start = held if course.review is None else When(max(course.review, held.at))

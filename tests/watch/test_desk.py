@@ -170,3 +170,94 @@ def test_limits_are_told_as_the_clinic_s_own_days(store: Store) -> None:
         desk.snooze(store, settings, POLICY, "r", "Eva", desk.end_of_day(date(2026, 3, 26), zone), NOW)
     task = desk.snooze(store, settings, POLICY, "r", "Eva", desk.end_of_day(date(2026, 3, 25), zone), NOW)
     assert task["note"][-1]["text"] == "Put aside until 25 March 2026."
+
+
+def test_nobody_puts_an_alert_aside_without_a_name(hospital: Hospital) -> None:
+    with pytest.raises(NotAllowed, match="by name"):
+        desk.snooze(hospital.store, SETTINGS, POLICY, "r", "", NOW + DAY, NOW)
+
+
+def test_a_new_stall_asks_again_for_what_somebody_has_taken(hospital: Hospital) -> None:
+    desk.acknowledge(hospital.store, SETTINGS, POLICY, "r", "Eva Lind", NOW)
+    hospital.store.write(lambda t: t.delete("Communication", "told-r-031009"))
+    hospital.sweep(NOW + 2 * DAY)
+    assert set(hospital.issues()) == {"unacknowledged", "patient-not-informed"}
+    assert only(hospital)["status"] == "requested"
+
+
+def test_the_end_of_the_ladder_does_not_remind_again_and_again(hospital: Hospital) -> None:
+    """Each reminder lowers what the next one is worth."""
+    for week in range(1, 5):
+        hospital.sweep(NOW + week * 7 * DAY)
+    before = hospital.store.read("Task", str(only(hospital)["id"])).version
+    for day in range(1, 15):
+        hospital.sweep(NOW + 28 * DAY + day * DAY)
+    assert hospital.store.read("Task", str(only(hospital)["id"])).version == before
+
+
+@pytest.mark.parametrize(("priority", "steps"), [("stat", 2), ("asap", 2), ("routine", 0)])
+def test_nights_and_weekends_hold_up_no_stat_or_asap_alert(store: Store, priority: str, steps: int) -> None:
+    """Found on a Friday evening and left alone, it is at the top of the ladder by Monday morning."""
+    hospital = Hospital(store)
+    friday = datetime(2026, 3, 20, 20, tzinfo=UTC)
+    hospital.refer(priority=priority)
+    hospital.tell("r", friday)
+    for hours in range(0, 60, 6):
+        hospital.sweep(friday + timedelta(hours=hours))
+    assert desk.as_json(only(hospital))["step"] == steps
+
+
+def test_an_alert_says_what_since_when_who_by_when_and_whether_the_patient_knows(store: Store) -> None:
+    hospital = Hospital(store, policies.load("se-vardgaranti"))
+    hospital.refer()
+    hospital.put({"resourceType": "Organization", "id": "ortho", "name": "Orthopaedics"})
+    hospital.sweep(NOW)
+    detail = hospital.issues()["unacknowledged"]["detail"]
+    assert detail == (
+        "Missing: word from the department that it has received the referral. "
+        "Since 2 March 2026, due 9 March 2026. Can be moved by: Orthopaedics. "
+        "Guarantee date: 31 May 2026 (first specialist visit). The patient has not been told."
+    )
+
+
+def test_each_stall_is_asked_of_whoever_can_move_it(store: Store) -> None:
+    """The department for what it owes, the requester for a referral that was rejected."""
+    hospital = Hospital(store)
+    hospital.refer("sent")
+    hospital.refer("rejected")
+    hospital.task("rejected", "rejected", MONDAY + DAY)
+    hospital.sweep(NOW)
+    owners = {task["focus"]["reference"]: task["owner"]["reference"] for task in hospital.followups()}
+    assert owners == {
+        "ServiceRequest/sent": "Organization/ortho",
+        "ServiceRequest/rejected": "PractitionerRole/gp",
+    }
+
+
+@pytest.mark.parametrize("many", [True, False])
+def test_the_old_stalls_of_an_ehr_come_as_one_digest_and_a_few_of_them_each_alone(
+    store: Store, many: bool
+) -> None:
+    from sqlalchemy import insert
+
+    from fhir_coprod import jsontext
+    from fhir_coprod.store import schema
+
+    hospital = Hospital(store)
+    count = POLICY.alerts.digest_over + 1 if many else POLICY.alerts.digest_over
+    first = int(NOW.timestamp() * 1000)
+    row = {"ehr": "ortho", "type": "ServiceRequest", "state": "observable", "since": first, "reason": ""}
+    row |= {"watermark": "", "first_success": first, "last_success": first}
+    store.write(lambda t: t.connection.execute(insert(schema.feed).values(**row)) and None)
+    for number in range(count):
+        hospital.refer(f"old{number}")
+        data = store.read("ServiceRequest", f"old{number}").data | {"note": [{"text": "as it came"}]}
+        store.write(lambda t, d=data: t.put(jsontext.from_data(d), d["id"], source="ehr:ortho"))
+    found = hospital.sweep(NOW)
+    assert sum(standing.is_stalled for standing in found) == count, "on the board at once"
+    listed = [desk.as_json(task) for task in desk.worklist(store, SETTINGS)]
+    if many:
+        assert [row["ehr_backfill"] for row in listed] == ["ortho"]
+        assert f"{count} referrals were stalled already" in listed[0]["description"]
+    else:
+        assert [row["ehr_backfill"] for row in listed] == [None] * count

@@ -239,7 +239,7 @@ def test_a_feed_that_fails_keeps_alerts_as_they_are(store: Store) -> None:
     assert len(hospital.followups("requested")) == 1
 
 
-def test_the_site_s_holidays_count(store: Store) -> None:
+def test_the_default_policy_knows_no_holidays_until_the_site_names_its_country(store: Store) -> None:
     from fhir_coprod.settings import Settings, SiteSettings
 
     thursday = datetime(2026, 4, 2, 9, tzinfo=UTC)
@@ -380,4 +380,4 @@ def test_a_dead_letter_on_the_referral_itself_silences_all_of_it(hospital: Hospi
     (standing,) = standings = hospital.sweep(now)
     assert standing.stalls == ()
     (said,) = what_cannot_be_watched(hospital.store, hospital.policy, hospital.settings, standings, now)
-    assert "ortho: the newest word on a record could not be taken in" in said.sentence
+    assert "ortho: ServiceRequest (the newest word on a record could not be taken in)" in said.sentence
