@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _FILE = "http://hl7.org/fhir/StructureDefinition/operationoutcome-file"
 _LINE = "http://hl7.org/fhir/StructureDefinition/operationoutcome-issue-line"
+_ALWAYS_TOLD = ("not-supported", "too-long")
 _STYLES = {"fatal": "bold red", "error": "red", "warning": "yellow", "information": "dim"}
 
 
@@ -136,8 +137,9 @@ def _as_text(checked: Iterator[Checked]) -> tuple[int, int]:
     for one in checked:
         number += 1
         invalid += not one.outcome
-        told = [issue for issue in one.outcome if issue.severity != "information"]
-        warned += bool(told) and bool(one.outcome)
+        # Of what is only good to know, a person is told what was not checked.
+        told = [i for i in one.outcome if i.severity != "information" or i.code in _ALWAYS_TOLD]
+        warned += bool(one.outcome) and any(issue.severity == "warning" for issue in told)
         if told:
             stdout.print(
                 Text(plain(f"{one.source.place}  {one.name}".rstrip()), style="bold"), soft_wrap=True
@@ -155,7 +157,8 @@ def _as_text(checked: Iterator[Checked]) -> tuple[int, int]:
 
 def _line(issue: Issue) -> Text:
     line = Text("  ")
-    line.append(f"{issue.severity:<8}", style=_STYLES[issue.severity])
+    shown = "unchecked" if issue.code == "not-supported" else issue.severity
+    line.append(f"{shown:<8}", style=_STYLES[issue.severity])
     line.append(f" {issue.expression}: " if issue.expression else " ")
     line.append(issue.message)
     return line

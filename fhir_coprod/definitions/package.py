@@ -97,6 +97,10 @@ class Package:
         resource: Json = _decode(self._bytes(entry.file))
         return resource
 
+    def _rows(self, index: str) -> list[Json]:
+        rows: list[Json] = _decode(self._bytes(index)).get("files", [])
+        return rows
+
     @cached_property
     def entries(self) -> tuple[Entry, ...]:
         """Every resource of the package."""
@@ -105,8 +109,11 @@ class Package:
         indexed: set[str] = set()
         for index in indexes:
             folder = PurePosixPath(index).parent
-            for row in _decode(self._bytes(index)).get("files", ()):
-                file = (folder / row["filename"]).as_posix()
+            try:
+                rows = [((folder / row["filename"]).as_posix(), row) for row in self._rows(index)]
+            except (msgspec.DecodeError, LookupError, TypeError, AttributeError):
+                raise ConfigError(f"{self.name}: {index} is malformed; build the package again.") from None
+            for file, row in rows:
                 if file in self._files:
                     indexed.add(file)
                     found.append(_entry(file, row.get("resourceType", ""), row))

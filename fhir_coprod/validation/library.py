@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from fhir_coprod import definitions
 from fhir_coprod.definitions.terminology import ValueSet, bare
-from fhir_coprod.errors import UnknownDefinition
+from fhir_coprod.errors import ConfigError, UnknownDefinition
 from fhir_coprod.jsontext import Json
 from fhir_coprod.validation.compiler import compile_profile, compile_type
 from fhir_coprod.validation.explain import conforms
@@ -17,6 +17,17 @@ from fhir_coprod.validation.scope import Scope
 from fhir_coprod.validation.shapes import NoSnapshot, Shape, shape
 
 FHIR = "http://hl7.org/fhir/StructureDefinition/"
+
+
+MALFORMED = (LookupError, TypeError, AttributeError, ValueError)
+"""What compiling a definition raises that is not of the form that R4 gives it."""
+
+
+def _malformed(what: str, url: str, error: Exception) -> ConfigError:
+    why = f"{type(error).__name__}: {error}"
+    return ConfigError(
+        f"The {what} {url} cannot be used: it is not as R4 has it ({why}); build its package again for R4."
+    )
 
 
 class Library:
@@ -44,6 +55,8 @@ class Library:
                     self._shapes[key] = shape(definition)
                 except NoSnapshot:
                     self._shapes[key] = None
+                except MALFORMED as error:
+                    raise _malformed("StructureDefinition", key, error) from None
         return self._shapes[key]
 
     def _definition(self, url: str) -> Json | None:
@@ -58,7 +71,10 @@ class Library:
     def value_set(self, url: str) -> ValueSet | None:
         key = bare(url)
         if key not in self._value_sets:
-            self._value_sets[key] = definitions.value_set_content(key)
+            try:
+                self._value_sets[key] = definitions.value_set_content(key)
+            except MALFORMED as error:
+                raise _malformed("ValueSet", key, error) from None
         return self._value_sets[key]
 
     # ------------------------------------------------------------------ models
@@ -90,7 +106,10 @@ class Library:
                 held = self._profiles.get(key)
                 found = self.shape(key) if held is None else None
                 if found is not None and found.profile:
-                    held = self._profiles[key] = compile_profile(found, self)
+                    try:
+                        held = self._profiles[key] = compile_profile(found, self)
+                    except MALFORMED as error:
+                        raise _malformed("StructureDefinition", key, error) from None
         return held
 
     def conforms(self, value: object, profile: str, scope: Scope) -> bool:

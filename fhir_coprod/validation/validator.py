@@ -92,6 +92,8 @@ class Validator:
     def require(self, profile: str) -> None:
         """Raises UnknownDefinition unless the profile, or definition of a type, is known."""
         if self.library.profile_model(profile) is None and not self.library.is_base(profile):
+            if definitions.has_structure(profile):
+                definitions.structure(profile)  # tells that it has no snapshot
             raise UnknownDefinition(
                 f"The profile {profile[:200]} is not known; correct its URL or load the package that has it."
             )

@@ -148,6 +148,65 @@ def test_a_broken_package_is_told(tmp_path: Path) -> None:
     assert "cannot be read as a FHIR package" in done.stderr.decode()
 
 
+def _profile(**members: Any) -> dict[str, Any]:
+    return {
+        **{"resourceType": "StructureDefinition", "id": "x", "url": "http://x.org/p", "name": "X"},
+        **{"status": "active", "kind": "resource", "abstract": False, "type": "Patient"},
+        **{"derivation": "constraint", "baseDefinition": "http://hl7.org/fhir/StructureDefinition/Patient"},
+        **members,
+    }
+
+
+ROOT: dict[str, Any] = {"id": "Patient", "path": "Patient"}
+GENDER: dict[str, Any] = {"id": "Patient.gender", "path": "Patient.gender", "type": [{"code": "code"}]}
+BOUND = {**GENDER, "binding": {"strength": "required", "valueSet": "http://x.org/vs"}}
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({".index.json": b"{oops"}, ".index.json is malformed"),
+        ({".index.json": {"files": [{"id": "x"}]}}, ".index.json is malformed"),
+        ({"a.json": _profile()}, "has no snapshot"),
+        ({"a.json": _profile(snapshot={"element": [{"id": "Patient"}]})}, "not as R4 has it"),
+        ({"a.json": _profile(snapshot={"element": "none"})}, "not as R4 has it"),
+        ({"a.json": _profile(type="Foo", snapshot={"element": [{"path": "Foo"}]})}, "not as R4 has it"),
+        (
+            {
+                "a.json": _profile(snapshot={"element": [ROOT, BOUND]}),
+                "b.json": {"resourceType": "ValueSet", "url": "http://x.org/vs", "compose": {"include": "x"}},
+            },
+            "The ValueSet http://x.org/vs cannot be used",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_malformed_definition_of_a_package_is_named(
+    tmp_path: Path, files: dict[str, Any], words: str
+) -> None:
+    folder = tmp_path / "package"
+    folder.mkdir()
+    for name, content in {"package.json": {"name": "p"}, **files}.items():
+        (folder / name).write_bytes(content if isinstance(content, bytes) else jsontext.encode(content))
+    done = run("-", "--package", str(folder), "--profile", "http://x.org/p", stdin=jsontext.encode(GOOD))
+    told = done.stderr.decode()
+    assert (done.returncode, done.stdout) == (2, b""), told
+    assert words in told
+    assert "fault in the program" not in told
+
+
+def test_a_rule_that_cannot_be_checked_is_told(tmp_path: Path) -> None:
+    rule = {"key": "x-1", "severity": "error", "human": "It is so", "expression": "name.foo(("}
+    folder = tmp_path / "package"
+    folder.mkdir()
+    profile = _profile(snapshot={"element": [{**ROOT, "constraint": [rule]}]})
+    (folder / "a.json").write_bytes(jsontext.encode(profile))
+    done = run("-", "--package", str(folder), "--profile", "http://x.org/p", stdin=jsontext.encode(GOOD))
+    assert "unchecked Patient: The rule x-1 cannot be checked here: It is so" in done.stdout.decode()
+    assert done.stdout.decode().endswith("1 resource: 1 valid\n")
+    assert done.returncode == 0
+
+
 def test_memory_does_not_grow_with_the_input(tmp_path: Path) -> None:
     code = (
         "import io, resource, sys\n"
