@@ -267,7 +267,12 @@ class Reader:
                     raise
                 yield Found(root.reference, None, fault=type(error).__name__)
                 continue
-            followups = tuple(row.data for row in rows.values() if is_followup(row.data))
+            followups = tuple(
+                row.data
+                for row in rows.values()
+                # A message that belongs to it may ask for another referral, and have follow-ups of its own.
+                if is_followup(row.data) and target(row.data.get("focus")) == root.reference
+            )
             yield Found(root.reference, facts, followups, ehr=_ehr_of(root), from_ehr=from_ehr)
 
     # -- finding ---------------------------------------------------------------------------------------

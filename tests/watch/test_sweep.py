@@ -150,6 +150,27 @@ def test_an_alert_closed_by_hand_just_before_its_stall_is_over_leaves_nothing_op
     assert set(hospital.issues("final")) == {"unacknowledged"}
 
 
+def test_a_referral_leaves_the_alerts_about_a_message_that_belongs_to_it_alone(hospital: Hospital) -> None:
+    hospital.refer(status="entered-in-error")
+    message = {
+        "resourceType": "Communication",
+        "id": "asks",
+        "status": "completed",
+        "category": [{"coding": [{"code": "referral-request"}]}],
+        "basedOn": [{"reference": "ServiceRequest/r"}],
+        "subject": {"reference": "Patient/of-r"},
+        "sender": {"reference": "Patient/of-r"},
+        "sent": MONDAY.isoformat(),
+    }
+    hospital.put(message)
+    for days in (20, 21):
+        hospital.sweep(MONDAY + days * DAY)
+        hospital.refer(status="entered-in-error", note=[{"text": f"seen on day {days}"}])
+    hospital.sweep(MONDAY + 22 * DAY)
+    assert "request-unanswered" in hospital.issues()
+    assert hospital.issues("cancelled") == {}
+
+
 def test_a_referral_entered_in_error_withdraws_its_alerts(hospital: Hospital) -> None:
     hospital.refer()
     hospital.sweep(LATE)
