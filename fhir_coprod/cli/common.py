@@ -15,7 +15,6 @@ from fhir_coprod import jsontext
 from fhir_coprod.errors import ConfigError
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store, database
-from fhir_coprod.terminal import shown as shown
 
 stdout = Console()
 """Results for a person."""

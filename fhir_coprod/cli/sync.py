@@ -19,12 +19,12 @@ from fhir_coprod.cli.common import (
     is_missing,
     print_json,
     settings,
-    shown,
     stderr,
     stdout,
 )
 from fhir_coprod.errors import ConfigError, EhrError, plain
 from fhir_coprod.settings import EhrSettings, Settings
+from fhir_coprod.terminal import shown
 
 if TYPE_CHECKING:  # loading the store and the HTTP stack takes time that other commands need not spend
     from fhir_coprod.store import Store

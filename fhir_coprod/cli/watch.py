@@ -19,13 +19,13 @@ from fhir_coprod.cli.common import (
     print_json,
     settings,
     short_ids,
-    shown,
     stderr,
     stdout,
 )
 from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store
+from fhir_coprod.terminal import shown
 from fhir_coprod.watch import desk, policies, sweep
 from fhir_coprod.watch.elements import moment, within_reach
 from fhir_coprod.watch.facts import Reader
