@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from fhir_coprod import cli
-from fhir_coprod.cli.common import plain
-from fhir_coprod.errors import ConfigError, Conflict, NotFound
+from fhir_coprod.errors import ConfigError, Conflict, NotFound, plain
 
 
 def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
