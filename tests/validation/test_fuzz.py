@@ -14,7 +14,7 @@ from fhir_coprod.validation.findings import MAX_ISSUES
 from fhir_coprod.validation.validator import default
 from tests.validation.fuzzing import KINDS
 
-SIZES = {"ci": 4000}
+SIZES = {"ci": 2500}
 """PROOF_SIZE → documents; 100,000 otherwise."""
 
 
