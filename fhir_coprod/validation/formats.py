@@ -31,9 +31,6 @@ _id = re.compile(ID_PATTERN).fullmatch
 _code = re.compile(r"\S+(?: \S+)*").fullmatch
 _oid = re.compile(r"urn:oid:[0-2](?:\.(?:0|[1-9][0-9]*))+").fullmatch
 _uuid = re.compile(r"urn:uuid:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
-_any_uuid = re.compile(
-    r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
-).fullmatch
 _no_space = re.compile(r"\S+").fullmatch
 _absolute = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:").match
 _control = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]").search

@@ -76,10 +76,6 @@ class Element:
     """(JSON key, type name) for each data type that is allowed: several for a choice."""
     is_list: bool
 
-    @property
-    def is_choice(self) -> bool:
-        return len(self.keys) > 1 or self.keys[0][0] != self.name
-
 
 @dataclass
 class _Known:
