@@ -183,15 +183,20 @@ def median_time(operation: Callable[[], object], times: int) -> float:
 def grow(
     url: str, sizes: Sequence[int], say: Callable[[str], None], cost: Cost = median_time, times: int = TIMES
 ) -> Iterator[dict[int, Medians]]:
-    """Fill an empty store step by step and measure at every size: what is known, after each of them."""
+    """Fill a store step by step and measure at every size: what is known, after each of them.
+
+    One that an earlier run has filled is filled further.
+    """
     chance = random.Random(1)
     number = iter(range(10_000_000, 100_000_000))
     found: dict[int, Medians] = {}
-    patients = 0
     with Store.open(url) as store, tempfile.TemporaryDirectory(prefix="coprod-growth-") as folder:
+        patients = store.search(Query.parse("Patient", [("_summary", "count")])).total or 0
         for size in sizes:
             begin = time.perf_counter()
             more = size // PER_PATIENT - patients
+            if more <= 0:
+                continue
             _load(store, Path(folder), patients, more)
             say(f"{size:,} resources: {more * PER_PATIENT / (time.perf_counter() - begin):,.0f} loaded/s")
             patients += more
@@ -352,7 +357,7 @@ def main() -> int:
                 _store_url(database, chosen.folder or Path(name)) as url,
             ):
                 for found in grow(url, sizes, console.print):
-                    known[database] = found
+                    known[database] = {**known.get(database, {}), **found}
                     kept.parent.mkdir(exist_ok=True)
                     kept.write_text(json.dumps(known, indent=1) + "\n")
     for database, found in known.items():
