@@ -300,8 +300,8 @@ def draw(known: dict[str, dict[int, Medians]], path: Path) -> None:
     plt.close(figure)
 
 
-def page(known: dict[str, dict[int, Medians]]) -> str:
-    """docs/growth.md."""
+def page(known: dict[str, dict[int, Medians]], note: str) -> str:
+    """docs/growth.md; `note` says what a reader must know of the run."""
     largest = max(size for found in known.values() for size in found)
     lines = [
         "# How the store grows",
@@ -310,6 +310,7 @@ def page(known: dict[str, dict[int, Medians]]) -> str:
         f"(patients, referrals, tasks and care plans), up to {largest:,}, in one process without HTTP.",
         f"Microseconds, median of {TIMES}; a write is one of {TOGETHER} that share a durable commit.",
         "",
+        *([note, ""] if note else []),
         "![Time over size, both logarithmic](growth.svg)",
         "",
     ]
@@ -344,6 +345,7 @@ def main() -> int:
     parser.add_argument("--database", choices=["SQLite", "PostgreSQL"], nargs="*", default=["SQLite"])
     parser.add_argument("--folder", type=Path, help="where an SQLite store is kept; else it is thrown away")
     parser.add_argument("--out", type=Path, default=DOCS, help="folder of growth.md, growth.svg")
+    parser.add_argument("--note", default="", help="what a reader of the page must know of the run")
     parser.add_argument("--render", action="store_true", help="only page and picture, from what was measured")
     chosen = parser.parse_args()
     console = Console() if sys.stdout.isatty() else Console(width=150)
@@ -364,7 +366,7 @@ def main() -> int:
         console.print(table(database, found))
     chosen.out.mkdir(parents=True, exist_ok=True)
     draw(known, chosen.out / "growth.svg")
-    (chosen.out / "growth.md").write_text(page(known))
+    (chosen.out / "growth.md").write_text(page(known, chosen.note))
     return 0
 
 
