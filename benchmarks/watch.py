@@ -6,17 +6,23 @@ import json
 import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 
+from benchmarks.fill import filled
 from benchmarks.frame import Pair, for_seconds
 from benchmarks.sample import hospital
 from fhir_coprod import jsontext
+from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store, Transaction
 from fhir_coprod.watch import assess, policies
 from fhir_coprod.watch.facts import all_open
+from fhir_coprod.watch.live import AGAIN, Watch
 
 SECONDS = 0.7
 COPIES = 60
+REFERRALS = 10_000
+"""In the store of the live watch."""
 
 
 def pairs() -> Iterator[Pair]:
@@ -60,6 +66,55 @@ def pairs() -> Iterator[Pair]:
         )
         yield Pair(
             "gather facts from SQLite and assess", "referrals", gather_and_assess, against, parse_all, note
+        )
+
+    yield from _live(now)
+
+
+def _live(now: datetime) -> Iterator[Pair]:
+    """The live watch over a store of many open referrals, of which every fifth is stalled."""
+    policy = policies.load("default")
+    with (
+        tempfile.TemporaryDirectory(prefix="coprod-bench-") as folder,
+        filled(Path(folder), REFERRALS, policy, now) as store,
+    ):
+        watch = Watch(store, policy, Settings())
+        facts = list(islice(all_open(store), 2000))
+
+        def look_at_all() -> int:
+            store.write(lambda transaction: transaction.set_cursor(AGAIN, 1))
+            while watch.again(now):
+                pass
+            return REFERRALS
+
+        def assess_all() -> int:
+            for one in facts:
+                assess(one, policy, now)
+            return len(facts)
+
+        def sweep() -> int:
+            watch.catch_up(now)
+            return 1
+
+        def ask() -> int:
+            store.head()
+            return 1
+
+        note = f"{REFERRALS:,} referrals in SQLite; standings and alerts compared, nothing new to write"
+        yield Pair(
+            "look at every referral again",
+            "referrals",
+            look_at_all,
+            "assess alone, facts at hand",
+            for_seconds(SECONDS, assess_all),
+            note,
+        )
+        yield Pair(
+            f"sweep of {REFERRALS:,} referrals, nothing due",
+            "sweeps",
+            for_seconds(SECONDS, sweep),
+            "one question to the store",
+            for_seconds(SECONDS, ask),
         )
 
 
