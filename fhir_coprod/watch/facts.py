@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 from sqlalchemy import Connection, and_, exists, select
@@ -22,11 +22,11 @@ from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store, index, schema
 from fhir_coprod.store.versions import from_milliseconds
-from fhir_coprod.watch import standings
 from fhir_coprod.watch.blind import blind_feeds, unread_records
 from fhir_coprod.watch.elements import batches, is_asking, is_followup, is_referral_task, target, targets
 from fhir_coprod.watch.reading import Held, Surroundings, compose
 from fhir_coprod.watch.records import Blind, Facts
+from fhir_coprod.watch.roots import roots_from
 
 PORTION: Final = 400
 """Referrals read at a time: large enough that queries do not matter, small enough for memory and SQL."""
@@ -121,50 +121,12 @@ def all_open(
                     yield found.facts
 
 
-class Root(NamedTuple):
-    """A referral, or a message by which a patient may ask for one."""
-
-    key: int
-    name: str
-    held: standings.Held | None
-    """The row of its standing."""
-
-
 def portions(reader: Reader) -> Iterator[list[Found]]:
     """Every referral and every patient's request, a portion at a time, whatever is written meanwhile."""
     start = 0
     while roots := roots_from(reader.connection, start, PORTION):
         yield list(reader.read(reader.by_key(root.key for root in roots)))
         start = roots[-1].key + 1
-
-
-def roots_from(connection: Connection, start: int, portion: int) -> list[Root]:
-    """The next so many; `start` is the least key that is wanted. Empty when there are no more."""
-    resource, reference = schema.resource.c, schema.reference.c
-    here = [resource.deleted.is_(False), resource.key >= start]
-    name = (resource.type + "/" + resource.id).label("name")
-    roots = (
-        select(resource.key, name, *standings.HELD)
-        .select_from(schema.resource.outerjoin(schema.standing, schema.standing.c.referral == name))
-        .order_by(resource.key)
-        .limit(portion)
-    )
-    found = connection.execute(roots.where(resource.type == "ServiceRequest", *here)).all()
-    if len(found) == portion:
-        # Messages beyond these referrals are for the next portion: each is come by once.
-        here.append(resource.key <= found[-1][0])
-    from_persons = exists().where(
-        reference.key == resource.key,
-        reference.param == index.number("Communication", "sender"),
-        reference.target_type.in_(("Patient", "RelatedPerson")),
-    )
-    messages = connection.execute(roots.where(resource.type == "Communication", from_persons, *here)).all()
-    if messages:
-        found = sorted([*found, *messages], key=lambda row: row[0])[:portion]
-    return [
-        Root(key, name, None if due is None else standings.Held(due, *rest))
-        for key, name, due, *rest in found
-    ]
 
 
 @dataclass(slots=True)

@@ -26,10 +26,11 @@ from fhir_coprod.store import Store, Transaction, schema
 from fhir_coprod.store.versions import to_milliseconds
 from fhir_coprod.watch import standings, touching
 from fhir_coprod.watch.desk import forgotten
-from fhir_coprod.watch.facts import PORTION, roots_from
+from fhir_coprod.watch.facts import PORTION
 from fhir_coprod.watch.ground import ground_of, lay
 from fhir_coprod.watch.policies import Policy
 from fhir_coprod.watch.reports import report
+from fhir_coprod.watch.roots import roots_from
 from fhir_coprod.watch.settling import LATEST, look_at
 from fhir_coprod.watch.site import Site
 

@@ -15,11 +15,12 @@ from sqlalchemy import Connection
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store
 from fhir_coprod.watch import standings, touching
-from fhir_coprod.watch.facts import Reader, roots_from
+from fhir_coprod.watch.facts import Reader
 from fhir_coprod.watch.kept import Sources
 from fhir_coprod.watch.live import EVERYTHING, FOLLOWER, Watch
 from fhir_coprod.watch.looking import assess_each, reader_at
 from fhir_coprod.watch.policies import Policy
+from fhir_coprod.watch.roots import roots_from
 from fhir_coprod.watch.standing import Standing
 
 _LATE: Final = timedelta(minutes=1)
