@@ -261,3 +261,28 @@ def test_the_old_stalls_of_an_ehr_come_as_one_digest_and_a_few_of_them_each_alon
         assert f"{count} referrals were stalled already" in listed[0]["description"]
     else:
         assert [row["ehr_backfill"] for row in listed] == [None] * count
+
+
+def test_an_acknowledgement_expires_at_the_end_of_the_ladder_too(hospital: Hospital) -> None:
+    for week in range(1, 4):
+        hospital.sweep(NOW + week * 7 * DAY)
+    top = NOW + 22 * DAY
+    assert desk.as_json(only(hospital))["step"] == 2
+    desk.acknowledge(hospital.store, SETTINGS, POLICY, "r", "Eva Lind", top)
+    hospital.sweep(top + 8 * DAY)
+    assert only(hospital)["status"] == "requested"
+
+
+def test_a_guarantee_date_that_passes_wakes_a_snoozed_alert(store: Store) -> None:
+    """Put aside while no date was promised; by the rules that hold now, one was, and is past."""
+    hospital = Hospital(store)
+    hospital.refer()
+    now = datetime(2026, 5, 28, 9, tzinfo=UTC)
+    hospital.tell("r", now - timedelta(hours=1))
+    hospital.sweep(now)
+    desk.snooze(store, SETTINGS, POLICY, "r", "Eva Lind", now + 12 * DAY, now)
+    hospital.sweep(now + 5 * DAY)
+    assert only(hospital)["status"] == "on-hold"
+    hospital.policy = policies.load("se-vardgaranti")
+    hospital.sweep(now + 6 * DAY)
+    assert only(hospital)["status"] == "requested"
