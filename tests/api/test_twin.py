@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import total_ordering
 from itertools import pairwise
@@ -17,13 +18,15 @@ from fhir_coprod.store.values import FIRST, fold, moment
 from tests.api.server import serving
 from tests.api.twin import Found, Twin
 from tests.api.twin_queries import TwinQuery, queries
-from tests.api.twin_reasons import Atom, Records, why, why_refused
+from tests.api.twin_reasons import PUNCTUATION, Atom, Records, why, why_refused
 from tests.api.twin_records import records
 
 RECORDS, QUERIES = (500, 150) if os.environ.get("PROOF_SIZE") == "ci" else (10_000, 2_000)
 
 INCLUDED_ON = "_include goes on from what came along, without :iterate"
 INCLUDED_MATCH = "a match comes again as included"
+INCLUDED_MOST = "HAPI includes no more than a thousand on a page"
+INCLUDED_LESS = "_revinclude:iterate does not look at what _include:iterate brought"
 NULLS = "where resources without the sort value stand"
 TIES = "the order among equal sort values"
 
@@ -80,6 +83,9 @@ def differences(query: TwinQuery, ours: Found, theirs: Found, known: Records) ->
     # Our own definitions are in our store, too.
     mine, his = ([key for key in each.matches if key in known] for each in (ours, theirs))
     for key in sorted(set(mine) ^ set(his)):
+        if key in theirs.included:
+            yield INCLUDED_MATCH
+            continue
         whose = "only we" if key in set(mine) else "only HAPI"
         yield why(query, known[key], known) or f"? {whose} found {key}"
     if set(mine) == set(his):
@@ -89,10 +95,16 @@ def differences(query: TwinQuery, ours: Found, theirs: Found, known: Records) ->
 
 def _included(query: TwinQuery, ours: Found, theirs: Found) -> Iterator[str]:
     mine, his = set(ours.included), set(theirs.included)
-    if mine - his:
-        yield f"? only we included {sorted(mine - his)[:3]}"
+    names = [name for name, _ in query.pairs]
+    # What is a match on one page may be included on another.
+    for key in (mine - his) - set(ours.matches):
+        if len(ours.matches) + len(mine) > 1000:
+            yield INCLUDED_MOST
+        elif {"_include:iterate", "_revinclude:iterate"} <= set(names):
+            yield INCLUDED_LESS
+        else:
+            yield f"? only we included {key}"
     for key in his - mine:
-        names = [name for name, _ in query.pairs]
         if key in ours.matches:
             yield INCLUDED_MATCH
         elif "_include" in names and any(
@@ -116,36 +128,53 @@ def _order(query: TwinQuery, mine: list[str], his: list[str], known: Records) ->
         yield TIES
         return
     held, theirs = (
-        [keys[key] for key in found if not any(empty for empty, _ in keys[key])] for found in (mine, his)
+        [key for key in found if not any(empty for empty, _ in keys[key])] for found in (mine, his)
     )
-    yield NULLS if held == theirs else f"? HAPI sorts by something else: {sort}"
+    if [keys[key] for key in held] == [keys[key] for key in theirs]:
+        yield NULLS
+        return
+    lettered = [_sort_keys(sort, known[key], form=_with_punctuation) for key in theirs]
+    if any(one > other for one, other in pairwise(lettered)):
+        yield f"? HAPI sorts by something else: {sort}"
+    else:
+        yield PUNCTUATION
 
 
-def _sort_keys(sort: str, record: dict[str, Any]) -> tuple[tuple[bool, Any], ...]:
+def _with_punctuation(text: str) -> str:
+    """As `fold`, but punctuation counts."""
+    decomposed = unicodedata.normalize("NFKD", text.casefold())
+    return "".join(c for c in decomposed if unicodedata.category(c)[0] != "M")
+
+
+def _sort_keys(
+    sort: str, record: dict[str, Any], form: Callable[[str], str] = fold
+) -> tuple[tuple[bool, Any], ...]:
     """For each key of _sort: whether there is no value, and the value so that less comes first."""
-    return tuple(_sort_key(part, record) for part in sort.split(","))
+    return tuple(_sort_key(part, record, form) for part in sort.split(","))
 
 
-def _sort_key(part: str, record: dict[str, Any]) -> tuple[bool, Any]:
+def _sort_key(part: str, record: dict[str, Any], form: Callable[[str], str]) -> tuple[bool, Any]:
     code, descending = part.removeprefix("-"), part.startswith("-")
     if code == "_id":
         values: list[Any] = [record["id"]]
     else:
         found = Atom(record["resourceType"], code, "", "")
-        values = [each for name, value in found.values(record) for each in _sortable(found.kind, name, value)]
+        values = [
+            each for name, value in found.values(record) for each in _sortable(found.kind, name, value, form)
+        ]
     if not values:
         return True, Descending("") if descending else ""
     return False, Descending(max(values)) if descending else min(values)
 
 
-def _sortable(kind: str, name: str, value: Any) -> list[Any]:
+def _sortable(kind: str, name: str, value: Any, form: Callable[[str], str]) -> list[Any]:
     if kind == "date" and isinstance(value, dict):
         start = moment(value.get("start", ""))
         return [start.low if start else FIRST]
     if kind == "date":
         return [when.low for when in (moment(value),) if when]
     if kind == "string":
-        return [fold(value)]
+        return [form(value)]
     return [value["value"] if isinstance(value, dict) else value]
 
 

@@ -236,6 +236,8 @@ def _unsearchable(atom: Atom, record: Json) -> bool:
     )
 
 
+PUNCTUATION = "punctuation in texts"
+
 REASONS = (
     Reason("ge and le leave out what lies within the searched date", _within),
     Reason("a date that reaches over an end of the searched one", _touching),
@@ -243,9 +245,9 @@ REASONS = (
     Reason("a number stands for its last digit", _precision),
     Reason("numbers are rounded to two places", _rounded),
     Reason("about a negative number", _negative),
-    Reason("||unit only by its code", _unit_as_said),
+    Reason("a unit without a system only by its code", _unit_as_said),
     Reason("a quantity's system without a code", _system_alone),
-    Reason("punctuation in texts", _punctuation),
+    Reason(PUNCTUATION, _punctuation),
     Reason("letters that differ by more than an accent", _letters),
     Reason("missing: a value that cannot be searched for", _unsearchable),
     Reason(_NO_SYSTEM_ALONE, _label_by_system),
