@@ -92,7 +92,7 @@ def pairs(resources: int) -> Iterator[Pair | Result]:
 @contextmanager
 def endpoint(store_url: str) -> Iterator[str]:
     """Base URL of a `fhir-coprod serve` process on that store."""
-    command = [sys.executable, "-m", "fhir_coprod", "serve", "--port", "0"]
+    command = [sys.executable, "-m", "fhir_coprod", "serve", "--port", "0", "--no-jobs"]
     with serving(command, env=_environment(store_url)) as url:
         yield url
 

@@ -52,7 +52,7 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Base URL of a server process on an empty store."""
     folder = tmp_path_factory.mktemp("endpoint")
     process = subprocess.Popen(
-        [sys.executable, "-m", "fhir_coprod", "serve", "--port", "0"],
+        [sys.executable, "-m", "fhir_coprod", "serve", "--port", "0", "--no-jobs"],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,

@@ -184,7 +184,7 @@ def own_hospital(
 def endpoint_of(layer: Layer) -> Iterator[str]:
     """Base URL of our endpoint, a process on the layer's store."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "fhir_coprod", "serve", "--port", "0"],
+        [sys.executable, "-m", "fhir_coprod", "serve", "--port", "0", "--no-jobs"],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,

@@ -46,7 +46,7 @@ def _fill(url: str, resources: list[dict[str, Any]]) -> None:
 def _process(store_url: str) -> Iterator[subprocess.Popen[str]]:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("COPROD_")}
     process = subprocess.Popen(
-        [sys.executable, "-m", "fhir_coprod", "serve", "--port", "0"],
+        [sys.executable, "-m", "fhir_coprod", "serve", "--port", "0", "--no-jobs"],
         env=environment | {"COPROD_STORE__URL": store_url},
         cwd=Path(store_url.removeprefix("sqlite:///")).parent,
         stdout=subprocess.PIPE,
