@@ -6,6 +6,7 @@ there remain.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -44,17 +45,31 @@ class _Overlay:
     def __init__(self, fast: Fast) -> None:
         self.fast = fast
         self.made: dict[Content, Check] = {}
+        self._making: set[Content] = set()
+        self._lock = threading.RLock()
 
     # ------------------------------------------------------------------ one value
 
     def content(self, content: Content, code: str) -> Check:
         """One value; the same content, met again by a content reference, is made once."""
-        ready = self.made.get(content)
-        if ready is None:
-            ready = self.made[content] = checks.later(lambda: made)
-            made = self._primitive(content, code) if code in PRIMITIVES else self._object(content, code)
-            self.made[content] = made
-        return self.made[content]
+        made = self.made.get(content)
+        if made is not None:
+            return made
+        with self._lock:
+            if content in self._making:
+                # Met again inside itself, by this thread: the others wait until it is done.
+                return checks.later(lambda: self.made[content])
+            made = self.made.get(content)
+            if made is None:
+                self._making.add(content)
+                try:
+                    made = (
+                        self._primitive(content, code) if code in PRIMITIVES else self._object(content, code)
+                    )
+                    self.made[content] = made
+                finally:
+                    self._making.discard(content)
+            return made
 
     def _primitive(self, content: Content, code: str) -> Check:
         found = [*_stated(content), *self._extras(content, code)]
