@@ -130,7 +130,7 @@ class Generator:
 
     def _repeated(self, element: Element, depth: int, richness: float) -> list[tuple[str, Any]]:
         shape = self.library.shape(element.path.partition(".")[0])
-        if shape is None or depth > 2:
+        if shape is None or (depth > 2 and element.min == 0):
             return []
         repeated = shape.by_id[element.content]
         value = self._typed(repeated, repeated.types[0], depth + 1, richness)

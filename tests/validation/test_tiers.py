@@ -77,6 +77,7 @@ def agree(validator: Validator, resource: Json) -> str:
 
 @relaxed(120)
 @given(of=st.sampled_from(MAKEABLE + PROFILES * 2), seed=st.integers(0, 10**6), richness=st.floats(0.1, 0.7))
+@example(of="ClaimResponse", seed=1, richness=0.25)
 def test_what_a_definition_describes_passes(of: str, seed: int, richness: float) -> None:
     validator = default()
     resource = make(validator, of, seed, richness)

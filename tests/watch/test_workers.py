@@ -28,7 +28,7 @@ CI = os.environ.get("PROOF_SIZE") == "ci"
 
 @pytest.mark.parametrize(
     ("database", "workers", "events"),
-    [("postgresql", 8, 1_000 if CI else 100_000), ("sqlite", 1, 1_000 if CI else 100_000)],
+    [("postgresql", 8, 1_000 if CI else 100_000), ("sqlite", 1, 3_000 if CI else 100_000)],
     ids=["eight on PostgreSQL", "one on SQLite"],
 )
 def test_each_stall_has_one_alert_through_kills_and_replays(

@@ -63,7 +63,7 @@ def main(url: str, count: int, seed: int) -> None:
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     killed = 0
-    while not select.select([sys.stdin], [], [], chance.uniform(0.1, 1.5))[0]:
+    while not select.select([sys.stdin], [], [], chance.uniform(0.1, 0.8))[0]:
         place = chance.randrange(count)
         os.kill(alive[place], signal.SIGKILL)
         os.waitpid(alive[place], 0)
