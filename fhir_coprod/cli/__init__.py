@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 from fhir_coprod.cli import db, demo, letters, load, serve, simulate, sync, validate, watch, worker
-from fhir_coprod.cli.common import ConfigOption, stderr
+from fhir_coprod.cli.common import ConfigOption, abandon_output, stderr
 from fhir_coprod.errors import CoprodError
 
 app = typer.Typer(
@@ -72,8 +72,7 @@ def main() -> None:
         _say("interrupted.")
         sys.exit(130)
     except BrokenPipeError:
-        # Whoever read our output has gone; the interpreter must not try to flush to it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        abandon_output()
         sys.exit(1)
     except Exception as error:
         if os.environ.get("COPROD_TRACEBACK"):

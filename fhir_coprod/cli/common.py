@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable
 from itertools import takewhile
@@ -85,4 +86,10 @@ def print_json(document: Any) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
+        abandon_output()
         raise ConfigError(f"The output cannot be written ({error.strerror}).") from None
+
+
+def abandon_output() -> None:
+    """Nobody can take what is still to be printed; the interpreter must not try to at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
