@@ -131,17 +131,9 @@ def _value(value: object) -> str:
 def _progress() -> Iterator[Callable[[Progress], None]]:
     """A bar per EHR and type on a terminal; one log line a page elsewhere. No personal data in either."""
     if not stderr.is_terminal:
-        import structlog
+        from fhir_coprod.jobs import logger
 
-        structlog.configure(
-            processors=[
-                structlog.processors.TimeStamper(fmt="iso", utc=True),
-                structlog.processors.add_log_level,
-                structlog.processors.KeyValueRenderer(key_order=["timestamp", "level", "event"]),
-            ],
-            logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        )
-        log = structlog.get_logger("fhir_coprod.sync")
+        log = logger()
 
         def line(page: Progress) -> None:
             # A lost reader of the log (`| head`) is no fault of the EHR, and no reason to stop.
