@@ -6,6 +6,7 @@ patient" is beyond chance.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -19,11 +20,12 @@ WHY = {"text": "as agreed"}
 
 
 def complete(profile: str, resource: Json) -> Json:
-    """The same resource, with what the profile's invariants ask for."""
+    """A copy of the resource, with what the profile's invariants ask for."""
     finish = _COMPLETIONS.get(profile.removeprefix(definitions.PROFILE))
     if finish is not None:
         finish(resource)
-    return resource
+    # Who breaks one resource must not break what the next is made with.
+    return copy.deepcopy(resource)
 
 
 def _appointment(made: Json) -> None:
