@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime
 
 from fhir_coprod.watch.records import Facts
@@ -11,36 +10,29 @@ from fhir_coprod.watch.records import Facts
 def next_fact(facts: Facts, now: datetime) -> datetime | None:
     """The first time after `now` that any fact names: facts timed after `now` are not known before, and an
     appointment ahead counts until it begins. None when all is past."""
-    return min((at for at in _times(facts) if at is not None and at > now), default=None)
+    return min([at for at in _times(facts) if at is not None and at > now], default=None)
 
 
-def _times(facts: Facts) -> Iterator[datetime | None]:
+def _times(facts: Facts) -> list[datetime | None]:
     request = facts.request
-    yield request.authored
-    for change in request.states:
-        yield change.at
+    times: list[datetime | None] = [request.authored]
+    times += [change.at for change in request.states]
     for task in facts.tasks:
-        yield task.authored
-        for state in task.states:
-            yield state.at
+        times.append(task.authored)
+        times += [state.at for state in task.states]
     for appointment in facts.appointments:
-        yield appointment.created
+        times.append(appointment.created)
         for held in appointment.states:
-            yield held.at
-            yield held.start
-            yield held.end
+            times += (held.at, held.start, held.end)
     for visit in facts.visits:
-        yield visit.start
-        yield visit.end
+        times += (visit.start, visit.end)
     for result in facts.results:
-        yield result.at
+        times.append(result.at)
     for message in facts.messages:
-        yield message.sent
-        yield message.latest
+        times += (message.sent, message.latest)
     for side in facts.side_tasks:
-        for change in side.states:
-            yield change.at
+        times += [change.at for change in side.states]
     for sibling in facts.siblings:
-        yield sibling.authored
-        for change in sibling.states:
-            yield change.at
+        times.append(sibling.authored)
+        times += [change.at for change in sibling.states]
+    return times

@@ -181,11 +181,13 @@ def judge(line: Line, facts: Facts, policy: Policy, now: datetime) -> None:
     if line.results:
         _judge_result(line, facts, now)
     elif (
-        line.visits or any(booking.state.status in WAS_THERE for booking in line.bookings) or _completed(line)
+        line.visits
+        or (line.bookings and any(booking.state.status in WAS_THERE for booking in line.bookings))
+        or _completed(line)
     ):
         _judge_seen(line, facts, policy, now)
-    elif booking := _latest(line.bookings, now):
-        _judge_booking(line, booking)
+    elif line.bookings:
+        _judge_booking(line, _latest(line.bookings, now))
     else:
         _judge_task(line)
     _judge_hold(line, facts, now)
@@ -278,10 +280,10 @@ def _judge_seen(line: Line, facts: Facts, policy: Policy, now: datetime) -> None
         line.clocks.append(Clock(Rule.RESULTS_MISSING, end, line, evidence=evidence))
 
 
-def _latest(bookings: Sequence[Booking], now: datetime) -> Booking | None:
+def _latest(bookings: Sequence[Booking], now: datetime) -> Booking:
     """The Appointment that counts: a booking in the future, else the one made last."""
     ahead = [b for b in bookings if b.state.status == "booked" and b.state.start and b.state.start > now]
-    return max(ahead or bookings, key=lambda b: (b.appointment.created, b.appointment.id), default=None)
+    return max(ahead or bookings, key=lambda b: (b.appointment.created, b.appointment.id))
 
 
 def _judge_booking(line: Line, booking: Booking) -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Final, NamedTuple
+from typing import Final
 
 from fhir_coprod.watch.ahead import next_fact
+from fhir_coprod.watch.back import there_and_back
 from fhir_coprod.watch.codes import ABOUT, RANK, SOFT, STAFF_ONLY, Rule, Stage
 from fhir_coprod.watch.course import ENDED, NOT_ACTIVE, Course, Event, When, follow, status_at
 from fhir_coprod.watch.elements import within_reach
@@ -113,7 +114,8 @@ class _Assessment:
         self._promise(stage, active)
         self._compare_siblings()
         self._bounce()
-        if any(replaces(s, self.request, self.now) for s in self.facts.siblings):
+        siblings = self.facts.siblings
+        if siblings and any(replaces(s, self.request, self.now) for s in siblings):
             self.clocks = [clock for clock in self.clocks if clock.rule not in _SENT_ON]
         self._half_close(active)
         self._run_clocks()
@@ -215,9 +217,11 @@ class _Assessment:
 
     def _bounce(self) -> None:
         """Two rejections, or A→B→A, and no acceptance after."""
-        turns = sorted(when for course in self.courses for when in course.rejections)
+        turns = sorted([when for course in self.courses for when in course.rejections])
+        if not turns and sum([len(course.owners) for course in self.courses]) < 3:
+            return  # the usual case, and the rest is dear
         turns = turns[1:]
-        back = _there_and_back(self.courses)
+        back = there_and_back(self.courses)
         if back is not None:
             turns = sorted([*turns, back])
         accepted = [course.accepted or course.completed for course in self.courses]
@@ -382,7 +386,7 @@ class _Assessment:
         """Weigh what the patient was told, and whether this is the end."""
         told = self._last_told()
         events = self._events()
-        untold = min((event for event in events if told is None or event.at > told), default=None)
+        untold = min([event for event in events if told is None or event.at > told], default=None)
         if untold is not None:
             late = untold.what in ABOUT
             self._run(Clock(Rule.PATIENT_NOT_INFORMED, When(untold.at), owner=untold.owner, from_due=late))
@@ -393,11 +397,11 @@ class _Assessment:
     def _last_told(self) -> datetime | None:
         reaches = {self.request.patient, *self.facts.proxies}
         return max(
-            (
+            [
                 min(message.latest, self.now)
                 for message in self.facts.messages
                 if message.sent <= self.now and not reaches.isdisjoint(message.recipients)
-            ),
+            ],
             default=None,
         )
 
@@ -415,7 +419,7 @@ class _Assessment:
         wakes = [*self.wakes, next_fact(self.facts, self.now)]
         if self.guarantee is not None:
             wakes.append(self.guarantee)  # from then on everything is graver
-        if any(until == self.now for _, until in self.pauses):
+        if self.pauses and any(until == self.now for _, until in self.pauses):
             # A pause that goes on moves every date that it stops, day by day.
             wakes.append(self.policy.calendar.start_of(self.policy.calendar.day(self.now) + 1))
         return Standing(
@@ -426,7 +430,7 @@ class _Assessment:
             since_stored=since.stored,
             due=None if closed else min(self.dues, default=None),
             owner=owner,
-            stalls=() if closed else tuple(sorted(self.stalls, key=lambda s: (s.due, s.rule, s.task))),
+            stalls=() if closed else _in_order(self.stalls),
             notes=tuple(self.notes),
             not_observable=tuple(sorted(self.unseen)),
             not_claimed=tuple(sorted(self.not_claimed)),
@@ -439,7 +443,7 @@ class _Assessment:
             guarantee_name="" if closed else self.guarantee_name,
             priority=self.request.priority,
             policy=self.policy.label,
-            wake=min((at for at in wakes if at is not None and at > self.now), default=None),
+            wake=min([at for at in wakes if at is not None and at > self.now], default=None),
             zone=self.policy.calendar.zone.key,
         )
 
@@ -454,44 +458,11 @@ def _unwritten(request: Request, now: datetime) -> bool:
     return request.authored > now and not request.authored_stored
 
 
+def _in_order(stalls: list[Stall]) -> tuple[Stall, ...]:
+    if len(stalls) > 1:
+        stalls = sorted(stalls, key=lambda stall: (stall.due, stall.rule, stall.task))
+    return tuple(stalls)
+
+
 def _first(references: Iterable[str]) -> str:
     return next(iter(references), "")
-
-
-class Stay(NamedTuple):
-    """A time that a referral spent with one owner."""
-
-    since: datetime
-    departments: tuple[str, ...]
-    """Of the owner."""
-    left: bool
-    """It is over."""
-
-
-def _there_and_back(courses: list[Course]) -> When | None:
-    """When a referral came back to a department that it had left for another one; the latest such time."""
-    stays: list[Stay] = []
-    for course in courses:
-        for at, _, departments in course.owners:
-            if departments:
-                last = course.owners[-1][0] == at
-                since = course.sent if at == course.owners[0][0] else at
-                stays.append(Stay(since, departments, not last or not course.live))
-    back = came_back(sorted(stays, key=lambda stay: stay.since))
-    return When(back) if back else None
-
-
-def came_back(stays: Iterable[Stay]) -> datetime | None:
-    """The latest time at which a department was come back to, of stays in order of time."""
-    back: datetime | None = None
-    first_left: dict[str, int] = {}  # by department, which of the stays there was left first
-    last_left: dict[tuple[str, ...], int] = {}  # by departments, which of the stays there was left last
-    for number, (since, here, left) in enumerate(stays):
-        first = min((first_left[one] for one in here if one in first_left), default=number)
-        if any(second > first and set(here).isdisjoint(there) for there, second in last_left.items()):
-            back = since
-        if left:
-            last_left[here] = number
-            for one in here:
-                first_left.setdefault(one, number)
-    return back

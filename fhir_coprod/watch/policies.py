@@ -20,7 +20,7 @@ The numbers are facts to re-check before clinical use; none is legal advice.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import date, datetime, timedelta
 from functools import cache, cached_property
@@ -197,9 +197,9 @@ def _ordered(value: Any) -> Any:
     return str(value)
 
 
-def any_named(wanted: frozenset[str], codes: Iterable[str]) -> bool:
+def any_named(wanted: frozenset[str], codes: Collection[str]) -> bool:
     """Whether one of `codes` (`system|code`) is among `wanted`, which may leave the system out."""
-    return any(code in wanted or code.rpartition("|")[2] in wanted for code in codes)
+    return bool(codes) and any(code in wanted or code.rpartition("|")[2] in wanted for code in codes)
 
 
 def _named(wanted: str, codes: Iterable[str]) -> bool:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fhir_coprod.watch.pathway import Stay, came_back
+from fhir_coprod.watch.back import Stay, came_back
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 DEPARTMENTS = st.lists(st.sampled_from("abc"), min_size=1, max_size=2, unique=True).map(tuple)
