@@ -25,7 +25,7 @@ from rich.table import Table
 from benchmarks.frame import Figure, Pair, Result, measure
 
 FOLDER = Path(__file__).parent
-AREAS = ("endpoint", "store", "sync", "validation", "watch")
+AREAS = ("endpoint", "live", "store", "sync", "validation", "watch")
 
 
 def main() -> int:

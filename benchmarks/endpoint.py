@@ -93,11 +93,12 @@ def pairs(resources: int) -> Iterator[Pair | Result]:
 def endpoint(store_url: str) -> Iterator[str]:
     """Base URL of a `fhir-coprod serve` process on that store."""
     command = [sys.executable, "-m", "fhir_coprod", "serve", "--port", "0", "--no-jobs"]
-    with serving(command, env=_environment(store_url)) as url:
+    with serving(command, env=environment(store_url)) as url:
         yield url
 
 
-def _environment(store_url: str) -> dict[str, str]:
+def environment(store_url: str) -> dict[str, str]:
+    """Of a process of ours on that store, with nothing else of this machine's settings."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("COPROD_")}
     return {**kept, "COPROD_STORE__URL": store_url}
 
@@ -119,7 +120,7 @@ def _load(store_url: str, records: Path, run: Run) -> _Loaded:
     begin = datetime.now(UTC)
     subprocess.run(
         [sys.executable, "-m", "fhir_coprod", "load", str(records)],
-        env=_environment(store_url),
+        env=environment(store_url),
         check=True,
         stdout=subprocess.DEVNULL,
     )

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from itertools import islice
-from pathlib import Path
 from typing import Any, Final
 from uuid import NAMESPACE_URL, uuid5
 
@@ -30,9 +29,9 @@ _FOUND_BY: Final = (("Task", "code"), ("Task", "status"))
 _LOOK_BACK: Final = timedelta(days=12)
 
 
-def filled(folder: Path, referrals: int, policy: Policy, now: datetime) -> Store:
-    """A SQLite store of so many referrals (a multiple of TEMPLATE), of which every fifth is stalled."""
-    store = Store.open(f"sqlite:///{folder / f'{referrals}.db'}")
+def filled(url: str, referrals: int, policy: Policy, now: datetime) -> Store:
+    """An empty store, filled with so many referrals (a multiple of TEMPLATE); every fifth is stalled."""
+    store = Store.open(url)
     store.write(lambda t: _put(t, now))
     Watch(store, policy, Settings()).catch_up(now)
     engine = store._writer._engine
@@ -45,13 +44,19 @@ def filled(folder: Path, referrals: int, policy: Policy, now: datetime) -> Store
     return store
 
 
+def id_of(number: int) -> str:
+    """What ids about one referral of a filled store share: s- of itself, t- of its Task, m- of a message."""
+    copy, place = divmod(number, TEMPLATE)
+    return f"c{copy:07d}-{place}"
+
+
 def _put(transaction: Transaction, now: datetime) -> None:
     for number in range(TEMPLATE):
-        for resource in _referral(f"{_MARK}-{number}", now, late=number % 5 == 0):
+        for resource in referral(f"{_MARK}-{number}", now, late=number % 5 == 0):
             transaction.put(jsontext.from_data(resource), resource["id"])
 
 
-def _referral(id: str, now: datetime, *, late: bool) -> Iterator[dict[str, Any]]:
+def referral(id: str, now: datetime, *, late: bool) -> Iterator[dict[str, Any]]:
     """A referral, its Task, and word to the patient; `late`: the department has not answered in time."""
     sent = now - (_LOOK_BACK if late else timedelta(hours=20))
     told = now - timedelta(hours=1)

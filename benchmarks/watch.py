@@ -76,7 +76,7 @@ def _live(now: datetime) -> Iterator[Pair]:
     policy = policies.load("default")
     with (
         tempfile.TemporaryDirectory(prefix="coprod-bench-") as folder,
-        filled(Path(folder), REFERRALS, policy, now) as store,
+        filled(f"sqlite:///{Path(folder) / 'live.db'}", REFERRALS, policy, now) as store,
     ):
         watch = Watch(store, policy, Settings())
         facts = list(islice(all_open(store), 2000))

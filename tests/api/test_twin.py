@@ -29,6 +29,7 @@ INCLUDED_MOST = "HAPI includes no more than a thousand on a page"
 INCLUDED_LESS = "_revinclude:iterate does not look at what _include:iterate brought"
 NULLS = "where resources without the sort value stand"
 TIES = "the order among equal sort values"
+ENDS_EARLY = "HAPI's pages end before all has come"
 
 
 @pytest.mark.proof
@@ -36,18 +37,21 @@ TIES = "the order among equal sort values"
 def test_every_difference_to_hapi_has_a_reason(searching_hapi_url: str, tmp_path: Path) -> None:
     made = records(RECORDS)
     known = Records(made)
-    theirs = Twin(searching_hapi_url)
-    theirs.load(made)
-    with serving(f"sqlite:///{tmp_path / 'store.db'}") as served:
-        ours = Twin(served.url)
+    with (
+        Twin(searching_hapi_url) as theirs,
+        serving(f"sqlite:///{tmp_path / 'store.db'}") as served,
+        Twin(served.url) as ours,
+    ):
+        theirs.load(made)
         ours.load(made)
         told: Counter[str] = Counter()
-        unexplained: list[str] = []
+        unexplained: list[str] = []  # of each search the first few
         for query in queries(QUERIES):
             names = set(compared(query, ours, theirs, known))
             told.update(name for name in names if not name.startswith("?"))
             told["the same" if not names else "different"] += 1
-            unexplained += [f"{query.url} ({query.family}): {name}" for name in names if name.startswith("?")]
+            strange = [f"{query.url} ({query.family}): {name}" for name in names if name.startswith("?")]
+            unexplained += strange[:3]
     for name, number in told.most_common():
         print(f"{number:6} {name}")
     assert not unexplained, "\n".join(
@@ -65,6 +69,12 @@ def compared(query: TwinQuery, ours: Twin, theirs: Twin, known: Records) -> Iter
         totals = mine.total, his.total
         mine, his = ours.search(asked), theirs.search(asked)
         mine.total, his.total = totals
+    if set(his.matches) < set(mine.matches) and query.on_large_pages() != query:
+        # Now and then, so no rule tells which: what it leaves out must then come on larger pages.
+        whole = theirs.search(query.on_large_pages())
+        if set(whole.matches) == set(mine.matches):
+            yield ENDS_EARLY
+            his = whole
     yield from differences(query, mine, his, known)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import httpx
 
@@ -41,6 +41,12 @@ class Twin:
         # HAPI answers from a cache of searches unless it is told not to.
         headers = {"cache-control": "no-cache", "content-type": "application/fhir+json"}
         self.http = httpx.Client(timeout=120, headers=headers)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.http.close()
 
     def load(self, records: Sequence[Json], at_once: int = 250) -> None:
         """Store the records under their own ids."""

@@ -242,6 +242,10 @@ class TwinQuery:
         pairs = tuple(pair for pair in self.pairs if pair != ("_summary", "count"))
         return TwinQuery(self.family, self.type, pairs)
 
+    def on_large_pages(self) -> TwinQuery:
+        """The same search without a size of pages that it asks for."""
+        return TwinQuery(self.family, self.type, tuple(pair for pair in self.pairs if pair[0] != "_count"))
+
 
 def queries(size: int, seed: int = 1) -> list[TwinQuery]:
     """`size` searches, no two alike."""
