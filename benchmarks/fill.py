@@ -18,7 +18,7 @@ from fhir_coprod import jsontext
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store, Transaction, index, schema
 from fhir_coprod.watch import Policy, carriers
-from fhir_coprod.watch.live import Watch
+from fhir_coprod.watch.live import FOLLOWER, Watch
 
 Row = dict[str, Any]
 
@@ -40,7 +40,9 @@ def filled(url: str, referrals: int, policy: Policy, now: datetime) -> Store:
         connection.commit()
         connection.exec_driver_sql("ANALYZE")
         connection.commit()
-    Watch(store, policy, Settings()).catch_up(now)
+    # The copies stand as what they were made from: there is nothing to follow.
+    head = store.head()
+    store.write(lambda transaction: transaction.set_cursor(FOLLOWER, head))
     return store
 
 
@@ -118,17 +120,40 @@ def _copy(connection: Connection, times: int) -> None:
     }
     step = max(connection.execute(select(schema.version.c.position)).scalars()) + 1
     for table, rows in template.items():
-        own = [
-            (row, [id for id in alerts if any(id in str(value) for value in row.values())]) for row in rows
-        ]
-        copies = (
-            _changed(row, f"c{number:07d}", number * step, {id: alerts[id] for id in named})
-            for number in range(1, times)
-            for row, named in own
-        )
+        copied = [_Copied(row, alerts) for row in rows]
+        copies = (one.copy(f"c{number:07d}", number * step) for number in range(1, times) for one in copied)
         while portion := list(islice(copies, 20_000)):
             connection.execute(insert(table), portion)
         connection.commit()
+
+
+class _Copied:
+    """A row of the template: what stays in a copy, and what has the mark, an alert's id or a place in it."""
+
+    def __init__(self, row: Row, alerts: dict[str, tuple[str, str]]) -> None:
+        self._row = row
+        self._named = {id: made for id, made in alerts.items() if any(id in str(v) for v in row.values())}
+        wanted = (_MARK, *self._named)
+        self._texts = {
+            name: value if isinstance(value, str) else value.decode("latin-1")
+            for name, value in row.items()
+            if isinstance(value, str | bytes) and any(one in str(value) for one in wanted)
+        }
+        self._binary = {name for name in self._texts if isinstance(row[name], bytes)}
+        self._places = [name for name in ("position", "key") if name in row]
+
+    def copy(self, mark: str, shift: int) -> Row:
+        made = self._row.copy()
+        for name, value in self._texts.items():
+            value = value.replace(_MARK, mark)
+            for id, (system, name_of) in self._named.items():
+                value = value.replace(
+                    id, str(uuid5(NAMESPACE_URL, f"{system}|{name_of.replace(_MARK, mark)}"))
+                )
+            made[name] = value.encode("latin-1") if name in self._binary else value
+        for name in self._places:
+            made[name] += shift
+        return made
 
 
 def _alerts(connection: Connection) -> dict[str, tuple[str, str]]:
@@ -143,24 +168,3 @@ def _alerts(connection: Connection) -> dict[str, tuple[str, str]]:
 
 def _rows(connection: Connection, table: Table) -> list[Row]:
     return [dict(row) for row in connection.execute(select(table)).mappings()]
-
-
-def _changed(row: Row, mark: str, shift: int, alerts: dict[str, tuple[str, str]]) -> Row:
-    new = {
-        id: str(uuid5(NAMESPACE_URL, f"{system}|{value.replace(_MARK, mark)}"))
-        for id, (system, value) in alerts.items()
-    }
-    changed: Row = {}
-    for name, value in row.items():
-        if isinstance(value, str):
-            value = value.replace(_MARK, mark)
-            for id, other in new.items():
-                value = value.replace(id, other)
-        elif isinstance(value, bytes):
-            value = value.replace(_MARK.encode(), mark.encode())
-            for id, other in new.items():
-                value = value.replace(id.encode(), other.encode())
-        elif name in ("position", "key"):
-            value += shift
-        changed[name] = value
-    return changed
