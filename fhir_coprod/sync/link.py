@@ -289,7 +289,7 @@ def _wake_referrers(connection: Connection, moved: Sequence[Record]) -> None:
                     k.ehr == ehr, k.type == type, k.foreign_id.in_(chunk), k.kind == "identifier"
                 )
             )
-            wake_holders(connection, {row[0] for row in keys})
+            wake_holders(connection, type, {row[0] for row in keys})
 
 
 def _wake(connection: Connection, which: ColumnElement[bool], to_link: Collection[str] = frozenset()) -> None:

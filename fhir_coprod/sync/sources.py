@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, select, tuple_
+from sqlalchemy import ColumnElement, Connection, select
 
 from fhir_coprod import jsontext
 from fhir_coprod.jsontext import Json
@@ -67,18 +67,26 @@ def read_targets(connection: Connection, records: Sequence[Record], context: Con
     r = sync_reference.c
     ids: dict[Record, str] = {}
     keys: set[str] = set()
-    by_ehr: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for record in records:
-        by_ehr[record.ehr, record.type].append(record.id)
-    for (ehr, type), own in by_ehr.items():
-        for chunk in chunks(own):
-            mine = (r.ehr == ehr) & (r.type == type) & r.foreign_id.in_(chunk)
-            ids |= {target: id for _, target, id in _arrived(connection, mine)}
-            held = connection.execute(select(r.target).distinct().where(mine, r.target_ehr == ""))
-            keys |= {row[0] for row in held}
+    for mine in _among(records, r.ehr, r.type, r.foreign_id):
+        ids |= {target: id for _, target, id in _arrived(connection, mine)}
+        held = connection.execute(select(r.target).distinct().where(mine, r.target_ehr == ""))
+        keys |= {row[0] for row in held}
     ids |= _departments(connection, context)
     roles = [target for target in ids if target.type == "PractitionerRole"]
     return Targets(ids, _holders(connection, keys), _workplaces(connection, roles))
+
+
+def _among(records: Iterable[Record], *columns: ColumnElement[str]) -> Iterator[ColumnElement[bool]]:
+    """Conditions that a row is of one of these records, a portion each.
+
+    Not as a list of triples: SQLite would look through the whole table for them.
+    """
+    ids: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for record in records:
+        ids[record.ehr, record.type].append(record.id)
+    for (ehr, type), own in ids.items():
+        for chunk in chunks(own):
+            yield (columns[0] == ehr) & (columns[1] == type) & columns[2].in_(chunk)
 
 
 def _arrived(connection: Connection, mine: ColumnElement[bool]) -> list[tuple[Record, Record, str]]:
@@ -95,20 +103,18 @@ def _arrived(connection: Connection, mine: ColumnElement[bool]) -> list[tuple[Re
 
 def _departments(connection: Connection, context: Context) -> dict[Record, str]:
     c = crosswalk.c
-    wanted = list(context.departments.values())
-    rows = connection.execute(
-        select(c.ehr, c.type, c.foreign_id, c.id).where(
-            tuple_(c.ehr, c.type, c.foreign_id).in_(wanted), c.id != ""
-        )
-    )
-    return {Record(*row[:3]): row[3] for row in rows} if wanted else {}
+    columns = (c.ehr, c.type, c.foreign_id)
+    return {
+        Record(*row[:3]): row[3]
+        for mine in _among(context.departments.values(), *columns)
+        for row in connection.execute(select(*columns, c.id).where(mine, c.id != ""))
+    }
 
 
 def _workplaces(connection: Connection, roles: Sequence[Record]) -> dict[Record, frozenset[str]]:
     r = sync_reference.c
     found: dict[Record, set[str]] = defaultdict(set)
-    for start in range(0, len(roles), 200):
-        some = tuple_(r.ehr, r.type, r.foreign_id).in_(roles[start : start + 200])
+    for some in _among(roles, r.ehr, r.type, r.foreign_id):
         for role, _, id in _arrived(connection, some & (r.target_type == "Organization")):
             found[role].add(id)
     return {role: frozenset(ids) for role, ids in found.items()}

@@ -376,7 +376,8 @@ def _remember(connection: Connection, taken: Sequence[Taken]) -> None:
     ]
     if keys:
         connection.execute(insert(sync_key), keys)
-        wake_holders(connection, {row["key"] for row in keys if row["kind"] == "identifier"})
+        held = {row["key"] for row in keys if row["kind"] == "identifier"}
+        wake_holders(connection, taken[0].record.type, held)
     targets = [
         {
             "ehr": t.record.ehr,
@@ -401,7 +402,7 @@ def _forget(connection: Connection, records: Sequence[Record]) -> None:
         lost = connection.execute(
             select(k.key).where(k.ehr == ehr, k.type == type, k.foreign_id.in_(ids), k.kind == "identifier")
         )
-        wake_holders(connection, {row[0] for row in lost})
+        wake_holders(connection, type, {row[0] for row in lost})
         for table in (received_base, sync_key, sync_reference):
             statement = delete(table).where(
                 table.c.ehr == ehr, table.c.type == type, table.c.foreign_id.in_(ids)
@@ -410,11 +411,14 @@ def _forget(connection: Connection, records: Sequence[Record]) -> None:
             connection.execute(statement.where(k.kind != "asked") if table is sync_key else statement)
 
 
-def wake_holders(connection: Connection, keys: Iterable[str]) -> None:
-    """Records with a logical reference to one of these business identifiers are to be written again."""
+def wake_holders(connection: Connection, type: str, keys: Iterable[str]) -> None:
+    """Records with a logical reference to one of these business identifiers of a type (or without saying of
+    which) are to be written again."""
     r, c = sync_reference.c, crosswalk.c
     for wanted in chunks(keys):
-        waiting = select(r.ehr, r.type, r.foreign_id).where(r.target_ehr == "", r.target.in_(wanted))
+        waiting = select(r.ehr, r.type, r.foreign_id).where(
+            r.target_ehr == "", r.target_type.in_(("", type)), r.target.in_(wanted)
+        )
         connection.execute(
             update(crosswalk)
             .where(tuple_(c.ehr, c.type, c.foreign_id).in_(waiting), c.state == WRITTEN)

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, select, tuple_
+from sqlalchemy import Connection, select
 
 from fhir_coprod import definitions
 from fhir_coprod.store import Version, index, schema
@@ -104,10 +104,16 @@ def _before(connection: Connection, changes: Collection[Version]) -> Iterator[Ve
     ]
     for type, numbers in wanted.items():
         for some in batches(numbers, _PORTION):
+            # Not as pairs: SQLite would look through all versions of the type for them.
+            pairs = set(some)
             statement = select(*columns).where(
-                version.type == type, tuple_(version.id, version.version).in_(some)
+                version.type == type,
+                version.id.in_([id for id, _ in some]),
+                version.version.in_(sorted({number for _, number in some})),
             )
-            yield from (from_row(row) for row in connection.execute(statement))
+            for row in connection.execute(statement):
+                if (row.id, row.version) in pairs:
+                    yield from_row(row)
 
 
 def _named(version: Version, pairs: Pairs) -> Iterator[Name]:
