@@ -18,7 +18,8 @@ from fhir_coprod import jsontext
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store, Transaction, index, schema
 from fhir_coprod.watch import Policy, carriers
-from fhir_coprod.watch.live import FOLLOWER, Watch
+from fhir_coprod.watch.live import Watch
+from fhir_coprod.watch.standings import FOLLOWER
 
 Row = dict[str, Any]
 

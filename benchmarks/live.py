@@ -28,7 +28,8 @@ from benchmarks.frame import Figure
 from benchmarks.load import serving
 from fhir_coprod.store import Store
 from fhir_coprod.watch import policies
-from fhir_coprod.watch.live import AGAIN, FOLLOWER
+from fhir_coprod.watch.live import AGAIN
+from fhir_coprod.watch.standings import FOLLOWER
 from tests.peers import postgresql
 from tests.peers.shared import Run
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection, and_, func, or_, select
+from sqlalchemy import Connection, and_, bindparam, func, or_, select
 
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import schema
@@ -15,6 +15,25 @@ from fhir_coprod.watch.elements import LAST
 from fhir_coprod.watch.records import Blind
 
 NOT_TAKEN_IN: Final = "the newest word on a record could not be taken in"
+
+# Made once: they are asked whenever anything is looked at, and making them takes longer than asking.
+_feed, _letter, _crosswalk = schema.feed.c, schema.dead_letter.c, schema.crosswalk.c
+_UNRELIABLE: Final = select(
+    _feed.ehr, _feed.type, _feed.since, _feed.reason, _feed.last_success, _feed.state
+).where(or_(_feed.state.not_in(("observable", "failed")), _feed.last_success < bindparam("stale")))
+_UNREAD: Final = (
+    select(_letter.ehr, _letter.type, _crosswalk.id, func.min(_letter.received))
+    .join(
+        schema.crosswalk,
+        and_(
+            _crosswalk.ehr == _letter.ehr,
+            _crosswalk.type == _letter.type,
+            _crosswalk.foreign_id == _letter.foreign_id,
+        ),
+    )
+    .where(_letter.state == "open", _letter.foreign_id != "", _crosswalk.id != "")
+    .group_by(_letter.ehr, _letter.type, _crosswalk.id)
+)
 
 
 def blind_feeds(
@@ -25,12 +44,8 @@ def blind_feeds(
     A pull that got no answer takes nothing away from what the one before it saw: such a feed is relied on for
     as long as one that nobody has tried to pull. `struggling` tells of it meanwhile.
     """
-    feed = schema.feed.c
     stale = max(to_milliseconds(pulled_since) if pulled_since else 0, 1)
-    statement = select(feed.ehr, feed.type, feed.since, feed.reason, feed.last_success, feed.state).where(
-        or_(feed.state.not_in(("observable", "failed")), feed.last_success < stale)
-    )
-    rows = connection.execute(statement).all()
+    rows = connection.execute(_UNRELIABLE, {"stale": stale}).all()
     departments = _departments(connection, settings) if rows else {}
     return tuple(
         Blind(
@@ -71,25 +86,11 @@ def struggling(connection: Connection, pulled_since: datetime) -> dict[str, tupl
 
 def unread_records(connection: Connection) -> dict[str, Blind]:
     """By reference, resources of ours that stand as they were: their EHR's newest word is a dead letter."""
-    letter, crosswalk = schema.dead_letter.c, schema.crosswalk.c
-    statement = (
-        select(letter.ehr, letter.type, crosswalk.id, func.min(letter.received))
-        .join(
-            schema.crosswalk,
-            and_(
-                crosswalk.ehr == letter.ehr,
-                crosswalk.type == letter.type,
-                crosswalk.foreign_id == letter.foreign_id,
-            ),
-        )
-        .where(letter.state == "open", letter.foreign_id != "", crosswalk.id != "")
-        .group_by(letter.ehr, letter.type, crosswalk.id)
-    )
     return {
         f"{type}/{id}": Blind(
             type, ehr, since=from_milliseconds(received), reason=NOT_TAKEN_IN, record=f"{type}/{id}"
         )
-        for ehr, type, id, received in connection.execute(statement)
+        for ehr, type, id, received in connection.execute(_UNREAD)
     }
 
 

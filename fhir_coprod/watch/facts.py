@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, and_, exists, select
+from sqlalchemy import Connection, Select, exists, select
 
 from fhir_coprod import jsontext
 from fhir_coprod.errors import NotFound
@@ -22,8 +22,17 @@ from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store, index, schema
 from fhir_coprod.store.versions import from_milliseconds
+from fhir_coprod.watch import statements
 from fhir_coprod.watch.blind import blind_feeds, unread_records
-from fhir_coprod.watch.elements import batches, is_asking, is_followup, is_referral_task, target, targets
+from fhir_coprod.watch.elements import (
+    batches,
+    is_asking,
+    is_followup,
+    is_referral_task,
+    split,
+    target,
+    targets,
+)
 from fhir_coprod.watch.reading import Held, Surroundings, compose
 from fhir_coprod.watch.records import Blind, Facts
 from fhir_coprod.watch.roots import roots_from
@@ -96,15 +105,22 @@ def gather(
 
     Raises NotFound when there is no such resource, or it is no referral.
     """
-    type, _, id = referral_id.rpartition("/")
-    type = type or "ServiceRequest"
     with store.connect() as connection:
-        reader = Reader(connection, settings or Settings(), pulled_since)
-        roots = reader.by_reference({(type, id)})
-        for around in reader.read(roots, strict=True):
-            if around.facts is not None:
-                return around.facts
-    raise NotFound(f"There is no referral {type}/{id}.")
+        return read_one(Reader(connection, settings or Settings(), pulled_since), referral_id)
+
+
+def read_one(reader: Reader, referral_id: str) -> Facts:
+    """The same by a reader that is there already."""
+    name = full_name(referral_id)
+    for around in reader.read(reader.by_reference({split(name)}), strict=True):
+        if around.facts is not None:
+            return around.facts
+    raise NotFound(f"There is no referral {name}.")
+
+
+def full_name(referral_id: str) -> str:
+    """A referral's reference, of one that may go without its type."""
+    return referral_id if "/" in referral_id else f"ServiceRequest/{referral_id}"
 
 
 def all_open(
@@ -241,20 +257,22 @@ class Reader:
 
     def by_key(self, keys: Iterable[int]) -> list[_Row]:
         """The newest versions of resources, those deleted left out."""
-        key = schema.resource.c.key
-        return [row for some in batches(sorted(keys), _AT_ONCE) for row in self._rows(key.in_(some))]
+        return [
+            row
+            for some in batches(sorted(keys), _AT_ONCE)
+            for row in self._rows(statements.BY_KEY, {"keys": some})
+        ]
 
     def by_reference(self, references: Collection[tuple[str, str]]) -> list[_Row]:
         """The same by (type, id)."""
         by_type: dict[str, list[str]] = {}
         for type, id in references:
             by_type.setdefault(type, []).append(id)
-        resource = schema.resource.c
         rows = [
             row
             for type, ids in by_type.items()
             for some in batches(ids, _AT_ONCE)
-            for row in self._rows(and_(resource.type == type, resource.id.in_(some)))
+            for row in self._rows(statements.BY_NAME, {"type": type, "ids": some})
         ]
         return sorted(rows, key=lambda row: row.key)
 
@@ -282,25 +300,10 @@ class Reader:
                     found[about] = (*found.get(about, ()), row.data)
         return found
 
-    def _rows(self, condition: Any) -> list[_Row]:
-        resource, version = schema.resource, schema.version
-        statement = (
-            select(
-                resource.c.key,
-                resource.c.type,
-                resource.c.id,
-                resource.c.version,
-                version.c.updated,
-                version.c.source,
-                version.c.body,
-            )
-            .join(version, version.c.position == resource.c.position)
-            .where(condition, resource.c.deleted.is_(False))
-            .order_by(resource.c.key)
-        )
+    def _rows(self, statement: Select[Any], values: Mapping[str, Any]) -> list[_Row]:
         return [
             _Row(key, type, id, number, from_milliseconds(updated), source, jsontext.decode(body))
-            for key, type, id, number, updated, source, body in self.connection.execute(statement)
+            for key, type, id, number, updated, source, body in self.connection.execute(statement, values)
         ]
 
     def _naming(
@@ -310,19 +313,16 @@ class Reader:
         names: dict[int, set[str]] = {}
         for param, _type, id in links:
             names.setdefault(param, set()).add(id)
-        reference = schema.reference.c
         found: list[tuple[int, str, str]] = []
         groups: dict[frozenset[str], list[int]] = {}
         for param, ids in names.items():
             groups.setdefault(frozenset(ids), []).append(param)
         for wanted, params in groups.items():
             for some in batches(wanted, _AT_ONCE):
-                statement = select(reference.key, reference.target_type, reference.target_id).where(
-                    reference.param.in_(params),
-                    reference.target_id.in_(some),
-                    reference.target_type.in_(list(types)),
-                )
-                found += [(key, type, id) for key, type, id in self.connection.execute(statement)]
+                values = {"params": params, "ids": some, "types": list(types)}
+                found += [
+                    (key, type, id) for key, type, id in self.connection.execute(statements.NAMING, values)
+                ]
         return found
 
     def _follow(self, roots: Collection[_Row]) -> dict[int, _Row]:
@@ -419,16 +419,11 @@ class Reader:
         for row in rows:
             if row.version > 1 and row.type not in ("Communication", "RelatedPerson", "CommunicationRequest"):
                 by_type.setdefault(row.type, set()).add(row.id)
-        version = schema.version.c
         found: dict[str, list[tuple[datetime, Json]]] = {}
         portions = ((type, some) for type, ids in by_type.items() for some in batches(ids, _AT_ONCE))
         for type, some in portions:
-            statement = (
-                select(version.id, version.updated, version.method, version.body)
-                .where(version.type == type, version.id.in_(some))
-                .order_by(version.id, version.version)
-            )
-            for id, updated, method, body in self.connection.execute(statement):
+            known = self.connection.execute(statements.VERSIONS, {"type": type, "ids": some})
+            for id, updated, method, body in known:
                 versions = found.setdefault(f"{type}/{id}", [])
                 if method == "delete":
                     versions.clear()

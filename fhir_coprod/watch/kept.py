@@ -95,6 +95,12 @@ class Sources:
             for found in self.reader.read(roots):
                 yield found, None
 
+    def kept(self, name: str, held: Held | None) -> Facts | None:
+        """What the row of one referral keeps of it, with what cannot be seen at present; None where it does
+        not hold any more."""
+        kept = self._kept(name, held)
+        return self._as_seen(name, kept) if kept else None
+
     def _kept(self, name: str, held: Held | None) -> Kept | None:
         if held is None or held.facts is None or not held.is_settled or name in self._uncertain:
             return None

@@ -33,9 +33,8 @@ from fhir_coprod.watch.reports import report
 from fhir_coprod.watch.roots import roots_from
 from fhir_coprod.watch.settling import LATEST, look_at
 from fhir_coprod.watch.site import Site
+from fhir_coprod.watch.standings import FOLLOWER
 
-FOLLOWER: Final = "watch"
-"""The cursor that says how far the watch has followed the log."""
 AGAIN: Final = "watch:again"
 """The cursor that says from which resource on every referral is still to be looked at again; 0: none is."""
 ENTRIES: Final = 500

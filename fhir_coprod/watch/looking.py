@@ -12,11 +12,13 @@ from sqlalchemy import Connection
 
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store
-from fhir_coprod.watch import facts
+from fhir_coprod.watch import facts, standings
 from fhir_coprod.watch.facts import Found, Reader
+from fhir_coprod.watch.kept import Sources
 from fhir_coprod.watch.pathway import assess
 from fhir_coprod.watch.policies import Policy
 from fhir_coprod.watch.standing import Standing
+from fhir_coprod.watch.standings import FOLLOWER
 
 
 def reader_at(connection: Connection, settings: Settings, policy: Policy, now: datetime) -> Reader:
@@ -25,9 +27,17 @@ def reader_at(connection: Connection, settings: Settings, policy: Policy, now: d
 
 
 def look_at(store: Store, referral: str, policy: Policy, now: datetime, settings: Settings) -> Standing:
-    """One referral at `now`; `referral` as in `facts.gather`. Raises NotFound."""
-    known = facts.gather(store, referral, settings, pulled_since=policy.pulled_since(now))
-    return assess(known, policy, now)
+    """One referral at `now`; `referral` as in `facts.gather`. Raises NotFound.
+
+    By what its row keeps, where the watch has followed the log to its end; else the record itself is read.
+    """
+    name = facts.full_name(referral)
+    # In this order: what is in the log by then has been followed, and its referrals are marked.
+    followed = store.cursor(FOLLOWER) == store.head()
+    with store.connect() as connection:
+        reader = reader_at(connection, settings, policy, now)
+        kept = Sources(reader).kept(name, standings.held(connection, name)) if followed else None
+        return assess(kept or facts.read_one(reader, name), policy, now)
 
 
 def assess_each(

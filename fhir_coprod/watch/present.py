@@ -17,7 +17,7 @@ from fhir_coprod.store import Store
 from fhir_coprod.watch import standings, touching
 from fhir_coprod.watch.facts import Reader
 from fhir_coprod.watch.kept import Sources
-from fhir_coprod.watch.live import EVERYTHING, FOLLOWER, Watch
+from fhir_coprod.watch.live import EVERYTHING, Watch
 from fhir_coprod.watch.looking import assess_each, reader_at
 from fhir_coprod.watch.policies import Policy
 from fhir_coprod.watch.roots import roots_from
@@ -62,7 +62,7 @@ def behind(store: Store, policy: Policy, now: datetime, settings: Settings) -> s
         if not watch.is_current(connection, now):
             return _NOT_CURRENT if roots_from(connection, 0, 1) else ""
         lately = now - _LATE
-        changes = store.changes(store.cursor(FOLLOWER), 1)
+        changes = store.changes(store.cursor(standings.FOLLOWER), 1)
         if (changes and changes[0].updated < lately) or standings.due_by(
             connection, lately, 1, postponed=True
         ):
@@ -76,7 +76,7 @@ def _matters(standing: Standing) -> bool:
 
 def _pending(watch: Watch, connection: Connection, now: datetime) -> set[str] | None:
     """Referrals of which the rows may know too little; None when these are too many to tell."""
-    changes = watch.store.changes(watch.store.cursor(FOLLOWER), _BEHIND)
+    changes = watch.store.changes(watch.store.cursor(standings.FOLLOWER), _BEHIND)
     due = standings.due_by(connection, now, _BEHIND, postponed=True)
     if max(len(changes), len(due)) >= _BEHIND:
         return None

@@ -13,13 +13,15 @@ from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, func, select, text, tuple_
+from sqlalchemy import Connection, bindparam, func, select, text, tuple_
 
 from fhir_coprod.store import Transaction
 from fhir_coprod.store.schema import standing as table
 from fhir_coprod.store.versions import to_milliseconds
 from fhir_coprod.watch.standing import Standing
 
+FOLLOWER: Final = "watch"
+"""The cursor that says how far the watch has followed the log."""
 NEVER: Final = 2**62
 POSTPONED: Final = -(2**62)
 """To be looked at once every referral has been: whether its alerts are news is not known before."""
@@ -94,6 +96,13 @@ _MARK: Final = text(
     " VALUES (:referral, '', 0, false, '', 0, :due, :body)"
     " ON CONFLICT (referral) DO UPDATE SET due = excluded.due"
 )
+_ROW: Final = select(*HELD).where(table.c.referral == bindparam("referral"))
+_DUE: Final = (
+    select(table.c.referral, *HELD)
+    .where(table.c.due <= bindparam("now"), table.c.due >= bindparam("least"))
+    .order_by(table.c.due.desc())
+    .limit(bindparam("limit"))
+)
 _NO_ROW: Final = NEVER + 1
 """No row has it as its due: one that has appeared meanwhile is left alone."""
 
@@ -156,16 +165,17 @@ def dues(connection: Connection, referrals: Collection[str]) -> dict[str, int]:
     return dict(connection.execute(statement).all())
 
 
+def held(connection: Connection, referral: str) -> Held | None:
+    """The row of one referral."""
+    row = connection.execute(_ROW, {"referral": referral}).first()
+    return Held(*row) if row else None
+
+
 def due_by(connection: Connection, now: datetime, limit: int, *, postponed: bool) -> dict[str, Held]:
     """Referrals to be looked at by `now`, those marked longest ago first, with their rows."""
     least = POSTPONED if postponed else POSTPONED + 1
-    statement = (
-        select(table.c.referral, *HELD)
-        .where(table.c.due <= to_milliseconds(now), table.c.due >= least)
-        .order_by(table.c.due.desc())
-        .limit(limit)
-    )
-    return {referral: Held(*row) for referral, *row in connection.execute(statement)}
+    asked = {"now": to_milliseconds(now), "least": least, "limit": limit}
+    return {referral: Held(*row) for referral, *row in connection.execute(_DUE, asked)}
 
 
 def remembered(connection: Connection, least: int = MOVING, but: Collection[str] = ()) -> Iterator[Standing]:

@@ -7,16 +7,16 @@ found may be more than is concerned, never less: to look again changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Select, select
 
 from fhir_coprod import definitions
 from fhir_coprod.store import Version, index, schema
 from fhir_coprod.store.versions import from_row
-from fhir_coprod.watch import carriers
+from fhir_coprod.watch import carriers, statements
 from fhir_coprod.watch.elements import batches, split
 from fhir_coprod.watch.facts import LINKS
 
@@ -97,22 +97,12 @@ def _before(connection: Connection, changes: Collection[Version]) -> Iterator[Ve
         if name not in seen and change.version > 1:
             wanted.setdefault(change.type, []).append((change.id, change.version - 1))
         seen.add(name)
-    version = schema.version.c
-    columns = [
-        version[name]
-        for name in ("type", "id", "version", "position", "updated", "method", "body", "hash", "source")
-    ]
     for type, numbers in wanted.items():
         for some in batches(numbers, _PORTION):
-            # Not as pairs: SQLite would look through all versions of the type for them.
-            pairs = set(some)
-            statement = select(*columns).where(
-                version.type == type,
-                version.id.in_([id for id, _ in some]),
-                version.version.in_(sorted({number for _, number in some})),
-            )
-            for row in connection.execute(statement):
-                if (row.id, row.version) in pairs:
+            ids, versions = [id for id, _ in some], sorted({number for _, number in some})
+            values = {"type": type, "ids": ids, "numbers": versions}
+            for row in connection.execute(statements.SOME_VERSIONS, values):
+                if (row.id, row.version) in some:
                     yield from_row(row)
 
 
@@ -192,44 +182,30 @@ class _Climb:
 
     def _names_from(self, names: Collection[Name], pairs: Pairs, *, by: bool = False) -> set[Name]:
         """What these resources name by these parameters; `by`: which of them name a person by them."""
-        resource, reference = schema.resource.c, schema.reference.c
         found: set[Name] = set()
         for type, ids in _by_type(names).items():
             params = _numbers(tuple(pair for pair in pairs if pair[0] == type))
             if not params:
                 continue
             for some in batches(ids, _PORTION):
-                columns = (resource.type, resource.id) if by else (reference.target_type, reference.target_id)
-                statement = (
-                    select(*columns)
-                    .join_from(schema.resource, schema.reference, reference.key == resource.key)
-                    .where(resource.type == type, resource.id.in_(some), reference.param.in_(params))
-                )
+                values = {"type": type, "ids": some, "params": params}
                 if by:
-                    statement = statement.where(reference.target_type.in_(_PERSONS))
-                found.update(self._pairs(statement))
+                    found.update(self._pairs(statements.NAMING_ONE_OF, values | {"types": _PERSONS}))
+                else:
+                    found.update(self._pairs(statements.NAMED, values))
         return found
 
     def _naming(self, names: Collection[Name], pairs: Pairs) -> set[Name]:
         """What names these resources by these parameters."""
-        resource, reference = schema.resource.c, schema.reference.c
         found: set[Name] = set()
         for type, ids in _by_type(names).items():
             for some in batches(ids, _PORTION):
-                statement = (
-                    select(resource.type, resource.id)
-                    .join_from(schema.reference, schema.resource, reference.key == resource.key)
-                    .where(
-                        reference.param.in_(_numbers(pairs)),
-                        reference.target_id.in_(some),
-                        reference.target_type == type,
-                    )
-                )
-                found.update(self._pairs(statement))
+                values = {"type": type, "ids": some, "params": _numbers(pairs)}
+                found.update(self._pairs(statements.NAMERS, values))
         return found
 
-    def _pairs(self, statement: Any) -> Iterator[Name]:
-        return ((type, id) for type, id in self._connection.execute(statement))
+    def _pairs(self, statement: Select[Any], values: Mapping[str, Any]) -> Iterator[Name]:
+        return ((type, id) for type, id in self._connection.execute(statement, values))
 
 
 def _by_type(names: Iterable[Name]) -> dict[str, list[str]]:

@@ -22,6 +22,7 @@ from fhir_coprod.store import Store, Transaction, schema
 from fhir_coprod.store.versions import to_milliseconds
 from fhir_coprod.watch import desk, policies
 from fhir_coprod.watch.live import AGAIN, Watch
+from fhir_coprod.watch.looking import look_at
 from tests.watch.happenings import EVERYTHING, Resource, resource_named, resources
 from tests.watch.hospital import DAY, MONDAY, Hospital
 from tests.watch.whole import (
@@ -248,6 +249,13 @@ class Days(RuleBasedStateMachine):
         assert self.store.head() == head, "a look at everything finds nothing left to write"
         assert remembered(self.store).keys() == rows.keys()
 
+    @rule()
+    def somebody_asks_about_each(self) -> None:
+        """However far the watch has come."""
+        policy = self.watch.site.policy
+        for name, standing in looked_at_whole(self.store, policy, self.now, self.site).items():
+            assert said(look_at(self.store, name, policy, self.now, self.site)) == standing
+
     @invariant()
     def a_claim_is_never_made_for_the_future(self) -> None:
         for standing, _ in remembered_so_far(self.store):
@@ -345,6 +353,26 @@ def test_what_happens_while_nobody_watches_is_found_afterwards(hospital: Hospita
     watching(hospital).catch_up(MONDAY + 12 * DAY)
     stalled = {issue["implicated"][0]["reference"] for issue in hospital.all("DetectedIssue")}
     assert stalled == {f"ServiceRequest/{id}" for id in ("old", *(f"new{n}" for n in range(30)))}
+
+
+def test_whoever_asks_hears_of_news_that_the_watch_has_not_followed_yet(hospital: Hospital) -> None:
+    hospital.refer()
+    hospital.task("r", "requested", MONDAY)
+    watch = watching(hospital)
+    watch.catch_up(MONDAY)
+
+    def asked() -> str | None:
+        return look_at(hospital.store, "r", watch.site.policy, MONDAY + DAY, hospital.settings).stage
+
+    assert asked() == "sent"
+    hospital.task("r", "accepted", MONDAY + timedelta(hours=1))
+    assert asked() == "accepted"
+    assert watch.follow()
+    assert asked() == "accepted"
+    watch.catch_up(MONDAY + DAY)
+    with Statements(hospital.store) as statements:
+        assert asked() == "accepted"
+    assert not any("FROM reference" in statement for statement in statements.seen), "by what its row keeps"
 
 
 def test_a_watch_killed_after_marking_looks_at_what_was_marked(hospital: Hospital) -> None:

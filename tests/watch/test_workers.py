@@ -19,7 +19,8 @@ from fhir_coprod import jsontext
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store, Transaction, schema
 from fhir_coprod.watch import policies
-from fhir_coprod.watch.live import AGAIN, FOLLOWER, Watch
+from fhir_coprod.watch.live import AGAIN, Watch
+from fhir_coprod.watch.standings import FOLLOWER
 from tests.watch.whole import alerts_say_what_standings_say, looked_at_whole, newest, remembered, said
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(7200)]
