@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from math import inf
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any, TypeVar, cast
 
 import psycopg
@@ -36,6 +36,7 @@ READ_SECONDS = 60
 """A pooled reader that takes longer is stopped: nobody waits for its answer any more."""
 BUSY_SECONDS = 30
 """How long a writer waits for another process before it gives up."""
+_GLANCE_SECONDS = 0.001
 _LOG_LOCK = 0x636F70726F64
 """The advisory lock under which PostgreSQL gives out log positions ("coprod" in ASCII)."""
 
@@ -238,6 +239,26 @@ class SqliteSession(Session):
         self._connection.close()
 
 
+def _begin(connection: sqlite3.Connection) -> None:
+    """Begin to write as soon as nobody else does.
+
+    At once as a writer: a transaction that turns into one later fails when another one wrote meanwhile.
+    SQLite itself would look again after ever longer sleeps, at last of a tenth of a second, while others
+    who come later go first.
+    """
+    deadline = monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            if not is_busy or monotonic() > deadline:
+                raise
+        else:
+            return
+        sleep(_GLANCE_SECONDS)
+
+
 @lru_cache(maxsize=64)
 def _sqlite_insert(table: Table) -> str:
     columns = [column.name for column in table.columns]
@@ -289,6 +310,7 @@ class SqliteDatabase(Database):
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute("PRAGMA wal_autocheckpoint=4000")
+            connection.execute("PRAGMA busy_timeout=0")  # `_begin` waits
         except sqlite3.Error as error:
             connection.close()
             raise ConfigError(f"{self.path}: not a usable SQLite database ({error}).") from None
@@ -317,8 +339,7 @@ class SqliteDatabase(Database):
 
         @event.listens_for(engine, "begin")
         def begin(connection: Connection) -> None:
-            # A deferred transaction that turns into a writer fails at once when another one wrote meanwhile.
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            _begin(cast(sqlite3.Connection, connection.connection.driver_connection))
 
         return engine
 
