@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test proof check format profiles bench growth evidence docs pictures clean
+.PHONY: help demo test proof check format profiles bench growth watch-growth evidence docs pictures clean
 
 help:  ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
 
 # One stamp per kind of install: a command installs only what it needs, and only when something changed.
 $(VENV)/.base: pyproject.toml constraints.txt
@@ -53,6 +53,10 @@ bench: $(VENV)/.test  ## speed, each figure beside a reference in the same run
 growth: $(VENV)/.test  ## what each operation costs as the store grows to a million resources: writes docs/growth.md
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[evidence]'
 	@$(BIN)/python -m benchmarks.growth $(ARGS)
+
+watch-growth: $(VENV)/.test  ## what the live watch costs as open referrals grow to a million: writes docs/watch-growth.md
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[evidence]'
+	@$(BIN)/python -m benchmarks.watch_growth $(ARGS)
 
 evidence: $(VENV)/.base  ## how well the watch finds what stalls, in simulation: writes docs/evidence.md (15 minutes on two cores)
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[evidence]'
