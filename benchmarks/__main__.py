@@ -60,7 +60,8 @@ def main() -> int:
                 if not console.is_terminal:
                     # A long run that breaks off has not been for nothing.
                     console.print(f"{results[-1].ratio:.2f} × {results[-1].against}: {pair.what}")
-    console.print(_table(results))
+    if results:
+        console.print(_table(results))
     if figures:
         console.print(_figures(figures))
     out: Path = arguments.out or FOLDER / "results" / f"{_commit()}.local.json"

@@ -30,7 +30,7 @@ from fhir_coprod.watch.live import AGAIN, Watch
 
 FOLDER = Path(__file__).parent
 DOCS = FOLDER.parent / "docs"
-SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000)
+SIZES = (10_000, 100_000, 1_000_000)
 SWEEPS = 300
 POLICY = "default"
 PROMISED = {"sweep": 5, "again": 15_000, "memory": 500}
