@@ -143,7 +143,7 @@ def draw(known: dict[int, Cost], path: Path) -> None:
             axis.plot(sizes, longest, "o--", color="C0", linewidth=0.8, label="99th percentile")
         axis.axhline(PROMISED[name], color="#999999", linestyle=":", label=f"promised: {bound}")
         axis.set(xscale="log", title=title, xlabel="open referrals")
-        axis.set_ylim(bottom=0)
+        axis.set_ylim(0, 1.15 * axis.get_ylim()[1])
         axis.legend(frameon=False, fontsize=7)
     figure.tight_layout()
     figure.savefig(path, bbox_inches="tight", metadata={"Date": None})
