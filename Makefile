@@ -30,7 +30,7 @@ demo: $(VENV)/.base  ## the main job on embedded data, then endpoint and pages o
 	@$(BIN)/fhir-coprod demo $(ARGS)
 
 test: $(VENV)/.test  ## all tests; names the optional peers it skipped
-	@$(BIN)/python -m pytest -n auto --dist worksteal -m 'not proof' $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 proof: $(VENV)/.test  ## long proofs: fuzz, kill loops, mutants (PROOF_SIZE=ci for the size CI uses)
 	@$(BIN)/python -m pytest -m proof $(ARGS)
