@@ -24,7 +24,7 @@ from benchmarks import references
 from benchmarks.frame import Pair, Result, Work
 from benchmarks.load import bare_starlette, request, send_all, serving
 from benchmarks.meter import Meter
-from benchmarks.sample import care_plan_bytes, family, population, referral
+from benchmarks.sample import REFERRED_TO, care_plan_bytes, family, population, referral
 from tests.peers import postgresql
 from tests.peers.shared import Run
 
@@ -132,7 +132,8 @@ def _fill_hapi(base: str, database: str, records: Path) -> Server:
     begin = datetime.now(UTC)
     lines = records.read_bytes().split(b"\n")
     patients = len(lines) // 10
-    for part in (lines[:patients], lines[patients:]):
+    first = [json.dumps(resource).encode() for resource in REFERRED_TO]
+    for part in (first, lines[:patients], lines[patients:]):
         chunks = (part[start : start + IN_ONE] for start in range(0, len(part), IN_ONE))
         bundles = [request("POST", base, _transaction(chunk)) for chunk in chunks]
         send_all(base, bundles, status=200, connections=4, seconds=3600)()

@@ -21,6 +21,13 @@ PATIENT: dict[str, Any] = {
     "birthDate": "1970-01-01",
 }
 
+REFERRED_TO: tuple[dict[str, Any], ...] = (
+    PATIENT,
+    {"resourceType": "PractitionerRole", "id": "physiotherapist"},
+    {"resourceType": "CareTeam", "id": "back"},
+)
+"""Whom every care plan names: a server that minds must have them first."""
+
 
 def _activity(number: int) -> dict[str, Any]:
     return {
