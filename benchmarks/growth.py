@@ -231,7 +231,8 @@ def last_decade(found: dict[int, Medians]) -> int:
 
 
 @contextmanager
-def _store_url(database: str, folder: Path) -> Iterator[str]:
+def store_url(database: str, folder: Path) -> Iterator[str]:
+    """An empty database, there meanwhile: a file in that folder, or a PostgreSQL of its own, durable."""
     if database == "SQLite":
         yield f"sqlite:///{folder / 'growth.db'}"
         return
@@ -356,7 +357,7 @@ def main() -> int:
         for database in chosen.database:
             with (
                 tempfile.TemporaryDirectory(prefix="coprod-growth-") as name,
-                _store_url(database, chosen.folder or Path(name)) as url,
+                store_url(database, chosen.folder or Path(name)) as url,
             ):
                 for found in grow(url, sizes, console.print):
                     known[database] = {**known.get(database, {}), **found}

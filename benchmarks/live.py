@@ -25,13 +25,13 @@ from urllib.parse import urlsplit
 from benchmarks.endpoint import environment
 from benchmarks.fill import filled, id_of, referral
 from benchmarks.frame import Figure
+from benchmarks.growth import store_url
 from benchmarks.load import serving
 from fhir_coprod.store import Store
 from fhir_coprod.watch import policies
 from fhir_coprod.watch.live import AGAIN
 from fhir_coprod.watch.standings import FOLLOWER
 from tests.peers import postgresql
-from tests.peers.shared import Run
 
 REFERRALS = 10_000
 RATE = 200
@@ -50,10 +50,12 @@ GLANCE = 0.002
 def pairs() -> Iterator[Figure]:
     now = datetime.now(UTC)
     for database in ("SQLite", "PostgreSQL"):
+        if database == "PostgreSQL" and postgresql.PEER.find() is None:
+            print(f"left out: PostgreSQL ({postgresql.PEER.install})", file=sys.stderr)
+            continue
         with ExitStack() as stack:
-            url = _store_url(database, stack)
-            if not url:
-                continue
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="coprod-bench-"))
+            url = stack.enter_context(store_url(database, Path(folder)))
             store = stack.enter_context(filled(url, REFERRALS, policies.load("default"), now))
             command = [sys.executable, "-m", "fhir_coprod", "serve", "--port", "0"]
             base = stack.enter_context(serving(command, env=environment(url)))
@@ -61,19 +63,6 @@ def pairs() -> Iterator[Figure]:
             for clients in CLIENTS:
                 yield _answers(base, database, clients)
             yield _alerts(base, database, store)
-
-
-def _store_url(database: str, stack: ExitStack) -> str:
-    if database == "SQLite":
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="coprod-bench-"))
-        return f"sqlite:///{Path(folder) / 'live.db'}"
-    if postgresql.PEER.find() is None:
-        print(f"left out: PostgreSQL ({postgresql.PEER.install})", file=sys.stderr)
-        return ""
-    run = Run.begin()
-    stack.callback(run.finish)
-    administrator = postgresql.start(run, durable=True, more=("shared_buffers=1GB",))["url"]
-    return postgresql.create_database(administrator, "live")
 
 
 def _until_watched(store: Store) -> None:

@@ -37,6 +37,7 @@ READ_SECONDS = 60
 BUSY_SECONDS = 30
 """How long a writer waits for another process before it gives up."""
 _GLANCE_SECONDS = 0.001
+"""Between two tries of a writer on SQLite."""
 _LOG_LOCK = 0x636F70726F64
 """The advisory lock under which PostgreSQL gives out log positions ("coprod" in ASCII)."""
 

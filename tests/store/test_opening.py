@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import psycopg
@@ -198,3 +199,17 @@ def test_after_the_server_has_cut_its_connections_reads_and_searches_go_on(postg
                     " WHERE datname = current_database() AND pid <> pg_backend_pid()"
                 )
             assert [version.id for version in ask()] == ["b"]
+
+
+def test_a_writer_that_waits_too_long_for_another_process_says_so_and_writes_when_it_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "BUSY_SECONDS", 0.1)
+    file = tmp_path / "store.db"
+    with Store.open(f"sqlite:///{file}") as store, closing(sqlite3.connect(file)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(Overloaded, match="has held the database for too long"):
+            store.write(lambda transaction: transaction.set_cursor("late", 1))
+        other.rollback()
+        store.write(lambda transaction: transaction.set_cursor("late", 2))
+        assert store.cursor("late") == 2
