@@ -6,6 +6,7 @@ import asyncio
 import gzip
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import msgspec
 from starlette.types import Send
@@ -35,7 +36,7 @@ class Answer:
 
     @property
     def etag(self) -> str:
-        return f'W/"{self.version.version}"' if self.version else ""
+        return self.version.etag if self.version else ""
 
 
 def json_answer(resource: Json, status: int = 200) -> Answer:
@@ -78,20 +79,28 @@ async def send_answer(
     if packed:
         # A large one would hold up everybody else.
         body = _packed(body) if len(body) < _INLINE else await asyncio.to_thread(_packed, body)
-    headers = [(b"content-length", str(len(body)).encode())] if answer.status not in (204, 304) else []
+    # Patient data must not settle in caches on the way; a private one may ask again with If-None-Match.
+    headers = [(b"cache-control", b"private, no-cache")]
+    if answer.status not in (204, 304):
+        headers.append((b"content-length", b"%d" % len(body)))
     if body:
-        headers.append((b"content-type", f"{media_type}; charset=utf-8".encode()))
+        headers.append((b"content-type", _content_type(media_type)))
         headers.append((b"vary", b"accept, accept-encoding"))
     if packed:
         headers.append((b"content-encoding", b"gzip"))
-    if answer.version:
-        headers.append((b"etag", answer.etag.encode()))
-        headers.append((b"last-modified", http_date(answer.version.updated).encode()))
-    # Patient data must not settle in caches on the way; a private one may ask again with If-None-Match.
-    headers.append((b"cache-control", b"private, no-cache"))
-    headers += [(name.encode(), value.encode("latin-1", "replace")) for name, value in answer.headers.items()]
+    version = answer.version
+    if version is not None:
+        headers.append((b"etag", version.etag.encode()))
+        headers.append((b"last-modified", http_date(version.milliseconds // 1000).encode()))
+    for name, value in answer.headers.items():
+        headers.append((name.encode(), value.encode("latin-1", "replace")))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if head else body})
+
+
+@lru_cache(16)
+def _content_type(media_type: str) -> bytes:
+    return f"{media_type}; charset=utf-8".encode()
 
 
 def _packed(body: bytes) -> bytes:

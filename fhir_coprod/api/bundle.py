@@ -143,7 +143,7 @@ def _entry_call(call: Call, endpoint: Endpoint, entry: _Entry, data: Json | None
     if "://" in url.partition("?")[0]:
         raise BadRequest("request.url names another server; write it relative, such as Patient/example.")
     path, _, query = url.partition("?")
-    row, named = endpoint.find(request.method, unquote(path))
+    row, named = endpoint.find(request.method, f"/{unquote(path).strip('/')}".rstrip("/"))
     if row.name == "transaction":
         raise BadRequest("A Bundle cannot hold another batch or transaction; put its entries into this one.")
     if data is not None and not isinstance(data, dict):

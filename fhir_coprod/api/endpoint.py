@@ -18,7 +18,7 @@ from functools import lru_cache
 from typing import TypeVar
 
 from starlette.convertors import Convertor, register_url_convertor
-from starlette.routing import Match, Route, Router
+from starlette.routing import compile_path
 from starlette.types import Receive, Scope, Send
 
 from fhir_coprod import definitions, jsontext
@@ -65,15 +65,10 @@ class _Referral(_Name):
     regex = "ServiceRequest"
 
 
-class _Rest(_Name):
-    regex = "(?s:.*)"
-
-
 class _Id(_Name):
     regex = jsontext.ID_PATTERN
 
 
-register_url_convertor("fhir_rest", _Rest())
 register_url_convertor("fhir_type", _Type())
 register_url_convertor("fhir_patient", _Patient())
 register_url_convertor("fhir_referral", _Referral())
@@ -111,23 +106,20 @@ class Endpoint:
         self._gathering = store.gathering(settings.limits.seconds)
         self._hosts = security.HostCheck(settings.site.base_url)
         self.base = lru_cache(256)(self._base)
-        self._routes = [
-            Route(PREFIX + row.path, _Door(self, row), methods=list(row.methods), include_in_schema=False)
-            for row in self.table
-        ]
+        self._doors = [_Door(self, row) for row in self.table]
         self._nowhere = _Door(self, None)
-        nowhere = Route(PREFIX + "{rest:fhir_rest}", self._nowhere)
-        self._router = Router([*self._routes, nowhere], redirect_slashes=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path: str = scope["path"]
-        if path.endswith("\n"):
-            # To a regular expression the end of the line is the end of the text, and "a" would be read.
-            await self._nowhere({**scope, "path_params": {}}, receive, send)
-            return
-        if path.endswith("/"):
-            scope = {**scope, "path": path.rstrip("/")}
-        await self._router(scope, receive, send)
+        door, named = self._way(scope["method"], _place(scope)) or (self._nowhere, {})
+        await door(scope, named, receive, send)
+
+    def _way(self, method: str, place: str) -> tuple[_Door, dict[str, str]] | None:
+        """The door at a place and what the place names; None where there is none for this method."""
+        for door in self._doors:
+            named = door.named(place)
+            if named and method in door.methods:
+                return door, named.groupdict()
+        return None
 
     async def close(self) -> None:
         """Give threads and connections back; the store stays open, it is the caller's."""
@@ -145,35 +137,29 @@ class Endpoint:
             return self.settings.site.base_url.rstrip("/")
         return f"{scheme}://{host or 'localhost'}{PREFIX}"
 
-    def find(self, method: str, path: str) -> tuple[Interaction, dict[str, str]]:
-        """The interaction that a method and a path under the base mean, with what the path names.
+    def find(self, method: str, place: str) -> tuple[Interaction, dict[str, str]]:
+        """The interaction that a method and a place under the base ("/Patient/1") mean, with what it names.
 
         Raises NotFound or MethodNotAllowed.
         """
-        scope = {"type": "http", "method": method, "path": f"{PREFIX}/{path.strip('/')}".rstrip("/")}
-        allowed: set[str] = set()
-        if path.endswith("\n"):
-            scope["path"] = ""
-        for row, route in zip(self.table, self._routes, strict=True):
-            match, found = route.matches(scope)
-            if match is Match.FULL:
-                return row, found["path_params"]
-            if match is Match.PARTIAL:
-                allowed |= route.methods or set()
+        found = self._way(method, place)
+        if found is None or found[0].row is None:
+            raise self.astray(method, place)
+        return found[0].row, found[1]
+
+    def astray(self, method: str, place: str) -> CoprodError:
+        """What to tell somebody for whose method there is nothing at that place."""
+        allowed = self.allowed(place)
         if allowed:
-            raise MethodNotAllowed(f"{method} has no meaning there; it takes {', '.join(sorted(allowed))}.")
-        raise NotFound(
-            "This URL means nothing here; FHIR URLs look like Patient/example, ids are 1 to 64 letters, "
-            "digits, - or . (metadata tells what is served)."
+            return MethodNotAllowed(f"{method} has no meaning there; it takes {', '.join(allowed)}.")
+        return NotFound(
+            "This URL means nothing here; FHIR URLs look like Patient/example, without empty parts; ids are "
+            "1 to 64 letters, digits, - or . (metadata tells what is served)."
         )
 
-    def allowed(self, path: str) -> list[str]:
+    def allowed(self, place: str) -> list[str]:
         """The methods that have a meaning at this place under the base."""
-        scope = {"type": "http", "method": "", "path": f"{PREFIX}/{path.strip('/')}".rstrip("/")}
-        found = (
-            route.methods or set() for route in self._routes if route.matches(scope)[0] is not Match.NONE
-        )
-        return sorted(set().union(*found))
+        return sorted(set().union(*(door.methods for door in self._doors if door.named(place))))
 
     def admit(self, call: Call) -> None:
         """Raise UnknownType or NotAllowed where this call may not go on."""
@@ -215,25 +201,33 @@ class _Form:
 
 
 class _Door:
-    """The ASGI end of one route: HTTP in, `Call` through, `Answer` out. `row` None: nothing is here."""
+    """The end of one route: HTTP in, `Call` through, `Answer` out. `row` None: nothing is here.
+
+    methods: those that mean this row
+    named:   what a place under the base names, as a match; None where it is not this row's
+    """
 
     def __init__(self, endpoint: Endpoint, row: Interaction | None) -> None:
         self._endpoint = endpoint
-        self._row = row
+        self.row = row
         self._name = row.name if row else "unknown"
+        self.methods = frozenset(row.methods if row else ())
+        if "GET" in self.methods:
+            self.methods |= {"HEAD"}
+        self.named = compile_path(row.path if row else "")[0].fullmatch
         # Reads that never wait cannot be interrupted either, and gathered ones have a clock in common: one
         # more over each would only cost time.
         self._is_short = self._name == "read" or (endpoint.reads_at_once and self._name == "vread")
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, named: dict[str, str], receive: Receive, send: Send) -> None:
         started = time.perf_counter()
         form = _Form()
         try:
             if self._is_short:
-                answer = await self._answer(scope, receive, form)
+                answer = await self._answer(scope, named, receive, form)
             else:
                 async with asyncio.timeout(self._endpoint.settings.limits.seconds):
-                    answer = await self._answer(scope, receive, form)
+                    answer = await self._answer(scope, named, receive, form)
         except TimeoutError:
             answer = error_answer(_too_slow(self._endpoint.settings.limits.seconds))
         except Exception as error:  # noqa: BLE001  # the last line of defence; it is logged and answered
@@ -248,23 +242,21 @@ class _Door:
             head=scope["method"] == "HEAD",
         )
 
-    async def _answer(self, scope: Scope, receive: Receive, form: _Form) -> Answer:
-        call = await self._call(scope, receive)
+    async def _answer(self, scope: Scope, named: dict[str, str], receive: Receive, form: _Form) -> Answer:
+        call = await self._call(scope, named, receive)
         form.gzipped = takes_gzip(call.headers.get("accept-encoding", ""))
         form.media_type, form.pretty = call.media_type, call.pretty
-        if self._row is None:
-            self._endpoint.find(call.method, scope["path"].removeprefix(PREFIX))
-            raise NotFound("Nothing is at this address; write it without empty parts, as in /fhir/Patient/1.")
-        return await self._endpoint.perform(call, self._row.handler)
+        if self.row is None:
+            raise self._endpoint.astray(call.method, _place(scope))
+        return await self._endpoint.perform(call, self.row.handler)
 
-    async def _call(self, scope: Scope, receive: Receive) -> Call:
+    async def _call(self, scope: Scope, named: dict[str, str], receive: Receive) -> Call:
         endpoint, method = self._endpoint, scope["method"]
         headers = headers_of(scope)
         base = endpoint.base(scope.get("scheme", "http"), headers.get("host", ""))
         body = b""
         if method in ("POST", "PUT", "PATCH"):
             body = await read_body(receive, headers, endpoint.settings.limits.body_bytes)
-        named = scope["path_params"]
         return Call(
             interaction=self._name,
             method=method,
@@ -281,7 +273,13 @@ class _Door:
     def _allow(self, error: Exception, scope: Scope) -> dict[str, str]:
         if not isinstance(error, MethodNotAllowed):
             return {}
-        return {"allow": ", ".join(self._endpoint.allowed(scope["path"].removeprefix(PREFIX)))}
+        return {"allow": ", ".join(self._endpoint.allowed(_place(scope)))}
+
+
+def _place(scope: Scope) -> str:
+    """Where under the base a request goes: "" is the base itself."""
+    path: str = scope["path"]
+    return path[len(PREFIX) :].rstrip("/")
 
 
 def _too_slow(seconds: float) -> Overloaded:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import format_datetime, parsedate_to_datetime
+from email.utils import formatdate, parsedate_to_datetime
 from functools import lru_cache
 from typing import Literal
 
@@ -152,9 +152,9 @@ def entity_tags(header: str, name: str, *, bare: bool = False) -> frozenset[str]
 
 
 @lru_cache(4096)
-def http_date(moment: datetime) -> str:
-    """`Last-Modified` form; whole seconds, GMT."""
-    return format_datetime(moment.astimezone(UTC), usegmt=True)
+def http_date(seconds: int) -> str:
+    """`Last-Modified` form of so many seconds since 1970; GMT."""
+    return formatdate(seconds, usegmt=True)
 
 
 def from_http_date(text: str) -> datetime | None:

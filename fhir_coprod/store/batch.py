@@ -13,12 +13,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 
+from msgspec.structs import force_setattr
 from sqlalchemy import Connection
 
 from fhir_coprod.store import index, schema
 from fhir_coprod.store.database import Row, Session
 from fhir_coprod.store.index import IndexRows
-from fhir_coprod.store.versions import COLUMNS, Version, from_row, to_milliseconds
+from fhir_coprod.store.versions import COLUMNS, Version, from_row
 
 Reference = tuple[str, str]
 """Resource type and id."""
@@ -119,7 +120,7 @@ class Batch:
             version = entry.version
             position += 1
             # Handed out before its place was known; nobody outside the writer thread has seen it yet.
-            object.__setattr__(version, "position", position)
+            force_setattr(version, "position", position)
             reference = (version.type, version.id)
             held = self.latest.get(reference)
             if not (held and held.key):
@@ -131,7 +132,7 @@ class Batch:
                     version.type,
                     version.id,
                     version.version,
-                    to_milliseconds(version.updated),
+                    version.milliseconds,
                     version.method,
                     version.hash,
                     version.source,
@@ -153,7 +154,6 @@ class Batch:
         rows: dict[str, list[Row]] = {}
         for reference, entry in newest.items():
             version = entry.version
-            updated = to_milliseconds(version.updated)
             if reference in created:
                 key = created[reference]
                 inserted.append(
@@ -163,7 +163,7 @@ class Batch:
                         version.id,
                         version.version,
                         version.position,
-                        updated,
+                        version.milliseconds,
                         version.deleted,
                     )
                 )
@@ -172,7 +172,7 @@ class Batch:
                 changed.append(key)
                 session.run(
                     "UPDATE resource SET version = ?, position = ?, updated = ?, deleted = ? WHERE key = ?",
-                    (version.version, version.position, updated, version.deleted, key),
+                    (version.version, version.position, version.milliseconds, version.deleted, key),
                 )
             self.latest[reference] = Held(version, key)
             for name, values in entry.index.items():

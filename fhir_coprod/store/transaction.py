@@ -155,7 +155,15 @@ class Transaction:
         if held is None or held.version.deleted:
             return None
         version = Version(
-            type, id, held.version.version + 1, 0, self._later_than(held), "delete", b"", "", source
+            type,
+            id,
+            held.version.version + 1,
+            0,
+            to_milliseconds(self._later_than(held)),
+            "delete",
+            b"",
+            "",
+            source,
         )
         self._remember(version, b"", {}, held)
         return Written(version, "deleted")
@@ -180,7 +188,7 @@ class Transaction:
         content = Document(body, jsontext.decode(body)) if changed else document
         if held and not held.version.deleted and _is_same(held.version, content, kept):
             return Written(held.version, "unchanged")
-        version = Version(type, id, number, 0, updated, method, body, content.hash, source)
+        version = Version(type, id, number, 0, to_milliseconds(updated), method, body, content.hash, source)
         self._remember(version, document.received or document.raw, index.rows(type, content.data), held)
         return Written(version, "updated" if held and not held.version.deleted else "created")
 

@@ -9,12 +9,13 @@ import pytest
 
 from fhir_coprod import jsontext
 from fhir_coprod.store import Version
+from fhir_coprod.store.versions import to_milliseconds
 from fhir_coprod.sync.matches import _verdict
 
 
 def answered(status: str, *outputs: dict[str, Any]) -> Version:
     task = {"resourceType": "Task", "status": status, "output": list(outputs)}
-    now = datetime(2026, 3, 2, tzinfo=UTC)
+    now = to_milliseconds(datetime(2026, 3, 2, tzinfo=UTC))
     return Version("Task", "q", 2, 2, now, "update", jsontext.encode(task), "", "")
 
 
