@@ -15,7 +15,8 @@ from rich.console import Console
 from fhir_coprod import jsontext
 from fhir_coprod.errors import ConfigError
 from fhir_coprod.settings import Settings
-from fhir_coprod.store import Store, database
+from fhir_coprod.store import Store, opening
+from fhir_coprod.store.sqlite import SqliteDatabase
 
 stdout = Console()
 """Results for a person."""
@@ -53,8 +54,8 @@ def is_missing(settings: Settings) -> bool:
 
 
 def _file(settings: Settings) -> Path | None:
-    chosen = database.connect(settings.store.url)
-    return chosen.path if isinstance(chosen, database.SqliteDatabase) else None
+    chosen = opening.connect(settings.store.url)
+    return chosen.path if isinstance(chosen, SqliteDatabase) else None
 
 
 def short_ids(ids: Iterable[str]) -> dict[str, str]:

@@ -16,9 +16,9 @@ app = typer.Typer(
 @app.command()
 def upgrade(context: typer.Context, config: ConfigOption = None) -> None:
     """Bring schema and search index of the store that the settings name up to date; no harm when they are."""
-    from fhir_coprod.store import Store, database, opening
+    from fhir_coprod.store import Store, opening
 
-    base = database.connect(settings(context, config).store.url)
+    base = opening.connect(settings(context, config).store.url)
     before = opening.check(base)
     opening.prepare(base)
     after = opening.check(base)
@@ -34,9 +34,9 @@ def upgrade(context: typer.Context, config: ConfigOption = None) -> None:
 @app.command()
 def check(context: typer.Context, config: ConfigOption = None, json: JsonOption = False) -> None:
     """Say whether the schema is current and the database whole. Ends with 1 when something is to be done."""
-    from fhir_coprod.store import database, opening, schema
+    from fhir_coprod.store import opening, schema
 
-    base = database.connect(settings(context, config).store.url)
+    base = opening.connect(settings(context, config).store.url)
     found = opening.check(base)
     faults = opening.damage(base) if found == schema.REVISION else []
     current = found == schema.REVISION

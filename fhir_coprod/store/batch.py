@@ -110,8 +110,13 @@ class Batch:
         if not pending:
             return
         self.lock()
-        session = self.session
-        position: int = session.rows("SELECT coalesce(max(position), 0) FROM version")[0][0]
+        newest = self.session.rows("SELECT coalesce(max(position), 0) FROM version")[0][0]
+        with self.session.together():
+            self._write(pending, newest)
+        pending.clear()
+
+    def _write(self, pending: list[Pending], position: int) -> None:
+        """Write behind `position`, the newest there is."""
         newest: dict[Reference, Pending] = {}
         created: dict[Reference, int] = {}
         log: list[Row] = []
@@ -141,11 +146,10 @@ class Batch:
             )
             if entry.received:
                 received.append((position, entry.received))
-        session.insert(schema.version, log)
+        self.session.insert(schema.version, log)
         if received:
-            session.insert(schema.received, received)
+            self.session.insert(schema.received, received)
         self._write_resources(newest, created)
-        pending.clear()
 
     def _write_resources(self, newest: dict[Reference, Pending], created: dict[Reference, int]) -> None:
         session = self.session

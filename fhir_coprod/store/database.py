@@ -7,28 +7,19 @@ floors can put their own rows into the same transaction.
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache
-from math import inf
-from pathlib import Path
-from time import monotonic, sleep
-from typing import Any, TypeVar, cast
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar
 
 import psycopg
 import sqlalchemy
-from psycopg.conninfo import conninfo_to_dict
-from sqlalchemy import Connection, Engine, Table, event
-from sqlalchemy.dialects import postgresql
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
-from sqlalchemy.pool import NullPool, QueuePool
+from sqlalchemy import Connection, Engine, Table
+from sqlalchemy.engine import URL
 
-from fhir_coprod.errors import ConfigError, Overloaded
-from fhir_coprod.settings import data_folder
+from fhir_coprod.errors import Overloaded
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
@@ -36,10 +27,6 @@ READ_SECONDS = 60
 """A pooled reader that takes longer is stopped: nobody waits for its answer any more."""
 BUSY_SECONDS = 30
 """How long a writer waits for another process before it gives up."""
-_GLANCE_SECONDS = 0.001
-"""Between two tries of a writer on SQLite."""
-_LOG_LOCK = 0x636F70726F64
-"""The advisory lock under which PostgreSQL gives out log positions ("coprod" in ASCII)."""
 
 DatabaseErrors = (sqlite3.Error, psycopg.Error)
 
@@ -66,6 +53,11 @@ class Session(ABC):
     @abstractmethod
     def of_type(self, type: str, ids: Sequence[str]) -> tuple[str, list[Any]]:
         """A FROM item, the rows of table resource with these ids, and its values."""
+
+    @abstractmethod
+    def together(self) -> AbstractContextManager[Any]:
+        """Statements inside go to the server without waiting for each one's end, where there is a server:
+        what they answer is not to be looked at, and an error may be raised as late as by the last one."""
 
     @abstractmethod
     def lock(self) -> None:
@@ -181,333 +173,3 @@ def is_conflict(error: BaseException) -> bool:
         | psycopg.errors.SerializationFailure
         | psycopg.errors.ForeignKeyViolation,
     )
-
-
-def connect(url: str) -> Database:
-    """The database a URL names; ConfigError when it names none."""
-    try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError):
-        raise ConfigError(
-            "store.url is not a URL; write sqlite:///file.db or postgresql://user@host/database."
-        ) from None
-    backend = parsed.get_backend_name()
-    if backend == "sqlite":
-        if parsed.database in (None, "", ":memory:"):
-            raise ConfigError("store.url names no file; write sqlite:///file.db.")
-        return SqliteDatabase(parsed)
-    if backend in ("postgresql", "postgres"):
-        return PostgresqlDatabase(parsed.set(drivername="postgresql+psycopg"))
-    raise ConfigError(f"store.url: {backend} is not supported; use sqlite:/// or postgresql://.")
-
-
-# ------------------------------------------------------------------------------------------------- SQLite
-
-
-class SqliteSession(Session):
-    """sqlite3 as it is; `?` is its own placeholder."""
-
-    def __init__(self, connection: sqlite3.Connection, *, limited: bool = False) -> None:
-        self._connection = connection
-        self._deadline = inf
-        if limited:
-            # Asked every so many steps of SQLite's machine; a search that never ends would hold its thread.
-            connection.set_progress_handler(lambda: monotonic() > self._deadline, 1_000_000)
-        self._limited = limited
-
-    def rows(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
-        if self._limited:
-            self._deadline = monotonic() + READ_SECONDS
-        return self._connection.execute(sql, values).fetchall()
-
-    def run(self, sql: str, values: Sequence[Any] = ()) -> int:
-        return self._connection.execute(sql, values).rowcount
-
-    def insert(self, table: Table, rows: Sequence[Row]) -> None:
-        self._connection.executemany(_sqlite_insert(table), rows)
-
-    def among(self, column: str, values: Sequence[Any]) -> tuple[str, list[Any]]:
-        return f"{column} IN ({','.join('?' * len(values))})", list(values)
-
-    def of_type(self, type: str, ids: Sequence[str]) -> tuple[str, list[Any]]:
-        marks = ",".join("?" * len(ids))
-        return f"(SELECT * FROM resource WHERE type = ? AND id IN ({marks}))", [type, *ids]  # noqa: S608
-
-    def lock(self) -> None:
-        """Nothing to do: BEGIN IMMEDIATE already holds the only write lock there is."""
-
-    def close(self) -> None:
-        self._connection.close()
-
-
-def _begin(connection: sqlite3.Connection) -> None:
-    """Begin to write as soon as nobody else does.
-
-    At once as a writer: a transaction that turns into one later fails when another one wrote meanwhile.
-    SQLite itself would look again after ever longer sleeps, at last of a tenth of a second, while others
-    who come later go first.
-    """
-    deadline = monotonic() + BUSY_SECONDS
-    while True:
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as error:
-            is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
-            if not is_busy or monotonic() > deadline:
-                raise
-        else:
-            return
-        sleep(_GLANCE_SECONDS)
-
-
-@lru_cache(maxsize=64)
-def _sqlite_insert(table: Table) -> str:
-    columns = [column.name for column in table.columns]
-    return f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"  # noqa: S608
-
-
-class SqliteDatabase(Database):
-    """One file. Write-ahead log, so that readers never wait; every commit is on the disk before it is
-    answered (synchronous=FULL: with NORMAL a power cut would lose what was already acknowledged; group
-    commit pays for it).
-    """
-
-    def __init__(self, url: URL) -> None:
-        super().__init__(url)
-        self.path = Path(cast(str, url.database)).expanduser()
-
-    def _connect_reader(self) -> SqliteSession:
-        return SqliteSession(self._connect_read_only(), limited=True)
-
-    def _connect_read_only(self) -> sqlite3.Connection:
-        connection = self._connect("ro")
-        connection.execute("PRAGMA query_only=1")
-        return connection
-
-    def _make_reading_engine(self) -> Engine:
-        return sqlalchemy.create_engine("sqlite://", creator=self._connect_read_only, poolclass=QueuePool)
-
-    def _connect(self, mode: str) -> sqlite3.Connection:
-        address = f"{self.path.absolute().as_uri()}?mode={mode}"
-        try:
-            connection = sqlite3.connect(
-                address,
-                uri=True,
-                timeout=BUSY_SECONDS,
-                isolation_level=None,
-                check_same_thread=False,
-                cached_statements=512,
-            )
-        except sqlite3.Error as error:
-            raise ConfigError(f"{self.path}: the database cannot be opened ({error}).") from None
-        connection.execute("PRAGMA cache_size=-32000")
-        connection.execute("PRAGMA mmap_size=268435456")
-        return connection
-
-    def _connect_writer(self) -> sqlite3.Connection:
-        self._make_private()
-        connection = self._connect("rwc")
-        try:
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=FULL")
-            connection.execute("PRAGMA wal_autocheckpoint=4000")
-            connection.execute("PRAGMA busy_timeout=0")  # `_begin` waits
-        except sqlite3.Error as error:
-            connection.close()
-            raise ConfigError(f"{self.path}: not a usable SQLite database ({error}).") from None
-        return connection
-
-    def _make_private(self) -> None:
-        """The file holds records of patients: a new one is for its owner alone, and SQLite gives its
-        companions (-wal, -shm) the same rights."""
-        try:
-            if self.path.parent == data_folder():
-                self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # Never opened when it is there already: closing it again would drop the locks that SQLite holds
-            # on it in this process.
-            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-        except FileExistsError:
-            return
-        except FileNotFoundError:
-            raise ConfigError(
-                f"There is no folder {self.path.parent}; correct store.url, or make the folder first."
-            ) from None
-        except OSError as error:
-            raise ConfigError(f"{self.path}: cannot be made, or not be written ({error.strerror}).") from None
-
-    def make_engine(self) -> Engine:
-        engine = sqlalchemy.create_engine("sqlite://", creator=self._connect_writer, poolclass=NullPool)
-
-        @event.listens_for(engine, "begin")
-        def begin(connection: Connection) -> None:
-            _begin(cast(sqlite3.Connection, connection.connection.driver_connection))
-
-        return engine
-
-    def session(self, connection: Connection) -> SqliteSession:
-        return SqliteSession(cast(sqlite3.Connection, connection.connection.driver_connection))
-
-
-# --------------------------------------------------------------------------------------------- PostgreSQL
-
-
-class PostgresqlSession(Session):
-    """psycopg 3, binary both ways; `?` becomes `%s`. Rows go in as arrays, one statement a table."""
-
-    def __init__(self, connection: psycopg.Connection[Any]) -> None:
-        self._connection = connection
-        self._cursor = connection.cursor(binary=True)
-
-    def rows(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
-        return self._cursor.execute(_percent(sql), values).fetchall()
-
-    def run(self, sql: str, values: Sequence[Any] = ()) -> int:
-        return self._cursor.execute(_percent(sql), values).rowcount
-
-    def insert(self, table: Table, rows: Sequence[Row]) -> None:
-        statement, kinds = _postgresql_insert(table)
-        columns = zip(*rows, strict=True)
-        self._cursor.execute(
-            statement, [_ARRAYS[kind](column) for kind, column in zip(kinds, columns, strict=True)]
-        )
-
-    def among(self, column: str, values: Sequence[Any]) -> tuple[str, list[Any]]:
-        return f"{column} = ANY(?)", [list(values)]
-
-    def of_type(self, type: str, ids: Sequence[str]) -> tuple[str, list[Any]]:
-        return _OF_TYPE, [text_array(ids), type]
-
-    def lock(self) -> None:
-        self._cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_LOG_LOCK,))
-
-    def close(self) -> None:
-        self._connection.close()
-
-
-@lru_cache(maxsize=2048)
-def _percent(sql: str) -> bytes:
-    return sql.replace("%", "%%").replace("?", "%s").encode()
-
-
-# Every query of the store is written to walk indexes in the order it names, and is the same text again and
-# again: plans are made once per connection, and never by reading whole tables. A bitmap reads all matches
-# before a LIMIT can stop it, so its cost would grow with the store.
-_OUR_PLANS = (
-    "SET jit = off; SET plan_cache_mode = force_generic_plan;"
-    " SET enable_seqscan = off; SET enable_bitmapscan = off;"
-    " SET enable_hashjoin = off; SET enable_mergejoin = off"
-)
-
-
-# Each id looked up by itself: with `id = ANY(…)` a plan made while the store was almost empty, and kept,
-# would read all resources of the type.
-_OF_TYPE = (
-    "(SELECT found.* FROM unnest(?::text[]) AS asked(id) CROSS JOIN LATERAL"
-    ' (SELECT * FROM resource WHERE type = ? AND id = asked.id COLLATE "C" OFFSET 0) found)'
-)
-
-
-def _numbers(values: Iterable[float]) -> str:
-    return "{" + ",".join(map(str, values)) + "}"
-
-
-def text_array(values: Iterable[str]) -> str:
-    """A text[] as PostgreSQL writes it."""
-    escaped = [value.replace("\\", "\\\\").replace('"', '\\"') for value in values]
-    return '{"' + '","'.join(escaped) + '"}'
-
-
-_ARRAYS: Mapping[str, Callable[[Iterable[Any]], Any]] = {
-    "integer": _numbers,
-    "bigint": _numbers,
-    "double precision": _numbers,
-    "boolean": _numbers,
-    "text": text_array,
-    "bytea": list,
-}
-"""How a column of values becomes a PostgreSQL array: as text, which psycopg would make five times slower."""
-
-_KINDS = {"float": "double precision", "double": "double precision"}
-
-
-@lru_cache(maxsize=64)
-def _postgresql_insert(table: Table) -> tuple[bytes, tuple[str, ...]]:
-    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
-    kinds = []
-    for column in table.columns:
-        declared = column.type.compile(dialect).lower().split()[0].split("(")[0]
-        kinds.append(_KINDS.get(declared, declared))
-    names = ", ".join(column.name for column in table.columns)
-    arrays = ", ".join(f"{'%b' if kind == 'bytea' else '%s'}::{kind}[]" for kind in kinds)
-    statement = f"INSERT INTO {table.name} ({names}) SELECT * FROM unnest({arrays})"  # noqa: S608
-    return statement.encode(), tuple(kinds)
-
-
-class PostgresqlDatabase(Database):
-    """A database on a server; any number of processes share it."""
-
-    def _arguments(self) -> dict[str, Any]:
-        given = self.url.translate_connect_args(username="user", database="dbname")
-        options = {key: str(value) for key, value in self.url.query.items()}
-        return {"connect_timeout": "10", "application_name": "fhir-coprod", **given, **options}
-
-    def _connect(self, *, autocommit: bool) -> psycopg.Connection[Any]:
-        try:
-            connection = psycopg.connect(**self._arguments(), autocommit=autocommit)
-        except psycopg.Error as error:
-            raise self._unreachable(error) from None
-        if (
-            connection.info.encoding != "utf-8"
-            or connection.info.parameter_status("server_encoding") != "UTF8"
-        ):
-            connection.close()
-            raise ConfigError(
-                "The PostgreSQL database is not encoded in UTF8; create it with ENCODING 'UTF8'."
-            )
-        return connection
-
-    def _unreachable(self, error: psycopg.Error) -> ConfigError:
-        place = conninfo_to_dict(**self._arguments())
-        port = f":{place['port']}" if place.get("port") else ""
-        where = f"{place.get('host', 'local socket')}{port}/{place.get('dbname', '')}"
-        reason = " ".join(str(error).split()) or type(error).__name__
-        return ConfigError(f"PostgreSQL at {where} cannot be reached: {reason}")
-
-    def _connect_reader(self) -> PostgresqlSession:
-        connection = self._connect_read_only()
-        connection.execute(f"SET statement_timeout = '{READ_SECONDS}s'")
-        connection.execute(_OUR_PLANS)
-        return PostgresqlSession(connection)
-
-    async def connect_async(self) -> psycopg.AsyncCursor[Row]:
-        """As a pooled reader, on a connection that an event loop waits for."""
-        try:
-            connection = await psycopg.AsyncConnection.connect(**self._arguments(), autocommit=True)
-        except psycopg.Error as error:
-            raise self._unreachable(error) from None
-        await connection.execute("SET default_transaction_read_only = on")
-        await connection.execute(f"SET statement_timeout = '{READ_SECONDS}s'")
-        await connection.execute(_OUR_PLANS)
-        return connection.cursor(binary=True)
-
-    def _connect_read_only(self) -> psycopg.Connection[Any]:
-        connection = self._connect(autocommit=True)
-        connection.execute("SET default_transaction_read_only = on")
-        return connection
-
-    def _make_reading_engine(self) -> Engine:
-        return sqlalchemy.create_engine("postgresql+psycopg://", creator=self._connect_read_only)
-
-    def _connect_writer(self) -> psycopg.Connection[Any]:
-        connection = self._connect(autocommit=False)
-        connection.execute(_OUR_PLANS)
-        connection.commit()
-        return connection
-
-    def make_engine(self) -> Engine:
-        return sqlalchemy.create_engine(
-            "postgresql+psycopg://", creator=self._connect_writer, poolclass=NullPool
-        )
-
-    def session(self, connection: Connection) -> PostgresqlSession:
-        return PostgresqlSession(cast("psycopg.Connection[Any]", connection.connection.driver_connection))

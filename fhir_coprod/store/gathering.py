@@ -14,7 +14,8 @@ from collections.abc import Sequence
 import psycopg
 
 from fhir_coprod.store.batch import Reference
-from fhir_coprod.store.database import PostgresqlDatabase, is_lost, text_array, unavailable
+from fhir_coprod.store.database import is_lost, unavailable
+from fhir_coprod.store.postgresql import PostgresqlDatabase, text_array
 from fhir_coprod.store.versions import COLUMNS, Version, from_row
 
 UNDER_WAY = 2

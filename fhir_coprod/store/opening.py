@@ -1,4 +1,5 @@
-"""Creating the schema in an empty database, bringing an older one up to date, refusing a newer one."""
+"""From a URL to a database that can be used: which one it is, its schema made when empty, brought up to date
+when older, refused when newer."""
 
 from __future__ import annotations
 
@@ -7,10 +8,14 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy
 from sqlalchemy import Connection, inspect
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from fhir_coprod.errors import ConfigError
 from fhir_coprod.store import reindex, schema
-from fhir_coprod.store.database import Database, DatabaseErrors, SqliteDatabase
+from fhir_coprod.store.database import Database, DatabaseErrors
+from fhir_coprod.store.postgresql import PostgresqlDatabase
+from fhir_coprod.store.sqlite import SqliteDatabase
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -18,6 +23,24 @@ if TYPE_CHECKING:
 _VERSION_TABLE = "alembic_version"
 _SCHEMA_LOCK = 0x636F70726F65
 """The advisory lock under which PostgreSQL's schema changes: two processes may start at once."""
+
+
+def connect(url: str) -> Database:
+    """The database a URL names; ConfigError when it names none."""
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        raise ConfigError(
+            "store.url is not a URL; write sqlite:///file.db or postgresql://user@host/database."
+        ) from None
+    backend = parsed.get_backend_name()
+    if backend == "sqlite":
+        if parsed.database in (None, "", ":memory:"):
+            raise ConfigError("store.url names no file; write sqlite:///file.db.")
+        return SqliteDatabase(parsed)
+    if backend in ("postgresql", "postgres"):
+        return PostgresqlDatabase(parsed.set(drivername="postgresql+psycopg"))
+    raise ConfigError(f"store.url: {backend} is not supported; use sqlite:/// or postgresql://.")
 
 
 def prepare(database: Database) -> None:

@@ -14,8 +14,10 @@ from typing import Self, TypeVar
 from sqlalchemy import Connection
 
 from fhir_coprod.errors import Gone, NotFound
-from fhir_coprod.store import database, opening, reindex, search
+from fhir_coprod.store import opening, reindex, search
+from fhir_coprod.store.database import Database
 from fhir_coprod.store.gathering import Gathering
+from fhir_coprod.store.postgresql import PostgresqlDatabase
 from fhir_coprod.store.query import Query
 from fhir_coprod.store.search import Page
 from fhir_coprod.store.transaction import Transaction
@@ -44,7 +46,7 @@ def living(type: str, id: str, version: Version | None) -> Version:
 class Store:
     """Thread-safe. Reads run in the caller's thread; writes go to one writer thread (`writer.py`)."""
 
-    def __init__(self, base: database.Database) -> None:
+    def __init__(self, base: Database) -> None:
         self._database = base
         self._writer = Writer(base)
         self._reindexing: reindex.Background | None = None
@@ -55,7 +57,7 @@ class Store:
 
         Raises ConfigError with a sentence when that cannot be done.
         """
-        base = database.connect(url)
+        base = opening.connect(url)
         opening.prepare(base)
         return cls(base)._with_current_index()
 
@@ -96,7 +98,7 @@ class Store:
         """Reads for an event loop, where they are faster than `read` is in threads; each takes at most so
         many seconds. None on SQLite, where a read never waits."""
         base = self._database
-        return Gathering(base, seconds) if isinstance(base, database.PostgresqlDatabase) else None
+        return Gathering(base, seconds) if isinstance(base, PostgresqlDatabase) else None
 
     def vread(self, type: str, id: str, version: int) -> Version:
         """One version. Raises NotFound, or Gone when that version is the deletion."""

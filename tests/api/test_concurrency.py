@@ -15,7 +15,7 @@ from contextlib import ExitStack
 import httpx
 import pytest
 
-from fhir_coprod.store import Store, database, opening
+from fhir_coprod.store import Store, opening
 from tests.api.server import Served, serving
 
 CLIENTS = 64
@@ -185,7 +185,7 @@ async def under_load(url: str, servers: list[Served], writes: int, *, kill: bool
         assert len(seen) == len(set(seen))
         for id in acknowledged:
             assert store.read("Patient", id).version == 1
-    assert opening.damage(database.connect(url)) == []
+    assert opening.damage(opening.connect(url)) == []
 
 
 @pytest.mark.proof

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fhir_coprod.store import Query, Store, database, opening
+from fhir_coprod.store import Query, Store, opening
 from tests.peers import postgresql
 from tests.store.writers import task
 
@@ -22,7 +22,7 @@ def write_some(store: Store, name: str, count: int) -> None:
 
 
 def check_copy(url: str, at_least: int) -> None:
-    assert opening.damage(database.connect(url)) == []
+    assert opening.damage(opening.connect(url)) == []
     with Store.open(url) as copy:
         log = copy.changes(0, limit=10_000)
         assert [version.position for version in log] == list(range(1, len(log) + 1))

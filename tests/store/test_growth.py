@@ -15,7 +15,7 @@ import pytest
 
 from benchmarks import growth
 from fhir_coprod.jsontext import Document, from_data
-from fhir_coprod.store import Query, Store, database
+from fhir_coprod.store import Query, Store, sqlite
 
 THIN = {"search by status and a day": 45_000}
 """Whose matches are thin on the ground: such a search walks until its page is full, so many steps at any size
@@ -35,10 +35,10 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object], in
         connection.set_progress_handler(count, 10)
         return connection
 
-    base = database.SqliteDatabase
+    base = sqlite.SqliteDatabase
     writer = base._connect_writer
     monkeypatch.setattr(
-        base, "_connect_reader", lambda self: database.SqliteSession(watched(self._connect_read_only()))
+        base, "_connect_reader", lambda self: sqlite.SqliteSession(watched(self._connect_read_only()))
     )
     monkeypatch.setattr(base, "_connect_writer", lambda self: watched(writer(self)))
 

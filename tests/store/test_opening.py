@@ -57,7 +57,7 @@ def catalogue(url: str) -> list[tuple[object, ...]]:
 
 def migrate(url: str) -> None:
     """The long way: every migration, one after another."""
-    engine = database.connect(url).make_engine()
+    engine = opening.connect(url).make_engine()
     with engine.begin() as connection:
         opening.migrate(connection)
     engine.dispose()
@@ -80,7 +80,7 @@ def test_migrations_lead_to_the_schema_that_a_new_database_gets(store_url: str, 
 
 def test_no_table_was_changed_without_a_migration(store_url: str) -> None:
     migrate(store_url)
-    engine = database.connect(store_url).make_engine()
+    engine = opening.connect(store_url).make_engine()
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), schema.metadata) == []
         assert opening.revision(connection) == schema.REVISION
@@ -100,7 +100,7 @@ def test_an_empty_database_opens_fast(tmp_path: Path) -> None:
 
 def test_a_newer_schema_is_refused_in_a_sentence(store_url: str) -> None:
     Store.open(store_url).close()
-    engine = database.connect(store_url).make_engine()
+    engine = opening.connect(store_url).make_engine()
     with engine.begin() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
     engine.dispose()
@@ -109,7 +109,7 @@ def test_a_newer_schema_is_refused_in_a_sentence(store_url: str) -> None:
 
 
 def test_somebody_elses_database_is_refused(store_url: str) -> None:
-    engine = database.connect(store_url).make_engine()
+    engine = opening.connect(store_url).make_engine()
     with engine.begin() as connection:
         connection.exec_driver_sql("CREATE TABLE resource (id INTEGER)")
     engine.dispose()
@@ -165,7 +165,7 @@ def test_a_search_without_end_is_stopped_and_its_reader_not_lost(
 ) -> None:
     monkeypatch.setattr(database, "READ_SECONDS", 1)
     endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
-    opened = database.connect(store_url)
+    opened = opening.connect(store_url)
     with Store.open(store_url):
         with pytest.raises(Overloaded, match="longer than 1 seconds"):
             opened.read(endless)

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from fhir_coprod import definitions, jsontext
 from fhir_coprod.cli import app
-from fhir_coprod.store import Query, Store, database, index, opening, reindex
+from fhir_coprod.store import Query, Store, index, opening, reindex
 from tests.store.test_concurrency import said, start
 
 COUNT = 450
@@ -56,11 +56,11 @@ def check_whole(store: Store, url: str) -> None:
         "p7"
     ]
     assert store.search(Query.parse("Patient", [("family", "false")])).matches == []
-    assert opening.damage(database.connect(url)) == []
+    assert opening.damage(opening.connect(url)) == []
 
 
 def test_opening_makes_a_stale_index_anew_beside_reads_and_writes(outdated: str) -> None:
-    base = database.connect(outdated)
+    base = opening.connect(outdated)
     assert reindex.stale(base) == ["Patient"]
     with Store.open(outdated) as store:
         store.write(lambda transaction: transaction.put(patient(1000), "new"))

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from fhir_coprod.cli import app
 from fhir_coprod.errors import Gone
 from fhir_coprod.jsontext import parse
-from fhir_coprod.store import Store, database, opening, schema
+from fhir_coprod.store import Store, opening, schema
 from tests.store.library import ids, search
 
 FROZEN: dict[str, Any] = json.loads(Path(__file__).with_name("revision_0001.json").read_text())
@@ -27,7 +27,7 @@ FROZEN: dict[str, Any] = json.loads(Path(__file__).with_name("revision_0001.json
 @pytest.fixture
 def first_version(store_url: str) -> str:
     """URL of a store as the first version left it."""
-    engine = database.connect(store_url).make_engine()
+    engine = opening.connect(store_url).make_engine()
     with engine.begin() as connection:
         config = opening._alembic()
         config.attributes["connection"] = connection
@@ -84,7 +84,7 @@ def test_what_the_first_version_indexed_is_found_and_writes_go_on(first_version:
         assert (written.version.version, written.version.position) == (3, len(FROZEN["version"]["rows"]) + 1)
         assert ids(search(store, "Patient?name=akesson")) == "anna"
         assert ids(search(store, "Patient?name=later")) == "bo"
-    assert opening.damage(database.connect(first_version)) == []
+    assert opening.damage(opening.connect(first_version)) == []
 
 
 def test_db_upgrade_and_db_check_say_so(

@@ -10,7 +10,7 @@ import pytest
 from benchmarks.fill import filled, id_of, referral
 from fhir_coprod import jsontext
 from fhir_coprod.settings import Settings
-from fhir_coprod.store import Store, database
+from fhir_coprod.store import Store, sqlite
 from fhir_coprod.watch import policies
 from fhir_coprod.watch.live import Watch
 from fhir_coprod.watch.looking import look_at
@@ -35,9 +35,9 @@ def _steps(folder: Path, size: int, monkeypatch: pytest.MonkeyPatch) -> dict[str
         nonlocal counted
         counted += 1
 
-    connect = database.SqliteDatabase._connect
+    connect = sqlite.SqliteDatabase._connect
 
-    def watched(self: database.SqliteDatabase, mode: str) -> object:
+    def watched(self: sqlite.SqliteDatabase, mode: str) -> object:
         connection = connect(self, mode)
         connection.set_progress_handler(count, 10)
         return connection
@@ -48,7 +48,7 @@ def _steps(folder: Path, size: int, monkeypatch: pytest.MonkeyPatch) -> dict[str
     filled(url, size, policy, now).close()
     found: dict[str, int] = {}
     with monkeypatch.context() as patch:
-        patch.setattr(database.SqliteDatabase, "_connect", watched)
+        patch.setattr(sqlite.SqliteDatabase, "_connect", watched)
         with Store.open(url) as store:
             watch = Watch(store, policy, Settings())
             watch.catch_up(now)

@@ -1,0 +1,172 @@
+"""SQLite behind the face of `database.py`."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache
+from math import inf
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any, cast
+
+import sqlalchemy
+from sqlalchemy import Connection, Engine, Table, event
+from sqlalchemy.engine import URL
+from sqlalchemy.pool import NullPool, QueuePool
+
+from fhir_coprod.errors import ConfigError
+from fhir_coprod.settings import data_folder
+from fhir_coprod.store.database import BUSY_SECONDS, READ_SECONDS, Database, Row, Session
+
+_GLANCE_SECONDS = 0.001
+"""Between two tries of a writer."""
+
+
+class SqliteSession(Session):
+    """sqlite3 as it is; `?` is its own placeholder."""
+
+    def __init__(self, connection: sqlite3.Connection, *, limited: bool = False) -> None:
+        self._connection = connection
+        self._deadline = inf
+        if limited:
+            # Asked every so many steps of SQLite's machine; a search that never ends would hold its thread.
+            connection.set_progress_handler(lambda: monotonic() > self._deadline, 1_000_000)
+        self._limited = limited
+
+    def rows(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
+        if self._limited:
+            self._deadline = monotonic() + READ_SECONDS
+        return self._connection.execute(sql, values).fetchall()
+
+    def run(self, sql: str, values: Sequence[Any] = ()) -> int:
+        return self._connection.execute(sql, values).rowcount
+
+    def insert(self, table: Table, rows: Sequence[Row]) -> None:
+        self._connection.executemany(_sqlite_insert(table), rows)
+
+    def among(self, column: str, values: Sequence[Any]) -> tuple[str, list[Any]]:
+        return f"{column} IN ({','.join('?' * len(values))})", list(values)
+
+    def of_type(self, type: str, ids: Sequence[str]) -> tuple[str, list[Any]]:
+        marks = ",".join("?" * len(ids))
+        return f"(SELECT * FROM resource WHERE type = ? AND id IN ({marks}))", [type, *ids]  # noqa: S608
+
+    def together(self) -> AbstractContextManager[Any]:
+        return nullcontext()
+
+    def lock(self) -> None:
+        """Nothing to do: BEGIN IMMEDIATE already holds the only write lock there is."""
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def _begin(connection: sqlite3.Connection) -> None:
+    """Begin to write as soon as nobody else does.
+
+    At once as a writer: a transaction that turns into one later fails when another one wrote meanwhile.
+    SQLite itself would look again after ever longer sleeps, at last of a tenth of a second, while others
+    who come later go first.
+    """
+    deadline = monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            if not is_busy or monotonic() > deadline:
+                raise
+        else:
+            return
+        sleep(_GLANCE_SECONDS)
+
+
+@lru_cache(maxsize=64)
+def _sqlite_insert(table: Table) -> str:
+    columns = [column.name for column in table.columns]
+    return f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"  # noqa: S608
+
+
+class SqliteDatabase(Database):
+    """One file. Write-ahead log, so that readers never wait; every commit is on the disk before it is
+    answered (synchronous=FULL: with NORMAL a power cut would lose what was already acknowledged; group
+    commit pays for it).
+    """
+
+    def __init__(self, url: URL) -> None:
+        super().__init__(url)
+        self.path = Path(cast(str, url.database)).expanduser()
+
+    def _connect_reader(self) -> SqliteSession:
+        return SqliteSession(self._connect_read_only(), limited=True)
+
+    def _connect_read_only(self) -> sqlite3.Connection:
+        connection = self._connect("ro")
+        connection.execute("PRAGMA query_only=1")
+        return connection
+
+    def _make_reading_engine(self) -> Engine:
+        return sqlalchemy.create_engine("sqlite://", creator=self._connect_read_only, poolclass=QueuePool)
+
+    def _connect(self, mode: str) -> sqlite3.Connection:
+        address = f"{self.path.absolute().as_uri()}?mode={mode}"
+        try:
+            connection = sqlite3.connect(
+                address,
+                uri=True,
+                timeout=BUSY_SECONDS,
+                isolation_level=None,
+                check_same_thread=False,
+                cached_statements=512,
+            )
+        except sqlite3.Error as error:
+            raise ConfigError(f"{self.path}: the database cannot be opened ({error}).") from None
+        connection.execute("PRAGMA cache_size=-32000")
+        connection.execute("PRAGMA mmap_size=268435456")
+        return connection
+
+    def _connect_writer(self) -> sqlite3.Connection:
+        self._make_private()
+        connection = self._connect("rwc")
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=FULL")
+            connection.execute("PRAGMA wal_autocheckpoint=4000")
+            connection.execute("PRAGMA busy_timeout=0")  # `_begin` waits
+        except sqlite3.Error as error:
+            connection.close()
+            raise ConfigError(f"{self.path}: not a usable SQLite database ({error}).") from None
+        return connection
+
+    def _make_private(self) -> None:
+        """The file holds records of patients: a new one is for its owner alone, and SQLite gives its
+        companions (-wal, -shm) the same rights."""
+        try:
+            if self.path.parent == data_folder():
+                self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # Never opened when it is there already: closing it again would drop the locks that SQLite holds
+            # on it in this process.
+            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        except FileExistsError:
+            return
+        except FileNotFoundError:
+            raise ConfigError(
+                f"There is no folder {self.path.parent}; correct store.url, or make the folder first."
+            ) from None
+        except OSError as error:
+            raise ConfigError(f"{self.path}: cannot be made, or not be written ({error.strerror}).") from None
+
+    def make_engine(self) -> Engine:
+        engine = sqlalchemy.create_engine("sqlite://", creator=self._connect_writer, poolclass=NullPool)
+
+        @event.listens_for(engine, "begin")
+        def begin(connection: Connection) -> None:
+            _begin(cast(sqlite3.Connection, connection.connection.driver_connection))
+
+        return engine
+
+    def session(self, connection: Connection) -> SqliteSession:
+        return SqliteSession(cast(sqlite3.Connection, connection.connection.driver_connection))
