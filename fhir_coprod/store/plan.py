@@ -26,7 +26,7 @@ RARE = 200
 """Keys that are listed without a second thought."""
 MANY = 50_000
 """Keys that are listed rather than the whole type, where no index has the order asked for."""
-WINDOW, GROWTH, WINDOWS = 8, 5, 5
+WINDOW, GROWTH, WINDOWS = 16, 4, 5
 """Rows walked per row of a page in the first window; how much larger each next one is; how many there are."""
 LISTING = 4
 """So many rows are walked in the time that it takes to list and sort one key."""
