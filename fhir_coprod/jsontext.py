@@ -35,6 +35,8 @@ _canonical = msgspec.json.Encoder(order="deterministic", decimal_format="number"
 # One token per string (with the colon that makes it a key) or bracket. Numbers and literals need no token:
 # the decoder has already vouched for the syntax.
 _TOKEN = re.compile(r'("(?:[^"\\]+|\\.)*")(\s*:)?|([{}\[\]])')
+# Inside a string the quotes of a key would be escaped, so this is a key and its value.
+_REFERENCE = re.compile(r'"reference"\s*:\s*("(?:[^"\\]+|\\.)*")')
 _SCALAR = re.compile(r"\s*([^\s,}\]]+)")
 _SPACED_COLON = re.compile(rb'"[ \t\n\r]+:').search
 
@@ -146,8 +148,7 @@ class Document:
 
     def references(self) -> list[str]:
         """Every string under a `reference` key, in the order of the text."""
-        _, spans = _spans(self._text)
-        return [_decode(self._text[start:end]) for start, end in spans]
+        return [_decode(text) for text in _REFERENCE.findall(self._text)]
 
 
 def parse(raw: bytes | str, *, max_depth: int = MAX_DEPTH) -> Document:

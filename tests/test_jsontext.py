@@ -33,6 +33,8 @@ def test_splice_keeps_number_lexemes_and_texts_as_they_came() -> None:
 def test_references_are_listed_wherever_they_stand_but_not_inside_texts() -> None:
     raw = b'{"resourceType":"List","entry":[{"item":{"reference":"A/1"}},{"item":{"reference":"#x"}}]}'
     assert parse(raw).references() == ["A/1", "#x"]
+    spaced = b'{"resourceType":"List","a":"\\\\","b":{"reference" :\n "A\\u002f1"},"c":["reference","x"]}'
+    assert parse(spaced).references() == ["A/1"]
     assert parse(ORDER).references() == ["Patient/1"]
 
 

@@ -272,6 +272,8 @@ def _apply_all(transaction: Transaction, steps: list[Step]) -> list[Done]:
     # The store may run a work again: each run starts from what the request said.
     steps = [replace(step, change=replace(_both(step)[1])) for step in steps]
     _resolve_all(transaction, steps)
+    changes = [_both(step)[1] for step in steps]
+    transaction.fetch([(change.type, change.id) for change in changes if change.id])
     identities = _identities(steps)
     done: dict[int, Done] = {}
     for step in steps:

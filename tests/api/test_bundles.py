@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import sqlite3
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from fhir_coprod.errors import ConfigError
 from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import LimitSettings
+from fhir_coprod.store.sqlite import SqliteDatabase
 from tests.api.conftest import Api, identifier_of, outcome, patient
 
 
@@ -376,3 +378,36 @@ class TestFaultsOfOurs:
         found = performed(api, bundle(entry("GET", "Patient?name=x"), type="batch"))
         assert found[0]["response"]["status"].startswith("503")
         assert "secret" not in str(found)
+
+
+@pytest.fixture
+def questions(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What writers ask an SQLite store; begins with the first store that is opened after it."""
+    asked: list[str] = []
+    connect = SqliteDatabase._connect_writer
+
+    def watched(self: SqliteDatabase) -> sqlite3.Connection:
+        connection = connect(self)
+        connection.set_trace_callback(lambda sql: asked.append(sql) if sql.startswith("SELECT") else None)
+        return connection
+
+    monkeypatch.setattr(SqliteDatabase, "_connect_writer", watched)
+    return asked
+
+
+def test_a_transaction_asks_the_store_no_more_often_when_it_has_more_entries(
+    questions: list[str], sqlite_api: Callable[..., Api]
+) -> None:
+    api = sqlite_api()
+
+    def asked(count: int) -> int:
+        entries = [
+            *(entry("POST", "Patient", patient(), f"urn:uuid:{uuid.uuid4()}") for _ in range(count)),
+            *(entry("PUT", f"Patient/a{n}", patient(id=f"a{n}")) for n in range(count)),
+        ]
+        questions.clear()
+        assert api.post("", bundle(*entries)).status_code == 200
+        return len(questions)
+
+    asked(1)
+    assert 0 < asked(3) == asked(60)
