@@ -180,7 +180,7 @@ class Client:
         ours, theirs = urlsplit(self.base_url), urlsplit(absolute)
         if (ours.scheme, ours.netloc) != (theirs.scheme, theirs.netloc):
             raise EhrAnswer(
-                f"The server's next link leads to {theirs.netloc}, and credentials do not go there; "
+                f"The server's next link leads to {_host(absolute)}, and credentials do not go there; "
                 "set the server's public address (site.base_url) to the one you call."
             )
         return absolute
@@ -265,6 +265,8 @@ class Client:
                 data=_encode(body) if body is not None else None,
                 headers={**({"Content-Type": _FHIR_JSON} if body is not None else {}), **headers},
                 timeout=self._timeout,
+                # A redirected write would be repeated as a read, and seem to have been done.
+                allow_redirects=method == "GET",
             )
         except requests.RequestException as error:
             what = f"could not be reached ({type(error).__name__})"
@@ -273,11 +275,21 @@ class Client:
             raise EhrUnreachable(self._unsure(method, what)) from None
         if answer.status_code >= 400:
             raise _error(answer)
+        if answer.is_redirect:
+            raise EhrAnswer(
+                f"The server has moved to {_host(answer.headers['location'])}, so nothing was done there; "
+                "correct base_url."
+            )
         return answer
 
     def _unsure(self, method: str, what: str) -> str:
         doubt = "" if method == "GET" else " It may have been done all the same: read before you repeat it."
-        return f"The server at {urlsplit(self.base_url).netloc} {what}.{doubt}"
+        return f"The server at {_host(self.base_url)} {what}.{doubt}"
+
+
+def _host(url: str) -> str:
+    """Host and port of an address, without what else may stand there: a password, say."""
+    return urlsplit(url).netloc.rpartition("@")[2] or "another path"
 
 
 class _Bearer(AuthBase):

@@ -22,6 +22,7 @@ from fhir_coprod.api import bundles, links, writing
 from fhir_coprod.api.answer import Answer, error_answer
 from fhir_coprod.api.call import Call, pairs
 from fhir_coprod.api.endpoint import Endpoint, Interaction, told
+from fhir_coprod.api.formats import from_http_date, http_date, moment
 from fhir_coprod.api.writing import Change, Done
 from fhir_coprod.errors import BadRequest, CoprodError, PreconditionFailed, TooLarge
 from fhir_coprod.jsontext import Document, Json
@@ -34,7 +35,9 @@ READS_AT_ONCE = 4
 """Of one bundle, so that others find threads, and little is read that the answer has no room for."""
 _ORDER = {"DELETE": 0, "POST": 1, "PUT": 2, "PATCH": 2, "GET": 3, "HEAD": 3}
 _CHANGING = frozenset({"create", "update", "patch", "delete"})
-_READING = frozenset({"read", "vread", "search-type", "search-system", "history-instance", "history-type"})
+_READING = frozenset(
+    {"read", "vread", "search-type", "search-system", "history-instance", "history-type", "history-system"}
+)
 
 
 class _Request(msgspec.Struct, rename="camel"):
@@ -79,7 +82,9 @@ class Step:
 
 async def post_bundle(call: Call, endpoint: Endpoint) -> Answer:
     """POST [base]: perform a Bundle of type batch or transaction."""
-    document = call.document()
+    document = (
+        await endpoint.in_thread(call.document) if len(call.body) > writing.INLINE_BYTES else call.document()
+    )
     if document.type != "Bundle":
         raise BadRequest(
             "The root takes a Bundle of type batch or transaction; send a resource to its own type."
@@ -95,6 +100,13 @@ async def post_bundle(call: Call, endpoint: Endpoint) -> Answer:
     if bundle.type == "transaction":
         return await _transaction(call, endpoint, bundle, found)
     raise BadRequest("The type of the Bundle must be batch or transaction.", expression="Bundle.type")
+
+
+def _http_date(text: str) -> str:
+    """Bundle.entry.request.ifModifiedSince, an instant, as the header has it (some clients send that)."""
+    if not text or from_http_date(text) is not None:
+        return text
+    return http_date(int(moment(text, "request.ifModifiedSince").timestamp()))
 
 
 def _understood(document: Document) -> _Bundle:
@@ -152,7 +164,7 @@ def _entry_call(call: Call, endpoint: Endpoint, entry: _Entry, data: Json | None
         "prefer": call.headers.get("prefer", ""),
         "if-match": request.if_match,
         "if-none-match": request.if_none_match,
-        "if-modified-since": request.if_modified_since,
+        "if-modified-since": _http_date(request.if_modified_since),
     }
     if request.if_none_exist is not None:
         headers["if-none-exist"] = request.if_none_exist
@@ -292,9 +304,12 @@ def _apply_all(transaction: Transaction, steps: list[Step]) -> list[Done]:
 
 
 def _resolve_all(transaction: Transaction, steps: list[Step]) -> None:
-    """Decide every id before the first write; raises BadRequest where two entries mean one resource."""
-    taken: dict[tuple[str, str], int] = {}
-    creates: dict[tuple[str, object], Step] = {}
+    """Decide every id before the first write; raises BadRequest where two entries mean one resource.
+
+    R4: deletions come first, so that what they delete is not there any more for a conditional create.
+    """
+    taken: dict[tuple[str, str], Step] = {}
+    asked: dict[tuple[str, object], Step] = {}
     for step in steps:
         change = _both(step)[1]
         try:
@@ -302,20 +317,34 @@ def _resolve_all(transaction: Transaction, steps: list[Step]) -> None:
         except CoprodError as error:
             raise _located(error, step.index) from None
         if change.kind == "create":
-            if change.criteria is not None and not change.found:
-                # The second of two identical conditional creates gets what the first will store.
-                first = creates.setdefault((change.type, change.criteria), step)
-                step.twin = first if first is not step else None
-            if not change.found:
-                change.id = _both(step.twin)[1].id if step.twin else str(uuid.uuid4())
+            _resolve_create(step, change, taken, asked)
             continue
         if change.kind == "update" and not change.id:
             change.id = str(uuid.uuid4())
-        if change.id and taken.setdefault((change.type, change.id), step.index) != step.index:
+        earlier = taken.setdefault((change.type, change.id), step) if change.id else step
+        if change.kind == "update" and change.criteria is not None and earlier is step:
+            # Where the criteria find nothing, each of two such entries would make a resource.
+            earlier = asked.setdefault((change.type, change.criteria), step)
+        if earlier is not step:
             raise BadRequest(
-                f"Entries {taken[change.type, change.id]} and {step.index} are about one resource; keep one.",
+                f"Entries {earlier.index} and {step.index} are about one resource; keep one.",
                 expression=f"Bundle.entry[{step.index}]",
             )
+
+
+def _resolve_create(
+    step: Step, change: Change, taken: dict[tuple[str, str], Step], asked: dict[tuple[str, object], Step]
+) -> None:
+    if change.found:
+        other = taken.get((change.type, change.found.id))
+        if other is None or _both(other)[1].kind != "delete":
+            return
+        change.found = None
+    if change.criteria is not None:
+        # The second of two identical conditional creates gets what the first will store.
+        first = asked.setdefault((change.type, change.criteria), step)
+        step.twin = first if first is not step else None
+    change.id = _both(step.twin)[1].id if step.twin else str(uuid.uuid4())
 
 
 def _identities(steps: list[Step]) -> dict[str, str]:
@@ -352,7 +381,7 @@ def _references(transaction: Transaction, step: Step, identities: dict[str, str]
                 raise BadRequest(
                     f"A conditional reference names {type[:64]!r}, which is no resource type of R4."
                 )
-            target = writing.matching(transaction, type, criteria)
+            target = writing.matching(transaction, type, criteria, _both(step)[1].base)
             if target is None:
                 raise PreconditionFailed(
                     f"A conditional reference finds no {type}; send it along or correct it."

@@ -53,12 +53,12 @@ def _ignored(sentences: Iterable[str]) -> Json:
     return {"resource": Outcome(issues).to_fhir(), "search": {"mode": "outcome"}}
 
 
-def history(call: Call, versions: list[Version], *, more: bool) -> Answer:
-    """Versions with what made each of them, the newest first."""
+def history(call: Call, used: Pairs, versions: list[Version], *, more: bool) -> Answer:
+    """Versions with what made each of them, the newest first; `used` is what the links shall ask for."""
     path = f"{call.path}/_history".lstrip("/")
-    links = [link("self", call.base, path, call.criteria)]
+    links = [link("self", call.base, path, used)]
     if more:
-        following = tuple(pair for pair in call.criteria if pair[0] != "_cursor")
+        following = tuple(pair for pair in used if pair[0] != "_cursor")
         links.append(link("next", call.base, path, (*following, ("_cursor", str(versions[-1].position)))))
     return bundle("history", links, [_past(call, version) for version in versions])
 

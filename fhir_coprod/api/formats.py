@@ -161,7 +161,7 @@ def from_http_date(text: str) -> datetime | None:
     """The moment of an HTTP date; None when it is none (RFC 9110: then the header is ignored)."""
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 

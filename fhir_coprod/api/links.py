@@ -17,7 +17,10 @@ from fhir_coprod import definitions, jsontext
 from fhir_coprod.jsontext import Document, Json
 
 _LINKING = frozenset({"uri", "url", "oid", "uuid"})
-_IN_NARRATIVE = re.compile(r"""(<(?:a|img)\b[^>]*?\s(?:href|src)\s*=\s*)("[^"]*"|'[^']*')""")
+_IN_NARRATIVE = re.compile(r"""(<(?:a|img)\b[^<>]*?\s(?:href|src)\s*=\s*)("[^"]*"|'[^']*')""")
+
+_BETWEEN = re.compile(r"""[\\"']+""")
+"""What stands around a link, in JSON and in a narrative within JSON."""
 
 
 class _Element(NamedTuple):
@@ -33,8 +36,9 @@ def relinked(document: Document, identities: Mapping[str, str]) -> Document:
 
     identities: from an entry's fullUrl to what the resource is called here
     """
-    text = document.raw
-    if not any(url.encode() in text for url in identities):
+    text = document.raw.decode()
+    # One look at the text instead of one for each entry; with an escape in it, it may say anything.
+    if "\\/" not in text and "\\u" not in text and identities.keys().isdisjoint(_BETWEEN.split(text)):
         return document
     data = _resource(document.data, identities)
     if data == document.data:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
 
 from fhir_coprod import definitions, jsontext
-from fhir_coprod.api import bundles
+from fhir_coprod.api import bundles, rules
 from fhir_coprod.api.answer import Answer, outcome_answer
 from fhir_coprod.api.call import Call
 from fhir_coprod.api.endpoint import Endpoint
 from fhir_coprod.api.inputs import inputs
-from fhir_coprod.errors import BadRequest
+from fhir_coprod.errors import BadRequest, NotAllowed
 from fhir_coprod.jsontext import Json
 from fhir_coprod.outcome import Issue, Outcome
 from fhir_coprod.store import Query, Store, Version
+from fhir_coprod.store.criteria import MAX_ALTERNATIVES
 from fhir_coprod.validation import validate_document
 
+_ID = re.compile(jsontext.ID_PATTERN)
 _ACT_CODE = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
 _NOT_FOR_PATIENTS = frozenset({"NOPAT", "NOAUTH"})
 _MODES = ("", "create", "update", "delete", "profile")
@@ -36,6 +39,10 @@ async def validate(call: Call, endpoint: Endpoint) -> Answer:
         if not call.id:
             raise BadRequest("mode=delete is about one resource; call $validate on it.")
         await endpoint.read(call.type, call.id)
+        try:
+            rules.protect(call.type, call.id)
+        except NotAllowed as error:
+            return outcome_answer(error.outcome)
         return outcome_answer(Outcome((Issue("information", "informational", "It may be deleted."),)))
     document = given.resource
     if document is None:
@@ -112,12 +119,17 @@ def _compartment(
         found |= _by_key(_all(store, "Patient", (("_id", patient), *narrowed)))
     found = _releasable(found)
     # What is referred to comes along only when it cannot be another patient's: types outside the compartment.
+    others: dict[str, list[str]] = {}
     for reference in sorted({name for version in found.values() for name in _references(version.data)}):
         type, _, id = reference.partition("/")
         if type in members or type == "Patient" or (types and type not in types) or (type, id) in found:
             continue
-        if definitions.is_resource_type(type):
-            found |= _by_key(_all(store, type, (("_id", id), *narrowed)))
+        if definitions.is_resource_type(type) and _ID.fullmatch(id):
+            others.setdefault(type, []).append(id)
+    for type, ids in others.items():
+        for start in range(0, len(ids), MAX_ALTERNATIVES):
+            some = ",".join(ids[start : start + MAX_ALTERNATIVES])
+            found |= _by_key(_all(store, type, (("_id", some), *narrowed)))
     return dict(sorted(_releasable(found).items(), key=lambda item: "/".join(item[0])))
 
 

@@ -8,7 +8,7 @@ from fhir_coprod.api.call import Call, Pairs, pairs
 from fhir_coprod.api.endpoint import Endpoint
 from fhir_coprod.api.formats import FORM, entity_tags, from_http_date, moment
 from fhir_coprod.errors import BadRequest, NotFound, UnknownParameter, UnsupportedMediaType
-from fhir_coprod.store import Query, Version
+from fhir_coprod.store import Page, Query, Version
 
 DEFAULT_PAGE = 50
 """Versions on a page of history when the caller names no `_count`."""
@@ -46,15 +46,19 @@ def _is_known(call: Call, version: Version) -> bool:
 
 async def search(call: Call, endpoint: Endpoint) -> Answer:
     """GET [type]?… and POST [type]/_search, or without a type on everything: a page of matches."""
-    query = Query.parse(
-        call.type,
-        (*call.query, *_posted(call)),
-        strict=call.preferences.strict,
-        max_count=endpoint.settings.limits.page,
-        base=call.base,
-    )
-    page = await endpoint.in_thread(endpoint.store.search, query)
-    return bundles.searchset(call, query, page)
+    asked = (*call.query, *_posted(call))
+
+    def look() -> tuple[Query, Page]:
+        query = Query.parse(
+            call.type,
+            asked,
+            strict=call.preferences.strict,
+            max_count=endpoint.settings.limits.page,
+            base=call.base,
+        )
+        return query, endpoint.store.search(query)
+
+    return bundles.searchset(call, *await endpoint.in_thread(look))
 
 
 def _posted(call: Call) -> Pairs:
@@ -98,4 +102,9 @@ async def history(call: Call, endpoint: Endpoint) -> Answer:
     )
     if call.id and not versions and not before and since is None:
         raise NotFound(f"{call.path} has never been here; search for it, or check the id.")
-    return bundles.history(call, versions[:count], more=len(versions) > count)
+    used = tuple(
+        (name, str(count) if name == "_count" else value)
+        for name, value in call.criteria
+        if name not in unknown
+    )
+    return bundles.history(call, used, versions[:count], more=len(versions) > count)

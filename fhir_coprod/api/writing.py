@@ -24,8 +24,9 @@ from fhir_coprod.api.formats import entity_tags
 from fhir_coprod.errors import BadRequest, Conflict, InvalidResource, NotFound, PreconditionFailed
 from fhir_coprod.jsontext import Document
 from fhir_coprod.outcome import OK, Issue, Outcome
-from fhir_coprod.store import Query, Transaction, Version
-from fhir_coprod.validation import validate_document
+from fhir_coprod.store import Query, Transaction, Version, index
+from fhir_coprod.store.query import demands
+from fhir_coprod.validation import validate_to_store
 
 _ID = re.compile(jsontext.ID_PATTERN)
 _NO_REFERENCES: Mapping[str, str] = {}
@@ -39,6 +40,7 @@ class Change:
     """One write, understood and checked, not yet done.
 
     id: "" as long as nobody has decided it; `resolve` fills it in where a conditional finds its resource
+    base: the address that the caller knows this server by
     criteria: of a conditional interaction; None for a plain one
     versions: what If-Match allows; None: anything; empty: any version, as long as there is one
     found: the resource that makes a conditional create unnecessary
@@ -49,6 +51,7 @@ class Change:
     id: str = ""
     document: Document | None = None
     patch: jsonpatch.JsonPatch | None = None
+    base: str = ""
     criteria: Pairs | None = None
     versions: frozenset[str] | None = None
     must_be_new: bool = False
@@ -97,7 +100,8 @@ def prepare(call: Call) -> Change:
         case _:
             change = Change("delete", call.type, call.id, criteria=_criteria(call))
     if change.criteria is not None and not change.criteria:
-        raise PreconditionFailed("A conditional request needs criteria, such as ?identifier=system|value.")
+        raise PreconditionFailed(_NO_CRITERIA)
+    change.base = call.base
     rules.protect(change.type, change.id)
     _read_preconditions(call, change)
     if change.document is not None:
@@ -117,7 +121,7 @@ def _document(call: Call) -> Document:
 def _criteria(call: Call) -> Pairs | None:
     if call.id:
         return None
-    return tuple(pair for pair in call.criteria if pair[0] not in subset.PARAMETERS)
+    return demands(call.query)
 
 
 def _if_none_exist(call: Call) -> Pairs | None:
@@ -125,7 +129,7 @@ def _if_none_exist(call: Call) -> Pairs | None:
     header = call.headers.get("if-none-exist")
     if header is None:
         return _criteria(call) or None
-    return pairs(header.partition("?")[2] or header.lstrip("?"))
+    return demands(pairs(header.partition("?")[2] or header.lstrip("?")))
 
 
 def _check_id(change: Change, document: Document) -> None:
@@ -149,13 +153,7 @@ def _read_preconditions(call: Call, change: Change) -> None:
 
 def _checked(document: Document) -> Outcome:
     """Validate; raises InvalidResource with every problem, gives the warnings otherwise."""
-    tags = document.data.get("meta", {}).get("tag", ()) if isinstance(document.data.get("meta"), dict) else ()
-    if isinstance(tags, list) and any(isinstance(t, dict) and t.get("code") == "SUBSETTED" for t in tags):
-        raise InvalidResource(
-            "This is a part of a resource (tag SUBSETTED); storing it would lose the rest. Read it whole.",
-            expression=f"{document.type}.meta.tag",
-        )
-    outcome = validate_document(document)
+    outcome = validate_to_store(document)
     if not outcome:
         raise InvalidResource(
             f"The {document.type} breaks {len(outcome.errors)} rule(s) of FHIR R4 or its profile.",
@@ -168,7 +166,7 @@ def resolve(transaction: Transaction, change: Change) -> None:
     """Find the resource that a conditional means, as R4 has it for none, one and several matches."""
     if change.criteria is None:
         return
-    found = matching(transaction, change.type, change.criteria)
+    found = matching(transaction, change.type, change.criteria, change.base)
     if change.kind == "create":
         change.found = found
         change.id = found.id if found else ""
@@ -190,9 +188,14 @@ def resolve(transaction: Transaction, change: Change) -> None:
         raise NotFound(f"The criteria find no {change.type} to patch.")
 
 
-def matching(transaction: Transaction, type: str, criteria: Pairs) -> Version | None:
-    """The one resource that criteria find; raises PreconditionFailed when they find several."""
-    query = Query.parse(type, (*criteria, ("_count", "2")), strict=True)
+_NO_CRITERIA = "A conditional request needs criteria, such as ?identifier=system|value."
+
+
+def matching(transaction: Transaction, type: str, criteria: Pairs, base: str) -> Version | None:
+    """The one resource that criteria find; raises PreconditionFailed for several, or criteria of nothing."""
+    query = Query.parse(type, (*demands(criteria), ("_count", "2")), strict=True, base=base)
+    if not query.conditions:
+        raise PreconditionFailed(_NO_CRITERIA)
     matches = transaction.search(query).matches
     if len(matches) > 1:
         raise PreconditionFailed(
@@ -217,6 +220,7 @@ def apply(transaction: Transaction, change: Change, references: Mapping[str, str
     if document is None:
         raise AssertionError("a create or update is prepared with its document")
     rules.check_transition(transaction, living, document)
+    references = {**_relative(document, change.base), **references}
     written = (
         transaction.create(document, id=change.id or None, references=references)
         if change.kind == "create"
@@ -225,6 +229,16 @@ def apply(transaction: Transaction, change: Change, references: Mapping[str, str
         )
     )
     return Done(written.version, written.change, outcome)
+
+
+def _relative(document: Document, base: str) -> dict[str, str]:
+    """What the document's absolute references to resources here are stored as: searches follow those."""
+    if not base or base.encode() not in document.raw:
+        return {}
+    absolute = (text for text in document.references() if text.startswith(f"{base}/"))
+    return {
+        text: text[len(base) + 1 :] for text in absolute if index.split_reference(text[len(base) + 1 :])[0]
+    }
 
 
 def _expected_version(change: Change, living: Version | None) -> int | None:

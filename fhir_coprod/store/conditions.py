@@ -26,12 +26,28 @@ class Sql(NamedTuple):
 
 
 def joined(separator: str, pieces: Iterable[Sql]) -> Sql:
-    """The pieces in brackets with the separator between them."""
+    """The pieces with the separator between them, each in brackets, and so is the whole."""
     pieces = list(pieces)
     if len(pieces) == 1:
         return pieces[0]
     text = separator.join(f"({piece.text})" for piece in pieces)
-    return Sql(text, tuple(chain.from_iterable(piece.values for piece in pieces)))
+    return Sql(f"({text})", tuple(chain.from_iterable(piece.values for piece in pieces)))
+
+
+_SELECTS_AT_ONCE = 400
+"""SQLite takes no more than 500 in one compound."""
+
+
+def united(selects: Sequence[Sql]) -> Sql:
+    """The keys of all these SELECT key …, which may repeat."""
+    values = tuple(chain.from_iterable(select.values for select in selects))
+    parts = [
+        " UNION ALL ".join(select.text for select in selects[start : start + _SELECTS_AT_ONCE])
+        for start in range(0, len(selects), _SELECTS_AT_ONCE)
+    ]
+    if len(parts) == 1:
+        return Sql(parts[0], values)
+    return Sql(" UNION ALL ".join(f"SELECT key FROM ({part}) u" for part in parts), values)
 
 
 def all_together(one: Sql, other: Sql) -> Sql:
@@ -75,13 +91,14 @@ class Indexed(Condition):
     scans: tuple[Sql, ...] = ()
 
     def keys(self) -> Sql:
-        parts = [
-            Sql(f"SELECT key FROM {self.table} WHERE param = ? AND {scan.text}", (self.param, *scan.values))
-            for scan in self.scans or self.tests
-        ]
-        return Sql(
-            " UNION ALL ".join(part.text for part in parts),
-            tuple(chain.from_iterable(part.values for part in parts)),
+        return united(
+            [
+                Sql(
+                    f"SELECT key FROM {self.table} WHERE param = ? AND {scan.text}",
+                    (self.param, *scan.values),
+                )
+                for scan in self.scans or self.tests
+            ]
         )
 
     def probe(self, row: str) -> Sql:
@@ -161,11 +178,7 @@ class Any_(Condition):  # noqa: N801 - `Any` is typing's
         parts = [condition.keys() for condition in self.conditions]
         if any(part is None for part in parts):
             return None
-        known = [part for part in parts if part is not None]
-        return Sql(
-            " UNION ALL ".join(part.text for part in known),
-            tuple(chain.from_iterable(part.values for part in known)),
-        )
+        return united([part for part in parts if part is not None])
 
     def probe(self, row: str) -> Sql:
         return joined(" OR ", [condition.probe(row) for condition in self.conditions])

@@ -7,9 +7,10 @@ do not have raises `UnknownParameter`; a value that cannot be read raises `BadRe
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import count
 
 from fhir_coprod import definitions
 from fhir_coprod.definitions.search import SearchParameter
@@ -34,6 +35,10 @@ MAX_DEPTH = 8
 """Links of a chain; each is a join."""
 MAX_ALTERNATIVES = 500
 """Values after commas in one parameter."""
+MAX_TESTS = 2_000
+"""Values after commas times the types they are looked for in."""
+MAX_LINKS = 2_000
+"""Ways that the chains of a search may take, each type that a reference may lead to being one."""
 
 _PREFIXES = ("eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap")
 _SINCE = ("eq", "gt", "ge", "sa", "ap")
@@ -58,17 +63,29 @@ _UNSUPPORTED = {
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Where a criterion stands: the types searched, how deep in a chain, and the time that `ap` looks
-    from."""
+    """Where a criterion stands.
+
+    types: those searched
+    depth: how deep in a chain
+    now:   the time that `ap` looks from
+    base:  our own address with a slash at its end, or ""; references that begin with it are relative
+    links: counts the ways that the chains of the whole search have taken so far
+    """
 
     types: tuple[str, ...]
     depth: int = 0
     now: datetime | None = None
+    base: str = ""
+    links: Iterator[int] = field(default_factory=count)
 
     def inside(self, types: tuple[str, ...]) -> Scope:
         if self.depth >= MAX_DEPTH:
             raise BadRequest(f"The search is chained more than {MAX_DEPTH} links deep; ask in two steps.")
-        return Scope(types, self.depth + 1, self.now)
+        if next(self.links) >= MAX_LINKS:
+            raise BadRequest(
+                "The chains of this search may lead to too many types; name them, as in subject:Patient.name."
+            )
+        return replace(self, types=types, depth=self.depth + 1)
 
 
 def split_escaped(value: str, separator: str) -> list[str]:
@@ -89,12 +106,16 @@ def condition(scope: Scope, name: str, value: str) -> Condition:
     code, _, modifier = head.partition(":")
     if rest:
         return _chain(scope, code, modifier, rest, value)
-    if code == "_id" and not modifier:
-        return _id(scope, value)
-    if code == "_lastUpdated" and not modifier:
-        return _last_updated(scope, value)
+    if code in ("_id", "_lastUpdated"):
+        return _own_column(scope, code, modifier, value)
     found = [_one_type(scope, type, parameter(type, code), modifier, value) for type in scope.types]
-    return found[0] if len(found) == 1 else Any_(tuple(found))
+    if len(found) == 1:
+        return found[0]
+    if (value.count(",") + 1) * len(found) > MAX_TESTS:
+        raise BadRequest(f"{code}: too many values for so many types; name types by _type, or ask in parts.")
+    denied = [each.condition for each in found if isinstance(each, Not)]
+    # Each of them looks at one type only, so that what is denied must be so in all of them.
+    return Not(Any_(tuple(denied))) if len(denied) == len(found) else Any_(tuple(found))
 
 
 def parameter(type: str, code: str) -> SearchParameter:
@@ -140,7 +161,7 @@ def _one_type(scope: Scope, type: str, found: SearchParameter, modifier: str, va
     if found.type == "token":
         return _token(type, code, modifier, parts)
     if found.type == "reference":
-        return _reference(type, found, modifier, parts)
+        return _reference(scope, type, found, modifier, parts)
     if found.type == "string":
         return Indexed("string", number, tuple(_string_test(unescape(part), modifier) for part in parts))
     if found.type == "uri":
@@ -221,16 +242,18 @@ def _string_test(text: str, modifier: str) -> Sql:
     return Sql("value >= ? AND value < ?", (folded, folded + "\U0010ffff"))
 
 
-def _reference(type: str, found: SearchParameter, modifier: str, parts: list[str]) -> Condition:
+def _reference(scope: Scope, type: str, found: SearchParameter, modifier: str, parts: list[str]) -> Condition:
     if modifier == "identifier":
         tests = tuple(_token_test(part) for part in parts)
         return Indexed("token", index.number(type, f"{found.code}:identifier"), tests)
     targets = (modifier,) if modifier else found.target
-    tests = tuple(_reference_test(found.code, targets, unescape(part)) for part in parts)
+    texts = [unescape(part) for part in parts]
+    own = [text.removeprefix(scope.base) if scope.base else text for text in texts]
+    tests = tuple(_reference_test(targets, text) for text in own)
     return Indexed("reference", index.number(type, found.code), tests, equal=True)
 
 
-def _reference_test(code: str, targets: tuple[str, ...], text: str) -> Sql:
+def _reference_test(targets: tuple[str, ...], text: str) -> Sql:
     """`Type/id`, a bare id, or an absolute URL."""
     type, id = index.split_reference(text)
     if type:
@@ -319,6 +342,19 @@ _LIMITS: Mapping[str, Callable[[Scope, str, str], list[Test]]] = {
 
 
 # ------------------------------------------------------------------------------- the resource's own columns
+
+
+def _own_column(scope: Scope, code: str, modifier: str, value: str) -> Condition:
+    """Every resource has an id and a lastUpdated."""
+    if modifier == "missing":
+        if value not in ("true", "false"):
+            raise BadRequest(f"{code}:missing takes true or false.")
+        return Own(scope.types, Sql("1 = 0" if value == "true" else "1 = 1"))
+    if modifier and (code, modifier) != ("_id", "not"):
+        raise UnknownParameter(f"{code}:{modifier} is not supported; search {code} without it.")
+    if code == "_lastUpdated":
+        return _last_updated(scope, value)
+    return Not(_id(scope, value)) if modifier else _id(scope, value)
 
 
 def _id(scope: Scope, value: str) -> Condition:

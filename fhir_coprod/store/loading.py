@@ -30,7 +30,7 @@ from fhir_coprod.outcome import Outcome
 from fhir_coprod.store.repository import Store
 from fhir_coprod.store.transaction import Transaction, check_id
 from fhir_coprod.store.versions import Change
-from fhir_coprod.validation import validate_document
+from fhir_coprod.validation import validate_to_store
 
 CHUNK = 250
 """Resources in one transaction."""
@@ -166,7 +166,12 @@ class _File:
             if not definitions.is_resource_type(document.type):
                 raise BadRequest("The record is not a FHIR R4 resource: its resourceType is not one of R4.")
             check_id(_id(document))
-            outcome = validate_document(document)
+            if document.type == "Bundle" and document.data.get("type") == "history":
+                raise BadRequest(
+                    "A history is not loaded, as the store makes versions by itself; load the resources as"
+                    " they are now."
+                )
+            outcome = validate_to_store(document)
         except CoprodError as error:
             outcome = error.outcome
         if outcome:
@@ -254,8 +259,9 @@ class _Bundle(msgspec.Struct):
 
 
 _decode_bundle: Callable[[bytes], _Bundle] = msgspec.json.Decoder(_Bundle).decode
-_KEPT_WHOLE = ("document", "message")
-"""Bundles that are one thing: a document is signed as a whole, a message is not its parts."""
+_KEPT_WHOLE = ("document", "message", "history")
+"""Bundles that are one thing: a document is signed as a whole, a message is not its parts; the entries of a
+history are no resources beside each other."""
 
 
 def _entries(raw: bytes) -> Iterator[_Record]:

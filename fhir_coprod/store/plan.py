@@ -221,6 +221,18 @@ _SORT_COLUMNS = {
 """The column that decides."""
 
 
+def is_sort_value(sort: Sort, value: object) -> bool:
+    """Whether the column that a resource sorts by could hold this."""
+    if sort.code == "_id" or _SORT_COLUMNS.get(sort.table, "low") != "low":
+        return isinstance(value, str)
+    return is_number(value) or (sort.table in ("number", "quantity") and isinstance(value, float))
+
+
+def is_number(value: object) -> bool:
+    """Whether an integer column could hold this."""
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
+
+
 def _sort_value(sort: Sort) -> Sql:
     """The value that a resource (r) sorts by: of several the smallest, or descending the largest."""
     if sort.table == "resource":

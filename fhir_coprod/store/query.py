@@ -58,7 +58,7 @@ class Query:
 
     pairs:     what was understood, in the order given (without the cursor)
     ignored:   one sentence for each parameter that was not
-    summary, elements: for whoever writes the answer
+    summary:   for whoever writes the answer
     """
 
     types: tuple[str, ...]
@@ -67,7 +67,6 @@ class Query:
     count: int = DEFAULT_COUNT
     total: Total = ""
     summary: str = ""
-    elements: tuple[str, ...] = ()
     includes: tuple[Include, ...] = ()
     revincludes: tuple[Include, ...] = ()
     cursor: str = ""
@@ -116,13 +115,12 @@ class _Reader:
         self.types: tuple[str, ...] = (type,) if type else ()
         self.strict = strict
         self.max_count = max_count
-        self.base = base.rstrip("/") + "/" if base else ""
+        self.base = f"{base.rstrip('/')}/" if base else ""
         self.conditions: list[Condition] = []
         self.sort: tuple[Sort, ...] = ()
         self.count = min(DEFAULT_COUNT, max_count)
         self.total: Total = ""
         self.summary = ""
-        self.elements: tuple[str, ...] = ()
         self.includes: list[Include] = []
         self.revincludes: list[Include] = []
         self.cursor = ""
@@ -135,7 +133,7 @@ class _Reader:
             _check_text(value)
         if not self.types:
             self.types = self._system_types(pairs)
-        self.scope = Scope(self.types, now=datetime.now(UTC))
+        self.scope = Scope(self.types, now=datetime.now(UTC), base=self.base)
         for name, value in pairs:
             if not value:
                 self._ignore(name, UnknownParameter(f"{name}: it has no value; give one or leave it out."))
@@ -155,7 +153,6 @@ class _Reader:
             count=self.count,
             total=self.total,
             summary=self.summary,
-            elements=self.elements,
             includes=tuple(self.includes),
             revincludes=tuple(self.revincludes),
             cursor=self.cursor,
@@ -174,8 +171,6 @@ class _Reader:
         if own is not None and not (modifier and base not in ("_include", "_revinclude")):
             own(self, modifier, value)
         elif name not in _FOR_THE_ENDPOINT:
-            if self.base:
-                value = value.replace(self.base, "")
             self._demand(criteria.condition(self.scope, name, value))
         if name == "_count":
             value = str(self.count)
@@ -223,7 +218,7 @@ class _Reader:
         self.summary = value
 
     def set_elements(self, modifier: str, value: str) -> None:
-        self.elements = tuple(part.strip() for part in value.split(",") if part.strip())
+        """For whoever writes the answer."""
 
     def set_cursor(self, modifier: str, value: str) -> None:
         self.cursor = value
@@ -279,6 +274,13 @@ _OWN: Mapping[str, Callable[[_Reader, str, str], None]] = {
     "_revinclude": _Reader.set_revinclude,
     "_sort": _Reader.set_sort,
 }
+
+_OF_THE_ANSWER = frozenset(_OWN) | _FOR_THE_ENDPOINT
+
+
+def demands(pairs: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """The pairs that say what is searched for, without those that only concern the form of the answer."""
+    return tuple(pair for pair in pairs if pair[0].partition(":")[0] not in _OF_THE_ANSWER)
 
 
 def _check_text(text: str) -> None:

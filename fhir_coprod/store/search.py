@@ -86,8 +86,11 @@ def _read_cursor(query: Query) -> list[Any]:
         not isinstance(place, list)
         or len(place) != len(query.sort) + 2
         or place[0] != query.fingerprint
-        or not isinstance(place[-1], int)
-        or not all(value is None or isinstance(value, str | int | float) for value in place)
+        or not all(
+            value is None or plan.is_sort_value(sort, value)
+            for sort, value in zip(query.sort, place[1:-1], strict=True)
+        )
+        or not plan.is_number(place[-1])
     ):
         raise BadRequest(
             "_cursor is not one that this search gave out; follow its next links, or begin anew."

@@ -52,6 +52,7 @@ class Transaction:
         self._own: dict[Reference, Held] = {}
         self._pending: list[Pending] = []
         self._savepoint = False
+        self._new_types: set[str] = set()
         self.now: datetime = from_milliseconds(to_milliseconds(datetime.now(UTC)))
         """The time of this work, aware UTC, whole milliseconds."""
 
@@ -269,6 +270,7 @@ class Transaction:
         if not self._savepoint:
             self._batch.flush(self._batch.pending)
             self._savepoint = True
+            self._new_types = set(self._batch.new_types)
             self._batch.session.run("SAVEPOINT work")
 
     def _flush(self) -> None:
@@ -289,6 +291,7 @@ class Transaction:
             for reference in self._own:
                 self._batch.latest.pop(reference, None)
             self._batch.session.run("ROLLBACK TO SAVEPOINT work")
+            self._batch.new_types = self._new_types
             self._batch.session.run("RELEASE SAVEPOINT work")
 
 

@@ -4,6 +4,7 @@ from fhir_coprod.validation.validator import (
     Validator,
     validate,
     validate_document,
+    validate_to_store,
 )
 
-__all__ = ["Validator", "validate", "validate_document"]
+__all__ = ["Validator", "validate", "validate_document", "validate_to_store"]

@@ -130,3 +130,21 @@ def validate(resource: bytes | str | Mapping[str, Any], profile: str | None = No
 def validate_document(document: Document, profile: str | None = None) -> Outcome:
     """The same for a document that is parsed already."""
     return default().validate_document(document, profile)
+
+
+def validate_to_store(document: Document) -> Outcome:
+    """The same for a resource that is to replace what is stored: it must be whole, too.
+
+    A server tags what it has cut down for `_summary` or `_elements`; putting that back would lose the rest
+    (https://hl7.org/fhir/R4/search.html#elements).
+    """
+    outcome = validate_document(document)
+    if b'"SUBSETTED"' not in document.raw:
+        return outcome
+    meta = document.data.get("meta")
+    tags = meta.get("tag", ()) if isinstance(meta, dict) else ()
+    if not any(isinstance(tag, dict) and tag.get("code") == "SUBSETTED" for tag in tags):
+        return outcome
+    message = "This is a part of a resource (tag SUBSETTED); storing it would lose the rest. Read it whole."
+    issue = Issue("error", "business-rule", message, f"{document.type}.meta.tag")
+    return Outcome((issue, *outcome.issues))
