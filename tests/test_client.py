@@ -216,7 +216,7 @@ def test_wrong_use_is_told_before_anything_is_sent(call: Callable[[Client], Any]
 
 
 class Misbehaving:
-    """A server that answers from a list, and remembers what it was asked."""
+    """A server that answers from a list, and remembers what it was asked; the body of a 3xx says whereto."""
 
     def __init__(self) -> None:
         self.answers: list[tuple[int, bytes, float]] = []
@@ -230,11 +230,13 @@ class Misbehaving:
                 status, body, delay = outer.answers.pop(0) if len(outer.answers) > 1 else outer.answers[0]
                 time.sleep(delay)
                 self.send_response(status)
+                if 300 <= status < 400:
+                    self.send_header("location", body.decode())
                 self.send_header("content-length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
 
-            do_GET = do_POST = answer  # noqa: N815  # the names http.server looks for
+            do_GET = do_POST = do_PUT = do_DELETE = answer  # noqa: N815  # the names http.server looks for
 
             def log_message(self, *_: object) -> None:
                 """Tests are quiet."""
@@ -304,3 +306,34 @@ def test_links_in_a_circle_end(bad: Misbehaving) -> None:
     bad.answers = [(200, json.dumps(page).encode(), 0)]
     with Client(bad.url) as client, pytest.raises(EhrAnswer, match="circle"):
         list(client.search("Patient"))
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_write_that_is_sent_elsewhere_was_not_done(bad: Misbehaving, status: int) -> None:
+    """`requests` would ask the new place by GET, and what it answers would seem to have been stored."""
+    elsewhere = bad.url.replace("http://", "http://user:geheim@") + "/moved"
+    bad.answers = [(status, elsewhere.encode(), 0), (200, b'{"resourceType":"Patient","id":"x"}', 0)]
+    with Client(bad.url) as client:
+        for write in (
+            lambda: client.create(patient()),
+            lambda: client.update(patient(id="a")),
+            lambda: client.delete("Patient", "a"),
+            lambda: client.transaction({"resourceType": "Bundle", "type": "transaction"}),
+        ):
+            bad.answers = [(status, elsewhere.encode(), 0), (200, b'{"resourceType":"Patient"}', 0)]
+            with pytest.raises(EhrAnswer, match="correct base_url") as error:
+                write()
+            assert "geheim" not in str(error.value)
+        assert [method for method, _, _ in bad.asked] == ["POST", "PUT", "DELETE", "POST"]
+        bad.answers = [(status, f"{bad.url}/moved".encode(), 0), (200, b'{"resourceType":"Patient"}', 0)]
+        assert client.read("Patient", "a") == {"resourceType": "Patient"}
+
+
+def test_a_password_in_the_address_stays_out_of_errors() -> None:
+    with (
+        Client("http://user:geheim@127.0.0.1:9/fhir", retries=0) as client,
+        pytest.raises(EhrUnreachable) as error,
+    ):
+        client.read("Patient", "a")
+    assert "127.0.0.1:9" in str(error.value)
+    assert "geheim" not in str(error.value)

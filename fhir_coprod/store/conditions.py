@@ -36,18 +36,26 @@ def joined(separator: str, pieces: Iterable[Sql]) -> Sql:
 
 _SELECTS_AT_ONCE = 400
 """SQLite takes no more than 500 in one compound."""
+_UNION = " UNION ALL "
 
 
-def united(selects: Sequence[Sql]) -> Sql:
-    """The keys of all these SELECT key …, which may repeat."""
-    values = tuple(chain.from_iterable(select.values for select in selects))
-    parts = [
-        " UNION ALL ".join(select.text for select in selects[start : start + _SELECTS_AT_ONCE])
-        for start in range(0, len(selects), _SELECTS_AT_ONCE)
-    ]
-    if len(parts) == 1:
-        return Sql(parts[0], values)
-    return Sql(" UNION ALL ".join(f"SELECT key FROM ({part}) u" for part in parts), values)
+def united(selects: Iterable[Sql]) -> Sql:
+    """The keys of all these SELECT key …, each of which may be such a union itself; a key may repeat."""
+    selects = list(selects)
+    groups: list[list[str]] = [[]]
+    weight = 0
+    for select in selects:
+        own = select.text.count(_UNION) + 1
+        if groups[-1] and weight + own > _SELECTS_AT_ONCE:
+            groups.append([])
+            weight = 0
+        groups[-1].append(select.text)
+        weight += own
+    texts = [_UNION.join(group) for group in groups]
+    if len(texts) > 1:
+        # DISTINCT keeps SQLite from making one compound of them again.
+        texts = [f"SELECT DISTINCT key FROM ({text}) u" for text in texts]
+    return Sql(_UNION.join(texts), tuple(chain.from_iterable(select.values for select in selects)))
 
 
 def all_together(one: Sql, other: Sql) -> Sql:
@@ -92,13 +100,8 @@ class Indexed(Condition):
 
     def keys(self) -> Sql:
         return united(
-            [
-                Sql(
-                    f"SELECT key FROM {self.table} WHERE param = ? AND {scan.text}",
-                    (self.param, *scan.values),
-                )
-                for scan in self.scans or self.tests
-            ]
+            Sql(f"SELECT key FROM {self.table} WHERE param = ? AND {scan.text}", (self.param, *scan.values))
+            for scan in self.scans or self.tests
         )
 
     def probe(self, row: str) -> Sql:
@@ -178,7 +181,7 @@ class Any_(Condition):  # noqa: N801 - `Any` is typing's
         parts = [condition.keys() for condition in self.conditions]
         if any(part is None for part in parts):
             return None
-        return united([part for part in parts if part is not None])
+        return united(part for part in parts if part is not None)
 
     def probe(self, row: str) -> Sql:
         return joined(" OR ", [condition.probe(row) for condition in self.conditions])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import sqlite3
+import time
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -411,3 +412,76 @@ def test_a_transaction_asks_the_store_no_more_often_when_it_has_more_entries(
 
     asked(1)
     assert 0 < asked(3) == asked(60)
+
+
+class TestOverlappingEntries:
+    """https://hl7.org/fhir/R4/http.html#trules: DELETE, POST, PUT in this order, and no overlap."""
+
+    @pytest.mark.parametrize("conditional", [True, False])
+    def test_a_conditional_create_of_what_is_deleted_beside_it_makes_a_new_one(
+        self, api: Api, conditional: bool
+    ) -> None:
+        old = api.create(patient())
+        criteria = f"identifier={identifier_of(old)}"
+        here = f"urn:uuid:{uuid.uuid4()}"
+        wanted = patient(identifier=old["identifier"])
+        basic = {"resourceType": "Basic", "code": {"text": "x"}, "subject": {"reference": here}}
+        answer = api.post(
+            "",
+            bundle(
+                entry("POST", "Basic", basic),
+                entry("POST", "Patient", wanted, here, ifNoneExist=criteria),
+                entry("DELETE", f"Patient?{criteria}" if conditional else f"Patient/{old['id']}"),
+            ),
+        )
+        statuses = [each["response"]["status"][:3] for each in answer.json()["entry"]]
+        assert statuses == ["201", "201", "204"]
+        assert api.get(f"Patient/{old['id']}").status_code == 410
+        [left] = api.get(f"Patient?{criteria}").json()["entry"]
+        stored = api.get(answer.json()["entry"][0]["response"]["location"].partition("/_history")[0]).json()
+        assert stored["subject"]["reference"] == f"Patient/{left['resource']['id']}"
+
+    @pytest.mark.parametrize("methods", [("PUT", "PUT"), ("POST", "PUT"), ("PUT", "POST")])
+    def test_two_entries_that_would_each_make_what_one_criterion_names_are_400(
+        self, api: Api, methods: tuple[str, str]
+    ) -> None:
+        wanted = patient()
+        criteria = f"identifier={identifier_of(wanted)}"
+        entries = [
+            entry("PUT", f"Patient?{criteria}", wanted)
+            if method == "PUT"
+            else entry("POST", "Patient", wanted, ifNoneExist=criteria)
+            for method in methods
+        ]
+        answer = api.post("", bundle(*entries))
+        assert answer.status_code == 400
+        assert "about one resource" in outcome(answer)["diagnostics"]
+        assert api.get(f"Patient?{criteria}").json()["total"] == 0
+
+    def test_history_of_the_system_may_be_read_in_a_transaction(self, api: Api) -> None:
+        answer = api.post("", bundle(entry("GET", "_history?_count=1")))
+        assert answer.json()["entry"][0]["resource"]["type"] == "history"
+
+    def test_if_modified_since_of_an_entry_is_an_instant(self, api: Api) -> None:
+        stored = api.create(patient())
+        place = f"Patient/{stored['id']}"
+        for moment, status in (("2999-01-01T00:00:00Z", "304"), ("1999-01-01T00:00:00+01:00", "200")):
+            answer = api.post("", bundle(entry("GET", place, ifModifiedSince=moment), type="batch"))
+            assert answer.json()["entry"][0]["response"]["status"].startswith(status)
+        answer = api.post("", bundle(entry("GET", place, ifModifiedSince="yesterday"), type="batch"))
+        assert answer.json()["entry"][0]["response"]["status"].startswith("400")
+
+
+@pytest.mark.parametrize("size", [100_000])
+def test_links_in_a_narrative_are_found_in_time_that_follows_its_length(api: Api, size: int) -> None:
+    here = f"urn:uuid:{uuid.uuid4()}"
+    comment = "<!-- " + "<a " * (size // 3) + "- -->"
+    div = f'<div xmlns="http://www.w3.org/1999/xhtml">{comment}<a href="{here}">me</a></div>'
+    wanted = patient(text={"status": "generated", "div": div})
+    began = time.perf_counter()
+    answer = api.post("", bundle(entry("POST", "Patient", wanted, here)))
+    assert answer.status_code == 200, answer.text
+    assert time.perf_counter() - began < 5
+    place = answer.json()["entry"][0]["response"]["location"].partition("/_history")[0]
+    id = place.rpartition("/")[2]
+    assert f'href="Patient/{id}"' in api.get(place).json()["text"]["div"]

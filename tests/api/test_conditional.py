@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from fhir_coprod.jsontext import Json
@@ -154,3 +156,32 @@ class TestPatch:
         assert (answer.status_code, answer.json()["id"]) == (200, stored["id"])
         assert api.patch("Patient?identifier=urn:test|nobody", operations).status_code == 404
         assert api.patch(f"Patient?{twice(api)}", operations).status_code == 412
+
+
+@pytest.mark.parametrize(
+    "query", ["_sort=family", "_count=1", "_total=none", "_summary=true", "_include=Patient:link"]
+)
+def test_parameters_of_the_answer_alone_are_no_criteria(sqlite_api: Callable[..., Api], query: str) -> None:
+    """With one patient in the store they would all mean that one."""
+    api = sqlite_api()
+    stored = api.create(patient())
+    for answer in (
+        api.delete(f"Patient?{query}"),
+        api.put(f"Patient?{query}", patient()),
+        api.patch(f"Patient?{query}", [{"op": "add", "path": "/gender", "value": "male"}]),
+        api.post("Patient", patient(), If_None_Exist=query),
+    ):
+        assert answer.status_code == 412, answer.text
+    basic = {"resourceType": "Basic", "code": {"text": "x"}, "subject": {"reference": f"Patient?{query}"}}
+    entry = {"resource": basic, "request": {"method": "POST", "url": "Basic"}}
+    refused = api.post("", {"resourceType": "Bundle", "type": "transaction", "entry": [entry]})
+    assert refused.status_code == 412
+    assert api.get(f"Patient/{stored['id']}").json() == stored
+    assert api.get("Patient?_summary=count").json()["total"] == 1
+
+
+def test_parameters_of_the_answer_do_not_hinder_a_conditional_create(api: Api) -> None:
+    stored = api.create(patient())
+    criteria = f"identifier={identifier_of(stored)}&_summary=count&_count=0&_sort=family"
+    answer = api.post("Patient", patient(), If_None_Exist=criteria)
+    assert (answer.status_code, answer.json()["id"]) == (200, stored["id"])

@@ -221,3 +221,37 @@ class TestStanding:
         assert api.get(f"{place}?now=soon").status_code == 400
         assert api.get(f"{place}?policy=nobodys").status_code == 400
         assert api.get("ServiceRequest/absent/$standing").status_code == 404
+
+
+def test_everything_does_not_stumble_over_an_odd_reference(api: Api) -> None:
+    case = api.create(patient())
+    nurse = api.create({"resourceType": "Practitioner", "active": True})
+    odd = (
+        "Practitioner/",
+        f"Practitioner/{nurse['id']},x",
+        f"Practitioner/{nurse['id']}",
+    )
+    seen = api.create(
+        {
+            "resourceType": "Observation",
+            "status": "final",
+            "code": {"text": "x"},
+            "subject": {"reference": f"Patient/{case['id']}"},
+            "performer": [{"reference": reference} for reference in odd],
+        }
+    )
+    answer = api.get(f"Patient/{case['id']}/$everything")
+    assert answer.status_code == 200, answer.text
+    assert {each["resource"]["id"] for each in answer.json()["entry"]} == {
+        case["id"],
+        nurse["id"],
+        seen["id"],
+    }
+
+
+def test_validate_does_not_say_that_our_own_definitions_may_be_deleted(api: Api) -> None:
+    ours = api.get("StructureDefinition?_count=1").json()["entry"][0]["resource"]["id"]
+    answer = api.get(f"StructureDefinition/{ours}/$validate?mode=delete")
+    assert answer.status_code == 200
+    assert answer.json()["issue"][0]["severity"] == "error"
+    assert api.delete(f"StructureDefinition/{ours}").status_code == 403

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import time
+import uuid
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -144,3 +148,122 @@ def test_our_own_definitions_are_found_and_read_only(api: Api) -> None:
     ):
         assert answer.status_code == 403
         assert "read-only" in outcome(answer)["diagnostics"]
+
+
+def found(api: Api, url: str) -> list[str]:
+    answer = api.get(url)
+    assert answer.status_code == 200, answer.text
+    return [entry["resource"]["id"] for entry in answer.json().get("entry", [])]
+
+
+def test_what_a_chain_may_lead_to_in_several_ways_stays_one_criterion(api: Api) -> None:
+    """`performer.name` looks among people and organisations: that "or" swallows nothing beside it."""
+    ward = api.create({"resourceType": "Organization", "name": "W" + uuid.uuid4().hex})
+    woman, man = api.create(patient(gender="female")), api.create(patient(gender="male"))
+    other = api.create({"resourceType": "Organization", "name": "O" + uuid.uuid4().hex})
+    seen = {"resourceType": "Observation", "status": "final", "code": {"text": "x"}}
+    for subject, performer in ((man, ward), (woman, other)):
+        api.create(
+            {
+                **seen,
+                "subject": {"reference": f"Patient/{subject['id']}"},
+                "performer": [{"reference": f"Organization/{performer['id']}"}],
+            }
+        )
+    here = f"_has:Observation:patient:performer.name={ward['name']}"
+    ids = f"_id={woman['id']},{man['id']}"
+    assert found(api, f"Patient?{ids}&{here}") == [man["id"]]
+    assert found(api, f"Patient?{ids}&gender=female&{here}") == []
+    assert found(api, f"Patient?_id={woman['id']}&{here}") == []
+    one = api.create(patient(generalPractitioner=[{"reference": f"Organization/{other['id']}"}]))
+    assert found(api, f"Patient?_id={one['id']}&general-practitioner.name={ward['name']}") == []
+    assert found(api, f"Patient?_id={one['id']}&general-practitioner.name={other['name']}") == [one["id"]]
+
+
+def test_what_is_denied_over_several_types_is_denied_in_each(api: Api) -> None:
+    tag = uuid.uuid4().hex
+    tagged = api.create(patient(meta={"tag": [{"code": tag}, {"code": f"{tag}-x"}]}))
+    plain = api.create(patient(meta={"tag": [{"code": tag}]}))
+    basic = api.create({"resourceType": "Basic", "code": {"text": "x"}, "meta": {"tag": [{"code": tag}]}})
+    here = f"?_type=Patient,Basic&_tag={tag}"
+    assert set(found(api, here)) == {tagged["id"], plain["id"], basic["id"]}
+    assert set(found(api, f"{here}&_tag:not={tag}-x")) == {plain["id"], basic["id"]}
+    assert found(api, f"{here}&_tag:missing=true") == []
+
+
+def test_id_and_last_updated_take_not_and_missing_and_refuse_other_modifiers(api: Api) -> None:
+    one, other = api.create(patient()), api.create(patient())
+    both = f"_id={one['id']},{other['id']}"
+    assert found(api, f"Patient?{both}&_id:not={one['id']}") == [other["id"]]
+    for code in ("_id", "_lastUpdated"):
+        assert found(api, f"Patient?{both}&{code}:missing=true") == []
+        assert set(found(api, f"Patient?{both}&{code}:missing=false")) == {one["id"], other["id"]}
+        assert api.get(f"Patient?{code}:missing=maybe").status_code == 400
+        refused = api.get(f"Patient?{code}:exact=x", prefer="handling=strict")
+        assert refused.status_code == 400
+        assert f"{code}:exact" in outcome(refused)["diagnostics"]
+
+
+def test_a_chain_over_every_type_is_refused_at_once_and_says_what_to_do(api: Api) -> None:
+    began = time.perf_counter()
+    answer = api.get("Task?subject.subject.subject.subject.subject.subject._id=x")
+    assert answer.status_code == 400
+    assert "name them, as in subject:Patient.name" in outcome(answer)["diagnostics"]
+    assert time.perf_counter() - began < 2
+    assert found(api, "Task?subject:Patient.organization.name=nobody") == []
+
+
+def test_business_identifiers_below_our_own_address_stay_what_they_are(api: Api) -> None:
+    value = uuid.uuid4().hex
+    here = "http://localhost/fhir/sid/mrn"
+    stored = api.create(patient(identifier=[{"system": here, "value": value}]))
+    assert found(api, f"Patient?identifier={here}|{value}") == [stored["id"]]
+    assert api.delete(f"Patient?identifier={here}|{value}").status_code == 204
+
+
+def test_an_absolute_reference_to_a_resource_here_is_followed_like_a_relative_one(api: Api) -> None:
+    subject = api.create(patient())
+    absolute = f"http://localhost/fhir/Patient/{subject['id']}"
+    made = api.create({"resourceType": "Basic", "code": {"text": "x"}, "subject": {"reference": absolute}})
+    assert made["subject"]["reference"] == f"Patient/{subject['id']}"
+    assert found(api, f"Basic?subject={absolute}") == [made["id"]]
+    assert found(api, f"Basic?subject=Patient/{subject['id']}") == [made["id"]]
+    assert found(api, f"Basic?_id={made['id']}&_include=Basic:subject") == [made["id"], subject["id"]]
+    elsewhere = {"reference": "http://other/fhir/Patient/1"}
+    kept = api.create({"resourceType": "Basic", "code": {"text": "x"}, "subject": elsewhere})
+    assert kept["subject"] == elsewhere
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "_tag=" + ",".join("abcdefgh"),
+        "_type=Patient,Basic,Task&_tag=" + ",".join(str(n) for n in range(450)),
+    ],
+)
+def test_many_values_over_many_types_are_searched(api: Api, query: str) -> None:
+    assert api.get(f"?{query}").status_code == 200
+
+
+def test_many_dates_are_searched_and_too_much_at_once_says_so(api: Api) -> None:
+    dates = ",".join(f"ge{1900 + n}-01-01" for n in range(200))
+    assert api.get(f"Patient?birthdate={dates}").status_code == 200
+    answer = api.get("?_tag=" + ",".join(str(n) for n in range(100)))
+    assert answer.status_code == 400
+    assert "_type" in outcome(answer)["diagnostics"]
+
+
+@pytest.mark.parametrize("sort", ["", "birthdate", "family", "_id", "-_lastUpdated"])
+def test_a_cursor_that_was_tampered_with_is_400(api: Api, family: str, sort: str) -> None:
+    url = f"Patient?family={family}&_count=2" + (f"&_sort={sort}" if sort else "")
+    given = dict(parse_qsl(urlsplit(links(api.get(url).json())["next"]).query))["_cursor"]
+    place = json.loads(base64.urlsafe_b64decode(given + "=" * (-len(given) % 4)))
+    for values in ([*place[:-1], 2**63], [*place[:-1], True], [*place[:-1], "1"], [place[0], [], place[-1]]):
+        cursor = base64.urlsafe_b64encode(json.dumps(values).encode()).decode().rstrip("=")
+        assert api.get(f"{url}&_cursor={cursor}").status_code == 400, values
+    if sort:
+        wrong = 1 if isinstance(place[1], str) else "x"
+        cursor = (
+            base64.urlsafe_b64encode(json.dumps([place[0], wrong, place[-1]]).encode()).decode().rstrip("=")
+        )
+        assert api.get(f"{url}&_cursor={cursor}").status_code == 400

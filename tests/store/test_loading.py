@@ -209,3 +209,13 @@ def test_command_names_faults_and_ends_with_1(tmp_path: Path, monkeypatch: pytes
     whole = ndjson(tmp_path / "q.ndjson", patient("a"))
     assert CliRunner().invoke(app, ["load", str(whole)]).exit_code == 0
     assert CliRunner().invoke(app, ["load", str(tmp_path / "none")]).exit_code == 1
+
+
+def test_a_history_and_a_part_of_a_resource_are_named_and_not_loaded(store: Store, tmp_path: Path) -> None:
+    part = {**patient("a"), "meta": {"tag": [{"code": "SUBSETTED"}]}}
+    entries = [{"resource": patient("b", gender="female")}, {"resource": patient("b", gender="male")}]
+    history = {"resourceType": "Bundle", "type": "history", "entry": entries}
+    done = loading.load(store, [ndjson(tmp_path / "p.ndjson", part, history, patient("c"))])
+    assert done.created == 1
+    assert ["lose the rest" in done.dead[0].outcome.errors[0].message, len(done.dead)] == [True, 2]
+    assert "A history is not loaded" in done.dead[1].outcome.errors[0].message

@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 
 from fhir_coprod import definitions, jsontext
 from fhir_coprod.cli import app
-from fhir_coprod.store import Query, Store, index, opening, reindex
+from fhir_coprod.jsontext import from_data
+from fhir_coprod.store import Query, Store, Transaction, index, opening, reindex
 from tests.store.test_concurrency import said, start
 
 COUNT = 450
@@ -117,3 +118,21 @@ def test_no_two_search_parameters_share_a_number() -> None:
                 number = index.number(type, code + suffix)
                 assert numbers.setdefault(number, (type, code + suffix)) == (type, code + suffix)
     assert len(numbers) > 5000
+
+
+def test_a_type_whose_first_work_failed_is_known_by_its_definitions_all_the_same(store_url: str) -> None:
+    """Or nobody would notice that its index is stale after an upgrade."""
+    basic = from_data({"resourceType": "Basic", "code": {"text": "x"}})
+
+    def fails(transaction: Transaction) -> None:
+        transaction.put(basic, "a")
+        transaction.search(Query.parse("Basic", [("_id", "a")]))
+        raise LookupError
+
+    with Store.open(store_url) as store:
+        with pytest.raises(LookupError):
+            store.write(fails)
+        store.write(lambda transaction: transaction.put(basic, "a"))
+        with store.connect() as connection:
+            found = connection.exec_driver_sql("SELECT count(*) FROM setting WHERE name = 'index:Basic'")
+            assert found.scalar() == 1
