@@ -141,6 +141,9 @@ CHAINS = {
         ("patient.identifier", "urn:mrn|7"),
         ("subject:Patient.general-practitioner:Practitioner.family", "ng"),
         ("performer:Organization.name", "clinic"),
+        ("performer.name", "clinic"),
+        ("performer.name", "berg,clinic"),
+        ("subject.name", "berg"),
         ("encounter.status", "finished"),
         ("encounter.service-provider.name", "hospital"),
         ("patient.gender", "male,female"),
@@ -150,6 +153,7 @@ CHAINS = {
         ("focus:ServiceRequest.status", "active"),
         ("focus:ServiceRequest.patient.family", "berg"),
         ("owner:Organization.name", "clinic"),
+        ("owner.name", "clinic"),
         ("patient.birthdate", "lt2020"),
     ),
     "ServiceRequest": (
@@ -164,6 +168,7 @@ HAS = {
     "Patient": (
         ("_has:Observation:patient:code", "8867-4"),
         ("_has:Observation:subject:status", "amended"),
+        ("_has:Observation:patient:performer.name", "clinic"),
         ("_has:Encounter:patient:date", "ge2023"),
         ("_has:Task:patient:focus:ServiceRequest.status", "active"),
         ("_has:ServiceRequest:patient:_has:Task:focus:status", "requested"),
