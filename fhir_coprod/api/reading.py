@@ -56,7 +56,7 @@ async def search(call: Call, endpoint: Endpoint) -> Answer:
             max_count=endpoint.settings.limits.page,
             base=call.base,
         )
-        return query, endpoint.store.search(query)
+        return query, endpoint.store.search(query, endpoint.settings.limits.answer_bytes)
 
     return bundles.searchset(call, *await endpoint.in_thread(look))
 
@@ -91,13 +91,14 @@ async def history(call: Call, endpoint: Endpoint) -> Answer:
     before = call.parameter("_cursor")
     if before and not (before.isascii() and before.isdecimal() and len(before) < 19):
         raise BadRequest("_cursor is not one that this server gave; follow the next link as it came.")
-    versions = await endpoint.in_thread(
-        lambda: endpoint.store.history(
+    versions, more = await endpoint.in_thread(
+        lambda: endpoint.store.history_page(
             call.type or None,
             call.id or None,
             since=since,
             before=int(before) if before else None,
-            count=count + 1,
+            count=count,
+            most_bytes=endpoint.settings.limits.answer_bytes,
         )
     )
     if call.id and not versions and not before and since is None:
@@ -107,4 +108,4 @@ async def history(call: Call, endpoint: Endpoint) -> Answer:
         for name, value in call.criteria
         if name not in unknown
     )
-    return bundles.history(call, used, versions[:count], more=len(versions) > count)
+    return bundles.history(call, used, versions, more=more)

@@ -9,16 +9,17 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from datetime import datetime
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import NamedTuple, Self, TypeVar
 
 from sqlalchemy import Connection
 
 from fhir_coprod.errors import Gone, NotFound
 from fhir_coprod.store import opening, reindex, search
-from fhir_coprod.store.database import Database
+from fhir_coprod.store.database import Database, Session
 from fhir_coprod.store.gathering import Gathering
 from fhir_coprod.store.postgresql import PostgresqlDatabase
 from fhir_coprod.store.query import Query
+from fhir_coprod.store.room import MOST, Room
 from fhir_coprod.store.search import Page
 from fhir_coprod.store.transaction import Transaction
 from fhir_coprod.store.versions import COLUMNS, Version, from_row, to_milliseconds
@@ -32,6 +33,13 @@ _READ = (
 )
 _VREAD = f"SELECT {COLUMNS} FROM version v WHERE v.type = ? AND v.id = ? AND v.version = ?"
 _CHANGES = f"SELECT {COLUMNS} FROM version v WHERE v.position > ? ORDER BY v.position LIMIT ?"
+
+
+class Past(NamedTuple):
+    """A page of history, the newest first, and whether there is more behind it."""
+
+    versions: list[Version]
+    more: bool
 
 
 def living(type: str, id: str, version: Version | None) -> Version:
@@ -135,6 +143,19 @@ class Store:
         since:  only versions made at or after this time
         before: only versions at a smaller position; give the last one's position to get the next page
         """
+        return self.history_page(type, id, since=since, before=before, count=count).versions
+
+    def history_page(
+        self,
+        type: str | None = None,
+        id: str | None = None,
+        *,
+        since: datetime | None = None,
+        before: int | None = None,
+        count: int = 100,
+        most_bytes: int = MOST,
+    ) -> Past:
+        """The same, with as many as so many bytes have room for."""
         conditions, values = [], []
         for column, operator, value in (
             ("type", "=", type),
@@ -148,15 +169,21 @@ class Store:
         where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
         # Of one resource both rise together; the index that finds the resource has the order of versions.
         order = "v.version" if type and id else "v.position"
-        rows = self._database.read(
-            f"SELECT {COLUMNS} FROM version v {where} ORDER BY {order} DESC LIMIT ?",
-            (*values, count),
-        )
-        return [from_row(row) for row in rows]
 
-    def search(self, query: Query) -> Page:
+        def look(session: Session) -> Past:
+            room = Room(session, most_bytes)
+            rows = session.rows(
+                f"SELECT {room.columns(count + 1)} FROM version v {where} ORDER BY {order} DESC LIMIT ?",
+                (*values, count + 1),
+            )
+            found = room.fill(rows[:count])
+            return Past(found, len(rows) > len(found))
+
+        return self._database.ask(look)
+
+    def search(self, query: Query, most_bytes: int = MOST) -> Page:
         """One page of a search; see `Query.parse`."""
-        return self._database.ask(lambda session: search.run(session, query))
+        return self._database.ask(lambda session: search.run(session, query, most_bytes))
 
     # ----------------------------------------------------------------------------------------------- log
 

@@ -19,11 +19,14 @@ from typing import Any
 from fhir_coprod import definitions, jsontext
 from fhir_coprod.errors import BadRequest, NotJson
 from fhir_coprod.store import index, plan
-from fhir_coprod.store.database import Session
+from fhir_coprod.store.database import Row, Session
 from fhir_coprod.store.query import Include, Query
-from fhir_coprod.store.versions import COLUMNS, Version, from_row
+from fhir_coprod.store.room import MOST, Room
+from fhir_coprod.store.versions import COLUMNS, Version
 
 MAX_INCLUDED = 10_000
+_USUAL = 1_000
+"""More do not come along as a rule."""
 MAX_ROUNDS = 8
 """How often `:iterate` goes on."""
 _BY_KEY = "r.key + 0"
@@ -46,19 +49,23 @@ class Page:
     next: str | None
 
 
-def run(session: Session, query: Query) -> Page:
-    """One page of the search."""
+def run(session: Session, query: Query, most_bytes: int = MOST) -> Page:
+    """One page of the search: as many resources as asked for and as so many bytes have room for, and at
+    most as many bytes again of what comes along."""
     if query.count == 0 or query.summary == "count":
         return Page([], [], plan.count(session, query), None)
-    rows = plan.page(session, query, _read_cursor(query), COLUMNS)
-    matches = [from_row(row[:_WIDTH]) for row in rows[: query.count]]
-    next = _cursor(query, rows[query.count - 1]) if len(rows) > query.count else None
+    room = Room(session, most_bytes)
+    rows = plan.page(session, query, _read_cursor(query), room.columns(query.count + 1))
+    matches = room.fill([row[:_WIDTH] for row in rows[: query.count]])
+    next = _cursor(query, rows[len(matches) - 1]) if len(rows) > len(matches) else None
     total: int | None = None
     if next is None and not query.cursor:
         total = len(matches)
     elif query.total in ("accurate", "estimate"):
         total = plan.count(session, query)
-    included = _included(session, query, matches) if query.includes or query.revincludes else []
+    included: list[Version] = []
+    if query.includes or query.revincludes:
+        included = _included(session, query, matches, Room(session, most_bytes))
     return Page(matches, included, total, next)
 
 
@@ -101,7 +108,7 @@ def _read_cursor(query: Query) -> list[Any]:
 # ------------------------------------------------------------------------------------------------ includes
 
 
-def _included(session: Session, query: Query, matches: list[Version]) -> list[Version]:
+def _included(session: Session, query: Query, matches: list[Version], room: Room) -> list[Version]:
     """What the matches refer to and what refers to them, once each, following :iterate until nothing is
     new."""
     seen = {(version.type, version.id) for version in matches}
@@ -113,7 +120,8 @@ def _included(session: Session, query: Query, matches: list[Version]) -> list[Ve
         fresh = [
             version
             for version in chain(
-                _targets(session, includes, newest, seen), _sources(session, revincludes, newest)
+                _targets(session, includes, newest, seen, room),
+                _sources(session, revincludes, newest, room),
             )
             if (version.type, version.id) not in seen
         ]
@@ -131,7 +139,11 @@ def _included(session: Session, query: Query, matches: list[Version]) -> list[Ve
 
 
 def _targets(
-    session: Session, includes: Iterable[Include], versions: list[Version], seen: set[tuple[str, str]]
+    session: Session,
+    includes: Iterable[Include],
+    versions: list[Version],
+    seen: set[tuple[str, str]],
+    room: Room,
 ) -> list[Version]:
     asked: dict[str, set[str]] = {}
     for include in includes:
@@ -144,13 +156,20 @@ def _targets(
     found: list[Version] = []
     for type, ids in asked.items():
         wanted, values = session.of_type(type, sorted(ids))
-        found += (
-            from_row(row)
-            for row in session.rows(
-                f"SELECT {COLUMNS} FROM {wanted} r JOIN version v ON v.position = r.position"
-                f" WHERE r.deleted = false ORDER BY {_BY_KEY}",
-                values,
-            )
+        rows = session.rows(
+            f"SELECT {room.columns(_USUAL)} FROM {wanted} r JOIN version v ON v.position = r.position"
+            f" WHERE r.deleted = false ORDER BY {_BY_KEY}",
+            values,
+        )
+        found += _all_of(rows, room)
+    return found
+
+
+def _all_of(rows: list[Row], room: Room) -> list[Version]:
+    found = room.fill(rows)
+    if len(found) < len(rows):
+        raise BadRequest(
+            "What _include and _revinclude bring has no room in one answer; ask with a smaller _count."
         )
     return found
 
@@ -169,7 +188,9 @@ def _references(version: Version, code: str) -> set[tuple[str, str]]:
     return {(type, id) for type, id in found if type}
 
 
-def _sources(session: Session, includes: Iterable[Include], versions: list[Version]) -> list[Version]:
+def _sources(
+    session: Session, includes: Iterable[Include], versions: list[Version], room: Room
+) -> list[Version]:
     found: list[Version] = []
     for include in includes:
         known = definitions.search_parameters(include.type)
@@ -182,14 +203,12 @@ def _sources(session: Session, includes: Iterable[Include], versions: list[Versi
             ids = [version.id for version in versions if version.type == type]
             params, numbers = session.among("f.param", [index.number(include.type, code) for code in codes])
             condition, values = session.among("f.target_id", ids)
-            found += (
-                from_row(row)
-                for row in session.rows(
-                    f"SELECT {COLUMNS} FROM (SELECT DISTINCT f.key FROM reference f"
-                    f" WHERE {params} AND {condition} AND f.target_type = ? LIMIT {MAX_INCLUDED + 1}) k"
-                    " JOIN resource r ON r.key = k.key JOIN version v ON v.position = r.position"
-                    f" ORDER BY {_BY_KEY}",
-                    [*numbers, *values, type],
-                )
+            rows = session.rows(
+                f"SELECT {room.columns(_USUAL)} FROM (SELECT DISTINCT f.key FROM reference f"
+                f" WHERE {params} AND {condition} AND f.target_type = ? LIMIT {MAX_INCLUDED + 1}) k"
+                " JOIN resource r ON r.key = k.key JOIN version v ON v.position = r.position"
+                f" ORDER BY {_BY_KEY}",
+                [*numbers, *values, type],
             )
+            found += _all_of(rows, room)
     return found

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from fhir_coprod import jsontext
-from fhir_coprod.settings import LimitSettings
+from fhir_coprod.jsontext import Json, encode
+from fhir_coprod.settings import LimitSettings, Settings, StoreSettings
+from fhir_coprod.store import Store
 from tests.api.conftest import Api, outcome, patient
 
 LIMITS = LimitSettings(body_bytes=20_000, page=10, bundle_entries=5)
@@ -79,3 +82,66 @@ def test_operations_of_a_patch(sqlite_api: Callable[..., Api]) -> None:
     refused = api.patch(f"Patient/{stored['id']}", [operation] * 1001)
     assert refused.status_code == 400
     assert "at most 1000 operations; split it" in outcome(refused)["diagnostics"]
+
+
+class TestBytesOfAPage:
+    """`limits.answer_bytes`: a page of large resources must not fill the memory."""
+
+    @pytest.fixture
+    def full(
+        self, module_store: Store, request: pytest.FixtureRequest
+    ) -> Iterator[tuple[Api, str, list[str]]]:
+        """An endpoint whose answers hold 3,000 bytes, a tag, and the ids of what carries it, as created."""
+        kind = request.node.callspec.params["module_store"]
+        tag = uuid.uuid4().hex
+        small = Api(
+            module_store,
+            Settings(store=StoreSettings(url=f"{kind}://"), limits=LimitSettings(answer_bytes=3_000)),
+        )
+        sizes = (1_000, 1_000, 1_000, 1_000, 9_000, 100, 100, 100, 2_500, 9_000)
+        ids = [
+            small.create(patient(meta={"tag": [{"code": tag}]}, name=[{"text": "x" * size}]))["id"]
+            for size in sizes
+        ]
+        yield small, tag, ids
+        small.close()
+
+    def pages(self, api: Api, url: str) -> Iterator[list[Json]]:
+        following: str | None = url
+        while following:
+            page = api.get(following).json()
+            yield [entry["resource"] for entry in page["entry"]]
+            following = next((link["url"] for link in page["link"] if link["relation"] == "next"), None)
+
+    @pytest.mark.parametrize("sort", ["", "&_sort=-_lastUpdated", "&_sort=_id"])
+    def test_a_page_ends_earlier_and_the_next_link_goes_on(
+        self, full: tuple[Api, str, list[str]], sort: str
+    ) -> None:
+        api, tag, ids = full
+        found = list(self.pages(api, f"Patient?_tag={tag}&_count=50{sort}"))
+        assert sorted(each["id"] for page in found for each in page) == sorted(ids)
+        assert all(len(page) == 1 or sum(len(encode(each)) for each in page) <= 3_000 for page in found)
+        assert 5 <= len(found) < 10
+
+    def test_so_does_history(self, full: tuple[Api, str, list[str]]) -> None:
+        api, _, ids = full
+        found = []
+        for page in self.pages(api, "Patient/_history?_count=50"):
+            assert len(page) == 1 or sum(len(encode(each)) for each in page) <= 3_000
+            found += [each["id"] for each in page]
+            if set(ids) <= set(found):
+                break
+        assert found[:10] == ids[::-1]
+
+    def test_what_is_included_has_as_much_room_again_and_no_more(
+        self, full: tuple[Api, str, list[str]]
+    ) -> None:
+        api, tag, ids = full
+        for id in ids[:4]:
+            subject = {"reference": f"Patient/{id}"}
+            api.create({"resourceType": "Basic", "code": {"text": tag}, "subject": subject})
+        few = api.get(f"Basic?subject={ids[0]}&_include=Basic:subject")
+        assert len(few.json()["entry"]) == 2
+        many = api.get(f"Basic?subject={','.join(ids[:4])}&_include=Basic:subject")
+        assert many.status_code == 400
+        assert "smaller _count" in outcome(many)["diagnostics"]
