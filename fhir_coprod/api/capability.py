@@ -31,12 +31,12 @@ _OPERATIONS = {
     "$standing": ("ServiceRequest", f"{definitions.CANONICAL}/OperationDefinition/standing"),
 }
 
-DATE = "2026-11-23"
+DATE = "2026-11-27"
 """When what the statement says last changed."""
 
 
 async def metadata(call: Call, endpoint: Endpoint) -> Answer:
-    """The statement for this address; `mode` full or absent, normative and terminology are not offered."""
+    """The statement for this address; `mode` normative gives all of it, terminology is not offered."""
     if call.parameter("mode") not in ("", "full", "normative"):
         raise BadRequest("mode is full or normative here; the terminology service is not offered.")
     names = interactions_of(endpoint.table)
@@ -82,7 +82,7 @@ def _operations(type: str, names: frozenset[str]) -> list[Json]:
     return [
         {"name": name.removeprefix("$"), "definition": definition}
         for name, (on, definition) in _OPERATIONS.items()
-        if on == type and name in names
+        if on in (type, "Resource") and name in names
     ]
 
 
