@@ -194,7 +194,7 @@ def _check(raw: bytes, data: Json, max_depth: int) -> None:
     # There cannot be more keys than `":` in the text, so when the parsed object holds as many, none was lost.
     # Only when that fails is the text walked.
     if raw.count(b'":') != keys or _SPACED_COLON(raw):
-        _refuse_duplicate_keys(raw.decode())
+        refuse_duplicate_keys(raw.decode())
 
 
 def from_data(data: Mapping[str, Any]) -> Document:
@@ -275,7 +275,8 @@ def _measure(value: Json) -> tuple[int, int]:
     return keys, depth
 
 
-def _refuse_duplicate_keys(text: str) -> None:
+def refuse_duplicate_keys(text: str) -> None:
+    """Raise NotJson where an object of the (valid) JSON holds one key twice."""
     stack: list[set[str] | None] = []
     for token in _TOKEN.finditer(text):
         string, colon, bracket = token.groups()

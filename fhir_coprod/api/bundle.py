@@ -29,7 +29,6 @@ from fhir_coprod.jsontext import Document, Json
 from fhir_coprod.outcome import Outcome
 from fhir_coprod.store import Transaction
 
-_CONDITIONAL_REFERENCE = re.compile(r"([A-Za-z]+)\?(.+)", re.DOTALL)
 _RELATIVE_REFERENCE = re.compile(rf"[A-Za-z]+/{jsontext.ID_PATTERN}")
 READS_AT_ONCE = 4
 """Of one bundle, so that others find threads, and little is read that the answer has no room for."""
@@ -43,9 +42,9 @@ _READING = frozenset(
 class _Request(msgspec.Struct, rename="camel"):
     method: str
     url: str
-    if_none_match: str = ""
+    if_none_match: str | None = None
     if_modified_since: str = ""
-    if_match: str = ""
+    if_match: str | None = None
     if_none_exist: str | None = None
 
 
@@ -151,7 +150,7 @@ def _entry_call(call: Call, endpoint: Endpoint, entry: _Entry, data: Json | None
     request = entry.request
     if request.method not in _ORDER:
         raise BadRequest("request.method must be GET, HEAD, POST, PUT, PATCH or DELETE.")
-    url = request.url.removeprefix(call.base)
+    url = request.url.removeprefix(f"{call.base}/")
     if "://" in url.partition("?")[0]:
         raise BadRequest("request.url names another server; write it relative, such as Patient/example.")
     path, _, query = url.partition("?")
@@ -162,12 +161,14 @@ def _entry_call(call: Call, endpoint: Endpoint, entry: _Entry, data: Json | None
         raise BadRequest("The resource of an entry must be an object.")
     headers = {
         "prefer": call.headers.get("prefer", ""),
-        "if-match": request.if_match,
-        "if-none-match": request.if_none_match,
         "if-modified-since": _http_date(request.if_modified_since),
     }
-    if request.if_none_exist is not None:
-        headers["if-none-exist"] = request.if_none_exist
+    conditions = {
+        "if-match": request.if_match,
+        "if-none-match": request.if_none_match,
+        "if-none-exist": request.if_none_exist,
+    }
+    headers |= {name: value for name, value in conditions.items() if value is not None}
     document = Document(bytes(entry.resource), data) if data is not None else None
     if document is None and request.method in ("POST", "PUT", "PATCH") and row.name in _CHANGING:
         raise BadRequest(f"A {request.method} entry needs a resource.")
@@ -324,7 +325,7 @@ def _resolve_all(transaction: Transaction, steps: list[Step]) -> None:
         earlier = taken.setdefault((change.type, change.id), step) if change.id else step
         if change.kind == "update" and change.criteria is not None and earlier is step:
             # Where the criteria find nothing, each of two such entries would make a resource.
-            earlier = asked.setdefault((change.type, change.criteria), step)
+            earlier = asked.setdefault((change.type, tuple(sorted(change.criteria))), step)
         if earlier is not step:
             raise BadRequest(
                 f"Entries {earlier.index} and {step.index} are about one resource; keep one.",
@@ -342,7 +343,7 @@ def _resolve_create(
         change.found = None
     if change.criteria is not None:
         # The second of two identical conditional creates gets what the first will store.
-        first = asked.setdefault((change.type, change.criteria), step)
+        first = asked.setdefault((change.type, tuple(sorted(change.criteria))), step)
         step.twin = first if first is not step else None
     change.id = _both(step.twin)[1].id if step.twin else str(uuid.uuid4())
 
@@ -375,13 +376,13 @@ def _references(transaction: Transaction, step: Step, identities: dict[str, str]
             home = "/".join(step.full_url.split("/")[:-2])
             if f"{home}/{reference}" in identities:
                 rewritten[reference] = identities[f"{home}/{reference}"]
-        elif conditional := _CONDITIONAL_REFERENCE.fullmatch(reference):
-            type, criteria = conditional[1], pairs(conditional[2])
+        elif conditional := writing.by_criteria(reference, _both(step)[1].base):
+            type, criteria = conditional
             if not definitions.is_resource_type(type):
                 raise BadRequest(
                     f"A conditional reference names {type[:64]!r}, which is no resource type of R4."
                 )
-            target = writing.matching(transaction, type, criteria, _both(step)[1].base)
+            target = writing.matching(transaction, type, pairs(criteria), _both(step)[1].base)
             if target is None:
                 raise PreconditionFailed(
                     f"A conditional reference finds no {type}; send it along or correct it."

@@ -20,6 +20,9 @@ Pairs = tuple[tuple[str, str], ...]
 """Query parameters in the order they came; a name may stand more than once."""
 
 _PRESENTATION = ("_format", "_pretty")
+_HEADER_BYTES = 64_000
+_QUERY_BYTES = 500_000
+"""Of the criteria of a search, in the URL or as a form."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +123,8 @@ def pairs(query_string: bytes | str) -> Pairs:
     """Decoded parameters; raises BadRequest where the escapes hold no UTF-8, or there are far too many."""
     if not query_string:
         return ()
+    if len(query_string) > _QUERY_BYTES:
+        raise TooLarge(f"The query is longer than {_QUERY_BYTES:,} bytes; ask in several searches.")
     try:
         text = query_string.decode("ascii") if isinstance(query_string, bytes) else query_string
         return tuple(parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=500))
@@ -130,11 +135,18 @@ def pairs(query_string: bytes | str) -> Pairs:
 
 
 def headers_of(scope: Scope) -> dict[str, str]:
-    """Headers with lower-case names; one that stands twice is joined by a comma, as HTTP has it."""
+    """Headers with lower-case names; one that stands twice is joined by a comma, as HTTP has it.
+
+    Raises BadRequest where they are far too long: what they say is kept for the next one who says it.
+    """
     headers: dict[str, str] = {}
+    size = 0
     for raw_name, raw_value in scope["headers"]:
+        size += len(raw_name) + len(raw_value)
         name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    if size > _HEADER_BYTES:
+        raise BadRequest(f"The headers are longer than {_HEADER_BYTES:,} bytes; send fewer and shorter ones.")
     return headers
 
 
@@ -168,15 +180,19 @@ async def read_body(receive: Receive, headers: Mapping[str, str], limit: int) ->
 
 
 def _unpacked(body: bytes, limit: int) -> bytes:
-    stream = zlib.decompressobj(16 + zlib.MAX_WBITS)
-    try:
-        plain = stream.decompress(body, limit + 1)
-    except zlib.error:
-        raise BadRequest("The body says it is gzip but cannot be unpacked; send it again.") from None
-    if len(plain) > limit:
-        raise _too_large(limit)
-    if not stream.eof:
-        raise BadRequest("The gzip body ends too early; send it again.")
+    """The members of a gzip body one after another (RFC 1952, 2.2)."""
+    plain = b""
+    while body:
+        stream = zlib.decompressobj(16 + zlib.MAX_WBITS)
+        try:
+            plain += stream.decompress(body, limit + 1 - len(plain))
+        except zlib.error:
+            raise BadRequest("The body says it is gzip but cannot be unpacked; send it again.") from None
+        if len(plain) > limit:
+            raise _too_large(limit)
+        if not stream.eof:
+            raise BadRequest("The gzip body ends too early; send it again.")
+        body = stream.unused_data
     return plain
 
 

@@ -28,7 +28,15 @@ from fhir_coprod.api.call import Call, caller_at, headers_of, pairs, read_body
 from fhir_coprod.api.formats import FHIR_JSON, takes_gzip
 from fhir_coprod.api.landing import Landing
 from fhir_coprod.api.metrics import Metrics
-from fhir_coprod.errors import ConfigError, CoprodError, MethodNotAllowed, NotFound, Overloaded, UnknownType
+from fhir_coprod.errors import (
+    BadRequest,
+    ConfigError,
+    CoprodError,
+    MethodNotAllowed,
+    NotFound,
+    Overloaded,
+    UnknownType,
+)
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store, Transaction, Version
 from fhir_coprod.store.repository import living
@@ -73,6 +81,10 @@ register_url_convertor("fhir_type", _Type())
 register_url_convertor("fhir_patient", _Patient())
 register_url_convertor("fhir_referral", _Referral())
 register_url_convertor("fhir_id", _Id())
+
+
+class UpgradeOffered(BadRequest):
+    """The request offers another protocol, which its parser took: its body is lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +243,7 @@ class _Door:
         except TimeoutError:
             answer = error_answer(_too_slow(self._endpoint.settings.limits.seconds))
         except Exception as error:  # noqa: BLE001  # the last line of defence; it is logged and answered
-            answer = error_answer(told(error, self._name), self._allow(error, scope))
+            answer = error_answer(told(error, self._name), self._headers(error, scope))
         self._endpoint.metrics.count(self._name, answer.status, time.perf_counter() - started)
         await send_answer(
             answer,
@@ -253,6 +265,8 @@ class _Door:
     async def _call(self, scope: Scope, named: dict[str, str], receive: Receive) -> Call:
         endpoint, method = self._endpoint, scope["method"]
         headers = headers_of(scope)
+        if "upgrade" in headers:
+            raise UpgradeOffered("This server speaks HTTP/1.1 only; send the request without Upgrade.")
         base = endpoint.base(scope.get("scheme", "http"), headers.get("host", ""))
         body = b""
         if method in ("POST", "PUT", "PATCH"):
@@ -270,7 +284,11 @@ class _Door:
             caller=caller_at((scope.get("client") or ("",))[0]),
         )
 
-    def _allow(self, error: Exception, scope: Scope) -> dict[str, str]:
+    def _headers(self, error: Exception, scope: Scope) -> dict[str, str]:
+        """What an error says in headers."""
+        if isinstance(error, UpgradeOffered):
+            # What the client sends behind it could be taken for a request of its own.
+            return {"connection": "close"}
         if not isinstance(error, MethodNotAllowed):
             return {}
         return {"allow": ", ".join(self._endpoint.allowed(_place(scope)))}

@@ -148,6 +148,8 @@ def entity_tags(header: str, name: str, *, bare: bool = False) -> frozenset[str]
             raise MissingVersion(f'{name} must name a version as W/"3", as the ETag of a read gives it.')
         tags.append(match[1])
         at = match.end()
+    if not tags:
+        raise MissingVersion(f"{name} names no version; leave it out, or name one.")
     return frozenset(tags)
 
 

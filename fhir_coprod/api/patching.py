@@ -51,6 +51,7 @@ def _patch(raw: bytes) -> jsonpatch.JsonPatch:
         operations = subset.exact(raw)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         raise NotJson("The patch is not valid JSON; send an array of operations.") from None
+    jsontext.refuse_duplicate_keys(raw.decode())
     if isinstance(operations, list) and len(operations) > MAX_OPERATIONS:
         raise BadRequest(f"A patch takes at most {MAX_OPERATIONS} operations; split it.")
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import re
 import signal
 import socket
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from ipaddress import ip_address
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.supervisors import Multiprocess
 
 from fhir_coprod.api.app import create_app
@@ -95,7 +97,7 @@ def _config(
         factory=factory,
         workers=workers,
         loop="auto",  # uvloop where it is installed, which is everywhere but on Windows
-        http="httptools",
+        http=_Protocol,
         ws="none",
         log_level="warning",
         # Search URLs hold names and numbers of patients; they are never logged.
@@ -107,6 +109,23 @@ def _config(
         # Loading definitions on a busy machine, a worker may be silent for more than the usual five seconds.
         timeout_worker_healthcheck=60,
     )
+
+
+class _Protocol(HttpToolsProtocol):
+    """HTTP/1.1, where nobody is taken up on an offer of another protocol.
+
+    Java's own client offers HTTP/2 with each first request, its body behind it. The parser stops at such an
+    offer and would take the body for the next request, so it does not get to see one. One that comes in two
+    parts, or oddly spelt, is refused by the endpoint, which closes the connection.
+    """
+
+    def data_received(self, data: bytes) -> None:
+        if b"pgrade" in data or b"PGRADE" in data:
+            data = _UPGRADE.sub(rb"\1x-grade", data)
+        super().data_received(data)
+
+
+_UPGRADE = re.compile(rb"(\r?\n)upgrade(?=[ \t]*:)", re.IGNORECASE)
 
 
 class _Server(uvicorn.Server):

@@ -82,6 +82,11 @@ def perform(transaction: Transaction, change: Change) -> Done:
     """Resolve and apply, for a change that stands alone."""
     # The store may run a work again: each run starts from what the request said.
     attempt = replace(change)
+    for reference in change.document.references() if change.document else ():
+        if "?" in reference and by_criteria(reference, change.base):
+            raise BadRequest(
+                "A reference by criteria (Patient?identifier=…) works in a transaction only; name the id."
+            )
     resolve(transaction, attempt)
     return apply(transaction, attempt, _NO_REFERENCES)
 
@@ -129,7 +134,10 @@ def _if_none_exist(call: Call) -> Pairs | None:
     header = call.headers.get("if-none-exist")
     if header is None:
         return _criteria(call) or None
-    return demands(pairs(header.partition("?")[2] or header.lstrip("?")))
+    before, _, after = header.rpartition("?")
+    if before not in ("", call.type, f"{call.base}/{call.type}"):
+        raise BadRequest(f"If-None-Exist asks for another type than {call.type}; write its criteria alone.")
+    return demands(pairs(after))
 
 
 def _check_id(change: Change, document: Document) -> None:
@@ -141,9 +149,10 @@ def _check_id(change: Change, document: Document) -> None:
 
 
 def _read_preconditions(call: Call, change: Change) -> None:
-    if match := call.headers.get("if-match"):
+    match, none_match = call.headers.get("if-match"), call.headers.get("if-none-match")
+    if match is not None:
         change.versions = entity_tags(match, "If-Match") or frozenset()
-    if none_match := call.headers.get("if-none-match"):
+    if none_match is not None:
         if entity_tags(none_match, "If-None-Match") is not None:
             raise BadRequest(
                 "A write takes If-None-Match: * only; to name the version that is replaced use If-Match."
@@ -231,9 +240,19 @@ def apply(transaction: Transaction, change: Change, references: Mapping[str, str
     return Done(written.version, written.change, outcome)
 
 
+_BY_CRITERIA = re.compile(r"([A-Za-z]+)\?(.*)", re.DOTALL)
+
+
+def by_criteria(reference: str, base: str) -> tuple[str, str] | None:
+    """Type and criteria of a conditional reference; None when it is none."""
+    found = _BY_CRITERIA.fullmatch(reference.removeprefix(f"{base}/"))
+    return (found[1], found[2]) if found else None
+
+
 def _relative(document: Document, base: str) -> dict[str, str]:
     """What the document's absolute references to resources here are stored as: searches follow those."""
-    if not base or base.encode() not in document.raw:
+    raw = document.raw
+    if not base or (base.encode() not in raw and b"\\/" not in raw and b"\\u" not in raw):
         return {}
     absolute = (text for text in document.references() if text.startswith(f"{base}/"))
     return {

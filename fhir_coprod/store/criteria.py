@@ -223,13 +223,13 @@ def _of_type(name: str, part: str) -> Sql:
 
 def _pieces(part: str) -> list[str]:
     """Split at unescaped `|`, keeping empty pieces."""
-    pieces = [""]
-    for character in re.findall(r"\\.|[^\\]|\\$", part):
-        if character == "|":
-            pieces.append("")
+    pieces: list[list[str]] = [[]]
+    for run in re.findall(r"\||(?:\\.|[^\\|]|\\$)+", part, re.DOTALL):
+        if run == "|":
+            pieces.append([])
         else:
-            pieces[-1] += character
-    return [unescape(piece) for piece in pieces]
+            pieces[-1].append(run)
+    return [unescape("".join(piece)) for piece in pieces]
 
 
 def _string_test(text: str, modifier: str) -> Sql:

@@ -331,7 +331,7 @@ def _timing(value: Json) -> list[Range | None]:
 
 def _add_number(found: IndexRows, to: _Parameter, name: str, value: Any) -> None:
     if _is_number(value):
-        found["number"].add((to.number, float(value), float(value)))
+        found["number"].add((to.number, _double(value), _double(value)))
     elif isinstance(value, dict):
         found["number"].add((to.number, *_ends(value)))
 
@@ -344,11 +344,16 @@ def _add_quantity(found: IndexRows, to: _Parameter, name: str, value: Any) -> No
         if isinstance(unit, dict):
             found["quantity"].add((to.number, *_ends(value), *_unit(unit)))
     elif _is_number(value.get("value")):
-        held = float(value["value"])
+        held = _double(value["value"])
         unit = _unit(value)
         if "currency" in value:
             unit = ("urn:iso:std:iso:4217", _string_of(value, "currency"), "")
         found["quantity"].add((to.number, held, held, *unit))
+
+
+def _double(value: float) -> float:
+    """As a column holds it; JSON's whole numbers may be longer than that."""
+    return float(max(-_FARTHEST, min(_FARTHEST, value)))
 
 
 def _ends(value: Json) -> tuple[float, float]:
@@ -363,7 +368,7 @@ _FARTHEST = 1e307
 
 def _value_of(quantity: Any) -> float | None:
     value = quantity.get("value") if isinstance(quantity, dict) else None
-    return max(-_FARTHEST, min(_FARTHEST, float(value))) if _is_number(value) else None
+    return _double(value) if _is_number(value) else None
 
 
 def _unit(quantity: Json) -> tuple[str, str, str]:
@@ -384,7 +389,7 @@ def _add_position(found: IndexRows, to: _Parameter, name: str, value: Any) -> No
     if isinstance(value, dict):
         latitude, longitude = value.get("latitude"), value.get("longitude")
         if _is_number(latitude) and _is_number(longitude) and abs(latitude) <= 90 and abs(longitude) <= 180:
-            found["number"].add((to.number, float(latitude), float(longitude)))
+            found["number"].add((to.number, _double(latitude), _double(longitude)))
 
 
 _ADDERS: Mapping[str, _Add] = {

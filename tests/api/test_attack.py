@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from itertools import product
 from typing import Any, NamedTuple
@@ -458,3 +459,42 @@ def test_nothing_of_it_does_harm(api: Api, ways: Any) -> None:
     # And it is none the worse for it.
     assert api.put("Patient/attacked", PATIENT).status_code in (200, 201)
     assert api.get("Patient/attacked").json()["birthDate"] == "1912-12-12"
+
+
+@pytest.mark.parametrize("sign", ["", "-"])
+@pytest.mark.parametrize("digits", [309, 400, 4_000])
+def test_a_whole_number_longer_than_a_column_is_stored_and_found(api: Api, sign: str, digits: int) -> None:
+    number = sign + "1" * digits
+    raw = (
+        '{"resourceType":"Observation","status":"final","code":{"text":"x"},"valueQuantity":{"value":NUMBER}}'
+    )
+    answer = api.post("Observation", raw.replace("NUMBER", number).encode())
+    assert answer.status_code == 201, answer.text
+    assert number in answer.text
+    found = api.get(f"Observation?value-quantity={'lt-1e300' if sign else 'gt1e300'}&_count=100").json()
+    assert answer.json()["id"] in [entry["resource"]["id"] for entry in found["entry"]]
+
+
+@pytest.mark.parametrize(
+    "form",
+    [b"identifier=" + b"a\\," * 100_000, b"identifier=" + b"a\\|" * 100_000, b"family=" + b"a\\," * 100_000],
+)
+def test_a_long_form_is_answered_in_time_that_follows_its_length(api: Api, form: bytes) -> None:
+    began = time.perf_counter()
+    answer = api.post("Patient/_search", form, content_type="application/x-www-form-urlencoded")
+    assert answer.status_code < 500
+    assert time.perf_counter() - began < 3
+
+
+def test_a_form_that_is_far_too_long_is_413(api: Api) -> None:
+    form = b"family=" + b"a" * 600_000
+    answer = api.post("Patient/_search", form, content_type="application/x-www-form-urlencoded")
+    assert answer.status_code == 413
+    assert "several searches" in answer.text
+
+
+@pytest.mark.parametrize("name", ["accept", "prefer", "accept-encoding", "x-anything"])
+def test_headers_that_are_far_too_long_are_400_and_are_not_kept(api: Api, name: str) -> None:
+    answer = api.get("metadata", **{name: "a" * 70_000})
+    assert answer.status_code == 400
+    assert "headers are longer" in answer.text

@@ -183,6 +183,7 @@ def test_operations_claimed_answer_and_no_other(api: Api, rest: Any, types: dict
         ("Resource", "validate"): api.post("Patient/$validate", patient()),
         ("Patient", "everything"): api.get(f"Patient/{subject['id']}/$everything"),
         ("ServiceRequest", "standing"): api.get(f"ServiceRequest/{referral['id']}/$standing"),
+        **{(type, "validate"): api.post(f"{type}/$validate", {"resourceType": type}) for type in types},
     }
     claimed = {("Resource", each["name"]) for each in rest["operation"]}
     claimed |= {(type, each["name"]) for type, own in types.items() for each in own.get("operation", ())}
@@ -202,7 +203,8 @@ def test_operations_claimed_answer_and_no_other(api: Api, rest: Any, types: dict
 
 
 def test_our_operation_is_defined_where_the_statement_says(api: Api, types: dict[str, Any]) -> None:
-    definition = types["ServiceRequest"]["operation"][0]["definition"]
+    operations = {each["name"]: each["definition"] for each in types["ServiceRequest"]["operation"]}
+    definition = operations["standing"]
     found = api.get(f"OperationDefinition?url={definition}").json()["entry"][0]["resource"]
     assert (found["code"], found["instance"], found["resource"]) == ("standing", True, ["ServiceRequest"])
 

@@ -303,7 +303,7 @@ def test_what_takes_too_long_is_answered_503(
     import time
 
     api = sqlite_api(limits=LimitSettings(seconds=0.05))
-    monkeypatch.setattr(api.store, "search", lambda query: time.sleep(0.3))
+    monkeypatch.setattr(api.store, "search", lambda query, most_bytes: time.sleep(0.3))
     answer = api.get("Patient?birthdate=1912")
     assert answer.status_code == 503
     assert "read before you repeat" in outcome(answer)["diagnostics"]

@@ -5,6 +5,7 @@ Where the page leaves a choice, the row says what is chosen here.
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from fhir_coprod.jsontext import Json
+from fhir_coprod.jsontext import Json, encode
 from tests.api.conftest import Api, identifier_of, outcome, patient
 
 Act = Callable[[Api, Json], httpx.Response]
@@ -620,3 +621,79 @@ def test_every_status_that_the_description_promises_has_a_rule(api: Api) -> None
         for status in operation["responses"]
     }
     assert promised - {503} == {rule.status for rule in RULES}
+
+
+def test_an_if_match_that_names_nothing_is_no_licence_to_overwrite(api: Api) -> None:
+    stored = api.create(patient())
+    place = f"Patient/{stored['id']}"
+    assert api.put(place, {**stored, "gender": "male"}, if_match="").status_code == 400
+    entry = {"resource": stored, "request": {"method": "PUT", "url": place, "ifMatch": ""}}
+    bundle = {"resourceType": "Bundle", "type": "transaction", "entry": [entry]}
+    assert api.post("", bundle).status_code == 400
+    assert api.get(place).json() == stored
+
+
+def test_a_patch_with_a_key_twice_is_refused_as_a_resource_is(api: Api) -> None:
+    stored = api.create(patient(gender="male"))
+    place = f"Patient/{stored['id']}"
+    answer = api.patch(place, b'[{"op":"test","op":"remove","path":"/gender","value":1}]')
+    assert answer.status_code == 400
+    assert api.get(place).json() == stored
+
+
+def test_if_none_exist_of_another_type_is_400(api: Api) -> None:
+    for header in ("Observation?identifier=a|b", "http://elsewhere/fhir/Patient?identifier=a|b"):
+        assert api.post("Patient", patient(), If_None_Exist=header).status_code == 400
+    stored = api.create(patient())
+    value = stored["identifier"][0]
+    criteria = f"identifier={value['system']}|{value['value']}"
+    for header in (
+        criteria,
+        f"?{criteria}",
+        f"Patient?{criteria}",
+        f"http://localhost/fhir/Patient?{criteria}",
+    ):
+        answer = api.post("Patient", patient(), If_None_Exist=header)
+        assert (answer.status_code, answer.json()["id"]) == (200, stored["id"])
+
+
+def test_a_gzip_body_may_have_several_members_and_all_of_them_count(api: Api) -> None:
+    raw = encode(patient())
+    packed = gzip.compress(raw[:40]) + gzip.compress(raw[40:])
+    assert api.post("Patient", packed, content_encoding="gzip").status_code == 201
+    more = gzip.compress(raw) + gzip.compress(b"and more")
+    assert api.post("Patient", more, content_encoding="gzip").status_code == 400
+    assert api.post("Patient", gzip.compress(raw) + b"junk", content_encoding="gzip").status_code == 400
+
+
+@pytest.mark.parametrize(
+    "reference", ["Patient?identifier=a|b", "Patient?", "http://localhost/fhir/Patient?x=y"]
+)
+def test_a_reference_by_criteria_has_its_place_in_a_transaction(api: Api, reference: str) -> None:
+    basic = {"resourceType": "Basic", "code": {"text": "x"}, "subject": {"reference": reference}}
+    alone = api.post("Basic", basic)
+    assert alone.status_code == 400
+    assert "in a transaction only" in alone.text
+    entry = {"resource": basic, "request": {"method": "POST", "url": "Basic"}}
+    bundle = {"resourceType": "Bundle", "entry": [entry]}
+    batch = api.post("", {**bundle, "type": "batch"}).json()
+    assert batch["entry"][0]["response"]["status"].startswith("400")
+    assert api.post("", {**bundle, "type": "transaction"}).status_code in (400, 412)
+
+
+def test_the_url_of_an_entry_that_only_begins_like_ours_is_another_servers(api: Api) -> None:
+    stored = patient(id="glue")
+    entry = {"resource": stored, "request": {"method": "PUT", "url": "http://localhost/fhirPatient/glue"}}
+    answer = api.post("", {"resourceType": "Bundle", "type": "transaction", "entry": [entry]})
+    assert answer.status_code == 400
+    assert api.get("Patient/glue").status_code == 404
+
+
+def test_escapes_in_an_absolute_reference_change_nothing(api: Api) -> None:
+    """As some languages write JSON."""
+    subject = api.create(patient())["id"]
+    escaped = f"http://localhost/fhir/Patient/{subject}".replace("/", "\\/")
+    raw = f'{{"resourceType":"Basic","code":{{"text":"x"}},"subject":{{"reference":"{escaped}"}}}}'
+    made = api.post("Basic", raw.encode()).json()
+    assert made["subject"]["reference"] == f"Patient/{subject}"
+    assert api.get(f"Basic?subject=Patient/{subject}").json()["total"] == 1

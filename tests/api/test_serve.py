@@ -8,9 +8,11 @@ import socket
 import subprocess
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -184,3 +186,60 @@ def test_several_processes_serve_one_postgresql(postgresql_database: str) -> Non
             thread.join()
         assert sorted(status for status, _ in answers) == [200] * 39 + [201]
         assert len({id for _, id in answers}) == 1
+
+
+class TestUpgradeOffers:
+    """Java's own client offers HTTP/2 with its first request; httptools would take the body for a request."""
+
+    def talk(self, served: Served, *parts: bytes, pause: float = 0.2) -> bytes:
+        """What comes back on one connection for these parts, each sent a moment after the one before."""
+        address = urlsplit(served.url)
+        assert address.hostname is not None
+        with socket.create_connection((address.hostname, address.port or 0), timeout=10) as connection:
+            for part in parts:
+                connection.sendall(part)
+                time.sleep(pause)
+            connection.settimeout(1)
+            received = b""
+            with suppress(TimeoutError, ConnectionResetError):
+                while chunk := connection.recv(65_536):
+                    received += chunk
+        return received
+
+    def head(self, method: str, path: str, length: int, upgrade: str) -> bytes:
+        return (
+            f"{method} /fhir/{path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/fhir+json\r\n"
+            f"Connection: Upgrade, HTTP2-Settings\r\n{upgrade}: h2c\r\nContent-Length: {length}\r\n\r\n"
+        ).encode()
+
+    @pytest.mark.parametrize("upgrade", ["Upgrade", "upgrade", "UPGRADE"])
+    @pytest.mark.parametrize("together", [True, False])
+    def test_the_request_is_done_as_if_nothing_had_been_offered(
+        self, served: Served, upgrade: str, together: bool
+    ) -> None:
+        body = b'{"resourceType":"Basic","code":{"text":"x"}}'
+        head = self.head("POST", "Basic", len(body), upgrade)
+        answer = self.talk(served, head + body) if together else self.talk(served, head, body)
+        assert answer.startswith(b"HTTP/1.1 201")
+
+    @pytest.mark.parametrize("cut", [3, 5, 20])
+    @pytest.mark.parametrize("upgrade", ["Upgrade", "uPgRaDe"])
+    def test_a_body_is_never_taken_for_a_request(self, served: Served, cut: int, upgrade: str) -> None:
+        """Neither when the head comes in parts, nor when the name is oddly spelt."""
+        place = f"Basic/{uuid.uuid4().hex}"
+        stored = b'{"resourceType":"Basic","id":"%b","code":{"text":"x"}}' % place.partition("/")[2].encode()
+        assert b" 201 " in self.talk(
+            served,
+            f"PUT /fhir/{place} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/fhir+json\r\n"
+            f"Content-Length: {len(stored)}\r\n\r\n".encode()
+            + stored,
+        )
+        smuggled = f"DELETE /fhir/{place} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+        head = self.head("POST", "Basic/_search", len(smuggled), upgrade)
+        at = head.lower().index(b"upgrade:") + cut
+        answer = self.talk(served, head[:at], head[at:], smuggled)
+        assert answer.count(b"\r\ncache-control: ") == 1, answer
+        assert answer.startswith((b"HTTP/1.1 400", b"HTTP/1.1 415"))
+        assert b" 200 " in self.talk(
+            served, f"GET /fhir/{place} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+        )
