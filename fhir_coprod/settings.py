@@ -177,7 +177,7 @@ class LimitSettings(_Section):
     page: int = Field(default=1000, gt=0, le=10_000)
     bundle_entries: int = Field(default=5_000, gt=0)
     answer_bytes: int = Field(default=50_000_000, gt=0)
-    """Of the answers to all entries of one bundle together."""
+    """Of resources on one page of a search or a history, and of the answers to all entries of one bundle."""
     seconds: float = Field(default=30.0, gt=0)
 
 

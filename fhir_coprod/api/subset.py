@@ -17,6 +17,7 @@ from fhir_coprod import definitions
 from fhir_coprod.api.call import Pairs
 from fhir_coprod.errors import BadRequest
 from fhir_coprod.jsontext import Json
+from fhir_coprod.store.query import SUMMARIES
 
 PARAMETERS = frozenset({"_summary", "_elements"})
 SUBSETTED = {
@@ -28,7 +29,6 @@ _exact_decode = msgspec.json.Decoder(float_hook=Decimal).decode
 _exact_encode = msgspec.json.Encoder(decimal_format="number").encode
 
 _ALWAYS = frozenset({"resourceType", "id", "meta"})
-_CHOICES = ("true", "text", "data", "count", "false")
 
 
 def exact(body: bytes) -> Any:
@@ -44,8 +44,8 @@ def exact_bytes(value: Any) -> bytes:
 def check(pairs: Pairs) -> None:
     """Raise BadRequest for what cannot be meant."""
     for name, value in pairs:
-        if name == "_summary" and value not in _CHOICES:
-            raise BadRequest(f"_summary takes {', '.join(_CHOICES)}.")
+        if name == "_summary" and value not in SUMMARIES:
+            raise BadRequest(f"_summary takes {', '.join(SUMMARIES)}.")
 
 
 def shaped(body: bytes, pairs: Pairs) -> bytes:

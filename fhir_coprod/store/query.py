@@ -21,7 +21,7 @@ Total = Literal["", "none", "estimate", "accurate"]
 
 _FOR_THE_ENDPOINT = frozenset({"_format", "_pretty", "_summary", "_elements"})
 """Shape the answer, not the search; kept in `Query.pairs` for the endpoint."""
-_SUMMARIES = frozenset({"true", "text", "data", "count", "false"})
+SUMMARIES = ("true", "text", "data", "count", "false")
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,8 +213,8 @@ class _Reader:
         self.total = totals[value]
 
     def set_summary(self, modifier: str, value: str) -> None:
-        if value not in _SUMMARIES:
-            raise BadRequest("_summary takes true, text, data, count or false.")
+        if value not in SUMMARIES:
+            raise BadRequest(f"_summary takes {', '.join(SUMMARIES)}.")
         self.summary = value
 
     def set_elements(self, modifier: str, value: str) -> None:
