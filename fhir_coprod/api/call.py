@@ -21,6 +21,8 @@ Pairs = tuple[tuple[str, str], ...]
 
 _PRESENTATION = ("_format", "_pretty")
 _HEADER_BYTES = 64_000
+_GZIP_MEMBERS, _GZIP_BYTES = 10_000, 65_536
+"""Pieces that a gzip body may come in, and how much of it is looked at in one go."""
 _QUERY_BYTES = 500_000
 """Of the criteria of a search, in the URL or as a form."""
 
@@ -181,19 +183,27 @@ async def read_body(receive: Receive, headers: Mapping[str, str], limit: int) ->
 
 def _unpacked(body: bytes, limit: int) -> bytes:
     """The members of a gzip body one after another (RFC 1952, 2.2)."""
-    plain = b""
-    while body:
-        stream = zlib.decompressobj(16 + zlib.MAX_WBITS)
+    plain: list[bytes] = []
+    size = at = members = 0
+    stream = zlib.decompressobj(16 + zlib.MAX_WBITS)
+    while at < len(body) or not stream.eof:
+        if stream.eof:
+            members += 1
+            if members > _GZIP_MEMBERS:
+                raise BadRequest("The gzip body comes in too many pieces; pack it as a whole.")
+            stream = zlib.decompressobj(16 + zlib.MAX_WBITS)
+        piece = body[at : at + _GZIP_BYTES]
+        if not piece:
+            raise BadRequest("The gzip body ends too early; send it again.")
         try:
-            plain += stream.decompress(body, limit + 1 - len(plain))
+            plain.append(stream.decompress(piece, limit + 1 - size))
         except zlib.error:
             raise BadRequest("The body says it is gzip but cannot be unpacked; send it again.") from None
-        if len(plain) > limit:
+        size += len(plain[-1])
+        if size > limit:
             raise _too_large(limit)
-        if not stream.eof:
-            raise BadRequest("The gzip body ends too early; send it again.")
-        body = stream.unused_data
-    return plain
+        at += len(piece) - len(stream.unused_data)
+    return b"".join(plain)
 
 
 def _too_large(limit: int) -> TooLarge:

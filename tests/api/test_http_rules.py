@@ -6,6 +6,7 @@ Where the page leaves a choice, the row says what is chosen here.
 from __future__ import annotations
 
 import gzip
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -664,6 +665,12 @@ def test_a_gzip_body_may_have_several_members_and_all_of_them_count(api: Api) ->
     more = gzip.compress(raw) + gzip.compress(b"and more")
     assert api.post("Patient", more, content_encoding="gzip").status_code == 400
     assert api.post("Patient", gzip.compress(raw) + b"junk", content_encoding="gzip").status_code == 400
+    assert api.post("Patient", gzip.compress(raw)[:-9], content_encoding="gzip").status_code == 400
+    pieces = b"".join(gzip.compress(raw[at : at + 1]) for at in range(len(raw)))
+    assert api.post("Patient", pieces, content_encoding="gzip").status_code == 201
+    began = time.perf_counter()
+    assert api.post("Patient", gzip.compress(b"") * 45_000, content_encoding="gzip").status_code == 400
+    assert time.perf_counter() - began < 3
 
 
 @pytest.mark.parametrize(
