@@ -22,7 +22,7 @@ from fhir_coprod.api import bundles, links, writing
 from fhir_coprod.api.answer import Answer, error_answer
 from fhir_coprod.api.call import Call, pairs
 from fhir_coprod.api.endpoint import Endpoint, Interaction, told
-from fhir_coprod.api.formats import from_http_date, http_date, moment
+from fhir_coprod.api.formats import moment
 from fhir_coprod.api.writing import Change, Done
 from fhir_coprod.errors import BadRequest, CoprodError, PreconditionFailed, TooLarge
 from fhir_coprod.jsontext import Document, Json
@@ -101,13 +101,6 @@ async def post_bundle(call: Call, endpoint: Endpoint) -> Answer:
     raise BadRequest("The type of the Bundle must be batch or transaction.", expression="Bundle.type")
 
 
-def _http_date(text: str) -> str:
-    """Bundle.entry.request.ifModifiedSince, an instant, as the header has it (some clients send that)."""
-    if not text or from_http_date(text) is not None:
-        return text
-    return http_date(int(moment(text, "request.ifModifiedSince").timestamp()))
-
-
 def _understood(document: Document) -> _Bundle:
     try:
         return _decode(document.raw)
@@ -161,13 +154,15 @@ def _entry_call(call: Call, endpoint: Endpoint, entry: _Entry, data: Json | None
         raise BadRequest("The resource of an entry must be an object.")
     headers = {
         "prefer": call.headers.get("prefer", ""),
-        "if-modified-since": _http_date(request.if_modified_since),
+        "if-modified-since": request.if_modified_since,
     }
     conditions = {
         "if-match": request.if_match,
         "if-none-match": request.if_none_match,
         "if-none-exist": request.if_none_exist,
     }
+    if request.if_modified_since:
+        moment(request.if_modified_since, "request.ifModifiedSince")
     headers |= {name: value for name, value in conditions.items() if value is not None}
     document = Document(bytes(entry.resource), data) if data is not None else None
     if document is None and request.method in ("POST", "PUT", "PATCH") and row.name in _CHANGING:

@@ -145,10 +145,12 @@ def headers_of(scope: Scope) -> dict[str, str]:
     size = 0
     for raw_name, raw_value in scope["headers"]:
         size += len(raw_name) + len(raw_value)
+        if size > _HEADER_BYTES:
+            raise BadRequest(
+                f"The headers are longer than {_HEADER_BYTES:,} bytes; send fewer and shorter ones."
+            )
         name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    if size > _HEADER_BYTES:
-        raise BadRequest(f"The headers are longer than {_HEADER_BYTES:,} bytes; send fewer and shorter ones.")
     return headers
 
 

@@ -168,6 +168,19 @@ def from_http_date(text: str) -> datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
+def is_modified(updated: datetime, since: str) -> bool:
+    """Whether something has changed since the moment of If-Modified-Since, an HTTP date, or of an entry's
+    ifModifiedSince, an instant. A header that is neither counts for nothing."""
+    date = from_http_date(since)
+    if date is not None:
+        # HTTP dates have no fractions: 12:00:00.700 is not newer than "12:00:00" to one who was told so.
+        return updated.replace(microsecond=0) > date
+    try:
+        return updated > moment(since, "ifModifiedSince")
+    except BadRequest:
+        return True
+
+
 def moment(text: str, name: str) -> datetime:
     """A FHIR instant, or a date which means its first moment in UTC; raises BadRequest with `name`."""
     try:

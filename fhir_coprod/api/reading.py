@@ -6,7 +6,7 @@ from fhir_coprod.api import bundles, subset
 from fhir_coprod.api.answer import Answer
 from fhir_coprod.api.call import Call, Pairs, pairs
 from fhir_coprod.api.endpoint import Endpoint
-from fhir_coprod.api.formats import FORM, entity_tags, from_http_date, moment
+from fhir_coprod.api.formats import FORM, entity_tags, is_modified, moment
 from fhir_coprod.errors import BadRequest, NotFound, UnknownParameter, UnsupportedMediaType
 from fhir_coprod.store import Page, Query, Version
 
@@ -39,9 +39,7 @@ def _is_known(call: Call, version: Version) -> bool:
         known = entity_tags(tag, "If-None-Match", bare=True)
         return known is None or str(version.version) in known
     header = call.headers.get("if-modified-since")
-    since = from_http_date(header) if header else None
-    # HTTP dates have no fractions: 12:00:00.700 is not newer than "12:00:00" to one who was told so.
-    return since is not None and version.updated.replace(microsecond=0) <= since
+    return bool(header) and not is_modified(version.updated, str(header))
 
 
 async def search(call: Call, endpoint: Endpoint) -> Answer:

@@ -119,9 +119,20 @@ class _Protocol(HttpToolsProtocol):
     parts, or oddly spelt, is refused by the endpoint, which closes the connection.
     """
 
+    _is_in_body = False
+
+    def on_headers_complete(self) -> None:
+        self._is_in_body = True
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._is_in_body = False
+        super().on_message_complete()
+
     def data_received(self, data: bytes) -> None:
-        if b"pgrade" in data or b"PGRADE" in data:
-            data = _UPGRADE.sub(rb"\1x-grade", data)
+        if not self._is_in_body and (b"pgrade" in data or b"PGRADE" in data):
+            head, blank, rest = data.partition(b"\r\n\r\n")
+            data = _UPGRADE.sub(rb"\1x-grade", head) + blank + rest
         super().data_received(data)
 
 

@@ -134,7 +134,9 @@ def _if_none_exist(call: Call) -> Pairs | None:
     header = call.headers.get("if-none-exist")
     if header is None:
         return _criteria(call) or None
-    before, _, after = header.rpartition("?")
+    before, _, after = header.partition("?")
+    if "=" in before:
+        return demands(pairs(header))
     if before not in ("", call.type, f"{call.base}/{call.type}"):
         raise BadRequest(f"If-None-Exist asks for another type than {call.type}; write its criteria alone.")
     return demands(pairs(after))
@@ -205,8 +207,9 @@ def matching(transaction: Transaction, type: str, criteria: Pairs, base: str) ->
     query = Query.parse(type, (*demands(criteria), ("_count", "2")), strict=True, base=base)
     if not query.conditions:
         raise PreconditionFailed(_NO_CRITERIA)
-    matches = transaction.search(query).matches
-    if len(matches) > 1:
+    page = transaction.search(query)
+    matches = page.matches
+    if len(matches) > 1 or page.next:
         raise PreconditionFailed(
             f"The criteria find more than one {type}; make them name one, an identifier say."
         )
@@ -252,6 +255,9 @@ def by_criteria(reference: str, base: str) -> tuple[str, str] | None:
 def _relative(document: Document, base: str) -> dict[str, str]:
     """What the document's absolute references to resources here are stored as: searches follow those."""
     raw = document.raw
+    if document.type == "Bundle":
+        # What its entries name is looked for among them first, and a signature may stand for every byte.
+        return {}
     if not base or (base.encode() not in raw and b"\\/" not in raw and b"\\u" not in raw):
         return {}
     absolute = (text for text in document.references() if text.startswith(f"{base}/"))

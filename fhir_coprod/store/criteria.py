@@ -7,10 +7,9 @@ do not have raises `UnknownParameter`; a value that cannot be read raises `BadRe
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from itertools import count
 
 from fhir_coprod import definitions
 from fhir_coprod.definitions.search import SearchParameter
@@ -35,10 +34,19 @@ MAX_DEPTH = 8
 """Links of a chain; each is a join."""
 MAX_ALTERNATIVES = 500
 """Values after commas in one parameter."""
-MAX_TESTS = 2_000
-"""Values after commas times the types they are looked for in."""
+MAX_TESTS = 4_000
+"""Values in all of a search, each counted for every type that it is looked for in."""
 MAX_LINKS = 2_000
 """Ways that the chains of a search may take, each type that a reference may lead to being one."""
+
+
+@dataclass(slots=True)
+class _Effort:
+    """What one search has asked for so far."""
+
+    links: int = 0
+    tests: int = 0
+
 
 _PREFIXES = ("eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap")
 _SINCE = ("eq", "gt", "ge", "sa", "ap")
@@ -69,28 +77,38 @@ class Scope:
     depth: how deep in a chain
     now:   the time that `ap` looks from
     base:  our own address with a slash at its end, or ""; references that begin with it are relative
-    links: counts the ways that the chains of the whole search have taken so far
+    effort: of the whole search
     """
 
     types: tuple[str, ...]
     depth: int = 0
     now: datetime | None = None
     base: str = ""
-    links: Iterator[int] = field(default_factory=count)
+    effort: _Effort = field(default_factory=_Effort)
 
     def inside(self, types: tuple[str, ...]) -> Scope:
         if self.depth >= MAX_DEPTH:
             raise BadRequest(f"The search is chained more than {MAX_DEPTH} links deep; ask in two steps.")
-        if next(self.links) >= MAX_LINKS:
+        self.effort.links += 1
+        if self.effort.links > MAX_LINKS:
             raise BadRequest(
                 "The chains of this search may lead to too many types; name them, as in subject:Patient.name."
             )
         return replace(self, types=types, depth=self.depth + 1)
 
+    def look_for(self, values: int) -> None:
+        """Raise BadRequest where so many values more, in each of the types, are too many."""
+        self.effort.tests += values * len(self.types)
+        if self.effort.tests > MAX_TESTS:
+            raise BadRequest(
+                "The search holds too many values for the types they are looked for in; name types (by _type,"
+                " or as in subject:Patient.name), or ask in parts."
+            )
+
 
 def split_escaped(value: str, separator: str) -> list[str]:
     """Split at a separator that no backslash stands before; the backslashes stay."""
-    return re.findall(rf"(?:\\.|[^\\{re.escape(separator)}]|\\$)+", value) if value else []
+    return re.findall(rf"(?:\\.|[^\\{re.escape(separator)}]|\\$)+", value, re.DOTALL) if value else []
 
 
 def unescape(value: str) -> str:
@@ -106,13 +124,12 @@ def condition(scope: Scope, name: str, value: str) -> Condition:
     code, _, modifier = head.partition(":")
     if rest:
         return _chain(scope, code, modifier, rest, value)
+    scope.look_for(value.count(",") + 1)
     if code in ("_id", "_lastUpdated"):
         return _own_column(scope, code, modifier, value)
     found = [_one_type(scope, type, parameter(type, code), modifier, value) for type in scope.types]
     if len(found) == 1:
         return found[0]
-    if (value.count(",") + 1) * len(found) > MAX_TESTS:
-        raise BadRequest(f"{code}: too many values for so many types; name types by _type, or ask in parts.")
     denied = [each.condition for each in found if isinstance(each, Not)]
     # Each of them looks at one type only, so that what is denied must be so in all of them.
     return Not(Any_(tuple(denied))) if len(denied) == len(found) else Any_(tuple(found))

@@ -26,7 +26,7 @@ RARE = 200
 """Keys that are listed without a second thought."""
 MANY = 50_000
 """Keys that are listed rather than the whole type, where no index has the order asked for."""
-WINDOW, GROWTH, WINDOWS = 16, 4, 5
+WINDOW, GROWTH, WINDOWS = 2, 5, 6
 """Rows walked per row of a page in the first window; how much larger each next one is; how many there are."""
 LISTING = 4
 """So many rows are walked in the time that it takes to list and sort one key."""
@@ -224,7 +224,7 @@ _SORT_COLUMNS = {
 def is_sort_value(sort: Sort, value: object) -> bool:
     """Whether the column that a resource sorts by could hold this."""
     if sort.code == "_id" or _SORT_COLUMNS.get(sort.table, "low") != "low":
-        return isinstance(value, str)
+        return isinstance(value, str) and "\0" not in value
     return is_number(value) or (sort.table in ("number", "quantity") and isinstance(value, float))
 
 

@@ -11,11 +11,13 @@ from fhir_coprod.store.versions import COLUMNS, Version, from_row
 MOST = 50_000_000
 """Bytes of an answer where nobody says otherwise."""
 _BODY = COLUMNS.split(", ").index("v.body")
+WIDTH = len(COLUMNS.split(", ")) + 1
+"""How many columns `Room.columns` names."""
 
 
 class Room:
     """The bytes that are left in an answer. A query leaves out the bodies that are larger than their share;
-    `fill` reads them one by one, as long as there is room."""
+    `fill` reads those of them for which there is room."""
 
     def __init__(self, session: Session, most: int) -> None:
         self._session = session
@@ -23,23 +25,32 @@ class Room:
         self._is_empty = True
 
     def columns(self, rows: int) -> str:
-        """COLUMNS, for a query that finds about so many rows."""
-        return COLUMNS.replace("v.body", f"CASE WHEN length(v.body) <= {self._left // rows} THEN v.body END")
+        """What to select, for a query that finds at most so many rows: COLUMNS and the size of the body."""
+        share = max(self._left, 0) // rows
+        # A power of two: statements that differ in each answer would be planned and kept anew each time.
+        share = 1 << (share.bit_length() - 1) if share else 0
+        few = COLUMNS.replace("v.body", f"CASE WHEN length(v.body) <= {share} THEN v.body END")
+        return f"{few}, length(v.body)"
 
     def fill(self, rows: Sequence[Sequence[Any]]) -> list[Version]:
         """The versions of such rows, up to the first that finds no room. The very first always finds some."""
-        found = []
+        taken = 0
         for row in rows:
-            body = row[_BODY]
-            if body is None and (self._left > 0 or self._is_empty):
-                body = self._body(from_row(row))
-            if body is None or (len(body) > self._left and not self._is_empty):
+            size = row[WIDTH - 1]
+            if size > self._left and not self._is_empty:
                 break
-            self._left -= len(body)
+            self._left -= size
             self._is_empty = False
-            found.append(from_row((*row[:_BODY], body, *row[_BODY + 1 :])))
-        return found
-
-    def _body(self, version: Version) -> bytes:
-        rows = self._session.rows("SELECT body FROM version WHERE position = ?", (version.position,))
-        return bytes(rows[0][0])
+            taken += 1
+        chosen = [from_row(row[: WIDTH - 1]) for row in rows[:taken]]
+        large = [version.position for version in chosen if version.body is None]
+        if not large:
+            return chosen
+        condition, values = self._session.among("position", large)
+        bodies = dict(self._session.rows(f"SELECT position, body FROM version WHERE {condition}", values))  # noqa: S608
+        return [
+            version
+            if version.body is not None
+            else from_row((*row[:_BODY], bodies[version.position], *row[_BODY + 1 : WIDTH - 1]))
+            for version, row in zip(chosen, rows, strict=False)
+        ]

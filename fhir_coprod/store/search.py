@@ -13,7 +13,6 @@ import base64
 import binascii
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 from fhir_coprod import definitions, jsontext
@@ -21,12 +20,10 @@ from fhir_coprod.errors import BadRequest, NotJson
 from fhir_coprod.store import index, plan
 from fhir_coprod.store.database import Row, Session
 from fhir_coprod.store.query import Include, Query
-from fhir_coprod.store.room import MOST, Room
-from fhir_coprod.store.versions import COLUMNS, Version
+from fhir_coprod.store.room import MOST, WIDTH, Room
+from fhir_coprod.store.versions import Version
 
 MAX_INCLUDED = 10_000
-_USUAL = 1_000
-"""More do not come along as a rule."""
 MAX_ROUNDS = 8
 """How often `:iterate` goes on."""
 _BY_KEY = "r.key + 0"
@@ -56,7 +53,7 @@ def run(session: Session, query: Query, most_bytes: int = MOST) -> Page:
         return Page([], [], plan.count(session, query), None)
     room = Room(session, most_bytes)
     rows = plan.page(session, query, _read_cursor(query), room.columns(query.count + 1))
-    matches = room.fill([row[:_WIDTH] for row in rows[: query.count]])
+    matches = room.fill(rows[: query.count])
     next = _cursor(query, rows[len(matches) - 1]) if len(rows) > len(matches) else None
     total: int | None = None
     if next is None and not query.cursor:
@@ -69,14 +66,11 @@ def run(session: Session, query: Query, most_bytes: int = MOST) -> Page:
     return Page(matches, included, total, next)
 
 
-_WIDTH = len(COLUMNS.split(", "))
-
-
 # ------------------------------------------------------------------------------------------------- cursors
 
 
 def _cursor(query: Query, row: tuple[Any, ...]) -> str:
-    place = [query.fingerprint, *row[_WIDTH:]]
+    place = [query.fingerprint, *row[WIDTH:]]
     return base64.urlsafe_b64encode(jsontext.encode(place)).decode().rstrip("=")
 
 
@@ -117,18 +111,12 @@ def _included(session: Session, query: Query, matches: list[Version], room: Room
     for round in range(MAX_ROUNDS):
         includes = [include for include in query.includes if round == 0 or include.iterate]
         revincludes = [include for include in query.revincludes if round == 0 or include.iterate]
-        fresh = [
-            version
-            for version in chain(
-                _targets(session, includes, newest, seen, room),
-                _sources(session, revincludes, newest, room),
-            )
-            if (version.type, version.id) not in seen
+        newest = [
+            *_targets(session, includes, newest, seen, room),
+            *_sources(session, revincludes, newest, seen, room),
         ]
-        newest = list({(version.type, version.id): version for version in fresh}.values())
         if not newest:
             break
-        seen.update((version.type, version.id) for version in newest)
         found += newest
         if len(found) > MAX_INCLUDED:
             raise BadRequest(
@@ -157,20 +145,23 @@ def _targets(
     for type, ids in asked.items():
         wanted, values = session.of_type(type, sorted(ids))
         rows = session.rows(
-            f"SELECT {room.columns(_USUAL)} FROM {wanted} r JOIN version v ON v.position = r.position"
+            f"SELECT {room.columns(len(ids))} FROM {wanted} r JOIN version v ON v.position = r.position"
             f" WHERE r.deleted = false ORDER BY {_BY_KEY}",
             values,
         )
-        found += _all_of(rows, room)
+        found += _fresh(rows, seen, room)
     return found
 
 
-def _all_of(rows: list[Row], room: Room) -> list[Version]:
+def _fresh(rows: list[Row], seen: set[tuple[str, str]], room: Room) -> list[Version]:
+    """The versions that have not been seen yet; now they have."""
+    rows = [row for row in rows if row[:2] not in seen]
     found = room.fill(rows)
     if len(found) < len(rows):
         raise BadRequest(
             "What _include and _revinclude bring has no room in one answer; ask with a smaller _count."
         )
+    seen.update((version.type, version.id) for version in found)
     return found
 
 
@@ -189,7 +180,11 @@ def _references(version: Version, code: str) -> set[tuple[str, str]]:
 
 
 def _sources(
-    session: Session, includes: Iterable[Include], versions: list[Version], room: Room
+    session: Session,
+    includes: Iterable[Include],
+    versions: list[Version],
+    seen: set[tuple[str, str]],
+    room: Room,
 ) -> list[Version]:
     found: list[Version] = []
     for include in includes:
@@ -204,11 +199,11 @@ def _sources(
             params, numbers = session.among("f.param", [index.number(include.type, code) for code in codes])
             condition, values = session.among("f.target_id", ids)
             rows = session.rows(
-                f"SELECT {room.columns(_USUAL)} FROM (SELECT DISTINCT f.key FROM reference f"
+                f"SELECT {room.columns(MAX_INCLUDED + 1)} FROM (SELECT DISTINCT f.key FROM reference f"
                 f" WHERE {params} AND {condition} AND f.target_type = ? LIMIT {MAX_INCLUDED + 1}) k"
                 " JOIN resource r ON r.key = k.key JOIN version v ON v.position = r.position"
                 f" ORDER BY {_BY_KEY}",
                 [*numbers, *values, type],
             )
-            found += _all_of(rows, room)
+            found += _fresh(rows, seen, room)
     return found

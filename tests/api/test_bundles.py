@@ -8,6 +8,7 @@ import sqlite3
 import time
 import uuid
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -466,6 +467,11 @@ class TestOverlappingEntries:
         stored = api.create(patient())
         place = f"Patient/{stored['id']}"
         for moment, status in (("2999-01-01T00:00:00Z", "304"), ("1999-01-01T00:00:00+01:00", "200")):
+            answer = api.post("", bundle(entry("GET", place, ifModifiedSince=moment), type="batch"))
+            assert answer.json()["entry"][0]["response"]["status"].startswith(status)
+        updated = datetime.fromisoformat(stored["meta"]["lastUpdated"])
+        for before, status in ((timedelta(0), "304"), (timedelta(milliseconds=1), "200")):
+            moment = (updated - before).isoformat(timespec="milliseconds")
             answer = api.post("", bundle(entry("GET", place, ifModifiedSince=moment), type="batch"))
             assert answer.json()["entry"][0]["response"]["status"].startswith(status)
         answer = api.post("", bundle(entry("GET", place, ifModifiedSince="yesterday"), type="batch"))

@@ -142,6 +142,8 @@ class TestBytesOfAPage:
             api.create({"resourceType": "Basic", "code": {"text": tag}, "subject": subject})
         few = api.get(f"Basic?subject={ids[0]}&_include=Basic:subject")
         assert len(few.json()["entry"]) == 2
+        twice = api.get(f"Patient?_id={ids[0]}&_revinclude=Basic:subject&_revinclude=Basic:patient")
+        assert len(twice.json()["entry"]) == 2
         many = api.get(f"Basic?subject={','.join(ids[:4])}&_include=Basic:subject")
         assert many.status_code == 400
         assert "smaller _count" in outcome(many)["diagnostics"]

@@ -222,6 +222,17 @@ class TestUpgradeOffers:
         answer = self.talk(served, head + body) if together else self.talk(served, head, body)
         assert answer.startswith(b"HTTP/1.1 201")
 
+    def test_a_text_that_looks_like_an_offer_is_stored_as_it_came(self, served: Served) -> None:
+        """Here a chunk of the body begins with it, behind the line that says how long the chunk is."""
+        pieces = (b'{"resourceType":"Basic","code":{"text":"please ', b'upgrade: now"}}')
+        chunks = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
+        head = (
+            b"POST /fhir/Basic HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/fhir+json\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n"
+        )
+        for parts in ((head + chunks + b"0\r\n\r\n",), (head, chunks, b"0\r\n\r\n")):
+            assert b"please upgrade: now" in self.talk(served, *parts)
+
     @pytest.mark.parametrize("cut", [3, 5, 20])
     @pytest.mark.parametrize("upgrade", ["Upgrade", "uPgRaDe"])
     def test_a_body_is_never_taken_for_a_request(self, served: Served, cut: int, upgrade: str) -> None:
