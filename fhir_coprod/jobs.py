@@ -57,7 +57,8 @@ def logger() -> Any:
             structlog.processors.add_log_level,
             structlog.processors.KeyValueRenderer(key_order=["timestamp", "level", "event"]),
         ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        # Asked for each line: what stderr was when somebody first asked for a logger may be closed by now.
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
     )
     return structlog.get_logger("fhir_coprod.jobs")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import signal
@@ -173,3 +174,13 @@ def test_a_fault_of_ours_is_named_without_its_words() -> None:
     said = jobs._said(KeyError("Anna Berg"))
     assert "KeyError" in said
     assert "Anna" not in said
+
+
+def test_a_log_line_goes_to_what_stderr_is_when_it_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    with io.StringIO() as early:
+        monkeypatch.setattr(sys, "stderr", early)
+        log = jobs.logger()
+    late = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", late)
+    log.info("sync ended")
+    assert "event='sync ended'" in late.getvalue()
