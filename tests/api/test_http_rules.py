@@ -713,5 +713,7 @@ def test_a_bundle_that_is_stored_keeps_what_its_entries_name(api: Api) -> None:
     subject = {"reference": "http://localhost/fhir/Patient/1"}
     basic = {"resourceType": "Basic", "code": {"text": "x"}, "subject": subject}
     entry = {"fullUrl": "http://other/fhir/Basic/1", "resource": basic}
-    stored = api.create({"resourceType": "Bundle", "type": "collection", "entry": [entry]})
-    assert stored["entry"] == [entry]
+    kept = {**basic, "subject": {"reference": "Patient?identifier=a|b"}}
+    entries = [entry, {"fullUrl": "http://other/fhir/Basic/2", "resource": kept}]
+    stored = api.create({"resourceType": "Bundle", "type": "collection", "entry": entries})
+    assert stored["entry"] == entries
