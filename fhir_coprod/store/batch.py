@@ -97,6 +97,11 @@ class Batch:
                 self._read_unlocked.setdefault(reference, held.version.version if held else 0)
 
     def _refuse_stale_reads(self) -> None:
+        """Raise Stale unless all that was read without the lock is still the newest.
+
+        What a work writes may rest on a resource that it has only read, so the unique key on type, id and
+        version, which stops two writers of one resource, is not enough.
+        """
         for type in {type for type, _ in self._read_unlocked}:
             ids = [id for its, id in self._read_unlocked if its == type]
             found, values = self.session.of_type(type, ids)

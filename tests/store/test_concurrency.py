@@ -12,7 +12,7 @@ from collections import Counter
 import pytest
 
 from fhir_coprod import jsontext
-from fhir_coprod.store import Query, Store, opening
+from fhir_coprod.store import Query, Store, Transaction, opening
 from tests.store.writers import task
 
 
@@ -62,6 +62,27 @@ def test_if_match_race_has_one_winner_each_round(store_url: str) -> None:
         won = Counter(line for writer in writers for line in said(writer))
         assert won == Counter(str(n) for n in range(1, 41))
         assert store.read("Task", "race").version == 41
+
+
+@pytest.mark.parametrize("held", ["an older version", "nothing"])
+def test_what_a_work_has_read_is_still_the_newest_when_it_writes(postgresql_database: str, held: str) -> None:
+    """Also where it writes something else, which the key of type, id and version cannot guard.
+
+    Not on SQLite: there nobody else can write while a work runs.
+    """
+    with Store.open(postgresql_database) as ours, Store.open(postgresql_database) as other:
+        if held == "an older version":
+            ours.write(lambda transaction: transaction.put(task("older"), "read"))
+        meanwhile = [lambda transaction: transaction.put(task("newest"), "read")]
+
+        def copy(transaction: Transaction) -> None:
+            read = transaction.get("Task", "read")
+            while meanwhile:
+                other.write(meanwhile.pop())
+            transaction.create(task(read.data["identifier"][0]["value"] if read else "none"), id="copy")
+
+        ours.write(copy)
+        assert ours.read("Task", "copy").data["identifier"][0]["value"] == "newest"
 
 
 @pytest.mark.parametrize("seed", range(3))
