@@ -108,6 +108,38 @@ def test_what_decoders_swallow_is_refused_with_a_sentence(raw: bytes, said: str)
     assert error.value.status == 400
 
 
+# How much else a document holds decides who measures it: nobody where there are few brackets, else the quick
+# look at its layout, and the thorough one where that cannot tell or a text holds \\u00.
+_BESIDE = {
+    "few brackets": b"",
+    "many brackets": b',"b":[' + b"[]," * 100 + b"{}]",
+    "brackets in a text": b',"b":"' + b"{[" * 100 + b'"',
+    "an escape": b',"b":"\\u0041"',
+    "an escape and many brackets": b',"b":["\\u0041",' + b"[]," * 100 + b"{}]",
+    "a colon in a text": b',"b":"a\\":",' + b'"c" : [' + b"[]," * 100 + b"{}]",
+}
+
+
+def nested(levels: int, innermost: bytes, opened: tuple[bytes, bytes], beside: bytes) -> bytes:
+    """An object with that many levels of brackets down to the innermost value, and something beside."""
+    empty = innermost in (b"{}", b"[]")
+    inside = levels - 1 - empty
+    start, end = opened
+    return b'{"a":' + start * inside + innermost + end * inside + beside + b"}"
+
+
+@pytest.mark.parametrize("beside", _BESIDE.values(), ids=_BESIDE)
+@pytest.mark.parametrize("opened", [(b"[", b"]"), (b'{"a":', b"}")], ids=["lists", "objects"])
+@pytest.mark.parametrize("innermost", [b"{}", b"[]", b"1"], ids=["empty object", "empty list", "number"])
+def test_64_levels_are_taken_and_65_are_not(
+    innermost: bytes, opened: tuple[bytes, bytes], beside: bytes
+) -> None:
+    deepest = nested(64, innermost, opened, beside)
+    assert parse(deepest).raw == deepest
+    with pytest.raises(NotJson, match="nests deeper than 64"):
+        parse(nested(65, innermost, opened, beside))
+
+
 def test_lone_surrogate_in_python_text_is_refused() -> None:
     with pytest.raises(NotJson, match="surrogate"):
         parse('{"a":"\ud800"}')
