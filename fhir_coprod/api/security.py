@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from fhir_coprod.api.call import Caller
 from fhir_coprod.errors import CoprodError, NotAllowed
 
-_LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]", ""})
+_LOOPBACK_NAMES = frozenset({"localhost", "localhost.", "127.0.0.1", "[::1]", ""})
 
 
 class Misdirected(CoprodError):
@@ -36,16 +36,30 @@ def admit(interaction: str, type: str, id: str, caller: Caller) -> None:
 
 
 class HostCheck:
-    """Knows by which names this server may be called."""
+    """Knows by which names this server may be called: in any case, with any port or none.
+
+    A name may end with the dot of the DNS root (https://www.rfc-editor.org/rfc/rfc3986#section-3.2.2).
+    """
 
     def __init__(self, base_url: str) -> None:
         public = urlsplit(base_url).hostname if base_url else None
-        self._names = _LOOPBACK_NAMES | ({public.lower()} if public else set())
+        self._names = _LOOPBACK_NAMES | (_spellings(public) if public else set())
 
     def check(self, host: str) -> None:
         """`host` is the Host header, port included. Raises Misdirected."""
-        name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
+        name, colon, port = host.rpartition(":")
+        # A port may be empty, and the colons inside [::1] begin none.
+        if not colon or (port and not port.isdecimal()):
+            name = host
         if name.lower() not in self._names:
             raise Misdirected(
                 "This server is not known under that Host; behind a proxy, set site.base_url to its address."
             )
+
+
+def _spellings(public: str) -> set[str]:
+    """How a Host header, in small letters, may write the host of a URL."""
+    if ":" in public:
+        return {f"[{public}]"}
+    name = public.lower().removesuffix(".")
+    return {name, f"{name}."}

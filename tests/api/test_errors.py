@@ -12,6 +12,7 @@ import jsonpatch
 import pytest
 
 from fhir_coprod.api import patching, reading
+from fhir_coprod.api.security import HostCheck, Misdirected
 from fhir_coprod.settings import LimitSettings, SiteSettings
 from tests.api.conftest import FHIR, Api, outcome, patient
 
@@ -257,6 +258,47 @@ def test_foreign_host_is_refused(api: Api) -> None:
         assert api.request("GET", "http://localhost/health", headers={"host": host}).status_code == 421
     for host in ("localhost:8000", "127.0.0.1:8000", "[::1]:8000", "127.0.0.1"):
         assert api.get("metadata", Host=host).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host", ["LOCALHOST", "LocalHost:8000", "localhost.", "LOCALHOST.:8000", "localhost:"]
+)
+def test_a_host_name_has_no_case_and_may_end_with_the_dot_of_the_root(api: Api, host: str) -> None:
+    assert api.get("metadata", Host=host).status_code == 200
+    assert api.request("GET", "http://localhost/health", headers={"host": host}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("base_url", "host"),
+    [
+        ("https://coprod.example/fhir", "Coprod.Example"),
+        ("https://COPROD.example:8443/fhir", "coprod.example.:8443"),
+        ("https://coprod.example./fhir", "coprod.example"),
+        ("https://[2001:DB8::1]:8443/fhir", "[2001:db8::1]:8443"),
+        ("https://[2001:db8::1]/fhir", "[2001:DB8::1]"),
+    ],
+)
+def test_the_public_name_has_no_case_either(base_url: str, host: str) -> None:
+    HostCheck(base_url).check(host)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        ".",
+        "localhost..",
+        "localhost:80:80",
+        "localhost:8o",
+        "[::1].",
+        "::1",
+        "2001:db8::1",
+        "coprod.example.evil",
+    ],
+)
+def test_what_only_looks_like_our_name_is_refused(host: str) -> None:
+    for base_url in ("", "https://coprod.example/fhir", "https://[2001:db8::1]/fhir"):
+        with pytest.raises(Misdirected):
+            HostCheck(base_url).check(host)
 
 
 def test_callers_from_a_network_are_refused(module_store: Any) -> None:
