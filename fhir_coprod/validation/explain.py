@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from fhir_coprod.jsontext import Json
 from fhir_coprod.outcome import Severity
 from fhir_coprod.validation import formats, wording
-from fhir_coprod.validation.extensions import explain_extension
+from fhir_coprod.validation.extensions import explain_extension, is_relative
 from fhir_coprod.validation.findings import Findings
 from fhir_coprod.validation.item import Item
 from fhir_coprod.validation.model import Bound, Content, Field, Rule, Slice
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from fhir_coprod.validation.library import Library
 
 RESOURCE = ("Resource", "DomainResource")
+_EMPTY = "An element has a value, children or extensions; remove the empty one. (ele-1)"
 
 
 class Explainer(Findings):
@@ -102,8 +103,7 @@ class Explainer(Findings):
                 self.error("structure", item.at, message)
             return
         elif strict and is_empty(item.value):
-            message = "An element has a value, children or extensions; remove the empty one. (ele-1)"
-            self.error("invariant", item.at, message)
+            self.error("invariant", item.at, _EMPTY)
             return
         self.stated(content, item)
         if content.bound is not None:
@@ -157,10 +157,15 @@ class Explainer(Findings):
         return True
 
     def below(self, item: Item, scope: Scope) -> None:
-        """The id and extensions of a primitive, under `_name`."""
-        if not isinstance(item.below, dict) or is_empty(item.below):
-            message = "The member with _ before its name holds an object with extensions; correct it. (ele-1)"
+        """The id and extensions of a primitive, under `_name`; with a value, an id alone will do."""
+        if not isinstance(item.below, dict) or not item.below:
+            message = (
+                "The member with _ before its name holds an object with an id or extensions; correct it."
+            )
             self.error("structure", item.at, message)
+            return
+        if item.value is None and is_empty(item.below):
+            self.error("invariant", item.at, _EMPTY)
             return
         element = self.library.type_model("Element")
         if element is not None:
@@ -486,12 +491,6 @@ def conforms(library: Library, value: object, profile: str, scope: Scope) -> boo
 def is_empty(value: Json) -> bool:
     """ele-1: nothing but an id."""
     return not value.keys() - {"id"}
-
-
-def is_relative(extension: object) -> bool:
-    """Whether an extension's url is the name of a part of another."""
-    url = extension.get("url") if isinstance(extension, dict) else None
-    return isinstance(url, str) and ":" not in url
 
 
 def _less(one: object, other: object) -> bool:

@@ -19,6 +19,12 @@ def has_value(extension: Json) -> bool:
     return any(key.startswith(("value", "_value")) for key in extension)
 
 
+def is_relative(extension: object) -> bool:
+    """Whether an extension's url is the name of a part of another."""
+    url = extension.get("url") if isinstance(extension, dict) else None
+    return isinstance(url, str) and ":" not in url
+
+
 def explain_extension(explainer: Explainer, item: Item, scope: Scope) -> None:
     """An extension in itself, and against the definition that its url names."""
     value = item.value

@@ -272,21 +272,15 @@ class Fast:
             found = self._profiles[url] = overlay(self, model)
         return found
 
-    def beneath(self, field: Field, code: str) -> Check:
-        """The object under `_name`: extensions or an id of a primitive."""
-        element = self._late("Element")
+    def beneath(self, field: Field, key: str, code: str) -> Check:
+        """The object under `_key`: extensions or an id of a primitive, whose value may stand under `key`."""
 
         def check(value: Any, owner: Any, state: Pass) -> None:
-            if type(value) is not dict or not value or tuple(value) == ("id",):
-                raise No
-            if "extension" in value:
-                # Their definitions may allow them on this very element only: the walk knows the way.
-                explainer = Explainer(self.library)
-                here = Item(None, value, code, field.path, field, Item(owner, None, field.path, ""))
-                explainer.below(here, state.scope)
-                checks.settle(explainer, state)
-            else:
-                element(value, owner, state)
+            # The definition of an extension may allow it on this very element only: the walk knows the way.
+            explainer = Explainer(self.library)
+            here = Item(owner.get(key), value, code, field.path, field, Item(owner, None, field.path, ""))
+            explainer.below(here, state.scope)
+            checks.settle(explainer, state)
 
         return check
 

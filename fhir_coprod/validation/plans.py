@@ -187,7 +187,7 @@ class _Planner:
                 whole.append((self._listed(field), ()))
             return checks.passes
         if key not in self.members:
-            self.members[key] = self.fast.beneath(field, code)
+            self.members[key] = self.fast.beneath(field, key[1:], code)
         return self.members[key]
 
     def _listed(self, field: Field) -> Check:

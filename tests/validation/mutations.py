@@ -386,6 +386,42 @@ def empty_beside(found: list[Spot], resource: Json, random: Random) -> bool:
     return True
 
 
+@mutation
+def id_beside(found: list[Spot], resource: Json, random: Random) -> bool:
+    """A primitive has an id."""
+    return _put_beside(_pick(_with_beside(found), random), {"id": "a1"})
+
+
+@mutation
+def id_alone(found: list[Spot], resource: Json, random: Random) -> bool:
+    """A primitive has an id and no value."""
+    spot = _pick(_with_beside(found), random)
+    if not _put_beside(spot, {"id": "a1"}):
+        return False
+    assert spot is not None
+    if spot.index is None:
+        del spot.owner[spot.key]
+    else:
+        spot.value = None
+    return True
+
+
+def _with_beside(found: list[Spot]) -> list[Spot]:
+    """Primitives that may have a member with _ beside them, and have none."""
+    return [s for s in found if s.type in PRIMITIVES and s.type != "xhtml" and f"_{s.key}" not in s.owner]
+
+
+def _put_beside(spot: Spot | None, beside: Json) -> bool:
+    if spot is None:
+        return False
+    if spot.index is None:
+        spot.owner[f"_{spot.key}"] = beside
+    else:
+        others = [None] * len(spot.owner[spot.key])
+        spot.owner[f"_{spot.key}"] = [*others[: spot.index], beside, *others[spot.index + 1 :]]
+    return True
+
+
 # ---------------------------------------------------------------------- codes
 
 

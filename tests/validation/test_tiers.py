@@ -132,6 +132,7 @@ NEVER_VALID = (
     "second_choice",
     "wrong_choice_type",
     "wrong_code",
+    "id_alone",
     "dangling_local_reference",
     "contained_unused",
     "contained_wrong_target",
@@ -168,6 +169,15 @@ def test_a_broken_rule_is_always_found(kind: str) -> None:
         if found == 6:
             return
     assert found
+
+
+def test_an_id_beside_any_value_changes_no_verdict() -> None:
+    validator = default()
+    for seed in range(60):
+        whole = make(validator, Random(f"id{seed}").choice(MAKEABLE + PROFILES), seed, 0.4)
+        mutant = mutate(validator.library, whole, "id_beside", Random(seed))
+        if mutant is not None:
+            assert agree(validator, mutant) == agree(validator, whole), jsontext.encode(mutant).decode()
 
 
 @relaxed(100)
