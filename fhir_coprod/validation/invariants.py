@@ -229,7 +229,7 @@ def of_type(code: str, *, canonical: bool) -> list[Rule]:
     return [*_OF_TYPE.get(code, []), *([_CANONICAL] if canonical else [])]
 
 
-_SAID_ELSEWHERE = frozenset({"txt-2"})
+SAID_ELSEWHERE = frozenset({"txt-2"})
 """Rules that another one in NATIVE covers."""
 
 
@@ -238,7 +238,7 @@ _NOWHERE = Scope({})
 
 def add(content: Content, constraint: Constraint) -> None:
     """Let `content` check the rule, or let it say that nobody can."""
-    if constraint.key in STRUCTURAL or constraint.key in _SAID_ELSEWHERE:
+    if constraint.key in STRUCTURAL or constraint.key in SAID_ELSEWHERE:
         return
     native = NATIVE.get(constraint.key)
     if native is not None:

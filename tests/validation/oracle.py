@@ -149,7 +149,7 @@ def compare(samples: Sequence[Sample]) -> Comparison:
 
 # ---------------------------------------------------------------------- reasons
 
-_THEIRS: tuple[tuple[str, str], ...] = (
+HL7_REFUSES: tuple[tuple[str, str], ...] = (
     # What HL7's validator refuses: message id or text → why ours does not.
     (
         "CODESYSTEM_CS_HL7_PRESENT_ELEMENT_SUPPL ",
@@ -196,7 +196,7 @@ _THEIRS: tuple[tuple[str, str], ...] = (
         "HL7's validator cannot follow resolve() without fetching, nor this slice of a slice",
     ),
 )
-_OURS: tuple[tuple[str, str], ...] = (
+WE_REFUSE: tuple[tuple[str, str], ...] = (
     # What ours refuses: text → why HL7's does not.
     ("An empty list is not allowed", "HL7's parser overlooks an empty list of primitive values"),
     (
@@ -223,9 +223,9 @@ def reason(sample: Sample, theirs: hl7.Verdict, ours: Outcome) -> str:
     """Why the two differ, by what one of them says; "" when it is none of the known reasons."""
     if ours:
         said = [f"{message['id']} {message['location']} {message['text']}" for message in theirs.errors]
-        found = [next((why for pattern, why in _THEIRS if re.search(pattern, text)), "") for text in said]
+        found = [next((why for pattern, why in HL7_REFUSES if re.search(pattern, text)), "") for text in said]
     else:
-        found = [next((why for text, why in _OURS if text in issue.message), "") for issue in ours.errors]
+        found = [next((why for text, why in WE_REFUSE if text in issue.message), "") for issue in ours.errors]
     return "" if "" in found or not found else found[0]
 
 
