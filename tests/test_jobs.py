@@ -170,6 +170,18 @@ def test_a_worker_without_a_store_to_open_says_why(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_a_sync_begins_once_in_a_while_whoever_asks(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    with Store.open(url) as store, Store.open(url) as other:
+        assert store.write(lambda transaction: jobs._is_time(transaction, 60))
+        assert not store.write(lambda transaction: jobs._is_time(transaction, 60))
+        assert not other.write(lambda transaction: jobs._is_time(transaction, 60))
+        a_minute_ago = round(time.time()) - 61
+        store.write(lambda transaction: transaction.set_cursor(jobs._SYNCED, a_minute_ago))
+        assert other.write(lambda transaction: jobs._is_time(transaction, 60))
+        assert not store.write(lambda transaction: jobs._is_time(transaction, 60))
+
+
 def test_a_fault_of_ours_is_named_without_its_words() -> None:
     said = jobs._said(KeyError("Anna Berg"))
     assert "KeyError" in said

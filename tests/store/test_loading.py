@@ -219,3 +219,62 @@ def test_a_history_and_a_part_of_a_resource_are_named_and_not_loaded(store: Stor
     assert done.created == 1
     assert ["lose the rest" in done.dead[0].outcome.errors[0].message, len(done.dead)] == [True, 2]
     assert "A history is not loaded" in done.dead[1].outcome.errors[0].message
+
+
+def test_a_run_that_goes_on_reports_the_faults_before_it(store: Store, tmp_path: Path) -> None:
+    file = ndjson(tmp_path / "p.ndjson", "{not json", patient("a"), patient("b"))
+    store.write(lambda transaction: transaction.set_cursor(loading.cursor_name(file), 2))
+    done = loading.load(store, [file])
+    assert (done.skipped, done.created, [dead.place.rpartition(":")[2] for dead in done.dead]) == (
+        1,
+        1,
+        ["1"],
+    )
+
+
+def test_a_file_that_was_changed_since_is_loaded_from_its_beginning(store: Store, tmp_path: Path) -> None:
+    file = ndjson(tmp_path / "p.ndjson", patient("a"), patient("b"))
+    store.write(lambda transaction: transaction.set_cursor(loading.cursor_name(file), 2))
+    os.utime(file, ns=(0, 0))
+    assert loading.load(store, [file]).created == 2
+    store.write(lambda transaction: transaction.set_cursor(loading.cursor_name(file), 2))
+    ndjson(file, patient("c"), patient("d"), patient("e"))
+    os.utime(file, ns=(0, 0))
+    assert loading.load(store, [file]).created == 3
+
+
+def test_a_resource_without_id_gets_the_same_id_from_any_file(store: Store, tmp_path: Path) -> None:
+    one = ndjson(tmp_path / "a.ndjson", patient(None, gender="male"), patient(None, gender="female"))
+    assert loading.load(store, [one]).created == 2
+    two = ndjson(tmp_path / "b.ndjson", patient(None, gender="female"))
+    assert loading.load(store, [two]).unchanged == 1
+
+
+@pytest.mark.parametrize("type", ["document", "message"])
+def test_a_bundle_that_is_one_thing_is_kept_whole(store: Store, tmp_path: Path, type: str) -> None:
+    first = {
+        "document": {
+            "resourceType": "Composition",
+            "status": "final",
+            "type": {"text": "Note"},
+            "date": "2026-01-01",
+            "title": "Note",
+            "author": [{"display": "somebody"}],
+        },
+        "message": {
+            "resourceType": "MessageHeader",
+            "eventUri": "http://example.org/event",
+            "source": {"endpoint": "http://example.org"},
+        },
+    }
+    bundle = {
+        "resourceType": "Bundle",
+        "id": "whole",
+        "identifier": {"system": "http://example.org/bundles", "value": "1"},
+        "timestamp": "2026-01-01T00:00:00Z",
+        "type": type,
+        "entry": [{"fullUrl": "urn:uuid:c757873d-ec9a-4326-a141-556f43239520", "resource": first[type]}],
+    }
+    done = loading.load(store, [ndjson(tmp_path / "b.ndjson", bundle)])
+    assert (done.created, done.dead) == (1, [])
+    assert store.read("Bundle", "whole").data["type"] == type

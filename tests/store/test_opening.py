@@ -117,6 +117,42 @@ def test_somebody_elses_database_is_refused(store_url: str) -> None:
         Store.open(store_url)
 
 
+def test_looking_at_a_store_makes_no_file(tmp_path: Path) -> None:
+    file = tmp_path / "store.db"
+    assert opening.check(opening.connect(f"sqlite:///{file}")) == ""
+    assert not file.exists()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        ("DELETE FROM version WHERE position = 2", "1 resources whose newest version is missing"),
+        ("UPDATE resource SET position = 1", "1 resources whose newest version is missing"),
+        ("UPDATE resource SET version = 1", "1 resources whose newest version is missing"),
+        ("DELETE FROM resource", "2 versions without a resource."),
+        ("UPDATE version SET updated = 5", "1 versions whose time is before"),
+        ("UPDATE version SET position = 3 WHERE position = 1", "1 versions whose time is before"),
+        ("UPDATE resource SET deleted = true", "rows of the search index (token) that belong to no living"),
+        ("UPDATE setting SET value = 'other'", "The search index of Basic was made by other definitions"),
+    ],
+)
+def test_db_check_tells_what_does_not_fit_together(store_url: str, spoil: str, sentence: str) -> None:
+    with Store.open(store_url) as store:
+        for code in "ab":
+            basic = parse(f'{{"resourceType":"Basic","code":{{"coding":[{{"code":"{code}"}}]}}}}')
+            store.write(lambda transaction, basic=basic: transaction.put(basic, "b"))
+    assert opening.damage(opening.connect(store_url)) == []
+    base = opening.connect(store_url)
+    engine = base.make_engine()
+    with engine.begin() as connection:
+        if store_url.startswith("sqlite"):
+            connection.exec_driver_sql("PRAGMA foreign_keys = off")
+        connection.exec_driver_sql("DELETE FROM received")
+        connection.exec_driver_sql(spoil)
+    engine.dispose()
+    assert any(sentence in told for told in opening.damage(base))
+
+
 @pytest.mark.parametrize(
     ("url", "sentence"),
     [

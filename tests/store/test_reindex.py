@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 
@@ -94,6 +95,47 @@ def test_a_broken_off_pass_is_taken_up_again(outdated: str) -> None:
         store.write(lambda transaction: transaction.put(patient(1000), "new"))
         store.reindex()
         check_whole(store, outdated)
+
+
+def test_definitions_that_come_back_make_it_anew_from_the_beginning(outdated: str) -> None:
+    def spoil(transaction: Transaction) -> None:
+        transaction.set_setting(f"{reindex.PREFIX}Patient", "other")
+        transaction.connection.exec_driver_sql("DELETE FROM token")
+
+    with Store.open(outdated) as store:
+        store.reindex()
+        store.write(lambda transaction: transaction.put(patient(1000), "new"))
+        store.write(spoil)
+        store.reindex()
+        check_whole(store, outdated)
+
+
+def test_while_one_makes_it_anew_others_wait(store: Store) -> None:
+    class Stop(threading.Event):
+        """Set by the first wait."""
+
+        def wait(self, timeout: float | None = None) -> bool:
+            self.set()
+            return True
+
+    done: list[str] = []
+    store.write(lambda transaction: transaction.put(patient(1), "a"))
+    store.write(lambda transaction: transaction.set_setting(f"{reindex.PREFIX}Patient", "other"))
+    store.write(lambda transaction: transaction.take_lease(reindex.LEASE, "another process", 60))
+    reindex.run(store._writer, store._database, lambda type, count: done.append(type), Stop())
+    assert (done, reindex.stale(store._database)) == ([], ["Patient"])
+    store.write(lambda transaction: transaction.give_up_lease(reindex.LEASE, "another process"))
+    store.reindex()
+    assert reindex.stale(store._database) == []
+    assert store.write(lambda transaction: transaction.take_lease(reindex.LEASE, "the next", 60))
+
+
+def test_a_write_does_not_make_a_stale_index_current(store: Store) -> None:
+    store.write(lambda transaction: transaction.put(patient(1), "a"))
+    store.write(lambda transaction: transaction.set_setting(f"{reindex.PREFIX}Patient", "other"))
+    store._writer._known_types.clear()  # as in a process that has not written yet
+    store.write(lambda transaction: transaction.put(patient(2), "b"))
+    assert reindex.stale(store._database) == ["Patient"]
 
 
 def test_db_upgrade_makes_it_anew_and_db_check_asks_for_it(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -11,9 +12,9 @@ from typing import Any
 import pytest
 
 from fhir_coprod import jsontext
-from fhir_coprod.errors import BadRequest, Conflict, Gone, NotFound, PreconditionFailed
+from fhir_coprod.errors import BadRequest, Conflict, Gone, NotFound, Overloaded, PreconditionFailed
 from fhir_coprod.jsontext import Document
-from fhir_coprod.store import Query, Store, Transaction, Written
+from fhir_coprod.store import Query, Store, Transaction, Written, index, writer
 
 
 def task(**elements: Any) -> Document:
@@ -251,6 +252,104 @@ def test_a_lease_has_one_holder(store: Store) -> None:
     assert not take("b")
     assert take("a", seconds=-1)
     assert take("b")
+
+
+def test_a_lease_is_given_up_by_its_holder_only(store: Store) -> None:
+    def give_up(holder: str) -> None:
+        store.write(lambda transaction: transaction.give_up_lease("sweep", holder))
+
+    def take(holder: str) -> bool:
+        return store.write(lambda transaction: transaction.take_lease("sweep", holder, 60))
+
+    assert take("a")
+    give_up("b")
+    assert not take("b")
+    give_up("a")
+    assert take("b")
+
+
+def test_index_rows_of_an_older_version_replace_none_of_a_newer_one(store: Store) -> None:
+    def found(status: str) -> list[str]:
+        return [version.id for version in store.search(Query.parse("Task", [("status", status)])).matches]
+
+    older = put(store, task(), "a").version
+    with store.connect() as connection:
+        key = connection.exec_driver_sql("SELECT key FROM resource").scalar_one()
+    made = [(key, older.version, index.rows("Task", older.data))]
+    put(store, task(status="completed"), "a")
+    store.write(lambda transaction: transaction.replace_index(made))
+    assert (found("requested"), found("completed")) == ([], ["a"])
+
+
+def test_meta_that_the_store_writes_itself_makes_no_version(store: Store) -> None:
+    put(store, task(meta={"source": "urn:x"}), "a")
+    theirs = {
+        "source": "urn:x",
+        "versionId": "77",
+        "lastUpdated": "2020-01-01T00:00:00Z",
+        "_versionId": {"id": "v"},
+        "_lastUpdated": {"id": "u"},
+    }
+    assert put(store, task(meta=theirs), "a").change == "unchanged"
+
+
+def test_history_since_a_moment_holds_what_was_written_at_it(store: Store) -> None:
+    first = put(store, task(), "a").version
+    second = put(store, task(status="completed"), "a").version
+    assert store.history("Task", "a", since=second.updated) == [second]
+    assert store.history("Task", "a", since=first.updated) == [second, first]
+
+
+@pytest.mark.parametrize("version", [0, -1, 2, 2**62, 2**64, 10**30])
+def test_a_version_that_cannot_be_is_not_found(store: Store, version: int) -> None:
+    put(store, task(), "a")
+    with pytest.raises(NotFound):
+        store.vread("Task", "a", version)
+
+
+def batches_of(store: Store, count: int) -> list[int]:
+    """How many works are in each commit when so many wait for the writer."""
+    waiting = threading.Event()
+    store.submit(lambda _: waiting.wait(10))
+    works = [store.submit(lambda transaction: transaction._batch) for _ in range(count)]
+    waiting.set()
+    batches = [work.result(10) for work in works]
+    return list(Counter(map(id, batches)).values())
+
+
+def test_a_batch_takes_so_many_works_and_no_more(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "MAX_SECONDS", 60.0)
+    monkeypatch.setattr(writer, "MAX_WORKS", 4)
+    # The work that holds the writer up is the first of the first batch.
+    assert batches_of(store, 9) == [3, 4, 2]
+
+
+def test_a_batch_takes_no_work_after_its_time(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "MAX_SECONDS", -1.0)
+    assert batches_of(store, 3) == [1, 1, 1]
+
+
+def test_closing_finishes_what_is_queued_and_takes_nothing_more(store_url: str) -> None:
+    store = Store.open(store_url)
+    waiting = threading.Event()
+    store.submit(lambda _: waiting.wait(10))
+    queued = [store.submit(lambda transaction: transaction.create(task())) for _ in range(40)]
+    threading.Timer(0.05, waiting.set).start()
+    store.close()
+    assert all(work.done() and work.exception() is None for work in queued)
+    with pytest.raises(Overloaded, match="closed"):
+        store.submit(lambda transaction: transaction.create(task()))
+
+
+def test_a_work_that_would_wait_for_another_write_is_told(store: Store) -> None:
+    """It would wait for ever: the thread that should write is the one that waits."""
+
+    def work(_: Transaction) -> None:
+        store.write(lambda inner: inner.create(task()))
+
+    with pytest.raises(RuntimeError, match="same transaction"):
+        store.submit(work).result(10)
+    assert store.head() == 0
 
 
 def test_everything_is_there_after_reopening(store_url: str) -> None:
