@@ -46,7 +46,7 @@ def reconcile(
     issues:    by id, every DetectedIssue that a follow-up gathers or `wanted_issues` names, where it exists.
     backfill:  its stalls are old ones among many: a new follow-up waits as a draft, and the digest asks.
     """
-    if any(_modified(task) > now for task in followups):
+    if any(modified(task) > now for task in followups):
         return []  # somebody has judged with a later clock; what we know is older
     standing_now = {
         (carriers.rule_of(issue), carriers.task_of(issue)): issue
@@ -131,8 +131,8 @@ def next_step(task: Json, now: datetime) -> datetime | None:
 
     One that was judged by a later clock is looked at again when ours is there too.
     """
-    if _modified(task) > now:
-        return _modified(task)
+    if modified(task) > now:
+        return modified(task)
     end = carriers.act_by(task) if carriers.is_open(task) else None
     return end if end is not None and end > now else None
 
@@ -180,7 +180,7 @@ def _within_limits(
         span = policy.alerts.snooze_at_most
     else:
         return task, end
-    since = _modified(task)
+    since = modified(task)
     if since < FIRST:
         return task, end
     limit = policy.calendar.due(since, span)
@@ -193,7 +193,8 @@ def _asked(task: Json, by: datetime) -> Json:
     return {**task, "status": "requested", "restriction": {"period": {"end": instant(by)}}}
 
 
-def _modified(task: Json) -> datetime:
+def modified(task: Json) -> datetime:
+    """When a follow-up was last judged, or changed by a person."""
     return moment(task.get("lastModified"), _UTC) or datetime.min.replace(tzinfo=UTC)
 
 

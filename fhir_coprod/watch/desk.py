@@ -11,7 +11,7 @@ from datetime import date, datetime, time, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, and_, select
+from sqlalchemy import Connection, and_, or_, select
 
 from fhir_coprod import jsontext
 from fhir_coprod.errors import Conflict, NotAllowed, NotFound
@@ -41,7 +41,10 @@ class NoSuchAlert(NotFound):
 
 
 def forgotten(connection: Connection) -> set[str]:
-    """Referrals that are gone, and still have open follow-ups."""
+    """What is no referral any more, deleted or become something else, and still has open follow-ups.
+
+    Of a referral that is there the watch keeps a standing, once it has looked at every one.
+    """
     code, status = schema.token.alias().c, schema.token.alias().c
     reference, resource = schema.reference.c, schema.resource.c
     statement = (
@@ -56,13 +59,17 @@ def forgotten(connection: Connection) -> set[str]:
                 resource.deleted.is_(False),
             ),
         )
+        .outerjoin(
+            schema.standing,
+            schema.standing.c.referral == reference.target_type + "/" + reference.target_id,
+        )
         .where(
             code.param == index.number("Task", "code"),
             code.code == carriers.FOLLOWUP,
             status.param == index.number("Task", "status"),
             status.code.not_in(carriers.CLOSED),
             reference.param == index.number("Task", "focus"),
-            resource.key.is_(None),
+            or_(resource.key.is_(None), schema.standing.c.referral.is_(None)),
         )
     )
     return {f"{type}/{id}" for type, id in connection.execute(statement)}

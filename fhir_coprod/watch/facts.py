@@ -163,6 +163,11 @@ class _Row:
     def reference(self) -> str:
         return f"{self.type}/{self.id}"
 
+    @property
+    def is_referral(self) -> bool:
+        """A ServiceRequest, or a message by which a patient asks for one."""
+        return self.type == "ServiceRequest" or is_asking(self.data)
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -199,7 +204,7 @@ class Reader:
 
         strict: a fault with one is raised; else it is noted there, and the others are read.
         """
-        roots = [root for root in roots if root.type == "ServiceRequest" or is_asking(root.data)]
+        roots = [root for root in roots if root.is_referral]
         if not roots:
             return
         for root in roots:
@@ -275,6 +280,11 @@ class Reader:
             for row in self._rows(statements.BY_NAME, {"type": type, "ids": some})
         ]
         return sorted(rows, key=lambda row: row.key)
+
+    def referrals_among(self, references: Iterable[str]) -> set[str]:
+        """Those of these that are referrals at present."""
+        rows = self.by_reference({split(name) for name in references})
+        return {row.reference for row in rows if row.is_referral}
 
     def followups_of(self, referral: str) -> tuple[Json, ...]:
         """The watch's own Tasks about a referral, which need not exist any more."""

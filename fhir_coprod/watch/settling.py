@@ -22,7 +22,7 @@ from fhir_coprod.store import Transaction
 from fhir_coprod.store.versions import to_milliseconds
 from fhir_coprod.watch import alerts, carriers, standings
 from fhir_coprod.watch.blind import first_read
-from fhir_coprod.watch.elements import batches, split, target
+from fhir_coprod.watch.elements import batches, target
 from fhir_coprod.watch.facts import Found
 from fhir_coprod.watch.ground import ground_of
 from fhir_coprod.watch.kept import Sources, pack
@@ -106,9 +106,9 @@ def look_at(
         if not begin(transaction):
             return False
         standings.save(transaction, quiet)
-        for name in sorted(gone):
-            _withdraw(transaction, site, name, now)
-        standings.forget(transaction, {name: rows[name] for name in gone})
+        waiting = _withdraw(transaction, site, gone, now)
+        standings.save(transaction, standings.changed(_to_be_withdrawn(waiting, rows)))
+        standings.forget(transaction, {name: rows[name] for name in gone - waiting.keys()})
         return True
 
     for some in batches(loud, TOGETHER):
@@ -285,13 +285,39 @@ def _put(transaction: Transaction, resource: Json) -> None:
     transaction.put(jsontext.from_data(resource), resource["id"], source=carriers.SOURCE)
 
 
-def _withdraw(transaction: Transaction, site: Site, name: str, now: datetime) -> None:
-    """Close the alerts of a referral that is none any more, unless it has come back."""
+def _withdraw(
+    transaction: Transaction, site: Site, names: Collection[str], now: datetime
+) -> dict[str, datetime]:
+    """Close the alerts of what is no referral any more, unless it is one again.
+
+    A referral may have been deleted, or live on as something else: a message that asks for nothing.
+    Returns those whose alerts were judged by a later clock than `now`, and when ours is there too.
+    """
     reader = reader_at(transaction.connection, site.settings, site.policy, now)
-    if reader.by_reference({split(name)}):
-        return
-    followups = reader.followups_of(name)
-    gone = Standing(name, target(followups[0].get("for")) if followups else "", None)
-    wanted = {("DetectedIssue", id) for id in alerts.wanted_issues(gone, followups)}
-    issues = {row.id: row.data for row in reader.by_reference(wanted)}
-    _write(transaction, alerts.reconcile(gone, followups, issues, site.policy, now))
+    followups = {name: tasks for name, tasks in reader.followups(names).items() if name in names}
+    issues = reader.by_reference(
+        {
+            ("DetectedIssue", id)
+            for tasks in followups.values()
+            for task in tasks
+            for id in carriers.issues_of(task)
+        }
+    )
+    known = {row.id: row.data for row in issues}
+    waiting: dict[str, datetime] = {}
+    for name in sorted(followups.keys() - reader.referrals_among(followups)):
+        judged = max(alerts.modified(task) for task in followups[name])
+        if judged > now:
+            waiting[name] = judged
+            continue
+        gone = Standing(name, target(followups[name][0].get("for")), None)
+        _write(transaction, alerts.reconcile(gone, followups[name], known, site.policy, now))
+    return waiting
+
+
+def _to_be_withdrawn(
+    waiting: Mapping[str, datetime], rows: Mapping[str, Held | None]
+) -> Iterator[standings.Row]:
+    """Rows that say nothing but when to look again."""
+    for name, at in waiting.items():
+        yield standings.Row(Standing(name, "", None), standings.milliseconds_until(at), rows[name])

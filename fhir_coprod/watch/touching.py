@@ -39,6 +39,8 @@ _FAMILY: Final[Pairs] = (
     ("RelatedPerson", "patient"),
 )
 """What may concern every referral of a patient: another referral, a wish about messages, a relative."""
+_ALERTS: Final[Pairs] = (("Task", "focus"), ("DetectedIssue", "implicated"))
+"""By which an alert names what it is about, which may be no referral any more."""
 _MESSAGES: Final[Pairs] = (("Communication", "subject"), ("Communication", "sender"))
 _PARTIES: Final[Pairs] = (
     ("ServiceRequest", "requester"),
@@ -126,6 +128,7 @@ class _Climb:
         self.reached: set[Name] = set()
         self._patients: set[str] = set()
         self._staff: set[Name] = set()
+        self._alerted: set[Name] = set()
 
     def start(self, version: Version) -> None:
         """From one version of a resource."""
@@ -134,6 +137,7 @@ class _Climb:
             self._staff.add((version.type, version.id))
         if version.body:
             self.reached.update(_named(version, _UP))
+            self._alerted.update(_named(version, _ALERTS))
             self._patients.update(id for type, id in _named(version, _FAMILY) if type == "Patient")
 
     def referrals(self) -> set[str]:
@@ -149,7 +153,8 @@ class _Climb:
         found |= {id for _, id in self._naming(patients, _FAMILY[:1])}
         messages = {name for name in self.reached if name[0] == "Communication"}
         messages |= self._naming(patients, _MESSAGES)
-        return {f"ServiceRequest/{id}" for id in found} | self._may_ask(messages)
+        alerted = {f"{type}/{id}" for type, id in self._alerted if type == "Communication"}
+        return {f"ServiceRequest/{id}" for id in found} | self._may_ask(messages) | alerted
 
     def _from_staff(self) -> None:
         """Whatever names them, or names a role or place of theirs."""

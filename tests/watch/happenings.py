@@ -151,7 +151,11 @@ def _document(id: str, at: st.SearchStrategy[str]) -> st.SearchStrategy[Resource
 def _message(id: str, at: st.SearchStrategy[str]) -> st.SearchStrategy[Resource]:
     anything = _of(*REQUESTS, *TASKS, *APPOINTMENTS, *ENCOUNTERS, *RESULTS, *MESSAGES)
     return st.fixed_dictionaries(
-        {"status": st.sampled_from(("completed", "completed", "preparation", "entered-in-error"))},
+        {
+            "status": st.sampled_from(
+                ("completed", "completed", "preparation", "not-done", "entered-in-error")
+            )
+        },
         optional={
             "subject": _of(*PATIENTS),
             "sent": at,
@@ -202,3 +206,69 @@ def resources(now: datetime) -> st.SearchStrategy[Resource]:
     """Any of EVERYTHING, new or as something else than it was."""
     names = st.one_of(st.sampled_from(REQUESTS), st.sampled_from(TASKS), st.sampled_from(EVERYTHING))
     return names.flatmap(lambda name: resource_named(name, now))
+
+
+def requests_that_turn_out_to_be_none(now: datetime) -> st.SearchStrategy[tuple[Resource, Resource | None]]:
+    """What a patient has asked for so long ago that it is late, and what it is afterwards: no such request.
+
+    None: it is deleted.
+    """
+    return st.sampled_from(MESSAGES + REQUESTS).flatmap(lambda name: _turning(name, now))
+
+
+def _turning(name: str, now: datetime) -> st.SearchStrategy[tuple[Resource, Resource | None]]:
+    type, _, id = name.partition("/")
+    asker = _of("Patient/p3", *PATIENTS)
+    sent = st.integers(500, 2000).map(lambda hours: (now - timedelta(hours=hours)).isoformat())
+    common = {"resourceType": st.just(type), "id": st.just(id), "subject": asker}
+    later = (now + timedelta(days=400)).isoformat()
+    laboratory = [{"coding": [{"system": "http://snomed.info/sct", "code": "108252007"}]}]
+    if type == "Communication":
+        asked = st.fixed_dictionaries(
+            common
+            | {
+                "status": st.just("completed"),
+                "sender": asker,
+                "sent": sent,
+                "category": _within(_code("referral-request")),
+            },
+            optional={"recipient": _within(_of(*STAFF))},
+        )
+        turns: tuple[Resource | None, ...] = (
+            {"category": None},
+            {"category": [{"text": "referral-request"}]},
+            {"sender": None},
+            {"sender": {"reference": "PractitionerRole/gp"}},
+            {"status": "entered-in-error"},
+            {"status": "not-done"},
+            {"sent": later},
+            None,
+        )
+    else:
+        asked = st.fixed_dictionaries(
+            common
+            | {
+                "status": st.just("active"),
+                "intent": st.just("proposal"),
+                "requester": asker,
+                "authoredOn": sent,
+            },
+            optional={"performer": _within(_of(*STAFF))},
+        )
+        turns = (
+            {"status": "entered-in-error"},
+            {"doNotPerform": True},
+            {"authoredOn": later},
+            {"category": laboratory, "requester": None, "intent": "order"},
+            {"category": laboratory, "requester": {"reference": "PractitionerRole/gp"}},
+            {"requester": {"reference": "PractitionerRole/gp"}},
+            {"intent": "order"},
+            None,
+        )
+    return st.tuples(asked, st.sampled_from(turns)).map(lambda both: (both[0], _changed(*both)))
+
+
+def _changed(was: Resource, turn: Resource | None) -> Resource | None:
+    if turn is None:
+        return None
+    return {key: value for key, value in (was | turn).items() if value is not None}

@@ -23,7 +23,13 @@ from fhir_coprod.store.versions import to_milliseconds
 from fhir_coprod.watch import desk, policies
 from fhir_coprod.watch.live import AGAIN, Watch
 from fhir_coprod.watch.looking import look_at
-from tests.watch.happenings import EVERYTHING, Resource, resource_named, resources
+from tests.watch.happenings import (
+    EVERYTHING,
+    Resource,
+    requests_that_turn_out_to_be_none,
+    resource_named,
+    resources,
+)
 from tests.watch.hospital import DAY, MONDAY, Hospital
 from tests.watch.whole import (
     alerts_say_what_standings_say,
@@ -94,6 +100,18 @@ class Days(RuleBasedStateMachine):
             resource = data.draw(resource_named(name, self.now))
             self.write(lambda t, r=resource: t.put(jsontext.from_data(r), r["id"]))
             self.catch_up()
+
+    @rule(data=st.data())
+    def a_late_request_turns_out_to_be_none(self, data: st.DataObject) -> None:
+        """By chance alone it would seldom be late, unanswered and looked at before it changes."""
+        asked, becomes = data.draw(requests_that_turn_out_to_be_none(self.now))
+        self.write(lambda t: t.put(jsontext.from_data(asked), asked["id"]))
+        self.catch_up()
+        if becomes is None:
+            self.write(lambda t: t.delete(asked["resourceType"], asked["id"]))
+        else:
+            self.write(lambda t: t.put(jsontext.from_data(becomes), asked["id"]))
+        self.catch_up()
 
     @rule(name=st.sampled_from(EVERYTHING))
     def something_is_deleted(self, name: str) -> None:
