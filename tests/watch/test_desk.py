@@ -123,6 +123,26 @@ def test_a_snooze_never_reaches_past_the_guarantee_date(store: Store) -> None:
     assert only(hospital)["status"] == "requested"
 
 
+@pytest.mark.parametrize(("seconds", "allowed"), [(-1, True), (0, False), (1, False)])
+def test_a_snooze_ends_before_the_moment_of_the_guarantee(store: Store, seconds: int, allowed: bool) -> None:
+    hospital = Hospital(store, policies.load("se-vardgaranti"))
+    hospital.refer(authored=datetime(2026, 2, 2, 9, tzinfo=UTC))
+    now = datetime(2026, 4, 30, 9, tzinfo=UTC)
+    hospital.sweep(now)
+    promised = desk.promised(only(hospital))
+    assert promised == datetime(2026, 5, 4, tzinfo=UTC), "when the last day of the guarantee is over"
+    until = promised + timedelta(seconds=seconds)
+
+    def put_aside() -> object:
+        return desk.snooze(store, SETTINGS, hospital.policy, "r", "Eva Lind", until, now)["status"]
+
+    if allowed:
+        assert put_aside() == "on-hold"
+    else:
+        with pytest.raises(NotAllowed, match="guarantee date is 3 May 2026"):
+            put_aside()
+
+
 def test_a_new_stall_wakes_a_snoozed_alert(hospital: Hospital) -> None:
     desk.snooze(hospital.store, SETTINGS, POLICY, "r", "Eva Lind", NOW + 13 * DAY, NOW)
     hospital.store.write(lambda t: t.delete("Communication", "told-r-031009"))

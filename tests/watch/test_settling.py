@@ -1,16 +1,23 @@
-"""What stops being a referral takes its alerts with it, soon and without a look at everything."""
+"""Alerts are written by what holds just then; what stops being a referral takes its own with it."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import delete
+from sqlalchemy import delete, event, insert
 
+from fhir_coprod import jsontext
+from fhir_coprod.settings import EhrSettings, Settings, SiteSettings
 from fhir_coprod.store import Store, Transaction, schema
 from fhir_coprod.watch import carriers, desk, standings
 from fhir_coprod.watch.live import AGAIN, Watch
+from fhir_coprod.watch.settling import look_at
 from fhir_coprod.watch.standings import FOLLOWER
 from tests.watch.hospital import DAY, MONDAY, Hospital
 
@@ -213,3 +220,96 @@ def test_alerts_that_a_later_clock_has_judged_are_withdrawn_when_ours_is_there_t
     assert is_withdrawn(hospital)
     with hospital.store.connect() as connection:
         assert standings.held(connection, "Communication/m") is None
+
+
+# -- between the look and the write ---------------------------------------------------------------------
+
+
+@contextmanager
+def once_it_has_looked(store: Store, work: Callable[[], None]) -> Iterator[None]:
+    """Something happens when the next connection for reading is given back."""
+    waiting = [work]
+
+    def given_back(*_: object) -> None:
+        if waiting:
+            waiting.pop()()
+
+    event.listen(store._database.engine, "checkin", given_back)
+    try:
+        yield
+    finally:
+        event.remove(store._database.engine, "checkin", given_back)
+    assert not waiting, "it happened"
+
+
+def a_feed_fails(hospital: Hospital) -> None:
+    row = {"ehr": "ortho", "type": "Task", "state": "failed", "since": 0, "reason": "time-out"}
+    row |= {"watermark": "", "first_success": 0, "last_success": 0}
+    hospital.store.write(lambda t: t.connection.execute(insert(schema.feed).values(**row)) and None)
+
+
+def about_to_stall(hospital: Hospital) -> tuple[Watch, datetime]:
+    """A referral of an EHR that is marked, and stalled by now, though nobody has looked yet."""
+    hospital.settings = Settings(ehr=(EhrSettings(name="ortho", url="https://ortho.example/fhir"),))
+    hospital.refer()
+    data = hospital.store.read("Task", "task-r").data | {"description": "from the EHR"}
+    hospital.store.write(lambda t: t.put(jsontext.from_data(data), "task-r", source="ehr:ortho"))
+    watch = Watch(hospital.store, hospital.policy, hospital.settings)
+    watch.catch_up(MONDAY)
+    hospital.tell("r", MONDAY + timedelta(hours=1))
+    assert watch.follow()
+    return watch, MONDAY + 9 * DAY
+
+
+def held(hospital: Hospital) -> standings.Held | None:
+    with hospital.store.connect() as connection:
+        return standings.held(connection, "ServiceRequest/r")
+
+
+def another_policy(hospital: Hospital) -> None:
+    hospital.policy = replace(hospital.policy, version="another")
+
+
+def another_zone(hospital: Hospital) -> None:
+    hospital.settings = Settings(site=SiteSettings(timezone="Pacific/Auckland"), ehr=hospital.settings.ehr)
+
+
+@pytest.mark.parametrize("loud", [True, False], ids=("an alert to raise", "nothing to raise"))
+@pytest.mark.parametrize("changes", [a_feed_fails, another_policy, another_zone])
+def test_nothing_is_written_when_what_it_was_judged_by_has_changed_meanwhile(
+    hospital: Hospital, changes: Callable[[Hospital], None], loud: bool
+) -> None:
+    watch, late = about_to_stall(hospital)
+    now = late if loud else MONDAY + DAY
+    before, head = held(hospital), hospital.head()
+
+    def meanwhile() -> None:
+        changes(hospital)
+        Watch(hospital.store, hospital.policy, hospital.settings).check_ground(now)
+
+    with once_it_has_looked(hospital.store, meanwhile):
+        assert not look_at(watch.site, {"ServiceRequest/r": before}, now, news=True, written=Counter())
+    assert hospital.head() == head
+    assert held(hospital) == before, "still marked: it is looked at again"
+    Watch(hospital.store, hospital.policy, hospital.settings).catch_up(now)
+    assert held(hospital) != before
+    assert set(hospital.issues()) == ({"unacknowledged"} if loud and changes is not a_feed_fails else set())
+
+
+def test_no_alert_is_raised_from_what_a_feed_that_fails_meanwhile_has_said(hospital: Hospital) -> None:
+    """Even where nobody has noticed yet that it fails: what is written is judged in the same transaction."""
+    watch, now = about_to_stall(hospital)
+    rows = {"ServiceRequest/r": held(hospital)}
+    with once_it_has_looked(hospital.store, lambda: a_feed_fails(hospital)):
+        assert look_at(watch.site, rows, now, news=True, written=Counter())
+    assert hospital.issues() == {}
+    watch.catch_up(now)
+    assert hospital.issues() == {}
+
+
+def test_news_between_the_look_and_the_write_is_what_counts(hospital: Hospital) -> None:
+    watch, now = about_to_stall(hospital)
+    rows = {"ServiceRequest/r": held(hospital)}
+    with once_it_has_looked(hospital.store, lambda: hospital.task("r", "received", now - DAY)):
+        assert look_at(watch.site, rows, now, news=True, written=Counter())
+    assert hospital.issues() == {}
