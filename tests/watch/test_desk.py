@@ -283,6 +283,28 @@ def test_the_old_stalls_of_an_ehr_come_as_one_digest_and_a_few_of_them_each_alon
         assert [row["ehr_backfill"] for row in listed] == [None] * count
 
 
+@pytest.mark.parametrize("priority", ["asap", "stat"])
+def test_an_old_stall_that_is_asap_or_stat_never_waits_in_a_digest(store: Store, priority: str) -> None:
+    from sqlalchemy import insert
+
+    from fhir_coprod import jsontext
+    from fhir_coprod.store import schema
+
+    hospital = Hospital(store)
+    first = int(NOW.timestamp() * 1000)
+    row = {"ehr": "ortho", "type": "ServiceRequest", "state": "observable", "since": first, "reason": ""}
+    row |= {"watermark": "", "first_success": first, "last_success": first}
+    store.write(lambda t: t.connection.execute(insert(schema.feed).values(**row)) and None)
+    for number in range(POLICY.alerts.digest_over + 2):
+        hospital.refer(f"old{number}", priority="routine" if number else priority)
+        data = store.read("ServiceRequest", f"old{number}").data | {"note": [{"text": "as it came"}]}
+        store.write(lambda t, d=data: t.put(jsontext.from_data(d), d["id"], source="ehr:ortho"))
+    hospital.sweep(NOW)
+    listed = [desk.as_json(task) for task in desk.worklist(store, SETTINGS)]
+    assert [row["referral"] for row in listed if not row["ehr_backfill"]] == ["ServiceRequest/old0"]
+    assert [row["ehr_backfill"] for row in listed if row["ehr_backfill"]] == ["ortho"]
+
+
 def test_an_acknowledgement_expires_at_the_end_of_the_ladder_too(hospital: Hospital) -> None:
     for week in range(1, 4):
         hospital.sweep(NOW + week * 7 * DAY)
