@@ -4,6 +4,9 @@ Three ways, element by element at the top level of the resource: what the EHR la
 says now. An element that one side changed takes that side's value. One that both changed keeps ours; what the
 EHR says stays in the merge base, and one Task asks a person to look at it. So it is when the two do not make
 a valid resource together: then ours stays whole, and the merge is tried again when the EHR says more.
+
+Profiles, security labels and tags are merged one by one: those that somebody here added stay beside those
+of the EHR.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ _NAMESPACE = UUID("5a0c4b1e-7d7e-5a39-9b7f-2f9f0f3c9c55")
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _NOT_CONTENT = ("id", "meta", "resourceType")
+_LISTED = ("profile", "security", "tag")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,7 @@ class ThreeWay:
     """The merged content, and the elements that both sides changed ("" when they do not fit together)."""
 
     document: Document
+    meta: Json
     conflicts: tuple[str, ...]
     asked: tuple[Written, ...]
     """The Task about them, where it is new."""
@@ -57,18 +62,23 @@ def three_way(
     ours: Version,
     theirs: Document,
     rewrites: Mapping[str, str],
+    meta: Json,
     base: bytes | None,
-    is_valid: Callable[[Document], bool],
+    is_valid: Callable[[Document, Json], bool],
 ) -> ThreeWay:
     """`theirs` (with references yet to be rewritten) merged into `ours`; remembered as the next merge's base.
 
+    meta:     what stands in the meta of `theirs`
     base:     what the EHR last said, where it is kept; else what the sync last wrote.
-    is_valid: whether the merged content may be written
+    is_valid: whether the merged content may be written with the merged meta
     """
-    said = theirs.spliced(None, None, rewrites)
+    said = theirs.spliced(None, meta, rewrites)
     type = ours.type
+    if base is None:
+        base = _last_written(transaction, ours)
     now, mine = grouped(type, _content(said)), grouped(type, _content(ours.body))
-    before = grouped(type, _content(base if base is not None else _last_written(transaction, ours)))
+    before = grouped(type, _content(base))
+    both = _merged_meta(_meta(base), _meta(ours.body), meta)
     result: dict[str, bytes] = {}
     conflicts: list[str] = []
     for element in [*mine, *(key for key in now if key not in mine)]:
@@ -81,15 +91,17 @@ def three_way(
                 conflicts.append(element)
         result |= value or {}
     merged = _document(type, result)
-    if not is_valid(merged):
+    if not is_valid(merged, both):
         # The base stays as it was, so that what the EHR changed is not lost when the merge succeeds later.
-        _remember(
-            transaction.connection, ours, base if base is not None else _last_written(transaction, ours)
-        )
-        return ThreeWay(_document(type, _content(ours.body)), ("",), ask(transaction, ours.reference, ()))
-    _remember(transaction.connection, ours, None if grouped(type, result) == now else said)
+        _remember(transaction.connection, ours, base)
+        kept = _document(type, _content(ours.body))
+        return ThreeWay(kept, both, ("",), ask(transaction, ours.reference, ()))
+    is_all_theirs = grouped(type, result) == now and both == meta
+    # Without a version of the sync that says it, what the EHR said would be forgotten.
+    makes_version = not _all_same(mine, now) or both != _meta(ours.body)
+    _remember(transaction.connection, ours, None if is_all_theirs and makes_version else said)
     asked = ask(transaction, ours.reference, conflicts) if conflicts else ()
-    return ThreeWay(merged, tuple(conflicts), asked)
+    return ThreeWay(merged, both, tuple(conflicts), asked)
 
 
 def _document(type: str, content: Mapping[str, bytes]) -> Document:
@@ -98,10 +110,19 @@ def _document(type: str, content: Mapping[str, bytes]) -> Document:
     return Document(raw, jsontext.decode(raw))
 
 
-def kept_meta(version: Version) -> Json:
-    """Profiles, labels and tags that our version has."""
-    meta = version.data.get("meta") or {}
-    return {key: value for key, value in meta.items() if key not in ("versionId", "lastUpdated")}
+def _meta(body: bytes) -> Json:
+    """What stands in meta, without the stamps that the store gives to each version."""
+    meta = jsontext.decode(body).get("meta") if body else None
+    return {key: value for key, value in (meta or {}).items() if key not in ("versionId", "lastUpdated")}
+
+
+def _merged_meta(before: Json, mine: Json, said: Json) -> Json:
+    """What the EHR says now, and the profiles, labels and tags that were added here since `before`."""
+    merged = {**mine, **said}
+    for name in _LISTED:
+        theirs, was = said.get(name) or [], before.get(name) or []
+        merged[name] = theirs + [i for i in mine.get(name) or [] if i not in was and i not in theirs]
+    return {key: value for key, value in merged.items() if value}
 
 
 def _content(body: bytes) -> dict[str, bytes]:
@@ -114,6 +135,10 @@ def _same(a: Mapping[str, bytes] | None, b: Mapping[str, bytes] | None) -> bool:
     if a is None or b is None or a == b:
         return a == b
     return a.keys() == b.keys() and all(jsontext.decode(a[k]) == jsontext.decode(b[k]) for k in a)
+
+
+def _all_same(a: Mapping[str, Mapping[str, bytes]], b: Mapping[str, Mapping[str, bytes]]) -> bool:
+    return a.keys() == b.keys() and all(_same(a[element], b[element]) for element in a)
 
 
 def _last_written(transaction: Transaction, ours: Version) -> bytes:

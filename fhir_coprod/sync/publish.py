@@ -103,11 +103,16 @@ def _write(
         document, rewrites = _render(type, id, [leading], targets, context)
         asked, in_conflict = local.ask(transaction, f"{type}/{id}", ()), True
     if before is not None and not before.deleted and (id in bases or local.is_ours(before)):
-        meta = {**local.kept_meta(before), **meta}
         merged = local.three_way(
-            transaction, before, document, rewrites, bases.get(id), lambda d: _is_valid(d, meta, validate)
+            transaction,
+            before,
+            document,
+            rewrites,
+            meta,
+            bases.get(id),
+            lambda content, its_meta: _is_valid(content, its_meta, validate),
         )
-        document, rewrites = merged.document, {}
+        document, meta, rewrites = merged.document, merged.meta, {}
         asked, in_conflict = asked + merged.asked, in_conflict or bool(merged.conflicts)
     published.changes += [Change(ehr, task, {}) for task in asked]
     if in_conflict:
