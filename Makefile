@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test proof check format profiles bench growth watch-growth evidence docs pictures clean
+.PHONY: help demo test proof check format profiles mappings bench growth watch-growth evidence docs pictures clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -46,6 +46,9 @@ format: $(VENV)/.dev  ## put the code into the house format
 
 profiles: $(VENV)/.base  ## compile profiles/ (FHIR Shorthand) into fhir_coprod/_data
 	@$(BIN)/python scripts/build_profiles.py $(ARGS)
+
+mappings: $(VENV)/.base  ## check mappings/ (TOML) against R4 and compile it into fhir_coprod/_data
+	@$(BIN)/python scripts/build_mappings.py $(ARGS)
 
 bench: $(VENV)/.test  ## speed, each figure beside a reference in the same run
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -127,7 +127,7 @@ class EhrSettings(_Section):
     url: str
     """FHIR base URL; no user, password, query or fragment: what is secret is named under `auth`."""
     vendor: str = ""
-    """A file mappings/ehr/VENDOR.toml: known deviations from the server's own statement."""
+    """Known deviations from the server's own statement: a name of mappings/ehr/, or the path of a file."""
     department: str = ""
     """The Organization that this server is of, as a reference at that server (Organization/id)."""
     auth: Auth = NoAuth()
@@ -249,7 +249,12 @@ def _anchor(content: dict[str, Any], folder: Path) -> None:
         if isinstance(policy, str) and policy.endswith(".toml"):
             section["policy"] = anchored(policy)
     for ehr in content.get("ehr", ()) if isinstance(content.get("ehr"), list) else ():
-        auth = ehr.get("auth") if isinstance(ehr, dict) else None
+        if not isinstance(ehr, dict):
+            continue
+        vendor = ehr.get("vendor")
+        if isinstance(vendor, str) and vendor.endswith(".toml"):
+            ehr["vendor"] = anchored(vendor)
+        auth = ehr.get("auth")
         for key in ("token_file", "password_file"):
             if isinstance(auth, dict) and isinstance(auth.get(key), str):
                 auth[key] = anchored(auth[key])

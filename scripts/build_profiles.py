@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import compiled
 from node_tools import CACHE, ROOT, node_modules
 from r4_source import R4, VERSION
 
@@ -46,41 +47,11 @@ def main() -> None:
     check = options.parse_args().check
     files = package_files(compile_fsh())
     if check:
-        compare(files)
+        compiled.compare(PACKAGE, files, "profiles/", "make profiles")
         return
-    write(files)
+    compiled.write(PACKAGE, files)
     size = sum(len(content.encode()) for content in files.values())
     print(f"{PACKAGE.relative_to(ROOT)}: {len(files)} files, {size / 1e6:.1f} MB")
-
-
-def write(files: dict[str, str]) -> None:
-    """Change only what differs, each file at once: whoever reads meanwhile finds a whole package."""
-    for name, content in files.items():
-        file = PACKAGE / name
-        if file.exists() and file.read_text(encoding="utf-8") == content:
-            continue
-        file.parent.mkdir(parents=True, exist_ok=True)
-        fresh = file.with_name(f"{file.name}.new")
-        fresh.write_text(content, encoding="utf-8")
-        fresh.replace(file)
-    for file in list(PACKAGE.rglob("*")):
-        if file.is_file() and file.relative_to(PACKAGE).as_posix() not in files:
-            file.unlink()
-
-
-def compare(files: dict[str, str]) -> None:
-    committed = {
-        file.relative_to(PACKAGE).as_posix(): file.read_text(encoding="utf-8")
-        for file in PACKAGE.rglob("*")
-        if file.is_file()
-    }
-    names = sorted(committed.keys() | files.keys())
-    differing = [name for name in names if committed.get(name) != files.get(name)]
-    if differing:
-        shown = "\n  ".join(differing[:20])
-        sys.exit(
-            f"The compiled package is not what profiles/ says. Run `make profiles` and commit:\n  {shown}"
-        )
 
 
 def compile_fsh() -> list[Json]:

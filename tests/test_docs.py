@@ -17,7 +17,12 @@ from fhir_coprod import cli
 from fhir_coprod.settings import Settings
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "mappings" / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 
 
 def test_python_of_the_developers_page_runs_as_printed() -> None:

@@ -14,7 +14,7 @@ FLOORS = [
     {"errors"},
     {"jsontext", "settings", "terminal"},
     {"definitions"},
-    {"validation"},
+    {"mappings", "validation"},
     {"profiles", "store"},
     {"sync", "watch", "client", "simulate"},
     {"web", "jobs"},

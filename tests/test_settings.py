@@ -142,8 +142,11 @@ def test_relative_paths_in_a_file_are_meant_from_where_it_stands(tmp_path: Path)
     file.write_text(
         '[store]\nurl = "sqlite:///data/coprod.db"\n[watch]\npolicy = "ours.toml"\n'
         '[[ehr]]\nname = "a"\nurl = "http://x"\nauth = { type = "bearer", token_file = "token" }\n'
+        '[[ehr]]\nname = "b"\nurl = "http://y"\nvendor = "ward.toml"\n'
+        '[[ehr]]\nname = "c"\nurl = "http://z"\nvendor = "epic"\n'
     )
     settings = Settings.load(file)
+    assert [ehr.vendor for ehr in settings.ehr] == ["", str(folder / "ward.toml"), "epic"]
     assert settings.store.url == f"sqlite:///{folder / 'data' / 'coprod.db'}"
     assert settings.watch.policy == str(folder / "ours.toml")
     assert settings.ehr[0].auth == BearerAuth(type="bearer", token_file=folder / "token")

@@ -1,30 +1,30 @@
 """Several EHRs' records of one thing → one resource, as text: cut and joined, never written anew.
 
-The first record gives the resource; the others add what it lacks, as `_data/mappings/merge.toml` says. What
-is added carries the extension `origin`: the address of the record it came from. A merged Patient also links
+The first record gives the resource; the others add what it lacks, as `mappings/merge.toml` says. What is
+added carries the extension `origin`: the address of the record it came from. A merged Patient also links
 to each of its records (`link.type` seealso).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 from typing import Any
 
 import msgspec
 
-from fhir_coprod import jsontext
-from fhir_coprod.definitions import PROFILE
+from fhir_coprod import jsontext, mappings
+from fhir_coprod.definitions import CORE, PROFILE
+from fhir_coprod.mappings import Finding, r4
 from fhir_coprod.sync.elements import grouped
 
 ORIGIN = f"{PROFILE}origin"
 """Extension on an element of a merged resource: valueUri = the EHR's record it was taken from."""
 
 
-class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """How records of one type are merged; see the file's comment."""
 
     union: tuple[str, ...] = ()
@@ -38,8 +38,49 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 @cache
 def rules() -> Mapping[str, Rule]:
     """By resource type."""
-    file = resources.files("fhir_coprod") / "_data" / "mappings" / "merge.toml"
-    return msgspec.toml.decode(file.read_bytes(), type=dict[str, Rule])
+    return mappings.compiled("merge", dict[str, Rule])
+
+
+def read(text: bytes, file: str) -> dict[str, Rule]:
+    """The rules in the text of merge.toml. Raises Mistakes, a ConfigError, with every mistake in it."""
+    return mappings.read(text, file, dict[str, Rule], mistakes)
+
+
+def mistakes(rules: Mapping[str, Rule]) -> Iterator[Finding]:
+    """What R4 does not have, and elements that two rules are told of."""
+    for type, rule in rules.items():
+        if said := r4.type_mistake(type):
+            yield (type,), said
+            continue
+        told: set[str] = set()
+        for way in ("union", "fill", "once_said"):
+            for element in getattr(rule, way):
+                said = _whole_element_mistake(type, element)
+                if not said and element in told:
+                    said = f"{element!r} is named twice; keep one."
+                elif not said and way == "union" and (r4.element(type, element) or {}).get("max") != "*":
+                    said = f"{type}.{element} is no list; name it in fill or once_said."
+                if said:
+                    yield (type, way), said
+                told.add(element)
+        for party in ("owner", "receiver"):
+            element = getattr(rule, party)
+            if element and (said := _party_mistake(type, element)):
+                yield (type, party), said
+
+
+def _whole_element_mistake(type: str, element: str) -> str:
+    if "." in element:
+        return f"elements are merged whole; write {element.partition('.')[0]!r}."
+    return r4.element_mistake(type, element)
+
+
+def _party_mistake(type: str, element: str) -> str:
+    """About an element that is to name a department."""
+    said = _whole_element_mistake(type, element)
+    kinds = [] if said else (r4.element(type, element) or {}).get("type", [])
+    targets = {target for kind in kinds for target in kind.get("targetProfile", ())}
+    return said or ("" if f"{CORE}Organization" in targets else f"{type}.{element} names no Organization.")
 
 
 @dataclass(frozen=True, slots=True)

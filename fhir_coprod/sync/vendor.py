@@ -1,33 +1,35 @@
-"""What a vendor's servers do otherwise than their own CapabilityStatement says: one TOML file per vendor.
+"""What a vendor's servers do otherwise than their own CapabilityStatement says: mappings/ehr/VENDOR.toml.
 
     software = ["Epic"]              names in CapabilityStatement.software.name this file is for
     implementation = ["Oracle"]      beginnings of implementation.description, for statements without software
     page_size = 100                  _count
     overlap_seconds = 300            how far an incremental pull reaches back behind its watermark
-    [headers]                        sent with every request
+    [headers]                        sent with every request; no secrets
     [codes]                          OperationOutcome.issue.details codes with a meaning of their own
     restart = ["4113"]               read that unit again from its start
-    ignore = ["4122"]                a warning only
+    ignore = ["4122"]                a warning only: what came with it is all there is
     [types.CarePlan]
     find = "by-patient"              history, last-updated, crawl, by-patient, by-reference, none
     patient_parameter = "patient"
     queries = [[["category", "assess-plan"]]]     searches that together give everything
     reason = "…"                     why; for "none", what cannot be seen
 
-A site may give a path to a file of its own as `vendor`.
+A site may give a path to a file of its own as `vendor`. It is checked against R4 as ours are.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Mapping
 from functools import cache
-from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
+from fhir_coprod import mappings
 from fhir_coprod.errors import ConfigError
+from fhir_coprod.mappings import Finding, r4
 
 Find = Literal["history", "last-updated", "crawl", "by-patient", "by-reference", "none"]
 """How changes of one type are found at one EHR.
@@ -44,7 +46,7 @@ none:         cannot be observed
 Query = tuple[tuple[str, str], ...]
 
 
-class TypeDeviation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class TypeDeviation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What is different for one resource type; unset means: as the statement says."""
 
     find: Find | None = None
@@ -53,20 +55,20 @@ class TypeDeviation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reason: str = ""
 
 
-class Codes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Codes in OperationOutcome.issue.details that mean more than their HTTP status."""
+class Codes(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Codes in OperationOutcome.issue.details that mean something else than their HTTP status."""
 
     restart: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
 
 
-class Vendor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Vendor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One file of deviations; see the module's docstring."""
 
     software: tuple[str, ...] = ()
     implementation: tuple[str, ...] = ()
-    page_size: int = 200
-    overlap_seconds: int = 120
+    page_size: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 200
+    overlap_seconds: Annotated[int, msgspec.Meta(ge=0, le=86_400)] = 120
     headers: dict[str, str] = {}
     codes: Codes = Codes()
     types: dict[str, TypeDeviation] = {}
@@ -77,50 +79,99 @@ PLAIN = Vendor()
 
 
 def names() -> tuple[str, ...]:
-    """The vendors that come with the package."""
-    return tuple(sorted(file.name.removesuffix(".toml") for file in _folder().iterdir()))
+    """The vendors that come with the package, sorted."""
+    return tuple(_bundled())
 
 
 def load(vendor: str) -> Vendor:
     """The deviations of `vendor`: a name that comes with the package, or the path of a .toml file.
 
-    Raises ConfigError when there is none of that name, or when the file cannot be understood.
+    Raises ConfigError when there is none of that name, or when the file holds what R4 or this program does
+    not know.
     """
     if vendor.endswith(".toml"):
         try:
             text = Path(vendor).read_bytes()
         except OSError as error:
             raise ConfigError(f"vendor file {vendor}: cannot be read ({error.strerror}).") from None
-        return _decode(text, vendor)
+        return read(text, vendor)
     if vendor not in names():
         raise ConfigError(
             f"vendor {vendor!r} is unknown; known: {', '.join(names())}, or a path to a .toml file."
         )
-    return _bundled(vendor)
+    return _bundled()[vendor]
 
 
 def recognise(software: str, implementation: str) -> tuple[str, Vendor]:
     """Name and deviations of the vendor whose file claims that server; ("", PLAIN) when none does."""
-    for name in names():
-        vendor = _bundled(name)
+    for name, vendor in _bundled().items():
         if software in vendor.software or any(implementation.startswith(i) for i in vendor.implementation):
             return name, vendor
     return "", PLAIN
 
 
+def read(text: bytes, file: str) -> Vendor:
+    """A vendor file's content. Raises Mistakes, a ConfigError, with every mistake in it."""
+    return mappings.read(text, file, Vendor, mistakes)
+
+
 @cache
-def _bundled(name: str) -> Vendor:
-    return _decode((_folder() / f"{name}.toml").read_bytes(), f"{name}.toml")
+def _bundled() -> Mapping[str, Vendor]:
+    return mappings.compiled("ehr", dict[str, Vendor])
 
 
-def _decode(text: bytes, file: str) -> Vendor:
-    try:
-        return msgspec.toml.decode(text, type=Vendor)
-    except UnicodeDecodeError:
-        raise ConfigError(f"vendor file {file}: not UTF-8.") from None
-    except msgspec.MsgspecError as error:
-        raise ConfigError(f"vendor file {file}: {error}.") from None
+# --- what is wrong in a file ----------------------------------------------------------------------
 
 
-def _folder() -> Traversable:
-    return resources.files("fhir_coprod") / "_data" / "mappings" / "ehr"
+def mistakes(vendor: Vendor) -> Iterator[Finding]:
+    """Headers that must not stand there, and what R4 does not have."""
+    for name, value in vendor.headers.items():
+        yield from _header_mistakes(name, value)
+    for code in sorted({*vendor.codes.restart} & {*vendor.codes.ignore}):
+        said = f"{code!r} stands in restart, too; it can mean one thing only."
+        yield ("codes", "ignore"), said
+    for type, deviation in vendor.types.items():
+        if said := r4.type_mistake(type):
+            yield ("types", type), said
+        else:
+            yield from _type_mistakes(type, deviation)
+
+
+def _type_mistakes(type: str, deviation: TypeDeviation) -> Iterator[Finding]:
+    patient = deviation.patient_parameter
+    if deviation.find == "by-patient" or patient != "patient":
+        held = r4.parameter(type, patient)
+        if held is None:
+            said = r4.search_mistake(type, patient, "")
+        else:
+            said = "" if "Patient" in held.target else f"{type}.{patient} leads to no Patient in R4."
+        if said:
+            yield ("types", type, "patient_parameter"), said
+    for query in deviation.queries:
+        for name, value in query:
+            if name == "_count":
+                yield ("types", type, "queries"), "how many come on a page is said by page_size, not _count."
+            elif said := r4.search_mistake(type, name, value):
+                yield ("types", type, "queries"), said
+
+
+_SECRET = re.compile(r"authorization|cookie|token|secret|password|api-?key|subscription-?key", re.IGNORECASE)
+_CLIENTS_OWN = frozenset(("accept-encoding", "connection", "content-length", "host", "transfer-encoding"))
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+"""RFC 9110, token."""
+
+
+def _header_mistakes(name: str, value: str) -> Iterator[Finding]:
+    key = ("headers", name)
+    if _SECRET.search(name):
+        yield (
+            key,
+            "secrets never stand in a mapping file; delete this line. The EHR's `auth` in coprod.toml names "
+            'the file or the variable that holds the secret, as in { type = "bearer", token_file = "…" }.',
+        )
+    elif name.lower() in _CLIENTS_OWN:
+        yield key, "this header is set by the client itself; delete this line."
+    elif not _HEADER_NAME.fullmatch(name):
+        yield key, "no name of an HTTP header; it has letters, digits and '-' only."
+    elif not value or not (value.isascii() and value.isprintable()) or value != value.strip():
+        yield key, "write one line of printable ASCII, without spaces at its ends."

@@ -40,6 +40,10 @@ def test_compiled_package_is_what_the_shorthand_says() -> None:
     check("build_profiles.py")
 
 
+def test_compiled_mappings_are_what_the_toml_says() -> None:
+    check("build_mappings.py")
+
+
 @pytest.mark.proof
 @pytest.mark.timeout(400)
 def test_r4_pack_is_what_hl7_published() -> None:

@@ -188,6 +188,16 @@ def test_ehr_check_goes_on_after_an_ehr_that_is_set_up_wrongly(config: Path, dep
     assert second["fhirVersion"] == "4.0.1"
 
 
+def test_ehr_check_shows_what_is_wrong_in_a_vendor_file_of_the_site(config: Path) -> None:
+    file = config.parent / "ward.toml"
+    file.write_text('[types.Task]\nfind = "by-patient"\npatient_parameter = "patiet"\n')
+    config.write_text(config.read_text() + 'vendor = "ward.toml"\n')
+    result = coprod(config, "ehr", "check", "--json")
+    assert result.exit_code == 1
+    assert "ward.toml:3: types.Task.patient_parameter: Task has no search" in printed(result)[0]["error"]
+    assert "did you mean 'patient'?" in printed(result)[0]["error"]
+
+
 def test_a_sync_without_any_ehr_makes_no_store(tmp_path: Path) -> None:
     file = tmp_path / "coprod.toml"
     file.write_text('[store]\nurl = "sqlite:///coprod.db"\n')
