@@ -145,7 +145,9 @@ async def _ask_plan(client: EhrClient) -> EhrPlan:
         _, statement = await client.json("metadata")
     except EhrAnswer as error:
         raise EhrAnswer(f"{error.message} Is {client.ehr.url} the FHIR base address?") from None
-    return plan(client.ehr, statement)
+    made = plan(client.ehr, statement)
+    client.heed(made.vendor)
+    return made
 
 
 # --- pulling --------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import random
 import socket
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -29,6 +29,9 @@ from fhir_coprod import jsontext
 from fhir_coprod.errors import ConfigError, EhrAnswer, EhrError, EhrUnreachable, NotJson
 from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import BasicAuth, BearerAuth, EhrSettings
+from fhir_coprod.sync import remarks
+from fhir_coprod.sync import vendor as vendors
+from fhir_coprod.sync.vendor import Vendor
 
 MAX_ANSWER = 200_000_000
 """Bytes of one answer; beyond it the server is not paging as asked."""
@@ -84,27 +87,12 @@ class Answer:
 
     def codes(self) -> frozenset[str]:
         """Codes in an OperationOutcome's issues, `code` and `details.coding.code`; else empty."""
-        try:
-            data = jsontext.decode(self.body)
-        except NotJson:
-            return frozenset()
-        return outcome_codes(data) if isinstance(data, dict) else frozenset()
+        return frozenset(code for remark in remarks.read(self.body) or () for code in remark.codes)
 
-
-def outcome_codes(data: Json) -> frozenset[str]:
-    """Codes in the issues of an OperationOutcome; empty for any other resource."""
-    found: set[str] = set()
-    if data.get("resourceType") == "OperationOutcome":
-        for issue in _objects(data.get("issue")):
-            found.add(str(issue.get("code", "")))
-            details = issue.get("details")
-            codings = details.get("coding") if isinstance(details, dict) else None
-            found.update(str(coding.get("code", "")) for coding in _objects(codings))
-    return frozenset(found - {""})
-
-
-def _objects(value: object) -> list[Json]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+    def only_says(self, ignored: Collection[str]) -> bool:
+        """Whether it is an OperationOutcome, and each of its issues has a code that is ignored."""
+        said = remarks.read(self.body)
+        return bool(said) and all(not remark.codes.isdisjoint(ignored) for remark in said or ())
 
 
 class TokenBucket:
@@ -150,7 +138,10 @@ class CircuitBreaker:
 
 
 class EhrClient:
-    """One EHR over HTTP; use as an async context manager."""
+    """One EHR over HTTP; use as an async context manager.
+
+    Raises ConfigError when the vendor file or the secret that the settings name cannot be used.
+    """
 
     def __init__(
         self,
@@ -165,6 +156,7 @@ class EhrClient:
         self._bucket = TokenBucket(ehr.requests_per_second, self._politeness)
         self._breaker = CircuitBreaker(self._politeness)
         self._authorization = _authorization(ehr)
+        self._vendor_headers = vendors.load(ehr.vendor).headers if ehr.vendor else {}
         self._http = httpx.AsyncClient(
             # Nothing but `base` is ever asked, so certificates are loaded only where they are needed.
             verify=self.base.startswith("https:"),
@@ -190,6 +182,10 @@ class EhrClient:
         trace: TracebackType | None,
     ) -> None:
         await self._http.__aexit__(kind, error, trace)
+
+    def heed(self, vendor: Vendor) -> None:
+        """From now on send the headers of `vendor`: who it is may be known from the server's answer only."""
+        self._vendor_headers = vendor.headers
 
     def is_own(self, url: str) -> bool:
         """Whether `url` is this EHR's: same scheme, host and port, and below its base address."""
@@ -308,7 +304,7 @@ class EhrClient:
         )
 
     async def _once(self, url: str, headers: Mapping[str, str]) -> Answer:
-        sent = {**headers, **self._authorization}
+        sent = {**self._vendor_headers, **headers, **self._authorization}
         async with self._http.stream("GET", url, headers=sent) as response:
             if response.headers.get("Content-Encoding", "gzip").strip().lower() not in _CODINGS:
                 # One coding is unpacked bit by bit; of several, the inner one could be of any size.

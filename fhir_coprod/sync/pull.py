@@ -17,9 +17,8 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from fhir_coprod import jsontext
-from fhir_coprod.errors import EhrAnswer, EhrError, NotJson
-from fhir_coprod.sync import paging, stage
+from fhir_coprod.errors import EhrAnswer, EhrError
+from fhir_coprod.sync import paging, remarks, stage
 from fhir_coprod.sync.ehr import EhrPlan, TypePlan
 from fhir_coprod.sync.feed import State, Success
 from fhir_coprod.sync.http import Answer, EhrClient
@@ -82,6 +81,8 @@ class _Seen:
     deleted: set[str] = field(default_factory=set)
     newest: str = ""
     """The latest meta.lastUpdated."""
+    complaints: set[str] = field(default_factory=set)
+    """Codes of errors among the matches: the server could not give everything."""
     pages: int = 0
     read: int = 0
 
@@ -160,7 +161,10 @@ class Puller:
         newest = max(seen.newest, before)
         mark = min(newest, stage.instant(started.isoformat())) if newest else ""
         behind = ""
-        if unseen:
+        if seen.complaints:
+            behind = f"the server says that something is missing ({', '.join(sorted(seen.complaints))})"
+            mark = before
+        elif unseen:
             behind = f"{unseen} records could not be looked at; they are kept"
             mark = before if incremental else mark  # what was said to be deleted must be told again
         elif plan.find == "by-patient" and "Patient" in self._incomplete:
@@ -249,7 +253,8 @@ class Puller:
                 raise _Expired
             if answer.status != 200 and answer.codes() & set(self.plan.vendor.codes.restart):
                 raise _Expired
-            page = self._read(type, answer)
+            only_warns = answer.status != 200 and answer.only_says(self.plan.vendor.codes.ignore)
+            page = Page((), "", None) if only_warns else self._read(type, answer)
             yield page, answer
             ids = {_peek_id(entry.resource) for entry in page.entries} - known
             known |= ids
@@ -295,7 +300,11 @@ class Puller:
                 name, _, id = entry.deleted.partition("/")
                 if name == type:
                     seen.deleted.add(id)
-            elif entry.mode in ("", "match") and entry.resource and not _is_outcome(entry.resource):
+            elif (said := remarks.read(entry.resource)) is not None:
+                ignored = self.plan.vendor.codes.ignore
+                grave = [remark for remark in said if remark.is_grave(ignored)]
+                seen.complaints |= {code for remark in grave for code in remark.codes or ("no code",)}
+            elif entry.mode in ("", "match") and entry.resource:
                 yield Received(entry.resource, f"{type}, page {seen.pages}, entry {number}")
 
     def _prepare(self, batch: Batch, received: Sequence[Received], accept_older: bool, seen: _Seen) -> None:
@@ -473,14 +482,3 @@ def _order(result: Taken | Unchanged) -> tuple[str, int]:
     """Which of two versions of a record is the newer one: by time, then by a version that is a number."""
     version = result.version
     return result.updated, int(version) if version.isdecimal() and len(version) < 18 else 0
-
-
-def _is_outcome(raw: bytes) -> bool:
-    """A server's remark among the matches."""
-    if b"OperationOutcome" not in raw:
-        return False
-    try:
-        data = jsontext.decode(raw)
-    except NotJson:
-        return False
-    return isinstance(data, dict) and data.get("resourceType") == "OperationOutcome"
