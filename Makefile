@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test proof check format profiles mappings bench growth watch-growth evidence docs pictures clean
+.PHONY: help demo test proof check format profiles mappings policies locale bench growth watch-growth evidence docs pictures clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -49,6 +49,12 @@ profiles: $(VENV)/.base  ## compile profiles/ (FHIR Shorthand) into fhir_coprod/
 
 mappings: $(VENV)/.base  ## check mappings/ (TOML) against R4 and compile it into fhir_coprod/_data
 	@$(BIN)/python scripts/build_mappings.py $(ARGS)
+
+policies: $(VENV)/.base  ## check policies/ (TOML) and carry them into fhir_coprod/_data
+	@$(BIN)/python scripts/build_policies.py $(ARGS)
+
+locale: $(VENV)/.base  ## check locale/ (words to patients) and compile it into fhir_coprod/_data
+	@$(BIN)/python scripts/build_locale.py $(ARGS)
 
 bench: $(VENV)/.test  ## speed, each figure beside a reference in the same run
 	@$(BIN)/python -m benchmarks $(ARGS)

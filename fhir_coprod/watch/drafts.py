@@ -1,7 +1,7 @@
 """What a patient could be told about a referral: a draft in plain words, for a person to read and release.
 
-The words stand in catalogues (`fhir_coprod/_data/locale/LANGUAGE.po`), one entry for each event and stall; to
-add a language is to add a file. A draft is a Communication in preparation: it never counts as having told the
+The words stand in catalogues (`locale/LANGUAGE.po`), one entry for each event and stall; to add a language
+is to add a file. A draft is a Communication in preparation: it never counts as having told the
 patient. It names no specialty and no result.
 """
 
@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from datetime import date, time
 from functools import cache
 from importlib import resources
-from io import BytesIO
 from typing import Final
 from zoneinfo import ZoneInfo
 
+import msgspec
 from babel.dates import format_date, format_time
-from babel.messages.pofile import read_po
 
 from fhir_coprod.errors import NotFound
 from fhir_coprod.jsontext import Json
@@ -55,7 +54,7 @@ _NOTHING_KNOWN: Final = Particulars()
 def languages() -> tuple[str, ...]:
     """The languages there is a catalogue for, sorted."""
     names = (file.name for file in _LOCALES.iterdir())
-    return tuple(sorted(name.removesuffix(".po") for name in names if name.endswith(".po")))
+    return tuple(sorted(name.removesuffix(".json") for name in names))
 
 
 def subjects(standing: Standing) -> tuple[str, ...]:
@@ -78,7 +77,7 @@ def known(language: str) -> str:
     if plain not in languages():
         raise NotFound(
             f"There are no words in {language!r} yet; there are {', '.join(languages())}. "
-            f"Add a catalogue {plain or 'LANGUAGE'}.po."
+            f"Add a catalogue locale/{plain or 'LANGUAGE'}.po."
         )
     return plain
 
@@ -227,5 +226,4 @@ def _without_gaps(paragraphs: Iterable[str]) -> Iterator[str]:
 
 @cache
 def _catalogue(language: str) -> Mapping[str, str]:
-    catalogue = read_po(BytesIO((_LOCALES / f"{language}.po").read_bytes()), locale=language)
-    return {str(message.id): str(message.string) for message in catalogue if message.id}
+    return msgspec.json.decode((_LOCALES / f"{language}.json").read_bytes(), type=dict[str, str])

@@ -1,7 +1,7 @@
 """Deadline policies: data with a source and a date, never code.
 
-A policy is a TOML file (`fhir_coprod/_data/policies/NAME.toml`, or any path of the site's own) that may
-extend another one. A site overrides any number per specialty, priority and department in its own file:
+A policy is a TOML file (`policies/NAME.toml`, or any path of the site's own) that may extend another one. A
+site overrides any number per specialty, priority and department in its own file:
 
     extends = "se-vardgaranti"
     name = "our-hospital"
@@ -26,6 +26,7 @@ from datetime import date, datetime, timedelta
 from functools import cache, cached_property
 from hashlib import blake2b
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -43,12 +44,24 @@ Clocks = Mapping[Rule, Span]
 PRIORITIES = ("routine", "urgent", "asap", "stat")
 
 _LARGEST_FACTOR = 100
-_PACKAGE = resources.files("fhir_coprod") / "_data" / "policies"
+_PACKAGE: Traversable = resources.files("fhir_coprod") / "_data" / "policies"
 _KEYS = frozenset(
     {"name", "extends", "title", "version", "valid_from", "source", "country", "region", "enabled"}
     | {"clocks", "priority", "duplicate", "owners", "severity", "codes", "pauses", "guarantee", "override"}
     | {"alerts", "feeds"}
 )
+_KEYS_WITHIN: Mapping[str, Collection[str]] = {
+    "duplicate": {"window"},
+    "codes": {"awaiting-information", "no-result-expected", "no-referral"},
+    "pauses": {"reasons", "stops"},
+    "feeds": {"behind_after"},
+    "alerts": {"act_within", "acknowledged_for", "snooze_at_most", "ladder", "digest_over"},
+    "guarantee": {"name", "within", "until", "specialties", "enabled", "valid_from", "valid_until"},
+    "override": {"specialty", "priority", "department", "clocks"},
+    "priority": PRIORITIES,
+}
+"""What may stand in a table, or in each table of a list."""
+_SCALING = frozenset({"factor", "in_hours", "at_least", "each"})
 
 
 @dataclass(frozen=True)
@@ -206,19 +219,20 @@ def _named(wanted: str, codes: Iterable[str]) -> bool:
     return any(code == wanted or code.rpartition("|")[2] == wanted for code in codes)
 
 
-def names() -> tuple[str, ...]:
+def names(folder: Traversable = _PACKAGE) -> tuple[str, ...]:
     """The policies that come with the package, sorted."""
-    return tuple(sorted(file.name.removesuffix(".toml") for file in _PACKAGE.iterdir()))
+    return tuple(sorted(file.name.removesuffix(".toml") for file in folder.iterdir()))
 
 
 @cache
-def load(name: str, site: SiteSettings | None = None) -> Policy:
+def load(name: str, site: SiteSettings | None = None, folder: Traversable = _PACKAGE) -> Policy:
     """A policy by name, or by path of a site's own file (ending in .toml).
 
-    Without `site`: UTC and the country that the policy itself names. Raises ConfigError with what to write.
+    Without `site`: UTC and the country that the policy itself names. folder: where the policies are that are
+    known by name. Raises ConfigError with what to write.
     """
     try:
-        content = _content(name, ())
+        content = _content(name, (), folder)
     except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
         raise ConfigError(f"policy {name}: not valid TOML ({error}).") from None
     unknown = sorted(content.keys() - _KEYS)
@@ -227,6 +241,7 @@ def load(name: str, site: SiteSettings | None = None) -> Policy:
     if not content.get("enabled", True):
         raise ConfigError(f"policy {name} is switched off (enabled = false); name another with watch.policy.")
     try:
+        _require_known(content)
         policy = _policy(content)
     except ConfigError as error:
         raise ConfigError(f"policy {name}: {error}") from None
@@ -235,11 +250,11 @@ def load(name: str, site: SiteSettings | None = None) -> Policy:
     return policy.at(site or SiteSettings())
 
 
-def _content(name: str, above: tuple[str, ...]) -> dict[str, Any]:
+def _content(name: str, above: tuple[str, ...], folder: Traversable) -> dict[str, Any]:
     """The file and all it extends, the nearer winning; tables merge key by key, lists replace."""
     if name in above:
         raise ConfigError(f"policy {name} extends itself through {' > '.join(above)}; break the circle.")
-    content = tomllib.loads(_text(name))
+    content = tomllib.loads(_text(name, folder))
     if "extends" not in content:
         return content
     extended = content["extends"]
@@ -247,7 +262,7 @@ def _content(name: str, above: tuple[str, ...]) -> dict[str, Any]:
         raise ConfigError(f"policy {name}: extends names another policy, in quotes.")
     if extended.endswith(".toml"):
         extended = str(Path(name).parent / extended)  # as seen from the file that says so
-    base = _content(extended, (*above, name))
+    base = _content(extended, (*above, name), folder)
     merged: dict[str, Any] = {**base, **content}
     for key, value in content.items():
         if isinstance(value, dict) and isinstance(base.get(key), dict):
@@ -255,17 +270,31 @@ def _content(name: str, above: tuple[str, ...]) -> dict[str, Any]:
     return merged
 
 
-def _text(name: str) -> str:
+def _text(name: str, folder: Traversable) -> str:
+    known = names(folder)
     try:
         if name.endswith(".toml"):
             return Path(name).read_text()
-        if name in names():
-            return (_PACKAGE / f"{name}.toml").read_text()
+        if name in known:
+            return (folder / f"{name}.toml").read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"policy {name}: cannot be read ({error}).") from None
     raise ConfigError(
-        f"there is no policy {name!r}; use one of {', '.join(names())}, or the path of your own .toml file."
+        f"there is no policy {name!r}; use one of {', '.join(known)}, or the path of your own .toml file."
     )
+
+
+def _require_known(content: Mapping[str, Any]) -> None:
+    """A misspelt key would leave the number that stands in the extended policy, unseen."""
+    tables: list[tuple[str, Any, Collection[str]]]
+    tables = [(name, table, _KEYS_WITHIN[name]) for name, table in content.items() if name in _KEYS_WITHIN]
+    tables += [(f"priority.{name}", table, _SCALING) for name, table in content["priority"].items()]
+    for name, table, allowed in tables:
+        for one in table if isinstance(table, list) else [table]:
+            unknown = [key for key in one if key not in allowed]
+            if unknown:
+                known = ", ".join(sorted(allowed))
+                raise ConfigError(f"unknown key {unknown[0]!r} in {name}; known: {known}.")
 
 
 def _policy(content: Mapping[str, Any]) -> Policy:
@@ -297,7 +326,7 @@ def _policy(content: Mapping[str, Any]) -> Policy:
         no_result_expected=frozenset(codes["no-result-expected"]),
         no_referral=frozenset(codes["no-referral"]),
         pause_reasons=frozenset(pauses["reasons"]),
-        pause_stops=frozenset(pauses["stops"]),
+        pause_stops=frozenset(stop if stop == "guarantee" else _rule(stop) for stop in pauses["stops"]),
         alerts=_alerts(content["alerts"]),
         feeds_behind_after=timedelta(days=_some(Span.parse(content["feeds"]["behind_after"])).number),
         guarantees=tuple(_guarantee(entry) for entry in content.get("guarantee", ())),
@@ -386,11 +415,6 @@ def _count(value: object) -> int:
 
 
 def _override(entry: Mapping[str, Any]) -> Override:
-    unknown = sorted(entry.keys() - {"clocks", "specialty", "priority", "department"})
-    if unknown:
-        raise ConfigError(
-            f"unknown key {unknown[0]!r} in an override; use specialty, priority, department, clocks."
-        )
     if entry.get("priority", "routine") not in PRIORITIES:
         raise ConfigError(f"{entry['priority']!r} is no priority; use {', '.join(PRIORITIES)}.")
     return Override(

@@ -40,8 +40,9 @@ def test_compiled_package_is_what_the_shorthand_says() -> None:
     check("build_profiles.py")
 
 
-def test_compiled_mappings_are_what_the_toml_says() -> None:
-    check("build_mappings.py")
+@pytest.mark.parametrize("kind", ["locale", "mappings", "policies"])
+def test_compiled_data_is_what_its_sources_say(kind: str) -> None:
+    check(f"build_{kind}.py")
 
 
 @pytest.mark.proof

@@ -37,6 +37,13 @@ source = "the clinic"
             OURS + '[[guarantee]]\nname = "g"\nwithin = "90 d"\nvalid_from = "soon"',
             "'soon' stands where a day is wanted",
         ),
+        (OURS + '[pauses]\nstops = ["undecidet"]', "'undecidet' is no rule"),
+        (OURS + '[pauses]\nreason = ["x"]', "unknown key 'reason' in pauses; known: reasons, stops"),
+        (OURS + "[alerts]\ndigest = 3", "unknown key 'digest' in alerts"),
+        (OURS + "[priority.urgent]\nfactors = 0.5", "unknown key 'factors' in priority.urgent"),
+        (OURS + "[priority.now]\nfactor = 0.5", "unknown key 'now' in priority"),
+        (OURS + '[[guarantee]]\nname = "g"\ntill = "seen"', "unknown key 'till' in guarantee"),
+        (OURS + '[[override]]\nclocks = {}\nunit = "x"', "unknown key 'unit' in override"),
         (OURS + '[clocks]\nunacknowledged = "5 days"', "write 5 wd, 14 d, 18 w or 24 h"),
     ],
 )
