@@ -1,0 +1,196 @@
+"""pytest in forked processes: groups of tests each on its own, or one mutant against its tests.
+
+This process has imported pytest and what the tests use of others, and nothing of the repository. A fork
+imports the repository, with a mutant or without, and ends: nothing that one left behind is seen by the next.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import hypothesis
+import pytest
+
+MEMORY = 6 * 2**30
+GRACE = 3.0
+"""Seconds that a process that took too long has to tidy up."""
+_Of = TypeVar("_Of")
+
+
+# ---------------------------------------------------------------------- processes
+
+
+@dataclass
+class Fork:
+    """A process of its own group, with a folder that goes when it ends."""
+
+    pid: int
+    folder: Path
+    until: float
+    began: float = field(default_factory=time.monotonic)
+    late: bool = False
+    code: int = 0
+    processor: float = 0.0
+    """Seconds of processor time, with those of its own processes."""
+
+    def ended(self) -> bool:
+        """Whether it is over. One that took too long is asked to end, and then made to."""
+        pid, status, used = os.wait4(self.pid, os.WNOHANG)
+        if pid:
+            self.processor = used.ru_utime + used.ru_stime
+            self.code = os.waitstatus_to_exitcode(status)
+            self._end(signal.SIGKILL)
+            return True
+        now = time.monotonic()
+        if now > self.until + GRACE:
+            self._end(signal.SIGKILL)
+        elif now > self.until and not self.late:
+            self.late = True
+            self._end(signal.SIGINT)
+        return False
+
+    def _end(self, how: signal.Signals) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, how)
+
+    def read(self) -> list[Any]:
+        """What it wrote, line by line."""
+        path = self.folder / "told"
+        if not path.exists():
+            return []
+        lines = path.read_bytes().split(b"\n")[:-1]
+        return [json.loads(line) for line in lines]
+
+    def output(self) -> str:
+        """What it printed."""
+        return (self.folder / "output").read_text(errors="replace")
+
+    def forget(self) -> None:
+        """Remove its folder."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def fork(work: Callable[[Path], int], seconds: float) -> Fork:
+    """Do `work` in a process of its own; it gets the file to write to, and gives the exit code."""
+    folder = Path(tempfile.mkdtemp(prefix="mutation-"))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    pid = os.fork()
+    if pid:
+        with suppress(ProcessLookupError, PermissionError):
+            os.setpgid(pid, pid)
+        return Fork(pid, folder, time.monotonic() + seconds)
+    code = 70
+    try:
+        os.setpgid(0, 0)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        out = os.open(folder / "output", os.O_CREAT | os.O_WRONLY)
+        for number in (1, 2):
+            os.dup2(out, number)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
+        code = work(folder / "told")
+    except BaseException:  # noqa: BLE001 - nothing of the caller may run in the fork
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    raise AssertionError
+
+
+def work_off(
+    tasks: Sequence[_Of], begin: Callable[[_Of], Fork], jobs: int
+) -> Iterator[tuple[_Of, Fork, float]]:
+    """Every task in a fork of its own, so many at once; each with its seconds, as they end."""
+    waiting, running = list(reversed(tasks)), list[tuple[_Of, Fork]]()
+    try:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                task = waiting.pop()
+                running.append((task, begin(task)))
+            for task, one in list(running):
+                if one.ended():
+                    running.remove((task, one))
+                    yield task, one, time.monotonic() - one.began
+                    one.forget()
+            time.sleep(0.01)
+    finally:
+        for _, one in running:
+            with suppress(ProcessLookupError):
+                os.killpg(one.pid, signal.SIGKILL)
+            os.waitpid(one.pid, 0)
+            one.forget()
+
+
+# ---------------------------------------------------------------------- pytest
+
+
+def pytest_main(root: Path, paths: Sequence[str], plugin: object, folder: Path) -> int:
+    """pytest as the repository sets it up, without what only serves a reader or another run."""
+    os.chdir(root)
+    sys.path.insert(0, str(root))
+    os.environ["PYTHONPATH"] = os.pathsep.join((str(Path(__file__).parent / "start"), str(root)))
+    os.environ.pop("COPROD_PEERS", None)
+    # Random examples are the same for each mutant and each run, and a failure is not made smaller.
+    hypothesis.settings.register_profile(
+        "mutation",
+        derandomize=True,
+        database=None,
+        deadline=None,
+        phases=(hypothesis.Phase.explicit, hypothesis.Phase.generate),
+        suppress_health_check=list(hypothesis.HealthCheck),
+    )
+    hypothesis.settings.load_profile("mutation")
+    options = ["-q", "--tb=short", "-p", "no:cacheprovider", f"--basetemp={folder / 'pytest'}"]
+    # hypothesis, for one, is imported above, on purpose.
+    options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
+    return int(pytest.main([*options, *paths], plugins=[plugin]))
+
+
+@dataclass
+class Chosen:
+    """Runs these tests in this order, and stops at the first that fails."""
+
+    tests: Sequence[str]
+    told: Path
+
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        config.option.maxfail = 1
+        known = {item.nodeid: item for item in items}
+        # A mutant can change how a test's cases are named; a case that is gone cannot fail.
+        items[:] = [known[test] for test in self.tests if test in known]
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when == "call" or report.outcome != "passed":
+            tell(self.told, [report.nodeid, report.outcome, report.longreprtext.strip()[-400:]])
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, exitstatus: int) -> None:
+        # The rest is summaries for a reader.
+        sys.stdout.flush()
+        os._exit(int(exitstatus))
+
+
+def tell(told: Path, what: object) -> None:
+    """Write one line; it is there even if the process is killed next."""
+    with told.open("a") as file:
+        file.write(json.dumps(what) + "\n")
+
+
+def limit_memory() -> None:
+    """A mutant that takes all memory fails alone."""
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))

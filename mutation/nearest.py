@@ -1,0 +1,290 @@
+"""Which tests run each line, and how long they take: measured once, kept in .cache/ until a file changes.
+
+Every test function runs in a fork of its own, so that what it keeps (a compiled profile, a cached policy)
+does not hide from the map that the next one needs it, too. The cases of one function share a fork: lines that
+only the first one runs count for all, but come second.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import coverage
+import pytest
+
+from mutation.areas import PEERS
+from mutation.forks import Fork, fork, pytest_main, tell, work_off
+from mutation.operators import names_used
+from mutation.sample import Mutant
+
+SECONDS = 25.0
+"""Seconds of tests for one mutant."""
+SLOWEST = 120.0
+_SKIPPED_PARTS = frozenset({"__pycache__", "node_modules", "target", ".hypothesis"})
+
+
+@dataclass
+class Map:
+    """What was measured. Files are paths from the root."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Of each test that passes."""
+    runs: dict[str, dict[str, list[int]]] = field(default_factory=dict)
+    """Lines that each test runs, by file."""
+    at_import: dict[str, list[int]] = field(default_factory=dict)
+    """Lines that run before any test does."""
+    failing: list[str] = field(default_factory=list)
+    """Tests that fail, or take too long, without a mutant: left out."""
+    modules: list[str] = field(default_factory=list)
+    """Modules of others that the tests import."""
+
+
+def group_of(test: str) -> str:
+    """The function of a test's case."""
+    return test.partition("[")[0]
+
+
+def read_or_measure(
+    root: Path, tests: Sequence[str], targets: Sequence[Path], jobs: int, say: Callable[[str], None]
+) -> Map:
+    """The map of these tests over these files."""
+    digest = hashlib.sha256(repr((tests, targets, sys.version)).encode())
+    for path in sorted(root.rglob("*.py")):
+        parts = path.relative_to(root).parts
+        if parts[0].startswith(".") or parts[0] == "mutation" or _SKIPPED_PARTS & set(parts):
+            continue
+        digest.update(f"{path}\0".encode() + path.read_bytes())
+    kept = root / ".cache" / "mutation" / f"{digest.hexdigest()[:16]}.json"
+    if kept.exists():
+        return Map(**json.loads(kept.read_text()))
+    say(f"measuring which tests of {' '.join(tests)} run which line")
+    began = time.monotonic()
+    found = measure(root, tests, targets, jobs)
+    say(f"{len(found.seconds)} tests in {time.monotonic() - began:.0f} s")
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.write_text(json.dumps(found.__dict__))
+    return found
+
+
+def measure(root: Path, tests: Sequence[str], targets: Sequence[Path], jobs: int) -> Map:
+    """Run them all."""
+    found = Map()
+    for group, told in run_groups(root, tests, None, jobs, SLOWEST, targets):
+        if group == _ON_ITS_WAY:
+            found.at_import = told[0]["runs"]
+            found.modules = told[0]["modules"]
+            continue
+        reported = {each["test"]: each for each in told if "test" in each}
+        for test in group:
+            each = reported.get(test)
+            if each is None or each["outcome"] == "failed":
+                found.failing.append(test)
+            elif each["outcome"] == "passed":
+                found.seconds[test] = each["seconds"]
+        for each in told:
+            for test, runs in each.get("runs", {}).items():
+                if test in found.seconds:
+                    found.runs[test] = runs
+    return found
+
+
+_ON_ITS_WAY = ("before any test",)
+
+
+def run_groups(
+    root: Path,
+    paths: Sequence[str],
+    groups: Sequence[tuple[str, ...]] | None,
+    jobs: int,
+    seconds: float,
+    targets: Sequence[Path] = (),
+) -> list[tuple[tuple[str, ...], list[dict[str, Any]]]]:
+    """Collect once, then run each group of tests in a fork; by function if no groups are given.
+
+    Each group comes with {test, outcome, seconds} of each test and, if files are given, what each ran.
+    """
+
+    def collect(told: Path) -> int:
+        return pytest_main(root, paths, _Groups(root, groups, jobs, seconds, targets, told), told.parent)
+
+    for _, one, _ in work_off([None], lambda _: fork(collect, 36_000), 1):
+        told = one.read()
+        if not told or told[-1] != "done":
+            raise RuntimeError(f"pytest did not run these tests:\n{one.output()[-3000:]}")
+        return [(tuple(group), lines) for group, lines in told[:-1]]
+    raise AssertionError
+
+
+@dataclass
+class _Groups:
+    """The plugin that does it, in the fork that has collected the tests."""
+
+    root: Path
+    groups: Sequence[tuple[str, ...]] | None
+    jobs: int
+    seconds: float
+    targets: Sequence[Path]
+    told: Path
+
+    def pytest_sessionstart(self) -> None:
+        self.early = self.watching()
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items[:] = [item for item in items if not _needs_a_peer(item)]
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        known = {item.nodeid: item for item in session.items}
+        if self.early is not None:
+            lines = self._seen(self.early).get("", {})
+            modules = [
+                name
+                for name, module in list(sys.modules.items())
+                if not str(getattr(module, "__file__", None) or self.root).startswith(str(self.root))
+            ]
+            tell(self.told, [_ON_ITS_WAY, [{"runs": lines, "modules": modules}]])
+        groups = self.groups
+        if groups is None:
+            by_function: dict[str, list[str]] = defaultdict(list)
+            for test in known:
+                by_function[group_of(test)].append(test)
+            groups = [tuple(tests) for tests in by_function.values()]
+
+        def begin(group: tuple[str, ...]) -> Fork:
+            return fork(
+                lambda told: self.run([known[test] for test in group if test in known], told), self.seconds
+            )
+
+        for group, one, _ in work_off(groups, begin, self.jobs):
+            tell(self.told, [group, one.read()])
+        tell(self.told, "done")
+        os._exit(0)
+
+    def run(self, items: list[pytest.Item], told: Path) -> int:
+        """In the group's own fork."""
+        watching = self.watching()
+        for number, item in enumerate(items):
+            reports = _Reports()
+            item.config.pluginmanager.register(reports)
+            if watching is not None:
+                watching.switch_context(item.nodeid)
+            began = time.monotonic()
+            item.config.hook.pytest_runtest_protocol(
+                item=item, nextitem=items[number + 1] if number + 1 < len(items) else None
+            )
+            took = time.monotonic() - began
+            item.config.pluginmanager.unregister(reports)
+            tell(told, {"test": item.nodeid, "outcome": reports.outcome, "seconds": round(took, 4)})
+        if watching is not None:
+            tell(told, {"runs": self._seen(watching)})
+        return 0
+
+    def watching(self) -> coverage.Coverage | None:
+        if not self.targets:
+            return None
+        begun = coverage.Coverage(
+            data_file=None, config_file=False, include=[str(path) for path in self.targets], messages=False
+        )
+        begun.start()
+        return begun
+
+    def _seen(self, watching: coverage.Coverage) -> dict[str, dict[str, list[int]]]:
+        """Lines by context and file."""
+        watching.stop()
+        data = watching.get_data()
+        seen: dict[str, dict[str, list[int]]] = defaultdict(dict)
+        for path in data.measured_files():
+            name = str(Path(path).relative_to(self.root))
+            for line, contexts in sorted(data.contexts_by_lineno(path).items()):
+                for context in contexts:
+                    seen[context].setdefault(name, []).append(line)
+        return seen
+
+
+@dataclass
+class _Reports:
+    outcome: str = "passed"
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.outcome != "passed" and self.outcome != "failed":
+            self.outcome = report.outcome
+
+
+def _needs_a_peer(item: pytest.Item) -> bool:
+    return bool(PEERS & set(getattr(item, "fixturenames", ()))) or "postgresql" in item.nodeid
+
+
+# ---------------------------------------------------------------------- the tests of a mutant
+
+
+class Nearest:
+    """Chooses the tests of a mutant by the map."""
+
+    def __init__(self, map: Map, targets: Iterable[Path], root: Path) -> None:
+        self.map = map
+        self.root = root
+        self.by_line: dict[tuple[str, int], list[str]] = defaultdict(list)
+        self.by_file: dict[str, list[str]] = defaultdict(list)
+        self.breadth: dict[str, int] = {}
+        self.cases: dict[str, list[str]] = defaultdict(list)
+        for test, runs in map.runs.items():
+            self.breadth[test] = sum(len(lines) for lines in runs.values())
+            for file, lines in runs.items():
+                self.by_file[file].append(test)
+                for line in lines:
+                    self.by_line[file, line].append(test)
+        for test in map.seconds:
+            self.cases[group_of(test)].append(test)
+        self.at_import = {(file, line) for file, lines in map.at_import.items() for line in lines}
+        self.used: dict[str, list[tuple[str, int]]] = defaultdict(list)
+        for path in targets:
+            for name, line in names_used(path.read_bytes()):
+                self.used[name].append((str(path.relative_to(root)), line))
+
+    def tests(self, mutant: Mutant, seconds: float = SECONDS) -> list[str]:
+        """The best first: quick, and running little else; then other cases of the same functions."""
+        exact = self._seeing(mutant)
+        functions = {group_of(test) for test in exact}
+        others = {test for function in functions for test in self.cases[function]} - exact
+        chosen, spent = [], 0.0
+        for test in [*self._ordered(exact), *self._ordered(others)]:
+            if spent + self.map.seconds[test] <= seconds:
+                chosen.append(test)
+                spent += self.map.seconds[test]
+        return chosen
+
+    def _seeing(self, mutant: Mutant) -> set[str]:
+        file, edit = str(mutant.path.relative_to(self.root)), mutant.edit
+        if edit.body:
+            return self._running(file, edit.body)
+        if edit.names is not None:
+            places = [place for name in edit.names for place in self.used[name]]
+            return {test for place in places for test in self.by_line[place]} or set(self.by_file[file])
+        found = self._running(file, edit.lines) or self._running(file, edit.within)
+        if not found and any((file, line) in self.at_import for line in edit.lines):
+            return set(self.by_file[file])
+        return found
+
+    def _running(self, file: str, lines: Iterable[int]) -> set[str]:
+        return {test for line in lines for test in self.by_line[file, line]}
+
+    def _ordered(self, tests: Iterable[str]) -> list[str]:
+        """One case of each function after the other, so that many cases of one do not hide the rest."""
+        by_function: dict[str, list[tuple[float, str]]] = defaultdict(list)
+        for test in tests:
+            cost = (self.map.seconds[test] + 0.02) * (self.breadth.get(test, 0) + 50)
+            by_function[group_of(test)].append((cost, test))
+        ranked = [
+            (number, cost, test)
+            for cases in by_function.values()
+            for number, (cost, test) in enumerate(sorted(cases))
+        ]
+        return [test for _, _, test in sorted(ranked)]

@@ -1,0 +1,145 @@
+"""The run: each mutant against its tests, in a fork."""
+
+from __future__ import annotations
+
+import importlib
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from mutation.areas import ROOT, Area, files
+from mutation.forks import Chosen, Fork, fork, limit_memory, pytest_main, work_off
+from mutation.nearest import Map, Nearest, read_or_measure, run_groups
+from mutation.overlay import install, module_name
+from mutation.sample import Mutant
+
+LONGEST = 60.0
+"""Seconds after which a mutant that is not done is stopped, imports and all."""
+PATIENCE = 15.0
+
+
+@dataclass
+class Result:
+    """What became of a mutant: killed, timed out (killed, too), survived, or not covered."""
+
+    mutant: Mutant
+    outcome: str
+    by: str = ""
+    """The test that failed, and how."""
+    ran: tuple[str, ...] = ()
+    """The tests that ran, in this order."""
+    seconds: float = 0.0
+    processor: float = 0.0
+
+    @property
+    def killed(self) -> bool:
+        """Whether the tests noticed."""
+        return self.outcome in ("killed", "timed out")
+
+
+class Run:
+    """Maps and preloaded modules for some areas."""
+
+    def __init__(
+        self, areas: Mapping[str, Area], jobs: int, say: Callable[[str], None], root: Path = ROOT
+    ) -> None:
+        self.jobs, self.say, self.root = jobs, say, root
+        self.left_out: set[str] = set()
+        """Tests that fail without a mutant."""
+        self._passed: set[tuple[str, ...]] = set()
+        self.nearest: dict[str, Nearest] = {}
+        sharing: dict[tuple[str, ...], list[str]] = defaultdict(list)
+        for name, area in areas.items():
+            sharing[area.tests].append(name)
+        for tests, names in sharing.items():
+            targets = sorted({path for name in names for path in files(areas[name], root)})
+            found = read_or_measure(root, tests, targets, jobs, say)
+            self.left_out |= set(found.failing)
+            _preload(found)
+            for name in names:
+                self.nearest[name] = Nearest(found, targets, root)
+
+    def results(self, mutants: Sequence[Mutant]) -> list[Result]:
+        """In the order of the mutants. Each kill is checked: without the mutant the same tests pass."""
+        chosen = {mutant.id: self.nearest[mutant.area].tests(mutant) for mutant in mutants}
+        by_id = self._judged(mutants, chosen)
+        for _ in range(3):
+            accidents = self._accidents([by_id[mutant.id] for mutant in mutants])
+            if not accidents:
+                break
+            self.left_out |= set(accidents.values())
+            again = [mutant for mutant in mutants if mutant.id in accidents]
+            self.say(f"{len(again)} killed by tests that fail without them, too: once more, without these")
+            for id in accidents:
+                chosen[id] = [test for test in chosen[id] if test not in self.left_out]
+            by_id |= self._judged(again, chosen)
+        return [by_id[mutant.id] for mutant in mutants]
+
+    def _judged(self, mutants: Sequence[Mutant], chosen: Mapping[str, list[str]]) -> dict[str, Result]:
+        found = {mutant.id: Result(mutant, "not covered") for mutant in mutants if not chosen[mutant.id]}
+        tried = [mutant for mutant in mutants if chosen[mutant.id]]
+
+        def begin(mutant: Mutant) -> Fork:
+            tests = chosen[mutant.id]
+            expected = sum(self.nearest[mutant.area].map.seconds[test] for test in tests)
+            return fork(lambda told: self._with(mutant, tests, told), min(LONGEST, PATIENCE + 2 * expected))
+
+        for mutant, one, seconds in work_off(tried, begin, self.jobs):
+            result = _result(mutant, one, chosen[mutant.id])
+            result.seconds, result.processor = seconds, one.processor
+            found[mutant.id] = result
+            self.say(
+                f"{len(found)}/{len(mutants)} {result.outcome:<11} {seconds:4.1f} s ({one.processor:.1f})  {mutant.id} "
+                f"{mutant.where(self.root)} {mutant.edit.operator}"
+            )
+        return found
+
+    def _with(self, mutant: Mutant, tests: list[str], told: Path) -> int:
+        """In the mutant's own fork."""
+        limit_memory()
+        install(module_name(mutant.path, self.root), mutant.path, mutant.mutated, told.parent / "mutant")
+        paths = sorted({test.partition("::")[0] for test in tests})
+        return pytest_main(self.root, paths, Chosen(tests, told), told.parent)
+
+    def _accidents(self, results: Sequence[Result]) -> dict[str, str]:
+        """Mutants whose tests, as far as they ran, fail without them, with the test that did."""
+        prefixes = {result.mutant.id: result.ran for result in results if result.killed and result.ran}
+        found: dict[str, str] = {}
+        groups = sorted({ran for ran in prefixes.values() if ran not in self._passed})
+        if groups:
+            self.say(f"checking {len(groups)} sets of tests without a mutant")
+            paths = sorted({test.partition("::")[0] for group in groups for test in group})
+            for group, told in run_groups(self.root, paths, groups, self.jobs, LONGEST):
+                passed = {each["test"] for each in told if each["outcome"] != "failed"}
+                bad = next((test for test in group if test not in passed), None)
+                if bad is None:
+                    self._passed.add(group)
+                for id, ran in prefixes.items():
+                    if bad is not None and ran == group:
+                        found[id] = bad
+        return found
+
+
+def _result(mutant: Mutant, one: Fork, tests: Sequence[str]) -> Result:
+    told = one.read()
+    ran = tuple(test for test, _, _ in told)
+    failed = [(test, text) for test, outcome, text in told if outcome == "failed"]
+    if failed:
+        test, text = failed[-1]
+        return Result(mutant, "killed", f"{test}: {text.splitlines()[-1] if text else ''}", ran)
+    if one.late:
+        hung = next((test for test in tests if test not in ran), "")
+        return Result(mutant, "timed out", hung, (*ran, hung) if hung else ran)
+    if one.code not in (0, 5):
+        # The module does not import any more, or takes the whole process with it.
+        return Result(mutant, "killed", one.output().strip()[-300:], ran)
+    return Result(mutant, "survived", "", ran)
+
+
+def _preload(found: Map) -> None:
+    """Import what the tests use of others, so that forks need not."""
+    for name in found.modules:
+        with suppress(Exception):
+            importlib.import_module(name)
