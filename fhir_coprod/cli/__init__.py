@@ -8,43 +8,25 @@ from __future__ import annotations
 import io
 import os
 import sys
-import traceback
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from fhir_coprod.cli import db, demo, letters, load, serve, simulate, sync, validate, watch, worker
-from fhir_coprod.cli.common import ConfigOption, abandon_output, stderr
+from fhir_coprod.cli.commands import AllCommands, new_app
+from fhir_coprod.cli.options import ConfigOption
 from fhir_coprod.errors import CoprodError
 
-app = typer.Typer(
-    name="fhir-coprod",
-    help="The shared part of care, beside the EHRs: profiles, endpoint, sync, and a watch over referrals.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    add_completion=False,
+app = new_app(
+    "The shared part of care, beside the EHRs: profiles, endpoint, sync, and a watch over referrals.",
+    AllCommands,
 )
-
-app.add_typer(db.app, name="db")
-app.command()(demo.demo)
-app.command()(load.load)
-app.command()(serve.serve)
-app.command()(worker.worker)
-app.command()(simulate.simulate)
-app.command()(validate.validate)
-app.command()(sync.sync)
-app.add_typer(sync.ehr_app, name="ehr")
-app.add_typer(sync.dead_letters_app, name="dead-letters")
-app.command()(watch.watch)
-watch.alerts_app.command("letter")(letters.letter)
-watch.alerts_app.command("release")(letters.release_letter)
-app.add_typer(watch.alerts_app, name="alerts")
 
 
 def _print_version(wanted: bool) -> None:
     if wanted:
+        from importlib.metadata import version
+
         typer.echo(version("fhir-coprod"))
         raise typer.Exit
 
@@ -72,6 +54,8 @@ def main() -> None:
         _say("interrupted.")
         sys.exit(130)
     except BrokenPipeError:
+        from fhir_coprod.cli.common import abandon_output
+
         abandon_output()
         sys.exit(1)
     except Exception as error:
@@ -92,6 +76,8 @@ def _make_streams_safe() -> None:
 
 def _fault(error: Exception) -> str:
     """A fault of ours. Its own message may hold a patient's data, so only kind and place are told."""
+    import traceback
+
     frames = traceback.extract_tb(error.__traceback__)
     ours = [frame for frame in frames if "fhir_coprod" in frame.filename] or frames
     place = f"{Path(ours[-1].filename).name}:{ours[-1].lineno}"
@@ -102,4 +88,6 @@ def _fault(error: Exception) -> str:
 
 
 def _say(sentence: str) -> None:
+    from fhir_coprod.cli.common import stderr
+
     stderr.print(f"fhir-coprod: {sentence}", style="red", markup=False, highlight=False, soft_wrap=True)

@@ -7,38 +7,36 @@ import sys
 from collections.abc import Iterable
 from itertools import takewhile
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
 
-from fhir_coprod import jsontext
 from fhir_coprod.errors import ConfigError
-from fhir_coprod.settings import Settings
-from fhir_coprod.store import Store, opening
-from fhir_coprod.store.sqlite import SqliteDatabase
+
+if (
+    TYPE_CHECKING
+):  # settings take a tenth of a second, the store half a second: a command's help needs neither
+    from fhir_coprod.settings import Settings
+    from fhir_coprod.store import Store
 
 stdout = Console()
 """Results for a person."""
 stderr = Console(stderr=True)
 """Logs, progress and errors; never results."""
 
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--config", help="Settings file; else COPROD_CONFIG, else ./coprod.toml.", show_default=False
-    ),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, nothing else.")]
-
 
 def settings(context: typer.Context, config: Path | None) -> Settings:
     """The settings; --config may stand before or after the command."""
+    from fhir_coprod.settings import Settings
+
     return Settings.load(config or (context.find_root().obj or {}).get("config"))
 
 
 def existing_store(settings: Settings) -> Store:
     """The store, which must be there: who looks at a new, empty one would take silence for good news."""
+    from fhir_coprod.store import Store
+
     if is_missing(settings):
         raise ConfigError(
             f"There is no store at {_file(settings)}. Name your settings with --config, or bring records in "
@@ -54,6 +52,9 @@ def is_missing(settings: Settings) -> bool:
 
 
 def _file(settings: Settings) -> Path | None:
+    from fhir_coprod.store import opening
+    from fhir_coprod.store.sqlite import SqliteDatabase
+
     chosen = opening.connect(settings.store.url)
     return chosen.path if isinstance(chosen, SqliteDatabase) else None
 
@@ -81,6 +82,8 @@ _FITS = 16
 
 def print_json(document: Any) -> None:
     """One JSON document on stdout."""
+    from fhir_coprod import jsontext
+
     try:
         sys.stdout.buffer.write(jsontext.encode(document) + b"\n")
         sys.stdout.buffer.flush()

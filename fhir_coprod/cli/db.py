@@ -6,11 +6,11 @@ from collections import Counter
 
 import typer
 
-from fhir_coprod.cli.common import ConfigOption, JsonOption, print_json, settings, stdout
+from fhir_coprod.cli.commands import new_app
+from fhir_coprod.cli.common import print_json, settings, stdout
+from fhir_coprod.cli.options import ConfigOption, JsonOption
 
-app = typer.Typer(
-    help="The schema of the store: bring it up to date, or look whether it is.", no_args_is_help=True
-)
+app = new_app("The schema of the store: bring it up to date, or look whether it is.")
 
 
 @app.command()

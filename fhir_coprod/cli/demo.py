@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from fhir_coprod.cli.common import ConfigOption, stderr, stdout
+from fhir_coprod.cli.common import stderr, stdout
+from fhir_coprod.cli.options import ConfigOption
 
 
 def demo(

@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from fhir_coprod.cli.common import (
-    ConfigOption,
-    JsonOption,
-    existing_store,
-    print_json,
-    settings,
-    stderr,
-)
-from fhir_coprod.cli.watch import ByOption
+from fhir_coprod.cli.common import existing_store, print_json, settings, stderr
+from fhir_coprod.cli.options import AlertArgument, ByOption, ConfigOption, JsonOption
 from fhir_coprod.errors import plain
-from fhir_coprod.settings import Settings
-from fhir_coprod.store import Store
-from fhir_coprod.watch import desk, drafts, policies, release, writers
-from fhir_coprod.watch.looking import look_at
-from fhir_coprod.web.referral import letter_file
+
+if TYPE_CHECKING:  # the watch takes a second to load, which a command's help need not spend
+    from fhir_coprod.settings import Settings
+    from fhir_coprod.store import Store
 
 AboutOption = Annotated[
     str, typer.Option(help="Which stall or event, such as unscheduled; without it the gravest.")
@@ -33,6 +25,8 @@ LanguageOption = Annotated[
 
 def _referral_of(store: Store, site: Settings, alert: str) -> str:
     """The referral that an alert is about."""
+    from fhir_coprod.watch import desk
+
     task, _ = desk.find(store, site, alert)
     row = desk.as_json(task)
     if row["ehr_down"]:
@@ -46,7 +40,7 @@ def _printable(text: str) -> str:
 
 def letter(
     context: typer.Context,
-    alert: Annotated[str, typer.Argument(help="Id of the alert or of the referral, or its beginning.")],
+    alert: AlertArgument,
     config: ConfigOption = None,
     language: LanguageOption = "",
     about: AboutOption = "",
@@ -61,6 +55,10 @@ def letter(
     """
     if json and format == "html":
         raise typer.BadParameter("--json prints a Communication, --format html a page; choose one of them.")
+    from fhir_coprod.watch import drafts, policies, release, writers
+    from fhir_coprod.watch.looking import look_at
+    from fhir_coprod.web.referral import letter_file
+
     site = settings(context, config)
     policy = policies.load(site.watch.policy, site.site)
     now = datetime.now(UTC)
@@ -81,7 +79,7 @@ def letter(
 
 def release_letter(
     context: typer.Context,
-    alert: Annotated[str, typer.Argument(help="Id of the alert or of the referral, or its beginning.")],
+    alert: AlertArgument,
     by: ByOption,
     config: ConfigOption = None,
     language: LanguageOption = "",
@@ -95,6 +93,9 @@ def release_letter(
 
     Printing, posting or handing it over is yours; nothing is sent from here.
     """
+    from fhir_coprod.watch import policies, release
+    from fhir_coprod.watch.looking import look_at
+
     site = settings(context, config)
     policy = policies.load(site.watch.policy, site.site)
     now = datetime.now(UTC)

@@ -15,7 +15,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from fhir_coprod.cli.common import ConfigOption, JsonOption, print_json, settings, stderr, stdout
+from fhir_coprod.cli.common import print_json, settings, stderr, stdout
+from fhir_coprod.cli.options import ConfigOption, JsonOption
 
 SHOWN = 20
 """Dead records that are printed one by one."""

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from fhir_coprod.cli.common import ConfigOption, settings, stderr
+from fhir_coprod.cli.common import settings, stderr
+from fhir_coprod.cli.options import ConfigOption
 
 
 def serve(

@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from fhir_coprod.cli.common import ConfigOption, JsonOption, print_json, stderr, stdout
+from fhir_coprod.cli.common import print_json, stderr, stdout
+from fhir_coprod.cli.options import ConfigOption, JsonOption
 
 
 def simulate(

@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from fhir_coprod import jsontext
+from fhir_coprod.cli.commands import new_app
 from fhir_coprod.cli.common import (
-    ConfigOption,
-    JsonOption,
     existing_store,
     is_missing,
     print_json,
@@ -22,16 +20,17 @@ from fhir_coprod.cli.common import (
     stderr,
     stdout,
 )
+from fhir_coprod.cli.options import ConfigOption, JsonOption
 from fhir_coprod.errors import ConfigError, EhrError, plain
-from fhir_coprod.settings import EhrSettings, Settings
 from fhir_coprod.terminal import shown
 
 if TYPE_CHECKING:  # loading the store and the HTTP stack takes time that other commands need not spend
+    from fhir_coprod.settings import EhrSettings, Settings
     from fhir_coprod.store import Store
     from fhir_coprod.sync import EhrPlan, EhrReport, Progress
 
-ehr_app = typer.Typer(help="The EHRs in the settings.", no_args_is_help=True)
-dead_letters_app = typer.Typer(help="Records that could not be taken in.", no_args_is_help=True)
+ehr_app = new_app("The EHRs in the settings.")
+dead_letters_app = new_app("Records that could not be taken in.")
 
 _COLUMNS = ("read", "created", "updated", "unchanged", "deleted", "conflicts", "dead", "merged")
 
@@ -124,6 +123,8 @@ def _print_report(report: EhrReport) -> None:
 
 
 def _value(value: object) -> str:
+    from fhir_coprod import jsontext
+
     return plain(jsontext.encode(value).decode())
 
 

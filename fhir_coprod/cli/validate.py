@@ -12,8 +12,8 @@ import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from fhir_coprod import jsontext
-from fhir_coprod.cli.common import ConfigOption, settings, stderr, stdout
+from fhir_coprod.cli.common import settings, stderr, stdout
+from fhir_coprod.cli.options import ConfigOption
 from fhir_coprod.errors import ConfigError, UnknownDefinition, plain, readable
 from fhir_coprod.outcome import Issue
 
@@ -104,6 +104,8 @@ def _progress(checked: Iterator[Checked], total: int, *, hidden: bool) -> Iterat
 
 def _as_json(checked: Iterator[Checked]) -> tuple[int, int]:
     """An array of OperationOutcomes, written as they come; how many, and how many of them are not good."""
+    from fhir_coprod import jsontext
+
     number = invalid = 0
     out = sys.stdout.buffer
     before = b"["

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from fhir_coprod.cli.common import ConfigOption, settings
+from fhir_coprod.cli.common import settings
+from fhir_coprod.cli.options import ConfigOption
 
 
 def worker(context: typer.Context, config: ConfigOption = None) -> None:

@@ -12,8 +12,6 @@ import threading
 from collections.abc import Callable
 from uuid import uuid4
 
-import structlog
-
 from fhir_coprod import jsontext
 from fhir_coprod.errors import CoprodError
 from fhir_coprod.store import index
@@ -29,8 +27,6 @@ LEASE_SECONDS = 20.0
 WAIT_SECONDS = 0.5
 PREFIX = "index:"
 """Of the settings that hold a type's fingerprint."""
-
-_log = structlog.get_logger(__name__)
 
 _NEXT = (
     "SELECT r.key, v.version, v.body FROM resource r JOIN version v ON v.position = r.position"
@@ -97,11 +93,14 @@ class Background:
         self._thread.start()
 
     def _run(self, writer: Writer, database: Database) -> None:
-        _log.info("search index is made anew", types=stale(database))
+        import structlog  # a tenth of a second, which only a stale index is worth
+
+        log = structlog.get_logger(__name__)
+        log.info("search index is made anew", types=stale(database))
         try:
             run(writer, database, lambda type, count: None, self._stop)
         except CoprodError as error:
-            _log.warning("search index could not be made anew; run fhir-coprod db upgrade", reason=str(error))
+            log.warning("search index could not be made anew; run fhir-coprod db upgrade", reason=str(error))
 
     def close(self) -> None:
         self._stop.set()

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from fhir_coprod import cli
+from fhir_coprod.cli.commands import COMMANDS, whole
 from fhir_coprod.errors import ConfigError, Conflict, NotFound, plain
 
 
@@ -24,13 +25,57 @@ def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess
     )
 
 
-def test_help_names_every_command() -> None:
-    said = run("--help").stdout
-    for command in cli.app.registered_commands:
-        assert command.callback
-        assert (command.name or command.callback.__name__) in said
-    for group in cli.app.registered_groups:
-        assert str(group.name) in said
+def test_help_lists_every_command_with_the_words_of_its_own_help() -> None:
+    said = " ".join(run("--help").stdout.split())
+    for name, place in COMMANDS.items():
+        own = whole(place)
+        assert own.help
+        assert place.help == " ".join(own.help.split("\n\n")[0].split())
+        assert f" {name} {place.help}" in said
+
+
+@pytest.mark.parametrize("arguments", [("--version",), ("--help",)])
+def test_what_needs_no_command_imports_none(arguments: tuple[str, ...]) -> None:
+    loaded = modules_of(*arguments)
+    commands = {place.module for place in COMMANDS.values()}
+    assert not loaded & {f"fhir_coprod.cli.{module}" for module in commands}
+    assert not loaded & (HEAVY | {"fhir_coprod.jsontext", "msgspec", "pydantic", "rich"})
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_a_command_loads_neither_store_nor_endpoint(command: str) -> None:
+    loaded = modules_of(command, "--help")
+    assert f"fhir_coprod.cli.{COMMANDS[command].module}" in loaded
+    assert not loaded & (HEAVY | {"fhir_coprod.settings", "fhir_coprod.validation", "rich.markdown"})
+
+
+def test_validating_loads_neither_store_nor_endpoint(tmp_path: Path) -> None:
+    (tmp_path / "patient.json").write_text('{"resourceType":"Patient"}')
+    loaded = modules_of("validate", str(tmp_path / "patient.json"))
+    assert "fhir_coprod.validation" in loaded
+    assert not loaded & HEAVY
+
+
+def test_the_package_itself_loads_nothing_until_validate_is_asked_for() -> None:
+    code = "import sys, fhir_coprod; before = {*sys.modules}; fhir_coprod.validate; print(*before)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not set(done.stdout.split()) & {"fhir_coprod.validation", "fhir_coprod.jsontext", "msgspec"}
+
+
+HEAVY = {"sqlalchemy", "psycopg", "fastapi", "uvicorn", "fhir.resources", "httpx", "structlog", "holidays"}
+"""What takes from a tenth of a second to a whole one to load."""
+
+
+def modules_of(*arguments: str) -> set[str]:
+    """What the command has imported when it ends."""
+    code = (
+        "import atexit, sys; atexit.register(lambda: print(*sys.modules, file=sys.stderr));"
+        "from fhir_coprod.cli import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False, timeout=60
+    )
+    return set(done.stderr.splitlines()[-1].split())
 
 
 def test_version_is_printed() -> None:

@@ -254,7 +254,8 @@ def test_tables_keep_rules_and_ids_whole_at_any_width(
                 "lastModified": (MONDAY + DAY).isoformat(),
             }
         )
-    monkeypatch.setattr("fhir_coprod.cli.watch.stdout", Console(width=columns))
+    for module in ("watch", "alerts"):
+        monkeypatch.setattr(f"fhir_coprod.cli.{module}.stdout", Console(width=columns))
     assert "5eff3b71" in run(config, "watch").stdout
     listed = run(config, "alerts", "list").stdout
     assert "rejected-not-rerouted" in listed

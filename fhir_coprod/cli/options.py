@@ -1,0 +1,18 @@
+"""Options that several commands take; apart from `common`, since help and version need no more than these."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", help="Settings file; else COPROD_CONFIG, else ./coprod.toml.", show_default=False
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, nothing else.")]
+AlertArgument = Annotated[str, typer.Argument(help="Id of the alert or of the referral, or its beginning.")]
+ByOption = Annotated[str, typer.Option("--by", help="Your name: it is written down.")]
