@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from fhir_coprod.validation import formats
+from fhir_coprod.validation import formats, generated
 from fhir_coprod.validation.explain import Explainer
 from fhir_coprod.validation.model import Bound, Field, Rule
 from fhir_coprod.validation.scope import Scope
@@ -121,9 +121,7 @@ class Writer:
     def function(self) -> Check:
         """The function. The source holds only names made here, never text from a definition."""
         source = "def check(v, owner, state):\n" + "\n".join(self.lines)
-        exec(compile(source, "<plan>", "exec"), self.bound)  # noqa: S102
-        made: Check = self.bound["check"]  # type: ignore[assignment]
-        return made
+        return generated.load(source, "plan", "check", self.bound)
 
 
 # ---------------------------------------------------------------------- constant answers

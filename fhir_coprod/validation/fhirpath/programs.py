@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fhir_coprod.jsontext import Json
+from fhir_coprod.validation import generated
 from fhir_coprod.validation.fhirpath import references, runtime
 from fhir_coprod.validation.fhirpath.generator import Block, Item, Source, Unsuited
 from fhir_coprod.validation.fhirpath.model import Type, type_named
@@ -56,9 +57,7 @@ def _loaded(source: Source, by_closures: Callable[..., Any]) -> Callable[..., An
         **source.constants,
     }
     # The text holds names made up here and constants written by repr(), never text of the expression itself.
-    exec(compile(source.text(), "<fhirpath>", "exec"), namespace)  # noqa: S102
-    main: Callable[..., Any] = namespace["main"]
-    return main
+    return generated.load(source.text(), "fhirpath", "main", namespace)
 
 
 def rule_source(tree: Expression, type_: Type) -> Source | None:
