@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test proof check format profiles mappings policies locale bench growth watch-growth evidence docs pictures clean
+.PHONY: help demo test proof check format profiles mappings policies locale bench growth watch-growth evidence mutants docs pictures clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -70,6 +70,9 @@ watch-growth: $(VENV)/.test  ## what the live watch costs as open referrals grow
 evidence: $(VENV)/.base  ## how well the watch finds what stalls, in simulation: writes docs/evidence.md (15 minutes on two cores)
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[evidence]'
 	@$(BIN)/python -m evidence $(ARGS)
+
+mutants: $(VENV)/.test  ## whether the tests notice small faults: 400 mutants, a share killed, and what survived
+	@$(BIN)/python -m mutation $(ARGS)
 
 docs: $(VENV)/.base  ## write docs/profiles.md anew from the compiled package
 	@$(BIN)/python scripts/build_profile_docs.py

@@ -139,11 +139,12 @@ def work_off(
 # ---------------------------------------------------------------------- pytest
 
 
-def pytest_main(root: Path, paths: Sequence[str], plugin: object, folder: Path) -> int:
+def pytest_main(root: Path, paths: Sequence[str], plugin: object) -> int:
     """pytest as the repository sets it up, without what only serves a reader or another run."""
     os.chdir(root)
     sys.path.insert(0, str(root))
-    os.environ["PYTHONPATH"] = os.pathsep.join((str(Path(__file__).parent / "start"), str(root)))
+    here = Path(__file__).parent
+    os.environ["PYTHONPATH"] = os.pathsep.join(str(path) for path in (here / "start", root, here.parent))
     os.environ.pop("COPROD_PEERS", None)
     # Random examples are the same for each mutant and each run, and a failure is not made smaller.
     hypothesis.settings.register_profile(
@@ -155,7 +156,7 @@ def pytest_main(root: Path, paths: Sequence[str], plugin: object, folder: Path) 
         suppress_health_check=list(hypothesis.HealthCheck),
     )
     hypothesis.settings.load_profile("mutation")
-    options = ["-q", "--tb=short", "-p", "no:cacheprovider", f"--basetemp={folder / 'pytest'}"]
+    options = ["-q", "--tb=short", "-p", "no:cacheprovider"]
     # hypothesis, for one, is imported above, on purpose.
     options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
     return int(pytest.main([*options, *paths], plugins=[plugin]))
@@ -189,6 +190,13 @@ def tell(told: Path, what: object) -> None:
     """Write one line; it is there even if the process is killed next."""
     with told.open("a") as file:
         file.write(json.dumps(what) + "\n")
+
+
+def keep_bytecode(folder: Path) -> None:
+    """Compile what is not changed once and not in each fork, whatever the environment says about that."""
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = str(folder)
 
 
 def limit_memory() -> None:

@@ -29,7 +29,8 @@ from mutation.sample import Mutant
 SECONDS = 25.0
 """Seconds of tests for one mutant."""
 SLOWEST = 120.0
-_SKIPPED_PARTS = frozenset({"__pycache__", "node_modules", "target", ".hypothesis"})
+_APART = frozenset({"mutation", "node_modules", "target"})
+"""Folders whose Python the tests of the areas do not use."""
 
 
 @dataclass
@@ -42,8 +43,8 @@ class Map:
     """Lines that each test runs, by file."""
     at_import: dict[str, list[int]] = field(default_factory=dict)
     """Lines that run before any test does."""
-    failing: list[str] = field(default_factory=list)
-    """Tests that fail, or take too long, without a mutant: left out."""
+    failing: dict[str, str] = field(default_factory=dict)
+    """Tests that fail, or take too long, without a mutant, and why: left out."""
     modules: list[str] = field(default_factory=list)
     """Modules of others that the tests import."""
 
@@ -60,7 +61,7 @@ def read_or_measure(
     digest = hashlib.sha256(repr((tests, targets, sys.version)).encode())
     for path in sorted(root.rglob("*.py")):
         parts = path.relative_to(root).parts
-        if parts[0].startswith(".") or parts[0] == "mutation" or _SKIPPED_PARTS & set(parts):
+        if parts[0].startswith(".") or _APART & set(parts):
             continue
         digest.update(f"{path}\0".encode() + path.read_bytes())
     kept = root / ".cache" / "mutation" / f"{digest.hexdigest()[:16]}.json"
@@ -87,7 +88,7 @@ def measure(root: Path, tests: Sequence[str], targets: Sequence[Path], jobs: int
         for test in group:
             each = reported.get(test)
             if each is None or each["outcome"] == "failed":
-                found.failing.append(test)
+                found.failing[test] = each["why"] if each else "it took too long, or ended the process"
             elif each["outcome"] == "passed":
                 found.seconds[test] = each["seconds"]
         for each in told:
@@ -114,7 +115,7 @@ def run_groups(
     """
 
     def collect(told: Path) -> int:
-        return pytest_main(root, paths, _Groups(root, groups, jobs, seconds, targets, told), told.parent)
+        return pytest_main(root, paths, _Groups(root, groups, jobs, seconds, targets, told))
 
     for _, one, _ in work_off([None], lambda _: fork(collect, 36_000), 1):
         told = one.read()
@@ -135,7 +136,8 @@ class _Groups:
     targets: Sequence[Path]
     told: Path
 
-    def pytest_sessionstart(self) -> None:
+    def __post_init__(self) -> None:
+        # From before pytest reads a conftest, which imports most of the repository.
         self.early = self.watching()
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -145,11 +147,7 @@ class _Groups:
         known = {item.nodeid: item for item in session.items}
         if self.early is not None:
             lines = self._seen(self.early).get("", {})
-            modules = [
-                name
-                for name, module in list(sys.modules.items())
-                if not str(getattr(module, "__file__", None) or self.root).startswith(str(self.root))
-            ]
+            modules = [name for name, module in list(sys.modules.items()) if not belongs(module, self.root)]
             tell(self.told, [_ON_ITS_WAY, [{"runs": lines, "modules": modules}]])
         groups = self.groups
         if groups is None:
@@ -182,7 +180,11 @@ class _Groups:
             )
             took = time.monotonic() - began
             item.config.pluginmanager.unregister(reports)
-            tell(told, {"test": item.nodeid, "outcome": reports.outcome, "seconds": round(took, 4)})
+            seconds = round(took, 4)
+            tell(
+                told,
+                {"test": item.nodeid, "outcome": reports.outcome, "seconds": seconds, "why": reports.why},
+            )
         if watching is not None:
             tell(told, {"runs": self._seen(watching)})
         return 0
@@ -193,6 +195,7 @@ class _Groups:
         begun = coverage.Coverage(
             data_file=None, config_file=False, include=[str(path) for path in self.targets], messages=False
         )
+        begun.set_option("run:disable_warnings", ["no-data-collected", "module-not-measured"])
         begun.start()
         return begun
 
@@ -212,10 +215,18 @@ class _Groups:
 @dataclass
 class _Reports:
     outcome: str = "passed"
+    why: str = ""
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.outcome != "passed" and self.outcome != "failed":
             self.outcome = report.outcome
+            self.why = report.longreprtext.strip()[-400:]
+
+
+def belongs(module: object, root: Path) -> bool:
+    """Whether a module is the repository's own, and not one of the environment that may lie in it."""
+    path = Path(getattr(module, "__file__", None) or "/")
+    return path.is_relative_to(root) and not path.relative_to(root).parts[0].startswith(".")
 
 
 def _needs_a_peer(item: pytest.Item) -> bool:

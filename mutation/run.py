@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mutation.areas import ROOT, Area, files
-from mutation.forks import Chosen, Fork, fork, limit_memory, pytest_main, work_off
+from mutation.forks import Chosen, Fork, fork, keep_bytecode, limit_memory, pytest_main, work_off
 from mutation.nearest import Map, Nearest, read_or_measure, run_groups
 from mutation.overlay import install, module_name
 from mutation.sample import Mutant
@@ -46,6 +46,7 @@ class Run:
         self, areas: Mapping[str, Area], jobs: int, say: Callable[[str], None], root: Path = ROOT
     ) -> None:
         self.jobs, self.say, self.root = jobs, say, root
+        keep_bytecode(root / ".cache" / "mutation" / "bytecode")
         self.left_out: set[str] = set()
         """Tests that fail without a mutant."""
         self._passed: set[tuple[str, ...]] = set()
@@ -91,8 +92,8 @@ class Run:
             result.seconds, result.processor = seconds, one.processor
             found[mutant.id] = result
             self.say(
-                f"{len(found)}/{len(mutants)} {result.outcome:<11} {seconds:4.1f} s ({one.processor:.1f})  {mutant.id} "
-                f"{mutant.where(self.root)} {mutant.edit.operator}"
+                f"{len(found)}/{len(mutants)} {result.outcome:<11} {seconds:4.1f} s "
+                f"({one.processor:.1f})  {mutant.id} {mutant.where(self.root)} {mutant.edit.operator}"
             )
         return found
 
@@ -101,7 +102,7 @@ class Run:
         limit_memory()
         install(module_name(mutant.path, self.root), mutant.path, mutant.mutated, told.parent / "mutant")
         paths = sorted({test.partition("::")[0] for test in tests})
-        return pytest_main(self.root, paths, Chosen(tests, told), told.parent)
+        return pytest_main(self.root, paths, Chosen(tests, told))
 
     def _accidents(self, results: Sequence[Result]) -> dict[str, str]:
         """Mutants whose tests, as far as they ran, fail without them, with the test that did."""
