@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -68,7 +69,26 @@ def test_wheel_holds_one_package_with_its_data(wheel: Path) -> None:
     assert tops == {"fhir_coprod", next(top for top in tops if top.endswith(".dist-info"))}
     for wanted in ("fhir_coprod/py.typed", "fhir_coprod/_data/r4.zip"):
         assert wanted in names
+    for kind in ("locale", "mappings", "package", "policies"):
+        folder = ROOT / "fhir_coprod" / "_data" / kind
+        there = {str(file.relative_to(ROOT)) for file in folder.rglob("*") if file.is_file()}
+        assert there
+        assert there <= set(names)
     assert not [name for name in names if "test" in name.rpartition("/")[2] or name.endswith((".db", ".pyc"))]
+
+
+def test_source_distribution_holds_what_is_compiled_and_what_it_is_compiled_from(tmp_path: Path) -> None:
+    program = "import sys; from hatchling.build import build_sdist; print(build_sdist(sys.argv[1]))"
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    with tarfile.open(tmp_path / done.stdout.strip()) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    for kind in ("locale", "mappings", "policies", "profiles", "fhir_coprod/_data"):
+        there = {str(file.relative_to(ROOT)) for file in (ROOT / kind).rglob("*") if file.is_file()}
+        assert there
+        assert there <= names
 
 
 def test_installed_wheel_runs_the_demo(installed: Path, tmp_path: Path) -> None:
@@ -90,6 +110,10 @@ def test_installed_wheel_answers_python(installed: Path, tmp_path: Path) -> None
         "import fhir_coprod\n"
         "assert fhir_coprod.validate({'resourceType': 'Patient', 'active': True})\n"
         "assert not fhir_coprod.validate({'resourceType': 'Patient', 'active': 'yes'})\n"
+        "from fhir_coprod.sync import merge, vendor\n"
+        "from fhir_coprod.watch import drafts, policies\n"
+        "assert 'epic' in vendor.names() and 'Patient' in merge.rules()\n"
+        "assert policies.load('se-vardgaranti') and 'sv' in drafts.languages()\n"
     )
     done = _run(installed / "python", "-c", program, home=tmp_path)
     assert done.returncode == 0, done.stderr

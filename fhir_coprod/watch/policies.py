@@ -326,7 +326,7 @@ def _policy(content: Mapping[str, Any]) -> Policy:
         no_result_expected=frozenset(codes["no-result-expected"]),
         no_referral=frozenset(codes["no-referral"]),
         pause_reasons=frozenset(pauses["reasons"]),
-        pause_stops=frozenset(stop if stop == "guarantee" else _rule(stop) for stop in pauses["stops"]),
+        pause_stops=frozenset(stop if stop == "guarantee" else _rule(stop).value for stop in pauses["stops"]),
         alerts=_alerts(content["alerts"]),
         feeds_behind_after=timedelta(days=_some(Span.parse(content["feeds"]["behind_after"])).number),
         guarantees=tuple(_guarantee(entry) for entry in content.get("guarantee", ())),
