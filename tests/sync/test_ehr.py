@@ -104,6 +104,13 @@ def test_search_parameters_of_the_whole_server_count() -> None:
     assert found_by(plan(EHR, given), "Task") == "last-updated"
 
 
+def test_only_what_the_statement_says_of_a_server_counts() -> None:
+    client = {"mode": "client", "resource": [offer("Task", "search-type")]}
+    server = {"mode": "server", "resource": [offer("Patient", "search-type")]}
+    made = plan(EHR, {**statement(), "rest": [client, server]})
+    assert (found_by(made, "Task"), found_by(made, "Patient")) == ("none", "crawl")
+
+
 def test_what_is_only_readable_is_followed_where_others_refer_to_it() -> None:
     made = plan(EHR, statement(offer("Organization", "read"), offer("Communication", "read")))
     assert found_by(made, "Organization") == "by-reference"

@@ -15,7 +15,8 @@ import respx
 
 from fhir_coprod.errors import ConfigError, EhrAnswer, EhrError, EhrUnreachable
 from fhir_coprod.settings import BasicAuth, BearerAuth, EhrSettings
-from fhir_coprod.sync.http import Answer, EhrClient, Politeness
+from fhir_coprod.sync import http
+from fhir_coprod.sync.http import Answer, EhrClient, Politeness, TokenBucket
 
 BASE = "https://ehr.example/fhir"
 
@@ -144,6 +145,72 @@ def test_the_circuit_closes_when_the_ehr_is_back() -> None:
             return (await client.get("Patient")).status
 
     assert asyncio.run(story()) == 200
+
+
+@respx.mock
+def test_failures_open_the_circuit_only_in_a_row() -> None:
+    refused = [httpx.ConnectError("refused")] * 4
+    good = [httpx.Response(200)]
+    respx.get(f"{BASE}/Patient").mock(side_effect=[*refused, *refused, *good, *refused, *refused, *good])
+    answers = get(Clock(), times=6)
+    assert [isinstance(answer, Answer) for answer in answers] == [False, False, True, False, False, True]
+
+
+@respx.mock
+def test_one_request_in_a_while_tries_an_open_circuit() -> None:
+    route = respx.get(f"{BASE}/Patient").mock(side_effect=httpx.ConnectError("refused"))
+
+    async def story() -> int:
+        clock = Clock()
+        async with EhrClient(ehr(), politeness=clock.politeness()) as client:
+            for number in range(5):
+                if number == 3:
+                    clock.now += 31
+                with pytest.raises(EhrUnreachable):
+                    await client.get("Patient")
+        return route.call_count
+
+    assert asyncio.run(story()) == 4 * 4, "the fifth is not sent: the fourth failed"
+
+
+def test_who_waits_for_the_rate_is_not_overtaken() -> None:
+    clock = Clock()
+
+    async def story() -> None:
+        bucket = TokenBucket(1, clock.politeness())
+        await asyncio.gather(*(bucket.take() for _ in range(4)))
+
+    starts: list[float] = []
+    clock.sleep = lambda seconds: _noted(starts, seconds)  # type: ignore[method-assign]
+    asyncio.run(story())
+    assert starts == [1, 2, 3]
+
+
+async def _noted(starts: list[float], seconds: float) -> None:
+    starts.append(seconds)
+
+
+@respx.mock
+def test_no_pause_is_longer_than_the_longest() -> None:
+    respx.get(f"{BASE}/Patient").respond(503)
+    clock = Clock()
+
+    async def story() -> None:
+        patient = clock.politeness(attempts=9, longest_pause=4.0)
+        async with EhrClient(ehr(), politeness=patient) as client:
+            with pytest.raises(EhrUnreachable):
+                await client.get("Patient")
+
+    asyncio.run(story())
+    assert max(clock.slept) <= 4
+
+
+@respx.mock
+def test_an_answer_without_end_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "MAX_ANSWER", 1000)
+    respx.get(f"{BASE}/Patient").respond(200, content=b"x" * 1001)
+    with pytest.raises(EhrAnswer, match="does not page"):
+        one(Clock())
 
 
 @respx.mock

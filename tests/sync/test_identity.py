@@ -113,6 +113,32 @@ def test_a_patient_replaced_at_its_ehr_is_one_with_its_successor() -> None:
     assert groups(resolve([old, patient("a", "2")])) == [{"a1", "a2"}]
 
 
+@pytest.mark.parametrize("type", ["seealso", "refer", "replaces"])
+def test_no_other_link_makes_two_patients_one(type: str) -> None:
+    old = patient("a", "1", family="", birth="", link=[{"other": {"reference": "Patient/2"}, "type": type}])
+    assert len(resolve([old, patient("a", "2")]).groups) == 2
+
+
+def test_a_month_of_birth_is_too_little_to_ask_a_person() -> None:
+    assert not possible(resolve([patient("a", "1", birth="1970-01"), patient("b", "2", birth="1970-01")]))
+
+
+def test_a_number_that_a_crowd_elsewhere_carries_identifies_nobody() -> None:
+    a, b = patient("a", "1", number="1", family="Ek"), patient("b", "2", number="1", family="Al")
+    assert len(resolve([a, b]).groups) == 1
+    assert len(resolve([a, b], crowded={f"{PNR}|1"}).groups) == 2
+
+
+def test_an_identifier_that_one_ehr_gives_to_several_things_identifies_none() -> None:
+    several = [thing("a", "1", "x"), thing("a", "2", "x")]
+    assert len(resolve([*several, thing("b", "1", "x")]).groups) == 3
+
+
+def test_two_things_of_one_ehr_are_not_made_one_through_a_third() -> None:
+    third = thing("b", "1", "x", "y")
+    assert groups(resolve([thing("a", "1", "x"), thing("a", "2", "y"), third])) == [{"a1", "b1"}, {"a2"}]
+
+
 def test_a_person_decides_that_two_are_one_or_are_not() -> None:
     a, b = patient("a", "1"), patient("b", "2")
     pair = (a.record, b.record)

@@ -42,6 +42,22 @@ def test_a_merged_patient_links_to_each_of_its_records() -> None:
     ]
 
 
+def test_a_link_to_a_record_that_is_there_already_is_not_doubled() -> None:
+    first = f'{{"resourceType":"Patient","link":[{{"other":{{"reference":"{B}"}},"type":"refer"}}]}}'
+    result = json.loads(two(first, '{"resourceType":"Patient"}'))
+    assert sorted((x["other"]["reference"], x["type"]) for x in result["link"]) == [
+        (A, "seealso"),
+        (B, "refer"),
+    ]
+
+
+def test_an_added_extension_is_not_marked_with_its_origin() -> None:
+    """ext-1 (R4): an extension has a value or extensions, never both."""
+    added = '{"url":"y","valueCode":"z"}'
+    result = two('{"resourceType":"Patient"}', f'{{"resourceType":"Patient","extension":[{added}]}}')
+    assert json.loads(result)["extension"] == [json.loads(added)]
+
+
 def test_a_link_to_itself_is_left_out() -> None:
     first = '{"resourceType":"Patient","link":[{"other":{"reference":"Patient/own"},"type":"replaces"}]}'
     result = json.loads(two(first, '{"resourceType":"Patient"}'))

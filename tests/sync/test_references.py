@@ -44,6 +44,17 @@ def test_references_are_told_apart(text: str, expected: Record | None) -> None:
     assert BASES.target(text, "a") == expected
 
 
+def test_an_address_that_two_ehrs_share_is_of_the_one_that_names_it() -> None:
+    shared = Bases({"a": "https://x.example/fhir", "b": "https://x.example/fhir"})
+    for ehr in ("a", "b"):
+        assert shared.target("https://x.example/fhir/Patient/1", ehr) == Record(ehr, "Patient", "1")
+
+
+def test_what_has_an_identifier_and_content_of_its_own_is_no_reference() -> None:
+    inner = {"resourceType": "Organization", "identifier": {"system": "s", "value": "v"}}
+    assert list(held({"resourceType": "Task", "contained": [inner]})) == []
+
+
 def test_references_in_contained_resources_and_extensions_are_found() -> None:
     data = {
         "resourceType": "Task",
