@@ -44,7 +44,7 @@ AREAS = {
         ("tests/watch", "tests/web"),
     ),
     "store batch": Area(("fhir_coprod/store/batch.py",), ("tests/store",)),
-    "fast validation": Area(("fhir_coprod/validation/fast*.py",), ("tests/validation",)),
+    "fast validation": Area(("fhir_coprod/validation/fast/*.py",), ("tests/validation",)),
 }
 """PostgreSQL and the other peers are left out: starting them costs more than all else."""
 

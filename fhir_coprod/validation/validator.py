@@ -12,11 +12,11 @@ from fhir_coprod.definitions.terminology import bare
 from fhir_coprod.errors import NotJson, UnknownDefinition
 from fhir_coprod.jsontext import Document, Json
 from fhir_coprod.outcome import OK, Issue, Outcome
-from fhir_coprod.validation.checks import FALTERS, Pass
-from fhir_coprod.validation.explain import Explainer
-from fhir_coprod.validation.fast import Fast
-from fhir_coprod.validation.library import Library
-from fhir_coprod.validation.scope import Scope
+from fhir_coprod.validation.explain.walk import Explainer
+from fhir_coprod.validation.fast.checks import FALTERS, Pass
+from fhir_coprod.validation.fast.types import Fast
+from fhir_coprod.validation.model.library import Library
+from fhir_coprod.validation.model.scope import Scope
 
 
 class _WithoutNarrative(dict[str, Outcome]):

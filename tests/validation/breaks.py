@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from fhir_coprod.validation.library import Library
-from fhir_coprod.validation.model import Content, Field
-from fhir_coprod.validation.scope import Scope
-from fhir_coprod.validation.shapes import ABSENT, MANY, PRIMITIVES
+from fhir_coprod.validation.model.content import Content, Field
+from fhir_coprod.validation.model.library import Library
+from fhir_coprod.validation.model.scope import Scope
+from fhir_coprod.validation.model.structure import ABSENT, MANY, PRIMITIVES
 from tests.validation.mutations import Spot, spots
 
 Json = dict[str, Any]

@@ -12,9 +12,9 @@ from random import Random
 from typing import Any
 
 from fhir_coprod import definitions
-from fhir_coprod.validation.library import Library
-from fhir_coprod.validation.scope import Scope
-from fhir_coprod.validation.shapes import ABSENT, PRIMITIVES, Element, Shape, TypeRef
+from fhir_coprod.validation.model.library import Library
+from fhir_coprod.validation.model.scope import Scope
+from fhir_coprod.validation.model.structure import ABSENT, PRIMITIVES, Element, Shape, TypeRef
 
 NARRATIVE = '<div xmlns="http://www.w3.org/1999/xhtml">Made for a test</div>'
 _UNDECIDABLE = {

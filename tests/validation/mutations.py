@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from fhir_coprod.validation.library import Library
-from fhir_coprod.validation.model import Content, Field
-from fhir_coprod.validation.shapes import PRIMITIVES
+from fhir_coprod.validation.model.content import Content, Field
+from fhir_coprod.validation.model.library import Library
+from fhir_coprod.validation.model.structure import PRIMITIVES
 
 Json = dict[str, Any]
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from fhir_coprod import definitions, jsontext
 from fhir_coprod.outcome import Outcome
-from fhir_coprod.validation.library import Library
+from fhir_coprod.validation.model.library import Library
 from fhir_coprod.validation.validator import Validator
 from tests.peers import hl7
 from tests.validation.generator import Generator

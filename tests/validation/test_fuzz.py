@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from fhir_coprod.validation.findings import MAX_ISSUES
+from fhir_coprod.validation.explain.findings import MAX_ISSUES
 from fhir_coprod.validation.validator import default
 from tests.validation.fuzzing import KINDS
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fhir_coprod.validation import generated
-from fhir_coprod.validation.checks import Pass, Writer
+from fhir_coprod.validation.fast.checks import Pass, Writer
 from fhir_coprod.validation.fhirpath import programs
 from fhir_coprod.validation.fhirpath.model import type_named
 from fhir_coprod.validation.fhirpath.parser import parse

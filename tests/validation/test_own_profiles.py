@@ -9,7 +9,7 @@ import pytest
 
 from fhir_coprod import definitions, validate
 from fhir_coprod.validation.validator import default
-from tests.validation.test_tiers import agree
+from tests.validation.fast.test_tiers import agree
 
 Json = dict[str, Any]
 

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from fhir_coprod.jsontext import Json
-from fhir_coprod.validation import invariants
+from fhir_coprod.validation.model import invariants
 from fhir_coprod.validation.validator import default
 from tests.validation import oracle
+from tests.validation.fast.test_tiers import agree
+from tests.validation.fhirpath.test_hl7 import ELSEWHERE
 from tests.validation.test_base_rules import basic, observation, patient, plan
-from tests.validation.test_fhirpath_hl7 import ELSEWHERE
-from tests.validation.test_tiers import agree
 
 WHY = "http://example.org/why"
 UNKNOWN = {

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from fhir_coprod.validation.library import Library
+from fhir_coprod.validation.model.library import Library
 from fhir_coprod.validation.validator import Validator
 from tests.validation.breaks import breaks
+from tests.validation.fast.test_tiers import agree
 from tests.validation.slicing_package import BASE, CASES, PROFILES, claiming
-from tests.validation.test_tiers import agree
 
 Json = dict[str, Any]
 

@@ -23,7 +23,7 @@ from typing import Any, Protocol
 from fhir_coprod import definitions
 from fhir_coprod.jsontext import Json
 from fhir_coprod.validation.fhirpath import programs
-from fhir_coprod.validation.fhirpath.compiler import compiled
+from fhir_coprod.validation.fhirpath.closures.compiler import compiled
 from fhir_coprod.validation.fhirpath.corrections import corrected
 from fhir_coprod.validation.fhirpath.errors import FhirPathError, UnsupportedFhirPath
 from fhir_coprod.validation.fhirpath.model import Type, type_named

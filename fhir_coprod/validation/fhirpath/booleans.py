@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from fhir_coprod.validation.fhirpath.compiler import compiled
+from fhir_coprod.validation.fhirpath.closures.compiler import compiled
 from fhir_coprod.validation.fhirpath.generator import (
     Block,
     Item,

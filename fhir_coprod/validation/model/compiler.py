@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Protocol
 
 from fhir_coprod.definitions.terminology import UNKNOWN, ValueSet, bare
-from fhir_coprod.validation import invariants
-from fhir_coprod.validation.discriminators import matcher, url_of
-from fhir_coprod.validation.model import Bound, Content, Field, Model, Slice
-from fhir_coprod.validation.scope import Scope
-from fhir_coprod.validation.shapes import (
+from fhir_coprod.validation.model import invariants
+from fhir_coprod.validation.model.content import Bound, Content, Field, Model, Slice
+from fhir_coprod.validation.model.discriminators import matcher, url_of
+from fhir_coprod.validation.model.scope import Scope
+from fhir_coprod.validation.model.structure import (
     ABSENT,
     MANY,
     PRIMITIVES,

@@ -10,17 +10,17 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from fhir_coprod.validation import checks
-from fhir_coprod.validation.checks import Check, No, Pass, refuses
-from fhir_coprod.validation.explain import RESOURCE
-from fhir_coprod.validation.model import Content, Field, Model, Rule
-from fhir_coprod.validation.plans import MAX_SHAPES
-from fhir_coprod.validation.scope import Scope
-from fhir_coprod.validation.shapes import ABSENT, MANY, PRIMITIVES
-from fhir_coprod.validation.values import equal, has_pattern
+from fhir_coprod.validation.explain.walk import RESOURCE
+from fhir_coprod.validation.fast import checks
+from fhir_coprod.validation.fast.checks import Check, No, Pass, refuses
+from fhir_coprod.validation.fast.plans import MAX_SHAPES
+from fhir_coprod.validation.model.content import Content, Field, Model, Rule
+from fhir_coprod.validation.model.scope import Scope
+from fhir_coprod.validation.model.structure import ABSENT, MANY, PRIMITIVES
+from fhir_coprod.validation.model.values import equal, has_pattern
 
 if TYPE_CHECKING:
-    from fhir_coprod.validation.fast import Fast
+    from fhir_coprod.validation.fast.types import Fast
 
 Found = list[tuple[Any, str]]
 """The values of a member with their types; a value that only has extensions is None."""

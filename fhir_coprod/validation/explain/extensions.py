@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fhir_coprod.jsontext import Json
-from fhir_coprod.validation import wording
-from fhir_coprod.validation.item import Item
-from fhir_coprod.validation.model import Model
-from fhir_coprod.validation.scope import Scope
+from fhir_coprod.validation.explain import wording
+from fhir_coprod.validation.explain.item import Item
+from fhir_coprod.validation.model.content import Model
+from fhir_coprod.validation.model.scope import Scope
 
 if TYPE_CHECKING:
-    from fhir_coprod.validation.explain import Explainer
+    from fhir_coprod.validation.explain.walk import Explainer
 
 
 def has_value(extension: Json) -> bool:

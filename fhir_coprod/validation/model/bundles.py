@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from fhir_coprod.validation.scope import Scope
+from fhir_coprod.validation.model.scope import Scope
 
 _WITHOUT_FULL_URL = frozenset({"transaction", "transaction-response", "batch", "batch-response"})
 _restful = re.compile(r"https?://.+/([A-Z][A-Za-z]+)/([A-Za-z0-9\-.]{1,64})").fullmatch

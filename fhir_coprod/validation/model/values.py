@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fhir_coprod import definitions
 from fhir_coprod.definitions.terminology import ValueSet
-from fhir_coprod.validation.codes import is_defined
+from fhir_coprod.validation.model.codes import is_defined
 
 
 def equal(value: object, fixed: object) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fhir_coprod.validation.model import Field
+from fhir_coprod.validation.model.content import Field
 
 
 @dataclass(slots=True)

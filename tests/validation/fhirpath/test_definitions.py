@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from fhir_coprod import definitions
 from fhir_coprod.validation.fhirpath import Env, FhirPathError, compile_invariant, compile_typed
-from fhir_coprod.validation.fhirpath.compiler import compiled
+from fhir_coprod.validation.fhirpath.closures.compiler import compiled
 from fhir_coprod.validation.fhirpath.corrections import corrected
 from fhir_coprod.validation.fhirpath.model import Type, type_named
 from fhir_coprod.validation.fhirpath.nodes import Node, Scope, as_truth, root

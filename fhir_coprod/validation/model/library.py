@@ -9,12 +9,12 @@ from fhir_coprod import definitions
 from fhir_coprod.definitions.terminology import ValueSet, bare
 from fhir_coprod.errors import ConfigError, UnknownDefinition
 from fhir_coprod.jsontext import Json
-from fhir_coprod.validation.compiler import compile_profile, compile_type
-from fhir_coprod.validation.explain import conforms
-from fhir_coprod.validation.item import Item
-from fhir_coprod.validation.model import Model
-from fhir_coprod.validation.scope import Scope
-from fhir_coprod.validation.shapes import NoSnapshot, Shape, shape
+from fhir_coprod.validation.explain.item import Item
+from fhir_coprod.validation.explain.walk import conforms
+from fhir_coprod.validation.model.compiler import compile_profile, compile_type
+from fhir_coprod.validation.model.content import Model
+from fhir_coprod.validation.model.scope import Scope
+from fhir_coprod.validation.model.structure import NoSnapshot, Shape, shape
 
 FHIR = "http://hl7.org/fhir/StructureDefinition/"
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from fhir_coprod import jsontext
-from fhir_coprod.validation.model import Field
-from fhir_coprod.validation.shapes import MANY
+from fhir_coprod.validation.model.content import Field
+from fhir_coprod.validation.model.structure import MANY
 
 
 def cardinality(field: Field) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from fhir_coprod.validation.formats import is_absolute
-from fhir_coprod.validation.scope import Scope
+from fhir_coprod.validation.model.formats import is_absolute
+from fhir_coprod.validation.model.scope import Scope
 
 _identifier = re.compile(r"[A-Za-z_][A-Za-z0-9_]*").fullmatch
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fhir_coprod.definitions.terminology import ValueSet
-from fhir_coprod.validation.shapes import ABSENT, MANY, Constraint, TypeRef
-from fhir_coprod.validation.values import has_code, is_member
+from fhir_coprod.validation.model.structure import ABSENT, MANY, Constraint, TypeRef
+from fhir_coprod.validation.model.values import has_code, is_member
 
 if TYPE_CHECKING:
-    from fhir_coprod.validation.scope import Scope
+    from fhir_coprod.validation.model.scope import Scope
 
 
 @dataclass(slots=True, eq=False)

@@ -9,18 +9,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fhir_coprod.validation import checks
-from fhir_coprod.validation.checks import Check, No, Pass, Writer, written
-from fhir_coprod.validation.explain import Explainer
-from fhir_coprod.validation.extensions import has_value
-from fhir_coprod.validation.item import Item
-from fhir_coprod.validation.model import Content, Field, Rule
-from fhir_coprod.validation.scope import Scope
-from fhir_coprod.validation.shapes import MANY, PRIMITIVES
-from fhir_coprod.validation.values import is_undefined
+from fhir_coprod.validation.explain.extensions import has_value
+from fhir_coprod.validation.explain.item import Item
+from fhir_coprod.validation.explain.walk import Explainer
+from fhir_coprod.validation.fast import checks
+from fhir_coprod.validation.fast.checks import Check, No, Pass, Writer, written
+from fhir_coprod.validation.model.content import Content, Field, Rule
+from fhir_coprod.validation.model.scope import Scope
+from fhir_coprod.validation.model.structure import MANY, PRIMITIVES
+from fhir_coprod.validation.model.values import is_undefined
 
 if TYPE_CHECKING:
-    from fhir_coprod.validation.fast import Fast
+    from fhir_coprod.validation.fast.types import Fast
 
 HOT = 12
 """Uses of a shape before its plan is written out."""

@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING
 
 from fhir_coprod.jsontext import Json
 from fhir_coprod.outcome import Severity
-from fhir_coprod.validation import formats, wording
-from fhir_coprod.validation.extensions import explain_extension, is_relative
-from fhir_coprod.validation.findings import Findings
-from fhir_coprod.validation.item import Item
-from fhir_coprod.validation.model import Bound, Content, Field, Rule, Slice
-from fhir_coprod.validation.scope import Scope
-from fhir_coprod.validation.shapes import ABSENT, PRIMITIVES, Constraint
-from fhir_coprod.validation.values import equal, has_pattern, is_undefined, lacks_code
+from fhir_coprod.validation.explain import wording
+from fhir_coprod.validation.explain.extensions import explain_extension, is_relative
+from fhir_coprod.validation.explain.findings import Findings
+from fhir_coprod.validation.explain.item import Item
+from fhir_coprod.validation.model import formats
+from fhir_coprod.validation.model.content import Bound, Content, Field, Rule, Slice
+from fhir_coprod.validation.model.scope import Scope
+from fhir_coprod.validation.model.structure import ABSENT, PRIMITIVES, Constraint
+from fhir_coprod.validation.model.values import equal, has_pattern, is_undefined, lacks_code
 
 if TYPE_CHECKING:
-    from fhir_coprod.validation.fast import Fast
-    from fhir_coprod.validation.library import Library
+    from fhir_coprod.validation.fast.types import Fast
+    from fhir_coprod.validation.model.library import Library
 
 RESOURCE = ("Resource", "DomainResource")
 _EMPTY = "An element has a value, children or extensions; remove the empty one. (ele-1)"

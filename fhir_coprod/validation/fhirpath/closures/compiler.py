@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fhir_coprod.validation.fhirpath import collections, knowledge, quantity, references, strings
+from fhir_coprod.validation.fhirpath import knowledge, quantity, references, strings
+from fhir_coprod.validation.fhirpath.closures import collections
 from fhir_coprod.validation.fhirpath.errors import FhirPathError, UnsupportedFhirPath
 from fhir_coprod.validation.fhirpath.model import (
     BOOLEAN,

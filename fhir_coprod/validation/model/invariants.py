@@ -6,11 +6,12 @@ import base64
 import hashlib
 from collections.abc import Callable, Iterator
 
-from fhir_coprod.validation import artefacts, bundles, formats, guards, narrative
+from fhir_coprod.validation import narrative
 from fhir_coprod.validation.fhirpath import FhirPathError, UnsupportedFhirPath, compile_invariant
-from fhir_coprod.validation.model import Content, Rule
-from fhir_coprod.validation.scope import Scope
-from fhir_coprod.validation.shapes import Constraint
+from fhir_coprod.validation.model import artefacts, bundles, formats, guards
+from fhir_coprod.validation.model.content import Content, Rule
+from fhir_coprod.validation.model.scope import Scope
+from fhir_coprod.validation.model.structure import Constraint
 
 Test = Callable[[object, Scope], bool]
 

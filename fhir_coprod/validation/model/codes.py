@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from fhir_coprod import definitions
-from fhir_coprod.validation.ucum import is_unit
+from fhir_coprod.validation.model.ucum import is_unit
 
 UCUM = "http://unitsofmeasure.org"
 LANGUAGES = "urn:ietf:bcp:47"

@@ -11,11 +11,12 @@ from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from fhir_coprod.validation import formats, generated
-from fhir_coprod.validation.explain import Explainer
-from fhir_coprod.validation.model import Bound, Field, Rule
-from fhir_coprod.validation.scope import Scope
-from fhir_coprod.validation.values import lacks_code
+from fhir_coprod.validation import generated
+from fhir_coprod.validation.explain.walk import Explainer
+from fhir_coprod.validation.model import formats
+from fhir_coprod.validation.model.content import Bound, Field, Rule
+from fhir_coprod.validation.model.scope import Scope
+from fhir_coprod.validation.model.values import lacks_code
 
 MAX_REMEMBERED = 20_000
 """Texts of one format, or codes of one binding, that are remembered as good."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from fhir_coprod.validation import narrative
-from fhir_coprod.validation.codes import is_defined, is_language
-from fhir_coprod.validation.ucum import is_unit
+from fhir_coprod.validation.model.codes import is_defined, is_language
+from fhir_coprod.validation.model.ucum import is_unit
 
 
 @pytest.mark.parametrize(

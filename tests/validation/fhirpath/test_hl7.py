@@ -20,12 +20,12 @@ from fhir_coprod.validation.fhirpath import Env, FhirPathError, compile_invarian
 from fhir_coprod.validation.fhirpath.model import type_named
 from tests.peers.hl7 import PEER
 from tests.peers.registry import require
+from tests.validation.fhirpath.test_language import ANSWERS, PATIENT
 from tests.validation.fhirpath_data import DATA_TYPES, RESOURCES, Grower, at_path, rules
-from tests.validation.test_fhirpath_language import ANSWERS, PATIENT
 
 pytestmark = pytest.mark.proof
 
-_HERE = Path(__file__).parent
+_HERE = Path(__file__).parents[1]
 _LIBRARIES = _HERE.parent / "peers" / "hl7validator" / "target" / "lib"
 
 ELSEWHERE = {

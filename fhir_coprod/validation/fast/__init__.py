@@ -1,0 +1,1 @@
+"""The tier that only knows yes: models as functions that raise when something is wrong."""
