@@ -11,7 +11,7 @@ from fhir_coprod.api.call import Call
 from fhir_coprod.api.endpoint import Endpoint, interactions_of
 from fhir_coprod.errors import BadRequest, UnknownParameter
 from fhir_coprod.jsontext import Json
-from fhir_coprod.store import criteria
+from fhir_coprod.store.search import criteria
 
 _TYPE_INTERACTIONS = (
     "read",

@@ -17,7 +17,7 @@ from fhir_coprod import definitions
 from fhir_coprod.api.call import Pairs
 from fhir_coprod.errors import BadRequest
 from fhir_coprod.jsontext import Json
-from fhir_coprod.store.query import SUMMARIES
+from fhir_coprod.store.search.query import SUMMARIES
 
 PARAMETERS = frozenset({"_summary", "_elements"})
 SUBSETTED = {

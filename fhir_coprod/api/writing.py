@@ -25,7 +25,7 @@ from fhir_coprod.errors import BadRequest, Conflict, InvalidResource, NotFound, 
 from fhir_coprod.jsontext import Document
 from fhir_coprod.outcome import OK, Issue, Outcome
 from fhir_coprod.store import Query, Transaction, Version, index
-from fhir_coprod.store.query import demands
+from fhir_coprod.store.search.query import demands
 from fhir_coprod.validation import validate_to_store
 
 _ID = re.compile(jsontext.ID_PATTERN)

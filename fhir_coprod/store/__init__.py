@@ -5,9 +5,9 @@ with Store.open("sqlite:///coprod.db") as store:
     page = store.search(Query.parse("Task", [("status", "requested"), ("_count", "20")]))
 """
 
-from fhir_coprod.store.query import Query
 from fhir_coprod.store.repository import Store
-from fhir_coprod.store.search import Page
+from fhir_coprod.store.search.query import Query
+from fhir_coprod.store.search.run import Page
 from fhir_coprod.store.transaction import Transaction
 from fhir_coprod.store.versions import Version, Written
 

@@ -14,13 +14,14 @@ from typing import NamedTuple, Self, TypeVar
 from sqlalchemy import Connection
 
 from fhir_coprod.errors import Gone, NotFound
-from fhir_coprod.store import opening, reindex, search
+from fhir_coprod.store import opening, reindex
 from fhir_coprod.store.database import Database, Session
 from fhir_coprod.store.gathering import Gathering
 from fhir_coprod.store.postgresql import PostgresqlDatabase
-from fhir_coprod.store.query import Query
 from fhir_coprod.store.room import MOST, Room
-from fhir_coprod.store.search import Page
+from fhir_coprod.store.search import run
+from fhir_coprod.store.search.query import Query
+from fhir_coprod.store.search.run import Page
 from fhir_coprod.store.transaction import Transaction
 from fhir_coprod.store.versions import COLUMNS, Version, from_row, to_milliseconds
 from fhir_coprod.store.writer import Writer
@@ -183,7 +184,7 @@ class Store:
 
     def search(self, query: Query, most_bytes: int = MOST) -> Page:
         """One page of a search; see `Query.parse`."""
-        return self._database.ask(lambda session: search.run(session, query, most_bytes))
+        return self._database.ask(lambda session: run.run(session, query, most_bytes))
 
     # ----------------------------------------------------------------------------------------------- log
 

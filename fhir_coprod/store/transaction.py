@@ -27,8 +27,8 @@ from fhir_coprod.store.versions import (
 )
 
 if TYPE_CHECKING:
-    from fhir_coprod.store.query import Query
-    from fhir_coprod.store.search import Page
+    from fhir_coprod.store.search.query import Query
+    from fhir_coprod.store.search.run import Page
 
 _ID = re.compile(jsontext.ID_PATTERN)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -88,7 +88,7 @@ class Transaction:
 
     def search(self, query: Query) -> Page:
         """Search, seeing this work's own writes; nobody else can write until this transaction ends."""
-        from fhir_coprod.store.search import run
+        from fhir_coprod.store.search.run import run
 
         self.lock()
         self._protect()

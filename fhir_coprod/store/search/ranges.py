@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from fhir_coprod.store.conditions import Indexed, Sql, all_together
+from fhir_coprod.store.search.conditions import Indexed, Sql, all_together
 
 DAY = 86_400_000_000
 WIDTH = {"date": DAY, "number": 0, "quantity": 0}

@@ -10,7 +10,7 @@ from __future__ import annotations
 from math import cos, inf, radians, sin
 
 from fhir_coprod.errors import BadRequest
-from fhir_coprod.store.conditions import Indexed, Sql
+from fhir_coprod.store.search.conditions import Indexed, Sql
 from fhir_coprod.store.values import digits
 
 DISCRETION_KM = 50.0

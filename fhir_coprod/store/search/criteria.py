@@ -14,8 +14,9 @@ from datetime import UTC, datetime
 from fhir_coprod import definitions
 from fhir_coprod.definitions.search import SearchParameter
 from fhir_coprod.errors import BadRequest, UnknownParameter
-from fhir_coprod.store import index, near, ranges
-from fhir_coprod.store.conditions import (
+from fhir_coprod.store import index
+from fhir_coprod.store.search import near, ranges
+from fhir_coprod.store.search.conditions import (
     Any_,
     Chained,
     Condition,
@@ -27,7 +28,7 @@ from fhir_coprod.store.conditions import (
     Sql,
     joined,
 )
-from fhir_coprod.store.ranges import Test
+from fhir_coprod.store.search.ranges import Test
 from fhir_coprod.store.values import Range, cut, digits, fold, microseconds, moment
 
 MAX_DEPTH = 8

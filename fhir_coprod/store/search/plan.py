@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from fhir_coprod.store.conditions import ONE, Condition, Own, Sql, all_of
 from fhir_coprod.store.database import Row, Session
-from fhir_coprod.store.query import Query, Sort
+from fhir_coprod.store.search.conditions import ONE, Condition, Own, Sql, all_of
+from fhir_coprod.store.search.query import Query, Sort
 
 RARE = 200
 """Keys that are listed without a second thought."""

@@ -17,10 +17,11 @@ from typing import Any
 
 from fhir_coprod import definitions, jsontext
 from fhir_coprod.errors import BadRequest, NotJson
-from fhir_coprod.store import index, plan
+from fhir_coprod.store import index
 from fhir_coprod.store.database import Row, Session
-from fhir_coprod.store.query import Include, Query
 from fhir_coprod.store.room import MOST, WIDTH, Room
+from fhir_coprod.store.search import plan
+from fhir_coprod.store.search.query import Include, Query
 from fhir_coprod.store.versions import Version
 
 MAX_INCLUDED = 10_000

@@ -10,9 +10,10 @@ from typing import Literal
 
 from fhir_coprod import definitions
 from fhir_coprod.errors import BadRequest, UnknownParameter, UnknownType
-from fhir_coprod.store import criteria, index, ranges
-from fhir_coprod.store.conditions import Condition, Indexed, Own
-from fhir_coprod.store.criteria import Scope
+from fhir_coprod.store import index
+from fhir_coprod.store.search import criteria, ranges
+from fhir_coprod.store.search.conditions import Condition, Indexed, Own
+from fhir_coprod.store.search.criteria import Scope
 
 DEFAULT_COUNT = 20
 MAX_COUNT = 1000

@@ -1,0 +1,1 @@
+"""Searches: from a query string to SQL and its pages."""
