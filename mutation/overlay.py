@@ -48,7 +48,7 @@ class _Finder(importlib.abc.MetaPathFinder):
 
 
 def module_name(path: Path, root: Path) -> str:
-    """fhir_coprod/sync/merge.py is fhir_coprod.sync.merge."""
+    """fhir_coprod/sync/merging/merge.py is fhir_coprod.sync.merging.merge."""
     parts = path.relative_to(root).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 

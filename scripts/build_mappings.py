@@ -21,7 +21,8 @@ import msgspec
 from node_tools import ROOT
 
 from fhir_coprod.mappings import Mistakes
-from fhir_coprod.sync import merge, vendor
+from fhir_coprod.sync.ehr import vendor
+from fhir_coprod.sync.merging import merge
 
 SOURCE = ROOT / "mappings"
 TARGET = ROOT / "fhir_coprod" / "_data" / "mappings"

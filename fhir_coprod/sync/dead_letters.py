@@ -20,8 +20,9 @@ from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store, Transaction
 from fhir_coprod.store.schema import dead_letter
 from fhir_coprod.store.versions import from_milliseconds
-from fhir_coprod.sync import alone, engine, stage
-from fhir_coprod.sync.stage import Batch, Letter, Received, Taken, Unchanged
+from fhir_coprod.sync import alone, engine
+from fhir_coprod.sync.staging import stage
+from fhir_coprod.sync.staging.stage import Batch, Letter, Received, Taken, Unchanged
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fhir_coprod.jsontext import Json
-from fhir_coprod.sync.change import Change
+from fhir_coprod.sync.merging.change import Change
 
 _ABSENT = object()
 

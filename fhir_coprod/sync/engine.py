@@ -19,16 +19,18 @@ import httpx
 from fhir_coprod.errors import ConfigError, EhrAnswer, EhrError, Overloaded
 from fhir_coprod.settings import EhrSettings, Settings
 from fhir_coprod.store import Store, Transaction
-from fhir_coprod.sync import alone, feed, matches, stage
-from fhir_coprod.sync.ehr import PULLED, EhrPlan, plan
-from fhir_coprod.sync.http import EhrClient, Politeness
+from fhir_coprod.sync import alone
+from fhir_coprod.sync.ehr.client import EhrClient, Politeness
+from fhir_coprod.sync.ehr.plan import PULLED, EhrPlan, plan
+from fhir_coprod.sync.merging import matches
+from fhir_coprod.sync.merging.sources import Context
 from fhir_coprod.sync.pull import Progress, Puller
-from fhir_coprod.sync.references import Bases, Record
 from fhir_coprod.sync.report import EhrReport, Reports
 from fhir_coprod.sync.settle import Settled, Settling
-from fhir_coprod.sync.sinks import DrySink, StoreSink
-from fhir_coprod.sync.sources import Context
-from fhir_coprod.sync.stage import Batch, Counts
+from fhir_coprod.sync.staging import feed, stage
+from fhir_coprod.sync.staging.references import Bases, Record
+from fhir_coprod.sync.staging.sinks import DrySink, StoreSink
+from fhir_coprod.sync.staging.stage import Batch, Counts
 from fhir_coprod.sync.unexpected import described
 
 Beat = Callable[[], None]

@@ -18,13 +18,14 @@ from urllib.parse import urlencode
 import msgspec
 
 from fhir_coprod.errors import EhrAnswer, EhrError
-from fhir_coprod.sync import paging, remarks, stage
-from fhir_coprod.sync.ehr import EhrPlan, TypePlan
-from fhir_coprod.sync.feed import State, Success
-from fhir_coprod.sync.http import Answer, EhrClient
-from fhir_coprod.sync.paging import Entry, Page
-from fhir_coprod.sync.references import Bases, Record
-from fhir_coprod.sync.stage import Batch, Known, Letter, Received, Taken, Unchanged
+from fhir_coprod.sync.ehr import paging, remarks
+from fhir_coprod.sync.ehr.client import Answer, EhrClient
+from fhir_coprod.sync.ehr.paging import Entry, Page
+from fhir_coprod.sync.ehr.plan import EhrPlan, TypePlan
+from fhir_coprod.sync.staging import stage
+from fhir_coprod.sync.staging.feed import State, Success
+from fhir_coprod.sync.staging.references import Bases, Record
+from fhir_coprod.sync.staging.stage import Batch, Known, Letter, Received, Taken, Unchanged
 from fhir_coprod.sync.unexpected import described
 
 P = ParamSpec("P")

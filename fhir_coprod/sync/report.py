@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fhir_coprod.jsontext import Json
-from fhir_coprod.sync.change import Change
 from fhir_coprod.sync.diff import Difference, difference
+from fhir_coprod.sync.merging.change import Change
 from fhir_coprod.sync.settle import Settled
-from fhir_coprod.sync.stage import Batch, Counts
+from fhir_coprod.sync.staging.stage import Batch, Counts
 
 
 @dataclass(slots=True)

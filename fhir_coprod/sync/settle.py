@@ -15,14 +15,14 @@ from sqlalchemy import func, select
 
 from fhir_coprod.store import Transaction
 from fhir_coprod.store.schema import crosswalk
-from fhir_coprod.sync import matches
-from fhir_coprod.sync.change import Change
-from fhir_coprod.sync.ehr import PULLED
-from fhir_coprod.sync.identity import ORDERS, PEOPLE, THINGS, Pair
-from fhir_coprod.sync.link import Linked, link
-from fhir_coprod.sync.publish import Published, publish, write_retired
-from fhir_coprod.sync.sources import Context
-from fhir_coprod.sync.stage import Validate
+from fhir_coprod.sync.ehr.plan import PULLED
+from fhir_coprod.sync.merging import matches
+from fhir_coprod.sync.merging.change import Change
+from fhir_coprod.sync.merging.link import Linked, link
+from fhir_coprod.sync.merging.publish import Published, publish, write_retired
+from fhir_coprod.sync.merging.sources import Context
+from fhir_coprod.sync.staging.identity import ORDERS, PEOPLE, THINGS, Pair
+from fhir_coprod.sync.staging.stage import Validate
 
 T = TypeVar("T")
 Work = Callable[[Transaction], T]

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from fhir_coprod.mappings import Mistakes
-from fhir_coprod.sync import merge, vendor
-from fhir_coprod.sync.identity import ORDERS, PEOPLE, THINGS
+from fhir_coprod.sync.ehr import vendor
+from fhir_coprod.sync.merging import merge
+from fhir_coprod.sync.staging.identity import ORDERS, PEOPLE, THINGS
 
 ROOT = Path(__file__).resolve().parents[2]
 

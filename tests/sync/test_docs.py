@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import get_args
 
-from fhir_coprod.sync import vendor
-from fhir_coprod.sync.stage import Counts
+from fhir_coprod.sync.ehr import vendor
+from fhir_coprod.sync.staging.stage import Counts
 
 PAGE = (Path(__file__).parents[2] / "docs" / "sync.md").read_text()
 

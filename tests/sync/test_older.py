@@ -10,7 +10,7 @@ from fhir_coprod.jsontext import Document
 from fhir_coprod.outcome import OK, Issue, Outcome
 from fhir_coprod.store import Store
 from fhir_coprod.sync import dead_letters, run
-from fhir_coprod.sync.stage import Counts
+from fhir_coprod.sync.staging.stage import Counts
 from tests.sync.conftest import settings_for
 from tests.sync.records import patient
 from tests.sync.server import Ehr, serving

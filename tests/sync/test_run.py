@@ -17,8 +17,8 @@ from fhir_coprod.outcome import Issue, Outcome
 from fhir_coprod.settings import BearerAuth, EhrSettings, Settings
 from fhir_coprod.store import Query, Store, Version
 from fhir_coprod.sync import EhrReport, Feed, Progress, alone, check, feeds, holdings, run
-from fhir_coprod.sync.http import Politeness
-from fhir_coprod.sync.stage import Counts
+from fhir_coprod.sync.ehr.client import Politeness
+from fhir_coprod.sync.staging.stage import Counts
 from tests.sync.conftest import settings_for
 from tests.sync.records import organization, patient, referral, task
 from tests.sync.server import Ehr, serving

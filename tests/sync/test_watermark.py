@@ -11,9 +11,9 @@ import respx
 
 from fhir_coprod.settings import EhrSettings, Settings
 from fhir_coprod.store import Store
-from fhir_coprod.sync import feed as feeds
 from fhir_coprod.sync import run
-from fhir_coprod.sync.stage import instant
+from fhir_coprod.sync.staging import feed as feeds
+from fhir_coprod.sync.staging.stage import instant
 from tests.sync.records import patient
 from tests.sync.server import Ehr, serving
 from tests.sync.test_run import QUICK, every, synced

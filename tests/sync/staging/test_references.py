@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from fhir_coprod.sync.references import (
+from fhir_coprod.sync.staging.references import (
     Bases,
     Holder,
     Record,

@@ -10,10 +10,11 @@ import pytest
 
 from fhir_coprod.errors import ConfigError, EhrAnswer
 from fhir_coprod.settings import EhrSettings
-from fhir_coprod.sync import PULLED, vendor
-from fhir_coprod.sync.ehr import EhrPlan, plan
+from fhir_coprod.sync import PULLED
+from fhir_coprod.sync.ehr import vendor
+from fhir_coprod.sync.ehr.plan import EhrPlan, plan
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[1] / "data"
 EHR = EhrSettings(name="surgery", url="https://ehr.example/fhir")
 
 

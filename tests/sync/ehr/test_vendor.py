@@ -13,8 +13,8 @@ import respx
 from fhir_coprod.settings import BearerAuth, EhrSettings, Settings
 from fhir_coprod.store import Store
 from fhir_coprod.sync import EhrReport, check, feeds, run
-from fhir_coprod.sync.http import EhrClient, Politeness
-from fhir_coprod.sync.vendor import Vendor
+from fhir_coprod.sync.ehr.client import EhrClient, Politeness
+from fhir_coprod.sync.ehr.vendor import Vendor
 from tests.sync.records import patient, referral, task
 
 BASE = "https://ward.example/fhir"

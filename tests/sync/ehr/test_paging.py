@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from fhir_coprod.sync import paging
-from fhir_coprod.sync.paging import NotAPage
+from fhir_coprod.sync.ehr import paging
+from fhir_coprod.sync.ehr.paging import NotAPage
 
 BASE = "https://ehr.example/r4/fhir"
 

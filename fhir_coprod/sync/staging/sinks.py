@@ -9,11 +9,11 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
 from fhir_coprod.store import Store
-from fhir_coprod.sync import feed, stage
-from fhir_coprod.sync.ehr import EhrPlan
-from fhir_coprod.sync.feed import State
-from fhir_coprod.sync.references import Record
-from fhir_coprod.sync.stage import Batch, Counts, Known
+from fhir_coprod.sync.ehr.plan import EhrPlan
+from fhir_coprod.sync.staging import feed, stage
+from fhir_coprod.sync.staging.feed import State
+from fhir_coprod.sync.staging.references import Record
+from fhir_coprod.sync.staging.stage import Batch, Counts, Known
 
 Told = Callable[[Batch, Counts], None]
 

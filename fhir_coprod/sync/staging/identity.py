@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from fhir_coprod.jsontext import Json
-from fhir_coprod.sync.references import Record, fitted, identifier_key
+from fhir_coprod.sync.staging.references import Record, fitted, identifier_key
 
 PEOPLE = frozenset(("Patient",))
 THINGS = frozenset(("Organization", "Location", "HealthcareService", "Practitioner", "PractitionerRole"))

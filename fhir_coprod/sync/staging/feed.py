@@ -14,7 +14,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from fhir_coprod.store.schema import feed
 from fhir_coprod.store.versions import from_milliseconds, to_milliseconds
-from fhir_coprod.sync.ehr import EhrPlan
+from fhir_coprod.sync.ehr.plan import EhrPlan
 
 State = Literal["observable", "not-observable", "failed", "behind"]
 """observable: the last pull saw everything; not-observable: the server does not show this type;

@@ -14,8 +14,8 @@ from fhir_coprod import definitions
 from fhir_coprod.errors import ConfigError, EhrAnswer
 from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import EhrSettings
-from fhir_coprod.sync import vendor as vendors
-from fhir_coprod.sync.vendor import Find, Query, Vendor
+from fhir_coprod.sync.ehr import vendor as vendors
+from fhir_coprod.sync.ehr.vendor import Find, Query, Vendor
 
 PULLED = (
     "Organization",

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fhir_coprod.sync.identity import CROWD, Candidate, Decisions, Resolution, keys, resolve
-from fhir_coprod.sync.references import Record
+from fhir_coprod.sync.staging.identity import CROWD, Candidate, Decisions, Resolution, keys, resolve
+from fhir_coprod.sync.staging.references import Record
 
 PNR = "urn:oid:1.2.752.129.2.1.3.1"
 

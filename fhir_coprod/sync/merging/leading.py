@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from fhir_coprod.sync import merge, references
-from fhir_coprod.sync.references import Holder
-from fhir_coprod.sync.sources import Context, Source, Targets
-from fhir_coprod.sync.stage import instant
+from fhir_coprod.sync.merging import merge
+from fhir_coprod.sync.merging.sources import Context, Source, Targets
+from fhir_coprod.sync.staging import references
+from fhir_coprod.sync.staging.references import Holder
+from fhir_coprod.sync.staging.stage import instant
 
 
 def ordered(type: str, sources: Sequence[Source], targets: Targets, context: Context) -> list[Source]:

@@ -10,7 +10,7 @@ import pytest
 from fhir_coprod import jsontext
 from fhir_coprod.store import Version
 from fhir_coprod.store.versions import to_milliseconds
-from fhir_coprod.sync.matches import _verdict
+from fhir_coprod.sync.merging.matches import _verdict
 
 
 def answered(status: str, *outputs: dict[str, Any]) -> Version:

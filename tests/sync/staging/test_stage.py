@@ -10,9 +10,9 @@ import pytest
 from fhir_coprod import jsontext
 from fhir_coprod.outcome import OK, Issue, Outcome
 from fhir_coprod.store import Store
-from fhir_coprod.sync import stage
-from fhir_coprod.sync.references import Bases
-from fhir_coprod.sync.stage import Batch, Letter, Received, Taken, content_hash, instant
+from fhir_coprod.sync.staging import stage
+from fhir_coprod.sync.staging.references import Bases
+from fhir_coprod.sync.staging.stage import Batch, Letter, Received, Taken, content_hash, instant
 from tests.sync.records import patient
 from tests.sync.test_dead_letters import states
 

@@ -7,9 +7,9 @@ import json
 import pytest
 
 from fhir_coprod import definitions
-from fhir_coprod.sync.elements import element_of
-from fhir_coprod.sync.identity import MATCHED
-from fhir_coprod.sync.merge import ORIGIN, Part, merged, rules
+from fhir_coprod.sync.merging.elements import element_of
+from fhir_coprod.sync.merging.merge import ORIGIN, Part, merged, rules
+from fhir_coprod.sync.staging.identity import MATCHED
 
 A, B = "https://a.example/fhir/Patient/1", "https://b.example/fhir/Patient/9"
 

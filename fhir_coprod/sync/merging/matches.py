@@ -20,10 +20,10 @@ from fhir_coprod.definitions import CANONICAL
 from fhir_coprod.jsontext import Json
 from fhir_coprod.store import Query, Store, Transaction, Version
 from fhir_coprod.store.schema import crosswalk, sync_key
-from fhir_coprod.sync.change import Change
-from fhir_coprod.sync.identity import Decisions, Pair
-from fhir_coprod.sync.references import Record
-from fhir_coprod.sync.stage import TO_LINK
+from fhir_coprod.sync.merging.change import Change
+from fhir_coprod.sync.staging.identity import Decisions, Pair
+from fhir_coprod.sync.staging.references import Record
+from fhir_coprod.sync.staging.stage import TO_LINK
 
 CODES = f"{CANONICAL}/CodeSystem/task-kind"
 """The code system of Task.code."""

@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 from fhir_coprod.settings import EhrSettings
 from fhir_coprod.store import Store
-from fhir_coprod.sync import feed
-from fhir_coprod.sync.ehr import plan
-from fhir_coprod.sync.feed import Feed, Success
+from fhir_coprod.sync.ehr.plan import plan
+from fhir_coprod.sync.staging import feed
+from fhir_coprod.sync.staging.feed import Feed, Success
 
 NOW = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)

@@ -23,8 +23,8 @@ from fhir_coprod.jsontext import Document, Json
 from fhir_coprod.store import Transaction, Version, Written
 from fhir_coprod.store.schema import merge_base
 from fhir_coprod.store.schema import version as versions
-from fhir_coprod.sync.elements import grouped
-from fhir_coprod.sync.matches import CODES, SOURCE
+from fhir_coprod.sync.merging.elements import grouped
+from fhir_coprod.sync.merging.matches import CODES, SOURCE
 
 CONFLICT = "merge-conflict"
 _NAMESPACE = UUID("5a0c4b1e-7d7e-5a39-9b7f-2f9f0f3c9c55")

@@ -18,7 +18,7 @@ import msgspec
 from fhir_coprod import jsontext, mappings
 from fhir_coprod.definitions import CORE, PROFILE
 from fhir_coprod.mappings import Finding, r4
-from fhir_coprod.sync.elements import grouped
+from fhir_coprod.sync.merging.elements import grouped
 
 ORIGIN = f"{PROFILE}origin"
 """Extension on an element of a merged resource: valueUri = the EHR's record it was taken from."""

@@ -29,11 +29,11 @@ from sqlalchemy import (
 
 from fhir_coprod.store import Transaction
 from fhir_coprod.store.schema import crosswalk, retired, sync_key, sync_reference
-from fhir_coprod.sync import matches
-from fhir_coprod.sync.change import Change
-from fhir_coprod.sync.identity import CROWD, MATCHED, ORDERS, PEOPLE, Candidate, Resolution, resolve
-from fhir_coprod.sync.references import Record
-from fhir_coprod.sync.stage import TO_LINK, TO_WRITE, WRITTEN, chunks, wake_holders
+from fhir_coprod.sync.merging import matches
+from fhir_coprod.sync.merging.change import Change
+from fhir_coprod.sync.staging.identity import CROWD, MATCHED, ORDERS, PEOPLE, Candidate, Resolution, resolve
+from fhir_coprod.sync.staging.references import Record
+from fhir_coprod.sync.staging.stage import TO_LINK, TO_WRITE, WRITTEN, chunks, wake_holders
 
 _NAMESPACE = UUID("0d0f0ad6-4f6e-5c3b-9a53-6f1a3bb6f0e5")
 BATCH = 500

@@ -17,12 +17,13 @@ from fhir_coprod import jsontext
 from fhir_coprod.jsontext import Document, Json
 from fhir_coprod.store import Transaction, Written
 from fhir_coprod.store.schema import crosswalk, retired
-from fhir_coprod.sync import local, merge, references
-from fhir_coprod.sync.change import Change
-from fhir_coprod.sync.leading import ordered
-from fhir_coprod.sync.merge import Part
-from fhir_coprod.sync.sources import Context, Source, Targets, read_sources, read_targets
-from fhir_coprod.sync.stage import TO_WRITE, WRITTEN, Validate
+from fhir_coprod.sync.merging import merge, three_way
+from fhir_coprod.sync.merging.change import Change
+from fhir_coprod.sync.merging.leading import ordered
+from fhir_coprod.sync.merging.merge import Part
+from fhir_coprod.sync.merging.sources import Context, Source, Targets, read_sources, read_targets
+from fhir_coprod.sync.staging import references
+from fhir_coprod.sync.staging.stage import TO_WRITE, WRITTEN, Validate
 
 BATCH = 200
 """Resources written in one transaction."""
@@ -63,7 +64,7 @@ def publish(
     published = Published(len(ids))
     sources = read_sources(connection, type, ids)
     targets = read_targets(connection, [s.record for group in sources.values() for s in group], context)
-    bases = local.bases(connection, type, ids)
+    bases = three_way.bases(connection, type, ids)
     transaction.fetch([(type, id) for id in ids])
     for id in ids:
         _write(transaction, type, id, sources.get(id, []), targets, context, validate, bases, published, keep)
@@ -86,7 +87,7 @@ def _write(
     before = transaction.get(type, id)
     if not sources or (before is not None and before.deleted):
         # It holds nothing entered here any more; a base kept longer would empty what is made again.
-        local.forget(transaction.connection, type, id)
+        three_way.forget(transaction.connection, type, id)
     if not sources:
         gone = transaction.delete(type, id, source=before.source if before is not None else "")
         if gone is not None and before is not None:
@@ -101,9 +102,9 @@ def _write(
     in_conflict = False
     if others and not _is_valid(document, meta, validate):
         document, rewrites = _render(type, id, [leading], targets, context)
-        asked, in_conflict = local.ask(transaction, f"{type}/{id}", ()), True
-    if before is not None and not before.deleted and (id in bases or local.is_ours(before)):
-        merged = local.three_way(
+        asked, in_conflict = three_way.ask(transaction, f"{type}/{id}", ()), True
+    if before is not None and not before.deleted and (id in bases or three_way.is_ours(before)):
+        merged = three_way.three_way(
             transaction,
             before,
             document,
@@ -200,7 +201,7 @@ def write_retired(transaction: Transaction) -> Published:
     published = Published(len(rows))
     for type, id, successor in rows:
         before = transaction.get(type, id)
-        local.forget(transaction.connection, type, id)
+        three_way.forget(transaction.connection, type, id)
         if before is None or before.deleted:
             continue
         if type == "Patient":

@@ -29,9 +29,9 @@ from fhir_coprod import jsontext
 from fhir_coprod.errors import ConfigError, EhrAnswer, EhrError, EhrUnreachable, NotJson
 from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import BasicAuth, BearerAuth, EhrSettings
-from fhir_coprod.sync import remarks
-from fhir_coprod.sync import vendor as vendors
-from fhir_coprod.sync.vendor import Vendor
+from fhir_coprod.sync.ehr import remarks
+from fhir_coprod.sync.ehr import vendor as vendors
+from fhir_coprod.sync.ehr.vendor import Vendor
 
 MAX_ANSWER = 200_000_000
 """Bytes of one answer; beyond it the server is not paging as asked."""

@@ -22,9 +22,9 @@ from fhir_coprod.errors import NotJson
 from fhir_coprod.jsontext import Document, Json
 from fhir_coprod.outcome import Issue, Outcome
 from fhir_coprod.store.schema import crosswalk, dead_letter, received_base, sync_key, sync_reference
-from fhir_coprod.sync import feed, identity, references
-from fhir_coprod.sync.feed import Success
-from fhir_coprod.sync.references import Bases, Record
+from fhir_coprod.sync.staging import feed, identity, references
+from fhir_coprod.sync.staging.feed import Success
+from fhir_coprod.sync.staging.references import Bases, Record
 
 WRITTEN, TO_WRITE, TO_LINK = 0, 1, 2
 """crosswalk.state"""

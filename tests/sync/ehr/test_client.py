@@ -15,8 +15,8 @@ import respx
 
 from fhir_coprod.errors import ConfigError, EhrAnswer, EhrError, EhrUnreachable
 from fhir_coprod.settings import BasicAuth, BearerAuth, EhrSettings
-from fhir_coprod.sync import http
-from fhir_coprod.sync.http import Answer, EhrClient, Politeness, TokenBucket
+from fhir_coprod.sync.ehr import client as http
+from fhir_coprod.sync.ehr.client import Answer, EhrClient, Politeness, TokenBucket
 
 BASE = "https://ehr.example/fhir"
 

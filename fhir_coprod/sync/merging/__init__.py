@@ -1,0 +1,1 @@
+"""From the records of several EHRs to one resource."""

@@ -1,0 +1,1 @@
+"""Records as they came, kept beside the store until they are merged."""
