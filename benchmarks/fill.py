@@ -17,9 +17,10 @@ from sqlalchemy import Connection, Table, insert, select
 from fhir_coprod import jsontext
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store, Transaction, index, schema
-from fhir_coprod.watch import Policy, carriers
-from fhir_coprod.watch.live import Watch
-from fhir_coprod.watch.standings import FOLLOWER
+from fhir_coprod.watch import Policy
+from fhir_coprod.watch.alerts import resources as carriers
+from fhir_coprod.watch.facts.rows import FOLLOWER
+from fhir_coprod.watch.live.loop import Watch
 
 Row = dict[str, Any]
 

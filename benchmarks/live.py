@@ -28,9 +28,9 @@ from benchmarks.frame import Figure
 from benchmarks.growth import store_url
 from benchmarks.load import serving
 from fhir_coprod.store import Store
-from fhir_coprod.watch import policies
-from fhir_coprod.watch.live import AGAIN
-from fhir_coprod.watch.standings import FOLLOWER
+from fhir_coprod.watch.facts.rows import FOLLOWER
+from fhir_coprod.watch.live.loop import AGAIN
+from fhir_coprod.watch.rules import policies
 from tests.peers import postgresql
 
 REFERRALS = 10_000

@@ -15,9 +15,10 @@ from benchmarks.sample import hospital
 from fhir_coprod import jsontext
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store, Transaction
-from fhir_coprod.watch import assess, policies
-from fhir_coprod.watch.facts import all_open
-from fhir_coprod.watch.live import AGAIN, Watch
+from fhir_coprod.watch import assess
+from fhir_coprod.watch.facts.reader import all_open
+from fhir_coprod.watch.live.loop import AGAIN, Watch
+from fhir_coprod.watch.rules import policies
 
 SECONDS = 0.7
 COPIES = 60

@@ -25,8 +25,8 @@ from rich.table import Table
 from benchmarks.fill import filled
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store
-from fhir_coprod.watch import policies
-from fhir_coprod.watch.live import AGAIN, Watch
+from fhir_coprod.watch.live.loop import AGAIN, Watch
+from fhir_coprod.watch.rules import policies
 
 FOLDER = Path(__file__).parent
 DOCS = FOLDER.parent / "docs"

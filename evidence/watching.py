@@ -14,11 +14,12 @@ from fhir_coprod.settings import SiteSettings
 from fhir_coprod.simulate.hospital import ALL, BY_NAME, behind
 from fhir_coprod.simulate.noise import Delivery, Feeds
 from fhir_coprod.simulate.promises import ZONE
-from fhir_coprod.watch import assess, policies
-from fhir_coprod.watch.elements import is_asking, is_referral_task, target
-from fhir_coprod.watch.reading import Held, Surroundings, compose
-from fhir_coprod.watch.records import Blind, Facts
-from fhir_coprod.watch.standing import Standing
+from fhir_coprod.watch import assess
+from fhir_coprod.watch.record.compose import Held, Surroundings, compose
+from fhir_coprod.watch.record.fhir import is_asking, is_referral_task, target
+from fhir_coprod.watch.record.model import Blind, Facts
+from fhir_coprod.watch.rules import policies
+from fhir_coprod.watch.rules.standing import Standing
 
 POLICY = "se-vardgaranti"
 MORNING = time(6)

@@ -28,8 +28,8 @@ import structlog
 from fhir_coprod.errors import Conflict, CoprodError
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store, Transaction
-from fhir_coprod.watch import policies
-from fhir_coprod.watch.live import Watch
+from fhir_coprod.watch.live.loop import Watch
+from fhir_coprod.watch.rules import policies
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess

@@ -18,31 +18,8 @@ class Area:
 
 AREAS = {
     "sync": Area(("fhir_coprod/sync/**/*.py",), ("tests/sync",)),
-    "watch rules": Area(
-        tuple(
-            f"fhir_coprod/watch/{name}.py"
-            for name in (
-                "pathway",
-                "lines",
-                "course",
-                "back",
-                "ahead",
-                "siblings",
-                "standing",
-                "codes",
-                "calendar",
-                "policies",
-            )
-        ),
-        ("tests/watch", "tests/web"),
-    ),
-    "live watch": Area(
-        tuple(
-            f"fhir_coprod/watch/{name}.py"
-            for name in ("live", "sweep", "settling", "looking", "present", "ground", "site", "reports")
-        ),
-        ("tests/watch", "tests/web"),
-    ),
+    "watch rules": Area(("fhir_coprod/watch/rules/*.py",), ("tests/watch", "tests/web")),
+    "live watch": Area(("fhir_coprod/watch/live/*.py",), ("tests/watch", "tests/web")),
     "store batch": Area(("fhir_coprod/store/batch.py",), ("tests/store",)),
     "fast validation": Area(("fhir_coprod/validation/fast/*.py",), ("tests/validation",)),
 }

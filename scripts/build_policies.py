@@ -20,7 +20,7 @@ from node_tools import ROOT
 from fhir_coprod import definitions
 from fhir_coprod.definitions.terminology import concepts
 from fhir_coprod.errors import ConfigError
-from fhir_coprod.watch import policies
+from fhir_coprod.watch.rules import policies
 
 SOURCE = ROOT / "policies"
 TARGET = ROOT / "fhir_coprod" / "_data" / "policies"

@@ -14,7 +14,7 @@ from fhir_coprod import definitions
 from fhir_coprod.errors import InvalidResource, NotAllowed
 from fhir_coprod.jsontext import Document, Json
 from fhir_coprod.store import Transaction, Version
-from fhir_coprod.watch.elements import is_referral_task, target
+from fhir_coprod.watch.record.fhir import is_referral_task, target
 
 NEXT: Final[Mapping[str, tuple[str, ...]]] = {
     "draft": ("requested", "cancelled"),

@@ -14,9 +14,10 @@ from fhir_coprod.errors import BadRequest
 from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store
-from fhir_coprod.watch import Stall, Standing, policies
-from fhir_coprod.watch.looking import look_at
-from fhir_coprod.watch.standing import instant
+from fhir_coprod.watch import Stall, Standing
+from fhir_coprod.watch.live.look import look_at
+from fhir_coprod.watch.rules import policies
+from fhir_coprod.watch.rules.standing import instant
 
 
 async def standing(call: Call, endpoint: Endpoint) -> Answer:

@@ -27,9 +27,9 @@ WordsOption = Annotated[str, typer.Option("--note", help="What you want to say a
 def list_alerts(context: typer.Context, config: ConfigOption = None, json: JsonOption = False) -> None:
     """Open follow-ups, and EHRs that are down; the most urgent first."""
     from fhir_coprod.cli import tables
-    from fhir_coprod.watch import desk
-    from fhir_coprod.watch.facts import Reader
-    from fhir_coprod.watch.who import names_of
+    from fhir_coprod.watch.facts.names import names_of
+    from fhir_coprod.watch.facts.reader import Reader
+    from fhir_coprod.watch.worklist import desk
 
     site = settings(context, config)
     with existing_store(site) as store:
@@ -50,8 +50,8 @@ def list_alerts(context: typer.Context, config: ConfigOption = None, json: JsonO
 
 def _say_behind(store: Store, site: Settings) -> None:
     """Alerts are as old as the watch that wrote them."""
-    from fhir_coprod.watch import policies
-    from fhir_coprod.watch.present import behind
+    from fhir_coprod.watch.live.present import behind
+    from fhir_coprod.watch.rules import policies
 
     policy = policies.load(site.watch.policy, site.site)
     if late := behind(store, policy, datetime.now(UTC), site):
@@ -67,9 +67,9 @@ def show_alert(
 ) -> None:
     """One follow-up: what is missing, since when, who can move it, and what was noted."""
     from fhir_coprod.cli.tables import HELD, state
-    from fhir_coprod.watch import desk
-    from fhir_coprod.watch.elements import moment
-    from fhir_coprod.watch.standing import spoken_end, spoken_time
+    from fhir_coprod.watch.record.fhir import moment
+    from fhir_coprod.watch.rules.standing import spoken_end, spoken_time
+    from fhir_coprod.watch.worklist import desk
 
     site = settings(context, config)
     with existing_store(site) as store:
@@ -108,7 +108,8 @@ def acknowledge_alert(
     json: JsonOption = False,
 ) -> None:
     """Say that you have it. An acknowledgement expires; the alert ends when the missing fact is there."""
-    from fhir_coprod.watch import desk, policies
+    from fhir_coprod.watch.rules import policies
+    from fhir_coprod.watch.worklist import desk
 
     site = settings(context, config)
     policy = policies.load(site.watch.policy, site.site)
@@ -129,7 +130,8 @@ def snooze_alert(
 ) -> None:
     """Put it aside for a while: never past the guarantee date, never for asap and stat."""
     from fhir_coprod.cli.times import end_of
-    from fhir_coprod.watch import desk, policies
+    from fhir_coprod.watch.rules import policies
+    from fhir_coprod.watch.worklist import desk
 
     site = settings(context, config)
     policy = policies.load(site.watch.policy, site.site)
@@ -140,9 +142,9 @@ def snooze_alert(
 
 
 def _say(task: Json, what: str, site: Settings, *, json: bool) -> None:
-    from fhir_coprod.watch import desk
-    from fhir_coprod.watch.elements import moment
-    from fhir_coprod.watch.standing import spoken_end
+    from fhir_coprod.watch.record.fhir import moment
+    from fhir_coprod.watch.rules.standing import spoken_end
+    from fhir_coprod.watch.worklist import desk
 
     row = desk.as_json(task)
     if json:

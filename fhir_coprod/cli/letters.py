@@ -25,7 +25,7 @@ LanguageOption = Annotated[
 
 def _referral_of(store: Store, site: Settings, alert: str) -> str:
     """The referral that an alert is about."""
-    from fhir_coprod.watch import desk
+    from fhir_coprod.watch.worklist import desk
 
     task, _ = desk.find(store, site, alert)
     row = desk.as_json(task)
@@ -55,8 +55,11 @@ def letter(
     """
     if json and format == "html":
         raise typer.BadParameter("--json prints a Communication, --format html a page; choose one of them.")
-    from fhir_coprod.watch import drafts, policies, release, writers
-    from fhir_coprod.watch.looking import look_at
+    from fhir_coprod.watch.letters import letter as drafts
+    from fhir_coprod.watch.letters import sender
+    from fhir_coprod.watch.live.look import look_at
+    from fhir_coprod.watch.rules import policies
+    from fhir_coprod.watch.worklist import release
     from fhir_coprod.web.referral import letter_file
 
     site = settings(context, config)
@@ -65,7 +68,7 @@ def letter(
     with existing_store(site) as store:
         standing = look_at(store, _referral_of(store, site, alert), policy, now, site)
         chosen = release.chosen_language(store, site, standing, language)
-        known_of = writers.particulars(store, site, standing, now)
+        known_of = sender.particulars(store, site, standing, now)
         page = letter_file(store, site, standing, chosen, about, now) if format == "html" else ""
     if standing.do_not_contact:
         stderr.print(
@@ -93,8 +96,9 @@ def release_letter(
 
     Printing, posting or handing it over is yours; nothing is sent from here.
     """
-    from fhir_coprod.watch import policies, release
-    from fhir_coprod.watch.looking import look_at
+    from fhir_coprod.watch.live.look import look_at
+    from fhir_coprod.watch.rules import policies
+    from fhir_coprod.watch.worklist import release
 
     site = settings(context, config)
     policy = policies.load(site.watch.policy, site.site)

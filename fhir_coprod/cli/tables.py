@@ -12,9 +12,9 @@ from rich.table import Table
 from fhir_coprod.cli.common import short_ids
 from fhir_coprod.jsontext import Json
 from fhir_coprod.terminal import shown
-from fhir_coprod.watch.elements import moment
-from fhir_coprod.watch.policies import Policy
-from fhir_coprod.watch.standing import Stall, Standing, last_moment, spoken
+from fhir_coprod.watch.record.fhir import moment
+from fhir_coprod.watch.rules.policies import Policy
+from fhir_coprod.watch.rules.standing import Stall, Standing, last_moment, spoken
 
 _COLOURS = {"high": "red", "moderate": "yellow", "low": "cyan"}
 _NOBODY = "nobody is named"

@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo
 
 import typer
 
-from fhir_coprod.watch import desk
-from fhir_coprod.watch.elements import moment, within_reach
+from fhir_coprod.watch.record.fhir import moment, within_reach
+from fhir_coprod.watch.worklist import desk
 
 
 def time_of(text: str, zone: ZoneInfo) -> datetime:

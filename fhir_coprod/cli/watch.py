@@ -16,9 +16,9 @@ from fhir_coprod.terminal import shown
 if TYPE_CHECKING:  # the watch takes a second to load, which its help need not spend
     from fhir_coprod.settings import Settings
     from fhir_coprod.store import Store
-    from fhir_coprod.watch.policies import Policy
-    from fhir_coprod.watch.standing import Standing
-    from fhir_coprod.watch.unseen import Limit
+    from fhir_coprod.watch.rules.policies import Policy
+    from fhir_coprod.watch.rules.standing import Standing
+    from fhir_coprod.watch.worklist.unwatched import Limit
 
 PolicyOption = Annotated[
     str,
@@ -45,12 +45,13 @@ def watch(
     With --now, or a --policy that is not the site's own, it only prints.
     """
     from fhir_coprod.cli.times import time_of
-    from fhir_coprod.watch import policies, sweep
-    from fhir_coprod.watch.facts import Reader
-    from fhir_coprod.watch.present import look
-    from fhir_coprod.watch.standing import urgency
-    from fhir_coprod.watch.unseen import what_cannot_be_watched
-    from fhir_coprod.watch.who import read_names
+    from fhir_coprod.watch import sweep
+    from fhir_coprod.watch.facts.names import read_names
+    from fhir_coprod.watch.facts.reader import Reader
+    from fhir_coprod.watch.live.present import look
+    from fhir_coprod.watch.rules import policies
+    from fhir_coprod.watch.rules.standing import urgency
+    from fhir_coprod.watch.worklist.unwatched import what_cannot_be_watched
 
     site = settings(context, config)
     rules = policies.load(policy or site.watch.policy, site.site)
@@ -82,8 +83,8 @@ def _print(
     now: datetime,
 ) -> None:
     from fhir_coprod.cli import tables
-    from fhir_coprod.watch.facts import Reader
-    from fhir_coprod.watch.who import initials_of, read_names
+    from fhir_coprod.watch.facts.names import initials_of, read_names
+    from fhir_coprod.watch.facts.reader import Reader
 
     with store.connect() as connection:
         reader = Reader(connection, site)

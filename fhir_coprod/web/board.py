@@ -15,10 +15,10 @@ from zoneinfo import ZoneInfo
 from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store
-from fhir_coprod.watch.codes import RANK, Rule, Stage
-from fhir_coprod.watch.facts import Reader
-from fhir_coprod.watch.standing import Stall, Standing, last_moment, urgency
-from fhir_coprod.watch.who import names_of, read_names
+from fhir_coprod.watch.facts.names import names_of, read_names
+from fhir_coprod.watch.facts.reader import Reader
+from fhir_coprod.watch.rules.codes import RANK, Rule, Stage
+from fhir_coprod.watch.rules.standing import Stall, Standing, last_moment, urgency
 from fhir_coprod.web.letters import addressee
 
 PATH = tuple(stage for stage in Stage if stage is not Stage.ASKED)

@@ -11,17 +11,20 @@ from fhir_coprod.errors import BadRequest, CoprodError, NotFound
 from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store
-from fhir_coprod.watch import carriers, desk, drafts, policies
-from fhir_coprod.watch.alerts import SNOOZED, TAKEN, UNSNOOZABLE
-from fhir_coprod.watch.codes import ABOUT, Rule
-from fhir_coprod.watch.elements import moment, split
-from fhir_coprod.watch.facts import Reader
-from fhir_coprod.watch.looking import look_at
-from fhir_coprod.watch.policies import Policy
-from fhir_coprod.watch.release import FALLBACK, chosen_language, language_of, release
-from fhir_coprod.watch.standing import Stall, Standing, explain, last_moment
-from fhir_coprod.watch.who import read_names
-from fhir_coprod.watch.writers import particulars
+from fhir_coprod.watch.alerts import resources
+from fhir_coprod.watch.alerts.reconcile import SNOOZED, TAKEN, UNSNOOZABLE
+from fhir_coprod.watch.facts.names import read_names
+from fhir_coprod.watch.facts.reader import Reader
+from fhir_coprod.watch.letters import letter as drafts
+from fhir_coprod.watch.letters.sender import particulars
+from fhir_coprod.watch.live.look import look_at
+from fhir_coprod.watch.record.fhir import moment, split
+from fhir_coprod.watch.rules import policies
+from fhir_coprod.watch.rules.codes import ABOUT, Rule
+from fhir_coprod.watch.rules.policies import Policy
+from fhir_coprod.watch.rules.standing import Stall, Standing, explain, last_moment
+from fhir_coprod.watch.worklist import desk
+from fhir_coprod.watch.worklist.release import FALLBACK, chosen_language, language_of, release
 from fhir_coprod.web.board import Case, compose
 from fhir_coprod.web.letters import DeskSide, addressee, environment, letter
 
@@ -97,7 +100,7 @@ def referral_page(at: Place, now: datetime, problem: str = "") -> str:
     templates = environment()
     with at.store.connect() as connection:
         reader = Reader(connection, at.settings)
-        tasks = [task for task in reader.followups_of(at.referral) if carriers.is_open(task)]
+        tasks = [task for task in reader.followups_of(at.referral) if resources.is_open(task)]
         words = explain(standing, read_names(reader, [standing]))
     return templates.get_template("referral.html").render(
         case=case,
@@ -192,7 +195,7 @@ def end_of(text: str, zone: ZoneInfo) -> datetime:
 def _followup(at: Place) -> str:
     with at.store.connect() as connection:
         tasks = Reader(connection, at.settings).followups_of(at.referral)
-    open_ones = [str(task["id"]) for task in tasks if carriers.is_open(task)]
+    open_ones = [str(task["id"]) for task in tasks if resources.is_open(task)]
     if not open_ones:
         raise NotFound("No alert is open for this referral any more.")
     return open_ones[0]
@@ -240,9 +243,9 @@ def _name(at: Place, standing: Standing) -> str:
 def _alert(task: Json, at: Place) -> Alert:
     zone = at.settings.site.zone
     status = task.get("status")
-    act_by = carriers.act_by(task)
+    act_by = resources.act_by(task)
     ladder = at.policy.alerts.ladder
-    step = carriers.ladder_step(task)
+    step = resources.ladder_step(task)
     state, until = "Asked for", "to be acted on by"
     if status in TAKEN:
         state, until = "Somebody has it", "asks again after"

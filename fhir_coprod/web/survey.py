@@ -11,9 +11,9 @@ from fhir_coprod.settings import Settings
 from fhir_coprod.store import Query, Store, schema
 from fhir_coprod.sync import dead_letters
 from fhir_coprod.sync.merging.matches import CODES, POSSIBLE
-from fhir_coprod.watch import policies
-from fhir_coprod.watch.present import behind, look
-from fhir_coprod.watch.unseen import what_cannot_be_watched
+from fhir_coprod.watch.live.present import behind, look
+from fhir_coprod.watch.rules import policies
+from fhir_coprod.watch.worklist.unwatched import what_cannot_be_watched
 from fhir_coprod.web.board import Board, compose
 
 

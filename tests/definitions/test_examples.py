@@ -135,7 +135,7 @@ def test_every_invariant_has_an_invalid_example_or_is_a_warning() -> None:
 
 
 def test_every_code_of_the_watch_is_in_the_package() -> None:
-    from fhir_coprod.watch.codes import Rule, Stage
+    from fhir_coprod.watch.rules.codes import Rule, Stage
 
     assert definitions.code_system(f"{definitions.CANONICAL}/CodeSystem/stall-rule") == set(Rule)
     assert definitions.code_system(f"{definitions.CANONICAL}/CodeSystem/referral-stage") == set(Stage)

@@ -21,7 +21,7 @@ from fhir_coprod.simulate.promises import ZONE
 from fhir_coprod.simulate.writing import delivered, feeds_of, span
 from fhir_coprod.store import Store, Transaction
 from fhir_coprod.watch import assess
-from fhir_coprod.watch.facts import all_open
+from fhir_coprod.watch.facts.reader import all_open
 
 BEGIN, END = span(date(2026, 6, 30))
 RESTS_ON_STORED_TIMES = frozenset(

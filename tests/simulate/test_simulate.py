@@ -24,8 +24,8 @@ from fhir_coprod.simulate.promises import ZONE, too_late
 from fhir_coprod.simulate.thread import Thread
 from fhir_coprod.simulate.truth import STORY, Happening, untold
 from fhir_coprod.simulate.writing import delivered, feeds_of, newest, span, write
-from fhir_coprod.watch import policies
-from fhir_coprod.watch.codes import Rule
+from fhir_coprod.watch.rules import policies
+from fhir_coprod.watch.rules.codes import Rule
 
 BEGIN, END = span(date(2026, 6, 30))
 

@@ -8,7 +8,8 @@ from typing import Any
 from fhir_coprod import jsontext
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Query, Store
-from fhir_coprod.watch import Policy, Standing, policies, sweep
+from fhir_coprod.watch import Policy, Standing, sweep
+from fhir_coprod.watch.rules import policies
 
 DAY = timedelta(days=1)
 MONDAY = datetime(2026, 3, 2, 9, tzinfo=UTC)

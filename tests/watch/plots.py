@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from hypothesis import strategies as st
 
-from fhir_coprod.watch.records import (
+from fhir_coprod.watch.record.model import (
     Appointment,
     AppointmentState,
     Facts,

@@ -31,9 +31,9 @@ from zoneinfo import ZoneInfo
 
 from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import SiteSettings
-from fhir_coprod.watch import policies
-from fhir_coprod.watch.reading import Held, Surroundings, compose
-from fhir_coprod.watch.records import Blind, Facts
+from fhir_coprod.watch.record.compose import Held, Surroundings, compose
+from fhir_coprod.watch.record.model import Blind, Facts
+from fhir_coprod.watch.rules import policies
 
 SYSTEM = "https://example.org/codes"
 REQUESTER = "PractitionerRole/gp"

@@ -9,8 +9,8 @@ import pytest
 
 from fhir_coprod import definitions
 from fhir_coprod.cli import alerts
-from fhir_coprod.watch import policies
-from fhir_coprod.watch.codes import ABOUT, Rule, Stage
+from fhir_coprod.watch.rules import policies
+from fhir_coprod.watch.rules.codes import ABOUT, Rule, Stage
 
 PAGE = (Path(__file__).parents[2] / "docs" / "watch.md").read_text()
 

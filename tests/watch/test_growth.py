@@ -11,9 +11,9 @@ from benchmarks.fill import filled, id_of, referral
 from fhir_coprod import jsontext
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store, sqlite
-from fhir_coprod.watch import policies
-from fhir_coprod.watch.live import Watch
-from fhir_coprod.watch.looking import look_at
+from fhir_coprod.watch.live.look import look_at
+from fhir_coprod.watch.live.loop import Watch
+from fhir_coprod.watch.rules import policies
 
 EVENTS = 20
 

@@ -13,9 +13,10 @@ from sqlalchemy import select
 from fhir_coprod import jsontext
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store, schema
-from fhir_coprod.watch import Policy, Standing, carriers
-from fhir_coprod.watch.facts import portions
-from fhir_coprod.watch.looking import assess_each, reader_at
+from fhir_coprod.watch import Policy, Standing
+from fhir_coprod.watch.alerts import resources
+from fhir_coprod.watch.facts.reader import portions
+from fhir_coprod.watch.live.look import assess_each, reader_at
 
 _decode = msgspec.msgpack.Decoder(Standing).decode
 
@@ -68,7 +69,7 @@ def alerts_say_what_standings_say(store: Store, standings: Iterable[Standing]) -
     assert set(Counter(issue["identifier"][0]["value"] for issue in ever).values()) <= {1}
     issues = [issue for issue in ever if issue["status"] == "preliminary"]
     open_ones = Counter(
-        (i["implicated"][0]["reference"], str(carriers.rule_of(i)), carriers.task_of(i)) for i in issues
+        (i["implicated"][0]["reference"], str(resources.rule_of(i)), resources.task_of(i)) for i in issues
     )
     wanted = Counter(
         (standing.referral, str(stall.rule), stall.task)
@@ -82,9 +83,9 @@ def alerts_say_what_standings_say(store: Store, standings: Iterable[Standing]) -
     followups = [
         task
         for task in newest(store, "Task")
-        if carriers.is_kind(task, carriers.FOLLOWUP) and carriers.is_open(task)
+        if resources.is_kind(task, resources.FOLLOWUP) and resources.is_open(task)
     ]
-    asked = Counter((t["focus"]["reference"], carriers.stage_of(t)) for t in followups)
+    asked = Counter((t["focus"]["reference"], resources.stage_of(t)) for t in followups)
     assert asked >= Counter((s.referral, str(s.stage)) for s in standings if s.stalls)
     assert set(asked.values()) <= {1}
     assert {referral for referral, _ in asked} <= {s.referral for s in standings if s.stalls} | blind

@@ -19,8 +19,8 @@ from pathlib import Path
 from fhir_coprod.errors import CoprodError
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store
-from fhir_coprod.watch import policies
-from fhir_coprod.watch.live import Watch
+from fhir_coprod.watch.live.loop import Watch
+from fhir_coprod.watch.rules import policies
 from tests.watch.hospital import DAY, MONDAY, Hospital
 
 

@@ -1,0 +1,1 @@
+"""What the store knows: referrals, what belongs to them, what a change concerns."""

@@ -1,0 +1,221 @@
+"""Which referrals a change concerns: from what was written, up the references to the ServiceRequests.
+
+The way down, from a referral to all that belongs to it, is `facts.LINKS`; this is the way back. A change is
+looked at as it was before and as it is after, so that a reference that was taken away counts as well. What is
+found may be more than is concerned, never less: to look again changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any, Final
+
+from sqlalchemy import Connection, Select, select
+
+from fhir_coprod import definitions
+from fhir_coprod.store import Version, index, schema
+from fhir_coprod.store.versions import from_row
+from fhir_coprod.watch.alerts import resources
+from fhir_coprod.watch.facts import queries
+from fhir_coprod.watch.facts.reader import LINKS
+from fhir_coprod.watch.record.fhir import batches, split
+
+Name = tuple[str, str]
+"""Resource type and id."""
+Pairs = tuple[tuple[str, str], ...]
+"""Resource types, each with a search parameter of it."""
+
+_STEPS: Final = 6
+"""One more than any way from a resource up to its referral has."""
+_PORTION: Final = 400
+_UP: Final[Pairs] = (
+    *dict.fromkeys(link for links in LINKS.values() for link in links),
+    ("DetectedIssue", "implicated"),
+)
+"""By which a resource names what leads to a referral."""
+_FAMILY: Final[Pairs] = (
+    ("ServiceRequest", "subject"),
+    ("CommunicationRequest", "subject"),
+    ("RelatedPerson", "patient"),
+)
+"""What may concern every referral of a patient: another referral, a wish about messages, a relative."""
+_ALERTS: Final[Pairs] = (("Task", "focus"), ("DetectedIssue", "implicated"))
+"""By which an alert names what it is about, which may be no referral any more."""
+_MESSAGES: Final[Pairs] = (("Communication", "subject"), ("Communication", "sender"))
+_PARTIES: Final[Pairs] = (
+    ("ServiceRequest", "requester"),
+    ("ServiceRequest", "performer"),
+    ("Task", "owner"),
+    ("Task", "requester"),
+    ("Appointment", "actor"),
+    ("Encounter", "participant"),
+    ("Encounter", "service-provider"),
+    ("DiagnosticReport", "performer"),
+    ("DiagnosticReport", "results-interpreter"),
+    ("DocumentReference", "author"),
+    ("DocumentReference", "custodian"),
+    ("Communication", "recipient"),
+    ("Communication", "sender"),
+    ("PractitionerRole", "organization"),
+    ("HealthcareService", "organization"),
+    ("Location", "organization"),
+)
+"""By which a resource names somebody who may be a role, a service, a place, or the department behind one."""
+_OUTPUT: Final[Pairs] = (("Task", "output"),)
+_STAFF: Final = ("PractitionerRole", "HealthcareService", "Location", "Organization", "CareTeam")
+_REPORTS: Final = ("DiagnosticReport", "DocumentReference")
+_PERSONS: Final = ("Patient", "RelatedPerson")
+
+
+@cache
+def _numbers(pairs: Pairs) -> tuple[int, ...]:
+    return tuple(index.number(type, code) for type, code in pairs)
+
+
+def concerned(connection: Connection, changes: Sequence[Version]) -> set[str]:
+    """The referrals that these entries of the log may concern, as references; some may be none."""
+    ours = [change for change in changes if change.source != resources.SOURCE]
+    if not ours:
+        return set()
+    climb = _Climb(connection)
+    for version in (*ours, *_before(connection, ours)):
+        climb.start(version)
+    return climb.referrals()
+
+
+def referrals_of(connection: Connection, records: Iterable[str]) -> set[str]:
+    """The referrals to which these resources (`Type/id`) belong as they are now."""
+    climb = _Climb(connection)
+    climb.reached |= {split(record) for record in records}
+    return climb.referrals()
+
+
+def _before(connection: Connection, changes: Collection[Version]) -> Iterator[Version]:
+    """The version before the first of each resource's changes."""
+    wanted: dict[str, list[tuple[str, int]]] = {}
+    seen: set[Name] = set()
+    for change in changes:
+        name = (change.type, change.id)
+        if name not in seen and change.version > 1:
+            wanted.setdefault(change.type, []).append((change.id, change.version - 1))
+        seen.add(name)
+    for type, numbers in wanted.items():
+        for some in batches(numbers, _PORTION):
+            ids, versions = [id for id, _ in some], sorted({number for _, number in some})
+            values = {"type": type, "ids": ids, "numbers": versions}
+            for row in connection.execute(queries.SOME_VERSIONS, values):
+                if (row.id, row.version) in some:
+                    yield from_row(row)
+
+
+def _named(version: Version, pairs: Pairs) -> Iterator[Name]:
+    """What a version names by these parameters of its type."""
+    for type, code in pairs:
+        if type != version.type:
+            continue
+        parameter = definitions.search_parameters(type)[code]
+        for _, value in index.extract(type, parameter, version.data):
+            reference = value.get("reference") if isinstance(value, dict) else None
+            if isinstance(reference, str):
+                yield index.split_reference(reference)
+
+
+class _Climb:
+    """From resources up to referrals, a generation at a time."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.reached: set[Name] = set()
+        self._patients: set[str] = set()
+        self._staff: set[Name] = set()
+        self._alerted: set[Name] = set()
+
+    def start(self, version: Version) -> None:
+        """From one version of a resource."""
+        self.reached.add((version.type, version.id))
+        if version.type in _STAFF:
+            self._staff.add((version.type, version.id))
+        if version.body:
+            self.reached.update(_named(version, _UP))
+            self._alerted.update(_named(version, _ALERTS))
+            self._patients.update(id for type, id in _named(version, _FAMILY) if type == "Patient")
+
+    def referrals(self) -> set[str]:
+        self._from_staff()
+        self._up()
+        found = {id for type, id in self.reached if type == "ServiceRequest"}
+        self._patients |= {
+            id
+            for type, id in self._names_from({("ServiceRequest", id) for id in found}, _FAMILY)
+            if type == "Patient"
+        }
+        patients = {("Patient", id) for id in self._patients}
+        found |= {id for _, id in self._naming(patients, _FAMILY[:1])}
+        messages = {name for name in self.reached if name[0] == "Communication"}
+        messages |= self._naming(patients, _MESSAGES)
+        alerted = {f"{type}/{id}" for type, id in self._alerted if type == "Communication"}
+        return {f"ServiceRequest/{id}" for id in found} | self._may_ask(messages) | alerted
+
+    def _from_staff(self) -> None:
+        """Whatever names them, or names a role or place of theirs."""
+        if self._staff:
+            found = self._naming(self._staff, _PARTIES)
+            found |= self._naming({name for name in found if name[0] in _STAFF}, _PARTIES)
+            self.reached |= found
+
+    def _up(self) -> None:
+        edge = set(self.reached)
+        for _ in range(_STEPS):
+            above = self._names_from({name for name in edge if name[0] != "ServiceRequest"}, _UP)
+            above |= self._naming({name for name in edge if name[0] in _REPORTS}, _OUTPUT)
+            edge = above - self.reached
+            self.reached |= edge
+            if not edge:
+                return
+
+    def _may_ask(self, messages: Collection[Name]) -> set[str]:
+        """Of these Communications, those from patients or relatives, and those that have asked before."""
+        from_persons = self._names_from(messages, _MESSAGES[1:], by=True)
+        names = {f"Communication/{id}" for _, id in messages}
+        standing = schema.standing.c.referral
+        asked = {
+            name
+            for some in batches(names, _PORTION)
+            for name in self._connection.execute(select(standing).where(standing.in_(some))).scalars()
+        }
+        return {f"Communication/{id}" for type, id in from_persons} | asked
+
+    def _names_from(self, names: Collection[Name], pairs: Pairs, *, by: bool = False) -> set[Name]:
+        """What these resources name by these parameters; `by`: which of them name a person by them."""
+        found: set[Name] = set()
+        for type, ids in _by_type(names).items():
+            params = _numbers(tuple(pair for pair in pairs if pair[0] == type))
+            if not params:
+                continue
+            for some in batches(ids, _PORTION):
+                values = {"type": type, "ids": some, "params": params}
+                if by:
+                    found.update(self._pairs(queries.NAMING_ONE_OF, values | {"types": _PERSONS}))
+                else:
+                    found.update(self._pairs(queries.NAMED, values))
+        return found
+
+    def _naming(self, names: Collection[Name], pairs: Pairs) -> set[Name]:
+        """What names these resources by these parameters."""
+        found: set[Name] = set()
+        for type, ids in _by_type(names).items():
+            for some in batches(ids, _PORTION):
+                values = {"type": type, "ids": some, "params": _numbers(pairs)}
+                found.update(self._pairs(queries.NAMERS, values))
+        return found
+
+    def _pairs(self, statement: Select[Any], values: Mapping[str, Any]) -> Iterator[Name]:
+        return ((type, id) for type, id in self._connection.execute(statement, values))
+
+
+def _by_type(names: Iterable[Name]) -> dict[str, list[str]]:
+    groups: dict[str, list[str]] = {}
+    for type, id in names:
+        groups.setdefault(type, []).append(id)
+    return groups

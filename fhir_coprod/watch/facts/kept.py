@@ -1,0 +1,117 @@
+"""Facts kept beside each standing, so that judging a referral again need not read its record again.
+
+They hold until the log says something new of the referral: its row is marked then (`standings.py`), and the
+record itself is read. What cannot be seen is no part of them: that follows from the feeds when it is judged.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib import resources
+from typing import Final
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from fhir_coprod.watch.facts import affected
+from fhir_coprod.watch.facts.reader import PORTION, Found, Reader
+from fhir_coprod.watch.facts.rows import Held
+from fhir_coprod.watch.record.fhir import batches, split
+from fhir_coprod.watch.record.model import Facts
+
+
+class Kept(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What a row keeps of its referral."""
+
+    facts: Facts
+    ehr: str
+    from_ehr: bool
+    asked: bool
+    """There is a follow-up about it."""
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Kept).decode
+_MARK: Final = 8
+"""Bytes before the facts that say how they were read."""
+
+
+@cache
+def program() -> bytes:
+    """Changes with the program that reads and judges: what another version of it said has to be said anew."""
+    digest = hashlib.blake2b(digest_size=12)
+    files = [file for file in resources.files("fhir_coprod.watch").iterdir() if file.name.endswith(".py")]
+    for file in sorted(files, key=lambda file: file.name):
+        digest.update(file.read_bytes())
+    return digest.digest()
+
+
+@cache
+def _reading(zone: ZoneInfo) -> bytes:
+    """Facts are read by this program, and dates without time are days of this zone."""
+    return hashlib.blake2b(program() + zone.key.encode(), digest_size=_MARK).digest()
+
+
+def pack(found: Found, zone: ZoneInfo, *, asked: bool) -> bytes | None:
+    """The facts as a row keeps them; None when there are none, or they rest on a record that may be old.
+
+    asked: there is a follow-up about it.
+    """
+    facts = found.facts
+    if facts is None or any(blind.record for blind in facts.blind):
+        return None
+    if facts.blind:
+        facts = msgspec.structs.replace(facts, blind=())
+    return _reading(zone) + _encode(Kept(facts, found.ehr, found.from_ehr, asked))
+
+
+class Sources:
+    """Facts for referrals: those that their rows keep where these hold, else from the record."""
+
+    def __init__(self, reader: Reader) -> None:
+        self.reader = reader
+        self._reading = _reading(reader.zone)
+        self._uncertain: set[str] = (
+            affected.referrals_of(reader.connection, reader.unread) if reader.unread else set()
+        )
+
+    def find(self, rows: Mapping[str, Held | None]) -> Iterator[tuple[Found, bool | None]]:
+        """Each that is a referral.
+
+        With it, of facts that were kept, whether there is a follow-up about it, which is not among what was
+        found; None of a record that was read.
+        """
+        unknown: list[str] = []
+        for name, held in rows.items():
+            kept = self._kept(name, held)
+            if kept is None:
+                unknown.append(name)
+            else:
+                yield Found(name, self._as_seen(name, kept), (), "", kept.ehr, kept.from_ehr), kept.asked
+        for some in batches(unknown, PORTION):
+            roots = self.reader.by_reference({split(name) for name in some})
+            for found in self.reader.read(roots):
+                yield found, None
+
+    def kept(self, name: str, held: Held | None) -> Facts | None:
+        """What the row of one referral keeps of it, with what cannot be seen at present; None where it does
+        not hold any more."""
+        kept = self._kept(name, held)
+        return self._as_seen(name, kept) if kept else None
+
+    def _kept(self, name: str, held: Held | None) -> Kept | None:
+        if held is None or held.facts is None or not held.is_settled or name in self._uncertain:
+            return None
+        if not held.facts.startswith(self._reading):
+            return None
+        return _decode(memoryview(held.facts)[_MARK:])
+
+    def _as_seen(self, name: str, kept: Kept) -> Facts:
+        """With what cannot be seen at present."""
+        if not self.reader.blind:
+            return kept.facts
+        requesters = kept.facts.request.requesters if name.startswith("ServiceRequest/") else ()
+        blind = self.reader.blind_for(kept.ehr, requesters, from_ehr=kept.from_ehr)
+        return msgspec.structs.replace(kept.facts, blind=blind) if blind else kept.facts

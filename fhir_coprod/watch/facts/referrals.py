@@ -1,0 +1,47 @@
+"""Every referral there is, a portion at a time, with what the watch last said of it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from sqlalchemy import Connection, exists, select
+
+from fhir_coprod.store import index, schema
+from fhir_coprod.watch.facts import rows
+
+
+class Root(NamedTuple):
+    """A referral, or a message by which a patient may ask for one."""
+
+    key: int
+    name: str
+    held: rows.Held | None
+    """The row of its standing."""
+
+
+def roots_from(connection: Connection, start: int, portion: int) -> list[Root]:
+    """The next so many; `start` is the least key that is wanted. Empty when there are no more."""
+    resource, reference = schema.resource.c, schema.reference.c
+    here = [resource.deleted.is_(False), resource.key >= start]
+    name = (resource.type + "/" + resource.id).label("name")
+    roots = (
+        select(resource.key, name, *rows.HELD)
+        .select_from(schema.resource.outerjoin(schema.standing, schema.standing.c.referral == name))
+        .order_by(resource.key)
+        .limit(portion)
+    )
+    found = connection.execute(roots.where(resource.type == "ServiceRequest", *here)).all()
+    if len(found) == portion:
+        # Messages beyond these referrals are for the next portion: each is come by once.
+        here.append(resource.key <= found[-1][0])
+    from_persons = exists().where(
+        reference.key == resource.key,
+        reference.param == index.number("Communication", "sender"),
+        reference.target_type.in_(("Patient", "RelatedPerson")),
+    )
+    messages = connection.execute(roots.where(resource.type == "Communication", from_persons, *here)).all()
+    if messages:
+        found = sorted([*found, *messages], key=lambda row: row[0])[:portion]
+    return [
+        Root(key, name, None if due is None else rows.Held(due, *rest)) for key, name, due, *rest in found
+    ]

@@ -1,0 +1,212 @@
+"""What the watch last said of each referral, remembered beside the log, and when to look at it again.
+
+A row's `due` is the moment from which its referral has to be looked at again: when what is said may change by
+itself, or when an alert about it runs out. A referral that something new concerns is marked with a negative
+`due`: minus the position of that news in the log. A standing is only written where `due` is still what it was
+when the facts were read, so news that comes in between is never lost, whoever else is at work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
+
+import msgspec
+from sqlalchemy import Connection, bindparam, func, select, text, tuple_
+
+from fhir_coprod.store import Transaction
+from fhir_coprod.store.schema import standing as table
+from fhir_coprod.store.versions import to_milliseconds
+from fhir_coprod.watch.rules.standing import Standing
+
+FOLLOWER: Final = "watch"
+"""The cursor that says how far the watch has followed the log."""
+NEVER: Final = 2**62
+POSTPONED: Final = -(2**62)
+"""To be looked at once every referral has been: whether its alerts are news is not known before."""
+SETTLED: Final = 0
+SETTLED_AS_FAR_AS_SEEN: Final = 1
+MOVING: Final = 2
+STALLED: Final = 3
+FAULT: Final = 4
+"""How much interest a referral deserves; the board shows those from MOVING on."""
+
+_MILLISECOND: Final = timedelta(milliseconds=1)
+_PORTION: Final = 500
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Standing).decode
+
+
+class Held(NamedTuple):
+    """A row as it was when the facts were read."""
+
+    due: int
+    ehr: str
+    old: bool
+    body: bytes
+    facts: bytes | None
+
+    @property
+    def is_settled(self) -> bool:
+        """Nothing new concerns it."""
+        return self.due >= 0 or self.due == POSTPONED
+
+
+HELD: Final = (table.c.due, table.c.ehr, table.c.old, table.c.body, table.c.facts)
+
+
+class Row(NamedTuple):
+    """A standing as it is to be written; `was` is the row when the facts were read, None: no row.
+
+    facts: as `kept.pack` makes them; None: to be read anew.
+    """
+
+    standing: Standing
+    due: int
+    was: Held | None
+    ehr: str = ""
+    old: bool = False
+    facts: bytes | None = None
+
+
+def milliseconds_until(at: datetime | None) -> int:
+    """A moment to look again, not before it; NEVER for None."""
+    return to_milliseconds(at + _MILLISECOND - timedelta(microseconds=1)) if at else NEVER
+
+
+def interest(standing: Standing) -> int:
+    if standing.not_assessed:
+        return FAULT
+    if standing.is_open:
+        return STALLED if standing.stalls else MOVING
+    return SETTLED_AS_FAR_AS_SEEN if standing.not_observable else SETTLED
+
+
+_SAVE: Final = text(
+    "INSERT INTO standing (referral, ehr, interest, old, stage, since, due, body, facts)"
+    " VALUES (:referral, :ehr, :interest, :old, :stage, :since, :due, :body, :facts)"
+    " ON CONFLICT (referral) DO UPDATE SET ehr = excluded.ehr, interest = excluded.interest,"
+    " old = excluded.old, stage = excluded.stage, since = excluded.since, due = excluded.due,"
+    " body = excluded.body, facts = excluded.facts WHERE standing.due = :was"
+)
+_FORGET: Final = text("DELETE FROM standing WHERE referral = :referral AND due = :was")
+_MARK: Final = text(
+    "INSERT INTO standing (referral, ehr, interest, old, stage, since, due, body)"
+    " VALUES (:referral, '', 0, false, '', 0, :due, :body)"
+    " ON CONFLICT (referral) DO UPDATE SET due = excluded.due"
+)
+_ROW: Final = select(*HELD).where(table.c.referral == bindparam("referral"))
+_DUE: Final = (
+    select(table.c.referral, *HELD)
+    .where(table.c.due <= bindparam("now"), table.c.due >= bindparam("least"))
+    .order_by(table.c.due.desc())
+    .limit(bindparam("limit"))
+)
+_NO_ROW: Final = NEVER + 1
+"""No row has it as its due: one that has appeared meanwhile is left alone."""
+
+
+def save(transaction: Transaction, rows: Iterable[tuple[Row, bytes]]) -> None:
+    """Write standings with their bodies, each unless something new has marked its row since the facts were
+    read."""
+    values = [
+        {
+            "referral": row.standing.referral,
+            "ehr": row.ehr,
+            "interest": interest(row.standing),
+            "old": row.old,
+            "stage": row.standing.stage or "",
+            "since": to_milliseconds(row.standing.since) if row.standing.since else 0,
+            "due": row.due,
+            "body": body,
+            "facts": row.facts,
+            "was": _NO_ROW if row.was is None else row.was.due,
+        }
+        for row, body in sorted(rows, key=lambda each: each[0].standing.referral)
+    ]
+    if values:
+        transaction.connection.execute(_SAVE, values)
+
+
+def says(standing: Standing, held: Held) -> bool:
+    """Whether a row says this already."""
+    return _encode(standing) == held.body
+
+
+def changed(rows: Iterable[Row]) -> list[tuple[Row, bytes]]:
+    """Those that say something else than they did, with their bodies."""
+    found = []
+    for row in rows:
+        body = _encode(row.standing)
+        if row.was is None or (row.due, row.ehr, row.old, body, row.facts) != row.was:
+            found.append((row, body))
+    return found
+
+
+def forget(transaction: Transaction, gone: Mapping[str, Held | None]) -> None:
+    """Drop the rows of referrals that are none (any more), each unless it was marked meanwhile."""
+    known = [{"referral": name, "was": was.due} for name, was in gone.items() if was is not None]
+    if known:
+        transaction.connection.execute(_FORGET, known)
+
+
+def mark(transaction: Transaction, referrals: Collection[str], due: int) -> None:
+    """Have these looked at again; `due` is negative, and no other than this news bears it."""
+    if referrals:
+        transaction.connection.execute(
+            _MARK, [{"referral": name, "due": due, "body": b""} for name in sorted(referrals)]
+        )
+
+
+def dues(connection: Connection, referrals: Collection[str]) -> dict[str, int]:
+    """When each is to be looked at again, of those that have a row; so many as go into one statement."""
+    statement = select(table.c.referral, table.c.due).where(table.c.referral.in_(referrals))
+    return dict(connection.execute(statement).all())
+
+
+def held(connection: Connection, referral: str) -> Held | None:
+    """The row of one referral."""
+    row = connection.execute(_ROW, {"referral": referral}).first()
+    return Held(*row) if row else None
+
+
+def due_by(connection: Connection, now: datetime, limit: int, *, postponed: bool) -> dict[str, Held]:
+    """Referrals to be looked at by `now`, those marked longest ago first, with their rows."""
+    least = POSTPONED if postponed else POSTPONED + 1
+    asked = {"now": to_milliseconds(now), "least": least, "limit": limit}
+    return {referral: Held(*row) for referral, *row in connection.execute(_DUE, asked)}
+
+
+def remembered(connection: Connection, least: int = MOVING, but: Collection[str] = ()) -> Iterator[Standing]:
+    """The standings of at least that interest, but for some, in order of reference."""
+    after: tuple[int, str] = (least, "")
+    while True:
+        interest, referral = after
+        statement = (
+            select(table.c.interest, table.c.referral, table.c.body)
+            .where(tuple_(table.c.interest, table.c.referral) > (interest, referral), table.c.interest > 0)
+            .order_by(table.c.interest, table.c.referral)
+            .limit(_PORTION * 4)
+        )
+        rows = connection.execute(statement).all()
+        if not rows:
+            return
+        for row in rows:
+            if row[2] and row[1] not in but:
+                yield _decode(row[2])
+        after = (rows[-1][0], rows[-1][1])
+
+
+def old_by_ehr(connection: Connection) -> dict[str, int]:
+    """How many referrals of each EHR were stalled already when it was first read, and still are."""
+    statement = select(table.c.ehr, func.count()).where(text("old")).group_by(table.c.ehr)
+    return dict(connection.execute(statement).all())
+
+
+def old_of(connection: Connection, ehr: str) -> Iterator[Standing]:
+    """The standings of those of one EHR."""
+    statement = select(table.c.body).where(text("old"), table.c.ehr == ehr)
+    for body in connection.execute(statement).scalars():
+        if body:
+            yield _decode(body)

@@ -1,0 +1,229 @@
+"""What a patient could be told about a referral: a draft in plain words, for a person to read and release.
+
+The words stand in catalogues (`locale/LANGUAGE.po`), one entry for each event and stall; to add a language
+is to add a file. A draft is a Communication in preparation: it never counts as having told the
+patient. It names no specialty and no result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, time
+from functools import cache
+from importlib import resources
+from typing import Final
+from zoneinfo import ZoneInfo
+
+import msgspec
+from babel.dates import format_date, format_time
+
+from fhir_coprod.errors import NotFound
+from fhir_coprod.jsontext import Json
+from fhir_coprod.watch.alerts import resources as carriers
+from fhir_coprod.watch.letters.sender import Particulars, Sender
+from fhir_coprod.watch.rules.codes import STAFF_ONLY, Rule
+from fhir_coprod.watch.rules.standing import Standing, last_moment
+
+_LOCALES = resources.files("fhir_coprod") / "_data" / "locale"
+_TOPIC_SYSTEM: Final = f"{carriers.CANONICAL}/CodeSystem/communication-topic"
+_TOPICS: Final[Mapping[str, str]] = {
+    "accepted": "referral-accepted",
+    "booked": "appointment-booked",
+    "changed": "appointment-changed",
+    "cancelled": "appointment-cancelled",
+    "rejected": "referral-rejected",
+    "result": "result",
+    Rule.NO_SHOW_OPEN: "appointment-missed",
+}
+"""What each event is about; a stall is about a delay."""
+_OF_A_VISIT: Final = frozenset({Rule.NO_SHOW_OPEN, Rule.APPOINTMENT_PASSED})
+"""Stalls that begin with a visit: its day is told."""
+_UNDATED: Final = frozenset({Rule.BOOKED_TOO_LATE})
+"""Stalls whose beginning tells the patient nothing."""
+
+_OF_A_BOOKING: Final = frozenset({"accepted", "booked", "changed", Rule.BOOKED_TOO_LATE})
+"""What a letter cannot tell without saying when the visit is, where one is booked."""
+_DATES: Final = {"en": "en_GB"}
+"""The form of dates where a language has several: 2 March 2026, as everywhere here."""
+_GAP: Final = "____________________"
+"""What the record does not know, for the person who releases the letter to write in."""
+_NOTHING_KNOWN: Final = Particulars()
+
+
+def languages() -> tuple[str, ...]:
+    """The languages there is a catalogue for, sorted."""
+    names = (file.name for file in _LOCALES.iterdir())
+    return tuple(sorted(name.removesuffix(".json") for name in names))
+
+
+def subjects(standing: Standing) -> tuple[str, ...]:
+    """All there is to tell the patient: the stalls that are theirs to know, the gravest first, then the event
+    not told yet."""
+    stalls = [
+        stall.rule.value
+        for stall in carriers.gravest_first(standing.stalls)
+        if stall.rule not in STAFF_ONLY and stall.rule is not Rule.PATIENT_NOT_INFORMED
+    ]
+    return tuple(dict.fromkeys([*stalls, *([standing.untold] if standing.untold else [])]))
+
+
+def known(language: str) -> str:
+    """The catalogue for a language as people or resources write it: `sv` for sv-SE.
+
+    Raises NotFound, naming the languages there are, when there is none.
+    """
+    plain = language.replace("_", "-").partition("-")[0].lower()
+    if plain not in languages():
+        raise NotFound(
+            f"There are no words in {language!r} yet; there are {', '.join(languages())}. "
+            f"Add a catalogue locale/{plain or 'LANGUAGE'}.po."
+        )
+    return plain
+
+
+def preferred(patient: Json) -> str:
+    """The language that a Patient prefers, else the first one named there; "" when none is."""
+    spoken = patient.get("communication") or []
+    for one in sorted(spoken, key=lambda one: one.get("preferred") is not True):
+        for coding in (one.get("language") or {}).get("coding") or ():
+            if coding.get("code"):
+                return str(coding["code"])
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A letter to a patient, in plain words."""
+
+    language: str
+    about: str
+    """The rule or event it tells of."""
+    heading: str
+    paragraphs: tuple[str, ...]
+    regards: str
+    reference: str
+    """What the reference below the letter is called."""
+    day: str
+    """The date of the letter, as people write it in that language."""
+    contact: tuple[str, ...]
+    """Who writes and how to reach them, line by line; a gap where the record does not know."""
+
+
+def draft(
+    standing: Standing,
+    language: str,
+    day: date,
+    about: str = "",
+    known_of: Particulars = _NOTHING_KNOWN,
+) -> Draft:
+    """The letter about one thing; without `about` the first of `subjects`.
+
+    known_of: what the record says of sender and visit.
+
+    Raises NotFound when there is nothing to tell, not this, or no catalogue for the language.
+    """
+    language = known(language)
+    words = _catalogue(language)
+    told = subjects(standing)
+    if not told:
+        raise NotFound("There is nothing about this referral that the patient has not been told.")
+    about = about or told[0]
+    if about not in told:
+        raise NotFound(f"There is nothing to tell the patient about {about!r}; there is {', '.join(told)}.")
+    has_a_time = known_of.visit is not None
+    parts = [words["greeting"], words["booked" if about == "accepted" and has_a_time else about]]
+    stall = next((stall for stall in standing.stalls if stall.rule == about), None)
+    zone = ZoneInfo(standing.zone)
+    if stall is not None and stall.rule not in _UNDATED:
+        frame = words["visit" if stall.rule in _OF_A_VISIT else "since"]
+        parts.append(frame.format(date=_day(stall.since.astimezone(zone).date(), language)))
+    if about in _OF_A_BOOKING and known_of.visit is not None:
+        start = known_of.visit.start.astimezone(zone)
+        when = {"date": _day(start.date(), language), "time": _clock(start.time(), language)}
+        parts.append(words["appointment"].format(**when))
+        parts.append(f"{words['place']}: {known_of.visit.place or _GAP}")
+    if standing.guarantee is not None:
+        by = last_moment(standing.guarantee).astimezone(zone).date()
+        parts.append(words["guarantee"].format(date=_day(by, language)))
+    parts.append(words["question"])
+    return Draft(
+        language,
+        about,
+        words["heading"],
+        tuple(parts),
+        words["regards"],
+        words["reference"],
+        _day(day, language),
+        _contact(known_of.sender, words),
+    )
+
+
+def _contact(sender: Sender, words: Mapping[str, str]) -> tuple[str, ...]:
+    return (
+        sender.name or f"{words['sender']}: {_GAP}",
+        *sender.address,
+        f"{words['telephone']}: {sender.phone or _GAP}",
+        *([sender.email] if sender.email else []),
+    )
+
+
+def _day(day: date, language: str) -> str:
+    return format_date(day, "long", locale=_DATES.get(language, language))
+
+
+def _clock(at: time, language: str) -> str:
+    return format_time(at, "short", locale=_DATES.get(language, language))
+
+
+def text(standing: Standing, language: str, about: str = "", known_of: Particulars = _NOTHING_KNOWN) -> str:
+    """The words of a letter alone; see `draft`."""
+    return "\n\n".join(draft(standing, language, date.min, about, known_of).paragraphs)
+
+
+def signed(standing: Standing, language: str, about: str, known_of: Particulars) -> str:
+    """The words of a letter, and below them who writes and how to reach them."""
+    letter = draft(standing, language, date.min, about, known_of)
+    return "\n\n".join([*letter.paragraphs, letter.regards, "\n".join(letter.contact)])
+
+
+def communication(
+    standing: Standing,
+    language: str,
+    about: str = "",
+    recipient: str = "",
+    known_of: Particulars = _NOTHING_KNOWN,
+) -> Json:
+    """The draft as a Communication (profile coproduction-communication) in preparation, no sender yet.
+
+    recipient: a relative in the patient's place. It is for staff until a person releases it.
+    """
+    letter = draft(standing, language, date.min, about, known_of)
+    told = [*letter.paragraphs, "\n".join(letter.contact)]
+    return {
+        "resourceType": "Communication",
+        "meta": {
+            "profile": [f"{carriers.CANONICAL}/StructureDefinition/coproduction-communication"],
+            "security": [carriers.STAFF_ONLY],
+        },
+        "language": letter.language,
+        "status": "preparation",
+        "subject": carriers.reference(standing.patient),
+        "topic": {"coding": [{"system": _TOPIC_SYSTEM, "code": _TOPICS.get(letter.about, "delay")}]},
+        "about": [carriers.reference(standing.referral)],
+        "recipient": [carriers.reference(recipient or standing.patient)],
+        "payload": [{"contentString": "\n\n".join(_without_gaps(told))}],
+    }
+
+
+def _without_gaps(paragraphs: Iterable[str]) -> Iterator[str]:
+    """Nobody writes by hand into a record: lines with a gap are left out."""
+    for paragraph in paragraphs:
+        lines = [line for line in paragraph.split("\n") if _GAP not in line]
+        if lines:
+            yield "\n".join(lines)
+
+
+@cache
+def _catalogue(language: str) -> Mapping[str, str]:
+    return msgspec.json.decode((_LOCALES / f"{language}.json").read_bytes(), type=dict[str, str])

@@ -1,0 +1,65 @@
+"""What every standing in the store rests on, beside the facts of its own referral.
+
+The program that judged, the policy with its calendar, and what could not be seen. When any of it changes,
+what was said has to be said anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final, NamedTuple
+
+import msgspec
+from sqlalchemy import Connection, select
+
+from fhir_coprod.settings import Settings
+from fhir_coprod.store import Transaction, schema
+from fhir_coprod.watch.facts import kept
+from fhir_coprod.watch.facts.visibility import blind_feeds, unread_records
+from fhir_coprod.watch.rules.policies import Policy
+
+_RULES: Final = "watch:rules"
+_FEEDS: Final = "watch:feeds"
+_UNREAD: Final = "watch:unread"
+
+
+class Ground(NamedTuple):
+    """Kept as settings of the store."""
+
+    rules: str
+    """The program and the policy."""
+    feeds: str
+    """Which types of which EHR cannot be seen."""
+    unread: frozenset[str]
+    """Records of ours whose newest word could not be taken in."""
+
+
+def ground_now(connection: Connection, settings: Settings, policy: Policy, now: datetime) -> Ground:
+    """What standings would rest on that are made now."""
+    feeds = sorted(
+        (blind.ehr, blind.type, blind.departments, blind.down)
+        for blind in blind_feeds(connection, settings, policy.pulled_since(now))
+    )
+    return Ground(
+        f"{kept.program().hex()} {policy.fingerprint}",
+        msgspec.json.encode(feeds).decode(),
+        frozenset(unread_records(connection)),
+    )
+
+
+def ground_of(connection: Connection) -> Ground | None:
+    """What the standings in the store rest on; None when there are none yet."""
+    setting = schema.setting.c
+    statement = select(setting.name, setting.value).where(setting.name.in_((_RULES, _FEEDS, _UNREAD)))
+    held: Mapping[str, str] = dict(connection.execute(statement).all())
+    if len(held) < len(Ground._fields):
+        return None
+    return Ground(held[_RULES], held[_FEEDS], msgspec.json.decode(held[_UNREAD], type=frozenset[str]))
+
+
+def lay(transaction: Transaction, ground: Ground) -> None:
+    """Remember what standings rest on from now on."""
+    transaction.set_setting(_RULES, ground.rules)
+    transaction.set_setting(_FEEDS, ground.feeds)
+    transaction.set_setting(_UNREAD, msgspec.json.encode(sorted(ground.unread)).decode())

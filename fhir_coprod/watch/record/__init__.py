@@ -1,0 +1,1 @@
+"""What is known of a referral and its patient, read from FHIR."""

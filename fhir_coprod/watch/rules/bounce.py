@@ -1,0 +1,48 @@
+"""Whether a referral came back to where it had been: A → B → A. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import NamedTuple
+
+from fhir_coprod.watch.rules.task import Course, When
+
+
+class Stay(NamedTuple):
+    """A time that a referral spent with one owner."""
+
+    since: datetime
+    departments: tuple[str, ...]
+    """Of the owner."""
+    left: bool
+    """It is over."""
+
+
+def there_and_back(courses: list[Course]) -> When | None:
+    """When a referral came back to a department that it had left for another one; the latest such time."""
+    stays: list[Stay] = []
+    for course in courses:
+        for at, _, departments in course.owners:
+            if departments:
+                last = course.owners[-1][0] == at
+                since = course.sent if at == course.owners[0][0] else at
+                stays.append(Stay(since, departments, not last or not course.live))
+    back = came_back(sorted(stays, key=lambda stay: stay.since))
+    return When(back) if back else None
+
+
+def came_back(stays: Iterable[Stay]) -> datetime | None:
+    """The latest time at which a department was come back to, of stays in order of time."""
+    back: datetime | None = None
+    first_left: dict[str, int] = {}  # by department, which of the stays there was left first
+    last_left: dict[tuple[str, ...], int] = {}  # by departments, which of the stays there was left last
+    for number, (since, here, left) in enumerate(stays):
+        first = min((first_left[one] for one in here if one in first_left), default=number)
+        if any(second > first and set(here).isdisjoint(there) for there, second in last_left.items()):
+            back = since
+        if left:
+            last_left[here] = number
+            for one in here:
+                first_left.setdefault(one, number)
+    return back

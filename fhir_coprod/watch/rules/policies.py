@@ -1,0 +1,425 @@
+"""Deadline policies: data with a source and a date, never code.
+
+A policy is a TOML file (`policies/NAME.toml`, or any path of the site's own) that may extend another one. A
+site overrides any number per specialty, priority and department in its own file:
+
+    extends = "se-vardgaranti"
+    name = "our-hospital"
+    version = "3"
+    valid_from = 2026-09-01
+    source = "Decision of the referral board, 2026-08-20"
+
+    [[override]]
+    department = "Organization/orthopaedics"
+    priority = "urgent"
+    clocks = { unscheduled = "3 wd" }
+
+The numbers are facts to re-check before clinical use; none is legal advice.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
+from datetime import date, datetime, timedelta
+from functools import cache, cached_property
+from hashlib import blake2b
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from fhir_coprod.errors import ConfigError
+from fhir_coprod.settings import SiteSettings
+from fhir_coprod.watch.record.fhir import within_reach
+from fhir_coprod.watch.record.model import Request
+from fhir_coprod.watch.rules.calendar import SiteCalendar, Span
+from fhir_coprod.watch.rules.codes import ABOUT, Rule, Stage
+
+Severity = Literal["high", "moderate", "low"]
+Owner = Literal["requester", "receiver"]
+Clocks = Mapping[Rule, Span]
+
+PRIORITIES = ("routine", "urgent", "asap", "stat")
+
+_LARGEST_FACTOR = 100
+_PACKAGE: Traversable = resources.files("fhir_coprod") / "_data" / "policies"
+_KEYS = frozenset(
+    {"name", "extends", "title", "version", "valid_from", "source", "country", "region", "enabled"}
+    | {"clocks", "priority", "duplicate", "owners", "severity", "codes", "pauses", "guarantee", "override"}
+    | {"alerts", "feeds"}
+)
+_KEYS_WITHIN: Mapping[str, Collection[str]] = {
+    "duplicate": {"window"},
+    "codes": {"awaiting-information", "no-result-expected", "no-referral"},
+    "pauses": {"reasons", "stops"},
+    "feeds": {"behind_after"},
+    "alerts": {"act_within", "acknowledged_for", "snooze_at_most", "ladder", "digest_over"},
+    "guarantee": {"name", "within", "until", "specialties", "enabled", "valid_from", "valid_until"},
+    "override": {"specialty", "priority", "department", "clocks"},
+    "priority": PRIORITIES,
+}
+"""What may stand in a table, or in each table of a list."""
+_SCALING = frozenset({"factor", "in_hours", "at_least", "each"})
+
+
+@dataclass(frozen=True)
+class Guarantee:
+    """A date that the law or an agreement promises the patient."""
+
+    name: str
+    within: Span
+    until: Stage = Stage.SEEN
+    """Met when the referral has come this far."""
+    specialties: frozenset[str] = frozenset()
+    """Only for these codes of performerType or category; empty: for what no other guarantee names."""
+    enabled: bool = True
+    valid_from: date | None = None
+    valid_until: date | None = None
+
+
+@dataclass(frozen=True)
+class Override:
+    """Other numbers for some referrals; every condition given must hold."""
+
+    clocks: Clocks
+    specialty: str = ""
+    priority: str = ""
+    department: str = ""
+
+    def fits(self, request: Request, departments: Iterable[str]) -> bool:
+        return (
+            (not self.specialty or _named(self.specialty, request.specialties))
+            and (not self.priority or self.priority == request.priority)
+            and (not self.department or self.department in departments)
+        )
+
+
+@dataclass(frozen=True)
+class AlertRules:
+    """How alerts are followed up."""
+
+    act_within: Mapping[str, Span]
+    """By severity: after that it goes one step up the ladder."""
+    acknowledged_for: Span
+    """An acknowledgement expires."""
+    snooze_at_most: Span
+    ladder: tuple[str, ...]
+    """Whom it goes to, step by step, in words."""
+    digest_over: int = 25
+    """Of more stalls than these that were there when an EHR was first read, one digest tells."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """One policy at one site. `assess` takes every number, code and holiday from here."""
+
+    name: str
+    version: str
+    title: str
+    source: str
+    valid_from: date
+    calendar: SiteCalendar
+    clocks: Mapping[str, Clocks]
+    """By ServiceRequest.priority, scaled."""
+    scaling: Mapping[str, Mapping[str, Any]]
+    duplicate_window: Span
+    owners: Mapping[Rule, Owner]
+    severities: Mapping[Rule, Severity]
+    awaiting_information: frozenset[str]
+    no_result_expected: frozenset[str]
+    no_referral: frozenset[str]
+    """Categories of orders that are carried out without asking a department by a Task."""
+    pause_reasons: frozenset[str]
+    pause_stops: frozenset[str]
+    alerts: AlertRules
+    feeds_behind_after: timedelta
+    guarantees: tuple[Guarantee, ...] = ()
+    overrides: tuple[Override, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """Name and version, as alerts cite it."""
+        return f"{self.name} {self.version}"
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Changes with anything by which it judges, its calendar included."""
+        place = (self.calendar.zone.key, self.calendar.country, self.calendar.region)
+        told = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "calendar"}
+        return blake2b(repr((place, _ordered(told))).encode(), digest_size=12).hexdigest()
+
+    def clocks_for(self, request: Request, departments: Iterable[str]) -> Clocks:
+        """The deadlines for one referral and department."""
+        base = self.clocks.get(request.priority) or self.clocks["routine"]
+        if not self.overrides:
+            return base
+        own = dict(base)
+        for override in self.overrides:
+            if override.fits(request, departments):
+                for rule, span in override.clocks.items():
+                    own[rule] = span if override.priority else self.scaled(span, request.priority)
+        return own
+
+    def guarantees_for(self, request: Request) -> tuple[Guarantee, ...]:
+        """The promises that hold for this referral: those that name its specialty, else the general ones."""
+        if not self.guarantees:
+            return ()
+        issued = self.calendar.date(request.authored)
+        valid = [
+            guarantee
+            for guarantee in self.guarantees
+            if guarantee.enabled
+            and (guarantee.valid_from is None or guarantee.valid_from <= issued)
+            and (guarantee.valid_until is None or issued <= guarantee.valid_until)
+        ]
+        special = tuple(g for g in valid if any_named(g.specialties, request.specialties))
+        return special or tuple(g for g in valid if not g.specialties)
+
+    def scaled(self, span: Span, priority: str) -> Span:
+        """A routine number as it is for another priority."""
+        return _scale(span, self.scaling.get(priority, {}))
+
+    def act_by(self, severity: Severity, priority: str, now: datetime) -> datetime:
+        """By when somebody has to act on an alert found now."""
+        return self.calendar.due(now, self.scaled(self.alerts.act_within[severity], priority))
+
+    def pulled_since(self, now: datetime) -> datetime:
+        """At `now` a feed that was last pulled whole before this is behind."""
+        return within_reach(now) - self.feeds_behind_after
+
+    def at(self, site: SiteSettings) -> Policy:
+        """The same policy with the site's time zone, and its country where it names one."""
+        country = site.country or self.calendar.country
+        same = country.upper() == self.calendar.country.upper()
+        region = site.region or (self.calendar.region if same else "")
+        return replace(self, calendar=SiteCalendar(site.zone, country, region))
+
+
+def _ordered(value: Any) -> Any:
+    """The same with everything in an order of its own, so that equal ones read alike."""
+    if is_dataclass(value):
+        return [(field.name, _ordered(getattr(value, field.name))) for field in fields(value)]
+    if isinstance(value, Mapping):
+        return sorted((str(key), _ordered(held)) for key, held in value.items())
+    if isinstance(value, frozenset):
+        return sorted(value)
+    if isinstance(value, tuple):
+        return [_ordered(held) for held in value]
+    return str(value)
+
+
+def any_named(wanted: frozenset[str], codes: Collection[str]) -> bool:
+    """Whether one of `codes` (`system|code`) is among `wanted`, which may leave the system out."""
+    return bool(codes) and any(code in wanted or code.rpartition("|")[2] in wanted for code in codes)
+
+
+def _named(wanted: str, codes: Iterable[str]) -> bool:
+    return any(code == wanted or code.rpartition("|")[2] == wanted for code in codes)
+
+
+def names(folder: Traversable = _PACKAGE) -> tuple[str, ...]:
+    """The policies that come with the package, sorted."""
+    return tuple(sorted(file.name.removesuffix(".toml") for file in folder.iterdir()))
+
+
+@cache
+def load(name: str, site: SiteSettings | None = None, folder: Traversable = _PACKAGE) -> Policy:
+    """A policy by name, or by path of a site's own file (ending in .toml).
+
+    Without `site`: UTC and the country that the policy itself names. folder: where the policies are that are
+    known by name. Raises ConfigError with what to write.
+    """
+    try:
+        content = _content(name, (), folder)
+    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
+        raise ConfigError(f"policy {name}: not valid TOML ({error}).") from None
+    unknown = sorted(content.keys() - _KEYS)
+    if unknown:
+        raise ConfigError(f"policy {name}: unknown key {unknown[0]!r}; known: {', '.join(sorted(_KEYS))}.")
+    if not content.get("enabled", True):
+        raise ConfigError(f"policy {name} is switched off (enabled = false); name another with watch.policy.")
+    try:
+        _require_known(content)
+        policy = _policy(content)
+    except ConfigError as error:
+        raise ConfigError(f"policy {name}: {error}") from None
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise ConfigError(f"policy {name}: missing or malformed entry ({error}).") from None
+    return policy.at(site or SiteSettings())
+
+
+def _content(name: str, above: tuple[str, ...], folder: Traversable) -> dict[str, Any]:
+    """The file and all it extends, the nearer winning; tables merge key by key, lists replace."""
+    if name in above:
+        raise ConfigError(f"policy {name} extends itself through {' > '.join(above)}; break the circle.")
+    content = tomllib.loads(_text(name, folder))
+    if "extends" not in content:
+        return content
+    extended = content["extends"]
+    if not isinstance(extended, str):
+        raise ConfigError(f"policy {name}: extends names another policy, in quotes.")
+    if extended.endswith(".toml"):
+        extended = str(Path(name).parent / extended)  # as seen from the file that says so
+    base = _content(extended, (*above, name), folder)
+    merged: dict[str, Any] = {**base, **content}
+    for key, value in content.items():
+        if isinstance(value, dict) and isinstance(base.get(key), dict):
+            merged[key] = {**base[key], **value}
+    return merged
+
+
+def _text(name: str, folder: Traversable) -> str:
+    known = names(folder)
+    try:
+        if name.endswith(".toml"):
+            return Path(name).read_text()
+        if name in known:
+            return (folder / f"{name}.toml").read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"policy {name}: cannot be read ({error}).") from None
+    raise ConfigError(
+        f"there is no policy {name!r}; use one of {', '.join(known)}, or the path of your own .toml file."
+    )
+
+
+def _require_known(content: Mapping[str, Any]) -> None:
+    """A misspelt key would leave the number that stands in the extended policy, unseen."""
+    tables: list[tuple[str, Any, Collection[str]]]
+    tables = [(name, table, _KEYS_WITHIN[name]) for name, table in content.items() if name in _KEYS_WITHIN]
+    tables += [(f"priority.{name}", table, _SCALING) for name, table in content["priority"].items()]
+    for name, table, allowed in tables:
+        for one in table if isinstance(table, list) else [table]:
+            unknown = [key for key in one if key not in allowed]
+            if unknown:
+                known = ", ".join(sorted(allowed))
+                raise ConfigError(f"unknown key {unknown[0]!r} in {name}; known: {known}.")
+
+
+def _policy(content: Mapping[str, Any]) -> Policy:
+    routine = _clocks(content["clocks"])
+    scaling = cast(Mapping[str, Mapping[str, Any]], content["priority"])
+    codes = content["codes"]
+    pauses = content["pauses"]
+    return Policy(
+        name=content["name"],
+        version=str(content["version"]),
+        title=str(content["title"]),
+        source=str(content["source"]),
+        valid_from=_day(content["valid_from"]),
+        calendar=SiteCalendar(SiteSettings().zone, content.get("country", ""), content.get("region", "")),
+        clocks={
+            priority: {rule: _scale(span, scaling.get(priority, {})) for rule, span in routine.items()}
+            for priority in PRIORITIES
+        },
+        scaling=scaling,
+        duplicate_window=Span.parse(content["duplicate"]["window"]),
+        owners={
+            _rule(rule): _one_of(owner, "requester", "receiver") for rule, owner in content["owners"].items()
+        },
+        severities={
+            _rule(rule): _one_of(level, "high", "moderate", "low")
+            for rule, level in content["severity"].items()
+        },
+        awaiting_information=frozenset(codes["awaiting-information"]),
+        no_result_expected=frozenset(codes["no-result-expected"]),
+        no_referral=frozenset(codes["no-referral"]),
+        pause_reasons=frozenset(pauses["reasons"]),
+        pause_stops=frozenset(stop if stop == "guarantee" else _rule(stop).value for stop in pauses["stops"]),
+        alerts=_alerts(content["alerts"]),
+        feeds_behind_after=timedelta(days=_some(Span.parse(content["feeds"]["behind_after"])).number),
+        guarantees=tuple(_guarantee(entry) for entry in content.get("guarantee", ())),
+        overrides=tuple(_override(entry) for entry in content.get("override", ())),
+    )
+
+
+def _rule(code: str) -> Rule:
+    try:
+        return Rule(code)
+    except ValueError:
+        raise ConfigError(f"{code!r} is no rule; rules are {', '.join(ABOUT)}.") from None
+
+
+def _one_of(value: str, *allowed: str) -> Any:
+    if value not in allowed:
+        raise ConfigError(f"{value!r} stands where one of {', '.join(allowed)} is wanted.")
+    return value
+
+
+def _clocks(table: Mapping[str, str]) -> dict[Rule, Span]:
+    return {_rule(rule): Span.parse(text) for rule, text in table.items()}
+
+
+def _scale(span: Span, scaling: Mapping[str, Any]) -> Span:
+    if "each" in scaling:
+        return Span.parse(scaling["each"])
+    factor = float(scaling.get("factor", 1))
+    if not 0 < factor <= _LARGEST_FACTOR:
+        raise ConfigError(f"factor {factor:g} is not above 0 and at most {_LARGEST_FACTOR}.")
+    if scaling.get("in_hours"):
+        least = Span.parse(scaling.get("at_least", "0 h")).number
+        scaled = span.in_hours(factor)
+        return Span(max(least, scaled.number), "h")
+    return span.times(factor)
+
+
+def _guarantee(entry: Mapping[str, Any]) -> Guarantee:
+    return Guarantee(
+        name=entry["name"],
+        within=Span.parse(entry["within"]),
+        until=Stage(entry.get("until", Stage.SEEN)),
+        specialties=frozenset(entry.get("specialties", ())),
+        enabled=entry.get("enabled", True),
+        valid_from=_day(entry["valid_from"]) if "valid_from" in entry else None,
+        valid_until=_day(entry["valid_until"]) if "valid_until" in entry else None,
+    )
+
+
+def _day(value: object) -> date:
+    if not isinstance(value, date) or isinstance(value, datetime):
+        raise ConfigError(f"{value!r} stands where a day is wanted; write 2026-01-01, without quotes.")
+    return value
+
+
+def _some(span: Span) -> Span:
+    if span.number < 1:
+        raise ConfigError(f"'{span}' stands where more than nothing is wanted.")
+    return span
+
+
+def _alerts(table: Mapping[str, Any]) -> AlertRules:
+    within = {
+        _one_of(level, "high", "moderate", "low"): Span.parse(text)
+        for level, text in table["act_within"].items()
+    }
+    return AlertRules(
+        act_within=within,
+        acknowledged_for=Span.parse(table["acknowledged_for"]),
+        snooze_at_most=Span.parse(table["snooze_at_most"]),
+        ladder=_ladder(table["ladder"]),
+        digest_over=_count(table.get("digest_over", 25)),
+    )
+
+
+def _ladder(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value or not all(isinstance(step, str) for step in value):
+        raise ConfigError("ladder lists in words who is asked, one after the other; name at least one.")
+    return tuple(value)
+
+
+def _count(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ConfigError(f"{value!r} stands where a whole number from 0 on is wanted.")
+    return value
+
+
+def _override(entry: Mapping[str, Any]) -> Override:
+    if entry.get("priority", "routine") not in PRIORITIES:
+        raise ConfigError(f"{entry['priority']!r} is no priority; use {', '.join(PRIORITIES)}.")
+    return Override(
+        clocks=_clocks(entry["clocks"]),
+        specialty=entry.get("specialty", ""),
+        priority=entry.get("priority", ""),
+        department=entry.get("department", ""),
+    )

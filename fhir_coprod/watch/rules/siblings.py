@@ -1,0 +1,53 @@
+"""How a patient's referrals relate to one another: answer, replacement, twin. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from fhir_coprod.watch.record.model import Request, Sibling
+from fhir_coprod.watch.rules.policies import Policy
+from fhir_coprod.watch.rules.task import NOT_ACTIVE, status_at
+
+
+def _is_referral(sibling: Sibling, now: datetime) -> bool:
+    """Written by somebody entitled to, and not a draft."""
+    return (
+        not sibling.by_patient
+        and sibling.authored <= now
+        and status_at(sibling.states, now).status not in ("draft", "entered-in-error")
+    )
+
+
+def answers(sibling: Sibling, request: Request, now: datetime) -> bool:
+    """The referral that a patient's request led to: linked to it, or later and for the same code."""
+    if not _is_referral(sibling, now):
+        return False
+    return (
+        request.id in sibling.based_on
+        or request.id in sibling.replaces
+        or bool(request.requisition and request.requisition == sibling.requisition)
+        or (sibling.authored >= request.authored and not set(request.codes).isdisjoint(sibling.codes))
+    )
+
+
+def replaces(sibling: Sibling, request: Request, now: datetime) -> bool:
+    return request.id in sibling.replaces and _is_referral(sibling, now)
+
+
+def is_twin(sibling: Sibling, request: Request, departments: set[str], policy: Policy, now: datetime) -> bool:
+    """An older active referral for the same code and department, not linked to this one."""
+    if sibling.by_patient or sibling.authored > now:
+        return False
+    if (sibling.authored, sibling.id) >= (request.authored, request.id):
+        return False
+    if status_at(sibling.states, now).status in NOT_ACTIVE:
+        return False
+    if set(request.codes).isdisjoint(sibling.codes) or departments.isdisjoint(sibling.departments):
+        return False
+    linked = {*request.replaces, *request.based_on}
+    if sibling.id in linked or request.id in sibling.replaces or request.id in sibling.based_on:
+        return False
+    if request.requisition and request.requisition == sibling.requisition:
+        return False
+    apart = policy.calendar.day(request.authored) - policy.calendar.day(sibling.authored)
+    return apart <= policy.duplicate_window.number

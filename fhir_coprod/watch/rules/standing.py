@@ -1,0 +1,257 @@
+"""What the watch says about one referral at one time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, datetime, time, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from fhir_coprod.watch.rules.codes import ABOUT, NEXT_STEP, RANK, Rule, Stage
+from fhir_coprod.watch.rules.policies import Severity
+
+
+class Stall(msgspec.Struct, frozen=True, gc=False):
+    """Something that should have happened by now and has not."""
+
+    rule: Rule
+    since: datetime
+    """When the wait began."""
+    due: datetime
+    """When it should have ended; stalled from that moment on."""
+    owner: str = ""
+    """Who can move it; "" when nobody is named."""
+    task: str = ""
+    """The Task it is about; "" when it is about the referral as a whole."""
+    severity: Severity = "moderate"
+    since_stored: bool = False
+    """`since` is only when we first stored the event, which may be older."""
+    evidence: str = ""
+    """The resource it was read from, beside referral and Task; "" when there is no other."""
+
+    @property
+    def missing(self) -> str:
+        """What is missing, in words."""
+        return ABOUT[self.rule].missing
+
+
+class Standing(msgspec.Struct, frozen=True, gc=False):
+    """Stage, since when, what would move it on, by when that is due, and what is wrong."""
+
+    referral: str
+    patient: str
+    stage: Stage | None
+    """None: at that time there was no referral (not written yet, entered in error, or doNotPerform)."""
+    since: datetime | None = None
+    """When this stage began."""
+    since_stored: bool = False
+    due: datetime | None = None
+    """When the next step is due; None when nothing is awaited that can be seen."""
+    owner: str = ""
+    """Who has it now."""
+    stalls: tuple[Stall, ...] = ()
+    notes: tuple[Stall, ...] = ()
+    """Soft notes to an author, never alerts."""
+    not_observable: tuple[str, ...] = ()
+    """Resource types that matter now and cannot be seen: no stall is claimed from their absence."""
+    patient_informed: bool = False
+    """The patient has been told, and of everything that happened."""
+    last_informed: datetime | None = None
+    untold_since: datetime | None = None
+    """The earliest event of which the patient has not been told."""
+    untold: str = ""
+    """What that event was."""
+    do_not_contact: bool = False
+    guarantee: datetime | None = None
+    """The date promised to the patient, while it is not met."""
+    guarantee_name: str = ""
+    priority: str = "routine"
+    policy: str = ""
+    wake: datetime | None = None
+    """The next moment at which anything said here may change by itself: no need to look again before, unless
+    a fact arrives. None: time alone changes nothing any more."""
+    zone: str = "UTC"
+    not_claimed: tuple[Rule, ...] = ()
+    """Rules of which nothing can be said at present, for want of what `not_observable` lists."""
+    not_assessed: str = ""
+    """The kind of fault in the program that kept it from being assessed (no stage), or its alerts from being
+    settled."""
+
+    @property
+    def is_open(self) -> bool:
+        """A referral that is not closed."""
+        return self.stage is not None and self.stage is not Stage.CLOSED
+
+    @property
+    def is_stalled(self) -> bool:
+        return bool(self.stalls)
+
+    @property
+    def next_step(self) -> str:
+        """What would move it on."""
+        return NEXT_STEP[self.stage] if self.stage else ""
+
+    def local_day(self, at: datetime) -> str:
+        """The date of an instant at the site, as people say it: 2 March 2026."""
+        return spoken(at.astimezone(ZoneInfo(self.zone)).date())
+
+    @property
+    def explanation(self) -> str:
+        """One sentence a person can check, with dates of the site; see `explain`."""
+        return explain(self)
+
+    def to_json(self, names: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """The shape of `fhir-coprod watch --json`; `names` as in `explain`."""
+        return {
+            "referral": self.referral,
+            "patient": self.patient,
+            "stage": self.stage,
+            "since": instant(self.since),
+            "due": instant(self.due),
+            "stalls": [
+                {
+                    "rule": stall.rule,
+                    "since": instant(stall.since),
+                    "due": instant(stall.due),
+                    "owner": stall.owner or None,
+                    "task": stall.task or None,
+                    "severity": stall.severity,
+                }
+                for stall in self.stalls
+            ],
+            "notes": [
+                {
+                    "rule": note.rule,
+                    "since": instant(note.since),
+                    "due": instant(note.due),
+                    "owner": note.owner or None,
+                }
+                for note in self.notes
+            ],
+            "not_observable": list(self.not_observable),
+            "patient_informed": self.patient_informed,
+            "guarantee": instant(self.guarantee),
+            "explanation": explain(self, names),
+        }
+
+
+def instant(at: datetime | None) -> str | None:
+    """A FHIR instant in UTC: 2026-03-02T09:00:00Z."""
+    if at is None:
+        return None
+    precision = "milliseconds" if at.microsecond else "seconds"
+    return at.isoformat(timespec=precision).replace("+00:00", "Z")
+
+
+_BEGAN = {
+    Stage.ASKED: "asked for by the patient on {date}",
+    Stage.WRITTEN: "written on {date}",
+    Stage.SENT: "sent on {date}{to}",
+    Stage.RECEIVED: "received on {date}{by}",
+    Stage.ACCEPTED: "accepted on {date}{by}",
+    Stage.SCHEDULED: "booked on {date}{by}",
+    Stage.SEEN: "seen on {date}{by}",
+    Stage.RESULTED: "result final on {date}{by}",
+    Stage.RETURNED: "result sent to the requester on {date}",
+    Stage.CLOSED: "closed on {date}",
+}
+
+_SINCE = {
+    Rule.REQUEST_UNANSWERED: "no referral since",
+    Rule.NOT_SENT: "not sent to any department since {since}",
+    Rule.DRAFT_LEFT: "still a draft",
+    Rule.UNACKNOWLEDGED: "no word from the department since",
+    Rule.UNCLAIMED: "no department owns it",
+    Rule.UNDECIDED: "no decision since",
+    Rule.AWAITING_INFORMATION: "waiting for information since {since}, and nobody has been asked for it",
+    Rule.UNSCHEDULED: "no booking since",
+    Rule.NO_SHOW_OPEN: "appointment missed on {since}, no new one and no reason",
+    Rule.CANCELLED_NOT_REBOOKED: "appointment cancelled on {since}, no new one",
+    Rule.BOOKED_TOO_LATE: "the appointment is after the guarantee date",
+    Rule.APPOINTMENT_PASSED: "the appointment passed on {since} and nobody recorded a visit",
+    Rule.RESULTS_MISSING: "no final result since the visit ended on {since}",
+    Rule.REPORT_NOT_RETURNED: "a result final on {since} has not reached the requester",
+    Rule.NOT_REVIEWED: "not reviewed by the requester since {since}",
+    Rule.HALF_CLOSED: "one side has ended and the other has not since {since}",
+    Rule.REJECTED_NOT_REROUTED: "rejected on {since} and sent nowhere else",
+    Rule.BOUNCED: "sent back and forth, last on {since}",
+    Rule.DUPLICATE: "a second referral for the same thing",
+    Rule.ON_HOLD_WITHOUT_REVIEW: "on hold since {since} with no review date ahead",
+    Rule.PATIENT_NOT_INFORMED: "the patient has not been told what happened on {since}",
+}
+
+
+def explain(standing: Standing, names: Mapping[str, str] | None = None) -> str:
+    """The standing in words.
+
+    names: display names of departments by reference; without one the reference itself is shown.
+    """
+    if standing.stage is None or standing.since is None:
+        return "There is no referral at this time."
+    say = standing.local_day
+    owner = (names or {}).get(standing.owner, standing.owner)
+    began = _BEGAN[standing.stage].format(
+        date=say(standing.since), by=f" by {owner}" if owner else "", to=f" to {owner}" if owner else ""
+    )
+    parts = [began + (" (first stored then; it may be older)" if standing.since_stored else "")]
+    for stall in (*standing.stalls, *standing.notes):
+        words = _SINCE[stall.rule].format(since=say(stall.since))
+        parts.append(f"{words} (first stored then)" if stall.since_stored else words)
+        if stall.due > stall.since:
+            parts[-1] += f", due {say(last_moment(stall.due))}"
+    if standing.due is not None and standing.due not in {stall.due for stall in standing.stalls}:
+        parts.append(f"next, {standing.next_step}: due {say(last_moment(standing.due))}")
+    if standing.not_observable:
+        parts.append(f"cannot be watched further: {', '.join(standing.not_observable)} not visible here")
+    if standing.guarantee is not None:
+        parts.append(f"guarantee date {say(last_moment(standing.guarantee))} ({standing.guarantee_name})")
+    if standing.last_informed is not None:
+        parts.append(f"the patient was last told on {say(standing.last_informed)}")
+    else:
+        parts.append("the patient has not been told anything")
+    if standing.do_not_contact:
+        parts.append("the patient asked not to be contacted")
+    return "; ".join(parts)
+
+
+def last_moment(due: datetime) -> datetime:
+    """A due time at midnight means the end of the day before: the date to tell people."""
+    return due - timedelta(microseconds=1)
+
+
+def spoken(day: date) -> str:
+    """2 March 2026."""
+    return f"{day.day} {day:%B %Y}"
+
+
+def spoken_end(end: datetime, zone: ZoneInfo) -> str:
+    """Until when, as people at the site say it: 2 March 2026 for the end of that day, else with the time."""
+    local = last_moment(end).astimezone(zone)
+    return spoken(local.date()) if local.time() >= _LAST_SECOND else spoken_time(end, zone)
+
+
+_LAST_SECOND = time(23, 59, 58)
+
+
+def spoken_time(at: datetime, zone: ZoneInfo) -> str:
+    """2 March 2026, 09:14 at the site."""
+    local = at.astimezone(zone)
+    return f"{spoken(local.date())}, {local:%H:%M}"
+
+
+def urgency(standing: Standing) -> tuple[Any, ...]:
+    """Sort key: the most urgent first."""
+    levels = {"high": 0, "moderate": 1, "low": 2}
+    worst = min((levels[stall.severity] for stall in standing.stalls), default=3)
+    order = {"stat": 0, "asap": 1, "urgent": 2}
+    earliest = min((stall.due for stall in standing.stalls), default=standing.due)
+    return (
+        worst,
+        order.get(standing.priority, 3),
+        earliest is None,
+        earliest or 0,
+        -RANK[standing.stage] if standing.stage else 0,
+        standing.referral,
+    )

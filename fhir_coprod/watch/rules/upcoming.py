@@ -1,0 +1,38 @@
+"""The times that lie ahead among the facts of a referral. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from fhir_coprod.watch.record.model import Facts
+
+
+def next_fact(facts: Facts, now: datetime) -> datetime | None:
+    """The first time after `now` that any fact names: facts timed after `now` are not known before, and an
+    appointment ahead counts until it begins. None when all is past."""
+    return min([at for at in _times(facts) if at is not None and at > now], default=None)
+
+
+def _times(facts: Facts) -> list[datetime | None]:
+    request = facts.request
+    times: list[datetime | None] = [request.authored]
+    times += [change.at for change in request.states]
+    for task in facts.tasks:
+        times.append(task.authored)
+        times += [state.at for state in task.states]
+    for appointment in facts.appointments:
+        times.append(appointment.created)
+        for held in appointment.states:
+            times += (held.at, held.start, held.end)
+    for visit in facts.visits:
+        times += (visit.start, visit.end)
+    for result in facts.results:
+        times.append(result.at)
+    for message in facts.messages:
+        times += (message.sent, message.latest)
+    for side in facts.side_tasks:
+        times += [change.at for change in side.states]
+    for sibling in facts.siblings:
+        times.append(sibling.authored)
+        times += [change.at for change in sibling.states]
+    return times

@@ -1,0 +1,273 @@
+"""What a person does with alerts: look at them, say that they have them, put them aside for a while.
+
+Nobody closes an alert by hand: it is over when the missing fact is there. An acknowledgement expires;
+a snooze is capped, never reaches past the guarantee date, and does not exist for asap and stat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import date, datetime, time, timedelta
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Connection, and_, or_, select
+
+from fhir_coprod import jsontext
+from fhir_coprod.errors import Conflict, NotAllowed, NotFound
+from fhir_coprod.jsontext import Json
+from fhir_coprod.settings import Settings
+from fhir_coprod.store import Store, Transaction, index, schema
+from fhir_coprod.watch.alerts import reconcile, resources
+from fhir_coprod.watch.facts.reader import Reader
+from fhir_coprod.watch.record.fhir import moment, target
+from fhir_coprod.watch.rules.policies import Policy
+from fhir_coprod.watch.rules.standing import instant, spoken_end
+
+_OPEN: Final = ("requested", "received", "accepted", "in-progress", "on-hold")
+"""Those that wait as drafts ask for nothing."""
+_KINDS: Final = (resources.FOLLOWUP, resources.FEED_DOWN, resources.BACKFILL)
+_ORDER: Final = {"stat": 0, "asap": 1, "urgent": 2}
+_UTC: Final = ZoneInfo("UTC")
+_PORTION: Final = 500
+_ENOUGH: Final = 4
+"""Characters of an id that may stand for all of it."""
+
+
+class NoSuchAlert(NotFound):
+    """Nothing open goes by that name: wrong use."""
+
+    exit_code = 2
+
+
+def forgotten(connection: Connection) -> set[str]:
+    """What is no referral any more, deleted or become something else, and still has open follow-ups.
+
+    Of a referral that is there the watch keeps a standing, once it has looked at every one.
+    """
+    code, status = schema.token.alias().c, schema.token.alias().c
+    reference, resource = schema.reference.c, schema.resource.c
+    statement = (
+        select(reference.target_type, reference.target_id)
+        .join(code.key.table, code.key == reference.key)
+        .join(status.key.table, status.key == reference.key)
+        .outerjoin(
+            schema.resource,
+            and_(
+                resource.type == reference.target_type,
+                resource.id == reference.target_id,
+                resource.deleted.is_(False),
+            ),
+        )
+        .outerjoin(
+            schema.standing,
+            schema.standing.c.referral == reference.target_type + "/" + reference.target_id,
+        )
+        .where(
+            code.param == index.number("Task", "code"),
+            code.code == resources.FOLLOWUP,
+            status.param == index.number("Task", "status"),
+            status.code.not_in(resources.CLOSED),
+            reference.param == index.number("Task", "focus"),
+            or_(resource.key.is_(None), schema.standing.c.referral.is_(None)),
+        )
+    )
+    return {f"{type}/{id}" for type, id in connection.execute(statement)}
+
+
+def open_alerts(reader: Reader) -> list[Json]:
+    """Every Task of the watch that asks somebody to act: on a referral, or on an EHR as such."""
+    return _open_tasks(reader, *_KINDS)
+
+
+def _open_tasks(reader: Reader, *kinds: str) -> list[Json]:
+    token = schema.token.c
+    ours = select(token.key).where(token.param == index.number("Task", "code"), token.code.in_(kinds))
+    statement = select(token.key).where(
+        token.param == index.number("Task", "status"), token.code.in_(_OPEN), token.key.in_(ours)
+    )
+    keys = list(reader.connection.execute(statement).scalars())
+    found: list[Json] = []
+    for start in range(0, len(keys), _PORTION):
+        rows = reader.by_key(keys[start : start + _PORTION])
+        found += [row.data for row in rows if resources.is_kind(row.data, *kinds)]
+    return found
+
+
+def worklist(store: Store, settings: Settings) -> list[Json]:
+    """Everything that asks staff to act, the most urgent first."""
+    with store.connect() as connection:
+        return sorted(open_alerts(Reader(connection, settings)), key=_urgency)
+
+
+def _urgency(task: Json) -> tuple[int, int, str]:
+    return (
+        _ORDER.get(task.get("priority", ""), 3),
+        -resources.ladder_step(task),
+        instant(resources.act_by(task)) or "",
+    )
+
+
+def end_of_day(day: date, zone: ZoneInfo) -> datetime:
+    """Until a day means to its end, at the site. Raises OverflowError on the last day there is."""
+    return datetime.combine(day + timedelta(days=1), time(), zone) - timedelta(seconds=1)
+
+
+def promised(task: Json) -> datetime | None:
+    """The guarantee date of the referral that a follow-up is about."""
+    for extension in task.get("extension") or ():
+        if extension.get("url") == resources.STANDING_EXTENSION:
+            for part in extension.get("extension") or ():
+                if part.get("url") == "guarantee":
+                    return moment(part.get("valueDateTime"), _UTC)
+    return None
+
+
+def find(store: Store, settings: Settings, name: str) -> tuple[Json, list[Json]]:
+    """A follow-up and the DetectedIssues that it gathers.
+
+    name: id of the Task or of the referral, or the beginning of either; or of one of its DetectedIssues.
+    Raises NoSuchAlert, or Conflict when several are meant.
+    """
+    with store.connect() as connection:
+        reader = Reader(connection, settings)
+        task = _find(reader, name.removeprefix("Task/").removeprefix("DetectedIssue/"))
+        issues = reader.by_reference({("DetectedIssue", id) for id in resources.issues_of(task)})
+        return task, [row.data for row in issues]
+
+
+def _find(reader: Reader, name: str) -> Json:
+    exact = [row.data for row in reader.by_reference({("Task", name)})]
+    if exact and resources.is_kind(exact[0], *_KINDS):
+        return exact[0]
+    meant = [
+        task
+        for task in open_alerts(reader)
+        if _begins(task["id"], name)
+        or name in resources.issues_of(task)
+        or target(task.get("focus")) == name
+        or _begins(target(task.get("focus")).partition("/")[2], name)
+    ]
+    whole = [task for task in meant if target(task.get("focus")) in (name, f"ServiceRequest/{name}")]
+    meant = whole or meant
+    if len(meant) > 1:
+        raise Conflict(f"{len(meant)} alerts begin with {name}; write more of the id.")
+    if not meant:
+        raise NoSuchAlert(f"There is no open alert {name}; see fhir-coprod alerts list.")
+    return meant[0]
+
+
+def _begins(id: str, name: str) -> bool:
+    return id == name or (len(name) >= _ENOUGH and id.startswith(name))
+
+
+def acknowledge(
+    store: Store, settings: Settings, policy: Policy, name: str, by: str, now: datetime, words: str = ""
+) -> Json:
+    """Somebody has it. Holds until the policy's `acknowledged_for` is over, then the alert asks again."""
+    policy = policy.at(settings.site)
+
+    def work(task: Json) -> Json:
+        until = policy.calendar.due(now, policy.scaled(policy.alerts.acknowledged_for, task["priority"]))
+        return {**_until(task, until), "status": "accepted"}
+
+    return _change(store, settings, name, by, now, words or "Acknowledged.", work)
+
+
+def snooze(
+    store: Store,
+    settings: Settings,
+    policy: Policy,
+    name: str,
+    by: str,
+    until: datetime,
+    now: datetime,
+    words: str = "",
+) -> Json:
+    """Put an alert aside until a time. Raises NotAllowed where it may not be, saying what may."""
+    policy = policy.at(settings.site)
+
+    def say(end: datetime) -> str:
+        return spoken_end(end, settings.site.zone)
+
+    def work(task: Json) -> Json:
+        if task.get("priority") in reconcile.UNSNOOZABLE:
+            raise NotAllowed(f"A {task['priority']} referral cannot be put aside; acknowledge it instead.")
+        if until <= now:
+            raise NotAllowed("That time is past; name one in the future.")
+        cap = policy.calendar.due(now, policy.alerts.snooze_at_most)
+        guarantee = promised(task)
+        if guarantee is not None and guarantee <= until:
+            raise NotAllowed(
+                f"The patient's guarantee date is {say(guarantee)}; an alert cannot be put aside past it."
+            )
+        if until > cap:
+            raise NotAllowed(f"An alert can be put aside until {say(cap)} at the latest.")
+        return {**_until(task, until), "status": reconcile.SNOOZED}
+
+    return _change(store, settings, name, by, now, words or f"Put aside until {say(until)}.", work)
+
+
+def _until(task: Json, end: datetime) -> Json:
+    return {**task, "restriction": {"period": {"end": instant(end)}}}
+
+
+def _change(
+    store: Store,
+    settings: Settings,
+    name: str,
+    by: str,
+    now: datetime,
+    words: str,
+    work: Callable[[Json], Json],
+) -> Json:
+    if not by.strip():
+        raise NotAllowed("Say who: an alert is acknowledged or put aside by name.")
+
+    def write(transaction: Transaction) -> Json:
+        transaction.lock()
+        task = _find(Reader(transaction.connection, settings), name.removeprefix("Task/"))
+        if not resources.is_open(task):
+            raise Conflict("This alert is over already; there is nothing left to do.")
+        changed = resources.touched(resources.noted(work(task), by.strip(), words, now), now)
+        # As from a client: the watch follows it, and looks again when what was said runs out.
+        transaction.put(jsontext.from_data(changed), changed["id"])
+        return changed
+
+    return store.write(write)
+
+
+def as_json(task: Json, issues: Sequence[Json] = ()) -> Json:
+    """The shape of `fhir-coprod alerts --json`."""
+    row: Json = {
+        "id": task["id"],
+        "referral": target(task.get("focus")),
+        "patient": target(task.get("for")),
+        "stage": resources.stage_of(task),
+        "status": task.get("status"),
+        "priority": task.get("priority"),
+        "owner": target(task.get("owner")) or None,
+        "act_by": instant(resources.act_by(task)),
+        "step": resources.ladder_step(task),
+        "rules": resources.rules_of(task),
+        "ehr_down": resources.ehr_of(task) if resources.is_kind(task, resources.FEED_DOWN) else None,
+        "ehr_backfill": resources.ehr_of(task) if resources.is_kind(task, resources.BACKFILL) else None,
+        "description": task.get("description", ""),
+    }
+    if issues:
+        row["issues"] = [
+            {
+                "id": issue["id"],
+                "rule": resources.rule_of(issue),
+                "status": issue.get("status"),
+                "severity": issue.get("severity"),
+                "found": issue.get("identifiedDateTime"),
+                "detail": issue.get("detail", ""),
+            }
+            for issue in issues
+        ]
+        row["notes"] = [
+            {"by": note.get("authorString"), "time": note.get("time"), "text": note.get("text")}
+            for note in task.get("note") or ()
+        ]
+    return row

@@ -1,0 +1,128 @@
+"""A person releases a letter: from then on it is what the patient was told.
+
+Nothing is ever released by a policy alone. Who released what, and when, stands on the Communication and on
+the follow-up that asked for it.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+from uuid import NAMESPACE_URL, uuid5
+
+from fhir_coprod import jsontext
+from fhir_coprod.errors import NotAllowed, NotFound
+from fhir_coprod.jsontext import Json
+from fhir_coprod.settings import Settings
+from fhir_coprod.store import Store, Transaction
+from fhir_coprod.watch.alerts import resources
+from fhir_coprod.watch.facts import reader as facts
+from fhir_coprod.watch.facts.reader import Reader
+from fhir_coprod.watch.letters import letter as drafts
+from fhir_coprod.watch.letters import sender
+from fhir_coprod.watch.record.fhir import split
+from fhir_coprod.watch.rules.assess import assess
+from fhir_coprod.watch.rules.policies import Policy
+from fhir_coprod.watch.rules.standing import Standing, instant
+
+FALLBACK: Final = "en"
+"""Where the record names no language."""
+_WRITTEN: Final[Json] = {
+    "coding": [
+        {"system": "http://terminology.hl7.org/CodeSystem/v3-ParticipationMode", "code": "WRITTEN"},
+    ]
+}
+
+
+def language_of(store: Store, settings: Settings, standing: Standing) -> str:
+    """The language that the patient prefers, as the record has it; "" when it names none."""
+    with store.connect() as connection:
+        reader = Reader(connection, settings)
+        return next(
+            (drafts.preferred(row.data) for row in reader.by_reference({split(standing.patient)})), ""
+        )
+
+
+def release(
+    store: Store,
+    settings: Settings,
+    policy: Policy,
+    referral: str,
+    by: str,
+    now: datetime,
+    *,
+    language: str,
+    about: str = "",
+    to: str = "",
+) -> Json:
+    """The Communication by which the patient is told, completed now: somebody has read it and sends it.
+
+    referral: as in `facts.gather`.
+    by:       who releases it, by name.
+    language: of the letter.
+    about:    the rule or event it tells of; "" for the first of `drafts.subjects`.
+    to:       a relative (RelatedPerson/id) in the patient's place.
+
+    Raises NotAllowed when nobody is named, the patient asked for silence, or `to` is nobody of theirs;
+    NotFound when there is nothing to tell, or no words in that language.
+    """
+    if not by.strip():
+        raise NotAllowed("Say who: a letter is released by name.")
+    policy = policy.at(settings.site)
+    known = facts.gather(store, referral, settings, pulled_since=policy.pulled_since(now))
+    standing = assess(known, policy, now)
+    if standing.do_not_contact:
+        raise NotAllowed(
+            "The patient asked not to be contacted: talk it over with whoever knows them; nothing is sent."
+        )
+    if to and to not in known.proxies:
+        raise NotAllowed(f"{to} is no active relative of this patient on record; leave it out.")
+    known_of = sender.particulars(store, settings, standing, now)
+    letter = _released(standing, language, about, to, by.strip(), now, known_of)
+
+    def write(transaction: Transaction) -> Json:
+        transaction.lock()
+        transaction.put(jsontext.from_data(letter), letter["id"])
+        for task in Reader(transaction.connection, settings).followups_of(standing.referral):
+            if resources.is_open(task):
+                words = f"Released a letter to the patient (Communication/{letter['id']})."
+                noted = resources.touched(resources.noted(task, by.strip(), words, now), now)
+                transaction.put(jsontext.from_data(noted), noted["id"])
+        return letter
+
+    return store.write(write)
+
+
+def _released(
+    standing: Standing,
+    language: str,
+    about: str,
+    to: str,
+    by: str,
+    now: datetime,
+    known_of: sender.Particulars,
+) -> Json:
+    letter = drafts.communication(standing, language, about, to, known_of)
+    told = about or drafts.subjects(standing)[0]
+    letter["id"] = str(uuid5(NAMESPACE_URL, f"{standing.referral}/{told}/{instant(now)}"))
+    letter["meta"] = {"profile": letter["meta"]["profile"]}
+    letter["status"] = "completed"
+    letter["medium"] = [_WRITTEN]
+    letter["sent"] = instant(now)
+    letter["sender"] = {"reference": sender.sender_of(standing)}
+    letter["note"] = [{"authorString": by, "time": instant(now), "text": "Read and released."}]
+    return letter
+
+
+def chosen_language(store: Store, settings: Settings, standing: Standing, wanted: str = "") -> str:
+    """The language of a letter: the one wanted, else the patient's, else English.
+
+    Raises NotFound when there are no words in it, which says what there is.
+    """
+    language = wanted or language_of(store, settings, standing) or FALLBACK
+    try:
+        return drafts.known(language)
+    except NotFound as error:
+        if wanted:
+            raise
+        raise NotFound(f"{error.message} It is the patient's language; an interpreter can help.") from None

@@ -1,0 +1,138 @@
+"""What cannot be watched: silence is not safety, so it is counted and said, with how many and how old."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from fhir_coprod.settings import Settings
+from fhir_coprod.store import Store
+from fhir_coprod.watch.facts.visibility import (
+    NOT_TAKEN_IN,
+    blind_feeds,
+    by_reason,
+    struggling,
+    unread_records,
+)
+from fhir_coprod.watch.rules.policies import Policy
+from fhir_coprod.watch.rules.standing import Standing
+
+
+@dataclass(frozen=True, slots=True)
+class Unseen:
+    """Resource types that cannot be seen at one EHR, and how many referrals wait for one of them."""
+
+    ehr: str
+    """"" where none can be named."""
+    reasons: tuple[tuple[str, str], ...]
+    """Each type, and why it cannot be seen."""
+    referrals: int
+    oldest_days: int
+
+    @property
+    def sentence(self) -> str:
+        what = by_reason(self.reasons)
+        place = f"{self.ehr}: {what}" if self.ehr else what
+        if not self.referrals:
+            return f"{place}; no open referral waits for it now."
+        waits = "1 open referral waits" if self.referrals == 1 else f"{self.referrals} open referrals wait"
+        days = "1 day" if self.oldest_days == 1 else f"{self.oldest_days} days"
+        return f"{place}; {waits} for what cannot be seen, the oldest in its stage for {days}."
+
+
+@dataclass(frozen=True, slots=True)
+class NotAssessed:
+    """Referrals of which a fault in the program keeps anything from being said."""
+
+    faults: tuple[tuple[str, str], ...]
+    """Each referral, and the kind of fault."""
+
+    @property
+    def sentence(self) -> str:
+        noun = "1 referral" if len(self.faults) == 1 else f"{len(self.faults)} referrals"
+        which = ", ".join(f"{referral}: {fault}" for referral, fault in self.faults[:_NAMED])
+        more = ", …" if len(self.faults) > _NAMED else ""
+        return (
+            f"{noun} could not be assessed, a fault in the program itself; please report it ({which}{more})."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """An EHR that could not be read just now; what it said before still holds, for a while."""
+
+    ehr: str
+    known: str
+    """When it was last read, as a person of the site writes it."""
+    reason: str
+
+    @property
+    def sentence(self) -> str:
+        reason = self.reason.rstrip(".")
+        return f"anything new at {self.ehr} since {self.known}: the last sync failed ({reason})."
+
+
+Limit = Unseen | NotAssessed | Stale
+
+
+def what_cannot_be_watched(
+    store: Store, policy: Policy, settings: Settings, standings: Iterable[Standing], now: datetime
+) -> list[Limit]:
+    """What could not be assessed, then by EHR, also where no referral waits for it at present."""
+    waiting: dict[str, dict[str, int]] = {}
+    faults: list[tuple[str, str]] = []
+    for standing in standings:
+        if standing.not_assessed:
+            faults.append((standing.referral, standing.not_assessed))
+        for type in standing.not_observable:
+            age = (now - standing.since).days if standing.since else 0
+            waiting.setdefault(type, {})[standing.referral] = max(age, 0)
+    reasons: dict[str, list[tuple[str, str]]] = {}
+    with store.connect() as connection:
+        for blind in blind_feeds(connection, settings, policy.pulled_since(now)):
+            reasons.setdefault(blind.ehr, []).append((blind.type, _bare(blind.ehr, blind.reason)))
+        late = struggling(connection, policy.pulled_since(now))
+        for (ehr, type), count in Counter(
+            (b.ehr, b.type) for b in unread_records(connection).values()
+        ).items():
+            what = (
+                NOT_TAKEN_IN if count == 1 else f"the newest words on {count} records could not be taken in"
+            )
+            reasons.setdefault(ehr, []).append((type, what))
+    unseen: list[Limit] = [NotAssessed(tuple(faults))] if faults else []
+    unseen += [
+        Stale(ehr, known.astimezone(settings.site.zone).strftime("%Y-%m-%d %H:%M"), _bare(ehr, reason))
+        for ehr, (known, reason) in sorted(late.items())
+    ]
+    named = {type for rows in reasons.values() for type, _ in rows}
+    if nobody_s := sorted(waiting.keys() - named):
+        reasons[""] = [(type, "") for type in nobody_s]
+    for ehr, rows in sorted(reasons.items()):
+        told = tuple(sorted((type, why) for type, why in rows if type in _WATCHED or type in waiting))
+        ages: dict[str, int] = {}
+        for type, _ in told:
+            ages |= waiting.get(type, {})
+        if told:
+            unseen.append(Unseen(ehr, told, len(ages), max(ages.values(), default=0)))
+    return unseen
+
+
+def _bare(ehr: str, reason: str) -> str:
+    """Some reasons name the EHR already."""
+    return reason.removeprefix(f"{ehr}: ").removeprefix(f"ehr {ehr}: ")
+
+
+_NAMED = 5
+_WATCHED = frozenset(
+    {
+        "ServiceRequest",
+        "Task",
+        "Appointment",
+        "Encounter",
+        "DiagnosticReport",
+        "DocumentReference",
+        "Communication",
+    }
+)

@@ -1,0 +1,130 @@
+"""A change concerns what it names, and what the version before it named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fhir_coprod.store import Store
+from fhir_coprod.watch.facts import affected, reader
+from fhir_coprod.watch.live.loop import Watch
+from tests.watch.hospital import DAY, MONDAY, Hospital
+
+Resource = dict[str, Any]
+
+NAMING: dict[tuple[str, str], Callable[[Resource], Resource]] = {
+    ("Task", "focus"): lambda it: {"focus": it},
+    ("Task", "based-on"): lambda it: {"basedOn": [it]},
+    ("Task", "part-of"): lambda it: {"partOf": [it]},
+    ("Appointment", "based-on"): lambda it: {"basedOn": [it]},
+    ("Encounter", "based-on"): lambda it: {"basedOn": [it]},
+    ("Encounter", "appointment"): lambda it: {"appointment": [it]},
+    ("DiagnosticReport", "based-on"): lambda it: {"basedOn": [it]},
+    ("DocumentReference", "related"): lambda it: {"context": {"related": [it]}},
+    ("DocumentReference", "encounter"): lambda it: {"context": {"encounter": [it]}},
+    ("Communication", "about"): lambda it: {"about": [it]},
+    ("Communication", "based-on"): lambda it: {"basedOn": [it]},
+    ("CommunicationRequest", "based-on"): lambda it: {"basedOn": [it]},
+    ("CommunicationRequest", "subject"): lambda it: {"subject": it},
+    ("ServiceRequest", "subject"): lambda it: {"subject": it},
+    ("RelatedPerson", "patient"): lambda it: {"patient": it},
+    ("DetectedIssue", "implicated"): lambda it: {"implicated": [it]},
+}
+"""What a resource says where it names another by a search parameter."""
+WAYS = [
+    *((named, type, parameter) for named, links in reader.LINKS.items() for type, parameter in links),
+    ("Patient", "CommunicationRequest", "subject"),
+    ("Patient", "ServiceRequest", "subject"),
+    ("Patient", "RelatedPerson", "patient"),
+    ("ServiceRequest", "DetectedIssue", "implicated"),
+]
+"""What may be named, and by what: whatever belongs to a referral does so in one of these ways."""
+
+
+@pytest.fixture
+def hospital(tmp_path: Path) -> Iterator[Hospital]:
+    """On SQLite alone: what the databases do differently is tested with the sweep."""
+    with Store.open(f"sqlite:///{tmp_path / 'store.db'}") as opened:
+        yield Hospital(opened)
+
+
+def resource(type: str, id: str, **says: Any) -> Resource:
+    return {"resourceType": type, "id": id, **says}
+
+
+def referral(id: str) -> Resource:
+    return resource("ServiceRequest", id, status="active", subject={"reference": f"Patient/of-{id}"})
+
+
+def belonging_to(id: str, named: str) -> tuple[list[Resource], Resource]:
+    """One of a type that belongs to a referral, where it is not the referral or its patient, and a reference
+    to it."""
+    if named == "ServiceRequest":
+        return [], {"reference": f"ServiceRequest/{id}"}
+    if named == "Patient":
+        return [], {"reference": f"Patient/of-{id}"}
+    parameter = next(parameter for type, parameter in reader.LINKS["ServiceRequest"] if type == named)
+    says = NAMING[named, parameter]({"reference": f"ServiceRequest/{id}"})
+    return [resource(named, f"of-{id}", **says)], {"reference": f"{named}/of-{id}"}
+
+
+def concerned(hospital: Hospital, since: int) -> set[str]:
+    with hospital.store.connect() as connection:
+        return affected.concerned(connection, hospital.store.changes(since, 100))
+
+
+@pytest.mark.parametrize(("named", "type", "parameter"), WAYS, ids=(" ".join(way) for way in WAYS))
+def test_a_change_also_concerns_what_the_version_before_it_named(
+    hospital: Hospital, named: str, type: str, parameter: str
+) -> None:
+    names = NAMING[type, parameter]
+    references = []
+    for id in ("a", "b", "c"):
+        between, reference = belonging_to(id, named)
+        hospital.put(referral(id), *between)
+        references.append(reference)
+    at_a, at_b, at_c = references
+    hospital.put(resource(type, "x", **names(at_a)))
+    head = hospital.head()
+    hospital.put(resource(type, "x", **names(at_b)))
+    assert concerned(hospital, head) >= {"ServiceRequest/a", "ServiceRequest/b"}
+    hospital.put(resource(type, "x", **names(at_c)))
+    assert concerned(hospital, head) >= {"ServiceRequest/a", "ServiceRequest/b", "ServiceRequest/c"}
+    head = hospital.head()
+    hospital.put(resource(type, "x"))
+    assert concerned(hospital, head) >= {"ServiceRequest/c"}
+    hospital.put(resource(type, "x", **names(at_c)))
+    head = hospital.head()
+    hospital.store.write(lambda t: t.delete(type, "x"))
+    assert concerned(hospital, head) >= {"ServiceRequest/c"}
+    assert "ServiceRequest/a" not in concerned(hospital, head), "that was long ago"
+
+
+def test_a_task_that_moves_to_another_referral_leaves_the_first_as_it_is_without(hospital: Hospital) -> None:
+    for id in ("a", "b"):
+        hospital.put({**referral(id), "intent": "order", "authoredOn": MONDAY.isoformat()})
+    watch = Watch(hospital.store, hospital.policy, hospital.settings)
+
+    def stages() -> dict[str, str | None]:
+        watch.catch_up(MONDAY + DAY)
+        return {standing.referral[-1:]: standing.stage for standing in hospital.sweep(MONDAY + DAY)}
+
+    hospital.task("a", "accepted", MONDAY)
+    assert stages() == {"a": "accepted", "b": "written"}
+    hospital.task("a", "accepted", MONDAY, focus={"reference": "ServiceRequest/b"})
+    assert stages() == {"a": "written", "b": "accepted"}
+    hospital.store.write(lambda t: t.delete("Task", "task-a"))
+    assert stages() == {"a": "written", "b": "written"}
+
+
+def test_what_the_watch_writes_concerns_nothing(hospital: Hospital) -> None:
+    """Else each alert would have its referral looked at once more."""
+    hospital.refer()
+    hospital.sweep(MONDAY)
+    head = hospital.head()
+    hospital.sweep(MONDAY + 9 * DAY)
+    assert hospital.issues()
+    assert concerned(hospital, head) == set()

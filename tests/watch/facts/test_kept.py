@@ -1,0 +1,60 @@
+"""Facts beside a standing: kept only while they hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import msgspec
+import pytest
+
+from fhir_coprod.settings import Settings, SiteSettings
+from fhir_coprod.store import Store
+from fhir_coprod.watch.facts import kept, reader
+from fhir_coprod.watch.facts.kept import Sources
+from fhir_coprod.watch.facts.reader import Found, Reader
+from fhir_coprod.watch.facts.rows import POSTPONED, Held
+from fhir_coprod.watch.record.model import Blind
+from tests.watch.hospital import Hospital
+
+UTC, AUCKLAND = ZoneInfo("UTC"), ZoneInfo("Pacific/Auckland")
+NAME = "ServiceRequest/r"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    """On SQLite alone: what the databases do differently is tested with the sweep."""
+    with Store.open(f"sqlite:///{tmp_path / 'store.db'}") as opened:
+        Hospital(opened).refer()
+        yield opened
+
+
+def packed(store: Store, *blind: Blind, zone: ZoneInfo = UTC) -> bytes | None:
+    known = msgspec.structs.replace(reader.gather(store, "r"), blind=blind)
+    return kept.pack(Found(NAME, known), zone, asked=False)
+
+
+def found(store: Store, due: int, body: bytes | None, zone: ZoneInfo = UTC) -> reader.Facts | None:
+    settings = Settings(site=SiteSettings(timezone=zone.key))
+    with store.connect() as connection:
+        sources = Sources(Reader(connection, settings))
+        return sources.kept(NAME, Held(due, "", False, b"", body))
+
+
+def test_facts_are_kept_without_what_cannot_be_seen_at_present(store: Store) -> None:
+    assert found(store, 5, packed(store, Blind("Task", "ortho"))) == reader.gather(store, "r")
+
+
+def test_facts_that_rest_on_a_record_that_may_be_old_are_not_kept(store: Store) -> None:
+    assert packed(store, Blind("Task", "ortho", record="Task/task-r")) is None
+
+
+@pytest.mark.parametrize(("due", "hold"), [(0, True), (5, True), (POSTPONED, True), (-1, False), (-9, False)])
+def test_facts_hold_only_until_something_new_concerns_them(store: Store, due: int, hold: bool) -> None:
+    assert (found(store, due, packed(store)) is not None) is hold
+
+
+def test_facts_hold_only_in_the_zone_in_which_they_were_read(store: Store) -> None:
+    assert found(store, 5, packed(store, zone=AUCKLAND)) is None
+    assert found(store, 5, packed(store, zone=AUCKLAND), AUCKLAND) is not None
