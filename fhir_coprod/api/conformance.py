@@ -13,7 +13,7 @@ def publish(store: Store) -> int:
     """Put the package's conformance resources into the store; how many were new or had changed.
 
     Done at every start: what is there already makes no version. Clients cannot change them
-    (`fhir_coprod.api.rules`).
+    (`fhir_coprod.api.interactions.allowed`).
     """
     documents = [jsontext.from_data(resource) for resource in definitions.own_resources()]
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from fhir_coprod.api import bundle, capability, operations, reading, standing, writing
 from fhir_coprod.api.endpoint import Interaction
+from fhir_coprod.api.interactions import capability, operations, reading, standing, transaction, writing
 
 _TYPE, _ID = "{type:fhir_type}", "{id:fhir_id}"
 
@@ -14,7 +14,7 @@ TABLE: tuple[Interaction, ...] = (
     Interaction("search-type", ("GET",), f"/{_TYPE}", reading.search),
     Interaction("create", ("POST",), f"/{_TYPE}", writing.write),
     Interaction("update", ("PUT",), f"/{_TYPE}/{_ID}", writing.write),
-    Interaction("transaction", ("POST",), "", bundle.post_bundle),
+    Interaction("transaction", ("POST",), "", transaction.post_bundle),
     Interaction("search-type", ("POST",), f"/{_TYPE}/_search", reading.search),
     Interaction("patch", ("PATCH",), f"/{_TYPE}/{_ID}", writing.write),
     Interaction("delete", ("DELETE",), f"/{_TYPE}/{_ID}", writing.write),

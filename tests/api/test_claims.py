@@ -1,6 +1,6 @@
 """Every claim of the CapabilityStatement is tried; what it does not claim is refused.
 
-tests/api/test_capability.py holds the statement's own shape, this the server to it.
+tests/api/interactions/test_capability.py holds the statement's own shape, this the server to it.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from fhir_coprod.api import rules
+from fhir_coprod.api.interactions import allowed
 from fhir_coprod.api.table import TABLE
 from fhir_coprod.client import Client
 from fhir_coprod.settings import LimitSettings
@@ -32,7 +32,7 @@ def test_every_move_of_a_task_is_documented_and_no_other() -> None:
             _, old, new, _ = row.split("|")
             told |= {name: set(re.findall(r"`([^`]+)`", new)) for name in re.findall(r"`([^`]+)`", old)}
     told.pop("on-hold")
-    assert told == {old: set(new) for old, new in rules.NEXT.items() if new}
+    assert told == {old: set(new) for old, new in allowed.NEXT.items() if new}
 
 
 def test_every_method_of_the_client_is_documented() -> None:

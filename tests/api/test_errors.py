@@ -11,7 +11,7 @@ from typing import Any
 import jsonpatch
 import pytest
 
-from fhir_coprod.api import patching, reading
+from fhir_coprod.api.interactions import patching, reading
 from fhir_coprod.api.security import HostCheck, Misdirected
 from fhir_coprod.settings import LimitSettings, SiteSettings
 from tests.api.conftest import FHIR, Api, outcome, patient

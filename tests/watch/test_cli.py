@@ -327,7 +327,7 @@ def stale_feed(folder: Path) -> None:
 
 
 def test_a_feed_that_is_behind_claims_no_stall_on_any_way_of_asking(config: Path, tmp_path: Path) -> None:
-    from fhir_coprod.api.standing import _assessed
+    from fhir_coprod.api.interactions.standing import _assessed
     from fhir_coprod.settings import Settings
     from fhir_coprod.web.survey import survey
 

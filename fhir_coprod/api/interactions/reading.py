@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from fhir_coprod.api import bundles, subset
 from fhir_coprod.api.answer import Answer
 from fhir_coprod.api.call import Call, Pairs, pairs
 from fhir_coprod.api.endpoint import Endpoint
 from fhir_coprod.api.formats import FORM, entity_tags, is_modified, moment
+from fhir_coprod.api.interactions import searchset, subset
 from fhir_coprod.errors import BadRequest, NotFound, UnknownParameter, UnsupportedMediaType
 from fhir_coprod.store import Page, Query, Version
 
@@ -56,7 +56,7 @@ async def search(call: Call, endpoint: Endpoint) -> Answer:
         )
         return query, endpoint.store.search(query, endpoint.settings.limits.answer_bytes)
 
-    return bundles.searchset(call, *await endpoint.in_thread(look))
+    return searchset.searchset(call, *await endpoint.in_thread(look))
 
 
 def _posted(call: Call) -> Pairs:
@@ -106,4 +106,4 @@ async def history(call: Call, endpoint: Endpoint) -> Answer:
         for name, value in call.criteria
         if name not in unknown
     )
-    return bundles.history(call, used, versions, more=more)
+    return searchset.history(call, used, versions, more=more)

@@ -10,9 +10,9 @@ import jsonpatch
 import msgspec
 
 from fhir_coprod import jsontext
-from fhir_coprod.api import subset
 from fhir_coprod.api.call import Call
 from fhir_coprod.api.formats import JSON_PATCH
+from fhir_coprod.api.interactions import subset
 from fhir_coprod.errors import BadRequest, Gone, InvalidResource, NotJson, TooLarge, UnsupportedMediaType
 from fhir_coprod.jsontext import Document, Json
 from fhir_coprod.store import Version

@@ -16,11 +16,11 @@ from typing import Literal
 import jsonpatch
 
 from fhir_coprod import jsontext
-from fhir_coprod.api import patching, rules, subset
 from fhir_coprod.api.answer import Answer, outcome_answer
 from fhir_coprod.api.call import Call, Pairs, pairs
 from fhir_coprod.api.endpoint import Endpoint
 from fhir_coprod.api.formats import entity_tags
+from fhir_coprod.api.interactions import allowed, patching, subset
 from fhir_coprod.errors import BadRequest, Conflict, InvalidResource, NotFound, PreconditionFailed
 from fhir_coprod.jsontext import Document
 from fhir_coprod.outcome import OK, Issue, Outcome
@@ -110,7 +110,7 @@ def prepare(call: Call) -> Change:
     if change.criteria is not None and not change.criteria:
         raise PreconditionFailed(_NO_CRITERIA)
     change.base = call.base
-    rules.protect(change.type, change.id)
+    allowed.protect(change.type, change.id)
     _read_preconditions(call, change)
     if change.document is not None:
         change.outcome = _checked(change.document)
@@ -225,7 +225,7 @@ def apply(transaction: Transaction, change: Change, references: Mapping[str, str
         return Done(change.found, "found")
     current = transaction.get(change.type, change.id) if change.id and change.kind != "create" else None
     living = current if current and not current.deleted else None
-    rules.protect(change.type, change.id)
+    allowed.protect(change.type, change.id)
     expected = _expected_version(change, living)
     if change.kind == "delete":
         return _deleted(transaction, change, living, expected)
@@ -234,7 +234,7 @@ def apply(transaction: Transaction, change: Change, references: Mapping[str, str
     )
     if document is None:
         raise AssertionError("a create or update is prepared with its document")
-    rules.check_transition(transaction, living, document)
+    allowed.check_transition(transaction, living, document)
     references = {**_relative(document, change.base), **references}
     written = (
         transaction.create(document, id=change.id or None, references=references)

@@ -8,9 +8,9 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from fhir_coprod import jsontext
-from fhir_coprod.api import subset
 from fhir_coprod.api.answer import Answer
 from fhir_coprod.api.call import Call, Pairs
+from fhir_coprod.api.interactions import subset
 from fhir_coprod.jsontext import Json
 from fhir_coprod.outcome import Issue, Outcome
 from fhir_coprod.store import Page, Query, Version

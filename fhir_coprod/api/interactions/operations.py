@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 
 from fhir_coprod import definitions, jsontext
-from fhir_coprod.api import bundles, rules
 from fhir_coprod.api.answer import Answer, outcome_answer
 from fhir_coprod.api.call import Call
 from fhir_coprod.api.endpoint import Endpoint
 from fhir_coprod.api.inputs import inputs
+from fhir_coprod.api.interactions import allowed, searchset
 from fhir_coprod.errors import BadRequest, NotAllowed
 from fhir_coprod.jsontext import Json
 from fhir_coprod.outcome import Issue, Outcome
@@ -40,7 +40,7 @@ async def validate(call: Call, endpoint: Endpoint) -> Answer:
             raise BadRequest("mode=delete is about one resource; call $validate on it.")
         await endpoint.read(call.type, call.id)
         try:
-            rules.protect(call.type, call.id)
+            allowed.protect(call.type, call.id)
         except NotAllowed as error:
             return outcome_answer(error.outcome)
         return outcome_answer(Outcome((Issue("information", "informational", "It may be deleted."),)))
@@ -76,9 +76,9 @@ async def everything(call: Call, endpoint: Endpoint) -> Answer:
     path = f"{call.path}/$everything"
     asked = tuple((name, given.get(name)) for name in ("_type", "_since", "_count") if given.get(name))
     here = (*asked, ("_cursor", after)) if after else asked
-    links = [bundles.link("self", call.base, path, here)]
+    links = [searchset.link("self", call.base, path, here)]
     if more:
-        links.append(bundles.link("next", call.base, path, (*asked, ("_cursor", "/".join(page[-1])))))
+        links.append(searchset.link("next", call.base, path, (*asked, ("_cursor", "/".join(page[-1])))))
     entries: list[Json] = [
         {
             "fullUrl": f"{call.base}/{type}/{id}",
@@ -87,7 +87,7 @@ async def everything(call: Call, endpoint: Endpoint) -> Answer:
         }
         for type, id in page
     ]
-    return bundles.bundle("searchset", links, entries, total=len(found))
+    return searchset.bundle("searchset", links, entries, total=len(found))
 
 
 def _whole_number(text: str, most: int) -> int:

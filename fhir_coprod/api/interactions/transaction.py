@@ -18,12 +18,12 @@ from urllib.parse import unquote
 import msgspec
 
 from fhir_coprod import definitions, jsontext
-from fhir_coprod.api import bundles, links, writing
 from fhir_coprod.api.answer import Answer, error_answer
 from fhir_coprod.api.call import Call, pairs
 from fhir_coprod.api.endpoint import Endpoint, Interaction, told
 from fhir_coprod.api.formats import moment
-from fhir_coprod.api.writing import Change, Done
+from fhir_coprod.api.interactions import links, searchset, writing
+from fhir_coprod.api.interactions.writing import Change, Done
 from fhir_coprod.errors import BadRequest, CoprodError, PreconditionFailed, TooLarge
 from fhir_coprod.jsontext import Document, Json
 from fhir_coprod.outcome import Outcome
@@ -393,8 +393,8 @@ def _response(type: str, call: Call, steps: list[Step]) -> Answer:
         if step.answer is None:
             raise AssertionError("every entry has been answered")
         reason = HTTPStatus(step.answer.status).phrase
-        entry = bundles.response_entry(step.answer, reason, with_body=whole or step.method == "GET")
+        entry = searchset.response_entry(step.answer, reason, with_body=whole or step.method == "GET")
         if "location" in entry["response"]:
             entry["response"]["location"] = entry["response"]["location"].removeprefix(f"{call.base}/")
         entries.append(entry)
-    return bundles.bundle(type, [], entries)
+    return searchset.bundle(type, [], entries)

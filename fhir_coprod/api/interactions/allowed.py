@@ -1,6 +1,6 @@
 """What a client may change through the endpoint, beyond validity.
 
-`fhir_coprod.api.writing.apply` asks here inside the write transaction, where the state before is known. What
+`writing.apply` asks here inside the write transaction, where the state before is known. What
 arrives by sync does not come this way: a department's own record may say of its Tasks what it likes.
 """
 

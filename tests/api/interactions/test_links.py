@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.api.conftest import Api, patient
-from tests.api.test_bundles import bundle, entry, location, performed, urn
+from tests.api.interactions.test_transaction import bundle, entry, location, performed, urn
 
 XHTML = 'xmlns="http://www.w3.org/1999/xhtml"'
 

@@ -1,0 +1,1 @@
+"""FHIR's interactions, one module for each kind."""
