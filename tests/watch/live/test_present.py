@@ -64,6 +64,8 @@ def test_what_is_shown_is_of_this_moment_though_nobody_has_watched_since(hospita
         hospital.refer(id)
     hospital.sweep(MONDAY)
     hospital.task("news", "accepted", MONDAY + DAY)
+    early = present.look(hospital.store, hospital.policy, MONDAY + DAY, hospital.settings)
+    assert {s.stage for s in early} == {"sent", "accepted"}, "news counts before anything comes due"
     shown = {s.referral: s for s in present.look(hospital.store, hospital.policy, LATE, hospital.settings)}
     assert {name: standing.stage for name, standing in shown.items()} == {
         "ServiceRequest/still": "sent",
