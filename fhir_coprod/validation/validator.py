@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
@@ -12,7 +12,7 @@ from fhir_coprod.definitions.terminology import bare
 from fhir_coprod.errors import NotJson, UnknownDefinition
 from fhir_coprod.jsontext import Document, Json
 from fhir_coprod.outcome import OK, Issue, Outcome
-from fhir_coprod.validation.explain.walk import Explainer
+from fhir_coprod.validation.explain.walk import Explainer, conforms
 from fhir_coprod.validation.fast.checks import FALTERS, Pass
 from fhir_coprod.validation.fast.types import Fast
 from fhir_coprod.validation.model.library import Library
@@ -34,8 +34,9 @@ WITHOUT_NARRATIVE = _WithoutNarrative()
 class Validator:
     """Checks resources against R4, the profiles they claim, and a profile that is asked for."""
 
-    def __init__(self, library: Library | None = None) -> None:
-        self.library = library or Library()
+    def __init__(self, structures: Iterable[Json] = ()) -> None:
+        """structures: StructureDefinitions to know beside those of R4 and of the loaded packages."""
+        self.library = Library(structures, conforms)
         self.fast = Fast(self.library)
 
     def validate(self, resource: bytes | str | Mapping[str, Any], profile: str | None = None) -> Outcome:
@@ -85,7 +86,7 @@ class Validator:
 
         skipping: pass over the parts of which the fast tier says that there is nothing to tell
         """
-        explainer = Explainer(self.library, self.fast if skipping else None)
+        explainer = Explainer(self.library, self.fast.is_clean if skipping else None)
         explainer.resource(data, "", Scope(data), profile=profile or "")
         return explainer.outcome()
 

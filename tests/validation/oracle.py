@@ -21,7 +21,6 @@ from typing import Any
 
 from fhir_coprod import definitions, jsontext
 from fhir_coprod.outcome import Outcome
-from fhir_coprod.validation.model.library import Library
 from fhir_coprod.validation.validator import Validator
 from tests.peers import hl7
 from tests.validation.generator import Generator
@@ -93,7 +92,7 @@ def corpus(size: int, seed: int) -> Iterator[Sample]:
         yield Sample("example", example.get("meta", {}).get("profile", [example["resourceType"]])[0], example)
     for _, profile, resource, _ in CASES:
         yield Sample("slicing", profile, claiming(profile, resource))
-    library = Library()
+    library = Validator().library
     random = Random(seed)
     kinds = sorted(MUTATIONS)
     types = list(definitions.resource_types())
@@ -127,7 +126,7 @@ def corpus(size: int, seed: int) -> Iterator[Sample]:
 
 def compare(samples: Sequence[Sample]) -> Comparison:
     """Let both judge. Needs the peer."""
-    validator = Validator(Library(PROFILES))
+    validator = Validator(PROFILES)
     result = Comparison()
     with tempfile.TemporaryDirectory() as folder:
         for profile in PROFILES:

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from fhir_coprod.validation.model.library import Library
 from fhir_coprod.validation.validator import Validator
 from tests.validation.fast.test_tiers import agree
 from tests.validation.slicing_package import CASES, PROFILES, claiming
@@ -138,7 +137,7 @@ KINDS: list[tuple[str, Json, Json, str]] = [
 
 @pytest.fixture(scope="module")
 def validator() -> Validator:
-    return Validator(Library(PROFILES))
+    return Validator(PROFILES)
 
 
 @pytest.mark.parametrize(("accepted", "refused", "where"), [k[1:] for k in KINDS], ids=[k[0] for k in KINDS])

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from fhir_coprod.validation.model.library import Library
 from fhir_coprod.validation.validator import Validator
 from tests.validation.breaks import breaks
 from tests.validation.fast.test_tiers import agree
@@ -18,7 +17,7 @@ Json = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def validator() -> Validator:
-    return Validator(Library(PROFILES))
+    return Validator(PROFILES)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +67,7 @@ def test_a_slice_that_cannot_be_told_apart_is_mentioned() -> None:
         if element["id"] == "Observation.category":
             element["slicing"] = {"rules": "open", "description": "as the reader likes"}
     vague = {**profile, "snapshot": {"element": elements}}
-    validator = Validator(Library([vague]))
+    validator = Validator([vague])
     resource = claiming("by-pattern", next(c[2] for c in CASES if c[1] == "by-pattern"))
     outcome = validator.check(resource)
     assert outcome

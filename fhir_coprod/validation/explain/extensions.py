@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from fhir_coprod.jsontext import Json
+from fhir_coprod.outcome import Severity
 from fhir_coprod.validation.explain import wording
 from fhir_coprod.validation.explain.item import Item
-from fhir_coprod.validation.model.content import Model
+from fhir_coprod.validation.model.content import Content, Model
+from fhir_coprod.validation.model.library import Library
 from fhir_coprod.validation.model.scope import Scope
 
-if TYPE_CHECKING:
-    from fhir_coprod.validation.explain.walk import Explainer
+
+class Reporter(Protocol):
+    """The walk, as far as extensions need it."""
+
+    library: Library
+
+    def report(self, severity: Severity, code: str, at: str, message: str) -> None: ...
+
+    def error(self, code: str, at: str, message: str) -> None: ...
+
+    def content(self, content: Content, item: Item, scope: Scope, *, strict: bool) -> None: ...
 
 
 def has_value(extension: Json) -> bool:
@@ -25,7 +36,7 @@ def is_relative(extension: object) -> bool:
     return isinstance(url, str) and ":" not in url
 
 
-def explain_extension(explainer: Explainer, item: Item, scope: Scope) -> None:
+def explain_extension(reporter: Reporter, item: Item, scope: Scope) -> None:
     """An extension in itself, and against the definition that its url names."""
     value = item.value
     if not isinstance(value, dict):
@@ -34,44 +45,59 @@ def explain_extension(explainer: Explainer, item: Item, scope: Scope) -> None:
         message = (
             "An extension has either a value or extensions of its own, not both and not neither. (ext-1)"
         )
-        explainer.error("invariant", item.at, message)
+        reporter.error("invariant", item.at, message)
     url = value.get("url")
     if not isinstance(url, str) or not url:
         return
-    model = explainer.library.profile_model(url)
+    model = reporter.library.profile_model(url)
     inside = item.owner is not None and item.owner.type == "Extension"
     modifier = item.field is not None and item.field.name == "modifierExtension"
     if ":" not in url:
         if not inside:
-            explainer.error(
+            reporter.error(
                 "extension", item.at, "The url of an extension must be absolute; give the whole URL."
             )
     elif model is None or model.type != "Extension":
-        _unknown(explainer, url, item, modifier)
+        _unknown(reporter, url, item, modifier)
     else:
-        _defined(explainer, model, item, scope, modifier)
+        _defined(reporter, model, item, scope, modifier)
 
 
-def _unknown(explainer: Explainer, url: str, item: Item, modifier: bool) -> None:
+def _unknown(reporter: Reporter, url: str, item: Item, modifier: bool) -> None:
     if modifier:
         message = (
             f"The modifier extension {wording.short(url)} is not known here, so the record may not be "
             "understood; remove it or load its definition."
         )
-        explainer.error("extension", item.at, message)
+        reporter.error("extension", item.at, message)
     else:
         message = f"The extension {wording.short(url)} is not known here."
-        explainer.report("information", "extension", item.at, message)
+        reporter.report("information", "extension", item.at, message)
 
 
-def _defined(explainer: Explainer, model: Model, item: Item, scope: Scope, modifier: bool) -> None:
+def _defined(reporter: Reporter, model: Model, item: Item, scope: Scope, modifier: bool) -> None:
     if modifier and not model.modifier:
         message = f"{model.title} does not change the meaning; move it to `extension`."
-        explainer.error("extension", item.at, message)
+        reporter.error("extension", item.at, message)
     elif model.modifier and not modifier:
         message = f"{model.title} changes the meaning; move it to `modifierExtension`."
-        explainer.error("extension", item.at, message)
-    if item.owner is not None and not explainer.library.allows_context(model, item.owner):
+        reporter.error("extension", item.at, message)
+    if item.owner is not None and not _allows_context(reporter.library, model, item.owner):
         places = wording.choice([expression for _, expression in model.contexts])
-        explainer.error("extension", item.at, f"{model.title} may not stand here; it belongs to {places}.")
-    explainer.content(model.content, item, scope, strict=False)
+        reporter.error("extension", item.at, f"{model.title} may not stand here; it belongs to {places}.")
+    reporter.content(model.content, item, scope, strict=False)
+
+
+def _allows_context(library: Library, model: Model, owner: Item) -> bool:
+    """Whether an extension may stand on that value, by StructureDefinition.context."""
+    return not model.contexts or any(_is_in_context(library, kind, at, owner) for kind, at in model.contexts)
+
+
+def _is_in_context(library: Library, kind: str, where: str, owner: Item) -> bool:
+    if kind == "extension":
+        return isinstance(owner.value, dict) and owner.value.get("url") == where
+    if kind != "element":
+        return True
+    # Later guides write a profile's elements as canonical#path.
+    named = where.rpartition("#")[2].replace("[x]", "")
+    return named in ("Element", "*") or named in library.ancestors(owner.type) or named in owner.paths()

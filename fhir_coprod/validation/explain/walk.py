@@ -5,8 +5,8 @@ It is the reference: the fast tier may only say yes where this one finds nothing
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from fhir_coprod.jsontext import Json
 from fhir_coprod.outcome import Severity
@@ -16,26 +16,26 @@ from fhir_coprod.validation.explain.findings import Findings
 from fhir_coprod.validation.explain.item import Item
 from fhir_coprod.validation.model import formats
 from fhir_coprod.validation.model.content import Bound, Content, Field, Rule, Slice
+from fhir_coprod.validation.model.library import Library
 from fhir_coprod.validation.model.scope import Scope
 from fhir_coprod.validation.model.structure import ABSENT, PRIMITIVES, Constraint
 from fhir_coprod.validation.model.values import equal, has_pattern, is_undefined, lacks_code
 
-if TYPE_CHECKING:
-    from fhir_coprod.validation.fast.types import Fast
-    from fhir_coprod.validation.model.library import Library
-
 RESOURCE = ("Resource", "DomainResource")
+
+IsClean = Callable[[Content, str, Any, Any, Scope], bool]
+"""Whether there is nothing at all to tell of a value: (content, its type, value, its owner, scope)."""
 _EMPTY = "An element has a value, children or extensions; remove the empty one. (ele-1)"
 
 
 class Explainer(Findings):
     """One pass over one resource, nested resources included."""
 
-    def __init__(self, library: Library, fast: Fast | None = None) -> None:
-        """fast: asked first of each value whether there is anything to explain."""
+    def __init__(self, library: Library, is_clean: IsClean | None = None) -> None:
+        """is_clean: asked first of each value: the walk goes only where there is something to tell."""
         super().__init__()
         self.library = library
-        self.fast = fast
+        self._asked_first = is_clean
 
     # ------------------------------------------------------------------ resources
 
@@ -418,12 +418,12 @@ class Explainer(Findings):
         Extensions depend on where they stand, and resources bring their own scope.
         """
         return (
-            self.fast is not None
+            self._asked_first is not None
             and item.type not in PRIMITIVES
             and item.type != "Extension"
             and not self.library.is_resource(item.type)
             and item.type not in RESOURCE
-            and self.fast.is_clean(content, item.type, item.value, None, scope)
+            and self._asked_first(content, item.type, item.value, None, scope)
         )
 
     # ------------------------------------------------------------------ slices

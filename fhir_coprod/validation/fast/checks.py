@@ -12,7 +12,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from fhir_coprod.validation import generated
-from fhir_coprod.validation.explain.walk import Explainer
+from fhir_coprod.validation.explain.findings import Findings
 from fhir_coprod.validation.model import formats
 from fhir_coprod.validation.model.content import Bound, Field, Rule
 from fhir_coprod.validation.model.scope import Scope
@@ -150,9 +150,9 @@ def is_bare(value: Any, owner: Any, state: Pass) -> None:
     state.bare = True
 
 
-def settle(explainer: Explainer, state: Pass) -> None:
+def settle(found: Findings, state: Pass) -> None:
     """The explaining tier's findings as this tier's answer."""
-    for issue in explainer.issues:
+    for issue in found.issues:
         if issue.is_error:
             raise No
         state.soft = True

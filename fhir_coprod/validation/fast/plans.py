@@ -7,20 +7,18 @@ comes again and again gets its plan written out as one Python function.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from fhir_coprod.validation.explain.extensions import has_value
 from fhir_coprod.validation.explain.item import Item
 from fhir_coprod.validation.explain.walk import Explainer
 from fhir_coprod.validation.fast import checks
 from fhir_coprod.validation.fast.checks import Check, No, Pass, Writer, written
+from fhir_coprod.validation.fast.places import Places
 from fhir_coprod.validation.model.content import Content, Field, Rule
 from fhir_coprod.validation.model.scope import Scope
 from fhir_coprod.validation.model.structure import MANY, PRIMITIVES
 from fhir_coprod.validation.model.values import is_undefined
-
-if TYPE_CHECKING:
-    from fhir_coprod.validation.fast.types import Fast
 
 HOT = 12
 """Uses of a shape before its plan is written out."""
@@ -42,10 +40,10 @@ Whole = tuple[Check, tuple[str, ...] | Sign]
 ones; with a sign, it holds where that member lacks that character."""
 
 
-def object_check(fast: Fast, content: Content) -> Check:
+def object_check(places: Places, content: Content) -> Check:
     """The check of a complex value whose members `content` lists completely."""
     plans: dict[tuple[str, ...], Check] = {}
-    planner = _Planner(fast, content, plans)
+    planner = _Planner(places, content, plans)
     plan_of, plan = plans.get, planner.plan
 
     def emit(writer: Writer, x: str, example: Any) -> None:
@@ -73,8 +71,8 @@ def object_check(fast: Fast, content: Content) -> Check:
 class _Planner:
     """Works out the plans for one kind of object."""
 
-    def __init__(self, fast: Fast, content: Content, plans: dict[tuple[str, ...], Check]) -> None:
-        self.fast = fast
+    def __init__(self, places: Places, content: Content, plans: dict[tuple[str, ...], Check]) -> None:
+        self.places = places
         self.content = content
         self.plans = plans
         self.members: dict[str, Check] = {}
@@ -174,7 +172,7 @@ class _Planner:
                 whole.append((self._listed(field), ()))
                 return checks.passes
             if key not in self.members:
-                self.members[key] = self.fast.field_check(field, code, content)
+                self.members[key] = self.places.field_check(field, code, content)
             return self.members[key]
         if key == "resourceType" and content.resource:
             return checks.passes
@@ -187,12 +185,12 @@ class _Planner:
                 whole.append((self._listed(field), ()))
             return checks.passes
         if key not in self.members:
-            self.members[key] = self.fast.beneath(field, key[1:], code)
+            self.members[key] = self.places.beneath(field, key[1:], code)
         return self.members[key]
 
     def _listed(self, field: Field) -> Check:
         """A primitive list with another beside it: asked of the explaining tier."""
-        library, content = self.fast.library, self.content
+        library, content = self.places.library, self.content
 
         def check(value: Any, owner: Any, state: Pass) -> None:
             explainer = Explainer(library)

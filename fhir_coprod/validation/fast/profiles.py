@@ -8,28 +8,26 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fhir_coprod.validation.explain.walk import RESOURCE
 from fhir_coprod.validation.fast import checks
 from fhir_coprod.validation.fast.checks import Check, No, Pass, refuses
+from fhir_coprod.validation.fast.places import Places
 from fhir_coprod.validation.fast.plans import MAX_SHAPES
 from fhir_coprod.validation.model.content import Content, Field, Model, Rule
 from fhir_coprod.validation.model.scope import Scope
 from fhir_coprod.validation.model.structure import ABSENT, MANY, PRIMITIVES
 from fhir_coprod.validation.model.values import equal, has_pattern
 
-if TYPE_CHECKING:
-    from fhir_coprod.validation.fast.types import Fast
-
 Found = list[tuple[Any, str]]
 """The values of a member with their types; a value that only has extensions is None."""
 
 
-def overlay(fast: Fast, model: Model) -> Check:
+def overlay(places: Places, model: Model) -> Check:
     """The check of a profile."""
     name = model.type
-    inner = _Overlay(fast).content(model.content, name)
+    inner = _Overlay(places).content(model.content, name)
     if model.kind != "resource":
         return inner
 
@@ -42,8 +40,8 @@ def overlay(fast: Fast, model: Model) -> Check:
 
 
 class _Overlay:
-    def __init__(self, fast: Fast) -> None:
-        self.fast = fast
+    def __init__(self, places: Places) -> None:
+        self.places = places
         self.made: dict[Content, Check] = {}
         self._making: set[Content] = set()
         self._lock = threading.RLock()
@@ -123,7 +121,7 @@ class _Overlay:
             aggregation=content.aggregation,
             profiles=content.profiles,
         )
-        return self.fast.extras(plain, code, strict=False)
+        return self.places.extras(plain, code, strict=False)
 
     # ------------------------------------------------------------------ members
 

@@ -6,19 +6,18 @@ A no is an exception; whoever gets one asks the explaining tier. What the fast t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fhir_coprod.validation.explain.item import Item
 from fhir_coprod.validation.explain.walk import Explainer
 from fhir_coprod.validation.fast import checks
 from fhir_coprod.validation.fast.checks import FALTERS, Check, No, Pass, Writer, written
 from fhir_coprod.validation.fast.plans import object_check
+from fhir_coprod.validation.fast.profiles import overlay
 from fhir_coprod.validation.model.content import Bound, Content, Field
+from fhir_coprod.validation.model.library import Library
 from fhir_coprod.validation.model.scope import Scope
 from fhir_coprod.validation.model.structure import ABSENT, MANY, PRIMITIVES
-
-if TYPE_CHECKING:
-    from fhir_coprod.validation.model.library import Library
 
 MAX_URLS = 20_000
 """Extension urls whose definition is remembered per place."""
@@ -264,8 +263,6 @@ class Fast:
         """What a profile adds, for values that passed the check of their type."""
         found = self._profiles.get(url)
         if found is None:
-            from fhir_coprod.validation.fast.profiles import overlay
-
             model = self.library.profile_model(url)
             if model is None:
                 raise No

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from fhir_coprod.validation.fhirpath.model import STRING, Element, Type, type_named
 from fhir_coprod.validation.fhirpath.syntax import (
@@ -91,10 +91,20 @@ Body = Callable[[Item, Block], None]
 """Writes what happens with an item."""
 
 
+class TestWriter(Protocol):
+    """Writes what is asked inside a walk: the module `booleans`."""
+
+    def test(self, source: Source, tree: Expression, item: Item, wanted: bool, /) -> str: ...
+
+    def scalar(self, source: Source, tree: Expression, item: Item, /) -> tuple[str, Type]: ...
+
+
 class Source:
     """The functions that one expression becomes."""
 
-    def __init__(self, resource: Type | None) -> None:
+    def __init__(self, resource: Type | None, tests: TestWriter) -> None:
+        """tests: tests stand in walks, and walks in tests, so `programs` hands one to the other."""
+        self._tests = tests
         self.resource = resource
         """The type of %resource, where it is known."""
         self.functions: list[str] = []
@@ -269,12 +279,10 @@ class Source:
 
     def text_of(self, tree: Expression, item: Item) -> str:
         """An expression for the text of a single string, "" when there is none."""
-        from fhir_coprod.validation.fhirpath.booleans import scalar
-
         match tree:
             case Literal("String", text):
                 return repr(text)
-        value, type_ = scalar(self, tree, item)
+        value, type_ = self._tests.scalar(self, tree, item)
         if type_.system != "String":
             raise Unsuited
         return f"({value} or '')"
@@ -297,10 +305,7 @@ class Source:
 
     def test(self, tree: Expression, item: Item, wanted: bool) -> str:
         """An expression that is true when `tree` is `wanted`, and false when it is not or is unknown."""
-        # `booleans` and this module need each other: tests stand in walks, and walks in tests.
-        from fhir_coprod.validation.fhirpath.booleans import test
-
-        return test(self, tree, item, wanted)
+        return self._tests.test(self, tree, item, wanted)
 
 
 def element_owner(item: Item, name: str) -> Type:

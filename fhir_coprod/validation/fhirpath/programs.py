@@ -7,7 +7,7 @@ from typing import Any
 
 from fhir_coprod.jsontext import Json
 from fhir_coprod.validation import generated
-from fhir_coprod.validation.fhirpath import references, runtime
+from fhir_coprod.validation.fhirpath import booleans, references, runtime
 from fhir_coprod.validation.fhirpath.generator import Block, Item, Source, Unsuited
 from fhir_coprod.validation.fhirpath.model import Type, type_named
 from fhir_coprod.validation.fhirpath.nodes import Env
@@ -77,7 +77,8 @@ def _source(
         return None
     root = type_.name.partition(".")[0]
     owner = type_named(root) if not root.startswith("System") else type_
-    source = Source(owner if owner.is_resource and owner.name not in ("Resource", "DomainResource") else None)
+    concrete = owner.is_resource and owner.name not in ("Resource", "DomainResource")
+    source = Source(owner if concrete else None, booleans)
     try:
         write(source, tree, Item("o", type_, "beside" if type_.is_primitive else ""))
     except Unsuited:

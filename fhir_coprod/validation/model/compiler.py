@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
-from fhir_coprod.definitions.terminology import UNKNOWN, ValueSet, bare
+from fhir_coprod.definitions.terminology import UNKNOWN, bare
 from fhir_coprod.validation.model import invariants
 from fhir_coprod.validation.model.content import Bound, Content, Field, Model, Slice
 from fhir_coprod.validation.model.discriminators import matcher, url_of
-from fhir_coprod.validation.model.scope import Scope
+from fhir_coprod.validation.model.lookup import Lookup
 from fhir_coprod.validation.model.structure import (
     ABSENT,
     MANY,
@@ -29,24 +27,6 @@ ANYTHING = frozenset(
     }
 )
 """Targets that every reference fulfils; those that are no DomainResources (Binary, Bundle) are let pass."""
-
-
-class Lookup(Protocol):
-    """What compiling one definition needs to know of the others."""
-
-    def shape(self, url: str) -> Shape | None: ...
-
-    def type_model(self, code: str) -> Model | None: ...
-
-    def value_set(self, url: str) -> ValueSet | None: ...
-
-    def resource_type_of(self, canonical: str) -> str:
-        """The resource type that a canonical of a type or a profile constrains; "" when unknown."""
-        ...
-
-    def conforms(self, value: object, profile: str, scope: Scope) -> bool:
-        """Whether a value satisfies a profile."""
-        ...
 
 
 def compile_type(shape: Shape, lookup: Lookup) -> Model:

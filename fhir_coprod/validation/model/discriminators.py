@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
 
 from fhir_coprod.definitions.terminology import ValueSet
 from fhir_coprod.jsontext import Json
+from fhir_coprod.validation.model.lookup import Lookup
 from fhir_coprod.validation.model.scope import Scope
 from fhir_coprod.validation.model.structure import ABSENT, Discriminator, Element
 from fhir_coprod.validation.model.values import equal, has_pattern, is_member
-
-if TYPE_CHECKING:
-    from fhir_coprod.validation.model.compiler import Lookup
 
 Test = Callable[[object, str, Scope], bool]
 """(value, its type, where it stands) → whether it belongs to the slice."""

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from fhir_coprod import definitions
 from fhir_coprod.definitions.terminology import ValueSet, bare
 from fhir_coprod.errors import ConfigError, UnknownDefinition
 from fhir_coprod.jsontext import Json
-from fhir_coprod.validation.explain.item import Item
-from fhir_coprod.validation.explain.walk import conforms
 from fhir_coprod.validation.model.compiler import compile_profile, compile_type
 from fhir_coprod.validation.model.content import Model
 from fhir_coprod.validation.model.scope import Scope
@@ -30,10 +28,16 @@ def _malformed(what: str, url: str, error: Exception) -> ConfigError:
     )
 
 
+Conforms = Callable[["Library", object, str, Scope], bool]
+"""Whether a value, already of its type, satisfies a profile too: (library, value, profile, scope)."""
+
+
 class Library:
     """Compiles what is asked for, once, and keeps it. Safe to share between threads."""
 
-    def __init__(self, structures: Iterable[Json] = ()) -> None:
+    def __init__(self, structures: Iterable[Json], conforms: Conforms) -> None:
+        """structures: StructureDefinitions held here beside those of R4 and of the loaded packages."""
+        self._conforms = conforms
         self._own: dict[str, Json] = {s["url"]: s for s in structures}
         self._shapes: dict[str, Shape | None] = {}
         self._types: dict[str, Model] = {}
@@ -114,24 +118,9 @@ class Library:
 
     def conforms(self, value: object, profile: str, scope: Scope) -> bool:
         """Whether a value, already of its type, satisfies a profile too."""
-        return conforms(self, value, profile, scope)
+        return self._conforms(self, value, profile, scope)
 
-    # ------------------------------------------------------------------ extensions
-
-    def allows_context(self, model: Model, owner: Item) -> bool:
-        """Whether an extension may stand on that value, by StructureDefinition.context."""
-        return not model.contexts or any(
-            self._in_context(kind, where, owner) for kind, where in model.contexts
-        )
-
-    def _in_context(self, kind: str, where: str, owner: Item) -> bool:
-        if kind == "extension":
-            return isinstance(owner.value, dict) and owner.value.get("url") == where
-        if kind != "element":
-            return True
-        # Later guides write a profile's elements as canonical#path.
-        named = where.rpartition("#")[2].replace("[x]", "")
-        return named in ("Element", "*") or named in self.ancestors(owner.type) or named in owner.paths()
+    # ------------------------------------------------------------------ names
 
     def ancestors(self, code: str) -> tuple[str, ...]:
         """A type and those it specialises, up to Element or Resource."""
@@ -139,8 +128,6 @@ class Library:
         if found is None or not found.base:
             return (code,)
         return (code, *self.ancestors(found.base.removeprefix(FHIR)))
-
-    # ------------------------------------------------------------------ names
 
     def is_base(self, canonical: str) -> bool:
         """Whether a canonical names the definition of a type, which every value of it is checked against."""

@@ -1,0 +1,28 @@
+"""What compiling one definition needs to know of the others."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from fhir_coprod.definitions.terminology import ValueSet
+from fhir_coprod.validation.model.content import Model
+from fhir_coprod.validation.model.scope import Scope
+from fhir_coprod.validation.model.structure import Shape
+
+
+class Lookup(Protocol):
+    """Answers by canonical or type name; `library.Library` is the one that programs use."""
+
+    def shape(self, url: str) -> Shape | None: ...
+
+    def type_model(self, code: str) -> Model | None: ...
+
+    def value_set(self, url: str) -> ValueSet | None: ...
+
+    def resource_type_of(self, canonical: str) -> str:
+        """The resource type that a canonical of a type or a profile constrains; "" when unknown."""
+        ...
+
+    def conforms(self, value: object, profile: str, scope: Scope) -> bool:
+        """Whether a value satisfies a profile."""
+        ...
