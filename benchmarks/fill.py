@@ -16,7 +16,9 @@ from sqlalchemy import Connection, Table, insert, select
 
 from fhir_coprod import jsontext
 from fhir_coprod.settings import Settings
-from fhir_coprod.store import Store, Transaction, index, schema
+from fhir_coprod.store import Store, Transaction, index
+from fhir_coprod.store.schema import core
+from fhir_coprod.store.schema import watch as watch_tables
 from fhir_coprod.watch import Policy
 from fhir_coprod.watch.alerts import resources as carriers
 from fhir_coprod.watch.facts.rows import FOLLOWER
@@ -105,22 +107,20 @@ def referral(id: str, now: datetime, *, late: bool) -> Iterator[dict[str, Any]]:
 def _copy(connection: Connection, times: int) -> None:
     """Every row of the template again, under other ids and later positions."""
     alerts = _alerts(connection)
-    resources = [
-        row for row in _rows(connection, schema.resource) if _MARK in row["id"] or row["id"] in alerts
-    ]
+    resources = [row for row in _rows(connection, core.resource) if _MARK in row["id"] or row["id"] in alerts]
     keys = {row["key"] for row in resources}
     names = {row["id"] for row in resources}
     found_by = {index.number(type, code) for type, code in _FOUND_BY}
     template: dict[Table, list[Row]] = {
-        schema.resource: resources,
-        schema.version: [row for row in _rows(connection, schema.version) if row["id"] in names],
-        schema.reference: [row for row in _rows(connection, schema.reference) if row["key"] in keys],
-        schema.token: [
-            row for row in _rows(connection, schema.token) if row["key"] in keys and row["param"] in found_by
+        core.resource: resources,
+        core.version: [row for row in _rows(connection, core.version) if row["id"] in names],
+        core.reference: [row for row in _rows(connection, core.reference) if row["key"] in keys],
+        core.token: [
+            row for row in _rows(connection, core.token) if row["key"] in keys and row["param"] in found_by
         ],
-        schema.standing: _rows(connection, schema.standing),
+        watch_tables.standing: _rows(connection, watch_tables.standing),
     }
-    step = max(connection.execute(select(schema.version.c.position)).scalars()) + 1
+    step = max(connection.execute(select(core.version.c.position)).scalars()) + 1
     for table, rows in template.items():
         copied = [_Copied(row, alerts) for row in rows]
         copies = (one.copy(f"c{number:07d}", number * step) for number in range(1, times) for one in copied)
@@ -161,7 +161,7 @@ class _Copied:
 def _alerts(connection: Connection) -> dict[str, tuple[str, str]]:
     """Ids of alerts, with the system and the value that they are made from."""
     found: dict[str, tuple[str, str]] = {}
-    for row in _rows(connection, schema.version):
+    for row in _rows(connection, core.version):
         if row["source"] == carriers.SOURCE:
             for identifier in jsontext.decode(row["body"]).get("identifier", ()):
                 found[row["id"]] = (identifier["system"], identifier["value"])

@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from msgspec.structs import force_setattr
 from sqlalchemy import Connection
 
-from fhir_coprod.store import index, schema
+from fhir_coprod.store import index
 from fhir_coprod.store.database import Row, Session
 from fhir_coprod.store.index import IndexRows
+from fhir_coprod.store.schema import core
 from fhir_coprod.store.versions import COLUMNS, Version, from_row
 
 Reference = tuple[str, str]
@@ -151,9 +152,9 @@ class Batch:
             )
             if entry.received:
                 received.append((position, entry.received))
-        self.session.insert(schema.version, log)
+        self.session.insert(core.version, log)
         if received:
-            self.session.insert(schema.received, received)
+            self.session.insert(core.received, received)
         self._write_resources(newest, created)
 
     def _write_resources(self, newest: dict[Reference, Pending], created: dict[Reference, int]) -> None:
@@ -187,16 +188,16 @@ class Batch:
             for name, values in entry.index.items():
                 rows.setdefault(name, []).extend((key, *value) for value in values)
         if inserted:
-            session.insert(schema.resource, inserted)
+            session.insert(core.resource, inserted)
         self._write_index(changed, rows)
         self._note_types({type for type, _ in newest})
 
     def _write_index(self, changed: list[int], rows: dict[str, list[Row]]) -> None:
         if changed:
             condition, keys = self.session.among("key", changed)
-            for table in schema.INDEX_TABLES:
+            for table in core.INDEX_TABLES:
                 self.session.run(f"DELETE FROM {table.name} WHERE {condition}", keys)
-        for table in schema.INDEX_TABLES:
+        for table in core.INDEX_TABLES:
             if rows.get(table.name):
                 self.session.insert(table, rows[table.name])
 

@@ -15,6 +15,7 @@ from fhir_coprod.errors import ConfigError
 from fhir_coprod.store import reindex, schema
 from fhir_coprod.store.database import Database, DatabaseErrors
 from fhir_coprod.store.postgresql import PostgresqlDatabase
+from fhir_coprod.store.schema import core
 from fhir_coprod.store.sqlite import SqliteDatabase
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ _INVARIANTS = {
             f"SELECT count(*) FROM {table.name} x LEFT JOIN resource r ON r.key = x.key AND r.deleted = false"  # noqa: S608
             " WHERE r.key IS NULL"
         )
-        for table in schema.INDEX_TABLES
+        for table in core.INDEX_TABLES
     },
 }
 

@@ -13,7 +13,7 @@ from sqlalchemy import delete, select
 
 from fhir_coprod.errors import Conflict
 from fhir_coprod.store import Store, Transaction
-from fhir_coprod.store.schema import lease
+from fhir_coprod.store.schema.core import lease
 
 NAME = "sync"
 SECONDS = 60.0

@@ -18,7 +18,7 @@ from fhir_coprod.errors import NotFound
 from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store, Transaction
-from fhir_coprod.store.schema import dead_letter
+from fhir_coprod.store.schema.sync import dead_letter
 from fhir_coprod.store.versions import from_milliseconds
 from fhir_coprod.sync import alone, engine
 from fhir_coprod.sync.staging import stage

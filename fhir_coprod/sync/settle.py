@@ -14,7 +14,7 @@ from typing import TypeVar
 from sqlalchemy import func, select
 
 from fhir_coprod.store import Transaction
-from fhir_coprod.store.schema import crosswalk
+from fhir_coprod.store.schema.sync import crosswalk
 from fhir_coprod.sync.ehr.plan import PULLED
 from fhir_coprod.sync.merging import matches
 from fhir_coprod.sync.merging.change import Change

@@ -8,7 +8,8 @@ from datetime import datetime
 from sqlalchemy import Connection, func, select
 
 from fhir_coprod.settings import Settings
-from fhir_coprod.store import Query, Store, schema
+from fhir_coprod.store import Query, Store
+from fhir_coprod.store.schema import sync as sync_tables
 from fhir_coprod.sync import dead_letters
 from fhir_coprod.sync.merging.matches import CODES, POSSIBLE
 from fhir_coprod.watch.live.present import behind, look
@@ -32,7 +33,7 @@ def survey(store: Store, settings: Settings, now: datetime) -> Board:
 
 def _left_out(connection: Connection) -> Iterator[str]:
     """A line for each EHR with records that could not be taken in."""
-    letter = schema.dead_letter.c
+    letter = sync_tables.dead_letter.c
     waiting = (
         select(letter.ehr, func.count(), func.max(letter.id))
         .where(letter.state == "open")

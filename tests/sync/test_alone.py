@@ -11,7 +11,8 @@ import pytest
 from sqlalchemy import update
 
 from fhir_coprod.errors import Conflict
-from fhir_coprod.store import Store, schema
+from fhir_coprod.store import Store
+from fhir_coprod.store.schema import core
 from fhir_coprod.sync import Progress, alone, run
 from tests.sync.conftest import settings_for
 from tests.sync.records import patient
@@ -28,7 +29,7 @@ with Store.open(sys.argv[1]) as store, alone(store):
 
 def _hold(store: Store, holder: str) -> None:
     """As if somebody else had the right now."""
-    store.write(lambda t: t.connection.execute(update(schema.lease).values(holder=holder)).rowcount)
+    store.write(lambda t: t.connection.execute(update(core.lease).values(holder=holder)).rowcount)
 
 
 def test_a_sync_that_died_on_this_machine_does_not_stand_in_the_way(tmp_path: Path) -> None:
@@ -41,7 +42,7 @@ def test_a_sync_that_died_on_this_machine_does_not_stand_in_the_way(tmp_path: Pa
 def test_a_process_number_of_another_container_says_nothing(store: Store) -> None:
     with alone.alone(store):
         with store.connect() as connection:
-            own = connection.execute(schema.lease.select()).one().holder
+            own = connection.execute(core.lease.select()).one().holder
         machine, _, place, name = own.split("/")
         never = "4999999"  # above the largest process number there is
         _hold(store, f"{machine}/{never}/elsewhere:1/{name}")
@@ -79,4 +80,4 @@ def test_who_was_taken_over_leaves_the_right_to_whoever_has_it(store: Store) -> 
     with alone.alone(store):
         _hold(store, other)
     with store.connect() as connection:
-        assert connection.execute(schema.lease.select()).one().holder == other
+        assert connection.execute(core.lease.select()).one().holder == other

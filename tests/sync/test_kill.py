@@ -22,7 +22,7 @@ from sqlalchemy import select
 
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store
-from fhir_coprod.store.schema import crosswalk
+from fhir_coprod.store.schema.sync import crosswalk
 from fhir_coprod.sync import dead_letters, holdings, run
 from tests.peers import postgresql
 from tests.sync.conftest import FAST, settings_for

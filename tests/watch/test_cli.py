@@ -151,13 +151,15 @@ def blind(folder: Path, *feeds: dict[str, object]) -> None:
     """Feeds that show nothing."""
     from sqlalchemy import insert
 
-    from fhir_coprod.store import schema
+    from fhir_coprod.store.schema import sync as sync_tables
 
     usual = {"state": "not-observable", "since": 0, "watermark": "", "first_success": 0, "last_success": 0}
     with Store.open(f"sqlite:///{folder / 'store.db'}") as store:
         for feed in feeds:
             row = usual | feed
-            store.write(lambda t, row=row: t.connection.execute(insert(schema.feed).values(**row)) and None)
+            store.write(
+                lambda t, row=row: t.connection.execute(insert(sync_tables.feed).values(**row)) and None
+            )
 
 
 def test_what_cannot_be_watched_is_always_said(config: Path, tmp_path: Path) -> None:
@@ -316,13 +318,13 @@ def stale_feed(folder: Path) -> None:
     """Every Task was last pulled on the Monday; the referrals come from that EHR."""
     from sqlalchemy import insert
 
-    from fhir_coprod.store import schema
+    from fhir_coprod.store.schema import sync as sync_tables
 
     last = int(MONDAY.timestamp() * 1000)
     row = {"ehr": "ortho", "type": "Task", "state": "observable", "since": last, "reason": ""}
     row |= {"watermark": "", "first_success": last, "last_success": last}
     with Store.open(f"sqlite:///{folder / 'store.db'}") as store:
-        store.write(lambda t: t.connection.execute(insert(schema.feed).values(**row)) and None)
+        store.write(lambda t: t.connection.execute(insert(sync_tables.feed).values(**row)) and None)
     comes_from_ortho(folder, "late")
 
 
@@ -352,13 +354,13 @@ def test_an_ehr_that_could_not_be_read_just_now_is_said_and_hides_nothing(
 ) -> None:
     from sqlalchemy import insert
 
-    from fhir_coprod.store import schema
+    from fhir_coprod.store.schema import sync as sync_tables
 
     at = MONDAY + 30 * DAY
     row = {"ehr": "ortho", "type": "Task", "state": "failed", "since": 0, "watermark": "", "first_success": 1}
     row |= {"reason": "ortho: no answer.", "last_success": int((at - timedelta(hours=1)).timestamp() * 1000)}
     with Store.open(f"sqlite:///{tmp_path / 'store.db'}") as store:
-        store.write(lambda t: t.connection.execute(insert(schema.feed).values(**row)) and None)
+        store.write(lambda t: t.connection.execute(insert(sync_tables.feed).values(**row)) and None)
     printed = run(config, "watch", "--now", at.isoformat(), "--json")
     assert "ServiceRequest/late" in [row["referral"] for row in json.loads(printed.stdout)]
     said = " ".join(printed.stderr.split())

@@ -12,7 +12,9 @@ from sqlalchemy import select
 
 from fhir_coprod import jsontext
 from fhir_coprod.settings import Settings
-from fhir_coprod.store import Store, schema
+from fhir_coprod.store import Store
+from fhir_coprod.store.schema import core
+from fhir_coprod.store.schema import watch as watch_tables
 from fhir_coprod.watch import Policy, Standing
 from fhir_coprod.watch.alerts import resources
 from fhir_coprod.watch.facts.reader import portions
@@ -40,7 +42,9 @@ def remembered(store: Store) -> dict[str, tuple[Standing, int]]:
     """Every row, with its due; one without a body is an error."""
     with store.connect() as connection:
         rows = connection.execute(
-            select(schema.standing.c.referral, schema.standing.c.body, schema.standing.c.due)
+            select(
+                watch_tables.standing.c.referral, watch_tables.standing.c.body, watch_tables.standing.c.due
+            )
         ).all()
     return {referral: (_decode(body), due) for referral, body, due in rows}
 
@@ -48,16 +52,16 @@ def remembered(store: Store) -> dict[str, tuple[Standing, int]]:
 def newest(store: Store, *types: str) -> list[dict[str, Any]]:
     with store.connect() as connection:
         bodies = connection.execute(
-            select(schema.version.c.body)
-            .join(schema.resource, schema.resource.c.position == schema.version.c.position)
-            .where(schema.resource.c.type.in_(types), schema.resource.c.deleted.is_(False))
+            select(core.version.c.body)
+            .join(core.resource, core.resource.c.position == core.version.c.position)
+            .where(core.resource.c.type.in_(types), core.resource.c.deleted.is_(False))
         ).scalars()
         return [jsontext.decode(body) for body in bodies]
 
 
 def remembered_so_far(store: Store) -> list[tuple[Standing, int]]:
     with store.connect() as connection:
-        rows = connection.execute(select(schema.standing.c.body, schema.standing.c.due)).all()
+        rows = connection.execute(select(watch_tables.standing.c.body, watch_tables.standing.c.due)).all()
     return [(_decode(body), due) for body, due in rows if body]
 
 

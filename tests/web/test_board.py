@@ -141,7 +141,7 @@ def test_page_with_patients_is_kept_by_no_cache(store: Store, settings: Settings
 def test_what_cannot_be_seen_is_not_said_to_move_as_planned(store: Store, settings: Settings) -> None:
     from sqlalchemy import insert
 
-    from fhir_coprod.store import schema
+    from fhir_coprod.store.schema import sync as sync_tables
 
     row = {"ehr": "imaging", "state": "not-observable", "since": 0, "reason": "not shown"}
     row |= {"watermark": "", "first_success": 0, "last_success": 0}
@@ -150,7 +150,7 @@ def test_what_cannot_be_seen_is_not_said_to_move_as_planned(store: Store, settin
 
     def blind(transaction: Transaction) -> None:
         for type in ("Appointment", "Encounter", "Task"):
-            transaction.connection.execute(insert(schema.feed).values(type=type, **row))
+            transaction.connection.execute(insert(sync_tables.feed).values(type=type, **row))
         for referral in departments(NOW)["imaging"]:
             if referral["resourceType"] == "ServiceRequest":
                 told_anew = jsontext.from_data(referral | {"note": [{"text": "again"}]})
@@ -172,7 +172,7 @@ def test_a_record_that_was_not_taken_in_is_told_with_its_reason_and_counted(
 ) -> None:
     from sqlalchemy import insert
 
-    from fhir_coprod.store import schema
+    from fhir_coprod.store.schema import sync as sync_tables
 
     outcome = {
         "resourceType": "OperationOutcome",
@@ -180,7 +180,7 @@ def test_a_record_that_was_not_taken_in_is_told_with_its_reason_and_counted(
     }
     row = {"ehr": "imaging", "type": "Task", "foreign_id": "1", "hash": "", "position": "", "body": b"{}"}
     row |= {"outcome": jsontext.encode(outcome).decode(), "received": 0, "state": "open"}
-    store.write(lambda t: t.connection.execute(insert(schema.dead_letter).values(**row)) and None)
+    store.write(lambda t: t.connection.execute(insert(sync_tables.dead_letter).values(**row)) and None)
     shown = page(store, settings).text
     assert "imaging: 1 record (Task) could not be taken in: <code>status</code> is missing &lt;b&gt;" in shown
     assert "0</dd>" not in shown.partition("to what is seen")[2].partition("</div>")[0]

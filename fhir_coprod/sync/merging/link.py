@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 
 from fhir_coprod.store import Transaction
-from fhir_coprod.store.schema import crosswalk, retired, sync_key, sync_reference
+from fhir_coprod.store.schema.sync import crosswalk, retired, sync_key, sync_reference
 from fhir_coprod.sync.merging import matches
 from fhir_coprod.sync.merging.change import Change
 from fhir_coprod.sync.staging.identity import CROWD, MATCHED, ORDERS, PEOPLE, Candidate, Resolution, resolve

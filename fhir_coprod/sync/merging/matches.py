@@ -19,7 +19,7 @@ from fhir_coprod import jsontext
 from fhir_coprod.definitions import CANONICAL
 from fhir_coprod.jsontext import Json
 from fhir_coprod.store import Query, Store, Transaction, Version
-from fhir_coprod.store.schema import crosswalk, sync_key
+from fhir_coprod.store.schema.sync import crosswalk, sync_key
 from fhir_coprod.sync.merging.change import Change
 from fhir_coprod.sync.staging.identity import Decisions, Pair
 from fhir_coprod.sync.staging.references import Record

@@ -16,7 +16,7 @@ from sqlalchemy import select, update
 from fhir_coprod import jsontext
 from fhir_coprod.jsontext import Document, Json
 from fhir_coprod.store import Transaction, Written
-from fhir_coprod.store.schema import crosswalk, retired
+from fhir_coprod.store.schema.sync import crosswalk, retired
 from fhir_coprod.sync.merging import merge, three_way
 from fhir_coprod.sync.merging.change import Change
 from fhir_coprod.sync.merging.leading import ordered

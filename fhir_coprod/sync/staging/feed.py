@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from fhir_coprod.store.schema import feed
+from fhir_coprod.store.schema.sync import feed
 from fhir_coprod.store.versions import from_milliseconds, to_milliseconds
 from fhir_coprod.sync.ehr.plan import EhrPlan
 

@@ -21,7 +21,7 @@ from fhir_coprod import jsontext
 from fhir_coprod.errors import NotJson
 from fhir_coprod.jsontext import Document, Json
 from fhir_coprod.outcome import Issue, Outcome
-from fhir_coprod.store.schema import crosswalk, dead_letter, received_base, sync_key, sync_reference
+from fhir_coprod.store.schema.sync import crosswalk, dead_letter, received_base, sync_key, sync_reference
 from fhir_coprod.sync.staging import feed, identity, references
 from fhir_coprod.sync.staging.feed import Success
 from fhir_coprod.sync.staging.references import Bases, Record

@@ -14,7 +14,8 @@ from typing import Any, Final
 from sqlalchemy import Connection, Select, select
 
 from fhir_coprod import definitions
-from fhir_coprod.store import Version, index, schema
+from fhir_coprod.store import Version, index
+from fhir_coprod.store.schema import watch as watch_tables
 from fhir_coprod.store.versions import from_row
 from fhir_coprod.watch.alerts import resources
 from fhir_coprod.watch.facts import queries
@@ -178,7 +179,7 @@ class _Climb:
         """Of these Communications, those from patients or relatives, and those that have asked before."""
         from_persons = self._names_from(messages, _MESSAGES[1:], by=True)
         names = {f"Communication/{id}" for _, id in messages}
-        standing = schema.standing.c.referral
+        standing = watch_tables.standing.c.referral
         asked = {
             name
             for some in batches(names, _PORTION)

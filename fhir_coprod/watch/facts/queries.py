@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from sqlalchemy import BindParameter, bindparam, select
 
-from fhir_coprod.store import schema
+from fhir_coprod.store.schema import core
 
-_resource, _version, _reference = schema.resource.c, schema.version.c, schema.reference.c
+_resource, _version, _reference = core.resource.c, core.version.c, core.reference.c
 
 
 def _several(name: str) -> BindParameter[Any]:
@@ -29,7 +29,7 @@ _NEWEST: Final = (
         _version.source,
         _version.body,
     )
-    .join(schema.version, _version.position == _resource.position)
+    .join(core.version, _version.position == _resource.position)
     .where(_resource.deleted.is_(False))
     .order_by(_resource.key)
 )
@@ -61,7 +61,7 @@ NAMING: Final = select(_reference.key, _reference.target_type, _reference.target
 """Keys of what names these by some search parameters, with what each names."""
 NAMERS: Final = (
     select(_resource.type, _resource.id)
-    .join_from(schema.reference, schema.resource, _reference.key == _resource.key)
+    .join_from(core.reference, core.resource, _reference.key == _resource.key)
     .where(
         _reference.param.in_(_several("params")),
         _reference.target_id.in_(_several("ids")),
@@ -72,13 +72,13 @@ NAMERS: Final = (
 _NAMES: Final = (_resource.type == bindparam("type"), _resource.id.in_(_several("ids")))
 NAMED: Final = (
     select(_reference.target_type, _reference.target_id)
-    .join_from(schema.resource, schema.reference, _reference.key == _resource.key)
+    .join_from(core.resource, core.reference, _reference.key == _resource.key)
     .where(*_NAMES, _reference.param.in_(_several("params")))
 )
 """What resources of one type name by some search parameters."""
 NAMING_ONE_OF: Final = (
     select(_resource.type, _resource.id)
-    .join_from(schema.resource, schema.reference, _reference.key == _resource.key)
+    .join_from(core.resource, core.reference, _reference.key == _resource.key)
     .where(*_NAMES, _reference.param.in_(_several("params")), _reference.target_type.in_(_several("types")))
 )
 """Which of these resources name something of some types by these search parameters."""

@@ -20,7 +20,8 @@ from fhir_coprod import jsontext
 from fhir_coprod.errors import NotFound
 from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import Settings
-from fhir_coprod.store import Store, index, schema
+from fhir_coprod.store import Store, index
+from fhir_coprod.store.schema import core
 from fhir_coprod.store.versions import from_milliseconds
 from fhir_coprod.watch.facts import queries
 from fhir_coprod.watch.facts.referrals import roots_from
@@ -293,7 +294,7 @@ class Reader:
     def followups(self, referrals: Collection[str]) -> dict[str, tuple[Json, ...]]:
         """The watch's own Tasks about each that has any."""
         found: dict[str, tuple[Json, ...]] = {}
-        reference, token = schema.reference.c, schema.token.c
+        reference, token = core.reference.c, core.token.c
         ours = exists().where(
             token.key == reference.key,
             token.param == index.number("Task", "code"),

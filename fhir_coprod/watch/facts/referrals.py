@@ -6,7 +6,9 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, exists, select
 
-from fhir_coprod.store import index, schema
+from fhir_coprod.store import index
+from fhir_coprod.store.schema import core
+from fhir_coprod.store.schema import watch as watch_tables
 from fhir_coprod.watch.facts import rows
 
 
@@ -21,12 +23,12 @@ class Root(NamedTuple):
 
 def roots_from(connection: Connection, start: int, portion: int) -> list[Root]:
     """The next so many; `start` is the least key that is wanted. Empty when there are no more."""
-    resource, reference = schema.resource.c, schema.reference.c
+    resource, reference = core.resource.c, core.reference.c
     here = [resource.deleted.is_(False), resource.key >= start]
     name = (resource.type + "/" + resource.id).label("name")
     roots = (
         select(resource.key, name, *rows.HELD)
-        .select_from(schema.resource.outerjoin(schema.standing, schema.standing.c.referral == name))
+        .select_from(core.resource.outerjoin(watch_tables.standing, watch_tables.standing.c.referral == name))
         .order_by(resource.key)
         .limit(portion)
     )

@@ -9,7 +9,7 @@ from typing import Final
 from sqlalchemy import Connection, and_, bindparam, func, or_, select
 
 from fhir_coprod.settings import Settings
-from fhir_coprod.store import schema
+from fhir_coprod.store.schema import sync as sync_tables
 from fhir_coprod.store.versions import from_milliseconds, to_milliseconds
 from fhir_coprod.watch.record.fhir import LAST
 from fhir_coprod.watch.record.model import Blind
@@ -17,14 +17,14 @@ from fhir_coprod.watch.record.model import Blind
 NOT_TAKEN_IN: Final = "the newest word on a record could not be taken in"
 
 # Made once: they are asked whenever anything is looked at, and making them takes longer than asking.
-_feed, _letter, _crosswalk = schema.feed.c, schema.dead_letter.c, schema.crosswalk.c
+_feed, _letter, _crosswalk = sync_tables.feed.c, sync_tables.dead_letter.c, sync_tables.crosswalk.c
 _UNRELIABLE: Final = select(
     _feed.ehr, _feed.type, _feed.since, _feed.reason, _feed.last_success, _feed.state
 ).where(or_(_feed.state.not_in(("observable", "failed")), _feed.last_success < bindparam("stale")))
 _UNREAD: Final = (
     select(_letter.ehr, _letter.type, _crosswalk.id, func.min(_letter.received))
     .join(
-        schema.crosswalk,
+        sync_tables.crosswalk,
         and_(
             _crosswalk.ehr == _letter.ehr,
             _crosswalk.type == _letter.type,
@@ -73,7 +73,7 @@ def by_reason(feeds: Iterable[tuple[str, str]]) -> str:
 
 def struggling(connection: Connection, pulled_since: datetime) -> dict[str, tuple[datetime, str]]:
     """EHRs whose last pull failed, but not long ago: from when on nothing new is known, and why."""
-    feed = schema.feed.c
+    feed = sync_tables.feed.c
     statement = (
         select(feed.ehr, func.min(feed.last_success), func.min(feed.reason))
         .where(feed.state == "failed", feed.last_success >= to_milliseconds(pulled_since))
@@ -99,7 +99,7 @@ def first_read(connection: Connection) -> dict[str, datetime]:
 
     LAST while it has not been yet.
     """
-    feed = schema.feed.c
+    feed = sync_tables.feed.c
     statement = (
         select(feed.ehr, func.min(feed.first_success), func.max(feed.first_success))
         .where(feed.state != "not-observable")
@@ -113,7 +113,7 @@ def first_read(connection: Connection) -> dict[str, datetime]:
 
 def _departments(connection: Connection, settings: Settings) -> dict[str, tuple[str, ...]]:
     """From an EHR's name to our references of the department whose records it holds."""
-    crosswalk = schema.crosswalk.c
+    crosswalk = sync_tables.crosswalk.c
     found: dict[str, tuple[str, ...]] = {}
     for ehr in settings.ehr:
         type, _, foreign_id = ehr.department.rpartition("/")

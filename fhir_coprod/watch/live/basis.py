@@ -14,7 +14,8 @@ import msgspec
 from sqlalchemy import Connection, select
 
 from fhir_coprod.settings import Settings
-from fhir_coprod.store import Transaction, schema
+from fhir_coprod.store import Transaction
+from fhir_coprod.store.schema import core
 from fhir_coprod.watch.facts import kept
 from fhir_coprod.watch.facts.visibility import blind_feeds, unread_records
 from fhir_coprod.watch.rules.policies import Policy
@@ -50,7 +51,7 @@ def ground_now(connection: Connection, settings: Settings, policy: Policy, now: 
 
 def ground_of(connection: Connection) -> Ground | None:
     """What the standings in the store rest on; None when there are none yet."""
-    setting = schema.setting.c
+    setting = core.setting.c
     statement = select(setting.name, setting.value).where(setting.name.in_((_RULES, _FEEDS, _UNREAD)))
     held: Mapping[str, str] = dict(connection.execute(statement).all())
     if len(held) < len(Ground._fields):

@@ -22,7 +22,8 @@ from sqlalchemy import Connection, select
 
 from fhir_coprod.errors import Conflict
 from fhir_coprod.settings import Settings
-from fhir_coprod.store import Store, Transaction, schema
+from fhir_coprod.store import Store, Transaction
+from fhir_coprod.store.schema import core
 from fhir_coprod.store.versions import to_milliseconds
 from fhir_coprod.watch.facts import affected, rows
 from fhir_coprod.watch.facts.reader import PORTION
@@ -163,7 +164,7 @@ class Watch:
 
     def is_current(self, connection: Connection, now: datetime) -> bool:
         """Whether what the store remembers is by these rules, of every referral, and of no later time."""
-        cursor = schema.cursor.c
+        cursor = core.cursor.c
         cursors = dict(connection.execute(select(cursor.name, cursor.position)).all())
         return (
             ground_of(connection) == self.site.ground(connection, now)

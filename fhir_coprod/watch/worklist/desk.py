@@ -17,7 +17,9 @@ from fhir_coprod import jsontext
 from fhir_coprod.errors import Conflict, NotAllowed, NotFound
 from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import Settings
-from fhir_coprod.store import Store, Transaction, index, schema
+from fhir_coprod.store import Store, Transaction, index
+from fhir_coprod.store.schema import core
+from fhir_coprod.store.schema import watch as watch_tables
 from fhir_coprod.watch.alerts import reconcile, resources
 from fhir_coprod.watch.facts.reader import Reader
 from fhir_coprod.watch.record.fhir import moment, target
@@ -45,14 +47,14 @@ def forgotten(connection: Connection) -> set[str]:
 
     Of a referral that is there the watch keeps a standing, once it has looked at every one.
     """
-    code, status = schema.token.alias().c, schema.token.alias().c
-    reference, resource = schema.reference.c, schema.resource.c
+    code, status = core.token.alias().c, core.token.alias().c
+    reference, resource = core.reference.c, core.resource.c
     statement = (
         select(reference.target_type, reference.target_id)
         .join(code.key.table, code.key == reference.key)
         .join(status.key.table, status.key == reference.key)
         .outerjoin(
-            schema.resource,
+            core.resource,
             and_(
                 resource.type == reference.target_type,
                 resource.id == reference.target_id,
@@ -60,8 +62,8 @@ def forgotten(connection: Connection) -> set[str]:
             ),
         )
         .outerjoin(
-            schema.standing,
-            schema.standing.c.referral == reference.target_type + "/" + reference.target_id,
+            watch_tables.standing,
+            watch_tables.standing.c.referral == reference.target_type + "/" + reference.target_id,
         )
         .where(
             code.param == index.number("Task", "code"),
@@ -69,7 +71,7 @@ def forgotten(connection: Connection) -> set[str]:
             status.param == index.number("Task", "status"),
             status.code.not_in(resources.CLOSED),
             reference.param == index.number("Task", "focus"),
-            or_(resource.key.is_(None), schema.standing.c.referral.is_(None)),
+            or_(resource.key.is_(None), watch_tables.standing.c.referral.is_(None)),
         )
     )
     return {f"{type}/{id}" for type, id in connection.execute(statement)}
@@ -81,7 +83,7 @@ def open_alerts(reader: Reader) -> list[Json]:
 
 
 def _open_tasks(reader: Reader, *kinds: str) -> list[Json]:
-    token = schema.token.c
+    token = core.token.c
     ours = select(token.key).where(token.param == index.number("Task", "code"), token.code.in_(kinds))
     statement = select(token.key).where(
         token.param == index.number("Task", "status"), token.code.in_(_OPEN), token.key.in_(ours)

@@ -12,7 +12,8 @@ from sqlalchemy import insert
 from fhir_coprod import jsontext
 from fhir_coprod.errors import NotFound
 from fhir_coprod.settings import EhrSettings, Settings
-from fhir_coprod.store import Store, schema
+from fhir_coprod.store import Store
+from fhir_coprod.store.schema import sync as sync_tables
 from fhir_coprod.watch import Facts, assess
 from fhir_coprod.watch.facts import reader
 from fhir_coprod.watch.record.compose import Surroundings, compose
@@ -108,7 +109,7 @@ def feed(store: Store, ehr: str, type: str, state: str, last_success: int = 0) -
         "first_success": 0,
         "last_success": last_success,
     }
-    store.write(lambda t: t.connection.execute(insert(schema.feed).values(**row)) and None)
+    store.write(lambda t: t.connection.execute(insert(sync_tables.feed).values(**row)) and None)
 
 
 def configured(store: Store) -> Settings:
@@ -123,7 +124,7 @@ def configured(store: Store) -> Settings:
         "deleted": False,
         "state": 0,
     }
-    store.write(lambda t: t.connection.execute(insert(schema.crosswalk).values(**row)) and None)
+    store.write(lambda t: t.connection.execute(insert(sync_tables.crosswalk).values(**row)) and None)
     ehr = EhrSettings(name="ortho", url="https://ortho.example/fhir", department="Organization/77")
     return Settings(ehr=(ehr,))
 

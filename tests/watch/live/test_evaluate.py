@@ -14,7 +14,9 @@ from sqlalchemy import delete, event, insert
 
 from fhir_coprod import jsontext
 from fhir_coprod.settings import EhrSettings, Settings, SiteSettings
-from fhir_coprod.store import Store, Transaction, schema
+from fhir_coprod.store import Store, Transaction
+from fhir_coprod.store.schema import sync as sync_tables
+from fhir_coprod.store.schema import watch as watch_tables
 from fhir_coprod.watch.alerts import resources
 from fhir_coprod.watch.facts import rows as standings
 from fhir_coprod.watch.facts.rows import FOLLOWER
@@ -198,7 +200,7 @@ def test_a_look_at_everything_finds_alerts_whose_referral_nobody_remembers(
         hospital.put({**MESSAGE, **becomes})
 
     def forget(transaction: Transaction) -> None:
-        transaction.connection.execute(delete(schema.standing))
+        transaction.connection.execute(delete(watch_tables.standing))
         transaction.set_cursor(FOLLOWER, hospital.head())
         transaction.set_cursor(AGAIN, 1)
 
@@ -247,7 +249,7 @@ def once_it_has_looked(store: Store, work: Callable[[], None]) -> Iterator[None]
 def a_feed_fails(hospital: Hospital) -> None:
     row = {"ehr": "ortho", "type": "Task", "state": "failed", "since": 0, "reason": "time-out"}
     row |= {"watermark": "", "first_success": 0, "last_success": 0}
-    hospital.store.write(lambda t: t.connection.execute(insert(schema.feed).values(**row)) and None)
+    hospital.store.write(lambda t: t.connection.execute(insert(sync_tables.feed).values(**row)) and None)
 
 
 def about_to_stall(hospital: Hospital) -> tuple[Watch, datetime]:

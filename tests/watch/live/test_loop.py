@@ -18,7 +18,9 @@ from sqlalchemy import event, insert, select, update
 from fhir_coprod import jsontext
 from fhir_coprod.errors import CoprodError
 from fhir_coprod.settings import EhrSettings, Settings, SiteSettings
-from fhir_coprod.store import Store, Transaction, schema
+from fhir_coprod.store import Store, Transaction
+from fhir_coprod.store.schema import sync as sync_tables
+from fhir_coprod.store.schema import watch as watch_tables
 from fhir_coprod.store.versions import to_milliseconds
 from fhir_coprod.watch.live.look import look_at
 from fhir_coprod.watch.live.loop import AGAIN, Watch
@@ -167,7 +169,7 @@ class Days(RuleBasedStateMachine):
         at = to_milliseconds(self.now - age * DAY)
         values = {"state": state, "since": at, "reason": "time-out", "watermark": ""}
         values |= {"first_success": at, "last_success": at}
-        feed = schema.feed
+        feed = sync_tables.feed
 
         def work(transaction: Transaction) -> None:
             same = (feed.c.ehr == "ortho", feed.c.type == type)
@@ -181,7 +183,7 @@ class Days(RuleBasedStateMachine):
     @rule(name=st.sampled_from(EVERYTHING))
     def a_newest_word_is_a_dead_letter(self, name: str) -> None:
         type, _, id = name.partition("/")
-        letter = schema.dead_letter
+        letter = sync_tables.dead_letter
 
         def work(transaction: Transaction) -> None:
             same = (letter.c.type == type, letter.c.foreign_id == id)
@@ -190,7 +192,7 @@ class Days(RuleBasedStateMachine):
                 known = {"ehr": "ortho", "type": type, "foreign_id": id}
                 taken = {"id": id, "version": "", "updated": "", "hash": "", "deleted": False, "state": 0}
                 what = {"hash": "1", "position": "", "body": b"{", "outcome": "{}", "state": "open"}
-                transaction.connection.execute(insert(schema.crosswalk).values(**known, **taken))
+                transaction.connection.execute(insert(sync_tables.crosswalk).values(**known, **taken))
                 transaction.connection.execute(
                     insert(letter).values(**known, **what, received=to_milliseconds(self.now))
                 )
@@ -260,7 +262,7 @@ class Days(RuleBasedStateMachine):
         head = self.store.head()
 
         def forget_facts(transaction: Transaction) -> None:
-            transaction.connection.execute(update(schema.standing).values(facts=None))
+            transaction.connection.execute(update(watch_tables.standing).values(facts=None))
             transaction.set_cursor(AGAIN, 1)
 
         self.store.write(forget_facts)

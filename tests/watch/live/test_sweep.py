@@ -238,7 +238,7 @@ def test_a_feed_that_fails_keeps_alerts_as_they_are(store: Store) -> None:
     from sqlalchemy import insert
 
     from fhir_coprod.settings import EhrSettings, Settings
-    from fhir_coprod.store import schema
+    from fhir_coprod.store.schema import sync as sync_tables
 
     hospital = Hospital(store)
     hospital.settings = Settings(ehr=(EhrSettings(name="ortho", url="https://ortho.example/fhir"),))
@@ -256,7 +256,7 @@ def test_a_feed_that_fails_keeps_alerts_as_they_are(store: Store) -> None:
     assert set(hospital.issues()) == {"unacknowledged"}
     row = {"ehr": "ortho", "type": "Task", "state": "failed", "since": 0, "reason": "time-out"}
     row |= {"watermark": "", "first_success": 0, "last_success": 0}
-    store.write(lambda t: t.connection.execute(insert(schema.feed).values(**row)) and None)
+    store.write(lambda t: t.connection.execute(insert(sync_tables.feed).values(**row)) and None)
     (standing,) = hospital.sweep(LATE + timedelta(hours=1))
     assert standing.not_observable == ("Task",)
     assert set(hospital.issues()) == {"unacknowledged"}
@@ -291,7 +291,7 @@ def test_a_feed_that_is_down_raises_one_alert_which_ends_with_it(store: Store) -
     from sqlalchemy import insert, update
 
     from fhir_coprod.settings import EhrSettings, Settings
-    from fhir_coprod.store import schema
+    from fhir_coprod.store.schema import sync as sync_tables
 
     hospital = Hospital(store)
     hospital.settings = Settings(ehr=(EhrSettings(name="ortho", url="https://ortho.example/fhir"),))
@@ -299,7 +299,7 @@ def test_a_feed_that_is_down_raises_one_alert_which_ends_with_it(store: Store) -
     for type, state in (("Task", "failed"), ("Appointment", "behind"), ("Flag", "not-observable")):
         row = {"ehr": "ortho", "type": type, "state": state, "since": last, "reason": "time-out"}
         row |= {"watermark": "", "first_success": last, "last_success": last}
-        store.write(lambda t, row=row: t.connection.execute(insert(schema.feed).values(**row)) and None)
+        store.write(lambda t, row=row: t.connection.execute(insert(sync_tables.feed).values(**row)) and None)
 
     def reported() -> list[dict[str, Any]]:
         return [task for task in hospital.all("Task") if resources.is_kind(task, "feed-down")]
@@ -314,7 +314,7 @@ def test_a_feed_that_is_down_raises_one_alert_which_ends_with_it(store: Store) -
     head = hospital.head()
     hospital.sweep(LATE + timedelta(hours=1))
     assert hospital.head() == head
-    store.write(lambda t: t.connection.execute(update(schema.feed).values(since=last + 60_000)) and None)
+    store.write(lambda t: t.connection.execute(update(sync_tables.feed).values(since=last + 60_000)) and None)
     hospital.sweep(LATE + timedelta(hours=2))
     assert hospital.head() == head, "a time that moves on is no news"
     desk.acknowledge(store, hospital.settings, hospital.policy, task["id"], "Eva Lind", LATE)
@@ -327,7 +327,9 @@ def test_a_feed_that_is_down_raises_one_alert_which_ends_with_it(store: Store) -
     well = int((LATE + 9 * DAY).timestamp() * 1000)
     store.write(
         lambda t: (
-            t.connection.execute(update(schema.feed).values(state="observable", reason="", last_success=well))
+            t.connection.execute(
+                update(sync_tables.feed).values(state="observable", reason="", last_success=well)
+            )
             and None
         )
     )
@@ -353,15 +355,15 @@ def dead_letter(store: Store, type: str, id: str, state: str = "open") -> None:
     """The newest word of an EHR on a resource of ours could not be taken in; the feed itself goes well."""
     from sqlalchemy import insert
 
-    from fhir_coprod.store import schema
+    from fhir_coprod.store.schema import sync as sync_tables
 
     known = {"ehr": "ortho", "type": type, "foreign_id": f"their-{id}"}
     taken = {"id": id, "version": "", "updated": "", "hash": "", "deleted": False, "state": 0}
     letter = {"hash": "1", "position": "", "body": b"{", "outcome": "{}", "received": 0, "state": state}
 
     def write(t: Any) -> None:
-        t.connection.execute(insert(schema.crosswalk).values(**known, **taken))
-        t.connection.execute(insert(schema.dead_letter).values(**known, **letter))
+        t.connection.execute(insert(sync_tables.crosswalk).values(**known, **taken))
+        t.connection.execute(insert(sync_tables.dead_letter).values(**known, **letter))
 
     store.write(write)
 

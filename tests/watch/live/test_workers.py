@@ -17,7 +17,8 @@ from sqlalchemy import update
 
 from fhir_coprod import jsontext
 from fhir_coprod.settings import Settings
-from fhir_coprod.store import Store, Transaction, schema
+from fhir_coprod.store import Store, Transaction
+from fhir_coprod.store.schema import watch as watch_tables
 from fhir_coprod.watch.facts.rows import FOLLOWER
 from fhir_coprod.watch.live.loop import AGAIN, Watch
 from fhir_coprod.watch.rules import policies
@@ -74,7 +75,7 @@ def _as_one_quiet_look_says(store: Store, watch: Watch, now: datetime) -> None:
     head = store.head()
 
     def forget_facts(transaction: Transaction) -> None:
-        transaction.connection.execute(update(schema.standing).values(facts=None))
+        transaction.connection.execute(update(watch_tables.standing).values(facts=None))
         transaction.set_cursor(AGAIN, 1)
 
     store.write(forget_facts)

@@ -262,14 +262,14 @@ def test_the_old_stalls_of_an_ehr_come_as_one_digest_and_a_few_of_them_each_alon
     from sqlalchemy import insert
 
     from fhir_coprod import jsontext
-    from fhir_coprod.store import schema
+    from fhir_coprod.store.schema import sync as sync_tables
 
     hospital = Hospital(store)
     count = POLICY.alerts.digest_over + 1 if many else POLICY.alerts.digest_over
     first = int(NOW.timestamp() * 1000)
     row = {"ehr": "ortho", "type": "ServiceRequest", "state": "observable", "since": first, "reason": ""}
     row |= {"watermark": "", "first_success": first, "last_success": first}
-    store.write(lambda t: t.connection.execute(insert(schema.feed).values(**row)) and None)
+    store.write(lambda t: t.connection.execute(insert(sync_tables.feed).values(**row)) and None)
     for number in range(count):
         hospital.refer(f"old{number}")
         data = store.read("ServiceRequest", f"old{number}").data | {"note": [{"text": "as it came"}]}
@@ -289,13 +289,13 @@ def test_an_old_stall_that_is_asap_or_stat_never_waits_in_a_digest(store: Store,
     from sqlalchemy import insert
 
     from fhir_coprod import jsontext
-    from fhir_coprod.store import schema
+    from fhir_coprod.store.schema import sync as sync_tables
 
     hospital = Hospital(store)
     first = int(NOW.timestamp() * 1000)
     row = {"ehr": "ortho", "type": "ServiceRequest", "state": "observable", "since": first, "reason": ""}
     row |= {"watermark": "", "first_success": first, "last_success": first}
-    store.write(lambda t: t.connection.execute(insert(schema.feed).values(**row)) and None)
+    store.write(lambda t: t.connection.execute(insert(sync_tables.feed).values(**row)) and None)
     for number in range(POLICY.alerts.digest_over + 2):
         hospital.refer(f"old{number}", priority="routine" if number else priority)
         data = store.read("ServiceRequest", f"old{number}").data | {"note": [{"text": "as it came"}]}

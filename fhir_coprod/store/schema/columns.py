@@ -1,0 +1,28 @@
+"""What the tables have in common: one MetaData, and kinds of columns that are the same on both databases."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import BigInteger, Column, Integer, MetaData, Text
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.types import TypeEngine
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "%(table_name)s_pk",
+        "uq": "%(table_name)s_%(column_0_N_name)s_key",
+        "ix": "%(table_name)s_%(column_0_N_name)s_idx",
+        "fk": "%(table_name)s_%(column_0_N_name)s_fk",
+    }
+)
+
+# SQLite aliases its row number only to a column declared INTEGER, which is 64 bits wide there.
+Long: TypeEngine[int] = BigInteger().with_variant(Integer(), "sqlite")
+# Compared byte by byte on both databases: the order of a page must not depend on a locale.
+Name: TypeEngine[str] = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
+
+
+def column(name: str, kind: TypeEngine[Any], **options: Any) -> Column[Any]:
+    """A column that is never NULL."""
+    return Column(name, kind, nullable=False, **options)

@@ -1,0 +1,157 @@
+"""The store's own tables, as SQLAlchemy Core.
+
+    version     one row per accepted change: the log, and what every read returns
+    received    the bytes as they came, beside the version they became
+    resource    one row per resource: its newest version, and the `key` that the search index points to
+    token, string, reference, date, number, quantity, uri
+                the search index: one table per parameter type; rows exist for living resources only
+    cursor      how far a follower of the log has come, written with its effects
+    lease       which process does a job that only one may do
+    setting     what the store knows about itself
+
+A `param` in the index is a number made from resource type and parameter code (`index.number`), so that a
+row is small and one equality finds both. `low` and `high` bound a half-open range [low, high). Points in
+time are integers: microseconds since 1970 UTC in the index, milliseconds in `updated`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    Table,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.types import TypeEngine
+
+from fhir_coprod.store.schema.columns import Long, Name, column, metadata
+
+version = Table(
+    "version",
+    metadata,
+    Column("position", Long, primary_key=True, autoincrement=False),
+    column("type", Name),
+    column("id", Name),
+    column("version", Long),
+    column("updated", Long),
+    column("method", Name),
+    column("hash", Name),
+    column("source", Name),
+    column("body", LargeBinary()),
+    UniqueConstraint("type", "id", "version"),
+    Index(None, "type", "position"),
+)
+
+received = Table(
+    "received",
+    metadata,
+    Column("position", Long, ForeignKey("version.position"), primary_key=True, autoincrement=False),
+    column("body", LargeBinary()),
+)
+
+resource = Table(
+    "resource",
+    metadata,
+    # The position of its first version: rises with creation and never changes.
+    Column("key", Long, primary_key=True, autoincrement=False),
+    column("type", Name),
+    column("id", Name),
+    column("version", Long),
+    column("position", Long),
+    column("updated", Long),
+    column("deleted", Boolean()),
+    UniqueConstraint("type", "id"),
+)
+_alive: dict[str, Any] = {
+    "sqlite_where": text("deleted = false"),
+    "postgresql_where": text("deleted = false"),
+}
+Index("resource_alive_key_idx", resource.c.type, resource.c.key, **_alive)
+Index("resource_alive_updated_idx", resource.c.type, resource.c.updated, resource.c.key, **_alive)
+
+
+def _index_table(name: str, values: list[Column[Any]], *orders: tuple[str, ...]) -> Table:
+    """A search table: found by resource through (key, param), by value through each of `orders`.
+
+    Clustered by key on SQLite, so that a new resource appends there; PostgreSQL gets the same order as an
+    index.
+    """
+    table = Table(
+        name,
+        metadata,
+        Column("key", Long, primary_key=True, autoincrement=False),
+        Column("param", Integer(), primary_key=True, autoincrement=False),
+        *values,
+        sqlite_with_rowid=False,
+    )
+    for order in orders:
+        Index(f"{name}_{'_'.join(order)}_idx", *(table.c[column] for column in ("param", *order, "key")))
+    return table
+
+
+def _value(name: str, kind: TypeEngine[Any]) -> Column[Any]:
+    return Column(name, kind, primary_key=True, autoincrement=False)
+
+
+token = _index_table("token", [_value("code", Name), _value("system", Name)], ("code",))
+string = _index_table("string", [_value("value", Name), _value("exact", Name)], ("value",))
+reference = _index_table(
+    "reference", [_value("target_id", Name), _value("target_type", Name)], ("target_id",)
+)
+date = _index_table("date", [_value("low", Long), _value("high", Long)], ("low",))
+number = _index_table("number", [_value("low", Float(53)), _value("high", Float(53))], ("low",))
+quantity = _index_table(
+    "quantity",
+    [
+        _value("low", Float(53)),
+        _value("high", Float(53)),
+        _value("system", Name),
+        _value("code", Name),
+        _value("unit", Name),
+    ],
+    ("low",),
+)
+uri = _index_table("uri", [_value("value", Name)], ("value",))
+
+for _table, _width in ((date, 86_400_000_000), (number, 0), (quantity, 0)):
+    _wide = text(f"high - low > {_width}")
+    Index(
+        f"{_table.name}_wide_idx",
+        _table.c.param,
+        _table.c.high,
+        _table.c.key,
+        sqlite_where=_wide,
+        postgresql_where=_wide,
+    )
+
+INDEX_TABLES = (token, string, reference, date, number, quantity, uri)
+
+cursor = Table(
+    "cursor",
+    metadata,
+    Column("name", Name, primary_key=True),
+    column("position", Long),
+)
+
+lease = Table(
+    "lease",
+    metadata,
+    Column("name", Name, primary_key=True),
+    column("holder", Name),
+    column("until", Long),
+)
+
+setting = Table(
+    "setting",
+    metadata,
+    Column("name", Name, primary_key=True),
+    column("value", Name),
+)

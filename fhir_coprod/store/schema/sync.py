@@ -1,0 +1,120 @@
+"""The tables of fhir_coprod.sync.
+
+    crosswalk       each record taken from an EHR: what we last took (hash), and our resource it is in
+    received_base   its bytes as they came: what the next merge starts from
+    sync_key        what records are compared by: business identifiers, birth date, names, …
+    sync_reference  what a record refers to, so that it can be written again when the target arrives
+    feed            per EHR and type: what can be seen of it, since when, and the watermark
+    dead_letter     what could not be taken in, with its bytes and the reason
+    retired         resources of ours that became one with another
+    merge_base      what the EHR said of a resource that somebody here changed too: base of the next merge
+
+Nothing else reads them: what another floor needs to know it asks of `fhir_coprod.sync`.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Boolean, Column, Index, Integer, LargeBinary, Table, UniqueConstraint
+
+from fhir_coprod.store.schema.columns import Long, Name, column, metadata
+
+crosswalk = Table(
+    "crosswalk",
+    metadata,
+    Column("ehr", Name, primary_key=True),
+    Column("type", Name, primary_key=True),
+    Column("foreign_id", Name, primary_key=True),
+    column("id", Name),  # of our resource; empty until it is linked
+    column("version", Name),  # meta.versionId there
+    column("updated", Name),  # meta.lastUpdated there, UTC, sortable; empty when it says none
+    column("hash", Name),
+    column("deleted", Boolean()),
+    column("state", Integer()),  # 0 written, 1 to be written, 2 to be linked and written
+    Index("crosswalk_resource_idx", "type", "id"),
+)
+Index(
+    "crosswalk_open_idx",
+    crosswalk.c.state,
+    crosswalk.c.type,
+    sqlite_where=crosswalk.c.state > 0,
+    postgresql_where=crosswalk.c.state > 0,
+)
+
+received_base = Table(
+    "received_base",
+    metadata,
+    Column("ehr", Name, primary_key=True),
+    Column("type", Name, primary_key=True),
+    Column("foreign_id", Name, primary_key=True),
+    column("body", LargeBinary()),
+)
+
+sync_key = Table(
+    "sync_key",
+    metadata,
+    Column("type", Name, primary_key=True),
+    Column("kind", Name, primary_key=True),
+    Column("key", Name, primary_key=True),
+    Column("ehr", Name, primary_key=True),
+    Column("foreign_id", Name, primary_key=True),
+    Index("sync_key_record_idx", "ehr", "type", "foreign_id"),
+    Index("sync_key_value_idx", "kind", "key"),
+)
+
+sync_reference = Table(
+    "sync_reference",
+    metadata,
+    Column("ehr", Name, primary_key=True),
+    Column("type", Name, primary_key=True),
+    Column("foreign_id", Name, primary_key=True),
+    Column("target_ehr", Name, primary_key=True),  # empty: `target` is a business identifier
+    Column("target_type", Name, primary_key=True),
+    Column("target", Name, primary_key=True),
+    Index("sync_reference_target_idx", "target_ehr", "target_type", "target"),
+)
+
+feed = Table(
+    "feed",
+    metadata,
+    Column("ehr", Name, primary_key=True),
+    Column("type", Name, primary_key=True),
+    column("state", Name),
+    column("since", Long),
+    column("reason", Name),
+    column("watermark", Name),
+    column("first_success", Long),  # 0: never yet
+    column("last_success", Long),
+)
+
+dead_letter = Table(
+    "dead_letter",
+    metadata,
+    Column("id", Long, primary_key=True, autoincrement=True),
+    column("ehr", Name),
+    column("type", Name),
+    column("foreign_id", Name),
+    column("hash", Name),  # SHA-256 of the bytes
+    column("position", Name),
+    column("body", LargeBinary()),
+    column("outcome", Name),
+    column("received", Long),
+    column("state", Name),  # open, resolved, superseded
+    UniqueConstraint("ehr", "type", "foreign_id", "hash"),
+)
+
+merge_base = Table(
+    "merge_base",
+    metadata,
+    Column("type", Name, primary_key=True),
+    Column("id", Name, primary_key=True),
+    column("body", LargeBinary()),
+)
+
+retired = Table(
+    "retired",
+    metadata,
+    Column("type", Name, primary_key=True),
+    Column("id", Name, primary_key=True),
+    column("successor", Name),
+    column("written", Boolean()),
+)
