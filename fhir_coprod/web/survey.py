@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection
 
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Query, Store
-from fhir_coprod.store.schema import sync as sync_tables
-from fhir_coprod.sync import dead_letters
+from fhir_coprod.sync import dead_letters, observed
 from fhir_coprod.sync.merging.matches import CODES, POSSIBLE
 from fhir_coprod.watch.live.present import behind, look
 from fhir_coprod.watch.rules import policies
@@ -33,14 +32,7 @@ def survey(store: Store, settings: Settings, now: datetime) -> Board:
 
 def _left_out(connection: Connection) -> Iterator[str]:
     """A line for each EHR with records that could not be taken in."""
-    letter = sync_tables.dead_letter.c
-    waiting = (
-        select(letter.ehr, func.count(), func.max(letter.id))
-        .where(letter.state == "open")
-        .group_by(letter.ehr)
-        .order_by(letter.ehr)
-    )
-    for ehr, count, newest in connection.execute(waiting):
+    for ehr, count, newest in observed.waiting_letters(connection):
         records = "1 record" if count == 1 else f"{count} records, the last of them a"
         one = dead_letters.letter(connection, newest)
         kind = f" ({one.type})" if count == 1 else f" {one.type},"

@@ -9,11 +9,11 @@ from datetime import datetime
 
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store
+from fhir_coprod.sync import observed
 from fhir_coprod.watch.facts.visibility import (
     NOT_TAKEN_IN,
     blind_feeds,
     by_reason,
-    struggling,
     unread_records,
 )
 from fhir_coprod.watch.rules.policies import Policy
@@ -93,7 +93,7 @@ def what_cannot_be_watched(
     with store.connect() as connection:
         for blind in blind_feeds(connection, settings, policy.pulled_since(now)):
             reasons.setdefault(blind.ehr, []).append((blind.type, _bare(blind.ehr, blind.reason)))
-        late = struggling(connection, policy.pulled_since(now))
+        late = observed.struggling(connection, policy.pulled_since(now))
         for (ehr, type), count in Counter(
             (b.ehr, b.type) for b in unread_records(connection).values()
         ).items():

@@ -1,0 +1,136 @@
+"""What can be seen of the EHRs at present: what the watch and the pages ask of the sync.
+
+The tables are the sync's own (`store/schema/sync.py`); this module is where others read them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import Final, NamedTuple
+
+from sqlalchemy import Connection, and_, bindparam, func, or_, select
+
+from fhir_coprod.settings import EhrSettings
+from fhir_coprod.store.schema.sync import crosswalk, dead_letter, feed
+from fhir_coprod.store.versions import from_milliseconds, to_milliseconds
+
+
+class Unreliable(NamedTuple):
+    """A type of an EHR whose absence proves nothing at present."""
+
+    ehr: str
+    type: str
+    state: str
+    """As `staging.feed.State` has it."""
+    since: datetime
+    """Up to when it is known, or when that state began."""
+    reason: str
+
+
+class Unread(NamedTuple):
+    """A resource of ours that stands as it was: its EHR's newest word is a dead letter."""
+
+    ehr: str
+    type: str
+    id: str
+    since: datetime
+
+
+class Waiting(NamedTuple):
+    """An EHR with records that could not be taken in."""
+
+    ehr: str
+    records: int
+    newest: int
+    """The number of the last dead letter."""
+
+
+# Made once: they are asked whenever anything is looked at, and making them takes longer than asking.
+_UNRELIABLE: Final = select(
+    feed.c.ehr, feed.c.type, feed.c.state, feed.c.since, feed.c.reason, feed.c.last_success
+).where(or_(feed.c.state.not_in(("observable", "failed")), feed.c.last_success < bindparam("stale")))
+_UNREAD: Final = (
+    select(dead_letter.c.ehr, dead_letter.c.type, crosswalk.c.id, func.min(dead_letter.c.received))
+    .join(
+        crosswalk,
+        and_(
+            crosswalk.c.ehr == dead_letter.c.ehr,
+            crosswalk.c.type == dead_letter.c.type,
+            crosswalk.c.foreign_id == dead_letter.c.foreign_id,
+        ),
+    )
+    .where(dead_letter.c.state == "open", dead_letter.c.foreign_id != "", crosswalk.c.id != "")
+    .group_by(dead_letter.c.ehr, dead_letter.c.type, crosswalk.c.id)
+)
+
+
+def unreliable_feeds(connection: Connection, pulled_since: datetime | None) -> list[Unreliable]:
+    """Every feed that does not show its type, is behind, or saw nothing since `pulled_since`.
+
+    A pull that got no answer takes nothing away from what the one before it saw: such a feed is relied on for
+    as long as one that nobody has tried to pull. `struggling` tells of it meanwhile.
+    """
+    stale = max(to_milliseconds(pulled_since) if pulled_since else 0, 1)
+    return [
+        Unreliable(
+            ehr, type, state, from_milliseconds(last_success if state == "observable" else since), reason
+        )
+        for ehr, type, state, since, reason, last_success in connection.execute(_UNRELIABLE, {"stale": stale})
+    ]
+
+
+def struggling(connection: Connection, pulled_since: datetime) -> dict[str, tuple[datetime, str]]:
+    """EHRs whose last pull failed, but not long ago: from when on nothing new is known, and why."""
+    statement = (
+        select(feed.c.ehr, func.min(feed.c.last_success), func.min(feed.c.reason))
+        .where(feed.c.state == "failed", feed.c.last_success >= to_milliseconds(pulled_since))
+        .group_by(feed.c.ehr)
+    )
+    return {ehr: (from_milliseconds(known), reason) for ehr, known, reason in connection.execute(statement)}
+
+
+def first_read(connection: Connection) -> dict[str, datetime | None]:
+    """When each EHR was first read whole; None while it has not been yet."""
+    statement = (
+        select(feed.c.ehr, func.min(feed.c.first_success), func.max(feed.c.first_success))
+        .where(feed.c.state != "not-observable")
+        .group_by(feed.c.ehr)
+    )
+    return {
+        ehr: from_milliseconds(latest) if earliest else None
+        for ehr, earliest, latest in connection.execute(statement)
+    }
+
+
+def unread_records(connection: Connection) -> Iterator[Unread]:
+    """Resources of ours whose EHR has said something newer that could not be taken in."""
+    for ehr, type, id, received in connection.execute(_UNREAD):
+        yield Unread(ehr, type, id, from_milliseconds(received))
+
+
+def waiting_letters(connection: Connection) -> list[Waiting]:
+    """EHRs with open dead letters, by name."""
+    statement = (
+        select(dead_letter.c.ehr, func.count(), func.max(dead_letter.c.id))
+        .where(dead_letter.c.state == "open")
+        .group_by(dead_letter.c.ehr)
+        .order_by(dead_letter.c.ehr)
+    )
+    return [Waiting(*row) for row in connection.execute(statement).all()]
+
+
+def departments(connection: Connection, ehrs: Iterable[EhrSettings]) -> dict[str, tuple[str, ...]]:
+    """From an EHR's name to our references of the department whose records it holds."""
+    found: dict[str, tuple[str, ...]] = {}
+    for ehr in ehrs:
+        type, _, foreign_id = ehr.department.rpartition("/")
+        if not foreign_id:
+            continue
+        statement = select(crosswalk.c.type, crosswalk.c.id).where(
+            crosswalk.c.ehr == ehr.name,
+            crosswalk.c.type == (type or "Organization"),
+            crosswalk.c.foreign_id == foreign_id,
+        )
+        found[ehr.name] = tuple(f"{type}/{id}" for type, id in connection.execute(statement) if id)
+    return found
