@@ -20,9 +20,9 @@ from fhir_coprod.store import Store, Transaction, index
 from fhir_coprod.store.schema import core
 from fhir_coprod.store.schema import watch as watch_tables
 from fhir_coprod.watch import Policy
-from fhir_coprod.watch.alerts import resources as carriers
 from fhir_coprod.watch.facts.rows import FOLLOWER
 from fhir_coprod.watch.live.loop import Watch
+from fhir_coprod.watch.record import followup
 
 Row = dict[str, Any]
 
@@ -162,7 +162,7 @@ def _alerts(connection: Connection) -> dict[str, tuple[str, str]]:
     """Ids of alerts, with the system and the value that they are made from."""
     found: dict[str, tuple[str, str]] = {}
     for row in _rows(connection, core.version):
-        if row["source"] == carriers.SOURCE:
+        if row["source"] == followup.SOURCE:
             for identifier in jsontext.decode(row["body"]).get("identifier", ()):
                 found[row["id"]] = (identifier["system"], identifier["value"])
     return found

@@ -19,6 +19,7 @@ from fhir_coprod.watch import Policy, Standing
 from fhir_coprod.watch.alerts import resources
 from fhir_coprod.watch.facts.reader import portions
 from fhir_coprod.watch.live.look import assess_each, reader_at
+from fhir_coprod.watch.record import followup
 
 _decode = msgspec.msgpack.Decoder(Standing).decode
 
@@ -87,7 +88,7 @@ def alerts_say_what_standings_say(store: Store, standings: Iterable[Standing]) -
     followups = [
         task
         for task in newest(store, "Task")
-        if resources.is_kind(task, resources.FOLLOWUP) and resources.is_open(task)
+        if resources.is_kind(task, followup.FOLLOWUP) and resources.is_open(task)
     ]
     asked = Counter((t["focus"]["reference"], resources.stage_of(t)) for t in followups)
     assert asked >= Counter((s.referral, str(s.stage)) for s in standings if s.stalls)

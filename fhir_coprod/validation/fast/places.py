@@ -18,7 +18,7 @@ class Places(Protocol):
         """What a member holds, list or single."""
         ...
 
-    def beneath(self, field: Field, code: str) -> Check:
+    def beneath(self, field: Field, key: str, code: str) -> Check:
         """The object under `_name`: extensions or an id of a primitive."""
         ...
 

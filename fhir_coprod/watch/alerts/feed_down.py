@@ -13,6 +13,7 @@ from typing import Final
 from fhir_coprod.jsontext import Json
 from fhir_coprod.watch.alerts import resources
 from fhir_coprod.watch.facts.visibility import by_reason
+from fhir_coprod.watch.record import followup
 from fhir_coprod.watch.record.model import Blind
 from fhir_coprod.watch.rules.calendar import Span
 from fhir_coprod.watch.rules.policies import Policy
@@ -47,7 +48,7 @@ def alert(ehr: str, down: Iterable[Blind], was: Json | None, policy: Policy, now
         "status": "requested",
         "intent": "order",
         "priority": "urgent",
-        "code": {"coding": [{"system": resources.TASK_KIND_SYSTEM, "code": resources.FEED_DOWN}]},
+        "code": {"coding": [{"system": resources.TASK_KIND_SYSTEM, "code": followup.FEED_DOWN}]},
         "description": words,
         "authoredOn": was["authoredOn"] if was and standing else instant(now),
         "requester": {"reference": resources.DEVICE},
@@ -60,7 +61,7 @@ def alert(ehr: str, down: Iterable[Blind], was: Json | None, policy: Policy, now
 
 def _says(was: Json, words: str) -> bool:
     """It is already said, under the code by which people find it."""
-    return was.get("description") == words and resources.is_kind(was, resources.FEED_DOWN)
+    return was.get("description") == words and resources.is_kind(was, followup.FEED_DOWN)
 
 
 def _words(ehr: str, feeds: Iterable[Blind]) -> str:

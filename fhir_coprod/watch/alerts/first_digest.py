@@ -13,6 +13,7 @@ from typing import Final
 
 from fhir_coprod.jsontext import Json
 from fhir_coprod.watch.alerts import resources
+from fhir_coprod.watch.record import followup
 from fhir_coprod.watch.rules.calendar import Span
 from fhir_coprod.watch.rules.policies import Policy
 from fhir_coprod.watch.rules.standing import Standing, instant
@@ -50,7 +51,7 @@ def digest(ehr: str, old: Iterable[Standing], was: Json | None, policy: Policy, 
         "status": "requested",
         "intent": "order",
         "priority": "routine",
-        "code": {"coding": [{"system": resources.TASK_KIND_SYSTEM, "code": resources.BACKFILL}]},
+        "code": {"coding": [{"system": resources.TASK_KIND_SYSTEM, "code": followup.BACKFILL}]},
         "description": (
             f"{referrals} referrals were stalled already when the EHR {ehr} was first read, and still are: "
             f"{parts}. They are on the board; each asks for itself as soon as anything new is wrong with it."

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 from fhir_coprod.jsontext import Json
 from fhir_coprod.watch.record.fhir import moment
+from fhir_coprod.watch.record.followup import CLOSED, FOLLOWUP
 from fhir_coprod.watch.rules.codes import NEXT_STEP, Rule, Stage
 from fhir_coprod.watch.rules.standing import Stall, Standing, explain, instant, last_moment
 
@@ -27,9 +28,6 @@ TASK_KIND_SYSTEM: Final = f"{CANONICAL}/CodeSystem/task-kind"
 STALL_SYSTEM: Final = f"{CANONICAL}/stall"
 FOLLOWUP_SYSTEM: Final = f"{CANONICAL}/follow-up"
 DEVICE: Final = "Device/referral-watch"
-SOURCE: Final = "watch"
-"""What the log names as the source of all that the watch writes of itself, and so need not follow. What a
-person does (takes an alert, releases a letter) bears another: it is news."""
 
 STAFF_ONLY: Final[Json] = {
     "system": "http://terminology.hl7.org/CodeSystem/v3-ActCode",
@@ -42,11 +40,6 @@ _OWNERS: Final = (
     "HealthcareService/",
     "CareTeam/",
 )
-FOLLOWUP: Final = "stall-followup"
-FEED_DOWN: Final = "feed-down"
-BACKFILL: Final = "backfill"
-"""Kinds of Task that ask staff to act."""
-CLOSED: Final = frozenset({"completed", "cancelled", "failed", "rejected", "entered-in-error"})
 _STEP: Final = "step"
 _FEED: Final = "feed/"
 _BACKFILL: Final = "backfill/"

@@ -17,9 +17,9 @@ from fhir_coprod import definitions
 from fhir_coprod.store import Version, index
 from fhir_coprod.store.schema import watch as watch_tables
 from fhir_coprod.store.versions import from_row
-from fhir_coprod.watch.alerts import resources
 from fhir_coprod.watch.facts import queries
 from fhir_coprod.watch.facts.reader import LINKS
+from fhir_coprod.watch.record import followup
 from fhir_coprod.watch.record.fhir import batches, split
 
 Name = tuple[str, str]
@@ -76,7 +76,7 @@ def _numbers(pairs: Pairs) -> tuple[int, ...]:
 
 def concerned(connection: Connection, changes: Sequence[Version]) -> set[str]:
     """The referrals that these entries of the log may concern, as references; some may be none."""
-    ours = [change for change in changes if change.source != resources.SOURCE]
+    ours = [change for change in changes if change.source != followup.SOURCE]
     if not ours:
         return set()
     climb = _Climb(connection)

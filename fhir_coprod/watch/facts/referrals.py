@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sqlalchemy import Connection, exists, select
+from sqlalchemy import Connection, and_, exists, or_, select
 
 from fhir_coprod.store import index
 from fhir_coprod.store.schema import core
 from fhir_coprod.store.schema import watch as watch_tables
 from fhir_coprod.watch.facts import rows
+from fhir_coprod.watch.record import followup
 
 
 class Root(NamedTuple):
@@ -47,3 +48,38 @@ def roots_from(connection: Connection, start: int, portion: int) -> list[Root]:
     return [
         Root(key, name, None if due is None else rows.Held(due, *rest)) for key, name, due, *rest in found
     ]
+
+
+def forgotten(connection: Connection) -> set[str]:
+    """What is no referral any more, deleted or become something else, and still has open follow-ups.
+
+    Of a referral that is there the watch keeps a standing, once it has looked at every one.
+    """
+    code, status = core.token.alias().c, core.token.alias().c
+    reference, resource = core.reference.c, core.resource.c
+    statement = (
+        select(reference.target_type, reference.target_id)
+        .join(code.key.table, code.key == reference.key)
+        .join(status.key.table, status.key == reference.key)
+        .outerjoin(
+            core.resource,
+            and_(
+                resource.type == reference.target_type,
+                resource.id == reference.target_id,
+                resource.deleted.is_(False),
+            ),
+        )
+        .outerjoin(
+            watch_tables.standing,
+            watch_tables.standing.c.referral == reference.target_type + "/" + reference.target_id,
+        )
+        .where(
+            code.param == index.number("Task", "code"),
+            code.code == followup.FOLLOWUP,
+            status.param == index.number("Task", "status"),
+            status.code.not_in(followup.CLOSED),
+            reference.param == index.number("Task", "focus"),
+            or_(resource.key.is_(None), watch_tables.standing.c.referral.is_(None)),
+        )
+    )
+    return {f"{type}/{id}" for type, id in connection.execute(statement)}

@@ -31,6 +31,7 @@ from fhir_coprod.watch.facts.visibility import first_read
 from fhir_coprod.watch.live.basis import ground_of
 from fhir_coprod.watch.live.look import assess_each, reader_at
 from fhir_coprod.watch.live.site import Site
+from fhir_coprod.watch.record import followup
 from fhir_coprod.watch.record.fhir import batches, target
 from fhir_coprod.watch.rules.standing import Standing
 
@@ -284,7 +285,7 @@ def _write(transaction: Transaction, resources: Sequence[Json]) -> None:
 
 
 def _put(transaction: Transaction, resource: Json) -> None:
-    transaction.put(jsontext.from_data(resource), resource["id"], source=carriers.SOURCE)
+    transaction.put(jsontext.from_data(resource), resource["id"], source=followup.SOURCE)
 
 
 def _withdraw(

@@ -27,14 +27,13 @@ from fhir_coprod.store.schema import core
 from fhir_coprod.store.versions import to_milliseconds
 from fhir_coprod.watch.facts import affected, rows
 from fhir_coprod.watch.facts.reader import PORTION
-from fhir_coprod.watch.facts.referrals import roots_from
+from fhir_coprod.watch.facts.referrals import forgotten, roots_from
 from fhir_coprod.watch.facts.rows import FOLLOWER
 from fhir_coprod.watch.live.basis import ground_of, lay
 from fhir_coprod.watch.live.evaluate import LATEST, look_at
 from fhir_coprod.watch.live.reports import report
 from fhir_coprod.watch.live.site import Site
 from fhir_coprod.watch.rules.policies import Policy
-from fhir_coprod.watch.worklist.desk import forgotten
 
 AGAIN: Final = "watch:again"
 """The cursor that says from which resource on every referral is still to be looked at again; 0: none is."""

@@ -13,6 +13,7 @@ from fhir_coprod.watch.alerts import feed_down, first_digest, resources
 from fhir_coprod.watch.facts import rows
 from fhir_coprod.watch.live.look import reader_at
 from fhir_coprod.watch.live.site import Site
+from fhir_coprod.watch.record import followup
 
 
 def report(site: Site, now: datetime) -> None:
@@ -24,7 +25,7 @@ def report(site: Site, now: datetime) -> None:
     def work(transaction: Transaction) -> None:
         transaction.lock()
         for task in _wanted(site, transaction.connection, now):
-            transaction.put(jsontext.from_data(task), task["id"], source=resources.SOURCE)
+            transaction.put(jsontext.from_data(task), task["id"], source=followup.SOURCE)
 
     site.store.write(work)
 

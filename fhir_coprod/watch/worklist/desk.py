@@ -11,7 +11,7 @@ from datetime import date, datetime, time, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, and_, or_, select
+from sqlalchemy import select
 
 from fhir_coprod import jsontext
 from fhir_coprod.errors import Conflict, NotAllowed, NotFound
@@ -19,16 +19,16 @@ from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store, Transaction, index
 from fhir_coprod.store.schema import core
-from fhir_coprod.store.schema import watch as watch_tables
 from fhir_coprod.watch.alerts import reconcile, resources
 from fhir_coprod.watch.facts.reader import Reader
+from fhir_coprod.watch.record import followup
 from fhir_coprod.watch.record.fhir import moment, target
 from fhir_coprod.watch.rules.policies import Policy
 from fhir_coprod.watch.rules.standing import instant, spoken_end
 
 _OPEN: Final = ("requested", "received", "accepted", "in-progress", "on-hold")
 """Those that wait as drafts ask for nothing."""
-_KINDS: Final = (resources.FOLLOWUP, resources.FEED_DOWN, resources.BACKFILL)
+_KINDS: Final = (followup.FOLLOWUP, followup.FEED_DOWN, followup.BACKFILL)
 _ORDER: Final = {"stat": 0, "asap": 1, "urgent": 2}
 _UTC: Final = ZoneInfo("UTC")
 _PORTION: Final = 500
@@ -40,41 +40,6 @@ class NoSuchAlert(NotFound):
     """Nothing open goes by that name: wrong use."""
 
     exit_code = 2
-
-
-def forgotten(connection: Connection) -> set[str]:
-    """What is no referral any more, deleted or become something else, and still has open follow-ups.
-
-    Of a referral that is there the watch keeps a standing, once it has looked at every one.
-    """
-    code, status = core.token.alias().c, core.token.alias().c
-    reference, resource = core.reference.c, core.resource.c
-    statement = (
-        select(reference.target_type, reference.target_id)
-        .join(code.key.table, code.key == reference.key)
-        .join(status.key.table, status.key == reference.key)
-        .outerjoin(
-            core.resource,
-            and_(
-                resource.type == reference.target_type,
-                resource.id == reference.target_id,
-                resource.deleted.is_(False),
-            ),
-        )
-        .outerjoin(
-            watch_tables.standing,
-            watch_tables.standing.c.referral == reference.target_type + "/" + reference.target_id,
-        )
-        .where(
-            code.param == index.number("Task", "code"),
-            code.code == resources.FOLLOWUP,
-            status.param == index.number("Task", "status"),
-            status.code.not_in(resources.CLOSED),
-            reference.param == index.number("Task", "focus"),
-            or_(resource.key.is_(None), watch_tables.standing.c.referral.is_(None)),
-        )
-    )
-    return {f"{type}/{id}" for type, id in connection.execute(statement)}
 
 
 def open_alerts(reader: Reader) -> list[Json]:
@@ -252,8 +217,8 @@ def as_json(task: Json, issues: Sequence[Json] = ()) -> Json:
         "act_by": instant(resources.act_by(task)),
         "step": resources.ladder_step(task),
         "rules": resources.rules_of(task),
-        "ehr_down": resources.ehr_of(task) if resources.is_kind(task, resources.FEED_DOWN) else None,
-        "ehr_backfill": resources.ehr_of(task) if resources.is_kind(task, resources.BACKFILL) else None,
+        "ehr_down": resources.ehr_of(task) if resources.is_kind(task, followup.FEED_DOWN) else None,
+        "ehr_backfill": resources.ehr_of(task) if resources.is_kind(task, followup.BACKFILL) else None,
         "description": task.get("description", ""),
     }
     if issues:
