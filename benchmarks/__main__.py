@@ -22,6 +22,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import references, tiny
 from benchmarks.frame import Figure, Pair, Result, measure
 
 FOLDER = Path(__file__).parent
@@ -35,16 +36,22 @@ def main() -> int:
     parser.add_argument(
         "--resources", type=int, default=10_000, help="records in the endpoint's stores (default 10000)"
     )
+    parser.add_argument("--tiny", action="store_true", help="all in seconds, only to see that it runs")
     parser.add_argument("--out", type=Path, help="result file; default results/<commit>.local.json")
     arguments = parser.parse_args()
     unknown = sorted(set(arguments.areas) - set(AREAS))
     if unknown:
         parser.error(f"there is no area {', '.join(unknown)}; there are {', '.join(AREAS)}")
+    if arguments.tiny:
+        tiny.shrink("references", vars(references))
+        arguments.rounds, arguments.resources = tiny.ROUNDS, tiny.RESOURCES
     console = Console() if sys.stdout.isatty() else Console(width=150)
     results: list[Result] = []
     figures: list[Figure] = []
     for area in arguments.areas or AREAS:
         module = importlib.import_module(f"benchmarks.{area}")
+        if arguments.tiny:
+            tiny.shrink(area, vars(module))
         size = {"resources": arguments.resources} if area == "endpoint" else {}
         pairs: Iterator[Pair | Result | Figure] = module.pairs(**size)
         with closing(pairs):  # type: ignore[type-var]
@@ -64,6 +71,8 @@ def main() -> int:
         console.print(_table(results))
     if figures:
         console.print(_figures(figures))
+    if arguments.tiny:
+        return 0
     out: Path = arguments.out or FOLDER / "results" / f"{_commit()}.local.json"
     out.parent.mkdir(exist_ok=True)
     out.write_text(json.dumps(_report(results, figures), indent=2, ensure_ascii=False) + "\n")

@@ -27,6 +27,7 @@ import psycopg
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import tiny
 from benchmarks.sample import care_plan_bytes, family, population
 from fhir_coprod import jsontext
 from fhir_coprod.store import Query, Store, loading
@@ -368,10 +369,19 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=DOCS, help="folder of growth.md, growth.svg")
     parser.add_argument("--note", default="", help="what a reader of the page must know of the run")
     parser.add_argument("--render", action="store_true", help="only page and picture, from what was measured")
+    parser.add_argument("--tiny", action="store_true", help="in seconds, kept nowhere: does it run?")
     chosen = parser.parse_args()
+    if chosen.tiny:
+        tiny.shrink("growth", globals())
+        with tempfile.TemporaryDirectory(prefix="coprod-growth-") as name:
+            return _run(chosen, Path(name), Path(name))
+    return _run(chosen, FOLDER / "results", chosen.out)
+
+
+def _run(chosen: argparse.Namespace, results: Path, out: Path) -> int:
     console = Console() if sys.stdout.isatty() else Console(width=150)
     sizes = [size for size in SIZES if size <= chosen.largest]
-    kept = FOLDER / "results" / "growth.json"
+    kept = results / "growth.json"
     known = _known(kept)
     if not chosen.render:
         for database in chosen.database:
@@ -379,15 +389,15 @@ def main() -> int:
                 tempfile.TemporaryDirectory(prefix="coprod-growth-") as name,
                 store_url(database, chosen.folder or Path(name)) as url,
             ):
-                for found in grow(url, sizes, console.print):
+                for found in grow(url, sizes, console.print, times=TIMES):
                     known[database] = {**known.get(database, {}), **found}
                     kept.parent.mkdir(exist_ok=True)
                     kept.write_text(json.dumps(known, indent=1) + "\n")
     for database, found in known.items():
         console.print(table(database, found))
-    chosen.out.mkdir(parents=True, exist_ok=True)
-    draw(known, chosen.out / "growth.svg")
-    (chosen.out / "growth.md").write_text(page(known, chosen.note))
+    out.mkdir(parents=True, exist_ok=True)
+    draw(known, out / "growth.svg")
+    (out / "growth.md").write_text(page(known, chosen.note))
     return 0
 
 

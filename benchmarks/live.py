@@ -43,6 +43,8 @@ QUESTIONS = 3_000
 CLIENTS = (1, 4)
 SENDERS = 8
 """Connections that events come by."""
+QUIET = 3
+"""Seconds without anything left to do, after which the watch has seen it all."""
 GLANCE = 0.002
 """Seconds between two looks of this process at the log."""
 
@@ -66,9 +68,9 @@ def pairs() -> Iterator[Figure]:
 
 
 def _until_watched(store: Store) -> None:
-    """Nothing has been left to do for three seconds."""
+    """Nothing has been left to do for QUIET seconds."""
     quiet = time.monotonic()
-    while time.monotonic() < quiet + 3:
+    while time.monotonic() < quiet + QUIET:
         head = store.head()
         time.sleep(0.2)
         if store.head() != head or store.cursor(FOLLOWER) < head or store.cursor(AGAIN):

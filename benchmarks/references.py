@@ -17,6 +17,8 @@ from tests.peers.shared import Run, answers, free_port
 
 FHIRSTARTER = "fhirstarter==4.2.0"
 _FHIRSTARTER_VENV = Path(__file__).parent / ".fhirstarter"
+SLOW_TO_START = True
+"""Whether those that take a minute to start or to install are measured beside, too."""
 _JAVA = ("-Xmx4g", "-XX:+UseParallelGC")
 """As HAPI would be run to be fast; its tests have a small heap and the quick compiler."""
 
@@ -24,6 +26,9 @@ _JAVA = ("-Xmx4g", "-XX:+UseParallelGC")
 @contextmanager
 def fhirstarter() -> Iterator[str | None]:
     """Base URL of a fhirstarter server; it is installed at first use, beside this file."""
+    if not SLOW_TO_START:
+        yield None
+        return
     python = _FHIRSTARTER_VENV / "bin" / "python"
     try:
         if not python.exists():
@@ -41,6 +46,9 @@ def fhirstarter() -> Iterator[str | None]:
 @contextmanager
 def hapi(run: Run, administrator: str | None) -> Iterator[tuple[str, str] | None]:
     """Base URL of an empty HAPI server, and its database: that PostgreSQL server, else H2 in memory."""
+    if not SLOW_TO_START:
+        yield None
+        return
     if servers.HAPI.find() is None:
         print(f"left out: HAPI FHIR ({servers.HAPI.install})", file=sys.stderr)
         yield None

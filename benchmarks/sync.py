@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import httpx
 
+from benchmarks import references
 from benchmarks.endpoint import endpoint
 from benchmarks.frame import Pair
 from benchmarks.sample import hospital
@@ -24,12 +25,14 @@ from fhir_coprod.sync import run
 from tests.peers import servers
 from tests.peers.shared import Run
 
+COPIES = 12
+"""Of the demo's hospital."""
 PAGE = 100
 """_count; what a sync asks for, too."""
 
 
 def pairs() -> Iterator[Pair]:
-    records = hospital(12, datetime.now(UTC))
+    records = hospital(COPIES, datetime.now(UTC))
     with tempfile.TemporaryDirectory(prefix="coprod-bench-") as name:
         folder = Path(name)
         with _peers(folder, records) as found:
@@ -53,7 +56,7 @@ def _peers(folder: Path, records: list[bytes]) -> Iterator[list[tuple[str, str, 
     try:
         with endpoint(f"sqlite:///{folder / 'ehr.db'}") as own:
             found = [("our own endpoint", own, records)]
-            if servers.HAPI.find() is not None:
+            if references.SLOW_TO_START and servers.HAPI.find() is not None:
                 url = servers.new_hapi_partition(servers.start_hapi(peer_run)["url"])
                 _fill_by_transaction(url, records)
                 found.append(("HAPI FHIR", url, records))

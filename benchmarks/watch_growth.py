@@ -22,6 +22,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import tiny
 from benchmarks.fill import filled
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store
@@ -79,14 +80,21 @@ def _referrals(store: Store) -> int:
     return found
 
 
-def costs(size: int, console: Console) -> Cost:
+def costs(size: int, console: Console, *, tiny: bool) -> Cost:
     """At this size, in a process of its own."""
     with tempfile.TemporaryDirectory(prefix="coprod-growth-") as folder:
         url = f"sqlite:///{Path(folder) / 'watch.db'}"
         begin = time.perf_counter()
         filled(url, size, policies.load(POLICY), datetime.now(UTC)).close()
         console.print(f"{size:,} referrals written in {time.perf_counter() - begin:,.0f} s")
-        command = [sys.executable, "-m", "benchmarks.watch_growth", "--measure", url]
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.watch_growth",
+            "--measure",
+            url,
+            *(["--tiny"] if tiny else []),
+        ]
         said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     return Cost(**json.loads(said))
 
@@ -185,18 +193,28 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=DOCS, help="folder of watch-growth.md and its picture")
     parser.add_argument("--note", default="", help="what a reader of the page must know of the run")
     parser.add_argument("--measure", metavar="URL", help=argparse.SUPPRESS)
+    parser.add_argument("--tiny", action="store_true", help="in seconds, kept nowhere: does it run?")
     chosen = parser.parse_args()
+    if chosen.tiny:
+        tiny.shrink("watch_growth", globals())
     if chosen.measure:
         print(json.dumps(asdict(measure(chosen.measure))))
         return 0
+    if chosen.tiny:
+        with tempfile.TemporaryDirectory(prefix="coprod-growth-") as name:
+            return _run(chosen, Path(name), Path(name))
+    return _run(chosen, FOLDER / "results", chosen.out)
+
+
+def _run(chosen: argparse.Namespace, results: Path, out: Path) -> int:
     console = Console() if sys.stdout.isatty() else Console(width=150)
-    known = {size: costs(size, console) for size in SIZES if size <= chosen.largest}
+    known = {size: costs(size, console, tiny=chosen.tiny) for size in SIZES if size <= chosen.largest}
     console.print(table(known))
-    kept = FOLDER / "results" / "watch-growth.json"
+    kept = results / "watch-growth.json"
     kept.write_text(json.dumps({size: asdict(cost) for size, cost in known.items()}, indent=1) + "\n")
-    chosen.out.mkdir(parents=True, exist_ok=True)
-    draw(known, chosen.out / "watch-growth.svg")
-    (chosen.out / "watch-growth.md").write_text(page(known, chosen.note))
+    out.mkdir(parents=True, exist_ok=True)
+    draw(known, out / "watch-growth.svg")
+    (out / "watch-growth.md").write_text(page(known, chosen.note))
     return 0
 
 

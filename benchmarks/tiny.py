@@ -1,0 +1,28 @@
+"""Every benchmark at a size of seconds, to see that it still runs: what it then says means nothing.
+
+Servers that take a minute to start or to install are left out.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+SIZES: dict[str, dict[str, object]] = {
+    "endpoint": {"READS": 40, "CREATES": 8, "SEARCHES": 8, "TRANSACTIONS": 2},
+    "growth": {"SIZES": (600, 1_200), "TIMES": 8},
+    "live": {"REFERRALS": 200, "RATE": 40, "SECONDS": 1, "QUESTIONS": 40, "QUIET": 1},
+    "references": {"SLOW_TO_START": False},
+    "store": {"ALONE": 4, "TOGETHER": 20, "CHUNK": 10, "READS": 20, "SEARCHES": 4},
+    "sync": {"COPIES": 1},
+    "validation": {"SECONDS": 0.02, "VARIANTS": 4, "STEP": 4, "WARM_UP": 4, "TYPES": ("CarePlan", "Task")},
+    "watch": {"SECONDS": 0.02, "COPIES": 1, "REFERRALS": 200},
+    "watch_growth": {"SIZES": (200, 400), "SWEEPS": 4},
+}
+RESOURCES = 200
+ROUNDS = 1
+
+
+def shrink(area: str, names: dict[str, Any]) -> None:
+    """Put the sizes of an area in place of the real ones, among the names of its module."""
+    assert SIZES[area].keys() <= names.keys(), f"{area} has no such size"
+    names.update(SIZES[area])
