@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+# Tests start the program a hundred times: compiled each time, it would take twice as long to start.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test proof check format profiles mappings policies locale bench growth watch-growth evidence mutants docs pictures clean

@@ -81,6 +81,14 @@ def until(what: Callable[[], Any]) -> None:
         time.sleep(0.05)
 
 
+def children(process: subprocess.Popen[str]) -> list[str]:
+    return [
+        child
+        for tasks in Path(f"/proc/{process.pid}/task").iterdir()
+        for child in (tasks / "children").read_text().split()
+    ]
+
+
 def test_a_worker_raises_alerts_for_what_is_there_and_for_what_comes(place: Place) -> None:
     place.refer_long_ago("before")
     worker = place.start("worker")
@@ -127,9 +135,10 @@ def test_serve_watches_unless_told_not_to(place: Place, asked: tuple[str, ...]) 
     assert serve.stdout is not None
     assert serve.stdout.readline().startswith("listening on")
     if asked:
-        time.sleep(3)
+        assert children(serve) == []  # the jobs would be a process that is there before anybody can connect
         assert place.stalled() == set()
     else:
+        assert children(serve) != []
         until(lambda: place.stalled() == {"ServiceRequest/r"})
     serve.send_signal(signal.SIGTERM)
     assert serve.wait(PATIENCE) == 0

@@ -25,11 +25,10 @@ def serve(
     ] = True,
 ) -> None:
     """Serve the FHIR endpoint under /fhir and the pages at /; watch and sync meanwhile."""
-    # Loading the web stack takes half a second that other commands need not spend.
+    chosen = settings(context, config)  # what is wrong with them is said before the web stack is loaded
     from fhir_coprod import jobs
     from fhir_coprod.api import server
 
-    chosen = settings(context, config)
     server.require_loopback(host)
     with server.listen(host, port) as listener:
         address = server.address(listener)

@@ -125,20 +125,27 @@ def test_wrong_setting_is_one_sentence(tmp_path: Path) -> None:
 def test_requests_under_way_end_before_the_server_does(tmp_path: Path) -> None:
     with serving(f"sqlite:///{tmp_path / 'store.db'}") as running:
         statuses: list[int] = []
+        under_way, told = threading.Event(), threading.Event()
 
         def slow_body() -> Iterator[bytes]:
             yield b'{"resourceType":"Patient",'
-            time.sleep(1)
+            under_way.set()
+            told.wait(20)
             yield b'"birthDate":"1912"}'
 
         def post() -> None:
-            answer = requests.post(f"{running.url}/Patient", data=slow_body(), headers=FHIR, timeout=20)
+            with requests.Session() as session:
+                session.get(f"{running.url}/metadata", timeout=20)  # so that the connection is taken
+                answer = session.post(f"{running.url}/Patient", data=slow_body(), headers=FHIR, timeout=20)
             statuses.append(answer.status_code)
 
         thread = threading.Thread(target=post)
         thread.start()
-        time.sleep(0.4)
+        under_way.wait(20)
+        time.sleep(0.3)  # the server reads what was sent
         running.process.send_signal(signal.SIGINT)
+        time.sleep(0.3)  # and the signal
+        told.set()
         thread.join(20)
         assert statuses == [201]
 
@@ -191,20 +198,27 @@ def test_several_processes_serve_one_postgresql(postgresql_database: str) -> Non
 class TestUpgradeOffers:
     """Java's own client offers HTTP/2 with its first request; httptools would take the body for a request."""
 
-    def talk(self, served: Served, *parts: bytes, pause: float = 0.2) -> bytes:
-        """What comes back on one connection for these parts, each sent a moment after the one before."""
+    def talk(self, served: Served, *parts: bytes) -> bytes:
+        """What comes back on one connection for these parts, each sent a moment after the one before.
+
+        Behind them goes a question whose answer ends the connection, and is left out: answers come in turn.
+        """
         address = urlsplit(served.url)
         assert address.hostname is not None
         with socket.create_connection((address.hostname, address.port or 0), timeout=10) as connection:
-            for part in parts:
-                connection.sendall(part)
-                time.sleep(pause)
-            connection.settimeout(1)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             received = b""
-            with suppress(TimeoutError, ConnectionResetError):
+            with suppress(ConnectionError):  # of one that was refused the connection is closed before
+                for part in (
+                    *parts,
+                    b"GET /nothing HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+                ):
+                    connection.sendall(part)
+                    time.sleep(0.05)
+            with suppress(ConnectionResetError):
                 while chunk := connection.recv(65_536):
                     received += chunk
-        return received
+        return received.partition(b"HTTP/1.1 404")[0]
 
     def head(self, method: str, path: str, length: int, upgrade: str) -> bytes:
         return (
