@@ -18,6 +18,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from math import ceil
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -52,6 +53,7 @@ class Fork:
         if pid:
             self.processor = used.ru_utime + used.ru_stime
             self.code = os.waitstatus_to_exitcode(status)
+            self.late |= self.code == -signal.SIGXCPU
             self._end(signal.SIGKILL)
             return True
         now = time.monotonic()
@@ -84,7 +86,10 @@ class Fork:
 
 
 def fork(work: Callable[[Path], int], seconds: float) -> Fork:
-    """Do `work` in a process of its own; it gets the file to write to, and gives the exit code."""
+    """Do `work` in a process of its own; it gets the file to write to, and gives the exit code.
+
+    `seconds` are those that it may take on a machine that has nothing else to do.
+    """
     folder = Path(tempfile.mkdtemp(prefix="mutation-"))
     sys.stdout.flush()
     sys.stderr.flush()
@@ -92,7 +97,7 @@ def fork(work: Callable[[Path], int], seconds: float) -> Fork:
     if pid:
         with suppress(ProcessLookupError, PermissionError):
             os.setpgid(pid, pid)
-        return Fork(pid, folder, time.monotonic() + seconds)
+        return Fork(pid, folder, time.monotonic() + seconds * _crowd())
     code = 70
     try:
         os.setpgid(0, 0)
@@ -199,6 +204,13 @@ def keep_bytecode(folder: Path) -> None:
     sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = str(folder)
 
 
-def limit_memory() -> None:
-    """A mutant that takes all memory fails alone."""
+def limit(seconds: float) -> None:
+    """A mutant that takes all memory fails alone, and one that turns in circles ends."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CPU, (ceil(seconds), ceil(seconds) + 5))
+
+
+def _crowd() -> float:
+    """How many processes want each processor."""
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))

@@ -39,6 +39,7 @@ TURNED = {"min": "max", "max": "min", "any": "all", "all": "any"}
 LOGGED = frozenset({"debug", "info", "warning", "error", "exception", "critical", "log"})
 LOGGERS = frozenset({"log", "_log", "logger", "_logger", "logging"})
 UNSEEN = frozenset({"__repr__", "__str__", "__rich__"})
+_Placed = ast.expr | ast.stmt
 SIZE = 20
 """A number from here on, alone at the head of a module or class, is a size or a patience."""
 
@@ -88,23 +89,23 @@ class _Finder:
 
     # ------------------------------------------------------------------ places
 
-    def start(self, node: ast.AST) -> int:
-        return self.starts[node.lineno - 1] + node.col_offset  # type: ignore[attr-defined]
+    def start(self, node: _Placed) -> int:
+        return self.starts[node.lineno - 1] + node.col_offset
 
-    def end(self, node: ast.AST) -> int:
-        return self.starts[node.end_lineno - 1] + node.end_col_offset  # type: ignore[attr-defined]
+    def end(self, node: _Placed) -> int:
+        return self.starts[(node.end_lineno or node.lineno) - 1] + (node.end_col_offset or 0)
 
-    def text(self, node: ast.AST) -> str:
+    def text(self, node: _Placed) -> str:
         return self.source[self.start(node) : self.end(node)].decode()
 
-    def add(self, operator: str, node: ast.AST, start: int, end: int, new: str) -> None:
+    def add(self, operator: str, node: _Placed, start: int, end: int, new: str) -> None:
         lines = _lines(node)
         self.edits.append(Edit(operator, start, end, new, lines, self.statement, self.names, self.defaults))
 
-    def replace(self, operator: str, node: ast.AST, new: str) -> None:
+    def replace(self, operator: str, node: _Placed, new: str) -> None:
         self.add(operator, node, self.start(node), self.end(node), new)
 
-    def between(self, left: ast.AST, right: ast.AST, word: str) -> tuple[int, int] | None:
+    def between(self, left: _Placed, right: _Placed, word: str) -> tuple[int, int] | None:
         """Where an operator stands between its operands, apart from comments and brackets."""
         begin = self.end(left)
         gap = re.sub(rb"#[^\n]*", lambda found: b" " * len(found[0]), self.source[begin : self.start(right)])
@@ -286,8 +287,9 @@ class _Finder:
         for op, right in zip(node.ops, node.comparators, strict=True):
             word, others = COMPARED[type(op)]
             place = self.between(left, right, word)
-            for operator, other in others if place else ():
-                self.add(operator, node, *place, other)  # type: ignore[misc]
+            for operator, other in others:
+                if place:
+                    self.add(operator, node, *place, other)
             left = right
 
     def joined(self, node: ast.BoolOp) -> None:
@@ -300,7 +302,7 @@ class _Finder:
             self.replace("fallback", node, f"({self.text(node.values[0])})")
 
     def counted(
-        self, node: ast.AST, op: ast.operator, left: ast.expr, right: ast.expr, tail: str = ""
+        self, node: _Placed, op: ast.operator, left: ast.expr, right: ast.expr, tail: str = ""
     ) -> None:
         if type(op) not in COUNTED or _is_textual(left) or _is_textual(right):
             return
@@ -339,8 +341,8 @@ class _Finder:
                 self.plain(keyword.value)
 
 
-def _lines(node: ast.AST) -> tuple[int, ...]:
-    return tuple(range(node.lineno, node.end_lineno + 1))  # type: ignore[attr-defined]
+def _lines(node: _Placed) -> tuple[int, ...]:
+    return tuple(range(node.lineno, (node.end_lineno or node.lineno) + 1))
 
 
 def _own_lines(node: ast.stmt) -> tuple[int, ...]:

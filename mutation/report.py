@@ -83,4 +83,10 @@ def _ran(tests: Sequence[str]) -> str:
     if not tests:
         return "no test runs this line"
     more = f" and {len(tests) - 8} more" if len(tests) > 8 else ""
-    return f"{len(tests)} tests: " + ", ".join(test.rpartition("/")[2] for test in tests[:8]) + more
+    return f"{len(tests)} tests: " + ", ".join(_short(test) for test in tests[:8]) + more
+
+
+def _short(test: str) -> str:
+    """A test without the folders that its file is in."""
+    path, colons, name = test.partition("::")
+    return path.rpartition("/")[2] + colons + name

@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mutation.areas import ROOT, Area, files
-from mutation.forks import Chosen, Fork, fork, keep_bytecode, limit_memory, pytest_main, work_off
+from mutation.forks import Chosen, Fork, fork, keep_bytecode, limit, pytest_main, work_off
 from mutation.nearest import Map, Nearest, read_or_measure, run_groups
 from mutation.overlay import install, module_name
 from mutation.sample import Mutant
 
 LONGEST = 60.0
-"""Seconds after which a mutant that is not done is stopped, imports and all."""
-PATIENCE = 15.0
+"""Seconds after which a mutant that is not done is stopped; more when others use the machine."""
 
 
 @dataclass
@@ -83,9 +82,7 @@ class Run:
         tried = [mutant for mutant in mutants if chosen[mutant.id]]
 
         def begin(mutant: Mutant) -> Fork:
-            tests = chosen[mutant.id]
-            expected = sum(self.nearest[mutant.area].map.seconds[test] for test in tests)
-            return fork(lambda told: self._with(mutant, tests, told), min(LONGEST, PATIENCE + 2 * expected))
+            return fork(lambda told: self._with(mutant, chosen[mutant.id], told), LONGEST)
 
         for mutant, one, seconds in work_off(tried, begin, self.jobs):
             result = _result(mutant, one, chosen[mutant.id])
@@ -99,7 +96,7 @@ class Run:
 
     def _with(self, mutant: Mutant, tests: list[str], told: Path) -> int:
         """In the mutant's own fork."""
-        limit_memory()
+        limit(10 + 3 * sum(self.nearest[mutant.area].map.seconds[test] for test in tests))
         install(module_name(mutant.path, self.root), mutant.path, mutant.mutated, told.parent / "mutant")
         paths = sorted({test.partition("::")[0] for test in tests})
         return pytest_main(self.root, paths, Chosen(tests, told))
@@ -135,7 +132,7 @@ def _result(mutant: Mutant, one: Fork, tests: Sequence[str]) -> Result:
         return Result(mutant, "timed out", hung, (*ran, hung) if hung else ran)
     if one.code not in (0, 5):
         # The module does not import any more, or takes the whole process with it.
-        return Result(mutant, "killed", one.output().strip()[-300:], ran)
+        return Result(mutant, "killed", f"exit code {one.code}: {one.output().strip()[-300:]}", ran)
     return Result(mutant, "survived", "", ran)
 
 

@@ -72,7 +72,7 @@ def sample(all: list[Mutant], seed: int, count: int) -> list[Mutant]:
     """The first `count` of a shuffled list: a larger sample holds the smaller one."""
     order = sorted(all, key=lambda mutant: mutant.id)
     random.Random(seed).shuffle(order)
-    chosen = []
+    chosen: list[Mutant] = []
     for mutant in order:
         if len(chosen) == count:
             break
