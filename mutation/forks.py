@@ -28,6 +28,8 @@ import pytest
 MEMORY = 6 * 2**30
 GRACE = 3.0
 """Seconds that a process that took too long has to tidy up."""
+FAILED = 70
+"""Exit code of a fork whose work raised."""
 _Of = TypeVar("_Of")
 
 
@@ -98,7 +100,7 @@ def fork(work: Callable[[Path], int], seconds: float) -> Fork:
         with suppress(ProcessLookupError, PermissionError):
             os.setpgid(pid, pid)
         return Fork(pid, folder, time.monotonic() + seconds * _crowd())
-    code = 70
+    code = FAILED
     try:
         os.setpgid(0, 0)
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -167,7 +169,7 @@ def pytest_main(root: Path, paths: Sequence[str], plugin: object) -> int:
     return int(pytest.main([*options, *paths], plugins=[plugin]))
 
 
-@dataclass
+@dataclass(eq=False)
 class Chosen:
     """Runs these tests in this order, and stops at the first that fails."""
 

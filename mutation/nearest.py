@@ -30,6 +30,8 @@ from mutation.sample import Mutant
 SECONDS = 25.0
 """Seconds of tests for one mutant; of processor time, as all seconds of tests here."""
 SLOWEST = 120.0
+"""Seconds for all cases of one test function while the map is made."""
+A_DAY = 86_400.0
 _APART = frozenset({"mutation", "node_modules", "target"})
 """Folders whose Python the tests of the areas do not use."""
 
@@ -115,24 +117,32 @@ def run_groups(
     Each group comes with {test, outcome, seconds} of each test and, if files are given, what each ran.
     """
 
-    def collect(told: Path) -> int:
-        return pytest_main(root, paths, _Groups(root, groups, jobs, seconds, targets, told))
+    def begin(part: int) -> Fork:
+        def collect(told: Path) -> int:
+            return pytest_main(root, paths, _Groups(root, groups, (part, jobs), seconds, targets, told))
 
-    for _, one, _ in work_off([None], lambda _: fork(collect, 36_000), 1):
+        return fork(collect, A_DAY)
+
+    found = []
+    for _, one, _ in work_off(range(jobs), begin, jobs):
         told = one.read()
         if not told or told[-1] != "done":
             raise RuntimeError(f"pytest did not run these tests:\n{one.output()[-3000:]}")
-        return [(tuple(group), lines) for group, lines in told[:-1]]
-    raise AssertionError
+        found += [(tuple(group), lines) for group, lines in told[:-1]]
+    return found
 
 
-@dataclass
+@dataclass(eq=False)
 class _Groups:
-    """The plugin that does it, in the fork that has collected the tests."""
+    """The plugin that does it, in the fork that has collected the tests.
+
+    It has one fork of its own at a time: two would read the same open files at one position. With several
+    jobs each collects the tests and runs its part.
+    """
 
     root: Path
     groups: Sequence[tuple[str, ...]] | None
-    jobs: int
+    part: tuple[int, int]
     seconds: float
     targets: Sequence[Path]
     told: Path
@@ -162,7 +172,8 @@ class _Groups:
                 lambda told: self.run([known[test] for test in group if test in known], told), self.seconds
             )
 
-        for group, one, _ in work_off(groups, begin, self.jobs):
+        number, parts = self.part
+        for group, one, _ in work_off(groups[number::parts], begin, 1):
             tell(self.told, [group, one.read()])
         tell(self.told, "done")
         os._exit(0)
@@ -219,7 +230,7 @@ def _processor() -> float:
     return sum(each.ru_utime + each.ru_stime for each in used)
 
 
-@dataclass
+@dataclass(eq=False)
 class _Reports:
     outcome: str = "passed"
     why: str = ""

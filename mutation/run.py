@@ -9,14 +9,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from mutation.areas import ROOT, Area, files
-from mutation.forks import Chosen, Fork, fork, keep_bytecode, limit, pytest_main, work_off
+from mutation.forks import FAILED, Chosen, Fork, fork, keep_bytecode, limit, pytest_main, work_off
 from mutation.nearest import Map, Nearest, read_or_measure, run_groups
 from mutation.overlay import install, module_name
 from mutation.sample import Mutant
 
 LONGEST = 60.0
 """Seconds after which a mutant that is not done is stopped; more when others use the machine."""
+SPARE = 10.0
+"""Seconds of processor time that a mutant may take beside three times those of its tests."""
 
 
 @dataclass
@@ -96,7 +100,7 @@ class Run:
 
     def _with(self, mutant: Mutant, tests: list[str], told: Path) -> int:
         """In the mutant's own fork."""
-        limit(10 + 3 * sum(self.nearest[mutant.area].map.seconds[test] for test in tests))
+        limit(SPARE + 3 * sum(self.nearest[mutant.area].map.seconds[test] for test in tests))
         install(module_name(mutant.path, self.root), mutant.path, mutant.mutated, told.parent / "mutant")
         paths = sorted({test.partition("::")[0] for test in tests})
         return pytest_main(self.root, paths, Chosen(tests, told))
@@ -130,9 +134,12 @@ def _result(mutant: Mutant, one: Fork, tests: Sequence[str]) -> Result:
     if one.late:
         hung = next((test for test in tests if test not in ran), "")
         return Result(mutant, "timed out", hung, (*ran, hung) if hung else ran)
-    if one.code not in (0, 5):
+    if one.code in (pytest.ExitCode.INTERNAL_ERROR, FAILED):
+        raise RuntimeError(f"{mutant.id} could not be tried:\n{one.output()[-3000:]}")
+    if one.code not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
         # The module does not import any more, or takes the whole process with it.
-        return Result(mutant, "killed", f"exit code {one.code}: {one.output().strip()[-300:]}", ran)
+        said = one.output().strip()[-300:]
+        return Result(mutant, "killed", f"exit code {one.code}: {said}", ran or tuple(tests[:1]))
     return Result(mutant, "survived", "", ran)
 
 

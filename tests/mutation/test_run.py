@@ -53,9 +53,6 @@ TESTS = """
     def test_adult():
         assert code.adult(18) and not code.adult(17)
 
-    def test_fee():
-        assert code.fee(3) == 2 and code.fee(9) == 1
-
     @pytest.mark.parametrize(("name", "price"), [("a", 1), ("b", 5)])
     def test_price(name, price):
         assert code.price(name) == price
@@ -71,11 +68,33 @@ TESTS = """
     def test_fails_anyway():
         assert code.adult(18) is None
 """
+MORE = """
+    from toy import code
+
+    def test_fee(three):
+        assert code.fee(three) == 2 and code.fee(9) == 1
+"""
+CONFTEST = """
+    import pytest
+
+    @pytest.fixture
+    def three():
+        return 3
+"""
+FILES = {
+    "toy/__init__.py": "",
+    "toy/code.py": CODE,
+    "tests/test_code.py": TESTS,
+    "tests/more/conftest.py": CONFTEST,
+    "tests/more/test_more.py": MORE,
+    "pytest.ini": "[pytest]",
+}
 RUN = """
     import json, sys
     from pathlib import Path
     from mutation import report, run, sample
     from mutation.areas import Area
+    run.SPARE = 1.0
     root = Path(sys.argv[1])
     areas = {"toy": Area(("toy/code.py",), ("tests",))}
     every = [m for m in sample.mutants(areas, root) if not sys.argv[2:] or m.edit.operator in sys.argv[2:]]
@@ -87,10 +106,9 @@ RUN = """
 
 @pytest.fixture
 def toy(tmp_path: Path) -> Path:
-    for name, text in {"toy/code.py": CODE, "toy/__init__.py": "", "tests/test_code.py": TESTS}.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+    for name, text in FILES.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(dedent(text))
-    (tmp_path / "pytest.ini").write_text("[pytest]\n")
     return tmp_path
 
 
