@@ -1,4 +1,4 @@
-"""Validation: any StructureDefinition compiled to a fast yes and an explaining no (see `validate`)."""
+"""Validates FHIR resources: any StructureDefinition compiles to a fast check and an explaining one."""
 
 from fhir_coprod.validation.validator import (
     Validator,

@@ -1,4 +1,4 @@
-"""Many resources on several cores, answers in the order of the input, with little in memory at a time."""
+"""Validates many resources on several cores, in the order of the input and with little memory."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from fhir_coprod.validation import validator
 from fhir_coprod.validation.inputs import Source
 
 CHUNK = 200
-"""Resources that go to a process at once."""
+"""Resources sent to a process at once."""
 WORTHWHILE = 4_000_000
-"""Bytes of input from which on starting processes pays."""
+"""Bytes of input above which it pays to start processes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
     """The outcome for one resource.
 
-    source: where it stood; its bytes are not kept
-    name:   `CarePlan/example`, or what can be told of it
-    size:   bytes it took
+    source: where it came from; its bytes are not kept
+    name:   `CarePlan/example`, or as much of that as is known
+    size:   its bytes
     """
 
     source: Source
@@ -43,7 +43,7 @@ def check(
 ) -> Iterator[Checked]:
     """Validate each of the sources.
 
-    size: bytes of input in all, None when unknown; a small input is checked in this process.
+    size: bytes of the whole input, None when unknown; a small input is checked in this process.
     """
     workers = os.cpu_count() or 1
     if workers == 1 or (size is not None and size < WORTHWHILE):

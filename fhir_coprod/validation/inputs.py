@@ -1,4 +1,4 @@
-"""Resources out of files: single ones, Bundles, NDJSON, folders of them, standard input; one at a time."""
+"""Reads resources from files, one at a time: single resources, Bundles, NDJSON, folders, standard input."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from fhir_coprod import jsontext
 from fhir_coprod.errors import ConfigError, NotJson, readable
 
 SUFFIXES = (".json", ".ndjson", ".jsonl")
-"""Files of a folder that are read."""
+"""The files of a folder that are read."""
 _LINES = (".ndjson", ".jsonl")
 _NO_RESOURCE = frozenset({"package.json", ".index.json"})
-"""Files of a FHIR package that are JSON but no resource."""
+"""JSON files of a FHIR package that are not resources."""
 STDIN = "-"
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One resource as it came.
+    """One resource as it was read.
 
     file: its name, or `stdin`
-    line: of NDJSON the line that it is; None where a file holds one resource
+    line: its line in an NDJSON file; None when the file holds one resource
     """
 
     file: str
@@ -33,13 +33,13 @@ class Source:
 
     @property
     def place(self) -> str:
-        """Where it stands, for a person: `plans.ndjson:12`."""
+        """Its place in words for a person: `plans.ndjson:12`."""
         file = readable(self.file)
         return file if self.line is None else f"{file}:{self.line}"
 
 
 def files(paths: Sequence[str]) -> list[str]:
-    """The files behind paths: a folder stands for what is in it, in order of names. Raises ConfigError."""
+    """The files behind paths: for a folder, the files in it by name. Raises ConfigError."""
     found: list[str] = []
     for name in paths:
         path = Path(name)
@@ -58,12 +58,12 @@ def files(paths: Sequence[str]) -> list[str]:
 
 
 def size(names: Sequence[str]) -> int:
-    """Bytes in all of the files; standard input counts as nothing."""
+    """Bytes of all files together; standard input counts as 0."""
     return sum(Path(name).stat().st_size for name in names if name != STDIN)
 
 
 def sources(names: Sequence[str], stdin: BinaryIO) -> Iterator[Source]:
-    """Every resource of the files, in order; of NDJSON one line at a time. Raises ConfigError."""
+    """Every resource of the files, in order; NDJSON is read line by line. Raises ConfigError."""
     for name in names:
         if name == STDIN:
             yield from _read(stdin, "stdin", lines=False)
@@ -78,7 +78,7 @@ def sources(names: Sequence[str], stdin: BinaryIO) -> Iterator[Source]:
 
 
 def _read(stream: BinaryIO, name: str, *, lines: bool) -> Iterator[Source]:
-    """NDJSON when it is called so, or when its first line is a JSON object and more follow."""
+    """Read NDJSON if the name says so, or if the first line is a JSON object and more lines follow."""
     numbered = ((number, line) for number, line in enumerate(stream, 1) if line.strip())
     number, first = next(numbered, (1, b""))
     if not lines and not _is_object(first):

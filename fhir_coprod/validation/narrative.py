@@ -1,4 +1,4 @@
-"""The narrative's XHTML: rules txt-1 and txt-2 (https://hl7.org/fhir/R4/narrative.html#xhtml)."""
+"""Checks the narrative's XHTML: rules txt-1 and txt-2 (https://hl7.org/fhir/R4/narrative.html#xhtml)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class _Reader:
     def __init__(self) -> None:
         self.depth = 0
         self.content = False
-        """Whether there is something to see: text, or an image."""
+        """Whether there is something to see: text or an image."""
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
         if self.depth == 0:
@@ -58,13 +58,13 @@ class _Reader:
             self.content = True
 
     def doctype(self, *declared: object) -> None:
-        # Where there is no document type, there are no entities to multiply.
+        # Without a document type there are no entities to multiply.
         raise _Refused("it holds a document type declaration")
 
 
 @remembering_short(4096, 4000)
 def fault(div: str) -> str:
-    """What is wrong with a narrative as half a sentence; "" when nothing is."""
+    """What is wrong with a narrative, as half a sentence; "" when nothing is."""
     reader = _Reader()
     parser = expat.ParserCreate()
     parser.StartElementHandler = reader.start

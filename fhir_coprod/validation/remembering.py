@@ -1,4 +1,4 @@
-"""Answers about texts that come again and again, remembered without letting anybody fill the memory."""
+"""A cache for answers about texts that comes with a bound on its memory."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ T = TypeVar("T")
 
 
 def remembering_short(number: int, length: int) -> Callable[[Callable[[str], T]], Callable[[str], T]]:
-    """Remember the latest answers of a function of a text.
+    """Remember the latest answers of a function that takes a text.
 
-    number: of answers
-    length: of texts in characters; the answer about a longer one is worked out each time
+    number: how many answers to keep
+    length: longest text in characters that is kept; the answer for a longer one is worked out each time
     """
 
     def remember(function: Callable[[str], T]) -> Callable[[str], T]:

@@ -1,4 +1,4 @@
-"""The validator as one object: a library of models and the two tiers that walk them."""
+"""The validator: a library of models and the two tiers that check resources against them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from fhir_coprod.validation.model.scope import Scope
 
 
 class _WithoutNarrative(dict[str, Outcome]):
-    """The commonest outcome of all, made once per type."""
+    """The most common outcome, made once per type."""
 
     def __missing__(self, name: str) -> Outcome:
         message = "A resource should have narrative for robust management. (dom-6)"
@@ -32,17 +32,17 @@ WITHOUT_NARRATIVE = _WithoutNarrative()
 
 
 class Validator:
-    """Checks resources against R4, the profiles they claim, and a profile that is asked for."""
+    """Checks resources against R4, the profiles they claim, and one more profile if the caller names one."""
 
     def __init__(self, structures: Iterable[Json] = ()) -> None:
-        """structures: StructureDefinitions to know beside those of R4 and of the loaded packages."""
+        """structures: StructureDefinitions to know besides those of R4 and of the loaded packages."""
         self.library = Library(structures, conforms)
         self.fast = Fast(self.library)
 
     def validate(self, resource: bytes | str | Mapping[str, Any], profile: str | None = None) -> Outcome:
         """Everything that is wrong with a resource. Raises UnknownDefinition when `profile` is not known.
 
-        Text that is no JSON object gives an Outcome too: one fatal issue.
+        Text that is not a JSON object gives an Outcome too, with one fatal issue.
         """
         if isinstance(resource, (bytes, str)):
             try:
@@ -53,12 +53,12 @@ class Validator:
             data = dict(resource)
         outcome = self.check(data, profile)
         if not outcome and not isinstance(resource, (bytes, str)) and _has_decimals(data):
-            # Values that kept their precision, as `fhir_coprod.client` gives them: numbers like others.
+            # `fhir_coprod.client` gives values that kept their precision; here they are ordinary numbers.
             return self.check(jsontext.decode(jsontext.encode(data)), profile)
         return outcome
 
     def validate_document(self, document: Document, profile: str | None = None) -> Outcome:
-        """The same for a document that is parsed already."""
+        """The same for a document that is already parsed."""
         return self.check(document.data, profile)
 
     def check(self, data: Json, profile: str | None = None) -> Outcome:
@@ -71,7 +71,7 @@ class Validator:
         return WITHOUT_NARRATIVE[data["resourceType"]] if state.bare else OK
 
     def passes(self, data: Json, profile: str | None = None) -> Pass | None:
-        """The fast tier: None when something is wrong, or when only the explaining tier can tell."""
+        """The fast tier: None when something is wrong or only the explaining tier can tell."""
         state = Pass(Scope(data))
         try:
             self.fast.resource(data, None, state)
@@ -84,7 +84,7 @@ class Validator:
     def explain(self, data: Json, profile: str | None = None, *, skipping: bool = False) -> Outcome:
         """The explaining tier.
 
-        skipping: pass over the parts of which the fast tier says that there is nothing to tell
+        skipping: pass over the parts that the fast tier finds clean
         """
         explainer = Explainer(self.library, self.fast.is_clean if skipping else None)
         explainer.resource(data, "", Scope(data), profile=profile or "")
@@ -94,7 +94,7 @@ class Validator:
         """Raises UnknownDefinition unless the profile, or definition of a type, is known."""
         if self.library.profile_model(profile) is None and not self.library.is_base(profile):
             if definitions.has_structure(profile):
-                definitions.structure(profile)  # tells that it has no snapshot
+                definitions.structure(profile)  # raises when it has no snapshot
             raise UnknownDefinition(
                 f"The profile {profile[:200]} is not known; correct its URL or load the package that has it."
             )
@@ -114,7 +114,7 @@ def _validator(generation: int) -> Validator:
 
 
 def default() -> Validator:
-    """The validator over R4, our own package, and what `definitions.load_package` added so far."""
+    """The validator for R4, our own package, and whatever `definitions.load_package` has added so far."""
     return _validator(definitions.generation())
 
 
@@ -129,14 +129,14 @@ def validate(resource: bytes | str | Mapping[str, Any], profile: str | None = No
 
 
 def validate_document(document: Document, profile: str | None = None) -> Outcome:
-    """The same for a document that is parsed already."""
+    """The same for a document that is already parsed."""
     return default().validate_document(document, profile)
 
 
 def validate_to_store(document: Document) -> Outcome:
-    """The same for a resource that is to replace what is stored: it must be whole, too.
+    """The same for a resource that will replace the stored one: it must also be whole.
 
-    A server tags what it has cut down for `_summary` or `_elements`; putting that back would lose the rest
+    A server tags a resource that it cut down for `_summary` or `_elements`; storing that would lose the rest
     (https://hl7.org/fhir/R4/search.html#elements).
     """
     outcome = validate_document(document)

@@ -1,1 +1,1 @@
-"""The tier that tells: walks model and resource side by side and says everything that is wrong."""
+"""The explaining tier: walks model and resource side by side and reports everything that is wrong."""

@@ -1,4 +1,4 @@
-"""The explaining tier on extensions: in themselves, and against the definition that their url names."""
+"""The explaining tier for extensions: checks their form and the definition that their url names."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fhir_coprod.validation.model.scope import Scope
 
 
 class Reporter(Protocol):
-    """The walk, as far as extensions need it."""
+    """The part of the walk that extensions need."""
 
     library: Library
 
@@ -26,7 +26,7 @@ class Reporter(Protocol):
 
 
 def has_value(extension: Json) -> bool:
-    """Whether an extension has a value[x], or extensions in the place of a primitive one."""
+    """Whether an extension has a value[x], or extensions in place of a primitive value."""
     return any(key.startswith(("value", "_value")) for key in extension)
 
 
@@ -37,7 +37,7 @@ def is_relative(extension: object) -> bool:
 
 
 def explain_extension(reporter: Reporter, item: Item, scope: Scope) -> None:
-    """An extension in itself, and against the definition that its url names."""
+    """Check an extension's form, and check it against the definition that its url names."""
     value = item.value
     if not isinstance(value, dict):
         return
@@ -89,7 +89,7 @@ def _defined(reporter: Reporter, model: Model, item: Item, scope: Scope, modifie
 
 
 def _allows_context(library: Library, model: Model, owner: Item) -> bool:
-    """Whether an extension may stand on that value, by StructureDefinition.context."""
+    """Whether the extension is allowed on that value, by StructureDefinition.context."""
     return not model.contexts or any(_is_in_context(library, kind, at, owner) for kind, at in model.contexts)
 
 

@@ -1,21 +1,21 @@
-"""What a pass over a resource has found so far: each finding once, and no more than anybody reads."""
+"""Collects the issues found in a resource: each one once, and no more than anybody would read."""
 
 from __future__ import annotations
 
 from fhir_coprod.outcome import Issue, Outcome, Severity
 
 MAX_ISSUES = 1000
-"""Errors, and as many other findings, that are listed: what has more is not mended by reading on."""
+"""How many errors, and how many other findings, are listed: nobody repairs a longer list one by one."""
 
 
 class Findings:
-    """Collects issues. An error is never lost for the sake of a remark: each has room of its own."""
+    """Collects issues. Remarks never push out an error: each kind has its own room."""
 
     def __init__(self) -> None:
         self.issues: dict[Issue, None] = {}
         """In the order they were found, each once."""
         self._room = {True: MAX_ISSUES, False: MAX_ISSUES}
-        """How many errors, and how many other findings, are still taken in."""
+        """How many more errors, and how many more other findings, still fit."""
 
     def report(self, severity: Severity, code: str, at: str, message: str) -> None:
         issue = Issue(severity, code, message, at)
@@ -29,11 +29,11 @@ class Findings:
 
     @property
     def is_full(self) -> bool:
-        """Whether there are more errors than are listed: there is no use in looking for others."""
+        """Whether the list of errors is full, so that it makes no sense to look for more."""
         return self._room[True] < 0
 
     def outcome(self) -> Outcome:
-        """Everything that was found; where it was too much to list, that is said."""
+        """Everything that was found, and a note if it was too much to list."""
         issues = tuple(self.issues)
         if min(self._room.values()) < 0:
             message = f"There is more to tell: the first {MAX_ISSUES} errors and as many remarks are listed."

@@ -1,4 +1,4 @@
-"""One value on the way through a resource, with the way itself."""
+"""One value inside a resource, with its path."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ class Item:
     """One value of a member."""
 
     value: object
-    """None where only an extension stands."""
+    """None when there is only an extension."""
     below: object
     """For a primitive: the object under `_name`, else None."""
     type: str
     at: str
     """FHIRPath location."""
     field: Field | None = None
-    """What its owner's definition says of it; None for a resource that nothing carries."""
+    """What its owner's definition says about it; None for a resource at the top."""
     owner: Item | None = None
 
     def beneath(self) -> Item:
-        """The object under `_name` as the owner of its extensions."""
+        """The object under `_name`, as the owner of its extensions."""
         return Item(self.below, None, self.type, self.at, self.field, self.owner)
 
     def paths(self) -> set[str]:
-        """The element paths that name it: Patient.contact.name.family is HumanName.family too."""
+        """The element paths that name it: Patient.contact.name.family is also HumanName.family."""
         if self.field is None or self.owner is None:
             return {self.type}
         own = self.field.path.replace("[x]", "")

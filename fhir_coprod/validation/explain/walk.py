@@ -24,7 +24,7 @@ from fhir_coprod.validation.model.values import equal, has_pattern, is_undefined
 RESOURCE = ("Resource", "DomainResource")
 
 IsClean = Callable[[Content, str, Any, Any, Scope], bool]
-"""Whether there is nothing at all to tell of a value: (content, its type, value, its owner, scope)."""
+"""Whether there is nothing at all to report about a value: (content, its type, value, its owner, scope)."""
 _EMPTY = "An element has a value, children or extensions; remove the empty one. (ele-1)"
 
 
@@ -32,7 +32,7 @@ class Explainer(Findings):
     """One pass over one resource, nested resources included."""
 
     def __init__(self, library: Library, is_clean: IsClean | None = None) -> None:
-        """is_clean: asked first of each value: the walk goes only where there is something to tell."""
+        """is_clean: asked first about each value; the walk skips the values that it finds clean."""
         super().__init__()
         self.library = library
         self._asked_first = is_clean
@@ -61,7 +61,7 @@ class Explainer(Findings):
             self.profile(profile, item, scope)
 
     def claimed(self, resource: Json, at: str) -> Iterator[str]:
-        """The profiles in meta.profile that are known here; the others are mentioned."""
+        """The profiles in meta.profile that are known here; each unknown one is reported."""
         meta = resource.get("meta")
         profiles = meta.get("profile") if isinstance(meta, dict) else None
         for index, url in enumerate(profiles if isinstance(profiles, list) else ()):
@@ -77,7 +77,7 @@ class Explainer(Findings):
                 self.report("warning", "not-found", f"{at}.meta.profile[{index}]", message)
 
     def profile(self, url: str, item: Item, scope: Scope) -> None:
-        """A resource, already checked against its type, against one profile more."""
+        """Check a resource, which already fits its type, against one more profile."""
         model = self.library.profile_model(url)
         if model is None:
             return
@@ -90,7 +90,7 @@ class Explainer(Findings):
     # ------------------------------------------------------------------ one value
 
     def content(self, content: Content, item: Item, scope: Scope, *, strict: bool) -> None:
-        """One value against what is asked of it.
+        """Check one value against what its place requires.
 
         strict: True for the definition of a type, False for an overlay
         """
@@ -129,7 +129,7 @@ class Explainer(Findings):
             self.one_of(content.profiles, item, scope)
 
     def datatype(self, item: Item, scope: Scope) -> None:
-        """The definition of the value's own type."""
+        """Check a value against the definition of its own type."""
         if item.type in RESOURCE or self.library.is_resource(item.type):
             if isinstance(item.value, dict):
                 contained = item.field is not None and item.field.name == "contained"
@@ -142,7 +142,7 @@ class Explainer(Findings):
             explain_extension(self, item, scope)
 
     def primitive(self, item: Item, scope: Scope) -> bool:
-        """A primitive's format and what stands under `_name`; False when there is no use in going on."""
+        """Check a primitive's format and what is under `_name`; False when it makes no sense to go on."""
         if item.below is not None:
             self.below(item, scope)
         value = item.value
@@ -158,7 +158,7 @@ class Explainer(Findings):
         return True
 
     def below(self, item: Item, scope: Scope) -> None:
-        """The id and extensions of a primitive, under `_name`; with a value, an id alone will do."""
+        """Check a primitive's id and extensions, under `_name`; beside a value, an id alone is enough."""
         if not isinstance(item.below, dict) or not item.below:
             message = (
                 "The member with _ before its name holds an object with an id or extensions; correct it."
@@ -213,13 +213,13 @@ class Explainer(Findings):
             self.report("warning", "code-invalid", item.at, message)
 
     def code_system(self, item: Item) -> None:
-        """A code that its own, completely known code system does not have."""
+        """Report a code that its code system, if it is completely known, does not have."""
         if is_undefined(item.value):
             message = f"{wording.coded(item.value)} is not defined there; correct the code or the system."
             self.error("code-invalid", item.at, message)
 
     def code_given(self, item: Item) -> None:
-        """A coding that names a system that is held in full, and no code."""
+        """Report a coding that has no code although its code system is held in full."""
         if isinstance(item.value, dict) and lacks_code(item.value):
             system = wording.short(item.value["system"])
             message = f"The coding names {system} and none of its codes; add the code, or leave it out."
@@ -251,7 +251,7 @@ class Explainer(Findings):
             self.target(content, item, target, scope.within(target, contained=literal.startswith("#")))
 
     def target(self, content: Content, item: Item, target: Json, inner: Scope) -> None:
-        """A target that is at hand against the profiles it must satisfy."""
+        """Check the target of a reference, if we have it, against the profiles it must satisfy."""
         named = target.get("resourceType")
         profiles = [t for t in content.targets if self.library.resource_type_of(t) == named]
         if not profiles or any(self.library.is_base(t) for t in profiles):
@@ -274,7 +274,7 @@ class Explainer(Findings):
             if rule.holds(item.value, scope):
                 return
         except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError):
-            # Rules are written for values of the right form; this one has an error of form somewhere below.
+            # Rules are written for values of the right form, and some part of this value has the wrong form.
             message = f"The rule {constraint.key} could not be evaluated on what stands here."
             self.report("information", "not-supported", item.at, message)
             return
@@ -287,7 +287,7 @@ class Explainer(Findings):
         self.report("information", "not-supported", at, message)
 
     def one_of(self, profiles: tuple[str, ...], item: Item, scope: Scope) -> None:
-        """The value satisfies one of the profiles on its type; with only one, its problems are told."""
+        """Check that the value satisfies one of the profiles on its type; if there is only one, in detail."""
         models = [model for p in profiles if (model := self.library.profile_model(p)) is not None]
         if len(models) < len(profiles) or any(model.type != item.type for model in models):
             return
@@ -326,7 +326,7 @@ class Explainer(Findings):
             self.error("structure", at, message)
 
     def items(self, field: Field, owner: Item, strict: bool) -> Iterator[Item]:
-        """The values of a member; with `strict`, what is wrong with their JSON form is told."""
+        """The values of a member; with `strict`, also report what is wrong with their JSON form."""
         value = owner.value
         if not isinstance(value, dict):
             return
@@ -352,7 +352,7 @@ class Explainer(Findings):
     def listed(
         self, plain: object, extra: object, place: str, strict: bool
     ) -> Iterator[tuple[int, object, object]]:
-        """(index, value, what stands under _) for a member that JSON writes as a list."""
+        """(index, value, its object under `_name`) for a member that JSON writes as a list."""
         for side in (plain, extra):
             if side is not ABSENT and not isinstance(side, list):
                 if strict:
@@ -376,7 +376,7 @@ class Explainer(Findings):
                 self.error("structure", f"{place}[{index}]", message)
 
     def actual(self, code: str, value: object) -> str:
-        """The type of a value; a resource tells its own."""
+        """The type of a value; a resource names its own."""
         if code in RESOURCE and isinstance(value, dict):
             named = value.get("resourceType")
             if isinstance(named, str) and self.library.is_resource(named):
@@ -402,7 +402,7 @@ class Explainer(Findings):
             self.error("structure", f"{owner.at}.{field.name}", f"{what} {too_many}; {asked}")
 
     def typed(self, field: Field, item: Item, scope: Scope, strict: bool) -> None:
-        """One value of a member, by its type."""
+        """Check one value of a member, by its type."""
         if field.allowed is not None and item.type not in field.allowed:
             allowed = wording.choice(sorted(field.allowed))
             self.error("structure", item.at, f"A {item.type} is not allowed here; give {allowed}.")
@@ -413,9 +413,9 @@ class Explainer(Findings):
         self.content(content, item, scope, strict=strict)
 
     def is_clean(self, content: Content, item: Item, scope: Scope) -> bool:
-        """Whether the fast tier finds nothing to tell of a data type or backbone element.
+        """Whether the fast tier finds nothing to report about a data type or backbone element.
 
-        Extensions depend on where they stand, and resources bring their own scope.
+        Extensions depend on where they are, and resources bring their own scope.
         """
         return (
             self._asked_first is not None
@@ -458,7 +458,7 @@ class Explainer(Findings):
                 self.sliced(part.field, mine, owner, scope)
 
     def outside(self, field: Field, item: Item, names: list[str]) -> None:
-        """A value that belongs to no slice."""
+        """Report a value that belongs to no slice."""
         if field.rules == "closed":
             fitting = wording.choice(names)
             message = f"The value fits none of the slices {fitting} of {field.path}, and no other is allowed."
@@ -477,7 +477,7 @@ def slice_of(field: Field, item: Item, scope: Scope) -> tuple[int, Slice | None]
 
 
 def conforms(library: Library, value: object, profile: str, scope: Scope) -> bool:
-    """Whether a value, already of its type, satisfies a profile too."""
+    """Whether a value that already fits its type also satisfies a profile."""
     model = library.profile_model(profile)
     if model is None:
         return False
@@ -490,7 +490,7 @@ def conforms(library: Library, value: object, profile: str, scope: Scope) -> boo
 
 
 def is_empty(value: Json) -> bool:
-    """ele-1: nothing but an id."""
+    """ele-1: whether an element has nothing but an id."""
     return not value.keys() - {"id"}
 
 

@@ -1,4 +1,4 @@
-"""Words for messages: names and values of definitions as they may be shown, never personal data."""
+"""Words for messages: shows names and values of definitions safely, and never personal data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def cardinality(field: Field) -> str:
 
 
 def short(text: str) -> str:
-    """A name or URL as a message may show it."""
+    """A name or URL, shortened for a message."""
     cleaned = "".join(c if c.isprintable() else "?" for c in text[:120])
     return cleaned + ("…" if len(text) > 120 else "")
 

@@ -1,1 +1,1 @@
-"""The tier that only knows yes: models as functions that raise when something is wrong."""
+"""The fast tier: models as functions that raise when something is wrong and never say what."""

@@ -1,8 +1,7 @@
-"""The small parts of the fast tier: checks that return when a value is right and raise otherwise.
+"""Small checks for the fast tier: each returns when a value is right and raises when it is not.
 
-A check is a plain function. Those that matter for speed also know how to write themselves into a larger
-function (see `Writer`), so that a plan for a common shape of object becomes one piece of Python without
-inner calls.
+A check is a plain function. The checks that matter for speed can also write themselves into a larger function
+(see `Writer`), so that the plan for a common shape of object becomes one piece of Python without inner calls.
 """
 
 from __future__ import annotations
@@ -19,21 +18,21 @@ from fhir_coprod.validation.model.scope import Scope
 from fhir_coprod.validation.model.values import lacks_code
 
 MAX_REMEMBERED = 20_000
-"""Texts of one format, or codes of one binding, that are remembered as good."""
+"""How many texts of one format, or codes of one binding, are remembered as good."""
 LONG = 200
 """Longer texts are not remembered."""
 
 
 class No(Exception):
-    """Something is wrong, or is beyond the fast tier.
+    """Something is wrong, or the fast tier cannot decide it.
 
-    Raised as a class, never as one object kept for it: that would collect the frames of every raise, and with
-    them every document that was refused.
+    Always raised as the class, never as one shared instance: an instance would collect the frames of every
+    raise, and with them every document that was refused.
     """
 
 
 FALTERS = (No, TypeError, KeyError, AttributeError, ValueError, IndexError, RecursionError)
-"""What a check may raise on a value that is wrong: it is written for right ones and does not look twice."""
+"""What a check may raise on a wrong value: checks are written for right values and do not look first."""
 
 
 class Pass:
@@ -46,21 +45,21 @@ class Pass:
         self.bare = False
         """The resource has no narrative."""
         self.soft = False
-        """There is something else to tell that is no error."""
+        """There is something else to report that is not an error."""
 
 
 Check = Callable[[Any, Any, Pass], None]
 """(value, its owner, pass)"""
 
 Emit = Callable[["Writer", str, Any], None]
-"""Writes a check of the value in that variable; an example of such a value tells what to expect."""
+"""Writes the check of the value in that variable; an example of such a value shows what to expect."""
 
 _good: WeakKeyDictionary[Check, set[tuple[Any, ...]]] = WeakKeyDictionary()
 _written: WeakKeyDictionary[Check, Emit] = WeakKeyDictionary()
 
 
 def written(emit: Emit) -> Callable[[Check], Check]:
-    """Tells how a check writes itself."""
+    """A decorator that gives a check its way to write itself."""
 
     def attach(check: Check) -> Check:
         _written[check] = emit
@@ -102,7 +101,7 @@ class Writer:
         return f"{self.name(check)}({variable}, {self.owner}, state)"
 
     def check(self, check: Check, variable: str, example: Any) -> None:
-        """The check of the value in a variable, written out where it can be."""
+        """Add the check of the value in a variable, written out if possible."""
         emit = _written.get(check)
         if emit is None:
             self.line(self.call(check, variable))
@@ -110,7 +109,7 @@ class Writer:
             emit(self, variable, example)
 
     def block(self, head: str, write: Callable[[], None]) -> None:
-        """An indented block; `pass` when nothing is written in it."""
+        """Add an indented block; `pass` if nothing is written in it."""
         self.line(head)
         self.depth += 1
         before = len(self.lines)
@@ -120,7 +119,7 @@ class Writer:
         self.depth -= 1
 
     def function(self) -> Check:
-        """The function. The source holds only names made here, never text from a definition."""
+        """The finished function. The source holds only names made here, never text from a definition."""
         source = "def check(v, owner, state):\n" + "\n".join(self.lines)
         return generated.load(source, "plan", "check", self.bound)
 
@@ -130,28 +129,28 @@ class Writer:
 
 @written(lambda writer, x, example: None)
 def passes(value: Any, owner: Any, state: Pass) -> None:
-    """Nothing is asked."""
+    """Nothing is required."""
 
 
 def refuses(value: Any, owner: Any, state: Pass) -> None:
-    """Always wrong, or always for the explaining tier."""
+    """Always wrong, or always left to the explaining tier."""
     raise No
 
 
 @written(lambda writer, x, example: writer.line("state.soft = True"))
 def mentions(value: Any, owner: Any, state: Pass) -> None:
-    """Right, with something to tell."""
+    """Right, but there is something to report."""
     state.soft = True
 
 
 @written(lambda writer, x, example: writer.line("state.bare = True"))
 def is_bare(value: Any, owner: Any, state: Pass) -> None:
-    """A resource without narrative."""
+    """A resource without a narrative."""
     state.bare = True
 
 
 def settle(found: Findings, state: Pass) -> None:
-    """The explaining tier's findings as this tier's answer."""
+    """Turn the explaining tier's findings into this tier's answer."""
     for issue in found.issues:
         if issue.is_error:
             raise No
@@ -162,7 +161,7 @@ def settle(found: Findings, state: Pass) -> None:
 
 
 def all_of(checks: list[Check]) -> Check:
-    """One check after the other."""
+    """Run the checks one after the other."""
     if len(checks) == 1:
         return checks[0]
 
@@ -179,7 +178,7 @@ def all_of(checks: list[Check]) -> Check:
 
 
 def later(make: Callable[[], Check]) -> Check:
-    """A check made when it is first needed: types contain each other."""
+    """A check made on first use: types contain each other."""
     made: Check | None = None
 
     def ready() -> Check:
@@ -215,7 +214,7 @@ def list_of(one: Check) -> Check:
 
 
 def count(field: Field) -> Check:
-    """How often a member of this object stands, where the numbers are other than 0, 1 and any."""
+    """How often a member occurs in this object, for limits other than 0, 1 and unlimited."""
     keys = [key for key, _ in field.keys]
 
     def check(value: Any, owner: Any, state: Pass) -> None:
@@ -231,7 +230,7 @@ def count(field: Field) -> Check:
 
 
 def one_of(codes: frozenset[str]) -> Check:
-    """One of the codes of a required value set, and so a code."""
+    """One of the codes of a required value set, and therefore a valid code."""
 
     @written(lambda writer, x, example: writer.line(f"if {x} not in {writer.name(codes)}: raise No"))
     def check(value: Any, owner: Any, state: Pass) -> None:
@@ -258,8 +257,8 @@ def _decimal(value: Any, owner: Any, state: Pass) -> None:
 
 
 def _emit_text(writer: Writer, x: str, example: Any) -> None:
-    # Printable text, not empty and without space in front ("!" follows the space), is the usual case;
-    # whatever else goes to the function.
+    # Printable text, not empty and without a leading space ("!" follows the space), is the usual case;
+    # anything else goes to the function.
     usual = f'{x} >= "!" and {x}.isprintable() and len({x}) <= {formats.MAX_STRING}'
     writer.line(f"if not ({usual}): {writer.call(_text, x)}")
 
@@ -348,7 +347,7 @@ def _emit_names_code(writer: Writer, x: str, example: Any) -> None:
 
 @written(_emit_names_code)
 def names_code(value: Any, owner: Any, state: Pass) -> None:
-    """A coding of a system that is held in full names one of its codes."""
+    """A coding must name a code if its code system is held in full."""
     if lacks_code(value):
         raise No
 
@@ -375,7 +374,7 @@ def rule(rule: Rule) -> Check:
 
 
 def remembering(holds: Callable[[Any, Scope], bool], keys: tuple[str, ...]) -> Check:
-    """A test that looks at nothing but the simple values under `keys`; good ones are remembered."""
+    """A test that only looks at the simple values under `keys`; good values are remembered."""
     good: set[tuple[Any, ...]] = set()
 
     def check(value: Any, owner: Any, state: Pass) -> None:
@@ -400,5 +399,5 @@ def remembering_rule(rule: Rule, keys: tuple[str, ...]) -> Check:
 
 
 def remembered(check: Check) -> set[tuple[Any, ...]]:
-    """What a `remembering` check has found good so far, as it goes on."""
+    """The values that a `remembering` check has found good so far (the live set)."""
     return _good[check]

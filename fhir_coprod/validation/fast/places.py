@@ -1,4 +1,4 @@
-"""What checks of objects and profiles ask of the tier as a whole: the checks of places in a resource."""
+"""The checks of places in a resource, as a protocol for the modules that check objects and profiles."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ class Places(Protocol):
     library: Library
 
     def field_check(self, field: Field, code: str, owner: Content) -> Check:
-        """What a member holds, list or single."""
+        """What a member may hold, list or single."""
         ...
 
     def beneath(self, field: Field, key: str, code: str) -> Check:
-        """The object under `_name`: extensions or an id of a primitive."""
+        """The object under `_name`: the extensions or the id of a primitive."""
         ...
 
     def extras(self, content: Content, code: str, *, strict: bool) -> list[Check]:
-        """What a place asks of a value beside its type."""
+        """What a place requires of a value beyond its type."""
         ...

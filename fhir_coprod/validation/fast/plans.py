@@ -1,8 +1,8 @@
-"""Plans: what is left to check in an object once its keys are known.
+"""Plans: what remains to be checked in an object once its keys are known.
 
-Objects of one type come in few shapes, a shape being the tuple of an object's keys. What the keys alone
+Objects of one type come in few shapes; a shape is the tuple of an object's keys. Whatever the keys alone
 decide (unknown members, cardinality, choices, rules about presence) is decided once per shape. A shape that
-comes again and again gets its plan written out as one Python function.
+is used often gets its plan written out as one Python function.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from fhir_coprod.validation.model.values import is_undefined
 HOT = 12
 """Uses of a shape before its plan is written out."""
 MAX_LINES = 300
-"""Length of a function beyond which children are called, not written out."""
+"""Lines of a function after which children are called instead of written out."""
 MAX_NESTING = 15
-"""Indentation beyond which they are; Python allows 100, and 20 nested blocks."""
+"""Indentation after which children are called; Python allows 100, and 20 nested blocks."""
 MAX_SHAPES = 4096
 """Shapes kept per type; real data has a few dozen."""
 
@@ -36,8 +36,8 @@ class Sign(NamedTuple):
 
 
 Whole = tuple[Check, tuple[str, ...] | Sign]
-"""A check of the whole object. With member names, it only looks at those simple values, and remembers good
-ones; with a sign, it holds where that member lacks that character."""
+"""A check of the whole object. With member names, it only looks at those simple values, and remembers the
+good ones; with a sign, it holds when that member lacks that character."""
 
 
 def object_check(places: Places, content: Content) -> Check:
@@ -48,7 +48,7 @@ def object_check(places: Places, content: Content) -> Check:
 
     def emit(writer: Writer, x: str, example: Any) -> None:
         def unexpected() -> None:
-            # Half as long as a call of plans.get.
+            # Takes half as long as a call of plans.get.
             writer.line(f"try: p = {writer.name(plans)}[(*{x},)]")
             writer.line(f"except KeyError: p = {writer.name(plan)}({x})")
             writer.line(f"p({x}, {writer.owner}, state)")
@@ -78,8 +78,8 @@ class _Planner:
         self.members: dict[str, Check] = {}
 
     def plan(self, value: Any) -> Check:
-        """The plan for the shape of `value`, kept for the next of its kind. Raises No when the keys are
-        wrong.
+        """The plan for the shape of `value`, kept for the next one with that shape. Raises No when the keys
+        are wrong.
         """
         if type(value) is not dict or not value:
             raise No
@@ -93,7 +93,7 @@ class _Planner:
         return made
 
     def interpreted(self, keys: tuple[str, ...], inner: list[Check], whole: list[Whole]) -> Check:
-        """The plan as a loop, for the first uses."""
+        """The plan as a loop, for the first uses of a shape."""
         uses = 0
         rules = [part for part, _ in whole]
 
@@ -112,8 +112,8 @@ class _Planner:
         return check
 
     def write(self, writer: Writer, x: str, keys: tuple[str, ...], example: Any) -> None:
-        """The same as source: members unpacked into variables, small checks and the usual children written
-        out.
+        """The same plan as source: members are unpacked into variables; small checks and the usual children
+        are written out.
         """
         inner, whole = self.parts(keys, example)
         names = writer.variables(len(keys))
@@ -137,7 +137,7 @@ class _Planner:
     # ------------------------------------------------------------------ what a shape asks
 
     def parts(self, keys: tuple[str, ...], value: Any) -> tuple[list[Check], list[Whole]]:
-        """Checks for the values in order, and for the whole object. Raises No when the keys are wrong."""
+        """Checks for the values in order and for the whole object. Raises No when the keys are wrong."""
         content = self.content
         whole: list[Whole] = []
         inner = [self.member(key, keys, whole) for key in keys]
@@ -189,7 +189,7 @@ class _Planner:
         return self.members[key]
 
     def _listed(self, field: Field) -> Check:
-        """A primitive list with another beside it: asked of the explaining tier."""
+        """A list of primitives with a second list under `_name`: left to the explaining tier."""
         library, content = self.places.library, self.content
 
         def check(value: Any, owner: Any, state: Pass) -> None:
@@ -221,7 +221,7 @@ class _Planner:
             whole.append((checks.rule(rule), ()))
 
     def _stand_in(self, present: dict[str, int]) -> dict[str, object]:
-        """An object with something in each of the members that are present."""
+        """An object with a value in each of the members that are present."""
         made: dict[str, object] = {}
         for name, field in self.content.fields.items():
             if name in present:
@@ -231,7 +231,7 @@ class _Planner:
         return made
 
     def _simple_keys(self, rule: Rule, keys: tuple[str, ...]) -> tuple[str, ...]:
-        """The keys that alone settle a rule, when all of them hold single primitive values."""
+        """The keys that alone decide a rule, if each of them holds a single primitive value."""
         if not rule.remember or rule.constraint.severity != "error":
             return ()
         simple: list[str] = []
@@ -245,5 +245,5 @@ class _Planner:
         return tuple(simple)
 
     def _coding(self) -> Check:
-        """A code that its code system must have."""
+        """Check for a code that its code system must have."""
         return checks.remembering(lambda value, scope: not is_undefined(value), ("system", "code"))

@@ -1,7 +1,7 @@
-"""The fast tier for profiles: what one adds to its type, for values that passed the check of that type.
+"""The fast tier for profiles: checks what a profile adds, on values that passed the check of their type.
 
-As with types, what the keys of an object decide is decided once per shape; of a profile, the members that are
-there remain.
+As with types, everything that the keys of an object decide is decided once per shape. Of a profile, only the
+members that are present remain to be checked.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from fhir_coprod.validation.model.structure import ABSENT, MANY, PRIMITIVES
 from fhir_coprod.validation.model.values import equal, has_pattern
 
 Found = list[tuple[Any, str]]
-"""The values of a member with their types; a value that only has extensions is None."""
+"""The values of a member with their types; a value that has only extensions is None."""
 
 
 def overlay(places: Places, model: Model) -> Check:
@@ -49,13 +49,13 @@ class _Overlay:
     # ------------------------------------------------------------------ one value
 
     def content(self, content: Content, code: str) -> Check:
-        """One value; the same content, met again by a content reference, is made once."""
+        """The check of one value; made once per content, also when content references repeat it."""
         made = self.made.get(content)
         if made is not None:
             return made
         with self._lock:
             if content in self._making:
-                # Met again inside itself, by this thread: the others wait until it is done.
+                # It contains itself and this thread is making it; other threads wait until it is done.
                 return checks.later(lambda: self.made[content])
             made = self.made.get(content)
             if made is None:
@@ -73,7 +73,7 @@ class _Overlay:
         found = [*_stated(content), *self._extras(content, code)]
         found += [checks.rule(rule) for rule in content.rules]
         if content.fields:
-            # Extensions that a profile asks of a primitive are left to the explaining tier.
+            # If a profile requires extensions on a primitive, the explaining tier checks that.
             found.append(refuses)
         return checks.all_of(found)
 
@@ -107,7 +107,7 @@ class _Overlay:
         return check
 
     def _extras(self, content: Content, code: str) -> list[Check]:
-        """What a place may ask of a value, less fixed values, patterns and rules, which are done here."""
+        """The other checks of a place; fixed values, patterns and rules are done here."""
         plain = Content(
             content.type,
             content.path,
@@ -126,7 +126,7 @@ class _Overlay:
     # ------------------------------------------------------------------ members
 
     def member(self, field: Field, keys: tuple[str, ...]) -> Check:
-        """A member of objects with those keys, counted and checked."""
+        """A member of objects with those keys: its count and its values."""
         there = [(key, code) for key, code in field.keys if key in keys]
         if len(there) != 1 or there[0][1] in RESOURCE or any(f"_{key}" in keys for key, _ in field.keys):
             read, inner = _reader(field), self.items(field)
@@ -176,9 +176,9 @@ class _Overlay:
         return check
 
     def _slices(self, field: Field) -> Check:
-        """The values of a member, each to the slice it belongs to."""
+        """The values of a member, each checked against the slice it belongs to."""
         parts = [(part.matches, self.items(part.field)) for part in field.slices]
-        # A slice that is not there and need not be has nothing to check.
+        # An optional slice without values has nothing to check.
         always = [part.matches is not None and _is_needed(part.field) for part in field.slices]
         by_url = {part.url: position for position, part in enumerate(field.slices) if part.url}
         closed = field.rules == "closed"
@@ -223,7 +223,7 @@ class _Overlay:
 
 
 def _single(field: Field, key: str, test: Check) -> Check:
-    """A member with one value, and no slices."""
+    """A member with one value and no slices."""
     if not field.min <= 1 <= field.max:
         return refuses
     if test is checks.passes:
@@ -236,7 +236,7 @@ def _single(field: Field, key: str, test: Check) -> Check:
 
 
 def _repeated(field: Field, key: str, test: Check) -> Check:
-    """A member with a list of values, and no slices."""
+    """A member with a list of values and no slices."""
     low, high = field.min, field.max
     if test is checks.passes and low <= 1 and high == MANY:
         return test
@@ -274,12 +274,12 @@ def _stated(content: Content) -> list[Check]:
 
 
 def _ruled(rule: Rule, keys: tuple[str, ...], value: Any) -> list[Check]:
-    """What is left of a rule for objects with those keys, of which `value` is one."""
+    """What remains of a rule for objects with those keys; `value` is an example."""
     stems = [key.lstrip("_") for key in keys]
     if rule.names and not any(stem.startswith(name) for name in rule.names for stem in stems):
         return []
     if rule.presence:
-        # The value passed the check of its type: what is there is not empty.
+        # The value passed the check of its type, so no member is empty.
         if rule.test(value, Scope({})):
             return []
         return [refuses if rule.constraint.severity == "error" else checks.mentions]
@@ -287,12 +287,12 @@ def _ruled(rule: Rule, keys: tuple[str, ...], value: Any) -> list[Check]:
 
 
 def _is_needed(field: Field) -> bool:
-    """Whether a member may not be missing."""
+    """Whether a member is required."""
     return field.min > 0 or any(part.matches is not None and _is_needed(part.field) for part in field.slices)
 
 
 def _is_known_url(content: Content, field: Field) -> bool:
-    """The fixed url of an extension: the check was chosen by it."""
+    """Whether this is the fixed url of an extension, by which the check was chosen."""
     return content.type == "Extension" and field.name == "url"
 
 
@@ -303,7 +303,7 @@ def _reader(field: Field) -> Callable[[Any], Found]:
     table |= {f"_{key}": (key, code) for key, code in keys}
 
     def read(value: Any) -> Found:
-        # By the keys that are there: a choice has up to fifty others.
+        # By the keys that are present: a choice has up to fifty others.
         found: Found = []
         for present in value:
             known = table.get(present)
@@ -323,7 +323,7 @@ def _reader(field: Field) -> Callable[[Any], Found]:
 
 
 def _actual(value: Any, code: str) -> str:
-    """The type of a value; a resource tells its own."""
+    """The type of a value; a resource names its own."""
     if code in RESOURCE:
         named: str = value["resourceType"]
         return named

@@ -1,7 +1,8 @@
-"""The fast tier: the model as functions that only know yes and no.
+"""The fast tier for types: compiles models into functions that only answer yes or no.
 
-A yes may come with two remarks: that the resource has no narrative, or that there is something else to tell.
-A no is an exception; whoever gets one asks the explaining tier. What the fast tier cannot do is a no, too.
+A yes may come with two remarks: that the resource has no narrative, or that there is something else to
+report. A no is an exception, and the caller then asks the explaining tier. If the fast tier cannot decide, it
+also says no.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ MAX_URLS = 20_000
 
 
 class Fast:
-    """Compiles checks from the models of a library, each once."""
+    """Compiles checks from the models of a library, each one once."""
 
     def __init__(self, library: Library) -> None:
         self.library = library
@@ -33,7 +34,7 @@ class Fast:
         """Those of `_types` that are concrete resource types."""
         self._profiles: dict[str, Check] = {}
         self._own: dict[Content, Check] = {}
-        """Backbone elements, which content references lead back to."""
+        """Backbone elements, which content references point back to."""
         self._places: dict[Content, Check] = {}
         self._formats: dict[str, Check] = {code: checks.primitive(code) for code in PRIMITIVES}
 
@@ -83,13 +84,13 @@ class Fast:
         return found
 
     def _late(self, code: str) -> Check:
-        """The check of a type, made when it is first needed: types contain each other."""
+        """The check of a type, made on first use: types contain each other."""
         return self._types.get(code) or checks.later(lambda: self.type_check(code))
 
     # ------------------------------------------------------------------ values at their place
 
     def field_check(self, field: Field, code: str, owner: Content) -> Check:
-        """What a member holds, list or single."""
+        """What a member may hold, list or single."""
         content = field.by_type.get(code) or field.by_type.get("Resource")
         if content is None:
             raise No
@@ -106,7 +107,7 @@ class Fast:
         if code in PRIMITIVES:
             inner = self._formats[code]
             if content.bound is not None and _lists_codes(content.bound, code):
-                # Being one of the codes says that it is a code, too.
+                # One of the listed codes is also a valid code.
                 inner = checks.one_of(frozenset().union(*content.bound.codes.codes.values()))
         elif content.datatype:
             inner = self._late(code)
@@ -122,7 +123,7 @@ class Fast:
         return made
 
     def extras(self, content: Content, code: str, *, strict: bool) -> list[Check]:
-        """What a place asks of a value beside its type."""
+        """What a place requires of a value beyond its type."""
         found: list[Check] = []
         if (
             content.fixed is not ABSENT
@@ -149,7 +150,7 @@ class Fast:
         return found
 
     def _explained(self, content: Content, code: str) -> Check:
-        """What is rare: asked of the explaining tier, for this value only."""
+        """Rare requirements: the explaining tier checks them, for this value only."""
         shallow = Content(
             code,
             content.path,
@@ -211,7 +212,7 @@ class Fast:
         return check
 
     def is_clean(self, content: Content, code: str, value: Any, owner: Any, scope: Scope) -> bool:
-        """Whether there is nothing at all to tell of a complex value at its place, extensions aside."""
+        """Whether there is nothing at all to report about a complex value at its place, extensions aside."""
         check = self._places.get(content)
         if check is None:
             check = self._places[content] = self.value_check(content, code)
@@ -225,7 +226,7 @@ class Fast:
     # ------------------------------------------------------------------ extensions
 
     def _extension(self, owner: Content, *, modifier: bool) -> Check:
-        """Extensions of one kind of owner: each in itself, and by the definition that its url names."""
+        """Extensions on one kind of owner: each in itself, and by the definition that its url names."""
         plain = self._late("Extension")
         known: dict[str, Check] = {}
 
@@ -254,7 +255,7 @@ class Fast:
             kind == "element" and where.rpartition("#")[2].replace("[x]", "") in names
             for kind, where in model.contexts
         )
-        # Other places are found by the way through the resource, which only the explaining tier knows.
+        # Other contexts depend on the path through the resource, which only the explaining tier knows.
         return self.profile_check(url) if settled else checks.refuses
 
     # ------------------------------------------------------------------ profiles
@@ -270,10 +271,10 @@ class Fast:
         return found
 
     def beneath(self, field: Field, key: str, code: str) -> Check:
-        """The object under `_key`: extensions or an id of a primitive, whose value may stand under `key`."""
+        """The object under `_key`: extensions or the id of a primitive, whose value may be under `key`."""
 
         def check(value: Any, owner: Any, state: Pass) -> None:
-            # The definition of an extension may allow it on this very element only: the walk knows the way.
+            # An extension's definition may allow it on this very element only: the walk knows the path.
             explainer = Explainer(self.library)
             here = Item(owner.get(key), value, code, field.path, field, Item(owner, None, field.path, ""))
             explainer.below(here, state.scope)

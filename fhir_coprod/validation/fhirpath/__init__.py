@@ -9,8 +9,8 @@
     rule = compile_invariant("start.hasValue().not() or end.hasValue().not() or (start <= end)", "Period")
     rule(period, Env(resource=encounter))            # True
 
-An expression that cannot be decided here raises UnsupportedFhirPath when it is compiled. One that meets
-data it has no answer for raises FhirPathError when it runs.
+An expression that cannot be decided here raises UnsupportedFhirPath when it is compiled. One that cannot
+handle its data raises FhirPathError when it runs.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Path = Callable[[Json], list[Any]]
 """From a resource (or a value of the base type) to the JSON values that the path leads to."""
 
 Typed = Callable[[Json], list[tuple[str, Any]]]
-"""The same with the FHIR type of each value in front."""
+"""The same, with the FHIR type before each value."""
 
 __all__ = [
     "Env",
@@ -63,9 +63,9 @@ class Invariant(Protocol):
     """A rule on one value of a known type."""
 
     def __call__(self, focus: Any, env: Env, beside: Json | None = None) -> bool:
-        """Whether the rule holds. `beside` is what stands under `_name` beside a primitive.
+        """Whether the rule holds. `beside` is the object under `_name`, for a primitive.
 
-        Raises FhirPathError when the data give the rule no answer.
+        Raises FhirPathError when the rule cannot be answered for this data.
         """
 
 
@@ -79,7 +79,7 @@ def compile_path(expression: str, base: str | None = None) -> Path:
 
 
 def compile_typed(expression: str, base: str) -> Typed:
-    """A path as a function of a resource that also tells the FHIR type of each value: what an index needs.
+    """A path as a function of a resource that also gives the FHIR type of each value, as an index needs.
 
     Raises UnsupportedFhirPath.
     """
@@ -91,13 +91,13 @@ def compile_invariant(expression: str, base: str, key: str = "") -> Invariant:
 
     base: what the value is: a type ("Period"), or an element path ("Patient.contact"); a choice with its type
     ("Observation.effectiveDateTime", or just "dateTime").
-    key: the rule's key, for the few of R4 that HL7 has corrected since.
+    key: the rule's key: HL7 has corrected a few of R4's rules since.
     A rule whose answer is empty does not hold. Raises UnsupportedFhirPath.
     """
     return _invariant(expression, base, key, definitions.generation())
 
 
-# Compiled again after a package was loaded: `memberOf` may then know more.
+# Compiled again after a package was loaded: `memberOf` may now know more.
 
 
 @lru_cache(maxsize=4096)

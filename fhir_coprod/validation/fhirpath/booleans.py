@@ -1,4 +1,4 @@
-"""The tests of `generator`: an expression as Python that is true when it is True, or when it is False."""
+"""Writes FHIRPath tests as Python for `generator`: true when the expression is True, or when it is False."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _NUMBERS = ("Integer", "Decimal")
 
 
 def test(source: Source, tree: Expression, item: Item, wanted: bool) -> str:
-    """The test of one expression; by its closure when it cannot be written."""
+    """The test of one expression; it calls the expression's closure when it cannot be written as source."""
     before = len(source.functions), source.size
     try:
         source.spend()
@@ -103,7 +103,7 @@ def _written(source: Source, tree: Expression, item: Item, wanted: bool) -> str:
 
 
 def _is_definite(tree: Expression) -> bool:
-    """Whether the expression is a Boolean that is never unknown, and is written as bool by `test`."""
+    """Whether the expression is a Boolean that is never unknown, and that `test` writes as a bool."""
     match tree:
         case Call(_, "exists" | "empty" | "hasValue" | "isDistinct", _) | Literal("Boolean"):
             return True
@@ -117,7 +117,7 @@ def _is_definite(tree: Expression) -> bool:
 
 
 def _is_boolean(tree: Expression) -> bool:
-    """Whether the expression is a Boolean or unknown, by its outermost operator."""
+    """Whether the outermost operator makes the expression a Boolean or unknown."""
     match tree:
         case Binary("and" | "or" | "implies" | "xor" | "=" | "!=" | "<" | "<=" | ">" | ">=" | "in"):
             return True
@@ -160,7 +160,7 @@ def _call(source: Source, call: Call, item: Item, wanted: bool) -> str:
 
 
 def exists(source: Source, of: Expression | None, item: Item, wanted: bool) -> str:
-    """Whether there is an item."""
+    """The test whether there is an item."""
     negation = "" if wanted else "not "
     match of:
         case None | Variable("$this"):
@@ -188,7 +188,7 @@ def _has(source: Source, element: Element, owner: str) -> str:
 
 
 def _chain(source: Source, tree: Expression | None, item: Item) -> tuple[str, Element] | None:
-    """A path of single elements, no choices on the way: an expression for the owner of the last, and that."""
+    """For a path of single elements without choices: an expression for the last one's owner, and that one."""
     element = plain_element(tree, item)
     if element is not None:
         return item.var, element
@@ -227,7 +227,7 @@ def scalar(source: Source, tree: Expression | None, item: Item) -> tuple[str, Ty
 
 
 def single_value(source: Source, tree: Expression | None, item: Item) -> tuple[str, Type, str] | None:
-    """Value, type, and the test (with `and`) that it is there, of a path that is single by its definition."""
+    """For a path that is single by definition: value, type, and a test (with `and`) that it is present."""
     if tree is None or tree == Variable("$this"):
         return item.var, item.type, ""
     chain = _chain(source, tree, item)
@@ -238,7 +238,7 @@ def single_value(source: Source, tree: Expression | None, item: Item) -> tuple[s
 
 
 def _constant(tree: Expression) -> tuple[str, object] | None:
-    """A constant with the system type it has, as JSON writes it."""
+    """A constant as JSON writes it, with its system type."""
     match tree:
         case Literal("String" | "Boolean" | "Integer" as kind, value):
             return kind, value
@@ -290,7 +290,7 @@ def _equals_constant(
 
 
 def _choice_equals(owner: str, element: Element, kind: str, constant: object) -> str:
-    """`value = constant` of a choice: by each type that the constant may equal."""
+    """`value = constant` for a choice: one test for each type that may equal the constant."""
     text = str(constant).lower() if kind == "Boolean" else str(constant)
     tests = []
     for key, code in element.keys:
@@ -301,7 +301,7 @@ def _choice_equals(owner: str, element: Element, kind: str, constant: object) ->
         elif system == kind or (system in _NUMBERS and kind in _NUMBERS):
             tests.append(f"{value} == {constant!r}")
         elif kind == "String" and (system == "Boolean" or system in _NUMBERS):
-            # A text equals a number or a Boolean that is written like it.
+            # A text equals a number or a Boolean that is written the same way.
             if text in ("true", "false") or any(character.isdigit() for character in text):
                 raise Unsuited
         elif "String" in (system, kind) and system not in ("Quantity", ""):

@@ -1,6 +1,6 @@
-"""Rules of R4 that are wrong as published, and what HL7 has corrected them to since.
+"""Corrections of R4 rules that are wrong as published, in the form that HL7 has given them since.
 
-HL7's own validator checks the corrected ones (org.hl7.fhir.validation, FHIRPathExpressionFixer); so do we.
+HL7's own validator checks the corrected rules (org.hl7.fhir.validation, FHIRPathExpressionFixer); so do we.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ _LOCAL_REFERENCE = (
 )
 
 _BY_EXPRESSION = {
-    # Names of conformance resources (adf-0 and its like): optional, and the pattern is for all of it.
+    # Names of conformance resources (adf-0 and similar): optional, and the pattern must match the whole.
     "name.matches('[A-Z]([A-Za-z0-9_]){0,254}')": (
         "name.exists() implies name.matches('^[A-Z]([A-Za-z0-9_]){0,254}$')"
     ),
@@ -33,11 +33,11 @@ _BY_EXPRESSION = {
     "enableWhen.count() > 2 implies enableBehavior.exists()": (
         "enableWhen.count() >= 2 implies enableBehavior.exists()"
     ),
-    # ras-2: a probability is optional, and may be a range.
+    # ras-2: a probability is optional and may be a range.
     "probability is decimal implies (probability as decimal) <= 100": (
         "(probability.exists() and (probability is decimal)) implies ((probability as decimal) <= 100)"
     ),
-    # ref-1: a reference may have no literal, and may name its container.
+    # ref-1: a reference may have no literal and may name its container.
     (
         "reference.startsWith('#').not() or "
         "(reference.substring(1).trace('url') in %rootResource.contained.id.trace('ids'))"
@@ -49,7 +49,7 @@ _BY_EXPRESSION = {
     "isModifier implies isModifierReason.exists()": (
         "(isModifier.exists() and isModifier) implies isModifierReason.exists()"
     ),
-    # vs-2 of the vital signs, mqty-1, age-1, sdf-3, sdf-16, sdf-17, opd-2: existence meant, truth asked.
+    # vs-2 of the vital signs, mqty-1, age-1, sdf-3, sdf-16, sdf-17, opd-2: tested truth instead of existence.
     "(component.empty() and hasMember.empty()) implies (dataAbsentReason or value)": (
         "(component.empty() and hasMember.empty()) implies (dataAbsentReason.exists() or value.exists())"
     ),
@@ -86,7 +86,7 @@ _BY_KEY = {
 
 
 def corrected(expression: str, key: str = "") -> str:
-    """The expression that is meant."""
+    """The expression that was meant."""
     if key == "txt-2" and expression == "htmlChecks()":
         return "htmlChecks2()"
     if key in _BY_KEY and expression.partition("(")[0] in ("path.matches", "text.`div`.exists"):

@@ -1,4 +1,4 @@
-"""What can go wrong with a FHIRPath expression, before and while it runs."""
+"""Errors in FHIRPath expressions: those raised while compiling, and those raised while running."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from fhir_coprod.errors import CoprodError
 
 
 class UnsupportedFhirPath(CoprodError):
-    """The expression cannot be decided here: bad syntax, an unknown function, or knowledge we do not have.
+    """The expression cannot be decided here: bad syntax, an unknown function, or knowledge that we lack.
 
-    Raised when the expression is compiled, never when it is evaluated: a rule that raised this is reported as
+    Raised when the expression is compiled, never when it is evaluated. A rule that raised this is reported as
     not checked.
     """
 
@@ -17,7 +17,7 @@ class UnsupportedFhirPath(CoprodError):
 
 
 class FhirPathError(CoprodError):
-    """The expression met data it has no answer for, such as two items where the rule speaks of one."""
+    """The expression cannot handle the data, such as two items where the rule expects one."""
 
     status = 422
     code = "invariant"

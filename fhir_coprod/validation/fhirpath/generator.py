@@ -1,15 +1,15 @@
-"""Python source for FHIRPath: loops over plain JSON instead of collections of nodes.
+"""Writes FHIRPath expressions as Python source: loops over plain JSON instead of collections of nodes.
 
-An invariant becomes functions of a few lines; elements of a known type need no nodes:
-
-    detail.empty() or reference.empty()    →    not ('detail' in o) or not ('reference' in o)
+An invariant becomes functions of a few lines, and elements of a known type need no nodes:
 
     detail.empty() or reference.empty()  →  not ("detail" in o) or not ("reference" in o)
-that it is false, and unknown is neither. What the source cannot say (`Unsuited`) is left to the closures of
-`compiler`, sub-expression by sub-expression.
 
-The source takes for granted what the structure check looks at (a list where a list must be, no null); on
-data that break this it may raise, and the caller then asks the closures. Names and constants are written with
+Three-valued logic needs no third value: each expression is written as the test that it is true, or as the
+test that it is false, and unknown is neither. If a part cannot be written as source (`Unsuited`), the source
+calls the closure of that part, which `closures.compiler` makes.
+
+The source relies on what the structure check has checked (a list where there must be one, no null). On data
+that break this it may raise, and the caller then asks the closures. Names and constants are written with
 repr(): no text of an expression becomes code.
 """
 
@@ -33,10 +33,10 @@ from fhir_coprod.validation.fhirpath.syntax import (
 )
 
 MAX_LINES = 300
-"""Longest source of one expression; beyond this the closures do it."""
+"""Longest source of one expression; for a longer one, the closures take over."""
 
 MAX_EFFORT = 3_000
-"""Most steps and tests that are tried for one expression: choices of choices and nested `xor` multiply."""
+"""Most steps and tests to try for one expression: choices of choices and nested `xor` multiply."""
 
 MAX_DEPTH = 12
 """Deepest nesting of blocks (Python itself stops at 20 loops)."""
@@ -48,17 +48,17 @@ class Unsuited(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """An item at one place of the source."""
+    """An item at one point in the source."""
 
     var: str
     """The variable that holds its value."""
     type: Type
     beside: str = ""
-    """For a primitive, an expression for what stands under `_name`; "" when that cannot be had here."""
+    """For a primitive, an expression for its object under `_name`; "" when the source cannot reach that."""
 
     @property
     def dynamic(self) -> bool:
-        """A resource of which only run time knows the type."""
+        """Whether this is a resource whose type is only known at run time."""
         return self.type.is_resource and self.type.name in ("Resource", "DomainResource")
 
 
@@ -79,7 +79,7 @@ class Block:
         self.lines.append("    " * self.depth + line)
 
     def under(self, header: str, fill: Callable[[Block], None]) -> None:
-        """A header with a block below it; nothing when the block stays empty."""
+        """Add a header with a block below it; add nothing if the block stays empty."""
         inner = Block(self.source, self.depth + 1)
         fill(inner)
         if inner.lines:
@@ -88,11 +88,11 @@ class Block:
 
 
 Body = Callable[[Item, Block], None]
-"""Writes what happens with an item."""
+"""Writes the code that handles an item."""
 
 
 class TestWriter(Protocol):
-    """Writes what is asked inside a walk: the module `booleans`."""
+    """Writes the tests inside a walk: the module `booleans`."""
 
     def test(self, source: Source, tree: Expression, item: Item, wanted: bool, /) -> str: ...
 
@@ -103,7 +103,7 @@ class Source:
     """The functions that one expression becomes."""
 
     def __init__(self, resource: Type | None, tests: TestWriter) -> None:
-        """tests: tests stand in walks, and walks in tests, so `programs` hands one to the other."""
+        """tests: walks contain tests and tests contain walks, so `programs` hands one module to the other."""
         self._tests = tests
         self.resource = resource
         """The type of %resource, where it is known."""
@@ -114,7 +114,7 @@ class Source:
         self.effort = 0
 
     def spend(self) -> None:
-        """Count one step or test. Raises Unsuited when there were too many."""
+        """Count one step or test. Raises Unsuited after too many."""
         self.effort += 1
         if self.effort > MAX_EFFORT:
             raise Unsuited
@@ -129,7 +129,7 @@ class Source:
         return name
 
     def function(self, item: Item, first: str, fill: Callable[[Item, Block], None], last: str) -> str:
-        """A function of an item, and the call of it where the item is at hand."""
+        """Write a function of an item; return the expression that calls it for this item."""
         name = self.fresh("f")
         block = Block(self, 1)
         if first:
@@ -200,7 +200,7 @@ class Source:
                 raise Unsuited
 
     def _named(self, item: Item, block: Block) -> Item:
-        """The same item under a plain variable name."""
+        """The same item in a plain variable."""
         if item.var.isidentifier():
             return item
         var = self.fresh("v")
@@ -224,7 +224,7 @@ class Source:
             body(item, block)
 
     def step(self, item: Item, name: str, block: Block, body: Body) -> None:
-        """Write the way from an item to its children of that name."""
+        """Write the step from an item to its children of that name."""
         if item.type.is_primitive:
             if not item.beside:
                 raise Unsuited
@@ -304,12 +304,12 @@ class Source:
         return self.function(item, "", fill, "return False")
 
     def test(self, tree: Expression, item: Item, wanted: bool) -> str:
-        """An expression that is true when `tree` is `wanted`, and false when it is not or is unknown."""
+        """An expression that is true when `tree` is `wanted`, and false when it is not, or is unknown."""
         return self._tests.test(self, tree, item, wanted)
 
 
 def element_owner(item: Item, name: str) -> Type:
-    """The type to look a child up in. Raises Unsuited when only run time knows it."""
+    """The type to look a child up in. Raises Unsuited when the type is only known at run time."""
     if not item.dynamic:
         return item.type
     type_ = type_named("DomainResource")
@@ -333,7 +333,7 @@ def begins_with_type(name: str, item: Item) -> bool:
 
 
 def plain_element(tree: Expression | None, item: Item) -> Element | None:
-    """The element, when `tree` is one step from the item: `code`, `$this.code`, `Type.code`."""
+    """The element, if `tree` is one step from the item: `code`, `$this.code`, `Type.code`."""
     match tree:
         case Member(None, name) if not begins_with_type(name, item):
             pass

@@ -1,4 +1,4 @@
-"""Functions that answer from more than the data: clock, references, narrative rules, value sets, types."""
+"""Functions that need more than the data: the clock, references, narrative rules, value sets, types."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def constant(name: str) -> str:
 
 
 def resolve(call: Call, of: Compiled) -> Compiled:
-    """`resolve()`: only what is contained, or in the Bundle around."""
+    """`resolve()`: finds only contained resources and entries of the surrounding Bundle."""
     return lambda scope: [
         target for node in of(scope) if (target := references.resolved(node, scope.env)) is not None
     ]
@@ -67,7 +67,7 @@ def _address(call: Call) -> str:
 
 
 def member_of(call: Call, of: Compiled) -> Compiled:
-    """Membership in a value set that is held here; of others nothing can be said."""
+    """Membership in a value set, if we hold it; about other value sets nothing can be said."""
     url = _address(call)
     codes = definitions.value_set(url)
     if codes is None:
@@ -92,7 +92,7 @@ def member_of(call: Call, of: Compiled) -> Compiled:
 
 
 def conforms_to(call: Call, of: Compiled) -> Compiled:
-    """Conformance to a base type of R4 is a matter of type; of a profile it needs a validator."""
+    """Conformance to a base type of R4 only needs the type; conformance to a profile needs a validator."""
     url = _address(call)
     name = url.removeprefix("http://hl7.org/fhir/StructureDefinition/")
     if name == url or not definitions.is_resource_type(name):

@@ -1,4 +1,4 @@
-"""What FHIRPath needs to know of FHIR's types: children, their data types, and who descends from whom.
+"""FHIR's types as FHIRPath sees them: their children, data types and ancestors.
 
 Read from the structures in `fhir_coprod.definitions`, once per type, on first use.
 """
@@ -30,7 +30,7 @@ SYSTEM_OF = {
     "time": "Time",
     **dict.fromkeys(_TEXTS, "String"),
 }
-"""Which FHIRPath system type a FHIR primitive is converted to when it is computed with."""
+"""The FHIRPath system type that a FHIR primitive is converted to for computing."""
 
 _FHIR_TYPE = "http://hl7.org/fhir/StructureDefinition/structuredefinition-fhir-type"
 _SYSTEM_PREFIX = "http://hl7.org/fhirpath/System."
@@ -55,7 +55,7 @@ class Type:
 
     @cached_property
     def elements(self) -> dict[str, Element]:
-        """Children by FHIRPath name: `value` for `value[x]`, and `valueQuantity` as some guides write."""
+        """Children by FHIRPath name: `value` for `value[x]`, and `valueQuantity`, as some guides write it."""
         return {} if self.name.startswith("System.") else _children(self.name)
 
     @cached_property
@@ -73,7 +73,7 @@ class Element:
 
     name: str
     keys: tuple[tuple[str, str], ...]
-    """(JSON key, type name) for each data type that is allowed: several for a choice."""
+    """(JSON key, type name) for each allowed data type: several for a choice."""
     is_list: bool
 
 
@@ -89,7 +89,7 @@ _known = _Known()
 def type_named(name: str) -> Type:
     """A type by name ("Patient"), canonical URL, or element path ("Patient.contact", "Patient.name.given").
 
-    A choice is named with its type: "Observation.valueQuantity". Raises UnsupportedFhirPath when R4 has none.
+    A choice carries its type: "Observation.valueQuantity". Raises UnsupportedFhirPath for an unknown one.
     """
     found = _known.types.get(name)
     if found is None:
@@ -98,7 +98,7 @@ def type_named(name: str) -> Type:
 
 
 def resource_type(value: Any) -> Type | None:
-    """The type of a resource in JSON, or None when it does not name one that R4 knows."""
+    """The type of a JSON resource; None when it does not name a type that R4 knows."""
     if isinstance(value, dict):
         name = value.get("resourceType")
         if isinstance(name, str) and definitions.is_resource_type(name):
@@ -131,7 +131,7 @@ def _make(name: str) -> Type:
     ancestors = _ancestors(structure)
     primitive = structure["kind"] == "primitive-type" or name == "xhtml"
     if primitive:
-        # R4's own rules write `answer is Boolean` of a boolean (que-7), and HL7's validator lets them.
+        # R4's own rules write `answer is Boolean` about a boolean (que-7), and HL7's validator allows it.
         ancestors.append(name[0].upper() + name[1:])
     system = "Quantity" if "Quantity" in ancestors else SYSTEM_OF.get(name, "")
     return Type(name, name, _qualified(ancestors), system, primitive)
@@ -177,7 +177,7 @@ def _qualified(names: list[str]) -> frozenset[str]:
 
 
 def _paths(root: str) -> dict[str, list[Json]]:
-    """Element definitions of a type by the path of their parent."""
+    """Element definitions of a type, grouped by the path of their parent."""
     found = _known.paths.get(root)
     if found is None:
         found = {}
@@ -235,7 +235,7 @@ def _is_resource(name: str) -> bool:
 
 
 def _codes(definition: Json) -> list[str]:
-    """Data type names of an element, each once; FHIRPath's system types by the FHIR type they stand for."""
+    """Data type names of an element, each once; FHIRPath's system types as the FHIR types they represent."""
     codes: list[str] = []
     for entry in definition["type"]:
         code: str = entry["code"]

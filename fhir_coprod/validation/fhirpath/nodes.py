@@ -1,4 +1,4 @@
-"""Items of a FHIRPath collection, the way from one to its children, and what makes two of them equal."""
+"""Nodes, the items of FHIRPath collections: their children, and when two of them are equal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fhir_coprod.validation.fhirpath.model import BOOLEAN, INTEGER, STRING, Type
 
 
 class Node:
-    """One item: its JSON value, its type, and for a primitive what stands beside it under `_name`."""
+    """One item: its JSON value, its type, and, for a primitive, its object under `_name`."""
 
     __slots__ = ("beside", "type", "value")
 
@@ -38,30 +38,30 @@ EMPTY: Nodes = []
 
 @dataclass(slots=True)
 class Env:
-    """What an expression can see beside its focus."""
+    """What an expression can see besides its focus."""
 
     resource: Json
-    """%resource: the resource that holds the focus; for one inside a contained resource, that one."""
+    """%resource: the innermost resource that holds the focus, which may be a contained one."""
     root_resource: Json | None = None
     """%rootResource: the resource that contains %resource; None when that is itself."""
     bundle: Json | None = None
     """The Bundle around it, searched by `resolve()`."""
     resolve: Callable[[str], Json | None] | None = None
-    """What `resolve()` asks instead of looking through `bundle`: the resource a reference points at."""
+    """What `resolve()` calls instead of searching `bundle`: returns the resource a reference points at."""
     entries: dict[str, Any] | None = field(default=None, init=False, repr=False)
     """The bundle's resources by address, once `resolve()` has looked."""
     now: datetime | None = None
-    """What `now()` and `today()` tell; the clock's time when somebody first asks."""
+    """The time for `now()` and `today()`; taken from the clock when first needed."""
 
     def moment(self) -> datetime:
-        """The same moment for the whole evaluation."""
+        """The same moment throughout one evaluation."""
         if self.now is None:
             self.now = datetime.now(UTC)
         return self.now
 
 
 class Scope:
-    """What `$this`, `$index`, `$total` and `%context` mean at one moment, and the environment."""
+    """The current values of `$this`, `$index`, `$total` and `%context`, and the environment."""
 
     __slots__ = ("context", "env", "index", "this", "total")
 
@@ -93,7 +93,7 @@ def integer(value: int) -> Nodes:
 
 
 def as_truth(items: Nodes) -> bool | None:
-    """A collection where a Boolean is asked for: empty is unknown, one item that is no Boolean is true."""
+    """A collection used as a Boolean: empty is unknown, a single item that is no Boolean is true."""
     if not items:
         return None
     if len(items) > 1:
@@ -105,14 +105,14 @@ def as_truth(items: Nodes) -> bool | None:
 
 
 def one(items: Nodes) -> Node | None:
-    """The only item, None when there is none. Raises FhirPathError when there are several."""
+    """The only item; None when there is none. Raises FhirPathError when there are several."""
     if len(items) > 1:
         raise FhirPathError("FHIRPath: one item is needed, several are there.")
     return items[0] if items else None
 
 
 def root(value: Any, type: Type | None = None) -> Node:
-    """The node of a resource, or of a value whose type is told."""
+    """The node of a resource, or of a value whose type the caller gives."""
     return Node(value, resource_type(value) or type or type_named("Element"))
 
 
@@ -139,7 +139,7 @@ def _append(owner: Json, type_: Type, name: str, out: Nodes) -> None:
 
 
 def add(value: Any, beside: Any, type_: Type, out: Nodes) -> None:
-    """Add what one JSON member holds: an item, or as many as its list has."""
+    """Add what one JSON member holds: a single item, or each item of its list."""
     if isinstance(value, list):
         extra = beside if isinstance(beside, list) else []
         for index, item in enumerate(value):
@@ -196,7 +196,7 @@ def equal(a: Node, b: Node) -> bool | None:
     kind, other = a.type.system, b.type.system
     if kind and other:
         if left is None or right is None:
-            # There, but without a value: it is not what the other one is (HL7's validator has it so).
+            # One has no value, so it does not equal the other (as in HL7's validator).
             return left is right and same_json(a.beside, b.beside)
         if kind == "String" and other == "String":
             return bool(left == right)
@@ -219,7 +219,7 @@ def equal(a: Node, b: Node) -> bool | None:
 
 
 def _text(value: Any) -> str:
-    """A constant in quotes is compared with the text of what is no string, as HL7's validator does."""
+    """A value as text, to compare with a quoted constant, as HL7's validator does."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -275,7 +275,7 @@ def equal_collections(a: Sequence[Node], b: Sequence[Node]) -> bool | None:
 
 
 def equivalent(a: Node, b: Node) -> bool:
-    """`~` of two items: case and spaces aside, numbers to the lesser precision, dates of equal precision."""
+    """`~` of two items: ignores case and spaces, numbers to the lesser precision, dates of equal one."""
     left, right = a.value, b.value
     kind, other = a.type.system, b.type.system
     if kind == "String" and other == "String" and isinstance(left, str) and isinstance(right, str):
@@ -331,7 +331,7 @@ def holds(items: Sequence[Node], wanted: Node) -> bool:
 
 
 def _identity(node: Node) -> Hashable:
-    """What is the same for equal items; None where equality is more than that (dates, quantities)."""
+    """A key that is the same for equal items; None where equality is more complicated (dates, quantities)."""
     kind, value = node.type.system, node.value
     if value is None:
         return None
@@ -351,7 +351,7 @@ def _frozen(value: Any) -> Hashable:
 
 
 class Known:
-    """Items to look others up in: by hash where that is exact, one by one where it is not."""
+    """A set of items to look others up in: by hash where that is exact, otherwise one by one."""
 
     def __init__(self, items: Sequence[Node] = ()) -> None:
         self._keys: set[Hashable] = set()

@@ -1,4 +1,4 @@
-"""FHIRPath text to its syntax tree: one regular expression for tokens, precedence climbing for the rest."""
+"""Parses FHIRPath text into a syntax tree: a regular expression for tokens, then precedence climbing."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class _Token(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def parse(text: str) -> Expression:
-    """The tree of an expression. Raises UnsupportedFhirPath, naming the position of what cannot be read."""
+    """The tree of an expression. Raises UnsupportedFhirPath with the position of what it cannot read."""
     if len(text) > MAX_LENGTH:
         raise UnsupportedFhirPath(
             f"The FHIRPath expression is longer than {MAX_LENGTH} characters; split it."

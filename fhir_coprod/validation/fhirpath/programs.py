@@ -1,4 +1,4 @@
-"""From an expression to the function that runs: generated where it can be, closures where it must be."""
+"""Turns an expression into a function that runs: generated code where possible, otherwise closures."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Rule = Callable[..., bool]
 Values = Callable[[Json], list[tuple[str, Any]]]
 
 BROKEN_SHAPE = (AttributeError, TypeError, KeyError)
-"""What generated code raises on data of the wrong shape; the closures then give the answer."""
+"""What generated code raises when data have the wrong structure; the closures then give the answer."""
 
 _HELPERS: dict[str, Any] = {
     "BROKEN_SHAPE": BROKEN_SHAPE,
@@ -43,13 +43,13 @@ def rule(tree: Expression, type_: Type, by_closures: Rule) -> Rule:
 
 
 def values(tree: Expression, type_: Type, by_closures: Values) -> Values:
-    """Type name and value of each item that the path leads to."""
+    """The type name and value of each item that the path leads to."""
     source = values_source(tree, type_)
     return by_closures if source is None else _loaded(source, by_closures)
 
 
 def _loaded(source: Source, by_closures: Callable[..., Any]) -> Callable[..., Any]:
-    """The `main` of a source, ready to be called."""
+    """The `main` of a source, ready to call."""
     namespace = {
         "__builtins__": {"len": len},
         "by_closures": by_closures,
@@ -87,7 +87,7 @@ def _source(
 
 
 def _needs_scope(part: Expression) -> bool:
-    """Whether it speaks of the place in a collection, or of where evaluation began."""
+    """Whether it refers to a position in a collection, or to the start of the evaluation."""
     return part in (Variable("$index"), Variable("$total"), External("context"))
 
 

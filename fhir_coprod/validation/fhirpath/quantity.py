@@ -1,4 +1,4 @@
-"""Quantities: the same unit is compared as it is; a few everyday UCUM units are converted first."""
+"""Compares quantities: directly in the same unit, and after conversion for a few everyday UCUM units."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fhir_coprod.jsontext import Json
 
 UCUM = "http://unitsofmeasure.org"
 
-# Factor to a base unit, by dimension. Only exact factors; years and months of UCUM are mean ones.
+# Factor to a base unit, by dimension. Only exact factors; UCUM's years and months are mean ones.
 _UNITS: dict[str, tuple[str, Decimal]] = {
     code: (dimension, Decimal(factor))
     for dimension, units in {
@@ -23,7 +23,7 @@ _UNITS: dict[str, tuple[str, Decimal]] = {
     for code, factor in zip(units.split()[::2], units.split()[1::2], strict=True)
 }
 
-# Calendar words and the UCUM unit of the same length; year and month have none that is exactly as long.
+# Calendar words and the UCUM unit of the same length; no unit is exactly as long as a year or month.
 _CALENDAR = {"week": "wk", "day": "d", "hour": "h", "minute": "min", "second": "s", "millisecond": "ms"}
 
 
@@ -35,7 +35,7 @@ def make(value: Decimal, unit: str, *, calendar: bool = False) -> Json:
 
 
 def number(value: Any) -> Decimal | None:
-    """A JSON number as the decimal it was written as."""
+    """A JSON number as the decimal that was written."""
     if isinstance(value, Decimal):
         return value
     if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -72,7 +72,7 @@ def _factor(quantity: Json) -> tuple[str, Decimal] | None:
 
 
 def in_order(a: Json, b: Json, operator: str) -> bool | None:
-    """`a operator b`, None when it cannot be told."""
+    """`a operator b`; None when that cannot be decided."""
     found = order(a, b)
     if found is None:
         return None
@@ -80,7 +80,7 @@ def in_order(a: Json, b: Json, operator: str) -> bool | None:
 
 
 def text(quantity: Json) -> str:
-    """As `toString()` writes it: 4 'mg', 3 day."""
+    """The text that `toString()` gives: 4 'mg', 3 day."""
     system, unit = _unit(quantity)
     value = quantity.get("value")
     return f"{value} '{unit}'" if system is not None or unit == "1" else f"{value} {unit}"

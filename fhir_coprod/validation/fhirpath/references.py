@@ -1,4 +1,4 @@
-"""What a Reference points at, as far as it can be told without asking anybody else."""
+"""Resolves a Reference as far as possible without asking any server."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TYPE_AND_ID = re.compile(r"(?:^|/)([A-Z][A-Za-z]+)/[A-Za-z0-9\-.]{1,64}(?:/_his
 
 
 def resolved(node: Node, env: Env) -> Node | None:
-    """The resource a Reference, canonical or uri points at: contained, or an entry of the Bundle around."""
+    """The resource a Reference, canonical or uri points at: contained, or in the surrounding Bundle."""
     target = _address(node)
     if not target:
         return None
@@ -66,7 +66,7 @@ def _entries(bundle: Json) -> dict[str, Any]:
 
 
 def target_type(node: Node, env: Env) -> Type | None:
-    """The resource type a reference points at: of the target when it is at hand, else by the text."""
+    """The resource type a reference points at: from the target if we have it, otherwise from the text."""
     target = resolved(node, env)
     if target is not None:
         return target.type
@@ -89,6 +89,6 @@ def target_is(of: Compiled, name: str) -> Compiled:
 
 
 def value_target_is(value: Any, env: Env, name: str) -> bool | None:
-    """The same for the JSON of one Reference."""
+    """The same, for the JSON of one Reference."""
     type_ = target_type(Node(value, type_named("Reference")), env)
     return None if type_ is None else name in type_.ancestors

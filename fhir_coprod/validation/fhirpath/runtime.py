@@ -1,6 +1,6 @@
-"""What generated code calls: small answers about plain JSON values.
+"""Functions that generated FHIRPath code calls: small answers about plain JSON values.
 
-Every test of a partial date, a missing value or several items where one is meant answers True, False or None.
+Where a partial date, a missing value or a surplus of values may leave a test open, its answer is None.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from fhir_coprod.validation.fhirpath.nodes import Node, distinct
 from fhir_coprod.validation.fhirpath.strings import REGEX_LENGTH, REGEX_SECONDS, found, pattern
 
 NOTHING: Json = {}
-"""Stands for an absent element, so that a step from it leads nowhere. Never changed."""
+"""Replaces an absent element, so that a step from it leads nowhere. Never changed."""
 
 _SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_^$ :/-#|")
 
@@ -35,26 +35,26 @@ def _padded(values: Sequence[Any], size: int) -> list[Any]:
 
 
 def single(values: list[Any]) -> Any:
-    """The only value, None when there is none. Raises FhirPathError when there are several."""
+    """The only value; None when there is none. Raises FhirPathError when there are several."""
     if len(values) > 1:
         raise FhirPathError("FHIRPath: one item is needed, several are there.")
     return values[0] if values else None
 
 
 def is_value(values: list[Any], constant: Any) -> bool | None:
-    """`values = constant` of values of the constant's own kind."""
+    """`values = constant`, for values of the constant's own kind."""
     if len(values) == 1:
         return bool(values[0] == constant)
     return False if values else None
 
 
 def is_among(values: list[Any], constants: frozenset[str]) -> bool | None:
-    """`values in (constants)` of strings."""
+    """`values in (constants)`, for strings."""
     return constants.issuperset(values) if values else None
 
 
 def same(left: list[Any], right: list[Any]) -> bool | None:
-    """`left = right` of strings."""
+    """`left = right`, for strings."""
     if not left or not right:
         return None
     if None in left and None in right:
@@ -63,14 +63,14 @@ def same(left: list[Any], right: list[Any]) -> bool | None:
 
 
 def all_distinct(values: list[Any]) -> bool:
-    """`isDistinct()` of strings."""
+    """`isDistinct()`, for strings."""
     if values.count(None) > 1:
         raise TypeError("what stands beside the values decides; the closures see it")
     return len(set(values)) == len(values)
 
 
 def date_order(left: str | None, right: str | None) -> int | None:
-    """-1, 0, 1 of two dates; None when the precision that is given does not tell."""
+    """-1, 0 or 1 for two dates; None when the given precision does not tell."""
     if left is None or right is None:
         return None
     if len(left) == len(right) and len(left) <= 10:
@@ -80,7 +80,7 @@ def date_order(left: str | None, right: str | None) -> int | None:
 
 
 def matcher(source: str) -> Callable[[str], bool]:
-    """`matches(source)` as a function. A plain text needs no watch over its time."""
+    """`matches(source)` as a function. A pattern that is plain text needs no time limit."""
     if _SAFE.issuperset(source):
         search = pattern(source).search
         return lambda value: search(value) is not None
@@ -98,7 +98,7 @@ def matcher(source: str) -> Callable[[str], bool]:
 
 
 def unique(values: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
-    """What a union keeps of values with the names of their types."""
+    """What a union keeps, out of values with their type names."""
     if len(values) < 2:
         return values
     nodes = [Node(value, type_named(name)) for name, value in values]
@@ -106,6 +106,6 @@ def unique(values: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
 
 
 def runtime_name(value: Any, declared: str) -> str:
-    """The type name of a resource that stands where any may stand."""
+    """The type name of a resource in a place that allows any type."""
     type_ = resource_type(value)
     return declared if type_ is None else type_.fhir

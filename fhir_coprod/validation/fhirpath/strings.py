@@ -1,4 +1,4 @@
-"""FHIRPath functions on strings, and conversions to and from them (FHIRPath 2.0 §5.5, §5.6)."""
+"""FHIRPath functions on strings, and conversions to and from strings (FHIRPath 2.0 §5.5, §5.6)."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from fhir_coprod.validation.fhirpath.model import (
 from fhir_coprod.validation.fhirpath.nodes import EMPTY, Node, Nodes, integer, one, string, truth
 
 REGEX_SECONDS = 0.25
-"""Longest time one regular expression may work on one string. Both may come from strangers, and a pattern
-such as `(a+)+$` takes exponential time in any backtracking engine; this engine can be stopped."""
+"""Longest time that one regular expression may work on one string. Both may come from strangers, and a
+pattern such as `(a+)+$` takes exponential time in any backtracking engine; this engine can be stopped."""
 
 REGEX_LENGTH = 100_000
 """Longest string, in characters, that is given to a regular expression."""
 
 
 def text_of(node: Node) -> str | None:
-    """A primitive as text; None for one without value and for what is no primitive."""
+    """A primitive as text; None when it has no value or is not a primitive."""
     value = node.value
     if isinstance(value, str):
         return value
@@ -104,7 +104,7 @@ def _too_slow(source: str) -> FhirPathError:
 
 
 def _tested(test: Callable[[str, str], bool]) -> Callable[[Nodes, list[Nodes]], Nodes]:
-    """A yes-or-no question to a text. One that is there without a value says no, as in HL7's validator."""
+    """Make a function of a test on a text. An item without a value gives False, as in HL7's validator."""
 
     def function(items: Nodes, args: list[Nodes]) -> Nodes:
         node, part = one(items), text(args[0])
@@ -127,7 +127,7 @@ def replace_matches(items: Nodes, args: list[Nodes]) -> Nodes:
     value, source, by = text(items), text(args[0]), text(args[1])
     if value is None or source is None or by is None:
         return EMPTY
-    # Groups are written $1 and ${name} in FHIRPath, \1 and \g<name> in Python.
+    # FHIRPath writes groups as $1 and ${name}, Python as \1 and \g<name>.
     template = re.sub(r"\$(?:(\d+)|\{(\w+)\})", r"\\g<\1\2>", by.replace("\\", "\\\\"))
     try:
         return string(pattern(source).sub(template, _bounded(value), timeout=REGEX_SECONDS))
@@ -305,11 +305,11 @@ CONVERSIONS = {
     "Quantity": (to_quantity, QUANTITY),
     "String": (text_of, STRING),
 }
-"""By the X of `toX()` and `convertsToX()`: how, and to which type."""
+"""By the X of `toX()` and `convertsToX()`: the conversion, and the type it gives."""
 
 
 def convert(items: Nodes, to: str) -> Nodes:
-    """`toX()`: empty when it cannot be converted."""
+    """`toX()`: empty when the item cannot be converted."""
     how, type_ = CONVERSIONS[to]
     node = one(items)
     value = None if node is None else how(node)

@@ -1,6 +1,6 @@
-"""The shape of a parsed FHIRPath expression (FHIRPath 2.0, https://hl7.org/fhirpath/N1/).
+"""The syntax tree of a parsed FHIRPath expression (FHIRPath 2.0, https://hl7.org/fhirpath/N1/).
 
-A `source` of None means the path starts at the current context, `$this`.
+A `source` of None means that the path starts at the current context, `$this`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Literal:
 
 @dataclass(frozen=True, slots=True)
 class QuantityLiteral:
-    """`4 'mg'` or `3 days`; `calendar` tells that the unit is a word and not a UCUM code."""
+    """`4 'mg'` or `3 days`; `calendar` is True when the unit is a word, not a UCUM code."""
 
     value: Decimal
     unit: str
@@ -45,7 +45,7 @@ class Variable:
 
 @dataclass(frozen=True, slots=True)
 class External:
-    """`%resource` and its like, without the percent sign."""
+    """`%resource` and similar, without the percent sign."""
 
     name: str
 
@@ -115,7 +115,7 @@ def _below(tree: Expression) -> Iterator[Expression]:
 
 
 def parts(tree: Expression) -> Iterator[Expression]:
-    """An expression and all that it is made of."""
+    """An expression and all its sub-expressions."""
     waiting = [tree]
     while waiting:
         part = waiting.pop()
@@ -124,7 +124,7 @@ def parts(tree: Expression) -> Iterator[Expression]:
 
 
 def depth(tree: Expression) -> int:
-    """How many expressions stand inside one another."""
+    """How deep expressions are nested in one another."""
     levels = 0
     level = [tree]
     while level:

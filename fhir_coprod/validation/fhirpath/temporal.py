@@ -20,7 +20,7 @@ _TIME = re.compile(r"(\d\d)(?::(\d\d)(?::(\d\d(?:\.\d+)?))?)?", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """Year, month, day, hour, minute, second as far as they are known; seconds may have a fraction.
+    """Year, month, day, hour, minute and second, as far as they are known; seconds may have a fraction.
 
     A time of day has the same parts without the first three.
     """
@@ -32,7 +32,7 @@ class Moment:
 
 @remembering_short(8192, 64)
 def moment(text: str) -> Moment | None:
-    """A FHIR date, dateTime or instant; None when the text is none of them or names a day there is not."""
+    """A FHIR date, dateTime or instant; None when the text is not one or names a day that does not exist."""
     match = _DATE_TIME.fullmatch(text)
     if match is None:
         return None
@@ -52,7 +52,7 @@ def moment(text: str) -> Moment | None:
 
 @remembering_short(1024, 64)
 def time_of_day(text: str) -> Moment | None:
-    """A FHIR time; None when the text is none."""
+    """A FHIR time; None when the text is not one."""
     match = _TIME.fullmatch(text)
     if match is None:
         return None
@@ -67,7 +67,7 @@ def _known(fields: list[str | None] | tuple[str | None, ...]) -> tuple[int | Dec
 
 
 def order(a: Moment, b: Moment) -> int | None:
-    """-1, 0 or 1; None when the precision that is given does not tell."""
+    """-1, 0 or 1; None when the given precision does not tell."""
     if a.zone != b.zone and len(a.parts) > 3 and len(b.parts) > 3:
         return _order_across_zones(a, b)
     for left, right in zip(a.parts, b.parts, strict=False):
@@ -77,7 +77,7 @@ def order(a: Moment, b: Moment) -> int | None:
 
 
 def _order_across_zones(a: Moment, b: Moment) -> int | None:
-    """One without offset may lie anywhere from UTC-14 to UTC+14; more than that apart is still decided."""
+    """A time without offset may lie anywhere from UTC-14 to UTC+14; if they differ by more, that decides."""
     first, second = _as_datetime(a), _as_datetime(b)
     if abs(first - second) <= timedelta(hours=15):
         return None
@@ -89,18 +89,18 @@ def _as_datetime(at: Moment) -> datetime:
 
 
 def _calendar(known: list[int]) -> datetime:
-    """The first moment of what is known, as if it were UTC; a leap second counts as the one before it.
+    """The first moment that the known parts allow, as if in UTC; a leap second counts as the second before.
 
-    Raises ValueError for a day there is not.
+    Raises ValueError for a day that does not exist.
     """
     year, month, day, hour, minute, second = (*known, *(0, 1, 1, 0, 0, 0)[len(known) :])
     return datetime(year, month, day, hour, minute, min(second, 59), tzinfo=UTC)
 
 
 def shifted(text: str, amount: Decimal, unit: str) -> str | None:
-    """A date or dateTime moved by a calendar duration, in the same precision; None when that has no meaning.
+    """A date or dateTime moved by a calendar duration, in the same precision; None when that is meaningless.
 
-    Months and years keep the day where the month has it and otherwise take the month's last day.
+    A month or year later is the same day of the month, or the last day of a shorter month.
     """
     match = _DATE_TIME.fullmatch(text)
     if match is None:
@@ -133,7 +133,7 @@ def _duration(amount: Decimal, unit: str, precision: int) -> timedelta:
         whole = timedelta(milliseconds=int(amount))
     else:
         whole = timedelta(seconds=int(amount) * _SECONDS[unit])
-    # A date known to the month moves by whole months of 30 days, one known to the year by years of 365.
+    # A date known to the month moves by whole months of 30 days, and one known to the year by years of 365.
     if precision == 1:
         return timedelta(days=365 * int(whole.days / 365))
     if precision == 2:

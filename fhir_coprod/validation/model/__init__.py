@@ -1,1 +1,1 @@
-"""What a StructureDefinition compiles to."""
+"""The model that a StructureDefinition compiles to."""

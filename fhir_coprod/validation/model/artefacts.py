@@ -1,4 +1,4 @@
-"""Definitions that do not hold together, by rules that R4 implies and HL7's validator checks."""
+"""Checks that CodeSystems, ValueSets and other definitions are consistent: R4 implies it, HL7 checks it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def count_is_true(code_system: object, scope: Scope) -> bool:
 
 
 def supplement_says_so(code_system: object, scope: Scope) -> bool:
-    """A CodeSystem that supplements another has the content `supplement`, and the other way round."""
+    """A CodeSystem has the content `supplement` exactly when it supplements another."""
     if not isinstance(code_system, dict) or not isinstance(code_system.get("content"), str):
         return True
     is_supplement: bool = code_system["content"] == "supplement"
@@ -36,7 +36,7 @@ def supplement_says_so(code_system: object, scope: Scope) -> bool:
 
 
 def absent_is_absent(code_system: object, scope: Scope) -> bool:
-    """A CodeSystem whose content is not present lists no concepts."""
+    """A CodeSystem whose content is `not-present` lists no concepts."""
     return (
         not isinstance(code_system, dict)
         or code_system.get("content") != "not-present"
@@ -71,7 +71,7 @@ def groups_are_named(structure_map: object, scope: Scope) -> bool:
 
 
 def _below(owner: object, key: str) -> Iterator[dict[str, object]]:
-    """Every object under `key`, and under `key` of those."""
+    """Every object under `key`, and under `key` of those objects in turn."""
     waiting = list(_objects(owner.get(key) if isinstance(owner, dict) else None))
     while waiting:
         found = waiting.pop()

@@ -1,4 +1,4 @@
-"""What R4 says in words about the fullUrl of Bundle entries (https://hl7.org/fhir/R4/bundle.html#bundle-unique)."""
+"""Rules for the fullUrl of Bundle entries that R4 has in words: https://hl7.org/fhir/R4/bundle.html#bundle-unique"""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _restful = re.compile(r"https?://.+/([A-Z][A-Za-z]+)/([A-Za-z0-9\-.]{1,64})").fu
 
 
 def has_full_urls(bundle: object, scope: Scope) -> bool:
-    """Whether each entry with a resource has a fullUrl, where the kind of Bundle asks for it."""
+    """Whether each entry with a resource has a fullUrl, if this kind of Bundle needs one."""
     kind = bundle.get("type") if isinstance(bundle, dict) else None
     if isinstance(kind, str) and kind in _WITHOUT_FULL_URL:
         return True
@@ -20,7 +20,7 @@ def has_full_urls(bundle: object, scope: Scope) -> bool:
 
 
 def full_urls_agree(bundle: object, scope: Scope) -> bool:
-    """Whether no fullUrl names another type or id than its resource."""
+    """Whether no fullUrl contradicts the type or id of its resource."""
     for entry in _entries(bundle):
         url, resource = entry.get("fullUrl"), entry.get("resource")
         if not isinstance(url, str) or not isinstance(resource, dict) or "id" not in resource:

@@ -1,4 +1,4 @@
-"""Codes of systems that have a grammar instead of a list: units and languages."""
+"""Checks codes of systems that have a grammar instead of a list: units and languages."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _tag = re.compile(
 
 
 def is_language(tag: str) -> bool:
-    """Whether it is a language tag of BCP 47 with a language and country that exist.
+    """Whether a text is a language tag of BCP 47 with a language and country that exist.
 
-    Languages of three letters are taken for existing: there are thousands.
+    Any language of three letters is taken to exist: there are thousands.
     """
     match = _tag(tag)
     if match is None:

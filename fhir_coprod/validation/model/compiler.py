@@ -1,4 +1,4 @@
-"""Snapshot → model: the definition of a type becomes complete, a profile becomes what it adds to its type."""
+"""Compiles a snapshot into a model: a complete one for a type, an overlay of additions for a profile."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from fhir_coprod.validation.model.structure import (
 )
 
 CODED = frozenset({"Coding", "Quantity", "Age", "Count", "Distance", "Duration"})
-"""Types that name a code and its system."""
+"""Types that hold a code and its system."""
 ANYTHING = frozenset(
     {
         "http://hl7.org/fhir/StructureDefinition/Resource",
         "http://hl7.org/fhir/StructureDefinition/DomainResource",
     }
 )
-"""Targets that every reference fulfils; those that are no DomainResources (Binary, Bundle) are let pass."""
+"""Targets that every reference satisfies; the few resources that are no DomainResource pass as well."""
 
 
 def compile_type(shape: Shape, lookup: Lookup) -> Model:
@@ -37,7 +37,7 @@ def compile_type(shape: Shape, lookup: Lookup) -> Model:
 
 
 def compile_profile(shape: Shape, lookup: Lookup) -> Model:
-    """What a profile asks beyond the definition of its type."""
+    """What a profile adds to the definition of its type."""
     base = lookup.type_model(shape.type)
     if base is None:
         raise LookupError(shape.type)
@@ -81,12 +81,12 @@ def _bound(binding: Binding | None, lookup: Lookup) -> Bound | None:
 
 
 def _targets(reference: TypeRef) -> tuple[str, ...]:
-    """What may be pointed to; nothing when anything may."""
+    """The canonicals a reference may point to; empty when it may point to anything."""
     return () if any(bare(target) in ANYTHING for target in reference.targets) else reference.targets
 
 
 def _target_types(targets: tuple[str, ...], lookup: Lookup) -> frozenset[str]:
-    """The resource types that may be pointed to; empty when any may, or when one target is unknown."""
+    """The resource types a reference may point to; empty when any is allowed or one target is unknown."""
     if not targets:
         return frozenset()
     types = [lookup.resource_type_of(target) for target in targets]
@@ -185,7 +185,7 @@ class _OverlayCompiler:
         self.contents: dict[str, Content] = {}
 
     def content(self, element: Element, reference: TypeRef, base: Content) -> Content:
-        """What `element` asks of a value of that type beyond `base`."""
+        """What `element` requires of a value of that type beyond `base`."""
         own = self.lookup.type_model(reference.code) if base.datatype or reference.code != base.type else None
         detailed = own.content if own is not None else base
         content = Content(
@@ -218,7 +218,7 @@ class _OverlayCompiler:
             for part in (base, detailed)
             for c in (*(rule.constraint for rule in part.rules), *part.unchecked)
         }
-        # Rules of the base that later publishers reword (dom-3, ref-1) are not the profile's own.
+        # A later publisher may reword a rule of the base (dom-3, ref-1); the profile still inherits it.
         inherited = {key for key, _ in known} & invariants.NATIVE.keys()
         for constraint in element.constraints:
             if (constraint.key, constraint.expression) not in known and constraint.key not in inherited:
@@ -252,9 +252,9 @@ class _OverlayCompiler:
             content.fields[child.name] = overlay
 
     def _field(self, element: Element, base: Field, *, whole: bool = True) -> Field:
-        """What `element` asks of a member.
+        """What `element` requires of a member.
 
-        whole: False for a slice, whose counts stand for themselves
+        whole: False for a slice, whose counts are independent of the element's
         """
         field = Field(
             base.name,
@@ -297,7 +297,7 @@ class _OverlayCompiler:
 
 
 def _merged(references: list[TypeRef]) -> TypeRef:
-    """Several entries for one type code as one: any of their profiles, any of their targets."""
+    """Merge several entries for one type code: any of their profiles, any of their targets."""
     return TypeRef(
         references[0].code,
         tuple(profile for r in references for profile in r.profiles),

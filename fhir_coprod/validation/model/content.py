@@ -1,9 +1,9 @@
-"""The compiled model: for each value in a resource, what it must satisfy. Both tiers walk exactly this.
+"""The compiled model of a type or profile: what each value in a resource must satisfy.
 
 A `Content` says what one value must be; a `Field` says which values a member may hold. The definition of a
-type compiles to a complete model: every allowed member is there, others are unknown. A profile compiles to an
-overlay: only what it asks beyond the definition of its type, so that a resource is checked once against its
-type and then against the little that each profile adds.
+type compiles to a complete model: it lists every allowed member, and any other is unknown. A profile compiles
+to an overlay: only what it adds to the definition of its type, so that a resource is checked once against its
+type and then against the little that each profile adds. Both tiers of the validator walk exactly this model.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, eq=False)
 class Bound:
-    """A binding with its codes at hand."""
+    """A binding with its codes."""
 
     strength: str
     """required | extensible | preferred"""
     value_set: str
     codes: ValueSet
     largest: ValueSet | None = None
-    """The maximum value set of another binding, which is required."""
+    """For a binding that is not required: its maximum value set, which is."""
 
     def allows(self, value: object, type_: str) -> bool | None:
-        """Whether a coded value may stand here; None when it may, though another is asked for.
+        """Whether a coded value is allowed here; None when it is, but the binding prefers another.
 
         What cannot be decided offline is allowed.
         """
@@ -56,19 +56,19 @@ class Rule:
 
     constraint: Constraint
     test: Callable[[object, Scope], bool]
-    """False or an exception means broken."""
+    """False or an exception means the value breaks the rule."""
     names: frozenset[str] = frozenset()
-    """Members that alone decide the rule, which holds without all of them; empty = always run it."""
+    """The only members that the rule looks at; without any of them it holds. Empty = always run it."""
     presence: bool = False
-    """Whether it is settled by which of `names` are there, whatever they hold."""
+    """Whether the rule depends only on which of `names` are present, not on what they hold."""
 
     signs: tuple[str, str] = ("", "")
-    """(member, character): the rule holds where the member's text lacks the character."""
+    """(member, character): the rule holds when the member's text lacks the character."""
     remember: bool = False
-    """Whether equal values always get the same answer, so that it can be remembered."""
+    """Whether equal values always get the same answer, so that the answer can be remembered."""
 
     def holds(self, value: object, scope: Scope) -> bool:
-        """Whether a value keeps the rule; one without a value has nothing to break it with."""
+        """Whether a value keeps the rule. A value that only has extensions cannot break it."""
         return value is None or self.test(value, scope)
 
 
@@ -81,9 +81,9 @@ class Content:
     path: str
     """The element's path, for messages and extension contexts."""
     resource: bool = False
-    """The root of a resource, where `resourceType` stands."""
+    """The root of a resource, which holds `resourceType`."""
     datatype: bool = False
-    """The details are those of the type's own definition (the walker looks it up by `type`)."""
+    """The details are in the type's own definition (the walker looks it up by `type`)."""
     fields: dict[str, Field] = field(default_factory=dict)
     keys: dict[str, tuple[Field, str]] = field(default_factory=dict)
     """JSON key → its field and the type it is written with; `_x` keys are not listed."""
@@ -91,12 +91,12 @@ class Content:
     pattern: object = ABSENT
     bound: Bound | None = None
     coded: bool = False
-    """Whether the code is looked up in its code system."""
+    """Whether to look the code up in its code system."""
     needs_code: bool = False
-    """Whether a coding of a system that is held in full must name one of its codes."""
+    """Whether a coding must name a code, when its code system is held in full."""
     rules: list[Rule] = field(default_factory=list)
     unchecked: list[Constraint] = field(default_factory=list)
-    """Invariants that cannot be decided here; reported once."""
+    """Invariants that cannot be decided here; each is reported once."""
     max_length: int = MANY
     min_value: object = ABSENT
     max_value: object = ABSENT
@@ -110,7 +110,7 @@ class Content:
 
     @property
     def trivial(self) -> bool:
-        """True when nothing is asked; an overlay leaves such contents out."""
+        """True when there is nothing to check; an overlay leaves such contents out."""
         return (
             not self.fields
             and self.fixed is ABSENT
@@ -133,10 +133,10 @@ class Slice:
 
     name: str
     matches: Callable[[object, str, Scope], bool] | None
-    """Whether a value of some type belongs to it; None when that cannot be decided."""
+    """Whether a value of some type belongs to the slice; None when that cannot be decided."""
     field: Field
     url: str = ""
-    """For extensions told apart by nothing but their url: that url."""
+    """The url, for an extension that only its url tells apart from others."""
 
 
 @dataclass(slots=True, eq=False)
@@ -146,7 +146,7 @@ class Field:
     name: str
     path: str
     keys: tuple[tuple[str, str], ...]
-    """(JSON key, type): one, or one for each type of a choice."""
+    """(JSON key, type): one pair, or one for each type of a choice."""
     array: bool
     min: int = 0
     max: int = MANY
@@ -184,7 +184,7 @@ class Model:
     content: Content
     contexts: tuple[tuple[str, str], ...] = ()
     modifier: bool = False
-    """For an extension: whether it may only stand in modifierExtension."""
+    """For an extension: whether it is only allowed in modifierExtension."""
 
 
 __all__ = ["Bound", "Content", "Field", "Model", "Rule", "Slice", "TypeRef"]

@@ -1,4 +1,4 @@
-"""Which slice a value belongs to, by https://hl7.org/fhir/R4/profiling.html#discriminator."""
+"""Decides which slice a value belongs to (https://hl7.org/fhir/R4/profiling.html#discriminator)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fhir_coprod.validation.model.structure import ABSENT, Discriminator, Elemen
 from fhir_coprod.validation.model.values import equal, has_pattern, is_member
 
 Test = Callable[[object, str, Scope], bool]
-"""(value, its type, where it stands) → whether it belongs to the slice."""
+"""(value, its type, its scope) → whether it belongs to the slice."""
 Values = Callable[[object, str, Scope], list[tuple[object, str]]]
 
 _STEP = re.compile(
@@ -23,7 +23,7 @@ _TYPE = "type"
 
 
 class Undecidable(Exception):
-    """The discriminator says nothing that could be tested."""
+    """The discriminator gives nothing that could be tested."""
 
 
 def matcher(sliced: Element, part: Element, lookup: Lookup) -> Test | None:
@@ -44,7 +44,7 @@ def matcher(sliced: Element, part: Element, lookup: Lookup) -> Test | None:
 
 
 def url_of(sliced: Element, part: Element, lookup: Lookup) -> str:
-    """The url of a slice that is told apart by it alone; "" for any other slice."""
+    """The url of a slice that only its url tells apart; "" for any other slice."""
     slicing = sliced.slicing
     if sliced.name not in ("extension", "modifierExtension") or slicing is None:
         return ""
@@ -93,7 +93,7 @@ def _value_test(values: Values, declared: Element, lookup: Lookup) -> Test:
 
 
 def _nested_pattern(declared: Element) -> object:
-    """Fixed or pattern values of its children, as one pattern; ABSENT when there are none."""
+    """The fixed and pattern values of an element's children as one pattern; ABSENT when there are none."""
     parts: dict[str, object] = {}
     for child in declared.children.values():
         stated = child.fixed if child.fixed is not ABSENT else child.pattern
@@ -113,7 +113,7 @@ def _existence(values: Values, declared: Element) -> Test:
 
 
 def _type_test(declared: Element | None, steps: list[tuple[str, str]], lookup: Lookup) -> Test:
-    """By the declared types; after resolve() by the types of the references' targets."""
+    """Test by the declared types; after resolve(), by the types of the references' targets."""
     if declared is None or not declared.types:
         raise Undecidable
     if steps and steps[-1][0] == "resolve":
@@ -149,7 +149,7 @@ def _steps(path: str) -> Iterator[tuple[str, str]]:
 
 
 def _declared(part: Element, steps: list[tuple[str, str]], lookup: Lookup) -> Element | None:
-    """The element of the slice's definition at the end of the path."""
+    """The element at the end of the path, in the definition of the slice."""
     element: Element | None = part
     for kind, name in steps:
         if element is None:
@@ -183,7 +183,7 @@ def _extension(element: Element, url: str, lookup: Lookup) -> Element | None:
 
 
 def _values(steps: list[tuple[str, str]], declared: Element | None) -> Values:
-    """Walks a value along the path; several values where members repeat."""
+    """A function that walks a value along the path; it finds several values where members repeat."""
 
     def values(value: object, type_: str, scope: Scope) -> list[tuple[object, str]]:
         found: list[tuple[object, str]] = [(value, type_)]
@@ -219,7 +219,7 @@ def _children(value: object, name: str) -> Iterator[tuple[object, str]]:
     for key, held in value.items():
         if key.startswith(name) and key[size : size + 1].isupper():
             code = key[size:]
-            # Primitive types are written with a capital in the key only.
+            # Primitive types have a capital letter in the key only.
             yield held, code if isinstance(held, dict) else code[:1].lower() + code[1:]
 
 

@@ -1,7 +1,7 @@
-"""Primitive values: what each FHIR type accepts in JSON (https://hl7.org/fhir/R4/datatypes.html).
+"""Formats of primitive values: what each FHIR type accepts in JSON (https://hl7.org/fhir/R4/datatypes.html).
 
-`ACCEPTS[type](value)` answers yes or no; `EXPECTED[type]` is the half sentence for whoever got a no. Both
-tiers of the validator use these functions.
+`ACCEPTS[type](value)` answers yes or no; `EXPECTED[type]` is the half sentence that a message gives when the
+answer is no. Both tiers of the validator use these functions.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from datetime import date
 from fhir_coprod.jsontext import ID_PATTERN
 
 MAX_STRING = 1_048_576
-"""Characters; FHIR: strings SHALL NOT exceed 1 MB."""
+"""In characters; FHIR: strings SHALL NOT exceed 1 MB."""
 BOUNDS = {"integer": (-(2**31), 2**31 - 1), "positiveInt": (1, 2**31 - 1), "unsignedInt": (0, 2**31 - 1)}
-"""Smallest and largest whole number of each type."""
+"""The smallest and largest whole number of each type."""
 
 _YEAR = r"(?:[0-9](?:[0-9](?:[0-9][1-9]|[1-9]0)|[1-9]00)|[1-9]000)"
 _DAY = rf"({_YEAR})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
@@ -38,7 +38,7 @@ _space = re.compile(r"[ \r\n\t]+")
 
 
 def _real_day(match: re.Match[str] | None) -> bool:
-    """A match whose day, when it names one, is in the calendar: 30 February is not."""
+    """Whether a matched date is in the calendar: 30 February is not. A match without a day is fine."""
     if match is None:
         return False
     year, month, day = match.group(1, 2, 3)
@@ -68,9 +68,9 @@ def is_string(value: object) -> bool:
 
 
 def is_doubtful(value: str) -> bool:
-    """Text that is accepted but hardly meant: only spaces, or control characters, which FHIR rules out.
+    """Whether an accepted text is probably a mistake: only spaces, or control characters, which FHIR forbids.
 
-    HL7's validator lets both pass with a warning, and so records with them are about.
+    HL7's validator lets both pass with a warning, so such records exist.
     """
     return value.isspace() or _control(value) is not None
 

@@ -1,7 +1,7 @@
-"""What an invariant looks at, so that it is only run where its answer is not known beforehand.
+"""Finds out which members an invariant looks at, so that it only runs when its answer is still open.
 
-`start.empty() or end.empty() or start <= end` holds of itself in an object with neither; `value.exists() or
-dataAbsentReason.exists()` is settled by which members there are, whatever they hold.
+`start.empty() or end.empty() or start <= end` always holds for an object with neither member; the answer of
+`value.exists() or dataAbsentReason.exists()` depends only on which members are present, not on their values.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from fhir_coprod.validation.fhirpath.syntax import (
 )
 
 _OWN_FOCUS = frozenset({"where", "all", "select", "exists", "any", "repeat", "aggregate"})
-"""Functions whose arguments speak of the items before the dot."""
+"""Functions whose arguments are evaluated on the items before the dot."""
 _CONSTANTS = frozenset({"ucum", "sct", "loinc"})
 _PRESENCE = frozenset({"and", "or", "xor", "implies", "=", "!="})
 
 
 class _Outside(Exception):
-    """It looks at more than members of its focus."""
+    """The expression looks at more than the members of its focus."""
 
 
 def members(expression: str) -> frozenset[str] | None:
-    """The members of the focus that decide the expression; None when something else does too."""
+    """The members of the focus that decide the expression; None when it also looks at something else."""
     found: set[str] = set()
     try:
         _gather(parse(expression), found, own=True)
@@ -40,7 +40,7 @@ def members(expression: str) -> frozenset[str] | None:
 
 
 def _gather(tree: Expression | None, found: set[str], *, own: bool) -> None:
-    """`own` is False within an argument whose focus is not the rule's."""
+    """Collect the members; `own` is False inside an argument whose focus is not the rule's."""
     match tree:
         case None:
             if own:
@@ -73,7 +73,7 @@ def _gather(tree: Expression | None, found: set[str], *, own: bool) -> None:
 
 
 def is_presence(expression: str) -> bool:
-    """Whether only the presence of members decides it."""
+    """Whether the answer depends only on which members are present."""
     return _presence(parse(expression))
 
 

@@ -1,4 +1,4 @@
-"""Invariants: the FHIRPath rules of a definition as tests, and the few that are better written by hand."""
+"""Invariants: turns a definition's FHIRPath rules into tests, with a few tests written by hand."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from fhir_coprod.validation.model.structure import Constraint
 Test = Callable[[object, Scope], bool]
 
 STRUCTURAL = frozenset({"ele-1", "ext-1"})
-"""Empty elements, and extensions with both or neither of value and extensions: looked at where they stand."""
+"""Empty elements, and extensions with both or neither of value and extensions: checked on the spot."""
 
 
 def _not_nested(resource: object, scope: Scope) -> bool:
-    """dom-2: a contained resource contains none itself."""
+    """dom-2: a contained resource contains no resources itself."""
     return not any("contained" in inner for inner in _contained(resource))
 
 
@@ -50,7 +50,7 @@ def _contained_without_label(resource: object, scope: Scope) -> bool:
 
 
 def _has_narrative(resource: object, scope: Scope) -> bool:
-    """dom-6: a resource should have narrative; a contained one speaks through its container's."""
+    """dom-6: a resource should have narrative; a contained one has its container's."""
     if not isinstance(resource, dict) or scope.container is not scope.resource:
         return True
     text = resource.get("text")
@@ -58,7 +58,7 @@ def _has_narrative(resource: object, scope: Scope) -> bool:
 
 
 def _reference_is_contained(reference: object, scope: Scope) -> bool:
-    """ref-1: a local reference names a contained resource, or in one of those the container."""
+    """ref-1: a local reference names a contained resource, or, from inside one, the container."""
     literal = reference.get("reference") if isinstance(reference, dict) else None
     if not isinstance(literal, str) or not literal.startswith("#"):
         return True
@@ -68,7 +68,7 @@ def _reference_is_contained(reference: object, scope: Scope) -> bool:
 
 
 def _allowed_narrative(div: object, scope: Scope) -> bool:
-    """txt-1 and txt-2: basic XHTML only, and some content."""
+    """txt-1 and txt-2: only basic XHTML, and some content."""
     return narrative.is_allowed(div)
 
 
@@ -87,7 +87,7 @@ def _contained_meta(resource: object) -> Iterator[dict[str, object]]:
 
 
 def _local_references(resource: dict[str, object]) -> Iterator[str]:
-    """Every text starting with # below: references and canonicals."""
+    """Every text below that starts with #: references and canonicals."""
     waiting: list[object] = [resource]
     while waiting:
         value = waiting.pop()
@@ -108,7 +108,7 @@ NATIVE: dict[str, tuple[Test, frozenset[str]]] = {
     "ref-1": (_reference_is_contained, frozenset({"reference"})),
     "txt-1": (_allowed_narrative, frozenset()),
 }
-"""Rules of the base definitions that are written by hand: test, and the members without which it holds."""
+"""Rules of the base definitions that are written by hand: (test, members; with none of them it holds)."""
 
 
 def _absolute_system(identifier: object, scope: Scope) -> bool:
@@ -118,7 +118,7 @@ def _absolute_system(identifier: object, scope: Scope) -> bool:
 
 
 def _absolute_coded(coded: object, scope: Scope) -> bool:
-    """The system of a code, where there is one, is an absolute URI."""
+    """The system of a code, if it has one, is an absolute URI."""
     return not isinstance(coded, dict) or "code" not in coded or _absolute_system(coded, scope)
 
 
@@ -135,7 +135,7 @@ def _without_spaces(reference: object, scope: Scope) -> bool:
 
 
 def _right_size(attachment: object, scope: Scope) -> bool:
-    """Attachment.size and hash are those of the data."""
+    """Attachment.size and hash match the data."""
     if not isinstance(attachment, dict) or not isinstance(attachment.get("data"), str):
         return True
     try:
@@ -145,7 +145,7 @@ def _right_size(attachment: object, scope: Scope) -> bool:
     size, digest = attachment.get("size"), attachment.get("hash")
     if isinstance(size, int) and size != len(data):
         return False
-    # FHIR asks for SHA-1 here: https://hl7.org/fhir/R4/datatypes.html#Attachment
+    # FHIR prescribes SHA-1 here: https://hl7.org/fhir/R4/datatypes.html#Attachment
     stated = hashlib.sha1(data, usedforsecurity=False).digest()
     return not isinstance(digest, str) or digest == base64.b64encode(stated).decode()
 
@@ -159,7 +159,7 @@ def _rule(
 ABSOLUTE_CODED = _rule(
     "The system of a code must be an absolute URI", _absolute_coded, "code", "system", remember=True
 )
-"""For quantities, and for a Coding that has no binding; HL7's validator lets the others pass."""
+"""For quantities, and for a Coding without a binding; HL7's validator lets others pass."""
 
 _OF_TYPE: dict[str, list[Rule]] = {
     "Questionnaire": [
@@ -216,29 +216,29 @@ _OF_TYPE: dict[str, list[Rule]] = {
         ),
     ],
 }
-"""Rules that R4 states in words only."""
+"""Rules that R4 only states in words."""
 
 
 _CANONICAL = _rule("The url of a definition must be absolute", _absolute_url, "url")
 
 
 def of_type(code: str, *, canonical: bool) -> list[Rule]:
-    """The rules of a type that its definition has in words only.
+    """The rules of a type that its definition only states in words.
 
-    canonical: whether it is a resource that others name by its `url`
+    canonical: whether it is a resource that others refer to by its `url`
     """
     return [*_OF_TYPE.get(code, []), *([_CANONICAL] if canonical else [])]
 
 
 SAID_ELSEWHERE = frozenset({"txt-2"})
-"""Rules that another one in NATIVE covers."""
+"""Rules that another rule in NATIVE covers."""
 
 
 _NOWHERE = Scope({})
 
 
 def add(content: Content, constraint: Constraint) -> None:
-    """Let `content` check the rule, or let it say that nobody can."""
+    """Make `content` check the rule, or report that nobody can."""
     if constraint.key in STRUCTURAL or constraint.key in SAID_ELSEWHERE:
         return
     native = NATIVE.get(constraint.key)
@@ -255,7 +255,7 @@ def add(content: Content, constraint: Constraint) -> None:
     if not names or not test({}, _NOWHERE):
         names = frozenset()
     expression = constraint.expression
-    # 1 and 1.0 are equal, but not as text.
+    # 1 and 1.0 are equal as numbers, but not as text.
     remember = bool(names) and "toString" not in expression
     presence = guards.is_presence(expression)
     content.rules.append(Rule(constraint, test, names, presence=presence, remember=remember))

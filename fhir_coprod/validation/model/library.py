@@ -1,4 +1,4 @@
-"""The compiled models that a validator works with: R4, our package, and packages loaded beside them."""
+"""The compiled models that a validator works with: R4, our package, and any packages loaded as well."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FHIR = "http://hl7.org/fhir/StructureDefinition/"
 
 
 MALFORMED = (LookupError, TypeError, AttributeError, ValueError)
-"""What compiling a definition raises that is not of the form that R4 gives it."""
+"""What compiling raises when a definition does not have the form that R4 prescribes."""
 
 
 def _malformed(what: str, url: str, error: Exception) -> ConfigError:
@@ -29,14 +29,14 @@ def _malformed(what: str, url: str, error: Exception) -> ConfigError:
 
 
 Conforms = Callable[["Library", object, str, Scope], bool]
-"""Whether a value, already of its type, satisfies a profile too: (library, value, profile, scope)."""
+"""Whether a value that already fits its type also satisfies a profile: (library, value, profile, scope)."""
 
 
 class Library:
-    """Compiles what is asked for, once, and keeps it. Safe to share between threads."""
+    """Compiles each definition on first use and keeps it. Safe to share between threads."""
 
     def __init__(self, structures: Iterable[Json], conforms: Conforms) -> None:
-        """structures: StructureDefinitions held here beside those of R4 and of the loaded packages."""
+        """structures: StructureDefinitions to hold here besides those of R4 and of the loaded packages."""
         self._conforms = conforms
         self._own: dict[str, Json] = {s["url"]: s for s in structures}
         self._shapes: dict[str, Shape | None] = {}
@@ -48,13 +48,13 @@ class Library:
     # ------------------------------------------------------------------ definitions
 
     def shape(self, url: str) -> Shape | None:
-        """The structure by canonical or type name; None when it is not held or has no snapshot."""
+        """The structure by canonical or type name; None when it is unknown or has no snapshot."""
         key = bare(url)
         if key not in self._shapes:
             with self._compiling:
                 definition = self._definition(key)
                 if definition is None:
-                    return None  # not remembered: the canonicals that records name have no end
+                    return None  # not remembered: records may name any number of canonicals
                 try:
                     self._shapes[key] = shape(definition)
                 except NoSnapshot:
@@ -102,7 +102,7 @@ class Library:
         return definitions.is_resource_type(name)
 
     def profile_model(self, url: str) -> Model | None:
-        """The overlay of a profile by canonical; None when it is unknown, or the definition of a type."""
+        """The overlay of a profile by canonical; None when it is unknown or is the definition of a type."""
         key = bare(url)
         held = self._profiles.get(key)
         if held is None:
@@ -117,20 +117,20 @@ class Library:
         return held
 
     def conforms(self, value: object, profile: str, scope: Scope) -> bool:
-        """Whether a value, already of its type, satisfies a profile too."""
+        """Whether a value that already fits its type also satisfies a profile."""
         return self._conforms(self, value, profile, scope)
 
     # ------------------------------------------------------------------ names
 
     def ancestors(self, code: str) -> tuple[str, ...]:
-        """A type and those it specialises, up to Element or Resource."""
+        """A type and the types it specialises, up to Element or Resource."""
         found = self.shape(code)
         if found is None or not found.base:
             return (code,)
         return (code, *self.ancestors(found.base.removeprefix(FHIR)))
 
     def is_base(self, canonical: str) -> bool:
-        """Whether a canonical names the definition of a type, which every value of it is checked against."""
+        """Whether a canonical names the definition of a type; every value is checked against its own type."""
         url = bare(canonical)
         return url.startswith(FHIR) and self.type_model(url.removeprefix(FHIR)) is not None
 

@@ -1,4 +1,4 @@
-"""What compiling one definition needs to know of the others."""
+"""The other definitions that the compiler needs to see while it compiles one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a value stands: the resource around it, that resource's container, and the Bundle around both."""
+"""The surroundings of a value: its resource, that resource's container, and the Bundle around both."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _LITERAL = re.compile(
 def literal_type(reference: str) -> str:
     """The resource type that a literal reference names: "Patient" for `Patient/1` and `https://x/fhir/Patient/1`.
 
-    "" for everything else: `#contained`, `urn:uuid:…`, a conditional reference, any other URL.
+    "" for anything else: `#contained`, `urn:uuid:…`, a conditional reference, any other URL.
     """
     match = _LITERAL(reference)
     return match[1] if match else ""
 
 
 class Scope:
-    """One resource under validation and what its references can reach.
+    """One resource under validation and everything that its references can reach.
 
     resource:  %resource
-    container: %rootResource: the same, except for a contained resource
+    container: %rootResource: the same as resource, except for a contained resource
     outer:     the scope of the Bundle or Parameters that carries it
     """
 
@@ -44,7 +44,7 @@ class Scope:
 
     @cached_property
     def environment(self) -> Env:
-        """The same for FHIRPath."""
+        """The same surroundings for FHIRPath."""
         outer = self.outer
         return Env(
             self.resource,
@@ -78,7 +78,7 @@ class Scope:
         return found
 
     def resolve(self, reference: str) -> Json | None:
-        """The resource that a reference points to, when it is contained here or in a Bundle around."""
+        """The resource that a reference points to, if it is contained here or in a surrounding Bundle."""
         if reference.startswith("#"):
             return self.container if reference == "#" else self.contained.get(reference[1:])
         scope = self.outer
@@ -90,7 +90,7 @@ class Scope:
         return None
 
     def target_types(self, reference: Json) -> list[str]:
-        """The resource types that a Reference says it points to: by its target or literal, and by `type`."""
+        """The resource types that a Reference may point to, by its target or literal and by its `type`."""
         types: list[str] = []
         literal = reference.get("reference")
         if isinstance(literal, str):

@@ -1,7 +1,7 @@
-"""A StructureDefinition's snapshot as a tree of `Element`s: what both tiers of the validator are built from.
+"""Turns a StructureDefinition's snapshot into a tree of `Element`s, which both tiers of the validator use.
 
 The flat list of ElementDefinitions (https://hl7.org/fhir/R4/elementdefinition.html) becomes a tree: children
-by name, slices beside the element they divide. Nothing of it knows about resources.
+by name, and slices beside the element they divide. Nothing here knows about resources.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ PRIMITIVES = frozenset(
 
 
 class Absent:
-    """The value of `fixed` and `pattern` where there is none; JSON null is a value."""
+    """The value of `fixed` and `pattern` when the definition has none; JSON null would be a value."""
 
     def __repr__(self) -> str:
         return "ABSENT"
@@ -50,7 +50,7 @@ ABSENT = Absent()
 
 @dataclass(slots=True, frozen=True)
 class TypeRef:
-    """One allowed type: its code, the profiles on it, and for references what they may point to."""
+    """One allowed type: its code, its profiles, and for a reference the types it may point to."""
 
     code: str
     profiles: tuple[str, ...] = ()
@@ -119,11 +119,11 @@ class Element:
     min_value: object = ABSENT
     max_value: object = ABSENT
     repeats: bool = True
-    """Whether JSON writes it as an array: the base element's max, which a profile cannot change."""
+    """Whether JSON writes it as an array: the base element's max says so, and no profile can change that."""
     modifier: bool = False
 
     def walk(self) -> Iterator[Element]:
-        """Itself and everything below, slices included."""
+        """This element and everything below it, slices included."""
         yield self
         for child in (*self.children.values(), *self.slices):
             yield from child.walk()
@@ -136,7 +136,7 @@ class Shape:
     url: str
     version: str
     title: str
-    """How messages call it."""
+    """What messages call it."""
     type: str
     """The type it constrains or defines, such as CarePlan or HumanName."""
     kind: str
@@ -148,7 +148,7 @@ class Shape:
     root: Element
     by_id: dict[str, Element]
     contexts: tuple[tuple[str, str], ...] = ()
-    """Where an extension may stand: (element | extension | fhirpath, expression)."""
+    """Where an extension is allowed: (element | extension | fhirpath, expression)."""
 
 
 class NoSnapshot(ValueError):
@@ -184,7 +184,7 @@ def shape(definition: Json) -> Shape:
 
 
 def _identity(declared: Json, slice_at: dict[str, str]) -> str:
-    """The element's id, worked out from path and sliceName where an old package has none."""
+    """The element's id, worked out from path and sliceName if an old package gives none."""
     if "id" in declared:
         return str(declared["id"])
     path: str = declared["path"]
@@ -254,7 +254,7 @@ def _maximum(text: str) -> int:
 def _type(declared: Json) -> TypeRef:
     code: str = declared.get("code", "")
     if code.startswith(FHIRPATH_SYSTEM):
-        # ids and primitive values: the FHIR type stands in an extension, except in early packages.
+        # ids and primitive values: the FHIR type is in an extension, except in early packages.
         named = (e for e in declared.get("extension", ()) if e.get("url") == _FHIR_TYPE)
         fhir_type: Json = next(named, {})
         code = fhir_type.get("valueUrl") or fhir_type.get("valueUri") or "string"

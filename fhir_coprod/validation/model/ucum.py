@@ -1,7 +1,7 @@
-"""Whether a text is a unit of the Unified Code for Units of Measure (https://ucum.org/ucum, case sensitive).
+"""Checks whether a text is a unit in UCUM, the Unified Code for Units of Measure (https://ucum.org/ucum).
 
-The unit symbols are those of the UCUM table, version 1.9. UCUM is copyright 1998-2013 the Regenstrief
-Institute and the UCUM Organization; the table is used under its terms, which allow that free of charge.
+Units are case sensitive. The unit symbols are those of the UCUM table, version 1.9. UCUM is copyright
+1998-2013 the Regenstrief Institute and the UCUM Organization; its terms allow this use free of charge.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _METRIC = """
     Ci R RAD REM cal_[15] cal_[20] cal_m cal_IT cal_th cal tex m[H2O] m[Hg] eq osm g% kat U [iU] [IU] Np
     B B[SPL] B[V] B[mV] B[uV] B[10.nV] B[W] B[kW] st mho bit By Bd
 """
-"""Units that take a prefix."""
+"""Units that may have a prefix."""
 _PLAIN = """
     10* 10^ [pi] % [ppth] [ppm] [ppb] [pptr] gon deg ' '' min h d a_t a_j a_g a wk mo_s mo_j mo_g mo AU
     atm [lbf_av] [in_i] [ft_i] [yd_i] [mi_i] [fth_i] [nmi_i] [kn_i] [sin_i] [sft_i] [syd_i] [cin_i]
@@ -55,8 +55,8 @@ _EXPONENT = re.compile(r"(.*?)[+-]?[0-9]+")
 
 @remembering_short(4096, 64)
 def is_unit(text: str) -> bool:
-    """Whether UCUM's grammar allows it: factors, units with prefix and exponent, . and / and ( ),
-    {annotations}.
+    """Whether UCUM's grammar allows the text: factors, units with prefix and exponent, `.` and `/`, `( )`,
+    `{annotations}`.
     """
     tokens: list[str] = []
     at = 0
@@ -70,7 +70,7 @@ def is_unit(text: str) -> bool:
 
 
 def _term(tokens: list[str]) -> bool:
-    """[/] component ((. | /) component)*, taken off the front."""
+    """Take `[/] component ((. | /) component)*` off the front."""
     if tokens[0] == "/":
         tokens.pop(0)
     while True:
@@ -98,7 +98,7 @@ def _component(tokens: list[str]) -> bool:
 
 
 def _is_simple(token: str) -> bool:
-    """A unit, with or without exponent."""
+    """Whether a token is a unit, with or without exponent."""
     if token in _SYMBOLS:
         return True
     match = _EXPONENT.fullmatch(token)

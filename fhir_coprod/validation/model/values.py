@@ -1,4 +1,4 @@
-"""Comparing values with what a definition states: fixed, pattern, value set."""
+"""Compares values with what a definition states: a fixed value, a pattern, or a value set."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fhir_coprod.validation.model.codes import is_defined
 
 
 def equal(value: object, fixed: object) -> bool:
-    """Exactly the fixed value; true is not 1."""
+    """Whether the value is exactly the fixed value; true is not 1."""
     if isinstance(fixed, dict):
         return (
             isinstance(value, dict)
@@ -27,7 +27,7 @@ def equal(value: object, fixed: object) -> bool:
 
 
 def has_pattern(value: object, pattern: object) -> bool:
-    """At least what the pattern states: each of its members, each of its list items somewhere in the list."""
+    """Whether the value has at least what the pattern states: all its members, and each item of its lists."""
     if isinstance(pattern, dict):
         return isinstance(value, dict) and all(
             key in value and has_pattern(value[key], part) for key, part in pattern.items()
@@ -43,7 +43,7 @@ def is_member(value: object, type_: str, codes: ValueSet) -> bool | None:
     """Whether a coded value belongs to a value set; None when that cannot be decided offline.
 
     value: a code, uri or string, a Coding, CodeableConcept or Quantity. A CodeableConcept belongs when one
-    of its codings does; one without codings does not.
+    of its codings does, and one without codings does not.
     """
     if isinstance(value, str):
         return _code(value, codes)
@@ -61,7 +61,7 @@ def is_member(value: object, type_: str, codes: ValueSet) -> bool | None:
 
 
 def has_code(value: object) -> bool:
-    """Whether a coded value has any code, and not only words and systems."""
+    """Whether a coded value has a code at all, and not only text and systems."""
     if not isinstance(value, dict):
         return True
     codings = value.get("coding", [value])
@@ -69,7 +69,7 @@ def has_code(value: object) -> bool:
 
 
 def _code(code: str, codes: ValueSet) -> bool | None:
-    """A code without a system: that of the only one in question."""
+    """Look up a code without a system: it takes the system of the value set, if that has only one."""
     listed = codes.allows_code(code)
     if listed is None and codes.known and len(codes.open_systems) == 1:
         (system,) = codes.open_systems
@@ -98,7 +98,7 @@ def is_undefined(coding: object) -> bool:
 
 
 def lacks_code(coding: object) -> bool:
-    """Whether a Coding names a code system that is held in full and none of its codes."""
+    """Whether a Coding names a code system that is held in full but no code of it."""
     if not isinstance(coding, dict) or "code" in coding or "_code" in coding:
         return False
     system = coding.get("system")

@@ -1,1 +1,1 @@
-"""The engine that runs an expression as nested functions: slower than generated code, and its oracle."""
+"""The engine that runs an expression as nested functions: slower than generated code, which it checks."""

@@ -1,4 +1,4 @@
-"""FHIRPath functions on collections and their arithmetic (FHIRPath 2.0 §5.1 to §5.7, §6.6)."""
+"""FHIRPath functions on collections, and arithmetic (FHIRPath 2.0 §5.1 to §5.7, §6.6)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from fhir_coprod.validation.fhirpath.nodes import (
 )
 
 Function = Callable[[Nodes, list[Nodes]], Nodes]
-"""Of the items it is called on, and its arguments' values."""
+"""Takes the items it is called on, and its arguments' values."""
 
 
 def _extension(items: Nodes, args: list[Nodes]) -> Nodes:
@@ -251,7 +251,7 @@ for _to in strings.CONVERSIONS:
 
 
 def compare(operator: str, left: Nodes, right: Nodes) -> Nodes:
-    """`<`, `<=`, `>`, `>=` of two single items of one kind."""
+    """`<`, `<=`, `>`, `>=` for two single items of the same kind."""
     a, b = one(left), one(right)
     if a is None or b is None or a.value is None or b.value is None:
         return EMPTY
@@ -292,12 +292,12 @@ def _order(a: Node, b: Node) -> int | None:
 
 
 def concatenate(left: Nodes, right: Nodes) -> Nodes:
-    """`&`: empty counts as no text."""
+    """`&`: an empty collection counts as an empty text."""
     return [Node((strings.text(left) or "") + (strings.text(right) or ""), STRING)]
 
 
 def arithmetic(operator: str, left: Nodes, right: Nodes) -> Nodes:
-    """`+ - * / div mod`; empty when an operand is empty, on division by zero and beyond all bounds."""
+    """`+ - * / div mod`; empty when an operand is empty, on division by zero, or when too large."""
     a, b = one(left), one(right)
     if a is None or b is None or a.value is None or b.value is None:
         return EMPTY

@@ -1,6 +1,6 @@
-"""A syntax tree to nested closures over collections of nodes: every construct, in its full meaning.
+"""Compiles a syntax tree to nested closures over collections of nodes: every construct, in its full meaning.
 
-`booleans` has a faster way for the shapes that most invariants have; what it cannot express is done here.
+`booleans` has a faster way for the patterns of most invariants; what it cannot express is done here.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ from fhir_coprod.validation.fhirpath.syntax import (
 )
 
 MAX_REPEAT = 100_000
-"""Most items that `repeat()` gathers before it gives up on a circle."""
+"""Most items that `repeat()` gathers before it assumes an endless loop."""
 
 
 _LITERAL_TYPES: dict[str, Type] = {
@@ -329,7 +329,7 @@ def _iif(call: Call) -> Compiled:
     no = compiled(call.arguments[2]) if len(call.arguments) > 2 else (lambda scope: EMPTY)
 
     def iif(scope: Scope) -> Nodes:
-        # On a collection, not on each item: `x.iif(empty(), …)` asks whether there is any.
+        # On the collection, not on each item: `x.iif(empty(), …)` asks whether it has any items.
         inner = Scope(scope.env, of(scope), scope.context, scope.index, scope.total)
         return yes(inner) if as_truth(criterion(inner)) else no(inner)
 
@@ -337,7 +337,7 @@ def _iif(call: Call) -> Compiled:
 
 
 def _trace(call: Call) -> Compiled:
-    """`trace()` passes its items through; nothing is logged, for they may be a patient's."""
+    """`trace()` passes its items through; it logs nothing, since they may be a patient's."""
     for argument in call.arguments:
         compiled(argument)
     return _source(call.source)
@@ -408,12 +408,12 @@ def _negation(found: bool | None) -> bool | None:
 
 
 def _is_in(item: Nodes, items: Nodes) -> Nodes:
-    # The specification wants one item on the left; HL7's validator asks each, and R4's tim-9 needs that.
+    # The specification wants one item on the left; HL7's validator tests each, and R4's tim-9 needs that.
     return truth(all(holds(items, node) for node in item)) if item else EMPTY
 
 
 def _logic(operator: str, left: Compiled, right: Compiled) -> Compiled:
-    """Three-valued logic; the right side is not evaluated when the left decides."""
+    """Three-valued logic; the right side is only evaluated when the left does not decide."""
 
     def and_(scope: Scope) -> Nodes:
         first = as_truth(left(scope))
