@@ -1,4 +1,4 @@
-"""Everything that is remembered: versions of resources, one log, a search index; SQLite or PostgreSQL.
+"""Stores resources: their versions, one log and a search index, on SQLite or PostgreSQL.
 
 with Store.open("sqlite:///coprod.db") as store:
     written = store.write(lambda transaction: transaction.create(jsontext.parse(raw)))

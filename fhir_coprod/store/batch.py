@@ -1,10 +1,10 @@
-"""One database transaction in which several works run, one after another, and its flush into tables.
+"""One database transaction that runs several pieces of work in turn, then flushes them into tables.
 
-Works only remember what they want written; the flush writes it all at once, so that the log's lock is held
-for moments. Until then a batch is optimistic: it notes which version of each resource it has read, and the
-flush, once it holds the lock, refuses with `Stale` when somebody else has written one of them meanwhile.
-The writer then does the works again with the lock held from the start. SQLite holds its lock from the start
-anyway.
+Each piece of work only remembers what it wants written. The flush writes it all at once, so that the log's
+lock is held only briefly. Until then a batch is optimistic: it notes which version of each resource it has
+read, and the flush, once it holds the lock, refuses with `Stale` if somebody else has written one of them
+meanwhile. The writer then does the work again with the lock held from the start. SQLite always holds its lock
+from the start.
 """
 # ruff: noqa: S608 - only names written in this package are put into SQL; every value is bound
 
@@ -40,7 +40,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A version that a work wants written."""
+    """A version that a piece of work wants written."""
 
     version: Version
     received: bytes
@@ -48,7 +48,7 @@ class Pending:
 
 
 class Batch:
-    """What the works of one transaction share."""
+    """What the pieces of work in one transaction share."""
 
     def __init__(
         self, connection: Connection, session: Session, *, locked: bool, known_types: Set[str] = frozenset()
@@ -59,27 +59,27 @@ class Batch:
         self.latest: dict[Reference, Held | None] = {}
         """What has been read from the database or flushed into it."""
         self.pending: list[Pending] = []
-        """Of works that succeeded; not yet in the database."""
+        """From work that succeeded; not yet in the database."""
         self._read_unlocked: dict[Reference, int] = {}
         self.known_types = known_types
         self.new_types: set[str] = set()
-        """Types whose fingerprint this batch has written; known to others once it is committed."""
+        """Types whose fingerprint this batch has written; others may rely on it once it is committed."""
 
     def lock(self) -> None:
-        """From here on nobody else writes to the log until this transaction ends."""
+        """Keep others from writing to the log until this transaction ends."""
         if not self.locked:
             self.session.lock()
             self.locked = True
             self._refuse_stale_reads()
 
     def held(self, reference: Reference) -> Held | None:
-        """The newest version in the database, deleted or not; None when there never was one."""
+        """The newest version in the database, deleted or not; None if there never was one."""
         if reference not in self.latest:
             self.fetch([reference])
         return self.latest[reference]
 
     def fetch(self, references: Iterable[Reference]) -> None:
-        """Read many at once, so that `held` need not go to the database for each."""
+        """Read many at once, so that `held` need not go to the database for each one."""
         wanted = [reference for reference in references if reference not in self.latest]
         if not wanted:
             return
@@ -98,9 +98,9 @@ class Batch:
                 self._read_unlocked.setdefault(reference, held.version.version if held else 0)
 
     def _refuse_stale_reads(self) -> None:
-        """Raise Stale unless all that was read without the lock is still the newest.
+        """Raise Stale unless everything that was read without the lock is still the newest.
 
-        What a work writes may rest on a resource that it has only read, so the unique key on type, id and
+        A write may depend on a resource that the work has only read, so the unique key on type, id and
         version, which stops two writers of one resource, is not enough.
         """
         for type in {type for type, _ in self._read_unlocked}:
@@ -112,7 +112,7 @@ class Batch:
                 raise Stale
 
     def flush(self, pending: list[Pending]) -> None:
-        """Give positions and write: log, received bytes, resources, index. `pending` is emptied."""
+        """Assign positions, then write log, received bytes, resources and index. Empties `pending`."""
         if not pending:
             return
         self.lock()
@@ -122,7 +122,7 @@ class Batch:
         pending.clear()
 
     def _write(self, pending: list[Pending], position: int) -> None:
-        """Write behind `position`, the newest there is."""
+        """Write after `position`, the newest so far."""
         newest: dict[Reference, Pending] = {}
         created: dict[Reference, int] = {}
         log: list[Row] = []
@@ -130,7 +130,7 @@ class Batch:
         for entry in pending:
             version = entry.version
             position += 1
-            # Handed out before its place was known; nobody outside the writer thread has seen it yet.
+            # Handed out before its position was known; nobody outside the writer thread has seen it yet.
             force_setattr(version, "position", position)
             reference = (version.type, version.id)
             held = self.latest.get(reference)

@@ -1,7 +1,7 @@
-"""The two databases behind one face: raw connections that are fast, one statement dialect, one way to lock.
+"""The common interface to SQLite and PostgreSQL: fast raw connections, one SQL dialect, one way to lock.
 
-SQL is written once, with `?` for values. Reads go through a pool of read-only connections; writes through one
-connection that belongs to the writer thread (`writer.py`) and is an SQLAlchemy connection, so that other
+SQL is written once, with `?` for values. Reads go through a pool of read-only connections. Writes go through
+one connection that belongs to the writer thread (`writer.py`) and is an SQLAlchemy connection, so that other
 floors can put their own rows into the same transaction.
 """
 
@@ -24,7 +24,7 @@ from fhir_coprod.errors import Overloaded
 T = TypeVar("T")
 Row = tuple[Any, ...]
 READ_SECONDS = 60
-"""A pooled reader that takes longer is stopped: nobody waits for its answer any more."""
+"""A pooled read that takes longer is stopped: nobody is waiting for its answer any more."""
 BUSY_SECONDS = 30
 """How long a writer waits for another process before it gives up."""
 
@@ -36,32 +36,32 @@ class Session(ABC):
 
     @abstractmethod
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
-        """All rows of a SELECT; `?` stands for a value."""
+        """All rows of a SELECT; each `?` takes a value."""
 
     @abstractmethod
     def run(self, sql: str, values: Sequence[Any] = ()) -> int:
-        """Run a statement; the number of rows it touched."""
+        """Run a statement; returns the number of rows it touched."""
 
     @abstractmethod
     def insert(self, table: Table, rows: Sequence[Row]) -> None:
-        """Insert rows whose values stand in the order of the table's columns."""
+        """Insert rows whose values are in the order of the table's columns."""
 
     @abstractmethod
     def among(self, column: str, values: Sequence[Any]) -> tuple[str, list[Any]]:
-        """`column` is one of `values`: a condition and its values."""
+        """The condition that `column` is one of `values`, and its values."""
 
     @abstractmethod
     def of_type(self, type: str, ids: Sequence[str]) -> tuple[str, list[Any]]:
-        """A FROM item, the rows of table resource with these ids, and its values."""
+        """A FROM item for the rows of table resource with these ids, and its values."""
 
     @abstractmethod
     def together(self) -> AbstractContextManager[Any]:
-        """Statements inside go to the server without waiting for each one's end, where there is a server:
-        what they answer is not to be looked at, and an error may be raised as late as by the last one."""
+        """Send the statements inside without waiting for each one to end, if there is a server. Do not look
+        at their answers; an error may not be raised before the last statement."""
 
     @abstractmethod
     def lock(self) -> None:
-        """Wait until nobody else writes to the log; held until the transaction ends."""
+        """Wait until nobody else is writing to the log; held until the transaction ends."""
 
     @abstractmethod
     def close(self) -> None: ...
@@ -92,8 +92,8 @@ class Database(ABC):
         """The raw side of an SQLAlchemy connection, in the same transaction."""
 
     def ask(self, question: Callable[[Session], T]) -> T:
-        """What a question comes to, asked of a pooled read-only session, where each statement sees what is
-        committed when it starts; asked once more when the pooled connection turns out to be dead."""
+        """The answer to a question from a pooled read-only session, in which each statement sees what is
+        committed when it starts. If the pooled connection turns out to be dead, it is asked once more."""
         try:
             pooled = self._idle.pop()
         except IndexError:
@@ -140,7 +140,7 @@ class Database(ABC):
 
 
 def unavailable(error: Exception) -> Overloaded:
-    """A database error as the sentence a caller may read; what the database said stays in __cause__."""
+    """A database error as a sentence for the caller; the database's own words stay in __cause__."""
     text = str(error).lower()
     if "locked" in text or "busy" in text:
         return Overloaded("Another process has held the database for too long; try again.")
@@ -157,12 +157,12 @@ def is_lost(error: BaseException) -> bool:
     """Whether the connection is gone, so that a new one may succeed."""
     if not isinstance(error, psycopg.OperationalError):
         return False
-    # Without a code the server was not there to give one. 08: connection; 57P: shut down, or starting up.
+    # Without a code, the server was not there to give one. 08: connection; 57P: shut down, or starting up.
     return not error.sqlstate or error.sqlstate.startswith(("08", "57P"))
 
 
 def is_conflict(error: BaseException) -> bool:
-    """Whether two transactions got into each other's way, so that the same work may succeed when done
+    """Whether two transactions got into each other's way, so that the same work may succeed if it is done
     alone."""
     if isinstance(error, sqlalchemy.exc.DBAPIError) and error.orig is not None:
         return is_conflict(error.orig)

@@ -1,9 +1,9 @@
-"""Reads that come at the same time, asked of PostgreSQL together, on the event loop of a server.
+"""Sends reads that arrive at the same time to PostgreSQL together, on the event loop of a server.
 
-A question costs about the same for one resource as for twenty, and a thread to ask it in costs more than the
-question. So what arrives in one turn of the loop, or while earlier questions are under way, goes as one, on a
-connection that the loop itself waits for. Nothing is kept: each read is asked after it has arrived, and sees
-whatever any process had acknowledged by then.
+A query costs about the same for one resource as for twenty, and a thread to run it in costs more than the
+query. So all reads that arrive in one turn of the loop, or while earlier queries are running, go as one, on a
+connection that the loop itself waits for. Nothing is cached: each read is queried after it has arrived, and
+sees everything that any process had acknowledged by then.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from fhir_coprod.store.postgresql import PostgresqlDatabase, text_array
 from fhir_coprod.store.versions import COLUMNS, Version, from_row
 
 UNDER_WAY = 2
-"""Questions at a time: while one is answered the next is asked; with more of them each would hold fewer."""
+"""Queries in flight: while one is answered the next is sent; more would mean fewer reads in each."""
 MOST = 100
-"""Resources in one question."""
+"""Resources in one query."""
 
 _ASK = (
     f"SELECT {COLUMNS} FROM unnest(%s::text[], %s::text[]) AS asked(type, id)"  # noqa: S608 - our own names
@@ -33,7 +33,7 @@ _Waiting = tuple[Reference, "asyncio.Future[Version | None]"]
 
 
 class Gathering:
-    """The reads of one event loop; to be used, and closed, on that loop alone."""
+    """The reads of one event loop; use it, and close it, on that loop only."""
 
     def __init__(self, database: PostgresqlDatabase, seconds: float) -> None:
         self._database = database
@@ -44,7 +44,7 @@ class Gathering:
         self._is_called = False
 
     async def newest(self, type: str, id: str) -> Version | None:
-        """The newest version, deleted or not; None when there never was one.
+        """The newest version, deleted or not; None if there never was one.
 
         Raises Overloaded when the database cannot answer, TimeoutError after `seconds`.
         """
@@ -52,13 +52,13 @@ class Gathering:
         future: asyncio.Future[Version | None] = loop.create_future()
         self._waiting.append(((type, id), future))
         if not self._is_called and len(self._asking) < UNDER_WAY:
-            # Not at once: what else has arrived in this turn of the loop comes along.
+            # Not at once: other reads of this turn of the loop can then join.
             self._is_called = True
             loop.call_soon(self._begin)
         return await future
 
     async def close(self) -> None:
-        """Let go of the connections; reads under way end first."""
+        """Close the connections once the reads that are running have ended."""
         await asyncio.gather(*self._asking)
         while self._idle:
             await self._idle.pop().connection.close()
@@ -79,7 +79,7 @@ class Gathering:
         try:
             async with asyncio.timeout(self._seconds):
                 found = await self._ask([reference for reference, _ in asked])
-        except Exception as error:  # noqa: BLE001 - whoever waits hears of it, whatever it is
+        except Exception as error:  # noqa: BLE001 - every error goes to those who wait
             said = unavailable(error) if isinstance(error, psycopg.Error) else error
             for _, future in asked:
                 if not future.done():
@@ -90,7 +90,7 @@ class Gathering:
                 future.set_result(found.get(reference))
 
     async def _ask(self, references: Sequence[Reference]) -> dict[Reference, Version]:
-        """Once more, on a new connection, when the old one turns out to be dead."""
+        """Query; if the connection turns out to be dead, once more on a new one."""
         if self._idle:
             cursor = self._idle.pop()
             try:
@@ -108,7 +108,7 @@ class Gathering:
             await cursor.execute(_ASK, (text_array(types), text_array(ids)))
             versions = [from_row(row) for row in await cursor.fetchall()]
         except BaseException:
-            # Cancelled or failed, it may still be in the middle of an answer.
+            # After a cancellation or failure it may still be in the middle of an answer.
             await cursor.connection.close()
             raise
         self._idle.append(cursor)

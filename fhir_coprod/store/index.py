@@ -1,8 +1,8 @@
-"""From a resource to its rows in the search index, by the R4 SearchParameter definitions.
+"""Makes the search index rows of a resource, by the R4 SearchParameter definitions.
 
-What each data type puts into which table follows https://hl7.org/fhir/R4/search.html#table. A parameter may
-fill three numbers: its own, `:text` (texts beside a code), and `:identifier` or `:of-type` (identifiers
-that say more).
+Which table each data type goes into follows https://hl7.org/fhir/R4/search.html#table. A parameter may fill
+three numbers: its own, `:text` (texts beside a code), and `:identifier` or `:of-type` (identifiers with more
+detail).
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _Extract = Callable[[Json], list[tuple[str, Any]]]
 _Add = Callable[["IndexRows", "_Parameter", str, Any], None]
 
 _NOT_INDEXED = frozenset({"_id", "_lastUpdated", "phonetic"})
-"""The first two are columns of table resource; nothing here compares by sound."""
+"""The first two are columns of table resource; the third compares by sound, which we do not do."""
 _BLANK = {"token": ("", ""), "reference": ("", ""), "string": ("", "")}
-"""Stands for a value that cannot be searched for (a text without code, a display without reference), so that
-`:missing` knows it is there."""
+"""The row for a value that cannot be searched for (a text without code, a display without reference), so
+that `:missing` knows it is there."""
 
 
 @lru_cache(maxsize=8192)
@@ -48,10 +48,10 @@ class _Parameter:
     """One search parameter of one type, ready to make rows.
 
     number, text, identifier, of_type: the numbers that it may fill
-    systems: of a plain `code`, by its value: the system that its required binding implies
-    members: of which members of a resource one must be there for it to have a value; empty: it may always
-    values: where it looks in a resource, each value with its FHIR type
-    add:    how a value becomes rows
+    systems: code → system, for a plain `code` whose required binding implies the system
+    members: it has no value in a resource without any of these members; empty: it may always have one
+    values: finds its values in a resource, each with its FHIR type
+    add:    turns a value into rows
     """
 
     code: str
@@ -114,7 +114,7 @@ def _plan(type: str) -> tuple[_Parameter, ...]:
 
 @lru_cache(maxsize=4096)
 def _plan_for(type: str, members: tuple[str, ...]) -> tuple[_Parameter, ...]:
-    """Those of the plan that may have a value in a resource with these members; shapes are few."""
+    """The parameters that may have a value in a resource with these members; there are few such sets."""
     return tuple(
         parameter
         for parameter in _plan(type)
@@ -128,7 +128,7 @@ _ANSWERS_ALWAYS = re.compile(r"\b(?!where|as|ofType|resolve)\w+\(|\band\b|\bor\b
 
 
 def _members(type: str, expression: str) -> frozenset[str]:
-    """The members with which the branches of an expression begin; none when that cannot be told."""
+    """The members that the branches of an expression begin with; none when that is unknown."""
     branches = [_BEGIN.match(branch.strip()) for branch in expression.split("|")]
     if _ANSWERS_ALWAYS.search(expression) or None in branches:
         return frozenset()
@@ -143,7 +143,7 @@ def _members(type: str, expression: str) -> frozenset[str]:
 
 
 def _implied_systems(type: str, expression: str) -> Mapping[str, str]:
-    """Code → system, for a path to an element of type `code`: its value set says what the element cannot."""
+    """Code → system, for a path to an element of type `code`: its value set names the system."""
     for element in definitions.structure(type)["snapshot"]["element"]:
         if element["path"] != expression or [kind["code"] for kind in element.get("type", ())] != ["code"]:
             continue
@@ -154,12 +154,12 @@ def _implied_systems(type: str, expression: str) -> Mapping[str, str]:
 
 
 FORMAT = 2
-"""Raised whenever `rows` makes other rows from the same definitions."""
+"""Raise this number whenever `rows` makes different rows from the same definitions."""
 
 
 @lru_cache(maxsize=256)
 def fingerprint(type: str) -> str:
-    """Changes when the index rows of this type would become others (see `reindex.py`)."""
+    """Changes when the index rows of this type would come out differently (see `reindex.py`)."""
     known = definitions.search_parameters(type).values()
     asked = repr(
         [FORMAT, sorted((parameter.code, parameter.type, parameter.expression) for parameter in known)]
@@ -288,7 +288,7 @@ _is_type = lru_cache(maxsize=512)(definitions.is_resource_type)
 
 
 def split_reference(text: str) -> tuple[str, str]:
-    """(type, id) of a relative reference, whatever version it names; ("", the text) of any other."""
+    """(type, id) of a relative reference, whether or not it names a version; ("", the text) of any other."""
     parts = text.split("/")
     if len(parts) == 4 and parts[2] == "_history":
         parts = parts[:2]
@@ -321,7 +321,7 @@ def _period(value: Json) -> Range | None:
 
 
 def _timing(value: Json) -> list[Range | None]:
-    """Of a Timing only the outer limits matter (https://hl7.org/fhir/R4/search.html#date)."""
+    """For a Timing only the outer limits matter (https://hl7.org/fhir/R4/search.html#date)."""
     events = value.get("event")
     parts = [moment(event) for event in events if isinstance(event, str)] if isinstance(events, list) else []
     repeat = value.get("repeat")
@@ -352,18 +352,18 @@ def _add_quantity(found: IndexRows, to: _Parameter, name: str, value: Any) -> No
 
 
 def _double(value: float) -> float:
-    """As a column holds it; JSON's whole numbers may be longer than that."""
+    """A number as a column holds it; JSON's whole numbers may be longer than that."""
     return float(max(-_FARTHEST, min(_FARTHEST, value)))
 
 
 def _ends(value: Json) -> tuple[float, float]:
-    """The ends of a Range; an end that is not given is as far as a number can be."""
+    """The ends of a Range; a missing end is as far away as a number can be."""
     low, high = _value_of(value.get("low")), _value_of(value.get("high"))
     return (float("-inf") if low is None else low, float("inf") if high is None else high)
 
 
 _FARTHEST = 1e307
-"""PostgreSQL cannot tell how long a range is that is longer than a number can say."""
+"""PostgreSQL cannot compute the length of a range when that is larger than any number."""
 
 
 def _value_of(quantity: Any) -> float | None:
@@ -385,7 +385,7 @@ def _add_uri(found: IndexRows, to: _Parameter, name: str, value: Any) -> None:
 
 
 def _add_position(found: IndexRows, to: _Parameter, name: str, value: Any) -> None:
-    """Of Location.near: see `near.py`."""
+    """For Location.near: see `near.py`."""
     if isinstance(value, dict):
         latitude, longitude = value.get("latitude"), value.get("longitude")
         if _is_number(latitude) and _is_number(longitude) and abs(latitude) <= 90 and abs(longitude) <= 180:
@@ -403,7 +403,7 @@ _ADDERS: Mapping[str, _Add] = {
     "special": _add_position,
 }
 TABLES = {kind: kind for kind in _ADDERS} | {"special": "number"}
-"""Where the values of each type of parameter stand."""
+"""Where each type of parameter keeps its values."""
 
 
 def _dicts(value: Any) -> list[Json]:

@@ -1,10 +1,10 @@
-"""Bringing many resources into a store from files: NDJSON, Bundles, single resources, folders of them.
+"""Loads many resources from files into a store: NDJSON, Bundles, single resources, and folders of them.
 
 Ids are kept. A resource without one gets the same id each time the same content is loaded. Everything is
-validated; what is not valid is reported and left out, and the rest goes in. Killed and started again, a load
-writes on from its last commit: how far it has come in a file is a cursor, set in the same transaction as the
-resources. What lies before it is validated once more, so that its faults are reported by whichever run comes
-to the end.
+validated: invalid resources are reported and left out, and the rest is stored. After a kill and restart, a
+load continues from its last commit: its progress in a file is a cursor, set in the same transaction as the
+resources. Everything before that point is validated once more, so that the run that reaches the end reports
+all faults.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ from fhir_coprod.validation import validate_to_store
 CHUNK = 250
 """Resources in one transaction."""
 AHEAD = 4
-"""Chunks that may wait for the writer while the next ones are read and validated."""
+"""How many chunks may wait for the writer while the next ones are read and validated."""
 
 _LINES = (".ndjson", ".jsonl", ".ndjson.gz", ".jsonl.gz")
 _SUFFIXES = (*_LINES, ".json", ".json.gz")
 _NAMESPACE = UUID("6f0d7c1e-6d1c-4b0c-9d6c-0a5a3c1f0b52")
-"""Of the ids given to resources that come without one."""
+"""The namespace of the ids for resources that have none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +56,13 @@ class Dead:
 
 @dataclass(slots=True)
 class Loaded:
-    """What a load came to."""
+    """The result of a load."""
 
     created: int = 0
     updated: int = 0
     unchanged: int = 0
     skipped: int = 0
-    """Done by an earlier run that was broken off."""
+    """Stored by an earlier run that was interrupted."""
     dead: list[Dead] = field(default_factory=list)
 
     @property
@@ -75,22 +75,22 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class _Record:
-    """One resource in a file, or why it is none."""
+    """One resource in a file, or the reason why it is not one."""
 
     place: int
     """Line, or number of the entry."""
     raw: bytes
     end: int
-    """Bytes of the file up to its end, for the progress bar."""
+    """Bytes of the file up to the record's end, for the progress bar."""
     references: Mapping[str, str] | None = None
 
 
 Progress = Callable[[int], None]
-"""Called with the number of bytes that have been dealt with since the last call."""
+"""Called with the number of bytes processed since the last call."""
 
 
 def files(paths: Sequence[Path]) -> list[Path]:
-    """The files that the paths mean; a folder means the resource files in it and below, by name.
+    """The files behind the paths: for a folder, the resource files in it and below, by name.
 
     Raises ConfigError for a path that does not exist.
     """
@@ -108,14 +108,14 @@ def files(paths: Sequence[Path]) -> list[Path]:
 
 
 def cursor_name(file: Path) -> str:
-    """The cursor that says how far a load of this file, as it is now, has come; 0 when none is under way."""
+    """The cursor of a load of this file, with its present content; at 0 when no load is under way."""
     status = file.stat()
     identity = f"{file.resolve()}\n{status.st_size}\n{status.st_mtime_ns}"
     return f"load:{sha256(os.fsencode(identity)).hexdigest()[:32]}"
 
 
 def load(store: Store, paths: Sequence[Path], progress: Progress = lambda size: None) -> Loaded:
-    """Load all files; what cannot be loaded is in `dead`, and stops nothing."""
+    """Load all files; records that cannot be loaded go into `dead` and stop nothing."""
     done = Loaded()
     for file in files(paths):
         _File(store, file, done, progress).load()
@@ -123,7 +123,7 @@ def load(store: Store, paths: Sequence[Path], progress: Progress = lambda size: 
 
 
 class _File:
-    """One file on its way into the store."""
+    """One file being loaded into the store."""
 
     def __init__(self, store: Store, path: Path, done: Loaded, progress: Progress) -> None:
         self.store = store
@@ -153,14 +153,14 @@ class _File:
         except (OSError, EOFError, zlib.error) as error:
             reason = BadRequest(f"The file cannot be read to its end: {error}.")
             self.done.dead.append(Dead(readable(self.path), reason.outcome))
-        # The file is through: a later load of it begins at its beginning again.
+        # The file is done: loading it again later starts at its beginning.
         self._submit(chunk, 0)
         while self.waiting:
             self._collect()
         self.progress(self.size - reported)
 
     def _valid(self, record: _Record) -> Document | None:
-        """The record as a resource that may go in; None when it is reported as dead."""
+        """The record as a resource to store; None after reporting it as dead."""
         try:
             document = jsontext.parse(record.raw)
             if not definitions.is_resource_type(document.type):
@@ -211,7 +211,7 @@ def _open(path: Path) -> BinaryIO:
 
 
 def _records(path: Path) -> Iterator[_Record]:
-    """Every resource of a file: line by line, or the entries of a Bundle, or the one that it is."""
+    """Every resource of a file: its lines, the entries of its Bundle, or the single resource in it."""
     with _open(path) as stream:
         if path.name.endswith(_LINES) or _has_many_lines(stream):
             yield from _lines(stream)
@@ -260,15 +260,15 @@ class _Bundle(msgspec.Struct):
 
 _decode_bundle: Callable[[bytes], _Bundle] = msgspec.json.Decoder(_Bundle).decode
 _KEPT_WHOLE = ("document", "message", "history")
-"""Bundles that are one thing: a document is signed as a whole, a message is not its parts; the entries of a
-history are no resources beside each other."""
+"""Bundles that are stored whole: a document is signed as a whole, a message is more than its parts, and the
+entries of a history are versions, not separate resources."""
 
 
 def _entries(raw: bytes) -> Iterator[_Record]:
     try:
         bundle = _decode_bundle(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        # Not a Bundle, or not even JSON: whoever parses it next says why.
+        # Not a Bundle, or not even JSON: the parser that comes next gives the reason.
         yield _Record(1, raw, len(raw))
         return
     if bundle.resourceType != "Bundle" or bundle.type in _KEPT_WHOLE:
@@ -281,7 +281,7 @@ def _entries(raw: bytes) -> Iterator[_Record]:
 
 
 def _local_references(bundle: _Bundle) -> dict[str, str]:
-    """From each entry's fullUrl to the reference under which it will be stored."""
+    """From each entry's fullUrl to the reference under which the entry will be stored."""
     found: dict[str, str] = {}
     for entry in bundle.entry:
         if not entry.fullUrl:
@@ -295,5 +295,5 @@ def _local_references(bundle: _Bundle) -> dict[str, str]:
 
 
 def total_size(paths: Sequence[Path]) -> int:
-    """Bytes of all files that the paths mean."""
+    """Bytes of all files behind the paths."""
     return sum(file.stat().st_size for file in files(paths))

@@ -1,5 +1,5 @@
-"""From a URL to a database that can be used: which one it is, its schema made when empty, brought up to date
-when older, refused when newer."""
+"""Opens the database that a URL names: creates the schema when it is empty, migrates an older one, refuses a
+newer one."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 _VERSION_TABLE = "alembic_version"
 _SCHEMA_LOCK = 0x636F70726F65
-"""The advisory lock under which PostgreSQL's schema changes: two processes may start at once."""
+"""The advisory lock for changing PostgreSQL's schema: two processes may start at once."""
 
 
 def connect(url: str) -> Database:
-    """The database a URL names; ConfigError when it names none."""
+    """The database that a URL names. Raises ConfigError when it names none."""
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
@@ -45,7 +45,7 @@ def connect(url: str) -> Database:
 
 
 def prepare(database: Database) -> None:
-    """Make the schema the one this program knows. An empty database is filled without loading Alembic.
+    """Bring the schema to the one this program knows. An empty database is filled without loading Alembic.
 
     Raises ConfigError when the database is newer than the program, or belongs to something else.
     """
@@ -103,7 +103,7 @@ def check(database: Database) -> str:
 
 
 def damage(database: Database) -> list[str]:
-    """What is wrong inside a database with the current schema, one sentence each; empty when it is whole."""
+    """What is wrong in a database with the current schema, one sentence each; empty when it is intact."""
     found = []
     if database.url.get_backend_name() == "sqlite":
         found += [row[0] for row in database.read("PRAGMA quick_check") if row[0] != "ok"]
@@ -143,7 +143,7 @@ _INVARIANTS = {
 
 
 def revision(connection: Connection) -> str | None:
-    """The migration the database stands at; None when it was never prepared."""
+    """The latest migration of the database; None when it was never prepared."""
     if not inspect(connection).has_table(_VERSION_TABLE):
         return None
     row = connection.exec_driver_sql(f"SELECT version_num FROM {_VERSION_TABLE}").first()  # noqa: S608
@@ -175,7 +175,7 @@ def _stamp(connection: Connection) -> None:
 
 
 def is_newer(found: str) -> bool:
-    """Whether a revision is none that this program knows."""
+    """Whether this program does not know the revision."""
     from alembic.script import ScriptDirectory
 
     known = {script.revision for script in ScriptDirectory.from_config(_alembic()).walk_revisions()}
@@ -192,7 +192,7 @@ def _upgrade(connection: Connection, found: str) -> None:
 
 
 def migrate(connection: Connection) -> None:
-    """Run every migration that the database has not seen, in the connection's transaction."""
+    """Run every migration that the database lacks, in the connection's transaction."""
     from alembic import command
 
     config = _alembic()

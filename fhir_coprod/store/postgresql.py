@@ -1,4 +1,4 @@
-"""PostgreSQL behind the face of `database.py`."""
+"""PostgreSQL behind the interface of `database.py`."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from fhir_coprod.errors import ConfigError
 from fhir_coprod.store.database import READ_SECONDS, Database, Row, Session
 
 _LOG_LOCK = 0x636F70726F64
-"""The advisory lock under which log positions are given out ("coprod" in ASCII)."""
+"""The advisory lock to hold while handing out log positions ("coprod" in ASCII)."""
 
 
 class PostgresqlSession(Session):
-    """psycopg 3, binary both ways; `?` becomes `%s`. Rows go in as arrays, one statement a table."""
+    """psycopg 3, binary both ways; `?` becomes `%s`. Rows are inserted as arrays, one statement per table."""
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self._connection = connection
@@ -62,8 +62,8 @@ def _percent(sql: str) -> bytes:
     return sql.replace("%", "%%").replace("?", "%s").encode()
 
 
-# Every query of the store is written to walk indexes in the order it names, and is the same text again and
-# again: plans are made once per connection, and never by reading whole tables. A bitmap reads all matches
+# Every query of the store is written to walk indexes in the order it names, and its text is always the same.
+# So plans are made once per connection, and must never read whole tables. A bitmap scan reads all matches
 # before a LIMIT can stop it, so its cost would grow with the store.
 _OUR_PLANS = (
     "SET jit = off; SET plan_cache_mode = force_generic_plan;"
@@ -72,8 +72,8 @@ _OUR_PLANS = (
 )
 
 
-# Each id looked up by itself: with `id = ANY(…)` a plan made while the store was almost empty, and kept,
-# would read all resources of the type.
+# Looks up each id by itself: with `id = ANY(…)`, a plan that was made while the store was almost empty, and
+# kept, would read all resources of the type.
 _OF_TYPE = (
     "(SELECT found.* FROM unnest(?::text[]) AS asked(id) CROSS JOIN LATERAL"
     ' (SELECT * FROM resource WHERE type = ? AND id = asked.id COLLATE "C" OFFSET 0) found)'
@@ -85,7 +85,7 @@ def _numbers(values: Iterable[float]) -> str:
 
 
 def text_array(values: Iterable[str]) -> str:
-    """A text[] as PostgreSQL writes it."""
+    """A text[] in PostgreSQL's notation."""
     escaped = [value.replace("\\", "\\\\").replace('"', '\\"') for value in values]
     return '{"' + '","'.join(escaped) + '"}'
 
@@ -98,7 +98,7 @@ _ARRAYS: Mapping[str, Callable[[Iterable[Any]], Any]] = {
     "text": text_array,
     "bytea": list,
 }
-"""How a column of values becomes a PostgreSQL array: as text, which psycopg would make five times slower."""
+"""How a column of values becomes a PostgreSQL array: as text, since psycopg takes five times as long."""
 
 _KINDS = {"float": "double precision", "double": "double precision"}
 
@@ -117,7 +117,7 @@ def _postgresql_insert(table: Table) -> tuple[bytes, tuple[str, ...]]:
 
 
 class PostgresqlDatabase(Database):
-    """A database on a server; any number of processes share it."""
+    """A database on a server, which any number of processes may share."""
 
     def _arguments(self) -> dict[str, Any]:
         given = self.url.translate_connect_args(username="user", database="dbname")
@@ -153,7 +153,7 @@ class PostgresqlDatabase(Database):
         return PostgresqlSession(connection)
 
     async def connect_async(self) -> psycopg.AsyncCursor[Row]:
-        """As a pooled reader, on a connection that an event loop waits for."""
+        """The same as a pooled reader, but on a connection that an event loop waits for."""
         try:
             connection = await psycopg.AsyncConnection.connect(**self._arguments(), autocommit=True)
         except psycopg.Error as error:

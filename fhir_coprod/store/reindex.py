@@ -1,9 +1,9 @@
-"""Making the search index anew when what it is made from has changed: definitions, or the way rows are made.
+"""Rebuilds the search index when the definitions, or the way rows are made, have changed.
 
 Each resource type carries the fingerprint of the search parameters that its rows were made with. When a
 program with other definitions opens the store, it goes through the resources of that type in small
 transactions, while everybody reads and writes as usual; a search by a changed parameter may miss resources
-until that is done. Killed and started again, it goes on where its last commit was.
+until that is done. After a kill and restart, it goes on from its last commit.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ CHUNK = 200
 """Resources in one transaction."""
 LEASE = "reindex"
 LEASE_SECONDS = 20.0
-"""So long after a crash nobody else takes the work up."""
+"""For so long after a crash nobody else takes over."""
 WAIT_SECONDS = 0.5
 PREFIX = "index:"
-"""Of the settings that hold a type's fingerprint."""
+"""Begins the names of settings that hold a type's fingerprint."""
 
 _NEXT = (
     "SELECT r.key, v.version, v.body FROM resource r JOIN version v ON v.position = r.position"
@@ -46,7 +46,7 @@ Progress = Callable[[str, int], None]
 
 
 def run(writer: Writer, database: Database, progress: Progress, stop: threading.Event) -> None:
-    """Make the index of every stale type anew, or wait until the process that does it is done."""
+    """Rebuild the index of every stale type, or wait until the process that is doing it is done."""
     holder = uuid4().hex
     try:
         while not stop.is_set():
@@ -63,7 +63,7 @@ def run(writer: Writer, database: Database, progress: Progress, stop: threading.
 
 
 def _chunk(writer: Writer, database: Database, type: str) -> int:
-    """The next resources of one type, in one transaction; after the last ones the type is no longer stale."""
+    """Rebuild the next resources of a type in one transaction; after the last, the type is not stale."""
     fingerprint = index.fingerprint(type)
     cursor = f"reindex:{type}:{fingerprint}"
     behind = database.read("SELECT position FROM cursor WHERE name = ?", (cursor,))
@@ -83,7 +83,7 @@ def _chunk(writer: Writer, database: Database, type: str) -> int:
 
 
 class Background:
-    """The same beside everything else, begun when a store is opened with a stale index."""
+    """Does the same in the background, started when a store is opened with a stale index."""
 
     def __init__(self, writer: Writer, database: Database) -> None:
         self._stop = threading.Event()
@@ -93,7 +93,7 @@ class Background:
         self._thread.start()
 
     def _run(self, writer: Writer, database: Database) -> None:
-        import structlog  # a tenth of a second, which only a stale index is worth
+        import structlog  # takes a tenth of a second, worth it only for a stale index
 
         log = structlog.get_logger(__name__)
         log.info("search index is made anew", types=stale(database))

@@ -1,4 +1,4 @@
-"""`Store`: everything that is remembered, on SQLite or PostgreSQL."""
+"""`Store`: reads, searches and writes resources and their versions, on SQLite or PostgreSQL."""
 # ruff: noqa: S608 - only names written in this package are put into SQL; every value is bound
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ _CHANGES = f"SELECT {COLUMNS} FROM version v WHERE v.position > ? ORDER BY v.pos
 
 
 class Past(NamedTuple):
-    """A page of history, the newest first, and whether there is more behind it."""
+    """A page of history, newest first, and whether more follows."""
 
     versions: list[Version]
     more: bool
 
 
 def living(type: str, id: str, version: Version | None) -> Version:
-    """The newest version as a read gives it. Raises NotFound, or Gone when it was deleted."""
+    """The newest version for a read. Raises NotFound, or Gone when the resource was deleted."""
     if version is None:
         raise NotFound(f"There is no {type}/{id}.")
     if version.deleted:
@@ -64,7 +64,7 @@ class Store:
     def open(cls, url: str) -> Store:
         """Open `sqlite:///path.db` or `postgresql://…`, creating or migrating the schema.
 
-        Raises ConfigError with a sentence when that cannot be done.
+        Raises ConfigError with a sentence when that is not possible.
         """
         base = opening.connect(url)
         opening.prepare(base)
@@ -76,13 +76,13 @@ class Store:
         return self
 
     def reindex(self, progress: reindex.Progress = lambda type, count: None) -> None:
-        """Return when the search index is made by today's definitions."""
+        """Return once the search index matches today's definitions."""
         if self._reindexing is not None:
             self._reindexing.close()
         reindex.run(self._writer, self._database, progress, threading.Event())
 
     def close(self) -> None:
-        """Finish queued writes and let go of all connections."""
+        """Finish queued writes and close all connections."""
         if self._reindexing is not None:
             self._reindexing.close()
         self._writer.close()
@@ -99,12 +99,12 @@ class Store:
     # ------------------------------------------------------------------------------------------- reading
 
     def read(self, type: str, id: str) -> Version:
-        """The newest version. Raises NotFound, or Gone when it was deleted."""
+        """The newest version. Raises NotFound, or Gone when the resource was deleted."""
         rows = self._database.read(_READ, (type, id))
         return living(type, id, from_row(rows[0]) if rows else None)
 
     def gathering(self, seconds: float) -> Gathering | None:
-        """Reads for an event loop, where they are faster than `read` is in threads; each takes at most so
+        """A reader for an event loop, where it is faster than `read` in threads; each read takes at most so
         many seconds. None on SQLite, where a read never waits."""
         base = self._database
         return Gathering(base, seconds) if isinstance(base, PostgresqlDatabase) else None
@@ -120,7 +120,7 @@ class Store:
         return found
 
     def received(self, type: str, id: str, version: int) -> bytes:
-        """The bytes from which a version was made, exactly as they came. Raises NotFound."""
+        """The bytes from which a version was made, exactly as received. Raises NotFound."""
         rows = self._database.read(
             "SELECT x.body FROM version v JOIN received x ON x.position = v.position"
             " WHERE v.type = ? AND v.id = ? AND v.version = ?",
@@ -139,10 +139,10 @@ class Store:
         before: int | None = None,
         count: int = 100,
     ) -> list[Version]:
-        """Versions newest first, deletions included: of one resource, one type, or all.
+        """Versions, newest first and with deletions: of one resource, one type, or all.
 
         since:  only versions made at or after this time
-        before: only versions at a smaller position; give the last one's position to get the next page
+        before: only versions at a smaller position; for the next page, give the position of the last one
         """
         return self.history_page(type, id, since=since, before=before, count=count).versions
 
@@ -156,7 +156,7 @@ class Store:
         count: int = 100,
         most_bytes: int = MOST,
     ) -> Past:
-        """The same, with as many as so many bytes have room for."""
+        """The same as a page: as many versions as fit into so many bytes."""
         conditions, values = [], []
         for column, operator, value in (
             ("type", "=", type),
@@ -168,7 +168,7 @@ class Store:
                 conditions.append(f"v.{column} {operator} ?")
                 values.append(value)
         where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-        # Of one resource both rise together; the index that finds the resource has the order of versions.
+        # For one resource both rise together; the index that finds the resource is ordered by version.
         order = "v.version" if type and id else "v.position"
 
         def look(session: Session) -> Past:
@@ -189,7 +189,7 @@ class Store:
     # ----------------------------------------------------------------------------------------------- log
 
     def changes(self, after: int, limit: int = 1000) -> list[Version]:
-        """The log behind position `after`, ascending. What is seen is final: no smaller position appears
+        """The log after position `after`, ascending. What you have seen is final: no smaller position appears
         later."""
         return [from_row(row) for row in self._database.read(_CHANGES, (after, limit))]
 
@@ -198,25 +198,25 @@ class Store:
         return int(self._database.read("SELECT coalesce(max(position), 0) FROM version")[0][0])
 
     def cursor(self, name: str) -> int:
-        """Where the follower `name` stands; 0 when it is new."""
+        """The position that the follower `name` has reached; 0 when it is new."""
         rows = self._database.read("SELECT position FROM cursor WHERE name = ?", (name,))
         return int(rows[0][0]) if rows else 0
 
     # ------------------------------------------------------------------------------------------- writing
 
     def write(self, work: Callable[[Transaction], T]) -> T:
-        """Do the work in one transaction; returns once it is on the disk, raises what the work raised.
+        """Do the work in one transaction; returns once it is on disk, raises what the work raised.
 
-        The work may be done more than once when processes collide: it must have no other effects.
+        When processes collide, the work may be done more than once: it must have no other effects.
         """
         return self._writer.submit(work).result()
 
     def submit(self, work: Callable[[Transaction], T]) -> Future[T]:
-        """As `write`, without waiting."""
+        """Like `write`, but without waiting."""
         return self._writer.submit(work)
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:
-        """An SQLAlchemy connection for other floors to read their own tables; commit nothing on it."""
+        """An SQLAlchemy connection for other floors to read their own tables; do not commit on it."""
         with self._database.engine.connect() as connection:
             yield connection

@@ -1,4 +1,4 @@
-"""How many bytes of resources one answer may hold, so that a page of large ones cannot fill the memory."""
+"""Limits the bytes of resources in one answer, so that a page of large ones cannot fill the memory."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from fhir_coprod.store.database import Session
 from fhir_coprod.store.versions import COLUMNS, Version, from_row
 
 MOST = 50_000_000
-"""Bytes of an answer where nobody says otherwise."""
+"""Bytes of an answer, unless the caller says otherwise."""
 _BODY = COLUMNS.split(", ").index("v.body")
 WIDTH = len(COLUMNS.split(", ")) + 1
 """How many columns `Room.columns` names."""
 
 
 class Room:
-    """The bytes that are left in an answer. A query leaves out the bodies that are larger than their share;
-    `fill` reads those of them for which there is room."""
+    """The bytes that are left in an answer. A query leaves out bodies that are larger than their share, and
+    `fill` reads those for which there is room after all."""
 
     def __init__(self, session: Session, most: int) -> None:
         self._session = session
@@ -25,15 +25,15 @@ class Room:
         self._is_empty = True
 
     def columns(self, rows: int) -> str:
-        """What to select, for a query that finds at most so many rows: COLUMNS and the size of the body."""
+        """The columns to select in a query for at most so many rows: COLUMNS and the size of the body."""
         share = max(self._left, 0) // rows
-        # A power of two: statements that differ in each answer would be planned and kept anew each time.
+        # A power of two: if statements differed in each answer, each would be planned and kept anew.
         share = 1 << (share.bit_length() - 1) if share else 0
         few = COLUMNS.replace("v.body", f"CASE WHEN length(v.body) <= {share} THEN v.body END")
         return f"{few}, length(v.body)"
 
     def fill(self, rows: Sequence[Sequence[Any]]) -> list[Version]:
-        """The versions of such rows, up to the first that finds no room. The very first always finds some."""
+        """The versions of such rows, up to the first that does not fit. The very first one always fits."""
         taken = 0
         for row in rows:
             size = row[WIDTH - 1]

@@ -1,4 +1,4 @@
-"""SQLite behind the face of `database.py`."""
+"""SQLite behind the interface of `database.py`."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from fhir_coprod.settings import data_folder
 from fhir_coprod.store.database import BUSY_SECONDS, READ_SECONDS, Database, Row, Session
 
 _GLANCE_SECONDS = 0.001
-"""Between two tries of a writer."""
+"""Seconds between two tries of a writer."""
 
 
 class SqliteSession(Session):
-    """sqlite3 as it is; `?` is its own placeholder."""
+    """Plain sqlite3; `?` is its own placeholder."""
 
     def __init__(self, connection: sqlite3.Connection, *, limited: bool = False) -> None:
         self._connection = connection
         self._deadline = inf
         if limited:
-            # Asked every so many steps of SQLite's machine; a search that never ends would hold its thread.
+            # Called every so many steps of SQLite's virtual machine, to stop a search that would never end.
             connection.set_progress_handler(lambda: monotonic() > self._deadline, 1_000_000)
         self._limited = limited
 
@@ -58,18 +58,18 @@ class SqliteSession(Session):
         return nullcontext()
 
     def lock(self) -> None:
-        """Nothing to do: BEGIN IMMEDIATE already holds the only write lock there is."""
+        """Nothing to do: BEGIN IMMEDIATE already holds the only write lock."""
 
     def close(self) -> None:
         self._connection.close()
 
 
 def _begin(connection: sqlite3.Connection) -> None:
-    """Begin to write as soon as nobody else does.
+    """Begin a write transaction as soon as nobody else has one.
 
-    At once as a writer: a transaction that turns into one later fails when another one wrote meanwhile.
-    SQLite itself would look again after ever longer sleeps, at last of a tenth of a second, while others
-    who come later go first.
+    It starts as a writer: a transaction that only becomes one later fails if another has written
+    meanwhile. SQLite's own waiting sleeps longer and longer between tries, up to a tenth of a second, and
+    lets others who come later go first.
     """
     deadline = monotonic() + BUSY_SECONDS
     while True:
@@ -91,9 +91,9 @@ def _sqlite_insert(table: Table) -> str:
 
 
 class SqliteDatabase(Database):
-    """One file. Write-ahead log, so that readers never wait; every commit is on the disk before it is
-    answered (synchronous=FULL: with NORMAL a power cut would lose what was already acknowledged; group
-    commit pays for it).
+    """One file. It uses a write-ahead log, so readers never wait, and every commit is on disk before its
+    caller gets an answer (synchronous=FULL: with NORMAL, a power cut would lose acknowledged writes; group
+    commit makes up for the cost).
     """
 
     def __init__(self, url: URL) -> None:
@@ -142,13 +142,13 @@ class SqliteDatabase(Database):
         return connection
 
     def _make_private(self) -> None:
-        """The file holds records of patients: a new one is for its owner alone, and SQLite gives its
-        companions (-wal, -shm) the same rights."""
+        """The file holds records of patients: give a new file to its owner alone; SQLite gives its companions
+        (-wal, -shm) the same permissions."""
         try:
             if self.path.parent == data_folder():
                 self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # Never opened when it is there already: closing it again would drop the locks that SQLite holds
-            # on it in this process.
+            # Do not open it if it exists: closing it again would drop the locks that SQLite holds on it in
+            # this process.
             os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         except FileExistsError:
             return

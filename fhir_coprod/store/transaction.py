@@ -1,4 +1,4 @@
-"""What a work may do: read the newest, create, put, delete, search, and move cursors, all or nothing."""
+"""What a piece of work may do in its transaction: read, create, put, delete, search, and move cursors."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _ID = re.compile(jsontext.ID_PATTERN)
 _MILLISECOND = timedelta(milliseconds=1)
 _OURS = ("versionId", "lastUpdated", "_versionId", "_lastUpdated")
-"""Members of meta that the store writes itself; all others are the sender's and kept."""
+"""Members of meta that the store writes itself; all others are the sender's and are kept."""
 
 
 def check_id(id: str) -> None:
@@ -45,7 +45,7 @@ def check_id(id: str) -> None:
 
 
 class Transaction:
-    """One work's view of the store; valid only while the work runs."""
+    """The store as one piece of work sees it; valid only while the work runs."""
 
     def __init__(self, batch: Batch) -> None:
         self._batch = batch
@@ -69,12 +69,12 @@ class Transaction:
         return self._batch.connection
 
     def get(self, type: str, id: str) -> Version | None:
-        """The newest version, which may be a deleted one; None when there never was such a resource."""
+        """The newest version, which may be a deletion; None if there never was such a resource."""
         held = self._held((type, id))
         return held.version if held else None
 
     def history(self, type: str, id: str) -> Iterator[Version]:
-        """All versions of a resource, newest first, without what this work itself has written."""
+        """All versions of a resource, newest first, without those that this work itself has written."""
         self._protect()
         rows = self._batch.session.rows(
             f"SELECT {COLUMNS} FROM version v WHERE v.type = ? AND v.id = ? ORDER BY v.version DESC",  # noqa: S608
@@ -83,11 +83,11 @@ class Transaction:
         return (from_row(row) for row in rows)
 
     def fetch(self, references: Iterable[Reference]) -> None:
-        """Read many (type, id) in one go, so that `get`, `put` and `delete` of them need no further query."""
+        """Read many (type, id) at once, so that `get`, `put` and `delete` of them need no further query."""
         self._batch.fetch(references)
 
     def search(self, query: Query) -> Page:
-        """Search, seeing this work's own writes; nobody else can write until this transaction ends."""
+        """Search, including this work's own writes; nobody else can write until this transaction ends."""
         from fhir_coprod.store.search.run import run
 
         self.lock()
@@ -96,8 +96,8 @@ class Transaction:
         return run(self._batch.session, query)
 
     def lock(self) -> None:
-        """Keep everybody else from writing until this transaction ends: for reads through `connection` that a
-        write depends on."""
+        """Keep others from writing until this transaction ends: use it if a write depends on reads through
+        `connection`."""
         self._batch.lock()
 
     def _held(self, reference: Reference) -> Held | None:
@@ -113,10 +113,10 @@ class Transaction:
         references: Mapping[str, str] | None = None,
         source: str = "",
     ) -> Written:
-        """A new resource; without `id` under a new UUID.
+        """Create a resource; without `id` it gets a new UUID.
 
-        references: from what stands under a `reference` key to what shall stand there instead.
-        Raises Conflict when a resource of that id lives already.
+        references: the value of a `reference` key → the value to replace it with
+        Raises Conflict when a resource with that id exists and is not deleted.
         """
         type = _type(document)
         if id is None:
@@ -137,11 +137,11 @@ class Transaction:
         meta: Json | None = None,
         source: str = "",
     ) -> Written:
-        """Make this the content of (type, id): updated, created, or unchanged when nothing but id,
-        meta.versionId and meta.lastUpdated differs, which makes no version.
+        """Make this the content of (type, id): updated, created, or, when it differs in nothing but id,
+        meta.versionId and meta.lastUpdated, unchanged, which makes no version.
 
         if_match: the version that must be the newest one. Raises PreconditionFailed otherwise.
-        meta:     what stands in meta instead of the document's own; the document stays what was received.
+        meta:     replaces the document's own meta; the received bytes stay as they were.
         """
         type = _type(document)
         check_id(id)
@@ -150,7 +150,7 @@ class Transaction:
         return self._write(document, type, id, held, "update", references, source, meta)
 
     def delete(self, type: str, id: str, *, if_match: int | None = None, source: str = "") -> Written | None:
-        """Delete; None when there was nothing (left) to delete. History and log keep all versions."""
+        """Delete; None when there is nothing (left) to delete. History and log keep all versions."""
         held = self._held((type, id))
         self._check_match(type, id, held, if_match)
         if held is None or held.version.deleted:
@@ -198,7 +198,7 @@ class Transaction:
         self._own[version.type, version.id] = Held(version, held.key if held else 0)
 
     def _later_than(self, held: Held) -> datetime:
-        """Now, or just after the last version when the clock stands still or went back."""
+        """Now, or just after the last version if the clock has stopped or gone back."""
         return max(self.now, held.version.updated + _MILLISECOND)
 
     def _check_match(self, type: str, id: str, held: Held | None, if_match: int | None) -> None:
@@ -226,12 +226,12 @@ class Transaction:
         )
 
     def cursor(self, name: str) -> int:
-        """Where the follower `name` stands; 0 when it is new."""
+        """The position that the follower `name` has reached; 0 when it is new."""
         rows = self._batch.session.rows("SELECT position FROM cursor WHERE name = ?", (name,))
         return int(rows[0][0]) if rows else 0
 
     def set_setting(self, name: str, value: str) -> None:
-        """Remember what the store knows about itself."""
+        """Remember something that the store needs to know about itself."""
         self._protect()
         self._batch.session.run(
             "INSERT INTO setting (name, value) VALUES (?, ?)"
@@ -240,13 +240,13 @@ class Transaction:
         )
 
     def replace_index(self, made: Sequence[tuple[int, int, IndexRows]]) -> None:
-        """New index rows for (key, version) of resources; one that has a newer version keeps what it has."""
+        """Replace the index rows of resources at (key, version), except where a newer version exists."""
         self.lock()
         self._protect()
         self._batch.replace_index(made)
 
     def take_lease(self, name: str, holder: str, seconds: float) -> bool:
-        """Take or prolong the right to do the job `name` alone; False while another holder's lease runs."""
+        """Take or extend the right to do the job `name` alone; False while another holder's lease runs."""
         self._protect()
         now = to_milliseconds(self.now)
         return bool(
@@ -259,7 +259,7 @@ class Transaction:
         )
 
     def give_up_lease(self, name: str, holder: str) -> None:
-        """Let another holder have it at once."""
+        """Let another holder take the lease at once."""
         self._protect()
         self._batch.session.run("DELETE FROM lease WHERE name = ? AND holder = ?", (name, holder))
 
@@ -279,7 +279,7 @@ class Transaction:
             self._own[reference] = self._batch.latest[reference] or self._own[reference]
 
     def finish(self) -> None:
-        """The work succeeded: hand what it wants written to the batch."""
+        """The work succeeded: hand its writes to the batch."""
         self._batch.pending += self._pending
         self._batch.latest.update(self._own)
         if self._savepoint:

@@ -1,7 +1,7 @@
-"""How a value stands in the search index, the same for a resource's element and for a searched value.
+"""Normalises values for the search index: the same for a resource's element and for a searched value.
 
-Text is folded (case, accents, punctuation, runs of space), long text is cut so that an index can hold it, a
-date becomes the range of time it may mean, a number the range its digits stand for.
+Text is folded (case, accents, punctuation, runs of space) and long text is cut so that an index can hold it;
+a date becomes the range of time it may mean, a number the range its digits cover.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from typing import NamedTuple
 from fhir_coprod.errors import BadRequest
 
 MAX_TEXT = 200
-"""Characters of a text that the index holds; PostgreSQL's B-trees take 2,704 bytes a row."""
+"""How many characters of a text the index holds; PostgreSQL's B-trees take 2,704 bytes a row."""
 
 FIRST = -(2**62)
 LAST = 2**62
-"""Stand for "any time before" and "any time after": an open end of a Period."""
+"""Mean "any time before" and "any time after": an open end of a Period."""
 
 
 class Range(NamedTuple):
@@ -36,9 +36,9 @@ _ASCII_PUNCTUATION = str.maketrans("", "", punctuation)
 
 
 def fold(text: str) -> str:
-    """The form in which texts are compared by default: without case, accents, punctuation and runs of space.
+    """The form in which texts are compared by default: no case, accents or punctuation, and single spaces.
 
-    https://hl7.org/fhir/R4/search.html#string. A text of nothing but punctuation keeps it.
+    https://hl7.org/fhir/R4/search.html#string. A text that is only punctuation keeps it.
     """
     # The same few displays and names come again and again; long texts do not.
     return _fold_cached(text) if len(text) < 64 else _fold(text)
@@ -59,7 +59,7 @@ _fold_cached = lru_cache(maxsize=16_384)(_fold)
 
 
 def cut(text: str) -> str:
-    """The text, or when it is too long for an index, its beginning and a digest of all: equal stays equal."""
+    """The text, or, if it is too long for an index, its beginning and a digest of all: equal stays equal."""
     if len(text) <= MAX_TEXT:
         return text
     digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
@@ -82,7 +82,7 @@ def moment(text: str) -> Range | None:
     """The time that a FHIR date, dateTime or instant may mean, in microseconds since 1970 UTC.
 
     2013 is the whole year, 2013-01-14T10:00 the whole minute. Without a time zone it is read as UTC. None
-    when the text is no date.
+    when the text is not a date.
     """
     if len(text) in (20, 25) and text[10] == "T" and text[7] == "-":
         return _second(text) or _moment(text)
@@ -90,7 +90,7 @@ def moment(text: str) -> Range | None:
 
 
 def _second(text: str) -> Range | None:
-    """The commonest form, to the second and with a zone, read by C; None when it is not quite that."""
+    """The most common form, to the second and with a zone, read by C; None for any other form."""
     try:
         when = datetime.fromisoformat(text)
     except ValueError:
@@ -158,7 +158,7 @@ _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?")
 def digits(text: str, place: str) -> Digits:
     """The number a client wrote: 100 means 99.5 up to 100.5, 100.00 means 99.995 up to 100.005.
 
-    https://hl7.org/fhir/R4/search.html#number. BadRequest when it is none.
+    https://hl7.org/fhir/R4/search.html#number. BadRequest when it is not a number.
     """
     if not _NUMBER.fullmatch(text):
         raise BadRequest(f"{place}: not a number; write for instance 5.4, 100 or 1e2.")

@@ -1,4 +1,4 @@
-"""What the store hands out: `Version`, one version of one resource, and `Written`, what a write came to."""
+"""`Version`, one version of a resource as the store returns it, and `Written`, the result of a write."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ _MILLISECOND = timedelta(milliseconds=1)
 
 
 def to_milliseconds(moment: datetime) -> int:
-    """Milliseconds since 1970 UTC; what is finer is cut off."""
+    """Milliseconds since 1970 UTC; smaller units are cut off."""
     return (moment - _EPOCH) // _MILLISECOND
 
 
 def from_milliseconds(value: int) -> datetime:
-    """The aware UTC time of so many milliseconds since 1970."""
+    """The aware UTC time that is so many milliseconds after 1970."""
     return _EPOCH + timedelta(milliseconds=value)
 
 
-# A Struct, as one is made for each row that is read: a frozen dataclass takes many times as long.
+# A Struct, since one is made for each row that is read: a frozen dataclass takes many times as long.
 class Version(msgspec.Struct, frozen=True, dict=True):
-    """One version of one resource, as the log has it.
+    """One version of one resource, as it is in the log.
 
     position:     its place in the log; 0 inside a transaction that has not been committed
     milliseconds: meta.lastUpdated, since 1970 UTC
@@ -73,7 +73,7 @@ class Version(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def data(self) -> Json:
-        """The body as values, parsed at first use; empty when deleted. Not to be changed in place."""
+        """The body as values, parsed on first use; empty when deleted. Do not change it in place."""
         return jsontext.decode(self.body) if self.body else {}
 
 
@@ -88,7 +88,7 @@ def from_row(row: Sequence[Any]) -> Version:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What a write came to: the version that now stands, and whether it is new."""
+    """The result of a write: the version that is now the newest, and whether it is new."""
 
     version: Version
     change: Change

@@ -1,9 +1,9 @@
-"""Group commit: one thread writes for the whole process, and what waits together is committed together.
+"""The writer thread with group commit: everything that is waiting is committed together.
 
-Every work runs by itself: when it fails, nothing of it remains and only its caller hears of it. No caller
-gets an answer before the commit that carries it. When two processes got into each other's way, the works of
-the batch are done again one by one, with the log locked from the start; so a work must be free of effects
-outside its transaction.
+Every piece of work runs by itself: when it fails, nothing of it remains and only its caller gets the error.
+No caller gets an answer before its work is committed. When two processes get into each other's way, the work
+of the batch is done again, one piece at a time and with the log locked from the start; so work must have no
+effects outside its transaction.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ T = TypeVar("T")
 Work = Callable[[Transaction], Any]
 
 MAX_WORKS = 256
-"""Works in one commit."""
+"""Most pieces of work in one commit."""
 MAX_SECONDS = 0.05
-"""After so long a batch takes no further work: those in it are waiting."""
+"""After so long a batch takes no more work: the callers in it are waiting."""
 
 _Errors = (*DatabaseErrors, sqlalchemy.exc.DBAPIError)
 
 
 class _Item:
-    """One submitted work, its caller's future, and what it came to."""
+    """One piece of submitted work, its caller's future, and its result."""
 
     __slots__ = ("error", "future", "result", "work")
 
@@ -47,7 +47,7 @@ class _Item:
         self.error: BaseException | None = None
 
     def answer(self) -> None:
-        # A future that its owner cancelled takes no answer; what was written stays written.
+        # A future that its owner cancelled takes no answer; its writes stay.
         with suppress(InvalidStateError):
             if self.error is not None:
                 self.future.set_exception(self.error)
@@ -74,7 +74,7 @@ class Writer:
         self._thread.start()
 
     def submit(self, work: Callable[[Transaction], T]) -> Future[T]:
-        """Queue a work; the future is done once it is committed, or has failed alone."""
+        """Queue some work; the future is done once the work is committed or has failed alone."""
         if self._closed:
             raise Overloaded("The store is closed; open it again.")
         if threading.current_thread() is self._thread:
@@ -113,7 +113,7 @@ class Writer:
         self._engine.dispose()
 
     def _waiting(self, first: _Item) -> Iterator[_Item]:
-        """The first work and those that wait behind it, as long as the batch may grow."""
+        """The first piece of work and those queued behind it, for as long as the batch may grow."""
         deadline = time.monotonic() + MAX_SECONDS
         yield first
         for _ in range(MAX_WORKS - 1):
@@ -129,7 +129,7 @@ class Writer:
             yield item
 
     def _alone(self, item: _Item) -> None:
-        """One work again, in a transaction of its own that holds the lock from the start."""
+        """Do one piece of work again, in a transaction of its own that holds the lock from the start."""
         item.error = None
         try:
             self._commit(iter((item,)), [], locked=True, last=True)
@@ -139,7 +139,7 @@ class Writer:
             item.answer()
 
     def _commit(self, items: Iterator[_Item], done: list[_Item], *, locked: bool, last: bool = False) -> None:
-        """Run the works and commit. `_Retry` when another try may succeed; nothing is written then."""
+        """Run the work and commit. Raises `_Retry` when another try may succeed; nothing is written then."""
         try:
             connection = self._connect()
             transaction = connection.begin()
@@ -197,11 +197,11 @@ class Writer:
 
 
 class _Retry(Exception):
-    """Nothing of the batch was written; its works may be done again, one by one."""
+    """Nothing of the batch was written; its work may be done again, one piece at a time."""
 
 
 def _run(batch: Batch, item: _Item) -> None:
-    """One work inside a batch. Its own error is kept for its caller; the database's errors end the batch."""
+    """Run one piece of work in a batch. Its own error goes to its caller; a database error ends the batch."""
     transaction = Transaction(batch)
     try:
         item.result = item.work(transaction)
@@ -215,7 +215,7 @@ def _run(batch: Batch, item: _Item) -> None:
 
 
 def _explained(error: BaseException) -> BaseException:
-    """What the caller hears when the database failed."""
+    """The error that the caller gets when the database failed."""
     original = error.orig if isinstance(error, sqlalchemy.exc.DBAPIError) else error
     if isinstance(original, DatabaseErrors):
         explained = unavailable(original)

@@ -1,4 +1,4 @@
-"""Alembic's entry: migrations run on the connection that `opening` (or a developer's command) hands over."""
+"""Alembic's entry point: runs migrations on the connection from `opening` or from a developer's command."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Every table, on one MetaData: the store's own (`core`), and those of `sync` and `watch`, each in its file.
+"""Every database table, on one MetaData: the store's own (`core`), and those of `sync` and `watch`.
 
-The store makes and migrates all of them. The rows of a floor's tables are that floor's own affair.
+The store creates and migrates all of them. Only its own floor reads and writes the rows of a floor's tables.
 """
 
 from typing import Final
@@ -9,6 +9,6 @@ from fhir_coprod.store.schema import core, sync, watch
 from fhir_coprod.store.schema.columns import metadata
 
 REVISION: Final = "0003"
-"""The newest migration; a database made from scratch is stamped with it (a test keeps both the same)."""
+"""The newest migration; a database made from scratch is stamped with it (a test checks that they match)."""
 
 __all__ = ["REVISION", "core", "metadata", "sync", "watch"]

@@ -1,4 +1,4 @@
-"""What the tables have in common: one MetaData, and kinds of columns that are the same on both databases."""
+"""Kinds of columns that all tables share, the same on both databases, and their one MetaData."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ metadata = MetaData(
     }
 )
 
-# SQLite aliases its row number only to a column declared INTEGER, which is 64 bits wide there.
+# SQLite uses a column as its row number only if it is declared INTEGER, which is 64 bits wide there.
 Long: TypeEngine[int] = BigInteger().with_variant(Integer(), "sqlite")
 # Compared byte by byte on both databases: the order of a page must not depend on a locale.
 Name: TypeEngine[str] = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")

@@ -1,17 +1,17 @@
-"""The store's own tables, as SQLAlchemy Core.
+"""The store's own database tables, as SQLAlchemy Core.
 
     version     one row per accepted change: the log, and what every read returns
-    received    the bytes as they came, beside the version they became
+    received    the bytes as received, for each version
     resource    one row per resource: its newest version, and the `key` that the search index points to
     token, string, reference, date, number, quantity, uri
-                the search index: one table per parameter type; rows exist for living resources only
-    cursor      how far a follower of the log has come, written with its effects
+                the search index: one table per parameter type; only resources that are not deleted have rows
+    cursor      how far a follower of the log has come, written together with its effects
     lease       which process does a job that only one may do
     setting     what the store knows about itself
 
-A `param` in the index is a number made from resource type and parameter code (`index.number`), so that a
-row is small and one equality finds both. `low` and `high` bound a half-open range [low, high). Points in
-time are integers: microseconds since 1970 UTC in the index, milliseconds in `updated`.
+A `param` in the index is a number made from resource type and parameter code (`index.number`), so that a row
+is small and one equality finds both. `low` and `high` bound a half-open range [low, high). Points in time are
+integers: microseconds since 1970 UTC in the index, milliseconds in `updated`.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ received = Table(
 resource = Table(
     "resource",
     metadata,
-    # The position of its first version: rises with creation and never changes.
+    # The position of its first version: later resources have higher ones, and it never changes.
     Column("key", Long, primary_key=True, autoincrement=False),
     column("type", Name),
     column("id", Name),
@@ -81,8 +81,8 @@ Index("resource_alive_updated_idx", resource.c.type, resource.c.updated, resourc
 def _index_table(name: str, values: list[Column[Any]], *orders: tuple[str, ...]) -> Table:
     """A search table: found by resource through (key, param), by value through each of `orders`.
 
-    Clustered by key on SQLite, so that a new resource appends there; PostgreSQL gets the same order as an
-    index.
+    On SQLite it is clustered by key, so that a new resource appends there; on PostgreSQL an index gives the
+    same order.
     """
     table = Table(
         name,

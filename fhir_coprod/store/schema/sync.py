@@ -1,15 +1,15 @@
-"""The tables of fhir_coprod.sync.
+"""The database tables of fhir_coprod.sync.
 
-    crosswalk       each record taken from an EHR: what we last took (hash), and our resource it is in
-    received_base   its bytes as they came: what the next merge starts from
+    crosswalk       each record taken from an EHR: the hash of what we last took, and our resource it is in
+    received_base   its bytes as received: the next merge starts from them
     sync_key        what records are compared by: business identifiers, birth date, names, …
     sync_reference  what a record refers to, so that it can be written again when the target arrives
-    feed            per EHR and type: what can be seen of it, since when, and the watermark
-    dead_letter     what could not be taken in, with its bytes and the reason
-    retired         resources of ours that became one with another
-    merge_base      what the EHR said of a resource that somebody here changed too: base of the next merge
+    feed            per EHR and type: what we can see of it, since when, and the watermark
+    dead_letter     records that could not be taken in, with their bytes and the reason
+    retired         resources of ours that were merged into another
+    merge_base      the EHR's version of a resource that somebody here changed too: base of the next merge
 
-Nothing else reads them: what another floor needs to know it asks of `fhir_coprod.sync`.
+Nobody else reads them: other floors ask `fhir_coprod.sync` for what they need.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ crosswalk = Table(
     Column("foreign_id", Name, primary_key=True),
     column("id", Name),  # of our resource; empty until it is linked
     column("version", Name),  # meta.versionId there
-    column("updated", Name),  # meta.lastUpdated there, UTC, sortable; empty when it says none
+    column("updated", Name),  # meta.lastUpdated there, UTC, sortable; empty when there is none
     column("hash", Name),
     column("deleted", Boolean()),
     column("state", Integer()),  # 0 written, 1 to be written, 2 to be linked and written
@@ -82,7 +82,7 @@ feed = Table(
     column("since", Long),
     column("reason", Name),
     column("watermark", Name),
-    column("first_success", Long),  # 0: never yet
+    column("first_success", Long),  # 0: never
     column("last_success", Long),
 )
 

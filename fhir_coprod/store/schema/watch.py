@@ -1,6 +1,6 @@
-"""The table of fhir_coprod.watch.
+"""The database table of fhir_coprod.watch.
 
-standing    what the watch last said of each referral, and when to look at it again
+standing    what the watch last found about each referral, and when to look at it again
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ standing = Table(
     Column("referral", Name, primary_key=True),  # ServiceRequest/id or Communication/id
     column("ehr", Name),  # the EHR it came from; empty: none
     column("interest", Integer()),  # 0 closed or none, 1 closed as far as seen, 2 moving, 3 stalled, 4 fault
-    column("old", Boolean()),  # stalled already when its EHR was first read
+    column("old", Boolean()),  # already stalled when its EHR was first read
     column("stage", Name),
     column("since", Long),  # milliseconds
-    column("due", Long),  # when what is said may change by itself, or its alerts; milliseconds
+    column("due", Long),  # when it, or its alerts, may change with time alone; milliseconds
     column("body", LargeBinary()),  # the standing itself, in MessagePack
-    Column("facts", LargeBinary()),  # by which it was judged; NULL: to be read from the record
+    Column("facts", LargeBinary()),  # the facts it was judged by; NULL: read them from the record
     Index("standing_due_idx", "due"),
 )
 Index(

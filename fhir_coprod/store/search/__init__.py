@@ -1,1 +1,1 @@
-"""Searches: from a query string to SQL and its pages."""
+"""Search: turns a query string into SQL and pages of results."""

@@ -1,11 +1,10 @@
-"""What a search demands of a resource, as SQL in two shapes.
+"""The conditions of a search, as SQL in two forms.
 
 `keys()`: a SELECT of the keys of all resources that match, found through an index by value; may repeat a key.
-`probe(row)`: a condition on one resource at hand, found through the index by key.
+`probe(row)`: a condition on one given resource, found through the index by key.
 
-The planner (`search.py`) takes the rarest condition as keys and the others as probes. Negations and
-`:missing` have no keys worth listing: they are probes only. `row` names a FROM item of table resource in
-scope.
+The planner (`plan.py`) takes the rarest condition as keys and the others as probes. Negations and `:missing`
+match too many keys to list, so they are probes only. `row` names a FROM item of table resource in scope.
 """
 # ruff: noqa: S608 - only names written in this package are put into SQL; every value is bound
 
@@ -19,14 +18,14 @@ from typing import Any, NamedTuple
 
 
 class Sql(NamedTuple):
-    """A piece of SQL with `?`, and the values for it."""
+    """A piece of SQL with `?`, and its values."""
 
     text: str
     values: tuple[Any, ...] = ()
 
 
 def joined(separator: str, pieces: Iterable[Sql]) -> Sql:
-    """The pieces with the separator between them, each in brackets, and so is the whole."""
+    """The pieces with the separator between them; each piece is in brackets, and so is the whole."""
     pieces = list(pieces)
     if len(pieces) == 1:
         return pieces[0]
@@ -40,7 +39,7 @@ _UNION = " UNION ALL "
 
 
 def united(selects: Iterable[Sql]) -> Sql:
-    """The keys of all these SELECT key …, each of which may be such a union itself; a key may repeat."""
+    """The keys of all these SELECT key …; each may itself be such a union, and a key may repeat."""
     selects = list(selects)
     groups: list[list[str]] = [[]]
     weight = 0
@@ -53,7 +52,7 @@ def united(selects: Iterable[Sql]) -> Sql:
         weight += own
     texts = [_UNION.join(group) for group in groups]
     if len(texts) > 1:
-        # DISTINCT keeps SQLite from making one compound of them again.
+        # DISTINCT keeps SQLite from merging them into one compound again.
         texts = [f"SELECT DISTINCT key FROM ({text}) u" for text in texts]
     return Sql(_UNION.join(texts), tuple(chain.from_iterable(select.values for select in selects)))
 
@@ -64,7 +63,7 @@ def all_together(one: Sql, other: Sql) -> Sql:
 
 
 ONE = " LIMIT 1 OFFSET 0"
-"""Ends each EXISTS: without it PostgreSQL turns the probe round and begins at its far end, with all rows."""
+"""Ends each EXISTS: without it PostgreSQL reverses the probe and starts from all rows at its far end."""
 
 
 class Condition(ABC):
@@ -72,14 +71,14 @@ class Condition(ABC):
 
     @abstractmethod
     def keys(self) -> Sql | None:
-        """SELECT key …; None when listing would not be narrower than the whole type."""
+        """SELECT key …; None when that would list about as much as the whole type."""
 
     @abstractmethod
     def probe(self, row: str) -> Sql:
         """A boolean expression over `row`, a FROM item of table resource."""
 
     def ordered(self) -> Sql | None:
-        """`FROM … WHERE …` with an item `d` whose rows the index gives in order of d.key, or None."""
+        """`FROM … WHERE …` with an item `d` whose rows an index gives in order of d.key, or None."""
         return None
 
 
@@ -89,7 +88,7 @@ class Indexed(Condition):
 
     tests: conditions over the table's own columns, joined by OR
     equal: each test is an equality on the column that the table's index leads with
-    scans: the same as tests, said so that an index can look each of them up; empty: as the tests say
+    scans: the same as tests, written so that an index can look each of them up; empty: the tests as they are
     """
 
     table: str
@@ -120,7 +119,7 @@ class Indexed(Condition):
 
 @dataclass(frozen=True, slots=True)
 class Not(Condition):
-    """The resource does not meet the condition (`:not`): also true when it has no value at all."""
+    """The condition does not hold for the resource (`:not`): also true when it has no value at all."""
 
     condition: Condition
 
@@ -152,7 +151,7 @@ class Present(Condition):
 class Own(Condition):
     """A test on table resource itself (`_id`, `_lastUpdated`), over columns named `{row}.column`.
 
-    since: it asks for what was updated from some time on
+    since: whether it searches for updates from some time on
     """
 
     types: tuple[str, ...]
@@ -189,7 +188,7 @@ class Any_(Condition):  # noqa: N801 - `Any` is typing's
 
 @dataclass(frozen=True, slots=True)
 class Chained(Condition):
-    """A reference leads to a living resource of `type` that meets the inner condition
+    """A reference leads to a resource of `type`, not deleted, for which the inner condition holds
     (`subject:Patient.name`)."""
 
     param: int
@@ -202,7 +201,7 @@ class Chained(Condition):
         if inner is None:
             return None
         t, f = f"t{self.depth}", f"f{self.depth}"
-        # From the inner matches outwards; CROSS JOIN keeps SQLite from turning that round.
+        # From the inner matches outwards; CROSS JOIN keeps SQLite from reversing that.
         return Sql(
             f"SELECT {f}.key FROM ({inner.text}) k CROSS JOIN resource {t} CROSS JOIN reference {f}"
             f" WHERE {t}.key = k.key AND {t}.type = ?"
@@ -224,7 +223,7 @@ class Chained(Condition):
 
 @dataclass(frozen=True, slots=True)
 class Has(Condition):
-    """A resource that meets the inner condition points here (`_has:Observation:patient:code`)."""
+    """A resource for which the inner condition holds points here (`_has:Observation:patient:code`)."""
 
     param: int
     types: tuple[str, ...]
@@ -257,7 +256,7 @@ class Has(Condition):
 
 
 def all_of(conditions: Sequence[Condition], row: str) -> Sql:
-    """All probes joined by AND; empty text when there is none."""
+    """All probes joined by AND; empty text when there are none."""
     if not conditions:
         return Sql("")
     probes = [condition.probe(row) for condition in conditions]

@@ -1,7 +1,7 @@
-"""From one search pair, such as `birthdate=ge1970-01-01`, to a condition.
+"""Turns one search parameter and its value, such as `birthdate=ge1970-01-01`, into a condition.
 
 https://hl7.org/fhir/R4/search.html: prefixes, modifiers, chaining, `_has`, comma OR and escaping. What we
-do not have raises `UnknownParameter`; a value that cannot be read raises `BadRequest`.
+lack raises `UnknownParameter`; a value that cannot be read raises `BadRequest`.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ from fhir_coprod.store.search.ranges import Test
 from fhir_coprod.store.values import Range, cut, digits, fold, microseconds, moment
 
 MAX_DEPTH = 8
-"""Links of a chain; each is a join."""
+"""How many links a chain may have; each is a join."""
 MAX_ALTERNATIVES = 500
-"""Values after commas in one parameter."""
+"""How many values one parameter may have, separated by commas."""
 MAX_TESTS = 4_000
-"""Values in all of a search, each counted for every type that it is looked for in."""
+"""How many values a whole search may have, each counted for every type it is looked for in."""
 MAX_LINKS = 2_000
-"""Ways that the chains of a search may take, each type that a reference may lead to being one."""
+"""How many ways the chains of a search may take; each type that a reference may lead to is a way."""
 
 
 @dataclass(slots=True)
 class _Effort:
-    """What one search has asked for so far."""
+    """How much one search has asked for so far."""
 
     links: int = 0
     tests: int = 0
@@ -51,7 +51,7 @@ class _Effort:
 
 _PREFIXES = ("eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap")
 _SINCE = ("eq", "gt", "ge", "sa", "ap")
-"""Prefixes that say from when on."""
+"""Prefixes that say from which time on."""
 _MODIFIERS: Mapping[str, frozenset[str]] = {
     "string": frozenset({"exact", "contains"}),
     "token": frozenset({"not", "text", "of-type"}),
@@ -72,13 +72,13 @@ _UNSUPPORTED = {
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Where a criterion stands.
+    """Where a criterion applies.
 
-    types: those searched
+    types: the types searched
     depth: how deep in a chain
-    now:   the time that `ap` looks from
+    now:   the time that `ap` compares with
     base:  our own address with a slash at its end, or ""; references that begin with it are relative
-    effort: of the whole search
+    effort: shared by the whole search
     """
 
     types: tuple[str, ...]
@@ -98,7 +98,7 @@ class Scope:
         return replace(self, types=types, depth=self.depth + 1)
 
     def look_for(self, values: int) -> None:
-        """Raise BadRequest where so many values more, in each of the types, are too many."""
+        """Raise BadRequest if so many more values, in each of the types, are too many."""
         self.effort.tests += values * len(self.types)
         if self.effort.tests > MAX_TESTS:
             raise BadRequest(
@@ -108,7 +108,7 @@ class Scope:
 
 
 def split_escaped(value: str, separator: str) -> list[str]:
-    """Split at a separator that no backslash stands before; the backslashes stay."""
+    """Split at each separator that has no backslash before it; the backslashes stay."""
     return re.findall(rf"(?:\\.|[^\\{re.escape(separator)}]|\\$)+", value, re.DOTALL) if value else []
 
 
@@ -118,7 +118,7 @@ def unescape(value: str) -> str:
 
 
 def condition(scope: Scope, name: str, value: str) -> Condition:
-    """The condition that `name=value` sets on resources of the scope's types."""
+    """The condition that `name=value` puts on resources of the scope's types."""
     if name.startswith("_has:"):
         return _has(scope, name, value)
     head, _, rest = _split_chain(name)
@@ -132,12 +132,12 @@ def condition(scope: Scope, name: str, value: str) -> Condition:
     if len(found) == 1:
         return found[0]
     denied = [each.condition for each in found if isinstance(each, Not)]
-    # Each of them looks at one type only, so that what is denied must be so in all of them.
+    # Each looks at one type only, so a negation must hold in all of them.
     return Not(Any_(tuple(denied))) if len(denied) == len(found) else Any_(tuple(found))
 
 
 def parameter(type: str, code: str) -> SearchParameter:
-    """The definition of a parameter that is in the index. UnknownParameter with the reason otherwise."""
+    """The definition of a parameter that is in the index. Otherwise UnknownParameter with the reason."""
     known = definitions.search_parameters(type)
     found = known.get(code)
     if found is None:
@@ -293,8 +293,8 @@ def _prefixed(part: str) -> tuple[str, str]:
 
 
 def date_range(code: str, text: str) -> Range:
-    """The range of a searched date. BadRequest when it is none."""
-    # A plus sign in a query string arrives as a space; only before a time zone can it have been one.
+    """The range of a searched date. BadRequest when it is not a date."""
+    # A plus sign in a query string arrives as a space; it can only have been one before a time zone.
     found = moment(re.sub(r" (?=\d\d:\d\d$)", "+", text))
     if found is None:
         raise BadRequest(
@@ -312,7 +312,7 @@ def _date_tests(scope: Scope, code: str, part: str) -> list[Test]:
 
 
 def _approximate(scope: Scope, sought: Range) -> Range:
-    """Wider by a tenth of the time between it and now."""
+    """The range, widened by a tenth of the time between it and now."""
     now = microseconds(scope.now or datetime.now(UTC))
     slack = max(abs(now - sought.low), abs(now - sought.high)) // 10
     return Range(sought.low - slack, sought.high + slack)
@@ -330,7 +330,7 @@ def _number_test(table: str, code: str, part: str) -> Test:
 
 
 def _quantity_tests(scope: Scope, code: str, part: str) -> list[Test]:
-    """`number`, `number|system|code` or `number||code`, where the code may be the unit's."""
+    """`number`, `number|system|code` or `number||code`, where the code may be the unit."""
     pieces = _pieces(part)
     test = _number_test("quantity", code, pieces[0])
     if len(pieces) == 1:

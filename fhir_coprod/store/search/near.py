@@ -1,8 +1,8 @@
-"""Places near a point: `Location?near=[latitude]|[longitude]|[distance]|[units]`.
+"""Searches for places near a point: `Location?near=[latitude]|[longitude]|[distance]|[units]`.
 
 https://hl7.org/fhir/R4/location.html#positional. A position is one row of table number: latitude as `low`,
-longitude as `high`. The distance is measured on a map that is true around the point asked for and allows for
-meridians that converge; within a few hundred kilometres it errs by less than one in a hundred.
+longitude as `high`. Distances are measured on a flat map around the given point that allows for meridians
+that converge; within a few hundred kilometres the error is below one per cent.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from fhir_coprod.store.search.conditions import Indexed, Sql
 from fhir_coprod.store.values import digits
 
 DISCRETION_KM = 50.0
-"""What is near when the caller names no distance."""
+"""The distance when the caller gives none."""
 _KM_PER_DEGREE = 111.195
 _UNITS = {"": 1.0, "km": 1.0, "m": 0.001, "[mi_us]": 1.609347, "[mi_i]": 1.609344, "mi": 1.609344}
 
 
 def indexed(param: int, places: list[list[str]]) -> Indexed:
-    """Near any of the places, each in its pieces; raises BadRequest where they cannot be read."""
+    """Near any of the places, each split into its pieces. Raises BadRequest when they cannot be read."""
     return Indexed("number", param, tuple(_within(*_read(pieces)) for pieces in places))
 
 
@@ -52,7 +52,7 @@ def _number(text: str, most: float) -> float:
 def _within(latitude: float, longitude: float, distance: float) -> Sql:
     north = distance / _KM_PER_DEGREE
     here, turn = cos(radians(latitude)), sin(radians(latitude)) * radians(1) / 2
-    # A place beyond the 180th meridian is near too: seen from either side.
+    # A place across the 180th meridian may be near too, from either side.
     beyond = longitude - 360 if longitude > 0 else longitude + 360
     seen = "({north} * {north} + {east} * {east} <= ?)"
     up = "(low - ?)"

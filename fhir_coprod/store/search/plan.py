@@ -1,13 +1,13 @@
-"""Finding the keys of one page: where to begin, so that no page costs more than it must.
+"""The search planner: finds the keys of one page, starting where it costs least.
 
-1. Each condition that an index can list is counted, no further than RARE. Is one rare, its keys are
-   listed, the others probed, and what is left is sorted.
-2. Otherwise two ways run against each other, with budgets that grow. An index that has the order asked for
-   (creation, `_lastUpdated`, `_id`, one sort parameter, or the condition's own) is walked through a window,
-   probing everything: where matches are dense the page fills at once, whatever the size of the store. Does
-   it not fill, conditions are counted up to the same effort, and one that is small enough is listed. Then
-   the next, larger window: what was spent in vain is a fraction of what the better way costs.
-3. In the end all is walked, or listed and sorted.
+1. Count each condition that an index can list, but no further than RARE. If one is rare, list its keys, probe
+   the others, and sort what is left.
+2. Otherwise let two ways compete, with growing budgets. If an index has the wanted order (creation,
+   `_lastUpdated`, `_id`, one sort parameter, or the condition's own), walk a window of it and probe every
+   condition: where matches are dense, the page fills at once, whatever the size of the store. If it does not
+   fill, count the conditions up to the same effort, and list one that is small enough. Then walk the next,
+   larger window: the wasted work is a fraction of what the better way costs.
+3. In the end, walk everything, or list and sort it.
 """
 # ruff: noqa: S608 - only names written in this package are put into SQL; every value is bound
 
@@ -23,18 +23,18 @@ from fhir_coprod.store.search.conditions import ONE, Condition, Own, Sql, all_of
 from fhir_coprod.store.search.query import Query, Sort
 
 RARE = 200
-"""Keys that are listed without a second thought."""
+"""With fewer keys than this, list them without comparing."""
 MANY = 50_000
-"""Keys that are listed rather than the whole type, where no index has the order asked for."""
+"""With fewer keys than this, list them rather than the whole type, if no index has the wanted order."""
 WINDOW, GROWTH, WINDOWS = 2, 5, 6
-"""Rows walked per row of a page in the first window; how much larger each next one is; how many there are."""
+"""Rows walked per row of a page in the first window; growth from window to window; number of windows."""
 LISTING = 4
-"""So many rows are walked in the time that it takes to list and sort one key."""
+"""How many rows can be walked in the time that it takes to list and sort one key."""
 
 NOTHING = Sql("")
 
 After = Sequence[Any]
-"""Sort values and key behind which a page begins; empty for the first page."""
+"""Sort values and key of the row after which a page begins; empty for the first page."""
 
 
 def page(session: Session, query: Query, after: After, columns: str) -> list[Row]:
@@ -54,7 +54,7 @@ class _Walk:
     """SELECT key, sort value… in the order of the page, without limit.
 
     rest: conditions still to be probed
-    only: a further condition on a row (w), which keeps a resource from appearing under a lesser value
+    only: another condition on a row (w), which keeps a resource from appearing under a lesser value
     """
 
     rows: Sql
@@ -98,7 +98,7 @@ class _Planner:
     # ------------------------------------------------------------------------------------------- counting
 
     def fewest(self, limit: int) -> Condition | None:
-        """The condition with the fewest keys, if they are fewer than the limit: none is counted further."""
+        """The condition with the fewest keys, if fewer than the limit; counting stops at the limit."""
         listed = [(condition, found) for condition in self.conditions if (found := condition.keys())]
         if not listed:
             return None
@@ -111,7 +111,7 @@ class _Planner:
     # ------------------------------------------------------------------------------------- sets and orders
 
     def listing(self, chosen: Condition | None) -> Sql:
-        """FROM … WHERE … over table resource (r): one condition's keys or the whole type, the rest probed."""
+        """FROM … WHERE … over table resource (r): one condition's keys or the whole type, and probes."""
         types = ",".join("?" * len(self.query.types))
         text = f"FROM resource r WHERE r.type IN ({types}) AND r.deleted = false"
         values: tuple[Any, ...] = self.query.types
@@ -123,7 +123,7 @@ class _Planner:
         return Sql(text + rest.text, (*values, *rest.values))
 
     def _sorted(self, source: Sql) -> Sql:
-        """The page out of a set that is sorted as a whole."""
+        """The page, from a set that is sorted as a whole."""
         sorts = self.query.sort
         keys = [_sort_value(sort) for sort in sorts]
         columns = "".join(f", {key.text} AS s{number}" for number, key in enumerate(keys))
@@ -137,7 +137,7 @@ class _Planner:
         )
 
     def _walk(self) -> _Walk | None:
-        """An index that already has the order asked for; None when none has."""
+        """An index that already has the wanted order; None when there is none."""
         sorts = self.query.sort
         if len(self.query.types) != 1 or len(sorts) > 1 or (self.after and None in self.after):
             return None
@@ -185,7 +185,7 @@ class _Planner:
         return _Walk(rows, "key", self.conditions)
 
     def _through(self, walk: _Walk, window: int | None) -> Sql:
-        """The page out of the first rows of a walk, or of all of them."""
+        """The page, from the first rows of a walk or from all of them."""
         columns = "w.key, w.s0" if self.query.sort else "w.key"
         rest = all_of(walk.rest, "r")
         limit = f" LIMIT {window}" if window else ""
@@ -234,7 +234,7 @@ def is_number(value: object) -> bool:
 
 
 def _sort_value(sort: Sort) -> Sql:
-    """The value that a resource (r) sorts by: of several the smallest, or descending the largest."""
+    """The value that a resource (r) sorts by: the smallest of several, or the largest if descending."""
     if sort.table == "resource":
         return Sql("r.id" if sort.code == "_id" else "r.updated")
     column = _as_expression(sort, f"x.{_SORT_COLUMNS[sort.table]}")
@@ -247,7 +247,7 @@ def _sort_value(sort: Sort) -> Sql:
 
 
 def _as_expression(sort: Sort, column: str) -> str:
-    """A column of one resource's rows, said so that SQLite does not walk the whole index by value for it."""
+    """A column of one resource's rows, written so that SQLite does not walk its whole index by value."""
     return f"{column} || ''" if sort.table in ("token", "string", "reference", "uri") else f"{column} + 0"
 
 

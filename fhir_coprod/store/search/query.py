@@ -1,4 +1,4 @@
-"""`Query`: a search as it was asked, read once and checked, ready to run on either database."""
+"""`Query`: reads and checks the parameters of a search, ready to run on either database."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAX_COUNT = 1000
 Total = Literal["", "none", "estimate", "accurate"]
 
 _FOR_THE_ENDPOINT = frozenset({"_format", "_pretty", "_summary", "_elements"})
-"""Shape the answer, not the search; kept in `Query.pairs` for the endpoint."""
+"""Parameters that shape the answer, not the search; kept in `Query.pairs` for the endpoint."""
 SUMMARIES = ("true", "text", "data", "count", "false")
 
 
@@ -44,7 +44,7 @@ class Include:
 
     type, code: the resource type that holds the reference, and its parameter; code "*" is all of them
     target:     only targets of this type; "" is any
-    iterate:    also from what was included
+    iterate:    also from resources that were themselves included
     """
 
     type: str
@@ -57,9 +57,9 @@ class Include:
 class Query:
     """A search of one type, or of several when `types` holds more than one.
 
-    pairs:     what was understood, in the order given (without the cursor)
-    ignored:   one sentence for each parameter that was not
-    summary:   for whoever writes the answer
+    pairs:     the parameters that were understood, in the order given (without the cursor)
+    ignored:   one sentence for each parameter that was not understood
+    summary:   for the code that writes the answer
     """
 
     types: tuple[str, ...]
@@ -84,21 +84,21 @@ class Query:
         max_count: int = MAX_COUNT,
         base: str = "",
     ) -> Query:
-        """Read the (decoded) pairs of a search on `type`; "" searches all types, or those of `_type`.
+        """Read the (decoded) pairs of a search on `type`; "" searches all types, or those in `_type`.
 
-        strict: UnknownParameter for what we do not have; otherwise it is left out and named in `ignored`.
-        base:   our own public address; references that begin with it are taken as relative.
-        Raises BadRequest for values that cannot be read, UnknownType.
+        strict: raise UnknownParameter for one that we lack; otherwise leave it out and name it in `ignored`.
+        base:   our own public address; references that begin with it count as relative.
+        Raises BadRequest for values that cannot be read, and UnknownType.
         """
         return _Reader(type, strict=strict, max_count=max_count, base=base).read(pairs)
 
     def self_pairs(self) -> list[tuple[str, str]]:
-        """The pairs for a truthful self link: only what was really used."""
+        """The pairs for a truthful self link: only those that were really used."""
         return list(self.pairs)
 
     @property
     def fingerprint(self) -> str:
-        """Tells this search from others, whatever its page size: a cursor belongs to one search."""
+        """Identifies this search among others, whatever its page size: a cursor belongs to one search."""
         asked = repr((self.types, [pair for pair in self.pairs if pair[0] != "_count"]))
         return blake2b(asked.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
 
@@ -144,8 +144,8 @@ class _Reader:
             except UnknownParameter as error:
                 self._ignore(name, error)
         if not self.sort and len(self.types) == 1 and any(_asks_since(c) for c in self.conditions):
-            # FHIR leaves the order to us. Who asks for what has changed since some time gets the oldest
-            # change first, which an index finds without going through all that is older.
+            # FHIR leaves the order to us. For a question about changes since some time, the oldest comes
+            # first, which an index finds without going through everything that is older.
             self.sort = (Sort("_lastUpdated", False, "resource"),)
         return Query(
             types=self.types,
@@ -179,7 +179,7 @@ class _Reader:
             self.used.append((name, value))
 
     def _demand(self, condition: Condition) -> None:
-        """Add a condition; two on the one date (or number) that a resource has become one: from … until."""
+        """Add a condition; two on a date (or number) that a resource has only once become one range."""
         if isinstance(condition, Indexed) and condition.scans and index.is_single(condition.param):
             for place, other in enumerate(self.conditions):
                 if isinstance(other, Indexed) and other.param == condition.param:
@@ -219,7 +219,7 @@ class _Reader:
         self.summary = value
 
     def set_elements(self, modifier: str, value: str) -> None:
-        """For whoever writes the answer."""
+        """For the code that writes the answer."""
 
     def set_cursor(self, modifier: str, value: str) -> None:
         self.cursor = value
@@ -280,7 +280,7 @@ _OF_THE_ANSWER = frozenset(_OWN) | _FOR_THE_ENDPOINT
 
 
 def demands(pairs: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-    """The pairs that say what is searched for, without those that only concern the form of the answer."""
+    """The pairs that say what to search for, without those that only concern the form of the answer."""
     return tuple(pair for pair in pairs if pair[0].partition(":")[0] not in _OF_THE_ANSWER)
 
 

@@ -1,9 +1,9 @@
-"""Conditions on ranges [low, high) of dates, numbers and quantities, in the words of R4.
+"""Conditions on ranges [low, high) of dates, numbers and quantities, by R4's prefixes.
 
-`low` leads an index; `high` does not, since hardly any range is long: most dates are a day or a second, most
-numbers a point. A row that is not wide and ends behind x begins shortly before x at the earliest, so
-`high > x` is looked up as "begins shortly before x or later", and among the few wide rows, which have an
-index of their own.
+`low` leads an index; `high` does not, since ranges are rarely long: most dates are a day or a second, most
+numbers a point. A row that is not wide and ends after x begins shortly before x at the earliest. So we look
+`high > x` up as "begins shortly before x or later", and also among the few wide rows, which have an index of
+their own.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from fhir_coprod.store.search.conditions import Indexed, Sql, all_together
 
 DAY = 86_400_000_000
 WIDTH = {"date": DAY, "number": 0, "quantity": 0}
-"""By table, the length above which a row is wide; schema.py's partial indexes say the same."""
+"""By table, the length above which a row is wide; the partial indexes in schema/core.py use the same."""
 
 
 class Test(NamedTuple):
-    """A condition on a row, and the same as alternatives that an index can look up."""
+    """A condition on a row, and the same condition as alternatives that an index can look up."""
 
     said: Sql
     scans: tuple[Sql, ...]
 
 
 def plain(text: str, *values: float) -> Test:
-    """A condition that the index on `low` can look up as it is, or that no index helps with."""
+    """A condition that the index on `low` can look up directly, or that no index helps with."""
     said = Sql(text, values)
     return Test(said, (said,))
 
@@ -95,7 +95,7 @@ MAX_SCANS = 24
 
 
 def on_one_row(one: Indexed, other: Indexed) -> Indexed | None:
-    """Both conditions as one, where a resource has but one row; None when that is too many alternatives."""
+    """Both conditions as one, if a resource has only one row; None when that gives too many alternatives."""
     if len(one.scans) * len(other.scans) > MAX_SCANS:
         return None
     tests = tuple(all_together(a, b) for a in one.tests for b in other.tests)

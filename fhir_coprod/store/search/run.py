@@ -1,9 +1,9 @@
-"""Running a `Query`: one page by keyset (`plan.py` finds it), then what it includes.
+"""Runs a search: finds one page of a `Query` (with `plan.py`), then the resources that it includes.
 
-The default order is that of creation (`resource.key`), which no update changes; with a `_lastUpdated` from
-some time on it is that of the last change. A page ends with a cursor
-that holds the sort values and key of its last row; the next page begins behind them, so that a row which
-nobody has modified is neither skipped nor repeated, whatever is written meanwhile.
+The default order is by creation (`resource.key`), which no update changes; for a `_lastUpdated` from some
+time on, it is by last change. A page ends with a cursor that holds the sort values and key of its last row.
+The next page begins after that row, so that nothing is skipped or repeated if nobody has modified it, no
+matter what else is written meanwhile.
 """
 # ruff: noqa: S608 - only names written in this package are put into SQL; every value is bound
 
@@ -26,9 +26,9 @@ from fhir_coprod.store.versions import Version
 
 MAX_INCLUDED = 10_000
 MAX_ROUNDS = 8
-"""How often `:iterate` goes on."""
+"""How many rounds `:iterate` may take."""
 _BY_KEY = "r.key + 0"
-"""The order of creation of a few resources, said so that no database walks all of them to have it."""
+"""The order of creation for a few resources, written so that no database walks all resources to get it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +36,9 @@ class Page:
     """One page of a search.
 
     matches:  in order
-    included: by _include and _revinclude, no resource twice and none that is a match
-    total:    number of matches in all, when it was asked for or is known anyway
-    next:     cursor of the next page, given back as `_cursor`; None on the last page
+    included: by _include and _revinclude; no resource twice, and no match again
+    total:    number of all matches, if the client asked for it or it is known anyway
+    next:     cursor of the next page, to give back as `_cursor`; None on the last page
     """
 
     matches: list[Version]
@@ -48,8 +48,8 @@ class Page:
 
 
 def run(session: Session, query: Query, most_bytes: int = MOST) -> Page:
-    """One page of the search: as many resources as asked for and as so many bytes have room for, and at
-    most as many bytes again of what comes along."""
+    """One page of the search: as many resources as asked for, as far as they fit into so many bytes, and at
+    most as many bytes again of included resources."""
     if query.count == 0 or query.summary == "count":
         return Page([], [], plan.count(session, query), None)
     room = Room(session, most_bytes)
@@ -76,7 +76,7 @@ def _cursor(query: Query, row: tuple[Any, ...]) -> str:
 
 
 def _read_cursor(query: Query) -> list[Any]:
-    """Sort values and key behind which the page begins; empty at the first page."""
+    """Sort values and key of the row after which the page begins; empty for the first page."""
     if not query.cursor:
         return []
     try:
@@ -104,8 +104,8 @@ def _read_cursor(query: Query) -> list[Any]:
 
 
 def _included(session: Session, query: Query, matches: list[Version], room: Room) -> list[Version]:
-    """What the matches refer to and what refers to them, once each, following :iterate until nothing is
-    new."""
+    """What the matches refer to and what refers to them, each once, following :iterate until nothing new
+    appears."""
     seen = {(version.type, version.id) for version in matches}
     found: list[Version] = []
     newest = matches
@@ -155,7 +155,7 @@ def _targets(
 
 
 def _fresh(rows: list[Row], seen: set[tuple[str, str]], room: Room) -> list[Version]:
-    """The versions that have not been seen yet; now they have."""
+    """The versions not seen before; marks them as seen."""
     rows = [row for row in rows if row[:2] not in seen]
     found = room.fill(rows)
     if len(found) < len(rows):
@@ -167,7 +167,7 @@ def _fresh(rows: list[Row], seen: set[tuple[str, str]], room: Room) -> list[Vers
 
 
 def _references(version: Version, code: str) -> set[tuple[str, str]]:
-    """The relative references that a parameter (or with "*" any) finds in a resource."""
+    """The relative references that a parameter (or any, with "*") finds in a resource."""
     known = definitions.search_parameters(version.type)
     found = set()
     for parameter in known.values() if code == "*" else (known[code],):

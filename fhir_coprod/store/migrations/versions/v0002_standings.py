@@ -1,4 +1,4 @@
-"""What the watch last said of each referral is remembered."""
+"""Adds the table that remembers what the watch last found about each referral."""
 
 from __future__ import annotations
 

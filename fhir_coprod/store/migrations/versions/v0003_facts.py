@@ -1,4 +1,4 @@
-"""The facts by which each standing was judged are kept beside it."""
+"""Adds to each standing the facts that it was judged by."""
 
 from __future__ import annotations
 
