@@ -36,14 +36,14 @@ from fhir_coprod.outcome import Issue, Outcome
 
 
 def readable(path: str | Path) -> str:
-    """A path as a sentence, or JSON, can hold it: file names may be bytes that are no text."""
+    """A path in a form that fits into a sentence or JSON: file names may be bytes that are not text."""
     return os.fsencode(path).decode(errors="replace")
 
 
 def plain(text: str, instead: str = "�") -> str:
-    """One line of what somebody else said, without the characters by which it could steer terminal or page.
+    """One line of somebody else's text, without characters that could control a terminal or page.
 
-    Those are control characters and the overrides of writing direction. Joiners stay: names need them.
+    Those are control characters and overrides of writing direction. Joiners stay: names need them.
     """
     return "".join(
         character
@@ -66,12 +66,12 @@ class CoprodError(Exception):
     code: str = "exception"
     """OperationOutcome.issue.code."""
     exit_code: int = 2
-    """What the command line ends with: 2, nothing was done; 1, the data or the moment was at fault."""
+    """The command line's exit code: 2, nothing was done; 1, the data or the moment was at fault."""
 
     def __init__(self, message: str, *, expression: str = "", outcome: Outcome | None = None) -> None:
         super().__init__(message)
         self.message = message
-        # An outcome with errors is falsy: it must not be taken for none.
+        # An outcome with errors is falsy; do not mistake it for a missing one.
         own = Issue("error", self.code, message, expression)
         self.outcome = outcome if outcome is not None else Outcome((own,))
 
@@ -159,7 +159,7 @@ class NotAcceptable(CoprodError):
 
 
 class Conflict(CoprodError):
-    """What was asked cannot be done in the present state."""
+    """The request cannot be carried out in the present state."""
 
     status = 409
     code = "conflict"

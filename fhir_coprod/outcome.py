@@ -1,7 +1,7 @@
-"""What was found wrong with something, as data: `Issue` and `Outcome`.
+"""`Issue` and `Outcome`: validation results and error details as data.
 
 An `Outcome` is FHIR's OperationOutcome (https://hl7.org/fhir/R4/operationoutcome.html) for Python: truthy
-when nothing in it is an error. Every floor speaks it: the validator answers with one, every exception in
+when nothing in it is an error. Every floor uses it: the validator answers with one, every exception in
 `fhir_coprod.errors` carries one, the endpoint and the dead letters write it down.
 """
 
@@ -66,7 +66,7 @@ class Outcome:
         return tuple(issue for issue in self.issues if issue.is_error)
 
     def to_fhir(self) -> dict[str, Any]:
-        """An OperationOutcome resource; R4 asks for at least one issue, so a clean one says so."""
+        """An OperationOutcome resource; R4 requires at least one issue, so a clean one gets an issue."""
         issues = self.issues or (Issue("information", "informational", "No issues found."),)
         return {"resourceType": "OperationOutcome", "issue": [issue.to_fhir() for issue in issues]}
 

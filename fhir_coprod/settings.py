@@ -2,7 +2,7 @@
 
 Keys are those of `coprod.toml`; each can also come from the environment as `COPROD_SECTION__KEY`
 (`COPROD_STORE__URL`, `COPROD_EHR__0__URL`), which wins over the file. An unknown key is an error. Secrets are
-never settings: a setting names the file or the environment variable that holds one.
+never settings: a setting names the file or the environment variable that holds a secret.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class _Section(BaseModel):
 
 
 def data_folder() -> Path:
-    """Where the store is when no setting says so."""
+    """The folder of the store, unless a setting names another."""
     return Path(platformdirs.user_data_dir("fhir-coprod", appauthor=False))
 
 
@@ -35,7 +35,7 @@ def _default_store_url() -> str:
 
 
 class StoreSettings(_Section):
-    """Where everything is remembered."""
+    """Where the store is."""
 
     url: str = Field(default_factory=_default_store_url)
     """sqlite:///path.db or postgresql://user@host/database; a password comes from PGPASSWORD or ~/.pgpass."""
@@ -125,7 +125,7 @@ class EhrSettings(_Section):
 
     name: str
     url: str
-    """FHIR base URL; no user, password, query or fragment: what is secret is named under `auth`."""
+    """FHIR base URL without user, password, query or fragment; secrets are named under `auth`."""
     vendor: str = ""
     """Known deviations from the server's own statement: a name of mappings/ehr/, or the path of a file."""
     department: str = ""
@@ -134,7 +134,7 @@ class EhrSettings(_Section):
     types: tuple[str, ...] = ()
     """Resource types to take from it; empty: those that the watch and the coproduction profiles need."""
     patients: tuple[str, ...] = ()
-    """Ids there of the patients to follow, for a server that lists none without knowing a name."""
+    """Ids there of the patients to follow, for a server that only lists patients when given a name."""
     timeout: float = Field(default=30.0, gt=0, le=600)
     """Seconds to wait for one answer."""
     requests_per_second: float = Field(default=20.0, gt=0, le=1000)
@@ -167,23 +167,23 @@ class SyncSettings(_Section):
     """What `worker` and `serve` do with the EHRs by themselves."""
 
     every_minutes: float = Field(default=5.0, ge=0, le=1440)
-    """Minutes from the beginning of one sync to that of the next; 0: only `fhir-coprod sync` does it."""
+    """Minutes from the start of one sync to the start of the next; 0: only `fhir-coprod sync` runs one."""
 
 
 class LimitSettings(_Section):
-    """What the endpoint takes at most."""
+    """Limits of what the endpoint accepts."""
 
     body_bytes: int = Field(default=20_000_000, gt=0)
     page: int = Field(default=1000, gt=0, le=10_000)
     bundle_entries: int = Field(default=5_000, gt=0)
     answer_bytes: int = Field(default=50_000_000, gt=0)
-    """Of resources on one page of a search or a history, and of the answers to all entries of one bundle."""
+    """Bytes of resources on one page of a search or a history, and of the answers to a whole bundle."""
     seconds: float = Field(default=30.0, gt=0)
 
 
 class Settings(_Section):
-    """Everything `coprod.toml` can say. The constructor takes what it is given; `load` reads file and
-    environment."""
+    """Everything that `coprod.toml` can contain. The constructor uses only its arguments; `load` reads file
+    and environment."""
 
     store: StoreSettings = StoreSettings()
     site: SiteSettings = SiteSettings()
@@ -205,7 +205,7 @@ class Settings(_Section):
     def load(cls, path: Path | None = None) -> Settings:
         """Settings from `path`, else the file that COPROD_CONFIG names, else ./coprod.toml if there is one.
 
-        Raises ConfigError naming the key and what may stand there.
+        Raises ConfigError naming the key and what it may contain.
         """
         named = path or (Path(os.environ["COPROD_CONFIG"]) if os.environ.get("COPROD_CONFIG") else None)
         file = named or Path("coprod.toml")
@@ -235,7 +235,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _anchor(content: dict[str, Any], folder: Path) -> None:
-    """Relative paths in a settings file are meant from where the file is."""
+    """Make relative paths in a settings file relative to the file's folder."""
 
     def anchored(value: str) -> str:
         return str(folder / value)
@@ -261,7 +261,7 @@ def _anchor(content: dict[str, Any], folder: Path) -> None:
 
 
 def _add_environment(content: dict[str, Any]) -> None:
-    """Each COPROD_SECTION__KEY stands in for what the file says; EHRs are counted from 0."""
+    """Let each COPROD_SECTION__KEY override the file; EHRs are counted from 0."""
     for name, value in sorted(os.environ.items()):
         section, *keys = name.upper().removeprefix("COPROD_").lower().split("__")
         if not name.upper().startswith("COPROD_") or (not keys and section not in Settings.model_fields):
@@ -290,7 +290,7 @@ def _beneath(place: Any, key: str, variable: str) -> Any:
 
 
 def _explain(error: ValidationError, file: Path | None) -> str:
-    """The first problem as one sentence; values are left out, they may be secrets."""
+    """The first problem as one sentence; without values, since they may be secrets."""
     problem = error.errors(include_input=False, include_url=False)[0]
     place = _place(problem["loc"])
     where = f"{file}: {place}" if file else f"settings: {place}"
@@ -306,7 +306,7 @@ def _explain(error: ValidationError, file: Path | None) -> str:
 
 
 def _place(location: tuple[int | str, ...]) -> str:
-    """As a person finds it: the EHRs of a file are counted from 1, and kinds of `auth` are no keys."""
+    """The place in a person's terms: a file's EHRs are counted from 1, and kinds of `auth` are no keys."""
     parts = [part for part in location if part not in _AUTHS]
     return ".".join(str(part + 1) if isinstance(part, int) else part for part in parts)
 

@@ -1,4 +1,4 @@
-"""What somebody else said, as a terminal can bear it."""
+"""Makes other people's text safe to print in a terminal."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from fhir_coprod.errors import plain
 
 
 def shown(text: str) -> str:
-    """For a place where Rich's own markup is understood: no markup, and no control characters."""
+    """A text for Rich: its markup is escaped and control characters are removed."""
     return escape(plain(text))

@@ -1,7 +1,7 @@
-"""What FHIR says, and what we add to it: the R4 pack and our own package, looked up by canonical.
+"""FHIR's definitions and ours: the R4 pack, our own package and loaded packages, looked up by canonical.
 
 Nothing else in this program reads a StructureDefinition file. Importing this module reads nothing; the first
-use of a type reads that type. What is handed out is shared between callers and must not be changed.
+use of a type reads that type. Everything it returns is shared between callers and must not be changed.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ __all__ = [
 ]
 
 CANONICAL = "https://fhir-coprod.org/ig"
-"""Base of everything we define. It need not resolve."""
+"""Base of all canonicals that we define. It need not resolve."""
 PROFILE = CANONICAL + "/StructureDefinition/"
 """PROFILE + "coproduction-careplan" is that profile's canonical."""
 
@@ -63,7 +63,7 @@ def registry() -> Definitions:
 
 
 def generation() -> int:
-    """Rises with every `load_package`; whoever caches what they compiled compares it."""
+    """Rises with every `load_package`, so that callers who cache what they compiled can compare it."""
     return _registry.generation
 
 
@@ -91,13 +91,13 @@ def has_structure(url: str) -> bool:
 
 
 def value_set(url: str) -> Mapping[str, frozenset[str]] | None:
-    """System → codes, when all of the value set can be listed offline; None otherwise."""
+    """System → codes, when the whole value set can be listed offline; None otherwise."""
     held = _registry.value_set(url)
     return held.codes if held is not None and held.enumerable else None
 
 
 def value_set_content(url: str) -> ValueSet | None:
-    """All that is known of a value set, also where it takes codes from systems that we do not hold."""
+    """All that is known of a value set, even if it takes codes from systems that we do not hold."""
     return _registry.value_set(url)
 
 
@@ -107,7 +107,7 @@ def code_system(url: str) -> frozenset[str] | None:
 
 
 def code_system_resource(url: str) -> Json | None:
-    """The CodeSystem, R4's cut down to code, display and properties; None when it is not held."""
+    """The CodeSystem; None when it is not held. R4's are cut down to code, display and properties."""
     return _registry.code_system_resource(url)
 
 
@@ -117,7 +117,7 @@ def display(system: str, code: str) -> str | None:
 
 
 def search_parameters(resource_type: str) -> Mapping[str, SearchParameter]:
-    """By code: what the type can be searched by, with what it inherits and what our package adds."""
+    """What the type can be searched by, by code: its own parameters, inherited ones, and our package's."""
     return _registry.search_parameters(resource_type)
 
 
@@ -139,9 +139,9 @@ def examples() -> list[Json]:
 def load_package(path: str | Path) -> Package:
     """Add the definitions of a FHIR package (.tgz, or its folder) for the rest of this process.
 
-    Packages it depends on are not fetched: load them too. Raises ConfigError when it cannot be read.
+    Packages it depends on are not fetched: load them too. Raises ConfigError when the file cannot be read.
     """
     package = Package.open(Path(path))
-    _ = package.entries  # refuse a broken package now, not at its first use
+    _ = package.entries  # refuse a broken package now, not on first use
     _registry.add(package)
     return package

@@ -1,4 +1,4 @@
-"""The R4 pack: FHIR 4.0.1 in one zip file, read a piece at a time (written by scripts/build_r4_pack.py)."""
+"""Reads the R4 pack: FHIR 4.0.1 in one zip file, piece by piece (written by scripts/build_r4_pack.py)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _decode = msgspec.json.Decoder().decode
 class Pack:
     """Structures, value sets, code systems, search parameters and compartments of R4.
 
-    Nothing is read before it is asked for; the caller keeps what it wants to keep.
+    Nothing is read before it is asked for; callers cache what they need.
     """
 
     def __init__(self, path: Path) -> None:

@@ -1,8 +1,8 @@
-"""FHIR packages: ours, and anybody's that is loaded at run time.
+"""Reads FHIR packages: ours, and any others that are loaded at run time.
 
-A package is a folder, or a .tgz holding a folder `package/`, of JSON resources with a `package.json`
-(https://confluence.hl7.org/display/FHIR/NPM+Package+Specification). `.index.json` is used where it stands, so
-that opening a package reads no resource.
+A package is a folder, or a .tgz with a folder `package/`, of JSON resources with a `package.json`
+(https://confluence.hl7.org/display/FHIR/NPM+Package+Specification). If it has an `.index.json`, opening the
+package reads no resource.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ CONFORMANCE = frozenset(
         "ValueSet",
     }
 )
-"""Types that define something, and so are known by their canonical."""
+"""Types that define something, so that their resources are known by canonical."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One resource of a package: where it stands and what it is."""
+    """One resource of a package: its file and what it is."""
 
     file: str
     type: str
@@ -59,19 +59,19 @@ class Entry:
 
 
 class Package:
-    """The resources of one package, each decoded when it is asked for.
+    """The resources of one package, each decoded on demand.
 
-    Raises ConfigError when the file is no FHIR package.
+    Raises ConfigError when the file is not a FHIR package.
     """
 
     def __init__(self, name: str, files: Mapping[str, Path | bytes]) -> None:
-        """files: name within the package (`StructureDefinition-x.json`, `example/…`) → its bytes."""
+        """files: name within the package (`StructureDefinition-x.json`, `example/…`) → its path or bytes."""
         self.name = name
         self._files = files
 
     @classmethod
     def open(cls, path: Path) -> Package:
-        """A package from a folder or a .tgz."""
+        """Open a package from a folder or a .tgz."""
         if path.is_dir():
             found: dict[str, Path | bytes] = {
                 file.relative_to(path).as_posix(): file for file in sorted(path.rglob("*.json"))
@@ -93,7 +93,7 @@ class Package:
         return (held if isinstance(held, bytes) else held.read_bytes()).removeprefix(codecs.BOM_UTF8)
 
     def read(self, entry: Entry) -> Json:
-        """The resource behind an entry, decoded anew."""
+        """The resource of an entry, decoded afresh."""
         resource: Json = _decode(self._bytes(entry.file))
         return resource
 

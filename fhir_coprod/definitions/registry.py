@@ -1,4 +1,4 @@
-"""Everything that is defined, from all sources: the R4 pack, our package, and packages loaded at run time."""
+"""Looks up definitions in all sources: the R4 pack, our package, and packages loaded at run time."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ CORE = "http://hl7.org/fhir/StructureDefinition/"
 
 
 class Definitions:
-    """Look-up by canonical (a |version is ignored) or by R4 name.
+    """Look-up by canonical (without regard to a |version) or by R4 name.
 
-    R4 wins over packages, and packages win in the order they were given: nobody can redefine Patient. What is
-    handed out is shared; do not change it.
+    R4 wins over packages, and earlier packages win over later ones: nobody can redefine Patient. What it
+    returns is shared; do not change it.
     """
 
     def __init__(self, pack: Pack, packages: tuple[Package, ...] = ()) -> None:
@@ -32,10 +32,10 @@ class Definitions:
         self._parameters: dict[str, Mapping[str, SearchParameter]] = {}
         self._own_parameters: tuple[Json, ...] | None = None
         self.generation = 0
-        """Rises with every package added; whoever caches what they compiled compares it."""
+        """Rises with every package added, so that callers who cache what they compiled can compare it."""
 
     def add(self, package: Package) -> None:
-        """Take a package's definitions in."""
+        """Add the definitions of a package."""
         self._packages = (*self._packages, package)
         self._value_sets.clear()
         self._code_systems.clear()
@@ -62,7 +62,7 @@ class Definitions:
 
     @cached_property
     def resource_type_names(self) -> frozenset[str]:
-        """The same, for asking whether one is among them."""
+        """The same as a set, for membership tests."""
         return frozenset(self.resource_types)
 
     @cached_property
@@ -98,7 +98,7 @@ class Definitions:
         return held
 
     def structure_urls(self) -> Iterator[str]:
-        """Canonicals of every StructureDefinition held."""
+        """Canonicals of every StructureDefinition that is held."""
         yield from self._pack.index
         for package in self._packages:
             for entry in package.of_type("StructureDefinition"):
@@ -119,12 +119,12 @@ class Definitions:
         return self._value_sets[url]
 
     def code_system(self, url: str) -> frozenset[str] | None:
-        """Every code of the system; None when it is not held, or not complete."""
+        """Every code of the system; None when it is not held or not complete."""
         url = bare(url)
         if url not in self._code_systems:
             resource = self.code_system_resource(url)
             if resource is None:
-                return None  # not remembered: the systems that records name have no end
+                return None  # not remembered: records may name any number of systems
             complete = is_complete(resource)
             self._code_systems[url] = (
                 frozenset(concept["code"] for concept in concepts(resource)) if complete else None
@@ -147,7 +147,7 @@ class Definitions:
     # search
 
     def search_parameters(self, resource_type: str) -> Mapping[str, SearchParameter]:
-        """By code; R4's, those inherited from Resource and DomainResource, and the packages' own."""
+        """By code: R4's parameters, those inherited from Resource and DomainResource, and packages' own."""
         held = self._parameters.get(resource_type)
         if held is None:
             found = self._pack.search_parameters(resource_type)

@@ -1,4 +1,4 @@
-"""Search parameters as data: what a resource type can be searched by, and where the values stand."""
+"""Search parameters as data: what a resource type can be searched by, and where it keeps the values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class Component:
     """One part of a composite parameter.
 
-    definition: canonical of the SearchParameter that this part is
+    definition: canonical of the SearchParameter for this part
     expression: FHIRPath from the composite's own value to this part's
     """
 
@@ -38,7 +38,7 @@ class SearchParameter:
 
 
 def split_expression(expression: str, resource_type: str) -> str:
-    """The branches of a union that speak of one resource type: `A.x | B.y`, "B" → `B.y`.
+    """The branches of a union that concern one resource type: `A.x | B.y`, "B" → `B.y`.
 
     A branch that names no type (`name` instead of `Patient.name`) is kept.
     """

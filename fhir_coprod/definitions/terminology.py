@@ -1,7 +1,7 @@
-"""Value sets and code systems as sets of codes: what can be decided without a terminology server.
+"""Value sets and code systems as sets of codes: decides membership without a terminology server, if it can.
 
-A ValueSet.compose (https://hl7.org/fhir/R4/valueset-definitions.html) is worked out to three things: the
-codes we can list, the systems from which it takes codes that we cannot list (SNOMED CT, LOINC, UCUM,
+A ValueSet.compose (https://hl7.org/fhir/R4/valueset-definitions.html) is reduced to three things: the codes
+that we can list, the systems from which it takes codes that we cannot list (SNOMED CT, LOINC, UCUM,
 languages), and whether that is everything we know about it.
 """
 
@@ -18,7 +18,7 @@ from fhir_coprod.jsontext import Json
 class ValueSet:
     """What a value set allows.
 
-    codes:        system → codes that are listed
+    codes:        system → listed codes
     open_systems: systems of which it takes codes that we do not hold; membership there is undecidable offline
     known:        False when it refers to something we do not have at all: then no code can be ruled out
     """
@@ -41,7 +41,7 @@ class ValueSet:
         return False
 
     def allows_code(self, code: str) -> bool | None:
-        """The same for an element of type `code`, which names no system."""
+        """The same for an element of type `code`, which has no system."""
         if any(code in codes for codes in self.codes.values()):
             return True
         return False if self.enumerable else None
@@ -59,10 +59,10 @@ def bare(canonical: str) -> str:
 
 
 def expand(value_set: Json, find_value_set: FindValueSet, find_code_system: FindCodeSystem) -> ValueSet:
-    """The ValueSet resource as codes.
+    """The codes of a ValueSet resource.
 
-    find_value_set, find_code_system: look up what it refers to by canonical (no version); None = not held.
-    An expansion is only used where there is no compose, since it may be a page of the whole.
+    find_value_set, find_code_system: look up by canonical (no version) what it refers to; None = not held.
+    An expansion is only used if there is no compose, since it may be one page of the whole.
     """
     compose = value_set.get("compose")
     if not compose:
@@ -103,7 +103,7 @@ def _from_expansion(expansion: Json | None) -> ValueSet:
 
 
 def _rule(rule: Json, find_value_set: FindValueSet, find_code_system: FindCodeSystem) -> ValueSet:
-    """One include or exclude: what it takes of its system, within all the value sets it names."""
+    """One include or exclude: the codes it takes from its system, within all the value sets it names."""
     result: ValueSet | None = None
     system = rule.get("system")
     if system:
@@ -130,7 +130,7 @@ def _of_system(system: str, rule: Json, find_code_system: FindCodeSystem) -> Val
 
 
 def _filtered(code_system: Json, condition: Json) -> frozenset[str] | None:
-    """The codes that meet one compose.include.filter; None when we cannot tell."""
+    """The codes that match one compose.include.filter; None when we cannot tell."""
     operator, name, value = condition["op"], condition["property"], condition["value"]
     everything = {concept["code"] for concept in concepts(code_system)}
     if name in ("concept", "code") and operator in ("is-a", "descendent-of", "is-not-a"):
@@ -164,7 +164,7 @@ def _property_value(declared: Json) -> str:
 
 
 def _descendants(code_system: Json, ancestor: str) -> set[str]:
-    """Codes below one, by nesting and by the properties that name parents or children."""
+    """The codes below an ancestor, by nesting and by the properties that name parents or children."""
     children: dict[str, set[str]] = {}
     for concept in concepts(code_system):
         code = concept["code"]
@@ -193,7 +193,7 @@ def _union(one: ValueSet, other: ValueSet) -> ValueSet:
 
 def _without(one: ValueSet, excluded: ValueSet) -> ValueSet:
     codes = {system: held - excluded.codes.get(system, frozenset()) for system, held in one.codes.items()}
-    # An exclusion that we cannot list makes the codes of that system doubtful, not forbidden.
+    # An exclusion that we cannot list makes the codes of its system doubtful, not forbidden.
     doubtful = excluded.open_systems & codes.keys()
     return ValueSet(
         {system: held for system, held in codes.items() if held and system not in doubtful},

@@ -1,6 +1,6 @@
-"""Whether names and codes in a mapping are R4's (4.0.1).
+"""Checks that the names and codes in a mapping exist in R4 (4.0.1).
 
-Each `…_mistake` is a sentence that says what is wrong and what to write; "" when all is well.
+Each `…_mistake` is a sentence that says what is wrong and what to write; "" when nothing is wrong.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from fhir_coprod.jsontext import Json
 _R4_PARAMETERS = "http://hl7.org/fhir/SearchParameter/"
 _MODIFIERS = "http://hl7.org/fhir/ValueSet/search-modifier-code"
 _OF_EVERY_TYPE = frozenset(("_content", "_filter", "_has", "_list", "_query", "_sort", "_text", "_total"))
-"""Search parameters of R4 that stand for no element. Left out are those that say which part of a record, or
-what beside it, is wanted: `_summary`, `_elements`, `_include`, and `_count`, which is `page_size`."""
+"""R4's search parameters that search no element. Left out are those that choose a part of each record or
+more records to send: `_summary`, `_elements`, `_include`; and `_count`, which is `page_size` here."""
 _PLAIN_PATH = re.compile(r"\w+((?:\.\w+)+)")
-"""An expression that is an element's path and nothing more."""
+"""An expression that is an element's path and nothing else."""
 
 
 def type_mistake(type: str) -> str:
@@ -36,7 +36,7 @@ def type_mistake(type: str) -> str:
 def element(type: str, path: str) -> Json | None:
     """The ElementDefinition of `status`, `deceased[x]`, `contact.name.family`; None when there is none.
 
-    A choice is named as R4 defines it; what lies below one depends on what was chosen, and is not found.
+    A choice is named as R4 defines it; anything below a choice depends on its type, and is not found.
     """
     place, held = type, _elements(type)
     found: Json | None = None
@@ -49,13 +49,13 @@ def element(type: str, path: str) -> Json | None:
         found = held.get(f"{place}.{name}")
         if found is None:
             return None
-        # Questionnaire.item.item is made as Questionnaire.item is.
+        # Questionnaire.item.item has the definition of Questionnaire.item.
         place = found.get("contentReference", f"#{place}.{name}").removeprefix("#")
     return found
 
 
 def element_mistake(type: str, path: str) -> str:
-    """About an element of a resource type that there is."""
+    """About an element of a resource type that exists."""
     if element(type, path) is not None:
         return ""
     names = [name.removeprefix(f"{type}.") for name in _elements(type)]
@@ -76,7 +76,7 @@ def _elements(structure: str) -> Mapping[str, Json]:
 
 
 def parameter(type: str, code: str) -> SearchParameter | None:
-    """R4's search parameter; not what our package adds, which no EHR has heard of."""
+    """R4's search parameter. Our package's own are left out: no EHR has heard of them."""
     found = definitions.search_parameters(type).get(code)
     return found if found is not None and found.url.startswith(_R4_PARAMETERS) else None
 
@@ -104,7 +104,7 @@ def search_mistake(type: str, name: str, value: str) -> str:
 
 
 def _code_mistake(type: str, held: SearchParameter, value: str) -> str:
-    """About codes for an element in which only R4's own may stand."""
+    """About codes for an element that only allows R4's own codes."""
     path = _PLAIN_PATH.fullmatch(held.expression)
     searched = element(type, path[1].removeprefix(".")) if held.type == "token" and path else None
     binding = (searched or {}).get("binding", {})
@@ -125,7 +125,7 @@ _FEW = 40
 
 
 def _instead(name: str, names: Iterable[str]) -> str:
-    """The end of a sentence: the name that was meant, or those that there are, where they are few."""
+    """The end of a sentence: the name that was probably meant, or all names if there are few."""
     known = sorted(names)
     near = get_close_matches(name, known, n=1)
     if near:

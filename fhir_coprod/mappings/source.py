@@ -1,4 +1,4 @@
-"""A TOML file that a person wrote, read into a Struct: each mistake with line, key and what to write."""
+"""Reads a TOML file that a person wrote into a Struct, and reports each mistake with line, key and remedy."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Key = tuple[str, ...]
 """Names of tables, and at the end of a key: ("types", "Task", "find")."""
 
 Finding = tuple[Key, str]
-"""Where something is wrong, and what is wrong with it and what to write."""
+"""Where something is wrong; and what is wrong there, with what to write instead."""
 
 
 class Mistakes(ConfigError):
-    """A mapping file that cannot be used. The message is the first mistake, `all` holds every one."""
+    """A mapping file that cannot be used. The message is the first mistake; `all` holds every one."""
 
     def __init__(self, all: tuple[str, ...]) -> None:
         more = f" ({len(all) - 1} more mistakes in this file.)" if len(all) > 1 else ""
@@ -31,9 +31,9 @@ class Mistakes(ConfigError):
 
 
 def read(text: bytes, file: str, form: type[T], mistakes: Callable[[T], Iterable[Finding]]) -> T:
-    """The file's content as `form`. Raises Mistakes with all that `form` and `mistakes` object to.
+    """The file's content as `form`. Raises Mistakes with everything that `form` and `mistakes` find wrong.
 
-    file: its name for messages. Every field of `form` has a default.
+    file: its name for messages. Every field of `form` must have a default.
     """
     try:
         content = tomllib.loads(text.decode())
@@ -65,7 +65,7 @@ def _sentence(file: str, lines: Mapping[Key, int], key: Key, said: str) -> str:
 
 
 def _misfits(content: Mapping[str, Any], form: Any) -> Iterator[Finding]:
-    """Every entry that does not fit by itself; msgspec names only the first, and not its whole place."""
+    """Every entry that does not fit its type; msgspec names only the first, and not its full place."""
     for key, value in _entries(content):
         unknown = _unknown(form, key)
         if unknown is not None:
@@ -89,7 +89,7 @@ def _entries(table: Mapping[str, Any], above: Key = ()) -> Iterator[tuple[Key, A
 
 
 def _unknown(form: Any, key: Key) -> Finding | None:
-    """The first name of the key that has no place in the form."""
+    """Find the first name of the key that the form does not have."""
     for depth, name in enumerate(key):
         inner = _inner(form, name)
         if inner is None and _is_struct(form):
@@ -106,7 +106,7 @@ def _form_at(form: Any, key: Key) -> Any:
 
 
 def _inner(form: Any, name: str) -> Any:
-    """The form of what stands under a name; None where nothing can."""
+    """The type that the form gives to a name; None where it allows none."""
     if _is_struct(form):
         return next((field.type for field in msgspec.structs.fields(form) if field.name == name), None)
     return get_args(form)[1] if get_origin(form) is dict else None
@@ -117,7 +117,7 @@ def _is_struct(form: Any) -> bool:
 
 
 def _said(error: str, value: Any, form: Any) -> str:
-    """msgspec's objection in words for somebody who writes TOML."""
+    """msgspec's complaint in words for somebody who writes TOML."""
     choices = _choices(form)
     if choices and isinstance(value, str):
         return f"{value!r} is not known here; write one of {', '.join(choices)}."
@@ -150,10 +150,10 @@ _KINDS = {
 
 
 def _lines(text: str) -> dict[Key, int]:
-    """Table or key → the line that says it first, of text that is valid TOML.
+    """Table or key → the first line that names it, in text that is valid TOML.
 
-    tomllib tells no lines; but a header, or a key with its value, is valid TOML by itself, and no beginning
-    of either is.
+    tomllib gives no line numbers. But a header, or a key with its value, is valid TOML by itself, and no
+    beginning of either is.
     """
     found: dict[Key, int] = {}
     table: Key = ()
@@ -177,7 +177,7 @@ def _lines(text: str) -> dict[Key, int]:
 
 
 def _deepest(header: Mapping[str, Any]) -> Key:
-    """("types", "Task") from the content of the line [types.Task]."""
+    """("types", "Task") from the parsed header [types.Task]."""
     key: Key = ()
     inner: Any = header
     while isinstance(inner, dict) and inner:

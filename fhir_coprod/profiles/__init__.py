@@ -5,7 +5,7 @@
     if not plan.check():
         print(plan.check())
 
-`read` keeps the text that came, `write` gives it back with only what you changed changed.
+`read` keeps the text, and `write` gives it back with only your changes.
 """
 
 from fhir_coprod.profiles.conversation import CoproductionCommunication

@@ -1,4 +1,4 @@
-"""What is said and written between patient, relatives and professionals, and between departments."""
+"""Profile class for messages between patient, relatives, professionals and departments."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from fhir_coprod.profiles.plan import phase_of, with_phase
 class CoproductionCommunication(Profiled, Communication):
     """Something said or written: who to whom, when, about what, and why.
 
-    Profile coproduction-communication on Communication. To the referral watch a completed one to the patient
-    about a referral is proof that the patient was told. Source: "desiring to know what and why" in the
+    Profile coproduction-communication on Communication. For the referral watch, a completed one to the
+    patient about a referral proves that the patient was told. Source: "desiring to know what and why" in the
     spinal-surgery study.
     """
 
@@ -40,7 +40,7 @@ class CoproductionCommunication(Profiled, Communication):
         in_response_to: str | None = None,
         phase: Phase | None = None,
     ) -> Self:
-        """A communication that took place.
+        """Build a communication that took place.
 
         words:      Communication.payload.contentString
         patient:    Communication.subject, 1..1, Patient
@@ -70,7 +70,7 @@ class CoproductionCommunication(Profiled, Communication):
 
     @property
     def phase(self) -> Phase | None:
-        """Extension coproduction-phase, 0..1, required binding: where the cycle is."""
+        """Extension coproduction-phase, 0..1, required binding: the current phase of the cycle."""
         return phase_of(self.extension)
 
     @phase.setter

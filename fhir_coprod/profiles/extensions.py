@@ -1,6 +1,6 @@
 """The content of our extensions as small frozen classes.
 
-Dates and times are FHIR text (2026-03-02 or a full instant), so that their precision is what somebody wrote.
+Dates and times are FHIR text (2026-03-02 or a full instant), which keeps the precision that was written.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Phase = Literal["co-assess", "co-decide", "co-design", "co-deliver"]
 AgencyLevel = Literal["patient-led", "shared", "professional-led"]
 """CodeSystem agency: who leads."""
 Agreement = Literal["considering", "agreed", "agreed-in-part", "declined", "withdrawn"]
-"""CodeSystem plan-agreement-status: what one person says to a plan as a whole."""
+"""CodeSystem plan-agreement-status: one person's answer to a plan as a whole."""
 Acceptance = Literal["agree", "disagree", "pending"]
 """R4 ValueSet goal-acceptance-status."""
 
@@ -30,19 +30,19 @@ PLAN_STATUS_REASON = PROFILE + "plan-status-reason"
 PERTAINS_TO_GOAL = "http://hl7.org/fhir/StructureDefinition/resource-pertainsToGoal"
 
 Ref = Annotated[str, "valueReference"]
-"""What a Reference names, such as Patient/1."""
+"""The target of a Reference, such as Patient/1."""
 Time = Annotated[str, "valueDateTime"]
-"""A FHIR dateTime, in the precision that somebody wrote."""
+"""A FHIR dateTime, in the precision that was written."""
 Text = Annotated[str, "valueString"]
 Truth = Annotated[bool, "valueBoolean"]
 Concept = Annotated[CodeableConcept | str, "valueCodeableConcept"]
-"""A concept; words alone become its text."""
+"""A concept; plain words become its text."""
 Minutes = Annotated[float, "valueDuration"]
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """An extension made of parts: each field is a sub-extension, its type says which value[x] carries it."""
+    """An extension made of parts: each field is a sub-extension, whose type decides which value[x] it has."""
 
     url: ClassVar[str] = ""
 
@@ -57,7 +57,7 @@ class Content:
 
     @classmethod
     def from_extension(cls, extension: Extension) -> Self:
-        """From an Extension element. Parts that are not there are None, or an empty tuple."""
+        """From an Extension element. Missing parts are None, or an empty tuple."""
         view: Json = jsontext.decode(extension.model_dump_json())
         found: dict[str, list[Json]] = {}
         for part in view.get("extension", ()):
@@ -110,7 +110,7 @@ def _told(carrier: str, item: Any) -> Any:
 
 
 def _minutes(duration: Json) -> float:
-    """A Duration in minutes. Raises ValueError for a unit that is no fixed time."""
+    """A Duration in minutes. Raises ValueError for a unit without a fixed length."""
     factor = {"s": 1 / 60, "min": 1, "h": 60, "d": 24 * 60}.get(
         duration.get("code") or duration.get("unit", "")
     )
@@ -121,7 +121,7 @@ def _minutes(duration: Json) -> float:
 
 @dataclass(frozen=True, slots=True)
 class PlanAgreement(Content):
-    """What one person says to the plan as a whole; extension plan-agreement on CarePlan, 0..*."""
+    """One person's answer to the plan as a whole; extension plan-agreement on CarePlan, 0..*."""
 
     url: ClassVar[str] = PROFILE + "plan-agreement"
 
@@ -130,9 +130,9 @@ class PlanAgreement(Content):
     status: Agreement
     """1..1, required binding."""
     when: Time
-    """When it was said; 1..1."""
+    """When they said so; 1..1."""
     option: Ref | None = None
-    """The option chosen, as it was described (DocumentReference); 0..1."""
+    """The option they chose, as it was described (DocumentReference); 0..1."""
     reason: Text | None = None
     """Why, in the person's own words; 0..1."""
 
@@ -146,7 +146,7 @@ class Agency(Content):
     level: AgencyLevel
     """1..1, required binding."""
     judged_by: Ref
-    """Reference to who says so; 1..1."""
+    """Reference to the person who says so; 1..1."""
     judged: Time | None = None
     """When; 0..1."""
     patient_confirmed: Truth | None = None
@@ -155,18 +155,18 @@ class Agency(Content):
 
 @dataclass(frozen=True, slots=True)
 class Accommodation(Content):
-    """What the person needs to come through the visit; extension accommodation on the referral, 0..*."""
+    """What the person needs in order to manage the visit; extension accommodation on the referral, 0..*."""
 
     url: ClassVar[str] = PROFILE + "accommodation"
 
     kind: Concept
-    """What is needed; 1..1, extensible binding. Words alone become its text."""
+    """What is needed; 1..1, extensible binding. Plain words become its text."""
     why: Text | None = None
     """Why, in the patient's own words; 0..1."""
     extra_time: Minutes | None = None
     """How much longer than usual, in minutes; 0..1."""
     agreed_by: tuple[Ref, ...] = ()
-    """References to who agreed it; 0..*."""
+    """References to the people who agreed it; 0..*."""
     agreed: Time | None = None
     """When; 0..1."""
 
@@ -187,7 +187,7 @@ class GoalAcceptance(Content):
 
 @dataclass(frozen=True, slots=True)
 class ReferralStanding(Content):
-    """Where the referral stood when the stall was found; extension referral-standing on alerts, 0..1."""
+    """How far the referral had come when the stall was found; extension referral-standing on alerts, 0..1."""
 
     url: ClassVar[str] = PROFILE + "referral-standing"
 
@@ -223,5 +223,5 @@ def first_of(kind: type[C], extensions: Iterable[Extension] | None) -> C | None:
 def replaced(
     extensions: Sequence[Extension] | None, url: str, new: Iterable[Extension]
 ) -> list[Extension] | None:
-    """All extensions of `url` replaced by `new`; None instead of an empty list, which FHIR does not allow."""
+    """All extensions, with those of `url` replaced by `new`; None if empty: FHIR allows no empty lists."""
     return [*(e for e in extensions or () if e.url != url), *new] or None

@@ -1,4 +1,4 @@
-"""What all profile classes share: the claim in meta.profile, the kept text, the check."""
+"""The base of all profile classes: the claim in meta.profile, reading and writing JSON, the check."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from fhir_coprod.validation import validate
 class Profiled(DomainResource):
     """A resource that claims one of our profiles.
 
-    The wire is FHIR R4. The Python classes beneath are those of R4B in `fhir.resources`, which for these
-    resource types describe the same elements; a test compares them with the R4 definitions.
+    On the wire it is FHIR R4. The Python base classes are those for R4B in `fhir.resources`, which describe
+    the same elements for these resource types; a test compares them with the R4 definitions.
     """
 
     profile_id: ClassVar[str] = ""
@@ -40,10 +40,10 @@ class Profiled(DomainResource):
 
     @classmethod
     def read(cls, raw: bytes | str) -> Self:
-        """From JSON, remembering the text, so that `write` can give back what nobody touched. A resource that
-        did not claim the profile is written back without the claim.
+        """Read JSON and remember the text, so that `write` can give back unchanged whatever nobody touched. A
+        resource that did not claim the profile is written back without the claim.
 
-        Raises NotJson, or InvalidResource when it is no such resource at all. Profile rules are for `check`.
+        Raises NotJson, or InvalidResource when it is no such resource at all. Use `check` for profile rules.
         """
         document = jsontext.parse(raw)
         try:
@@ -60,20 +60,20 @@ class Profiled(DomainResource):
         return resource
 
     def write(self) -> bytes:
-        """JSON as it came, with only what was changed here changed: lexemes of numbers, spelling of dates,
-        order and unknown layout of everything else stay."""
+        """The JSON that was read, with only the changes that were made here: the text of numbers, the way
+        dates are written, the order and layout of everything else stay."""
         now = document_view(self)
         if self._document is None or self._view is None:
             return jsontext.encode(now)
         return jsontext.patched(self._document, self._view, now)
 
     def check(self) -> Outcome:
-        """What base R4 and the profile say to it; truthy when there is no error."""
+        """Check it against base R4 and the profile; the Outcome is truthy when there is no error."""
         return validate(self.write(), self.profile_url())
 
 
 def _claiming(data: dict[str, Any], profile: str) -> dict[str, Any]:
-    """The same data with the profile among those of meta.profile."""
+    """The same data with the profile added to meta.profile."""
     meta = data.get("meta")
     if isinstance(meta, BaseModel):
         meta = meta.model_dump()
@@ -112,10 +112,10 @@ def _keep_decimals(model: BaseModel, view: Json) -> None:
 
 
 def reference(to: str | Reference) -> Reference:
-    """A Reference to `Type/id`, an absolute URL or a contained `#id`; a Reference stays what it is."""
+    """A Reference to `Type/id`, an absolute URL or a contained `#id`; a Reference is returned unchanged."""
     return to if isinstance(to, Reference) else Reference(reference=to)
 
 
 def referred(element: Reference | None) -> str:
-    """What a Reference names; "" when it names nothing."""
+    """The target that a Reference names; "" when it names none."""
     return (element.reference or "") if element else ""

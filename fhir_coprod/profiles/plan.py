@@ -1,4 +1,4 @@
-"""The shared plan, its goals, and the tasks on the patient's side."""
+"""Profile classes for the shared plan, its goals, and the tasks that the patient takes on."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ TaskStatus = Literal[
 
 
 class CoproductionCarePlan(Profiled, CarePlan):
-    """The shared plan: goals both sides agreed on, who does what, and what each person says to it.
+    """The shared plan: the goals both sides agreed on, who does what, and each person's answer to it.
 
     Profile coproduction-careplan on CarePlan. Source: co-planning and co-execution, Batalden and others 2015.
     """
@@ -81,7 +81,7 @@ class CoproductionCarePlan(Profiled, CarePlan):
         phase: Phase | None = None,
         agreements: Sequence[PlanAgreement] = (),
     ) -> Self:
-        """A plan from references and plain words.
+        """Build a plan from references and plain words.
 
         patient:      CarePlan.subject, 1..1, Patient
         goals:        CarePlan.goal, 0..*, coproduction-goal; an active plan has at least one
@@ -106,7 +106,7 @@ class CoproductionCarePlan(Profiled, CarePlan):
 
     @property
     def phase(self) -> Phase | None:
-        """Extension coproduction-phase, 0..1, required binding: where the cycle is."""
+        """Extension coproduction-phase, 0..1, required binding: the current phase of the cycle."""
         return phase_of(self.extension)
 
     @phase.setter
@@ -115,7 +115,7 @@ class CoproductionCarePlan(Profiled, CarePlan):
 
     @property
     def agreements(self) -> list[PlanAgreement]:
-        """Extension plan-agreement, 0..*: what was said to the plan, in order."""
+        """Extension plan-agreement, 0..*: people's answers to the plan, in order."""
         return all_of(PlanAgreement, self.extension)
 
     @agreements.setter
@@ -124,7 +124,7 @@ class CoproductionCarePlan(Profiled, CarePlan):
         self.extension = replaced(self.extension, PlanAgreement.url, new)
 
     def agreement_of(self, person: str) -> PlanAgreement | None:
-        """The latest word of one person; the last one written when two have the same time."""
+        """One person's latest answer; of two with the same time, the one written last."""
         said = [agreement for agreement in self.agreements if agreement.who == person]
         return max(reversed(said), key=lambda agreement: agreement.when, default=None)
 
@@ -142,7 +142,7 @@ class CoproductionCarePlan(Profiled, CarePlan):
 
 
 class CoproductionGoal(Profiled, Goal):
-    """What the patient wants to reach, verbatim; who accepts it and how much it matters to each.
+    """What the patient wants to reach, in their own words; who accepts it, and how much it matters to each.
 
     Profile coproduction-goal on Goal. Clinical wording goes to `note`, with its author. Source: "see me" in
     the spinal-surgery study; "not getting worse" in the Danish clinic.
@@ -160,7 +160,7 @@ class CoproductionGoal(Profiled, Goal):
         lifecycle_status: GoalStatus = "proposed",
         acceptances: Sequence[GoalAcceptance] = (),
     ) -> Self:
-        """A goal as the patient said or wrote it.
+        """Build a goal from what the patient said or wrote.
 
         words:        Goal.description.text, 1..1, verbatim
         patient:      Goal.subject, 1..1, Patient
@@ -177,12 +177,12 @@ class CoproductionGoal(Profiled, Goal):
 
     @property
     def words(self) -> str:
-        """Goal.description.text: the patient's words. They are never overwritten by an EHR."""
+        """Goal.description.text: the patient's words. An EHR never overwrites them."""
         return self.description.text or ""
 
     @property
     def acceptances(self) -> list[GoalAcceptance]:
-        """R4 extension goal-acceptance, 0..*, one a person."""
+        """R4 extension goal-acceptance, 0..*, one per person."""
         return all_of(GoalAcceptance, self.extension)
 
     @acceptances.setter
@@ -201,7 +201,7 @@ class CoproductionGoal(Profiled, Goal):
         self.extension = replaced(self.extension, Agency.url, new)
 
     def add_clinical_note(self, text: str, *, author: str, time: str | None = None) -> None:
-        """Adds clinical wording as Goal.note, with the author that the profile asks for."""
+        """Add clinical wording as Goal.note, with the author that the profile requires."""
         note = Annotation.model_validate(
             {"text": text, "authorReference": {"reference": author}} | ({"time": time} if time else {})
         )
@@ -230,13 +230,13 @@ class PatientTask(Profiled, Task):
         goals: Sequence[str] = (),
         agency: Agency | None = None,
     ) -> Self:
-        """A task in plain words.
+        """Build a task from plain words.
 
         description: Task.description, 1..1
         patient:     Task.for, 1..1, Patient
         owner:       Task.owner, 1..1, Patient or RelatedPerson; the patient if left out
         agreed:      Task.authoredOn: when it was agreed, as FHIR dateTime
-        by_when:     Task.restriction.period.end: agreed by when
+        by_when:     Task.restriction.period.end: the date by which it is agreed to be done
         plan:        Task.basedOn: the shared plan
         goals:       R4 extension resource-pertainsToGoal, 0..*
         """
@@ -292,5 +292,5 @@ def phase_of(extensions: Iterable[Extension] | None) -> Phase | None:
 
 
 def with_phase(extensions: Sequence[Extension] | None, phase: Phase | None) -> list[Extension] | None:
-    """The same extensions with that phase, or without any."""
+    """The same extensions with that phase, or without a phase."""
     return replaced(extensions, PHASE, [Extension(url=PHASE, valueCode=phase)] if phase else [])

@@ -1,4 +1,4 @@
-"""The referral, each department's share of it, and the alerts that the watch raises over it."""
+"""Profile classes for the referral, each department's share of it, and the alerts of the referral watch."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Priority = Literal["routine", "urgent", "asap", "stat"]
 
 
 class CoproductionServiceRequest(Profiled, ServiceRequest):
-    """What is asked for, by whom, why, which goal it serves, and what the patient needs to come through it.
+    """A referral: what is requested, by whom, why, for which goal, and what the patient needs for the visit.
 
     Profile coproduction-servicerequest on ServiceRequest.
     """
@@ -49,7 +49,7 @@ class CoproductionServiceRequest(Profiled, ServiceRequest):
         accommodations: Sequence[Accommodation] = (),
         for_patient: str | None = None,
     ) -> Self:
-        """A referral that a professional writes.
+        """Build a referral that a professional writes.
 
         what:        ServiceRequest.code, 1..1; words alone become its text
         requester:   ServiceRequest.requester, 1..1
@@ -84,8 +84,8 @@ class CoproductionServiceRequest(Profiled, ServiceRequest):
         why: str | None = None,
         asked_by: str | None = None,
     ) -> Self:
-        """The patient asks for a referral that nobody has written: intent proposal. `asked_by` may be a
-        RelatedPerson; the patient if left out. Source: "had to fight nearly two years"."""
+        """Build the patient's request for a referral that nobody has written: intent proposal. `asked_by` may
+        be a RelatedPerson; the patient if left out. Source: "had to fight nearly two years"."""
         return cls._asked(
             what, patient, asked_by or patient, authored_on, of, why, "proposal", "routine", (), (), None
         )
@@ -135,7 +135,7 @@ class CoproductionServiceRequest(Profiled, ServiceRequest):
 
     @property
     def accommodations(self) -> list[Accommodation]:
-        """Extension accommodation, 0..*: what must reach the receiving department."""
+        """Extension accommodation, 0..*: the needs that the receiving department must know about."""
         return all_of(Accommodation, self.extension)
 
     @accommodations.setter
@@ -145,7 +145,7 @@ class CoproductionServiceRequest(Profiled, ServiceRequest):
 
 
 class ReferralTask(Profiled, Task):
-    """One department's share of a referral: whether it has it, takes it, waits, or turns it down.
+    """One department's share of a referral: whether it has received, accepted, held or declined it.
 
     Profile referral-task on Task, code fulfill. The owner moves the status; either side may cancel.
     """
@@ -163,13 +163,13 @@ class ReferralTask(Profiled, Task):
         owner: str | None = None,
         status: TaskStatus = "requested",
     ) -> Self:
-        """A department is asked.
+        """Build a request to one department.
 
         referral:    Task.focus, 1..1, ServiceRequest
         patient:     Task.for, 1..1, Patient
         requester:   Task.requester, 1..1
         authored_on: Task.authoredOn, 1..1, FHIR dateTime
-        owner:       Task.owner: the department; left out, nobody has claimed it
+        owner:       Task.owner: the department; if left out, nobody has claimed it yet
         """
         return cls.model_validate(
             {
@@ -200,7 +200,7 @@ class ReferralTask(Profiled, Task):
 class StalledReferral(Profiled, DetectedIssue):
     """One finding of the referral watch: which rule, in which referral, since when.
 
-    Profile stalled-referral on DetectedIssue. Written by the watch; read by everybody.
+    Profile stalled-referral on DetectedIssue. The watch writes it; everybody may read it.
     """
 
     profile_id: ClassVar[str] = "stalled-referral"
@@ -221,17 +221,17 @@ class StalledReferral(Profiled, DetectedIssue):
 
     @property
     def resolved(self) -> bool:
-        """DetectedIssue.status is final: the missing fact has appeared."""
+        """Whether DetectedIssue.status is final: the missing fact has appeared."""
         return self.status == "final"
 
     @property
     def standing(self) -> ReferralStanding | None:
-        """Extension referral-standing, 0..1: where the referral stood."""
+        """Extension referral-standing, 0..1: how far the referral had come."""
         return first_of(ReferralStanding, self.extension)
 
 
 class StallFollowup(Profiled, Task):
-    """The work that a stall asks for: one per referral and stage, gathering its stalls.
+    """The work that a stall causes: one Task per referral and stage, gathering its stalls.
 
     Profile stall-followup on Task. It ends by itself when the missing fact appears.
     """
@@ -252,5 +252,5 @@ class StallFollowup(Profiled, Task):
 
     @property
     def standing(self) -> ReferralStanding | None:
-        """Extension referral-standing, 0..1: where the referral stood."""
+        """Extension referral-standing, 0..1: how far the referral had come."""
         return first_of(ReferralStanding, self.extension)
