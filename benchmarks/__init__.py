@@ -1,4 +1,4 @@
-"""How fast it is, always beside a reference that runs in the same minute on the same machine.
+"""Benchmarks: speed, always compared with a reference that runs in the same minute on the same machine.
 
 frame.py      what a measurement is, and how it is taken
 load.py       the HTTP client that makes load, and servers to put it on

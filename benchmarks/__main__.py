@@ -1,7 +1,7 @@
 """`python -m benchmarks [AREA...]`: measure, print one table, write results/ as JSON.
 
-An area is a module of this package with a generator `pairs()` of pairs to measure, results and figures; what
-it sets up it tears down after its last yield. Peers that are not installed are left out and named.
+An area is a module of this package with a generator `pairs()` of pairs to measure, results and figures. It
+tears down what it set up after its last yield. Peers that are not installed are left out and named.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def main() -> int:
                 with console.status(f"{area}: {pair.what}"):
                     results.append(measure(area, pair, arguments.rounds))
                 if not console.is_terminal:
-                    # A long run that breaks off has not been for nothing.
+                    # A long run that breaks off should not have been for nothing.
                     console.print(f"{results[-1].ratio:.2f} × {results[-1].against}: {pair.what}")
     if results:
         console.print(_table(results))

@@ -1,8 +1,8 @@
-"""The FHIR endpoint over HTTP, one server process on each database, with a store that is full of records.
+"""Measures the FHIR endpoint over HTTP: one server process per database, on a store full of records.
 
-Beside it, with the same records and the same requests: HAPI FHIR on the same PostgreSQL server (as it comes:
-it does not validate what it is sent), fhirstarter, which validates and stores nothing, and a bare Starlette
-route, which does nothing at all.
+It is compared, with the same records and the same requests, with HAPI FHIR on the same PostgreSQL server (in
+its standard setup: it does not validate what it is sent), with fhirstarter, which validates and stores
+nothing, and with a bare Starlette route, which does nothing at all.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ IN_ONE = 99
 HAPI_SHARE = 8
 """HAPI gets so many times fewer requests, so that a turn of either takes about a second."""
 NO_CACHE = "cache-control: no-cache\r\n"
-"""HAPI would answer a search that it has seen within a minute from its result of then."""
+"""HAPI would answer a search that it has seen in the last minute from its earlier result."""
 
 _numbers = count(10_000_000)
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server that holds the records, since `begin`, when the first of them was written, until `end`.
+    """A server with the records, which were written between `begin` and `end`.
 
     share: how many times fewer requests it gets in one turn
     """
@@ -98,7 +98,7 @@ def endpoint(store_url: str) -> Iterator[str]:
 
 
 def environment(store_url: str) -> dict[str, str]:
-    """Of a process of ours on that store, with nothing else of this machine's settings."""
+    """The environment for a process of ours on that store, without this machine's other settings."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("COPROD_")}
     return {**kept, "COPROD_STORE__URL": store_url}
 
@@ -115,7 +115,7 @@ class _Loaded:
 
 
 def _load(store_url: str, records: Path, run: Run) -> _Loaded:
-    """`fhir-coprod load`, as a user runs it."""
+    """Run `fhir-coprod load`, as a user would."""
     meter = Meter(run)
     begin = datetime.now(UTC)
     subprocess.run(
@@ -128,7 +128,7 @@ def _load(store_url: str, records: Path, run: Run) -> _Loaded:
 
 
 def _fill_hapi(base: str, database: str, records: Path) -> Server:
-    """The same records in transactions of PUTs, four at a time, patients first."""
+    """Send the same records in transactions of PUTs, four at a time, patients first."""
     begin = datetime.now(UTC)
     lines = records.read_bytes().split(b"\n")
     patients = len(lines) // 10
@@ -141,7 +141,7 @@ def _fill_hapi(base: str, database: str, records: Path) -> Server:
 
 
 def _transaction(lines: list[bytes]) -> bytes:
-    """The resources as one transaction, each to be put under its own id."""
+    """The resources as one transaction that puts each under its own id."""
     entries = []
     for line in lines:
         resource = json.loads(line)
@@ -235,7 +235,7 @@ def _beside_hapi(ours: Server, hapi: Server, resources: int) -> Iterator[Pair]:
 
 
 _Query = tuple[str, float]
-"""A query, and the part of the fill's time for {since} in it."""
+"""A query, with {since} for a moment during the fill, and the share of the fill that was then written."""
 
 
 def _recent(number: int, patients: int) -> _Query:
@@ -258,7 +258,7 @@ def _searching(server: Server, queries: list[_Query]) -> Work:
 
 
 def _agree(ours: Server, hapi: Server, query: _Query) -> None:
-    """Both must find as much, or they would not be doing the same."""
+    """Check that both find the same number, or they would not be doing the same work."""
     found = []
     for server in (ours, hapi):
         with urllib.request.urlopen(
@@ -271,7 +271,7 @@ def _agree(ours: Server, hapi: Server, query: _Query) -> None:
 
 
 def _transacting(server: Server, patients: int) -> Work:
-    """Each turn new orders: what is there already would not be written again."""
+    """New orders in each turn: a server would not write again what it already holds."""
 
     def work() -> int:
         bundles = []

@@ -1,13 +1,13 @@
-"""The reference for creates: fhirstarter with one route that validates a CarePlan and stores nothing.
+"""The reference for creates: a fhirstarter app with one route that validates a CarePlan and stores nothing.
 
-Run by the Python of fhirstarter's own environment (see `references.py`): its pins are not ours.
+It runs on the Python of fhirstarter's own environment (see `references.py`), since its pins differ from ours.
 """
 
 import os
 import socket
 from uuid import uuid4
 
-os.environ["FHIR_SEQUENCE"] = "R4B"  # it knows no R4
+os.environ["FHIR_SEQUENCE"] = "R4B"  # it does not know R4
 
 import uvicorn
 from fhir.resources.R4B.careplan import CarePlan

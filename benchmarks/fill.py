@@ -1,7 +1,7 @@
-"""A store with as many open referrals as wanted, in minutes: a hundred are written and watched, then copied.
+"""Fills a store with many open referrals in minutes: writes and watches a hundred of them, then copies.
 
-The copies are made row by row beneath the store: every row of the log, of the resources, of what the watch
-finds them by, and of the standings with the facts they keep. What only searching needs is left out.
+The copies are made row by row beneath the store: every row of the log, of the resources, of the index rows
+that the watch needs, and of the standings with their facts. Rows that only searching needs are left out.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ Row = dict[str, Any]
 
 TEMPLATE: Final = 100
 _MARK: Final = "c0000000"
-"""In every id of the template, and as long as what takes its place."""
+"""Part of every id in the template, and as long as its replacement."""
 _FOUND_BY: Final = (("Task", "code"), ("Task", "status"))
 _LOOK_BACK: Final = timedelta(days=12)
 
 
 def filled(url: str, referrals: int, policy: Policy, now: datetime) -> Store:
-    """An empty store, filled with so many referrals (a multiple of TEMPLATE); every fifth is stalled."""
+    """An empty store, filled with so many referrals (a multiple of TEMPLATE); one in five is stalled."""
     store = Store.open(url)
     store.write(lambda t: _put(t, now))
     Watch(store, policy, Settings()).catch_up(now)
@@ -44,14 +44,14 @@ def filled(url: str, referrals: int, policy: Policy, now: datetime) -> Store:
         connection.commit()
         connection.exec_driver_sql("ANALYZE")
         connection.commit()
-    # The copies stand as what they were made from: there is nothing to follow.
+    # The copies have the standing of their originals: there is nothing for the watch to follow.
     head = store.head()
     store.write(lambda transaction: transaction.set_cursor(FOLLOWER, head))
     return store
 
 
 def id_of(number: int) -> str:
-    """What ids about one referral of a filled store share: s- of itself, t- of its Task, m- of a message."""
+    """The part shared by ids about one referral of a filled store: s- itself, t- its Task, m- a message."""
     copy, place = divmod(number, TEMPLATE)
     return f"c{copy:07d}-{place}"
 
@@ -63,7 +63,7 @@ def _put(transaction: Transaction, now: datetime) -> None:
 
 
 def referral(id: str, now: datetime, *, late: bool) -> Iterator[dict[str, Any]]:
-    """A referral, its Task, and word to the patient; `late`: the department has not answered in time."""
+    """A referral, its Task, and a message to the patient; `late`: the department has not answered in time."""
     sent = now - (_LOOK_BACK if late else timedelta(hours=20))
     told = now - timedelta(hours=1)
     patient = {"reference": f"Patient/p-{id}"}
@@ -105,7 +105,7 @@ def referral(id: str, now: datetime, *, late: bool) -> Iterator[dict[str, Any]]:
 
 
 def _copy(connection: Connection, times: int) -> None:
-    """Every row of the template again, under other ids and later positions."""
+    """Copy every row of the template, under other ids and later positions."""
     alerts = _alerts(connection)
     resources = [row for row in _rows(connection, core.resource) if _MARK in row["id"] or row["id"] in alerts]
     keys = {row["key"] for row in resources}
@@ -130,7 +130,7 @@ def _copy(connection: Connection, times: int) -> None:
 
 
 class _Copied:
-    """A row of the template: what stays in a copy, and what has the mark, an alert's id or a place in it."""
+    """A row of the template: what a copy keeps, and what holds the mark, an alert's id or a position."""
 
     def __init__(self, row: Row, alerts: dict[str, tuple[str, str]]) -> None:
         self._row = row
@@ -159,7 +159,7 @@ class _Copied:
 
 
 def _alerts(connection: Connection) -> dict[str, tuple[str, str]]:
-    """Ids of alerts, with the system and the value that they are made from."""
+    """Ids of alerts, with the system and value that each id is made from."""
     found: dict[str, tuple[str, str]] = {}
     for row in _rows(connection, core.version):
         if row["source"] == followup.SOURCE:

@@ -1,7 +1,7 @@
-"""What a measurement is: ours and a reference, by turns, and the ratio of each turn.
+"""Defines a measurement: our work and a reference take turns, and each turn gives a ratio.
 
-A machine's speed swings by tens of per cent within minutes; what two neighbours in time do relative to each
-other does not. So the ratio is the result, and the rates stand beside it for orientation.
+A machine's speed swings by tens of per cent within minutes, but the ratio of two runs close in time stays the
+same. So the ratio is the result, and the rates are only given for orientation.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 Work = Callable[[], int]
-"""Does a bounded amount of work (best 0.2 to 2 s) and answers how many units it did."""
+"""Does a bounded amount of work (best 0.2 to 2 s) and returns how many units it did."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One thing measured, and what it is measured against.
+    """One measurement, and what it is compared with.
 
     what:       what is done, for a person: "read by id over HTTP, SQLite"
     unit:       what is counted per second: "reads"
@@ -48,7 +48,7 @@ class Result:
 
     @property
     def ratios(self) -> tuple[float, ...]:
-        """Ours over the reference, turn by turn."""
+        """Our rate divided by the reference's, turn by turn."""
         return tuple(a / b for a, b in zip(self.ours, self.reference, strict=True))
 
     @property
@@ -73,9 +73,9 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One number that stands by itself: a time, or an amount of memory.
+    """A single number that is not compared: a time, or an amount of memory.
 
-    at_most: what is promised; None where nothing is
+    at_most: the promised limit; None if there is none
     """
 
     area: str
@@ -101,7 +101,7 @@ def _rounded(rates: tuple[float, ...]) -> list[float]:
 
 
 def measure(area: str, pair: Pair, rounds: int) -> Result:
-    """Run both once to warm up, then `rounds` times by turns, the order swapped every other time."""
+    """Run both once to warm up, then `rounds` times in turn, swapping the order every other time."""
     pair.ours()
     pair.reference()
     ours: list[float] = []

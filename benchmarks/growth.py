@@ -1,8 +1,8 @@
-"""`python -m benchmarks.growth`: what each thing costs as the store grows, ours alone.
+"""`python -m benchmarks.growth`: how the cost of each operation grows with the store, without a reference.
 
 The store is filled in steps by the code of `fhir-coprod load`. At each size every operation is done so many
-times, on resources drawn from the whole store, and its median time is kept. At the end each is held to the
-logarithm: from the smallest to the largest size it may slow down by no more than the ratio of their
+times, on resources drawn from the whole store, and its median time is kept. At the end each is compared with
+the logarithm: from the smallest to the largest size it may slow down by no more than the ratio of their
 logarithms, times a tolerance for what a shared machine does to a median. A page with the picture and the
 figures is written to docs/.
 """
@@ -41,7 +41,7 @@ PER_PATIENT = 10
 TIMES = 200
 """How often each operation is timed at each size."""
 TOGETHER = 20
-"""Writes that share a commit, as they do under load: alone, each would mostly wait for the disk."""
+"""Writes that share a commit, as they do under load: a single one would mostly wait for the disk."""
 TOLERANCE = 1.5
 
 Medians = dict[str, float]
@@ -50,7 +50,7 @@ Medians = dict[str, float]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A store of a known size, and the part of it that operations are aimed at.
+    """A store of a known size, and the part of it that operations use.
 
     patients: how many there are, numbered from 0
     moments:  when the first and the last record was written
@@ -65,7 +65,7 @@ class Place:
         return self.chance.randrange(self.patients)
 
     def since(self) -> str:
-        """A moment at which part of the store had been written already."""
+        """A moment at which part of the store had already been written."""
         begin, end = self.moments
         moment = begin + self.chance.random() * (end - begin)
         return moment.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
@@ -139,7 +139,7 @@ def _reads(place: Place) -> dict[str, Callable[[], object]]:
 
 
 def _writes(place: Place, number: Iterator[int]) -> dict[str, Callable[[], object]]:
-    """Each does TOGETHER writes."""
+    """Each one does TOGETHER writes."""
     store = place.store
 
     def create() -> None:
@@ -155,11 +155,11 @@ def _writes(place: Place, number: Iterator[int]) -> dict[str, Callable[[], objec
 
 
 Cost = Callable[[Callable[[], object], int], float]
-"""What an operation costs when it is done so many times, for instance its median time."""
+"""The cost of an operation that is done so many times, such as its median time."""
 
 
 def measure(place: Place, number: Iterator[int], cost: Cost, times: int) -> Medians:
-    """What every operation costs."""
+    """The cost of every operation."""
     found: Medians = {}
     for name, operation in {**_reads(place), **_searches(place)}.items():
         found[name] = cost(operation, times)
@@ -185,9 +185,9 @@ def median_time(operation: Callable[[], object], times: int) -> float:
 def grow(
     url: str, sizes: Sequence[int], say: Callable[[str], None], cost: Cost = median_time, times: int = TIMES
 ) -> Iterator[dict[int, Medians]]:
-    """Fill a store step by step and measure at every size: what is known, after each of them.
+    """Fill a store step by step and measure at every size; yields all results so far after each.
 
-    One that an earlier run has filled is filled further.
+    A store that an earlier run has filled is filled further.
     """
     chance = random.Random(1)
     number = iter(range(10_000_000, 100_000_000))
@@ -210,7 +210,7 @@ def grow(
 
 
 def _load(store: Store, folder: Path, first: int, patients: int) -> None:
-    """Further patients with all that is theirs, in files of a moderate size."""
+    """Load more patients with all their records, in files of a moderate size."""
     most = 10_000
     for start in range(first, first + patients, most):
         file = folder / "part.ndjson"
@@ -221,7 +221,7 @@ def _load(store: Store, folder: Path, first: int, patients: int) -> None:
 
 
 def _settle(url: str) -> None:
-    """Let PostgreSQL do at once what it would else do beside the first measurements after a load."""
+    """Make PostgreSQL do now what it would otherwise do during the first measurements after a load."""
     if url.startswith("postgresql"):
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute("VACUUM (ANALYZE)")
@@ -237,13 +237,13 @@ def slowed(found: dict[int, Medians], name: str, since: int = 0) -> tuple[float,
 
 
 def last_decade(found: dict[int, Medians]) -> int:
-    """A tenth of the largest size: what grows at all is still growing there."""
+    """A tenth of the largest size: from there on, anything that grows at all is still growing."""
     return max(found) // 10
 
 
 @contextmanager
 def store_url(database: str, folder: Path) -> Iterator[str]:
-    """An empty database, there meanwhile: a file in that folder, or a PostgreSQL of its own, durable."""
+    """An empty database for the duration: a file in that folder, or a PostgreSQL of its own, durable."""
     if database == "SQLite":
         yield f"sqlite:///{folder / 'growth.db'}"
         return
@@ -259,7 +259,7 @@ def store_url(database: str, folder: Path) -> Iterator[str]:
 
 
 def rows(found: dict[int, Medians]) -> Iterator[list[str]]:
-    """Of each operation its name, its times, and how many times slower it is than at first, and of late."""
+    """For each operation: its name, its times, and how many times slower it got in all, and lately."""
     for name in found[min(found)]:
         slower = []
         for since in (0, last_decade(found)):
@@ -284,7 +284,7 @@ def table(database: str, found: dict[int, Medians]) -> Table:
 
 
 def draw(known: dict[str, dict[int, Medians]], path: Path) -> None:
-    """One panel a database: time over size, both logarithmic; a grey line grows as the logarithm does."""
+    """One panel per database: time over size, both logarithmic; a grey line grows as the logarithm does."""
     import matplotlib
 
     matplotlib.use("svg")
@@ -313,7 +313,7 @@ def draw(known: dict[str, dict[int, Medians]], path: Path) -> None:
 
 
 def page(known: dict[str, dict[int, Medians]], note: str) -> str:
-    """docs/growth.md; `note` says what a reader must know of the run."""
+    """docs/growth.md; `note` says what a reader must know about the run."""
     largest = max(size for found in known.values() for size in found)
     lines = [
         "# How the store grows",

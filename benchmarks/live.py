@@ -1,7 +1,8 @@
-"""The referral watch beside the endpoint, as it runs: how soon a question is answered, and an alert written.
+"""Measures the referral watch beside the endpoint: how soon a request is answered and an alert written.
 
-One `fhir-coprod serve` process with its jobs, on a store of open referrals. The clock is read at both ends by
-this process, so a figure holds all that a caller sees: HTTP, validation, commit, the watch, and the log.
+One `fhir-coprod serve` process runs with its jobs, on a store of open referrals. This process reads the clock
+before and after, so a figure includes everything that a caller sees: HTTP, validation, commit, the watch, and
+the log.
 """
 
 from __future__ import annotations
@@ -35,10 +36,10 @@ from tests.peers import postgresql
 
 REFERRALS = 10_000
 RATE = 200
-"""Events a second."""
+"""Events per second."""
 SECONDS = 30
 LATE = 5
-"""Every so manieth event is a referral that is overdue already, and needs an alert at once."""
+"""One event in so many is a referral that is already overdue and needs an alert at once."""
 QUESTIONS = 3_000
 CLIENTS = (1, 4)
 SENDERS = 8
@@ -46,7 +47,7 @@ SENDERS = 8
 QUIET = 3
 """Seconds without anything left to do, after which the watch has seen it all."""
 GLANCE = 0.002
-"""Seconds between two looks of this process at the log."""
+"""Seconds between this process's looks at the log."""
 
 
 def pairs() -> Iterator[Figure]:
@@ -96,7 +97,7 @@ class _Caller:
 
 
 def _together(clients: int, base: str, work: Callable[[_Caller, int], None]) -> None:
-    """Do the work in so many threads, each with its number and a connection of its own."""
+    """Do the work in so many threads, each with its number and its own connection."""
     with ThreadPoolExecutor(clients) as pool:
         for done in [pool.submit(work, _Caller(base), number) for number in range(clients)]:
             done.result()
@@ -128,7 +129,7 @@ def _answers(base: str, database: str, clients: int) -> Figure:
 
 
 def _alerts(base: str, database: str, store: Store) -> Figure:
-    """Each from before the request is sent until the alert can be read from the log."""
+    """For each alert, the time from sending the request until the alert can be read from the log."""
     seen: dict[str, float] = {}
     done = threading.Event()
     following = threading.Thread(target=_follow, args=(store, seen, done))
@@ -154,7 +155,7 @@ def _alerts(base: str, database: str, store: Store) -> Figure:
 
 
 def _follow(store: Store, seen: dict[str, float], done: threading.Event) -> None:
-    """When each alert could be read, by the referral it is about."""
+    """Record when each alert could be read, by the referral it is about."""
     position = store.head()
     while not done.wait(GLANCE):
         changes = store.changes(position, 500)
@@ -167,7 +168,7 @@ def _follow(store: Store, seen: dict[str, float], done: threading.Event) -> None
 
 
 def _happen(base: str, now: datetime) -> tuple[dict[str, float], float]:
-    """The events, each at its time; of each that needs an alert when it was sent, and the longest delay."""
+    """Send each event at its time; returns when those that need an alert were sent, and the longest delay."""
     events = [
         (f"{event['resourceType']}/{event['id']}", json.dumps(event).encode())
         for event in (_event(number, now) for number in range(RATE * SECONDS))
@@ -191,7 +192,7 @@ def _happen(base: str, now: datetime) -> tuple[dict[str, float], float]:
 
 
 def _event(number: int, now: datetime) -> dict[str, Any]:
-    """A referral that nobody has been asked to take for twelve days; else news of one that is known."""
+    """A referral that no department has been asked to take for twelve days; otherwise news of a known one."""
     if number % LATE == 0:
         return next(referral(f"event-{number}", now, late=True))
     request, task, message = referral(id_of(number), now, late=False)
@@ -204,7 +205,7 @@ def _event(number: int, now: datetime) -> dict[str, Any]:
 
 
 def _percentile(seconds: Sequence[float], of: int) -> float:
-    """In milliseconds, by nearest rank."""
+    """The percentile in milliseconds, by nearest rank."""
     return sorted(seconds)[math.ceil(len(seconds) * of / 100) - 1] * 1e3
 
 

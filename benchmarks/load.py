@@ -1,8 +1,8 @@
-"""HTTP load, and servers to put it on.
+"""Makes HTTP load, and runs servers to put it on.
 
-The client writes prepared requests on a few keep-alive connections and reads no more of an answer than its
-status and length, so that on a small machine the server, not the client, is what is measured. Servers run in
-processes of their own on a free loopback port.
+The client writes prepared requests on a few keep-alive connections and reads only status and length of each
+answer, so that even a small machine measures the server and not the client. Servers run in their own
+processes on a free loopback port.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ CONNECTIONS = 16
 
 
 class UnexpectedStatus(Exception):
-    """The server answered with something else than the benchmark is about."""
+    """The server answered with a status that the benchmark does not expect."""
 
 
 class _Connection(asyncio.Protocol):
-    """One keep-alive connection that sends its next request when an answer has come."""
+    """One keep-alive connection that sends its next request when an answer has arrived."""
 
     def __init__(self, requests: Iterator[bytes], expected: bytes, finished: asyncio.Future[None]) -> None:
         self._requests = requests
@@ -39,7 +39,7 @@ class _Connection(asyncio.Protocol):
         self.answers = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transport is one in all but ancestry.
+        # uvloop's transport is one in every respect but ancestry.
         self._transport = cast(asyncio.Transport, transport)
         self._send()
 
@@ -84,7 +84,7 @@ class _Connection(asyncio.Protocol):
 
 
 def request(method: str, url: str, body: bytes = b"", headers: str = "") -> bytes:
-    """One HTTP/1.1 request as bytes; further `headers` as they go over the wire, each with its line end."""
+    """One HTTP/1.1 request as bytes; `headers` are further header lines, each with its line end."""
     parts = urlsplit(url)
     target = parts.path + (f"?{parts.query}" if parts.query else "")
     head = f"{method} {target} HTTP/1.1\r\nhost: {parts.netloc}\r\n{headers}"
@@ -128,7 +128,7 @@ def send_all(
 
 @contextmanager
 def serving(command: Sequence[str], *, env: dict[str, str] | None = None) -> Iterator[str]:
-    """Run a server that prints a line with `listening on URL`; gives the URL, ends the server on leaving."""
+    """Run a server that prints a line with `listening on URL`; gives the URL, then ends the server."""
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=env)
     assert process.stdout is not None
     try:
@@ -145,7 +145,7 @@ def serving(command: Sequence[str], *, env: dict[str, str] | None = None) -> Ite
 
 @contextmanager
 def bare_starlette() -> Iterator[str]:
-    """The reference: one Starlette route on uvicorn; GET gives 2.5 kB of JSON, POST gives its body back."""
+    """The reference: one Starlette route on uvicorn; GET gives 2.5 kB of JSON, POST echoes its body."""
     with serving([sys.executable, "-m", "benchmarks.load"]) as url:
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline:

@@ -1,4 +1,4 @@
-"""Processor time of what was started, the database server's included."""
+"""Measures the processor time of started processes, including that of the database server."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Meter:
-    """Seconds of processor time since it was made: of children that have ended, and of a run's PostgreSQL."""
+    """Seconds of processor time since it was created: of ended child processes, and of a run's PostgreSQL."""
 
     def __init__(self, run: Run, name: str = "postgresql") -> None:
         self._postmaster = run.folder / name / "postmaster.pid"
@@ -26,7 +26,7 @@ class Meter:
         return ended.ru_utime + ended.ru_stime + self._postgresql()
 
     def _postgresql(self) -> float:
-        """The server's processes, with those of its children that have ended."""
+        """Seconds of the server's processes, including their ended children."""
         if not self._postmaster.exists():
             return 0.0
         server = int(self._postmaster.read_text().split()[0])

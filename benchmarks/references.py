@@ -1,4 +1,4 @@
-"""Servers of others that ours is measured beside; each gives None when it is not there."""
+"""Other people's servers that ours is compared with; each gives None when it is not installed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FHIRSTARTER_VENV = Path(__file__).parent / ".fhirstarter"
 SLOW_TO_START = True
 """Whether those that take a minute to start or to install are measured beside, too."""
 _JAVA = ("-Xmx4g", "-XX:+UseParallelGC")
-"""As HAPI would be run to be fast; its tests have a small heap and the quick compiler."""
+"""How to run HAPI fast; its tests use a small heap and the quick compiler."""
 
 
 @contextmanager

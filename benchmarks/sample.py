@@ -1,4 +1,4 @@
-"""The resources that are measured with: a care plan of 2.7 kB, as a clinic writes it, and its patient."""
+"""The sample data for benchmarks: a care plan of 2.7 kB, as a clinic writes it, and its patient."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ REFERRED_TO: tuple[dict[str, Any], ...] = (
     {"resourceType": "PractitionerRole", "id": "physiotherapist"},
     {"resourceType": "CareTeam", "id": "back"},
 )
-"""Whom every care plan names: a server that minds must have them first."""
+"""The resources that every care plan refers to: a server that checks references needs them first."""
 
 
 def _activity(number: int) -> dict[str, Any]:
@@ -102,8 +102,8 @@ def care_plan_bytes(number: int = 0) -> bytes:
 def population(patients: int, first: int = 0) -> Iterator[bytes]:
     """So many patients, each with three referrals, three tasks and three care plans: ten resources, ids kept.
 
-    Families are shared by about ten patients each; a third of the referrals is completed. A population that
-    begins at `first` goes on where one of so many patients ended.
+    About ten patients share a family name; a third of the referrals is completed. A population with `first`
+    = n continues where one of n patients ended.
     """
     numbers = range(first, first + patients)
     for number in numbers:
@@ -124,7 +124,7 @@ def population(patients: int, first: int = 0) -> Iterator[bytes]:
 
 
 def family(number: int) -> str:
-    """The family name of patient `number`; no name begins another."""
+    """The family name of patient `number`; no name is the beginning of another."""
     return f"Bench{number // 10:06}"
 
 
@@ -167,7 +167,7 @@ def _compact(resource: dict[str, Any]) -> bytes:
 
 
 def hospital(copies: int, now: datetime) -> list[bytes]:
-    """The demo's three departments so many times over, each copy with patients and ids of its own."""
+    """The demo's three departments, copied so many times; each copy has its own patients and ids."""
     resources: list[bytes] = []
     for records in departments(now).values():
         for record in records:

@@ -1,4 +1,4 @@
-"""The store itself, without HTTP: beside the bare database doing the least that could be called the same."""
+"""Measures the store without HTTP, against the bare database doing the least that is comparable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A first sync of one EHR into an empty store, beside paging through the same server and keeping nothing."""
+"""Measures a first sync of one EHR into an empty store, against paging through the same server."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.peers.shared import Run
 COPIES = 12
 """Of the demo's hospital."""
 PAGE = 100
-"""_count; what a sync asks for, too."""
+"""_count, the same as a sync asks for."""
 
 
 def pairs() -> Iterator[Pair]:
@@ -49,7 +49,7 @@ def pairs() -> Iterator[Pair]:
 
 @contextmanager
 def _peers(folder: Path, records: list[bytes]) -> Iterator[list[tuple[str, str, list[bytes]]]]:
-    """(what it is, base URL, what it holds) of each server there is: our own, and the peers installed."""
+    """(what it is, base URL, its records) of each available server: our own, and the peers installed."""
     with Store.open(f"sqlite:///{folder / 'ehr.db'}") as store:
         fill(store, records)
     peer_run = Run.begin()

@@ -1,7 +1,7 @@
-"""Validation in this process, beside parsing with fhir.resources, and beside HL7's validator.
+"""Measures validation in this process, against parsing with fhir.resources and against HL7's validator.
 
-Each turn takes the next of many resources that differ in their ids and narratives, so that nothing is
-remembered whole. Refusing keys that are given twice is measured apart: neither reference does it.
+Each turn takes the next of many resources that differ in their ids and narratives, so that no whole resource
+is remembered. The check for repeated keys is measured separately: neither reference has it.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ def _stepping(raws: Sequence[bytes], work: Callable[[bytes], object]) -> Callabl
 
 
 # ---------------------------------------------------------------------- by itself
-# In processor time, which what else the machine does does not count against.
+# Processor time, so that other work on this machine does not count.
 
 
 def _cost_of_keys_given_twice(raws: Sequence[bytes]) -> Figure:

@@ -1,4 +1,4 @@
-"""The referral watch in this process, beside json.loads of the same records."""
+"""Measures the referral watch in this process, against json.loads of the same records."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from fhir_coprod.watch.rules import policies
 SECONDS = 0.7
 COPIES = 60
 REFERRALS = 10_000
-"""In the store of the live watch."""
+"""Referrals in the store of the live watch."""
 
 
 def pairs() -> Iterator[Pair]:
@@ -73,7 +73,7 @@ def pairs() -> Iterator[Pair]:
 
 
 def _live(now: datetime) -> Iterator[Pair]:
-    """The live watch over a store of many open referrals, of which every fifth is stalled."""
+    """The live watch over a store of many open referrals, one in five of which is stalled."""
     policy = policies.load("default")
     with (
         tempfile.TemporaryDirectory(prefix="coprod-bench-") as folder,
@@ -120,7 +120,7 @@ def _live(now: datetime) -> Iterator[Pair]:
 
 
 def fill(store: Store, records: list[bytes]) -> None:
-    """Write the records as they are, in one transaction."""
+    """Write the records unchanged, in one transaction."""
     documents = [jsontext.parse(raw) for raw in records]
 
     def put_all(transaction: Transaction) -> None:

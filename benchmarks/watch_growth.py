@@ -1,8 +1,8 @@
 """`python -m benchmarks.watch_growth`: what the live watch costs as open referrals grow to a million.
 
-At each size a process of its own, fresh on a filled store, does three things and says what they took: a sweep
-with nothing due, again and again; a look at every referral again, its standing and its alerts compared with
-what the store holds; and what memory it had at most. A page with figures and a picture is written to docs/.
+At each size a process of its own, fresh on a filled store, measures three things: a sweep with nothing due,
+again and again; another look at every referral, comparing its standing and its alerts with the store; and the
+most memory it used. A page with figures and a picture is written to docs/.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ PROMISED = {"sweep": 5, "again": 15_000, "memory": 500}
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """At one size.
+    """The costs at one size.
 
     sweep, longest: milliseconds of a sweep with nothing due, the median and the 99th percentile
-    again:          referrals looked at again in a second
-    memory:         the most that the process had, in MB (10⁶ bytes)
+    again:          referrals looked at again per second
+    memory:         the most that the process used, in MB (10⁶ bytes)
     """
 
     sweep: float
@@ -53,7 +53,7 @@ class Cost:
 
 
 def measure(url: str) -> Cost:
-    """In this process, which has done nothing else."""
+    """Measure in this process, which has done nothing else."""
     now = datetime.now(UTC)
     with Store.open(url) as store:
         watch = Watch(store, policies.load(POLICY), Settings())
@@ -128,7 +128,7 @@ def table(known: dict[int, Cost]) -> Table:
 
 
 def draw(known: dict[int, Cost], path: Path) -> None:
-    """What a sweep takes, what goes through in a second, and the memory, over size; promises as dashes."""
+    """The time of a sweep, the referrals per second, and the memory, over size; promises as dashed lines."""
     import matplotlib
 
     matplotlib.use("svg")
@@ -159,7 +159,7 @@ def draw(known: dict[int, Cost], path: Path) -> None:
 
 
 def page(known: dict[int, Cost], note: str) -> str:
-    """docs/watch-growth.md; `note` says what a reader must know of the run."""
+    """docs/watch-growth.md; `note` says what a reader must know about the run."""
     lines = [
         "# How the watch grows",
         "",

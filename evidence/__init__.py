@@ -1,1 +1,1 @@
-"""How well the watch finds what stalls, measured on the simulated hospital (`make evidence`)."""
+"""Measures how well the watch finds stalled referrals, on the simulated hospital (`make evidence`)."""

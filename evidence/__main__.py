@@ -2,7 +2,7 @@
 
 python -m evidence                                    100,000 referrals under each noise model; writes docs
 python -m evidence --referrals 2000 --out /tmp/here   a small run, written elsewhere
-python -m evidence --render                           only the page and the pictures, from what was counted
+python -m evidence --render                           only the page and the pictures, from earlier counts
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From counts to the figures that are kept: plain data, small enough to commit."""
+"""Turns counts into the figures that are kept: plain data, small enough to commit."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from evidence.measure import APART, DAYS, Rule, Tally, wilson
 
 Figures = dict[str, Any]
 STEPS = (0, 6, 12, 24, 48, 96, 240)
-"""Hours of the delay curve."""
+"""Hours on the delay curve."""
 
 
 def figures(tally: Tally, seed: int) -> Figures:
-    """Everything that page and pictures say of one cohort."""
+    """Everything that the page and the pictures say about one cohort."""
     census = tally.census
     missed = census["stalled"] - census["watch right"]
     return {
@@ -43,7 +43,7 @@ def figures(tally: Tally, seed: int) -> Figures:
 
 
 def apart(name: str) -> bool:
-    """Counted apart from the whole."""
+    """Whether a rule is counted separately."""
     return name in APART
 
 

@@ -1,4 +1,4 @@
-"""Counting: what was true, what was found, and how late."""
+"""Counts true stalls, how many the watch found, and how late."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fhir_coprod.simulate.writing import delivered, feeds_of, span
 
 LAST = date(2026, 6, 30)
 APART = frozenset({"patient-not-informed", "draft-left"})
-"""Counted apart: the one stands beside nearly every stall, the other is a note and no alert."""
+"""Counted separately: the first accompanies nearly every stall, the second is a note and not an alert."""
 DAYS = 180
 """The last days of the simulation, over which alerts per day are counted."""
 PER_PATIENT = 1.15
@@ -29,17 +29,17 @@ _Z = 1.959964
 
 @dataclass
 class Rule:
-    """One rule."""
+    """The counts for one rule."""
 
     true: int = 0
-    """Stalls that lasted until a morning at least."""
+    """Stalls that lasted at least until a morning."""
     short: int = 0
     """Stalls that were over before the next morning: nobody could have acted on an alert."""
     found: int = 0
     alerts: int = 0
     right: int = 0
     delays: list[float] = field(default_factory=list)
-    """Hours from the moment it was a stall to the alert."""
+    """Hours from the start of the stall to the alert."""
 
     def add(self, other: Rule) -> None:
         self.true += other.true
@@ -52,7 +52,7 @@ class Rule:
 
 @dataclass
 class Tally:
-    """One cohort under one noise model."""
+    """The counts for one cohort under one noise model."""
 
     noise: str
     referrals: int = 0
@@ -64,7 +64,7 @@ class Tally:
     raised: Counter[str] = field(default_factory=Counter)
     """Alerts of the last days by department."""
     followups: Counter[str] = field(default_factory=Counter)
-    """The same as they are gathered: one Task for a referral and stage."""
+    """The same alerts gathered into follow-ups: one Task for a referral and stage."""
 
     def add(self, other: Tally) -> None:
         self.referrals += other.referrals
@@ -77,7 +77,7 @@ class Tally:
         self.followups += other.followups
 
     def whole(self) -> Rule:
-        """All rules but those counted apart."""
+        """All rules but those counted separately."""
         total = Rule()
         for name, rule in self.rules.items():
             if name not in APART:
@@ -85,14 +85,14 @@ class Tally:
         return total
 
     def per_department_and_day(self, counts: Counter[str]) -> float:
-        """Of `raised` or `followups`."""
+        """Counts of `raised` or `followups`, per department and day."""
         return sum(counts.values()) / len(ALL) / DAYS
 
 
 def wilson(hits: int, of: int) -> tuple[float, float, float]:
     """A share with its 95 % confidence interval (Wilson 1927; Brown, Cai & DasGupta 2001, Stat Sci 16:101).
 
-    (share, low, high); of none, nothing is known: (nan, 0, 1).
+    Returns (share, low, high); for no cases, nothing is known: (nan, 0, 1).
     """
     if not of:
         return float("nan"), 0.0, 1.0
@@ -103,7 +103,7 @@ def wilson(hits: int, of: int) -> tuple[float, float, float]:
 
 
 def measure(referrals: int, noise: str, seed: int, workers: int = 1) -> Iterator[Tally]:
-    """Simulate, watch and count; yields the tally so far, and at last the whole."""
+    """Simulate, watch and count; yields the tally so far, and the whole at the end."""
     patients = ceil(referrals / PER_PATIENT)
     chunks = [(start, min(start + CHUNK, patients), noise, seed) for start in range(0, patients, CHUNK)]
     tally = Tally(noise)
@@ -135,7 +135,7 @@ def _chunk(start: int, stop: int, noise: str, seed: int) -> Tally:
 
 
 def _same(alert: Alert, stall: Stall) -> bool:
-    """They speak of the same thing."""
+    """Whether alert and stall are about the same thing."""
     return (
         alert.referral == stall.referral
         and alert.rule == stall.rule
@@ -177,7 +177,7 @@ def _count(tally: Tally, life: Life, watched: Sequence[Watched], end: datetime) 
 
 
 def _take_census(tally: Tally, life: Life, watched: Sequence[Watched], end: datetime) -> None:
-    """On the last morning: which referrals are stalled, which are said to be, which does the query list."""
+    """On the last morning: which referrals are stalled, which does the watch report, which the query?"""
     truly = {s.referral for s in life.stalls if s.rule not in APART and s.stands(end)}
     said = {
         one.referral for one in watched if any(a.ended is None and a.rule not in APART for a in one.alerts)

@@ -1,4 +1,4 @@
-"""The pictures of docs/evidence.md, as small SVG."""
+"""Draws the pictures of docs/evidence.md, as small SVG."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COLOURS = {"clean": "#17506b", "usual": "#c77700", "bad": "#a8321f"}
 PUBLISHED_PPV = 0.601
 """Meyer 2017, PMC5481223: a comparable electronic trigger."""
 
-# The same counts give the same bytes.
+# The same counts must give the same bytes.
 plt.rcParams.update(
     {"svg.hashsalt": "fhir-coprod", "svg.fonttype": "none", "font.size": 9, "axes.spines.top": False}
 )
@@ -24,7 +24,7 @@ plt.rcParams.update({"axes.spines.right": False, "font.family": "sans-serif", "l
 
 
 def draw(known: dict[str, Figures], folder: Path) -> None:
-    """All pictures."""
+    """Draw all pictures."""
     _by_rule(known, folder / "evidence-rules.svg")
     _beside_query(known, folder / "evidence-query.svg")
     _delay(known, folder / "evidence-delay.svg")

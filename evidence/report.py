@@ -1,4 +1,4 @@
-"""docs/evidence.md from the figures."""
+"""Writes docs/evidence.md from the figures."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fhir_coprod.simulate.writing import DAYS as SIMULATED_DAYS
 
 
 def page(known: dict[str, Figures]) -> str:
-    """The whole page: the words of page.md, with the figures in them."""
+    """The whole page: the words of page.md, with the figures filled in."""
     first = next(iter(known.values()))
     words = Template(Path(__file__).with_name("page.md").read_text(), keep_trailing_newline=True)
     return words.render(
@@ -31,7 +31,7 @@ def page(known: dict[str, Figures]) -> str:
 
 
 def summary(known: dict[str, Figures]) -> str:
-    """For the terminal."""
+    """A summary for the terminal."""
     lines = []
     for noise, found in known.items():
         whole = found["whole"]

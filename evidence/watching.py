@@ -1,5 +1,5 @@
-"""The watch run on simulated lives, morning after morning, through its public `assess` on facts as they were
-known at the time."""
+"""Runs the watch on simulated lives, morning after morning, through its public `assess`, on the facts that
+were known at the time."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from fhir_coprod.watch.rules.standing import Standing
 
 POLICY = "se-vardgaranti"
 MORNING = time(6)
-"""The night's sync and watch are done by then."""
+"""By then, the night's sync and watch are done."""
 OLD = timedelta(days=30)
-"""Of the plain query: listed when older."""
+"""The plain query lists referrals that are older."""
 _DEAD = frozenset({"rejected", "cancelled", "failed", "entered-in-error", "draft"})
 
 
 class Alert(NamedTuple):
-    """A stall as the watch claimed it, from one morning to another."""
+    """A stall as the watch reported it, from one morning to another."""
 
     referral: str
     rule: str
@@ -43,19 +43,19 @@ class Alert(NamedTuple):
 
 @dataclass
 class Watched:
-    """What was said about one referral."""
+    """What the watch reported about one referral."""
 
     referral: str
     alerts: list[Alert] = field(default_factory=list)
     listed: bool = False
     """The plain query lists it on the last morning."""
     unseen: bool = False
-    """On the last morning it is among what cannot be watched fully."""
+    """On the last morning, it is among the referrals that cannot be fully watched."""
     assessments: int = 0
 
 
 def policy() -> policies.Policy:
-    """The policy at the simulated hospital."""
+    """The policy of the simulated hospital."""
     return policies.load(POLICY, SiteSettings(timezone=ZONE.key, country="SE"))
 
 
@@ -69,7 +69,7 @@ def morning(at: datetime) -> datetime:
 
 
 class Patient:
-    """What reached us about one patient, and the facts of each referral at any time."""
+    """The records about one patient that reached us, and the facts of each referral at any time."""
 
     def __init__(
         self, deliveries: Sequence[Delivery], feeds: Feeds, around: Surroundings, rules: policies.Policy
@@ -81,7 +81,7 @@ class Patient:
         self.arrivals = sorted({delivery.at for delivery in deliveries})
 
     def referrals(self) -> list[str]:
-        """Every referral and request that ever reached us, doubles among them."""
+        """Every referral and request that ever reached us, duplicates included."""
         found: dict[str, None] = {}
         for delivery in self.deliveries:
             data = delivery.data
@@ -90,7 +90,7 @@ class Patient:
         return list(found)
 
     def held(self, at: datetime) -> tuple[dict[str, Held], dict[str, str], dict[str, str]]:
-        """All that had come by then; to which referral it belongs, and whose record it is."""
+        """All records that had arrived by then, with the referral and the EHR that each belongs to."""
         versions: dict[str, list[tuple[datetime, Json]]] = {}
         home: dict[str, str] = {}
         ehr: dict[str, str] = {}
@@ -103,7 +103,7 @@ class Patient:
         return {name: Held(name, tuple(found)) for name, found in versions.items()}, home, ehr
 
     def facts(self, at: datetime) -> Iterator[tuple[str, Facts]]:
-        """The facts of each referral as they were known at a time."""
+        """The facts of each referral that were known at a time."""
         held, home, ehr = self.held(at)
         requests = [one for one in held.values() if one.type == "ServiceRequest"]
         proxies = tuple(name for name, one in held.items() if one.type == "RelatedPerson")
@@ -117,7 +117,7 @@ class Patient:
                 for other, one in held.items()
                 if home[other] == home[name] and one.type != "ServiceRequest" and other != name
             ]
-            # A referral registered twice shares its number with the other, but Tasks name only one of them.
+            # A referral registered twice has one number twice, but Tasks name only one of the two.
             belongs = [one for one in belongs if _leads_to(one, name, held)]
             siblings = [
                 (one, self.around.parties(*departments.get(one.reference, ())))
@@ -138,7 +138,7 @@ class Patient:
 
     @staticmethod
     def _asked(held: dict[str, Held]) -> dict[str, list[Json]]:
-        """The owners of the living Tasks of each referral."""
+        """The owners of the Tasks of each referral, without dead Tasks."""
         found: dict[str, list[Json]] = {}
         for one in held.values():
             data = one.data
@@ -152,7 +152,7 @@ class Patient:
         return found
 
     def _blind(self, root: Held, ehr: str, at: datetime) -> tuple[Blind, ...]:
-        """What cannot be seen, for whom; as the store's reader has it from settings and feeds."""
+        """What cannot be seen, and for whom, as the store's reader works it out from settings and feeds."""
         requesters = self.around.parties(root.data.get("requester"))
         found: list[Blind] = []
         for department in ALL:
@@ -176,7 +176,7 @@ _TYPES = (
 
 
 def _leads_to(one: Held, root: str, held: dict[str, Held]) -> bool:
-    """Whether a record names the referral, or what names it, as the store's reader follows references."""
+    """Whether a record leads to the referral by its references, as the store's reader follows them."""
     if root not in held:
         return False
     names = _names(one.data)
@@ -195,7 +195,7 @@ def _names(data: Json) -> set[str]:
 def watch(
     deliveries: Sequence[Delivery], feeds: Feeds, around: Surroundings, rules: policies.Policy, end: datetime
 ) -> list[Watched]:
-    """Every morning on which something may have changed, up to the last."""
+    """Watch on every morning on which something may have changed, up to the last."""
     patient = Patient(deliveries, feeds, around, rules)
     found = {name: Watched(name) for name in patient.referrals()}
     standing_now: dict[str, dict[tuple[str, str], Alert]] = {name: {} for name in found}
@@ -231,7 +231,7 @@ def watch(
 
 
 def _turns(feeds: Feeds, deliveries: Sequence[Delivery], behind_after: timedelta) -> list[datetime]:
-    """When an EHR falls behind or is back."""
+    """The times when an EHR falls behind or is back."""
     names = {delivery.ehr for delivery in deliveries}
     return sorted(
         turn
@@ -245,7 +245,7 @@ def _turns(feeds: Feeds, deliveries: Sequence[Delivery], behind_after: timedelta
 def _compare(
     one: Watched, standing_now: dict[tuple[str, str], Alert], standing: Standing, at: datetime
 ) -> None:
-    """Raise what is new, end what is over; what cannot be seen at present stays as it was."""
+    """Raise new stalls and end those that are over; stalls that cannot be seen at present stay."""
     claimed = {(str(stall.rule), stall.task): stall for stall in (*standing.stalls, *standing.notes)}
     for key, alert in list(standing_now.items()):
         if key not in claimed and key[0] not in standing.not_claimed:
@@ -264,7 +264,7 @@ def _department(owner: str) -> str:
 
 
 def _is_listed(data: Json, at: datetime) -> bool:
-    """The plain query: not closed, and written more than 30 days ago."""
+    """Whether the plain query lists it: not closed, and written more than 30 days ago."""
     written = data.get("authoredOn") or data.get("sent")
     return (
         data["status"] not in ("completed", "revoked", "entered-in-error", "draft")
@@ -274,7 +274,7 @@ def _is_listed(data: Json, at: datetime) -> bool:
 
 
 def surroundings() -> Surroundings:
-    """Who stands behind roles and clinics at the simulated hospital."""
+    """The people behind roles and clinics at the simulated hospital."""
     return Surroundings(ZONE, behind())
 
 

@@ -1,4 +1,4 @@
-"""What is mutated, and which tests stand nearest. The one table to edit when modules move."""
+"""The table of what is mutated and which tests are run against it. Edit it when modules move."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ AREAS = {
     "store batch": Area(("fhir_coprod/store/batch.py",), ("tests/store",)),
     "fast validation": Area(("fhir_coprod/validation/fast/*.py",), ("tests/validation",)),
 }
-"""PostgreSQL and the other peers are left out: starting them costs more than all else."""
+"""PostgreSQL and the other peers are left out: starting them costs more than everything else."""
 
 PEERS = frozenset({"postgresql_url", "new_hapi", "searching_hapi_url", "new_medplum", "chromium"})
-"""Fixtures whose tests are left out."""
+"""Tests that use these fixtures are left out."""
 
 
 def files(area: Area, root: Path = ROOT) -> list[Path]:
-    """The files of an area. Raises LookupError when a glob finds nothing: the table is out of date."""
+    """The files of an area. Raises LookupError when a glob finds nothing: then the table is out of date."""
     found: set[Path] = set()
     for pattern in area.files:
         some = set(root.glob(pattern))

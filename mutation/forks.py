@@ -1,7 +1,8 @@
 """pytest in forked processes: groups of tests each on its own, or one mutant against its tests.
 
-This process has imported pytest and what the tests use of others, and nothing of the repository. A fork
-imports the repository, with a mutant or without, and ends: nothing that one left behind is seen by the next.
+This process has imported pytest and the third-party modules that the tests use, but nothing of the
+repository. A fork imports the repository, with a mutant or without, and ends: the next fork sees nothing of
+what it left behind.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ _Of = TypeVar("_Of")
 
 @dataclass
 class Fork:
-    """A process of its own group, with a folder that goes when it ends."""
+    """A process in its own process group, with a folder that is removed when it ends."""
 
     pid: int
     folder: Path
@@ -47,10 +48,10 @@ class Fork:
     late: bool = False
     code: int = 0
     processor: float = 0.0
-    """Seconds of processor time, with those of its own processes."""
+    """Seconds of processor time, including its child processes."""
 
     def ended(self) -> bool:
-        """Whether it is over. One that took too long is asked to end, and then made to."""
+        """Whether it has ended. If it took too long, asks it to end, and then forces it to."""
         pid, status, used = os.wait4(self.pid, os.WNOHANG)
         if pid:
             self.processor = used.ru_utime + used.ru_stime
@@ -122,7 +123,7 @@ def fork(work: Callable[[Path], int], seconds: float) -> Fork:
 def work_off(
     tasks: Sequence[_Of], begin: Callable[[_Of], Fork], jobs: int
 ) -> Iterator[tuple[_Of, Fork, float]]:
-    """Every task in a fork of its own, so many at once; each with its seconds, as they end."""
+    """Run every task in a fork of its own, so many at once, each with its time limit; yields as they end."""
     waiting, running = list(reversed(tasks)), list[tuple[_Of, Fork]]()
     try:
         while waiting or running:
@@ -147,13 +148,13 @@ def work_off(
 
 
 def pytest_main(root: Path, paths: Sequence[str], plugin: object) -> int:
-    """pytest as the repository sets it up, without what only serves a reader or another run."""
+    """Run pytest as the repository configures it, without what only helps a reader or another run."""
     os.chdir(root)
     sys.path.insert(0, str(root))
     here = Path(__file__).parent
     os.environ["PYTHONPATH"] = os.pathsep.join(str(path) for path in (here / "start", root, here.parent))
     os.environ.pop("COPROD_PEERS", None)
-    # Random examples are the same for each mutant and each run, and a failure is not made smaller.
+    # Random examples are the same for each mutant and each run, and failures are not shrunk.
     hypothesis.settings.register_profile(
         "mutation",
         derandomize=True,
@@ -164,7 +165,7 @@ def pytest_main(root: Path, paths: Sequence[str], plugin: object) -> int:
     )
     hypothesis.settings.load_profile("mutation")
     options = ["-q", "--tb=short", "-p", "no:cacheprovider"]
-    # hypothesis, for one, is imported above, on purpose.
+    # We import some of them above on purpose, such as hypothesis.
     options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
     return int(pytest.main([*options, *paths], plugins=[plugin]))
 
@@ -179,7 +180,7 @@ class Chosen:
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         config.option.maxfail = 1
         known = {item.nodeid: item for item in items}
-        # A mutant can change how a test's cases are named; a case that is gone cannot fail.
+        # A mutant can change how a test's cases are named; a case that no longer exists cannot fail.
         items[:] = [known[test] for test in self.tests if test in known]
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -194,13 +195,13 @@ class Chosen:
 
 
 def tell(told: Path, what: object) -> None:
-    """Write one line; it is there even if the process is killed next."""
+    """Write one line so that it is there even if the process is killed next."""
     with told.open("a") as file:
         file.write(json.dumps(what) + "\n")
 
 
 def keep_bytecode(folder: Path) -> None:
-    """Compile what is not changed once and not in each fork, whatever the environment says about that."""
+    """Compile unchanged modules once, not in each fork, even if the environment turns bytecode off."""
     sys.dont_write_bytecode = False
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = str(folder)

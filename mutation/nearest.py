@@ -1,8 +1,8 @@
-"""Which tests run each line, and how long they take: measured once, kept in .cache/ until a file changes.
+"""Measures which tests run each line and how long they take; kept in .cache/ until a file changes.
 
-Every test function runs in a fork of its own, so that what it keeps (a compiled profile, a cached policy)
-does not hide from the map that the next one needs it, too. The cases of one function share a fork: lines that
-only the first one runs count for all, but come second.
+Every test function runs in a fork of its own. Otherwise anything it caches (a compiled profile, a policy)
+would hide that the next test needs the same lines. The cases of one function share a fork: lines that only
+the first case runs count for all of them, but come second.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ SLOWEST = 120.0
 """Seconds for all cases of one test function while the map is made."""
 A_DAY = 86_400.0
 _APART = frozenset({"mutation", "node_modules", "target"})
-"""Folders whose Python the tests of the areas do not use."""
+"""Folders with Python that the areas' tests do not use."""
 
 
 @dataclass
 class Map:
-    """What was measured. Files are paths from the root."""
+    """The result of measuring. Files are paths from the root."""
 
     seconds: dict[str, float] = field(default_factory=dict)
     """What each test costs that passes."""
@@ -47,13 +47,13 @@ class Map:
     at_import: dict[str, list[int]] = field(default_factory=dict)
     """Lines that run before any test does."""
     failing: dict[str, str] = field(default_factory=dict)
-    """Tests that fail, or take too long, without a mutant, and why: left out."""
+    """Tests that fail, or take too long, without a mutant, with the reason: they are left out."""
     modules: list[str] = field(default_factory=list)
-    """Modules of others that the tests import."""
+    """Third-party modules that the tests import."""
 
 
 def group_of(test: str) -> str:
-    """The function of a test's case."""
+    """The test function of a test case."""
     return test.partition("[")[0]
 
 
@@ -80,7 +80,7 @@ def read_or_measure(
 
 
 def measure(root: Path, tests: Sequence[str], targets: Sequence[Path], jobs: int) -> Map:
-    """Run them all."""
+    """Run all of the tests and measure them."""
     found = Map()
     for group, told in run_groups(root, tests, None, jobs, SLOWEST, targets):
         if group == _ON_ITS_WAY:
@@ -114,7 +114,7 @@ def run_groups(
 ) -> list[tuple[tuple[str, ...], list[dict[str, Any]]]]:
     """Collect once, then run each group of tests in a fork; by function if no groups are given.
 
-    Each group comes with {test, outcome, seconds} of each test and, if files are given, what each ran.
+    Yields, for each group, {test, outcome, seconds} of each test and, if files are given, the lines it ran.
     """
 
     def begin(part: int) -> Fork:
@@ -148,7 +148,7 @@ class _Groups:
     told: Path
 
     def __post_init__(self) -> None:
-        # From before pytest reads a conftest, which imports most of the repository.
+        # Start before pytest reads a conftest, which imports most of the repository.
         self.early = self.watching()
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -179,7 +179,7 @@ class _Groups:
         os._exit(0)
 
     def run(self, items: list[pytest.Item], told: Path) -> int:
-        """In the group's own fork."""
+        """Run one group, in its own fork."""
         watching = self.watching()
         for number, item in enumerate(items):
             reports = _Reports()
@@ -242,7 +242,7 @@ class _Reports:
 
 
 def belongs(module: object, root: Path) -> bool:
-    """Whether a module is the repository's own, and not one of the environment that may lie in it."""
+    """Whether a module is the repository's own, and not from an environment inside its folder."""
     path = Path(getattr(module, "__file__", None) or "/")
     return path.is_relative_to(root) and not path.relative_to(root).parts[0].startswith(".")
 
@@ -255,7 +255,7 @@ def _needs_a_peer(item: pytest.Item) -> bool:
 
 
 class Nearest:
-    """Chooses the tests of a mutant by the map."""
+    """Chooses the tests of a mutant, by the map."""
 
     def __init__(self, map: Map, targets: Iterable[Path], root: Path) -> None:
         self.map = map
@@ -279,7 +279,7 @@ class Nearest:
                 self.used[name].append((str(path.relative_to(root)), line))
 
     def tests(self, mutant: Mutant, seconds: float = SECONDS) -> list[str]:
-        """The best first: quick, and running little else; then other cases of the same functions."""
+        """The best tests first: quick ones that run little else; then other cases of the same functions."""
         exact = self._seeing(mutant)
         functions = {group_of(test) for test in exact}
         others = {test for function in functions for test in self.cases[function]} - exact
@@ -306,7 +306,7 @@ class Nearest:
         return {test for line in lines for test in self.by_line[file, line]}
 
     def _ordered(self, tests: Iterable[str]) -> list[str]:
-        """One case of each function after the other, so that many cases of one do not hide the rest."""
+        """One case of each function in turn, so that a function with many cases does not hide the rest."""
         by_function: dict[str, list[tuple[float, str]]] = defaultdict(list)
         for test in tests:
             cost = (self.map.seconds[test] + 0.02) * (self.breadth.get(test, 0) + 50)

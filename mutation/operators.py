@@ -1,9 +1,9 @@
-"""The mutants of a text: edits at the places that the syntax tree gives.
+"""Makes the mutants of a source text: edits at the places that the syntax tree gives.
 
-An edit stays on its place in the text, so that every other line keeps its number. Left out is what no test
-should care for (docstrings, annotations, `__all__`, log lines, the text of errors, `__repr__`, code that only
-type checkers read) and what mostly changes nothing that can be seen: sizes of portions and lengths of
-patience at the head of a module or class, decorators, `strict` of zip, the last `continue` of a loop.
+An edit never changes the number of lines, so that every other line keeps its number. Left out are the parts
+that no test should care about (docstrings, annotations, `__all__`, log lines, the text of errors, `__repr__`,
+code that only type checkers read), and the parts where a change can mostly not be observed: batch sizes and
+time limits at the top of a module or class, decorators, `strict` of zip, the last `continue` of a loop.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ LOGGERS = frozenset({"log", "_log", "logger", "_logger", "logging"})
 UNSEEN = frozenset({"__repr__", "__str__", "__rich__"})
 _Placed = ast.expr | ast.stmt
 SIZE = 20
-"""A number from here on, alone at the head of a module or class, is a size or a patience."""
+"""A number of at least this, alone at the top of a module or class, is a batch size or a time limit."""
 
 
 @dataclass(frozen=True)
 class Edit:
-    """Bytes `start` to `end` become `new`; `lines` are those that a test must run to see it.
+    """Replaces bytes `start` to `end` with `new`; a test must run one of `lines` to notice it.
 
-    `within` are the lines of the innermost statement, `names` what a statement at the head of a module or
+    `within` are the lines of the innermost statement, `names` what a statement at the top of a module or
     class assigns (None inside a function), `body` the lines of the function whose default is changed.
     """
 
@@ -63,7 +63,7 @@ class Edit:
 
 
 def edits(source: bytes) -> list[Edit]:
-    """All edits of a text, in the order of their places."""
+    """All edits of a text, in order of place."""
     found = _Finder(source)
     found.block(ast.parse(source).body)
     return sorted(found.edits, key=lambda edit: (edit.start, edit.end, edit.operator, edit.new))
@@ -85,7 +85,7 @@ class _Finder:
         self.statement: tuple[int, ...] = ()
         self.defaults: tuple[int, ...] = ()
         self.test = False
-        """The expression is only asked whether it is true."""
+        """Mutate an expression that is only tested for truth."""
 
     # ------------------------------------------------------------------ places
 
@@ -233,7 +233,7 @@ class _Finder:
     def expression(self, node: ast.expr) -> None:
         match node:
             case ast.JoinedStr():
-                return  # its places are only right from Python 3.12 on
+                return  # its positions are only right from Python 3.12 on
             case ast.Compare():
                 self.compared(node)
             case ast.BoolOp():
@@ -277,7 +277,7 @@ class _Finder:
                 self.plain(child)
 
     def plain(self, node: ast.expr) -> None:
-        """An expression whose value is used as it is."""
+        """Mutate an expression whose value is used directly."""
         kept, self.test = self.test, False
         self.expression(node)
         self.test = kept
@@ -346,7 +346,7 @@ def _lines(node: _Placed) -> tuple[int, ...]:
 
 
 def _own_lines(node: ast.stmt) -> tuple[int, ...]:
-    """Lines of a statement without those of the statements in it."""
+    """Lines of a statement without those of the statements inside it."""
     body = getattr(node, "body", None)
     if isinstance(body, list) and body:
         return tuple(range(node.lineno, max(node.lineno + 1, body[0].lineno)))
@@ -364,7 +364,7 @@ def _is_textual(node: ast.expr) -> bool:
 
 
 def _is_nothing(node: ast.expr) -> bool:
-    """Like None to whoever asks whether it is true: False, an empty list, an empty text."""
+    """Whether a truth test cannot tell the value from None: False, an empty list, an empty text."""
     if isinstance(node, ast.Constant):
         return not node.value
     if isinstance(node, ast.List | ast.Tuple | ast.Set):
@@ -373,7 +373,7 @@ def _is_nothing(node: ast.expr) -> bool:
 
 
 def _is_size(node: ast.expr) -> bool:
-    """A number alone, or worked out of numbers alone, that is not small."""
+    """Whether it is a number, or computed from numbers alone, that is not small."""
     if any(
         not isinstance(each, ast.Constant | ast.BinOp | ast.UnaryOp | ast.operator | ast.unaryop)
         for each in ast.walk(node)
@@ -384,7 +384,7 @@ def _is_size(node: ast.expr) -> bool:
 
 
 def _is_type(node: ast.expr) -> bool:
-    """`A | B` or `Callable[…]` at the head of a module: a name for a type."""
+    """Whether it is `A | B` or `Callable[…]` at the top of a module: a name for a type."""
     return (isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr)) or isinstance(node, ast.Subscript)
 
 

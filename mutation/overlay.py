@@ -1,6 +1,6 @@
-"""Imports one module with its text changed; nothing is written. Knows the standard library only.
+"""Imports one module with its text changed, without writing anything. Uses only the standard library.
 
-Processes that tests start read which one from the environment (`start/sitecustomize.py`).
+Processes that tests start learn from the environment which module it is (`start/sitecustomize.py`).
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ class _Finder(importlib.abc.MetaPathFinder):
 
 
 def module_name(path: Path, root: Path) -> str:
-    """fhir_coprod/sync/merging/merge.py is fhir_coprod.sync.merging.merge."""
+    """The module at a path: fhir_coprod/sync/merging/merge.py is fhir_coprod.sync.merging.merge."""
     parts = path.relative_to(root).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
 def install(name: str, path: Path, source: bytes, note: Path) -> None:
-    """From now on `name` is imported from this text, here and in processes started from here."""
+    """From now on, import `name` from this text, here and in processes started from here."""
     assert name not in sys.modules, f"{name} is imported already"
     note.write_text(json.dumps({"name": name, "path": str(path), "source": source.decode()}))
     os.environ[VARIABLE] = str(note)
@@ -62,7 +62,7 @@ def install(name: str, path: Path, source: bytes, note: Path) -> None:
 
 
 def install_from_environment() -> None:
-    """In a process that a test started."""
+    """The same, in a process that a test started."""
     note = os.environ.get(VARIABLE)
     if note:
         told = json.loads(Path(note).read_text())

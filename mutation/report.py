@@ -1,4 +1,4 @@
-"""What survived, and the share that was killed with its 95 % interval."""
+"""Reports the mutants that survived, and the share that was killed with its 95 % interval."""
 
 from __future__ import annotations
 

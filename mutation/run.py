@@ -1,4 +1,4 @@
-"""The run: each mutant against its tests, in a fork."""
+"""Runs each mutant against its tests, in a fork."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SPARE = 10.0
 
 @dataclass
 class Result:
-    """What became of a mutant: killed, timed out (killed, too), survived, or not covered."""
+    """The result of a mutant: killed, timed out (which counts as killed), survived, or not covered."""
 
     mutant: Mutant
     outcome: str
@@ -66,7 +66,7 @@ class Run:
                 self.nearest[name] = Nearest(found, targets, root)
 
     def results(self, mutants: Sequence[Mutant]) -> list[Result]:
-        """In the order of the mutants. Each kill is checked: without the mutant the same tests pass."""
+        """The results, in the order of the mutants. After a kill, the tests must pass without the mutant."""
         chosen = {mutant.id: self.nearest[mutant.area].tests(mutant) for mutant in mutants}
         by_id = self._judged(mutants, chosen)
         for _ in range(3):
@@ -106,7 +106,7 @@ class Run:
         return pytest_main(self.root, paths, Chosen(tests, told))
 
     def _accidents(self, results: Sequence[Result]) -> dict[str, str]:
-        """Mutants whose tests, as far as they ran, fail without them, with the test that did."""
+        """Mutants whose tests, as far as they ran, fail without them too; each with the test that failed."""
         prefixes = {result.mutant.id: result.ran for result in results if result.killed and result.ran}
         found: dict[str, str] = {}
         groups = sorted({ran for ran in prefixes.values() if ran not in self._passed})
@@ -144,7 +144,7 @@ def _result(mutant: Mutant, one: Fork, tests: Sequence[str]) -> Result:
 
 
 def _preload(found: Map) -> None:
-    """Import what the tests use of others, so that forks need not."""
+    """Import the third-party modules that the tests use, so that forks need not."""
     for name in found.modules:
         with suppress(Exception):
             importlib.import_module(name)

@@ -1,4 +1,4 @@
-"""The mutants of some areas, in an order that only the seed and the source decide."""
+"""Samples mutants of some areas, in an order that depends only on the seed and the source."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mutation.operators import Edit, apply, edits
 
 @dataclass(frozen=True)
 class Mutant:
-    """One edit of one file. Its id stays the same while the line that it changes does."""
+    """One edit of one file. Its id stays the same as long as the changed line does."""
 
     id: str
     area: str
@@ -36,14 +36,14 @@ class Mutant:
         return f"{self.path.relative_to(root)}:{self.line}"
 
     def change(self) -> str:
-        """What was changed, as lines with - and +."""
+        """The change, as lines with - and +."""
         old, new = self.source.decode().splitlines(), self.mutated.decode().splitlines()
         told = difflib.unified_diff(old, new, lineterm="", n=0)
         return "\n".join(line for line in told if not line.startswith(("---", "+++", "@@")))
 
 
 def mutants(areas: Mapping[str, Area], root: Path = ROOT) -> list[Mutant]:
-    """All mutants of these areas, by place."""
+    """All mutants of these areas, ordered by place."""
     return [
         mutant
         for name, area in areas.items()
@@ -69,7 +69,7 @@ def of(area: str, path: Path, root: Path = ROOT) -> Iterator[Mutant]:
 
 
 def sample(all: list[Mutant], seed: int, count: int) -> list[Mutant]:
-    """The first `count` of a shuffled list: a larger sample holds the smaller one."""
+    """The first `count` of a shuffled list: a larger sample contains the smaller one."""
     order = sorted(all, key=lambda mutant: mutant.id)
     random.Random(seed).shuffle(order)
     chosen: list[Mutant] = []

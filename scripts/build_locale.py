@@ -3,7 +3,7 @@
     python scripts/build_locale.py            check, compile and write
     python scripts/build_locale.py --check    fail when what is committed differs from locale/
 
-Every language has the same entries, all of them translated and none in doubt, with the same placeholders.
+Every language must have the same entries, all translated, none marked as fuzzy, and the same placeholders.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def catalogues(source: Path, mistakes: list[str]) -> dict[str, dict[str, str]]:
-    """Language → entry → words. What is wrong in a file by itself is added to `mistakes`."""
+    """Language → entry → words. Faults inside a single file are added to `mistakes`."""
     found: dict[str, dict[str, str]] = {}
     for file in sorted(source.iterdir()):
         if file.suffix != ".po":
@@ -72,7 +72,7 @@ def in_doubt(file: str, catalogue: Catalog) -> Iterator[str]:
 
 
 def differences(words: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
-    """Entries that one language lacks, and placeholders that differ from English."""
+    """Entries that a language lacks, and placeholders that differ from English."""
     everywhere = {entry for told in words.values() for entry in told}
     for language, told in words.items():
         for entry in sorted(everywhere):
@@ -86,7 +86,7 @@ def differences(words: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
 
 
 def placeholders(text: str) -> frozenset[str]:
-    """The names in { }; a lone brace is one that no language has."""
+    """The names in { }; a lone brace counts as a name that no language has."""
     try:
         return frozenset(name for _, name, _, _ in string.Formatter().parse(text) if name is not None)
     except ValueError:

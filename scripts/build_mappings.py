@@ -3,9 +3,9 @@
     python scripts/build_mappings.py            check, compile and write
     python scripts/build_mappings.py --check    fail when what is committed differs from what mappings/ says
 
-Every name and code is checked against R4; each mistake is told with its file and line, and nothing is written
-then. A kind is a folder of files (`ehr/epic.toml` → "epic" in ehr.json) or one file (`merge.toml` →
-merge.json); KINDS names what reads it.
+Every name and code is checked against R4. Each mistake is reported with its file and line, and if there is
+one, nothing is written. A kind is a folder of files (`ehr/epic.toml` → "epic" in ehr.json) or one file
+(`merge.toml` → merge.json); KINDS names the function that reads it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SOURCE = ROOT / "mappings"
 TARGET = ROOT / "fhir_coprod" / "_data" / "mappings"
 
 KINDS: dict[str, Callable[[bytes, str], Any]] = {"ehr": vendor.read, "merge": merge.read}
-"""Folder, or name of a single file → what reads one of its files and finds the mistakes in it."""
+"""Folder, or name of a single file → the function that reads such a file and finds its mistakes."""
 
 
 def main() -> None:
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def kinds(source: Path, mistakes: list[str]) -> Iterator[tuple[str, Any]]:
-    """Kind and content. What is wrong is added to `mistakes`."""
+    """Kind and content. Mistakes are added to `mistakes`."""
     for path in sorted(source.iterdir()):
         if path.name == "README.md":
             continue
@@ -64,7 +64,7 @@ def kinds(source: Path, mistakes: list[str]) -> Iterator[tuple[str, Any]]:
 
 
 def read(kind: str, file: Path, mistakes: list[str]) -> Any:
-    """The content of one file; None, and more mistakes, when it cannot be used."""
+    """The content of one file; None, and further mistakes, when it cannot be used."""
     if file.suffix != ".toml":
         mistakes.append(f"{shown(file)}: only TOML files belong here; rename or remove it.")
         return None
@@ -76,7 +76,7 @@ def read(kind: str, file: Path, mistakes: list[str]) -> Any:
 
 
 def claimed_twice(folder: Path, contents: dict[str, Any]) -> Iterator[str]:
-    """Of a server that two files claim, nobody could say which one is used."""
+    """If two files claim the same server, nobody could say which one is used."""
     claims: dict[str, str] = {}
     for name, content in contents.items():
         for software in getattr(content, "software", ()):
@@ -87,12 +87,12 @@ def claimed_twice(folder: Path, contents: dict[str, Any]) -> Iterator[str]:
 
 
 def shown(file: Path) -> str:
-    """As seen from the top of the repository, where that is the place to look."""
+    """A path relative to the repository, if the file is in it."""
     return str(file.relative_to(ROOT)) if file.is_relative_to(ROOT) else str(file)
 
 
 def text_of(content: Any) -> str:
-    """JSON in one order, a line for each member, so that a diff shows what changed."""
+    """JSON in a fixed order, with a line for each member, so that a diff shows what changed."""
     return msgspec.json.format(msgspec.json.encode(content, order="sorted"), indent=1).decode() + "\n"
 
 

@@ -1,10 +1,10 @@
-"""Check policies/ (TOML) and carry them into fhir_coprod/_data/policies/ as they are.
+"""Check policies/ (TOML) and copy them unchanged into fhir_coprod/_data/policies/.
 
     python scripts/build_policies.py            check and write
     python scripts/build_policies.py --check    fail when what is committed differs from policies/
 
-Each policy is read as the watch reads it (rules, stages, spans, days, calendars, unknown keys). Codes are
-looked up beside: those with a system that we hold, and those without, which are our own.
+Each policy is read as the watch reads it (rules, stages, spans, days, calendars, unknown keys). In addition,
+codes are looked up: those with a system that we hold, and those without a system, which are our own.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def mistakes(source: Path) -> Iterator[str]:
-    """What is wrong in the policies of a folder."""
+    """What is wrong with the policies of a folder."""
     own = {
         concept["code"] for system in definitions.own_resources("CodeSystem") for concept in concepts(system)
     }
@@ -66,7 +66,7 @@ def mistakes(source: Path) -> Iterator[str]:
 
 
 def codes(policy: policies.Policy) -> frozenset[str]:
-    """All codes by which it judges, `system|code` or a code of ours."""
+    """All codes that it judges by: `system|code`, or a code of ours."""
     told = policy.awaiting_information | policy.no_result_expected | policy.no_referral | policy.pause_reasons
     return told.union(*(guarantee.specialties for guarantee in policy.guarantees))
 

@@ -114,7 +114,7 @@ def section(structure: Json) -> Iterator[str]:
 
 
 def kept_elements(structure: Json) -> Iterator[Json]:
-    """Elements that have to be filled, or are meant to be when known: not those of a datatype's inside."""
+    """Elements that must be filled, or should be if known; not those inside a datatype."""
     for element in structure["snapshot"]["element"][1:]:
         path = element["path"].split(".")
         if element["max"] == "0" or (path[-1] in ("id", "extension") and "sliceName" not in element):
@@ -131,7 +131,7 @@ def row(structure: Json, element: Json) -> str:
 
 
 def meaning(element: Json) -> str:
-    """The element's short text; for an extension, what that extension is."""
+    """The element's short text; for an extension, the extension's."""
     if element["path"].endswith(".extension") and "sliceName" in element:
         profile = element["type"][0]["profile"][0]
         defined = definitions.structure(profile)

@@ -3,10 +3,10 @@
     python scripts/build_profiles.py            compile and write
     python scripts/build_profiles.py --check    fail when the committed package differs from what FSH says
 
-SUSHI runs offline, with a home of its own in .cache/ that holds FHIR R4 as its only package. The result is a
-FHIR package: conformance resources at the top, examples under example/, and .index.json, from which the
-runtime finds each without reading it. Of a snapshot we keep what a reader or a validator needs; comments,
-requirements and mappings to other standards stand in R4 itself.
+SUSHI runs offline, with its own home in .cache/ that holds FHIR R4 as its only package. The result is a FHIR
+package: conformance resources at the top, examples under example/, and .index.json, with which the runtime
+finds each resource without reading it. Of a snapshot we keep what a reader or a validator needs; R4 itself
+has the comments, requirements and mappings to other standards.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ CORE = "hl7.fhir.r4.core#4.0.1"
 # SUSHI adds these by itself and would ask a registry for them; nothing here uses them.
 STUBS = {"hl7.fhir.uv.tools.r4": "1.1.2", "hl7.terminology.r4": "7.2.0", "hl7.fhir.uv.extensions.r4": "5.3.0"}
 INDEXED = ("url", "version", "kind", "type")
-# That no guide is written, and that no registry could be asked for a newer SUSHI: both are meant.
+# We mean both: to write no guide, and not to ask a registry for a newer SUSHI.
 IDLE_WARNINGS = ("The FSHOnly property is set to true", "Unable to determine the latest version of sushi")
 IDLE_IN_SNAPSHOT = ("comment", "requirements", "alias", "mapping", "example")
 
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def compile_fsh() -> list[Json]:
-    """What SUSHI makes of profiles/; ends the program when it reports an error or an unknown warning."""
+    """What SUSHI makes of profiles/. Ends the program when it reports an error or an unknown warning."""
     environment = os.environ | {"HOME": str(fhir_home()), "npm_config_offline": "true"}
     sushi = node_modules() / "fsh-sushi" / "dist" / "app.js"
     with tempfile.TemporaryDirectory(dir=CACHE, prefix="sushi-") as folder:
@@ -166,7 +166,7 @@ def trimmed(resource: Json) -> Json:
 
 
 def text_of(value: Json) -> str:
-    """JSON with a line for each member and each element: short, and a diff shows what changed."""
+    """JSON with a line for each member and each element: short, and easy to read as a diff."""
     lines = []
     for key, member in value.items():
         if isinstance(member, dict) and list(member) == ["element"]:

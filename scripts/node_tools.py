@@ -1,4 +1,4 @@
-"""The pinned npm packages that the build scripts need, installed into .cache/ of the repository."""
+"""Installs the pinned npm packages that the build scripts need into .cache/ of the repository."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _WANTED = ROOT / "scripts" / "npm"
 
 
 def node_modules() -> Path:
-    """The node_modules folder with what scripts/npm/package-lock.json pins; installed when missing."""
+    """The node_modules folder with the packages of scripts/npm/package-lock.json, installed if missing."""
     npm = shutil.which("npm")
     if npm is None:
         sys.exit("This needs Node.js 18 or newer with npm; install them and run it again.")

@@ -1,8 +1,8 @@
-"""FHIR R4 (4.0.1) as HL7 published it, fetched from Maven Central and turned from XML into JSON.
+"""Fetches FHIR R4 (4.0.1) as HL7 published it from Maven Central, and turns it from XML into JSON.
 
-The artefact is the one that HL7's own Java validator uses, so that our definitions and its verdicts start
-from the same text. (The npm packages that carry R4 have been edited: extra elements in Meta, EvidenceVariable
-and DeviceDefinition of later versions, other invariants.)
+HL7's own Java validator uses the same artefact, so that our definitions and its verdicts start from the same
+text. (The npm packages with R4 have been edited: extra elements in Meta, EvidenceVariable and
+DeviceDefinition of later versions, other invariants.)
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _FHIR = "{http://hl7.org/fhir}"
 
 
 def jar() -> Path:
-    """The artefact in .cache/maven/; Maven brings it when it is missing."""
+    """The artefact in .cache/maven/; Maven downloads it if it is missing."""
     folder = CACHE / "maven"
     file = folder / f"hapi-fhir-validation-resources-r4-{VERSION}.jar"
     if not file.exists():
@@ -65,7 +65,7 @@ class R4:
         return ElementTree.fromstring(self._jar.read(_MODEL + self.BUNDLES[name]))
 
     def resources(self, name: str) -> Iterator[Json]:
-        """Every resource of a bundle, narratives left out."""
+        """Every resource of a bundle, without narratives."""
         if self.BUNDLES[name].endswith(".json"):
             for entry in json.loads(self._jar.read(_MODEL + self.BUNDLES[name]))["entry"]:
                 yield {key: value for key, value in entry["resource"].items() if key != "text"}
@@ -86,7 +86,7 @@ class XmlReader:
                     self._learn(structure)
 
     def _learn(self, structure: ElementTree.Element) -> None:
-        """What may stand under each path: name → (is it a list, the path or type its content follows)."""
+        """What each path may contain: name → (is it a list, the path or type that its content follows)."""
         snapshot = structure.find(f"{_FHIR}snapshot")
         for element in snapshot if snapshot is not None else ():
             path = _value(element, "path")
@@ -138,7 +138,7 @@ class XmlReader:
         return found
 
     def _extra(self, element: ElementTree.Element) -> Json:
-        """id and extensions of a primitive."""
+        """The id and extensions of a primitive."""
         found: Json = {"id": element.get("id")} if element.get("id") else {}
         extensions = [self._complex(child, "Extension") for child in element]
         return found | ({"extension": extensions} if extensions else {})

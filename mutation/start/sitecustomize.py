@@ -1,4 +1,4 @@
-"""Python imports this at its start, in processes that tests start: they get the mutant, too."""
+"""Python imports this at start-up, so that processes which tests start get the mutant, too."""
 
 from mutation import overlay
 
