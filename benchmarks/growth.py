@@ -255,7 +255,7 @@ def store_url(database: str, folder: Path) -> Iterator[str]:
         run.finish()
 
 
-# -------------------------------------------------------------------------------------------------- telling
+# -------------------------------------------------------------------------------------------------- reporting
 
 
 def rows(found: dict[int, Medians]) -> Iterator[list[str]]:

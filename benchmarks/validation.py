@@ -119,7 +119,7 @@ def _variants(resource: dict[str, Any]) -> list[bytes]:
     return found
 
 
-# ---------------------------------------------------------------------- beside others
+# ---------------------------------------------------------------------- against others
 
 
 def _decode_and_check(raw: bytes) -> object:
@@ -167,7 +167,7 @@ def _stepping(raws: Sequence[bytes], work: Callable[[bytes], object]) -> Callabl
     return step
 
 
-# ---------------------------------------------------------------------- by itself
+# ---------------------------------------------------------------------- alone
 # Processor time, so that other work on this machine does not count.
 
 
