@@ -1,4 +1,4 @@
-"""A FHIR client for programs elsewhere: blocking, small, and careful with what a record means.
+"""A blocking FHIR R4 client for Python programs: read, search, write and validate resources on a server.
 
     with Client("https://coprod.example/fhir") as client:
         for referral in client.search("ServiceRequest", {"status": "active", "_count": 100}):
@@ -113,7 +113,7 @@ class Client:
             self._session.mount(scheme, HTTPAdapter(max_retries=policy))
 
     def close(self) -> None:
-        """Let go of connections."""
+        """Close the connections."""
         self._session.close()
 
     def __enter__(self) -> Self:
@@ -141,7 +141,7 @@ class Client:
                 yield entry["resource"]
 
     def search(self, type: str, parameters: Parameters | None = None) -> Iterator[Resource]:
-        """Every match, page after page as you go on; what _include brings along is left out.
+        """Every match, fetched page by page as you iterate; resources added by _include are left out.
 
         parameters: {"status": "active", "_count": 100}; a list of values repeats the parameter (AND)
         """
@@ -150,11 +150,11 @@ class Client:
                 yield entry["resource"]
 
     def search_entries(self, type: str, parameters: Parameters | None = None) -> Iterator[Resource]:
-        """Every Bundle.entry of a search, matches and includes, page after page."""
+        """Every Bundle.entry of a search, matches and includes, fetched page by page."""
         return self._entries(type, parameters)
 
     def count(self, type: str, parameters: Parameters | None = None) -> int:
-        """How many match."""
+        """How many resources match."""
         answer = self._resource("GET", type, parameters=[*_pairs(parameters), ("_summary", "count")])
         total = answer.get("total")
         if not isinstance(total, int):
@@ -175,7 +175,7 @@ class Client:
             page = self._resource("GET", self._own(url))
 
     def _own(self, url: str) -> str:
-        """The absolute address of a link; raises EhrAnswer when it leads to another host than ours."""
+        """The absolute address of a link; raises EhrAnswer when it leads to a different host."""
         absolute = urljoin(f"{self.base_url}/", url)
         ours, theirs = urlsplit(self.base_url), urlsplit(absolute)
         if (ours.scheme, ours.netloc) != (theirs.scheme, theirs.netloc):
@@ -188,9 +188,9 @@ class Client:
     # ------------------------------------------------------------------------------------------- writing
 
     def create(self, resource: Resource, *, if_none_exist: Parameters | None = None) -> Resource:
-        """Store a new resource; what the server stored comes back, with its id.
+        """Store a new resource and return it as the server stored it, with its id.
 
-        if_none_exist: search parameters; when they find one resource, that comes back and nothing is stored
+        if_none_exist: search parameters; if they find one resource, it is returned and nothing is stored
         """
         headers = {}
         if if_none_exist is not None:
@@ -200,8 +200,8 @@ class Client:
     def update(self, resource: Resource, *, any_version: bool = False) -> Resource:
         """Replace a resource by its id, or create it under that id.
 
-        The version is that of `meta.versionId`: when it is not the newest any more, PreconditionFailed says
-        so and nothing is changed. `any_version` overwrites whatever is there.
+        Only the version in `meta.versionId` is replaced: if that is no longer the newest, the update raises
+        PreconditionFailed and changes nothing. `any_version` overwrites whatever is stored.
         """
         type, id = _type(resource), resource.get("id")
         if not isinstance(id, str):
@@ -213,20 +213,20 @@ class Client:
     def patch(
         self, type: str, id: str, operations: Sequence[Mapping[str, Any]], *, version: str | None = None
     ) -> Resource:
-        """Change parts of a resource by JSON Patch; `version` refuses it when that is not the newest."""
+        """Change parts of a resource by JSON Patch; with `version`, only if that is still the newest."""
         headers = {"Content-Type": "application/json-patch+json"}
         if version is not None:
             headers["If-Match"] = f'W/"{version}"'
         return self._written(self._send("PATCH", f"{type}/{id}", list(operations), headers))
 
     def delete(self, type: str, id: str, *, version: str | None = None) -> None:
-        """Delete a resource; that it is not there (any more) is no error."""
+        """Delete a resource; it is no error if it does not exist (any more)."""
         self._send(
             "DELETE", f"{type}/{id}", None, {"If-Match": f'W/"{version}"'} if version is not None else {}
         )
 
     def transaction(self, bundle: Resource) -> Resource:
-        """Perform a Bundle of type transaction or batch; the response Bundle comes back."""
+        """Perform a Bundle of type transaction or batch, and return the response Bundle."""
         return self._written(self._send("POST", "", bundle, {}))
 
     def validate(self, resource: Resource, profile: str | None = None) -> Outcome:
@@ -235,7 +235,7 @@ class Client:
         answer = self._send("POST", path, resource, {}, [("profile", profile)] if profile else [])
         outcome = _outcome(self._written(answer))
         if outcome is None:
-            raise EhrAnswer("The server answered $validate with something that is no OperationOutcome.")
+            raise EhrAnswer("The server answered $validate with something that is not an OperationOutcome.")
         return outcome
 
     def _written(self, answer: requests.Response) -> Resource:
@@ -288,7 +288,7 @@ class Client:
 
 
 def _host(url: str) -> str:
-    """Host and port of an address, without what else may stand there: a password, say."""
+    """Host and port of an address, without anything else it may contain, such as a password."""
     return urlsplit(url).netloc.rpartition("@")[2] or "another path"
 
 
@@ -302,7 +302,7 @@ class _Bearer(AuthBase):
 
 
 def _is_timeout(error: requests.RequestException) -> bool:
-    """A read that was tried again until it could not be comes wrapped twice."""
+    """Whether it is a timeout; that of a read which ran out of retries is wrapped twice."""
     cause = getattr(error.args[0] if error.args else None, "reason", None)
     return isinstance(error, requests.Timeout) or isinstance(cause, TimeoutError_)
 
@@ -340,7 +340,7 @@ def _object(answer: requests.Response) -> Resource:
 
 
 def _error(answer: requests.Response) -> CoprodError:
-    """The error a status means, with what the server said and what to do."""
+    """The error for an HTTP status, with the server's own message and what to do."""
     kind = _ERRORS.get(answer.status_code, EhrAnswer)
     try:
         outcome = _outcome(_object(answer))

@@ -1,8 +1,9 @@
-"""What runs by itself beside the endpoint: the watch, and the sync with the EHRs.
+"""Background jobs: watch the referrals and sync the EHRs, beside the endpoint or in a worker process.
 
-Any number of processes may do this for one store. By a lease one of them watches at a time, and another takes
-over when it is gone; the same holds for the sync. The leases only save work: alerts are as they should be
-whoever writes them (`watch.settling`). A process that is killed at any moment leaves nothing half done.
+Any number of processes may do this for one store. A lease lets one of them watch at a time, and another takes
+over when that one is gone; the same holds for the sync. The leases only save work: the alerts come out the
+same whichever process writes them (`watch.live.evaluate`). A process can be killed at any moment and leaves
+nothing half done.
 """
 
 from __future__ import annotations
@@ -36,35 +37,35 @@ if TYPE_CHECKING:
 
 LEASE: Final = "watch"
 LEASE_SECONDS: Final = 10.0
-"""A watch that died is replaced after that."""
+"""How long after a watch dies another takes over."""
 GLANCE_SECONDS: Final = 0.05
-"""Between two glances at the log while nothing happens."""
+"""Pause between two looks at the log while nothing happens."""
 ROUND_SECONDS: Final = 10.0
-"""Between two looks at what is not in the log: feeds, settings of the store."""
+"""Pause between two looks at what is not in the log: feeds, settings of the store."""
 LONGEST_PAUSE: Final = 30.0
-"""After repeated failures."""
+"""Longest pause after repeated failures."""
 GRACE_SECONDS: Final = 10.0
-"""How long a process that was told to stop may take."""
+"""How long a process may take to end once it is told to stop."""
 _SYNCED: Final = "sync:began"
-"""The cursor that holds when the last sync by itself began, in seconds."""
+"""The cursor that holds when the last scheduled sync began, in seconds."""
 
 
 def logger() -> Any:
-    """One line an event on stderr; no personal data in any."""
+    """The logger of the jobs: one line per event on stderr, without personal data."""
     structlog.configure(
         processors=[
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.add_log_level,
             structlog.processors.KeyValueRenderer(key_order=["timestamp", "level", "event"]),
         ],
-        # Asked for each line: what stderr was when somebody first asked for a logger may be closed by now.
+        # Looked up for each line: the stderr of the time when the logger was made may be closed by now.
         logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
     )
     return structlog.get_logger("fhir_coprod.jobs")
 
 
 def work(settings: Settings) -> None:
-    """Do all jobs until SIGTERM or SIGINT. Raises ConfigError when they cannot begin."""
+    """Run all jobs until SIGTERM or SIGINT. Raises ConfigError when they cannot start."""
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -73,7 +74,7 @@ def work(settings: Settings) -> None:
 
 
 def run(store: Store, settings: Settings, stop: threading.Event) -> None:
-    """Do all jobs over an open store until `stop` is set."""
+    """Run all jobs over an open store until `stop` is set."""
     log = logger()
     policy = policies.load(settings.watch.policy, settings.site)
     log.info("started", policy=policy.label, ehrs=len(settings.ehr), process=os.getpid())
@@ -83,7 +84,7 @@ def run(store: Store, settings: Settings, stop: threading.Event) -> None:
 
 
 class _Watching:
-    """The watch, as long as it may."""
+    """Runs the watch for as long as this process holds the lease."""
 
     def __init__(self, watch: Watch, stop: threading.Event, log: Any) -> None:
         self._watch = watch
@@ -105,7 +106,7 @@ class _Watching:
             self._watch.store.write(lambda t: t.give_up_lease(LEASE, self._holder))
 
     def _turn(self) -> bool:
-        """All there is to do at this moment; False when another process watches."""
+        """Do everything that is due now; False when another process holds the lease."""
         if not self._may_watch():
             return False
         now = datetime.now(UTC)
@@ -140,7 +141,7 @@ class _Watching:
 
 
 def _said(error: BaseException) -> str:
-    """A sentence of ours as it is; of any other error kind and place alone, its words may hold anything."""
+    """Our own errors in their own words; any other by type and place only, as its text may hold anything."""
     if isinstance(error, CoprodError):
         return error.message
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "fhir_coprod" in frame.filename]
@@ -153,7 +154,7 @@ def _said(error: BaseException) -> str:
 
 @contextmanager
 def _syncing(store: Store, settings: Settings, stop: threading.Event, log: Any) -> Iterator[None]:
-    """Meanwhile the EHRs are synced every so often, each time in a process of its own."""
+    """Sync the EHRs at intervals while the block runs, each time in a process of its own."""
     every = settings.sync.every_minutes * 60
     if not settings.ehr or not every:
         yield
@@ -178,7 +179,7 @@ def _sync_again(store: Store, settings: Settings, every: float, stop: threading.
 
 
 def _is_time(transaction: Transaction, every: float) -> bool:
-    """Whether the last sync began long enough ago; if so this one begins now."""
+    """Whether the last sync began long enough ago; if so, record that one begins now."""
     transaction.lock()
     now = round(transaction.now.timestamp())
     if now - transaction.cursor(_SYNCED) < every:
@@ -188,7 +189,7 @@ def _is_time(transaction: Transaction, every: float) -> bool:
 
 
 def _sync(settings: Settings, parent: int) -> None:
-    """One sync, in its own process: a line for each EHR."""
+    """One sync in its own process; logs a line for each EHR."""
     _end_with(parent)
     from fhir_coprod.sync import run as sync
 
@@ -197,7 +198,7 @@ def _sync(settings: Settings, parent: int) -> None:
         try:
             reports = sync(store, settings)
         except Conflict:
-            log.info("sync left out", because="another one is at work")
+            log.info("sync left out", because="another sync is in progress")
             return
     for report in reports:
         counts = Counter[str]()
@@ -226,7 +227,7 @@ def _watched(process: BaseProcess, stop: threading.Event, log: Any, name: str) -
 
 @contextmanager
 def beside(settings: Settings) -> Iterator[None]:
-    """Meanwhile all jobs are done by a process of their own, which is started again when it ends."""
+    """Run all jobs in a separate process while the block runs; start it again whenever it ends."""
     stop = threading.Event()
     log = logger()
 
@@ -260,7 +261,7 @@ def _process(target: Any, *arguments: Any) -> BaseProcess:
 
 
 def _end_with(parent: int) -> None:
-    """Have this process end when the one that started it is gone, however it went."""
+    """End this process when the one that started it is gone, for whatever reason."""
 
     def look() -> None:
         while os.getppid() == parent:

@@ -1,4 +1,4 @@
-"""What goes back: `Answer`, and how it becomes bytes on the wire."""
+"""HTTP answers: the `Answer` that a handler returns, and how it is sent."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from fhir_coprod.store import Version
 
 @dataclass(slots=True)
 class Answer:
-    """Status, body and the version it is about.
+    """Status, body, and the version of a resource that the answer is about.
 
     body:    JSON bytes; b"" for an answer without a body
-    version: gives ETag and Last-Modified, and the entry of a Bundle its response
-    outcome: findings worth telling with an entry of a Bundle (warnings, or what went wrong)
+    version: the source of ETag and Last-Modified, or of `response` in an entry of a Bundle
+    outcome: issues to report with an entry of a Bundle (warnings, or what went wrong)
     """
 
     status: int = 200
@@ -50,7 +50,7 @@ def outcome_answer(outcome: Outcome, status: int = 200) -> Answer:
 
 
 def error_answer(error: CoprodError, headers: Mapping[str, str] | None = None) -> Answer:
-    """The OperationOutcome that an error knows: what went wrong first, as many clients show only that."""
+    """The OperationOutcome of an error; errors come first, as many clients show only the first issue."""
     ranked = sorted(error.outcome.issues, key=lambda issue: issue.severity not in ("fatal", "error"))
     answer = outcome_answer(Outcome(tuple(ranked)), error.status)
     answer.headers.update(headers or {})
@@ -58,9 +58,9 @@ def error_answer(error: CoprodError, headers: Mapping[str, str] | None = None) -
 
 
 GZIP_FROM = 1000
-"""Bytes from which packing pays."""
+"""Size in bytes from which compression pays."""
 _GZIP_LEVEL = 4
-"""Two thirds of the time of level 9 saved, at a few per cent more bytes."""
+"""Takes a third of the time of level 9, for a few per cent more bytes."""
 _INLINE = 100_000
 
 
@@ -77,9 +77,9 @@ async def send_answer(
     body = msgspec.json.format(answer.body, indent=2) if pretty and answer.body else answer.body
     packed = gzipped and len(body) >= GZIP_FROM
     if packed:
-        # A large one would hold up everybody else.
+        # Compressing a large body here would hold up all other requests.
         body = _packed(body) if len(body) < _INLINE else await asyncio.to_thread(_packed, body)
-    # Patient data must not settle in caches on the way; a private one may ask again with If-None-Match.
+    # Shared caches must not keep patient data; a private one may ask again with If-None-Match.
     headers = [(b"cache-control", b"private, no-cache")]
     if answer.status not in (204, 304):
         headers.append((b"content-length", b"%d" % len(body)))

@@ -1,4 +1,4 @@
-"""One request as the handlers see it: `Call`. It comes over HTTP or as an entry of a Bundle, alike."""
+"""The request that handlers work on: `Call`, whether it came over HTTP or as an entry of a Bundle."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from fhir_coprod.errors import BadRequest, TooLarge, UnsupportedMediaType
 from fhir_coprod.jsontext import Document
 
 Pairs = tuple[tuple[str, str], ...]
-"""Query parameters in the order they came; a name may stand more than once."""
+"""Query parameters in the order they came; a name may occur more than once."""
 
 _PRESENTATION = ("_format", "_pretty")
 _HEADER_BYTES = 64_000
 _GZIP_MEMBERS, _GZIP_BYTES = 10_000, 65_536
-"""Pieces that a gzip body may come in, and how much of it is looked at in one go."""
+"""Most members that a gzip body may have, and how many bytes of it are unpacked at a time."""
 _QUERY_BYTES = 500_000
-"""Of the criteria of a search, in the URL or as a form."""
+"""Most bytes of the criteria of a search, in the URL or as a form."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks: for now only the address the connection came from; "" for callers in the same process."""
+    """Who sends the request: for now only the address of the connection; "" within the same process."""
 
     address: str = ""
 
@@ -38,16 +38,16 @@ class Caller:
         return _is_local(self.address)
 
 
-# Not frozen: that alone would cost a read a tenth of its time. Nobody changes a Call all the same.
+# Not frozen, because that alone would cost a read a tenth of its time. Nobody changes a Call anyway.
 @dataclass(slots=True)
 class Call:
-    """A request that has found its interaction.
+    """A request, together with the interaction it asks for.
 
     interaction: CapabilityStatement code ("read", "search-type", …) or an operation's "$name"
     type, id, version: what the path names; "" where it names none
     headers: lower-case names
     base: the address of this server's FHIR root, without a slash at the end
-    parsed: the body as a document, where somebody has parsed it already (an entry of a Bundle)
+    parsed: the body as a document, if it has been parsed already (an entry of a Bundle)
     """
 
     interaction: str
@@ -64,7 +64,7 @@ class Call:
 
     @property
     def path(self) -> str:
-        """Where this call went, under the base and without its query."""
+        """The path of the URL under the base, without the query."""
         return "/".join(part for part in (self.type, self.id) if part)
 
     def parameter(self, name: str) -> str:
@@ -75,7 +75,7 @@ class Call:
 
     @property
     def criteria(self) -> Pairs:
-        """The query without what only concerns the form of the answer."""
+        """The query without the parameters that only concern the format of the answer."""
         return tuple(pair for pair in self.query if pair[0] not in _PRESENTATION)
 
     @property
@@ -84,7 +84,7 @@ class Call:
 
     @property
     def media_type(self) -> str:
-        """What to answer in; raises NotAcceptable."""
+        """The media type to answer in; raises NotAcceptable."""
         return negotiated(self.headers.get("accept", ""), self.parameter("_format"))
 
     @property
@@ -108,7 +108,7 @@ class Call:
 
 @lru_cache(1024)
 def caller_at(address: str) -> Caller:
-    """The caller of a connection from there."""
+    """The caller behind a connection from this address."""
     return Caller(address)
 
 
@@ -122,7 +122,7 @@ def _is_local(address: str) -> bool:
 
 
 def pairs(query_string: bytes | str) -> Pairs:
-    """Decoded parameters; raises BadRequest where the escapes hold no UTF-8, or there are far too many."""
+    """Decoded parameters. Raises TooLarge, or BadRequest if they are not UTF-8 or there are too many."""
     if not query_string:
         return ()
     if len(query_string) > _QUERY_BYTES:
@@ -137,9 +137,9 @@ def pairs(query_string: bytes | str) -> Pairs:
 
 
 def headers_of(scope: Scope) -> dict[str, str]:
-    """Headers with lower-case names; one that stands twice is joined by a comma, as HTTP has it.
+    """Headers with lower-case names; values of a repeated header are joined by a comma, as in HTTP.
 
-    Raises BadRequest where they are far too long: what they say is kept for the next one who says it.
+    Raises BadRequest if they are too long, since parsed values are cached for later requests.
     """
     headers: dict[str, str] = {}
     size = 0
@@ -157,7 +157,7 @@ def headers_of(scope: Scope) -> dict[str, str]:
 async def read_body(receive: Receive, headers: Mapping[str, str], limit: int) -> bytes:
     """The whole body, unpacked if it came as gzip; never holds more than `limit` bytes.
 
-    Raises TooLarge as soon as it is known, which for an honest Content-Length is before the first byte.
+    Raises TooLarge as early as possible: with an honest Content-Length, before the first byte.
     """
     announced = headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > limit:
@@ -179,7 +179,7 @@ async def read_body(receive: Receive, headers: Mapping[str, str], limit: int) ->
     if encoding == "identity" or not body:
         return body
     if encoding != "gzip":
-        raise UnsupportedMediaType("The body may be packed with gzip or not at all; send it so.")
+        raise UnsupportedMediaType("The body may be compressed with gzip only; send it so, or plain.")
     return _unpacked(body, limit)
 
 

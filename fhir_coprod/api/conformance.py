@@ -1,4 +1,4 @@
-"""Our own StructureDefinitions, ValueSets and the like as resources that anybody can read and search."""
+"""Publishes our own StructureDefinitions, ValueSets and so on as resources that can be read and searched."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from fhir_coprod import definitions, jsontext
 from fhir_coprod.store import Store, Transaction
 
 SOURCE = "package"
-"""`Version.source` of what comes from the package and not from a client."""
+"""`Version.source` of resources that come from the package and not from a client."""
 
 
 def publish(store: Store) -> int:
-    """Put the package's conformance resources into the store; how many were new or had changed.
+    """Put the package's conformance resources into the store; returns how many were new or had changed.
 
-    Done at every start: what is there already makes no version. Clients cannot change them
+    Runs at every start: an unchanged resource gets no new version. Clients cannot change them
     (`fhir_coprod.api.interactions.allowed`).
     """
     documents = [jsontext.from_data(resource) for resource in definitions.own_resources()]

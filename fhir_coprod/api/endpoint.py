@@ -1,7 +1,7 @@
-"""The dispatcher: from a request to its handler, and from whatever happens there to an answer.
+"""The FHIR dispatcher: finds the handler for each request and turns its result or error into an answer.
 
 Every FHIR route is one `Interaction` in one table (`fhir_coprod.api.table`). A handler takes a `Call` and the
-`Endpoint` and gives an `Answer` or raises a CoprodError; entries of a Bundle go through the very same table.
+`Endpoint` and returns an `Answer` or raises a CoprodError; entries of a Bundle go through the same table.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _is_type = lru_cache(1024)(definitions.is_resource_type)
 
 
 class _Name(Convertor[str]):
-    """A path segment of one kind; all others fall through to the next route."""
+    """A path segment of one kind; one that does not match falls through to the next route."""
 
     def convert(self, value: str) -> str:
         return value
@@ -84,7 +84,7 @@ register_url_convertor("fhir_id", _Id())
 
 
 class UpgradeOffered(BadRequest):
-    """The request offers another protocol, which its parser took: its body is lost."""
+    """The request offered another protocol and the HTTP parser stopped there, so the body is lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ class Endpoint:
         self.settings = settings
         self.table = tuple(table)
         self.metrics = metrics
-        # Searches, and bodies too large to check between two other requests, must not hold the event loop.
+        # Searches, and bodies too large to check between two other requests, must not block the event loop.
         self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="fhir")
         self.reads_at_once = settings.store.url.startswith("sqlite")
         self._landing = Landing()
@@ -126,7 +126,7 @@ class Endpoint:
         await door(scope, named, receive, send)
 
     def _way(self, method: str, place: str) -> tuple[_Door, dict[str, str]] | None:
-        """The door at a place and what the place names; None where there is none for this method."""
+        """The route for a path and a method, with the values in the path; None if there is none."""
         for door in self._doors:
             named = door.named(place)
             if named and method in door.methods:
@@ -134,15 +134,15 @@ class Endpoint:
         return None
 
     async def close(self) -> None:
-        """Give threads and connections back; the store stays open, it is the caller's."""
+        """Release threads and connections; the store stays open, since it is the caller's."""
         if self._gathering is not None:
             await self._gathering.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _base(self, scheme: str, host: str) -> str:
-        """The address of the FHIR root that links are made with: the setting, else what the caller called.
+        """The FHIR base URL that links are made with: site.base_url if set, else the one the caller used.
 
-        Raises Misdirected where the caller called another server.
+        Raises Misdirected if the caller used the name of another server.
         """
         self._hosts.check(host)
         if self.settings.site.base_url:
@@ -150,7 +150,7 @@ class Endpoint:
         return f"{scheme}://{host or 'localhost'}{PREFIX}"
 
     def find(self, method: str, place: str) -> tuple[Interaction, dict[str, str]]:
-        """The interaction that a method and a place under the base ("/Patient/1") mean, with what it names.
+        """The interaction for a method and a path under the base ("/Patient/1"), with the values in the path.
 
         Raises NotFound or MethodNotAllowed.
         """
@@ -160,7 +160,7 @@ class Endpoint:
         return found[0].row, found[1]
 
     def astray(self, method: str, place: str) -> CoprodError:
-        """What to tell somebody for whose method there is nothing at that place."""
+        """The error for a request that no route matches: MethodNotAllowed or NotFound."""
         allowed = self.allowed(place)
         if allowed:
             return MethodNotAllowed(f"{method} has no meaning there; it takes {', '.join(allowed)}.")
@@ -170,26 +170,26 @@ class Endpoint:
         )
 
     def allowed(self, place: str) -> list[str]:
-        """The methods that have a meaning at this place under the base."""
+        """The methods that this path under the base takes."""
         return sorted(set().union(*(door.methods for door in self._doors if door.named(place))))
 
     def admit(self, call: Call) -> None:
-        """Raise UnknownType or NotAllowed where this call may not go on."""
+        """Raise UnknownType or NotAllowed if this call may not go on."""
         if call.type and not _is_type(call.type):
             raise UnknownType(f"FHIR R4 has no resource type {call.type[:64]!r}; names are case-sensitive.")
         security.admit(call.interaction, call.type, call.id, call.caller)
 
     async def perform(self, call: Call, handler: Handler) -> Answer:
-        """The one way to a handler; raises CoprodError."""
+        """Call a handler after `admit`; there is no other way to a handler. Raises CoprodError."""
         self.admit(call)
         return await handler(call, self)
 
     async def in_thread(self, work: Callable[..., T], *arguments: object) -> T:
-        """Run something that takes longer than a moment beside the event loop."""
+        """Run something slow in a thread, so that the event loop goes on."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
 
     async def write(self, work: Callable[[Transaction], T]) -> T:
-        """One atomic write; commits together with others that come at the same time."""
+        """One atomic write; it is committed together with others that come at the same time."""
         return await self._landing.wait(self.store.submit(work))
 
     async def read(self, type: str, id: str) -> Version:
@@ -199,13 +199,13 @@ class Endpoint:
         return living(type, id, await self._gathering.newest(type, id))
 
     async def look(self, work: Callable[..., T], *arguments: object) -> T:
-        """Read a row or two: at once on SQLite, where handing it to a thread takes longer than the read."""
+        """Read a row or two: directly on SQLite, where handing it to a thread takes longer than the read."""
         return work(*arguments) if self.reads_at_once else await self.in_thread(work, *arguments)
 
 
 @dataclass(slots=True)
 class _Form:
-    """What the answer shall look like, as far as the request has been understood."""
+    """The format of the answer, as far as the request has been understood."""
 
     media_type: str = FHIR_JSON
     pretty: bool = False
@@ -213,10 +213,10 @@ class _Form:
 
 
 class _Door:
-    """The end of one route: HTTP in, `Call` through, `Answer` out. `row` None: nothing is here.
+    """One route as an ASGI handler: makes a `Call`, sends the `Answer`. `row` None: no route matched.
 
-    methods: those that mean this row
-    named:   what a place under the base names, as a match; None where it is not this row's
+    methods: the methods of this row
+    named:   matches a path under the base, with the values in it; None if it is not this row's path
     """
 
     def __init__(self, endpoint: Endpoint, row: Interaction | None) -> None:
@@ -227,8 +227,8 @@ class _Door:
         if "GET" in self.methods:
             self.methods |= {"HEAD"}
         self.named = compile_path(row.path if row else "")[0].fullmatch
-        # Reads that never wait cannot be interrupted either, and gathered ones have a clock in common: one
-        # more over each would only cost time.
+        # Reads that never wait cannot be interrupted, and gathered reads share one timeout: another around
+        # each of them would only cost time.
         self._is_short = self._name == "read" or (endpoint.reads_at_once and self._name == "vread")
 
     async def __call__(self, scope: Scope, named: dict[str, str], receive: Receive, send: Send) -> None:
@@ -285,9 +285,9 @@ class _Door:
         )
 
     def _headers(self, error: Exception, scope: Scope) -> dict[str, str]:
-        """What an error says in headers."""
+        """The headers that an error adds to its answer."""
         if isinstance(error, UpgradeOffered):
-            # What the client sends behind it could be taken for a request of its own.
+            # What the client sends after it could be taken for a request of its own.
             return {"connection": "close"}
         if not isinstance(error, MethodNotAllowed):
             return {}
@@ -295,7 +295,7 @@ class _Door:
 
 
 def _place(scope: Scope) -> str:
-    """Where under the base a request goes: "" is the base itself."""
+    """The request's path under the base; "" is the base itself."""
     path: str = scope["path"]
     return path[len(PREFIX) :].rstrip("/")
 
@@ -308,12 +308,12 @@ def _too_slow(seconds: float) -> Overloaded:
 
 
 def told(error: Exception, name: str) -> CoprodError:
-    """What a caller gets to know of what went wrong in an interaction.
+    """The error that a caller is told when an interaction fails.
 
-    Of a fault of ours the log gets kind and place, never its message, which may quote a record.
+    For a fault of ours the log gets its type and place, never its message, which may quote a record.
     """
     if isinstance(error, ConfigError):
-        # The store was there at the start and is not now. Which one, and why, is for the log alone.
+        # The store was there at the start and is not now. Only the log says which store, and why.
         log.error("%s: %s", name, error)
         return Overloaded("The store cannot be reached just now; try again later.")
     if isinstance(error, CoprodError):

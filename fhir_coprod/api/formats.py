@@ -1,4 +1,4 @@
-"""What can be asked for and sent: media types, `Accept`, `_format`, `Prefer`, entity tags and HTTP dates.
+"""Reads HTTP headers of FHIR: media types, `Accept`, `_format`, `Prefer`, entity tags and HTTP dates.
 
 Sources: https://hl7.org/fhir/R4/http.html (mime types, Prefer, version awareness), RFC 9110 (Accept, ETag),
 RFC 7240 (Prefer). Plain functions on header values; nothing here knows the server.
@@ -37,7 +37,7 @@ _RESOURCE_BODIES = {FHIR_JSON, "application/json", "text/json", "application/jso
 def negotiated(accept: str, format: str) -> str:
     """The media type to answer in; `_format` wins over `Accept`.
 
-    Raises NotAcceptable where neither leaves JSON.
+    Raises NotAcceptable if they do not allow JSON.
     """
     if format:
         # An unescaped + in a URL arrives as a space.
@@ -79,14 +79,14 @@ def _media_range(text: str) -> tuple[str, str, float]:
 
 @lru_cache(256)
 def takes_gzip(accept_encoding: str) -> bool:
-    """Whether the answer may be packed with gzip: it is named, and not with quality 0."""
+    """Whether the answer may be compressed: gzip is named, and its quality is not 0."""
     ranges = [_media_range(part) for part in accept_encoding.split(",")]
     return any(name == "gzip" and quality > 0 for name, _, quality in ranges)
 
 
 @lru_cache(512)
 def body_type(content_type: str) -> str:
-    """The media type of a request body without its parameters; what means FHIR JSON becomes FHIR_JSON.
+    """The media type of a request body without its parameters; every name for FHIR JSON becomes FHIR_JSON.
 
     Raises UnsupportedMediaType for another FHIR version or a charset other than UTF-8.
     """
@@ -103,7 +103,7 @@ def body_type(content_type: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Preferences:
-    """The `Prefer` header: how much comes back after a write, and how unknown parameters are taken."""
+    """The `Prefer` header: how much comes back after a write, and how unknown parameters are treated."""
 
     returning: Literal["minimal", "representation", "OperationOutcome", ""] = ""
     strict: bool = False
@@ -111,7 +111,7 @@ class Preferences:
 
 @lru_cache(256)
 def preferences(prefer: str) -> Preferences:
-    """Unknown preferences are ignored; of one that stands twice the first counts, as RFC 7240 says."""
+    """Read the header; unknown preferences are ignored, and the first of a repeated one counts (RFC 7240)."""
     returning: Literal["minimal", "representation", "OperationOutcome", ""] = ""
     handling = ""
     for part in re.split(r"[,;]", prefer):
@@ -134,8 +134,8 @@ _BARE = re.compile(r"\s*\d{1,9}\s*")
 def entity_tags(header: str, name: str, *, bare: bool = False) -> frozenset[str] | None:
     """The versions that If-Match or If-None-Match names; None for `*`.
 
-    Weak and strong tags are one and the same here, as FHIR has it. `bare` also takes a version without
-    quotes, as fhirpy sends it to ask whether there is a newer one. Raises MissingVersion when malformed.
+    Weak and strong tags mean the same, as in FHIR. `bare` also takes a version without quotes, which fhirpy
+    sends to ask whether there is a newer one. Raises MissingVersion when malformed.
     """
     if header.strip() == "*":
         return None
@@ -155,12 +155,12 @@ def entity_tags(header: str, name: str, *, bare: bool = False) -> frozenset[str]
 
 @lru_cache(4096)
 def http_date(seconds: int) -> str:
-    """`Last-Modified` form of so many seconds since 1970; GMT."""
+    """Seconds since 1970 in the format of `Last-Modified`; GMT."""
     return formatdate(seconds, usegmt=True)
 
 
 def from_http_date(text: str) -> datetime | None:
-    """The moment of an HTTP date; None when it is none (RFC 9110: then the header is ignored)."""
+    """The time of an HTTP date; None if it is not one (RFC 9110: then the header is ignored)."""
     try:
         moment = parsedate_to_datetime(text)
     except (ValueError, OverflowError):
@@ -169,11 +169,11 @@ def from_http_date(text: str) -> datetime | None:
 
 
 def is_modified(updated: datetime, since: str) -> bool:
-    """Whether something has changed since the moment of If-Modified-Since, an HTTP date, or of an entry's
-    ifModifiedSince, an instant. A header that is neither counts for nothing."""
+    """Whether something has changed since a time: If-Modified-Since, which is an HTTP date, or an entry's
+    ifModifiedSince, which is an instant. A value that is neither is ignored."""
     date = from_http_date(since)
     if date is not None:
-        # HTTP dates have no fractions: 12:00:00.700 is not newer than "12:00:00" to one who was told so.
+        # HTTP dates have whole seconds: who was told "12:00:00" already has the version of 12:00:00.700.
         return updated.replace(microsecond=0) > date
     try:
         return updated > moment(since, "ifModifiedSince")
@@ -182,7 +182,7 @@ def is_modified(updated: datetime, since: str) -> bool:
 
 
 def moment(text: str, name: str) -> datetime:
-    """A FHIR instant, or a date which means its first moment in UTC; raises BadRequest with `name`."""
+    """Read a FHIR instant, or a date, which means its start in UTC; raises BadRequest with `name`."""
     try:
         # An unescaped + of a time zone arrives as a space.
         found = datetime.fromisoformat(text.replace(" ", "+"))

@@ -1,4 +1,4 @@
-"""What an operation is given: in the URL, in a Parameters resource, or as a bare resource."""
+"""The inputs of an operation, from the URL, a Parameters resource or a bare resource."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class _Parameters(msgspec.Struct):
 
 
 def inputs(call: Call) -> Inputs:
-    """Read the inputs of a call; those in the body go before those in the URL.
+    """Read the inputs of a call; those in the body win over those in the URL.
 
-    https://hl7.org/fhir/R4/operations.html#executing. Raises BadRequest where they cannot be understood.
+    https://hl7.org/fhir/R4/operations.html#executing. Raises BadRequest if they cannot be understood.
     """
     in_url = dict(reversed(call.query))
     if call.method != "POST" or (not call.body and call.parsed is None):
@@ -53,12 +53,12 @@ def inputs(call: Call) -> Inputs:
     resource = None
     for each, data in zip(raw, given, strict=True):
         if each.name == "resource" and isinstance(data.get("resource"), dict):
-            # The text as it came: its number lexemes count.
+            # The text as received, so that numbers keep their lexemes.
             resource = Document(bytes(each.resource), data["resource"])
     return Inputs(in_url | values, resource)
 
 
 def _text(parameter: Json) -> str:
-    """What stands under value[x], if it is text."""
+    """The value[x] of a parameter if it is text, else ""."""
     values = (value for name, value in parameter.items() if name.startswith("value"))
     return next((value for value in values if isinstance(value, str)), "")

@@ -1,7 +1,7 @@
-"""Answers of the writer thread on their way to the event loop.
+"""Passes results from the writer thread to the event loop, many at a time.
 
-Works that were committed together are done at the same moment. Waking the loop for each of them would cost
-more than writing some of them did, so it is woken once and deals with all that have come by then.
+Writes that are committed together finish at the same moment. Waking the loop for each of them would cost more
+than some of the writes did, so it is woken once and delivers every result that has come by then.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ T = TypeVar("T")
 
 
 class Landing:
-    """Where the works of one event loop come down."""
+    """The results on their way to one event loop."""
 
     def __init__(self) -> None:
         self._landed: deque[tuple[asyncio.Future[object], Future[object]]] = deque()
 
     async def wait(self, work: Future[T]) -> T:
-        """What the work comes to. A caller that goes away takes nothing back: the work may be half done."""
+        """The result of the work. If the caller goes away, the work goes on: it may be half done."""
         loop = asyncio.get_running_loop()
         waiting: asyncio.Future[T] = loop.create_future()
 
         def land(done: Future[T]) -> None:
-            # In the writer's thread. Where another one stands before it, the loop has been woken for that one
-            # and has yet to look behind it.
+            # In the writer's thread. If another result is queued before it, the loop has been woken for that
+            # one and will find this one behind it.
             self._landed.append((waiting, done))  # type: ignore[arg-type]
             if len(self._landed) == 1:
                 with suppress(RuntimeError):  # the loop is closed: nobody waits any more
@@ -39,7 +39,7 @@ class Landing:
 
     def _deliver(self) -> None:
         while self._landed:
-            # Left in its place until it is dealt with: what comes meanwhile need not wake the loop.
+            # Stays queued until it is delivered, so that results that come meanwhile need not wake the loop.
             waiting, done = self._landed[0]
             if not waiting.done():  # else its caller has gone
                 error = done.exception()

@@ -1,7 +1,7 @@
 """Counters for Prometheus: how many requests, how they ended, how long they took. No personal data.
 
-They are counted in plain lists, which takes a tenth of the time of live Prometheus objects, and put into its
-form when somebody asks.
+They are counted in plain lists, which takes a tenth of the time of live Prometheus objects, and converted
+when somebody asks for them.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from prometheus_client.metrics_core import (
 from prometheus_client.registry import Collector
 
 _BOUNDS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
-"""Upper bounds of the classes of duration, in seconds."""
+"""Upper bounds of the histogram's buckets of duration, in seconds."""
 
 
 class Metrics(Collector):
-    """The figures of one application; of this process only, where several serve one store."""
+    """The counters of one application; of this process only, if several serve one store."""
 
     def __init__(self) -> None:
         self._requests: dict[tuple[str, int], int] = {}
@@ -33,7 +33,7 @@ class Metrics(Collector):
         self._head = 0
 
     def count(self, interaction: str, status: int, seconds: float) -> None:
-        """One request has been answered."""
+        """Count one request that has been answered."""
         key = (interaction, status)
         self._requests[key] = self._requests.get(key, 0) + 1
         classes = self._classes.get(interaction)
@@ -44,7 +44,7 @@ class Metrics(Collector):
         self._seconds[interaction] += seconds
 
     def collect(self) -> Iterator[Metric]:
-        """The figures in Prometheus' own objects."""
+        """The counters as Prometheus' own objects."""
         requests = CounterMetricFamily("coprod_requests", "FHIR requests", labels=["interaction", "status"])
         for (interaction, status), number in sorted(self._requests.items()):
             requests.add_metric([interaction, str(status)], number)
@@ -60,7 +60,7 @@ class Metrics(Collector):
         yield GaugeMetricFamily("coprod_log_position", "Newest position of the change log", self._head)
 
     def text(self, head: int) -> bytes:
-        """Prometheus text format."""
+        """The counters in Prometheus text format."""
         self._head = head
         registry = CollectorRegistry()
         registry.register(self)

@@ -23,7 +23,7 @@ alone is served."""
 
 
 class _Text(NamedTuple):
-    """What is said of one interaction: in a line, the answer it shows, and its parameters by name."""
+    """The description of one interaction: a summary, an example answer, and its parameters by name."""
 
     summary: str
     answer: Json
@@ -99,7 +99,9 @@ _PARAMETERS: Mapping[str, Json] = {
             "explode": True,
         },
         _parameter("_count", "query", "Entries on a page.", {"type": "integer", "minimum": 0}, 20),
-        _parameter("_sort", "query", "Search parameters after commas; - sorts down.", _STRING, "-authored"),
+        _parameter(
+            "_sort", "query", "Search parameters, comma-separated; - sorts down.", _STRING, "-authored"
+        ),
         _parameter(
             "_total", "query", "Count all matches.", {"enum": ["none", "estimate", "accurate"]}, "accurate"
         ),
@@ -112,7 +114,7 @@ _PARAMETERS: Mapping[str, Json] = {
             {"enum": ["true", "text", "data", "count", "false"]},
         ),
         _parameter("_elements", "query", "Only these elements.", _STRING, "status,subject"),
-        _parameter("_type", "query", "Resource types after commas.", _STRING, "ServiceRequest,Task"),
+        _parameter("_type", "query", "Resource types, comma-separated.", _STRING, "ServiceRequest,Task"),
         _parameter(
             "_since", "query", "Only what changed at or after this time.", _STRING, "2026-03-02T09:00:00Z"
         ),
@@ -236,7 +238,7 @@ _TAGS = [
 
 
 def _fixed(path: str) -> str:
-    """What stands for the type in a path: a name where only one fits."""
+    """The type in a path: its name if only one is possible, else {type}."""
     if "fhir_patient" in path:
         return "Patient"
     return "ServiceRequest" if "fhir_referral" in path else "{type}"
@@ -269,7 +271,7 @@ def _operation(row: Interaction, method: str, path: str) -> Json:
 
 
 def _names(row: Interaction, method: str) -> Iterable[str]:
-    """Of the parameters: those that come with the body of a POST stay out, criteria come with a bare type."""
+    """The parameters to list: none that a POST carries in its body, and criteria if the path has no id."""
     names = _TEXTS[row.name].parameters
     if method == "POST" and row.name.startswith("search"):
         return ("Prefer",)
@@ -328,7 +330,7 @@ def _body(row: Interaction, method: str) -> Json | None:
 
 
 def _pages(routes: Iterable[BaseRoute]) -> Json:
-    """The pages, as their routes tell: what is not FastAPI's own and is no FHIR."""
+    """The pages, from their routes: those that are neither FastAPI's own nor FHIR."""
     found: Json = {}
     for route in routes:
         if type(route) is not Route or not route.path or route.path == "/openapi.json":

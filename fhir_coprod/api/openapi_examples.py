@@ -1,4 +1,4 @@
-"""What the OpenAPI document shows: a referral, told in requests and answers. All are valid R4, by test."""
+"""Examples in the OpenAPI document: one referral in requests and answers. Tests check that all are valid."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Who may do what: the one place every call passes, over HTTP or inside a Bundle.
+"""Access control: who may do what. Every call passes here, over HTTP or inside a Bundle.
 
-As long as no authentication can be configured, being on this machine is the only credential there is. So a
-call from a network address is refused, and so is one whose Host is not ours: a web page that has pointed its
-own name at 127.0.0.1 (DNS rebinding) would otherwise read the store through the visitor's browser.
+As long as no authentication can be configured, the only credential is to be on this machine. So a call from
+a network address is refused, and so is one whose Host is not ours: otherwise a web page that has pointed its
+own name at 127.0.0.1 (DNS rebinding) could read the store through the visitor's browser.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _LOOPBACK_NAMES = frozenset({"localhost", "localhost.", "127.0.0.1", "[::1]", ""
 
 
 class Misdirected(CoprodError):
-    """The Host header names another server than this one."""
+    """The Host header names a different server."""
 
     status = 421
     code = "forbidden"
@@ -36,7 +36,7 @@ def admit(interaction: str, type: str, id: str, caller: Caller) -> None:
 
 
 class HostCheck:
-    """Knows by which names this server may be called: in any case, with any port or none.
+    """Checks a Host header against the names of this server, in any letter case, with any port or none.
 
     A name may end with the dot of the DNS root (https://www.rfc-editor.org/rfc/rfc3986#section-3.2.2).
     """
@@ -48,7 +48,7 @@ class HostCheck:
     def check(self, host: str) -> None:
         """`host` is the Host header, port included. Raises Misdirected."""
         name, colon, port = host.rpartition(":")
-        # A port may be empty, and the colons inside [::1] begin none.
+        # A port may be empty, and the colons inside [::1] do not begin one.
         if not colon or (port and not port.isdecimal()):
             name = host
         if name.lower() not in self._names:
@@ -58,7 +58,7 @@ class HostCheck:
 
 
 def _spellings(public: str) -> set[str]:
-    """How a Host header, in small letters, may write the host of a URL."""
+    """The ways in which a lower-case Host header may spell the host of a URL."""
     if ":" in public:
         return {f"[{public}]"}
     name = public.lower().removesuffix(".")

@@ -1,4 +1,4 @@
-"""Running the application: one process on SQLite, any number on PostgreSQL, on the loopback address only."""
+"""Runs the application under uvicorn: one process on SQLite, any number on PostgreSQL, on loopback only."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ GRACE_SECONDS = 10
 
 
 def require_loopback(host: str) -> None:
-    """Raise ConfigError for an address that others could reach: nothing asks them who they are yet."""
+    """Raise ConfigError for an address that others could reach, as there is no authentication yet."""
     with contextlib.suppress(ValueError):
         if ip_address(host).is_loopback:
             return
@@ -69,7 +69,7 @@ def address(listener: socket.socket) -> str:
 
 
 def run(settings: Settings, listener: socket.socket, workers: int, on_ready: Callable[[], None]) -> None:
-    """Serve until SIGINT or SIGTERM; requests under way end first. `on_ready` is called when it answers."""
+    """Serve until SIGINT or SIGTERM, then let requests under way end. Calls `on_ready` once it answers."""
     if workers > 1 and settings.store.url.startswith("sqlite"):
         raise ConfigError(
             "serve --workers: SQLite serves one process; leave --workers out, or set store.url to PostgreSQL."
@@ -102,21 +102,21 @@ def _config(
         log_level="warning",
         # Search URLs hold names and numbers of patients; they are never logged.
         access_log=False,
-        # Who calls is decided by the connection, not by a header anybody can send.
+        # The connection decides who is calling, not a header that anybody can send.
         proxy_headers=False,
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
-        # Loading definitions on a busy machine, a worker may be silent for more than the usual five seconds.
+        # A worker that loads definitions on a busy machine may be silent for more than the default 5 s.
         timeout_worker_healthcheck=60,
     )
 
 
 class _Protocol(HttpToolsProtocol):
-    """HTTP/1.1, where nobody is taken up on an offer of another protocol.
+    """HTTP/1.1 that ignores offers to upgrade to another protocol.
 
-    Java's own client offers HTTP/2 with each first request, its body behind it. The parser stops at such an
-    offer and would take the body for the next request, so it does not get to see one. One that comes in two
-    parts, or oddly spelt, is refused by the endpoint, which closes the connection.
+    Java's own client offers HTTP/2 with the first request of a connection, before its body. The parser stops
+    at the offer and would take the body for the next request, so the Upgrade header is hidden from it. If the
+    header comes in two parts, or oddly spelt, the endpoint refuses the request and closes the connection.
     """
 
     _is_in_body = False
@@ -150,7 +150,7 @@ class _Server(uvicorn.Server):
 
 
 def _serve(config: uvicorn.Config, listener: socket.socket, on_ready: Callable[[], None]) -> None:
-    # Having stopped in good order the server repeats the signal it got; the store is still to be closed then.
+    # After a clean stop the server raises the signal it got again, and the store still has to be closed then.
     before = {number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with contextlib.suppress(KeyboardInterrupt):

@@ -1,4 +1,4 @@
-"""The route table: every place under /fhir, in one list. Capability statement and OpenAPI come from it."""
+"""The route table: all routes under /fhir in one list, the source of CapabilityStatement and OpenAPI."""
 
 from __future__ import annotations
 
