@@ -1,4 +1,4 @@
-"""Pages for people, plain HTML that prints well and needs no script."""
+"""The web pages for staff: plain HTML that prints well and needs no script."""
 
 from fhir_coprod.web.pages import routes
 

@@ -1,7 +1,6 @@
-"""What the board shows: standings turned into the words and names that clinic staff know.
+"""The content of the board: turns standings into the words and names that clinic staff know.
 
-Shared by the page and the demo's terminal table, so both say
-the same.
+The page and the demo's terminal table share it, so both say the same.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from fhir_coprod.watch.rules.standing import Stall, Standing, last_moment, urgen
 from fhir_coprod.web.letters import addressee
 
 PATH = tuple(stage for stage in Stage if stage is not Stage.ASKED)
-"""The stages drawn for a referral, unless a patient asks for one: that comes before the first of them."""
+"""The stages drawn for a referral; a patient's own request has one more, before the first of these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +41,7 @@ class Case:
 
     id: str
     referral: str
-    """With its type: a patient may ask by Communication."""
+    """The reference with its type, since a patient may ask by Communication."""
     patient: str
     born: str
     what: str
@@ -72,7 +71,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """Everything the page says at one moment."""
+    """Everything that the board says at one moment."""
 
     now: datetime
     zone: str
@@ -80,7 +79,7 @@ class Board:
     stalled: tuple[Case, ...]
     moving: tuple[Case, ...]
     partly: tuple[Case, ...]
-    """Not stalled as far as can be seen, which is not far enough."""
+    """Not stalled as far as can be seen, but not everything can be seen."""
     limits: tuple[str, ...]
 
     @property
@@ -97,7 +96,7 @@ class Board:
 
     @property
     def departments(self) -> list[tuple[str, int]]:
-        """Who can move how many of the stalled referrals, the most first."""
+        """Each owner with how many of the stalled referrals they can move, the most first."""
         return Counter(owner for case in self.stalled for owner in case.owners).most_common()
 
 
@@ -134,7 +133,7 @@ class _Known:
     names: dict[str, str]
 
     def name(self, element: Json) -> str:
-        """Who a Reference element means: by our name, else as it was written there."""
+        """The name behind a Reference element: from our records, else as written in the element."""
         reference = str(element.get("reference", ""))
         identifier = element.get("identifier") or {}
         person = addressee(self.resources.get(reference, {}))
@@ -148,7 +147,7 @@ class _Known:
 
 
 def _read(reader: Reader, standings: Sequence[Standing]) -> _Known:
-    """What the board names, in few queries however many referrals there are."""
+    """Read what the board names, in a few queries however many referrals there are."""
     wanted = {name for s in standings for name in (s.referral, s.patient) if name}
     rows = reader.by_reference({(type, id) for type, _, id in (name.partition("/") for name in wanted)})
     resources = {row.reference: row.data for row in rows}
@@ -191,7 +190,7 @@ def _case(standing: Standing, known: _Known, zone: ZoneInfo) -> Case:
 
 
 def _drawn(stalls: Sequence[Stall]) -> Sequence[Stall]:
-    """The stalls to draw: whether the patient was told stands beside every case anyway."""
+    """The stalls to draw: not that the patient was not informed, which every case shows anyway."""
     return [stall for stall in stalls if stall.rule is not Rule.PATIENT_NOT_INFORMED] or stalls
 
 

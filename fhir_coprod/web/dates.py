@@ -1,4 +1,4 @@
-"""Dates as the pages say them."""
+"""Formats dates and times for the pages."""
 
 from __future__ import annotations
 

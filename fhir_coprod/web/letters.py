@@ -25,7 +25,7 @@ class DeskSide:
     here: str
     back: str
     subjects: tuple[tuple[str, str], ...]
-    """Each thing there is to tell: its code, and words for staff."""
+    """Each thing to tell the patient: its code, and words for staff."""
     languages: tuple[str, ...]
     notice: str = ""
     """About the patient's language."""
@@ -49,7 +49,7 @@ def environment() -> jinja2.Environment:
 
 
 def _commands(text: str) -> Markup:
-    """Our own sentences set what a reader types between backticks."""
+    """Our own sentences put what a reader has to type between backticks; show it as code."""
     parts = _TYPED.split(text)
     words = (
         Markup("<code>{}</code>").format(part) if at % 2 else escape(part) for at, part in enumerate(parts)
@@ -61,17 +61,17 @@ _TYPED = re.compile("`([^`]+)`")
 
 
 def _without_controls(value: object) -> object:
-    """What records say, without characters that steer a page; lines of an address stay lines."""
+    """Text from records without control characters; lines of an address stay lines."""
     if type(value) is not str:
         return value
     return "\n".join(plain(line, "") for line in value.split("\n"))
 
 
 def letter(draft: Draft, to: str, referral: str, desk: DeskSide | None = None) -> str:
-    """The letter; without `desk` a file that needs nothing else.
+    """The letter as HTML; without `desk` a complete file that needs nothing else.
 
-    to:       the patient's name, as it stands on the envelope.
-    referral: ServiceRequest/id: its id is the reference below.
+    to:       the patient's name, as written on the envelope.
+    referral: ServiceRequest/id; the beginning of the id is printed as the letter's reference.
     """
     style = "" if desk else STYLE.read_text()
     return (
@@ -82,7 +82,7 @@ def letter(draft: Draft, to: str, referral: str, desk: DeskSide | None = None) -
 
 
 def addressee(patient: Json) -> str:
-    """A patient's name in full: the official one if several stand there; "" when there is none."""
+    """A patient's name in full: the official one if there are several; "" when there is none."""
     names = patient.get("name") or []
     for name in sorted(names, key=lambda name: name.get("use") != "official"):
         text = name.get("text") or " ".join([*name.get("given", []), name.get("family", "")]).strip()

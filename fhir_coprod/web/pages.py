@@ -1,4 +1,4 @@
-"""The routes of the pages, for the application in `fhir_coprod.api` to mount at /."""
+"""The routes of the web pages, which the application in `fhir_coprod.api` mounts at /."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ _HEADERS = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
 }
-"""The page names patients: no cache keeps it, no other site frames it or learns where a link came from. (With
-no-referrer browsers would not say which page a form came from either.)"""
+"""The pages name patients, so no cache may keep them, and no other site may frame them or learn where a link
+came from. (With no-referrer, browsers would not say which page a form came from either.)"""
 _LONGEST_FORM = 10_000
 """Bytes."""
 
@@ -111,7 +111,7 @@ async def _answer(page: Callable[[], str], status: int = 200) -> Response:
 
 
 async def _form(request: Request) -> dict[str, str]:
-    """What a form of our own pages sent. Raises NotAllowed when another site's page sent it."""
+    """The fields of a form on our own pages. Raises NotAllowed if another site's page sent it."""
     if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         raise NotAllowed("Another site's page sent this; nothing was done.")
     origin = request.headers.get("origin")

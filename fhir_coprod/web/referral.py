@@ -41,7 +41,7 @@ _KINDS = ("ServiceRequest", "Communication")
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What somebody did or said."""
+    """A note on an alert: what somebody did or said."""
 
     at: datetime
     by: str
@@ -50,7 +50,7 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """The follow-up that stands for a referral."""
+    """The open follow-up of a referral."""
 
     id: str
     state: str
@@ -63,7 +63,7 @@ class Alert:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a page stands: the store, and the referral it is about."""
+    """What a page is about: the referral, with its store and settings."""
 
     store: Store
     settings: Settings
@@ -83,7 +83,7 @@ class Place:
 
 
 def place(store: Store, settings: Settings, kind: str, id: str) -> Place:
-    """Raises NotFound for what is no kind of referral."""
+    """The place that a path names; raises NotFound if `kind` is not a type of referral."""
     if kind not in _KINDS:
         raise NotFound(f"There is no referral {kind}/{id}.")
     return Place(store, settings, f"{kind}/{id}")
@@ -115,7 +115,7 @@ def referral_page(at: Place, now: datetime, problem: str = "") -> str:
 
 
 def letter_page(at: Place, now: datetime, about: str, language: str, problem: str = "") -> str:
-    """A draft to the patient, and the form by which a person releases it."""
+    """A draft letter to the patient, and the form by which a person releases it."""
     standing = at.standing(now)
     own = language_of(at.store, at.settings, standing)
     notice = ""
@@ -156,14 +156,14 @@ def letter_file(
 
 
 def acknowledge(at: Place, form: dict[str, str], now: datetime) -> None:
-    """Somebody has it."""
+    """Record that somebody takes the alert."""
     desk.acknowledge(
         at.store, at.settings, at.policy, _followup(at), form.get("by", ""), now, form.get("note", "")
     )
 
 
 def snooze(at: Place, form: dict[str, str], now: datetime) -> None:
-    """Put aside until the end of a day."""
+    """Put the alert aside until the end of a day."""
     until = end_of(form.get("until", ""), at.settings.site.zone)
     desk.snooze(
         at.store, at.settings, at.policy, _followup(at), form.get("by", ""), until, now, form.get("note", "")
@@ -171,7 +171,7 @@ def snooze(at: Place, form: dict[str, str], now: datetime) -> None:
 
 
 def send(at: Place, form: dict[str, str], now: datetime) -> None:
-    """Somebody releases a letter."""
+    """Release a letter in somebody's name."""
     release(
         at.store,
         at.settings,
@@ -185,7 +185,7 @@ def send(at: Place, form: dict[str, str], now: datetime) -> None:
 
 
 def end_of(text: str, zone: ZoneInfo) -> datetime:
-    """The end of a day as a form sends it. Raises BadRequest when it is none."""
+    """The end of a day as a form sends it. Raises BadRequest if it is not a day."""
     try:
         return desk.end_of_day(date.fromisoformat(text), zone)
     except (ValueError, OverflowError):
@@ -210,14 +210,14 @@ def _case(at: Place, standing: Standing, now: datetime) -> Case:
 
 
 class ReferralClosed(CoprodError):
-    """There is nothing to do any more."""
+    """The referral is closed, so nothing is left to do."""
 
     status = 404
     code = "not-found"
 
 
 def _subjects(standing: Standing) -> tuple[tuple[str, str], ...]:
-    """Each thing there is to tell: its code, and what it is since when."""
+    """Each thing to tell the patient: its code, and words that say what it is and since when."""
     stalls = {str(stall.rule): stall for stall in standing.stalls}
     return tuple((about, _subject(standing, about, stalls.get(about))) for about in drafts.subjects(standing))
 
@@ -230,7 +230,7 @@ def _subject(standing: Standing, about: str, stall: Stall | None) -> str:
 
 
 def _overdue(rule: str) -> str:
-    """A stall that is over, of which the patient was never told."""
+    """Words for a stall that is over but of which the patient was never told."""
     return f"it took too long: {ABOUT[Rule(rule)].missing}"
 
 

@@ -1,4 +1,4 @@
-"""The board of this moment, from the store."""
+"""Builds the board of this moment from the store."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _left_out(connection: Connection) -> Iterator[str]:
 
 
 def _perhaps_one_person(store: Store) -> list[str]:
-    """A line when records wait for somebody to decide whether they are of one person."""
+    """A line if records wait for somebody to decide whether they belong to the same person."""
     open_questions = Query.parse(
         "Task",
         [

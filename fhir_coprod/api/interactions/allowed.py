@@ -1,7 +1,7 @@
-"""What a client may change through the endpoint, beyond validity.
+"""Rules for writes beyond validity: what is read-only, and how the status of a referral's Task may move.
 
-`writing.apply` asks here inside the write transaction, where the state before is known. What
-arrives by sync does not come this way: a department's own record may say of its Tasks what it likes.
+`writing.apply` checks them inside the write transaction, where the previous state is known. Records that
+arrive by sync are not checked: a department decides what its own record says of its Tasks.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ NEXT: Final[Mapping[str, tuple[str, ...]]] = {
     "failed": (),
     "entered-in-error": (),
 }
-"""Where the status of a referral's Task may go from each. Of on-hold: back to where it was.
+"""The statuses that a referral's Task may move to from each; from on-hold it goes back to where it was.
 
-The owner moves it, either side cancels before work has begun. Who is calling is not known without
-authentication, so both sides' moves are open to everybody.
+The owner moves it; either side may cancel before work has begun. Without authentication nobody knows who is
+calling, so both sides' moves are open to everybody.
 """
 ALWAYS: Final = "entered-in-error"
-"""That a record was wrong can be said at any time."""
+"""A record can be marked as wrong at any time."""
 _HELD: Final = ("received", "accepted", "in-progress")
-"""Where a hold may begin, for a Task of which nothing earlier is known."""
+"""Where a Task may go from on-hold if its earlier status is not known."""
 
 
 @cache
@@ -47,7 +47,7 @@ def package_ids() -> frozenset[tuple[str, str]]:
 
 
 def protect(type: str, id: str) -> None:
-    """Raise NotAllowed for what clients may read but not change."""
+    """Raise NotAllowed for a resource that clients may read but not change."""
     if (type, id) in package_ids():
         raise NotAllowed(
             f"{type}/{id} belongs to this program and is read-only; store your own under another id."
@@ -55,7 +55,7 @@ def protect(type: str, id: str) -> None:
 
 
 def check_transition(transaction: Transaction, before: Version | None, after: Document) -> None:
-    """Raise InvalidResource where the status of a referral's Task goes a way that is not open to it."""
+    """Raise InvalidResource if the status of a referral's Task makes a move that is not allowed."""
     if before is None or before.type != "Task" or not _asks_a_department(before.data):
         return
     old, new = before.data.get("status"), after.data.get("status")

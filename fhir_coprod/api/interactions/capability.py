@@ -1,4 +1,4 @@
-"""GET /metadata: the CapabilityStatement, made from the route table and the definitions to be true."""
+"""GET /metadata: the CapabilityStatement, made from the route table and the definitions so that it holds."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ _OPERATIONS = {
 }
 
 DATE = "2026-11-27"
-"""When what the statement says last changed."""
+"""When the content of the statement last changed."""
 
 
 async def metadata(call: Call, endpoint: Endpoint) -> Answer:
-    """The statement for this address; `mode` normative gives all of it, terminology is not offered."""
+    """The statement for this base URL; `mode=normative` gives all of it, `terminology` is not offered."""
     if call.parameter("mode") not in ("", "full", "normative"):
         raise BadRequest("mode is full or normative here; the terminology service is not offered.")
     names = interactions_of(endpoint.table)
@@ -123,7 +123,7 @@ def _searchable(type: str) -> tuple[definitions.SearchParameter, ...]:
 
 
 def _is_searchable(type: str, code: str) -> bool:
-    """Whether the search of the store takes it; the store is asked, so that nothing is promised in vain."""
+    """Whether the store can search by it; we ask the store, so as to promise only what works."""
     try:
         criteria.parameter(type, code)
     except UnknownParameter:

@@ -1,8 +1,8 @@
-"""Links of a transaction's resources to each other that are no references, found by the definitions.
+"""Rewrites links between the resources of a transaction that are not references, such as URIs.
 
 R4 (https://hl7.org/fhir/R4/http.html#transaction): besides references, a server replaces what names another
 entry in elements of type uri, url, oid and uuid, and in `<a href>` and `<img src>` of a narrative. Elements
-of type canonical stay as they are.
+of type canonical stay as they are. The definitions of R4 say which elements have these types.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _LINKING = frozenset({"uri", "url", "oid", "uuid"})
 _IN_NARRATIVE = re.compile(r"""(<(?:a|img)\b[^<>]*?\s(?:href|src)\s*=\s*)("[^"]*"|'[^']*')""")
 
 _BETWEEN = re.compile(r"""[\\"']+""")
-"""What stands around a link, in JSON and in a narrative within JSON."""
+"""The characters around a link, in JSON and in a narrative within JSON."""
 
 
 class _Element(NamedTuple):
-    """What stands under a JSON key: a FHIR type, and where the elements inside it are defined."""
+    """The element under a JSON key: its FHIR type, and where the elements inside it are defined."""
 
     type: str
     structure: str
@@ -32,12 +32,12 @@ class _Element(NamedTuple):
 
 
 def relinked(document: Document, identities: Mapping[str, str]) -> Document:
-    """The resource with each such link replaced; the very same when there is none.
+    """The resource with each such link replaced; the same object if there is none.
 
-    identities: from an entry's fullUrl to what the resource is called here
+    identities: the reference that each resource has here, by the fullUrl of its entry
     """
     text = document.raw.decode()
-    # One look at the text instead of one for each entry; with an escape in it, it may say anything.
+    # Search the text once instead of once per entry. Escapes may hide a link, so with one it is parsed.
     if "\\/" not in text and "\\u" not in text and identities.keys().isdisjoint(_BETWEEN.split(text)):
         return document
     data = _resource(document.data, identities)
@@ -106,5 +106,5 @@ def _keys(structure: str, element: Json, name: str) -> Iterator[tuple[str, _Elem
             yield key, _Element(code, structure, element["path"])
         else:
             yield key, _Element(code, code, code)
-            # Extensions of a primitive stand beside it.
+            # Extensions of a primitive have a key of their own beside it.
             yield f"_{key}", _Element("Element", "Element", "Element")

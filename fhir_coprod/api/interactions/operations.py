@@ -1,4 +1,4 @@
-"""Operations on what is stored or sent: $validate and Patient/$everything."""
+"""The operations $validate and Patient/$everything."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ _MODES = ("", "create", "update", "delete", "profile")
 async def validate(call: Call, endpoint: Endpoint) -> Answer:
     """POST $validate on a type or an instance, GET on an instance: always 200 with an OperationOutcome.
 
-    The resource comes bare or in Parameters (resource, mode, profile); without one, an instance means what is
-    stored. https://hl7.org/fhir/R4/resource-operation-validate.html
+    The resource comes bare or in Parameters (resource, mode, profile). If an instance is given none, its
+    stored version is checked. https://hl7.org/fhir/R4/resource-operation-validate.html
     """
     given = inputs(call)
     if given.get("mode") not in _MODES:
@@ -60,9 +60,9 @@ async def validate(call: Call, endpoint: Endpoint) -> Answer:
 async def everything(call: Call, endpoint: Endpoint) -> Answer:
     """GET or POST Patient/[id]/$everything: the patient, all in their compartment, and what that refers to.
 
-    What is labelled as not for the patient is left out.
+    Resources labelled as not for the patient are left out.
 
-    `_type` and `_since` narrow it, `_count` pages it; the next link continues behind the last resource.
+    `_type` and `_since` narrow it, `_count` pages it; the next link continues after the last resource.
     https://hl7.org/fhir/R4/patient-operation-everything.html
     """
     await endpoint.read(call.type, call.id)
@@ -107,7 +107,7 @@ def _types(text: str) -> frozenset[str] | None:
 def _compartment(
     store: Store, patient: str, types: frozenset[str] | None, since: str
 ) -> dict[tuple[str, str], Version]:
-    """Everything of one patient by type and id, sorted by them."""
+    """All resources of one patient, by type and id and sorted by them."""
     members = definitions.compartment("Patient")
     narrowed = (("_lastUpdated", f"ge{since}"),) if since else ()
     found: dict[tuple[str, str], Version] = {}
@@ -118,7 +118,7 @@ def _compartment(
     if types is None or "Patient" in types:
         found |= _by_key(_all(store, "Patient", (("_id", patient), *narrowed)))
     found = _releasable(found)
-    # What is referred to comes along only when it cannot be another patient's: types outside the compartment.
+    # Referenced resources are added only if they cannot be another patient's: types outside the compartment.
     others: dict[str, list[str]] = {}
     for reference in sorted({name for version in found.values() for name in _references(version.data)}):
         type, _, id = reference.partition("/")
@@ -138,7 +138,7 @@ def _releasable(found: dict[tuple[str, str], Version]) -> dict[tuple[str, str], 
 
 
 def _is_withheld(version: Version) -> bool:
-    """Not for the patient until a person releases it: alerts, private-moment requests, life stories."""
+    """Kept from the patient until a person releases it: alerts, private-moment requests, life stories."""
     labels = version.data.get("meta", {}).get("security", ())
     return any(
         label.get("system") == _ACT_CODE and label.get("code") in _NOT_FOR_PATIENTS for label in labels

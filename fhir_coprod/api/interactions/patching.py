@@ -1,4 +1,4 @@
-"""JSON Patch (RFC 6902) on a stored resource; what the patch does not touch keeps its number lexemes."""
+"""JSON Patch (RFC 6902) on a stored resource; numbers that the patch does not touch keep their lexemes."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from fhir_coprod.store import Version
 
 MAX_OPERATIONS = 1000
 MAX_COPIED = 1_000_000
-"""Bytes that the `copy` operations of a patch may copy in all: each can double a resource, so that thirty of
-them would fill the memory. What they add is worked on while other writes wait."""
+"""Most bytes that the `copy` operations of a patch may copy in all. Each can double a resource, so thirty of
+them would fill the memory; and other writes wait while they are done."""
 
 
 def parse(call: Call) -> jsonpatch.JsonPatch:
@@ -37,9 +37,7 @@ def parse(call: Call) -> jsonpatch.JsonPatch:
 def _from_binary(document: Document) -> bytes:
     data = document.data
     if document.type != "Binary" or data.get("contentType") != JSON_PATCH:
-        raise BadRequest(
-            f"In a Bundle a patch travels as a Binary with contentType {JSON_PATCH}; send it so."
-        )
+        raise BadRequest(f"In a Bundle, send the patch as a Binary with contentType {JSON_PATCH}.")
     try:
         return base64.b64decode(data.get("data", ""), validate=True)
     except (binascii.Error, TypeError, ValueError):
@@ -66,14 +64,14 @@ def _patch(raw: bytes) -> jsonpatch.JsonPatch:
 
 
 def _is_complete(operation: Json) -> bool:
-    """What the library looks at only when it is too late to say whose fault it is."""
+    """Whether it has all it needs; the library notices only later, when it cannot tell whose fault it is."""
     if operation["op"] in ("copy", "move"):
         return isinstance(operation.get("from"), str)
     return operation["op"] == "remove" or "value" in operation
 
 
 def applied(patch: jsonpatch.JsonPatch, current: Version) -> Document:
-    """The current version with the patch on it; raises InvalidResource when the patch does not fit."""
+    """The current version with the patch applied; raises InvalidResource if the patch does not fit."""
     if current.deleted:
         raise Gone(f"{current.type}/{current.id} was deleted; there is nothing to patch.")
     try:
@@ -97,11 +95,11 @@ def applied(patch: jsonpatch.JsonPatch, current: Version) -> Document:
 
 def _stepwise(patch: jsonpatch.JsonPatch, resource: Any) -> Any:
     copied = 0
-    # Of its own: what one operation adds the next one may change, and the store may run a work again.
+    # On a copy: an operation may change what an earlier one added, and the store may run this again.
     for operation in subset.exact(_raw(patch.patch)):
         step = operation
         if operation["op"] == "copy":
-            # Weighed before it is made, and made without the library's slow deep copy.
+            # Checked for size before it is copied, and copied without the library's slow deep copy.
             raw = _raw(jsonpatch.JsonPointer(operation["from"]).resolve(resource))
             copied += len(raw)
             if copied > MAX_COPIED:

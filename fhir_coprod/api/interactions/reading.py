@@ -1,4 +1,4 @@
-"""Interactions that only look: read, vread, history and search."""
+"""Interactions that only read: read, vread, history and search."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fhir_coprod.errors import BadRequest, NotFound, UnknownParameter, Unsupport
 from fhir_coprod.store import Page, Query, Version
 
 DEFAULT_PAGE = 50
-"""Versions on a page of history when the caller names no `_count`."""
+"""Versions on a page of history without `_count`."""
 
 
 async def read(call: Call, endpoint: Endpoint) -> Answer:
@@ -20,7 +20,7 @@ async def read(call: Call, endpoint: Endpoint) -> Answer:
 
 
 async def vread(call: Call, endpoint: Endpoint) -> Answer:
-    """GET [type]/[id]/_history/[vid]: one version; 410 for the one that is the deletion."""
+    """GET [type]/[id]/_history/[vid]: one version; 410 if that version is the deletion."""
     if not (call.version.isascii() and call.version.isdecimal()) or len(call.version) > 9:
         raise NotFound(f"{call.path} has no version of that name; versions here are 1, 2, 3 and so on.")
     return _shown(call, await endpoint.look(endpoint.store.vread, call.type, call.id, int(call.version)))
@@ -33,7 +33,7 @@ def _shown(call: Call, version: Version) -> Answer:
 
 
 def _is_known(call: Call, version: Version) -> bool:
-    """Whether the caller holds this version already; If-None-Match goes before If-Modified-Since."""
+    """Whether the caller already has this version; If-None-Match wins over If-Modified-Since."""
     tag = call.headers.get("if-none-match")
     if tag:
         known = entity_tags(tag, "If-None-Match", bare=True)
@@ -43,7 +43,7 @@ def _is_known(call: Call, version: Version) -> bool:
 
 
 async def search(call: Call, endpoint: Endpoint) -> Answer:
-    """GET [type]?… and POST [type]/_search, or without a type on everything: a page of matches."""
+    """GET [type]?… and POST [type]/_search, or the same without a type: a page of matches."""
     asked = (*call.query, *_posted(call))
 
     def look() -> tuple[Query, Page]:
@@ -71,7 +71,7 @@ def _posted(call: Call) -> Pairs:
 
 
 def _count(text: str, most: int) -> int:
-    """Entries on a page: what was asked for, up to the limit; raises BadRequest when it is no number."""
+    """Entries on a page: as many as were asked for, up to the limit; raises BadRequest if no number."""
     if text and not (text.isascii() and text.isdecimal() and len(text) < 10):
         raise BadRequest("_count must be a whole number, such as _count=50.")
     return max(1, min(int(text or DEFAULT_PAGE), most))

@@ -1,4 +1,4 @@
-"""Bundles that answer: searchset and history. Resources go in as the bytes that are stored."""
+"""Builds response Bundles, such as searchset and history. Resources go in as their stored bytes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def link(relation: str, base: str, path: str, query: Pairs) -> Json:
 
 
 def searchset(call: Call, query: Query, page: Page) -> Answer:
-    """A page of a search: matches, then what came along, then what the caller should know."""
+    """A page of a search: matches, then included resources, then what else the caller should know."""
     used = tuple(query.self_pairs())
     shape = tuple(pair for pair in used if pair[0] in subset.PARAMETERS)
     here = (*used, ("_cursor", query.cursor)) if query.cursor else used
@@ -54,7 +54,7 @@ def _ignored(sentences: Iterable[str]) -> Json:
 
 
 def history(call: Call, used: Pairs, versions: list[Version], *, more: bool) -> Answer:
-    """Versions with what made each of them, the newest first; `used` is what the links shall ask for."""
+    """Versions with the request that made each, the newest first; `used` is the query of the links."""
     path = f"{call.path}/_history".lstrip("/")
     links = [link("self", call.base, path, used)]
     if more:
@@ -99,7 +99,7 @@ def response_entry(answer: Answer, reason: str, *, with_body: bool) -> Json:
 
 
 def bundle(type: str, links: list[Json], entries: list[Json], *, total: int | None = None) -> Answer:
-    """A Bundle made here; without entries the element is left out, as FHIR wants it."""
+    """A Bundle; without entries the element is left out, as FHIR requires."""
     resource: Json = {"resourceType": "Bundle", "type": type}
     if total is not None:
         resource["total"] = total

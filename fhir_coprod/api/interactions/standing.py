@@ -23,7 +23,7 @@ from fhir_coprod.watch.rules.standing import instant
 async def standing(call: Call, endpoint: Endpoint) -> Answer:
     """Where the referral is, since when, and what is missing.
 
-    `now` (a time) and `policy` (a name) ask what-if; without them it is the present and the site's policy.
+    `now` (a time) and `policy` (a name) ask what-if; the defaults are the present and the site's policy.
     """
     await endpoint.read(call.type, call.id)
     given = inputs(call)

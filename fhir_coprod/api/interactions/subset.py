@@ -1,7 +1,7 @@
-"""Less than a whole resource: `_summary` and `_elements` (https://hl7.org/fhir/R4/search.html#summary).
+"""Cuts resources down for `_summary` and `_elements` (https://hl7.org/fhir/R4/search.html#summary).
 
 Numbers keep their lexemes (19.00 stays 19.00), and a resource that lost something carries the tag SUBSETTED,
-by which a later write of it can be refused.
+so that a later write of it can be refused.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ def exact_bytes(value: Any) -> bytes:
 
 
 def check(pairs: Pairs) -> None:
-    """Raise BadRequest for what cannot be meant."""
+    """Raise BadRequest for a `_summary` that R4 does not have."""
     for name, value in pairs:
         if name == "_summary" and value not in SUMMARIES:
             raise BadRequest(f"_summary takes {', '.join(SUMMARIES)}.")
 
 
 def shaped(body: bytes, pairs: Pairs) -> bytes:
-    """The resource as `_summary` or `_elements` ask for it; untouched when they ask for nothing."""
+    """The resource as `_summary` or `_elements` ask for it; unchanged without them."""
     if not body or not any(name in PARAMETERS for name, _ in pairs):
         return body
     check(pairs)
@@ -76,7 +76,7 @@ def shaped(body: bytes, pairs: Pairs) -> bytes:
 
 def _rule(type: str, summary: str, elements: frozenset[str]) -> Callable[[Json], Json]:
     if elements:
-        # A path such as Patient.name or name.family means the element at its root: mandatory ones stay too.
+        # A path such as Patient.name or name.family means the element at its root. Mandatory ones stay too.
         roots = {path.removeprefix(f"{type}.").split(".")[0] for path in elements}
         return _keeping(
             roots | {f"{root}[x]" for root in roots} & _choice_elements(type) | _ALWAYS | _mandatory(type)
@@ -114,7 +114,7 @@ def _choice_elements(type: str) -> frozenset[str]:
 
 @lru_cache(1024)
 def _summary_elements(structure: str) -> dict[str, frozenset[str]]:
-    """Per path within a structure, the child elements that isSummary marks."""
+    """Per path within a structure, the child elements marked isSummary."""
     marked: dict[str, set[str]] = {}
     for element in definitions.structure(structure)["snapshot"]["element"]:
         parent, _, name = element["path"].rpartition(".")

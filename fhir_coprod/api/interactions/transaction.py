@@ -1,9 +1,9 @@
 """POST to the root: batch and transaction (https://hl7.org/fhir/R4/http.html#transaction).
 
-A transaction is one write: understood and validated as a whole, then resolved, its references rewritten and
-applied in the order of the specification (DELETE, POST, PUT and PATCH, then GET), all or nothing. The entries
-of a batch are independent: each has its own status and OperationOutcome. Reads of a transaction run after its
-commit and see it; one that finds nothing says so in its own entry and undoes nothing.
+A transaction is one write, all or nothing: it is parsed and validated as a whole, ids are decided, references
+rewritten, and the entries applied in the order of the specification (DELETE, POST, PUT and PATCH, then GET).
+The entries of a batch are independent: each has its own status and OperationOutcome. Reads in a transaction
+run after its commit and see its result; one that finds nothing says so in its own entry and undoes nothing.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ from fhir_coprod.store import Transaction
 
 _RELATIVE_REFERENCE = re.compile(rf"[A-Za-z]+/{jsontext.ID_PATTERN}")
 READS_AT_ONCE = 4
-"""Of one bundle, so that others find threads, and little is read that the answer has no room for."""
+"""How many reads of one bundle run at once: others still find threads, and little is read in vain when the
+answer runs out of room."""
 _ORDER = {"DELETE": 0, "POST": 1, "PUT": 2, "PATCH": 2, "GET": 3, "HEAD": 3}
 _CHANGING = frozenset({"create", "update", "patch", "delete"})
 _READING = frozenset(
@@ -64,9 +65,9 @@ _decode = msgspec.json.Decoder(_Bundle).decode
 
 @dataclass(slots=True)
 class Step:
-    """One entry on its way: the call it stands for, then what it will change, then its answer.
+    """One entry in progress: its call, then the change it makes, then its answer.
 
-    twin: an earlier entry that is the same conditional create; this one answers with its result
+    twin: an earlier entry with the same conditional create; this one answers with its result
     """
 
     index: int
@@ -111,7 +112,7 @@ def _understood(document: Document) -> _Bundle:
 async def _batch(call: Call, endpoint: Endpoint, bundle: _Bundle, found: list[Json]) -> Answer:
     steps = await endpoint.in_thread(_prepare_each, call, endpoint, bundle, found)
     writes = [step for step in _in_order(steps) if step.change and not step.answer]
-    # All are handed over before the first is awaited: they share commits, and keep their order.
+    # All are submitted before the first is awaited, so that they share commits and keep their order.
     results = await asyncio.gather(*(_write_alone(endpoint, step) for step in writes))
     for step, answer in zip(writes, results, strict=True):
         step.answer = answer
@@ -243,7 +244,7 @@ async def _transaction(call: Call, endpoint: Endpoint, bundle: _Bundle, found: l
 
 
 def _prepare_all(call: Call, endpoint: Endpoint, bundle: _Bundle, found: list[Json]) -> list[Step]:
-    """All entries, or one error that lists what is wrong with each of them."""
+    """Prepare all entries, or raise one error that lists what is wrong with each of them."""
     steps: list[Step] = []
     errors: list[CoprodError] = []
     for index, entry in enumerate(bundle.entry):
@@ -263,7 +264,7 @@ def _prepare_all(call: Call, endpoint: Endpoint, bundle: _Bundle, found: list[Js
 
 
 def _located(error: CoprodError, index: int) -> CoprodError:
-    """The same error, its findings placed within the Bundle."""
+    """The same error, with the place of its issues within the Bundle."""
     error.outcome = Outcome(
         tuple(replace(issue, expression=_place(issue.expression, index)) for issue in error.outcome.issues)
     )
@@ -276,8 +277,8 @@ def _place(expression: str, index: int) -> str:
 
 
 def _apply_all(transaction: Transaction, steps: list[Step]) -> list[Done]:
-    """All inside one write: identities first, so that references can be rewritten, then the writes."""
-    # The store may run a work again: each run starts from what the request said.
+    """Apply all in one write: first decide the ids, so that references can be rewritten, then write."""
+    # The store may run this again: each run starts from what the request said.
     steps = [replace(step, change=replace(_both(step)[1])) for step in steps]
     _resolve_all(transaction, steps)
     changes = [_both(step)[1] for step in steps]
@@ -300,9 +301,9 @@ def _apply_all(transaction: Transaction, steps: list[Step]) -> list[Done]:
 
 
 def _resolve_all(transaction: Transaction, steps: list[Step]) -> None:
-    """Decide every id before the first write; raises BadRequest where two entries mean one resource.
+    """Decide every id before the first write; raises BadRequest if two entries mean the same resource.
 
-    R4: deletions come first, so that what they delete is not there any more for a conditional create.
+    R4: deletions come first, so that a conditional create no longer finds what they delete.
     """
     taken: dict[tuple[str, str], Step] = {}
     asked: dict[tuple[str, object], Step] = {}
@@ -319,7 +320,7 @@ def _resolve_all(transaction: Transaction, steps: list[Step]) -> None:
             change.id = str(uuid.uuid4())
         earlier = taken.setdefault((change.type, change.id), step) if change.id else step
         if change.kind == "update" and change.criteria is not None and earlier is step:
-            # Where the criteria find nothing, each of two such entries would make a resource.
+            # If the criteria find nothing, each of two such entries would create a resource.
             earlier = asked.setdefault((change.type, tuple(sorted(change.criteria))), step)
         if earlier is not step:
             raise BadRequest(
@@ -344,7 +345,7 @@ def _resolve_create(
 
 
 def _identities(steps: list[Step]) -> dict[str, str]:
-    """From each fullUrl to the reference that the resource has here."""
+    """The reference that each resource has here, by its fullUrl."""
     identities: dict[str, str] = {}
     for step in steps:
         change = _both(step)[1]
@@ -360,7 +361,7 @@ def _identities(steps: list[Step]) -> dict[str, str]:
 
 
 def _references(transaction: Transaction, step: Step, identities: dict[str, str]) -> dict[str, str]:
-    """What the references of an entry become: ids of this bundle's resources, what conditional ones find."""
+    """New values for an entry's references: ids of this bundle's resources, what conditional ones find."""
     document = _both(step)[1].document
     rewritten: dict[str, str] = {}
     for reference in document.references() if document else ():

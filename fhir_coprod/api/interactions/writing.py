@@ -1,8 +1,8 @@
 """Interactions that change one resource: create, update, patch and delete, plain and conditional.
 
 Each is done in three steps, so that a transaction can do many at once: `prepare` reads and validates the
-request (no database), `resolve` finds which resource a conditional means, `apply` writes. The last two run
-inside one write transaction: two identical conditional creates at the same time store one resource.
+request (no database), `resolve` finds the resource that a conditional request means, `apply` writes. The last
+two run inside one write transaction, so two identical conditional creates at once store one resource.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ INLINE_BYTES = 64_000
 
 @dataclass(slots=True)
 class Change:
-    """One write, understood and checked, not yet done.
+    """One write that has been parsed and checked but not yet done.
 
-    id: "" as long as nobody has decided it; `resolve` fills it in where a conditional finds its resource
+    id: "" until it is decided; `resolve` fills it in if a conditional request finds its resource
     base: the address that the caller knows this server by
     criteria: of a conditional interaction; None for a plain one
     versions: what If-Match allows; None: anything; empty: any version, as long as there is one
@@ -61,7 +61,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What a change came to; version None: there was nothing to delete.
+    """The result of a change; version None: there was nothing to delete.
 
     outcome: warnings of the validator about what was stored
     """
@@ -79,11 +79,11 @@ async def write(call: Call, endpoint: Endpoint) -> Answer:
 
 
 def perform(transaction: Transaction, change: Change) -> Done:
-    """Resolve and apply, for a change that stands alone."""
-    # The store may run a work again: each run starts from what the request said.
+    """Resolve and apply a single change."""
+    # The store may run this again: each run starts from what the request said.
     attempt = replace(change)
     document = change.document
-    # A Bundle that is stored may be a transaction that somebody keeps.
+    # A Bundle that is stored may be a transaction that somebody keeps, criteria and all.
     looked_at = document is not None and document.type != "Bundle" and b"?" in document.raw
     for reference in document.references() if document and looked_at else ():
         if by_criteria(reference, change.base):
@@ -95,7 +95,7 @@ def perform(transaction: Transaction, change: Change) -> Done:
 
 
 def prepare(call: Call) -> Change:
-    """Understand and check the request; raises BadRequest, UnsupportedMediaType or InvalidResource."""
+    """Parse and check the request; raises BadRequest, UnsupportedMediaType or InvalidResource."""
     match call.method:
         case "POST":
             change = Change("create", call.type, document=_document(call), criteria=_if_none_exist(call))
@@ -133,7 +133,7 @@ def _criteria(call: Call) -> Pairs | None:
 
 
 def _if_none_exist(call: Call) -> Pairs | None:
-    """The header R4 has for it, or criteria in the URL, where some clients put them: never ignored."""
+    """Criteria from the If-None-Exist header, or from the URL, where some clients put them."""
     header = call.headers.get("if-none-exist")
     if header is None:
         return _criteria(call) or None
@@ -166,7 +166,7 @@ def _read_preconditions(call: Call, change: Change) -> None:
 
 
 def _checked(document: Document) -> Outcome:
-    """Validate; raises InvalidResource with every problem, gives the warnings otherwise."""
+    """Validate; raises InvalidResource with every problem, otherwise returns the warnings."""
     outcome = validate_to_store(document)
     if not outcome:
         raise InvalidResource(
@@ -177,7 +177,7 @@ def _checked(document: Document) -> Outcome:
 
 
 def resolve(transaction: Transaction, change: Change) -> None:
-    """Find the resource that a conditional means, as R4 has it for none, one and several matches."""
+    """Find the resource that a conditional request means, by R4's rules for none, one and several matches."""
     if change.criteria is None:
         return
     found = matching(transaction, change.type, change.criteria, change.base)
@@ -206,7 +206,7 @@ _NO_CRITERIA = "A conditional request needs criteria, such as ?identifier=system
 
 
 def matching(transaction: Transaction, type: str, criteria: Pairs, base: str) -> Version | None:
-    """The one resource that criteria find; raises PreconditionFailed for several, or criteria of nothing."""
+    """The one resource that criteria find; raises PreconditionFailed for several matches or no criteria."""
     query = Query.parse(type, (*demands(criteria), ("_count", "2")), strict=True, base=base)
     if not query.conditions:
         raise PreconditionFailed(_NO_CRITERIA)
@@ -220,7 +220,7 @@ def matching(transaction: Transaction, type: str, criteria: Pairs, base: str) ->
 
 
 def apply(transaction: Transaction, change: Change, references: Mapping[str, str]) -> Done:
-    """Write. `references` are rewritten on the way (the urn:uuid of a transaction)."""
+    """Write the change, and rewrite `references` in it (the urn:uuid of a transaction)."""
     if change.found:
         return Done(change.found, "found")
     current = transaction.get(change.type, change.id) if change.id and change.kind != "create" else None
@@ -250,16 +250,16 @@ _BY_CRITERIA = re.compile(r"([A-Za-z]+)\?(.*)", re.DOTALL)
 
 
 def by_criteria(reference: str, base: str) -> tuple[str, str] | None:
-    """Type and criteria of a conditional reference; None when it is none."""
+    """Type and criteria of a conditional reference; None if it is not one."""
     found = _BY_CRITERIA.fullmatch(reference.removeprefix(f"{base}/"))
     return (found[1], found[2]) if found else None
 
 
 def _relative(document: Document, base: str) -> dict[str, str]:
-    """What the document's absolute references to resources here are stored as: searches follow those."""
+    """The document's absolute references to resources here, mapped to relative ones that searches follow."""
     raw = document.raw
     if document.type == "Bundle":
-        # What its entries name is looked for among them first, and a signature may stand for every byte.
+        # References in it are looked up among its own entries first, and a signature may cover every byte.
         return {}
     if not base or (base.encode() not in raw and b"\\/" not in raw and b"\\u" not in raw):
         return {}
@@ -270,7 +270,7 @@ def _relative(document: Document, base: str) -> dict[str, str]:
 
 
 def _expected_version(change: Change, living: Version | None) -> int | None:
-    """The version that the write must find; raises PreconditionFailed when it is not there any more."""
+    """The version that the write must find; raises PreconditionFailed if it is no longer the current one."""
     if change.must_be_new and living:
         raise PreconditionFailed(
             "It is here already; without If-None-Match: * the same request would replace it."
@@ -300,7 +300,7 @@ def _patched(change: Change, current: Version | None) -> tuple[Document, Outcome
 
 
 def answer(call: Call, change: Change, done: Done) -> Answer:
-    """The answer to a write, as `Prefer: return` asks; a whole representation when it asks nothing."""
+    """The answer to a write, as `Prefer: return` asks; without it the whole representation."""
     version, returning = done.version, call.preferences.returning
     if done.change == "deleted":
         sentence = "Deleted." if version else "There was nothing to delete."
