@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def _make_streams_safe() -> None:
-    """Print what a bare locale (cron) has no letters for as `?`; and let closed output be no fault."""
+    """Print `?` for characters that a bare locale (cron) lacks, and do not fail if output is closed."""
     if sys.stdout is None:
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - for as long as we run
     for stream in (sys.stdout, sys.stderr):
@@ -75,7 +75,7 @@ def _make_streams_safe() -> None:
 
 
 def _fault(error: Exception) -> str:
-    """A fault of ours. Its own message may hold a patient's data, so only kind and place are told."""
+    """The sentence for a fault of ours: its type and place only, as its message may hold a patient's data."""
     import traceback
 
     frames = traceback.extract_tb(error.__traceback__)

@@ -49,7 +49,7 @@ def list_alerts(context: typer.Context, config: ConfigOption = None, json: JsonO
 
 
 def _say_behind(store: Store, site: Settings) -> None:
-    """Alerts are as old as the watch that wrote them."""
+    """Warn if nobody has watched lately: alerts are only as fresh as the last watch."""
     from fhir_coprod.watch.live.present import behind
     from fhir_coprod.watch.rules import policies
 
@@ -107,7 +107,7 @@ def acknowledge_alert(
     note: WordsOption = "",
     json: JsonOption = False,
 ) -> None:
-    """Say that you have it. An acknowledgement expires; the alert ends when the missing fact is there."""
+    """Say that you are on it. An acknowledgement expires; the alert ends when the missing fact appears."""
     from fhir_coprod.watch.rules import policies
     from fhir_coprod.watch.worklist import desk
 

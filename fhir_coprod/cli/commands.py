@@ -1,4 +1,4 @@
-"""The commands by name: what each does, and where it is, so that only the one in use is imported."""
+"""The table of commands: what each does and where it is, so that only the one in use is imported."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ COMMANDS = {
     "load": Place(
         "load",
         "load",
-        "Load NDJSON, Bundles or single resources; each is validated, ids are kept, a killed load goes on.",
+        "Load NDJSON, Bundles or single resources; each is validated, ids are kept, killed loads can resume.",
     ),
     "serve": Place(
         "serve",
@@ -55,7 +55,7 @@ COMMANDS = {
     "watch": Place(
         "watch", "watch", "Find stalled referrals; raise, keep and resolve the alerts about them."
     ),
-    "db": Place("db", "app", "The schema of the store: bring it up to date, or look whether it is."),
+    "db": Place("db", "app", "The schema of the store: bring it up to date, or check that it is."),
     "ehr": Place("sync", "ehr_app", "The EHRs in the settings."),
     "dead-letters": Place("sync", "dead_letters_app", "Records that could not be taken in."),
     "alerts": Place(
@@ -67,7 +67,7 @@ COMMANDS = {
 
 
 class Group(TyperGroup):
-    """Commands below a command; their help tells the first paragraph of each, uncut."""
+    """A command with subcommands; its help shows the first paragraph of each, uncut."""
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         with formatter.section("Commands"):
@@ -84,7 +84,7 @@ class AllCommands(Group):
 
 
 class _Later(TyperCommand):
-    """Stands in the list for a command, which takes over as soon as there are arguments to parse."""
+    """A placeholder in the list; the command itself takes over as soon as there are arguments to parse."""
 
     def __init__(self, name: str, place: Place) -> None:
         super().__init__(name, help=place.help)
@@ -95,7 +95,7 @@ class _Later(TyperCommand):
 
 
 def new_app(help: str, cls: type[Group] = Group) -> Typer:
-    """A place for commands. Their help is plain: to load Rich for it would double what asking costs."""
+    """A group of commands. Their help is plain text: loading Rich for it would double the time it takes."""
     return Typer(
         cls=cls,
         help=help,
@@ -118,5 +118,5 @@ def whole(place: Place) -> TyperCommand | TyperGroup:
 
 
 def summary(command: Any) -> str:
-    """What stands about a command in the list of them all: the first paragraph of its help."""
+    """The description of a command in the list of all commands: the first paragraph of its help."""
     return " ".join(command.help.split("\n\n")[0].split())

@@ -27,14 +27,14 @@ stderr = Console(stderr=True)
 
 
 def settings(context: typer.Context, config: Path | None) -> Settings:
-    """The settings; --config may stand before or after the command."""
+    """The settings; --config may come before or after the command."""
     from fhir_coprod.settings import Settings
 
     return Settings.load(config or (context.find_root().obj or {}).get("config"))
 
 
 def existing_store(settings: Settings) -> Store:
-    """The store, which must be there: who looks at a new, empty one would take silence for good news."""
+    """The store, which must exist: with a new, empty one, silence would be taken for good news."""
     from fhir_coprod.store import Store
 
     if is_missing(settings):
@@ -46,7 +46,7 @@ def existing_store(settings: Settings) -> Store:
 
 
 def is_missing(settings: Settings) -> bool:
-    """The store is a file, and it is not there."""
+    """Whether the store is a file that does not exist."""
     file = _file(settings)
     return file is not None and not file.exists()
 
@@ -60,7 +60,7 @@ def _file(settings: Settings) -> Path | None:
 
 
 def short_ids(ids: Iterable[str]) -> dict[str, str]:
-    """Each id as a table can hold it: of a long one the beginning, which tells it apart and commands take."""
+    """Each id as a table shows it: a long one is cut to a beginning that is unique and that commands take."""
     names = sorted(set(ids))
     shortest = {}
     for place, name in enumerate(names):
@@ -71,17 +71,17 @@ def short_ids(ids: Iterable[str]) -> dict[str, str]:
 
 
 def _alike(one: str, other: str) -> int:
-    """How many characters both begin with."""
+    """Length of the beginning that both have in common."""
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 _SHORT = 8
 _FITS = 16
-"""Characters of an id: to begin with, and up to which it is not cut."""
+"""Characters of an id: the fewest that a long one is cut to, and the most that are never cut."""
 
 
 def print_json(document: Any) -> None:
-    """One JSON document on stdout."""
+    """Print one JSON document on stdout."""
     from fhir_coprod import jsontext
 
     try:
@@ -95,5 +95,5 @@ def print_json(document: Any) -> None:
 
 
 def abandon_output() -> None:
-    """Nobody can take what is still to be printed; the interpreter must not try to at its end."""
+    """Drop output that nobody can read any more, so that the interpreter does not try to print it at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

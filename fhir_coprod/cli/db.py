@@ -1,4 +1,4 @@
-"""`fhir-coprod db`: bring the store's schema up to date, and look whether it is."""
+"""`fhir-coprod db`: bring the store's schema up to date, or check that it is."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from fhir_coprod.cli.commands import new_app
 from fhir_coprod.cli.common import print_json, settings, stdout
 from fhir_coprod.cli.options import ConfigOption, JsonOption
 
-app = new_app("The schema of the store: bring it up to date, or look whether it is.")
+app = new_app("The schema of the store: bring it up to date, or check that it is.")
 
 
 @app.command()
 def upgrade(context: typer.Context, config: ConfigOption = None) -> None:
-    """Bring schema and search index of the store that the settings name up to date; no harm when they are."""
+    """Bring the store's schema and search index up to date; changes nothing if they are."""
     from fhir_coprod.store import Store, opening
 
     base = opening.connect(settings(context, config).store.url)
@@ -33,7 +33,7 @@ def upgrade(context: typer.Context, config: ConfigOption = None) -> None:
 
 @app.command()
 def check(context: typer.Context, config: ConfigOption = None, json: JsonOption = False) -> None:
-    """Say whether the schema is current and the database whole. Ends with 1 when something is to be done."""
+    """Check that the schema is current and the database intact. Ends with 1 if something has to be done."""
     from fhir_coprod.store import opening, schema
 
     base = opening.connect(settings(context, config).store.url)

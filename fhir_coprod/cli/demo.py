@@ -1,4 +1,4 @@
-"""`fhir-coprod demo`: the main job on embedded data."""
+"""`fhir-coprod demo`: show the main job on an invented hospital."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def demo(
     port: Annotated[int, typer.Option(help="Port of endpoint and pages.", min=0, max=65535)] = 8000,
 ) -> None:
     """An invented hospital: three departments synced, watched, printed; then served on port 8000."""
-    del config  # taken everywhere, but the demo uses its own settings and touches nothing of yours
+    del config  # every command takes it, but the demo uses its own settings and touches nothing of yours
     from fhir_coprod.demo.run import run
 
     run(once=once, port=port, stdout=stdout, stderr=stderr)

@@ -1,4 +1,4 @@
-"""`fhir-coprod alerts letter` and `alerts release`: what the patient is told."""
+"""`fhir-coprod alerts letter` and `alerts release`: draft letters to patients, record that they went out."""
 
 from __future__ import annotations
 
@@ -92,9 +92,9 @@ def release_letter(
     ] = "",
     json: JsonOption = False,
 ) -> None:
-    """Say that you have read the letter and that it goes to the patient now: it is recorded as said by you.
+    """Say that you have read the letter and that it goes to the patient now; recorded under your name.
 
-    Printing, posting or handing it over is yours; nothing is sent from here.
+    Nothing is sent from here: you print it, post it or hand it over.
     """
     from fhir_coprod.watch.live.look import look_at
     from fhir_coprod.watch.rules import policies

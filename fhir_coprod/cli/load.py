@@ -19,7 +19,7 @@ from fhir_coprod.cli.common import print_json, settings, stderr, stdout
 from fhir_coprod.cli.options import ConfigOption, JsonOption
 
 SHOWN = 20
-"""Dead records that are printed one by one."""
+"""How many dead records are printed one by one."""
 
 
 def load(
@@ -30,9 +30,9 @@ def load(
     config: ConfigOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Load NDJSON, Bundles or single resources; each is validated, ids are kept, a killed load goes on.
+    """Load NDJSON, Bundles or single resources; each is validated, ids are kept, killed loads can resume.
 
-    Ends with 1 when some records were not valid: they are named, and all others are in.
+    Ends with 1 if some records were not valid: they are named, and all others are loaded.
     """
     from fhir_coprod.store import Store, loading
 

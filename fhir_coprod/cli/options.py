@@ -1,4 +1,4 @@
-"""Options that several commands take; apart from `common`, since help and version need no more than these."""
+"""Options that several commands take; not in `common`, as --help and --version need only these."""
 
 from __future__ import annotations
 

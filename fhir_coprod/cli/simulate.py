@@ -1,4 +1,4 @@
-"""`fhir-coprod simulate`: a hospital with known truth."""
+"""`fhir-coprod simulate`: make a simulated hospital whose stalls are known."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def simulate(
     json: JsonOption = False,
 ) -> None:
     """Make a hospital that never was, whose referrals stall at published rates, and the truth about each."""
-    del config  # taken everywhere; a simulation has no settings
+    del config  # every command takes it, but a simulation has no settings
     from fhir_coprod.simulate import writing
     from fhir_coprod.simulate.noise import MODELS
 
@@ -36,7 +36,7 @@ def simulate(
     try:
         last = date.fromisoformat(until)
     except ValueError:
-        raise typer.BadParameter(f"{until!r} is no date; write 2026-06-30.") from None
+        raise typer.BadParameter(f"{until!r} is not a date; write 2026-06-30.") from None
     if not 1950 <= last.year <= 2150:
         raise typer.BadParameter(f"{until} is out of reach; name a day between 1950 and 2150.")
     bar = Progress(

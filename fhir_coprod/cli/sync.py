@@ -1,4 +1,4 @@
-"""`fhir-coprod sync`, `ehr check`, `dead-letters`: what comes in from the EHRs."""
+"""`fhir-coprod sync`, `ehr check` and `dead-letters`: bring in records from the EHRs."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def sync(
     from fhir_coprod.sync import run
 
     chosen = settings(context, config)
-    _named(chosen, None)  # nothing is made for a sync that has nobody to ask
+    _named(chosen, None)  # before a store is made, which a sync without EHRs would not need
     with _store(chosen, dry_run=dry_run) as store, _progress() as progress:
         reports = run(store, chosen, names=names or (), full=full, dry_run=dry_run, progress=progress)
     if as_json:
@@ -79,7 +79,7 @@ def sync(
 
 @contextmanager
 def _store(chosen: Settings, *, dry_run: bool) -> Iterator[Store]:
-    """The store; a dry run that finds none works on an empty one that is gone afterwards."""
+    """The store; if there is none, a dry run works on an empty one that is removed afterwards."""
     from fhir_coprod.store import Store
 
     if dry_run and is_missing(chosen):
@@ -130,14 +130,14 @@ def _value(value: object) -> str:
 
 @contextmanager
 def _progress() -> Iterator[Callable[[Progress], None]]:
-    """A bar per EHR and type on a terminal; one log line a page elsewhere. No personal data in either."""
+    """A bar per EHR and type on a terminal; elsewhere one log line per page. No personal data in either."""
     if not stderr.is_terminal:
         from fhir_coprod.jobs import logger
 
         log = logger()
 
         def line(page: Progress) -> None:
-            # A lost reader of the log (`| head`) is no fault of the EHR, and no reason to stop.
+            # If nobody reads the log any more (`| head`), the EHR is not at fault and the sync goes on.
             with suppress(OSError, ValueError):
                 log.info(
                     "page", ehr=page.ehr, type=page.type, page=page.page, read=page.read, total=page.total
@@ -171,7 +171,7 @@ def ehr_check(
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Ask the EHRs what they can do, and show what is made of it."""
+    """Ask the EHRs what they can do, and show how each type will be read."""
     from fhir_coprod.sync import check
 
     plans: list[EhrPlan | EhrError | ConfigError] = []
@@ -258,7 +258,7 @@ def dead_letters_show(
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """One letter with its reason and the bytes as they came (which may hold personal data)."""
+    """One dead letter with its reason and the bytes as they came (which may hold personal data)."""
     from fhir_coprod.sync import dead_letters as letters
 
     with existing_store(settings(context, config)) as store, store.connect() as connection:
@@ -289,7 +289,7 @@ def dead_letters_replay(
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Try again to take them in, in the order received."""
+    """Try again to take in dead letters, in the order received."""
     from fhir_coprod.sync import dead_letters as letters
 
     chosen = settings(context, config)

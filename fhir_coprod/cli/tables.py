@@ -1,4 +1,4 @@
-"""Where referrals stand, and the alerts about them, as tables in a terminal."""
+"""Terminal tables of the referrals and of the alerts about them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _STATES = {
     "on-hold": "put aside",
 }
 HELD = frozenset(_STATES) - {"requested"}
-"""Whoever has an alert, or put it aside, has it until then."""
+"""Statuses of an alert that somebody has taken, or put aside, until its time."""
 
 
 def standings(
@@ -53,7 +53,7 @@ def standings(
 
 
 def _add_rows(table: Table, standing: Standing, names: Mapping[str, str], id: str) -> None:
-    """A row for each thing that is missing; what is said of the referral as a whole stands in the first."""
+    """Add a row for each thing that is missing; the first also shows what concerns the whole referral."""
     patient = names.get(standing.patient)
     who = "\n".join([*([f"[bold]{shown(patient)}[/]"] if patient else []), shown(id), str(standing.stage)])
     told = "[green]yes[/]" if standing.patient_informed else "[red]no[/]"
@@ -85,7 +85,7 @@ def _mover(stall: Stall, names: Mapping[str, str]) -> str:
 
 
 def _when(standing: Standing, since: datetime | None, due: datetime | None, *, stored: bool) -> str:
-    """The day it began and the day it is due; a star where the beginning may be older."""
+    """The day it began and the day it is due; a star if it may have begun earlier."""
     began = _day(standing, since)
     lines = began + ("*" if stored else "")
     if due is None:

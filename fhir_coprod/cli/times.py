@@ -1,4 +1,4 @@
-"""Times as people type them."""
+"""Reads times as people type them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fhir_coprod.watch.worklist import desk
 
 
 def time_of(text: str, zone: ZoneInfo) -> datetime:
-    """A time as people type it; without a zone it is that of the site, without a time the day's beginning."""
+    """A time as people type it. The default zone is the site's; a day alone means its beginning."""
     if len(text) > 10 and moment(text, zone) is None:
         try:
             return within_reach(datetime.fromisoformat(text).replace(tzinfo=zone))
@@ -20,7 +20,7 @@ def time_of(text: str, zone: ZoneInfo) -> datetime:
             pass
     found = moment(text, zone)
     if found is None:
-        raise typer.BadParameter(f"{text!r} is no time; write 2026-03-02 or 2026-03-02T09:00:00Z.")
+        raise typer.BadParameter(f"{text!r} is not a time; write 2026-03-02 or 2026-03-02T09:00:00Z.")
     return found
 
 

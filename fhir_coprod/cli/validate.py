@@ -1,4 +1,4 @@
-"""`fhir-coprod validate`: resources in files against FHIR R4 and profiles."""
+"""`fhir-coprod validate`: check resources in files against FHIR R4 and profiles."""
 
 from __future__ import annotations
 
@@ -57,9 +57,9 @@ def validate(
 ) -> None:
     """Check resources against FHIR R4, the profiles that they claim, and a profile of your choice.
 
-    Ends with 1 when a resource is not valid. An array of OperationOutcomes keeps the order of the input.
+    Ends with 1 if a resource is not valid. The array of OperationOutcomes keeps the order of the input.
     """
-    settings(context, config)  # nothing here depends on them, but a wrong file is wrong everywhere
+    settings(context, config)  # not used here, but a wrong settings file is an error everywhere
     from fhir_coprod import definitions
     from fhir_coprod.validation import bulk, inputs, validator
 
@@ -85,7 +85,7 @@ def validate(
 
 
 def _progress(checked: Iterator[Checked], total: int, *, hidden: bool) -> Iterator[Checked]:
-    """The same, with a bar on stderr when that is a terminal."""
+    """The same items, with a bar on stderr when that is a terminal."""
     bar = Progress(
         TextColumn("validating"),
         BarColumn(),
@@ -103,7 +103,7 @@ def _progress(checked: Iterator[Checked], total: int, *, hidden: bool) -> Iterat
 
 
 def _as_json(checked: Iterator[Checked]) -> tuple[int, int]:
-    """An array of OperationOutcomes, written as they come; how many, and how many of them are not good."""
+    """Write an array of OperationOutcomes as they come; returns how many, and how many are not valid."""
     from fhir_coprod import jsontext
 
     number = invalid = 0
@@ -134,12 +134,12 @@ def _located(checked: Checked) -> dict[str, Any]:
 
 
 def _as_text(checked: Iterator[Checked]) -> tuple[int, int]:
-    """What there is to tell of each resource, then the counts: how many, and how many are not good."""
+    """Print the issues of each resource, then the counts; returns how many, and how many are not valid."""
     number = invalid = warned = 0
     for one in checked:
         number += 1
         invalid += not one.outcome
-        # Of what is only good to know, a person is told what was not checked.
+        # Of the merely informational issues, show only those that say what was not checked.
         told = [i for i in one.outcome if i.severity != "information" or i.code in _ALWAYS_TOLD]
         warned += bool(one.outcome) and any(issue.severity == "warning" for issue in told)
         if told:

@@ -1,4 +1,4 @@
-"""`fhir-coprod watch`: where referrals stand, and what is asked of whom."""
+"""`fhir-coprod watch`: find stalled referrals, print them, and keep the alerts about them up to date."""
 
 from __future__ import annotations
 
@@ -105,6 +105,6 @@ def _print(
 
 
 def _print_unseen(unseen: Iterable[Limit], console: Console) -> None:
-    """Silence is not safety: what cannot be watched is always said."""
+    """Always print what cannot be watched: silence is not safety."""
     for each in unseen:
         console.print(f"Cannot be watched: {shown(each.sentence)}", style="yellow", highlight=False)

@@ -1,4 +1,4 @@
-"""`fhir-coprod worker`: the jobs without the endpoint."""
+"""`fhir-coprod worker`: watch and sync without the endpoint."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def worker(context: typer.Context, config: ConfigOption = None) -> None:
     """Watch the referrals and sync the EHRs, until it is stopped (SIGTERM, Ctrl-C).
 
     Any number of workers may share a store, on one machine (SQLite) or many (PostgreSQL): one works, and
-    another takes over when it is gone. One line a thing that matters on stderr.
+    another takes over when it is gone. Each event is one line on stderr.
     """
     from fhir_coprod import jobs
 
