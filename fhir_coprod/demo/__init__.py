@@ -1,1 +1,1 @@
-"""A simulated hospital of three departments, for seeing the main job at work on a machine without any EHR."""
+"""The demo: an invented hospital of three departments, to see the main job at work without any EHR."""

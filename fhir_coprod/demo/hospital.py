@@ -56,7 +56,7 @@ class Department:
     resources: list[Json] = field(default_factory=list)
 
     def add(self, type: str, key: str, **content: Any) -> str:
-        """Stores a resource under an id of this department; answers the reference to it."""
+        """Stores a resource under an id of this department; returns the reference to it."""
         id = f"{self.name[:2]}-{key}"
         self.resources.append({"resourceType": type, "id": id, **content})
         return f"{type}/{id}"
@@ -229,7 +229,7 @@ class Department:
         )
 
     def sent_back(self, who: str, number: str, order: str, days: int) -> str:
-        """The answer on its way to the one who asked."""
+        """The answer, sent to the one who asked."""
         return self.add(
             "Communication",
             f"answer-{number}",
@@ -361,7 +361,7 @@ def _at_surgery(primary: Department, surgery: Department) -> None:
 
 
 def _bad_records(imaging: Department) -> None:
-    """What every real feed also holds: a person who may be another one, and a record that is not FHIR."""
+    """What real feeds also hold: a person who may be the same as another, and a record that is not FHIR."""
     imaging.add(
         "Patient",
         "lars-or-not",

@@ -1,4 +1,4 @@
-"""The demo from beginning to end: bring in, watch, print, serve."""
+"""Runs the demo from beginning to end: sync, watch, print, serve."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _REPEAT_SECONDS = 10.0
 def run(*, once: bool, port: int, stdout: Console, stderr: Console) -> None:
     """Prints the stalled referrals of the invented hospital; then serves until Ctrl-C, unless `once`."""
     with ExitStack() as stack:
-        # A port that is taken is said before any work is done.
+        # If the port is in use, say so before any work is done.
         listener = None if once else stack.enter_context(server.listen("127.0.0.1", port))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fhir-coprod-demo-")))
         with _step(stderr, f"starting {len(DEPARTMENTS)} departments, each behind its own FHIR server"):
@@ -95,7 +95,7 @@ def _announce(stderr: Console, address: str, departments: dict[str, str]) -> Non
 
 @contextmanager
 def _step(stderr: Console, what: str) -> Iterator[None]:
-    """Says what is being done while it is, and how long it took."""
+    """Shows what is being done while it runs, then how long it took."""
     began = perf_counter()
     with stderr.status(f"{what} …"):
         yield

@@ -20,7 +20,7 @@ _START_SECONDS = 60.0
 
 @contextmanager
 def serving(folder: Path, records: dict[str, list[dict[str, Any]]]) -> Iterator[dict[str, str]]:
-    """Department servers holding `records`, ended on leaving; gives the base URL of each by name."""
+    """Runs department servers holding `records` until the block ends; yields the base URL of each by name."""
     with ExitStack() as stack:
         starting = {}
         for name, resources in records.items():

@@ -1,4 +1,4 @@
-"""The board as a table on the terminal."""
+"""Prints the board as a table on the terminal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fhir_coprod.web.dates import day
 
 
 def print_board(stdout: Console, board: Board) -> None:
-    """Who, which stage, since when, what is missing, who can move it, and has the patient been told."""
+    """Who, which stage, since when, what is missing, who can move it, and whether the patient was told."""
     stdout.print(table(board))
     stdout.print(
         f"{board.open} open referrals; {len(board.stalled)} stalled, {len(board.moving)} moving as planned, "

@@ -13,7 +13,7 @@ SNOMED: Final = "http://snomed.info/sct"
 
 @dataclass(frozen=True)
 class Department:
-    """One department, and the EHR of its own that its records are in."""
+    """One department; its records are in an EHR of its own."""
 
     name: str
     title: str
@@ -27,9 +27,9 @@ class Department:
     writes_documents: bool = False
     """Its results are documents, not reports."""
     returns_by_message: bool = False
-    """Sends the answer as a Communication; else it stands in the Task's output."""
+    """Sends the answer as a Communication; else it is in the Task's output."""
     informs: float = 0.8
-    """Share of what happens that it tells the patient within two working days."""
+    """Share of events that it tells the patient about within two working days."""
     claims_profiles: bool = False
 
     @property
@@ -93,7 +93,7 @@ BY_NAME: Final = {department.name: department for department in ALL}
 
 
 def staff() -> list[tuple[str, Json]]:
-    """Organisations, clinics and the roles that refer, each with the department whose record it is."""
+    """Organisations, clinics and the roles that refer, each with the department that keeps the record."""
     found: list[tuple[str, Json]] = []
     for department in ALL:
         name = department.name
@@ -120,7 +120,7 @@ def staff() -> list[tuple[str, Json]]:
 
 
 def behind() -> dict[str, tuple[str, ...]]:
-    """From a role or clinic to the person and organisation behind it."""
+    """The person and organisation behind each role or clinic."""
     found: dict[str, tuple[str, ...]] = {}
     for department in ALL:
         found[department.doctor] = (f"Practitioner/{department.name}-doctor", department.organization)
@@ -133,7 +133,7 @@ _FAMILY: Final = ("Ek", "Falk", "Haddad", "Holm", "Kaya", "Lind", "Moreno", "Str
 
 
 def patient(id: str, chance: Random) -> Json:
-    """Somebody who never lived."""
+    """A patient who never lived."""
     language = chance.choices(("sv", "en", "ar", "tr", "fi"), (80, 5, 6, 5, 4))[0]
     return {
         "resourceType": "Patient",

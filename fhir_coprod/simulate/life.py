@@ -1,4 +1,4 @@
-"""One patient's life with referrals, from the first asking to the last closing."""
+"""Simulates one patient's life with referrals, from the first request to the last closing."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def _ask(
     *,
     silent: bool,
 ) -> tuple[str, datetime | None]:
-    """The patient asks for a referral; when somebody writes one."""
+    """The patient asks for a referral; returns the request, and when somebody writes the referral."""
     own = f"{id}-ask{len(life.referrals) + 1}"
     by_message = chance.random() < 1 / 3
     reference = f"{'Communication' if by_message else 'ServiceRequest'}/{own}"
@@ -176,7 +176,7 @@ def _refer(
     free: list[Department],
     based_on: str = "",
 ) -> Thread:
-    """A referral, with all that follows from it."""
+    """A referral and everything that follows from it."""
     thread = _thread(life, id, by, to, at, chance)
     active = thread.write(at, **_link(based_on))
     if active is None:
@@ -218,7 +218,7 @@ def _thread(life: Life, id: str, by: Department, to: Department, at: datetime, c
 def _until_somebody_takes_it(
     thread: Thread, to: Department, sent: datetime, free: list[Department]
 ) -> tuple[Department, Course | None]:
-    """Asked, sent back, asked elsewhere: until a department takes it or it is given up."""
+    """Ask departments, each after the last sent it back, until one takes it or it is given up."""
     chance = thread.chance
     first = thread.course(to, sent, rates.RETURNED / (1 - rates.INACTION / 3), first=True)
     if first.outcome != "returned":

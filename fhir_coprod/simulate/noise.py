@@ -1,4 +1,4 @@
-"""What becomes of records between the department that writes them and us: the noise model, frozen.
+"""The noise model, frozen: what happens to records between the department that writes them and us.
 
 The shares below were written down before any rule of the watch was measured on them, and are not to be
 changed to make a figure better. A new model gets a new name. No published rates of these faults were found:
@@ -22,7 +22,7 @@ class Version(NamedTuple):
     """A resource as a department recorded it at one moment."""
 
     at: datetime
-    """When it was recorded, by a clock that is right."""
+    """When it was recorded, by a correct clock."""
     ehr: str
     """Whose record it is."""
     referral: str
@@ -66,8 +66,8 @@ class Noise:
     hidden: float = 0
     """Pairs of a department and a type in HIDEABLE that its EHR does not show. This is known to us."""
     outages_per_year: float = 0
-    """Times at which nothing comes from an EHR, exponentially distributed with mean `outage_days`; known to
-    us once it lasts. What is recorded meanwhile comes when it is over."""
+    """Outages, in which nothing comes from an EHR; their length is exponentially distributed with mean
+    `outage_days`. We know of one once it has lasted; what is recorded meanwhile comes when it is over."""
     outage_days: float = 0
 
 
@@ -90,7 +90,7 @@ USUAL: Final = Noise(
     outages_per_year=2,
     outage_days=3,
 )
-"""EHRs that are looked after."""
+"""EHRs that are well looked after."""
 
 BAD: Final = Noise(
     "bad",
@@ -108,7 +108,7 @@ BAD: Final = Noise(
     outages_per_year=6,
     outage_days=5,
 )
-"""EHRs that are not."""
+"""EHRs that are not looked after."""
 
 MODELS: Final = MappingProxyType({noise.name: noise for noise in (CLEAN, USUAL, BAD)})
 
@@ -126,7 +126,7 @@ WRONG: Final = MappingProxyType(
         ("Communication", "completed"): "preparation",
     }
 )
-"""A status, and the wrong one that stands in its place. All are statuses of R4."""
+"""Each status with the wrong one that is recorded in its place. All are statuses of R4."""
 
 DATED: Final = ("lastModified", "created", "issued")
 HIDEABLE: Final = ("Appointment", "Encounter", "DiagnosticReport", "Communication")
@@ -217,7 +217,7 @@ class Feeds:
         return data
 
     def behind(self, ehr: str, at: datetime, after: timedelta) -> datetime | None:
-        """Since when nothing has come from an EHR, when that is longer than `after` ago; else None."""
+        """Since when nothing has come from an EHR, if that is longer than `after` ago; else None."""
         for begin, end in self.outages[ehr]:
             if begin + after <= at < end:
                 return begin
@@ -225,7 +225,7 @@ class Feeds:
 
 
 def shifted(text: str, error: timedelta) -> str:
-    """An instant that many minutes later, in the same form."""
+    """An instant moved by `error`, in the same format."""
     return (datetime.fromisoformat(text) + error).isoformat()
 
 

@@ -1,8 +1,8 @@
-"""What the simulated hospital has promised: by when each step is to be done.
+"""The deadlines that the simulated hospital has promised: by when each step has to be done.
 
-The truth's own statement of "too late", so that a step done late can be told from one done in time. The
-numbers are the house rules of docs/watch.md (and 90 days to a first visit, the Swedish care guarantee), said
-once more here on purpose: if the watch counts otherwise, the figures show it.
+They define "too late" for the truth, which has to tell a step done late from one done in time. The numbers
+are the house rules of docs/watch.md (and 90 days to a first visit, the Swedish care guarantee), repeated here
+on purpose: if the watch counts differently, the figures show it.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ DAYS: Final = MappingProxyType({"results-missing": 14, "on-hold-without-review":
 FIRST_VISIT_DAYS: Final = 90
 
 Away = Sequence[tuple[datetime, datetime]]
-"""Times at which the patient chose to wait: days that end in one do not count."""
+"""Periods in which the patient chose to wait; days that end in one do not count."""
 
 
 @lru_cache(maxsize=4096)
@@ -62,7 +62,7 @@ def midnight_after(day: date) -> datetime:
 
 
 def too_late(kind: str, since: datetime, priority: str = "routine", away: Away = ()) -> datetime:
-    """From when on a step that has been owed since `since` is too late."""
+    """When a step that has been owed since `since` becomes too late."""
     number, working = (WORKING_DAYS[kind], True) if kind in WORKING_DAYS else (DAYS[kind], False)
     if priority == "stat":
         return since + timedelta(hours=12)
@@ -74,7 +74,7 @@ def too_late(kind: str, since: datetime, priority: str = "routine", away: Away =
 
 
 def after_promise(kind: str, before: datetime, since: datetime, priority: str) -> datetime:
-    """The same where the wait begins when another promise ran out: that day still belongs to the latter."""
+    """The same for a wait that begins when another promise runs out: that day still belongs to the other."""
     return too_late(kind, since if priority in ("asap", "stat") else before - _INSTANT, priority)
 
 

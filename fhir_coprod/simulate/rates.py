@@ -1,7 +1,7 @@
 """How often things go wrong in the simulated hospital, and where each number comes from.
 
-Three published figures set the frame; how they are used stands in docs/simulator.md. All other numbers are
-assumptions.
+Three published figures set the frame; docs/simulator.md says how they are used. All other numbers are
+assumptions. Numbers without another unit in their name are shares of 1.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ INACTION_DAYS: Final = 30
 RETURNED: Final = 0.364
 """Referrals that the first department sends back (Singh 2011: 22,535 of 61,931)."""
 RETURNED_AND_FORGOTTEN: Final = 0.074
-"""Of those, the ones on which the requester unexplainedly does nothing (Singh 2011)."""
+"""Share of those on which the requester unexplainedly does nothing (Singh 2011)."""
 COMPLETE: Final = 0.348
 """Scheduling attempts that end in a documented complete appointment (Patel 2018, PMC5910374: 36,072 of
 103,737)."""
@@ -29,7 +29,7 @@ NO_SHOW: Final = 0.14
 """The rest of the first bookings: held, and not recorded."""
 
 NEVER: Final = 0.25
-"""Of what is forgotten, what nobody ever finds out; the rest is found, on average FOUND_DAYS after."""
+"""Forgotten steps that nobody ever finds out about; the others are found, after FOUND_DAYS on average."""
 FOUND_DAYS: Final = 15
 
 FORGOTTEN: Final = MappingProxyType(
@@ -50,8 +50,8 @@ FORGOTTEN: Final = MappingProxyType(
         "on-hold-without-review": 0.2,
     }
 )
-"""How often each step is forgotten. That a department does not acknowledge, decide or book is INACTION,
-shared between the three. Half-closed: how often the other side is not ended with the first."""
+"""How often each step is forgotten. INACTION covers acknowledging, deciding and booking, shared between the
+three. Half-closed: how often the other side is not ended with the first."""
 
 SLOW: Final = 0.01
 """Steps that are done late without having been forgotten, up to half as long again as was promised."""
@@ -61,12 +61,12 @@ ASKED_FOR: Final = 0.08
 """Referrals that the patient asks for first; a third of them by message."""
 DRAFTED: Final = 0.02
 POOLED: Final = 0.04
-"""Sent to nobody by name."""
+"""Referrals sent to a pool: nobody is named as owner."""
 AWAITING: Final = 0.06
 HELD: Final = 0.03
-"""Put aside by the department after it accepted."""
+"""Referrals put aside by the department after it accepted them."""
 PATIENT_WAITS: Final = 0.02
-"""Put aside because the patient chose to."""
+"""Referrals put aside because the patient chose to wait."""
 WITHDRAWN: Final = 0.036
 """Of those accepted by the first department: revoked before anything is booked. Closes the gap to NO_DATE."""
 MOVED: Final = 0.06
@@ -74,13 +74,13 @@ REBOOKED_AT_ONCE: Final = 0.6
 GIVEN_UP: Final = 0.1
 """After a missed or cancelled visit the referral is revoked."""
 LATE_BOOKING: Final = 0.03
-"""Booked beyond the care guarantee."""
+"""Bookings beyond the care guarantee."""
 HANDED_ON: Final = 0.015
 """The department passes it to another one, which passes it back."""
 AFTER_RETURN: Final = MappingProxyType({"elsewhere": 0.5, "again": 0.15, "given up": 0.35})
 RETURNED_AGAIN: Final = 0.2
 TWO_AT_ONCE: Final = 0.02
-"""Two departments asked by one referral."""
+"""Referrals that ask two departments at once."""
 SENT_ON: Final = 0.08
 """The department that saw the patient refers to a third."""
 SECOND: Final = 0.05

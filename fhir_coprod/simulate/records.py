@@ -1,4 +1,4 @@
-"""What the departments write down about one referral: FHIR resources, a version for each change."""
+"""Makes the FHIR resources that departments write about one referral, a version for each change."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def ours(system: str, code: str) -> Json:
 
 
 class Records:
-    """All that is recorded about one referral."""
+    """Everything that is recorded about one referral."""
 
     def __init__(self, id: str, patient: str) -> None:
         self.id = id
@@ -51,7 +51,7 @@ class Records:
         return reference
 
     def change(self, reference: str, at: datetime, **content: Any) -> None:
-        """A later version of a resource; an element of None is removed."""
+        """Record a later version of a resource; an element set to None is removed."""
         ehr, was = self._current[reference]
         data = {key: value for key, value in {**was, **content}.items() if value is not None}
         self._current[reference] = (ehr, data)
@@ -105,7 +105,7 @@ class Records:
         )
 
     def move(self, task: str, at: datetime, **content: Any) -> None:
-        """A change of a Task."""
+        """Record a change of a Task."""
         self.change(task, at, lastModified=text_of(at), **content)
 
     def side_task(self, at: datetime, keeper: Department, owner: str, code: Json, status: str) -> str:
@@ -152,7 +152,7 @@ class Records:
     def encounter(
         self, at: datetime, by: Department, appointment: str, start: datetime, end: datetime | None
     ) -> str:
-        """The patient is there, or was."""
+        """The visit; without `end` it is still going on."""
         return self._new(
             at,
             by,

@@ -1,4 +1,4 @@
-"""One referral as it goes: what somebody did, or forgot to do, and what was written down about it."""
+"""Simulates one referral step by step: what people did or forgot, and what was written down about it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Thread(Waits):
     # -- the requester -----------------------------------------------------------------------------------
 
     def write(self, at: datetime, **more: object) -> datetime | None:
-        """The referral is written, perhaps as a draft first; when it stands."""
+        """The referral is written, perhaps as a draft first; returns when it becomes active."""
         drafted = self.chance.random() < rates.DRAFTED
         self.records.referral(at, self.by, self.to, self.priority, "draft" if drafted else "active", **more)
         if not drafted:
@@ -67,7 +67,7 @@ class Thread(Waits):
     # -- a department ------------------------------------------------------------------------------------
 
     def course(self, to: Department, sent: datetime, returned: float, *, first: bool = False) -> Course:
-        """One department is asked: until it sends the referral back, or the answer has come.
+        """One department's part, from being asked until it sends the referral back or the answer has come.
 
         returned: how likely it is to send it back.
         """
@@ -200,7 +200,7 @@ class Thread(Waits):
         return self._visits(to, task, booked, since if not resumed else None, first=first)
 
     def _held(self, to: Department, task: str, since: datetime, *, by_patient: bool) -> datetime | None:
-        """Put aside for a while; when it goes on."""
+        """Put aside for a while; returns when it goes on."""
         chance, records = self.chance, self.records
         begin = self.soon(since, 3)
         review = None
@@ -270,7 +270,7 @@ class Thread(Waits):
         raise AssertionError("the fourth visit is always kept")
 
     def _start(self, after: datetime, days: float = 0) -> datetime:
-        """When the visit is to be."""
+        """When the visit is planned to begin."""
         chance = self.chance
         if self.priority == "stat":
             return after + timedelta(hours=chance.uniform(1, 6))
@@ -287,7 +287,7 @@ class Thread(Waits):
     def _late(
         self, to: Department, task: str, booked: datetime, start: datetime, until: datetime | None
     ) -> None:
-        """A booking beyond the care guarantee is one from when it is made."""
+        """A booking beyond the care guarantee is a stall from the moment it is made."""
         if start >= visit_promised_by(self.authored, self.away):
             self.owed("booked-too-late", booked, until, to, task, due=booked)
 

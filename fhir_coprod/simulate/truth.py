@@ -1,4 +1,4 @@
-"""The truth about a referral: what was owed, since when, from when on it was too late, when it was done."""
+"""The truth about a referral: what was owed, since when, when it became too late, and when it was done."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ STORY: Final = {
     "patient-not-informed": "nobody told the patient",
 }
 STAFF_ONLY: Final = frozenset({"duplicate", "draft-left", "half-closed"})
-"""Nobody owes the patient word of these."""
+"""Stalls that the patient need not be told of."""
 
 
 class Stall(NamedTuple):
@@ -44,7 +44,7 @@ class Stall(NamedTuple):
     since: datetime
     """Since when it was owed."""
     stalled: datetime
-    """From when on it was too late."""
+    """When it became too late."""
     until: datetime | None
     """When it was done, or no longer mattered; None: never."""
     department: str
@@ -58,7 +58,7 @@ class Stall(NamedTuple):
 
 
 def cut(stalls: Iterable[Stall], end: datetime) -> list[Stall]:
-    """The same with nothing after `end`, when the referral was over; what had not begun by then never did."""
+    """The stalls up to `end`, when the referral was over; those that had not begun by then never did."""
     return [
         stall if stall.until is not None and stall.until <= end else stall._replace(until=end)
         for stall in stalls
@@ -67,20 +67,20 @@ def cut(stalls: Iterable[Stall], end: datetime) -> list[Stall]:
 
 
 class Happening(NamedTuple):
-    """Something the patient is owed word of."""
+    """Something that the patient must be told."""
 
     at: datetime
     department: str
     until: datetime | None = None
-    """When it ceased to matter: a delay that is over; None: it happened, and stays so."""
+    """When it ceased to matter, for a delay that is over; None for an event, which always matters."""
     late: bool = False
-    """It is a step that had become too late, not an event."""
+    """True for a step that had become too late, False for an event."""
 
 
 def untold(
     referral: str, happenings: Sequence[Happening], told: Sequence[datetime], priority: str
 ) -> list[Stall]:
-    """When the patient was owed word for too long; a message answers for all that happened before it."""
+    """The stalls in telling the patient; a message covers everything that happened before it."""
     edges = sorted({h.at for h in happenings} | {h.until for h in happenings if h.until} | set(told))
     found: list[Stall] = []
     for number, begin in enumerate(edges):

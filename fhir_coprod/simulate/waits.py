@@ -1,7 +1,8 @@
-"""What is owed on the way of one referral, when somebody did it, and what the patient was told.
+"""The waits in one referral: what was owed, when somebody did it, and what the patient was told.
 
-Every step is a wait: from when it was owed until it was done. Whether it was forgotten is decided first; when
-it was done follows from that. Nothing is looked up in the records: they are written from what happened.
+Every step is a wait, from when it was owed until it was done. First it is decided whether the step was
+forgotten; when it was done follows from that. Nothing is read from the records: they are written from what
+happened.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Waits:
         self.ended: datetime | None = None
         """When the ServiceRequest was completed or revoked."""
         self.steadfast = False
-        """Nobody gives it up on the way."""
+        """Whether nobody gives up the referral on the way."""
         self.attempt = ""
         """How the first scheduling attempt ended: complete, dated (and no more), or none."""
         self.acted: datetime | None = None
@@ -81,10 +82,10 @@ class Waits:
         due: datetime | None = None,
         visible: datetime | None = None,
     ) -> None:
-        """Writes down a wait, where it lasted too long.
+        """Writes down a wait if it lasted too long.
 
-        due:     from when on it is too late, where that is not simply the promise after `since`.
-        visible: it was no stall before, whatever the promise: something else stood in its way.
+        due:     when it becomes too late, if that is not simply the promise after `since`.
+        visible: it was no stall before this time, whatever the promise, as something else was in its way.
         """
         stalled = due or too_late(kind, since, self.priority)
         if visible is not None and visible > stalled:
@@ -95,13 +96,13 @@ class Waits:
             )
 
     def tell_of(self, at: datetime, department: Department) -> None:
-        """The patient is owed word of this."""
+        """Note that the patient must be told of this."""
         self.happened.append(Happening(at, department.name))
 
     # -- the end ------------------------------------------------------------------------------------------
 
     def end(self, status: str, at: datetime) -> None:
-        """The requester ends it: what was owed until now is owed no more."""
+        """The requester ends the referral: what was owed until now is no longer owed."""
         self.ended = at
         self.records.change(self.reference, at, status=status)
         lasting = [stall for stall in self.stalls if stall.rule in _CLOSING]
@@ -122,7 +123,7 @@ class Waits:
     # -- the patient -------------------------------------------------------------------------------------
 
     def inform(self, recipient: str, silent: bool, by_name: Mapping[str, Department]) -> None:
-        """Who tells the patient what, and what is left unsaid; to be called last."""
+        """Decide who tells the patient what, and what is left unsaid; call this last."""
         chance, records = self.chance, self.records
         late = [
             Happening(stall.stalled, stall.department.partition("/")[2], stall.until, late=True)

@@ -1,4 +1,4 @@
-"""A simulated hospital as files: FHIR NDJSON by type, as an export at its end would be, and the truth."""
+"""Writes a simulated hospital as files: FHIR NDJSON by type, like an export at its end, and the truth."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def delivered(life: Life, feeds: Feeds, seed: int) -> list[Delivery]:
 def write(
     out: Path, patients: int, seed: int, noise: Noise, last: date, progress: Callable[[], None]
 ) -> dict[str, int]:
-    """Write the hospital into a new folder; how many of each type, and of each rule in the truth.
+    """Write the hospital into a new folder; returns how many of each type, and of each rule in the truth.
 
-    Holds one patient in memory at a time. `load` takes the folder as it is: the truth is in other files than
-    FHIR. Raises ConfigError when the folder holds something already.
+    Holds one patient in memory at a time. `load` takes the folder as it is, as the truth is not in its FHIR
+    files. Raises ConfigError if the folder is not empty.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ConfigError(f"{out} is there already and is not empty; name a new folder.")
+        raise ConfigError(f"{out} exists and is not empty; name a new folder.")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
