@@ -1,4 +1,4 @@
-"""Debian's Chromium, for looking at our pages as a browser does."""
+"""Runs Debian's Chromium, to see our pages as a browser does."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ PEER = register(Peer("Chromium", _version, "install Debian's chromium"))
 
 
 def screenshot(url: str, target: Path, *, width: int = 1280, height: int = 900, dark: bool = False) -> None:
-    """Write a PNG of the page at `url`; TimeoutExpired after a minute, CalledProcessError with its words."""
+    """Write a PNG of the page at `url`; raises TimeoutExpired after a minute, else CalledProcessError."""
     options = [f"--window-size={width},{height}", f"--screenshot={target}", "--virtual-time-budget=5000"]
     if dark:
         options.append("--force-dark-mode")

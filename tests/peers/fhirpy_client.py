@@ -1,6 +1,6 @@
-"""fhirpy against a server: python fhirpy_client.py BASE MARK.
+"""Runs fhirpy against a server: python fhirpy_client.py BASE MARK.
 
-What happened goes to stdout as one JSON object, in the words of tests/api/test_foreign_clients.py.
+It prints what happened as one JSON object, in the words of tests/api/test_foreign_clients.py.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def main(base: str, mark: str) -> dict[str, Any]:
 
 
 def refusal(attempt: Callable[[], object]) -> dict[str, Any]:
-    """fhirpy tells 412 and 404 or 410 by the error's class alone."""
+    """fhirpy reports 412, and 404 or 410, by the class of its error only."""
     try:
         attempt()
     except (MultipleResourcesFound, ResourceNotFound) as error:

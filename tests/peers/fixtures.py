@@ -87,7 +87,7 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture(scope="session")
 def new_hapi(peer_run: Run) -> Callable[[], str]:
-    """Gives the base URL of one more HAPI FHIR server, empty, each time it is called."""
+    """Returns the base URL of one more HAPI FHIR server, empty, each time it is called."""
     registry.require(servers.HAPI)
     url = peer_run.once("hapi", lambda: servers.start_hapi(peer_run))["url"]
     return lambda: servers.new_hapi_partition(url)
@@ -103,7 +103,7 @@ def hapi_url(new_hapi: Callable[[], str]) -> str:
 def searching_hapi_url(peer_run: Run) -> str:
     """Base URL of a HAPI FHIR server with every kind of search that it has; empty for its first test only.
 
-    Its default partition: HAPI takes no ValueSet in another.
+    It is the default partition, since HAPI takes no ValueSet in any other.
     """
     registry.require(servers.HAPI)
     started = peer_run.once("searching-hapi", lambda: servers.start_hapi(peer_run, all_searches=True))
@@ -112,7 +112,7 @@ def searching_hapi_url(peer_run: Run) -> str:
 
 @pytest.fixture(scope="session")
 def new_medplum(peer_run: Run) -> Callable[[], str]:
-    """Gives the base URL of one more Medplum router, empty, each time it is called."""
+    """Returns the base URL of one more Medplum router, empty, each time it is called."""
     registry.require(servers.MEDPLUM)
     url = peer_run.once("medplum", lambda: servers.start_medplum(peer_run))["url"]
     return lambda: servers.new_medplum_repository(url)

@@ -1,4 +1,4 @@
-"""HL7's own validator as a process: resources in, verdicts out, in order."""
+"""Runs HL7's own validator as a process: resources in, verdicts out, in order."""
 
 from __future__ import annotations
 

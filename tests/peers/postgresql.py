@@ -1,7 +1,7 @@
-"""PostgreSQL: one server per test run, on loopback, in a folder of the run.
+"""Runs PostgreSQL: one server per test run, on loopback, in a folder of the run.
 
-It refuses to run as root, so from root it runs as `postgres` (the account that Debian's package makes), or
-`nobody`.
+PostgreSQL refuses to run as root, so root starts it as `postgres` (the account that Debian's package makes),
+or as `nobody`.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from tests.peers.shared import PeerFailed, Run, free_port
 USER = "coprod"
 _DEBIAN = Path("/usr/lib/postgresql")
 
-# Losing the machine's power is not what these tests are about: a killed process, client or server, loses
-# nothing without fsync either.
+# These tests are not about power failures, and a killed process, client or server, loses nothing without
+# fsync either.
 _FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 _SETTINGS = (
     "listen_addresses=127.0.0.1",
@@ -67,7 +67,7 @@ PEER = register(Peer("PostgreSQL", _version, "install Debian's postgresql"))
 def start(
     run: Run, *, durable: bool = False, name: str = "postgresql", more: tuple[str, ...] = ()
 ) -> dict[str, str]:
-    """Start a server; answers its administrator's `url`. `durable` keeps fsync on, as a clinic would; `more`
+    """Start a server; returns its administrator's `url`. `durable` keeps fsync on, as a clinic would; `more`
     are further settings."""
     folder = binaries()
     if folder is None:
@@ -132,7 +132,7 @@ def _accepts(url: str) -> bool:
 
 
 def create_database(admin: str, name: str) -> str:
-    """A fresh, empty database; answers its URL."""
+    """Make a fresh, empty database; returns its URL."""
     with psycopg.connect(admin, autocommit=True) as connection:
         # template0 is never connected to, so parallel copies never wait for each other's sessions.
         connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))

@@ -1,4 +1,4 @@
-"""HAPI FHIR and the Medplum router: two real FHIR servers that are not ours.
+"""Runs HAPI FHIR and the Medplum router: two real FHIR servers that are not ours.
 
 Both hold many separate sets of data behind one process (HAPI by partition, the Medplum launcher by
 repository), so each test gets a base URL of its own, and nothing it does is seen by another.
@@ -83,7 +83,7 @@ def fhirkit_command() -> list[str]:
 
 
 def start_hapi(run: Run, *, all_searches: bool = False) -> dict[str, str]:
-    """Start HAPI; answers `url`, under which each partition is a server of its own.
+    """Start HAPI; returns `url`, under which each partition is a server of its own.
 
     all_searches: also those that HAPI leaves off out of the box, at the price of a larger index
     """
@@ -121,7 +121,7 @@ def new_hapi_partition(url: str) -> str:
 
 
 def start_medplum(run: Run) -> dict[str, str]:
-    """Start the Medplum router; answers `url`, under which each NAME/fhir is a server of its own."""
+    """Start the Medplum router; returns `url`, under which each NAME/fhir is a server of its own."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     guard = run.spawn("medplum", ["node", str(_MEDPLUM / "server.mjs"), str(port)])

@@ -116,7 +116,7 @@ class Run:
         guard.wait()
 
     def leave(self) -> None:
-        """For a worker that ends before the run: what it started goes on, in the care of its guards."""
+        """For a worker that ends before the run: what it started goes on under its guards."""
         for guard in self._started:
             # Popen warns about every child it has not seen the end of; these are the owner's to end.
             guard.returncode = 0
@@ -138,7 +138,7 @@ class Run:
 
 
 def _lives(pid: int) -> bool:
-    """Whether the process runs; one that has ended and whom nobody asked how (a zombie) does not."""
+    """Whether the process runs; a zombie, which has ended but was not waited for, does not."""
     try:
         os.kill(pid, 0)
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
@@ -150,7 +150,7 @@ def _lives(pid: int) -> bool:
 
 
 def _reachable() -> bool:
-    """Whether any account may walk down to the temporary folder."""
+    """Whether every account can reach the temporary folder."""
     folder = Path(tempfile.gettempdir()).resolve()
     return all(part.stat().st_mode & 0o001 for part in (folder, *folder.parents))
 
