@@ -98,6 +98,7 @@ class Sources:
             else:
                 yield Found(name, self._as_seen(name, kept), (), "", kept.ehr, kept.from_ehr), kept.asked
         for some in batches(unknown, PORTION):
+            self.reader.forget()
             roots = self.reader.by_reference({split(name) for name in some})
             for found in self.reader.read(roots):
                 yield found, None

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import BindParameter, bindparam, select
+from sqlalchemy import BindParameter, and_, bindparam, select
 
 from fhir_coprod.store.schema import core
+
+AT_ONCE: Final = 5000
+"""Values in one statement: databases take some tens of thousands, and one referral may have more letters."""
 
 _resource, _version, _reference = core.resource.c, core.version.c, core.reference.c
 
@@ -25,6 +28,7 @@ _NEWEST: Final = (
         _resource.type,
         _resource.id,
         _resource.version,
+        _resource.position,
         _version.updated,
         _version.source,
         _version.body,
@@ -38,7 +42,7 @@ BY_KEY: Final = _NEWEST.where(_resource.key.in_(_several("keys")))
 BY_NAME: Final = _NEWEST.where(_resource.type == bindparam("type"), _resource.id.in_(_several("ids")))
 """The same, of one type."""
 VERSIONS: Final = (
-    select(_version.id, _version.updated, _version.method, _version.body)
+    select(_version.id, _version.position, _version.updated, _version.method, _version.body)
     .where(_version.type == bindparam("type"), _version.id.in_(_several("ids")))
     .order_by(_version.id, _version.version)
 )
@@ -76,6 +80,18 @@ NAMED: Final = (
     .where(*_NAMES, _reference.param.in_(_several("params")))
 )
 """What resources of one type name by some search parameters."""
+AS_INDEXED: Final = (
+    select(_resource.id, _resource.version, _reference.param, _reference.target_type, _reference.target_id)
+    .join_from(
+        core.resource,
+        core.reference,
+        and_(_reference.key == _resource.key, _reference.param.in_(_several("params"))),
+        isouter=True,
+    )
+    .where(*_NAMES)
+)
+"""The same, each with the version that says so and by which parameter; of one that names nothing, the version
+alone."""
 NAMING_ONE_OF: Final = (
     select(_resource.type, _resource.id)
     .join_from(core.resource, core.reference, _reference.key == _resource.key)

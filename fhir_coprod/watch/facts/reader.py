@@ -8,28 +8,27 @@ open statuses: whether one is closed is for `assess` to say.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, Select, exists, select
+from sqlalchemy import Connection, exists, select
 
-from fhir_coprod import jsontext
 from fhir_coprod.errors import NotFound
 from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store, index
 from fhir_coprod.store.schema import core
-from fhir_coprod.store.versions import from_milliseconds
 from fhir_coprod.watch.facts import queries
+from fhir_coprod.watch.facts.newest import Newest, Row, Texts
 from fhir_coprod.watch.facts.referrals import roots_from
 from fhir_coprod.watch.facts.visibility import blind_feeds, unread_records
 from fhir_coprod.watch.record.compose import Held, Surroundings, compose
 from fhir_coprod.watch.record.fhir import (
     batches,
-    is_asking,
     is_followup,
     is_referral_task,
     split,
@@ -91,8 +90,6 @@ _PARTIES: Final = (
     "recipient",
 )
 _HOPS: Final = 4
-_AT_ONCE: Final = 5000
-"""Values in one statement: databases take some tens of thousands, and one referral may have more letters."""
 
 
 def gather(
@@ -142,32 +139,13 @@ def portions(reader: Reader) -> Iterator[list[Found]]:
     """Every referral and every patient's request, a portion at a time, whatever is written meanwhile."""
     start = 0
     while roots := roots_from(reader.connection, start, PORTION):
+        reader.forget()
         yield list(reader.read(reader.by_key(root.key for root in roots)))
         start = roots[-1].key + 1
 
 
-@dataclass(slots=True)
-class _Row:
-    """The newest version of a resource."""
-
-    key: int
-    type: str
-    id: str
-    version: int
-    updated: datetime
-    source: str
-    data: Json
-    roots: set[int] = field(default_factory=set)
-    """Keys of the referrals it may belong to."""
-
-    @property
-    def reference(self) -> str:
-        return f"{self.type}/{self.id}"
-
-    @property
-    def is_referral(self) -> bool:
-        """A ServiceRequest, or a message by which a patient asks for one."""
-        return self.type == "ServiceRequest" or is_asking(self.data)
+_LeadsTo = defaultdict[int, set[int]]
+"""From the key of a resource to the keys of the referrals that it may belong to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,16 +169,21 @@ class Reader:
     """Reads portions; remembers who stands behind roles, and which feeds are blind."""
 
     def __init__(
-        self, connection: Connection, settings: Settings, pulled_since: datetime | None = None
+        self,
+        connection: Connection,
+        settings: Settings,
+        pulled_since: datetime | None = None,
+        parsed: Texts | None = None,
     ) -> None:
         self.connection = connection
+        self._newest = Newest(connection, parsed)
         self.zone = settings.site.zone
         self._behind: dict[str, tuple[str, ...]] = {}
         self._around = Surroundings(self.zone, self._behind)
         self.blind = blind_feeds(connection, settings, pulled_since)
         self.unread = unread_records(connection)
 
-    def read(self, roots: Collection[_Row], *, strict: bool = False) -> Iterator[Found]:
+    def read(self, roots: Collection[Row], *, strict: bool = False) -> Iterator[Found]:
         """The facts of each root that is a referral.
 
         strict: a fault with one is raised; else it is noted there, and the others are read.
@@ -208,18 +191,16 @@ class Reader:
         roots = [root for root in roots if root.is_referral]
         if not roots:
             return
-        for root in roots:
-            root.roots = {root.key}
-        found = self._follow(roots)
+        found, leads_to = self._follow(roots)
         patients = {target(root.data.get("subject")) or target(root.data.get("sender")) for root in roots}
         of_patient = self._by_patient(patients)
         siblings = of_patient["ServiceRequest"]
         departments = self._departments_asked(siblings)
         self._learn_staff([*found.values(), *siblings])
         older = self._earlier_versions([*found.values(), *siblings])
-        related: dict[int, list[_Row]] = {root.key: [] for root in roots}
+        related: dict[int, list[Row]] = {root.key: [] for root in roots}
         for row in found.values():
-            for key in row.roots:
+            for key in leads_to[row.key]:
                 if key != row.key:
                     related[key].append(row)
         wishes = _by(of_patient["CommunicationRequest"], lambda row: target(row.data.get("subject")))
@@ -261,26 +242,22 @@ class Reader:
 
     # -- finding ---------------------------------------------------------------------------------------
 
-    def by_key(self, keys: Iterable[int]) -> list[_Row]:
-        """The newest versions of resources, those deleted left out."""
-        return [
-            row
-            for some in batches(sorted(keys), _AT_ONCE)
-            for row in self._rows(queries.BY_KEY, {"keys": some})
-        ]
+    @property
+    def texts(self) -> Texts:
+        """What has been read and parsed since `forget`."""
+        return self._newest.texts
 
-    def by_reference(self, references: Collection[tuple[str, str]]) -> list[_Row]:
+    def forget(self) -> None:
+        """Read anew from here on: before each portion, so that only one is in memory."""
+        self._newest.forget()
+
+    def by_key(self, keys: Iterable[int]) -> list[Row]:
+        """The newest versions of resources, those deleted left out; each is read once until `forget`."""
+        return self._newest.by_key(keys)
+
+    def by_reference(self, references: Collection[tuple[str, str]]) -> list[Row]:
         """The same by (type, id)."""
-        by_type: dict[str, list[str]] = {}
-        for type, id in references:
-            by_type.setdefault(type, []).append(id)
-        rows = [
-            row
-            for type, ids in by_type.items()
-            for some in batches(ids, _AT_ONCE)
-            for row in self._rows(queries.BY_NAME, {"type": type, "ids": some})
-        ]
-        return sorted(rows, key=lambda row: row.key)
+        return self._newest.by_name(references)
 
     def referrals_among(self, references: Iterable[str]) -> set[str]:
         """Those of these that are referrals at present."""
@@ -311,12 +288,6 @@ class Reader:
                     found[about] = (*found.get(about, ()), row.data)
         return found
 
-    def _rows(self, statement: Select[Any], values: Mapping[str, Any]) -> list[_Row]:
-        return [
-            _Row(key, type, id, number, from_milliseconds(updated), source, jsontext.decode(body))
-            for key, type, id, number, updated, source, body in self.connection.execute(statement, values)
-        ]
-
     def _naming(
         self, links: Iterable[tuple[int, str, str]], types: Collection[str]
     ) -> list[tuple[int, str, str]]:
@@ -329,18 +300,19 @@ class Reader:
         for param, ids in names.items():
             groups.setdefault(frozenset(ids), []).append(param)
         for wanted, params in groups.items():
-            for some in batches(wanted, _AT_ONCE):
+            for some in batches(wanted, queries.AT_ONCE):
                 values = {"params": params, "ids": some, "types": list(types)}
                 found += [
                     (key, type, id) for key, type, id in self.connection.execute(queries.NAMING, values)
                 ]
         return found
 
-    def _follow(self, roots: Collection[_Row]) -> dict[int, _Row]:
-        """All that names the roots, or names what names them, each with the roots it leads to."""
+    def _follow(self, roots: Collection[Row]) -> tuple[dict[int, Row], _LeadsTo]:
+        """All that names the roots, or names what names them, by key, and to which roots each leads."""
         found = {root.key: root for root in roots}
-        at = {(root.type, root.id): root for root in roots}
-        edge: list[_Row] = list(roots)
+        leads_to: _LeadsTo = defaultdict(set, {root.key: {root.key} for root in roots})
+        at = {(root.type, root.id): root.key for root in roots}
+        edge: list[Row] = list(roots)
         for _ in range(_HOPS):
             links = [
                 (index.number(type, parameter), row.type, row.id)
@@ -349,28 +321,28 @@ class Reader:
             ]
             naming = self._naming(links, {row.type for row in edge}) if links else []
             new = {row.key: row for row in self.by_key({key for key, _, _ in naming} - found.keys())}
-            outputs = self._outputs(edge, at)
+            outputs = self._outputs(edge, at, leads_to)
             found |= new
-            reached: dict[int, _Row] = {}
+            reached: dict[int, Row] = {}
             for key, type, id in naming:
                 source = at.get((type, id))
                 row = found.get(key)
-                if source and row and not source.roots <= row.roots:
-                    row.roots |= source.roots
-                    reached[row.key] = row
+                if source is not None and row and not leads_to[source] <= leads_to[key]:
+                    leads_to[key] |= leads_to[source]
+                    reached[key] = row
             for row in outputs:
-                if row.key not in found:
-                    found[row.key] = row
-                reached[row.key] = row
+                found[row.key] = reached[row.key] = row
             for row in reached.values():
-                at[row.type, row.id] = row
+                at[row.type, row.id] = row.key
             edge = list(reached.values())
             if not edge:
                 break
-        return found
+        return found, leads_to
 
-    def _outputs(self, edge: Iterable[_Row], at: Mapping[tuple[str, str], _Row]) -> list[_Row]:
-        """Reports and documents that a Task's output names."""
+    def _outputs(
+        self, edge: Iterable[Row], at: Mapping[tuple[str, str], int], leads_to: _LeadsTo
+    ) -> list[Row]:
+        """Reports and documents that a Task's output names, as far as they lead to roots not known of yet."""
         wanted: dict[tuple[str, str], set[int]] = {}
         for row in edge:
             if row.type != "Task" or not row.data.get("output"):
@@ -378,14 +350,14 @@ class Reader:
             for name in targets(output.get("valueReference") for output in row.data["output"]):
                 type, _, id = name.partition("/")
                 if type in ("DiagnosticReport", "DocumentReference"):
-                    wanted.setdefault((type, id), set()).update(row.roots)
-        reached = [at[name] for name in wanted if name in at and not wanted[name] <= at[name].roots]
-        reached += self.by_reference([name for name in wanted if name not in at])
+                    wanted.setdefault((type, id), set()).update(leads_to[row.key])
+        news = [name for name in wanted if name not in at or not wanted[name] <= leads_to[at[name]]]
+        reached = self.by_reference(news)
         for row in reached:
-            row.roots |= wanted[row.type, row.id]
+            leads_to[row.key] |= wanted[row.type, row.id]
         return reached
 
-    def _by_patient(self, patients: Iterable[str]) -> dict[str, list[_Row]]:
+    def _by_patient(self, patients: Iterable[str]) -> dict[str, list[Row]]:
         """What belongs to the patients as such: their other referrals, wishes and relatives."""
         kinds = {
             index.number("ServiceRequest", "subject"): "ServiceRequest",
@@ -395,12 +367,12 @@ class Reader:
         ids = {name.partition("/")[2] for name in patients if name.startswith("Patient/")}
         links = [(param, "Patient", id) for param in kinds for id in ids]
         keys = {key for key, _, _ in self._naming(links, {"Patient"})} if links else set()
-        rows: dict[str, list[_Row]] = {type: [] for type in kinds.values()}
+        rows: dict[str, list[Row]] = {type: [] for type in kinds.values()}
         for row in self.by_key(keys):
             rows[row.type].append(row)
         return rows
 
-    def _departments_asked(self, siblings: Collection[_Row]) -> dict[str, list[Json]]:
+    def _departments_asked(self, siblings: Collection[Row]) -> dict[str, list[Json]]:
         """Owners of the Tasks of each sibling."""
         focus = index.number("Task", "focus")
         links = [(focus, row.type, row.id) for row in siblings]
@@ -412,7 +384,7 @@ class Reader:
                 owners.setdefault(target(row.data.get("focus")), []).append(row.data["owner"])
         return owners
 
-    def _learn_staff(self, rows: Iterable[_Row]) -> None:
+    def _learn_staff(self, rows: Iterable[Row]) -> None:
         """Remember who stands behind the roles, services and places that these resources name."""
         wanted: set[tuple[str, str]] = set()
         for row in rows:
@@ -424,27 +396,20 @@ class Reader:
         for staff in self.by_reference(wanted):
             self._behind[staff.reference] = targets(staff.data.get(key) or {} for key in _STAFF[staff.type])
 
-    def _earlier_versions(self, rows: Iterable[_Row]) -> dict[str, list[tuple[datetime, Json]]]:
-        """Every version before the newest, since the last deletion, of those that have any."""
+    def _earlier_versions(self, rows: Iterable[Row]) -> dict[str, list[tuple[datetime, Json]]]:
+        """Every version since the last deletion, of those of which there is more than one."""
         by_type: dict[str, set[str]] = {}
         for row in rows:
             if row.version > 1 and row.type not in ("Communication", "RelatedPerson", "CommunicationRequest"):
                 by_type.setdefault(row.type, set()).add(row.id)
         found: dict[str, list[tuple[datetime, Json]]] = {}
-        portions = ((type, some) for type, ids in by_type.items() for some in batches(ids, _AT_ONCE))
-        for type, some in portions:
-            known = self.connection.execute(queries.VERSIONS, {"type": type, "ids": some})
-            for id, updated, method, body in known:
-                versions = found.setdefault(f"{type}/{id}", [])
-                if method == "delete":
-                    versions.clear()
-                else:
-                    versions.append((from_milliseconds(updated), jsontext.decode(body)))
+        for type, ids in by_type.items():
+            found |= self._newest.versions(type, ids)
         return found
 
     # -- what cannot be seen ---------------------------------------------------------------------------
 
-    def _blind_at(self, root: _Row, rows: Iterable[_Row], *, from_ehr: bool) -> tuple[Blind, ...]:
+    def _blind_at(self, root: Row, rows: Iterable[Row], *, from_ehr: bool) -> tuple[Blind, ...]:
         if not self.blind and not self.unread:
             return ()
         unread = [self.unread[row.reference] for row in (root, *rows) if row.reference in self.unread]
@@ -469,11 +434,11 @@ class Reader:
         return tuple(matters)
 
 
-def _ehr_of(row: _Row) -> str:
+def _ehr_of(row: Row) -> str:
     return row.source.removeprefix("ehr:") if row.source.startswith("ehr:") else ""
 
 
-def _held(row: _Row, older: Mapping[str, list[tuple[datetime, Json]]]) -> Held:
+def _held(row: Row, older: Mapping[str, list[tuple[datetime, Json]]]) -> Held:
     versions = older.get(row.reference)
     return Held(row.reference, tuple(versions) if versions else ((row.updated, row.data),))
 
@@ -490,8 +455,8 @@ def _parties(data: Json) -> Iterator[str]:
         yield target(participant.get("actor") or participant.get("individual"))
 
 
-def _by(rows: Iterable[_Row], name: Any) -> dict[str, list[_Row]]:
-    groups: dict[str, list[_Row]] = {}
+def _by(rows: Iterable[Row], name: Any) -> dict[str, list[Row]]:
+    groups: dict[str, list[Row]] = {}
     for row in rows:
         groups.setdefault(name(row), []).append(row)
     return groups

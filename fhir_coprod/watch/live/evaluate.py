@@ -25,6 +25,7 @@ from fhir_coprod.watch.alerts import resources as carriers
 from fhir_coprod.watch.facts import rows as standings
 from fhir_coprod.watch.facts.kept import Sources, pack
 from fhir_coprod.watch.facts.names import read_names
+from fhir_coprod.watch.facts.newest import Texts
 from fhir_coprod.watch.facts.reader import Found
 from fhir_coprod.watch.facts.rows import Held
 from fhir_coprod.watch.facts.visibility import first_read
@@ -98,7 +99,7 @@ def look_at(
         left = [name for name in some if dues.get(name) == _due(rows[name])]
         if not left:
             return Counter()  # another worker has done it
-        again = _Look(site, transaction.connection, now, news=news)
+        again = _Look(site, transaction.connection, now, news=news, parsed=look.texts)
         found = again.verdicts({name: _unread(rows[name]) for name in left})
         for verdict in found:
             _write(transaction, verdict.writes)
@@ -147,13 +148,26 @@ def _unread(held: Held | None) -> Held | None:
 class _Look:
     """Referrals judged as they are on one connection, with what their alerts need; see `look_at`."""
 
-    def __init__(self, site: Site, connection: Connection, now: datetime, *, news: bool) -> None:
+    def __init__(
+        self,
+        site: Site,
+        connection: Connection,
+        now: datetime,
+        *,
+        news: bool,
+        parsed: Texts | None = None,
+    ) -> None:
         self.ground = site.ground(connection, now)
         self._connection = connection
-        self._reader = reader_at(connection, site.settings, site.policy, now)
+        self._reader = reader_at(connection, site.settings, site.policy, now, parsed)
         self._policy = site.policy
         self._now = now
         self._news = news
+
+    @property
+    def texts(self) -> Texts:
+        """What has been read, of the last portion at least, so that a second look need not parse it again."""
+        return self._reader.texts
 
     def verdicts(self, rows: Mapping[str, Held | None]) -> list[Verdict]:
         """One for each of these that is a referral."""

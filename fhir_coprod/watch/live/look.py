@@ -15,6 +15,7 @@ from fhir_coprod.store import Store
 from fhir_coprod.watch.facts import reader as facts
 from fhir_coprod.watch.facts import rows
 from fhir_coprod.watch.facts.kept import Sources
+from fhir_coprod.watch.facts.newest import Texts
 from fhir_coprod.watch.facts.reader import Found, Reader
 from fhir_coprod.watch.facts.rows import FOLLOWER
 from fhir_coprod.watch.rules.assess import assess
@@ -22,9 +23,11 @@ from fhir_coprod.watch.rules.policies import Policy
 from fhir_coprod.watch.rules.standing import Standing
 
 
-def reader_at(connection: Connection, settings: Settings, policy: Policy, now: datetime) -> Reader:
-    """A reader to which a feed that the policy calls behind at `now` is not observable."""
-    return Reader(connection, settings, policy.pulled_since(now))
+def reader_at(
+    connection: Connection, settings: Settings, policy: Policy, now: datetime, parsed: Texts | None = None
+) -> Reader:
+    """A reader to which a feed that the policy calls behind at `now` is not observable; `parsed` as there."""
+    return Reader(connection, settings, policy.pulled_since(now), parsed)
 
 
 def look_at(store: Store, referral: str, policy: Policy, now: datetime, settings: Settings) -> Standing:

@@ -15,7 +15,7 @@ from fhir_coprod.settings import EhrSettings, Settings
 from fhir_coprod.store import Store
 from fhir_coprod.store.schema import sync as sync_tables
 from fhir_coprod.watch import Facts, assess
-from fhir_coprod.watch.facts import reader
+from fhir_coprod.watch.facts import queries, reader
 from fhir_coprod.watch.record.compose import Surroundings, compose
 from fhir_coprod.watch.rules import policies
 from tests.watch.stored import all_stories, put_all, staff, tell
@@ -185,7 +185,7 @@ def test_a_pull_that_failed_takes_nothing_away_from_the_one_before_it(store: Sto
 def test_more_letters_than_one_statement_takes_values_are_all_read(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reader, "_AT_ONCE", 3)
+    monkeypatch.setattr(queries, "AT_ONCE", 3)
     letters = [
         {
             "resourceType": "Communication",

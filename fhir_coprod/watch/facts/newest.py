@@ -1,0 +1,116 @@
+"""Resources as they are now: each is asked for once in a portion of referrals, and each text is parsed once.
+
+Several parts of one look need the same record: the way from a referral to what belongs to it, its patient's
+other referrals, its alerts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Select
+
+from fhir_coprod import jsontext
+from fhir_coprod.jsontext import Json
+from fhir_coprod.store.versions import from_milliseconds
+from fhir_coprod.watch.facts import queries
+from fhir_coprod.watch.record.fhir import batches, is_asking
+
+Texts = Mapping[int, Json]
+"""What versions say, by their positions in the log: what stands there never changes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The newest version of a resource."""
+
+    key: int
+    type: str
+    id: str
+    version: int
+    updated: datetime
+    source: str
+    data: Json
+
+    @property
+    def reference(self) -> str:
+        return f"{self.type}/{self.id}"
+
+    @property
+    def is_referral(self) -> bool:
+        """A ServiceRequest, or a message by which a patient asks for one."""
+        return self.type == "ServiceRequest" or is_asking(self.data)
+
+
+class Newest:
+    """The newest versions of resources, those deleted left out.
+
+    What has been read is not asked for again until `forget`.
+
+    parsed: texts that somebody has parsed already.
+    """
+
+    def __init__(self, connection: Connection, parsed: Texts | None = None) -> None:
+        self._connection = connection
+        self._parsed = parsed or {}
+        self._texts: dict[int, Json] = {}
+        self._by_key: dict[int, Row] = {}
+        self._by_name: dict[tuple[str, str], Row] = {}
+
+    @property
+    def texts(self) -> Texts:
+        """Those of the versions that were read."""
+        return self._texts
+
+    def forget(self) -> None:
+        """Let go of all that was read: the next portion has little to do with this one."""
+        self._texts, self._by_key, self._by_name = {}, {}, {}
+
+    def by_key(self, keys: Iterable[int]) -> list[Row]:
+        """In order of key."""
+        wanted = sorted(set(keys))
+        for some in batches((key for key in wanted if key not in self._by_key), queries.AT_ONCE):
+            self._read(queries.BY_KEY, {"keys": some})
+        return [self._by_key[key] for key in wanted if key in self._by_key]
+
+    def by_name(self, names: Collection[tuple[str, str]]) -> list[Row]:
+        """By type and id, in order of key."""
+        wanted = set(names)
+        by_type: dict[str, list[str]] = {}
+        for type, id in wanted - self._by_name.keys():
+            by_type.setdefault(type, []).append(id)
+        for type, ids in by_type.items():
+            for some in batches(ids, queries.AT_ONCE):
+                self._read(queries.BY_NAME, {"type": type, "ids": some})
+        rows = (self._by_name[name] for name in wanted if name in self._by_name)
+        return sorted(rows, key=lambda row: row.key)
+
+    def versions(self, type: str, ids: Collection[str]) -> dict[str, list[tuple[datetime, Json]]]:
+        """Every version since the last deletion, by reference, oldest first, with the time it was stored."""
+        found: dict[str, list[tuple[datetime, Json]]] = {}
+        for some in batches(ids, queries.AT_ONCE):
+            known = self._connection.execute(queries.VERSIONS, {"type": type, "ids": some})
+            for id, position, updated, method, body in known:
+                versions = found.setdefault(f"{type}/{id}", [])
+                if method == "delete":
+                    versions.clear()
+                else:
+                    versions.append((from_milliseconds(updated), self._parse(position, body)))
+        return found
+
+    def _read(self, statement: Select[Any], values: Mapping[str, Any]) -> None:
+        found = self._connection.execute(statement, values)
+        for key, type, id, number, position, updated, source, body in found:
+            data = self._parse(position, body)
+            row = Row(key, type, id, number, from_milliseconds(updated), source, data)
+            self._by_key[key] = self._by_name[type, id] = row
+
+    def _parse(self, position: int, body: bytes) -> Json:
+        data = self._texts.get(position)
+        if data is None:
+            data = self._parsed.get(position)
+            self._texts[position] = data = jsontext.decode(body) if data is None else data
+        return data
