@@ -74,14 +74,20 @@ def _numbers(pairs: Pairs) -> tuple[int, ...]:
     return tuple(index.number(type, code) for type, code in pairs)
 
 
+@cache
+def _leading(type: str) -> tuple[str, ...]:
+    """The search parameters by which a resource of a type may name what it concerns."""
+    return tuple(dict.fromkeys(code for its, code in (*_UP, *_ALERTS, *_FAMILY) if its == type))
+
+
 def concerned(connection: Connection, changes: Sequence[Version]) -> set[str]:
     """The referrals that these entries of the log may concern, as references; some may be none."""
     ours = [change for change in changes if change.source != followup.SOURCE]
     if not ours:
         return set()
     climb = _Climb(connection)
-    for version in (*ours, *_before(connection, ours)):
-        climb.start(version)
+    for version in (*climb.start(ours), *_before(connection, ours)):
+        climb.add(version)
     return climb.referrals()
 
 
@@ -110,16 +116,14 @@ def _before(connection: Connection, changes: Collection[Version]) -> Iterator[Ve
                     yield from_row(row)
 
 
-def _named(version: Version, pairs: Pairs) -> Iterator[Name]:
-    """What a version names by these parameters of its type."""
-    for type, code in pairs:
-        if type != version.type:
-            continue
-        parameter = definitions.search_parameters(type)[code]
-        for _, value in index.extract(type, parameter, version.data):
+def _named(version: Version) -> Iterator[tuple[int, str, str]]:
+    """What a version names, as the index would have it: number of the parameter, type and id."""
+    for code in _leading(version.type):
+        parameter = definitions.search_parameters(version.type)[code]
+        for _, value in index.extract(version.type, parameter, version.data):
             reference = value.get("reference") if isinstance(value, dict) else None
             if isinstance(reference, str):
-                yield index.split_reference(reference)
+                yield index.number(version.type, code), *index.split_reference(reference)
 
 
 class _Climb:
@@ -131,16 +135,48 @@ class _Climb:
         self._patients: set[str] = set()
         self._staff: set[Name] = set()
         self._alerted: set[Name] = set()
+        self._asked: set[Name] = set()
+        """Those of which it is known already what they name."""
 
-    def start(self, version: Version) -> None:
-        """From one version of a resource."""
-        self.reached.add((version.type, version.id))
-        if version.type in _STAFF:
-            self._staff.add((version.type, version.id))
+    def start(self, changes: Iterable[Version]) -> list[Version]:
+        """From what has changed, as the index has it: that is the newest version of each.
+
+        Returns the versions of which the index says nothing (any more), which have to be read themselves.
+        """
+        versions: dict[Name, int] = {}
+        by_type = _by_type({(change.type, change.id) for change in changes})
+        for type, ids in by_type.items():
+            self._reach(type, ids)
+            params = [index.number(type, code) for code in _leading(type)]
+            for some in batches(ids if params else (), _PORTION):
+                values = {"type": type, "ids": some, "params": params}
+                for id, version, *named in self._connection.execute(queries.AS_INDEXED, values):
+                    versions[type, id] = version
+                    if named[0] is not None:
+                        self._name(*named)
+        self._asked |= versions.keys()
+        return [change for change in changes if versions.get((change.type, change.id)) != change.version]
+
+    def add(self, version: Version) -> None:
+        """From what one version of a resource names, which need not be the newest."""
+        self._reach(version.type, (version.id,))
         if version.body:
-            self.reached.update(_named(version, _UP))
-            self._alerted.update(_named(version, _ALERTS))
-            self._patients.update(id for type, id in _named(version, _FAMILY) if type == "Patient")
+            for param, type, id in _named(version):
+                self._name(param, type, id)
+
+    def _reach(self, type: str, ids: Iterable[str]) -> None:
+        names = {(type, id) for id in ids}
+        self.reached |= names
+        if type in _STAFF:
+            self._staff |= names
+
+    def _name(self, param: int, type: str, id: str) -> None:
+        if param in _numbers(_UP):
+            self.reached.add((type, id))
+        if param in _numbers(_ALERTS):
+            self._alerted.add((type, id))
+        if param in _numbers(_FAMILY) and type == "Patient":
+            self._patients.add(id)
 
     def referrals(self) -> set[str]:
         self._from_staff()
@@ -168,7 +204,8 @@ class _Climb:
     def _up(self) -> None:
         edge = set(self.reached)
         for _ in range(_STEPS):
-            above = self._names_from({name for name in edge if name[0] != "ServiceRequest"}, _UP)
+            unasked = {name for name in edge if name[0] != "ServiceRequest"} - self._asked
+            above = self._names_from(unasked, _UP)
             above |= self._naming({name for name in edge if name[0] in _REPORTS}, _OUTPUT)
             edge = above - self.reached
             self.reached |= edge
