@@ -7,7 +7,7 @@ closed by hand, and one whose end could not be seen at present is left as it is.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -26,6 +26,8 @@ WAITING: Final = "draft"
 UNSNOOZABLE: Final = frozenset({"asap", "stat"})
 _THE_STORE_S: Final = ("versionId", "lastUpdated")
 _UTC: Final = ZoneInfo("UTC")
+_CLOCKS_DIFFER: Final = timedelta(days=1)
+"""A client's clock may be ahead of the watch's by so much."""
 _NO_NAMES: Final[Mapping[str, str]] = {}
 
 
@@ -196,6 +198,19 @@ def _asked(task: Json, by: datetime) -> Json:
 def modified(task: Json) -> datetime:
     """When a follow-up was last judged, or changed by a person."""
     return moment(task.get("lastModified"), _UTC) or datetime.min.replace(tzinfo=UTC)
+
+
+def believed(task: Json, now: datetime, latest: datetime) -> Json:
+    """A follow-up with a time of change that some clock can have shown: else as if it had been changed now.
+
+    latest: the latest moment at which a watch has judged anything here.
+
+    A client may write any time. A time in the future would keep every watch from saying anything of the
+    referral until then, and whoever took it would hold it as long.
+    """
+    if modified(task) <= max(now, latest) + _CLOCKS_DIFFER:
+        return task
+    return resources.touched(task, now)
 
 
 def _why(standing: Standing, names: Mapping[str, str]) -> str:

@@ -14,12 +14,13 @@ from functools import cached_property
 from typing import Final, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from fhir_coprod import jsontext
 from fhir_coprod.jsontext import Json
 from fhir_coprod.store import Transaction
-from fhir_coprod.store.versions import to_milliseconds
+from fhir_coprod.store.schema import core
+from fhir_coprod.store.versions import from_milliseconds, to_milliseconds
 from fhir_coprod.watch.alerts import reconcile
 from fhir_coprod.watch.alerts import resources as carriers
 from fhir_coprod.watch.facts import rows as standings
@@ -190,7 +191,8 @@ class _Look:
         for standing, found in judged:
             if found is None:
                 continue
-            tasks: Sequence[Json] = found.followups or followups.get(standing.referral, ())
+            there = found.followups or followups.get(standing.referral, ())
+            tasks = _believed(self._connection, there, self._now)
             if standing.stalls or tasks:
                 concerned[standing.referral] = (standing, tasks)
         wanted: set[str] = set()
@@ -302,6 +304,16 @@ def _put(transaction: Transaction, resource: Json) -> None:
     transaction.put(jsontext.from_data(resource), resource["id"], source=followup.SOURCE)
 
 
+def _believed(connection: Connection, followups: Sequence[Json], now: datetime) -> Sequence[Json]:
+    """See `reconcile.believed`. What the latest judgement was is asked only when it matters."""
+    if all(reconcile.modified(task) <= now for task in followups):
+        return followups
+    cursor = core.cursor.c
+    latest = connection.execute(select(cursor.position).where(cursor.name == LATEST)).scalar()
+    judged = from_milliseconds(latest or 0)
+    return [reconcile.believed(task, now, judged) for task in followups]
+
+
 def _withdraw(
     transaction: Transaction, site: Site, names: Collection[str], now: datetime
 ) -> dict[str, datetime]:
@@ -311,7 +323,11 @@ def _withdraw(
     Returns those whose alerts were judged by a later clock than `now`, and when ours is there too.
     """
     reader = reader_at(transaction.connection, site.settings, site.policy, now)
-    followups = {name: tasks for name, tasks in reader.followups(names).items() if name in names}
+    followups = {
+        name: _believed(transaction.connection, tasks, now)
+        for name, tasks in reader.followups(names).items()
+        if name in names
+    }
     issues = reader.by_reference(
         {
             ("DetectedIssue", id)

@@ -213,6 +213,68 @@ def test_an_older_sweep_does_not_undo_a_newer_one(hospital: Hospital) -> None:
     assert hospital.head() == head
 
 
+def test_an_older_sweep_that_meets_news_does_not_undo_what_a_newer_one_has_found(hospital: Hospital) -> None:
+    hospital.refer()
+    hospital.sweep(LATE)
+    hospital.task("r", "requested", MONDAY, description="said again")
+    head = hospital.head()
+    hospital.sweep(MONDAY + DAY)
+    assert hospital.head() == head
+
+
+YEAR_2099 = "2099-12-31T00:00:00Z"
+
+
+def test_an_alert_that_a_client_dates_far_ahead_ends_with_its_stall(hospital: Hospital) -> None:
+    hospital.refer()
+    hospital.sweep(LATE)
+    (followup,) = hospital.followups()
+    hospital.put({**followup, "lastModified": YEAR_2099})
+    hospital.task("r", "received", LATE)
+    hospital.sweep(LATE + timedelta(hours=1))
+    assert set(hospital.issues("final")) == {"unacknowledged"}
+    (followup,) = hospital.followups()
+    assert followup["status"] == "completed"
+    assert followup["lastModified"].startswith("2026-03-11")
+
+
+def test_whoever_takes_an_alert_far_ahead_holds_it_as_long_as_anybody(hospital: Hospital) -> None:
+    hospital.refer()
+    hospital.sweep(LATE)
+    (followup,) = hospital.followups()
+    far = {"period": {"end": YEAR_2099}}
+    hospital.put({**followup, "status": "accepted", "lastModified": YEAR_2099, "restriction": far})
+    hospital.sweep(LATE + timedelta(hours=1))
+    (held,) = hospital.followups("accepted")
+    assert held["restriction"]["period"]["end"] < "2026-04"
+    hospital.sweep(LATE + 30 * DAY)
+    assert len(hospital.followups("requested")) == 1
+
+
+def test_the_alerts_of_a_deleted_referral_are_withdrawn_whatever_a_client_dates_them(
+    hospital: Hospital,
+) -> None:
+    hospital.refer()
+    hospital.sweep(LATE)
+    (followup,) = hospital.followups()
+    hospital.put({**followup, "lastModified": YEAR_2099})
+    hospital.store.write(lambda t: t.delete("ServiceRequest", "r"))
+    hospital.sweep(LATE + timedelta(hours=1))
+    assert len(hospital.followups("cancelled")) == 1
+
+
+def test_an_alert_from_a_clock_that_is_a_little_ahead_waits_until_ours_is_there(hospital: Hospital) -> None:
+    hospital.refer()
+    hospital.sweep(LATE)
+    (followup,) = hospital.followups()
+    hospital.put({**followup, "lastModified": (LATE + timedelta(hours=20)).isoformat()})
+    hospital.task("r", "received", LATE)
+    hospital.sweep(LATE + timedelta(hours=19))
+    assert set(hospital.issues()) == {"unacknowledged"}
+    hospital.sweep(LATE + timedelta(hours=20))
+    assert set(hospital.issues("final")) == {"unacknowledged"}
+
+
 def test_concurrent_sweeps_raise_each_alert_once(hospital: Hospital) -> None:
     for number in range(40):
         hospital.refer(f"r{number}")
