@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import resources
+from importlib.resources.abc import Traversable
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -46,12 +47,16 @@ a letter makes no standing doubtful."""
 @cache
 def program() -> bytes:
     """Changes with the program that reads and judges: what another version of it said has to be said anew."""
+    return digest_of(resources.files("fhir_coprod.watch"))
+
+
+def digest_of(watch: Traversable) -> bytes:
+    """Of all that reads and judges in a copy of the package `fhir_coprod.watch`."""
     digest = hashlib.blake2b(digest_size=12)
     for folder in JUDGING:
-        files = [file for file in resources.files(f"fhir_coprod.watch.{folder}").iterdir() if file.is_file()]
+        files = [file for file in (watch / folder).iterdir() if file.name.endswith(".py")]
         for file in sorted(files, key=lambda file: file.name):
-            if file.name.endswith(".py"):
-                digest.update(file.read_bytes())
+            digest.update(file.read_bytes())
     return digest.digest()
 
 

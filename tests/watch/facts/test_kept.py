@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -9,6 +10,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 
+from fhir_coprod import watch
 from fhir_coprod.settings import Settings, SiteSettings
 from fhir_coprod.store import Store
 from fhir_coprod.watch.facts import kept, reader
@@ -58,3 +60,53 @@ def test_facts_hold_only_until_something_new_concerns_them(store: Store, due: in
 def test_facts_hold_only_in_the_zone_in_which_they_were_read(store: Store) -> None:
     assert found(store, 5, packed(store, zone=AUCKLAND)) is None
     assert found(store, 5, packed(store, zone=AUCKLAND), AUCKLAND) is not None
+
+
+# -- which program has judged ----------------------------------------------------------------------------
+
+WATCH = Path(watch.__path__[0])
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """The package of the watch, to change something in."""
+    return Path(shutil.copytree(WATCH, tmp_path / "watch", ignore=shutil.ignore_patterns("__pycache__")))
+
+
+def judges(file: Path) -> bool:
+    return file.parent.name in ("record", "rules", "facts")
+
+
+def test_facts_are_kept_for_the_program_as_it_is_installed(copy: Path) -> None:
+    assert kept.digest_of(copy) == kept.program()
+
+
+def test_a_change_in_a_file_that_reads_or_judges_makes_another_program_and_in_no_other(copy: Path) -> None:
+    files = sorted(copy.rglob("*.py"))
+    assert {file.parent.name for file in files if not judges(file)} > {
+        "alerts",
+        "letters",
+        "live",
+        "worklist",
+    }
+    assert len([file for file in files if judges(file)]) > 20
+    for file in files:
+        was = file.read_text()
+        file.write_text(was + "# changed\n")
+        assert (kept.digest_of(copy) != kept.program()) is judges(file), file
+        file.write_text(was)
+
+
+def test_a_new_file_among_those_that_judge_makes_another_program(copy: Path) -> None:
+    (copy / "rules" / "notes.txt").write_text("no part of it")
+    assert kept.digest_of(copy) == kept.program()
+    (copy / "rules" / "new.py").write_text("NEW = 1\n")
+    assert kept.digest_of(copy) != kept.program()
+
+
+def test_facts_that_another_program_has_read_do_not_hold(store: Store) -> None:
+    body = packed(store)
+    assert body is not None
+    mark, facts = body[:8], body[8:]
+    assert found(store, 5, mark + facts) is not None
+    assert found(store, 5, mark[::-1] + facts) is None
