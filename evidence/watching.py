@@ -19,6 +19,7 @@ from fhir_coprod.watch.record.compose import Held, Surroundings, compose
 from fhir_coprod.watch.record.fhir import is_asking, is_referral_task, target
 from fhir_coprod.watch.record.model import Blind, Facts
 from fhir_coprod.watch.rules import policies
+from fhir_coprod.watch.rules.codes import NEEDED
 from fhir_coprod.watch.rules.standing import Standing
 
 POLICY = "se-vardgaranti"
@@ -160,19 +161,8 @@ class Patient:
             found += [Blind(type, department.name, whose) for type in self.feeds.hidden[department.name]]
             since = self.feeds.behind(department.name, at, self.behind_after)
             if since is not None:
-                found += [Blind(type, department.name, whose, since, down=True) for type in _TYPES]
+                found += [Blind(type, department.name, whose, since, down=True) for type in sorted(NEEDED)]
         return tuple(found)
-
-
-_TYPES = (
-    "ServiceRequest",
-    "Task",
-    "Appointment",
-    "Encounter",
-    "DiagnosticReport",
-    "DocumentReference",
-    "Communication",
-)
 
 
 def _leads_to(one: Held, root: str, held: dict[str, Held]) -> bool:

@@ -6,7 +6,7 @@ feeds(connection)     what of each EHR can be seen at present
 holdings(connection)  which record of which EHR is in which resource of ours
 """
 
-from fhir_coprod.sync.ehr.plan import PULLED, EhrPlan, TypePlan
+from fhir_coprod.sync.ehr.plan import EhrPlan, TypePlan
 from fhir_coprod.sync.engine import check, run
 from fhir_coprod.sync.pull import Progress
 from fhir_coprod.sync.report import EhrReport
@@ -14,7 +14,6 @@ from fhir_coprod.sync.staging.feed import Feed, feeds
 from fhir_coprod.sync.staging.stage import Counts, Holding, holdings
 
 __all__ = [
-    "PULLED",
     "Counts",
     "EhrPlan",
     "EhrReport",

@@ -21,7 +21,7 @@ from fhir_coprod.settings import EhrSettings, Settings
 from fhir_coprod.store import Store, Transaction
 from fhir_coprod.sync import alone
 from fhir_coprod.sync.ehr.client import EhrClient, Politeness
-from fhir_coprod.sync.ehr.plan import PULLED, EhrPlan, plan
+from fhir_coprod.sync.ehr.plan import EhrPlan, plan
 from fhir_coprod.sync.merging import matches
 from fhir_coprod.sync.merging.sources import Context
 from fhir_coprod.sync.pull import Progress, Puller
@@ -32,6 +32,7 @@ from fhir_coprod.sync.staging.references import Bases, Record
 from fhir_coprod.sync.staging.sinks import DrySink, StoreSink
 from fhir_coprod.sync.staging.stage import Batch, Counts
 from fhir_coprod.sync.unexpected import described
+from fhir_coprod.watched import PULLED
 
 Beat = Callable[[], None]
 

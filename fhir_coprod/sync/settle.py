@@ -15,7 +15,6 @@ from sqlalchemy import func, select
 
 from fhir_coprod.store import Transaction
 from fhir_coprod.store.schema.sync import crosswalk
-from fhir_coprod.sync.ehr.plan import PULLED
 from fhir_coprod.sync.merging import matches
 from fhir_coprod.sync.merging.change import Change
 from fhir_coprod.sync.merging.link import Linked, link
@@ -23,6 +22,7 @@ from fhir_coprod.sync.merging.publish import Published, publish, write_retired
 from fhir_coprod.sync.merging.sources import Context
 from fhir_coprod.sync.staging.identity import ORDERS, PEOPLE, THINGS, Pair
 from fhir_coprod.sync.staging.stage import Validate
+from fhir_coprod.watched import PULLED
 
 T = TypeVar("T")
 Work = Callable[[Transaction], T]

@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from fhir_coprod.sync.ehr.plan import PULLED
+from fhir_coprod.watched import PULLED
 
 Json = dict[str, Any]
 

@@ -16,51 +16,7 @@ from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import EhrSettings
 from fhir_coprod.sync.ehr import vendor as vendors
 from fhir_coprod.sync.ehr.vendor import Find, Query, Vendor
-
-PULLED = (
-    "Organization",
-    "Location",
-    "HealthcareService",
-    "Practitioner",
-    "PractitionerRole",
-    "Patient",
-    "RelatedPerson",
-    "CareTeam",
-    "EpisodeOfCare",
-    "Condition",
-    "FamilyMemberHistory",
-    "Goal",
-    "CarePlan",
-    "ServiceRequest",
-    "Task",
-    "Appointment",
-    "Encounter",
-    "DiagnosticReport",
-    "DocumentReference",
-    "Communication",
-    "CommunicationRequest",
-    "QuestionnaireResponse",
-    "List",
-    "Provenance",
-)
-"""What the watch and the coproduction profiles need, in the order in which it is pulled.
-
-Observation is left out: a hospital has more of it than of everything else together, and the coproduction
-profiles use few; name it in an EHR's `types` where it is wanted.
-"""
-
-REACHED_BY_REFERENCE = frozenset(
-    (
-        "Organization",
-        "Location",
-        "HealthcareService",
-        "Practitioner",
-        "PractitionerRole",
-        "Patient",
-        "RelatedPerson",
-    )
-)
-"""Types of which it is enough to know those that something else refers to."""
+from fhir_coprod.watched import PULLED, REACHED_BY_REFERENCE
 
 _WRITES = ("create", "update", "patch", "delete")
 

@@ -1,6 +1,6 @@
 """Which referrals a change concerns: from what was written, up the references to the ServiceRequests.
 
-The way down, from a referral to all that belongs to it, is `facts.LINKS`; this is the way back. A change is
+The way down, from a referral to all that belongs to it, is `watched.LINKS`; this is the way back. A change is
 looked at as it was before and as it is after, so that a reference that was taken away counts as well. What is
 found may be more than is concerned, never less: to look again changes nothing.
 """
@@ -18,14 +18,12 @@ from fhir_coprod.store import Version, index
 from fhir_coprod.store.schema import watch as watch_tables
 from fhir_coprod.store.versions import from_row
 from fhir_coprod.watch.facts import queries
-from fhir_coprod.watch.facts.reader import LINKS
 from fhir_coprod.watch.record import followup
 from fhir_coprod.watch.record.fhir import batches, split
+from fhir_coprod.watched import LINKS, OF_PATIENT, OUTPUTS, PARTIES, STAFF, Pairs
 
 Name = tuple[str, str]
 """Resource type and id."""
-Pairs = tuple[tuple[str, str], ...]
-"""Resource types, each with a search parameter of it."""
 
 _STEPS: Final = 6
 """One more than any way from a resource up to its referral has."""
@@ -35,37 +33,10 @@ _UP: Final[Pairs] = (
     ("DetectedIssue", "implicated"),
 )
 """By which a resource names what leads to a referral."""
-_FAMILY: Final[Pairs] = (
-    ("ServiceRequest", "subject"),
-    ("CommunicationRequest", "subject"),
-    ("RelatedPerson", "patient"),
-)
-"""What may concern every referral of a patient: another referral, a wish about messages, a relative."""
 _ALERTS: Final[Pairs] = (("Task", "focus"), ("DetectedIssue", "implicated"))
 """By which an alert names what it is about, which may be no referral any more."""
 _MESSAGES: Final[Pairs] = (("Communication", "subject"), ("Communication", "sender"))
-_PARTIES: Final[Pairs] = (
-    ("ServiceRequest", "requester"),
-    ("ServiceRequest", "performer"),
-    ("Task", "owner"),
-    ("Task", "requester"),
-    ("Appointment", "actor"),
-    ("Encounter", "participant"),
-    ("Encounter", "service-provider"),
-    ("DiagnosticReport", "performer"),
-    ("DiagnosticReport", "results-interpreter"),
-    ("DocumentReference", "author"),
-    ("DocumentReference", "custodian"),
-    ("Communication", "recipient"),
-    ("Communication", "sender"),
-    ("PractitionerRole", "organization"),
-    ("HealthcareService", "organization"),
-    ("Location", "organization"),
-)
-"""By which a resource names somebody who may be a role, a service, a place, or the department behind one."""
 _OUTPUT: Final[Pairs] = (("Task", "output"),)
-_STAFF: Final = ("PractitionerRole", "HealthcareService", "Location", "Organization", "CareTeam")
-_REPORTS: Final = ("DiagnosticReport", "DocumentReference")
 _PERSONS: Final = ("Patient", "RelatedPerson")
 
 
@@ -77,7 +48,7 @@ def _numbers(pairs: Pairs) -> tuple[int, ...]:
 @cache
 def _leading(type: str) -> tuple[str, ...]:
     """The search parameters by which a resource of a type may name what it concerns."""
-    return tuple(dict.fromkeys(code for its, code in (*_UP, *_ALERTS, *_FAMILY) if its == type))
+    return tuple(dict.fromkeys(code for its, code in (*_UP, *_ALERTS, *OF_PATIENT) if its == type))
 
 
 def concerned(connection: Connection, changes: Sequence[Version]) -> set[str]:
@@ -167,7 +138,7 @@ class _Climb:
     def _reach(self, type: str, ids: Iterable[str]) -> None:
         names = {(type, id) for id in ids}
         self.reached |= names
-        if type in _STAFF:
+        if type in STAFF:
             self._staff |= names
 
     def _name(self, param: int, type: str, id: str) -> None:
@@ -175,7 +146,7 @@ class _Climb:
             self.reached.add((type, id))
         if param in _numbers(_ALERTS):
             self._alerted.add((type, id))
-        if param in _numbers(_FAMILY) and type == "Patient":
+        if param in _numbers(OF_PATIENT) and type == "Patient":
             self._patients.add(id)
 
     def referrals(self) -> set[str]:
@@ -184,11 +155,11 @@ class _Climb:
         found = {id for type, id in self.reached if type == "ServiceRequest"}
         self._patients |= {
             id
-            for type, id in self._names_from({("ServiceRequest", id) for id in found}, _FAMILY)
+            for type, id in self._names_from({("ServiceRequest", id) for id in found}, OF_PATIENT)
             if type == "Patient"
         }
         patients = {("Patient", id) for id in self._patients}
-        found |= {id for _, id in self._naming(patients, _FAMILY[:1])}
+        found |= {id for _, id in self._naming(patients, (("ServiceRequest", "subject"),))}
         messages = {name for name in self.reached if name[0] == "Communication"}
         messages |= self._naming(patients, _MESSAGES)
         alerted = {f"{type}/{id}" for type, id in self._alerted if type == "Communication"}
@@ -197,8 +168,8 @@ class _Climb:
     def _from_staff(self) -> None:
         """Whatever names them, or names a role or place of theirs."""
         if self._staff:
-            found = self._naming(self._staff, _PARTIES)
-            found |= self._naming({name for name in found if name[0] in _STAFF}, _PARTIES)
+            found = self._naming(self._staff, PARTIES)
+            found |= self._naming({name for name in found if name[0] in STAFF}, PARTIES)
             self.reached |= found
 
     def _up(self) -> None:
@@ -206,7 +177,7 @@ class _Climb:
         for _ in range(_STEPS):
             unasked = {name for name in edge if name[0] != "ServiceRequest"} - self._asked
             above = self._names_from(unasked, _UP)
-            above |= self._naming({name for name in edge if name[0] in _REPORTS}, _OUTPUT)
+            above |= self._naming({name for name in edge if name[0] in OUTPUTS}, _OUTPUT)
             edge = above - self.reached
             self.reached |= edge
             if not edge:

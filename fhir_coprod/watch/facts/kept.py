@@ -42,19 +42,21 @@ _MARK: Final = 8
 JUDGING: Final = ("record", "rules", "facts")
 """The folders of the watch that read and judge. The others say and carry out what is found: a changed word in
 a letter makes no standing doubtful."""
+_TABLE: Final = "watched.py"
+"""By it they find what belongs to a referral."""
 
 
 @cache
 def program() -> bytes:
     """Changes with the program that reads and judges: what another version of it said has to be said anew."""
-    return digest_of(resources.files("fhir_coprod.watch"))
+    return digest_of(resources.files("fhir_coprod"))
 
 
-def digest_of(watch: Traversable) -> bytes:
-    """Of all that reads and judges in a copy of the package `fhir_coprod.watch`."""
-    digest = hashlib.blake2b(digest_size=12)
+def digest_of(package: Traversable) -> bytes:
+    """Of all that reads and judges in a copy of the package `fhir_coprod`."""
+    digest = hashlib.blake2b((package / _TABLE).read_bytes(), digest_size=12)
     for folder in JUDGING:
-        files = [file for file in (watch / folder).iterdir() if file.name.endswith(".py")]
+        files = [file for file in (package / "watch" / folder).iterdir() if file.name.endswith(".py")]
         for file in sorted(files, key=lambda file: file.name):
             digest.update(file.read_bytes())
     return digest.digest()

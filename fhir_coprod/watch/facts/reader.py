@@ -17,6 +17,7 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Connection, exists, select
 
+from fhir_coprod import watched
 from fhir_coprod.errors import NotFound
 from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import Settings
@@ -40,55 +41,6 @@ from fhir_coprod.watch.record.model import Blind, Facts
 PORTION: Final = 400
 """Referrals read at a time: large enough that queries do not matter, small enough for memory and SQL."""
 
-LINKS: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
-    "ServiceRequest": (
-        ("Task", "focus"),
-        ("Task", "based-on"),
-        ("Appointment", "based-on"),
-        ("Encounter", "based-on"),
-        ("DiagnosticReport", "based-on"),
-        ("DocumentReference", "related"),
-        ("Communication", "about"),
-        ("Communication", "based-on"),
-        ("CommunicationRequest", "based-on"),
-    ),
-    "Task": (
-        ("Task", "focus"),
-        ("Task", "based-on"),
-        ("Task", "part-of"),
-        ("DocumentReference", "related"),
-        ("Communication", "about"),
-        ("Communication", "based-on"),
-    ),
-    "Appointment": (
-        ("Encounter", "appointment"),
-        ("DocumentReference", "related"),
-        ("Communication", "about"),
-    ),
-    "Encounter": (("DocumentReference", "encounter"), ("Communication", "about")),
-    "DiagnosticReport": (("Communication", "about"), ("Task", "focus")),
-    "DocumentReference": (("Communication", "about"), ("Task", "focus")),
-    "Communication": (("Communication", "about"), ("Task", "focus"), ("Task", "based-on")),
-}
-"""From a type to the (type, search parameter) by which other resources name it."""
-
-_STAFF: Final[Mapping[str, tuple[str, ...]]] = {
-    "PractitionerRole": ("practitioner", "organization"),
-    "HealthcareService": ("providedBy",),
-    "Location": ("managingOrganization",),
-}
-"""Who stands behind a role, a service or a place."""
-_STAFF_TYPES: Final = tuple(f"{type}/" for type in _STAFF)
-
-_PARTIES: Final = (
-    "requester",
-    "owner",
-    "performer",
-    "resultsInterpreter",
-    "author",
-    "custodian",
-    "recipient",
-)
 _HOPS: Final = 4
 
 
@@ -317,7 +269,7 @@ class Reader:
             links = [
                 (index.number(type, parameter), row.type, row.id)
                 for row in edge
-                for type, parameter in LINKS.get(row.type, ())
+                for type, parameter in watched.LINKS.get(row.type, ())
             ]
             naming = self._naming(links, {row.type for row in edge}) if links else []
             new = {row.key: row for row in self.by_key({key for key, _, _ in naming} - found.keys())}
@@ -349,7 +301,7 @@ class Reader:
                 continue
             for name in targets(output.get("valueReference") for output in row.data["output"]):
                 type, _, id = name.partition("/")
-                if type in ("DiagnosticReport", "DocumentReference"):
+                if type in watched.OUTPUTS:
                     wanted.setdefault((type, id), set()).update(leads_to[row.key])
         news = [name for name in wanted if name not in at or not wanted[name] <= leads_to[at[name]]]
         reached = self.by_reference(news)
@@ -359,11 +311,7 @@ class Reader:
 
     def _by_patient(self, patients: Iterable[str]) -> dict[str, list[Row]]:
         """What belongs to the patients as such: their other referrals, wishes and relatives."""
-        kinds = {
-            index.number("ServiceRequest", "subject"): "ServiceRequest",
-            index.number("CommunicationRequest", "subject"): "CommunicationRequest",
-            index.number("RelatedPerson", "patient"): "RelatedPerson",
-        }
+        kinds = {index.number(type, parameter): type for type, parameter in watched.OF_PATIENT}
         ids = {name.partition("/")[2] for name in patients if name.startswith("Patient/")}
         links = [(param, "Patient", id) for param in kinds for id in ids]
         keys = {key for key, _, _ in self._naming(links, {"Patient"})} if links else set()
@@ -388,19 +336,19 @@ class Reader:
         """Remember who stands behind the roles, services and places that these resources name."""
         wanted: set[tuple[str, str]] = set()
         for row in rows:
-            for name in _parties(row.data):
-                if name.startswith(_STAFF_TYPES) and name not in self._behind:
-                    type, _, id = name.partition("/")
+            for name in targets(watched.parties(row.data)):
+                type, id = split(name)
+                if type in watched.ROLES and name not in self._behind:
                     wanted.add((type, id))
                     self._behind[name] = ()
         for staff in self.by_reference(wanted):
-            self._behind[staff.reference] = targets(staff.data.get(key) or {} for key in _STAFF[staff.type])
+            self._behind[staff.reference] = targets(watched.behind(staff.data))
 
     def _earlier_versions(self, rows: Iterable[Row]) -> dict[str, list[tuple[datetime, Json]]]:
         """Every version since the last deletion, of those of which there is more than one."""
         by_type: dict[str, set[str]] = {}
         for row in rows:
-            if row.version > 1 and row.type not in ("Communication", "RelatedPerson", "CommunicationRequest"):
+            if row.version > 1 and watched.WATCHED[row.type].is_history:
                 by_type.setdefault(row.type, set()).add(row.id)
         found: dict[str, list[tuple[datetime, Json]]] = {}
         for type, ids in by_type.items():
@@ -441,18 +389,6 @@ def _ehr_of(row: Row) -> str:
 def _held(row: Row, older: Mapping[str, list[tuple[datetime, Json]]]) -> Held:
     versions = older.get(row.reference)
     return Held(row.reference, tuple(versions) if versions else ((row.updated, row.data),))
-
-
-def _parties(data: Json) -> Iterator[str]:
-    """Every reference of a resource to somebody who may be a role, a service or a place."""
-    for key in _PARTIES:
-        held = data.get(key)
-        if held is None:
-            continue
-        for reference in held if isinstance(held, list) else (held,):
-            yield target(reference)
-    for participant in data.get("participant") or ():
-        yield target(participant.get("actor") or participant.get("individual"))
 
 
 def _by(rows: Iterable[Row], name: Any) -> dict[str, list[Row]]:

@@ -108,6 +108,9 @@ ABOUT: Final = MappingProxyType(
     }
 )
 
+NEEDED: Final = frozenset(type for about in ABOUT.values() for type in about.needs)
+"""Types that some rule looks for."""
+
 NEXT_STEP: Final = MappingProxyType(
     {
         Stage.ASKED: "a referral, written in answer",

@@ -16,6 +16,7 @@ from fhir_coprod.watch.facts.visibility import (
     by_reason,
     unread_records,
 )
+from fhir_coprod.watch.rules.codes import NEEDED
 from fhir_coprod.watch.rules.policies import Policy
 from fhir_coprod.watch.rules.standing import Standing
 
@@ -110,7 +111,7 @@ def what_cannot_be_watched(
     if nobody_s := sorted(waiting.keys() - named):
         reasons[""] = [(type, "") for type in nobody_s]
     for ehr, rows in sorted(reasons.items()):
-        told = tuple(sorted((type, why) for type, why in rows if type in _WATCHED or type in waiting))
+        told = tuple(sorted((type, why) for type, why in rows if type in NEEDED or type in waiting))
         ages: dict[str, int] = {}
         for type, _ in told:
             ages |= waiting.get(type, {})
@@ -125,14 +126,3 @@ def _bare(ehr: str, reason: str) -> str:
 
 
 _NAMED = 5
-_WATCHED = frozenset(
-    {
-        "ServiceRequest",
-        "Task",
-        "Appointment",
-        "Encounter",
-        "DiagnosticReport",
-        "DocumentReference",
-        "Communication",
-    }
-)

@@ -10,9 +10,9 @@ import pytest
 
 from fhir_coprod.errors import ConfigError, EhrAnswer
 from fhir_coprod.settings import EhrSettings
-from fhir_coprod.sync import PULLED
 from fhir_coprod.sync.ehr import vendor
 from fhir_coprod.sync.ehr.plan import EhrPlan, plan
+from fhir_coprod.watched import PULLED
 
 DATA = Path(__file__).parents[1] / "data"
 EHR = EhrSettings(name="surgery", url="https://ehr.example/fhir")

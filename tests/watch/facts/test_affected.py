@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from fhir_coprod import watched
 from fhir_coprod.store import Store
-from fhir_coprod.watch.facts import affected, reader
+from fhir_coprod.watch.facts import affected
 from fhir_coprod.watch.live.loop import Watch
 from tests.watch.hospital import DAY, MONDAY, Hospital
 
@@ -35,7 +36,7 @@ NAMING: dict[tuple[str, str], Callable[[Resource], Resource]] = {
 }
 """What a resource says where it names another by a search parameter."""
 WAYS = [
-    *((named, type, parameter) for named, links in reader.LINKS.items() for type, parameter in links),
+    *((named, type, parameter) for named, links in watched.LINKS.items() for type, parameter in links),
     ("Patient", "CommunicationRequest", "subject"),
     ("Patient", "ServiceRequest", "subject"),
     ("Patient", "RelatedPerson", "patient"),
@@ -66,7 +67,7 @@ def belonging_to(id: str, named: str) -> tuple[list[Resource], Resource]:
         return [], {"reference": f"ServiceRequest/{id}"}
     if named == "Patient":
         return [], {"reference": f"Patient/of-{id}"}
-    parameter = next(parameter for type, parameter in reader.LINKS["ServiceRequest"] if type == named)
+    parameter = next(parameter for type, parameter in watched.LINKS["ServiceRequest"] if type == named)
     says = NAMING[named, parameter]({"reference": f"ServiceRequest/{id}"})
     return [resource(named, f"of-{id}", **says)], {"reference": f"{named}/of-{id}"}
 

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 
-from fhir_coprod import watch
+import fhir_coprod
 from fhir_coprod.settings import Settings, SiteSettings
 from fhir_coprod.store import Store
 from fhir_coprod.watch.facts import kept, reader
@@ -64,17 +64,20 @@ def test_facts_hold_only_in_the_zone_in_which_they_were_read(store: Store) -> No
 
 # -- which program has judged ----------------------------------------------------------------------------
 
-WATCH = Path(watch.__path__[0])
+PACKAGE = Path(fhir_coprod.__path__[0])
 
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """The package of the watch, to change something in."""
-    return Path(shutil.copytree(WATCH, tmp_path / "watch", ignore=shutil.ignore_patterns("__pycache__")))
+    """The watch and what it is driven by, to change something in."""
+    package = tmp_path / "fhir_coprod"
+    shutil.copytree(PACKAGE / "watch", package / "watch", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(PACKAGE / "watched.py", package)
+    return package
 
 
 def judges(file: Path) -> bool:
-    return file.parent.name in ("record", "rules", "facts")
+    return file.parent.name in ("record", "rules", "facts") or file.name == "watched.py"
 
 
 def test_facts_are_kept_for_the_program_as_it_is_installed(copy: Path) -> None:
@@ -98,9 +101,9 @@ def test_a_change_in_a_file_that_reads_or_judges_makes_another_program_and_in_no
 
 
 def test_a_new_file_among_those_that_judge_makes_another_program(copy: Path) -> None:
-    (copy / "rules" / "notes.txt").write_text("no part of it")
+    (copy / "watch" / "rules" / "notes.txt").write_text("no part of it")
     assert kept.digest_of(copy) == kept.program()
-    (copy / "rules" / "new.py").write_text("NEW = 1\n")
+    (copy / "watch" / "rules" / "new.py").write_text("NEW = 1\n")
     assert kept.digest_of(copy) != kept.program()
 
 
