@@ -57,59 +57,118 @@ class Rule(StrEnum):
 
 
 class About(NamedTuple):
-    """What a rule says and what must be visible before it may be claimed."""
+    """What a rule says, to whom, and what must be visible before it may be claimed."""
 
     missing: str
     """What is missing, in words that follow "Missing:"."""
-    needs: tuple[str, ...]
+    since: str
+    """What is so instead, for staff; `{since}` stands for the day from which on."""
+    needs: tuple[str, ...] = ()
     """Resource types that must be observable: the absence of one of them is what the rule claims."""
+    is_internal: bool = False
+    """The staff's own business: such a stall is no event the patient must be told of."""
+    is_soft: bool = False
+    """A note to its author, never an alert."""
 
 
 ABOUT: Final = MappingProxyType(
     {
         Rule.REQUEST_UNANSWERED: About(
-            "an answer: a referral for what the patient asked", ("ServiceRequest",)
+            "an answer: a referral for what the patient asked", "no referral since", ("ServiceRequest",)
         ),
-        Rule.NOT_SENT: About("a Task that sends the referral to a department", ("Task",)),
-        Rule.DRAFT_LEFT: About("the draft made active, or discarded", ()),
-        Rule.UNACKNOWLEDGED: About("word from the department that it has received the referral", ("Task",)),
-        Rule.UNCLAIMED: About("a department that owns the referral", ("Task",)),
-        Rule.UNDECIDED: About("a decision to accept or reject", ("Task",)),
+        Rule.NOT_SENT: About(
+            "a Task that sends the referral to a department",
+            "not sent to any department since {since}",
+            ("Task",),
+        ),
+        Rule.DRAFT_LEFT: About(
+            "the draft made active, or discarded", "still a draft", is_internal=True, is_soft=True
+        ),
+        Rule.UNACKNOWLEDGED: About(
+            "word from the department that it has received the referral",
+            "no word from the department since",
+            ("Task",),
+        ),
+        Rule.UNCLAIMED: About("a department that owns the referral", "no department owns it", ("Task",)),
+        Rule.UNDECIDED: About("a decision to accept or reject", "no decision since", ("Task",)),
         Rule.AWAITING_INFORMATION: About(
-            "a Task that asks somebody for the information waited for", ("Task",)
+            "a Task that asks somebody for the information waited for",
+            "waiting for information since {since}, and nobody has been asked for it",
+            ("Task",),
         ),
-        Rule.UNSCHEDULED: About("a booked appointment", ("Appointment",)),
+        Rule.UNSCHEDULED: About("a booked appointment", "no booking since", ("Appointment",)),
         Rule.NO_SHOW_OPEN: About(
-            "a new appointment, or the reason why the patient could not come", ("Appointment",)
+            "a new appointment, or the reason why the patient could not come",
+            "appointment missed on {since}, no new one and no reason",
+            ("Appointment",),
         ),
         Rule.CANCELLED_NOT_REBOOKED: About(
-            "a new appointment in place of the cancelled one", ("Appointment",)
+            "a new appointment in place of the cancelled one",
+            "appointment cancelled on {since}, no new one",
+            ("Appointment",),
         ),
-        Rule.BOOKED_TOO_LATE: About("an appointment before the guarantee date", ("Appointment",)),
+        Rule.BOOKED_TOO_LATE: About(
+            "an appointment before the guarantee date",
+            "the appointment is after the guarantee date",
+            ("Appointment",),
+        ),
         Rule.APPOINTMENT_PASSED: About(
-            "a record that the patient was seen, or of what happened instead", ("Appointment", "Encounter")
+            "a record that the patient was seen, or of what happened instead",
+            "the appointment passed on {since} and nobody recorded a visit",
+            ("Appointment", "Encounter"),
         ),
         Rule.RESULTS_MISSING: About(
-            "a final report or document from the visit", ("DiagnosticReport", "DocumentReference")
+            "a final report or document from the visit",
+            "no final result since the visit ended on {since}",
+            ("DiagnosticReport", "DocumentReference"),
         ),
-        Rule.REPORT_NOT_RETURNED: About("the result sent to the requester", ("Task", "Communication")),
-        Rule.NOT_REVIEWED: About("the requester's review of the result", ("ServiceRequest", "Task")),
+        Rule.REPORT_NOT_RETURNED: About(
+            "the result sent to the requester",
+            "a result final on {since} has not reached the requester",
+            ("Task", "Communication"),
+        ),
+        Rule.NOT_REVIEWED: About(
+            "the requester's review of the result",
+            "not reviewed by the requester since {since}",
+            ("ServiceRequest", "Task"),
+        ),
         Rule.HALF_CLOSED: About(
             "the same ending on both sides: referral, Tasks and bookings still disagree",
+            "one side has ended and the other has not since {since}",
             ("ServiceRequest", "Task", "Appointment"),
+            is_internal=True,
         ),
-        Rule.REJECTED_NOT_REROUTED: About("a new department after the rejection", ("Task",)),
-        Rule.BOUNCED: About("a department that accepts; the referral goes back and forth", ("Task",)),
+        Rule.REJECTED_NOT_REROUTED: About(
+            "a new department after the rejection", "rejected on {since} and sent nowhere else", ("Task",)
+        ),
+        Rule.BOUNCED: About(
+            "a department that accepts; the referral goes back and forth",
+            "sent back and forth, last on {since}",
+            ("Task",),
+        ),
         Rule.DUPLICATE: About(
-            "a decision which of two referrals for the same thing stands", ("ServiceRequest",)
+            "a decision which of two referrals for the same thing stands",
+            "a second referral for the same thing",
+            ("ServiceRequest",),
+            is_internal=True,
         ),
-        Rule.ON_HOLD_WITHOUT_REVIEW: About("a date in the future when the hold is reviewed", ("Task",)),
-        Rule.PATIENT_NOT_INFORMED: About("word to the patient of what happened", ("Communication",)),
+        Rule.ON_HOLD_WITHOUT_REVIEW: About(
+            "a date in the future when the hold is reviewed",
+            "on hold since {since} with no review date ahead",
+            ("Task",),
+        ),
+        Rule.PATIENT_NOT_INFORMED: About(
+            "word to the patient of what happened",
+            "the patient has not been told what happened on {since}",
+            ("Communication",),
+        ),
     }
 )
 
 NEEDED: Final = frozenset(type for about in ABOUT.values() for type in about.needs)
 """Types that some rule looks for."""
+STAFF_ONLY: Final = frozenset(rule for rule, about in ABOUT.items() if about.is_internal)
+SOFT: Final = frozenset(rule for rule, about in ABOUT.items() if about.is_soft)
 
 NEXT_STEP: Final = MappingProxyType(
     {
@@ -126,9 +185,3 @@ NEXT_STEP: Final = MappingProxyType(
     }
 )
 """What would move a referral on from each stage."""
-
-STAFF_ONLY: Final = frozenset({Rule.DUPLICATE, Rule.DRAFT_LEFT, Rule.HALF_CLOSED})
-"""The staff's own business: such a stall is no event the patient must be told of."""
-
-SOFT: Final = frozenset({Rule.DRAFT_LEFT})
-"""A note to its author, never an alert."""

@@ -158,30 +158,6 @@ _BEGAN = {
     Stage.CLOSED: "closed on {date}",
 }
 
-_SINCE = {
-    Rule.REQUEST_UNANSWERED: "no referral since",
-    Rule.NOT_SENT: "not sent to any department since {since}",
-    Rule.DRAFT_LEFT: "still a draft",
-    Rule.UNACKNOWLEDGED: "no word from the department since",
-    Rule.UNCLAIMED: "no department owns it",
-    Rule.UNDECIDED: "no decision since",
-    Rule.AWAITING_INFORMATION: "waiting for information since {since}, and nobody has been asked for it",
-    Rule.UNSCHEDULED: "no booking since",
-    Rule.NO_SHOW_OPEN: "appointment missed on {since}, no new one and no reason",
-    Rule.CANCELLED_NOT_REBOOKED: "appointment cancelled on {since}, no new one",
-    Rule.BOOKED_TOO_LATE: "the appointment is after the guarantee date",
-    Rule.APPOINTMENT_PASSED: "the appointment passed on {since} and nobody recorded a visit",
-    Rule.RESULTS_MISSING: "no final result since the visit ended on {since}",
-    Rule.REPORT_NOT_RETURNED: "a result final on {since} has not reached the requester",
-    Rule.NOT_REVIEWED: "not reviewed by the requester since {since}",
-    Rule.HALF_CLOSED: "one side has ended and the other has not since {since}",
-    Rule.REJECTED_NOT_REROUTED: "rejected on {since} and sent nowhere else",
-    Rule.BOUNCED: "sent back and forth, last on {since}",
-    Rule.DUPLICATE: "a second referral for the same thing",
-    Rule.ON_HOLD_WITHOUT_REVIEW: "on hold since {since} with no review date ahead",
-    Rule.PATIENT_NOT_INFORMED: "the patient has not been told what happened on {since}",
-}
-
 
 def explain(standing: Standing, names: Mapping[str, str] | None = None) -> str:
     """The standing in words.
@@ -197,7 +173,7 @@ def explain(standing: Standing, names: Mapping[str, str] | None = None) -> str:
     )
     parts = [began + (" (first stored then; it may be older)" if standing.since_stored else "")]
     for stall in (*standing.stalls, *standing.notes):
-        words = _SINCE[stall.rule].format(since=say(stall.since))
+        words = ABOUT[stall.rule].since.format(since=say(stall.since))
         parts.append(f"{words} (first stored then)" if stall.since_stored else words)
         if stall.due > stall.since:
             parts[-1] += f", due {say(last_moment(stall.due))}"
