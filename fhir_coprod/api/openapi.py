@@ -30,17 +30,17 @@ class _Text(NamedTuple):
     parameters: tuple[str, ...] = ()
 
 
-_SHAPE = ("_summary", "_elements")
-_FINDING = ("criteria", "_count", "_sort", "_total", "_include", "_revinclude", *_SHAPE, "Prefer")
+_SUBSET = ("_summary", "_elements")
+_FINDING = ("criteria", "_count", "_sort", "_total", "_include", "_revinclude", *_SUBSET, "Prefer")
 
 _TEXTS: Mapping[str, _Text] = {
     "read": _Text(
         "The current version of a resource",
         shown.STORED_REFERRAL,
-        (*_SHAPE, "If-None-Match", "If-Modified-Since"),
+        (*_SUBSET, "If-None-Match", "If-Modified-Since"),
     ),
     "vread": _Text(
-        "One version of a resource", shown.STORED_REFERRAL, (*_SHAPE, "If-None-Match", "If-Modified-Since")
+        "One version of a resource", shown.STORED_REFERRAL, (*_SUBSET, "If-None-Match", "If-Modified-Since")
     ),
     "create": _Text(
         "Store a new resource; the server chooses its id", shown.STORED_REFERRAL, ("If-None-Exist", "Prefer")

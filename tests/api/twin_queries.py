@@ -287,7 +287,7 @@ class _Maker:
             return self._both()
         if draw < 0.85:
             return self._included()
-        return self._shaped()
+        return self._cut()
 
     def _plain(self, type: str | None) -> TwinQuery:
         makers, weights = zip(*self.kinds, strict=True)
@@ -439,7 +439,7 @@ class _Maker:
         includes = self.chance.sample(INCLUDES[type], self.chance.choice((1, 1, 2)))
         return TwinQuery(f"{base.family} & include", type, (*base.pairs, *includes))
 
-    def _shaped(self) -> TwinQuery:
+    def _cut(self) -> TwinQuery:
         """Sorted, paged, counted."""
         type = self.chance.choice(sorted(SORTS))
         base = self._plain(type)

@@ -14,7 +14,7 @@ from typing import Any
 from fhir_coprod import definitions
 from fhir_coprod.validation.model.library import Library
 from fhir_coprod.validation.model.scope import Scope
-from fhir_coprod.validation.model.structure import ABSENT, PRIMITIVES, Element, Shape, TypeRef
+from fhir_coprod.validation.model.structure import ABSENT, PRIMITIVES, Element, Structure, TypeRef
 
 NARRATIVE = '<div xmlns="http://www.w3.org/1999/xhtml">Made for a test</div>'
 _UNDECIDABLE = {
@@ -42,11 +42,11 @@ class Generator:
 
     def resource(self, name: str, profile: str = "") -> dict[str, Any]:
         """A resource of that type, or of a profile on it."""
-        shape = self.library.shape(profile or name)
-        assert shape is not None, profile or name
+        structure = self.library.structure(profile or name)
+        assert structure is not None, profile or name
         made = self._valid(
-            lambda richness: self._resource(shape, richness),
-            lambda r: self._rules_hold(shape.type, r, Scope(r)),
+            lambda richness: self._resource(structure, richness),
+            lambda r: self._rules_hold(structure.type, r, Scope(r)),
         )
         if profile:
             made.setdefault("meta", {})["profile"] = [profile]
@@ -54,16 +54,16 @@ class Generator:
 
     # ------------------------------------------------------------------ structure
 
-    def _resource(self, shape: Shape, richness: float) -> dict[str, Any]:
-        content = self._object(shape.root, shape.type, 0, richness)
+    def _resource(self, structure: Structure, richness: float) -> dict[str, Any]:
+        content = self._object(structure.root, structure.type, 0, richness)
         content.pop("meta", None)
-        return {"resourceType": shape.type, **content}
+        return {"resourceType": structure.type, **content}
 
     def _object(self, element: Element, code: str, depth: int, richness: float) -> dict[str, Any]:
         """A complex value with its children."""
         children = element.children
         if not children or (element.path != code and set(children) <= {"id", "extension"}):
-            own = self.library.shape(code)
+            own = self.library.structure(code)
             assert own is not None, code
             children = {**own.root.children, **children}
         made: dict[str, Any] = {}
@@ -129,10 +129,10 @@ class Generator:
         return [] if value is None else [(key, value)]
 
     def _repeated(self, element: Element, depth: int, richness: float) -> list[tuple[str, Any]]:
-        shape = self.library.shape(element.path.partition(".")[0])
-        if shape is None or (depth > 2 and element.min == 0):
+        structure = self.library.structure(element.path.partition(".")[0])
+        if structure is None or (depth > 2 and element.min == 0):
             return []
-        repeated = shape.by_id[element.content]
+        repeated = structure.by_id[element.content]
         value = self._typed(repeated, repeated.types[0], depth + 1, richness)
         return [] if value is None else [(element.name, value)]
 
@@ -147,7 +147,7 @@ class Generator:
         if code in ("Resource", "DomainResource") or definitions.is_resource_type(code):
             return self._inner_resource(code, reference)
         if reference.profiles and code != "Reference":
-            own = self.library.shape(self.random.choice(reference.profiles))
+            own = self.library.structure(self.random.choice(reference.profiles))
             if own is not None and own.profile:
                 element = own.root if not element.children else element
         value = self._valid(

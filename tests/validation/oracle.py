@@ -108,9 +108,9 @@ def corpus(size: int, seed: int) -> Iterator[Sample]:
             else:
                 of = random.choice(OWN_PROFILES) if random.random() < 0.5 else name
                 generator = Generator(library, random, richness=random.uniform(0.2, 0.7))
-                shape = library.shape(of)
-                assert shape is not None
-                made = generator.resource(shape.type, of) if shape.profile else generator.resource(of)
+                structure = library.structure(of)
+                assert structure is not None
+                made = generator.resource(structure.type, of) if structure.profile else generator.resource(of)
                 batch = [Sample("made", of, made)]
             for kind in random.sample(kinds, 5):
                 mutant = mutate(library, batch[0].resource, kind, random)

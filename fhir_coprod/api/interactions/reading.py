@@ -29,7 +29,7 @@ async def vread(call: Call, endpoint: Endpoint) -> Answer:
 def _shown(call: Call, version: Version) -> Answer:
     if _is_known(call, version):
         return Answer(304, version=version)
-    return Answer(200, subset.shaped(version.body, call.query), version)
+    return Answer(200, subset.cut(version.body, call.query), version)
 
 
 def _is_known(call: Call, version: Version) -> bool:

@@ -28,22 +28,22 @@ def link(relation: str, base: str, path: str, query: Pairs) -> Json:
 def searchset(call: Call, query: Query, page: Page) -> Answer:
     """A page of a search: matches, then included resources, then what else the caller should know."""
     used = tuple(query.self_pairs())
-    shape = tuple(pair for pair in used if pair[0] in subset.PARAMETERS)
+    wanted = tuple(pair for pair in used if pair[0] in subset.PARAMETERS)
     here = (*used, ("_cursor", query.cursor)) if query.cursor else used
     links = [link("self", call.base, call.type, here)]
     if page.next is not None:
         links.append(link("next", call.base, call.type, (*used, ("_cursor", page.next))))
-    entries = [_found(call.base, version, "match", shape) for version in page.matches]
-    entries += [_found(call.base, version, "include", shape) for version in page.included]
+    entries = [_found(call.base, version, "match", wanted) for version in page.matches]
+    entries += [_found(call.base, version, "include", wanted) for version in page.included]
     if query.ignored:
         entries.append(_ignored(query.ignored))
     return bundle("searchset", links, entries, total=page.total)
 
 
-def _found(base: str, version: Version, mode: str, shape: Pairs) -> Json:
+def _found(base: str, version: Version, mode: str, wanted: Pairs) -> Json:
     return {
         "fullUrl": f"{base}/{version.type}/{version.id}",
-        "resource": msgspec.Raw(subset.shaped(version.body, shape)),
+        "resource": msgspec.Raw(subset.cut(version.body, wanted)),
         "search": {"mode": mode},
     }
 
@@ -71,7 +71,7 @@ def _past(call: Call, version: Version) -> Json:
     address = version.type if version.method == "create" else f"{version.type}/{version.id}"
     entry: Json = {"fullUrl": f"{call.base}/{version.type}/{version.id}"}
     if not version.deleted:
-        entry["resource"] = msgspec.Raw(subset.shaped(version.body, call.query))
+        entry["resource"] = msgspec.Raw(subset.cut(version.body, call.query))
     entry["request"] = {"method": _VERBS[version.method], "url": address}
     entry["response"] = {
         "status": _STATUSES[version.method],

@@ -48,7 +48,7 @@ def check(pairs: Pairs) -> None:
             raise BadRequest(f"_summary takes {', '.join(SUMMARIES)}.")
 
 
-def shaped(body: bytes, pairs: Pairs) -> bytes:
+def cut(body: bytes, pairs: Pairs) -> bytes:
     """The resource as `_summary` or `_elements` ask for it; unchanged without them."""
     if not body or not any(name in PARAMETERS for name, _ in pairs):
         return body

@@ -319,4 +319,4 @@ def answer(call: Call, change: Change, done: Done) -> Answer:
         said = Issue("information", "informational", f"The resource is {done.change}.")
         told = outcome_answer(Outcome((said, *done.outcome.issues)), status)
         return replace(told, version=version, headers=headers)
-    return Answer(status, subset.shaped(version.body, call.query), version, headers)
+    return Answer(status, subset.cut(version.body, call.query), version, headers)

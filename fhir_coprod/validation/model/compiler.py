@@ -14,7 +14,7 @@ from fhir_coprod.validation.model.structure import (
     Binding,
     Constraint,
     Element,
-    Shape,
+    Structure,
     TypeRef,
 )
 
@@ -29,29 +29,34 @@ ANYTHING = frozenset(
 """Targets that every reference satisfies; the few resources that are no DomainResource pass as well."""
 
 
-def compile_type(shape: Shape, lookup: Lookup) -> Model:
+def compile_type(structure: Structure, lookup: Lookup) -> Model:
     """The complete model of a resource or data type."""
     return Model(
-        shape.url, shape.title, shape.type, shape.kind, shape.abstract, _TypeCompiler(shape, lookup).content()
+        structure.url,
+        structure.title,
+        structure.type,
+        structure.kind,
+        structure.abstract,
+        _TypeCompiler(structure, lookup).content(),
     )
 
 
-def compile_profile(shape: Shape, lookup: Lookup) -> Model:
+def compile_profile(structure: Structure, lookup: Lookup) -> Model:
     """What a profile adds to the definition of its type."""
-    base = lookup.type_model(shape.type)
+    base = lookup.type_model(structure.type)
     if base is None:
-        raise LookupError(shape.type)
-    compiler = _OverlayCompiler(shape, lookup)
-    content = compiler.content(shape.root, TypeRef(shape.type), base.content)
+        raise LookupError(structure.type)
+    compiler = _OverlayCompiler(structure, lookup)
+    content = compiler.content(structure.root, TypeRef(structure.type), base.content)
     return Model(
-        shape.url,
-        shape.title,
-        shape.type,
-        shape.kind,
-        shape.abstract,
+        structure.url,
+        structure.title,
+        structure.type,
+        structure.kind,
+        structure.abstract,
         content,
-        shape.contexts,
-        shape.root.modifier,
+        structure.contexts,
+        structure.root.modifier,
     )
 
 
@@ -94,25 +99,25 @@ def _target_types(targets: tuple[str, ...], lookup: Lookup) -> frozenset[str]:
 
 
 class _TypeCompiler:
-    def __init__(self, shape: Shape, lookup: Lookup) -> None:
-        self.shape = shape
+    def __init__(self, structure: Structure, lookup: Lookup) -> None:
+        self.structure = structure
         self.lookup = lookup
         self.contents: dict[str, Content] = {}
 
     def content(self) -> Content:
-        root = self.shape.root
-        content = Content(self.shape.type, root.path, resource=self.shape.kind == "resource")
+        root = self.structure.root
+        content = Content(self.structure.type, root.path, resource=self.structure.kind == "resource")
         self.contents[root.id] = content
         self._rules(content, root.constraints)
         url = root.children.get("url") if content.resource else None
         canonical = url is not None and [t.code for t in url.types] == ["uri"]
-        content.rules += invariants.of_type(self.shape.type, canonical=canonical)
-        content.coded = self.shape.type in CODED
+        content.rules += invariants.of_type(self.structure.type, canonical=canonical)
+        content.coded = self.structure.type in CODED
         self._fill(content, root)
         return content
 
     def _fill(self, content: Content, element: Element) -> None:
-        if self.shape.kind == "primitive-type" or self.shape.type == "xhtml":
+        if self.structure.kind == "primitive-type" or self.structure.type == "xhtml":
             return
         for child in element.children.values():
             if child.max == 0:
@@ -138,7 +143,7 @@ class _TypeCompiler:
             field.keys = ((element.name, repeated.type),)
             field.by_type[repeated.type] = repeated
             return field
-        if element.path in (f"{self.shape.type}.id",) and self.shape.kind == "resource":
+        if element.path in (f"{self.structure.type}.id",) and self.structure.kind == "resource":
             # R4 declares Resource.id as a string in its snapshots; its format is that of `id`.
             field.keys = ((element.name, "id"),)
             field.by_type["id"] = Content("id", element.path, datatype=True)
@@ -179,8 +184,8 @@ class _TypeCompiler:
 
 
 class _OverlayCompiler:
-    def __init__(self, shape: Shape, lookup: Lookup) -> None:
-        self.shape = shape
+    def __init__(self, structure: Structure, lookup: Lookup) -> None:
+        self.structure = structure
         self.lookup = lookup
         self.contents: dict[str, Content] = {}
 

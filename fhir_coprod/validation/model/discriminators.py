@@ -167,9 +167,9 @@ def _child(element: Element, name: str, lookup: Lookup) -> Element | None:
         return found
     for reference in element.types:
         for url in (*reference.profiles, reference.code):
-            shape = lookup.shape(url)
-            if shape is not None and name in shape.root.children:
-                return shape.root.children[name]
+            structure = lookup.structure(url)
+            if structure is not None and name in structure.root.children:
+                return structure.root.children[name]
     return None
 
 

@@ -12,7 +12,7 @@ from fhir_coprod.jsontext import Json
 from fhir_coprod.validation.model.compiler import compile_profile, compile_type
 from fhir_coprod.validation.model.content import Model
 from fhir_coprod.validation.model.scope import Scope
-from fhir_coprod.validation.model.structure import NoSnapshot, Shape, shape
+from fhir_coprod.validation.model.structure import NoSnapshot, Structure, structure
 
 FHIR = "http://hl7.org/fhir/StructureDefinition/"
 
@@ -39,7 +39,7 @@ class Library:
         """structures: StructureDefinitions to hold here besides those of R4 and of the loaded packages."""
         self._conforms = conforms
         self._own: dict[str, Json] = {s["url"]: s for s in structures}
-        self._shapes: dict[str, Shape | None] = {}
+        self._structures: dict[str, Structure | None] = {}
         self._types: dict[str, Model] = {}
         self._profiles: dict[str, Model] = {}
         self._value_sets: dict[str, ValueSet | None] = {}
@@ -47,21 +47,21 @@ class Library:
 
     # ------------------------------------------------------------------ definitions
 
-    def shape(self, url: str) -> Shape | None:
+    def structure(self, url: str) -> Structure | None:
         """The structure by canonical or type name; None when it is unknown or has no snapshot."""
         key = bare(url)
-        if key not in self._shapes:
+        if key not in self._structures:
             with self._compiling:
                 definition = self._definition(key)
                 if definition is None:
                     return None  # not remembered: records may name any number of canonicals
                 try:
-                    self._shapes[key] = shape(definition)
+                    self._structures[key] = structure(definition)
                 except NoSnapshot:
-                    self._shapes[key] = None
+                    self._structures[key] = None
                 except MALFORMED as error:
                     raise _malformed("StructureDefinition", key, error) from None
-        return self._shapes[key]
+        return self._structures[key]
 
     def _definition(self, url: str) -> Json | None:
         own = self._own.get(url)
@@ -89,7 +89,7 @@ class Library:
         if held is None and "/" not in code:
             with self._compiling:
                 held = self._types.get(code)
-                found = self.shape(code) if held is None else None
+                found = self.structure(code) if held is None else None
                 if found is not None and not found.profile:
                     held = self._types[code] = compile_type(found, self)
         return held
@@ -108,7 +108,7 @@ class Library:
         if held is None:
             with self._compiling:
                 held = self._profiles.get(key)
-                found = self.shape(key) if held is None else None
+                found = self.structure(key) if held is None else None
                 if found is not None and found.profile:
                     try:
                         held = self._profiles[key] = compile_profile(found, self)
@@ -124,7 +124,7 @@ class Library:
 
     def ancestors(self, code: str) -> tuple[str, ...]:
         """A type and the types it specialises, up to Element or Resource."""
-        found = self.shape(code)
+        found = self.structure(code)
         if found is None or not found.base:
             return (code,)
         return (code, *self.ancestors(found.base.removeprefix(FHIR)))
@@ -140,10 +140,10 @@ class Library:
         name = url.removeprefix(FHIR)
         if definitions.is_resource_type(name):
             return name
-        found = self.shape(url)
+        found = self.structure(url)
         return found.type if found is not None else ""
 
     def title(self, canonical: str) -> str:
         """What messages call a profile."""
-        found = self.shape(canonical)
+        found = self.structure(canonical)
         return found.title if found is not None else canonical

@@ -7,13 +7,13 @@ from typing import Protocol
 from fhir_coprod.definitions.terminology import ValueSet
 from fhir_coprod.validation.model.content import Model
 from fhir_coprod.validation.model.scope import Scope
-from fhir_coprod.validation.model.structure import Shape
+from fhir_coprod.validation.model.structure import Structure
 
 
 class Lookup(Protocol):
     """Answers by canonical or type name; `library.Library` is the one that programs use."""
 
-    def shape(self, url: str) -> Shape | None: ...
+    def structure(self, url: str) -> Structure | None: ...
 
     def type_model(self, code: str) -> Model | None: ...
 

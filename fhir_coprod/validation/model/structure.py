@@ -130,7 +130,7 @@ class Element:
 
 
 @dataclass(slots=True, eq=False)
-class Shape:
+class Structure:
     """One compiled StructureDefinition."""
 
     url: str
@@ -155,7 +155,7 @@ class NoSnapshot(ValueError):
     """The StructureDefinition has no snapshot to compile."""
 
 
-def shape(definition: Json) -> Shape:
+def structure(definition: Json) -> Structure:
     """Compile one StructureDefinition. Raises NoSnapshot when it has none."""
     elements = definition.get("snapshot", {}).get("element", [])
     if not elements:
@@ -168,7 +168,7 @@ def shape(definition: Json) -> Shape:
             continue
         by_id[element.id] = element
         _attach(element, by_id)
-    return Shape(
+    return Structure(
         url=definition.get("url", ""),
         version=definition.get("version", ""),
         title=definition.get("title") or definition.get("name", ""),

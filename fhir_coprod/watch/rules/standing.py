@@ -103,7 +103,7 @@ class Standing(msgspec.Struct, frozen=True, gc=False):
         return explain(self)
 
     def to_json(self, names: Mapping[str, str] | None = None) -> dict[str, Any]:
-        """The shape of `fhir-coprod watch --json`; `names` as in `explain`."""
+        """As `fhir-coprod watch --json` prints it; `names` as in `explain`."""
         return {
             "referral": self.referral,
             "patient": self.patient,

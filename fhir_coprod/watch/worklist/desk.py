@@ -205,7 +205,7 @@ def _change(
 
 
 def as_json(task: Json, issues: Sequence[Json] = ()) -> Json:
-    """The shape of `fhir-coprod alerts --json`."""
+    """As `fhir-coprod alerts --json` prints it."""
     row: Json = {
         "id": task["id"],
         "referral": target(task.get("focus")),

@@ -41,10 +41,10 @@ def relaxed(examples: int) -> settings:
 def make(validator: Validator, of: str, seed: int, richness: float) -> Json:
     """A resource of a type or of a profile."""
     generator = Generator(validator.library, Random(f"{of}{seed}"), richness=richness)
-    shape = validator.library.shape(of)
-    assert shape is not None
-    if shape.profile:
-        return complete(of, generator.resource(shape.type, of))
+    structure = validator.library.structure(of)
+    assert structure is not None
+    if structure.profile:
+        return complete(of, generator.resource(structure.type, of))
     return generator.resource(of)
 
 
