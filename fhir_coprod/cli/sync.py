@@ -235,10 +235,10 @@ def dead_letters_list(
     config: ConfigOption = None,
 ) -> None:
     """Records that could not be taken in, in the order received."""
-    from fhir_coprod.sync import dead_letters as letters
+    from fhir_coprod.sync import dead_letters
 
     with existing_store(settings(context, config)) as store, store.connect() as connection:
-        found = letters.letters(connection, all=everything)
+        found = dead_letters.read(connection, all=everything)
     if as_json:
         print_json([one.to_json() for one in found])
         return
@@ -259,10 +259,10 @@ def dead_letters_show(
     config: ConfigOption = None,
 ) -> None:
     """One dead letter with its reason and the bytes as they came (which may hold personal data)."""
-    from fhir_coprod.sync import dead_letters as letters
+    from fhir_coprod.sync import dead_letters
 
     with existing_store(settings(context, config)) as store, store.connect() as connection:
-        one = letters.letter(connection, id)
+        one = dead_letters.read_one(connection, id)
     if as_json:
         print_json(one.to_json(body=True))
         return
@@ -284,17 +284,17 @@ def dead_letters_show(
 def dead_letters_replay(
     context: typer.Context,
     ids: Annotated[
-        list[int] | None, typer.Argument(help="Letters; all open ones when none is named.")
+        list[int] | None, typer.Argument(help="Their ids; all open ones when none is named.")
     ] = None,
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
     """Try again to take in dead letters, in the order received."""
-    from fhir_coprod.sync import dead_letters as letters
+    from fhir_coprod.sync import dead_letters
 
     chosen = settings(context, config)
     with existing_store(chosen) as store:
-        found = letters.replay(store, chosen, ids or ())
+        found = dead_letters.replay(store, chosen, ids or ())
     if as_json:
         print_json([one.to_json() for one in found])
     elif not found:

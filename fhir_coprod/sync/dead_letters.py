@@ -1,6 +1,6 @@
 """What could not be taken in: the bytes as they came, why, and where they stood; and trying again.
 
-A letter is open until its record arrives well (resolved), other bytes of the record take its place
+A dead letter is open until its record arrives well (resolved), other bytes of the record take its place
 (superseded), or it is replayed with success, for instance after our validator has learned better.
 """
 
@@ -22,12 +22,12 @@ from fhir_coprod.store.schema.sync import dead_letter
 from fhir_coprod.store.versions import from_milliseconds
 from fhir_coprod.sync import alone, engine
 from fhir_coprod.sync.staging import stage
-from fhir_coprod.sync.staging.stage import Batch, Letter, Received, Taken, Unchanged
+from fhir_coprod.sync.staging.stage import Batch, Received, Refused, Taken, Unchanged
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """One letter. `foreign_id` is "" when the bytes could not even be read that far."""
+    """One of them. `foreign_id` is "" when the bytes could not even be read that far."""
 
     id: int
     ehr: str
@@ -65,16 +65,16 @@ class DeadLetter:
         return found
 
 
-def letters(connection: Connection, *, all: bool = False) -> list[DeadLetter]:
-    """Open letters, or all that ever were, in the order received."""
+def read(connection: Connection, *, all: bool = False) -> list[DeadLetter]:
+    """Open ones, or all that ever were, in the order received."""
     statement = select(dead_letter).order_by(dead_letter.c.id)
     if not all:
         statement = statement.where(dead_letter.c.state == "open")
     return [_from_row(row) for row in connection.execute(statement).mappings()]
 
 
-def letter(connection: Connection, id: int) -> DeadLetter:
-    """One letter. Raises NotFound."""
+def read_one(connection: Connection, id: int) -> DeadLetter:
+    """One of them. Raises NotFound."""
     row = connection.execute(select(dead_letter).where(dead_letter.c.id == id)).mappings().first()
     if row is None:
         raise NotFound(f"There is no dead letter {id}; `dead-letters list --all` shows them.")
@@ -98,15 +98,15 @@ def _from_row(row: Any) -> DeadLetter:
 def replay(
     store: Store, settings: Settings, ids: Sequence[int] = (), *, validate: stage.Validate | None = None
 ) -> list[DeadLetter]:
-    """Try open letters (or those of `ids`) again, in the order received; returns them as they are then.
+    """Try the open ones (or those of `ids`) again, in the order received; returns them as they are then.
 
-    A letter whose record has been taken since in a newer form is superseded, not taken. Raises NotFound for
+    One whose record has been taken since in a newer form is superseded, not taken. Raises NotFound for
     an unknown id, Conflict when a sync is at work.
     """
     context = engine.context_of(settings)
     check = validate or engine.default_validator()
     with store.connect() as connection:
-        wanted = [letter(connection, id) for id in ids] if ids else letters(connection)
+        wanted = [read_one(connection, id) for id in ids] if ids else read(connection)
     with alone.alone(store) as beat:
         for one in sorted(wanted, key=lambda found: found.id):
             if one.state != "open":
@@ -127,8 +127,8 @@ def replay(
                 batch = Batch(one.ehr, one.type)
                 if isinstance(result, Taken):
                     batch.taken.append(result)
-                elif isinstance(result, Letter):
-                    batch.letters.append(result)
+                elif isinstance(result, Refused):
+                    batch.refused.append(result)
                 elif isinstance(result, Unchanged):
                     _set(connection, one.id, "superseded")
                 stage.stage(connection, batch, transaction.now)
@@ -138,7 +138,7 @@ def replay(
             store.write(again)
         engine.settle(store, context, check, beat)
     with store.connect() as connection:
-        return [letter(connection, one.id) for one in wanted]
+        return [read_one(connection, one.id) for one in wanted]
 
 
 def _set(connection: Connection, id: int, state: str) -> None:

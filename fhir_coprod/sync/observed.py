@@ -109,7 +109,7 @@ def unread_records(connection: Connection) -> Iterator[Unread]:
         yield Unread(ehr, type, id, from_milliseconds(received))
 
 
-def waiting_letters(connection: Connection) -> list[Waiting]:
+def waiting_dead_letters(connection: Connection) -> list[Waiting]:
     """EHRs with open dead letters, by name."""
     statement = (
         select(dead_letter.c.ehr, func.count(), func.max(dead_letter.c.id))

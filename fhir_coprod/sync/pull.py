@@ -25,7 +25,7 @@ from fhir_coprod.sync.ehr.plan import EhrPlan, TypePlan
 from fhir_coprod.sync.staging import stage
 from fhir_coprod.sync.staging.feed import State, Success
 from fhir_coprod.sync.staging.references import Bases, Record
-from fhir_coprod.sync.staging.stage import Batch, Known, Letter, Received, Taken, Unchanged
+from fhir_coprod.sync.staging.stage import Batch, Known, Received, Refused, Taken, Unchanged
 from fhir_coprod.sync.unexpected import described
 
 P = ParamSpec("P")
@@ -322,7 +322,7 @@ class Puller:
                 self.validate,
                 accept_older=accept_older,
             )
-            if isinstance(result, Letter):
+            if isinstance(result, Refused):
                 id, order = result.foreign_id or _peek_id(result.raw), ("", 0)
             else:
                 id, order = result.record.id, _order(result)
@@ -335,8 +335,8 @@ class Puller:
                 seen.read += 1
             if id:
                 seen.orders[id] = order
-            if isinstance(result, Letter):
-                batch.letters.append(result)
+            if isinstance(result, Refused):
+                batch.refused.append(result)
             elif isinstance(result, Unchanged):
                 batch.unchanged.append(result.record)
             else:

@@ -32,9 +32,9 @@ def survey(store: Store, settings: Settings, now: datetime) -> Board:
 
 def _left_out(connection: Connection) -> Iterator[str]:
     """A line for each EHR with records that could not be taken in."""
-    for ehr, count, newest in observed.waiting_letters(connection):
+    for ehr, count, newest in observed.waiting_dead_letters(connection):
         records = "1 record" if count == 1 else f"{count} records, the last of them a"
-        one = dead_letters.letter(connection, newest)
+        one = dead_letters.read_one(connection, newest)
         kind = f" ({one.type})" if count == 1 else f" {one.type},"
         yield f"{ehr}: {records}{kind} could not be taken in: {one.reason}"
 

@@ -22,7 +22,7 @@ def lenient(document: Document) -> Outcome:
 
 def states(store: Store) -> list[tuple[str, str]]:
     with store.connect() as connection:
-        return [(one.foreign_id, one.state) for one in dead_letters.letters(connection, all=True)]
+        return [(one.foreign_id, one.state) for one in dead_letters.read(connection, all=True)]
 
 
 def test_replay_takes_in_what_a_better_validator_accepts(store: Store) -> None:

@@ -71,7 +71,7 @@ def picture(settings: Settings) -> Picture:
     with Store.open(settings.store.url) as store, store.connect() as connection:
         held = holdings(connection)
         found = [(h.ehr, h.type, h.foreign_id, h.hash, store.read(h.type, h.id).version) for h in held]
-        found += [(d.ehr, d.type, d.position, d.reason, 1) for d in dead_letters.letters(connection)]
+        found += [(d.ehr, d.type, d.position, d.reason, 1) for d in dead_letters.read(connection)]
         waiting = connection.execute(select(crosswalk.c.foreign_id).where(crosswalk.c.state > 0)).all()
         return [
             *found,

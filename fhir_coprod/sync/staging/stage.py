@@ -68,7 +68,7 @@ class Taken:
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class Refused:
     """One record that could not be taken in, and why. `foreign_id` is "" when it cannot even be read."""
 
     ehr: str
@@ -118,7 +118,7 @@ class Batch:
     type: str
     taken: list[Taken] = field(default_factory=list)
     unchanged: list[Record] = field(default_factory=list)
-    letters: list[Letter] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
     gone: list[Record] = field(default_factory=list)
     """Records that the EHR says are deleted."""
     feed: Success | None = None
@@ -142,7 +142,7 @@ def prepare(
     validate: Validate,
     *,
     accept_older: bool,
-) -> Taken | Letter | Unchanged:
+) -> Taken | Refused | Unchanged:
     """What is to be done with one record.
 
     accept_older: take a record even when it is older than what we have (a full run, a restored server).
@@ -150,11 +150,11 @@ def prepare(
     try:
         document = jsontext.parse(received.raw)
     except NotJson as error:
-        return Letter(ehr, type, "", received.raw, error.outcome, received.position)
+        return Refused(ehr, type, "", received.raw, error.outcome, received.position)
     id = document.data.get("id")
     if document.type != type or not isinstance(id, str) or not _ID.fullmatch(id):
         outcome = Outcome((Issue("error", "structure", _misplaced(document.type, type)),))
-        return Letter(ehr, type, "", received.raw, outcome, received.position)
+        return Refused(ehr, type, "", received.raw, outcome, received.position)
     record = Record(ehr, type, id)
     updated = instant(_meta(document.data).get("lastUpdated"))
     version = str(_meta(document.data).get("versionId", ""))
@@ -166,7 +166,7 @@ def prepare(
             return Unchanged(record, version, updated)
     outcome = validate(document)
     if not outcome:
-        return Letter(ehr, type, id, received.raw, outcome, received.position)
+        return Refused(ehr, type, id, received.raw, outcome, received.position)
     return Taken(
         record,
         received.raw,
@@ -293,7 +293,7 @@ def holdings(connection: Connection) -> list[Holding]:
 
 def stage(connection: Connection, batch: Batch, now: datetime) -> Counts:
     """Writes the batch; says what was new in it. Staging the same batch again changes nothing."""
-    counts = Counts(unchanged=len(batch.unchanged), dead=len(batch.letters))
+    counts = Counts(unchanged=len(batch.unchanged), dead=len(batch.refused))
     known = known_records(connection, batch.ehr, batch.type, [t.record.id for t in batch.taken])
     newest = {taken.record.id: taken for taken in batch.taken}
     new, changed = [], []
@@ -306,7 +306,7 @@ def stage(connection: Connection, batch: Batch, now: datetime) -> Counts:
     counts.created = len(new)
     counts.updated = len(changed)
     counts.unchanged += len(newest) - len(new) - len(changed)
-    counts.read = len(newest) + len(batch.unchanged) + len(batch.letters)
+    counts.read = len(newest) + len(batch.unchanged) + len(batch.refused)
     if changed:
         _forget(connection, [taken.record for taken in changed])
         _update_rows(connection, changed)
@@ -315,8 +315,8 @@ def stage(connection: Connection, batch: Batch, now: datetime) -> Counts:
     if new or changed:
         _remember(connection, [*new, *changed])
     counts.deleted = _bury(connection, batch.gone)
-    _write_letters(connection, batch.letters, now)
-    _close_letters(connection, [taken.record for taken in newest.values()] + batch.unchanged + batch.gone)
+    _write_dead_letters(connection, batch.refused, now)
+    _close_dead_letters(connection, [taken.record for taken in newest.values()] + batch.unchanged + batch.gone)
     if batch.feed is not None:
         feed.succeeded(connection, batch.ehr, batch.type, batch.feed, now)
     return counts
@@ -442,43 +442,40 @@ def _bury(connection: Connection, gone: Sequence[Record]) -> int:
     return buried
 
 
-def _write_letters(connection: Connection, letters: Sequence[Letter], now: datetime) -> None:
+def _write_dead_letters(connection: Connection, refused: Sequence[Refused], now: datetime) -> None:
     """One row per distinct bytes of a record; one that comes again is open again."""
     d = dead_letter.c
-    for letter in letters:
-        digest = hashlib.sha256(letter.raw).hexdigest()
+    for one in refused:
+        digest = hashlib.sha256(one.raw).hexdigest()
         same = (
-            (d.ehr == letter.ehr)
-            & (d.type == letter.type)
-            & (d.foreign_id == letter.foreign_id)
-            & (d.hash == digest)
+            (d.ehr == one.ehr) & (d.type == one.type) & (d.foreign_id == one.foreign_id) & (d.hash == digest)
         )
-        outcome = jsontext.encode(letter.outcome.to_fhir()).decode()
+        outcome = jsontext.encode(one.outcome.to_fhir()).decode()
         again = connection.execute(update(dead_letter).where(same).values(state="open", outcome=outcome))
         if again.rowcount == 0:
             connection.execute(
                 insert(dead_letter).values(
-                    ehr=letter.ehr,
-                    type=letter.type,
-                    foreign_id=letter.foreign_id,
+                    ehr=one.ehr,
+                    type=one.type,
+                    foreign_id=one.foreign_id,
                     hash=digest,
-                    position=letter.position,
-                    body=letter.raw,
+                    position=one.position,
+                    body=one.raw,
                     outcome=outcome,
                     received=round(now.timestamp() * 1000),
                     state="open",
                 )
             )
-        if letter.foreign_id:  # an earlier, other attempt at the same record is no longer the newest word
+        if one.foreign_id:  # an earlier, other attempt at the same record is no longer the newest word
             connection.execute(
                 update(dead_letter)
-                .where(d.ehr == letter.ehr, d.type == letter.type, d.foreign_id == letter.foreign_id)
+                .where(d.ehr == one.ehr, d.type == one.type, d.foreign_id == one.foreign_id)
                 .where(d.hash != digest, d.state == "open")
                 .values(state="superseded")
             )
 
 
-def _close_letters(connection: Connection, records: Sequence[Record]) -> None:
+def _close_dead_letters(connection: Connection, records: Sequence[Record]) -> None:
     """What has arrived well, or is gone, needs nobody's attention any more."""
     d = dead_letter.c
     for ids in chunks(record.id for record in records):

@@ -12,7 +12,7 @@ from fhir_coprod.outcome import OK, Issue, Outcome
 from fhir_coprod.store import Store
 from fhir_coprod.sync.staging import stage
 from fhir_coprod.sync.staging.references import Bases
-from fhir_coprod.sync.staging.stage import Batch, Letter, Received, Taken, content_hash, instant
+from fhir_coprod.sync.staging.stage import Batch, Received, Refused, Taken, content_hash, instant
 from tests.sync.records import patient
 from tests.sync.test_dead_letters import states
 
@@ -52,26 +52,26 @@ def test_only_an_instant_that_can_be_sorted_is_a_time(value: object, expected: s
 @pytest.mark.parametrize("id", ["x" * 65, "a_b", "a:b", "", "a/b"])
 def test_an_id_that_fhir_does_not_allow_makes_a_letter_without_an_id(id: str) -> None:
     found = prepared(patient(id))
-    assert isinstance(found, Letter)
+    assert isinstance(found, Refused)
     assert found.foreign_id == ""
 
 
-def prepared(resource: dict[str, Any], outcome: Outcome = OK) -> Taken | Letter:
+def prepared(resource: dict[str, Any], outcome: Outcome = OK) -> Taken | Refused:
     raw = Received(jsontext.encode(resource), "")
     found = stage.prepare(
         "care", "Patient", raw, lambda id: None, Bases({}), lambda d: outcome, accept_older=False
     )
-    assert isinstance(found, Taken | Letter)
+    assert isinstance(found, Taken | Refused)
     return found
 
 
-def arrives(store: Store, *found: Taken | Letter, **more: Any) -> None:
+def arrives(store: Store, *found: Taken | Refused, **more: Any) -> None:
     batch = Batch("care", "Patient", **more)
     for one in found:
         if isinstance(one, Taken):
             batch.taken.append(one)
         else:
-            batch.letters.append(one)
+            batch.refused.append(one)
     store.write(lambda t: stage.stage(t.connection, batch, NOW))
 
 
