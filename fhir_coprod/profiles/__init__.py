@@ -8,6 +8,7 @@
 `read` keeps the text, and `write` gives it back with only your changes.
 """
 
+from fhir_coprod.profiles.care_plan import CoproductionCarePlan, CoproductionGoal, PatientTask
 from fhir_coprod.profiles.conversation import CoproductionCommunication
 from fhir_coprod.profiles.extensions import (
     Accommodation,
@@ -18,7 +19,6 @@ from fhir_coprod.profiles.extensions import (
     ReferralStanding,
 )
 from fhir_coprod.profiles.model import Profiled
-from fhir_coprod.profiles.plan import CoproductionCarePlan, CoproductionGoal, PatientTask
 from fhir_coprod.profiles.referral import (
     CoproductionServiceRequest,
     ReferralTask,

@@ -10,9 +10,9 @@ from fhir.resources.R4B.coding import Coding
 from fhir.resources.R4B.communication import Communication, CommunicationPayload
 
 from fhir_coprod.definitions import CANONICAL
+from fhir_coprod.profiles.care_plan import phase_of, with_phase
 from fhir_coprod.profiles.extensions import Phase
 from fhir_coprod.profiles.model import Profiled, reference
-from fhir_coprod.profiles.plan import phase_of, with_phase
 
 
 class CoproductionCommunication(Profiled, Communication):

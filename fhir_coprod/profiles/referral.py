@@ -12,6 +12,7 @@ from fhir.resources.R4B.extension import Extension
 from fhir.resources.R4B.servicerequest import ServiceRequest
 from fhir.resources.R4B.task import Task
 
+from fhir_coprod.profiles.care_plan import TaskStatus, goals_of
 from fhir_coprod.profiles.extensions import (
     PERTAINS_TO_GOAL,
     Accommodation,
@@ -21,7 +22,6 @@ from fhir_coprod.profiles.extensions import (
     replaced,
 )
 from fhir_coprod.profiles.model import Profiled, reference, referred
-from fhir_coprod.profiles.plan import TaskStatus, goals_of
 
 Priority = Literal["routine", "urgent", "asap", "stat"]
 

@@ -69,7 +69,7 @@ class _Parameter:
 def rows(type: str, data: Json) -> IndexRows:
     """All index rows of one resource."""
     found: IndexRows = {table: set() for table in TABLES.values()}
-    for parameter in _plan_for(type, tuple(data)):
+    for parameter in _parameters_in(type, tuple(data)):
         values = parameter.values(data)
         if not values:
             continue
@@ -83,9 +83,9 @@ def rows(type: str, data: Json) -> IndexRows:
 
 
 @lru_cache(maxsize=256)
-def _plan(type: str) -> tuple[_Parameter, ...]:
+def _parameters(type: str) -> tuple[_Parameter, ...]:
     """The parameters whose values go into the index."""
-    plan = []
+    found = []
     for code, parameter in definitions.search_parameters(type).items():
         add = _ADDERS.get(parameter.type)
         if add is None or code in _NOT_INDEXED or not parameter.expression:
@@ -95,7 +95,7 @@ def _plan(type: str) -> tuple[_Parameter, ...]:
         except UnsupportedFhirPath:
             continue
         _single[number(type, code)] = _has_one_value(type, parameter.expression)
-        plan.append(
+        found.append(
             _Parameter(
                 code,
                 TABLES[parameter.type],
@@ -109,15 +109,15 @@ def _plan(type: str) -> tuple[_Parameter, ...]:
                 add,
             )
         )
-    return tuple(plan)
+    return tuple(found)
 
 
 @lru_cache(maxsize=4096)
-def _plan_for(type: str, members: tuple[str, ...]) -> tuple[_Parameter, ...]:
+def _parameters_in(type: str, members: tuple[str, ...]) -> tuple[_Parameter, ...]:
     """The parameters that may have a value in a resource with these members; there are few such sets."""
     return tuple(
         parameter
-        for parameter in _plan(type)
+        for parameter in _parameters(type)
         if not parameter.members or not parameter.members.isdisjoint(members)
     )
 
@@ -170,7 +170,7 @@ def fingerprint(type: str) -> str:
 @lru_cache(maxsize=4096)
 def is_indexed(type: str, code: str) -> bool:
     """Whether values of this parameter are in the index."""
-    return any(code == parameter.code for parameter in _plan(type))
+    return any(code == parameter.code for parameter in _parameters(type))
 
 
 _CAST = re.compile(r"\(?([\w.]+?)(?: as \w+\)|\.as\(\w+\)|\.ofType\(\w+\))?")

@@ -190,10 +190,10 @@ def test_a_parameter_that_is_passed_over_would_have_found_nothing() -> None:
     passed = answered = 0
     for type in definitions.resource_types():
         empty = {"resourceType": type}
-        kept = index._plan_for(type, tuple(empty))
-        passed_over = [parameter for parameter in index._plan(type) if parameter not in kept]
+        kept = index._parameters_in(type, tuple(empty))
+        passed_over = [parameter for parameter in index._parameters(type) if parameter not in kept]
         assert not any(parameter.values(empty) for parameter in passed_over)
         passed += len(passed_over)
-        answered += any(parameter.values(empty) for parameter in index._plan(type))
+        answered += any(parameter.values(empty) for parameter in index._parameters(type))
     assert passed > 2000
     assert answered

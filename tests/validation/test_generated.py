@@ -44,7 +44,7 @@ def test_an_error_in_a_fhirpath_rule_shows_the_line_of_its_program() -> None:
     assert "o.get('code', NOTHING)" in line
 
 
-def test_an_error_in_a_plan_shows_the_line_of_its_check() -> None:
+def test_an_error_in_a_check_shows_its_line() -> None:
     def divide(value: Any, owner: Any, state: Pass) -> None:
         raise ZeroDivisionError
 
@@ -52,7 +52,7 @@ def test_an_error_in_a_plan_shows_the_line_of_its_check() -> None:
     writer.check(divide, "v", None)
     with pytest.raises(ZeroDivisionError) as caught:
         writer.function()(1, 1, None)  # type: ignore[arg-type]
-    assert lines_of(caught, "plan") == ["g0(v, v, state)"]
+    assert lines_of(caught, "check") == ["g0(v, v, state)"]
 
 
 def test_the_source_goes_with_the_function_even_when_the_same_is_compiled_again() -> None:

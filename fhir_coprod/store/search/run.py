@@ -20,7 +20,7 @@ from fhir_coprod.errors import BadRequest, NotJson
 from fhir_coprod.store import index
 from fhir_coprod.store.database import Row, Session
 from fhir_coprod.store.room import MOST, WIDTH, Room
-from fhir_coprod.store.search import plan
+from fhir_coprod.store.search import strategy
 from fhir_coprod.store.search.query import Include, Query
 from fhir_coprod.store.versions import Version
 
@@ -51,16 +51,16 @@ def run(session: Session, query: Query, most_bytes: int = MOST) -> Page:
     """One page of the search: as many resources as asked for, as far as they fit into so many bytes, and at
     most as many bytes again of included resources."""
     if query.count == 0 or query.summary == "count":
-        return Page([], [], plan.count(session, query), None)
+        return Page([], [], strategy.count(session, query), None)
     room = Room(session, most_bytes)
-    rows = plan.page(session, query, _read_cursor(query), room.columns(query.count + 1))
+    rows = strategy.page(session, query, _read_cursor(query), room.columns(query.count + 1))
     matches = room.fill(rows[: query.count])
     next = _cursor(query, rows[len(matches) - 1]) if len(rows) > len(matches) else None
     total: int | None = None
     if next is None and not query.cursor:
         total = len(matches)
     elif query.total in ("accurate", "estimate"):
-        total = plan.count(session, query)
+        total = strategy.count(session, query)
     included: list[Version] = []
     if query.includes or query.revincludes:
         included = _included(session, query, matches, Room(session, most_bytes))
@@ -89,10 +89,10 @@ def _read_cursor(query: Query) -> list[Any]:
         or len(place) != len(query.sort) + 2
         or place[0] != query.fingerprint
         or not all(
-            value is None or plan.is_sort_value(sort, value)
+            value is None or strategy.is_sort_value(sort, value)
             for sort, value in zip(query.sort, place[1:-1], strict=True)
         )
-        or not plan.is_number(place[-1])
+        or not strategy.is_number(place[-1])
     ):
         raise BadRequest(
             "_cursor is not one that this search gave out; follow its next links, or begin anew."

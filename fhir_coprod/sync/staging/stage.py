@@ -316,7 +316,9 @@ def stage(connection: Connection, batch: Batch, now: datetime) -> Counts:
         _remember(connection, [*new, *changed])
     counts.deleted = _bury(connection, batch.gone)
     _write_dead_letters(connection, batch.refused, now)
-    _close_dead_letters(connection, [taken.record for taken in newest.values()] + batch.unchanged + batch.gone)
+    _close_dead_letters(
+        connection, [taken.record for taken in newest.values()] + batch.unchanged + batch.gone
+    )
     if batch.feed is not None:
         feed.succeeded(connection, batch.ehr, batch.type, batch.feed, now)
     return counts

@@ -121,7 +121,7 @@ class Writer:
     def function(self) -> Check:
         """The finished function. The source holds only names made here, never text from a definition."""
         source = "def check(v, owner, state):\n" + "\n".join(self.lines)
-        return generated.load(source, "plan", "check", self.bound)
+        return generated.load(source, "check", "check", self.bound)
 
 
 # ---------------------------------------------------------------------- constant answers

@@ -12,9 +12,9 @@ from typing import Any
 
 from fhir_coprod.validation.explain.walk import RESOURCE
 from fhir_coprod.validation.fast import checks
+from fhir_coprod.validation.fast.by_shape import MAX_SHAPES
 from fhir_coprod.validation.fast.checks import Check, No, Pass, refuses
 from fhir_coprod.validation.fast.places import Places
-from fhir_coprod.validation.fast.plans import MAX_SHAPES
 from fhir_coprod.validation.model.content import Content, Field, Model, Rule
 from fhir_coprod.validation.model.scope import Scope
 from fhir_coprod.validation.model.structure import ABSENT, MANY, PRIMITIVES
@@ -80,9 +80,9 @@ class _Overlay:
     def _object(self, content: Content, code: str) -> Check:
         always = [*_stated(content), *self._extras(content, code)]
         fields = [field for field in content.fields.values() if not _is_known_url(content, field)]
-        plans: dict[tuple[str, ...], tuple[Check, ...]] = {}
+        by_shape: dict[tuple[str, ...], tuple[Check, ...]] = {}
 
-        def plan(keys: tuple[str, ...], value: Any) -> tuple[Check, ...]:
+        def make(keys: tuple[str, ...], value: Any) -> tuple[Check, ...]:
             found = list(always)
             for rule in content.rules:
                 found += _ruled(rule, keys, value)
@@ -94,14 +94,14 @@ class _Overlay:
                 elif _is_needed(field):
                     found.append(refuses)
             made = tuple(found)
-            if len(plans) < MAX_SHAPES:
-                plans[keys] = made
+            if len(by_shape) < MAX_SHAPES:
+                by_shape[keys] = made
             return made
 
         def check(value: Any, owner: Any, state: Pass) -> None:
             keys = (*value,)
-            tests = plans.get(keys)
-            for test in plan(keys, value) if tests is None else tests:
+            tests = by_shape.get(keys)
+            for test in make(keys, value) if tests is None else tests:
                 test(value, owner, state)
 
         return check

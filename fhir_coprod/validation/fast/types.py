@@ -12,8 +12,8 @@ from typing import Any
 from fhir_coprod.validation.explain.item import Item
 from fhir_coprod.validation.explain.walk import Explainer
 from fhir_coprod.validation.fast import checks
+from fhir_coprod.validation.fast.by_shape import object_check
 from fhir_coprod.validation.fast.checks import FALTERS, Check, No, Pass, Writer, written
-from fhir_coprod.validation.fast.plans import object_check
 from fhir_coprod.validation.fast.profiles import overlay
 from fhir_coprod.validation.model.content import Bound, Content, Field
 from fhir_coprod.validation.model.library import Library

@@ -21,7 +21,7 @@ from fhir_coprod.validation.model.structure import MANY, PRIMITIVES
 from fhir_coprod.validation.model.values import is_undefined
 
 HOT = 12
-"""Uses of a shape before its plan is written out."""
+"""Uses of a shape before its check is written out."""
 MAX_LINES = 300
 """Lines of a function after which children are called instead of written out."""
 MAX_NESTING = 15
@@ -42,42 +42,42 @@ good ones; with a sign, it holds when that member lacks that character."""
 
 def object_check(places: Places, content: Content) -> Check:
     """The check of a complex value whose members `content` lists completely."""
-    plans: dict[tuple[str, ...], Check] = {}
-    planner = _Planner(places, content, plans)
-    plan_of, plan = plans.get, planner.plan
+    by_shape: dict[tuple[str, ...], Check] = {}
+    maker = _Maker(places, content, by_shape)
+    known, make = by_shape.get, maker.make
 
     def emit(writer: Writer, x: str, example: Any) -> None:
         def unexpected() -> None:
             # Takes half as long as a call of plans.get.
-            writer.line(f"try: p = {writer.name(plans)}[(*{x},)]")
-            writer.line(f"except KeyError: p = {writer.name(plan)}({x})")
+            writer.line(f"try: p = {writer.name(by_shape)}[(*{x},)]")
+            writer.line(f"except KeyError: p = {writer.name(make)}({x})")
             writer.line(f"p({x}, {writer.owner}, state)")
 
         if type(example) is dict and example and len(writer.lines) < MAX_LINES and writer.depth < MAX_NESTING:
             keys = tuple(example)
             expected = f"if (*{x},) == {writer.name(keys)}:"
-            writer.block(expected, lambda: planner.write(writer, x, keys, example))
+            writer.block(expected, lambda: maker.write(writer, x, keys, example))
             writer.block("else:", unexpected)
         else:
             unexpected()
 
     @written(emit)
     def check(value: Any, owner: Any, state: Pass) -> None:
-        (plan_of(tuple(value)) or plan(value))(value, owner, state)
+        (known(tuple(value)) or make(value))(value, owner, state)
 
     return check
 
 
-class _Planner:
-    """Works out the plans for one kind of object."""
+class _Maker:
+    """Makes the checks of one kind of object, shape by shape."""
 
-    def __init__(self, places: Places, content: Content, plans: dict[tuple[str, ...], Check]) -> None:
+    def __init__(self, places: Places, content: Content, by_shape: dict[tuple[str, ...], Check]) -> None:
         self.places = places
         self.content = content
-        self.plans = plans
+        self.by_shape = by_shape
         self.members: dict[str, Check] = {}
 
-    def plan(self, value: Any) -> Check:
+    def make(self, value: Any) -> Check:
         """The plan for the shape of `value`, kept for the next one with that shape. Raises No when the keys
         are wrong.
         """
@@ -88,8 +88,8 @@ class _Planner:
             raise No
         inner, whole = self.parts(keys, value)
         made = self.interpreted(keys, inner, whole)
-        if len(self.plans) < MAX_SHAPES:
-            self.plans[keys] = made
+        if len(self.by_shape) < MAX_SHAPES:
+            self.by_shape[keys] = made
         return made
 
     def interpreted(self, keys: tuple[str, ...], inner: list[Check], whole: list[Whole]) -> Check:
@@ -104,10 +104,10 @@ class _Planner:
             for part in rules:
                 part(value, owner, state)
             uses += 1
-            if uses == HOT and keys in self.plans:
+            if uses == HOT and keys in self.by_shape:
                 writer = Writer()
                 self.write(writer, "v", keys, value)
-                self.plans[keys] = writer.function()
+                self.by_shape[keys] = writer.function()
 
         return check
 

@@ -39,13 +39,13 @@ After = Sequence[Any]
 
 def page(session: Session, query: Query, after: After, columns: str) -> list[Row]:
     """One row more than a page holds: `columns` of the newest version (v), sort values, the key."""
-    return _Planner(session, query, after, columns).page()
+    return _Strategy(session, query, after, columns).page()
 
 
 def count(session: Session, query: Query) -> int:
     """How many resources match."""
-    planner = _Planner(session, query, (), "")
-    source = planner.listing(planner.fewest(MANY))
+    strategy = _Strategy(session, query, (), "")
+    source = strategy.listing(strategy.fewest(MANY))
     return int(session.rows(f"SELECT count(*) {source.text}", source.values)[0][0])
 
 
@@ -63,7 +63,7 @@ class _Walk:
     only: Sql = NOTHING
 
 
-class _Planner:
+class _Strategy:
     def __init__(self, session: Session, query: Query, after: After, columns: str) -> None:
         self.session = session
         self.query = query
