@@ -55,8 +55,7 @@ def letter(
     """
     if json and format == "html":
         raise typer.BadParameter("--json prints a Communication, --format html a page; choose one of them.")
-    from fhir_coprod.watch.letters import letter as drafts
-    from fhir_coprod.watch.letters import sender
+    from fhir_coprod.watch.letters import drafts, sender
     from fhir_coprod.watch.live.look import look_at
     from fhir_coprod.watch.rules import policies
     from fhir_coprod.watch.worklist import release

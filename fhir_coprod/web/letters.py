@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 
 from fhir_coprod.errors import plain
 from fhir_coprod.jsontext import Json
-from fhir_coprod.watch.letters.letter import Draft
+from fhir_coprod.watch.letters.drafts import Draft
 from fhir_coprod.web.dates import clock, day
 
 STYLE = resources.files("fhir_coprod.web").joinpath("static", "letter.css")

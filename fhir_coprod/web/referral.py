@@ -15,7 +15,7 @@ from fhir_coprod.watch.alerts import resources
 from fhir_coprod.watch.alerts.reconcile import SNOOZED, TAKEN, UNSNOOZABLE
 from fhir_coprod.watch.facts.names import read_names
 from fhir_coprod.watch.facts.reader import Reader
-from fhir_coprod.watch.letters import letter as drafts
+from fhir_coprod.watch.letters import drafts
 from fhir_coprod.watch.letters.sender import particulars
 from fhir_coprod.watch.live.look import look_at
 from fhir_coprod.watch.record.fhir import moment, split

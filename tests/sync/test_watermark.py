@@ -12,7 +12,7 @@ import respx
 from fhir_coprod.settings import EhrSettings, Settings
 from fhir_coprod.store import Store
 from fhir_coprod.sync import run
-from fhir_coprod.sync.staging import feed as feeds
+from fhir_coprod.sync.staging import feed
 from fhir_coprod.sync.staging.stage import instant
 from tests.sync.records import patient
 from tests.sync.server import Ehr, serving
@@ -26,7 +26,7 @@ INCREMENTAL = [
 
 def watermark(store: Store, type: str = "Patient") -> str:
     with store.connect() as connection:
-        return feeds.watermark(connection, "care", type)
+        return feed.watermark(connection, "care", type)
 
 
 @pytest.mark.parametrize("full", [False, True])

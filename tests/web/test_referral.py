@@ -16,7 +16,7 @@ from starlette.applications import Starlette
 
 from fhir_coprod.settings import Settings, SiteSettings, StoreSettings
 from fhir_coprod.store import Store
-from fhir_coprod.watch.letters import letter as drafts
+from fhir_coprod.watch.letters import drafts
 from fhir_coprod.web import routes
 from tests.watch.hospital import DAY, Hospital
 

@@ -1,6 +1,6 @@
 """Facts kept beside each standing, so that judging a referral again need not read its record again.
 
-They hold until the log says something new of the referral: its row is marked then (`standings.py`), and the
+They hold until the log says something new of the referral: its row is marked then (`rows.py`), and the
 record itself is read. What cannot be seen is no part of them: that follows from the feeds when it is judged.
 """
 

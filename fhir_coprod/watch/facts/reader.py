@@ -78,7 +78,7 @@ def all_open(
 ) -> Iterator[Facts]:
     """Facts about every referral and every patient's request, oldest first; see `gather`.
 
-    Those that a fault of ours keeps from being read are left out: `looking.look` tells of them.
+    Those that a fault of ours keeps from being read are left out: `look.look` tells of them.
     """
     with store.connect() as connection:
         for portion in portions(Reader(connection, settings or Settings(), pulled_since)):

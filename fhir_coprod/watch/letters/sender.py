@@ -15,8 +15,7 @@ from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store
 from fhir_coprod.watch.alerts import resources
-from fhir_coprod.watch.facts import reader as facts
-from fhir_coprod.watch.facts.reader import Reader
+from fhir_coprod.watch.facts.reader import Reader, gather
 from fhir_coprod.watch.record.fhir import split, target
 from fhir_coprod.watch.record.model import Appointment, AppointmentState
 from fhir_coprod.watch.rules.standing import Standing
@@ -137,7 +136,7 @@ def _address(data: Json) -> tuple[str, ...]:
 def _visit(store: Store, settings: Settings, standing: Standing, now: datetime) -> Ahead | None:
     """The next booking ahead."""
     try:
-        known = facts.gather(store, standing.referral, settings)
+        known = gather(store, standing.referral, settings)
     except NotFound:
         return None
     ahead = [

@@ -19,16 +19,24 @@ from sqlalchemy import Connection, select
 from fhir_coprod import jsontext
 from fhir_coprod.jsontext import Json
 from fhir_coprod.store import Transaction
-from fhir_coprod.store.schema import core
-from fhir_coprod.store.versions import from_milliseconds, to_milliseconds
-from fhir_coprod.watch.alerts import reconcile
-from fhir_coprod.watch.alerts import resources as carriers
-from fhir_coprod.watch.facts import rows as standings
+from fhir_coprod.store.versions import to_milliseconds
+from fhir_coprod.watch.alerts import reconcile, resources
 from fhir_coprod.watch.facts.kept import Sources, pack
 from fhir_coprod.watch.facts.names import read_names
 from fhir_coprod.watch.facts.newest import Texts
 from fhir_coprod.watch.facts.reader import Found
-from fhir_coprod.watch.facts.rows import Held
+from fhir_coprod.watch.facts.rows import (
+    POSTPONED,
+    Held,
+    Row,
+    changed,
+    dues,
+    forget,
+    milliseconds_until,
+    old_by_ehr,
+    save,
+    says,
+)
 from fhir_coprod.watch.facts.visibility import first_read
 from fhir_coprod.watch.live.basis import ground_of
 from fhir_coprod.watch.live.look import assess_each, reader_at
@@ -83,9 +91,7 @@ def look_at(
         look = _Look(site, connection, now, news=news)
         verdicts = look.verdicts(rows)
     loud = [verdict.standing.referral for verdict in verdicts if verdict.writes]
-    quiet = standings.changed(
-        _row(verdict, rows) for verdict in verdicts if not (verdict.writes or verdict.same)
-    )
+    quiet = changed(_row(verdict, rows) for verdict in verdicts if not (verdict.writes or verdict.same))
     gone = rows.keys() - {verdict.standing.referral for verdict in verdicts}
 
     def begin(transaction: Transaction) -> bool:
@@ -96,24 +102,24 @@ def look_at(
     def settle(transaction: Transaction, some: Collection[str]) -> Counter[str] | None:
         if not begin(transaction):
             return None
-        dues = standings.dues(transaction.connection, some)
-        left = [name for name in some if dues.get(name) == _due(rows[name])]
+        due = dues(transaction.connection, some)
+        left = [name for name in some if due.get(name) == _due(rows[name])]
         if not left:
             return Counter()  # another worker has done it
         again = _Look(site, transaction.connection, now, news=news, parsed=look.texts)
         found = again.verdicts({name: _unread(rows[name]) for name in left})
         for verdict in found:
             _write(transaction, verdict.writes)
-        standings.save(transaction, standings.changed(_row(verdict, rows) for verdict in found))
+        save(transaction, changed(_row(verdict, rows) for verdict in found))
         return Counter(_kind(resource) for verdict in found for resource in verdict.writes)
 
     def remember(transaction: Transaction) -> bool:
         if not begin(transaction):
             return False
-        standings.save(transaction, quiet)
+        save(transaction, quiet)
         waiting = _withdraw(transaction, site, gone, now)
-        standings.save(transaction, standings.changed(_to_be_withdrawn(waiting, rows)))
-        standings.forget(transaction, {name: rows[name] for name in gone - waiting.keys()})
+        save(transaction, changed(_to_be_withdrawn(waiting, rows)))
+        forget(transaction, {name: rows[name] for name in gone - waiting.keys()})
         return True
 
     for some in batches(loud, TOGETHER):
@@ -132,9 +138,9 @@ def _kind(resource: Json) -> str:
     return "follow ups" if resource["resourceType"] == "Task" else "provenance"
 
 
-def _row(verdict: Verdict, rows: Mapping[str, Held | None]) -> standings.Row:
+def _row(verdict: Verdict, rows: Mapping[str, Held | None]) -> Row:
     was = rows[verdict.standing.referral]
-    return standings.Row(verdict.standing, verdict.due, was, verdict.ehr, verdict.old, verdict.facts)
+    return Row(verdict.standing, verdict.due, was, verdict.ehr, verdict.old, verdict.facts)
 
 
 def _due(held: Held | None) -> int | None:
@@ -226,7 +232,7 @@ class _Look:
         return (
             held.due > to_milliseconds(self._now)
             and not held.old
-            and standings.says(standing, held)
+            and says(standing, held)
             and not self._is_old(standing, found.ehr)
         )
 
@@ -248,7 +254,7 @@ class _Look:
     ) -> Verdict:
         old = self._is_old(standing, ehr)
         if old and not self._news:
-            return Verdict(standing, standings.POSTPONED, ehr, old)
+            return Verdict(standing, POSTPONED, ehr, old)
         try:
             writes = reconcile.reconcile(
                 standing,
@@ -274,13 +280,13 @@ class _Look:
 
     def _look_again(self, standing: Standing, followups: Iterable[Json]) -> int:
         if standing.not_assessed:
-            return standings.milliseconds_until(self._now + _AFTER_A_FAULT)
+            return milliseconds_until(self._now + _AFTER_A_FAULT)
         at = standing.wake
         for task in followups:
             step = reconcile.next_step(task, self._now)
             if step is not None and (at is None or step < at):
                 at = step
-        return standings.milliseconds_until(at)
+        return milliseconds_until(at)
 
     @cached_property
     def _first_read(self) -> dict[str, datetime]:
@@ -288,15 +294,15 @@ class _Look:
 
     @cached_property
     def _old_by_ehr(self) -> dict[str, int]:
-        return standings.old_by_ehr(self._connection)
+        return old_by_ehr(self._connection)
 
 
-def _write(transaction: Transaction, resources: Sequence[Json]) -> None:
-    if not resources:
+def _write(transaction: Transaction, writes: Sequence[Json]) -> None:
+    if not writes:
         return
-    if transaction.get("Device", carriers.device()["id"]) is None:
-        _put(transaction, carriers.device())
-    for resource in resources:
+    if transaction.get("Device", resources.device()["id"]) is None:
+        _put(transaction, resources.device())
+    for resource in writes:
         _put(transaction, resource)
 
 
@@ -333,7 +339,7 @@ def _withdraw(
             ("DetectedIssue", id)
             for tasks in followups.values()
             for task in tasks
-            for id in carriers.issues_of(task)
+            for id in resources.issues_of(task)
         }
     )
     known = {row.id: row.data for row in issues}
@@ -348,9 +354,7 @@ def _withdraw(
     return waiting
 
 
-def _to_be_withdrawn(
-    waiting: Mapping[str, datetime], rows: Mapping[str, Held | None]
-) -> Iterator[standings.Row]:
+def _to_be_withdrawn(waiting: Mapping[str, datetime], rows: Mapping[str, Held | None]) -> Iterator[Row]:
     """Rows that say nothing but when to look again."""
     for name, at in waiting.items():
-        yield standings.Row(Standing(name, "", None), standings.milliseconds_until(at), rows[name])
+        yield Row(Standing(name, "", None), milliseconds_until(at), rows[name])

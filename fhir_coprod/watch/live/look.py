@@ -12,11 +12,9 @@ from sqlalchemy import Connection
 
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store
-from fhir_coprod.watch.facts import reader as facts
 from fhir_coprod.watch.facts import rows
 from fhir_coprod.watch.facts.kept import Sources
-from fhir_coprod.watch.facts.newest import Texts
-from fhir_coprod.watch.facts.reader import Found, Reader
+from fhir_coprod.watch.facts.reader import Found, Reader, full_name, read_one
 from fhir_coprod.watch.facts.rows import FOLLOWER
 from fhir_coprod.watch.rules.assess import assess
 from fhir_coprod.watch.rules.policies import Policy
@@ -31,17 +29,17 @@ def reader_at(
 
 
 def look_at(store: Store, referral: str, policy: Policy, now: datetime, settings: Settings) -> Standing:
-    """One referral at `now`; `referral` as in `facts.gather`. Raises NotFound.
+    """One referral at `now`; `referral` as in `gather`. Raises NotFound.
 
     By what its row keeps, where the watch has followed the log to its end; else the record itself is read.
     """
-    name = facts.full_name(referral)
+    name = full_name(referral)
     # In this order: what is in the log by then has been followed, and its referrals are marked.
     followed = store.cursor(FOLLOWER) == store.head()
     with store.connect() as connection:
         reader = reader_at(connection, settings, policy, now)
         kept = Sources(reader).kept(name, rows.held(connection, name)) if followed else None
-        return assess(kept or facts.read_one(reader, name), policy, now)
+        return assess(kept or read_one(reader, name), policy, now)
 
 
 def assess_each(

@@ -15,10 +15,10 @@ from sqlalchemy import Connection
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store
 from fhir_coprod.watch.facts import affected
-from fhir_coprod.watch.facts import rows as standings
 from fhir_coprod.watch.facts.kept import Sources
 from fhir_coprod.watch.facts.reader import Reader
 from fhir_coprod.watch.facts.referrals import roots_from
+from fhir_coprod.watch.facts.rows import FOLLOWER, Held, due_by, remembered
 from fhir_coprod.watch.live.look import assess_each, reader_at
 from fhir_coprod.watch.live.loop import EVERYTHING, Watch
 from fhir_coprod.watch.rules.policies import Policy
@@ -49,7 +49,7 @@ def look(store: Store, policy: Policy, now: datetime, settings: Settings) -> lis
         if watch.is_current(connection, now) and pending is not None and len(pending) < _BEHIND:
             rows = dict.fromkeys(pending)
             fresh = [each for each in _judged(reader, rows, policy, now) if _matters(each)]
-            return [*standings.remembered(connection, but=pending), *fresh]
+            return [*remembered(connection, but=pending), *fresh]
         return [each for each in _every_one(reader, pending, policy, now) if _matters(each)]
 
 
@@ -63,10 +63,8 @@ def behind(store: Store, policy: Policy, now: datetime, settings: Settings) -> s
         if not watch.is_current(connection, now):
             return _NOT_CURRENT if roots_from(connection, 0, 1) else ""
         lately = now - _LATE
-        changes = store.changes(store.cursor(standings.FOLLOWER), 1)
-        if (changes and changes[0].updated < lately) or standings.due_by(
-            connection, lately, 1, postponed=True
-        ):
+        changes = store.changes(store.cursor(FOLLOWER), 1)
+        if (changes and changes[0].updated < lately) or due_by(connection, lately, 1, postponed=True):
             return _BEHIND_SAID
     return ""
 
@@ -77,8 +75,8 @@ def _matters(standing: Standing) -> bool:
 
 def _pending(watch: Watch, connection: Connection, now: datetime) -> set[str] | None:
     """Referrals of which the rows may know too little; None when these are too many to tell."""
-    changes = watch.store.changes(watch.store.cursor(standings.FOLLOWER), _BEHIND)
-    due = standings.due_by(connection, now, _BEHIND, postponed=True)
+    changes = watch.store.changes(watch.store.cursor(FOLLOWER), _BEHIND)
+    due = due_by(connection, now, _BEHIND, postponed=True)
     if max(len(changes), len(due)) >= _BEHIND:
         return None
     return affected.concerned(connection, changes) | due.keys()
@@ -96,7 +94,7 @@ def _every_one(
 
 
 def _judged(
-    reader: Reader, rows: Mapping[str, standings.Held | None], policy: Policy, now: datetime
+    reader: Reader, rows: Mapping[str, Held | None], policy: Policy, now: datetime
 ) -> Iterator[Standing]:
     found = (each for each, _ in Sources(reader).find(rows))
     return (standing for standing, _ in assess_each(found, policy, now))

@@ -16,10 +16,8 @@ from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store, Transaction
 from fhir_coprod.watch.alerts import resources
-from fhir_coprod.watch.facts import reader as facts
-from fhir_coprod.watch.facts.reader import Reader
-from fhir_coprod.watch.letters import letter as drafts
-from fhir_coprod.watch.letters import sender
+from fhir_coprod.watch.facts.reader import Reader, gather
+from fhir_coprod.watch.letters import drafts, sender
 from fhir_coprod.watch.record.fhir import split
 from fhir_coprod.watch.rules.assess import assess
 from fhir_coprod.watch.rules.policies import Policy
@@ -57,7 +55,7 @@ def release(
 ) -> Json:
     """The Communication by which the patient is told, completed now: somebody has read it and sends it.
 
-    referral: as in `facts.gather`.
+    referral: as in `gather`.
     by:       who releases it, by name.
     language: of the letter.
     about:    the rule or event it tells of; "" for the first of `drafts.subjects`.
@@ -69,7 +67,7 @@ def release(
     if not by.strip():
         raise NotAllowed("Say who: a letter is released by name.")
     policy = policy.at(settings.site)
-    known = facts.gather(store, referral, settings, pulled_since=policy.pulled_since(now))
+    known = gather(store, referral, settings, pulled_since=policy.pulled_since(now))
     standing = assess(known, policy, now)
     if standing.do_not_contact:
         raise NotAllowed(

@@ -15,7 +15,6 @@ import respx
 
 from fhir_coprod.errors import ConfigError, EhrAnswer, EhrError, EhrUnreachable
 from fhir_coprod.settings import BasicAuth, BearerAuth, EhrSettings
-from fhir_coprod.sync.ehr import client as http
 from fhir_coprod.sync.ehr.client import Answer, EhrClient, Politeness, TokenBucket
 
 BASE = "https://ehr.example/fhir"
@@ -207,7 +206,7 @@ def test_no_pause_is_longer_than_the_longest() -> None:
 
 @respx.mock
 def test_an_answer_without_end_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "MAX_ANSWER", 1000)
+    monkeypatch.setattr("fhir_coprod.sync.ehr.client.MAX_ANSWER", 1000)
     respx.get(f"{BASE}/Patient").respond(200, content=b"x" * 1001)
     with pytest.raises(EhrAnswer, match="does not page"):
         one(Clock())

@@ -18,7 +18,7 @@ from fhir_coprod.store import Store, Transaction
 from fhir_coprod.store.schema import sync as sync_tables
 from fhir_coprod.store.schema import watch as watch_tables
 from fhir_coprod.watch.alerts import resources
-from fhir_coprod.watch.facts import rows as standings
+from fhir_coprod.watch.facts import rows
 from fhir_coprod.watch.facts.rows import FOLLOWER
 from fhir_coprod.watch.live.evaluate import look_at
 from fhir_coprod.watch.live.loop import AGAIN, Watch
@@ -223,7 +223,7 @@ def test_alerts_that_a_later_clock_has_judged_are_withdrawn_when_ours_is_there_t
     follow(watch, LATE)
     assert is_withdrawn(hospital)
     with hospital.store.connect() as connection:
-        assert standings.held(connection, "Communication/m") is None
+        assert rows.held(connection, "Communication/m") is None
 
 
 # -- between the look and the write ---------------------------------------------------------------------
@@ -265,9 +265,9 @@ def about_to_stall(hospital: Hospital) -> tuple[Watch, datetime]:
     return watch, MONDAY + 9 * DAY
 
 
-def held(hospital: Hospital) -> standings.Held | None:
+def held(hospital: Hospital) -> rows.Held | None:
     with hospital.store.connect() as connection:
-        return standings.held(connection, "ServiceRequest/r")
+        return rows.held(connection, "ServiceRequest/r")
 
 
 def another_policy(hospital: Hospital) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fhir_coprod.store import Store
-from fhir_coprod.watch.letters import letter
+from fhir_coprod.watch.letters import drafts
 from fhir_coprod.watch.live import present
 from tests.watch.hospital import DAY, MONDAY, Hospital
 
@@ -78,7 +78,7 @@ def test_what_is_shown_is_of_this_moment_though_nobody_has_watched_since(hospita
 def test_a_draft_never_counts_as_having_told_the_patient(hospital: Hospital) -> None:
     hospital.refer()
     (standing,) = hospital.sweep(LATE)
-    draft = {**letter.communication(standing, "en"), "id": "draft", "sent": LATE.isoformat()}
+    draft = {**drafts.communication(standing, "en"), "id": "draft", "sent": LATE.isoformat()}
     hospital.put(draft)
     (standing,) = hospital.sweep(LATE + DAY)
     assert standing.last_informed is None

@@ -17,7 +17,6 @@ from fhir_coprod.watch.alerts.resources import detail
 from fhir_coprod.watch.live.present import look
 from fhir_coprod.watch.record.compose import Held, Surroundings, compose
 from fhir_coprod.watch.record.fhir import FIRST, LAST, last_moment, moment
-from fhir_coprod.watch.rules import assess as pathway
 from fhir_coprod.watch.rules import policies
 from fhir_coprod.watch.rules.calendar import SiteCalendar, Span
 from fhir_coprod.watch.rules.department import draw
@@ -175,7 +174,9 @@ def test_open_ended_dates_are_swept_with_the_others(store: Store) -> None:
     assert not any(standing.not_assessed for standing in standings)
 
 
-@pytest.mark.parametrize("place", [pathway.__name__ + ".draw", "fhir_coprod.watch.facts.reader.compose"])
+@pytest.mark.parametrize(
+    "place", ["fhir_coprod.watch.rules.assess.draw", "fhir_coprod.watch.facts.reader.compose"]
+)
 def test_one_that_cannot_be_assessed_is_told_of_and_stops_no_other(
     store: Store, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:

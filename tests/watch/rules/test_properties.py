@@ -12,8 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fhir_coprod.watch import Facts, Stall, Standing, assess
-from fhir_coprod.watch.alerts import reconcile as alerts
-from fhir_coprod.watch.alerts import resources
+from fhir_coprod.watch.alerts import reconcile, resources
 from fhir_coprod.watch.record.compose import Held, Surroundings, compose
 from fhir_coprod.watch.record.model import (
     Appointment,
@@ -368,12 +367,12 @@ def apply(written: dict[str, dict[str, object]], writes: list[dict[str, object]]
         written[f"{resource['resourceType']}/{resource['id']}"] = resource
 
 
-def reconcile(
+def reconciled(
     standing: Standing, written: dict[str, dict[str, object]], now: datetime
 ) -> list[dict[str, object]]:
     followups = [data for name, data in written.items() if name.startswith("Task/")]
     issues = {str(data["id"]): data for name, data in written.items() if name.startswith("DetectedIssue/")}
-    return alerts.reconcile(standing, followups, issues, POLICY, now)
+    return reconcile.reconcile(standing, followups, issues, POLICY, now)
 
 
 @settings(max_examples=120, deadline=None)
@@ -382,8 +381,8 @@ def test_alerts_say_what_the_standing_says_and_no_more(facts: Facts, moments: li
     written: dict[str, dict[str, object]] = {}
     for now in sorted(moments):
         standing = assess(facts, POLICY, now)
-        apply(written, reconcile(standing, written, now))
-        assert reconcile(standing, written, now) == []
+        apply(written, reconciled(standing, written, now))
+        assert reconciled(standing, written, now) == []
         standing_now = [
             data["code"]["coding"][0]["code"]  # type: ignore[index]
             for name, data in written.items()

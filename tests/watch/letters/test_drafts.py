@@ -9,7 +9,7 @@ import pytest
 from fhir_coprod import validate
 from fhir_coprod.errors import NotFound
 from fhir_coprod.watch import assess
-from fhir_coprod.watch.letters import letter
+from fhir_coprod.watch.letters import drafts
 from fhir_coprod.watch.rules.codes import STAFF_ONLY, Rule
 from tests.watch.stored import all_stories
 
@@ -59,20 +59,20 @@ def grade(text: str) -> float:
     return 0.39 * len(found) / len(sentences(text)) + 11.8 * sum(map(syllables, found)) / len(found) - 15.59
 
 
-@pytest.mark.parametrize("language", letter.languages())
+@pytest.mark.parametrize("language", drafts.languages())
 def test_every_language_has_words_for_everything(language: str) -> None:
-    assert set(letter._catalogue(language)) == {str(key) for key in TOLD}
-    assert all(letter._catalogue(language).values())
+    assert set(drafts._catalogue(language)) == {str(key) for key in TOLD}
+    assert all(drafts._catalogue(language).values())
 
 
 def test_swedish_and_english_are_there() -> None:
-    assert {"en", "sv"} <= set(letter.languages())
+    assert {"en", "sv"} <= set(drafts.languages())
 
 
 @pytest.mark.parametrize("about", sorted(str(key) for key in TOLD if key not in FRAME))
 def test_the_words_are_plain(about: str) -> None:
-    assert lix(letter._catalogue("sv")[about]) < LIX_LIMIT
-    assert grade(letter._catalogue("en")[about]) < GRADE_LIMIT
+    assert lix(drafts._catalogue("sv")[about]) < LIX_LIMIT
+    assert grade(drafts._catalogue("en")[about]) < GRADE_LIMIT
 
 
 def test_whole_letters_are_plain() -> None:
@@ -81,17 +81,17 @@ def test_whole_letters_are_plain() -> None:
     for story in all_stories():
         assert story.now is not None
         standing = assess(story.facts(), story.policy(), story.now)
-        for about in letter.subjects(standing):
-            assert lix(letter.text(standing, "sv", about)) < LIX_LIMIT, about
-            assert grade(letter.text(standing, "en", about)) < GRADE_LIMIT, about
+        for about in drafts.subjects(standing):
+            assert lix(drafts.text(standing, "sv", about)) < LIX_LIMIT, about
+            assert grade(drafts.text(standing, "en", about)) < GRADE_LIMIT, about
             measured += 1
     assert measured > 150
 
 
-@pytest.mark.parametrize("language", letter.languages())
+@pytest.mark.parametrize("language", drafts.languages())
 def test_no_letter_blames_or_names_a_specialty(language: str) -> None:
     """A missed visit is a question. And whoever opens the envelope learns nothing of the illness."""
-    told = " ".join(letter._catalogue(language).values()).lower()
+    told = " ".join(drafts._catalogue(language).values()).lower()
     for word in ("uteblev", "missade", "orsak", "failed", "missed", "did not come", "röntgen", "kirurg"):
         assert word not in told
     for word in ("orthopaed", "surg", "psych", "cancer", "onkolog", "clinic of"):
@@ -106,11 +106,11 @@ def test_one_letter_for_each_thing_there_is_to_tell() -> None:
     )
     assert story.now is not None
     standing = assess(story.facts(), story.policy(), story.now)
-    abouts = letter.subjects(standing)
+    abouts = drafts.subjects(standing)
     assert len(abouts) > 1
-    assert len({letter.text(standing, "en", about) for about in abouts}) == len(abouts)
+    assert len({drafts.text(standing, "en", about) for about in abouts}) == len(abouts)
     with pytest.raises(NotFound, match="nothing to tell"):
-        letter.text(standing, "en", "duplicate")
+        drafts.text(standing, "en", "duplicate")
 
 
 @pytest.mark.parametrize(
@@ -129,22 +129,22 @@ def test_one_letter_for_each_thing_there_is_to_tell() -> None:
     ],
 )
 def test_the_patients_language_is_the_preferred_one(communication: list[object], language: str) -> None:
-    assert letter.preferred({"communication": communication}) == language
+    assert drafts.preferred({"communication": communication}) == language
 
 
 def test_a_region_does_not_matter() -> None:
-    assert letter.known("sv-FI") == "sv"
+    assert drafts.known("sv-FI") == "sv"
 
 
-@pytest.mark.parametrize("language", letter.languages())
+@pytest.mark.parametrize("language", drafts.languages())
 def test_every_stalled_story_has_a_valid_draft(language: str) -> None:
     drafted = 0
     for story in all_stories():
         assert story.now is not None
         standing = assess(story.facts(), story.policy(), story.now)
-        if not letter.subjects(standing):
+        if not drafts.subjects(standing):
             continue
-        draft = letter.communication(standing, language)
+        draft = drafts.communication(standing, language)
         assert draft["status"] == "preparation"
         assert "sent" not in draft
         drafted += 1
@@ -159,4 +159,4 @@ def test_a_missing_language_says_so() -> None:
     assert story.now is not None
     standing = assess(story.facts(), story.policy(), story.now)
     with pytest.raises(NotFound, match=r"there are en, sv"):
-        letter.text(standing, "fi")
+        drafts.text(standing, "fi")

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, time
 from functools import cache
-from importlib import resources
+from importlib.resources import files
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -20,13 +20,13 @@ from babel.dates import format_date, format_time
 
 from fhir_coprod.errors import NotFound
 from fhir_coprod.jsontext import Json
-from fhir_coprod.watch.alerts import resources as carriers
+from fhir_coprod.watch.alerts import resources
 from fhir_coprod.watch.letters.sender import Particulars, Sender
 from fhir_coprod.watch.rules.codes import STAFF_ONLY, Rule
 from fhir_coprod.watch.rules.standing import Standing, last_moment
 
-_LOCALES = resources.files("fhir_coprod") / "_data" / "locale"
-_TOPIC_SYSTEM: Final = f"{carriers.CANONICAL}/CodeSystem/communication-topic"
+_LOCALES = files("fhir_coprod") / "_data" / "locale"
+_TOPIC_SYSTEM: Final = f"{resources.CANONICAL}/CodeSystem/communication-topic"
 _TOPICS: Final[Mapping[str, str]] = {
     "accepted": "referral-accepted",
     "booked": "appointment-booked",
@@ -62,7 +62,7 @@ def subjects(standing: Standing) -> tuple[str, ...]:
     not told yet."""
     stalls = [
         stall.rule.value
-        for stall in carriers.gravest_first(standing.stalls)
+        for stall in resources.gravest_first(standing.stalls)
         if stall.rule not in STAFF_ONLY and stall.rule is not Rule.PATIENT_NOT_INFORMED
     ]
     return tuple(dict.fromkeys([*stalls, *([standing.untold] if standing.untold else [])]))
@@ -203,15 +203,15 @@ def communication(
     return {
         "resourceType": "Communication",
         "meta": {
-            "profile": [f"{carriers.CANONICAL}/StructureDefinition/coproduction-communication"],
-            "security": [carriers.STAFF_ONLY],
+            "profile": [f"{resources.CANONICAL}/StructureDefinition/coproduction-communication"],
+            "security": [resources.STAFF_ONLY],
         },
         "language": letter.language,
         "status": "preparation",
-        "subject": carriers.reference(standing.patient),
+        "subject": resources.reference(standing.patient),
         "topic": {"coding": [{"system": _TOPIC_SYSTEM, "code": _TOPICS.get(letter.about, "delay")}]},
-        "about": [carriers.reference(standing.referral)],
-        "recipient": [carriers.reference(recipient or standing.patient)],
+        "about": [resources.reference(standing.referral)],
+        "recipient": [resources.reference(recipient or standing.patient)],
         "payload": [{"contentString": "\n\n".join(_without_gaps(told))}],
     }
 
