@@ -19,7 +19,8 @@ from sqlalchemy import Connection, select
 from fhir_coprod import jsontext
 from fhir_coprod.jsontext import Json
 from fhir_coprod.store import Transaction
-from fhir_coprod.store.versions import to_milliseconds
+from fhir_coprod.store.schema import core
+from fhir_coprod.store.versions import from_milliseconds, to_milliseconds
 from fhir_coprod.watch.alerts import reconcile, resources
 from fhir_coprod.watch.facts.kept import Sources, pack
 from fhir_coprod.watch.facts.names import read_names

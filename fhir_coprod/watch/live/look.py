@@ -14,6 +14,7 @@ from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store
 from fhir_coprod.watch.facts import rows
 from fhir_coprod.watch.facts.kept import Sources
+from fhir_coprod.watch.facts.newest import Texts
 from fhir_coprod.watch.facts.reader import Found, Reader, full_name, read_one
 from fhir_coprod.watch.facts.rows import FOLLOWER
 from fhir_coprod.watch.rules.assess import assess
