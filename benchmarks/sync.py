@@ -26,7 +26,7 @@ from tests.peers import servers
 from tests.peers.shared import Run
 
 COPIES = 12
-"""Of the demo's hospital."""
+"""How many copies of the demo's hospital the server holds."""
 PAGE = 100
 """_count, the same as a sync asks for."""
 
