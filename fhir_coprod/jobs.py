@@ -14,18 +14,17 @@ import signal
 import socket
 import sys
 import threading
-import traceback
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 import structlog
 
+from fhir_coprod import faults
 from fhir_coprod.errors import Conflict, CoprodError
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store, Transaction
@@ -141,12 +140,7 @@ class _Watching:
 
 
 def _said(error: BaseException) -> str:
-    """Our own errors in their own words; any other by type and place only, as its text may hold anything."""
-    if isinstance(error, CoprodError):
-        return error.message
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "fhir_coprod" in frame.filename]
-    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-    return f"a fault in the program itself ({type(error).__name__}{place}); please report it"
+    return error.message if isinstance(error, CoprodError) else faults.said(error)
 
 
 # -- sync ----------------------------------------------------------------------------------------------

@@ -191,12 +191,6 @@ def test_a_sync_begins_once_in_a_while_whoever_asks(tmp_path: Path) -> None:
         assert not store.write(lambda transaction: jobs._is_time(transaction, 60))
 
 
-def test_a_fault_of_ours_is_named_without_its_words() -> None:
-    said = jobs._said(KeyError("Anna Berg"))
-    assert "KeyError" in said
-    assert "Anna" not in said
-
-
 def test_a_log_line_goes_to_what_stderr_is_when_it_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
     with io.StringIO() as early:
         monkeypatch.setattr(sys, "stderr", early)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-import traceback
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +20,7 @@ from starlette.convertors import Convertor, register_url_convertor
 from starlette.routing import compile_path
 from starlette.types import Receive, Scope, Send
 
-from fhir_coprod import definitions, jsontext
+from fhir_coprod import definitions, faults, jsontext
 from fhir_coprod.api import security
 from fhir_coprod.api.answer import Answer, error_answer, send_answer
 from fhir_coprod.api.call import Call, caller_at, headers_of, pairs, read_body
@@ -319,10 +318,7 @@ def told(error: Exception, name: str) -> CoprodError:
     if isinstance(error, CoprodError):
         return error
     incident = uuid.uuid4().hex[:12]
-    places = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
-    log.error(
-        "incident %s in %s: %s at %s", incident, name, type(error).__name__, " < ".join(reversed(places))
-    )
+    log.error("incident %s in %s: %s", incident, name, faults.traced(error))
     return CoprodError(
         f"The server failed at this request; its log names the cause under incident {incident}."
     )

@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from fhir_coprod import faults
 from fhir_coprod.cli.commands import AllCommands, new_app
 from fhir_coprod.cli.options import ConfigOption
 from fhir_coprod.errors import CoprodError
@@ -61,7 +62,10 @@ def main() -> None:
     except Exception as error:
         if os.environ.get("COPROD_TRACEBACK"):
             raise
-        _say(_fault(error))
+        _say(
+            f"{faults.said(error)} With COPROD_TRACEBACK=1 the same command prints everything, "
+            "which may include personal data."
+        )
         sys.exit(1)
 
 
@@ -72,19 +76,6 @@ def _make_streams_safe() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
-
-
-def _fault(error: Exception) -> str:
-    """The sentence for a fault of ours: its type and place only, as its message may hold a patient's data."""
-    import traceback
-
-    frames = traceback.extract_tb(error.__traceback__)
-    ours = [frame for frame in frames if "fhir_coprod" in frame.filename] or frames
-    place = f"{Path(ours[-1].filename).name}:{ours[-1].lineno}"
-    return (
-        f"a fault in the program itself ({type(error).__name__} at {place}); please report it. "
-        "With COPROD_TRACEBACK=1 the same command prints everything, which may include personal data."
-    )
 
 
 def _say(sentence: str) -> None:

@@ -16,6 +16,7 @@ from contextlib import suppress
 
 import httpx
 
+from fhir_coprod import faults
 from fhir_coprod.errors import ConfigError, EhrAnswer, EhrError, Overloaded
 from fhir_coprod.settings import EhrSettings, Settings
 from fhir_coprod.store import Store, Transaction
@@ -31,8 +32,6 @@ from fhir_coprod.sync.staging import feed, stage
 from fhir_coprod.sync.staging.references import Bases, Record
 from fhir_coprod.sync.staging.sinks import DrySink, StoreSink
 from fhir_coprod.sync.staging.stage import Batch, Counts
-from fhir_coprod.sync.unexpected import described
-from fhir_coprod.watched import PULLED
 
 Beat = Callable[[], None]
 
@@ -184,7 +183,7 @@ async def _pull(
         except (EhrError, ConfigError) as error:
             await fail(ehr, error.message)
         except Exception as error:  # noqa: BLE001 - whatever one EHR comes up with, the others go on
-            await fail(ehr, f"{ehr.name}: {described(error)}")
+            await fail(ehr, f"{ehr.name}: {faults.said(error)}")
 
     try:
         async with asyncio.TaskGroup() as group:

@@ -17,6 +17,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
+from fhir_coprod import faults
 from fhir_coprod.errors import EhrAnswer, EhrError
 from fhir_coprod.sync.ehr import paging, remarks
 from fhir_coprod.sync.ehr.client import Answer, EhrClient
@@ -25,8 +26,7 @@ from fhir_coprod.sync.ehr.plan import EhrPlan, TypePlan
 from fhir_coprod.sync.staging import stage
 from fhir_coprod.sync.staging.feed import State, Success
 from fhir_coprod.sync.staging.references import Bases, Record
-from fhir_coprod.sync.staging.stage import Batch, Known, Received, Refused, Taken, Unchanged
-from fhir_coprod.sync.unexpected import described
+from fhir_coprod.sync.staging.stage import Batch, Known, Letter, Received, Taken, Unchanged
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -130,7 +130,7 @@ class Puller:
         except EhrError as error:
             await self._fail(plan.type, "failed", error.message)
         except Exception as error:  # noqa: BLE001 - whatever comes of one type, the others go on
-            await self._fail(plan.type, "failed", f"{self._name}: {described(error)}")
+            await self._fail(plan.type, "failed", f"{self._name}: {faults.said(error)}")
 
     async def _listed(self, plan: TypePlan) -> None:
         started = datetime.now(UTC)
