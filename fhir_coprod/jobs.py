@@ -11,7 +11,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import socket
 import sys
 import threading
 from collections import Counter
@@ -20,7 +19,6 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
-from uuid import uuid4
 
 import structlog
 
@@ -28,6 +26,7 @@ from fhir_coprod import faults
 from fhir_coprod.errors import Conflict, CoprodError
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store, Transaction
+from fhir_coprod.store.lease import Lease
 from fhir_coprod.watch.live.loop import Watch
 from fhir_coprod.watch.rules import policies
 
@@ -89,7 +88,7 @@ class _Watching:
         self._watch = watch
         self._stop = stop
         self._log = log
-        self._holder = f"{socket.gethostname()}/{os.getpid()}/{uuid4()}"
+        self._lease = Lease(LEASE, LEASE_SECONDS)
         self._leased_until = 0.0
         self._next_round = 0.0
 
@@ -102,7 +101,7 @@ class _Watching:
                 pause = min(max(1.0, pause * 2), LONGEST_PAUSE)
                 self._log.error("watch failed", what=_said(error), again_in_seconds=pause)
         with suppress(CoprodError):
-            self._watch.store.write(lambda t: t.give_up_lease(LEASE, self._holder))
+            self._watch.store.write(self._lease.give_up)
 
     def _turn(self) -> bool:
         """Do everything that is due now; False when another process holds the lease."""
@@ -125,7 +124,7 @@ class _Watching:
             return True
         held = monotonic() < self._leased_until
         asked = monotonic()
-        mine = self._watch.store.write(lambda t: t.take_lease(LEASE, self._holder, LEASE_SECONDS))
+        mine = self._watch.store.write(self._lease.take) is None
         self._leased_until = asked + LEASE_SECONDS if mine else 0.0
         if mine and not held:
             self._log.info("watching")

@@ -109,9 +109,11 @@ def test_a_worker_that_is_killed_is_replaced_by_the_one_that_stands_by(place: Pl
     until(lambda: "event='started'" in place.log(1))
     first.send_signal(signal.SIGKILL)
     first.wait(PATIENCE)
+    killed = time.monotonic()
+    until(lambda: "event='watching'" in place.log(1))
+    assert time.monotonic() - killed < jobs.LEASE_SECONDS / 2, "it waited for the lease to run out"
     place.refer_long_ago("r")
     until(lambda: place.stalled() == {"ServiceRequest/r"})
-    assert "event='watching'" in place.log(1)
     second.send_signal(signal.SIGINT)
     assert second.wait(PATIENCE) == 0
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from uuid import uuid4
 
 from fhir_coprod import jsontext
 from fhir_coprod.errors import CoprodError
 from fhir_coprod.store import index
 from fhir_coprod.store.database import Database
+from fhir_coprod.store.lease import Lease
 from fhir_coprod.store.transaction import Transaction
 from fhir_coprod.store.writer import Writer
 
@@ -47,19 +47,18 @@ Progress = Callable[[str, int], None]
 
 def run(writer: Writer, database: Database, progress: Progress, stop: threading.Event) -> None:
     """Rebuild the index of every stale type, or wait until the process that is doing it is done."""
-    holder = uuid4().hex
+    lease = Lease(LEASE, LEASE_SECONDS)
     try:
         while not stop.is_set():
             types = stale(database)
             if not types:
                 return
-            taken = writer.submit(lambda transaction: transaction.take_lease(LEASE, holder, LEASE_SECONDS))
-            if taken.result():
+            if writer.submit(lease.take).result() is None:
                 progress(types[0], _chunk(writer, database, types[0]))
             else:
                 stop.wait(WAIT_SECONDS)
     finally:
-        writer.submit(lambda transaction: transaction.give_up_lease(LEASE, holder)).result()
+        writer.submit(lease.give_up).result()
 
 
 def _chunk(writer: Writer, database: Database, type: str) -> int:

@@ -243,31 +243,6 @@ def test_rows_of_other_floors_commit_and_fail_with_the_resources(store: Store) -
     assert store.head() == 1
 
 
-def test_a_lease_has_one_holder(store: Store) -> None:
-    def take(holder: str, seconds: float = 60) -> bool:
-        return store.write(lambda transaction: transaction.take_lease("sweep", holder, seconds))
-
-    assert take("a")
-    assert take("a")
-    assert not take("b")
-    assert take("a", seconds=-1)
-    assert take("b")
-
-
-def test_a_lease_is_given_up_by_its_holder_only(store: Store) -> None:
-    def give_up(holder: str) -> None:
-        store.write(lambda transaction: transaction.give_up_lease("sweep", holder))
-
-    def take(holder: str) -> bool:
-        return store.write(lambda transaction: transaction.take_lease("sweep", holder, 60))
-
-    assert take("a")
-    give_up("b")
-    assert not take("b")
-    give_up("a")
-    assert take("b")
-
-
 def test_index_rows_of_an_older_version_replace_none_of_a_newer_one(store: Store) -> None:
     def found(status: str) -> list[str]:
         return [version.id for version in store.search(Query.parse("Task", [("status", status)])).matches]

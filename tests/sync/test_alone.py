@@ -71,10 +71,6 @@ def test_a_sync_whose_right_was_taken_over_ends_between_two_pages(
     assert 0 < len(told) < 60
 
 
-def test_where_the_system_does_not_tell_the_place_a_right_only_runs_out() -> None:
-    assert not alone._died_here("machine/4999999//name", "")
-
-
 def test_who_was_taken_over_leaves_the_right_to_whoever_has_it(store: Store) -> None:
     other = "another/1/elsewhere:1/x"
     with alone.alone(store):
