@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from fhir_coprod.definitions import CANONICAL, PROFILE
 from fhir_coprod.simulate.hospital import SNOMED, Department
 from fhir_coprod.simulate.noise import Version
 from fhir_coprod.simulate.promises import ZONE
 
 Json = dict[str, Any]
 
-CANONICAL: Final = "https://fhir-coprod.org/ig"
 _TASK_CODE: Final = "http://hl7.org/fhir/CodeSystem/task-code"
 _CLASS: Final = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
 _VISIT: Final = timedelta(minutes=45)
@@ -43,7 +43,7 @@ class Records:
         id = self.id if type == "ServiceRequest" else f"{self.id}-{type.lower()}-{number}"
         data: Json = {"resourceType": type, "id": id}
         if profile and ehr.claims_profiles:
-            data["meta"] = {"profile": [f"{CANONICAL}/StructureDefinition/{profile}"]}
+            data["meta"] = {"profile": [PROFILE + profile]}
         data |= content
         reference = f"{type}/{id}"
         self._current[reference] = (ehr.name, data)

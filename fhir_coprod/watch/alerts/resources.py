@@ -12,16 +12,16 @@ from typing import Final
 from uuid import NAMESPACE_URL, uuid5
 from zoneinfo import ZoneInfo
 
+from fhir_coprod.definitions import CANONICAL, PROFILE
 from fhir_coprod.jsontext import Json
 from fhir_coprod.watch.record.fhir import moment
 from fhir_coprod.watch.record.followup import CLOSED, FOLLOWUP
 from fhir_coprod.watch.rules.codes import NEXT_STEP, Rule, Stage
 from fhir_coprod.watch.rules.standing import Stall, Standing, explain, instant, last_moment
 
-CANONICAL: Final = "https://fhir-coprod.org/ig"
-ISSUE_PROFILE: Final = f"{CANONICAL}/StructureDefinition/stalled-referral"
-FOLLOWUP_PROFILE: Final = f"{CANONICAL}/StructureDefinition/stall-followup"
-STANDING_EXTENSION: Final = f"{CANONICAL}/StructureDefinition/referral-standing"
+ISSUE_PROFILE: Final = f"{PROFILE}stalled-referral"
+FOLLOWUP_PROFILE: Final = f"{PROFILE}stall-followup"
+STANDING_EXTENSION: Final = f"{PROFILE}referral-standing"
 RULE_SYSTEM: Final = f"{CANONICAL}/CodeSystem/stall-rule"
 STAGE_SYSTEM: Final = f"{CANONICAL}/CodeSystem/referral-stage"
 TASK_KIND_SYSTEM: Final = f"{CANONICAL}/CodeSystem/task-kind"

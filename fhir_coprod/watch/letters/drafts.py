@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from babel.dates import format_date, format_time
 
+from fhir_coprod.definitions import CANONICAL, PROFILE
 from fhir_coprod.errors import NotFound
 from fhir_coprod.jsontext import Json
 from fhir_coprod.watch.alerts import resources
@@ -25,7 +26,7 @@ from fhir_coprod.watch.letters.sender import Particulars, Sender
 from fhir_coprod.watch.rules.codes import STAFF_ONLY, Rule
 from fhir_coprod.watch.rules.standing import Standing, last_moment
 
-_LOCALES = files("fhir_coprod") / "_data" / "locale"
+_LOCALES = resources.files("fhir_coprod") / "_data" / "locale"
 _TOPIC_SYSTEM: Final = f"{resources.CANONICAL}/CodeSystem/communication-topic"
 _TOPICS: Final[Mapping[str, str]] = {
     "accepted": "referral-accepted",

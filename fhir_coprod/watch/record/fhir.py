@@ -7,9 +7,9 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final, TypeVar
 from zoneinfo import ZoneInfo
 
+from fhir_coprod.definitions import PROFILE
 from fhir_coprod.jsontext import Json
 
-PROFILE: Final = "https://fhir-coprod.org/ig/StructureDefinition/"
 PERSONS: Final = ("Patient/", "RelatedPerson/")
 FIRST: Final = datetime(1900, 1, 1, tzinfo=UTC)
 LAST: Final = datetime(2200, 1, 1, tzinfo=UTC)
