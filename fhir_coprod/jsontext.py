@@ -12,7 +12,6 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
@@ -39,12 +38,6 @@ _TOKEN = re.compile(r'("(?:[^"\\]+|\\.)*")(\s*:)?|([{}\[\]])')
 _REFERENCE = re.compile(r'"reference"\s*:\s*("(?:[^"\\]+|\\.)*")')
 _SCALAR = re.compile(r"\s*([^\s,}\]]+)")
 _SPACED_COLON = re.compile(rb'"[ \t\n\r]+:').search
-
-
-def instant(moment: datetime) -> str:
-    """An aware time as FHIR writes an instant, in UTC with milliseconds."""
-    at = moment.astimezone(UTC).replace(tzinfo=None)
-    return f"{at.isoformat(timespec='milliseconds')}Z"
 
 
 def encode(value: Any) -> bytes:

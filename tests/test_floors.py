@@ -15,7 +15,7 @@ DRAWING = (ROOT / "CONTRIBUTING.md").read_text().split("```floors\n")[1].split("
 
 FLOORS = [
     {"outcome"},
-    {"errors", "faults"},
+    {"errors", "faults", "instants"},
     {"jsontext", "settings", "terminal"},
     {"definitions"},
     {"mappings", "validation"},

@@ -176,12 +176,12 @@ def is_modified(updated: datetime, since: str) -> bool:
         # HTTP dates have whole seconds: who was told "12:00:00" already has the version of 12:00:00.700.
         return updated.replace(microsecond=0) > date
     try:
-        return updated > moment(since, "ifModifiedSince")
+        return updated > time_parameter(since, "ifModifiedSince")
     except BadRequest:
         return True
 
 
-def moment(text: str, name: str) -> datetime:
+def time_parameter(text: str, name: str) -> datetime:
     """Read a FHIR instant, or a date, which means its start in UTC; raises BadRequest with `name`."""
     try:
         # An unescaped + of a time zone arrives as a space.

@@ -14,7 +14,7 @@ from fhir_coprod.jsontext import Json
 from fhir_coprod.terminal import shown
 from fhir_coprod.watch.record.fhir import moment
 from fhir_coprod.watch.rules.policies import Policy
-from fhir_coprod.watch.rules.standing import Stall, Standing, last_moment, spoken
+from fhir_coprod.watch.rules.standing import Stall, Standing, just_before, spoken
 
 _COLOURS = {"high": "red", "moderate": "yellow", "low": "cyan"}
 _NOBODY = "nobody is named"
@@ -72,7 +72,7 @@ def _add_rows(table: Table, standing: Standing, names: Mapping[str, str], id: st
         rows = [(f"[dim]{shown(words)}[/]" + (f"\n→ {shown(owner)}" if owner else ""), since)]
     if standing.guarantee is not None:
         missing, since = rows[-1]
-        promised = _day(standing, last_moment(standing.guarantee))
+        promised = _day(standing, just_before(standing.guarantee))
         rows[-1] = (f"{missing}\n[dim]guarantee date {promised}[/]", since)
     for number, row in enumerate(rows):
         last = number == len(rows) - 1
@@ -90,7 +90,7 @@ def _when(standing: Standing, since: datetime | None, due: datetime | None, *, s
     lines = began + ("*" if stored else "")
     if due is None:
         return lines
-    ends = _day(standing, last_moment(due))
+    ends = _day(standing, just_before(due))
     return f"{lines}\n[dim]due {ends[5:] if ends[:4] == began[:4] else ends}[/]"
 
 
@@ -114,7 +114,7 @@ def alerts(rows: Sequence[Json], names: Mapping[str, str], zone: ZoneInfo) -> Ta
 
 def _alert_row(row: Json, ids: Mapping[str, str], names: Mapping[str, str], zone: ZoneInfo) -> list[str]:
     act_by = moment(row["act_by"], zone)
-    asked = [last_moment(act_by).astimezone(zone).date().isoformat()] if act_by else []
+    asked = [just_before(act_by).astimezone(zone).date().isoformat()] if act_by else []
     asked.append(state(row))
     if row["step"]:
         asked.append(f"step {row['step']}")

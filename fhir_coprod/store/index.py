@@ -17,7 +17,7 @@ from typing import Any, TypeGuard
 from fhir_coprod import definitions
 from fhir_coprod.definitions.search import SearchParameter
 from fhir_coprod.jsontext import Json
-from fhir_coprod.store.values import FIRST, LAST, Range, cut, fold, moment
+from fhir_coprod.store.values import FIRST, LAST, Range, cut, fold, time_meant
 from fhir_coprod.validation.fhirpath import UnsupportedFhirPath, compile_typed
 
 IndexRows = dict[str, set[tuple[Any, ...]]]
@@ -299,7 +299,7 @@ def split_reference(text: str) -> tuple[str, str]:
 
 def _add_date(found: IndexRows, to: _Parameter, name: str, value: Any) -> None:
     if isinstance(value, str):
-        when = moment(value)
+        when = time_meant(value)
         if when:
             found["date"].add((to.number, when.low, when.high))
     elif not isinstance(value, dict):
@@ -313,8 +313,8 @@ def _add_date(found: IndexRows, to: _Parameter, name: str, value: Any) -> None:
 
 
 def _period(value: Json) -> Range | None:
-    start = moment(_string_of(value, "start"))
-    end = moment(_string_of(value, "end"))
+    start = time_meant(_string_of(value, "start"))
+    end = time_meant(_string_of(value, "end"))
     if start is None and end is None:
         return None
     return Range(start.low if start else FIRST, end.high if end else LAST)
@@ -323,7 +323,9 @@ def _period(value: Json) -> Range | None:
 def _timing(value: Json) -> list[Range | None]:
     """For a Timing only the outer limits matter (https://hl7.org/fhir/R4/search.html#date)."""
     events = value.get("event")
-    parts = [moment(event) for event in events if isinstance(event, str)] if isinstance(events, list) else []
+    parts = (
+        [time_meant(event) for event in events if isinstance(event, str)] if isinstance(events, list) else []
+    )
     repeat = value.get("repeat")
     bounds = repeat.get("boundsPeriod") if isinstance(repeat, dict) else None
     return [*parts, _period(bounds)] if isinstance(bounds, dict) else [*parts]

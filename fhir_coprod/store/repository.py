@@ -14,6 +14,7 @@ from typing import NamedTuple, Self, TypeVar
 from sqlalchemy import Connection
 
 from fhir_coprod.errors import Gone, NotFound
+from fhir_coprod.instants import to_milliseconds
 from fhir_coprod.store import opening, reindex
 from fhir_coprod.store.database import Database, Session
 from fhir_coprod.store.gathering import Gathering
@@ -23,7 +24,7 @@ from fhir_coprod.store.search import run
 from fhir_coprod.store.search.query import Query
 from fhir_coprod.store.search.run import Page
 from fhir_coprod.store.transaction import Transaction
-from fhir_coprod.store.versions import COLUMNS, Version, from_row, to_milliseconds
+from fhir_coprod.store.versions import COLUMNS, Version, from_row
 from fhir_coprod.store.writer import Writer
 
 T = TypeVar("T")

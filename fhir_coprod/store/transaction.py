@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from fhir_coprod import jsontext
 from fhir_coprod.errors import BadRequest, Conflict, PreconditionFailed
+from fhir_coprod.instants import from_milliseconds, last_updated, to_milliseconds
 from fhir_coprod.jsontext import Document, Json
 from fhir_coprod.store import index
 from fhir_coprod.store.batch import Batch, Held, Pending, Reference
@@ -21,9 +22,7 @@ from fhir_coprod.store.versions import (
     Method,
     Version,
     Written,
-    from_milliseconds,
     from_row,
-    to_milliseconds,
 )
 
 if TYPE_CHECKING:
@@ -183,7 +182,7 @@ class Transaction:
         number = held.version.version + 1 if held else 1
         updated = self._later_than(held) if held else self.now
         kept = _kept_meta(document.data if own_meta is None else {"meta": own_meta})
-        meta = {"versionId": str(number), "lastUpdated": jsontext.instant(updated), **kept}
+        meta = {"versionId": str(number), "lastUpdated": last_updated(updated), **kept}
         body = document.spliced(id, meta, references)
         changed = references or own_meta is not None
         content = Document(body, jsontext.decode(body)) if changed else document

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from hashlib import blake2b
@@ -16,6 +16,7 @@ from string import punctuation
 from typing import NamedTuple
 
 from fhir_coprod.errors import BadRequest
+from fhir_coprod.instants import to_microseconds
 
 MAX_TEXT = 200
 """How many characters of a text the index holds; PostgreSQL's B-trees take 2,704 bytes a row."""
@@ -73,20 +74,18 @@ _DATE = re.compile(
 )
 _DAY = 86_400_000_000
 _EPOCH = date(1970, 1, 1).toordinal()
-_START = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 
 @lru_cache(maxsize=16_384)
-def moment(text: str) -> Range | None:
+def time_meant(text: str) -> Range | None:
     """The time that a FHIR date, dateTime or instant may mean, in microseconds since 1970 UTC.
 
     2013 is the whole year, 2013-01-14T10:00 the whole minute. Without a time zone it is read as UTC. None
     when the text is not a date.
     """
     if len(text) in (20, 25) and text[10] == "T" and text[7] == "-":
-        return _second(text) or _moment(text)
-    return _moment(text)
+        return _second(text) or _by_parts(text)
+    return _by_parts(text)
 
 
 def _second(text: str) -> Range | None:
@@ -97,11 +96,11 @@ def _second(text: str) -> Range | None:
         return None
     if when.tzinfo is None or text[13] != ":" or text[19] not in "Z+-":
         return None
-    low = microseconds(when)
+    low = to_microseconds(when)
     return Range(low, low + 1_000_000)
 
 
-def _moment(text: str) -> Range | None:
+def _by_parts(text: str) -> Range | None:
     match = _DATE.fullmatch(text)
     if match is None:
         return None
@@ -135,11 +134,6 @@ def _after(year: int, month: int) -> int:
     if month in (0, 12):
         return date(year, 12, 31).toordinal() + 1
     return date(year, month + 1, 1).toordinal()
-
-
-def microseconds(when: datetime) -> int:
-    """Microseconds since 1970 UTC."""
-    return (when - _START) // _MICROSECOND
 
 
 # ------------------------------------------------------------------------------------------------- numbers

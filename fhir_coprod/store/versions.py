@@ -4,30 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import cached_property
 from typing import Any, Literal
 
 import msgspec
 
 from fhir_coprod import jsontext
+from fhir_coprod.instants import from_milliseconds
 from fhir_coprod.jsontext import Json
 
 Method = Literal["create", "update", "delete"]
 Change = Literal["created", "updated", "unchanged", "deleted"]
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND = timedelta(milliseconds=1)
-
-
-def to_milliseconds(moment: datetime) -> int:
-    """Milliseconds since 1970 UTC; smaller units are cut off."""
-    return (moment - _EPOCH) // _MILLISECOND
-
-
-def from_milliseconds(value: int) -> datetime:
-    """The aware UTC time that is so many milliseconds after 1970."""
-    return _EPOCH + timedelta(milliseconds=value)
 
 
 # A Struct, since one is made for each row that is read: a frozen dataclass takes many times as long.

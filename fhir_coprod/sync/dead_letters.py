@@ -15,11 +15,11 @@ from sqlalchemy import Connection, select, update
 
 from fhir_coprod import jsontext
 from fhir_coprod.errors import NotFound
+from fhir_coprod.instants import from_milliseconds, instant
 from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store, Transaction
 from fhir_coprod.store.schema.sync import dead_letter
-from fhir_coprod.store.versions import from_milliseconds
 from fhir_coprod.sync import alone, engine
 from fhir_coprod.sync.staging import stage
 from fhir_coprod.sync.staging.stage import Batch, Received, Refused, Taken, Unchanged
@@ -56,7 +56,7 @@ class DeadLetter:
             "type": self.type,
             "foreignId": self.foreign_id or None,
             "position": self.position,
-            "received": self.received.isoformat().replace("+00:00", "Z"),
+            "received": instant(self.received),
             "state": self.state,
             "outcome": self.outcome,
         }

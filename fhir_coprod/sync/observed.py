@@ -11,9 +11,9 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, and_, bindparam, func, or_, select
 
+from fhir_coprod.instants import from_milliseconds, to_milliseconds
 from fhir_coprod.settings import EhrSettings
 from fhir_coprod.store.schema.sync import crosswalk, dead_letter, feed
-from fhir_coprod.store.versions import from_milliseconds, to_milliseconds
 
 
 class Unreliable(NamedTuple):

@@ -19,6 +19,7 @@ import msgspec
 
 from fhir_coprod import faults
 from fhir_coprod.errors import EhrAnswer, EhrError
+from fhir_coprod.instants import last_updated, sortable
 from fhir_coprod.sync.ehr import paging, remarks
 from fhir_coprod.sync.ehr.client import Answer, EhrClient
 from fhir_coprod.sync.ehr.paging import Entry, Page
@@ -44,7 +45,6 @@ REFERENCE_ROUNDS = 4
 """What is read by reference may refer further (role → organisation → its parent)."""
 
 _GONE = (404, 410)
-_FORBIDDEN = (401, 403)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +160,7 @@ class Puller:
             suspects = living - seen.orders.keys()
         unseen = await self._examine(plan.type, sorted(suspects), held)
         newest = max(seen.newest, before)
-        mark = min(newest, stage.instant(started.isoformat())) if newest else ""
+        mark = min(newest, sortable(started.isoformat())) if newest else ""
         behind = ""
         if seen.complaints:
             behind = f"the server says that something is missing ({', '.join(sorted(seen.complaints))})"
@@ -219,8 +219,8 @@ class Puller:
         parameters = [*query, ("_count", str(self.plan.vendor.page_size))]
         path = plan.type
         if since:
-            moment = datetime.fromisoformat(since) - timedelta(seconds=self.plan.vendor.overlap_seconds)
-            text = moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+            overlap = timedelta(seconds=self.plan.vendor.overlap_seconds)
+            text = last_updated(datetime.fromisoformat(since) - overlap)
             if plan.find == "history":
                 path, parameters = f"{plan.type}/_history", [("_since", text), *parameters]
             else:

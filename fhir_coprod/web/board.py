@@ -17,7 +17,7 @@ from fhir_coprod.store import Store
 from fhir_coprod.watch.facts.names import names_of, read_names
 from fhir_coprod.watch.facts.reader import Reader
 from fhir_coprod.watch.rules.codes import RANK, Rule, Stage
-from fhir_coprod.watch.rules.standing import Stall, Standing, last_moment, urgency
+from fhir_coprod.watch.rules.standing import Stall, Standing, just_before, urgency
 from fhir_coprod.web.letters import addressee
 
 PATH = tuple(stage for stage in Stage if stage is not Stage.ASKED)
@@ -180,8 +180,8 @@ def _case(standing: Standing, known: _Known, zone: ZoneInfo) -> Case:
         stage=str(standing.stage),
         reached=max(RANK[standing.stage] - 1, 0) if standing.stage else 0,
         since=_local(standing.since, zone),
-        due=_local(standing.due, zone, last_moment),
-        guarantee=_local(standing.guarantee, zone, last_moment),
+        due=_local(standing.due, zone, just_before),
+        guarantee=_local(standing.guarantee, zone, just_before),
         informed=standing.patient_informed,
         untold_since=_local(standing.untold_since, zone),
         stalls=tuple(_missing(stall, known.names, zone) for stall in _drawn(standing.stalls)),
@@ -198,7 +198,7 @@ def _missing(stall: Stall, names: dict[str, str], zone: ZoneInfo) -> Missing:
     return Missing(
         stall.missing,
         stall.since.astimezone(zone),
-        last_moment(stall.due).astimezone(zone),
+        just_before(stall.due).astimezone(zone),
         names.get(stall.owner, stall.owner),
     )
 

@@ -22,7 +22,7 @@ from fhir_coprod.watch.record.fhir import moment, split
 from fhir_coprod.watch.rules import policies
 from fhir_coprod.watch.rules.codes import ABOUT, Rule
 from fhir_coprod.watch.rules.policies import Policy
-from fhir_coprod.watch.rules.standing import Stall, Standing, explain, last_moment
+from fhir_coprod.watch.rules.standing import Stall, Standing, explain, just_before
 from fhir_coprod.watch.worklist import desk
 from fhir_coprod.watch.worklist.release import FALLBACK, chosen_language, language_of, release
 from fhir_coprod.web.board import Case, compose
@@ -255,7 +255,7 @@ def _alert(task: Json, at: Place) -> Alert:
         id=task["id"],
         state=state,
         until=until,
-        act_by=last_moment(act_by).astimezone(zone) if act_by else None,
+        act_by=just_before(act_by).astimezone(zone) if act_by else None,
         step=ladder[min(step, len(ladder) - 1)] if step else "",
         snoozable=task.get("priority") not in UNSNOOZABLE,
         notes=tuple(_notes(task.get("note") or (), zone)),

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from fhir_coprod.api.formats import (
     body_type,
     entity_tags,
-    moment,
     negotiated,
     preferences,
     takes_gzip,
+    time_parameter,
 )
 from fhir_coprod.errors import BadRequest, MissingVersion, NotAcceptable, UnsupportedMediaType
 
@@ -84,7 +84,7 @@ def test_headers_are_read_or_refused_but_never_fail(text: str) -> None:
         lambda: body_type(text),
         lambda: preferences(text),
         lambda: entity_tags(text, "If-Match"),
-        lambda: moment(text, "_since"),
+        lambda: time_parameter(text, "_since"),
     ):
         with suppress(BadRequest, NotAcceptable, UnsupportedMediaType):
             read()
@@ -98,7 +98,7 @@ def test_entity_tags() -> None:
 
 
 def test_moments() -> None:
-    assert moment("2026-03-02", "_since").isoformat() == "2026-03-02T00:00:00+00:00"
-    assert moment("2026-03-02T10:00:00 01:00", "_since").isoformat() == "2026-03-02T09:00:00+00:00"
+    assert time_parameter("2026-03-02", "_since").isoformat() == "2026-03-02T00:00:00+00:00"
+    assert time_parameter("2026-03-02T10:00:00 01:00", "_since").isoformat() == "2026-03-02T09:00:00+00:00"
     with pytest.raises(BadRequest):
-        moment("soon", "_since")
+        time_parameter("soon", "_since")

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from fhir_coprod.store.values import FIRST, fold, moment
+from fhir_coprod.store.values import FIRST, fold, time_meant
 from tests.api.server import serving
 from tests.api.twin import Found, Twin
 from tests.api.twin_queries import TwinQuery, queries
@@ -179,10 +179,10 @@ def _sort_key(part: str, record: dict[str, Any], form: Callable[[str], str]) -> 
 
 def _sortable(kind: str, name: str, value: Any, form: Callable[[str], str]) -> list[Any]:
     if kind == "date" and isinstance(value, dict):
-        start = moment(value.get("start", ""))
+        start = time_meant(value.get("start", ""))
         return [start.low if start else FIRST]
     if kind == "date":
-        return [when.low for when in (moment(value),) if when]
+        return [when.low for when in (time_meant(value),) if when]
     if kind == "string":
         return [form(value)]
     return [value["value"] if isinstance(value, dict) else value]

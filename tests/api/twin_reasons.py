@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from fhir_coprod import definitions
-from fhir_coprod.store.values import FIRST, LAST, Range, moment
+from fhir_coprod.store.values import FIRST, LAST, Range, time_meant
 from fhir_coprod.validation.fhirpath import compile_typed
 from tests.api.twin import NO_ANSWER
 from tests.api.twin_queries import TwinQuery
@@ -85,16 +85,16 @@ class Reason:
 def _ranges(atom: Atom, record: Json) -> list[Range]:
     found = []
     for name, value in atom.values(record):
-        if isinstance(value, str) and (when := moment(value)):
+        if isinstance(value, str) and (when := time_meant(value)):
             found.append(when)
         elif name == "Period":
-            start, end = moment(value.get("start", "")), moment(value.get("end", ""))
+            start, end = time_meant(value.get("start", "")), time_meant(value.get("end", ""))
             found.append(Range(start.low if start else FIRST, end.high if end else LAST))
     return found
 
 
 def _sought(atom: Atom) -> Range:
-    found = moment(atom.plain)
+    found = time_meant(atom.plain)
     assert found is not None, atom
     return found
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import respx
 
+from fhir_coprod.instants import sortable
 from fhir_coprod.settings import EhrSettings, Settings
 from fhir_coprod.store import Store
 from fhir_coprod.sync import run
-from fhir_coprod.sync.staging import feed
-from fhir_coprod.sync.staging.stage import instant
+from fhir_coprod.sync.staging import feed as feeds
 from tests.sync.records import patient
 from tests.sync.server import Ehr, serving
 from tests.sync.test_run import QUICK, every, synced
@@ -68,7 +68,7 @@ def test_the_watermark_is_not_later_than_the_start_by_the_clock_of_the_server(st
     ehr = EhrSettings(name="care", url="https://care.example/fhir", types=("Patient",))
     (report,) = run(store, Settings(ehr=(ehr,)), politeness=QUICK)
     assert report.ok
-    assert watermark(store) == instant(behind.isoformat())
+    assert watermark(store) == sortable(behind.isoformat())
 
 
 @pytest.mark.parametrize("habits", INCREMENTAL)

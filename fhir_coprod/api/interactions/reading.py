@@ -5,7 +5,7 @@ from __future__ import annotations
 from fhir_coprod.api.answer import Answer
 from fhir_coprod.api.call import Call, Pairs, pairs
 from fhir_coprod.api.endpoint import Endpoint
-from fhir_coprod.api.formats import FORM, entity_tags, is_modified, moment
+from fhir_coprod.api.formats import FORM, entity_tags, is_modified, time_parameter
 from fhir_coprod.api.interactions import searchset, subset
 from fhir_coprod.errors import BadRequest, NotFound, UnknownParameter, UnsupportedMediaType
 from fhir_coprod.store import Page, Query, Version
@@ -85,7 +85,7 @@ async def history(call: Call, endpoint: Endpoint) -> Answer:
     if unknown and call.preferences.strict:
         raise UnknownParameter(f"History takes _since and _count, not {unknown[0][:64]!r}; leave it out.")
     count = _count(call.parameter("_count"), endpoint.settings.limits.page)
-    since = moment(call.parameter("_since"), "_since") if call.parameter("_since") else None
+    since = time_parameter(call.parameter("_since"), "_since") if call.parameter("_since") else None
     before = call.parameter("_cursor")
     if before and not (before.isascii() and before.isdecimal() and len(before) < 19):
         raise BadRequest("_cursor is not one that this server gave; follow the next link as it came.")

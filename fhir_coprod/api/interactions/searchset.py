@@ -11,6 +11,7 @@ from fhir_coprod import jsontext
 from fhir_coprod.api.answer import Answer
 from fhir_coprod.api.call import Call, Pairs
 from fhir_coprod.api.interactions import subset
+from fhir_coprod.instants import last_updated
 from fhir_coprod.jsontext import Json
 from fhir_coprod.outcome import Issue, Outcome
 from fhir_coprod.store import Page, Query, Version
@@ -76,7 +77,7 @@ def _past(call: Call, version: Version) -> Json:
     entry["response"] = {
         "status": _STATUSES[version.method],
         "etag": f'W/"{version.version}"',
-        "lastModified": jsontext.instant(version.updated),
+        "lastModified": last_updated(version.updated),
     }
     return entry
 
@@ -89,7 +90,7 @@ def response_entry(answer: Answer, reason: str, *, with_body: bool) -> Json:
             response["location"] = answer.headers[name]
     if answer.version:
         response["etag"] = answer.etag
-        response["lastModified"] = jsontext.instant(answer.version.updated)
+        response["lastModified"] = last_updated(answer.version.updated)
     entry: Json = {"response": response}
     if answer.outcome is not None:
         response["outcome"] = answer.outcome.to_fhir()

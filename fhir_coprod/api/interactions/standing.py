@@ -8,16 +8,16 @@ from typing import Any
 from fhir_coprod.api.answer import Answer, json_answer
 from fhir_coprod.api.call import Call
 from fhir_coprod.api.endpoint import Endpoint
-from fhir_coprod.api.formats import moment
+from fhir_coprod.api.formats import time_parameter
 from fhir_coprod.api.inputs import inputs
 from fhir_coprod.errors import BadRequest
+from fhir_coprod.instants import instant
 from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store
 from fhir_coprod.watch import Stall, Standing
 from fhir_coprod.watch.live.look import look_at
 from fhir_coprod.watch.rules import policies
-from fhir_coprod.watch.rules.standing import instant
 
 
 async def standing(call: Call, endpoint: Endpoint) -> Answer:
@@ -27,7 +27,7 @@ async def standing(call: Call, endpoint: Endpoint) -> Answer:
     """
     await endpoint.read(call.type, call.id)
     given = inputs(call)
-    now = moment(given.get("now"), "now") if given.get("now") else datetime.now(UTC)
+    now = time_parameter(given.get("now"), "now") if given.get("now") else datetime.now(UTC)
     policy = given.get("policy") or endpoint.settings.watch.policy
     if policy not in policies.names():
         raise BadRequest(f"policy is one of {', '.join(policies.names())}.")

@@ -21,7 +21,7 @@ from fhir_coprod import definitions, jsontext
 from fhir_coprod.api.answer import Answer, error_answer
 from fhir_coprod.api.call import Call, pairs
 from fhir_coprod.api.endpoint import Endpoint, Interaction, told
-from fhir_coprod.api.formats import moment
+from fhir_coprod.api.formats import time_parameter
 from fhir_coprod.api.interactions import links, searchset, writing
 from fhir_coprod.api.interactions.writing import Change, Done
 from fhir_coprod.errors import BadRequest, CoprodError, PreconditionFailed, TooLarge
@@ -163,7 +163,7 @@ def _entry_call(call: Call, endpoint: Endpoint, entry: _Entry, data: Json | None
         "if-none-exist": request.if_none_exist,
     }
     if request.if_modified_since:
-        moment(request.if_modified_since, "request.ifModifiedSince")
+        time_parameter(request.if_modified_since, "request.ifModifiedSince")
     headers |= {name: value for name, value in conditions.items() if value is not None}
     document = Document(bytes(entry.resource), data) if data is not None else None
     if document is None and request.method in ("POST", "PUT", "PATCH") and row.name in _CHANGING:

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from fhir_coprod import definitions
 from fhir_coprod.definitions.search import SearchParameter
 from fhir_coprod.errors import BadRequest, UnknownParameter
+from fhir_coprod.instants import to_microseconds
 from fhir_coprod.store import index
 from fhir_coprod.store.search import near, ranges
 from fhir_coprod.store.search.conditions import (
@@ -29,7 +30,7 @@ from fhir_coprod.store.search.conditions import (
     joined,
 )
 from fhir_coprod.store.search.ranges import Test
-from fhir_coprod.store.values import Range, cut, digits, fold, microseconds, moment
+from fhir_coprod.store.values import Range, cut, digits, fold, time_meant
 
 MAX_DEPTH = 8
 """How many links a chain may have; each is a join."""
@@ -295,7 +296,7 @@ def _prefixed(part: str) -> tuple[str, str]:
 def date_range(code: str, text: str) -> Range:
     """The range of a searched date. BadRequest when it is not a date."""
     # A plus sign in a query string arrives as a space; it can only have been one before a time zone.
-    found = moment(re.sub(r" (?=\d\d:\d\d$)", "+", text))
+    found = time_meant(re.sub(r" (?=\d\d:\d\d$)", "+", text))
     if found is None:
         raise BadRequest(
             f"{code}: not a date; write 2024, 2024-05, 2024-05-31 or 2024-05-31T14:00:00Z,"
@@ -313,7 +314,7 @@ def _date_tests(scope: Scope, code: str, part: str) -> list[Test]:
 
 def _approximate(scope: Scope, sought: Range) -> Range:
     """The range, widened by a tenth of the time between it and now."""
-    now = microseconds(scope.now or datetime.now(UTC))
+    now = to_microseconds(scope.now or datetime.now(UTC))
     slack = max(abs(now - sought.low), abs(now - sought.high)) // 10
     return Range(sought.low - slack, sought.high + slack)
 

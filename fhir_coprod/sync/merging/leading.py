@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from fhir_coprod.instants import sortable
 from fhir_coprod.sync.merging import merge
 from fhir_coprod.sync.merging.sources import Context, Source, Targets
 from fhir_coprod.sync.staging import references
 from fhir_coprod.sync.staging.references import Holder
-from fhir_coprod.sync.staging.stage import instant
 
 
 def ordered(type: str, sources: Sequence[Source], targets: Targets, context: Context) -> list[Source]:
@@ -36,7 +36,7 @@ def ordered(type: str, sources: Sequence[Source], targets: Targets, context: Con
 
 
 def _changed(source: Source) -> str:
-    return instant(source.data.get("lastModified")) or source.updated
+    return sortable(source.data.get("lastModified")) or source.updated
 
 
 def _is_given_up(source: Source) -> bool:

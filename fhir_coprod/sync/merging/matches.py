@@ -17,6 +17,7 @@ from sqlalchemy import insert, select, update
 
 from fhir_coprod import jsontext
 from fhir_coprod.definitions import CANONICAL
+from fhir_coprod.instants import instant
 from fhir_coprod.jsontext import Json
 from fhir_coprod.store import Query, Store, Transaction, Version
 from fhir_coprod.store.schema.sync import crosswalk, sync_key
@@ -166,7 +167,7 @@ def _write(
     task = (
         {**before.data, "status": status or before.data["status"]}
         if before is not None and not before.deleted
-        else _question(pair, transaction.now.strftime("%Y-%m-%dT%H:%M:%SZ"))
+        else _question(pair, instant(transaction.now))
     )
     task["focus"] = {"reference": first}
     task["input"] = [{"type": {"text": "the other patient"}, "valueReference": {"reference": second}}]

@@ -19,6 +19,7 @@ import msgspec
 from sqlalchemy import Connection, delete, insert, select
 
 from fhir_coprod import jsontext
+from fhir_coprod.instants import instant
 from fhir_coprod.jsontext import Document, Json
 from fhir_coprod.store import Transaction, Version, Written
 from fhir_coprod.store.schema.core import version as versions
@@ -189,7 +190,7 @@ def ask(transaction: Transaction, reference: str, elements: Sequence[str]) -> tu
         "code": {"coding": [{"system": CODES, "code": CONFLICT}], "text": text},
         "description": description,
         "focus": {"reference": reference},
-        "authoredOn": transaction.now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "authoredOn": instant(transaction.now),
     }
     written = transaction.put(jsontext.from_data(task), id, source=SOURCE)
     return () if written.change == "unchanged" else (written,)

@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, delete, insert, select, update
 
+from fhir_coprod.instants import from_milliseconds, to_milliseconds
 from fhir_coprod.store.schema.sync import feed
-from fhir_coprod.store.versions import from_milliseconds, to_milliseconds
 from fhir_coprod.sync.ehr.plan import EhrPlan
 
 State = Literal["observable", "not-observable", "failed", "behind"]

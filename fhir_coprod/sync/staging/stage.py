@@ -11,7 +11,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -19,6 +19,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, tuple_, up
 
 from fhir_coprod import jsontext
 from fhir_coprod.errors import NotJson
+from fhir_coprod.instants import sortable
 from fhir_coprod.jsontext import Document, Json
 from fhir_coprod.outcome import Issue, Outcome
 from fhir_coprod.store.schema.sync import crosswalk, dead_letter, received_base, sync_key, sync_reference
@@ -46,7 +47,7 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What was last taken of one record; `updated` as `instant` writes it."""
+    """What was last taken of one record; `updated` as `sortable` writes it."""
 
     hash: str
     updated: str
@@ -156,7 +157,7 @@ def prepare(
         outcome = Outcome((Issue("error", "structure", _misplaced(document.type, type)),))
         return Refused(ehr, type, "", received.raw, outcome, received.position)
     record = Record(ehr, type, id)
-    updated = instant(_meta(document.data).get("lastUpdated"))
+    updated = sortable(_meta(document.data).get("lastUpdated"))
     version = str(_meta(document.data).get("versionId", ""))
     hash = content_hash(document)
     before = known(id)
@@ -193,21 +194,6 @@ def content_hash(document: Document) -> str:
     return hashlib.sha256(
         document.hash.encode() + msgspec.json.encode(meta, order="deterministic")
     ).hexdigest()
-
-
-def instant(value: object) -> str:
-    """A FHIR instant as UTC text that sorts by time; "" for anything else."""
-    if not isinstance(value, str):
-        return ""
-    try:
-        moment = datetime.fromisoformat(value)
-    except ValueError:
-        return ""
-    if (
-        moment.tzinfo is None or not 1000 <= moment.year < 9999
-    ):  # a time nobody means, and one that cannot sort
-        return ""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _meta(data: Json) -> Json:

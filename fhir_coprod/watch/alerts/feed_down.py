@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
+from fhir_coprod.instants import instant
 from fhir_coprod.jsontext import Json
 from fhir_coprod.watch.alerts import resources
 from fhir_coprod.watch.facts.visibility import by_reason
@@ -17,7 +18,6 @@ from fhir_coprod.watch.record import followup
 from fhir_coprod.watch.record.model import Blind
 from fhir_coprod.watch.rules.calendar import Span
 from fhir_coprod.watch.rules.policies import Policy
-from fhir_coprod.watch.rules.standing import instant
 
 _LASTS: Final = Span(1, "wd")
 

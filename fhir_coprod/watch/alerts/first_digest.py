@@ -11,12 +11,13 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
+from fhir_coprod.instants import instant
 from fhir_coprod.jsontext import Json
 from fhir_coprod.watch.alerts import resources
 from fhir_coprod.watch.record import followup
 from fhir_coprod.watch.rules.calendar import Span
 from fhir_coprod.watch.rules.policies import Policy
-from fhir_coprod.watch.rules.standing import Standing, instant
+from fhir_coprod.watch.rules.standing import Standing
 
 _LASTS: Final = Span(5, "wd")
 

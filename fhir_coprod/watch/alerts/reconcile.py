@@ -11,12 +11,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from fhir_coprod.instants import instant
 from fhir_coprod.jsontext import Json
 from fhir_coprod.watch.alerts import resources
 from fhir_coprod.watch.record.fhir import FIRST, moment
 from fhir_coprod.watch.rules.codes import ABOUT
 from fhir_coprod.watch.rules.policies import Policy, Severity
-from fhir_coprod.watch.rules.standing import Stall, Standing, explain, instant
+from fhir_coprod.watch.rules.standing import Stall, Standing, explain
 
 TAKEN: Final = frozenset({"received", "accepted", "in-progress"})
 """Somebody has acknowledged it."""

@@ -13,11 +13,12 @@ from uuid import NAMESPACE_URL, uuid5
 from zoneinfo import ZoneInfo
 
 from fhir_coprod.definitions import CANONICAL, PROFILE
+from fhir_coprod.instants import instant
 from fhir_coprod.jsontext import Json
 from fhir_coprod.watch.record.fhir import moment
 from fhir_coprod.watch.record.followup import CLOSED, FOLLOWUP
 from fhir_coprod.watch.rules.codes import NEXT_STEP, Rule, Stage
-from fhir_coprod.watch.rules.standing import Stall, Standing, explain, instant, last_moment
+from fhir_coprod.watch.rules.standing import Stall, Standing, explain, just_before
 
 ISSUE_PROFILE: Final = f"{PROFILE}stalled-referral"
 FOLLOWUP_PROFILE: Final = f"{PROFILE}stall-followup"
@@ -151,11 +152,11 @@ def detail(standing: Standing, stall: Stall, names: Mapping[str, str]) -> str:
     """What is missing, since when, who can move it, the guarantee date, whether the patient was told."""
     parts = [
         f"Missing: {stall.missing}.",
-        f"Since {standing.local_day(stall.since)}, due {standing.local_day(last_moment(stall.due))}.",
+        f"Since {standing.local_day(stall.since)}, due {standing.local_day(just_before(stall.due))}.",
         f"Can be moved by: {names.get(stall.owner) or stall.owner or 'nobody is named'}.",
     ]
     if standing.guarantee is not None:
-        by = standing.local_day(last_moment(standing.guarantee))
+        by = standing.local_day(just_before(standing.guarantee))
         parts.append(f"Guarantee date: {by} ({standing.guarantee_name}).")
     if stall.since_stored:
         parts.append("The start is when it was first stored here; it may be older.")

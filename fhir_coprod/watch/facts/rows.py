@@ -15,9 +15,9 @@ from typing import Final, NamedTuple
 import msgspec
 from sqlalchemy import Connection, bindparam, func, select, text, tuple_
 
+from fhir_coprod.instants import to_milliseconds
 from fhir_coprod.store import Transaction
 from fhir_coprod.store.schema.watch import standing as table
-from fhir_coprod.store.versions import to_milliseconds
 from fhir_coprod.watch.rules.standing import Standing
 
 FOLLOWER: Final = "watch"

@@ -24,7 +24,7 @@ from fhir_coprod.jsontext import Json
 from fhir_coprod.watch.alerts import resources
 from fhir_coprod.watch.letters.sender import Particulars, Sender
 from fhir_coprod.watch.rules.codes import STAFF_ONLY, Rule
-from fhir_coprod.watch.rules.standing import Standing, last_moment
+from fhir_coprod.watch.rules.standing import Standing, just_before
 
 _LOCALES = resources.files("fhir_coprod") / "_data" / "locale"
 _TOPIC_SYSTEM: Final = f"{resources.CANONICAL}/CodeSystem/communication-topic"
@@ -145,7 +145,7 @@ def draft(
         parts.append(words["appointment"].format(**when))
         parts.append(f"{words['place']}: {known_of.visit.place or _GAP}")
     if standing.guarantee is not None:
-        by = last_moment(standing.guarantee).astimezone(zone).date()
+        by = just_before(standing.guarantee).astimezone(zone).date()
         parts.append(words["guarantee"].format(date=_day(by, language)))
     parts.append(words["question"])
     return Draft(
@@ -175,11 +175,6 @@ def _day(day: date, language: str) -> str:
 
 def _clock(at: time, language: str) -> str:
     return format_time(at, "short", locale=_DATES.get(language, language))
-
-
-def text(standing: Standing, language: str, about: str = "", known_of: Particulars = _NOTHING_KNOWN) -> str:
-    """The words of a letter alone; see `draft`."""
-    return "\n\n".join(draft(standing, language, date.min, about, known_of).paragraphs)
 
 
 def signed(standing: Standing, language: str, about: str, known_of: Particulars) -> str:

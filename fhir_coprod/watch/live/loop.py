@@ -21,10 +21,10 @@ from typing import Final
 from sqlalchemy import Connection, select
 
 from fhir_coprod.errors import Conflict
+from fhir_coprod.instants import to_milliseconds
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store, Transaction
 from fhir_coprod.store.schema import core
-from fhir_coprod.store.versions import to_milliseconds
 from fhir_coprod.watch.facts import affected, rows
 from fhir_coprod.watch.facts.reader import PORTION
 from fhir_coprod.watch.facts.referrals import forgotten, roots_from

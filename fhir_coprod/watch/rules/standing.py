@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from fhir_coprod.instants import instant
 from fhir_coprod.watch.rules.codes import ABOUT, NEXT_STEP, RANK, Rule, Stage
 from fhir_coprod.watch.rules.policies import Severity
 
@@ -137,14 +138,6 @@ class Standing(msgspec.Struct, frozen=True, gc=False):
         }
 
 
-def instant(at: datetime | None) -> str | None:
-    """A FHIR instant in UTC: 2026-03-02T09:00:00Z."""
-    if at is None:
-        return None
-    precision = "milliseconds" if at.microsecond else "seconds"
-    return at.isoformat(timespec=precision).replace("+00:00", "Z")
-
-
 _BEGAN = {
     Stage.ASKED: "asked for by the patient on {date}",
     Stage.WRITTEN: "written on {date}",
@@ -176,13 +169,13 @@ def explain(standing: Standing, names: Mapping[str, str] | None = None) -> str:
         words = ABOUT[stall.rule].since.format(since=say(stall.since))
         parts.append(f"{words} (first stored then)" if stall.since_stored else words)
         if stall.due > stall.since:
-            parts[-1] += f", due {say(last_moment(stall.due))}"
+            parts[-1] += f", due {say(just_before(stall.due))}"
     if standing.due is not None and standing.due not in {stall.due for stall in standing.stalls}:
-        parts.append(f"next, {standing.next_step}: due {say(last_moment(standing.due))}")
+        parts.append(f"next, {standing.next_step}: due {say(just_before(standing.due))}")
     if standing.not_observable:
         parts.append(f"cannot be watched further: {', '.join(standing.not_observable)} not visible here")
     if standing.guarantee is not None:
-        parts.append(f"guarantee date {say(last_moment(standing.guarantee))} ({standing.guarantee_name})")
+        parts.append(f"guarantee date {say(just_before(standing.guarantee))} ({standing.guarantee_name})")
     if standing.last_informed is not None:
         parts.append(f"the patient was last told on {say(standing.last_informed)}")
     else:
@@ -192,7 +185,7 @@ def explain(standing: Standing, names: Mapping[str, str] | None = None) -> str:
     return "; ".join(parts)
 
 
-def last_moment(due: datetime) -> datetime:
+def just_before(due: datetime) -> datetime:
     """A due time at midnight means the end of the day before: the date to tell people."""
     return due - timedelta(microseconds=1)
 
@@ -204,7 +197,7 @@ def spoken(day: date) -> str:
 
 def spoken_end(end: datetime, zone: ZoneInfo) -> str:
     """Until when, as people at the site say it: 2 March 2026 for the end of that day, else with the time."""
-    local = last_moment(end).astimezone(zone)
+    local = just_before(end).astimezone(zone)
     return spoken(local.date()) if local.time() >= _LAST_SECOND else spoken_time(end, zone)
 
 

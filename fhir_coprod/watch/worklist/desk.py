@@ -15,6 +15,7 @@ from sqlalchemy import select
 
 from fhir_coprod import jsontext
 from fhir_coprod.errors import Conflict, NotAllowed, NotFound
+from fhir_coprod.instants import instant
 from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store, Transaction, index
@@ -24,7 +25,7 @@ from fhir_coprod.watch.facts.reader import Reader
 from fhir_coprod.watch.record import followup
 from fhir_coprod.watch.record.fhir import moment, target
 from fhir_coprod.watch.rules.policies import Policy
-from fhir_coprod.watch.rules.standing import instant, spoken_end
+from fhir_coprod.watch.rules.standing import spoken_end
 
 _OPEN: Final = ("requested", "received", "accepted", "in-progress", "on-hold")
 """Those that wait as drafts ask for nothing."""

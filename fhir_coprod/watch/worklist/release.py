@@ -12,6 +12,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 from fhir_coprod import jsontext
 from fhir_coprod.errors import NotAllowed, NotFound
+from fhir_coprod.instants import instant
 from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store, Transaction
@@ -21,7 +22,7 @@ from fhir_coprod.watch.letters import drafts, sender
 from fhir_coprod.watch.record.fhir import split
 from fhir_coprod.watch.rules.assess import assess
 from fhir_coprod.watch.rules.policies import Policy
-from fhir_coprod.watch.rules.standing import Standing, instant
+from fhir_coprod.watch.rules.standing import Standing
 
 FALLBACK: Final = "en"
 """Where the record names no language."""

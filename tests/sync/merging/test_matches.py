@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from fhir_coprod import jsontext
+from fhir_coprod.instants import to_milliseconds
 from fhir_coprod.store import Version
-from fhir_coprod.store.versions import to_milliseconds
 from fhir_coprod.sync.merging.matches import _verdict
 
 

@@ -12,7 +12,7 @@ from fhir_coprod.outcome import OK, Issue, Outcome
 from fhir_coprod.store import Store
 from fhir_coprod.sync.staging import stage
 from fhir_coprod.sync.staging.references import Bases
-from fhir_coprod.sync.staging.stage import Batch, Received, Refused, Taken, content_hash, instant
+from fhir_coprod.sync.staging.stage import Batch, Letter, Received, Taken, content_hash
 from tests.sync.records import patient
 from tests.sync.test_dead_letters import states
 
@@ -33,20 +33,6 @@ def test_another_profile_label_or_tag_is_a_change(name: str) -> None:
 def test_another_stamp_or_source_is_none() -> None:
     stamps = {"versionId": "9", "lastUpdated": "2026-03-02T08:00:00Z", "source": "#Ab3"}
     assert of(stamps) == of({"source": "#Xy7"}) == of({})
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        ("2026-03-02T09:00:00+01:00", "2026-03-02T08:00:00.000000Z"),
-        ("2026-03-02T09:00:00", ""),  # no zone: nobody knows when that is
-        ("0999-03-02T09:00:00Z", ""),
-        ("9999-03-02T09:00:00Z", ""),
-        (None, ""),
-    ],
-)
-def test_only_an_instant_that_can_be_sorted_is_a_time(value: object, expected: str) -> None:
-    assert instant(value) == expected
 
 
 @pytest.mark.parametrize("id", ["x" * 65, "a_b", "a:b", "", "a/b"])

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from fhir_coprod.instants import to_milliseconds
 from fhir_coprod.store import Store, Transaction
-from fhir_coprod.store.versions import to_milliseconds
 from fhir_coprod.watch.facts import rows
 from fhir_coprod.watch.facts.rows import POSTPONED, Held, Row
 from fhir_coprod.watch.rules.codes import Stage

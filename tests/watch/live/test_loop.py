@@ -17,11 +17,11 @@ from sqlalchemy import event, insert, select, update
 
 from fhir_coprod import jsontext
 from fhir_coprod.errors import CoprodError
+from fhir_coprod.instants import to_milliseconds
 from fhir_coprod.settings import EhrSettings, Settings, SiteSettings
 from fhir_coprod.store import Store, Transaction
 from fhir_coprod.store.schema import sync as sync_tables
 from fhir_coprod.store.schema import watch as watch_tables
-from fhir_coprod.store.versions import to_milliseconds
 from fhir_coprod.watch.live.look import look_at
 from fhir_coprod.watch.live.loop import AGAIN, Watch
 from fhir_coprod.watch.rules import policies

@@ -1,0 +1,62 @@
+"""Moments in time, aware, as text and as the integers that tables hold."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Final, overload
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND: Final = timedelta(milliseconds=1)
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+@overload
+def instant(at: datetime) -> str: ...
+
+
+@overload
+def instant(at: datetime | None) -> str | None: ...
+
+
+def instant(at: datetime | None) -> str | None:
+    """A FHIR instant in UTC: 2026-03-02T09:00:00Z; milliseconds only where there are some."""
+    if at is None:
+        return None
+    return _text(at, "milliseconds" if at.microsecond else "seconds")
+
+
+def last_updated(at: datetime) -> str:
+    """An instant as `meta.lastUpdated` has it, always with milliseconds, so that texts sort by time."""
+    return _text(at, "milliseconds")
+
+
+def sortable(instant: object) -> str:
+    """What somebody else wrote as an instant, as UTC text that sorts by time; "" for anything else."""
+    if not isinstance(instant, str):
+        return ""
+    try:
+        at = datetime.fromisoformat(instant)
+    except ValueError:
+        return ""
+    if at.tzinfo is None or not 1000 <= at.year < 9999:  # a time nobody means, and one that cannot sort
+        return ""
+    return _text(at, "microseconds")
+
+
+def _text(at: datetime, precision: str) -> str:
+    return at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec=precision) + "Z"
+
+
+def to_milliseconds(at: datetime) -> int:
+    """Milliseconds since 1970 UTC; what is finer is cut off."""
+    return (at - EPOCH) // _MILLISECOND
+
+
+def from_milliseconds(value: int) -> datetime:
+    """The aware UTC time of so many milliseconds since 1970."""
+    return EPOCH + timedelta(milliseconds=value)
+
+
+def to_microseconds(at: datetime) -> int:
+    """Microseconds since 1970 UTC."""
+    return (at - EPOCH) // _MICROSECOND
