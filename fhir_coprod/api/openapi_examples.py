@@ -8,15 +8,6 @@ from fhir_coprod.jsontext import Json
 
 BASE: Final = "http://127.0.0.1:8000/fhir"
 
-PATIENT: Final[Json] = {
-    "resourceType": "Patient",
-    "id": "tolvan",
-    "meta": {"versionId": "1", "lastUpdated": "2026-03-02T09:00:00.000Z"},
-    "identifier": [{"system": "urn:oid:1.2.752.129.2.1.3.1", "value": "19121212-1212"}],
-    "name": [{"family": "Tolvansson", "given": ["Tolvan"]}],
-    "birthDate": "1912-12-12",
-}
-
 REFERRAL: Final[Json] = {
     "resourceType": "ServiceRequest",
     "status": "active",

@@ -30,9 +30,7 @@ __all__ = [
     "ValueSet",
     "canonical",
     "code_system",
-    "code_system_resource",
     "compartment",
-    "display",
     "examples",
     "generation",
     "has_structure",
@@ -104,16 +102,6 @@ def value_set_content(url: str) -> ValueSet | None:
 def code_system(url: str) -> frozenset[str] | None:
     """Every code of a system that we hold completely; None otherwise."""
     return _registry.code_system(url)
-
-
-def code_system_resource(url: str) -> Json | None:
-    """The CodeSystem; None when it is not held. R4's are cut down to code, display and properties."""
-    return _registry.code_system_resource(url)
-
-
-def display(system: str, code: str) -> str | None:
-    """The display of a code in a system that we hold; None otherwise."""
-    return _registry.display(system, code)
 
 
 def search_parameters(resource_type: str) -> Mapping[str, SearchParameter]:

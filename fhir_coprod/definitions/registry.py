@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 
 from fhir_coprod.definitions.pack import Pack
@@ -97,14 +97,6 @@ class Definitions:
             self._structures[url] = held
         return held
 
-    def structure_urls(self) -> Iterator[str]:
-        """Canonicals of every StructureDefinition that is held."""
-        yield from self._pack.index
-        for package in self._packages:
-            for entry in package.of_type("StructureDefinition"):
-                if entry.url not in self._pack.index:
-                    yield entry.url
-
     # terminology
 
     def value_set(self, url: str) -> ValueSet | None:
@@ -135,14 +127,6 @@ class Definitions:
         """The CodeSystem as it is held: R4's are cut down to code, display and properties."""
         url = bare(url)
         return self._pack.code_system(url) or self._packaged(url, "CodeSystem")
-
-    def display(self, system: str, code: str) -> str | None:
-        """The display of a code in a system that we hold; None otherwise."""
-        resource = self.code_system_resource(system)
-        for concept in concepts(resource or {}):
-            if concept["code"] == code:
-                return str(concept.get("display", code))
-        return None
 
     # search
 

@@ -19,7 +19,6 @@ SYSTEM = "https://fhir-coprod.org/demo"
 PERSON = f"{SYSTEM}/person"
 ORDER = f"{SYSTEM}/order"
 PLACE = f"{SYSTEM}/department"
-STAFF = f"{SYSTEM}/staff"
 
 DEPARTMENTS = {
     "primary-care": "Linden Health Centre",

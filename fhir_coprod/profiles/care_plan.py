@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import ClassVar, Literal, Self, cast
 
-from fhir.resources.R4B.annotation import Annotation
 from fhir.resources.R4B.careplan import CarePlan, CarePlanActivity
 from fhir.resources.R4B.codeableconcept import CodeableConcept
 from fhir.resources.R4B.coding import Coding
@@ -199,13 +198,6 @@ class CoproductionGoal(Profiled, Goal):
     def agency(self, agency: Agency | None) -> None:
         new = [agency.to_extension()] if agency else []
         self.extension = replaced(self.extension, Agency.url, new)
-
-    def add_clinical_note(self, text: str, *, author: str, time: str | None = None) -> None:
-        """Add clinical wording as Goal.note, with the author that the profile requires."""
-        note = Annotation.model_validate(
-            {"text": text, "authorReference": {"reference": author}} | ({"time": time} if time else {})
-        )
-        self.note = [*(self.note or ()), note]
 
 
 class PatientTask(Profiled, Task):

@@ -7,7 +7,7 @@ they are assumptions, to be judged as such.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import log
@@ -242,8 +242,3 @@ def _outages(
         end = at + timedelta(days=chance.expovariate(1 / noise.outage_days))
         yield at, end
         at = end
-
-
-def described(noise: Noise) -> Mapping[str, float]:
-    """The numbers of a model, for reports."""
-    return {key: value for key, value in vars(noise).items() if key != "name"}

@@ -89,7 +89,7 @@ def test_everything_in_it_is_found(with_package: Definitions) -> None:
     assert held.codes[f"{BASE}/CodeSystem/heights"] == {"tall", "taller"}
     assert "female" in held.codes["http://hl7.org/fhir/administrative-gender"]
     assert with_package.search_parameters("Patient")["height"].expression == "Patient.extension.value"
-    assert PROFILE["url"] in set(with_package.structure_urls())
+    assert with_package.has_structure(PROFILE["url"])
 
 
 def test_nobody_redefines_r4(with_package: Definitions) -> None:

@@ -130,13 +130,6 @@ def test_unknown_value_set_and_code_system_are_none() -> None:
     assert definitions.code_system("http://snomed.info/sct") is None
 
 
-def test_display_of_a_code() -> None:
-    assert definitions.display("http://hl7.org/fhir/task-status", "on-hold") == "On Hold"
-    assert definitions.display(f"{definitions.CANONICAL}/CodeSystem/stall-rule", "not-sent") == "Not sent"
-    assert definitions.display("http://hl7.org/fhir/task-status", "none") is None
-    assert definitions.display("http://snomed.info/sct", "1") is None
-
-
 def test_search_parameters_speak_of_one_type() -> None:
     condition = definitions.search_parameters("Condition")
     assert condition["patient"].expression == "Condition.subject.where(resolve() is Patient)"

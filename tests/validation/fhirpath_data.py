@@ -9,7 +9,14 @@ from typing import Any
 
 from fhir_coprod import definitions
 from fhir_coprod.jsontext import Json
+from fhir_coprod.validation.fhirpath import compile_typed
 from fhir_coprod.validation.fhirpath.model import Type, type_named
+
+
+def values(expression: str, base: str, resource: Json) -> list[Any]:
+    """What the path leads to, without the types."""
+    return [value for _, value in compile_typed(expression, base)(resource)]
+
 
 _STRING = re.compile(r"'((?:[^'\\]|\\.)*)'")
 _ELEMENT = re.compile(r"[a-z][A-Za-z]+")

@@ -1,8 +1,5 @@
 """FHIRPath over plain JSON: an expression is translated once and then runs as Python.
 
-    names = compile_path("Patient.name.given", "Patient")
-    names(patient)                                   # ["Ada", "Maria"]
-
     typed = compile_typed("Observation.value", "Observation")
     typed(observation)                               # [("Quantity", {...})]
 
@@ -30,9 +27,6 @@ from fhir_coprod.validation.fhirpath.model import Type, type_named
 from fhir_coprod.validation.fhirpath.nodes import Compiled, Env, Node, Nodes, Scope, as_truth, root
 from fhir_coprod.validation.fhirpath.parser import parse
 
-Path = Callable[[Json], list[Any]]
-"""From a resource (or a value of the base type) to the JSON values that the path leads to."""
-
 Typed = Callable[[Json], list[tuple[str, Any]]]
 """The same, with the FHIR type before each value."""
 
@@ -40,11 +34,9 @@ __all__ = [
     "Env",
     "FhirPathError",
     "Invariant",
-    "Path",
     "Typed",
     "UnsupportedFhirPath",
     "compile_invariant",
-    "compile_path",
     "compile_typed",
 ]
 
@@ -69,15 +61,6 @@ class Invariant(Protocol):
         """
 
 
-def compile_path(expression: str, base: str | None = None) -> Path:
-    """A path as a function of a resource; items without a value (only extensions) are left out.
-
-    base: type or element path of what the function will be given; None when it is always a resource.
-    Raises UnsupportedFhirPath.
-    """
-    return _path(expression, base, definitions.generation())
-
-
 def compile_typed(expression: str, base: str) -> Typed:
     """A path as a function of a resource that also gives the FHIR type of each value, as an index needs.
 
@@ -98,15 +81,6 @@ def compile_invariant(expression: str, base: str, key: str = "") -> Invariant:
 
 
 # Compiled again after a package was loaded: `memberOf` may now know more.
-
-
-@lru_cache(maxsize=4096)
-def _path(expression: str, base: str | None, generation: int) -> Path:
-    if base is not None:
-        typed = _typed(expression, base, generation)
-        return lambda resource: [value for _, value in typed(resource)]
-    evaluate = _evaluator(compiled(parse(expression)), type_named("Element"))
-    return lambda resource: [_plain(node) for node in evaluate(resource) if node.value is not None]
 
 
 @lru_cache(maxsize=4096)

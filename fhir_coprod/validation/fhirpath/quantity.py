@@ -71,14 +71,6 @@ def _factor(quantity: Json) -> tuple[str, Decimal] | None:
     return _UNITS.get(code) if system == UCUM and isinstance(code, str) else None
 
 
-def in_order(a: Json, b: Json, operator: str) -> bool | None:
-    """`a operator b`; None when that cannot be decided."""
-    found = order(a, b)
-    if found is None:
-        return None
-    return {"<": found < 0, ">": found > 0, "<=": found <= 0, ">=": found >= 0}[operator]
-
-
 def text(quantity: Json) -> str:
     """The text that `toString()` gives: 4 'mg', 3 day."""
     system, unit = _unit(quantity)

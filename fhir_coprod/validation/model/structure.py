@@ -18,7 +18,6 @@ MANY = sys.maxsize
 FHIRPATH_SYSTEM = "http://hl7.org/fhirpath/System."
 _FHIR_TYPE = "http://hl7.org/fhir/StructureDefinition/structuredefinition-fhir-type"
 _MAX_VALUE_SET = "http://hl7.org/fhir/StructureDefinition/elementdefinition-maxValueSet"
-_BEST_PRACTICE = "http://hl7.org/fhir/StructureDefinition/elementdefinition-bestpractice"
 
 PRIMITIVES = frozenset(
     {"base64Binary", "boolean", "canonical", "code", "date", "dateTime", "decimal", "id", "instant"}
@@ -74,7 +73,6 @@ class Constraint:
     """error | warning"""
     human: str
     expression: str
-    best_practice: bool = False
 
 
 @dataclass(slots=True, frozen=True)
@@ -288,11 +286,9 @@ def _binding(declared: Json | None) -> Binding | None:
 
 
 def _constraint(declared: Json) -> Constraint:
-    extensions = declared.get("extension", ())
     return Constraint(
         declared.get("key", ""),
         declared.get("severity", "error"),
         declared.get("human", ""),
         declared.get("expression", ""),
-        any(e.get("url") == _BEST_PRACTICE and e.get("valueBoolean") for e in extensions),
     )

@@ -49,7 +49,6 @@ from fhir_coprod.watch.record.model import (
 FINAL_REPORT: Final = frozenset({"final", "amended", "corrected", "appended"})
 FINAL_DOCUMENT: Final = frozenset({"final", "amended"})
 PRESENT: Final = frozenset({"arrived", "triaged", "in-progress", "onleave", "finished"})
-_OWN_TIME: Final = frozenset({"draft", "active", "unknown"})
 _STATED_LATER: Final = frozenset({"completed", "revoked", "on-hold", "entered-in-error"})
 _LONGEST: Final = 400 * 366 * 24 * 60
 """Minutes: longer than there is time between the first and the last that is read."""
