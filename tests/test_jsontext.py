@@ -38,6 +38,17 @@ def test_references_are_listed_wherever_they_stand_but_not_inside_texts() -> Non
     assert parse(ORDER).references() == ["Patient/1"]
 
 
+def test_a_reference_is_found_and_rewritten_however_its_key_is_spelt() -> None:
+    document = parse(
+        b'{"resourceType":"Task","a":{"\\u0072eference":"A/1"},"reference":["A/1"],"b":{"reference":"A/1"}}'
+    )
+    assert document.references() == ["A/1", "A/1"]
+    spliced = document.spliced(None, None, {"A/1": "B/2"})
+    assert spliced == (
+        b'{"resourceType":"Task","a":{"\\u0072eference":"B/2"},"reference":["A/1"],"b":{"reference":"B/2"}}'
+    )
+
+
 values = st.recursive(
     st.none()
     | st.booleans()

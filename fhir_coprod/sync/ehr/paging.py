@@ -13,6 +13,8 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import msgspec
 
+from fhir_coprod.jsontext.tokens import CLOSING, KEY, OPENING, STRING, UNENDED, tokens
+
 
 class NotAPage(Exception):
     """The answer is no Bundle; the message says what it is instead."""
@@ -104,11 +106,6 @@ def _type_and_id(url: str) -> str:
 
 # --- a page whose JSON is broken somewhere --------------------------------------------------------
 
-_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|"|[{}\[\]]', re.DOTALL)
-"""A whole string, a quote that opens one which never ends, or a bracket. Possessive: no state is kept for a
-string of megabytes, and a page cut off inside one is not walked again from each of its quotes."""
-_UNENDED = b'"'
-
 
 def _salvage(raw: bytes) -> Page:
     """Entries cut out of a Bundle that does not parse as a whole."""
@@ -132,20 +129,19 @@ def _member(raw: bytes, key: bytes) -> bytes:
     depth = 0
     start = -1
     pending = False
-    for token in _TOKEN.finditer(raw):
-        text = token.group()
-        if text == _UNENDED:
+    for token in tokens(raw):
+        kind = token.lastindex
+        if kind == UNENDED:
             break
-        if text in b"{[":
+        if kind == OPENING:
             depth += 1
             if pending and depth == 2:
-                start, pending = token.start(), False
-        elif text in b"}]":
+                start = token.start()
+        elif kind == CLOSING:
             depth -= 1
             if start >= 0 and depth == 1:
                 return raw[start : token.end()]
-        elif depth == 1:
-            pending = text == key and raw[token.end() :].lstrip()[:1] == b":"
+        pending = kind == KEY and depth == 1 and token[STRING] == key
     return b""
 
 
@@ -153,15 +149,15 @@ def _items(array: bytes) -> Iterator[bytes]:
     """The objects of an array, by their brackets; and whatever else stands between the commas."""
     depth = 0
     start = end = 1
-    for token in _TOKEN.finditer(array):
-        text = token.group()
-        if text == _UNENDED:
+    for token in tokens(array):
+        kind = token.lastindex
+        if kind == UNENDED:
             break
-        if text in b"{[":
+        if kind == OPENING:
             depth += 1
             if depth == 2:
                 start = token.start()
-        elif text in b"}]":
+        elif kind == CLOSING:
             depth -= 1
             if depth <= 1:
                 between = array[end : start if depth else token.start()].strip(b" \t\r\n,")

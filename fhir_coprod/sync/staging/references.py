@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 from fhir_coprod import jsontext
 from fhir_coprod.jsontext import Json
+from fhir_coprod.jsontext.tokens import CLOSING, OPENING, tokens
 
 _RELATIVE = re.compile(r"([A-Z][A-Za-z]{2,63})/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
 LONGEST_KEY = 250
@@ -131,7 +132,6 @@ def _objects(data: Json) -> Iterator[Json]:
 
 # --- the same bytes with other references ---------------------------------------------------------
 
-_TOKEN = re.compile(rb'("(?:[^"\\]|\\.)*")(\s*:)?|[{}\[\]]')
 # A quote inside a JSON text is escaped, so these can only match a key and its value.
 _ATTACHED = re.compile(rb'("url"\s*:\s*")((?:Binary|DocumentReference|Media)/[A-Za-z0-9\-.]{1,64})"')
 
@@ -147,13 +147,12 @@ def add_references(raw: bytes, data: Json, found: Mapping[Holder, str]) -> bytes
         return raw
     edits: list[tuple[int, bytes]] = []
     starts: list[int] = []
-    for token in _TOKEN.finditer(raw):
-        text = token.group()
-        if text in (b"{", b"["):
+    for token in tokens(raw):
+        if token.lastindex == OPENING:
             starts.append(token.start())
-        elif text in (b"}", b"]"):
+        elif token.lastindex == CLOSING:
             start = starts.pop()
-            if text == b"}" and starts and b'"identifier"' in raw[start : token.end()]:
+            if token[CLOSING] == b"}" and starts and b'"identifier"' in raw[start : token.end()]:
                 node = jsontext.decode(raw[start : token.end()])
                 if _is_logical(node):
                     holder = Holder(_text(node.get("type")), identifier_key(node["identifier"]))

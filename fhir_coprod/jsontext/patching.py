@@ -1,0 +1,89 @@
+"""A changed resource, written with all that did not change as it stood."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from fhir_coprod.jsontext.document import Document
+from fhir_coprod.jsontext.tokens import CLOSING, KEY, OPENING, STRING, tokens
+from fhir_coprod.jsontext.values import decode_valid, encode
+
+
+def patched(document: Document, before: Any, after: Any) -> bytes:
+    """The document's text with only what differs between two views of it changed.
+
+    before, after: the same resource as values, before and after somebody changed it, for instance two dumps
+    of a model. They need not agree with the text in how they show a number; what is equal in both is left as
+    it stands in the text, down to single elements and items of lists.
+    """
+    text = document.raw.decode()
+    return _patched(text, _place(text), before, after).encode()
+
+
+def _patched(text: str, place: _Place, before: Any, after: Any) -> str:
+    if before == after:
+        return text[place.start : place.end]
+    if place.members is not None and isinstance(before, dict) and isinstance(after, dict):
+        parts: list[str] = []
+        for key, (start, value) in place.members.items():
+            if key in after:
+                parts.append(text[start : value.start] + _patched(text, value, before.get(key), after[key]))
+            elif key not in before:
+                parts.append(text[start : value.end])  # neither view shows it, so nobody took it away
+        for key, value in after.items():
+            if key not in place.members and (key not in before or before[key] != value):
+                parts.append(f"{encode(key).decode()}:{encode(value).decode()}")
+        return "{" + ",".join(parts) + "}"
+    if (
+        place.items is not None
+        and isinstance(before, list)
+        and isinstance(after, list)
+        and len(place.items) == len(before) == len(after)
+    ):
+        triples = zip(place.items, before, after, strict=True)
+        return "[" + ",".join(_patched(text, item, old, new) for item, old, new in triples) + "]"
+    return encode(after).decode()
+
+
+@dataclass(slots=True)
+class _Place:
+    """Where one JSON value stands in a text; for a member of an object also where its key starts."""
+
+    start: int
+    end: int
+    members: dict[str, tuple[int, _Place]] | None = None
+    items: list[_Place] | None = None
+
+
+def _place(text: str) -> _Place:
+    """Where every value of a text stands. The text is known to be valid JSON of bounded depth."""
+    following = tokens(text)
+    return _value(next(following), following)
+
+
+def _value(token: re.Match[str], following: Iterator[re.Match[str]]) -> _Place:
+    if token.lastindex != OPENING:
+        return _Place(token.start(), token.end())
+    return (_object if token[OPENING] == "{" else _array)(token.start(), following)
+
+
+def _object(start: int, following: Iterator[re.Match[str]]) -> _Place:
+    members: dict[str, tuple[int, _Place]] = {}
+    for token in following:
+        if token.lastindex == CLOSING:
+            return _Place(start, token.end(), members=members)
+        if token.lastindex == KEY:
+            members[decode_valid(token[STRING])] = (token.start(), _value(next(following), following))
+    raise AssertionError("an object without an end cannot have been parsed")
+
+
+def _array(start: int, following: Iterator[re.Match[str]]) -> _Place:
+    items: list[_Place] = []
+    for token in following:
+        if token.lastindex == CLOSING:
+            return _Place(start, token.end(), items=items)
+        items.append(_value(token, following))
+    raise AssertionError("an array without an end cannot have been parsed")

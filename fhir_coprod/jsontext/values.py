@@ -1,0 +1,58 @@
+"""From JSON to values and back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from fhir_coprod.errors import NotJson
+
+MAX_DEPTH = 64
+"""Nesting beyond this is refused; real FHIR stays under 25."""
+
+ID_PATTERN = r"[A-Za-z0-9\-.]{1,64}"
+"""A logical id (https://hl7.org/fhir/R4/datatypes.html#id)."""
+
+Json = dict[str, Any]
+
+decode_valid = msgspec.json.Decoder().decode
+"""What is known to be JSON."""
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+
+
+def encode(value: Any) -> bytes:
+    """Compact JSON bytes."""
+    return _encode(value)
+
+
+def decode(raw: bytes | str) -> Any:
+    """Any JSON value, without the checks of `parse`."""
+    try:
+        return decode_valid(raw)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise NotJson(_reason(raw, error)) from None
+
+
+_OTHER_FORMATS = (
+    (b"\x1f\x8b", "it is compressed (gzip); unpack it first"),
+    (b"PK\x03\x04", "it is a ZIP archive; unpack it first"),
+    (b"\xff\xfe", "it is UTF-16; save it as UTF-8"),
+    (b"\xfe\xff", "it is UTF-16; save it as UTF-8"),
+    (b"<", "it looks like XML or HTML; only JSON is read"),
+)
+"""How something starts that is taken for JSON by mistake, and what to do about it."""
+
+
+def _reason(raw: bytes | str, error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return f"The JSON nests deeper than {MAX_DEPTH} levels; flatten it."
+    start = raw[:100].encode(errors="replace") if isinstance(raw, str) else bytes(raw[:100])
+    if not start.strip():
+        return "This is not valid JSON: it is empty; send one FHIR resource."
+    for mark, advice in _OTHER_FORMATS:
+        if start.lstrip().startswith(mark):
+            return f"This is not valid JSON: {advice}."
+    if isinstance(error, UnicodeError):
+        return "This is not UTF-8; send JSON encoded as UTF-8."
+    return f"This is not valid JSON: {error}."
