@@ -24,7 +24,7 @@ ORIGIN = f"{PROFILE}origin"
 """Extension on an element of a merged resource: valueUri = the EHR's record it was taken from."""
 
 
-class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class MergeRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """How records of one type are merged; see the file's comment."""
 
     union: tuple[str, ...] = ()
@@ -36,17 +36,17 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
 
 
 @cache
-def rules() -> Mapping[str, Rule]:
+def rules() -> Mapping[str, MergeRule]:
     """By resource type."""
-    return mappings.compiled("merge", dict[str, Rule])
+    return mappings.compiled("merge", dict[str, MergeRule])
 
 
-def read(text: bytes, file: str) -> dict[str, Rule]:
+def read(text: bytes, file: str) -> dict[str, MergeRule]:
     """The rules in the text of merge.toml. Raises Mistakes, a ConfigError, with every mistake in it."""
-    return mappings.read(text, file, dict[str, Rule], mistakes)
+    return mappings.read(text, file, dict[str, MergeRule], mistakes)
 
 
-def mistakes(rules: Mapping[str, Rule]) -> Iterator[Finding]:
+def mistakes(rules: Mapping[str, MergeRule]) -> Iterator[Finding]:
     """What R4 does not have, and elements that two rules are told of."""
     for type, rule in rules.items():
         if said := r4.type_mistake(type):
@@ -125,7 +125,7 @@ def merged(type: str, parts: Sequence[Part], own: str) -> bytes:
     return _joined(result)
 
 
-def _gives_way(element: str, mine: Mapping[str, bytes], theirs: Mapping[str, bytes], rule: Rule) -> bool:
+def _gives_way(element: str, mine: Mapping[str, bytes], theirs: Mapping[str, bytes], rule: MergeRule) -> bool:
     """Whether the first record's element is replaced: it has none, or no value, or does not say it."""
     if element in rule.once_said and _is_said(theirs):
         return not _is_said(mine)
