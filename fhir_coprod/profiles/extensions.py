@@ -41,7 +41,7 @@ Minutes = Annotated[float, "valueDuration"]
 
 
 @dataclass(frozen=True, slots=True)
-class Content:
+class ComplexExtension:
     """An extension made of parts: each field is a sub-extension, whose type decides which value[x] it has."""
 
     url: ClassVar[str] = ""
@@ -70,7 +70,7 @@ class Content:
         return cls(**values)
 
 
-def _carriers(kind: type[Content]) -> dict[str, str]:
+def _carriers(kind: type[ComplexExtension]) -> dict[str, str]:
     """From each field to its value[x]."""
     hints = get_type_hints(kind, include_extras=True)
     return {field.name: _carrier(hints[field.name]) for field in fields(kind)}
@@ -120,7 +120,7 @@ def _minutes(duration: Json) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class PlanAgreement(Content):
+class PlanAgreement(ComplexExtension):
     """One person's answer to the plan as a whole; extension plan-agreement on CarePlan, 0..*."""
 
     url: ClassVar[str] = PROFILE + "plan-agreement"
@@ -138,7 +138,7 @@ class PlanAgreement(Content):
 
 
 @dataclass(frozen=True, slots=True)
-class Agency(Content):
+class Agency(ComplexExtension):
     """Who leads, who judged that, and what the patient says; extension agency on Task and Goal, 0..1."""
 
     url: ClassVar[str] = PROFILE + "agency"
@@ -154,7 +154,7 @@ class Agency(Content):
 
 
 @dataclass(frozen=True, slots=True)
-class Accommodation(Content):
+class Accommodation(ComplexExtension):
     """What the person needs in order to manage the visit; extension accommodation on the referral, 0..*."""
 
     url: ClassVar[str] = PROFILE + "accommodation"
@@ -172,7 +172,7 @@ class Accommodation(Content):
 
 
 @dataclass(frozen=True, slots=True)
-class GoalAcceptance(Content):
+class GoalAcceptance(ComplexExtension):
     """Whether one person accepts the goal, and how much it matters; R4 extension goal-acceptance, 0..*."""
 
     url: ClassVar[str] = "http://hl7.org/fhir/StructureDefinition/goal-acceptance"
@@ -186,7 +186,7 @@ class GoalAcceptance(Content):
 
 
 @dataclass(frozen=True, slots=True)
-class ReferralStanding(Content):
+class ReferralStanding(ComplexExtension):
     """How far the referral had come when the stall was found; extension referral-standing on alerts, 0..1."""
 
     url: ClassVar[str] = PROFILE + "referral-standing"
@@ -207,7 +207,7 @@ class ReferralStanding(Content):
     """Name and version of the deadline policy; 0..1."""
 
 
-C = TypeVar("C", bound=Content)
+C = TypeVar("C", bound=ComplexExtension)
 
 
 def all_of(kind: type[C], extensions: Iterable[Extension] | None) -> list[C]:
