@@ -13,7 +13,7 @@ from fhir_coprod.simulate.hospital import BY_NAME, CENTRES, DEPARTMENTS, Departm
 from fhir_coprod.simulate.noise import Version
 from fhir_coprod.simulate.promises import office, too_late
 from fhir_coprod.simulate.records import asked, ours, text_of
-from fhir_coprod.simulate.thread import Course, Thread
+from fhir_coprod.simulate.thread import Ending, Thread
 from fhir_coprod.simulate.truth import STORY, Happening, Stall, untold
 
 Json = dict[str, Any]
@@ -217,7 +217,7 @@ def _thread(life: Life, id: str, by: Department, to: Department, at: datetime, c
 
 def _until_somebody_takes_it(
     thread: Thread, to: Department, sent: datetime, free: list[Department]
-) -> tuple[Department, Course | None]:
+) -> tuple[Department, Ending | None]:
     """Ask departments, each after the last sent it back, until one takes it or it is given up."""
     chance = thread.chance
     first = thread.course(to, sent, rates.RETURNED / (1 - rates.INACTION / 3), first=True)
@@ -250,7 +250,7 @@ def _was_accepted(thread: Thread, task: str) -> bool:
 
 
 def _after_return(
-    thread: Thread, department: Department, part: Course, free: list[Department]
+    thread: Thread, department: Department, part: Ending, free: list[Department]
 ) -> tuple[Department, datetime | None]:
     """What the requester does when a department has sent the referral back."""
     kind = "rejected-not-rerouted"

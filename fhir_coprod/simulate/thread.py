@@ -25,7 +25,7 @@ INFORMATION = ours("task-kind", "information-request")
 REVIEW = {"coding": [{"system": "http://hl7.org/fhir/CodeSystem/task-code", "code": "approve"}]}
 
 
-class Course(NamedTuple):
+class Ending(NamedTuple):
     """How one department's part ended."""
 
     outcome: str
@@ -66,7 +66,7 @@ class Thread(Waits):
 
     # -- a department ------------------------------------------------------------------------------------
 
-    def course(self, to: Department, sent: datetime, returned: float, *, first: bool = False) -> Course:
+    def course(self, to: Department, sent: datetime, returned: float, *, first: bool = False) -> Ending:
         """One department's part, from being asked until it sends the referral back or the answer has come.
 
         returned: how likely it is to send it back.
@@ -120,15 +120,15 @@ class Thread(Waits):
             records.move(task, decided, status="rejected", statusReason=reason)
             self.tell_of(decided, to)
             self.attempt = self.attempt or "none"
-            return Course("returned", decided, task)
+            return Ending("returned", decided, task)
         records.move(task, decided, status="accepted", statusReason=None, owner=owner)
         self.tell_of(decided, to)
         return self._accepted(to, task, decided, forgets, first=first)
 
-    def _stuck(self, at: datetime, task: str, first: bool) -> Course:
+    def _stuck(self, at: datetime, task: str, first: bool) -> Ending:
         if first:
             self.attempt = self.attempt or "none"
-        return Course("stuck", at, task)
+        return Ending("stuck", at, task)
 
     def _inaction(self, kind: str, since: datetime, forgets: str) -> datetime | None:
         forgotten = forgets == kind
@@ -155,7 +155,7 @@ class Thread(Waits):
         records.move(side, answered, status="completed")
         return answered
 
-    def _handed_on(self, to: Department, sent: datetime, task: str, *, first: bool) -> Course:
+    def _handed_on(self, to: Department, sent: datetime, task: str, *, first: bool) -> Ending:
         """Passed to another department, which passes it back: to and fro, until somebody takes it."""
         records = self.records
         other = self.by  # the one department that is certain to be another
@@ -176,7 +176,7 @@ class Thread(Waits):
         self.tell_of(taken, to)
         return self._accepted(to, task, taken, "", first=first)
 
-    def _accepted(self, to: Department, task: str, since: datetime, forgets: str, *, first: bool) -> Course:
+    def _accepted(self, to: Department, task: str, since: datetime, forgets: str, *, first: bool) -> Ending:
         """Accepted: a visit is owed."""
         chance = self.chance
         if first and not forgets and not self.steadfast and chance.random() < rates.WITHDRAWN:
@@ -184,7 +184,7 @@ class Thread(Waits):
             self.attempt = self.attempt or "none"
             self.owed("unscheduled", since, at, to, task)
             self.revoke(at, [(to, task)])
-            return Course("given up", at, task)
+            return Ending("given up", at, task)
         resumed = None
         if not forgets and not self.steadfast and self.priority == "routine":
             lot = chance.random()
@@ -224,7 +224,7 @@ class Thread(Waits):
 
     def _visits(
         self, to: Department, task: str, booked: datetime, queued: datetime | None, *, first: bool
-    ) -> Course:
+    ) -> Ending:
         """Bookings, one after the other, until the patient has been seen."""
         records, chance = self.records, self.chance
         for attempt in range(4):
@@ -264,7 +264,7 @@ class Thread(Waits):
                 if recorded is None:
                     return self._stuck(end, task, first)
                 return self._seen(to, task, appointment, start, end, recorded=max(recorded, end))
-            if again is None or isinstance(again, Course):
+            if again is None or isinstance(again, Ending):
                 return again or self._stuck(start, task, first)
             booked = again
         raise AssertionError("the fourth visit is always kept")
@@ -293,7 +293,7 @@ class Thread(Waits):
 
     def _cancelled(
         self, to: Department, task: str, appointment: str, known: datetime, after: datetime, start: datetime
-    ) -> datetime | Course | None:
+    ) -> datetime | Ending | None:
         """The visit is cancelled: a new one is booked at once, later, or never; or nobody wants one."""
         chance = self.chance
         at = office(after, known)
@@ -312,7 +312,7 @@ class Thread(Waits):
 
     def _missed(
         self, to: Department, task: str, appointment: str, known: datetime, start: datetime, end: datetime
-    ) -> datetime | Course | None:
+    ) -> datetime | Ending | None:
         """The patient did not come."""
         recorded = end + timedelta(minutes=self.chance.randint(5, 240))
         self.records.change(appointment, recorded, status="noshow")
@@ -325,13 +325,13 @@ class Thread(Waits):
         self.owed("no-show-open", end, rebooked, to, task)
         return rebooked
 
-    def _given_up(self, to: Department, task: str, kind: str, since: datetime) -> Course:
+    def _given_up(self, to: Department, task: str, kind: str, since: datetime) -> Ending:
         """Nobody wants the visit any more: the referral is revoked, and the department's Task cancelled."""
         at = self.step(kind, since, 0.0) or since
         at = max(at, since + timedelta(hours=5))
         self.owed(kind, since, at, to, task)
         self.revoke(at, [(to, task)])
-        return Course("given up", at, task)
+        return Ending("given up", at, task)
 
     # -- the answer --------------------------------------------------------------------------------------
 
@@ -343,7 +343,7 @@ class Thread(Waits):
         start: datetime,
         end: datetime,
         recorded: datetime,
-    ) -> Course:
+    ) -> Ending:
         """The patient was there: an answer is owed, and the one who asked must get it."""
         records, chance = self.records, self.chance
         if recorded == end:
@@ -370,11 +370,11 @@ class Thread(Waits):
         elif final is not None:
             result = records.result(final, to, "final", visit)
         if final is None:
-            return Course("stuck", end, task)
+            return Ending("stuck", end, task)
         self.tell_of(final, to)
         return self._returned(to, task, result, final)
 
-    def _returned(self, to: Department, task: str, result: str, final: datetime) -> Course:
+    def _returned(self, to: Department, task: str, result: str, final: datetime) -> Ending:
         records, chance = self.records, self.chance
         at_once = chance.random() < 0.5
         if at_once:
@@ -384,7 +384,7 @@ class Thread(Waits):
         self.owed("report-not-returned", final, back, to, task)
         if back is None:
             records.move(task, final, status="completed")
-            return Course("stuck", final, task, result, completed=final)
+            return Ending("stuck", final, task, result, completed=final)
         completed: datetime | None = back
         if to.returns_by_message:
             about = [result, self.reference]
@@ -397,11 +397,11 @@ class Thread(Waits):
         else:
             output = [{"type": {"text": "answer"}, "valueReference": {"reference": result}}]
             records.move(task, back, status="completed", output=output)
-        return Course("answered", back, task, result, back, completed)
+        return Ending("answered", back, task, result, back, completed)
 
     # -- closing -----------------------------------------------------------------------------------------
 
-    def close(self, parts: Sequence[tuple[Department, Course]]) -> None:
+    def close(self, parts: Sequence[tuple[Department, Ending]]) -> None:
         """The requester reads each answer, and ends the referral when every department has answered."""
         chance, records = self.chance, self.records
         answers = [(department, part, part.answered) for department, part in parts if part.answered]
