@@ -31,7 +31,7 @@ class Stale(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class Newest:
     """The newest version of one resource as the batch sees it; `key` is 0 until a new one is flushed."""
 
     version: Version
@@ -56,7 +56,7 @@ class Batch:
         self.connection = connection
         self.session = session
         self.locked = locked
-        self.latest: dict[Reference, Held | None] = {}
+        self.latest: dict[Reference, Newest | None] = {}
         """What has been read from the database or flushed into it."""
         self.pending: list[Pending] = []
         """From work that succeeded; not yet in the database."""
@@ -72,7 +72,7 @@ class Batch:
             self.locked = True
             self._refuse_stale_reads()
 
-    def held(self, reference: Reference) -> Held | None:
+    def held(self, reference: Reference) -> Newest | None:
         """The newest version in the database, deleted or not; None if there never was one."""
         if reference not in self.latest:
             self.fetch([reference])
@@ -91,7 +91,7 @@ class Batch:
                 f"SELECT r.key, {COLUMNS} FROM {found} r JOIN version v ON v.position = r.position", values
             ):
                 version = from_row(row[1:])
-                self.latest[version.type, version.id] = Held(version, row[0])
+                self.latest[version.type, version.id] = Newest(version, row[0])
         if not self.locked:
             for reference in wanted:
                 held = self.latest[reference]
@@ -184,7 +184,7 @@ class Batch:
                     "UPDATE resource SET version = ?, position = ?, updated = ?, deleted = ? WHERE key = ?",
                     (version.version, version.position, version.milliseconds, version.deleted, key),
                 )
-            self.latest[reference] = Held(version, key)
+            self.latest[reference] = Newest(version, key)
             for name, values in entry.index.items():
                 rows.setdefault(name, []).extend((key, *value) for value in values)
         if inserted:

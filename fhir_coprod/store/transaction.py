@@ -15,7 +15,7 @@ from fhir_coprod.errors import BadRequest, Conflict, PreconditionFailed
 from fhir_coprod.instants import from_milliseconds, last_updated, to_milliseconds
 from fhir_coprod.jsontext import Document, Json
 from fhir_coprod.store import index
-from fhir_coprod.store.batch import Batch, Held, Pending, Reference
+from fhir_coprod.store.batch import Batch, Newest, Pending, Reference
 from fhir_coprod.store.index import IndexRows
 from fhir_coprod.store.versions import (
     COLUMNS,
@@ -48,7 +48,7 @@ class Transaction:
 
     def __init__(self, batch: Batch) -> None:
         self._batch = batch
-        self._own: dict[Reference, Held] = {}
+        self._own: dict[Reference, Newest] = {}
         self._pending: list[Pending] = []
         self._savepoint = False
         self._new_types: set[str] = set()
@@ -99,7 +99,7 @@ class Transaction:
         `connection`."""
         self._batch.lock()
 
-    def _held(self, reference: Reference) -> Held | None:
+    def _held(self, reference: Reference) -> Newest | None:
         return self._own.get(reference) or self._batch.held(reference)
 
     # ------------------------------------------------------------------------------------------- writing
@@ -173,7 +173,7 @@ class Transaction:
         document: Document,
         type: str,
         id: str,
-        held: Held | None,
+        held: Newest | None,
         method: Method,
         references: Mapping[str, str] | None,
         source: str,
@@ -192,15 +192,15 @@ class Transaction:
         self._remember(version, document.received or document.raw, index.rows(type, content.data), held)
         return Written(version, "updated" if held and not held.version.deleted else "created")
 
-    def _remember(self, version: Version, received: bytes, rows: IndexRows, held: Held | None) -> None:
+    def _remember(self, version: Version, received: bytes, rows: IndexRows, held: Newest | None) -> None:
         self._pending.append(Pending(version, received, rows))
-        self._own[version.type, version.id] = Held(version, held.key if held else 0)
+        self._own[version.type, version.id] = Newest(version, held.key if held else 0)
 
-    def _later_than(self, held: Held) -> datetime:
+    def _later_than(self, held: Newest) -> datetime:
         """Now, or just after the last version if the clock has stopped or gone back."""
         return max(self.now, held.version.updated + _MILLISECOND)
 
-    def _check_match(self, type: str, id: str, held: Held | None, if_match: int | None) -> None:
+    def _check_match(self, type: str, id: str, held: Newest | None, if_match: int | None) -> None:
         if if_match is None:
             return
         if held is None or held.version.deleted:
