@@ -35,7 +35,7 @@ MAX_SECONDS = 0.05
 _Errors = (*DatabaseErrors, sqlalchemy.exc.DBAPIError)
 
 
-class _Item:
+class _Submitted:
     """One piece of submitted work, its caller's future, and its result."""
 
     __slots__ = ("error", "future", "result", "work")
@@ -64,7 +64,7 @@ class Writer:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._queue: SimpleQueue[_Item | None] = SimpleQueue()
+        self._queue: SimpleQueue[_Submitted | None] = SimpleQueue()
         self._engine: Engine = database.make_engine()
         self._connection: Connection | None = None
         self._closed = False
@@ -79,7 +79,7 @@ class Writer:
             raise Overloaded("The store is closed; open it again.")
         if threading.current_thread() is self._thread:
             raise RuntimeError("a work cannot wait for another write; do it in the same transaction")
-        item = _Item(work)
+        item = _Submitted(work)
         self._queue.put(item)
         return item.future
 
@@ -97,7 +97,7 @@ class Writer:
             first = self._queue.get()
             if first is None:
                 break
-            done: list[_Item] = []
+            done: list[_Submitted] = []
             try:
                 self._commit(self._waiting(first), done, locked=self._locked_from_start)
             except _Retry:
@@ -112,7 +112,7 @@ class Writer:
         self._disconnect()
         self._engine.dispose()
 
-    def _waiting(self, first: _Item) -> Iterator[_Item]:
+    def _waiting(self, first: _Submitted) -> Iterator[_Submitted]:
         """The first piece of work and those queued behind it, for as long as the batch may grow."""
         deadline = time.monotonic() + MAX_SECONDS
         yield first
@@ -128,7 +128,7 @@ class Writer:
                 return
             yield item
 
-    def _alone(self, item: _Item) -> None:
+    def _alone(self, item: _Submitted) -> None:
         """Do one piece of work again, in a transaction of its own that holds the lock from the start."""
         item.error = None
         try:
@@ -138,8 +138,10 @@ class Writer:
         else:
             item.answer()
 
-    def _commit(self, items: Iterator[_Item], done: list[_Item], *, locked: bool, last: bool = False) -> None:
-        """Run the work and commit. Raises `_Retry` when another try may succeed; nothing is written then."""
+    def _commit(
+        self, items: Iterator[_Submitted], done: list[_Submitted], *, locked: bool, last: bool = False
+    ) -> None:
+        """Run the works and commit. `_Retry` when another try may succeed; nothing is written then."""
         try:
             connection = self._connect()
             transaction = connection.begin()
@@ -200,7 +202,7 @@ class _Retry(Exception):
     """Nothing of the batch was written; its work may be done again, one piece at a time."""
 
 
-def _run(batch: Batch, item: _Item) -> None:
+def _run(batch: Batch, item: _Submitted) -> None:
     """Run one piece of work in a batch. Its own error goes to its caller; a database error ends the batch."""
     transaction = Transaction(batch)
     try:
