@@ -74,7 +74,7 @@ class Loaded:
 
 
 @dataclass(frozen=True, slots=True)
-class _Record:
+class _InFile:
     """One resource in a file, or the reason why it is not one."""
 
     place: int
@@ -159,7 +159,7 @@ class _File:
             self._collect()
         self.progress(self.size - reported)
 
-    def _valid(self, record: _Record) -> Document | None:
+    def _valid(self, record: _InFile) -> Document | None:
         """The record as a resource to store; None after reporting it as dead."""
         try:
             document = jsontext.parse(record.raw)
@@ -210,7 +210,7 @@ def _open(path: Path) -> BinaryIO:
     return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
 
 
-def _records(path: Path) -> Iterator[_Record]:
+def _records(path: Path) -> Iterator[_InFile]:
     """Every resource of a file: its lines, the entries of its Bundle, or the single resource in it."""
     with _open(path) as stream:
         if path.name.endswith(_LINES) or _has_many_lines(stream):
@@ -233,7 +233,7 @@ def _has_many_lines(stream: BinaryIO) -> bool:
         return False
 
 
-def _lines(stream: BinaryIO) -> Iterator[_Record]:
+def _lines(stream: BinaryIO) -> Iterator[_InFile]:
     end = 0
     for number, line in enumerate(stream, 1):
         end += len(line)
@@ -242,9 +242,9 @@ def _lines(stream: BinaryIO) -> Iterator[_Record]:
             continue
         if b'"Bundle"' in text:
             for entry in _entries(text):
-                yield _Record(number, entry.raw, end, entry.references)
+                yield _InFile(number, entry.raw, end, entry.references)
         else:
-            yield _Record(number, text, end)
+            yield _InFile(number, text, end)
 
 
 class _Entry(msgspec.Struct):
@@ -264,7 +264,7 @@ _KEPT_WHOLE = ("document", "message", "history")
 entries of a history are versions, not separate resources."""
 
 
-def _entries(raw: bytes) -> Iterator[_Record]:
+def _entries(raw: bytes) -> Iterator[_InFile]:
     try:
         bundle = _decode_bundle(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -272,12 +272,12 @@ def _entries(raw: bytes) -> Iterator[_Record]:
         yield _Record(1, raw, len(raw))
         return
     if bundle.resourceType != "Bundle" or bundle.type in _KEPT_WHOLE:
-        yield _Record(1, raw, len(raw))
+        yield _InFile(1, raw, len(raw))
         return
     references = _local_references(bundle)
     for number, entry in enumerate(bundle.entry, 1):
         if bytes(entry.resource):
-            yield _Record(number, bytes(entry.resource), len(raw), references)
+            yield _InFile(number, bytes(entry.resource), len(raw), references)
 
 
 def _local_references(bundle: _Bundle) -> dict[str, str]:
