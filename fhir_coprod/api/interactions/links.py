@@ -23,7 +23,7 @@ _BETWEEN = re.compile(r"""[\\"']+""")
 """The characters around a link, in JSON and in a narrative within JSON."""
 
 
-class _Element(NamedTuple):
+class _Kind(NamedTuple):
     """The element under a JSON key: its FHIR type, and where the elements inside it are defined."""
 
     type: str
@@ -51,17 +51,17 @@ def _resource(data: Json, identities: Mapping[str, str]) -> Json:
     type = data.get("resourceType")
     if not definitions.is_resource_type(type):
         return data
-    return _object(data, _Element(str(type), str(type), str(type)), identities)
+    return _object(data, _Kind(str(type), str(type), str(type)), identities)
 
 
-def _object(data: Json, inside: _Element, identities: Mapping[str, str]) -> Json:
+def _object(data: Json, inside: _Kind, identities: Mapping[str, str]) -> Json:
     known = _children(inside.structure, inside.path)
     return {
         key: _value(value, known[key], identities) if key in known else value for key, value in data.items()
     }
 
 
-def _value(value: Any, element: _Element, identities: Mapping[str, str]) -> Any:
+def _value(value: Any, element: _Kind, identities: Mapping[str, str]) -> Any:
     if isinstance(value, list):
         return [_value(item, element, identities) for item in value]
     if isinstance(value, dict):
@@ -82,28 +82,28 @@ def _quoted(link: str, identities: Mapping[str, str]) -> str:
 
 
 @lru_cache(4096)
-def _children(structure: str, path: str) -> Mapping[str, _Element]:
+def _children(structure: str, path: str) -> Mapping[str, _Kind]:
     """JSON key → element, for the elements directly under a path of a structure."""
     if not definitions.has_structure(f"http://hl7.org/fhir/StructureDefinition/{structure}"):
         return {}
-    found: dict[str, _Element] = {}
+    found: dict[str, _Kind] = {}
     for element in definitions.structure(structure)["snapshot"]["element"]:
         parent, _, name = element["path"].rpartition(".")
         if parent != path:
             continue
         if "contentReference" in element:
-            found[name] = _Element("BackboneElement", structure, element["contentReference"].lstrip("#"))
+            found[name] = _Kind("BackboneElement", structure, element["contentReference"].lstrip("#"))
         else:
             found.update(_keys(structure, element, name))
     return found
 
 
-def _keys(structure: str, element: Json, name: str) -> Iterator[tuple[str, _Element]]:
+def _keys(structure: str, element: Json, name: str) -> Iterator[tuple[str, _Kind]]:
     for kind in element.get("type", ()):
         code = kind["code"]
         key = name.removesuffix("[x]") + (code[0].upper() + code[1:] if name.endswith("[x]") else "")
         if code in ("BackboneElement", "Element"):
-            yield key, _Element(code, structure, element["path"])
+            yield key, _Kind(code, structure, element["path"])
         else:
             yield key, _Element(code, code, code)
             # Extensions of a primitive have a key of their own beside it.
