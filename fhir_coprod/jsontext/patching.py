@@ -23,7 +23,7 @@ def patched(document: Document, before: Any, after: Any) -> bytes:
     return _patched(text, _place(text), before, after).encode()
 
 
-def _patched(text: str, place: _Place, before: Any, after: Any) -> str:
+def _patched(text: str, place: _Span, before: Any, after: Any) -> str:
     if before == after:
         return text[place.start : place.end]
     if place.members is not None and isinstance(before, dict) and isinstance(after, dict):
@@ -49,41 +49,41 @@ def _patched(text: str, place: _Place, before: Any, after: Any) -> str:
 
 
 @dataclass(slots=True)
-class _Place:
+class _Span:
     """Where one JSON value stands in a text; for a member of an object also where its key starts."""
 
     start: int
     end: int
-    members: dict[str, tuple[int, _Place]] | None = None
-    items: list[_Place] | None = None
+    members: dict[str, tuple[int, _Span]] | None = None
+    items: list[_Span] | None = None
 
 
-def _place(text: str) -> _Place:
+def _place(text: str) -> _Span:
     """Where every value of a text stands. The text is known to be valid JSON of bounded depth."""
     following = tokens(text)
     return _value(next(following), following)
 
 
-def _value(token: re.Match[str], following: Iterator[re.Match[str]]) -> _Place:
+def _value(token: re.Match[str], following: Iterator[re.Match[str]]) -> _Span:
     if token.lastindex != OPENING:
-        return _Place(token.start(), token.end())
+        return _Span(token.start(), token.end())
     return (_object if token[OPENING] == "{" else _array)(token.start(), following)
 
 
-def _object(start: int, following: Iterator[re.Match[str]]) -> _Place:
-    members: dict[str, tuple[int, _Place]] = {}
+def _object(start: int, following: Iterator[re.Match[str]]) -> _Span:
+    members: dict[str, tuple[int, _Span]] = {}
     for token in following:
         if token.lastindex == CLOSING:
-            return _Place(start, token.end(), members=members)
+            return _Span(start, token.end(), members=members)
         if token.lastindex == KEY:
             members[decode_valid(token[STRING])] = (token.start(), _value(next(following), following))
     raise AssertionError("an object without an end cannot have been parsed")
 
 
-def _array(start: int, following: Iterator[re.Match[str]]) -> _Place:
-    items: list[_Place] = []
+def _array(start: int, following: Iterator[re.Match[str]]) -> _Span:
+    items: list[_Span] = []
     for token in following:
         if token.lastindex == CLOSING:
-            return _Place(start, token.end(), items=items)
+            return _Span(start, token.end(), items=items)
         items.append(_value(token, following))
     raise AssertionError("an array without an end cannot have been parsed")
