@@ -72,7 +72,7 @@ _UNSUPPORTED = {
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
+class Standpoint:
     """Where a criterion applies.
 
     types: the types searched
@@ -88,7 +88,7 @@ class Scope:
     base: str = ""
     effort: _Effort = field(default_factory=_Effort)
 
-    def inside(self, types: tuple[str, ...]) -> Scope:
+    def inside(self, types: tuple[str, ...]) -> Standpoint:
         if self.depth >= MAX_DEPTH:
             raise BadRequest(f"The search is chained more than {MAX_DEPTH} links deep; ask in two steps.")
         self.effort.links += 1
@@ -118,7 +118,7 @@ def unescape(value: str) -> str:
     return re.sub(r"\\([,|$\\])", r"\1", value) if "\\" in value else value
 
 
-def condition(scope: Scope, name: str, value: str) -> Condition:
+def condition(scope: Standpoint, name: str, value: str) -> Condition:
     """The condition that `name=value` puts on resources of the scope's types."""
     if name.startswith("_has:"):
         return _has(scope, name, value)
@@ -167,7 +167,7 @@ def _alternatives(name: str, value: str) -> list[str]:
     return parts
 
 
-def _one_type(scope: Scope, type: str, found: SearchParameter, modifier: str, value: str) -> Condition:
+def _one_type(scope: Standpoint, type: str, found: SearchParameter, modifier: str, value: str) -> Condition:
     code = found.code
     number = index.number(type, code)
     if modifier == "missing":
@@ -261,7 +261,9 @@ def _string_test(text: str, modifier: str) -> Sql:
     return Sql("value >= ? AND value < ?", (folded, folded + "\U0010ffff"))
 
 
-def _reference(scope: Scope, type: str, found: SearchParameter, modifier: str, parts: list[str]) -> Condition:
+def _reference(
+    scope: Standpoint, type: str, found: SearchParameter, modifier: str, parts: list[str]
+) -> Condition:
     if modifier == "identifier":
         tests = tuple(_token_test(part) for part in parts)
         return Indexed("token", index.number(type, f"{found.code}:identifier"), tests)
@@ -305,21 +307,21 @@ def date_range(code: str, text: str) -> Range:
     return found
 
 
-def _date_tests(scope: Scope, code: str, part: str) -> list[Test]:
+def _date_tests(scope: Standpoint, code: str, part: str) -> list[Test]:
     prefix, text = _prefixed(part)
     sought = date_range(code, text)
     low, high = _approximate(scope, sought) if prefix == "ap" else sought
     return ranges.of_dates(prefix, low, high)
 
 
-def _approximate(scope: Scope, sought: Range) -> Range:
+def _approximate(scope: Standpoint, sought: Range) -> Range:
     """The range, widened by a tenth of the time between it and now."""
     now = to_microseconds(scope.now or datetime.now(UTC))
     slack = max(abs(now - sought.low), abs(now - sought.high)) // 10
     return Range(sought.low - slack, sought.high + slack)
 
 
-def _number_tests(scope: Scope, code: str, part: str) -> list[Test]:
+def _number_tests(scope: Standpoint, code: str, part: str) -> list[Test]:
     return [_number_test("number", code, part)]
 
 
@@ -330,7 +332,7 @@ def _number_test(table: str, code: str, part: str) -> Test:
     return ranges.of_numbers(table, prefix, float(value), float(value - around), float(value + around))
 
 
-def _quantity_tests(scope: Scope, code: str, part: str) -> list[Test]:
+def _quantity_tests(scope: Standpoint, code: str, part: str) -> list[Test]:
     """`number`, `number|system|code` or `number||code`, where the code may be the unit."""
     pieces = _pieces(part)
     test = _number_test("quantity", code, pieces[0])
@@ -353,7 +355,7 @@ def _same(text: str, *values: str) -> tuple[Sql, tuple[Sql]]:
     return said, (said,)
 
 
-_LIMITS: Mapping[str, Callable[[Scope, str, str], list[Test]]] = {
+_LIMITS: Mapping[str, Callable[[Standpoint, str, str], list[Test]]] = {
     "date": _date_tests,
     "number": _number_tests,
     "quantity": _quantity_tests,
@@ -363,7 +365,7 @@ _LIMITS: Mapping[str, Callable[[Scope, str, str], list[Test]]] = {
 # ------------------------------------------------------------------------------- the resource's own columns
 
 
-def _own_column(scope: Scope, code: str, modifier: str, value: str) -> Condition:
+def _own_column(scope: Standpoint, code: str, modifier: str, value: str) -> Condition:
     """Every resource has an id and a lastUpdated."""
     if modifier == "missing":
         if value not in ("true", "false"):
@@ -376,12 +378,12 @@ def _own_column(scope: Scope, code: str, modifier: str, value: str) -> Condition
     return Not(_id(scope, value)) if modifier else _id(scope, value)
 
 
-def _id(scope: Scope, value: str) -> Condition:
+def _id(scope: Standpoint, value: str) -> Condition:
     ids = _alternatives("_id", value)
     return Own(scope.types, Sql(f"{{row}}.id IN ({','.join('?' * len(ids))})", tuple(ids)))
 
 
-def _last_updated(scope: Scope, value: str) -> Condition:
+def _last_updated(scope: Standpoint, value: str) -> Condition:
     """As for dates; a lastUpdated covers its millisecond, and the column counts milliseconds."""
     tests = []
     since = True
@@ -410,7 +412,7 @@ def _last_updated(scope: Scope, value: str) -> Condition:
 # ------------------------------------------------------------------------------------------ across resources
 
 
-def _chain(scope: Scope, code: str, modifier: str, rest: str, value: str) -> Condition:
+def _chain(scope: Standpoint, code: str, modifier: str, rest: str, value: str) -> Condition:
     """`subject.name=x`: on any type that the reference may lead to and that has such a parameter."""
     found: list[Condition] = []
     for type in scope.types:
@@ -435,7 +437,7 @@ def _chain(scope: Scope, code: str, modifier: str, rest: str, value: str) -> Con
     return found[0] if len(found) == 1 else Any_(tuple(found))
 
 
-def _has(scope: Scope, name: str, value: str) -> Condition:
+def _has(scope: Standpoint, name: str, value: str) -> Condition:
     """`_has:Type:reference:parameter=value`; the parameter may again be a `_has` or a chain."""
     parts = name.split(":", 3)
     if len(parts) != 4 or not all(parts):

@@ -13,7 +13,7 @@ from fhir_coprod.errors import BadRequest, UnknownParameter, UnknownType
 from fhir_coprod.store import index
 from fhir_coprod.store.search import criteria, ranges
 from fhir_coprod.store.search.conditions import Condition, Indexed, Own
-from fhir_coprod.store.search.criteria import Scope
+from fhir_coprod.store.search.criteria import Standpoint
 
 DEFAULT_COUNT = 20
 MAX_COUNT = 1000
@@ -134,7 +134,7 @@ class _Reader:
             _check_text(value)
         if not self.types:
             self.types = self._system_types(pairs)
-        self.scope = Scope(self.types, now=datetime.now(UTC), base=self.base)
+        self.scope = Standpoint(self.types, now=datetime.now(UTC), base=self.base)
         for name, value in pairs:
             if not value:
                 self._ignore(name, UnknownParameter(f"{name}: it has no value; give one or leave it out."))
