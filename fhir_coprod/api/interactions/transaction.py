@@ -23,7 +23,7 @@ from fhir_coprod.api.call import Call, pairs
 from fhir_coprod.api.endpoint import Endpoint, Interaction, told
 from fhir_coprod.api.formats import time_parameter
 from fhir_coprod.api.interactions import links, searchset, writing
-from fhir_coprod.api.interactions.writing import Change, Done
+from fhir_coprod.api.interactions.writing import Done, PlannedWrite
 from fhir_coprod.errors import BadRequest, CoprodError, PreconditionFailed, TooLarge
 from fhir_coprod.jsontext import Document, Json
 from fhir_coprod.outcome import Outcome
@@ -75,7 +75,7 @@ class Step:
     method: str
     row: Interaction | None = None
     call: Call | None = None
-    change: Change | None = None
+    change: PlannedWrite | None = None
     twin: Step | None = None
     answer: Answer | None = None
 
@@ -227,7 +227,7 @@ async def _read(endpoint: Endpoint, step: Step) -> Answer:
         return error_answer(told(error, step.row.name))
 
 
-def _both(step: Step) -> tuple[Call, Change]:
+def _both(step: Step) -> tuple[Call, PlannedWrite]:
     if step.call is None or step.change is None:
         raise AssertionError("a step that writes has been prepared")
     return step.call, step.change
@@ -330,7 +330,10 @@ def _resolve_all(transaction: Transaction, steps: list[Step]) -> None:
 
 
 def _resolve_create(
-    step: Step, change: Change, taken: dict[tuple[str, str], Step], asked: dict[tuple[str, object], Step]
+    step: Step,
+    change: PlannedWrite,
+    taken: dict[tuple[str, str], Step],
+    asked: dict[tuple[str, object], Step],
 ) -> None:
     if change.found:
         other = taken.get((change.type, change.found.id))

@@ -36,7 +36,7 @@ INLINE_BYTES = 64_000
 
 
 @dataclass(slots=True)
-class Change:
+class PlannedWrite:
     """One write that has been parsed and checked but not yet done.
 
     id: "" until it is decided; `resolve` fills it in if a conditional request finds its resource
@@ -78,7 +78,7 @@ async def write(call: Call, endpoint: Endpoint) -> Answer:
     return answer(call, change, done)
 
 
-def perform(transaction: Transaction, change: Change) -> Done:
+def perform(transaction: Transaction, change: PlannedWrite) -> Done:
     """Resolve and apply a single change."""
     # The store may run this again: each run starts from what the request said.
     attempt = replace(change)
@@ -94,19 +94,23 @@ def perform(transaction: Transaction, change: Change) -> Done:
     return apply(transaction, attempt, _NO_REFERENCES)
 
 
-def prepare(call: Call) -> Change:
+def prepare(call: Call) -> PlannedWrite:
     """Parse and check the request; raises BadRequest, UnsupportedMediaType or InvalidResource."""
     match call.method:
         case "POST":
-            change = Change("create", call.type, document=_document(call), criteria=_if_none_exist(call))
+            change = PlannedWrite(
+                "create", call.type, document=_document(call), criteria=_if_none_exist(call)
+            )
         case "PUT":
             document = _document(call)
-            change = Change("update", call.type, call.id, document, criteria=_criteria(call))
+            change = PlannedWrite("update", call.type, call.id, document, criteria=_criteria(call))
             _check_id(change, document)
         case "PATCH":
-            change = Change("patch", call.type, call.id, patch=patching.parse(call), criteria=_criteria(call))
+            change = PlannedWrite(
+                "patch", call.type, call.id, patch=patching.parse(call), criteria=_criteria(call)
+            )
         case _:
-            change = Change("delete", call.type, call.id, criteria=_criteria(call))
+            change = PlannedWrite("delete", call.type, call.id, criteria=_criteria(call))
     if change.criteria is not None and not change.criteria:
         raise PreconditionFailed(_NO_CRITERIA)
     change.base = call.base
@@ -145,7 +149,7 @@ def _if_none_exist(call: Call) -> Pairs | None:
     return demands(pairs(after))
 
 
-def _check_id(change: Change, document: Document) -> None:
+def _check_id(change: PlannedWrite, document: Document) -> None:
     own = document.data.get("id")
     if change.id and own != change.id:
         raise BadRequest("The id in the body must be there and equal the id in the URL.")
@@ -153,7 +157,7 @@ def _check_id(change: Change, document: Document) -> None:
         raise BadRequest("An id is 1 to 64 letters, digits, - or . and nothing else.")
 
 
-def _read_preconditions(call: Call, change: Change) -> None:
+def _read_preconditions(call: Call, change: PlannedWrite) -> None:
     match, none_match = call.headers.get("if-match"), call.headers.get("if-none-match")
     if match is not None:
         change.versions = entity_tags(match, "If-Match") or frozenset()
@@ -176,7 +180,7 @@ def _checked(document: Document) -> Outcome:
     return outcome
 
 
-def resolve(transaction: Transaction, change: Change) -> None:
+def resolve(transaction: Transaction, change: PlannedWrite) -> None:
     """Find the resource that a conditional request means, by R4's rules for none, one and several matches."""
     if change.criteria is None:
         return
@@ -219,7 +223,7 @@ def matching(transaction: Transaction, type: str, criteria: Pairs, base: str) ->
     return matches[0] if matches else None
 
 
-def apply(transaction: Transaction, change: Change, references: Mapping[str, str]) -> Done:
+def apply(transaction: Transaction, change: PlannedWrite, references: Mapping[str, str]) -> Done:
     """Write the change, and rewrite `references` in it (the urn:uuid of a transaction)."""
     if change.found:
         return Done(change.found, "found")
@@ -269,7 +273,7 @@ def _relative(document: Document, base: str) -> dict[str, str]:
     }
 
 
-def _expected_version(change: Change, living: Version | None) -> int | None:
+def _expected_version(change: PlannedWrite, living: Version | None) -> int | None:
     """The version that the write must find; raises PreconditionFailed if it is no longer the current one."""
     if change.must_be_new and living:
         raise PreconditionFailed(
@@ -285,21 +289,23 @@ def _expected_version(change: Change, living: Version | None) -> int | None:
     return living.version
 
 
-def _deleted(transaction: Transaction, change: Change, living: Version | None, expected: int | None) -> Done:
+def _deleted(
+    transaction: Transaction, change: PlannedWrite, living: Version | None, expected: int | None
+) -> Done:
     if living is None:
         return Done(None, "deleted")
     written = transaction.delete(change.type, change.id, if_match=expected)
     return Done(written.version if written else None, "deleted")
 
 
-def _patched(change: Change, current: Version | None) -> tuple[Document, Outcome]:
+def _patched(change: PlannedWrite, current: Version | None) -> tuple[Document, Outcome]:
     if current is None or change.patch is None:
         raise NotFound(f"There is no {change.type}/{change.id} to patch.")
     document = patching.applied(change.patch, current)
     return document, _checked(document)
 
 
-def answer(call: Call, change: Change, done: Done) -> Answer:
+def answer(call: Call, change: PlannedWrite, done: Done) -> Answer:
     """The answer to a write, as `Prefer: return` asks; without it the whole representation."""
     version, returning = done.version, call.preferences.returning
     if done.change == "deleted":
