@@ -15,7 +15,7 @@ from fhir_coprod import definitions, jsontext
 from fhir_coprod.errors import NotJson
 from fhir_coprod.outcome import Issue, Outcome
 from fhir_coprod.validation import validator
-from fhir_coprod.validation.inputs import Source
+from fhir_coprod.validation.inputs import Input
 
 CHUNK = 200
 """Resources sent to a process at once."""
@@ -32,14 +32,14 @@ class Checked:
     size:   its bytes
     """
 
-    source: Source
+    source: Input
     name: str
     outcome: Outcome
     size: int
 
 
 def check(
-    sources: Iterable[Source], profile: str | None, packages: Sequence[Path], *, size: int | None
+    sources: Iterable[Input], profile: str | None, packages: Sequence[Path], *, size: int | None
 ) -> Iterator[Checked]:
     """Validate each of the sources.
 
@@ -54,7 +54,7 @@ def check(
 
 
 def _in_parallel(
-    sources: Iterator[Source], profile: str | None, packages: Sequence[Path], workers: int
+    sources: Iterator[Input], profile: str | None, packages: Sequence[Path], workers: int
 ) -> Iterator[Checked]:
     # Not by fork: the caller may have threads.
     context = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
@@ -73,11 +73,11 @@ def _prepare(packages: Sequence[Path]) -> None:
         definitions.load_package(package)
 
 
-def _check_all(sources: Sequence[Source], profile: str | None) -> list[Checked]:
+def _check_all(sources: Sequence[Input], profile: str | None) -> list[Checked]:
     return [_check(source, profile) for source in sources]
 
 
-def _check(source: Source, profile: str | None) -> Checked:
+def _check(source: Input, profile: str | None) -> Checked:
     size, where = len(source.raw), replace(source, raw=b"")
     try:
         document = jsontext.parse(source.raw)

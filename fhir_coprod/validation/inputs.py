@@ -20,7 +20,7 @@ STDIN = "-"
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class Input:
     """One resource as it was read.
 
     file: its name, or `stdin`
@@ -62,7 +62,7 @@ def size(names: Sequence[str]) -> int:
     return sum(Path(name).stat().st_size for name in names if name != STDIN)
 
 
-def sources(names: Sequence[str], stdin: BinaryIO) -> Iterator[Source]:
+def sources(names: Sequence[str], stdin: BinaryIO) -> Iterator[Input]:
     """Every resource of the files, in order; NDJSON is read line by line. Raises ConfigError."""
     for name in names:
         if name == STDIN:
@@ -77,21 +77,21 @@ def sources(names: Sequence[str], stdin: BinaryIO) -> Iterator[Source]:
             ) from None
 
 
-def _read(stream: BinaryIO, name: str, *, lines: bool) -> Iterator[Source]:
+def _read(stream: BinaryIO, name: str, *, lines: bool) -> Iterator[Input]:
     """Read NDJSON if the name says so, or if the first line is a JSON object and more lines follow."""
     numbered = ((number, line) for number, line in enumerate(stream, 1) if line.strip())
     number, first = next(numbered, (1, b""))
     if not lines and not _is_object(first):
-        yield Source(name, first + b"".join(line for _, line in numbered))
+        yield Input(name, first + b"".join(line for _, line in numbered))
         return
     following = next(numbered, None)
     if following is None:
         if first:
-            yield Source(name, first, number if lines else None)
+            yield Input(name, first, number if lines else None)
         return
-    yield Source(name, first, number)
+    yield Input(name, first, number)
     for number, line in chain([following], numbered):
-        yield Source(name, line, number)
+        yield Input(name, line, number)
 
 
 def _is_object(line: bytes) -> bool:

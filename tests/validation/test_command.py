@@ -15,7 +15,7 @@ import pytest
 from fhir_coprod import definitions, jsontext, validate
 from fhir_coprod.outcome import Outcome
 from fhir_coprod.validation import bulk, inputs
-from fhir_coprod.validation.inputs import Source
+from fhir_coprod.validation.inputs import Input
 from tests.validation.slicing_package import BASE, CASES, PROFILES
 
 GOOD: dict[str, Any] = {
@@ -225,7 +225,7 @@ def test_memory_does_not_grow_with_the_input(tmp_path: Path) -> None:
     assert peaks[1] - peaks[0] < 16, peaks
 
 
-def read(raw: bytes, name: str = "x.json") -> list[Source]:
+def read(raw: bytes, name: str = "x.json") -> list[Input]:
     return list(inputs._read(io.BytesIO(raw), name, lines=name.endswith(".ndjson")))
 
 
@@ -238,7 +238,7 @@ def test_ndjson_is_known_by_its_lines() -> None:
 
 
 def test_several_processes_answer_in_order() -> None:
-    sources = [Source(str(n), jsontext.encode(BAD if n % 3 == 0 else GOOD)) for n in range(450)]
+    sources = [Input(str(n), jsontext.encode(BAD if n % 3 == 0 else GOOD)) for n in range(450)]
     checked = list(bulk._in_parallel(iter(sources), None, (), 2))
     assert [c.source.place for c in checked] == [s.place for s in sources]
     assert [bool(c.outcome) for c in checked] == [n % 3 != 0 for n in range(450)]
