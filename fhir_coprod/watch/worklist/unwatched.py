@@ -61,7 +61,7 @@ class NotAssessed:
 
 
 @dataclass(frozen=True, slots=True)
-class Stale:
+class Unreachable:
     """An EHR that could not be read just now; what it said before still holds, for a while."""
 
     ehr: str
@@ -75,7 +75,7 @@ class Stale:
         return f"anything new at {self.ehr} since {self.known}: the last sync failed ({reason})."
 
 
-Limit = Unseen | NotAssessed | Stale
+Limit = Unseen | NotAssessed | Unreachable
 
 
 def what_cannot_be_watched(
@@ -104,7 +104,7 @@ def what_cannot_be_watched(
             reasons.setdefault(ehr, []).append((type, what))
     unseen: list[Limit] = [NotAssessed(tuple(faults))] if faults else []
     unseen += [
-        Stale(ehr, known.astimezone(settings.site.zone).strftime("%Y-%m-%d %H:%M"), _bare(ehr, reason))
+        Unreachable(ehr, known.astimezone(settings.site.zone).strftime("%Y-%m-%d %H:%M"), _bare(ehr, reason))
         for ehr, (known, reason) in sorted(late.items())
     ]
     named = {type for rows in reasons.values() for type, _ in rows}
