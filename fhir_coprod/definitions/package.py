@@ -48,7 +48,7 @@ CONFORMANCE = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class Packaged:
     """One resource of a package: its file and what it is."""
 
     file: str
@@ -92,7 +92,7 @@ class Package:
         held = self._files[file]
         return (held if isinstance(held, bytes) else held.read_bytes()).removeprefix(codecs.BOM_UTF8)
 
-    def read(self, entry: Entry) -> Json:
+    def read(self, entry: Packaged) -> Json:
         """The resource of an entry, decoded afresh."""
         resource: Json = _decode(self._bytes(entry.file))
         return resource
@@ -102,9 +102,9 @@ class Package:
         return rows
 
     @cached_property
-    def entries(self) -> tuple[Entry, ...]:
+    def entries(self) -> tuple[Packaged, ...]:
         """Every resource of the package."""
-        found: list[Entry] = []
+        found: list[Packaged] = []
         indexes = [file for file in self._files if PurePosixPath(file).name == ".index.json"]
         indexed: set[str] = set()
         for index in indexes:
@@ -132,24 +132,24 @@ class Package:
         return tuple(sorted(found, key=lambda entry: entry.file))
 
     @cached_property
-    def by_url(self) -> Mapping[str, Entry]:
+    def by_url(self) -> Mapping[str, Packaged]:
         """Conformance resources by canonical."""
         return {entry.url: entry for entry in self.entries if entry.url and not entry.is_example}
 
-    def of_type(self, resource_type: str | None = None) -> Iterator[Entry]:
+    def of_type(self, resource_type: str | None = None) -> Iterator[Packaged]:
         """Conformance resources, of one type or of all."""
         for entry in self.entries:
             if not entry.is_example and resource_type in (None, entry.type):
                 yield entry
 
-    def examples(self) -> Iterator[Entry]:
+    def examples(self) -> Iterator[Packaged]:
         return (entry for entry in self.entries if entry.is_example)
 
 
-def _entry(file: str, resource_type: str, row: Json) -> Entry:
+def _entry(file: str, resource_type: str, row: Json) -> Packaged:
     url = row.get("url") if resource_type in CONFORMANCE else None
     folder = PurePosixPath(file).parts[0]
-    return Entry(
+    return Packaged(
         file=file,
         type=resource_type,
         id=str(row.get("id") or ""),
