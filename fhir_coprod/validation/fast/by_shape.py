@@ -30,12 +30,12 @@ MAX_SHAPES = 4096
 """Shapes kept per type; real data has a few dozen."""
 
 
-class Sign(NamedTuple):
+class Lacks(NamedTuple):
     key: str
     character: str
 
 
-Whole = tuple[Check, tuple[str, ...] | Sign]
+Whole = tuple[Check, tuple[str, ...] | Lacks]
 """A check of the whole object. With member names, it only looks at those simple values, and remembers the
 good ones; with a sign, it holds when that member lacks that character."""
 
@@ -123,7 +123,7 @@ class _Maker:
         for part, name, held in zip(inner, names, example.values(), strict=True):
             writer.check(part, name, held)
         for part, looked_at in whole:
-            if isinstance(looked_at, Sign):
+            if isinstance(looked_at, Lacks):
                 member = variables[looked_at.key]
                 writer.line(f"if {looked_at.character!r} in {member}: {writer.call(part, x)}")
             elif looked_at:
@@ -212,7 +212,7 @@ class _Maker:
                 whole.append((checks.refuses if rule.constraint.severity == "error" else checks.mentions, ()))
             return
         if rule.signs[0] in keys:
-            whole.append((checks.rule(rule), Sign(*rule.signs)))
+            whole.append((checks.rule(rule), Lacks(*rule.signs)))
             return
         simple = self._simple_keys(rule, keys)
         if simple:
