@@ -13,23 +13,8 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "fhir_coprod"
 DRAWING = (ROOT / "CONTRIBUTING.md").read_text().split("```floors\n")[1].split("```")[0]
 
-FLOORS = [
-    {"outcome"},
-    {"errors", "faults", "instants"},
-    {"jsontext", "settings", "terminal"},
-    {"definitions"},
-    {"mappings", "validation"},
-    {"profiles", "store"},
-    {"sync", "watch", "client", "simulate"},
-    {"web", "jobs"},
-    {"api"},
-    {"demo"},
-    {"cli"},
-    {"__main__"},
-]
-"""From the ground up; rooms of one floor do not know each other."""
-
-FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+Floors = dict[str, dict[str, int]]
+"""By folder, as a dotted name: on which floor each of its files and folders stands."""
 
 
 def drawn() -> Floors:

@@ -269,7 +269,7 @@ def _entries(raw: bytes) -> Iterator[_InFile]:
         bundle = _decode_bundle(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         # Not a Bundle, or not even JSON: the parser that comes next gives the reason.
-        yield _Record(1, raw, len(raw))
+        yield _InFile(1, raw, len(raw))
         return
     if bundle.resourceType != "Bundle" or bundle.type in _KEPT_WHOLE:
         yield _InFile(1, raw, len(raw))

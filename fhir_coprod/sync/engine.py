@@ -32,6 +32,7 @@ from fhir_coprod.sync.staging import feed, stage
 from fhir_coprod.sync.staging.references import Bases, Record
 from fhir_coprod.sync.staging.sinks import DrySink, StoreSink
 from fhir_coprod.sync.staging.stage import Batch, Counts
+from fhir_coprod.watched import PULLED
 
 Beat = Callable[[], None]
 

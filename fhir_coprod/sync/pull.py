@@ -27,7 +27,7 @@ from fhir_coprod.sync.ehr.plan import EhrPlan, TypePlan
 from fhir_coprod.sync.staging import stage
 from fhir_coprod.sync.staging.feed import State, Success
 from fhir_coprod.sync.staging.references import Bases, Record
-from fhir_coprod.sync.staging.stage import Batch, Known, Letter, Received, Taken, Unchanged
+from fhir_coprod.sync.staging.stage import Batch, Known, Received, Refused, Taken, Unchanged
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -13,7 +13,7 @@ from fhir_coprod.instants import sortable
 from fhir_coprod.settings import EhrSettings, Settings
 from fhir_coprod.store import Store
 from fhir_coprod.sync import run
-from fhir_coprod.sync.staging import feed as feeds
+from fhir_coprod.sync.staging import feed
 from tests.sync.records import patient
 from tests.sync.server import Ehr, serving
 from tests.sync.test_run import QUICK, every, synced

@@ -105,6 +105,6 @@ def _keys(structure: str, element: Json, name: str) -> Iterator[tuple[str, _Kind
         if code in ("BackboneElement", "Element"):
             yield key, _Kind(code, structure, element["path"])
         else:
-            yield key, _Element(code, code, code)
+            yield key, _Kind(code, code, code)
             # Extensions of a primitive have a key of their own beside it.
-            yield f"_{key}", _Element("Element", "Element", "Element")
+            yield f"_{key}", _Kind("Element", "Element", "Element")

@@ -14,8 +14,8 @@ from typing import Any
 from sqlalchemy import Connection, Select
 
 from fhir_coprod import jsontext
+from fhir_coprod.instants import from_milliseconds
 from fhir_coprod.jsontext import Json
-from fhir_coprod.store.versions import from_milliseconds
 from fhir_coprod.watch.facts import queries
 from fhir_coprod.watch.record.fhir import batches, is_asking
 

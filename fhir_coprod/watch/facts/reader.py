@@ -19,7 +19,6 @@ from sqlalchemy import Connection, exists, select
 
 from fhir_coprod import watched
 from fhir_coprod.errors import NotFound
-from fhir_coprod.instants import from_milliseconds
 from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store, index

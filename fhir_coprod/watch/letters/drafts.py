@@ -26,8 +26,8 @@ from fhir_coprod.watch.letters.sender import Particulars, Sender
 from fhir_coprod.watch.rules.codes import STAFF_ONLY, Rule
 from fhir_coprod.watch.rules.standing import Standing, just_before
 
-_LOCALES = resources.files("fhir_coprod") / "_data" / "locale"
-_TOPIC_SYSTEM: Final = f"{resources.CANONICAL}/CodeSystem/communication-topic"
+_LOCALES = files("fhir_coprod") / "_data" / "locale"
+_TOPIC_SYSTEM: Final = f"{CANONICAL}/CodeSystem/communication-topic"
 _TOPICS: Final[Mapping[str, str]] = {
     "accepted": "referral-accepted",
     "booked": "appointment-booked",
@@ -199,7 +199,7 @@ def communication(
     return {
         "resourceType": "Communication",
         "meta": {
-            "profile": [f"{resources.CANONICAL}/StructureDefinition/coproduction-communication"],
+            "profile": [f"{PROFILE}coproduction-communication"],
             "security": [resources.STAFF_ONLY],
         },
         "language": letter.language,

@@ -17,12 +17,11 @@ import msgspec
 from sqlalchemy import Connection, select
 
 from fhir_coprod import jsontext
-from fhir_coprod.instants import to_milliseconds
+from fhir_coprod.instants import from_milliseconds, to_milliseconds
 from fhir_coprod.jsontext import Json
 from fhir_coprod.store import Transaction
-from fhir_coprod.watch.alerts import reconcile
-from fhir_coprod.watch.alerts import resources as carriers
-from fhir_coprod.watch.facts import rows as standings
+from fhir_coprod.store.schema import core
+from fhir_coprod.watch.alerts import reconcile, resources
 from fhir_coprod.watch.facts.kept import Sources, pack
 from fhir_coprod.watch.facts.names import read_names
 from fhir_coprod.watch.facts.newest import Texts

@@ -47,7 +47,7 @@ def words(text: str) -> list[str]:
 
 def text(standing: Standing, language: str, about: str = "") -> str:
     """The words of a letter alone."""
-    return "\n\n".join(letter.draft(standing, language, date.min, about).paragraphs)
+    return "\n\n".join(drafts.draft(standing, language, date.min, about).paragraphs)
 
 
 def lix(text: str) -> float:
@@ -88,7 +88,7 @@ def test_whole_letters_are_plain() -> None:
     for story in all_stories():
         assert story.now is not None
         standing = assess(story.facts(), story.policy(), story.now)
-        for about in letter.subjects(standing):
+        for about in drafts.subjects(standing):
             assert lix(drafts.text(standing, "sv", about)) < LIX_LIMIT, about
             assert grade(drafts.text(standing, "en", about)) < GRADE_LIMIT, about
             measured += 1
