@@ -89,8 +89,8 @@ def test_whole_letters_are_plain() -> None:
         assert story.now is not None
         standing = assess(story.facts(), story.policy(), story.now)
         for about in drafts.subjects(standing):
-            assert lix(drafts.text(standing, "sv", about)) < LIX_LIMIT, about
-            assert grade(drafts.text(standing, "en", about)) < GRADE_LIMIT, about
+            assert lix(text(standing, "sv", about)) < LIX_LIMIT, about
+            assert grade(text(standing, "en", about)) < GRADE_LIMIT, about
             measured += 1
     assert measured > 150
 
@@ -115,7 +115,7 @@ def test_one_letter_for_each_thing_there_is_to_tell() -> None:
     standing = assess(story.facts(), story.policy(), story.now)
     abouts = drafts.subjects(standing)
     assert len(abouts) > 1
-    assert len({drafts.text(standing, "en", about) for about in abouts}) == len(abouts)
+    assert len({text(standing, "en", about) for about in abouts}) == len(abouts)
     with pytest.raises(NotFound, match="nothing to tell"):
         text(standing, "en", "duplicate")
 

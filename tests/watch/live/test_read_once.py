@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from fhir_coprod import jsontext
+from fhir_coprod.jsontext import document, values
 from fhir_coprod.store import Store
 from fhir_coprod.watch.live.loop import Watch
 from fhir_coprod.watch.worklist import desk
@@ -43,8 +43,8 @@ def read(monkeypatch: pytest.MonkeyPatch) -> Read:
 
         return counted
 
-    monkeypatch.setattr(jsontext, "_decode", counting(jsontext._decode, read.parsed))
-    monkeypatch.setattr(jsontext, "_decode_lexemes", counting(jsontext._decode_lexemes, read.hashed))
+    monkeypatch.setattr(values, "decode_valid", counting(values.decode_valid, read.parsed))
+    monkeypatch.setattr(document, "_decode_lexemes", counting(document._decode_lexemes, read.hashed))
     return read
 
 
