@@ -11,7 +11,7 @@ from fhir_coprod.api.call import Call
 from fhir_coprod.api.endpoint import Endpoint, interactions_of
 from fhir_coprod.errors import BadRequest, UnknownParameter
 from fhir_coprod.jsontext import Json
-from fhir_coprod.store.search import criteria
+from fhir_coprod.store.search import parameters
 
 _TYPE_INTERACTIONS = (
     "read",
@@ -125,7 +125,7 @@ def _searchable(type: str) -> tuple[definitions.SearchParameter, ...]:
 def _is_searchable(type: str, code: str) -> bool:
     """Whether the store can search by it; we ask the store, so as to promise only what works."""
     try:
-        criteria.parameter(type, code)
+        parameters.parameter(type, code)
     except UnknownParameter:
         return False
     return True

@@ -17,7 +17,7 @@ from fhir_coprod.errors import BadRequest, NotAllowed
 from fhir_coprod.jsontext import Json
 from fhir_coprod.outcome import Issue, Outcome
 from fhir_coprod.store import Query, Store, Version
-from fhir_coprod.store.search.criteria import MAX_ALTERNATIVES
+from fhir_coprod.store.search.parameters import MAX_ALTERNATIVES
 from fhir_coprod.validation import validate_document
 
 _ID = re.compile(jsontext.ID_PATTERN)

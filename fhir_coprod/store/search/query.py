@@ -11,9 +11,9 @@ from typing import Literal
 from fhir_coprod import definitions
 from fhir_coprod.errors import BadRequest, UnknownParameter, UnknownType
 from fhir_coprod.store import index
-from fhir_coprod.store.search import criteria, ranges
+from fhir_coprod.store.search import parameters, ranges
 from fhir_coprod.store.search.conditions import Condition, Indexed, Own
-from fhir_coprod.store.search.criteria import Standpoint
+from fhir_coprod.store.search.parameters import Standpoint
 
 DEFAULT_COUNT = 20
 MAX_COUNT = 1000
@@ -172,7 +172,7 @@ class _Reader:
         if own is not None and not (modifier and base not in ("_include", "_revinclude")):
             own(self, modifier, value)
         elif name not in _FOR_THE_ENDPOINT:
-            self._demand(criteria.condition(self.scope, name, value))
+            self._demand(parameters.condition(self.scope, name, value))
         if name == "_count":
             value = str(self.count)
         if name not in ("_cursor", "_format", "_pretty"):
@@ -242,7 +242,7 @@ class _Reader:
             raise BadRequest(f"{name} is written {name}=Type:parameter or {name}=Type:parameter:TargetType.")
         if target and not definitions.is_resource_type(target):
             raise BadRequest(f"{name}={value}: R4 has no resource type {target}.")
-        if code != "*" and criteria.parameter(type, code).type != "reference":
+        if code != "*" and parameters.parameter(type, code).type != "reference":
             raise UnknownParameter(f"{name}={value}: {code} of {type} is no reference.")
         return Include(type, code, target, iterate)
 
@@ -254,7 +254,7 @@ class _Reader:
             if code in ("_id", "_lastUpdated"):
                 keys.append(Sort(code, descending, "resource"))
                 continue
-            kinds = {criteria.parameter(type, code).type for type in self.types}
+            kinds = {parameters.parameter(type, code).type for type in self.types}
             if len(kinds) != 1:
                 raise UnknownParameter(f"_sort={code}: it is not of one kind in all types searched.")
             if kinds == {"special"}:
