@@ -11,8 +11,8 @@ linked or written; the next run picks all of that up, and ends as if nothing had
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 
 import httpx
 
@@ -23,6 +23,7 @@ from fhir_coprod.sync import alone
 from fhir_coprod.sync.ehr.client import EhrClient, Politeness
 from fhir_coprod.sync.ehr.plan import PULLED, EhrPlan, plan
 from fhir_coprod.sync.merging import matches
+from fhir_coprod.sync.merging.publish import View
 from fhir_coprod.sync.merging.sources import Context
 from fhir_coprod.sync.pull import Progress, Puller
 from fhir_coprod.sync.report import EhrReport, Reports
@@ -108,7 +109,13 @@ def _look_for_departments(
 
 def settle(store: Store, context: Context, validate: stage.Validate, beat: Beat) -> Settled:
     """Links and writes everything that is staged."""
-    return Settling(context, matches.decided(store), validate).in_steps(store.write, beat)
+
+    @contextmanager
+    def look() -> Iterator[View]:
+        with store.connect() as connection:
+            yield View(connection, store.newest)
+
+    return Settling(context, matches.decided(store), validate).in_steps(store.write, look, beat)
 
 
 def context_of(settings: Settings) -> Context:
@@ -227,7 +234,9 @@ def _settle_dry(
             (batch, stage.stage(transaction.connection, batch, transaction.now)) for batch in sink.batches
         ]
         settling = Settling(context, decided, validate, keep=True)
-        raise _Undo(staged, settling.in_steps(lambda step: step(transaction), _silent))
+        view = View(transaction.connection, transaction.newest)
+        settled = settling.in_steps(lambda step: step(transaction), lambda: nullcontext(view), _silent)
+        raise _Undo(staged, settled)
 
     try:
         store.write(work)

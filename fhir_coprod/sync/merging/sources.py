@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from sqlalchemy import ColumnElement, Connection, select
 
@@ -26,14 +27,20 @@ class Context:
     """The Organization each EHR is of, where the settings name one."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Source:
-    """One living record of a resource."""
+    """One living record of a resource; `hash` is the one it was staged with."""
 
     record: Record
     raw: bytes
-    data: Json
+    hash: str
     updated: str
+
+    @cached_property
+    def data(self) -> Json:
+        """What it says; read only where several records are compared."""
+        found: Json = jsontext.decode(self.raw)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +58,13 @@ class Targets:
 def read_sources(connection: Connection, type: str, ids: Sequence[str]) -> dict[str, list[Source]]:
     c, b = crosswalk.c, received_base.c
     rows = connection.execute(
-        select(c.id, c.ehr, c.type, c.foreign_id, b.body, c.updated)
+        select(c.id, c.ehr, c.type, c.foreign_id, b.body, c.hash, c.updated)
         .join(received_base, (b.ehr == c.ehr) & (b.type == c.type) & (b.foreign_id == c.foreign_id))
         .where(c.type == type, c.id.in_(ids), c.deleted.is_(False))
     )
     found: dict[str, list[Source]] = defaultdict(list)
-    for id, ehr, own_type, foreign_id, body, updated in rows:
-        raw = bytes(body)
-        found[id].append(Source(Record(ehr, own_type, foreign_id), raw, jsontext.decode(raw), updated))
+    for id, ehr, own_type, foreign_id, body, hash, updated in rows:
+        found[id].append(Source(Record(ehr, own_type, foreign_id), bytes(body), hash, updated))
     return found
 
 

@@ -38,10 +38,14 @@ _META_THAT_COUNTS = ("profile", "security", "tag")
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One record as it came, and where it stood: `Task, page 3, entry 17`."""
+    """One record as it came, and where it stood: `Task, page 3, entry 17`.
+
+    document: what it says, where it has been read already
+    """
 
     raw: bytes
     position: str
+    document: Document | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +152,7 @@ def prepare(
     accept_older: take a record even when it is older than what we have (a full run, a restored server).
     """
     try:
-        document = jsontext.parse(received.raw)
+        document = received.document or jsontext.parse(received.raw)
     except NotJson as error:
         return Letter(ehr, type, "", received.raw, error.outcome, received.position)
     id = document.data.get("id")
@@ -174,7 +178,7 @@ def prepare(
         updated,
         hash,
         identity.keys(document.data),
-        _targets(document.data, ehr, bases),
+        _targets(document, ehr, bases),
     )
 
 
@@ -215,9 +219,10 @@ def _meta(data: Json) -> Json:
     return meta if isinstance(meta, dict) else {}
 
 
-def _targets(data: Json, ehr: str, bases: Bases) -> frozenset[tuple[str, str, str]]:
-    found: set[tuple[str, str, str]] = {("", holder.type, holder.key) for holder in references.held(data)}
-    for text in references.named(data):
+def _targets(document: Document, ehr: str, bases: Bases) -> frozenset[tuple[str, str, str]]:
+    holders = references.held(document.raw, document.data)
+    found: set[tuple[str, str, str]] = {("", holder.type, holder.key) for holder in holders}
+    for text in references.named(document.raw):
         target = bases.target(text, ehr)
         if target is not None:
             found.add((target.ehr, target.type, target.id))
