@@ -41,8 +41,12 @@ def _answers(base: str, records: int) -> dict[str, bytes]:
     by_type: dict[str, list[bytes]] = defaultdict(list)
     for number, raw in enumerate(population(records // 10)):
         updated = (_BEGIN + timedelta(seconds=number)).isoformat()
-        meta = f'"meta":{{"versionId":"1","lastUpdated":"{updated}"}}'
-        by_type[json.loads(raw)["resourceType"]].append(b"{" + meta.encode() + b"," + raw[1:])
+        resource = json.loads(raw)
+        # In the order in which servers write it.
+        head = {"resourceType": resource["resourceType"], "id": resource["id"]}
+        meta = {"meta": {"versionId": "1", "lastUpdated": updated}}
+        text = json.dumps({**head, **meta, **resource}, ensure_ascii=False, separators=(",", ":"))
+        by_type[resource["resourceType"]].append(text.encode())
     found = {"/fhir/metadata/0": _http(json.dumps(_statement(list(by_type))).encode())}
     for type, own in by_type.items():
         for start in range(0, len(own), PAGE):

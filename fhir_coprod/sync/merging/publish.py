@@ -20,6 +20,7 @@ from fhir_coprod import jsontext
 from fhir_coprod.jsontext import Document, Json
 from fhir_coprod.store import Prepared, Transaction, Version, Written
 from fhir_coprod.store.prepared import named, prepare
+from fhir_coprod.store.schema.among import among
 from fhir_coprod.store.schema.sync import crosswalk, retired
 from fhir_coprod.sync.merging import merge, three_way
 from fhir_coprod.sync.merging.change import Change
@@ -174,7 +175,7 @@ def commit(transaction: Transaction, type: str, drafts: Sequence[Draft], *, keep
     c = crosswalk.c
     connection.execute(
         update(crosswalk)
-        .where(c.type == type, c.id.in_(sorted(kept)), c.state == TO_WRITE)
+        .where(c.type == type, among(c.id, sorted(kept)), c.state == TO_WRITE)
         .values(state=WRITTEN)
     )
     return published
@@ -304,7 +305,9 @@ def write_retired(transaction: Transaction) -> Published:
         if written is not None and written.change != "unchanged":
             published.changes.append(Change(before.source.removeprefix("ehr:"), written, before.data))
     transaction.connection.execute(
-        update(retired).where(t.written.is_(False), t.id.in_([row[1] for row in rows])).values(written=True)
+        update(retired)
+        .where(t.written.is_(False), among(t.id, [row[1] for row in rows]))
+        .values(written=True)
     )
     return published
 

@@ -21,6 +21,7 @@ from sqlalchemy import Connection, delete, insert, select
 from fhir_coprod import jsontext
 from fhir_coprod.jsontext import Document, Json
 from fhir_coprod.store import Transaction, Version, Written
+from fhir_coprod.store.schema.among import among
 from fhir_coprod.store.schema.core import version as versions
 from fhir_coprod.store.schema.sync import merge_base
 from fhir_coprod.sync.merging.elements import grouped
@@ -53,7 +54,7 @@ def is_ours(version: Version) -> bool:
 def bases(connection: Connection, type: str, ids: Sequence[str]) -> dict[str, bytes]:
     """Id → what the EHR last said, of resources that hold changes made here."""
     b = merge_base.c
-    rows = connection.execute(select(b.id, b.body).where(b.type == type, b.id.in_(ids)))
+    rows = connection.execute(select(b.id, b.body).where(b.type == type, among(b.id, ids)))
     return {id: bytes(body) for id, body in rows}
 
 

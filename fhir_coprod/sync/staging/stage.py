@@ -21,6 +21,7 @@ from fhir_coprod import jsontext
 from fhir_coprod.errors import NotJson
 from fhir_coprod.jsontext import Document, Json
 from fhir_coprod.outcome import Issue, Outcome
+from fhir_coprod.store.schema.among import among
 from fhir_coprod.store.schema.sync import crosswalk, dead_letter, received_base, sync_key, sync_reference
 from fhir_coprod.sync.staging import feed, identity, references
 from fhir_coprod.sync.staging.feed import Success
@@ -246,7 +247,7 @@ def known_records(connection: Connection, ehr: str, type: str, ids: Sequence[str
     for chunk in chunks(ids):
         rows = connection.execute(
             select(c.foreign_id, c.hash, c.updated, c.deleted).where(
-                c.ehr == ehr, c.type == type, c.foreign_id.in_(chunk)
+                c.ehr == ehr, c.type == type, among(c.foreign_id, chunk)
             )
         )
         found |= {id: Known(hash, updated, deleted) for id, hash, updated, deleted in rows}
@@ -405,12 +406,14 @@ def _forget(connection: Connection, records: Sequence[Record]) -> None:
     k = sync_key.c
     for ids in chunks(record.id for record in records):
         lost = connection.execute(
-            select(k.key).where(k.ehr == ehr, k.type == type, k.foreign_id.in_(ids), k.kind == "identifier")
+            select(k.key).where(
+                k.ehr == ehr, k.type == type, among(k.foreign_id, ids), k.kind == "identifier"
+            )
         )
         wake_holders(connection, type, {row[0] for row in lost})
         for table in (received_base, sync_key, sync_reference):
             statement = delete(table).where(
-                table.c.ehr == ehr, table.c.type == type, table.c.foreign_id.in_(ids)
+                table.c.ehr == ehr, table.c.type == type, among(table.c.foreign_id, ids)
             )
             # What a person was asked about a record stays known, whatever the record says now.
             connection.execute(statement.where(k.kind != "asked") if table is sync_key else statement)
@@ -422,7 +425,7 @@ def wake_holders(connection: Connection, type: str, keys: Iterable[str]) -> None
     r, c = sync_reference.c, crosswalk.c
     for wanted in chunks(keys):
         waiting = select(r.ehr, r.type, r.foreign_id).where(
-            r.target_ehr == "", r.target_type.in_(("", type)), r.target.in_(wanted)
+            r.target_ehr == "", r.target_type.in_(("", type)), among(r.target, wanted)
         )
         connection.execute(
             update(crosswalk)
@@ -439,7 +442,7 @@ def _bury(connection: Connection, gone: Sequence[Record]) -> int:
     c = crosswalk.c
     buried = 0
     for ids in chunks(record.id for record in gone):
-        own = (c.ehr == gone[0].ehr) & (c.type == gone[0].type) & c.foreign_id.in_(ids)
+        own = (c.ehr == gone[0].ehr) & (c.type == gone[0].type) & among(c.foreign_id, ids)
         result = connection.execute(
             update(crosswalk).where(own, c.deleted.is_(False)).values(deleted=True, hash="", state=TO_LINK)
         )
@@ -492,7 +495,7 @@ def _close_letters(connection: Connection, records: Sequence[Record]) -> None:
             .where(
                 d.ehr == records[0].ehr,
                 d.type == records[0].type,
-                d.foreign_id.in_(ids),
+                among(d.foreign_id, ids),
                 d.state == "open",
             )
             .values(state="resolved")
