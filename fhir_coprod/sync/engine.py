@@ -11,6 +11,7 @@ linked or written; the next run picks all of that up, and ends as if nothing had
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 
@@ -115,7 +116,16 @@ def settle(store: Store, context: Context, validate: stage.Validate, beat: Beat)
         with store.connect() as connection:
             yield View(connection, store.newest)
 
-    return Settling(context, matches.decided(store), validate).in_steps(store.write, look, beat)
+    beaten = time.monotonic()
+
+    def beat_sometimes() -> None:
+        nonlocal beaten
+        if time.monotonic() > beaten + alone.HEARTBEAT / 3:
+            beat()
+            beaten = time.monotonic()
+
+    # Each step looks by itself whether this sync still has the right to it.
+    return Settling(context, matches.decided(store), validate).in_steps(store.write, look, beat_sometimes)
 
 
 def context_of(settings: Settings) -> Context:

@@ -26,7 +26,7 @@ from fhir_coprod.sync.merging.link import Linked, link
 from fhir_coprod.sync.merging.publish import Published, View, write_retired
 from fhir_coprod.sync.merging.sources import Context
 from fhir_coprod.sync.staging.identity import ORDERS, PEOPLE, THINGS, Pair
-from fhir_coprod.sync.staging.stage import Validate
+from fhir_coprod.sync.staging.stage import OPEN, Validate
 
 T = TypeVar("T")
 Work = Callable[[Transaction], T]
@@ -156,7 +156,7 @@ def _holder(transaction: Transaction) -> str:
 def _open_types(transaction: Transaction) -> list[str]:
     """Types with something to link or write. Patients that move may make orders be linked again."""
     c = crosswalk.c
-    rows = transaction.connection.execute(select(c.type).where(c.state > 0).distinct())
+    rows = transaction.connection.execute(select(c.type).where(OPEN).distinct())
     found = {row[0] for row in rows}
     if found & PEOPLE:
         found |= ORDERS

@@ -29,13 +29,13 @@ from sqlalchemy import (
 )
 
 from fhir_coprod.store import Transaction
-from fhir_coprod.store.schema.among import among
+from fhir_coprod.store.schema.many import among
 from fhir_coprod.store.schema.sync import crosswalk, retired, sync_key, sync_reference
 from fhir_coprod.sync.merging import matches
 from fhir_coprod.sync.merging.change import Change
 from fhir_coprod.sync.staging.identity import CROWD, MATCHED, ORDERS, PEOPLE, Candidate, Resolution, resolve
 from fhir_coprod.sync.staging.references import Record
-from fhir_coprod.sync.staging.stage import TO_LINK, TO_WRITE, WRITTEN, chunks, wake_holders
+from fhir_coprod.sync.staging.stage import OPEN, TO_LINK, TO_WRITE, WRITTEN, chunks, keys_of, wake_holders
 
 _NAMESPACE = UUID("0d0f0ad6-4f6e-5c3b-9a53-6f1a3bb6f0e5")
 BATCH = 100
@@ -74,11 +74,10 @@ def link(transaction: Transaction, type: str) -> Linked:
     c = crosswalk.c
     found = connection.execute(
         select(c.ehr, c.type, c.foreign_id, c.id, c.deleted)
-        .where(c.state == TO_LINK, c.type == type)
-        .order_by(c.ehr, c.foreign_id)
+        .where(OPEN, c.state == TO_LINK, c.type == type)
         .limit(BATCH)
     )
-    rows = [_Row(Record(*row[:3]), row[3], row[4]) for row in found]
+    rows = sorted((_Row(Record(*row[:3]), row[3], row[4]) for row in found), key=lambda row: row.record)
     if not rows:
         return Linked()
     if type not in MATCHED:
@@ -154,16 +153,10 @@ def _by_ehr(records: Iterable[Record]) -> dict[str, list[str]]:
 def _keys_of(
     connection: Connection, type: str, records: Collection[Record]
 ) -> dict[Record, dict[str, frozenset[str]]]:
-    k = sync_key.c
     found: dict[Record, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for ehr, ids in _by_ehr(records).items():
         for chunk in chunks(ids):
-            rows = connection.execute(
-                select(k.foreign_id, k.kind, k.key).where(
-                    k.ehr == ehr, k.type == type, among(k.foreign_id, chunk)
-                )
-            )
-            for id, kind, key in rows:
+            for id, kind, key in keys_of(connection, ehr, type, chunk):
                 found[Record(ehr, type, id)][kind].add(key)
     return {
         record: {kind: frozenset(values) for kind, values in by_kind.items()}
@@ -281,7 +274,7 @@ def _wake_referrers(connection: Connection, moved: Sequence[Record]) -> None:
     if not moved:
         return
     type = moved[0].type
-    r, k = sync_reference.c, sync_key.c
+    r = sync_reference.c
     for ehr, ids in _by_ehr(moved).items():
         for chunk in chunks(ids):
             here = (r.target_ehr == ehr) & (r.target_type == type) & among(r.target, chunk)
@@ -289,12 +282,8 @@ def _wake_referrers(connection: Connection, moved: Sequence[Record]) -> None:
             if type == "Organization":  # who leads an order may depend on where its requester works
                 roles = select(r.ehr, r.type, r.foreign_id).where(here, r.type == "PractitionerRole")
                 _wake(connection, tuple_(r.target_ehr, r.target_type, r.target).in_(roles))
-            keys = connection.execute(
-                select(k.key).where(
-                    k.ehr == ehr, k.type == type, among(k.foreign_id, chunk), k.kind == "identifier"
-                )
-            )
-            wake_holders(connection, type, {row[0] for row in keys})
+            keys = keys_of(connection, ehr, type, chunk)
+            wake_holders(connection, type, {key for _, kind, key in keys if kind == "identifier"})
 
 
 def _wake(connection: Connection, which: ColumnElement[bool], to_link: Collection[str] = frozenset()) -> None:

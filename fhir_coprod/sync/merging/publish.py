@@ -20,7 +20,7 @@ from fhir_coprod import jsontext
 from fhir_coprod.jsontext import Document, Json
 from fhir_coprod.store import Prepared, Transaction, Version, Written
 from fhir_coprod.store.prepared import named, prepare
-from fhir_coprod.store.schema.among import among
+from fhir_coprod.store.schema.many import among
 from fhir_coprod.store.schema.sync import crosswalk, retired
 from fhir_coprod.sync.merging import merge, three_way
 from fhir_coprod.sync.merging.change import Change
@@ -28,7 +28,7 @@ from fhir_coprod.sync.merging.leading import ordered
 from fhir_coprod.sync.merging.merge import Part
 from fhir_coprod.sync.merging.sources import Context, Source, Targets, read_sources, read_targets
 from fhir_coprod.sync.staging import references
-from fhir_coprod.sync.staging.stage import TO_WRITE, WRITTEN, Validate
+from fhir_coprod.sync.staging.stage import OPEN, TO_WRITE, WRITTEN, Validate
 
 DRAFTED = 200
 """Resources drafted together, outside of any transaction."""
@@ -80,13 +80,9 @@ def waiting(connection: Connection, type: str) -> list[str]:
     """Ids of the next resources of `type` to be drafted; none when none is left."""
     c = crosswalk.c
     rows = connection.execute(
-        select(c.id)
-        .where(c.state == TO_WRITE, c.type == type, c.id != "")
-        .distinct()
-        .order_by(c.id)
-        .limit(DRAFTED)
+        select(c.id).where(OPEN, c.state == TO_WRITE, c.type == type, c.id != "").limit(DRAFTED)
     )
-    return [row[0] for row in rows]
+    return sorted({row[0] for row in rows})
 
 
 def draft(view: View, type: str, ids: Sequence[str], context: Context, validate: Validate) -> list[Draft]:

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, select
 
 from fhir_coprod import jsontext
 from fhir_coprod.jsontext import Json
-from fhir_coprod.store.schema.among import among
+from fhir_coprod.store.schema.many import among
 from fhir_coprod.store.schema.sync import crosswalk, received_base, sync_key, sync_reference
 from fhir_coprod.sync.staging.references import Bases, Holder, Record
 from fhir_coprod.sync.staging.stage import chunks

@@ -21,8 +21,8 @@ from sqlalchemy import Connection, delete, insert, select
 from fhir_coprod import jsontext
 from fhir_coprod.jsontext import Document, Json
 from fhir_coprod.store import Transaction, Version, Written
-from fhir_coprod.store.schema.among import among
 from fhir_coprod.store.schema.core import version as versions
+from fhir_coprod.store.schema.many import among
 from fhir_coprod.store.schema.sync import merge_base
 from fhir_coprod.sync.merging.elements import grouped
 from fhir_coprod.sync.merging.matches import CODES, SOURCE

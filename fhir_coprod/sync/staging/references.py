@@ -28,6 +28,7 @@ LONGEST_KEY = 250
 
 # A quote inside a JSON text is escaped, so this can only match a key and its value.
 _LITERAL = re.compile(rb'("reference"\s*:\s*)"((?:[^"\\]++|\\.)*+)"')
+_LITERAL_TEXT = re.compile(rb'"reference"\s*:\s*"((?:[^"\\]++|\\.)*+)"')
 _ONE_IDENTIFIER = re.compile(rb'"identifier"\s*:\s*\{|\\u00')
 """Where there is none (nor an escape that may hide one), nothing is referred to by identifier."""
 
@@ -107,7 +108,7 @@ def named(raw: bytes) -> list[str]:
         nodes = _objects(jsontext.decode(raw))
         found = [text for node in nodes if isinstance(text := node.get("reference"), str)]
     else:
-        found = [_unquoted(match[2]) for match in _LITERAL.finditer(raw)]
+        found = [_unquoted(text) for text in dict.fromkeys(_LITERAL_TEXT.findall(raw))]
     return list(dict.fromkeys(found))
 
 

@@ -18,8 +18,12 @@ from fhir_coprod.sync.staging.stage import Batch, Counts, Known
 Told = Callable[[Batch, Counts], None]
 
 
+TOGETHER = 50
+"""Records staged in one transaction: whoever else wants to write waits as long as that takes."""
+
+
 class StoreSink:
-    """Each batch is one transaction."""
+    """Each batch is a few transactions; the last one has the watermark that vouches for all of them."""
 
     def __init__(self, store: Store, told: Told) -> None:
         self._store = store
@@ -33,8 +37,9 @@ class StoreSink:
 
     def put(self, batch: Batch) -> None:
         self._note(batch)
-        counts = self._store.write(lambda t: stage.stage(t.connection, batch, t.now))
-        self._told(batch, counts)
+        for part in batch.parts(TOGETHER):
+            counts = self._store.write(lambda t, part=part: stage.stage(t.connection, part, t.now))  # type: ignore[misc]
+            self._told(part, counts)
 
     def _note(self, batch: Batch) -> None:
         if batch.feed is not None and batch.feed.behind:

@@ -10,18 +10,18 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, bindparam, delete, insert, select, tuple_, update
+from sqlalchemy import Connection, bindparam, delete, insert, literal_column, select, tuple_, update
 
 from fhir_coprod import jsontext
 from fhir_coprod.errors import NotJson
 from fhir_coprod.jsontext import Document, Json
 from fhir_coprod.outcome import Issue, Outcome
-from fhir_coprod.store.schema.among import among
+from fhir_coprod.store.schema.many import among, insert_rows
 from fhir_coprod.store.schema.sync import crosswalk, dead_letter, received_base, sync_key, sync_reference
 from fhir_coprod.sync.staging import feed, identity, references
 from fhir_coprod.sync.staging.feed import Success
@@ -29,6 +29,8 @@ from fhir_coprod.sync.staging.references import Bases, Record
 
 WRITTEN, TO_WRITE, TO_LINK = 0, 1, 2
 """crosswalk.state"""
+OPEN = crosswalk.c.state > literal_column("0")
+"""Something is left to do. Said as the index of what is open says it, so that SQLite takes that index."""
 
 Validate = Callable[[Document], Outcome]
 
@@ -117,7 +119,7 @@ class Counts:
 
 @dataclass(slots=True)
 class Batch:
-    """What one transaction stages: usually a page."""
+    """What is staged together: usually a page."""
 
     ehr: str
     type: str
@@ -128,6 +130,13 @@ class Batch:
     """Records that the EHR says are deleted."""
     feed: Success | None = None
     """Set on the last batch of a type: all of it has been seen now."""
+
+    def parts(self, most: int) -> Iterator[Batch]:
+        """The same in batches of at most so many new records; all else is in the last one."""
+        last = max(len(self.taken) - 1, 0) // most * most
+        for start in range(0, last, most):
+            yield Batch(self.ehr, self.type, self.taken[start : start + most])
+        yield replace(self, taken=self.taken[last:])
 
     def drop(self, id: str) -> None:
         """Forget what this batch says of one record: something newer of it has come."""
@@ -316,8 +325,7 @@ def stage(connection: Connection, batch: Batch, now: datetime) -> Counts:
     if changed:
         _forget(connection, [taken.record for taken in changed])
         _update_rows(connection, changed)
-    if new:
-        connection.execute(insert(crosswalk), [_crosswalk_row(taken) for taken in new])
+    insert_rows(connection, crosswalk, [_crosswalk_row(taken) for taken in new])
     if new or changed:
         _remember(connection, [*new, *changed])
     counts.deleted = _bury(connection, batch.gone)
@@ -328,19 +336,8 @@ def stage(connection: Connection, batch: Batch, now: datetime) -> Counts:
     return counts
 
 
-def _crosswalk_row(taken: Taken) -> dict[str, Any]:
-    ehr, type, id = taken.record
-    return {
-        "ehr": ehr,
-        "type": type,
-        "foreign_id": id,
-        "id": "",
-        "version": taken.version,
-        "updated": taken.updated,
-        "hash": taken.hash,
-        "deleted": False,
-        "state": TO_LINK,
-    }
+def _crosswalk_row(taken: Taken) -> tuple[Any, ...]:
+    return (*taken.record, "", taken.version, taken.updated, taken.hash, False, TO_LINK)
 
 
 def _update_rows(connection: Connection, changed: Sequence[Taken]) -> None:
@@ -367,37 +364,19 @@ def _update_rows(connection: Connection, changed: Sequence[Taken]) -> None:
 
 def _remember(connection: Connection, taken: Sequence[Taken]) -> None:
     """Bytes, keys and references; whoever waits for one of these business identifiers is written again."""
-    connection.execute(
-        insert(received_base),
-        [
-            {"ehr": t.record.ehr, "type": t.record.type, "foreign_id": t.record.id, "body": t.raw}
-            for t in taken
-        ],
-    )
+    insert_rows(connection, received_base, [(*t.record, t.raw) for t in taken])
     keys = [
-        {"ehr": t.record.ehr, "type": t.record.type, "foreign_id": t.record.id, "kind": kind, "key": key}
+        (t.record.type, kind, key, t.record.ehr, t.record.id)
         for t in taken
         for kind, values in t.keys.items()
         for key in values
     ]
-    if keys:
-        connection.execute(insert(sync_key), keys)
-        held = {row["key"] for row in keys if row["kind"] == "identifier"}
+    insert_rows(connection, sync_key, keys)
+    held = {key for _, kind, key, _, _ in keys if kind == "identifier"}
+    if held:
         wake_holders(connection, taken[0].record.type, held)
-    targets = [
-        {
-            "ehr": t.record.ehr,
-            "type": t.record.type,
-            "foreign_id": t.record.id,
-            "target_ehr": ehr,
-            "target_type": type,
-            "target": target,
-        }
-        for t in taken
-        for ehr, type, target in t.targets
-    ]
-    if targets:
-        connection.execute(insert(sync_reference), targets)
+    targets = [(*t.record, *target) for t in taken for target in t.targets]
+    insert_rows(connection, sync_reference, targets)
 
 
 def _forget(connection: Connection, records: Sequence[Record]) -> None:
@@ -405,18 +384,26 @@ def _forget(connection: Connection, records: Sequence[Record]) -> None:
     ehr, type = records[0].ehr, records[0].type
     k = sync_key.c
     for ids in chunks(record.id for record in records):
-        lost = connection.execute(
-            select(k.key).where(
-                k.ehr == ehr, k.type == type, among(k.foreign_id, ids), k.kind == "identifier"
-            )
-        )
-        wake_holders(connection, type, {row[0] for row in lost})
+        lost = keys_of(connection, ehr, type, ids)
+        wake_holders(connection, type, {key for _, kind, key in lost if kind == "identifier"})
         for table in (received_base, sync_key, sync_reference):
             statement = delete(table).where(
                 table.c.ehr == ehr, table.c.type == type, among(table.c.foreign_id, ids)
             )
             # What a person was asked about a record stays known, whatever the record says now.
             connection.execute(statement.where(k.kind != "asked") if table is sync_key else statement)
+
+
+def keys_of(connection: Connection, ehr: str, type: str, ids: Sequence[str]) -> list[tuple[str, str, str]]:
+    """(id, kind, key) of these records of an EHR."""
+    k = sync_key.c
+    rows = connection.execute(
+        select(k.foreign_id, k.kind, k.key)
+        .where(k.ehr == ehr, k.type == type, among(k.foreign_id, ids))
+        # Else SQLite would take the index that begins with the type, and look through all of that type.
+        .order_by(k.ehr, k.type, k.foreign_id)
+    )
+    return [(id, kind, key) for id, kind, key in rows]
 
 
 def wake_holders(connection: Connection, type: str, keys: Iterable[str]) -> None:
