@@ -31,7 +31,7 @@ from fhir_coprod.sync.report import EhrReport, Reports
 from fhir_coprod.sync.settle import Settled, Settling
 from fhir_coprod.sync.staging import feed, stage
 from fhir_coprod.sync.staging.references import Bases, Record
-from fhir_coprod.sync.staging.sinks import DrySink, StoreSink
+from fhir_coprod.sync.staging.sinks import DrySink, StoreSink, courteous
 from fhir_coprod.sync.staging.stage import Batch, Counts
 from fhir_coprod.sync.unexpected import described
 
@@ -125,7 +125,8 @@ def settle(store: Store, context: Context, validate: stage.Validate, beat: Beat)
             beaten = time.monotonic()
 
     # Each step looks by itself whether this sync still has the right to it.
-    return Settling(context, matches.decided(store), validate).in_steps(store.write, look, beat_sometimes)
+    settling = Settling(context, matches.decided(store), validate)
+    return settling.in_steps(lambda step: courteous(store, step), look, beat_sometimes)
 
 
 def context_of(settings: Settings) -> Context:
