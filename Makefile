@@ -7,7 +7,7 @@ ARGS ?=
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test proof check format profiles mappings policies locale bench growth watch-growth evidence mutants docs pictures clean
+.PHONY: help demo test proof check format profiles mappings policies locale bench growth sync-cost watch-growth evidence mutants docs pictures clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -64,6 +64,10 @@ bench: $(VENV)/.test  ## speed, each figure beside a reference in the same run
 growth: $(VENV)/.test  ## what each operation costs as the store grows to a million resources: writes docs/growth.md
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[evidence]'
 	@$(BIN)/python -m benchmarks.growth $(ARGS)
+
+sync-cost: $(VENV)/.test  ## what a first sync costs beside bare paging, and what a create over HTTP takes meanwhile
+	@$(BIN)/python -m benchmarks.sync_cost $(ARGS)
+	@$(BIN)/python -m benchmarks.during_sync $(ARGS)
 
 watch-growth: $(VENV)/.test  ## what the live watch costs as open referrals grow to a million: writes docs/watch-growth.md
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[evidence]'

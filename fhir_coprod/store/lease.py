@@ -36,11 +36,9 @@ class Lease:
         A holder that died on this machine does not stand in the way.
         """
         while not transaction.take_lease(self.name, self.holder, self.seconds):
-            other = transaction.connection.scalar(
-                select(core.lease.c.holder).where(core.lease.c.name == self.name)
-            )
+            other = holder_of(transaction, self.name)
             if other is not None and not _died_here(other):
-                return str(other)
+                return other
             if other is not None:
                 transaction.give_up_lease(self.name, other)
         return None
@@ -52,6 +50,12 @@ class Lease:
     def give_up(self, transaction: Transaction) -> None:
         """Let another have it at once; whoever has taken over meanwhile keeps it."""
         transaction.give_up_lease(self.name, self.holder)
+
+
+def holder_of(transaction: Transaction, name: str) -> str | None:
+    """Who has a job, or had it last; None when nobody took it or who had it gave it up."""
+    held = transaction.connection.scalar(select(core.lease.c.holder).where(core.lease.c.name == name))
+    return None if held is None else str(held)
 
 
 def described(holder: str) -> str:

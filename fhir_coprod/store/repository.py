@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from datetime import datetime
@@ -103,6 +103,20 @@ class Store:
         """The newest version. Raises NotFound, or Gone when the resource was deleted."""
         rows = self._database.read(_READ, (type, id))
         return living(type, id, from_row(rows[0]) if rows else None)
+
+    def newest(self, type: str, ids: Sequence[str]) -> dict[str, Version]:
+        """The newest versions, deleted or not, of those ids that there ever were."""
+
+        def look(session: Session) -> list[Version]:
+            found, values = session.of_type(type, ids)
+            return [
+                from_row(row)
+                for row in session.rows(
+                    f"SELECT {COLUMNS} FROM {found} r JOIN version v ON v.position = r.position", values
+                )
+            ]
+
+        return {version.id: version for version in self._database.ask(look)} if ids else {}
 
     def gathering(self, seconds: float) -> Gathering | None:
         """A reader for an event loop, where it is faster than `read` in threads; each read takes at most so

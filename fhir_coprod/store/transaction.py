@@ -17,6 +17,7 @@ from fhir_coprod.jsontext import Document, Json
 from fhir_coprod.store import index
 from fhir_coprod.store.batch import Batch, Newest, Pending, Reference
 from fhir_coprod.store.index import IndexRows
+from fhir_coprod.store.prepared import Prepared, kept_meta, plain_hash
 from fhir_coprod.store.versions import (
     COLUMNS,
     Method,
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 
 _ID = re.compile(jsontext.ID_PATTERN)
 _MILLISECOND = timedelta(milliseconds=1)
-_OURS = ("versionId", "lastUpdated", "_versionId", "_lastUpdated")
-"""Members of meta that the store writes itself; all others are the sender's and are kept."""
 
 
 def check_id(id: str) -> None:
@@ -84,6 +83,12 @@ class Transaction:
     def fetch(self, references: Iterable[Reference]) -> None:
         """Read many (type, id) at once, so that `get`, `put` and `delete` of them need no further query."""
         self._batch.fetch(references)
+
+    def newest(self, type: str, ids: Sequence[str]) -> dict[str, Version]:
+        """The newest versions, deleted or not, of those ids that there ever were."""
+        self.fetch([(type, id) for id in ids])
+        found = ((id, self.get(type, id)) for id in ids)
+        return {id: version for id, version in found if version is not None}
 
     def search(self, query: Query) -> Page:
         """Search, including this work's own writes; nobody else can write until this transaction ends."""
@@ -148,6 +153,27 @@ class Transaction:
         self._check_match(type, id, held, if_match)
         return self._write(document, type, id, held, "update", references, source, meta)
 
+    def put_prepared(self, prepared: Prepared, *, source: str = "") -> Written:
+        """As `put`, of what was prepared before this transaction began."""
+        held = self._held((prepared.type, prepared.id))
+        if held and prepared.is_said_by(held.version):
+            return Written(held.version, "unchanged")
+        number = held.version.version + 1 if held else 1
+        updated = self._later_than(held) if held else self.now
+        version = Version(
+            prepared.type,
+            prepared.id,
+            number,
+            0,
+            to_milliseconds(updated),
+            "update",
+            prepared.body(number, updated),
+            prepared.hash,
+            source,
+        )
+        self._remember(version, prepared.received, prepared.rows, held)
+        return Written(version, "updated" if held and not held.version.deleted else "created")
+
     def delete(self, type: str, id: str, *, if_match: int | None = None, source: str = "") -> Written | None:
         """Delete; None when there is nothing (left) to delete. History and log keep all versions."""
         held = self._held((type, id))
@@ -181,7 +207,7 @@ class Transaction:
     ) -> Written:
         number = held.version.version + 1 if held else 1
         updated = self._later_than(held) if held else self.now
-        kept = _kept_meta(document.data if own_meta is None else {"meta": own_meta})
+        kept = kept_meta(document.data if own_meta is None else {"meta": own_meta})
         meta = {"versionId": str(number), "lastUpdated": last_updated(updated), **kept}
         body = document.spliced(id, meta, references)
         changed = references or own_meta is not None
@@ -303,12 +329,5 @@ def _type(document: Document) -> str:
     return document.type
 
 
-def _kept_meta(data: Json) -> Json:
-    meta = data.get("meta")
-    if not isinstance(meta, dict):
-        return {}
-    return {name: value for name, value in meta.items() if name not in _OURS}
-
-
 def _is_same(held: Version, content: Document, kept: Json) -> bool:
-    return held.hash == content.hash and _kept_meta(held.data) == kept
+    return plain_hash(held) == content.hash and kept_meta(held.data) == kept

@@ -26,7 +26,8 @@ class Version(msgspec.Struct, frozen=True, dict=True):
     milliseconds: meta.lastUpdated, since 1970 UTC
     method:       the interaction that made it
     body:         what a read returns, with id, meta.versionId and meta.lastUpdated; empty when deleted
-    hash:         content hash without id and meta; empty when deleted
+    hash:         content hash without id and meta, or a name for the content (see `prepared.py`); empty when
+                  deleted
     source:       "" for a client or file, "ehr:NAME", "watch"
     """
 

@@ -9,6 +9,7 @@ from fhir_coprod.errors import Conflict
 from fhir_coprod.store import Store
 from fhir_coprod.store.lease import Lease, described
 
+NAME = "sync"
 SECONDS = 60.0
 HEARTBEAT = 15.0
 """Seconds after which the holder should show that it lives."""
@@ -20,7 +21,7 @@ def alone(store: Store) -> Iterator[Callable[[], None]]:
 
     Raises Conflict when another sync is at work.
     """
-    lease = Lease("sync", SECONDS)
+    lease = Lease(NAME, SECONDS)
     other = store.write(lease.take)
     if other is not None:
         raise Conflict(

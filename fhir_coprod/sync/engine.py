@@ -11,8 +11,9 @@ linked or written; the next run picks all of that up, and ends as if nothing had
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 
 import httpx
 
@@ -24,13 +25,14 @@ from fhir_coprod.sync import alone
 from fhir_coprod.sync.ehr.client import EhrClient, Politeness
 from fhir_coprod.sync.ehr.plan import EhrPlan, plan
 from fhir_coprod.sync.merging import matches
+from fhir_coprod.sync.merging.publish import View
 from fhir_coprod.sync.merging.sources import Context
 from fhir_coprod.sync.pull import Progress, Puller
 from fhir_coprod.sync.report import EhrReport, Reports
 from fhir_coprod.sync.settle import Settled, Settling
 from fhir_coprod.sync.staging import feed, stage
 from fhir_coprod.sync.staging.references import Bases, Record
-from fhir_coprod.sync.staging.sinks import DrySink, StoreSink
+from fhir_coprod.sync.staging.sinks import DrySink, StoreSink, courteous
 from fhir_coprod.sync.staging.stage import Batch, Counts
 from fhir_coprod.watched import PULLED
 
@@ -109,7 +111,23 @@ def _look_for_departments(
 
 def settle(store: Store, context: Context, validate: stage.Validate, beat: Beat) -> Settled:
     """Links and writes everything that is staged."""
-    return Settling(context, matches.decided(store), validate).in_steps(store.write, beat)
+
+    @contextmanager
+    def look() -> Iterator[View]:
+        with store.connect() as connection:
+            yield View(connection, store.newest)
+
+    beaten = time.monotonic()
+
+    def beat_sometimes() -> None:
+        nonlocal beaten
+        if time.monotonic() > beaten + alone.HEARTBEAT / 3:
+            beat()
+            beaten = time.monotonic()
+
+    # Each step looks by itself whether this sync still has the right to it.
+    settling = Settling(context, matches.decided(store), validate)
+    return settling.in_steps(lambda step: courteous(store, step), look, beat_sometimes)
 
 
 def context_of(settings: Settings) -> Context:
@@ -228,7 +246,9 @@ def _settle_dry(
             (batch, stage.stage(transaction.connection, batch, transaction.now)) for batch in sink.batches
         ]
         settling = Settling(context, decided, validate, keep=True)
-        raise _Undo(staged, settling.in_steps(lambda step: step(transaction), _silent))
+        view = View(transaction.connection, transaction.newest)
+        settled = settling.in_steps(lambda step: step(transaction), lambda: nullcontext(view), _silent)
+        raise _Undo(staged, settled)
 
     try:
         store.write(work)

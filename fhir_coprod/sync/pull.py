@@ -15,8 +15,6 @@ from datetime import UTC, datetime, timedelta
 from typing import ParamSpec, Protocol, TypeVar
 from urllib.parse import urlencode
 
-import msgspec
-
 from fhir_coprod import faults
 from fhir_coprod.errors import EhrAnswer, EhrError
 from fhir_coprod.instants import last_updated, sortable
@@ -24,6 +22,7 @@ from fhir_coprod.sync.ehr import paging, remarks
 from fhir_coprod.sync.ehr.client import Answer, EhrClient
 from fhir_coprod.sync.ehr.paging import Entry, Page
 from fhir_coprod.sync.ehr.plan import EhrPlan, TypePlan
+from fhir_coprod.sync.ehr.remarks import Remark
 from fhir_coprod.sync.staging import stage
 from fhir_coprod.sync.staging.feed import State, Success
 from fhir_coprod.sync.staging.references import Bases, Record
@@ -257,7 +256,7 @@ class Puller:
             only_warns = answer.status != 200 and answer.only_says(self.plan.vendor.codes.ignore)
             page = Page((), "", None) if only_warns else self._read(type, answer)
             yield page, answer
-            ids = {_peek_id(entry.resource) for entry in page.entries} - known
+            ids = {entry.id for entry in page.entries} - known
             known |= ids
             barren = 0 if ids else barren + 1
             if barren == BARREN_PAGES:
@@ -301,17 +300,17 @@ class Puller:
                 name, _, id = entry.deleted.partition("/")
                 if name == type:
                     seen.deleted.add(id)
-            elif (said := remarks.read(entry.resource)) is not None:
+            elif (said := _remarks(entry)) is not None:
                 ignored = self.plan.vendor.codes.ignore
                 grave = [remark for remark in said if remark.is_grave(ignored)]
                 seen.complaints |= {code for remark in grave for code in remark.codes or ("no code",)}
             elif entry.mode in ("", "match") and entry.resource:
-                yield Received(entry.resource, f"{type}, page {seen.pages}, entry {number}")
+                position = f"{type}, page {seen.pages}, entry {number}"
+                yield Received(entry.resource, position, entry.document)
 
     def _prepare(self, batch: Batch, received: Sequence[Received], accept_older: bool, seen: _Seen) -> None:
         """Sorts what came into the batch; runs in a thread."""
-        ids = [id for id in (_peek_id(r.raw) for r in received) if id]
-        known = self.sink.known(batch.ehr, batch.type, ids)
+        known = self.sink.known(batch.ehr, batch.type, [id for id in map(_id, received) if id])
         for one in received:
             result = stage.prepare(
                 batch.ehr,
@@ -323,7 +322,7 @@ class Puller:
                 accept_older=accept_older,
             )
             if isinstance(result, Refused):
-                id, order = result.foreign_id or _peek_id(result.raw), ("", 0)
+                id, order = result.foreign_id or paging.peek_id(result.raw), ("", 0)
             else:
                 id, order = result.record.id, _order(result)
                 seen.newest = max(seen.newest, result.updated)
@@ -364,7 +363,8 @@ class Puller:
             if answer.status in _GONE:
                 batch.gone.append(Record(self._name, type, id))
             elif answer.status == 200 and not answer.looks_like_html:
-                found.append(Received(answer.body, f"{type}, read by itself"))
+                entry = Entry(answer.body)
+                found.append(Received(entry.resource, f"{type}, read by itself", entry.document))
             else:  # refused, failed, or answered with something that is no record
                 unseen += 1
 
@@ -444,8 +444,9 @@ class Puller:
             entries = paging.read(answer.body).entries if answer.status == 200 else ()
         except (EhrError, paging.NotAPage):
             return {}
-        received = {_peek_id(e.resource): e.resource for e in entries if e.resource}
-        return {id: Received(received[id], f"{plan.type}, searched by id") for id in ids if id in received}
+        position = f"{plan.type}, searched by id"
+        received = {e.id: Received(e.resource, position, e.document) for e in entries if e.resource}
+        return {id: received[id] for id in ids if id in received}
 
     # --- small things -----------------------------------------------------------------------------
 
@@ -464,19 +465,17 @@ class Puller:
             self.progress(Progress(self._name, type, seen.pages, seen.read, total))
 
 
-class _Identified(msgspec.Struct):
-    id: str = ""
+def _id(received: Received) -> str:
+    """As the record says it; "" when it cannot be read."""
+    id = received.document.data.get("id") if received.document is not None else ""
+    return id if isinstance(id, str) else ""
 
 
-_identified = msgspec.json.Decoder(_Identified).decode
-
-
-def _peek_id(raw: bytes) -> str:
-    """The id of a resource, without looking at the rest; "" when it cannot be read."""
-    try:
-        return _identified(raw).id
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return ""
+def _remarks(entry: Entry) -> tuple[Remark, ...] | None:
+    """What the entry says as an OperationOutcome; None when it is something else."""
+    if entry.document is not None and entry.document.type != "OperationOutcome":
+        return None
+    return remarks.read(entry.resource)
 
 
 def _order(result: Taken | Unchanged) -> tuple[str, int]:

@@ -8,24 +8,37 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from sqlalchemy import func, select
 
+from fhir_coprod.errors import Conflict
 from fhir_coprod.store import Transaction
+from fhir_coprod.store.lease import holder_of
 from fhir_coprod.store.schema.sync import crosswalk
-from fhir_coprod.sync.merging import matches
+from fhir_coprod.sync import alone
+from fhir_coprod.sync.merging import matches, publish
 from fhir_coprod.sync.merging.change import Change
 from fhir_coprod.sync.merging.link import Linked, link
-from fhir_coprod.sync.merging.publish import Published, publish, write_retired
+from fhir_coprod.sync.merging.publish import Published, View, write_retired
 from fhir_coprod.sync.merging.sources import Context
 from fhir_coprod.sync.staging.identity import ORDERS, PEOPLE, THINGS, Pair
-from fhir_coprod.sync.staging.stage import Validate
+from fhir_coprod.sync.staging.stage import OPEN, Validate
 from fhir_coprod.watched import PULLED
 
 T = TypeVar("T")
 Work = Callable[[Transaction], T]
+TRIES = 3
+"""So often a draft is made of a resource that others write meanwhile; then they have to wait for it."""
+
+
+class _Do(Protocol):
+    """Does one step in a transaction of its own."""
+
+    def __call__(self, work: Work[T], /) -> T: ...
+
 
 _FIRST = (*sorted(THINGS), *sorted(PEOPLE))
 ORDER = (*_FIRST, *(t for t in PULLED if t not in {*_FIRST, *ORDERS}), *sorted(ORDERS))
@@ -56,16 +69,28 @@ class Settling:
         self._keep = keep
         self.settled = Settled()
 
-    def in_steps(self, write: Callable[[Work[object]], object], after_each: Callable[[], None]) -> Settled:
-        """Each step by `write`, with `after_each` between them."""
+    def in_steps(
+        self,
+        write: Callable[[Work[object]], object],
+        look: Callable[[], AbstractContextManager[View]],
+        after_each: Callable[[], None],
+    ) -> Settled:
+        """Each step by `write`, with `after_each` between them; what needs no transaction looks by `look`."""
+        holder: list[str] = []
 
         def do(work: Work[T]) -> T:
             box: list[T] = []
 
             def boxed(transaction: Transaction) -> None:
+                now = _holder(transaction)
+                if holder and holder[0] != now:
+                    raise Conflict("Another sync has taken over; this one ends here, and nothing is lost.")
                 box[:] = [work(transaction)]
+                box_holder[:] = [now]
 
+            box_holder: list[str] = []
             write(boxed)
+            holder[:] = box_holder
             after_each()
             return box[0]
 
@@ -77,13 +102,35 @@ class Settling:
         while self._published(do(write_retired)):
             pass
         for type in do(_open_types):
-            while self._published(do(lambda t, type=type: self._publish(t, type))):  # type: ignore[misc]
-                pass
+            self._publish(type, do, look)
         self.settled.merged = do(_merged)
         return self.settled
 
-    def _publish(self, transaction: Transaction, type: str) -> Published:
-        return publish(transaction, type, self._context, self._validate, keep=self._keep)
+    def _publish(self, type: str, do: _Do, look: Callable[[], AbstractContextManager[View]]) -> None:
+        """All resources of the type that wait, drafted some at a time and committed few at a time."""
+        tries: Counter[str] = Counter()
+        while True:
+            with look() as view:
+                ids = publish.waiting(view.connection, type)
+                calm = [id for id in ids if tries[id] < TRIES]
+                drafts = publish.draft(view, type, calm, self._context, self._validate)
+            if not ids:
+                return
+            for start in range(0, len(drafts), publish.BATCH):
+                some = drafts[start : start + publish.BATCH]
+                published = do(lambda t, some=some: publish.commit(t, type, some, keep=self._keep))  # type: ignore[misc]
+                self._published(published)
+                tries.update(published.stale)
+            contested = [id for id in ids if tries[id] >= TRIES]
+            if contested:
+                self._published(do(lambda t, ids=contested: self._insist(t, type, ids)))  # type: ignore[misc]
+
+    def _insist(self, transaction: Transaction, type: str, ids: Sequence[str]) -> Published:
+        """Resources that somebody else writes all the time, while nobody else can write."""
+        transaction.lock()
+        view = View(transaction.connection, transaction.newest)
+        drafts = publish.draft(view, type, ids, self._context, self._validate)
+        return publish.commit(transaction, type, drafts, keep=self._keep)
 
     def _linked(self, linked: Linked) -> int:
         self.settled.conflicts.update(linked.conflicts)
@@ -100,10 +147,15 @@ class Settling:
             self.settled.changes += changes
 
 
+def _holder(transaction: Transaction) -> str:
+    """Who has the right to sync; "" when nobody took it, as in a dry run."""
+    return holder_of(transaction, alone.NAME) or ""
+
+
 def _open_types(transaction: Transaction) -> list[str]:
     """Types with something to link or write. Patients that move may make orders be linked again."""
     c = crosswalk.c
-    rows = transaction.connection.execute(select(c.type).where(c.state > 0).distinct())
+    rows = transaction.connection.execute(select(c.type).where(OPEN).distinct())
     found = {row[0] for row in rows}
     if found & PEOPLE:
         found |= ORDERS

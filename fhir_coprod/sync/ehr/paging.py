@@ -9,10 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import msgspec
 
+from fhir_coprod import jsontext
+from fhir_coprod.errors import NotJson
+from fhir_coprod.jsontext import Document
 from fhir_coprod.jsontext.tokens import CLOSING, KEY, OPENING, STRING, UNENDED, tokens
 
 
@@ -20,7 +24,7 @@ class NotAPage(Exception):
     """The answer is no Bundle; the message says what it is instead."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Entry:
     """One Bundle.entry. `resource` is b"" when it has none; `deleted` is "Type/id" for a history's DELETE."""
 
@@ -28,6 +32,37 @@ class Entry:
     mode: str = ""
     """search.mode: match, include, outcome, or "" """
     deleted: str = ""
+
+    @cached_property
+    def document(self) -> Document | None:
+        """What the resource says, read once for all who look at it; None when it cannot be read."""
+        try:
+            return jsontext.parse(self.resource)
+        except NotJson:
+            return None
+
+    @property
+    def id(self) -> str:
+        """The id of the resource; "" when it cannot be read."""
+        if self.document is None:
+            return peek_id(self.resource)
+        id = self.document.data.get("id")
+        return id if isinstance(id, str) else ""
+
+
+class _Identified(msgspec.Struct):
+    id: str = ""
+
+
+_identified = msgspec.json.Decoder(_Identified).decode
+
+
+def peek_id(raw: bytes) -> str:
+    """The id of a resource, without looking at the rest; "" when it cannot be read."""
+    try:
+        return _identified(raw).id
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from uuid import UUID, uuid5
 
 from sqlalchemy import (
@@ -28,15 +29,16 @@ from sqlalchemy import (
 )
 
 from fhir_coprod.store import Transaction
+from fhir_coprod.store.schema.many import among
 from fhir_coprod.store.schema.sync import crosswalk, retired, sync_key, sync_reference
 from fhir_coprod.sync.merging import matches
 from fhir_coprod.sync.merging.change import Change
 from fhir_coprod.sync.staging.identity import CROWD, MATCHED, ORDERS, PEOPLE, Candidate, Resolution, resolve
 from fhir_coprod.sync.staging.references import Record
-from fhir_coprod.sync.staging.stage import TO_LINK, TO_WRITE, WRITTEN, chunks, wake_holders
+from fhir_coprod.sync.staging.stage import OPEN, TO_LINK, TO_WRITE, WRITTEN, chunks, keys_of, wake_holders
 
 _NAMESPACE = UUID("0d0f0ad6-4f6e-5c3b-9a53-6f1a3bb6f0e5")
-BATCH = 500
+BATCH = 100
 """Records linked in one transaction."""
 
 _MATCHING = ("identifier", "order", "person", matches.ASKED)
@@ -60,6 +62,7 @@ class _Row:
     deleted: bool
 
 
+@lru_cache(maxsize=4096)
 def new_id(record: Record) -> str:
     """The id that a record's resource gets when there is none yet."""
     return str(uuid5(_NAMESPACE, "/".join(record)))
@@ -71,11 +74,10 @@ def link(transaction: Transaction, type: str) -> Linked:
     c = crosswalk.c
     found = connection.execute(
         select(c.ehr, c.type, c.foreign_id, c.id, c.deleted)
-        .where(c.state == TO_LINK, c.type == type)
-        .order_by(c.ehr, c.foreign_id)
+        .where(OPEN, c.state == TO_LINK, c.type == type)
         .limit(BATCH)
     )
-    rows = [_Row(Record(*row[:3]), row[3], row[4]) for row in found]
+    rows = sorted((_Row(Record(*row[:3]), row[3], row[4]) for row in found), key=lambda row: row.record)
     if not rows:
         return Linked()
     if type not in MATCHED:
@@ -151,16 +153,10 @@ def _by_ehr(records: Iterable[Record]) -> dict[str, list[str]]:
 def _keys_of(
     connection: Connection, type: str, records: Collection[Record]
 ) -> dict[Record, dict[str, frozenset[str]]]:
-    k = sync_key.c
     found: dict[Record, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for ehr, ids in _by_ehr(records).items():
         for chunk in chunks(ids):
-            rows = connection.execute(
-                select(k.foreign_id, k.kind, k.key).where(
-                    k.ehr == ehr, k.type == type, k.foreign_id.in_(chunk)
-                )
-            )
-            for id, kind, key in rows:
+            for id, kind, key in keys_of(connection, ehr, type, chunk):
                 found[Record(ehr, type, id)][kind].add(key)
     return {
         record: {kind: frozenset(values) for kind, values in by_kind.items()}
@@ -179,14 +175,14 @@ def _carriers(
         for chunk in chunks(key for own, key in wanted if own == kind):
             which = (k.type == type) & (k.kind == kind)
             counts = connection.execute(
-                select(k.key, func.count()).where(which, k.key.in_(chunk)).group_by(k.key)
+                select(k.key, func.count()).where(which, among(k.key, chunk)).group_by(k.key)
             )
             shared = {key: number for key, number in counts if number > 1}
             crowd = {key for key, number in shared.items() if number > CROWD}
             crowded |= crowd
             few = sorted(shared.keys() - crowd)
             if few:
-                rows = connection.execute(select(k.ehr, k.foreign_id).where(which, k.key.in_(few)))
+                rows = connection.execute(select(k.ehr, k.foreign_id).where(which, among(k.key, few)))
                 records |= {Record(ehr, type, id) for ehr, id in rows}
     return records, crowded
 
@@ -195,7 +191,9 @@ def _same_resource(connection: Connection, type: str, ids: Collection[str]) -> s
     c = crosswalk.c
     found: set[Record] = set()
     for chunk in chunks(ids):
-        rows = connection.execute(select(c.ehr, c.type, c.foreign_id).where(c.type == type, c.id.in_(chunk)))
+        rows = connection.execute(
+            select(c.ehr, c.type, c.foreign_id).where(c.type == type, among(c.id, chunk))
+        )
         found |= {Record(*row) for row in rows}
     return found
 
@@ -210,7 +208,7 @@ def _rows(connection: Connection, records: Iterable[Record]) -> list[_Row]:
         for chunk in chunks(ids):
             rows = connection.execute(
                 select(c.foreign_id, c.id, c.deleted).where(
-                    c.ehr == ehr, c.type == type, c.foreign_id.in_(chunk)
+                    c.ehr == ehr, c.type == type, among(c.foreign_id, chunk)
                 )
             )
             found += [_Row(Record(ehr, type, id), own, deleted) for id, own, deleted in rows]
@@ -276,20 +274,16 @@ def _wake_referrers(connection: Connection, moved: Sequence[Record]) -> None:
     if not moved:
         return
     type = moved[0].type
-    r, k = sync_reference.c, sync_key.c
+    r = sync_reference.c
     for ehr, ids in _by_ehr(moved).items():
         for chunk in chunks(ids):
-            here = (r.target_ehr == ehr) & (r.target_type == type) & r.target.in_(chunk)
+            here = (r.target_ehr == ehr) & (r.target_type == type) & among(r.target, chunk)
             _wake(connection, here, to_link=ORDERS if type in PEOPLE else frozenset())
             if type == "Organization":  # who leads an order may depend on where its requester works
                 roles = select(r.ehr, r.type, r.foreign_id).where(here, r.type == "PractitionerRole")
                 _wake(connection, tuple_(r.target_ehr, r.target_type, r.target).in_(roles))
-            keys = connection.execute(
-                select(k.key).where(
-                    k.ehr == ehr, k.type == type, k.foreign_id.in_(chunk), k.kind == "identifier"
-                )
-            )
-            wake_holders(connection, type, {row[0] for row in keys})
+            keys = keys_of(connection, ehr, type, chunk)
+            wake_holders(connection, type, {key for _, kind, key in keys if kind == "identifier"})
 
 
 def _wake(connection: Connection, which: ColumnElement[bool], to_link: Collection[str] = frozenset()) -> None:
@@ -309,7 +303,7 @@ def _retire(connection: Connection, type: str, rows: dict[Record, _Row], ids: di
     used = set(ids.values())
     t = retired.c
     for chunk in chunks(used):
-        connection.execute(delete(retired).where(t.type == type, t.id.in_(chunk)))
+        connection.execute(delete(retired).where(t.type == type, among(t.id, chunk)))
     lost = {row.id: ids[record] for record, row in sorted(rows.items()) if row.id and row.id not in used}
     if lost:
         connection.execute(

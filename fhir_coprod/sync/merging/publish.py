@@ -1,21 +1,26 @@
-"""Writing staged and linked records into the store, each resource once, in batches of one transaction.
+"""Writing staged and linked records into the store, each resource once.
 
 A resource of one record is that record's text with references rewritten; of several, their merge. What is
 written depends on what is staged and linked alone: a run killed here goes on where it stopped.
+
+The work is done before anything is locked: `draft` reads, merges, validates, hashes and indexes; `commit`
+only writes. Of what somebody else has written meanwhile the draft is void, and another one is made.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import select, update
+from sqlalchemy import Connection, select, update
 
 from fhir_coprod import jsontext
 from fhir_coprod.jsontext import Document, Json
-from fhir_coprod.store import Transaction, Written
+from fhir_coprod.store import Prepared, Transaction, Version, Written
+from fhir_coprod.store.prepared import named, prepare
+from fhir_coprod.store.schema.many import among
 from fhir_coprod.store.schema.sync import crosswalk, retired
 from fhir_coprod.sync.merging import merge, three_way
 from fhir_coprod.sync.merging.change import Change
@@ -23,10 +28,40 @@ from fhir_coprod.sync.merging.leading import ordered
 from fhir_coprod.sync.merging.merge import Part
 from fhir_coprod.sync.merging.sources import Context, Source, Targets, read_sources, read_targets
 from fhir_coprod.sync.staging import references
-from fhir_coprod.sync.staging.stage import TO_WRITE, WRITTEN, Validate
+from fhir_coprod.sync.staging.stage import OPEN, TO_WRITE, WRITTEN, Validate
 
-BATCH = 200
-"""Resources written in one transaction."""
+DRAFTED = 200
+"""Resources drafted together, outside of any transaction."""
+BATCH = 40
+"""Resources written in one transaction: whoever else wants to write waits as long as that takes."""
+
+
+class View(NamedTuple):
+    """What a draft is made from: the store as it is, or as one transaction sees it."""
+
+    connection: Connection
+    newest: Callable[[str, Sequence[str]], dict[str, Version]]
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What one resource is to become, and the version of it that this rests on.
+
+    content:      None when no record is left of it
+    asks:         what a person is asked: the elements that both sides changed; none: they do not fit together
+    is_kept:      whether what the EHR said is remembered for the next merge, as `base`, or no more
+    is_forgotten: whether it is forgotten, since nothing entered here is left
+    """
+
+    id: str
+    before: Version | None
+    ehr: str
+    content: Prepared | None = None
+    asks: tuple[tuple[str, ...], ...] = ()
+    in_conflict: bool = False
+    is_kept: bool = False
+    is_forgotten: bool = False
+    base: bytes | None = None
 
 
 @dataclass(slots=True)
@@ -34,91 +69,140 @@ class Published:
     """What one batch came to."""
 
     resources: int = 0
+    stale: list[str] = field(default_factory=list)
+    """Ids of what somebody else wrote after it was drafted."""
     changes: list[Change] = field(default_factory=list)
     conflicts: dict[tuple[str, str], int] = field(default_factory=dict)
     """(EHR, type) → resources of which somebody here and the EHR changed the same element."""
 
 
-def publish(
-    transaction: Transaction, type: str, context: Context, validate: Validate, *, keep: bool = False
-) -> Published:
-    """Writes one batch of resources of `type`; `resources` is 0 when none is left.
+def waiting(connection: Connection, type: str) -> list[str]:
+    """Ids of the next resources of `type` to be drafted; none when none is left."""
+    c = crosswalk.c
+    rows = connection.execute(
+        select(c.id).where(OPEN, c.state == TO_WRITE, c.type == type, c.id != "").limit(DRAFTED)
+    )
+    return sorted({row[0] for row in rows})
+
+
+def draft(view: View, type: str, ids: Sequence[str], context: Context, validate: Validate) -> list[Draft]:
+    """What these resources are to become. Nothing is written.
 
     validate: what a merged resource has to pass; a single record passed it before it was staged
-    keep:     hand out what stood there before, too
     """
-    connection = transaction.connection
-    c = crosswalk.c
-    ids = [
-        row[0]
-        for row in connection.execute(
-            select(c.id)
-            .where(c.state == TO_WRITE, c.type == type, c.id != "")
-            .distinct()
-            .order_by(c.id)
-            .limit(BATCH)
-        )
-    ]
-    if not ids:
-        return Published()
-    published = Published(len(ids))
-    sources = read_sources(connection, type, ids)
-    targets = read_targets(connection, [s.record for group in sources.values() for s in group], context)
-    bases = three_way.bases(connection, type, ids)
-    transaction.fetch([(type, id) for id in ids])
-    for id in ids:
-        _write(transaction, type, id, sources.get(id, []), targets, context, validate, bases, published, keep)
-    connection.execute(update(crosswalk).where(c.type == type, c.id.in_(ids)).values(state=WRITTEN))
-    return published
+    sources = read_sources(view.connection, type, ids)
+    targets = read_targets(view.connection, [s.record for group in sources.values() for s in group], context)
+    bases = three_way.bases(view.connection, type, ids)
+    newest = view.newest(type, ids)
+
+    def one(id: str) -> Draft:
+        before, base = newest.get(id), bases.get(id)
+        own = sources.get(id, [])
+        # It holds nothing entered here any more; a base kept longer would empty what is made again.
+        is_forgotten = base is not None and (not own or (before is not None and before.deleted))
+        if not own:
+            ehr = before.source.removeprefix("ehr:") if before is not None else ""
+            return Draft(id, before, ehr, is_forgotten=is_forgotten)
+        if is_forgotten:
+            base = None
+        return _draft(view.connection, type, id, own, targets, context, validate, before, base, is_forgotten)
+
+    return [one(id) for id in ids]
 
 
-def _write(
-    transaction: Transaction,
+def _draft(
+    connection: Connection,
     type: str,
     id: str,
     sources: Sequence[Source],
     targets: Targets,
     context: Context,
     validate: Validate,
-    bases: Mapping[str, bytes],
+    before: Version | None,
+    base: bytes | None,
+    is_forgotten: bool,
+) -> Draft:
+    leading, *others = ordered(type, sources, targets, context)
+    document, name = _render(type, id, [leading, *others], targets, context)
+    meta = _meta([leading, *others], document, context)
+    asks: list[tuple[str, ...]] = []
+    if others and not _is_valid(document, meta, validate):
+        document, name = _render(type, id, [leading], targets, context)
+        asks.append(())
+    is_kept, kept = False, None
+    if before is not None and not before.deleted and (base is not None or three_way.is_ours(before)):
+        merged = three_way.three_way(
+            connection,
+            before,
+            document,
+            meta,
+            base,
+            lambda content, its_meta: _is_valid(content, its_meta, validate),
+        )
+        document, meta, name = merged.document, merged.meta, ""
+        is_kept, kept = True, merged.base
+        if merged.conflicts:
+            asks.append(tuple(element for element in merged.conflicts if element))
+    content = prepare(document, id, meta, hash=name)
+    return Draft(
+        id, before, leading.record.ehr, content, tuple(asks), bool(asks), is_kept, is_forgotten, kept
+    )
+
+
+def commit(transaction: Transaction, type: str, drafts: Sequence[Draft], *, keep: bool = False) -> Published:
+    """Writes the drafts, but those of which the version they rest on is not the newest any more.
+
+    keep: hand out what stood there before, too
+    """
+    connection = transaction.connection
+    newest = transaction.newest(type, [draft.id for draft in drafts])
+    valid = [draft for draft in drafts if _number(newest.get(draft.id)) == _number(draft.before)]
+    kept = {draft.id for draft in valid}
+    published = Published(len(valid), [draft.id for draft in drafts if draft.id not in kept])
+    for draft in valid:
+        if draft.is_forgotten:
+            three_way.forget(connection, type, draft.id)
+        if draft.is_kept:
+            three_way.remember(connection, type, draft.id, draft.base)
+        if draft.content is None:
+            _remove(transaction, type, draft, published, keep)
+        else:
+            _write(transaction, type, draft, draft.content, published, keep)
+    c = crosswalk.c
+    connection.execute(
+        update(crosswalk)
+        .where(c.type == type, among(c.id, sorted(kept)), c.state == TO_WRITE)
+        .values(state=WRITTEN)
+    )
+    return published
+
+
+def _number(version: Version | None) -> int:
+    return version.version if version is not None else 0
+
+
+def _remove(transaction: Transaction, type: str, draft: Draft, published: Published, keep: bool) -> None:
+    before = draft.before
+    gone = transaction.delete(type, draft.id, source=before.source if before is not None else "")
+    if gone is not None and before is not None:
+        published.changes.append(Change(draft.ehr, gone, before.data if keep else {}))
+
+
+def _write(
+    transaction: Transaction,
+    type: str,
+    draft: Draft,
+    content: Prepared,
     published: Published,
     keep: bool,
 ) -> None:
-    before = transaction.get(type, id)
-    if not sources or (before is not None and before.deleted):
-        # It holds nothing entered here any more; a base kept longer would empty what is made again.
-        three_way.forget(transaction.connection, type, id)
-    if not sources:
-        gone = transaction.delete(type, id, source=before.source if before is not None else "")
-        if gone is not None and before is not None:
-            ehr = before.source.removeprefix("ehr:")
-            published.changes.append(Change(ehr, gone, before.data if keep else {}))
-        return
-    leading, *others = ordered(type, sources, targets, context)
-    ehr = leading.record.ehr
-    document, rewrites = _render(type, id, [leading, *others], targets, context)
-    meta = _meta([leading, *others], context)
-    asked: tuple[Written, ...] = ()
-    in_conflict = False
-    if others and not _is_valid(document, meta, validate):
-        document, rewrites = _render(type, id, [leading], targets, context)
-        asked, in_conflict = three_way.ask(transaction, f"{type}/{id}", ()), True
-    if before is not None and not before.deleted and (id in bases or three_way.is_ours(before)):
-        merged = three_way.three_way(
-            transaction,
-            before,
-            document,
-            rewrites,
-            meta,
-            bases.get(id),
-            lambda content, its_meta: _is_valid(content, its_meta, validate),
-        )
-        document, meta, rewrites = merged.document, merged.meta, {}
-        asked, in_conflict = asked + merged.asked, in_conflict or bool(merged.conflicts)
-    published.changes += [Change(ehr, task, {}) for task in asked]
-    if in_conflict:
+    ehr, before = draft.ehr, draft.before
+    for elements in draft.asks:
+        asked = three_way.ask(transaction, f"{type}/{draft.id}", elements)
+        published.changes += [Change(ehr, task, {}) for task in asked]
+    if draft.in_conflict:
         published.conflicts[ehr, type] = published.conflicts.get((ehr, type), 0) + 1
-    written = transaction.put(document, id, references=rewrites, meta=meta, source=f"ehr:{ehr}")
+    written = transaction.put_prepared(content, source=f"ehr:{ehr}")
     if written.change != "unchanged":
         old = before.data if keep and before is not None and not before.deleted else {}
         published.changes.append(Change(ehr, written, old))
@@ -132,23 +216,27 @@ def _is_valid(document: Document, meta: Json, validate: Validate) -> bool:
 
 def _render(
     type: str, id: str, sources: Sequence[Source], targets: Targets, context: Context
-) -> tuple[Document, dict[str, str]]:
-    """The resource's content, and the references that the store has yet to rewrite in it."""
+) -> tuple[Document, str]:
+    """The resource's content as it reads here; and the name of it, where it need not be hashed again."""
     leading = sources[0]
+    if len(sources) > 1:
+        raw = merge.merged(type, [_part(source, targets, context) for source in sources], f"{type}/{id}")
+        return Document(raw, jsontext.decode(raw)), ""
     rewrites = _rewrites(leading, targets, context)
-    base = context.bases.addresses.get(leading.record.ehr, "")
-    if len(sources) == 1:
-        raw = references.absolute_attachments(leading.raw, base)
-        raw = references.add_references(raw, leading.data, targets.holders)
-        return Document(raw, leading.data if raw == leading.raw else jsontext.decode(raw)), rewrites
-    parts = [_part(source, targets, context) for source in sources]
-    raw = merge.merged(type, parts, f"{type}/{id}")
-    return Document(raw, jsontext.decode(raw)), {}
+    read = references.rewritten(leading.raw, rewrites)
+    raw = references.absolute_attachments(read, context.bases.addresses.get(leading.record.ehr, ""))
+    data = jsontext.decode(raw)
+    full = references.add_references(raw, data, targets.holders)
+    if full != raw:
+        data = jsontext.decode(full)
+    name = named(leading.hash, rewrites) if full == read else ""
+    return Document(full, data, leading.raw), name
 
 
 def _part(source: Source, targets: Targets, context: Context) -> Part:
     base = context.bases.addresses.get(source.record.ehr, "")
-    raw = Document(source.raw, source.data).spliced(None, None, _rewrites(source, targets, context))
+    read = references.rewritten(source.raw, _rewrites(source, targets, context))
+    raw = Document(read, source.data).spliced(None, None)
     raw = references.absolute_attachments(raw, base)
     return Part(
         references.add_references(raw, source.data, targets.holders), context.bases.address(source.record)
@@ -158,26 +246,26 @@ def _part(source: Source, targets: Targets, context: Context) -> Part:
 def _rewrites(source: Source, targets: Targets, context: Context) -> dict[str, str]:
     """Each literal reference → how it reads here: our id, or absolute at its EHR when it has not arrived."""
     found: dict[str, str] = {}
-    for text in references.named(source.data):
-        if text not in found:
-            target = context.bases.target(text, source.record.ehr)
-            if target is not None:
-                id = targets.ids.get(target)
-                there = f"{target.type}/{id}" if id else context.bases.address(target)
-                if there and there != text:
-                    found[text] = there
+    for text in references.named(source.raw):
+        target = context.bases.target(text, source.record.ehr)
+        if target is not None:
+            id = targets.ids.get(target)
+            there = f"{target.type}/{id}" if id else context.bases.address(target)
+            if there and there != text:
+                found[text] = there
     return found
 
 
-def _meta(sources: Sequence[Source], context: Context) -> Json:
+def _meta(sources: Sequence[Source], document: Document, context: Context) -> Json:
     """Profiles and tags of the leading record, security labels of all, and where it came from."""
-    own = sources[0].data.get("meta")
+    read = [document.data] if len(sources) == 1 else [source.data for source in sources]
+    own = read[0].get("meta")
     meta: Json = {}
     if isinstance(own, dict):
         meta = {key: own[key] for key in ("profile", "tag", "extension") if own.get(key)}
     labels: list[Any] = []
-    for source in sources:
-        theirs = source.data.get("meta")
+    for data in read:
+        theirs = data.get("meta")
         for label in (theirs.get("security") or []) if isinstance(theirs, dict) else []:
             if label not in labels:
                 labels.append(label)
@@ -213,7 +301,9 @@ def write_retired(transaction: Transaction) -> Published:
         if written is not None and written.change != "unchanged":
             published.changes.append(Change(before.source.removeprefix("ehr:"), written, before.data))
     transaction.connection.execute(
-        update(retired).where(t.written.is_(False), t.id.in_([row[1] for row in rows])).values(written=True)
+        update(retired)
+        .where(t.written.is_(False), among(t.id, [row[1] for row in rows]))
+        .values(written=True)
     )
     return published
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from sqlalchemy import ColumnElement, Connection, select
 
 from fhir_coprod import jsontext
 from fhir_coprod.jsontext import Json
+from fhir_coprod.store.schema.many import among
 from fhir_coprod.store.schema.sync import crosswalk, received_base, sync_key, sync_reference
 from fhir_coprod.sync.staging.references import Bases, Holder, Record
 from fhir_coprod.sync.staging.stage import chunks
@@ -26,14 +28,20 @@ class Context:
     """The Organization each EHR is of, where the settings name one."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Source:
-    """One living record of a resource."""
+    """One living record of a resource; `hash` is the one it was staged with."""
 
     record: Record
     raw: bytes
-    data: Json
+    hash: str
     updated: str
+
+    @cached_property
+    def data(self) -> Json:
+        """What it says; read only where several records are compared."""
+        found: Json = jsontext.decode(self.raw)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +59,13 @@ class Targets:
 def read_sources(connection: Connection, type: str, ids: Sequence[str]) -> dict[str, list[Source]]:
     c, b = crosswalk.c, received_base.c
     rows = connection.execute(
-        select(c.id, c.ehr, c.type, c.foreign_id, b.body, c.updated)
+        select(c.id, c.ehr, c.type, c.foreign_id, b.body, c.hash, c.updated)
         .join(received_base, (b.ehr == c.ehr) & (b.type == c.type) & (b.foreign_id == c.foreign_id))
-        .where(c.type == type, c.id.in_(ids), c.deleted.is_(False))
+        .where(c.type == type, among(c.id, ids), c.deleted.is_(False))
     )
     found: dict[str, list[Source]] = defaultdict(list)
-    for id, ehr, own_type, foreign_id, body, updated in rows:
-        raw = bytes(body)
-        found[id].append(Source(Record(ehr, own_type, foreign_id), raw, jsontext.decode(raw), updated))
+    for id, ehr, own_type, foreign_id, body, hash, updated in rows:
+        found[id].append(Source(Record(ehr, own_type, foreign_id), bytes(body), hash, updated))
     return found
 
 
@@ -86,7 +93,7 @@ def _among(records: Iterable[Record], *columns: ColumnElement[str]) -> Iterator[
         ids[record.ehr, record.type].append(record.id)
     for (ehr, type), own in ids.items():
         for chunk in chunks(own):
-            yield (columns[0] == ehr) & (columns[1] == type) & columns[2].in_(chunk)
+            yield (columns[0] == ehr) & (columns[1] == type) & among(columns[2], chunk)
 
 
 def _arrived(connection: Connection, mine: ColumnElement[bool]) -> list[tuple[Record, Record, str]]:
@@ -127,7 +134,7 @@ def _holders(connection: Connection, keys: Iterable[str]) -> dict[Holder, str]:
         rows = connection.execute(
             select(k.type, k.key, c.id)
             .join(crosswalk, (c.ehr == k.ehr) & (c.type == k.type) & (c.foreign_id == k.foreign_id))
-            .where(k.kind == "identifier", k.key.in_(chunk), c.id != "")
+            .where(k.kind == "identifier", among(k.key, chunk), c.id != "")
         )
         for type, key, id in rows:
             found[Holder(type, key)].add(f"{type}/{id}")

@@ -23,6 +23,7 @@ from fhir_coprod.instants import instant
 from fhir_coprod.jsontext import Document, Json
 from fhir_coprod.store import Transaction, Version, Written
 from fhir_coprod.store.schema.core import version as versions
+from fhir_coprod.store.schema.many import among
 from fhir_coprod.store.schema.sync import merge_base
 from fhir_coprod.sync.merging.elements import grouped
 from fhir_coprod.sync.merging.matches import CODES, SOURCE
@@ -42,8 +43,8 @@ class ThreeWay:
     document: Document
     meta: Json
     conflicts: tuple[str, ...]
-    asked: tuple[Written, ...]
-    """The Task about them, where it is new."""
+    base: bytes | None
+    """What to remember of what the EHR said; None where it need not be."""
 
 
 def is_ours(version: Version) -> bool:
@@ -54,29 +55,28 @@ def is_ours(version: Version) -> bool:
 def bases(connection: Connection, type: str, ids: Sequence[str]) -> dict[str, bytes]:
     """Id → what the EHR last said, of resources that hold changes made here."""
     b = merge_base.c
-    rows = connection.execute(select(b.id, b.body).where(b.type == type, b.id.in_(ids)))
+    rows = connection.execute(select(b.id, b.body).where(b.type == type, among(b.id, ids)))
     return {id: bytes(body) for id, body in rows}
 
 
 def three_way(
-    transaction: Transaction,
+    connection: Connection,
     ours: Version,
     theirs: Document,
-    rewrites: Mapping[str, str],
     meta: Json,
     base: bytes | None,
     is_valid: Callable[[Document, Json], bool],
 ) -> ThreeWay:
-    """`theirs` (with references yet to be rewritten) merged into `ours`; remembered as the next merge's base.
+    """`theirs` merged into `ours`. Nothing is written.
 
     meta:     what stands in the meta of `theirs`
     base:     what the EHR last said, where it is kept; else what the sync last wrote.
     is_valid: whether the merged content may be written with the merged meta
     """
-    said = theirs.spliced(None, meta, rewrites)
+    said = theirs.spliced(None, meta)
     type = ours.type
     if base is None:
-        base = _last_written(transaction, ours)
+        base = _last_written(connection, ours)
     now, mine = grouped(type, _content(said)), grouped(type, _content(ours.body))
     before = grouped(type, _content(base))
     both = _merged_meta(_meta(base), _meta(ours.body), meta)
@@ -94,15 +94,11 @@ def three_way(
     merged = _document(type, result)
     if not is_valid(merged, both):
         # The base stays as it was, so that what the EHR changed is not lost when the merge succeeds later.
-        _remember(transaction.connection, ours, base)
-        kept = _document(type, _content(ours.body))
-        return ThreeWay(kept, both, ("",), ask(transaction, ours.reference, ()))
+        return ThreeWay(_document(type, _content(ours.body)), both, ("",), base)
     is_all_theirs = grouped(type, result) == now and both == meta
     # Without a version of the sync that says it, what the EHR said would be forgotten.
     makes_version = not _all_same(mine, now) or both != _meta(ours.body)
-    _remember(transaction.connection, ours, None if is_all_theirs and makes_version else said)
-    asked = ask(transaction, ours.reference, conflicts) if conflicts else ()
-    return ThreeWay(merged, both, tuple(conflicts), asked)
+    return ThreeWay(merged, both, tuple(conflicts), None if is_all_theirs and makes_version else said)
 
 
 def _document(type: str, content: Mapping[str, bytes]) -> Document:
@@ -142,10 +138,10 @@ def _all_same(a: Mapping[str, Mapping[str, bytes]], b: Mapping[str, Mapping[str,
     return a.keys() == b.keys() and all(_same(a[element], b[element]) for element in a)
 
 
-def _last_written(transaction: Transaction, ours: Version) -> bytes:
+def _last_written(connection: Connection, ours: Version) -> bytes:
     """What the sync last wrote of this resource; b"" when it never did."""
     v = versions.c
-    row = transaction.connection.execute(
+    row = connection.execute(
         select(v.body)
         .where(v.type == ours.type, v.id == ours.id, v.source.startswith("ehr:"), v.method != "delete")
         .order_by(v.version.desc())
@@ -160,11 +156,11 @@ def forget(connection: Connection, type: str, id: str) -> None:
     connection.execute(delete(merge_base).where(b.type == type, b.id == id))
 
 
-def _remember(connection: Connection, ours: Version, said: bytes | None) -> None:
+def remember(connection: Connection, type: str, id: str, said: bytes | None) -> None:
     """Keeps what the EHR says now, or forgets it when nothing of ours is left."""
-    forget(connection, ours.type, ours.id)
+    forget(connection, type, id)
     if said is not None:
-        connection.execute(insert(merge_base).values(type=ours.type, id=ours.id, body=said))
+        connection.execute(insert(merge_base).values(type=type, id=id, body=said))
 
 
 def ask(transaction: Transaction, reference: str, elements: Sequence[str]) -> tuple[Written, ...]:

@@ -27,6 +27,12 @@ _RELATIVE = re.compile(r"([A-Z][A-Za-z]{2,63})/([A-Za-z0-9\-.]{1,64})(?:/_histor
 LONGEST_KEY = 250
 """Characters; PostgreSQL indexes 2,700 bytes, and a key stands beside others."""
 
+# A quote inside a JSON text is escaped, so this can only match a key and its value.
+_LITERAL = re.compile(rb'("reference"\s*:\s*)"((?:[^"\\]++|\\.)*+)"')
+_LITERAL_TEXT = re.compile(rb'"reference"\s*:\s*"((?:[^"\\]++|\\.)*+)"')
+_ONE_IDENTIFIER = re.compile(rb'"identifier"\s*:\s*\{|\\u00')
+"""Where there is none (nor an escape that may hide one), nothing is referred to by identifier."""
+
 _REFERENCE_MEMBERS = frozenset(("id", "extension", "type", "identifier", "display", "_type", "_display"))
 
 
@@ -94,16 +100,39 @@ def identifier_key(identifier: object) -> str:
     return ""
 
 
-def named(data: Json) -> Iterator[str]:
-    """Every literal reference in a resource, contained ones included."""
-    for node in _objects(data):
-        reference = node.get("reference")
-        if isinstance(reference, str):
-            yield reference
+def named(raw: bytes) -> list[str]:
+    """Every literal reference in a resource, each once, contained ones included.
+
+    Found in the text by compiled code: to walk the values takes more time than to parse them.
+    """
+    if b"\\u00" in raw:  # perhaps a key written with escapes
+        nodes = _objects(jsontext.decode(raw))
+        found = [text for node in nodes if isinstance(text := node.get("reference"), str)]
+    else:
+        found = [_unquoted(text) for text in dict.fromkeys(_LITERAL_TEXT.findall(raw))]
+    return list(dict.fromkeys(found))
 
 
-def held(data: Json) -> Iterator[Holder]:
+def rewritten(raw: bytes, there: Mapping[str, str]) -> bytes:
+    """`raw` with each literal reference in `there` replaced by what it leads to, all else byte for byte."""
+    if not there:
+        return raw
+
+    def replace(match: re.Match[bytes]) -> bytes:
+        new = there.get(_unquoted(match[2]))
+        return match[0] if new is None else match[1] + jsontext.encode(new)
+
+    return _LITERAL.sub(replace, raw)
+
+
+def _unquoted(text: bytes) -> str:
+    return str(jsontext.decode(b'"' + text + b'"')) if b"\\" in text else text.decode()
+
+
+def held(raw: bytes, data: Json) -> Iterator[Holder]:
     """Every logical reference in a resource: an identifier, and no literal reference beside it."""
+    if _ONE_IDENTIFIER.search(raw) is None:
+        return
     for node in _objects(data):
         if node is not data and _is_logical(node):
             key = identifier_key(node["identifier"])
@@ -143,7 +172,7 @@ def absolute_attachments(raw: bytes, base: str) -> bytes:
 
 def add_references(raw: bytes, data: Json, found: Mapping[Holder, str]) -> bytes:
     """`raw` with `"reference"` put into each logical reference whose holder is in `found`."""
-    if not found or not any(holder in found for holder in held(data)):
+    if not found or not any(holder in found for holder in held(raw, data)):
         return raw
     edits: list[tuple[int, bytes]] = []
     starts: list[int] = []

@@ -7,23 +7,44 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from threading import Lock
+from time import sleep
+from typing import TypeVar
 
-from fhir_coprod.store import Store
+from fhir_coprod.store import Store, Transaction
 from fhir_coprod.sync.ehr.plan import EhrPlan
 from fhir_coprod.sync.staging import feed, stage
 from fhir_coprod.sync.staging.feed import State
 from fhir_coprod.sync.staging.references import Record
 from fhir_coprod.sync.staging.stage import Batch, Counts, Known
 
+T = TypeVar("T")
 Told = Callable[[Batch, Counts], None]
 
 
+TOGETHER = 50
+"""Records staged in one transaction: whoever else wants to write waits as long as that takes."""
+
+
+COURTESY = 0.003
+"""Seconds that the store is left alone after each transaction: on SQLite whoever else wants to write looks
+every millisecond whether he can, and a sync that began again at once would be faster each time."""
+
+
+def courteous(store: Store, work: Callable[[Transaction], T]) -> T:
+    """Writes, and lets others go first before the next time."""
+    result = store.write(work)
+    sleep(COURTESY)
+    return result
+
+
 class StoreSink:
-    """Each batch is one transaction."""
+    """Each batch is a few transactions; the last one has the watermark that vouches for all of them."""
 
     def __init__(self, store: Store, told: Told) -> None:
         self._store = store
         self._told = told
+        self._turn = Lock()
         self.faults: dict[tuple[str, str], str] = {}
         """(EHR, type) → why not everything could be seen."""
 
@@ -33,8 +54,10 @@ class StoreSink:
 
     def put(self, batch: Batch) -> None:
         self._note(batch)
-        counts = self._store.write(lambda t: stage.stage(t.connection, batch, t.now))
-        self._told(batch, counts)
+        for part in batch.parts(TOGETHER):
+            with self._turn:  # one at a time: the writer would commit together what waits for it together
+                counts = courteous(self._store, lambda t, part=part: stage.stage(t.connection, part, t.now))  # type: ignore[misc]
+            self._told(part, counts)
 
     def _note(self, batch: Batch) -> None:
         if batch.feed is not None and batch.feed.behind:

@@ -10,18 +10,19 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, bindparam, delete, insert, select, tuple_, update
+from sqlalchemy import Connection, bindparam, delete, insert, literal_column, select, tuple_, update
 
 from fhir_coprod import jsontext
 from fhir_coprod.errors import NotJson
 from fhir_coprod.instants import sortable
 from fhir_coprod.jsontext import Document, Json
 from fhir_coprod.outcome import Issue, Outcome
+from fhir_coprod.store.schema.many import among, insert_rows
 from fhir_coprod.store.schema.sync import crosswalk, dead_letter, received_base, sync_key, sync_reference
 from fhir_coprod.sync.staging import feed, identity, references
 from fhir_coprod.sync.staging.feed import Success
@@ -29,6 +30,8 @@ from fhir_coprod.sync.staging.references import Bases, Record
 
 WRITTEN, TO_WRITE, TO_LINK = 0, 1, 2
 """crosswalk.state"""
+OPEN = crosswalk.c.state > literal_column("0")
+"""Something is left to do. Said as the index of what is open says it, so that SQLite takes that index."""
 
 Validate = Callable[[Document], Outcome]
 
@@ -39,10 +42,14 @@ _META_THAT_COUNTS = ("profile", "security", "tag")
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One record as it came, and where it stood: `Task, page 3, entry 17`."""
+    """One record as it came, and where it stood: `Task, page 3, entry 17`.
+
+    document: what it says, where it has been read already
+    """
 
     raw: bytes
     position: str
+    document: Document | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +120,7 @@ class Counts:
 
 @dataclass(slots=True)
 class Batch:
-    """What one transaction stages: usually a page."""
+    """What is staged together: usually a page."""
 
     ehr: str
     type: str
@@ -124,6 +131,13 @@ class Batch:
     """Records that the EHR says are deleted."""
     feed: Success | None = None
     """Set on the last batch of a type: all of it has been seen now."""
+
+    def parts(self, most: int) -> Iterator[Batch]:
+        """The same in batches of at most so many new records; all else is in the last one."""
+        last = max(len(self.taken) - 1, 0) // most * most
+        for start in range(0, last, most):
+            yield Batch(self.ehr, self.type, self.taken[start : start + most])
+        yield replace(self, taken=self.taken[last:])
 
     def drop(self, id: str) -> None:
         """Forget what this batch says of one record: something newer of it has come."""
@@ -149,7 +163,7 @@ def prepare(
     accept_older: take a record even when it is older than what we have (a full run, a restored server).
     """
     try:
-        document = jsontext.parse(received.raw)
+        document = received.document or jsontext.parse(received.raw)
     except NotJson as error:
         return Refused(ehr, type, "", received.raw, error.outcome, received.position)
     id = document.data.get("id")
@@ -175,7 +189,7 @@ def prepare(
         updated,
         hash,
         identity.keys(document.data),
-        _targets(document.data, ehr, bases),
+        _targets(document, ehr, bases),
     )
 
 
@@ -201,9 +215,10 @@ def _meta(data: Json) -> Json:
     return meta if isinstance(meta, dict) else {}
 
 
-def _targets(data: Json, ehr: str, bases: Bases) -> frozenset[tuple[str, str, str]]:
-    found: set[tuple[str, str, str]] = {("", holder.type, holder.key) for holder in references.held(data)}
-    for text in references.named(data):
+def _targets(document: Document, ehr: str, bases: Bases) -> frozenset[tuple[str, str, str]]:
+    holders = references.held(document.raw, document.data)
+    found: set[tuple[str, str, str]] = {("", holder.type, holder.key) for holder in holders}
+    for text in references.named(document.raw):
         target = bases.target(text, ehr)
         if target is not None:
             found.add((target.ehr, target.type, target.id))
@@ -227,7 +242,7 @@ def known_records(connection: Connection, ehr: str, type: str, ids: Sequence[str
     for chunk in chunks(ids):
         rows = connection.execute(
             select(c.foreign_id, c.hash, c.updated, c.deleted).where(
-                c.ehr == ehr, c.type == type, c.foreign_id.in_(chunk)
+                c.ehr == ehr, c.type == type, among(c.foreign_id, chunk)
             )
         )
         found |= {id: Known(hash, updated, deleted) for id, hash, updated, deleted in rows}
@@ -296,8 +311,7 @@ def stage(connection: Connection, batch: Batch, now: datetime) -> Counts:
     if changed:
         _forget(connection, [taken.record for taken in changed])
         _update_rows(connection, changed)
-    if new:
-        connection.execute(insert(crosswalk), [_crosswalk_row(taken) for taken in new])
+    insert_rows(connection, crosswalk, [_crosswalk_row(taken) for taken in new])
     if new or changed:
         _remember(connection, [*new, *changed])
     counts.deleted = _bury(connection, batch.gone)
@@ -310,19 +324,8 @@ def stage(connection: Connection, batch: Batch, now: datetime) -> Counts:
     return counts
 
 
-def _crosswalk_row(taken: Taken) -> dict[str, Any]:
-    ehr, type, id = taken.record
-    return {
-        "ehr": ehr,
-        "type": type,
-        "foreign_id": id,
-        "id": "",
-        "version": taken.version,
-        "updated": taken.updated,
-        "hash": taken.hash,
-        "deleted": False,
-        "state": TO_LINK,
-    }
+def _crosswalk_row(taken: Taken) -> tuple[Any, ...]:
+    return (*taken.record, "", taken.version, taken.updated, taken.hash, False, TO_LINK)
 
 
 def _update_rows(connection: Connection, changed: Sequence[Taken]) -> None:
@@ -349,37 +352,19 @@ def _update_rows(connection: Connection, changed: Sequence[Taken]) -> None:
 
 def _remember(connection: Connection, taken: Sequence[Taken]) -> None:
     """Bytes, keys and references; whoever waits for one of these business identifiers is written again."""
-    connection.execute(
-        insert(received_base),
-        [
-            {"ehr": t.record.ehr, "type": t.record.type, "foreign_id": t.record.id, "body": t.raw}
-            for t in taken
-        ],
-    )
+    insert_rows(connection, received_base, [(*t.record, t.raw) for t in taken])
     keys = [
-        {"ehr": t.record.ehr, "type": t.record.type, "foreign_id": t.record.id, "kind": kind, "key": key}
+        (t.record.type, kind, key, t.record.ehr, t.record.id)
         for t in taken
         for kind, values in t.keys.items()
         for key in values
     ]
-    if keys:
-        connection.execute(insert(sync_key), keys)
-        held = {row["key"] for row in keys if row["kind"] == "identifier"}
+    insert_rows(connection, sync_key, keys)
+    held = {key for _, kind, key, _, _ in keys if kind == "identifier"}
+    if held:
         wake_holders(connection, taken[0].record.type, held)
-    targets = [
-        {
-            "ehr": t.record.ehr,
-            "type": t.record.type,
-            "foreign_id": t.record.id,
-            "target_ehr": ehr,
-            "target_type": type,
-            "target": target,
-        }
-        for t in taken
-        for ehr, type, target in t.targets
-    ]
-    if targets:
-        connection.execute(insert(sync_reference), targets)
+    targets = [(*t.record, *target) for t in taken for target in t.targets]
+    insert_rows(connection, sync_reference, targets)
 
 
 def _forget(connection: Connection, records: Sequence[Record]) -> None:
@@ -387,16 +372,26 @@ def _forget(connection: Connection, records: Sequence[Record]) -> None:
     ehr, type = records[0].ehr, records[0].type
     k = sync_key.c
     for ids in chunks(record.id for record in records):
-        lost = connection.execute(
-            select(k.key).where(k.ehr == ehr, k.type == type, k.foreign_id.in_(ids), k.kind == "identifier")
-        )
-        wake_holders(connection, type, {row[0] for row in lost})
+        lost = keys_of(connection, ehr, type, ids)
+        wake_holders(connection, type, {key for _, kind, key in lost if kind == "identifier"})
         for table in (received_base, sync_key, sync_reference):
             statement = delete(table).where(
-                table.c.ehr == ehr, table.c.type == type, table.c.foreign_id.in_(ids)
+                table.c.ehr == ehr, table.c.type == type, among(table.c.foreign_id, ids)
             )
             # What a person was asked about a record stays known, whatever the record says now.
             connection.execute(statement.where(k.kind != "asked") if table is sync_key else statement)
+
+
+def keys_of(connection: Connection, ehr: str, type: str, ids: Sequence[str]) -> list[tuple[str, str, str]]:
+    """(id, kind, key) of these records of an EHR."""
+    k = sync_key.c
+    rows = connection.execute(
+        select(k.foreign_id, k.kind, k.key)
+        .where(k.ehr == ehr, k.type == type, among(k.foreign_id, ids))
+        # Else SQLite would take the index that begins with the type, and look through all of that type.
+        .order_by(k.ehr, k.type, k.foreign_id)
+    )
+    return [(id, kind, key) for id, kind, key in rows]
 
 
 def wake_holders(connection: Connection, type: str, keys: Iterable[str]) -> None:
@@ -405,7 +400,7 @@ def wake_holders(connection: Connection, type: str, keys: Iterable[str]) -> None
     r, c = sync_reference.c, crosswalk.c
     for wanted in chunks(keys):
         waiting = select(r.ehr, r.type, r.foreign_id).where(
-            r.target_ehr == "", r.target_type.in_(("", type)), r.target.in_(wanted)
+            r.target_ehr == "", r.target_type.in_(("", type)), among(r.target, wanted)
         )
         connection.execute(
             update(crosswalk)
@@ -422,7 +417,7 @@ def _bury(connection: Connection, gone: Sequence[Record]) -> int:
     c = crosswalk.c
     buried = 0
     for ids in chunks(record.id for record in gone):
-        own = (c.ehr == gone[0].ehr) & (c.type == gone[0].type) & c.foreign_id.in_(ids)
+        own = (c.ehr == gone[0].ehr) & (c.type == gone[0].type) & among(c.foreign_id, ids)
         result = connection.execute(
             update(crosswalk).where(own, c.deleted.is_(False)).values(deleted=True, hash="", state=TO_LINK)
         )
@@ -472,7 +467,7 @@ def _close_dead_letters(connection: Connection, records: Sequence[Record]) -> No
             .where(
                 d.ehr == records[0].ehr,
                 d.type == records[0].type,
-                d.foreign_id.in_(ids),
+                among(d.foreign_id, ids),
                 d.state == "open",
             )
             .values(state="resolved")

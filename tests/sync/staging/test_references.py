@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from fhir_coprod import jsontext
+from fhir_coprod.jsontext import Json
 from fhir_coprod.sync.staging.references import (
     Bases,
     Holder,
@@ -14,11 +16,16 @@ from fhir_coprod.sync.staging.references import (
     add_references,
     held,
     named,
+    rewritten,
 )
 
 BASES = Bases(
     {"a": "https://a.example/fhir", "b": "https://b.example/fhir", "nested": "https://a.example/fhir/x"}
 )
+
+
+def _held(data: Json) -> list[Holder]:
+    return list(held(jsontext.encode(data), data))
 
 
 @pytest.mark.parametrize(
@@ -52,7 +59,7 @@ def test_an_address_that_two_ehrs_share_is_of_the_one_that_names_it() -> None:
 
 def test_what_has_an_identifier_and_content_of_its_own_is_no_reference() -> None:
     inner = {"resourceType": "Organization", "identifier": {"system": "s", "value": "v"}}
-    assert list(held({"resourceType": "Task", "contained": [inner]})) == []
+    assert _held({"resourceType": "Task", "contained": [inner]}) == []
 
 
 def test_references_in_contained_resources_and_extensions_are_found() -> None:
@@ -62,8 +69,8 @@ def test_references_in_contained_resources_and_extensions_are_found() -> None:
         "extension": [{"url": "x", "valueReference": {"reference": "Task/ext"}}],
         "focus": {"reference": "#c", "identifier": {"system": "s", "value": "v"}},
     }
-    assert set(named(data)) == {"Task/in", "Task/ext", "#c"}
-    assert list(held(data)) == []
+    assert set(named(jsontext.encode(data))) == {"Task/in", "Task/ext", "#c"}
+    assert _held(data) == []
 
 
 def test_a_logical_reference_is_an_identifier_without_a_literal_one() -> None:
@@ -74,7 +81,7 @@ def test_a_logical_reference_is_an_identifier_without_a_literal_one() -> None:
         "requester": {"identifier": {"value": "no system"}},
         "restriction": {"recipient": [{"identifier": {"system": "s", "value": "w"}, "display": "W"}]},
     }
-    assert set(held(data)) == {Holder("Organization", "s|v"), Holder("", "s|w")}
+    assert set(_held(data)) == {Holder("Organization", "s|v"), Holder("", "s|w")}
 
 
 def test_a_found_holder_is_added_beside_its_identifier_and_nothing_else_moves() -> None:
@@ -86,6 +93,30 @@ def test_a_found_holder_is_added_beside_its_identifier_and_nothing_else_moves() 
     added = add_references(raw, json.loads(raw), {Holder("", "s|v"): "Organization/x"})
     assert added == raw.replace(b'{"identifier" :', b'{"reference":"Organization/x","identifier" :')
     assert add_references(raw, json.loads(raw), {Holder("", "s|other"): "Organization/x"}) is raw
+
+
+def test_a_reference_is_rewritten_where_it_stands_and_nothing_else_moves() -> None:
+    raw = (
+        b'{ "for" : {"reference" :\n"Patient/1", "display":"\\"reference\\":\\"Patient/1\\""},'
+        b' "text":"Patient/1",\n'
+        b'"focus":{"reference":"Task/\\u00e5\\/\\""}, "n": 1.50 }'
+    )
+    there = {"Patient/1": "Patient/x", 'Task/å/"': "Task/y"}
+    expected = raw.replace(b'\n"Patient/1"', b'\n"Patient/x"').replace(b'"Task/\\u00e5\\/\\""', b'"Task/y"')
+    assert rewritten(raw, there) == expected
+    assert rewritten(raw, {}) is raw
+    assert rewritten(raw, {"Patient/2": "Patient/x"}) == raw
+
+
+def test_references_are_found_in_the_text_whatever_its_spelling() -> None:
+    assert named(
+        b'{"a":{"reference" : "Task/1"},"b":{"reference":"Task\\/2"},"c":{"reference":"Task/1"}}'
+    ) == [
+        "Task/1",
+        "Task/2",
+    ]
+    assert named(b'{"a":{"r\\u0065ference":"Task/1"}}') == ["Task/1"]
+    assert named(b'{"text":"\\"reference\\":\\"Task/1\\"","reference":7}') == []
 
 
 def test_attachments_stay_at_their_ehr() -> None:

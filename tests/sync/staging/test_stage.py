@@ -11,7 +11,8 @@ from fhir_coprod import jsontext
 from fhir_coprod.outcome import OK, Issue, Outcome
 from fhir_coprod.store import Store
 from fhir_coprod.sync.staging import stage
-from fhir_coprod.sync.staging.references import Bases
+from fhir_coprod.sync.staging.feed import Success
+from fhir_coprod.sync.staging.references import Bases, Record
 from fhir_coprod.sync.staging.stage import Batch, Received, Refused, Taken, content_hash
 from tests.sync.records import patient
 from tests.sync.test_dead_letters import states
@@ -90,3 +91,16 @@ def test_a_record_that_is_as_before_or_gone_needs_nobodys_attention(store: Store
     assert isinstance(good, Taken)
     arrives(store, **{word: [good.record]})
     assert states(store) == [("p", "resolved")]
+
+
+def test_a_batch_in_parts_is_whole_and_its_watermark_comes_last() -> None:
+    taken = [Taken(Record("a", "Task", str(n)), b"", "", "", "", {}, frozenset()) for n in range(7)]
+    success = Success("2026", datetime(2026, 1, 1, tzinfo=UTC))
+    gone = [Record("a", "Task", "x")]
+    for number in range(8):
+        batch = Batch("a", "Task", taken[:number], gone=gone, feed=success)
+        *first, last = batch.parts(3)
+        assert [t for part in (*first, last) for t in part.taken] == taken[:number]
+        assert all(len(part.taken) == 3 and part.feed is None and not part.gone for part in first)
+        assert len(last.taken) <= 3
+        assert (last.feed, last.gone) == (success, gone)
