@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
-from sqlalchemy import func, select
+from sqlalchemy import Connection, func, select
 
 from fhir_coprod.errors import Conflict
 from fhir_coprod.store import Transaction
@@ -103,7 +103,8 @@ class Settling:
             pass
         for type in do(_open_types):
             self._publish(type, do, look)
-        self.settled.merged = do(_merged)
+        with look() as view:
+            self.settled.merged = _merged(view.connection)
         return self.settled
 
     def _publish(self, type: str, do: _Do, look: Callable[[], AbstractContextManager[View]]) -> None:
@@ -162,7 +163,7 @@ def _open_types(transaction: Transaction) -> list[str]:
     return [t for t in ORDER if t in found] + sorted(found - set(ORDER))
 
 
-def _merged(transaction: Transaction) -> dict[tuple[str, str], int]:
+def _merged(connection: Connection) -> dict[tuple[str, str], int]:
     c = crosswalk.c
     shared = (
         select(c.type, c.id)
@@ -171,7 +172,7 @@ def _merged(transaction: Transaction) -> dict[tuple[str, str], int]:
         .having(func.count() > 1)
         .subquery()
     )
-    rows = transaction.connection.execute(
+    rows = connection.execute(
         select(c.ehr, c.type, func.count())
         .join(shared, (c.type == shared.c.type) & (c.id == shared.c.id))
         .where(c.deleted.is_(False))

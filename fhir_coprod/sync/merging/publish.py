@@ -32,7 +32,7 @@ from fhir_coprod.sync.staging.stage import OPEN, TO_WRITE, WRITTEN, Validate
 
 DRAFTED = 200
 """Resources drafted together, outside of any transaction."""
-BATCH = 40
+BATCH = 30
 """Resources written in one transaction: whoever else wants to write waits as long as that takes."""
 
 
