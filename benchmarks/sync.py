@@ -21,7 +21,7 @@ from benchmarks.sample import hospital
 from benchmarks.watch import fill
 from fhir_coprod.settings import EhrSettings, Settings, StoreSettings
 from fhir_coprod.store import Store
-from fhir_coprod.sync import run
+from fhir_coprod.sync.engine import run
 from tests.peers import servers
 from tests.peers.shared import Run
 

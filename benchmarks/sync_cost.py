@@ -18,7 +18,7 @@ import httpx
 from benchmarks.pages import PAGE, pages_of, types_of
 from fhir_coprod.settings import EhrSettings, Settings, StoreSettings
 from fhir_coprod.store import Store
-from fhir_coprod.sync import run
+from fhir_coprod.sync.engine import run
 
 WARM = 100
 """Records synced before anything is measured."""

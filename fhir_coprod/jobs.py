@@ -184,7 +184,7 @@ def _is_time(transaction: Transaction, every: float) -> bool:
 def _sync(settings: Settings, parent: int) -> None:
     """One sync in its own process; logs a line for each EHR."""
     _end_with(parent)
-    from fhir_coprod.sync import run as sync
+    from fhir_coprod.sync.engine import run as sync
 
     log = logger()
     with Store.open(settings.store.url) as store:

@@ -24,7 +24,7 @@ from fhir_coprod import validate
 from fhir_coprod.definitions import PROFILE
 from fhir_coprod.demo.hospital import ORDER, PERSON, departments
 from fhir_coprod.store import Store
-from fhir_coprod.sync import holdings
+from fhir_coprod.sync.staging.stage import holdings
 
 Json = dict[str, Any]
 FHIR_JSON = {"content-type": "application/fhir+json"}

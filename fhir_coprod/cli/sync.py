@@ -27,7 +27,9 @@ from fhir_coprod.terminal import shown
 if TYPE_CHECKING:  # loading the store and the HTTP stack takes time that other commands need not spend
     from fhir_coprod.settings import EhrSettings, Settings
     from fhir_coprod.store import Store
-    from fhir_coprod.sync import EhrPlan, EhrReport, Progress
+    from fhir_coprod.sync.ehr.plan import EhrPlan
+    from fhir_coprod.sync.pull import Progress
+    from fhir_coprod.sync.report import EhrReport
 
 ehr_app = new_app("The EHRs in the settings.")
 dead_letters_app = new_app("Records that could not be taken in.")
@@ -62,7 +64,7 @@ def sync(
     Exit code 1: done, but an EHR or a type of it could not be read, or records could not be taken in (dead
     letters); everything else is taken in all the same.
     """
-    from fhir_coprod.sync import run
+    from fhir_coprod.sync.engine import run
 
     chosen = settings(context, config)
     _named(chosen, None)  # before a store is made, which a sync without EHRs would not need
@@ -172,7 +174,7 @@ def ehr_check(
     config: ConfigOption = None,
 ) -> None:
     """Ask the EHRs what they can do, and show how each type will be read."""
-    from fhir_coprod.sync import check
+    from fhir_coprod.sync.engine import check
 
     plans: list[EhrPlan | EhrError | ConfigError] = []
     chosen = _named(settings(context, config), name)

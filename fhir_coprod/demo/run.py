@@ -19,7 +19,7 @@ from fhir_coprod.demo.table import print_board
 from fhir_coprod.errors import CoprodError
 from fhir_coprod.settings import EhrSettings, Settings, SiteSettings, StoreSettings, WatchSettings
 from fhir_coprod.store import Store
-from fhir_coprod.sync import run as sync
+from fhir_coprod.sync.engine import run as sync
 from fhir_coprod.watch import sweep
 from fhir_coprod.watch.rules import policies
 from fhir_coprod.web.survey import survey

@@ -1,28 +1,10 @@
 """Keeping the coproduction layer in step with several departments' EHRs.
 
-check(ehr)            what an EHR can do, and the plan that follows
-run(store, settings)  pull, link, write; a report per EHR
-feeds(connection)     what of each EHR can be seen at present
-holdings(connection)  which record of which EHR is in which resource of ours
+engine.run(store, settings)      pull, link, write; a report per EHR
+engine.check(ehr)                what an EHR can do, and the plan that follows
+observed                         what can be seen of the EHRs at present: for the watch and the pages
+dead_letters                     what could not be taken in, and trying again
+staging.feed.feeds(connection)   how far each type of each EHR is known
+
+Nothing is imported here: the watch asks `observed` without loading HTTP clients.
 """
-
-from fhir_coprod.sync.ehr.plan import EhrPlan, TypePlan
-from fhir_coprod.sync.engine import check, run
-from fhir_coprod.sync.pull import Progress
-from fhir_coprod.sync.report import EhrReport
-from fhir_coprod.sync.staging.feed import Feed, feeds
-from fhir_coprod.sync.staging.stage import Counts, Holding, holdings
-
-__all__ = [
-    "Counts",
-    "EhrPlan",
-    "EhrReport",
-    "Feed",
-    "Holding",
-    "Progress",
-    "TypePlan",
-    "check",
-    "feeds",
-    "holdings",
-    "run",
-]

@@ -13,7 +13,9 @@ from sqlalchemy import update
 from fhir_coprod.errors import Conflict
 from fhir_coprod.store import Store
 from fhir_coprod.store.schema import core
-from fhir_coprod.sync import Progress, alone, run
+from fhir_coprod.sync import alone
+from fhir_coprod.sync.engine import run
+from fhir_coprod.sync.pull import Progress
 from tests.sync.conftest import settings_for
 from tests.sync.records import patient
 from tests.sync.server import Ehr, serving

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from fhir_coprod import jsontext
 from fhir_coprod.outcome import OK
 from fhir_coprod.store import Store
-from fhir_coprod.sync import engine, holdings
+from fhir_coprod.sync import engine
 from fhir_coprod.sync.merging.sources import Context
 from fhir_coprod.sync.staging import stage
 from fhir_coprod.sync.staging.references import Bases, Record
-from fhir_coprod.sync.staging.stage import Batch, Received, Taken
+from fhir_coprod.sync.staging.stage import Batch, Received, Taken, holdings
 from tests.sync.conftest import FAST
 from tests.sync.records import Json, organization, patient, referral, task
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from fhir_coprod.jsontext import Document
 from fhir_coprod.outcome import OK, Issue, Outcome
 from fhir_coprod.store import Query, Store
-from fhir_coprod.sync import dead_letters, run
+from fhir_coprod.sync import dead_letters
+from fhir_coprod.sync.engine import run
 from tests.sync.conftest import settings_for
 from tests.sync.records import patient, task
 from tests.sync.server import Ehr, serving

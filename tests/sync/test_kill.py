@@ -23,7 +23,9 @@ from sqlalchemy import select
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store
 from fhir_coprod.store.schema.sync import crosswalk
-from fhir_coprod.sync import dead_letters, holdings, run
+from fhir_coprod.sync import dead_letters
+from fhir_coprod.sync.engine import run
+from fhir_coprod.sync.staging.stage import holdings
 from tests.peers import postgresql
 from tests.sync.conftest import FAST, settings_for
 from tests.sync.records import organization, patient, referral, task

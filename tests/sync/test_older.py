@@ -9,7 +9,8 @@ import pytest
 from fhir_coprod.jsontext import Document
 from fhir_coprod.outcome import OK, Issue, Outcome
 from fhir_coprod.store import Store
-from fhir_coprod.sync import dead_letters, run
+from fhir_coprod.sync import dead_letters
+from fhir_coprod.sync.engine import run
 from fhir_coprod.sync.staging.stage import Counts
 from tests.sync.conftest import settings_for
 from tests.sync.records import patient

@@ -13,8 +13,7 @@ import pytest
 from fhir_coprod.jsontext import Document
 from fhir_coprod.outcome import Outcome
 from fhir_coprod.store import Store
-from fhir_coprod.sync import run
-from fhir_coprod.sync.engine import default_validator
+from fhir_coprod.sync.engine import default_validator, run
 from tests.sync.conftest import settings_for
 from tests.sync.records import organization, patient, referral, task
 from tests.sync.server import Ehr, serving

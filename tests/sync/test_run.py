@@ -16,9 +16,13 @@ from fhir_coprod.jsontext import Document
 from fhir_coprod.outcome import Issue, Outcome
 from fhir_coprod.settings import BearerAuth, EhrSettings, Settings
 from fhir_coprod.store import Query, Store, Version
-from fhir_coprod.sync import EhrReport, Feed, Progress, alone, check, feeds, holdings, run
+from fhir_coprod.sync import alone
 from fhir_coprod.sync.ehr.client import Politeness
-from fhir_coprod.sync.staging.stage import Counts
+from fhir_coprod.sync.engine import check, run
+from fhir_coprod.sync.pull import Progress
+from fhir_coprod.sync.report import EhrReport
+from fhir_coprod.sync.staging.feed import Feed, feeds
+from fhir_coprod.sync.staging.stage import Counts, holdings
 from tests.sync.conftest import settings_for
 from tests.sync.records import organization, patient, referral, task
 from tests.sync.server import Ehr, serving

@@ -12,7 +12,7 @@ import respx
 from fhir_coprod.instants import sortable
 from fhir_coprod.settings import EhrSettings, Settings
 from fhir_coprod.store import Store
-from fhir_coprod.sync import run
+from fhir_coprod.sync.engine import run
 from fhir_coprod.sync.staging import feed
 from tests.sync.records import patient
 from tests.sync.server import Ehr, serving

@@ -12,9 +12,11 @@ import respx
 
 from fhir_coprod.settings import BearerAuth, EhrSettings, Settings
 from fhir_coprod.store import Store
-from fhir_coprod.sync import EhrReport, check, feeds, run
 from fhir_coprod.sync.ehr.client import EhrClient, Politeness
 from fhir_coprod.sync.ehr.vendor import Vendor
+from fhir_coprod.sync.engine import check, run
+from fhir_coprod.sync.report import EhrReport
+from fhir_coprod.sync.staging.feed import feeds
 from tests.sync.records import patient, referral, task
 
 BASE = "https://ward.example/fhir"

@@ -9,7 +9,7 @@ import pytest
 from fhir_coprod.jsontext import Document
 from fhir_coprod.outcome import Issue, Outcome
 from fhir_coprod.store import Store
-from fhir_coprod.sync import run
+from fhir_coprod.sync.engine import run
 from tests.sync.conftest import settings_for
 from tests.sync.records import organization, patient, referral
 from tests.sync.server import Ehr, serving
