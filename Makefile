@@ -65,7 +65,7 @@ growth: $(VENV)/.test  ## what each operation costs as the store grows to a mill
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[evidence]'
 	@$(BIN)/python -m benchmarks.growth $(ARGS)
 
-sync-cost: $(VENV)/.test  ## what a first sync costs beside bare paging, and what a create over HTTP takes meanwhile
+sync-cost: $(VENV)/.test  ## what a first sync costs beside bare paging, and what a create over HTTP takes meanwhile (ARGS=--tiny: in seconds)
 	@$(BIN)/python -m benchmarks.sync_cost $(ARGS)
 	@$(BIN)/python -m benchmarks.during_sync $(ARGS)
 
