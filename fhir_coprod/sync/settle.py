@@ -71,28 +71,25 @@ class Settling:
 
     def in_steps(
         self,
-        write: Callable[[Work[object]], object],
+        write: _Do,
         look: Callable[[], AbstractContextManager[View]],
         after_each: Callable[[], None],
     ) -> Settled:
         """Each step by `write`, with `after_each` between them; what needs no transaction looks by `look`."""
-        holder: list[str] = []
+        holder: str | None = None
 
         def do(work: Work[T]) -> T:
-            box: list[T] = []
+            nonlocal holder
 
-            def boxed(transaction: Transaction) -> None:
+            def step(transaction: Transaction) -> tuple[str, T]:
                 now = _holder(transaction)
-                if holder and holder[0] != now:
+                if holder not in (None, now):
                     raise Conflict("Another sync has taken over; this one ends here, and nothing is lost.")
-                box[:] = [work(transaction)]
-                box_holder[:] = [now]
+                return now, work(transaction)
 
-            box_holder: list[str] = []
-            write(boxed)
-            holder[:] = box_holder
+            holder, result = write(step)
             after_each()
-            return box[0]
+            return result
 
         if self._decided:
             do(lambda t: matches.wake(t, self._decided))
