@@ -43,7 +43,7 @@ _COLUMNS = ("read", "created", "updated", "unchanged", "deleted", "conflicts", "
 def sync(
     context: typer.Context,
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME...]", help="EHRs to sync; all when none is named.")
+        list[str] | None, typer.Argument(metavar="NAME", help="EHRs to sync; all when none is named.")
     ] = None,
     full: Annotated[
         bool,

@@ -36,7 +36,7 @@ def validate(
     files: Annotated[
         list[str],
         typer.Argument(
-            metavar="FILE...", help="JSON, NDJSON or Bundle files, folders of them, or - for standard input."
+            metavar="FILE", help="JSON, NDJSON or Bundle files, folders of them, or - for standard input."
         ),
     ],
     profile: Annotated[
