@@ -1,4 +1,4 @@
-"""The referral watch: where each referral stands, what is stalled, who can move it, and alerts for it."""
+"""The referral watch: finds where each referral stands and what is stalled, and alerts those who can act."""
 
 from fhir_coprod.watch.live.sweep import sweep
 from fhir_coprod.watch.record.model import Facts

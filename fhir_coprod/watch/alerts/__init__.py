@@ -1,1 +1,1 @@
-"""What the watch writes: alerts and follow-ups as FHIR resources, kept in step with what stalls."""
+"""Makes alerts and follow-ups as FHIR resources, and keeps them in step with the stalls."""

@@ -1,7 +1,7 @@
-"""One alert for each EHR that is down: silence from there says nothing about its referrals.
+"""Makes one alert for each EHR that is down, because its silence says nothing about its referrals.
 
-A type that a server never shows is no fault of today: the board lists it. A feed that failed or fell behind
-is one Task per EHR, which runs out after a working day and comes back while the feed is down.
+A type that a server never shows raises no alert; the board lists it. Feeds that failed or fell behind raise
+one Task per EHR, which runs out after a working day and comes back as long as a feed is down.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _LASTS: Final = Span(1, "wd")
 
 
 def alert(ehr: str, down: Iterable[Blind], was: Json | None, policy: Policy, now: datetime) -> Json | None:
-    """The Task that should be there about one EHR; None when nothing needs to be written.
+    """The Task about one EHR as it should be; None if nothing needs to be written.
 
-    down: its feeds that failed or are behind; empty when it is well.
-    was:  the Task that is there.
+    down: its feeds that failed or are behind; empty if all is well.
+    was:  the present Task.
     """
     standing = was is not None and resources.is_open(was)
     feeds = sorted(down, key=lambda feed: feed.type)
@@ -60,12 +60,13 @@ def alert(ehr: str, down: Iterable[Blind], was: Json | None, policy: Policy, now
 
 
 def _says(was: Json, words: str) -> bool:
-    """It is already said, under the code by which people find it."""
+    """Whether the Task already has these words, and the code by which people find it."""
     return was.get("description") == words and resources.is_kind(was, followup.FEED_DOWN)
 
 
 def _words(ehr: str, feeds: Iterable[Blind]) -> str:
-    """No times: since when is for `authoredOn` to say, and words that move on would make versions."""
+    """The words of the alert. They name no times: `authoredOn` says since when, and words that change with
+    time would make new versions."""
     what = by_reason((feed.type, feed.reason) for feed in feeds)
     return (
         f"The EHR {ehr} is not seen whole: {what}. No stall is claimed from what it should show, "

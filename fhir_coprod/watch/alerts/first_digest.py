@@ -1,7 +1,7 @@
-"""The first sight of an EHR: what was stalled there already goes out as one digest, not as many alerts.
+"""Makes one digest of the stalls that existed when an EHR was first read, instead of many alerts.
 
-Every such stall is on the board and has its DetectedIssue; its follow-up waits as a draft, and asks for
-itself as soon as there is a new stall, or once so few are left that no digest is needed.
+Every such stall is on the board and has its DetectedIssue. Its follow-up waits as a draft; it is opened as
+soon as its referral has a new stall, or once so few are left that no digest is needed.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ _LASTS: Final = Span(5, "wd")
 
 
 def is_over(was: Json | None, now: datetime) -> bool:
-    """There is none, or its time has run out: its numbers are to be told anew."""
+    """Whether there is no digest, or its time has run out, so that a new one with new numbers is due."""
     end = resources.act_by(was) if was is not None else None
     return was is None or not resources.is_open(was) or end is None or end <= now
 
 
 def digest(ehr: str, old: Iterable[Standing], was: Json | None, policy: Policy, now: datetime) -> Json | None:
-    """The Task that tells of the stalls that one EHR came with; None when there is nothing to write.
+    """The Task that sums up the stalls one EHR came with; None if there is nothing to write.
 
-    old: the standings of those referrals; empty when no digest is needed (any more).
-    was: the Task that is there.
+    old: the standings of those referrals; empty if no digest is needed (any more).
+    was: the present Task.
     """
     rules: Counter[str] = Counter()
     referrals = 0

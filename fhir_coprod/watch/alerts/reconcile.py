@@ -1,7 +1,7 @@
-"""What should be there for one referral's alerts, from its standing and what is there: pure.
+"""Decides which alerts of one referral to write or close, from its standing and its present alerts. Pure.
 
-Evaluating twice changes nothing; a stall that is over is closed by itself, one that still stands cannot be
-closed by hand, and one whose end could not be seen at present is left as it is.
+Running it twice changes nothing. A stall that is over is closed by itself; a stall that still exists cannot
+be closed by hand; a stall whose end we could not see at present is left unchanged.
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ from fhir_coprod.watch.rules.policies import Policy, Severity
 from fhir_coprod.watch.rules.standing import Stall, Standing, explain
 
 TAKEN: Final = frozenset({"received", "accepted", "in-progress"})
-"""Somebody has acknowledged it."""
+"""Statuses of a follow-up that somebody has acknowledged."""
 SNOOZED: Final = "on-hold"
 WAITING: Final = "draft"
-"""Not asked of anybody by itself: one of many that were stalled when their EHR was first read."""
+"""The status of a follow-up that does not ask anybody yet, because its referral is one of many that were
+stalled when their EHR was first read."""
 UNSNOOZABLE: Final = frozenset({"asap", "stat"})
 _THE_STORE_S: Final = ("versionId", "lastUpdated")
 _UTC: Final = ZoneInfo("UTC")
 _CLOCKS_DIFFER: Final = timedelta(days=1)
-"""A client's clock may be ahead of the watch's by so much."""
+"""How far a client's clock may be ahead of the watch's."""
 _NO_NAMES: Final[Mapping[str, str]] = {}
 
 
@@ -42,15 +43,15 @@ def reconcile(
     *,
     backfill: bool = False,
 ) -> list[Json]:
-    """The resources to write so that the alerts of this referral say what is true; empty when they do.
+    """The resources to write so that the alerts of this referral are right; empty if they already are.
 
     followups: its follow-up Tasks, open or not.
-    names:     of departments, by reference.
-    issues:    by id, every DetectedIssue that a follow-up gathers or `wanted_issues` names, where it exists.
-    backfill:  its stalls are old ones among many: a new follow-up waits as a draft, and the digest asks.
+    names:     names of departments, by reference.
+    issues:    by id, every existing DetectedIssue that a follow-up gathers or `wanted_issues` names.
+    backfill:  its stalls are among many old ones: a new follow-up waits as a draft, and the digest asks.
     """
     if any(modified(task) > now for task in followups):
-        return []  # somebody has judged with a later clock; what we know is older
+        return []  # somebody with a later clock has judged; what we know is older
     standing_now = {
         (resources.rule_of(issue), resources.task_of(issue)): issue
         for task in followups
@@ -65,7 +66,7 @@ def reconcile(
         first = was["identifiedDateTime"] if was else instant(now)
         new = resources.issue(standing, stall, id, first, names)
         if was and was.get("identifier"):
-            new["identifier"] = was["identifier"]  # it began at another time than we knew: the same alert
+            new["identifier"] = was["identifier"]  # it began at another time than we thought: the same alert
         _write(writes, new, was or issues.get(id))
         found.append((stall, id))
     unseen = [
@@ -84,7 +85,7 @@ def reconcile(
 
 
 def wanted_issues(standing: Standing, followups: Sequence[Json]) -> set[str]:
-    """Ids of the DetectedIssues that `reconcile` has to be shown."""
+    """Ids of the DetectedIssues that `reconcile` needs."""
     wanted = {resources.issue_id(standing.referral, stall) for stall in standing.stalls}
     return wanted.union(*(resources.issues_of(task) for task in followups))
 
@@ -106,7 +107,7 @@ def _followups(
         was = next((task for task in followups if task["id"] == here), None)
         current = was if was and resources.is_open(was) else None
         if was and not current:
-            # Asked for again: a new round, though its notes stay.
+            # It asks again: a new round, but its notes stay.
             current = {**was, "status": "requested", "restriction": {}}
             current = resources.with_step(current, 0)
         task = resources.followup(standing, found, unseen, current, now, names)
@@ -123,16 +124,17 @@ def _followups(
 
 
 def _asks_already(was: Json | None, found: Sequence[tuple[Stall, str]]) -> bool:
-    """It has been asked before, or there is a stall that the waiting one does not gather."""
+    """Whether the follow-up has asked before, or there is a stall that the waiting one does not gather."""
     if was is None:
         return False
     return was["status"] != WAITING or not {id for _, id in found} <= set(resources.issues_of(was))
 
 
 def next_step(task: Json, now: datetime) -> datetime | None:
-    """When time alone moves a follow-up: it goes up the ladder, or what a person said of it runs out.
+    """When time alone changes a follow-up: it goes up the ladder, or a person's acknowledgement or snooze
+    runs out. None if time does not change it.
 
-    One that was judged by a later clock is looked at again when ours is there too.
+    A follow-up that a later clock has judged is looked at again when ours has got there too.
     """
     if modified(task) > now:
         return modified(task)
@@ -148,7 +150,7 @@ def _advanced(
     policy: Policy,
     now: datetime,
 ) -> Json:
-    """The follow-up's own state: asked, put aside, taken, or one step up the ladder."""
+    """The follow-up in its next state: asked, put aside, taken, or one step up the ladder."""
     severity: Severity = found[0][0].severity
     act_by = policy.act_by(severity, standing.priority, now)
     if was is None:
@@ -176,7 +178,10 @@ def _advanced(
 def _within_limits(
     task: Json, end: datetime | None, standing: Standing, policy: Policy
 ) -> tuple[Json, datetime | None]:
-    """Whoever took it or put it aside, here or through the endpoint, holds it so long and no longer."""
+    """Limit how long a person can hold a follow-up that they took or put aside, here or through the endpoint.
+
+    Returns the Task and the end of that time.
+    """
     if task["status"] in TAKEN:
         span = policy.scaled(policy.alerts.acknowledged_for, standing.priority)
     elif task["status"] == SNOOZED:
@@ -197,17 +202,17 @@ def _asked(task: Json, by: datetime) -> Json:
 
 
 def modified(task: Json) -> datetime:
-    """When a follow-up was last judged, or changed by a person."""
+    """When the watch last judged a follow-up, or a person changed it."""
     return moment(task.get("lastModified"), _UTC) or datetime.min.replace(tzinfo=UTC)
 
 
 def believed(task: Json, now: datetime, latest: datetime) -> Json:
-    """A follow-up with a time of change that some clock can have shown: else as if it had been changed now.
+    """The follow-up, with its time of change replaced by now if no clock can have shown that time yet.
 
-    latest: the latest moment at which a watch has judged anything here.
+    latest: the latest time at which a watch has judged anything here.
 
-    A client may write any time. A time in the future would keep every watch from saying anything of the
-    referral until then, and whoever took it would hold it as long.
+    A client may write any time. With a time in the future no watch would say anything about the referral
+    until then, and the person who took the follow-up would hold it that long.
     """
     if modified(task) <= max(now, latest) + _CLOCKS_DIFFER:
         return task
@@ -221,7 +226,7 @@ def _why(standing: Standing, names: Mapping[str, str]) -> str:
 
 
 def _write(writes: list[Json], new: Json, was: Json | None, now: datetime | None = None) -> None:
-    """Add `new` unless it says what `was` says; `now` marks it as modified then."""
+    """Add `new` unless it says the same as `was`; with `now`, mark it as modified then."""
     if was is not None and _content(new) == _content(was):
         return
     writes.append(resources.touched(new, now) if now else new)

@@ -1,7 +1,7 @@
-"""The FHIR resources that carry an alert: DetectedIssue, follow-up Task, Provenance, the Device that speaks.
+"""Builds and reads the FHIR resources of an alert: DetectedIssue, follow-up Task, Provenance, and the Device.
 
-Pure: from a standing and what was there before to what should be there. Ids come from what an alert is about,
-so that two workers who find the same stall write the same resource.
+Pure: builds a resource from a standing and from the previous version of the resource. Ids come from what an
+alert is about, so that two workers that find the same stall write the same resource.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _GRAVITY: Final = {"high": 0, "moderate": 1, "low": 2}
 
 
 def device() -> Json:
-    """The watch as the author of what it writes."""
+    """The Device that is the author of what the watch writes."""
     return {
         "resourceType": "Device",
         "id": DEVICE.partition("/")[2],
@@ -59,7 +59,7 @@ def device() -> Json:
 
 
 def issue_key(referral: str, stall: Stall) -> str:
-    """What a stall is known by: referral, rule, entry, and the Task where it is about one."""
+    """The business identifier of a stall: referral, rule, when it began, and its Task if it has one."""
     parts = [_plain(referral), stall.rule, instant(stall.since) or ""]
     return "/".join([*parts, _plain(stall.task)] if stall.task else parts)
 
@@ -70,7 +70,7 @@ def issue_id(referral: str, stall: Stall) -> str:
 
 
 def followup_key(referral: str, stage: Stage) -> str:
-    """What a follow-up is known by: referral and stage."""
+    """The business identifier of a follow-up: referral and stage."""
     return f"{_plain(referral)}/{stage}"
 
 
@@ -80,7 +80,7 @@ def followup_id(referral: str, stage: Stage) -> str:
 
 
 def feed_key(ehr: str) -> str:
-    """What the Task about an EHR that is down is known by."""
+    """The business identifier of the Task about an EHR that is down."""
     return _FEED + ehr
 
 
@@ -90,7 +90,7 @@ def feed_id(ehr: str) -> str:
 
 
 def backfill_key(ehr: str) -> str:
-    """What the digest of the stalls that an EHR came with is known by."""
+    """The business identifier of the digest of the stalls that an EHR came with."""
     return _BACKFILL + ehr
 
 
@@ -100,7 +100,8 @@ def backfill_id(ehr: str) -> str:
 
 
 def _plain(name: str) -> str:
-    """The id alone for a ServiceRequest or Task, so that keys read well; other types keep theirs."""
+    """The id without the type for a ServiceRequest or Task, so that keys are easy to read; other types keep
+    it."""
     return name.removeprefix("ServiceRequest/").removeprefix("Task/")
 
 
@@ -117,15 +118,15 @@ def reference(name: str) -> Json:
 
 
 def gravest_first(stalls: Iterable[Stall]) -> list[Stall]:
-    """The order in which stalls are worth reading."""
+    """The stalls in the order in which to show them: by severity, then by due time."""
     return sorted(stalls, key=lambda stall: (_GRAVITY[stall.severity], stall.due, stall.rule, stall.task))
 
 
 def issue(standing: Standing, stall: Stall, id: str, found: str | None, names: Mapping[str, str]) -> Json:
-    """A stall that stands, as DetectedIssue (profile stalled-referral).
+    """A present stall as a DetectedIssue (profile stalled-referral).
 
-    names: of departments, by reference.
-    found: when it was first found, as an instant; kept from the DetectedIssue that is already there.
+    names: names of departments, by reference.
+    found: when it was first found, as an instant; taken from the existing DetectedIssue if there is one.
     """
     implicated = [standing.referral, *([stall.task] if stall.task else [])]
     data: Json = {
@@ -149,7 +150,8 @@ def issue(standing: Standing, stall: Stall, id: str, found: str | None, names: M
 
 
 def detail(standing: Standing, stall: Stall, names: Mapping[str, str]) -> str:
-    """What is missing, since when, who can move it, the guarantee date, whether the patient was told."""
+    """A stall in words: what is missing, since when, who can move it, the guarantee date, and whether the
+    patient was told."""
     parts = [
         f"Missing: {stall.missing}.",
         f"Since {standing.local_day(stall.since)}, due {standing.local_day(just_before(stall.due))}.",
@@ -189,17 +191,17 @@ def _may_own(owner: str) -> bool:
 
 
 def over(was: Json, status: str, why: str, now: datetime) -> Json:
-    """A DetectedIssue that is over: `final`, resolved by itself, or `cancelled`, for want of a referral.
+    """A DetectedIssue that is over: `final` if resolved by itself, `cancelled` if the referral is gone.
 
-    No author: nobody mitigated it by hand (R4 would want a Practitioner here).
+    It has no mitigation author: nobody did it by hand (R4 would want a Practitioner here).
     """
     return {**was, "status": status, "mitigation": [{"action": {"text": why}, "date": instant(now)}]}
 
 
 def provenance(was: Json, why: str, now: datetime, fact: str = "") -> Json:
-    """Why a DetectedIssue ended.
+    """A Provenance that says why a DetectedIssue ended.
 
-    fact: the resource whose appearance ended it, where one can be named.
+    fact: the resource that ended it by appearing, if one can be named.
     """
     data: Json = {
         "resourceType": "Provenance",
@@ -223,13 +225,13 @@ def followup(
     now: datetime,
     names: Mapping[str, str],
 ) -> Json:
-    """The follow-up Task (profile stall-followup) for a referral in one stage, with all stalls that stand.
+    """The follow-up Task (profile stall-followup) for a referral in one stage, with all its present stalls.
 
     issues: each stall with the id of its DetectedIssue, gravest first.
-    unseen: DetectedIssues that stay because what would end them cannot be seen at present.
-    was:    the Task as it is, whose state (acknowledged, snoozed, step of the ladder) stays.
+    unseen: DetectedIssues that stay because we cannot see at present what would end them.
+    was:    the present Task; its state (acknowledged, snoozed, step of the ladder) is kept.
 
-    `restriction` is for the caller to settle. `lastModified` is left as it was: see `touched`.
+    The caller decides `restriction`. `lastModified` is not changed: see `touched`.
     """
     first, first_id = issues[0]
     assert standing.stage is not None
@@ -288,7 +290,7 @@ def _upper(sentence: str) -> str:
 
 
 def ladder_step(task: Json) -> int:
-    """How far up the ladder a follow-up has gone; 0 is whoever can move it."""
+    """How far up the ladder a follow-up has gone; 0 is the owner, who can move the referral."""
     for entry in task.get("input") or ():
         if (entry.get("type") or {}).get("text") == _STEP:
             return int(entry["valuePositiveInt"])
@@ -296,7 +298,7 @@ def ladder_step(task: Json) -> int:
 
 
 def with_step(task: Json, step: int) -> Json:
-    """The same Task at a step of the ladder."""
+    """The Task at another step of the ladder."""
     inputs = [entry for entry in task.get("input") or () if (entry.get("type") or {}).get("text") != _STEP]
     if step:
         inputs.append({"type": {"text": _STEP}, "valuePositiveInt": step})
@@ -320,7 +322,7 @@ def rules_of(task: Json) -> list[str]:
 
 
 def rule_of(issue: Json) -> Rule | None:
-    """The rule a DetectedIssue is about; None when it is none of ours."""
+    """The rule that a DetectedIssue is about; None if the DetectedIssue is not ours."""
     for coding in (issue.get("code") or {}).get("coding") or ():
         if coding.get("system") == RULE_SYSTEM and coding.get("code") in list(Rule):
             return Rule(coding["code"])
@@ -328,13 +330,13 @@ def rule_of(issue: Json) -> Rule | None:
 
 
 def task_of(issue: Json) -> str:
-    """The Task that a DetectedIssue implicates; "" when it is about the referral as a whole."""
+    """The Task that a DetectedIssue implicates; "" if it is about the referral as a whole."""
     names = [item.get("reference", "") for item in issue.get("implicated") or ()]
     return next((name for name in names if name.startswith("Task/")), "")
 
 
 def ehr_of(task: Json) -> str:
-    """The EHR that a Task is about as such: it is down, or came with old stalls; "" for another Task."""
+    """The EHR that a Task is about, because it is down or came with old stalls; "" for any other Task."""
     for identifier in task.get("identifier") or ():
         about, slash, ehr = identifier.get("value", "").partition("/")
         if about + slash in (_FEED, _BACKFILL):
@@ -351,18 +353,18 @@ def stage_of(task: Json) -> str:
 
 
 def is_kind(task: Json, *kinds: str) -> bool:
-    """One of the watch's own Tasks, of one of these kinds."""
+    """Whether it is one of the watch's own Tasks, of one of these kinds."""
     codings = (task.get("code") or {}).get("coding") or ()
     return any(coding.get("system") == TASK_KIND_SYSTEM and coding.get("code") in kinds for coding in codings)
 
 
 def is_open(task: Json) -> bool:
-    """It still asks somebody to act."""
+    """Whether it still asks somebody to act."""
     return task.get("status") not in CLOSED
 
 
 def act_by(task: Json) -> datetime | None:
-    """By when somebody has to act, or to ask again."""
+    """The time by which somebody has to act, or at which the Task asks again."""
     return moment(((task.get("restriction") or {}).get("period") or {}).get("end"), _UTC)
 
 
@@ -373,5 +375,5 @@ def noted(task: Json, who: str, words: str, now: datetime) -> Json:
 
 
 def touched(task: Json, now: datetime) -> Json:
-    """The Task as modified now."""
+    """The Task with `lastModified` set to now."""
     return {**task, "lastModified": instant(now)}

@@ -1,1 +1,1 @@
-"""What the store knows: referrals, what belongs to them, what a change concerns."""
+"""Reads from the store: referrals, what belongs to them, and which referrals a change concerns."""

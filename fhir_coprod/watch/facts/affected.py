@@ -1,8 +1,8 @@
-"""Which referrals a change concerns: from what was written, up the references to the ServiceRequests.
+"""Finds the referrals that a change concerns: from what was written, up the references to ServiceRequests.
 
-The way down, from a referral to all that belongs to it, is `watched.LINKS`; this is the way back. A change is
-looked at as it was before and as it is after, so that a reference that was taken away counts as well. What is
-found may be more than is concerned, never less: to look again changes nothing.
+`watched.LINKS` is the way down, from a referral to all that belongs to it; this is the way back. A changed
+resource is followed both as it was before and as it is now, so that a removed reference counts too. The
+result may include referrals that are not concerned but never misses one: looking again changes nothing.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ Name = tuple[str, str]
 """Resource type and id."""
 
 _STEPS: Final = 6
-"""One more than any way from a resource up to its referral has."""
+"""One more than the longest way from a resource up to its referral."""
 _PORTION: Final = 400
 _UP: Final[Pairs] = (
     *dict.fromkeys(link for links in LINKS.values() for link in links),
     ("DetectedIssue", "implicated"),
 )
-"""By which a resource names what leads to a referral."""
+"""The search parameters by which a resource names something that leads to a referral."""
 _ALERTS: Final[Pairs] = (("Task", "focus"), ("DetectedIssue", "implicated"))
-"""By which an alert names what it is about, which may be no referral any more."""
+"""The search parameters by which an alert names what it is about, which may no longer be a referral."""
 _MESSAGES: Final[Pairs] = (("Communication", "subject"), ("Communication", "sender"))
 _OUTPUT: Final[Pairs] = (("Task", "output"),)
 _PERSONS: Final = ("Patient", "RelatedPerson")
@@ -47,12 +47,12 @@ def _numbers(pairs: Pairs) -> tuple[int, ...]:
 
 @cache
 def _leading(type: str) -> tuple[str, ...]:
-    """The search parameters by which a resource of a type may name what it concerns."""
+    """The search parameters by which a resource of this type may name what it concerns."""
     return tuple(dict.fromkeys(code for its, code in (*_UP, *_ALERTS, *OF_PATIENT) if its == type))
 
 
 def concerned(connection: Connection, changes: Sequence[Version]) -> set[str]:
-    """The referrals that these entries of the log may concern, as references; some may be none."""
+    """References of the referrals that these entries of the log may concern; some may not be referrals."""
     ours = [change for change in changes if change.source != followup.SOURCE]
     if not ours:
         return set()
@@ -63,7 +63,7 @@ def concerned(connection: Connection, changes: Sequence[Version]) -> set[str]:
 
 
 def referrals_of(connection: Connection, records: Iterable[str]) -> set[str]:
-    """The referrals to which these resources (`Type/id`) belong as they are now."""
+    """The referrals that these resources (`Type/id`) belong to now."""
     climb = _Climb(connection)
     climb.reached |= {split(record) for record in records}
     return climb.referrals()
@@ -88,7 +88,7 @@ def _before(connection: Connection, changes: Collection[Version]) -> Iterator[Ve
 
 
 def _named(version: Version) -> Iterator[tuple[int, str, str]]:
-    """What a version names, as the index would have it: number of the parameter, type and id."""
+    """What a version names, as the index would store it: number of the parameter, type and id."""
     for code in _leading(version.type):
         parameter = definitions.search_parameters(version.type)[code]
         for _, value in index.extract(version.type, parameter, version.data):
@@ -98,7 +98,7 @@ def _named(version: Version) -> Iterator[tuple[int, str, str]]:
 
 
 class _Climb:
-    """From resources up to referrals, a generation at a time."""
+    """Climbs from resources up to referrals, one step of references at a time."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -107,12 +107,12 @@ class _Climb:
         self._staff: set[Name] = set()
         self._alerted: set[Name] = set()
         self._asked: set[Name] = set()
-        """Those of which it is known already what they name."""
+        """Resources whose references we know already."""
 
     def start(self, changes: Iterable[Version]) -> list[Version]:
-        """From what has changed, as the index has it: that is the newest version of each.
+        """Begin with the resources that changed, using the index, which knows the newest version of each.
 
-        Returns the versions of which the index says nothing (any more), which have to be read themselves.
+        Returns the versions that the index does not know (any more); these have to be read themselves.
         """
         versions: dict[Name, int] = {}
         by_type = _by_type({(change.type, change.id) for change in changes})
@@ -129,7 +129,7 @@ class _Climb:
         return [change for change in changes if versions.get((change.type, change.id)) != change.version]
 
     def add(self, version: Version) -> None:
-        """From what one version of a resource names, which need not be the newest."""
+        """Begin with what one version of a resource names, which need not be the newest."""
         self._reach(version.type, (version.id,))
         if version.body:
             for param, type, id in _named(version):
@@ -166,7 +166,7 @@ class _Climb:
         return {f"ServiceRequest/{id}" for id in found} | self._may_ask(messages) | alerted
 
     def _from_staff(self) -> None:
-        """Whatever names them, or names a role or place of theirs."""
+        """Reach the resources that name changed staff, or name a role or place of theirs."""
         if self._staff:
             found = self._naming(self._staff, PARTIES)
             found |= self._naming({name for name in found if name[0] in STAFF}, PARTIES)
@@ -184,7 +184,7 @@ class _Climb:
                 return
 
     def _may_ask(self, messages: Collection[Name]) -> set[str]:
-        """Of these Communications, those from patients or relatives, and those that have asked before."""
+        """Those of the Communications that are from patients or relatives, or have asked before."""
         from_persons = self._names_from(messages, _MESSAGES[1:], by=True)
         names = {f"Communication/{id}" for _, id in messages}
         standing = watch_tables.standing.c.referral
@@ -196,7 +196,7 @@ class _Climb:
         return {f"Communication/{id}" for type, id in from_persons} | asked
 
     def _names_from(self, names: Collection[Name], pairs: Pairs, *, by: bool = False) -> set[Name]:
-        """What these resources name by these parameters; `by`: which of them name a person by them."""
+        """What these resources name by these parameters; with `by`, those of them that name a person."""
         found: set[Name] = set()
         for type, ids in _by_type(names).items():
             params = _numbers(tuple(pair for pair in pairs if pair[0] == type))
@@ -211,7 +211,7 @@ class _Climb:
         return found
 
     def _naming(self, names: Collection[Name], pairs: Pairs) -> set[Name]:
-        """What names these resources by these parameters."""
+        """The resources that name these by these parameters."""
         found: set[Name] = set()
         for type, ids in _by_type(names).items():
             for some in batches(ids, _PORTION):

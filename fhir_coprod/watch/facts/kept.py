@@ -1,7 +1,8 @@
-"""Facts kept beside each standing, so that judging a referral again need not read its record again.
+"""Caches the facts of each referral beside its standing, so that judging it again need not read its record.
 
-They hold until the log says something new of the referral: its row is marked then (`rows.py`), and the
-record itself is read. What cannot be seen is no part of them: that follows from the feeds when it is judged.
+The facts are valid until the log has something new about the referral: then its row is marked (`rows.py`),
+and the record itself is read. They do not include what cannot be seen: the feeds tell that when the referral
+is judged.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ from fhir_coprod.watch.record.model import Facts
 
 
 class Kept(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What a row keeps of its referral."""
+    """What a row keeps about its referral."""
 
     facts: Facts
     ehr: str
     from_ehr: bool
     asked: bool
-    """There is a follow-up about it."""
+    """Whether there is a follow-up about it."""
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -40,20 +41,20 @@ _MARK: Final = 8
 
 
 JUDGING: Final = ("record", "rules", "facts")
-"""The folders of the watch that read and judge. The others say and carry out what is found: a changed word in
-a letter makes no standing doubtful."""
+"""The folders of the watch that read and judge. The others report what is found and act on it: a changed word
+in a letter makes no standing invalid."""
 _TABLE: Final = "watched.py"
-"""By it they find what belongs to a referral."""
+"""The table by which they find what belongs to a referral."""
 
 
 @cache
 def program() -> bytes:
-    """Changes with the program that reads and judges: what another version of it said has to be said anew."""
+    """A hash of the code that reads and judges: what another version of it said has to be judged again."""
     return digest_of(resources.files("fhir_coprod"))
 
 
 def digest_of(package: Traversable) -> bytes:
-    """Of all that reads and judges in a copy of the package `fhir_coprod`."""
+    """The hash of the code that reads and judges, in a copy of the package `fhir_coprod`."""
     digest = hashlib.blake2b((package / _TABLE).read_bytes(), digest_size=12)
     for folder in JUDGING:
         files = [file for file in (package / "watch" / folder).iterdir() if file.name.endswith(".py")]
@@ -64,14 +65,15 @@ def digest_of(package: Traversable) -> bytes:
 
 @cache
 def _reading(zone: ZoneInfo) -> bytes:
-    """Facts are read by this program, and dates without time are days of this zone."""
+    """A hash of what facts depend on beside the record: this code, and the zone of dates without a time."""
     return hashlib.blake2b(program() + zone.key.encode(), digest_size=_MARK).digest()
 
 
 def pack(found: Found, zone: ZoneInfo, *, asked: bool) -> bytes | None:
-    """The facts as a row keeps them; None when there are none, or they rest on a record that may be old.
+    """The facts as a row keeps them; None if there are none, or if they rest on a record that may be out of
+    date.
 
-    asked: there is a follow-up about it.
+    asked: whether there is a follow-up about it.
     """
     facts = found.facts
     if facts is None or any(blind.record for blind in facts.blind):
@@ -82,7 +84,7 @@ def pack(found: Found, zone: ZoneInfo, *, asked: bool) -> bytes | None:
 
 
 class Sources:
-    """Facts for referrals: those that their rows keep where these hold, else from the record."""
+    """Gets the facts of referrals: from their rows if those are still valid, otherwise from the record."""
 
     def __init__(self, reader: Reader) -> None:
         self.reader = reader
@@ -92,10 +94,10 @@ class Sources:
         )
 
     def find(self, rows: Mapping[str, Held | None]) -> Iterator[tuple[Found, bool | None]]:
-        """Each that is a referral.
+        """Yields each one that is a referral.
 
-        With it, of facts that were kept, whether there is a follow-up about it, which is not among what was
-        found; None of a record that was read.
+        The second value is None if the record was read. If the facts come from the row, the follow-ups are
+        not read, and it says whether there are any.
         """
         unknown: list[str] = []
         for name, held in rows.items():
@@ -111,8 +113,8 @@ class Sources:
                 yield found, None
 
     def kept(self, name: str, held: Held | None) -> Facts | None:
-        """What the row of one referral keeps of it, with what cannot be seen at present; None where it does
-        not hold any more."""
+        """The facts that the row of one referral keeps, with what cannot be seen at present; None if they are
+        no longer valid."""
         kept = self._kept(name, held)
         return self._as_seen(name, kept) if kept else None
 
@@ -124,7 +126,7 @@ class Sources:
         return _decode(memoryview(held.facts)[_MARK:])
 
     def _as_seen(self, name: str, kept: Kept) -> Facts:
-        """With what cannot be seen at present."""
+        """The kept facts with what cannot be seen at present."""
         if not self.reader.blind:
             return kept.facts
         requesters = kept.facts.request.requesters if name.startswith("ServiceRequest/") else ()

@@ -1,4 +1,4 @@
-"""Names for what staff look at: departments in full, patients by initials."""
+"""Looks up names to show to staff: departments in full, patients by initials."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _DEPARTMENTS: Final = ("Organization", "HealthcareService", "PractitionerRole", 
 
 
 def read_names(reader: Reader, standings: Iterable[Standing]) -> dict[str, str]:
-    """Names of the departments that the standings mention, by reference; those without a name are left out.
+    """Names of the departments that the standings mention, by reference, except those without a name.
 
-    A role without a text of its own goes by the name of its organisation; persons are not named.
+    A role without a text of its own gets the name of its organisation. Persons are not named.
     """
     mentioned: set[str] = set()
     for standing in standings:
@@ -43,7 +43,7 @@ def names_of(reader: Reader, references: Iterable[str]) -> dict[str, str]:
 
 
 def initials_of(reader: Reader, references: Iterable[str]) -> dict[str, str]:
-    """Initials of patients by reference, such as A.B.; those without a name are left out."""
+    """Initials of patients by reference, such as A.B., except of those without a name."""
     wanted = {split(name) for name in references if name.startswith("Patient/")}
     return {row.reference: letters for row in reader.by_reference(wanted) if (letters := _initials(row.data))}
 

@@ -1,7 +1,7 @@
-"""Resources as they are now: each is asked for once in a portion of referrals, and each text is parsed once.
+"""Reads the newest versions of resources, and caches them so that each is queried and parsed only once.
 
-Several parts of one look need the same record: the way from a referral to what belongs to it, its patient's
-other referrals, its alerts.
+Several steps of one look at a portion of referrals need the same record: following the links of a referral,
+its patient's other referrals, its alerts.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from fhir_coprod.watch.facts import queries
 from fhir_coprod.watch.record.fhir import batches, is_asking
 
 Texts = Mapping[int, Json]
-"""What versions say, by their positions in the log: what stands there never changes."""
+"""Parsed versions by their position in the log, where nothing ever changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +41,16 @@ class Row:
 
     @property
     def is_referral(self) -> bool:
-        """A ServiceRequest, or a message by which a patient asks for one."""
+        """Whether it is a ServiceRequest, or a message by which a patient asks for one."""
         return self.type == "ServiceRequest" or is_asking(self.data)
 
 
 class Newest:
-    """The newest versions of resources, those deleted left out.
+    """The newest versions of resources, without those that are deleted.
 
-    What has been read is not asked for again until `forget`.
+    A resource that has been read is not queried again until `forget`.
 
-    parsed: texts that somebody has parsed already.
+    parsed: versions that the caller has parsed already.
     """
 
     def __init__(self, connection: Connection, parsed: Texts | None = None) -> None:
@@ -62,22 +62,22 @@ class Newest:
 
     @property
     def texts(self) -> Texts:
-        """Those of the versions that were read."""
+        """The parsed versions that were read since `forget`."""
         return self._texts
 
     def forget(self) -> None:
-        """Let go of all that was read: the next portion has little to do with this one."""
+        """Drop all that was read: the next portion shares little with this one."""
         self._texts, self._by_key, self._by_name = {}, {}, {}
 
     def by_key(self, keys: Iterable[int]) -> list[Row]:
-        """In order of key."""
+        """Resources by key, in order of key."""
         wanted = sorted(set(keys))
         for some in batches((key for key in wanted if key not in self._by_key), queries.AT_ONCE):
             self._read(queries.BY_KEY, {"keys": some})
         return [self._by_key[key] for key in wanted if key in self._by_key]
 
     def by_name(self, names: Collection[tuple[str, str]]) -> list[Row]:
-        """By type and id, in order of key."""
+        """Resources by type and id, in order of key."""
         wanted = set(names)
         by_type: dict[str, list[str]] = {}
         for type, id in wanted - self._by_name.keys():

@@ -1,7 +1,6 @@
-"""The questions that a live watch asks the store many times a second: made once, since making them takes
-longer than asking.
+"""The SQL statements that the live watch runs many times a second, built once.
 
-`ids`, `keys`, `params` and `types` are lists.
+Building one takes longer than running it. `ids`, `keys`, `params` and `types` are lists.
 """
 
 from __future__ import annotations
@@ -13,7 +12,8 @@ from sqlalchemy import BindParameter, and_, bindparam, select
 from fhir_coprod.store.schema import core
 
 AT_ONCE: Final = 5000
-"""Values in one statement: databases take some tens of thousands, and one referral may have more letters."""
+"""The most values in one statement: databases take some tens of thousands, and a single referral may have
+more letters than that."""
 
 _resource, _version, _reference = core.resource.c, core.version.c, core.reference.c
 
@@ -38,9 +38,9 @@ _NEWEST: Final = (
     .order_by(_resource.key)
 )
 BY_KEY: Final = _NEWEST.where(_resource.key.in_(_several("keys")))
-"""The newest versions of resources, those deleted left out."""
+"""The newest versions of resources, by key, without those that are deleted."""
 BY_NAME: Final = _NEWEST.where(_resource.type == bindparam("type"), _resource.id.in_(_several("ids")))
-"""The same, of one type."""
+"""The same for resources of one type, by id."""
 VERSIONS: Final = (
     select(_version.id, _version.position, _version.updated, _version.method, _version.body)
     .where(_version.type == bindparam("type"), _version.id.in_(_several("ids")))
@@ -55,14 +55,14 @@ SOME_VERSIONS: Final = select(
     _version.id.in_(_several("ids")),
     _version.version.in_(_several("numbers")),
 )
-"""Versions of resources of one type, by ids and numbers. These go together in pairs, but SQLite would look
-through all versions of the type for a list of pairs."""
+"""Versions of resources of one type, by ids and numbers. They belong together in pairs, but for a list of
+pairs SQLite would scan all versions of the type."""
 NAMING: Final = select(_reference.key, _reference.target_type, _reference.target_id).where(
     _reference.param.in_(_several("params")),
     _reference.target_id.in_(_several("ids")),
     _reference.target_type.in_(_several("types")),
 )
-"""Keys of what names these by some search parameters, with what each names."""
+"""The keys of resources that name these by some search parameters, with what each one names."""
 NAMERS: Final = (
     select(_resource.type, _resource.id)
     .join_from(core.reference, core.resource, _reference.key == _resource.key)
@@ -72,7 +72,7 @@ NAMERS: Final = (
         _reference.target_type == bindparam("type"),
     )
 )
-"""What names resources of one type by some search parameters."""
+"""The resources that name resources of one type by some search parameters."""
 _NAMES: Final = (_resource.type == bindparam("type"), _resource.id.in_(_several("ids")))
 NAMED: Final = (
     select(_reference.target_type, _reference.target_id)
@@ -90,11 +90,11 @@ AS_INDEXED: Final = (
     )
     .where(*_NAMES)
 )
-"""The same, each with the version that says so and by which parameter; of one that names nothing, the version
-alone."""
+"""The same, each with the version of the resource that names it and by which parameter; for a resource that
+names nothing, only its version."""
 NAMING_ONE_OF: Final = (
     select(_resource.type, _resource.id)
     .join_from(core.resource, core.reference, _reference.key == _resource.key)
     .where(*_NAMES, _reference.param.in_(_several("params")), _reference.target_type.in_(_several("types")))
 )
-"""Which of these resources name something of some types by these search parameters."""
+"""Those of these resources that name a resource of some types by these search parameters."""

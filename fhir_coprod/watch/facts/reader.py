@@ -1,9 +1,9 @@
-"""Facts from the store: around one referral, or around all of them in few queries.
+"""Reads the facts about referrals from the store: about one, or about all of them in few queries.
 
-Referrals are read a portion at a time. From a portion's ServiceRequests the search index leads to what names
-them, from there to what names that (a Communication about an Appointment, a document of an Encounter), and so
-on: a fixed number of queries a portion, whatever its size. Every referral is read, not those of some list of
-open statuses: whether one is closed is for `assess` to say.
+Referrals are read a portion at a time. From a portion's ServiceRequests the search index leads to the
+resources that name them, then to those that name these (a Communication about an Appointment, a document of
+an Encounter), and so on: a fixed number of queries for a portion of any size. Every referral is read, not
+only those with some open status, because `assess` decides whether one is closed.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ from fhir_coprod.watch.record.fhir import (
 from fhir_coprod.watch.record.model import Blind, Facts
 
 PORTION: Final = 400
-"""Referrals read at a time: large enough that queries do not matter, small enough for memory and SQL."""
+"""Referrals read at a time: enough that the number of queries does not matter, few enough for memory and
+SQL."""
 
 _HOPS: Final = 4
 
@@ -49,18 +50,18 @@ def gather(
 ) -> Facts:
     """Facts about one referral.
 
-    referral_id:  of a ServiceRequest, or `Communication/id` for a patient's request made by message.
+    referral_id:  id of a ServiceRequest, or `Communication/id` for a patient's request made by message.
     settings:     the site's time zone and its EHRs; without them UTC, and any EHR may hold anybody's records.
-    pulled_since: when given, a feed that was last pulled whole before that counts as behind.
+    pulled_since: if given, a feed whose last complete pull was before that counts as behind.
 
-    Raises NotFound when there is no such resource, or it is no referral.
+    Raises NotFound if there is no such resource, or it is not a referral.
     """
     with store.connect() as connection:
         return read_one(Reader(connection, settings or Settings(), pulled_since), referral_id)
 
 
 def read_one(reader: Reader, referral_id: str) -> Facts:
-    """The same by a reader that is there already."""
+    """Facts about one referral by an existing reader; see `gather`."""
     name = full_name(referral_id)
     for around in reader.read(reader.by_reference({split(name)}), strict=True):
         if around.facts is not None:
@@ -69,7 +70,7 @@ def read_one(reader: Reader, referral_id: str) -> Facts:
 
 
 def full_name(referral_id: str) -> str:
-    """A referral's reference, of one that may go without its type."""
+    """A referral's reference, from an id or a reference."""
     return referral_id if "/" in referral_id else f"ServiceRequest/{referral_id}"
 
 
@@ -78,7 +79,7 @@ def all_open(
 ) -> Iterator[Facts]:
     """Facts about every referral and every patient's request, oldest first; see `gather`.
 
-    Those that a fault of ours keeps from being read are left out: `look.look` tells of them.
+    Referrals that cannot be read because of a fault in our code are left out; `present.look` reports them.
     """
     with store.connect() as connection:
         for portion in portions(Reader(connection, settings or Settings(), pulled_since)):
@@ -88,7 +89,7 @@ def all_open(
 
 
 def portions(reader: Reader) -> Iterator[list[Found]]:
-    """Every referral and every patient's request, a portion at a time, whatever is written meanwhile."""
+    """Every referral and every patient's request, a portion at a time, even while others write."""
     start = 0
     while roots := roots_from(reader.connection, start, PORTION):
         reader.forget()
@@ -106,19 +107,19 @@ class Found:
 
     referral: str
     facts: Facts | None
-    """None when a fault of ours kept them from being read."""
+    """None if a fault in our code kept them from being read."""
     followups: tuple[Json, ...] = ()
     """The watch's own Tasks about it, open or not."""
     fault: str = ""
     """The kind of that fault."""
     ehr: str = ""
-    """The EHR that its newest version came from; "" where it came from none."""
+    """The EHR that its newest version came from; "" if it did not come from one."""
     from_ehr: bool = False
-    """An EHR had a part in it."""
+    """Whether it or anything that belongs to it came from an EHR."""
 
 
 class Reader:
-    """Reads portions; remembers who stands behind roles, and which feeds are blind."""
+    """Reads portions of referrals; remembers who is behind each role, and which feeds are blind."""
 
     def __init__(
         self,
@@ -138,7 +139,7 @@ class Reader:
     def read(self, roots: Collection[Row], *, strict: bool = False) -> Iterator[Found]:
         """The facts of each root that is a referral.
 
-        strict: a fault with one is raised; else it is noted there, and the others are read.
+        strict: raise a fault in our code; otherwise note it in `Found.fault` and go on with the others.
         """
         roots = [root for root in roots if root.is_referral]
         if not roots:
@@ -187,7 +188,7 @@ class Reader:
             followups = tuple(
                 row.data
                 for row in rows.values()
-                # A message that belongs to it may ask for another referral, and have follow-ups of its own.
+                # A message that belongs to it may itself ask for a referral, and have its own follow-ups.
                 if is_followup(row.data) and target(row.data.get("focus")) == root.reference
             )
             yield Found(root.reference, facts, followups, ehr=_ehr_of(root), from_ehr=from_ehr)
@@ -196,15 +197,15 @@ class Reader:
 
     @property
     def texts(self) -> Texts:
-        """What has been read and parsed since `forget`."""
+        """The parsed versions that were read since `forget`."""
         return self._newest.texts
 
     def forget(self) -> None:
-        """Read anew from here on: before each portion, so that only one is in memory."""
+        """Drop all that was read; call it before each portion, so that only one is in memory."""
         self._newest.forget()
 
     def by_key(self, keys: Iterable[int]) -> list[Row]:
-        """The newest versions of resources, those deleted left out; each is read once until `forget`."""
+        """The newest versions of resources, without those deleted; each is read once until `forget`."""
         return self._newest.by_key(keys)
 
     def by_reference(self, references: Collection[tuple[str, str]]) -> list[Row]:
@@ -212,16 +213,16 @@ class Reader:
         return self._newest.by_name(references)
 
     def referrals_among(self, references: Iterable[str]) -> set[str]:
-        """Those of these that are referrals at present."""
+        """Those of the references that are referrals at present."""
         rows = self.by_reference({split(name) for name in references})
         return {row.reference for row in rows if row.is_referral}
 
     def followups_of(self, referral: str) -> tuple[Json, ...]:
-        """The watch's own Tasks about a referral, which need not exist any more."""
+        """The watch's own Tasks about a referral, which may no longer exist itself."""
         return self.followups((referral,)).get(referral, ())
 
     def followups(self, referrals: Collection[str]) -> dict[str, tuple[Json, ...]]:
-        """The watch's own Tasks about each that has any."""
+        """The watch's own Tasks about each referral that has any."""
         found: dict[str, tuple[Json, ...]] = {}
         reference, token = core.reference.c, core.token.c
         ours = exists().where(
@@ -243,7 +244,7 @@ class Reader:
     def _naming(
         self, links: Iterable[tuple[int, str, str]], types: Collection[str]
     ) -> list[tuple[int, str, str]]:
-        """Who names these: (key of the resource that names, type and id that it names)."""
+        """The resources that name these: (key of the one that names, type and id that it names)."""
         names: dict[int, set[str]] = {}
         for param, _type, id in links:
             names.setdefault(param, set()).add(id)
@@ -260,7 +261,7 @@ class Reader:
         return found
 
     def _follow(self, roots: Collection[Row]) -> tuple[dict[int, Row], _LeadsTo]:
-        """All that names the roots, or names what names them, by key, and to which roots each leads."""
+        """All that name the roots directly or through others, by key, and the roots that each leads to."""
         found = {root.key: root for root in roots}
         leads_to: _LeadsTo = defaultdict(set, {root.key: {root.key} for root in roots})
         at = {(root.type, root.id): root.key for root in roots}
@@ -294,7 +295,7 @@ class Reader:
     def _outputs(
         self, edge: Iterable[Row], at: Mapping[tuple[str, str], int], leads_to: _LeadsTo
     ) -> list[Row]:
-        """Reports and documents that a Task's output names, as far as they lead to roots not known of yet."""
+        """Reports and documents that the output of a Task names, if they lead to roots not known yet."""
         wanted: dict[tuple[str, str], set[int]] = {}
         for row in edge:
             if row.type != "Task" or not row.data.get("output"):
@@ -310,7 +311,7 @@ class Reader:
         return reached
 
     def _by_patient(self, patients: Iterable[str]) -> dict[str, list[Row]]:
-        """What belongs to the patients as such: their other referrals, wishes and relatives."""
+        """What belongs to the patients themselves: their other referrals, wishes and relatives."""
         kinds = {index.number(type, parameter): type for type, parameter in watched.OF_PATIENT}
         ids = {name.partition("/")[2] for name in patients if name.startswith("Patient/")}
         links = [(param, "Patient", id) for param in kinds for id in ids]
@@ -321,7 +322,7 @@ class Reader:
         return rows
 
     def _departments_asked(self, siblings: Collection[Row]) -> dict[str, list[Json]]:
-        """Owners of the Tasks of each sibling."""
+        """The owners of each sibling's Tasks."""
         focus = index.number("Task", "focus")
         links = [(focus, row.type, row.id) for row in siblings]
         keys = {key for key, _, _ in self._naming(links, {"ServiceRequest"})} if links else set()
@@ -333,7 +334,7 @@ class Reader:
         return owners
 
     def _learn_staff(self, rows: Iterable[Row]) -> None:
-        """Remember who stands behind the roles, services and places that these resources name."""
+        """Remember who is behind the roles, services and places that these resources name."""
         wanted: set[tuple[str, str]] = set()
         for row in rows:
             for name in targets(watched.parties(row.data)):
@@ -345,7 +346,7 @@ class Reader:
             self._behind[staff.reference] = targets(watched.behind(staff.data))
 
     def _earlier_versions(self, rows: Iterable[Row]) -> dict[str, list[tuple[datetime, Json]]]:
-        """Every version since the last deletion, of those of which there is more than one."""
+        """Every version since the last deletion, for resources with more than one version."""
         by_type: dict[str, set[str]] = {}
         for row in rows:
             if row.version > 1 and watched.WATCHED[row.type].is_history:
@@ -367,10 +368,10 @@ class Reader:
     def blind_for(self, ehr: str, requesters: tuple[str, ...], *, from_ehr: bool) -> tuple[Blind, ...]:
         """Which blind feeds matter to a referral, and for which of its parties.
 
-        The requester's records are at the EHR that the referral came from (`ehr`); a department's at the EHR
-        that the settings name for it. An EHR of unnamed department may hold anybody's, unless no EHR had a
-        part in this referral (`from_ehr`). A record of this very referral whose newest word could not be
-        taken in always matters, and is not among these.
+        The requester's records are at the EHR that the referral came from (`ehr`); a department's records are
+        at the EHR that the settings name for it. An EHR without a named department may hold anybody's
+        records, unless nothing of this referral came from an EHR (`from_ehr`). A record of this very referral
+        whose newest version could not be taken in always matters, and is not included here.
         """
         matters = []
         for blind in self.blind:

@@ -1,4 +1,4 @@
-"""Every referral there is, a portion at a time, with what the watch last said of it."""
+"""Lists all referrals, a portion at a time, each with what the watch last said about it."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Root(NamedTuple):
     key: int
     name: str
     held: rows.Held | None
-    """The row of its standing."""
+    """The row of its standing; None if it has none."""
 
 
 def roots_from(connection: Connection, start: int, portion: int) -> list[Root]:
-    """The next so many; `start` is the least key that is wanted. Empty when there are no more."""
+    """The next `portion` referrals whose key is at least `start`; empty if there are no more."""
     resource, reference = core.resource.c, core.reference.c
     here = [resource.deleted.is_(False), resource.key >= start]
     name = (resource.type + "/" + resource.id).label("name")
@@ -35,7 +35,7 @@ def roots_from(connection: Connection, start: int, portion: int) -> list[Root]:
     )
     found = connection.execute(roots.where(resource.type == "ServiceRequest", *here)).all()
     if len(found) == portion:
-        # Messages beyond these referrals are for the next portion: each is come by once.
+        # Messages beyond these referrals belong to the next portion, so that each is returned once.
         here.append(resource.key <= found[-1][0])
     from_persons = exists().where(
         reference.key == resource.key,
@@ -51,9 +51,10 @@ def roots_from(connection: Connection, start: int, portion: int) -> list[Root]:
 
 
 def forgotten(connection: Connection) -> set[str]:
-    """What is no referral any more, deleted or become something else, and still has open follow-ups.
+    """References of former referrals, now deleted or something else, that still have open follow-ups.
 
-    Of a referral that is there the watch keeps a standing, once it has looked at every one.
+    The watch keeps a standing of every existing referral once it has looked at all of them, so a follow-up
+    about something without a standing is such a one.
     """
     code, status = core.token.alias().c, core.token.alias().c
     reference, resource = core.reference.c, core.resource.c

@@ -1,9 +1,9 @@
-"""What the watch last said of each referral, remembered beside the log, and when to look at it again.
+"""Stores the standing of each referral in the table `standing`, with the time to look at it again.
 
-A row's `due` is the moment from which its referral has to be looked at again: when what is said may change by
-itself, or when an alert about it runs out. A referral that something new concerns is marked with a negative
-`due`: minus the position of that news in the log. A standing is only written where `due` is still what it was
-when the facts were read, so news that comes in between is never lost, whoever else is at work.
+A row's `due` is the time from which its referral has to be looked at again: when its standing may change by
+itself, or when an alert about it runs out. If something new concerns a referral, its row is marked with a
+negative `due`: minus the position of that news in the log. A standing is written only if `due` is still what
+it was when the facts were read, so news that comes in between is never lost, whatever other workers do.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from fhir_coprod.store.schema.watch import standing as table
 from fhir_coprod.watch.rules.standing import Standing
 
 FOLLOWER: Final = "watch"
-"""The cursor that says how far the watch has followed the log."""
+"""The name of the cursor that says how far the watch has followed the log."""
 NEVER: Final = 2**62
 POSTPONED: Final = -(2**62)
-"""To be looked at once every referral has been: whether its alerts are news is not known before."""
+"""To be looked at only after every referral has been: before that we cannot tell if its alerts are news."""
 SETTLED: Final = 0
 SETTLED_AS_FAR_AS_SEEN: Final = 1
 MOVING: Final = 2
 STALLED: Final = 3
 FAULT: Final = 4
-"""How much interest a referral deserves; the board shows those from MOVING on."""
+"""How much interest a referral deserves; the board shows MOVING and above."""
 
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _PORTION: Final = 500
@@ -49,7 +49,7 @@ class Held(NamedTuple):
 
     @property
     def is_settled(self) -> bool:
-        """Nothing new concerns it."""
+        """Whether nothing new concerns it."""
         return self.due >= 0 or self.due == POSTPONED
 
 
@@ -57,9 +57,10 @@ HELD: Final = (table.c.due, table.c.ehr, table.c.old, table.c.body, table.c.fact
 
 
 class Row(NamedTuple):
-    """A standing as it is to be written; `was` is the row when the facts were read, None: no row.
+    """A standing that is to be written.
 
-    facts: as `kept.pack` makes them; None: to be read anew.
+    was:   the row when the facts were read; None: there was none.
+    facts: from `kept.pack`; None: the record has to be read again.
     """
 
     standing: Standing
@@ -71,7 +72,7 @@ class Row(NamedTuple):
 
 
 def milliseconds_until(at: datetime | None) -> int:
-    """A moment to look again, not before it; NEVER for None."""
+    """The time to look again in milliseconds, rounded up so that it is not before `at`; NEVER for None."""
     return to_milliseconds(at + _MILLISECOND - timedelta(microseconds=1)) if at else NEVER
 
 
@@ -104,12 +105,11 @@ _DUE: Final = (
     .limit(bindparam("limit"))
 )
 _NO_ROW: Final = NEVER + 1
-"""No row has it as its due: one that has appeared meanwhile is left alone."""
+"""A `due` that no row has, so that a row that has appeared in the meantime is left alone."""
 
 
 def save(transaction: Transaction, rows: Iterable[tuple[Row, bytes]]) -> None:
-    """Write standings with their bodies, each unless something new has marked its row since the facts were
-    read."""
+    """Write standings with their bodies, except those whose row was marked since the facts were read."""
     values = [
         {
             "referral": row.standing.referral,
@@ -130,12 +130,12 @@ def save(transaction: Transaction, rows: Iterable[tuple[Row, bytes]]) -> None:
 
 
 def says(standing: Standing, held: Held) -> bool:
-    """Whether a row says this already."""
+    """Whether the row has exactly this standing already."""
     return _encode(standing) == held.body
 
 
 def changed(rows: Iterable[Row]) -> list[tuple[Row, bytes]]:
-    """Those that say something else than they did, with their bodies."""
+    """The rows that differ from what is stored, with their bodies."""
     found = []
     for row in rows:
         body = _encode(row.standing)
@@ -145,14 +145,14 @@ def changed(rows: Iterable[Row]) -> list[tuple[Row, bytes]]:
 
 
 def forget(transaction: Transaction, gone: Mapping[str, Held | None]) -> None:
-    """Drop the rows of referrals that are none (any more), each unless it was marked meanwhile."""
+    """Drop the rows of what is not a referral (any more), except those that were marked in the meantime."""
     known = [{"referral": name, "was": was.due} for name, was in gone.items() if was is not None]
     if known:
         transaction.connection.execute(_FORGET, known)
 
 
 def mark(transaction: Transaction, referrals: Collection[str], due: int) -> None:
-    """Have these looked at again; `due` is negative, and no other than this news bears it."""
+    """Have these referrals looked at again; `due` is negative, and used for this news only."""
     if referrals:
         transaction.connection.execute(
             _MARK, [{"referral": name, "due": due, "body": b""} for name in sorted(referrals)]
@@ -160,7 +160,7 @@ def mark(transaction: Transaction, referrals: Collection[str], due: int) -> None
 
 
 def dues(connection: Connection, referrals: Collection[str]) -> dict[str, int]:
-    """When each is to be looked at again, of those that have a row; so many as go into one statement."""
+    """The `due` of each referral that has a row; pass only as many as fit into one statement."""
     statement = select(table.c.referral, table.c.due).where(table.c.referral.in_(referrals))
     return dict(connection.execute(statement).all())
 
@@ -172,14 +172,15 @@ def held(connection: Connection, referral: str) -> Held | None:
 
 
 def due_by(connection: Connection, now: datetime, limit: int, *, postponed: bool) -> dict[str, Held]:
-    """Referrals to be looked at by `now`, those marked longest ago first, with their rows."""
+    """Referrals that have to be looked at by `now`, with their rows: those marked longest ago come first."""
     least = POSTPONED if postponed else POSTPONED + 1
     asked = {"now": to_milliseconds(now), "least": least, "limit": limit}
     return {referral: Held(*row) for referral, *row in connection.execute(_DUE, asked)}
 
 
 def remembered(connection: Connection, least: int = MOVING, but: Collection[str] = ()) -> Iterator[Standing]:
-    """The standings of at least that interest, but for some, in order of reference."""
+    """The standings of `least` interest or more, except of the referrals in `but`, by interest and
+    reference."""
     after: tuple[int, str] = (least, "")
     while True:
         interest, referral = after
@@ -199,13 +200,13 @@ def remembered(connection: Connection, least: int = MOVING, but: Collection[str]
 
 
 def old_by_ehr(connection: Connection) -> dict[str, int]:
-    """How many referrals of each EHR were stalled already when it was first read, and still are."""
+    """How many referrals of each EHR were already stalled when it was first read, and still are."""
     statement = select(table.c.ehr, func.count()).where(text("old")).group_by(table.c.ehr)
     return dict(connection.execute(statement).all())
 
 
 def old_of(connection: Connection, ehr: str) -> Iterator[Standing]:
-    """The standings of those of one EHR."""
+    """The standings of one EHR's referrals that were already stalled when it was first read."""
     statement = select(table.c.body).where(text("old"), table.c.ehr == ehr)
     for body in connection.execute(statement).scalars():
         if body:

@@ -1,4 +1,4 @@
-"""What cannot be seen: feeds of EHRs that do not show a type, failed, or fell behind."""
+"""Finds what cannot be seen: types that an EHR does not show, and feeds that failed or fell behind."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NOT_TAKEN_IN: Final = "the newest word on a record could not be taken in"
 def blind_feeds(
     connection: Connection, settings: Settings, pulled_since: datetime | None
 ) -> tuple[Blind, ...]:
-    """Every feed that cannot be relied on, with the departments whose EHR it is."""
+    """Every feed that cannot be relied on, with the departments that the EHR belongs to."""
     feeds = observed.unreliable_feeds(connection, pulled_since)
     departments = observed.departments(connection, settings.ehr) if feeds else {}
     return tuple(
@@ -36,7 +36,7 @@ def blind_feeds(
 
 
 def by_reason(feeds: Iterable[tuple[str, str]]) -> str:
-    """Types with the reason why each cannot be seen, a reason that they share said once."""
+    """Types in words, with the reason why each cannot be seen; types with the same reason come together."""
     types: dict[str, list[str]] = {}
     for type, reason in feeds:
         types.setdefault(reason.rstrip("."), []).append(type)
@@ -47,7 +47,7 @@ def by_reason(feeds: Iterable[tuple[str, str]]) -> str:
 
 
 def unread_records(connection: Connection) -> dict[str, Blind]:
-    """By reference, resources of ours that stand as they were: their EHR's newest word is a dead letter."""
+    """Resources of ours that are out of date, by reference: their EHR's newest version is a dead letter."""
     return {
         f"{type}/{id}": Blind(type, ehr, since=since, reason=NOT_TAKEN_IN, record=f"{type}/{id}")
         for ehr, type, id, since in observed.unread_records(connection)
@@ -55,8 +55,8 @@ def unread_records(connection: Connection) -> dict[str, Blind]:
 
 
 def first_read(connection: Connection) -> dict[str, datetime]:
-    """When each EHR was first read whole: what was late by then is no news (a backfill).
+    """When each EHR was first read completely; LAST if it has not been yet.
 
-    LAST while it has not been yet.
+    What was late by then is not news (it is a backfill).
     """
     return {ehr: moment or LAST for ehr, moment in observed.first_read(connection).items()}

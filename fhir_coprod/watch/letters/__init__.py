@@ -1,1 +1,1 @@
-"""What the patient is told: the words of a letter, and who writes it."""
+"""Drafts letters to patients: the words, and who sends them."""

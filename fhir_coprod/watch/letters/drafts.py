@@ -1,8 +1,8 @@
-"""What a patient could be told about a referral: a draft in plain words, for a person to read and release.
+"""Drafts a letter that tells a patient about a referral in plain words, for a person to read and release.
 
-The words stand in catalogues (`locale/LANGUAGE.po`), one entry for each event and stall; to add a language
-is to add a file. A draft is a Communication in preparation: it never counts as having told the
-patient. It names no specialty and no result.
+The words come from catalogues (`locale/LANGUAGE.po`), with one entry for each event and stall; to add a
+language, add a file. A draft is a Communication in preparation: it never counts as having told the patient.
+It names no specialty and no result.
 """
 
 from __future__ import annotations
@@ -37,30 +37,30 @@ _TOPICS: Final[Mapping[str, str]] = {
     "result": "result",
     Rule.NO_SHOW_OPEN: "appointment-missed",
 }
-"""What each event is about; a stall is about a delay."""
+"""The topic of a letter about each event; any other stall is a delay."""
 _OF_A_VISIT: Final = frozenset({Rule.NO_SHOW_OPEN, Rule.APPOINTMENT_PASSED})
-"""Stalls that begin with a visit: its day is told."""
+"""Stalls that begin with a visit: the letter names the day of the visit."""
 _UNDATED: Final = frozenset({Rule.BOOKED_TOO_LATE})
-"""Stalls whose beginning tells the patient nothing."""
+"""Stalls whose beginning means nothing to the patient."""
 
 _OF_A_BOOKING: Final = frozenset({"accepted", "booked", "changed", Rule.BOOKED_TOO_LATE})
-"""What a letter cannot tell without saying when the visit is, where one is booked."""
+"""Subjects for which a letter must say when the visit is, if one is booked."""
 _DATES: Final = {"en": "en_GB"}
-"""The form of dates where a language has several: 2 March 2026, as everywhere here."""
+"""The locale for dates if a language has several forms: 2 March 2026, as everywhere here."""
 _GAP: Final = "____________________"
-"""What the record does not know, for the person who releases the letter to write in."""
+"""Printed for what the record does not know; the person who releases the letter writes it in."""
 _NOTHING_KNOWN: Final = Particulars()
 
 
 def languages() -> tuple[str, ...]:
-    """The languages there is a catalogue for, sorted."""
+    """The languages that have a catalogue, sorted."""
     names = (file.name for file in _LOCALES.iterdir())
     return tuple(sorted(name.removesuffix(".json") for name in names))
 
 
 def subjects(standing: Standing) -> tuple[str, ...]:
-    """All there is to tell the patient: the stalls that are theirs to know, the gravest first, then the event
-    not told yet."""
+    """All there is to tell the patient: the stalls that patients are told about, gravest first, and then the
+    event that they have not been told about yet."""
     stalls = [
         stall.rule.value
         for stall in resources.gravest_first(standing.stalls)
@@ -72,7 +72,7 @@ def subjects(standing: Standing) -> tuple[str, ...]:
 def known(language: str) -> str:
     """The catalogue for a language as people or resources write it: `sv` for sv-SE.
 
-    Raises NotFound, naming the languages there are, when there is none.
+    Raises NotFound if there is none, with the languages that there are.
     """
     plain = language.replace("_", "-").partition("-")[0].lower()
     if plain not in languages():
@@ -84,7 +84,7 @@ def known(language: str) -> str:
 
 
 def preferred(patient: Json) -> str:
-    """The language that a Patient prefers, else the first one named there; "" when none is."""
+    """The language that a Patient prefers, or else the first one named; "" if none is."""
     spoken = patient.get("communication") or []
     for one in sorted(spoken, key=lambda one: one.get("preferred") is not True):
         for coding in (one.get("language") or {}).get("coding") or ():
@@ -99,16 +99,16 @@ class Draft:
 
     language: str
     about: str
-    """The rule or event it tells of."""
+    """The rule or event that it tells about."""
     heading: str
     paragraphs: tuple[str, ...]
     regards: str
     reference: str
-    """What the reference below the letter is called."""
+    """The label of the reference below the letter."""
     day: str
     """The date of the letter, as people write it in that language."""
     contact: tuple[str, ...]
-    """Who writes and how to reach them, line by line; a gap where the record does not know."""
+    """Who writes and how to reach them, line by line, with a gap for what the record does not know."""
 
 
 def draft(
@@ -118,11 +118,11 @@ def draft(
     about: str = "",
     known_of: Particulars = _NOTHING_KNOWN,
 ) -> Draft:
-    """The letter about one thing; without `about` the first of `subjects`.
+    """The letter about one thing; without `about`, about the first of `subjects`.
 
-    known_of: what the record says of sender and visit.
+    known_of: what the record says about the sender and the visit.
 
-    Raises NotFound when there is nothing to tell, not this, or no catalogue for the language.
+    Raises NotFound if there is nothing to tell, nothing about `about`, or no catalogue for the language.
     """
     language = known(language)
     words = _catalogue(language)
@@ -178,7 +178,7 @@ def _clock(at: time, language: str) -> str:
 
 
 def signed(standing: Standing, language: str, about: str, known_of: Particulars) -> str:
-    """The words of a letter, and below them who writes and how to reach them."""
+    """The text of a letter, and below it who writes and how to reach them."""
     letter = draft(standing, language, date.min, about, known_of)
     return "\n\n".join([*letter.paragraphs, letter.regards, "\n".join(letter.contact)])
 
@@ -190,9 +190,11 @@ def communication(
     recipient: str = "",
     known_of: Particulars = _NOTHING_KNOWN,
 ) -> Json:
-    """The draft as a Communication (profile coproduction-communication) in preparation, no sender yet.
+    """The draft as a Communication (profile coproduction-communication) in preparation, without a sender yet.
 
-    recipient: a relative in the patient's place. It is for staff until a person releases it.
+    It is for staff only until a person releases it.
+
+    recipient: a relative who gets it instead of the patient.
     """
     letter = draft(standing, language, date.min, about, known_of)
     told = [*letter.paragraphs, "\n".join(letter.contact)]
@@ -213,7 +215,7 @@ def communication(
 
 
 def _without_gaps(paragraphs: Iterable[str]) -> Iterator[str]:
-    """Nobody writes by hand into a record: lines with a gap are left out."""
+    """The paragraphs without lines that have a gap: nobody can fill one in by hand in a record."""
     for paragraph in paragraphs:
         lines = [line for line in paragraph.split("\n") if _GAP not in line]
         if lines:

@@ -1,7 +1,7 @@
-"""What a letter to a patient tells of its surroundings: who writes, how to reach them, and the visit ahead.
+"""Finds the sender of a letter to a patient, how to reach them, and the visit that is booked.
 
-Only what the record says; what it does not say is left open for the person who releases the letter. A letter
-names no specialty: of a department it tells the organisation that it is part of.
+It uses only what the record says; the rest is left open for the person who releases the letter. A letter
+names no specialty: instead of a department it names the organisation that the department is part of.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from fhir_coprod.watch.rules.standing import Standing
 
 _SENDERS: Final = ("Organization/", "PractitionerRole/", "Practitioner/", "HealthcareService/")
 _ABOVE: Final = ("partOf", "organization", "providedBy")
-"""Where Organization, PractitionerRole and HealthcareService name what they belong to."""
+"""The elements by which Organization, PractitionerRole and HealthcareService name what they belong to."""
 _PROVIDER: Final = "prov"
-"""Organization.type of a whole provider; the name of anything less may tell what the illness is."""
+"""Organization.type of a whole provider; the name of a smaller unit may give away the illness."""
 _DEEPEST: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Who writes, as far as the record knows; "" where it does not."""
+    """Who writes, as far as the record knows; "" for what it does not know."""
 
     name: str = ""
     address: tuple[str, ...] = ()
@@ -40,7 +40,7 @@ class Sender:
 
 @dataclass(frozen=True, slots=True)
 class Ahead:
-    """The visit that is booked."""
+    """The next booked visit."""
 
     start: datetime
     place: str = ""
@@ -48,20 +48,20 @@ class Ahead:
 
 @dataclass(frozen=True, slots=True)
 class Particulars:
-    """What the record adds to the words of a letter."""
+    """What the record adds to a letter."""
 
     sender: Sender = Sender()
     visit: Ahead | None = None
 
 
 def sender_of(standing: Standing) -> str:
-    """Who can move it writes; where nobody is named, whoever has it; else the watch itself."""
+    """The sender's reference: who can move the referral, or else who has it now, or else the watch itself."""
     owners = [*(stall.owner for stall in resources.gravest_first(standing.stalls)), standing.owner]
     return next((owner for owner in owners if owner.startswith(_SENDERS)), resources.DEVICE)
 
 
 def particulars(store: Store, settings: Settings, standing: Standing, now: datetime) -> Particulars:
-    """Sender and visit of the letters about a referral."""
+    """The sender and the visit for letters about a referral."""
     with store.connect() as connection:
         reader = Reader(connection, settings)
         sender = _sender(reader, sender_of(standing))
@@ -69,7 +69,8 @@ def particulars(store: Store, settings: Settings, standing: Standing, now: datet
 
 
 def _sender(reader: Reader, name: str) -> Sender:
-    """From the department up: the nearest telephone, the address and name of the whole."""
+    """The sender, from the department upwards: the nearest telephone number, and the name and address of the
+    whole organisation."""
     chain: list[Json] = []
     seen: set[str] = set()
     while name.startswith(_SENDERS) and name not in seen and len(chain) < _DEEPEST:
@@ -118,7 +119,7 @@ def _reach(chain: list[Json], system: str) -> str:
 
 
 def _address(data: Json) -> tuple[str, ...]:
-    """The lines of an address; those of the first where there are several."""
+    """The lines of the address; if there are several addresses, of the first."""
     given = data.get("address") or []
     several: list[Json] = given if isinstance(given, list) else [given]  # a Location has one
     for address in several:
@@ -134,7 +135,7 @@ def _address(data: Json) -> tuple[str, ...]:
 
 
 def _visit(store: Store, settings: Settings, standing: Standing, now: datetime) -> Ahead | None:
-    """The next booking ahead."""
+    """The next booking in the future."""
     try:
         known = gather(store, standing.referral, settings)
     except NotFound:
@@ -153,12 +154,12 @@ def _visit(store: Store, settings: Settings, standing: Standing, now: datetime) 
 
 
 def _state(appointment: Appointment, now: datetime) -> AppointmentState:
-    """What holds at `now`; the first state stands in for what was before."""
+    """The state at `now`; before the time of the first state, the first state."""
     return next((state for state in reversed(appointment.states) if state.at <= now), appointment.states[0])
 
 
 def _place(reader: Reader, appointment: str) -> str:
-    """The address of the place; its own name only where it is a building, a floor or a room."""
+    """The address of the place, with its own name only if it is a building, a floor or a room."""
     data = _data(reader, appointment if "/" in appointment else f"Appointment/{appointment}")
     for participant in data.get("participant") or ():
         name = target(participant.get("actor"))

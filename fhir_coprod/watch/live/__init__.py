@@ -1,1 +1,1 @@
-"""The watch as it runs: follows the log and the clock, looks again, writes."""
+"""Runs the watch: follows the log and the clock, judges referrals again, and writes alerts."""

@@ -1,7 +1,7 @@
-"""What every standing in the store rests on, beside the facts of its own referral.
+"""Records what all stored standings rest on, so that a change of it makes the watch look at referrals again.
 
-The program that judged, the policy with its calendar, and what could not be seen. When any of it changes,
-what was said has to be said anew.
+That is the code that judged, the policy with its calendar, and what could not be seen; the facts of the
+referral itself are not part of it.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ _UNREAD: Final = "watch:unread"
 
 
 class Ground(NamedTuple):
-    """Kept as settings of the store."""
+    """What standings rest on; kept in three settings of the store."""
 
     rules: str
-    """The program and the policy."""
+    """The code and the policy, as hashes."""
     feeds: str
     """Which types of which EHR cannot be seen."""
     unread: frozenset[str]
-    """Records of ours whose newest word could not be taken in."""
+    """Records of ours whose newest version could not be taken in."""
 
 
 def ground_now(connection: Connection, settings: Settings, policy: Policy, now: datetime) -> Ground:
-    """What standings would rest on that are made now."""
+    """What standings that are made now rest on."""
     feeds = sorted(
         (blind.ehr, blind.type, blind.departments, blind.down)
         for blind in blind_feeds(connection, settings, policy.pulled_since(now))
@@ -50,7 +50,7 @@ def ground_now(connection: Connection, settings: Settings, policy: Policy, now: 
 
 
 def ground_of(connection: Connection) -> Ground | None:
-    """What the standings in the store rest on; None when there are none yet."""
+    """What the stored standings rest on; None if there are none yet."""
     setting = core.setting.c
     statement = select(setting.name, setting.value).where(setting.name.in_((_RULES, _FEEDS, _UNREAD)))
     held: Mapping[str, str] = dict(connection.execute(statement).all())
@@ -60,7 +60,7 @@ def ground_of(connection: Connection) -> Ground | None:
 
 
 def lay(transaction: Transaction, ground: Ground) -> None:
-    """Remember what standings rest on from now on."""
+    """Store what standings rest on from now on."""
     transaction.set_setting(_RULES, ground.rules)
     transaction.set_setting(_FEEDS, ground.feeds)
     transaction.set_setting(_UNREAD, msgspec.json.encode(sorted(ground.unread)).decode())

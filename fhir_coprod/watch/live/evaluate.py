@@ -1,8 +1,8 @@
-"""Looking at some referrals: judge them, write what their alerts need, remember where they stand.
+"""Looks at a set of referrals: judges them, writes their alerts, and stores their standings.
 
-Judged twice: first on what is committed, without holding anybody up; then, for the few referrals whose
-alerts have to change, once more inside the transaction that writes them, with the log's lock held. So alerts
-follow the facts whatever several workers do at the same time.
+Referrals are judged twice: first from committed data, without making anybody wait; then the few whose alerts
+have to change are judged once more inside the transaction that writes them, while it holds the log's lock. So
+alerts follow the facts whatever several workers do at the same time.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ from fhir_coprod.watch.record.fhir import batches, target
 from fhir_coprod.watch.rules.standing import Standing
 
 LATEST: Final = "watch:latest"
-"""The cursor that holds the latest moment (in milliseconds) at which anything was judged."""
+"""The name of the cursor that holds the latest time (in milliseconds) at which anything was judged."""
 TOGETHER: Final = 50
 """Referrals whose alerts are written in one transaction."""
 _AFTER_A_FAULT: Final = timedelta(hours=1)
-"""A referral that trips a fault of ours is tried again after that."""
+"""When a referral that triggers a fault in our code is tried again."""
 
 
 class Verdict(NamedTuple):
@@ -62,13 +62,13 @@ class Verdict(NamedTuple):
     """When to look again, in milliseconds."""
     ehr: str = ""
     old: bool = False
-    """All its stalls were there already when its EHR was first read."""
+    """All its stalls existed already when its EHR was first read."""
     writes: Sequence[Json] = ()
-    """What its alerts need to have written."""
+    """The resources to write for its alerts."""
     facts: bytes | None = None
-    """As its row is to keep them."""
+    """The facts as its row should keep them."""
     same: bool = False
-    """Its row says all this, and its alerts were settled when it was written."""
+    """Its row has all this already, and its alerts were settled when the row was written."""
 
 
 def look_at(
@@ -79,14 +79,14 @@ def look_at(
     news: bool,
     written: Counter[str],
 ) -> bool:
-    """Look at these referrals and write what there is to write.
+    """Look at these referrals, and write their alerts and standings.
 
-    rows:    by reference, the row of each; None where it has none.
-    news:    every referral is known, so that it can be told which stalls are news; else those that were there
-             when their EHR was first read are left for later.
-    written: is told how many stalls were found and over, and how many follow-ups written.
+    rows:    the row of each, by reference; None if it has none.
+    news:    every referral has been looked at, so that we can tell which stalls are news; if not, stalls that
+             existed when their EHR was first read are left for later.
+    written: counts how many stalls were found and over, and how many follow-ups were written.
 
-    False when what standings rest on is another by now: then nothing may be written.
+    Returns False if what standings rest on has changed in the meantime: then nothing more may be written.
     """
     with site.store.connect() as connection:
         look = _Look(site, connection, now, news=news)
@@ -149,12 +149,12 @@ def _due(held: Held | None) -> int | None:
 
 
 def _unread(held: Held | None) -> Held | None:
-    """The same row, but what it keeps is to be read from the record: alerts go by nothing else."""
+    """The row without its kept facts, so that the record is read: alerts must follow nothing else."""
     return held._replace(facts=None) if held else None
 
 
 class _Look:
-    """Referrals judged as they are on one connection, with what their alerts need; see `look_at`."""
+    """Judges referrals on one connection, and finds what to write for their alerts; see `look_at`."""
 
     def __init__(
         self,
@@ -174,11 +174,11 @@ class _Look:
 
     @property
     def texts(self) -> Texts:
-        """What has been read, of the last portion at least, so that a second look need not parse it again."""
+        """The parsed versions of at least the last portion, which a second look need not parse again."""
         return self._reader.texts
 
     def verdicts(self, rows: Mapping[str, Held | None]) -> list[Verdict]:
-        """One for each of these that is a referral."""
+        """One verdict for each of these that is a referral."""
         asked: dict[str, bool] = {}
         same: list[Verdict] = []
         judged: list[tuple[Standing, Found | None]] = []
@@ -228,8 +228,8 @@ class _Look:
         return verdicts
 
     def _is_settled(self, standing: Standing, found: Found, held: Held) -> bool:
-        """Nothing new concerns it, its time has not come, its row says this already: then its alerts are
-        as they should be. Those of a backfill depend on how many there are."""
+        """Whether its alerts are already right: nothing new concerns it, its time has not come, and its row
+        says the same. Never true in a backfill, whose alerts depend on how many there are."""
         return (
             held.due > to_milliseconds(self._now)
             and not held.old
@@ -238,8 +238,8 @@ class _Look:
         )
 
     def _sources(self, rows: Mapping[str, Held | None], asked: dict[str, bool]) -> Iterator[Found]:
-        """What is known of each; into `asked`, of those whose record was not read, whether it has been asked
-        about them."""
+        """What is known about each referral. For those whose record was not read, notes in `asked` whether
+        they have a follow-up."""
         for found, has_followup in Sources(self._reader).find(rows):
             if has_followup is not None:
                 asked[found.referral] = has_followup
@@ -273,7 +273,8 @@ class _Look:
         return Verdict(standing, self._look_again(standing, tasks.values()), ehr, old, writes)
 
     def _is_old(self, standing: Standing, ehr: str) -> bool:
-        """A backfill: every stall was due when the EHR was first read. What is asap or stat never waits."""
+        """Whether it is part of a backfill: every stall was already due when its EHR was first read. A
+        referral with priority asap or stat never waits."""
         if not ehr or not standing.stalls or standing.priority in reconcile.UNSNOOZABLE:
             return False
         read = self._first_read.get(ehr)
@@ -312,7 +313,7 @@ def _put(transaction: Transaction, resource: Json) -> None:
 
 
 def _believed(connection: Connection, followups: Sequence[Json], now: datetime) -> Sequence[Json]:
-    """See `reconcile.believed`. What the latest judgement was is asked only when it matters."""
+    """See `reconcile.believed`. The time of the latest judgement is queried only if it matters."""
     if all(reconcile.modified(task) <= now for task in followups):
         return followups
     cursor = core.cursor.c
@@ -324,10 +325,10 @@ def _believed(connection: Connection, followups: Sequence[Json], now: datetime) 
 def _withdraw(
     transaction: Transaction, site: Site, names: Collection[str], now: datetime
 ) -> dict[str, datetime]:
-    """Close the alerts of what is no referral any more, unless it is one again.
+    """Close the alerts of those that are no longer referrals, unless they are referrals again.
 
-    A referral may have been deleted, or live on as something else: a message that asks for nothing.
-    Returns those whose alerts were judged by a later clock than `now`, and when ours is there too.
+    A referral may have been deleted, or changed into something else, such as a message that asks for nothing.
+    Returns those whose alerts were judged by a clock later than `now`, with that later time.
     """
     reader = reader_at(transaction.connection, site.settings, site.policy, now)
     followups = {
@@ -356,6 +357,6 @@ def _withdraw(
 
 
 def _to_be_withdrawn(waiting: Mapping[str, datetime], rows: Mapping[str, Held | None]) -> Iterator[Row]:
-    """Rows that say nothing but when to look again."""
+    """Rows that only say when to look again."""
     for name, at in waiting.items():
         yield Row(Standing(name, "", None), milliseconds_until(at), rows[name])

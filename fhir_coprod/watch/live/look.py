@@ -1,6 +1,7 @@
-"""Referrals judged as they are in the store, without writing.
+"""Judges referrals from the store without writing anything.
 
-How old a feed may be before its silence says nothing follows from policy and time, here and nowhere else.
+How old a feed may be before its silence means nothing depends on policy and time; that is decided here and
+nowhere else.
 """
 
 from __future__ import annotations
@@ -25,17 +26,18 @@ from fhir_coprod.watch.rules.standing import Standing
 def reader_at(
     connection: Connection, settings: Settings, policy: Policy, now: datetime, parsed: Texts | None = None
 ) -> Reader:
-    """A reader to which a feed that the policy calls behind at `now` is not observable; `parsed` as there."""
+    """A reader that treats feeds as blind if they are behind at `now` by the policy; for `parsed` see
+    `Newest`."""
     return Reader(connection, settings, policy.pulled_since(now), parsed)
 
 
 def look_at(store: Store, referral: str, policy: Policy, now: datetime, settings: Settings) -> Standing:
-    """One referral at `now`; `referral` as in `gather`. Raises NotFound.
+    """The standing of one referral at `now`; `referral` as in `gather`. Raises NotFound.
 
-    By what its row keeps, where the watch has followed the log to its end; else the record itself is read.
+    If the watch has followed the log to its end, the facts come from the row; otherwise the record is read.
     """
     name = full_name(referral)
-    # In this order: what is in the log by then has been followed, and its referrals are marked.
+    # This comes before reading the row: then all entries of the log so far have marked their referrals.
     followed = store.cursor(FOLLOWER) == store.head()
     with store.connect() as connection:
         reader = reader_at(connection, settings, policy, now)
@@ -46,10 +48,10 @@ def look_at(store: Store, referral: str, policy: Policy, now: datetime, settings
 def assess_each(
     portion: Iterable[Found], policy: Policy, now: datetime
 ) -> Iterator[tuple[Standing, Found | None]]:
-    """Each standing with what it was read from; None beside one that could not be assessed.
+    """Each standing with what it was read from; None beside a standing that could not be assessed.
 
-    A referral that trips a fault of ours must not hide the others. Its standing names the kind of fault
-    alone: the message of a fault may hold what the record says.
+    A referral that triggers a fault in our code must not hide the others. Its standing names only the kind of
+    fault: the message of a fault may contain what the record says.
     """
     for found in portion:
         fault = found.fault

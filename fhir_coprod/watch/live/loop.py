@@ -1,14 +1,15 @@
-"""The live watch: follow the log, look again at what something new concerns and at what has come due.
+"""The loop of the live watch: follows the log, and looks again at referrals that have news or have come due.
 
-Each step is a short piece of work that leaves the store whole, so that a kill anywhere is a pause:
+Each step is a short piece of work that leaves the store consistent, so that killing the process at any point
+is only a pause:
 
-    ground   is what every standing rests on (`ground.py`) still the same? If not, every referral is looked
-             at again, a portion at a time
-    follow   mark the referrals that the newest entries of the log concern, and move the cursor
-    due      look at what is marked, and at what may have changed by itself by now
-    again    one portion of looking at every referral again
+    check_ground  check that what every standing rests on (`basis.py`) is still the same; if it is not, every
+                  referral is looked at again, a portion at a time
+    follow        mark the referrals that the newest entries of the log concern, and move the cursor
+    due           look at marked referrals, and at those that may have changed by themselves by now
+    again         look at the next portion, if every referral has to be looked at again
 
-What it costs follows what happens and what comes due, not what exists.
+The cost depends on what happens and what comes due, not on how much is stored.
 """
 
 from __future__ import annotations
@@ -36,29 +37,30 @@ from fhir_coprod.watch.live.site import Site
 from fhir_coprod.watch.rules.policies import Policy
 
 AGAIN: Final = "watch:again"
-"""The cursor that says from which resource on every referral is still to be looked at again; 0: none is."""
+"""The name of the cursor that holds the key from which on every referral still has to be looked at again;
+0: none has."""
 ENTRIES: Final = 500
 """Entries of the log followed at a time."""
 EVERYTHING: Final = 2000
-"""Referrals of a portion when every one is looked at again: mostly from the facts that their rows keep."""
+"""Referrals in a portion when all are looked at again, mostly from the facts that their rows keep."""
 _QUARRELS: Final = 20
 
 
 class Watch:
-    """One store under watch by one policy. Several at once, in any number of processes, do no harm.
+    """Watches one store by one policy. Any number of these may run at once, also in several processes.
 
-    policy: of the site, see `Policy.at`.
+    policy: it is adapted to the site, see `Policy.at`.
     """
 
     def __init__(self, store: Store, policy: Policy, settings: Settings) -> None:
         self.store = store
         self.site = Site(store, settings, policy.at(settings.site))
         self.written: Counter[str] = Counter()
-        """What was done about alerts since somebody emptied it: stalls found and over, follow-ups written."""
+        """What was done about alerts since it was last emptied: stalls found and over, follow-ups written."""
         self._quarrels = 0
 
     def catch_up(self, now: datetime) -> None:
-        """Do all that there is to do at `now`, up to the end of the log as it is at this moment."""
+        """Do everything there is to do at `now`, up to the present end of the log."""
         self.check_ground(now)
         head = self.store.head()
         while (self.store.cursor(FOLLOWER) < head and self.follow()) | self.due(now) | self.again(now):
@@ -66,16 +68,16 @@ class Watch:
         self.report(now)
 
     def report(self, now: datetime) -> None:
-        """Have the Tasks about EHRs as such say what is true at `now`."""
+        """Bring the Tasks about whole EHRs up to date at `now`."""
         report(self.site, now)
 
     def step(self, now: datetime) -> bool:
-        """A piece of what there is to do; False when there is nothing."""
+        """Do one piece of what there is to do; False if there is nothing."""
         return self.follow() | self.due(now) | self.again(now)
 
     def check_ground(self, now: datetime) -> bool:
-        """See whether what standings rest on has changed, and have looked again at what that concerns; True
-        when that is everything."""
+        """Check whether what standings rest on has changed, and if so have referrals looked at again; True if
+        that is every referral."""
         with self.store.connect() as connection:
             ground, held = self.site.ground(connection, now), ground_of(connection)
             if ground == held:
@@ -94,14 +96,14 @@ class Watch:
             if everything:
                 transaction.set_cursor(AGAIN, 1)
             if held is None:
-                # What is in the log by now is seen when every referral is looked at.
+                # Entries already in the log are covered when every referral is looked at.
                 transaction.set_cursor(FOLLOWER, head)
 
         self.store.write(work)
         return everything
 
     def follow(self) -> bool:
-        """Mark what the next entries of the log concern; False when there is none."""
+        """Mark the referrals that the next entries of the log concern; False if there are no entries."""
         behind = self.store.cursor(FOLLOWER)
         changes = self.store.changes(behind, ENTRIES)
         if not changes:
@@ -120,7 +122,7 @@ class Watch:
         return True
 
     def due(self, now: datetime) -> bool:
-        """Look at a portion of what is marked or has come due; False when there is none."""
+        """Look at a portion of the referrals that are marked or have come due; False if there are none."""
         everything_known = self.store.cursor(AGAIN) == 0
         with self.store.connect() as connection:
             names = rows.due_by(connection, now, PORTION, postponed=everything_known)
@@ -129,13 +131,13 @@ class Watch:
         return bool(names)
 
     def again(self, now: datetime) -> bool:
-        """Look at the next portion of all referrals; False when that is not under way."""
+        """Look at the next portion of all referrals; False if they need not all be looked at again."""
         start = self.store.cursor(AGAIN)
         if not start:
             return False
         with self.store.connect() as connection:
             portion = roots_from(connection, start, EVERYTHING)
-            # At the end: alerts about referrals that are gone.
+            # At the end come the alerts about referrals that are gone.
             orphans = set() if portion else forgotten(connection)
         if portion and not self._look_at({root.name: root.held for root in portion}, now, news=False):
             return True
@@ -162,7 +164,8 @@ class Watch:
         return done
 
     def is_current(self, connection: Connection, now: datetime) -> bool:
-        """Whether what the store remembers is by these rules, of every referral, and of no later time."""
+        """Whether the stored standings are by these rules, cover every referral, and are not from a later
+        time."""
         cursor = core.cursor.c
         cursors = dict(connection.execute(select(cursor.name, cursor.position)).all())
         return (

@@ -1,7 +1,8 @@
-"""Where referrals stand at a moment, without writing: what board and command show.
+"""Lists where all open referrals stand, for the board and the command line, without writing anything.
 
-What the watch remembers, brought up to date in memory: only what has happened or come due since it last
-looked is judged here. Where it has not looked yet, or by other rules, everything is.
+It takes the stored standings and brings them up to date in memory: only referrals with news, or that have
+come due since the watch last looked, are judged here. If the watch has not looked at all yet, or did so by
+other rules, all are judged.
 """
 
 from __future__ import annotations
@@ -34,13 +35,13 @@ _BEHIND_SAID: Final = (
     "fhir-coprod watch catches up now, serve and worker do it by themselves."
 )
 _BEHIND: Final = 5000
-"""Entries of the log, or referrals, to catch up with; beyond that everything is judged."""
+"""The most log entries, or referrals, to catch up with; if there are more, every referral is judged."""
 
 
 def look(store: Store, policy: Policy, now: datetime, settings: Settings) -> list[Standing]:
     """Every referral that is not closed at `now`, and those that could not be assessed.
 
-    policy: any; what the watch remembers helps most when it is the one by which it watches.
+    policy: any policy; it is fastest with the one that the watch uses, whose standings are stored.
     """
     watch = Watch(store, policy, settings)
     with store.connect() as connection:
@@ -54,9 +55,9 @@ def look(store: Store, policy: Policy, now: datetime, settings: Settings) -> lis
 
 
 def behind(store: Store, policy: Policy, now: datetime, settings: Settings) -> str:
-    """A sentence when alerts do not follow the record at present, because nobody watches; else "".
+    """A sentence that says alerts are behind the record because no watch is running; "" if they are not.
 
-    A watch at work is never a minute late.
+    A running watch is never a minute late.
     """
     watch = Watch(store, policy, settings)
     with store.connect() as connection:
@@ -74,7 +75,7 @@ def _matters(standing: Standing) -> bool:
 
 
 def _pending(watch: Watch, connection: Connection, now: datetime) -> set[str] | None:
-    """Referrals of which the rows may know too little; None when these are too many to tell."""
+    """Referrals whose rows may be out of date; None if these are too many to find out."""
     changes = watch.store.changes(watch.store.cursor(FOLLOWER), _BEHIND)
     due = due_by(connection, now, _BEHIND, postponed=True)
     if max(len(changes), len(due)) >= _BEHIND:
@@ -85,7 +86,7 @@ def _pending(watch: Watch, connection: Connection, now: datetime) -> set[str] | 
 def _every_one(
     reader: Reader, pending: Collection[str] | None, policy: Policy, now: datetime
 ) -> Iterator[Standing]:
-    """Each referral, from the facts that its row keeps unless something new concerns it."""
+    """The standing of every referral, from the facts in its row unless something new concerns it."""
     start = 0
     while roots := roots_from(reader.connection, start, EVERYTHING):
         rows = {root.name: None if pending is None or root.name in pending else root.held for root in roots}

@@ -1,4 +1,4 @@
-"""The Tasks about EHRs as such: one that is not seen whole, one that came with many old stalls."""
+"""Writes the Tasks about whole EHRs: an EHR that is down, or one that came with many old stalls."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fhir_coprod.watch.record import followup
 
 
 def report(site: Site, now: datetime) -> None:
-    """Write what these Tasks should say at `now`. Costs a few queries when there is nothing to say."""
+    """Write these Tasks as they should be at `now`. If nothing has changed, this costs a few queries."""
     with site.store.connect() as connection:
         if not _wanted(site, connection, now):
             return

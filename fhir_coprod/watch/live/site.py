@@ -1,4 +1,4 @@
-"""What is watched: a store, and the policy by which."""
+"""The store, the settings and the policy of one watch, in one value."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fhir_coprod.watch.rules.policies import Policy
 
 
 class Site(NamedTuple):
-    """One store, and the policy by which it is watched."""
+    """One store, and the settings and policy by which it is watched."""
 
     store: Store
     settings: Settings

@@ -1,4 +1,4 @@
-"""The watch as one call: bring everything up to `now`, and tell where referrals stand."""
+"""Runs the whole watch in one call: brings everything up to `now` and returns where referrals stand."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from fhir_coprod.watch.rules.standing import Standing
 
 
 def sweep(store: Store, policy: Policy, now: datetime, settings: Settings) -> list[Standing]:
-    """Do all that the watch has to do by `now`: raise, keep and resolve alerts, remember standings.
+    """Do everything the watch has to do by `now`: raise, keep and resolve alerts, and store standings.
 
     Returns the standings of referrals that are not closed, and of those that could not be assessed, whose
-    alerts stay as they are.
+    alerts are left unchanged.
     """
     Watch(store, policy, settings).catch_up(now)
     with store.connect() as connection:

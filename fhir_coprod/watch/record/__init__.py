@@ -1,1 +1,1 @@
-"""What is known of a referral and its patient, read from FHIR."""
+"""Reads what is known about a referral and its patient from FHIR resources."""

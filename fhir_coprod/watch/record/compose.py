@@ -1,8 +1,8 @@
-"""From FHIR resources, with the versions we hold of them, to `Facts`. Pure.
+"""Turns FHIR resources, with all the versions we hold of them, into the `Facts` of a referral. Pure.
 
-Times follow one rule: an event's own time (Task.lastModified, Appointment.created, Encounter.period, issued,
-sent) of the first version that shows it, never the time of a later edit; where the event carries none, when
-we first stored it.
+Times follow one rule: take the event's own time (Task.lastModified, Appointment.created, Encounter.period,
+issued, sent) from the first version that shows it, never the time of a later edit. If the event carries no
+time, take the time at which we first stored it.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ FINAL_DOCUMENT: Final = frozenset({"final", "amended"})
 PRESENT: Final = frozenset({"arrived", "triaged", "in-progress", "onleave", "finished"})
 _STATED_LATER: Final = frozenset({"completed", "revoked", "on-hold", "entered-in-error"})
 _LONGEST: Final = 400 * 366 * 24 * 60
-"""Minutes: longer than there is time between the first and the last that is read."""
+"""Minutes: more than there are between FIRST and LAST, the earliest and latest times we read."""
 _HERE: Final = frozenset({"arrived", "checked-in", "fulfilled"})
 
 
@@ -74,15 +74,15 @@ class Held:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What else is known when facts are read."""
+    """What the readers need to know beside the resources themselves."""
 
     zone: ZoneInfo = field(default_factory=lambda: ZoneInfo("UTC"))
-    """Dates without time are days of this zone."""
+    """Dates without a time are days in this zone."""
     behind: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """From a PractitionerRole, HealthcareService or Location to the person and organisation behind it."""
 
     def parties(self, *references: Json | None) -> tuple[str, ...]:
-        """The references and all that stands behind them, in order, once each."""
+        """The references and everybody behind them, in order, once each."""
         found: dict[str, None] = {}
         for reference in references:
             name = target(reference)
@@ -94,7 +94,7 @@ class Surroundings:
 
 
 def read_request(held: Held, around: Surroundings) -> Request:
-    """A ServiceRequest."""
+    """Read a ServiceRequest."""
     data = held.data
     stored = held.versions[0][0]
     authored = moment(data.get("authoredOn"), around.zone)
@@ -119,7 +119,7 @@ def read_request(held: Held, around: Surroundings) -> Request:
 
 
 def read_asking(held: Held, around: Surroundings) -> Request:
-    """A Communication by which a patient asks for a referral."""
+    """Read a Communication by which a patient asks for a referral."""
     data = held.data
     sent = moment(data.get("sent"), around.zone)
     stored = held.versions[0][0]
@@ -147,7 +147,8 @@ def _identifier(identifier: Json | None) -> Iterator[str]:
 
 
 def _request_states(held: Held, authored: datetime | None) -> tuple[RequestState, ...]:
-    """The statuses it went through; only the first, when it is one to be written in, has its own time."""
+    """The statuses it went through. Only the first can have a time of its own (authoredOn), and only if it is
+    a status in which a request can be written."""
     states: list[RequestState] = []
     for stored, data in held.versions:
         status = data.get("status") or "unknown"
@@ -161,7 +162,7 @@ def _request_states(held: Held, authored: datetime | None) -> tuple[RequestState
 
 
 def read_task(held: Held, around: Surroundings) -> Task:
-    """A Task that asks a department."""
+    """Read a Task that asks a department to take the referral on."""
     data = held.data
     return Task(
         id=held.reference,
@@ -172,7 +173,7 @@ def read_task(held: Held, around: Surroundings) -> Task:
 
 
 def _task_states(held: Held, around: Surroundings) -> list[TaskState]:
-    """Every version, timed by its own lastModified, merged where nothing changed that the watch looks at."""
+    """Every version, timed by its own lastModified; versions that change nothing for the watch are merged."""
     states: list[TaskState] = []
     before: Json = {}
     for stored, data in held.versions:
@@ -201,17 +202,17 @@ def _task_states(held: Held, around: Surroundings) -> list[TaskState]:
 
 
 def _stale(before: Json, data: Json) -> bool:
-    """The status changed and lastModified did not: it tells nothing of the change."""
+    """Whether the status changed but lastModified did not, so that it is not the time of the change."""
     return data.get("status") != before.get("status") and data.get("lastModified") == before.get(
         "lastModified"
     )
 
 
 def _ordered(states: list[TaskState]) -> list[TaskState]:
-    """By their own times, so that the order of arrival does not matter.
+    """The states in the order of their own times, so that the order of arrival does not matter.
 
-    Where one carries no time of its own, the order of versions is kept, and a stored time is never later than
-    what is known to have come after it.
+    If any of them has no time of its own, the order of versions is kept, and a stored time is never later
+    than the time of a state that came after it.
     """
     if not any(state.stored for state in states):
         return sorted(states, key=lambda state: state.at)
@@ -236,7 +237,7 @@ def _replace_at(state: TaskState, at: datetime) -> TaskState:
 
 
 def _merged(states: list[TaskState]) -> list[TaskState]:
-    """Without versions that changed nothing we look at."""
+    """The states without those that change nothing for the watch."""
     kept = states[:1]
     for earlier, state in pairwise(states):
         if _content(state) != _content(earlier):
@@ -249,7 +250,7 @@ def _content(state: TaskState) -> tuple[Any, ...]:
 
 
 def read_side_task(held: Held, around: Surroundings) -> SideTask:
-    """A Task about the referral that is no referral."""
+    """Read a Task that is about the referral but does not ask a department to take it on."""
     data = held.data
     return SideTask(
         id=held.reference,
@@ -262,7 +263,7 @@ def read_side_task(held: Held, around: Surroundings) -> SideTask:
 
 
 def read_appointment(held: Held, around: Surroundings, task: str = "") -> Appointment:
-    """An Appointment."""
+    """Read an Appointment."""
     first_stored = held.versions[0][0]
     created = moment(held.data.get("created"), around.zone)
     states: list[AppointmentState] = []
@@ -299,7 +300,7 @@ def read_appointment(held: Held, around: Surroundings, task: str = "") -> Appoin
 
 
 def _after_minutes(start: datetime, minutes: int) -> datetime:
-    """The end of an Appointment; R4 sets no limit to its length, time does."""
+    """The end of an Appointment, not after LAST: R4 sets no limit to `minutesDuration`."""
     return min(start + timedelta(minutes=max(0, min(minutes, _LONGEST))), LAST)
 
 
@@ -308,7 +309,7 @@ def _staff(parties: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def read_visit(held: Held, around: Surroundings, task: str = "") -> Visit | None:
-    """An Encounter at which the patient was there; None for a planned, cancelled or unknown one."""
+    """Read an Encounter that the patient attended; None for a planned, cancelled or unknown one."""
     data = held.data
     if data.get("status") not in PRESENT:
         return None
@@ -332,12 +333,12 @@ def read_visit(held: Held, around: Surroundings, task: str = "") -> Visit | None
 
 
 def _first_stored(held: Held, holds: Callable[[Json], bool]) -> datetime:
-    """When we first stored a version of which `holds` is true; the current one is."""
+    """When we first stored a version for which `holds` is true; it is true for the current one."""
     return next((stored for stored, data in held.versions if holds(data)), held.versions[-1][0])
 
 
 def read_result(held: Held, around: Surroundings, task: str = "") -> Result | None:
-    """A final DiagnosticReport or DocumentReference; None for one that is no result (yet)."""
+    """Read a final DiagnosticReport or DocumentReference; None if it is not a result, or not yet."""
     data = held.data
     if held.type == "DiagnosticReport":
         status, final, time_key = "status", FINAL_REPORT, "issued"
@@ -359,7 +360,8 @@ def read_result(held: Held, around: Surroundings, task: str = "") -> Result | No
 
 
 def read_message(held: Held, around: Surroundings) -> Message | None:
-    """A completed Communication and when it was sent; a draft, or one of unknown time, proves nothing."""
+    """Read a completed Communication and when it was sent; None for a draft or an unknown time, which prove
+    nothing."""
     data = held.data
     sent, latest = moment(data.get("sent"), around.zone), last_moment(data.get("sent"), around.zone)
     if data.get("status") != "completed" or sent is None or latest is None:
@@ -368,7 +370,7 @@ def read_message(held: Held, around: Surroundings) -> Message | None:
 
 
 def read_sibling(held: Held, around: Surroundings, departments: tuple[str, ...] = ()) -> Sibling:
-    """Another ServiceRequest of the same patient; `departments` are those its Tasks ask."""
+    """Read another ServiceRequest of the same patient; `departments` are the ones its Tasks ask."""
     request = read_request(held, around)
     return Sibling(
         id=request.id,
@@ -384,7 +386,7 @@ def read_sibling(held: Held, around: Surroundings, departments: tuple[str, ...] 
 
 
 def objects_to_contact(held: Held, related: frozenset[str]) -> bool:
-    """The patient asked for no messages: about this referral, or at all."""
+    """Whether the patient asked for no messages, about this referral or at all."""
     data = held.data
     if held.type == "CommunicationRequest":
         about = message_about(data)
@@ -404,11 +406,11 @@ def compose(
     blind: tuple[Blind, ...] = (),
     around: Surroundings | None = None,
 ) -> Facts:
-    """All facts of one referral from what was found around it.
+    """All facts about one referral, from the resources found around it.
 
     request:  the ServiceRequest, or the Communication by which a patient asks.
     related:  Tasks, Appointments, Encounters, reports, documents, Communications, CommunicationRequests that
-              may belong to it; what turns out not to is left out.
+              may belong to it; those that turn out not to are left out.
     siblings: the patient's other ServiceRequests, each with the departments that its Tasks ask.
     proxies:  active RelatedPersons of the patient.
     """

@@ -1,4 +1,4 @@
-"""Small readers of FHIR elements: references, codes, times, and what kind of Task it is. Pure."""
+"""Small readers for FHIR elements: references, codes, times, and what kind of Task something is. Pure."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from fhir_coprod.jsontext import Json
 PERSONS: Final = ("Patient/", "RelatedPerson/")
 FIRST: Final = datetime(1900, 1, 1, tzinfo=UTC)
 LAST: Final = datetime(2200, 1, 1, tzinfo=UTC)
-"""Times beyond these stand for "always" and "never" (0001-01-01, 9999-12-31): they are read as the nearer
-one, so that a deadline counted from them is a time as well."""
+"""Times outside these mean "always" or "never" (0001-01-01, 9999-12-31). They are read as the nearer of the
+two, so that a deadline counted from them is a valid time."""
 T = TypeVar("T")
 _TICK: Final = timedelta(microseconds=1)
 
 
 def target(reference: Json | None) -> str:
-    """`Type/id` without version, or `system|value` of a logical reference; "" when there is neither."""
+    """`Type/id` without version, or `system|value` of a logical reference; "" if it has neither."""
     if not isinstance(reference, dict):
         return ""
     literal = reference.get("reference")
@@ -33,12 +33,12 @@ def target(reference: Json | None) -> str:
 
 
 def targets(references: Iterable[Json] | None) -> tuple[str, ...]:
-    """`target` of each, without the empty ones."""
+    """The `target` of each reference, without the empty ones."""
     return tuple(name for reference in references or () if (name := target(reference)))
 
 
 def codes(*concepts: Json | None) -> tuple[str, ...]:
-    """`system|code` of every coding; a text alone is no code."""
+    """`system|code` of every coding; a concept with only a text has no code."""
     found: list[str] = []
     for concept in concepts:
         if isinstance(concept, dict):
@@ -49,7 +49,7 @@ def codes(*concepts: Json | None) -> tuple[str, ...]:
 
 
 def moment(text: Any, zone: ZoneInfo) -> datetime | None:
-    """The first instant that a FHIR date, dateTime or instant may mean, in UTC; None when it is no time.
+    """The first instant that a FHIR date, dateTime or instant may mean, in UTC; None if it is not a time.
 
     Never before FIRST nor after LAST.
     """
@@ -77,7 +77,7 @@ def within_reach(at: datetime) -> datetime:
 
 
 def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """The items, so many at a time: a statement takes a bounded number of values."""
+    """The items in lists of at most `size`: an SQL statement takes a limited number of values."""
     held = list(items)
     for start in range(0, len(held), size):
         yield held[start : start + size]
@@ -90,7 +90,7 @@ def split(name: str) -> tuple[str, str]:
 
 
 def last_moment(text: Any, zone: ZoneInfo) -> datetime | None:
-    """The last instant that a FHIR date or dateTime may mean: a date without time is the whole day."""
+    """The last instant that a FHIR date or dateTime may mean: a date without a time is the whole day."""
     first = moment(text, zone)
     if first is None or len(text) > 10:
         return first
@@ -105,24 +105,25 @@ def last_moment(text: Any, zone: ZoneInfo) -> datetime | None:
 
 
 def is_proposal(data: Json) -> bool:
-    """A ServiceRequest by which a patient, or a relative, asks for a referral."""
+    """Whether this is a ServiceRequest by which a patient, or a relative, asks for a referral."""
     return data.get("intent") == "proposal" and target(data.get("requester")).startswith(PERSONS)
 
 
 def is_referral_task(data: Json) -> bool:
-    """A Task that asks a department to fulfil a referral: `code` fulfill or absent, owned by no patient."""
+    """Whether this Task asks a department to fulfil a referral: `code` is fulfill or absent, and the owner is
+    not a patient or relative."""
     given = codes(data.get("code"))
     asked = not given or any(code.rpartition("|")[2] == "fulfill" for code in given)
     return asked and not is_followup(data) and not target(data.get("owner")).startswith(PERSONS)
 
 
 def is_followup(data: Json) -> bool:
-    """One of the watch's own Tasks."""
+    """Whether this is one of the watch's own Tasks."""
     return PROFILE + "stall-followup" in _profiles(data)
 
 
 def is_written_information(data: Json) -> bool:
-    """Information for the patient: no result of a visit."""
+    """Whether this is information for the patient, and so not the result of a visit."""
     return PROFILE + "written-information" in _profiles(data)
 
 
@@ -132,7 +133,7 @@ def _profiles(data: Json) -> Sequence[str]:
 
 
 def is_asking(data: Json) -> bool:
-    """A Communication coded `referral-request`, sent by a patient or a relative."""
+    """Whether this is a Communication coded `referral-request`, sent by a patient or a relative."""
     concepts = [*(data.get("category") or ()), *(data.get("reasonCode") or ()), data.get("topic")]
     return target(data.get("sender")).startswith(PERSONS) and any(
         code.endswith("|referral-request") for code in codes(*concepts)

@@ -1,8 +1,8 @@
-"""What is known of one referral, as plain values: the only input of the pure core beside policy and time.
+"""The facts about one referral as plain values: `assess` needs nothing else but a policy and the time.
 
-All times are aware and in UTC. References are the strings of `Reference.reference`, or `system|value` where
-only an identifier was given. Codes are `system|code`. A `stored` flag marks a time that the resource did not
-carry itself: it is when we first stored that state, so the event may be older.
+All times are aware and in UTC. References are the strings of `Reference.reference`, or `system|value` if only
+an identifier was given. Codes are `system|code`. A `stored` flag marks a time that the resource itself did
+not carry: it is when we first stored that state, so the event may be older.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import msgspec
 
 
 class RequestState(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """The status of a ServiceRequest from a time on."""
+    """The status of a ServiceRequest from some time on."""
 
     at: datetime
     status: str
@@ -35,9 +35,9 @@ class Request(msgspec.Struct, frozen=True, array_like=True, gc=False):
     priority: str = "routine"
     codes: tuple[str, ...] = ()
     specialties: tuple[str, ...] = ()
-    """performerType and category: what an override or a guarantee may be limited to."""
+    """performerType and category; an override or a guarantee may apply to some of these only."""
     requesters: tuple[str, ...] = ()
-    """The requester, and the person and organisation behind that role; the first is the one to name."""
+    """The requester, and the person and organisation behind that role; show the first one to people."""
     departments: tuple[str, ...] = ()
     """performer, and the organisations behind it."""
     based_on: tuple[str, ...] = ()
@@ -48,7 +48,7 @@ class Request(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class TaskState(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A Task from a time on."""
+    """The state of a Task from some time on."""
 
     at: datetime
     status: str
@@ -65,7 +65,7 @@ class TaskState(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Task(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """The referral as asked of one department."""
+    """A Task by which the referral is sent to one department."""
 
     id: str
     states: tuple[TaskState, ...]
@@ -75,7 +75,7 @@ class Task(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class AppointmentState(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """An Appointment from a time on."""
+    """The state of an Appointment from some time on."""
 
     at: datetime
     status: str
@@ -90,14 +90,14 @@ class Appointment(msgspec.Struct, frozen=True, array_like=True, gc=False):
     id: str
     created: datetime
     states: tuple[AppointmentState, ...]
-    """In order of versions, at least one; `at` is when that state is known to have begun at the latest."""
+    """In order of versions, at least one; `at` is the latest time at which that state can have begun."""
     created_stored: bool = False
     departments: tuple[str, ...] = ()
     task: str = ""
 
 
 class Visit(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """An Encounter at which the patient was there (arrived, triaged, in-progress, onleave or finished)."""
+    """An Encounter that the patient attended (arrived, triaged, in-progress, onleave or finished)."""
 
     id: str
     start: datetime
@@ -126,12 +126,13 @@ class Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     sent: datetime
     latest: datetime
-    """The last instant that `sent` may mean: a date without time is the whole day."""
+    """The last instant that `sent` may mean: a date without a time is the whole day."""
     recipients: tuple[str, ...]
 
 
 class SideTask(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A Task about the referral that is no referral: the requester's own work, or asking for information."""
+    """A Task that is about the referral but does not send it anywhere: the requester's own work, or a
+    question for more information."""
 
     id: str
     states: tuple[RequestState, ...]
@@ -155,18 +156,19 @@ class Sibling(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Blind(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A resource type that cannot be seen, or not lately, at one EHR."""
+    """A resource type that cannot be seen at one EHR, or has not been seen lately."""
 
     type: str
     ehr: str
     departments: tuple[str, ...] = ()
-    """Whose records that EHR holds; empty: it may be anybody's."""
+    """The departments whose records that EHR holds; empty: it may hold anybody's."""
     since: datetime | None = None
     reason: str = ""
     down: bool = False
-    """It should be seen, and is not at present: failed or behind. Else the server never shows it."""
+    """True: it should be visible but is not now (failed or behind). False: the server never shows it."""
     record: str = ""
-    """Only this resource of ours: its newest word could not be taken in; "" is every one of the type."""
+    """Only this resource of ours is concerned, since its newest version could not be taken in; "": every
+    resource of the type."""
 
 
 class Facts(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -1,1 +1,1 @@
-"""Pure judgement: from what is known, a policy and a moment to where a referral stands."""
+"""The rules of the watch: judge where a referral stands from its facts, a policy and the time. Pure."""

@@ -1,7 +1,7 @@
-"""The heart of the watch: *(facts about one referral, policy, now) → standing*.
+"""Judges where one referral stands: (facts, policy, now) → stage, stalls, due date and owner.
 
-Pure: reads no clock and does no I/O. The same function serves the live watch, a bulk re-assessment, a test
-and a person at a REPL. Its rules are those of the documentation page on the watch, decision by decision.
+Pure: it reads no clock and does no I/O, so the live watch, a bulk re-assessment, a test and a person at a
+REPL all use the same function. The documentation page on the watch explains its rules, decision by decision.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _SENT_ON: Final = frozenset({Rule.NOT_SENT, Rule.REJECTED_NOT_REROUTED, Rule.BOU
 def assess(facts: Facts, policy: Policy, now: datetime) -> Standing:
     """Where one referral stands at `now`.
 
-    now: aware. Facts timed after it are ignored.
+    now: an aware time. Facts with a later time are ignored.
     """
     now = within_reach(now)
     request = facts.request
@@ -51,12 +51,12 @@ def assess(facts: Facts, policy: Policy, now: datetime) -> Standing:
         return _Assessment(facts, policy, now, state, []).of_request()
     courses = [course for task in facts.tasks if (course := follow(task, policy, now))]
     if len(courses) > 1:
-        courses.sort(key=lambda course: course.task.id)  # where two claim the same, the order must not matter
+        courses.sort(key=lambda course: course.task.id)  # if two claim the same, the order must not matter
     return _Assessment(facts, policy, now, state, courses).of_referral()
 
 
 class _Assessment:
-    """One run of `assess`: what is gathered on the way."""
+    """One run of `assess`, with everything it gathers on the way."""
 
     def __init__(
         self, facts: Facts, policy: Policy, now: datetime, state: RequestState, courses: list[Course]
@@ -84,7 +84,7 @@ class _Assessment:
     # -- the two kinds ---------------------------------------------------------------------------------
 
     def of_request(self) -> Standing:
-        """A patient asks for a referral; only a referral answers."""
+        """The standing of a patient's request for a referral; only a referral answers it."""
         since = When(self.request.authored)
         answer = min(
             (s.authored for s in self.facts.siblings if answers(s, self.request, self.now)), default=None
@@ -99,7 +99,7 @@ class _Assessment:
         return self._conclude(Stage.ASKED, since, _first(self.request.departments))
 
     def of_referral(self) -> Standing:
-        """A referral, with or without Tasks."""
+        """The standing of a referral, with or without Tasks."""
         self.lines = draw(self.facts, self.courses, self.now)
         active = [line for line in self.lines if line.has_proof or (line.course and line.course.live)]
         for line in active:
@@ -124,7 +124,7 @@ class _Assessment:
     # -- clocks ----------------------------------------------------------------------------------------
 
     def _without_line(self) -> tuple[Stage, When, str]:
-        """No department has it: never sent, or every Task is history."""
+        """Stage, since when and owner if no department has it: it was never sent, or every Task has ended."""
         dead = [course for course in self.courses if course.died]
         if not dead:
             active = self._active_since()
@@ -148,7 +148,7 @@ class _Assessment:
         return Stage.SENT, died if turned_back else When(last.sent), last.owner
 
     def _active_since(self) -> When | None:
-        """Since when the ServiceRequest is active; None while it is not."""
+        """Since when the ServiceRequest has been active; None if it is not."""
         if self.state.status in NOT_ACTIVE:
             return None
         since = When(self.state.at, self.state.stored)
@@ -161,7 +161,7 @@ class _Assessment:
         return since
 
     def _hold_back(self, active: list[Line]) -> None:
-        """The whole referral is on hold: no clock of a department runs, the hold's own does."""
+        """If the whole referral is on hold, stop the departments' clocks and start the hold's own."""
         if self.state.status != "on-hold":
             return
         self.clocks = [clock for clock in self.clocks if clock.rule not in _HELD_BACK]
@@ -171,7 +171,7 @@ class _Assessment:
             self.clocks.append(Clock(Rule.ON_HOLD_WITHOUT_REVIEW, hold, owner=self._requester()))
 
     def _promise(self, stage: Stage, active: list[Line]) -> None:
-        """The guarantee date, and bookings beyond it."""
+        """Find the guarantee date, and bookings after it."""
         if self.ended:
             return
         pauses = self.pauses if "guarantee" in self.policy.pause_stops else ()
@@ -200,7 +200,7 @@ class _Assessment:
                 )
 
     def _compare_siblings(self) -> None:
-        """Another active referral for the same thing, written shortly before this one."""
+        """Look for another active referral for the same thing, written shortly before this one."""
         if self.state.status in NOT_ACTIVE or not self.facts.siblings:
             return
         departments = {*self.request.departments} if not self.courses else set()
@@ -216,10 +216,10 @@ class _Assessment:
             self.clocks.append(Clock(Rule.DUPLICATE, at, due=at.at, evidence=min(twins)))
 
     def _bounce(self) -> None:
-        """Two rejections, or A→B→A, and no acceptance after."""
+        """Find a referral that bounces: two rejections, or A→B→A, and no acceptance after that."""
         turns = sorted([when for course in self.courses for when in course.rejections])
         if not turns and sum([len(course.owners) for course in self.courses]) < 3:
-            return  # the usual case, and the rest is dear
+            return  # the usual case, and the rest is expensive
         turns = turns[1:]
         back = there_and_back(self.courses)
         if back is not None:
@@ -232,7 +232,7 @@ class _Assessment:
             self.clocks.append(Clock(Rule.BOUNCED, turns[0], due=turns[0].at))
 
     def _half_close(self, active: list[Line]) -> None:
-        """One side has ended, the other has not."""
+        """Find a referral that has ended on one side but not on the other."""
         going = [
             line for line in active if line.course and line.course.live and line.course.status != "completed"
         ]
@@ -251,20 +251,20 @@ class _Assessment:
                     self._disagree(line, done, review, self._requester())
 
     def _disagree(self, line: Line, since: When, review: When | None, owner: str) -> None:
-        """The two disagree since `since`, but nobody minds before the review is due."""
+        """The two sides have disagreed since `since`, but that is no stall before the review is due."""
         by_review = review is not None and review.at > since.at
         start = review if review is not None and by_review else since
         self.clocks.append(Clock(Rule.HALF_CLOSED, start, line, owner, from_due=by_review))
 
     def _review_due(self, line: Line) -> When | None:
-        """When the review of a returned result is due."""
+        """When the review of a returned result is due; None if none is."""
         span = self._spans_of(line).get(Rule.NOT_REVIEWED)
         if line.review_due_from is None or span is None:
             return None
         return When(self.policy.calendar.due(line.review_due_from.at, span), line.review_due_from.stored)
 
     def _booked_ahead(self) -> bool:
-        """A booking in the future is live; one in the past is not."""
+        """Whether there is a booking in the future."""
         for appointment in self.facts.appointments:
             booking = booking_at(appointment, self.now)
             if booking and booking.state.status == "booked":
@@ -310,13 +310,14 @@ class _Assessment:
         return self.policy.calendar.due(start, span, pauses)
 
     def _spans_of(self, line: Line | None) -> Clocks:
-        """The deadlines of the department whose clock it is."""
+        """The deadlines of the department that the line belongs to."""
         if line is None or not self.policy.overrides:
             return self.spans
         return self.policy.clocks_for(self.request, line.departments or self.request.departments)
 
     def _is_blind(self, clock: Clock) -> bool:
-        """What it awaits may be there unseen, or what it rests on be old: note it, and claim nothing."""
+        """Whether we cannot tell: what the clock awaits may exist unseen, or what it rests on may be out of
+        date. Then note which types are missing; no stall is claimed."""
         if not self.facts.blind:
             return False
         needs = ABOUT[clock.rule].needs
@@ -366,7 +367,7 @@ class _Assessment:
     # -- the patient, and the end ----------------------------------------------------------------------
 
     def _events(self) -> list[Event]:
-        """Everything up to now that the patient must be told of."""
+        """Everything up to now that the patient must be told about."""
         events = [event for course in self.courses for event in course.events]
         if self.facts.appointments:
             events += booking_events(self.facts, self.lines, self.now)
@@ -383,7 +384,7 @@ class _Assessment:
         return [event for event in events if event.at <= self.now]
 
     def _conclude(self, stage: Stage, since: When, owner: str) -> Standing:
-        """Weigh what the patient was told, and whether this is the end."""
+        """Decide what the patient has not been told, and whether the referral is closed."""
         told = self._last_told()
         events = self._events()
         untold = min([event for event in events if told is None or event.at > told], default=None)
@@ -406,7 +407,7 @@ class _Assessment:
         )
 
     def _is_live(self) -> bool:
-        """A Task still open, or a booking in the future."""
+        """Whether a Task is still open, or a booking is in the future."""
         return (
             any(course.live and course.status != "completed" for course in self.courses)
             or self._booked_ahead()
@@ -418,9 +419,9 @@ class _Assessment:
         closed = stage is Stage.CLOSED
         wakes = [*self.wakes, next_fact(self.facts, self.now)]
         if self.guarantee is not None:
-            wakes.append(self.guarantee)  # from then on everything is graver
+            wakes.append(self.guarantee)  # from then on every stall is of high severity
         if self.pauses and any(until == self.now for _, until in self.pauses):
-            # A pause that goes on moves every date that it stops, day by day.
+            # While a pause lasts, each day moves every deadline that it stops.
             wakes.append(self.policy.calendar.start_of(self.policy.calendar.day(self.now) + 1))
         return Standing(
             referral=self.request.id,
@@ -449,7 +450,7 @@ class _Assessment:
 
 
 def _goes_without_saying(facts: Facts, policy: Policy) -> bool:
-    """An order of a kind that needs no department to take it on, and none was asked."""
+    """Whether it is a kind of order that no department needs to accept, and none was asked."""
     asked = facts.tasks or facts.appointments or facts.visits or facts.request.by_patient
     return not asked and any_named(policy.no_referral, facts.request.specialties)
 

@@ -1,4 +1,4 @@
-"""Whether a referral came back to where it had been: A → B → A. Pure."""
+"""Finds referrals that are sent back and forth between departments: A → B → A. Pure."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ class Stay(NamedTuple):
 
     since: datetime
     departments: tuple[str, ...]
-    """Of the owner."""
+    """The owner and the organisation behind it."""
     left: bool
-    """It is over."""
+    """Whether the stay is over."""
 
 
 def there_and_back(courses: list[Course]) -> When | None:
-    """When a referral came back to a department that it had left for another one; the latest such time."""
+    """The latest time at which a referral came back to a department after another one had it."""
     stays: list[Stay] = []
     for course in courses:
         for at, _, departments in course.owners:
@@ -33,7 +33,7 @@ def there_and_back(courses: list[Course]) -> When | None:
 
 
 def came_back(stays: Iterable[Stay]) -> datetime | None:
-    """The latest time at which a department was come back to, of stays in order of time."""
+    """The latest time at which a referral returned to a department, from its stays in order of time."""
     back: datetime | None = None
     first_left: dict[str, int] = {}  # by department, which of the stays there was left first
     last_left: dict[tuple[str, ...], int] = {}  # by departments, which of the stays there was left last

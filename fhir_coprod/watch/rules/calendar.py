@@ -1,7 +1,7 @@
-"""Working days, calendar days and hours at one site, with its holidays and its clock.
+"""Counts working days, calendar days and hours at one site, by its time zone and public holidays.
 
-A deadline counted in days ends at the end of a local day (the following midnight, in UTC), whatever daylight
-saving does in between; one counted in hours runs on the calendar, nights and weekends included.
+A deadline in days ends at the end of a local day (the following midnight, in UTC), whatever daylight saving
+does in between. A deadline in hours counts every hour, including nights and weekends.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from fhir_coprod.errors import ConfigError
 
 Unit = Literal["wd", "d", "h"]
 Pause = tuple[datetime, datetime]
-"""From, until: time that does not count."""
+"""Beginning and end of a time that does not count."""
 
 _SPAN: Final = re.compile(r"^\s*(\d+)\s*(wd|d|w|h)\s*$")
 _SATURDAY: Final = 6  # date.toordinal() % 7: Sunday is 0, Saturday 6
 _LONGEST: Final = 3660
 _END: Final = datetime(2400, 1, 1, tzinfo=UTC)
-"""No deadline is later: beyond that it is never."""
+"""No deadline is later than this; a later one counts as never."""
 _HOLIDAYS_KNOWN: Final = range(date(1901, 1, 1).toordinal(), date(2199, 1, 1).toordinal())
-"""Days for which the tables of public holidays are asked; outside them there are weekends only."""
+"""Days for which the tables of public holidays are used; on other days only weekends count."""
 
 
 class Span(NamedTuple):
@@ -48,11 +48,11 @@ class Span(NamedTuple):
         return cls(number, "wd" if unit == "wd" else "d" if unit == "d" else "h")
 
     def times(self, factor: float) -> Span:
-        """Scaled, fractions rounded up; never below one, except that nothing stays nothing."""
+        """The span scaled, with fractions rounded up: at least 1, unless it was 0."""
         return Span(math.ceil(self.number * factor), self.unit)
 
     def in_hours(self, factor: float) -> Span:
-        """Scaled and turned into hours on the calendar, a day (working or not) being 24 of them."""
+        """The span scaled and turned into hours, 24 for each day, whether a working day or not."""
         hours = self.number if self.unit == "h" else self.number * 24
         return Span(math.ceil(hours * factor), "h")
 
@@ -61,10 +61,10 @@ class Span(NamedTuple):
 
 
 class SiteCalendar:
-    """One site's days.
+    """The calendar of one site.
 
-    zone:    local days begin and end by it.
-    country: ISO 3166-1 alpha-2; "" knows weekends only.
+    zone:    its time zone, which says when a day begins and ends.
+    country: ISO 3166-1 alpha-2; with "" only weekends count as days off.
     region:  subdivision of the country, as the `holidays` library names it.
     """
 
@@ -93,7 +93,7 @@ class SiteCalendar:
         return midnight
 
     def is_working(self, ordinal: int) -> bool:
-        """Neither weekend nor public holiday."""
+        """Whether the day is neither a weekend nor a public holiday."""
         return ordinal % 7 not in (0, _SATURDAY) and (
             self._holidays is None
             or ordinal not in _HOLIDAYS_KNOWN
@@ -103,7 +103,7 @@ class SiteCalendar:
     def due(self, start: datetime, span: Span, pauses: Sequence[Pause] = ()) -> datetime:
         """When `span` is over: the end of the nth local day after the day of `start`, or so many hours later.
 
-        pauses: times that do not count; a day does not count when it ends inside one.
+        pauses: times that do not count; a day does not count if it ends inside one.
         """
         start = min(start, _END)
         if span.unit == "h":

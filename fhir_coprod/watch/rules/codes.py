@@ -1,7 +1,6 @@
-"""The words of the watch: stages, rules, and what each rule looks for.
+"""The codes of stages and stall rules, their English wording, and what each rule needs to see.
 
-Stage and rule codes are public (command line, alerts, pages); their order and wording live here and nowhere
-else.
+The codes are public (command line, alerts, pages); their order and wording are defined here and nowhere else.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from typing import Final, NamedTuple
 
 
 class Stage(StrEnum):
-    """How far a referral has come; in order."""
+    """How far a referral has come, in order."""
 
     ASKED = "asked"  # the patient asks for a referral nobody has written
     WRITTEN = "written"  # ServiceRequest draft, or active and never given a Task
@@ -27,7 +26,7 @@ class Stage(StrEnum):
 
 
 RANK: Final = MappingProxyType({stage: rank for rank, stage in enumerate(Stage)})
-"""How advanced a stage is; asked is 0."""
+"""How far along each stage is; asked is 0."""
 
 
 class Rule(StrEnum):
@@ -57,16 +56,16 @@ class Rule(StrEnum):
 
 
 class About(NamedTuple):
-    """What a rule says, to whom, and what must be visible before it may be claimed."""
+    """What a rule says, to whom, and what we must be able to see before we may claim it."""
 
     missing: str
-    """What is missing, in words that follow "Missing:"."""
+    """What is missing, in words that can follow "Missing:"."""
     since: str
-    """What is so instead, for staff; `{since}` stands for the day from which on."""
+    """What is the case instead, in words for staff; `{since}` is replaced by the day on which it began."""
     needs: tuple[str, ...] = ()
-    """Resource types that must be observable: the absence of one of them is what the rule claims."""
+    """Resource types that must be observable, because the rule claims that one of them is absent."""
     is_internal: bool = False
-    """The staff's own business: such a stall is no event the patient must be told of."""
+    """The staff's own business: the patient need not be told about such a stall."""
     is_soft: bool = False
     """A note to its author, never an alert."""
 

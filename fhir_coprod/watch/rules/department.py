@@ -1,7 +1,8 @@
-"""Where each department's part of a referral stands: its Task weighed against bookings, visits and results.
+"""Judges each department's part of a referral: weighs its Task against bookings, visits and results.
 
 Proof beats a Task's status. A booking, visit or result counts whatever the Task says, unless it is older than
-that Task's rejection or cancellation; the furthest proof wins. What is still running becomes a `Clock`.
+that Task's rejection or cancellation. The proof that is furthest along wins. What is still awaited becomes a
+`Clock`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ NO_BOOKING: Final = frozenset({"proposed", "pending", "waitlist", "entered-in-er
 WAS_THERE: Final = frozenset({"arrived", "checked-in", "fulfilled"})
 _WAS_BOOKED: Final = WAS_THERE | {"booked", "noshow"}
 _AT_ITS_TIME: Final = WAS_THERE | {"noshow"}
-"""Statuses that an Appointment can only have from its own start on."""
+"""Statuses that an Appointment can have only from its own start on."""
 _OPEN: Final = frozenset({"requested", "ready", "received", "accepted", "in-progress", "on-hold"})
 
 
@@ -27,34 +28,35 @@ _UNKNOWN: Final = When(datetime.min.replace(tzinfo=UTC))
 
 
 class Clock(NamedTuple):
-    """Something awaited. It becomes a stall when its time is over."""
+    """Something that is awaited. It becomes a stall when its time is over."""
 
     rule: Rule
     start: When
     line: Line | None = None
     owner: str = ""
     due: datetime | None = None
-    """Already known (at once); else the policy's span counts from the start."""
+    """The deadline if it is known already (it may be at once); otherwise the policy's span from `start`."""
     evidence: str = ""
-    """The resource it was read from, beside referral and Task."""
+    """The resource that shows it, beside the referral and the Task."""
     from_due: bool = False
-    """It starts when another deadline is over: the end of that day still belongs to it."""
+    """It starts when another deadline ends, which is the midnight after a day: count from that day."""
 
 
 class Booking(NamedTuple):
-    """An Appointment in the state that holds now."""
+    """An Appointment in its present state."""
 
     appointment: Appointment
     state: AppointmentState
 
     @property
     def end(self) -> datetime:
-        """When it is over: its end, else its start, else when it was made."""
+        """When it is over: its end, or its start, or else the time it was made."""
         return self.state.end or self.state.start or self.appointment.created
 
 
 class Line:
-    """One department's part: its Task (None where nobody used one) and the proof that belongs to it."""
+    """One department's part of a referral: its Task (None if nobody used one) and the proof that belongs to
+    it."""
 
     __slots__ = (
         "bookings",
@@ -77,9 +79,9 @@ class Line:
         self.since = _UNKNOWN
         self.clocks: list[Clock] = []
         self.next: Booking | None = None
-        """The booking that the stage scheduled rests on."""
+        """The booking because of which the stage is scheduled."""
         self.review_due_from: When | None = None
-        """When the result reached the requester, where it did: the review is due from there."""
+        """When the result reached the requester, if it did: the deadline for the review counts from then."""
 
     @property
     def task(self) -> str:
@@ -99,7 +101,7 @@ class Line:
 
 
 def booking_at(appointment: Appointment, now: datetime) -> Booking | None:
-    """The Appointment as it stands at `now`; None when it is not made yet, or is no booking."""
+    """The Appointment in its state at `now`; None if it is not made yet, or is not a booking."""
     if appointment.created > now and not appointment.created_stored:
         return None
     if appointment.states[-1].status == "entered-in-error":
@@ -111,7 +113,7 @@ def booking_at(appointment: Appointment, now: datetime) -> Booking | None:
     if current.status in NO_BOOKING:
         return None
     if current.at > now and current.status in _AT_ITS_TIME:
-        # Its time has not come: what it became later is not known yet, only that it was booked.
+        # Its time has not come: we cannot know yet what became of it, only that it was booked.
         current = AppointmentState(
             appointment.created, "booked", appointment.created_stored, current.start, current.end
         )
@@ -119,7 +121,7 @@ def booking_at(appointment: Appointment, now: datetime) -> Booking | None:
 
 
 def draw(facts: Facts, courses: Sequence[Course], now: datetime) -> list[Line]:
-    """One line per Task that exists, with the proof that belongs to it; else one without Task."""
+    """One line for each Task, with the proof that belongs to it; without Tasks, one line for all proof."""
     lines = [Line(course) for course in courses] or [Line(None)]
     if facts.appointments:
         for appointment in facts.appointments:
@@ -150,7 +152,8 @@ def draw(facts: Facts, courses: Sequence[Course], now: datetime) -> list[Line]:
 
 
 def _home(lines: Sequence[Line], task: str, departments: Iterable[str], at: datetime) -> Line:
-    """The line a fact belongs to: the Task or department it names, else who took the referral on."""
+    """The line that a fact belongs to: by the Task or department it names, or else the line that took the
+    referral on."""
     if len(lines) == 1:
         return lines[0]
     if task:
@@ -162,7 +165,8 @@ def _home(lines: Sequence[Line], task: str, departments: Iterable[str], at: date
 
 
 def _claim(line: Line, at: datetime) -> tuple[bool, bool, bool, datetime]:
-    """A line's claim to a fact of unknown home: alive at that time, took the referral on, the latest."""
+    """How strong a line's claim is to a fact that names neither: it was live at that time, it took the
+    referral on, it is live now, it is the latest."""
     course = line.course
     if course is None:
         return (True, True, True, at)
@@ -172,12 +176,12 @@ def _claim(line: Line, at: datetime) -> tuple[bool, bool, bool, datetime]:
 
 
 def _outlived(line: Line, at: datetime) -> bool:
-    """Older than the rejection or cancellation of its Task: no proof any more."""
+    """Whether it is older than the rejection or cancellation of its Task, and so proves nothing any more."""
     return line.course is not None and line.course.died is not None and at < line.course.died.at
 
 
 def judge(line: Line, facts: Facts, policy: Policy, now: datetime) -> None:
-    """Settle the line's stage and set its clocks. The line has a live Task, or proof."""
+    """Decide the line's stage and set its clocks. The line has a live Task, or proof."""
     if line.results:
         _judge_result(line, facts, now)
     elif (
@@ -198,7 +202,7 @@ def _completed(line: Line) -> bool:
 
 
 def _judge_result(line: Line, facts: Facts, now: datetime) -> None:
-    """Every final result must be returned, and everything returned must be reviewed after that."""
+    """Resulted or returned: every final result must be returned, and each must be reviewed after that."""
     results = sorted(line.results, key=lambda result: (result.at, result.id))
     reviewed = _last_review(facts, now)
     unreturned: list[Result] = []
@@ -224,7 +228,7 @@ def _judge_result(line: Line, facts: Facts, now: datetime) -> None:
 
 
 def _returned(result: Result, facts: Facts, now: datetime) -> When | None:
-    """When a result reached the requester: in a Task's output, or by a message to them after it."""
+    """When a result reached the requester: in a Task's output, or by a message to them after the result."""
     backs: list[When] = []
     requesters = set(facts.request.requesters)
     for task in facts.tasks:
@@ -259,7 +263,7 @@ def _last_review(facts: Facts, now: datetime) -> datetime | None:
 
 
 def _judge_seen(line: Line, facts: Facts, policy: Policy, now: datetime) -> None:
-    """Seen; the result is awaited from the end of the last finished visit, or from the Task's completion."""
+    """Seen: the result is awaited from the end of the last finished visit, or from the Task's completion."""
     starts = [When(visit.start, visit.start_stored) for visit in line.visits]
     ends = [
         (When(visit.end, visit.end_stored), visit.id)
@@ -281,13 +285,13 @@ def _judge_seen(line: Line, facts: Facts, policy: Policy, now: datetime) -> None
 
 
 def _latest(bookings: Sequence[Booking], now: datetime) -> Booking:
-    """The Appointment that counts: a booking in the future, else the one made last."""
+    """The Appointment that counts: a booking in the future, or else the one made last."""
     ahead = [b for b in bookings if b.state.status == "booked" and b.state.start and b.state.start > now]
     return max(ahead or bookings, key=lambda b: (b.appointment.created, b.appointment.id))
 
 
 def _judge_booking(line: Line, booking: Booking) -> None:
-    """Scheduled; or accepted still, when the appointment was missed or cancelled."""
+    """Scheduled; or still accepted, if the appointment was missed or cancelled."""
     appointment, state = booking
     if state.status == "noshow":
         missed = When(booking.end)
@@ -307,7 +311,7 @@ def _judge_booking(line: Line, booking: Booking) -> None:
 
 
 def _judge_task(line: Line) -> None:
-    """No proof: the Task's own status says how far it came."""
+    """Without proof, the Task's own status says how far it came."""
     course = line.course
     if course is None or course.stage is None:
         return
@@ -324,11 +328,11 @@ def _judge_task(line: Line) -> None:
 _REPLACED: Final = frozenset(
     {Rule.UNDECIDED, Rule.UNSCHEDULED, Rule.NO_SHOW_OPEN, Rule.CANCELLED_NOT_REBOOKED}
 )
-"""The stalls of received and accepted: a hold stands in their place."""
+"""The stalls of received and accepted: during a hold, the hold's own clock runs instead."""
 
 
 def _judge_hold(line: Line, facts: Facts, now: datetime) -> None:
-    """A hold, and information that is waited for."""
+    """Set the clocks of a hold, and of information that the department waits for."""
     course = line.course
     if course is None or not course.live:
         return
@@ -340,13 +344,13 @@ def _judge_hold(line: Line, facts: Facts, now: datetime) -> None:
     if waits and not _asked(course, facts.side_tasks, facts.request.id, now):
         line.clocks.append(Clock(Rule.AWAITING_INFORMATION, waits, line))
     elif held and before_visit:
-        # Also while somebody is asked: a question nobody answers must not hold a referral for ever.
+        # Even if somebody has been asked: a question that nobody answers must not hold a referral for ever.
         start = held if course.review is None else When(max(course.review, held.at))
         line.clocks.append(Clock(Rule.ON_HOLD_WITHOUT_REVIEW, start, line))
 
 
 def _asked(course: Course, side_tasks: Iterable[SideTask], request: str, now: datetime) -> bool:
-    """An open Task asks somebody for the information."""
+    """Whether an open Task asks somebody for the information."""
     about = {course.task.id, request}
     for side in side_tasks:
         if side.owners and not about.isdisjoint(side.about):
@@ -357,7 +361,7 @@ def _asked(course: Course, side_tasks: Iterable[SideTask], request: str, now: da
 
 
 def booking_events(facts: Facts, lines: Sequence[Line], now: datetime) -> list[Event]:
-    """Bookings, moves and cancellations, whatever became of their Task."""
+    """Events for bookings, moves and cancellations, whatever became of their Task."""
     happened: list[Event] = []
     for appointment in facts.appointments:
         home = _home(lines, appointment.task, appointment.departments, appointment.created) if lines else None
@@ -368,7 +372,7 @@ def booking_events(facts: Facts, lines: Sequence[Line], now: datetime) -> list[E
                 continue
             if state.status in _WAS_BOOKED:
                 if booked is None:
-                    # Off the waiting list: the patient knew of the place there, not of the time.
+                    # Off the waiting list: the patient knew about the place on the list, not the time.
                     promoted = appointment.states[0].status in NO_BOOKING
                     happened.append(Event(state.at if promoted else appointment.created, "booked", owner))
                 elif booked.start != state.start and state.status == "booked":

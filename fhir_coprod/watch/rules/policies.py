@@ -1,7 +1,7 @@
-"""Deadline policies: data with a source and a date, never code.
+"""Loads deadline policies, which are TOML files with a source and a date, and looks up their numbers.
 
-A policy is a TOML file (`policies/NAME.toml`, or any path of the site's own) that may extend another one. A
-site overrides any number per specialty, priority and department in its own file:
+A policy is `policies/NAME.toml`, or a file of the site's own, and may extend another policy. In its own file
+a site can override any number per specialty, priority and department:
 
     extends = "se-vardgaranti"
     name = "our-hospital"
@@ -14,7 +14,7 @@ site overrides any number per specialty, priority and department in its own file
     priority = "urgent"
     clocks = { unscheduled = "3 wd" }
 
-The numbers are facts to re-check before clinical use; none is legal advice.
+Check the numbers before clinical use; they are not legal advice.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ _KEYS_WITHIN: Mapping[str, Collection[str]] = {
     "override": {"specialty", "priority", "department", "clocks"},
     "priority": PRIORITIES,
 }
-"""What may stand in a table, or in each table of a list."""
+"""The keys that a table may have, or each table of a list."""
 _SCALING = frozenset({"factor", "in_hours", "at_least", "each"})
 
 
@@ -71,9 +71,9 @@ class Guarantee:
     name: str
     within: Span
     until: Stage = Stage.SEEN
-    """Met when the referral has come this far."""
+    """The promise is kept when the referral has come this far."""
     specialties: frozenset[str] = frozenset()
-    """Only for these codes of performerType or category; empty: for what no other guarantee names."""
+    """Only for these codes of performerType or category; empty: for all that no other guarantee names."""
     enabled: bool = True
     valid_from: date | None = None
     valid_until: date | None = None
@@ -81,7 +81,7 @@ class Guarantee:
 
 @dataclass(frozen=True)
 class Override:
-    """Other numbers for some referrals; every condition given must hold."""
+    """Different numbers for some referrals; all conditions that are given must hold."""
 
     clocks: Clocks
     specialty: str = ""
@@ -101,14 +101,14 @@ class AlertRules:
     """How alerts are followed up."""
 
     act_within: Mapping[str, Span]
-    """By severity: after that it goes one step up the ladder."""
+    """By severity: how long somebody may take to act before the alert goes one step up the ladder."""
     acknowledged_for: Span
-    """An acknowledgement expires."""
+    """How long an acknowledgement lasts."""
     snooze_at_most: Span
     ladder: tuple[str, ...]
-    """Whom it goes to, step by step, in words."""
+    """Who gets the alert, step by step, in words."""
     digest_over: int = 25
-    """Of more stalls than these that were there when an EHR was first read, one digest tells."""
+    """If more than this many referrals were stalled when an EHR was first read, send one digest instead."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class Policy:
     valid_from: date
     calendar: SiteCalendar
     clocks: Mapping[str, Clocks]
-    """By ServiceRequest.priority, scaled."""
+    """By ServiceRequest.priority, already scaled."""
     scaling: Mapping[str, Mapping[str, Any]]
     duplicate_window: Span
     owners: Mapping[Rule, Owner]
@@ -130,7 +130,7 @@ class Policy:
     awaiting_information: frozenset[str]
     no_result_expected: frozenset[str]
     no_referral: frozenset[str]
-    """Categories of orders that are carried out without asking a department by a Task."""
+    """Categories of orders that are carried out without a Task that asks a department."""
     pause_reasons: frozenset[str]
     pause_stops: frozenset[str]
     alerts: AlertRules
@@ -145,7 +145,7 @@ class Policy:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Changes with anything by which it judges, its calendar included."""
+        """A hash that changes with anything that affects a judgement, including the calendar."""
         place = (self.calendar.zone.key, self.calendar.country, self.calendar.region)
         told = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "calendar"}
         return blake2b(repr((place, _ordered(told))).encode(), digest_size=12).hexdigest()
@@ -163,7 +163,7 @@ class Policy:
         return own
 
     def guarantees_for(self, request: Request) -> tuple[Guarantee, ...]:
-        """The promises that hold for this referral: those that name its specialty, else the general ones."""
+        """The promises that apply to this referral: those for its specialty, or else the general ones."""
         if not self.guarantees:
             return ()
         issued = self.calendar.date(request.authored)
@@ -178,19 +178,19 @@ class Policy:
         return special or tuple(g for g in valid if not g.specialties)
 
     def scaled(self, span: Span, priority: str) -> Span:
-        """A routine number as it is for another priority."""
+        """A routine number scaled for another priority."""
         return _scale(span, self.scaling.get(priority, {}))
 
     def act_by(self, severity: Severity, priority: str, now: datetime) -> datetime:
-        """By when somebody has to act on an alert found now."""
+        """The time by which somebody has to act on an alert that is found now."""
         return self.calendar.due(now, self.scaled(self.alerts.act_within[severity], priority))
 
     def pulled_since(self, now: datetime) -> datetime:
-        """At `now` a feed that was last pulled whole before this is behind."""
+        """A feed whose last complete pull was before this time counts as behind at `now`."""
         return within_reach(now) - self.feeds_behind_after
 
     def at(self, site: SiteSettings) -> Policy:
-        """The same policy with the site's time zone, and its country where it names one."""
+        """The same policy with the site's time zone, and the site's country if it names one."""
         country = site.country or self.calendar.country
         same = country.upper() == self.calendar.country.upper()
         region = site.region or (self.calendar.region if same else "")
@@ -198,7 +198,7 @@ class Policy:
 
 
 def _ordered(value: Any) -> Any:
-    """The same with everything in an order of its own, so that equal ones read alike."""
+    """The value with everything in a fixed order, so that equal values have equal texts."""
     if is_dataclass(value):
         return [(field.name, _ordered(getattr(value, field.name))) for field in fields(value)]
     if isinstance(value, Mapping):
@@ -211,7 +211,7 @@ def _ordered(value: Any) -> Any:
 
 
 def any_named(wanted: frozenset[str], codes: Collection[str]) -> bool:
-    """Whether one of `codes` (`system|code`) is among `wanted`, which may leave the system out."""
+    """Whether one of `codes` (`system|code`) is in `wanted`, whose entries may leave out the system."""
     return bool(codes) and any(code in wanted or code.rpartition("|")[2] in wanted for code in codes)
 
 
@@ -228,8 +228,10 @@ def names(folder: Traversable = _PACKAGE) -> tuple[str, ...]:
 def load(name: str, site: SiteSettings | None = None, folder: Traversable = _PACKAGE) -> Policy:
     """A policy by name, or by path of a site's own file (ending in .toml).
 
-    Without `site`: UTC and the country that the policy itself names. folder: where the policies are that are
-    known by name. Raises ConfigError with what to write.
+    site:   without it, UTC and the country that the policy itself names.
+    folder: where the policies with a name are.
+
+    Raises ConfigError, which says what to write.
     """
     try:
         content = _content(name, (), folder)
@@ -251,7 +253,8 @@ def load(name: str, site: SiteSettings | None = None, folder: Traversable = _PAC
 
 
 def _content(name: str, above: tuple[str, ...], folder: Traversable) -> dict[str, Any]:
-    """The file and all it extends, the nearer winning; tables merge key by key, lists replace."""
+    """The content of the file and of all it extends. The nearer file wins; tables merge key by key, lists
+    replace."""
     if name in above:
         raise ConfigError(f"policy {name} extends itself through {' > '.join(above)}; break the circle.")
     content = tomllib.loads(_text(name, folder))
@@ -261,7 +264,7 @@ def _content(name: str, above: tuple[str, ...], folder: Traversable) -> dict[str
     if not isinstance(extended, str):
         raise ConfigError(f"policy {name}: extends names another policy, in quotes.")
     if extended.endswith(".toml"):
-        extended = str(Path(name).parent / extended)  # as seen from the file that says so
+        extended = str(Path(name).parent / extended)  # relative to the file that extends it
     base = _content(extended, (*above, name), folder)
     merged: dict[str, Any] = {**base, **content}
     for key, value in content.items():
@@ -285,7 +288,7 @@ def _text(name: str, folder: Traversable) -> str:
 
 
 def _require_known(content: Mapping[str, Any]) -> None:
-    """A misspelt key would leave the number that stands in the extended policy, unseen."""
+    """Refuse unknown keys: with a misspelt key the extended policy's number would apply unnoticed."""
     tables: list[tuple[str, Any, Collection[str]]]
     tables = [(name, table, _KEYS_WITHIN[name]) for name, table in content.items() if name in _KEYS_WITHIN]
     tables += [(f"priority.{name}", table, _SCALING) for name, table in content["priority"].items()]

@@ -1,4 +1,4 @@
-"""How a patient's referrals relate to one another: answer, replacement, twin. Pure."""
+"""Compares a patient's referrals: which one answers, replaces or duplicates another. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fhir_coprod.watch.rules.task import NOT_ACTIVE, status_at
 
 
 def _is_referral(sibling: Sibling, now: datetime) -> bool:
-    """Written by somebody entitled to, and not a draft."""
+    """Whether staff wrote it, not the patient, and it is not a draft."""
     return (
         not sibling.by_patient
         and sibling.authored <= now
@@ -19,7 +19,7 @@ def _is_referral(sibling: Sibling, now: datetime) -> bool:
 
 
 def answers(sibling: Sibling, request: Request, now: datetime) -> bool:
-    """The referral that a patient's request led to: linked to it, or later and for the same code."""
+    """Whether it is the referral that a patient's request led to: linked, or later with the same code."""
     if not _is_referral(sibling, now):
         return False
     return (
@@ -35,7 +35,7 @@ def replaces(sibling: Sibling, request: Request, now: datetime) -> bool:
 
 
 def is_twin(sibling: Sibling, request: Request, departments: set[str], policy: Policy, now: datetime) -> bool:
-    """An older active referral for the same code and department, not linked to this one."""
+    """Whether it is an older active referral for the same code and department, not linked to this one."""
     if sibling.by_patient or sibling.authored > now:
         return False
     if (sibling.authored, sibling.id) >= (request.authored, request.id):

@@ -1,4 +1,4 @@
-"""What the watch says about one referral at one time."""
+"""The standing of a referral: what the watch says about it at one time, in fields, JSON and words."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from fhir_coprod.watch.rules.policies import Severity
 
 
 class Stall(msgspec.Struct, frozen=True, gc=False):
-    """Something that should have happened by now and has not."""
+    """Something that should have happened by now but has not."""
 
     rule: Rule
     since: datetime
     """When the wait began."""
     due: datetime
-    """When it should have ended; stalled from that moment on."""
+    """When it should have ended; it is a stall from that moment on."""
     owner: str = ""
-    """Who can move it; "" when nobody is named."""
+    """Who can move it; "" if nobody is named."""
     task: str = ""
-    """The Task it is about; "" when it is about the referral as a whole."""
+    """The Task it is about; "" if it is about the referral as a whole."""
     severity: Severity = "moderate"
     since_stored: bool = False
     """`since` is only when we first stored the event, which may be older."""
     evidence: str = ""
-    """The resource it was read from, beside referral and Task; "" when there is no other."""
+    """The resource that shows it, beside the referral and the Task; "" if there is no other."""
 
     @property
     def missing(self) -> str:
@@ -39,50 +39,50 @@ class Stall(msgspec.Struct, frozen=True, gc=False):
 
 
 class Standing(msgspec.Struct, frozen=True, gc=False):
-    """Stage, since when, what would move it on, by when that is due, and what is wrong."""
+    """The stage of a referral, since when, what would move it on, by when that is due, and what is wrong."""
 
     referral: str
     patient: str
     stage: Stage | None
-    """None: at that time there was no referral (not written yet, entered in error, or doNotPerform)."""
+    """None: there was no referral at that time (not written yet, entered in error, or doNotPerform)."""
     since: datetime | None = None
     """When this stage began."""
     since_stored: bool = False
     due: datetime | None = None
-    """When the next step is due; None when nothing is awaited that can be seen."""
+    """When the next step is due; None if nothing that we can see is awaited."""
     owner: str = ""
     """Who has it now."""
     stalls: tuple[Stall, ...] = ()
     notes: tuple[Stall, ...] = ()
     """Soft notes to an author, never alerts."""
     not_observable: tuple[str, ...] = ()
-    """Resource types that matter now and cannot be seen: no stall is claimed from their absence."""
+    """Resource types that matter now but cannot be seen: no stall is claimed because they are absent."""
     patient_informed: bool = False
-    """The patient has been told, and of everything that happened."""
+    """The patient has been told about everything that happened."""
     last_informed: datetime | None = None
     untold_since: datetime | None = None
-    """The earliest event of which the patient has not been told."""
+    """The time of the earliest event that the patient has not been told about."""
     untold: str = ""
     """What that event was."""
     do_not_contact: bool = False
     guarantee: datetime | None = None
-    """The date promised to the patient, while it is not met."""
+    """The date promised to the patient; None once the promise has been kept."""
     guarantee_name: str = ""
     priority: str = "routine"
     policy: str = ""
     wake: datetime | None = None
-    """The next moment at which anything said here may change by itself: no need to look again before, unless
-    a fact arrives. None: time alone changes nothing any more."""
+    """The next time at which anything here may change by itself. There is no need to look again before that,
+    unless a fact arrives. None: time alone changes nothing any more."""
     zone: str = "UTC"
     not_claimed: tuple[Rule, ...] = ()
-    """Rules of which nothing can be said at present, for want of what `not_observable` lists."""
+    """Rules that cannot be checked at present, because `not_observable` types are missing."""
     not_assessed: str = ""
-    """The kind of fault in the program that kept it from being assessed (no stage), or its alerts from being
-    settled."""
+    """The kind of fault in the program because of which it could not be assessed (then there is no stage), or
+    its alerts could not be settled."""
 
     @property
     def is_open(self) -> bool:
-        """A referral that is not closed."""
+        """Whether it is a referral, and not closed."""
         return self.stage is not None and self.stage is not Stage.CLOSED
 
     @property
@@ -95,16 +95,16 @@ class Standing(msgspec.Struct, frozen=True, gc=False):
         return NEXT_STEP[self.stage] if self.stage else ""
 
     def local_day(self, at: datetime) -> str:
-        """The date of an instant at the site, as people say it: 2 March 2026."""
+        """The local date of an instant at the site, as people write it: 2 March 2026."""
         return spoken(at.astimezone(ZoneInfo(self.zone)).date())
 
     @property
     def explanation(self) -> str:
-        """One sentence a person can check, with dates of the site; see `explain`."""
+        """One sentence that a person can check, with the site's local dates; see `explain`."""
         return explain(self)
 
     def to_json(self, names: Mapping[str, str] | None = None) -> dict[str, Any]:
-        """As `fhir-coprod watch --json` prints it; `names` as in `explain`."""
+        """The standing as `fhir-coprod watch --json` prints it; `names` as in `explain`."""
         return {
             "referral": self.referral,
             "patient": self.patient,
@@ -155,7 +155,7 @@ _BEGAN = {
 def explain(standing: Standing, names: Mapping[str, str] | None = None) -> str:
     """The standing in words.
 
-    names: display names of departments by reference; without one the reference itself is shown.
+    names: display names of departments by reference; a department without one is shown by its reference.
     """
     if standing.stage is None or standing.since is None:
         return "There is no referral at this time."
@@ -186,17 +186,17 @@ def explain(standing: Standing, names: Mapping[str, str] | None = None) -> str:
 
 
 def just_before(due: datetime) -> datetime:
-    """A due time at midnight means the end of the day before: the date to tell people."""
+    """A due time as the date to tell people: midnight means the end of the day before."""
     return due - timedelta(microseconds=1)
 
 
 def spoken(day: date) -> str:
-    """2 March 2026."""
+    """A date as people write it: 2 March 2026."""
     return f"{day.day} {day:%B %Y}"
 
 
 def spoken_end(end: datetime, zone: ZoneInfo) -> str:
-    """Until when, as people at the site say it: 2 March 2026 for the end of that day, else with the time."""
+    """An end as people at the site write it: 2 March 2026 for the end of that day, else with the time."""
     local = just_before(end).astimezone(zone)
     return spoken(local.date()) if local.time() >= _LAST_SECOND else spoken_time(end, zone)
 
@@ -205,13 +205,13 @@ _LAST_SECOND = time(23, 59, 58)
 
 
 def spoken_time(at: datetime, zone: ZoneInfo) -> str:
-    """2 March 2026, 09:14 at the site."""
+    """The local time at the site as people write it: 2 March 2026, 09:14."""
     local = at.astimezone(zone)
     return f"{spoken(local.date())}, {local:%H:%M}"
 
 
 def urgency(standing: Standing) -> tuple[Any, ...]:
-    """Sort key: the most urgent first."""
+    """A sort key that puts the most urgent first."""
     levels = {"high": 0, "moderate": 1, "low": 2}
     worst = min((levels[stall.severity] for stall in standing.stalls), default=3)
     order = {"stat": 0, "asap": 1, "urgent": 2}

@@ -1,6 +1,6 @@
-"""How one Task went, up to a time: its status history read into what the stages ask.
+"""Follows one Task's status history up to a given time: stage, owners, holds, pauses and rejections.
 
-Only the Task speaks here; proof from bookings, visits and results is weighed in `lines`.
+It looks at the Task alone; `department` weighs that against proof from bookings, visits and results.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from fhir_coprod.watch.rules.codes import Stage
 from fhir_coprod.watch.rules.policies import Policy, any_named
 
 DEAD: Final = frozenset({"rejected", "cancelled", "failed"})
-"""Statuses that make a Task history. entered-in-error never was, draft is not yet."""
+"""Statuses that end a Task without success. (entered-in-error never existed, draft does not exist yet.)"""
 ENDED: Final = frozenset({"completed", "revoked"})
 """ServiceRequest statuses that end a referral."""
 NOT_ACTIVE: Final = ENDED | {"draft", "on-hold", "entered-in-error"}
@@ -39,7 +39,7 @@ class When(NamedTuple):
 
 
 class Event(NamedTuple):
-    """Something that the patient must be told of."""
+    """Something that the patient must be told about."""
 
     at: datetime
     what: str
@@ -49,7 +49,7 @@ class Event(NamedTuple):
 
 
 class Course:
-    """One Task's way up to now; see `follow`."""
+    """What happened to one Task up to now; see `follow`."""
 
     __slots__ = (
         "accepted",
@@ -76,7 +76,7 @@ class Course:
         self.task = task
         self.status = ""
         self.stage: Stage | None = None
-        """sent, received or accepted, as the statuses alone say; kept while on hold and after the end."""
+        """sent, received or accepted, from the statuses alone; kept during a hold and after the end."""
         self.since = When(task.states[0].at)
         """When that stage began."""
         self.sent = task.states[0].at
@@ -84,9 +84,9 @@ class Course:
         self.completed: When | None = None
         self.died: When | None = None
         self.held: When | None = None
-        """Start of the hold that lasts until now."""
+        """When the present hold began; None if it is not on hold."""
         self.marked: When | None = None
-        """Since when it is coded as awaiting information."""
+        """Since when its codes have said that it awaits information."""
         self.review: datetime | None = None
         self.owner = ""
         self.departments: tuple[str, ...] = ()
@@ -99,16 +99,16 @@ class Course:
 
     @property
     def live(self) -> bool:
-        """Neither history nor finished business of a Task that never was; completed ones live on."""
+        """It has not been rejected, cancelled or failed; a completed Task counts as live."""
         return self.died is None
 
 
 def follow(task: Task, policy: Policy, now: datetime) -> Course | None:
-    """The course of a Task up to now; None for a Task that does not exist (yet).
+    """The course of a Task up to now; None if the Task does not exist, or not yet.
 
-    States after `now` are not known yet. A Task whose every state lies after `now`, but which was authored
-    before it, stands as requested since then; where no state carries its own time, the first stands in. One
-    that was entered in error never was, at any time.
+    States after `now` are ignored. If every state is after `now` but the Task was authored before, it counts
+    as requested since it was authored. If the first state has no time of its own, it counts as known already.
+    A Task that was entered in error never existed, at any time.
     """
     if task.states[-1].status == "entered-in-error":
         return None
@@ -163,7 +163,7 @@ def _known(task: Task, now: datetime) -> Sequence[TaskState]:
 
 
 def _enter(course: Course, state: TaskState) -> None:
-    """Take in a change of status."""
+    """Apply a change of status to the course."""
     status, when = state.status, When(state.at, state.stored)
     revived = course.died is not None
     course.status = status
@@ -185,7 +185,7 @@ def _enter(course: Course, state: TaskState) -> None:
         course.completed = when
         return
     course.completed = None
-    # A status that R4 does not know is a Task all the same: somebody was asked.
+    # A Task with a status that R4 does not know counts too: somebody was asked.
     stage = _STAGE.get(status, Stage.SENT)
     if stage is Stage.ACCEPTED and (course.accepted is None or revived):
         course.accepted = when
@@ -197,7 +197,7 @@ def _enter(course: Course, state: TaskState) -> None:
 
 
 def status_at(states: Sequence[RequestState], now: datetime) -> RequestState:
-    """The state that holds at `now`; the first stands in for what was before it was stored."""
+    """The state at `now`; before the time of the first state, the first state."""
     current = states[0]
     for state in states:
         if state.at <= now:

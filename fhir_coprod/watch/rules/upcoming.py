@@ -1,4 +1,4 @@
-"""The times that lie ahead among the facts of a referral. Pure."""
+"""Finds the next time in the facts of a referral at which they change by themselves. Pure."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from fhir_coprod.watch.record.model import Facts
 
 
 def next_fact(facts: Facts, now: datetime) -> datetime | None:
-    """The first time after `now` that any fact names: facts timed after `now` are not known before, and an
-    appointment ahead counts until it begins. None when all is past."""
+    """The first time after `now` that any fact names; None if all are past.
+
+    A fact with a later time is ignored until then, and an appointment ahead counts until it begins.
+    """
     return min([at for at in _times(facts) if at is not None and at > now], default=None)
 
 

@@ -1,1 +1,1 @@
-"""What people do with alerts: acknowledge, put aside, release a letter; and what nobody watches."""
+"""What people do: acknowledge alerts, put them aside, release letters; and what cannot be watched."""

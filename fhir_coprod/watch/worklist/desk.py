@@ -1,7 +1,7 @@
-"""What a person does with alerts: look at them, say that they have them, put them aside for a while.
+"""Lists open alerts, and lets a person acknowledge one or put it aside (snooze it) for a while.
 
-Nobody closes an alert by hand: it is over when the missing fact is there. An acknowledgement expires;
-a snooze is capped, never reaches past the guarantee date, and does not exist for asap and stat.
+Nobody can close an alert by hand: it is over when the missing fact is recorded. An acknowledgement expires. A
+snooze has a maximum length, never goes past the guarantee date, and is not possible for asap and stat.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ from fhir_coprod.watch.rules.policies import Policy
 from fhir_coprod.watch.rules.standing import spoken_end
 
 _OPEN: Final = ("requested", "received", "accepted", "in-progress", "on-hold")
-"""Those that wait as drafts ask for nothing."""
+"""Statuses of Tasks that ask for something; those that wait as drafts do not."""
 _KINDS: Final = (followup.FOLLOWUP, followup.FEED_DOWN, followup.BACKFILL)
 _ORDER: Final = {"stat": 0, "asap": 1, "urgent": 2}
 _UTC: Final = ZoneInfo("UTC")
 _PORTION: Final = 500
 _ENOUGH: Final = 4
-"""Characters of an id that may stand for all of it."""
+"""How many characters of an id are enough to name it."""
 
 
 class NoSuchAlert(NotFound):
-    """Nothing open goes by that name: wrong use."""
+    """No open alert has that name; the command was used wrongly."""
 
     exit_code = 2
 
 
 def open_alerts(reader: Reader) -> list[Json]:
-    """Every Task of the watch that asks somebody to act: on a referral, or on an EHR as such."""
+    """Every Task of the watch that asks somebody to act, on a referral or on a whole EHR."""
     return _open_tasks(reader, *_KINDS)
 
 
@@ -77,7 +77,7 @@ def _urgency(task: Json) -> tuple[int, int, str]:
 
 
 def end_of_day(day: date, zone: ZoneInfo) -> datetime:
-    """Until a day means to its end, at the site. Raises OverflowError on the last day there is."""
+    """The last second of a day at the site. Raises OverflowError for the last day that Python knows."""
     return datetime.combine(day + timedelta(days=1), time(), zone) - timedelta(seconds=1)
 
 
@@ -94,8 +94,10 @@ def promised(task: Json) -> datetime | None:
 def find(store: Store, settings: Settings, name: str) -> tuple[Json, list[Json]]:
     """A follow-up and the DetectedIssues that it gathers.
 
-    name: id of the Task or of the referral, or the beginning of either; or of one of its DetectedIssues.
-    Raises NoSuchAlert, or Conflict when several are meant.
+    name: id of the Task or of the referral, or the beginning of either; or the id of one of its
+          DetectedIssues.
+
+    Raises NoSuchAlert, or Conflict if the name fits several.
     """
     with store.connect() as connection:
         reader = Reader(connection, settings)
@@ -132,7 +134,7 @@ def _begins(id: str, name: str) -> bool:
 def acknowledge(
     store: Store, settings: Settings, policy: Policy, name: str, by: str, now: datetime, words: str = ""
 ) -> Json:
-    """Somebody has it. Holds until the policy's `acknowledged_for` is over, then the alert asks again."""
+    """Note that somebody has it. After the policy's `acknowledged_for` the alert asks again."""
     policy = policy.at(settings.site)
 
     def work(task: Json) -> Json:
@@ -152,7 +154,7 @@ def snooze(
     now: datetime,
     words: str = "",
 ) -> Json:
-    """Put an alert aside until a time. Raises NotAllowed where it may not be, saying what may."""
+    """Put an alert aside until a time. Raises NotAllowed if that is not allowed, and says what is."""
     policy = policy.at(settings.site)
 
     def say(end: datetime) -> str:
@@ -198,7 +200,7 @@ def _change(
         if not resources.is_open(task):
             raise Conflict("This alert is over already; there is nothing left to do.")
         changed = resources.touched(resources.noted(work(task), by.strip(), words, now), now)
-        # As from a client: the watch follows it, and looks again when what was said runs out.
+        # Written as by a client, so that the watch follows it and looks again when this runs out.
         transaction.put(jsontext.from_data(changed), changed["id"])
         return changed
 
@@ -206,7 +208,7 @@ def _change(
 
 
 def as_json(task: Json, issues: Sequence[Json] = ()) -> Json:
-    """As `fhir-coprod alerts --json` prints it."""
+    """The alert as `fhir-coprod alerts --json` prints it."""
     row: Json = {
         "id": task["id"],
         "referral": target(task.get("focus")),

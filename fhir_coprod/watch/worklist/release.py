@@ -1,7 +1,7 @@
-"""A person releases a letter: from then on it is what the patient was told.
+"""Releases a letter to a patient: a person has read it, and from then on the patient counts as told.
 
-Nothing is ever released by a policy alone. Who released what, and when, stands on the Communication and on
-the follow-up that asked for it.
+No letter is ever released without a person. The Communication, and the follow-up that asked for it, say who
+released what, and when.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from fhir_coprod.watch.rules.policies import Policy
 from fhir_coprod.watch.rules.standing import Standing
 
 FALLBACK: Final = "en"
-"""Where the record names no language."""
+"""The language of a letter if the record names none."""
 _WRITTEN: Final[Json] = {
     "coding": [
         {"system": "http://terminology.hl7.org/CodeSystem/v3-ParticipationMode", "code": "WRITTEN"},
@@ -34,7 +34,7 @@ _WRITTEN: Final[Json] = {
 
 
 def language_of(store: Store, settings: Settings, standing: Standing) -> str:
-    """The language that the patient prefers, as the record has it; "" when it names none."""
+    """The language that the patient prefers, from the record; "" if it names none."""
     with store.connect() as connection:
         reader = Reader(connection, settings)
         return next(
@@ -54,16 +54,16 @@ def release(
     about: str = "",
     to: str = "",
 ) -> Json:
-    """The Communication by which the patient is told, completed now: somebody has read it and sends it.
+    """Write the completed Communication that tells the patient; a person has read it and sends it now.
 
     referral: as in `gather`.
-    by:       who releases it, by name.
-    language: of the letter.
-    about:    the rule or event it tells of; "" for the first of `drafts.subjects`.
-    to:       a relative (RelatedPerson/id) in the patient's place.
+    by:       the name of the person who releases it.
+    language: the language of the letter.
+    about:    the rule or event that it tells about; "" for the first of `drafts.subjects`.
+    to:       a relative (RelatedPerson/id) who gets it instead of the patient.
 
-    Raises NotAllowed when nobody is named, the patient asked for silence, or `to` is nobody of theirs;
-    NotFound when there is nothing to tell, or no words in that language.
+    Raises NotAllowed if nobody is named, if the patient asked not to be contacted, or if `to` is no active
+    relative of the patient; NotFound if there is nothing to tell, or there are no words in that language.
     """
     if not by.strip():
         raise NotAllowed("Say who: a letter is released by name.")
@@ -114,9 +114,9 @@ def _released(
 
 
 def chosen_language(store: Store, settings: Settings, standing: Standing, wanted: str = "") -> str:
-    """The language of a letter: the one wanted, else the patient's, else English.
+    """The language of a letter: `wanted`, or else the patient's, or else English.
 
-    Raises NotFound when there are no words in it, which says what there is.
+    Raises NotFound if there are no words in that language, with the languages that there are.
     """
     language = wanted or language_of(store, settings, standing) or FALLBACK
     try:

@@ -1,4 +1,7 @@
-"""What cannot be watched: silence is not safety, so it is counted and said, with how many and how old."""
+"""Lists what the watch cannot see, with how many referrals wait for it and for how long.
+
+Silence is not safety, so people must be told.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ class Unseen:
     """Resource types that cannot be seen at one EHR, and how many referrals wait for one of them."""
 
     ehr: str
-    """"" where none can be named."""
+    """"" if no EHR can be named."""
     reasons: tuple[tuple[str, str], ...]
     """Each type, and why it cannot be seen."""
     referrals: int
@@ -45,7 +48,7 @@ class Unseen:
 
 @dataclass(frozen=True, slots=True)
 class NotAssessed:
-    """Referrals of which a fault in the program keeps anything from being said."""
+    """Referrals that could not be assessed because of a fault in the program."""
 
     faults: tuple[tuple[str, str], ...]
     """Each referral, and the kind of fault."""
@@ -62,11 +65,11 @@ class NotAssessed:
 
 @dataclass(frozen=True, slots=True)
 class Unreachable:
-    """An EHR that could not be read just now; what it said before still holds, for a while."""
+    """An EHR that could not be read just now; what it said before is still valid for a while."""
 
     ehr: str
     known: str
-    """When it was last read, as a person of the site writes it."""
+    """When it was last read, in local time at the site."""
     reason: str
 
     @property
@@ -81,7 +84,8 @@ Limit = Unseen | NotAssessed | Unreachable
 def what_cannot_be_watched(
     store: Store, policy: Policy, settings: Settings, standings: Iterable[Standing], now: datetime
 ) -> list[Limit]:
-    """What could not be assessed, then by EHR, also where no referral waits for it at present."""
+    """What could not be assessed, and then what cannot be seen at each EHR, even if no referral waits for it
+    at present."""
     waiting: dict[str, dict[str, int]] = {}
     faults: list[tuple[str, str]] = []
     for standing in standings:
@@ -121,7 +125,7 @@ def what_cannot_be_watched(
 
 
 def _bare(ehr: str, reason: str) -> str:
-    """Some reasons name the EHR already."""
+    """The reason without the name of the EHR, which some reasons begin with."""
     return reason.removeprefix(f"{ehr}: ").removeprefix(f"ehr {ehr}: ")
 
 
