@@ -1,7 +1,7 @@
-"""What is said of an error that nobody foresaw: its class and its place, never its text.
+"""Reports an unexpected error (a fault in our code) by its class and place in the code, never by its text.
 
-The text of such an error may hold a record, a credential or an address with a person's name in its query.
-Errors that we raise on purpose are those of `fhir_coprod.errors`; their messages are safe to show.
+The text of such an error may contain a record, a credential or an address with a person's name in its query.
+The errors that we raise on purpose are in `fhir_coprod.errors`; their messages are safe to show.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ def said(error: BaseException) -> str:
 
 
 def traced(error: BaseException) -> str:
-    """Class and every place on the way, the innermost first: for a log that has room for it."""
+    """The class and all places of the traceback, the innermost first, for a log that has room for it."""
     return f"{type(error).__name__} at {' < '.join(_places(error))}"
 
 
 def _places(error: BaseException) -> Iterator[str]:
-    """`file:line` of every frame, the innermost first; files of this package from its name on."""
+    """`file:line` of every frame, the innermost first; the paths of our own files begin at the package."""
     lines = []
     traceback = error.__traceback__
     while traceback is not None:

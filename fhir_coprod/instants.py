@@ -1,4 +1,4 @@
-"""Moments in time, aware, as text and as the integers that tables hold."""
+"""Converts aware datetimes to FHIR instants as text, and to the integers that tables hold."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ def instant(at: datetime | None) -> str | None: ...
 
 
 def instant(at: datetime | None) -> str | None:
-    """A FHIR instant in UTC: 2026-03-02T09:00:00Z; milliseconds only where there are some."""
+    """A FHIR instant in UTC: 2026-03-02T09:00:00Z; with milliseconds only if there are any."""
     if at is None:
         return None
     return _text(at, "milliseconds" if at.microsecond else "seconds")
 
 
 def last_updated(at: datetime) -> str:
-    """An instant as `meta.lastUpdated` has it, always with milliseconds, so that texts sort by time."""
+    """An instant as in `meta.lastUpdated`: always with milliseconds, so that texts sort by time."""
     return _text(at, "milliseconds")
 
 
 def sortable(instant: object) -> str:
-    """What somebody else wrote as an instant, as UTC text that sorts by time; "" for anything else."""
+    """An instant that somebody else wrote, as UTC text that sorts by time; "" for anything else."""
     if not isinstance(instant, str):
         return ""
     try:
         at = datetime.fromisoformat(instant)
     except ValueError:
         return ""
-    if at.tzinfo is None or not 1000 <= at.year < 9999:  # a time nobody means, and one that cannot sort
+    if at.tzinfo is None or not 1000 <= at.year < 9999:  # no instant; or its text does not sort
         return ""
     return _text(at, "microseconds")
 
@@ -48,12 +48,12 @@ def _text(at: datetime, precision: str) -> str:
 
 
 def to_milliseconds(at: datetime) -> int:
-    """Milliseconds since 1970 UTC; what is finer is cut off."""
+    """Milliseconds since 1970 UTC, rounded down."""
     return (at - EPOCH) // _MILLISECOND
 
 
 def from_milliseconds(value: int) -> datetime:
-    """The aware UTC time of so many milliseconds since 1970."""
+    """The aware UTC time from milliseconds since 1970."""
     return EPOCH + timedelta(milliseconds=value)
 
 

@@ -1,8 +1,8 @@
-"""The resource types that matter: what sync pulls of them, and by what the watch finds its way through them.
+"""The table of resource types that sync pulls and the watch reads, and the links between them.
 
-One row a type. A new one needs a row here, and a reader in `watch/record/compose.py`; all else follows. Names
-in lower case are search parameters (https://hl7.org/fhir/R4/searchparameter-registry.html): the store's index
-answers for each of them.
+There is one row for each type. A new type needs a row here and a reader in `watch/record/compose.py`; all
+else follows. Names in lower case are search parameters
+(https://hl7.org/fhir/R4/searchparameter-registry.html), all of which the store indexes.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ from fhir_coprod import definitions
 from fhir_coprod.jsontext import Json
 
 Pairs = tuple[tuple[str, str], ...]
-"""Resource types, each with a search parameter of it."""
+"""Pairs of a resource type and one of its search parameters."""
 Path = tuple[str, ...]
-"""Keys, from a resource down to a reference."""
+"""The keys from a resource down to a reference."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watched:
-    """What has to be known of one resource type."""
+    """What we have to know about one resource type."""
 
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Search parameters by which it says that it belongs to something, each with the types of that."""
+    """Search parameters by which it says that it belongs to something, each with the types it can name."""
     parties: tuple[str, ...] = ()
-    """Those by which it names somebody who may be a role, a service, a place or a department."""
+    """Search parameters that name a party: a person, role, service, place or department."""
     patient: str = ""
-    """That by which it names its patient, where it may concern every referral of that patient."""
+    """The search parameter that names its patient, if it may concern every referral of that patient."""
     behind: tuple[str, ...] | None = None
-    """Of one that may be such a party: those by which it names who stands behind it."""
+    """If it can be a party other than a person: the search parameters that name who is behind it."""
     is_output: bool = False
-    """A Task names it as its output: the result of what was asked."""
+    """Whether a Task may name it as its output: the result of what was asked."""
     is_history: bool = True
-    """Its earlier versions tell when things happened; else the newest says all."""
+    """Whether its earlier versions matter, because they tell when things happened."""
     is_reached: bool = False
-    """It is enough to know those that something else refers to."""
+    """Whether it is enough to pull those that something else refers to."""
 
 
 WATCHED: Final[Mapping[str, Watched]] = {
@@ -102,19 +102,19 @@ WATCHED: Final[Mapping[str, Watched]] = {
     "List": Watched(),
     "Provenance": Watched(),
 }
-"""What the watch and the coproduction profiles need, in the order in which it is pulled.
+"""The types that the watch and the coproduction profiles need, in the order in which they are pulled.
 
-Observation is left out: a hospital has more of it than of everything else together, and the coproduction
-profiles use few; name it in an EHR's `types` where it is wanted.
+Observation is left out: a hospital has more Observations than everything else together, and the coproduction
+profiles use few. To pull it, name it in an EHR's `types`.
 """
 
 PULLED: Final = tuple(WATCHED)
 REACHED_BY_REFERENCE: Final = frozenset(type for type, row in WATCHED.items() if row.is_reached)
 OUTPUTS: Final = frozenset(type for type, row in WATCHED.items() if row.is_output)
 STAFF: Final = frozenset(type for type, row in WATCHED.items() if row.behind is not None)
-"""Who may be a party, and is no single person."""
+"""Types that can be a party and are not a single person."""
 ROLES: Final = frozenset(type for type, row in WATCHED.items() if row.behind)
-"""Those of them who stand for somebody else."""
+"""The STAFF types that have somebody else behind them."""
 
 LINKS: Final[Mapping[str, Pairs]] = {
     named: links
@@ -128,22 +128,22 @@ LINKS: Final[Mapping[str, Pairs]] = {
         )
     )
 }
-"""From a type to the (type, search parameter) by which other resources say that they belong to it."""
+"""From a type to each (type, search parameter) by which other resources say that they belong to it."""
 OF_PATIENT: Final[Pairs] = tuple((type, row.patient) for type, row in WATCHED.items() if row.patient)
-"""By which a resource names the patient whose every referral it may concern."""
+"""The search parameters by which a resource names a patient, all of whose referrals it may concern."""
 PARTIES: Final[Pairs] = tuple(
     (type, parameter) for type, row in WATCHED.items() for parameter in (*row.parties, *(row.behind or ()))
 )
-"""By which a resource names a party, or who stands behind one."""
+"""The search parameters by which a resource names a party, or who is behind one."""
 
 
 def parties(data: Json) -> list[Json]:
-    """References by which a resource names its parties."""
+    """The references by which a resource names its parties."""
     return _found(data, _paths_of(data["resourceType"])[0])
 
 
 def behind(data: Json) -> list[Json]:
-    """References by which a role, a service or a place names who stands behind it, in order."""
+    """The references by which a role, a service or a place names who is behind it, in order."""
     return _found(data, _paths_of(data["resourceType"])[1])
 
 
@@ -162,16 +162,16 @@ def _found(data: Json, paths: Iterable[Path]) -> list[Json]:
 
 @cache
 def _paths_of(type: str) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
-    """To the parties of a type, and to who stands behind it."""
+    """The paths to the parties of a type, and to who is behind it."""
     row = WATCHED.get(type, Watched())
     return tuple(path(type, p) for p in row.parties), tuple(path(type, p) for p in row.behind or ())
 
 
 @cache
 def path(type: str, parameter: str) -> Path:
-    """Where the references of a search parameter stand: ("participant", "actor") of Appointment's actor.
+    """The path to a search parameter's references: ("participant", "actor") for Appointment's `actor`.
 
-    Raises ValueError for one whose expression is more than a path.
+    Raises ValueError if the parameter's expression is more than a path.
     """
     head, *keys = definitions.search_parameters(type)[parameter].expression.split(".")
     if head != type or not all(key.isalpha() for key in keys):

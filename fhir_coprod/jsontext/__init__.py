@@ -1,8 +1,8 @@
-"""FHIR JSON as text that is kept, not only as values.
+"""Parses, edits and writes FHIR JSON as text, so that what somebody wrote is kept byte for byte.
 
-Bytes are the truth: a decimal `19.00`, the spelling of a date and the order of members are what somebody
-wrote, and a model round trip loses them. So a resource is parsed once to look at, and written by cutting
-only `id`, `meta` and rewritten references into the text that came.
+The bytes are the truth: a decimal `19.00`, the spelling of a date and the order of members are lost in a
+round trip through a model. So a resource is parsed once for reading, and only `id`, `meta` and rewritten
+references are cut into the received text when it is written.
 """
 
 from fhir_coprod.jsontext.document import Document, content_hash, from_data

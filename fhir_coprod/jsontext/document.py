@@ -1,4 +1,4 @@
-"""One resource as it came and as values, written again with another identity and other references."""
+"""`Document`: one resource as received text and as values; edits id, meta and references in the text."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from fhir_coprod.jsontext.values import Json, decode_valid, encode
 
 _canonical = msgspec.json.Encoder(order="deterministic", decimal_format="number").encode
 
-# Inside a string the quotes of a key would be escaped, so this is a key and its value.
+# Inside a string the quotes of a key would be escaped, so this can only match a key and its value.
 _REFERENCE = re.compile(r'"reference"\s*:\s*("(?:[^"\\]++|\\.)*+")')
 
 
 @dataclass(frozen=True)
 class Document:
-    """One resource as it came (`raw`) and as values (`data`).
+    """One resource as text (`raw`) and as values (`data`).
 
-    received: what came, where something in `raw` has been replaced since
+    received: the text as it was received, if something in `raw` has been replaced since
     """
 
     raw: bytes
@@ -34,7 +34,7 @@ class Document:
 
     @property
     def type(self) -> str:
-        """`resourceType`; "" when it is missing or no text."""
+        """`resourceType`; "" if it is missing or not a string."""
         name = self.data.get("resourceType")
         return name if isinstance(name, str) else ""
 
@@ -42,7 +42,7 @@ class Document:
     def hash(self) -> str:
         """SHA-256 (hex) of the content without `id` and `meta`, whatever the order of its members.
 
-        Number lexemes count: 19.0 and 19.00 are different statements of precision.
+        The spelling of numbers counts: 19.0 and 19.00 state different precisions.
         """
         return content_hash(self)
 
@@ -56,9 +56,9 @@ class Document:
         meta: Json | None,
         references: Mapping[str, str] | None = None,
     ) -> bytes:
-        """The same text with `id` and `meta` replaced and references rewritten; all else byte for byte.
+        """The text with `id` and `meta` replaced and references rewritten; all else stays byte for byte.
 
-        references: from the string found under a `reference` key to what shall stand there instead.
+        references: from a string under a `reference` key to the string that replaces it.
         """
         text = self._text
         head = f'"resourceType":{encode(self.type).decode()}'
@@ -79,20 +79,20 @@ class Document:
 
 
 def from_data(data: Mapping[str, Any]) -> Document:
-    """A document from values that were made here (not received)."""
+    """A document from values that we made ourselves (not received)."""
     return Document(encode(data), dict(data))
 
 
 def content_hash(document: Document) -> str:
-    """SHA-256 (hex) over the content without `id` and `meta`; see `Document.hash`."""
+    """SHA-256 (hex) of the content without `id` and `meta`; see `Document.hash`."""
     content = _decode_lexemes(document.raw)
     for name in ("id", "meta"):
         content.pop(name, None)
     return hashlib.sha256(_canonical(content)).hexdigest()
 
 
-# Values alone cannot tell 19.0 from 19.00, so a decimal counts as the text that it is. It is marked with NUL,
-# which no string of a resource holds.
+# Values alone cannot tell 19.0 from 19.00, so a decimal is hashed as its text. It is marked with NUL, which
+# no string in a resource contains.
 _decode_lexemes = msgspec.json.Decoder(dict[str, Any], float_hook=lambda lexeme: "\0" + lexeme).decode
 
 
@@ -103,9 +103,9 @@ _SPACE = re.compile(r"\s*")
 
 
 def _with_head(text: str, data: Json, head: str) -> str:
-    """The object with `head` in front and without the members that it replaces; the rest is not looked at."""
+    """The object with `head` in front and without the members that it replaces; the rest is not scanned."""
     if "meta" not in data:
-        # As most senders write it, there is nothing to look for.
+        # If these members come first, as most senders write them, we need not scan for them.
         written = (f'"{name}":{encode(data[name]).decode()}' for name in _HEAD if name in data)
         as_sent = "{" + ",".join(written)
         if text.startswith(as_sent + ","):
@@ -140,14 +140,14 @@ def _with_references(text: str, references: Mapping[str, str]) -> str:
 
 
 def _references(text: str) -> list[tuple[int, int]]:
-    """Where each string under a `reference` key stands."""
+    """The start and end of each string under a `reference` key."""
     if _may_spell(text):
         return list(_spelt_references(text))
     return [found.span(1) for found in _REFERENCE.finditer(text)]
 
 
 def _may_spell(text: str) -> bool:
-    """Whether letters stand as escapes, perhaps in a key, which the pattern does not know then."""
+    """Whether the text may spell letters as escapes, perhaps in a key, which the pattern would not find."""
     return "\\u00" in text
 
 

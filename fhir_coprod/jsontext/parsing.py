@@ -1,4 +1,4 @@
-"""A received text, checked for what decoders swallow."""
+"""Parses received JSON, and refuses what decoders silently accept: duplicate keys, NUL, extreme depth."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SPACED_COLON = re.compile(rb'"[ \t\n\r]+:').search
 
 
 def parse(raw: bytes | str, *, max_depth: int = MAX_DEPTH) -> Document:
-    """One JSON object, checked for what decoders swallow: keys given twice, NUL, extreme depth.
+    """Parse one JSON object and refuse what decoders silently accept: duplicate keys, NUL, extreme depth.
 
     Raises NotJson with a sentence for the sender.
     """
@@ -38,11 +38,11 @@ def parse(raw: bytes | str, *, max_depth: int = MAX_DEPTH) -> Document:
 
 
 def _is_plain(raw: bytes, data: Json, max_depth: int) -> bool:
-    """Whether it is plain at a glance, in compiled code, that no key stands twice and nothing nests too deep.
+    """Whether a fast check, in compiled code, shows that no key is duplicated and nothing is nested too deep.
 
-    Every key and some texts bring a colon. Written again, the values have as many as the text, unless a key
-    was lost; only a colon written as an escape could hide that. Laid out, each level is indented by one more
-    space.
+    Every key has a colon, and some strings have one. If the values are encoded again, they have as many
+    colons as the text unless a key was lost; only a colon written as an escape could hide that. If the text
+    is indented, each level has one more space.
     """
     if b"\\u00" in raw or raw.count(b":") != encode(data).count(b":"):
         return False
@@ -55,8 +55,8 @@ def _check(raw: bytes, data: Json, max_depth: int) -> None:
     keys, depth = _measure(data)
     if depth > max_depth:
         raise NotJson(f"The JSON nests deeper than {max_depth} levels; flatten it.")
-    # There cannot be more keys than `":` in the text, so when the parsed object holds as many, none was lost.
-    # Only when that fails is the text walked.
+    # There cannot be more keys than `":` in the text, so if the parsed object has as many, none was lost.
+    # Only if that fails do we walk through the text.
     if raw.count(b'":') != keys or _SPACED_COLON(raw):
         refuse_duplicate_keys(raw.decode())
 
@@ -72,7 +72,7 @@ def _has_nul(value: Any) -> bool:
 
 
 def _measure(value: Json) -> tuple[int, int]:
-    """Number of keys in all, and the depth of nesting, without recursion."""
+    """The number of keys in all, and the depth of nesting, found without recursion."""
     keys = 0
     depth = 0
     level: list[Any] = [value]
@@ -91,7 +91,7 @@ def _measure(value: Json) -> tuple[int, int]:
 
 
 def refuse_duplicate_keys(text: str) -> None:
-    """Raise NotJson where an object of the (valid) JSON holds one key twice."""
+    """Raise NotJson if an object in the (valid) JSON has the same key twice."""
     stack: list[set[str] | None] = []
     for token in tokens(text):
         kind = token.lastindex

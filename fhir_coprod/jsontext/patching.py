@@ -1,4 +1,4 @@
-"""A changed resource, written with all that did not change as it stood."""
+"""Writes a changed resource so that everything that did not change keeps its original text."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from fhir_coprod.jsontext.values import decode_valid, encode
 
 
 def patched(document: Document, before: Any, after: Any) -> bytes:
-    """The document's text with only what differs between two views of it changed.
+    """The document's text, changed only where two views of it differ.
 
     before, after: the same resource as values, before and after somebody changed it, for instance two dumps
-    of a model. They need not agree with the text in how they show a number; what is equal in both is left as
-    it stands in the text, down to single elements and items of lists.
+    of a model. They may show a number differently from the text. What is equal in both keeps its text, down
+    to single elements and items of lists.
     """
     text = document.raw.decode()
     return _patched(text, _place(text), before, after).encode()
@@ -50,7 +50,7 @@ def _patched(text: str, place: _Span, before: Any, after: Any) -> str:
 
 @dataclass(slots=True)
 class _Span:
-    """Where one JSON value stands in a text; for a member of an object also where its key starts."""
+    """Where one JSON value is in a text; for members of an object also where the key starts."""
 
     start: int
     end: int
@@ -59,7 +59,7 @@ class _Span:
 
 
 def _place(text: str) -> _Span:
-    """Where every value of a text stands. The text is known to be valid JSON of bounded depth."""
+    """Where every value is in a text that is known to be valid JSON of limited depth."""
     following = tokens(text)
     return _value(next(following), following)
 

@@ -1,4 +1,4 @@
-"""From JSON to values and back."""
+"""Decodes JSON into Python values and encodes them again; the limits of ids and depth."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ID_PATTERN = r"[A-Za-z0-9\-.]{1,64}"
 Json = dict[str, Any]
 
 decode_valid = msgspec.json.Decoder().decode
-"""What is known to be JSON."""
+"""Decodes text that is known to be valid JSON."""
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
@@ -41,7 +41,7 @@ _OTHER_FORMATS = (
     (b"\xfe\xff", "it is UTF-16; save it as UTF-8"),
     (b"<", "it looks like XML or HTML; only JSON is read"),
 )
-"""How something starts that is taken for JSON by mistake, and what to do about it."""
+"""The first bytes of other formats that people send by mistake, and what to do about it."""
 
 
 def _reason(raw: bytes | str, error: Exception) -> str:
