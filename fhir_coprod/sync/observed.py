@@ -1,6 +1,6 @@
-"""What can be seen of the EHRs at present: what the watch and the pages ask of the sync.
+"""Tells the watch and the pages what sync can see of each EHR: feeds, unread records, dead letters.
 
-The tables are the sync's own (`store/schema/sync.py`); this module is where others read them.
+The tables belong to sync (`store/schema/sync.py`); other packages read them only through this module.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ class Unreliable(NamedTuple):
     ehr: str
     type: str
     state: str
-    """As `staging.feed.State` has it."""
+    """See `staging.feed.State`."""
     since: datetime
-    """Up to when it is known, or when that state began."""
+    """The time up to which the type is known, or when that state began."""
     reason: str
 
 
 class Unread(NamedTuple):
-    """A resource of ours that stands as it was: its EHR's newest word is a dead letter."""
+    """A resource of ours that is out of date: its EHR's newest version is a dead letter."""
 
     ehr: str
     type: str
@@ -46,7 +46,7 @@ class Waiting(NamedTuple):
     """The number of the last dead letter."""
 
 
-# Made once: they are asked whenever anything is looked at, and making them takes longer than asking.
+# Built once: they run whenever the watch looks at anything, and building them takes longer than running them.
 _UNRELIABLE: Final = select(
     feed.c.ehr, feed.c.type, feed.c.state, feed.c.since, feed.c.reason, feed.c.last_success
 ).where(or_(feed.c.state.not_in(("observable", "failed")), feed.c.last_success < bindparam("stale")))
@@ -66,10 +66,11 @@ _UNREAD: Final = (
 
 
 def unreliable_feeds(connection: Connection, pulled_since: datetime | None) -> list[Unreliable]:
-    """Every feed that does not show its type, is behind, or saw nothing since `pulled_since`.
+    """Every feed that does not show its type, is behind, or has not been pulled completely since
+    `pulled_since`.
 
-    A pull that got no answer takes nothing away from what the one before it saw: such a feed is relied on for
-    as long as one that nobody has tried to pull. `struggling` tells of it meanwhile.
+    A pull without an answer does not undo what the pull before it saw: we rely on such a feed for as long as
+    on one that nobody has tried to pull. Until then `struggling` reports it.
     """
     stale = max(to_milliseconds(pulled_since) if pulled_since else 0, 1)
     return [
@@ -81,7 +82,7 @@ def unreliable_feeds(connection: Connection, pulled_since: datetime | None) -> l
 
 
 def struggling(connection: Connection, pulled_since: datetime) -> dict[str, tuple[datetime, str]]:
-    """EHRs whose last pull failed, but not long ago: from when on nothing new is known, and why."""
+    """EHRs whose last pull failed, but not long ago: the time since which nothing new is known, and why."""
     statement = (
         select(feed.c.ehr, func.min(feed.c.last_success), func.min(feed.c.reason))
         .where(feed.c.state == "failed", feed.c.last_success >= to_milliseconds(pulled_since))
@@ -91,7 +92,7 @@ def struggling(connection: Connection, pulled_since: datetime) -> dict[str, tupl
 
 
 def first_read(connection: Connection) -> dict[str, datetime | None]:
-    """When each EHR was first read whole; None while it has not been yet."""
+    """When each EHR was first read completely; None if it has not been yet."""
     statement = (
         select(feed.c.ehr, func.min(feed.c.first_success), func.max(feed.c.first_success))
         .where(feed.c.state != "not-observable")
@@ -104,13 +105,13 @@ def first_read(connection: Connection) -> dict[str, datetime | None]:
 
 
 def unread_records(connection: Connection) -> Iterator[Unread]:
-    """Resources of ours whose EHR has said something newer that could not be taken in."""
+    """Resources of ours for which the EHR has sent a newer version that could not be taken in."""
     for ehr, type, id, received in connection.execute(_UNREAD):
         yield Unread(ehr, type, id, from_milliseconds(received))
 
 
 def waiting_dead_letters(connection: Connection) -> list[Waiting]:
-    """EHRs with open dead letters, by name."""
+    """EHRs with open dead letters, in order of name."""
     statement = (
         select(dead_letter.c.ehr, func.count(), func.max(dead_letter.c.id))
         .where(dead_letter.c.state == "open")
@@ -121,7 +122,7 @@ def waiting_dead_letters(connection: Connection) -> list[Waiting]:
 
 
 def departments(connection: Connection, ehrs: Iterable[EhrSettings]) -> dict[str, tuple[str, ...]]:
-    """From an EHR's name to our references of the department whose records it holds."""
+    """From an EHR's name to our references to the department whose records it holds."""
     found: dict[str, tuple[str, ...]] = {}
     for ehr in ehrs:
         type, _, foreign_id = ehr.department.rpartition("/")

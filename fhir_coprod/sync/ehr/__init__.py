@@ -1,1 +1,1 @@
-"""One EHR over HTTP: what it can do, how each type is read, page by page."""
+"""Reads one EHR over HTTP: what it can do, how to read each type, and its pages."""

@@ -1,8 +1,9 @@
-"""Talking to one EHR: polite, patient, and never giving its credentials to anybody else.
+"""The HTTP client for one EHR: rate limit, retries, circuit breaker, redirects and authorization.
 
-A request waits for the EHR's token bucket, is repeated only when repeating can succeed (no answer, 408, 425,
-429, 5xx except 501), after what `Retry-After` asks or an exponentially growing, jittered pause. When several
-requests in a row have failed for good, the circuit breaker lets the next ones fail at once for a while.
+A request waits for the EHR's token bucket. It is retried only if that can help (no answer, or 408, 425, 429,
+500, 502, 503 or 504), after the time in `Retry-After` or an exponentially growing pause with jitter. If
+several requests in a row have failed for good, the circuit breaker makes the next ones fail at once for a
+while. The EHR's credentials are never sent to another host.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from fhir_coprod.sync.ehr import vendor as vendors
 from fhir_coprod.sync.ehr.vendor import Vendor
 
 MAX_ANSWER = 200_000_000
-"""Bytes of one answer; beyond it the server is not paging as asked."""
+"""The most bytes in one answer; a server that sends more does not page as asked."""
 
 _RETRIED = frozenset((408, 425, 429, 500, 502, 503, 504))
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
@@ -52,9 +53,9 @@ class Politeness:
     first_pause: float = 0.5
     longest_pause: float = 30.0
     longest_retry_after: float = 120.0
-    """A server that asks for more is left alone for this run."""
+    """If a server asks us to wait longer, we leave it alone for this run."""
     failures_to_open: int = 3
-    """Requests failed for good, in a row, that open the circuit breaker."""
+    """How many requests in a row must fail for good to open the circuit breaker."""
     open_for: float = 30.0
     connections: int = 8
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
@@ -64,7 +65,7 @@ class Politeness:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the EHR said, whatever the status."""
+    """The EHR's answer to one request, with any status."""
 
     url: str
     status: int
@@ -73,7 +74,7 @@ class Answer:
 
     @property
     def time(self) -> datetime | None:
-        """The server's own clock when it answered (header Date), if it said."""
+        """The server's own time when it answered (header Date); None if it did not say."""
         stamp = self.headers.get("Date")
         try:
             return parsedate_to_datetime(stamp).astimezone(UTC) if stamp else None
@@ -86,17 +87,17 @@ class Answer:
         return "html" in kind or self.body.lstrip()[:1] == b"<"
 
     def codes(self) -> frozenset[str]:
-        """Codes in an OperationOutcome's issues, `code` and `details.coding.code`; else empty."""
+        """Codes in an OperationOutcome's issues, `code` and `details.coding.code`; empty if it is none."""
         return frozenset(code for remark in remarks.read(self.body) or () for code in remark.codes)
 
     def only_says(self, ignored: Collection[str]) -> bool:
-        """Whether it is an OperationOutcome, and each of its issues has a code that is ignored."""
+        """Whether it is an OperationOutcome in which every issue has a code that is ignored."""
         said = remarks.read(self.body)
         return bool(said) and all(not remark.codes.isdisjoint(ignored) for remark in said or ())
 
 
 class TokenBucket:
-    """Lets `rate` requests a second through, and a second's worth at once."""
+    """Lets `rate` requests a second through, in bursts of up to one second's worth."""
 
     def __init__(self, rate: float, politeness: Politeness) -> None:
         self._rate = rate
@@ -106,17 +107,17 @@ class TokenBucket:
         self._filled = politeness.clock()
 
     async def take(self) -> None:
-        """Waits until one more request may go."""
+        """Wait until one more request may be sent."""
         now = self._politeness.clock()
         self._tokens = min(self._size, self._tokens + (now - self._filled) * self._rate)
         self._filled = now
-        self._tokens -= 1  # may go below zero: those who wait are counted, so that nobody overtakes
+        self._tokens -= 1  # may go below zero: waiting requests count too, so that none overtakes another
         if self._tokens < 0:
             await self._politeness.sleep(-self._tokens / self._rate)
 
 
 class CircuitBreaker:
-    """Open after several failures in a row; then one request in a while tries whether the EHR is back."""
+    """Opens after several failures in a row; then a request now and then tries whether the EHR is back."""
 
     def __init__(self, politeness: Politeness) -> None:
         self._politeness = politeness
@@ -140,7 +141,7 @@ class CircuitBreaker:
 class EhrClient:
     """One EHR over HTTP; use as an async context manager.
 
-    Raises ConfigError when the vendor file or the secret that the settings name cannot be used.
+    Raises ConfigError if the vendor file or the secret that the settings name cannot be used.
     """
 
     def __init__(
@@ -158,7 +159,7 @@ class EhrClient:
         self._authorization = _authorization(ehr)
         self._vendor_headers = vendors.load(ehr.vendor).headers if ehr.vendor else {}
         self._http = httpx.AsyncClient(
-            # Nothing but `base` is ever asked, so certificates are loaded only where they are needed.
+            # Requests only ever go to `base`, so we load certificates only if it needs them.
             verify=self.base.startswith("https:"),
             timeout=ehr.timeout,
             transport=transport,
@@ -184,28 +185,27 @@ class EhrClient:
         await self._http.__aexit__(kind, error, trace)
 
     def heed(self, vendor: Vendor) -> None:
-        """From now on send the headers of `vendor`: who it is may be known from the server's answer only."""
+        """From now on send the headers of `vendor`, which may be known only from the server's answer."""
         self._vendor_headers = vendor.headers
 
     def is_own(self, url: str) -> bool:
-        """Whether `url` is this EHR's: same scheme, host and port, and below its base address."""
+        """Whether `url` belongs to this EHR: same scheme, host and port, and below its base address."""
         try:
-            # As it will be asked: with `..` resolved, which a server would do too.
+            # With `..` resolved, as in the request; a server would resolve it too.
             url = str(httpx.URL(url))
             mine, other = urlsplit(self.base), urlsplit(url)
             same = _origin(mine.geturl()) == _origin(url)
-        except (ValueError, httpx.InvalidURL):  # brackets or a port that are none
+        except (ValueError, httpx.InvalidURL):  # malformed brackets or port
             return False
         if "%2e" in other.path.lower() or "/../" in f"{other.path}/":
             return False
         return same and (other.path == mine.path or other.path.startswith(f"{mine.path.rstrip('/')}/"))
 
     async def get(self, url: str, headers: Mapping[str, str] | None = None) -> Answer:
-        """The answer to GET `url` (absolute, of this EHR, or relative to its base), whatever its status.
+        """The answer to GET `url` (absolute and of this EHR, or relative to its base), with any status.
 
-        Raises EhrUnreachable when there is no answer in spite of repeating, EhrAnswer when the server sends
-        us to another host or answers with more than `MAX_ANSWER` bytes, EhrError when it asks to be left
-        alone.
+        Raises EhrUnreachable if there is no answer even after retries, EhrAnswer if the server redirects to
+        another host or answers with more than `MAX_ANSWER` bytes, EhrError if it asks us to wait too long.
         """
         target = url if "://" in url else f"{self.base}/{url.lstrip('/')}"
         for _ in range(_MAX_REDIRECTS + 1):
@@ -226,13 +226,13 @@ class EhrClient:
         raise EhrAnswer(f"{self.ehr.name}: the server redirects in circles at {_shown(target)}.")
 
     async def json(self, url: str) -> tuple[Answer, Json]:
-        """The answer to GET `url` when it is 200 and a FHIR resource. Raises EhrAnswer when it is not."""
+        """The answer to GET `url`, and its FHIR resource. Raises EhrAnswer unless it is 200 with one."""
         answer = await self.get(url)
         self.require_fhir(answer)
         return answer, jsontext.decode(answer.body)
 
     def require_fhir(self, answer: Answer) -> None:
-        """Raises EhrAnswer with what to do unless the answer is 200 and JSON with a resourceType."""
+        """Raise EhrAnswer, which says what to do, unless the answer is 200 and JSON with a resourceType."""
         name = self.ehr.name
         if answer.status in (401, 403):
             raise EhrAnswer(
@@ -259,7 +259,7 @@ class EhrClient:
             )
 
     async def _persistently(self, url: str, headers: Mapping[str, str]) -> Answer:
-        """One request, repeated as long as that can help."""
+        """Send one request, and retry it as long as that can help."""
         if self._breaker.is_open:
             raise EhrUnreachable(
                 f"{self.ehr.name}: several requests in a row failed; left alone for a while."
@@ -294,7 +294,7 @@ class EhrClient:
                 pause = max(pause, asked or 0.0)
                 if attempt == polite.attempts - 1 and answer.status == 500:
                     self._breaker.failed()
-                    return answer  # an answer all the same: whoever asked may know another way
+                    return answer  # still an answer: the caller may know another way
             if attempt < polite.attempts - 1:
                 await polite.sleep(pause)
         self._breaker.failed()
@@ -307,7 +307,7 @@ class EhrClient:
         sent = {**self._vendor_headers, **headers, **self._authorization}
         async with self._http.stream("GET", url, headers=sent) as response:
             if response.headers.get("Content-Encoding", "gzip").strip().lower() not in _CODINGS:
-                # One coding is unpacked bit by bit; of several, the inner one could be of any size.
+                # One coding is unpacked bit by bit; with several, the inner one could have any size.
                 raise EhrAnswer(
                     f"{self.ehr.name}: an answer packed otherwise than by gzip, which was asked for, at "
                     f"{_shown(url)}."
@@ -324,7 +324,7 @@ class EhrClient:
 
 
 def _authorization(ehr: EhrSettings) -> dict[str, str]:
-    """The Authorization header; secrets are read once, from the file or variable that the settings name."""
+    """The Authorization header; the secret is read once, from the file or variable named in the settings."""
     auth = ehr.auth
     if isinstance(auth, BasicAuth):
         secret = _secret(ehr.name, auth.password_file, auth.password_env, "password")
@@ -350,7 +350,7 @@ def _secret(ehr: str, file: Path | None, variable: str, what: str) -> str:
     else:
         raise ConfigError(f"ehr {ehr}: auth needs {what}_file or {what}_env.")
     if not secret or not (secret.isascii() and secret.isprintable()):
-        # Anything else would come back in the error of whoever has to put it into a header.
+        # Anything else would appear in the error of the library that puts it into a header.
         raise ConfigError(f"ehr {ehr}: {where} must hold the {what} as one line of printable ASCII.")
     return secret
 
@@ -362,7 +362,7 @@ def _origin(url: str) -> tuple[str, str, int | None]:
 
 
 def _shown(url: str) -> str:
-    """An address for a message: without its query, which may name a person, and without credentials."""
+    """An address for messages, without its query, which may name a person, and without credentials."""
     try:
         parts = urlsplit(url)
         port = f":{parts.port}" if parts.port else ""
@@ -384,7 +384,7 @@ _CAUSES: tuple[tuple[type[BaseException], str], ...] = (
 
 
 def _reason(error: httpx.RequestError) -> str:
-    """Why there is no answer: by what the error is, not by its text, which may quote what was sent."""
+    """Why there is no answer, told from the kind of error, not its text, which may quote what we sent."""
     chain: list[BaseException] = [error]
     for one in chain:
         following = [one.__cause__, one.__context__]
@@ -398,7 +398,7 @@ def _reason(error: httpx.RequestError) -> str:
 
 
 def _retry_after(value: str | None) -> float | None:
-    """Seconds asked for by Retry-After, given as seconds or as a date; None when absent or unreadable."""
+    """The seconds in Retry-After, which may be seconds or a date; None if it is absent or unreadable."""
     if not value:
         return None
     if value.strip().isascii() and value.strip().isdecimal():

@@ -1,7 +1,7 @@
-"""Pages of a search or history as servers really send them: what is in them, and where the next one is.
+"""Reads pages of a search or history as servers really send them, and finds the address of the next page.
 
-Entries are kept as the bytes that came. A page whose JSON is broken is not lost whole: its entries are cut
-out by their brackets, and each is looked at by itself, so that one bad record costs one record.
+Entries are kept as the bytes that came. A page with broken JSON is not lost as a whole: its entries are cut
+out by their brackets and read one by one, so that one bad record costs only one record.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from fhir_coprod.jsontext.tokens import CLOSING, KEY, OPENING, STRING, UNENDED, 
 
 
 class NotAPage(Exception):
-    """The answer is no Bundle; the message says what it is instead."""
+    """The answer is not a Bundle; the message says what it is instead."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One Bundle.entry. `resource` is b"" when it has none; `deleted` is "Type/id" for a history's DELETE."""
+    """One Bundle.entry. `resource` is b"" if there is none; `deleted` is "Type/id" for a history's DELETE."""
 
     resource: bytes
     mode: str = ""
@@ -107,7 +107,7 @@ _entry = msgspec.json.Decoder(_Entry).decode
 
 
 def read(raw: bytes) -> Page:
-    """The page in `raw`. Raises NotAPage when it is no Bundle even with patience."""
+    """The page in `raw`. Raises NotAPage if it is not a Bundle, not even a broken one."""
     try:
         bundle = _bundle(raw)
         entries = tuple(_read_entry(bytes(entry)) for entry in bundle.entry)
@@ -120,7 +120,8 @@ def read(raw: bytes) -> Page:
 
 
 def _read_entry(raw: bytes) -> Entry:
-    """One entry; one that cannot be understood becomes a resource that cannot be, with all its bytes."""
+    """One entry. If it cannot be parsed, `resource` holds the bytes as they are, which will not parse
+    either."""
     try:
         entry = _entry(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -134,7 +135,7 @@ def _read_entry(raw: bytes) -> Entry:
 
 
 def _type_and_id(url: str) -> str:
-    """ "Patient/1" from Patient/1, an absolute address of it, or a version of it."""
+    """ "Patient/1" from Patient/1, its absolute address, or the address of a version."""
     parts = url.split("?", maxsplit=1)[0].split("/_history", maxsplit=1)[0].rstrip("/").split("/")
     return "/".join(parts[-2:]) if len(parts) >= 2 else ""
 
@@ -160,7 +161,7 @@ def _salvage(raw: bytes) -> Page:
 
 
 def _member(raw: bytes, key: bytes) -> bytes:
-    """The bytes of the object or array under `key` at the first level of `raw`; b"" if there is none."""
+    """The bytes of the object or array under `key` on the first level of `raw`; b"" if there is none."""
     depth = 0
     start = -1
     pending = False
@@ -181,7 +182,7 @@ def _member(raw: bytes, key: bytes) -> bytes:
 
 
 def _items(array: bytes) -> Iterator[bytes]:
-    """The objects of an array, by their brackets; and whatever else stands between the commas."""
+    """The objects of an array, by their brackets, and anything else between the commas."""
     depth = 0
     start = end = 1
     for token in tokens(array):
@@ -207,15 +208,15 @@ def _items(array: bytes) -> Iterator[bytes]:
 
 
 def follow(base: str, current: str, link: str, type: str) -> str:
-    """The address below `base` that a `next` link means, as seen from page `current`.
+    """The address below `base` that a `next` link on the page `current` means.
 
-    Servers write it relative (to the page or to the base), absolute, or with the address they have behind a
-    proxy; the last is put onto `base`, so that no other host is ever asked.
+    Servers write it relative (to the page or to the base), absolute, or with the address that they have
+    behind a proxy. The last kind is moved below `base`, so that we never send a request to another host.
     """
     base = base.rstrip("/")
     if "://" not in link:
         if link.startswith("?"):
-            # Relative to the base where it is a paging token of the server, else to the page.
+            # Relative to the base if it is a paging token of the server, otherwise to the page.
             return f"{base}{link}" if "_getpages" in link else current.split("?", maxsplit=1)[0] + link
         if link.startswith("/"):
             resolved = urljoin(current, link)
@@ -231,7 +232,7 @@ def _below(base: str, url: str) -> bool:
 
 
 def _rebased(base: str, url: str, type: str) -> str:
-    """`url` of a server behind a proxy, as the same page below `base`."""
+    """The page at `url`, which a server behind a proxy wrote, as an address below `base`."""
     parts = urlsplit(url)
     steps = [step for step in parts.path.split("/") if step]
     mine = urlsplit(base)

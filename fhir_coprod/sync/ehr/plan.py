@@ -1,7 +1,7 @@
-"""From a CapabilityStatement to a plan: how changes are found, what can be written, what cannot be seen.
+"""Makes a plan from an EHR's CapabilityStatement: how to find changes, what it accepts, what we cannot see.
 
-The statement (https://hl7.org/fhir/R4/capabilitystatement.html) decides; the vendor's file corrects it where
-it is known to be wrong or says in prose what no field can say. The plan is pure data, made without I/O.
+The statement (https://hl7.org/fhir/R4/capabilitystatement.html) decides. The vendor's file corrects it if it
+is known to be wrong, or if it says in prose what no field can say. The plan is pure data, made without I/O.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ _WRITES = ("create", "update", "patch", "delete")
 
 @dataclass(frozen=True, slots=True)
 class TypePlan:
-    """What is done about one resource type of one EHR."""
+    """How to read one resource type of one EHR."""
 
     type: str
     find: Find
     write: tuple[str, ...] = ()
-    """Interactions by which the EHR takes this type from us: create, update, patch, delete."""
+    """Interactions by which the EHR accepts this type from us: create, update, patch, delete."""
     reason: str = ""
-    """Why it is found so; for "none", what cannot be observed."""
+    """Why changes are found in this way; for "none", what cannot be observed."""
     queries: tuple[Query, ...] = ((),)
-    """Searches that together give everything."""
+    """Searches that together return everything."""
     patient_parameter: str = "patient"
     by_id: bool = False
     """Whether several records can be asked for at once by `_id`."""
@@ -53,15 +53,15 @@ class TypePlan:
 
 @dataclass(frozen=True, slots=True)
 class EhrPlan:
-    """What one EHR can do, and what is made of it."""
+    """What one EHR can do, and how each of its types is read."""
 
     ehr: str
     url: str
     software: str
-    """software.name and version, else implementation.description, as the server says it."""
+    """software.name and version from the statement, or else its implementation.description."""
     fhir_version: str
     vendor_name: str
-    """The file of deviations in use; "" for none."""
+    """The vendor file that is used; "" for none."""
     vendor: Vendor
     types: tuple[TypePlan, ...]
 
@@ -69,7 +69,7 @@ class EhrPlan:
         return next((plan for plan in self.types if plan.type == type), None)
 
     def to_json(self) -> Json:
-        """As `ehr check --json` prints it."""
+        """The plan as `ehr check --json` prints it."""
         return {
             "ehr": self.ehr,
             "url": self.url,
@@ -83,8 +83,8 @@ class EhrPlan:
 def plan(ehr: EhrSettings, statement: Json) -> EhrPlan:
     """The plan for `ehr` that its CapabilityStatement allows.
 
-    Raises EhrAnswer when the statement is none, or is of another FHIR version than 4.0; ConfigError when the
-    settings ask for a type that there is not.
+    Raises EhrAnswer if it is not a CapabilityStatement, or not of FHIR version 4.0; ConfigError if the
+    settings name a type that does not exist.
     """
     if statement.get("resourceType") != "CapabilityStatement":
         raise EhrAnswer(
@@ -143,7 +143,7 @@ def _type_plan(type: str, offer: Json | None, everywhere: frozenset[str], vendor
 
 
 def _find(type: str, interactions: Sequence[str], parameters: frozenset[str]) -> tuple[Find, str]:
-    """How changes are found by what the statement offers, and a reason where it needs one."""
+    """How to find changes with what the statement offers, and the reason if one is needed."""
     if "search-type" in interactions:
         if "history-type" in interactions:
             return "history", ""

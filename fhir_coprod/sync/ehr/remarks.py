@@ -1,4 +1,4 @@
-"""What a server remarks in an OperationOutcome (https://hl7.org/fhir/R4/operationoutcome.html)."""
+"""Reads the issues of an OperationOutcome from an EHR (https://hl7.org/fhir/R4/operationoutcome.html)."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from fhir_coprod.jsontext import Json
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """One issue."""
+    """One issue of an OperationOutcome."""
 
     severity: str
     codes: frozenset[str]
-    """`code`, and those of `details.coding`, where vendors put their own."""
+    """`code`, and the codes of `details.coding`, where vendors put their own."""
 
     def is_grave(self, ignored: Collection[str]) -> bool:
-        """Whether something is wrong or missing: an error, of which no code is ignored."""
+        """Whether something is wrong or missing: it is an error, and none of its codes is ignored."""
         return self.severity in ("fatal", "error") and self.codes.isdisjoint(ignored)
 
 
 def read(raw: bytes) -> tuple[Remark, ...] | None:
-    """The issues of the OperationOutcome in `raw`; None when it is something else, or cannot be read."""
+    """The issues of the OperationOutcome in `raw`; None if it is something else, or cannot be read."""
     if b"OperationOutcome" not in raw:
         return None
     try:

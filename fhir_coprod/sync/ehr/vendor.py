@@ -1,20 +1,20 @@
-"""What a vendor's servers do otherwise than their own CapabilityStatement says: mappings/ehr/VENDOR.toml.
+"""Loads vendor files (mappings/ehr/VENDOR.toml): how servers differ from their own CapabilityStatement.
 
-    software = ["Epic"]              names in CapabilityStatement.software.name this file is for
+    software = ["Epic"]              the values of CapabilityStatement.software.name that this file is for
     implementation = ["Oracle"]      beginnings of implementation.description, for statements without software
     page_size = 100                  _count
-    overlap_seconds = 300            how far an incremental pull reaches back behind its watermark
+    overlap_seconds = 300            how far an incremental pull reaches back before its watermark
     [headers]                        sent with every request; no secrets
     [codes]                          OperationOutcome.issue.details codes with a meaning of their own
-    restart = ["4113"]               read that unit again from its start
-    ignore = ["4122"]                a warning only: what came with it is all there is
+    restart = ["4113"]               read that type or patient again from the start
+    ignore = ["4122"]                only a warning: what came with it is complete
     [types.CarePlan]
     find = "by-patient"              history, last-updated, crawl, by-patient, by-reference, none
     patient_parameter = "patient"
-    queries = [[["category", "assess-plan"]]]     searches that together give everything
+    queries = [[["category", "assess-plan"]]]     searches that together return everything
     reason = "…"                     why; for "none", what cannot be seen
 
-A site may give a path to a file of its own as `vendor`. It is checked against R4 as ours are.
+A site may set `vendor` to the path of its own file, which is checked against R4 like ours.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ from fhir_coprod.errors import ConfigError
 from fhir_coprod.mappings import Finding, r4
 
 Find = Literal["history", "last-updated", "crawl", "by-patient", "by-reference", "none"]
-"""How changes of one type are found at one EHR.
+"""How to find changes of one type at one EHR.
 
-history:      type history since the watermark; a full run lists everything
+history:      read the type history since the watermark; a full run lists everything
 last-updated: search by `_lastUpdated` since the watermark; a full run lists everything
-crawl:        everything is listed each time, and content hashes tell what changed
+crawl:        list everything each time; content hashes tell what changed
 by-patient:   the same, for one known patient after another
-by-reference: those that something refers to, each time, by id: at once where `_id` can be searched, else
+by-reference: each time, read by id what something refers to: together if `_id` can be searched, otherwise
               one by one
-none:         cannot be observed
+none:         it cannot be observed
 """
 
 Query = tuple[tuple[str, str], ...]
 
 
 class TypeDeviation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What is different for one resource type; unset means: as the statement says."""
+    """What is different for one resource type; if a field is unset, the statement is right."""
 
     find: Find | None = None
     patient_parameter: str = "patient"
@@ -56,14 +56,14 @@ class TypeDeviation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
 
 
 class Codes(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Codes in OperationOutcome.issue.details that mean something else than their HTTP status."""
+    """Codes in OperationOutcome.issue.details that mean something other than their HTTP status."""
 
     restart: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
 
 
 class Vendor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One file of deviations; see the module's docstring."""
+    """The content of one vendor file; see the module's docstring."""
 
     software: tuple[str, ...] = ()
     implementation: tuple[str, ...] = ()
@@ -86,8 +86,8 @@ def names() -> tuple[str, ...]:
 def load(vendor: str) -> Vendor:
     """The deviations of `vendor`: a name that comes with the package, or the path of a .toml file.
 
-    Raises ConfigError when there is none of that name, or when the file holds what R4 or this program does
-    not know.
+    Raises ConfigError if there is no vendor of that name, or if the file contains something that R4 or this
+    program does not know.
     """
     if vendor.endswith(".toml"):
         try:
@@ -103,7 +103,7 @@ def load(vendor: str) -> Vendor:
 
 
 def recognise(software: str, implementation: str) -> tuple[str, Vendor]:
-    """Name and deviations of the vendor whose file claims that server; ("", PLAIN) when none does."""
+    """The name and deviations of the vendor whose file is for that server; ("", PLAIN) if there is none."""
     for name, vendor in _bundled().items():
         if software in vendor.software or any(implementation.startswith(i) for i in vendor.implementation):
             return name, vendor
@@ -111,7 +111,7 @@ def recognise(software: str, implementation: str) -> tuple[str, Vendor]:
 
 
 def read(text: bytes, file: str) -> Vendor:
-    """A vendor file's content. Raises Mistakes, a ConfigError, with every mistake in it."""
+    """The content of a vendor file. Raises Mistakes, a ConfigError, with every mistake in it."""
     return mappings.read(text, file, Vendor, mistakes)
 
 
@@ -124,7 +124,7 @@ def _bundled() -> Mapping[str, Vendor]:
 
 
 def mistakes(vendor: Vendor) -> Iterator[Finding]:
-    """Headers that must not stand there, and what R4 does not have."""
+    """Headers that a vendor file must not set, and anything that R4 does not have."""
     for name, value in vendor.headers.items():
         yield from _header_mistakes(name, value)
     for code in sorted({*vendor.codes.restart} & {*vendor.codes.ignore}):

@@ -1,4 +1,4 @@
-"""What the sync writes into the store, for whoever wants to know."""
+"""`Change`: what the sync reports to its caller about each resource it writes into the store."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ class Change:
     """One resource that was written (or, in a dry run, would have been), with its content before."""
 
     ehr: str
-    """The EHR whose record led to it."""
+    """The EHR whose record caused the change."""
     written: Written
     before: Json

@@ -1,8 +1,8 @@
-"""What belongs together in a resource's JSON: one element, whatever members it is written as.
+"""Groups the JSON members of a resource by element, so that an element is merged as a whole.
 
-`startDate` and `_startDate` are one element, and so are they and `startCodeableConcept`: of a choice
-(https://hl7.org/fhir/R4/formats.html#choice) a resource has one. To take members one by one from two texts
-would write both.
+`startDate`, `_startDate` and `startCodeableConcept` are one element: of a choice
+(https://hl7.org/fhir/R4/formats.html#choice) a resource has only one. Taking members one by one from two
+texts could write both.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def element_of(type: str, member: str) -> str:
 
 @cache
 def _choices(type: str) -> Mapping[str, str]:
-    """deceasedBoolean → deceased[x], for each choice of the resource type."""
+    """deceasedBoolean → deceased[x], for all choice elements of the resource type."""
     found: dict[str, str] = {}
     for element in definitions.structure(type)["snapshot"]["element"]:
         name = element["path"].removeprefix(f"{type}.")

@@ -1,4 +1,4 @@
-"""Which record of several leads their resource; the same whatever the order of arrival."""
+"""Decides which EHR's record leads a merged resource; the order of arrival makes no difference."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _changed(source: Source) -> str:
 
 
 def _is_given_up(source: Source) -> bool:
-    """Whether the EHR itself says that another record has taken the place of this one."""
+    """Whether the EHR itself says that this record was replaced by another one, or is not active."""
     links = source.data.get("link")
     replaced = isinstance(links, list) and any(
         isinstance(link, dict) and link.get("type") == "replaced-by" for link in links
@@ -49,14 +49,14 @@ def _is_given_up(source: Source) -> bool:
 
 
 def _names_own_department(source: Source, element: str, targets: Targets, context: Context) -> bool:
-    """Whether the department that the record's EHR is of stands in `element`."""
+    """Whether `element` names the department that the record's EHR belongs to."""
     own = context.departments.get(source.record.ehr)
     department = targets.ids.get(own) if own is not None else None
     return department is not None and department in _organizations(source, element, targets, context)
 
 
 def _organizations(source: Source, element: str, targets: Targets, context: Context) -> set[str]:
-    """Our ids of the Organizations that stand in an element: themselves, or through a PractitionerRole."""
+    """Our ids of the Organizations that an element names, directly or through a PractitionerRole."""
     value = source.data.get(element) if element else None
     found: set[str] = set()
     for reference in value if isinstance(value, list) else [value]:

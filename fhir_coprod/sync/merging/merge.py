@@ -1,7 +1,7 @@
-"""Several EHRs' records of one thing → one resource, as text: cut and joined, never written anew.
+"""Merges several EHRs' records of one thing into one resource, by cutting and joining their JSON text.
 
-The first record gives the resource; the others add what it lacks, as `mappings/merge.toml` says. What is
-added carries the extension `origin`: the address of the record it came from. A merged Patient also links
+The resource is the first record; the others add what it lacks, by the rules in `mappings/merge.toml`. What
+is added has the extension `origin`: the address of the record that it came from. A merged Patient also links
 to each of its records (`link.type` seealso).
 """
 
@@ -25,7 +25,7 @@ ORIGIN = f"{PROFILE}origin"
 
 
 class MergeRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """How records of one type are merged; see the file's comment."""
+    """How records of one type are merged; see the comment in merge.toml."""
 
     union: tuple[str, ...] = ()
     fill: tuple[str, ...] = ()
@@ -37,7 +37,7 @@ class MergeRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
 
 @cache
 def rules() -> Mapping[str, MergeRule]:
-    """By resource type."""
+    """The merge rules by resource type."""
     return mappings.compiled("merge", dict[str, MergeRule])
 
 
@@ -47,7 +47,7 @@ def read(text: bytes, file: str) -> dict[str, MergeRule]:
 
 
 def mistakes(rules: Mapping[str, MergeRule]) -> Iterator[Finding]:
-    """What R4 does not have, and elements that two rules are told of."""
+    """Anything that R4 does not have, and elements that are named in two rules."""
     for type, rule in rules.items():
         if said := r4.type_mistake(type):
             yield (type,), said
@@ -76,7 +76,7 @@ def _whole_element_mistake(type: str, element: str) -> str:
 
 
 def _party_mistake(type: str, element: str) -> str:
-    """About an element that is to name a department."""
+    """What is wrong with an element that should name a department; "" if nothing is."""
     said = _whole_element_mistake(type, element)
     kinds = [] if said else (r4.element(type, element) or {}).get("type", [])
     targets = {target for kind in kinds for target in kind.get("targetProfile", ())}
@@ -85,21 +85,21 @@ def _party_mistake(type: str, element: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One record of what is merged: its text with references as they read here, and its address."""
+    """One record that is merged: its text, with references rewritten to ours, and its address."""
 
     text: bytes
     origin: str
 
 
 _CONTAINED = re.compile(rb'"reference"\s*:\s*"#')
-"""A reference into the record itself, which leads nowhere elsewhere."""
+"""A reference to a contained resource, which means nothing in another record."""
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _items = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 def merged(type: str, parts: Sequence[Part], own: str) -> bytes:
-    """The parts as one resource, the first one leading. `own` is its reference here, such as Patient/1."""
+    """The parts as one resource, led by the first. `own` is our reference to it, such as Patient/1."""
     rule = rules()[type]
     result = {key: bytes(value) for key, value in _members(parts[0].text).items()}
     for part in parts[1:]:
@@ -126,32 +126,33 @@ def merged(type: str, parts: Sequence[Part], own: str) -> bytes:
 
 
 def _gives_way(element: str, mine: Mapping[str, bytes], theirs: Mapping[str, bytes], rule: MergeRule) -> bool:
-    """Whether the first record's element is replaced: it has none, or no value, or does not say it."""
+    """Whether the first record's element is replaced: it is missing, has no value, or does not say it while
+    the other record does."""
     if element in rule.once_said and _is_said(theirs):
         return not _is_said(mine)
     return not mine or (not _has_value(mine) and _has_value(theirs))
 
 
 def _has_value(members: Mapping[str, bytes]) -> bool:
-    """Not only an extension, such as the reason why the value is absent."""
+    """Whether there is a value, not only an extension such as the reason why the value is absent."""
     return any(not key.startswith("_") and value != b"null" for key, value in members.items())
 
 
 def _is_said(members: Mapping[str, bytes]) -> bool:
-    """Whether an element says something other than "no"; a date that is unknown was a date all the same."""
+    """Whether an element says something other than "no"; an unknown date is still a date."""
     return any(
         value not in (b"false", b"null") for key, value in members.items() if not key.endswith("Boolean")
     ) or any(value == b"true" for value in members.values())
 
 
 def _union(element: str, mine: bytes, theirs: bytes, origin: str) -> bytes:
-    """The items of both lists; what only `theirs` has is marked with its origin."""
+    """The items of both lists; items that only `theirs` has are marked with their origin."""
     out = [bytes(item) for item in _items(mine)]
     seen = {_sameness(element, item) for item in out}
     for item in _items(theirs):
         same = _sameness(element, bytes(item))
         if _is_null(item):
-            continue  # the place of an extension of theirs
+            continue  # a placeholder for an extension in their list
         if same not in seen and not _CONTAINED.search(bytes(item)):
             seen.add(same)
             out.append(_marked(bytes(item), origin))
@@ -159,13 +160,13 @@ def _union(element: str, mine: bytes, theirs: bytes, origin: str) -> bytes:
 
 
 def _as_long_as(values: bytes, extensions: bytes) -> bytes:
-    """The extensions of a list of primitives, filled up: JSON keeps them side by side, by position."""
+    """The extensions of a list of primitives, padded to the list's length: JSON pairs them by position."""
     own = [bytes(item) for item in _items(extensions)]
     return b"[" + b",".join([*own, *[b"null"] * (len(_items(values)) - len(own))]) + b"]"
 
 
 def _sameness(element: str, item: bytes) -> Any:
-    """What makes two items of a list the same: system and value where they are all that counts."""
+    """The key by which two items of a list are the same: url, or system and value, or else the whole item."""
     value = jsontext.decode(item)
     if element == "extension" and isinstance(value, dict):
         return value.get("url")
@@ -175,7 +176,7 @@ def _sameness(element: str, item: bytes) -> Any:
 
 
 def _marked(item: bytes, origin: str) -> bytes:
-    """An item with the extension `origin`; a primitive, or an extension itself, stays as it is."""
+    """An item with the extension `origin`; a primitive, or an extension itself, is not changed."""
     if not item.lstrip().startswith(b"{") or not origin:
         return item
     members = {key: bytes(value) for key, value in _members(item).items()}
@@ -187,7 +188,7 @@ def _marked(item: bytes, origin: str) -> bytes:
 
 
 def _links(links: bytes, parts: Sequence[Part], own: str) -> bytes:
-    """Patient.link without links to itself, and with one to each record this patient is made of."""
+    """Patient.link without links to the patient itself, and with a link to each record that was merged."""
     kept = [bytes(link) for link in _items(links) if _other(bytes(link)) != own]
     present = {_other(link) for link in kept}
     origins = sorted(part.origin for part in parts if part.origin) if len(parts) > 1 else []

@@ -1,6 +1,7 @@
-"""What of each EHR can be seen at present: one row per EHR and resource type.
+"""Stores which resource types of each EHR can be seen at present: the table `feed`, with state and watermark.
 
-The watch reads it before it claims a stall: what is not observable, or is behind, is unknown, not stalled.
+There is one row for each EHR and type. The watch reads it before it claims a stall: what is not observable,
+or behind, is unknown, not stalled.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from fhir_coprod.sync.ehr.plan import EhrPlan
 
 State = Literal["observable", "not-observable", "failed", "behind"]
 """observable: the last pull saw everything; not-observable: the server does not show this type;
-failed: the last pull got no usable answer; behind: it got answers, but could not see everything, or has not
-been pulled yet."""
+failed: the last pull got no usable answer; behind: the last pull got answers but did not see everything, or
+there has been none yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """What is known of one type at one EHR. Times are aware UTC."""
+    """What we know about one type at one EHR. Times are aware UTC."""
 
     ehr: str
     type: str
@@ -33,23 +34,23 @@ class Feed:
     """When that state began."""
     reason: str
     first_success: datetime | None
-    """When the type was first seen whole: what was already late then is a backfill, not news."""
+    """When the type was first seen completely: what was already late then is a backfill, not news."""
     last_success: datetime | None
-    """Up to when it is known: the start of the last pull that saw everything."""
+    """The start of the last pull that saw everything: up to then the type is known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Success:
-    """A pull of one type has come to its end; `watermark` is where the next one may start, or ""."""
+    """A finished pull of one type; `watermark` is where the next one may start, or ""."""
 
     watermark: str
     started: datetime
     behind: str = ""
-    """What it could not see all the same; "" when it saw everything."""
+    """What it nevertheless could not see; "" if it saw everything."""
 
 
 def feeds(connection: Connection, ehr: str | None = None) -> list[Feed]:
-    """All feeds, or those of one EHR, by name and type."""
+    """All feeds, or the feeds of one EHR, in order of name and type."""
     statement = select(feed).order_by(feed.c.ehr, feed.c.type)
     if ehr is not None:
         statement = statement.where(feed.c.ehr == ehr)
@@ -69,20 +70,21 @@ def _from_row(row: Any) -> Feed:
 
 
 def watermark(connection: Connection, ehr: str, type: str) -> str:
-    """Where the next incremental pull may start; "" when everything has to be read."""
+    """Where the next incremental pull may start; "" if everything has to be read."""
     row = connection.execute(select(feed.c.watermark).where(feed.c.ehr == ehr, feed.c.type == type)).first()
     return row[0] if row else ""
 
 
 def forget_others(connection: Connection, ehrs: Sequence[str]) -> None:
-    """Drops the feeds of EHRs that are no longer in the settings: nobody waits for them."""
+    """Drop the feeds of EHRs that are no longer in the settings."""
     connection.execute(delete(feed).where(feed.c.ehr.not_in(list(ehrs))))
 
 
 def planned(connection: Connection, plan: EhrPlan, now: datetime) -> None:
-    """The plan as feed rows: what cannot be seen says so at once, the rest once it is pulled.
+    """Store the plan as feed rows: types that cannot be seen are marked at once, the others are behind until
+    they are pulled.
 
-    Feeds of types that are no longer asked for are dropped.
+    Feeds of types that are no longer in the plan are dropped.
     """
     types = [type_plan.type for type_plan in plan.types]
     connection.execute(delete(feed).where(feed.c.ehr == plan.ehr, feed.c.type.not_in(types)))
@@ -98,7 +100,8 @@ def planned(connection: Connection, plan: EhrPlan, now: datetime) -> None:
 def failed(
     connection: Connection, ehr: str, types: Iterable[str], state: State, reason: str, now: datetime
 ) -> None:
-    """The last pull of these types did not see everything; `since` stays where an earlier failure began."""
+    """Note that the last pull of these types did not see everything; `since` stays at the beginning of an
+    earlier failure."""
     states = {row.type: row for row in feeds(connection, ehr)}
     for type in types:
         before = states.get(type)
@@ -107,7 +110,8 @@ def failed(
 
 
 def succeeded(connection: Connection, ehr: str, type: str, success: Success, now: datetime) -> None:
-    """A pull has come to the end of that type; what is behind all the same stays so since it first was."""
+    """Note that a pull of this type has finished. If it is still behind, `since` stays at the time it first
+    was."""
     before = next((row for row in feeds(connection, ehr) if row.type == type), None)
     state: State = "behind" if success.behind else "observable"
     _set(connection, ehr, type, state, success.behind, before, now)

@@ -1,12 +1,13 @@
-"""Which records of several EHRs are the same person, organisation, or order. Pure.
+"""Matches records of several EHRs that are the same person, organisation, or order. Pure.
 
-People are one when they share a business identifier *and* agree in birth date or name. Whoever shares an
-identifier without agreeing, or agrees in both without sharing one, is possibly the same: a person decides.
-Organisations, practitioners, places and services are one by a shared business identifier; orders and Tasks by
-a shared identifier (or requisition and code) when they concern the same patient. Two such things of one EHR
-are never made one, and an identifier that one EHR gives to several of them identifies none.
+Two people records are the same person if they share a business identifier *and* agree in birth date or name.
+If they share an identifier without agreeing, or agree in both without sharing one, they are possibly the
+same, and a person decides. Organisations, practitioners, places and services are the same if they share a
+business identifier; orders and Tasks if they share an identifier (or requisition and code) and concern the
+same patient. Two such things of one EHR are never merged, and an identifier that one EHR gives to several of
+them identifies none.
 
-The result depends on the records alone, not on the order in which they came.
+The result depends only on the records, not on the order in which they came.
 """
 
 from __future__ import annotations
@@ -25,25 +26,25 @@ PEOPLE = frozenset(("Patient",))
 THINGS = frozenset(("Organization", "Location", "HealthcareService", "Practitioner", "PractitionerRole"))
 ORDERS = frozenset(("ServiceRequest", "Task"))
 MATCHED = PEOPLE | THINGS | ORDERS
-"""Types of which records in several EHRs can be one resource here."""
+"""Types whose records in several EHRs can be one resource here."""
 
 CROWD = 50
-"""A key that more records share than this identifies nobody (a placeholder such as 'unknown')."""
+"""A key that is shared by more records than this identifies nobody (a placeholder such as 'unknown')."""
 
 STRANGERS = 3
-"""A business identifier that one EHR gives to so many different people identifies nobody."""
+"""A business identifier that one EHR gives to this many different people identifies nobody."""
 
 Keys = Mapping[str, frozenset[str]]
-"""kind → keys of one record: identifier, birth, name, person, subject, order, replaced-by."""
+"""Kind → the keys of one record; kinds are identifier, birth, name, person, subject, order, replaced-by."""
 
 _NOT_IDENTIFYING = frozenset(("old", "temp"))
 _SUBJECTS = {"ServiceRequest": "subject", "Task": "for"}
 
 
 def keys(data: Json) -> dict[str, frozenset[str]]:
-    """What a resource is compared and found by.
+    """The keys by which a resource is found and compared.
 
-    Every type has `identifier`; the other kinds are there for the types that are matched.
+    Every type has `identifier`; only the types that are matched have the other kinds.
     """
     found: dict[str, set[str]] = defaultdict(set)
     type = str(data.get("resourceType", ""))
@@ -85,7 +86,7 @@ def _person_keys(data: Json, found: dict[str, set[str]]) -> None:
 
 
 def _name_key(name: Json) -> str:
-    """`family|first given name`, without case, accents and punctuation; "" when either is missing."""
+    """`family|first given name`, without case, accents and punctuation; "" if either is missing."""
     family, given = name.get("family"), name.get("given")
     if not isinstance(family, str) and isinstance(name.get("text"), str):
         parts = name["text"].split()
@@ -108,7 +109,7 @@ def _plain(text: str) -> str:
 
 
 def _concept(value: object) -> str:
-    """The first coding of a CodeableConcept, else its text."""
+    """The first coding of a CodeableConcept, or else its text."""
     if not isinstance(value, dict):
         return ""
     for coding in _dicts(value.get("coding")):
@@ -124,9 +125,9 @@ def _dicts(value: object) -> Iterator[Json]:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One record with what it is compared by.
+    """One record with the keys by which it is compared.
 
-    subject: our id of the patient it concerns, for orders; "" when not known yet.
+    subject: for orders, our id of the patient they concern; "" if it is not known yet.
     """
 
     record: Record
@@ -142,7 +143,7 @@ Pair = tuple[Record, Record]
 
 @dataclass(frozen=True, slots=True)
 class Decisions:
-    """What persons decided about pairs of records."""
+    """What people decided about pairs of records."""
 
     same: frozenset[Pair] = frozenset()
     different: frozenset[Pair] = frozenset()
@@ -150,7 +151,7 @@ class Decisions:
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """Who is one, and who may be."""
+    """Which records are the same, and which may be."""
 
     groups: tuple[tuple[Record, ...], ...]
     """Every candidate is in exactly one group; groups and their members are sorted."""
@@ -161,9 +162,9 @@ class Resolution:
 def resolve(
     candidates: Iterable[Candidate], crowded: Collection[str] = (), decisions: Decisions = Decisions()
 ) -> Resolution:
-    """The groups among candidates of one type.
+    """Group the candidates, which are all of one type, into those that are the same.
 
-    crowded: keys shared by more records than were given here; they identify nobody.
+    crowded: keys that too many records share, more than are given here; they identify nobody.
     """
     known = {c.record: c for c in sorted(candidates, key=lambda c: c.record)}
     if not known:
@@ -226,7 +227,7 @@ def _resolve_things(known: dict[Record, Candidate], crowded: Collection[str]) ->
 def _carriers(
     known: dict[Record, Candidate], kinds: tuple[str, ...], crowded: Collection[str]
 ) -> dict[str, list[Record]]:
-    """key → the records that carry it, for keys that several carry and that can identify somebody."""
+    """Key → the records that have it, for keys that several records have and that can identify somebody."""
     found: dict[str, list[Record]] = defaultdict(list)
     for record, candidate in known.items():
         for kind in kinds:
@@ -240,13 +241,13 @@ def _carriers(
 
 
 def _agree(a: Candidate, b: Candidate) -> bool:
-    """Same birth date (a month agrees with a day in it), or a name in common."""
+    """Whether they have the same birth date (a month agrees with a day in it), or a name in common."""
     births = any(x.startswith(y) or y.startswith(x) for x in a.of("birth") for y in b.of("birth"))
     return births or bool(a.of("name") & b.of("name"))
 
 
 def _contradict(a: Candidate, b: Candidate) -> bool:
-    """Whether both have an identifier of one system, and not the same one: then they are two people."""
+    """Whether they have different identifiers in the same system, and so are two people."""
     mine, theirs = _by_system(a), _by_system(b)
     return any(not mine[system] & theirs[system] for system in mine.keys() & theirs.keys())
 
@@ -275,7 +276,7 @@ def _strangers(known: dict[Record, Candidate], records: list[Record]) -> bool:
 
 
 class _Groups:
-    """Union-find that keeps apart what must stay apart; joined in a given order, it ends the same."""
+    """Union-find that keeps apart what must stay apart; the same order of joins gives the same groups."""
 
     def __init__(
         self, records: Iterable[Record], apart: Collection[Pair], *, one_per_ehr: bool = False

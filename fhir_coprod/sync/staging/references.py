@@ -1,14 +1,14 @@
-"""What a received record refers to, and how its references read here.
+"""Finds the references in a received record, and rewrites them to our own ids or to absolute addresses.
 
     Patient/1, Patient/1/_history/3               a record of the same EHR
     https://ehr.example/fhir/Patient/1            a record of the EHR that has that base address
-    {"identifier": {...}} without a reference     whoever carries that business identifier; when exactly one
-                                                  does, `reference` is added beside it
-    #contained, urn:uuid:…, anything else         left as it is
+    {"identifier": {...}} without a reference     the record with that business identifier; if there is
+                                                  exactly one, `reference` is added beside it
+    #contained, urn:uuid:…, anything else         left unchanged
 
-A reference to what has not arrived becomes the absolute address at its EHR, which is true whatever happens
-next; when the target arrives, the record is written again with our own id. An attachment's relative address
-(`Binary/1`) becomes absolute too: it stays at the EHR.
+A reference to a record that has not arrived becomes its absolute address at the EHR, which is right whatever
+happens next; when the target arrives, the record is written again with our own id. The relative address of an
+attachment (`Binary/1`) becomes absolute too, because attachments stay at the EHR.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from fhir_coprod.jsontext.tokens import CLOSING, OPENING, tokens
 
 _RELATIVE = re.compile(r"([A-Z][A-Za-z]{2,63})/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
 LONGEST_KEY = 250
-"""Characters; PostgreSQL indexes 2,700 bytes, and a key stands beside others."""
+"""The most characters in a key: PostgreSQL indexes 2,700 bytes, and a key shares them with other columns."""
 
 # A quote inside a JSON text is escaped, so this can only match a key and its value.
 _LITERAL = re.compile(rb'("reference"\s*:\s*)"((?:[^"\\]++|\\.)*+)"')
@@ -49,7 +49,7 @@ class Record(NamedTuple):
 
 
 class Holder(NamedTuple):
-    """Whoever carries a business identifier; type "" when the reference does not say which."""
+    """The record that has a business identifier; its type is "" if the reference does not name one."""
 
     type: str
     key: str
@@ -62,12 +62,12 @@ class Bases:
     addresses: Mapping[str, str]
 
     def address(self, record: Record) -> str:
-        """Where the record is at its EHR; empty for an EHR that is no longer in the settings."""
+        """The address of the record at its EHR; "" for an EHR that is no longer in the settings."""
         base = self.addresses.get(record.ehr, "")
         return f"{base}/{record.type}/{record.id}" if base else ""
 
     def target(self, reference: str, ehr: str) -> Record | None:
-        """The record that `reference`, found in a record of `ehr`, names; None when it is no EHR's."""
+        """The record that `reference` names in a record of `ehr`; None if it belongs to no EHR."""
         own = _RELATIVE.fullmatch(reference)
         if own is not None:
             return Record(ehr, own[1], own[2])
@@ -84,7 +84,7 @@ class Bases:
 
 
 def fitted(key: str) -> str:
-    """`key`, or where it is longer than a database index takes, its beginning and a hash of it."""
+    """`key`, or if it is longer than a database index allows, its beginning and its hash."""
     if len(key) <= LONGEST_KEY:
         return key
     return f"{key[:100]}#{hashlib.sha256(key.encode()).hexdigest()}"
@@ -166,7 +166,7 @@ _ATTACHED = re.compile(rb'("url"\s*:\s*")((?:Binary|DocumentReference|Media)/[A-
 
 
 def absolute_attachments(raw: bytes, base: str) -> bytes:
-    """Relative addresses of attachments (`Binary/1`), made absolute at `base`."""
+    """`raw` with relative addresses of attachments (`Binary/1`) made absolute at `base`."""
     return _ATTACHED.sub(lambda m: m[1] + f"{base}/".encode() + m[2] + b'"', raw) if base else raw
 
 
