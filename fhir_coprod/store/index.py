@@ -387,7 +387,7 @@ def _add_uri(found: IndexRows, to: _Parameter, name: str, value: Any) -> None:
 
 
 def _add_position(found: IndexRows, to: _Parameter, name: str, value: Any) -> None:
-    """For Location.near: see `near.py`."""
+    """For Location.near: see `search/near.py`."""
     if isinstance(value, dict):
         latitude, longitude = value.get("latitude"), value.get("longitude")
         if _is_number(latitude) and _is_number(longitude) and abs(latitude) <= 90 and abs(longitude) <= 180:

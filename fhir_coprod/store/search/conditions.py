@@ -3,8 +3,9 @@
 `keys()`: a SELECT of the keys of all resources that match, found through an index by value; may repeat a key.
 `probe(row)`: a condition on one given resource, found through the index by key.
 
-The planner (`plan.py`) takes the rarest condition as keys and the others as probes. Negations and `:missing`
-match too many keys to list, so they are probes only. `row` names a FROM item of table resource in scope.
+The planner (`strategy.py`) takes the rarest condition as keys and the others as probes. Negations and
+`:missing` match too many keys to list, so they are probes only. `row` names a FROM item of table resource in
+scope.
 """
 # ruff: noqa: S608 - only names written in this package are put into SQL; every value is bound
 

@@ -1,4 +1,4 @@
-"""Runs a search: finds one page of a `Query` (with `plan.py`), then the resources that it includes.
+"""Runs a search: finds one page of a `Query` (with `strategy.py`), then the resources that it includes.
 
 The default order is by creation (`resource.key`), which no update changes; for a `_lastUpdated` from some
 time on, it is by last change. A page ends with a cursor that holds the sort values and key of its last row.
