@@ -2,7 +2,7 @@ Profile: CoproductionMeasureReport
 Parent: MeasureReport
 Id: coproduction-measurereport
 Title: "Coproduction measure of a patient or a department"
-Description: "One of the three core concepts for a period: each item of evidence with how many had it and how many could have. Words of patients about the service stand beside it as Communications."
+Description: "One of the three core concepts for a period: each item of evidence with how many had it and how many could have. Words of patients about the service are kept beside it as Communications."
 * ^purpose = "Status: complete: the program that computes it. Source: Outcome measures for the three core concepts (spinal surgery, Sweden); a department's own picture (five Dutch hospitals)."
 * status MS
 * type MS

@@ -3,7 +3,7 @@ Parent: Observation
 Id: everyday-life
 Title: "Everyday life"
 Description: "Work, sick leave, family and home, as far as care has to fit in with them."
-* ^purpose = "Status: final: whoever writes it down. amended when life changes. Source: Sick leave, single parents, the self-employed (spinal surgery, Sweden)."
+* ^purpose = "Status: final: the person who writes it down. amended when life changes. Source: Sick leave, single parents, the self-employed (spinal surgery, Sweden)."
 * status MS
 * category ^slicing.discriminator.type = #pattern
 * category ^slicing.discriminator.path = "$this"

@@ -3,7 +3,7 @@ Parent: Observation
 Id: readiness
 Title: "What the person can and wants to do now"
 Description: "Readiness, confidence or importance from 0 to 10, or capability in words, about a goal, a task or a plan: as the person says it, not as somebody guesses it."
-* ^purpose = "Status: final: whoever writes down what the person said. Source: Patients' willingness and capabilities; small steps (migrant clinic, Denmark)."
+* ^purpose = "Status: final: the person who writes down what the person said. Source: Patients' willingness and capabilities; small steps (migrant clinic, Denmark)."
 * status MS
 * code from ReadinessCodes (required)
 * code MS

@@ -2,7 +2,7 @@ Profile: RespectAndTrustResponse
 Parent: QuestionnaireResponse
 Id: respect-and-trust-response
 Title: "How the patient rates respect and trust"
-Description: "Answers of the patient, or of a relative for them, to our questionnaire. It stands beside the computed measures and is never replaced by them."
+Description: "Answers of the patient, or of a relative for them, to our questionnaire. It is kept beside the computed measures and is never replaced by them."
 * ^purpose = "Status: completed: the patient, or the relative who answers for them. Source: Mutual trust and respect are crucial (spinal surgery, Sweden); a call for measures of benefit (Batalden 2015)."
 * questionnaire 1..1 MS
 * questionnaire = "https://fhir-coprod.org/ig/Questionnaire/respect-and-trust"
