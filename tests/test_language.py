@@ -16,17 +16,36 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 CHECKED = (
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "README.md",
     "benchmarks",
+    "docs",
     "evidence",
+    "fhir_coprod/api",
+    "fhir_coprod/cli",
+    "fhir_coprod/client.py",
     "fhir_coprod/definitions",
+    "fhir_coprod/demo",
     "fhir_coprod/errors.py",
+    "fhir_coprod/faults.py",
+    "fhir_coprod/instants.py",
+    "fhir_coprod/jobs.py",
+    "fhir_coprod/jsontext",
     "fhir_coprod/mappings",
     "fhir_coprod/outcome.py",
     "fhir_coprod/profiles",
     "fhir_coprod/settings.py",
+    "fhir_coprod/simulate",
     "fhir_coprod/store",
+    "fhir_coprod/sync/ehr",
+    "fhir_coprod/sync/observed.py",
     "fhir_coprod/terminal.py",
     "fhir_coprod/validation",
+    "fhir_coprod/watch",
+    "fhir_coprod/watched.py",
+    "fhir_coprod/web",
+    "mappings",
     "mutation",
     "scripts",
 )
@@ -84,6 +103,11 @@ def prose(source: str) -> Iterator[tuple[int, str]]:
         for part in ("body", "orelse", "finalbody", "handlers", "cases"):
             below = getattr(node, part, [])
             waiting += below if isinstance(below, list) else []
+    yield from comments(source)
+
+
+def comments(source: str) -> Iterator[tuple[int, str]]:
+    """Line and text of each block of comments, in Python or TOML."""
     block: list[str] = []
     for number, line in enumerate([*source.split("\n"), ""], start=1):
         before, _, comment = line.partition("# ")
@@ -100,29 +124,34 @@ def prose(source: str) -> Iterator[tuple[int, str]]:
 def checked() -> Iterator[Path]:
     for name in CHECKED:
         path = ROOT / name
-        found = [path] if path.is_file() else sorted([*path.rglob("*.py"), *path.rglob("*.md")])
+        found = (
+            [path] if path.is_file() else sorted(file for kind in READERS for file in path.rglob(f"*{kind}"))
+        )
         assert found, f"{name} holds no prose: correct CHECKED"
         yield from (file for file in found if "node_modules" not in file.parts and ".cache" not in file.parts)
+
+
+def paragraphs(page: str) -> Iterator[tuple[int, str]]:
+    line = 1
+    for part in page.split("\n\n"):
+        yield line, part
+        line += part.count("\n") + 2
+
+
+READERS = {".py": prose, ".toml": comments, ".md": paragraphs}
 
 
 def test_docstrings_comments_and_pages_say_nothing_that_nobody_says_aloud() -> None:
     faults = []
     for file in checked():
         text = file.read_text()
-        parts = prose(text) if file.suffix == ".py" else _paragraphs(text)
+        parts = READERS[file.suffix](text)
         for line, part in parts:
             place = f"{file.relative_to(ROOT)}:{line}"
             faults += [f"{place}: {fault}" for fault in stiff(part)]
             if file.suffix == ".py" and FRAGMENT.match(part):
                 faults.append(f"{place}: {part!r}: say what it is")
     assert faults == [], "\n".join(faults)
-
-
-def _paragraphs(page: str) -> Iterator[tuple[int, str]]:
-    line = 1
-    for part in page.split("\n\n"):
-        yield line, part
-        line += part.count("\n") + 2
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,7 @@ def _as_text(checked: Iterator[Checked]) -> tuple[int, int]:
     for one in checked:
         number += 1
         invalid += not one.outcome
-        # Of the merely informational issues, show only those that say what was not checked.
+        # Hide merely informational issues, except those that say what was not checked.
         told = [i for i in one.outcome if i.severity != "information" or i.code in _ALWAYS_TOLD]
         warned += bool(one.outcome) and any(issue.severity == "warning" for issue in told)
         if told:

@@ -31,7 +31,7 @@ def serving(folder: Path, records: dict[str, list[dict[str, Any]]]) -> Iterator[
 
 
 def _fill(url: str, resources: list[dict[str, Any]]) -> None:
-    """Puts the records in as they are: an EHR does not ask our validator what it may hold."""
+    """Put the records in unchecked: an EHR does not ask our validator what it may hold."""
     documents = [jsontext.from_data(resource) for resource in resources]
 
     def put_all(transaction: Transaction) -> None:

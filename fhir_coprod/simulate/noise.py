@@ -54,7 +54,7 @@ class Noise:
     unrecorded: float = 0
     """Changes of status that nobody recorded."""
     wrong: float = 0
-    """Statuses that were recorded wrongly, see WRONG; later changes are recorded as they are."""
+    """Statuses that were recorded wrongly, see WRONG; later changes are recorded rightly."""
     double: float = 0
     """Resources registered twice, under another id."""
     undated: float = 0

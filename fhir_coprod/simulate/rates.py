@@ -68,7 +68,8 @@ HELD: Final = 0.03
 PATIENT_WAITS: Final = 0.02
 """Referrals put aside because the patient chose to wait."""
 WITHDRAWN: Final = 0.036
-"""Of those accepted by the first department: revoked before anything is booked. Closes the gap to NO_DATE."""
+"""Referrals that are revoked before anything is booked, among those that the first department accepted.
+Closes the gap to NO_DATE."""
 MOVED: Final = 0.06
 REBOOKED_AT_ONCE: Final = 0.6
 GIVEN_UP: Final = 0.1

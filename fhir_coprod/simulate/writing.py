@@ -45,7 +45,7 @@ def write(
 ) -> dict[str, int]:
     """Write the hospital into a new folder; returns how many of each type, and of each rule in the truth.
 
-    Holds one patient in memory at a time. `load` takes the folder as it is, as the truth is not in its FHIR
+    Holds one patient in memory at a time. `load` takes the whole folder, since the truth is not in its FHIR
     files. Raises ConfigError if the folder is not empty.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):

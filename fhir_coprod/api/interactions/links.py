@@ -2,7 +2,7 @@
 
 R4 (https://hl7.org/fhir/R4/http.html#transaction): besides references, a server replaces what names another
 entry in elements of type uri, url, oid and uuid, and in `<a href>` and `<img src>` of a narrative. Elements
-of type canonical stay as they are. The definitions of R4 say which elements have these types.
+of type canonical are not changed. The definitions of R4 say which elements have these types.
 """
 
 from __future__ import annotations

@@ -120,8 +120,7 @@ def read(raw: bytes) -> Page:
 
 
 def _read_entry(raw: bytes) -> Entry:
-    """One entry. If it cannot be parsed, `resource` holds the bytes as they are, which will not parse
-    either."""
+    """One entry. If it cannot be parsed, its bytes become a `resource`, which will not parse either."""
     try:
         entry = _entry(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

@@ -108,7 +108,7 @@ class Draft:
     day: str
     """The date of the letter, as people write it in that language."""
     contact: tuple[str, ...]
-    """Who writes and how to reach them, line by line, with a gap for what the record does not know."""
+    """The sender and how to reach them, line by line, with a gap for what the record does not know."""
 
 
 def draft(
@@ -178,7 +178,7 @@ def _clock(at: time, language: str) -> str:
 
 
 def signed(standing: Standing, language: str, about: str, known_of: Particulars) -> str:
-    """The text of a letter, and below it who writes and how to reach them."""
+    """The text of a letter, and below it the sender and how to reach them."""
     letter = draft(standing, language, date.min, about, known_of)
     return "\n\n".join([*letter.paragraphs, letter.regards, "\n".join(letter.contact)])
 

@@ -30,7 +30,7 @@ _DEEPEST: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Who writes, as far as the record knows; "" for what it does not know."""
+    """The sender, as far as the record knows; "" for what it does not know."""
 
     name: str = ""
     address: tuple[str, ...] = ()

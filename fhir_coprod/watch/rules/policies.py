@@ -106,7 +106,7 @@ class AlertRules:
     """How long an acknowledgement lasts."""
     snooze_at_most: Span
     ladder: tuple[str, ...]
-    """Who gets the alert, step by step, in words."""
+    """The people who get the alert, step by step, in words."""
     digest_over: int = 25
     """If more than this many referrals were stalled when an EHR was first read, send one digest instead."""
 
