@@ -100,7 +100,7 @@ def refuse_duplicate_keys(text: str) -> None:
             key = decode_valid(token[STRING])
             if seen is not None:
                 if key in seen:
-                    raise NotJson(f"The key {key!r} stands twice in one object; keep one of them.")
+                    raise NotJson(f"The key {key!r} occurs twice in one object; keep one of them.")
                 seen.add(key)
         elif kind == OPENING:
             stack.append(set() if token[OPENING] == "{" else None)

@@ -63,7 +63,7 @@ def queries(written: str) -> str:
         ('[types.Schedule]\nfind = "by-patient"', "types.Schedule.patient_parameter: Schedule has no search"),
         ('[types.Task]\npatient_parameter = "owners"', "did you mean 'owner'?"),
         ('[types.Task]\npatient_parameter = "encounter"', "Task.encounter leads to no Patient in R4"),
-        ('[codes]\nrestart = ["1"]\nignore = ["1"]', "ward.toml:3: codes.ignore: '1' stands in restart, too"),
+        ('[codes]\nrestart = ["1"]\nignore = ["1"]', "ward.toml:3: codes.ignore: '1' is in restart, too"),
         ('[headers]\nHost = "x"', "set by the client itself"),
         ('[headers]\n"a b" = "x"', "no name of an HTTP header"),
         ('[headers]\nPrefer = "a\\r\\nb"', "one line of printable ASCII"),
@@ -78,7 +78,7 @@ def test_a_mistake_in_a_vendor_file_is_a_sentence_with_its_line(text: str, said:
 )
 def test_a_secret_in_a_header_is_refused_without_being_told(name: str) -> None:
     (said,) = of_vendor(f'[headers]\n{name} = "Bearer open-sesame"')
-    assert f"ward.toml:2: headers.{name}: secrets never stand in a mapping file" in said
+    assert f"ward.toml:2: headers.{name}: secrets never belong in a mapping file" in said
     assert "`auth`" in said
     assert "token_file" in said
     assert "sesame" not in said

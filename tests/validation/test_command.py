@@ -116,7 +116,7 @@ def test_wrong_use_ends_with_2_and_a_sentence(arguments: tuple[str, ...], words:
         (b"\x1f\x8b\x08\x00x", "unpack it first"),
         (b'[{"resourceType":"Patient"}]', "several as a Bundle"),
         (b'{"resourceType":"Patient"', "not valid JSON"),
-        (b'{"resourceType":"Patient","id":"a","id":"b"}', "stands twice"),
+        (b'{"resourceType":"Patient","id":"a","id":"b"}', "occurs twice"),
         (b'{"resourceType":"Patients"}', "no resource type of FHIR R4"),
         (b'{"id":"x"}', "`resourceType` is missing"),
     ],

@@ -128,7 +128,7 @@ def mistakes(vendor: Vendor) -> Iterator[Finding]:
     for name, value in vendor.headers.items():
         yield from _header_mistakes(name, value)
     for code in sorted({*vendor.codes.restart} & {*vendor.codes.ignore}):
-        said = f"{code!r} stands in restart, too; it can mean one thing only."
+        said = f"{code!r} is in restart, too; it can mean only one thing."
         yield ("codes", "ignore"), said
     for type, deviation in vendor.types.items():
         if said := r4.type_mistake(type):
@@ -150,7 +150,7 @@ def _type_mistakes(type: str, deviation: TypeDeviation) -> Iterator[Finding]:
     for query in deviation.queries:
         for name, value in query:
             if name == "_count":
-                yield ("types", type, "queries"), "how many come on a page is said by page_size, not _count."
+                yield ("types", type, "queries"), "set the size of a page with page_size, not _count."
             elif said := r4.search_mistake(type, name, value):
                 yield ("types", type, "queries"), said
 
@@ -166,7 +166,7 @@ def _header_mistakes(name: str, value: str) -> Iterator[Finding]:
     if _SECRET.search(name):
         yield (
             key,
-            "secrets never stand in a mapping file; delete this line. The EHR's `auth` in coprod.toml names "
+            "secrets never belong in a mapping file; delete this line. The EHR's `auth` in coprod.toml names "
             'the file or the variable that holds the secret, as in { type = "bearer", token_file = "…" }.',
         )
     elif name.lower() in _CLIENTS_OWN:

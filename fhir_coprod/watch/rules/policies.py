@@ -346,7 +346,7 @@ def _rule(code: str) -> Rule:
 
 def _one_of(value: str, *allowed: str) -> Any:
     if value not in allowed:
-        raise ConfigError(f"{value!r} stands where one of {', '.join(allowed)} is wanted.")
+        raise ConfigError(f"{value!r} is not one of {', '.join(allowed)}.")
     return value
 
 
@@ -381,13 +381,13 @@ def _guarantee(entry: Mapping[str, Any]) -> Guarantee:
 
 def _day(value: object) -> date:
     if not isinstance(value, date) or isinstance(value, datetime):
-        raise ConfigError(f"{value!r} stands where a day is wanted; write 2026-01-01, without quotes.")
+        raise ConfigError(f"{value!r} is not a day; write 2026-01-01, without quotes.")
     return value
 
 
 def _some(span: Span) -> Span:
     if span.number < 1:
-        raise ConfigError(f"'{span}' stands where more than nothing is wanted.")
+        raise ConfigError(f"'{span}' is too short; write at least 1.")
     return span
 
 
@@ -413,7 +413,7 @@ def _ladder(value: object) -> tuple[str, ...]:
 
 def _count(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ConfigError(f"{value!r} stands where a whole number from 0 on is wanted.")
+        raise ConfigError(f"{value!r} is not a whole number; write 0 or more.")
     return value
 
 

@@ -132,7 +132,7 @@ def test_the_headers_of_a_vendor_that_is_recognised_go_with_what_comes_after() -
 def test_nothing_is_asked_while_a_vendor_file_holds_a_secret(store: Store, vendor: Path) -> None:
     vendor.write_text('[headers]\nCookie = "open-sesame"\n')
     report = synced(store, vendor)
-    assert "ward.toml:2: headers.Cookie: secrets never stand in a mapping file" in report.error
+    assert "ward.toml:2: headers.Cookie: secrets never belong in a mapping file" in report.error
     assert "sesame" not in report.error
     assert not respx.calls
 
