@@ -1,7 +1,7 @@
-"""The right to do a job alone, as a lease that a dead holder cannot keep.
+"""Leases: locks in the database that let only one process do a job, and expire if their holder dies.
 
-A holder names itself as host/process/place/uuid, so that others can say who has the lease, and take it over
-from a process that died on the same machine.
+A holder names itself as host/process/place/uuid, so that others can report who has the lease, and can take it
+over from a process that died on the same machine.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from fhir_coprod.store.transaction import Transaction
 class Lease:
     """One holder's claim on a job.
 
-    name:    the job, the same for all who may do it
-    seconds: how long the lease runs after it was taken or last prolonged
+    name:    the job, the same for all processes that may do it
+    seconds: how long the lease lasts after it was taken or last prolonged
     """
 
     name: str
@@ -31,9 +31,9 @@ class Lease:
     holder: str = field(default_factory=lambda: f"{socket.gethostname()}/{os.getpid()}/{_place()}/{uuid4()}")
 
     def take(self, transaction: Transaction) -> str | None:
-        """Take or prolong it; None when it is held now, else the holder that has it.
+        """Take or prolong the lease. Returns None if we have it now, else the name of its holder.
 
-        A holder that died on this machine does not stand in the way.
+        If its holder died on this machine, the lease is taken over at once.
         """
         while not transaction.take_lease(self.name, self.holder, self.seconds):
             other = holder_of(transaction, self.name)
@@ -44,16 +44,16 @@ class Lease:
         return None
 
     def prolong(self, transaction: Transaction) -> bool:
-        """Have it run on; False when somebody else has taken over."""
+        """Extend the lease; returns False if somebody else has taken over."""
         return transaction.take_lease(self.name, self.holder, self.seconds)
 
     def give_up(self, transaction: Transaction) -> None:
-        """Let another have it at once; whoever has taken over meanwhile keeps it."""
+        """Release the lease; if somebody else has taken over meanwhile, they keep it."""
         transaction.give_up_lease(self.name, self.holder)
 
 
 def holder_of(transaction: Transaction, name: str) -> str | None:
-    """Who has a job, or had it last; None when nobody took it or who had it gave it up."""
+    """The holder that has a lease, or had it last; None if nobody has taken it, or its holder gave it up."""
     held = transaction.connection.scalar(select(core.lease.c.holder).where(core.lease.c.name == name))
     return None if held is None else str(held)
 
@@ -65,10 +65,10 @@ def described(holder: str) -> str:
 
 
 def _place() -> str:
-    """Where process numbers mean the same processes: a start of a machine, and a container on it.
+    """The boot of a machine, and the container on it, within which a process number is unique.
 
-    Not the host's name: containers made from one image may share it, and each has a process 1. "" where
-    the system does not tell; then a lease only runs out.
+    The host's name would not do: containers made from one image may share it, and each has a process 1. ""
+    if the system does not tell; then a lease can only expire.
     """
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -78,7 +78,7 @@ def _place() -> str:
 
 
 def _died_here(holder: str) -> bool:
-    """Whether the process of a holder ran at this place and runs no more."""
+    """Whether the process of a holder ran at this place, and has ended."""
     match holder.split("/"):
         case [_, process, place, _] if place and place == _place():
             try:

@@ -1,6 +1,6 @@
-"""Content made ready to be written before any transaction begins: cut, hashed and indexed, once.
+"""Prepares a resource for writing before its transaction begins: splits, hashes and indexes its text once.
 
-Only its number and its time are missing; to add them takes moments, and nobody else has to wait longer.
+Only the version number and the time are missing. Adding them is quick, so other writers hardly have to wait.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from fhir_coprod.store.index import IndexRows
 from fhir_coprod.store.versions import Version
 
 _STAMPS = ("versionId", "lastUpdated", "_versionId", "_lastUpdated")
-"""Members of meta that the store writes itself; all others are the sender's and kept."""
+"""Members of meta that the store writes itself; all others come from the sender and are kept."""
 _NAME = "~"
-"""Begins a hash that is a name."""
+"""The prefix that tells a name from a hash."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,10 @@ class Prepared:
     """One resource, ready to be written.
 
     start:    its text up to the id
-    meta:     what stands in meta beside the store's own stamps
-    rest:     its text behind meta
+    meta:     its meta without the store's own stamps
+    rest:     its text after meta
     hash:     its content hash, or its name (see `named`)
-    received: the bytes from which it was made
+    received: the bytes that it was made from
     rows:     its rows in the search index
     """
 
@@ -47,19 +47,19 @@ class Prepared:
     rows: IndexRows
 
     def body(self, number: int, updated: datetime) -> bytes:
-        """What a read of that version returns."""
+        """The bytes that a read of this version returns."""
         meta = {"versionId": str(number), "lastUpdated": last_updated(updated), **self.meta}
         return self.start + b',"meta":' + jsontext.encode(meta) + self.rest
 
     def is_said_by(self, version: Version) -> bool:
-        """Whether that version has this content already, whatever its spelling, and the same meta."""
+        """Whether the version already has this content, however it is written in JSON, and the same meta."""
         if version.deleted:
             return False
         if self.hash == version.hash or (
             is_name(self.hash) != is_name(version.hash) and self._plain_hash == plain_hash(version)
         ):
             return kept_meta(version.data) == self.meta
-        # Two names may be given to one content; then most often its text is the same, too.
+        # The same content may have two names; then its text is usually the same, too.
         return self.body(version.version, version.updated) == version.body
 
     @cached_property
@@ -70,9 +70,9 @@ class Prepared:
 
 
 def prepare(document: Document, id: str, meta: Json, *, hash: str = "") -> Prepared:
-    """The content of `document` under an id, with `meta` instead of its own.
+    """Prepare the content of `document` under an id, with `meta` instead of its own.
 
-    hash: its name, where it has one; else the content is hashed.
+    hash: its name, if it has one; otherwise the content is hashed
     """
     type = document.type
     start = b'{"resourceType":' + jsontext.encode(type) + b',"id":' + jsontext.encode(id)
@@ -91,9 +91,9 @@ def prepare(document: Document, id: str, meta: Json, *, hash: str = "") -> Prepa
 
 
 def named(hash: str, changes: Mapping[str, Any]) -> str:
-    """A name for the content that comes of what was hashed and of what was changed in it since.
+    """A name for content, made from the hash of its original and the changes made to that since.
 
-    The same name means the same content; whoever knows both need not hash a second time.
+    The same name means the same content, so nobody needs to hash the changed content.
     """
     said = hash.encode() + jsontext.encode(sorted(changes.items()))
     return _NAME + hashlib.sha256(said).hexdigest()
@@ -104,12 +104,12 @@ def is_name(hash: str) -> bool:
 
 
 def plain_hash(version: Version) -> str:
-    """The content hash of a version, also where it was written under a name."""
+    """The content hash of a version, even if it was written under a name."""
     return jsontext.content_hash(Document(version.body, {})) if is_name(version.hash) else version.hash
 
 
 def kept_meta(data: Json) -> Json:
-    """What stands in the meta of a resource beside the store's own stamps."""
+    """The meta of a resource without the store's own stamps."""
     meta = data.get("meta")
     if not isinstance(meta, dict):
         return {}

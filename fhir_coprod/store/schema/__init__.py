@@ -1,6 +1,6 @@
-"""Every database table, on one MetaData: the store's own (`core`), and those of `sync` and `watch`.
+"""Defines every database table, on one MetaData: the store's own (`core`), and those of `sync` and `watch`.
 
-The store creates and migrates all of them. Only its own floor reads and writes the rows of a floor's tables.
+The store creates and migrates all of them. The tables of `sync` and `watch` are read and written only there.
 """
 
 from typing import Final

@@ -1,4 +1,4 @@
-"""Kinds of columns that all tables share, the same on both databases, and their one MetaData."""
+"""Column types that work alike on SQLite and PostgreSQL, and the MetaData that all tables share."""
 
 from __future__ import annotations
 

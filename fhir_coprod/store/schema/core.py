@@ -1,12 +1,12 @@
-"""The store's own database tables, as SQLAlchemy Core.
+"""Defines the store's own database tables, in SQLAlchemy Core.
 
     version     one row per accepted change: the log, and what every read returns
     received    the bytes as received, for each version
     resource    one row per resource: its newest version, and the `key` that the search index points to
     token, string, reference, date, number, quantity, uri
                 the search index: one table per parameter type; only resources that are not deleted have rows
-    cursor      how far a follower of the log has come, written together with its effects
-    lease       which process does a job that only one may do
+    cursor      how far a reader of the log has come, written together with its effects
+    lease       which process is doing a job that only one may do
     setting     what the store knows about itself
 
 A `param` in the index is a number made from resource type and parameter code (`index.number`), so that a row
@@ -79,7 +79,7 @@ Index("resource_alive_updated_idx", resource.c.type, resource.c.updated, resourc
 
 
 def _index_table(name: str, values: list[Column[Any]], *orders: tuple[str, ...]) -> Table:
-    """A search table: found by resource through (key, param), by value through each of `orders`.
+    """A search table: looked up by resource through (key, param), by value through each of `orders`.
 
     On SQLite it is clustered by key, so that a new resource appends there; on PostgreSQL an index gives the
     same order.

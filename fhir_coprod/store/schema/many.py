@@ -1,7 +1,7 @@
-"""Many values at once, for floors that write through SQLAlchemy, at what the database takes for them.
+"""Inserts many rows, or matches many values, in one fast statement, for code that uses SQLAlchemy.
 
-SQLAlchemy writes a statement for each number of values in `IN (…)`, and looks at each row that it inserts: it
-needs more time for that than the database for its answer.
+SQLAlchemy compiles a new statement for each number of values in `IN (…)`, and inspects each row that it
+inserts. That takes it longer than the database needs to answer.
 """
 # ruff: noqa: S608 - only compiled clauses and our own names are put into SQL; every value is bound
 
@@ -19,7 +19,7 @@ from fhir_coprod import jsontext
 
 
 def insert_rows(connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Insert rows whose values stand in the order of the table's columns."""
+    """Insert rows whose values are in the order of the table's columns."""
     if rows:
         mark = "?" if connection.dialect.name == "sqlite" else "%s"
         columns = [column.name for column in table.columns]
@@ -35,7 +35,7 @@ class _Among(FunctionElement[bool]):
 
 
 def among(column: ColumnElement[str], values: Iterable[str]) -> ColumnElement[bool]:
-    """Whether the text in `column` is one of these; they go to the database as one JSON array."""
+    """Whether the text in `column` is one of these values, which go to the database as one JSON array."""
     return _Among(column, bindparam(None, _array(values), Text(), unique=True))
 
 

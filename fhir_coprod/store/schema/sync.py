@@ -1,7 +1,7 @@
-"""The database tables of fhir_coprod.sync.
+"""Defines the database tables of fhir_coprod.sync.
 
-    crosswalk       each record taken from an EHR: the hash of what we last took, and our resource it is in
-    received_base   its bytes as received: the next merge starts from them
+    crosswalk       each record taken from an EHR: the hash of what we took last, and the resource it is in
+    received_base   its bytes as received: resources are made from them
     sync_key        what records are compared by: business identifiers, birth date, names, …
     sync_reference  what a record refers to, so that it can be written again when the target arrives
     feed            per EHR and type: what we can see of it, since when, and the watermark
@@ -9,7 +9,7 @@
     retired         resources of ours that were merged into another
     merge_base      the EHR's version of a resource that somebody here changed too: base of the next merge
 
-Nobody else reads them: other floors ask `fhir_coprod.sync` for what they need.
+Only `fhir_coprod.sync` reads them; other packages ask it for what they need.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ crosswalk = Table(
     Column("ehr", Name, primary_key=True),
     Column("type", Name, primary_key=True),
     Column("foreign_id", Name, primary_key=True),
-    column("id", Name),  # of our resource; empty until it is linked
-    column("version", Name),  # meta.versionId there
-    column("updated", Name),  # meta.lastUpdated there, UTC, sortable; empty when there is none
+    column("id", Name),  # the id of our resource; empty until it is linked
+    column("version", Name),  # meta.versionId at the EHR
+    column("updated", Name),  # meta.lastUpdated at the EHR, UTC, sortable; empty if it has none
     column("hash", Name),
     column("deleted", Boolean()),
     column("state", Integer()),  # 0 written, 1 to be written, 2 to be linked and written
