@@ -1,4 +1,4 @@
-"""One sync of a store at a time."""
+"""Makes sure that only one sync runs on a store at a time."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from fhir_coprod.store.lease import Lease, described
 NAME = "sync"
 SECONDS = 60.0
 HEARTBEAT = 15.0
-"""Seconds after which the holder should show that it lives."""
+"""Seconds after which the holder should show that it is alive."""
 
 
 @contextmanager
 def alone(store: Store) -> Iterator[Callable[[], None]]:
-    """Holds the lease; what is yielded prolongs it, and raises Conflict when somebody else has taken over.
+    """Hold the lease. Call the function it yields to prolong the lease.
 
-    Raises Conflict when another sync is at work.
+    Raises Conflict if another sync is running; so does that function if another sync has taken over.
     """
     lease = Lease(NAME, SECONDS)
     other = store.write(lease.take)

@@ -1,7 +1,7 @@
-"""What could not be taken in: the bytes as they came, why, and where they stood; and trying again.
+"""Reads and replays dead letters: records that the sync could not take in, with their bytes and the reason.
 
-A dead letter is open until its record arrives well (resolved), other bytes of the record take its place
-(superseded), or it is replayed with success, for instance after our validator has learned better.
+A dead letter is open until its record arrives in good order (resolved), until other bytes of the same record
+arrive (superseded), or until a replay succeeds (resolved), for instance after we corrected our validator.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from fhir_coprod.sync.staging.stage import Batch, Received, Refused, Taken, Unch
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """One of them. `foreign_id` is "" when the bytes could not even be read that far."""
+    """One dead letter. `foreign_id` is "" if not even the id could be read."""
 
     id: int
     ehr: str
@@ -42,7 +42,7 @@ class DeadLetter:
 
     @property
     def reason(self) -> str:
-        """The first problem, as one sentence; and how many more there are."""
+        """The first problem in one sentence, and how many more there are."""
         issues = [issue for issue in self.outcome["issue"] if issue["severity"] in ("fatal", "error")]
         more = f" (and {len(issues) - 1} more)" if len(issues) > 1 else ""
         place = f"{issues[0]['expression'][0]}: " if issues[0].get("expression") else ""
@@ -66,7 +66,7 @@ class DeadLetter:
 
 
 def read(connection: Connection, *, all: bool = False) -> list[DeadLetter]:
-    """Open ones, or all that ever were, in the order received."""
+    """The open dead letters, or all there ever were, in the order received."""
     statement = select(dead_letter).order_by(dead_letter.c.id)
     if not all:
         statement = statement.where(dead_letter.c.state == "open")
@@ -74,7 +74,7 @@ def read(connection: Connection, *, all: bool = False) -> list[DeadLetter]:
 
 
 def read_one(connection: Connection, id: int) -> DeadLetter:
-    """One of them. Raises NotFound."""
+    """The dead letter with this id. Raises NotFound."""
     row = connection.execute(select(dead_letter).where(dead_letter.c.id == id)).mappings().first()
     if row is None:
         raise NotFound(f"There is no dead letter {id}; `dead-letters list --all` shows them.")
@@ -98,10 +98,10 @@ def _from_row(row: Any) -> DeadLetter:
 def replay(
     store: Store, settings: Settings, ids: Sequence[int] = (), *, validate: stage.Validate | None = None
 ) -> list[DeadLetter]:
-    """Try the open ones (or those of `ids`) again, in the order received; returns them as they are then.
+    """Try the open ones (or those in `ids`) again, in the order received; returns them in their new state.
 
-    One whose record has been taken since in a newer form is superseded, not taken. Raises NotFound for
-    an unknown id, Conflict when a sync is at work.
+    If a newer form of the record has been taken since, the dead letter is superseded, not taken. Raises
+    NotFound for an unknown id, Conflict if a sync is running.
     """
     context = engine.context_of(settings)
     check = validate or engine.default_validator()

@@ -1,4 +1,4 @@
-"""What a write would change in a resource, line by line: for the dry run."""
+"""Shows line by line what a write would change in a resource, for the dry run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ABSENT = object()
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One element whose value would be another. `before` or `after` is None where there is none."""
+    """One element whose value would change. `before` or `after` is None if the element is absent there."""
 
     path: str
     before: Any
@@ -37,7 +37,7 @@ class Difference:
 
 
 def difference(change: Change) -> Difference:
-    """The difference between what stands and what would be written; version and time stamps are left out."""
+    """The difference between a resource now and what would be written, without version and time stamps."""
     version = change.written.version
     before, after = _leaves(change.before), _leaves(version.data)
     lines = tuple(

@@ -1,11 +1,11 @@
-"""One run of the sync: pull from every EHR, link, write, and say what happened.
+"""Runs the sync: pulls from every EHR, links records, writes resources, and reports what happened.
 
-    pull     each EHR's pages are staged as they come, side by side
-    link     once all is there: which records are one
-    publish  each resource is written once
+    pull     reads all EHRs in parallel and stages their pages as they arrive
+    link     once everything has arrived, finds which records are the same person, organisation or order
+    publish  writes each resource once
 
-A run that is killed leaves staged records, a watermark that vouches for what is staged, and records not yet
-linked or written; the next run picks all of that up, and ends as if nothing had happened.
+A run that is killed leaves staged records, a watermark that covers what is staged, and records that are not
+yet linked or written. The next run picks all of that up, and ends as if nothing had happened.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def check(
     politeness: Politeness | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
 ) -> EhrPlan:
-    """What the EHR can do and what is made of it. Raises EhrUnreachable, EhrAnswer, ConfigError."""
+    """What the EHR can do, and how the sync will read it. Raises EhrUnreachable, EhrAnswer, ConfigError."""
 
     async def ask() -> EhrPlan:
         async with EhrClient(ehr, politeness=politeness, transport=transport) as client:
@@ -68,11 +68,11 @@ def run(
     """Sync the EHRs of the settings (or those of `names`) into the store.
 
     full:     list everything again, which also finds what was deleted
-    dry_run:  everything is read, nothing is written; the reports hold what would have been
-    validate: what decides whether a record is good; the validator of R4 and our profiles unless given
+    dry_run:  read everything, write nothing; the reports hold what would have been written
+    validate: decides whether a record is good; by default the validator of R4 and our profiles
 
-    Raises ConfigError for an unknown name or no EHR at all, Conflict when another sync is at work. An EHR
-    that fails is in its report; the others go on.
+    Raises ConfigError for an unknown name or if there is no EHR at all, Conflict if another sync is running.
+    If an EHR fails, its report says why, and the others go on.
     """
     ehrs = _chosen(settings, names)
     context = context_of(settings)
@@ -97,7 +97,7 @@ def run(
 def _look_for_departments(
     store: Store, ehrs: Sequence[EhrSettings], context: Context, reports: Reports
 ) -> None:
-    """A department that its own server does not have is a mistake in the settings, and must be said."""
+    """Report each department that its own server does not have: the settings are wrong there."""
     for ehr in ehrs:
         report, department = reports.of(ehr.name), context.departments.get(ehr.name)
         if department is None or report.error or department.type not in report.counts:
@@ -110,7 +110,7 @@ def _look_for_departments(
 
 
 def settle(store: Store, context: Context, validate: stage.Validate, beat: Beat) -> Settled:
-    """Links and writes everything that is staged."""
+    """Link and write everything that is staged."""
 
     @contextmanager
     def look() -> Iterator[View]:
@@ -125,13 +125,13 @@ def settle(store: Store, context: Context, validate: stage.Validate, beat: Beat)
             beat()
             beaten = time.monotonic()
 
-    # Each step looks by itself whether this sync still has the right to it.
+    # Each step checks for itself whether this sync still holds the lease.
     settling = Settling(context, matches.decided(store), validate)
     return settling.in_steps(lambda step: courteous(store, step), look, beat_sometimes)
 
 
 def context_of(settings: Settings) -> Context:
-    """What the settings say about where records come from and whose they are."""
+    """What the settings say about where records come from and which department they belong to."""
     departments = {}
     for ehr in settings.ehr:
         type, _, id = ehr.department.rpartition("/")
@@ -155,8 +155,8 @@ def _chosen(settings: Settings, names: Sequence[str]) -> list[EhrSettings]:
 
 
 def default_validator() -> stage.Validate:
-    """R4 and every profile that a record claims and we know."""
-    from fhir_coprod.validation import validate_document  # loads the definitions: only when needed
+    """Validates against R4 and every profile that a record claims and we know."""
+    from fhir_coprod.validation import validate_document  # slow: it loads the definitions
 
     return validate_document
 
@@ -185,7 +185,7 @@ async def _pull(
     politeness: Politeness | None,
     beat: Beat,
 ) -> None:
-    """All EHRs side by side; one that fails has it in its report."""
+    """Pull from all EHRs in parallel. If one fails, its report says why."""
 
     async def fail(ehr: EhrSettings, reason: str) -> None:
         reports.of(ehr.name).error = reason
@@ -201,12 +201,12 @@ async def _pull(
                 await Puller(client, made, sink, bases, validate, full, progress).run()
         except (EhrError, ConfigError) as error:
             await fail(ehr, error.message)
-        except Exception as error:  # noqa: BLE001 - whatever one EHR comes up with, the others go on
+        except Exception as error:  # noqa: BLE001 - whatever goes wrong with one EHR, the others go on
             await fail(ehr, f"{ehr.name}: {faults.said(error)}")
 
     try:
         async with asyncio.TaskGroup() as group:
-            # In the group: when another sync has taken over, the pulling ends with the heart.
+            # In the group, so that pulling ends too when the heartbeat finds that another sync took over.
             heart = group.create_task(_keep_beating(beat))
             await asyncio.gather(*(group.create_task(one(ehr)) for ehr in ehrs))
             heart.cancel()
@@ -215,7 +215,7 @@ async def _pull(
 
 
 async def _keep_beating(beat: Beat) -> None:
-    """Show that this sync lives. A store that is busy for a moment is asked again at the next beat."""
+    """Show that this sync is alive. If the store is busy for a moment, try again at the next beat."""
     while True:
         await asyncio.sleep(alone.HEARTBEAT)
         with suppress(Overloaded):
@@ -238,7 +238,7 @@ class _Undo(Exception):
 def _settle_dry(
     store: Store, sink: DrySink, reports: Reports, context: Context, validate: stage.Validate
 ) -> None:
-    """Stage, link and write in one transaction that is then undone."""
+    """Stage, link and write in one transaction, then undo it."""
     decided = matches.decided(store)
 
     def work(transaction: Transaction) -> None:

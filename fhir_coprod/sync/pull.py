@@ -1,8 +1,8 @@
-"""Reading one EHR as its plan says: pages in, batches out.
+"""Pulls the records of one EHR page by page, as its plan says, and hands them on in batches.
 
-Types are read side by side, pages of a type one after another with the next one under way while the last is
-staged. A type's watermark travels with its last page, in one transaction; so a run that is killed anywhere
-starts that type again from the old watermark, and what was staged already is found unchanged.
+Types are read in parallel. The pages of one type are read in order, each one while the page before it is
+being staged. A type's watermark is written with its last page, in one transaction. So after a kill, the next
+run reads that type again from the old watermark, and finds what was already staged unchanged.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ TYPES_AT_ONCE = 4
 PATIENTS_AT_ONCE = 4
 READS_AT_ONCE = 6
 RESTARTS = 2
-"""How often a paging session that expired is begun again."""
+"""How often to begin again when a paging session has expired."""
 IDS_AT_ONCE = 50
-"""Records asked for with one request, where a server can be asked so: an address has to hold their ids."""
+"""Records to ask for in one request, if the server can search by id: their ids must fit into one URL."""
 BARREN_PAGES = 25
-"""Pages in a row without a record that was not there before: the server does not come to an end."""
+"""After so many pages in a row without a new record, we take it that the server's pages never end."""
 REFERENCE_ROUNDS = 4
-"""What is read by reference may refer further (role → organisation → its parent)."""
+"""How many steps of references to follow (role → organisation → its parent)."""
 
 _GONE = (404, 410)
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """One page has been dealt with. `total` is what the server says there is, None when it does not."""
+    """Reported after each page. `total` is the server's count of records, None if it gives none."""
 
     ehr: str
     type: str
@@ -58,7 +58,7 @@ class Progress:
 
 
 class Sink(Protocol):
-    """Where batches go, and what is known of what went there before."""
+    """Takes batches, and knows what it took before."""
 
     def put(self, batch: Batch) -> None: ...
     def failed(self, ehr: str, types: Sequence[str], state: State, reason: str) -> None: ...
@@ -69,15 +69,15 @@ class Sink(Protocol):
 
 
 class _Expired(Exception):
-    """The server forgot where we were in its pages."""
+    """The server has forgotten where we were in its pages."""
 
 
 @dataclass
 class _Seen:
-    """What a pull of one type has met."""
+    """What a pull of one type has seen so far."""
 
     orders: dict[str, tuple[str, int]] = field(default_factory=dict)
-    """id → how new the newest record of that id was."""
+    """id → how new the newest record with that id was."""
     deleted: set[str] = field(default_factory=set)
     newest: str = ""
     """The latest meta.lastUpdated."""
@@ -89,7 +89,7 @@ class _Seen:
 
 @dataclass
 class Puller:
-    """The reading of one EHR."""
+    """Reads one EHR."""
 
     client: EhrClient
     plan: EhrPlan
@@ -99,14 +99,14 @@ class Puller:
     full: bool
     progress: Callable[[Progress], None] | None = None
     _incomplete: set[str] = field(default_factory=set)
-    """Types of which not everything could be seen in this run."""
+    """Types that could not be read completely in this run."""
 
     @property
     def _name(self) -> str:
         return self.plan.ehr
 
     async def run(self) -> None:
-        """All types of the plan. A type that fails leaves a failed feed and stops no other."""
+        """Read all types of the plan. If one fails, its feed is marked as failed, and the others go on."""
         limit = asyncio.Semaphore(TYPES_AT_ONCE)
 
         async def one(plan: TypePlan) -> None:
@@ -115,20 +115,20 @@ class Puller:
 
         by_reference = [p for p in self.plan.types if p.find == "by-reference"]
         listed = [p for p in self.plan.types if p.observable and p.find != "by-reference"]
-        # Patients first: other types may have to be asked for patient by patient.
+        # Patients first: some servers can list the other types only patient by patient.
         await asyncio.gather(*(one(p) for p in listed if p.type == "Patient"))
         await self._named_patients(by_reference)
         await asyncio.gather(*(one(p) for p in listed if p.type != "Patient"))
         await self._by_reference(by_reference)
 
-    # --- one type, by listing or by what changed --------------------------------------------------
+    # --- one type: everything, or only what changed -----------------------------------------------
 
     async def _type(self, plan: TypePlan) -> None:
         try:
             await self._listed(plan)
         except EhrError as error:
             await self._fail(plan.type, "failed", error.message)
-        except Exception as error:  # noqa: BLE001 - whatever comes of one type, the others go on
+        except Exception as error:  # noqa: BLE001 - whatever goes wrong with one type, the others go on
             await self._fail(plan.type, "failed", f"{self._name}: {faults.said(error)}")
 
     async def _listed(self, plan: TypePlan) -> None:
@@ -149,7 +149,7 @@ class Puller:
         except EhrError as error:
             await self._put(held)
             if incremental and isinstance(error, EhrAnswer) and not seen.pages:
-                # It does not do what its statement promises: read everything instead.
+                # The server does not do what its statement promises: read everything instead.
                 await self._listed(replace(plan, find="crawl"))
                 return
             raise
@@ -166,7 +166,7 @@ class Puller:
             mark = before
         elif unseen:
             behind = f"{unseen} records could not be looked at; they are kept"
-            mark = before if incremental else mark  # what was said to be deleted must be told again
+            mark = before if incremental else mark  # so that the deletions are read again
         elif plan.find == "by-patient" and "Patient" in self._incomplete:
             behind = "not all patients of this EHR are known"
         if behind:
@@ -175,7 +175,7 @@ class Puller:
         await self._put(held)
 
     async def _pages(self, plan: TypePlan, since: str) -> AsyncGenerator[tuple[Page, Answer], None]:
-        """All pages of all searches that make up the type, the next one being read while one is worked on."""
+        """All pages of all searches that make up the type; the next is read while one is worked on."""
         starts = [self._start(plan, query, since) for query in plan.queries]
         if plan.find == "by-patient":
             patients = sorted(await self._threaded(self.sink.living, self._name, "Patient"))
@@ -227,7 +227,7 @@ class Puller:
         return f"{self.client.base}/{path}?{urlencode(parameters)}"
 
     async def _unit(self, type: str, start: str) -> AsyncIterator[tuple[Page, Answer]]:
-        """The pages of one search, begun again when the server forgets where we were."""
+        """The pages of one search; begins again if the server forgets where we were."""
         for attempt in range(RESTARTS + 1):
             try:
                 async for page in self._session(type, start):
@@ -287,7 +287,7 @@ class Puller:
             raise EhrAnswer(f"{self._name}: the search for {type} answered {problem}.") from None
 
     async def _batch(self, type: str, page: Page, seen: _Seen, *, accept_older: bool) -> Batch:
-        """One page, ready to be staged: parsed and validated in a thread of its own."""
+        """Make one page ready to be staged: parse and validate it in a thread of its own."""
         seen.pages += 1
         entries = list(self._wanted(type, page.entries, seen))
         batch = Batch(self._name, type)
@@ -309,7 +309,7 @@ class Puller:
                 yield Received(entry.resource, position, entry.document)
 
     def _prepare(self, batch: Batch, received: Sequence[Received], accept_older: bool, seen: _Seen) -> None:
-        """Sorts what came into the batch; runs in a thread."""
+        """Sort the received records into the batch; runs in a thread."""
         known = self.sink.known(batch.ehr, batch.type, [id for id in map(_id, received) if id])
         for one in received:
             result = stage.prepare(
@@ -341,17 +341,17 @@ class Puller:
             else:
                 batch.taken.append(result)
 
-    # --- records looked at one by one -------------------------------------------------------------
+    # --- records read one by one ------------------------------------------------------------------
 
     async def _examine(self, type: str, ids: Sequence[str], batch: Batch) -> int:
-        """Records that were not listed: gone, still there, or not ours to see. How many could not be told."""
+        """Find out whether records that were not listed are gone; returns how many remain unknown."""
         seen = _Seen(pages=1)
         found, unseen = await self._read_each(type, ids, batch)
         await self._threaded(self._prepare, batch, found, self.full, seen)
         return unseen
 
     async def _read_each(self, type: str, ids: Sequence[str], batch: Batch) -> tuple[list[Received], int]:
-        """Reads records by id. What is gone goes into the batch; the rest comes back, and how many failed."""
+        """Read records by id; add deleted ones to the batch, return the others and the number of failures."""
         limit = asyncio.Semaphore(READS_AT_ONCE)
         found: list[Received] = []
         unseen = 0
@@ -365,7 +365,7 @@ class Puller:
             elif answer.status == 200 and not answer.looks_like_html:
                 entry = Entry(answer.body)
                 found.append(Received(entry.resource, f"{type}, read by itself", entry.document))
-            else:  # refused, failed, or answered with something that is no record
+            else:  # refused, failed, or the answer is not a record
                 unseen += 1
 
         results = await asyncio.gather(*(one(id) for id in ids), return_exceptions=True)
@@ -378,7 +378,7 @@ class Puller:
         return found, unseen
 
     async def _named_patients(self, plans: Sequence[TypePlan]) -> None:
-        """Patients of a server that lists none: those that the settings name."""
+        """Read the patients that the settings name, if the server does not list any."""
         if any(plan.type == "Patient" for plan in plans):
             ids = self.client.ehr.patients
             known = await self._threaded(self.sink.living, self._name, "Patient")
@@ -389,7 +389,7 @@ class Puller:
             await self._take_each(plan, sorted({*ids, *known}))
 
     async def _by_reference(self, plans: Sequence[TypePlan]) -> None:
-        """What is known, anew; then what others refer to, until nothing new is referred to."""
+        """Read the known records again, then those that others refer to, until no new ones turn up."""
         types = [plan.type for plan in plans]
         tried: set[Record] = set()
         for plan in plans:
@@ -432,9 +432,9 @@ class Puller:
                 await self._fail(type, "behind", f"{unseen} records could not be read")
 
     async def _search_ids(self, plan: TypePlan, ids: Sequence[str]) -> dict[str, Received]:
-        """Records by id with one request, where the server lets them be searched so.
+        """Get several records with one request, if the server can search by id.
 
-        What does not come by it is read by itself: only that tells why.
+        The caller reads the missing ones by themselves: only that tells why they are missing.
         """
         if not plan.by_id or len(ids) < 2:
             return {}
@@ -466,19 +466,19 @@ class Puller:
 
 
 def _id(received: Received) -> str:
-    """As the record says it; "" when it cannot be read."""
+    """The id in the record; "" if it cannot be read."""
     id = received.document.data.get("id") if received.document is not None else ""
     return id if isinstance(id, str) else ""
 
 
 def _remarks(entry: Entry) -> tuple[Remark, ...] | None:
-    """What the entry says as an OperationOutcome; None when it is something else."""
+    """What the entry says if it is an OperationOutcome, else None."""
     if entry.document is not None and entry.document.type != "OperationOutcome":
         return None
     return remarks.read(entry.resource)
 
 
 def _order(result: Taken | Unchanged) -> tuple[str, int]:
-    """Which of two versions of a record is the newer one: by time, then by a version that is a number."""
+    """A sort key for versions of a record, the newest last: by time, then by version if that is a number."""
     version = result.version
     return result.updated, int(version) if version.isdecimal() and len(version) < 18 else 0

@@ -1,4 +1,4 @@
-"""What a run did, per EHR and resource type."""
+"""Reports what a sync run did, per EHR and resource type."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ class EhrReport:
 
     ehr: str
     error: str = ""
-    """Why it could not be talked to at all; "" when it could."""
+    """Why we could not talk to it at all; "" if we could."""
     counts: dict[str, Counts] = field(default_factory=dict)
     """By resource type, for the types that can be observed."""
     faults: dict[str, str] = field(default_factory=dict)
-    """By resource type: why not everything of it could be seen in this run."""
+    """By resource type: why it could not be read completely in this run."""
     changes: list[Difference] = field(default_factory=list)
-    """Only in a dry run: what would be written."""
+    """What would be written; only in a dry run."""
 
     @property
     def ok(self) -> bool:
-        """Whether everything could be seen, and nothing became a dead letter."""
+        """Whether everything could be read, and nothing became a dead letter."""
         return not self.error and not self.faults and not any(c.dead for c in self.counts.values())
 
     def to_json(self) -> Json:
@@ -44,7 +44,7 @@ class EhrReport:
 
 
 class Reports:
-    """The reports of one run while it goes on."""
+    """Collects the reports while a run goes on."""
 
     def __init__(self, order: Sequence[str]) -> None:
         self._order = {name: number for number, name in enumerate(order)}
@@ -65,7 +65,7 @@ class Reports:
                 self._of_type(ehr, type).merged = number
 
     def would(self, changes: Sequence[Change]) -> None:
-        """The changes of a dry run."""
+        """Add the changes that a dry run would make."""
         for change in changes:
             self.of(change.ehr).changes.append(difference(change))
 

@@ -1,7 +1,7 @@
-"""From staged records to resources: who is one, then each resource written once.
+"""Makes resources of staged records: finds which records are the same, then writes each resource once.
 
-It begins when all EHRs have been read, so that the end does not depend on which of them was faster; and it
-can be cut off anywhere: what is linked or written is marked so in the same transaction.
+This begins after all EHRs have been read, so that the result does not depend on which of them was faster. It
+can be interrupted anywhere: each transaction also marks the records that it has linked or written.
 """
 
 from __future__ import annotations
@@ -31,34 +31,34 @@ from fhir_coprod.watched import PULLED
 T = TypeVar("T")
 Work = Callable[[Transaction], T]
 TRIES = 3
-"""So often a draft is made of a resource that others write meanwhile; then they have to wait for it."""
+"""How many drafts of a resource others may overtake before we lock them out and write it."""
 
 
 class _Do(Protocol):
-    """Does one step in a transaction of its own."""
+    """Runs one step in a transaction of its own."""
 
     def __call__(self, work: Work[T], /) -> T: ...
 
 
 _FIRST = (*sorted(THINGS), *sorted(PEOPLE))
 ORDER = (*_FIRST, *(t for t in PULLED if t not in {*_FIRST, *ORDERS}), *sorted(ORDERS))
-"""Types in the order in which they are linked: whether two orders are one depends on whose they are."""
+"""Types in the order of linking: whether two orders are the same depends on which patient they are for."""
 
 
 @dataclass(slots=True)
 class Settled:
-    """What came of it. Keys are (EHR, type)."""
+    """The result. Keys are (EHR, type)."""
 
     conflicts: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Questions put before a person: possible matches, and elements changed on both sides."""
     merged: dict[tuple[str, str], int] = field(default_factory=dict)
-    """Living records that are one resource here with another living record."""
+    """Living records that share one resource here with another living record."""
     changes: list[Change] = field(default_factory=list)
-    """Every resource written; kept only when asked for."""
+    """Every resource written; only if asked for."""
 
 
 class Settling:
-    """The steps of it, and what they came to. `keep` hands out every change, with what stood there before."""
+    """Runs the steps and adds up their results; with `keep`, also lists each change and what was before."""
 
     def __init__(
         self, context: Context, decided: Sequence[Pair], validate: Validate, *, keep: bool = False
@@ -75,8 +75,8 @@ class Settling:
         look: Callable[[], AbstractContextManager[View]],
         after_each: Callable[[], None],
     ) -> Settled:
-        """Each step by `write`, with `after_each` between them; what needs no transaction looks by `look`."""
-        holder: str | None = None
+        """Run each step in `write`, then call `after_each`; reads that need no transaction use `look`."""
+        holder: list[str] = []
 
         def do(work: Work[T]) -> T:
             nonlocal holder
@@ -105,7 +105,7 @@ class Settling:
         return self.settled
 
     def _publish(self, type: str, do: _Do, look: Callable[[], AbstractContextManager[View]]) -> None:
-        """All resources of the type that wait, drafted some at a time and committed few at a time."""
+        """Write all waiting resources of the type: draft many at a time, commit a few at a time."""
         tries: Counter[str] = Counter()
         while True:
             with look() as view:
@@ -124,7 +124,7 @@ class Settling:
                 self._published(do(lambda t, ids=contested: self._insist(t, type, ids)))  # type: ignore[misc]
 
     def _insist(self, transaction: Transaction, type: str, ids: Sequence[str]) -> Published:
-        """Resources that somebody else writes all the time, while nobody else can write."""
+        """Write resources that others keep changing, with the store locked against them."""
         transaction.lock()
         view = View(transaction.connection, transaction.newest)
         drafts = publish.draft(view, type, ids, self._context, self._validate)
@@ -146,12 +146,12 @@ class Settling:
 
 
 def _holder(transaction: Transaction) -> str:
-    """Who has the right to sync; "" when nobody took it, as in a dry run."""
+    """Who holds the lease to sync; "" if nobody does, as in a dry run."""
     return holder_of(transaction, alone.NAME) or ""
 
 
 def _open_types(transaction: Transaction) -> list[str]:
-    """Types with something to link or write. Patients that move may make orders be linked again."""
+    """Types with something to link or write. When a patient moves, orders may need to be linked again."""
     c = crosswalk.c
     rows = transaction.connection.execute(select(c.type).where(OPEN).distinct())
     found = {row[0] for row in rows}

@@ -124,7 +124,7 @@ def _bundled() -> Mapping[str, Vendor]:
 
 
 def mistakes(vendor: Vendor) -> Iterator[Finding]:
-    """Headers that a vendor file must not set, and anything that R4 does not have."""
+    """Headers that a vendor file must not set, contradictory codes, and names that R4 does not have."""
     for name, value in vendor.headers.items():
         yield from _header_mistakes(name, value)
     for code in sorted({*vendor.codes.restart} & {*vendor.codes.ignore}):

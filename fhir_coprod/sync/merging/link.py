@@ -1,9 +1,10 @@
-"""Which resource of ours each staged record belongs to.
+"""Links each staged record to the resource of ours that it belongs to.
 
-A record that nothing matches is a resource of its own, its id made from where it came from (UUID 5), so that
-it does not depend on the order of arrival. Records that are one share the id that is there already, else that
-of the smallest of them. When resources turn out to be one, one id survives and the others are retired; when a
-resource turns out to be two, the id stays with the record it was made from.
+A record without a match becomes a resource of its own. Its id is made from its EHR, type and id there
+(UUID 5), so that it does not depend on the order of arrival. Matching records share the id that one of them
+already has, or else the id of the first in sort order. When two resources turn out to be the same, one id
+survives and the other is retired. When one resource turns out to be two, the id stays with the record that it
+was made from.
 """
 
 from __future__ import annotations
@@ -42,16 +43,16 @@ BATCH = 60
 """Records linked in one transaction."""
 
 _MATCHING = ("identifier", "order", "person", matches.ASKED)
-"""Kinds of keys by which records are brought together; the others only tell whether they agree."""
+"""The kinds of keys that find matching records; the other kinds only tell whether they agree."""
 
 
 @dataclass(slots=True)
 class Linked:
-    """What one batch came to: how many records, and the possible matches newly put before a person."""
+    """The result of one batch: how many records were linked, and the new questions for a person."""
 
     records: int = 0
     conflicts: dict[tuple[str, str], int] = field(default_factory=dict)
-    """(EHR, type) → number."""
+    """(EHR, type) → number of possible matches that a person was newly asked about."""
     changes: list[Change] = field(default_factory=list)
 
 
@@ -64,12 +65,12 @@ class _Row:
 
 @lru_cache(maxsize=4096)
 def new_id(record: Record) -> str:
-    """The id that a record's resource gets when there is none yet."""
+    """The id for the resource of a record that has none yet."""
     return str(uuid5(_NAMESPACE, "/".join(record)))
 
 
 def link(transaction: Transaction, type: str) -> Linked:
-    """Links one batch of the staged records of `type`; `records` is 0 when none is left."""
+    """Link one batch of the staged records of `type`; `records` is 0 if none is left."""
     connection = transaction.connection
     c = crosswalk.c
     found = connection.execute(
@@ -117,7 +118,7 @@ def _link_matched(transaction: Transaction, type: str, seeds: Sequence[_Row]) ->
 def _closure(
     connection: Connection, type: str, seeds: Sequence[_Row]
 ) -> tuple[dict[Record, _Row], dict[Record, dict[str, frozenset[str]]], set[str]]:
-    """Everything that the seeds' matching could depend on: rows, their keys, and keys that too many share."""
+    """All that matching the seeds could depend on: rows, their keys, and keys that too many records share."""
     rows = {row.record: row for row in seeds}
     keys: dict[Record, dict[str, frozenset[str]]] = {}
     crowded: set[str] = set()
@@ -167,7 +168,7 @@ def _keys_of(
 def _carriers(
     connection: Connection, type: str, wanted: Collection[tuple[str, str]]
 ) -> tuple[set[Record], set[str]]:
-    """Records that carry one of these keys, and the keys that too many carry to be followed."""
+    """Records that have one of these keys, and the keys that are not followed because too many have them."""
     k = sync_key.c
     records: set[Record] = set()
     crowded: set[str] = set()
@@ -216,7 +217,7 @@ def _rows(connection: Connection, records: Iterable[Record]) -> list[_Row]:
 
 
 def _subjects(connection: Connection, keys: dict[Record, dict[str, frozenset[str]]]) -> dict[Record, str]:
-    """Our patient's id for each order, where the patient has arrived."""
+    """Our patient's id for each order whose patient has arrived."""
     wanted: dict[Record, Record] = {}
     for record, by_kind in keys.items():
         for reference in by_kind.get("subject", ()):
@@ -228,7 +229,7 @@ def _subjects(connection: Connection, keys: dict[Record, dict[str, frozenset[str
 
 
 def _choose(rows: dict[Record, _Row], resolution: Resolution) -> dict[Record, str]:
-    """An id for each group: one its members have already, if it is not better kept by another group."""
+    """An id for each group: one that its members already have, unless another group has the better claim."""
     founders = {new_id(record): record for record in rows}
     claims: dict[str, list[tuple[Record, ...]]] = defaultdict(list)
     for group in resolution.groups:
@@ -253,7 +254,7 @@ def _choose(rows: dict[Record, _Row], resolution: Resolution) -> dict[Record, st
 
 
 def _assign(connection: Connection, ids: dict[Record, str], rows: Sequence[_Row]) -> None:
-    """Writes the ids; whoever refers to a record whose id is new is to be written again."""
+    """Write the ids, and mark the records that refer to a record with a new id to be written again."""
     before = {row.record: row.id for row in rows}
     c = crosswalk.c
     connection.execute(
@@ -270,7 +271,7 @@ def _assign(connection: Connection, ids: dict[Record, str], rows: Sequence[_Row]
 
 
 def _wake_referrers(connection: Connection, moved: Sequence[Record]) -> None:
-    """Records that refer to these are written again; orders of a patient are also linked again."""
+    """Mark the records that refer to these to be written again, and a patient's orders to be linked again."""
     if not moved:
         return
     type = moved[0].type
@@ -287,7 +288,7 @@ def _wake_referrers(connection: Connection, moved: Sequence[Record]) -> None:
 
 
 def _wake(connection: Connection, which: ColumnElement[bool], to_link: Collection[str] = frozenset()) -> None:
-    """Records with such rows in sync_reference are written again; the types `to_link` are linked, too."""
+    """Mark records with such rows in sync_reference to be written again; types in `to_link`, linked too."""
     r, c = sync_reference.c, crosswalk.c
     state = case((c.type.in_(sorted(to_link)), TO_LINK), else_=TO_WRITE) if to_link else literal(TO_WRITE)
     waiting = select(r.ehr, r.type, r.foreign_id).where(which)
@@ -299,7 +300,7 @@ def _wake(connection: Connection, which: ColumnElement[bool], to_link: Collectio
 
 
 def _retire(connection: Connection, type: str, rows: dict[Record, _Row], ids: dict[Record, str]) -> None:
-    """Ids that no record has any more lead to the resource that took their records; ids in use do not."""
+    """Retire the ids that no record has any more, in favour of the resource that their records moved to."""
     used = set(ids.values())
     t = retired.c
     for chunk in chunks(used):

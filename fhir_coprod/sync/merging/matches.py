@@ -1,10 +1,11 @@
-"""Two patients who may be one: a Task that a person decides.
+"""Asks a person, in a Task, whether two Patients may be the same, and reads the answer.
 
-A Task (not Patient.link seealso, which says that the two *are* known to be one; not Linkage, which no
-worklist shows) with code `possible-same-patient`, both Patients in `focus` and `input`. Who completes it with
-the output `same` makes them one at the next sync; with `different`, or by rejecting it, the question is not
-asked again. Completed without a clear word it is asked again: closed would look like decided.
-When the records no longer look alike, or have become one by themselves, it is cancelled.
+It is a Task with the code `possible-same-patient` and the two Patients in `focus` and `input`. It is not
+Patient.link seealso, which says that the two *are* known to be the same, and not Linkage, which no worklist
+shows. If somebody completes the Task with the output `same`, the next sync merges the two. With the output
+`different`, or if somebody rejects it, the question is not asked again. If it is completed without a clear
+answer, the sync asks again: otherwise it would look decided. If the records no longer look alike, or were
+merged for another reason, the sync cancels the Task.
 """
 
 from __future__ import annotations
@@ -33,11 +34,11 @@ SOURCE = "sync"
 """Version.source of these Tasks."""
 
 ASKED = "asked"
-"""sync_key.kind: the Tasks in which a record was asked about."""
+"""A sync_key.kind whose keys are the ids of the Tasks that ask about a record."""
 
 _RECORD_TAG = f"{CANONICAL}/sync/record"
 _STAFF_ONLY = {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "NOPAT"}
-"""It names another person's record: kept out of the patient's own view."""
+"""The Task names another person's record, so the patient must not see it."""
 _SETTLED = "The records have become one, or are no longer alike."
 _UNCLEAR = "Completed without the output 'same' or 'different': please say which."
 _NAMESPACE = UUID("9f7f2c0e-3b7c-5c44-8f39-0b9a7fdde2c1")
@@ -49,7 +50,7 @@ def task_id(pair: Pair) -> str:
 
 
 def decided(store: Store) -> list[Pair]:
-    """Pairs whose question a person has closed, whatever was said."""
+    """Pairs whose question a person has closed, whatever the answer."""
     found: list[Pair] = []
     pairs = [("code", f"{CODES}|{POSSIBLE}"), ("status", "completed,rejected"), ("_count", "1000")]
     while True:
@@ -61,9 +62,9 @@ def decided(store: Store) -> list[Pair]:
 
 
 def wake(transaction: Transaction, pairs: Sequence[Pair]) -> None:
-    """Records whose question was closed are linked again, where the answer is not carried out yet.
+    """Mark records to be linked again if their question was closed and the answer is not carried out yet.
 
-    The linking itself reads the answer; here it is only noticed that there is one.
+    This only notices that there is an answer; linking reads it again.
     """
     c = crosswalk.c
     for pair in pairs:
@@ -90,7 +91,7 @@ def wake(transaction: Transaction, pairs: Sequence[Pair]) -> None:
 
 
 def decisions(transaction: Transaction, possible: Collection[Pair], asked: Collection[str]) -> Decisions:
-    """What persons have decided: about these pairs, and about those that were `asked` (Task ids) earlier."""
+    """What people have decided about these pairs, and about the pairs of the earlier Tasks `asked` (ids)."""
     same, different = set(), set()
     for id in sorted({task_id(pair) for pair in possible} | set(asked)):
         task = transaction.get("Task", id)
@@ -108,10 +109,11 @@ def decisions(transaction: Transaction, possible: Collection[Pair], asked: Colle
 def raise_and_withdraw(
     transaction: Transaction, possible: Collection[Pair], asked: Collection[str], ids: Mapping[Record, str]
 ) -> tuple[dict[tuple[str, str], int], list[Change]]:
-    """One open Task per pair of patients that may be one, none for others.
+    """Keep one open Task for each pair of patients that may be the same, and cancel all others.
 
-    asked: ids of all Tasks about these records so far. Returns (EHR, type) → number newly asked, and what was
-    written.
+    asked: the ids of all Tasks about these records so far
+
+    Returns (EHR, type) → number of new questions, and what was written.
     """
     changes: list[Change] = []
     new: dict[tuple[str, str], int] = defaultdict(int)
@@ -143,7 +145,7 @@ def raise_and_withdraw(
 
 
 def _note(transaction: Transaction, pair: Pair) -> None:
-    """Both records remember that they were asked about, so that they are looked at together from now on."""
+    """Note the question with both records, so that they are always linked together from now on."""
     rows = [
         {"type": r.type, "kind": ASKED, "key": task_id(pair), "ehr": r.ehr, "foreign_id": r.id} for r in pair
     ]
@@ -160,7 +162,7 @@ def _note(transaction: Transaction, pair: Pair) -> None:
 def _write(
     transaction: Transaction, pair: Pair, ids: Mapping[Record, str], status: str = "", reason: str = ""
 ) -> list[Change]:
-    """Asks about the pair, or brings the question up to date; what a person added to it stays."""
+    """Ask about the pair, or bring the question up to date and keep what a person added to it."""
     id = task_id(pair)
     before = transaction.get("Task", id)
     first, second = (f"Patient/{ids[record]}" for record in pair)
@@ -199,7 +201,7 @@ def _question(pair: Pair, authored: str) -> Json:
 
 
 def _pair(task: Version) -> Pair | None:
-    """The two records a Task is about; also of a deleted one nothing is known any more."""
+    """The two records that a Task is about; None if it does not name two, as when it was deleted."""
     records = sorted(
         Record(*tag["code"].split("/"))
         for tag in (task.data.get("meta") or {}).get("tag") or []
@@ -209,7 +211,7 @@ def _pair(task: Version) -> Pair | None:
 
 
 def _verdict(task: Version) -> str:
-    """same, different, or "" while nobody has decided."""
+    """`same`, `different`, or "" while nobody has decided."""
     if task.data.get("status") == "rejected":
         return "different"
     if task.data.get("status") != "completed":
@@ -222,7 +224,7 @@ def _verdict(task: Version) -> str:
 
 
 def _words(output: Json) -> set[str]:
-    """What an output says, whichever of the ways that FHIR has for a code or a word it uses."""
+    """The words in an output, in any of the forms that FHIR has for a code or a text."""
     concept = output.get("valueCodeableConcept") or {}
     codings = [output.get("valueCoding") or {}, *(concept.get("coding") or ())]
     said = [output.get("valueCode"), output.get("valueString"), concept.get("text")]
@@ -235,7 +237,7 @@ def _is_open(task: Version) -> bool:
 
 
 def _is_unclear(task: Version) -> bool:
-    """Completed, but nothing that stands there says whether they are one."""
+    """Whether it was completed without saying if the two are the same."""
     return not task.deleted and task.data.get("status") == "completed" and not _verdict(task)
 
 

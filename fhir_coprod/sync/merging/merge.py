@@ -176,7 +176,7 @@ def _sameness(element: str, item: bytes) -> Any:
 
 
 def _marked(item: bytes, origin: str) -> bytes:
-    """An item with the extension `origin`; a primitive, or an extension itself, is not changed."""
+    """An item with the extension `origin`; a primitive or an extension stays unchanged."""
     if not item.lstrip().startswith(b"{") or not origin:
         return item
     members = {key: bytes(value) for key, value in _members(item).items()}

@@ -1,10 +1,11 @@
-"""Writing staged and linked records into the store, each resource once.
+"""Writes staged and linked records into the store as resources, each resource once.
 
-A resource of one record is that record's text with references rewritten; of several, their merge. What is
-written depends on what is staged and linked alone: a run killed here goes on where it stopped.
+A resource made from one record is that record's text with its references rewritten; a resource made from
+several is their merge. The result depends only on what is staged and linked, so after a kill the next run
+continues where this one stopped.
 
 The work is done before anything is locked: `draft` reads, merges, validates, hashes and indexes; `commit`
-only writes. Of what somebody else has written meanwhile the draft is void, and another one is made.
+only writes. If somebody else has written the resource meanwhile, its draft is discarded and made again.
 """
 
 from __future__ import annotations
@@ -33,11 +34,11 @@ from fhir_coprod.sync.staging.stage import OPEN, TO_WRITE, WRITTEN, Validate
 DRAFTED = 200
 """Resources drafted together, outside of any transaction."""
 BATCH = 30
-"""Resources written in one transaction: whoever else wants to write waits as long as that takes."""
+"""Resources written in one transaction: other writers have to wait as long as that takes."""
 
 
 class View(NamedTuple):
-    """What a draft is made from: the store as it is, or as one transaction sees it."""
+    """What a draft is made from: the store in its committed state, or as one transaction sees it."""
 
     connection: Connection
     newest: Callable[[str, Sequence[str]], dict[str, Version]]
@@ -45,12 +46,13 @@ class View(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What one resource is to become, and the version of it that this rests on.
+    """The next version of one resource, and the version `before` that it is based on.
 
-    content:      None when no record is left of it
-    asks:         what a person is asked: the elements that both sides changed; none: they do not fit together
-    is_kept:      whether what the EHR said is remembered for the next merge, as `base`, or no more
-    is_forgotten: whether it is forgotten, since nothing entered here is left
+    content:      None if no record of it is left
+    asks:         questions for a person, each listing the elements that both sides changed; an empty one
+                  says that the two sides do not fit together
+    is_kept:      whether to replace the merge base with `base` (None: with nothing)
+    is_forgotten: whether to delete the merge base, because nothing entered here is left
     """
 
     id: str
@@ -66,18 +68,18 @@ class Draft:
 
 @dataclass(slots=True)
 class Published:
-    """What one batch came to."""
+    """The result of one batch."""
 
     resources: int = 0
     stale: list[str] = field(default_factory=list)
-    """Ids of what somebody else wrote after it was drafted."""
+    """Ids of resources that somebody else wrote after they were drafted."""
     changes: list[Change] = field(default_factory=list)
     conflicts: dict[tuple[str, str], int] = field(default_factory=dict)
-    """(EHR, type) → resources of which somebody here and the EHR changed the same element."""
+    """(EHR, type) → number of resources in which somebody here and the EHR changed the same element."""
 
 
 def waiting(connection: Connection, type: str) -> list[str]:
-    """Ids of the next resources of `type` to be drafted; none when none is left."""
+    """The ids of the next resources of `type` to draft; empty if none is left."""
     c = crosswalk.c
     rows = connection.execute(
         select(c.id).where(OPEN, c.state == TO_WRITE, c.type == type, c.id != "").limit(DRAFTED)
@@ -86,9 +88,9 @@ def waiting(connection: Connection, type: str) -> list[str]:
 
 
 def draft(view: View, type: str, ids: Sequence[str], context: Context, validate: Validate) -> list[Draft]:
-    """What these resources are to become. Nothing is written.
+    """Make the next versions of these resources. Nothing is written.
 
-    validate: what a merged resource has to pass; a single record passed it before it was staged
+    validate: checks merged resources; single records passed it before they were staged
     """
     sources = read_sources(view.connection, type, ids)
     targets = read_targets(view.connection, [s.record for group in sources.values() for s in group], context)
@@ -98,7 +100,7 @@ def draft(view: View, type: str, ids: Sequence[str], context: Context, validate:
     def one(id: str) -> Draft:
         before, base = newest.get(id), bases.get(id)
         own = sources.get(id, [])
-        # It holds nothing entered here any more; a base kept longer would empty what is made again.
+        # Nothing entered here is left in it; if it comes back, an old base would delete its content.
         is_forgotten = base is not None and (not own or (before is not None and before.deleted))
         if not own:
             ehr = before.source.removeprefix("ehr:") if before is not None else ""
@@ -150,9 +152,9 @@ def _draft(
 
 
 def commit(transaction: Transaction, type: str, drafts: Sequence[Draft], *, keep: bool = False) -> Published:
-    """Writes the drafts, but those of which the version they rest on is not the newest any more.
+    """Write the drafts, except those based on a version that is no longer the newest.
 
-    keep: hand out what stood there before, too
+    keep: also return the content before each change
     """
     connection = transaction.connection
     newest = transaction.newest(type, [draft.id for draft in drafts])
@@ -209,7 +211,7 @@ def _write(
 
 
 def _is_valid(document: Document, meta: Json, validate: Validate) -> bool:
-    """Whether a merged resource keeps to R4 and to the profiles it will claim."""
+    """Whether a merged resource conforms to R4 and to the profiles that it will claim."""
     data = {**document.data, "meta": meta} if meta else document.data
     return bool(validate(jsontext.from_data(data)))
 
@@ -217,7 +219,7 @@ def _is_valid(document: Document, meta: Json, validate: Validate) -> bool:
 def _render(
     type: str, id: str, sources: Sequence[Source], targets: Targets, context: Context
 ) -> tuple[Document, str]:
-    """The resource's content as it reads here; and the name of it, where it need not be hashed again."""
+    """The resource's content with our references, and a name for it if it need not be hashed again."""
     leading = sources[0]
     if len(sources) > 1:
         raw = merge.merged(type, [_part(source, targets, context) for source in sources], f"{type}/{id}")
@@ -244,7 +246,7 @@ def _part(source: Source, targets: Targets, context: Context) -> Part:
 
 
 def _rewrites(source: Source, targets: Targets, context: Context) -> dict[str, str]:
-    """Each literal reference → how it reads here: our id, or absolute at its EHR when it has not arrived."""
+    """Literal reference → what to write for it: our id, or its URL at the EHR if it has not arrived."""
     found: dict[str, str] = {}
     for text in references.named(source.raw):
         target = context.bases.target(text, source.record.ehr)
@@ -257,7 +259,7 @@ def _rewrites(source: Source, targets: Targets, context: Context) -> dict[str, s
 
 
 def _meta(sources: Sequence[Source], document: Document, context: Context) -> Json:
-    """Profiles and tags of the leading record, security labels of all, and where it came from."""
+    """Profiles and tags of the leading record, security labels of all records, and the leading one's URL."""
     read = [document.data] if len(sources) == 1 else [source.data for source in sources]
     own = read[0].get("meta")
     meta: Json = {}
@@ -277,11 +279,11 @@ def _meta(sources: Sequence[Source], document: Document, context: Context) -> Js
     return meta
 
 
-# --- resources that became one with another -------------------------------------------------------
+# --- resources that were merged into another ------------------------------------------------------
 
 
 def write_retired(transaction: Transaction) -> Published:
-    """A retired Patient points to its successor; a retired resource of another type is deleted."""
+    """Link retired Patients to their successors, and delete retired resources of other types."""
     t = retired.c
     rows = transaction.connection.execute(
         select(t.type, t.id, t.successor).where(t.written.is_(False)).order_by(t.type, t.id).limit(BATCH)
@@ -309,7 +311,7 @@ def write_retired(transaction: Transaction) -> Published:
 
 
 def _replaced(body: bytes, successor: str) -> Document:
-    """A Patient that is no longer in use, and who it is now."""
+    """A Patient that is no longer active, with a link to its successor."""
     members = {
         key: bytes(value) for key, value in msgspec.json.decode(body, type=dict[str, msgspec.Raw]).items()
     }

@@ -1,4 +1,4 @@
-"""What a batch of resources is made of: the living records, and where their references lead."""
+"""Reads what a batch of resources is made from: living records, and the targets of their references."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from fhir_coprod.sync.staging.stage import chunks
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What the rendering needs to know of the settings."""
+    """The settings that decide how a resource is made."""
 
     bases: Bases
     order: tuple[str, ...]
-    """EHRs in the order of the settings: who leads where no other rule says so."""
+    """EHRs in the order of the settings: the first one leads if no other rule decides."""
     departments: Mapping[str, Record]
-    """The Organization each EHR is of, where the settings name one."""
+    """EHR → the Organization that it belongs to, if the settings name one."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """One living record of a resource; `hash` is the one it was staged with."""
+    """One living record of a resource; `hash` is the hash it was staged with."""
 
     record: Record
     raw: bytes
@@ -39,21 +39,21 @@ class Source:
 
     @cached_property
     def data(self) -> Json:
-        """What it says; read only where several records are compared."""
+        """Its content; parsed only if several records are compared."""
         found: Json = jsontext.decode(self.raw)
         return found
 
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """Where the references of one batch lead."""
+    """What the references of one batch point to here."""
 
     ids: Mapping[Record, str]
-    """Our ids of the records they name, and of the EHRs' own departments."""
+    """Our ids for the records they name, and for the EHRs' own departments."""
     holders: Mapping[Holder, str]
-    """Our references of whoever carries a business identifier, where exactly one does."""
+    """Our reference to the resource with a business identifier, if exactly one has it."""
     workplaces: Mapping[Record, frozenset[str]]
-    """Our ids of the Organization of each PractitionerRole among them."""
+    """Our ids for the Organization of each PractitionerRole among them."""
 
 
 def read_sources(connection: Connection, type: str, ids: Sequence[str]) -> dict[str, list[Source]]:
@@ -70,7 +70,7 @@ def read_sources(connection: Connection, type: str, ids: Sequence[str]) -> dict[
 
 
 def read_targets(connection: Connection, records: Sequence[Record], context: Context) -> Targets:
-    """Where the references of these records lead."""
+    """What the references of these records point to here."""
     r = sync_reference.c
     ids: dict[Record, str] = {}
     keys: set[str] = set()
@@ -84,9 +84,9 @@ def read_targets(connection: Connection, records: Sequence[Record], context: Con
 
 
 def _among(records: Iterable[Record], *columns: ColumnElement[str]) -> Iterator[ColumnElement[bool]]:
-    """Conditions that a row is of one of these records, a portion each.
+    """Conditions that a row belongs to one of these records, each for a portion of the records.
 
-    Not as a list of triples: SQLite would look through the whole table for them.
+    They do not use a list of triples, because SQLite would scan the whole table for that.
     """
     ids: dict[tuple[str, str], list[str]] = defaultdict(list)
     for record in records:
@@ -97,7 +97,7 @@ def _among(records: Iterable[Record], *columns: ColumnElement[str]) -> Iterator[
 
 
 def _arrived(connection: Connection, mine: ColumnElement[bool]) -> list[tuple[Record, Record, str]]:
-    """(record, record that it refers to, our id of that one) for rows of sync_reference."""
+    """(record, its target, our id for the target) for rows of sync_reference whose target has arrived."""
     r, c = sync_reference.c, crosswalk.c
     rows = connection.execute(
         select(r.ehr, r.type, r.foreign_id, c.ehr, c.type, c.foreign_id, c.id)

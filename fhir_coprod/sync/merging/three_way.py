@@ -1,9 +1,9 @@
-"""What somebody here changed in an EHR's resource is not overwritten when the EHR changes it too.
+"""Merges an EHR's change into a resource that somebody here changed too, without overwriting their work.
 
-Three ways, element by element at the top level of the resource: what the EHR last said, what we hold, what it
-says now. An element that one side changed takes that side's value. One that both changed keeps ours; what the
-EHR says stays in the merge base, and one Task asks a person to look at it. So it is when the two do not make
-a valid resource together: then ours stays whole, and the merge is tried again when the EHR says more.
+This is a three-way merge of the top-level elements: it compares what the EHR sent last, what we have, and
+what the EHR sends now. If one side changed an element, its value wins. If both did, ours stays, the EHR's
+value is kept in the merge base, and a Task asks a person to look at it. If the merged resource would not be
+valid, all of ours stays, a Task asks a person too, and the merge is tried again at the EHR's next change.
 
 Profiles, security labels and tags are merged one by one: those that somebody here added stay beside those
 of the EHR.
@@ -38,22 +38,22 @@ _LISTED = ("profile", "security", "tag")
 
 @dataclass(frozen=True, slots=True)
 class ThreeWay:
-    """The merged content, and the elements that both sides changed ("" when they do not fit together)."""
+    """The merged content, and the elements that both sides changed ("" if the merge was not valid)."""
 
     document: Document
     meta: Json
     conflicts: tuple[str, ...]
     base: bytes | None
-    """What to remember of what the EHR said; None where it need not be."""
+    """The EHR's content to keep as the next merge base; None if it need not be kept."""
 
 
 def is_ours(version: Version) -> bool:
-    """Whether somebody else than the sync wrote the newest version."""
+    """Whether somebody other than the sync wrote the newest version."""
     return not version.deleted and not version.source.startswith("ehr:")
 
 
 def bases(connection: Connection, type: str, ids: Sequence[str]) -> dict[str, bytes]:
-    """Id → what the EHR last said, of resources that hold changes made here."""
+    """Id → what the EHR sent last, for resources with changes made here."""
     b = merge_base.c
     rows = connection.execute(select(b.id, b.body).where(b.type == type, among(b.id, ids)))
     return {id: bytes(body) for id, body in rows}
@@ -67,11 +67,11 @@ def three_way(
     base: bytes | None,
     is_valid: Callable[[Document, Json], bool],
 ) -> ThreeWay:
-    """`theirs` merged into `ours`. Nothing is written.
+    """Merge `theirs` into `ours`. Nothing is written.
 
-    meta:     what stands in the meta of `theirs`
-    base:     what the EHR last said, where it is kept; else what the sync last wrote.
-    is_valid: whether the merged content may be written with the merged meta
+    meta:     the meta of `theirs`
+    base:     what the EHR sent last, if we kept it; None means what the sync wrote last
+    is_valid: decides whether the merged content may be written with the merged meta
     """
     said = theirs.spliced(None, meta)
     type = ours.type
@@ -93,10 +93,10 @@ def three_way(
         result |= value or {}
     merged = _document(type, result)
     if not is_valid(merged, both):
-        # The base stays as it was, so that what the EHR changed is not lost when the merge succeeds later.
+        # Keep the old base, so that the EHR's changes are not lost when a later merge succeeds.
         return ThreeWay(_document(type, _content(ours.body)), both, ("",), base)
     is_all_theirs = grouped(type, result) == now and both == meta
-    # Without a version of the sync that says it, what the EHR said would be forgotten.
+    # If no version by the sync has the EHR's content, only the merge base can remember it.
     makes_version = not _all_same(mine, now) or both != _meta(ours.body)
     return ThreeWay(merged, both, tuple(conflicts), None if is_all_theirs and makes_version else said)
 
@@ -108,13 +108,13 @@ def _document(type: str, content: Mapping[str, bytes]) -> Document:
 
 
 def _meta(body: bytes) -> Json:
-    """What stands in meta, without the stamps that the store gives to each version."""
+    """The meta, without the stamps that the store sets on each version."""
     meta = jsontext.decode(body).get("meta") if body else None
     return {key: value for key, value in (meta or {}).items() if key not in ("versionId", "lastUpdated")}
 
 
 def _merged_meta(before: Json, mine: Json, said: Json) -> Json:
-    """What the EHR says now, and the profiles, labels and tags that were added here since `before`."""
+    """The EHR's meta now, plus the profiles, labels and tags that were added here since `before`."""
     merged = {**mine, **said}
     for name in _LISTED:
         theirs, was = said.get(name) or [], before.get(name) or []
@@ -128,7 +128,7 @@ def _content(body: bytes) -> dict[str, bytes]:
 
 
 def _same(a: Mapping[str, bytes] | None, b: Mapping[str, bytes] | None) -> bool:
-    """Equal as values; spelling does not count."""
+    """Whether the values are equal, however they are written in JSON."""
     if a is None or b is None or a == b:
         return a == b
     return a.keys() == b.keys() and all(jsontext.decode(a[k]) == jsontext.decode(b[k]) for k in a)
@@ -139,7 +139,7 @@ def _all_same(a: Mapping[str, Mapping[str, bytes]], b: Mapping[str, Mapping[str,
 
 
 def _last_written(connection: Connection, ours: Version) -> bytes:
-    """What the sync last wrote of this resource; b"" when it never did."""
+    """What the sync last wrote for this resource; b"" if it never did."""
     v = versions.c
     row = connection.execute(
         select(v.body)
@@ -151,22 +151,22 @@ def _last_written(connection: Connection, ours: Version) -> bytes:
 
 
 def forget(connection: Connection, type: str, id: str) -> None:
-    """Drops the merge base of a resource that holds nothing entered here any more."""
+    """Delete the merge base of a resource in which nothing entered here is left."""
     b = merge_base.c
     connection.execute(delete(merge_base).where(b.type == type, b.id == id))
 
 
 def remember(connection: Connection, type: str, id: str, said: bytes | None) -> None:
-    """Keeps what the EHR says now, or forgets it when nothing of ours is left."""
+    """Keep what the EHR sends now as the merge base, or delete it if None."""
     forget(connection, type, id)
     if said is not None:
         connection.execute(insert(merge_base).values(type=type, id=id, body=said))
 
 
 def ask(transaction: Transaction, reference: str, elements: Sequence[str]) -> tuple[Written, ...]:
-    """One Task per resource: which elements both sides changed; none: together they break FHIR's rules.
+    """Ask a person in a Task, one for each resource, which is opened again if it happens again.
 
-    Opened again when it happens again.
+    elements: those that both sides changed; none means that the sides together break FHIR's rules
     """
     id = str(uuid5(_NAMESPACE, reference))
     if elements:

@@ -25,7 +25,7 @@ from fhir_coprod.jsontext.tokens import CLOSING, OPENING, tokens
 
 _RELATIVE = re.compile(r"([A-Z][A-Za-z]{2,63})/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
 LONGEST_KEY = 250
-"""The most characters in a key: PostgreSQL indexes 2,700 bytes, and a key shares them with other columns."""
+"""Characters; PostgreSQL indexes at most 2,700 bytes, which a key shares with other columns."""
 
 # A quote inside a JSON text is escaped, so this can only match a key and its value.
 _LITERAL = re.compile(rb'("reference"\s*:\s*)"((?:[^"\\]++|\\.)*+)"')

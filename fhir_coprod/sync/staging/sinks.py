@@ -1,6 +1,6 @@
-"""Where pulled batches go: into the store page by page, or, in a dry run, nowhere.
+"""Writes pulled batches into the store page by page or, in a dry run, only keeps them in memory.
 
-A dry run holds everything in memory until its end and looks at the store as if its own batches were there.
+A dry run keeps everything in memory until it ends, and sees the store as if its own batches were in it.
 """
 
 from __future__ import annotations
@@ -23,39 +23,39 @@ Told = Callable[[Batch, Counts], None]
 
 
 TOGETHER = 50
-"""Records staged in one transaction: whoever else wants to write waits as long as that takes."""
+"""Records staged in one transaction: other writers have to wait as long as that takes."""
 
 
 COURTESY = 0.003
-"""Seconds that the store is left alone after each transaction: on SQLite whoever else wants to write looks
-every millisecond whether he can, and a sync that began again at once would be faster each time."""
+"""Seconds to leave the store alone after each transaction. On SQLite, a waiting writer checks once a
+millisecond whether it can write; a sync that began again at once would always be faster."""
 
 
 def courteous(store: Store, work: Callable[[Transaction], T]) -> T:
-    """Writes, and lets others go first before the next time."""
+    """Write, then pause so that other writers get their turn."""
     result = store.write(work)
     sleep(COURTESY)
     return result
 
 
 class StoreSink:
-    """Each batch is a few transactions; the last one has the watermark that vouches for all of them."""
+    """Writes each batch in a few transactions; the last one has the watermark that covers them all."""
 
     def __init__(self, store: Store, told: Told) -> None:
         self._store = store
         self._told = told
         self._turn = Lock()
         self.faults: dict[tuple[str, str], str] = {}
-        """(EHR, type) → why not everything could be seen."""
+        """(EHR, type) → why it could not be read completely."""
 
     def planned(self, plan: EhrPlan) -> None:
-        """The plan of an EHR became known."""
+        """Record the plan of an EHR in its feeds."""
         self._store.write(lambda t: feed.planned(t.connection, plan, t.now))
 
     def put(self, batch: Batch) -> None:
         self._note(batch)
         for part in batch.parts(TOGETHER):
-            with self._turn:  # one at a time: the writer would commit together what waits for it together
+            with self._turn:  # one at a time: the writer would commit waiting parts together
                 counts = courteous(self._store, lambda t, part=part: stage.stage(t.connection, part, t.now))  # type: ignore[misc]
             self._told(part, counts)
 
@@ -85,7 +85,7 @@ class StoreSink:
 
 
 class DrySink(StoreSink):
-    """Keeps what would be staged, and answers as if it had been."""
+    """Keeps what would be staged, and answers as if it had been staged."""
 
     def __init__(self, store: Store) -> None:
         super().__init__(store, lambda batch, counts: None)
@@ -94,7 +94,7 @@ class DrySink(StoreSink):
         self._targets: set[Record] = set()
 
     def planned(self, plan: EhrPlan) -> None:
-        """Nothing is written."""
+        """Write nothing."""
 
     def put(self, batch: Batch) -> None:
         self._note(batch)

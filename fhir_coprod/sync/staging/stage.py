@@ -1,8 +1,8 @@
-"""From bytes of an EHR to rows: what was taken, what it is compared by and refers to, or why it was not.
+"""Parses, validates and stages the records of an EHR, or keeps them as dead letters with the reason.
 
-`prepare` is pure and does the costly part (parse, hash, validate) outside of any transaction; `stage` writes
-a batch in one transaction together with the watermark that vouches for it. Nothing becomes a resource here: a
-staged record only waits to be linked and written, so that the end does not depend on the order of arrival.
+`prepare` is pure and does the expensive part (parse, hash, validate) outside any transaction. `stage` writes
+a batch in one transaction, together with the watermark that covers it. A staged record is not a resource yet:
+it waits to be linked and written, so that the result does not depend on the order of arrival.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from fhir_coprod.sync.staging.feed import Success
 from fhir_coprod.sync.staging.references import Bases, Record
 
 WRITTEN, TO_WRITE, TO_LINK = 0, 1, 2
-"""crosswalk.state"""
+"""Values of crosswalk.state."""
 OPEN = crosswalk.c.state > literal_column("0")
-"""Something is left to do. Said as the index of what is open says it, so that SQLite takes that index."""
+"""Something is left to do. Worded exactly as in crosswalk_open_idx, so that SQLite uses that index."""
 
 Validate = Callable[[Document], Outcome]
 
@@ -42,9 +42,9 @@ _META_THAT_COUNTS = ("profile", "security", "tag")
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One record as it came, and where it stood: `Task, page 3, entry 17`.
+    """One record as received, and where we found it: `Task, page 3, entry 17`.
 
-    document: what it says, where it has been read already
+    document: its content, if it has been parsed already
     """
 
     raw: bytes
@@ -54,7 +54,7 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What was last taken of one record; `updated` as `sortable` writes it."""
+    """The version of a record that we took last; `updated` is in the form that `sortable` returns."""
 
     hash: str
     updated: str
@@ -63,7 +63,7 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """One record that is good to be staged."""
+    """One record that is ready to be staged."""
 
     record: Record
     raw: bytes
@@ -72,12 +72,12 @@ class Taken:
     hash: str
     keys: identity.Keys
     targets: frozenset[tuple[str, str, str]]
-    """(EHR, type, id) of records, and ("", type, business identifier) of holders, that it refers to."""
+    """What it refers to: records as (EHR, type, id), business identifiers as ("", type, identifier)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """One record that could not be taken in, and why. `foreign_id` is "" when it cannot even be read."""
+    """One record that could not be taken in, and why. `foreign_id` is "" if not even the id could be read."""
 
     ehr: str
     type: str
@@ -89,7 +89,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Unchanged:
-    """One record that says what was taken before, or something older."""
+    """One record that has the content that we took before, or is older."""
 
     record: Record
     version: str
@@ -98,7 +98,7 @@ class Unchanged:
 
 @dataclass(slots=True)
 class Counts:
-    """What became of the records of one type of one EHR."""
+    """How many records of one type of one EHR were created, updated, refused and so on."""
 
     read: int = 0
     created: int = 0
@@ -108,7 +108,7 @@ class Counts:
     conflicts: int = 0
     dead: int = 0
     merged: int = 0
-    """Records that are one resource here with another EHR's record."""
+    """Records that share one resource here with another EHR's record."""
 
     def __add__(self, other: Counts) -> Counts:
         mine, theirs = self.to_json(), other.to_json()
@@ -120,7 +120,7 @@ class Counts:
 
 @dataclass(slots=True)
 class Batch:
-    """What is staged together: usually a page."""
+    """Records that are staged together: usually a page."""
 
     ehr: str
     type: str
@@ -130,17 +130,17 @@ class Batch:
     gone: list[Record] = field(default_factory=list)
     """Records that the EHR says are deleted."""
     feed: Success | None = None
-    """Set on the last batch of a type: all of it has been seen now."""
+    """Set on the last batch of a type, when all of the type has been read."""
 
     def parts(self, most: int) -> Iterator[Batch]:
-        """The same in batches of at most so many new records; all else is in the last one."""
+        """This batch in parts of at most `most` taken records; the last part has everything else."""
         last = max(len(self.taken) - 1, 0) // most * most
         for start in range(0, last, most):
             yield Batch(self.ehr, self.type, self.taken[start : start + most])
         yield replace(self, taken=self.taken[last:])
 
     def drop(self, id: str) -> None:
-        """Forget what this batch says of one record: something newer of it has come."""
+        """Remove a record from this batch, because a newer version of it has arrived."""
         self.taken = [taken for taken in self.taken if taken.record.id != id]
         self.unchanged = [record for record in self.unchanged if record.id != id]
 
@@ -158,9 +158,9 @@ def prepare(
     *,
     accept_older: bool,
 ) -> Taken | Refused | Unchanged:
-    """What is to be done with one record.
+    """Decide what to do with one record.
 
-    accept_older: take a record even when it is older than what we have (a full run, a restored server).
+    accept_older: take a record even if it is older than what we have (a full run, a restored server).
     """
     try:
         document = received.document or jsontext.parse(received.raw)
@@ -201,7 +201,7 @@ def _misplaced(found: str, expected: str) -> str:
 
 
 def content_hash(document: Document) -> str:
-    """The document's hash, and with it the profiles, security labels and tags of its meta."""
+    """A hash of the document that includes the profiles, security labels and tags in its meta."""
     meta = {k: v for k, v in _meta(document.data).items() if k in _META_THAT_COUNTS and v}
     if not meta:
         return document.hash
@@ -226,7 +226,7 @@ def _targets(document: Document, ehr: str, bases: Bases) -> frozenset[tuple[str,
 
 
 def chunks(values: Iterable[str]) -> Iterator[list[str]]:
-    """Sorted, in pieces that a database takes as parameters: not every server keeps to `_count`."""
+    """The values, sorted, in pieces that fit into one query: not every server keeps to `_count`."""
     ordered = sorted(values)
     for start in range(0, len(ordered), 500):
         yield ordered[start : start + 500]
@@ -236,7 +236,7 @@ def chunks(values: Iterable[str]) -> Iterator[list[str]]:
 
 
 def known_records(connection: Connection, ehr: str, type: str, ids: Sequence[str]) -> dict[str, Known]:
-    """What was last taken of these records."""
+    """The versions of these records that we took last, by id."""
     c = crosswalk.c
     found: dict[str, Known] = {}
     for chunk in chunks(ids):
@@ -250,14 +250,14 @@ def known_records(connection: Connection, ehr: str, type: str, ids: Sequence[str
 
 
 def living(connection: Connection, ehr: str, type: str) -> set[str]:
-    """Ids of all records of that type that the EHR had when we last looked."""
+    """The ids of all records of the type that the EHR had when we last looked."""
     c = crosswalk.c
     rows = connection.execute(select(c.foreign_id).where(c.ehr == ehr, c.type == type, c.deleted.is_(False)))
     return {row[0] for row in rows}
 
 
 def missing_targets(connection: Connection, ehr: str, types: Iterable[str]) -> set[Record]:
-    """Records of `ehr` that others of it refer to, but that were never taken."""
+    """Records of `ehr` that its other records refer to, but that we have never taken."""
     r, c = sync_reference.c, crosswalk.c
     rows = connection.execute(
         select(r.target_ehr, r.target_type, r.target)
@@ -272,7 +272,7 @@ def missing_targets(connection: Connection, ehr: str, types: Iterable[str]) -> s
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """One living record of an EHR: what was last taken of it, and our resource that it is in."""
+    """One living record of an EHR: the hash of what we took last, and the resource of ours that it is in."""
 
     ehr: str
     type: str
@@ -293,7 +293,7 @@ def holdings(connection: Connection) -> list[Holding]:
 
 
 def stage(connection: Connection, batch: Batch, now: datetime) -> Counts:
-    """Writes the batch; says what was new in it. Staging the same batch again changes nothing."""
+    """Write the batch and count what was new in it. Staging the same batch again changes nothing."""
     counts = Counts(unchanged=len(batch.unchanged), dead=len(batch.refused))
     known = known_records(connection, batch.ehr, batch.type, [t.record.id for t in batch.taken])
     newest = {taken.record.id: taken for taken in batch.taken}
@@ -351,7 +351,7 @@ def _update_rows(connection: Connection, changed: Sequence[Taken]) -> None:
 
 
 def _remember(connection: Connection, taken: Sequence[Taken]) -> None:
-    """Bytes, keys and references; whoever waits for one of these business identifiers is written again."""
+    """Store bytes, keys and references; mark records that refer to these identifiers to be written again."""
     insert_rows(connection, received_base, [(*t.record, t.raw) for t in taken])
     keys = [
         (t.record.type, kind, key, t.record.ehr, t.record.id)
@@ -368,7 +368,7 @@ def _remember(connection: Connection, taken: Sequence[Taken]) -> None:
 
 
 def _forget(connection: Connection, records: Sequence[Record]) -> None:
-    """Bytes, keys and references of what is about to be staged anew, or was deleted."""
+    """Delete the bytes, keys and references of records that will be staged again, or were deleted."""
     ehr, type = records[0].ehr, records[0].type
     k = sync_key.c
     for ids in chunks(record.id for record in records):
@@ -378,7 +378,7 @@ def _forget(connection: Connection, records: Sequence[Record]) -> None:
             statement = delete(table).where(
                 table.c.ehr == ehr, table.c.type == type, among(table.c.foreign_id, ids)
             )
-            # What a person was asked about a record stays known, whatever the record says now.
+            # Remember what a person was asked about a record, even if the record has changed since.
             connection.execute(statement.where(k.kind != "asked") if table is sync_key else statement)
 
 
@@ -388,15 +388,15 @@ def keys_of(connection: Connection, ehr: str, type: str, ids: Sequence[str]) -> 
     rows = connection.execute(
         select(k.foreign_id, k.kind, k.key)
         .where(k.ehr == ehr, k.type == type, among(k.foreign_id, ids))
-        # Else SQLite would take the index that begins with the type, and look through all of that type.
+        # Otherwise SQLite would use the index that begins with the type, and scan all of that type.
         .order_by(k.ehr, k.type, k.foreign_id)
     )
     return [(id, kind, key) for id, kind, key in rows]
 
 
 def wake_holders(connection: Connection, type: str, keys: Iterable[str]) -> None:
-    """Records with a logical reference to one of these business identifiers of a type (or without saying of
-    which) are to be written again."""
+    """Mark records to be written again if they have a logical reference to one of these business identifiers,
+    with this type or without a type."""
     r, c = sync_reference.c, crosswalk.c
     for wanted in chunks(keys):
         waiting = select(r.ehr, r.type, r.foreign_id).where(
@@ -410,7 +410,7 @@ def wake_holders(connection: Connection, type: str, keys: Iterable[str]) -> None
 
 
 def _bury(connection: Connection, gone: Sequence[Record]) -> int:
-    """Marks records as deleted at their EHR; how many of them had been alive."""
+    """Mark records as deleted at their EHR; returns how many of them were alive until now."""
     if not gone:
         return 0
     _forget(connection, gone)
@@ -426,7 +426,7 @@ def _bury(connection: Connection, gone: Sequence[Record]) -> int:
 
 
 def _write_dead_letters(connection: Connection, refused: Sequence[Refused], now: datetime) -> None:
-    """One row per distinct bytes of a record; one that comes again is open again."""
+    """Write one row for each distinct content of a record; if it arrives again, open it again."""
     d = dead_letter.c
     for one in refused:
         digest = hashlib.sha256(one.raw).hexdigest()
@@ -449,7 +449,7 @@ def _write_dead_letters(connection: Connection, refused: Sequence[Refused], now:
                     state="open",
                 )
             )
-        if one.foreign_id:  # an earlier, other attempt at the same record is no longer the newest word
+        if one.foreign_id:  # earlier content of the same record is out of date
             connection.execute(
                 update(dead_letter)
                 .where(d.ehr == one.ehr, d.type == one.type, d.foreign_id == one.foreign_id)
@@ -459,7 +459,7 @@ def _write_dead_letters(connection: Connection, refused: Sequence[Refused], now:
 
 
 def _close_dead_letters(connection: Connection, records: Sequence[Record]) -> None:
-    """What has arrived well, or is gone, needs nobody's attention any more."""
+    """Resolve the dead letters of records that have now arrived in good order, or are gone."""
     d = dead_letter.c
     for ids in chunks(record.id for record in records):
         connection.execute(
