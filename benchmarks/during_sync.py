@@ -1,9 +1,10 @@
-"""How long a create over HTTP takes while a sync runs, beside the same creates without one, in the same run.
+"""Measures how long a create over HTTP takes while a sync runs, compared with no sync, in the same run.
 
-`python -m benchmarks.during_sync [--records 20000] [--rate 50] [--database SQLite]`: a serving process, a
-sync in a process of its own on the same database, a server to sync from that costs next to nothing
-(`pages.py`), and this process, which sends creates at a steady rate and measures each from when it was due
-to its answer.
+`python -m benchmarks.during_sync [--records 20000] [--rate 50] [--database SQLite]`
+
+There are four processes: our endpoint, a sync on the same database, a server to sync from that uses almost no
+processor time (`pages.py`), and this one. It sends creates at a steady rate and measures each from the moment
+it was due until its answer.
 """
 
 from __future__ import annotations
@@ -32,11 +33,11 @@ from fhir_coprod.store import Query, Store
 from tests.peers import postgresql
 
 AT_MOST = 2.0
-"""Times as long as without a sync, at the 99th percentile; what is promised."""
+"""How many times as long as without a sync we promise that it takes at most, at the 99th percentile."""
 SENDERS = 8
-"""Connections that creates come by."""
+"""Connections that send creates."""
 CALM = 10.0
-"""Seconds without a sync, before it and after it."""
+"""Seconds to measure without a sync, both before and after it."""
 
 
 def main() -> int:
@@ -71,7 +72,7 @@ def _measured(database: str, records: int, rate: float, calm: float) -> bool:
         )
         command = [sys.executable, "-m", "fhir_coprod", "serve", "--port", "0", "--no-jobs"]
         base = stack.enter_context(serving(command, env=environment(url)))
-        _creates(base, rate, _for_seconds(2))  # what is loaded once in the life of a process
+        _creates(base, rate, _for_seconds(2))  # warm up: some things load once per process
         before = _creates(base, rate, _for_seconds(calm))
         sync = subprocess.Popen(
             [sys.executable, "-m", "fhir_coprod", "sync", "--config", str(settings)],
@@ -103,7 +104,7 @@ def _for_seconds(seconds: float) -> Callable[[], bool]:
 
 
 def _creates(base: str, rate: float, goes_on: Callable[[], bool]) -> list[float]:
-    """Seconds from when each create was due to its answer, as long as it goes on."""
+    """Send creates while `goes_on()`; returns the seconds from when each was due until its answer."""
     taken: list[float] = []
     number = 0
     turn = threading.Lock()

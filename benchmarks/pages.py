@@ -1,6 +1,6 @@
-"""A FHIR server that costs next to nothing: pages made before, answered from memory by a process of its own.
+"""A FHIR server for benchmarks that uses almost no processor time: it makes its pages beforehand.
 
-What a sync takes of a machine is the sync's alone when it reads from here.
+It runs in a process of its own and answers from memory, so that a benchmark measures the sync alone.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ from benchmarks.load import serving
 from benchmarks.sample import population
 
 PAGE = 100
-"""Records in a page; what a sync asks for, too."""
+"""Records in a page, the same number that a sync asks for."""
 _BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @contextmanager
 def pages_of(records: int) -> Iterator[str]:
-    """The base URL of a server with so many records (a multiple of ten) of four types, there meanwhile."""
+    """Run a server with so many records (a multiple of ten) of four types; yields its base URL."""
     with serving([sys.executable, "-m", "benchmarks.pages", str(records)]) as url:
         yield url
 
 
 def types_of(records: int) -> list[str]:
-    """The types there are, in the order of the first record of each."""
+    """The types of the records, in the order of the first record of each."""
     return list(dict.fromkeys(json.loads(raw)["resourceType"] for raw in population(min(records // 10, 1))))
 
 
 def _answers(base: str, records: int) -> dict[str, bytes]:
-    """Path and where the page begins → the whole HTTP answer."""
+    """Path and start of the page, as `path/start` → the whole HTTP answer."""
     by_type: dict[str, list[bytes]] = defaultdict(list)
     for number, raw in enumerate(population(records // 10)):
         updated = (_BEGIN + timedelta(seconds=number)).isoformat()
         resource = json.loads(raw)
-        # In the order in which servers write it.
+        # Servers write the members in this order.
         head = {"resourceType": resource["resourceType"], "id": resource["id"]}
         meta = {"meta": {"versionId": "1", "lastUpdated": updated}}
         text = json.dumps({**head, **meta, **resource}, ensure_ascii=False, separators=(",", ":"))

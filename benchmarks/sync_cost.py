@@ -1,7 +1,9 @@
-"""What a first sync costs, in processor time, beside a bare paging loop that parses the same pages' JSON.
+"""Measures the processor time of a first sync, compared with a bare loop that parses the same pages' JSON.
 
-`python -m benchmarks.sync_cost [--records 20000]`. The server is a process of its own and costs next to
-nothing (`pages.py`); the time is that of the process that syncs, on SQLite, which works in the same process.
+`python -m benchmarks.sync_cost [--records 20000]`
+
+The server runs in a process of its own and uses almost no processor time (`pages.py`). Only the process that
+syncs is measured; it includes the database, since SQLite runs in the same process.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ def main() -> int:
         pages_of(arguments.records) as url,
         tempfile.TemporaryDirectory(prefix="coprod-bench-") as folder,
     ):
-        _synced(few, Path(folder) / "warm.db", WARM)  # what is loaded once in the life of a process
+        _synced(few, Path(folder) / "warm.db", WARM)  # warm up: some things load once per process
         bare = min(_seconds(lambda: _paged(url, arguments.records)) for _ in range(3))
         ours = _seconds(lambda: _synced(url, Path(folder) / "sync.db", arguments.records))
         again = _seconds(lambda: _synced(url, Path(folder) / "sync.db", arguments.records))
