@@ -1,4 +1,4 @@
-"""What the tests of the sync share."""
+"""Fixtures for the tests of the sync."""
 
 from __future__ import annotations
 

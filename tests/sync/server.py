@@ -1,4 +1,4 @@
-"""A small FHIR server for tests: real HTTP, in memory, with the habits that a test asks for."""
+"""A small FHIR server for tests: real HTTP, in memory, with the quirks that a test asks for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One sync at a time, and what happens to the right of one that dies or is replaced."""
+"""Only one sync runs at a time; what happens to the lease of a sync that dies or is replaced."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The end does not depend on the order in which records arrive."""
+"""The result of a sync does not depend on the order in which records arrive."""
 
 from __future__ import annotations
 

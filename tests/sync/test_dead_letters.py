@@ -1,4 +1,4 @@
-"""Trying again what could not be taken in."""
+"""Replaying dead letters: records that could not be taken in."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Killed (SIGKILL) at any moment and started again, a sync ends as if nothing had happened.
+"""A sync that is killed (SIGKILL) at any moment and started again ends as if nothing had happened.
 
-The undisturbed run takes some time; the others are killed at twenty moments spread over it, ten of them in a
-first run and ten in a run that finds changes, deletions and a merge.
+The undisturbed run takes some time. The other runs are killed at twenty moments spread over that time: ten in
+a first run, and ten in a run that finds changes, deletions and a merge.
 """
 
 from __future__ import annotations

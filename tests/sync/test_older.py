@@ -1,4 +1,4 @@
-"""An older record does not replace a newer one, unless everything is read again or it lives again."""
+"""An older record does not replace a newer one, except in a full run or after a deletion."""
 
 from __future__ import annotations
 

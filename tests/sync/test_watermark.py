@@ -1,4 +1,4 @@
-"""Up to when a type counts as read: too late, and changes are lost; too early, and all is read again."""
+"""The watermark of a type. If it is too late, changes are lost; if too early, everything is read again."""
 
 from __future__ import annotations
 

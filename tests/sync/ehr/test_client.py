@@ -1,4 +1,4 @@
-"""Talking to one EHR: patience, politeness, and secrets that stay with it."""
+"""Requests to one EHR: retries, rate limits, and secrets that go to no other server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pages as servers really send them."""
+"""Reading search pages in the forms that servers really send."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a CapabilityStatement to a plan: the statements of two real vendors (trimmed), and made-up ones."""
+"""Making a plan from a CapabilityStatement: those of two real vendors (trimmed), and made-up ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a vendor file changes in the talk with an EHR: headers, and codes with a meaning of their own."""
+"""What a vendor file changes when we read an EHR: headers, and codes with a special meaning."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the sync writes is made before its transaction; what others write in between is not overwritten."""
+"""The sync drafts resources before its transaction, and does not overwrite what others write meanwhile."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person answers to the question whether two records are of one person."""
+"""What a person answers when asked whether two records are of the same person."""
 
 from __future__ import annotations
 

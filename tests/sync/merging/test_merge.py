@@ -1,4 +1,4 @@
-"""Several EHRs' records of one thing → one resource, byte for byte where it can be."""
+"""Merging records of the same thing from several EHRs into one resource, byte for byte where possible."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What must not get lost when several records become one: labels, and who is no longer in use."""
+"""What must survive when records are merged: security labels, and which Patients are no longer in use."""
 
 from __future__ import annotations
 

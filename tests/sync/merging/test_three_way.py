@@ -1,4 +1,4 @@
-"""What somebody here entered in an EHR's resource, and the EHR's next word."""
+"""What happens to changes made here in an EHR's resource when the EHR changes it next."""
 
 from __future__ import annotations
 

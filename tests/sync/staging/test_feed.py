@@ -1,4 +1,4 @@
-"""What a feed says of one type at one EHR, after one pull and another."""
+"""What a feed says about one type at one EHR after each pull."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is one, who may be, and who is not."""
+"""Which records are the same person or thing, which may be, and which are not."""
 
 from __future__ import annotations
 

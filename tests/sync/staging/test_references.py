@@ -1,4 +1,4 @@
-"""What a record refers to, and how its references read here."""
+"""What a record refers to, and how its references are written here."""
 
 from __future__ import annotations
 

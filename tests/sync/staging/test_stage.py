@@ -1,4 +1,4 @@
-"""What of a record counts as a change, and which letters are open."""
+"""Which differences in a record count as a change, and which dead letters are open."""
 
 from __future__ import annotations
 
