@@ -76,7 +76,7 @@ class Settling:
         after_each: Callable[[], None],
     ) -> Settled:
         """Run each step in `write`, then call `after_each`; reads that need no transaction use `look`."""
-        holder: list[str] = []
+        holder: str | None = None
 
         def do(work: Work[T]) -> T:
             nonlocal holder
