@@ -15,7 +15,7 @@ BASE = "http://elsewhere.test/StructureDefinition/"
 NARRATIVE = {"status": "generated", "div": '<div xmlns="http://www.w3.org/1999/xhtml">For a test</div>'}
 
 
-def _derive(name: str, base: str, *constraints: Json) -> Json:
+def derive(name: str, base: str, *constraints: Json) -> Json:
     """A profile: the base's snapshot with elements changed or put in; each is named by its id."""
     found = definitions.structure(base)
     snapshot = copy.deepcopy(found["snapshot"]["element"])
@@ -89,60 +89,60 @@ def _template(snapshot: list[Json], own: Json) -> Json:
     return copy.deepcopy(next(e for e in elements if e["path"] == f"{code}.{name}"))
 
 
-def _slicing(*discriminators: str, rules: str = "open", ordered: bool = False) -> Json:
+def slicing(*discriminators: str, rules: str = "open", ordered: bool = False) -> Json:
     """discriminators: "type path" """
     kinds = [d.split(" ") for d in discriminators]
     return {"discriminator": [{"type": k, "path": p} for k, p in kinds], "rules": rules, "ordered": ordered}
 
 
-def _concept(code: str, system: str = "http://elsewhere.test/codes") -> Json:
+def concept(code: str, system: str = "http://elsewhere.test/codes") -> Json:
     return {"coding": [{"system": system, "code": code}]}
 
 
 CATEGORY = "http://terminology.hl7.org/CodeSystem/observation-category"
 
 PROFILES: list[Json] = [
-    _derive(
+    derive(
         "by-pattern",
         "Observation",
-        {"id": "Observation.category", "slicing": _slicing("pattern $this"), "min": 1},
+        {"id": "Observation.category", "slicing": slicing("pattern $this"), "min": 1},
         {
             "id": "Observation.category:social",
             "min": 1,
             "max": "1",
-            "patternCodeableConcept": _concept("social-history", CATEGORY),
+            "patternCodeableConcept": concept("social-history", CATEGORY),
         },
     ),
-    _derive(
+    derive(
         "by-value",
         "Patient",
-        {"id": "Patient.identifier", "slicing": _slicing("value system", rules="closed"), "min": 1},
+        {"id": "Patient.identifier", "slicing": slicing("value system", rules="closed"), "min": 1},
         {"id": "Patient.identifier:national", "min": 1, "max": "1"},
         {"id": "Patient.identifier:national.system", "min": 1, "fixedUri": "http://elsewhere.test/national"},
         {"id": "Patient.identifier:national.value", "min": 1},
         {"id": "Patient.identifier:local", "min": 0, "max": "2"},
         {"id": "Patient.identifier:local.system", "min": 1, "fixedUri": "http://elsewhere.test/local"},
     ),
-    _derive(
+    derive(
         "by-two-values",
         "Patient",
-        {"id": "Patient.telecom", "slicing": _slicing("value system", "value use")},
+        {"id": "Patient.telecom", "slicing": slicing("value system", "value use")},
         {"id": "Patient.telecom:work-phone", "min": 1, "max": "1"},
         {"id": "Patient.telecom:work-phone.system", "min": 1, "fixedCode": "phone"},
         {"id": "Patient.telecom:work-phone.value", "min": 1},
         {"id": "Patient.telecom:work-phone.use", "min": 1, "fixedCode": "work"},
     ),
-    _derive(
+    derive(
         "by-type",
         "Observation",
-        {"id": "Observation.value[x]", "slicing": _slicing("type $this")},
+        {"id": "Observation.value[x]", "slicing": slicing("type $this")},
         {"id": "Observation.value[x]:valueQuantity", "min": 0, "max": "1", "type": [{"code": "Quantity"}]},
         {"id": "Observation.value[x]:valueQuantity.unit", "min": 1},
     ),
-    _derive(
+    derive(
         "by-profile",
         "Bundle",
-        {"id": "Bundle.entry", "slicing": _slicing("profile resource"), "min": 1},
+        {"id": "Bundle.entry", "slicing": slicing("profile resource"), "min": 1},
         {"id": "Bundle.entry:patient", "min": 1, "max": "1"},
         {
             "id": "Bundle.entry:patient.resource",
@@ -150,26 +150,26 @@ PROFILES: list[Json] = [
             "type": [{"code": "Patient", "profile": [BASE + "by-value"]}],
         },
     ),
-    _derive(
+    derive(
         "by-entry-type",
         "Bundle",
-        {"id": "Bundle.entry", "slicing": _slicing("type resource")},
+        {"id": "Bundle.entry", "slicing": slicing("type resource")},
         {"id": "Bundle.entry:patient", "min": 1, "max": "1"},
         {"id": "Bundle.entry:patient.resource", "min": 1, "type": [{"code": "Patient"}]},
     ),
-    _derive(
+    derive(
         "by-existence",
         "Patient",
-        {"id": "Patient.address", "slicing": _slicing("exists period", rules="closed")},
+        {"id": "Patient.address", "slicing": slicing("exists period", rules="closed")},
         {"id": "Patient.address:former", "min": 0, "max": "1"},
         {"id": "Patient.address:former.period", "min": 1},
         {"id": "Patient.address:present", "min": 0, "max": "*"},
         {"id": "Patient.address:present.period", "max": "0"},
     ),
-    _derive(
+    derive(
         "by-target",
         "Observation",
-        {"id": "Observation.performer", "slicing": _slicing("type resolve()")},
+        {"id": "Observation.performer", "slicing": slicing("type resolve()")},
         {
             "id": "Observation.performer:person",
             "min": 1,
@@ -182,27 +182,27 @@ PROFILES: list[Json] = [
             ],
         },
     ),
-    _derive(
+    derive(
         "in-order",
         "Observation",
-        {"id": "Observation.category", "slicing": _slicing("pattern $this", ordered=True)},
+        {"id": "Observation.category", "slicing": slicing("pattern $this", ordered=True)},
         {
             "id": "Observation.category:first",
             "min": 0,
             "max": "1",
-            "patternCodeableConcept": _concept("first"),
+            "patternCodeableConcept": concept("first"),
         },
         {
             "id": "Observation.category:second",
             "min": 0,
             "max": "1",
-            "patternCodeableConcept": _concept("second"),
+            "patternCodeableConcept": concept("second"),
         },
     ),
-    _derive(
+    derive(
         "by-required-binding",
         "Patient",
-        {"id": "Patient.communication", "slicing": _slicing("value language")},
+        {"id": "Patient.communication", "slicing": slicing("value language")},
         {"id": "Patient.communication:common", "min": 1, "max": "1"},
         {
             "id": "Patient.communication:common.language",
@@ -210,38 +210,38 @@ PROFILES: list[Json] = [
             "binding": {"strength": "required", "valueSet": "http://hl7.org/fhir/ValueSet/languages"},
         },
     ),
-    _derive(
+    derive(
         "by-nested-code",
         "Observation",
-        {"id": "Observation.component", "slicing": _slicing("pattern code")},
+        {"id": "Observation.component", "slicing": slicing("pattern code")},
         {"id": "Observation.component:left", "min": 1, "max": "1"},
-        {"id": "Observation.component:left.code", "min": 1, "patternCodeableConcept": _concept("left")},
+        {"id": "Observation.component:left.code", "min": 1, "patternCodeableConcept": concept("left")},
         {"id": "Observation.component:left.value[x]", "min": 1, "type": [{"code": "Quantity"}]},
     ),
-    _derive(
+    derive(
         "sliced-again",
         "Patient",
-        {"id": "Patient.telecom", "slicing": _slicing("value system")},
-        {"id": "Patient.telecom:phone", "min": 1, "max": "*", "slicing": _slicing("value use")},
+        {"id": "Patient.telecom", "slicing": slicing("value system")},
+        {"id": "Patient.telecom:phone", "min": 1, "max": "*", "slicing": slicing("value use")},
         {"id": "Patient.telecom:phone.system", "min": 1, "fixedCode": "phone"},
         {"id": "Patient.telecom:phone/home", "min": 1, "max": "1"},
         {"id": "Patient.telecom:phone/home.system", "min": 1, "fixedCode": "phone"},
         {"id": "Patient.telecom:phone/home.use", "min": 1, "fixedCode": "home"},
     ),
-    _derive(
+    derive(
         "with-content-reference",
         "Questionnaire",
         {"id": "Questionnaire.item.text", "min": 1},
     ),
-    _derive(
+    derive(
         "with-fixed-values",
         "Observation",
         {"id": "Observation.status", "fixedCode": "final"},
-        {"id": "Observation.code", "fixedCodeableConcept": _concept("walk")},
+        {"id": "Observation.code", "fixedCodeableConcept": concept("walk")},
         {"id": "Observation.value[x]", "type": [{"code": "Quantity"}, {"code": "string"}]},
         {"id": "Observation.dataAbsentReason", "max": "0"},
         {"id": "Observation.note", "max": "1"},
-        {"id": "Observation.method", "patternCodeableConcept": _concept("tape")},
+        {"id": "Observation.method", "patternCodeableConcept": concept("tape")},
     ),
 ]
 
@@ -276,21 +276,21 @@ NATIONAL = {"system": "http://elsewhere.test/national", "value": "1"}
 LOCAL = {"system": "http://elsewhere.test/local", "value": "1"}
 PERIOD = {"period": {"start": "2020"}, "city": "Lund"}
 TOWN = {"city": "Lund"}
-WALK = {"code": _concept("walk"), "method": _concept("tape")}
+WALK = {"code": concept("walk"), "method": concept("tape")}
 
 CASES: list[tuple[str, str, Json, bool]] = [
-    ("the slice is there", "by-pattern", _observation(category=[_concept("social-history", CATEGORY)]), True),
+    ("the slice is there", "by-pattern", _observation(category=[concept("social-history", CATEGORY)]), True),
     (
         "with another beside it",
         "by-pattern",
-        _observation(category=[{"text": "x"}, _concept("social-history", CATEGORY)]),
+        _observation(category=[{"text": "x"}, concept("social-history", CATEGORY)]),
         True,
     ),
-    ("the slice is missing", "by-pattern", _observation(category=[_concept("laboratory", CATEGORY)]), False),
+    ("the slice is missing", "by-pattern", _observation(category=[concept("laboratory", CATEGORY)]), False),
     (
         "the slice is there twice",
         "by-pattern",
-        _observation(category=[_concept("social-history", CATEGORY)] * 2),
+        _observation(category=[concept("social-history", CATEGORY)] * 2),
         False,
     ),
     ("the element is missing", "by-pattern", _observation(), False),
@@ -344,12 +344,12 @@ CASES: list[tuple[str, str, Json, bool]] = [
         _observation(performer=[{"reference": "Practitioner/1"}, {"reference": "Practitioner/2"}]),
         False,
     ),
-    ("in order", "in-order", _observation(category=[_concept("first"), _concept("second")]), True),
-    ("out of order", "in-order", _observation(category=[_concept("second"), _concept("first")]), False),
+    ("in order", "in-order", _observation(category=[concept("first"), concept("second")]), True),
+    ("out of order", "in-order", _observation(category=[concept("second"), concept("first")]), False),
     (
         "a code of the binding",
         "by-required-binding",
-        _patient(communication=[{"language": _concept("sv", "urn:ietf:bcp:47")}]),
+        _patient(communication=[{"language": concept("sv", "urn:ietf:bcp:47")}]),
         True,
     ),
     (
@@ -361,25 +361,25 @@ CASES: list[tuple[str, str, Json, bool]] = [
     (
         "the component",
         "by-nested-code",
-        _observation(component=[{"code": _concept("left"), "valueQuantity": {"value": 1}}]),
+        _observation(component=[{"code": concept("left"), "valueQuantity": {"value": 1}}]),
         True,
     ),
     (
         "the component of another type",
         "by-nested-code",
-        _observation(component=[{"code": _concept("left"), "valueString": "x"}]),
+        _observation(component=[{"code": concept("left"), "valueString": "x"}]),
         False,
     ),
     (
         "the component without value",
         "by-nested-code",
-        _observation(component=[{"code": _concept("left")}]),
+        _observation(component=[{"code": concept("left")}]),
         False,
     ),
     (
         "another component",
         "by-nested-code",
-        _observation(component=[{"code": _concept("right"), "valueQuantity": {"value": 1}}]),
+        _observation(component=[{"code": concept("right"), "valueQuantity": {"value": 1}}]),
         False,
     ),
     (
@@ -424,19 +424,19 @@ CASES: list[tuple[str, str, Json, bool]] = [
     (
         "more than is fixed",
         "with-fixed-values",
-        _observation(**{**WALK, "code": {**_concept("walk"), "text": "x"}}),
+        _observation(**{**WALK, "code": {**concept("walk"), "text": "x"}}),
         False,
     ),
     (
         "more than the pattern",
         "with-fixed-values",
-        _observation(**{**WALK, "method": {**_concept("tape"), "text": "x"}}),
+        _observation(**{**WALK, "method": {**concept("tape"), "text": "x"}}),
         True,
     ),
-    ("not the pattern", "with-fixed-values", _observation(**{**WALK, "method": _concept("eye")}), False),
+    ("not the pattern", "with-fixed-values", _observation(**{**WALK, "method": concept("eye")}), False),
     ("a type that was taken away", "with-fixed-values", _observation(**WALK, valueBoolean=True), False),
     ("too many", "with-fixed-values", _observation(**WALK, note=[{"text": "x"}, {"text": "y"}]), False),
-    ("what is forbidden", "with-fixed-values", _observation(**WALK, dataAbsentReason=_concept("x")), False),
+    ("what is forbidden", "with-fixed-values", _observation(**WALK, dataAbsentReason=concept("x")), False),
 ]
 
 
