@@ -123,13 +123,12 @@ def booking_at(appointment: Appointment, now: datetime) -> Booking | None:
 def draw(facts: Facts, courses: Sequence[Course], now: datetime) -> list[Line]:
     """One line for each Task, with the proof that belongs to it; without Tasks, one line for all proof."""
     lines = [Line(course) for course in courses] or [Line(None)]
-    if facts.appointments:
-        for appointment in facts.appointments:
-            booking = booking_at(appointment, now)
-            if booking:
-                line = _home(lines, appointment.task, appointment.departments, appointment.created)
-                if not _outlived(line, appointment.created):
-                    line.bookings.append(booking)
+    for appointment in facts.appointments:
+        booking = booking_at(appointment, now)
+        if booking:
+            line = _home(lines, appointment.task, appointment.departments, appointment.created)
+            if not _outlived(line, appointment.created):
+                line.bookings.append(booking)
     for visit in facts.visits:
         if visit.start <= now or visit.start_stored:
             line = _home(lines, visit.task, visit.departments, visit.start)
@@ -168,8 +167,7 @@ def _claim(line: Line, at: datetime) -> tuple[bool, bool, bool, datetime]:
     """How strong a line's claim is to a fact that names neither: it was live at that time, it took the
     referral on, it is live now, it is the latest."""
     course = line.course
-    if course is None:
-        return (True, True, True, at)
+    assert course is not None  # beside others; one without Task stands alone
     alive = course.sent <= at and (course.died is None or at < course.died.at)
     took_on = course.accepted or course.completed
     return (alive, took_on is not None, course.live, took_on.at if took_on else course.sent)
@@ -272,7 +270,8 @@ def _judge_seen(line: Line, facts: Facts, policy: Policy, now: datetime) -> None
     ]
     if not line.visits:
         there = [booking for booking in line.bookings if booking.state.status in WAS_THERE]
-        starts = [When(min(b.state.start or b.appointment.created, now)) for b in there]
+        # One that is recorded as kept before its own time was kept by then.
+        starts = [When(min(b.state.start or b.appointment.created, b.state.at)) for b in there]
         ends = [(When(booking.end), booking.appointment.id) for booking in there]
     completed = line.course.completed if line.course else None
     if completed:
@@ -313,8 +312,8 @@ def _judge_booking(line: Line, booking: Booking) -> None:
 def _judge_task(line: Line) -> None:
     """Without proof, the Task's own status says how far it came."""
     course = line.course
-    if course is None or course.stage is None:
-        return
+    assert course is not None
+    assert course.stage is not None  # only a completed Task may have none, and it counts as seen
     line.stage, line.since = course.stage, course.since
     if course.stage is Stage.SENT:
         rule = Rule.UNACKNOWLEDGED if course.owner else Rule.UNCLAIMED

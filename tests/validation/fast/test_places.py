@@ -89,6 +89,8 @@ EACH: list[tuple[str, Json, str]] = [
     ("an entry with narrative", entry(patient(id="1")), YES),
     ("an entry without narrative", entry(without_text(patient(id="1"))), MORE),
     ("an entry with something to tell", entry(patient(id="1", meta={"profile": ["u:x"]})), MORE),
+    ("what an entry contains", entry({**containing(ORGANIZATION), "id": "1"}), YES),
+    ("a reference in an entry to what is not inside", entry({**practice(reference="#i"), "id": "1"}), NO),
     ("something wrong in an entry", entry(patient(id="1", active=1)), NO),
     # References
     ("a reference to the type", practice(reference="Organization/1"), YES),
