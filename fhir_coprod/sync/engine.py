@@ -134,9 +134,9 @@ def context_of(settings: Settings) -> Context:
     """What the settings say about where records come from and which department they belong to."""
     departments = {}
     for ehr in settings.ehr:
-        type, _, id = ehr.department.rpartition("/")
+        type, _, id = ehr.department.partition("/")
         if id:
-            departments[ehr.name] = Record(ehr.name, type or "Organization", id)
+            departments[ehr.name] = Record(ehr.name, type, id)
     return Context(
         Bases({ehr.name: ehr.url.rstrip("/") for ehr in settings.ehr}),
         tuple(ehr.name for ehr in settings.ehr),

@@ -125,12 +125,12 @@ def departments(connection: Connection, ehrs: Iterable[EhrSettings]) -> dict[str
     """From an EHR's name to our references to the department whose records it holds."""
     found: dict[str, tuple[str, ...]] = {}
     for ehr in ehrs:
-        type, _, foreign_id = ehr.department.rpartition("/")
+        type, _, foreign_id = ehr.department.partition("/")
         if not foreign_id:
             continue
         statement = select(crosswalk.c.type, crosswalk.c.id).where(
             crosswalk.c.ehr == ehr.name,
-            crosswalk.c.type == (type or "Organization"),
+            crosswalk.c.type == type,
             crosswalk.c.foreign_id == foreign_id,
         )
         found[ehr.name] = tuple(f"{type}/{id}" for type, id in connection.execute(statement) if id)
