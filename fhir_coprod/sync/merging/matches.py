@@ -168,7 +168,7 @@ def _write(
     first, second = (f"Patient/{ids[record]}" for record in pair)
     task = (
         {**before.data, "status": status or before.data["status"]}
-        if before is not None and not before.deleted
+        if before is not None
         else _question(pair, instant(transaction.now))
     )
     task["focus"] = {"reference": first}
