@@ -36,6 +36,12 @@ def test_another_stamp_or_source_is_none() -> None:
     assert of(stamps) == of({"source": "#Xy7"}) == of({})
 
 
+def test_a_record_without_profile_label_or_tag_counts_by_its_content_alone() -> None:
+    document = jsontext.from_data(patient("p"))
+    assert of({}) == of({"tag": []}) == content_hash(document) == document.hash
+    assert of({"tag": ["a"]}) == of({"security": [], "tag": ["a"]}) != document.hash
+
+
 @pytest.mark.parametrize("id", ["x" * 65, "a_b", "a:b", "", "a/b"])
 def test_an_id_that_fhir_does_not_allow_makes_a_letter_without_an_id(id: str) -> None:
     found = prepared(patient(id))
