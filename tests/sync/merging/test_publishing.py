@@ -205,9 +205,7 @@ def test_a_resource_that_lives_again_is_a_new_version_of_what_it_was(store: Stor
     settled(store)
     told(store, record)
     own = new_id(Record("care", "Task", "t"))
-    (found,) = store.changes(0)
-    assert (found.id, found.version, found.method) == (own, 3, "update")
-    assert not found.deleted
+    assert store.read("Task", own).version == 3
 
 
 @pytest.mark.parametrize("type", ["Organization", "Patient"])

@@ -1,0 +1,189 @@
+"""Records that are read by themselves: those no longer listed, named in the settings, or referred to."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pytest
+import respx
+
+from fhir_coprod.jsontext import Document
+from fhir_coprod.outcome import OK
+from fhir_coprod.settings import EhrSettings, Settings
+from fhir_coprod.store import Store
+from fhir_coprod.sync import feeds, run
+from fhir_coprod.sync.staging.stage import Counts
+from tests.sync.records import patient
+from tests.sync.test_pages import BASE, answers, genders, has, offer, offers, outcome, page, synced
+from tests.sync.test_run import QUICK
+
+
+@respx.mock
+@pytest.mark.parametrize(
+    ("status", "deleted", "fault"),
+    [(404, 1, ""), (410, 1, ""), (403, 0, "1 records could not be looked at; they are kept"), (200, 0, "")],
+)
+def test_a_record_that_is_no_longer_listed_is_looked_at(
+    store: Store, status: int, deleted: int, fault: str
+) -> None:
+    offers()
+    answers(has("p", "q"))
+    synced(store)
+    answers(has("q"))
+    respx.get(f"{BASE}/Patient/p").respond(status, json=patient("p", "p"))
+    report = synced(store)
+    assert report.counts["Patient"].deleted == deleted
+    assert report.faults == ({"Patient": fault} if fault else {})
+    assert len(genders(store)) == 2 - deleted
+
+
+def named(*, by_id: bool) -> None:
+    parameters = ("_id",) if by_id else ()
+    offers(offer("Patient", "read", "search-type", parameters=parameters), software="Epic")
+
+
+@respx.mock
+def test_what_a_search_by_id_does_not_give_is_read_by_itself_and_nothing_else_is_taken(store: Store) -> None:
+    named(by_id=True)
+    respx.get(f"{BASE}/Patient", params={"_id": "a,b,c"}).respond(json=has("a", "other"))
+    respx.get(f"{BASE}/Patient/b").respond(json=patient("b", "b"))
+    respx.get(f"{BASE}/Patient/c").respond(403)
+    report = synced(store, patients=("c", "a", "b"))
+    assert report.counts["Patient"] == Counts(read=2, created=2)
+    assert report.faults == {"Patient": "1 records could not be read"}
+
+
+@respx.mock
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(500),
+        httpx.Response(400, json=has("a", "b")),
+        httpx.Response(200, text="nul"),
+        httpx.Response(200, json=page({}, {"request": {"method": "DELETE", "url": "Patient/a"}})),
+    ],
+)
+def test_where_a_search_by_id_fails_each_is_read(store: Store, answer: httpx.Response) -> None:
+    named(by_id=True)
+    search = respx.get(f"{BASE}/Patient").mock(return_value=answer)
+    each = [respx.get(f"{BASE}/Patient/{id}").respond(json=patient(id, id)) for id in "ab"]
+    report = synced(store, patients=("a", "b"))
+    assert report.counts["Patient"].created == 2
+    assert search.called
+    assert all(route.called for route in each)
+
+
+@respx.mock
+def test_one_record_alone_is_not_searched_for(store: Store) -> None:
+    named(by_id=True)
+    respx.get(f"{BASE}/Patient/a").respond(json=patient("a"))
+    assert synced(store, patients=("a",)).ok
+
+
+@respx.mock
+def test_ids_are_asked_for_in_portions_of_fifty(store: Store) -> None:
+    named(by_id=True)
+    ids = tuple(f"{n:03}" for n in range(101))
+    search = respx.get(f"{BASE}/Patient").mock(
+        side_effect=lambda request: httpx.Response(200, json=has(*request.url.params["_id"].split(",")))
+    )
+    respx.get(f"{BASE}/Patient/100").respond(json=patient("100", "100"))
+    assert synced(store, patients=ids).counts["Patient"].created == 101
+    assert [call.request.url.params["_count"] for call in search.calls] == ["50", "50"]
+
+
+@respx.mock
+def test_what_is_read_by_reference_is_followed_as_far_as_it_leads(store: Store) -> None:
+    offers(offer("Patient", "search-type"), offer("Organization", "read"), offer("PractitionerRole", "read"))
+    answers(page({"resource": patient("p", generalPractitioner=[{"reference": "PractitionerRole/1"}])}))
+
+    def links(type: str, id: str, element: str, to: str) -> respx.Route:
+        content = {"resourceType": type, "id": id, element: {"reference": to}}
+        return respx.get(f"{BASE}/{type}/{id}").respond(json=content)
+
+    links("PractitionerRole", "1", "organization", "Organization/1")
+    for n in range(1, 3):
+        links("Organization", str(n), "partOf", f"Organization/{n + 1}")
+    lost = respx.get(f"{BASE}/Organization/3").respond(404)
+    report = synced(store, "Patient", "Organization", "PractitionerRole")
+    assert report.counts["Organization"] == Counts(read=2, created=2)
+    assert report.counts["PractitionerRole"] == Counts(read=1, created=1)
+    assert report.ok
+    assert lost.call_count == 1, "what is not there is not asked for in each round"
+
+
+def test_a_validator_sees_each_record_once(store: Store) -> None:
+    seen: list[str] = []
+
+    def validate(document: Document) -> Any:
+        seen.append(document.data["id"])
+        return OK
+
+    with respx.mock:
+        offers()
+        answers(has("p", next="2"), has("q"))
+        ehr = EhrSettings(name="care", url=BASE, types=("Patient",))
+        run(store, Settings(ehr=(ehr,)), politeness=QUICK, validate=validate)
+        assert seen == ["p", "q"]
+        with store.connect() as connection:
+            (row,) = feeds(connection)
+    assert row.first_success == row.last_success
+    assert row.last_success is not None
+    assert abs((datetime.now(UTC) - row.last_success).total_seconds()) < 60
+
+
+@respx.mock
+@pytest.mark.parametrize("trouble", ["complaint", "unseen", ""])
+def test_while_not_all_patients_are_known_what_is_read_by_patient_is_behind(
+    store: Store, tmp_path: Any, trouble: str
+) -> None:
+    file = tmp_path / "ward.toml"
+    file.write_text('[types.ServiceRequest]\nfind = "by-patient"\n')
+    offers(offer("Patient", "search-type"), offer("ServiceRequest", "search-type"))
+    orders = respx.get(f"{BASE}/ServiceRequest").respond(json=has())
+    respx.get(f"{BASE}/Patient/q").respond(403)
+    answers(has("p", "q"))
+    synced(store)
+    complaint = [{"resource": outcome("error", "timeout")}] if trouble == "complaint" else []
+    listed = ["p"] if trouble == "unseen" else ["p", "q"]
+    answers(page(*complaint, *({"resource": patient(id, id)} for id in listed)))
+    report = synced(store, "Patient", "ServiceRequest", vendor=str(file))
+    asked = sorted(call.request.url.params["patient"] for call in orders.calls)
+    assert asked == ["p", "q"]
+    assert report.faults.get("ServiceRequest", "") == (
+        "not all patients of this EHR are known" if trouble else ""
+    )
+
+
+@respx.mock
+def test_a_type_read_by_reference_that_could_not_be_read_is_not_taken_for_seen(store: Store) -> None:
+    offers(offer("Patient", "search-type"), offer("Organization", "read"))
+    answers(page({"resource": patient("p", managingOrganization={"reference": "Organization/1"})}))
+    route = respx.get(f"{BASE}/Organization/1").respond(403)
+
+    def state() -> dict[str, str]:
+        with store.connect() as connection:
+            return {row.type: row.state for row in feeds(connection)}
+
+    report = synced(store, "Patient", "Organization")
+    assert report.faults == {"Organization": "1 records could not be read"}
+    assert state() == {"Patient": "observable", "Organization": "behind"}
+    route.mock(side_effect=httpx.ConnectError("refused"))
+    assert synced(store, "Patient", "Organization").faults == report.faults
+    route.mock(return_value=httpx.Response(200, json={"resourceType": "Organization", "id": "1"}))
+    assert synced(store, "Patient", "Organization").ok
+    assert state() == {"Patient": "observable", "Organization": "observable"}
+
+
+@respx.mock
+def test_what_cannot_be_read_counts_each(store: Store) -> None:
+    offers()
+    answers(has("p", "q", "r", "s"))
+    synced(store)
+    answers(has("s"))
+    respx.get(f"{BASE}/Patient/p").respond(403)
+    respx.get(f"{BASE}/Patient/q").respond(200, html="<html>Log in</html>")
+    respx.get(f"{BASE}/Patient/r").mock(side_effect=httpx.ConnectError("refused"))
+    assert synced(store).faults == {"Patient": "3 records could not be looked at; they are kept"}
