@@ -187,3 +187,16 @@ def test_what_cannot_be_read_counts_each(store: Store) -> None:
     respx.get(f"{BASE}/Patient/q").respond(200, html="<html>Log in</html>")
     respx.get(f"{BASE}/Patient/r").mock(side_effect=httpx.ConnectError("refused"))
     assert synced(store).faults == {"Patient": "3 records could not be looked at; they are kept"}
+
+
+@respx.mock
+def test_what_nobody_foresaw_in_one_read_is_a_fault_of_the_type(store: Store) -> None:
+    offers()
+    answers(has("p", "q"))
+    synced(store)
+    answers(has("q"))
+    respx.get(f"{BASE}/Patient/p").mock(side_effect=LookupError("Eva"))
+    report = synced(store)
+    assert "LookupError" in report.faults["Patient"]
+    assert "Eva" not in report.faults["Patient"]
+    assert report.counts["Patient"].deleted == 0

@@ -67,3 +67,63 @@ def test_it_is_known_up_to_the_start_of_a_pull_and_first_seen_whole_only_once(st
     failed(store)
     succeeded(store, LATER, LATER + timedelta(minutes=30))
     assert (row(store).first_success, row(store).last_success) == (NOW, LATER)
+
+
+def all_feeds(store: Store, ehr: str | None = None) -> list[tuple[str, str, str]]:
+    with store.connect() as connection:
+        return [(row.ehr, row.type, row.state) for row in feed.feeds(connection, ehr)]
+
+
+def test_a_feed_that_fails_in_another_way_does_so_since_then(store: Store) -> None:
+    def fails(state: feed.State, reason: str, now: datetime) -> Feed:
+        store.write(lambda t: feed.failed(t.connection, "care", ["Task"], state, reason, now))
+        return row(store)
+
+    first = fails("failed", "no answer", NOW)
+    assert (first.since, first.reason, first.first_success, first.last_success) == (
+        NOW,
+        "no answer",
+        None,
+        None,
+    )
+    again = fails("failed", "no usable answer", LATER)
+    assert (again.since, again.reason) == (NOW, "no usable answer")
+    assert fails("behind", "some", LATER).since == LATER
+
+
+def test_a_pull_that_is_behind_moves_the_watermark_and_not_what_is_known(store: Store) -> None:
+    def pulled(mark: str, behind: str = "") -> Feed:
+        success = Success(mark, LATER, behind)
+        store.write(lambda t: feed.succeeded(t.connection, "care", "Task", success, LATER))
+        return row(store)
+
+    succeeded(store, NOW, NOW)
+    found = pulled("m1", "two are missing")
+    assert (found.state, found.reason, found.since) == ("behind", "two are missing", LATER)
+    assert (found.first_success, found.last_success) == (NOW, NOW)
+    with store.connect() as connection:
+        assert feed.watermark(connection, "care", "Task") == "m1"
+    found = pulled("m2")
+    assert (found.state, found.reason, found.last_success) == ("observable", "", LATER)
+
+
+def test_feeds_are_told_by_name_and_type_and_those_nobody_asks_for_are_dropped(store: Store) -> None:
+    for ehr, type in (("ortho", "Task"), ("care", "Task"), ("care", "Goal")):
+        store.write(lambda t, e=ehr, y=type: feed.failed(t.connection, e, [y], "failed", "", NOW))
+    everything = [("care", "Goal", "failed"), ("care", "Task", "failed"), ("ortho", "Task", "failed")]
+    assert all_feeds(store) == everything
+    assert all_feeds(store, "care") == everything[:2]
+    planned(store, "search-type")
+    assert all_feeds(store) == everything[1:]
+    store.write(lambda t: feed.forget_others(t.connection, ["ortho", "neuro"]))
+    assert all_feeds(store) == everything[2:]
+
+
+def test_what_the_server_no_longer_shows_says_so_at_once(store: Store) -> None:
+    planned(store, "search-type")
+    succeeded(store, NOW, NOW)
+    planned(store, now=LATER)
+    found = row(store)
+    assert (found.state, found.since) == ("not-observable", LATER)
+    assert found.reason == "the server does not let Task be searched"
+    assert found.last_success == NOW
