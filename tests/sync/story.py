@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from fhir_coprod.outcome import OK
 from fhir_coprod.store import Query, Store, Version
-from fhir_coprod.sync import engine, holdings
+from fhir_coprod.sync import engine
 from fhir_coprod.sync.merging.sources import Context
 from fhir_coprod.sync.settle import Settled
 from fhir_coprod.sync.staging import stage
 from fhir_coprod.sync.staging.references import Record
-from fhir_coprod.sync.staging.stage import Batch, Validate
+from fhir_coprod.sync.staging.stage import Batch, Validate, holdings
 from tests.sync.records import Json
 from tests.sync.test_arrival import CONTEXT, put
 

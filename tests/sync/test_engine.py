@@ -12,8 +12,11 @@ from fhir_coprod.errors import ConfigError, EhrAnswer
 from fhir_coprod.outcome import OK
 from fhir_coprod.settings import EhrSettings, Settings
 from fhir_coprod.store import Store
-from fhir_coprod.sync import EhrReport, check, engine, feeds, run
+from fhir_coprod.sync import engine
+from fhir_coprod.sync.engine import check, run
+from fhir_coprod.sync.report import EhrReport
 from fhir_coprod.sync.settle import ORDER, Settling
+from fhir_coprod.sync.staging.feed import feeds
 from fhir_coprod.sync.staging.references import Record
 from fhir_coprod.sync.staging.stage import Counts
 from fhir_coprod.watched import PULLED

@@ -11,7 +11,9 @@ import respx
 from fhir_coprod.outcome import OK
 from fhir_coprod.settings import EhrSettings, Settings
 from fhir_coprod.store import Query, Store
-from fhir_coprod.sync import EhrReport, pull, run
+from fhir_coprod.sync import pull
+from fhir_coprod.sync.engine import run
+from fhir_coprod.sync.report import EhrReport
 from fhir_coprod.sync.staging import feed
 from fhir_coprod.sync.staging.stage import Counts
 from tests.sync.records import Json, patient

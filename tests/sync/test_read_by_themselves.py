@@ -13,7 +13,8 @@ from fhir_coprod.jsontext import Document
 from fhir_coprod.outcome import OK
 from fhir_coprod.settings import EhrSettings, Settings
 from fhir_coprod.store import Store
-from fhir_coprod.sync import feeds, run
+from fhir_coprod.sync.engine import run
+from fhir_coprod.sync.staging.feed import feeds
 from fhir_coprod.sync.staging.stage import Counts
 from tests.sync.records import patient
 from tests.sync.test_pages import BASE, answers, genders, has, offer, offers, outcome, page, synced

@@ -9,9 +9,8 @@ import pytest
 
 from fhir_coprod.settings import EhrSettings
 from fhir_coprod.store import Store
-from fhir_coprod.sync import feeds
 from fhir_coprod.sync.ehr.plan import plan
-from fhir_coprod.sync.staging.feed import Success
+from fhir_coprod.sync.staging.feed import Success, feeds
 from fhir_coprod.sync.staging.references import Record
 from fhir_coprod.sync.staging.sinks import DrySink, StoreSink
 from fhir_coprod.sync.staging.stage import Batch, Counts
