@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from random import Random
 from typing import Any
 
 import pytest
@@ -50,6 +51,13 @@ def entry(resource: Json, url: str = "http://example.org/fhir/Patient/1") -> Jso
     return {"resourceType": "Bundle", "type": "collection", "entry": entries}
 
 
+def side_by_side(**entries: Json) -> Json:
+    """A Bundle of resources under one address; a name such as Organization_1 is where the resource stands."""
+    base = "http://example.org/fhir/"
+    held = [{"fullUrl": base + name.replace("_", "/"), "resource": one} for name, one in entries.items()]
+    return {"resourceType": "Bundle", "type": "collection", "entry": held}
+
+
 def containing(inner: Json, **more: Any) -> Json:
     return patient(contained=[{"id": "i", **inner}], managingOrganization={"reference": "#i"}, **more)
 
@@ -91,6 +99,32 @@ EACH: list[tuple[str, Json, str]] = [
     ("an entry with something to tell", entry(patient(id="1", meta={"profile": ["u:x"]})), MORE),
     ("what an entry contains", entry({**containing(ORGANIZATION), "id": "1"}), YES),
     ("a reference in an entry to what is not inside", entry({**practice(reference="#i"), "id": "1"}), NO),
+    (
+        "a reference to another entry",
+        side_by_side(
+            Patient_1=patient(
+                id="1", managingOrganization={"reference": "http://example.org/fhir/Organization/1"}
+            ),
+            Organization_1={**ORGANIZATION, "id": "1", "text": patient()["text"]},
+        ),
+        YES,
+    ),
+    (
+        "a reference to another entry of the wrong type",
+        side_by_side(
+            Patient_1=patient(id="1", managingOrganization={"reference": "http://example.org/fhir/Basic/1"}),
+            Basic_1=basic(id="1"),
+        ),
+        NO,
+    ),
+    (
+        "a reference to another entry that is not what its address says",
+        side_by_side(
+            Patient_1=patient(id="1", managingOrganization={"reference": "Organization/1"}),
+            Organization_1=basic(id="1"),
+        ),
+        NO,
+    ),
     ("something wrong in an entry", entry(patient(id="1", active=1)), NO),
     # References
     ("a reference to the type", practice(reference="Organization/1"), YES),
@@ -198,13 +232,21 @@ def test_both_tiers_give_the_answer(validator: Validator, resource: Json, answer
         assert fast(validator, resource) == answer
 
 
-def leaves(value: Any, where: list[Any]) -> Iterator[list[Any]]:
-    """The places of all values that hold no others."""
+def places(value: Any, where: list[Any]) -> Iterator[list[Any]]:
+    """The places of all values inside."""
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, inner in items:
-        yield from leaves(inner, [*where, key])
-    if not isinstance(value, dict | list):
-        yield where
+        yield [*where, key]
+        yield from places(inner, [*where, key])
+
+
+def shuffled(value: Any, random: Random) -> Any:
+    """The same with the members of every object in another order, which is another shape."""
+    if isinstance(value, dict):
+        keys = list(value)
+        random.shuffle(keys)
+        return {key: shuffled(value[key], random) for key in keys}
+    return [shuffled(item, random) for item in value] if isinstance(value, list) else value
 
 
 RICH = {
@@ -248,22 +290,24 @@ RICH = {
         note=[{"text": "x", "time": "2020-01-01"}],
     ),
 }
-WRONG: list[Any] = [None, "", " x", "x y", "#x", 0, -1, 1.5, True, [], {}, ["x"], {"id": "x"}]
+WRONG: list[Any] = [None, "", " x", 0, 1.5, True, [], {}]
 
 
 @pytest.mark.parametrize("resource", list(RICH.values()), ids=list(RICH))
-def test_the_check_that_is_written_out_for_a_shape_answers_like_the_other_tier(
+def test_a_shape_has_the_same_answers_the_first_time_and_once_its_check_is_written_out(
     validator: Validator, resource: Json
 ) -> None:
-    """Each value in turn is another: the shape stays the one that has been written out."""
+    """Each value in turn is another."""
     assert agree(validator, resource) == YES
     for _ in range(HOT + 1):
         assert fast(validator, resource) == YES
-    for where in leaves(resource, []):
+    random = Random(1)
+    for where in places(resource, []):
         for wrong in WRONG:
             mutant = copy.deepcopy(resource)
             inner = mutant
             for key in where[:-1]:
                 inner = inner[key]
             inner[where[-1]] = wrong
-            agree(validator, mutant)
+            answer = agree(validator, mutant)
+            assert fast(validator, shuffled(mutant, random)) == answer
