@@ -155,6 +155,18 @@ def test_who_names_a_holder_follows_it_to_its_new_id(store: Store) -> None:
     assert shown(store, "Task", "neuro/t")["owner"]["reference"] == f"Organization/{own['care/a']}"
 
 
+def test_who_names_a_holder_follows_it_though_nothing_came_of_that_identifier(store: Store) -> None:
+    def numbered(id: str, *numbers: str) -> Json:
+        identifiers = [{"system": "urn:org", "value": number} for number in numbers]
+        return {"resourceType": "Organization", "id": id, "name": id, "identifier": identifiers}
+
+    told(store, ("care", numbered("a", "A")), ("ortho", numbered("b", "B", "X")))
+    told(store, ("neuro", task("t", "Patient/p", "Task/x", owner=named("B"))))
+    own = ids(store, "Organization")
+    told(store, ("care", numbered("a", "A", "X")))
+    assert shown(store, "Task", "neuro/t")["owner"]["reference"] == f"Organization/{own['care/a']}"
+
+
 def test_a_patient_replaced_by_one_who_came_earlier_joins_them(store: Store) -> None:
     told(store, ("care", patient("b", "1")))
     old = {"resourceType": "Patient", "id": "a"}
