@@ -48,7 +48,7 @@ class ThreeWay:
 
 
 def is_ours(version: Version) -> bool:
-    """Whether somebody other than the sync wrote the newest version."""
+    """Whether somebody else than the sync wrote the newest version."""
     return not version.deleted and not version.source.startswith("ehr:")
 
 
