@@ -16,7 +16,7 @@ from fhir_coprod.sync.merging.link import new_id
 from fhir_coprod.sync.staging.references import Record
 from tests.sync.merging.test_publishing import BAD, bases, edited
 from tests.sync.records import Json, patient
-from tests.sync.story import ids, questions, settled, shown, told
+from tests.sync.story import goes, ids, questions, settled, shown, told
 from tests.sync.test_arrival import put
 
 
@@ -153,6 +153,17 @@ def test_a_resource_that_was_here_before_the_ehr_said_anything_has_no_base(store
     assert ehr_says(store, gender="male", active=True) == 1
     found = here(store)
     assert (found["gender"], found["language"], found["active"]) == ("female", "sv", True)
+
+
+def test_what_was_deleted_by_the_ehr_and_made_again_here_is_compared_with_its_last_word(store: Store) -> None:
+    ehr_says(store, gender="male", language="sv")
+    id = ids(store, "Patient")["care/a"]
+    content = {k: v for k, v in here(store).items() if k != "meta"}
+    goes(store, "care", "Patient/a")
+    settled(store)
+    store.write(lambda t: t.put(jsontext.from_data({**content, "gender": "female"}), id))
+    assert ehr_says(store, gender="male", language="fi") == 0
+    assert (here(store)["gender"], here(store)["language"]) == ("female", "fi")
 
 
 @pytest.mark.parametrize(
