@@ -11,7 +11,7 @@ import respx
 from fhir_coprod import jsontext
 from fhir_coprod.outcome import Issue, Outcome
 from fhir_coprod.store import Store
-from fhir_coprod.sync import Holding, dead_letters, holdings
+from fhir_coprod.sync import dead_letters
 from fhir_coprod.sync.staging import stage
 from fhir_coprod.sync.staging.references import (
     Bases,
@@ -22,7 +22,7 @@ from fhir_coprod.sync.staging.references import (
     held,
     named,
 )
-from fhir_coprod.sync.staging.stage import Batch, Refused, chunks
+from fhir_coprod.sync.staging.stage import Batch, Holding, Refused, chunks, holdings
 from tests.sync.records import Json, patient, task
 from tests.sync.story import goes, ids, told
 from tests.sync.test_arrival import put
