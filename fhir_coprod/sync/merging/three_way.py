@@ -49,7 +49,7 @@ class ThreeWay:
 
 def is_ours(version: Version) -> bool:
     """Whether somebody else than the sync wrote the newest version."""
-    return not version.deleted and not version.source.startswith("ehr:")
+    return not version.source.startswith("ehr:")
 
 
 def bases(connection: Connection, type: str, ids: Sequence[str]) -> dict[str, bytes]:
