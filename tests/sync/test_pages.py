@@ -241,6 +241,15 @@ def test_a_code_of_the_vendor_means_that_there_is_nothing(
 
 
 @respx.mock
+def test_an_ignored_code_makes_no_page_of_an_answer_that_counts_as_good(store: Store, tmp_path: Any) -> None:
+    file = tmp_path / "ward.toml"
+    file.write_text('[codes]\nignore = ["nothing"]\n')
+    offers()
+    respx.get(f"{BASE}/Patient").respond(200, json=outcome("warning", "nothing"))
+    assert "instead of a Bundle" in synced(store, vendor=str(file)).faults["Patient"]
+
+
+@respx.mock
 @pytest.mark.parametrize("barren", [24, 25])
 def test_pages_without_anything_new_end_after_twenty_five_in_a_row(store: Store, barren: int) -> None:
     offers()
