@@ -112,10 +112,10 @@ def test_installed_wheel_answers_python(installed: Path, tmp_path: Path) -> None
         "assert not fhir_coprod.validate({'resourceType': 'Patient', 'active': 'yes'})\n"
         "from fhir_coprod.sync.ehr import vendor\n"
         "from fhir_coprod.sync.merging import merge\n"
-        "from fhir_coprod.watch.letters import letter\n"
+        "from fhir_coprod.watch.letters import drafts\n"
         "from fhir_coprod.watch.rules import policies\n"
         "assert 'epic' in vendor.names() and 'Patient' in merge.rules()\n"
-        "assert policies.load('se-vardgaranti') and 'sv' in letter.languages()\n"
+        "assert policies.load('se-vardgaranti') and 'sv' in drafts.languages()\n"
     )
     done = _run(installed / "python", "-c", program, home=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
@@ -14,6 +16,7 @@ from fhir_coprod.settings import EhrSettings, Settings
 from fhir_coprod.store import Store
 from fhir_coprod.sync import engine
 from fhir_coprod.sync.engine import check, run
+from fhir_coprod.sync.merging.publish import View
 from fhir_coprod.sync.report import EhrReport
 from fhir_coprod.sync.settle import ORDER, Settling
 from fhir_coprod.sync.staging.feed import feeds
@@ -200,7 +203,13 @@ def test_changes_are_handed_out_only_when_they_are_asked_for(store: Store, keep:
     def steps() -> list[tuple[str, str, Json]]:
         beats: list[int] = []
         settling = Settling(CONTEXT, [], lambda document: OK, keep=keep)
-        done = settling.in_steps(store.write, lambda: beats.append(1))
+
+        @contextmanager
+        def look() -> Iterator[View]:
+            with store.connect() as connection:
+                yield View(connection, store.newest)
+
+        done = settling.in_steps(store.write, look, lambda: beats.append(1))
         assert beats, "after each step there is a sign of life"
         return [(c.ehr, c.written.change, c.before) for c in done.changes]
 

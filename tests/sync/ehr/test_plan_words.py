@@ -147,15 +147,15 @@ def test_a_vendor_is_recognised_by_its_whole_name_or_the_beginning_of_its_descri
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('[headers]\nAuthorization = "x"', "secrets never stand"),
-        ('[headers]\nX-API-Key = "x"', "secrets never stand"),
+        ('[headers]\nAuthorization = "x"', "secrets never belong"),
+        ('[headers]\nX-API-Key = "x"', "secrets never belong"),
         ('[headers]\nHost = "x"', "set by the client itself"),
         ('[headers]\n"a b" = "x"', "no name of an HTTP header"),
         ('[headers]\nX = ""', "one line of printable ASCII"),
         ('[headers]\nX = " x"', "one line of printable ASCII"),
         ('[headers]\nX = "ö"', "one line of printable ASCII"),
         ('[headers]\nX = "a\\nb"', "one line of printable ASCII"),
-        ('[codes]\nrestart = ["1"]\nignore = ["1"]', "'1' stands in restart, too"),
+        ('[codes]\nrestart = ["1"]\nignore = ["1"]', "'1' is in restart, too"),
         ("[types.Tusk]\nfind = 'crawl'", "Tusk"),
         ("[types.Task]\nqueries = [[['_count', '1']]]", "page_size"),
         ("[types.Task]\nqueries = [[['nope', '1']]]", "nope"),

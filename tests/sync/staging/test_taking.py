@@ -185,25 +185,28 @@ def test_a_record_that_was_taken_again_is_known_by_its_new_words_only(store: Sto
 # --- references -----------------------------------------------------------------------------------
 
 
+def holding(data: Json) -> list[Holder]:
+    return list(held(jsontext.encode(data), data))
+
+
 def test_a_reference_may_have_what_belongs_to_it_and_nothing_else() -> None:
     identifier = {"system": "s", "value": "v"}
 
     def holders(**more: Any) -> list[Holder]:
-        return list(held({"resourceType": "Task", "owner": {"identifier": identifier, **more}}))
+        return holding({"resourceType": "Task", "owner": {"identifier": identifier, **more}})
 
     found = [Holder("", "s|v")]
     assert holders(id="i", extension=[], display="d", _display={}, _type={}) == found
     assert holders(type="Organization") == [Holder("Organization", "s|v")]
     assert holders(type=7) == found
     assert holders(name="n") == holders(reference="Patient/1") == []
-    assert list(held({"identifier": identifier})) == [], "the resource itself is no reference"
-    assert list(held({"owner": {"identifier": [identifier]}})) == []
+    assert holding({"identifier": identifier}) == [], "the resource itself is no reference"
+    assert holding({"owner": {"identifier": [identifier]}}) == []
 
 
 def test_a_reference_that_is_no_text_names_nothing() -> None:
-    assert list(named({"owner": {"reference": 7}, "for": {"reference": {"reference": "Patient/1"}}})) == [
-        "Patient/1"
-    ]
+    odd = {"owner": {"reference": 7}, "for": {"reference": {"reference": "Patient/1"}}}
+    assert named(jsontext.encode(odd)) == ["Patient/1"]
 
 
 def test_all_holders_in_a_text_are_named_inside_out() -> None:
