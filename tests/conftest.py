@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["tests.peers.fixtures"]
+
+# On a machine that others load, the first draw of a test can take seconds; that says nothing about the test.
+settings.register_profile("busy", suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 ROOM = 1.0
 """Points over the floor from which it should rise; less is what differs from run to run."""
