@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import find, settings
+from hypothesis import strategies as st
 
 pytest_plugins = ["tests.peers.fixtures"]
 
-# On a machine that others load, the first draw of a test can take seconds; that says nothing about the test.
-settings.register_profile("busy", suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("busy")
+
+@pytest.fixture(scope="session", autouse=True)
+def unicode_tables() -> None:
+    """Built here in a new checkout, or the first test that draws a text is called too slow."""
+    find(st.text(), lambda text: True, settings=settings(database=None, max_examples=1))
+
 
 ROOM = 1.0
 """Points over the floor from which it should rise; less is what differs from run to run."""

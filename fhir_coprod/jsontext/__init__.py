@@ -5,7 +5,7 @@ round trip through a model. So a resource is parsed once for reading, and only `
 references are cut into the received text when it is written.
 """
 
-from fhir_coprod.jsontext.document import Document, content_hash, from_data
+from fhir_coprod.jsontext.document import Document, content_hash, from_data, with_references
 from fhir_coprod.jsontext.parsing import parse, refuse_duplicate_keys
 from fhir_coprod.jsontext.patching import patched
 from fhir_coprod.jsontext.values import ID_PATTERN, MAX_DEPTH, Json, decode, encode
@@ -22,4 +22,5 @@ __all__ = [
     "parse",
     "patched",
     "refuse_duplicate_keys",
+    "with_references",
 ]

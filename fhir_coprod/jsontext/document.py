@@ -67,7 +67,7 @@ class Document:
         if meta:
             head += f',"meta":{encode(meta).decode()}'
         if references:
-            text = _with_references(text, references)
+            text = with_references(text, references)
         return _with_head(text, self.data, head).encode()
 
     def references(self) -> list[str]:
@@ -127,7 +127,8 @@ def _with_head(text: str, data: Json, head: str) -> str:
     return "{" + ",".join([head, *kept, *([rest] if rest else [])]) + "}"
 
 
-def _with_references(text: str, references: Mapping[str, str]) -> str:
+def with_references(text: str, references: Mapping[str, str]) -> str:
+    """The text with strings under a `reference` key replaced, however that key is spelt; see `spliced`."""
     out: list[str] = []
     at = 0
     for start, end in _references(text):

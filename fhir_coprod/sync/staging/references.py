@@ -117,6 +117,8 @@ def rewritten(raw: bytes, there: Mapping[str, str]) -> bytes:
     """`raw` with each literal reference in `there` replaced by what it leads to, all else byte for byte."""
     if not there:
         return raw
+    if b"\\u00" in raw:  # perhaps a key written with escapes
+        return jsontext.with_references(raw.decode(), there).encode()
 
     def replace(match: re.Match[bytes]) -> bytes:
         new = there.get(_unquoted(match[2]))

@@ -21,6 +21,7 @@ from fhir_coprod.sync.staging.references import (
     add_references,
     held,
     named,
+    rewritten,
 )
 from fhir_coprod.sync.staging.stage import Batch, Holding, Refused, chunks, holdings
 from tests.sync.records import Json, patient, task
@@ -256,3 +257,11 @@ def test_the_address_of_a_record_is_below_its_ehr_s_base() -> None:
 )
 def test_what_names_no_record_has_no_target(text: str) -> None:
     assert Bases({"a": "https://a.example", "f": "ftp://a.example"}).target(text, "a") is None
+
+
+def test_a_reference_under_a_key_written_with_escapes_is_found_and_rewritten() -> None:
+    raw = rb'{"owner":{"\u0072eference":"Patient/1"}}'
+    assert named(raw) == ["Patient/1"]
+    assert jsontext.decode(rewritten(raw, {"Patient/1": "Patient/x"})) == {
+        "owner": {"reference": "Patient/x"}
+    }
