@@ -19,6 +19,7 @@ from fhir_coprod.errors import ConfigError, Overloaded
 from fhir_coprod.jsontext import parse
 from fhir_coprod.settings import data_folder
 from fhir_coprod.store import Query, Store, database, opening, schema
+from fhir_coprod.store.database import Patience
 
 
 def catalogue(url: str) -> list[tuple[object, ...]]:
@@ -196,14 +197,11 @@ def test_a_new_sqlite_store_and_its_default_folder_are_for_their_owner_alone(
     assert file.parent.stat().st_mode & 0o077 == 0
 
 
-def test_a_search_without_end_is_stopped_and_its_reader_not_lost(
-    store_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(database, "READ_SECONDS", 1)
+def test_a_search_without_end_is_stopped_and_its_reader_not_lost(store_url: str) -> None:
     endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
-    opened = opening.connect(store_url)
+    opened = opening.connect(store_url, Patience(read=0.2))
     with Store.open(store_url):
-        with pytest.raises(Overloaded, match="longer than 1 seconds"):
+        with pytest.raises(Overloaded, match=r"longer than 0\.2 seconds"):
             opened.read(endless)
         assert opened.read("SELECT 1") == [(1,)]
     opened.close()
@@ -238,11 +236,11 @@ def test_after_the_server_has_cut_its_connections_reads_and_searches_go_on(postg
 
 
 def test_a_writer_that_waits_too_long_for_another_process_says_so_and_writes_when_it_is_gone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(database, "BUSY_SECONDS", 0.1)
     file = tmp_path / "store.db"
-    with Store.open(f"sqlite:///{file}") as store, closing(sqlite3.connect(file)) as other:
+    impatient = Store.open(f"sqlite:///{file}", Patience(busy=0.1))
+    with impatient as store, closing(sqlite3.connect(file)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(Overloaded, match="has held the database for too long"):
             store.write(lambda transaction: transaction.set_cursor("late", 1))
