@@ -19,7 +19,7 @@ pytest_plugins = ["tests.peers.fixtures"]
 ROOMY = 2 * 2**30
 MEMORY = Path("/dev/shm")
 if "TMPDIR" not in os.environ and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOMY:
-    # Thousands of small databases: in memory nobody waits for a disk. What we start puts its files there, too.
+    # Thousands of small databases: in memory nobody waits for a disk. What we start puts its files there too.
     os.environ["TMPDIR"] = str(MEMORY)
     tempfile.tempdir = None
 
