@@ -55,7 +55,7 @@ WATCHED: Final[Mapping[str, Watched]] = {
     "FamilyMemberHistory": Watched(),
     "Goal": Watched(),
     "CarePlan": Watched(),
-    "ServiceRequest": Watched(patient="subject", parties=("requester", "performer")),
+    "ServiceRequest": Watched(parties=("requester", "performer")),
     "Task": Watched(
         names={
             "focus": ("ServiceRequest", "Task", "DiagnosticReport", "DocumentReference", "Communication"),

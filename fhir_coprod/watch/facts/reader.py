@@ -26,12 +26,14 @@ from fhir_coprod.store.schema import core
 from fhir_coprod.watch.facts import queries
 from fhir_coprod.watch.facts.newest import Newest, Row, Texts
 from fhir_coprod.watch.facts.referrals import roots_from
+from fhir_coprod.watch.facts.siblings import how_indexed, siblings_of
 from fhir_coprod.watch.facts.visibility import blind_feeds, unread_records
 from fhir_coprod.watch.record.compose import Held, Surroundings, compose
 from fhir_coprod.watch.record.fhir import (
     batches,
     is_followup,
     is_referral_task,
+    moment,
     split,
     target,
     targets,
@@ -131,6 +133,8 @@ class Reader:
         self.connection = connection
         self._newest = Newest(connection, parsed)
         self.zone = settings.site.zone
+        self.surroundings = f"{self.zone.key} {how_indexed(connection)}"
+        """What facts depend on beside the record."""
         self._behind: dict[str, tuple[str, ...]] = {}
         self._around = Surroundings(self.zone, self._behind)
         self.blind = blind_feeds(connection, settings, pulled_since)
@@ -145,12 +149,14 @@ class Reader:
         if not roots:
             return
         found, leads_to = self._follow(roots)
-        patients = {target(root.data.get("subject")) or target(root.data.get("sender")) for root in roots}
+        patients = {_patient_of(root) for root in roots}
         of_patient = self._by_patient(patients)
-        siblings = of_patient["ServiceRequest"]
+        older = self._earlier_versions(found.values())
+        families = siblings_of(self.connection, self._newest, roots, lambda root: self._written(root, older))
+        siblings = list({row.key: row for rows in families.values() for row in rows}.values())
         departments = self._departments_asked(siblings)
         self._learn_staff([*found.values(), *siblings])
-        older = self._earlier_versions([*found.values(), *siblings])
+        older |= self._earlier_versions([row for row in siblings if row.key not in found])
         related: dict[int, list[Row]] = {root.key: [] for root in roots}
         for row in found.values():
             for key in leads_to[row.key]:
@@ -158,9 +164,8 @@ class Reader:
                     related[key].append(row)
         wishes = _by(of_patient["CommunicationRequest"], lambda row: target(row.data.get("subject")))
         proxies = _by(of_patient["RelatedPerson"], lambda row: target(row.data.get("patient")))
-        families = _by(siblings, lambda row: target(row.data.get("subject")))
         for root in roots:
-            patient = target(root.data.get("subject")) or target(root.data.get("sender"))
+            patient = _patient_of(root)
             rows = {row.key: row for row in (*related[root.key], *wishes.get(patient, ()))}
             from_ehr = bool(_ehr_of(root)) or any(_ehr_of(row) for row in rows.values())
             try:
@@ -169,8 +174,7 @@ class Reader:
                     [_held(row, older) for row in rows.values()],
                     [
                         (_held(row, older), self._around.parties(*departments.get(row.reference, ())))
-                        for row in families.get(patient, ())
-                        if row.key != root.key
+                        for row in families.get(root.key, ())
                     ],
                     tuple(
                         row.reference
@@ -311,7 +315,7 @@ class Reader:
         return reached
 
     def _by_patient(self, patients: Iterable[str]) -> dict[str, list[Row]]:
-        """What belongs to the patients themselves: their other referrals, wishes and relatives."""
+        """What belongs to the patients themselves: their wishes and relatives."""
         kinds = {index.number(type, parameter): type for type, parameter in watched.OF_PATIENT}
         ids = {name.partition("/")[2] for name in patients if name.startswith("Patient/")}
         links = [(param, "Patient", id) for param in kinds for id in ids]
@@ -320,6 +324,12 @@ class Reader:
         for row in self.by_key(keys):
             rows[row.type].append(row)
         return rows
+
+    def _written(self, root: Row, older: Mapping[str, list[tuple[datetime, Json]]]) -> datetime:
+        """When a referral was written; when it was first stored if it does not say."""
+        versions = older.get(root.reference)
+        first = versions[0][0] if versions else root.updated
+        return moment(root.data.get("authoredOn"), self.zone) or first
 
     def _departments_asked(self, siblings: Collection[Row]) -> dict[str, list[Json]]:
         """The owners of each sibling's Tasks."""
@@ -381,6 +391,10 @@ class Reader:
             elif from_ehr:
                 matters.append(blind)
         return tuple(matters)
+
+
+def _patient_of(root: Row) -> str:
+    return target(root.data.get("subject")) or target(root.data.get("sender"))
 
 
 def _ehr_of(row: Row) -> str:

@@ -14,13 +14,13 @@ from itertools import pairwise
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from fhir_coprod.alike import is_proposal, thing
 from fhir_coprod.jsontext import Json
 from fhir_coprod.watch.record.fhir import (
     LAST,
     PERSONS,
     codes,
     is_followup,
-    is_proposal,
     is_referral_task,
     is_written_information,
     last_moment,
@@ -30,6 +30,7 @@ from fhir_coprod.watch.record.fhir import (
     target,
     targets,
 )
+from fhir_coprod.watch.record.kin import may_matter
 from fhir_coprod.watch.record.model import (
     Appointment,
     AppointmentState,
@@ -106,7 +107,7 @@ def read_request(held: Held, around: Surroundings) -> Request:
         intent=data.get("intent") or "order",
         by_patient=target(data.get("requester")).startswith(PERSONS),
         priority=data.get("priority") or "routine",
-        codes=codes(data.get("code")),
+        codes=thing(data.get("code")),
         specialties=codes(data.get("performerType"), *(data.get("category") or ())),
         requesters=around.parties(data.get("requester")),
         departments=around.parties(*(data.get("performer") or ())),
@@ -411,7 +412,8 @@ def compose(
     request:  the ServiceRequest, or the Communication by which a patient asks.
     related:  Tasks, Appointments, Encounters, reports, documents, Communications, CommunicationRequests that
               may belong to it; those that turn out not to are left out.
-    siblings: the patient's other ServiceRequests, each with the departments that its Tasks ask.
+    siblings: other ServiceRequests of the patient that may matter to it, each with the departments that its
+              Tasks ask; those that do not are left out.
     proxies:  active RelatedPersons of the patient.
     """
     around = around or Surroundings()
@@ -458,15 +460,17 @@ def compose(
             if message and held.reference != request.reference:
                 messages.append(message)
     read = read_asking if request.type == "Communication" else read_request
+    root = read(request, around)
+    others = (read_sibling(held, around, departments) for held, departments in siblings)
     return Facts(
-        request=read(request, around),
+        request=root,
         tasks=tasks,
         appointments=tuple(appointments),
         visits=tuple(visits),
         results=tuple(results),
         messages=tuple(messages),
         side_tasks=tuple(side_tasks),
-        siblings=tuple(read_sibling(held, around, departments) for held, departments in siblings),
+        siblings=tuple(other for other in others if may_matter(other, root)),
         proxies=proxies,
         do_not_contact=silent,
         blind=blind,

@@ -104,11 +104,6 @@ def last_moment(text: Any, zone: ZoneInfo) -> datetime | None:
     return datetime.combine(following, time(), zone).astimezone(UTC) - _TICK
 
 
-def is_proposal(data: Json) -> bool:
-    """Whether this is a ServiceRequest by which a patient, or a relative, asks for a referral."""
-    return data.get("intent") == "proposal" and target(data.get("requester")).startswith(PERSONS)
-
-
 def is_referral_task(data: Json) -> bool:
     """Whether this Task asks a department to fulfil a referral: `code` is fulfill or absent, and the owner is
     not a patient or relative."""

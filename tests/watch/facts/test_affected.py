@@ -30,7 +30,9 @@ NAMING: dict[tuple[str, str], Callable[[Resource], Resource]] = {
     ("Communication", "based-on"): lambda it: {"basedOn": [it]},
     ("CommunicationRequest", "based-on"): lambda it: {"basedOn": [it]},
     ("CommunicationRequest", "subject"): lambda it: {"subject": it},
-    ("ServiceRequest", "subject"): lambda it: {"subject": it},
+    ("ServiceRequest", "replaces"): lambda it: {"replaces": [it]},
+    ("ServiceRequest", "based-on"): lambda it: {"basedOn": [it]},
+    ("ServiceRequest", "supports"): lambda it: {"supportingInfo": [it]},
     ("RelatedPerson", "patient"): lambda it: {"patient": it},
     ("DetectedIssue", "implicated"): lambda it: {"implicated": [it]},
 }
@@ -38,7 +40,7 @@ NAMING: dict[tuple[str, str], Callable[[Resource], Resource]] = {
 WAYS = [
     *((named, type, parameter) for named, links in watched.LINKS.items() for type, parameter in links),
     ("Patient", "CommunicationRequest", "subject"),
-    ("Patient", "ServiceRequest", "subject"),
+    *(("ServiceRequest", "ServiceRequest", way) for way in ("replaces", "based-on", "supports")),
     ("Patient", "RelatedPerson", "patient"),
     ("ServiceRequest", "DetectedIssue", "implicated"),
 ]
