@@ -15,7 +15,8 @@ from fhir_coprod.simulate.hospital import ALL, BY_NAME, behind
 from fhir_coprod.simulate.noise import Delivery, Feeds
 from fhir_coprod.simulate.promises import ZONE
 from fhir_coprod.watch import assess
-from fhir_coprod.watch.record.compose import Held, Surroundings, compose
+from fhir_coprod.watch.record.around import Held, Surroundings
+from fhir_coprod.watch.record.compose import compose
 from fhir_coprod.watch.record.fhir import is_asking, is_referral_task, target
 from fhir_coprod.watch.record.model import Blind, Facts
 from fhir_coprod.watch.rules import policies

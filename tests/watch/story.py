@@ -31,7 +31,8 @@ from zoneinfo import ZoneInfo
 
 from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import SiteSettings
-from fhir_coprod.watch.record.compose import Held, Surroundings, compose
+from fhir_coprod.watch.record.around import Held, Surroundings
+from fhir_coprod.watch.record.compose import compose
 from fhir_coprod.watch.record.model import Blind, Facts
 from fhir_coprod.watch.rules import policies
 
@@ -207,8 +208,8 @@ def _service_request(story: Story, id: str, rest: str) -> tuple[Held, dict[str, 
     for key, element in (("performer", "performer"), ("replaces", "replaces"), ("basedOn", "basedOn")):
         if key in keys:
             data[element] = [{"reference": _who(keys[key])}]
-    if "category" in keys:
-        data["category"] = [concept(keys["category"])]
+    if keys.get("category") != "none":
+        data["category"] = [concept(keys.get("category", "http://snomed.info/sct|3457005"))]
     if "requisition" in keys:
         data["requisition"] = {"system": SYSTEM, "value": keys["requisition"]}
     if "doNotPerform" in keys:

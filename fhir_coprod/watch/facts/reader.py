@@ -27,8 +27,10 @@ from fhir_coprod.watch.facts import queries
 from fhir_coprod.watch.facts.newest import Newest, Row, Texts
 from fhir_coprod.watch.facts.referrals import roots_from
 from fhir_coprod.watch.facts.siblings import how_indexed, siblings_of
+from fhir_coprod.watch.facts.staff import Staff
 from fhir_coprod.watch.facts.visibility import blind_feeds, unread_records
-from fhir_coprod.watch.record.compose import Held, Surroundings, compose
+from fhir_coprod.watch.record.around import Held
+from fhir_coprod.watch.record.compose import compose
 from fhir_coprod.watch.record.fhir import (
     batches,
     is_followup,
@@ -133,10 +135,10 @@ class Reader:
         self.connection = connection
         self._newest = Newest(connection, parsed)
         self.zone = settings.site.zone
-        self.surroundings = f"{self.zone.key} {how_indexed(connection)}"
+        self._staff = Staff(connection, self._newest, settings)
+        self._around = self._staff.around(self.zone)
+        self.surroundings = " ".join((self.zone.key, how_indexed(connection), *self._staff.named))
         """What facts depend on beside the record."""
-        self._behind: dict[str, tuple[str, ...]] = {}
-        self._around = Surroundings(self.zone, self._behind)
         self.blind = blind_feeds(connection, settings, pulled_since)
         self.unread = unread_records(connection)
 
@@ -155,7 +157,7 @@ class Reader:
         families = siblings_of(self.connection, self._newest, roots, lambda root: self._written(root, older))
         siblings = list({row.key: row for rows in families.values() for row in rows}.values())
         departments = self._departments_asked(siblings)
-        self._learn_staff([*found.values(), *siblings])
+        self._staff.learn([*found.values(), *siblings])
         older |= self._earlier_versions([row for row in siblings if row.key not in found])
         related: dict[int, list[Row]] = {root.key: [] for root in roots}
         for row in found.values():
@@ -342,18 +344,6 @@ class Reader:
             if is_referral_task(row.data) and not dead and isinstance(row.data.get("owner"), dict):
                 owners.setdefault(target(row.data.get("focus")), []).append(row.data["owner"])
         return owners
-
-    def _learn_staff(self, rows: Iterable[Row]) -> None:
-        """Remember who is behind the roles, services and places that these resources name."""
-        wanted: set[tuple[str, str]] = set()
-        for row in rows:
-            for name in targets(watched.parties(row.data)):
-                type, id = split(name)
-                if type in watched.ROLES and name not in self._behind:
-                    wanted.add((type, id))
-                    self._behind[name] = ()
-        for staff in self.by_reference(wanted):
-            self._behind[staff.reference] = targets(watched.behind(staff.data))
 
     def _earlier_versions(self, rows: Iterable[Row]) -> dict[str, list[tuple[datetime, Json]]]:
         """Every version since the last deletion, for resources with more than one version."""

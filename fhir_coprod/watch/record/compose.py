@@ -7,15 +7,14 @@ time, take the time at which we first stored it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
 from fhir_coprod.alike import is_proposal, thing
 from fhir_coprod.jsontext import Json
+from fhir_coprod.watch.record.around import Held, Surroundings
 from fhir_coprod.watch.record.fhir import (
     LAST,
     PERSONS,
@@ -24,8 +23,10 @@ from fhir_coprod.watch.record.fhir import (
     is_referral_task,
     is_written_information,
     last_moment,
+    local,
     message_about,
     moment,
+    profiles,
     side_task_about,
     target,
     targets,
@@ -46,6 +47,7 @@ from fhir_coprod.watch.record.model import (
     TaskState,
     Visit,
 )
+from fhir_coprod.watch.record.parties import between
 
 FINAL_REPORT: Final = frozenset({"final", "amended", "corrected", "appended"})
 FINAL_DOCUMENT: Final = frozenset({"final", "amended"})
@@ -56,49 +58,13 @@ _LONGEST: Final = 400 * 366 * 24 * 60
 _HERE: Final = frozenset({"arrived", "checked-in", "fulfilled"})
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
-    """A resource as we hold it: its reference, and each version with the time we stored it, oldest first."""
-
-    reference: str
-    versions: tuple[tuple[datetime, Json], ...]
-
-    @property
-    def data(self) -> Json:
-        """The current version."""
-        return self.versions[-1][1]
-
-    @property
-    def type(self) -> str:
-        return self.reference.partition("/")[0]
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What the readers need to know beside the resources themselves."""
-
-    zone: ZoneInfo = field(default_factory=lambda: ZoneInfo("UTC"))
-    """Dates without a time are days in this zone."""
-    behind: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """From a PractitionerRole, HealthcareService or Location to the person and organisation behind it."""
-
-    def parties(self, *references: Json | None) -> tuple[str, ...]:
-        """The references and everybody behind them, in order, once each."""
-        found: dict[str, None] = {}
-        for reference in references:
-            name = target(reference)
-            if name:
-                found[name] = None
-                for other in self.behind.get(name, ()):
-                    found[other] = None
-        return tuple(found)
-
-
 def read_request(held: Held, around: Surroundings) -> Request:
     """Read a ServiceRequest."""
     data = held.data
     stored = held.versions[0][0]
     authored = moment(data.get("authoredOn"), around.zone)
+    requester = local(data.get("requester"), data)
+    performers = [local(performer, data) for performer in data.get("performer") or ()]
     return Request(
         id=held.reference,
         patient=target(data.get("subject")),
@@ -109,13 +75,19 @@ def read_request(held: Held, around: Surroundings) -> Request:
         priority=data.get("priority") or "routine",
         codes=thing(data.get("code")),
         specialties=codes(data.get("performerType"), *(data.get("category") or ())),
-        requesters=around.parties(data.get("requester")),
-        departments=around.parties(*(data.get("performer") or ())),
+        requesters=around.parties(requester),
+        departments=around.parties(*performers),
         based_on=targets(data.get("basedOn")),
         replaces=targets(data.get("replaces")),
         requisition="|".join(_identifier(data.get("requisition"))),
         do_not_perform=data.get("doNotPerform") is True,
         authored_stored=authored is None,
+        profiles=tuple(profiles(data)),
+        between=between(
+            around.side(requester),
+            [side for performer in performers if (side := around.side(performer))],
+            around.places,
+        ),
     )
 
 
@@ -189,8 +161,8 @@ def _task_states(held: Held, around: Surroundings) -> list[TaskState]:
                 at=at or stored,
                 status=data.get("status") or "unknown",
                 stored=at is None,
-                owner=target(data.get("owner")),
-                departments=around.parties(data.get("owner")),
+                owner=target(local(data.get("owner"), data)),
+                departments=around.parties(local(data.get("owner"), data)),
                 reasons=codes(data.get("statusReason"), data.get("businessStatus")),
                 review=last_moment(restriction.get("end"), around.zone),
                 outputs=targets(output.get("valueReference") for output in data.get("output") or ()),

@@ -34,6 +34,7 @@ class Request(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Requester (sender) is a Patient or RelatedPerson."""
     priority: str = "routine"
     codes: tuple[str, ...] = ()
+    """What is asked for (`alike.thing`): codes, or a text as `|text`."""
     specialties: tuple[str, ...] = ()
     """performerType and category; an override or a guarantee may apply to some of these only."""
     requesters: tuple[str, ...] = ()
@@ -45,6 +46,10 @@ class Request(msgspec.Struct, frozen=True, array_like=True, gc=False):
     requisition: str = ""
     do_not_perform: bool = False
     authored_stored: bool = False
+    profiles: tuple[str, ...] = ()
+    """Canonicals that it claims, without version."""
+    between: str = "unclear"
+    """What requester and performer are to each other: a `parties.Between`."""
 
 
 class TaskState(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -10,12 +10,17 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Final
 
+import msgspec
+
 from fhir_coprod.watch.record.fhir import within_reach
 from fhir_coprod.watch.record.model import Facts, Request, RequestState
 from fhir_coprod.watch.rules.bounce import there_and_back
-from fhir_coprod.watch.rules.codes import ABOUT, RANK, SOFT, STAFF_ONLY, Rule, Stage
-from fhir_coprod.watch.rules.department import Clock, Line, booking_at, booking_events, draw, judge
-from fhir_coprod.watch.rules.policies import Clocks, Policy, Severity, any_named
+from fhir_coprod.watch.rules.codes import ABOUT, RANK, SOFT, Rule, Stage
+from fhir_coprod.watch.rules.department import Clock, Line, booking_at, draw, judge
+from fhir_coprod.watch.rules.diagnostic import judge_order
+from fhir_coprod.watch.rules.informing import events_of, last_told
+from fhir_coprod.watch.rules.policies import Clocks, Policy, Severity
+from fhir_coprod.watch.rules.scope import Scope, scope_of
 from fhir_coprod.watch.rules.siblings import answers, is_twin, replaces
 from fhir_coprod.watch.rules.standing import Stall, Standing
 from fhir_coprod.watch.rules.task import ENDED, NOT_ACTIVE, Course, Event, When, follow, status_at
@@ -43,16 +48,34 @@ def assess(facts: Facts, policy: Policy, now: datetime) -> Standing:
     request = facts.request
     state = status_at(request.states, now)
     void = request.do_not_perform or request.states[-1].status == "entered-in-error"
-    void = void or _goes_without_saying(facts, policy)
     if void or _unwritten(request, now):
         wake = None if void else request.authored
-        return Standing(request.id, request.patient, None, policy=policy.label, wake=wake)
-    if request.by_patient and request.intent == "proposal":
-        return _Assessment(facts, policy, now, state, []).of_request()
+        return Standing(request.id, request.patient, None, policy=policy.label, wake=wake, scope="")
     courses = [course for task in facts.tasks if (course := follow(task, policy, now))]
     if len(courses) > 1:
         courses.sort(key=lambda course: course.task.id)  # if two claim the same, the order must not matter
-    return _Assessment(facts, policy, now, state, courses).of_referral()
+    scope, reason = scope_of(facts, courses, policy, now)
+    if scope is Scope.OUT:
+        return Standing(
+            request.id,
+            request.patient,
+            None,
+            policy=policy.label,
+            scope=scope,
+            in_scope=reason,
+            thing=_first(request.codes),
+        )
+    standing = _judged(_Assessment(facts, policy, now, state, courses), scope)
+    return msgspec.structs.replace(standing, scope=scope, in_scope=reason, thing=_first(request.codes))
+
+
+def _judged(assessment: _Assessment, scope: Scope) -> Standing:
+    """Where an order stands that is watched at all."""
+    if assessment.request.by_patient and assessment.request.intent == "proposal":
+        return assessment.of_request()
+    if scope is Scope.DIAGNOSTIC:
+        return assessment.of_diagnostic()
+    return assessment.of_unclear() if scope is Scope.UNCLEAR else assessment.of_referral()
 
 
 class _Assessment:
@@ -72,6 +95,7 @@ class _Assessment:
         self.clocks: list[Clock] = []
         self.stalls: list[Stall] = []
         self.notes: list[Stall] = []
+        self.counted: list[Stall] = []
         self.unseen: set[str] = set()
         self.not_claimed: set[Rule] = set()
         self.dues: list[datetime] = []
@@ -120,6 +144,37 @@ class _Assessment:
         self._half_close(active)
         self._run_clocks()
         return self._conclude(stage, since, owner)
+
+    def of_diagnostic(self) -> Standing:
+        """The standing of a diagnostic order: its result and the review are counted, or alert where the site
+        wants that."""
+        if self.ended:
+            since = When(self.state.at, self.state.stored)
+            return self._standing(Stage.CLOSED, since, "", None, [])
+        stage, since, owner, clocks = judge_order(self.facts, self._active_since(), self.policy, self.now)
+        self.clocks += clocks
+        self._run_clocks()
+        wanted = self.policy.scope_alerts.diagnostic_for
+        if not {"*", *self.request.departments, *self.request.requesters} & wanted:
+            self.stalls, self.counted = [], self.stalls
+        return self._standing(stage, since, owner, None, [])
+
+    def of_unclear(self) -> Standing:
+        """The standing of what may be a referral: counts that it was not sent, and claims nothing else."""
+        standing = self.of_referral()
+        self.stalls, self.notes, self.dues, self.unseen = [], [], [], set()
+        self.clocks = [clock for clock in self.clocks if clock.rule is Rule.NOT_SENT]
+        self._run_clocks()
+        return msgspec.structs.replace(
+            standing,
+            stalls=(),
+            notes=(),
+            counted=() if standing.stage is Stage.CLOSED else _in_order(self.stalls),
+            due=min(self.dues, default=None),
+            not_observable=tuple(sorted(self.unseen)),
+            untold_since=None,
+            untold="",
+        )
 
     # -- clocks ----------------------------------------------------------------------------------------
 
@@ -366,27 +421,10 @@ class _Assessment:
 
     # -- the patient, and the end ----------------------------------------------------------------------
 
-    def _events(self) -> list[Event]:
-        """Everything up to now that the patient must be told about."""
-        events = [event for course in self.courses for event in course.events]
-        if self.facts.appointments:
-            events += booking_events(self.facts, self.lines, self.now)
-        for line in self.lines:
-            events += [Event(result.at, "result", line.owner) for result in line.results]
-        requester = self._requester()
-        for state in self.request.states:
-            if state.status in ("on-hold", "revoked"):
-                what = "changed" if state.status == "on-hold" else "cancelled"
-                events.append(Event(state.at, what, requester))
-        events += [
-            Event(stall.due, stall.rule, stall.owner) for stall in self.stalls if stall.rule not in STAFF_ONLY
-        ]
-        return [event for event in events if event.at <= self.now]
-
     def _conclude(self, stage: Stage, since: When, owner: str) -> Standing:
         """Decide what the patient has not been told, and whether the referral is closed."""
-        told = self._last_told()
-        events = self._events()
+        told = last_told(self.facts, self.now)
+        events = events_of(self.facts, self.courses, self.lines, self.stalls, self.now)
         untold = min([event for event in events if told is None or event.at > told], default=None)
         if untold is not None:
             late = untold.what in ABOUT
@@ -394,17 +432,6 @@ class _Assessment:
         if self.ended and not self._is_live() and (untold is None or "Communication" in self.unseen):
             stage, since = Stage.CLOSED, When(self.state.at, self.state.stored)
         return self._standing(stage, since, owner, told, [untold] if untold else [])
-
-    def _last_told(self) -> datetime | None:
-        reaches = {self.request.patient, *self.facts.proxies}
-        return max(
-            [
-                min(message.latest, self.now)
-                for message in self.facts.messages
-                if message.sent <= self.now and not reaches.isdisjoint(message.recipients)
-            ],
-            default=None,
-        )
 
     def _is_live(self) -> bool:
         """Whether a Task is still open, or a booking is in the future."""
@@ -433,6 +460,7 @@ class _Assessment:
             owner=owner,
             stalls=() if closed else _in_order(self.stalls),
             notes=tuple(self.notes),
+            counted=() if closed else _in_order(self.counted),
             not_observable=tuple(sorted(self.unseen)),
             not_claimed=tuple(sorted(self.not_claimed)),
             patient_informed=told is not None and not untold,
@@ -447,12 +475,6 @@ class _Assessment:
             wake=min([at for at in wakes if at is not None and at > self.now], default=None),
             zone=self.policy.calendar.zone.key,
         )
-
-
-def _goes_without_saying(facts: Facts, policy: Policy) -> bool:
-    """Whether it is a kind of order that no department needs to accept, and none was asked."""
-    asked = facts.tasks or facts.appointments or facts.visits or facts.request.by_patient
-    return not asked and any_named(policy.no_referral, facts.request.specialties)
 
 
 def _unwritten(request: Request, now: datetime) -> bool:

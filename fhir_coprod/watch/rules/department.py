@@ -202,7 +202,7 @@ def _completed(line: Line) -> bool:
 def _judge_result(line: Line, facts: Facts, now: datetime) -> None:
     """Resulted or returned: every final result must be returned, and each must be reviewed after that."""
     results = sorted(line.results, key=lambda result: (result.at, result.id))
-    reviewed = _last_review(facts, now)
+    reviewed = last_review(facts, now)
     unreturned: list[Result] = []
     returned: list[tuple[When, Result]] = []
     for result in results:
@@ -245,7 +245,7 @@ def _returned(result: Result, facts: Facts, now: datetime) -> When | None:
     return min(backs, default=None)
 
 
-def _last_review(facts: Facts, now: datetime) -> datetime | None:
+def last_review(facts: Facts, now: datetime) -> datetime | None:
     """When the requester last completed a Task of their own about this referral."""
     requesters = set(facts.request.requesters)
     for task in facts.tasks:

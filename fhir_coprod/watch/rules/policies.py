@@ -37,6 +37,16 @@ from fhir_coprod.watch.record.fhir import within_reach
 from fhir_coprod.watch.record.model import Request
 from fhir_coprod.watch.rules.calendar import SiteCalendar, Span
 from fhir_coprod.watch.rules.codes import ABOUT, Rule, Stage
+from fhir_coprod.watch.rules.scope_table import (
+    ALERT_KEYS,
+    CODE_LISTS,
+    ROW_KEYS,
+    ScopeAlerts,
+    ScopeRow,
+    one_of,
+    scope_alerts,
+    scope_row,
+)
 
 Severity = Literal["high", "moderate", "low"]
 Owner = Literal["requester", "receiver"]
@@ -49,11 +59,13 @@ _PACKAGE: Traversable = resources.files("fhir_coprod") / "_data" / "policies"
 _KEYS = frozenset(
     {"name", "extends", "title", "version", "valid_from", "source", "country", "region", "enabled"}
     | {"clocks", "priority", "duplicate", "owners", "severity", "codes", "pauses", "guarantee", "override"}
-    | {"alerts", "feeds"}
+    | {"alerts", "feeds", "scope", "orders"}
 )
 _KEYS_WITHIN: Mapping[str, Collection[str]] = {
     "duplicate": {"window"},
-    "codes": {"awaiting-information", "no-result-expected", "no-referral"},
+    "codes": {"awaiting-information", "no-result-expected", *CODE_LISTS},
+    "scope": ROW_KEYS,
+    "orders": ALERT_KEYS,
     "pauses": {"reasons", "stops"},
     "feeds": {"behind_after"},
     "alerts": {"act_within", "acknowledged_for", "snooze_at_most", "ladder", "digest_over"},
@@ -130,8 +142,9 @@ class Policy:
     severities: Mapping[Rule, Severity]
     awaiting_information: frozenset[str]
     no_result_expected: frozenset[str]
-    no_referral: frozenset[str]
-    """Categories of orders that are carried out without a Task that asks a department."""
+    scopes: tuple[ScopeRow, ...]
+    """Tells referrals from other orders: the first row that fits."""
+    scope_alerts: ScopeAlerts
     pause_reasons: frozenset[str]
     pause_stops: frozenset[str]
     alerts: AlertRules
@@ -271,6 +284,8 @@ def _content(name: str, above: tuple[str, ...], folder: Traversable) -> dict[str
     for key, value in content.items():
         if isinstance(value, dict) and isinstance(base.get(key), dict):
             merged[key] = {**base[key], **value}
+    if isinstance(content.get("scope"), list) and isinstance(base.get("scope"), list):
+        merged["scope"] = [*content["scope"], *base["scope"]]  # a site's own rows come first
     return merged
 
 
@@ -320,15 +335,16 @@ def _policy(content: Mapping[str, Any]) -> Policy:
         scaling=scaling,
         duplicate_window=_window(content["duplicate"]["window"]),
         owners={
-            _rule(rule): _one_of(owner, "requester", "receiver") for rule, owner in content["owners"].items()
+            _rule(rule): one_of(owner, "requester", "receiver") for rule, owner in content["owners"].items()
         },
         severities={
-            _rule(rule): _one_of(level, "high", "moderate", "low")
+            _rule(rule): one_of(level, "high", "moderate", "low")
             for rule, level in content["severity"].items()
         },
         awaiting_information=frozenset(codes["awaiting-information"]),
         no_result_expected=frozenset(codes["no-result-expected"]),
-        no_referral=frozenset(codes["no-referral"]),
+        scopes=tuple(scope_row(row, codes) for row in content["scope"]),
+        scope_alerts=scope_alerts(content["orders"]),
         pause_reasons=frozenset(pauses["reasons"]),
         pause_stops=frozenset(stop if stop == "guarantee" else _rule(stop).value for stop in pauses["stops"]),
         alerts=_alerts(content["alerts"]),
@@ -343,12 +359,6 @@ def _rule(code: str) -> Rule:
         return Rule(code)
     except ValueError:
         raise ConfigError(f"{code!r} is no rule; rules are {', '.join(ABOUT)}.") from None
-
-
-def _one_of(value: str, *allowed: str) -> Any:
-    if value not in allowed:
-        raise ConfigError(f"{value!r} is not one of {', '.join(allowed)}.")
-    return value
 
 
 def _clocks(table: Mapping[str, str]) -> dict[Rule, Span]:
@@ -403,7 +413,7 @@ def _window(text: str) -> Span:
 
 def _alerts(table: Mapping[str, Any]) -> AlertRules:
     within = {
-        _one_of(level, "high", "moderate", "low"): Span.parse(text)
+        one_of(level, "high", "moderate", "low"): Span.parse(text)
         for level, text in table["act_within"].items()
     }
     return AlertRules(
