@@ -18,6 +18,7 @@ The language of `scenarios/*.txt` (year 2026; `03-02` is 2 March 09:00 at the si
     now DATE
     = STAGE [DATE]                                       expected stage, and since when
     ! RULE [since DATE] [due DATE] [owner=…] [task=…]    exactly these stalls; due DATE is the end of that day
+    & RULE [since DATE] [due DATE]                       exactly what is counted and raises no alert
     ~ RULE · ? TYPE · informed yes|no · due DATE|none · guarantee DATE|none · severity LEVEL
 """
 
@@ -60,6 +61,7 @@ class Expected:
     since: str = ""
     stalls: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    counted: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     unseen: list[str] = field(default_factory=list)
     more: dict[str, str] = field(default_factory=dict)
 
@@ -137,6 +139,9 @@ def _tell(story: Story, line: str) -> None:
     if word == "!":
         rule, *words = rest.split()
         story.expected.stalls.append((rule, _pairs(words)))
+    elif word == "&":
+        rule, *words = rest.split()
+        story.expected.counted.append((rule, _pairs(words)))
     elif word == "=":
         story.expected.stage, _, story.expected.since = rest.partition(" ")
     elif word == "~":

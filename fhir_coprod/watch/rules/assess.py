@@ -22,6 +22,7 @@ from fhir_coprod.watch.rules.informing import events_of, last_told
 from fhir_coprod.watch.rules.policies import Clocks, Policy, Severity
 from fhir_coprod.watch.rules.scope import Scope, scope_of
 from fhir_coprod.watch.rules.siblings import answers, is_twin, replaces
+from fhir_coprod.watch.rules.silence import break_silence
 from fhir_coprod.watch.rules.standing import Stall, Standing
 from fhir_coprod.watch.rules.task import ENDED, NOT_ACTIVE, Course, Event, When, follow, status_at
 from fhir_coprod.watch.rules.upcoming import next_fact
@@ -64,9 +65,17 @@ def assess(facts: Facts, policy: Policy, now: datetime) -> Standing:
             scope=scope,
             in_scope=reason,
             thing=_first(request.codes),
+            written=request.authored,
         )
     standing = _judged(_Assessment(facts, policy, now, state, courses), scope)
-    return msgspec.structs.replace(standing, scope=scope, in_scope=reason, thing=_first(request.codes))
+    standing = msgspec.structs.replace(
+        standing,
+        scope=scope,
+        in_scope=reason,
+        thing=_first(request.codes),
+        written=request.authored,
+    )
+    return break_silence(standing, facts, policy, now)
 
 
 def _judged(assessment: _Assessment, scope: Scope) -> Standing:
@@ -136,6 +145,7 @@ class _Assessment:
             stage, since, owner = self._without_line()
         self._hold_back(active)
         self._promise(stage, active)
+        self._cap_reviews()
         self._compare_siblings()
         self._bounce()
         siblings = self.facts.siblings
@@ -253,6 +263,18 @@ class _Assessment:
                         evidence=line.next.appointment.id,
                     )
                 )
+
+    def _cap_reviews(self) -> None:
+        """A hold's own date of review counts only for so long, and never past the guarantee date."""
+        for place, clock in enumerate(self.clocks):
+            held = clock.line.course.held if clock.line and clock.line.course else None
+            if clock.rule is not Rule.ON_HOLD_WITHOUT_REVIEW or held is None:
+                continue
+            cap = self.policy.calendar.due(held.at, self.policy.hold_reviewed_within)
+            if self.guarantee is not None:
+                cap = max(min(cap, self.guarantee), held.at)
+            if clock.start.at > cap:
+                self.clocks[place] = clock._replace(start=When(cap))
 
     def _compare_siblings(self) -> None:
         """Look for another active referral for the same thing, written shortly before this one."""

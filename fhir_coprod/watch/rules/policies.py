@@ -59,12 +59,13 @@ _PACKAGE: Traversable = resources.files("fhir_coprod") / "_data" / "policies"
 _KEYS = frozenset(
     {"name", "extends", "title", "version", "valid_from", "source", "country", "region", "enabled"}
     | {"clocks", "priority", "duplicate", "owners", "severity", "codes", "pauses", "guarantee", "override"}
-    | {"alerts", "feeds", "scope", "orders"}
+    | {"alerts", "feeds", "scope", "orders", "silence"}
 )
 _KEYS_WITHIN: Mapping[str, Collection[str]] = {
     "duplicate": {"window"},
     "codes": {"awaiting-information", "no-result-expected", *CODE_LISTS},
     "scope": ROW_KEYS,
+    "silence": {*PRIORITIES, "hold_reviewed_within"},
     "orders": ALERT_KEYS,
     "pauses": {"reasons", "stops"},
     "feeds": {"behind_after"},
@@ -149,6 +150,10 @@ class Policy:
     pause_stops: frozenset[str]
     alerts: AlertRules
     feeds_behind_after: timedelta
+    silence: Mapping[str, Span]
+    """By priority: how long nothing may be recorded about an open referral."""
+    hold_reviewed_within: Span
+    """The longest time for which a hold's own date of review counts."""
     guarantees: tuple[Guarantee, ...] = ()
     overrides: tuple[Override, ...] = ()
 
@@ -349,6 +354,8 @@ def _policy(content: Mapping[str, Any]) -> Policy:
         pause_stops=frozenset(stop if stop == "guarantee" else _rule(stop).value for stop in pauses["stops"]),
         alerts=_alerts(content["alerts"]),
         feeds_behind_after=timedelta(days=_some(Span.parse(content["feeds"]["behind_after"])).number),
+        silence={priority: _some(Span.parse(content["silence"][priority])) for priority in PRIORITIES},
+        hold_reviewed_within=_some(Span.parse(content["silence"]["hold_reviewed_within"])),
         guarantees=tuple(_guarantee(entry) for entry in content.get("guarantee", ())),
         overrides=tuple(_override(entry) for entry in content.get("override", ())),
     )

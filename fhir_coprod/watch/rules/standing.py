@@ -82,6 +82,8 @@ class Standing(msgspec.Struct, frozen=True, gc=False):
     """Why it is in that scope, in words that can follow "because"."""
     thing: str = ""
     """What is asked for: the first code, or the text."""
+    written: datetime | None = None
+    """When it was written."""
     counted: tuple[Stall, ...] = ()
     """What is wrong but raises no alert of its own: it is counted, and listed apart."""
     not_assessed: str = ""
