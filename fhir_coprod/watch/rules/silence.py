@@ -1,4 +1,4 @@
-"""Ends silence: finds open referrals of which nothing was recorded, and nothing is claimed, for too long. Pure.
+"""Ends silence: finds open referrals of which nothing is recorded, and nothing claimed, for too long. Pure.
 
 Scope, pauses, holds, feeds, dead letters and learned habits keep stalls from being claimed, each for a good
 reason. So that all of them together cannot hide a referral for ever, time alone brings it before somebody.
