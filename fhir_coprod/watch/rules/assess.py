@@ -14,7 +14,7 @@ import msgspec
 
 from fhir_coprod.watch.record.fhir import within_reach
 from fhir_coprod.watch.record.model import Facts, Request, RequestState
-from fhir_coprod.watch.rules.bounce import there_and_back
+from fhir_coprod.watch.rules.bounce import bounced
 from fhir_coprod.watch.rules.codes import ABOUT, RANK, SOFT, Rule, Stage
 from fhir_coprod.watch.rules.department import Clock, Line, booking_at, draw, judge
 from fhir_coprod.watch.rules.diagnostic import judge_order
@@ -293,20 +293,11 @@ class _Assessment:
             self.clocks.append(Clock(Rule.DUPLICATE, at, due=at.at, evidence=min(twins)))
 
     def _bounce(self) -> None:
-        """Find a referral that bounces: two rejections, or A→B→A, and no acceptance after that."""
-        turns = sorted([when for course in self.courses for when in course.rejections])
-        if not turns and sum([len(course.owners) for course in self.courses]) < 3:
-            return  # the usual case, and the rest is expensive
-        turns = turns[1:]
-        back = there_and_back(self.courses)
-        if back is not None:
-            turns = sorted([*turns, back])
-        accepted = [course.accepted or course.completed for course in self.courses]
-        last_yes = max((when.at for when in accepted if when), default=None)
-        turns = [turn for turn in turns if last_yes is None or turn.at > last_yes]
-        proven = any(RANK[line.stage] > RANK[Stage.ACCEPTED] for line in self.lines)
-        if turns and not proven:
-            self.clocks.append(Clock(Rule.BOUNCED, turns[0], due=turns[0].at))
+        """Find a referral that bounces, unless a department has shown that it took it on."""
+        if not any(RANK[line.stage] > RANK[Stage.ACCEPTED] for line in self.lines):
+            turn = bounced(self.courses)
+            if turn:
+                self.clocks.append(Clock(Rule.BOUNCED, turn, due=turn.at))
 
     def _half_close(self, active: list[Line]) -> None:
         """Find a referral that has ended on one side but not on the other."""

@@ -339,6 +339,7 @@ def test_the_default_policy_knows_no_holidays_until_the_site_names_its_country(s
             "status": "active",
             "intent": "order",
             "subject": {"reference": "Patient/p"},
+            "category": [{"coding": [{"system": "http://snomed.info/sct", "code": "3457005"}]}],
             "authoredOn": thursday.isoformat(),
         }
     )
