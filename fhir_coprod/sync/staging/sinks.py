@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from threading import Lock
+from functools import partial
 from time import sleep
 from typing import TypeVar
 
@@ -44,7 +44,6 @@ class StoreSink:
     def __init__(self, store: Store, told: Told) -> None:
         self._store = store
         self._told = told
-        self._turn = Lock()
         self.faults: dict[tuple[str, str], str] = {}
         """(EHR, type) → why it could not be read completely."""
 
@@ -55,8 +54,7 @@ class StoreSink:
     def put(self, batch: Batch) -> None:
         self._note(batch)
         for part in batch.parts(TOGETHER):
-            with self._turn:  # one at a time: the writer would commit waiting parts together
-                counts = courteous(self._store, lambda t, part=part: stage.stage(t.connection, part, t.now))  # type: ignore[misc]
+            counts = courteous(self._store, partial(_staged, part))
             self._told(part, counts)
 
     def _note(self, batch: Batch) -> None:
@@ -82,6 +80,10 @@ class StoreSink:
     def watermark(self, ehr: str, type: str) -> str:
         with self._store.connect() as connection:
             return feed.watermark(connection, ehr, type)
+
+
+def _staged(batch: Batch, transaction: Transaction) -> Counts:
+    return stage.stage(transaction.connection, batch, transaction.now)
 
 
 class DrySink(StoreSink):
