@@ -40,8 +40,8 @@ from fhir_coprod.sync.staging.references import Record
 from fhir_coprod.sync.staging.stage import OPEN, TO_LINK, TO_WRITE, WRITTEN, chunks, keys_of, wake_holders
 
 _NAMESPACE = UUID("0d0f0ad6-4f6e-5c3b-9a53-6f1a3bb6f0e5")
-BATCH = 60
-"""Records linked in one transaction."""
+BATCH = 30
+"""Records linked in one transaction: other writers have to wait as long as that takes."""
 
 _MATCHING = ("identifier", "order", "person", matches.ASKED)
 """The kinds of keys that find matching records; the other kinds only tell whether they agree."""

@@ -33,7 +33,7 @@ from fhir_coprod.sync.staging.stage import OPEN, TO_WRITE, WRITTEN, Validate
 
 DRAFTED = 200
 """Resources drafted together, outside of any transaction."""
-BATCH = 30
+BATCH = 15
 """Resources written in one transaction: other writers have to wait as long as that takes."""
 
 # These run for every few resources, so they are built once.

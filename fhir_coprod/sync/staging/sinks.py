@@ -22,7 +22,7 @@ T = TypeVar("T")
 Told = Callable[[Batch, Counts], None]
 
 
-TOGETHER = 50
+TOGETHER = 25
 """Records staged in one transaction: other writers have to wait as long as that takes."""
 
 
@@ -32,8 +32,13 @@ millisecond whether it can write; a sync that began again at once would always b
 
 
 def courteous(store: Store, work: Callable[[Transaction], T]) -> T:
-    """Write, then pause so that other writers get their turn."""
-    result = store.write(work)
+    """Write, then pause so that other writers get their turn.
+
+    After a power cut, the latest of these writes may be missing, just as after a run that was killed before
+    them: the EHR still has the records. What the store is told in the end, that the run is over, is on disk
+    with all that went before.
+    """
+    result = store.write(work, lasting=False)
     sleep(COURTESY)
     return result
 
