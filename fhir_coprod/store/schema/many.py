@@ -35,7 +35,7 @@ class _Among(FunctionElement[bool]):
     inherit_cache = True
 
     def self_group(self, against: Any = None) -> _Among:
-        """As it is: SQLAlchemy would write `… = 1` for SQLite, which then uses no index for it."""
+        """Itself. SQLAlchemy would write `… = 1` for SQLite, which then uses no index for it."""
         return self
 
 
