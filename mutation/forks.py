@@ -172,7 +172,7 @@ def pytest_main(root: Path, paths: Sequence[str], plugin: object) -> int:
 
 @dataclass(eq=False)
 class Chosen:
-    """Runs these tests in this order and stops at the first that fails; each with its seconds of a processor."""
+    """Runs these tests in this order, each with its limit in seconds, and stops at the first that fails."""
 
     tests: Mapping[str, float]
     told: Path
