@@ -91,7 +91,7 @@ class DrySink(StoreSink):
         own = self._staged[batch.ehr, batch.type]
         for taken in batch.taken:
             own[taken.record.id] = Known(taken.hash, taken.updated, False)
-            self._targets |= {Record(*target) for target in taken.targets if target[0]}
+            self._targets |= {Record(*target) for target in taken.targets}
         for record in batch.gone:
             own[record.id] = Known("", "", True)
 
