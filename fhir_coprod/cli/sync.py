@@ -65,9 +65,11 @@ def sync(
     letters); everything else is taken in all the same.
     """
     from fhir_coprod.sync.engine import run
+    from fhir_coprod.sync.pace import let_others_go_first
 
     chosen = settings(context, config)
     _named(chosen, None)  # before a store is made, which a sync without EHRs would not need
+    let_others_go_first()
     with _store(chosen, dry_run=dry_run) as store, _progress() as progress:
         reports = run(store, chosen, names=names or (), full=full, dry_run=dry_run, progress=progress)
     if as_json:

@@ -16,7 +16,7 @@ from fhir_coprod.watch.record.fhir import within_reach
 from fhir_coprod.watch.record.model import Facts, Request, RequestState
 from fhir_coprod.watch.rules.bounce import bounced
 from fhir_coprod.watch.rules.codes import ABOUT, RANK, SOFT, Rule, Stage
-from fhir_coprod.watch.rules.department import Clock, Line, booking_at, draw, judge
+from fhir_coprod.watch.rules.department import Clock, Line, draw, is_booked_ahead, judge
 from fhir_coprod.watch.rules.diagnostic import judge_order
 from fhir_coprod.watch.rules.informing import events_of, last_told
 from fhir_coprod.watch.rules.policies import Clocks, Policy, Severity
@@ -190,8 +190,7 @@ class _Assessment:
 
     def _without_line(self) -> tuple[Stage, When, str]:
         """Stage, since when and owner if no department has it: it was never sent, or every Task has ended."""
-        dead = [course for course in self.courses if course.died]
-        if not dead:
+        if not self.courses:
             active = self._active_since()
             if self.state.status == "draft":
                 self.clocks.append(Clock(Rule.DRAFT_LEFT, When(self.request.authored)))
@@ -202,8 +201,8 @@ class _Assessment:
                 When(self.request.authored, self.request.states[0].stored),
                 self._requester(),
             )
-        last = max(dead, key=lambda course: (course.died or course.since, course.task.id))
-        died = last.died or last.since
+        last = max(self.courses, key=_death)
+        died, _ = _death(last)
         line = next(line for line in self.lines if line.course is last)
         if last.status == "cancelled":
             self.clocks.append(Clock(Rule.NOT_SENT, died, line))
@@ -309,7 +308,7 @@ class _Assessment:
             for line in going:
                 review = self._review_due(line) if self.state.status == "completed" else None
                 self._disagree(line, end, review, line.owner)
-            if self.state.status == "revoked" and not going and self._booked_ahead():
+            if self.state.status == "revoked" and not going and is_booked_ahead(self.facts, self.now):
                 self.clocks.append(Clock(Rule.HALF_CLOSED, end, owner=_first(d.owner for d in self.lines)))
         elif not going:
             for line in active:
@@ -330,16 +329,6 @@ class _Assessment:
         if line.review_due_from is None or span is None:
             return None
         return When(self.policy.calendar.due(line.review_due_from.at, span), line.review_due_from.stored)
-
-    def _booked_ahead(self) -> bool:
-        """Whether there is a booking in the future."""
-        for appointment in self.facts.appointments:
-            booking = booking_at(appointment, self.now)
-            if booking and booking.state.status == "booked":
-                start = booking.state.start
-                if start is not None and start > self.now:
-                    return True
-        return False
 
     def _run_clocks(self) -> None:
         """Turn every clock into a stall, a due date, or something that cannot be seen."""
@@ -448,10 +437,9 @@ class _Assessment:
 
     def _is_live(self) -> bool:
         """Whether a Task is still open, or a booking is in the future."""
-        return (
-            any(course.live and course.status != "completed" for course in self.courses)
-            or self._booked_ahead()
-        )
+        return any(
+            course.live and course.status != "completed" for course in self.courses
+        ) or is_booked_ahead(self.facts, self.now)
 
     def _standing(
         self, stage: Stage, since: When, owner: str, told: datetime | None, untold: list[Event]
@@ -460,7 +448,7 @@ class _Assessment:
         wakes = [*self.wakes, next_fact(self.facts, self.now)]
         if self.guarantee is not None:
             wakes.append(self.guarantee)  # from then on every stall is of high severity
-        if self.pauses and any(until == self.now for _, until in self.pauses):
+        if any(until == self.now for _, until in self.pauses):
             # While a pause lasts, each day moves every deadline that it stops.
             wakes.append(self.policy.calendar.start_of(self.policy.calendar.day(self.now) + 1))
         return Standing(
@@ -488,6 +476,12 @@ class _Assessment:
             wake=min([at for at in wakes if at is not None and at > self.now], default=None),
             zone=self.policy.calendar.zone.key,
         )
+
+
+def _death(course: Course) -> tuple[When, str]:
+    """When it died, and its Task, so that the order must not matter if two died together."""
+    assert course.died is not None  # a live one would have a line of its own
+    return course.died, course.task.id
 
 
 def _unwritten(request: Request, now: datetime) -> bool:

@@ -17,8 +17,7 @@ def events_of(
 ) -> list[Event]:
     """Everything up to now that the patient must be told about."""
     events = [event for course in courses for event in course.events]
-    if facts.appointments:
-        events += booking_events(facts, lines, now)
+    events += booking_events(facts, lines, now)
     for line in lines:
         events += [Event(result.at, "result", line.owner) for result in line.results]
     requester = next(iter(facts.request.requesters), "")
