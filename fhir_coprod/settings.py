@@ -65,11 +65,26 @@ class SiteSettings(_Section):
         return ZoneInfo(self.timezone)
 
 
+class PracticeSettings(_Section):
+    """How one step of referrals is recorded at an EHR or in a department. What is left out fits anything."""
+
+    step: Literal["task", "told", "booking", "visit", "returned"]
+    used: bool
+    """False: nothing is claimed because it is absent. True: it is in use, whatever the records say."""
+    ehr: str = ""
+    department: str = ""
+    """Reference of a department here, such as Organization/orthopaedics."""
+    code: str = ""
+    """What is asked for, as system|code."""
+
+
 class WatchSettings(_Section):
     """How stalled referrals are judged."""
 
     policy: str = "default"
     """Name of a deadline policy, such as default or se-vardgaranti."""
+    practice: tuple[PracticeSettings, ...] = ()
+    """What is known of how steps of referrals are recorded; the first entry that fits decides."""
 
 
 class NoAuth(_Section):

@@ -18,6 +18,7 @@ The language of `scenarios/*.txt` (year 2026; `03-02` is 2 March 09:00 at the si
     now DATE
     = STAGE [DATE]                                       expected stage, and since when
     ! RULE [since DATE] [due DATE] [owner=…] [task=…]    exactly these stalls; due DATE is the end of that day
+    unused STEP [USE]                                    a step that is not in use (not-used, absent, mixed)
     & RULE [since DATE] [due DATE]                       exactly what is counted and raises no alert
     ~ RULE · ? TYPE · informed yes|no · due DATE|none · guarantee DATE|none · severity LEVEL
 """
@@ -29,6 +30,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
+
+import msgspec
 
 from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import SiteSettings
@@ -76,12 +79,13 @@ class Story:
     related: list[Held] = field(default_factory=list)
     siblings: list[tuple[Held, tuple[str, ...]]] = field(default_factory=list)
     blind: list[Blind] = field(default_factory=list)
+    practice: list[tuple[str, str]] = field(default_factory=list)
     now: datetime | None = None
     expected: Expected = field(default_factory=Expected)
 
     def facts(self) -> Facts:
         assert self.request is not None
-        return compose(
+        found = compose(
             self.request,
             self.related,
             self.siblings,
@@ -89,6 +93,7 @@ class Story:
             blind=tuple(self.blind),
             around=Surroundings(self.zone, BEHIND),
         )
+        return msgspec.structs.replace(found, practice=tuple(self.practice))
 
     def policy(self) -> policies.Policy:
         return policies.load(self.policy_name, SiteSettings(timezone=self.zone.key, country=self.country))
@@ -139,6 +144,9 @@ def _tell(story: Story, line: str) -> None:
     if word == "!":
         rule, *words = rest.split()
         story.expected.stalls.append((rule, _pairs(words)))
+    elif word == "unused":
+        step, _, use = rest.partition(" ")
+        story.practice.append((step, use or "not-used"))
     elif word == "&":
         rule, *words = rest.split()
         story.expected.counted.append((rule, _pairs(words)))

@@ -24,6 +24,7 @@ from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store, index
 from fhir_coprod.store.schema import core
 from fhir_coprod.watch.facts import queries
+from fhir_coprod.watch.facts.habits import Practices
 from fhir_coprod.watch.facts.newest import Newest, Row, Texts
 from fhir_coprod.watch.facts.referrals import roots_from
 from fhir_coprod.watch.facts.siblings import how_indexed, siblings_of
@@ -140,6 +141,7 @@ class Reader:
         self._around = self._staff.around(self.zone)
         self.surroundings = " ".join((self.zone.key, how_indexed(connection), *self._staff.named))
         """What facts depend on beside the record."""
+        self.practices = Practices(connection, settings)
         self.blind = blind_feeds(connection, settings, pulled_since)
         self.unread = unread_records(connection)
 
@@ -192,6 +194,7 @@ class Reader:
                     raise
                 yield Found(root.reference, None, fault=type(error).__name__)
                 continue
+            facts = self.as_practised(facts, _ehr_of(root))
             followups = tuple(
                 row.data
                 for row in rows.values()
@@ -380,6 +383,14 @@ class Reader:
         unread = [self.unread[row.reference] for row in (root, *rows) if row.reference in self.unread]
         requesters = self._around.parties(root.data.get("requester"))
         return (*unread, *self.blind_for(_ehr_of(root), requesters, from_ehr=from_ehr))
+
+    def as_practised(self, facts: Facts, ehr: str) -> Facts:
+        """The facts with the steps that are not surely in use where the referral comes from."""
+        request = facts.request
+        owners = (state.owner for task in facts.tasks for state in task.states[:1])
+        asked = tuple(name for name in (*request.departments, *owners) if name)
+        practice = self.practices.of(ehr, asked, next(iter(request.codes), ""))
+        return msgspec.structs.replace(facts, practice=practice) if practice != facts.practice else facts
 
     def blind_for(self, ehr: str, requesters: tuple[str, ...], *, from_ehr: bool) -> tuple[Blind, ...]:
         """Which blind feeds matter to a referral, and for which of its parties.

@@ -192,3 +192,5 @@ class Facts(msgspec.Struct, frozen=True, array_like=True, gc=False):
     do_not_contact: bool = False
     """The patient asked for no messages."""
     blind: tuple[Blind, ...] = ()
+    practice: tuple[tuple[str, str], ...] = ()
+    """Steps that are not surely in use where it comes from, each with its use (`rules/steps.py`)."""

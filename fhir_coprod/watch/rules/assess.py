@@ -22,8 +22,9 @@ from fhir_coprod.watch.rules.informing import events_of, last_told
 from fhir_coprod.watch.rules.policies import Clocks, Policy, Severity
 from fhir_coprod.watch.rules.scope import Scope, scope_of
 from fhir_coprod.watch.rules.siblings import answers, is_twin, replaces
-from fhir_coprod.watch.rules.silence import break_silence
+from fhir_coprod.watch.rules.silence import break_silence, capped
 from fhir_coprod.watch.rules.standing import Stall, Standing
+from fhir_coprod.watch.rules.steps import Use, shown, use_for
 from fhir_coprod.watch.rules.task import ENDED, NOT_ACTIVE, Course, Event, When, follow, status_at
 from fhir_coprod.watch.rules.upcoming import next_fact
 
@@ -74,6 +75,8 @@ def assess(facts: Facts, policy: Policy, now: datetime) -> Standing:
         in_scope=reason,
         thing=_first(request.codes),
         written=request.authored,
+        department=_first((*request.departments, *(course.owner for course in courses))),
+        steps=tuple(shown(facts, policy, now)) if scope is Scope.REFERRAL and not request.by_patient else (),
     )
     return break_silence(standing, facts, policy, now)
 
@@ -145,7 +148,7 @@ class _Assessment:
             stage, since, owner = self._without_line()
         self._hold_back(active)
         self._promise(stage, active)
-        self._cap_reviews()
+        self.clocks = [capped(clock, self.policy, self.guarantee) for clock in self.clocks]
         self._compare_siblings()
         self._bounce()
         siblings = self.facts.siblings
@@ -195,7 +198,9 @@ class _Assessment:
             if self.state.status == "draft":
                 self.clocks.append(Clock(Rule.DRAFT_LEFT, When(self.request.authored)))
             elif active:
-                self.clocks.append(Clock(Rule.NOT_SENT, active))
+                tasks = use_for(Rule.NOT_SENT, self.facts)
+                rule = Rule.NO_TRACE if tasks == Use.NOT_USED else Rule.NOT_SENT
+                self.clocks.append(Clock(rule, active))
             return (
                 Stage.WRITTEN,
                 When(self.request.authored, self.request.states[0].stored),
@@ -263,18 +268,6 @@ class _Assessment:
                     )
                 )
 
-    def _cap_reviews(self) -> None:
-        """A hold's own date of review counts only for so long, and never past the guarantee date."""
-        for place, clock in enumerate(self.clocks):
-            held = clock.line.course.held if clock.line and clock.line.course else None
-            if clock.rule is not Rule.ON_HOLD_WITHOUT_REVIEW or held is None:
-                continue
-            cap = self.policy.calendar.due(held.at, self.policy.hold_reviewed_within)
-            if self.guarantee is not None:
-                cap = max(min(cap, self.guarantee), held.at)
-            if clock.start.at > cap:
-                self.clocks[place] = clock._replace(start=When(cap))
-
     def _compare_siblings(self) -> None:
         """Look for another active referral for the same thing, written shortly before this one."""
         if self.state.status in NOT_ACTIVE or not self.facts.siblings:
@@ -339,7 +332,8 @@ class _Assessment:
 
     def _run(self, clock: Clock) -> None:
         due = clock.due or self._due(clock)
-        if due is None or self._is_blind(clock):
+        use = use_for(clock.rule, self.facts)
+        if due is None or use == Use.NOT_USED or self._is_blind(clock):
             return
         if due > self.now:
             self.wakes.append(due)
@@ -354,7 +348,8 @@ class _Assessment:
                 since_stored=clock.start.stored,
                 evidence=clock.evidence,
             )
-            (self.notes if clock.rule in SOFT else self.stalls).append(stall)
+            usual = use == Use.USED
+            (self.notes if clock.rule in SOFT else self.stalls if usual else self.counted).append(stall)
         if clock.rule not in _NO_STEP:
             self.dues.append(due)
 
@@ -386,6 +381,8 @@ class _Assessment:
             if (blind.type in needs or (blind.record and blind.record in rests_on))
             and (not blind.departments or not parties or not parties.isdisjoint(blind.departments))
         }
+        if clock.rule is Rule.NO_TRACE and not unseen.issuperset(needs):
+            return False  # the one that can be seen would show a trace
         if unseen:
             self.unseen |= unseen
             self.not_claimed.add(clock.rule)

@@ -46,6 +46,7 @@ from fhir_coprod.watch.rules.scope_table import (
     one_of,
     scope_alerts,
     scope_row,
+    share_of,
 )
 
 Severity = Literal["high", "moderate", "low"]
@@ -59,12 +60,13 @@ _PACKAGE: Traversable = resources.files("fhir_coprod") / "_data" / "policies"
 _KEYS = frozenset(
     {"name", "extends", "title", "version", "valid_from", "source", "country", "region", "enabled"}
     | {"clocks", "priority", "duplicate", "owners", "severity", "codes", "pauses", "guarantee", "override"}
-    | {"alerts", "feeds", "scope", "orders", "silence"}
+    | {"alerts", "feeds", "scope", "orders", "silence", "practice"}
 )
 _KEYS_WITHIN: Mapping[str, Collection[str]] = {
     "duplicate": {"window"},
     "codes": {"awaiting-information", "no-result-expected", *CODE_LISTS},
     "scope": ROW_KEYS,
+    "practice": {"limit"},
     "silence": {*PRIORITIES, "hold_reviewed_within"},
     "orders": ALERT_KEYS,
     "pauses": {"reasons", "stops"},
@@ -152,6 +154,8 @@ class Policy:
     feeds_behind_after: timedelta
     silence: Mapping[str, Span]
     """By priority: how long nothing may be recorded about an open referral."""
+    practice_limit: float
+    """A step is not in use where surely less than this share of the referrals show it."""
     hold_reviewed_within: Span
     """The longest time for which a hold's own date of review counts."""
     guarantees: tuple[Guarantee, ...] = ()
@@ -355,6 +359,7 @@ def _policy(content: Mapping[str, Any]) -> Policy:
         alerts=_alerts(content["alerts"]),
         feeds_behind_after=timedelta(days=_some(Span.parse(content["feeds"]["behind_after"])).number),
         silence={priority: _some(Span.parse(content["silence"][priority])) for priority in PRIORITIES},
+        practice_limit=share_of(content["practice"]["limit"], "practice.limit"),
         hold_reviewed_within=_some(Span.parse(content["silence"]["hold_reviewed_within"])),
         guarantees=tuple(_guarantee(entry) for entry in content.get("guarantee", ())),
         overrides=tuple(_override(entry) for entry in content.get("override", ())),
