@@ -23,20 +23,25 @@ from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store, index
 from fhir_coprod.store.schema import core
-from fhir_coprod.watch.facts import queries
+from fhir_coprod.watch.facts import identifiers, queries
+from fhir_coprod.watch.facts.above import ordered_for, orders_above
 from fhir_coprod.watch.facts.newest import Newest, Row, Texts
 from fhir_coprod.watch.facts.referrals import roots_from
 from fhir_coprod.watch.facts.visibility import blind_feeds, unread_records
-from fhir_coprod.watch.record.compose import Held, Surroundings, compose
+from fhir_coprod.watch.record import words
+from fhir_coprod.watch.record.compose import compose
 from fhir_coprod.watch.record.fhir import (
     batches,
+    codes,
     is_followup,
-    is_referral_task,
     split,
     target,
     targets,
+    task_request,
 )
+from fhir_coprod.watch.record.held import Held, Surroundings
 from fhir_coprod.watch.record.model import Blind, Facts
+from fhir_coprod.watch.record.tasks import asks
 
 PORTION: Final = 400
 """Referrals read at a time: enough that the number of queries does not matter, few enough for memory and
@@ -131,8 +136,12 @@ class Reader:
         self.connection = connection
         self._newest = Newest(connection, parsed)
         self.zone = settings.site.zone
+        meanings = words.load(settings.watch.words)
+        self.surroundings = f"{self.zone.key} {meanings.fingerprint.hex()}"
+        """What facts depend on beside the record."""
         self._behind: dict[str, tuple[str, ...]] = {}
-        self._around = Surroundings(self.zone, self._behind)
+        self._payers: dict[str, bool] = {}
+        self._around = Surroundings(self.zone, self._behind, meanings, self._payers)
         self.blind = blind_feeds(connection, settings, pulled_since)
         self.unread = unread_records(connection)
 
@@ -145,22 +154,27 @@ class Reader:
         if not roots:
             return
         found, leads_to = self._follow(roots)
-        patients = {target(root.data.get("subject")) or target(root.data.get("sender")) for root in roots}
+        patients = {_patient_of(root) for root in roots}
+        people = {row.reference: row for row in self.by_reference({split(name) for name in patients})}
         of_patient = self._by_patient(patients)
         siblings = of_patient["ServiceRequest"]
         departments = self._departments_asked(siblings)
-        self._learn_staff([*found.values(), *siblings])
+        above = orders_above(self.connection, self._newest, roots)
+        self._learn_staff([*found.values(), *siblings, *(row for rows in above.values() for row in rows)])
         older = self._earlier_versions([*found.values(), *siblings])
         related: dict[int, list[Row]] = {root.key: [] for root in roots}
         for row in found.values():
             for key in leads_to[row.key]:
                 if key != row.key:
                     related[key].append(row)
-        wishes = _by(of_patient["CommunicationRequest"], lambda row: target(row.data.get("subject")))
+        wishes: dict[str, list[Row]] = {}
+        for row in of_patient["CommunicationRequest"]:
+            for patient in _patients_named(row):
+                wishes.setdefault(patient, []).append(row)
         proxies = _by(of_patient["RelatedPerson"], lambda row: target(row.data.get("patient")))
         families = _by(siblings, lambda row: target(row.data.get("subject")))
         for root in roots:
-            patient = target(root.data.get("subject")) or target(root.data.get("sender"))
+            patient = _patient_of(root)
             rows = {row.key: row for row in (*related[root.key], *wishes.get(patient, ()))}
             from_ehr = bool(_ehr_of(root)) or any(_ehr_of(row) for row in rows.values())
             try:
@@ -179,6 +193,8 @@ class Reader:
                     ),
                     self._blind_at(root, rows.values(), from_ehr=from_ehr),
                     self._around,
+                    patient=_held(people[patient], {}) if patient in people else None,
+                    ordered_for=ordered_for(root, above.get(root.key, ()), self._around),
                 )
             except Exception as error:
                 if strict:
@@ -273,6 +289,7 @@ class Reader:
                 for type, parameter in watched.LINKS.get(row.type, ())
             ]
             naming = self._naming(links, {row.type for row in edge}) if links else []
+            naming += identifiers.naming(self.connection, edge)
             new = {row.key: row for row in self.by_key({key for key, _, _ in naming} - found.keys())}
             outputs = self._outputs(edge, at, leads_to)
             found |= new
@@ -329,11 +346,12 @@ class Reader:
         owners: dict[str, list[Json]] = {}
         for row in self.by_key(keys):
             dead = row.data.get("status") in ("rejected", "cancelled", "failed", "entered-in-error", "draft")
-            if is_referral_task(row.data) and not dead and isinstance(row.data.get("owner"), dict):
-                owners.setdefault(target(row.data.get("focus")), []).append(row.data["owner"])
+            if not dead and isinstance(row.data.get("owner"), dict) and asks(row.data, (), self._around):
+                for name in task_request(row.data):
+                    owners.setdefault(name, []).append(row.data["owner"])
         return owners
 
-    def _learn_staff(self, rows: Iterable[Row]) -> None:
+    def _learn_staff(self, rows: Collection[Row]) -> None:
         """Remember who is behind the roles, services and places that these resources name."""
         wanted: set[tuple[str, str]] = set()
         for row in rows:
@@ -344,6 +362,18 @@ class Reader:
                     self._behind[name] = ()
         for staff in self.by_reference(wanted):
             self._behind[staff.reference] = targets(watched.behind(staff.data))
+        self._learn_payers(rows)
+
+    def _learn_payers(self, rows: Iterable[Row]) -> None:
+        """Remember which owners of Tasks pay for care."""
+        owners = {
+            name for row in rows if row.type == "Task" for name in self._around.parties(row.data.get("owner"))
+        }
+        unknown = {name for name in owners if name.startswith("Organization/")} - self._payers.keys()
+        self._payers.update(dict.fromkeys(unknown, False))
+        for row in self.by_reference({split(name) for name in unknown}):
+            kinds = codes(*(row.data.get("type") or ()))
+            self._payers[row.reference] = any(code.rpartition("|")[2] in _PAYING for code in kinds)
 
     def _earlier_versions(self, rows: Iterable[Row]) -> dict[str, list[tuple[datetime, Json]]]:
         """Every version since the last deletion, for resources with more than one version."""
@@ -381,6 +411,22 @@ class Reader:
             elif from_ehr:
                 matters.append(blind)
         return tuple(matters)
+
+
+_PAYING: Final = frozenset({"pay", "ins"})
+"""Codes of Organization.type (HL7 organization-type) of those that pay for care."""
+
+
+def _patient_of(root: Row) -> str:
+    """The patient of a referral, or of a message by which one asks for it."""
+    return target(root.data.get("subject")) or target(root.data.get("sender"))
+
+
+def _patients_named(wish: Row) -> set[str]:
+    """The patients that a CommunicationRequest may be a wish of."""
+    data = wish.data
+    given = [data.get("subject"), data.get("requester"), data.get("sender"), *(data.get("recipient") or ())]
+    return {name for reference in given if (name := target(reference)).startswith("Patient/")}
 
 
 def _ehr_of(row: Row) -> str:

@@ -18,6 +18,7 @@ from fhir_coprod.store import Transaction
 from fhir_coprod.store.schema import core
 from fhir_coprod.watch.facts import kept
 from fhir_coprod.watch.facts.visibility import blind_feeds, unread_records
+from fhir_coprod.watch.record import words
 from fhir_coprod.watch.rules.policies import Policy
 
 _RULES: Final = "watch:rules"
@@ -29,7 +30,7 @@ class Ground(NamedTuple):
     """What standings rest on; kept in three settings of the store."""
 
     rules: str
-    """The code and the policy, as hashes."""
+    """The code, the policy and what codes mean, as hashes."""
     feeds: str
     """Which types of which EHR cannot be seen."""
     unread: frozenset[str]
@@ -43,7 +44,7 @@ def ground_now(connection: Connection, settings: Settings, policy: Policy, now: 
         for blind in blind_feeds(connection, settings, policy.pulled_since(now))
     )
     return Ground(
-        f"{kept.program().hex()} {policy.fingerprint}",
+        f"{kept.program().hex()} {policy.fingerprint} {words.load(settings.watch.words).fingerprint.hex()}",
         msgspec.json.encode(feeds).decode(),
         frozenset(unread_records(connection)),
     )

@@ -12,21 +12,31 @@ from typing import Final
 
 from fhir_coprod.watch.record.fhir import within_reach
 from fhir_coprod.watch.record.model import Facts, Request, RequestState
-from fhir_coprod.watch.rules.bounce import there_and_back
+from fhir_coprod.watch.rules.answers import last_review
+from fhir_coprod.watch.rules.bounce import turned
 from fhir_coprod.watch.rules.codes import ABOUT, RANK, SOFT, STAFF_ONLY, Rule, Stage
-from fhir_coprod.watch.rules.department import Clock, Line, booking_at, booking_events, draw, judge
+from fhir_coprod.watch.rules.department import booking_at, booking_events, draw, judge
+from fhir_coprod.watch.rules.endings import cancellation, is_pressing, withdrawal
+from fhir_coprod.watch.rules.lines import Clock, Line
 from fhir_coprod.watch.rules.policies import Clocks, Policy, Severity, any_named
-from fhir_coprod.watch.rules.siblings import answers, is_twin, replaces
+from fhir_coprod.watch.rules.siblings import answers, oldest_twin, replaces
 from fhir_coprod.watch.rules.standing import Stall, Standing
-from fhir_coprod.watch.rules.task import ENDED, NOT_ACTIVE, Course, Event, When, follow, status_at
+from fhir_coprod.watch.rules.task import ENDED, NOT_ACTIVE, WITHDRAWN, Course, Event, When, follow, status_at
+from fhir_coprod.watch.rules.telling import last_told
 from fhir_coprod.watch.rules.upcoming import next_fact
 
 _TICK: Final = timedelta(microseconds=1)
 _NO_STEP: Final = frozenset(
     {Rule.BOOKED_TOO_LATE, Rule.BOUNCED, Rule.DUPLICATE, Rule.PATIENT_NOT_INFORMED, Rule.DRAFT_LEFT}
+    | {Rule.PATIENT_DECEASED, Rule.CANCELLATION_UNANSWERED}
 )
 """Rules whose due date is not that of the referral's next step."""
-_WHILE_ENDED: Final = frozenset({Rule.HALF_CLOSED, Rule.PATIENT_NOT_INFORMED})
+_WHILE_ENDED: Final = frozenset(
+    {Rule.HALF_CLOSED, Rule.PATIENT_NOT_INFORMED, Rule.WITHDRAWAL_UNDECIDED, Rule.PATIENT_DECEASED}
+)
+_OF_AN_ANSWER: Final = frozenset({Rule.REPORT_NOT_RETURNED, Rule.NOT_REVIEWED})
+"""Where somebody in between wrote a second referral, these are claimed for the first one, whose requester
+is owed the answer; all others for the second one, whose department can move it."""
 _BEFORE_VISIT: Final = frozenset({Stage.SENT, Stage.RECEIVED, Stage.ACCEPTED, Stage.SCHEDULED})
 _HELD_BACK: Final = frozenset(
     {Rule.NOT_SENT, Rule.UNDECIDED, Rule.UNSCHEDULED, Rule.NO_SHOW_OPEN, Rule.CANCELLED_NOT_REBOOKED}
@@ -67,7 +77,13 @@ class _Assessment:
         self.now = now
         self.state = state
         self.courses = courses
+        self.own = [course for course in courses if not course.task.request]
+        """The Tasks of this referral itself, without those of referrals that carry it out."""
         self.ended = state.status in ENDED
+        self.undecided = False
+        """The patient has withdrawn, and nobody knows that the requester knows."""
+        died = facts.deceased
+        self.died = When(died) if died is not None and died <= now else None
         self.lines: list[Line] = []
         self.clocks: list[Clock] = []
         self.stalls: list[Stall] = []
@@ -104,7 +120,7 @@ class _Assessment:
         active = [line for line in self.lines if line.has_proof or (line.course and line.course.live)]
         for line in active:
             judge(line, self.facts, self.policy, self.now)
-            self.clocks += line.clocks
+            self.clocks += self._claimed(line)
         if active:
             least = min(active, key=lambda line: (RANK[line.stage], line.since))
             stage, since, owner = least.stage, least.since, least.owner
@@ -112,20 +128,42 @@ class _Assessment:
             stage, since, owner = self._without_line()
         self._hold_back(active)
         self._promise(stage, active)
-        self._compare_siblings()
-        self._bounce()
+        if self.state.status not in NOT_ACTIVE and (
+            twin := oldest_twin(self.facts, self.own, self.policy, self.now)
+        ):
+            at = When(self.request.authored)
+            self.clocks.append(Clock(Rule.DUPLICATE, at, due=at.at, evidence=twin))
+        proven = any(RANK[line.stage] > RANK[Stage.ACCEPTED] for line in self.lines)
+        if not proven and (turn := turned(self.own)):
+            self.clocks.append(Clock(Rule.BOUNCED, turn, due=turn.at))
         siblings = self.facts.siblings
         if siblings and any(replaces(s, self.request, self.now) for s in siblings):
             self.clocks = [clock for clock in self.clocks if clock.rule not in _SENT_ON]
         self._half_close(active)
+        if active and (asked := cancellation(self.facts, active, self.now)):
+            self.clocks.append(asked)
+        if withdrawn := withdrawal(self.facts, self.state, self.now):
+            self.undecided = True
+            self.clocks.append(withdrawn)
         self._run_clocks()
         return self._conclude(stage, since, owner)
+
+    def _claimed(self, line: Line) -> list[Clock]:
+        """The clocks of a line that this referral claims; see _OF_AN_ANSWER."""
+        if self.request.ordered_for:
+            return [clock for clock in line.clocks if clock.rule not in _OF_AN_ANSWER]
+        if not line.is_below:
+            return line.clocks
+        assert line.course is not None
+        between = {course.task.id: course.owner for course in self.own}
+        owner = next((between[above] for above in line.course.task.part_of if above in between), "")
+        return [clock._replace(owner=owner) for clock in line.clocks if clock.rule in _OF_AN_ANSWER]
 
     # -- clocks ----------------------------------------------------------------------------------------
 
     def _without_line(self) -> tuple[Stage, When, str]:
         """Stage, since when and owner if no department has it: it was never sent, or every Task has ended."""
-        dead = [course for course in self.courses if course.died]
+        dead = [course for course in self.own if course.died]
         if not dead:
             active = self._active_since()
             if self.state.status == "draft":
@@ -142,6 +180,11 @@ class _Assessment:
         line = next(line for line in self.lines if line.course is last)
         if last.status == "cancelled":
             self.clocks.append(Clock(Rule.NOT_SENT, died, line))
+            return Stage.WRITTEN, died, self._requester()
+        if last.status == WITHDRAWN:
+            reviewed = last_review(self.facts, self.now)
+            if not self.ended and (reviewed is None or reviewed < died.at):
+                self.clocks.append(Clock(Rule.WITHDRAWAL_UNDECIDED, died, line))
             return Stage.WRITTEN, died, self._requester()
         self.clocks.append(Clock(Rule.REJECTED_NOT_REROUTED, died, line))
         turned_back = last.stage in (Stage.RECEIVED, Stage.ACCEPTED)
@@ -199,38 +242,6 @@ class _Assessment:
                     )
                 )
 
-    def _compare_siblings(self) -> None:
-        """Look for another active referral for the same thing, written shortly before this one."""
-        if self.state.status in NOT_ACTIVE or not self.facts.siblings:
-            return
-        departments = {*self.request.departments} if not self.courses else set()
-        for course in self.courses:
-            departments.update(course.departments)
-        twins = [
-            sibling.id
-            for sibling in self.facts.siblings
-            if is_twin(sibling, self.request, departments, self.policy, self.now)
-        ]
-        if twins:
-            at = When(self.request.authored)
-            self.clocks.append(Clock(Rule.DUPLICATE, at, due=at.at, evidence=min(twins)))
-
-    def _bounce(self) -> None:
-        """Find a referral that bounces: two rejections, or A→B→A, and no acceptance after that."""
-        turns = sorted([when for course in self.courses for when in course.rejections])
-        if not turns and sum([len(course.owners) for course in self.courses]) < 3:
-            return  # the usual case, and the rest is expensive
-        turns = turns[1:]
-        back = there_and_back(self.courses)
-        if back is not None:
-            turns = sorted([*turns, back])
-        accepted = [course.accepted or course.completed for course in self.courses]
-        last_yes = max((when.at for when in accepted if when), default=None)
-        turns = [turn for turn in turns if last_yes is None or turn.at > last_yes]
-        proven = any(RANK[line.stage] > RANK[Stage.ACCEPTED] for line in self.lines)
-        if turns and not proven:
-            self.clocks.append(Clock(Rule.BOUNCED, turns[0], due=turns[0].at))
-
     def _half_close(self, active: list[Line]) -> None:
         """Find a referral that has ended on one side but not on the other."""
         going = [
@@ -238,6 +249,12 @@ class _Assessment:
         ]
         if self.ended:
             end = When(self.state.at, self.state.stored)
+            shown = {line.course for line in self.lines}
+            going += [
+                Line(course)
+                for course in self.own
+                if course not in shown and course.live and course.status != "completed"
+            ]
             for line in going:
                 review = self._review_due(line) if self.state.status == "completed" else None
                 self._disagree(line, end, review, line.owner)
@@ -275,6 +292,11 @@ class _Assessment:
 
     def _run_clocks(self) -> None:
         """Turn every clock into a stall, a due date, or something that cannot be seen."""
+        if self.died:
+            # Nobody waits for anything any more: one note in place of everything.
+            owner = _first([*(line.owner for line in self.lines if line.owner), *self.request.departments])
+            note = Clock(Rule.PATIENT_DECEASED, self.died, owner=owner, due=self.died.at)
+            self.clocks = [] if self.ended else [note]
         for clock in self.clocks:
             if self.ended and clock.rule not in _WHILE_ENDED:
                 continue
@@ -305,9 +327,12 @@ class _Assessment:
         span = self._spans_of(clock.line).get(clock.rule)
         if span is None:
             return None
+        if clock.rule is Rule.WITHDRAWAL_UNDECIDED and is_pressing(self.facts, self.policy, clock.start.at):
+            span = self.policy.withdrawal_soon
         pauses = self.pauses if clock.rule in self.policy.pause_stops else ()
         start = clock.start.at - _TICK if clock.from_due and span.unit != "h" else clock.start.at
-        return self.policy.calendar.due(start, span, pauses)
+        due = self.policy.calendar.due(start, span, pauses)
+        return due if clock.sought_by is None else min(due, clock.sought_by)
 
     def _spans_of(self, line: Line | None) -> Clocks:
         """The deadlines of the department that the line belongs to."""
@@ -368,11 +393,17 @@ class _Assessment:
 
     def _events(self) -> list[Event]:
         """Everything up to now that the patient must be told about."""
-        events = [event for course in self.courses for event in course.events]
+        events = [event for course in self.own for event in course.events]
         if self.facts.appointments:
             events += booking_events(self.facts, self.lines, self.now)
         for line in self.lines:
-            events += [Event(result.at, "result", line.owner) for result in line.results]
+            if not self.request.ordered_for:
+                advised = line.course is not None and line.course.advised
+                events += [
+                    Event(result.at, "result", line.owner)
+                    for result in line.results
+                    if not (advised and result.id == line.task)
+                ]
         requester = self._requester()
         for state in self.request.states:
             if state.status in ("on-hold", "revoked"):
@@ -385,26 +416,16 @@ class _Assessment:
 
     def _conclude(self, stage: Stage, since: When, owner: str) -> Standing:
         """Decide what the patient has not been told, and whether the referral is closed."""
-        told = self._last_told()
+        told = last_told(self.facts, self.now)
         events = self._events()
         untold = min([event for event in events if told is None or event.at > told], default=None)
-        if untold is not None:
+        if untold is not None and not self.died:
             late = untold.what in ABOUT
             self._run(Clock(Rule.PATIENT_NOT_INFORMED, When(untold.at), owner=untold.owner, from_due=late))
-        if self.ended and not self._is_live() and (untold is None or "Communication" in self.unseen):
+        told_or_unseen = untold is None or self.died or "Communication" in self.unseen
+        if self.ended and not self._is_live() and told_or_unseen and not self.undecided:
             stage, since = Stage.CLOSED, When(self.state.at, self.state.stored)
         return self._standing(stage, since, owner, told, [untold] if untold else [])
-
-    def _last_told(self) -> datetime | None:
-        reaches = {self.request.patient, *self.facts.proxies}
-        return max(
-            [
-                min(message.latest, self.now)
-                for message in self.facts.messages
-                if message.sent <= self.now and not reaches.isdisjoint(message.recipients)
-            ],
-            default=None,
-        )
 
     def _is_live(self) -> bool:
         """Whether a Task is still open, or a booking is in the future."""
@@ -440,6 +461,9 @@ class _Assessment:
             untold_since=untold[0].at if untold else None,
             untold=untold[0].what if untold else "",
             do_not_contact=self.facts.do_not_contact,
+            refused=max((at for at in self.facts.refused if at <= self.now), default=None),
+            deceased=self.died.at if self.died else None,
+            unknown=self._unknown(),
             guarantee=None if closed else self.guarantee,
             guarantee_name="" if closed else self.guarantee_name,
             priority=self.request.priority,
@@ -447,6 +471,11 @@ class _Assessment:
             wake=min([at for at in wakes if at is not None and at > self.now], default=None),
             zone=self.policy.calendar.zone.key,
         )
+
+    def _unknown(self) -> tuple[str, ...]:
+        """The states that nobody knows, without those that the policy has a use for."""
+        used = self.policy.awaiting_information | self.policy.pause_reasons
+        return tuple(code for code in self.facts.unknown if not any_named(used, (code,)))
 
 
 def _goes_without_saying(facts: Facts, policy: Policy) -> bool:

@@ -48,13 +48,14 @@ _PACKAGE: Traversable = resources.files("fhir_coprod") / "_data" / "policies"
 _KEYS = frozenset(
     {"name", "extends", "title", "version", "valid_from", "source", "country", "region", "enabled"}
     | {"clocks", "priority", "duplicate", "owners", "severity", "codes", "pauses", "guarantee", "override"}
-    | {"alerts", "feeds"}
+    | {"alerts", "feeds", "withdrawal"}
 )
 _KEYS_WITHIN: Mapping[str, Collection[str]] = {
     "duplicate": {"window"},
     "codes": {"awaiting-information", "no-result-expected", "no-referral"},
     "pauses": {"reasons", "stops"},
     "feeds": {"behind_after"},
+    "withdrawal": {"soon", "adult"},
     "alerts": {"act_within", "acknowledged_for", "snooze_at_most", "ladder", "digest_over"},
     "guarantee": {"name", "within", "until", "specialties", "enabled", "valid_from", "valid_until"},
     "override": {"specialty", "priority", "department", "clocks"},
@@ -135,6 +136,10 @@ class Policy:
     pause_stops: frozenset[str]
     alerts: AlertRules
     feeds_behind_after: timedelta
+    withdrawal_soon: Span
+    """How soon somebody has to decide after a minor withdrew, or from an urgent referral."""
+    adult: int
+    """The age in years from which somebody is no minor."""
     guarantees: tuple[Guarantee, ...] = ()
     overrides: tuple[Override, ...] = ()
 
@@ -332,6 +337,8 @@ def _policy(content: Mapping[str, Any]) -> Policy:
         pause_stops=frozenset(stop if stop == "guarantee" else _rule(stop).value for stop in pauses["stops"]),
         alerts=_alerts(content["alerts"]),
         feeds_behind_after=timedelta(days=_some(Span.parse(content["feeds"]["behind_after"])).number),
+        withdrawal_soon=_some(Span.parse(content["withdrawal"]["soon"])),
+        adult=_count(content["withdrawal"]["adult"]),
         guarantees=tuple(_guarantee(entry) for entry in content.get("guarantee", ())),
         overrides=tuple(_override(entry) for entry in content.get("override", ())),
     )
