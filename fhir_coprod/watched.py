@@ -55,9 +55,7 @@ WATCHED: Final[Mapping[str, Watched]] = {
     "FamilyMemberHistory": Watched(),
     "Goal": Watched(),
     "CarePlan": Watched(),
-    "ServiceRequest": Watched(
-        names={"based-on": ("ServiceRequest",)}, patients=("subject",), parties=("requester", "performer")
-    ),
+    "ServiceRequest": Watched(names={"based-on": ("ServiceRequest",)}, parties=("requester", "performer")),
     "Task": Watched(
         names={
             "focus": ("ServiceRequest", "Task", "DiagnosticReport", "DocumentReference", "Communication"),

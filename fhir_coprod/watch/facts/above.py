@@ -8,10 +8,11 @@ from typing import Final
 from sqlalchemy import Connection
 
 from fhir_coprod import watched
+from fhir_coprod.alike import is_proposal
 from fhir_coprod.store import index
 from fhir_coprod.watch.facts import queries
 from fhir_coprod.watch.facts.newest import Newest, Row
-from fhir_coprod.watch.record.fhir import batches, is_proposal, names, split, task_request
+from fhir_coprod.watch.record.fhir import batches, names, split, task_request
 from fhir_coprod.watch.record.held import Surroundings
 from fhir_coprod.watch.record.tasks import asks
 

@@ -18,8 +18,10 @@ from fhir_coprod.store import Version, index
 from fhir_coprod.store.schema import watch as watch_tables
 from fhir_coprod.store.versions import from_row
 from fhir_coprod.watch.facts import identifiers, queries
+from fhir_coprod.watch.facts.siblings import Kin
 from fhir_coprod.watch.record import followup
 from fhir_coprod.watch.record.fhir import batches, split
+from fhir_coprod.watch.record.kin import NEVER_A_TWIN
 from fhir_coprod.watched import LINKS, OF_PATIENT, OUTPUTS, PARTIES, STAFF, Pairs
 
 Name = tuple[str, str]
@@ -38,6 +40,7 @@ _ALERTS: Final[Pairs] = (("Task", "focus"), ("DetectedIssue", "implicated"))
 _MESSAGES: Final[Pairs] = (("Communication", "subject"), ("Communication", "sender"))
 _OUTPUT: Final[Pairs] = (("Task", "output"),)
 _PERSONS: Final = ("Patient", "RelatedPerson")
+_ORDER: Final = "ServiceRequest"
 
 
 @cache
@@ -57,8 +60,10 @@ def concerned(connection: Connection, changes: Sequence[Version]) -> set[str]:
     if not ours:
         return set()
     climb = _Climb(connection)
-    for version in (*climb.start(ours), *_before(connection, ours)):
+    before = list(_before(connection, ours))
+    for version in (*climb.start(ours), *before):
         climb.add(version)
+    climb.add_orders([version for version in (*ours, *before) if version.type == _ORDER])
     return climb.referrals()
 
 
@@ -118,6 +123,8 @@ class _Climb:
         self._patients: set[str] = set()
         self._staff: set[Name] = set()
         self._alerted: set[Name] = set()
+        self._kin = Kin(connection)
+        self._changed_orders: set[str] = set()
         self._asked: set[Name] = set()
         """Resources whose references we know already."""
 
@@ -149,6 +156,20 @@ class _Climb:
                 self._name(param, type, id)
             self.reached |= identifiers.having(self._connection, _numbers_named(version))
 
+    def add_orders(self, versions: Iterable[Version]) -> None:
+        """Begin with what orders say about others of the same patient, before they changed and after that."""
+        of_each: dict[str, list[Version]] = {}
+        for version in versions:
+            of_each.setdefault(version.id, []).append(version)
+        for some in of_each.values():
+            self._changed_orders.add(some[0].id)
+            known = [version.data for version in some if version.body]
+            never_active = any(version.version == 1 for version in some) and all(
+                data.get("status") in NEVER_A_TWIN for data in known
+            )
+            for data in known:
+                self._kin.add(data, has_twins=not never_active)
+
     def _reach(self, type: str, ids: Iterable[str]) -> None:
         names = {(type, id) for id in ids}
         self.reached |= names
@@ -168,21 +189,18 @@ class _Climb:
     def referrals(self) -> set[str]:
         self._from_staff()
         self._up()
-        orders = {name for name in self.reached if name[0] == "ServiceRequest"}
+        orders = {id for type, id in self.reached if type == _ORDER}
+        self._kin.add_asked(orders - self._changed_orders)
         # Whether a referral owes its answer to somebody else depends on the one that it is based on.
-        orders |= self._naming(orders, (("ServiceRequest", "based-on"),))
-        found = {id for _, id in orders}
-        self._patients |= {
-            id
-            for type, id in self._names_from({("ServiceRequest", id) for id in found}, OF_PATIENT)
-            if type == "Patient"
-        }
+        below = self._naming({(_ORDER, id) for id in orders}, ((_ORDER, "based-on"),))
+        orders |= {id for _, id in below}
         patients = {("Patient", id) for id in self._patients}
-        found |= {id for _, id in self._naming(patients, (("ServiceRequest", "subject"),))}
-        messages = {name for name in self.reached if name[0] == "Communication"}
+        orders |= {id for _, id in self._naming(patients, ((_ORDER, "subject"),))}
+        orders |= self._kin.referrals() | {id for type, id in self._kin.named if type == _ORDER}
+        messages = {name for name in (*self.reached, *self._kin.named) if name[0] == "Communication"}
         messages |= self._naming(patients, _MESSAGES)
         alerted = {f"{type}/{id}" for type, id in self._alerted if type == "Communication"}
-        return {f"ServiceRequest/{id}" for id in found} | self._may_ask(messages) | alerted
+        return {f"{_ORDER}/{id}" for id in orders} | self._may_ask(messages) | alerted
 
     def _from_staff(self) -> None:
         """Reach the resources that name changed staff, or name a role or place of theirs."""

@@ -63,6 +63,12 @@ NAMING: Final = select(_reference.key, _reference.target_type, _reference.target
     _reference.target_type.in_(_several("types")),
 )
 """The keys of resources that name these by some search parameters, with what each one names."""
+NAMING_BY: Final = select(_reference.key, _reference.param, _reference.target_id).where(
+    _reference.param.in_(_several("params")),
+    _reference.target_id.in_(_several("ids")),
+    _reference.target_type.in_(_several("types")),
+)
+"""The same, with the search parameter by which each names it."""
 NAMERS: Final = (
     select(_resource.type, _resource.id)
     .join_from(core.reference, core.resource, _reference.key == _resource.key)
@@ -115,3 +121,37 @@ HELD: Final = (
     .where(*_NAMES, _token.param.in_(_several("params")))
 )
 """The values and systems that resources of one type hold under these parameters."""
+WITH_MARK: Final = select(_token.param, _token.code, _token.key).where(
+    _token.param.in_(_several("params")), _token.code.in_(_several("marks"))
+)
+"""The keys of resources that have some of these marks (`alike.py`), by the marks' parameters."""
+MARKED: Final = (
+    select(_resource.type, _resource.id)
+    .join_from(core.token, core.resource, _token.key == _resource.key)
+    .where(_token.param == bindparam("param"), _token.code.in_(_several("marks")))
+)
+"""The resources that have some of these marks."""
+_IN_RANGE: Final = (
+    _token.param == bindparam("param"),
+    _token.code >= bindparam("low"),
+    _token.code < bindparam("high"),
+)
+MARKED_LIKE: Final = (
+    select(_resource.type, _resource.id)
+    .join_from(core.token, core.resource, _token.key == _resource.key)
+    .where(*_IN_RANGE)
+)
+"""The resources with marks of a range."""
+MARKED_FROM: Final = (
+    select(_token.code, _token.key)
+    .where(*_IN_RANGE)
+    .order_by(_token.code, _token.key)
+    .limit(bindparam("limit"))
+)
+"""The keys of resources with marks of a range, in the order of the marks."""
+MARKS_OF: Final = (
+    select(_resource.id, _token.param, _token.code)
+    .join_from(core.resource, core.token, _token.key == _resource.key)
+    .where(*_NAMES, _token.param.in_(_several("params")))
+)
+"""The marks of resources of one type, each with its parameter."""

@@ -27,6 +27,7 @@ from fhir_coprod.watch.facts import identifiers, queries
 from fhir_coprod.watch.facts.above import ordered_for, orders_above
 from fhir_coprod.watch.facts.newest import Newest, Row, Texts
 from fhir_coprod.watch.facts.referrals import roots_from
+from fhir_coprod.watch.facts.siblings import how_indexed, siblings_of
 from fhir_coprod.watch.facts.visibility import blind_feeds, unread_records
 from fhir_coprod.watch.record import words
 from fhir_coprod.watch.record.compose import compose
@@ -34,6 +35,7 @@ from fhir_coprod.watch.record.fhir import (
     batches,
     codes,
     is_followup,
+    moment,
     split,
     target,
     targets,
@@ -137,7 +139,7 @@ class Reader:
         self._newest = Newest(connection, parsed)
         self.zone = settings.site.zone
         meanings = words.load(settings.watch.words)
-        self.surroundings = f"{self.zone.key} {meanings.fingerprint.hex()}"
+        self.surroundings = f"{self.zone.key} {how_indexed(connection)} {meanings.fingerprint.hex()}"
         """What facts depend on beside the record."""
         self._behind: dict[str, tuple[str, ...]] = {}
         self._payers: dict[str, bool] = {}
@@ -157,11 +159,13 @@ class Reader:
         patients = {_patient_of(root) for root in roots}
         people = {row.reference: row for row in self.by_reference({split(name) for name in patients})}
         of_patient = self._by_patient(patients)
-        siblings = of_patient["ServiceRequest"]
+        older = self._earlier_versions(found.values())
+        families = siblings_of(self.connection, self._newest, roots, lambda root: self._written(root, older))
+        siblings = list({row.key: row for rows in families.values() for row in rows}.values())
         departments = self._departments_asked(siblings)
         above = orders_above(self.connection, self._newest, roots)
         self._learn_staff([*found.values(), *siblings, *(row for rows in above.values() for row in rows)])
-        older = self._earlier_versions([*found.values(), *siblings])
+        older |= self._earlier_versions([row for row in siblings if row.key not in found])
         related: dict[int, list[Row]] = {root.key: [] for root in roots}
         for row in found.values():
             for key in leads_to[row.key]:
@@ -172,7 +176,6 @@ class Reader:
             for patient in _patients_named(row):
                 wishes.setdefault(patient, []).append(row)
         proxies = _by(of_patient["RelatedPerson"], lambda row: target(row.data.get("patient")))
-        families = _by(siblings, lambda row: target(row.data.get("subject")))
         for root in roots:
             patient = _patient_of(root)
             rows = {row.key: row for row in (*related[root.key], *wishes.get(patient, ()))}
@@ -183,8 +186,7 @@ class Reader:
                     [_held(row, older) for row in rows.values()],
                     [
                         (_held(row, older), self._around.parties(*departments.get(row.reference, ())))
-                        for row in families.get(patient, ())
-                        if row.key != root.key
+                        for row in families.get(root.key, ())
                     ],
                     tuple(
                         row.reference
@@ -328,7 +330,7 @@ class Reader:
         return reached
 
     def _by_patient(self, patients: Iterable[str]) -> dict[str, list[Row]]:
-        """What belongs to the patients themselves: their other referrals, wishes and relatives."""
+        """What belongs to the patients themselves: their wishes and relatives."""
         kinds = {index.number(type, parameter): type for type, parameter in watched.OF_PATIENT}
         ids = {name.partition("/")[2] for name in patients if name.startswith("Patient/")}
         links = [(param, "Patient", id) for param in kinds for id in ids]
@@ -337,6 +339,12 @@ class Reader:
         for row in self.by_key(keys):
             rows[row.type].append(row)
         return rows
+
+    def _written(self, root: Row, older: Mapping[str, list[tuple[datetime, Json]]]) -> datetime:
+        """When a referral was written; when it was first stored if it does not say."""
+        versions = older.get(root.reference)
+        first = versions[0][0] if versions else root.updated
+        return moment(root.data.get("authoredOn"), self.zone) or first
 
     def _departments_asked(self, siblings: Collection[Row]) -> dict[str, list[Json]]:
         """The owners of each sibling's Tasks."""

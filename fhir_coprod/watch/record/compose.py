@@ -13,14 +13,13 @@ from typing import Final
 
 import msgspec
 
+from fhir_coprod.alike import is_proposal, thing
 from fhir_coprod.jsontext import Json
 from fhir_coprod.watch.record.fhir import (
     PERSONS,
-    coded,
     codes,
     is_followup,
     is_modified,
-    is_proposal,
     message_about,
     moment,
     names,
@@ -30,6 +29,7 @@ from fhir_coprod.watch.record.fhir import (
     task_request,
 )
 from fhir_coprod.watch.record.held import Held, Surroundings, staff
+from fhir_coprod.watch.record.kin import may_matter
 from fhir_coprod.watch.record.model import (
     Appointment,
     Blind,
@@ -84,7 +84,7 @@ def read_request(held: Held, around: Surroundings) -> Request:
         intent=data.get("intent") or "order",
         by_patient=target(data.get("requester")).startswith(PERSONS),
         priority=data.get("priority") or "routine",
-        codes=coded(data.get("code")),
+        codes=thing(data.get("code")),
         specialties=codes(data.get("performerType"), *(data.get("category") or ())),
         requesters=around.parties(data.get("requester")),
         departments=around.parties(*(data.get("performer") or ())),
@@ -186,7 +186,8 @@ def compose(
     related:  Tasks, Appointments, Encounters, reports, documents, Communications, CommunicationRequests that
               may belong to it, and the ServiceRequests based on it with all that belongs to those; those that
               turn out not to are left out.
-    siblings: the patient's other ServiceRequests, each with the departments that its Tasks ask.
+    siblings: other ServiceRequests of the patient that may matter to it, each with the departments that its
+              Tasks ask; those that do not are left out.
     proxies:  active RelatedPersons of the patient.
     patient:  the Patient.
     ordered_for: see `Request.ordered_for`.
@@ -196,10 +197,11 @@ def compose(
     facts = _Composition(request, own, around).facts()
     below = [compose(child, held, around=around) for child, held in children]
     facts = _with_children(facts, [one for one in below if one.tasks])
+    others = (read_sibling(held, around, departments) for held, departments in siblings)
     return msgspec.structs.replace(
         facts,
         request=msgspec.structs.replace(facts.request, ordered_for=ordered_for),
-        siblings=tuple(read_sibling(held, around, departments) for held, departments in siblings),
+        siblings=tuple(other for other in others if may_matter(other, facts.request)),
         proxies=proxies,
         silent=tuple(name for name in facts.silent if name in proxies),
         blind=(*blind, *facts.blind),

@@ -77,16 +77,6 @@ def own_names(data: Json, reference: str) -> tuple[str, ...]:
     )
 
 
-def coded(concept: Json | None) -> tuple[str, ...]:
-    """`system|code` of every coding; for a concept that has only a text, `|` and the text, without regard
-    to case and space."""
-    found = codes(concept)
-    if not found and isinstance(concept, dict) and isinstance(concept.get("text"), str):
-        text = " ".join(concept["text"].casefold().split())
-        return (f"|{text}",) if text else ()
-    return found
-
-
 def is_modified(data: Json) -> bool:
     """Whether something in it may turn its meaning around that we do not know: then it proves nothing."""
     if "modifierExtension" in data or "implicitRules" in data:
@@ -155,11 +145,6 @@ def last_moment(text: Any, zone: ZoneInfo) -> datetime | None:
     else:
         following = local.replace(year=local.year + 1)
     return datetime.combine(following, time(), zone).astimezone(UTC) - _TICK
-
-
-def is_proposal(data: Json) -> bool:
-    """Whether this is a ServiceRequest by which a patient, or a relative, asks for a referral."""
-    return data.get("intent") == "proposal" and target(data.get("requester")).startswith(PERSONS)
 
 
 def is_followup(data: Json) -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import chain
 
+from fhir_coprod.alike import is_proposal
 from fhir_coprod.jsontext import Json
-from fhir_coprod.watch.record.fhir import is_proposal, message_about, names, own_names, task_request
+from fhir_coprod.watch.record.fhir import message_about, names, own_names, task_request
 from fhir_coprod.watch.record.held import Held
 
 Child = tuple[Held, list[Held]]

@@ -7,9 +7,9 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Final
 
+from fhir_coprod.alike import thing
 from fhir_coprod.jsontext import Json
 from fhir_coprod.watch.record.fhir import (
-    coded,
     codes,
     is_written_information,
     last_moment,
@@ -55,7 +55,7 @@ def _report(held: Held, around: Surroundings, task: str, *, named: bool) -> Resu
         (version for version in held.versions if version[1].get("status") in FINAL_REPORT), held.versions[-1]
     )
     at = moment(first.get("issued"), around.zone)
-    what = coded(data.get("code"))
+    what = thing(data.get("code"))
     return Result(held.reference, at or first_stored, at is None, staff(authors), task, what, named)
 
 

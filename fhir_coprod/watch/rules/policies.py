@@ -30,6 +30,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from fhir_coprod.alike import FURTHEST_APART
 from fhir_coprod.errors import ConfigError
 from fhir_coprod.settings import SiteSettings
 from fhir_coprod.watch.record.fhir import within_reach
@@ -322,7 +323,7 @@ def _policy(content: Mapping[str, Any]) -> Policy:
             for priority in PRIORITIES
         },
         scaling=scaling,
-        duplicate_window=Span.parse(content["duplicate"]["window"]),
+        duplicate_window=_window(content["duplicate"]["window"]),
         owners={
             _rule(rule): _one_of(owner, "requester", "receiver") for rule, owner in content["owners"].items()
         },
@@ -396,6 +397,15 @@ def _some(span: Span) -> Span:
     if span.number < 1:
         raise ConfigError(f"'{span}' is too short; write at least 1.")
     return span
+
+
+def _window(text: str) -> Span:
+    window = Span.parse(text)
+    if window.unit != "d" or window.number > FURTHEST_APART:
+        raise ConfigError(
+            f"duplicate.window = '{text}' is not a number of days up to {FURTHEST_APART}; write '30 d'."
+        )
+    return window
 
 
 def _alerts(table: Mapping[str, Any]) -> AlertRules:

@@ -38,8 +38,9 @@ NAMING: dict[tuple[str, str], Callable[[Resource], Resource]] = {
     ("CommunicationRequest", "recipient"): lambda it: {"recipient": [it]},
     ("CommunicationRequest", "requester"): lambda it: {"requester": it},
     ("CommunicationRequest", "sender"): lambda it: {"sender": it},
-    ("ServiceRequest", "subject"): lambda it: {"subject": it},
+    ("ServiceRequest", "replaces"): lambda it: {"replaces": [it]},
     ("ServiceRequest", "based-on"): lambda it: {"basedOn": [it]},
+    ("ServiceRequest", "supports"): lambda it: {"supportingInfo": [it]},
     ("RelatedPerson", "patient"): lambda it: {"patient": it},
     ("DetectedIssue", "implicated"): lambda it: {"implicated": [it]},
 }
@@ -47,6 +48,7 @@ NAMING: dict[tuple[str, str], Callable[[Resource], Resource]] = {
 WAYS = [
     *((named, type, parameter) for named, links in watched.LINKS.items() for type, parameter in links),
     *(("Patient", type, parameter) for type, parameter in watched.OF_PATIENT),
+    *(("ServiceRequest", "ServiceRequest", way) for way in ("replaces", "supports")),
     ("ServiceRequest", "DetectedIssue", "implicated"),
 ]
 """What may be named, and by what: whatever belongs to a referral does so in one of these ways."""
