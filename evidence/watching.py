@@ -136,6 +136,7 @@ class Patient:
                     proxies,
                     self._blind(root, ehr[name], at),
                     self.around,
+                    patient=held.get(target(root.data.get("subject"))),
                 ),
             )
 

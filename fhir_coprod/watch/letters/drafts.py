@@ -34,6 +34,7 @@ _TOPICS: Final[Mapping[str, str]] = {
     "changed": "appointment-changed",
     "cancelled": "appointment-cancelled",
     "rejected": "referral-rejected",
+    "advice": "result",
     "result": "result",
     Rule.NO_SHOW_OPEN: "appointment-missed",
 }
@@ -60,7 +61,9 @@ def languages() -> tuple[str, ...]:
 
 def subjects(standing: Standing) -> tuple[str, ...]:
     """All there is to tell the patient: the stalls that patients are told about, gravest first, and then the
-    event that they have not been told about yet."""
+    event that they have not been told about yet. Nothing to the deceased."""
+    if standing.deceased is not None:
+        return ()
     stalls = [
         stall.rule.value
         for stall in resources.gravest_first(standing.stalls)
@@ -127,6 +130,8 @@ def draft(
     language = known(language)
     words = _catalogue(language)
     told = subjects(standing)
+    if standing.deceased is not None:
+        raise NotFound("The patient has died: no letter goes out. The department ends the referral.")
     if not told:
         raise NotFound("There is nothing about this referral that the patient has not been told.")
     about = about or told[0]

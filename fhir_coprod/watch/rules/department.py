@@ -49,8 +49,8 @@ def booking_at(appointment: Appointment, now: datetime) -> Booking | None:
 def draw(facts: Facts, courses: Sequence[Course], now: datetime) -> list[Line]:
     """One line for each Task, with the proof that belongs to it; without Tasks, one line for all proof.
 
-    A Task of which others carry out the parts has no line while one of those is alive, unless its
-    department has done something itself: they decide.
+    A Task of which others carry out the parts has no line while one of those is alive: they decide. But
+    where its department has seen the patient itself, what it orders from others is its own affair.
     """
     lines = [Line(course) for course in courses] or [Line(None)]
     for appointment in facts.appointments:
@@ -69,14 +69,19 @@ def draw(facts: Facts, courses: Sequence[Course], now: datetime) -> list[Line]:
             if not outlived(line, ended):
                 line.visits.append(visit)
     draw_results(lines, facts, now)
-    handed_on = {above for course in courses if course.live for above in course.task.part_of}
-    if not handed_on:
-        return lines
-    return [
+    return _without_those_between(lines) if any(course.task.part_of for course in courses) else lines
+
+
+def _without_those_between(lines: Sequence[Line]) -> list[Line]:
+    acted = {line.task for line in lines if line.visits or line.results}
+    apart = [
         line
         for line in lines
-        if line.course is None or not line.course.live or line.has_proof or line.task not in handed_on
+        if not (line.is_below and line.course and not acted.isdisjoint(line.course.task.part_of))
     ]
+    live = [line.course for line in apart if line.course and line.course.live]
+    handed_on = {above for course in live for above in course.task.part_of} - acted
+    return [line for line in apart if line.task not in handed_on or not line.course or not line.course.live]
 
 
 def spoken_booking(course: Course) -> Booking | None:
