@@ -558,3 +558,44 @@ def test_the_deceased_get_no_letter(watch: Watch) -> None:
     assert drafts.subjects(standing) == ()
     with pytest.raises(NotFound, match="died"):
         drafts.draft(standing, "en", NOW.date())
+
+
+# -- whole cases in one Bundle ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["message", "document"])
+def test_a_referral_that_comes_in_a_bundle_appears(store: Store, tmp_path: Path, kind: str) -> None:
+    from fhir_coprod.store import loading
+
+    header = {"resourceType": "MessageHeader", "eventUri": "urn:new", "source": {"endpoint": "urn:gp"}}
+    letter = {
+        "resourceType": "Composition",
+        "status": "final",
+        "type": {"text": "Referral"},
+        "date": MARCH.format(2),
+        "author": [{"display": "GP"}],
+        "title": "Referral",
+    }
+    referral = order(subject=at("urn:uuid:0a1b2c3d-0000-4000-8000-00000000000a"))
+    del referral["id"]
+    entries = [header if kind == "message" else letter, referral, {"resourceType": "Patient"}]
+    case = {
+        "resourceType": "Bundle",
+        "id": "case",
+        "type": kind,
+        "identifier": NUMBER,
+        "timestamp": MARCH.format(2),
+        "entry": [
+            {"fullUrl": f"urn:uuid:0a1b2c3d-0000-4000-8000-00000000000{number}", "resource": one}
+            for number, one in zip("89a", entries, strict=True)
+        ],
+    }
+    file = tmp_path / "case.json"
+    file.write_bytes(jsontext.encode(case))
+    assert loading.load(store, [file]).dead == []
+    known = gather(store, "0a1b2c3d-0000-4000-8000-000000000009")
+    standing = assess(known, policies.load("default"), NOW)
+    assert (standing.stage, standing.patient) == (
+        "written",
+        "Patient/0a1b2c3d-0000-4000-8000-00000000000a",
+    )
