@@ -59,6 +59,15 @@ class Case:
     untold_since: datetime | None
     stalls: tuple[Missing, ...]
     unseen: tuple[str, ...]
+    unknown: tuple[str, ...] = ()
+    """States that nobody knows."""
+    died: datetime | None = None
+
+    @property
+    def unsure(self) -> str:
+        """Why nobody can say that all is well, although nothing is stalled; "" if somebody can."""
+        states = f"unknown state: {', '.join(self.unknown)}" if self.unknown else ""
+        return "; ".join(part for part in (", ".join(self.unseen), states) if part)
 
     @property
     def owners(self) -> tuple[str, ...]:
@@ -79,7 +88,7 @@ class Board:
     stalled: tuple[Case, ...]
     moving: tuple[Case, ...]
     partly: tuple[Case, ...]
-    """Not stalled as far as can be seen, but not everything can be seen."""
+    """Not stalled as far as can be seen, but not everything can be seen, or in a state that nobody knows."""
     limits: tuple[str, ...]
 
     @property
@@ -92,7 +101,7 @@ class Board:
 
     @property
     def blind(self) -> int:
-        return len(self.partly) + sum(bool(case.unseen) for case in self.stalled)
+        return sum(bool(case.unseen) for case in (*self.partly, *self.stalled))
 
     @property
     def departments(self) -> list[tuple[str, int]]:
@@ -119,8 +128,8 @@ def compose(
         zone=zone.key,
         policy=settings.watch.policy,
         stalled=tuple(case for case in cases if case.stalls),
-        moving=tuple(case for case in cases if not case.stalls and not case.unseen),
-        partly=tuple(case for case in cases if not case.stalls and case.unseen),
+        moving=tuple(case for case in cases if not case.stalls and not case.unsure),
+        partly=tuple(case for case in cases if not case.stalls and case.unsure),
         limits=tuple(limits),
     )
 
@@ -186,6 +195,8 @@ def _case(standing: Standing, known: _Known, zone: ZoneInfo) -> Case:
         untold_since=_local(standing.untold_since, zone),
         stalls=tuple(_missing(stall, known.names, zone) for stall in _drawn(standing.stalls)),
         unseen=standing.not_observable,
+        unknown=standing.unknown,
+        died=_local(standing.deceased, zone),
     )
 
 

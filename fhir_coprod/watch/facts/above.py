@@ -53,14 +53,23 @@ def orders_above(connection: Connection, newest: Newest, roots: Collection[Row])
     }
 
 
-def ordered_for(root: Row, above: Collection[Row], around: Surroundings) -> tuple[str, ...]:
+def ordered_for(
+    root: Row, own: Iterable[Row], above: Collection[Row], around: Surroundings
+) -> tuple[str, ...]:
     """Who asked for the referral that this one helps to carry out: its author was asked for that one, and
     only passes it on. Whoever has seen the patient in it asks on their own account.
 
+    own:   what belongs to the referral: a Task of its own that is a part of one above tells its author, too.
     above: see `orders_above`.
     """
+    if not above:
+        return ()
     authors = {*around.parties(root.data.get("requester"))}
-    if not above or any(_has_acted(row, authors, around) for row in above):
+    tasks = {row.reference for row in above if row.type == "Task"}
+    for row in own:
+        if row.type == "Task" and not tasks.isdisjoint(names(row.data.get("partOf"))):
+            authors.update(around.parties(row.data.get("requester")))
+    if any(_has_acted(row, authors, around) for row in above):
         return ()
     orders = {row.reference: row.data for row in above if row.type == "ServiceRequest"}
     found: dict[str, None] = {}

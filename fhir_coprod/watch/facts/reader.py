@@ -196,7 +196,7 @@ class Reader:
                     self._blind_at(root, rows.values(), from_ehr=from_ehr),
                     self._around,
                     patient=_held(people[patient], {}) if patient in people else None,
-                    ordered_for=ordered_for(root, above.get(root.key, ()), self._around),
+                    ordered_for=ordered_for(root, rows.values(), above.get(root.key, ()), self._around),
                 )
             except Exception as error:
                 if strict:

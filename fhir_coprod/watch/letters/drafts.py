@@ -16,6 +16,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 import msgspec
+from babel import Locale, UnknownLocaleError
 from babel.dates import format_date, format_time
 
 from fhir_coprod.definitions import CANONICAL, PROFILE
@@ -86,6 +87,26 @@ def known(language: str) -> str:
     return plain
 
 
+def language_name(language: str) -> str:
+    """The English name of a language that a record names by its code; the code itself if nobody knows it."""
+    try:
+        return Locale.parse(language.replace("-", "_")).get_display_name("en") or language
+    except (UnknownLocaleError, ValueError):
+        return language
+
+
+def needs_interpreter(language: str) -> str:
+    """What a nurse has to know if there are no words in the patient's language; "" if there are."""
+    if not language:
+        return "The record does not say which language the patient reads."
+    try:
+        known(language)
+    except NotFound:
+        name = language_name(language)
+        return f"The patient reads {name}, and there are no words in that language: an interpreter is needed."
+    return ""
+
+
 def preferred(patient: Json) -> str:
     """The language that a Patient prefers, or else the first one named; "" if none is."""
     spoken = patient.get("communication") or []
@@ -120,10 +141,14 @@ def draft(
     day: date,
     about: str = "",
     known_of: Particulars = _NOTHING_KNOWN,
+    *,
+    can_write_in: bool = True,
 ) -> Draft:
     """The letter about one thing; without `about`, about the first of `subjects`.
 
-    known_of: what the record says about the sender and the visit.
+    known_of:     what the record says about the sender and the visit.
+    can_write_in: somebody fills in by hand what the record does not know; otherwise it asks nobody to call a
+                  number that is not there.
 
     Raises NotFound if there is nothing to tell, nothing about `about`, or no catalogue for the language.
     """
@@ -137,8 +162,7 @@ def draft(
     about = about or told[0]
     if about not in told:
         raise NotFound(f"There is nothing to tell the patient about {about!r}; there is {', '.join(told)}.")
-    has_a_time = known_of.visit is not None
-    parts = [words["greeting"], words["booked" if about == "accepted" and has_a_time else about]]
+    parts = [words["greeting"], words[about]]
     stall = next((stall for stall in standing.stalls if stall.rule == about), None)
     zone = ZoneInfo(standing.zone)
     if stall is not None and stall.rule not in _UNDATED:
@@ -149,10 +173,14 @@ def draft(
         when = {"date": _day(start.date(), language), "time": _clock(start.time(), language)}
         parts.append(words["appointment"].format(**when))
         parts.append(f"{words['place']}: {known_of.visit.place or _GAP}")
+    if about == "accepted" and known_of.visit is None:
+        parts.append(words["time-follows"])
     if standing.guarantee is not None:
         by = just_before(standing.guarantee).astimezone(zone).date()
         parts.append(words["guarantee"].format(date=_day(by, language)))
-    parts.append(words["question"])
+    if can_write_in or known_of.sender.phone or known_of.sender.email:
+        parts.append(words["question"])
+    parts.append(words["worse"])
     return Draft(
         language,
         about,
@@ -201,7 +229,7 @@ def communication(
 
     recipient: a relative who gets it instead of the patient.
     """
-    letter = draft(standing, language, date.min, about, known_of)
+    letter = draft(standing, language, date.min, about, known_of, can_write_in=False)
     told = [*letter.paragraphs, "\n".join(letter.contact)]
     return {
         "resourceType": "Communication",

@@ -68,11 +68,14 @@ Word = Literal[
 
 BARE: Final[Mapping[str, Word]] = {
     "fulfill": "asks",
+    "process-request": "asks",
+    "perform-request": "asks",
     "abort": "asks-to-cancel",
     "approve": "asks-otherwise",
     "replace": "asks-otherwise",
     "suspend": "asks-otherwise",
     "resume": "asks-otherwise",
+    "advice": "advice",
     "do-not-contact": "do-not-contact",
     "contacting-subject-prohibited": "do-not-contact",
 }
