@@ -250,6 +250,8 @@ def _meant(course: Course, state: TaskState) -> str:
         return status
     if "cancelled-by-patient" in (why if ended else words) and "no-choice" not in why:
         return WITHDRAWN
+    if not ended and "forwarded" in words:
+        return "rejected"  # whoever has it now decides
     if "cancelled-by-department" in (why if ended else words):
         return status if status == "failed" else "rejected"
     if "cancelled-by-requester" in (why if ended else words):
@@ -264,10 +266,11 @@ def _enter(course: Course, state: TaskState, status: str) -> None:
     course.status = status
     if status in DEAD:
         course.died, course.held = when, None
-        if status == "rejected":
+        forwarded = "forwarded" in (*course.words, *state.because)
+        if status == "rejected" and not forwarded:
             course.rejections.append(when)
         if status != WITHDRAWN:  # that one is the patient's own word
-            what = "cancelled" if status == "cancelled" else "rejected"
+            what = "cancelled" if status == "cancelled" else "changed" if forwarded else "rejected"
             course.events.append(Event(when.at, what, course.owner))
         return
     course.died = None
