@@ -283,6 +283,31 @@ def test_a_finished_hub_waits_for_the_department_it_sent_it_to(watch: Watch) -> 
     assert (standing.stage, standing.owner, rules(standing)) == ("accepted", "Organization/clinic", [])
 
 
+def test_a_second_referral_that_names_no_requester_is_known_by_its_task(watch: Watch) -> None:
+    """As social care in the United States writes it."""
+    child = {key: value for key, value in CHILD.items() if key not in ("requester", "performer")}
+    records = (
+        order(**HUB),
+        task(owner=at("Organization/hub")),
+        child,
+        below("completed", partOf=[at("Task/t")], output=[{"type": {"text": "x"}, "valueCode": "done"}]),
+        told(),
+    )
+    standing = watch(*records)
+    assert standing.stage == "resulted"
+    assert [(stall.rule, stall.owner) for stall in standing.stalls] == [
+        ("report-not-returned", "Organization/hub")
+    ]
+    second = watch(*records, told("c2", about=[at("ServiceRequest/s2")]), referral="ServiceRequest/s2")
+    assert (second.stage, rules(second)) == ("returned", [])
+
+
+def test_a_task_of_a_group_is_no_part_of_another(watch: Watch) -> None:
+    group = {key: value for key, value in task("group").items() if key != "focus"}
+    standing = watch(order(), group, task(partOf=[at("Task/group")]), told())
+    assert (standing.stage, standing.owner) == ("accepted", "Organization/clinic")
+
+
 def test_only_the_department_that_does_not_answer_is_blamed(watch: Watch) -> None:
     records = (
         order(**HUB),

@@ -193,14 +193,12 @@ def compose(
     ordered_for: see `Request.ordered_for`.
     """
     around = around or Surroundings()
-    own, children = parted(request, list(related))
-    facts = _Composition(request, own, around).facts()
-    below = [compose(child, held, around=around) for child, held in children]
-    facts = _with_children(facts, [one for one in below if one.tasks])
+    facts = _with_children_read(request, list(related), around)
     others = (read_sibling(held, around, departments) for held, departments in siblings)
     return msgspec.structs.replace(
         facts,
         request=msgspec.structs.replace(facts.request, ordered_for=ordered_for),
+        tasks=tuple(_below(task, facts) for task in facts.tasks),
         siblings=tuple(other for other in others if may_matter(other, facts.request)),
         proxies=proxies,
         silent=tuple(name for name in facts.silent if name in proxies),
@@ -228,10 +226,20 @@ def _died(patient: Held | None, around: Surroundings) -> datetime | None:
     return patient.versions[0][0] if patient.data.get("deceasedBoolean") is True else None
 
 
+def _with_children_read(request: Held, related: Sequence[Held], around: Surroundings) -> Facts:
+    """What a referral's own resources say, and those of the referrals that carry it out."""
+    own, children = parted(request, related)
+    facts = _Composition(request, own, around).facts()
+    below = [_with_children_read(child, held, around) for child, held in children]
+    return _with_children(facts, [one for one in below if one.tasks])
+
+
 def _with_children(facts: Facts, below: Sequence[Facts]) -> Facts:
     """The facts of a referral together with those of the referrals that somebody in between wrote to carry it
     out: their Tasks, and what happened in them."""
-    tasks = [_below(task, facts) for task in facts.tasks]
+    if not below:
+        return facts
+    tasks = [*facts.tasks]
     appointments, visits, results, messages = (
         [*facts.appointments],
         [*facts.visits],
@@ -265,7 +273,7 @@ def _with_children(facts: Facts, below: Sequence[Facts]) -> Facts:
 
 
 def _below(task: Task, facts: Facts) -> Task:
-    """The same Task; `part_of` keeps only Tasks of this referral."""
+    """The same Task; `part_of` keeps only Tasks of this referral, not a group that it belongs to."""
     return carried_out(task, [one for one in facts.tasks if one.id != task.id], ()) if task.part_of else task
 
 

@@ -48,10 +48,12 @@ def codes(*concepts: Json | None) -> tuple[str, ...]:
     return tuple(found)
 
 
-def names(references: Iterable[Json] | None) -> tuple[str, ...]:
+def names(references: Iterable[Json | None] | None) -> tuple[str, ...]:
     """Every name of what each reference points to: the literal one, and the identifier as `system|value`."""
     found: list[str] = []
     for reference in references or ():
+        if reference is None:
+            continue
         literal, identifier = reference.get("reference"), reference.get("identifier")
         if isinstance(literal, str) and literal:
             found.append(literal.partition("/_history/")[0])

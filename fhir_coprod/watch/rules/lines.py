@@ -96,7 +96,7 @@ class Line:
 
 
 def requesters_of(facts: Facts) -> set[str]:
-    """Who gets the answer: whoever wrote the referral or asked for it, not somebody in between."""
+    """Those who get the answer: whoever wrote the referral or asked for it, not somebody in between."""
     found = {*facts.request.requesters, *facts.request.ordered_for}
     for task in facts.tasks:
         if not task.request and not task.part_of:
