@@ -299,7 +299,7 @@ def test_a_second_referral_that_names_no_requester_is_known_by_its_task(watch: W
         ("report-not-returned", "Organization/hub")
     ]
     second = watch(*records, told("c2", about=[at("ServiceRequest/s2")]), referral="ServiceRequest/s2")
-    assert (second.stage, rules(second)) == ("returned", [])
+    assert (second.stage, rules(second)) == ("returned", ["half-closed"])
 
 
 def test_a_task_of_a_group_is_no_part_of_another(watch: Watch) -> None:
