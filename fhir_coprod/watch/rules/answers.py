@@ -151,3 +151,22 @@ def last_review(facts: Facts, now: datetime) -> datetime | None:
         if state.status == "completed" and state.at <= now
     ]
     return max(done, default=None)
+
+
+_OF_AN_ANSWER: Final = frozenset({Rule.REPORT_NOT_RETURNED, Rule.NOT_REVIEWED})
+"""Where somebody in between wrote a second referral, these are claimed for the first one, whose requester
+is owed the answer; all others for the second one, whose department can move it."""
+
+
+def claimed(line: Line, facts: Facts, own: Sequence[Course]) -> list[Clock]:
+    """The clocks of a line that this referral claims; see _OF_AN_ANSWER.
+
+    own: the Tasks of this referral itself.
+    """
+    if facts.request.ordered_for:
+        return [clock for clock in line.clocks if clock.rule not in _OF_AN_ANSWER]
+    if not line.is_below or line.course is None:
+        return line.clocks
+    between = {course.task.id: course.owner for course in own}
+    owner = next((between[above] for above in line.course.task.part_of if above in between), "")
+    return [clock._replace(owner=owner) for clock in line.clocks if clock.rule in _OF_AN_ANSWER]

@@ -12,7 +12,7 @@ from typing import Final
 
 from fhir_coprod.watch.record.fhir import within_reach
 from fhir_coprod.watch.record.model import Facts, Request, RequestState
-from fhir_coprod.watch.rules.answers import last_review
+from fhir_coprod.watch.rules.answers import claimed, last_review
 from fhir_coprod.watch.rules.bounce import turned
 from fhir_coprod.watch.rules.codes import ABOUT, RANK, SOFT, STAFF_ONLY, Rule, Stage
 from fhir_coprod.watch.rules.department import booking_at, booking_events, draw, judge
@@ -34,9 +34,6 @@ _NO_STEP: Final = frozenset(
 _WHILE_ENDED: Final = frozenset(
     {Rule.HALF_CLOSED, Rule.PATIENT_NOT_INFORMED, Rule.WITHDRAWAL_UNDECIDED, Rule.PATIENT_DECEASED}
 )
-_OF_AN_ANSWER: Final = frozenset({Rule.REPORT_NOT_RETURNED, Rule.NOT_REVIEWED})
-"""Where somebody in between wrote a second referral, these are claimed for the first one, whose requester
-is owed the answer; all others for the second one, whose department can move it."""
 _BEFORE_VISIT: Final = frozenset({Stage.SENT, Stage.RECEIVED, Stage.ACCEPTED, Stage.SCHEDULED})
 _HELD_BACK: Final = frozenset(
     {Rule.NOT_SENT, Rule.UNDECIDED, Rule.UNSCHEDULED, Rule.NO_SHOW_OPEN, Rule.CANCELLED_NOT_REBOOKED}
@@ -120,7 +117,7 @@ class _Assessment:
         active = [line for line in self.lines if line.has_proof or (line.course and line.course.live)]
         for line in active:
             judge(line, self.facts, self.policy, self.now)
-            self.clocks += self._claimed(line)
+            self.clocks += claimed(line, self.facts, self.own)
         if active:
             least = min(active, key=lambda line: (RANK[line.stage], line.since))
             stage, since, owner = least.stage, least.since, least.owner
@@ -148,17 +145,6 @@ class _Assessment:
         self._run_clocks()
         return self._conclude(stage, since, owner)
 
-    def _claimed(self, line: Line) -> list[Clock]:
-        """The clocks of a line that this referral claims; see _OF_AN_ANSWER."""
-        if self.request.ordered_for:
-            return [clock for clock in line.clocks if clock.rule not in _OF_AN_ANSWER]
-        if not line.is_below:
-            return line.clocks
-        assert line.course is not None
-        between = {course.task.id: course.owner for course in self.own}
-        owner = next((between[above] for above in line.course.task.part_of if above in between), "")
-        return [clock._replace(owner=owner) for clock in line.clocks if clock.rule in _OF_AN_ANSWER]
-
     # -- clocks ----------------------------------------------------------------------------------------
 
     def _without_line(self) -> tuple[Stage, When, str]:
@@ -175,8 +161,8 @@ class _Assessment:
                 When(self.request.authored, self.request.states[0].stored),
                 self._requester(),
             )
-        last = max(dead, key=lambda course: (course.died or course.since, course.task.id))
-        died = last.died or last.since
+        last = max(dead, key=_death)
+        died, _ = _death(last)
         line = next(line for line in self.lines if line.course is last)
         if last.status == "cancelled":
             self.clocks.append(Clock(Rule.NOT_SENT, died, line))
@@ -394,8 +380,7 @@ class _Assessment:
     def _events(self) -> list[Event]:
         """Everything up to now that the patient must be told about."""
         events = [event for course in self.own for event in course.events]
-        if self.facts.appointments:
-            events += booking_events(self.facts, self.lines, self.now)
+        events += booking_events(self.facts, self.lines, self.now)
         for line in self.lines:
             if not self.request.ordered_for:
                 advised = line.course is not None and line.course.advised
@@ -441,7 +426,7 @@ class _Assessment:
         wakes = [*self.wakes, next_fact(self.facts, self.now)]
         if self.guarantee is not None:
             wakes.append(self.guarantee)  # from then on every stall is of high severity
-        if self.pauses and any(until == self.now for _, until in self.pauses):
+        if any(until == self.now for _, until in self.pauses):
             # While a pause lasts, each day moves every deadline that it stops.
             wakes.append(self.policy.calendar.start_of(self.policy.calendar.day(self.now) + 1))
         return Standing(
@@ -482,6 +467,12 @@ def _goes_without_saying(facts: Facts, policy: Policy) -> bool:
     """Whether it is a kind of order that no department needs to accept, and none was asked."""
     asked = facts.tasks or facts.appointments or facts.visits or facts.request.by_patient
     return not asked and any_named(policy.no_referral, facts.request.specialties)
+
+
+def _death(course: Course) -> tuple[When, str]:
+    """When it died, and its Task, so that the order must not matter if two died together."""
+    assert course.died is not None  # a live one would have a line of its own
+    return course.died, course.task.id
 
 
 def _unwritten(request: Request, now: datetime) -> bool:
