@@ -15,9 +15,9 @@ from fhir_coprod.simulate.hospital import ALL, BY_NAME, behind
 from fhir_coprod.simulate.noise import Delivery, Feeds
 from fhir_coprod.simulate.promises import ZONE
 from fhir_coprod.watch import assess
+from fhir_coprod.watch.record.around import Held, Surroundings
 from fhir_coprod.watch.record.compose import compose
 from fhir_coprod.watch.record.fhir import is_asking, target
-from fhir_coprod.watch.record.held import Held, Surroundings
 from fhir_coprod.watch.record.model import Blind, Facts
 from fhir_coprod.watch.record.tasks import asks
 from fhir_coprod.watch.rules import policies

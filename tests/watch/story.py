@@ -19,6 +19,7 @@ The language of `scenarios/*.txt` (year 2026; `03-02` is 2 March 09:00 at the si
     now DATE
     = STAGE [DATE]                                       expected stage, and since when
     ! RULE [since DATE] [due DATE] [owner=…] [task=…]    exactly these stalls; due DATE is the end of that day
+    & RULE [since DATE] [due DATE]                       exactly what is counted and raises no alert
     ~ RULE · ? TYPE · informed yes|no · due DATE|none · guarantee DATE|none · severity LEVEL
 """
 
@@ -32,8 +33,8 @@ from zoneinfo import ZoneInfo
 
 from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import SiteSettings
+from fhir_coprod.watch.record.around import Held, Surroundings
 from fhir_coprod.watch.record.compose import compose
-from fhir_coprod.watch.record.held import Held, Surroundings
 from fhir_coprod.watch.record.model import Blind, Facts
 from fhir_coprod.watch.rules import policies
 
@@ -61,6 +62,7 @@ class Expected:
     since: str = ""
     stalls: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    counted: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     unseen: list[str] = field(default_factory=list)
     more: dict[str, str] = field(default_factory=dict)
 
@@ -140,6 +142,9 @@ def _tell(story: Story, line: str) -> None:
     if word == "!":
         rule, *words = rest.split()
         story.expected.stalls.append((rule, _pairs(words)))
+    elif word == "&":
+        rule, *words = rest.split()
+        story.expected.counted.append((rule, _pairs(words)))
     elif word == "=":
         story.expected.stage, _, story.expected.since = rest.partition(" ")
     elif word == "~":
@@ -211,8 +216,8 @@ def _service_request(story: Story, id: str, rest: str) -> tuple[Held, dict[str, 
     for key, element in (("performer", "performer"), ("replaces", "replaces"), ("basedOn", "basedOn")):
         if key in keys:
             data[element] = [{"reference": _who(keys[key])}]
-    if "category" in keys:
-        data["category"] = [concept(keys["category"])]
+    if keys.get("category") != "none":
+        data["category"] = [concept(keys.get("category", "http://snomed.info/sct|3457005"))]
     if "requisition" in keys:
         data["requisition"] = {"system": SYSTEM, "value": keys["requisition"]}
     if "doNotPerform" in keys:

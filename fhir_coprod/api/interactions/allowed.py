@@ -14,8 +14,8 @@ from fhir_coprod import definitions
 from fhir_coprod.errors import InvalidResource, NotAllowed
 from fhir_coprod.jsontext import Document, Json
 from fhir_coprod.store import Transaction, Version
+from fhir_coprod.watch.record.around import Surroundings
 from fhir_coprod.watch.record.fhir import targets, task_request
-from fhir_coprod.watch.record.held import Surroundings
 from fhir_coprod.watch.record.tasks import asks
 
 NEXT: Final[Mapping[str, tuple[str, ...]]] = {

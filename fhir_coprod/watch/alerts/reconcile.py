@@ -78,7 +78,7 @@ def reconcile(
     over = [issue for issue in standing_now.values() if issue not in unseen]
     why = _why(standing, names)
     for issue in over:
-        writes.append(resources.over(issue, "final" if standing.stage else "cancelled", why, now))
+        writes.append(resources.over(issue, "final" if _is_watched(standing) else "cancelled", why, now))
         writes.append(resources.provenance(issue, why, now))
     writes += _followups(standing, found, unseen, followups, policy, now, names, backfill=backfill)
     return writes
@@ -118,7 +118,7 @@ def _followups(
         _write(writes, task, was, now)
     for task in followups:
         if resources.is_open(task) and (task["id"] != here or not found) and not (unseen and not found):
-            ended = {**task, "status": "completed" if standing.stage else "cancelled"}
+            ended = {**task, "status": "completed" if _is_watched(standing) else "cancelled"}
             writes.append(resources.touched(ended, now))
     return writes
 
@@ -219,7 +219,14 @@ def believed(task: Json, now: datetime, latest: datetime) -> Json:
     return resources.touched(task, now)
 
 
+def _is_watched(standing: Standing) -> bool:
+    """Whether there is an order and somebody is alerted about it, so that an alert that ends is resolved."""
+    return standing.stage is not None and standing.scope in ("referral", "diagnostic")
+
+
 def _why(standing: Standing, names: Mapping[str, str]) -> str:
+    if standing.scope in ("out", "unclear"):
+        return f"Withdrawn: not watched as a referral, because {standing.in_scope}."
     if standing.stage is None:
         return "Withdrawn: there is no such referral any more."
     return f"Resolved by itself: {explain(standing, names)}."

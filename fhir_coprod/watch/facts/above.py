@@ -12,8 +12,8 @@ from fhir_coprod.alike import is_proposal
 from fhir_coprod.store import index
 from fhir_coprod.watch.facts import queries
 from fhir_coprod.watch.facts.newest import Newest, Row
+from fhir_coprod.watch.record.around import Surroundings
 from fhir_coprod.watch.record.fhir import batches, names, split, task_request
-from fhir_coprod.watch.record.held import Surroundings
 from fhir_coprod.watch.record.tasks import asks
 
 _OVER: Final = frozenset({"completed", "revoked", "entered-in-error", "draft"})

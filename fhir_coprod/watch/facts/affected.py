@@ -20,7 +20,7 @@ from fhir_coprod.store.versions import from_row
 from fhir_coprod.watch.facts import identifiers, queries
 from fhir_coprod.watch.facts.siblings import Kin
 from fhir_coprod.watch.record import followup
-from fhir_coprod.watch.record.fhir import batches, split
+from fhir_coprod.watch.record.fhir import batches, split, target
 from fhir_coprod.watch.record.kin import NEVER_A_TWIN
 from fhir_coprod.watched import LINKS, OF_PATIENT, OUTPUTS, PARTIES, STAFF, Pairs
 
@@ -38,6 +38,7 @@ _UP: Final[Pairs] = (
 _ALERTS: Final[Pairs] = (("Task", "focus"), ("DetectedIssue", "implicated"))
 """The search parameters by which an alert names what it is about, which may no longer be a referral."""
 _MESSAGES: Final[Pairs] = (("Communication", "subject"), ("Communication", "sender"))
+_PARTS: Final[Pairs] = (("Organization", "partof"),)
 _OUTPUT: Final[Pairs] = (("Task", "output"),)
 _PERSONS: Final = ("Patient", "RelatedPerson")
 _ORDER: Final = "ServiceRequest"
@@ -63,6 +64,7 @@ def concerned(connection: Connection, changes: Sequence[Version]) -> set[str]:
     before = list(_before(connection, ours))
     for version in (*climb.start(ours), *before):
         climb.add(version)
+    climb.add_places([version for version in (*ours, *before) if version.type == "Organization"])
     climb.add_orders([version for version in (*ours, *before) if version.type == _ORDER])
     return climb.referrals()
 
@@ -155,6 +157,14 @@ class _Climb:
             for param, type, id in _named(version):
                 self._name(param, type, id)
             self.reached |= identifiers.having(self._connection, _numbers_named(version))
+
+    def add_places(self, versions: Iterable[Version]) -> None:
+        """Begin with Organizations: whether one is a department depends on those above and below it."""
+        for version in versions:
+            above = target(version.data.get("partOf")) if version.body else ""
+            names = {("Organization", version.id), split(above)}
+            self._staff |= {name for name in names if name[0] == "Organization"}
+            self._staff |= self._naming({("Organization", version.id)}, _PARTS)
 
     def add_orders(self, versions: Iterable[Version]) -> None:
         """Begin with what orders say about others of the same patient, before they changed and after that."""

@@ -28,12 +28,12 @@ from fhir_coprod.watch.facts.above import ordered_for, orders_above
 from fhir_coprod.watch.facts.newest import Newest, Row, Texts
 from fhir_coprod.watch.facts.referrals import roots_from
 from fhir_coprod.watch.facts.siblings import how_indexed, siblings_of
+from fhir_coprod.watch.facts.staff import Staff
 from fhir_coprod.watch.facts.visibility import blind_feeds, unread_records
-from fhir_coprod.watch.record import words
+from fhir_coprod.watch.record.around import Held
 from fhir_coprod.watch.record.compose import compose
 from fhir_coprod.watch.record.fhir import (
     batches,
-    codes,
     is_followup,
     moment,
     split,
@@ -41,7 +41,6 @@ from fhir_coprod.watch.record.fhir import (
     targets,
     task_request,
 )
-from fhir_coprod.watch.record.held import Held, Surroundings
 from fhir_coprod.watch.record.model import Blind, Facts
 from fhir_coprod.watch.record.tasks import asks
 
@@ -138,12 +137,17 @@ class Reader:
         self.connection = connection
         self._newest = Newest(connection, parsed)
         self.zone = settings.site.zone
-        meanings = words.load(settings.watch.words)
-        self.surroundings = f"{self.zone.key} {how_indexed(connection)} {meanings.fingerprint.hex()}"
+        self._staff = Staff(connection, self._newest, settings)
+        self._around = self._staff.around(self.zone)
+        self.surroundings = " ".join(
+            (
+                self.zone.key,
+                how_indexed(connection),
+                self._staff.words.fingerprint.hex(),
+                *self._staff.named,
+            )
+        )
         """What facts depend on beside the record."""
-        self._behind: dict[str, tuple[str, ...]] = {}
-        self._payers: dict[str, bool] = {}
-        self._around = Surroundings(self.zone, self._behind, meanings, self._payers)
         self.blind = blind_feeds(connection, settings, pulled_since)
         self.unread = unread_records(connection)
 
@@ -164,7 +168,7 @@ class Reader:
         siblings = list({row.key: row for rows in families.values() for row in rows}.values())
         departments = self._departments_asked(siblings)
         above = orders_above(self.connection, self._newest, roots)
-        self._learn_staff([*found.values(), *siblings, *(row for rows in above.values() for row in rows)])
+        self._staff.learn([*found.values(), *siblings, *(row for rows in above.values() for row in rows)])
         older |= self._earlier_versions([row for row in siblings if row.key not in found])
         related: dict[int, list[Row]] = {root.key: [] for root in roots}
         for row in found.values():
@@ -359,30 +363,6 @@ class Reader:
                     owners.setdefault(name, []).append(row.data["owner"])
         return owners
 
-    def _learn_staff(self, rows: Collection[Row]) -> None:
-        """Remember who is behind the roles, services and places that these resources name."""
-        wanted: set[tuple[str, str]] = set()
-        for row in rows:
-            for name in targets(watched.parties(row.data)):
-                type, id = split(name)
-                if type in watched.ROLES and name not in self._behind:
-                    wanted.add((type, id))
-                    self._behind[name] = ()
-        for staff in self.by_reference(wanted):
-            self._behind[staff.reference] = targets(watched.behind(staff.data))
-        self._learn_payers(rows)
-
-    def _learn_payers(self, rows: Iterable[Row]) -> None:
-        """Remember which owners of Tasks pay for care."""
-        owners = {
-            name for row in rows if row.type == "Task" for name in self._around.parties(row.data.get("owner"))
-        }
-        unknown = {name for name in owners if name.startswith("Organization/")} - self._payers.keys()
-        self._payers.update(dict.fromkeys(unknown, False))
-        for row in self.by_reference({split(name) for name in unknown}):
-            kinds = codes(*(row.data.get("type") or ()))
-            self._payers[row.reference] = any(code.rpartition("|")[2] in _PAYING for code in kinds)
-
     def _earlier_versions(self, rows: Iterable[Row]) -> dict[str, list[tuple[datetime, Json]]]:
         """Every version since the last deletion, for resources with more than one version."""
         by_type: dict[str, set[str]] = {}
@@ -419,10 +399,6 @@ class Reader:
             elif from_ehr:
                 matters.append(blind)
         return tuple(matters)
-
-
-_PAYING: Final = frozenset({"pay", "ins"})
-"""Codes of Organization.type (HL7 organization-type) of those that pay for care."""
 
 
 def _patient_of(root: Row) -> str:

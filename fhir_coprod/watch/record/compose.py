@@ -15,20 +15,22 @@ import msgspec
 
 from fhir_coprod.alike import is_proposal, thing
 from fhir_coprod.jsontext import Json
+from fhir_coprod.watch.record.around import Held, Surroundings, staff
 from fhir_coprod.watch.record.fhir import (
     PERSONS,
     codes,
     is_followup,
     is_modified,
+    local,
     message_about,
     moment,
     names,
     own_names,
+    profiles,
     target,
     targets,
     task_request,
 )
-from fhir_coprod.watch.record.held import Held, Surroundings, staff
 from fhir_coprod.watch.record.kin import may_matter
 from fhir_coprod.watch.record.model import (
     Appointment,
@@ -43,6 +45,7 @@ from fhir_coprod.watch.record.model import (
     Task,
     Visit,
 )
+from fhir_coprod.watch.record.parties import between
 from fhir_coprod.watch.record.parts import parted
 from fhir_coprod.watch.record.results import bound_by, objects, read_message, read_result, refusal
 from fhir_coprod.watch.record.tasks import asks, carried_out, read_side_task, read_task
@@ -76,6 +79,8 @@ def read_request(held: Held, around: Surroundings) -> Request:
     data = held.data
     stored = held.versions[0][0]
     authored = moment(data.get("authoredOn"), around.zone)
+    requester = local(data.get("requester"), data)
+    performers = [local(performer, data) for performer in data.get("performer") or ()]
     return Request(
         id=held.reference,
         patient=target(data.get("subject")),
@@ -86,8 +91,8 @@ def read_request(held: Held, around: Surroundings) -> Request:
         priority=data.get("priority") or "routine",
         codes=thing(data.get("code")),
         specialties=codes(data.get("performerType"), *(data.get("category") or ())),
-        requesters=around.parties(data.get("requester")),
-        departments=around.parties(*(data.get("performer") or ())),
+        requesters=around.parties(requester),
+        departments=around.parties(*performers),
         based_on=targets(data.get("basedOn")),
         replaces=targets(data.get("replaces")),
         requisition="|".join(_identifier(data.get("requisition"))),
@@ -100,6 +105,12 @@ def read_request(held: Held, around: Surroundings) -> Request:
                 for one in data.get("extension") or ()
                 if one.get("url") == _WHY
             )
+        ),
+        profiles=tuple(profiles(data)),
+        between=between(
+            around.side(requester),
+            [side for performer in performers if (side := around.side(performer))],
+            around.places,
         ),
     )
 

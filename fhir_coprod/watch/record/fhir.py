@@ -32,6 +32,35 @@ def target(reference: Json | None) -> str:
     return ""
 
 
+def local(reference: Json | None, data: Json) -> Json | None:
+    """A reference to a contained resource as what that resource says of itself: its identifier, or its name.
+
+    `#id` means something only within its own resource. Other references stay as they are.
+    """
+    literal = reference.get("reference") if isinstance(reference, dict) else None
+    if not isinstance(literal, str) or not literal.startswith("#"):
+        return reference
+    for held in data.get("contained") or ():
+        if isinstance(held, dict) and held.get("id") == literal[1:]:
+            identifiers = [one for one in held.get("identifier") or () if one.get("value")]
+            if identifiers:
+                return {"identifier": identifiers[0]}
+            name = held.get("name")
+            if isinstance(name, list):
+                names = [_full_name(one) for one in name]
+                name = next((one for one in names if one), "")
+            if isinstance(name, str) and name.strip():
+                return {"identifier": {"value": " ".join(name.split())}}
+            if held.get("resourceType") == "PractitionerRole":
+                return local(held.get("practitioner") or held.get("organization"), data)
+    return None
+
+
+def _full_name(name: Json) -> str:
+    parts = [*(name.get("given") or ()), name.get("family") or ""]
+    return str(name.get("text") or " ".join(part for part in parts if part))
+
+
 def targets(references: Iterable[Json] | None) -> tuple[str, ...]:
     """The `target` of each reference, without the empty ones."""
     return tuple(name for reference in references or () if (name := target(reference)))
@@ -151,17 +180,18 @@ def last_moment(text: Any, zone: ZoneInfo) -> datetime | None:
 
 def is_followup(data: Json) -> bool:
     """Whether this is one of the watch's own Tasks."""
-    return PROFILE + "stall-followup" in _profiles(data)
+    return PROFILE + "stall-followup" in profiles(data)
 
 
 def is_written_information(data: Json) -> bool:
     """Whether this is information for the patient, and so not the result of a visit."""
-    return PROFILE + "written-information" in _profiles(data)
+    return PROFILE + "written-information" in profiles(data)
 
 
-def _profiles(data: Json) -> Sequence[str]:
-    profiles = (data.get("meta") or {}).get("profile") or ()
-    return [profile.partition("|")[0] for profile in profiles]
+def profiles(data: Json) -> Sequence[str]:
+    """The profiles that a resource claims, without version."""
+    claimed = (data.get("meta") or {}).get("profile") or ()
+    return [profile.partition("|")[0] for profile in claimed]
 
 
 def is_asking(data: Json) -> bool:

@@ -34,6 +34,7 @@ class Request(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Requester (sender) is a Patient or RelatedPerson."""
     priority: str = "routine"
     codes: tuple[str, ...] = ()
+    """What is asked for (`alike.thing`): codes, or a text as `|text`."""
     specialties: tuple[str, ...] = ()
     """performerType and category; an override or a guarantee may apply to some of these only."""
     requesters: tuple[str, ...] = ()
@@ -52,6 +53,10 @@ class Request(msgspec.Struct, frozen=True, array_like=True, gc=False):
     ordered_for: tuple[str, ...] = ()
     """If somebody in between wrote it in order to carry out another referral: who asked for that one, and
     gets the answer."""
+    profiles: tuple[str, ...] = ()
+    """Canonicals that it claims, without version."""
+    between: str = "unclear"
+    """What requester and performer are to each other: a `parties.Between`."""
 
 
 class TaskState(msgspec.Struct, frozen=True, array_like=True, gc=False):

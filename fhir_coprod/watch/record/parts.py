@@ -7,8 +7,8 @@ from itertools import chain
 
 from fhir_coprod.alike import is_proposal
 from fhir_coprod.jsontext import Json
+from fhir_coprod.watch.record.around import Held
 from fhir_coprod.watch.record.fhir import message_about, names, own_names, task_request
-from fhir_coprod.watch.record.held import Held
 
 Child = tuple[Held, list[Held]]
 """A ServiceRequest based on another one, and all that belongs to it."""

@@ -9,6 +9,7 @@ from typing import Final
 
 from fhir_coprod.alike import thing
 from fhir_coprod.jsontext import Json
+from fhir_coprod.watch.record.around import Held, Surroundings, staff
 from fhir_coprod.watch.record.fhir import (
     codes,
     is_written_information,
@@ -17,7 +18,6 @@ from fhir_coprod.watch.record.fhir import (
     moment,
     target,
 )
-from fhir_coprod.watch.record.held import Held, Surroundings, staff
 from fhir_coprod.watch.record.model import Message, Result
 
 FINAL_REPORT: Final = frozenset({"final", "amended", "corrected", "appended"})

@@ -10,18 +10,19 @@ from typing import Any, Final
 import msgspec
 
 from fhir_coprod.jsontext import Json
+from fhir_coprod.watch.record.around import Held, Surroundings
 from fhir_coprod.watch.record.fhir import (
     PERSONS,
     codes,
     is_followup,
     last_moment,
+    local,
     moment,
     names,
     side_task_about,
     target,
     targets,
 )
-from fhir_coprod.watch.record.held import Held, Surroundings
 from fhir_coprod.watch.record.model import RequestState, SideTask, Task, TaskState
 from fhir_coprod.watch.record.words import Words
 
@@ -47,7 +48,7 @@ def asks(data: Json, performers: Collection[str], around: Surroundings) -> bool:
     """
     if not may_ask(data, around.words):
         return False
-    owner = data.get("owner")
+    owner = local(data.get("owner"), data)
     if performers and owner and not set(performers).isdisjoint(around.parties(owner)):
         return True
     code = data.get("code")
@@ -85,8 +86,8 @@ def task_states(held: Held, around: Surroundings) -> list[TaskState]:
                 at=at or stored,
                 status=data.get("status") or "unknown",
                 stored=at is None,
-                owner=target(data.get("owner")),
-                departments=around.parties(data.get("owner")),
+                owner=target(local(data.get("owner"), data)),
+                departments=around.parties(local(data.get("owner"), data)),
                 reasons=codes(data.get("statusReason"), data.get("businessStatus")),
                 review=last_moment(restriction.get("end"), around.zone),
                 outputs=targets(output.get("valueReference") for output in outputs),

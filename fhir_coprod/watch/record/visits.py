@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Final
 
+from fhir_coprod.watch.record.around import Held, Surroundings, staff
 from fhir_coprod.watch.record.fhir import LAST, last_moment, moment
-from fhir_coprod.watch.record.held import Held, Surroundings, staff
 from fhir_coprod.watch.record.model import Appointment, AppointmentState, Visit
 
 PRESENT: Final = frozenset({"arrived", "triaged", "in-progress", "onleave", "finished"})

@@ -10,19 +10,25 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Final
 
+import msgspec
+
 from fhir_coprod.watch.record.fhir import within_reach
 from fhir_coprod.watch.record.model import Facts, Request, RequestState
 from fhir_coprod.watch.rules.answers import claimed, last_review
 from fhir_coprod.watch.rules.bounce import turned
-from fhir_coprod.watch.rules.codes import ABOUT, RANK, SOFT, STAFF_ONLY, Rule, Stage
-from fhir_coprod.watch.rules.department import booking_at, booking_events, draw, judge
-from fhir_coprod.watch.rules.endings import cancellation, is_pressing, withdrawal
+from fhir_coprod.watch.rules.codes import ABOUT, RANK, SOFT, Rule, Stage
+from fhir_coprod.watch.rules.department import booked_ahead, draw, judge
+from fhir_coprod.watch.rules.diagnostic import judge_order
+from fhir_coprod.watch.rules.endings import cancellation, capped, is_pressing, withdrawal
+from fhir_coprod.watch.rules.informing import events_of, last_told
 from fhir_coprod.watch.rules.lines import Clock, Line
 from fhir_coprod.watch.rules.policies import Clocks, Policy, Severity, any_named
+from fhir_coprod.watch.rules.scope import Scope, scope_of
+from fhir_coprod.watch.rules.seeing import unseen_for
 from fhir_coprod.watch.rules.siblings import answers, oldest_twin, replaces
+from fhir_coprod.watch.rules.silence import break_silence
 from fhir_coprod.watch.rules.standing import Stall, Standing
 from fhir_coprod.watch.rules.task import ENDED, NOT_ACTIVE, WITHDRAWN, Course, Event, When, follow, status_at
-from fhir_coprod.watch.rules.telling import last_told
 from fhir_coprod.watch.rules.upcoming import next_fact
 
 _TICK: Final = timedelta(microseconds=1)
@@ -50,16 +56,42 @@ def assess(facts: Facts, policy: Policy, now: datetime) -> Standing:
     request = facts.request
     state = status_at(request.states, now)
     void = request.do_not_perform or request.states[-1].status == "entered-in-error"
-    void = void or _goes_without_saying(facts, policy)
     if void or _unwritten(request, now):
         wake = None if void else request.authored
-        return Standing(request.id, request.patient, None, policy=policy.label, wake=wake)
-    if request.by_patient and request.intent == "proposal":
-        return _Assessment(facts, policy, now, state, []).of_request()
+        return Standing(request.id, request.patient, None, policy=policy.label, wake=wake, scope="")
     courses = [course for task in facts.tasks if (course := follow(task, policy, now))]
     if len(courses) > 1:
         courses.sort(key=lambda course: course.task.id)  # if two claim the same, the order must not matter
-    return _Assessment(facts, policy, now, state, courses).of_referral()
+    scope, reason = scope_of(facts, courses, policy, now)
+    if scope is Scope.OUT:
+        return Standing(
+            request.id,
+            request.patient,
+            None,
+            policy=policy.label,
+            scope=scope,
+            in_scope=reason,
+            thing=_first(request.codes),
+            written=request.authored,
+        )
+    standing = _judged(_Assessment(facts, policy, now, state, courses), scope)
+    standing = msgspec.structs.replace(
+        standing,
+        scope=scope,
+        in_scope=reason,
+        thing=_first(request.codes),
+        written=request.authored,
+    )
+    return break_silence(standing, facts, policy, now)
+
+
+def _judged(assessment: _Assessment, scope: Scope) -> Standing:
+    """Where an order stands that is watched at all."""
+    if assessment.request.by_patient and assessment.request.intent == "proposal":
+        return assessment.of_request()
+    if scope is Scope.DIAGNOSTIC:
+        return assessment.of_diagnostic()
+    return assessment.of_unclear() if scope is Scope.UNCLEAR else assessment.of_referral()
 
 
 class _Assessment:
@@ -85,6 +117,7 @@ class _Assessment:
         self.clocks: list[Clock] = []
         self.stalls: list[Stall] = []
         self.notes: list[Stall] = []
+        self.counted: list[Stall] = []
         self.unseen: set[str] = set()
         self.not_claimed: set[Rule] = set()
         self.dues: list[datetime] = []
@@ -125,6 +158,7 @@ class _Assessment:
             stage, since, owner = self._without_line()
         self._hold_back(active)
         self._promise(stage, active)
+        self.clocks = [capped(clock, self.policy, self.guarantee) for clock in self.clocks]
         if self.state.status not in NOT_ACTIVE and (
             twin := oldest_twin(self.facts, self.own, self.policy, self.now)
         ):
@@ -144,6 +178,37 @@ class _Assessment:
             self.clocks.append(withdrawn)
         self._run_clocks()
         return self._conclude(stage, since, owner)
+
+    def of_diagnostic(self) -> Standing:
+        """The standing of a diagnostic order: its result and the review are counted, or alert where the site
+        wants that."""
+        if self.ended:
+            since = When(self.state.at, self.state.stored)
+            return self._standing(Stage.CLOSED, since, "", None, [])
+        stage, since, owner, clocks = judge_order(self.facts, self._active_since(), self.policy, self.now)
+        self.clocks += clocks
+        self._run_clocks()
+        wanted = self.policy.scope_alerts.diagnostic_for
+        if not {"*", *self.request.departments, *self.request.requesters} & wanted:
+            self.stalls, self.counted = [], self.stalls
+        return self._standing(stage, since, owner, None, [])
+
+    def of_unclear(self) -> Standing:
+        """The standing of what may be a referral: counts that it was not sent, and claims nothing else."""
+        standing = self.of_referral()
+        self.stalls, self.notes, self.dues, self.unseen = [], [], [], set()
+        self.clocks = [clock for clock in self.clocks if clock.rule is Rule.NOT_SENT]
+        self._run_clocks()
+        return msgspec.structs.replace(
+            standing,
+            stalls=(),
+            notes=(),
+            counted=() if standing.stage is Stage.CLOSED else _in_order(self.stalls),
+            due=min(self.dues, default=None),
+            not_observable=tuple(sorted(self.unseen)),
+            untold_since=None,
+            untold="",
+        )
 
     # -- clocks ----------------------------------------------------------------------------------------
 
@@ -244,7 +309,7 @@ class _Assessment:
             for line in going:
                 review = self._review_due(line) if self.state.status == "completed" else None
                 self._disagree(line, end, review, line.owner)
-            if self.state.status == "revoked" and not going and self._booked_ahead():
+            if self.state.status == "revoked" and not going and booked_ahead(self.facts, self.now):
                 self.clocks.append(Clock(Rule.HALF_CLOSED, end, owner=_first(d.owner for d in self.lines)))
         elif not going:
             for line in active:
@@ -265,16 +330,6 @@ class _Assessment:
         if line.review_due_from is None or span is None:
             return None
         return When(self.policy.calendar.due(line.review_due_from.at, span), line.review_due_from.stored)
-
-    def _booked_ahead(self) -> bool:
-        """Whether there is a booking in the future."""
-        for appointment in self.facts.appointments:
-            booking = booking_at(appointment, self.now)
-            if booking and booking.state.status == "booked":
-                start = booking.state.start
-                if start is not None and start > self.now:
-                    return True
-        return False
 
     def _run_clocks(self) -> None:
         """Turn every clock into a stall, a due date, or something that cannot be seen."""
@@ -327,34 +382,12 @@ class _Assessment:
         return self.policy.clocks_for(self.request, line.departments or self.request.departments)
 
     def _is_blind(self, clock: Clock) -> bool:
-        """Whether we cannot tell: what the clock awaits may exist unseen, or what it rests on may be out of
-        date. Then note which types are missing; no stall is claimed."""
-        if not self.facts.blind:
-            return False
-        needs = ABOUT[clock.rule].needs
-        parties = self._parties(clock)
-        rests_on = (self.request.id, clock.line.task if clock.line else "", clock.evidence)
-        unseen = {
-            blind.type
-            for blind in self.facts.blind
-            if (blind.type in needs or (blind.record and blind.record in rests_on))
-            and (not blind.departments or not parties or not parties.isdisjoint(blind.departments))
-        }
+        """Whether we cannot tell; then note which types are missing, and no stall is claimed."""
+        unseen = unseen_for(clock, self.facts, self.policy, self.courses)
         if unseen:
             self.unseen |= unseen
             self.not_claimed.add(clock.rule)
         return bool(unseen)
-
-    def _parties(self, clock: Clock) -> set[str]:
-        """Whose records would hold what the clock awaits."""
-        receivers = {*(clock.line.departments if clock.line else self.request.departments)}
-        requesters = set(self.request.requesters)
-        if clock.rule in (Rule.PATIENT_NOT_INFORMED, Rule.HALF_CLOSED):
-            both = receivers | requesters
-            for course in self.courses:
-                both.update(course.departments)
-            return both
-        return requesters if self.policy.owners.get(clock.rule) == "requester" else receivers
 
     def _owner(self, clock: Clock) -> str:
         """Who can move it."""
@@ -377,32 +410,10 @@ class _Assessment:
 
     # -- the patient, and the end ----------------------------------------------------------------------
 
-    def _events(self) -> list[Event]:
-        """Everything up to now that the patient must be told about."""
-        events = [event for course in self.own for event in course.events]
-        events += booking_events(self.facts, self.lines, self.now)
-        for line in self.lines:
-            if not self.request.ordered_for:
-                advised = line.course is not None and line.course.advised
-                events += [
-                    Event(result.at, "result", line.owner)
-                    for result in line.results
-                    if not (advised and result.id == line.task)
-                ]
-        requester = self._requester()
-        for state in self.request.states:
-            if state.status in ("on-hold", "revoked"):
-                what = "changed" if state.status == "on-hold" else "cancelled"
-                events.append(Event(state.at, what, requester))
-        events += [
-            Event(stall.due, stall.rule, stall.owner) for stall in self.stalls if stall.rule not in STAFF_ONLY
-        ]
-        return [event for event in events if event.at <= self.now]
-
     def _conclude(self, stage: Stage, since: When, owner: str) -> Standing:
         """Decide what the patient has not been told, and whether the referral is closed."""
         told = last_told(self.facts, self.now)
-        events = self._events()
+        events = events_of(self.facts, self.own, self.lines, self.stalls, self.now)
         untold = min([event for event in events if told is None or event.at > told], default=None)
         if untold is not None and not self.died:
             late = untold.what in ABOUT
@@ -414,9 +425,8 @@ class _Assessment:
 
     def _is_live(self) -> bool:
         """Whether a Task is still open, or a booking is in the future."""
-        return (
-            any(course.live and course.status != "completed" for course in self.courses)
-            or self._booked_ahead()
+        return any(course.live and course.status != "completed" for course in self.courses) or booked_ahead(
+            self.facts, self.now
         )
 
     def _standing(
@@ -439,6 +449,7 @@ class _Assessment:
             owner=owner,
             stalls=() if closed else _in_order(self.stalls),
             notes=tuple(self.notes),
+            counted=() if closed else _in_order(self.counted),
             not_observable=tuple(sorted(self.unseen)),
             not_claimed=tuple(sorted(self.not_claimed)),
             patient_informed=told is not None and not untold,
@@ -461,12 +472,6 @@ class _Assessment:
         """The states that nobody knows, without those that the policy has a use for."""
         used = self.policy.awaiting_information | self.policy.pause_reasons
         return tuple(code for code in self.facts.unknown if not any_named(used, (code,)))
-
-
-def _goes_without_saying(facts: Facts, policy: Policy) -> bool:
-    """Whether it is a kind of order that no department needs to accept, and none was asked."""
-    asked = facts.tasks or facts.appointments or facts.visits or facts.request.by_patient
-    return not asked and any_named(policy.no_referral, facts.request.specialties)
 
 
 def _death(course: Course) -> tuple[When, str]:

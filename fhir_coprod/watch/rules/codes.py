@@ -56,6 +56,7 @@ class Rule(StrEnum):
     WITHDRAWAL_UNDECIDED = "withdrawal-undecided"
     PATIENT_DECEASED = "patient-deceased"
     PATIENT_NOT_INFORMED = "patient-not-informed"
+    SILENT_TOO_LONG = "silent-too-long"
 
 
 class About(NamedTuple):
@@ -180,6 +181,11 @@ ABOUT: Final = MappingProxyType(
             "word to the patient of what happened",
             "the patient has not been told what happened on {since}",
             ("Communication",),
+        ),
+        Rule.SILENT_TOO_LONG: About(
+            "anything on record; somebody has to look whether the referral goes on",
+            "nothing recorded since {since}",
+            is_internal=True,
         ),
     }
 )

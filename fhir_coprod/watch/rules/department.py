@@ -46,6 +46,17 @@ def booking_at(appointment: Appointment, now: datetime) -> Booking | None:
     return Booking(appointment, current)
 
 
+def booked_ahead(facts: Facts, now: datetime) -> bool:
+    """Whether there is a booking in the future."""
+    for appointment in facts.appointments:
+        booking = booking_at(appointment, now)
+        if booking and booking.state.status == "booked":
+            start = booking.state.start
+            if start is not None and start > now:
+                return True
+    return False
+
+
 def draw(facts: Facts, courses: Sequence[Course], now: datetime) -> list[Line]:
     """One line for each Task, with the proof that belongs to it; without Tasks, one line for all proof.
 

@@ -1,4 +1,4 @@
-"""Judges the ends that somebody asks for: requests to cancel a referral, and patients who withdraw. Pure."""
+"""Judges the ends that somebody asks for: requests to cancel, patients who withdraw, and holds. Pure."""
 
 from __future__ import annotations
 
@@ -64,3 +64,15 @@ def is_pressing(facts: Facts, policy: Policy, at: datetime) -> bool:
         (day.year - born.year, day.month, day.day) < (policy.adult, born.month, born.day)
     )
     return minor or facts.request.priority == "urgent"
+
+
+def capped(clock: Clock, policy: Policy, guarantee: datetime | None) -> Clock:
+    """The same clock; a hold's own date of review counts only for so long, and never past the guarantee
+    date."""
+    held = clock.line.course.held if clock.line and clock.line.course else None
+    if clock.rule is not Rule.ON_HOLD_WITHOUT_REVIEW or held is None:
+        return clock
+    cap = policy.calendar.due(held.at, policy.hold_reviewed_within)
+    if guarantee is not None:
+        cap = max(min(cap, guarantee), held.at)
+    return clock._replace(start=When(cap)) if clock.start.at > cap else clock

@@ -88,14 +88,30 @@ class Standing(msgspec.Struct, frozen=True, gc=False):
     zone: str = "UTC"
     not_claimed: tuple[Rule, ...] = ()
     """Rules that cannot be checked at present, because `not_observable` types are missing."""
+    scope: str = "referral"
+    """referral, diagnostic, out or unclear (`scope.Scope`); "" if there is no order at this time."""
+    in_scope: str = ""
+    """Why it is in that scope, in words that can follow "because"."""
+    thing: str = ""
+    """What is asked for: the first code, or the text."""
+    written: datetime | None = None
+    """When it was written."""
+    counted: tuple[Stall, ...] = ()
+    """What is wrong but raises no alert of its own: it is counted, and listed apart."""
     not_assessed: str = ""
     """The kind of fault in the program because of which it could not be assessed (then there is no stage), or
     its alerts could not be settled."""
 
     @property
     def is_open(self) -> bool:
-        """Whether it is a referral, and not closed."""
-        return self.stage is not None and self.stage is not Stage.CLOSED
+        """Whether it is a referral, or may be one, and is not closed."""
+        going = self.stage is not None and self.stage is not Stage.CLOSED
+        return going and self.scope in ("referral", "unclear")
+
+    @property
+    def is_unclear(self) -> bool:
+        """Whether it may be a referral, and is listed apart."""
+        return self.scope == "unclear"
 
     @property
     def is_stalled(self) -> bool:
@@ -143,6 +159,12 @@ class Standing(msgspec.Struct, frozen=True, gc=False):
                 }
                 for note in self.notes
             ],
+            "scope": self.scope,
+            "in_scope": self.in_scope,
+            "counted": [
+                {"rule": each.rule, "since": instant(each.since), "due": instant(each.due)}
+                for each in self.counted
+            ],
             "not_observable": list(self.not_observable),
             "patient_informed": self.patient_informed,
             "guarantee": instant(self.guarantee),
@@ -166,11 +188,23 @@ _BEGAN = {
 }
 
 
+_ORDERED = {
+    Rule.RESULTS_MISSING: "no final result since it was ordered on {since}",
+    Rule.NOT_REVIEWED: "the result of {since} is not reviewed",
+}
+_SCOPED = {
+    "diagnostic": "a diagnostic order, of which only result and review are counted",
+    "unclear": "it may be a referral or not",
+}
+
+
 def explain(standing: Standing, names: Mapping[str, str] | None = None) -> str:
     """The standing in words.
 
     names: display names of departments by reference; a department without one is shown by its reference.
     """
+    if standing.scope == "out":
+        return f"Not watched, because {standing.in_scope}."
     if standing.stage is None or standing.since is None:
         return "There is no referral at this time."
     say = standing.local_day
@@ -179,8 +213,11 @@ def explain(standing: Standing, names: Mapping[str, str] | None = None) -> str:
         date=say(standing.since), by=f" by {owner}" if owner else "", to=f" to {owner}" if owner else ""
     )
     parts = [began + (" (first stored then; it may be older)" if standing.since_stored else "")]
-    for stall in (*standing.stalls, *standing.notes):
-        words = stall.instead.format(since=say(stall.since))
+    if standing.scope != "referral":
+        parts.append(f"{_SCOPED[standing.scope]}, because {standing.in_scope}")
+    for stall in (*standing.stalls, *standing.notes, *standing.counted):
+        about = _ORDERED if standing.scope == "diagnostic" else {}
+        words = about.get(stall.rule, stall.instead).format(since=say(stall.since))
         parts.append(f"{words} (first stored then)" if stall.since_stored else words)
         if stall.due > stall.since:
             parts[-1] += f", due {say(just_before(stall.due))}"

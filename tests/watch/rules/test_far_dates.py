@@ -15,9 +15,9 @@ from fhir_coprod.store import Store
 from fhir_coprod.watch import assess
 from fhir_coprod.watch.alerts.resources import detail
 from fhir_coprod.watch.live.present import look
+from fhir_coprod.watch.record.around import Held, Surroundings
 from fhir_coprod.watch.record.compose import compose
 from fhir_coprod.watch.record.fhir import FIRST, LAST, last_moment, moment
-from fhir_coprod.watch.record.held import Held, Surroundings
 from fhir_coprod.watch.rules import policies
 from fhir_coprod.watch.rules.calendar import SiteCalendar, Span
 from fhir_coprod.watch.rules.department import draw

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from fhir_coprod.watch import Facts, Stall, Standing, assess
 from fhir_coprod.watch.alerts import reconcile, resources
+from fhir_coprod.watch.record.around import Held, Surroundings
 from fhir_coprod.watch.record.compose import compose
-from fhir_coprod.watch.record.held import Held, Surroundings
 from fhir_coprod.watch.record.model import (
     Appointment,
     AppointmentState,

@@ -1,4 +1,4 @@
-"""A resource as we hold it, and what its readers need to know beside it."""
+"""What the readers of a record are given: resources as we hold them, and what is known around them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from fhir_coprod.jsontext import Json
 from fhir_coprod.watch.record import words
 from fhir_coprod.watch.record.fhir import PERSONS, target
+from fhir_coprod.watch.record.parties import Place, Side
 from fhir_coprod.watch.record.words import Words
 
 
@@ -42,11 +43,20 @@ class Surroundings:
     """Dates without a time are days in this zone."""
     behind: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """From a PractitionerRole, HealthcareService or Location to the person and organisation behind it."""
+    places: Mapping[str, Place] = field(default_factory=dict)
+    """What is known of Organizations."""
+    specialties: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """The specialties of roles and services."""
     words: Words = field(default_factory=words.load)
     """What codes mean."""
     payers: Mapping[str, bool] = field(default_factory=dict)
     """Whether an Organization pays for care (type `pay` or `ins`) and so is no department that could be
     asked."""
+
+    def side(self, reference: Json | None) -> Side | None:
+        """One party with everybody behind it; None if it is not named."""
+        parties = self.parties(reference)
+        return Side(parties, self.specialties.get(parties[0], frozenset())) if parties else None
 
     def parties(self, *references: Json | None) -> tuple[str, ...]:
         """The references and everybody behind them, in order, once each."""
