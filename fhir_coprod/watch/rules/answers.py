@@ -20,7 +20,10 @@ from fhir_coprod.watch.rules.task import Course, When
 def draw_results(lines: Sequence[Line], facts: Facts, now: datetime) -> None:
     """Give each line its results: reports and documents, what a finished Task's output names or says,
     advice, and messages in place of a report."""
-    requesters = requesters_of(facts) if facts.results or facts.messages else set()
+    done = [line for line in lines if line.course is not None and line.course.completed is not None]
+    if not facts.results and not done:
+        return
+    requesters = requesters_of(facts)
     known = {*facts.pending}
     for result in facts.results:
         known.add(result.id)
@@ -31,7 +34,7 @@ def draw_results(lines: Sequence[Line], facts: Facts, now: datetime) -> None:
         line = home_of(lines, result.task, result.authors, result.at)
         if not outlived(line, result.at) and _answers(line, result, facts):
             line.results.append(result)
-    for line in lines:
+    for line in done:
         if line.course is not None and line.course.completed is not None:
             line.results += _said_results(line, line.course, line.course.completed, known)
             line.results += _told_results(line, line.course.completed, facts, requesters, now)

@@ -470,6 +470,8 @@ class _Assessment:
 
     def _unknown(self) -> tuple[str, ...]:
         """The states that nobody knows, without those that the policy has a use for."""
+        if not self.facts.unknown:
+            return ()
         used = self.policy.awaiting_information | self.policy.pause_reasons
         return tuple(code for code in self.facts.unknown if not any_named(used, (code,)))
 

@@ -171,7 +171,8 @@ def follow(task: Task, policy: Policy, now: datetime) -> Course | None:
     pause_from: datetime | None = None
     before: TaskState | None = None
     for state in states:
-        _hear(course, state, before)
+        if state.says or course.words or (before is not None and before.says):
+            _hear(course, state, before)
         status = _meant(course, state)
         if state.departments != course.departments or state.owner != course.owner:
             course.owner, course.departments = state.owner, state.departments
@@ -182,8 +183,7 @@ def follow(task: Task, policy: Policy, now: datetime) -> Course | None:
         elif not paused and pause_from is not None:
             course.pauses.append((pause_from, state.at))
             pause_from = None
-        said = (*state.says, *state.because)
-        if "awaiting-information" in said or any_named(policy.awaiting_information, state.reasons):
+        if _awaits_information(state, policy):
             course.marked = course.marked or When(state.at, state.stored)
         else:
             course.marked = None
@@ -198,6 +198,14 @@ def follow(task: Task, policy: Policy, now: datetime) -> Course | None:
     if pause_from is not None:
         course.pauses.append((pause_from, now))
     return course
+
+
+def _awaits_information(state: TaskState, policy: Policy) -> bool:
+    return (
+        any_named(policy.awaiting_information, state.reasons)
+        or "awaiting-information" in state.says
+        or "awaiting-information" in state.because
+    )
 
 
 def _known(task: Task, now: datetime) -> Sequence[TaskState]:
@@ -239,6 +247,9 @@ def _hear(course: Course, state: TaskState, before: TaskState | None) -> None:
 def _meant(course: Course, state: TaskState) -> str:
     """The status that a state means, together with what it says beside it."""
     status, words = state.status, course.words
+    if not words and not state.because:  # as nearly always
+        course.advised = False
+        return status
     if status == "entered-in-error":
         return status
     why = (*words, *state.because)
@@ -266,7 +277,7 @@ def _enter(course: Course, state: TaskState, status: str) -> None:
     course.status = status
     if status in DEAD:
         course.died, course.held = when, None
-        forwarded = "forwarded" in (*course.words, *state.because)
+        forwarded = "forwarded" in course.words or "forwarded" in state.because
         if status == "rejected" and not forwarded:
             course.rejections.append(when)
         if status != WITHDRAWN:  # that one is the patient's own word
