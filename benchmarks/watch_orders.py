@@ -115,6 +115,7 @@ def referral(id: str, patient: str, number: int, now: datetime) -> Iterator[Reso
         **laboratory(f"r-{id}", patient, number, now),
         "status": "active",
         "category": [{"coding": [{"system": "http://snomed.info/sct", "code": "3457005"}]}],
+        "code": {"coding": [{"system": "urn:codes", "code": f"r{number}"}]},
         "authoredOn": at,
     }
     yield {

@@ -205,12 +205,25 @@ class _Climb:
         below = self._naming({(_ORDER, id) for id in orders}, ((_ORDER, "based-on"),))
         orders |= {id for _, id in below}
         patients = {("Patient", id) for id in self._patients}
-        orders |= {id for _, id in self._naming(patients, ((_ORDER, "subject"),))}
+        orders |= self._watched({id for _, id in self._naming(patients, ((_ORDER, "subject"),))})
         orders |= self._kin.referrals() | {id for type, id in self._kin.named if type == _ORDER}
         messages = {name for name in (*self.reached, *self._kin.named) if name[0] == "Communication"}
         messages |= self._naming(patients, _MESSAGES)
         alerted = {f"{type}/{id}" for type, id in self._alerted if type == "Communication"}
         return {f"{_ORDER}/{id}" for id in orders} | self._may_ask(messages) | alerted
+
+    def _watched(self, orders: Collection[str]) -> set[str]:
+        """Those of the orders of a patient that depend on the patient's relatives and wishes: not what the
+        watch has found to be a diagnostic order, or out of scope."""
+        standing = watch_tables.standing.c
+        apart: set[str] = set()
+        for some in batches(orders, _PORTION):
+            names = [f"{_ORDER}/{id}" for id in some]
+            statement = select(standing.referral).where(
+                standing.referral.in_(names), standing.scope.in_(("diagnostic", "out"))
+            )
+            apart |= {name.partition("/")[2] for name in self._connection.execute(statement).scalars()}
+        return {*orders} - apart
 
     def _from_staff(self) -> None:
         """Reach the resources that name changed staff, or name a role or place of theirs."""

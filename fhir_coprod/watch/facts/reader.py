@@ -30,6 +30,7 @@ from fhir_coprod.watch.facts.referrals import roots_from
 from fhir_coprod.watch.facts.siblings import how_indexed, siblings_of
 from fhir_coprod.watch.facts.staff import Staff
 from fhir_coprod.watch.facts.visibility import blind_feeds, unread_records
+from fhir_coprod.watch.record import followup
 from fhir_coprod.watch.record.around import Held
 from fhir_coprod.watch.record.compose import compose
 from fhir_coprod.watch.record.fhir import (
@@ -238,6 +239,21 @@ class Reader:
         """Those of the references that are referrals at present."""
         rows = self.by_reference({split(name) for name in references})
         return {row.reference for row in rows if row.is_referral}
+
+    def open_tasks(self, *kinds: str) -> list[Json]:
+        """The watch's own Tasks of these kinds that ask somebody to act; those that wait as drafts do not."""
+        token = core.token.c
+        ours = select(token.key).where(token.param == index.number("Task", "code"), token.code.in_(kinds))
+        statement = select(token.key).where(
+            token.param == index.number("Task", "status"), token.code.in_(followup.OPEN), token.key.in_(ours)
+        )
+        keys = list(self.connection.execute(statement).scalars())
+        return [
+            row.data
+            for some in batches(keys, PORTION)
+            for row in self.by_key(some)
+            if followup.is_kind(row.data, *kinds)
+        ]
 
     def followups_of(self, referral: str) -> tuple[Json, ...]:
         """The watch's own Tasks about a referral, which may no longer exist itself."""

@@ -35,7 +35,7 @@ def target(reference: Json | None) -> str:
 def local(reference: Json | None, data: Json) -> Json | None:
     """A reference to a contained resource as what that resource says of itself: its identifier, or its name.
 
-    `#id` means something only within its own resource. Other references stay as they are.
+    `#id` means something only within its own resource. Any other reference is returned unchanged.
     """
     literal = reference.get("reference") if isinstance(reference, dict) else None
     if not isinstance(literal, str) or not literal.startswith("#"):

@@ -15,9 +15,9 @@ import msgspec
 from fhir_coprod.watch.record.fhir import within_reach
 from fhir_coprod.watch.record.model import Facts, Request, RequestState
 from fhir_coprod.watch.rules.answers import claimed, last_review
-from fhir_coprod.watch.rules.bounce import turned
+from fhir_coprod.watch.rules.bounce import bounced
 from fhir_coprod.watch.rules.codes import ABOUT, RANK, SOFT, Rule, Stage
-from fhir_coprod.watch.rules.department import booked_ahead, draw, judge
+from fhir_coprod.watch.rules.department import draw, is_booked_ahead, judge
 from fhir_coprod.watch.rules.diagnostic import judge_order
 from fhir_coprod.watch.rules.endings import cancellation, capped, is_pressing, withdrawal
 from fhir_coprod.watch.rules.informing import events_of, last_told
@@ -165,7 +165,7 @@ class _Assessment:
             at = When(self.request.authored)
             self.clocks.append(Clock(Rule.DUPLICATE, at, due=at.at, evidence=twin))
         proven = any(RANK[line.stage] > RANK[Stage.ACCEPTED] for line in self.lines)
-        if not proven and (turn := turned(self.own)):
+        if not proven and (turn := bounced(self.own)):
             self.clocks.append(Clock(Rule.BOUNCED, turn, due=turn.at))
         siblings = self.facts.siblings
         if siblings and any(replaces(s, self.request, self.now) for s in siblings):
@@ -309,7 +309,7 @@ class _Assessment:
             for line in going:
                 review = self._review_due(line) if self.state.status == "completed" else None
                 self._disagree(line, end, review, line.owner)
-            if self.state.status == "revoked" and not going and booked_ahead(self.facts, self.now):
+            if self.state.status == "revoked" and not going and is_booked_ahead(self.facts, self.now):
                 self.clocks.append(Clock(Rule.HALF_CLOSED, end, owner=_first(d.owner for d in self.lines)))
         elif not going:
             for line in active:
@@ -425,9 +425,9 @@ class _Assessment:
 
     def _is_live(self) -> bool:
         """Whether a Task is still open, or a booking is in the future."""
-        return any(course.live and course.status != "completed" for course in self.courses) or booked_ahead(
-            self.facts, self.now
-        )
+        return any(
+            course.live and course.status != "completed" for course in self.courses
+        ) or is_booked_ahead(self.facts, self.now)
 
     def _standing(
         self, stage: Stage, since: When, owner: str, told: datetime | None, untold: list[Event]

@@ -19,9 +19,8 @@ class Stay(NamedTuple):
     """Whether the stay is over."""
 
 
-def turned(courses: list[Course]) -> When | None:
-    """The first turn because of which a referral bounces: the second rejection, or a way back from A
-    through B to A, if nobody has accepted it since."""
+def bounced(courses: list[Course]) -> When | None:
+    """Since when it bounces: two rejections, or A→B→A, and no acceptance after that; None if it does not."""
     turns = sorted([when for course in courses for when in course.rejections])
     if not turns and sum([len(course.owners) for course in courses]) < 3:
         return None  # the usual case, and the rest is expensive

@@ -72,6 +72,8 @@ class About(NamedTuple):
     """The staff's own business: the patient need not be told about such a stall."""
     is_soft: bool = False
     """A note to its author, never an alert."""
+    is_listed: bool = False
+    """On the list of a department, never an alert of its own."""
 
 
 ABOUT: Final = MappingProxyType(
@@ -186,6 +188,7 @@ ABOUT: Final = MappingProxyType(
             "anything on record; somebody has to look whether the referral goes on",
             "nothing recorded since {since}",
             is_internal=True,
+            is_listed=True,
         ),
     }
 )
@@ -196,6 +199,9 @@ NO_VISIT: Final = "no final result since the department finished on {since}"
 NEEDED: Final = frozenset(type for about in ABOUT.values() for type in about.needs)
 """Types that some rule looks for."""
 STAFF_ONLY: Final = frozenset(rule for rule, about in ABOUT.items() if about.is_internal)
+LISTED: Final = frozenset(rule for rule, about in ABOUT.items() if about.is_listed)
+OF_ORDERS: Final = frozenset({Rule.RESULTS_MISSING, Rule.NOT_REVIEWED})
+"""What is watched of diagnostic orders."""
 SOFT: Final = frozenset(rule for rule, about in ABOUT.items() if about.is_soft)
 
 NEXT_STEP: Final = MappingProxyType(

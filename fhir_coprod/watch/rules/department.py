@@ -46,7 +46,7 @@ def booking_at(appointment: Appointment, now: datetime) -> Booking | None:
     return Booking(appointment, current)
 
 
-def booked_ahead(facts: Facts, now: datetime) -> bool:
+def is_booked_ahead(facts: Facts, now: datetime) -> bool:
     """Whether there is a booking in the future."""
     for appointment in facts.appointments:
         booking = booking_at(appointment, now)
