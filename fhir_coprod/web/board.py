@@ -61,8 +61,17 @@ class Case:
     untold_since: datetime | None
     stalls: tuple[Missing, ...]
     unseen: tuple[str, ...]
+    unknown: tuple[str, ...] = ()
+    """States that nobody knows."""
+    died: datetime | None = None
     scope_why: str = ""
     """Why it is a referral, or may be one."""
+
+    @property
+    def unsure(self) -> str:
+        """Why nobody can say that all is well, although nothing is stalled; "" if somebody can."""
+        states = f"unknown state: {', '.join(self.unknown)}" if self.unknown else ""
+        return "; ".join(part for part in (", ".join(self.unseen), states) if part)
 
     @property
     def owners(self) -> tuple[str, ...]:
@@ -83,7 +92,7 @@ class Board:
     stalled: tuple[Case, ...]
     moving: tuple[Case, ...]
     partly: tuple[Case, ...]
-    """Not stalled as far as can be seen, but not everything can be seen."""
+    """Not stalled as far as can be seen, but not everything can be seen, or in a state that nobody knows."""
     limits: tuple[str, ...]
     apart: tuple[str, ...] = ()
     """Orders that are not watched as referrals, in sentences."""
@@ -101,7 +110,7 @@ class Board:
 
     @property
     def blind(self) -> int:
-        return len(self.partly) + sum(bool(case.unseen) for case in self.stalled)
+        return sum(bool(case.unseen) for case in (*self.partly, *self.stalled))
 
     @property
     def departments(self) -> list[tuple[str, int]]:
@@ -133,8 +142,8 @@ def compose(
         zone=zone.key,
         policy=settings.watch.policy,
         stalled=tuple(case for case in cases if case.stalls),
-        moving=tuple(case for case in cases if not case.stalls and not case.unseen),
-        partly=tuple(case for case in cases if not case.stalls and case.unseen),
+        moving=tuple(case for case in cases if not case.stalls and not case.unsure),
+        partly=tuple(case for case in cases if not case.stalls and case.unsure),
         limits=tuple(limits),
         apart=tuple(apart),
         unclear=tuple(_case(standing, known, zone) for standing in perhaps[:PERHAPS]),
@@ -203,6 +212,8 @@ def _case(standing: Standing, known: _Known, zone: ZoneInfo) -> Case:
         untold_since=_local(standing.untold_since, zone),
         stalls=tuple(_missing(stall, known.names, zone) for stall in _drawn(standing.stalls)),
         unseen=standing.not_observable,
+        unknown=standing.unknown,
+        died=_local(standing.deceased, zone),
         scope_why=standing.in_scope,
     )
 

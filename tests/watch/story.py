@@ -14,13 +14,14 @@ The language of `scenarios/*.txt` (year 2026; `03-02` is 2 March 09:00 at the si
     sibling DATE [key=value …]                           another ServiceRequest of the patient
     blind TYPE [DEPARTMENT]                              a type that cannot be seen
     silence DATE                                         the patient asks not to be contacted
+    patient [born=1990-01-01] [died=DATE]                the Patient
     policy NAME · zone NAME · country CODE
     now DATE
     = STAGE [DATE]                                       expected stage, and since when
     ! RULE [since DATE] [due DATE] [owner=…] [task=…]    exactly these stalls; due DATE is the end of that day
     unused STEP [USE]                                    a step that is not in use (not-used, absent, mixed)
     & RULE [since DATE] [due DATE]                       exactly what is counted and raises no alert
-    ~ RULE · ? TYPE · informed yes|no · due DATE|none · guarantee DATE|none · severity LEVEL
+    ~ RULE · ? TYPE · informed yes|no · due|guarantee|wake DATE|none · severity LEVEL
 """
 
 from __future__ import annotations
@@ -80,6 +81,7 @@ class Story:
     siblings: list[tuple[Held, tuple[str, ...]]] = field(default_factory=list)
     blind: list[Blind] = field(default_factory=list)
     practice: list[tuple[str, str]] = field(default_factory=list)
+    patient: Held | None = None
     now: datetime | None = None
     expected: Expected = field(default_factory=Expected)
 
@@ -92,6 +94,7 @@ class Story:
             proxies=("RelatedPerson/daughter",),
             blind=tuple(self.blind),
             around=Surroundings(self.zone, BEHIND),
+            patient=self.patient,
         )
         return msgspec.structs.replace(found, practice=tuple(self.practice))
 
@@ -156,7 +159,7 @@ def _tell(story: Story, line: str) -> None:
         story.expected.notes.append(rest)
     elif word == "?":
         story.expected.unseen.append(rest)
-    elif word in ("informed", "guarantee", "due", "severity"):
+    elif word in ("informed", "guarantee", "due", "wake", "severity"):
         story.expected.more[word] = rest
     elif word == "now":
         story.now = story.at(rest, 12)
@@ -232,11 +235,16 @@ def _service_request(story: Story, id: str, rest: str) -> tuple[Held, dict[str, 
     stored = story.at(
         keys["stored"] if "stored" in keys else "01-01" if authored == "unknown" else _plain(authored)
     )
+    if "for" in keys:
+        data["occurrenceDateTime"] = story.fhir(keys["for"])
     versions = [(stored, data)]
     while words:
         _then, status, when = words[:3]
         words = words[3:]
         data = {**data, "status": status}
+        if "why" in keys:
+            reason = "http://hl7.org/fhir/StructureDefinition/request-statusReason"
+            data["extension"] = [{"url": reason, "valueCodeableConcept": concept(keys["why"])}]
         versions.append((story.at(when), data))
     return Held(f"ServiceRequest/{id}", tuple(versions)), keys
 
@@ -276,7 +284,7 @@ def _asks(story: Story, rest: str) -> None:
 
 
 def _task(story: Story, rest: str) -> None:
-    head, _, states = rest.partition(":") if ": " in rest else (rest, "", "")
+    head, _, states = rest.partition(": ")
     words, keys = _split(head)
     name = words[0]
     base: Json = {
@@ -287,11 +295,13 @@ def _task(story: Story, rest: str) -> None:
         "requester": {"reference": _who(keys.get("requester", "requester"))},
     }
     if keys.get("code", "fulfill") != "none":
-        base["code"] = {"coding": [{"system": SYSTEM, "code": keys.get("code", "fulfill")}]}
+        base["code"] = concept(keys.get("code", "fulfill"))
     if keys.get("owner") != "none":
         base["owner"] = {"reference": _who(keys.get("owner", "ortho"))}
     if "authored" in keys:
         base["authoredOn"] = story.fhir(keys["authored"])
+    if "partOf" in keys:
+        base["partOf"] = [{"reference": f"Task/{keys['partOf']}"}]
     versions: list[tuple[datetime, Json]] = []
     for state in states.split(","):
         (status, when, *_), own = _split(state)
@@ -305,6 +315,8 @@ def _task(story: Story, rest: str) -> None:
                 data[element] = {"text": own[key][5:]} if own[key].startswith("text:") else concept(own[key])
         if "review" in own:
             data["restriction"] = {"period": {"end": story.fhir(own["review"])}}
+        if "says" in own:
+            data["output"] = [{"type": {"text": "answer"}, "valueCodeableConcept": {"text": own["says"]}}]
         if "output" in own:
             data["output"] = [{"type": {"text": "report"}, "valueReference": {"reference": own["output"]}}]
         stored = own.get("stored", _plain(when) if when != "unknown" else "01-01")
@@ -374,6 +386,8 @@ def _report(story: Story, rest: str) -> None:
         "basedOn": [{"reference": "ServiceRequest/ref"}],
         "performer": [{"reference": _who(keys.get("by", "ortho"))}],
     }
+    if "code" in keys:
+        data["code"] = concept(keys["code"])
     versions: list[tuple[datetime, Json]] = []
     states = [words[0], *(words[1:] or ["final"])]
     issued = states.pop(0)
@@ -393,10 +407,13 @@ def _document(story: Story, rest: str) -> None:
         "id": id,
         "status": "current",
         "docStatus": words[1] if len(words) > 1 else "final",
+        "type": concept(keys.get("type", "letter")),
         "date": story.fhir(words[0]),
         "author": [{"reference": _who(keys.get("by", "ortho"))}],
         "context": {"related": [{"reference": "ServiceRequest/ref"}]},
     }
+    if data["docStatus"] == "none":
+        del data["docStatus"]
     if "profile" in keys:
         data["meta"] = {"profile": [f"https://fhir-coprod.org/ig/StructureDefinition/{keys['profile']}"]}
     story.related.append(Held(f"DocumentReference/{id}", ((story.at(_plain(words[0])), data),)))
@@ -414,6 +431,10 @@ def _told(story: Story, rest: str) -> None:
     }
     if words[1] != "unknown":
         data["sent"] = story.fhir(words[1])
+    if "from" in keys:
+        data["sender"] = {"reference": _who(keys["from"])}
+    if "topic" in keys:
+        data["topic"] = concept(keys["topic"])
     if "reason" in keys:
         data["statusReason"] = concept(keys["reason"])
     stored = _plain(words[1]) if words[1] != "unknown" else "01-01"
@@ -432,6 +453,8 @@ def _side(story: Story, rest: str) -> None:
         "focus": {"reference": keys.get("about", "ServiceRequest/ref")},
         "lastModified": story.fhir(words[0]),
     }
+    if "authored" in keys:
+        data["authoredOn"] = story.fhir(keys["authored"])
     if "owner" in keys:
         data["owner"] = {"reference": _who(keys["owner"])}
     if "profile" in keys:
@@ -450,6 +473,16 @@ def _silence(story: Story, rest: str) -> None:
     story.related.append(Held("CommunicationRequest/silence", ((story.at(rest), data),)))
 
 
+def _patient(story: Story, rest: str) -> None:
+    _, keys = _split(rest)
+    data: Json = {"resourceType": "Patient", "id": "pat"}
+    if "born" in keys:
+        data["birthDate"] = keys["born"]
+    if "died" in keys:
+        data["deceasedDateTime"] = story.fhir(keys["died"])
+    story.patient = Held(PATIENT, ((story.at("01-01"), data),))
+
+
 _RESOURCES = {
     "referral": _referral,
     "asks": _asks,
@@ -462,4 +495,5 @@ _RESOURCES = {
     "told": _told,
     "side": _side,
     "silence": _silence,
+    "patient": _patient,
 }

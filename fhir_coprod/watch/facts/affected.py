@@ -17,7 +17,7 @@ from fhir_coprod import definitions
 from fhir_coprod.store import Version, index
 from fhir_coprod.store.schema import watch as watch_tables
 from fhir_coprod.store.versions import from_row
-from fhir_coprod.watch.facts import queries
+from fhir_coprod.watch.facts import identifiers, queries
 from fhir_coprod.watch.facts.siblings import Kin
 from fhir_coprod.watch.record import followup
 from fhir_coprod.watch.record.fhir import batches, split, target
@@ -104,6 +104,18 @@ def _named(version: Version) -> Iterator[tuple[int, str, str]]:
                 yield index.number(version.type, code), *index.split_reference(reference)
 
 
+def _numbers_named(version: Version) -> set[identifiers.Number]:
+    """The business identifiers by which a version names others."""
+    found = set()
+    for code in _leading(version.type):
+        parameter = definitions.search_parameters(version.type)[code]
+        for _, value in index.extract(version.type, parameter, version.data):
+            number = value.get("identifier") if isinstance(value, dict) else None
+            if isinstance(number, dict) and number.get("system") and number.get("value"):
+                found.add((str(number["system"]), str(number["value"])))
+    return found
+
+
 class _Climb:
     """Climbs from resources up to referrals, one step of references at a time."""
 
@@ -127,6 +139,7 @@ class _Climb:
         by_type = _by_type({(change.type, change.id) for change in changes})
         for type, ids in by_type.items():
             self._reach(type, ids)
+            self.reached |= identifiers.named_by(self._connection, type, ids)
             params = [index.number(type, code) for code in _leading(type)]
             for some in batches(ids if params else (), _PORTION):
                 values = {"type": type, "ids": some, "params": params}
@@ -143,6 +156,7 @@ class _Climb:
         if version.body:
             for param, type, id in _named(version):
                 self._name(param, type, id)
+            self.reached |= identifiers.having(self._connection, _numbers_named(version))
 
     def add_places(self, versions: Iterable[Version]) -> None:
         """Begin with Organizations: whether one is a department depends on those above and below it."""
@@ -171,6 +185,8 @@ class _Climb:
         self.reached |= names
         if type in STAFF:
             self._staff |= names
+        if type == "Patient":
+            self._patients.update(ids)
 
     def _name(self, param: int, type: str, id: str) -> None:
         if param in _numbers(_UP):
@@ -185,6 +201,9 @@ class _Climb:
         self._up()
         orders = {id for type, id in self.reached if type == _ORDER}
         self._kin.add_asked(orders - self._changed_orders)
+        # Whether a referral owes its answer to somebody else depends on the one that it is based on.
+        below = self._naming({(_ORDER, id) for id in orders}, ((_ORDER, "based-on"),))
+        orders |= {id for _, id in below}
         patients = {("Patient", id) for id in self._patients}
         orders |= self._watched({id for _, id in self._naming(patients, ((_ORDER, "subject"),))})
         orders |= self._kin.referrals() | {id for type, id in self._kin.named if type == _ORDER}
@@ -216,8 +235,9 @@ class _Climb:
     def _up(self) -> None:
         edge = set(self.reached)
         for _ in range(_STEPS):
-            unasked = {name for name in edge if name[0] != "ServiceRequest"} - self._asked
-            above = self._names_from(unasked, _UP)
+            above = self._names_from(edge - self._asked, _UP)
+            for type, ids in _by_type(edge - self._asked).items():
+                above |= identifiers.named_by(self._connection, type, ids)
             above |= self._naming({name for name in edge if name[0] in OUTPUTS}, _OUTPUT)
             edge = above - self.reached
             self.reached |= edge

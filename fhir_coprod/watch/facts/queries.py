@@ -104,6 +104,23 @@ NAMING_ONE_OF: Final = (
     .where(*_NAMES, _reference.param.in_(_several("params")), _reference.target_type.in_(_several("types")))
 )
 """Those of these resources that name a resource of some types by these search parameters."""
+HOLDING: Final = select(_token.key, _token.code, _token.system).where(
+    _token.param.in_(_several("params")), _token.code.in_(_several("values"))
+)
+"""The keys of resources that hold one of these values under some token parameters, with value and system:
+those that name another by its business identifier, or have it."""
+HOLDERS: Final = (
+    select(_resource.type, _resource.id, _token.code, _token.system)
+    .join_from(core.token, core.resource, _token.key == _resource.key)
+    .where(_token.param.in_(_several("params")), _token.code.in_(_several("values")))
+)
+"""The same resources by type and id."""
+HELD: Final = (
+    select(_token.code, _token.system)
+    .join_from(core.resource, core.token, _token.key == _resource.key)
+    .where(*_NAMES, _token.param.in_(_several("params")))
+)
+"""The values and systems that resources of one type hold under these parameters."""
 WITH_MARK: Final = select(_token.param, _token.code, _token.key).where(
     _token.param.in_(_several("params")), _token.code.in_(_several("marks"))
 )

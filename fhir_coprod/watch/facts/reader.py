@@ -23,7 +23,8 @@ from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store, index
 from fhir_coprod.store.schema import core
-from fhir_coprod.watch.facts import queries
+from fhir_coprod.watch.facts import identifiers, queries
+from fhir_coprod.watch.facts.above import ordered_for, orders_above
 from fhir_coprod.watch.facts.habits import Practices
 from fhir_coprod.watch.facts.newest import Newest, Row, Texts
 from fhir_coprod.watch.facts.referrals import roots_from
@@ -36,13 +37,14 @@ from fhir_coprod.watch.record.compose import compose
 from fhir_coprod.watch.record.fhir import (
     batches,
     is_followup,
-    is_referral_task,
     moment,
     split,
     target,
     targets,
+    task_request,
 )
 from fhir_coprod.watch.record.model import Blind, Facts
+from fhir_coprod.watch.record.tasks import asks
 
 PORTION: Final = 400
 """Referrals read at a time: enough that the number of queries does not matter, few enough for memory and
@@ -139,7 +141,14 @@ class Reader:
         self.zone = settings.site.zone
         self._staff = Staff(connection, self._newest, settings)
         self._around = self._staff.around(self.zone)
-        self.surroundings = " ".join((self.zone.key, how_indexed(connection), *self._staff.named))
+        self.surroundings = " ".join(
+            (
+                self.zone.key,
+                how_indexed(connection),
+                self._staff.words.fingerprint.hex(),
+                *self._staff.named,
+            )
+        )
         """What facts depend on beside the record."""
         self.practices = Practices(connection, settings)
         self.blind = blind_feeds(connection, settings, pulled_since)
@@ -155,19 +164,24 @@ class Reader:
             return
         found, leads_to = self._follow(roots)
         patients = {_patient_of(root) for root in roots}
+        people = {row.reference: row for row in self.by_reference({split(name) for name in patients})}
         of_patient = self._by_patient(patients)
         older = self._earlier_versions(found.values())
         families = siblings_of(self.connection, self._newest, roots, lambda root: self._written(root, older))
         siblings = list({row.key: row for rows in families.values() for row in rows}.values())
         departments = self._departments_asked(siblings)
-        self._staff.learn([*found.values(), *siblings])
+        above = orders_above(self.connection, self._newest, roots)
+        self._staff.learn([*found.values(), *siblings, *(row for rows in above.values() for row in rows)])
         older |= self._earlier_versions([row for row in siblings if row.key not in found])
         related: dict[int, list[Row]] = {root.key: [] for root in roots}
         for row in found.values():
             for key in leads_to[row.key]:
                 if key != row.key:
                     related[key].append(row)
-        wishes = _by(of_patient["CommunicationRequest"], lambda row: target(row.data.get("subject")))
+        wishes: dict[str, list[Row]] = {}
+        for row in of_patient["CommunicationRequest"]:
+            for patient in _patients_named(row):
+                wishes.setdefault(patient, []).append(row)
         proxies = _by(of_patient["RelatedPerson"], lambda row: target(row.data.get("patient")))
         for root in roots:
             patient = _patient_of(root)
@@ -188,6 +202,8 @@ class Reader:
                     ),
                     self._blind_at(root, rows.values(), from_ehr=from_ehr),
                     self._around,
+                    patient=_held(people[patient], {}) if patient in people else None,
+                    ordered_for=ordered_for(root, rows.values(), above.get(root.key, ()), self._around),
                 )
             except Exception as error:
                 if strict:
@@ -298,6 +314,7 @@ class Reader:
                 for type, parameter in watched.LINKS.get(row.type, ())
             ]
             naming = self._naming(links, {row.type for row in edge}) if links else []
+            naming += identifiers.naming(self.connection, edge)
             new = {row.key: row for row in self.by_key({key for key, _, _ in naming} - found.keys())}
             outputs = self._outputs(edge, at, leads_to)
             found |= new
@@ -360,8 +377,9 @@ class Reader:
         owners: dict[str, list[Json]] = {}
         for row in self.by_key(keys):
             dead = row.data.get("status") in ("rejected", "cancelled", "failed", "entered-in-error", "draft")
-            if is_referral_task(row.data) and not dead and isinstance(row.data.get("owner"), dict):
-                owners.setdefault(target(row.data.get("focus")), []).append(row.data["owner"])
+            if not dead and isinstance(row.data.get("owner"), dict) and asks(row.data, (), self._around):
+                for name in task_request(row.data):
+                    owners.setdefault(name, []).append(row.data["owner"])
         return owners
 
     def _earlier_versions(self, rows: Iterable[Row]) -> dict[str, list[tuple[datetime, Json]]]:
@@ -411,7 +429,15 @@ class Reader:
 
 
 def _patient_of(root: Row) -> str:
+    """The patient of a referral, or of a message by which one asks for it."""
     return target(root.data.get("subject")) or target(root.data.get("sender"))
+
+
+def _patients_named(wish: Row) -> set[str]:
+    """The patients that a CommunicationRequest may be a wish of."""
+    data = wish.data
+    given = [data.get("subject"), data.get("requester"), data.get("sender"), *(data.get("recipient") or ())]
+    return {name for reference in given if (name := target(reference)).startswith("Patient/")}
 
 
 def _ehr_of(row: Row) -> str:

@@ -18,6 +18,7 @@ from fhir_coprod.store import index
 from fhir_coprod.sync import observed
 from fhir_coprod.watch.facts import queries
 from fhir_coprod.watch.facts.newest import Newest, Row
+from fhir_coprod.watch.record import words
 from fhir_coprod.watch.record.around import Surroundings
 from fhir_coprod.watch.record.fhir import batches, codes, split, target, targets
 from fhir_coprod.watch.record.parties import Place
@@ -26,6 +27,7 @@ _ORGANIZATION: Final = "Organization"
 _PART_OF: Final = index.number(_ORGANIZATION, "partof")
 _DEPARTMENTS: Final = frozenset({"dept", "team"})
 _PROVIDER: Final = "prov"
+_PAYING: Final = frozenset({"pay", "ins"})
 _LEVELS: Final = 8
 """The most Organizations above one another that are followed."""
 
@@ -42,12 +44,14 @@ class Staff:
         self._behind: dict[str, tuple[str, ...]] = {}
         self._places: dict[str, Place] = {}
         self._specialties: dict[str, frozenset[str]] = {}
+        self._payers: dict[str, bool] = {}
+        self.words = words.load(settings.watch.words)
         known = observed.departments(connection, settings.ehr) if settings.ehr else {}
         self.named = tuple(sorted({name for names in known.values() for name in names}))
 
     def around(self, zone: ZoneInfo) -> Surroundings:
         """What the readers of a record need to know; it grows with what is learned."""
-        return Surroundings(zone, self._behind, self._places, self._specialties)
+        return Surroundings(zone, self._behind, self._places, self._specialties, self.words, self._payers)
 
     def learn(self, rows: Iterable[Row]) -> None:
         """Learn of all parties that these resources name."""
@@ -94,6 +98,7 @@ class Staff:
                 or (name in within and name not in parents)
             )
             self._places[name] = Place(ups, is_department)
+            self._payers[name] = any(_is(held.get(name), kind) for kind in _PAYING)
 
     def _with_parts(self, names: Collection[str]) -> set[str]:
         """Those of which another Organization is a part."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from fhir_coprod.jsontext import Json
-from fhir_coprod.watch.record.fhir import target
+from fhir_coprod.watch.record import words
+from fhir_coprod.watch.record.fhir import PERSONS, target
 from fhir_coprod.watch.record.parties import Place, Side
+from fhir_coprod.watch.record.words import Words
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,10 @@ class Held:
     def type(self) -> str:
         return self.reference.partition("/")[0]
 
+    def first_stored(self, holds: Callable[[Json], bool]) -> datetime:
+        """When we first stored a version for which `holds` is true; it is true for the current one."""
+        return next((stored for stored, data in self.versions if holds(data)), self.versions[-1][0])
+
 
 @dataclass(frozen=True)
 class Surroundings:
@@ -41,6 +47,11 @@ class Surroundings:
     """What is known of Organizations."""
     specialties: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """The specialties of roles and services."""
+    words: Words = field(default_factory=words.load)
+    """What codes mean."""
+    payers: Mapping[str, bool] = field(default_factory=dict)
+    """Whether an Organization pays for care (type `pay` or `ins`) and so is no department that could be
+    asked."""
 
     def side(self, reference: Json | None) -> Side | None:
         """One party with everybody behind it; None if it is not named."""
@@ -57,3 +68,8 @@ class Surroundings:
                 for other in self.behind.get(name, ()):
                     found[other] = None
         return tuple(found)
+
+
+def staff(parties: tuple[str, ...]) -> tuple[str, ...]:
+    """The parties that are neither a patient nor a relative."""
+    return tuple(party for party in parties if not party.startswith(PERSONS))

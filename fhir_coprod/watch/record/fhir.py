@@ -77,6 +77,51 @@ def codes(*concepts: Json | None) -> tuple[str, ...]:
     return tuple(found)
 
 
+def names(references: Iterable[Json | None] | None) -> tuple[str, ...]:
+    """Every name of what each reference points to: the literal one, and the identifier as `system|value`."""
+    found: list[str] = []
+    for reference in references or ():
+        if reference is None:
+            continue
+        literal, identifier = reference.get("reference"), reference.get("identifier")
+        if isinstance(literal, str) and literal:
+            found.append(literal.partition("/_history/")[0])
+        if isinstance(identifier, dict) and identifier.get("value"):
+            found.append(f"{identifier.get('system', '')}|{identifier['value']}")
+    return tuple(found)
+
+
+def own_names(data: Json, reference: str) -> tuple[str, ...]:
+    """Every name by which others may point to this resource: its reference, and its business identifiers.
+
+    A number without a system could be anybody's, and is left out.
+    """
+    given = data.get("identifier")
+    identifiers = given if isinstance(given, list) else [given] if given else []
+    return (
+        reference,
+        *(
+            f"{one['system']}|{one['value']}"
+            for one in identifiers
+            if isinstance(one, dict) and one.get("system") and one.get("value")
+        ),
+    )
+
+
+def is_modified(data: Json) -> bool:
+    """Whether something in it may turn its meaning around that we do not know: then it proves nothing."""
+    if "modifierExtension" in data or "implicitRules" in data:
+        return True
+    return any(
+        (isinstance(held, dict) and "modifierExtension" in held)
+        or (
+            isinstance(held, list)
+            and any(isinstance(one, dict) and "modifierExtension" in one for one in held)
+        )
+        for held in data.values()
+    )
+
+
 def moment(text: Any, zone: ZoneInfo) -> datetime | None:
     """The first instant that a FHIR date, dateTime or instant may mean, in UTC; None if it is not a time.
 
@@ -133,14 +178,6 @@ def last_moment(text: Any, zone: ZoneInfo) -> datetime | None:
     return datetime.combine(following, time(), zone).astimezone(UTC) - _TICK
 
 
-def is_referral_task(data: Json) -> bool:
-    """Whether this Task asks a department to fulfil a referral: `code` is fulfill or absent, and the owner is
-    not a patient or relative."""
-    given = codes(data.get("code"))
-    asked = not given or any(code.rpartition("|")[2] == "fulfill" for code in given)
-    return asked and not is_followup(data) and not target(data.get("owner")).startswith(PERSONS)
-
-
 def is_followup(data: Json) -> bool:
     """Whether this is one of the watch's own Tasks."""
     return PROFILE + "stall-followup" in profiles(data)
@@ -165,18 +202,20 @@ def is_asking(data: Json) -> bool:
     )
 
 
+def task_request(data: Json) -> tuple[str, ...]:
+    """What a Task asks for: focus and basedOn."""
+    return names([data.get("focus") or {}, *(data.get("basedOn") or ())])
+
+
 def side_task_about(data: Json) -> tuple[str, ...]:
     """What a Task is about: focus, basedOn, partOf, reasonReference."""
-    return targets(
-        [
-            data.get("focus") or {},
-            *(data.get("basedOn") or ()),
-            *(data.get("partOf") or ()),
-            data.get("reasonReference") or {},
-        ]
-    )
+    return (*task_request(data), *names([*(data.get("partOf") or ()), data.get("reasonReference") or {}]))
 
 
 def message_about(data: Json) -> tuple[str, ...]:
-    """What a Communication is about: about, basedOn, and what it answers."""
-    return (*targets(data.get("about")), *targets(data.get("basedOn")), *targets(data.get("inResponseTo")))
+    """What a Communication is about: about, basedOn, partOf, and what it answers."""
+    return names(
+        reference
+        for element in ("about", "basedOn", "partOf", "inResponseTo")
+        for reference in data.get(element) or ()
+    )

@@ -14,26 +14,33 @@ import msgspec
 
 from fhir_coprod.watch.record.fhir import within_reach
 from fhir_coprod.watch.record.model import Facts, Request, RequestState
+from fhir_coprod.watch.rules.answers import claimed, last_review
 from fhir_coprod.watch.rules.bounce import bounced
 from fhir_coprod.watch.rules.codes import ABOUT, RANK, SOFT, Rule, Stage
-from fhir_coprod.watch.rules.department import Clock, Line, draw, is_booked_ahead, judge
+from fhir_coprod.watch.rules.department import draw, is_booked_ahead, judge
 from fhir_coprod.watch.rules.diagnostic import judge_order
+from fhir_coprod.watch.rules.endings import cancellation, capped, is_pressing, withdrawal
 from fhir_coprod.watch.rules.informing import events_of, last_told
-from fhir_coprod.watch.rules.policies import Clocks, Policy, Severity
+from fhir_coprod.watch.rules.lines import Clock, Line
+from fhir_coprod.watch.rules.policies import Clocks, Policy, Severity, any_named
 from fhir_coprod.watch.rules.scope import Scope, scope_of
-from fhir_coprod.watch.rules.siblings import answers, is_twin, replaces
-from fhir_coprod.watch.rules.silence import break_silence, capped
+from fhir_coprod.watch.rules.seeing import unseen_for
+from fhir_coprod.watch.rules.siblings import answers, oldest_twin, replaces
+from fhir_coprod.watch.rules.silence import break_silence
 from fhir_coprod.watch.rules.standing import Stall, Standing
-from fhir_coprod.watch.rules.steps import Use, shown, use_for
-from fhir_coprod.watch.rules.task import ENDED, NOT_ACTIVE, Course, Event, When, follow, status_at
+from fhir_coprod.watch.rules.steps import Use, first_wait, shown, use_for
+from fhir_coprod.watch.rules.task import ENDED, NOT_ACTIVE, WITHDRAWN, Course, Event, When, follow, status_at
 from fhir_coprod.watch.rules.upcoming import next_fact
 
 _TICK: Final = timedelta(microseconds=1)
 _NO_STEP: Final = frozenset(
     {Rule.BOOKED_TOO_LATE, Rule.BOUNCED, Rule.DUPLICATE, Rule.PATIENT_NOT_INFORMED, Rule.DRAFT_LEFT}
+    | {Rule.PATIENT_DECEASED, Rule.CANCELLATION_UNANSWERED}
 )
 """Rules whose due date is not that of the referral's next step."""
-_WHILE_ENDED: Final = frozenset({Rule.HALF_CLOSED, Rule.PATIENT_NOT_INFORMED})
+_WHILE_ENDED: Final = frozenset(
+    {Rule.HALF_CLOSED, Rule.PATIENT_NOT_INFORMED, Rule.WITHDRAWAL_UNDECIDED, Rule.PATIENT_DECEASED}
+)
 _BEFORE_VISIT: Final = frozenset({Stage.SENT, Stage.RECEIVED, Stage.ACCEPTED, Stage.SCHEDULED})
 _HELD_BACK: Final = frozenset(
     {Rule.NOT_SENT, Rule.UNDECIDED, Rule.UNSCHEDULED, Rule.NO_SHOW_OPEN, Rule.CANCELLED_NOT_REBOOKED}
@@ -102,7 +109,13 @@ class _Assessment:
         self.now = now
         self.state = state
         self.courses = courses
+        self.own = [course for course in courses if not course.task.request]
+        """The Tasks of this referral itself, without those of referrals that carry it out."""
         self.ended = state.status in ENDED
+        self.undecided = False
+        """The patient has withdrawn, and nobody knows that the requester knows."""
+        died = facts.deceased
+        self.died = When(died) if died is not None and died <= now else None
         self.lines: list[Line] = []
         self.clocks: list[Clock] = []
         self.stalls: list[Stall] = []
@@ -140,7 +153,7 @@ class _Assessment:
         active = [line for line in self.lines if line.has_proof or (line.course and line.course.live)]
         for line in active:
             judge(line, self.facts, self.policy, self.now)
-            self.clocks += line.clocks
+            self.clocks += claimed(line, self.facts, self.own)
         if active:
             least = min(active, key=lambda line: (RANK[line.stage], line.since))
             stage, since, owner = least.stage, least.since, least.owner
@@ -149,12 +162,23 @@ class _Assessment:
         self._hold_back(active)
         self._promise(stage, active)
         self.clocks = [capped(clock, self.policy, self.guarantee) for clock in self.clocks]
-        self._compare_siblings()
-        self._bounce()
+        if self.state.status not in NOT_ACTIVE and (
+            twin := oldest_twin(self.facts, self.own, self.policy, self.now)
+        ):
+            at = When(self.request.authored)
+            self.clocks.append(Clock(Rule.DUPLICATE, at, due=at.at, evidence=twin))
+        proven = any(RANK[line.stage] > RANK[Stage.ACCEPTED] for line in self.lines)
+        if not proven and (turn := bounced(self.own)):
+            self.clocks.append(Clock(Rule.BOUNCED, turn, due=turn.at))
         siblings = self.facts.siblings
         if siblings and any(replaces(s, self.request, self.now) for s in siblings):
             self.clocks = [clock for clock in self.clocks if clock.rule not in _SENT_ON]
         self._half_close(active)
+        if active and (asked := cancellation(self.facts, active, self.now)):
+            self.clocks.append(asked)
+        if withdrawn := withdrawal(self.facts, self.state, self.now):
+            self.undecided = True
+            self.clocks.append(withdrawn)
         self._run_clocks()
         return self._conclude(stage, since, owner)
 
@@ -193,24 +217,28 @@ class _Assessment:
 
     def _without_line(self) -> tuple[Stage, When, str]:
         """Stage, since when and owner if no department has it: it was never sent, or every Task has ended."""
-        if not self.courses:
+        dead = [course for course in self.own if course.died]
+        if not dead:
             active = self._active_since()
             if self.state.status == "draft":
                 self.clocks.append(Clock(Rule.DRAFT_LEFT, When(self.request.authored)))
             elif active:
-                tasks = use_for(Rule.NOT_SENT, self.facts)
-                rule = Rule.NO_TRACE if tasks == Use.NOT_USED else Rule.NOT_SENT
-                self.clocks.append(Clock(rule, active))
+                self.clocks.append(Clock(first_wait(self.facts), active))
             return (
                 Stage.WRITTEN,
                 When(self.request.authored, self.request.states[0].stored),
                 self._requester(),
             )
-        last = max(self.courses, key=_death)
+        last = max(dead, key=_death)
         died, _ = _death(last)
         line = next(line for line in self.lines if line.course is last)
         if last.status == "cancelled":
             self.clocks.append(Clock(Rule.NOT_SENT, died, line))
+            return Stage.WRITTEN, died, self._requester()
+        if last.status == WITHDRAWN:
+            reviewed = last_review(self.facts, self.now)
+            if not self.ended and (reviewed is None or reviewed < died.at):
+                self.clocks.append(Clock(Rule.WITHDRAWAL_UNDECIDED, died, line))
             return Stage.WRITTEN, died, self._requester()
         self.clocks.append(Clock(Rule.REJECTED_NOT_REROUTED, died, line))
         turned_back = last.stage in (Stage.RECEIVED, Stage.ACCEPTED)
@@ -268,29 +296,6 @@ class _Assessment:
                     )
                 )
 
-    def _compare_siblings(self) -> None:
-        """Look for another active referral for the same thing, written shortly before this one."""
-        if self.state.status in NOT_ACTIVE or not self.facts.siblings:
-            return
-        departments = {*self.request.departments} if not self.courses else set()
-        for course in self.courses:
-            departments.update(course.departments)
-        twins = [
-            sibling.id
-            for sibling in self.facts.siblings
-            if is_twin(sibling, self.request, departments, self.policy, self.now)
-        ]
-        if twins:
-            at = When(self.request.authored)
-            self.clocks.append(Clock(Rule.DUPLICATE, at, due=at.at, evidence=min(twins)))
-
-    def _bounce(self) -> None:
-        """Find a referral that bounces, unless a department has shown that it took it on."""
-        if not any(RANK[line.stage] > RANK[Stage.ACCEPTED] for line in self.lines):
-            turn = bounced(self.courses)
-            if turn:
-                self.clocks.append(Clock(Rule.BOUNCED, turn, due=turn.at))
-
     def _half_close(self, active: list[Line]) -> None:
         """Find a referral that has ended on one side but not on the other."""
         going = [
@@ -298,6 +303,12 @@ class _Assessment:
         ]
         if self.ended:
             end = When(self.state.at, self.state.stored)
+            shown = {line.course for line in self.lines}
+            going += [
+                Line(course)
+                for course in self.own
+                if course not in shown and course.live and course.status != "completed"
+            ]
             for line in going:
                 review = self._review_due(line) if self.state.status == "completed" else None
                 self._disagree(line, end, review, line.owner)
@@ -325,6 +336,11 @@ class _Assessment:
 
     def _run_clocks(self) -> None:
         """Turn every clock into a stall, a due date, or something that cannot be seen."""
+        if self.died:
+            # Nobody waits for anything any more: one note in place of everything.
+            owner = _first([*(line.owner for line in self.lines if line.owner), *self.request.departments])
+            note = Clock(Rule.PATIENT_DECEASED, self.died, owner=owner, due=self.died.at)
+            self.clocks = [] if self.ended else [note]
         for clock in self.clocks:
             if self.ended and clock.rule not in _WHILE_ENDED:
                 continue
@@ -348,8 +364,8 @@ class _Assessment:
                 since_stored=clock.start.stored,
                 evidence=clock.evidence,
             )
-            usual = use == Use.USED
-            (self.notes if clock.rule in SOFT else self.stalls if usual else self.counted).append(stall)
+            found = self.stalls if use == Use.USED else self.counted
+            (self.notes if clock.rule in SOFT else found).append(stall)
         if clock.rule not in _NO_STEP:
             self.dues.append(due)
 
@@ -357,9 +373,12 @@ class _Assessment:
         span = self._spans_of(clock.line).get(clock.rule)
         if span is None:
             return None
+        if clock.rule is Rule.WITHDRAWAL_UNDECIDED and is_pressing(self.facts, self.policy, clock.start.at):
+            span = self.policy.withdrawal_soon
         pauses = self.pauses if clock.rule in self.policy.pause_stops else ()
         start = clock.start.at - _TICK if clock.from_due and span.unit != "h" else clock.start.at
-        return self.policy.calendar.due(start, span, pauses)
+        due = self.policy.calendar.due(start, span, pauses)
+        return due if clock.sought_by is None else min(due, clock.sought_by)
 
     def _spans_of(self, line: Line | None) -> Clocks:
         """The deadlines of the department that the line belongs to."""
@@ -368,36 +387,12 @@ class _Assessment:
         return self.policy.clocks_for(self.request, line.departments or self.request.departments)
 
     def _is_blind(self, clock: Clock) -> bool:
-        """Whether we cannot tell: what the clock awaits may exist unseen, or what it rests on may be out of
-        date. Then note which types are missing; no stall is claimed."""
-        if not self.facts.blind:
-            return False
-        needs = ABOUT[clock.rule].needs
-        parties = self._parties(clock)
-        rests_on = (self.request.id, clock.line.task if clock.line else "", clock.evidence)
-        unseen = {
-            blind.type
-            for blind in self.facts.blind
-            if (blind.type in needs or (blind.record and blind.record in rests_on))
-            and (not blind.departments or not parties or not parties.isdisjoint(blind.departments))
-        }
-        if clock.rule is Rule.NO_TRACE and not unseen.issuperset(needs):
-            return False  # the one that can be seen would show a trace
+        """Whether we cannot tell; then note which types are missing, and no stall is claimed."""
+        unseen = unseen_for(clock, self.facts, self.policy, self.courses)
         if unseen:
             self.unseen |= unseen
             self.not_claimed.add(clock.rule)
         return bool(unseen)
-
-    def _parties(self, clock: Clock) -> set[str]:
-        """Whose records would hold what the clock awaits."""
-        receivers = {*(clock.line.departments if clock.line else self.request.departments)}
-        requesters = set(self.request.requesters)
-        if clock.rule in (Rule.PATIENT_NOT_INFORMED, Rule.HALF_CLOSED):
-            both = receivers | requesters
-            for course in self.courses:
-                both.update(course.departments)
-            return both
-        return requesters if self.policy.owners.get(clock.rule) == "requester" else receivers
 
     def _owner(self, clock: Clock) -> str:
         """Who can move it."""
@@ -423,12 +418,13 @@ class _Assessment:
     def _conclude(self, stage: Stage, since: When, owner: str) -> Standing:
         """Decide what the patient has not been told, and whether the referral is closed."""
         told = last_told(self.facts, self.now)
-        events = events_of(self.facts, self.courses, self.lines, self.stalls, self.now)
+        events = events_of(self.facts, self.own, self.lines, self.stalls, self.now)
         untold = min([event for event in events if told is None or event.at > told], default=None)
-        if untold is not None:
+        if untold is not None and not self.died:
             late = untold.what in ABOUT
             self._run(Clock(Rule.PATIENT_NOT_INFORMED, When(untold.at), owner=untold.owner, from_due=late))
-        if self.ended and not self._is_live() and (untold is None or "Communication" in self.unseen):
+        told_or_unseen = untold is None or self.died or "Communication" in self.unseen
+        if self.ended and not self._is_live() and told_or_unseen and not self.undecided:
             stage, since = Stage.CLOSED, When(self.state.at, self.state.stored)
         return self._standing(stage, since, owner, told, [untold] if untold else [])
 
@@ -466,6 +462,9 @@ class _Assessment:
             untold_since=untold[0].at if untold else None,
             untold=untold[0].what if untold else "",
             do_not_contact=self.facts.do_not_contact,
+            refused=max((at for at in self.facts.refused if at <= self.now), default=None),
+            deceased=self.died.at if self.died else None,
+            unknown=self._unknown(),
             guarantee=None if closed else self.guarantee,
             guarantee_name="" if closed else self.guarantee_name,
             priority=self.request.priority,
@@ -473,6 +472,13 @@ class _Assessment:
             wake=min([at for at in wakes if at is not None and at > self.now], default=None),
             zone=self.policy.calendar.zone.key,
         )
+
+    def _unknown(self) -> tuple[str, ...]:
+        """The states that nobody knows, without those that the policy has a use for."""
+        if not self.facts.unknown:
+            return ()
+        used = self.policy.awaiting_information | self.policy.pause_reasons
+        return tuple(code for code in self.facts.unknown if not any_named(used, (code,)))
 
 
 def _death(course: Course) -> tuple[When, str]:

@@ -52,6 +52,9 @@ class Rule(StrEnum):
     BOUNCED = "bounced"
     DUPLICATE = "duplicate"
     ON_HOLD_WITHOUT_REVIEW = "on-hold-without-review"
+    CANCELLATION_UNANSWERED = "cancellation-unanswered"
+    WITHDRAWAL_UNDECIDED = "withdrawal-undecided"
+    PATIENT_DECEASED = "patient-deceased"
     PATIENT_NOT_INFORMED = "patient-not-informed"
     SILENT_TOO_LONG = "silent-too-long"
     NO_TRACE = "no-trace"
@@ -121,7 +124,7 @@ ABOUT: Final = MappingProxyType(
             ("Appointment", "Encounter"),
         ),
         Rule.RESULTS_MISSING: About(
-            "a final report or document from the visit",
+            "a final report or document in answer",
             "no final result since the visit ended on {since}",
             ("DiagnosticReport", "DocumentReference"),
         ),
@@ -160,6 +163,23 @@ ABOUT: Final = MappingProxyType(
             "on hold since {since} with no review date ahead",
             ("Task",),
         ),
+        Rule.CANCELLATION_UNANSWERED: About(
+            "an answer to the request to cancel",
+            "somebody asked on {since} to cancel it, and nobody has answered",
+            ("Task",),
+        ),
+        Rule.WITHDRAWAL_UNDECIDED: About(
+            "a decision after the patient withdrew: end the referral, or send it again",
+            "the patient withdrew on {since}, and nobody has decided what follows",
+            ("ServiceRequest", "Task"),
+            is_internal=True,
+        ),
+        Rule.PATIENT_DECEASED: About(
+            "the referral ended, now that the patient has died",
+            "the patient died on {since}",
+            is_internal=True,
+            is_soft=True,
+        ),
         Rule.PATIENT_NOT_INFORMED: About(
             "word to the patient of what happened",
             "the patient has not been told what happened on {since}",
@@ -179,6 +199,9 @@ ABOUT: Final = MappingProxyType(
         ),
     }
 )
+
+NO_VISIT: Final = "no final result since the department finished on {since}"
+"""In place of the words of results-missing where nothing on record says that there was a visit."""
 
 NEEDED: Final = frozenset(type for about in ABOUT.values() for type in about.needs)
 """Types that some rule looks for."""

@@ -10,8 +10,9 @@ from datetime import datetime
 from typing import NamedTuple
 
 from fhir_coprod.watch.record.model import Facts
+from fhir_coprod.watch.rules.answers import last_review
 from fhir_coprod.watch.rules.codes import Rule, Stage
-from fhir_coprod.watch.rules.department import Clock, last_review
+from fhir_coprod.watch.rules.lines import Clock
 from fhir_coprod.watch.rules.policies import Policy, any_named
 from fhir_coprod.watch.rules.task import When
 

@@ -60,7 +60,7 @@ _PACKAGE: Traversable = resources.files("fhir_coprod") / "_data" / "policies"
 _KEYS = frozenset(
     {"name", "extends", "title", "version", "valid_from", "source", "country", "region", "enabled"}
     | {"clocks", "priority", "duplicate", "owners", "severity", "codes", "pauses", "guarantee", "override"}
-    | {"alerts", "feeds", "scope", "orders", "silence", "practice"}
+    | {"alerts", "feeds", "scope", "orders", "silence", "withdrawal", "practice"}
 )
 _KEYS_WITHIN: Mapping[str, Collection[str]] = {
     "duplicate": {"window"},
@@ -71,6 +71,7 @@ _KEYS_WITHIN: Mapping[str, Collection[str]] = {
     "orders": ALERT_KEYS,
     "pauses": {"reasons", "stops"},
     "feeds": {"behind_after"},
+    "withdrawal": {"soon", "adult"},
     "alerts": {"act_within", "acknowledged_for", "snooze_at_most", "ladder", "digest_over"},
     "guarantee": {"name", "within", "until", "specialties", "enabled", "valid_from", "valid_until"},
     "override": {"specialty", "priority", "department", "clocks"},
@@ -152,6 +153,10 @@ class Policy:
     pause_stops: frozenset[str]
     alerts: AlertRules
     feeds_behind_after: timedelta
+    withdrawal_soon: Span
+    """How soon somebody has to decide after a minor withdrew, or from an urgent referral."""
+    adult: int
+    """The age in years from which somebody is no minor."""
     silence: Mapping[str, Span]
     """By priority: how long nothing may be recorded about an open referral."""
     practice_limit: float
@@ -358,6 +363,8 @@ def _policy(content: Mapping[str, Any]) -> Policy:
         pause_stops=frozenset(stop if stop == "guarantee" else _rule(stop).value for stop in pauses["stops"]),
         alerts=_alerts(content["alerts"]),
         feeds_behind_after=timedelta(days=_some(Span.parse(content["feeds"]["behind_after"])).number),
+        withdrawal_soon=_some(Span.parse(content["withdrawal"]["soon"])),
+        adult=_count(content["withdrawal"]["adult"]),
         silence={priority: _some(Span.parse(content["silence"][priority])) for priority in PRIORITIES},
         practice_limit=share_of(content["practice"]["limit"], "practice.limit"),
         hold_reviewed_within=_some(Span.parse(content["silence"]["hold_reviewed_within"])),

@@ -12,10 +12,8 @@ import msgspec
 
 from fhir_coprod.watch.record.model import Facts
 from fhir_coprod.watch.rules.codes import Rule
-from fhir_coprod.watch.rules.department import Clock
 from fhir_coprod.watch.rules.policies import Policy
 from fhir_coprod.watch.rules.standing import Stall, Standing
-from fhir_coprod.watch.rules.task import When
 from fhir_coprod.watch.rules.upcoming import last_fact
 
 
@@ -44,17 +42,3 @@ def break_silence(standing: Standing, facts: Facts, policy: Policy, now: datetim
         severity=policy.severities.get(Rule.SILENT_TOO_LONG, "moderate"),
     )
     return msgspec.structs.replace(standing, counted=(*standing.counted, silent))
-
-
-def capped(clock: Clock, policy: Policy, guarantee: datetime | None) -> Clock:
-    """The clock of a hold: its own date of review counts only for so long, and never past the guarantee date.
-
-    Any other clock is returned unchanged.
-    """
-    held = clock.line.course.held if clock.line and clock.line.course else None
-    if clock.rule is not Rule.ON_HOLD_WITHOUT_REVIEW or held is None:
-        return clock
-    cap = policy.calendar.due(held.at, policy.hold_reviewed_within)
-    if guarantee is not None:
-        cap = max(min(cap, guarantee), held.at)
-    return clock._replace(start=When(cap)) if clock.start.at > cap else clock

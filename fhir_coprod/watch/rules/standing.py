@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from fhir_coprod.instants import instant
-from fhir_coprod.watch.rules.codes import ABOUT, NEXT_STEP, RANK, Rule, Stage
+from fhir_coprod.watch.rules.codes import ABOUT, NEXT_STEP, NO_VISIT, RANK, Rule, Stage
 from fhir_coprod.watch.rules.policies import Severity
 
 
@@ -36,6 +36,13 @@ class Stall(msgspec.Struct, frozen=True, gc=False):
     def missing(self) -> str:
         """What is missing, in words."""
         return ABOUT[self.rule].missing
+
+    @property
+    def instead(self) -> str:
+        """What is the case instead, in words with a place for the day; a visit only where there was one."""
+        if self.rule is Rule.RESULTS_MISSING and not self.evidence.startswith(("Encounter/", "Appointment/")):
+            return NO_VISIT
+        return ABOUT[self.rule].since
 
 
 class Standing(msgspec.Struct, frozen=True, gc=False):
@@ -65,6 +72,11 @@ class Standing(msgspec.Struct, frozen=True, gc=False):
     untold: str = ""
     """What that event was."""
     do_not_contact: bool = False
+    refused: datetime | None = None
+    """When a message was last not sent because the patient objected to that one."""
+    deceased: datetime | None = None
+    unknown: tuple[str, ...] = ()
+    """States that nobody knows: statuses that R4 does not have, codes that no file of words translates."""
     guarantee: datetime | None = None
     """The date promised to the patient; None once the promise has been kept."""
     guarantee_name: str = ""
@@ -160,6 +172,8 @@ class Standing(msgspec.Struct, frozen=True, gc=False):
             "not_observable": list(self.not_observable),
             "patient_informed": self.patient_informed,
             "guarantee": instant(self.guarantee),
+            "deceased": instant(self.deceased),
+            "unknown_states": list(self.unknown),
             "explanation": explain(self, names),
         }
 
@@ -207,7 +221,7 @@ def explain(standing: Standing, names: Mapping[str, str] | None = None) -> str:
         parts.append(f"{_SCOPED[standing.scope]}, because {standing.in_scope}")
     for stall in (*standing.stalls, *standing.notes, *standing.counted):
         about = _ORDERED if standing.scope == "diagnostic" else {}
-        words = about.get(stall.rule, ABOUT[stall.rule].since).format(since=say(stall.since))
+        words = about.get(stall.rule, stall.instead).format(since=say(stall.since))
         parts.append(f"{words} (first stored then)" if stall.since_stored else words)
         if stall.due > stall.since:
             parts[-1] += f", due {say(just_before(stall.due))}"
@@ -215,6 +229,8 @@ def explain(standing: Standing, names: Mapping[str, str] | None = None) -> str:
         parts.append(f"next, {standing.next_step}: due {say(just_before(standing.due))}")
     if standing.not_observable:
         parts.append(f"cannot be watched further: {', '.join(standing.not_observable)} not visible here")
+    if standing.unknown:
+        parts.append(f"unknown state: {', '.join(standing.unknown)}")
     if standing.guarantee is not None:
         parts.append(f"guarantee date {say(just_before(standing.guarantee))} ({standing.guarantee_name})")
     if standing.last_informed is not None:
@@ -223,6 +239,8 @@ def explain(standing: Standing, names: Mapping[str, str] | None = None) -> str:
         parts.append("the patient has not been told anything")
     if standing.do_not_contact:
         parts.append("the patient asked not to be contacted")
+    elif standing.refused is not None:
+        parts.append(f"the patient objected to a message on {say(standing.refused)}")
     return "; ".join(parts)
 
 

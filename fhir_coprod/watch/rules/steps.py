@@ -121,3 +121,8 @@ def use_for(rule: Rule, facts: Facts) -> str:
     if use == Use.USED or carries(facts, step):
         return Use.USED
     return Use.USED if use != Use.NOT_USED and facts.request.priority in ("asap", "stat") else use
+
+
+def first_wait(facts: Facts) -> Rule:
+    """What an active referral without a Task waits for: being sent, or where no Tasks are used any trace."""
+    return Rule.NO_TRACE if use_for(Rule.NOT_SENT, facts) == Use.NOT_USED else Rule.NOT_SENT

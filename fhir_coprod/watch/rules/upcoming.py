@@ -49,7 +49,9 @@ def _times(facts: Facts) -> list[datetime | None]:
     for message in facts.messages:
         times += (message.sent, message.latest)
     for side in facts.side_tasks:
+        times.append(side.authored)
         times += [change.at for change in side.states]
+    times += [*facts.refused, facts.deceased]
     for sibling in facts.siblings:
         times.append(sibling.authored)
         times += [change.at for change in sibling.states]

@@ -1,4 +1,5 @@
-"""Orders that are no referrals are counted, silence is listed by department, shifts of scope are told."""
+"""Orders that are no referrals are counted, silence is listed for its department, a shift of scope is
+told."""
 
 from __future__ import annotations
 

@@ -154,6 +154,8 @@ def test_a_stall_is_told_as_json_with_its_task_and_owner_or_null() -> None:
         "not_observable": ["Encounter"],
         "patient_informed": True,
         "guarantee": due,
+        "deceased": None,
+        "unknown_states": [],
     }
 
 

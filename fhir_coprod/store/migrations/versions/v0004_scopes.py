@@ -37,8 +37,6 @@ def upgrade() -> None:
         sa.Column("counted", NAME, nullable=False),
         sa.Column("department", NAME, nullable=False),
         sa.Column("waits", LONG, nullable=False),
-        sa.Column("asked", NAME, nullable=False),
-        sa.Column("steps", NAME, nullable=False),
         sa.PrimaryKeyConstraint("referral", name=op.f("standing_pk")),
     )
     op.create_index("standing_due_idx", "standing", ["due"], unique=False)
@@ -69,16 +67,4 @@ def upgrade() -> None:
         sa.Column("orders", sa.Integer(), nullable=False),
         sa.Column("hidden", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("day", "ehr", "thing", name=op.f("share_pk")),
-    )
-    op.create_table(
-        "habit",
-        sa.Column("ehr", NAME, nullable=False),
-        sa.Column("asked", NAME, nullable=False),
-        sa.Column("thing", NAME, nullable=False),
-        sa.Column("step", NAME, nullable=False),
-        sa.Column("referrals", sa.Integer(), nullable=False),
-        sa.Column("shown", sa.Integer(), nullable=False),
-        sa.Column("use", NAME, nullable=False),
-        sa.Column("was_used", sa.Boolean(), nullable=False),
-        sa.PrimaryKeyConstraint("ehr", "asked", "thing", "step", name=op.f("habit_pk")),
     )
