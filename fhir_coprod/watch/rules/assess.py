@@ -186,13 +186,12 @@ class _Assessment:
         """The standing of a diagnostic order: its result and the review are counted, or alert where the site
         wants that."""
         if self.ended:
-            since = When(self.state.at, self.state.stored)
-            return self._standing(Stage.CLOSED, since, "", None, [])
+            return self._standing(Stage.CLOSED, When(self.state.at, self.state.stored), "", None, [])
         stage, since, owner, clocks = judge_order(self.facts, self._active_since(), self.policy, self.now)
         self.clocks += clocks
         self._run_clocks()
-        wanted = self.policy.scope_alerts.diagnostic_for
-        if not {"*", *self.request.departments, *self.request.requesters} & wanted:
+        parties = {"*", *self.request.departments, *self.request.requesters}
+        if self.policy.scope_alerts.diagnostic_for.isdisjoint(parties):
             self.stalls, self.counted = [], self.stalls
         return self._standing(stage, since, owner, None, [])
 
