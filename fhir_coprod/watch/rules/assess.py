@@ -198,14 +198,14 @@ class _Assessment:
     def of_unclear(self) -> Standing:
         """The standing of what may be a referral: counts that it was not sent, and claims nothing else."""
         standing = self.of_referral()
-        self.stalls, self.notes, self.dues, self.unseen = [], [], [], set()
-        self.clocks = [clock for clock in self.clocks if clock.rule is Rule.NOT_SENT]
+        self.stalls, self.counted, self.notes, self.dues, self.unseen = [], [], [], [], set()
+        self.clocks = [clock for clock in self.clocks if clock.rule in (Rule.NOT_SENT, Rule.NO_TRACE)]
         self._run_clocks()
         return msgspec.structs.replace(
             standing,
             stalls=(),
             notes=(),
-            counted=() if standing.stage is Stage.CLOSED else _in_order(self.stalls),
+            counted=() if standing.stage is Stage.CLOSED else _in_order([*self.stalls, *self.counted]),
             due=min(self.dues, default=None),
             not_observable=tuple(sorted(self.unseen)),
             untold_since=None,
