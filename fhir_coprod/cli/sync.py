@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # loading the store and the HTTP stack takes time that other 
     from fhir_coprod.sync.ehr.plan import EhrPlan
     from fhir_coprod.sync.pull import Progress
     from fhir_coprod.sync.report import EhrReport
+    from fhir_coprod.watch.facts.habits import Habit
 
 ehr_app = new_app("The EHRs in the settings.")
 dead_letters_app = new_app("Records that could not be taken in.")
@@ -179,7 +180,9 @@ def ehr_check(
     from fhir_coprod.sync.engine import check
 
     plans: list[EhrPlan | EhrError | ConfigError] = []
-    chosen = _named(settings(context, config), name)
+    site = settings(context, config)
+    chosen = _named(site, name)
+    learned = _learned(site)
     for ehr in chosen:
         try:
             plans.append(check(ehr))
@@ -191,6 +194,11 @@ def ehr_check(
                 {"ehr": ehr.name, "url": ehr.url, "error": plan.message}
                 if isinstance(plan, EhrError | ConfigError)
                 else plan.to_json()
+                | (
+                    {"practice": [each.to_json() for each in known]}
+                    if (known := learned.get(ehr.name))
+                    else {}
+                )
                 for ehr, plan in zip(chosen, plans, strict=True)
             ]
         )
@@ -200,8 +208,26 @@ def ehr_check(
                 stderr.print(shown(plan.message), style="red", soft_wrap=True, highlight=False)
             else:
                 _print_plan(plan)
+                for each in learned.get(plan.ehr, ()):
+                    stdout.print(shown(f"{each.use}: {each.sentence}"), highlight=False)
     if any(isinstance(plan, EhrError | ConfigError) for plan in plans):
         raise typer.Exit(1)
+
+
+def _practice(learned: Sequence[Habit]) -> dict[str, object]:
+    return {"practice": [each.to_json() for each in learned]} if learned else {}
+
+
+def _learned(site: Settings) -> dict[str, list[Habit]]:
+    """What the watch has learned of each EHR: which steps of referrals are recorded there."""
+    from fhir_coprod.watch.facts.habits import habits
+
+    found: dict[str, list[Habit]] = {}
+    if not is_missing(site):
+        with existing_store(site) as store, store.connect() as connection:
+            for each in habits(connection):
+                found.setdefault(each.ehr, []).append(each)
+    return found
 
 
 def _named(chosen: Settings, name: str | None) -> list[EhrSettings]:

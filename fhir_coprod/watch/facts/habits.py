@@ -47,6 +47,18 @@ class Habit(NamedTuple):
         what = f" for {self.thing}" if self.thing else ""
         return f"{self.shown} of {self.referrals} referrals{who}{what} {WORDS[Step(self.step)]}"
 
+    def to_json(self) -> dict[str, str | int | None]:
+        """As `fhir-coprod ehr check --json` prints it."""
+        return {
+            "step": self.step,
+            "department": self.asked or None,
+            "code": self.thing or None,
+            "referrals": self.referrals,
+            "shown": self.shown,
+            "use": self.use,
+            "was_used": self.was_used,
+        }
+
 
 class Practices:
     """Whether each step is in use, by what the settings say, and what has been learned."""

@@ -165,3 +165,23 @@ def test_a_step_that_was_in_use_stays_in_use_and_its_fall_asks_a_person(hospital
     head = hospital.head()
     hospital.sweep(LATER + 30 * DAY)
     assert hospital.head() == head
+
+
+def test_the_figures_are_told_for_each_group_of_referrals(hospital: Hospital) -> None:
+    for number in range(30):
+        put(hospital, *referral(f"r{number}"))
+    hospital.sweep(LATER)
+    with hospital.store.connect() as connection:
+        told = [found.to_json() for found in habits(connection) if found.step == "task"]
+    assert told == [
+        {
+            "step": "task",
+            "department": department,
+            "code": None,
+            "referrals": 30,
+            "shown": 0,
+            "use": "absent",
+            "was_used": False,
+        }
+        for department in (None, "Organization/clinic")
+    ]
