@@ -193,12 +193,7 @@ def ehr_check(
             [
                 {"ehr": ehr.name, "url": ehr.url, "error": plan.message}
                 if isinstance(plan, EhrError | ConfigError)
-                else plan.to_json()
-                | (
-                    {"practice": [each.to_json() for each in known]}
-                    if (known := learned.get(ehr.name))
-                    else {}
-                )
+                else plan.to_json() | _practice(learned.get(ehr.name, ()))
                 for ehr, plan in zip(chosen, plans, strict=True)
             ]
         )
