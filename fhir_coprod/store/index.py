@@ -27,7 +27,8 @@ _Extract = Callable[[Json], list[tuple[str, Any]]]
 _Add = Callable[["IndexRows", "_Parameter", str, Any], None]
 
 _NOT_INDEXED = frozenset({"_id", "_lastUpdated", "phonetic"})
-"""The first two are columns of table resource; the third compares by sound, which we do not do."""
+"""The first two are columns of table resource; the third compares by sound, which we do not do. (`quality`
+has no expression either: it has a table of its own.)"""
 _BLANK = {"token": ("", ""), "reference": ("", ""), "string": ("", "")}
 """The row for a value that cannot be searched for (a text without code, a display without reference), so
 that `:missing` knows it is there."""
@@ -161,9 +162,7 @@ FORMAT = 2
 def fingerprint(type: str) -> str:
     """Changes when the index rows of this type would come out differently (see `reindex.py`)."""
     known = definitions.search_parameters(type).values()
-    asked = repr(
-        [FORMAT, sorted((parameter.code, parameter.type, parameter.expression) for parameter in known)]
-    )
+    asked = repr([FORMAT, sorted((p.code, p.type, p.expression) for p in known if p.code != "quality")])
     return blake2b(asked.encode(), digest_size=12).hexdigest()
 
 

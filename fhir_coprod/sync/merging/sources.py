@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, select
 
 from fhir_coprod import jsontext
 from fhir_coprod.jsontext import Json
+from fhir_coprod.store.quality import Marks, unpacked
 from fhir_coprod.store.schema.many import among
 from fhir_coprod.store.schema.sync import crosswalk, received_base, sync_key, sync_reference
 from fhir_coprod.sync.staging.references import Bases, Holder, Record
@@ -36,6 +37,8 @@ class Source:
     raw: bytes
     hash: str
     updated: str
+    marks: Marks = ()
+    """What is wrong in it."""
 
     @cached_property
     def data(self) -> Json:
@@ -59,14 +62,19 @@ class Targets:
 def read_sources(connection: Connection, type: str, ids: Sequence[str]) -> dict[str, list[Source]]:
     c, b = crosswalk.c, received_base.c
     rows = connection.execute(
-        select(c.id, c.ehr, c.type, c.foreign_id, b.body, c.hash, c.updated)
+        select(c.id, c.ehr, c.type, c.foreign_id, b.body, c.hash, c.updated, b.marks)
         .join(received_base, (b.ehr == c.ehr) & (b.type == c.type) & (b.foreign_id == c.foreign_id))
         .where(c.type == type, among(c.id, ids), c.deleted.is_(False))
     )
     found: dict[str, list[Source]] = defaultdict(list)
-    for id, ehr, own_type, foreign_id, body, hash, updated in rows:
-        found[id].append(Source(Record(ehr, own_type, foreign_id), bytes(body), hash, updated))
+    for id, ehr, own_type, foreign_id, body, hash, updated, wrong in rows:
+        record = Record(ehr, own_type, foreign_id)
+        found[id].append(Source(record, bytes(body), hash, updated, _marks(wrong, ehr)))
     return found
+
+
+def _marks(wrong: bytes | None, ehr: str) -> Marks:
+    return tuple(mark._replace(source=f"ehr:{ehr}") for mark in unpacked(wrong)) if wrong else ()
 
 
 def read_targets(connection: Connection, records: Sequence[Record], context: Context) -> Targets:

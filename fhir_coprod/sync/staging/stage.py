@@ -1,5 +1,7 @@
 """Parses, validates and stages the records of an EHR, or keeps them as dead letters with the reason.
 
+A record that can be read and breaks a rule is staged like any other, with marks that say what is wrong in it.
+
 `prepare` is pure and does the expensive part (parse, hash, validate) outside any transaction. `stage` writes
 a batch in one transaction, together with the watermark that covers it. A staged record is not a resource yet:
 it waits to be linked and written, so that the result does not depend on the order of arrival.
@@ -22,6 +24,7 @@ from fhir_coprod.errors import NotJson
 from fhir_coprod.instants import sortable
 from fhir_coprod.jsontext import Document, Json
 from fhir_coprod.outcome import Issue, Outcome
+from fhir_coprod.store.quality import Marks, marks, packed
 from fhir_coprod.store.schema.many import among, insert_rows
 from fhir_coprod.store.schema.sync import crosswalk, dead_letter, received_base, sync_key, sync_reference
 from fhir_coprod.sync.staging import feed, identity, references
@@ -73,6 +76,8 @@ class Taken:
     keys: identity.Keys
     targets: frozenset[tuple[str, str, str]]
     """What it refers to: records as (EHR, type, id), business identifiers as ("", type, identifier)."""
+    marks: Marks = ()
+    """What is wrong in it, if it is kept although it is not valid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +114,8 @@ class Counts:
     dead: int = 0
     merged: int = 0
     """Records that share one resource here with another EHR's record."""
+    not_valid: int = 0
+    """Those of the created and updated ones that are kept although they break a rule."""
 
     def __add__(self, other: Counts) -> Counts:
         mine, theirs = self.to_json(), other.to_json()
@@ -157,10 +164,12 @@ def prepare(
     validate: Validate,
     *,
     accept_older: bool,
+    keep_invalid: bool = True,
 ) -> Taken | Refused | Unchanged:
     """Decide what to do with one record.
 
     accept_older: take a record even if it is older than what we have (a full run, a restored server).
+    keep_invalid: take a record that breaks a rule, too, and say what is wrong in it.
     """
     try:
         document = received.document or jsontext.parse(received.raw)
@@ -180,7 +189,7 @@ def prepare(
         if before.hash == hash or (older and not accept_older):
             return Unchanged(record, version, updated)
     outcome = validate(document)
-    if not outcome:
+    if not outcome and not keep_invalid:
         return Refused(ehr, type, id, received.raw, outcome, received.position)
     return Taken(
         record,
@@ -190,6 +199,7 @@ def prepare(
         hash,
         identity.keys(document.data),
         _targets(document, ehr, bases),
+        () if outcome else marks(outcome),
     )
 
 
@@ -306,6 +316,7 @@ def stage(connection: Connection, batch: Batch, now: datetime) -> Counts:
             changed.append(taken)
     counts.created = len(new)
     counts.updated = len(changed)
+    counts.not_valid = sum(1 for taken in (*new, *changed) if taken.marks)
     counts.unchanged += len(newest) - len(new) - len(changed)
     counts.read = len(newest) + len(batch.unchanged) + len(batch.refused)
     if changed:
@@ -315,7 +326,7 @@ def stage(connection: Connection, batch: Batch, now: datetime) -> Counts:
     if new or changed:
         _remember(connection, [*new, *changed])
     counts.deleted = _bury(connection, batch.gone)
-    _write_dead_letters(connection, batch.refused, now)
+    write_dead_letters(connection, batch.refused, now)
     _close_dead_letters(
         connection, [taken.record for taken in newest.values()] + batch.unchanged + batch.gone
     )
@@ -352,7 +363,7 @@ def _update_rows(connection: Connection, changed: Sequence[Taken]) -> None:
 
 def _remember(connection: Connection, taken: Sequence[Taken]) -> None:
     """Store bytes, keys and references; mark records that refer to these identifiers to be written again."""
-    insert_rows(connection, received_base, [(*t.record, t.raw) for t in taken])
+    insert_rows(connection, received_base, [(*t.record, t.raw, packed(t.marks)) for t in taken])
     keys = [
         (t.record.type, kind, key, t.record.ehr, t.record.id)
         for t in taken
@@ -425,7 +436,7 @@ def _bury(connection: Connection, gone: Sequence[Record]) -> int:
     return buried
 
 
-def _write_dead_letters(connection: Connection, refused: Sequence[Refused], now: datetime) -> None:
+def write_dead_letters(connection: Connection, refused: Sequence[Refused], now: datetime) -> None:
     """Write one row for each distinct content of a record; if it arrives again, open it again."""
     d = dead_letter.c
     for one in refused:
@@ -434,7 +445,9 @@ def _write_dead_letters(connection: Connection, refused: Sequence[Refused], now:
             (d.ehr == one.ehr) & (d.type == one.type) & (d.foreign_id == one.foreign_id) & (d.hash == digest)
         )
         outcome = jsontext.encode(one.outcome.to_fhir()).decode()
-        again = connection.execute(update(dead_letter).where(same).values(state="open", outcome=outcome))
+        again = connection.execute(
+            update(dead_letter).where(same).values(state="open", outcome=outcome, position=one.position)
+        )
         if again.rowcount == 0:
             connection.execute(
                 insert(dead_letter).values(
