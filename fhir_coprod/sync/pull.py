@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
+from concurrent.futures import Executor
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import ParamSpec, Protocol, TypeVar
 from urllib.parse import urlencode
 
@@ -97,6 +99,8 @@ class Puller:
     bases: Bases
     validate: stage.Validate
     full: bool
+    worker: Executor
+    """Runs all work on records; it has one thread (see `engine._pull`)."""
     progress: Callable[[Progress], None] | None = None
     _incomplete: set[str] = field(default_factory=set)
     """Types that could not be read completely in this run."""
@@ -254,9 +258,12 @@ class Puller:
             if answer.status != 200 and answer.codes() & set(self.plan.vendor.codes.restart):
                 raise _Expired
             only_warns = answer.status != 200 and answer.only_says(self.plan.vendor.codes.ignore)
-            page = Page((), "", None) if only_warns else self._read(type, answer)
+            if only_warns:
+                page, ids = Page((), "", None), set[str]()
+            else:
+                page, ids = await self._threaded(self._read, type, answer)
             yield page, answer
-            ids = {entry.id for entry in page.entries} - known
+            ids -= known
             known |= ids
             barren = 0 if ids else barren + 1
             if barren == BARREN_PAGES:
@@ -277,11 +284,13 @@ class Puller:
                     "what lies behind cannot be seen."
                 )
 
-    def _read(self, type: str, answer: Answer) -> Page:
+    def _read(self, type: str, answer: Answer) -> tuple[Page, set[str]]:
+        """The page and the ids on it; each record is parsed here, once for all who look at it."""
         try:
             if answer.status != 200 or answer.looks_like_html:
                 self.client.require_fhir(answer)
-            return paging.read(answer.body)
+            page = paging.read(answer.body)
+            return page, {entry.id for entry in page.entries}
         except paging.NotAPage as problem:
             self.client.require_fhir(answer)
             raise EhrAnswer(f"{self._name}: the search for {type} answered {problem}.") from None
@@ -459,7 +468,9 @@ class Puller:
         await self._threaded(self.sink.failed, self._name, [type], state, reason)
 
     async def _threaded(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await asyncio.to_thread(work, *args, **kwargs)
+        """Run this in the thread that works on records, so that others can be read meanwhile."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self.worker, partial(work, *args, **kwargs))
 
     def _tell(self, type: str, seen: _Seen, total: int | None) -> None:
         if self.progress is not None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from threading import Lock
+from functools import partial
 from time import sleep
 from typing import TypeVar
 
@@ -22,7 +22,7 @@ T = TypeVar("T")
 Told = Callable[[Batch, Counts], None]
 
 
-TOGETHER = 50
+TOGETHER = 25
 """Records staged in one transaction: other writers have to wait as long as that takes."""
 
 
@@ -32,8 +32,13 @@ millisecond whether it can write; a sync that began again at once would always b
 
 
 def courteous(store: Store, work: Callable[[Transaction], T]) -> T:
-    """Write, then pause so that other writers get their turn."""
-    result = store.write(work)
+    """Write, then pause so that other writers get their turn.
+
+    After a power cut, the latest of these writes may be missing, just as after a run that was killed before
+    them: the EHR still has the records. What the store is told in the end, that the run is over, is on disk
+    with all that went before.
+    """
+    result = store.write(work, lasting=False)
     sleep(COURTESY)
     return result
 
@@ -44,7 +49,6 @@ class StoreSink:
     def __init__(self, store: Store, told: Told) -> None:
         self._store = store
         self._told = told
-        self._turn = Lock()
         self.faults: dict[tuple[str, str], str] = {}
         """(EHR, type) → why it could not be read completely."""
 
@@ -55,8 +59,7 @@ class StoreSink:
     def put(self, batch: Batch) -> None:
         self._note(batch)
         for part in batch.parts(TOGETHER):
-            with self._turn:  # one at a time: the writer would commit waiting parts together
-                counts = courteous(self._store, lambda t, part=part: stage.stage(t.connection, part, t.now))  # type: ignore[misc]
+            counts = courteous(self._store, partial(_staged, part))
             self._told(part, counts)
 
     def _note(self, batch: Batch) -> None:
@@ -82,6 +85,10 @@ class StoreSink:
     def watermark(self, ehr: str, type: str) -> str:
         with self._store.connect() as connection:
             return feed.watermark(connection, ehr, type)
+
+
+def _staged(batch: Batch, transaction: Transaction) -> Counts:
+    return stage.stage(transaction.connection, batch, transaction.now)
 
 
 class DrySink(StoreSink):
