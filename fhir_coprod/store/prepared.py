@@ -89,7 +89,7 @@ def prepare(document: Document, id: str, meta: Json, *, hash: str = "", marks: M
         text[len(start) :],
         hash or document.hash,
         document.received or document.raw,
-        index.rows(type, {**document.data, "meta": meta}),
+        index.rows(type, {**document.data, "meta": meta}, is_sound=not marks),
         marks,
     )
 

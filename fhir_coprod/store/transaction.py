@@ -221,9 +221,8 @@ class Transaction:
         if held and not held.version.deleted and _is_same(held.version, content, kept):
             return Written(held.version, "unchanged")
         version = Version(type, id, number, 0, to_milliseconds(updated), method, body, content.hash, source)
-        self._remember(
-            version, document.received or document.raw, index.rows(type, content.data), held, marks
-        )
+        rows = index.rows(type, content.data, is_sound=not marks)
+        self._remember(version, document.received or document.raw, rows, held, marks)
         return Written(version, "updated" if held and not held.version.deleted else "created")
 
     def _remember(

@@ -330,7 +330,8 @@ def _meta(sources: Sequence[Source], document: Document, context: Context) -> Js
     labels: list[Any] = []
     for data in read:
         theirs = data.get("meta")
-        for label in (theirs.get("security") or []) if isinstance(theirs, dict) else []:
+        said = theirs.get("security") if isinstance(theirs, dict) else None
+        for label in said if isinstance(said, list) else ():
             if label not in labels:
                 labels.append(label)
     if labels:

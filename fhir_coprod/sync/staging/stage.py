@@ -24,6 +24,7 @@ from fhir_coprod.errors import NotJson
 from fhir_coprod.instants import sortable
 from fhir_coprod.jsontext import Document, Json
 from fhir_coprod.outcome import Issue, Outcome
+from fhir_coprod.readable import readable
 from fhir_coprod.store.quality import Marks, marks, packed
 from fhir_coprod.store.schema.many import among, array, insert_rows, listed
 from fhir_coprod.store.schema.sync import crosswalk, dead_letter, received_base, sync_key, sync_reference
@@ -77,7 +78,6 @@ class Taken:
     targets: frozenset[tuple[str, str, str]]
     """What it refers to: records as (EHR, type, id), business identifiers as ("", type, identifier)."""
     marks: Marks = ()
-    """What is wrong in it, if it is kept although it is not valid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,14 +191,15 @@ def prepare(
     outcome = validate(document)
     if not outcome and not keep_invalid:
         return Refused(ehr, type, id, received.raw, outcome, received.position)
+    data = document.data if outcome else readable(document.data).data
     return Taken(
         record,
         received.raw,
         version,
         updated,
         hash,
-        identity.keys(document.data),
-        _targets(document, ehr, bases),
+        identity.keys(data),
+        _targets(document.raw, data, ehr, bases),
         () if outcome else marks(outcome),
     )
 
@@ -225,10 +226,10 @@ def _meta(data: Json) -> Json:
     return meta if isinstance(meta, dict) else {}
 
 
-def _targets(document: Document, ehr: str, bases: Bases) -> frozenset[tuple[str, str, str]]:
-    holders = references.held(document.raw, document.data)
+def _targets(raw: bytes, data: Json, ehr: str, bases: Bases) -> frozenset[tuple[str, str, str]]:
+    holders = references.held(raw, data)
     found: set[tuple[str, str, str]] = {("", holder.type, holder.key) for holder in holders}
-    for text in references.named(document.raw):
+    for text in references.named(raw):
         target = bases.target(text, ehr)
         if target is not None:
             found.add((target.ehr, target.type, target.id))

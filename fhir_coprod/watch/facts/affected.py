@@ -14,13 +14,14 @@ from typing import Any, Final
 from sqlalchemy import Connection, Select, select
 
 from fhir_coprod import definitions
+from fhir_coprod.readable import readable
 from fhir_coprod.store import Version, index
 from fhir_coprod.store.schema import watch as watch_tables
 from fhir_coprod.store.versions import from_row
 from fhir_coprod.watch.facts import queries
 from fhir_coprod.watch.record import followup
 from fhir_coprod.watch.record.fhir import batches, split
-from fhir_coprod.watched import LINKS, OF_PATIENT, OUTPUTS, PARTIES, STAFF, Pairs
+from fhir_coprod.watched import LINKS, OF_PATIENT, OUTPUTS, PARTIES, STAFF, STRAYS, Pairs
 
 Name = tuple[str, str]
 """Resource type and id."""
@@ -48,7 +49,8 @@ def _numbers(pairs: Pairs) -> tuple[int, ...]:
 @cache
 def _leading(type: str) -> tuple[str, ...]:
     """The search parameters by which a resource of this type may name what it concerns."""
-    return tuple(dict.fromkeys(code for its, code in (*_UP, *_ALERTS, *OF_PATIENT) if its == type))
+    pairs = (*_UP, *_ALERTS, *OF_PATIENT, *STRAYS)
+    return tuple(dict.fromkeys(code for its, code in pairs if its == type))
 
 
 def concerned(connection: Connection, changes: Sequence[Version]) -> set[str]:
@@ -89,9 +91,12 @@ def _before(connection: Connection, changes: Collection[Version]) -> Iterator[Ve
 
 def _named(version: Version) -> Iterator[tuple[int, str, str]]:
     """What a version names, as the index would store it: number of the parameter, type and id."""
+    data, unreadable = readable(version.data)
+    for param, id, type in index.unreadable_links(version.type, data, unreadable):
+        yield param, type, id
     for code in _leading(version.type):
-        parameter = definitions.search_parameters(version.type)[code]
-        for _, value in index.extract(version.type, parameter, version.data):
+        parameter = definitions.search_parameters(version.type).get(code)
+        for _, value in index.extract(version.type, parameter, data) if parameter else ():
             reference = value.get("reference") if isinstance(value, dict) else None
             if isinstance(reference, str):
                 yield index.number(version.type, code), *index.split_reference(reference)
@@ -146,7 +151,7 @@ class _Climb:
             self.reached.add((type, id))
         if param in _numbers(_ALERTS):
             self._alerted.add((type, id))
-        if param in _numbers(OF_PATIENT) and type == "Patient":
+        if type == "Patient" and (param in _numbers(OF_PATIENT) or param in _numbers(STRAYS)):
             self._patients.add(id)
 
     def referrals(self) -> set[str]:

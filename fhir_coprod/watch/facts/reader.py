@@ -26,12 +26,13 @@ from fhir_coprod.store.schema import core
 from fhir_coprod.watch.facts import queries
 from fhir_coprod.watch.facts.newest import Newest, Row, Texts
 from fhir_coprod.watch.facts.referrals import roots_from
-from fhir_coprod.watch.facts.visibility import blind_feeds, unread_records
+from fhir_coprod.watch.facts.visibility import blind_feeds, unread_records, unreadable
 from fhir_coprod.watch.record.compose import Held, Surroundings, compose
 from fhir_coprod.watch.record.fhir import (
     batches,
     is_followup,
     is_referral_task,
+    moment,
     split,
     target,
     targets,
@@ -43,6 +44,17 @@ PORTION: Final = 400
 SQL."""
 
 _HOPS: Final = 4
+_TIES: Final = frozenset({"basedOn", "replaces", "requisition", "supportingInfo"})
+"""Elements by which one referral says that it replaces or answers another."""
+_OWN_TIME: Final = {
+    "Task": "authoredOn",
+    "Appointment": "created",
+    "DiagnosticReport": "issued",
+    "DocumentReference": "date",
+    "Communication": "sent",
+    "CommunicationRequest": "authoredOn",
+}
+"""When a record was made: one that is older than a referral cannot belong to it."""
 
 
 def gather(
@@ -147,6 +159,7 @@ class Reader:
         found, leads_to = self._follow(roots)
         patients = {target(root.data.get("subject")) or target(root.data.get("sender")) for root in roots}
         of_patient = self._by_patient(patients)
+        strays = self._strays(patients)
         siblings = of_patient["ServiceRequest"]
         departments = self._departments_asked(siblings)
         self._learn_staff([*found.values(), *siblings])
@@ -177,7 +190,10 @@ class Reader:
                         for row in proxies.get(patient, ())
                         if row.data.get("active") is not False
                     ),
-                    self._blind_at(root, rows.values(), from_ehr=from_ehr),
+                    (
+                        *self._blind_at(root, rows.values(), from_ehr=from_ehr),
+                        *self._unreadable(root, rows.values(), families.get(patient, ()), strays[patient]),
+                    ),
                     self._around,
                 )
             except Exception as error:
@@ -321,6 +337,19 @@ class Reader:
             rows[row.type].append(row)
         return rows
 
+    def _strays(self, patients: Iterable[str]) -> dict[str, list[Row]]:
+        """By patient, records that name what they belong to in a form that cannot be read."""
+        ids = {name.partition("/")[2] for name in patients if name.startswith("Patient/")}
+        links = [(index.number(*pair), "Patient", id) for pair in watched.STRAYS for id in ids]
+        keys: dict[int, set[str]] = {}
+        for key, _, id in self._naming(links, {"Patient"}) if links else ():
+            keys.setdefault(key, set()).add(f"Patient/{id}")
+        found = defaultdict[str, list[Row]](list)
+        for row in self.by_key(keys):
+            for patient in keys[row.key]:
+                found[patient].append(row)
+        return found
+
     def _departments_asked(self, siblings: Collection[Row]) -> dict[str, list[Json]]:
         """The owners of each sibling's Tasks."""
         focus = index.number("Task", "focus")
@@ -364,6 +393,26 @@ class Reader:
         unread = [self.unread[row.reference] for row in (root, *rows) if row.reference in self.unread]
         requesters = self._around.parties(root.data.get("requester"))
         return (*unread, *self.blind_for(_ehr_of(root), requesters, from_ehr=from_ehr))
+
+    def _unreadable(
+        self, root: Row, rows: Iterable[Row], family: Iterable[Row], strays: Iterable[Row]
+    ) -> Iterator[Blind]:
+        """What cannot be read in the records around a referral, and so cannot be seen.
+
+        family: the patient's referrals; one that may replace or answer this one leaves it in doubt
+        strays: records of the patient that may belong to it
+        """
+        yield from (unreadable(row) for row in (root, *rows) if row.unreadable)
+        for sibling in family:
+            if sibling.unreadable and sibling.key != root.key:
+                yield unreadable(sibling)
+                if any(gone.partition(".")[0] in _TIES for gone in sibling.unreadable):
+                    yield unreadable(sibling, root.reference)
+        written = moment(root.data.get("authoredOn") or root.data.get("sent"), self.zone)
+        for stray in strays:
+            at = moment(stray.data.get(_OWN_TIME.get(stray.type, "")), self.zone)
+            if written is None or at is None or at >= written:
+                yield unreadable(stray)
 
     def blind_for(self, ehr: str, requesters: tuple[str, ...], *, from_ehr: bool) -> tuple[Blind, ...]:
         """Which blind feeds matter to a referral, and for which of its parties.

@@ -10,10 +10,12 @@ from sqlalchemy import Connection
 
 from fhir_coprod.settings import Settings
 from fhir_coprod.sync import observed
+from fhir_coprod.watch.facts.newest import Row
 from fhir_coprod.watch.record.fhir import LAST
 from fhir_coprod.watch.record.model import Blind
 
 NOT_TAKEN_IN: Final = "the newest word on a record could not be taken in"
+NOT_READABLE: Final = "an element of a record cannot be read; see `fhir-coprod quality`"
 
 
 def blind_feeds(
@@ -52,6 +54,15 @@ def unread_records(connection: Connection) -> dict[str, Blind]:
         f"{type}/{id}": Blind(type, ehr, since=since, reason=NOT_TAKEN_IN, record=f"{type}/{id}")
         for ehr, type, id, since in observed.unread_records(connection)
     }
+
+
+def unreadable(row: Row, about: str = "") -> Blind:
+    """A record in which something cannot be read that the watch needs, so that what it proves cannot be seen.
+
+    about: the record that this leaves in doubt, if it is another
+    """
+    ehr = row.source.removeprefix("ehr:") if row.source.startswith("ehr:") else ""
+    return Blind(row.type, ehr, since=row.updated, reason=NOT_READABLE, record=about or row.reference)
 
 
 def first_read(connection: Connection) -> dict[str, datetime]:
