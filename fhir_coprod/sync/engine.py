@@ -30,12 +30,13 @@ from fhir_coprod.sync.ehr.plan import EhrPlan, plan
 from fhir_coprod.sync.merging import matches
 from fhir_coprod.sync.merging.publish import View
 from fhir_coprod.sync.merging.sources import Context
+from fhir_coprod.sync.pace import Pace
 from fhir_coprod.sync.pull import Progress, Puller
 from fhir_coprod.sync.report import EhrReport, Reports
 from fhir_coprod.sync.settle import Settled, Settling
 from fhir_coprod.sync.staging import again, feed, stage
 from fhir_coprod.sync.staging.references import Bases, Record
-from fhir_coprod.sync.staging.sinks import DrySink, StoreSink, courteous
+from fhir_coprod.sync.staging.sinks import DrySink, StoreSink
 from fhir_coprod.sync.staging.stage import Batch, Counts
 from fhir_coprod.watched import PULLED
 
@@ -94,7 +95,7 @@ def run(
             store.write(lambda t: feed.forget_others(t.connection, context.order))
             keeping = {ehr.name for ehr in ehrs if ehr.on_invalid == "keep"}
             again.retake_readable(store, keeping, context.bases, validate)
-            sink = StoreSink(store, reports.staged)
+            sink = StoreSink(store, reports.staged, Pace(store))
             asyncio.run(_pull(ehrs, sink, reports, context.bases, validate, full, progress, politeness, beat))
             reports.settled(settle(store, context, validate, beat))
             recheck_by_newer_rules(store)
@@ -146,7 +147,8 @@ def settle(store: Store, context: Context, validate: stage.Validate, beat: Beat)
 
     # Each step checks for itself whether this sync still holds the lease.
     settling = Settling(context, matches.decided(store), validate)
-    return settling.in_steps(lambda step: courteous(store, step), look, beat_sometimes)
+    pace = Pace(store)
+    return settling.in_steps(pace.write, look, beat_sometimes, pace.most)
 
 
 def context_of(settings: Settings) -> Context:

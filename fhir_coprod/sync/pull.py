@@ -14,6 +14,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import count
 from typing import ParamSpec, Protocol, TypeVar
 from urllib.parse import urlencode
 
@@ -232,7 +233,7 @@ class Puller:
 
     async def _unit(self, type: str, start: str) -> AsyncIterator[tuple[Page, Answer]]:
         """The pages of one search; begins again if the server forgets where we were."""
-        for attempt in range(RESTARTS + 1):
+        for attempt in count():
             try:
                 async for page in self._session(type, start):
                     yield page
