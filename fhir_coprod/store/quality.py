@@ -25,6 +25,7 @@ MOST_MARKS = 50
 _LONGEST = 400
 """Characters of an element's path and of a message: an extension may stand in an extension, and so on."""
 _INDEX = re.compile(r"\[\d+\]")
+_NAMED = re.compile(r"(?:FHIR R4 has no element )?`(\w+)(?:\[x\])?` ")
 _KEY = re.compile(r"\(([A-Za-z][\w-]*)\)$")
 
 
@@ -77,8 +78,15 @@ def rule(issue: Issue) -> str:
 
 
 def element(issue: Issue) -> str:
-    """Where it is, without the indices: one fault of a sender is one line, in whichever item it is."""
-    return _INDEX.sub("", issue.expression)[:_LONGEST]
+    """Where it is, without the indices: one fault of a sender is one line, in whichever item it is.
+
+    Of an element that is missing, or that R4 does not have, the issue names the parent; here it is itself.
+    """
+    place = _INDEX.sub("", issue.expression)
+    named = _NAMED.match(issue.message) if issue.code in ("required", "structure") else None
+    if named and not place.endswith(f".{named[1]}"):
+        place = f"{place}.{named[1]}"
+    return place[:_LONGEST]
 
 
 def added(outcome: Outcome, *before: Outcome) -> Outcome:

@@ -141,6 +141,15 @@ def test_each_rule_and_element_is_one_mark_without_indices() -> None:
     assert [rule for rule, element in found if element == "Patient.name.given"] == ["value"]
 
 
+def test_an_element_that_is_missing_or_unknown_is_named_itself() -> None:
+    outcome = validate({"resourceType": "Task", "intent": "order", "colour": "red", "focus": []})
+    assert {mark[:2] for mark in marks(outcome)} == {
+        ("required", "Task.status"),
+        ("structure", "Task.colour"),
+        ("structure", "Task.focus"),
+    }
+
+
 def test_of_a_record_that_breaks_everything_only_so_many_faults_are_kept() -> None:
     outcome = Outcome(tuple(Issue("error", "structure", "no", f"Patient.x{n}") for n in range(1000)))
     assert len(marks(outcome)) == MOST_MARKS

@@ -228,6 +228,14 @@ def test_wrong_shapes_break_nothing_and_claim_nothing_false(tmp_path: Path) -> N
     check(tmp_path, cases(random.Random(7), 150))
 
 
+@pytest.mark.parametrize("length", range(1, len(STORY) + 1))
+def test_a_record_without_its_status_cannot_be_seen_and_is_not_taken_for_absent(
+    tmp_path: Path, length: int
+) -> None:
+    changed = {key: value for key, value in STORY[length - 1][1].items() if key != "status"}
+    check(tmp_path, [_case(1, length, changed, True)])
+
+
 @pytest.mark.proof
 def test_every_wrong_shape_at_every_element_breaks_nothing_and_claims_nothing_false(tmp_path: Path) -> None:
     every = cases(None, 0)

@@ -7,7 +7,7 @@ its patient's other referrals, its alerts.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -109,7 +109,7 @@ class Newest:
                 else:
                     data, unreadable = self._parse(position, body)
                     versions.append((from_milliseconds(updated), data))
-                    if unreadable and _read_by_watch(type, unreadable):
+                    if _lost(type, data, unreadable):
                         spoilt.add((f"{type}/{id}", from_milliseconds(updated)))
         for reference in {reference for reference, _ in spoilt}:
             *earlier, last = found[reference]
@@ -120,7 +120,7 @@ class Newest:
         found = self._connection.execute(statement, values)
         for key, type, id, number, position, updated, source, body in found:
             data, unreadable = self._parse(position, body)
-            lost = _read_by_watch(type, unreadable) if unreadable else ()
+            lost = _lost(type, data, unreadable)
             row = Row(key, type, id, number, from_milliseconds(updated), source, data, lost)
             self._by_key[key] = self._by_name[type, id] = row
 
@@ -132,7 +132,12 @@ class Newest:
         return read
 
 
-def _read_by_watch(type: str, unreadable: Iterable[str]) -> tuple[str, ...]:
-    """Those of the elements that the watch reads."""
+def _lost(type: str, data: Json, unreadable: Sequence[str]) -> tuple[str, ...]:
+    """What the watch would read of a record, but cannot.
+
+    data: what can be read of it; it has a status, since R4 asks for one, even if it does not say which
+    """
     reads = watched.WATCHED[type].reads if type in watched.WATCHED else ()
+    if "status" not in data and "status" in reads:
+        unreadable = (*unreadable, "status")
     return tuple(gone for gone in unreadable if any(concerns(gone, element) for element in reads))
