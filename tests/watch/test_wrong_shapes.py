@@ -281,3 +281,26 @@ def test_the_live_watch_sees_a_record_that_no_longer_says_what_it_belongs_to(
         raised = [v for v in issues if v.type == "DetectedIssue" and v.data["status"] != "cancelled"]
         rules = {code["code"] for v in raised for code in v.data["code"]["coding"]}
         assert rules <= {"patient-not-informed"}
+
+
+@pytest.mark.parametrize(
+    ("priority", "sound_tasks", "is_claimed"),
+    [("routine", 0, False), ("routine", 1_200, True), ("urgent", 0, True), ("stat", 0, True)],
+)
+def test_a_record_that_names_nobody_is_no_excuse_while_it_is_one_of_many_or_the_referral_is_urgent(
+    tmp_path: Path, priority: str, sound_tasks: int, is_claimed: bool
+) -> None:
+    case = _case(1, 1, STORY[0][1], True)
+    request = {**case.records[0], "priority": priority}
+    nameless = {**STORY[1][1], "id": "nameless", "focus": "x", "for": "x"}
+    others = [
+        jsontext.from_data(
+            {"resourceType": "Task", "id": f"t{n}", "status": "draft", "intent": "order", "code": CONCEPT}
+        )
+        for n in range(sound_tasks)
+    ]
+    with Store.open(f"sqlite:///{tmp_path / 'nameless.db'}") as store:
+        put(store, [request, nameless])
+        store.write(lambda t: [t.put(task, task.data["id"], source="ehr:care") for task in others] and None)
+        told = claims(found(store)[case.id], datetime(2026, 2, 1, tzinfo=UTC))
+    assert ("not-sent" in told) is is_claimed

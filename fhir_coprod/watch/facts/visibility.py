@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, bindparam, func, select
 
+from fhir_coprod import watched
 from fhir_coprod.settings import Settings
+from fhir_coprod.store import index
+from fhir_coprod.store.schema import core
 from fhir_coprod.sync import observed
 from fhir_coprod.watch.facts.newest import Row
 from fhir_coprod.watch.record.fhir import LAST
@@ -21,7 +24,8 @@ NOT_READABLE: Final = "an element of a record cannot be read; see `fhir-coprod q
 def blind_feeds(
     connection: Connection, settings: Settings, pulled_since: datetime | None
 ) -> tuple[Blind, ...]:
-    """Every feed that cannot be relied on, with the departments that the EHR belongs to."""
+    """Every feed that cannot be relied on, with the departments that the EHR belongs to; and types of which
+    too many kept records cannot be read."""
     feeds = observed.unreliable_feeds(connection, pulled_since)
     departments = observed.departments(connection, settings.ehr) if feeds else {}
     return tuple(
@@ -34,7 +38,39 @@ def blind_feeds(
             feed.state != "not-observable",
         )
         for feed in feeds
-    )
+    ) + tuple(_nameless(connection))
+
+
+NAMELESS_SHARE: Final = 0.001
+"""While fewer of a type's records than this say neither what nor whom they belong to, claims go on; those
+about urgent referrals always do."""
+
+
+def _nameless(connection: Connection) -> Iterator[Blind]:
+    """Types of which too many records name what they belong to in a form that cannot be read, and no patient:
+    each could be the one that any referral waits for. They have no EHR here."""
+    for type, several in _nameless_counts(connection).items():
+        resource = core.resource.c
+        statement = select(func.count()).where(resource.type == type, resource.deleted.is_(False))
+        every = connection.execute(statement).scalar_one()
+        if several >= every * NAMELESS_SHARE:
+            reason = f"{several} of {every} records cannot be read and name no patient"
+            yield Blind(type, "", reason=f"{reason}; see `fhir-coprod quality`", down=True)
+
+
+def _nameless_counts(connection: Connection) -> dict[str, int]:
+    types = {index.number(*pair): pair[0] for pair in watched.STRAYS}
+    counts: dict[str, int] = {}
+    for param, several in connection.execute(_NAMELESS, {"params": list(types)}):
+        counts[types[param]] = max(counts.get(types[param], 0), several)
+    return counts
+
+
+_NAMELESS: Final = (
+    select(core.reference.c.param, func.count())
+    .where(core.reference.c.param.in_(bindparam("params", expanding=True)), core.reference.c.target_id == "")
+    .group_by(core.reference.c.param)
+)
 
 
 def by_reason(feeds: Iterable[tuple[str, str]]) -> str:

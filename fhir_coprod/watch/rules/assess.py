@@ -322,10 +322,14 @@ class _Assessment:
         needs = ABOUT[clock.rule].needs
         parties = self._parties(clock)
         rests_on = (self.request.id, clock.line.task if clock.line else "", clock.evidence)
+        urgent = self.request.priority in ("urgent", "asap", "stat")
         unseen = {
             blind.type
             for blind in self.facts.blind
-            if (blind.type in needs or (blind.record and blind.record in rests_on))
+            if (
+                (blind.type in needs and not (urgent and blind.is_nameless))
+                or (blind.record and blind.record in rests_on)
+            )
             and (not blind.departments or not parties or not parties.isdisjoint(blind.departments))
         }
         if unseen:
