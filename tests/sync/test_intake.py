@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -12,7 +13,10 @@ from fhir_coprod.settings import EhrSettings
 from fhir_coprod.store import Store
 from fhir_coprod.sync import dead_letters
 from fhir_coprod.validation import validate_document
-from tests.sync.records import organization, patient, task
+from fhir_coprod.watch.facts.reader import gather
+from fhir_coprod.watch.rules import policies
+from fhir_coprod.watch.rules.assess import assess
+from tests.sync.records import organization, patient, referral, task
 from tests.sync.server import Ehr, serving
 from tests.sync.story import ids, questions, settled, shown
 from tests.sync.test_arrival import put
@@ -146,3 +150,54 @@ def test_a_merge_that_breaks_a_rule_that_no_record_breaks_leaves_out_that_part_o
     assert [phone["value"] for phone in found["telecom"]] == ["2"]  # of ortho, the first in the settings
     assert found["alias"] == ["the practice"]
     assert len(questions(store, "merge-conflict")) == 1
+
+
+# --- what the watch makes of it -------------------------------------------------------------------
+
+
+def stage_of(store: Store, now: datetime) -> tuple[str | None, set[str], tuple[str, ...]]:
+    """Where the one referral stands: stage, stalls, and what cannot be seen."""
+    facts = gather(store, one(store, "ServiceRequest").id)
+    standing = assess(facts, policies.load("default"), now)
+    return standing.stage, {stall.rule for stall in standing.stalls}, standing.not_observable
+
+
+def test_an_acceptance_with_a_fault_beside_it_is_an_acceptance(store: Store) -> None:
+    """It names its referral by identifier only, at another EHR."""
+    care = Ehr().load(
+        organization("care", "GP"),
+        patient("p", "19700102"),
+        referral("s", "Patient/p", "R1", authoredOn="2026-01-07T10:00:00Z"),
+    )
+    accepted = task("t", "Patient/q", "", "accepted", priority="HIGH")
+    accepted["focus"] = {"type": "ServiceRequest", "identifier": {"system": "urn:referral", "value": "R1"}}
+    accepted |= {"authoredOn": "2026-01-07T10:00:00Z", "lastModified": "2026-01-08T10:00:00Z"}
+    ortho = Ehr().load(organization("ortho", "OR"), patient("q", "19700102"), accepted)
+    with serving(care, ortho):
+        synced(store, care=care, ortho=ortho)
+    stage, stalls, unseen = stage_of(store, datetime(2026, 1, 14, tzinfo=UTC))
+    assert (stage, "not-sent" in stalls, unseen) == ("accepted", False, ())
+
+
+def test_a_report_with_a_fault_in_a_side_element_is_a_result(store: Store) -> None:
+    report = {
+        "resourceType": "DiagnosticReport",
+        "id": "r",
+        "status": "final",
+        "code": {"text": "MRI"},
+        "subject": {"reference": "Patient/p"},
+        "basedOn": [{"reference": "ServiceRequest/s"}],
+        "issued": "2026-01-09T10:00:00Z",
+        "media": [{"link": {"reference": "ImagingStudy/i"}}],
+    }
+    put(
+        store,
+        ("care", patient("p")),
+        ("care", referral("s", "Patient/p", authoredOn="2026-01-07T10:00:00Z")),
+        ("care", report),
+        validate=check,
+    )
+    settled(store, validate=check)
+    assert [fault.element for fault in store.faults()] == ["DiagnosticReport.media.link"]
+    stage, stalls, _ = stage_of(store, datetime(2026, 1, 12, tzinfo=UTC))
+    assert (stage, "not-sent" in stalls) == ("resulted", False)
