@@ -35,8 +35,8 @@ class Watched:
     """Search parameters by which it says that it belongs to something, each with the types it can name."""
     parties: tuple[str, ...] = ()
     """Search parameters that name a party: a person, role, service, place or department."""
-    patient: str = ""
-    """The search parameter that names its patient, if it may concern every referral of that patient."""
+    patients: tuple[str, ...] = ()
+    """The search parameters that name its patient, if it may concern every referral of that patient."""
     behind: tuple[str, ...] | None = None
     """If it can be a party other than a person: the search parameters that name who is behind it."""
     is_output: bool = False
@@ -55,7 +55,7 @@ WATCHED: Final[Mapping[str, Watched]] = {
     "PractitionerRole": Watched(behind=("practitioner", "organization"), is_reached=True),
     "Patient": Watched(is_reached=True),
     "RelatedPerson": Watched(
-        reads=("active", "patient"), patient="patient", is_history=False, is_reached=True
+        reads=("active", "patient"), patients=("patient",), is_history=False, is_reached=True
     ),
     "CareTeam": Watched(behind=()),
     "EpisodeOfCare": Watched(),
@@ -81,8 +81,12 @@ WATCHED: Final[Mapping[str, Watched]] = {
             "supportingInfo",
             "doNotPerform",
             "orderDetail",
+            "identifier",
+            "occurrenceDateTime",
+            "occurrencePeriod",
+            "occurrenceTiming",
         ),
-        patient="subject",
+        names={"based-on": ("ServiceRequest",)},
         parties=("requester", "performer"),
     ),
     "Task": Watched(
@@ -110,24 +114,45 @@ WATCHED: Final[Mapping[str, Watched]] = {
         parties=("owner", "requester"),
     ),
     "Appointment": Watched(
-        reads=("status", "created", "start", "end", "minutesDuration", "participant.actor", "basedOn"),
-        names={"based-on": ("ServiceRequest",)},
+        reads=(
+            "status",
+            "created",
+            "start",
+            "end",
+            "minutesDuration",
+            "participant.actor",
+            "basedOn",
+            "supportingInformation",
+        ),
+        names={"based-on": ("ServiceRequest",), "supporting-info": ("ServiceRequest", "Task")},
         parties=("actor",),
     ),
     "Encounter": Watched(
-        reads=("status", "period", "participant.individual", "serviceProvider", "basedOn", "appointment"),
+        reads=(
+            "status",
+            "period",
+            "participant.individual",
+            "serviceProvider",
+            "basedOn",
+            "appointment",
+            "partOf",
+        ),
         names={"based-on": ("ServiceRequest",), "appointment": ("Appointment",)},
         parties=("participant", "service-provider"),
     ),
     "DiagnosticReport": Watched(
-        reads=("status", "issued", "performer", "resultsInterpreter", "basedOn"),
+        reads=("status", "issued", "performer", "resultsInterpreter", "basedOn", "encounter"),
         names={"based-on": ("ServiceRequest",)},
         parties=("performer", "results-interpreter"),
         is_output=True,
     ),
     "DocumentReference": Watched(
         reads=("status", "docStatus", "date", "author", "custodian", "context.related", "context.encounter"),
-        names={"related": ("ServiceRequest", "Task", "Appointment"), "encounter": ("Encounter",)},
+        names={
+            "related": ("ServiceRequest", "Task", "Appointment"),
+            "encounter": ("Encounter",),
+            "based-on": ("ServiceRequest",),
+        },
         parties=("author", "custodian"),
         is_output=True,
     ),
@@ -145,6 +170,7 @@ WATCHED: Final[Mapping[str, Watched]] = {
             "priority",
             "about",
             "basedOn",
+            "partOf",
             "inResponseTo",
         ),
         names={
@@ -158,14 +184,24 @@ WATCHED: Final[Mapping[str, Watched]] = {
                 "Communication",
             ),
             "based-on": ("ServiceRequest", "Task", "Communication"),
+            "part-of": ("ServiceRequest", "Task", "Communication"),
         },
         parties=("recipient", "sender"),
         is_history=False,
     ),
     "CommunicationRequest": Watched(
-        reads=("status", "doNotPerform", "subject", "about", "basedOn"),
-        names={"based-on": ("ServiceRequest",)},
-        patient="subject",
+        reads=(
+            "status",
+            "doNotPerform",
+            "subject",
+            "recipient",
+            "requester",
+            "sender",
+            "about",
+            "basedOn",
+        ),
+        names={"based-on": ("ServiceRequest",), "about": ("ServiceRequest", "Task", "Appointment")},
+        patients=("subject", "recipient", "requester", "sender"),
         is_history=False,
     ),
     "QuestionnaireResponse": Watched(),
@@ -199,14 +235,19 @@ LINKS: Final[Mapping[str, Pairs]] = {
     )
 }
 """From a type to each (type, search parameter) by which other resources say that they belong to it."""
-OF_PATIENT: Final[Pairs] = tuple((type, row.patient) for type, row in WATCHED.items() if row.patient)
+OF_PATIENT: Final[Pairs] = tuple(
+    (type, parameter) for type, row in WATCHED.items() for parameter in row.patients
+)
 """The search parameters by which a resource names a patient, all of whose referrals it may concern."""
 PARTIES: Final[Pairs] = tuple(
     (type, parameter) for type, row in WATCHED.items() for parameter in (*row.parties, *(row.behind or ()))
 )
 """The search parameters by which a resource names a party, or who is behind one."""
 STRAYS: Final[Pairs] = tuple(
-    (type, f"{parameter}{UNREADABLE}") for type, row in WATCHED.items() for parameter in row.names
+    (type, f"{parameter}{UNREADABLE}")
+    for type, row in WATCHED.items()
+    for parameter in row.names
+    if type != "ServiceRequest"
 )
 """Under these the index has, by patient, records that name what they belong to in a form that cannot be
 read."""

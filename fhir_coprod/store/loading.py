@@ -31,6 +31,7 @@ from fhir_coprod.outcome import Outcome
 from fhir_coprod.store.quality import Marks, marks
 from fhir_coprod.store.repository import Store
 from fhir_coprod.store.transaction import Transaction, check_id
+from fhir_coprod.store.unpacking import unpack
 from fhir_coprod.store.versions import Change
 from fhir_coprod.validation import is_part, validate_to_store
 
@@ -253,6 +254,9 @@ class _File:
                 )
                 for one, references in chunk
             ]
+            for one, _ in chunk:
+                unpacked = unpack(transaction, one.document, is_sound=not one.marks)
+                changes += [(change, False) for change in unpacked]
             transaction.set_cursor(self.cursor, last)
             if refused or afresh:
                 self.bury(transaction, readable(self.path), refused, afresh)
@@ -345,8 +349,8 @@ class _Bundle(msgspec.Struct):
 
 _decode_bundle: Callable[[bytes], _Bundle] = msgspec.json.Decoder(_Bundle).decode
 _KEPT_WHOLE = ("document", "message", "history")
-"""Bundles that are stored whole: a document is signed as a whole, a message is more than its parts, and the
-entries of a history are versions, not separate resources."""
+"""Bundles that are stored whole: a document is signed as a whole, a message is more than its parts (both are
+unpacked besides), and the entries of a history are versions, not separate resources."""
 
 
 def _entries(raw: bytes) -> Iterator[_InFile]:

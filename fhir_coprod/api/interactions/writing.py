@@ -27,6 +27,7 @@ from fhir_coprod.outcome import OK, Issue, Outcome
 from fhir_coprod.store import Query, Transaction, Version, index
 from fhir_coprod.store.quality import Marks, added, marks
 from fhir_coprod.store.search.query import demands
+from fhir_coprod.store.unpacking import unpack
 from fhir_coprod.validation import is_part, validate_document, validate_to_store
 
 _ID = re.compile(jsontext.ID_PATTERN)
@@ -279,6 +280,8 @@ def apply(transaction: Transaction, change: PlannedWrite, references: Mapping[st
             marks=wrong,
         )
     )
+    if written.change != "unchanged":
+        unpack(transaction, document, is_sound=not wrong)
     return Done(written.version, written.change, outcome)
 
 
