@@ -59,6 +59,8 @@ def _nameless(connection: Connection) -> Iterator[Blind]:
 
 
 def _nameless_counts(connection: Connection) -> dict[str, int]:
+    if connection.execute(_ANY_MARK).first() is None:
+        return {}
     types = {index.number(*pair): pair[0] for pair in watched.STRAYS}
     counts: dict[str, int] = {}
     for param, several in connection.execute(_NAMELESS, {"params": list(types)}):
@@ -66,6 +68,7 @@ def _nameless_counts(connection: Connection) -> dict[str, int]:
     return counts
 
 
+_ANY_MARK: Final = select(core.quality.c.key).limit(1)
 _NAMELESS: Final = (
     select(core.reference.c.param, func.count())
     .where(core.reference.c.param.in_(bindparam("params", expanding=True)), core.reference.c.target_id == "")

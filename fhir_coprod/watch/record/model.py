@@ -210,8 +210,8 @@ class Blind(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     @property
     def is_nameless(self) -> bool:
-        """Whether it is about records that say neither what nor whom they belong to. Who waits for an urgent
-        referral should rather be told once too often."""
+        """Whether it is about records that say neither what nor whom they belong to: no reason to be silent
+        about an urgent referral."""
         return not self.ehr and not self.record
 
 
