@@ -152,6 +152,9 @@ class EhrSettings(_Section):
     """Resource types to take from it; empty: those that the watch and the coproduction profiles need."""
     patients: tuple[str, ...] = ()
     """Ids there of the patients to follow, for a server that only lists patients when given a name."""
+    on_invalid: Literal["keep", "refuse"] = "keep"
+    """What becomes of a record that can be read and breaks a rule: keep it as it came, marked and listed
+    (`fhir-coprod quality`), or refuse it (a dead letter)."""
     timeout: float = Field(default=30.0, gt=0, le=600)
     """Seconds to wait for one answer."""
     requests_per_second: float = Field(default=20.0, gt=0, le=1000)

@@ -15,6 +15,7 @@ from fhir_coprod.cli.commands import new_app
 from fhir_coprod.cli.common import (
     existing_store,
     is_missing,
+    kept,
     print_json,
     settings,
     stderr,
@@ -121,6 +122,9 @@ def _print_report(report: EhrReport) -> None:
         stderr.print(shown(report.error), style="red", soft_wrap=True, highlight=False)
     for type, reason in report.faults.items():
         stderr.print(f"{type}: {shown(reason)}", style="red", soft_wrap=True, highlight=False)
+    not_valid = sum(counts.not_valid for counts in report.counts.values())
+    if not_valid:
+        stderr.print(f"{kept(not_valid)}; see: fhir-coprod quality {report.ehr}", highlight=False)
     dead = sum(counts.dead for counts in report.counts.values())
     if dead:
         records = "1 record" if dead == 1 else f"{dead} records"
@@ -272,7 +276,9 @@ def dead_letters_list(
         table.add_column(column)
     for one in found:
         received = one.received.strftime("%Y-%m-%d %H:%M")
-        table.add_row(str(one.id), one.ehr, one.position, received, one.state, shown(one.reason))
+        table.add_row(
+            str(one.id), one.ehr or "files", shown(one.position), received, one.state, shown(one.reason)
+        )
     stdout.print(table if found else "no dead letters")
 
 
@@ -291,7 +297,9 @@ def dead_letters_show(
     if as_json:
         print_json(one.to_json(body=True))
         return
-    stdout.print(f"{one.id}: {one.ehr}, {one.position}, {one.state}", style="bold", highlight=False)
+    stdout.print(
+        f"{one.id}: {one.ehr or 'files'}, {one.position}, {one.state}", style="bold", highlight=False
+    )
     for issue in one.outcome["issue"]:
         place = f"{issue['expression'][0]}: " if issue.get("expression") else ""
         text = f"{issue['severity']}: {place}{issue['diagnostics']}"

@@ -330,6 +330,7 @@ class Puller:
                 self.bases,
                 self.validate,
                 accept_older=accept_older,
+                keep_invalid=self.client.ehr.on_invalid == "keep",
             )
             if isinstance(result, Refused):
                 id, order = result.foreign_id or paging.peek_id(result.raw), ("", 0)

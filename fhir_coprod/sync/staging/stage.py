@@ -1,5 +1,7 @@
 """Parses, validates and stages the records of an EHR, or keeps them as dead letters with the reason.
 
+A record that can be read and breaks a rule is staged like any other, with marks that say what is wrong in it.
+
 `prepare` is pure and does the expensive part (parse, hash, validate) outside any transaction. `stage` writes
 a batch in one transaction, together with the watermark that covers it. A staged record is not a resource yet:
 it waits to be linked and written, so that the result does not depend on the order of arrival.
@@ -22,6 +24,8 @@ from fhir_coprod.errors import NotJson
 from fhir_coprod.instants import sortable
 from fhir_coprod.jsontext import Document, Json
 from fhir_coprod.outcome import Issue, Outcome
+from fhir_coprod.readable import readable
+from fhir_coprod.store.quality import Marks, marks, packed
 from fhir_coprod.store.schema.many import among, array, insert_rows, listed
 from fhir_coprod.store.schema.sync import crosswalk, dead_letter, received_base, sync_key, sync_reference
 from fhir_coprod.sync.staging import feed, identity, references
@@ -73,6 +77,7 @@ class Taken:
     keys: identity.Keys
     targets: frozenset[tuple[str, str, str]]
     """What it refers to: records as (EHR, type, id), business identifiers as ("", type, identifier)."""
+    marks: Marks = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +114,8 @@ class Counts:
     dead: int = 0
     merged: int = 0
     """Records that share one resource here with another EHR's record."""
+    not_valid: int = 0
+    """Those of the created and updated ones that are kept although they break a rule."""
 
     def __add__(self, other: Counts) -> Counts:
         mine, theirs = self.to_json(), other.to_json()
@@ -157,10 +164,12 @@ def prepare(
     validate: Validate,
     *,
     accept_older: bool,
+    keep_invalid: bool = True,
 ) -> Taken | Refused | Unchanged:
     """Decide what to do with one record.
 
     accept_older: take a record even if it is older than what we have (a full run, a restored server).
+    keep_invalid: take a record that breaks a rule, too, and say what is wrong in it.
     """
     try:
         document = received.document or jsontext.parse(received.raw)
@@ -180,16 +189,18 @@ def prepare(
         if before.hash == hash or (older and not accept_older):
             return Unchanged(record, version, updated)
     outcome = validate(document)
-    if not outcome:
+    if not outcome and not keep_invalid:
         return Refused(ehr, type, id, received.raw, outcome, received.position)
+    data = document.data if outcome else readable(document.data).data
     return Taken(
         record,
         received.raw,
         version,
         updated,
         hash,
-        identity.keys(document.data),
-        _targets(document, ehr, bases),
+        identity.keys(data),
+        _targets(document.raw, data, ehr, bases),
+        () if outcome else marks(outcome),
     )
 
 
@@ -215,10 +226,10 @@ def _meta(data: Json) -> Json:
     return meta if isinstance(meta, dict) else {}
 
 
-def _targets(document: Document, ehr: str, bases: Bases) -> frozenset[tuple[str, str, str]]:
-    holders = references.held(document.raw, document.data)
+def _targets(raw: bytes, data: Json, ehr: str, bases: Bases) -> frozenset[tuple[str, str, str]]:
+    holders = references.held(raw, data)
     found: set[tuple[str, str, str]] = {("", holder.type, holder.key) for holder in holders}
-    for text in references.named(document.raw):
+    for text in references.named(raw):
         target = bases.target(text, ehr)
         if target is not None:
             found.add((target.ehr, target.type, target.id))
@@ -341,6 +352,7 @@ def stage(connection: Connection, batch: Batch, now: datetime) -> Counts:
             changed.append(taken)
     counts.created = len(new)
     counts.updated = len(changed)
+    counts.not_valid = sum(1 for taken in (*new, *changed) if taken.marks)
     counts.unchanged += len(newest) - len(new) - len(changed)
     counts.read = len(newest) + len(batch.unchanged) + len(batch.refused)
     if changed:
@@ -350,7 +362,7 @@ def stage(connection: Connection, batch: Batch, now: datetime) -> Counts:
     if new or changed:
         _remember(connection, [*new, *changed])
     counts.deleted = _bury(connection, batch.gone)
-    _write_dead_letters(connection, batch.refused, now)
+    write_dead_letters(connection, batch.refused, now)
     _close_dead_letters(
         connection, [taken.record for taken in newest.values()] + batch.unchanged + batch.gone
     )
@@ -387,7 +399,7 @@ def _update_rows(connection: Connection, changed: Sequence[Taken]) -> None:
 
 def _remember(connection: Connection, taken: Sequence[Taken]) -> None:
     """Store bytes, keys and references; mark records that refer to these identifiers to be written again."""
-    insert_rows(connection, received_base, [(*t.record, t.raw) for t in taken])
+    insert_rows(connection, received_base, [(*t.record, t.raw, packed(t.marks)) for t in taken])
     keys = [
         (t.record.type, kind, key, t.record.ehr, t.record.id)
         for t in taken
@@ -446,7 +458,7 @@ def _bury(connection: Connection, gone: Sequence[Record]) -> int:
     return buried
 
 
-def _write_dead_letters(connection: Connection, refused: Sequence[Refused], now: datetime) -> None:
+def write_dead_letters(connection: Connection, refused: Sequence[Refused], now: datetime) -> None:
     """Write one row for each distinct content of a record; if it arrives again, open it again."""
     d = dead_letter.c
     for one in refused:
@@ -455,7 +467,9 @@ def _write_dead_letters(connection: Connection, refused: Sequence[Refused], now:
             (d.ehr == one.ehr) & (d.type == one.type) & (d.foreign_id == one.foreign_id) & (d.hash == digest)
         )
         outcome = jsontext.encode(one.outcome.to_fhir()).decode()
-        again = connection.execute(update(dead_letter).where(same).values(state="open", outcome=outcome))
+        again = connection.execute(
+            update(dead_letter).where(same).values(state="open", outcome=outcome, position=one.position)
+        )
         if again.rowcount == 0:
             connection.execute(
                 insert(dead_letter).values(

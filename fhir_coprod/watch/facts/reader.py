@@ -30,7 +30,7 @@ from fhir_coprod.watch.facts.newest import Newest, Row, Texts
 from fhir_coprod.watch.facts.referrals import roots_from
 from fhir_coprod.watch.facts.siblings import how_indexed, siblings_of
 from fhir_coprod.watch.facts.staff import Staff
-from fhir_coprod.watch.facts.visibility import blind_feeds, unread_records
+from fhir_coprod.watch.facts.visibility import blind_feeds, unread_records, unreadable
 from fhir_coprod.watch.record import followup
 from fhir_coprod.watch.record.around import Held
 from fhir_coprod.watch.record.compose import compose
@@ -50,6 +50,17 @@ PORTION: Final = 400
 """Referrals read at a time: enough that the number of queries does not matter, few enough for memory and
 SQL."""
 
+_TIES: Final = frozenset({"basedOn", "replaces", "requisition", "supportingInfo"})
+"""Elements by which one referral says that it replaces or answers another."""
+_OWN_TIME: Final = {
+    "Task": "authoredOn",
+    "Appointment": "created",
+    "DiagnosticReport": "issued",
+    "DocumentReference": "date",
+    "Communication": "sent",
+    "CommunicationRequest": "authoredOn",
+}
+"""When a record was made: one that is older than a referral cannot belong to it."""
 _HOPS: Final = 4
 
 
@@ -166,6 +177,7 @@ class Reader:
         patients = {_patient_of(root) for root in roots}
         people = {row.reference: row for row in self.by_reference({split(name) for name in patients})}
         of_patient = self._by_patient(patients)
+        strays = self._strays(patients)
         older = self._earlier_versions(found.values())
         families = siblings_of(self.connection, self._newest, roots, lambda root: self._written(root, older))
         siblings = list({row.key: row for rows in families.values() for row in rows}.values())
@@ -200,7 +212,10 @@ class Reader:
                         for row in proxies.get(patient, ())
                         if row.data.get("active") is not False
                     ),
-                    self._blind_at(root, rows.values(), from_ehr=from_ehr),
+                    (
+                        *self._blind_at(root, rows.values(), from_ehr=from_ehr),
+                        *self._unreadable(root, rows.values(), families.get(root.key, ()), strays[patient]),
+                    ),
                     self._around,
                     patient=_held(people[patient], {}) if patient in people else None,
                     ordered_for=ordered_for(root, rows.values(), above.get(root.key, ()), self._around),
@@ -369,6 +384,19 @@ class Reader:
         first = versions[0][0] if versions else root.updated
         return moment(root.data.get("authoredOn"), self.zone) or first
 
+    def _strays(self, patients: Iterable[str]) -> dict[str, list[Row]]:
+        """By patient, records that name what they belong to in a form that cannot be read."""
+        ids = {name.partition("/")[2] for name in patients if name.startswith("Patient/")}
+        links = [(index.number(*pair), "Patient", id) for pair in watched.STRAYS for id in ids]
+        keys: dict[int, set[str]] = {}
+        for key, _, id in self._naming(links, {"Patient"}) if links else ():
+            keys.setdefault(key, set()).add(f"Patient/{id}")
+        found = defaultdict[str, list[Row]](list)
+        for row in self.by_key(keys):
+            for patient in keys[row.key]:
+                found[patient].append(row)
+        return found
+
     def _departments_asked(self, siblings: Collection[Row]) -> dict[str, list[Json]]:
         """The owners of each sibling's Tasks."""
         focus = index.number("Task", "focus")
@@ -409,6 +437,26 @@ class Reader:
         asked = tuple(name for name in (*request.departments, *owners) if name)
         practice = self.practices.of(ehr, asked, next(iter(request.codes), ""))
         return msgspec.structs.replace(facts, practice=practice) if practice != facts.practice else facts
+
+    def _unreadable(
+        self, root: Row, rows: Iterable[Row], family: Iterable[Row], strays: Iterable[Row]
+    ) -> Iterator[Blind]:
+        """What cannot be read in the records around a referral, and so cannot be seen.
+
+        family: the patient's referrals; one that may replace or answer this one leaves it in doubt
+        strays: records of the patient that may belong to it
+        """
+        yield from (unreadable(row) for row in (root, *rows) if row.unreadable)
+        for sibling in family:
+            if sibling.unreadable and sibling.key != root.key:
+                yield unreadable(sibling)
+                if any(gone.partition(".")[0] in _TIES for gone in sibling.unreadable):
+                    yield unreadable(sibling, root.reference)
+        written = moment(root.data.get("authoredOn") or root.data.get("sent"), self.zone)
+        for stray in strays:
+            at = moment(stray.data.get(_OWN_TIME.get(stray.type, "")), self.zone)
+            if written is None or at is None or at >= written:
+                yield unreadable(stray)
 
     def blind_for(self, ehr: str, requesters: tuple[str, ...], *, from_ehr: bool) -> tuple[Blind, ...]:
         """Which blind feeds matter to a referral, and for which of its parties.

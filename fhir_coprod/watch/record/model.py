@@ -205,8 +205,14 @@ class Blind(msgspec.Struct, frozen=True, array_like=True, gc=False):
     down: bool = False
     """True: it should be visible but is not now (failed or behind). False: the server never shows it."""
     record: str = ""
-    """Only this resource of ours is concerned, since its newest version could not be taken in; "": every
-    resource of the type."""
+    """Only this resource of ours is concerned, since its newest version could not be taken in, or cannot be
+    read; "": every resource of the type."""
+
+    @property
+    def is_nameless(self) -> bool:
+        """Whether it is about records that say neither what nor whom they belong to: no reason to be silent
+        about an urgent referral."""
+        return not self.ehr and not self.record
 
 
 class Facts(msgspec.Struct, frozen=True, array_like=True, gc=False):

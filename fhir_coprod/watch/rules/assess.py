@@ -149,7 +149,7 @@ class _Assessment:
 
     def of_referral(self) -> Standing:
         """The standing of a referral, with or without Tasks."""
-        self.lines = draw(self.facts, self.courses, self.now)
+        self.lines = draw(self.facts, self.courses, self.policy, self.now)
         active = [line for line in self.lines if line.has_proof or (line.course and line.course.live)]
         for line in active:
             judge(line, self.facts, self.policy, self.now)

@@ -60,7 +60,7 @@ _PACKAGE: Traversable = resources.files("fhir_coprod") / "_data" / "policies"
 _KEYS = frozenset(
     {"name", "extends", "title", "version", "valid_from", "source", "country", "region", "enabled"}
     | {"clocks", "priority", "duplicate", "owners", "severity", "codes", "pauses", "guarantee", "override"}
-    | {"alerts", "feeds", "scope", "orders", "silence", "withdrawal", "practice"}
+    | {"alerts", "feeds", "scope", "orders", "silence", "withdrawal", "practice", "answers"}
 )
 _KEYS_WITHIN: Mapping[str, Collection[str]] = {
     "duplicate": {"window"},
@@ -72,6 +72,7 @@ _KEYS_WITHIN: Mapping[str, Collection[str]] = {
     "pauses": {"reasons", "stops"},
     "feeds": {"behind_after"},
     "withdrawal": {"soon", "adult"},
+    "answers": {"in_words"},
     "alerts": {"act_within", "acknowledged_for", "snooze_at_most", "ladder", "digest_over"},
     "guarantee": {"name", "within", "until", "specialties", "enabled", "valid_from", "valid_until"},
     "override": {"specialty", "priority", "department", "clocks"},
@@ -157,6 +158,8 @@ class Policy:
     """How soon somebody has to decide after a minor withdrew, or from an urgent referral."""
     adult: int
     """The age in years from which somebody is no minor."""
+    answers_in_words: bool
+    """Whether a finished Task whose output is only a code or a text has given its answer."""
     silence: Mapping[str, Span]
     """By priority: how long nothing may be recorded about an open referral."""
     practice_limit: float
@@ -365,6 +368,7 @@ def _policy(content: Mapping[str, Any]) -> Policy:
         feeds_behind_after=timedelta(days=_some(Span.parse(content["feeds"]["behind_after"])).number),
         withdrawal_soon=_some(Span.parse(content["withdrawal"]["soon"])),
         adult=_count(content["withdrawal"]["adult"]),
+        answers_in_words=_yes_or_no(content["answers"]["in_words"]),
         silence={priority: _some(Span.parse(content["silence"][priority])) for priority in PRIORITIES},
         practice_limit=share_of(content["practice"]["limit"], "practice.limit"),
         hold_reviewed_within=_some(Span.parse(content["silence"]["hold_reviewed_within"])),
@@ -448,6 +452,12 @@ def _ladder(value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not value or not all(isinstance(step, str) for step in value):
         raise ConfigError("ladder lists in words who is asked, one after the other; name at least one.")
     return tuple(value)
+
+
+def _yes_or_no(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ConfigError(f"{value!r} is not true or false.")
+    return value
 
 
 def _count(value: object) -> int:

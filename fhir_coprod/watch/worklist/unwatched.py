@@ -15,6 +15,7 @@ from fhir_coprod.store import Store
 from fhir_coprod.sync import observed
 from fhir_coprod.watch.facts.habits import Habit, habits, settles
 from fhir_coprod.watch.facts.visibility import (
+    NOT_READABLE,
     NOT_TAKEN_IN,
     blind_feeds,
     by_reason,
@@ -133,7 +134,8 @@ def what_cannot_be_watched(
     ]
     named = {type for rows in reasons.values() for type, _ in rows}
     if nobody_s := sorted(waiting.keys() - named):
-        reasons[""] = [(type, "") for type in nobody_s]
+        marked = {type for _, type, _, _ in store.fault_counts()}
+        reasons.setdefault("", []).extend((type, NOT_READABLE if type in marked else "") for type in nobody_s)
     for ehr, rows in sorted(reasons.items()):
         told = tuple(sorted((type, why) for type, why in rows if type in NEEDED or type in waiting))
         ages: dict[str, int] = {}
