@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # loading the store and the HTTP stack takes time that other 
     from fhir_coprod.settings import EhrSettings, Settings
     from fhir_coprod.store import Store
     from fhir_coprod.sync.ehr.plan import EhrPlan
-    from fhir_coprod.sync.pull import Progress
+    from fhir_coprod.sync.reading.shared import Progress
     from fhir_coprod.sync.report import EhrReport
 
 ehr_app = new_app("The EHRs in the settings.")

@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import replace
+from datetime import timedelta
 
 import httpx
 
@@ -27,10 +29,11 @@ from fhir_coprod.sync.ehr.plan import EhrPlan, plan
 from fhir_coprod.sync.merging import matches
 from fhir_coprod.sync.merging.publish import View
 from fhir_coprod.sync.merging.sources import Context
-from fhir_coprod.sync.pull import Progress, Puller
+from fhir_coprod.sync.pull import pull
+from fhir_coprod.sync.reading.shared import Progress, Reading, Wishes
 from fhir_coprod.sync.report import EhrReport, Reports
 from fhir_coprod.sync.settle import Settled, Settling
-from fhir_coprod.sync.staging import feed, stage
+from fhir_coprod.sync.staging import bases, feed, stage
 from fhir_coprod.sync.staging.references import Bases, Record
 from fhir_coprod.sync.staging.sinks import DrySink, StoreSink, courteous
 from fhir_coprod.sync.staging.stage import Batch, Counts
@@ -61,6 +64,7 @@ def run(
     names: Sequence[str] = (),
     full: bool = False,
     dry_run: bool = False,
+    accept_deletions: bool = False,
     progress: Callable[[Progress], None] | None = None,
     validate: stage.Validate | None = None,
     politeness: Politeness | None = None,
@@ -69,29 +73,56 @@ def run(
 
     full:     list everything again, which also finds what was deleted
     dry_run:  read everything, write nothing; the reports hold what would have been written
+    accept_deletions: a person says that what has vanished is really gone, however much it is
     validate: decides whether a record is good; by default the validator of R4 and our profiles
 
     Raises ConfigError for an unknown name or if there is no EHR at all, Conflict if another sync is running.
     If an EHR fails, its report says why, and the others go on.
     """
     ehrs = _chosen(settings, names)
-    context = context_of(settings)
+    with store.connect() as connection:
+        known = bases.known(connection)
+    context = context_of(settings, known)
+    wishes = Wishes(
+        full,
+        timedelta(hours=settings.sync.full_every_hours) if settings.sync.full_every_hours else None,
+        settings.sync.max_deleted_share,
+        accept_deletions,
+    )
     reports = Reports(context.order)
     validate = validate or default_validator()
     if dry_run:
         dry = DrySink(store)
-        asyncio.run(_pull(ehrs, dry, reports, context.bases, validate, full, progress, politeness, _silent))
+        asyncio.run(_pull(ehrs, dry, reports, context.bases, validate, wishes, progress, politeness, _silent))
+        context = replace(context, bases=context.bases.knowing(dry.bases))
         _settle_dry(store, dry, reports, context, validate)
-        reports.faults(dry.faults)
+        reports.told(dry)
     else:
         with alone.alone(store) as beat:
             store.write(lambda t: feed.forget_others(t.connection, context.order))
             sink = StoreSink(store, reports.staged)
-            asyncio.run(_pull(ehrs, sink, reports, context.bases, validate, full, progress, politeness, beat))
+            asyncio.run(_pull(ehrs, sink, reports, context.bases, validate, wishes, progress, politeness, beat))
+            context = replace(context, bases=context.bases.knowing(sink.bases))
+            _work_out_again(store, context.bases, known, beat)
             reports.settled(settle(store, context, validate, beat))
             _look_for_departments(store, ehrs, context, reports)
-        reports.faults(sink.faults)
+        reports.told(sink)
     return reports.all()
+
+
+def _work_out_again(store: Store, all: Bases, known: Sequence[tuple[str, str]], beat: Beat) -> None:
+    """Find again what records refer to, if an EHR turned out to have another address."""
+    new = [(ehr, base) for ehr, own in all.aliases.items() for base in own if (ehr, base) not in known]
+    if not new:
+        return
+    after: Record | None = Record("", "", "")
+    while after is not None:
+        after = courteous(
+            store,
+            lambda t, after=after: bases.rework(t.connection, after, [base for _, base in new], all),  # type: ignore[misc]
+        )
+        beat()
+    store.write(lambda t: bases.remember(t.connection, new))
 
 
 def _look_for_departments(
@@ -104,9 +135,12 @@ def _look_for_departments(
             continue
         with store.connect() as connection:
             if not stage.known_records(connection, ehr.name, department.type, [department.id]):
-                report.faults[department.type] = (
-                    f"the department {ehr.department} of the settings is not at this server; correct it"
-                )
+                report.faults[department.type] = no_department(ehr)
+
+
+def no_department(ehr: EhrSettings) -> str:
+    """What to say if the Organization that the settings name is not at that server."""
+    return f"the department {ehr.department} of the settings is not at this server; correct it"
 
 
 def settle(store: Store, context: Context, validate: stage.Validate, beat: Beat) -> Settled:
@@ -130,15 +164,19 @@ def settle(store: Store, context: Context, validate: stage.Validate, beat: Beat)
     return settling.in_steps(lambda step: courteous(store, step), look, beat_sometimes)
 
 
-def context_of(settings: Settings) -> Context:
-    """What the settings say about where records come from and which department they belong to."""
+def context_of(settings: Settings, more: Iterable[tuple[str, str]] = ()) -> Context:
+    """What the settings say about where records come from and which department they belong to.
+
+    more: other addresses (EHR, base) that EHRs were found to have
+    """
     departments = {}
     for ehr in settings.ehr:
         type, _, id = ehr.department.partition("/")
         if id:
             departments[ehr.name] = Record(ehr.name, type, id)
+    aliases = [(ehr.name, alias.rstrip("/")) for ehr in settings.ehr for alias in ehr.aliases]
     return Context(
-        Bases({ehr.name: ehr.url.rstrip("/") for ehr in settings.ehr}),
+        Bases({ehr.name: ehr.url.rstrip("/") for ehr in settings.ehr}).knowing([*aliases, *more]),
         tuple(ehr.name for ehr in settings.ehr),
         departments,
     )
@@ -178,9 +216,9 @@ async def _pull(
     ehrs: Sequence[EhrSettings],
     sink: StoreSink,
     reports: Reports,
-    bases: Bases,
+    known: Bases,
     validate: stage.Validate,
-    full: bool,
+    wishes: Wishes,
     progress: Callable[[Progress], None] | None,
     politeness: Politeness | None,
     beat: Beat,
@@ -198,7 +236,7 @@ async def _pull(
                 made = await _ask_plan(client)
                 await asyncio.to_thread(sink.planned, made)
                 report.counts |= {p.type: Counts() for p in made.types if p.observable}
-                await Puller(client, made, sink, bases, validate, full, progress).run()
+                await pull(Reading(client, made, sink, known, validate, wishes, progress))
         except (EhrError, ConfigError) as error:
             await fail(ehr, error.message)
         except Exception as error:  # noqa: BLE001 - whatever goes wrong with one EHR, the others go on
@@ -245,6 +283,10 @@ def _settle_dry(
         staged = [
             (batch, stage.stage(transaction.connection, batch, transaction.now)) for batch in sink.batches
         ]
+        after: Record | None = Record("", "", "") if sink.bases else None
+        new = [base for _, base in sink.bases]
+        while after is not None:
+            after = bases.rework(transaction.connection, after, new, context.bases)
         settling = Settling(context, decided, validate, keep=True)
         view = View(transaction.connection, transaction.newest)
         settled = settling.in_steps(lambda step: step(transaction), lambda: nullcontext(view), _silent)

@@ -19,13 +19,13 @@ from sqlalchemy import Connection, bindparam, delete, insert, literal_column, se
 
 from fhir_coprod import jsontext
 from fhir_coprod.errors import NotJson
-from fhir_coprod.instants import sortable
 from fhir_coprod.jsontext import Document, Json
 from fhir_coprod.outcome import Issue, Outcome
 from fhir_coprod.store.schema.many import among, insert_rows
 from fhir_coprod.store.schema.sync import crosswalk, dead_letter, received_base, sync_key, sync_reference
-from fhir_coprod.sync.staging import feed, identity, references
+from fhir_coprod.sync.staging import feed, identity, references, unfinished
 from fhir_coprod.sync.staging.feed import Success
+from fhir_coprod.sync.staging.order import Order, stamps
 from fhir_coprod.sync.staging.references import Bases, Record
 
 WRITTEN, TO_WRITE, TO_LINK = 0, 1, 2
@@ -59,6 +59,7 @@ class Known:
     hash: str
     updated: str
     deleted: bool
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +132,8 @@ class Batch:
     """Records that the EHR says are deleted."""
     feed: Success | None = None
     """Set on the last batch of a type, when all of the type has been read."""
+    unfinished: bytes = b""
+    """How far the pull has come, if it should go on there after a kill; see `unfinished`."""
 
     def parts(self, most: int) -> Iterator[Batch]:
         """This batch in parts of at most `most` taken records; the last part has everything else."""
@@ -157,10 +160,12 @@ def prepare(
     validate: Validate,
     *,
     accept_older: bool,
+    by_content: bool = False,
 ) -> Taken | Refused | Unchanged:
     """Decide what to do with one record.
 
     accept_older: take a record even if it is older than what we have (a full run, a restored server).
+    by_content:   the EHR lists it as it is now, so an earlier time alone does not make it older.
     """
     try:
         document = received.document or jsontext.parse(received.raw)
@@ -171,12 +176,12 @@ def prepare(
         outcome = Outcome((Issue("error", "structure", _misplaced(document.type, type)),))
         return Refused(ehr, type, "", received.raw, outcome, received.position)
     record = Record(ehr, type, id)
-    updated = sortable(_meta(document.data).get("lastUpdated"))
-    version = str(_meta(document.data).get("versionId", ""))
+    version, updated = stamps(document.data)
     hash = content_hash(document)
     before = known(id)
     if before is not None and not before.deleted:
-        older = bool(updated) and updated < before.updated
+        held = Order.of(before.version, before.updated)
+        older = Order.of(version, updated).is_before(held, by_content=by_content)
         if before.hash == hash or (older and not accept_older):
             return Unchanged(record, version, updated)
     outcome = validate(document)
@@ -189,7 +194,7 @@ def prepare(
         updated,
         hash,
         identity.keys(document.data),
-        _targets(document, ehr, bases),
+        targets_of(document, ehr, bases),
     )
 
 
@@ -215,7 +220,7 @@ def _meta(data: Json) -> Json:
     return meta if isinstance(meta, dict) else {}
 
 
-def _targets(document: Document, ehr: str, bases: Bases) -> frozenset[tuple[str, str, str]]:
+def targets_of(document: Document, ehr: str, bases: Bases) -> frozenset[tuple[str, str, str]]:
     holders = references.held(document.raw, document.data)
     found: set[tuple[str, str, str]] = {("", holder.type, holder.key) for holder in holders}
     for text in references.named(document.raw):
@@ -241,11 +246,23 @@ def known_records(connection: Connection, ehr: str, type: str, ids: Sequence[str
     found: dict[str, Known] = {}
     for chunk in chunks(ids):
         rows = connection.execute(
-            select(c.foreign_id, c.hash, c.updated, c.deleted).where(
+            select(c.foreign_id, c.hash, c.updated, c.deleted, c.version).where(
                 c.ehr == ehr, c.type == type, among(c.foreign_id, chunk)
             )
         )
-        found |= {id: Known(hash, updated, deleted) for id, hash, updated, deleted in rows}
+        found |= {row[0]: Known(*row[1:]) for row in rows}
+    return found
+
+
+def taken_in_part(connection: Connection, ehr: str, type: str, ids: Sequence[str]) -> set[str]:
+    """Those of these records whose bytes say that they are only a part (SUBSETTED)."""
+    b = received_base.c
+    found: set[str] = set()
+    for chunk in chunks(ids):
+        rows = connection.execute(
+            select(b.foreign_id, b.body).where(b.ehr == ehr, b.type == type, among(b.foreign_id, chunk))
+        )
+        found |= {id for id, body in rows if b'"SUBSETTED"' in bytes(body)}
     return found
 
 
@@ -319,7 +336,10 @@ def stage(connection: Connection, batch: Batch, now: datetime) -> Counts:
     _close_dead_letters(
         connection, [taken.record for taken in newest.values()] + batch.unchanged + batch.gone
     )
+    if batch.unfinished:
+        unfinished.save(connection, batch.ehr, batch.type, batch.unfinished)
     if batch.feed is not None:
+        unfinished.forget(connection, batch.ehr, batch.type)
         feed.succeeded(connection, batch.ehr, batch.type, batch.feed, now)
     return counts
 

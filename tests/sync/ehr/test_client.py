@@ -339,7 +339,9 @@ def require(response: httpx.Response) -> None:
     [
         (httpx.Response(200, html="<html>Log in</html>"), "HTML instead of FHIR"),
         (httpx.Response(404, html="<html>no</html>"), "HTML instead of FHIR"),
-        (httpx.Response(200, text="<?xml version='1.0'?><CapabilityStatement/>"), "HTML instead"),
+        (httpx.Response(200, text="<?xml version='1.0'?><CapabilityStatement/>"), "answered XML"),
+        (httpx.Response(200, text=' <Bundle xmlns="http://hl7.org/fhir"/>'), "answered XML"),
+        (httpx.Response(200, text="<Bundle/>", headers={"Content-Type": "text/xml"}), "answered XML"),
         (httpx.Response(200, text="{"), "not valid JSON"),
         (httpx.Response(200, json=[]), "no FHIR resource"),
         (httpx.Response(200, json={"hello": 1}), "no FHIR resource"),

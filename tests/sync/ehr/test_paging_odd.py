@@ -73,13 +73,13 @@ def test_a_broken_page_is_cut_by_its_brackets_and_keeps_its_links() -> None:
     link = '"link":[{"relation":"self","url":"s"},{"relation":"next","url":"n"}],'
     page = paging.read(broken(f"{inner} ,\n\toops,{inner}", link))
     resource = b'{"id":"1","entry":[{"x":[1,{"y":"]}"}]}]}'
-    assert page == Page((Entry(resource, "include"), Entry(b"oops"), Entry(resource, "include")), "n", None)
+    assert page == Page((Entry(resource, "include"), Entry(b"oops"), Entry(resource, "include")), "n", 9)
 
 
 def test_only_what_stands_at_the_first_level_is_the_list_of_entries() -> None:
     first = '"meta":{"entry":[{"resource":{"id":"no"}}],"link":[{"relation":"next","url":"no"}]},'
     page = paging.read(broken('{"resource":{"id":"1"}},oops', first))
-    assert page == Page((Entry(b'{"id":"1"}'), Entry(b"oops")), "", None)
+    assert page == Page((Entry(b'{"id":"1"}'), Entry(b"oops")), "", 9)
 
 
 def test_a_word_between_brackets_belongs_to_no_record() -> None:
@@ -90,7 +90,7 @@ def test_a_word_between_brackets_belongs_to_no_record() -> None:
 
 def test_a_record_that_is_cut_off_ends_the_page_before_it() -> None:
     raw = b'{"resourceType":"Bundle","entry":[{"resource":{"id":"1"}},{"resource":{"id":"2"'
-    with pytest.raises(NotAPage, match="a Bundle whose JSON cannot be read"):
+    with pytest.raises(NotAPage, match="a Bundle whose JSON and links cannot be read"):
         paging.read(raw)
 
 

@@ -100,7 +100,7 @@ def test_a_dry_run_leaves_the_feeds_alone(store: Store) -> None:
     dry.planned(NO_TASKS)
     dry.failed("care", ["Task"], "failed", "no answer")
     dry.put(Batch("care", "Patient", feed=Success("w", NOW)))
-    assert dry.watermark("care", "Patient") == ""
+    assert dry.feed("care", "Patient") is None
     with store.connect() as connection:
         assert feeds(connection) == []
     assert dry.faults == {("care", "Task"): "no answer"}
@@ -120,8 +120,9 @@ def test_a_plan_and_failures_are_in_the_feeds(store: Store) -> None:
         "Communication": ("observable", ""),
     }
     assert sink.faults == {("care", "Patient"): "some", ("care", "Goal"): "some"}
-    assert sink.watermark("care", "Communication") == "w"
-    assert sink.watermark("care", "Patient") == sink.watermark("ortho", "Communication") == ""
+    assert (found := sink.feed("care", "Communication")) and found.watermark == "w"
+    assert (found := sink.feed("care", "Patient")) and found.watermark == ""
+    assert sink.feed("ortho", "Communication") is None
 
 
 @BOTH
