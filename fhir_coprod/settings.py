@@ -184,7 +184,7 @@ class SyncSettings(_Section):
     every_minutes: float = Field(default=5.0, ge=0, le=1440)
     """Minutes from the start of one sync to the start of the next; 0: only `fhir-coprod sync` runs one."""
     full_every_hours: float = Field(default=24.0, ge=0, le=8760)
-    """Hours after which a sync lists a type again as a whole, if it usually asks only for changes; 0: never."""
+    """Hours after which a sync that usually asks a type for changes lists all of it again; 0: never."""
     max_deleted_share: float = Field(default=0.1, ge=0, le=1)
     """The share of the records of one type that may vanish at once without a person saying that it is so."""
 

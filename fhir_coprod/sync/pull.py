@@ -2,8 +2,8 @@
 
 Types are read in parallel. The pages of one type are read in order, each one while the page before it is
 being staged. A type's watermark is written with its last page, in one transaction. So after a kill, the next
-run reads that type again from the old watermark, and finds what was already staged unchanged; a first pull, and
-one that was cut off by a quota or a failure, goes on where it was.
+run reads that type again from the old watermark, and finds what was already staged unchanged. A first pull,
+and one that was cut off by a quota or a failure, goes on where it was.
 """
 
 from __future__ import annotations

@@ -181,7 +181,11 @@ def test_records_without_an_id_are_refused_each(store: Store) -> None:
 def test_a_page_that_is_forgotten_is_begun_again_from_the_first(store: Store, status: int) -> None:
     offers()
     respx.get(f"{BASE}/Patient", params={"page": "2"}).mock(
-        side_effect=[httpx.Response(status), httpx.Response(status), httpx.Response(200, json=has("q", total=2))]
+        side_effect=[
+            httpx.Response(status),
+            httpx.Response(status),
+            httpx.Response(200, json=has("q", total=2)),
+        ]
     )
     first = respx.get(f"{BASE}/Patient", params={"_count": "200"}).respond(json=has("p", next="2", total=2))
     report = synced(store)

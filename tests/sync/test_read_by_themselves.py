@@ -19,11 +19,18 @@ from tests.sync.records import patient
 from tests.sync.test_pages import BASE, answers, genders, has, offer, offers, outcome, page, synced
 from tests.sync.test_run import QUICK
 
+UNSEEN = "1 record could not be looked at; what we have is kept"
+
 
 @respx.mock
 @pytest.mark.parametrize(
     ("status", "deleted", "fault"),
-    [(404, 1, ""), (410, 1, ""), (403, 0, "1 record could not be looked at; what we have is kept"), (200, 0, "")],
+    [
+        (404, 1, ""),
+        (410, 1, ""),
+        (403, 0, "1 record could not be looked at; what we have is kept"),
+        (200, 0, ""),
+    ],
 )
 def test_a_record_that_is_no_longer_listed_is_looked_at(
     store: Store, status: int, deleted: int, fault: str

@@ -87,8 +87,12 @@ feed = Table(
     column("watermark", Name),
     column("first_success", Long),  # 0: never
     column("last_success", Long),
-    column("last_full", Long, server_default="0"),  # when the last pull that listed everything ended; 0: never
-    column("short_looks", Integer(), server_default="0"),  # how many of these in a row saw fewer records than the EHR counts
+    column(
+        "last_full", Long, server_default="0"
+    ),  # when the last pull that listed everything ended; 0: never
+    column(
+        "short_looks", Integer(), server_default="0"
+    ),  # how many of these in a row saw fewer records than the EHR counts
 )
 
 unfinished = Table(

@@ -86,7 +86,7 @@ class Answer:
 
     @property
     def markup(self) -> str:
-        """HTML or XML, if it is that instead of JSON; otherwise "". """
+        """HTML or XML, if it is that instead of JSON; otherwise ""."""
         kind = self.headers.get("Content-Type", "").lower()
         if "html" not in kind and self.body.lstrip()[:1] != b"<":
             return ""
@@ -251,8 +251,8 @@ class EhrClient:
             )
         if answer.markup == "XML":
             raise EhrAnswer(
-                f"{name}: the server answered XML at {_shown(answer.url)} ({answer.status}) although only JSON "
-                "was asked for; its vendor has to turn JSON on, or url is that of another interface."
+                f"{name}: the server answered XML at {_shown(answer.url)} ({answer.status}) although only "
+                "JSON was asked for; its vendor has to turn JSON on, or url is that of another interface."
             )
         if answer.markup:
             raise EhrAnswer(

@@ -261,9 +261,7 @@ def counted_on(before: str, now: str) -> str:
     if (one.scheme, one.netloc, one.path) != (two.scheme, two.netloc, two.path):
         return ""
     old, new = parse_qsl(one.query), parse_qsl(two.query)
-    different = [
-        place for place, (was, is_now) in enumerate(zip(old, new, strict=False)) if was != is_now
-    ]
+    different = [place for place, (was, is_now) in enumerate(zip(old, new, strict=False)) if was != is_now]
     if len(old) != len(new) or len(different) != 1:
         return ""
     name, value = new[different[0]]

@@ -7,9 +7,9 @@ counts its pages, so that it costs only itself.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fhir_coprod.errors import EhrAnswer, EhrError, EhrUnreachable
 from fhir_coprod.sync.ehr import paging, remarks
@@ -73,6 +73,8 @@ class Search:
     client: EhrClient
     vendor: Vendor
     type: str
+    threaded: Callable[..., Awaitable[Any]]
+    """Runs work on records, where it holds nobody up."""
     is_history: bool = False
     hint: str = ""
     """What to say if the server refuses the search."""
@@ -153,7 +155,7 @@ class Search:
         while url:
             visited.add(url)
             try:
-                page, answer = await self._page(url, is_first=not begin and url == unit.start)
+                page, keys, answer = await self._page(url, is_first=not begin and url == unit.start)
                 failing = 0
             except EhrError as error:
                 beyond = paging.counted_on(before, url) if before else ""
@@ -170,11 +172,7 @@ class Search:
                 wrong = "lead back to one already read" if following in visited else ""
             except ValueError:
                 following, wrong = "", "name a next one by something that is no address"
-            is_new = tally.turn(
-                [self._key(entry) for entry in page.entries if entry.is_record],
-                page.total,
-                has_next=bool(following),
-            )
+            is_new = tally.turn(keys, page.total, has_next=bool(following))
             barren = 0 if is_new else barren + 1
             if barren and tally.is_met:
                 following = wrong = ""  # the server adds a link to each page, also to the last
@@ -187,7 +185,8 @@ class Search:
                 )
             if wrong:
                 raise EhrAnswer(
-                    f"{self._name}: the server's pages of {self.type} {wrong}; what lies behind cannot be seen."
+                    f"{self._name}: the server's pages of {self.type} {wrong}; what lies behind cannot be "
+                    "seen."
                 )
             before, url = url, following
 
@@ -197,7 +196,7 @@ class Search:
             self.client.is_left_alone or not isinstance(error, EhrUnreachable)
         )
 
-    async def _page(self, url: str, *, is_first: bool) -> tuple[Page, Answer]:
+    async def _page(self, url: str, *, is_first: bool) -> tuple[Page, list[str], Answer]:
         answer = await self.client.get(url)
         codes = self.vendor.codes
         if not is_first and answer.status in GONE:
@@ -205,14 +204,17 @@ class Search:
         if answer.status != 200 and answer.codes() & set(codes.restart):
             raise _Expired
         if answer.status == 204 or (answer.status != 200 and answer.only_says(codes.ignore)):
-            return _EMPTY, answer
-        return self._read(answer), answer
+            return _EMPTY, [], answer
+        page, keys = await self.threaded(self._read, answer)
+        return page, keys, answer
 
-    def _read(self, answer: Answer) -> Page:
+    def _read(self, answer: Answer) -> tuple[Page, list[str]]:
+        """The page, and what is on it; each record is parsed here, once for all who look at it."""
         try:
             if answer.status != 200 or answer.markup:
                 self.client.require_fhir(answer)
-            return paging.read(answer.body)
+            page = paging.read(answer.body)
+            return page, [self._key(entry) for entry in page.entries if entry.is_record]
         except EhrAnswer as error:
             hint = self.hint if answer.status in _REFUSED else ""
             raise EhrAnswer(f"{error.message} {hint}".strip()) from None

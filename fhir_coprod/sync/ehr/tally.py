@@ -65,7 +65,9 @@ class Tally:
         was not read yet to one that was."""
         if len(self.sizes) < 2:
             return False
-        return self.entries > self.came - self.earlier or (self.total is not None and len(set(self.totals)) > 1)
+        return self.entries > self.came - self.earlier or (
+            self.total is not None and len(set(self.totals)) > 1
+        )
 
     def lacks_next(self, asked: int) -> bool:
         """Whether the last page should have named a next one: something is missing, and it is a full page."""

@@ -18,6 +18,7 @@ from uuid import UUID, uuid5
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Update,
     bindparam,
     case,
     delete,
@@ -30,7 +31,7 @@ from sqlalchemy import (
 )
 
 from fhir_coprod.store import Transaction
-from fhir_coprod.store.schema.many import among
+from fhir_coprod.store.schema.many import among, array, listed
 from fhir_coprod.store.schema.sync import crosswalk, retired, sync_key, sync_reference
 from fhir_coprod.sync.merging import matches
 from fhir_coprod.sync.merging.change import Change
@@ -44,6 +45,49 @@ BATCH = 60
 
 _MATCHING = ("identifier", "order", "person", matches.ASKED)
 """The kinds of keys that find matching records; the other kinds only tell whether they agree."""
+
+
+# These run for every few records, so they are built once.
+_c, _k, _r = crosswalk.c, sync_key.c, sync_reference.c
+_TO_LINK = (
+    select(_c.ehr, _c.type, _c.foreign_id, _c.id, _c.deleted)
+    .where(OPEN, _c.state == TO_LINK, _c.type == bindparam("type"))
+    .limit(BATCH)
+)
+_carried = (_k.type == bindparam("type")) & (_k.kind == bindparam("kind")) & listed(_k.key, "keys")
+_CARRIERS = select(_k.ehr, _k.foreign_id).where(_carried)
+_CARRIED = select(_k.key, func.count()).where(_carried).group_by(_k.key)
+_SAME_RESOURCE = select(_c.ehr, _c.type, _c.foreign_id).where(
+    _c.type == bindparam("type"), listed(_c.id, "ids")
+)
+_ROWS = select(_c.foreign_id, _c.id, _c.deleted).where(
+    _c.ehr == bindparam("ehr"), _c.type == bindparam("type"), listed(_c.foreign_id, "ids")
+)
+_ASSIGN = (
+    update(crosswalk)
+    .where(_c.ehr == bindparam("e"), _c.type == bindparam("t"), _c.foreign_id == bindparam("f"))
+    .values(id=bindparam("i"), state=bindparam("s"))
+)
+_referring = (
+    (_r.target_ehr == bindparam("at")) & (_r.target_type == bindparam("own")) & listed(_r.target, "ids")
+)
+_records_at = tuple_(_c.ehr, _c.type, _c.foreign_id)
+
+
+def _waking(which: ColumnElement[bool], to_link: Collection[str] = frozenset()) -> Update:
+    """Marks records with such rows in sync_reference to be written again; types in `to_link`, linked too."""
+    state = case((_c.type.in_(sorted(to_link)), TO_LINK), else_=TO_WRITE) if to_link else literal(TO_WRITE)
+    waiting = select(_r.ehr, _r.type, _r.foreign_id).where(which)
+    return update(crosswalk).where(_records_at.in_(waiting), _c.state < state).values(state=state)
+
+
+_WAKE = _waking(_referring)
+_WAKE_AND_LINK = _waking(_referring, to_link=ORDERS)
+_WAKE_THROUGH_ROLES = _waking(
+    tuple_(_r.target_ehr, _r.target_type, _r.target).in_(
+        select(_r.ehr, _r.type, _r.foreign_id).where(_referring, _r.type == "PractitionerRole")
+    )
+)
 
 
 @dataclass(slots=True)
@@ -72,12 +116,7 @@ def new_id(record: Record) -> str:
 def link(transaction: Transaction, type: str) -> Linked:
     """Link one batch of the staged records of `type`; `records` is 0 if none is left."""
     connection = transaction.connection
-    c = crosswalk.c
-    found = connection.execute(
-        select(c.ehr, c.type, c.foreign_id, c.id, c.deleted)
-        .where(OPEN, c.state == TO_LINK, c.type == type)
-        .limit(BATCH)
-    )
+    found = connection.execute(_TO_LINK, {"type": type})
     rows = sorted((_Row(Record(*row[:3]), row[3], row[4]) for row in found), key=lambda row: row.record)
     if not rows:
         return Linked()
@@ -169,49 +208,38 @@ def _carriers(
     connection: Connection, type: str, wanted: Collection[tuple[str, str]]
 ) -> tuple[set[Record], set[str]]:
     """Records that have one of these keys, and the keys that are not followed because too many have them."""
-    k = sync_key.c
     records: set[Record] = set()
     crowded: set[str] = set()
     for kind in sorted({kind for kind, _ in wanted}):
         for chunk in chunks(key for own, key in wanted if own == kind):
-            which = (k.type == type) & (k.kind == kind)
-            counts = connection.execute(
-                select(k.key, func.count()).where(which, among(k.key, chunk)).group_by(k.key)
-            )
+            own = {"type": type, "kind": kind}
+            counts = connection.execute(_CARRIED, {**own, "keys": array(chunk)})
             shared = {key: number for key, number in counts if number > 1}
             crowd = {key for key, number in shared.items() if number > CROWD}
             crowded |= crowd
             few = sorted(shared.keys() - crowd)
             if few:
-                rows = connection.execute(select(k.ehr, k.foreign_id).where(which, among(k.key, few)))
+                rows = connection.execute(_CARRIERS, {**own, "keys": array(few)})
                 records |= {Record(ehr, type, id) for ehr, id in rows}
     return records, crowded
 
 
 def _same_resource(connection: Connection, type: str, ids: Collection[str]) -> set[Record]:
-    c = crosswalk.c
     found: set[Record] = set()
     for chunk in chunks(ids):
-        rows = connection.execute(
-            select(c.ehr, c.type, c.foreign_id).where(c.type == type, among(c.id, chunk))
-        )
+        rows = connection.execute(_SAME_RESOURCE, {"type": type, "ids": array(chunk)})
         found |= {Record(*row) for row in rows}
     return found
 
 
 def _rows(connection: Connection, records: Iterable[Record]) -> list[_Row]:
-    c = crosswalk.c
     found: list[_Row] = []
     by_type: dict[tuple[str, str], list[str]] = defaultdict(list)
     for record in records:
         by_type[record.ehr, record.type].append(record.id)
     for (ehr, type), ids in by_type.items():
         for chunk in chunks(ids):
-            rows = connection.execute(
-                select(c.foreign_id, c.id, c.deleted).where(
-                    c.ehr == ehr, c.type == type, among(c.foreign_id, chunk)
-                )
-            )
+            rows = connection.execute(_ROWS, {"ehr": ehr, "type": type, "ids": array(chunk)})
             found += [_Row(Record(ehr, type, id), own, deleted) for id, own, deleted in rows]
     return sorted(found, key=lambda row: row.record)
 
@@ -256,11 +284,8 @@ def _choose(rows: dict[Record, _Row], resolution: Resolution) -> dict[Record, st
 def _assign(connection: Connection, ids: dict[Record, str], rows: Sequence[_Row]) -> None:
     """Write the ids, and mark the records that refer to a record with a new id to be written again."""
     before = {row.record: row.id for row in rows}
-    c = crosswalk.c
     connection.execute(
-        update(crosswalk)
-        .where(c.ehr == bindparam("e"), c.type == bindparam("t"), c.foreign_id == bindparam("f"))
-        .values(id=bindparam("i"), state=bindparam("s")),
+        _ASSIGN,
         [
             {"e": r.ehr, "t": r.type, "f": r.id, "i": id, "s": TO_WRITE if id else WRITTEN}
             for r, id in sorted(ids.items())
@@ -275,28 +300,14 @@ def _wake_referrers(connection: Connection, moved: Sequence[Record]) -> None:
     if not moved:
         return
     type = moved[0].type
-    r = sync_reference.c
     for ehr, ids in _by_ehr(moved).items():
         for chunk in chunks(ids):
-            here = (r.target_ehr == ehr) & (r.target_type == type) & among(r.target, chunk)
-            _wake(connection, here, to_link=ORDERS if type in PEOPLE else frozenset())
+            here = {"at": ehr, "own": type, "ids": array(chunk)}
+            connection.execute(_WAKE_AND_LINK if type in PEOPLE else _WAKE, here)
             if type == "Organization":  # who leads an order may depend on where its requester works
-                roles = select(r.ehr, r.type, r.foreign_id).where(here, r.type == "PractitionerRole")
-                _wake(connection, tuple_(r.target_ehr, r.target_type, r.target).in_(roles))
+                connection.execute(_WAKE_THROUGH_ROLES, here)
             keys = keys_of(connection, ehr, type, chunk)
             wake_holders(connection, type, {key for _, kind, key in keys if kind == "identifier"})
-
-
-def _wake(connection: Connection, which: ColumnElement[bool], to_link: Collection[str] = frozenset()) -> None:
-    """Mark records with such rows in sync_reference to be written again; types in `to_link`, linked too."""
-    r, c = sync_reference.c, crosswalk.c
-    state = case((c.type.in_(sorted(to_link)), TO_LINK), else_=TO_WRITE) if to_link else literal(TO_WRITE)
-    waiting = select(r.ehr, r.type, r.foreign_id).where(which)
-    connection.execute(
-        update(crosswalk)
-        .where(tuple_(c.ehr, c.type, c.foreign_id).in_(waiting), c.state < state)
-        .values(state=state)
-    )
 
 
 def _retire(connection: Connection, type: str, rows: dict[Record, _Row], ids: dict[Record, str]) -> None:

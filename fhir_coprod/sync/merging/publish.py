@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from fhir_coprod import jsontext
 from fhir_coprod.jsontext import Document, Json
 from fhir_coprod.store import Prepared, Transaction, Version, Written
 from fhir_coprod.store.prepared import named, prepare
-from fhir_coprod.store.schema.many import among
+from fhir_coprod.store.schema.many import among, array, listed
 from fhir_coprod.store.schema.sync import crosswalk, retired
 from fhir_coprod.sync.merging import merge, three_way
 from fhir_coprod.sync.merging.change import Change
@@ -35,6 +35,18 @@ DRAFTED = 200
 """Resources drafted together, outside of any transaction."""
 BATCH = 30
 """Resources written in one transaction: other writers have to wait as long as that takes."""
+
+# These run for every few resources, so they are built once.
+_WAITING = (
+    select(crosswalk.c.id)
+    .where(OPEN, crosswalk.c.state == TO_WRITE, crosswalk.c.type == bindparam("type"), crosswalk.c.id != "")
+    .limit(bindparam("most"))
+)
+_MARK_WRITTEN = (
+    update(crosswalk)
+    .where(crosswalk.c.type == bindparam("own"), listed(crosswalk.c.id, "ids"), crosswalk.c.state == TO_WRITE)
+    .values(state=WRITTEN)
+)
 
 
 class View(NamedTuple):
@@ -80,10 +92,7 @@ class Published:
 
 def waiting(connection: Connection, type: str) -> list[str]:
     """The ids of the next resources of `type` to draft; empty if none is left."""
-    c = crosswalk.c
-    rows = connection.execute(
-        select(c.id).where(OPEN, c.state == TO_WRITE, c.type == type, c.id != "").limit(DRAFTED)
-    )
+    rows = connection.execute(_WAITING, {"type": type, "most": DRAFTED})
     return sorted({row[0] for row in rows})
 
 
@@ -170,12 +179,7 @@ def commit(transaction: Transaction, type: str, drafts: Sequence[Draft], *, keep
             _remove(transaction, type, draft, published, keep)
         else:
             _write(transaction, type, draft, draft.content, published, keep)
-    c = crosswalk.c
-    connection.execute(
-        update(crosswalk)
-        .where(c.type == type, among(c.id, sorted(kept)), c.state == TO_WRITE)
-        .values(state=WRITTEN)
-    )
+    connection.execute(_MARK_WRITTEN, {"own": type, "ids": array(sorted(kept))})
     return published
 
 

@@ -16,14 +16,14 @@ from dataclasses import dataclass
 from uuid import UUID, uuid5
 
 import msgspec
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, bindparam, delete, insert, select
 
 from fhir_coprod import jsontext
 from fhir_coprod.instants import instant
 from fhir_coprod.jsontext import Document, Json
 from fhir_coprod.store import Transaction, Version, Written
 from fhir_coprod.store.schema.core import version as versions
-from fhir_coprod.store.schema.many import among
+from fhir_coprod.store.schema.many import array, listed
 from fhir_coprod.store.schema.sync import merge_base
 from fhir_coprod.sync.merging.elements import grouped
 from fhir_coprod.sync.merging.matches import CODES, SOURCE
@@ -52,10 +52,14 @@ def is_ours(version: Version) -> bool:
     return not version.source.startswith("ehr:")
 
 
+_BASES = select(merge_base.c.id, merge_base.c.body).where(
+    merge_base.c.type == bindparam("type"), listed(merge_base.c.id, "ids")
+)
+
+
 def bases(connection: Connection, type: str, ids: Sequence[str]) -> dict[str, bytes]:
     """Id → what the EHR sent last, for resources with changes made here."""
-    b = merge_base.c
-    rows = connection.execute(select(b.id, b.body).where(b.type == type, among(b.id, ids)))
+    rows = connection.execute(_BASES, {"type": type, "ids": array(ids)})
     return {id: bytes(body) for id, body in rows}
 
 

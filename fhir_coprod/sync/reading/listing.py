@@ -21,7 +21,7 @@ from fhir_coprod.sync.ehr.plan import TypePlan
 from fhir_coprod.sync.ehr.search import Search, Turned, Unit, said
 from fhir_coprod.sync.ehr.tally import Tally
 from fhir_coprod.sync.reading import singly
-from fhir_coprod.sync.reading.shared import Reading, many, threaded
+from fhir_coprod.sync.reading.shared import Reading, many
 from fhir_coprod.sync.reading.taking import Seen, Taking
 from fhir_coprod.sync.staging.feed import Feed, Success
 from fhir_coprod.sync.staging.stage import Batch, Received
@@ -37,7 +37,7 @@ SAVED_EVERY = 5.0
 
 async def read(reading: Reading, plan: TypePlan) -> None:
     """Read all of the type, or what is new. Raises EhrError if it has to be given up for this run."""
-    before = await threaded(reading.sink.feed, reading.name, plan.type)
+    before = await reading.threaded(reading.sink.feed, reading.name, plan.type)
     listing = Listing(reading, plan, before)
     try:
         await listing.run()
@@ -123,7 +123,7 @@ class Listing:
         held = Batch(reading.name, type)
         try:
             held = await self._look([unit for unit in self.units if not unit.is_done], held)
-            living = await threaded(reading.sink.living, reading.name, type)
+            living = await self.reading.threaded(reading.sink.living, reading.name, type)
             if self.is_incremental:
                 self.is_short = self._short_looks < HABIT and any(map(self._missing, self.units))
             elif self.seen.looks == 1 and await self._is_doubtful(living):
@@ -140,7 +140,7 @@ class Listing:
         queries = self.plan.queries
         if not self._each_for_itself:
             return [Unit(self._start(query)) for query in queries]
-        patients = await threaded(self.reading.sink.living, self.reading.name, "Patient")
+        patients = await self.reading.threaded(self.reading.sink.living, self.reading.name, "Patient")
         return [
             Unit(self._start(((self.plan.patient_parameter, id), *query)), id)
             for id in sorted(patients)
@@ -188,7 +188,7 @@ class Listing:
         plan, reading = self.plan, self.reading
         is_history = self.is_incremental and plan.find == "history"
         hint = "" if reading.plan.vendor_name or self._each_for_itself else _BY_PATIENT
-        return Search(reading.client, reading.plan.vendor, plan.type, is_history, hint)
+        return reading.search(plan.type, is_history=is_history, hint=hint)
 
     async def _batch(self, turned: Turned) -> Batch:
         """Make one page ready to be staged: parse and validate it in a thread of its own."""
@@ -199,7 +199,7 @@ class Listing:
             turned.unit.failed = _complaint(self.seen.complaints - complaints)
             self.seen.complaints = complaints
         batch = Batch(self.reading.name, self.plan.type)
-        await threaded(self._taking().sort, entries, batch, self.seen, since=self._since_text)
+        await self.reading.threaded(self._taking().sort, entries, batch, self.seen, since=self._since_text)
         return batch
 
     @property
@@ -236,16 +236,17 @@ class Listing:
             if unit.failed or not tally.sizes:
                 continue
             is_full = tally.sizes[-1] >= self._page_size and not tally.has_next
-            if tally.total is None and not unit.patient and (is_full or (is_thorough and len(tally.sizes) > 1)):
+            is_long = is_thorough and len(tally.sizes) > 1
+            if tally.total is None and not unit.patient and (is_full or is_long):
                 counted = await self._search().count(unit.start)
                 tally.totals = [] if counted is None else [counted]
             if is_thorough and (tally.has_moved or (self.is_resumed and not tally.is_met)):
                 return True
-            if is_thorough and tally.total is None and len(tally.sizes) > 1:
+            if is_long and tally.total is None:
                 return True
-            if self._missing(unit) and self._short_looks < HABIT:
-                if unit.patient or len(living | tally.keys) < (tally.total or 0):
-                    return True
+            is_known = not unit.patient and len(living | tally.keys) >= (tally.total or 0)
+            if self._missing(unit) and self._short_looks < HABIT and not is_known:
+                return True
         may = self.reading.wishes.may_vanish
         return not self._each_for_itself and not may(len(living - self.seen.orders.keys()), len(living))
 
@@ -276,7 +277,7 @@ class Listing:
             found = await singly.read_each(reading, plan.type, sorted(suspects))
             held.gone += found.gone
             self._unseen = found.unseen
-            await threaded(self._taking().sort, found.received, held, Seen(pages=1))
+            await self.reading.threaded(self._taking().sort, found.received, held, Seen(pages=1))
             living -= {record.id for record in found.gone}
         held.feed = self._verdict(vanished, living)
         if held.feed.behind:
@@ -298,7 +299,9 @@ class Listing:
         unseen = living - self.seen.orders.keys()
         if self._gaps and unseen:
             reading = self.reading
-            unseen -= await threaded(reading.sink.about, reading.name, sorted(self._gaps), self.plan.type)
+            unseen -= await self.reading.threaded(
+                reading.sink.about, reading.name, sorted(self._gaps), self.plan.type
+            )
         return unseen
 
     def _verdict(self, vanished: str, living: set[str]) -> Success:
@@ -400,12 +403,12 @@ class Listing:
         if not isinstance(error, EhrAnswer) and (self.seen.pages or self.is_resumed):
             seen = None if self._is_first else tuple(sorted(self.seen.orders))
             body = self._so_far(seen).encode()
-        await threaded(self.reading.sink.cut_off, self.reading.name, self.plan.type, body)
+        await self.reading.threaded(self.reading.sink.cut_off, self.reading.name, self.plan.type, body)
 
     async def _take_up(self) -> None:
         """Go on where an earlier run was cut off, if it read the same."""
         reading, type = self.reading, self.plan.type
-        cut = await threaded(reading.sink.unfinished, reading.name, type)
+        cut = await self.reading.threaded(reading.sink.unfinished, reading.name, type)
         if cut is None or cut.since != (self._mark if self.is_incremental else ""):
             return
         began = datetime.fromisoformat(cut.began)
@@ -413,7 +416,7 @@ class Listing:
             return
         ids = cut.seen
         if ids is None:
-            ids = tuple(await threaded(reading.sink.living, reading.name, type))
+            ids = tuple(await self.reading.threaded(reading.sink.living, reading.name, type))
         self.started, self.is_resumed, self.accepts_older = began, True, cut.accepts_older
         self.seen.orders, self.seen.looks = dict.fromkeys(ids), cut.looks
         done = set(cut.done)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 from fhir_coprod.sync.ehr import paging
 from fhir_coprod.sync.ehr.client import EhrClient
 from fhir_coprod.sync.ehr.paging import Entry
 from fhir_coprod.sync.ehr.plan import EhrPlan, TypePlan
+from fhir_coprod.sync.ehr.search import Search
 from fhir_coprod.sync.reading.taking import Seen, Taking
 from fhir_coprod.sync.staging import stage
 from fhir_coprod.sync.staging.feed import State
@@ -67,7 +70,9 @@ class Reading:
     sink: StoreSink
     bases: Bases
     validate: stage.Validate
-    wishes: Wishes = Wishes()
+    wishes: Wishes
+    worker: Executor
+    """Runs all work on records; it has one thread (see `engine._pull`)."""
     progress: Callable[[Progress], None] | None = None
     incomplete: set[str] = field(default_factory=set)
     """Types that could not be read completely in this run."""
@@ -90,27 +95,31 @@ class Reading:
         )
 
     def note_base(self, entries: Iterable[Entry]) -> None:
-        """Learn the address by which the server calls itself, if it is another one (a proxy, an inner name)."""
+        """Learn the address by which the server calls itself, if it is another: a proxy, an inner name."""
         base = paging.base_of(entries, self.client.base)
         if base and not self.bases.is_known(base):
             self.bases = self.bases.knowing([(self.name, base)])
             self.sink.bases.append((self.name, base))
 
+    async def threaded(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run this in the thread that works on records, so that others can be read meanwhile."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self.worker, partial(work, *args, **kwargs))
+
+    def search(self, type: str, *, is_history: bool = False, hint: str = "") -> Search:
+        """Searches the type; the hint is for a server that refuses to be searched so."""
+        return Search(self.client, self.plan.vendor, type, self.threaded, is_history, hint)
+
     async def put(self, batch: Batch) -> None:
-        await threaded(self.sink.put, batch)
+        await self.threaded(self.sink.put, batch)
 
     async def fail(self, type: str, state: State, reason: str) -> None:
         self.incomplete.add(type)
-        await threaded(self.sink.failed, self.name, [type], state, reason)
+        await self.threaded(self.sink.failed, self.name, [type], state, reason)
 
     def tell(self, type: str, seen: Seen, total: int | None) -> None:
         if self.progress is not None:
             self.progress(Progress(self.name, type, seen.pages, seen.read, total))
-
-
-async def threaded(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Do what takes long, or waits for the store, in a thread of its own."""
-    return await asyncio.to_thread(work, *args, **kwargs)
 
 
 def many(number: int, noun: str) -> str:

@@ -13,7 +13,7 @@ from fhir_coprod.sync.ehr import paging
 from fhir_coprod.sync.ehr.paging import Entry
 from fhir_coprod.sync.ehr.plan import TypePlan
 from fhir_coprod.sync.ehr.search import GONE
-from fhir_coprod.sync.reading.shared import Reading, many, threaded
+from fhir_coprod.sync.reading.shared import Reading, many
 from fhir_coprod.sync.reading.taking import Seen
 from fhir_coprod.sync.staging.feed import Success
 from fhir_coprod.sync.staging.references import Record
@@ -74,7 +74,7 @@ async def named_patients(reading: Reading, plans: Sequence[TypePlan]) -> None:
     if plan is None:
         return
     ids = reading.client.ehr.patients
-    known = await threaded(reading.sink.living, reading.name, "Patient")
+    known = await reading.threaded(reading.sink.living, reading.name, "Patient")
     if not ids and not known:
         reason = "the server lists no patients; name those to follow in `patients`"
         await reading.fail("Patient", "behind", reason)
@@ -94,11 +94,11 @@ async def by_reference(reading: Reading, plans: Sequence[TypePlan]) -> None:
     tried: set[Record] = set()
     for plan in plans:
         if plan.type != "Patient":
-            ids = await threaded(reading.sink.living, reading.name, plan.type)
+            ids = await reading.threaded(reading.sink.living, reading.name, plan.type)
             tried |= {Record(reading.name, plan.type, id) for id in ids}
             await _take_each(reading, plan, sorted(ids))
     for _ in range(REFERENCE_ROUNDS):
-        missing = await threaded(reading.sink.missing, reading.name, types)
+        missing = await reading.threaded(reading.sink.missing, reading.name, types)
         if not missing - tried:
             break
         for plan in plans:
@@ -122,7 +122,7 @@ async def _take_each(reading: Reading, plan: TypePlan, ids: Sequence[str]) -> li
         try:
             together = await _search_ids(reading, plan, some)
             found = await read_each(reading, type, [id for id in some if id not in together])
-            await threaded(taking.sort, [*together.values(), *found.received], batch, seen)
+            await reading.threaded(taking.sort, [*together.values(), *found.received], batch, seen)
             await _complete(reading, plan, seen, batch, [])
         except EhrError as error:
             await reading.fail(type, "failed", error.message)
@@ -144,7 +144,7 @@ async def _bury(reading: Reading, type: str, gone: Sequence[Record]) -> None:
     """Delete what is not there any more, unless it is too much to believe."""
     if not gone:
         return
-    living = await threaded(reading.sink.living, reading.name, type)
+    living = await reading.threaded(reading.sink.living, reading.name, type)
     dead = [record for record in gone if record.id in living]
     if not reading.wishes.may_vanish(len(dead), len(living)):
         await reading.fail(type, "behind", vanished(len(dead), len(living), reading.name))
@@ -161,14 +161,12 @@ def vanished(number: int, living: int, ehr: str) -> str:
     )
 
 
-async def complete(
-    reading: Reading, plan: TypePlan, seen: Seen, batch: Batch
-) -> tuple[int, int]:
+async def complete(reading: Reading, plan: TypePlan, seen: Seen, batch: Batch) -> tuple[int, int]:
     """Read the records that came only in part by themselves. See `Taking.complete` for what it returns."""
     if not seen.partial:
         return 0, 0
     taking = reading.taking(plan, is_listing=True, accepts_older=False)
-    found = await read_each(reading, plan.type, await threaded(taking.outdated, seen))
+    found = await read_each(reading, plan.type, await reading.threaded(taking.outdated, seen))
     batch.gone += found.gone
     return await _complete(reading, plan, seen, batch, found.received)
 
@@ -181,7 +179,7 @@ async def _complete(
     taking = reading.taking(plan, is_listing=True, accepts_older=False)
     for record in batch.gone:
         seen.partial.pop(record.id, None)
-    result = await threaded(taking.complete, seen, found, batch)
+    result = await reading.threaded(taking.complete, seen, found, batch)
     seen.partial.clear()
     return result
 

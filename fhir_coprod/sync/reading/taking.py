@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 
 from fhir_coprod.sync.ehr import paging
 from fhir_coprod.sync.staging import stage
-from fhir_coprod.sync.staging.references import Bases, Record
 from fhir_coprod.sync.staging.order import Order, stamps
+from fhir_coprod.sync.staging.references import Bases, Record
 from fhir_coprod.sync.staging.sinks import StoreSink
 from fhir_coprod.sync.staging.stage import Batch, Known, Received, Refused, Taken, Unchanged
 
@@ -68,9 +68,7 @@ class Taking:
                 continue
             self._sort_one(one, known, batch, seen, since)
 
-    def _sort_one(
-        self, one: Received, known: dict[str, Known], batch: Batch, seen: Seen, since: str
-    ) -> None:
+    def _sort_one(self, one: Received, known: dict[str, Known], batch: Batch, seen: Seen, since: str) -> None:
         result = stage.prepare(
             self.ehr,
             self.type,
@@ -87,7 +85,9 @@ class Taking:
             id, order = result.record.id, Order.of(result.version, result.updated)
             seen.newest = max(seen.newest, result.updated)
         before = seen.orders.get(id, order)
-        if id in seen.deleted or (id in seen.orders and not self._replaces(result, order, before, seen.looks)):
+        if id in seen.deleted or (
+            id in seen.orders and not self._replaces(result, order, before, seen.looks)
+        ):
             return  # some servers show a record on two pages, and a history shows its past
         if id in seen.orders:
             batch.drop(id)

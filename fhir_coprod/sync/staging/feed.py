@@ -112,7 +112,7 @@ def read(connection: Connection, ehr: str, type: str) -> Feed | None:
 
 
 def forget_others(connection: Connection, ehrs: Sequence[str]) -> None:
-    """Drop the feeds of EHRs that are no longer in the settings, and what else is remembered of reading them."""
+    """Drop the feeds of EHRs that are no longer in the settings, and what else reading them left."""
     for table in (feed, unfinished, unread, ehr_base):
         connection.execute(delete(table).where(table.c.ehr.not_in(list(ehrs))))
 

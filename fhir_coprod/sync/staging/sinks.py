@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from threading import Lock
+from functools import partial
 from time import sleep
 from typing import TypeVar
 
 from fhir_coprod.store import Store, Transaction
 from fhir_coprod.sync.ehr.plan import EhrPlan
-from fhir_coprod.sync.staging import feed, stage, unfinished
+from fhir_coprod.sync.staging import feed, lookup, stage, unfinished
 from fhir_coprod.sync.staging.feed import Feed, State
 from fhir_coprod.sync.staging.references import Record
 from fhir_coprod.sync.staging.stage import Batch, Counts, Known
@@ -45,7 +45,6 @@ class StoreSink:
     def __init__(self, store: Store, told: Told) -> None:
         self._store = store
         self._told = told
-        self._turn = Lock()
         self.faults: dict[tuple[str, str], str] = {}
         """(EHR, type) → why it could not be read completely, or what else a person should mend."""
         self.remarks: dict[tuple[str, str], str] = {}
@@ -62,8 +61,7 @@ class StoreSink:
     def put(self, batch: Batch) -> None:
         self._note(batch)
         for part in batch.parts(TOGETHER):
-            with self._turn:  # one at a time: the writer would commit waiting parts together
-                counts = courteous(self._store, lambda t, part=part: stage.stage(t.connection, part, t.now))  # type: ignore[misc]
+            counts = courteous(self._store, partial(_staged, part))
             self._told(part, counts)
 
     def _note(self, batch: Batch) -> None:
@@ -89,7 +87,7 @@ class StoreSink:
     def in_part(self, ehr: str, type: str, ids: Sequence[str]) -> set[str]:
         """Those of these records that were taken only in part (SUBSETTED)."""
         with self._store.connect() as connection:
-            return stage.taken_in_part(connection, ehr, type, ids)
+            return lookup.taken_in_part(connection, ehr, type, ids)
 
     def living(self, ehr: str, type: str) -> set[str]:
         with self._store.connect() as connection:
@@ -102,7 +100,7 @@ class StoreSink:
     def about(self, ehr: str, patients: Sequence[str], type: str) -> set[str]:
         """Living records of the type that refer to any of these patients of the EHR."""
         with self._store.connect() as connection:
-            return stage.living_about(connection, ehr, type, patients)
+            return lookup.about_patients(connection, ehr, type, patients)
 
     def feed(self, ehr: str, type: str) -> Feed | None:
         with self._store.connect() as connection:
@@ -115,10 +113,16 @@ class StoreSink:
     def cut_off(self, ehr: str, type: str, body: bytes) -> None:
         """Remember how far a pull came that could not go on; nothing if the body is empty."""
         self._store.write(
-            lambda t: unfinished.save(t.connection, ehr, type, body)
-            if body
-            else unfinished.forget(t.connection, ehr, type)
+            lambda t: (
+                unfinished.save(t.connection, ehr, type, body)
+                if body
+                else unfinished.forget(t.connection, ehr, type)
+            )
         )
+
+
+def _staged(batch: Batch, transaction: Transaction) -> Counts:
+    return stage.stage(transaction.connection, batch, transaction.now)
 
 
 class DrySink(StoreSink):

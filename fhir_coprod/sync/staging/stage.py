@@ -21,7 +21,7 @@ from fhir_coprod import jsontext
 from fhir_coprod.errors import NotJson
 from fhir_coprod.jsontext import Document, Json
 from fhir_coprod.outcome import Issue, Outcome
-from fhir_coprod.store.schema.many import among, insert_rows
+from fhir_coprod.store.schema.many import among, array, insert_rows, listed
 from fhir_coprod.store.schema.sync import crosswalk, dead_letter, received_base, sync_key, sync_reference
 from fhir_coprod.sync.staging import feed, identity, references, unfinished
 from fhir_coprod.sync.staging.feed import Success
@@ -239,30 +239,53 @@ def chunks(values: Iterable[str]) -> Iterator[list[str]]:
 
 # --- in a transaction -----------------------------------------------------------------------------
 
+# These run for every few records, so they are built once.
+_own_record = (crosswalk.c.ehr == bindparam("ehr")) & (crosswalk.c.type == bindparam("type"))
+_KNOWN = select(
+    *(crosswalk.c[name] for name in ("foreign_id", "hash", "updated", "deleted", "version"))
+).where(_own_record, listed(crosswalk.c.foreign_id, "ids"))
+_KEYS = (
+    select(sync_key.c.foreign_id, sync_key.c.kind, sync_key.c.key)
+    .where(
+        sync_key.c.ehr == bindparam("ehr"),
+        sync_key.c.type == bindparam("type"),
+        listed(sync_key.c.foreign_id, "ids"),
+    )
+    # Otherwise SQLite would use the index that begins with the type, and scan all of that type.
+    .order_by(sync_key.c.ehr, sync_key.c.type, sync_key.c.foreign_id)
+)
+_WAKE_HOLDERS = (
+    update(crosswalk)
+    .where(
+        tuple_(crosswalk.c.ehr, crosswalk.c.type, crosswalk.c.foreign_id).in_(
+            select(sync_reference.c.ehr, sync_reference.c.type, sync_reference.c.foreign_id).where(
+                sync_reference.c.target_ehr == "",
+                sync_reference.c.target_type.in_(("", bindparam("own"))),
+                listed(sync_reference.c.target, "wanted"),
+            )
+        ),
+        crosswalk.c.state == WRITTEN,
+    )
+    .values(state=TO_WRITE)
+)
+_RESOLVE_LETTERS = (
+    update(dead_letter)
+    .where(
+        dead_letter.c.ehr == bindparam("own_ehr"),
+        dead_letter.c.type == bindparam("own"),
+        listed(dead_letter.c.foreign_id, "ids"),
+        dead_letter.c.state == "open",
+    )
+    .values(state="resolved")
+)
+
 
 def known_records(connection: Connection, ehr: str, type: str, ids: Sequence[str]) -> dict[str, Known]:
     """The versions of these records that we took last, by id."""
-    c = crosswalk.c
     found: dict[str, Known] = {}
     for chunk in chunks(ids):
-        rows = connection.execute(
-            select(c.foreign_id, c.hash, c.updated, c.deleted, c.version).where(
-                c.ehr == ehr, c.type == type, among(c.foreign_id, chunk)
-            )
-        )
+        rows = connection.execute(_KNOWN, {"ehr": ehr, "type": type, "ids": array(chunk)})
         found |= {row[0]: Known(*row[1:]) for row in rows}
-    return found
-
-
-def taken_in_part(connection: Connection, ehr: str, type: str, ids: Sequence[str]) -> set[str]:
-    """Those of these records whose bytes say that they are only a part (SUBSETTED)."""
-    b = received_base.c
-    found: set[str] = set()
-    for chunk in chunks(ids):
-        rows = connection.execute(
-            select(b.foreign_id, b.body).where(b.ehr == ehr, b.type == type, among(b.foreign_id, chunk))
-        )
-        found |= {id for id, body in rows if b'"SUBSETTED"' in bytes(body)}
     return found
 
 
@@ -404,29 +427,15 @@ def _forget(connection: Connection, records: Sequence[Record]) -> None:
 
 def keys_of(connection: Connection, ehr: str, type: str, ids: Sequence[str]) -> list[tuple[str, str, str]]:
     """(id, kind, key) of these records of an EHR."""
-    k = sync_key.c
-    rows = connection.execute(
-        select(k.foreign_id, k.kind, k.key)
-        .where(k.ehr == ehr, k.type == type, among(k.foreign_id, ids))
-        # Otherwise SQLite would use the index that begins with the type, and scan all of that type.
-        .order_by(k.ehr, k.type, k.foreign_id)
-    )
+    rows = connection.execute(_KEYS, {"ehr": ehr, "type": type, "ids": array(ids)})
     return [(id, kind, key) for id, kind, key in rows]
 
 
 def wake_holders(connection: Connection, type: str, keys: Iterable[str]) -> None:
     """Mark records to be written again if they have a logical reference to one of these business identifiers,
     with this type or without a type."""
-    r, c = sync_reference.c, crosswalk.c
     for wanted in chunks(keys):
-        waiting = select(r.ehr, r.type, r.foreign_id).where(
-            r.target_ehr == "", r.target_type.in_(("", type)), among(r.target, wanted)
-        )
-        connection.execute(
-            update(crosswalk)
-            .where(tuple_(c.ehr, c.type, c.foreign_id).in_(waiting), c.state == WRITTEN)
-            .values(state=TO_WRITE)
-        )
+        connection.execute(_WAKE_HOLDERS, {"own": type, "wanted": array(wanted)})
 
 
 def _bury(connection: Connection, gone: Sequence[Record]) -> int:
@@ -480,15 +489,6 @@ def _write_dead_letters(connection: Connection, refused: Sequence[Refused], now:
 
 def _close_dead_letters(connection: Connection, records: Sequence[Record]) -> None:
     """Resolve the dead letters of records that have now arrived in good order, or are gone."""
-    d = dead_letter.c
     for ids in chunks(record.id for record in records):
-        connection.execute(
-            update(dead_letter)
-            .where(
-                d.ehr == records[0].ehr,
-                d.type == records[0].type,
-                among(d.foreign_id, ids),
-                d.state == "open",
-            )
-            .values(state="resolved")
-        )
+        own = {"own_ehr": records[0].ehr, "own": records[0].type, "ids": array(ids)}
+        connection.execute(_RESOLVE_LETTERS, own)

@@ -120,8 +120,10 @@ def test_a_plan_and_failures_are_in_the_feeds(store: Store) -> None:
         "Communication": ("observable", ""),
     }
     assert sink.faults == {("care", "Patient"): "some", ("care", "Goal"): "some"}
-    assert (found := sink.feed("care", "Communication")) and found.watermark == "w"
-    assert (found := sink.feed("care", "Patient")) and found.watermark == ""
+    marks = {
+        type: found.watermark for type in ("Communication", "Patient") if (found := sink.feed("care", type))
+    }
+    assert marks == {"Communication": "w", "Patient": ""}
     assert sink.feed("ortho", "Communication") is None
 
 
