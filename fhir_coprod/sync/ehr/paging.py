@@ -182,7 +182,7 @@ def _deleted(entry: _Entry, address: str) -> str:
         return ""
     method = request.method or ""
     status = (entry.response.status or "") if entry.response is not None else ""
-    if method != "DELETE" and not (status.startswith(_GONE) and entry.resource in (b"", _NULL)):
+    if method != "DELETE" and not (status.startswith(_GONE) and bytes(entry.resource) in (b"", b"null")):
         return ""
     url = request.url or ""
     return _type_and_id(url) or _type_and_id(address)

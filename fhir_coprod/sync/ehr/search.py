@@ -43,6 +43,8 @@ class Unit:
     at: str = ""
     """The page to go on with; "" for the first."""
     tally: Tally = field(default_factory=Tally)
+    counted: int | None = None
+    """What the server said how many it finds, where its pages do not say it."""
     is_done: bool = False
     """Everything that it led to has been staged."""
     failed: str = ""
@@ -157,11 +159,16 @@ class Search:
             try:
                 page, keys, answer = await self._page(url, is_first=not begin and url == unit.start)
                 failing = 0
-            except EhrError as error:
+            except (EhrError, _Expired) as error:
                 beyond = paging.counted_on(before, url) if before else ""
                 if len(tally.sizes) > 1 and tally.is_met:
                     return  # a link behind the last page, to nothing
-                if not beyond or failing == PASSED_OVER - 1 or self._is_lost(error):
+                if (
+                    isinstance(error, _Expired)
+                    or not beyond
+                    or failing == PASSED_OVER - 1
+                    or self._is_lost(error)
+                ):
                     raise
                 failing += 1
                 unit.passed_over.append(error.message)

@@ -238,8 +238,8 @@ class Listing:
             is_full = tally.sizes[-1] >= self._page_size and not tally.has_next
             is_long = is_thorough and len(tally.sizes) > 1
             if tally.total is None and not unit.patient and (is_full or is_long):
-                counted = await self._search().count(unit.start)
-                tally.totals = [] if counted is None else [counted]
+                unit.counted = await self._search().count(unit.start)
+                tally.totals = [] if unit.counted is None else [unit.counted]
             if is_thorough and (tally.has_moved or (self.is_resumed and not tally.is_met)):
                 return True
             if is_long and tally.total is None:
@@ -258,7 +258,11 @@ class Listing:
         for unit in again:
             unit.at, unit.is_done, unit.passed_over, unit.tally = "", False, [], Tally()
         self.seen.looks += 1
-        return await self._look(again, Batch(self.reading.name, self.plan.type))
+        held = await self._look(again, Batch(self.reading.name, self.plan.type))
+        for unit in again:
+            if unit.counted is not None and unit.tally.total is None:
+                unit.tally.totals = [unit.counted]
+        return held
 
     # --- the verdict ------------------------------------------------------------------------------
 
