@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
@@ -28,6 +28,7 @@ from fhir_coprod.store import Store, Transaction
 from fhir_coprod.sync import alone
 from fhir_coprod.sync.ehr.client import EhrClient, Politeness
 from fhir_coprod.sync.ehr.plan import EhrPlan, plan
+from fhir_coprod.sync.ehr.search import BY_PATIENT, GONE, REFUSED
 from fhir_coprod.sync.merging import matches
 from fhir_coprod.sync.merging.publish import View
 from fhir_coprod.sync.merging.sources import Context
@@ -50,13 +51,45 @@ def check(
     politeness: Politeness | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
 ) -> EhrPlan:
-    """What the EHR can do, and how the sync will read it. Raises EhrUnreachable, EhrAnswer, ConfigError."""
+    """What the EHR can do, how the sync will read it, and what in the settings is wrong by its answers.
+
+    Raises EhrUnreachable, EhrAnswer, ConfigError.
+    """
 
     async def ask() -> EhrPlan:
         async with EhrClient(ehr, politeness=politeness, transport=transport) as client:
-            return await _ask_plan(client)
+            made = await _ask_plan(client)
+            wrong = [sentence async for sentence in _wrong(client, made)]
+            return replace(made, wrong=tuple(wrong))
 
     return asyncio.run(ask())
+
+
+async def _status(client: EhrClient, url: str) -> int:
+    """The status of an answer; 0 if there is none."""
+    try:
+        return (await client.get(url)).status
+    except EhrError:
+        return 0
+
+
+async def _wrong(client: EhrClient, made: EhrPlan) -> AsyncIterator[str]:
+    """Sentences about what the settings name, or the statement promises, and the server does not have."""
+    ehr = client.ehr
+    if ehr.department and await _status(client, ehr.department) in GONE:
+        yield _no_department(ehr)
+    for id in ehr.patients:
+        if await _status(client, f"Patient/{id}") in GONE:
+            yield f"the patient {id} in `patients` of the settings is not at this server; correct it"
+    if made.vendor_name:
+        return
+    refused = []
+    for each in made.types:
+        is_searched = each.observable and each.find not in ("by-patient", "by-reference")
+        if is_searched and await _status(client, f"{each.type}?_count=1") in REFUSED:
+            refused.append(each.type)
+    if refused:
+        yield f"the server refuses to be searched for {', '.join(refused)}. {BY_PATIENT}"
 
 
 def run(
@@ -113,6 +146,7 @@ def run(
             _work_out_again(store, context.bases, known, beat)
             reports.settled(settle(store, context, validate, beat))
             _look_for_departments(store, ehrs, context, reports)
+            _tell_feeds(store, ehrs, reports)
         reports.told(sink)
     return reports.all()
 
@@ -152,12 +186,22 @@ def _look_for_departments(
             continue
         with store.connect() as connection:
             if not stage.known_records(connection, ehr.name, department.type, [department.id]):
-                report.faults[department.type] = no_department(ehr)
+                report.faults[department.type] = _no_department(ehr)
 
 
-def no_department(ehr: EhrSettings) -> str:
-    """What to say if the Organization that the settings name is not at that server."""
+def _no_department(ehr: EhrSettings) -> str:
     return f"the department {ehr.department} of the settings is not at this server; correct it"
+
+
+def _tell_feeds(store: Store, ehrs: Sequence[EhrSettings], reports: Reports) -> None:
+    """Say in words what is known of each type now."""
+    with store.connect() as connection:
+        for ehr in ehrs:
+            reports.of(ehr.name).feeds = {
+                row.type: row.words
+                for row in feed.feeds(connection, ehr.name)
+                if row.state != "not-observable"
+            }
 
 
 def settle(store: Store, context: Context, validate: stage.Validate, beat: Beat) -> Settled:

@@ -32,6 +32,9 @@ class EhrReport:
     """By resource type: what the EHR did not give although it gave the rest, `Patient/id` there or a record,
     and why. These are the EHR's ids: print them for people, but do not log them."""
 
+    feeds: dict[str, str] = field(default_factory=dict)
+    """By resource type: what is known of it now, in words; not in a dry run."""
+
     @property
     def ok(self) -> bool:
         """Whether everything could be read, and nothing became a dead letter."""
@@ -47,6 +50,7 @@ class EhrReport:
             "faults": self.faults,
             "remarks": self.remarks,
             "unread": self.unread,
+            "feeds": self.feeds,
             "changes": [change.to_json() for change in self.changes],
         }
 

@@ -387,7 +387,8 @@ def test_a_named_patient_that_is_not_there_is_told(store: Store) -> None:
     respx.get(f"{BASE}/Patient/p00").respond(404)
     report = synced(store, patients=("p0", "p00"))
     assert not report.ok
-    assert report.faults["Patient"] == "p00 in `patients` of the settings is not at this server; correct it"
+    assert report.faults["Patient"] == "1 id in `patients` of the settings is not at this server; correct it"
+    assert report.unread["Patient"] == {"Patient/p00": "not at this server"}
     assert state(store).state == "observable"
 
 

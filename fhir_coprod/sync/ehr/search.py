@@ -28,7 +28,12 @@ BARREN_PAGES = 25
 PASSED_OVER = 3
 """How many pages in a row may fail before the search does."""
 GONE = (404, 410)
-_REFUSED = (400, 403, 405, 422, 501)
+REFUSED = (400, 403, 405, 422, 501)
+"""What a server answers that does not let this be searched."""
+BY_PATIENT = (
+    "If it only searches by patient, as many EHRs do: name its `vendor`, or a file of your own with find = "
+    '"by-patient", and the `patients` to follow; see docs/sync.md.'
+)
 
 _EMPTY = Page((), "", None)
 
@@ -223,7 +228,7 @@ class Search:
             page = paging.read(answer.body)
             return page, [self._key(entry) for entry in page.entries if entry.is_record]
         except EhrAnswer as error:
-            hint = self.hint if answer.status in _REFUSED else ""
+            hint = self.hint if answer.status in REFUSED else ""
             raise EhrAnswer(f"{error.message} {hint}".strip()) from None
         except paging.NotAPage as problem:
             self.client.require_fhir(answer)

@@ -18,7 +18,7 @@ from fhir_coprod.errors import EhrAnswer, EhrError
 from fhir_coprod.instants import last_updated, sortable
 from fhir_coprod.sync.ehr.paging import Entry
 from fhir_coprod.sync.ehr.plan import TypePlan
-from fhir_coprod.sync.ehr.search import Search, Turned, Unit, said
+from fhir_coprod.sync.ehr.search import BY_PATIENT, Search, Turned, Unit, said
 from fhir_coprod.sync.ehr.tally import Tally
 from fhir_coprod.sync.reading import singly
 from fhir_coprod.sync.reading.shared import Reading, many
@@ -187,7 +187,7 @@ class Listing:
     def _search(self) -> Search:
         plan, reading = self.plan, self.reading
         is_history = self.is_incremental and plan.find == "history"
-        hint = "" if reading.plan.vendor_name or self._each_for_itself else _BY_PATIENT
+        hint = "" if reading.plan.vendor_name or self._each_for_itself else BY_PATIENT
         return reading.search(plan.type, is_history=is_history, hint=hint)
 
     async def _batch(self, turned: Turned) -> Batch:
@@ -431,12 +431,6 @@ class Listing:
         if cut.at and len(self.units) == 1:
             self.units[0].at = cut.at
             self.units[0].tally = Tally(earlier=cut.came) if self.is_incremental else Tally(set(ids))
-
-
-_BY_PATIENT = (
-    "If it only searches by patient, as many EHRs do: name its `vendor`, or a file of your own with find = "
-    '"by-patient", and the `patients` to follow; see docs/sync.md.'
-)
 
 
 def _complaint(codes: Iterable[str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -116,6 +116,11 @@ class Reading:
     async def fail(self, type: str, state: State, reason: str) -> None:
         self.incomplete.add(type)
         await self.threaded(self.sink.failed, self.name, [type], state, reason)
+
+    def mend(self, type: str, fault: str, named: Sequence[tuple[str, str]]) -> None:
+        """Tell a person what to mend, although it hides nothing else; ids only where they are not logged."""
+        self.sink.faults.setdefault((self.name, type), fault)
+        self.sink.name_gaps(self.name, type, named)
 
     def tell(self, type: str, seen: Seen, total: int | None) -> None:
         if self.progress is not None:

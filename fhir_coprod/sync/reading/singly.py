@@ -81,10 +81,11 @@ async def named_patients(reading: Reading, plans: Sequence[TypePlan]) -> None:
     gone = await _take_each(reading, plan, sorted({*ids, *known}))
     lost = sorted({record.id for record in gone} & set(ids))
     if lost:
-        reading.sink.faults.setdefault(
-            (reading.name, "Patient"),
-            f"{', '.join(lost[:5])}{', …' * (len(lost) > 5)} in `patients` of the settings "
-            f"{'is' if len(lost) == 1 else 'are'} not at this server; correct it",
+        are = "is" if len(lost) == 1 else "are"
+        reading.mend(
+            "Patient",
+            f"{many(len(lost), 'id')} in `patients` of the settings {are} not at this server; correct it",
+            [(f"Patient/{id}", "not at this server") for id in lost],
         )
 
 
@@ -132,10 +133,7 @@ async def _take_each(reading: Reading, plan: TypePlan, ids: Sequence[str]) -> li
         reading.tell(type, seen, len(ids))
         if found.unseen:
             await reading.fail(type, "behind", f"{many(len(found.unseen), 'record')} could not be read")
-            reading.sink.gaps[reading.name, type] = (
-                *reading.sink.gaps.get((reading.name, type), ()),
-                *found.unseen,
-            )
+            reading.sink.name_gaps(reading.name, type, found.unseen)
     await _bury(reading, type, gone)
     return gone
 

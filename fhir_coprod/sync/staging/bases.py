@@ -13,8 +13,8 @@ from sqlalchemy import Connection, delete, insert, select, tuple_, update
 from fhir_coprod import jsontext
 from fhir_coprod.store.schema.many import insert_rows
 from fhir_coprod.store.schema.sync import crosswalk, ehr_base, received_base, sync_reference
-from fhir_coprod.sync.staging.references import Bases, Record
-from fhir_coprod.sync.staging.stage import TO_LINK, targets_of
+from fhir_coprod.sync.staging.references import Bases, Record, targets
+from fhir_coprod.sync.staging.stage import TO_LINK
 
 AT_ONCE = 500
 """Records looked at in one step."""
@@ -56,7 +56,7 @@ def _again(connection: Connection, record: Record, raw: bytes, bases: Bases) -> 
     r, c = sync_reference.c, crosswalk.c
     own = (r.ehr == record.ehr) & (r.type == record.type) & (r.foreign_id == record.id)
     before = set(connection.execute(select(r.target_ehr, r.target_type, r.target).where(own)).all())
-    now = targets_of(jsontext.parse(raw), record.ehr, bases)
+    now = targets(jsontext.parse(raw), record.ehr, bases)
     if now == before:
         return
     connection.execute(delete(sync_reference).where(own))

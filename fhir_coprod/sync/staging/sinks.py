@@ -73,8 +73,13 @@ class StoreSink:
             ):
                 if told:
                     where[key] = told
-            if batch.feed.gaps:
-                self.gaps[key] = batch.feed.gaps
+            self.name_gaps(*key, batch.feed.gaps)
+
+    def name_gaps(self, ehr: str, type: str, named: Iterable[tuple[str, str]]) -> None:
+        """Note for the report what the EHR did not give: `Type/id` there, and why."""
+        gaps = (*self.gaps.get((ehr, type), ()), *named)
+        if gaps:
+            self.gaps[ehr, type] = gaps
 
     def failed(self, ehr: str, types: Sequence[str], state: State, reason: str) -> None:
         self.faults.update({(ehr, type): reason for type in types})

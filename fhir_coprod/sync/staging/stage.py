@@ -33,6 +33,9 @@ WRITTEN, TO_WRITE, TO_LINK = 0, 1, 2
 OPEN = crosswalk.c.state > literal_column("0")
 """Something is left to do. Worded exactly as in crosswalk_open_idx, so that SQLite uses that index."""
 
+STANDING = ("open", "dismissed")
+"""Values of dead_letter.state for what is still not taken in."""
+
 Validate = Callable[[Document], Outcome]
 
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
@@ -108,6 +111,8 @@ class Counts:
     deleted: int = 0
     conflicts: int = 0
     dead: int = 0
+    dismissed: int = 0
+    """Refused again, and put aside by a person: no fault any more, but not taken in either."""
     merged: int = 0
     """Records that share one resource here with another EHR's record."""
 
@@ -194,7 +199,7 @@ def prepare(
         updated,
         hash,
         identity.keys(document.data),
-        targets_of(document, ehr, bases),
+        references.targets(document, ehr, bases),
     )
 
 
@@ -218,16 +223,6 @@ def content_hash(document: Document) -> str:
 def _meta(data: Json) -> Json:
     meta = data.get("meta")
     return meta if isinstance(meta, dict) else {}
-
-
-def targets_of(document: Document, ehr: str, bases: Bases) -> frozenset[tuple[str, str, str]]:
-    holders = references.held(document.raw, document.data)
-    found: set[tuple[str, str, str]] = {("", holder.type, holder.key) for holder in holders}
-    for text in references.named(document.raw):
-        target = bases.target(text, ehr)
-        if target is not None:
-            found.add((target.ehr, target.type, target.id))
-    return frozenset(found)
 
 
 def chunks(values: Iterable[str]) -> Iterator[list[str]]:
@@ -274,7 +269,7 @@ _RESOLVE_LETTERS = (
         dead_letter.c.ehr == bindparam("own_ehr"),
         dead_letter.c.type == bindparam("own"),
         listed(dead_letter.c.foreign_id, "ids"),
-        dead_letter.c.state == "open",
+        dead_letter.c.state.in_(STANDING),
     )
     .values(state="resolved")
 )
@@ -355,7 +350,8 @@ def stage(connection: Connection, batch: Batch, now: datetime) -> Counts:
     if new or changed:
         _remember(connection, [*new, *changed])
     counts.deleted = _bury(connection, batch.gone)
-    _write_dead_letters(connection, batch.refused, now)
+    counts.dismissed = _write_dead_letters(connection, batch.refused, now)
+    counts.dead -= counts.dismissed
     _close_dead_letters(
         connection, [taken.record for taken in newest.values()] + batch.unchanged + batch.gone
     )
@@ -454,17 +450,23 @@ def _bury(connection: Connection, gone: Sequence[Record]) -> int:
     return buried
 
 
-def _write_dead_letters(connection: Connection, refused: Sequence[Refused], now: datetime) -> None:
-    """Write one row for each distinct content of a record; if it arrives again, open it again."""
+def _write_dead_letters(connection: Connection, refused: Sequence[Refused], now: datetime) -> int:
+    """Write one row for each distinct content of a record; if it arrives again, open it again, unless a
+    person has dismissed it. Returns how many of them have been."""
     d = dead_letter.c
+    dismissed = 0
     for one in refused:
         digest = hashlib.sha256(one.raw).hexdigest()
         same = (
             (d.ehr == one.ehr) & (d.type == one.type) & (d.foreign_id == one.foreign_id) & (d.hash == digest)
         )
         outcome = jsontext.encode(one.outcome.to_fhir()).decode()
-        again = connection.execute(update(dead_letter).where(same).values(state="open", outcome=outcome))
-        if again.rowcount == 0:
+        state = connection.execute(select(d.state).where(same)).scalar()
+        if state is not None:
+            state = state if state == "dismissed" else "open"
+            dismissed += state == "dismissed"
+            connection.execute(update(dead_letter).where(same).values(state=state, outcome=outcome))
+        else:
             connection.execute(
                 insert(dead_letter).values(
                     ehr=one.ehr,
@@ -482,9 +484,10 @@ def _write_dead_letters(connection: Connection, refused: Sequence[Refused], now:
             connection.execute(
                 update(dead_letter)
                 .where(d.ehr == one.ehr, d.type == one.type, d.foreign_id == one.foreign_id)
-                .where(d.hash != digest, d.state == "open")
+                .where(d.hash != digest, d.state.in_(STANDING))
                 .values(state="superseded")
             )
+    return dismissed
 
 
 def _close_dead_letters(connection: Connection, records: Sequence[Record]) -> None:

@@ -66,6 +66,7 @@ def referrals_of(connection: Connection, records: Iterable[str]) -> set[str]:
     """The referrals that these resources (`Type/id`) belong to now."""
     climb = _Climb(connection)
     climb.reached |= {split(record) for record in records}
+    climb.patients |= {id for type, id in climb.reached if type == "Patient"}
     return climb.referrals()
 
 
@@ -103,7 +104,7 @@ class _Climb:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self.reached: set[Name] = set()
-        self._patients: set[str] = set()
+        self.patients: set[str] = set()
         self._staff: set[Name] = set()
         self._alerted: set[Name] = set()
         self._asked: set[Name] = set()
@@ -147,18 +148,18 @@ class _Climb:
         if param in _numbers(_ALERTS):
             self._alerted.add((type, id))
         if param in _numbers(OF_PATIENT) and type == "Patient":
-            self._patients.add(id)
+            self.patients.add(id)
 
     def referrals(self) -> set[str]:
         self._from_staff()
         self._up()
         found = {id for type, id in self.reached if type == "ServiceRequest"}
-        self._patients |= {
+        self.patients |= {
             id
             for type, id in self._names_from({("ServiceRequest", id) for id in found}, OF_PATIENT)
             if type == "Patient"
         }
-        patients = {("Patient", id) for id in self._patients}
+        patients = {("Patient", id) for id in self.patients}
         found |= {id for _, id in self._naming(patients, (("ServiceRequest", "subject"),))}
         messages = {name for name in self.reached if name[0] == "Communication"}
         messages |= self._naming(patients, _MESSAGES)
