@@ -168,7 +168,7 @@ def test_a_page_that_is_cut_off_may_have_had_more() -> None:
     ("before", "now", "beyond"),
     [
         (f"{BASE}/Task?_offset=0", f"{BASE}/Task?_offset=50", f"{BASE}/Task?_offset=100"),
-        (f"{BASE}?_getpages=x&o=20&_count=20", f"{BASE}?_getpages=x&o=40&_count=20", f"{BASE}?_getpages=x&o=60&_count=20"),
+        (f"{BASE}?g=x&o=20&_count=20", f"{BASE}?g=x&o=40&_count=20", f"{BASE}?g=x&o=60&_count=20"),
         (f"{BASE}/Task?_offset=50", f"{BASE}/Task?_offset=50", ""),
         (f"{BASE}/Task?_offset=50", f"{BASE}/Task?_offset=0", ""),
         (f"{BASE}/Task?ct=abc", f"{BASE}/Task?ct=abd", ""),
