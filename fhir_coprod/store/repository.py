@@ -219,16 +219,19 @@ class Store:
 
     # ------------------------------------------------------------------------------------------- writing
 
-    def write(self, work: Callable[[Transaction], T]) -> T:
+    def write(self, work: Callable[[Transaction], T], *, lasting: bool = True) -> T:
         """Do the work in one transaction; returns once it is on disk, raises what the work raised.
 
         When processes collide, the work may be done more than once: it must have no other effects.
-        """
-        return self._writer.submit(work).result()
 
-    def submit(self, work: Callable[[Transaction], T]) -> Future[T]:
+        lasting: False returns without waiting for the disk. After a power cut the work may then be missing,
+                 together with all that followed it, but only until a lasting write has ended.
+        """
+        return self.submit(work, lasting=lasting).result()
+
+    def submit(self, work: Callable[[Transaction], T], *, lasting: bool = True) -> Future[T]:
         """Like `write`, but without waiting."""
-        return self._writer.submit(work)
+        return self._writer.submit(work, lasting=lasting)
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:

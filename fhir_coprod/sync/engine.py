@@ -32,13 +32,14 @@ from fhir_coprod.sync.ehr.search import BY_PATIENT, GONE, REFUSED
 from fhir_coprod.sync.merging import matches
 from fhir_coprod.sync.merging.publish import View
 from fhir_coprod.sync.merging.sources import Context
+from fhir_coprod.sync.pace import Pace
 from fhir_coprod.sync.pull import pull
 from fhir_coprod.sync.reading.shared import Progress, Reading, Wishes
 from fhir_coprod.sync.report import EhrReport, Reports
 from fhir_coprod.sync.settle import Settled, Settling
 from fhir_coprod.sync.staging import bases, feed, stage
 from fhir_coprod.sync.staging.references import Bases, Record
-from fhir_coprod.sync.staging.sinks import DrySink, StoreSink, courteous
+from fhir_coprod.sync.staging.sinks import DrySink, StoreSink
 from fhir_coprod.sync.staging.stage import Batch, Counts
 from fhir_coprod.watched import PULLED
 
@@ -138,7 +139,7 @@ def run(
     else:
         with alone.alone(store) as beat, _collecting_only_what_is_new():
             store.write(lambda t: feed.forget_others(t.connection, context.order))
-            sink = StoreSink(store, reports.staged)
+            sink = StoreSink(store, reports.staged, Pace(store))
             asyncio.run(
                 _pull(ehrs, sink, reports, context.bases, validate, wishes, progress, politeness, beat)
             )
@@ -156,12 +157,10 @@ def _work_out_again(store: Store, all: Bases, known: Sequence[tuple[str, str]], 
     new = [(ehr, base) for ehr, own in all.aliases.items() for base in own if (ehr, base) not in known]
     if not new:
         return
+    pace, texts = Pace(store), [base for _, base in new]
     after: Record | None = Record("", "", "")
     while after is not None:
-        after = courteous(
-            store,
-            lambda t, after=after: bases.rework(t.connection, after, [base for _, base in new], all),  # type: ignore[misc]
-        )
+        after = pace.write(lambda t, after=after: bases.rework(t.connection, after, texts, all))  # type: ignore[misc]
         beat()
     store.write(lambda t: bases.remember(t.connection, new))
 
@@ -222,7 +221,8 @@ def settle(store: Store, context: Context, validate: stage.Validate, beat: Beat)
 
     # Each step checks for itself whether this sync still holds the lease.
     settling = Settling(context, matches.decided(store), validate)
-    return settling.in_steps(lambda step: courteous(store, step), look, beat_sometimes)
+    pace = Pace(store)
+    return settling.in_steps(pace.write, look, beat_sometimes, pace.most)
 
 
 def context_of(settings: Settings, more: Iterable[tuple[str, str]] = ()) -> Context:

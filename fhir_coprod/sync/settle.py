@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol, TypeVar
 
 from sqlalchemy import Connection, func, select
@@ -24,6 +25,7 @@ from fhir_coprod.sync.merging.change import Change
 from fhir_coprod.sync.merging.link import Linked, link
 from fhir_coprod.sync.merging.publish import Published, View, write_retired
 from fhir_coprod.sync.merging.sources import Context
+from fhir_coprod.sync.pace import ALONE
 from fhir_coprod.sync.staging.identity import ORDERS, PEOPLE, THINGS, Pair
 from fhir_coprod.sync.staging.stage import OPEN, Validate
 from fhir_coprod.watched import PULLED
@@ -74,8 +76,12 @@ class Settling:
         write: _Do,
         look: Callable[[], AbstractContextManager[View]],
         after_each: Callable[[], None],
+        most: Callable[[], int] = lambda: ALONE,
     ) -> Settled:
-        """Run each step in `write`, then call `after_each`; reads that need no transaction use `look`."""
+        """Run each step in `write`, then call `after_each`; reads that need no transaction use `look`.
+
+        most: how many records to write in the next step, at most
+        """
         holder: str | None = None
 
         def do(work: Work[T]) -> T:
@@ -94,17 +100,19 @@ class Settling:
         if self._decided:
             do(lambda t: matches.wake(t, self._decided))
         for type in do(_open_types):
-            while self._linked(do(lambda t, type=type: link(t, type))):  # type: ignore[misc]
+            while self._linked(do(partial(link, type=type, most=most()))):
                 pass
-        while self._published(do(write_retired)):
+        while self._published(do(partial(write_retired, most=most()))):
             pass
         for type in do(_open_types):
-            self._publish(type, do, look)
+            self._publish(type, do, look, most)
         with look() as view:
             self.settled.merged = _merged(view.connection)
         return self.settled
 
-    def _publish(self, type: str, do: _Do, look: Callable[[], AbstractContextManager[View]]) -> None:
+    def _publish(
+        self, type: str, do: _Do, look: Callable[[], AbstractContextManager[View]], most: Callable[[], int]
+    ) -> None:
         """Write all waiting resources of the type: draft many at a time, commit a few at a time."""
         tries: Counter[str] = Counter()
         while True:
@@ -114,14 +122,15 @@ class Settling:
                 drafts = publish.draft(view, type, calm, self._context, self._validate)
             if not ids:
                 return
-            for start in range(0, len(drafts), publish.BATCH):
-                some = drafts[start : start + publish.BATCH]
-                published = do(lambda t, some=some: publish.commit(t, type, some, keep=self._keep))  # type: ignore[misc]
+            while drafts:
+                number = most()
+                some, drafts = drafts[:number], drafts[number:]
+                published = do(partial(publish.commit, type=type, drafts=some, keep=self._keep))
                 self._published(published)
                 tries.update(published.stale)
             contested = [id for id in ids if tries[id] >= TRIES]
             if contested:
-                self._published(do(lambda t, ids=contested: self._insist(t, type, ids)))  # type: ignore[misc]
+                self._published(do(partial(self._insist, type=type, ids=contested)))
 
     def _insist(self, transaction: Transaction, type: str, ids: Sequence[str]) -> Published:
         """Write resources that others keep changing, with the store locked against them."""

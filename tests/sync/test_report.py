@@ -13,6 +13,7 @@ from fhir_coprod.instants import to_milliseconds
 from fhir_coprod.store import Store, Version, Written
 from fhir_coprod.sync.diff import Difference, Line, difference
 from fhir_coprod.sync.merging.change import Change
+from fhir_coprod.sync.pace import Pace
 from fhir_coprod.sync.report import EhrReport, Reports
 from fhir_coprod.sync.settle import Settled
 from fhir_coprod.sync.staging.sinks import StoreSink
@@ -122,7 +123,7 @@ def test_conflicts_add_up_and_what_is_merged_is_a_state() -> None:
 def test_a_fault_of_a_type_is_not_told_beside_the_error_that_stopped_all(store: Store) -> None:
     reports = Reports(["care", "away"])
     reports.of("away").error = "no answer"
-    sink = StoreSink(store, reports.staged)
+    sink = StoreSink(store, reports.staged, Pace(store))
     sink.faults = {("away", "Task"): "no answer", ("care", "Task"): "behind"}
     reports.told(sink)
     assert reports.of("away").faults == {}

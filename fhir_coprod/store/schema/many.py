@@ -34,6 +34,10 @@ class _Among(FunctionElement[bool]):
     type = Boolean()
     inherit_cache = True
 
+    def self_group(self, against: Any = None) -> _Among:
+        """Itself. SQLAlchemy would write `… = 1` for SQLite, which then uses no index for it."""
+        return self
+
 
 def among(column: ColumnElement[str], values: Iterable[str]) -> ColumnElement[bool]:
     """Whether the text in `column` is one of these values, which go to the database as one JSON array."""

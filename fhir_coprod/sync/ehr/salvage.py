@@ -77,8 +77,6 @@ def _items(array: bytes) -> Iterator[bytes]:
     start = end = 1
     for token in tokens(array):
         kind = token.lastindex
-        if kind == UNENDED:
-            break
         if kind == OPENING:
             depth += 1
             if depth == 2:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, NamedTuple
 
 from fhir_coprod.errors import EhrAnswer, EhrError, EhrUnreachable
@@ -141,7 +142,7 @@ class Search:
         return page.total
 
     async def _unit(self, unit: Unit) -> AsyncIterator[Turned]:
-        for attempt in range(RESTARTS + 1):
+        for attempt in count():
             try:
                 async for turned in self._session(unit, unit.at if attempt == 0 else ""):
                     yield turned

@@ -40,9 +40,6 @@ from fhir_coprod.sync.staging.references import Record
 from fhir_coprod.sync.staging.stage import OPEN, TO_LINK, TO_WRITE, WRITTEN, chunks, keys_of, wake_holders
 
 _NAMESPACE = UUID("0d0f0ad6-4f6e-5c3b-9a53-6f1a3bb6f0e5")
-BATCH = 60
-"""Records linked in one transaction."""
-
 _MATCHING = ("identifier", "order", "person", matches.ASKED)
 """The kinds of keys that find matching records; the other kinds only tell whether they agree."""
 
@@ -52,7 +49,7 @@ _c, _k, _r = crosswalk.c, sync_key.c, sync_reference.c
 _TO_LINK = (
     select(_c.ehr, _c.type, _c.foreign_id, _c.id, _c.deleted)
     .where(OPEN, _c.state == TO_LINK, _c.type == bindparam("type"))
-    .limit(BATCH)
+    .limit(bindparam("most"))
 )
 _carried = (_k.type == bindparam("type")) & (_k.kind == bindparam("kind")) & listed(_k.key, "keys")
 _CARRIERS = select(_k.ehr, _k.foreign_id).where(_carried)
@@ -113,10 +110,10 @@ def new_id(record: Record) -> str:
     return str(uuid5(_NAMESPACE, "/".join(record)))
 
 
-def link(transaction: Transaction, type: str) -> Linked:
-    """Link one batch of the staged records of `type`; `records` is 0 if none is left."""
+def link(transaction: Transaction, type: str, most: int) -> Linked:
+    """Link at most `most` staged records of `type`; `records` is 0 if none is left."""
     connection = transaction.connection
-    found = connection.execute(_TO_LINK, {"type": type})
+    found = connection.execute(_TO_LINK, {"type": type, "most": most})
     rows = sorted((_Row(Record(*row[:3]), row[3], row[4]) for row in found), key=lambda row: row.record)
     if not rows:
         return Linked()

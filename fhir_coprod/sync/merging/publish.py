@@ -33,8 +33,6 @@ from fhir_coprod.sync.staging.stage import OPEN, TO_WRITE, WRITTEN, Validate
 
 DRAFTED = 200
 """Resources drafted together, outside of any transaction."""
-BATCH = 30
-"""Resources written in one transaction: other writers have to wait as long as that takes."""
 
 # These run for every few resources, so they are built once.
 _WAITING = (
@@ -286,11 +284,11 @@ def _meta(sources: Sequence[Source], document: Document, context: Context) -> Js
 # --- resources that were merged into another ------------------------------------------------------
 
 
-def write_retired(transaction: Transaction) -> Published:
+def write_retired(transaction: Transaction, most: int) -> Published:
     """Link retired Patients to their successors, and delete retired resources of other types."""
     t = retired.c
     rows = transaction.connection.execute(
-        select(t.type, t.id, t.successor).where(t.written.is_(False)).order_by(t.type, t.id).limit(BATCH)
+        select(t.type, t.id, t.successor).where(t.written.is_(False)).order_by(t.type, t.id).limit(most)
     ).all()
     published = Published(len(rows))
     for type, id, successor in rows:

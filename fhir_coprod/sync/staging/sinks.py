@@ -8,43 +8,30 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from time import sleep
-from typing import TypeVar
 
 from fhir_coprod.store import Store, Transaction
 from fhir_coprod.sync.ehr.plan import EhrPlan
+from fhir_coprod.sync.pace import Pace
 from fhir_coprod.sync.staging import feed, lookup, stage, unfinished
 from fhir_coprod.sync.staging.feed import Feed, State
 from fhir_coprod.sync.staging.references import Record
 from fhir_coprod.sync.staging.stage import Batch, Counts, Known
 from fhir_coprod.sync.staging.unfinished import Unfinished
 
-T = TypeVar("T")
 Told = Callable[[Batch, Counts], None]
 
 
-TOGETHER = 50
-"""Records staged in one transaction: other writers have to wait as long as that takes."""
-
-
-COURTESY = 0.003
-"""Seconds to leave the store alone after each transaction. On SQLite, a waiting writer checks once a
-millisecond whether it can write; a sync that began again at once would always be faster."""
-
-
-def courteous(store: Store, work: Callable[[Transaction], T]) -> T:
-    """Write, then pause so that other writers get their turn."""
-    result = store.write(work)
-    sleep(COURTESY)
-    return result
+TOGETHER = 100
+"""Records staged in one transaction, at most."""
 
 
 class StoreSink:
     """Writes each batch in a few transactions; the last one has the watermark that covers them all."""
 
-    def __init__(self, store: Store, told: Told) -> None:
+    def __init__(self, store: Store, told: Told, pace: Pace) -> None:
         self._store = store
         self._told = told
+        self._pace = pace
         self.faults: dict[tuple[str, str], str] = {}
         """(EHR, type) → why it could not be read completely, or what else a person should mend."""
         self.remarks: dict[tuple[str, str], str] = {}
@@ -60,8 +47,8 @@ class StoreSink:
 
     def put(self, batch: Batch) -> None:
         self._note(batch)
-        for part in batch.parts(TOGETHER):
-            counts = courteous(self._store, partial(_staged, part))
+        for part in batch.parts(min(TOGETHER, self._pace.most())):
+            counts = self._pace.write(partial(_staged, part))
             self._told(part, counts)
 
     def _note(self, batch: Batch) -> None:
@@ -134,7 +121,7 @@ class DrySink(StoreSink):
     """Keeps what would be staged, and answers as if it had been staged."""
 
     def __init__(self, store: Store) -> None:
-        super().__init__(store, lambda batch, counts: None)
+        super().__init__(store, lambda batch, counts: None, Pace(store))
         self.batches: list[Batch] = []
         self._staged: dict[tuple[str, str], dict[str, Known]] = defaultdict(dict)
         self._targets: set[Record] = set()
@@ -148,7 +135,7 @@ class DrySink(StoreSink):
         own = self._staged[batch.ehr, batch.type]
         for taken in batch.taken:
             own[taken.record.id] = Known(taken.hash, taken.updated, False, taken.version)
-            self._targets |= {Record(*target) for target in taken.targets if target[0]}
+            self._targets |= {Record(*target) for target in taken.targets}
         for record in batch.gone:
             own[record.id] = Known("", "", True)
 

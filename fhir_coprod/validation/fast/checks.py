@@ -7,6 +7,7 @@ A check is a plain function. The checks that matter for speed can also write the
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -179,13 +180,7 @@ def all_of(checks: list[Check]) -> Check:
 
 def later(make: Callable[[], Check]) -> Check:
     """A check made on first use: types contain each other."""
-    made: Check | None = None
-
-    def ready() -> Check:
-        nonlocal made
-        if made is None:
-            made = make()
-        return made
+    ready = cache(make)
 
     @written(lambda writer, x, example: writer.check(ready(), x, example))
     def check(value: Any, owner: Any, state: Pass) -> None:

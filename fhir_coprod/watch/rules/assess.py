@@ -125,8 +125,7 @@ class _Assessment:
 
     def _without_line(self) -> tuple[Stage, When, str]:
         """Stage, since when and owner if no department has it: it was never sent, or every Task has ended."""
-        dead = [course for course in self.courses if course.died]
-        if not dead:
+        if not self.courses:
             active = self._active_since()
             if self.state.status == "draft":
                 self.clocks.append(Clock(Rule.DRAFT_LEFT, When(self.request.authored)))
@@ -137,8 +136,8 @@ class _Assessment:
                 When(self.request.authored, self.request.states[0].stored),
                 self._requester(),
             )
-        last = max(dead, key=lambda course: (course.died or course.since, course.task.id))
-        died = last.died or last.since
+        last = max(self.courses, key=_death)
+        died, _ = _death(last)
         line = next(line for line in self.lines if line.course is last)
         if last.status == "cancelled":
             self.clocks.append(Clock(Rule.NOT_SENT, died, line))
@@ -369,8 +368,7 @@ class _Assessment:
     def _events(self) -> list[Event]:
         """Everything up to now that the patient must be told about."""
         events = [event for course in self.courses for event in course.events]
-        if self.facts.appointments:
-            events += booking_events(self.facts, self.lines, self.now)
+        events += booking_events(self.facts, self.lines, self.now)
         for line in self.lines:
             events += [Event(result.at, "result", line.owner) for result in line.results]
         requester = self._requester()
@@ -420,7 +418,7 @@ class _Assessment:
         wakes = [*self.wakes, next_fact(self.facts, self.now)]
         if self.guarantee is not None:
             wakes.append(self.guarantee)  # from then on every stall is of high severity
-        if self.pauses and any(until == self.now for _, until in self.pauses):
+        if any(until == self.now for _, until in self.pauses):
             # While a pause lasts, each day moves every deadline that it stops.
             wakes.append(self.policy.calendar.start_of(self.policy.calendar.day(self.now) + 1))
         return Standing(
@@ -453,6 +451,12 @@ def _goes_without_saying(facts: Facts, policy: Policy) -> bool:
     """Whether it is a kind of order that no department needs to accept, and none was asked."""
     asked = facts.tasks or facts.appointments or facts.visits or facts.request.by_patient
     return not asked and any_named(policy.no_referral, facts.request.specialties)
+
+
+def _death(course: Course) -> tuple[When, str]:
+    """When it died, and its Task, so that the order must not matter if two died together."""
+    assert course.died is not None  # a live one would have a line of its own
+    return course.died, course.task.id
 
 
 def _unwritten(request: Request, now: datetime) -> bool:

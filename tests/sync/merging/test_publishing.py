@@ -192,7 +192,7 @@ def test_a_resource_whose_records_are_gone_is_deleted_in_the_name_of_its_ehr(sto
 def test_a_record_that_goes_before_it_was_ever_written_leaves_nothing(store: Store) -> None:
     put(store, ("care", task("t", "Patient/p", "Task/x")), ("care", task("u", "Patient/p", "Task/x")))
     goes(store, "care", "Task/u")
-    store.write(lambda t: link(t, "Task"))
+    store.write(lambda t: link(t, "Task", 100))
     goes(store, "care", "Task/t")
     settled(store)
     assert store.head() == 0
