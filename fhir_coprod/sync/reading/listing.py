@@ -129,7 +129,10 @@ class Listing:
             elif self.seen.looks == 1 and await self._is_doubtful(living):
                 held = await self._look_again(held)
         except EhrError as error:
-            await self._cut_off(error)
+            if await self._cut_off(error):
+                raise error.__class__(
+                    f"{error.message} The next sync goes on where this one was cut off."
+                ) from None
             raise
         if self.is_short:
             await self._put(held, None)
@@ -401,13 +404,14 @@ class Listing:
         """Whether it failed in a way that asking once more in this round would not mend."""
         return bool(unit.failed) and not unit.is_unanswered
 
-    async def _cut_off(self, error: EhrError) -> None:
-        """Remember how far we came, so that the next run goes on there."""
+    async def _cut_off(self, error: EhrError) -> bool:
+        """Remember how far we came, so that the next run goes on there; returns whether it can."""
         body = b""
         if not isinstance(error, EhrAnswer) and (self.seen.pages or self.is_resumed):
             seen = None if self._is_first else tuple(sorted(self.seen.orders))
             body = self._so_far(seen).encode()
         await self.reading.threaded(self.reading.sink.cut_off, self.reading.name, self.plan.type, body)
+        return bool(body)
 
     async def _take_up(self) -> None:
         """Go on where an earlier run was cut off, if it read the same."""
