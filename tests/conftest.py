@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import find, settings
 from hypothesis import strategies as st
+
+from tests import programs
 
 pytest_plugins = ["tests.peers.fixtures"]
 
@@ -13,6 +17,12 @@ pytest_plugins = ["tests.peers.fixtures"]
 def unicode_tables() -> None:
     """Built here in a new checkout, or the first test that draws a text is called too slow."""
     find(st.text(), lambda text: True, settings=settings(database=None, max_examples=1))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_program_outlives_the_run() -> Iterator[None]:
+    yield
+    programs.close()
 
 
 ROOM = 1.0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,6 +15,8 @@ import pytest
 import requests
 
 from fhir_coprod.definitions import PROFILE
+from tests import programs
+from tests.api.server import serving
 from tests.peers.shared import free_port
 
 FHIR_JSON = {"content-type": "application/fhir+json"}
@@ -34,15 +35,7 @@ def environment() -> dict[str, str]:
 
 def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run fhir-coprod in a folder; nobody may see a traceback."""
-    done = subprocess.run(
-        [sys.executable, "-m", "fhir_coprod", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=folder,
-        env=environment(),
-        timeout=100,
-    )
+    done = programs.run("fhir_coprod", *arguments, cwd=folder, env=environment())
     assert "Traceback" not in done.stderr + done.stdout, done.stderr
     return done
 
@@ -51,23 +44,8 @@ def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Base URL of a server process on an empty store."""
     folder = tmp_path_factory.mktemp("endpoint")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "fhir_coprod", "serve", "--port", "0", "--no-jobs"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        cwd=folder,
-        env=environment() | {"COPROD_STORE__URL": f"sqlite:///{folder / 'coprod.db'}"},
-    )
-    assert process.stdout is not None
-    try:
-        line = process.stdout.readline()
-        assert "listening on " in line, line
-        yield line.split("listening on ")[1].split()[0]
-    finally:
-        process.terminate()
-        process.wait(20)
-        process.stdout.close()
+    with serving(f"sqlite:///{folder / 'coprod.db'}") as served:
+        yield served.url
 
 
 def refused(answer: requests.Response, status: int) -> dict[str, Any]:

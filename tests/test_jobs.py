@@ -6,7 +6,6 @@ import io
 import os
 import re
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +17,8 @@ import pytest
 
 from fhir_coprod import jobs
 from fhir_coprod.store import Store
+from tests import programs
+from tests.programs import Program
 from tests.watch.hospital import DAY, Hospital
 
 PATIENCE = 60.0
@@ -32,17 +33,14 @@ class Place:
         self.config.write_text(f'[store]\nurl = "{url}"\n')
         self.store = Store.open(url)
         self.hospital = Hospital(self.store)
-        self.running: list[subprocess.Popen[str]] = []
+        self.running: list[Program] = []
         self.folder = folder
 
-    def start(self, *command: str) -> subprocess.Popen[str]:
-        log = (self.folder / f"log-{len(self.running)}").open("w")
-        process = subprocess.Popen(
-            [sys.executable, "-m", "fhir_coprod", "--config", str(self.config), *command],
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-        )
+    def start(self, *command: str) -> Program:
+        with (self.folder / f"log-{len(self.running)}").open("w") as log:
+            process = programs.start(
+                *("fhir_coprod", "--config", str(self.config), *command), stdout=programs.PIPE, stderr=log
+            )
         self.running.append(process)
         return process
 
@@ -57,20 +55,12 @@ class Place:
         return {issue["implicated"][0]["reference"] for issue in self.hospital.all("DetectedIssue")}
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
-    if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path / 'store.db'}"
-    else:
-        url = request.getfixturevalue("postgresql_database")
-    made = Place(tmp_path, url)
+@pytest.fixture
+def place(store_url: str, tmp_path: Path) -> Iterator[Place]:
+    made = Place(tmp_path, store_url)
     yield made
     for process in made.running:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
-        assert process.stdout is not None
-        process.stdout.close()
+        process.close()
     made.store.close()
 
 
@@ -81,7 +71,7 @@ def until(what: Callable[[], Any]) -> None:
         time.sleep(0.05)
 
 
-def children(process: subprocess.Popen[str]) -> list[str]:
+def children(process: Program) -> list[str]:
     return [
         child
         for tasks in Path(f"/proc/{process.pid}/task").iterdir()
@@ -175,8 +165,7 @@ def test_jobs_that_are_killed_beside_the_endpoint_are_started_again(place: Place
 def test_a_worker_without_a_store_to_open_says_why(tmp_path: Path) -> None:
     config = tmp_path / "coprod.toml"
     config.write_text('[store]\nurl = "sqlite:////proc/nowhere/store.db"\n')
-    command = [sys.executable, "-m", "fhir_coprod", "worker", "--config", str(config)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
+    done = programs.run("fhir_coprod", "worker", "--config", str(config))
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
 

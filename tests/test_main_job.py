@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,6 +23,7 @@ from fhir_coprod.definitions import PROFILE
 from fhir_coprod.demo.hospital import ORDER, PERSON, departments
 from fhir_coprod.store import Store
 from fhir_coprod.sync.staging.stage import holdings
+from tests import programs
 
 Json = dict[str, Any]
 FHIR_JSON = {"content-type": "application/fhir+json"}
@@ -102,14 +101,8 @@ class Layer:
 
     def command(self, *arguments: str, exit_code: int = 0) -> Any:
         """Run `fhir-coprod ARGUMENTS --json`; what it printed."""
-        done = subprocess.run(
-            [sys.executable, "-m", "fhir_coprod", *arguments, "--json"],
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=self.folder,
-            env=self.environment(),
-            timeout=120,
+        done = programs.run(
+            *("fhir_coprod", *arguments, "--json"), cwd=self.folder, env=self.environment(), timeout=120
         )
         assert "Traceback" not in done.stderr, done.stderr[-3000:]
         assert done.returncode == exit_code, f"{arguments}: exit {done.returncode}\n{done.stderr[-3000:]}"
@@ -183,11 +176,10 @@ def own_hospital(
 @contextmanager
 def endpoint_of(layer: Layer) -> Iterator[str]:
     """Base URL of our endpoint, a process on the layer's store."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "fhir_coprod", "serve", "--port", "0", "--no-jobs"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
+    process = programs.start(
+        *("fhir_coprod", "serve", "--port", "0", "--no-jobs"),
+        stdout=programs.PIPE,
+        stderr=programs.DEVNULL,
         cwd=layer.folder,
         env=layer.environment(),
     )
@@ -199,7 +191,7 @@ def endpoint_of(layer: Layer) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(20)
-        process.stdout.close()
+        process.close()
 
 
 def alerts(endpoint: str, rule: str, referral: str) -> list[Json]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from tempfile import TemporaryDirectory
@@ -70,10 +69,11 @@ def sync(
     letters); everything else is taken in all the same.
     """
     from fhir_coprod.sync.engine import run
+    from fhir_coprod.sync.pace import let_others_go_first
 
     chosen = settings(context, config)
     _named(chosen, None)  # before a store is made, which a sync without EHRs would not need
-    _let_others_go_first()
+    let_others_go_first()
     with _store(chosen, dry_run=dry_run) as store, _progress() as progress:
         reports = run(
             store,
@@ -91,12 +91,6 @@ def sync(
             _print_report(report)
     if not all(report.ok for report in reports):
         raise typer.Exit(1)
-
-
-def _let_others_go_first() -> None:
-    """A sync may take long; those who call the endpoint on the same machine are waiting."""
-    if hasattr(os, "nice"):
-        os.nice(10)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import psycopg
@@ -23,12 +24,22 @@ from fhir_coprod.errors import Overloaded
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
-READ_SECONDS = 60
-"""A pooled read that takes longer is stopped: nobody is waiting for its answer any more."""
-BUSY_SECONDS = 30
-"""How long a writer waits for another process before it gives up."""
 
 DatabaseErrors = (sqlite3.Error, psycopg.Error)
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long the store waits, in seconds."""
+
+    read: float = 60
+    """A pooled read that takes longer is stopped: nobody is waiting for its answer any more."""
+    busy: float = 30
+    """How long a writer waits for another process before it gives up."""
+
+
+PATIENCE = Patience()
+"""What people who wait for an answer put up with."""
 
 
 class Session(ABC):
@@ -74,10 +85,9 @@ class Session(ABC):
 class Database(ABC):
     """How to connect to one database."""
 
-    url: URL
-
-    def __init__(self, url: URL) -> None:
+    def __init__(self, url: URL, patience: Patience) -> None:
         self.url = url
+        self.patience = patience
         self._idle: deque[Session] = deque()
         self._engine: Engine | None = None
 
@@ -107,11 +117,25 @@ class Database(ABC):
                 return self._asked(pooled, question)
         except DatabaseErrors as error:
             if not is_lost(error):
-                raise unavailable(error) from error
+                raise self.unavailable(error) from error
         try:
             return self._asked(self._connect_reader(), question)
         except DatabaseErrors as error:
-            raise unavailable(error) from error
+            raise self.unavailable(error) from error
+
+    def unavailable(self, error: Exception) -> Overloaded:
+        """An error of the database as a sentence for the caller; its own words stay in __cause__."""
+        text = str(error).lower()
+        if "locked" in text or "busy" in text:
+            return Overloaded("Another process has held the database for too long; try again.")
+        if "interrupted" in text or "statement timeout" in text:
+            seconds = f"{self.patience.read:g} seconds"
+            return Overloaded(f"The search took longer than {seconds}; narrow it, or ask for less.")
+        if "full" in text or "no space" in text:
+            return Overloaded(
+                "The database has no room left; nothing was written. Free some space, then try again."
+            )
+        return Overloaded(f"The database could not answer ({type(error).__name__}); try again.")
 
     def _asked(self, session: Session, question: Callable[[Session], T]) -> T:
         try:
@@ -141,20 +165,6 @@ class Database(ABC):
             self._idle.pop().close()
         if self._engine is not None:
             self._engine.dispose()
-
-
-def unavailable(error: Exception) -> Overloaded:
-    """A database error as a sentence for the caller; the database's own words stay in __cause__."""
-    text = str(error).lower()
-    if "locked" in text or "busy" in text:
-        return Overloaded("Another process has held the database for too long; try again.")
-    if "interrupted" in text or "statement timeout" in text:
-        return Overloaded(f"The search took longer than {READ_SECONDS} seconds; narrow it, or ask for less.")
-    if "full" in text or "no space" in text:
-        return Overloaded(
-            "The database has no room left; nothing was written. Free some space, then try again."
-        )
-    return Overloaded(f"The database could not answer ({type(error).__name__}); try again.")
 
 
 def is_lost(error: BaseException) -> bool:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import psycopg
 
 from fhir_coprod.store.batch import Reference
-from fhir_coprod.store.database import is_lost, unavailable
+from fhir_coprod.store.database import is_lost
 from fhir_coprod.store.postgresql import PostgresqlDatabase, text_array
 from fhir_coprod.store.versions import COLUMNS, Version, from_row
 
@@ -80,7 +80,7 @@ class Gathering:
             async with asyncio.timeout(self._seconds):
                 found = await self._ask([reference for reference, _ in asked])
         except Exception as error:  # noqa: BLE001 - every error goes to those who wait
-            said = unavailable(error) if isinstance(error, psycopg.Error) else error
+            said = self._database.unavailable(error) if isinstance(error, psycopg.Error) else error
             for _, future in asked:
                 if not future.done():
                     future.set_exception(said)

@@ -13,7 +13,7 @@ from sqlalchemy.exc import ArgumentError
 
 from fhir_coprod.errors import ConfigError
 from fhir_coprod.store import reindex, schema
-from fhir_coprod.store.database import Database, DatabaseErrors
+from fhir_coprod.store.database import PATIENCE, Database, DatabaseErrors, Patience
 from fhir_coprod.store.postgresql import PostgresqlDatabase
 from fhir_coprod.store.schema import core
 from fhir_coprod.store.sqlite import SqliteDatabase
@@ -26,7 +26,7 @@ _SCHEMA_LOCK = 0x636F70726F65
 """The advisory lock for changing PostgreSQL's schema: two processes may start at once."""
 
 
-def connect(url: str) -> Database:
+def connect(url: str, patience: Patience = PATIENCE) -> Database:
     """The database that a URL names. Raises ConfigError when it names none."""
     try:
         parsed = make_url(url)
@@ -38,9 +38,9 @@ def connect(url: str) -> Database:
     if backend == "sqlite":
         if parsed.database in (None, "", ":memory:"):
             raise ConfigError("store.url names no file; write sqlite:///file.db.")
-        return SqliteDatabase(parsed)
+        return SqliteDatabase(parsed, patience)
     if backend in ("postgresql", "postgres"):
-        return PostgresqlDatabase(parsed.set(drivername="postgresql+psycopg"))
+        return PostgresqlDatabase(parsed.set(drivername="postgresql+psycopg"), patience)
     raise ConfigError(f"store.url: {backend} is not supported; use sqlite:/// or postgresql://.")
 
 

@@ -15,7 +15,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.pool import NullPool
 
 from fhir_coprod.errors import ConfigError
-from fhir_coprod.store.database import READ_SECONDS, Database, Row, Session
+from fhir_coprod.store.database import Database, Row, Session
 
 _LOG_LOCK = 0x636F70726F64
 """The advisory lock to hold while handing out log positions ("coprod" in ASCII)."""
@@ -150,9 +150,12 @@ class PostgresqlDatabase(Database):
         reason = " ".join(str(error).split()) or type(error).__name__
         return ConfigError(f"PostgreSQL at {where} cannot be reached: {reason}")
 
+    def _read_limit(self) -> bytes:
+        return f"SET statement_timeout = '{round(self.patience.read * 1000)}ms'".encode()
+
     def _connect_reader(self) -> PostgresqlSession:
         connection = self._connect_read_only()
-        connection.execute(f"SET statement_timeout = '{READ_SECONDS}s'")
+        connection.execute(self._read_limit())
         connection.execute(_OUR_PLANS)
         return PostgresqlSession(connection)
 
@@ -163,7 +166,7 @@ class PostgresqlDatabase(Database):
         except psycopg.Error as error:
             raise self._unreachable(error) from None
         await connection.execute("SET default_transaction_read_only = on")
-        await connection.execute(f"SET statement_timeout = '{READ_SECONDS}s'")
+        await connection.execute(self._read_limit())
         await connection.execute(_OUR_PLANS)
         return connection.cursor(binary=True)
 

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from fhir_coprod.errors import Gone, NotFound
 from fhir_coprod.instants import to_milliseconds
 from fhir_coprod.store import opening, reindex
-from fhir_coprod.store.database import Database, Session
+from fhir_coprod.store.database import PATIENCE, Database, Patience, Session
 from fhir_coprod.store.gathering import Gathering
 from fhir_coprod.store.postgresql import PostgresqlDatabase
 from fhir_coprod.store.room import MOST, Room
@@ -62,12 +62,12 @@ class Store:
         self._reindexing: reindex.Background | None = None
 
     @classmethod
-    def open(cls, url: str) -> Store:
+    def open(cls, url: str, patience: Patience = PATIENCE) -> Store:
         """Open `sqlite:///path.db` or `postgresql://…`, creating or migrating the schema.
 
         Raises ConfigError with a sentence when that is not possible.
         """
-        base = opening.connect(url)
+        base = opening.connect(url, patience)
         opening.prepare(base)
         return cls(base)._with_current_index()
 

@@ -19,26 +19,26 @@ from sqlalchemy.pool import NullPool, QueuePool
 
 from fhir_coprod.errors import ConfigError
 from fhir_coprod.settings import data_folder
-from fhir_coprod.store.database import BUSY_SECONDS, READ_SECONDS, Database, Row, Session
+from fhir_coprod.store.database import Database, Patience, Row, Session
 
 _GLANCE_SECONDS = 0.001
 """Seconds between two tries of a writer."""
 
 
 class SqliteSession(Session):
-    """Plain sqlite3; `?` is its own placeholder."""
+    """Plain sqlite3; `?` is its own placeholder. A SELECT that takes longer is stopped."""
 
-    def __init__(self, connection: sqlite3.Connection, *, limited: bool = False) -> None:
+    def __init__(self, connection: sqlite3.Connection, *, read_seconds: float = inf) -> None:
         self._connection = connection
+        self._read_seconds = read_seconds
         self._deadline = inf
-        if limited:
+        if read_seconds < inf:
             # Called every so many steps of SQLite's virtual machine, to stop a search that would never end.
             connection.set_progress_handler(lambda: monotonic() > self._deadline, 1_000_000)
-        self._limited = limited
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
-        if self._limited:
-            self._deadline = monotonic() + READ_SECONDS
+        if self._read_seconds < inf:
+            self._deadline = monotonic() + self._read_seconds
         return self._connection.execute(sql, values).fetchall()
 
     def run(self, sql: str, values: Sequence[Any] = ()) -> int:
@@ -68,14 +68,14 @@ class SqliteSession(Session):
         self._connection.close()
 
 
-def _begin(connection: sqlite3.Connection) -> None:
-    """Begin a write transaction as soon as nobody else has one.
+def _begin(connection: sqlite3.Connection, busy_seconds: float) -> None:
+    """Begin a write transaction as soon as nobody else has one; sqlite3's error after `busy_seconds`.
 
     It starts as a writer: a transaction that only becomes one later fails if another has written
     meanwhile. SQLite's own waiting sleeps longer and longer between tries, up to a tenth of a second, and
     lets others who come later go first.
     """
-    deadline = monotonic() + BUSY_SECONDS
+    deadline = monotonic() + busy_seconds
     while True:
         try:
             connection.execute("BEGIN IMMEDIATE")
@@ -100,12 +100,12 @@ class SqliteDatabase(Database):
     makes up for the cost), unless the caller can do without (`Store.write`).
     """
 
-    def __init__(self, url: URL) -> None:
-        super().__init__(url)
+    def __init__(self, url: URL, patience: Patience) -> None:
+        super().__init__(url, patience)
         self.path = Path(cast(str, url.database)).expanduser()
 
     def _connect_reader(self) -> SqliteSession:
-        return SqliteSession(self._connect_read_only(), limited=True)
+        return SqliteSession(self._connect_read_only(), read_seconds=self.patience.read)
 
     def _connect_read_only(self) -> sqlite3.Connection:
         connection = self._connect("ro")
@@ -121,7 +121,7 @@ class SqliteDatabase(Database):
             connection = sqlite3.connect(
                 address,
                 uri=True,
-                timeout=BUSY_SECONDS,
+                timeout=self.patience.busy,
                 isolation_level=None,
                 check_same_thread=False,
                 cached_statements=512,
@@ -167,7 +167,8 @@ class SqliteDatabase(Database):
 
         @event.listens_for(engine, "begin")
         def begin(connection: Connection) -> None:
-            _begin(cast(sqlite3.Connection, connection.connection.driver_connection))
+            raw = cast(sqlite3.Connection, connection.connection.driver_connection)
+            _begin(raw, self.patience.busy)
 
         return engine
 

@@ -21,7 +21,7 @@ from sqlalchemy import Connection, Engine
 
 from fhir_coprod.errors import Overloaded
 from fhir_coprod.store.batch import Batch, Stale
-from fhir_coprod.store.database import Database, DatabaseErrors, is_conflict, is_lost, unavailable
+from fhir_coprod.store.database import Database, DatabaseErrors, is_conflict, is_lost
 from fhir_coprod.store.transaction import Transaction
 
 T = TypeVar("T")
@@ -112,7 +112,7 @@ class Writer:
                     self._alone(item)
             except BaseException as error:  # noqa: BLE001 - the thread must outlive whatever a driver raises
                 for item in done:
-                    item.fail(_explained(error))
+                    item.fail(self._explained(error))
             else:
                 for item in done:
                     item.answer()
@@ -144,7 +144,7 @@ class Writer:
         try:
             self._commit(iter((item,)), [], locked=True, lasting=item.lasting, last=True)
         except BaseException as error:  # noqa: BLE001 - as above
-            item.fail(_explained(error))
+            item.fail(self._explained(error))
         else:
             item.answer()
 
@@ -214,6 +214,15 @@ class Writer:
             except _Errors:
                 connection.invalidate()
 
+    def _explained(self, error: BaseException) -> BaseException:
+        """The error that the caller gets when the database failed."""
+        original = error.orig if isinstance(error, sqlalchemy.exc.DBAPIError) else error
+        if isinstance(original, DatabaseErrors):
+            explained = self._database.unavailable(original)
+            explained.__cause__ = error
+            return explained
+        return error
+
 
 class _Retry(Exception):
     """Nothing of the batch was written; its work may be done again, one piece at a time."""
@@ -231,13 +240,3 @@ def _run(batch: Batch, item: _Submitted) -> None:
         transaction.undo()
     else:
         transaction.finish()
-
-
-def _explained(error: BaseException) -> BaseException:
-    """The error that the caller gets when the database failed."""
-    original = error.orig if isinstance(error, sqlalchemy.exc.DBAPIError) else error
-    if isinstance(original, DatabaseErrors):
-        explained = unavailable(original)
-        explained.__cause__ = error
-        return explained
-    return error

@@ -5,6 +5,7 @@ A large transaction costs a third less for each record, but others who want to w
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from time import monotonic, sleep
 from typing import TypeVar
@@ -22,6 +23,12 @@ SECONDS = 5.0
 COURTESY = 0.003
 """Seconds to leave the store alone after each transaction. On SQLite, a waiting writer checks once a
 millisecond whether it can write; a sync that began again at once would always be faster."""
+
+
+def let_others_go_first() -> None:
+    """Lower this process's priority: a sync may take long, and those who call the endpoint are waiting."""
+    if hasattr(os, "nice"):
+        os.nice(10)
 
 
 class Pace:

@@ -15,7 +15,7 @@ from fhir_coprod.api.conformance import publish
 from fhir_coprod.jsontext import Json, encode
 from fhir_coprod.settings import LimitSettings, Settings, StoreSettings
 from fhir_coprod.store import Store
-from tests.peers import postgresql
+from tests.peers.fixtures import NewStore
 
 FHIR = {"content-type": "application/fhir+json"}
 
@@ -83,20 +83,11 @@ def _headers(headers: dict[str, str]) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def module_store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+def module_store(request: pytest.FixtureRequest, new_store: NewStore) -> Iterator[Store]:
     """An empty store on each database, with our conformance resources in it."""
-    if request.param == "sqlite":
-        with Store.open(f"sqlite:///{tmp_path_factory.mktemp('api') / 'store.db'}") as store:
-            publish(store)
-            yield store
-        return
-    server = request.getfixturevalue("postgresql_url")
-    name = f"t_{uuid.uuid4().hex}"
-    url = postgresql.create_database(server, name)
-    with Store.open(url) as store:
+    with new_store(request.param) as url, Store.open(url) as store:
         publish(store)
         yield store
-    postgresql.drop_database(server, name)
 
 
 @pytest.fixture(scope="module")
@@ -112,9 +103,9 @@ def api(module_store: Store, request: pytest.FixtureRequest) -> Iterator[Api]:
 
 
 @pytest.fixture
-def sqlite_api(tmp_path: Any) -> Iterator[Callable[..., Api]]:
+def sqlite_api(new_store: NewStore) -> Iterator[Callable[..., Api]]:
     """Makes an endpoint over an empty SQLite store of this test's own, with settings of its own."""
-    with Store.open(f"sqlite:///{tmp_path / 'own.db'}") as store:
+    with new_store("sqlite") as url, Store.open(url) as store:
         made: list[Api] = []
 
         def make(**settings: Any) -> Api:

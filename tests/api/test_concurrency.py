@@ -201,7 +201,7 @@ def test_a_killed_server_loses_nothing_that_it_has_acknowledged(site: tuple[str,
 @pytest.mark.proof
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("turn", range(proof_size(20, 4)))
-def test_a_killed_server_loses_nothing_time_and_again(postgresql_database: str, turn: int) -> None:
+def test_a_killed_server_loses_nothing_time_and_again(postgresql_store: str, turn: int) -> None:
     with ExitStack() as stack:
-        servers = [stack.enter_context(serving(postgresql_database, stops=False)) for _ in range(3)]
-        asyncio.run(under_load(postgresql_database, servers, writes=400 + 170 * turn, kill=True))
+        servers = [stack.enter_context(serving(postgresql_store, stops=False)) for _ in range(3)]
+        asyncio.run(under_load(postgresql_store, servers, writes=400 + 170 * turn, kill=True))

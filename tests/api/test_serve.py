@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import subprocess
 import threading
 import time
 import uuid
@@ -19,8 +18,9 @@ import requests
 
 from fhir_coprod.api.server import require_loopback
 from fhir_coprod.errors import ConfigError
+from tests import programs
 from tests.api.conftest import FHIR, patient
-from tests.api.server import Served, command, serving
+from tests.api.server import Served, serving
 
 
 @pytest.fixture(scope="module")
@@ -31,14 +31,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 def refusal(*arguments: str, store: str = "sqlite://") -> tuple[int, str]:
     """Exit code and stderr of a server that should not start."""
-    done = subprocess.run(
-        command(*arguments),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env={**os.environ, "COPROD_STORE__URL": store},
-    )
+    environment = {**os.environ, "COPROD_STORE__URL": store}
+    done = programs.run("fhir_coprod", "serve", *arguments, env=environment)
     assert done.stdout == ""
     return done.returncode, done.stderr
 
@@ -173,8 +167,8 @@ def test_killed_in_the_middle_of_writes_nothing_acknowledged_is_lost(tmp_path: P
             assert requests.get(f"{again.url}/Patient/{id}", timeout=10).status_code == 200
 
 
-def test_several_processes_serve_one_postgresql(postgresql_database: str) -> None:
-    with serving(postgresql_database, "--workers", "2") as running:
+def test_several_processes_serve_one_postgresql(postgresql_store: str) -> None:
+    with serving(postgresql_store, "--workers", "2") as running:
         # The socket listens already while the processes load: the first request waits for them.
         assert requests.get(running.url.removesuffix("fhir") + "health", timeout=60).status_code == 200
         one = patient()

@@ -12,17 +12,11 @@ import pytest
 from fhir_coprod import cli
 from fhir_coprod.cli.commands import COMMANDS, whole
 from fhir_coprod.errors import ConfigError, Conflict, NotFound, plain
+from tests import programs
 
 
 def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "fhir_coprod", *arguments],
-        check=False,
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        timeout=60,
-    )
+    return programs.run("fhir_coprod", *arguments, cwd=cwd)
 
 
 def test_help_lists_every_command_with_the_words_of_its_own_help() -> None:
@@ -79,7 +73,10 @@ def modules_of(*arguments: str) -> set[str]:
 
 
 def test_version_is_printed() -> None:
-    assert run("--version").stdout.strip() == "0.1.0"
+    """By an interpreter that has loaded nothing before, as a person starts it."""
+    command = [sys.executable, "-m", "fhir_coprod", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "0.1.0"
 
 
 def test_unknown_command_is_wrong_use() -> None:
@@ -169,12 +166,9 @@ def test_letters_that_a_bare_locale_lacks_are_no_fault(tmp_path: Path) -> None:
 
 def test_output_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run(
-            [sys.executable, "-m", "fhir_coprod", "load", "--json", str(tmp_path)],
-            check=False,
+        done = programs.run(
+            *("fhir_coprod", "load", "--json", str(tmp_path)),
             stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
             cwd=tmp_path,
             env={**os.environ, "COPROD_STORE__URL": f"sqlite:///{tmp_path / 'coprod.db'}"},
         )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator
 
 import pytest
 
 from fhir_coprod import jsontext
 from fhir_coprod.store import Store
-from tests.peers import postgresql
+from tests.peers.fixtures import NewStore
 from tests.store.library import RESOURCES
 
 
@@ -20,19 +19,10 @@ def store(store_url: str) -> Iterator[Store]:
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def library(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+def library(request: pytest.FixtureRequest, new_store: NewStore) -> Iterator[Store]:
     """A store with RESOURCES in it, for tests that only read."""
-    admin = ""
-    name = f"t_{uuid.uuid4().hex}"
-    if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path_factory.mktemp('library') / 'store.db'}"
-    else:
-        admin = request.getfixturevalue("postgresql_url")
-        url = postgresql.create_database(admin, name)
-    with Store.open(url) as store:
+    with new_store(request.param) as url, Store.open(url) as store:
         for reference, data in RESOURCES.items():
             document, id = jsontext.from_data(data), reference.partition("/")[2]
             store.write(lambda transaction, document=document, id=id: transaction.put(document, id))
         yield store
-    if admin:
-        postgresql.drop_database(admin, name)

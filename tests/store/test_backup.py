@@ -5,13 +5,12 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import subprocess
-import uuid
 from pathlib import Path
 
 import pytest
 
 from fhir_coprod.store import Query, Store, opening
-from tests.peers import postgresql
+from tests.peers.postgresql import Databases
 from tests.store.writers import task
 
 
@@ -45,21 +44,20 @@ def test_sqlite_backup_beside_writes(tmp_path: Path) -> None:
     check_copy(f"sqlite:///{tmp_path / 'copy.db'}", 50)
 
 
-def test_postgresql_dump_beside_writes(postgresql_url: str, postgresql_database: str, tmp_path: Path) -> None:
+def test_postgresql_dump_beside_writes(databases: Databases, postgresql_store: str, tmp_path: Path) -> None:
     dumper, restorer = shutil.which("pg_dump"), shutil.which("pg_restore")
     if dumper is None or restorer is None:
         pytest.skip("peer missing: pg_dump (install Debian's postgresql-client)")
     dump = tmp_path / "store.dump"
-    with Store.open(postgresql_database) as store:
+    with Store.open(postgresql_store) as store:
         write_some(store, "before", 50)
         pending = [store.submit(lambda t, n=n: t.put(task(str(n)), f"during{n}")) for n in range(100)]
-        subprocess.run([dumper, "-Fc", "-f", dump, postgresql_database], check=True)
+        subprocess.run([dumper, "-Fc", "-f", dump, postgresql_store], check=True)
         for future in pending:
             future.result()
-    name = f"t_{uuid.uuid4().hex}"
-    copy = postgresql.create_database(postgresql_url, name)
+    copy = databases.new()
     try:
         subprocess.run([restorer, "-d", copy, dump], check=True)
         check_copy(copy, 50)
     finally:
-        postgresql.drop_database(postgresql_url, name)
+        databases.drop(copy)

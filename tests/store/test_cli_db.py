@@ -15,10 +15,10 @@ from fhir_coprod.store import Store, schema
 
 
 @pytest.fixture
-def configured(store_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+def configured(database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COPROD_STORE__URL", store_url)
-    return store_url
+    monkeypatch.setenv("COPROD_STORE__URL", database_url)
+    return database_url
 
 
 def test_check_tells_an_empty_database_from_a_current_one(configured: str) -> None:

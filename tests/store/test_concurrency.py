@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 
@@ -13,17 +11,20 @@ import pytest
 
 from fhir_coprod import jsontext
 from fhir_coprod.store import Query, Store, Transaction, opening
+from tests import programs
+from tests.programs import Program
 from tests.store.writers import task
 
 
-def start(mode: str, url: str, name: str, count: int) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "tests.store.writers", mode, url, name, str(count)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+def start(mode: str, url: str, name: str, count: int) -> Program:
+    return programs.start("tests.store.writers", mode, url, name, str(count), stdout=programs.PIPE)
 
 
-def said(process: subprocess.Popen[str]) -> list[str]:
+def said(process: Program) -> list[str]:
     """What a process has acknowledged, once it has ended."""
-    lines = process.communicate(timeout=100)[0].split("\n")
+    assert process.stdout is not None
+    lines = process.stdout.read().split("\n")
+    process.close()
     # A killed process may leave half a line; it counts for nothing.
     return lines[1:-1]
 
@@ -65,12 +66,12 @@ def test_if_match_race_has_one_winner_each_round(store_url: str) -> None:
 
 
 @pytest.mark.parametrize("held", ["an older version", "nothing"])
-def test_what_a_work_has_read_is_still_the_newest_when_it_writes(postgresql_database: str, held: str) -> None:
+def test_what_a_work_has_read_is_still_the_newest_when_it_writes(postgresql_store: str, held: str) -> None:
     """Also where it writes something else, which the key of type, id and version cannot guard.
 
     Not on SQLite: there nobody else can write while a work runs.
     """
-    with Store.open(postgresql_database) as ours, Store.open(postgresql_database) as other:
+    with Store.open(postgresql_store) as ours, Store.open(postgresql_store) as other:
         if held == "an older version":
             ours.write(lambda transaction: transaction.put(task("older"), "read"))
         meanwhile = [lambda transaction: transaction.put(task("newest"), "read")]
@@ -87,7 +88,6 @@ def test_what_a_work_has_read_is_still_the_newest_when_it_writes(postgresql_data
 
 @pytest.mark.parametrize("seed", range(3))
 def test_what_was_acknowledged_survives_kill_9(store_url: str, seed: int) -> None:
-    Store.open(store_url).close()
     process = start("pairs", store_url, "w", 100_000)
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"

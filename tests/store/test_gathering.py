@@ -34,7 +34,7 @@ def test_sqlite_reads_need_no_gathering(tmp_path: Path) -> None:
         assert store.gathering(20) is None
 
 
-def test_each_gets_its_own_answer(postgresql_database: str) -> None:
+def test_each_gets_its_own_answer(postgresql_store: str) -> None:
     count = 3 * MOST
 
     async def run(store: Store) -> None:
@@ -51,7 +51,7 @@ def test_each_gets_its_own_answer(postgresql_database: str) -> None:
             assert gone is not None and gone.deleted  # noqa: PT018
             assert (none, other) == (None, None)
 
-    with Store.open(postgresql_database) as store:
+    with Store.open(postgresql_store) as store:
 
         def fill(transaction: object) -> None:
             for number in range(count):
@@ -63,7 +63,7 @@ def test_each_gets_its_own_answer(postgresql_database: str) -> None:
         asyncio.run(run(store))
 
 
-def test_a_read_sees_what_another_process_has_acknowledged(postgresql_database: str) -> None:
+def test_a_read_sees_what_another_process_has_acknowledged(postgresql_store: str) -> None:
     async def run(here: Store, there: Store) -> None:
         async with gathering(here) as reads:
             noise = asyncio.create_task(keep_reading(reads))
@@ -78,15 +78,15 @@ def test_a_read_sees_what_another_process_has_acknowledged(postgresql_database: 
         while True:
             await asyncio.gather(*(reads.newest("Task", "t") for _ in range(10)))
 
-    with Store.open(postgresql_database) as here, Store.open(postgresql_database) as there:
+    with Store.open(postgresql_store) as here, Store.open(postgresql_store) as there:
         asyncio.run(run(here, there))
 
 
-def test_connections_that_the_server_has_cut_are_replaced(postgresql_database: str) -> None:
+def test_connections_that_the_server_has_cut_are_replaced(postgresql_store: str) -> None:
     async def run(store: Store) -> None:
         async with gathering(store) as reads:
             assert await reads.newest("Task", "t")
-            with psycopg.connect(postgresql_database, autocommit=True) as admin:
+            with psycopg.connect(postgresql_store, autocommit=True) as admin:
                 admin.execute(
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                     " WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -94,15 +94,15 @@ def test_connections_that_the_server_has_cut_are_replaced(postgresql_database: s
             found = await asyncio.gather(*(reads.newest("Task", "t") for _ in range(20)))
             assert all(found)
 
-    with Store.open(postgresql_database) as store:
+    with Store.open(postgresql_store) as store:
         put(store, "t", "1")
         asyncio.run(run(store))
 
 
-def test_a_database_that_does_not_answer_is_given_up_and_asked_again(postgresql_database: str) -> None:
+def test_a_database_that_does_not_answer_is_given_up_and_asked_again(postgresql_store: str) -> None:
     async def run(store: Store) -> None:
         async with gathering(store, 0.3) as reads:
-            with psycopg.connect(postgresql_database) as blocker:
+            with psycopg.connect(postgresql_store) as blocker:
                 blocker.execute("LOCK TABLE version IN ACCESS EXCLUSIVE MODE")
                 results = await asyncio.gather(
                     *(reads.newest("Task", "t") for _ in range(5)), return_exceptions=True
@@ -111,12 +111,12 @@ def test_a_database_that_does_not_answer_is_given_up_and_asked_again(postgresql_
                 blocker.rollback()
             assert await reads.newest("Task", "t")
 
-    with Store.open(postgresql_database) as store:
+    with Store.open(postgresql_store) as store:
         put(store, "t", "1")
         asyncio.run(run(store))
 
 
-def test_a_server_that_is_gone_fails_each_read(postgresql_database: str) -> None:
+def test_a_server_that_is_gone_fails_each_read(postgresql_store: str) -> None:
     async def run(store: Store) -> None:
         async with gathering(store) as reads:
             store._database.url = store._database.url.set(port=1)
@@ -125,5 +125,5 @@ def test_a_server_that_is_gone_fails_each_read(postgresql_database: str) -> None
             )
             assert all(isinstance(result, ConfigError) for result in results)
 
-    with Store.open(postgresql_database) as store:
+    with Store.open(postgresql_store) as store:
         asyncio.run(run(store))

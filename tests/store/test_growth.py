@@ -72,9 +72,9 @@ def test_no_operation_takes_more_steps_in_a_larger_store(
         assert all_of_them > 5 * found[large]["search by status"]
 
 
-def test_a_postgresql_writer_reads_no_more_rows_as_the_store_grows(postgresql_database: str) -> None:
+def test_a_postgresql_writer_reads_no_more_rows_as_the_store_grows(postgresql_store: str) -> None:
     """Its plans are made while the store is as good as empty, and kept."""
-    with Store.open(postgresql_database) as store, psycopg.connect(postgresql_database) as watcher:
+    with Store.open(postgresql_store) as store, psycopg.connect(postgresql_store) as watcher:
 
         def rows_read() -> int:
             # The writer tells what it has counted when it commits, if it is asked to.

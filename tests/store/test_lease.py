@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import socket
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
 
 from fhir_coprod.store import Store, lease
 from fhir_coprod.store.lease import Lease
+from tests import programs
 
 NEVER = "4999999"
 """Above the largest process number there is."""
@@ -41,12 +40,7 @@ def test_each_job_has_a_lease_of_its_own(store: Store) -> None:
 
 
 def test_a_process_that_died_on_this_machine_gives_way_at_once(store: Store) -> None:
-    died = subprocess.run(
-        [sys.executable, "-c", "from fhir_coprod.store.lease import Lease; print(Lease('job', 60).holder)"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    died = programs.run("-c", "from fhir_coprod.store.lease import Lease; print(Lease('job', 60).holder)")
     store.write(Lease("job", 60, died.stdout.strip()).take)
     mine = Lease("job", 60)
     assert not store.write(mine.prolong)

@@ -7,8 +7,6 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from typer.testing import CliRunner
 from fhir_coprod.cli import app
 from fhir_coprod.errors import ConfigError
 from fhir_coprod.store import Query, Store, loading, opening
+from tests import programs
 
 
 def patient(id: str | None, **more: Any) -> dict[str, Any]:
@@ -147,8 +146,7 @@ def test_load_goes_on_after_kill_9(store_url: str, tmp_path: Path, monkeypatch: 
     file = ndjson(tmp_path / "many.ndjson", *lines)
     monkeypatch.setenv("COPROD_STORE__URL", store_url)
     monkeypatch.chdir(tmp_path)
-    Store.open(store_url).close()
-    process = subprocess.Popen([sys.executable, "-m", "fhir_coprod", "load", str(file)])
+    process = programs.start("fhir_coprod", "load", str(file))
     with Store.open(store_url) as store:
         while store.head() < 300 and process.poll() is None:
             time.sleep(0.005)
@@ -175,10 +173,10 @@ def test_load_killed_again_and_again_loses_and_doubles_nothing(
     file = ndjson(tmp_path / "many.ndjson", *(patient(f"p{number}") for number in range(count)))
     monkeypatch.setenv("COPROD_STORE__URL", store_url)
     chance = random.Random(7)
-    command = [sys.executable, "-m", "fhir_coprod", "load", str(file)]
+    command = ("fhir_coprod", "load", str(file))
     with Store.open(store_url) as store:
         for _ in range(kills):
-            process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL)
+            process = programs.start(*command, cwd=tmp_path, stdout=programs.DEVNULL)
             # From a little later than the last one got to; sometimes in the middle of a commit.
             before = store.head()
             while store.head() == before and process.poll() is None:
@@ -186,7 +184,7 @@ def test_load_killed_again_and_again_loses_and_doubles_nothing(
             time.sleep(chance.uniform(0, 0.2))
             process.kill()
             process.wait()
-        ran = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True)
+        ran = programs.run(*command, cwd=tmp_path)
         assert ran.returncode == 0, ran.stderr
         assert [(v.position, v.version) for v in store.changes(0, limit=count + 1)] == [
             (position, 1) for position in range(1, count + 1)

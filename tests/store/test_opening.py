@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import subprocess
-import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -19,6 +17,8 @@ from fhir_coprod.errors import ConfigError, Overloaded
 from fhir_coprod.jsontext import parse
 from fhir_coprod.settings import data_folder
 from fhir_coprod.store import Query, Store, database, opening, schema
+from fhir_coprod.store.database import Patience
+from tests import programs
 
 
 def catalogue(url: str) -> list[tuple[object, ...]]:
@@ -63,24 +63,24 @@ def migrate(url: str) -> None:
     engine.dispose()
 
 
-def test_migrations_lead_to_the_schema_that_a_new_database_gets(store_url: str, tmp_path: Path) -> None:
-    migrate(store_url)
-    migrated = catalogue(store_url)
-    if store_url.startswith("sqlite"):
+def test_migrations_lead_to_the_schema_that_a_new_database_gets(database_url: str, tmp_path: Path) -> None:
+    migrate(database_url)
+    migrated = catalogue(database_url)
+    if database_url.startswith("sqlite"):
         fresh_url = f"sqlite:///{tmp_path / 'fresh.db'}"
         Store.open(fresh_url).close()
         assert catalogue(fresh_url) == migrated
         return
-    with psycopg.connect(store_url, autocommit=True) as connection:
+    with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("DROP SCHEMA public CASCADE")
         connection.execute("CREATE SCHEMA public")
-    Store.open(store_url).close()
-    assert catalogue(store_url) == migrated
+    Store.open(database_url).close()
+    assert catalogue(database_url) == migrated
 
 
-def test_no_table_was_changed_without_a_migration(store_url: str) -> None:
-    migrate(store_url)
-    engine = opening.connect(store_url).make_engine()
+def test_no_table_was_changed_without_a_migration(database_url: str) -> None:
+    migrate(database_url)
+    engine = opening.connect(database_url).make_engine()
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), schema.metadata) == []
         assert opening.revision(connection) == schema.REVISION
@@ -98,23 +98,23 @@ def test_an_empty_database_opens_fast(tmp_path: Path) -> None:
     assert min(times) < 0.1
 
 
-def test_a_newer_schema_is_refused_in_a_sentence(store_url: str) -> None:
-    Store.open(store_url).close()
-    engine = opening.connect(store_url).make_engine()
+def test_a_newer_schema_is_refused_in_a_sentence(database_url: str) -> None:
+    Store.open(database_url).close()
+    engine = opening.connect(database_url).make_engine()
     with engine.begin() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
     engine.dispose()
     with pytest.raises(ConfigError, match="newer fhir-coprod"):
-        Store.open(store_url)
+        Store.open(database_url)
 
 
-def test_somebody_elses_database_is_refused(store_url: str) -> None:
-    engine = opening.connect(store_url).make_engine()
+def test_somebody_elses_database_is_refused(database_url: str) -> None:
+    engine = opening.connect(database_url).make_engine()
     with engine.begin() as connection:
         connection.exec_driver_sql("CREATE TABLE resource (id INTEGER)")
     engine.dispose()
     with pytest.raises(ConfigError, match="database of its own"):
-        Store.open(store_url)
+        Store.open(database_url)
 
 
 def test_looking_at_a_store_makes_no_file(tmp_path: Path) -> None:
@@ -136,16 +136,16 @@ def test_looking_at_a_store_makes_no_file(tmp_path: Path) -> None:
         ("UPDATE setting SET value = 'other'", "The search index of Basic was made by other definitions"),
     ],
 )
-def test_db_check_tells_what_does_not_fit_together(store_url: str, spoil: str, sentence: str) -> None:
-    with Store.open(store_url) as store:
+def test_db_check_tells_what_does_not_fit_together(database_url: str, spoil: str, sentence: str) -> None:
+    with Store.open(database_url) as store:
         for code in "ab":
             basic = parse(f'{{"resourceType":"Basic","code":{{"coding":[{{"code":"{code}"}}]}}}}')
             store.write(lambda transaction, basic=basic: transaction.put(basic, "b"))
-    assert opening.damage(opening.connect(store_url)) == []
-    base = opening.connect(store_url)
+    assert opening.damage(opening.connect(database_url)) == []
+    base = opening.connect(database_url)
     engine = base.make_engine()
     with engine.begin() as connection:
-        if store_url.startswith("sqlite"):
+        if database_url.startswith("sqlite"):
             connection.exec_driver_sql("PRAGMA foreign_keys = off")
         connection.exec_driver_sql("DELETE FROM received")
         connection.exec_driver_sql(spoil)
@@ -176,9 +176,9 @@ def test_a_file_that_is_no_database_is_a_sentence(tmp_path: Path) -> None:
         Store.open(f"sqlite:///{tmp_path / 'notes.db'}")
 
 
-def test_two_processes_may_open_an_empty_database_at_once(store_url: str) -> None:
-    script = f"from fhir_coprod.store import Store; Store.open({store_url!r}).close()"
-    running = [subprocess.Popen([sys.executable, "-c", script]) for _ in range(3)]
+def test_two_processes_may_open_an_empty_database_at_once(database_url: str) -> None:
+    script = f"from fhir_coprod.store import Store; Store.open({database_url!r}).close()"
+    running = [programs.start("-c", script) for _ in range(3)]
     assert [process.wait(60) for process in running] == [0, 0, 0]
 
 
@@ -196,14 +196,11 @@ def test_a_new_sqlite_store_and_its_default_folder_are_for_their_owner_alone(
     assert file.parent.stat().st_mode & 0o077 == 0
 
 
-def test_a_search_without_end_is_stopped_and_its_reader_not_lost(
-    store_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(database, "READ_SECONDS", 1)
+def test_a_search_without_end_is_stopped_and_its_reader_not_lost(database_url: str) -> None:
     endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
-    opened = opening.connect(store_url)
-    with Store.open(store_url):
-        with pytest.raises(Overloaded, match="longer than 1 seconds"):
+    opened = opening.connect(database_url, Patience(read=0.2))
+    with Store.open(database_url):
+        with pytest.raises(Overloaded, match=r"longer than 0\.2 seconds"):
             opened.read(endless)
         assert opened.read("SELECT 1") == [(1,)]
     opened.close()
@@ -220,8 +217,8 @@ def test_only_a_connection_that_is_gone_is_worth_a_second_try() -> None:
     assert not database.is_lost(sqlite3.OperationalError("disk I/O error"))
 
 
-def test_after_the_server_has_cut_its_connections_reads_and_searches_go_on(postgresql_database: str) -> None:
-    with Store.open(postgresql_database) as store:
+def test_after_the_server_has_cut_its_connections_reads_and_searches_go_on(postgresql_store: str) -> None:
+    with Store.open(postgresql_store) as store:
         basic = parse(b'{"resourceType":"Basic"}')
         store.write(lambda transaction: transaction.put(basic, "b"))
         for ask in (
@@ -229,7 +226,7 @@ def test_after_the_server_has_cut_its_connections_reads_and_searches_go_on(postg
             lambda: [store.read("Basic", "b")],
         ):
             assert ask()
-            with psycopg.connect(postgresql_database, autocommit=True) as administrator:
+            with psycopg.connect(postgresql_store, autocommit=True) as administrator:
                 administrator.execute(
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                     " WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -238,11 +235,11 @@ def test_after_the_server_has_cut_its_connections_reads_and_searches_go_on(postg
 
 
 def test_a_writer_that_waits_too_long_for_another_process_says_so_and_writes_when_it_is_gone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(database, "BUSY_SECONDS", 0.1)
     file = tmp_path / "store.db"
-    with Store.open(f"sqlite:///{file}") as store, closing(sqlite3.connect(file)) as other:
+    impatient = Store.open(f"sqlite:///{file}", Patience(busy=0.1))
+    with impatient as store, closing(sqlite3.connect(file)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(Overloaded, match="has held the database for too long"):
             store.write(lambda transaction: transaction.set_cursor("late", 1))

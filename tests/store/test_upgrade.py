@@ -25,9 +25,9 @@ FROZEN: dict[str, Any] = json.loads(Path(__file__).with_name("revision_0001.json
 
 
 @pytest.fixture
-def first_version(store_url: str) -> str:
+def first_version(database_url: str) -> str:
     """URL of a store as the first version left it."""
-    engine = opening.connect(store_url).make_engine()
+    engine = opening.connect(database_url).make_engine()
     with engine.begin() as connection:
         config = opening._alembic()
         config.attributes["connection"] = connection
@@ -43,7 +43,7 @@ def first_version(store_url: str) -> str:
             ]
             connection.execute(table.insert(), rows)
     engine.dispose()
-    return store_url
+    return database_url
 
 
 def _is_bytes(table: Table, column: str) -> bool:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
+import structlog
+
 from fhir_coprod import jsontext
 from fhir_coprod.errors import PreconditionFailed
 from fhir_coprod.jsontext import Document
@@ -80,6 +82,8 @@ def races(store: Store, name: str, count: int) -> None:
 
 def main() -> None:
     mode, url, name, count = sys.argv[1:]
+    # A process that finds the index stale makes it anew, and says so.
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     with Store.open(url) as store:
         say("ready")
         {"pairs": pairs, "once": once, "races": races}[mode](store, name, int(count))

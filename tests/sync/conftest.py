@@ -10,6 +10,7 @@ import pytest
 
 from fhir_coprod.settings import EhrSettings, Settings, StoreSettings
 from fhir_coprod.store import Store
+from tests.peers.fixtures import NewStore
 from tests.sync.server import Ehr
 
 FAST = "/dev/shm" if Path("/dev/shm").is_dir() else None
@@ -17,9 +18,10 @@ FAST = "/dev/shm" if Path("/dev/shm").is_dir() else None
 
 
 @pytest.fixture
-def store_path() -> Iterator[str]:
-    with tempfile.TemporaryDirectory(dir=FAST) as folder:
-        yield f"sqlite:///{folder}/coprod.db"
+def store_path(new_store: NewStore) -> Iterator[str]:
+    """URL of an empty store on SQLite."""
+    with tempfile.TemporaryDirectory(dir=FAST) as folder, new_store("sqlite", Path(folder)) as url:
+        yield url
 
 
 @pytest.fixture

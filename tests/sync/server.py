@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -196,25 +197,52 @@ class Ehr:
         return JSONResponse(self.resources[reference], media_type="application/fhir+json")
 
 
+class _Server(uvicorn.Server):
+    """Ends when it is told to. uvicorn's own looks ten times a second whether it should, and then waits."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._serves = threading.Event()
+        self._ends = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._serves.set()
+        await self.on_tick(0)
+        await self._ends.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        for task in list(self.server_state.tasks):
+            task.cancel()
+
+    def end(self) -> None:
+        if self._serves.wait(10):
+            self._loop.call_soon_threadsafe(self._ends.set)
+
+
 @contextmanager
 def serving(*ehrs: Ehr) -> Iterator[None]:
     """Serves each EHR on a free port of the loopback; its `url` is set."""
-    servers: list[uvicorn.Server] = []
+    servers: list[_Server] = []
     threads: list[threading.Thread] = []
     try:
         for ehr in ehrs:
             config = uvicorn.Config(ehr.app(), host="127.0.0.1", port=0, log_level="error", lifespan="off")
-            server = uvicorn.Server(config)
-            socket = config.bind_socket()
-            socket.listen(128)  # who asks before the thread runs waits, and is not refused
-            ehr.url = f"http://127.0.0.1:{socket.getsockname()[1]}/fhir"
-            thread = threading.Thread(target=server.run, args=([socket],), daemon=True)
+            server = _Server(config)
+            listener = config.bind_socket()
+            listener.listen(128)  # who asks before the thread runs waits, and is not refused
+            ehr.url = f"http://127.0.0.1:{listener.getsockname()[1]}/fhir"
+            thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
             thread.start()
             servers.append(server)
             threads.append(thread)
         yield
     finally:
         for server in servers:
-            server.should_exit = True
+            server.end()
         for thread in threads:
             thread.join(10)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from fhir_coprod.store.schema import core
 from fhir_coprod.sync import alone
 from fhir_coprod.sync.engine import run
 from fhir_coprod.sync.reading.shared import Progress
+from tests import programs
 from tests.sync.conftest import settings_for
 from tests.sync.records import patient
 from tests.sync.server import Ehr, serving
@@ -36,7 +35,7 @@ def _hold(store: Store, holder: str) -> None:
 
 def test_a_sync_that_died_on_this_machine_does_not_stand_in_the_way(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'store.db'}"
-    subprocess.run([sys.executable, "-c", _DIES, url], check=True)
+    assert programs.run("-c", _DIES, url).returncode == 0
     with Store.open(url) as store, alone.alone(store):
         pass
 

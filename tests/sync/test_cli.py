@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from typer.testing import CliRunner
 from fhir_coprod.cli import app
 from fhir_coprod.errors import ConfigError, CoprodError
 from fhir_coprod.store import Store
+from tests import programs
 from tests.sync.records import organization, patient, referral, task
 from tests.sync.server import Ehr, serving
 
@@ -237,11 +236,11 @@ def test_a_type_that_there_is_not_is_a_wrong_setting(config: Path) -> None:
 
 
 def test_a_lost_reader_of_the_log_is_no_fault_of_the_ehr(config: Path) -> None:
-    command = [sys.executable, "-m", "fhir_coprod", "--config", str(config), "sync", "--json"]
+    command = ("fhir_coprod", "--config", str(config), "sync", "--json")
     read, write = os.pipe()
     os.close(read)  # every line to stderr fails from now on
     try:
-        done = subprocess.run(command, check=False, stdout=subprocess.PIPE, stderr=write, timeout=60)
+        done = programs.run(*command, stderr=write)
     finally:
         os.close(write)
     (report,) = json.loads(done.stdout)

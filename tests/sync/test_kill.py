@@ -15,7 +15,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 from sqlalchemy import select
@@ -26,7 +25,7 @@ from fhir_coprod.store.schema.sync import crosswalk
 from fhir_coprod.sync import dead_letters
 from fhir_coprod.sync.engine import run
 from fhir_coprod.sync.staging.stage import holdings
-from tests.peers import postgresql
+from tests.peers.postgresql import Databases
 from tests.sync.conftest import FAST, settings_for
 from tests.sync.records import organization, patient, referral, task
 from tests.sync.server import Ehr, serving
@@ -130,17 +129,17 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture
-def new_postgresql(postgresql_url: str) -> Iterator[Callable[[], str]]:
+def new_postgresql(databases: Databases) -> Iterator[Callable[[], str]]:
     """Gives a fresh database each time it is called."""
-    names: list[str] = []
+    urls: list[str] = []
 
     def create() -> str:
-        names.append(f"t_{uuid4().hex}")
-        return postgresql.create_database(postgresql_url, names[-1])
+        urls.append(databases.new())
+        return urls[-1]
 
     yield create
-    for name in names:
-        postgresql.drop_database(postgresql_url, name)
+    for url in urls:
+        databases.drop(url)
 
 
 SOME, TWENTY = pytest.param(4, id="4"), pytest.param(10, id="10", marks=pytest.mark.proof)

@@ -826,7 +826,7 @@ def test_a_feed_that_nobody_asks_for_any_more_is_dropped(store: Store) -> None:
         assert [(row.ehr, row.type) for row in feeds(connection)] == [("care", "Patient")]
 
 
-def test_postgresql_holds_the_same_story(postgresql_database: str) -> None:
+def test_postgresql_holds_the_same_story(postgresql_store: str) -> None:
     long = "9" * 5000
     care = a_department()
     care.put(organization("long", long))
@@ -839,7 +839,7 @@ def test_postgresql_holds_the_same_story(postgresql_database: str) -> None:
         task("1", "Patient/900", "ServiceRequest/77", "accepted"),
     )
     ortho.broken["Task/1"] = b"{}"
-    with Store.open(postgresql_database) as store, serving(care, ortho):
+    with Store.open(postgresql_store) as store, serving(care, ortho):
         reports = synced(store, care=care, ortho=ortho)
         assert reports["ortho"].counts["Organization"].merged == 2
         assert reports["ortho"].counts["Task"].dead == 1

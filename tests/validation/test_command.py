@@ -16,6 +16,7 @@ from fhir_coprod import definitions, jsontext, validate
 from fhir_coprod.outcome import Outcome
 from fhir_coprod.validation import bulk, inputs
 from fhir_coprod.validation.inputs import Input
+from tests import programs
 from tests.validation.slicing_package import BASE, CASES, PROFILES
 
 GOOD: dict[str, Any] = {
@@ -26,9 +27,8 @@ GOOD: dict[str, Any] = {
 BAD: dict[str, Any] = {**GOOD, "id": "bad", "gender": "x"}
 
 
-def run(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    command = [sys.executable, "-m", "fhir_coprod", "validate", *arguments]
-    return subprocess.run(command, input=stdin, capture_output=True, timeout=100, check=False)
+def run(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
+    return programs.run("fhir_coprod", "validate", *arguments, input=stdin)
 
 
 def write(path: Path, *resources: dict[str, Any]) -> str:
@@ -38,12 +38,12 @@ def write(path: Path, *resources: dict[str, Any]) -> str:
 
 def test_a_wrong_resource_is_explained_and_ends_with_1(tmp_path: Path) -> None:
     done = run(write(tmp_path / "two.ndjson", GOOD, BAD))
-    said = done.stdout.decode()
+    said = done.stdout
     assert done.returncode == 1
     assert "two.ndjson:2  Patient/bad" in said
     assert "Patient.gender: The code 'x' is not in the required value set" in said
     assert said.endswith("2 resources: 1 valid, 1 not valid\n")
-    assert done.stderr == b""
+    assert done.stderr == ""
 
 
 def test_json_is_one_outcome_per_resource_in_order(tmp_path: Path) -> None:
@@ -101,8 +101,8 @@ def test_somebody_elses_package_is_used(tmp_path: Path) -> None:
 def test_wrong_use_ends_with_2_and_a_sentence(arguments: tuple[str, ...], words: str) -> None:
     done = run(*arguments)
     assert done.returncode == 2
-    assert words in done.stderr.decode()
-    assert done.stdout == b""
+    assert words in done.stderr
+    assert done.stdout == ""
 
 
 @pytest.mark.parametrize(
@@ -137,15 +137,15 @@ def test_nothing_to_check_is_no_success(tmp_path: Path) -> None:
     for name, words in told.items():
         done = run(str(tmp_path / name))
         assert done.returncode == 2
-        assert words in done.stderr.decode()
+        assert words in done.stderr
 
 
 def test_a_broken_package_is_told(tmp_path: Path) -> None:
     package = tmp_path / "broken.tgz"
     package.write_bytes(b"\x1f\x8bnothing")
     done = run("-", "--package", str(package), stdin=jsontext.encode(GOOD))
-    assert (done.returncode, done.stdout) == (2, b"")
-    assert "cannot be read as a FHIR package" in done.stderr.decode()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "cannot be read as a FHIR package" in done.stderr
 
 
 def _profile(**members: Any) -> dict[str, Any]:
@@ -189,8 +189,8 @@ def test_a_malformed_definition_of_a_package_is_named(
     for name, content in {"package.json": {"name": "p"}, **files}.items():
         (folder / name).write_bytes(content if isinstance(content, bytes) else jsontext.encode(content))
     done = run("-", "--package", str(folder), "--profile", "http://x.org/p", stdin=jsontext.encode(GOOD))
-    told = done.stderr.decode()
-    assert (done.returncode, done.stdout) == (2, b""), told
+    told = done.stderr
+    assert (done.returncode, done.stdout) == (2, ""), told
     assert words in told
     assert "fault in the program" not in told
 
@@ -202,8 +202,8 @@ def test_a_rule_that_cannot_be_checked_is_told(tmp_path: Path) -> None:
     profile = _profile(snapshot={"element": [{**ROOT, "constraint": [rule]}]})
     (folder / "a.json").write_bytes(jsontext.encode(profile))
     done = run("-", "--package", str(folder), "--profile", "http://x.org/p", stdin=jsontext.encode(GOOD))
-    assert "unchecked Patient: The rule x-1 cannot be checked here: It is so" in done.stdout.decode()
-    assert done.stdout.decode().endswith("1 resource: 1 valid\n")
+    assert "unchecked Patient: The rule x-1 cannot be checked here: It is so" in done.stdout
+    assert done.stdout.endswith("1 resource: 1 valid\n")
     assert done.returncode == 0
 
 
@@ -247,4 +247,4 @@ def test_several_processes_answer_in_order() -> None:
 
 def test_the_examples_of_the_package_are_valid(tmp_path: Path) -> None:
     done = run(write(tmp_path / "examples.ndjson", *definitions.examples()))
-    assert done.returncode == 0, done.stdout.decode()
+    assert done.returncode == 0, done.stdout

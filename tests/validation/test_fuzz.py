@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 
 from fhir_coprod.validation.explain.findings import MAX_ISSUES
 from fhir_coprod.validation.validator import default
+from tests import programs
 from tests.validation.fuzzing import KINDS
 
 SIZES = {"ci": 2500}
@@ -20,8 +20,7 @@ SIZES = {"ci": 2500}
 
 def fuzz(*arguments: str) -> dict[str, Any]:
     """Run the documents in a process that the operating system limits; what it tells when all are judged."""
-    command = [sys.executable, "-m", "tests.validation.fuzzing", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = programs.run("tests.validation.fuzzing", *arguments, timeout=3600)
     assert done.returncode == 0, done.stderr[-4000:]
     told: dict[str, Any] = json.loads(done.stdout)
     return told

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ import pytest
 
 from fhir_coprod import jsontext
 from fhir_coprod.definitions.package import Package
+from tests import programs
 from tests.peers import ips, registry
 
 Json = dict[str, Any]
@@ -31,11 +30,9 @@ def examples() -> dict[str, Json]:
 def outcomes(path: Path, resources: list[Json], *arguments: str) -> list[Json]:
     """What `fhir-coprod validate` says of each, with the package."""
     path.write_bytes(b"\n".join(jsontext.encode(resource) for resource in resources))
-    command = [sys.executable, "-m", "fhir_coprod", "validate", str(path), "--package", str(ips.FILE)]
-    done = subprocess.run(
-        [*command, "--format", "json", *arguments], capture_output=True, timeout=100, check=False
-    )
-    assert done.returncode in (0, 1), done.stderr.decode()
+    command = ("validate", str(path), "--package", str(ips.FILE), "--format", "json")
+    done = programs.run("fhir_coprod", *command, *arguments)
+    assert done.returncode in (0, 1), done.stderr
     found: list[Json] = json.loads(done.stdout)
     return found
 

@@ -18,7 +18,7 @@ The language of `scenarios/*.txt` (year 2026; `03-02` is 2 March 09:00 at the si
     now DATE
     = STAGE [DATE]                                       expected stage, and since when
     ! RULE [since DATE] [due DATE] [owner=…] [task=…]    exactly these stalls; due DATE is the end of that day
-    ~ RULE · ? TYPE · informed yes|no · due DATE|none · guarantee DATE|none · severity LEVEL
+    ~ RULE · ? TYPE · informed yes|no · due|guarantee|wake DATE|none · severity LEVEL
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ def _tell(story: Story, line: str) -> None:
         story.expected.notes.append(rest)
     elif word == "?":
         story.expected.unseen.append(rest)
-    elif word in ("informed", "guarantee", "due", "severity"):
+    elif word in ("informed", "guarantee", "due", "wake", "severity"):
         story.expected.more[word] = rest
     elif word == "now":
         story.now = story.at(rest, 12)

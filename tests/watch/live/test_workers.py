@@ -39,7 +39,7 @@ def test_each_stall_has_one_alert_through_kills_and_replays(
     if database == "sqlite":
         url = f"sqlite:///{tmp_path / 'store.db'}"
     else:
-        url = request.getfixturevalue("postgresql_database")
+        url = request.getfixturevalue("postgresql_store")
     seed = random.randrange(2**32)
     print(f"seed {seed}")
     with Store.open(url) as store:

@@ -69,9 +69,7 @@ def test_scenario(story: Story) -> None:
     for key, value in expected.more.items():
         if key == "informed":
             assert standing.patient_informed == (value == "yes")
-        elif key == "guarantee":
-            assert standing.guarantee == (None if value == "none" else story.end_of(value))
-        elif key == "due":
-            assert standing.due == (None if value == "none" else story.end_of(value))
+        elif key in ("guarantee", "due", "wake"):
+            assert getattr(standing, key) == (None if value == "none" else story.end_of(value)), key
         else:
             assert {stall.severity for stall in standing.stalls} == {value}
