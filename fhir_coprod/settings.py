@@ -70,6 +70,8 @@ class WatchSettings(_Section):
 
     policy: str = "default"
     """Name of a deadline policy, such as default or se-vardgaranti."""
+    words: tuple[Path, ...] = ()
+    """The site's own files that say what its codes mean (mappings/README.md)."""
 
 
 class NoAuth(_Section):
@@ -267,6 +269,9 @@ def _anchor(content: dict[str, Any], folder: Path) -> None:
         policy = section.get("policy")
         if isinstance(policy, str) and policy.endswith(".toml"):
             section["policy"] = anchored(policy)
+        words = section.get("words")
+        if isinstance(words, list):
+            section["words"] = [anchored(file) if isinstance(file, str) else file for file in words]
     for ehr in content.get("ehr", ()) if isinstance(content.get("ehr"), list) else ():
         if not isinstance(ehr, dict):
             continue

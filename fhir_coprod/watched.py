@@ -29,8 +29,8 @@ class Watched:
     """Search parameters by which it says that it belongs to something, each with the types it can name."""
     parties: tuple[str, ...] = ()
     """Search parameters that name a party: a person, role, service, place or department."""
-    patient: str = ""
-    """The search parameter that names its patient, if it may concern every referral of that patient."""
+    patients: tuple[str, ...] = ()
+    """The search parameters that name its patient, if it may concern every referral of that patient."""
     behind: tuple[str, ...] | None = None
     """If it can be a party other than a person: the search parameters that name who is behind it."""
     is_output: bool = False
@@ -48,14 +48,14 @@ WATCHED: Final[Mapping[str, Watched]] = {
     "Practitioner": Watched(is_reached=True),
     "PractitionerRole": Watched(behind=("practitioner", "organization"), is_reached=True),
     "Patient": Watched(is_reached=True),
-    "RelatedPerson": Watched(patient="patient", is_history=False, is_reached=True),
+    "RelatedPerson": Watched(patients=("patient",), is_history=False, is_reached=True),
     "CareTeam": Watched(behind=()),
     "EpisodeOfCare": Watched(),
     "Condition": Watched(),
     "FamilyMemberHistory": Watched(),
     "Goal": Watched(),
     "CarePlan": Watched(),
-    "ServiceRequest": Watched(patient="subject", parties=("requester", "performer")),
+    "ServiceRequest": Watched(names={"based-on": ("ServiceRequest",)}, parties=("requester", "performer")),
     "Task": Watched(
         names={
             "focus": ("ServiceRequest", "Task", "DiagnosticReport", "DocumentReference", "Communication"),
@@ -64,7 +64,10 @@ WATCHED: Final[Mapping[str, Watched]] = {
         },
         parties=("owner", "requester"),
     ),
-    "Appointment": Watched(names={"based-on": ("ServiceRequest",)}, parties=("actor",)),
+    "Appointment": Watched(
+        names={"based-on": ("ServiceRequest",), "supporting-info": ("ServiceRequest", "Task")},
+        parties=("actor",),
+    ),
     "Encounter": Watched(
         names={"based-on": ("ServiceRequest",), "appointment": ("Appointment",)},
         parties=("participant", "service-provider"),
@@ -75,7 +78,11 @@ WATCHED: Final[Mapping[str, Watched]] = {
         is_output=True,
     ),
     "DocumentReference": Watched(
-        names={"related": ("ServiceRequest", "Task", "Appointment"), "encounter": ("Encounter",)},
+        names={
+            "related": ("ServiceRequest", "Task", "Appointment"),
+            "encounter": ("Encounter",),
+            "based-on": ("ServiceRequest",),
+        },
         parties=("author", "custodian"),
         is_output=True,
     ),
@@ -91,12 +98,15 @@ WATCHED: Final[Mapping[str, Watched]] = {
                 "Communication",
             ),
             "based-on": ("ServiceRequest", "Task", "Communication"),
+            "part-of": ("ServiceRequest", "Task", "Communication"),
         },
         parties=("recipient", "sender"),
         is_history=False,
     ),
     "CommunicationRequest": Watched(
-        names={"based-on": ("ServiceRequest",)}, patient="subject", is_history=False
+        names={"based-on": ("ServiceRequest",), "about": ("ServiceRequest", "Task", "Appointment")},
+        patients=("subject", "recipient", "requester", "sender"),
+        is_history=False,
     ),
     "QuestionnaireResponse": Watched(),
     "List": Watched(),
@@ -129,7 +139,9 @@ LINKS: Final[Mapping[str, Pairs]] = {
     )
 }
 """From a type to each (type, search parameter) by which other resources say that they belong to it."""
-OF_PATIENT: Final[Pairs] = tuple((type, row.patient) for type, row in WATCHED.items() if row.patient)
+OF_PATIENT: Final[Pairs] = tuple(
+    (type, parameter) for type, row in WATCHED.items() for parameter in row.patients
+)
 """The search parameters by which a resource names a patient, all of whose referrals it may concern."""
 PARTIES: Final[Pairs] = tuple(
     (type, parameter) for type, row in WATCHED.items() for parameter in (*row.parties, *(row.behind or ()))

@@ -78,7 +78,7 @@ def read_or_measure(
     root: Path, tests: Sequence[str], targets: Sequence[Path], jobs: int, say: Callable[[str], None]
 ) -> Map:
     """The map of these tests over these files."""
-    code, files = _digests(root, tests, targets)
+    code, files = digests(root, tests, targets)
     folder = root / ".cache" / "mutation" / code
     found, known = Map(), set[str]()
     for kept in sorted(folder.glob("*.json"), reverse=True):
@@ -96,7 +96,7 @@ def read_or_measure(
     return found
 
 
-def _digests(root: Path, tests: Sequence[str], targets: Sequence[Path]) -> tuple[str, dict[str, str]]:
+def digests(root: Path, tests: Sequence[str], targets: Sequence[Path]) -> tuple[str, dict[str, str]]:
     """The digest of everything that the tests may use, and of each file with tests."""
     measured = [str(path.relative_to(root)) for path in targets]
     code = hashlib.sha256(repr((tests, measured, sys.version)).encode())

@@ -25,7 +25,8 @@ def test_a_parameter_of_the_table_refers_to_the_types_that_the_table_says(
     found = definitions.search_parameters(type)[parameter]
     assert found.type == "reference"
     assert set(named) <= set(found.target) or not found.target
-    assert watched.path(type, parameter)
+    if (type, parameter) != ("DocumentReference", "based-on"):  # an extension, which no path names
+        assert watched.path(type, parameter)
 
 
 @pytest.mark.parametrize(("type", "parameter"), watched.PARTIES)

@@ -14,7 +14,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, TypeGuard
 
-from fhir_coprod import definitions
+from fhir_coprod import alike, definitions
 from fhir_coprod.definitions.search import SearchParameter
 from fhir_coprod.jsontext import Json
 from fhir_coprod.store.values import FIRST, LAST, Range, cut, fold, time_meant
@@ -79,6 +79,8 @@ def rows(type: str, data: Json) -> IndexRows:
             parameter.add(found, parameter, name, value)
         if len(own) == before and parameter.kind in _BLANK:
             own.add((parameter.number, *_BLANK[parameter.kind]))
+    for code, text in alike.rows(type, data):
+        found["token"].add((number(type, code), text, ""))
     return found
 
 
@@ -155,6 +157,8 @@ def _implied_systems(type: str, expression: str) -> Mapping[str, str]:
 
 FORMAT = 2
 """Raise this number whenever `rows` makes different rows from the same definitions."""
+_OWN_FORMAT = {"ServiceRequest": 1}
+"""The same for what a single type has beside its search parameters."""
 
 
 @lru_cache(maxsize=256)
@@ -162,7 +166,11 @@ def fingerprint(type: str) -> str:
     """Changes when the index rows of this type would come out differently (see `reindex.py`)."""
     known = definitions.search_parameters(type).values()
     asked = repr(
-        [FORMAT, sorted((parameter.code, parameter.type, parameter.expression) for parameter in known)]
+        [
+            FORMAT,
+            sorted((parameter.code, parameter.type, parameter.expression) for parameter in known),
+            *([_OWN_FORMAT[type]] if type in _OWN_FORMAT else ()),
+        ]
     )
     return blake2b(asked.encode(), digest_size=12).hexdigest()
 

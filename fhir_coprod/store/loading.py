@@ -29,6 +29,7 @@ from fhir_coprod.jsontext import Document
 from fhir_coprod.outcome import Outcome
 from fhir_coprod.store.repository import Store
 from fhir_coprod.store.transaction import Transaction, check_id
+from fhir_coprod.store.unpacking import unpack
 from fhir_coprod.store.versions import Change
 from fhir_coprod.validation import validate_to_store
 
@@ -186,6 +187,8 @@ class _File:
                 transaction.put(document, id, references=references).change
                 for document, id, references in chunk
             ]
+            for document, _, _ in chunk:
+                changes += unpack(transaction, document)
             transaction.set_cursor(self.cursor, last)
             return changes
 
@@ -260,8 +263,8 @@ class _Bundle(msgspec.Struct):
 
 _decode_bundle: Callable[[bytes], _Bundle] = msgspec.json.Decoder(_Bundle).decode
 _KEPT_WHOLE = ("document", "message", "history")
-"""Bundles that are stored whole: a document is signed as a whole, a message is more than its parts, and the
-entries of a history are versions, not separate resources."""
+"""Bundles that are stored whole: a document is signed as a whole, a message is more than its parts (both are
+unpacked besides), and the entries of a history are versions, not separate resources."""
 
 
 def _entries(raw: bytes) -> Iterator[_InFile]:

@@ -13,6 +13,7 @@ from fhir_coprod.sync import dead_letters, observed
 from fhir_coprod.sync.merging.matches import CODES, POSSIBLE
 from fhir_coprod.watch.live.present import behind, look
 from fhir_coprod.watch.rules import policies
+from fhir_coprod.watch.worklist.apart import orders_apart
 from fhir_coprod.watch.worklist.unwatched import what_cannot_be_watched
 from fhir_coprod.web.board import Board, compose
 
@@ -27,7 +28,8 @@ def survey(store: Store, settings: Settings, now: datetime) -> Board:
     limits += _perhaps_one_person(store)
     if late := behind(store, policy, now, settings):
         limits.append(f"The list above is of this moment. {late}")
-    return compose(store, settings, standings, now=now, limits=limits)
+    apart = [group.sentence for group in orders_apart(store, settings, now)]
+    return compose(store, settings, standings, now=now, limits=limits, apart=apart)
 
 
 def _left_out(connection: Connection) -> Iterator[str]:

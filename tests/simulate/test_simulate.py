@@ -25,7 +25,7 @@ from fhir_coprod.simulate.thread import Thread
 from fhir_coprod.simulate.truth import STORY, Happening, untold
 from fhir_coprod.simulate.writing import delivered, feeds_of, newest, span, write
 from fhir_coprod.watch.rules import policies
-from fhir_coprod.watch.rules.codes import Rule
+from fhir_coprod.watch.rules.codes import LISTED, Rule
 
 BEGIN, END = span(date(2026, 6, 30))
 
@@ -48,7 +48,8 @@ def test_nothing_in_it_knows_the_watch() -> None:
 
 
 def test_every_rule_of_the_watch_has_a_truth() -> None:
-    assert set(STORY) == {str(rule) for rule in Rule}
+    """But for what only lists show, which raises no alert that could be right or wrong."""
+    assert set(STORY) == {str(rule) for rule in Rule} - LISTED
 
 
 def test_every_rule_happens(cohort: list[Life]) -> None:

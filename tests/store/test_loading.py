@@ -274,5 +274,7 @@ def test_a_bundle_that_is_one_thing_is_kept_whole(store: Store, tmp_path: Path, 
         "entry": [{"fullUrl": "urn:uuid:c757873d-ec9a-4326-a141-556f43239520", "resource": first[type]}],
     }
     done = loading.load(store, [ndjson(tmp_path / "b.ndjson", bundle)])
-    assert (done.created, done.dead) == (1, [])
-    assert store.read("Bundle", "whole").data["type"] == type
+    assert (done.created, done.dead) == (2, [])
+    assert store.read("Bundle", "whole").data == bundle | {"meta": store.read("Bundle", "whole").data["meta"]}
+    own = first[type]["resourceType"]
+    assert store.read(own, "c757873d-ec9a-4326-a141-556f43239520").data["resourceType"] == own

@@ -121,6 +121,7 @@ def plots(draw: st.DrawFn, *, ahead: bool = False) -> Facts:
         by_patient=proposal,
         priority=draw(st.sampled_from(("routine", "routine", "urgent", "asap", "stat"))),
         codes=("x|mri",),
+        specialties=("http://snomed.info/sct|3457005",),
         requesters=GP,
     )
     counts = {

@@ -26,6 +26,7 @@ from fhir_coprod.jsontext import Document
 from fhir_coprod.outcome import OK, Issue, Outcome
 from fhir_coprod.store import Query, Transaction, Version, index
 from fhir_coprod.store.search.query import demands
+from fhir_coprod.store.unpacking import unpack
 from fhir_coprod.validation import validate_to_store
 
 _ID = re.compile(jsontext.ID_PATTERN)
@@ -247,6 +248,8 @@ def apply(transaction: Transaction, change: PlannedWrite, references: Mapping[st
             document, change.id or str(uuid.uuid4()), if_match=expected, references=references
         )
     )
+    if written.change != "unchanged":
+        unpack(transaction, document)
     return Done(written.version, written.change, outcome)
 
 

@@ -223,7 +223,7 @@ class _Look:
             if held is not None and asked.get(name) is has_followup:
                 facts = held.facts
             else:
-                facts = pack(found, self._reader.zone, asked=has_followup)
+                facts = pack(found, self._reader.surroundings, asked=has_followup)
             verdicts.append(verdict._replace(facts=facts))
         return verdicts
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from fhir_coprod.watch import Facts, Stall, Standing, assess
 from fhir_coprod.watch.alerts import reconcile, resources
-from fhir_coprod.watch.record.compose import Held, Surroundings, compose
+from fhir_coprod.watch.record.around import Held, Surroundings
+from fhir_coprod.watch.record.compose import compose
 from fhir_coprod.watch.record.model import (
     Appointment,
     AppointmentState,
@@ -129,6 +130,7 @@ def test_the_order_of_arrival_does_not_matter(story: Story) -> None:
             story.siblings,
             ("RelatedPerson/daughter",),
             around=Surroundings(story.zone, BEHIND),
+            patient=story.patient,
         )
         assert assess(facts, story.policy(), story.now) == expected
 
@@ -289,6 +291,21 @@ def _review_date(facts: Facts, stall: Stall, now: datetime) -> Facts:
     return _task(facts, stall.task, now, "on-hold", review=now + timedelta(days=9))
 
 
+def _answer_the_request_to_cancel(facts: Facts, stall: Stall, now: datetime) -> Facts:
+    """Whoever was asked to cancel answers; where only a code asked, the Task moves on without it."""
+    answered = tuple(
+        msgspec.structs.replace(side, states=(*side.states, RequestState(now, "rejected")))
+        for side in facts.side_tasks
+    )
+    tasks = tuple(
+        msgspec.structs.replace(
+            task, states=(*task.states, msgspec.structs.replace(task.states[-1], at=now, says=()))
+        )
+        for task in facts.tasks
+    )
+    return msgspec.structs.replace(facts, side_tasks=answered, tasks=tasks)
+
+
 def _withdraw_twin(facts: Facts, stall: Stall, now: datetime) -> Facts:
     ended = tuple(
         msgspec.structs.replace(twin, states=(*twin.states, RequestState(now, "revoked")))
@@ -317,6 +334,8 @@ MISSING: dict[Rule, Callable[[Facts, Stall, datetime], Facts]] = {
     Rule.BOUNCED: _accept,
     Rule.DUPLICATE: _withdraw_twin,
     Rule.ON_HOLD_WITHOUT_REVIEW: _review_date,
+    Rule.CANCELLATION_UNANSWERED: _answer_the_request_to_cancel,
+    Rule.WITHDRAWAL_UNDECIDED: lambda facts, stall, now: _with(facts, "side", now),
     Rule.PATIENT_NOT_INFORMED: lambda facts, stall, now: _with(facts, "message", now),
 }
 
@@ -356,7 +375,7 @@ def _as_in_plots(facts: Facts) -> Request:
 
 
 def test_every_rule_has_a_missing_fact() -> None:
-    assert set(MISSING) == set(Rule) - {Rule.DRAFT_LEFT}
+    assert set(MISSING) == set(Rule) - {Rule.DRAFT_LEFT, Rule.PATIENT_DECEASED}
 
 
 # -- alerts ----------------------------------------------------------------------------------------------
