@@ -28,8 +28,10 @@ class Tally:
     def turn(self, keys: Sequence[str], total: int | None, *, has_next: bool) -> bool:
         """Add a page; returns whether it has anything new."""
         before = self.came
-        self.keys.update(key for key in keys if key)
-        self.nameless += keys.count("")
+        self.keys.update(keys)
+        if "" in self.keys:
+            self.keys.discard("")
+            self.nameless += keys.count("")
         self.entries += len(keys)
         self.sizes.append(len(keys))
         self.has_next = has_next

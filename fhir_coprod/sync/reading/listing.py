@@ -247,8 +247,9 @@ class Listing:
                 return True
             if is_long and tally.total is None:
                 return True
-            is_known = not unit.patient and len(living | tally.keys) >= (tally.total or 0)
-            if self._missing(unit) and self._short_looks < HABIT and not is_known:
+            if not self._missing(unit) or self._short_looks >= HABIT:
+                continue
+            if unit.patient or len(living | tally.keys) < (tally.total or 0):
                 return True
         may = self.reading.wishes.may_vanish
         return not self._each_for_itself and not may(len(living - self.seen.orders.keys()), len(living))
@@ -354,8 +355,8 @@ class Listing:
         looks = self._short_looks
         if self.is_incremental:
             return "", looks, ""
-        if len(self.units) == 1 and not self._each_for_itself:  # what it shows by id has come, too
-            self.units[0].tally.keys |= living
+        if len(self.units) == 1 and not self._each_for_itself and self._missing(self.units[0]):
+            self.units[0].tally.keys |= living  # what it shows by id has come, too
         short = [unit for unit in self.units if self._missing(unit)]
         if not short:
             if self.seen.late and any(unit.tally.has_moved for unit in self.units):

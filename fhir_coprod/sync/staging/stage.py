@@ -185,9 +185,10 @@ def prepare(
     hash = content_hash(document)
     before = known(id)
     if before is not None and not before.deleted:
+        if before.hash == hash:
+            return Unchanged(record, version, updated)
         held = Order.of(before.version, before.updated)
-        older = Order.of(version, updated).is_before(held, by_content=by_content)
-        if before.hash == hash or (older and not accept_older):
+        if not accept_older and Order.of(version, updated).is_before(held, by_content=by_content):
             return Unchanged(record, version, updated)
     outcome = validate(document)
     if not outcome:
