@@ -65,11 +65,26 @@ class SiteSettings(_Section):
         return ZoneInfo(self.timezone)
 
 
+class PracticeSettings(_Section):
+    """How one step of referrals is recorded at an EHR or in a department. What is left out fits anything."""
+
+    step: Literal["task", "told", "booking", "visit", "returned"]
+    used: bool
+    """False: nothing is claimed because it is absent. True: it is in use, whatever the records say."""
+    ehr: str = ""
+    department: str = ""
+    """Reference of a department here, such as Organization/orthopaedics."""
+    code: str = ""
+    """What is asked for, as system|code."""
+
+
 class WatchSettings(_Section):
     """How stalled referrals are judged."""
 
     policy: str = "default"
     """Name of a deadline policy, such as default or se-vardgaranti."""
+    practice: tuple[PracticeSettings, ...] = ()
+    """What is known of how steps of referrals are recorded; the first entry that fits decides."""
     words: tuple[Path, ...] = ()
     """The site's own files that say what its codes mean (mappings/README.md)."""
 
@@ -141,6 +156,9 @@ class EhrSettings(_Section):
     """Resource types to take from it; empty: those that the watch and the coproduction profiles need."""
     patients: tuple[str, ...] = ()
     """Ids there of the patients to follow, for a server that only lists patients when given a name."""
+    on_invalid: Literal["keep", "refuse"] = "keep"
+    """What becomes of a record that can be read and breaks a rule: keep it as it came, marked and listed
+    (`fhir-coprod quality`), or refuse it (a dead letter)."""
     timeout: float = Field(default=30.0, gt=0, le=600)
     """Seconds to wait for one answer."""
     requests_per_second: float = Field(default=20.0, gt=0, le=1000)

@@ -58,6 +58,11 @@ COMMANDS = {
     "db": Place("db", "app", "The schema of the store: bring it up to date, or check that it is."),
     "ehr": Place("sync", "ehr_app", "The EHRs in the settings."),
     "dead-letters": Place("dead_letters", "dead_letters_app", "Records that could not be taken in."),
+    "quality": Place(
+        "quality",
+        "quality",
+        "What is wrong in the records of each EHR, by type, rule and element: a list to send to its vendor.",
+    ),
     "alerts": Place(
         "alerts",
         "app",

@@ -43,7 +43,8 @@ def dead_letters_list(
     for one in found:
         received = one.received.strftime("%Y-%m-%d %H:%M")
         by = f" by {shown(one.dismissed_by)}" if one.state == "dismissed" else ""
-        table.add_row(str(one.id), one.ehr, one.position, received, one.state + by, shown(one.reason))
+        where = one.ehr or "files", shown(one.position)
+        table.add_row(str(one.id), *where, received, one.state + by, shown(one.reason))
     stdout.print(table if found else "no dead letters")
 
 
@@ -62,7 +63,9 @@ def dead_letters_show(
     if as_json:
         print_json(one.to_json(body=True))
         return
-    stdout.print(f"{one.id}: {one.ehr}, {one.position}, {one.state}", style="bold", highlight=False)
+    stdout.print(
+        f"{one.id}: {one.ehr or 'files'}, {one.position}, {one.state}", style="bold", highlight=False
+    )
     for issue in one.outcome["issue"]:
         place = f"{issue['expression'][0]}: " if issue.get("expression") else ""
         text = f"{issue['severity']}: {place}{issue['diagnostics']}"

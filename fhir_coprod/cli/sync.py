@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +12,9 @@ from rich.table import Table
 
 from fhir_coprod.cli.commands import new_app
 from fhir_coprod.cli.common import (
+    existing_store,
     is_missing,
+    kept,
     print_json,
     settings,
     stderr,
@@ -28,6 +30,7 @@ if TYPE_CHECKING:  # loading the store and the HTTP stack takes time that other 
     from fhir_coprod.sync.ehr.plan import EhrPlan
     from fhir_coprod.sync.reading.shared import Progress
     from fhir_coprod.sync.report import EhrReport
+    from fhir_coprod.watch.facts.habits import Habit
 
 ehr_app = new_app("The EHRs in the settings.")
 
@@ -134,6 +137,9 @@ def _print_report(report: EhrReport) -> None:
         _say(report, type, reason, "red")
     for type, remark in report.remarks.items():
         _say(report, type, remark, "yellow")
+    not_valid = sum(counts.not_valid for counts in report.counts.values())
+    if not_valid:
+        stderr.print(f"{kept(not_valid)}; see: fhir-coprod quality {report.ehr}", highlight=False)
     dead = sum(counts.dead for counts in report.counts.values())
     if dead:
         records = "1 record" if dead == 1 else f"{dead} records"
@@ -214,6 +220,7 @@ def ehr_check(
     site = settings(context, config)
     chosen = _named(site, name)
     known = _feeds(site)
+    learned = _learned(site)
     for ehr in chosen:
         try:
             plans.append(check(ehr))
@@ -225,6 +232,7 @@ def ehr_check(
                 {"ehr": ehr.name, "url": ehr.url, "error": plan.message}
                 if isinstance(plan, EhrError | ConfigError)
                 else {**plan.to_json(), "feeds": known.get(ehr.name, {})}
+                | _practice(learned.get(ehr.name, ()))
                 for ehr, plan in zip(chosen, plans, strict=True)
             ]
         )
@@ -234,6 +242,8 @@ def ehr_check(
                 stderr.print(shown(plan.message), style="red", soft_wrap=True, highlight=False)
             else:
                 _print_plan(plan, known.get(ehr.name, {}))
+                for each in learned.get(plan.ehr, ()):
+                    stdout.print(shown(f"{each.use}: {each.sentence}"), highlight=False)
     if any(isinstance(plan, EhrError | ConfigError) or plan.wrong for plan in plans):
         raise typer.Exit(1)
 
@@ -249,6 +259,22 @@ def _feeds(site: Settings) -> dict[str, dict[str, str]]:
     with Store.open(site.store.url) as store, store.connect() as connection:
         for row in feeds(connection):
             found.setdefault(row.ehr, {})[row.type] = row.words
+    return found
+
+
+def _practice(learned: Sequence[Habit]) -> dict[str, object]:
+    return {"practice": [each.to_json() for each in learned]} if learned else {}
+
+
+def _learned(site: Settings) -> dict[str, list[Habit]]:
+    """What the watch has learned of each EHR: which steps of referrals are recorded there."""
+    from fhir_coprod.watch.facts.habits import habits
+
+    found: dict[str, list[Habit]] = {}
+    if not is_missing(site):
+        with existing_store(site) as store, store.connect() as connection:
+            for each in habits(connection):
+                found.setdefault(each.ehr, []).append(each)
     return found
 
 

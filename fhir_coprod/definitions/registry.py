@@ -167,7 +167,8 @@ class Definitions:
         if held is None:
             found = self._pack.search_parameters(resource_type)
             for resource in self._packaged_parameters():
-                if resource_type in resource.get("base", ()) and resource.get("expression"):
+                bases = resource.get("base", ())
+                if (resource_type in bases and resource.get("expression")) or "Resource" in bases:
                     found.setdefault(resource["code"], _parameter(resource, resource_type))
             held = self._parameters[resource_type] = found
         return held
@@ -209,7 +210,7 @@ def _parameter(resource: Json, resource_type: str) -> SearchParameter:
     return SearchParameter(
         code=resource["code"],
         type=resource["type"],
-        expression=split_expression(resource["expression"], resource_type),
+        expression=split_expression(resource.get("expression", ""), resource_type),
         target=tuple(resource.get("target", ())),
         url=resource["url"],
         components=tuple(

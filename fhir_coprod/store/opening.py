@@ -139,6 +139,10 @@ _INVARIANTS = {
         )
         for table in core.INDEX_TABLES
     },
+    "marks of resources that are not there, or are newer than their mark.": (
+        "SELECT count(*) FROM quality q LEFT JOIN resource r ON r.key = q.key AND r.deleted = false"
+        " AND r.version = q.version WHERE r.key IS NULL"
+    ),
 }
 
 

@@ -15,10 +15,11 @@ from sqlalchemy import Connection
 
 from fhir_coprod.errors import Gone, NotFound
 from fhir_coprod.instants import to_milliseconds
-from fhir_coprod.store import opening, reindex
+from fhir_coprod.store import opening, quality, reindex
 from fhir_coprod.store.database import PATIENCE, Database, Patience, Session
 from fhir_coprod.store.gathering import Gathering
 from fhir_coprod.store.postgresql import PostgresqlDatabase
+from fhir_coprod.store.quality import Fault
 from fhir_coprod.store.room import MOST, Room
 from fhir_coprod.store.search import run
 from fhir_coprod.store.search.query import Query
@@ -34,6 +35,10 @@ _READ = (
     " WHERE r.type = ? AND r.id = ?"
 )
 _VREAD = f"SELECT {COLUMNS} FROM version v WHERE v.type = ? AND v.id = ? AND v.version = ?"
+_MARKED = (
+    f"SELECT r.key, {COLUMNS} FROM (SELECT DISTINCT key FROM quality WHERE key > ? ORDER BY key LIMIT ?) q"
+    " JOIN resource r ON r.key = q.key JOIN version v ON v.position = r.position ORDER BY r.key"
+)
 _CHANGES = f"SELECT {COLUMNS} FROM version v WHERE v.position > ? ORDER BY v.position LIMIT ?"
 
 
@@ -200,6 +205,26 @@ class Store:
     def search(self, query: Query, most_bytes: int = MOST) -> Page:
         """One page of a search; see `Query.parse`."""
         return self._database.ask(lambda session: run.run(session, query, most_bytes))
+
+    # ------------------------------------------------------------------------------------------- quality
+
+    def faults(self) -> list[Fault]:
+        """What is wrong in resources that are kept although they are not valid, by kind."""
+        return quality.faults(self._database.read)
+
+    def fault_counts(self) -> list[tuple[str, str, str, int]]:
+        """(source, type, rule, number of marks)."""
+        return quality.counts(self._database.read)
+
+    def setting(self, name: str) -> str:
+        """What the store remembers about itself under this name; "" if nothing."""
+        rows = self._database.read("SELECT value FROM setting WHERE name = ?", (name,))
+        return str(rows[0][0]) if rows else ""
+
+    def marked(self, after: int, limit: int) -> list[tuple[int, Version]]:
+        """Resources with marks, by key and after `after`, each with that key."""
+        rows = self._database.read(_MARKED, (after, limit))
+        return [(row[0], from_row(row[1:])) for row in rows]
 
     # ----------------------------------------------------------------------------------------------- log
 

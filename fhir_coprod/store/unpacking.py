@@ -21,8 +21,10 @@ import msgspec
 from fhir_coprod import definitions, jsontext
 from fhir_coprod.errors import BadRequest, NotJson
 from fhir_coprod.jsontext import Document
+from fhir_coprod.store.quality import marks
 from fhir_coprod.store.transaction import Transaction, check_id
 from fhir_coprod.store.versions import Change
+from fhir_coprod.validation import validate_document
 
 _NAMESPACE: Final = UUID("0b5d3f0e-9a37-4b0c-8a7d-6a4f2f0a8c11")
 """The namespace of the ids of entries whose address names none."""
@@ -42,8 +44,10 @@ class _Bundle(msgspec.Struct):
 _decode: Callable[[bytes], _Bundle] = msgspec.json.Decoder(_Bundle).decode
 
 
-def unpack(transaction: Transaction, bundle: Document) -> list[Change]:
+def unpack(transaction: Transaction, bundle: Document, *, is_sound: bool = True) -> list[Change]:
     """Store the entries of a message or document, which is stored already; what each write changed.
+
+    is_sound: whether the Bundle is valid, and so all that is in it; else each entry is judged by itself.
 
     Another resource, or a Bundle of another type, has nothing to unpack.
     """
@@ -71,7 +75,9 @@ def unpack(transaction: Transaction, bundle: Document) -> list[Change]:
         held = transaction.get(document.type, id)
         if held is not None and (content.type == "document" or held.source != source):
             continue
-        changes.append(transaction.put(document, id, references=references, source=source).change)
+        wrong = () if is_sound else marks(validate_document(document))
+        put = transaction.put(document, id, references=references, source=source, marks=wrong)
+        changes.append(put.change)
     return changes
 
 

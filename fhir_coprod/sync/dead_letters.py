@@ -1,4 +1,4 @@
-"""Reads and replays dead letters: records that the sync could not take in, with their bytes and the reason.
+"""Reads and replays dead letters: records that sync or load could not take in, with bytes and the reason.
 
 A dead letter is open until its record arrives in good order (resolved), until other bytes of the same record
 arrive (superseded), or until a replay succeeds (resolved), for instance after we corrected our validator. A
@@ -19,16 +19,16 @@ from fhir_coprod.errors import Conflict, NotAllowed, NotFound
 from fhir_coprod.instants import from_milliseconds, instant, to_milliseconds
 from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import Settings
-from fhir_coprod.store import Store, Transaction
+from fhir_coprod.store import Store, Transaction, loading
 from fhir_coprod.store.schema.sync import dead_letter
 from fhir_coprod.sync import alone, engine
-from fhir_coprod.sync.staging import stage
-from fhir_coprod.sync.staging.stage import STANDING, Batch, Received, Refused, Taken, Unchanged
+from fhir_coprod.sync.staging import again, stage
+from fhir_coprod.sync.staging.stage import STANDING
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """One dead letter. `foreign_id` is "" if not even the id could be read."""
+    """One dead letter. `foreign_id` is "" if not even the id could be read, `ehr` if it came from a file."""
 
     id: int
     ehr: str
@@ -146,6 +146,7 @@ def replay(
     """
     context = engine.context_of(settings)
     check = validate or engine.default_validator()
+    refusing = {ehr.name for ehr in settings.ehr if ehr.on_invalid == "refuse"}
     with store.connect() as connection:
         wanted = [read_one(connection, id) for id in ids] if ids else read(connection)
     with alone.alone(store) as beat:
@@ -153,34 +154,19 @@ def replay(
             if one.state not in STANDING:
                 continue
 
-            def again(transaction: Transaction, one: DeadLetter = one) -> None:
-                connection = transaction.connection
-                known = stage.known_records(connection, one.ehr, one.type, [one.foreign_id])
-                result = stage.prepare(
-                    one.ehr,
-                    one.type,
-                    Received(one.body, one.position),
-                    known.get,
-                    context.bases,
-                    check,
-                    accept_older=False,
-                )
-                batch = Batch(one.ehr, one.type)
-                if isinstance(result, Taken):
-                    batch.taken.append(result)
-                elif isinstance(result, Refused):
-                    batch.refused.append(result)
-                elif isinstance(result, Unchanged):
-                    _set(connection, one.id, "superseded")
-                stage.stage(connection, batch, transaction.now)
-                if isinstance(result, Taken):
-                    _set(connection, one.id, "resolved")
+            def work(transaction: Transaction, one: DeadLetter = one) -> None:
+                if one.ehr:
+                    again.retake(
+                        transaction,
+                        again.Waiting(one.id, one.ehr, one.type, one.foreign_id, one.body, one.position),
+                        context.bases,
+                        check,
+                        keep_invalid=one.ehr not in refusing,
+                    )
+                elif loading.take(transaction, one.body, check):
+                    again.close(transaction.connection, one.id, "resolved")
 
-            store.write(again)
+            store.write(work)
         engine.settle(store, context, check, beat)
     with store.connect() as connection:
         return [read_one(connection, one.id) for one in wanted]
-
-
-def _set(connection: Connection, id: int, state: str) -> None:
-    connection.execute(update(dead_letter).where(dead_letter.c.id == id).values(state=state))

@@ -25,6 +25,7 @@ from fhir_coprod import faults
 from fhir_coprod.errors import ConfigError, EhrAnswer, EhrError, Overloaded
 from fhir_coprod.settings import EhrSettings, Settings
 from fhir_coprod.store import Store, Transaction
+from fhir_coprod.store.recheck import recheck_by_newer_rules
 from fhir_coprod.sync import alone
 from fhir_coprod.sync.ehr.client import EhrClient, Politeness
 from fhir_coprod.sync.ehr.plan import EhrPlan, plan
@@ -37,7 +38,7 @@ from fhir_coprod.sync.pull import pull
 from fhir_coprod.sync.reading.shared import Progress, Reading, Wishes
 from fhir_coprod.sync.report import EhrReport, Reports
 from fhir_coprod.sync.settle import Settled, Settling
-from fhir_coprod.sync.staging import bases, feed, stage
+from fhir_coprod.sync.staging import again, bases, feed, stage
 from fhir_coprod.sync.staging.references import Bases, Record
 from fhir_coprod.sync.staging.sinks import DrySink, StoreSink
 from fhir_coprod.sync.staging.stage import Batch, Counts
@@ -139,6 +140,8 @@ def run(
     else:
         with alone.alone(store) as beat, _collecting_only_what_is_new():
             store.write(lambda t: feed.forget_others(t.connection, context.order))
+            keeping = {ehr.name for ehr in ehrs if ehr.on_invalid == "keep"}
+            again.retake_readable(store, keeping, context.bases, validate)
             sink = StoreSink(store, reports.staged, Pace(store))
             asyncio.run(
                 _pull(ehrs, sink, reports, context.bases, validate, wishes, progress, politeness, beat)
@@ -146,6 +149,7 @@ def run(
             context = replace(context, bases=context.bases.knowing(sink.bases))
             _work_out_again(store, context.bases, known, beat)
             reports.settled(settle(store, context, validate, beat))
+            recheck_by_newer_rules(store)
             _look_for_departments(store, ehrs, context, reports)
             _tell_feeds(store, ehrs, reports)
         reports.told(sink)

@@ -47,6 +47,10 @@ def routes(store: Store, settings: Settings) -> list[BaseRoute]:
         page = templates.get_template("board.html").render(board=composed, department=department)
         return HTMLResponse(page, headers=_HEADERS)
 
+    async def quality(request: Request) -> Response:
+        page = templates.get_template("quality.html")
+        return await _answer(lambda: page.render(faults=store.faults()))
+
     def here(request: Request) -> referral.Place:
         return referral.place(store, settings, request.path_params["kind"], request.path_params["id"])
 
@@ -83,6 +87,7 @@ def routes(store: Store, settings: Settings) -> list[BaseRoute]:
     path = "/referral/{kind}/{id}"
     return [
         Route("/", board),
+        Route("/quality", quality),
         Route(path, show),
         Route(f"{path}/letter", letter, methods=["GET", "POST"]),
         Route(f"{path}/acknowledge", acknowledge, methods=["POST"]),

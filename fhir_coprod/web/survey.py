@@ -38,7 +38,7 @@ def _left_out(connection: Connection) -> Iterator[str]:
         records = "1 record" if count == 1 else f"{count} records, the last of them a"
         one = dead_letters.read_one(connection, newest)
         kind = f" ({one.type})" if count == 1 else f" {one.type},"
-        yield f"{ehr}: {records}{kind} could not be taken in: {one.reason}"
+        yield f"{ehr or 'Files'}: {records}{kind} could not be taken in: {one.reason}"
 
 
 def _perhaps_one_person(store: Store) -> list[str]:

@@ -8,8 +8,8 @@ Json = dict[str, Any]
 PNR = "urn:oid:1.2.752.129.2.1.3.1"
 
 
-def organization(id: str, number: str = "", name: str = "Department") -> Json:
-    return _record("Organization", id, _identifier("urn:org", number), name=name)
+def organization(id: str, number: str = "", name: str = "Department", **more: Any) -> Json:
+    return _record("Organization", id, _identifier("urn:org", number), name=name, **more)
 
 
 def patient(id: str, number: str = "", **more: Any) -> Json:

@@ -24,7 +24,11 @@ from tests.sync.test_dead_letters import states
 from tests.sync.test_pages import BASE, answers, offers, page
 from tests.sync.test_run import QUICK
 
-CARE = Settings(ehr=(EhrSettings(name="care", url=BASE, types=("Patient",), requests_per_second=1000),))
+CARE = Settings(
+    ehr=(
+        EhrSettings(name="care", url=BASE, types=("Patient",), requests_per_second=1000, on_invalid="refuse"),
+    )
+)
 
 
 def strict(document: Document) -> Outcome:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,8 @@ def a_department(**habits: Any) -> Ehr:
     )
 
 
-def synced(store: Store, full: bool = False, **ehrs: Ehr) -> dict[str, EhrReport]:
-    reports = run(store, settings_for(**ehrs), full=full, politeness=QUICK)
+def synced(store: Store, full: bool = False, on_invalid: str = "keep", **ehrs: Ehr) -> dict[str, EhrReport]:
+    reports = run(store, settings_for(on_invalid=on_invalid, **ehrs), full=full, politeness=QUICK)
     return {report.ehr: report for report in reports}
 
 
@@ -351,25 +352,28 @@ def test_bad_records_become_dead_letters_and_stop_nothing(store: Store) -> None:
         ehr.broken[f"Task/x{number}"] = raw
     with serving(ehr):
         report = synced(store, care=ehr)["care"]
-        assert report.counts["Task"] == Counts(read=8, created=1, dead=7)
+        assert report.counts["Task"] == Counts(read=8, created=2, dead=6, not_valid=1)
         assert not report.ok
         assert not report.error
         again = synced(store, care=ehr)["care"]
-    assert again.counts["Task"].dead == 7
-    assert len(every(store, "Task")) == 1
+    assert again.counts["Task"].dead == 6
+    assert len(every(store, "Task")) == 2
 
 
-def test_an_invalid_change_leaves_the_last_good_version(store: Store) -> None:
+def test_an_invalid_change_leaves_the_last_good_version_where_such_records_are_refused(
+    store: Store,
+) -> None:
     ehr = a_department()
+    refuse = partial(synced, store, on_invalid="refuse")
     with serving(ehr):
-        synced(store, care=ehr)
+        refuse(care=ehr)
         ehr.broken["Task/t"] = b'{"resourceType":"Task","id":"t","status":"no such status","intent":"order"}'
-        report = synced(store, full=True, care=ehr)["care"]
+        report = refuse(full=True, care=ehr)["care"]
         assert report.counts["Task"] == Counts(read=1, dead=1)
         assert one(store, "Task").version == 1
         ehr.broken.clear()
         ehr.put({**ehr.resources["Task/t"], "status": "accepted"})
-        assert synced(store, care=ehr)["care"].ok
+        assert refuse(care=ehr)["care"].ok
     assert one(store, "Task").data["status"] == "accepted"
 
 

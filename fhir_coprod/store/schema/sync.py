@@ -1,7 +1,7 @@
 """Defines the database tables of fhir_coprod.sync.
 
     crosswalk       each record taken from an EHR: the hash of what we took last, and the resource it is in
-    received_base   its bytes as received: resources are made from them
+    received_base   its bytes as received, from which resources are made, and what is wrong in them
     sync_key        what records are compared by: business identifiers, birth date, names, …
     sync_reference  what a record refers to, so that it can be written again when the target arrives
     feed            per EHR and type: what we can see of it, since when, and the watermark
@@ -50,6 +50,7 @@ received_base = Table(
     Column("type", Name, primary_key=True),
     Column("foreign_id", Name, primary_key=True),
     column("body", LargeBinary()),
+    Column("marks", LargeBinary()),  # what is wrong in it, in MessagePack; NULL: nothing
 )
 
 sync_key = Table(

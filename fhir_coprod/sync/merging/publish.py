@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import msgspec
@@ -19,8 +20,10 @@ from sqlalchemy import Connection, bindparam, select, update
 
 from fhir_coprod import jsontext
 from fhir_coprod.jsontext import Document, Json
+from fhir_coprod.outcome import Outcome
 from fhir_coprod.store import Prepared, Transaction, Version, Written
 from fhir_coprod.store.prepared import named, prepare
+from fhir_coprod.store.quality import Marks, added, marks
 from fhir_coprod.store.schema.many import among, array, listed
 from fhir_coprod.store.schema.sync import crosswalk, retired
 from fhir_coprod.sync.merging import merge, three_way
@@ -97,7 +100,7 @@ def waiting(connection: Connection, type: str) -> list[str]:
 def draft(view: View, type: str, ids: Sequence[str], context: Context, validate: Validate) -> list[Draft]:
     """Make the next versions of these resources. Nothing is written.
 
-    validate: checks merged resources; single records passed it before they were staged
+    validate: judges merged resources; what it says of single records was staged with them
     """
     sources = read_sources(view.connection, type, ids)
     targets = read_targets(view.connection, [s.record for group in sources.values() for s in group], context)
@@ -135,8 +138,9 @@ def _draft(
     document, name = _render(type, id, [leading, *others], targets, context)
     meta = _meta([leading, *others], document, context)
     asks: list[tuple[str, ...]] = []
-    if others and not _is_valid(document, meta, validate):
-        document, name = _render(type, id, [leading], targets, context)
+    judge = _Judge(validate, [leading, *others])
+    if others and judge.adds(document, meta):
+        document, name = _fitting(type, id, [leading, *others], targets, context, meta, judge)
         asks.append(())
     is_kept, kept = False, None
     if before is not None and not before.deleted and (base is not None or three_way.is_ours(before)):
@@ -146,13 +150,14 @@ def _draft(
             document,
             meta,
             base,
-            lambda content, its_meta: _is_valid(content, its_meta, validate),
+            lambda content, its_meta: not judge.adds(content, its_meta, ours=before),
         )
         document, meta, name = merged.document, merged.meta, ""
         is_kept, kept = True, merged.base
         if merged.conflicts:
             asks.append(tuple(element for element in merged.conflicts if element))
-    content = prepare(document, id, meta, hash=name)
+    wrong = judge.marks(document, meta) if others or is_kept else leading.marks
+    content = prepare(document, id, meta, hash=name, marks=wrong)
     return Draft(
         id, before, leading.record.ehr, content, tuple(asks), bool(asks), is_kept, is_forgotten, kept
     )
@@ -212,10 +217,63 @@ def _write(
         published.changes.append(Change(ehr, written, old))
 
 
-def _is_valid(document: Document, meta: Json, validate: Validate) -> bool:
-    """Whether a merged resource conforms to R4 and to the profiles that it will claim."""
-    data = {**document.data, "meta": meta} if meta else document.data
-    return bool(validate(jsontext.from_data(data)))
+class _Judge:
+    """Judges what is made of several records by the faults that none of them has: an EHR's own fault is no
+    reason to leave out what others say."""
+
+    def __init__(self, validate: Validate, sources: Sequence[Source]) -> None:
+        self._validate = validate
+        self._sources = sources
+        self._last: tuple[Document, Json, Outcome] | None = None
+
+    def adds(self, document: Document, meta: Json, ours: Version | None = None) -> bool:
+        """Whether it breaks a rule of R4, or of a profile that it will claim, that no record in it breaks.
+
+        ours: what somebody here made of it, if that goes into it too
+        """
+        outcome = self._outcome(document, meta)
+        if outcome:
+            return False
+        here = [self._validate(Document(ours.body, ours.data))] if ours is not None else []
+        return not added(outcome, *self._known, *here)
+
+    def marks(self, document: Document, meta: Json) -> Marks:
+        """What is wrong in it, each fault with the EHR that it came from."""
+        whose = {mark[:2]: mark.source for source in reversed(self._sources) for mark in source.marks}
+        leading = f"ehr:{self._sources[0].record.ehr}"
+        found = marks(self._outcome(document, meta))
+        return tuple(mark._replace(source=whose.get(mark[:2], leading)) for mark in found)
+
+    @cached_property
+    def _known(self) -> list[Outcome]:
+        """What is wrong in the records."""
+        return [self._validate(Document(s.raw, s.data)) for s in self._sources if s.marks]
+
+    def _outcome(self, document: Document, meta: Json) -> Outcome:
+        if self._last is None or self._last[0] is not document or self._last[1] != meta:
+            data = {**document.data, "meta": meta} if meta else document.data
+            self._last = (document, meta, self._validate(jsontext.from_data(data)))
+        return self._last[2]
+
+
+def _fitting(
+    type: str,
+    id: str,
+    sources: Sequence[Source],
+    targets: Targets,
+    context: Context,
+    meta: Json,
+    judge: _Judge,
+) -> tuple[Document, str]:
+    """The leading record with those others that add no fault to it."""
+    fitting = [sources[0]]
+    made = _render(type, id, fitting, targets, context)
+    for source in sources[1:]:
+        tried = _render(type, id, [*fitting, source], targets, context)
+        if not judge.adds(tried[0], meta):
+            fitting.append(source)
+            made = tried
+    return made
 
 
 def _render(
@@ -270,7 +328,8 @@ def _meta(sources: Sequence[Source], document: Document, context: Context) -> Js
     labels: list[Any] = []
     for data in read:
         theirs = data.get("meta")
-        for label in (theirs.get("security") or []) if isinstance(theirs, dict) else []:
+        said = theirs.get("security") if isinstance(theirs, dict) else None
+        for label in said if isinstance(said, list) else ():
             if label not in labels:
                 labels.append(label)
     if labels:
@@ -298,7 +357,10 @@ def write_retired(transaction: Transaction, most: int) -> Published:
             continue
         if type == "Patient":
             written: Written | None = transaction.put(
-                _replaced(before.body, successor), id, source=before.source
+                _replaced(before.body, successor),
+                id,
+                source=before.source,
+                marks=transaction.marks(type, id),
             )
         else:
             written = transaction.delete(type, id, source=before.source)

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, bindparam, select
 
 from fhir_coprod import jsontext
 from fhir_coprod.jsontext import Json
+from fhir_coprod.store.quality import Marks, unpacked
 from fhir_coprod.store.schema.many import array, listed
 from fhir_coprod.store.schema.sync import crosswalk, received_base, sync_key, sync_reference
 from fhir_coprod.sync.staging.references import Bases, Holder, Record
@@ -36,6 +37,8 @@ class Source:
     raw: bytes
     hash: str
     updated: str
+    marks: Marks = ()
+    """What is wrong in it."""
 
     @cached_property
     def data(self) -> Json:
@@ -60,7 +63,7 @@ class Targets:
 # because SQLite would scan the whole table for that.
 _c, _b, _r, _k = crosswalk.c, received_base.c, sync_reference.c, sync_key.c
 _SOURCES = (
-    select(_c.id, _c.ehr, _c.type, _c.foreign_id, _b.body, _c.hash, _c.updated)
+    select(_c.id, _c.ehr, _c.type, _c.foreign_id, _b.body, _c.hash, _c.updated, _b.marks)
     .join(received_base, (_b.ehr == _c.ehr) & (_b.type == _c.type) & (_b.foreign_id == _c.foreign_id))
     .where(_c.type == bindparam("type"), listed(_c.id, "ids"), _c.deleted.is_(False))
 )
@@ -86,9 +89,14 @@ _HOLDERS = (
 def read_sources(connection: Connection, type: str, ids: Sequence[str]) -> dict[str, list[Source]]:
     rows = connection.execute(_SOURCES, {"type": type, "ids": array(ids)})
     found: dict[str, list[Source]] = defaultdict(list)
-    for id, ehr, own_type, foreign_id, body, hash, updated in rows:
-        found[id].append(Source(Record(ehr, own_type, foreign_id), bytes(body), hash, updated))
+    for id, ehr, own_type, foreign_id, body, hash, updated, wrong in rows:
+        record = Record(ehr, own_type, foreign_id)
+        found[id].append(Source(record, bytes(body), hash, updated, _marks(wrong, ehr)))
     return found
+
+
+def _marks(wrong: bytes | None, ehr: str) -> Marks:
+    return tuple(mark._replace(source=f"ehr:{ehr}") for mark in unpacked(wrong)) if wrong else ()
 
 
 def read_targets(connection: Connection, records: Sequence[Record], context: Context) -> Targets:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID, uuid5
 
 import msgspec
@@ -114,16 +115,22 @@ def _document(type: str, content: Mapping[str, bytes]) -> Document:
 def _meta(body: bytes) -> Json:
     """The meta, without the stamps that the store sets on each version."""
     meta = jsontext.decode(body).get("meta") if body else None
-    return {key: value for key, value in (meta or {}).items() if key not in ("versionId", "lastUpdated")}
+    if not isinstance(meta, dict):
+        return {}
+    return {key: value for key, value in meta.items() if key not in ("versionId", "lastUpdated")}
 
 
 def _merged_meta(before: Json, mine: Json, said: Json) -> Json:
     """The EHR's meta now, plus the profiles, labels and tags that were added here since `before`."""
     merged = {**mine, **said}
     for name in _LISTED:
-        theirs, was = said.get(name) or [], before.get(name) or []
-        merged[name] = theirs + [i for i in mine.get(name) or [] if i not in was and i not in theirs]
+        theirs, was, ours = _list(said.get(name)), _list(before.get(name)), _list(mine.get(name))
+        merged[name] = theirs + [i for i in ours if i not in was and i not in theirs]
     return {key: value for key, value in merged.items() if value}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _content(body: bytes) -> dict[str, bytes]:

@@ -92,6 +92,7 @@ class Reading:
             accept_older=accepts_older,
             by_content=is_listing or plan.find == "history",
             in_history=plan.find == "history" and not is_listing,
+            keep_invalid=self.client.ehr.on_invalid == "keep",
         )
 
     def note_base(self, entries: Iterable[Entry]) -> None:

@@ -54,6 +54,8 @@ class Taking:
     accept_older: bool = False
     by_content: bool = False
     in_history: bool = False
+    keep_invalid: bool = True
+    """Also take what breaks a rule."""
 
     def sort(self, received: Sequence[Received], batch: Batch, seen: Seen, *, since: str = "") -> None:
         """Sort the records into the batch; takes long, so it runs in a thread.
@@ -78,6 +80,7 @@ class Taking:
             self.validate,
             accept_older=self.accept_older,
             by_content=self.by_content,
+            keep_invalid=self.keep_invalid,
         )
         if isinstance(result, Refused):
             id, order = result.foreign_id or paging.peek_id(result.raw), Order(None, "")

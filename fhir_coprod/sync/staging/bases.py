@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from sqlalchemy import Connection, delete, insert, select, tuple_, update
 
 from fhir_coprod import jsontext
+from fhir_coprod.readable import readable
 from fhir_coprod.store.schema.many import insert_rows
 from fhir_coprod.store.schema.sync import crosswalk, ehr_base, received_base, sync_reference
 from fhir_coprod.sync.staging.references import Bases, Record, targets
@@ -56,7 +57,7 @@ def _again(connection: Connection, record: Record, raw: bytes, bases: Bases) -> 
     r, c = sync_reference.c, crosswalk.c
     own = (r.ehr == record.ehr) & (r.type == record.type) & (r.foreign_id == record.id)
     before = set(connection.execute(select(r.target_ehr, r.target_type, r.target).where(own)).all())
-    now = targets(jsontext.parse(raw), record.ehr, bases)
+    now = targets(raw, readable(jsontext.parse(raw).data).data, record.ehr, bases)
     if now == before:
         return
     connection.execute(delete(sync_reference).where(own))

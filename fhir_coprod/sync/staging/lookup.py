@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from sqlalchemy import Connection, select
 
 from fhir_coprod.store.schema.many import among
 from fhir_coprod.store.schema.sync import crosswalk, received_base, sync_reference
+from fhir_coprod.sync.staging.references import Record
 from fhir_coprod.sync.staging.stage import chunks
 
 
@@ -36,3 +37,17 @@ def taken_in_part(connection: Connection, ehr: str, type: str, ids: Sequence[str
         )
         found |= {id for id, body in rows if b'"SUBSETTED"' in bytes(body)}
     return found
+
+
+def missing_targets(connection: Connection, ehr: str, types: Iterable[str]) -> set[Record]:
+    """Records of `ehr` that its other records refer to, but that we have never taken."""
+    r, c = sync_reference.c, crosswalk.c
+    rows = connection.execute(
+        select(r.target_ehr, r.target_type, r.target)
+        .distinct()
+        .outerjoin(
+            crosswalk, (c.ehr == r.target_ehr) & (c.type == r.target_type) & (c.foreign_id == r.target)
+        )
+        .where(r.target_ehr == ehr, r.target_type.in_(list(types)), c.foreign_id.is_(None))
+    )
+    return {Record(*row) for row in rows}

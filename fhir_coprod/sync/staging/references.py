@@ -22,7 +22,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from fhir_coprod import jsontext
-from fhir_coprod.jsontext import Document, Json
+from fhir_coprod.jsontext import Json
 from fhir_coprod.jsontext.tokens import CLOSING, OPENING, tokens
 
 _RELATIVE = re.compile(r"([A-Z][A-Za-z]{2,63})/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
@@ -201,12 +201,13 @@ def _objects(data: Json) -> Iterator[Json]:
             stack.extend(value for value in node if isinstance(value, dict | list))
 
 
-def targets(document: Document, ehr: str, bases: Bases) -> frozenset[tuple[str, str, str]]:
-    """What a record of `ehr` refers to: records as (EHR, type, id), identifiers as ("", type, identifier)."""
-    found: set[tuple[str, str, str]] = {
-        ("", holder.type, holder.key) for holder in held(document.raw, document.data)
-    }
-    for text in named(document.raw):
+def targets(raw: bytes, data: Json, ehr: str, bases: Bases) -> frozenset[tuple[str, str, str]]:
+    """What a record of `ehr` refers to: records as (EHR, type, id), identifiers as ("", type, identifier).
+
+    data: what can be read of it
+    """
+    found: set[tuple[str, str, str]] = {("", holder.type, holder.key) for holder in held(raw, data)}
+    for text in named(raw):
         target = bases.target(text, ehr)
         if target is not None:
             found.add((target.ehr, target.type, target.id))

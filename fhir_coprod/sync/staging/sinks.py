@@ -87,7 +87,7 @@ class StoreSink:
 
     def missing(self, ehr: str, types: Iterable[str]) -> set[Record]:
         with self._store.connect() as connection:
-            return stage.missing_targets(connection, ehr, types)
+            return lookup.missing_targets(connection, ehr, types)
 
     def about(self, ehr: str, patients: Sequence[str], type: str) -> set[str]:
         """Living records of the type that refer to any of these patients of the EHR."""

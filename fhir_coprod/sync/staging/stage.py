@@ -1,5 +1,7 @@
 """Parses, validates and stages the records of an EHR, or keeps them as dead letters with the reason.
 
+A record that can be read and breaks a rule is staged like any other, with marks that say what is wrong in it.
+
 `prepare` is pure and does the expensive part (parse, hash, validate) outside any transaction. `stage` writes
 a batch in one transaction, together with the watermark that covers it. A staged record is not a resource yet:
 it waits to be linked and written, so that the result does not depend on the order of arrival.
@@ -21,6 +23,8 @@ from fhir_coprod import jsontext
 from fhir_coprod.errors import NotJson
 from fhir_coprod.jsontext import Document, Json
 from fhir_coprod.outcome import Issue, Outcome
+from fhir_coprod.readable import readable
+from fhir_coprod.store.quality import Marks, marks, packed
 from fhir_coprod.store.schema.many import among, array, insert_rows, listed
 from fhir_coprod.store.schema.sync import crosswalk, dead_letter, received_base, sync_key, sync_reference
 from fhir_coprod.sync.staging import feed, identity, references, unfinished
@@ -77,6 +81,7 @@ class Taken:
     keys: identity.Keys
     targets: frozenset[tuple[str, str, str]]
     """What it refers to: records as (EHR, type, id), business identifiers as ("", type, identifier)."""
+    marks: Marks = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +120,8 @@ class Counts:
     """Refused again, and put aside by a person: no fault any more, but not taken in either."""
     merged: int = 0
     """Records that share one resource here with another EHR's record."""
+    not_valid: int = 0
+    """Those of the created and updated ones that are kept although they break a rule."""
 
     def __add__(self, other: Counts) -> Counts:
         mine, theirs = self.to_json(), other.to_json()
@@ -166,11 +173,13 @@ def prepare(
     *,
     accept_older: bool,
     by_content: bool = False,
+    keep_invalid: bool = True,
 ) -> Taken | Refused | Unchanged:
     """Decide what to do with one record.
 
     accept_older: take a record even if it is older than what we have (a full run, a restored server).
     by_content:   the EHR lists it as it is now, so an earlier time alone does not make it older.
+    keep_invalid: take a record that breaks a rule, too, and say what is wrong in it.
     """
     try:
         document = received.document or jsontext.parse(received.raw)
@@ -191,16 +200,18 @@ def prepare(
         if not accept_older and Order.of(version, updated).is_before(held, by_content=by_content):
             return Unchanged(record, version, updated)
     outcome = validate(document)
-    if not outcome:
+    if not outcome and not keep_invalid:
         return Refused(ehr, type, id, received.raw, outcome, received.position)
+    data = document.data if outcome else readable(document.data).data
     return Taken(
         record,
         received.raw,
         version,
         updated,
         hash,
-        identity.keys(document.data),
-        references.targets(document, ehr, bases),
+        identity.keys(data),
+        references.targets(document.raw, data, ehr, bases),
+        () if outcome else marks(outcome),
     )
 
 
@@ -292,20 +303,6 @@ def living(connection: Connection, ehr: str, type: str) -> set[str]:
     return {row[0] for row in rows}
 
 
-def missing_targets(connection: Connection, ehr: str, types: Iterable[str]) -> set[Record]:
-    """Records of `ehr` that its other records refer to, but that we have never taken."""
-    r, c = sync_reference.c, crosswalk.c
-    rows = connection.execute(
-        select(r.target_ehr, r.target_type, r.target)
-        .distinct()
-        .outerjoin(
-            crosswalk, (c.ehr == r.target_ehr) & (c.type == r.target_type) & (c.foreign_id == r.target)
-        )
-        .where(r.target_ehr == ehr, r.target_type.in_(list(types)), c.foreign_id.is_(None))
-    )
-    return {Record(*row) for row in rows}
-
-
 @dataclass(frozen=True, slots=True)
 class Holding:
     """One living record of an EHR: the hash of what we took last, and the resource of ours that it is in."""
@@ -342,6 +339,7 @@ def stage(connection: Connection, batch: Batch, now: datetime) -> Counts:
             changed.append(taken)
     counts.created = len(new)
     counts.updated = len(changed)
+    counts.not_valid = sum(1 for taken in (*new, *changed) if taken.marks)
     counts.unchanged += len(newest) - len(new) - len(changed)
     counts.read = len(newest) + len(batch.unchanged) + len(batch.refused)
     if changed:
@@ -351,7 +349,7 @@ def stage(connection: Connection, batch: Batch, now: datetime) -> Counts:
     if new or changed:
         _remember(connection, [*new, *changed])
     counts.deleted = _bury(connection, batch.gone)
-    counts.dismissed = _write_dead_letters(connection, batch.refused, now)
+    counts.dismissed = write_dead_letters(connection, batch.refused, now)
     counts.dead -= counts.dismissed
     _close_dead_letters(
         connection, [taken.record for taken in newest.values()] + batch.unchanged + batch.gone
@@ -392,7 +390,7 @@ def _update_rows(connection: Connection, changed: Sequence[Taken]) -> None:
 
 def _remember(connection: Connection, taken: Sequence[Taken]) -> None:
     """Store bytes, keys and references; mark records that refer to these identifiers to be written again."""
-    insert_rows(connection, received_base, [(*t.record, t.raw) for t in taken])
+    insert_rows(connection, received_base, [(*t.record, t.raw, packed(t.marks)) for t in taken])
     keys = [
         (t.record.type, kind, key, t.record.ehr, t.record.id)
         for t in taken
@@ -451,7 +449,7 @@ def _bury(connection: Connection, gone: Sequence[Record]) -> int:
     return buried
 
 
-def _write_dead_letters(connection: Connection, refused: Sequence[Refused], now: datetime) -> int:
+def write_dead_letters(connection: Connection, refused: Sequence[Refused], now: datetime) -> int:
     """Write one row for each distinct content of a record; if it arrives again, open it again, unless a
     person has dismissed it. Returns how many of them have been."""
     d = dead_letter.c
@@ -466,7 +464,9 @@ def _write_dead_letters(connection: Connection, refused: Sequence[Refused], now:
         if state is not None:
             state = state if state == "dismissed" else "open"
             dismissed += state == "dismissed"
-            connection.execute(update(dead_letter).where(same).values(state=state, outcome=outcome))
+            connection.execute(
+                update(dead_letter).where(same).values(state=state, outcome=outcome, position=one.position)
+            )
         else:
             connection.execute(
                 insert(dead_letter).values(

@@ -11,9 +11,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, Final
 
+import msgspec
 from sqlalchemy import Connection, Select, select
 
-from fhir_coprod import definitions
+from fhir_coprod import definitions, jsontext
+from fhir_coprod.readable import readable
 from fhir_coprod.store import Version, index
 from fhir_coprod.store.schema import watch as watch_tables
 from fhir_coprod.store.versions import from_row
@@ -22,7 +24,7 @@ from fhir_coprod.watch.facts.siblings import Kin
 from fhir_coprod.watch.record import followup
 from fhir_coprod.watch.record.fhir import batches, split, target
 from fhir_coprod.watch.record.kin import NEVER_A_TWIN
-from fhir_coprod.watched import LINKS, OF_PATIENT, OUTPUTS, PARTIES, STAFF, Pairs
+from fhir_coprod.watched import LINKS, OF_PATIENT, OUTPUTS, PARTIES, STAFF, STRAYS, Pairs
 
 Name = tuple[str, str]
 """Resource type and id."""
@@ -57,11 +59,13 @@ def _leading(type: str) -> tuple[str, ...]:
 
 def concerned(connection: Connection, changes: Sequence[Version]) -> set[str]:
     """References of the referrals that these entries of the log may concern; some may not be referrals."""
-    ours = [change for change in changes if change.source != followup.SOURCE]
-    if not ours:
+    raw = [change for change in changes if change.source != followup.SOURCE]
+    if not raw:
         return set()
     climb = _Climb(connection)
-    before = list(_before(connection, ours))
+    former = list(_before(connection, raw))
+    climb.add_strays(former)
+    ours, before = [_as_read(version) for version in raw], [_as_read(version) for version in former]
     for version in (*climb.start(ours), *before):
         climb.add(version)
     climb.add_places([version for version in (*ours, *before) if version.type == "Organization"])
@@ -93,6 +97,12 @@ def _before(connection: Connection, changes: Collection[Version]) -> Iterator[Ve
             for row in connection.execute(queries.SOME_VERSIONS, values):
                 if (row.id, row.version) in some:
                     yield from_row(row)
+
+
+def _as_read(version: Version) -> Version:
+    """The version with what can be read of it."""
+    data, unreadable = readable(version.data)
+    return msgspec.structs.replace(version, body=jsontext.encode(data)) if unreadable else version
 
 
 def _named(version: Version) -> Iterator[tuple[int, str, str]]:
@@ -141,7 +151,8 @@ class _Climb:
         for type, ids in by_type.items():
             self._reach(type, ids)
             self.reached |= identifiers.named_by(self._connection, type, ids)
-            params = [index.number(type, code) for code in _leading(type)]
+            strays = _numbers(tuple(pair for pair in STRAYS if pair[0] == type))
+            params = [*(index.number(type, code) for code in _leading(type)), *strays]
             for some in batches(ids if params else (), _PORTION):
                 values = {"type": type, "ids": some, "params": params}
                 for id, version, *named in self._connection.execute(queries.AS_INDEXED, values):
@@ -158,6 +169,14 @@ class _Climb:
             for param, type, id in _named(version):
                 self._name(param, type, id)
             self.reached |= identifiers.having(self._connection, _numbers_named(version))
+
+    def add_strays(self, versions: Iterable[Version]) -> None:
+        """Begin with the patients of records that name what they belong to in a form that cannot be read."""
+        for version in versions:
+            data, unreadable = readable(version.data)
+            for _, id, kind in index.unreadable_links(version.type, data, unreadable):
+                if kind == "Patient":
+                    self._patients.add(id)
 
     def add_places(self, versions: Iterable[Version]) -> None:
         """Begin with Organizations: whether one is a department depends on those above and below it."""
@@ -197,6 +216,8 @@ class _Climb:
     def _name(self, param: int, type: str, id: str) -> None:
         if param in _numbers(_UP):
             self.reached.add((type, id))
+        if param in _numbers(STRAYS) and type == "Patient":
+            self._patients.add(id)
         if param in _numbers(_ALERTS):
             self._alerted.add((type, id))
         if param in _numbers(OF_PATIENT) and type == "Patient":

@@ -25,11 +25,12 @@ from fhir_coprod.store import Store, index
 from fhir_coprod.store.schema import core
 from fhir_coprod.watch.facts import identifiers, queries
 from fhir_coprod.watch.facts.above import ordered_for, orders_above
+from fhir_coprod.watch.facts.habits import Practices
 from fhir_coprod.watch.facts.newest import Newest, Row, Texts
 from fhir_coprod.watch.facts.referrals import roots_from
 from fhir_coprod.watch.facts.siblings import how_indexed, siblings_of
 from fhir_coprod.watch.facts.staff import Staff
-from fhir_coprod.watch.facts.visibility import blind_feeds, unread_records
+from fhir_coprod.watch.facts.visibility import blind_feeds, unread_records, unreadable
 from fhir_coprod.watch.record import followup
 from fhir_coprod.watch.record.around import Held
 from fhir_coprod.watch.record.compose import compose
@@ -49,6 +50,17 @@ PORTION: Final = 400
 """Referrals read at a time: enough that the number of queries does not matter, few enough for memory and
 SQL."""
 
+_TIES: Final = frozenset({"basedOn", "replaces", "requisition", "supportingInfo"})
+"""Elements by which one referral says that it replaces or answers another."""
+_OWN_TIME: Final = {
+    "Task": "authoredOn",
+    "Appointment": "created",
+    "DiagnosticReport": "issued",
+    "DocumentReference": "date",
+    "Communication": "sent",
+    "CommunicationRequest": "authoredOn",
+}
+"""When a record was made: one that is older than a referral cannot belong to it."""
 _HOPS: Final = 4
 
 
@@ -149,6 +161,7 @@ class Reader:
             )
         )
         """What facts depend on beside the record."""
+        self.practices = Practices(connection, settings)
         self.blind = blind_feeds(connection, settings, pulled_since)
         self.unread = unread_records(connection)
 
@@ -164,6 +177,7 @@ class Reader:
         patients = {_patient_of(root) for root in roots}
         people = {row.reference: row for row in self.by_reference({split(name) for name in patients})}
         of_patient = self._by_patient(patients)
+        strays = self._strays(patients)
         older = self._earlier_versions(found.values())
         families = siblings_of(self.connection, self._newest, roots, lambda root: self._written(root, older))
         siblings = list({row.key: row for rows in families.values() for row in rows}.values())
@@ -198,7 +212,10 @@ class Reader:
                         for row in proxies.get(patient, ())
                         if row.data.get("active") is not False
                     ),
-                    self._blind_at(root, rows.values(), from_ehr=from_ehr),
+                    (
+                        *self._blind_at(root, rows.values(), from_ehr=from_ehr),
+                        *self._unreadable(root, rows.values(), families.get(root.key, ()), strays[patient]),
+                    ),
                     self._around,
                     patient=_held(people[patient], {}) if patient in people else None,
                     ordered_for=ordered_for(root, rows.values(), above.get(root.key, ()), self._around),
@@ -208,6 +225,7 @@ class Reader:
                     raise
                 yield Found(root.reference, None, fault=type(error).__name__)
                 continue
+            facts = self.as_practised(facts, _ehr_of(root))
             followups = tuple(
                 row.data
                 for row in rows.values()
@@ -366,6 +384,19 @@ class Reader:
         first = versions[0][0] if versions else root.updated
         return moment(root.data.get("authoredOn"), self.zone) or first
 
+    def _strays(self, patients: Iterable[str]) -> dict[str, list[Row]]:
+        """By patient, records that name what they belong to in a form that cannot be read."""
+        ids = {name.partition("/")[2] for name in patients if name.startswith("Patient/")}
+        links = [(index.number(*pair), "Patient", id) for pair in watched.STRAYS for id in ids]
+        keys: dict[int, set[str]] = {}
+        for key, _, id in self._naming(links, {"Patient"}) if links else ():
+            keys.setdefault(key, set()).add(f"Patient/{id}")
+        found = defaultdict[str, list[Row]](list)
+        for row in self.by_key(keys):
+            for patient in keys[row.key]:
+                found[patient].append(row)
+        return found
+
     def _departments_asked(self, siblings: Collection[Row]) -> dict[str, list[Json]]:
         """The owners of each sibling's Tasks."""
         focus = index.number("Task", "focus")
@@ -400,6 +431,34 @@ class Reader:
         unread = [blind for name in names for blind in self.unread.get(name, ())]
         requesters = self._around.parties(root.data.get("requester"))
         return (*unread, *self.blind_for(_ehr_of(root), requesters, from_ehr=from_ehr))
+
+    def as_practised(self, facts: Facts, ehr: str) -> Facts:
+        """The facts with the steps that are not surely in use where the referral comes from."""
+        request = facts.request
+        owners = (state.owner for task in facts.tasks for state in task.states[:1])
+        asked = tuple(name for name in (*request.departments, *owners) if name)
+        practice = self.practices.of(ehr, asked, next(iter(request.codes), ""))
+        return msgspec.structs.replace(facts, practice=practice) if practice != facts.practice else facts
+
+    def _unreadable(
+        self, root: Row, rows: Iterable[Row], family: Iterable[Row], strays: Iterable[Row]
+    ) -> Iterator[Blind]:
+        """What cannot be read in the records around a referral, and so cannot be seen.
+
+        family: the patient's referrals; one that may replace or answer this one leaves it in doubt
+        strays: records of the patient that may belong to it
+        """
+        yield from (unreadable(row) for row in (root, *rows) if row.unreadable)
+        for sibling in family:
+            if sibling.unreadable and sibling.key != root.key:
+                yield unreadable(sibling)
+                if any(gone.partition(".")[0] in _TIES for gone in sibling.unreadable):
+                    yield unreadable(sibling, root.reference)
+        written = moment(root.data.get("authoredOn") or root.data.get("sent"), self.zone)
+        for stray in strays:
+            at = moment(stray.data.get(_OWN_TIME.get(stray.type, "")), self.zone)
+            if written is None or at is None or at >= written:
+                yield unreadable(stray)
 
     def blind_for(self, ehr: str, requesters: tuple[str, ...], *, from_ehr: bool) -> tuple[Blind, ...]:
         """Which blind feeds matter to a referral, and for which of its parties.

@@ -205,8 +205,14 @@ class Blind(msgspec.Struct, frozen=True, array_like=True, gc=False):
     down: bool = False
     """True: it should be visible but is not now (failed or behind). False: the server never shows it."""
     record: str = ""
-    """Only this resource of ours is concerned, since its newest version could not be taken in; "": every
-    resource of the type."""
+    """Only this resource of ours is concerned, since its newest version could not be taken in, or cannot be
+    read; "": every resource of the type."""
+
+    @property
+    def is_nameless(self) -> bool:
+        """Whether it is about records that say neither what nor whom they belong to: no reason to be silent
+        about an urgent referral."""
+        return not self.ehr and not self.record
 
 
 class Facts(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -225,6 +231,8 @@ class Facts(msgspec.Struct, frozen=True, array_like=True, gc=False):
     do_not_contact: bool = False
     """The patient asked for no messages."""
     blind: tuple[Blind, ...] = ()
+    practice: tuple[tuple[str, str], ...] = ()
+    """Steps that are not surely in use where it comes from, each with its use (`rules/steps.py`)."""
     silent: tuple[str, ...] = ()
     """Relatives who asked for no messages, or to whom the patient wants none to go."""
     refused: tuple[datetime, ...] = ()

@@ -68,7 +68,7 @@ def test_orders_apart_are_counted_by_reason_with_what_is_wrong_and_how_old(hospi
         "1 order is perhaps a referral, because it is not known who is asked; 1 at Organization/gp lack "
         "a Task that sends the referral to a department, the oldest for 30 days.",
         "2 orders are for diagnostics only, because it goes to a laboratory; 2 at Organization/gp lack "
-        "a final report or document from the visit, the oldest for 30 days.",
+        "a final report or document in answer, the oldest for 30 days.",
         "1 order is not watched, because it is a part of another order, or only an option.",
     ]
     assert {issue["implicated"][0]["reference"] for issue in hospital.issues().values()} == {
