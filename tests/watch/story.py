@@ -27,6 +27,7 @@ The language of `scenarios/*.txt` (year 2026; `03-02` is 2 March 09:00 at the si
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
@@ -85,11 +86,12 @@ class Story:
     now: datetime | None = None
     expected: Expected = field(default_factory=Expected)
 
-    def facts(self) -> Facts:
+    def facts(self, related: Sequence[Held] | None = None) -> Facts:
+        """What is known; `related`: the same records in another order."""
         assert self.request is not None
         found = compose(
             self.request,
-            self.related,
+            self.related if related is None else related,
             self.siblings,
             proxies=("RelatedPerson/daughter",),
             blind=tuple(self.blind),

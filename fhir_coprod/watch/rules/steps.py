@@ -1,7 +1,7 @@
 """Says which steps of its way a referral shows, so that what an EHR never records can be learned. Pure.
 
 Exposing a type is not using it: many hospitals write no Task for a referral, or record no word to a patient.
-A step counts for or against that only where the referral went further, and its deadline is over.
+A step counts for or against that only where the referral went further; `habits` leaves out young referrals.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from typing import Final
 
 from fhir_coprod.watch.record.model import Facts
 from fhir_coprod.watch.rules.codes import Rule
-from fhir_coprod.watch.rules.policies import Policy
 
 
 class Step(StrEnum):
@@ -63,35 +62,39 @@ _Z: Final = 1.959964
 """How many standard deviations wide a 95 % interval is on either side."""
 
 
-def carries(facts: Facts, step: Step) -> bool:
-    """Whether this referral shows the step; then it is judged, whatever is usual."""
+def carries(facts: Facts, step: Step, now: datetime) -> bool:
+    """Whether this referral shows the step by now; then it is judged, whatever is usual."""
     if step is Step.TASK:
-        return bool(facts.tasks)
+        return any(task.states[0].at <= now for task in facts.tasks)
     if step is Step.TOLD:
-        reaches = {facts.request.patient, *facts.proxies}
-        return any(not reaches.isdisjoint(message.recipients) for message in facts.messages)
+        return _reaches({facts.request.patient, *facts.proxies}, facts, now)
     if step is Step.BOOKING:
-        return bool(facts.appointments)
+        return any(appointment.created <= now for appointment in facts.appointments)
     if step is Step.VISIT:
-        return bool(facts.visits)
-    outputs = any(state.outputs for task in facts.tasks for state in task.states)
-    requesters = set(facts.request.requesters)
-    return outputs or any(not requesters.isdisjoint(message.recipients) for message in facts.messages)
+        return any(visit.start <= now for visit in facts.visits)
+    outputs = any(state.outputs and state.at <= now for task in facts.tasks for state in task.states)
+    return outputs or _reaches(set(facts.request.requesters), facts, now)
 
 
-def shown(facts: Facts, policy: Policy, now: datetime) -> Iterator[str]:
+def _reaches(who: set[str], facts: Facts, now: datetime) -> bool:
+    return any(message.sent <= now and not who.isdisjoint(message.recipients) for message in facts.messages)
+
+
+def shown(facts: Facts, now: datetime) -> Iterator[str]:
     """Each step that this referral tells of: "task+" if it shows it, "task-" if it went further without."""
+    known = [state for state in facts.request.states if state.at <= now]
+    booked, seen = carries(facts, Step.BOOKING, now), carries(facts, Step.VISIT, now)
+    resulted = any(result.at <= now for result in facts.results)
     went = {
-        Step.TASK: bool(facts.appointments or facts.visits or facts.results),
-        Step.TOLD: bool(facts.visits or facts.results),
-        Step.BOOKING: bool(facts.visits or facts.results),
-        Step.VISIT: bool(facts.results),
-        Step.RETURNED: bool(facts.results) and facts.request.states[-1].status == "completed",
+        Step.TASK: booked or seen or resulted,
+        Step.TOLD: seen or resulted,
+        Step.BOOKING: seen or resulted,
+        Step.VISIT: resulted,
+        Step.RETURNED: resulted and bool(known) and known[-1].status == "completed",
     }
-    clocks = policy.clocks_for(facts.request, facts.request.departments)
-    for rule, step in OF_RULE.items():
-        if went[step] and policy.calendar.due(facts.request.authored, clocks[rule]) <= now:
-            yield f"{step}{'+' if carries(facts, step) else '-'}"
+    for step, further in went.items():
+        if further:
+            yield f"{step}{'+' if carries(facts, step, now) else '-'}"
 
 
 def upper_bound(carried: int, of: int) -> float:
@@ -109,7 +112,7 @@ def use_of(carried: int, of: int, limit: float) -> Use:
     return Use.USED if carried >= _MOSTLY * of else Use.MIXED
 
 
-def use_for(rule: Rule, facts: Facts) -> str:
+def use_for(rule: Rule, facts: Facts, now: datetime) -> str:
     """Whether the step is in use whose absence a rule claims.
 
     What this referral shows, it uses; asap and stat count as in use unless the settings say otherwise.
@@ -118,11 +121,11 @@ def use_for(rule: Rule, facts: Facts) -> str:
     if step is None or not facts.practice:
         return Use.USED
     use = dict(facts.practice).get(step, Use.USED)
-    if use == Use.USED or carries(facts, step):
+    if use == Use.USED or carries(facts, step, now):
         return Use.USED
     return Use.USED if use != Use.NOT_USED and facts.request.priority in ("asap", "stat") else use
 
 
-def first_wait(facts: Facts) -> Rule:
+def first_wait(facts: Facts, now: datetime) -> Rule:
     """What an active referral without a Task waits for: being sent, or where no Tasks are used any trace."""
-    return Rule.NO_TRACE if use_for(Rule.NOT_SENT, facts) == Use.NOT_USED else Rule.NOT_SENT
+    return Rule.NO_TRACE if use_for(Rule.NOT_SENT, facts, now) == Use.NOT_USED else Rule.NOT_SENT
