@@ -44,6 +44,7 @@ from fhir_coprod.watch.record.fhir import (
     task_request,
 )
 from fhir_coprod.watch.record.model import Blind, Facts
+from fhir_coprod.watch.record.results import patients_named
 from fhir_coprod.watch.record.tasks import asks
 
 PORTION: Final = 400
@@ -192,7 +193,7 @@ class Reader:
                     related[key].append(row)
         wishes: dict[str, list[Row]] = {}
         for row in of_patient["CommunicationRequest"]:
-            for patient in _patients_named(row):
+            for patient in patients_named(row.data):
                 wishes.setdefault(patient, []).append(row)
         proxies = _by(of_patient["RelatedPerson"], lambda row: target(row.data.get("patient")))
         for root in roots:
@@ -481,13 +482,6 @@ class Reader:
 def _patient_of(root: Row) -> str:
     """The patient of a referral, or of a message by which one asks for it."""
     return target(root.data.get("subject")) or target(root.data.get("sender"))
-
-
-def _patients_named(wish: Row) -> set[str]:
-    """The patients that a CommunicationRequest may be a wish of."""
-    data = wish.data
-    given = [data.get("subject"), data.get("requester"), data.get("sender"), *(data.get("recipient") or ())]
-    return {name for reference in given if (name := target(reference)).startswith("Patient/")}
 
 
 def _ehr_of(row: Row) -> str:

@@ -158,3 +158,9 @@ def refusal(held: Held, around: Surroundings) -> datetime | None:
 def objects(data: Json, around: Surroundings) -> bool:
     """Whether a ServiceRequest says that the patient wants no messages (orderDetail)."""
     return "do-not-contact" in around.words.of(*(data.get("orderDetail") or ()))
+
+
+def patients_named(data: Json) -> set[str]:
+    """The patients that a CommunicationRequest may be a wish of."""
+    given = [data.get("subject"), data.get("requester"), data.get("sender"), *(data.get("recipient") or ())]
+    return {name for reference in given if (name := target(reference)).startswith("Patient/")}
