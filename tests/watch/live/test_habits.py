@@ -148,7 +148,8 @@ def test_a_few_referrals_and_those_of_files_say_nothing(hospital: Hospital) -> N
     assert learned(hospital) == ()
 
 
-def test_a_step_that_was_in_use_stays_in_use_and_its_fall_asks_a_person(hospital: Hospital) -> None:
+def test_a_step_that_was_in_use_stays_in_use_and_its_fall_asks_a_person(store: Store) -> None:
+    hospital = Hospital(store)
     for number in range(30):
         put(hospital, *referral(f"r{number}", task=True))
     hospital.sweep(LATER)
