@@ -34,15 +34,7 @@ from fhir_coprod.watch.facts.visibility import blind_feeds, unread_records, unre
 from fhir_coprod.watch.record import followup
 from fhir_coprod.watch.record.around import Held
 from fhir_coprod.watch.record.compose import compose
-from fhir_coprod.watch.record.fhir import (
-    batches,
-    is_followup,
-    moment,
-    split,
-    target,
-    targets,
-    task_request,
-)
+from fhir_coprod.watch.record.fhir import batches, is_followup, moment, split, target, targets, task_request
 from fhir_coprod.watch.record.model import Blind, Facts
 from fhir_coprod.watch.record.results import patients_named
 from fhir_coprod.watch.record.tasks import asks
@@ -428,8 +420,8 @@ class Reader:
         if not self.blind and not self.unread:
             return ()
         patient = target(root.data.get("subject")) or target(root.data.get("sender"))
-        names = dict.fromkeys((*(row.reference for row in (root, *rows)), patient))
-        unread = [blind for name in names for blind in self.unread.get(name, ())]
+        names = (*(row.reference for row in (root, *rows)), patient)
+        unread = [blind for name in dict.fromkeys(names) for blind in self.unread.get(name, ())]
         requesters = self._around.parties(root.data.get("requester"))
         return (*unread, *self.blind_for(_ehr_of(root), requesters, from_ehr=from_ehr))
 
