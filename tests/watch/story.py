@@ -19,6 +19,7 @@ The language of `scenarios/*.txt` (year 2026; `03-02` is 2 March 09:00 at the si
     now DATE
     = STAGE [DATE]                                       expected stage, and since when
     ! RULE [since DATE] [due DATE] [owner=…] [task=…]    exactly these stalls; due DATE is the end of that day
+    unused STEP [USE]                                    a step that is not in use (not-used, absent, mixed)
     & RULE [since DATE] [due DATE]                       exactly what is counted and raises no alert
     ~ RULE · ? TYPE · informed yes|no · due|guarantee|wake DATE|none · severity LEVEL
 """
@@ -30,6 +31,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
+
+import msgspec
 
 from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import SiteSettings
@@ -77,13 +80,14 @@ class Story:
     related: list[Held] = field(default_factory=list)
     siblings: list[tuple[Held, tuple[str, ...]]] = field(default_factory=list)
     blind: list[Blind] = field(default_factory=list)
+    practice: list[tuple[str, str]] = field(default_factory=list)
     patient: Held | None = None
     now: datetime | None = None
     expected: Expected = field(default_factory=Expected)
 
     def facts(self) -> Facts:
         assert self.request is not None
-        return compose(
+        found = compose(
             self.request,
             self.related,
             self.siblings,
@@ -92,6 +96,7 @@ class Story:
             around=Surroundings(self.zone, BEHIND),
             patient=self.patient,
         )
+        return msgspec.structs.replace(found, practice=tuple(self.practice))
 
     def policy(self) -> policies.Policy:
         return policies.load(self.policy_name, SiteSettings(timezone=self.zone.key, country=self.country))
@@ -142,6 +147,9 @@ def _tell(story: Story, line: str) -> None:
     if word == "!":
         rule, *words = rest.split()
         story.expected.stalls.append((rule, _pairs(words)))
+    elif word == "unused":
+        step, _, use = rest.partition(" ")
+        story.practice.append((step, use or "not-used"))
     elif word == "&":
         rule, *words = rest.split()
         story.expected.counted.append((rule, _pairs(words)))

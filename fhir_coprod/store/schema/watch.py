@@ -2,6 +2,7 @@
 
 standing    what the watch last found about each order, and when to look at it again
 share       by day, EHR and code: of how many orders the watch sees how many as no referral
+habit       by EHR, department and code: how many of the referrals that tell of a step show it
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ standing = Table(
     column("counted", Name),  # the first rule that is counted and raises no alert; empty if none is
     column("department", Name),  # who can move that
     column("waits", Long),  # since when; milliseconds
+    column("asked", Name),  # the department that was asked
+    column("steps", Name),  # what it tells of the steps that are in use there
     Index("standing_due_idx", "due"),
 )
 Index(
@@ -63,5 +66,17 @@ share = Table(
     Column("thing", Name, primary_key=True),
     column("orders", Integer()),
     column("hidden", Integer()),  # of these: out of scope or unclear
+)
+habit = Table(
+    "habit",
+    metadata,
+    Column("ehr", Name, primary_key=True),
+    Column("asked", Name, primary_key=True),  # empty: all departments
+    Column("thing", Name, primary_key=True),  # empty: all codes
+    Column("step", Name, primary_key=True),
+    column("referrals", Integer()),
+    column("shown", Integer()),
+    column("use", Name),  # used, mixed, absent
+    column("was_used", Boolean()),  # it has been in use before
 )
 Index("standing_old_idx", standing.c.ehr, sqlite_where=text("old"), postgresql_where=text("old"))

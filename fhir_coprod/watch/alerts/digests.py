@@ -106,6 +106,25 @@ def shift(ehr: str, shifts: Sequence[Shift], was: Json | None, policy: Policy, n
     return _lasting(data, was, policy, now)
 
 
+def fall(ehr: str, said: Sequence[str], was: Json | None, policy: Policy, now: datetime) -> Json | None:
+    """The Task that asks why an EHR records a step far less often than it did; None if none is to be written.
+
+    said: a sentence for each department and step; empty if there is none any more.
+    """
+    if not said:
+        return ended(was, now)
+    if was is not None and resources.is_open(was):
+        return None  # it asks already; figures that change every day would only make new versions
+    words = (
+        f"A step of referrals is recorded far less often than before at the EHR {ehr}: {'; '.join(said)}."
+        " Alerts go on as before. If it is done in another way there now, say so in the settings"
+        " ([[watch.practice]])."
+    )
+    task = _task(resources.practice_id(ehr), resources.practice_key(ehr), followup.PRACTICE, words)
+    task["priority"] = "urgent"
+    return _lasting(task, was, policy, now)
+
+
 def _task(id: str, key: str, kind: str, words: str) -> Json:
     return {
         "resourceType": "Task",

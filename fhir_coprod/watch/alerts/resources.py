@@ -45,6 +45,7 @@ _FEED: Final = "feed/"
 _BACKFILL: Final = "backfill/"
 _SILENCE: Final = "silence/"
 _SHIFT: Final = "scope-shift/"
+_PRACTICE: Final = "practice/"
 _UTC: Final = ZoneInfo("UTC")
 _GRAVITY: Final = {"high": 0, "moderate": 1, "low": 2}
 
@@ -118,6 +119,16 @@ def shift_key(ehr: str) -> str:
 def shift_id(ehr: str) -> str:
     """The id of that Task."""
     return _id(FOLLOWUP_SYSTEM, shift_key(ehr))
+
+
+def practice_key(ehr: str) -> str:
+    """The business identifier of the Task about steps that an EHR does not record any more."""
+    return _PRACTICE + ehr
+
+
+def practice_id(ehr: str) -> str:
+    """The id of that Task."""
+    return _id(FOLLOWUP_SYSTEM, practice_key(ehr))
 
 
 def looked_at_id(referral: str, by: str, at: datetime) -> str:
@@ -365,7 +376,7 @@ def ehr_of(task: Json) -> str:
     """The EHR that a Task is about, because it is down or came with old stalls; "" for any other Task."""
     for identifier in task.get("identifier") or ():
         about, slash, ehr = identifier.get("value", "").partition("/")
-        if about + slash in (_FEED, _BACKFILL, _SHIFT):
+        if about + slash in (_FEED, _BACKFILL, _SHIFT, _PRACTICE):
             return str(ehr)
     return ""
 

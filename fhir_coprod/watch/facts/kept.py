@@ -78,8 +78,8 @@ def pack(found: Found, surroundings: str, *, asked: bool) -> bytes | None:
     facts = found.facts
     if facts is None or any(blind.record for blind in facts.blind):
         return None
-    if facts.blind:
-        facts = msgspec.structs.replace(facts, blind=())
+    if facts.blind or facts.practice:
+        facts = msgspec.structs.replace(facts, blind=(), practice=())
     return _reading(surroundings) + _encode(Kept(facts, found.ehr, found.from_ehr, asked))
 
 
@@ -126,9 +126,10 @@ class Sources:
         return _decode(memoryview(held.facts)[_MARK:])
 
     def _as_seen(self, name: str, kept: Kept) -> Facts:
-        """The kept facts with what cannot be seen at present."""
+        """The kept facts with what cannot be seen, and what is not in use, at present."""
+        facts = self.reader.as_practised(kept.facts, kept.ehr)
         if not self.reader.blind:
-            return kept.facts
+            return facts
         requesters = kept.facts.request.requesters if name.startswith("ServiceRequest/") else ()
         blind = self.reader.blind_for(kept.ehr, requesters, from_ehr=kept.from_ehr)
-        return msgspec.structs.replace(kept.facts, blind=blind) if blind else kept.facts
+        return msgspec.structs.replace(facts, blind=blind) if blind else facts

@@ -25,6 +25,7 @@ from fhir_coprod.store import Store, index
 from fhir_coprod.store.schema import core
 from fhir_coprod.watch.facts import identifiers, queries
 from fhir_coprod.watch.facts.above import ordered_for, orders_above
+from fhir_coprod.watch.facts.habits import Practices
 from fhir_coprod.watch.facts.newest import Newest, Row, Texts
 from fhir_coprod.watch.facts.referrals import roots_from
 from fhir_coprod.watch.facts.siblings import how_indexed, siblings_of
@@ -160,6 +161,7 @@ class Reader:
             )
         )
         """What facts depend on beside the record."""
+        self.practices = Practices(connection, settings)
         self.blind = blind_feeds(connection, settings, pulled_since)
         self.unread = unread_records(connection)
 
@@ -223,6 +225,7 @@ class Reader:
                     raise
                 yield Found(root.reference, None, fault=type(error).__name__)
                 continue
+            facts = self.as_practised(facts, _ehr_of(root))
             followups = tuple(
                 row.data
                 for row in rows.values()
@@ -423,9 +426,19 @@ class Reader:
     def _blind_at(self, root: Row, rows: Iterable[Row], *, from_ehr: bool) -> tuple[Blind, ...]:
         if not self.blind and not self.unread:
             return ()
-        unread = [self.unread[row.reference] for row in (root, *rows) if row.reference in self.unread]
+        patient = target(root.data.get("subject")) or target(root.data.get("sender"))
+        names = dict.fromkeys((*(row.reference for row in (root, *rows)), patient))
+        unread = [blind for name in names for blind in self.unread.get(name, ())]
         requesters = self._around.parties(root.data.get("requester"))
         return (*unread, *self.blind_for(_ehr_of(root), requesters, from_ehr=from_ehr))
+
+    def as_practised(self, facts: Facts, ehr: str) -> Facts:
+        """The facts with the steps that are not surely in use where the referral comes from."""
+        request = facts.request
+        owners = (state.owner for task in facts.tasks for state in task.states[:1])
+        asked = tuple(name for name in (*request.departments, *owners) if name)
+        practice = self.practices.of(ehr, asked, next(iter(request.codes), ""))
+        return msgspec.structs.replace(facts, practice=practice) if practice != facts.practice else facts
 
     def _unreadable(
         self, root: Row, rows: Iterable[Row], family: Iterable[Row], strays: Iterable[Row]

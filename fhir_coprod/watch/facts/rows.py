@@ -87,7 +87,7 @@ def interest(standing: Standing) -> int:
 
 _COLUMNS: Final = (
     *("referral", "ehr", "interest", "old", "stage", "since", "due", "body", "facts"),
-    *("scope", "why", "thing", "written", "counted", "department", "waits"),
+    *("scope", "why", "thing", "written", "counted", "department", "waits", "asked", "steps"),
 )
 _SAVE: Final = text(
     f"INSERT INTO standing ({', '.join(_COLUMNS)}) VALUES ({', '.join(f':{name}' for name in _COLUMNS)})"  # noqa: S608
@@ -97,8 +97,8 @@ _SAVE: Final = text(
 _FORGET: Final = text("DELETE FROM standing WHERE referral = :referral AND due = :was")
 _MARK: Final = text(
     "INSERT INTO standing (referral, ehr, interest, old, stage, since, due, body,"
-    " scope, why, thing, written, counted, department, waits)"
-    " VALUES (:referral, '', 0, false, '', 0, :due, :body, '', '', '', 0, '', '', 0)"
+    " scope, why, thing, written, counted, department, waits, asked, steps)"
+    " VALUES (:referral, '', 0, false, '', 0, :due, :body, '', '', '', 0, '', '', 0, '', '')"
     " ON CONFLICT (referral) DO UPDATE SET due = excluded.due"
 )
 _ROW: Final = select(*HELD).where(table.c.referral == bindparam("referral"))
@@ -146,6 +146,8 @@ def _scoped(standing: Standing) -> dict[str, str | int]:
         "counted": first.rule if first else "",
         "department": first.owner if first else "",
         "waits": to_milliseconds(first.since) if first else 0,
+        "asked": standing.department,
+        "steps": " ".join(standing.steps),
     }
 
 

@@ -31,6 +31,7 @@ _REPLACES: Final = index.number(_ORDER, "replaces")
 _BASED_ON: Final = index.number(_ORDER, "based-on")
 _ANSWERS: Final = 50
 """The most orders read as possible answers to one request, the earliest first: one is enough."""
+_INDEXED_BY: Final = select(core.setting.c.value).where(core.setting.c.name == f"{PREFIX}{_ORDER}")
 _AFTER: Final = "~"
 """Sorts after every month."""
 
@@ -38,9 +39,7 @@ _AFTER: Final = "~"
 def how_indexed(connection: Connection) -> str:
     """By which definitions the index knows orders. While a store of an earlier program is indexed anew, some
     siblings are not found yet: facts read meanwhile hold only until that is done."""
-    setting = core.setting.c
-    statement = select(setting.value).where(setting.name == f"{PREFIX}{_ORDER}")
-    return str(connection.execute(statement).scalar() or index.fingerprint(_ORDER))
+    return str(connection.execute(_INDEXED_BY).scalar() or index.fingerprint(_ORDER))
 
 
 def siblings_of(

@@ -330,6 +330,8 @@ def _withdraw(
     A referral may have been deleted, or changed into something else, such as a message that asks for nothing.
     Returns those whose alerts were judged by a clock later than `now`, with that later time.
     """
+    if not names:
+        return {}
     reader = reader_at(transaction.connection, site.settings, site.policy, now)
     followups = {
         name: _believed(transaction.connection, tasks, now)

@@ -16,6 +16,7 @@ from fhir_coprod.jsontext import Json
 from fhir_coprod.store import Transaction
 from fhir_coprod.watch.alerts import digests, feed_down, first_digest, resources
 from fhir_coprod.watch.facts import rows
+from fhir_coprod.watch.facts.habits import habits, learn
 from fhir_coprod.watch.facts.reader import Reader
 from fhir_coprod.watch.facts.shares import Shares, compared, last_day, take
 from fhir_coprod.watch.live.look import reader_at
@@ -78,7 +79,10 @@ def _silences(site: Site, connection: Connection, reader: Reader, now: datetime)
 
 
 def take_shares(site: Site, now: datetime) -> None:
-    """Once a day, note what share of each EHR's orders is not watched, and tell of those that have jumped."""
+    """Once a day, note what share of each EHR's orders is not watched, and which steps are in use there.
+
+    What has jumped or fallen is told.
+    """
     day = site.policy.calendar.day(now)
     with site.store.connect() as connection:
         if last_day(connection) >= day:
@@ -87,10 +91,34 @@ def take_shares(site: Site, now: datetime) -> None:
     def work(transaction: Transaction) -> None:
         transaction.lock()
         take(transaction, day, now)
-        for task in _shifts(site, transaction.connection, day, now):
+        learn(transaction, now, site.policy.practice_limit)
+        for task in (
+            *_falls(site, transaction.connection, now),
+            *_shifts(site, transaction.connection, day, now),
+        ):
             transaction.put(jsontext.from_data(task), task["id"], source=followup.SOURCE)
 
     site.store.write(work)
+
+
+def _falls(site: Site, connection: Connection, now: datetime) -> list[Json]:
+    """Ask about each EHR of whose referrals far fewer than before show a step that was in use."""
+    reader = reader_at(connection, site.settings, site.policy, now)
+    fallen: dict[str, list[str]] = {}
+    for found in habits(connection):
+        if found.has_fallen and not found.thing:
+            fallen.setdefault(found.ehr, []).append(found.sentence)
+    for task in reader.open_tasks(followup.PRACTICE):
+        fallen.setdefault(resources.ehr_of(task), [])
+    there = {
+        row.id: row.data
+        for row in reader.by_reference({("Task", resources.practice_id(ehr)) for ehr in fallen})
+    }
+    wanted = (
+        digests.fall(ehr, said, there.get(resources.practice_id(ehr)), site.policy, now)
+        for ehr, said in sorted(fallen.items())
+    )
+    return [task for task in wanted if task is not None]
 
 
 def _shifts(site: Site, connection: Connection, day: int, now: datetime) -> list[Json]:

@@ -231,6 +231,8 @@ class Facts(msgspec.Struct, frozen=True, array_like=True, gc=False):
     do_not_contact: bool = False
     """The patient asked for no messages."""
     blind: tuple[Blind, ...] = ()
+    practice: tuple[tuple[str, str], ...] = ()
+    """Steps that are not surely in use where it comes from, each with its use (`rules/steps.py`)."""
     silent: tuple[str, ...] = ()
     """Relatives who asked for no messages, or to whom the patient wants none to go."""
     refused: tuple[datetime, ...] = ()

@@ -14,10 +14,11 @@ from typing import Final
 from fhir_coprod.watch.record.model import Facts, Result
 from fhir_coprod.watch.rules.codes import Rule, Stage
 from fhir_coprod.watch.rules.lines import Clock, Line, home_of, outlived, requesters_of
+from fhir_coprod.watch.rules.policies import Policy
 from fhir_coprod.watch.rules.task import Course, When
 
 
-def draw_results(lines: Sequence[Line], facts: Facts, now: datetime) -> None:
+def draw_results(lines: Sequence[Line], facts: Facts, policy: Policy, now: datetime) -> None:
     """Give each line its results: reports and documents, what a finished Task's output names or says,
     advice, and messages in place of a report."""
     done = [line for line in lines if line.course is not None and line.course.completed is not None]
@@ -36,7 +37,7 @@ def draw_results(lines: Sequence[Line], facts: Facts, now: datetime) -> None:
             line.results.append(result)
     for line in done:
         if line.course is not None and line.course.completed is not None:
-            line.results += _said_results(line, line.course, line.course.completed, known)
+            line.results += _said_results(line, line.course, line.course.completed, known, policy)
             line.results += _told_results(line, line.course.completed, facts, requesters, now)
 
 
@@ -52,11 +53,11 @@ def _answers(line: Line, result: Result, facts: Facts) -> bool:
     return not facts.request.codes or not set(result.codes).isdisjoint(facts.request.codes)
 
 
-def _said_results(line: Line, course: Course, done: When, known: set[str]) -> list[Result]:
+def _said_results(line: Line, course: Course, done: When, known: set[str], policy: Policy) -> list[Result]:
     """The results of a finished Task that are no report or document on record: what else its output names,
     what it says, or advice. The requester has them with the Task."""
     found = [name for name in course.outputs if name not in known]
-    if course.advised or (course.answers and not line.results):
+    if course.advised or (course.answers and policy.answers_in_words and not line.results):
         found.append(course.task.id)
     return [
         Result(

@@ -28,6 +28,7 @@ from fhir_coprod.watch.rules.seeing import unseen_for
 from fhir_coprod.watch.rules.siblings import answers, oldest_twin, replaces
 from fhir_coprod.watch.rules.silence import break_silence
 from fhir_coprod.watch.rules.standing import Stall, Standing
+from fhir_coprod.watch.rules.steps import Use, first_wait, shown, use_for
 from fhir_coprod.watch.rules.task import ENDED, NOT_ACTIVE, WITHDRAWN, Course, Event, When, follow, status_at
 from fhir_coprod.watch.rules.upcoming import next_fact
 
@@ -81,6 +82,8 @@ def assess(facts: Facts, policy: Policy, now: datetime) -> Standing:
         in_scope=reason,
         thing=_first(request.codes),
         written=request.authored,
+        department=_first((*request.departments, *(course.owner for course in courses))),
+        steps=tuple(shown(facts, policy, now)) if scope is Scope.REFERRAL and not request.by_patient else (),
     )
     return break_silence(standing, facts, policy, now)
 
@@ -146,7 +149,7 @@ class _Assessment:
 
     def of_referral(self) -> Standing:
         """The standing of a referral, with or without Tasks."""
-        self.lines = draw(self.facts, self.courses, self.now)
+        self.lines = draw(self.facts, self.courses, self.policy, self.now)
         active = [line for line in self.lines if line.has_proof or (line.course and line.course.live)]
         for line in active:
             judge(line, self.facts, self.policy, self.now)
@@ -183,27 +186,26 @@ class _Assessment:
         """The standing of a diagnostic order: its result and the review are counted, or alert where the site
         wants that."""
         if self.ended:
-            since = When(self.state.at, self.state.stored)
-            return self._standing(Stage.CLOSED, since, "", None, [])
+            return self._standing(Stage.CLOSED, When(self.state.at, self.state.stored), "", None, [])
         stage, since, owner, clocks = judge_order(self.facts, self._active_since(), self.policy, self.now)
         self.clocks += clocks
         self._run_clocks()
-        wanted = self.policy.scope_alerts.diagnostic_for
-        if not {"*", *self.request.departments, *self.request.requesters} & wanted:
+        parties = {"*", *self.request.departments, *self.request.requesters}
+        if self.policy.scope_alerts.diagnostic_for.isdisjoint(parties):
             self.stalls, self.counted = [], self.stalls
         return self._standing(stage, since, owner, None, [])
 
     def of_unclear(self) -> Standing:
         """The standing of what may be a referral: counts that it was not sent, and claims nothing else."""
         standing = self.of_referral()
-        self.stalls, self.notes, self.dues, self.unseen = [], [], [], set()
-        self.clocks = [clock for clock in self.clocks if clock.rule is Rule.NOT_SENT]
+        self.stalls, self.counted, self.notes, self.dues, self.unseen = [], [], [], [], set()
+        self.clocks = [clock for clock in self.clocks if clock.rule in (Rule.NOT_SENT, Rule.NO_TRACE)]
         self._run_clocks()
         return msgspec.structs.replace(
             standing,
             stalls=(),
             notes=(),
-            counted=() if standing.stage is Stage.CLOSED else _in_order(self.stalls),
+            counted=() if standing.stage is Stage.CLOSED else _in_order([*self.stalls, *self.counted]),
             due=min(self.dues, default=None),
             not_observable=tuple(sorted(self.unseen)),
             untold_since=None,
@@ -220,7 +222,7 @@ class _Assessment:
             if self.state.status == "draft":
                 self.clocks.append(Clock(Rule.DRAFT_LEFT, When(self.request.authored)))
             elif active:
-                self.clocks.append(Clock(Rule.NOT_SENT, active))
+                self.clocks.append(Clock(first_wait(self.facts), active))
             return (
                 Stage.WRITTEN,
                 When(self.request.authored, self.request.states[0].stored),
@@ -345,7 +347,8 @@ class _Assessment:
 
     def _run(self, clock: Clock) -> None:
         due = clock.due or self._due(clock)
-        if due is None or self._is_blind(clock):
+        use = use_for(clock.rule, self.facts)
+        if due is None or use == Use.NOT_USED or self._is_blind(clock):
             return
         if due > self.now:
             self.wakes.append(due)
@@ -360,7 +363,8 @@ class _Assessment:
                 since_stored=clock.start.stored,
                 evidence=clock.evidence,
             )
-            (self.notes if clock.rule in SOFT else self.stalls).append(stall)
+            found = self.stalls if use == Use.USED else self.counted
+            (self.notes if clock.rule in SOFT else found).append(stall)
         if clock.rule not in _NO_STEP:
             self.dues.append(due)
 

@@ -57,6 +57,7 @@ class Rule(StrEnum):
     PATIENT_DECEASED = "patient-deceased"
     PATIENT_NOT_INFORMED = "patient-not-informed"
     SILENT_TOO_LONG = "silent-too-long"
+    NO_TRACE = "no-trace"
 
 
 class About(NamedTuple):
@@ -189,6 +190,12 @@ ABOUT: Final = MappingProxyType(
             "nothing recorded since {since}",
             is_internal=True,
             is_listed=True,
+        ),
+        Rule.NO_TRACE: About(
+            "any trace of the referral: a booking in any state, a visit, a result",
+            "no trace of it since {since}, where no Task is used",
+            ("Appointment", "Encounter"),
+            is_internal=True,
         ),
     }
 )

@@ -57,7 +57,7 @@ def is_booked_ahead(facts: Facts, now: datetime) -> bool:
     return False
 
 
-def draw(facts: Facts, courses: Sequence[Course], now: datetime) -> list[Line]:
+def draw(facts: Facts, courses: Sequence[Course], policy: Policy, now: datetime) -> list[Line]:
     """One line for each Task, with the proof that belongs to it; without Tasks, one line for all proof.
 
     A Task of which others carry out the parts has no line while one of those is alive: they decide. But
@@ -79,7 +79,7 @@ def draw(facts: Facts, courses: Sequence[Course], now: datetime) -> list[Line]:
             ended = visit.end if visit.end is not None and visit.end <= now else visit.start
             if not outlived(line, ended):
                 line.visits.append(visit)
-    draw_results(lines, facts, now)
+    draw_results(lines, facts, policy, now)
     return _without_those_between(lines) if any(course.task.part_of for course in courses) else lines
 
 

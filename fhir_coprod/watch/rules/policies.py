@@ -46,6 +46,7 @@ from fhir_coprod.watch.rules.scope_table import (
     one_of,
     scope_alerts,
     scope_row,
+    share_of,
 )
 
 Severity = Literal["high", "moderate", "low"]
@@ -59,17 +60,19 @@ _PACKAGE: Traversable = resources.files("fhir_coprod") / "_data" / "policies"
 _KEYS = frozenset(
     {"name", "extends", "title", "version", "valid_from", "source", "country", "region", "enabled"}
     | {"clocks", "priority", "duplicate", "owners", "severity", "codes", "pauses", "guarantee", "override"}
-    | {"alerts", "feeds", "scope", "orders", "silence", "withdrawal"}
+    | {"alerts", "feeds", "scope", "orders", "silence", "withdrawal", "practice", "answers"}
 )
 _KEYS_WITHIN: Mapping[str, Collection[str]] = {
     "duplicate": {"window"},
     "codes": {"awaiting-information", "no-result-expected", *CODE_LISTS},
     "scope": ROW_KEYS,
+    "practice": {"limit"},
     "silence": {*PRIORITIES, "hold_reviewed_within"},
     "orders": ALERT_KEYS,
     "pauses": {"reasons", "stops"},
     "feeds": {"behind_after"},
     "withdrawal": {"soon", "adult"},
+    "answers": {"in_words"},
     "alerts": {"act_within", "acknowledged_for", "snooze_at_most", "ladder", "digest_over"},
     "guarantee": {"name", "within", "until", "specialties", "enabled", "valid_from", "valid_until"},
     "override": {"specialty", "priority", "department", "clocks"},
@@ -155,8 +158,12 @@ class Policy:
     """How soon somebody has to decide after a minor withdrew, or from an urgent referral."""
     adult: int
     """The age in years from which somebody is no minor."""
+    answers_in_words: bool
+    """Whether a finished Task whose output is only a code or a text has given its answer."""
     silence: Mapping[str, Span]
     """By priority: how long nothing may be recorded about an open referral."""
+    practice_limit: float
+    """A step is not in use where surely less than this share of the referrals show it."""
     hold_reviewed_within: Span
     """The longest time for which a hold's own date of review counts."""
     guarantees: tuple[Guarantee, ...] = ()
@@ -361,7 +368,9 @@ def _policy(content: Mapping[str, Any]) -> Policy:
         feeds_behind_after=timedelta(days=_some(Span.parse(content["feeds"]["behind_after"])).number),
         withdrawal_soon=_some(Span.parse(content["withdrawal"]["soon"])),
         adult=_count(content["withdrawal"]["adult"]),
+        answers_in_words=_yes_or_no(content["answers"]["in_words"]),
         silence={priority: _some(Span.parse(content["silence"][priority])) for priority in PRIORITIES},
+        practice_limit=share_of(content["practice"]["limit"], "practice.limit"),
         hold_reviewed_within=_some(Span.parse(content["silence"]["hold_reviewed_within"])),
         guarantees=tuple(_guarantee(entry) for entry in content.get("guarantee", ())),
         overrides=tuple(_override(entry) for entry in content.get("override", ())),
@@ -443,6 +452,12 @@ def _ladder(value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not value or not all(isinstance(step, str) for step in value):
         raise ConfigError("ladder lists in words who is asked, one after the other; name at least one.")
     return tuple(value)
+
+
+def _yes_or_no(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ConfigError(f"{value!r} is not true or false.")
+    return value
 
 
 def _count(value: object) -> int:

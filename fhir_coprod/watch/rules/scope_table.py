@@ -68,10 +68,16 @@ def scope_row(row: Mapping[str, Any], codes: Mapping[str, Sequence[str]]) -> Sco
 
 def scope_alerts(table: Mapping[str, Any]) -> ScopeAlerts:
     """The table `[orders]`. Raises ConfigError."""
-    jump = float(table["jump"])
-    if not 0 < jump <= 1:
-        raise ConfigError(f"orders.jump = {jump:g} is not a share above 0 and at most 1; write 0.2.")
+    jump = share_of(table["jump"], "orders.jump")
     return ScopeAlerts(frozenset(table["diagnostic_alerts_for"]), jump, int(table["least"]))
+
+
+def share_of(value: Any, name: str) -> float:
+    """A share above 0 and at most 1. Raises ConfigError."""
+    share = float(value)
+    if not 0 < share <= 1:
+        raise ConfigError(f"{name} = {share:g} is not a share above 0 and at most 1; write 0.2.")
+    return share
 
 
 def one_of(value: str, *allowed: str) -> Any:

@@ -20,7 +20,7 @@ def unseen_for(clock: Clock, facts: Facts, policy: Policy, courses: Iterable[Cou
     parties = _parties(clock, facts, policy, courses)
     urgent = facts.request.priority in ("urgent", "asap", "stat")
     rests_on = (facts.request.id, clock.line.task if clock.line else "", clock.evidence)
-    return {
+    unseen = {
         blind.type
         for blind in facts.blind
         if (
@@ -29,6 +29,9 @@ def unseen_for(clock: Clock, facts: Facts, policy: Policy, courses: Iterable[Cou
         )
         and (not blind.departments or not parties or not parties.isdisjoint(blind.departments))
     }
+    if clock.rule is Rule.NO_TRACE and not unseen.issuperset(needs):
+        return set()  # the one that can be seen would show a trace
+    return unseen
 
 
 def _parties(clock: Clock, facts: Facts, policy: Policy, courses: Iterable[Course]) -> set[str]:

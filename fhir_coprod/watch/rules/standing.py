@@ -96,6 +96,10 @@ class Standing(msgspec.Struct, frozen=True, gc=False):
     """What is asked for: the first code, or the text."""
     written: datetime | None = None
     """When it was written."""
+    department: str = ""
+    """The department that was asked."""
+    steps: tuple[str, ...] = ()
+    """What it tells of the steps that are in use there (`steps.shown`)."""
     counted: tuple[Stall, ...] = ()
     """What is wrong but raises no alert of its own: it is counted, and listed apart."""
     not_assessed: str = ""

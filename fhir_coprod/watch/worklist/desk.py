@@ -30,6 +30,7 @@ _KINDS: Final = (
     followup.BACKFILL,
     followup.SILENCE,
     followup.SCOPE_SHIFT,
+    followup.PRACTICE,
 )
 _ORDER: Final = {"stat": 0, "asap": 1, "urgent": 2}
 _UTC: Final = ZoneInfo("UTC")

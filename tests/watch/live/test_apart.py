@@ -53,7 +53,8 @@ def tasks(hospital: Hospital, kind: str) -> list[dict[str, Any]]:
 # -- counted -------------------------------------------------------------------------------------------------
 
 
-def test_orders_apart_are_counted_by_reason_with_what_is_wrong_and_how_old(hospital: Hospital) -> None:
+def test_orders_apart_are_counted_by_reason_with_what_is_wrong_and_how_old(store: Store) -> None:
+    hospital = Hospital(store)
     hospital.put(
         order("lab-1", category=LABORATORY),
         order("lab-2", MONDAY + DAY, category=LABORATORY),
@@ -68,7 +69,7 @@ def test_orders_apart_are_counted_by_reason_with_what_is_wrong_and_how_old(hospi
         "1 order is perhaps a referral, because it is not known who is asked; 1 at Organization/gp lack "
         "a Task that sends the referral to a department, the oldest for 30 days.",
         "2 orders are for diagnostics only, because it goes to a laboratory; 2 at Organization/gp lack "
-        "a final report or document from the visit, the oldest for 30 days.",
+        "a final report or document in answer, the oldest for 30 days.",
         "1 order is not watched, because it is a part of another order, or only an option.",
     ]
     assert {issue["implicated"][0]["reference"] for issue in hospital.issues().values()} == {
@@ -162,7 +163,8 @@ def shares(hospital: Hospital) -> dict[str, tuple[int, int]]:
     return {thing: (orders, hidden) for thing, orders, hidden in rows}
 
 
-def test_a_jump_in_what_is_not_watched_is_told_and_ends_when_it_is_undone(hospital: Hospital) -> None:
+def test_a_jump_in_what_is_not_watched_is_told_and_ends_when_it_is_undone(store: Store) -> None:
+    hospital = Hospital(store)
     for number in range(20):
         hospital.put(order(f"r{number}", performer=[CLINIC], subject={"reference": f"Patient/{number}"}))
     hospital.sweep(MONDAY)
