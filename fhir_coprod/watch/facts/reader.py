@@ -30,7 +30,7 @@ from fhir_coprod.watch.facts.newest import Newest, Row, Texts
 from fhir_coprod.watch.facts.referrals import roots_from
 from fhir_coprod.watch.facts.siblings import how_indexed, siblings_of
 from fhir_coprod.watch.facts.staff import Staff
-from fhir_coprod.watch.facts.visibility import blind_feeds, unread_records, unreadable
+from fhir_coprod.watch.facts.visibility import blind_feeds, unread_records, unreadable_around
 from fhir_coprod.watch.record import followup
 from fhir_coprod.watch.record.around import Held
 from fhir_coprod.watch.record.compose import compose
@@ -43,17 +43,6 @@ PORTION: Final = 400
 """Referrals read at a time: enough that the number of queries does not matter, few enough for memory and
 SQL."""
 
-_TIES: Final = frozenset({"basedOn", "replaces", "requisition", "supportingInfo"})
-"""Elements by which one referral says that it replaces or answers another."""
-_OWN_TIME: Final = {
-    "Task": "authoredOn",
-    "Appointment": "created",
-    "DiagnosticReport": "issued",
-    "DocumentReference": "date",
-    "Communication": "sent",
-    "CommunicationRequest": "authoredOn",
-}
-"""When a record was made: one that is older than a referral cannot belong to it."""
 _HOPS: Final = 4
 
 
@@ -207,7 +196,9 @@ class Reader:
                     ),
                     (
                         *self._blind_at(root, rows.values(), from_ehr=from_ehr),
-                        *self._unreadable(root, rows.values(), families.get(root.key, ()), strays[patient]),
+                        *unreadable_around(
+                            root, rows.values(), families.get(root.key, ()), strays[patient], self.zone
+                        ),
                     ),
                     self._around,
                     patient=_held(people[patient], {}) if patient in people else None,
@@ -432,26 +423,6 @@ class Reader:
         asked = tuple(name for name in (*request.departments, *owners) if name)
         practice = self.practices.of(ehr, asked, next(iter(request.codes), ""))
         return msgspec.structs.replace(facts, practice=practice) if practice != facts.practice else facts
-
-    def _unreadable(
-        self, root: Row, rows: Iterable[Row], family: Iterable[Row], strays: Iterable[Row]
-    ) -> Iterator[Blind]:
-        """What cannot be read in the records around a referral, and so cannot be seen.
-
-        family: the patient's referrals; one that may replace or answer this one leaves it in doubt
-        strays: records of the patient that may belong to it
-        """
-        yield from (unreadable(row) for row in (root, *rows) if row.unreadable)
-        for sibling in family:
-            if sibling.unreadable and sibling.key != root.key:
-                yield unreadable(sibling)
-                if any(gone.partition(".")[0] in _TIES for gone in sibling.unreadable):
-                    yield unreadable(sibling, root.reference)
-        written = moment(root.data.get("authoredOn") or root.data.get("sent"), self.zone)
-        for stray in strays:
-            at = moment(stray.data.get(_OWN_TIME.get(stray.type, "")), self.zone)
-            if written is None or at is None or at >= written:
-                yield unreadable(stray)
 
     def blind_for(self, ehr: str, requesters: tuple[str, ...], *, from_ehr: bool) -> tuple[Blind, ...]:
         """Which blind feeds matter to a referral, and for which of its parties.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Final
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, bindparam, func, select
 
@@ -14,7 +15,7 @@ from fhir_coprod.store import index
 from fhir_coprod.store.schema import core
 from fhir_coprod.sync import observed
 from fhir_coprod.watch.facts.newest import Row
-from fhir_coprod.watch.record.fhir import LAST
+from fhir_coprod.watch.record.fhir import LAST, moment
 from fhir_coprod.watch.record.model import Blind
 
 NOT_TAKEN_IN: Final = "the newest word on a record could not be taken in"
@@ -110,6 +111,40 @@ def unreadable(row: Row, about: str = "") -> Blind:
     """
     ehr = row.source.removeprefix("ehr:") if row.source.startswith("ehr:") else ""
     return Blind(row.type, ehr, since=row.updated, reason=NOT_READABLE, record=about or row.reference)
+
+
+def unreadable_around(
+    root: Row, rows: Iterable[Row], family: Iterable[Row], strays: Iterable[Row], zone: ZoneInfo
+) -> Iterator[Blind]:
+    """What cannot be read in the records around a referral, and so cannot be seen.
+
+    family: the patient's referrals; one that may replace or answer this one leaves it in doubt
+    strays: records of the patient that may belong to it
+    """
+    yield from (unreadable(row) for row in (root, *rows) if row.unreadable)
+    for sibling in family:
+        if sibling.unreadable and sibling.key != root.key:
+            yield unreadable(sibling)
+            if any(gone.partition(".")[0] in _TIES for gone in sibling.unreadable):
+                yield unreadable(sibling, root.reference)
+    written = moment(root.data.get("authoredOn") or root.data.get("sent"), zone)
+    for stray in strays:
+        at = moment(stray.data.get(_OWN_TIME.get(stray.type, "")), zone)
+        if written is None or at is None or at >= written:
+            yield unreadable(stray)
+
+
+_TIES: Final = frozenset({"basedOn", "replaces", "requisition", "supportingInfo"})
+"""Elements by which one referral says that it replaces or answers another."""
+_OWN_TIME: Final = {
+    "Task": "authoredOn",
+    "Appointment": "created",
+    "DiagnosticReport": "issued",
+    "DocumentReference": "date",
+    "Communication": "sent",
+    "CommunicationRequest": "authoredOn",
+}
+"""When a record was made: one that is older than a referral cannot belong to it."""
 
 
 def first_read(connection: Connection) -> dict[str, datetime]:
