@@ -19,6 +19,8 @@ from fhir_coprod.store.schema.watch import habit, standing
 from fhir_coprod.watch.rules.steps import LEAST, WORDS, Step, Use, use_of
 
 _LATELY: Final = timedelta(days=365)
+_OLD_ENOUGH: Final = timedelta(days=30)
+"""More than any deadline of the steps: before that, something missing is only not there yet."""
 _Group = tuple[str, str, str]
 """EHR, department and code; "" for all."""
 
@@ -152,7 +154,12 @@ def _learned(
     keys = (column.ehr, column.asked, column.thing, column.steps)
     statement = (
         select(*keys, func.count())
-        .where(column.written >= to_milliseconds(now - _LATELY), column.steps != "", column.ehr != "")
+        .where(
+            column.written >= to_milliseconds(now - _LATELY),
+            column.written <= to_milliseconds(now - _OLD_ENOUGH),
+            column.steps != "",
+            column.ehr != "",
+        )
         .group_by(*keys)
     )
     for ehr, asked, thing, steps, count in connection.execute(statement):

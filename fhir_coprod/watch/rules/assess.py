@@ -83,7 +83,7 @@ def assess(facts: Facts, policy: Policy, now: datetime) -> Standing:
         thing=_first(request.codes),
         written=request.authored,
         department=_first((*request.departments, *(course.owner for course in courses))),
-        steps=tuple(shown(facts, policy, now)) if scope is Scope.REFERRAL and not request.by_patient else (),
+        steps=tuple(shown(facts, now)) if scope is Scope.REFERRAL and not request.by_patient else (),
     )
     return break_silence(standing, facts, policy, now)
 
@@ -222,7 +222,7 @@ class _Assessment:
             if self.state.status == "draft":
                 self.clocks.append(Clock(Rule.DRAFT_LEFT, When(self.request.authored)))
             elif active:
-                self.clocks.append(Clock(first_wait(self.facts), active))
+                self.clocks.append(Clock(first_wait(self.facts, self.now), active))
             return (
                 Stage.WRITTEN,
                 When(self.request.authored, self.request.states[0].stored),
@@ -347,7 +347,7 @@ class _Assessment:
 
     def _run(self, clock: Clock) -> None:
         due = clock.due or self._due(clock)
-        use = use_for(clock.rule, self.facts)
+        use = use_for(clock.rule, self.facts, self.now)
         if due is None or use == Use.NOT_USED or self._is_blind(clock):
             return
         if due > self.now:

@@ -1,7 +1,7 @@
 """Says which steps of its way a referral shows, so that what an EHR never records can be learned. Pure.
 
 Exposing a type is not using it: many hospitals write no Task for a referral, or record no word to a patient.
-A step counts for or against that only where the referral went further, and its deadline is over.
+A step counts for or against that only where the referral went further.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Final
 
 from fhir_coprod.watch.record.model import Facts
 from fhir_coprod.watch.rules.codes import Rule
-from fhir_coprod.watch.rules.policies import Policy
+from fhir_coprod.watch.rules.task import status_at
 
 
 class Step(StrEnum):
@@ -63,35 +63,46 @@ _Z: Final = 1.959964
 """How many standard deviations wide a 95 % interval is on either side."""
 
 
-def carries(facts: Facts, step: Step) -> bool:
-    """Whether this referral shows the step; then it is judged, whatever is usual."""
+def carries(facts: Facts, step: Step, now: datetime) -> bool:
+    """Whether this referral shows the step by now; then it is judged, whatever is usual."""
+    tasks = [task for task in facts.tasks if any(state.at <= now or state.stored for state in task.states)]
+    told = [message for message in facts.messages if message.sent <= now]
     if step is Step.TASK:
-        return bool(facts.tasks)
+        return bool(tasks)
     if step is Step.TOLD:
         reaches = {facts.request.patient, *facts.proxies}
-        return any(not reaches.isdisjoint(message.recipients) for message in facts.messages)
+        return any(not reaches.isdisjoint(message.recipients) for message in told)
     if step is Step.BOOKING:
-        return bool(facts.appointments)
+        return _is_booked(facts, now)
     if step is Step.VISIT:
-        return bool(facts.visits)
-    outputs = any(state.outputs for task in facts.tasks for state in task.states)
+        return _is_seen(facts, now)
+    outputs = any(state.outputs for task in tasks for state in task.states if state.at <= now or state.stored)
     requesters = set(facts.request.requesters)
-    return outputs or any(not requesters.isdisjoint(message.recipients) for message in facts.messages)
+    return outputs or any(not requesters.isdisjoint(message.recipients) for message in told)
 
 
-def shown(facts: Facts, policy: Policy, now: datetime) -> Iterator[str]:
+def _is_booked(facts: Facts, now: datetime) -> bool:
+    return any(booking.created <= now or booking.created_stored for booking in facts.appointments)
+
+
+def _is_seen(facts: Facts, now: datetime) -> bool:
+    return any(visit.start <= now or visit.start_stored for visit in facts.visits)
+
+
+def shown(facts: Facts, now: datetime) -> Iterator[str]:
     """Each step that this referral tells of: "task+" if it shows it, "task-" if it went further without."""
+    has_result = any(result.at <= now or result.stored for result in facts.results)
+    further = has_result or _is_seen(facts, now)
     went = {
-        Step.TASK: bool(facts.appointments or facts.visits or facts.results),
-        Step.TOLD: bool(facts.visits or facts.results),
-        Step.BOOKING: bool(facts.visits or facts.results),
-        Step.VISIT: bool(facts.results),
-        Step.RETURNED: bool(facts.results) and facts.request.states[-1].status == "completed",
+        Step.TASK: further or _is_booked(facts, now),
+        Step.TOLD: further,
+        Step.BOOKING: further,
+        Step.VISIT: has_result,
+        Step.RETURNED: has_result and status_at(facts.request.states, now).status == "completed",
     }
-    clocks = policy.clocks_for(facts.request, facts.request.departments)
-    for rule, step in OF_RULE.items():
-        if went[step] and policy.calendar.due(facts.request.authored, clocks[rule]) <= now:
-            yield f"{step}{'+' if carries(facts, step) else '-'}"
+    for step in Step:
+        if went[step]:
+            yield f"{step}{'+' if carries(facts, step, now) else '-'}"
 
 
 def upper_bound(carried: int, of: int) -> float:
@@ -109,7 +120,7 @@ def use_of(carried: int, of: int, limit: float) -> Use:
     return Use.USED if carried >= _MOSTLY * of else Use.MIXED
 
 
-def use_for(rule: Rule, facts: Facts) -> str:
+def use_for(rule: Rule, facts: Facts, now: datetime) -> str:
     """Whether the step is in use whose absence a rule claims.
 
     What this referral shows, it uses; asap and stat count as in use unless the settings say otherwise.
@@ -118,11 +129,11 @@ def use_for(rule: Rule, facts: Facts) -> str:
     if step is None or not facts.practice:
         return Use.USED
     use = dict(facts.practice).get(step, Use.USED)
-    if use == Use.USED or carries(facts, step):
+    if use == Use.USED or carries(facts, step, now):
         return Use.USED
     return Use.USED if use != Use.NOT_USED and facts.request.priority in ("asap", "stat") else use
 
 
-def first_wait(facts: Facts) -> Rule:
+def first_wait(facts: Facts, now: datetime) -> Rule:
     """What an active referral without a Task waits for: being sent, or where no Tasks are used any trace."""
-    return Rule.NO_TRACE if use_for(Rule.NOT_SENT, facts) == Use.NOT_USED else Rule.NOT_SENT
+    return Rule.NO_TRACE if use_for(Rule.NOT_SENT, facts, now) == Use.NOT_USED else Rule.NOT_SENT

@@ -132,6 +132,7 @@ def test_the_order_of_arrival_does_not_matter(story: Story) -> None:
             around=Surroundings(story.zone, BEHIND),
             patient=story.patient,
         )
+        facts = msgspec.structs.replace(facts, practice=tuple(story.practice))
         assert assess(facts, story.policy(), story.now) == expected
 
 
@@ -288,6 +289,9 @@ def _review_date(facts: Facts, stall: Stall, now: datetime) -> Facts:
     if not stall.task:
         states = (*(s for s in facts.request.states if s.at < now), RequestState(now, "active"))
         return msgspec.structs.replace(facts, request=msgspec.structs.replace(facts.request, states=states))
+    task = next(task for task in facts.tasks if task.id == stall.task)
+    if now - task.states[-1].at > timedelta(days=60):
+        return _task(facts, stall.task, now, "accepted")  # no date of review holds it so long
     return _task(facts, stall.task, now, "on-hold", review=now + timedelta(days=9))
 
 
@@ -334,6 +338,7 @@ MISSING: dict[Rule, Callable[[Facts, Stall, datetime], Facts]] = {
     Rule.BOUNCED: _accept,
     Rule.DUPLICATE: _withdraw_twin,
     Rule.ON_HOLD_WITHOUT_REVIEW: _review_date,
+    Rule.NO_TRACE: _book,
     Rule.CANCELLATION_UNANSWERED: _answer_the_request_to_cancel,
     Rule.WITHDRAWAL_UNDECIDED: lambda facts, stall, now: _with(facts, "side", now),
     Rule.PATIENT_NOT_INFORMED: lambda facts, stall, now: _with(facts, "message", now),
