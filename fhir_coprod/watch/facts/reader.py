@@ -30,7 +30,7 @@ from fhir_coprod.watch.facts.newest import Newest, Row, Texts
 from fhir_coprod.watch.facts.referrals import roots_from
 from fhir_coprod.watch.facts.siblings import how_indexed, siblings_of
 from fhir_coprod.watch.facts.staff import Staff
-from fhir_coprod.watch.facts.visibility import blind_feeds, unread_records, unreadable
+from fhir_coprod.watch.facts.visibility import blind_feeds, unread_records
 from fhir_coprod.watch.record import followup
 from fhir_coprod.watch.record.around import Held
 from fhir_coprod.watch.record.compose import compose
@@ -225,7 +225,7 @@ class Reader:
                     raise
                 yield Found(root.reference, None, fault=type(error).__name__)
                 continue
-            facts = self.as_practised(facts, _ehr_of(root))
+            facts = self.practices.applied(facts, _ehr_of(root))
             followups = tuple(
                 row.data
                 for row in rows.values()
@@ -429,34 +429,6 @@ class Reader:
         unread = [self.unread[row.reference] for row in (root, *rows) if row.reference in self.unread]
         requesters = self._around.parties(root.data.get("requester"))
         return (*unread, *self.blind_for(_ehr_of(root), requesters, from_ehr=from_ehr))
-
-    def as_practised(self, facts: Facts, ehr: str) -> Facts:
-        """The facts with the steps that are not surely in use where the referral comes from."""
-        request = facts.request
-        owners = (state.owner for task in facts.tasks for state in task.states[:1])
-        asked = tuple(name for name in (*request.departments, *owners) if name)
-        practice = self.practices.of(ehr, asked, next(iter(request.codes), ""))
-        return msgspec.structs.replace(facts, practice=practice) if practice != facts.practice else facts
-
-    def _unreadable(
-        self, root: Row, rows: Iterable[Row], family: Iterable[Row], strays: Iterable[Row]
-    ) -> Iterator[Blind]:
-        """What cannot be read in the records around a referral, and so cannot be seen.
-
-        family: the patient's referrals; one that may replace or answer this one leaves it in doubt
-        strays: records of the patient that may belong to it
-        """
-        yield from (unreadable(row) for row in (root, *rows) if row.unreadable)
-        for sibling in family:
-            if sibling.unreadable and sibling.key != root.key:
-                yield unreadable(sibling)
-                if any(gone.partition(".")[0] in _TIES for gone in sibling.unreadable):
-                    yield unreadable(sibling, root.reference)
-        written = moment(root.data.get("authoredOn") or root.data.get("sent"), self.zone)
-        for stray in strays:
-            at = moment(stray.data.get(_OWN_TIME.get(stray.type, "")), self.zone)
-            if written is None or at is None or at >= written:
-                yield unreadable(stray)
 
     def blind_for(self, ehr: str, requesters: tuple[str, ...], *, from_ehr: bool) -> tuple[Blind, ...]:
         """Which blind feeds matter to a referral, and for which of its parties.
