@@ -30,7 +30,7 @@ from fhir_coprod.watch.facts.newest import Newest, Row, Texts
 from fhir_coprod.watch.facts.referrals import roots_from
 from fhir_coprod.watch.facts.siblings import how_indexed, siblings_of
 from fhir_coprod.watch.facts.staff import Staff
-from fhir_coprod.watch.facts.visibility import blind_feeds, unread_records
+from fhir_coprod.watch.facts.visibility import blind_feeds, unread_records, unreadable
 from fhir_coprod.watch.record import followup
 from fhir_coprod.watch.record.around import Held
 from fhir_coprod.watch.record.compose import compose
@@ -431,6 +431,26 @@ class Reader:
         unread = [blind for name in names for blind in self.unread.get(name, ())]
         requesters = self._around.parties(root.data.get("requester"))
         return (*unread, *self.blind_for(_ehr_of(root), requesters, from_ehr=from_ehr))
+
+    def _unreadable(
+        self, root: Row, rows: Iterable[Row], family: Iterable[Row], strays: Iterable[Row]
+    ) -> Iterator[Blind]:
+        """What cannot be read in the records around a referral, and so cannot be seen.
+
+        family: the patient's referrals; one that may replace or answer this one leaves it in doubt
+        strays: records of the patient that may belong to it
+        """
+        yield from (unreadable(row) for row in (root, *rows) if row.unreadable)
+        for sibling in family:
+            if sibling.unreadable and sibling.key != root.key:
+                yield unreadable(sibling)
+                if any(gone.partition(".")[0] in _TIES for gone in sibling.unreadable):
+                    yield unreadable(sibling, root.reference)
+        written = moment(root.data.get("authoredOn") or root.data.get("sent"), self.zone)
+        for stray in strays:
+            at = moment(stray.data.get(_OWN_TIME.get(stray.type, "")), self.zone)
+            if written is None or at is None or at >= written:
+                yield unreadable(stray)
 
     def blind_for(self, ehr: str, requesters: tuple[str, ...], *, from_ehr: bool) -> tuple[Blind, ...]:
         """Which blind feeds matter to a referral, and for which of its parties.
