@@ -10,17 +10,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
+import msgspec
 from sqlalchemy import Connection, delete, func, insert, select
 
 from fhir_coprod.instants import to_milliseconds
 from fhir_coprod.settings import PracticeSettings, Settings
 from fhir_coprod.store import Transaction
 from fhir_coprod.store.schema.watch import habit, standing
+from fhir_coprod.watch.record.model import Facts
 from fhir_coprod.watch.rules.steps import LEAST, WORDS, Step, Use, use_of
 
 _LATELY: Final = timedelta(days=365)
-_YOUNG: Final = timedelta(days=30)
-"""A referral that is younger than this may still show what it does not show yet."""
+_OLD_ENOUGH: Final = timedelta(days=30)
+"""More than any deadline of the steps: before that, something missing is only not there yet."""
 _Group = tuple[str, str, str]
 """EHR, department and code; "" for all."""
 
@@ -76,6 +78,14 @@ class Practices:
         """Changes with anything that a judgement depends on."""
         learned = [[*group, step, self._use(found)] for (group, step), found in self._learned.items()]
         return sorted(learned) + [[repr(one)] for one in self._said]
+
+    def applied(self, facts: Facts, ehr: str) -> Facts:
+        """The facts with the steps that are not surely in use where the referral comes from."""
+        request = facts.request
+        owners = (state.owner for task in facts.tasks for state in task.states[:1])
+        asked = tuple(name for name in (*request.departments, *owners) if name)
+        practice = self.of(ehr, asked, next(iter(request.codes), ""))
+        return msgspec.structs.replace(facts, practice=practice) if practice != facts.practice else facts
 
     def of(self, ehr: str, asked: tuple[str, ...], thing: str) -> tuple[tuple[str, str], ...]:
         """The steps that are not surely in use for a referral, each with its use.
@@ -155,7 +165,8 @@ def _learned(
     statement = (
         select(*keys, func.count())
         .where(
-            column.written.between(to_milliseconds(now - _LATELY), to_milliseconds(now - _YOUNG)),
+            column.written >= to_milliseconds(now - _LATELY),
+            column.written <= to_milliseconds(now - _OLD_ENOUGH),
             column.steps != "",
             column.ehr != "",
         )

@@ -127,7 +127,7 @@ class Sources:
 
     def _as_seen(self, name: str, kept: Kept) -> Facts:
         """The kept facts with what cannot be seen, and what is not in use, at present."""
-        facts = self.reader.as_practised(kept.facts, kept.ehr)
+        facts = self.reader.practices.applied(kept.facts, kept.ehr)
         if not self.reader.blind:
             return facts
         requesters = kept.facts.request.requesters if name.startswith("ServiceRequest/") else ()

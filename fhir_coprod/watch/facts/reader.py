@@ -209,7 +209,7 @@ class Reader:
                     raise
                 yield Found(root.reference, None, fault=type(error).__name__)
                 continue
-            facts = self.as_practised(facts, _ehr_of(root))
+            facts = self.practices.applied(facts, _ehr_of(root))
             followups = tuple(
                 row.data
                 for row in rows.values()
@@ -415,14 +415,6 @@ class Reader:
         unread = [blind for name in dict.fromkeys(names) for blind in self.unread.get(name, ())]
         requesters = self._around.parties(root.data.get("requester"))
         return (*unread, *self.blind_for(_ehr_of(root), requesters, from_ehr=from_ehr))
-
-    def as_practised(self, facts: Facts, ehr: str) -> Facts:
-        """The facts with the steps that are not surely in use where the referral comes from."""
-        request = facts.request
-        owners = (state.owner for task in facts.tasks for state in task.states[:1])
-        asked = tuple(name for name in (*request.departments, *owners) if name)
-        practice = self.practices.of(ehr, asked, next(iter(request.codes), ""))
-        return msgspec.structs.replace(facts, practice=practice) if practice != facts.practice else facts
 
     def blind_for(self, ehr: str, requesters: tuple[str, ...], *, from_ehr: bool) -> tuple[Blind, ...]:
         """Which blind feeds matter to a referral, and for which of its parties.

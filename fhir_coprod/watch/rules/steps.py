@@ -1,7 +1,7 @@
 """Says which steps of its way a referral shows, so that what an EHR never records can be learned. Pure.
 
 Exposing a type is not using it: many hospitals write no Task for a referral, or record no word to a patient.
-A step counts for or against that only where the referral went further; `habits` leaves out young referrals.
+A step counts for or against that only where the referral went further.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Final
 
 from fhir_coprod.watch.record.model import Facts
 from fhir_coprod.watch.rules.codes import Rule
+from fhir_coprod.watch.rules.task import status_at
 
 
 class Step(StrEnum):
@@ -64,36 +65,43 @@ _Z: Final = 1.959964
 
 def carries(facts: Facts, step: Step, now: datetime) -> bool:
     """Whether this referral shows the step by now; then it is judged, whatever is usual."""
+    tasks = [task for task in facts.tasks if any(state.at <= now or state.stored for state in task.states)]
+    told = [message for message in facts.messages if message.sent <= now]
     if step is Step.TASK:
-        return any(task.states[0].at <= now for task in facts.tasks)
+        return bool(tasks)
     if step is Step.TOLD:
-        return _reaches({facts.request.patient, *facts.proxies}, facts, now)
+        reaches = {facts.request.patient, *facts.proxies}
+        return any(not reaches.isdisjoint(message.recipients) for message in told)
     if step is Step.BOOKING:
-        return any(appointment.created <= now for appointment in facts.appointments)
+        return _is_booked(facts, now)
     if step is Step.VISIT:
-        return any(visit.start <= now for visit in facts.visits)
-    outputs = any(state.outputs and state.at <= now for task in facts.tasks for state in task.states)
-    return outputs or _reaches(set(facts.request.requesters), facts, now)
+        return _is_seen(facts, now)
+    outputs = any(state.outputs for task in tasks for state in task.states if state.at <= now or state.stored)
+    requesters = set(facts.request.requesters)
+    return outputs or any(not requesters.isdisjoint(message.recipients) for message in told)
 
 
-def _reaches(who: set[str], facts: Facts, now: datetime) -> bool:
-    return any(message.sent <= now and not who.isdisjoint(message.recipients) for message in facts.messages)
+def _is_booked(facts: Facts, now: datetime) -> bool:
+    return any(booking.created <= now or booking.created_stored for booking in facts.appointments)
+
+
+def _is_seen(facts: Facts, now: datetime) -> bool:
+    return any(visit.start <= now or visit.start_stored for visit in facts.visits)
 
 
 def shown(facts: Facts, now: datetime) -> Iterator[str]:
     """Each step that this referral tells of: "task+" if it shows it, "task-" if it went further without."""
-    known = [state for state in facts.request.states if state.at <= now]
-    booked, seen = carries(facts, Step.BOOKING, now), carries(facts, Step.VISIT, now)
-    resulted = any(result.at <= now for result in facts.results)
+    has_result = any(result.at <= now or result.stored for result in facts.results)
+    further = has_result or _is_seen(facts, now)
     went = {
-        Step.TASK: booked or seen or resulted,
-        Step.TOLD: seen or resulted,
-        Step.BOOKING: seen or resulted,
-        Step.VISIT: resulted,
-        Step.RETURNED: resulted and bool(known) and known[-1].status == "completed",
+        Step.TASK: further or _is_booked(facts, now),
+        Step.TOLD: further,
+        Step.BOOKING: further,
+        Step.VISIT: has_result,
+        Step.RETURNED: has_result and status_at(facts.request.states, now).status == "completed",
     }
-    for step, further in went.items():
-        if further:
+    for step in Step:
+        if went[step]:
             yield f"{step}{'+' if carries(facts, step, now) else '-'}"
 
 
