@@ -188,6 +188,9 @@ class SyncSettings(_Section):
 
     every_minutes: float = Field(default=5.0, ge=0, le=1440)
     """Minutes from the start of one sync to the start of the next; 0: only `fhir-coprod sync` runs one."""
+    identifiers: str = ""
+    """Path of a .toml file that says which of this site's identifiers name a person; see
+    mappings/README.md."""
 
 
 class LimitSettings(_Section):
@@ -268,6 +271,9 @@ def _anchor(content: dict[str, Any], folder: Path) -> None:
         policy = section.get("policy")
         if isinstance(policy, str) and policy.endswith(".toml"):
             section["policy"] = anchored(policy)
+        identifiers = section.get("identifiers")
+        if isinstance(identifiers, str) and identifiers:
+            section["identifiers"] = anchored(identifiers)
         words = section.get("words")
         if isinstance(words, list):
             section["words"] = [anchored(file) if isinstance(file, str) else file for file in words]

@@ -27,14 +27,14 @@ from fhir_coprod.store.recheck import recheck_by_newer_rules
 from fhir_coprod.sync import alone
 from fhir_coprod.sync.ehr.client import EhrClient, Politeness
 from fhir_coprod.sync.ehr.plan import EhrPlan, plan
-from fhir_coprod.sync.merging import matches
+from fhir_coprod.sync.merging import trusted
 from fhir_coprod.sync.merging.publish import View
 from fhir_coprod.sync.merging.sources import Context
 from fhir_coprod.sync.pace import Pace
 from fhir_coprod.sync.pull import Progress, Puller
 from fhir_coprod.sync.report import EhrReport, Reports
 from fhir_coprod.sync.settle import Settled, Settling
-from fhir_coprod.sync.staging import again, feed, stage
+from fhir_coprod.sync.staging import again, feed, numbers, stage
 from fhir_coprod.sync.staging.references import Bases, Record
 from fhir_coprod.sync.staging.sinks import DrySink, StoreSink
 from fhir_coprod.sync.staging.stage import Batch, Counts
@@ -93,6 +93,7 @@ def run(
     else:
         with alone.alone(store) as beat, _collecting_only_what_is_new():
             store.write(lambda t: feed.forget_others(t.connection, context.order))
+            new = [ehr.name for ehr in ehrs if full or _is_first(store, ehr.name)]
             keeping = {ehr.name for ehr in ehrs if ehr.on_invalid == "keep"}
             again.retake_readable(store, keeping, context.bases, validate)
             sink = StoreSink(store, reports.staged, Pace(store))
@@ -100,8 +101,18 @@ def run(
             reports.settled(settle(store, context, validate, beat))
             recheck_by_newer_rules(store)
             _look_for_departments(store, ehrs, context, reports)
+            with store.connect() as connection:
+                for name in new:
+                    reports.of(name).identifiers = trusted.seen(connection, name)
         reports.faults(sink.faults)
     return reports.all()
+
+
+def _is_first(store: Store, ehr: str) -> bool:
+    """Whether the EHR's patients have never been read completely."""
+    with store.connect() as connection:
+        known = [one for one in feed.feeds(connection, ehr) if one.type == "Patient"]
+    return not any(one.first_success for one in known)
 
 
 @contextmanager
@@ -146,7 +157,7 @@ def settle(store: Store, context: Context, validate: stage.Validate, beat: Beat)
             beaten = time.monotonic()
 
     # Each step checks for itself whether this sync still holds the lease.
-    settling = Settling(context, matches.decided(store), validate)
+    settling = Settling(context, validate)
     pace = Pace(store)
     return settling.in_steps(pace.write, look, beat_sometimes, pace.most)
 
@@ -159,7 +170,9 @@ def context_of(settings: Settings) -> Context:
         if id:
             departments[ehr.name] = Record(ehr.name, type, id)
     return Context(
-        Bases({ehr.name: ehr.url.rstrip("/") for ehr in settings.ehr}),
+        Bases(
+            {ehr.name: ehr.url.rstrip("/") for ehr in settings.ehr}, numbers.load(settings.sync.identifiers)
+        ),
         tuple(ehr.name for ehr in settings.ehr),
         departments,
     )
@@ -270,13 +283,12 @@ def _settle_dry(
     store: Store, sink: DrySink, reports: Reports, context: Context, validate: stage.Validate
 ) -> None:
     """Stage, link and write in one transaction, then undo it."""
-    decided = matches.decided(store)
 
     def work(transaction: Transaction) -> None:
         staged = [
             (batch, stage.stage(transaction.connection, batch, transaction.now)) for batch in sink.batches
         ]
-        settling = Settling(context, decided, validate, keep=True)
+        settling = Settling(context, validate, keep=True)
         view = View(transaction.connection, transaction.newest)
         settled = settling.in_steps(lambda step: step(transaction), lambda: nullcontext(view), _silent)
         raise _Undo(staged, settled)

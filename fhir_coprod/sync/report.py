@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from fhir_coprod.jsontext import Json
 from fhir_coprod.sync.diff import Difference, difference
 from fhir_coprod.sync.merging.change import Change
+from fhir_coprod.sync.merging.trusted import SeenSystem
 from fhir_coprod.sync.settle import Settled
 from fhir_coprod.sync.staging.stage import Batch, Counts
 
@@ -25,6 +26,8 @@ class EhrReport:
     """By resource type: why it could not be read completely in this run."""
     changes: list[Difference] = field(default_factory=list)
     """What would be written; only in a dry run."""
+    identifiers: list[SeenSystem] = field(default_factory=list)
+    """What was seen of each system of numbers that name people; only in the first run, and in a full one."""
 
     @property
     def ok(self) -> bool:
@@ -39,6 +42,7 @@ class EhrReport:
             "error": self.error or None,
             "types": {type: counts.to_json() for type, counts in self.counts.items()},
             "faults": self.faults,
+            "identifiers": [seen.to_json() for seen in self.identifiers],
             "changes": [change.to_json() for change in self.changes],
         }
 

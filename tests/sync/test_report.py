@@ -85,6 +85,7 @@ def test_a_report_as_json_has_no_error_where_there_is_none() -> None:
         "error": None,
         "types": {},
         "faults": {},
+        "identifiers": [],
         "changes": [],
     }
     change = difference(a_change({}, {"status": "draft"}))

@@ -16,17 +16,19 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from fhir_coprod import jsontext
 from fhir_coprod.jsontext import Json
 from fhir_coprod.jsontext.tokens import CLOSING, OPENING, tokens
+from fhir_coprod.sync.staging.numbers import LONGEST_KEY, Numbering, shipped
 
 _RELATIVE = re.compile(r"([A-Z][A-Za-z]{2,63})/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
-LONGEST_KEY = 250
-"""Characters; PostgreSQL indexes at most 2,700 bytes, which a key shares with other columns."""
-
+_ODD = re.compile(r"([A-Z][A-Za-z]{2,63})/([^/?#\s|]+)(?:/_history/[^/?#\s|]+)?")
+"""The same with an id that FHIR does not allow: such a record never arrives, but it is that EHR's and not
+ours."""
+_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 # A quote inside a JSON text is escaped, so this can only match a key and its value.
 _LITERAL = re.compile(rb'("reference"\s*:\s*)"((?:[^"\\]++|\\.)*+)"')
 _LITERAL_TEXT = re.compile(rb'"reference"\s*:\s*"((?:[^"\\]++|\\.)*+)"')
@@ -47,6 +49,11 @@ class Record(NamedTuple):
     def reference(self) -> str:
         return f"{self.type}/{self.id}"
 
+    @property
+    def can_arrive(self) -> bool:
+        """Whether FHIR allows its id; a record whose id it does not allow is refused."""
+        return _ID.fullmatch(self.id) is not None
+
 
 class Holder(NamedTuple):
     """The record that has a business identifier; its type is "" if the reference does not name one."""
@@ -57,9 +64,11 @@ class Holder(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Bases:
-    """The base addresses of all EHRs, without a slash at the end."""
+    """How the names in a record are understood: the base addresses of all EHRs, without a slash at the
+    end, and which identifiers name a person."""
 
     addresses: Mapping[str, str]
+    numbering: Numbering = field(default_factory=shipped)
 
     def address(self, record: Record) -> str:
         """The address of the record at its EHR; "" for an EHR that is no longer in the settings."""
@@ -68,7 +77,7 @@ class Bases:
 
     def target(self, reference: str, ehr: str) -> Record | None:
         """The record that `reference` names in a record of `ehr`; None if it belongs to no EHR."""
-        own = _RELATIVE.fullmatch(reference)
+        own = _RELATIVE.fullmatch(reference) or _ODD.fullmatch(reference)
         if own is not None:
             return Record(ehr, own[1], own[2])
         if not reference.startswith("http"):
@@ -77,7 +86,8 @@ class Bases:
             self.addresses.items(), key=lambda item: (item[0] != ehr, -len(item[1]), item[0])
         ):
             if reference.startswith(f"{base}/"):
-                there = _RELATIVE.fullmatch(reference[len(base) + 1 :])
+                rest = reference[len(base) + 1 :]
+                there = _RELATIVE.fullmatch(rest) or _ODD.fullmatch(rest)
                 if there is not None:
                     return Record(name, there[1], there[2])
         return None
