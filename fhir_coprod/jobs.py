@@ -203,7 +203,8 @@ def _sync(settings: Settings, parent: int) -> None:
         if report.error or report.faults:
             log.warning("synced", ehr=report.ehr, faults=report.error or dict(report.faults), **changed)
         else:
-            log.info("synced", ehr=report.ehr, **changed)
+            remarks = {"remarks": dict(report.remarks)} if report.remarks else {}
+            log.info("synced", ehr=report.ehr, **changed, **remarks)
 
 
 def _watched(process: BaseProcess, stop: threading.Event, log: Any, name: str) -> None:

@@ -251,7 +251,7 @@ def test_a_writer_that_waits_too_long_for_another_process_says_so_and_writes_whe
 
 
 def test_what_persons_answered_in_tasks_until_now_is_kept_as_their_word(database_url: str) -> None:
-    """Migration 0007: same and different become words, an open question a doubt, and keys are made again."""
+    """Migration 0008: same and different become words, an open question a doubt, and keys are made again."""
     engine = opening.connect(database_url).make_engine()
     bodies = {
         "a": {"status": "completed", "output": [{"valueCodeableConcept": {"coding": [{"code": " Same"}]}}]},
@@ -260,7 +260,7 @@ def test_what_persons_answered_in_tasks_until_now_is_kept_as_their_word(database
         "d": {"status": "completed", "output": [{"valueString": "perhaps"}]},
     }
     with engine.begin() as connection:
-        opening.migrate(connection, "0006")
+        opening.migrate(connection, "0007")
         for number, (id, body) in enumerate(bodies.items(), 1):
             row = {"n": number, "id": id, "body": json.dumps(body).encode(), "no": False}
             connection.execute(
@@ -286,7 +286,7 @@ def test_what_persons_answered_in_tasks_until_now_is_kept_as_their_word(database
                     {"id": id, "ehr": ehr},
                 )
     with engine.begin() as connection:
-        opening.migrate(connection, "0007")
+        opening.migrate(connection, "0008")
         words = connection.execute(
             text("SELECT ehr_a, id_a, ehr_b, id_b, word FROM person_word ORDER BY id_a")
         )

@@ -68,6 +68,7 @@ def test_sync_prints_one_json_document_and_ends_with_1_for_dead_letters(config: 
         "deleted": 0,
         "conflicts": 0,
         "dead": 0,
+        "dismissed": 0,
         "merged": 0,
         "not_valid": 0,
     }

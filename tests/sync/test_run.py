@@ -20,7 +20,7 @@ from fhir_coprod.store import Query, Store, Version
 from fhir_coprod.sync import alone, people
 from fhir_coprod.sync.ehr.client import Politeness
 from fhir_coprod.sync.engine import check, run
-from fhir_coprod.sync.pull import Progress
+from fhir_coprod.sync.reading.shared import Progress
 from fhir_coprod.sync.report import EhrReport
 from fhir_coprod.sync.staging.feed import Feed, feeds
 from fhir_coprod.sync.staging.stage import Counts, holdings

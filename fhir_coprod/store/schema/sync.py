@@ -5,6 +5,9 @@
     sync_key        what records are compared by: business identifiers, birth date, names, …
     sync_reference  what a record refers to, so that it can be written again when the target arrives
     feed            per EHR and type: what we can see of it, since when, and the watermark
+    unfinished      per EHR and type: how far a pull came that was cut off
+    unread          what one EHR did not give us, although it gave us the rest of the type
+    ehr_base        per EHR: other base addresses by which records name it
     dead_letter     records that could not be taken in, with their bytes and the reason
     retired         resources of ours that were merged into another
     person_word     what a person said of two records: that they are the same person, or are not
@@ -89,6 +92,37 @@ feed = Table(
     column("watermark", Name),
     column("first_success", Long),  # 0: never
     column("last_success", Long),
+    column(
+        "last_full", Long, server_default="0"
+    ),  # when the last pull that listed everything ended; 0: never
+    column(
+        "short_looks", Integer(), server_default="0"
+    ),  # how many of these in a row saw fewer records than the EHR counts
+)
+
+unfinished = Table(
+    "unfinished",
+    metadata,
+    Column("ehr", Name, primary_key=True),
+    Column("type", Name, primary_key=True),
+    column("body", LargeBinary()),
+)
+
+unread = Table(
+    "unread",
+    metadata,
+    Column("ehr", Name, primary_key=True),
+    Column("type", Name, primary_key=True),
+    Column("what", Name, primary_key=True),  # Patient/id there, or the record itself
+    column("reason", Name),
+    column("since", Long),
+)
+
+ehr_base = Table(
+    "ehr_base",
+    metadata,
+    Column("ehr", Name, primary_key=True),
+    Column("base", Name, primary_key=True),
 )
 
 dead_letter = Table(
@@ -103,7 +137,10 @@ dead_letter = Table(
     column("body", LargeBinary()),
     column("outcome", Name),
     column("received", Long),
-    column("state", Name),  # open, resolved, superseded
+    column("state", Name),  # open, dismissed, resolved, superseded
+    column("dismissed_by", Name, server_default=""),  # who put it aside; empty if nobody did
+    column("dismissed_because", Name, server_default=""),
+    column("dismissed_at", Long, server_default="0"),  # 0: never
     UniqueConstraint("ehr", "type", "foreign_id", "hash"),
 )
 

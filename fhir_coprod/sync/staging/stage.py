@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -29,20 +29,23 @@ from sqlalchemy import (
 
 from fhir_coprod import jsontext
 from fhir_coprod.errors import NotJson
-from fhir_coprod.instants import sortable
 from fhir_coprod.jsontext import Document, Json
 from fhir_coprod.outcome import Issue, Outcome
 from fhir_coprod.readable import readable
 from fhir_coprod.store.quality import Marks, marks, packed
 from fhir_coprod.store.schema.many import among, array, insert_rows, listed
 from fhir_coprod.store.schema.sync import crosswalk, dead_letter, received_base, sync_key, sync_reference
-from fhir_coprod.sync.staging import feed, identity, references
+from fhir_coprod.sync.staging import feed, identity, references, unfinished
 from fhir_coprod.sync.staging.feed import Success
+from fhir_coprod.sync.staging.order import Order, stamps
 from fhir_coprod.sync.staging.references import Bases, Record
 from fhir_coprod.sync.staging.waking import TO_LINK, chunks, forget_keys, wake_holders
 
 OPEN = crosswalk.c.state > literal_column("0")
 """Something is left to do. Worded exactly as in crosswalk_open_idx, so that SQLite uses that index."""
+
+STANDING = ("open", "dismissed")
+"""Values of dead_letter.state for what is still not taken in."""
 
 Validate = Callable[[Document], Outcome]
 
@@ -70,6 +73,7 @@ class Known:
     hash: str
     updated: str
     deleted: bool
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +123,8 @@ class Counts:
     deleted: int = 0
     conflicts: int = 0
     dead: int = 0
+    dismissed: int = 0
+    """Refused again, and put aside by a person: no fault any more, but not taken in either."""
     merged: int = 0
     """Records that share one resource here with another EHR's record."""
     not_valid: int = 0
@@ -147,6 +153,8 @@ class Batch:
     """Patients whose address answered with another patient, and that other: their EHR has merged them."""
     feed: Success | None = None
     """Set on the last batch of a type, when all of the type has been read."""
+    unfinished: bytes = b""
+    """How far the pull has come, if it should go on there after a kill; see `unfinished`."""
 
     def parts(self, most: int) -> Iterator[Batch]:
         """This batch in parts of at most `most` taken records; the last part has everything else."""
@@ -173,11 +181,13 @@ def prepare(
     validate: Validate,
     *,
     accept_older: bool,
+    by_content: bool = False,
     keep_invalid: bool = True,
 ) -> Taken | Refused | Unchanged:
     """Decide what to do with one record.
 
     accept_older: take a record even if it is older than what we have (a full run, a restored server).
+    by_content:   the EHR lists it as it is now, so an earlier time alone does not make it older.
     keep_invalid: take a record that breaks a rule, too, and say what is wrong in it.
     """
     try:
@@ -189,13 +199,14 @@ def prepare(
         outcome = Outcome((Issue("error", "structure", _misplaced(document.type, type)),))
         return Refused(ehr, type, "", received.raw, outcome, received.position)
     record = Record(ehr, type, id)
-    updated = sortable(_meta(document.data).get("lastUpdated"))
-    version = str(_meta(document.data).get("versionId", ""))
+    version, updated = stamps(document.data)
     hash = content_hash(document)
     before = known(id)
     if before is not None and not before.deleted:
-        older = bool(updated) and updated < before.updated
-        if before.hash == hash or (older and not accept_older):
+        if before.hash == hash:
+            return Unchanged(record, version, updated)
+        held = Order.of(before.version, before.updated)
+        if not accept_older and Order.of(version, updated).is_before(held, by_content=by_content):
             return Unchanged(record, version, updated)
     outcome = validate(document)
     if not outcome and not keep_invalid:
@@ -208,7 +219,7 @@ def prepare(
         updated,
         hash,
         identity.keys(data, ehr, bases),
-        _targets(document.raw, data, ehr, bases),
+        references.targets(document.raw, data, ehr, bases),
         () if outcome else marks(outcome),
     )
 
@@ -235,30 +246,20 @@ def _meta(data: Json) -> Json:
     return meta if isinstance(meta, dict) else {}
 
 
-def _targets(raw: bytes, data: Json, ehr: str, bases: Bases) -> frozenset[tuple[str, str, str]]:
-    holders = references.held(raw, data)
-    found: set[tuple[str, str, str]] = {("", holder.type, holder.key) for holder in holders}
-    for text in references.named(raw):
-        target = bases.target(text, ehr)
-        if target is not None and target.can_arrive:
-            found.add((target.ehr, target.type, target.id))
-    return frozenset(found)
-
-
 # --- in a transaction -----------------------------------------------------------------------------
 
 # These run for every few records, so they are built once.
 _own_record = (crosswalk.c.ehr == bindparam("ehr")) & (crosswalk.c.type == bindparam("type"))
-_KNOWN = select(crosswalk.c.foreign_id, crosswalk.c.hash, crosswalk.c.updated, crosswalk.c.deleted).where(
-    _own_record, listed(crosswalk.c.foreign_id, "ids")
-)
+_KNOWN = select(
+    *(crosswalk.c[name] for name in ("foreign_id", "hash", "updated", "deleted", "version"))
+).where(_own_record, listed(crosswalk.c.foreign_id, "ids"))
 _RESOLVE_LETTERS = (
     update(dead_letter)
     .where(
         dead_letter.c.ehr == bindparam("own_ehr"),
         dead_letter.c.type == bindparam("own"),
         listed(dead_letter.c.foreign_id, "ids"),
-        dead_letter.c.state == "open",
+        dead_letter.c.state.in_(STANDING),
     )
     .values(state="resolved")
 )
@@ -269,7 +270,7 @@ def known_records(connection: Connection, ehr: str, type: str, ids: Sequence[str
     found: dict[str, Known] = {}
     for chunk in chunks(ids):
         rows = connection.execute(_KNOWN, {"ehr": ehr, "type": type, "ids": array(chunk)})
-        found |= {id: Known(hash, updated, deleted) for id, hash, updated, deleted in rows}
+        found |= {row[0]: Known(*row[1:]) for row in rows}
     return found
 
 
@@ -278,20 +279,6 @@ def living(connection: Connection, ehr: str, type: str) -> set[str]:
     c = crosswalk.c
     rows = connection.execute(select(c.foreign_id).where(c.ehr == ehr, c.type == type, c.deleted.is_(False)))
     return {row[0] for row in rows}
-
-
-def missing_targets(connection: Connection, ehr: str, types: Iterable[str]) -> set[Record]:
-    """Records of `ehr` that its other records refer to, but that we have never taken."""
-    r, c = sync_reference.c, crosswalk.c
-    rows = connection.execute(
-        select(r.target_ehr, r.target_type, r.target)
-        .distinct()
-        .outerjoin(
-            crosswalk, (c.ehr == r.target_ehr) & (c.type == r.target_type) & (c.foreign_id == r.target)
-        )
-        .where(r.target_ehr == ehr, r.target_type.in_(list(types)), c.foreign_id.is_(None))
-    )
-    return {Record(*row) for row in rows}
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,11 +329,15 @@ def stage(connection: Connection, batch: Batch, now: datetime) -> Counts:
     counts.deleted = _bury(connection, batch.gone)
     for old, successor in batch.given_up:
         _give_up(connection, old, successor)
-    write_dead_letters(connection, batch.refused, now)
+    counts.dismissed = write_dead_letters(connection, batch.refused, now)
+    counts.dead -= counts.dismissed
     _close_dead_letters(
         connection, [taken.record for taken in newest.values()] + batch.unchanged + batch.gone
     )
+    if batch.unfinished:
+        unfinished.save(connection, batch.ehr, batch.type, batch.unfinished)
     if batch.feed is not None:
+        unfinished.forget(connection, batch.ehr, batch.type)
         feed.succeeded(connection, batch.ehr, batch.type, batch.feed, now)
     return counts
 
@@ -447,19 +438,25 @@ def _give_up(connection: Connection, old: Record, new: Record) -> None:
     )
 
 
-def write_dead_letters(connection: Connection, refused: Sequence[Refused], now: datetime) -> None:
-    """Write one row for each distinct content of a record; if it arrives again, open it again."""
+def write_dead_letters(connection: Connection, refused: Sequence[Refused], now: datetime) -> int:
+    """Write one row for each distinct content of a record; if it arrives again, open it again, unless a
+    person has dismissed it. Returns how many of them have been."""
     d = dead_letter.c
+    dismissed = 0
     for one in refused:
         digest = hashlib.sha256(one.raw).hexdigest()
         same = (
             (d.ehr == one.ehr) & (d.type == one.type) & (d.foreign_id == one.foreign_id) & (d.hash == digest)
         )
         outcome = jsontext.encode(one.outcome.to_fhir()).decode()
-        again = connection.execute(
-            update(dead_letter).where(same).values(state="open", outcome=outcome, position=one.position)
-        )
-        if again.rowcount == 0:
+        state = connection.execute(select(d.state).where(same)).scalar()
+        if state is not None:
+            state = state if state == "dismissed" else "open"
+            dismissed += state == "dismissed"
+            connection.execute(
+                update(dead_letter).where(same).values(state=state, outcome=outcome, position=one.position)
+            )
+        else:
             connection.execute(
                 insert(dead_letter).values(
                     ehr=one.ehr,
@@ -477,9 +474,10 @@ def write_dead_letters(connection: Connection, refused: Sequence[Refused], now: 
             connection.execute(
                 update(dead_letter)
                 .where(d.ehr == one.ehr, d.type == one.type, d.foreign_id == one.foreign_id)
-                .where(d.hash != digest, d.state == "open")
+                .where(d.hash != digest, d.state.in_(STANDING))
                 .values(state="superseded")
             )
+    return dismissed
 
 
 def _close_dead_letters(connection: Connection, records: Sequence[Record]) -> None:

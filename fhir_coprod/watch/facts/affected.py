@@ -77,6 +77,7 @@ def referrals_of(connection: Connection, records: Iterable[str]) -> set[str]:
     """The referrals that these resources (`Type/id`) belong to now."""
     climb = _Climb(connection)
     climb.reached |= {split(record) for record in records}
+    climb.add_patients({id for type, id in climb.reached if type == "Patient"})
     return climb.referrals()
 
 
@@ -198,6 +199,11 @@ class _Climb:
             )
             for data in known:
                 self._kin.add(data, has_twins=not never_active)
+
+    def add_patients(self, ids: set[str]) -> None:
+        """Begin with all that these patients have, whatever its scope."""
+        self._patients |= ids
+        self.reached |= self._naming({("Patient", id) for id in ids}, ((_ORDER, "subject"),))
 
     def _reach(self, type: str, ids: Iterable[str]) -> None:
         names = {(type, id) for id in ids}

@@ -426,7 +426,9 @@ class Reader:
     def _blind_at(self, root: Row, rows: Iterable[Row], *, from_ehr: bool) -> tuple[Blind, ...]:
         if not self.blind and not self.unread:
             return ()
-        unread = [self.unread[row.reference] for row in (root, *rows) if row.reference in self.unread]
+        patient = target(root.data.get("subject")) or target(root.data.get("sender"))
+        names = dict.fromkeys((*(row.reference for row in (root, *rows)), patient))
+        unread = [blind for name in names for blind in self.unread.get(name, ())]
         requesters = self._around.parties(root.data.get("requester"))
         return (*unread, *self.blind_for(_ehr_of(root), requesters, from_ehr=from_ehr))
 

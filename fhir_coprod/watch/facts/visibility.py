@@ -18,6 +18,7 @@ from fhir_coprod.watch.record.fhir import LAST
 from fhir_coprod.watch.record.model import Blind
 
 NOT_TAKEN_IN: Final = "the newest word on a record could not be taken in"
+NOT_GIVEN: Final = "the EHR did not give it for one patient"
 NOT_READABLE: Final = "an element of a record cannot be read; see `fhir-coprod quality`"
 
 
@@ -87,12 +88,19 @@ def by_reason(feeds: Iterable[tuple[str, str]]) -> str:
     return "; ".join(parts)
 
 
-def unread_records(connection: Connection) -> dict[str, Blind]:
-    """Resources of ours that are out of date, by reference: their EHR's newest version is a dead letter."""
-    return {
-        f"{type}/{id}": Blind(type, ehr, since=since, reason=NOT_TAKEN_IN, record=f"{type}/{id}")
-        for ehr, type, id, since in observed.unread_records(connection)
-    }
+def unread_records(connection: Connection) -> dict[str, tuple[Blind, ...]]:
+    """What is not seen of single records, by our reference: resources that are out of date, since their EHR's
+    newest version is a dead letter, and patients for whom an EHR did not give a type."""
+    found: dict[str, tuple[Blind, ...]] = {}
+    for ehr, type, id, since in observed.unread_records(connection):
+        name = f"{type}/{id}"
+        blind = Blind(type, ehr, since=since, reason=NOT_TAKEN_IN, record=name)
+        found[name] = (*found.get(name, ()), blind)
+    for ehr, type, id, since in observed.gaps(connection):
+        name = f"Patient/{id}"
+        blind = Blind(type, ehr, since=since, reason=NOT_GIVEN, record=name)
+        found[name] = (*found.get(name, ()), blind)
+    return found
 
 
 def unreadable(row: Row, about: str = "") -> Blind:

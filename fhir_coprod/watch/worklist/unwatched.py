@@ -15,6 +15,7 @@ from fhir_coprod.store import Store
 from fhir_coprod.sync import observed
 from fhir_coprod.watch.facts.habits import Habit, habits, settles
 from fhir_coprod.watch.facts.visibility import (
+    NOT_GIVEN,
     NOT_READABLE,
     NOT_TAKEN_IN,
     blind_feeds,
@@ -120,12 +121,14 @@ def what_cannot_be_watched(
             NotInUse(found) for found in habits(connection) if found.use != Use.USED and not found.was_used
         ]
         late = observed.struggling(connection, policy.pulled_since(now))
-        for (ehr, type), count in Counter(
-            (b.ehr, b.type) for b in unread_records(connection).values()
+        for (ehr, type, why), count in Counter(
+            (b.ehr, b.type, b.reason) for some in unread_records(connection).values() for b in some
         ).items():
-            what = (
-                NOT_TAKEN_IN if count == 1 else f"the newest words on {count} records could not be taken in"
-            )
+            many = {
+                NOT_TAKEN_IN: f"the newest words on {count} records could not be taken in",
+                NOT_GIVEN: f"the EHR did not give it for {count} patients",
+            }
+            what = why if count == 1 else many[why]
             reasons.setdefault(ehr, []).append((type, what))
     unseen: list[Limit] = [NotAssessed(tuple(faults))] if faults else []
     unseen += [

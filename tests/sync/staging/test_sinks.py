@@ -101,7 +101,7 @@ def test_a_dry_run_leaves_the_feeds_alone(store: Store) -> None:
     dry.planned(NO_TASKS)
     dry.failed("care", ["Task"], "failed", "no answer")
     dry.put(Batch("care", "Patient", feed=Success("w", NOW)))
-    assert dry.watermark("care", "Patient") == ""
+    assert dry.feed("care", "Patient") is None
     with store.connect() as connection:
         assert feeds(connection) == []
     assert dry.faults == {("care", "Task"): "no answer"}
@@ -121,8 +121,11 @@ def test_a_plan_and_failures_are_in_the_feeds(store: Store) -> None:
         "Communication": ("observable", ""),
     }
     assert sink.faults == {("care", "Patient"): "some", ("care", "Goal"): "some"}
-    assert sink.watermark("care", "Communication") == "w"
-    assert sink.watermark("care", "Patient") == sink.watermark("ortho", "Communication") == ""
+    marks = {
+        type: found.watermark for type in ("Communication", "Patient") if (found := sink.feed("care", type))
+    }
+    assert marks == {"Communication": "w", "Patient": ""}
+    assert sink.feed("ortho", "Communication") is None
 
 
 @BOTH

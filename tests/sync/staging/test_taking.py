@@ -28,7 +28,7 @@ from fhir_coprod.sync.staging.waking import chunks
 from tests.sync.records import Json, patient, task
 from tests.sync.story import goes, ids, told
 from tests.sync.test_arrival import put
-from tests.sync.test_pages import answers, offers, page, synced
+from tests.sync.test_pages import answers, offer, offers, page, synced
 
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
 
@@ -101,7 +101,7 @@ def test_every_id_that_fhir_allows_is_taken(store: Store, id: str) -> None:
 def test_a_record_is_older_only_where_both_say_when_they_changed(
     store: Store, first: Any, second: Any, taken: bool
 ) -> None:
-    offers()
+    offers(offer("Patient", "search-type", parameters=("_lastUpdated",)))
     answers(page(stamped(first)))
     synced(store)
     answers(page(stamped(second, gender="male")))
