@@ -154,7 +154,7 @@ def test_a_site_says_what_its_own_numbers_mean_and_what_was_read_before_is_read_
     assert not one(store, "Patient")
     file = tmp_path / "ours.toml"
     file.write_text('[systems."urn:ward"]\ntype = "JHN"\ndrop = "-Ww"\nleading_zeros = false\n')
-    bases = Bases(CONTEXT.bases.addresses, numbers.load(str(file)))
+    bases = Bases(CONTEXT.bases.addresses, numbering=numbers.load(str(file)))
     settled(store, context=Context(bases, CONTEXT.order, CONTEXT.departments))
     assert one(store, "Patient")
     settled(store)

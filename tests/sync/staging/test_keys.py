@@ -140,7 +140,7 @@ def test_keys_say_by_which_rules_they_were_made() -> None:
     mark = of()[RULES]
     assert mark == {Bases({}).numbering.mark}
     own = numbers.Numbering(numbers.Identifiers(types={"DL": numbers.Kind("nation")}))
-    assert keys({"resourceType": "Patient"}, "care", Bases({}, own))[RULES] != mark
+    assert keys({"resourceType": "Patient"}, "care", Bases({}, numbering=own))[RULES] != mark
 
 
 @given(
