@@ -203,6 +203,9 @@ class SyncSettings(_Section):
 
     every_minutes: float = Field(default=5.0, ge=0, le=1440)
     """Minutes from the start of one sync to the start of the next; 0: only `fhir-coprod sync` runs one."""
+    identifiers: str = ""
+    """Path of a .toml file that says which of this site's identifiers name a person; see
+    mappings/README.md."""
     full_every_hours: float = Field(default=24.0, ge=0, le=8760)
     """Hours after which a sync that usually asks a type for changes lists all of it again; 0: never."""
     max_deleted_share: float = Field(default=0.1, ge=0, le=1)
@@ -287,6 +290,9 @@ def _anchor(content: dict[str, Any], folder: Path) -> None:
         policy = section.get("policy")
         if isinstance(policy, str) and policy.endswith(".toml"):
             section["policy"] = anchored(policy)
+        identifiers = section.get("identifiers")
+        if isinstance(identifiers, str) and identifiers:
+            section["identifiers"] = anchored(identifiers)
         words = section.get("words")
         if isinstance(words, list):
             section["words"] = [anchored(file) if isinstance(file, str) else file for file in words]

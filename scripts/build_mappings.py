@@ -23,12 +23,18 @@ from node_tools import ROOT
 from fhir_coprod.mappings import Mistakes
 from fhir_coprod.sync.ehr import vendor
 from fhir_coprod.sync.merging import merge
+from fhir_coprod.sync.staging import numbers
 from fhir_coprod.watch.record import words
 
 SOURCE = ROOT / "mappings"
 TARGET = ROOT / "fhir_coprod" / "_data" / "mappings"
 
-KINDS: dict[str, Callable[[bytes, str], Any]] = {"ehr": vendor.read, "merge": merge.read, "words": words.read}
+KINDS: dict[str, Callable[[bytes, str], Any]] = {
+    "ehr": vendor.read,
+    "identifiers": numbers.read,
+    "merge": merge.read,
+    "words": words.read,
+}
 """Folder, or name of a single file → the function that reads such a file and finds its mistakes."""
 
 

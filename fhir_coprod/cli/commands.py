@@ -58,6 +58,7 @@ COMMANDS = {
     "db": Place("db", "app", "The schema of the store: bring it up to date, or check that it is."),
     "ehr": Place("sync", "ehr_app", "The EHRs in the settings."),
     "dead-letters": Place("dead_letters", "dead_letters_app", "Records that could not be taken in."),
+    "people": Place("people", "app", "Records that may be the same patient, and a person's word on them."),
     "quality": Place(
         "quality",
         "quality",

@@ -131,6 +131,7 @@ def _print_report(report: EhrReport) -> None:
             table.add_row(type, *(str(row[column] or "·") for column in _COLUMNS))
     if table.row_count or not report.error:
         stdout.print(table)
+    _print_identifiers(report)
     if report.error:
         stderr.print(shown(report.error), style="red", soft_wrap=True, highlight=False)
     for type, reason in report.faults.items():
@@ -144,6 +145,22 @@ def _print_report(report: EhrReport) -> None:
     if dead:
         records = "1 record" if dead == 1 else f"{dead} records"
         stderr.print(f"{records} could not be taken in; see: fhir-coprod dead-letters list", style="red")
+
+
+def _print_identifiers(report: EhrReport) -> None:
+    """What the first sync saw of the numbers that name people."""
+    if not report.identifiers:
+        return
+    table = Table(box=None, pad_edge=False)
+    table.add_column("numbers that name people", overflow="fold")
+    for column in ("values", "shared", "by different people", "trusted"):
+        table.add_column(column, justify="right")
+    for seen in report.identifiers:
+        trusted = "yes" if seen.trusted else "[red]no[/]"
+        table.add_row(
+            shown(seen.system), str(seen.values), str(seen.shared), str(seen.different or "·"), trusted
+        )
+    stdout.print(table)
 
 
 _NAMED = 20

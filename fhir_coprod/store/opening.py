@@ -195,13 +195,13 @@ def _upgrade(connection: Connection, found: str) -> None:
     migrate(connection)
 
 
-def migrate(connection: Connection) -> None:
-    """Run every migration that the database lacks, in the connection's transaction."""
+def migrate(connection: Connection, to: str = "head") -> None:
+    """Run every migration that the database lacks, up to the named one, in the connection's transaction."""
     from alembic import command
 
     config = _alembic()
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, to)
 
 
 def _alembic() -> Config:

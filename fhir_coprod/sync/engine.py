@@ -30,7 +30,7 @@ from fhir_coprod.sync import alone
 from fhir_coprod.sync.ehr.client import EhrClient, Politeness
 from fhir_coprod.sync.ehr.plan import EhrPlan, plan
 from fhir_coprod.sync.ehr.search import BY_PATIENT, GONE, REFUSED
-from fhir_coprod.sync.merging import matches
+from fhir_coprod.sync.merging import trusted
 from fhir_coprod.sync.merging.publish import View
 from fhir_coprod.sync.merging.sources import Context
 from fhir_coprod.sync.pace import Pace
@@ -38,7 +38,7 @@ from fhir_coprod.sync.pull import pull
 from fhir_coprod.sync.reading.shared import Progress, Reading, Wishes
 from fhir_coprod.sync.report import EhrReport, Reports
 from fhir_coprod.sync.settle import Settled, Settling
-from fhir_coprod.sync.staging import again, bases, feed, stage
+from fhir_coprod.sync.staging import again, bases, feed, numbers, stage
 from fhir_coprod.sync.staging.references import Bases, Record
 from fhir_coprod.sync.staging.sinks import DrySink, StoreSink
 from fhir_coprod.sync.staging.stage import Batch, Counts
@@ -140,6 +140,7 @@ def run(
     else:
         with alone.alone(store) as beat, _collecting_only_what_is_new():
             store.write(lambda t: feed.forget_others(t.connection, context.order))
+            new = [ehr.name for ehr in ehrs if full or _is_first(store, ehr.name)]
             keeping = {ehr.name for ehr in ehrs if ehr.on_invalid == "keep"}
             again.retake_readable(store, keeping, context.bases, validate)
             sink = StoreSink(store, reports.staged, Pace(store))
@@ -151,9 +152,19 @@ def run(
             reports.settled(settle(store, context, validate, beat))
             recheck_by_newer_rules(store)
             _look_for_departments(store, ehrs, context, reports)
+            with store.connect() as connection:
+                for name in new:
+                    reports.of(name).identifiers = trusted.seen(connection, name)
             _tell_feeds(store, ehrs, reports)
         reports.told(sink)
     return reports.all()
+
+
+def _is_first(store: Store, ehr: str) -> bool:
+    """Whether the EHR's patients have never been read completely."""
+    with store.connect() as connection:
+        known = [one for one in feed.feeds(connection, ehr) if one.type == "Patient"]
+    return not any(one.first_success for one in known)
 
 
 def _work_out_again(store: Store, all: Bases, known: Sequence[tuple[str, str]], beat: Beat) -> None:
@@ -224,7 +235,7 @@ def settle(store: Store, context: Context, validate: stage.Validate, beat: Beat)
             beaten = time.monotonic()
 
     # Each step checks for itself whether this sync still holds the lease.
-    settling = Settling(context, matches.decided(store), validate)
+    settling = Settling(context, validate)
     pace = Pace(store)
     return settling.in_steps(pace.write, look, beat_sometimes, pace.most)
 
@@ -241,7 +252,10 @@ def context_of(settings: Settings, more: Iterable[tuple[str, str]] = ()) -> Cont
             departments[ehr.name] = Record(ehr.name, type, id)
     aliases = [(ehr.name, alias.rstrip("/")) for ehr in settings.ehr for alias in ehr.aliases]
     return Context(
-        Bases({ehr.name: ehr.url.rstrip("/") for ehr in settings.ehr}).knowing([*aliases, *more]),
+        Bases(
+            {ehr.name: ehr.url.rstrip("/") for ehr in settings.ehr},
+            numbering=numbers.load(settings.sync.identifiers),
+        ).knowing([*aliases, *more]),
         tuple(ehr.name for ehr in settings.ehr),
         departments,
     )
@@ -352,7 +366,6 @@ def _settle_dry(
     store: Store, sink: DrySink, reports: Reports, context: Context, validate: stage.Validate
 ) -> None:
     """Stage, link and write in one transaction, then undo it."""
-    decided = matches.decided(store)
 
     def work(transaction: Transaction) -> None:
         staged = [
@@ -362,7 +375,7 @@ def _settle_dry(
         new = [base for _, base in sink.bases]
         while after is not None:
             after = bases.rework(transaction.connection, after, new, context.bases)
-        settling = Settling(context, decided, validate, keep=True)
+        settling = Settling(context, validate, keep=True)
         view = View(transaction.connection, transaction.newest)
         settled = settling.in_steps(lambda step: step(transaction), lambda: nullcontext(view), _silent)
         raise _Undo(staged, settled)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from fhir_coprod.jsontext import Json
 from fhir_coprod.sync.diff import Difference, difference
 from fhir_coprod.sync.merging.change import Change
+from fhir_coprod.sync.merging.trusted import SeenSystem
 from fhir_coprod.sync.settle import Settled
 from fhir_coprod.sync.staging.sinks import StoreSink
 from fhir_coprod.sync.staging.stage import Batch, Counts
@@ -34,6 +35,8 @@ class EhrReport:
 
     feeds: dict[str, str] = field(default_factory=dict)
     """By resource type: what is known of it now, in words; not in a dry run."""
+    identifiers: list[SeenSystem] = field(default_factory=list)
+    """What was seen of each system of numbers that name people; only in the first run, and in a full one."""
 
     @property
     def ok(self) -> bool:
@@ -51,6 +54,7 @@ class EhrReport:
             "remarks": self.remarks,
             "unread": self.unread,
             "feeds": self.feeds,
+            "identifiers": [seen.to_json() for seen in self.identifiers],
             "changes": [change.to_json() for change in self.changes],
         }
 

@@ -55,4 +55,4 @@ def _perhaps_one_person(store: Store) -> list[str]:
     if not count:
         return []
     pairs = "1 pair of records" if count == 1 else f"{count} pairs of records"
-    return [f"{pairs} may be of one person, and a person has to decide (Task, code {POSSIBLE})"]
+    return [f"{pairs} may be of one person; a person has to decide: `fhir-coprod people list`, page /people"]

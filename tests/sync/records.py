@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 Json = dict[str, Any]
-PNR = "urn:oid:1.2.752.129.2.1.3.1"
+PNR = "urn:number"
 
 
 def organization(id: str, number: str = "", name: str = "Department", **more: Any) -> Json:

@@ -90,6 +90,7 @@ def test_a_report_as_json_has_no_error_where_there_is_none() -> None:
         "remarks": {},
         "unread": {},
         "feeds": {},
+        "identifiers": [],
         "changes": [],
     }
     change = difference(a_change({}, {"status": "draft"}))

@@ -10,6 +10,10 @@
     ehr_base        per EHR: other base addresses by which records name it
     dead_letter     records that could not be taken in, with their bytes and the reason
     retired         resources of ours that were merged into another
+    person_word     what a person said of two records: that they are the same person, or are not
+    doubt           two records that may be the same person, and why; a person is asked where it matters
+    odd_number      a number that names people and that different people carry
+    numbering       per system of such numbers: how many are shared, how many are odd, whether it is trusted
     merge_base      the EHR's version of a resource that somebody here changed too: base of the next merge
 
 Only `fhir_coprod.sync` reads them; other packages ask it for what they need.
@@ -17,7 +21,7 @@ Only `fhir_coprod.sync` reads them; other packages ask it for what they need.
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, Column, Index, Integer, LargeBinary, Table, UniqueConstraint
+from sqlalchemy import Boolean, Column, Index, Integer, LargeBinary, Table, UniqueConstraint, text
 
 from fhir_coprod.store.schema.columns import Long, Name, column, metadata
 
@@ -155,4 +159,62 @@ retired = Table(
     Column("id", Name, primary_key=True),
     column("successor", Name),
     column("written", Boolean()),
+)
+
+person_word = Table(
+    "person_word",
+    metadata,
+    Column("ehr_a", Name, primary_key=True),
+    Column("id_a", Name, primary_key=True),
+    Column("ehr_b", Name, primary_key=True),
+    Column("id_b", Name, primary_key=True),
+    column("word", Name),  # same, different
+    column("who", Name),  # the person's name
+    column("said", Long),
+    Index("person_word_other_idx", "ehr_b", "id_b"),
+)
+
+doubt = Table(
+    "doubt",
+    metadata,
+    Column("ehr_a", Name, primary_key=True),
+    Column("id_a", Name, primary_key=True),
+    Column("ehr_b", Name, primary_key=True),
+    Column("id_b", Name, primary_key=True),
+    column("why", Name),  # empty: there is no doubt any more, and the question is to be withdrawn
+    column("since", Long),
+    column("asked", Boolean()),  # whether a Task asks about it
+    column("look", Boolean()),  # whether to look again if a person has to be asked
+    Index("doubt_other_idx", "ehr_b", "id_b"),
+)
+Index(
+    "doubt_look_idx",
+    doubt.c.ehr_a,
+    sqlite_where=text("look"),
+    postgresql_where=text("look"),
+)
+Index(
+    "doubt_asked_idx",
+    doubt.c.ehr_a,
+    sqlite_where=text("asked"),
+    postgresql_where=text("asked"),
+)
+
+odd_number = Table(
+    "odd_number",
+    metadata,
+    Column("number", Name, primary_key=True),  # system|value
+    column("system", Name),
+    column("people", Integer()),  # how many different people, counted up to 3
+    Index("odd_number_system_idx", "system"),
+)
+
+numbering = Table(
+    "numbering",
+    metadata,
+    Column("system", Name, primary_key=True),
+    column("shared", Long),  # as last counted
+    column("odd", Long),  # as last counted
+    column("trusted", Boolean()),
+    column("look", Boolean()),  # whether odd numbers have come or gone since it was counted
 )

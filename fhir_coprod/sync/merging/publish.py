@@ -32,7 +32,8 @@ from fhir_coprod.sync.merging.leading import ordered
 from fhir_coprod.sync.merging.merge import Part
 from fhir_coprod.sync.merging.sources import Context, Source, Targets, read_sources, read_targets
 from fhir_coprod.sync.staging import references
-from fhir_coprod.sync.staging.stage import OPEN, TO_WRITE, WRITTEN, Validate
+from fhir_coprod.sync.staging.stage import OPEN, Validate
+from fhir_coprod.sync.staging.waking import TO_WRITE, WRITTEN
 
 DRAFTED = 200
 """Resources drafted together, outside of any transaction."""
@@ -111,7 +112,8 @@ def draft(view: View, type: str, ids: Sequence[str], context: Context, validate:
         before, base = newest.get(id), bases.get(id)
         own = sources.get(id, [])
         # Nothing entered here is left in it; if it comes back, an old base would delete its content.
-        is_forgotten = base is not None and (not own or (before is not None and before.deleted))
+        is_gone = before is not None and before.deleted and not before.source.startswith(three_way.RETIRED)
+        is_forgotten = base is not None and (not own or is_gone)
         if not own:
             ehr = before.source.removeprefix("ehr:") if before is not None else ""
             return Draft(id, before, ehr, is_forgotten=is_forgotten)
@@ -143,10 +145,11 @@ def _draft(
         document, name = _fitting(type, id, [leading, *others], targets, context, meta, judge)
         asks.append(())
     is_kept, kept = False, None
-    if before is not None and not before.deleted and (base is not None or three_way.is_ours(before)):
+    ours = three_way.before_retiring(connection, before) if before is not None else None
+    if ours is not None and not ours.deleted and (base is not None or three_way.is_ours(ours)):
         merged = three_way.three_way(
             connection,
-            before,
+            ours,
             document,
             meta,
             base,
@@ -352,20 +355,21 @@ def write_retired(transaction: Transaction, most: int) -> Published:
     published = Published(len(rows))
     for type, id, successor in rows:
         before = transaction.get(type, id)
-        three_way.forget(transaction.connection, type, id)
+        # What was entered here stays known (`three_way.before_retiring`), and so does what it was entered
+        # into.
         if before is None or before.deleted:
             continue
+        origin = before.source.removeprefix(three_way.RETIRED)
+        source = f"{three_way.RETIRED}{origin}"
         if type == "Patient":
+            kept = three_way.before_retiring(transaction.connection, before)
             written: Written | None = transaction.put(
-                _replaced(before.body, successor),
-                id,
-                source=before.source,
-                marks=transaction.marks(type, id),
+                _replaced(kept.body, successor), id, source=source, marks=transaction.marks(type, id)
             )
         else:
-            written = transaction.delete(type, id, source=before.source)
+            written = transaction.delete(type, id, source=source)
         if written is not None and written.change != "unchanged":
-            published.changes.append(Change(before.source.removeprefix("ehr:"), written, before.data))
+            published.changes.append(Change(origin.removeprefix("ehr:"), written, before.data))
     transaction.connection.execute(
         update(retired)
         .where(t.written.is_(False), among(t.id, [row[1] for row in rows]))

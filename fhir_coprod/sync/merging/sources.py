@@ -15,7 +15,7 @@ from fhir_coprod.store.quality import Marks, unpacked
 from fhir_coprod.store.schema.many import array, listed
 from fhir_coprod.store.schema.sync import crosswalk, received_base, sync_key, sync_reference
 from fhir_coprod.sync.staging.references import Bases, Holder, Record
-from fhir_coprod.sync.staging.stage import chunks
+from fhir_coprod.sync.staging.waking import chunks
 
 
 @dataclass(frozen=True, slots=True)

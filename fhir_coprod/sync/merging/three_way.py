@@ -26,6 +26,7 @@ from fhir_coprod.store import Transaction, Version, Written
 from fhir_coprod.store.schema.core import version as versions
 from fhir_coprod.store.schema.many import array, listed
 from fhir_coprod.store.schema.sync import merge_base
+from fhir_coprod.store.versions import from_row
 from fhir_coprod.sync.merging.elements import grouped
 from fhir_coprod.sync.merging.matches import CODES, SOURCE
 
@@ -48,9 +49,29 @@ class ThreeWay:
     """The EHR's content to keep as the next merge base; None if it need not be kept."""
 
 
+RETIRED = "retired:"
+"""Beginning of Version.source where a resource was given up for another; the source before it follows."""
+
+
 def is_ours(version: Version) -> bool:
     """Whether somebody else than the sync wrote the newest version."""
-    return not version.source.startswith("ehr:")
+    return not version.source.removeprefix(RETIRED).startswith("ehr:")
+
+
+def before_retiring(connection: Connection, version: Version) -> Version:
+    """The version itself; or, where it says that the resource was given up, the version before that: it
+    has what people entered here, for the day on which the two are parted again."""
+    if not version.source.startswith(RETIRED):
+        return version
+    v = versions.c
+    earlier = connection.execute(
+        select(v.type, v.id, v.version, v.position, v.updated, v.method, v.body, v.hash, v.source)
+        .where(v.type == version.type, v.id == version.id, v.version < version.version)
+        .where(v.method != "delete", ~v.source.startswith(RETIRED))
+        .order_by(v.version.desc())
+        .limit(1)
+    ).first()
+    return from_row((*earlier[:6], bytes(earlier[6]), *earlier[7:])) if earlier is not None else version
 
 
 _BASES = select(merge_base.c.id, merge_base.c.body).where(
@@ -150,11 +171,12 @@ def _all_same(a: Mapping[str, Mapping[str, bytes]], b: Mapping[str, Mapping[str,
 
 
 def _last_written(connection: Connection, ours: Version) -> bytes:
-    """What the sync last wrote for this resource; b"" if it never did."""
+    """What the sync last wrote for this resource before `ours`; b"" if it never did."""
     v = versions.c
     row = connection.execute(
         select(v.body)
-        .where(v.type == ours.type, v.id == ours.id, v.source.startswith("ehr:"), v.method != "delete")
+        .where(v.type == ours.type, v.id == ours.id, v.version < ours.version, v.method != "delete")
+        .where(v.source.startswith("ehr:") | v.source.startswith(RETIRED))
         .order_by(v.version.desc())
         .limit(1)
     ).first()

@@ -15,7 +15,7 @@ from fhir_coprod.readable import readable
 from fhir_coprod.store.schema.many import insert_rows
 from fhir_coprod.store.schema.sync import crosswalk, ehr_base, received_base, sync_reference
 from fhir_coprod.sync.staging.references import Bases, Record, targets
-from fhir_coprod.sync.staging.stage import TO_LINK
+from fhir_coprod.sync.staging.waking import TO_LINK
 
 AT_ONCE = 500
 """Records looked at in one step."""

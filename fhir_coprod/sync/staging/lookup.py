@@ -9,7 +9,7 @@ from sqlalchemy import Connection, select
 from fhir_coprod.store.schema.many import among
 from fhir_coprod.store.schema.sync import crosswalk, received_base, sync_reference
 from fhir_coprod.sync.staging.references import Record
-from fhir_coprod.sync.staging.stage import chunks
+from fhir_coprod.sync.staging.waking import chunks
 
 
 def about_patients(connection: Connection, ehr: str, type: str, patients: Sequence[str]) -> set[str]:

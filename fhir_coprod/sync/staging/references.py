@@ -17,18 +17,20 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
 from fhir_coprod import jsontext
 from fhir_coprod.jsontext import Json
 from fhir_coprod.jsontext.tokens import CLOSING, OPENING, tokens
+from fhir_coprod.sync.staging.numbers import LONGEST_KEY, Numbering, shipped
 
 _RELATIVE = re.compile(r"([A-Z][A-Za-z]{2,63})/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
-LONGEST_KEY = 250
-"""Characters; PostgreSQL indexes at most 2,700 bytes, which a key shares with other columns."""
-
+_ODD = re.compile(r"([A-Z][A-Za-z]{2,63})/([^/?#\s|]+)(?:/_history/[^/?#\s|]+)?")
+"""The same with an id that FHIR does not allow: such a record never arrives, but it is that EHR's and not
+ours."""
+_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 # A quote inside a JSON text is escaped, so this can only match a key and its value.
 _LITERAL = re.compile(rb'("reference"\s*:\s*)"((?:[^"\\]++|\\.)*+)"')
 _LITERAL_TEXT = re.compile(rb'"reference"\s*:\s*"((?:[^"\\]++|\\.)*+)"')
@@ -49,6 +51,11 @@ class Record(NamedTuple):
     def reference(self) -> str:
         return f"{self.type}/{self.id}"
 
+    @property
+    def can_arrive(self) -> bool:
+        """Whether FHIR allows its id; a record whose id it does not allow is refused."""
+        return _ID.fullmatch(self.id) is not None
+
 
 class Holder(NamedTuple):
     """The record that has a business identifier; its type is "" if the reference does not name one."""
@@ -59,13 +66,15 @@ class Holder(NamedTuple):
 
 @dataclass(frozen=True)
 class Bases:
-    """The base addresses of all EHRs, without a slash at the end.
+    """How the names in a record are understood: the base addresses of all EHRs, without a slash at the end.
 
-    aliases: other addresses by which records name an EHR: behind its proxy, or as it was called before
+    aliases:   other addresses by which records name an EHR: behind its proxy, or as it was called before
+    numbering: which identifiers name a person
     """
 
     addresses: Mapping[str, str]
     aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    numbering: Numbering = field(default_factory=shipped)
 
     def address(self, record: Record) -> str:
         """The address of the record at its EHR; "" for an EHR that is no longer in the settings."""
@@ -74,7 +83,7 @@ class Bases:
 
     def target(self, reference: str, ehr: str) -> Record | None:
         """The record that `reference` names in a record of `ehr`; None if it belongs to no EHR."""
-        own = _RELATIVE.fullmatch(reference)
+        own = _RELATIVE.fullmatch(reference) or _ODD.fullmatch(reference)
         if own is not None:
             return Record(ehr, own[1], own[2])
         if not reference.startswith("http"):
@@ -82,7 +91,8 @@ class Bases:
         bare = _without_scheme(reference)
         for name, base in self._by_length:
             if bare.startswith(base) and (name == ehr or not self._is_shared(base, ehr)):
-                there = _RELATIVE.fullmatch(bare[len(base) :])
+                rest = bare[len(base) :]
+                there = _RELATIVE.fullmatch(rest) or _ODD.fullmatch(rest)
                 if there is not None:
                     return Record(name, there[1], there[2])
         return None
@@ -102,7 +112,7 @@ class Bases:
         for ehr, base in more:
             if ehr in self.addresses and base not in self.of(ehr):
                 aliases[ehr] = (*aliases.get(ehr, ()), base)
-        return Bases(self.addresses, aliases)
+        return replace(self, aliases=aliases)
 
     @cached_property
     def _by_length(self) -> list[tuple[str, str]]:
@@ -209,7 +219,7 @@ def targets(raw: bytes, data: Json, ehr: str, bases: Bases) -> frozenset[tuple[s
     found: set[tuple[str, str, str]] = {("", holder.type, holder.key) for holder in held(raw, data)}
     for text in named(raw):
         target = bases.target(text, ehr)
-        if target is not None:
+        if target is not None and target.can_arrive:
             found.add((target.ehr, target.type, target.id))
     return frozenset(found)
 

@@ -11,13 +11,21 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, bindparam, delete, insert, literal_column, select, tuple_, update
+from sqlalchemy import (
+    Connection,
+    bindparam,
+    delete,
+    insert,
+    literal_column,
+    select,
+    update,
+)
 
 from fhir_coprod import jsontext
 from fhir_coprod.errors import NotJson
@@ -31,9 +39,8 @@ from fhir_coprod.sync.staging import feed, identity, references, unfinished
 from fhir_coprod.sync.staging.feed import Success
 from fhir_coprod.sync.staging.order import Order, stamps
 from fhir_coprod.sync.staging.references import Bases, Record
+from fhir_coprod.sync.staging.waking import TO_LINK, chunks, forget_keys, wake_holders
 
-WRITTEN, TO_WRITE, TO_LINK = 0, 1, 2
-"""Values of crosswalk.state."""
 OPEN = crosswalk.c.state > literal_column("0")
 """Something is left to do. Worded exactly as in crosswalk_open_idx, so that SQLite uses that index."""
 
@@ -142,6 +149,8 @@ class Batch:
     refused: list[Refused] = field(default_factory=list)
     gone: list[Record] = field(default_factory=list)
     """Records that the EHR says are deleted."""
+    given_up: list[tuple[Record, Record]] = field(default_factory=list)
+    """Patients whose address answered with another patient, and that other: their EHR has merged them."""
     feed: Success | None = None
     """Set on the last batch of a type, when all of the type has been read."""
     unfinished: bytes = b""
@@ -209,7 +218,7 @@ def prepare(
         version,
         updated,
         hash,
-        identity.keys(data),
+        identity.keys(data, ehr, bases),
         references.targets(document.raw, data, ehr, bases),
         () if outcome else marks(outcome),
     )
@@ -237,13 +246,6 @@ def _meta(data: Json) -> Json:
     return meta if isinstance(meta, dict) else {}
 
 
-def chunks(values: Iterable[str]) -> Iterator[list[str]]:
-    """The values, sorted, in pieces that fit into one query: not every server keeps to `_count`."""
-    ordered = sorted(values)
-    for start in range(0, len(ordered), 500):
-        yield ordered[start : start + 500]
-
-
 # --- in a transaction -----------------------------------------------------------------------------
 
 # These run for every few records, so they are built once.
@@ -251,30 +253,6 @@ _own_record = (crosswalk.c.ehr == bindparam("ehr")) & (crosswalk.c.type == bindp
 _KNOWN = select(
     *(crosswalk.c[name] for name in ("foreign_id", "hash", "updated", "deleted", "version"))
 ).where(_own_record, listed(crosswalk.c.foreign_id, "ids"))
-_KEYS = (
-    select(sync_key.c.foreign_id, sync_key.c.kind, sync_key.c.key)
-    .where(
-        sync_key.c.ehr == bindparam("ehr"),
-        sync_key.c.type == bindparam("type"),
-        listed(sync_key.c.foreign_id, "ids"),
-    )
-    # Otherwise SQLite would use the index that begins with the type, and scan all of that type.
-    .order_by(sync_key.c.ehr, sync_key.c.type, sync_key.c.foreign_id)
-)
-_WAKE_HOLDERS = (
-    update(crosswalk)
-    .where(
-        tuple_(crosswalk.c.ehr, crosswalk.c.type, crosswalk.c.foreign_id).in_(
-            select(sync_reference.c.ehr, sync_reference.c.type, sync_reference.c.foreign_id).where(
-                sync_reference.c.target_ehr == "",
-                sync_reference.c.target_type.in_(("", bindparam("own"))),
-                listed(sync_reference.c.target, "wanted"),
-            )
-        ),
-        crosswalk.c.state == WRITTEN,
-    )
-    .values(state=TO_WRITE)
-)
 _RESOLVE_LETTERS = (
     update(dead_letter)
     .where(
@@ -349,6 +327,8 @@ def stage(connection: Connection, batch: Batch, now: datetime) -> Counts:
     if new or changed:
         _remember(connection, [*new, *changed])
     counts.deleted = _bury(connection, batch.gone)
+    for old, successor in batch.given_up:
+        _give_up(connection, old, successor)
     counts.dismissed = write_dead_letters(connection, batch.refused, now)
     counts.dead -= counts.dismissed
     _close_dead_letters(
@@ -408,29 +388,12 @@ def _remember(connection: Connection, taken: Sequence[Taken]) -> None:
 def _forget(connection: Connection, records: Sequence[Record]) -> None:
     """Delete the bytes, keys and references of records that will be staged again, or were deleted."""
     ehr, type = records[0].ehr, records[0].type
-    k = sync_key.c
     for ids in chunks(record.id for record in records):
-        lost = keys_of(connection, ehr, type, ids)
-        wake_holders(connection, type, {key for _, kind, key in lost if kind == "identifier"})
-        for table in (received_base, sync_key, sync_reference):
-            statement = delete(table).where(
-                table.c.ehr == ehr, table.c.type == type, among(table.c.foreign_id, ids)
+        forget_keys(connection, ehr, type, ids)
+        for table in (received_base, sync_reference):
+            connection.execute(
+                delete(table).where(table.c.ehr == ehr, table.c.type == type, among(table.c.foreign_id, ids))
             )
-            # Remember what a person was asked about a record, even if the record has changed since.
-            connection.execute(statement.where(k.kind != "asked") if table is sync_key else statement)
-
-
-def keys_of(connection: Connection, ehr: str, type: str, ids: Sequence[str]) -> list[tuple[str, str, str]]:
-    """(id, kind, key) of these records of an EHR."""
-    rows = connection.execute(_KEYS, {"ehr": ehr, "type": type, "ids": array(ids)})
-    return [(id, kind, key) for id, kind, key in rows]
-
-
-def wake_holders(connection: Connection, type: str, keys: Iterable[str]) -> None:
-    """Mark records to be written again if they have a logical reference to one of these business identifiers,
-    with this type or without a type."""
-    for wanted in chunks(keys):
-        connection.execute(_WAKE_HOLDERS, {"own": type, "wanted": array(wanted)})
 
 
 def _bury(connection: Connection, gone: Sequence[Record]) -> int:
@@ -447,6 +410,32 @@ def _bury(connection: Connection, gone: Sequence[Record]) -> int:
         )
         buried += result.rowcount
     return buried
+
+
+def _give_up(connection: Connection, old: Record, new: Record) -> None:
+    """Note that the EHR has put another patient in this one's place, as if the record said so itself."""
+    b, c, k = received_base.c, crosswalk.c, sync_key.c
+    own = (b.ehr == old.ehr) & (b.type == old.type) & (b.foreign_id == old.id)
+    kept = connection.execute(select(b.body).where(own)).scalar()
+    replaced = (
+        (k.ehr == old.ehr) & (k.type == old.type) & (k.foreign_id == old.id) & (k.kind == "replaced-by")
+    )
+    known = connection.execute(select(k.key).where(replaced)).scalars().all()
+    key = "/".join(new)
+    if kept is None or known == [key] or old == new:
+        return
+    data = jsontext.decode(bytes(kept))
+    link = {"other": {"reference": new.reference}, "type": "replaced-by"}
+    body = jsontext.encode({**data, "active": False, "link": [link]})
+    connection.execute(update(received_base).where(own).values(body=body))
+    connection.execute(delete(sync_key).where(replaced))
+    insert_rows(connection, sync_key, [(old.type, "replaced-by", key, old.ehr, old.id)])
+    # Without a hash, whatever the EHR says of it next is new.
+    connection.execute(
+        update(crosswalk)
+        .where(c.ehr == old.ehr, c.type == old.type, c.foreign_id == old.id)
+        .values(hash="", state=TO_LINK)
+    )
 
 
 def write_dead_letters(connection: Connection, refused: Sequence[Refused], now: datetime) -> int:

@@ -46,7 +46,7 @@ def settle(store: Store, meanwhile: Callable[[], object] = lambda: None, most: i
             yield View(connection, store.newest)
         meanwhile()
 
-    return Settling(CONTEXT, [], _fine).in_steps(store.write, look, lambda: None, lambda: most)
+    return Settling(CONTEXT, _fine).in_steps(store.write, look, lambda: None, lambda: most)
 
 
 def edit(store: Store, id: str, **changes: Any) -> None:
