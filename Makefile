@@ -69,9 +69,10 @@ sync-cost: $(VENV)/.test  ## what a first sync costs beside bare paging, and wha
 	@$(BIN)/python -m benchmarks.sync_cost $(ARGS)
 	@$(BIN)/python -m benchmarks.during_sync $(ARGS)
 
-watch-growth: $(VENV)/.test  ## what the live watch costs as open referrals grow to a million: writes docs/watch-growth.md
+watch-growth: $(VENV)/.test  ## what the live watch costs as open referrals grow to a million, and orders of one patient to 10,000: writes docs/watch-growth.md and docs/watch-orders.md
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[evidence]'
 	@$(BIN)/python -m benchmarks.watch_growth $(ARGS)
+	@$(BIN)/python -m benchmarks.watch_orders $(ARGS)
 
 evidence: $(VENV)/.base  ## how well the watch finds what stalls, in simulation: writes docs/evidence.md (15 minutes on two cores)
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[evidence]'

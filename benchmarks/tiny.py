@@ -17,6 +17,7 @@ SIZES: dict[str, dict[str, object]] = {
     "validation": {"SECONDS": 0.02, "VARIANTS": 4, "STEP": 4, "WARM_UP": 4, "TYPES": ("CarePlan", "Task")},
     "watch": {"SECONDS": 0.02, "COPIES": 1, "REFERRALS": 200},
     "watch_growth": {"SIZES": (200, 400), "SWEEPS": 4},
+    "watch_orders": {"SIZES": (10, 40), "ORDERS": 40, "MORE": 3},
 }
 RESOURCES = 200
 ROUNDS = 1

@@ -15,9 +15,11 @@ from fhir_coprod.simulate.hospital import ALL, BY_NAME, behind
 from fhir_coprod.simulate.noise import Delivery, Feeds
 from fhir_coprod.simulate.promises import ZONE
 from fhir_coprod.watch import assess
-from fhir_coprod.watch.record.compose import Held, Surroundings, compose
-from fhir_coprod.watch.record.fhir import is_asking, is_referral_task, target
+from fhir_coprod.watch.record.around import Held, Surroundings
+from fhir_coprod.watch.record.compose import compose
+from fhir_coprod.watch.record.fhir import is_asking, target
 from fhir_coprod.watch.record.model import Blind, Facts
+from fhir_coprod.watch.record.tasks import asks
 from fhir_coprod.watch.rules import policies
 from fhir_coprod.watch.rules.codes import NEEDED
 from fhir_coprod.watch.rules.standing import Standing
@@ -134,18 +136,18 @@ class Patient:
                     proxies,
                     self._blind(root, ehr[name], at),
                     self.around,
+                    patient=held.get(target(root.data.get("subject"))),
                 ),
             )
 
-    @staticmethod
-    def _asked(held: dict[str, Held]) -> dict[str, list[Json]]:
+    def _asked(self, held: dict[str, Held]) -> dict[str, list[Json]]:
         """The owners of the Tasks of each referral, without dead Tasks."""
         found: dict[str, list[Json]] = {}
         for one in held.values():
             data = one.data
             if (
                 one.type == "Task"
-                and is_referral_task(data)
+                and asks(data, (), self.around)
                 and data["status"] not in _DEAD
                 and "owner" in data
             ):

@@ -185,7 +185,9 @@ def _sync(settings: Settings, parent: int) -> None:
     """One sync in its own process; logs a line for each EHR."""
     _end_with(parent)
     from fhir_coprod.sync.engine import run as sync
+    from fhir_coprod.sync.pace import let_others_go_first
 
+    let_others_go_first()
     log = logger()
     with Store.open(settings.store.url) as store:
         try:
@@ -201,7 +203,8 @@ def _sync(settings: Settings, parent: int) -> None:
         if report.error or report.faults:
             log.warning("synced", ehr=report.ehr, faults=report.error or dict(report.faults), **changed)
         else:
-            log.info("synced", ehr=report.ehr, **changed)
+            remarks = {"remarks": dict(report.remarks)} if report.remarks else {}
+            log.info("synced", ehr=report.ehr, **changed, **remarks)
 
 
 def _watched(process: BaseProcess, stop: threading.Event, log: Any, name: str) -> None:

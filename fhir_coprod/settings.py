@@ -65,11 +65,28 @@ class SiteSettings(_Section):
         return ZoneInfo(self.timezone)
 
 
+class PracticeSettings(_Section):
+    """How one step of referrals is recorded at an EHR or in a department. What is left out fits anything."""
+
+    step: Literal["task", "told", "booking", "visit", "returned"]
+    used: bool
+    """False: nothing is claimed because it is absent. True: it is in use, whatever the records say."""
+    ehr: str = ""
+    department: str = ""
+    """Reference of a department here, such as Organization/orthopaedics."""
+    code: str = ""
+    """What is asked for, as system|code."""
+
+
 class WatchSettings(_Section):
     """How stalled referrals are judged."""
 
     policy: str = "default"
     """Name of a deadline policy, such as default or se-vardgaranti."""
+    practice: tuple[PracticeSettings, ...] = ()
+    """What is known of how steps of referrals are recorded; the first entry that fits decides."""
+    words: tuple[Path, ...] = ()
+    """The site's own files that say what its codes mean (mappings/README.md)."""
 
 
 class NoAuth(_Section):
@@ -97,6 +114,10 @@ class BearerAuth(_Section):
     @classmethod
     def _no_secret(cls, value: Any) -> Any:
         return _without_secret(value, "token")
+
+
+def _is_base(url: str) -> bool:
+    return re.fullmatch(r"https?://[^@?#\\\x00-\x20]+", url) is not None and _has_host(url)
 
 
 def _has_host(url: str) -> bool:
@@ -135,9 +156,16 @@ class EhrSettings(_Section):
     """Resource types to take from it; empty: those that the watch and the coproduction profiles need."""
     patients: tuple[str, ...] = ()
     """Ids there of the patients to follow, for a server that only lists patients when given a name."""
+    on_invalid: Literal["keep", "refuse"] = "keep"
+    """What becomes of a record that can be read and breaks a rule: keep it as it came, marked and listed
+    (`fhir-coprod quality`), or refuse it (a dead letter)."""
     timeout: float = Field(default=30.0, gt=0, le=600)
     """Seconds to wait for one answer."""
     requests_per_second: float = Field(default=20.0, gt=0, le=1000)
+    aliases: tuple[str, ...] = ()
+    """Other addresses by which its records name this server: behind a proxy, or as it was called before."""
+    overlap_seconds: int | None = Field(default=None, ge=0, le=604_800)
+    """How far each sync reaches back behind what it has read; None: as the vendor's file says (120)."""
 
     @field_validator("name")
     @classmethod
@@ -149,10 +177,17 @@ class EhrSettings(_Section):
     @field_validator("url")
     @classmethod
     def _base_url(cls, value: str) -> str:
-        if not re.fullmatch(r"https?://[^@?#\\\x00-\x20]+", value) or not _has_host(value):
+        if not _is_base(value):
             raise ValueError(
                 "write the FHIR base address, such as https://ehr.example/fhir, without user, password, query"
             )
+        return value
+
+    @field_validator("aliases")
+    @classmethod
+    def _base_urls(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(map(_is_base, value)):
+            raise ValueError('write base addresses, such as ["http://hapi:8080/fhir"]')
         return value
 
     @field_validator("department")
@@ -164,10 +199,17 @@ class EhrSettings(_Section):
 
 
 class SyncSettings(_Section):
-    """What `worker` and `serve` do with the EHRs by themselves."""
+    """When the EHRs are read, and how much may vanish from them at once."""
 
     every_minutes: float = Field(default=5.0, ge=0, le=1440)
     """Minutes from the start of one sync to the start of the next; 0: only `fhir-coprod sync` runs one."""
+    identifiers: str = ""
+    """Path of a .toml file that says which of this site's identifiers name a person; see
+    mappings/README.md."""
+    full_every_hours: float = Field(default=24.0, ge=0, le=8760)
+    """Hours after which a sync that usually asks a type for changes lists all of it again; 0: never."""
+    max_deleted_share: float = Field(default=0.1, ge=0, le=1)
+    """The share of the records of one type that may vanish at once without a person saying that it is so."""
 
 
 class LimitSettings(_Section):
@@ -248,6 +290,12 @@ def _anchor(content: dict[str, Any], folder: Path) -> None:
         policy = section.get("policy")
         if isinstance(policy, str) and policy.endswith(".toml"):
             section["policy"] = anchored(policy)
+        identifiers = section.get("identifiers")
+        if isinstance(identifiers, str) and identifiers:
+            section["identifiers"] = anchored(identifiers)
+        words = section.get("words")
+        if isinstance(words, list):
+            section["words"] = [anchored(file) if isinstance(file, str) else file for file in words]
     for ehr in content.get("ehr", ()) if isinstance(content.get("ehr"), list) else ():
         if not isinstance(ehr, dict):
             continue
@@ -274,7 +322,7 @@ def _add_environment(content: dict[str, Any]) -> None:
             place = _beneath(place, key, name)
         if not isinstance(place, dict):
             raise ConfigError(f"environment variable {name}: name the key too, as in COPROD_EHR__0__URL.")
-        place[keys[-1]] = value.split(",") if keys[-1] in ("types", "patients") else value
+        place[keys[-1]] = value.split(",") if keys[-1] in ("types", "patients", "aliases") else value
 
 
 def _beneath(place: Any, key: str, variable: str) -> Any:

@@ -15,6 +15,9 @@ from typing import Final
 from fhir_coprod import definitions
 from fhir_coprod.jsontext import Json
 
+UNREADABLE: Final = ":unreadable"
+"""Ends the name of a search parameter under which the index has a resource whose reference cannot be read: by
+the patient that it concerns, or by "" if it names none."""
 Pairs = tuple[tuple[str, str], ...]
 """Pairs of a resource type and one of its search parameters."""
 Path = tuple[str, ...]
@@ -25,12 +28,15 @@ Path = tuple[str, ...]
 class Watched:
     """What we have to know about one resource type."""
 
+    reads: tuple[str, ...] = ()
+    """The elements that the watch reads. What rests on one that cannot be read cannot be seen; a fault in any
+    other element changes nothing."""
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Search parameters by which it says that it belongs to something, each with the types it can name."""
     parties: tuple[str, ...] = ()
     """Search parameters that name a party: a person, role, service, place or department."""
-    patient: str = ""
-    """The search parameter that names its patient, if it may concern every referral of that patient."""
+    patients: tuple[str, ...] = ()
+    """The search parameters that name its patient, if it may concern every referral of that patient."""
     behind: tuple[str, ...] | None = None
     """If it can be a party other than a person: the search parameters that name who is behind it."""
     is_output: bool = False
@@ -48,15 +54,58 @@ WATCHED: Final[Mapping[str, Watched]] = {
     "Practitioner": Watched(is_reached=True),
     "PractitionerRole": Watched(behind=("practitioner", "organization"), is_reached=True),
     "Patient": Watched(is_reached=True),
-    "RelatedPerson": Watched(patient="patient", is_history=False, is_reached=True),
+    "RelatedPerson": Watched(
+        reads=("active", "patient"), patients=("patient",), is_history=False, is_reached=True
+    ),
     "CareTeam": Watched(behind=()),
     "EpisodeOfCare": Watched(),
     "Condition": Watched(),
     "FamilyMemberHistory": Watched(),
     "Goal": Watched(),
     "CarePlan": Watched(),
-    "ServiceRequest": Watched(patient="subject", parties=("requester", "performer")),
+    "ServiceRequest": Watched(
+        reads=(
+            "status",
+            "intent",
+            "subject",
+            "authoredOn",
+            "requester",
+            "performer",
+            "performerType",
+            "category",
+            "code",
+            "priority",
+            "basedOn",
+            "replaces",
+            "requisition",
+            "supportingInfo",
+            "doNotPerform",
+            "orderDetail",
+            "identifier",
+            "occurrenceDateTime",
+            "occurrencePeriod",
+            "occurrenceTiming",
+        ),
+        names={"based-on": ("ServiceRequest",)},
+        parties=("requester", "performer"),
+    ),
     "Task": Watched(
+        reads=(
+            "status",
+            "focus",
+            "basedOn",
+            "partOf",
+            "reasonReference",
+            "code",
+            "owner",
+            "requester",
+            "authoredOn",
+            "lastModified",
+            "statusReason",
+            "businessStatus",
+            "restriction.period",
+            "output.valueReference",
+        ),
         names={
             "focus": ("ServiceRequest", "Task", "DiagnosticReport", "DocumentReference", "Communication"),
             "based-on": ("ServiceRequest", "Task", "Communication"),
@@ -64,22 +113,66 @@ WATCHED: Final[Mapping[str, Watched]] = {
         },
         parties=("owner", "requester"),
     ),
-    "Appointment": Watched(names={"based-on": ("ServiceRequest",)}, parties=("actor",)),
+    "Appointment": Watched(
+        reads=(
+            "status",
+            "created",
+            "start",
+            "end",
+            "minutesDuration",
+            "participant.actor",
+            "basedOn",
+            "supportingInformation",
+        ),
+        names={"based-on": ("ServiceRequest",), "supporting-info": ("ServiceRequest", "Task")},
+        parties=("actor",),
+    ),
     "Encounter": Watched(
+        reads=(
+            "status",
+            "period",
+            "participant.individual",
+            "serviceProvider",
+            "basedOn",
+            "appointment",
+            "partOf",
+        ),
         names={"based-on": ("ServiceRequest",), "appointment": ("Appointment",)},
         parties=("participant", "service-provider"),
     ),
     "DiagnosticReport": Watched(
+        reads=("status", "issued", "performer", "resultsInterpreter", "basedOn", "encounter"),
         names={"based-on": ("ServiceRequest",)},
         parties=("performer", "results-interpreter"),
         is_output=True,
     ),
     "DocumentReference": Watched(
-        names={"related": ("ServiceRequest", "Task", "Appointment"), "encounter": ("Encounter",)},
+        reads=("status", "docStatus", "date", "author", "custodian", "context.related", "context.encounter"),
+        names={
+            "related": ("ServiceRequest", "Task", "Appointment"),
+            "encounter": ("Encounter",),
+            "based-on": ("ServiceRequest",),
+        },
         parties=("author", "custodian"),
         is_output=True,
     ),
     "Communication": Watched(
+        reads=(
+            "status",
+            "statusReason",
+            "sent",
+            "subject",
+            "sender",
+            "recipient",
+            "category",
+            "reasonCode",
+            "topic",
+            "priority",
+            "about",
+            "basedOn",
+            "partOf",
+            "inResponseTo",
+        ),
         names={
             "about": (
                 "ServiceRequest",
@@ -91,12 +184,25 @@ WATCHED: Final[Mapping[str, Watched]] = {
                 "Communication",
             ),
             "based-on": ("ServiceRequest", "Task", "Communication"),
+            "part-of": ("ServiceRequest", "Task", "Communication"),
         },
         parties=("recipient", "sender"),
         is_history=False,
     ),
     "CommunicationRequest": Watched(
-        names={"based-on": ("ServiceRequest",)}, patient="subject", is_history=False
+        reads=(
+            "status",
+            "doNotPerform",
+            "subject",
+            "recipient",
+            "requester",
+            "sender",
+            "about",
+            "basedOn",
+        ),
+        names={"based-on": ("ServiceRequest",), "about": ("ServiceRequest", "Task", "Appointment")},
+        patients=("subject", "recipient", "requester", "sender"),
+        is_history=False,
     ),
     "QuestionnaireResponse": Watched(),
     "List": Watched(),
@@ -129,12 +235,22 @@ LINKS: Final[Mapping[str, Pairs]] = {
     )
 }
 """From a type to each (type, search parameter) by which other resources say that they belong to it."""
-OF_PATIENT: Final[Pairs] = tuple((type, row.patient) for type, row in WATCHED.items() if row.patient)
+OF_PATIENT: Final[Pairs] = tuple(
+    (type, parameter) for type, row in WATCHED.items() for parameter in row.patients
+)
 """The search parameters by which a resource names a patient, all of whose referrals it may concern."""
 PARTIES: Final[Pairs] = tuple(
     (type, parameter) for type, row in WATCHED.items() for parameter in (*row.parties, *(row.behind or ()))
 )
 """The search parameters by which a resource names a party, or who is behind one."""
+STRAYS: Final[Pairs] = tuple(
+    (type, f"{parameter}{UNREADABLE}")
+    for type, row in WATCHED.items()
+    for parameter in row.names
+    if type != "ServiceRequest"
+)
+"""Under these the index has, by patient, records that name what they belong to in a form that cannot be
+read."""
 
 
 def parties(data: Json) -> list[Json]:

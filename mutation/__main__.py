@@ -53,9 +53,8 @@ def main() -> int:
         for mutant in mutants:
             print(f"{mutant.id}  {mutant.where()}  {mutant.edit.operator}\n{mutant.change()}")
         return 0
-    run = Run(
-        {name: areas[name] for name in areas if any(m.area == name for m in mutants)}, chosen.jobs, _say
-    )
+    tests = {areas[mutant.area].tests for mutant in mutants}
+    run = Run({name: area for name, area in AREAS.items() if area.tests in tests}, chosen.jobs, _say)
     began = time.monotonic()
     results = run.results(mutants)
     print(report.text(results, sorted(run.left_out)))

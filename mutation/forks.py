@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from math import ceil
@@ -172,9 +172,9 @@ def pytest_main(root: Path, paths: Sequence[str], plugin: object) -> int:
 
 @dataclass(eq=False)
 class Chosen:
-    """Runs these tests in this order, and stops at the first that fails."""
+    """Runs these tests in this order, each with its limit in seconds, and stops at the first that fails."""
 
-    tests: Sequence[str]
+    tests: Mapping[str, float]
     told: Path
 
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -182,6 +182,9 @@ class Chosen:
         known = {item.nodeid: item for item in items}
         # A mutant can change how a test's cases are named; a case that no longer exists cannot fail.
         items[:] = [known[test] for test in self.tests if test in known]
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        limit(processor() + self.tests[nodeid])
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when == "call" or report.outcome != "passed":
@@ -207,11 +210,21 @@ def keep_bytecode(folder: Path) -> None:
     sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = str(folder)
 
 
+def processor() -> float:
+    """Seconds of processor time of this process, and of those that it started and that have ended."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used)
+
+
 def limit(seconds: float) -> None:
-    """A mutant that takes all memory fails alone, and one that turns in circles ends."""
+    """A mutant that takes all memory fails alone, and one that turns in circles ends.
+
+    seconds: of processor time since this process began; they may be raised later.
+    """
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_CPU, (ceil(seconds), ceil(seconds) + 5))
+    most = resource.getrlimit(resource.RLIMIT_CPU)[1]
+    resource.setrlimit(resource.RLIMIT_CPU, (ceil(seconds), most))
 
 
 def _crowd() -> float:

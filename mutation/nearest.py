@@ -1,5 +1,8 @@
 """Measures which tests run each line and how long they take; kept in .cache/ until a file changes.
 
+If only files with tests have changed, only these are measured again. Helpers count as code: what several
+files of tests use belongs in a module that is not called `test_…`.
+
 Every test function runs in a fork of its own. Otherwise anything it caches (a compiled profile, a policy)
 would hide that the next test needs the same lines. The cases of one function share a fork: lines that only
 the first case runs count for all of them, but come second.
@@ -10,11 +13,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import resource
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,14 +25,16 @@ import coverage
 import pytest
 
 from mutation.areas import PEERS
-from mutation.forks import Fork, fork, pytest_main, tell, work_off
+from mutation.forks import Fork, fork, limit, processor, pytest_main, tell, work_off
 from mutation.operators import names_used
 from mutation.sample import Mutant
 
-SECONDS = 25.0
+SECONDS = 60.0
 """Seconds of tests for one mutant; of processor time, as all seconds of tests here."""
-SLOWEST = 120.0
-"""Seconds for all cases of one test function while the map is made."""
+SLOWEST = 240.0
+"""Seconds of processor time for all cases of one test function while the map is made."""
+PATIENCE = 2.5
+"""How much longer a test may take in all than its processor time; more when others use the machine."""
 A_DAY = 86_400.0
 _APART = frozenset({"mutation", "node_modules", "target"})
 """Folders with Python that the areas' tests do not use."""
@@ -51,6 +55,19 @@ class Map:
     modules: list[str] = field(default_factory=list)
     """Third-party modules that the tests import."""
 
+    def take(self, kept: dict[str, Any], files: dict[str, str], known: Collection[str]) -> set[str]:
+        """Add what a kept map says of files with tests that are still the same; gives these files."""
+        same = {file for file, digest in kept["files"].items() if files.get(file) == digest} - set(known)
+        if not same:
+            return same
+        for name in ("seconds", "runs", "failing"):
+            some: dict[str, Any] = getattr(self, name)
+            some |= {test: what for test, what in kept[name].items() if test.partition("::")[0] in same}
+        for path, lines in kept["at_import"].items():
+            self.at_import[path] = sorted({*self.at_import.get(path, ()), *lines})
+        self.modules = sorted({*self.modules, *kept["modules"]})
+        return same
+
 
 def group_of(test: str) -> str:
     """The test function of a test case."""
@@ -61,31 +78,63 @@ def read_or_measure(
     root: Path, tests: Sequence[str], targets: Sequence[Path], jobs: int, say: Callable[[str], None]
 ) -> Map:
     """The map of these tests over these files."""
-    digest = hashlib.sha256(repr((tests, targets, sys.version)).encode())
-    for path in sorted(root.rglob("*.py")):
-        parts = path.relative_to(root).parts
-        if parts[0].startswith(".") or _APART & set(parts):
-            continue
-        digest.update(f"{path}\0".encode() + path.read_bytes())
-    kept = root / ".cache" / "mutation" / f"{digest.hexdigest()[:16]}.json"
-    if kept.exists():
-        return Map(**json.loads(kept.read_text()))
-    say(f"measuring which tests of {' '.join(tests)} run which line")
-    began = time.monotonic()
-    found = measure(root, tests, targets, jobs)
-    say(f"{len(found.seconds)} tests in {time.monotonic() - began:.0f} s")
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    kept.write_text(json.dumps(found.__dict__))
+    code, files = digests(root, tests, targets)
+    folder = root / ".cache" / "mutation" / code
+    found, known = Map(), set[str]()
+    for kept in sorted(folder.glob("*.json"), reverse=True):
+        known |= found.take(json.loads(kept.read_text()), files, known)
+    changed = sorted(files.keys() - known)
+    if changed:
+        say(f"measuring which tests of {len(changed)} files in {' '.join(tests)} run which line")
+        began = time.monotonic()
+        measured = {"files": {file: files[file] for file in changed}}
+        measured |= measure(root, changed, targets, jobs).__dict__
+        found.take(measured, files, known)
+        say(f"{len(measured['seconds'])} tests in {time.monotonic() - began:.0f} s")
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{time.time_ns()}.json").write_text(json.dumps(measured))
     return found
 
 
+def digests(root: Path, tests: Sequence[str], targets: Sequence[Path]) -> tuple[str, dict[str, str]]:
+    """The digest of everything that the tests may use, and of each file with tests."""
+    measured = [str(path.relative_to(root)) for path in targets]
+    code = hashlib.sha256(repr((tests, measured, sys.version)).encode())
+    files = {}
+    for path in sorted(root.rglob("*.py")):
+        name = path.relative_to(root)
+        if name.parts[0].startswith(".") or _APART & set(name.parts):
+            continue
+        if not path.name.startswith("test_"):
+            code.update(f"{name}\0".encode() + path.read_bytes())
+        elif any(name.is_relative_to(each) for each in tests):
+            files[str(name)] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return code.hexdigest()[:16], files
+
+
 def measure(root: Path, tests: Sequence[str], targets: Sequence[Path], jobs: int) -> Map:
-    """Run all of the tests and measure them."""
+    """Run all of the tests and measure them. What fails runs once more: something else may have been busy."""
     found = Map()
-    for group, told in run_groups(root, tests, None, jobs, SLOWEST, targets):
+    failed = _measure(root, tests, None, targets, jobs, found)
+    if failed:
+        for test in failed:
+            found.failing.pop(test, None)
+        _measure(root, tests, [(test,) for test in failed], targets, 1, found)
+    return found
+
+
+def _measure(
+    root: Path,
+    tests: Sequence[str],
+    groups: Sequence[tuple[str, ...]] | None,
+    targets: Sequence[Path],
+    jobs: int,
+    found: Map,
+) -> list[str]:
+    """Add to `found` what these groups of tests do; the tests that failed."""
+    for group, told in run_groups(root, tests, groups, jobs, SLOWEST, targets):
         if group == _ON_ITS_WAY:
-            found.at_import = told[0]["runs"]
-            found.modules = told[0]["modules"]
+            found.at_import, found.modules = told[0]["runs"], told[0]["modules"]
             continue
         reported = {each["test"]: each for each in told if "test" in each}
         for test in group:
@@ -98,7 +147,7 @@ def measure(root: Path, tests: Sequence[str], targets: Sequence[Path], jobs: int
             for test, runs in each.get("runs", {}).items():
                 if test in found.seconds:
                     found.runs[test] = runs
-    return found
+    return list(found.failing)
 
 
 _ON_ITS_WAY = ("before any test",)
@@ -114,7 +163,8 @@ def run_groups(
 ) -> list[tuple[tuple[str, ...], list[dict[str, Any]]]]:
     """Collect once, then run each group of tests in a fork; by function if no groups are given.
 
-    Yields, for each group, {test, outcome, seconds} of each test and, if files are given, the lines it ran.
+    seconds: of processor time, for each group.
+    Gives, for each group, {test, outcome, seconds} of each test and, if files are given, the lines it ran.
     """
 
     def begin(part: int) -> Fork:
@@ -169,7 +219,8 @@ class _Groups:
 
         def begin(group: tuple[str, ...]) -> Fork:
             return fork(
-                lambda told: self.run([known[test] for test in group if test in known], told), self.seconds
+                lambda told: self.run([known[test] for test in group if test in known], told),
+                PATIENCE * self.seconds,
             )
 
         number, parts = self.part
@@ -180,19 +231,20 @@ class _Groups:
 
     def run(self, items: list[pytest.Item], told: Path) -> int:
         """Run one group, in its own fork."""
+        limit(self.seconds)
         watching = self.watching()
         for number, item in enumerate(items):
             reports = _Reports()
             item.config.pluginmanager.register(reports)
             if watching is not None:
                 watching.switch_context(item.nodeid)
-            began, used = time.monotonic(), _processor()
+            began, used = time.monotonic(), processor()
             item.config.hook.pytest_runtest_protocol(
                 item=item, nextitem=items[number + 1] if number + 1 < len(items) else None
             )
             item.config.pluginmanager.unregister(reports)
             # Processor time is the same however busy the machine is; who only waits does not go for nothing.
-            seconds = round(max(_processor() - used, (time.monotonic() - began) / 10), 4)
+            seconds = round(max(processor() - used, (time.monotonic() - began) / 10), 4)
             tell(
                 told,
                 {"test": item.nodeid, "outcome": reports.outcome, "seconds": seconds, "why": reports.why},
@@ -222,12 +274,6 @@ class _Groups:
                 for context in contexts:
                     seen[context].setdefault(name, []).append(line)
         return seen
-
-
-def _processor() -> float:
-    """Seconds of processor time of this process, and of those that it started and that have ended."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(each.ru_utime + each.ru_stime for each in used)
 
 
 @dataclass(eq=False)

@@ -3,7 +3,8 @@
 An edit never changes the number of lines, so that every other line keeps its number. Left out are the parts
 that no test should care about (docstrings, annotations, `__all__`, log lines, the text of errors, `__repr__`,
 code that only type checkers read), and the parts where a change can mostly not be observed: batch sizes and
-time limits at the top of a module or class, decorators, `strict` of zip, the last `continue` of a loop.
+time limits at the top of a module or class, decorators, `strict` of zip, the last `continue` of a loop, and
+computing again what a memory already has (`x = memory.get(key)`, then `if x is None: x = memory[key] = …`).
 """
 
 from __future__ import annotations
@@ -86,6 +87,8 @@ class _Finder:
         self.defaults: tuple[int, ...] = ()
         self.test = False
         """Mutate an expression that is only tested for truth."""
+        self.remembered = False
+        """The statement makes what a memory does not have yet."""
 
     # ------------------------------------------------------------------ places
 
@@ -118,6 +121,7 @@ class _Finder:
         """`last`: nothing comes after this block in its function, or in its loop."""
         for number, statement in enumerate(body):
             kept, self.statement = self.statement, _own_lines(statement)
+            self.remembered = number > 0 and _remembers(body[number - 1], statement)
             self.one(statement, last=last and number == len(body) - 1)
             self.statement = kept
 
@@ -132,7 +136,7 @@ class _Finder:
             case ast.If():
                 if "TYPE_CHECKING" in ast.unparse(node.test) or "__name__" in ast.unparse(node.test):
                     return
-                self.condition(node.test)
+                self.condition(node.test, forced=("False",) if self.remembered else ("True", "False"))
                 self.block(node.body, last=last)
                 self.block(node.orelse, last=last)
             case ast.While():
@@ -355,6 +359,29 @@ def _own_lines(node: ast.stmt) -> tuple[int, ...]:
 
 def _is_text(node: ast.stmt) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+def _remembers(before: ast.stmt, node: ast.stmt) -> bool:
+    """Whether it is `if x is None: x = memory[key] = …` after `x = memory.get(key)`."""
+    match before, node:
+        case (
+            ast.Assign(
+                targets=[ast.Name(id=name)], value=ast.Call(func=ast.Attribute(memory, "get"), args=[key])
+            ),
+            ast.If(
+                test=ast.Compare(ast.Name(id=tested), [ast.Is()], [ast.Constant(None)]),
+                body=[*_, last],
+                orelse=[],
+            ),
+        ):
+            place = f"{ast.unparse(memory)}[{ast.unparse(key)}]"
+            return (
+                tested == name
+                and isinstance(last, ast.Assign)
+                and {name, place} == {ast.unparse(target) for target in last.targets}
+            )
+        case _:
+            return False
 
 
 def _is_textual(node: ast.expr) -> bool:

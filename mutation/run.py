@@ -13,14 +13,14 @@ import pytest
 
 from mutation.areas import ROOT, Area, files
 from mutation.forks import FAILED, Chosen, Fork, fork, keep_bytecode, limit, pytest_main, work_off
-from mutation.nearest import Map, Nearest, read_or_measure, run_groups
+from mutation.nearest import PATIENCE, SECONDS, Map, Nearest, read_or_measure, run_groups
 from mutation.overlay import install, module_name
 from mutation.sample import Mutant
 
 LONGEST = 60.0
-"""Seconds after which a mutant that is not done is stopped; more when others use the machine."""
+"""Seconds that a mutant may take beside those of its tests; more when others use the machine."""
 SPARE = 10.0
-"""Seconds of processor time that a mutant may take beside three times those of its tests."""
+"""Seconds of processor time that a test may take with a mutant, beside three times those it takes without."""
 
 
 @dataclass
@@ -48,6 +48,7 @@ class Run:
     def __init__(
         self, areas: Mapping[str, Area], jobs: int, say: Callable[[str], None], root: Path = ROOT
     ) -> None:
+        """areas: these, and best those with the same tests, too: then one map does for all of them."""
         self.jobs, self.say, self.root = jobs, say, root
         keep_bytecode(root / ".cache" / "mutation" / "bytecode")
         self.left_out: set[str] = set()
@@ -86,7 +87,9 @@ class Run:
         tried = [mutant for mutant in mutants if chosen[mutant.id]]
 
         def begin(mutant: Mutant) -> Fork:
-            return fork(lambda told: self._with(mutant, chosen[mutant.id], told), LONGEST)
+            tests = chosen[mutant.id]
+            longest = LONGEST + PATIENCE * sum(self._seconds(mutant, test) for test in tests)
+            return fork(lambda told: self._with(mutant, tests, told), longest)
 
         for mutant, one, seconds in work_off(tried, begin, self.jobs):
             result = _result(mutant, one, chosen[mutant.id])
@@ -100,10 +103,14 @@ class Run:
 
     def _with(self, mutant: Mutant, tests: list[str], told: Path) -> int:
         """In the mutant's own fork."""
-        limit(SPARE + 3 * sum(self.nearest[mutant.area].map.seconds[test] for test in tests))
+        limit(SPARE)
         install(module_name(mutant.path, self.root), mutant.path, mutant.mutated, told.parent / "mutant")
         paths = sorted({test.partition("::")[0] for test in tests})
-        return pytest_main(self.root, paths, Chosen(tests, told))
+        limits = {test: SPARE + 3 * self._seconds(mutant, test) for test in tests}
+        return pytest_main(self.root, paths, Chosen(limits, told))
+
+    def _seconds(self, mutant: Mutant, test: str) -> float:
+        return self.nearest[mutant.area].map.seconds[test]
 
     def _accidents(self, results: Sequence[Result]) -> dict[str, str]:
         """Mutants whose tests, as far as they ran, fail without them too; each with the test that failed."""
@@ -113,7 +120,7 @@ class Run:
         if groups:
             self.say(f"checking {len(groups)} sets of tests without a mutant")
             paths = sorted({test.partition("::")[0] for group in groups for test in group})
-            for group, told in run_groups(self.root, paths, groups, self.jobs, LONGEST):
+            for group, told in run_groups(self.root, paths, groups, self.jobs, LONGEST + 3 * SECONDS):
                 passed = {each["test"] for each in told if each["outcome"] != "failed"}
                 bad = next((test for test in group if test not in passed), None)
                 if bad is None:

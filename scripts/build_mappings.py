@@ -23,11 +23,18 @@ from node_tools import ROOT
 from fhir_coprod.mappings import Mistakes
 from fhir_coprod.sync.ehr import vendor
 from fhir_coprod.sync.merging import merge
+from fhir_coprod.sync.staging import numbers
+from fhir_coprod.watch.record import words
 
 SOURCE = ROOT / "mappings"
 TARGET = ROOT / "fhir_coprod" / "_data" / "mappings"
 
-KINDS: dict[str, Callable[[bytes, str], Any]] = {"ehr": vendor.read, "merge": merge.read}
+KINDS: dict[str, Callable[[bytes, str], Any]] = {
+    "ehr": vendor.read,
+    "identifiers": numbers.read,
+    "merge": merge.read,
+    "words": words.read,
+}
 """Folder, or name of a single file → the function that reads such a file and finds its mistakes."""
 
 
@@ -76,7 +83,7 @@ def read(kind: str, file: Path, mistakes: list[str]) -> Any:
 
 
 def claimed_twice(folder: Path, contents: dict[str, Any]) -> Iterator[str]:
-    """If two files claim the same server, nobody could say which one is used."""
+    """If two files claim the same server or code system, nobody could say which one is used."""
     claims: dict[str, str] = {}
     for name, content in contents.items():
         for software in getattr(content, "software", ()):
@@ -84,6 +91,9 @@ def claimed_twice(folder: Path, contents: dict[str, Any]) -> Iterator[str]:
             if other != name:
                 file = shown(folder / f"{name}.toml")
                 yield f"{file}: software: {other}.toml claims {software!r}, too; keep one."
+    guides = {name: content for name, content in contents.items() if isinstance(content, words.Guide)}
+    for name, system in words.claimed(guides):
+        yield f"{shown(folder / f'{name}.toml')}: systems.{system}: another file claims it, too; keep one."
 
 
 def shown(file: Path) -> str:

@@ -67,7 +67,8 @@ def mistakes(source: Path) -> Iterator[str]:
 
 def codes(policy: policies.Policy) -> frozenset[str]:
     """All codes that it judges by: `system|code`, or a code of ours."""
-    told = policy.awaiting_information | policy.no_result_expected | policy.no_referral | policy.pause_reasons
+    told = policy.awaiting_information | policy.no_result_expected | policy.pause_reasons
+    told = told.union(*(row.codes for row in policy.scopes))
     return told.union(*(guarantee.specialties for guarantee in policy.guarantees))
 
 

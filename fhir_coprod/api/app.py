@@ -107,9 +107,10 @@ def create_app(store: Store, settings: Settings) -> FastAPI:
     async def figures() -> PlainTextResponse:
         try:
             head = await asyncio.to_thread(store.head)
+            faults = await asyncio.to_thread(store.fault_counts)
         except CoprodError:
-            head = 0  # as in /health; the counters of this process do not need the store
-        return PlainTextResponse(metrics.text(head), media_type="text/plain; version=0.0.4")
+            head, faults = 0, []  # as in /health; the counters of this process do not need the store
+        return PlainTextResponse(metrics.text(head, faults), media_type="text/plain; version=0.0.4")
 
     app.router.routes.extend(web.routes(store, settings))
     # FastAPI calls this method whenever /openapi.json is read.

@@ -7,7 +7,7 @@ when somebody asks for them.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -31,6 +31,7 @@ class Metrics(Collector):
         self._classes: dict[str, list[int]] = {}
         self._seconds: dict[str, float] = {}
         self._head = 0
+        self._faults: Sequence[tuple[str, str, str, int]] = ()
 
     def count(self, interaction: str, status: int, seconds: float) -> None:
         """Count one request that has been answered."""
@@ -58,10 +59,22 @@ class Metrics(Collector):
             durations.add_metric([interaction], buckets, self._seconds[interaction])
         yield durations
         yield GaugeMetricFamily("coprod_log_position", "Newest position of the change log", self._head)
+        marks = GaugeMetricFamily(
+            "coprod_quality_marks",
+            "Elements that break a rule in records that are kept",
+            labels=["ehr", "type", "rule"],
+        )
+        for source, type, rule, number in self._faults:
+            marks.add_metric([source.removeprefix("ehr:"), type, rule], number)
+        yield marks
 
-    def text(self, head: int) -> bytes:
-        """The counters in Prometheus text format."""
+    def text(self, head: int, faults: Sequence[tuple[str, str, str, int]] = ()) -> bytes:
+        """The counters in Prometheus text format.
+
+        faults: (source, type, rule, how many) of what is wrong in the records, see `Store.fault_counts`
+        """
         self._head = head
+        self._faults = faults
         registry = CollectorRegistry()
         registry.register(self)
         return generate_latest(registry)

@@ -118,6 +118,27 @@ def acknowledge_alert(
     _say(task, "is yours", site, json=json)
 
 
+@app.command("looked-at")
+def look_at_referral(
+    context: typer.Context,
+    referral: Annotated[str, typer.Argument(help="Id of the referral.")],
+    by: ByOption,
+    config: ConfigOption = None,
+    note: WordsOption = "",
+    json: JsonOption = False,
+) -> None:
+    """Say that you have looked at a referral of which nothing was heard; its silence starts again."""
+    from fhir_coprod.watch.worklist import desk
+
+    site = settings(context, config)
+    with existing_store(site) as store:
+        task = desk.looked_at(store, site, referral, by, datetime.now(UTC), note)
+    if json:
+        print_json(task)
+        return
+    stdout.print(f"Noted: {shown(by)} has looked at {shown(task['focus']['reference'])}.", highlight=False)
+
+
 @app.command("snooze")
 def snooze_alert(
     context: typer.Context,

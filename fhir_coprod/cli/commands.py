@@ -57,7 +57,13 @@ COMMANDS = {
     ),
     "db": Place("db", "app", "The schema of the store: bring it up to date, or check that it is."),
     "ehr": Place("sync", "ehr_app", "The EHRs in the settings."),
-    "dead-letters": Place("sync", "dead_letters_app", "Records that could not be taken in."),
+    "dead-letters": Place("dead_letters", "dead_letters_app", "Records that could not be taken in."),
+    "people": Place("people", "app", "Records that may be the same patient, and a person's word on them."),
+    "quality": Place(
+        "quality",
+        "quality",
+        "What is wrong in the records of each EHR, by type, rule and element: a list to send to its vendor.",
+    ),
     "alerts": Place(
         "alerts",
         "app",

@@ -59,6 +59,13 @@ def _file(settings: Settings) -> Path | None:
     return chosen.path if isinstance(chosen, SqliteDatabase) else None
 
 
+def kept(records: int) -> str:
+    """How many records were kept although they break a rule, in words."""
+    if records == 1:
+        return "1 record breaks a rule and was kept"
+    return f"{records} records break a rule and were kept"
+
+
 def short_ids(ids: Iterable[str]) -> dict[str, str]:
     """Each id as a table shows it: a long one is cut to a beginning that is unique and that commands take."""
     names = sorted(set(ids))

@@ -17,6 +17,7 @@ app = new_app("The schema of the store: bring it up to date, or check that it is
 def upgrade(context: typer.Context, config: ConfigOption = None) -> None:
     """Bring the store's schema and search index up to date; changes nothing if they are."""
     from fhir_coprod.store import Store, opening
+    from fhir_coprod.store.recheck import recheck_by_newer_rules
 
     base = opening.connect(settings(context, config).store.url)
     before = opening.check(base)
@@ -27,8 +28,13 @@ def upgrade(context: typer.Context, config: ConfigOption = None) -> None:
     indexed: Counter[str] = Counter()
     with Store(base) as store:
         store.reindex(lambda type, count: indexed.update({type: count}))
+        rechecked = recheck_by_newer_rules(store)
     for type, count in indexed.items():
         stdout.print(f"search index of {type}: made anew for {count} resources", highlight=False)
+    if rechecked.judged:
+        stdout.print(
+            f"not valid so far: {rechecked.judged} judged again, {rechecked.sound} sound now", highlight=False
+        )
 
 
 @app.command()

@@ -15,7 +15,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from fhir_coprod.cli.common import print_json, settings, stderr, stdout
+from fhir_coprod.cli.common import kept, print_json, settings, stderr, stdout
 from fhir_coprod.cli.options import ConfigOption, JsonOption
 
 SHOWN = 20
@@ -32,9 +32,12 @@ def load(
 ) -> None:
     """Load NDJSON, Bundles or single resources; each is validated, ids are kept, killed loads can resume.
 
-    Ends with 1 if some records were not valid: they are named, and all others are loaded.
+    What breaks a rule of FHIR is loaded too, and listed by `quality`. Ends with 1 if some records could not
+    be loaded: they are named, kept as dead letters, and all others are loaded.
     """
     from fhir_coprod.store import Store, loading
+    from fhir_coprod.store.recheck import recheck_by_newer_rules
+    from fhir_coprod.sync.staging.again import bury
 
     with Store.open(settings(context, config).store.url) as store:
         bar = Progress(
@@ -49,25 +52,30 @@ def load(
         )
         with bar:
             task = bar.add_task("loading", total=loading.total_size(paths))
-            done = loading.load(store, paths, lambda size: bar.advance(task, size))
+            done = loading.load(store, paths, lambda size: bar.advance(task, size), bury)
+        recheck_by_newer_rules(store)
     for dead in done.dead[:SHOWN]:
         for issue in dead.outcome.errors:
             stderr.print(f"{dead.place}: {issue}", markup=False, highlight=False, soft_wrap=True)
     if len(done.dead) > SHOWN:
-        stderr.print(f"… and {len(done.dead) - SHOWN} more")
+        stderr.print(f"… and {len(done.dead) - SHOWN} more; see: fhir-coprod dead-letters list")
+    if done.not_valid:
+        stderr.print(f"{kept(done.not_valid)}; see: fhir-coprod quality")
     counts = {
         "created": done.created,
         "updated": done.updated,
         "unchanged": done.unchanged,
         "skipped": done.skipped,
         "dead": len(done.dead),
+        "not_valid": done.not_valid,
     }
     if json:
         records = [{"place": dead.place, "outcome": dead.outcome.to_fhir()} for dead in done.dead]
         print_json({**counts, "records": records})
     else:
         stdout.print(
-            ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "nothing to load"
+            ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items() if count)
+            or "nothing to load"
         )
     if done.dead:
         raise typer.Exit(1)

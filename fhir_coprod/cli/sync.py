@@ -1,9 +1,8 @@
-"""`fhir-coprod sync`, `ehr check` and `dead-letters`: bring in records from the EHRs."""
+"""`fhir-coprod sync` and `ehr check`: bring in records from the EHRs."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +14,7 @@ from fhir_coprod.cli.commands import new_app
 from fhir_coprod.cli.common import (
     existing_store,
     is_missing,
+    kept,
     print_json,
     settings,
     stderr,
@@ -28,11 +28,11 @@ if TYPE_CHECKING:  # loading the store and the HTTP stack takes time that other 
     from fhir_coprod.settings import EhrSettings, Settings
     from fhir_coprod.store import Store
     from fhir_coprod.sync.ehr.plan import EhrPlan
-    from fhir_coprod.sync.pull import Progress
+    from fhir_coprod.sync.reading.shared import Progress
     from fhir_coprod.sync.report import EhrReport
+    from fhir_coprod.watch.facts.habits import Habit
 
 ehr_app = new_app("The EHRs in the settings.")
-dead_letters_app = new_app("Records that could not be taken in.")
 
 _COLUMNS = ("read", "created", "updated", "unchanged", "deleted", "conflicts", "dead", "merged")
 
@@ -56,6 +56,13 @@ def sync(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be written, and write nothing.")
     ] = False,
+    accept_deletions: Annotated[
+        bool,
+        typer.Option(
+            "--accept-deletions",
+            help="What has vanished from the EHR is really gone: delete it here, however much it is.",
+        ),
+    ] = False,
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
@@ -65,11 +72,21 @@ def sync(
     letters); everything else is taken in all the same.
     """
     from fhir_coprod.sync.engine import run
+    from fhir_coprod.sync.pace import let_others_go_first
 
     chosen = settings(context, config)
     _named(chosen, None)  # before a store is made, which a sync without EHRs would not need
+    let_others_go_first()
     with _store(chosen, dry_run=dry_run) as store, _progress() as progress:
-        reports = run(store, chosen, names=names or (), full=full, dry_run=dry_run, progress=progress)
+        reports = run(
+            store,
+            chosen,
+            names=names or (),
+            full=full,
+            dry_run=dry_run,
+            accept_deletions=accept_deletions,
+            progress=progress,
+        )
     if as_json:
         print_json([report.to_json() for report in reports])
     else:
@@ -114,14 +131,51 @@ def _print_report(report: EhrReport) -> None:
             table.add_row(type, *(str(row[column] or "·") for column in _COLUMNS))
     if table.row_count or not report.error:
         stdout.print(table)
+    _print_identifiers(report)
     if report.error:
         stderr.print(shown(report.error), style="red", soft_wrap=True, highlight=False)
     for type, reason in report.faults.items():
-        stderr.print(f"{type}: {shown(reason)}", style="red", soft_wrap=True, highlight=False)
+        _say(report, type, reason, "red")
+    for type, remark in report.remarks.items():
+        _say(report, type, remark, "yellow")
+    not_valid = sum(counts.not_valid for counts in report.counts.values())
+    if not_valid:
+        stderr.print(f"{kept(not_valid)}; see: fhir-coprod quality {report.ehr}", highlight=False)
     dead = sum(counts.dead for counts in report.counts.values())
     if dead:
         records = "1 record" if dead == 1 else f"{dead} records"
         stderr.print(f"{records} could not be taken in; see: fhir-coprod dead-letters list", style="red")
+
+
+def _print_identifiers(report: EhrReport) -> None:
+    """What the first sync saw of the numbers that name people."""
+    if not report.identifiers:
+        return
+    table = Table(box=None, pad_edge=False)
+    table.add_column("numbers that name people", overflow="fold")
+    for column in ("values", "shared", "by different people", "trusted"):
+        table.add_column(column, justify="right")
+    for seen in report.identifiers:
+        trusted = "yes" if seen.trusted else "[red]no[/]"
+        table.add_row(
+            shown(seen.system), str(seen.values), str(seen.shared), str(seen.different or "·"), trusted
+        )
+    stdout.print(table)
+
+
+_NAMED = 20
+"""At most so many of those records and patients are named; --json has all."""
+
+
+def _say(report: EhrReport, type: str, reason: str, style: str) -> None:
+    """A fault or a remark, with the patients or records there that it is about."""
+    text = f"{report.ehr}: {type}: {shown(reason)}"
+    stderr.print(text, style=style, markup=False, soft_wrap=True, highlight=False)
+    unread = list(report.unread.get(type, {}).items()) if style == "red" else []
+    for what, why in unread[:_NAMED]:
+        stderr.print(f"  {shown(what)}: {shown(why)}", markup=False, soft_wrap=True, highlight=False)
+    if len(unread) > _NAMED:
+        stderr.print(f"  and {len(unread) - _NAMED} more; --json names all", markup=False, highlight=False)
 
 
 def _value(value: object) -> str:
@@ -173,11 +227,17 @@ def ehr_check(
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Ask the EHRs what they can do, and show how each type will be read."""
+    """Ask the EHRs what they can do; show how each type will be read, and what is known of it so far.
+
+    Exit code 1: one of them cannot be read, or the settings name what it does not have.
+    """
     from fhir_coprod.sync.engine import check
 
     plans: list[EhrPlan | EhrError | ConfigError] = []
-    chosen = _named(settings(context, config), name)
+    site = settings(context, config)
+    chosen = _named(site, name)
+    known = _feeds(site)
+    learned = _learned(site)
     for ehr in chosen:
         try:
             plans.append(check(ehr))
@@ -188,18 +248,51 @@ def ehr_check(
             [
                 {"ehr": ehr.name, "url": ehr.url, "error": plan.message}
                 if isinstance(plan, EhrError | ConfigError)
-                else plan.to_json()
+                else {**plan.to_json(), "feeds": known.get(ehr.name, {})}
+                | _practice(learned.get(ehr.name, ()))
                 for ehr, plan in zip(chosen, plans, strict=True)
             ]
         )
     else:
-        for plan in plans:
+        for ehr, plan in zip(chosen, plans, strict=True):
             if isinstance(plan, EhrError | ConfigError):
                 stderr.print(shown(plan.message), style="red", soft_wrap=True, highlight=False)
             else:
-                _print_plan(plan)
-    if any(isinstance(plan, EhrError | ConfigError) for plan in plans):
+                _print_plan(plan, known.get(ehr.name, {}))
+                for each in learned.get(plan.ehr, ()):
+                    stdout.print(shown(f"{each.use}: {each.sentence}"), highlight=False)
+    if any(isinstance(plan, EhrError | ConfigError) or plan.wrong for plan in plans):
         raise typer.Exit(1)
+
+
+def _feeds(site: Settings) -> dict[str, dict[str, str]]:
+    """EHR → type → what the last sync could see of it, in words; empty if there has been none."""
+    from fhir_coprod.store import Store
+    from fhir_coprod.sync.staging.feed import feeds
+
+    if is_missing(site):
+        return {}
+    found: dict[str, dict[str, str]] = {}
+    with Store.open(site.store.url) as store, store.connect() as connection:
+        for row in feeds(connection):
+            found.setdefault(row.ehr, {})[row.type] = row.words
+    return found
+
+
+def _practice(learned: Sequence[Habit]) -> dict[str, object]:
+    return {"practice": [each.to_json() for each in learned]} if learned else {}
+
+
+def _learned(site: Settings) -> dict[str, list[Habit]]:
+    """What the watch has learned of each EHR: which steps of referrals are recorded there."""
+    from fhir_coprod.watch.facts.habits import habits
+
+    found: dict[str, list[Habit]] = {}
+    if not is_missing(site):
+        with existing_store(site) as store, store.connect() as connection:
+            for each in habits(connection):
+                found.setdefault(each.ehr, []).append(each)
+    return found
 
 
 def _named(chosen: Settings, name: str | None) -> list[EhrSettings]:
@@ -212,98 +305,16 @@ def _named(chosen: Settings, name: str | None) -> list[EhrSettings]:
     return found
 
 
-def _print_plan(plan: EhrPlan) -> None:
+def _print_plan(plan: EhrPlan, known: Mapping[str, str]) -> None:
     vendor = f" · deviations of {plan.vendor_name}" if plan.vendor_name else ""
     title = shown(f"{plan.ehr}: {plan.software}, FHIR {plan.fhir_version}{vendor}")
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
-    for column in ("type", "changes found by", "takes from us", "why"):
+    for column in ("type", "changes found by", "takes from us", "why", *(["known so far"] if known else [])):
         table.add_column(column)
     for row in plan.types:
         found = row.find if row.observable else "[red]cannot be seen[/red]"
-        table.add_row(row.type, found, ", ".join(row.write) or "·", shown(row.reason))
+        so_far = [shown(known.get(row.type, "") if row.observable else "")] if known else []
+        table.add_row(row.type, found, ", ".join(row.write) or "·", shown(row.reason), *so_far)
     stdout.print(table)
-
-
-# --- dead letters ---------------------------------------------------------------------------------
-
-
-@dead_letters_app.command("list")
-def dead_letters_list(
-    context: typer.Context,
-    everything: Annotated[
-        bool, typer.Option("--all", help="Also those that are resolved or superseded.")
-    ] = False,
-    as_json: JsonOption = False,
-    config: ConfigOption = None,
-) -> None:
-    """Records that could not be taken in, in the order received."""
-    from fhir_coprod.sync import dead_letters
-
-    with existing_store(settings(context, config)) as store, store.connect() as connection:
-        found = dead_letters.read(connection, all=everything)
-    if as_json:
-        print_json([one.to_json() for one in found])
-        return
-    table = Table(box=None, pad_edge=False)
-    for column in ("id", "ehr", "where", "received", "state", "reason"):
-        table.add_column(column)
-    for one in found:
-        received = one.received.strftime("%Y-%m-%d %H:%M")
-        table.add_row(str(one.id), one.ehr, one.position, received, one.state, shown(one.reason))
-    stdout.print(table if found else "no dead letters")
-
-
-@dead_letters_app.command("show")
-def dead_letters_show(
-    context: typer.Context,
-    id: Annotated[int, typer.Argument(help="As in `dead-letters list`.")],
-    as_json: JsonOption = False,
-    config: ConfigOption = None,
-) -> None:
-    """One dead letter with its reason and the bytes as they came (which may hold personal data)."""
-    from fhir_coprod.sync import dead_letters
-
-    with existing_store(settings(context, config)) as store, store.connect() as connection:
-        one = dead_letters.read_one(connection, id)
-    if as_json:
-        print_json(one.to_json(body=True))
-        return
-    stdout.print(f"{one.id}: {one.ehr}, {one.position}, {one.state}", style="bold", highlight=False)
-    for issue in one.outcome["issue"]:
-        place = f"{issue['expression'][0]}: " if issue.get("expression") else ""
-        text = f"{issue['severity']}: {place}{issue['diagnostics']}"
-        stdout.print(text, markup=False, highlight=False, soft_wrap=True)
-    sys.stdout.flush()
-    if sys.stdout.isatty():
-        for line in one.body.decode(errors="replace").splitlines():
-            stdout.print(plain(line), markup=False, highlight=False, soft_wrap=True)
-        return
-    sys.stdout.buffer.write(one.body + b"\n")
-    sys.stdout.buffer.flush()
-
-
-@dead_letters_app.command("replay")
-def dead_letters_replay(
-    context: typer.Context,
-    ids: Annotated[
-        list[int] | None, typer.Argument(help="Their ids; all open ones when none is named.")
-    ] = None,
-    as_json: JsonOption = False,
-    config: ConfigOption = None,
-) -> None:
-    """Try again to take in dead letters, in the order received."""
-    from fhir_coprod.sync import dead_letters
-
-    chosen = settings(context, config)
-    with existing_store(chosen) as store:
-        found = dead_letters.replay(store, chosen, ids or ())
-    if as_json:
-        print_json([one.to_json() for one in found])
-    elif not found:
-        stdout.print("no open dead letters")
-    else:
-        for one in found:
-            reason = f": {one.reason}" if one.state == "open" else ""
-            stdout.print(f"{one.id}: {one.state}{reason}", markup=False, highlight=False, soft_wrap=True)
-    if any(one.state == "open" for one in found):
-        raise typer.Exit(1)
+    for sentence in plan.wrong:
+        stderr.print(f"{plan.ehr}: {shown(sentence)}", style="red", markup=False, soft_wrap=True)

@@ -135,5 +135,12 @@ def _what(row: Json, names: Mapping[str, str]) -> str:
         return f"cannot be seen: {shown(row['ehr_down'])}\n[dim]look with fhir-coprod ehr check[/]"
     if row["ehr_backfill"]:
         return f"old stalls of {shown(row['ehr_backfill'])}\n[dim]look with fhir-coprod watch[/]"
+    if row["kind"] == "scope-shift":
+        return "fewer orders are watched than before\n[dim]look with fhir-coprod alerts show[/]"
+    if row["kind"] == "practice":
+        return "a step is recorded far less often than before\n[dim]look with fhir-coprod alerts show[/]"
+    if row["kind"] == "silence":
+        owner = names.get(row["owner"] or "") or row["owner"] or _NOBODY
+        return f"referrals of which nothing is heard\n→ {shown(owner)}"
     owner = names.get(row["owner"] or "") or row["owner"] or _NOBODY
     return "\n".join([*(shown(rule) for rule in row["rules"]), f"→ {shown(owner)}"])

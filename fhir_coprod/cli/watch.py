@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # the watch takes a second to load, which its help need not s
     from fhir_coprod.store import Store
     from fhir_coprod.watch.rules.policies import Policy
     from fhir_coprod.watch.rules.standing import Standing
+    from fhir_coprod.watch.worklist.apart import Group
     from fhir_coprod.watch.worklist.unwatched import Limit
 
 PolicyOption = Annotated[
@@ -51,6 +52,7 @@ def watch(
     from fhir_coprod.watch.live.present import look
     from fhir_coprod.watch.rules import policies
     from fhir_coprod.watch.rules.standing import urgency
+    from fhir_coprod.watch.worklist.apart import orders_apart
     from fhir_coprod.watch.worklist.unwatched import what_cannot_be_watched
 
     site = settings(context, config)
@@ -60,6 +62,7 @@ def watch(
     with existing_store(site) as store:
         found = look(store, rules, at, site) if what_if else sweep(store, rules, at, site)
         unseen = what_cannot_be_watched(store, rules, site, found, at)
+        apart = [] if what_if else orders_apart(store, site, at)
         standings = sorted((standing for standing in found if standing.is_open), key=urgency)
         chosen = [standing for standing in standings if show_all or standing.is_stalled]
         if json:
@@ -67,9 +70,11 @@ def watch(
                 names = read_names(Reader(connection, site), chosen)
             print_json([standing.to_json(names) for standing in chosen])
             _print_unseen(unseen, stderr)
+            _print_apart(apart, stderr)
             return
         _print(store, site, rules, chosen, standings, show_all=show_all, now=at)
         _print_unseen(unseen, stdout)
+        _print_apart(apart, stdout)
 
 
 def _print(
@@ -90,6 +95,7 @@ def _print(
         reader = Reader(connection, site)
         names = read_names(reader, chosen)
         names |= initials_of(reader, (standing.patient for standing in chosen))
+    standings = [standing for standing in standings if not standing.is_unclear]
     stalled = sum(standing.is_stalled for standing in standings)
     if chosen:
         stdout.print(tables.standings(chosen, names, policy, now, show_all=show_all))
@@ -108,3 +114,9 @@ def _print_unseen(unseen: Iterable[Limit], console: Console) -> None:
     """Always print what cannot be watched: silence is not safety."""
     for each in unseen:
         console.print(f"Cannot be watched: {shown(each.sentence)}", style="yellow", highlight=False)
+
+
+def _print_apart(groups: Iterable[Group], console: Console) -> None:
+    """Always print what is not watched as a referral: no order disappears."""
+    for each in groups:
+        console.print(f"Apart: {shown(each.sentence)}", style="dim", highlight=False)

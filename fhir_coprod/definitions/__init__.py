@@ -1,4 +1,5 @@
-"""FHIR's definitions and ours: the R4 pack, our own package and loaded packages, looked up by canonical.
+"""FHIR's definitions and ours: the R4 pack, HL7's terminology of today, our own package and loaded packages,
+looked up by canonical.
 
 Nothing else in this program reads a StructureDefinition file. Importing this module reads nothing; the first
 use of a type reads that type. Everything it returns is shared between callers and must not be changed.
@@ -9,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from fhir_coprod.definitions.pack import Pack
+from fhir_coprod.definitions.editions import Editions
+from fhir_coprod.definitions.pack import Pack, TerminologyPack
 from fhir_coprod.definitions.package import CONFORMANCE, Package
 from fhir_coprod.definitions.registry import CORE, Definitions, canonical
 from fhir_coprod.definitions.search import Component, SearchParameter
@@ -24,6 +26,7 @@ __all__ = [
     "PROFILE",
     "Component",
     "Definitions",
+    "Editions",
     "Package",
     "SearchParameter",
     "UnknownDefinition",
@@ -31,6 +34,7 @@ __all__ = [
     "canonical",
     "code_system",
     "compartment",
+    "editions",
     "examples",
     "generation",
     "has_structure",
@@ -52,7 +56,7 @@ PROFILE = CANONICAL + "/StructureDefinition/"
 
 _DATA = Path(__file__).resolve().parent.parent / "_data"
 _own = Package.open(_DATA / "package")
-_registry = Definitions(Pack(_DATA / "r4.zip"), (_own,))
+_registry = Definitions(Pack(_DATA / "r4.zip"), (_own,), TerminologyPack(_DATA / "terminology.zip"))
 
 
 def registry() -> Definitions:
@@ -100,8 +104,13 @@ def value_set_content(url: str) -> ValueSet | None:
 
 
 def code_system(url: str) -> frozenset[str] | None:
-    """Every code of a system that we hold completely; None otherwise."""
+    """Every code of a system that we hold completely, in its newest version or in R4's; None otherwise."""
     return _registry.code_system(url)
+
+
+def editions(url: str) -> Editions | None:
+    """What is known of a code system, version by version; None when it is not held."""
+    return _registry.editions(url)
 
 
 def search_parameters(resource_type: str) -> Mapping[str, SearchParameter]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 
-from fhir_coprod.definitions.pack import Pack
+from fhir_coprod.definitions.editions import Editions, editions, joined, newest_first
+from fhir_coprod.definitions.pack import Pack, TerminologyPack
 from fhir_coprod.definitions.package import Package
 from fhir_coprod.definitions.search import Component, SearchParameter, split_expression
-from fhir_coprod.definitions.terminology import ValueSet, bare, concepts, expand, is_complete
+from fhir_coprod.definitions.terminology import ValueSet, bare, expand, union
 from fhir_coprod.errors import UnknownDefinition
 from fhir_coprod.jsontext import Json
 
@@ -19,16 +20,23 @@ CORE = "http://hl7.org/fhir/StructureDefinition/"
 class Definitions:
     """Look-up by canonical (without regard to a |version) or by R4 name.
 
-    R4 wins over packages, and earlier packages win over later ones: nobody can redefine Patient. What it
-    returns is shared; do not change it.
+    Of structures and search parameters R4's win over packages, and earlier packages win over later ones:
+    nobody can redefine Patient. Of code systems and value sets the newest version wins, since they grow; only
+    FHIR's own (http://hl7.org/fhir/…) are R4's for good, and nothing that R4 allows is lost. What it returns
+    is shared; do not change it.
     """
 
-    def __init__(self, pack: Pack, packages: tuple[Package, ...] = ()) -> None:
+    def __init__(
+        self, pack: Pack, packages: tuple[Package, ...] = (), terminology: TerminologyPack | None = None
+    ) -> None:
+        """terminology: HL7's terminology of today"""
         self._pack = pack
+        self._terminology = terminology
         self._packages = packages
         self._structures: dict[str, Json] = {}
         self._value_sets: dict[str, ValueSet | None] = {}
-        self._code_systems: dict[str, frozenset[str] | None] = {}
+        self._code_systems: dict[str, Editions] = {}
+        self._code_system_resources: dict[str, Json | None] = {}
         self._parameters: dict[str, Mapping[str, SearchParameter]] = {}
         self._own_parameters: tuple[Json, ...] | None = None
         self.generation = 0
@@ -39,6 +47,7 @@ class Definitions:
         self._packages = (*self._packages, package)
         self._value_sets.clear()
         self._code_systems.clear()
+        self._code_system_resources.clear()
         self._parameters.clear()
         self._own_parameters = None
         self.generation += 1
@@ -78,14 +87,14 @@ class Definitions:
 
     def has_structure(self, url: str) -> bool:
         url = canonical(url)
-        return url in self._pack.index or self._packaged(url, "StructureDefinition") is not None
+        return url in self._pack.index or any(self._packaged(url, "StructureDefinition"))
 
     def structure(self, url: str) -> Json:
         """A StructureDefinition with its snapshot. Raises UnknownDefinition."""
         url = canonical(url)
         held = self._structures.get(url)
         if held is None:
-            held = self._pack.structure(url) or self._packaged(url, "StructureDefinition")
+            held = self._pack.structure(url) or next(self._packaged(url, "StructureDefinition"), None)
             if held is None:
                 raise UnknownDefinition(
                     f"No StructureDefinition {url} is known here; correct the canonical or load its package."
@@ -104,29 +113,51 @@ class Definitions:
         url = bare(url)
         if url not in self._value_sets:
             self._value_sets[url] = None  # a value set that imports itself imports nothing
-            held = self._pack.value_set(url)
-            if held is None and (resource := self._packaged(url, "ValueSet")):
-                held = expand(resource, self.value_set, self.code_system_resource)
-            self._value_sets[url] = held
+            self._value_sets[url] = self._worked_out(url)
         return self._value_sets[url]
 
+    def _worked_out(self, url: str) -> ValueSet | None:
+        """R4's own list, what it has grown to with its code systems, and its newest version, in one."""
+        own, newest = self._pack.value_set(url), self._pack.compose(url)
+        if own is None or not _is_fhirs(url):
+            shipped = self._terminology.compose(url) if self._terminology else None
+            copies = newest_first(filter(None, [shipped, *self._packaged(url, "ValueSet")]))
+            newest = copies[0] if copies else newest
+        if newest is None:
+            return own
+        grown = expand(newest, self.value_set, self.code_system_resource)
+        return grown if own is None else union(own, grown)
+
     def code_system(self, url: str) -> frozenset[str] | None:
-        """Every code of the system; None when it is not held or not complete."""
+        """Every code of the system, in its newest version or in R4's; None when we do not hold them all."""
+        held = self.editions(url)
+        return None if held is None else held.codes
+
+    def editions(self, url: str) -> Editions | None:
+        """What is known of a code system, version by version; None when it is not held."""
         url = bare(url)
-        if url not in self._code_systems:
-            resource = self.code_system_resource(url)
-            if resource is None:
+        held = self._code_systems.get(url)
+        if held is None:
+            found = editions(*self._copies(url))
+            if found is None:
                 return None  # not remembered: records may name any number of systems
-            complete = is_complete(resource)
-            self._code_systems[url] = (
-                frozenset(concept["code"] for concept in concepts(resource)) if complete else None
-            )
-        return self._code_systems[url]
+            held = self._code_systems[url] = found
+        return held
 
     def code_system_resource(self, url: str) -> Json | None:
-        """The CodeSystem as it is held: R4's are cut down to code, display and properties."""
+        """The newest CodeSystem with what only R4's copy has, cut down to what decides membership."""
         url = bare(url)
-        return self._pack.code_system(url) or self._packaged(url, "CodeSystem")
+        if url not in self._code_system_resources:
+            self._code_system_resources[url] = joined(*self._copies(url))
+        return self._code_system_resources[url]
+
+    def _copies(self, url: str) -> tuple[Json | None, list[Json]]:
+        """R4's own copy of a code system, and all others, the newest first."""
+        own = self._pack.code_system(url)
+        if own is not None and _is_fhirs(url):
+            return own, []
+        shipped = self._terminology.code_system(url, own) if self._terminology else None
+        return own, newest_first(filter(None, [shipped, *self._packaged(url, "CodeSystem")]))
 
     # search
 
@@ -136,7 +167,8 @@ class Definitions:
         if held is None:
             found = self._pack.search_parameters(resource_type)
             for resource in self._packaged_parameters():
-                if resource_type in resource.get("base", ()) and resource.get("expression"):
+                bases = resource.get("base", ())
+                if (resource_type in bases and resource.get("expression")) or "Resource" in bases:
                     found.setdefault(resource["code"], _parameter(resource, resource_type))
             held = self._parameters[resource_type] = found
         return held
@@ -155,12 +187,17 @@ class Definitions:
         """Resource type → search parameter codes that put it into the compartment; {} when unknown."""
         return self._pack.compartments.get(name, {})
 
-    def _packaged(self, url: str, resource_type: str) -> Json | None:
+    def _packaged(self, url: str, resource_type: str) -> Iterator[Json]:
+        """What packages hold of a canonical, in the order in which they were loaded."""
         for package in self._packages:
             entry = package.by_url.get(url)
             if entry is not None and entry.type == resource_type:
-                return package.read(entry)
-        return None
+                yield package.read(entry)
+
+
+def _is_fhirs(url: str) -> bool:
+    """Whether FHIR itself publishes a code system or value set, so that R4's version is all of it."""
+    return url.startswith("http://hl7.org/fhir/") and not url.startswith("http://hl7.org/fhir/sid/")
 
 
 def canonical(url_or_name: str) -> str:
@@ -173,7 +210,7 @@ def _parameter(resource: Json, resource_type: str) -> SearchParameter:
     return SearchParameter(
         code=resource["code"],
         type=resource["type"],
-        expression=split_expression(resource["expression"], resource_type),
+        expression=split_expression(resource.get("expression", ""), resource_type),
         target=tuple(resource.get("target", ())),
         url=resource["url"],
         components=tuple(

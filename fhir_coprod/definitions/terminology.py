@@ -69,7 +69,7 @@ def expand(value_set: Json, find_value_set: FindValueSet, find_code_system: Find
         return _from_expansion(value_set.get("expansion"))
     result = ValueSet()
     for rule in compose.get("include", ()):
-        result = _union(result, _rule(rule, find_value_set, find_code_system))
+        result = union(result, _rule(rule, find_value_set, find_code_system))
     for rule in compose.get("exclude", ()):
         result = _without(result, _rule(rule, find_value_set, find_code_system))
     return result
@@ -157,6 +157,8 @@ def _filtered(code_system: Json, condition: Json) -> frozenset[str] | None:
 
 
 def _property_value(declared: Json) -> str:
+    if isinstance(coded := declared.get("valueCode"), str):
+        return coded
     value = next((v for k, v in declared.items() if k.startswith("value")), "")
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -165,15 +167,17 @@ def _property_value(declared: Json) -> str:
 
 def _descendants(code_system: Json, ancestor: str) -> set[str]:
     """The codes below an ancestor, by nesting and by the properties that name parents or children."""
-    children: dict[str, set[str]] = {}
+    children: dict[str, list[str]] = {}
     for concept in concepts(code_system):
         code = concept["code"]
-        children.setdefault(code, set()).update(child["code"] for child in concept.get("concept", ()))
+        if nested := concept.get("concept"):
+            children.setdefault(code, []).extend(child["code"] for child in nested)
         for declared in concept.get("property", ()):
-            if declared.get("code") in ("parent", "subsumedBy"):
-                children.setdefault(_property_value(declared), set()).add(code)
-            elif declared.get("code") == "child":
-                children[code].add(_property_value(declared))
+            name = declared.get("code")
+            if name in ("parent", "subsumedBy"):
+                children.setdefault(_property_value(declared), []).append(code)
+            elif name == "child":
+                children.setdefault(code, []).append(_property_value(declared))
     found: set[str] = set()
     waiting = list(children.get(ancestor, ()))
     while waiting:
@@ -184,7 +188,8 @@ def _descendants(code_system: Json, ancestor: str) -> set[str]:
     return found
 
 
-def _union(one: ValueSet, other: ValueSet) -> ValueSet:
+def union(one: ValueSet, other: ValueSet) -> ValueSet:
+    """What at least one of two value sets allows."""
     codes = dict(one.codes)
     for system, more in other.codes.items():
         codes[system] = codes.get(system, frozenset()) | more

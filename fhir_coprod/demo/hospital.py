@@ -75,13 +75,23 @@ class Department:
 
     def know(self, people: Sequence[str]) -> None:
         """The departments and people this EHR has on record."""
-        for name, title in DEPARTMENTS.items():
+        whole = self.add(
+            "Organization",
+            "org-hospital",
+            identifier=[{"system": PLACE, "value": "hospital"}],
+            active=True,
+            name="Demo Hospital",
+            address=[{"line": ["1 Hospital Road"], "postalCode": "123 45", "city": "Town"}],
+        )
+        for number, (name, title) in enumerate(DEPARTMENTS.items(), 1):
             self.add(
                 "Organization",
                 f"org-{name}",
                 identifier=[{"system": PLACE, "value": name}],
                 active=True,
                 name=title,
+                telecom=[{"system": "phone", "value": f"010-000 00 {number:02}"}],
+                partOf={"reference": whole},
             )
         self.add(
             "HealthcareService",

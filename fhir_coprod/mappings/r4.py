@@ -30,6 +30,12 @@ def type_mistake(type: str) -> str:
     return f"FHIR R4 has no resource type {type!r}{_instead(type, definitions.resource_types())}"
 
 
+def code_mistake(system: str, code: str) -> str:
+    """About a code of a code system that R4 defines."""
+    known = definitions.code_system(system) or frozenset()
+    return "" if code in known else f"{code!r} is no code of {system}{_instead(code, known)}"
+
+
 # --- elements -------------------------------------------------------------------------------------
 
 

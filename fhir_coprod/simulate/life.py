@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from random import Random
 from typing import Any
 
@@ -29,6 +29,7 @@ class Life:
     versions: list[Version] = field(default_factory=list)
     stalls: list[Stall] = field(default_factory=list)
     threads: list[Thread] = field(default_factory=list)
+    born: date = date(1970, 1, 1)
 
 
 def live(number: int, seed: int, begin: datetime, end: datetime) -> Life:
@@ -40,6 +41,7 @@ def live(number: int, seed: int, begin: datetime, end: datetime) -> Life:
     start = begin + (end - begin) * chance.random()
     start = office(start, begin)
     common = [patient(id, chance)]
+    life.born = date.fromisoformat(common[0]["birthDate"])
     recipient = f"RelatedPerson/{id}-relative" if chance.random() < rates.PROXY else life.patient
     if recipient != life.patient:
         common.append(_relative(id, life.patient))
@@ -66,6 +68,8 @@ def live(number: int, seed: int, begin: datetime, end: datetime) -> Life:
             _twin(life, id, referral, chance)
     for thread in life.threads:
         thread.inform(recipient, silent, BY_NAME)
+    _die(life, common[0], centre, chance)
+    for thread in life.threads:
         life.versions += thread.records.versions
         life.stalls += thread.stalls
     life.versions = [version for version in life.versions if version.at <= end]
@@ -73,6 +77,17 @@ def live(number: int, seed: int, begin: datetime, end: datetime) -> Life:
     written_by = {version.referral for version in life.versions}
     life.referrals = [name for name in life.referrals if name.partition("/")[2] in written_by]
     return life
+
+
+def _die(life: Life, patient: Json, centre: Department, chance: Random) -> None:
+    """Some patients die on the way, after all their referrals were written."""
+    if chance.random() >= rates.DECEASED or len(life.threads) != len(life.referrals) or not life.threads:
+        return
+    last = max(thread.authored for thread in life.threads)
+    died = office(last + timedelta(days=chance.uniform(2, 60)), last)
+    life.versions.append(Version(died, centre.name, "", {**patient, "deceasedDateTime": text_of(died)}))
+    for thread in life.threads:
+        thread.die(died)
 
 
 def lives(patients: int, seed: int, begin: datetime, end: datetime) -> Iterator[Life]:
@@ -210,6 +225,7 @@ def _link(based_on: str) -> Json:
 
 def _thread(life: Life, id: str, by: Department, to: Department, at: datetime, chance: Random) -> Thread:
     thread = Thread(f"{id}-r{len(life.referrals) + 1}", life.patient, by, to, at, chance)
+    thread.born = life.born
     life.threads.append(thread)
     life.referrals.append(thread.reference)
     return thread

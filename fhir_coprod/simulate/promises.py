@@ -39,11 +39,15 @@ WORKING_DAYS: Final = MappingProxyType(
         "not-reviewed": 10,
         "half-closed": 5,
         "rejected-not-rerouted": 3,
+        "cancellation-unanswered": 5,
+        "withdrawal-undecided": 5,
         "patient-not-informed": 3,
     }
 )
 DAYS: Final = MappingProxyType({"results-missing": 14, "on-hold-without-review": 30})
 FIRST_VISIT_DAYS: Final = 90
+_ADULT: Final = 18
+_SOON: Final = 2
 
 Away = Sequence[tuple[datetime, datetime]]
 """Periods in which the patient chose to wait; days that end in one do not count."""
@@ -71,6 +75,15 @@ def too_late(kind: str, since: datetime, priority: str = "routine", away: Away =
     if priority == "urgent":
         number = ceil(number / 2)
     return end_of_day(since, number, working=working, away=away)
+
+
+def decide_by(since: datetime, priority: str, born: date) -> datetime:
+    """When it becomes too late to decide after a patient withdrew: sooner for minors and urgent referrals."""
+    day = since.astimezone(ZONE).date()
+    minor = (day.year - born.year, day.month, day.day) < (_ADULT, born.month, born.day)
+    if priority == "urgent" or (minor and priority == "routine"):
+        return end_of_day(since, _SOON, working=True)
+    return too_late("withdrawal-undecided", since, priority)
 
 
 def after_promise(kind: str, before: datetime, since: datetime, priority: str) -> datetime:

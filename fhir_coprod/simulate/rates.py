@@ -48,6 +48,8 @@ FORGOTTEN: Final = MappingProxyType(
         "half-closed": 0.08,
         "rejected-not-rerouted": RETURNED_AND_FORGOTTEN,
         "on-hold-without-review": 0.2,
+        "cancellation-unanswered": 0.2,
+        "withdrawal-undecided": 0.3,
     }
 )
 """How often each step is forgotten. INACTION covers acknowledging, deciding and booking, shared between the
@@ -70,6 +72,12 @@ PATIENT_WAITS: Final = 0.02
 WITHDRAWN: Final = 0.036
 """Referrals that are revoked before anything is booked, among those that the first department accepted.
 Closes the gap to NO_DATE."""
+BY_PATIENT: Final = 0.3
+"""Of these: the patient says no to the department, and the one who asked has to decide."""
+ASKED_TO_CANCEL: Final = 0.3
+"""Of these: the one who asked asks the department to cancel it, and waits for the answer."""
+DECEASED: Final = 0.02
+"""Patients who die on the way."""
 MOVED: Final = 0.06
 REBOOKED_AT_ONCE: Final = 0.6
 GIVEN_UP: Final = 0.1

@@ -11,6 +11,7 @@ from fhir_coprod.simulate.hospital import Department
 from fhir_coprod.simulate.promises import (
     ZONE,
     after_promise,
+    decide_by,
     midnight_after,
     office,
     too_late,
@@ -22,6 +23,7 @@ from fhir_coprod.simulate.waits import Waits
 _DAY = timedelta(days=1)
 _VISIT = timedelta(minutes=45)
 INFORMATION = ours("task-kind", "information-request")
+ABORT = {"coding": [{"system": "http://hl7.org/fhir/CodeSystem/task-code", "code": "abort"}]}
 REVIEW = {"coding": [{"system": "http://hl7.org/fhir/CodeSystem/task-code", "code": "approve"}]}
 
 
@@ -182,6 +184,11 @@ class Thread(Waits):
         if first and not forgets and not self.steadfast and chance.random() < rates.WITHDRAWN:
             at = self.soon(since, 3)
             self.attempt = self.attempt or "none"
+            lot = chance.random()
+            if lot < rates.BY_PATIENT:
+                return self._withdrawn(to, task, since, at)
+            if lot < rates.BY_PATIENT + rates.ASKED_TO_CANCEL:
+                return self._asked_to_cancel(to, task, since, at)
             self.owed("unscheduled", since, at, to, task)
             self.revoke(at, [(to, task)])
             return Ending("given up", at, task)
@@ -198,6 +205,32 @@ class Thread(Waits):
         if booked is None:
             return self._stuck(since, task, first)
         return self._visits(to, task, booked, since if not resumed else None, first=first)
+
+    def _withdrawn(self, to: Department, task: str, since: datetime, at: datetime) -> Ending:
+        """The patient says no to the department; the one who asked ends the referral, or forgets to."""
+        kind = "withdrawal-undecided"
+        self.owed("unscheduled", since, at, to, task)
+        self.records.move(task, at, status="cancelled", statusReason=ours("task-status-reason", "withdrawn"))
+        decided = self.step(kind, at, rates.FORGOTTEN[kind])
+        self.owed(kind, at, decided, self.by, task, due=decide_by(at, self.priority, self.born))
+        if decided is not None:
+            self.end("revoked", decided)
+        return Ending("given up", decided or at, task)
+
+    def _asked_to_cancel(self, to: Department, task: str, since: datetime, at: datetime) -> Ending:
+        """The one who asked wants it cancelled; the department answers, or forgets to."""
+        kind = "cancellation-unanswered"
+        asked = self.records.side_task(at, self.by, to.organization, ABORT, "requested")
+        answered = self.step(kind, at, rates.FORGOTTEN[kind])
+        self.owed(kind, at, answered, to)
+        self.owed("unscheduled", since, answered, to, task)
+        if answered is None:
+            return Ending("stuck", at, task)
+        self.records.move(asked, answered, status="completed")
+        self.records.move(task, answered, status="cancelled")
+        self.tell_of(answered, to)
+        self.end("revoked", answered + timedelta(minutes=2))
+        return Ending("given up", answered, task)
 
     def _held(self, to: Department, task: str, since: datetime, *, by_patient: bool) -> datetime | None:
         """Put aside for a while; returns when it goes on."""

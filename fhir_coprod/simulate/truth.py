@@ -29,9 +29,14 @@ STORY: Final = {
     "bounced": "it was sent to and fro",
     "duplicate": "two doctors asked for the same",
     "on-hold-without-review": "it was put aside and nobody looked at it again",
+    "cancellation-unanswered": "nobody answered the one who asked to cancel it",
+    "withdrawal-undecided": "the patient said no, and the one who had asked did nothing",
+    "patient-deceased": "the patient had died, and nobody ended the referral",
     "patient-not-informed": "nobody told the patient",
 }
-STAFF_ONLY: Final = frozenset({"duplicate", "draft-left", "half-closed"})
+STAFF_ONLY: Final = frozenset(
+    {"duplicate", "draft-left", "half-closed", "withdrawal-undecided", "patient-deceased"}
+)
 """Stalls that the patient need not be told of."""
 
 

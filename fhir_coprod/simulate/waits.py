@@ -8,7 +8,7 @@ happened.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from random import Random
 
 from fhir_coprod.simulate import rates
@@ -43,6 +43,7 @@ class Waits:
         """When the ServiceRequest was completed or revoked."""
         self.steadfast = False
         """Whether nobody gives up the referral on the way."""
+        self.born = date(1970, 1, 1)
         self.attempt = ""
         """How the first scheduling attempt ended: complete, dated (and no more), or none."""
         self.acted: datetime | None = None
@@ -98,6 +99,15 @@ class Waits:
     def tell_of(self, at: datetime, department: Department) -> None:
         """Note that the patient must be told of this."""
         self.happened.append(Happening(at, department.name))
+
+    def die(self, at: datetime) -> None:
+        """The patient has died: what was owed until then is no longer owed; the referral is to be ended."""
+        self.stalls = cut(self.stalls, at)
+        if self.ended is None or self.ended > at:
+            kind = "patient-deceased"
+            self.stalls.append(
+                Stall(self.reference, kind, at, at, self.ended, self.to.organization, "", STORY[kind])
+            )
 
     # -- the end ------------------------------------------------------------------------------------------
 

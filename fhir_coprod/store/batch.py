@@ -10,7 +10,7 @@ from the start.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from msgspec.structs import force_setattr
@@ -19,6 +19,7 @@ from sqlalchemy import Connection
 from fhir_coprod.store import index
 from fhir_coprod.store.database import Row, Session
 from fhir_coprod.store.index import IndexRows
+from fhir_coprod.store.quality import Mark, Marks
 from fhir_coprod.store.schema import core
 from fhir_coprod.store.versions import COLUMNS, Version, from_row
 
@@ -45,6 +46,7 @@ class Pending:
     version: Version
     received: bytes
     index: IndexRows
+    marks: Marks = ()
 
 
 class Batch:
@@ -190,6 +192,7 @@ class Batch:
         if inserted:
             session.insert(core.resource, inserted)
         self._write_index(changed, rows)
+        self._write_marks(changed, newest)
         self._note_types({type for type, _ in newest})
 
     def _write_index(self, changed: list[int], rows: dict[str, list[Row]]) -> None:
@@ -200,6 +203,45 @@ class Batch:
         for table in core.INDEX_TABLES:
             if rows.get(table.name):
                 self.session.insert(table, rows[table.name])
+
+    def _write_marks(self, changed: list[int], newest: Mapping[Reference, Pending]) -> None:
+        """Replace the marks of these resources. A fault that an earlier version had too keeps its time."""
+        since: dict[tuple[int, str, str], int] = {}
+        if changed:
+            condition, keys = self.session.among("key", changed)
+            held = self.session.rows(
+                f"DELETE FROM quality WHERE {condition} RETURNING key, element, rule, since", keys
+            )
+            since = {(key, element, rule): time for key, element, rule, time in held}
+        rows: list[Row] = []
+        for reference, entry in newest.items():
+            if entry.marks:
+                key, version = self._key(reference), entry.version
+                for rule, element, message, source in entry.marks:
+                    time = since.get((key, element, rule), version.milliseconds)
+                    rows.append((key, element, rule, version.type, version.version, time, source, message))
+        if rows:
+            self.session.insert(core.quality, rows)
+
+    def marks(self, reference: Reference) -> Marks:
+        """The marks of the newest version that is in the database."""
+        held = self.held(reference)
+        if held is None or not held.key:
+            return ()
+        rows = self.session.rows(
+            "SELECT rule, element, message, source FROM quality WHERE key = ? ORDER BY element, rule",
+            (held.key,),
+        )
+        return tuple(Mark(*row) for row in rows)
+
+    def remark(self, judged: Sequence[tuple[Version, Marks]]) -> None:
+        """See `Transaction.remark`."""
+        newest = {
+            (version.type, version.id): Pending(version, b"", {}, marks)
+            for version, marks in judged
+            if (held := self.held((version.type, version.id))) and held.version.version == version.version
+        }
+        self._write_marks([self._key(reference) for reference in newest], newest)
 
     def _note_types(self, types: set[str]) -> None:
         """Remember by which definitions the first rows of a type were made (see `reindex.py`)."""

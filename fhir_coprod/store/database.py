@@ -71,6 +71,10 @@ class Session(ABC):
         at their answers; an error may not be raised before the last statement."""
 
     @abstractmethod
+    def begin_lasting(self, lasting: bool) -> None:
+        """Whether the next commit waits until it is on disk; to be said before its transaction begins."""
+
+    @abstractmethod
     def lock(self) -> None:
         """Wait until nobody else is writing to the log; held until the transaction ends."""
 

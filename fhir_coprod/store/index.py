@@ -8,17 +8,19 @@ detail).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, TypeGuard
 
-from fhir_coprod import definitions
+from fhir_coprod import alike, definitions
 from fhir_coprod.definitions.search import SearchParameter
 from fhir_coprod.jsontext import Json
+from fhir_coprod.readable import concerns, readable
 from fhir_coprod.store.values import FIRST, LAST, Range, cut, fold, time_meant
 from fhir_coprod.validation.fhirpath import UnsupportedFhirPath, compile_typed
+from fhir_coprod.watched import UNREADABLE
 
 IndexRows = dict[str, set[tuple[Any, ...]]]
 """Table name → rows (param, value…), without the resource's key."""
@@ -27,7 +29,8 @@ _Extract = Callable[[Json], list[tuple[str, Any]]]
 _Add = Callable[["IndexRows", "_Parameter", str, Any], None]
 
 _NOT_INDEXED = frozenset({"_id", "_lastUpdated", "phonetic"})
-"""The first two are columns of table resource; the third compares by sound, which we do not do."""
+"""The first two are columns of table resource; the third compares by sound, which we do not do. (`quality`
+has no expression either: it has a table of its own.)"""
 _BLANK = {"token": ("", ""), "reference": ("", ""), "string": ("", "")}
 """The row for a value that cannot be searched for (a text without code, a display without reference), so
 that `:missing` knows it is there."""
@@ -66,9 +69,16 @@ class _Parameter:
     add: _Add
 
 
-def rows(type: str, data: Json) -> IndexRows:
-    """All index rows of one resource."""
+def rows(type: str, data: Json, *, is_sound: bool = True) -> IndexRows:
+    """All index rows of one resource.
+
+    is_sound: whether every element is known to have the form that R4 gives it; else those that do not have
+    it are left out, and for a reference among them there is a row that says so (`unreadable_links`)
+    """
     found: IndexRows = {table: set() for table in TABLES.values()}
+    if not is_sound:
+        data, unreadable = readable(data)
+        found["reference"] |= unreadable_links(type, data, unreadable)
     for parameter in _parameters_in(type, tuple(data)):
         values = parameter.values(data)
         if not values:
@@ -79,7 +89,55 @@ def rows(type: str, data: Json) -> IndexRows:
             parameter.add(found, parameter, name, value)
         if len(own) == before and parameter.kind in _BLANK:
             own.add((parameter.number, *_BLANK[parameter.kind]))
+    for code, text in alike.rows(type, data):
+        found["token"].add((number(type, code), text, ""))
+    if is_sound and any(not kind and _names_nothing(text) for _, text, kind in found["reference"]):
+        data, unreadable = readable(data)
+        found["reference"] |= unreadable_links(type, data, unreadable)
     return found
+
+
+def _names_nothing(text: str) -> bool:
+    """Whether a reference is valid by the letter of R4 and still leads nowhere: an id without a type."""
+    return text != "" and "/" not in text and ":" not in text
+
+
+def unreadable_links(type: str, data: Json, unreadable: Sequence[str]) -> set[tuple[Any, ...]]:
+    """Rows for the reference parameters of a resource that lead to what cannot be read in it.
+
+    data: what can be read of it
+    """
+    if not unreadable:
+        return set()
+    known = definitions.search_parameters(type)
+    lost = [
+        code
+        for code, parameter in known.items()
+        if parameter.type == "reference"
+        and any(concerns(gone, path) for path in _reference_paths(type, code) for gone in unreadable)
+    ]
+    if not lost:
+        return set()
+    patients = {("", "")}
+    for code in ("patient", "subject"):
+        if code in known and is_indexed(type, code):
+            found = (value for _, value in extract(type, known[code], data) if isinstance(value, dict))
+            named = {split_reference(str(value.get("reference", ""))) for value in found}
+            patients = {(id, kind) for kind, id in named if kind == "Patient"} or patients
+            if patients != {("", "")}:
+                break
+    return {(number(type, code + UNREADABLE), cut(id), kind) for code in lost for id, kind in patients}
+
+
+@lru_cache(maxsize=4096)
+def _reference_paths(type: str, code: str) -> tuple[str, ...]:
+    """The paths to a parameter's references, without the type: ("context.related",)."""
+    branches = definitions.search_parameters(type)[code].expression.split("|")
+    found = (_PATH.match(branch.strip()) for branch in branches)
+    return tuple(match[1] for match in found if match)
+
+
+_PATH = re.compile(r"\(?[A-Z]\w+\.([a-z]\w*(?:\.(?!where\b|as\b|ofType\b|resolve\b)[a-z]\w*(?!\())*)")
 
 
 @lru_cache(maxsize=256)
@@ -155,6 +213,8 @@ def _implied_systems(type: str, expression: str) -> Mapping[str, str]:
 
 FORMAT = 2
 """Raise this number whenever `rows` makes different rows from the same definitions."""
+_OWN_FORMAT = {"ServiceRequest": 1}
+"""The same for what a single type has beside its search parameters."""
 
 
 @lru_cache(maxsize=256)
@@ -162,7 +222,11 @@ def fingerprint(type: str) -> str:
     """Changes when the index rows of this type would come out differently (see `reindex.py`)."""
     known = definitions.search_parameters(type).values()
     asked = repr(
-        [FORMAT, sorted((parameter.code, parameter.type, parameter.expression) for parameter in known)]
+        [
+            FORMAT,
+            sorted((p.code, p.type, p.expression) for p in known if p.code != "quality"),
+            *([_OWN_FORMAT[type]] if type in _OWN_FORMAT else ()),
+        ]
     )
     return blake2b(asked.encode(), digest_size=12).hexdigest()
 

@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from fhir_coprod.store.schema import core
 from fhir_coprod.store.transaction import Transaction
+
+_HOLDER = select(core.lease.c.holder).where(core.lease.c.name == bindparam("name"))
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Lease:
 
 def holder_of(transaction: Transaction, name: str) -> str | None:
     """The holder that has a lease, or had it last; None if nobody has taken it, or its holder gave it up."""
-    held = transaction.connection.scalar(select(core.lease.c.holder).where(core.lease.c.name == name))
+    held = transaction.connection.scalar(_HOLDER, {"name": name})
     return None if held is None else str(held)
 
 

@@ -1,16 +1,17 @@
 """Loads many resources from files into a store: NDJSON, Bundles, single resources, and folders of them.
 
 Ids are kept. A resource without one gets the same id each time the same content is loaded. Everything is
-validated: invalid resources are reported and left out, and the rest is stored. After a kill and restart, a
-load continues from its last commit: its progress in a file is a cursor, set in the same transaction as the
-resources. Everything before that point is validated once more, so that the run that reaches the end reports
-all faults.
+validated: what can be read and breaks a rule is stored with marks that say so, and what cannot be read is
+handed to the caller with the reason. After a kill and restart, a load continues from its last commit: its
+progress in a file is a cursor, set in the same transaction as the resources. Everything before that point is
+validated once more, so that the run that reaches the end reports all faults.
 """
 
 from __future__ import annotations
 
 import gzip
 import os
+import re
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,19 +19,21 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 from uuid import UUID, uuid5
 
 import msgspec
 
 from fhir_coprod import definitions, jsontext
-from fhir_coprod.errors import BadRequest, ConfigError, CoprodError, NotJson, readable
+from fhir_coprod.errors import BadRequest, ConfigError, CoprodError, InvalidResource, NotJson, readable
 from fhir_coprod.jsontext import Document
 from fhir_coprod.outcome import Outcome
+from fhir_coprod.store.quality import Marks, marks
 from fhir_coprod.store.repository import Store
 from fhir_coprod.store.transaction import Transaction, check_id
+from fhir_coprod.store.unpacking import unpack
 from fhir_coprod.store.versions import Change
-from fhir_coprod.validation import validate_to_store
+from fhir_coprod.validation import is_part, validate_to_store
 
 CHUNK = 250
 """Resources in one transaction."""
@@ -48,10 +51,13 @@ class Dead:
     """A record that could not be loaded.
 
     place: file and line, or file and number of the entry
+    raw:   its bytes; empty if the file itself cannot be read
     """
 
     place: str
     outcome: Outcome
+    raw: bytes = b""
+    type: str = ""
 
 
 @dataclass(slots=True)
@@ -63,6 +69,8 @@ class Loaded:
     unchanged: int = 0
     skipped: int = 0
     """Stored by an earlier run that was interrupted."""
+    not_valid: int = 0
+    """Those of the created and updated ones that break a rule, and are kept with marks."""
     dead: list[Dead] = field(default_factory=list)
 
     @property
@@ -87,6 +95,10 @@ class _InFile:
 
 Progress = Callable[[int], None]
 """Called with the number of bytes processed since the last call."""
+Bury = Callable[[Transaction, str, Sequence[Dead], bool], None]
+"""Called in the transaction of the records around them with a file, its records that could not be loaded, and
+whether the file is being read from its beginning, so that its earlier dead letters are out of date."""
+Validate = Callable[[Document], Outcome]
 
 
 def files(paths: Sequence[Path]) -> list[Path]:
@@ -114,79 +126,140 @@ def cursor_name(file: Path) -> str:
     return f"load:{sha256(os.fsencode(identity)).hexdigest()[:32]}"
 
 
-def load(store: Store, paths: Sequence[Path], progress: Progress = lambda size: None) -> Loaded:
-    """Load all files; records that cannot be loaded go into `dead` and stop nothing."""
+def load(
+    store: Store,
+    paths: Sequence[Path],
+    progress: Progress = lambda size: None,
+    bury: Bury = lambda transaction, file, dead, afresh: None,
+    *,
+    keep_invalid: bool = True,
+) -> Loaded:
+    """Load all files; records that cannot be loaded go into `dead` and to `bury`, and stop nothing.
+
+    keep_invalid: store what breaks a rule, too, and say what is wrong in it; else it cannot be loaded
+    """
     done = Loaded()
     for file in files(paths):
-        _File(store, file, done, progress).load()
+        _File(store, file, done, progress, bury, keep_invalid=keep_invalid).load()
     return done
+
+
+class Loadable(NamedTuple):
+    """A record that can be stored."""
+
+    document: Document
+    id: str
+    marks: Marks
+
+
+def judge(raw: bytes, validate: Validate = validate_to_store, *, keep_invalid: bool = True) -> Loadable:
+    """Whether a record can be stored. Raises CoprodError if not."""
+    document = jsontext.parse(raw)
+    if not definitions.is_resource_type(document.type):
+        raise BadRequest("The record is not a FHIR R4 resource: its resourceType is not one of R4.")
+    id = _id(document)
+    _check_id(document, id)
+    if document.type == "Bundle" and document.data.get("type") == "history":
+        raise BadRequest(
+            "A history is not loaded, as the store makes versions by itself; load the resources as they are"
+            " now."
+        )
+    outcome = validate(document)
+    if outcome:
+        return Loadable(document, id, ())
+    if not keep_invalid or is_part(document):
+        raise InvalidResource("The record breaks rules of FHIR R4 or its profile.", outcome=outcome)
+    return Loadable(document, id, marks(outcome))
+
+
+def take(transaction: Transaction, raw: bytes, validate: Validate) -> bool:
+    """Store a record that could not be loaded before; False if it still cannot."""
+    try:
+        document, id, wrong = judge(raw, validate)
+    except CoprodError:
+        return False
+    transaction.put(document, id, marks=wrong)
+    return True
 
 
 class _File:
     """One file being loaded into the store."""
 
-    def __init__(self, store: Store, path: Path, done: Loaded, progress: Progress) -> None:
+    def __init__(
+        self, store: Store, path: Path, done: Loaded, progress: Progress, bury: Bury, *, keep_invalid: bool
+    ) -> None:
         self.store = store
         self.path = path
         self.done = done
         self.progress = progress
-        self.waiting: deque[Future[list[Change]]] = deque()
+        self.bury = bury
+        self.keep_invalid = keep_invalid
+        self.refused: list[Dead] = []
+        """Not yet buried."""
+        self.afresh = False
+        """Whether nothing of a run from the beginning has been submitted yet."""
+        self.waiting: deque[Future[list[tuple[Change, bool]]]] = deque()
         self.size = path.stat().st_size
         self.cursor = cursor_name(path)
 
     def load(self) -> None:
         behind = self.store.cursor(self.cursor)
-        chunk: list[tuple[Document, str, Mapping[str, str] | None]] = []
+        self.afresh = behind == 0
+        chunk: list[tuple[Loadable, Mapping[str, str] | None]] = []
         reported = 0
         try:
             for number, record in enumerate(_records(self.path), 1):
-                document = self._valid(record)
-                if document is not None and number <= behind:
+                loadable = self._loadable(record)
+                if loadable is not None and number <= behind:
                     self.done.skipped += 1
-                elif document is not None:
-                    chunk.append((document, _id(document), record.references))
-                if len(chunk) >= CHUNK:
+                elif loadable is not None:
+                    chunk.append((loadable, record.references))
+                if len(chunk) >= CHUNK or len(self.refused) >= CHUNK:
                     self._submit(chunk, number)
                     chunk = []
                     self.progress(min(record.end, self.size) - reported)
                     reported = min(record.end, self.size)
         except (OSError, EOFError, zlib.error) as error:
             reason = BadRequest(f"The file cannot be read to its end: {error}.")
-            self.done.dead.append(Dead(readable(self.path), reason.outcome))
+            self._refuse(Dead(readable(self.path), reason.outcome))
         # The file is done: loading it again later starts at its beginning.
         self._submit(chunk, 0)
         while self.waiting:
             self._collect()
         self.progress(self.size - reported)
 
-    def _valid(self, record: _InFile) -> Document | None:
+    def _loadable(self, record: _InFile) -> Loadable | None:
         """The record as a resource to store; None after reporting it as dead."""
         try:
-            document = jsontext.parse(record.raw)
-            if not definitions.is_resource_type(document.type):
-                raise BadRequest("The record is not a FHIR R4 resource: its resourceType is not one of R4.")
-            check_id(_id(document))
-            if document.type == "Bundle" and document.data.get("type") == "history":
-                raise BadRequest(
-                    "A history is not loaded, as the store makes versions by itself; load the resources as"
-                    " they are now."
-                )
-            outcome = validate_to_store(document)
+            return judge(record.raw, keep_invalid=self.keep_invalid)
         except CoprodError as error:
-            outcome = error.outcome
-        if outcome:
-            return document
-        self.done.dead.append(Dead(f"{readable(self.path)}:{record.place}", outcome))
+            place = f"{readable(self.path)}:{record.place}"
+            self._refuse(Dead(place, error.outcome, record.raw, _peek_type(record.raw)))
         return None
 
-    def _submit(self, chunk: list[tuple[Document, str, Mapping[str, str] | None]], last: int) -> None:
-        def work(transaction: Transaction) -> list[Change]:
-            transaction.fetch((document.type, id) for document, id, _ in chunk)
+    def _refuse(self, dead: Dead) -> None:
+        self.done.dead.append(Dead(dead.place, dead.outcome))
+        self.refused.append(dead)
+
+    def _submit(self, chunk: list[tuple[Loadable, Mapping[str, str] | None]], last: int) -> None:
+        refused, afresh = self.refused, self.afresh
+        self.refused, self.afresh = [], False
+
+        def work(transaction: Transaction) -> list[tuple[Change, bool]]:
+            transaction.fetch((one.document.type, one.id) for one, _ in chunk)
             changes = [
-                transaction.put(document, id, references=references).change
-                for document, id, references in chunk
+                (
+                    transaction.put(one.document, one.id, references=references, marks=one.marks).change,
+                    bool(one.marks),
+                )
+                for one, references in chunk
             ]
+            for one, _ in chunk:
+                unpacked = unpack(transaction, one.document, is_sound=not one.marks)
+                changes += [(change, False) for change in unpacked]
             transaction.set_cursor(self.cursor, last)
+            if refused or afresh:
+                self.bury(transaction, readable(self.path), refused, afresh)
             return changes
 
         self.waiting.append(self.store.submit(work))
@@ -194,13 +267,29 @@ class _File:
             self._collect()
 
     def _collect(self) -> None:
-        for change in self.waiting.popleft().result():
+        for change, is_marked in self.waiting.popleft().result():
             self.done.count(change)
+            self.done.not_valid += is_marked and change in ("created", "updated")
 
 
 def _id(document: Document) -> str:
     id = document.data.get("id")
     return id if isinstance(id, str) else str(uuid5(_NAMESPACE, document.type + document.hash))
+
+
+def _check_id(document: Document, id: str) -> None:
+    if not isinstance(document.data.get("id", ""), str):
+        raise BadRequest("The id of the record is no text, so that nobody can refer to it; correct it.")
+    check_id(id)
+
+
+_TYPE = re.compile(rb'"resourceType"\s*:\s*"([A-Z][A-Za-z]{2,40})"')
+
+
+def _peek_type(raw: bytes) -> str:
+    """The type of what may not even be JSON."""
+    found = _TYPE.search(raw)
+    return found[1].decode() if found else ""
 
 
 # ------------------------------------------------------------------------------------------ reading files
@@ -260,8 +349,8 @@ class _Bundle(msgspec.Struct):
 
 _decode_bundle: Callable[[bytes], _Bundle] = msgspec.json.Decoder(_Bundle).decode
 _KEPT_WHOLE = ("document", "message", "history")
-"""Bundles that are stored whole: a document is signed as a whole, a message is more than its parts, and the
-entries of a history are versions, not separate resources."""
+"""Bundles that are stored whole: a document is signed as a whole, a message is more than its parts (both are
+unpacked besides), and the entries of a history are versions, not separate resources."""
 
 
 def _entries(raw: bytes) -> Iterator[_InFile]:

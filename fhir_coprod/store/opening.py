@@ -139,6 +139,10 @@ _INVARIANTS = {
         )
         for table in core.INDEX_TABLES
     },
+    "marks of resources that are not there, or are newer than their mark.": (
+        "SELECT count(*) FROM quality q LEFT JOIN resource r ON r.key = q.key AND r.deleted = false"
+        " AND r.version = q.version WHERE r.key IS NULL"
+    ),
 }
 
 
@@ -191,13 +195,13 @@ def _upgrade(connection: Connection, found: str) -> None:
     migrate(connection)
 
 
-def migrate(connection: Connection) -> None:
-    """Run every migration that the database lacks, in the connection's transaction."""
+def migrate(connection: Connection, to: str = "head") -> None:
+    """Run every migration that the database lacks, up to the named one, in the connection's transaction."""
     from alembic import command
 
     config = _alembic()
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, to)
 
 
 def _alembic() -> Config:

@@ -50,6 +50,10 @@ class PostgresqlSession(Session):
     def together(self) -> AbstractContextManager[Any]:
         return self._connection.pipeline()
 
+    def begin_lasting(self, lasting: bool) -> None:
+        if not lasting:
+            self._cursor.execute("SET LOCAL synchronous_commit = off")
+
     def lock(self) -> None:
         self._cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_LOG_LOCK,))
 

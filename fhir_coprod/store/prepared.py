@@ -17,6 +17,7 @@ from fhir_coprod.instants import last_updated
 from fhir_coprod.jsontext import Document, Json
 from fhir_coprod.store import index
 from fhir_coprod.store.index import IndexRows
+from fhir_coprod.store.quality import Marks
 from fhir_coprod.store.versions import Version
 
 _STAMPS = ("versionId", "lastUpdated", "_versionId", "_lastUpdated")
@@ -35,6 +36,7 @@ class Prepared:
     hash:     its content hash, or its name (see `named`)
     received: the bytes that it was made from
     rows:     its rows in the search index
+    marks:    what is wrong in it, if it is kept although it is not valid
     """
 
     type: str
@@ -45,6 +47,7 @@ class Prepared:
     hash: str
     received: bytes
     rows: IndexRows
+    marks: Marks = ()
 
     def body(self, number: int, updated: datetime) -> bytes:
         """The bytes that a read of this version returns."""
@@ -69,7 +72,7 @@ class Prepared:
         return jsontext.content_hash(Document(self.start + self.rest, {}))
 
 
-def prepare(document: Document, id: str, meta: Json, *, hash: str = "") -> Prepared:
+def prepare(document: Document, id: str, meta: Json, *, hash: str = "", marks: Marks = ()) -> Prepared:
     """Prepare the content of `document` under an id, with `meta` instead of its own.
 
     hash: its name, if it has one; otherwise the content is hashed
@@ -86,7 +89,8 @@ def prepare(document: Document, id: str, meta: Json, *, hash: str = "") -> Prepa
         text[len(start) :],
         hash or document.hash,
         document.received or document.raw,
-        index.rows(type, {**document.data, "meta": meta}),
+        index.rows(type, {**document.data, "meta": meta}, is_sound=not marks),
+        marks,
     )
 
 

@@ -29,7 +29,8 @@ PREFIX = "index:"
 """Begins the names of settings that hold a type's fingerprint."""
 
 _NEXT = (
-    "SELECT r.key, v.version, v.body FROM resource r JOIN version v ON v.position = r.position"
+    "SELECT r.key, v.version, v.body, EXISTS (SELECT 1 FROM quality q WHERE q.key = r.key)"
+    " FROM resource r JOIN version v ON v.position = r.position"
     " WHERE r.type = ? AND r.deleted = false AND r.key > ? ORDER BY r.key LIMIT ?"
 )
 
@@ -67,7 +68,10 @@ def _chunk(writer: Writer, database: Database, type: str) -> int:
     cursor = f"reindex:{type}:{fingerprint}"
     behind = database.read("SELECT position FROM cursor WHERE name = ?", (cursor,))
     rows = database.read(_NEXT, (type, behind[0][0] if behind else 0, CHUNK))
-    made = [(key, version, index.rows(type, jsontext.decode(body))) for key, version, body in rows]
+    made = [
+        (key, version, index.rows(type, jsontext.decode(body), is_sound=not is_marked))
+        for key, version, body, is_marked in rows
+    ]
 
     def work(transaction: Transaction) -> None:
         if made:

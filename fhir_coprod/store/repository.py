@@ -15,10 +15,11 @@ from sqlalchemy import Connection
 
 from fhir_coprod.errors import Gone, NotFound
 from fhir_coprod.instants import to_milliseconds
-from fhir_coprod.store import opening, reindex
+from fhir_coprod.store import opening, quality, reindex
 from fhir_coprod.store.database import PATIENCE, Database, Patience, Session
 from fhir_coprod.store.gathering import Gathering
 from fhir_coprod.store.postgresql import PostgresqlDatabase
+from fhir_coprod.store.quality import Fault
 from fhir_coprod.store.room import MOST, Room
 from fhir_coprod.store.search import run
 from fhir_coprod.store.search.query import Query
@@ -34,6 +35,10 @@ _READ = (
     " WHERE r.type = ? AND r.id = ?"
 )
 _VREAD = f"SELECT {COLUMNS} FROM version v WHERE v.type = ? AND v.id = ? AND v.version = ?"
+_MARKED = (
+    f"SELECT r.key, {COLUMNS} FROM (SELECT DISTINCT key FROM quality WHERE key > ? ORDER BY key LIMIT ?) q"
+    " JOIN resource r ON r.key = q.key JOIN version v ON v.position = r.position ORDER BY r.key"
+)
 _CHANGES = f"SELECT {COLUMNS} FROM version v WHERE v.position > ? ORDER BY v.position LIMIT ?"
 
 
@@ -201,6 +206,26 @@ class Store:
         """One page of a search; see `Query.parse`."""
         return self._database.ask(lambda session: run.run(session, query, most_bytes))
 
+    # ------------------------------------------------------------------------------------------- quality
+
+    def faults(self) -> list[Fault]:
+        """What is wrong in resources that are kept although they are not valid, by kind."""
+        return quality.faults(self._database.read)
+
+    def fault_counts(self) -> list[tuple[str, str, str, int]]:
+        """(source, type, rule, number of marks)."""
+        return quality.counts(self._database.read)
+
+    def setting(self, name: str) -> str:
+        """What the store remembers about itself under this name; "" if nothing."""
+        rows = self._database.read("SELECT value FROM setting WHERE name = ?", (name,))
+        return str(rows[0][0]) if rows else ""
+
+    def marked(self, after: int, limit: int) -> list[tuple[int, Version]]:
+        """Resources with marks, by key and after `after`, each with that key."""
+        rows = self._database.read(_MARKED, (after, limit))
+        return [(row[0], from_row(row[1:])) for row in rows]
+
     # ----------------------------------------------------------------------------------------------- log
 
     def changes(self, after: int, limit: int = 1000) -> list[Version]:
@@ -219,16 +244,19 @@ class Store:
 
     # ------------------------------------------------------------------------------------------- writing
 
-    def write(self, work: Callable[[Transaction], T]) -> T:
+    def write(self, work: Callable[[Transaction], T], *, lasting: bool = True) -> T:
         """Do the work in one transaction; returns once it is on disk, raises what the work raised.
 
         When processes collide, the work may be done more than once: it must have no other effects.
-        """
-        return self._writer.submit(work).result()
 
-    def submit(self, work: Callable[[Transaction], T]) -> Future[T]:
+        lasting: False returns without waiting for the disk. After a power cut the work may then be missing,
+                 together with all that followed it, but only until a lasting write has ended.
+        """
+        return self.submit(work, lasting=lasting).result()
+
+    def submit(self, work: Callable[[Transaction], T], *, lasting: bool = True) -> Future[T]:
         """Like `write`, but without waiting."""
-        return self._writer.submit(work)
+        return self._writer.submit(work, lasting=lasting)
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:

@@ -57,6 +57,10 @@ class SqliteSession(Session):
     def together(self) -> AbstractContextManager[Any]:
         return nullcontext()
 
+    def begin_lasting(self, lasting: bool) -> None:
+        # NORMAL keeps the order of commits: whatever is committed with FULL later takes these along.
+        self._connection.execute(f"PRAGMA synchronous={'FULL' if lasting else 'NORMAL'}")
+
     def lock(self) -> None:
         """Nothing to do: BEGIN IMMEDIATE already holds the only write lock."""
 
@@ -91,9 +95,9 @@ def _sqlite_insert(table: Table) -> str:
 
 
 class SqliteDatabase(Database):
-    """One file. It uses a write-ahead log, so readers never wait, and every commit is on disk before its
-    caller gets an answer (synchronous=FULL: with NORMAL, a power cut would lose acknowledged writes; group
-    commit makes up for the cost).
+    """One file. It uses a write-ahead log, so readers never wait, and a commit is on disk before its caller
+    gets an answer (synchronous=FULL: with NORMAL, a power cut would lose acknowledged writes; group commit
+    makes up for the cost), unless the caller can do without (`Store.write`).
     """
 
     def __init__(self, url: URL, patience: Patience) -> None:
@@ -133,7 +137,6 @@ class SqliteDatabase(Database):
         connection = self._connect("rwc")
         try:
             connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=FULL")
             connection.execute("PRAGMA wal_autocheckpoint=4000")
             connection.execute("PRAGMA busy_timeout=0")  # `_begin` waits
         except sqlite3.Error as error:

@@ -18,6 +18,7 @@ from fhir_coprod.store import index
 from fhir_coprod.store.batch import Batch, Newest, Pending, Reference
 from fhir_coprod.store.index import IndexRows
 from fhir_coprod.store.prepared import Prepared, kept_meta, plain_hash
+from fhir_coprod.store.quality import Marks
 from fhir_coprod.store.versions import (
     COLUMNS,
     Method,
@@ -116,20 +117,22 @@ class Transaction:
         id: str | None = None,
         references: Mapping[str, str] | None = None,
         source: str = "",
+        marks: Marks = (),
     ) -> Written:
         """Create a resource; without `id` it gets a new UUID.
 
         references: the value of a `reference` key → the value to replace it with
+        marks:      what is wrong in it, if it is kept although it is not valid
         Raises Conflict when a resource with that id exists and is not deleted.
         """
         type = _type(document)
         if id is None:
-            return self._write(document, type, str(uuid4()), None, "create", references, source)
+            return self._write(document, type, str(uuid4()), None, "create", references, source, marks)
         check_id(id)
         held = self._held((type, id))
         if held and not held.version.deleted:
             raise Conflict(f"{type}/{id} exists already; update it, or create it under another id.")
-        return self._write(document, type, id, held, "create", references, source)
+        return self._write(document, type, id, held, "create", references, source, marks)
 
     def put(
         self,
@@ -140,18 +143,20 @@ class Transaction:
         references: Mapping[str, str] | None = None,
         meta: Json | None = None,
         source: str = "",
+        marks: Marks = (),
     ) -> Written:
         """Make this the content of (type, id): updated, created, or, when it differs in nothing but id,
         meta.versionId and meta.lastUpdated, unchanged, which makes no version.
 
         if_match: the version that must be the newest one. Raises PreconditionFailed otherwise.
         meta:     replaces the document's own meta; the received bytes stay as they were.
+        marks:    what is wrong in it, if it is kept although it is not valid.
         """
         type = _type(document)
         check_id(id)
         held = self._held((type, id))
         self._check_match(type, id, held, if_match)
-        return self._write(document, type, id, held, "update", references, source, meta)
+        return self._write(document, type, id, held, "update", references, source, marks, meta)
 
     def put_prepared(self, prepared: Prepared, *, source: str = "") -> Written:
         """As `put`, of what was prepared before this transaction began."""
@@ -171,7 +176,7 @@ class Transaction:
             prepared.hash,
             source,
         )
-        self._remember(version, prepared.received, prepared.rows, held)
+        self._remember(version, prepared.received, prepared.rows, held, prepared.marks)
         return Written(version, "updated" if held and not held.version.deleted else "created")
 
     def delete(self, type: str, id: str, *, if_match: int | None = None, source: str = "") -> Written | None:
@@ -203,6 +208,7 @@ class Transaction:
         method: Method,
         references: Mapping[str, str] | None,
         source: str,
+        marks: Marks,
         own_meta: Json | None = None,
     ) -> Written:
         number = held.version.version + 1 if held else 1
@@ -215,12 +221,30 @@ class Transaction:
         if held and not held.version.deleted and _is_same(held.version, content, kept):
             return Written(held.version, "unchanged")
         version = Version(type, id, number, 0, to_milliseconds(updated), method, body, content.hash, source)
-        self._remember(version, document.received or document.raw, index.rows(type, content.data), held)
+        rows = index.rows(type, content.data, is_sound=not marks)
+        self._remember(version, document.received or document.raw, rows, held, marks)
         return Written(version, "updated" if held and not held.version.deleted else "created")
 
-    def _remember(self, version: Version, received: bytes, rows: IndexRows, held: Newest | None) -> None:
-        self._pending.append(Pending(version, received, rows))
+    def _remember(
+        self, version: Version, received: bytes, rows: IndexRows, held: Newest | None, marks: Marks = ()
+    ) -> None:
+        self._pending.append(Pending(version, received, rows, marks))
         self._own[version.type, version.id] = Newest(version, held.key if held else 0)
+
+    def marks(self, type: str, id: str) -> Marks:
+        """What is wrong in the newest version; empty when nothing is."""
+        for pending in reversed(self._pending):
+            if (pending.version.type, pending.version.id) == (type, id):
+                return pending.marks
+        self._protect()
+        return self._batch.marks((type, id))
+
+    def remark(self, judged: Sequence[tuple[Version, Marks]]) -> None:
+        """Replace the marks of these versions, those that are still the newest: the rules have changed, not
+        the resources. Makes no version."""
+        self.lock()
+        self._protect()
+        self._batch.remark(judged)
 
     def _later_than(self, held: Newest) -> datetime:
         """Now, or just after the last version if the clock has stopped or gone back."""

@@ -28,7 +28,8 @@ class Version(msgspec.Struct, frozen=True, dict=True):
     body:         what a read returns, with id, meta.versionId and meta.lastUpdated; empty when deleted
     hash:         content hash without id and meta, or a name for the content (see `prepared.py`); empty when
                   deleted
-    source:       "" for a client or file, "ehr:NAME", "watch"
+    source:       "" for a client or file, "ehr:NAME", "watch", "sync"; "retired:…" where it was given up
+    for another
     """
 
     type: str

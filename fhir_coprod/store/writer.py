@@ -1,9 +1,9 @@
 """The writer thread with group commit: everything that is waiting is committed together.
 
 Every piece of work runs by itself: when it fails, nothing of it remains and only its caller gets the error.
-No caller gets an answer before its work is committed. When two processes get into each other's way, the work
-of the batch is done again, one piece at a time and with the log locked from the start; so work must have no
-effects outside its transaction.
+No caller gets an answer before its work is committed, and on disk, unless the caller can do without that.
+When two processes get into each other's way, the work of the batch is done again, one piece at a time, with
+the log locked from the start; so work must have no effects outside its transaction.
 """
 
 from __future__ import annotations
@@ -38,10 +38,11 @@ _Errors = (*DatabaseErrors, sqlalchemy.exc.DBAPIError)
 class _Submitted:
     """One piece of submitted work, its caller's future, and its result."""
 
-    __slots__ = ("error", "future", "result", "work")
+    __slots__ = ("error", "future", "lasting", "result", "work")
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Work, lasting: bool) -> None:
         self.work = work
+        self.lasting = lasting
         self.future: Future[Any] = Future()
         self.result: Any = None
         self.error: BaseException | None = None
@@ -65,6 +66,8 @@ class Writer:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._queue: SimpleQueue[_Submitted | None] = SimpleQueue()
+        self._next: _Submitted | None = None
+        """Taken from the queue, but left for the next batch."""
         self._engine: Engine = database.make_engine()
         self._connection: Connection | None = None
         self._closed = False
@@ -73,13 +76,16 @@ class Writer:
         self._thread = threading.Thread(target=self._serve, name="coprod-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, work: Callable[[Transaction], T]) -> Future[T]:
-        """Queue some work; the future is done once the work is committed or has failed alone."""
+    def submit(self, work: Callable[[Transaction], T], *, lasting: bool = True) -> Future[T]:
+        """Queue some work; the future is done once the work is committed or has failed alone.
+
+        lasting: whether it also waits until the work is on disk
+        """
         if self._closed:
             raise Overloaded("The store is closed; open it again.")
         if threading.current_thread() is self._thread:
             raise RuntimeError("a work cannot wait for another write; do it in the same transaction")
-        item = _Submitted(work)
+        item = _Submitted(work, lasting)
         self._queue.put(item)
         return item.future
 
@@ -94,12 +100,13 @@ class Writer:
 
     def _serve(self) -> None:
         while True:
-            first = self._queue.get()
+            first, self._next = self._next or self._queue.get(), None
             if first is None:
                 break
             done: list[_Submitted] = []
             try:
-                self._commit(self._waiting(first), done, locked=self._locked_from_start)
+                items = self._waiting(first)
+                self._commit(items, done, locked=self._locked_from_start, lasting=first.lasting)
             except _Retry:
                 for item in done:
                     self._alone(item)
@@ -113,7 +120,7 @@ class Writer:
         self._engine.dispose()
 
     def _waiting(self, first: _Submitted) -> Iterator[_Submitted]:
-        """The first piece of work and those queued behind it, for as long as the batch may grow."""
+        """The first piece of work and those like it queued behind it, for as long as the batch may grow."""
         deadline = time.monotonic() + MAX_SECONDS
         yield first
         for _ in range(MAX_WORKS - 1):
@@ -126,26 +133,36 @@ class Writer:
             if item is None:
                 self._queue.put(None)
                 return
+            if item.lasting != first.lasting:
+                self._next = item
+                return
             yield item
 
     def _alone(self, item: _Submitted) -> None:
         """Do one piece of work again, in a transaction of its own that holds the lock from the start."""
         item.error = None
         try:
-            self._commit(iter((item,)), [], locked=True, last=True)
+            self._commit(iter((item,)), [], locked=True, lasting=item.lasting, last=True)
         except BaseException as error:  # noqa: BLE001 - as above
             item.fail(self._explained(error))
         else:
             item.answer()
 
     def _commit(
-        self, items: Iterator[_Submitted], done: list[_Submitted], *, locked: bool, last: bool = False
+        self,
+        items: Iterator[_Submitted],
+        done: list[_Submitted],
+        *,
+        locked: bool,
+        lasting: bool,
+        last: bool = False,
     ) -> None:
         """Run the works and commit. `_Retry` when another try may succeed; nothing is written then."""
         try:
             connection = self._connect()
-            transaction = connection.begin()
             session = self._database.session(connection)
+            session.begin_lasting(lasting)
+            transaction = connection.begin()
             batch = Batch(connection, session, locked=self._locked_from_start, known_types=self._known_types)
             if locked:
                 batch.lock()

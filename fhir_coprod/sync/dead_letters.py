@@ -1,7 +1,8 @@
-"""Reads and replays dead letters: records that the sync could not take in, with their bytes and the reason.
+"""Reads and replays dead letters: records that sync or load could not take in, with bytes and the reason.
 
 A dead letter is open until its record arrives in good order (resolved), until other bytes of the same record
-arrive (superseded), or until a replay succeeds (resolved), for instance after we corrected our validator.
+arrive (superseded), or until a replay succeeds (resolved), for instance after we corrected our validator. A
+person can put one aside (dismissed): then it is no fault of later runs, but what it holds is still not seen.
 """
 
 from __future__ import annotations
@@ -14,20 +15,20 @@ from typing import Any
 from sqlalchemy import Connection, select, update
 
 from fhir_coprod import jsontext
-from fhir_coprod.errors import NotFound
-from fhir_coprod.instants import from_milliseconds, instant
+from fhir_coprod.errors import Conflict, NotAllowed, NotFound
+from fhir_coprod.instants import from_milliseconds, instant, to_milliseconds
 from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import Settings
-from fhir_coprod.store import Store, Transaction
+from fhir_coprod.store import Store, Transaction, loading
 from fhir_coprod.store.schema.sync import dead_letter
 from fhir_coprod.sync import alone, engine
-from fhir_coprod.sync.staging import stage
-from fhir_coprod.sync.staging.stage import Batch, Received, Refused, Taken, Unchanged
+from fhir_coprod.sync.staging import again, stage
+from fhir_coprod.sync.staging.stage import STANDING
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """One dead letter. `foreign_id` is "" if not even the id could be read."""
+    """One dead letter. `foreign_id` is "" if not even the id could be read, `ehr` if it came from a file."""
 
     id: int
     ehr: str
@@ -39,6 +40,9 @@ class DeadLetter:
     outcome: Json
     """OperationOutcome."""
     body: bytes
+    dismissed_by: str = ""
+    dismissed_because: str = ""
+    dismissed_at: datetime | None = None
 
     @property
     def reason(self) -> str:
@@ -60,6 +64,12 @@ class DeadLetter:
             "state": self.state,
             "outcome": self.outcome,
         }
+        if self.dismissed_at is not None:
+            found["dismissed"] = {
+                "by": self.dismissed_by,
+                "because": self.dismissed_because,
+                "at": instant(self.dismissed_at),
+            }
         if body:
             found["body"] = self.body.decode(errors="replace")
         return found
@@ -92,54 +102,71 @@ def _from_row(row: Any) -> DeadLetter:
         row["state"],
         jsontext.decode(row["outcome"]),
         bytes(row["body"]),
+        row["dismissed_by"],
+        row["dismissed_because"],
+        from_milliseconds(row["dismissed_at"]) if row["dismissed_at"] else None,
     )
+
+
+def dismiss(store: Store, ids: Sequence[int], by: str, because: str) -> list[DeadLetter]:
+    """Put open dead letters aside; returns them in their new state.
+
+    Raises NotAllowed unless somebody says by name why, NotFound for an unknown id, Conflict for one that is
+    not open. Then none is put aside.
+    """
+    by, because = by.strip(), because.strip()
+    if not by or not because:
+        raise NotAllowed("Say who puts it aside (--by) and why (--because): both are written down.")
+
+    def work(transaction: Transaction) -> None:
+        connection = transaction.connection
+        for one in [read_one(connection, id) for id in ids]:
+            if one.state not in STANDING:
+                raise Conflict(f"Dead letter {one.id} is {one.state}: there is nothing to put aside.")
+        at = to_milliseconds(transaction.now)
+        connection.execute(
+            update(dead_letter)
+            .where(dead_letter.c.id.in_(list(ids)))
+            .values(state="dismissed", dismissed_by=by, dismissed_because=because, dismissed_at=at)
+        )
+
+    store.write(work)
+    with store.connect() as connection:
+        return [read_one(connection, id) for id in ids]
 
 
 def replay(
     store: Store, settings: Settings, ids: Sequence[int] = (), *, validate: stage.Validate | None = None
 ) -> list[DeadLetter]:
-    """Try the open ones (or those in `ids`) again, in the order received; returns them in their new state.
+    """Try the open ones (or those in `ids`, also if they are dismissed) again, in the order received; returns
+    them in their new state.
 
     If a newer form of the record has been taken since, the dead letter is superseded, not taken. Raises
     NotFound for an unknown id, Conflict if a sync is running.
     """
     context = engine.context_of(settings)
     check = validate or engine.default_validator()
+    refusing = {ehr.name for ehr in settings.ehr if ehr.on_invalid == "refuse"}
     with store.connect() as connection:
         wanted = [read_one(connection, id) for id in ids] if ids else read(connection)
     with alone.alone(store) as beat:
         for one in sorted(wanted, key=lambda found: found.id):
-            if one.state != "open":
+            if one.state not in STANDING:
                 continue
 
-            def again(transaction: Transaction, one: DeadLetter = one) -> None:
-                connection = transaction.connection
-                known = stage.known_records(connection, one.ehr, one.type, [one.foreign_id])
-                result = stage.prepare(
-                    one.ehr,
-                    one.type,
-                    Received(one.body, one.position),
-                    known.get,
-                    context.bases,
-                    check,
-                    accept_older=False,
-                )
-                batch = Batch(one.ehr, one.type)
-                if isinstance(result, Taken):
-                    batch.taken.append(result)
-                elif isinstance(result, Refused):
-                    batch.refused.append(result)
-                elif isinstance(result, Unchanged):
-                    _set(connection, one.id, "superseded")
-                stage.stage(connection, batch, transaction.now)
-                if isinstance(result, Taken):
-                    _set(connection, one.id, "resolved")
+            def work(transaction: Transaction, one: DeadLetter = one) -> None:
+                if one.ehr:
+                    again.retake(
+                        transaction,
+                        again.Waiting(one.id, one.ehr, one.type, one.foreign_id, one.body, one.position),
+                        context.bases,
+                        check,
+                        keep_invalid=one.ehr not in refusing,
+                    )
+                elif loading.take(transaction, one.body, check):
+                    again.close(transaction.connection, one.id, "resolved")
 
-            store.write(again)
+            store.write(work)
         engine.settle(store, context, check, beat)
     with store.connect() as connection:
         return [read_one(connection, one.id) for one in wanted]
-
-
-def _set(connection: Connection, id: int, state: str) -> None:
-    connection.execute(update(dead_letter).where(dead_letter.c.id == id).values(state=state))

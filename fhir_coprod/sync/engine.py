@@ -11,9 +11,13 @@ yet linked or written. The next run picks all of that up, and ends as if nothing
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import replace
+from datetime import timedelta
 
 import httpx
 
@@ -21,18 +25,22 @@ from fhir_coprod import faults
 from fhir_coprod.errors import ConfigError, EhrAnswer, EhrError, Overloaded
 from fhir_coprod.settings import EhrSettings, Settings
 from fhir_coprod.store import Store, Transaction
+from fhir_coprod.store.recheck import recheck_by_newer_rules
 from fhir_coprod.sync import alone
 from fhir_coprod.sync.ehr.client import EhrClient, Politeness
 from fhir_coprod.sync.ehr.plan import EhrPlan, plan
-from fhir_coprod.sync.merging import matches
+from fhir_coprod.sync.ehr.search import BY_PATIENT, GONE, REFUSED
+from fhir_coprod.sync.merging import trusted
 from fhir_coprod.sync.merging.publish import View
 from fhir_coprod.sync.merging.sources import Context
-from fhir_coprod.sync.pull import Progress, Puller
+from fhir_coprod.sync.pace import Pace
+from fhir_coprod.sync.pull import pull
+from fhir_coprod.sync.reading.shared import Progress, Reading, Wishes
 from fhir_coprod.sync.report import EhrReport, Reports
 from fhir_coprod.sync.settle import Settled, Settling
-from fhir_coprod.sync.staging import feed, stage
+from fhir_coprod.sync.staging import again, bases, feed, numbers, stage
 from fhir_coprod.sync.staging.references import Bases, Record
-from fhir_coprod.sync.staging.sinks import DrySink, StoreSink, courteous
+from fhir_coprod.sync.staging.sinks import DrySink, StoreSink
 from fhir_coprod.sync.staging.stage import Batch, Counts
 from fhir_coprod.watched import PULLED
 
@@ -45,13 +53,45 @@ def check(
     politeness: Politeness | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
 ) -> EhrPlan:
-    """What the EHR can do, and how the sync will read it. Raises EhrUnreachable, EhrAnswer, ConfigError."""
+    """What the EHR can do, how the sync will read it, and what in the settings is wrong by its answers.
+
+    Raises EhrUnreachable, EhrAnswer, ConfigError.
+    """
 
     async def ask() -> EhrPlan:
         async with EhrClient(ehr, politeness=politeness, transport=transport) as client:
-            return await _ask_plan(client)
+            made = await _ask_plan(client)
+            wrong = [sentence async for sentence in _wrong(client, made)]
+            return replace(made, wrong=tuple(wrong))
 
     return asyncio.run(ask())
+
+
+async def _status(client: EhrClient, url: str) -> int:
+    """The status of an answer; 0 if there is none."""
+    try:
+        return (await client.get(url)).status
+    except EhrError:
+        return 0
+
+
+async def _wrong(client: EhrClient, made: EhrPlan) -> AsyncIterator[str]:
+    """Sentences about what the settings name, or the statement promises, and the server does not have."""
+    ehr = client.ehr
+    if ehr.department and await _status(client, ehr.department) in GONE:
+        yield _no_department(ehr)
+    for id in ehr.patients:
+        if await _status(client, f"Patient/{id}") in GONE:
+            yield f"the patient {id} in `patients` of the settings is not at this server; correct it"
+    if made.vendor_name:
+        return
+    refused = []
+    for each in made.types:
+        is_searched = each.observable and each.find not in ("by-patient", "by-reference")
+        if is_searched and await _status(client, f"{each.type}?_count=1") in REFUSED:
+            refused.append(each.type)
+    if refused:
+        yield f"the server refuses to be searched for {', '.join(refused)}. {BY_PATIENT}"
 
 
 def run(
@@ -61,6 +101,7 @@ def run(
     names: Sequence[str] = (),
     full: bool = False,
     dry_run: bool = False,
+    accept_deletions: bool = False,
     progress: Callable[[Progress], None] | None = None,
     validate: stage.Validate | None = None,
     politeness: Politeness | None = None,
@@ -69,29 +110,84 @@ def run(
 
     full:     list everything again, which also finds what was deleted
     dry_run:  read everything, write nothing; the reports hold what would have been written
+    accept_deletions: a person says that what has vanished is really gone, however much it is
     validate: decides whether a record is good; by default the validator of R4 and our profiles
 
     Raises ConfigError for an unknown name or if there is no EHR at all, Conflict if another sync is running.
     If an EHR fails, its report says why, and the others go on.
     """
     ehrs = _chosen(settings, names)
-    context = context_of(settings)
+    with store.connect() as connection:
+        known = bases.known(connection)
+    context = context_of(settings, known)
+    wishes = Wishes(
+        full,
+        timedelta(hours=settings.sync.full_every_hours) if settings.sync.full_every_hours else None,
+        settings.sync.max_deleted_share,
+        accept_deletions,
+    )
     reports = Reports(context.order)
     validate = validate or default_validator()
     if dry_run:
         dry = DrySink(store)
-        asyncio.run(_pull(ehrs, dry, reports, context.bases, validate, full, progress, politeness, _silent))
-        _settle_dry(store, dry, reports, context, validate)
-        reports.faults(dry.faults)
+        with _collecting_only_what_is_new():
+            asyncio.run(
+                _pull(ehrs, dry, reports, context.bases, validate, wishes, progress, politeness, _silent)
+            )
+            context = replace(context, bases=context.bases.knowing(dry.bases))
+            _settle_dry(store, dry, reports, context, validate)
+        reports.told(dry)
     else:
-        with alone.alone(store) as beat:
+        with alone.alone(store) as beat, _collecting_only_what_is_new():
             store.write(lambda t: feed.forget_others(t.connection, context.order))
-            sink = StoreSink(store, reports.staged)
-            asyncio.run(_pull(ehrs, sink, reports, context.bases, validate, full, progress, politeness, beat))
+            new = [ehr.name for ehr in ehrs if full or _is_first(store, ehr.name)]
+            keeping = {ehr.name for ehr in ehrs if ehr.on_invalid == "keep"}
+            again.retake_readable(store, keeping, context.bases, validate)
+            sink = StoreSink(store, reports.staged, Pace(store))
+            asyncio.run(
+                _pull(ehrs, sink, reports, context.bases, validate, wishes, progress, politeness, beat)
+            )
+            context = replace(context, bases=context.bases.knowing(sink.bases))
+            _work_out_again(store, context.bases, known, beat)
             reports.settled(settle(store, context, validate, beat))
+            recheck_by_newer_rules(store)
             _look_for_departments(store, ehrs, context, reports)
-        reports.faults(sink.faults)
+            with store.connect() as connection:
+                for name in new:
+                    reports.of(name).identifiers = trusted.seen(connection, name)
+            _tell_feeds(store, ehrs, reports)
+        reports.told(sink)
     return reports.all()
+
+
+def _is_first(store: Store, ehr: str) -> bool:
+    """Whether the EHR's patients have never been read completely."""
+    with store.connect() as connection:
+        known = [one for one in feed.feeds(connection, ehr) if one.type == "Patient"]
+    return not any(one.first_success for one in known)
+
+
+def _work_out_again(store: Store, all: Bases, known: Sequence[tuple[str, str]], beat: Beat) -> None:
+    """Find again what records refer to, if an EHR turned out to have another address."""
+    new = [(ehr, base) for ehr, own in all.aliases.items() for base in own if (ehr, base) not in known]
+    if not new:
+        return
+    pace, texts = Pace(store), [base for _, base in new]
+    after: Record | None = Record("", "", "")
+    while after is not None:
+        after = pace.write(lambda t, after=after: bases.rework(t.connection, after, texts, all))  # type: ignore[misc]
+        beat()
+    store.write(lambda t: bases.remember(t.connection, new))
+
+
+@contextmanager
+def _collecting_only_what_is_new() -> Iterator[None]:
+    """Keep Python's garbage collector from going through all definitions again and again."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _look_for_departments(
@@ -104,9 +200,22 @@ def _look_for_departments(
             continue
         with store.connect() as connection:
             if not stage.known_records(connection, ehr.name, department.type, [department.id]):
-                report.faults[department.type] = (
-                    f"the department {ehr.department} of the settings is not at this server; correct it"
-                )
+                report.faults[department.type] = _no_department(ehr)
+
+
+def _no_department(ehr: EhrSettings) -> str:
+    return f"the department {ehr.department} of the settings is not at this server; correct it"
+
+
+def _tell_feeds(store: Store, ehrs: Sequence[EhrSettings], reports: Reports) -> None:
+    """Say in words what is known of each type now."""
+    with store.connect() as connection:
+        for ehr in ehrs:
+            reports.of(ehr.name).feeds = {
+                row.type: row.words
+                for row in feed.feeds(connection, ehr.name)
+                if row.state != "not-observable"
+            }
 
 
 def settle(store: Store, context: Context, validate: stage.Validate, beat: Beat) -> Settled:
@@ -126,19 +235,27 @@ def settle(store: Store, context: Context, validate: stage.Validate, beat: Beat)
             beaten = time.monotonic()
 
     # Each step checks for itself whether this sync still holds the lease.
-    settling = Settling(context, matches.decided(store), validate)
-    return settling.in_steps(lambda step: courteous(store, step), look, beat_sometimes)
+    settling = Settling(context, validate)
+    pace = Pace(store)
+    return settling.in_steps(pace.write, look, beat_sometimes, pace.most)
 
 
-def context_of(settings: Settings) -> Context:
-    """What the settings say about where records come from and which department they belong to."""
+def context_of(settings: Settings, more: Iterable[tuple[str, str]] = ()) -> Context:
+    """What the settings say about where records come from and which department they belong to.
+
+    more: other addresses (EHR, base) that EHRs were found to have
+    """
     departments = {}
     for ehr in settings.ehr:
         type, _, id = ehr.department.partition("/")
         if id:
             departments[ehr.name] = Record(ehr.name, type, id)
+    aliases = [(ehr.name, alias.rstrip("/")) for ehr in settings.ehr for alias in ehr.aliases]
     return Context(
-        Bases({ehr.name: ehr.url.rstrip("/") for ehr in settings.ehr}),
+        Bases(
+            {ehr.name: ehr.url.rstrip("/") for ehr in settings.ehr},
+            numbering=numbers.load(settings.sync.identifiers),
+        ).knowing([*aliases, *more]),
         tuple(ehr.name for ehr in settings.ehr),
         departments,
     )
@@ -178,27 +295,35 @@ async def _pull(
     ehrs: Sequence[EhrSettings],
     sink: StoreSink,
     reports: Reports,
-    bases: Bases,
+    known: Bases,
     validate: stage.Validate,
-    full: bool,
+    wishes: Wishes,
     progress: Callable[[Progress], None] | None,
     politeness: Politeness | None,
     beat: Beat,
 ) -> None:
-    """Pull from all EHRs in parallel. If one fails, its report says why."""
+    """Pull from all EHRs in parallel. If one fails, its report says why.
+
+    The EHRs are read side by side, but one thread works on their records and stages them, page after page.
+    Two threads would not be faster, since Python runs one at a time; and while one stages records, with the
+    store locked, the other would hold it up, and everybody else who wants to write would have to wait.
+    """
+    worker = ThreadPoolExecutor(1, "coprod-sync")
+    loop = asyncio.get_running_loop()
 
     async def fail(ehr: EhrSettings, reason: str) -> None:
         reports.of(ehr.name).error = reason
-        await asyncio.to_thread(sink.failed, ehr.name, ehr.types or PULLED, "failed", reason)
+        types = ehr.types or PULLED
+        await loop.run_in_executor(worker, sink.failed, ehr.name, types, "failed", reason)
 
     async def one(ehr: EhrSettings) -> None:
         report = reports.of(ehr.name)
         try:
             async with EhrClient(ehr, politeness=politeness) as client:
                 made = await _ask_plan(client)
-                await asyncio.to_thread(sink.planned, made)
+                await loop.run_in_executor(worker, sink.planned, made)
                 report.counts |= {p.type: Counts() for p in made.types if p.observable}
-                await Puller(client, made, sink, bases, validate, full, progress).run()
+                await pull(Reading(client, made, sink, known, validate, wishes, worker, progress))
         except (EhrError, ConfigError) as error:
             await fail(ehr, error.message)
         except Exception as error:  # noqa: BLE001 - whatever goes wrong with one EHR, the others go on
@@ -212,6 +337,8 @@ async def _pull(
             heart.cancel()
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from None
+    finally:
+        worker.shutdown()
 
 
 async def _keep_beating(beat: Beat) -> None:
@@ -239,13 +366,16 @@ def _settle_dry(
     store: Store, sink: DrySink, reports: Reports, context: Context, validate: stage.Validate
 ) -> None:
     """Stage, link and write in one transaction, then undo it."""
-    decided = matches.decided(store)
 
     def work(transaction: Transaction) -> None:
         staged = [
             (batch, stage.stage(transaction.connection, batch, transaction.now)) for batch in sink.batches
         ]
-        settling = Settling(context, decided, validate, keep=True)
+        after: Record | None = Record("", "", "") if sink.bases else None
+        new = [base for _, base in sink.bases]
+        while after is not None:
+            after = bases.rework(transaction.connection, after, new, context.bases)
+        settling = Settling(context, validate, keep=True)
         view = View(transaction.connection, transaction.newest)
         settled = settling.in_steps(lambda step: step(transaction), lambda: nullcontext(view), _silent)
         raise _Undo(staged, settled)

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, and_, bindparam, func, or_, select
 
 from fhir_coprod.instants import from_milliseconds, to_milliseconds
 from fhir_coprod.settings import EhrSettings
-from fhir_coprod.store.schema.sync import crosswalk, dead_letter, feed
+from fhir_coprod.store.schema.sync import crosswalk, dead_letter, feed, unread
 
 
 class Unreliable(NamedTuple):
@@ -34,6 +34,16 @@ class Unread(NamedTuple):
     ehr: str
     type: str
     id: str
+    since: datetime
+
+
+class Gap(NamedTuple):
+    """A patient of ours for whom an EHR did not give the records of a type, although it gave the others'."""
+
+    ehr: str
+    type: str
+    patient: str
+    """Our id."""
     since: datetime
 
 
@@ -60,7 +70,10 @@ _UNREAD: Final = (
             crosswalk.c.foreign_id == dead_letter.c.foreign_id,
         ),
     )
-    .where(dead_letter.c.state == "open", dead_letter.c.foreign_id != "", crosswalk.c.id != "")
+    # What a person has put aside is not seen either.
+    .where(
+        dead_letter.c.state.in_(("open", "dismissed")), dead_letter.c.foreign_id != "", crosswalk.c.id != ""
+    )
     .group_by(dead_letter.c.ehr, dead_letter.c.type, crosswalk.c.id)
 )
 
@@ -75,7 +88,11 @@ def unreliable_feeds(connection: Connection, pulled_since: datetime | None) -> l
     stale = max(to_milliseconds(pulled_since) if pulled_since else 0, 1)
     return [
         Unreliable(
-            ehr, type, state, from_milliseconds(last_success if state == "observable" else since), reason
+            ehr,
+            type,
+            state,
+            from_milliseconds(last_success if state == "observable" else since),
+            reason if state != "observable" else "",  # what is remarked there is no reason for that
         )
         for ehr, type, state, since, reason, last_success in connection.execute(_UNRELIABLE, {"stale": stale})
     ]
@@ -108,6 +125,17 @@ def unread_records(connection: Connection) -> Iterator[Unread]:
     """Resources of ours for which the EHR has sent a newer version that could not be taken in."""
     for ehr, type, id, received in connection.execute(_UNREAD):
         yield Unread(ehr, type, id, from_milliseconds(received))
+
+
+def gaps(connection: Connection) -> Iterator[Gap]:
+    """Patients for whom a type could not be read, although it could for others."""
+    rows = connection.execute(select(unread.c.ehr, unread.c.type, unread.c.what, unread.c.since)).all()
+    for ehr, type, what, since in rows:
+        kind, _, foreign_id = what.partition("/")
+        own = (crosswalk.c.ehr == ehr) & (crosswalk.c.type == kind) & (crosswalk.c.foreign_id == foreign_id)
+        id = connection.execute(select(crosswalk.c.id).where(own)).scalar()
+        if kind == "Patient" and type != "Patient" and id:
+            yield Gap(ehr, type, id, from_milliseconds(since))
 
 
 def waiting_dead_letters(connection: Connection) -> list[Waiting]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from fhir_coprod.jsontext import Json
 from fhir_coprod.sync.diff import Difference, difference
 from fhir_coprod.sync.merging.change import Change
+from fhir_coprod.sync.merging.trusted import SeenSystem
 from fhir_coprod.sync.settle import Settled
+from fhir_coprod.sync.staging.sinks import StoreSink
 from fhir_coprod.sync.staging.stage import Batch, Counts
 
 
@@ -22,9 +24,19 @@ class EhrReport:
     counts: dict[str, Counts] = field(default_factory=dict)
     """By resource type, for the types that can be observed."""
     faults: dict[str, str] = field(default_factory=dict)
-    """By resource type: why it could not be read completely in this run."""
+    """By resource type: why it could not be read completely in this run, or what else is to be mended."""
     changes: list[Difference] = field(default_factory=list)
     """What would be written; only in a dry run."""
+    remarks: dict[str, str] = field(default_factory=dict)
+    """By resource type: what is good to know although everything was read."""
+    unread: dict[str, dict[str, str]] = field(default_factory=dict)
+    """By resource type: what the EHR did not give although it gave the rest, `Patient/id` there or a record,
+    and why. These are the EHR's ids: print them for people, but do not log them."""
+
+    feeds: dict[str, str] = field(default_factory=dict)
+    """By resource type: what is known of it now, in words; not in a dry run."""
+    identifiers: list[SeenSystem] = field(default_factory=list)
+    """What was seen of each system of numbers that name people; only in the first run, and in a full one."""
 
     @property
     def ok(self) -> bool:
@@ -39,6 +51,10 @@ class EhrReport:
             "error": self.error or None,
             "types": {type: counts.to_json() for type, counts in self.counts.items()},
             "faults": self.faults,
+            "remarks": self.remarks,
+            "unread": self.unread,
+            "feeds": self.feeds,
+            "identifiers": [seen.to_json() for seen in self.identifiers],
             "changes": [change.to_json() for change in self.changes],
         }
 
@@ -69,10 +85,15 @@ class Reports:
         for change in changes:
             self.of(change.ehr).changes.append(difference(change))
 
-    def faults(self, faults: Mapping[tuple[str, str], str]) -> None:
-        for (ehr, type), reason in faults.items():
+    def told(self, sink: StoreSink) -> None:
+        """Add what pulling found out beside the records."""
+        for (ehr, type), reason in sink.faults.items():
             if not self.of(ehr).error:
                 self.of(ehr).faults[type] = reason
+        for (ehr, type), remark in sink.remarks.items():
+            self.of(ehr).remarks[type] = remark
+        for (ehr, type), gaps in sink.gaps.items():
+            self.of(ehr).unread[type] = dict(gaps)
 
     def _of_type(self, ehr: str, type: str) -> Counts:
         return self.of(ehr).counts.setdefault(type, Counts())

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol, TypeVar
 
 from sqlalchemy import Connection, func, select
@@ -19,12 +20,14 @@ from fhir_coprod.store import Transaction
 from fhir_coprod.store.lease import holder_of
 from fhir_coprod.store.schema.sync import crosswalk
 from fhir_coprod.sync import alone
-from fhir_coprod.sync.merging import matches, publish
+from fhir_coprod.sync.merging import matches, publish, reread, trusted
 from fhir_coprod.sync.merging.change import Change
-from fhir_coprod.sync.merging.link import Linked, link
+from fhir_coprod.sync.merging.link import link
+from fhir_coprod.sync.merging.matches import Asked
 from fhir_coprod.sync.merging.publish import Published, View, write_retired
 from fhir_coprod.sync.merging.sources import Context
-from fhir_coprod.sync.staging.identity import ORDERS, PEOPLE, THINGS, Pair
+from fhir_coprod.sync.pace import ALONE
+from fhir_coprod.sync.staging.identity import ORDERS, PEOPLE, THINGS
 from fhir_coprod.sync.staging.stage import OPEN, Validate
 from fhir_coprod.watched import PULLED
 
@@ -60,12 +63,9 @@ class Settled:
 class Settling:
     """Runs the steps and adds up their results; with `keep`, also lists each change and what was before."""
 
-    def __init__(
-        self, context: Context, decided: Sequence[Pair], validate: Validate, *, keep: bool = False
-    ) -> None:
+    def __init__(self, context: Context, validate: Validate, *, keep: bool = False) -> None:
         self._context = context
         self._validate = validate
-        self._decided = decided
         self._keep = keep
         self.settled = Settled()
 
@@ -74,8 +74,12 @@ class Settling:
         write: _Do,
         look: Callable[[], AbstractContextManager[View]],
         after_each: Callable[[], None],
+        most: Callable[[], int] = lambda: ALONE,
     ) -> Settled:
-        """Run each step in `write`, then call `after_each`; reads that need no transaction use `look`."""
+        """Run each step in `write`, then call `after_each`; reads that need no transaction use `look`.
+
+        most: how many records to write in the next step, at most
+        """
         holder: str | None = None
 
         def do(work: Work[T]) -> T:
@@ -91,20 +95,35 @@ class Settling:
             after_each()
             return result
 
-        if self._decided:
-            do(lambda t: matches.wake(t, self._decided))
-        for type in do(_open_types):
-            while self._linked(do(lambda t, type=type: link(t, type))):  # type: ignore[misc]
-                pass
-        while self._published(do(write_retired)):
+        while do(lambda t: reread.some(t.connection, self._context)):
             pass
         for type in do(_open_types):
-            self._publish(type, do, look)
+            self._link(type, do, most)
+        while self._published(do(partial(write_retired, most=most()))):
+            pass
+        for type in do(_open_types):
+            self._publish(type, do, look, most)
+        self._ask(do)
         with look() as view:
             self.settled.merged = _merged(view.connection)
         return self.settled
 
-    def _publish(self, type: str, do: _Do, look: Callable[[], AbstractContextManager[View]]) -> None:
+    def _link(self, type: str, do: _Do, most: Callable[[], int]) -> None:
+        """Link all records of the type; people again where the data have shown what a number is worth."""
+        while True:
+            while do(partial(link, type=type, context=self._context, most=most())):
+                pass
+            if type not in PEOPLE or not do(lambda t: trusted.judge(t.connection)):
+                return
+
+    def _ask(self, do: _Do) -> None:
+        """Put the questions on which something depends: that is known when all else is written."""
+        while self._asked(do(matches.ask)):
+            pass
+
+    def _publish(
+        self, type: str, do: _Do, look: Callable[[], AbstractContextManager[View]], most: Callable[[], int]
+    ) -> None:
         """Write all waiting resources of the type: draft many at a time, commit a few at a time."""
         tries: Counter[str] = Counter()
         while True:
@@ -114,14 +133,15 @@ class Settling:
                 drafts = publish.draft(view, type, calm, self._context, self._validate)
             if not ids:
                 return
-            for start in range(0, len(drafts), publish.BATCH):
-                some = drafts[start : start + publish.BATCH]
-                published = do(lambda t, some=some: publish.commit(t, type, some, keep=self._keep))  # type: ignore[misc]
+            while drafts:
+                number = most()
+                some, drafts = drafts[:number], drafts[number:]
+                published = do(partial(publish.commit, type=type, drafts=some, keep=self._keep))
                 self._published(published)
                 tries.update(published.stale)
             contested = [id for id in ids if tries[id] >= TRIES]
             if contested:
-                self._published(do(lambda t, ids=contested: self._insist(t, type, ids)))  # type: ignore[misc]
+                self._published(do(partial(self._insist, type=type, ids=contested)))
 
     def _insist(self, transaction: Transaction, type: str, ids: Sequence[str]) -> Published:
         """Write resources that others keep changing, with the store locked against them."""
@@ -130,10 +150,10 @@ class Settling:
         drafts = publish.draft(view, type, ids, self._context, self._validate)
         return publish.commit(transaction, type, drafts, keep=self._keep)
 
-    def _linked(self, linked: Linked) -> int:
-        self.settled.conflicts.update(linked.conflicts)
-        self._note(linked.changes)
-        return linked.records
+    def _asked(self, asked: Asked) -> int:
+        self.settled.conflicts.update(asked.conflicts)
+        self._note(asked.changes)
+        return asked.doubts
 
     def _published(self, published: Published) -> int:
         self.settled.conflicts.update(published.conflicts)
@@ -151,11 +171,12 @@ def _holder(transaction: Transaction) -> str:
 
 
 def _open_types(transaction: Transaction) -> list[str]:
-    """Types with something to link or write. When a patient moves, orders may need to be linked again."""
+    """Types with something to link or write. When a patient or a performer moves, orders may need to be
+    linked again."""
     c = crosswalk.c
     rows = transaction.connection.execute(select(c.type).where(OPEN).distinct())
     found = {row[0] for row in rows}
-    if found & PEOPLE:
+    if found & (PEOPLE | THINGS):
         found |= ORDERS
     return [t for t in ORDER if t in found] + sorted(found - set(ORDER))
 

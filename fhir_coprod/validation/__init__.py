@@ -2,9 +2,10 @@
 
 from fhir_coprod.validation.validator import (
     Validator,
+    is_part,
     validate,
     validate_document,
     validate_to_store,
 )
 
-__all__ = ["Validator", "validate", "validate_document", "validate_to_store"]
+__all__ = ["Validator", "is_part", "validate", "validate_document", "validate_to_store"]

@@ -133,6 +133,17 @@ def validate_document(document: Document, profile: str | None = None) -> Outcome
     return default().validate_document(document, profile)
 
 
+def is_part(document: Document) -> bool:
+    """Whether a server says that it cut this resource down: the tag SUBSETTED."""
+    if b'"SUBSETTED"' not in document.raw:
+        return False
+    meta = document.data.get("meta")
+    tags = meta.get("tag") if isinstance(meta, dict) else ()
+    return isinstance(tags, list) and any(
+        isinstance(tag, dict) and tag.get("code") == "SUBSETTED" for tag in tags
+    )
+
+
 def validate_to_store(document: Document) -> Outcome:
     """The same for a resource that will replace the stored one: it must also be whole.
 
@@ -140,11 +151,7 @@ def validate_to_store(document: Document) -> Outcome:
     (https://hl7.org/fhir/R4/search.html#elements).
     """
     outcome = validate_document(document)
-    if b'"SUBSETTED"' not in document.raw:
-        return outcome
-    meta = document.data.get("meta")
-    tags = meta.get("tag", ()) if isinstance(meta, dict) else ()
-    if not any(isinstance(tag, dict) and tag.get("code") == "SUBSETTED" for tag in tags):
+    if not is_part(document):
         return outcome
     message = "This is a part of a resource (tag SUBSETTED); storing it would lose the rest. Read it whole."
     issue = Issue("error", "business-rule", message, f"{document.type}.meta.tag")

@@ -20,6 +20,8 @@ from fhir_coprod.watch.rules.codes import RANK, Rule, Stage
 from fhir_coprod.watch.rules.standing import Stall, Standing, just_before, urgency
 from fhir_coprod.web.letters import addressee
 
+PERHAPS = 50
+"""How many of the orders that may be referrals the board lists; it counts the others."""
 PATH = tuple(stage for stage in Stage if stage is not Stage.ASKED)
 """The stages drawn for a referral; a patient's own request has one more, before the first of these."""
 
@@ -59,6 +61,17 @@ class Case:
     untold_since: datetime | None
     stalls: tuple[Missing, ...]
     unseen: tuple[str, ...]
+    unknown: tuple[str, ...] = ()
+    """States that nobody knows."""
+    died: datetime | None = None
+    scope_why: str = ""
+    """Why it is a referral, or may be one."""
+
+    @property
+    def unsure(self) -> str:
+        """Why nobody can say that all is well, although nothing is stalled; "" if somebody can."""
+        states = f"unknown state: {', '.join(self.unknown)}" if self.unknown else ""
+        return "; ".join(part for part in (", ".join(self.unseen), states) if part)
 
     @property
     def owners(self) -> tuple[str, ...]:
@@ -79,8 +92,13 @@ class Board:
     stalled: tuple[Case, ...]
     moving: tuple[Case, ...]
     partly: tuple[Case, ...]
-    """Not stalled as far as can be seen, but not everything can be seen."""
+    """Not stalled as far as can be seen, but not everything can be seen, or in a state that nobody knows."""
     limits: tuple[str, ...]
+    apart: tuple[str, ...] = ()
+    """Orders that are not watched as referrals, in sentences."""
+    unclear: tuple[Case, ...] = ()
+    """What may be a referral, and was not sent or is silent: the longest first."""
+    unclear_in_all: int = 0
 
     @property
     def open(self) -> int:
@@ -92,7 +110,7 @@ class Board:
 
     @property
     def blind(self) -> int:
-        return len(self.partly) + sum(bool(case.unseen) for case in self.stalled)
+        return sum(bool(case.unseen) for case in (*self.partly, *self.stalled))
 
     @property
     def departments(self) -> list[tuple[str, int]]:
@@ -107,21 +125,29 @@ def compose(
     *,
     now: datetime,
     limits: Sequence[str] = (),
+    apart: Sequence[str] = (),
 ) -> Board:
     """The board for these standings, the most urgent first."""
-    open_ones = [s for s in standings if s.stage is not None and (s.is_open or s.is_stalled)]
+    listed = [s for s in standings if s.stage is not None and (s.is_open or s.is_stalled)]
+    open_ones = [s for s in listed if not s.is_unclear]
+    perhaps = sorted(
+        (s for s in listed if s.is_unclear and s.counted), key=lambda s: (s.counted[0].since, s.referral)
+    )
     zone = settings.site.zone
     with store.connect() as connection:
-        known = _read(Reader(connection, settings), open_ones)
+        known = _read(Reader(connection, settings), [*open_ones, *perhaps[:PERHAPS]])
     cases = [_case(standing, known, zone) for standing in sorted(open_ones, key=urgency)]
     return Board(
         now=now.astimezone(zone),
         zone=zone.key,
         policy=settings.watch.policy,
         stalled=tuple(case for case in cases if case.stalls),
-        moving=tuple(case for case in cases if not case.stalls and not case.unseen),
-        partly=tuple(case for case in cases if not case.stalls and case.unseen),
+        moving=tuple(case for case in cases if not case.stalls and not case.unsure),
+        partly=tuple(case for case in cases if not case.stalls and case.unsure),
         limits=tuple(limits),
+        apart=tuple(apart),
+        unclear=tuple(_case(standing, known, zone) for standing in perhaps[:PERHAPS]),
+        unclear_in_all=len(perhaps),
     )
 
 
@@ -179,14 +205,22 @@ def _case(standing: Standing, known: _Known, zone: ZoneInfo) -> Case:
         severity=_worst(standing.stalls),
         stage=str(standing.stage),
         reached=max(RANK[standing.stage] - 1, 0) if standing.stage else 0,
-        since=_local(standing.since, zone),
+        since=_local(_waits_since(standing), zone),
         due=_local(standing.due, zone, just_before),
         guarantee=_local(standing.guarantee, zone, just_before),
         informed=standing.patient_informed,
         untold_since=_local(standing.untold_since, zone),
         stalls=tuple(_missing(stall, known.names, zone) for stall in _drawn(standing.stalls)),
         unseen=standing.not_observable,
+        unknown=standing.unknown,
+        died=_local(standing.deceased, zone),
+        scope_why=standing.in_scope,
     )
+
+
+def _waits_since(standing: Standing) -> datetime | None:
+    """When its stage began; of what may be a referral, since when it waits."""
+    return standing.counted[0].since if standing.is_unclear and standing.counted else standing.since
 
 
 def _drawn(stalls: Sequence[Stall]) -> Sequence[Stall]:

@@ -30,6 +30,10 @@ class DeskSide:
     notice: str = ""
     """About the patient's language."""
     silent: bool = False
+    sent: str = ""
+    """When the same letter went out already, and who released it."""
+    refused: str = ""
+    """The day on which a message was last not sent because the patient objected to it."""
     problem: str = ""
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from importlib import resources
+from ipaddress import ip_address
 from urllib.parse import parse_qsl, urlsplit
 
 from starlette.concurrency import run_in_threadpool
@@ -16,7 +17,7 @@ from starlette.routing import BaseRoute, Route
 from fhir_coprod.errors import BadRequest, CoprodError, NotAllowed, TooLarge
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store
-from fhir_coprod.web import referral
+from fhir_coprod.web import people, referral
 from fhir_coprod.web.board import Board
 from fhir_coprod.web.letters import environment
 from fhir_coprod.web.survey import survey
@@ -46,6 +47,10 @@ def routes(store: Store, settings: Settings) -> list[BaseRoute]:
         composed: Board = await run_in_threadpool(partial(survey, store, settings, datetime.now(UTC)))
         page = templates.get_template("board.html").render(board=composed, department=department)
         return HTMLResponse(page, headers=_HEADERS)
+
+    async def quality(request: Request) -> Response:
+        page = templates.get_template("quality.html")
+        return await _answer(lambda: page.render(faults=store.faults()))
 
     def here(request: Request) -> referral.Place:
         return referral.place(store, settings, request.path_params["kind"], request.path_params["id"])
@@ -80,9 +85,23 @@ def routes(store: Store, settings: Settings) -> list[BaseRoute]:
     async def snooze(request: Request) -> Response:
         return await act(request, referral.snooze)
 
+    async def doubtful(request: Request) -> Response:
+        if request.method == "GET":
+            return await _answer(lambda: people.page(store))
+        try:
+            _only_on_this_machine(request)
+            form = await _form(request)
+            await run_in_threadpool(people.decide, store, settings, form)
+        except CoprodError as error:
+            said = error
+            return await _answer(lambda: people.page(store, said.message), said.status)
+        return RedirectResponse("/people", status_code=303, headers=_HEADERS)
+
     path = "/referral/{kind}/{id}"
     return [
         Route("/", board),
+        Route("/people", doubtful, methods=["GET", "POST"]),
+        Route("/quality", quality),
         Route(path, show),
         Route(f"{path}/letter", letter, methods=["GET", "POST"]),
         Route(f"{path}/acknowledge", acknowledge, methods=["POST"]),
@@ -108,6 +127,21 @@ async def _answer(page: Callable[[], str], status: int = 200) -> Response:
     except CoprodError as error:
         words = environment().get_template("sorry.html").render(message=error.message)
         return HTMLResponse(words, error.status, headers=_HEADERS)
+
+
+def _only_on_this_machine(request: Request) -> None:
+    """Raise NotAllowed unless the caller sits at this machine: until there is sign-in, a name from
+    elsewhere could be anybody's."""
+    host = request.client.host if request.client is not None else ""
+    try:
+        is_here = ip_address(host).is_loopback
+    except ValueError:
+        is_here = False
+    if not is_here:
+        raise NotAllowed(
+            "Patients are joined and parted only on the machine where this runs: "
+            "`fhir-coprod people same`, or this page there."
+        )
 
 
 async def _form(request: Request) -> dict[str, str]:

@@ -22,9 +22,16 @@ from fhir_coprod.watch.record.fhir import moment, split
 from fhir_coprod.watch.rules import policies
 from fhir_coprod.watch.rules.codes import ABOUT, Rule
 from fhir_coprod.watch.rules.policies import Policy
-from fhir_coprod.watch.rules.standing import Stall, Standing, explain, just_before
+from fhir_coprod.watch.rules.standing import Stall, Standing, explain, just_before, spoken_time
 from fhir_coprod.watch.worklist import desk
-from fhir_coprod.watch.worklist.release import FALLBACK, chosen_language, language_of, release
+from fhir_coprod.watch.worklist.release import (
+    FALLBACK,
+    chosen_language,
+    language_of,
+    letters_sent,
+    release,
+    take_back,
+)
 from fhir_coprod.web.board import Case, compose
 from fhir_coprod.web.letters import DeskSide, addressee, environment, letter
 
@@ -34,6 +41,7 @@ _EVENTS = {
     "changed": "the plan changed",
     "cancelled": "something was cancelled",
     "rejected": "the referral was rejected",
+    "advice": "the clinic gave advice",
     "result": "a result came",
 }
 _KINDS = ("ServiceRequest", "Communication")
@@ -109,6 +117,7 @@ def referral_page(at: Place, now: datetime, problem: str = "") -> str:
         explanation=words[:1].upper() + words[1:],
         silent=standing.do_not_contact,
         letters=_subjects(standing),
+        went_out=_went_out(at),
         alert=_alert(tasks[0], at) if tasks else None,
         problem=problem,
     )
@@ -117,16 +126,13 @@ def referral_page(at: Place, now: datetime, problem: str = "") -> str:
 def letter_page(at: Place, now: datetime, about: str, language: str, problem: str = "") -> str:
     """A draft letter to the patient, and the form by which a person releases it."""
     standing = at.standing(now)
-    own = language_of(at.store, at.settings, standing)
-    notice = ""
+    notice = drafts.needs_interpreter(language_of(at.store, at.settings, standing))
     try:
         chosen = chosen_language(at.store, at.settings, standing, language)
-    except NotFound as error:
+    except NotFound:
         if language:
             raise
-        chosen, notice = FALLBACK, error.message
-    if not own:
-        notice = "The record does not say which language the patient reads."
+        chosen = FALLBACK
     draft = drafts.draft(
         standing,
         chosen,
@@ -142,6 +148,8 @@ def letter_page(at: Place, now: datetime, about: str, language: str, problem: st
         notice=notice,
         silent=standing.do_not_contact,
         problem=problem,
+        sent=next((words for _, about, words in _went_out(at) if about == draft.about), ""),
+        refused=standing.local_day(standing.refused) if standing.refused else "",
     )
     return letter(draft, _name(at, standing), at.referral, side)
 
@@ -171,7 +179,10 @@ def snooze(at: Place, form: dict[str, str], now: datetime) -> None:
 
 
 def send(at: Place, form: dict[str, str], now: datetime) -> None:
-    """Release a letter in somebody's name."""
+    """Release a letter in somebody's name, or take it back."""
+    if form.get("take_back"):
+        take_back(at.store, form["take_back"], form.get("by", ""), now)
+        return
     release(
         at.store,
         at.settings,
@@ -220,6 +231,20 @@ def _subjects(standing: Standing) -> tuple[tuple[str, str], ...]:
     """Each thing to tell the patient: its code, and words that say what it is and since when."""
     stalls = {str(stall.rule): stall for stall in standing.stalls}
     return tuple((about, _subject(standing, about, stalls.get(about))) for about in drafts.subjects(standing))
+
+
+def _went_out(at: Place) -> list[tuple[str, str, str]]:
+    """Each letter that went out: its id, what it was about, and when and by whom it was released."""
+    zone = at.settings.site.zone
+    return [
+        (
+            str(sent.data["id"]),
+            sent.about,
+            f"{_EVENTS.get(sent.about) or _overdue(sent.about)}: "
+            f"went out on {spoken_time(sent.at, zone)}, released by {sent.by or 'somebody'}",
+        )
+        for sent in letters_sent(at.store, at.referral)
+    ]
 
 
 def _subject(standing: Standing, about: str, stall: Stall | None) -> str:

@@ -13,6 +13,7 @@ from fhir_coprod.sync import dead_letters, observed
 from fhir_coprod.sync.merging.matches import CODES, POSSIBLE
 from fhir_coprod.watch.live.present import behind, look
 from fhir_coprod.watch.rules import policies
+from fhir_coprod.watch.worklist.apart import orders_apart
 from fhir_coprod.watch.worklist.unwatched import what_cannot_be_watched
 from fhir_coprod.web.board import Board, compose
 
@@ -27,7 +28,8 @@ def survey(store: Store, settings: Settings, now: datetime) -> Board:
     limits += _perhaps_one_person(store)
     if late := behind(store, policy, now, settings):
         limits.append(f"The list above is of this moment. {late}")
-    return compose(store, settings, standings, now=now, limits=limits)
+    apart = [group.sentence for group in orders_apart(store, settings, now)]
+    return compose(store, settings, standings, now=now, limits=limits, apart=apart)
 
 
 def _left_out(connection: Connection) -> Iterator[str]:
@@ -36,7 +38,7 @@ def _left_out(connection: Connection) -> Iterator[str]:
         records = "1 record" if count == 1 else f"{count} records, the last of them a"
         one = dead_letters.read_one(connection, newest)
         kind = f" ({one.type})" if count == 1 else f" {one.type},"
-        yield f"{ehr}: {records}{kind} could not be taken in: {one.reason}"
+        yield f"{ehr or 'Files'}: {records}{kind} could not be taken in: {one.reason}"
 
 
 def _perhaps_one_person(store: Store) -> list[str]:
@@ -53,4 +55,4 @@ def _perhaps_one_person(store: Store) -> list[str]:
     if not count:
         return []
     pairs = "1 pair of records" if count == 1 else f"{count} pairs of records"
-    return [f"{pairs} may be of one person, and a person has to decide (Task, code {POSSIBLE})"]
+    return [f"{pairs} may be of one person; a person has to decide: `fhir-coprod people list`, page /people"]

@@ -52,5 +52,12 @@ def test_r4_pack_is_what_hl7_published() -> None:
     check("build_r4_pack.py")
 
 
+@pytest.mark.proof
+@pytest.mark.timeout(400)
+def test_terminology_pack_is_what_hl7_published() -> None:
+    require(PEER)
+    check("build_terminology_pack.py")
+
+
 def test_profiles_page_is_what_the_package_says() -> None:
     check("build_profile_docs.py")

@@ -164,7 +164,7 @@ def test_the_builder_tells_of_every_file_that_it_cannot_use(
         "ehr/one.toml:2",
         "ehr/two.toml",
     ]
-    assert "nothing reads this kind; known are ehr, merge" in said[0]
+    assert "nothing reads this kind; known are ehr, identifiers, merge, words" in said[0]
     assert "three.toml claims 'Ward 4', too" in said[3]
 
 

@@ -18,6 +18,10 @@ def in_function(*lines: str) -> str:
     return "def f(a, b, c):\n" + indent("\n".join(lines), "    ") + "\n"
 
 
+MEMORY = "x = a.get(b)\nif x is None:\n    x = a[b] = c"
+OTHER = MEMORY.replace("a[b]", "a[c]")
+
+
 @pytest.mark.parametrize(
     ("operator", "before", "after"),
     [
@@ -50,6 +54,8 @@ def in_function(*lines: str) -> str:
         ("statement", "for x in a:\n    if x:\n        continue", set()),
         ("statement", "if a:\n    return\nb = a", {"if a:\n    pass\nb = a"}),
         ("condition", "if a:\n    b = c", {"if True:\n    b = c", "if False:\n    b = c"}),
+        ("condition", MEMORY, {MEMORY.replace("x is None", "False")}),
+        ("condition", OTHER, {OTHER.replace("x is None", value) for value in ("True", "False")}),
         ("condition", "while a:\n    b = c", {"while False:\n    b = c"}),
         ("condition", "if (x := a):\n    b = x", set()),
         ("condition", "x = b if a else c", {"x = b if True else c", "x = b if False else c"}),

@@ -12,6 +12,7 @@ from textwrap import dedent
 import pytest
 
 from mutation.areas import AREAS, Area, files
+from mutation.nearest import Map, digests
 from mutation.sample import Mutant, mutants, sample
 
 ROOT = Path(__file__).parent.parent.parent
@@ -156,6 +157,39 @@ def test_the_sample_depends_on_seed_and_source_alone(toy: Path) -> None:
     code = toy / "toy" / "code.py"
     code.write_text("\n\n" + code.read_text())
     assert numbered(mutants({"toy": Area(("toy/*.py",), ("tests",))}, toy)) == numbered(every)
+
+
+def test_a_file_with_tests_is_measured_again_when_it_changes_and_all_are_when_other_code_does(
+    toy: Path,
+) -> None:
+    def seen() -> tuple[str, dict[str, str]]:
+        return digests(toy, ("tests",), [toy / "toy" / "code.py"])
+
+    code, tests = seen()
+    assert set(tests) == {"tests/test_code.py", "tests/more/test_more.py"}
+    (toy / "tests" / "test_code.py").write_text("")
+    again, now = seen()
+    assert again == code
+    assert {file for file in tests if tests[file] != now[file]} == {"tests/test_code.py"}
+    (toy / "tests" / "more" / "conftest.py").write_text("")
+    assert seen()[0] != code
+
+
+def test_of_a_kept_map_only_files_that_are_still_the_same_and_not_known_better_are_taken() -> None:
+    kept = {
+        "files": {"tests/test_a.py": "1", "tests/test_b.py": "1", "tests/test_c.py": "1"},
+        "seconds": {f"tests/test_{name}.py::test": 1.0 for name in "abc"},
+        "runs": {f"tests/test_{name}.py::test": {"code.py": [1]} for name in "abc"},
+        "failing": {},
+        "at_import": {"code.py": [1, 3]},
+        "modules": ["json"],
+    }
+    found = Map(at_import={"code.py": [2]}, modules=["csv"])
+    now = {"tests/test_a.py": "1", "tests/test_b.py": "2", "tests/test_c.py": "1"}
+    assert found.take(kept, now, {"tests/test_c.py"}) == {"tests/test_a.py"}
+    assert set(found.seconds) == set(found.runs) == {"tests/test_a.py::test"}
+    assert (found.at_import, found.modules) == ({"code.py": [1, 2, 3]}, ["csv", "json"])
+    assert found.take(kept, {"tests/test_a.py": "3"}, set()) == set()
 
 
 def test_a_glob_that_finds_nothing_is_an_error(toy: Path) -> None:

@@ -154,6 +154,25 @@ def test_two_versions_of_one_batch_are_one_resource_with_the_index_of_the_newer(
         assert [version.id for version in page.matches] == found
 
 
+def test_only_what_was_there_before_has_its_index_removed_first(store: Store) -> None:
+    """A first sync writes nothing but new resources; to look for their old index would be for nothing."""
+
+    def removals(*ids: str) -> int:
+        with batch(store) as one:
+            said: list[str] = []
+            one.connection.connection.driver_connection.set_trace_callback(said.append)  # type: ignore[union-attr]
+            transaction = Transaction(one)
+            for id in ids:
+                transaction.put(jsontext.from_data({"resourceType": "Task", "status": "ready"}), id)
+            transaction.finish()
+            one.flush(one.pending)
+            return sum(sql.startswith("DELETE") for sql in said)
+
+    put(store, "Task", "a", "b")
+    assert removals("c", "d") == 0
+    assert removals("a", "b", "c") == len(core.INDEX_TABLES)
+
+
 def test_a_later_batch_keeps_the_key_and_marks_what_was_deleted(store: Store) -> None:
     put(store, "Task", "a", "b")
     store.write(lambda t: t.delete("Task", "a"))

@@ -70,8 +70,8 @@ def test_faulty_lines_are_named_and_stop_nothing(store: Store, tmp_path: Path) -
         patient("c"),
     )
     done = loading.load(store, [file])
-    assert done.created == 2
-    assert [dead.place.rpartition(":")[2] for dead in done.dead] == ["2", "3", "4", "5", "6"]
+    assert (done.created, done.not_valid) == (3, 1)
+    assert [dead.place.rpartition(":")[2] for dead in done.dead] == ["2", "4", "5", "6"]
     assert all(dead.outcome.errors for dead in done.dead)
 
 
@@ -198,12 +198,12 @@ def test_load_killed_again_and_again_loses_and_doubles_nothing(
 
 def test_command_names_faults_and_ends_with_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COPROD_STORE__URL", f"sqlite:///{tmp_path / 'store.db'}")
-    file = ndjson(tmp_path / "p.ndjson", patient("a"), patient("b", gender="x"))
+    file = ndjson(tmp_path / "p.ndjson", patient("a"), patient("b", gender="x"), patient(7))
     ran = CliRunner().invoke(app, ["load", str(file)])
     assert ran.exit_code == 1
-    assert "1 created, 1 dead" in ran.stdout
-    assert "p.ndjson:2" in ran.stderr
-    assert "Patient.gender" in ran.stderr
+    assert "2 created, 1 dead, 1 not valid" in ran.stdout
+    assert "p.ndjson:3" in ran.stderr
+    assert "1 record breaks a rule and was kept; see: fhir-coprod quality" in ran.stderr
     whole = ndjson(tmp_path / "q.ndjson", patient("a"))
     assert CliRunner().invoke(app, ["load", str(whole)]).exit_code == 0
     assert CliRunner().invoke(app, ["load", str(tmp_path / "none")]).exit_code == 1
@@ -274,5 +274,7 @@ def test_a_bundle_that_is_one_thing_is_kept_whole(store: Store, tmp_path: Path, 
         "entry": [{"fullUrl": "urn:uuid:c757873d-ec9a-4326-a141-556f43239520", "resource": first[type]}],
     }
     done = loading.load(store, [ndjson(tmp_path / "b.ndjson", bundle)])
-    assert (done.created, done.dead) == (1, [])
-    assert store.read("Bundle", "whole").data["type"] == type
+    assert (done.created, done.dead) == (2, [])
+    assert store.read("Bundle", "whole").data == bundle | {"meta": store.read("Bundle", "whole").data["meta"]}
+    own = first[type]["resourceType"]
+    assert store.read(own, "c757873d-ec9a-4326-a141-556f43239520").data["resourceType"] == own

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import time
@@ -12,6 +13,7 @@ import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from sqlalchemy import text
 
 from fhir_coprod.errors import ConfigError, Overloaded
 from fhir_coprod.jsontext import parse
@@ -246,3 +248,50 @@ def test_a_writer_that_waits_too_long_for_another_process_says_so_and_writes_whe
         other.rollback()
         store.write(lambda transaction: transaction.set_cursor("late", 2))
         assert store.cursor("late") == 2
+
+
+def test_what_persons_answered_in_tasks_until_now_is_kept_as_their_word(database_url: str) -> None:
+    """Migration 0008: same and different become words, an open question a doubt, and keys are made again."""
+    engine = opening.connect(database_url).make_engine()
+    bodies = {
+        "a": {"status": "completed", "output": [{"valueCodeableConcept": {"coding": [{"code": " Same"}]}}]},
+        "b": {"status": "rejected"},
+        "c": {"status": "requested"},
+        "d": {"status": "completed", "output": [{"valueString": "perhaps"}]},
+    }
+    with engine.begin() as connection:
+        opening.migrate(connection, "0007")
+        for number, (id, body) in enumerate(bodies.items(), 1):
+            row = {"n": number, "id": id, "body": json.dumps(body).encode(), "no": False}
+            connection.execute(
+                text(
+                    "INSERT INTO version (position, type, id, version, updated, method, hash, source, body) "
+                    "VALUES (:n, 'Task', :id, 1, 7, 'create', '', '', :body)"
+                ),
+                row,
+            )
+            connection.execute(
+                text(
+                    "INSERT INTO resource (key, type, id, version, position, updated, deleted) "
+                    "VALUES (:n, 'Task', :id, 1, :n, 7, :no)"
+                ),
+                row,
+            )
+            for ehr in ("ortho", "care"):
+                connection.execute(
+                    text(
+                        "INSERT INTO sync_key (type, kind, key, ehr, foreign_id) "
+                        "VALUES ('Patient', 'asked', :id, :ehr, :id)"
+                    ),
+                    {"id": id, "ehr": ehr},
+                )
+    with engine.begin() as connection:
+        opening.migrate(connection, "0008")
+        words = connection.execute(
+            text("SELECT ehr_a, id_a, ehr_b, id_b, word FROM person_word ORDER BY id_a")
+        )
+        assert words.all() == [("care", "a", "ortho", "a", "same"), ("care", "b", "ortho", "b", "different")]
+        asked = connection.execute(text("SELECT id_a FROM doubt WHERE asked ORDER BY id_a")).scalars().all()
+        assert asked == ["c", "d"]
+        kinds = connection.execute(text("SELECT DISTINCT kind FROM sync_key")).scalars().all()
+        assert kinds == []

@@ -304,6 +304,36 @@ def test_a_batch_takes_no_work_after_its_time(store: Store, monkeypatch: pytest.
     assert batches_of(store, 3) == [1, 1, 1]
 
 
+def waits_for_the_disk(transaction: Transaction) -> bool:
+    connection = transaction.connection
+    if connection.dialect.name == "sqlite":
+        return bool(connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2)  # FULL
+    return bool(connection.exec_driver_sql("SHOW synchronous_commit").scalar() == "on")
+
+
+def as_a_clinic_sets_it_up(store: Store) -> None:
+    """The server that the tests start does not wait for the disk, to be fast."""
+    if store._database.url.get_backend_name() == "postgresql":
+        store.write(lambda t: t.connection.exec_driver_sql("SET synchronous_commit = on") and None)
+
+
+def test_each_write_waits_for_the_disk_unless_its_caller_can_do_without(store: Store) -> None:
+    as_a_clinic_sets_it_up(store)
+    assert store.write(waits_for_the_disk)
+    assert not store.write(waits_for_the_disk, lasting=False)
+    assert store.write(waits_for_the_disk)
+
+
+def test_a_lasting_write_never_shares_a_commit_with_one_that_does_not_wait(store: Store) -> None:
+    as_a_clinic_sets_it_up(store)
+    waiting = threading.Event()
+    store.submit(lambda _: waiting.wait(10))
+    wanted = [True, True, False, False, True, False]
+    works = [store.submit(waits_for_the_disk, lasting=lasting) for lasting in wanted]
+    waiting.set()
+    assert [work.result(10) for work in works] == wanted
+
+
 def test_closing_finishes_what_is_queued_and_takes_nothing_more(store_url: str) -> None:
     store = Store.open(store_url)
     waiting = threading.Event()

@@ -28,7 +28,7 @@ def store(store_path: str) -> Iterator[Store]:
         yield opened
 
 
-def settings_for(store_path: str = "", **ehrs: Ehr) -> Settings:
+def settings_for(store_path: str = "", on_invalid: str = "keep", **ehrs: Ehr) -> Settings:
     """Settings that name these EHRs, in this order; each department is Organization/NAME there."""
     return Settings(
         store=StoreSettings(url=store_path) if store_path else StoreSettings(),
@@ -39,6 +39,7 @@ def settings_for(store_path: str = "", **ehrs: Ehr) -> Settings:
                 department=f"Organization/{name}",
                 types=("Organization", "Patient", "ServiceRequest", "Task", "Communication"),
                 requests_per_second=1000,
+                on_invalid=on_invalid,  # type: ignore[arg-type]
             )
             for name, ehr in ehrs.items()
         ),

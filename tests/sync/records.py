@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 Json = dict[str, Any]
-PNR = "urn:oid:1.2.752.129.2.1.3.1"
+PNR = "urn:number"
 
 
-def organization(id: str, number: str = "", name: str = "Department") -> Json:
-    return _record("Organization", id, _identifier("urn:org", number), name=name)
+def organization(id: str, number: str = "", name: str = "Department", **more: Any) -> Json:
+    return _record("Organization", id, _identifier("urn:org", number), name=name, **more)
 
 
 def patient(id: str, number: str = "", **more: Any) -> Json:

@@ -13,7 +13,7 @@ from fhir_coprod.store import Store
 from fhir_coprod.store.schema import core
 from fhir_coprod.sync import alone
 from fhir_coprod.sync.engine import run
-from fhir_coprod.sync.pull import Progress
+from fhir_coprod.sync.reading.shared import Progress
 from tests import programs
 from tests.sync.conftest import settings_for
 from tests.sync.records import patient

@@ -65,20 +65,20 @@ RECORDS: list[tuple[str, Json]] = [
 ]
 
 
-def put(store: Store, *records: tuple[str, Json]) -> None:
+def put(store: Store, *records: tuple[str, Json], validate: stage.Validate = lambda document: OK) -> None:
     """Stages each record in the order given, by itself, but all in one transaction (for speed)."""
-    batches = [_batch(ehr, resource) for ehr, resource in records]
+    batches = [_batch(ehr, resource, validate) for ehr, resource in records]
     store.write(lambda t: [stage.stage(t.connection, batch, t.now) for batch in batches])
 
 
-def _batch(ehr: str, resource: Json) -> Batch:
+def _batch(ehr: str, resource: Json, validate: stage.Validate = lambda document: OK) -> Batch:
     prepared = stage.prepare(
         ehr,
         resource["resourceType"],
         Received(jsontext.encode(resource), ""),
         lambda id: None,
         CONTEXT.bases,
-        lambda document: OK,
+        validate,
         accept_older=True,
     )
     assert isinstance(prepared, Taken)

@@ -41,6 +41,7 @@ def config(tmp_path: Path, store_path: str, department: Ehr) -> Path:
     file.write_text(
         f'[store]\nurl = "{store_path}"\n'
         f'[[ehr]]\nname = "care"\nurl = "{department.url}"\nrequests_per_second = 1000\n'
+        'on_invalid = "refuse"\n'
         'types = ["Organization", "Patient", "ServiceRequest", "Task", "Communication"]\n'
     )
     return file
@@ -67,7 +68,9 @@ def test_sync_prints_one_json_document_and_ends_with_1_for_dead_letters(config: 
         "deleted": 0,
         "conflicts": 0,
         "dead": 0,
+        "dismissed": 0,
         "merged": 0,
+        "not_valid": 0,
     }
     assert report["types"]["Task"]["dead"] == 1
     assert report["changes"] == []

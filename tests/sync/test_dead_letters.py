@@ -31,7 +31,7 @@ def test_replay_takes_in_what_a_better_validator_accepts(store: Store) -> None:
         patient("p"), task("a", "Patient/p", "ServiceRequest/s"), task("b", "Patient/p", "ServiceRequest/s")
     )
     with serving(ehr):
-        chosen = settings_for(care=ehr)
+        chosen = settings_for(on_invalid="refuse", care=ehr)
         run(store, chosen, validate=strict)
         assert states(store) == [("a", "open"), ("b", "open")]
         dead_letters.replay(store, chosen, [1], validate=lenient)
@@ -46,7 +46,7 @@ def test_replay_takes_in_what_a_better_validator_accepts(store: Store) -> None:
 def test_replay_never_puts_an_old_record_over_a_newer_one(store: Store) -> None:
     ehr = Ehr().load(task("a", "Patient/p", "ServiceRequest/s"))
     with serving(ehr):
-        chosen = settings_for(care=ehr)
+        chosen = settings_for(on_invalid="refuse", care=ehr)
         run(store, chosen, validate=strict)
         ehr.put({**ehr.resources["Task/a"], "status": "accepted"})
         run(store, chosen, validate=lenient)
@@ -59,7 +59,7 @@ def test_replay_never_puts_an_old_record_over_a_newer_one(store: Store) -> None:
 def test_a_newer_bad_record_supersedes_an_older_one(store: Store) -> None:
     ehr = Ehr().load(task("a", "Patient/p", "ServiceRequest/s"))
     with serving(ehr):
-        chosen = settings_for(care=ehr)
+        chosen = settings_for(on_invalid="refuse", care=ehr)
         run(store, chosen, validate=strict)
         ehr.put({**ehr.resources["Task/a"], "status": "accepted"})
         run(store, chosen, validate=strict)

@@ -20,6 +20,7 @@ from fhir_coprod.sync.merging.publish import View
 from fhir_coprod.sync.report import EhrReport
 from fhir_coprod.sync.settle import ORDER, Settling
 from fhir_coprod.sync.staging.feed import feeds
+from fhir_coprod.sync.staging.identity import ORDERS
 from fhir_coprod.sync.staging.references import Record
 from fhir_coprod.sync.staging.stage import Counts
 from fhir_coprod.watched import PULLED
@@ -147,10 +148,10 @@ def test_a_dry_run_says_what_a_run_would_and_keeps_nothing(store: Store) -> None
     assert feeds_of(store) == {}
     wet = ran(store, *both)
     assert [report.counts for report in dry] == [report.counts for report in wet]
-    assert dry[1].counts["Patient"] == Counts(read=2, created=2, conflicts=1, merged=1)
+    assert dry[1].counts["Patient"] == Counts(read=2, created=2, merged=1)
     assert dry[0].counts["Organization"] == Counts(read=1, created=1, merged=1)
     made = sorted(change.resource.partition("/")[0] for report in dry for change in report.changes)
-    assert made == ["Organization", "Patient", "Patient", "Task"]
+    assert made == ["Organization", "Patient", "Patient"]
     assert not any(report.changes for report in wet)
 
 
@@ -198,18 +199,34 @@ def test_a_type_that_nobody_pulls_is_written_all_the_same(store: Store) -> None:
     assert shown(store, "Observation", "care/o")["subject"] == {"reference": f"Patient/{own}"}
 
 
+@contextmanager
+def look(store: Store) -> Iterator[View]:
+    with store.connect() as connection:
+        yield View(connection, store.newest)
+
+
+def test_orders_are_linked_again_only_when_a_patient_or_a_performer_has_come_or_changed(store: Store) -> None:
+    """Each step holds the store, so none is taken for nothing."""
+
+    def steps(resource: Json) -> int:
+        beats: list[int] = []
+        put(store, ("care", resource))
+        settling = Settling(CONTEXT, lambda document: OK)
+        settling.in_steps(store.write, lambda: look(store), lambda: beats.append(1))
+        return len(beats)
+
+    other = steps({"resourceType": "Observation", "id": "o", "status": "final", "code": {"text": "x"}})
+    assert steps(organization("gp")) == other + len(ORDERS)
+    assert steps(patient("p")) == other + len(ORDERS) + 1, "what a number is worth is decided once"
+
+
 @pytest.mark.parametrize("keep", [False, True])
 def test_changes_are_handed_out_only_when_they_are_asked_for(store: Store, keep: bool) -> None:
     def steps() -> list[tuple[str, str, Json]]:
         beats: list[int] = []
-        settling = Settling(CONTEXT, [], lambda document: OK, keep=keep)
+        settling = Settling(CONTEXT, lambda document: OK, keep=keep)
 
-        @contextmanager
-        def look() -> Iterator[View]:
-            with store.connect() as connection:
-                yield View(connection, store.newest)
-
-        done = settling.in_steps(store.write, look, lambda: beats.append(1))
+        done = settling.in_steps(store.write, lambda: look(store), lambda: beats.append(1))
         assert beats, "after each step there is a sign of life"
         return [(c.ehr, c.written.change, c.before) for c in done.changes]
 

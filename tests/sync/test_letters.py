@@ -19,7 +19,9 @@ from fhir_coprod.sync.staging.stage import Batch, Refused
 
 NOW = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
 BAD = Outcome((Issue("error", "invariant", "made up"),))
-SETTINGS = Settings(ehr=(EhrSettings(name="care", url="https://care.example/fhir"),))
+SETTINGS = Settings(
+    ehr=(EhrSettings(name="care", url="https://care.example/fhir", on_invalid="refuse"),),
+)
 
 
 def letter(foreign_id: str = "t", *issues: dict[str, Any], body: bytes = b"{}") -> DeadLetter:

@@ -73,7 +73,7 @@ def test_replay_of_an_older_letter_does_not_replace_a_newer_record(store: Store)
     ehr = Ehr()
     shows(ehr, at("10:00", 2, gender="female"))
     with serving(ehr):
-        chosen = settings_for(care=ehr)
+        chosen = settings_for(on_invalid="refuse", care=ehr)
         run(store, chosen, validate=strict)
         shows(ehr, at("09:59", 1, gender="male"))
         run(store, chosen, full=True, validate=strict)
@@ -91,7 +91,7 @@ def test_a_letter_that_is_closed_is_not_replayed(store: Store) -> None:
         return Outcome((Issue("error", "invariant", "made up"),))
 
     with serving(ehr):
-        chosen = settings_for(care=ehr)
+        chosen = settings_for(on_invalid="refuse", care=ehr)
         run(store, chosen, validate=strict)
         shows(ehr, at("10:00", 2, gender="female"))
         run(store, chosen, validate=strict)

@@ -19,11 +19,18 @@ from tests.sync.records import patient
 from tests.sync.test_pages import BASE, answers, genders, has, offer, offers, outcome, page, synced
 from tests.sync.test_run import QUICK
 
+UNSEEN = "1 record could not be looked at; what we have is kept"
+
 
 @respx.mock
 @pytest.mark.parametrize(
     ("status", "deleted", "fault"),
-    [(404, 1, ""), (410, 1, ""), (403, 0, "1 records could not be looked at; they are kept"), (200, 0, "")],
+    [
+        (404, 1, ""),
+        (410, 1, ""),
+        (403, 0, "1 record could not be looked at; what we have is kept"),
+        (200, 0, ""),
+    ],
 )
 def test_a_record_that_is_no_longer_listed_is_looked_at(
     store: Store, status: int, deleted: int, fault: str
@@ -52,7 +59,7 @@ def test_what_a_search_by_id_does_not_give_is_read_by_itself_and_nothing_else_is
     respx.get(f"{BASE}/Patient/c").respond(403)
     report = synced(store, patients=("c", "a", "b"))
     assert report.counts["Patient"] == Counts(read=2, created=2)
-    assert report.faults == {"Patient": "1 records could not be read"}
+    assert report.faults == {"Patient": "1 record could not be read"}
 
 
 @respx.mock
@@ -164,7 +171,7 @@ def test_a_type_read_by_reference_that_could_not_be_read_is_not_taken_for_seen(s
             return {row.type: row.state for row in feeds(connection)}
 
     report = synced(store, "Patient", "Organization")
-    assert report.faults == {"Organization": "1 records could not be read"}
+    assert report.faults == {"Organization": "1 record could not be read"}
     assert state() == {"Patient": "observable", "Organization": "behind"}
     route.mock(side_effect=httpx.ConnectError("refused"))
     assert synced(store, "Patient", "Organization").faults == report.faults
@@ -182,7 +189,7 @@ def test_what_cannot_be_read_counts_each(store: Store) -> None:
     respx.get(f"{BASE}/Patient/p").respond(403)
     respx.get(f"{BASE}/Patient/q").respond(200, html="<html>Log in</html>")
     respx.get(f"{BASE}/Patient/r").mock(side_effect=httpx.ConnectError("refused"))
-    assert synced(store).faults == {"Patient": "3 records could not be looked at; they are kept"}
+    assert synced(store).faults == {"Patient": "3 records could not be looked at; what we have is kept"}
 
 
 @respx.mock

@@ -10,11 +10,13 @@ import pytest
 
 from fhir_coprod import jsontext
 from fhir_coprod.instants import to_milliseconds
-from fhir_coprod.store import Version, Written
+from fhir_coprod.store import Store, Version, Written
 from fhir_coprod.sync.diff import Difference, Line, difference
 from fhir_coprod.sync.merging.change import Change
+from fhir_coprod.sync.pace import Pace
 from fhir_coprod.sync.report import EhrReport, Reports
 from fhir_coprod.sync.settle import Settled
+from fhir_coprod.sync.staging.sinks import StoreSink
 from fhir_coprod.sync.staging.stage import Batch, Counts
 
 NOW = to_milliseconds(datetime(2026, 3, 2, tzinfo=UTC))
@@ -85,6 +87,10 @@ def test_a_report_as_json_has_no_error_where_there_is_none() -> None:
         "error": None,
         "types": {},
         "faults": {},
+        "remarks": {},
+        "unread": {},
+        "feeds": {},
+        "identifiers": [],
         "changes": [],
     }
     change = difference(a_change({}, {"status": "draft"}))
@@ -115,10 +121,12 @@ def test_conflicts_add_up_and_what_is_merged_is_a_state() -> None:
     assert [report.ehr for report in reports.all()] == ["care", "gone"], "ortho was not asked in this run"
 
 
-def test_a_fault_of_a_type_is_not_told_beside_the_error_that_stopped_all() -> None:
+def test_a_fault_of_a_type_is_not_told_beside_the_error_that_stopped_all(store: Store) -> None:
     reports = Reports(["care", "away"])
     reports.of("away").error = "no answer"
-    reports.faults({("away", "Task"): "no answer", ("care", "Task"): "behind"})
+    sink = StoreSink(store, reports.staged, Pace(store))
+    sink.faults = {("away", "Task"): "no answer", ("care", "Task"): "behind"}
+    reports.told(sink)
     assert reports.of("away").faults == {}
     assert reports.of("care").faults == {"Task": "behind"}
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
+from fhir_coprod import definitions
 from fhir_coprod.validation.model.content import Content, Field
 from fhir_coprod.validation.model.library import Library
 from fhir_coprod.validation.model.structure import PRIMITIVES
@@ -439,6 +440,20 @@ def wrong_coding(found: list[Spot], resource: Json, random: Random) -> bool:
     if spot is None:
         return False
     spot.value["code"] = "no-such-code"
+    return True
+
+
+@mutation
+def wrong_coding_of_a_version(found: list[Spot], resource: Json, random: Random) -> bool:
+    """A code that its system lacks in the version that the coding names."""
+    fitting = [s for s in found if s.type == "Coding" and {"system", "code"} <= s.value.keys()]
+    named = [(s, held.by_name) for s in fitting if (held := definitions.editions(s.value["system"]))]
+    named = [(spot, versions) for spot, versions in named if versions]
+    if not named:
+        return False
+    spot, versions = random.choice(named)
+    # R4's own comes last; HL7's validator holds no other.
+    spot.value |= {"code": "no-such-code", "version": list(versions)[-1]}
     return True
 
 

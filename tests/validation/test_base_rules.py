@@ -50,6 +50,17 @@ def plan(**members: Any) -> Json:
     }
 
 
+def placed(**coding: str) -> Json:
+    """A virtual location; R4 has no code for that, and the code system has had one since."""
+    coded = {"system": f"{HL7_CODES}location-physical-type", "code": "vi", **coding}
+    return {
+        "resourceType": "Location",
+        "text": {"status": "generated", "div": NARRATIVE},
+        "physicalType": {"coding": [coded]},
+    }
+
+
+HL7_CODES = "http://terminology.hl7.org/CodeSystem/"
 SYSTEM = "http://hl7.org/fhir/administrative-gender"
 HL7 = "http://hl7.org/fhir/StructureDefinition/"
 
@@ -163,24 +174,40 @@ BROKEN: list[tuple[str, Json, str, str]] = [
         "Condition.clinicalStatus",
     ),
     (
-        "a code that its code system lacks",
-        patient(maritalStatus={"coding": [{"system": SYSTEM, "code": "m"}]}),
+        "a code that its code system lacks in the version that the coding names",
+        patient(maritalStatus={"coding": [{"system": SYSTEM, "code": "m", "version": "4.0.1"}]}),
         "code-invalid",
         "Patient.maritalStatus.coding[0]",
     ),
     (
-        "a coding without a code of a system that is held",
-        patient(maritalStatus={"coding": [{"system": SYSTEM, "display": "x"}]}),
+        "a code younger than the version that the coding names",
+        placed(version="4.0.1"),
         "code-invalid",
-        "Patient.maritalStatus.coding[0]",
+        "Location.physicalType.coding[0]",
+    ),
+    (
+        "a code that not even the newest version has, of a list that is closed",
+        {
+            "resourceType": "Condition",
+            "subject": {"reference": "Patient/1"},
+            "clinicalStatus": {"coding": [{"system": f"{HL7_CODES}condition-clinical", "code": "awake"}]},
+        },
+        "code-invalid",
+        "Condition.clinicalStatus",
+    ),
+    (
+        "a unit that does not exist, in a list of units that is closed",
+        observation(effectiveTiming={"repeat": {"duration": 1, "durationUnit": "metres"}}),
+        "code-invalid",
+        "Observation.effective.repeat.durationUnit",
+    ),
+    (
+        "a language outside the largest value set, as a whole country sends it",
+        patient(communication=[{"language": {"coding": [{"system": "u:languages", "code": "en"}]}}]),
+        "code-invalid",
+        "Patient.communication[0].language",
     ),
     ("a language that does not exist", patient(language="xx"), "code-invalid", "Patient.language"),
-    (
-        "a unit that does not exist",
-        observation(valueQuantity={"value": 1, "system": "http://unitsofmeasure.org", "code": "metres"}),
-        "code-invalid",
-        "Observation.value",
-    ),
     (
         "a reference to a type that is not allowed",
         observation(subject={"reference": "Practitioner/1"}),
@@ -220,6 +247,15 @@ BROKEN: list[tuple[str, Json, str, str]] = [
     (
         "a contained resource that nothing refers to",
         patient(contained=[{"resourceType": "Patient", "id": "x"}]),
+        "invariant",
+        "Patient",
+    ),
+    (
+        "a contained resource that only a broken narrative refers to",
+        patient(
+            contained=[{"resourceType": "Binary", "id": "im", "contentType": "image/png"}],
+            text={"status": "generated", "div": NARRATIVE.replace("Ada", '<img src="#im"/><script/>')},
+        ),
         "invariant",
         "Patient",
     ),
@@ -532,6 +568,35 @@ SOUND: list[tuple[str, Json]] = [
         "a code of SNOMED CT",
         observation(bodySite={"coding": [{"system": "http://snomed.info/sct", "code": "51282000"}]}),
     ),
+    ("a code that is younger than R4", placed()),
+    (
+        "the same, of a list that is closed",
+        {
+            "resourceType": "Condition",
+            "text": {"status": "generated", "div": NARRATIVE},
+            "subject": {"reference": "Patient/1"},
+            "clinicalStatus": {"coding": [{"system": f"{HL7_CODES}condition-clinical", "code": "unknown"}]},
+        },
+    ),
+    (
+        "a code that was dropped after R4",
+        patient(meta={"tag": [{"system": f"{HL7_CODES}study-type", "code": "mixed"}]}),
+    ),
+    (
+        "a picture in the narrative as the only use of what is contained",
+        patient(
+            contained=[{"resourceType": "Binary", "id": "im", "contentType": "image/png"}],
+            text={"status": "generated", "div": NARRATIVE.replace("Ada", '<img src="#im" alt="x"/>')},
+        ),
+    ),
+    (
+        "a fullUrl that names no type of R4",
+        {
+            "resourceType": "Bundle",
+            "type": "collection",
+            "entry": [{"fullUrl": "http://x.org/Pateint/1", "resource": patient(id="2")}],
+        },
+    ),
     ("empty Parameters", {"resourceType": "Parameters"}),
     ("a tab and a line break in text", patient(name=[{"text": "a\tb\nc"}])),
 ]
@@ -561,6 +626,55 @@ REMARKED: list[tuple[str, Json, str, str]] = [
         patient(maritalStatus={"text": "it is complicated"}),
         "warning",
         "Patient.maritalStatus",
+    ),
+    (
+        "a code that its code system lacks, as far as we hold it",
+        patient(maritalStatus={"coding": [{"system": SYSTEM, "code": "m"}]}),
+        "warning",
+        "Patient.maritalStatus.coding[0]",
+    ),
+    (
+        "the same, of a version that we do not hold",
+        patient(maritalStatus={"coding": [{"system": SYSTEM, "code": "m", "version": "99"}]}),
+        "warning",
+        "Patient.maritalStatus.coding[0]",
+    ),
+    (
+        "a code that a system of FHIR itself lacks, where any code may stand",
+        patient(meta={"tag": [{"system": "http://hl7.org/fhir/task-status", "code": "paused"}]}),
+        "warning",
+        "Patient.meta.tag[0]",
+    ),
+    (
+        "a coding without a code of a system that is held",
+        patient(maritalStatus={"coding": [{"system": SYSTEM, "display": "x"}]}),
+        "warning",
+        "Patient.maritalStatus.coding[0]",
+    ),
+    (
+        "a unit that we do not know",
+        observation(valueQuantity={"value": 1, "system": "http://unitsofmeasure.org", "code": "metres"}),
+        "warning",
+        "Observation.value",
+    ),
+    (
+        "a language of expressions that came after R4",
+        {
+            "resourceType": "PlanDefinition",
+            "status": "draft",
+            "action": [
+                {
+                    "condition": [
+                        {
+                            "kind": "start",
+                            "expression": {"language": "text/cql-identifier", "expression": "Due"},
+                        }
+                    ]
+                }
+            ],
+        },
+        "warning",
+        "PlanDefinition.action[0].condition[0].expression.language",
     ),
     ("only spaces", patient(name=[{"text": " "}]), "warning", "Patient.name[0].text"),
     ("a control character", patient(name=[{"text": "a\u000bb"}]), "warning", "Patient.name[0].text"),

@@ -57,6 +57,9 @@ def allergy(system: str, code: str) -> Json:
     }
 
 
+ACTS = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
+
+
 def encounter(**of_class: str) -> Json:
     return {"resourceType": "Encounter", "status": "planned", "class": of_class}
 
@@ -115,9 +118,9 @@ KINDS: list[tuple[str, Json, Json, str]] = [
         "AllergyIntolerance.clinicalStatus",
     ),
     (
-        "extensible bindings: a warning where another code may be meant",
-        encounter(system="http://example.org/codes", code="walk-in"),
-        encounter(system="http://terminology.hl7.org/CodeSystem/v3-ActCode", code="no-such-code"),
+        "versions of code systems, where a coding names one (else a warning)",
+        encounter(system=ACTS, code="no-such-code"),
+        encounter(system=ACTS, code="no-such-code", version="2018-08-12"),
         "Encounter.class",
     ),
     (
@@ -151,8 +154,14 @@ def test_each_kind_of_rule_accepts_and_refuses(
     assert agree(validator, refused) == "no"
 
 
-def test_a_code_beside_an_extensible_value_set_is_a_warning(validator: Validator) -> None:
-    outcome = validator.check(encounter(system="http://example.org/codes", code="walk-in"))
+@pytest.mark.parametrize(
+    ("system", "code"), [("http://example.org/codes", "walk-in"), (ACTS, "no-such-code"), (ACTS, "PROCEED")]
+)
+def test_a_code_beside_an_extensible_value_set_is_a_warning(
+    validator: Validator, system: str, code: str
+) -> None:
+    outcome = validator.check(encounter(system=system, code=code))
+    assert outcome
     told = {(issue.severity, issue.expression) for issue in outcome}
     assert ("warning", "Encounter.class") in told
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from hypothesis import strategies as st
 
@@ -43,6 +43,20 @@ TASK_STATUSES = (
     "failed",
     "limbo",
 )
+WORDS = (
+    "booked",
+    "no-show",
+    "visit-cancelled",
+    "seen",
+    "done",
+    "advice",
+    "awaiting-booking",
+    "awaiting-information",
+    "cancellation-requested",
+    "cancelled-by-patient",
+    "cancelled-by-department",
+    "forwarded",
+)
 REASONS = ("x|awaiting-information", "x|patient-choice", "x|other")
 
 
@@ -56,10 +70,15 @@ def tasks(draw: st.DrawFn, number: int) -> Task:
         reasons = (draw(st.sampled_from(REASONS)),) if status in ("on-hold", "received") else ()
         review = draw(st.none() | times) if status == "on-hold" else None
         outputs = ("DiagnosticReport/r0",) if draw(st.integers(0, 5)) == 0 else ()
+        says = (draw(st.sampled_from(WORDS)),) if draw(st.integers(0, 4)) == 0 else ()
+        because = ("cancelled-by-patient",) if status == "cancelled" and draw(st.booleans()) else ()
+        answers = status == "completed" and draw(st.integers(0, 4)) == 0
+        departments = (owner,) if owner else ()
         states.append(
-            TaskState(at, status, False, owner, (owner,) if owner else (), reasons, review, outputs)
+            TaskState(at, status, False, owner, departments, reasons, review, outputs, says, because, answers)
         )
-    return Task(f"Task/t{number}", tuple(states), None, GP)
+    part_of = ("Task/t0",) if number and draw(st.integers(0, 5)) == 0 else ()
+    return Task(f"Task/t{number}", tuple(states), None, GP, "", part_of)
 
 
 @st.composite
@@ -98,7 +117,8 @@ def results(draw: st.DrawFn, number: int) -> Result:
 def messages(draw: st.DrawFn) -> Message:
     sent = draw(times)
     to = draw(st.sampled_from(("Patient/p", "RelatedPerson/d", "RelatedPerson/x", "Organization/gp")))
-    return Message(sent, sent, (to,))
+    by = draw(st.sampled_from((*DEPARTMENTS, "")))
+    return Message(sent, sent, (to,), f"Communication/{sent:%m%d%H}", (by,) if by else ())
 
 
 @st.composite
@@ -121,6 +141,7 @@ def plots(draw: st.DrawFn, *, ahead: bool = False) -> Facts:
         by_patient=proposal,
         priority=draw(st.sampled_from(("routine", "routine", "urgent", "asap", "stat"))),
         codes=("x|mri",),
+        specialties=("http://snomed.info/sct|3457005",),
         requesters=GP,
     )
     counts = {
@@ -138,8 +159,10 @@ def plots(draw: st.DrawFn, *, ahead: bool = False) -> Facts:
         SideTask(
             f"Task/side{number}",
             (RequestState(draw(times), draw(st.sampled_from(("requested", "completed")))),),
-            (draw(st.sampled_from(("PractitionerRole/gp", "Organization/neuro"))),),
+            (draw(st.sampled_from(("PractitionerRole/gp", "Organization/neuro", "Patient/p"))),),
             ("ServiceRequest/r",),
+            draw(st.sampled_from(((), ("asks-to-cancel",), ("tells-patient",)))),
+            draw(st.none() | times),
         )
         for number in range(counts["side"])
     ]
@@ -164,4 +187,6 @@ def plots(draw: st.DrawFn, *, ahead: bool = False) -> Facts:
         tuple(side),
         tuple(siblings),
         ("RelatedPerson/d",),
+        born=draw(st.sampled_from((None, date(1980, 1, 1), date(2015, 1, 1)))),
+        deceased=draw(times) if draw(st.integers(0, 15)) == 0 else None,
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 from fhir_coprod import jsontext
 from fhir_coprod.store import Store, Transaction
-from fhir_coprod.watch.record.compose import Held
+from fhir_coprod.watch.record.around import Held
 from tests.watch.story import BEHIND, Story, read
 
 _OWN = re.compile(

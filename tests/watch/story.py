@@ -14,24 +14,31 @@ The language of `scenarios/*.txt` (year 2026; `03-02` is 2 March 09:00 at the si
     sibling DATE [key=value …]                           another ServiceRequest of the patient
     blind TYPE [DEPARTMENT]                              a type that cannot be seen
     silence DATE                                         the patient asks not to be contacted
+    patient [born=1990-01-01] [died=DATE]                the Patient
     policy NAME · zone NAME · country CODE
     now DATE
     = STAGE [DATE]                                       expected stage, and since when
     ! RULE [since DATE] [due DATE] [owner=…] [task=…]    exactly these stalls; due DATE is the end of that day
-    ~ RULE · ? TYPE · informed yes|no · due DATE|none · guarantee DATE|none · severity LEVEL
+    unused STEP [USE]                                    a step that is not in use (not-used, absent, mixed)
+    & RULE [since DATE] [due DATE]                       exactly what is counted and raises no alert
+    ~ RULE · ? TYPE · informed yes|no · due|guarantee|wake DATE|none · severity LEVEL
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import msgspec
+
 from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import SiteSettings
-from fhir_coprod.watch.record.compose import Held, Surroundings, compose
+from fhir_coprod.watch.record.around import Held, Surroundings
+from fhir_coprod.watch.record.compose import compose
 from fhir_coprod.watch.record.model import Blind, Facts
 from fhir_coprod.watch.rules import policies
 
@@ -59,6 +66,7 @@ class Expected:
     since: str = ""
     stalls: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    counted: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     unseen: list[str] = field(default_factory=list)
     more: dict[str, str] = field(default_factory=dict)
 
@@ -73,19 +81,24 @@ class Story:
     related: list[Held] = field(default_factory=list)
     siblings: list[tuple[Held, tuple[str, ...]]] = field(default_factory=list)
     blind: list[Blind] = field(default_factory=list)
+    practice: list[tuple[str, str]] = field(default_factory=list)
+    patient: Held | None = None
     now: datetime | None = None
     expected: Expected = field(default_factory=Expected)
 
-    def facts(self) -> Facts:
+    def facts(self, related: Sequence[Held] | None = None) -> Facts:
+        """What is known; `related`: the same records in another order."""
         assert self.request is not None
-        return compose(
+        found = compose(
             self.request,
-            self.related,
+            self.related if related is None else related,
             self.siblings,
             proxies=("RelatedPerson/daughter",),
             blind=tuple(self.blind),
             around=Surroundings(self.zone, BEHIND),
+            patient=self.patient,
         )
+        return msgspec.structs.replace(found, practice=tuple(self.practice))
 
     def policy(self) -> policies.Policy:
         return policies.load(self.policy_name, SiteSettings(timezone=self.zone.key, country=self.country))
@@ -136,13 +149,19 @@ def _tell(story: Story, line: str) -> None:
     if word == "!":
         rule, *words = rest.split()
         story.expected.stalls.append((rule, _pairs(words)))
+    elif word == "unused":
+        step, _, use = rest.partition(" ")
+        story.practice.append((step, use or "not-used"))
+    elif word == "&":
+        rule, *words = rest.split()
+        story.expected.counted.append((rule, _pairs(words)))
     elif word == "=":
         story.expected.stage, _, story.expected.since = rest.partition(" ")
     elif word == "~":
         story.expected.notes.append(rest)
     elif word == "?":
         story.expected.unseen.append(rest)
-    elif word in ("informed", "guarantee", "due", "severity"):
+    elif word in ("informed", "guarantee", "due", "wake", "severity"):
         story.expected.more[word] = rest
     elif word == "now":
         story.now = story.at(rest, 12)
@@ -207,8 +226,8 @@ def _service_request(story: Story, id: str, rest: str) -> tuple[Held, dict[str, 
     for key, element in (("performer", "performer"), ("replaces", "replaces"), ("basedOn", "basedOn")):
         if key in keys:
             data[element] = [{"reference": _who(keys[key])}]
-    if "category" in keys:
-        data["category"] = [concept(keys["category"])]
+    if keys.get("category") != "none":
+        data["category"] = [concept(keys.get("category", "http://snomed.info/sct|3457005"))]
     if "requisition" in keys:
         data["requisition"] = {"system": SYSTEM, "value": keys["requisition"]}
     if "doNotPerform" in keys:
@@ -218,11 +237,16 @@ def _service_request(story: Story, id: str, rest: str) -> tuple[Held, dict[str, 
     stored = story.at(
         keys["stored"] if "stored" in keys else "01-01" if authored == "unknown" else _plain(authored)
     )
+    if "for" in keys:
+        data["occurrenceDateTime"] = story.fhir(keys["for"])
     versions = [(stored, data)]
     while words:
         _then, status, when = words[:3]
         words = words[3:]
         data = {**data, "status": status}
+        if "why" in keys:
+            reason = "http://hl7.org/fhir/StructureDefinition/request-statusReason"
+            data["extension"] = [{"url": reason, "valueCodeableConcept": concept(keys["why"])}]
         versions.append((story.at(when), data))
     return Held(f"ServiceRequest/{id}", tuple(versions)), keys
 
@@ -262,7 +286,7 @@ def _asks(story: Story, rest: str) -> None:
 
 
 def _task(story: Story, rest: str) -> None:
-    head, _, states = rest.partition(":") if ": " in rest else (rest, "", "")
+    head, _, states = rest.partition(": ")
     words, keys = _split(head)
     name = words[0]
     base: Json = {
@@ -273,11 +297,13 @@ def _task(story: Story, rest: str) -> None:
         "requester": {"reference": _who(keys.get("requester", "requester"))},
     }
     if keys.get("code", "fulfill") != "none":
-        base["code"] = {"coding": [{"system": SYSTEM, "code": keys.get("code", "fulfill")}]}
+        base["code"] = concept(keys.get("code", "fulfill"))
     if keys.get("owner") != "none":
         base["owner"] = {"reference": _who(keys.get("owner", "ortho"))}
     if "authored" in keys:
         base["authoredOn"] = story.fhir(keys["authored"])
+    if "partOf" in keys:
+        base["partOf"] = [{"reference": f"Task/{keys['partOf']}"}]
     versions: list[tuple[datetime, Json]] = []
     for state in states.split(","):
         (status, when, *_), own = _split(state)
@@ -291,6 +317,8 @@ def _task(story: Story, rest: str) -> None:
                 data[element] = {"text": own[key][5:]} if own[key].startswith("text:") else concept(own[key])
         if "review" in own:
             data["restriction"] = {"period": {"end": story.fhir(own["review"])}}
+        if "says" in own:
+            data["output"] = [{"type": {"text": "answer"}, "valueCodeableConcept": {"text": own["says"]}}]
         if "output" in own:
             data["output"] = [{"type": {"text": "report"}, "valueReference": {"reference": own["output"]}}]
         stored = own.get("stored", _plain(when) if when != "unknown" else "01-01")
@@ -360,6 +388,8 @@ def _report(story: Story, rest: str) -> None:
         "basedOn": [{"reference": "ServiceRequest/ref"}],
         "performer": [{"reference": _who(keys.get("by", "ortho"))}],
     }
+    if "code" in keys:
+        data["code"] = concept(keys["code"])
     versions: list[tuple[datetime, Json]] = []
     states = [words[0], *(words[1:] or ["final"])]
     issued = states.pop(0)
@@ -379,10 +409,13 @@ def _document(story: Story, rest: str) -> None:
         "id": id,
         "status": "current",
         "docStatus": words[1] if len(words) > 1 else "final",
+        "type": concept(keys.get("type", "letter")),
         "date": story.fhir(words[0]),
         "author": [{"reference": _who(keys.get("by", "ortho"))}],
         "context": {"related": [{"reference": "ServiceRequest/ref"}]},
     }
+    if data["docStatus"] == "none":
+        del data["docStatus"]
     if "profile" in keys:
         data["meta"] = {"profile": [f"https://fhir-coprod.org/ig/StructureDefinition/{keys['profile']}"]}
     story.related.append(Held(f"DocumentReference/{id}", ((story.at(_plain(words[0])), data),)))
@@ -400,6 +433,10 @@ def _told(story: Story, rest: str) -> None:
     }
     if words[1] != "unknown":
         data["sent"] = story.fhir(words[1])
+    if "from" in keys:
+        data["sender"] = {"reference": _who(keys["from"])}
+    if "topic" in keys:
+        data["topic"] = concept(keys["topic"])
     if "reason" in keys:
         data["statusReason"] = concept(keys["reason"])
     stored = _plain(words[1]) if words[1] != "unknown" else "01-01"
@@ -418,6 +455,8 @@ def _side(story: Story, rest: str) -> None:
         "focus": {"reference": keys.get("about", "ServiceRequest/ref")},
         "lastModified": story.fhir(words[0]),
     }
+    if "authored" in keys:
+        data["authoredOn"] = story.fhir(keys["authored"])
     if "owner" in keys:
         data["owner"] = {"reference": _who(keys["owner"])}
     if "profile" in keys:
@@ -436,6 +475,16 @@ def _silence(story: Story, rest: str) -> None:
     story.related.append(Held("CommunicationRequest/silence", ((story.at(rest), data),)))
 
 
+def _patient(story: Story, rest: str) -> None:
+    _, keys = _split(rest)
+    data: Json = {"resourceType": "Patient", "id": "pat"}
+    if "born" in keys:
+        data["birthDate"] = keys["born"]
+    if "died" in keys:
+        data["deceasedDateTime"] = story.fhir(keys["died"])
+    story.patient = Held(PATIENT, ((story.at("01-01"), data),))
+
+
 _RESOURCES = {
     "referral": _referral,
     "asks": _asks,
@@ -448,4 +497,5 @@ _RESOURCES = {
     "told": _told,
     "side": _side,
     "silence": _silence,
+    "patient": _patient,
 }

@@ -444,7 +444,7 @@ def test_a_patient_whose_language_has_no_words_is_told_so(config: Path, tmp_path
     run(config, "watch")
     answer = run(config, "alerts", "letter", "late")
     assert answer.exit_code != 0
-    assert "no words in 'ar'" in str(answer.exception)
+    assert "no words in that language: an interpreter is needed" in str(answer.exception)
     assert "interpreter" in str(answer.exception)
 
 

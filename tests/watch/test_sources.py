@@ -47,7 +47,7 @@ def test_every_policy_that_cannot_be_used_is_told(
     system = "http://terminology.hl7.org/CodeSystem/observation-category"
     (folder / "e.toml").write_text(
         ours.format("e")
-        + f'[codes]\nno-referral = ["{system}|lab"]\n[pauses]\nreasons = ["patients-choice"]\n'
+        + f'[codes]\nno-result-expected = ["{system}|lab"]\n[pauses]\nreasons = ["patients-choice"]\n'
     )
     (folder / "f.toml").write_text(ours.format("f").replace('"default"', '"g"'))
     (folder / "notes.txt").write_text("")

@@ -88,7 +88,7 @@ def alerts_say_what_standings_say(store: Store, standings: Iterable[Standing]) -
     followups = [
         task
         for task in newest(store, "Task")
-        if resources.is_kind(task, followup.FOLLOWUP) and resources.is_open(task)
+        if followup.is_kind(task, followup.FOLLOWUP) and resources.is_open(task)
     ]
     asked = Counter((t["focus"]["reference"], resources.stage_of(t)) for t in followups)
     assert asked >= Counter((s.referral, str(s.stage)) for s in standings if s.stalls)

@@ -81,7 +81,7 @@ def test_each_stalled_referral_says_who_what_and_who_can_move_it(imaging: Board)
     assert (david.sender, david.receiver) == ("Linden Health Centre", "Imaging, County Hospital")
     assert david.stage == "seen"
     [missing] = david.stalls
-    assert missing.words == "a final report or document from the visit"
+    assert missing.words == "a final report or document in answer"
     assert missing.owner == "Imaging, County Hospital"
     assert missing.since < missing.due < imaging.now
 

@@ -334,7 +334,9 @@ def test_letters_are_offered_in_words_with_their_day(hospital: Hospital, setting
 def test_a_language_without_words_is_said_and_another_offered(hospital: Hospital, settings: Settings) -> None:
     speak(hospital, "ar")
     page = ask(hospital, settings, f"{PAGE}/letter").text
-    assert "There are no words in &#39;ar&#39; yet" in page
+    assert (
+        "The patient reads Arabic, and there are no words in that language: an interpreter is needed." in page
+    )
     assert "interpreter" in page
     assert '<html lang="en">' in page
 

@@ -14,7 +14,9 @@ from fhir_coprod import definitions
 from fhir_coprod.errors import InvalidResource, NotAllowed
 from fhir_coprod.jsontext import Document, Json
 from fhir_coprod.store import Transaction, Version
-from fhir_coprod.watch.record.fhir import is_referral_task, target
+from fhir_coprod.watch.record.around import Surroundings
+from fhir_coprod.watch.record.fhir import targets, task_request
+from fhir_coprod.watch.record.tasks import asks
 
 NEXT: Final[Mapping[str, tuple[str, ...]]] = {
     "draft": ("requested", "cancelled"),
@@ -56,7 +58,7 @@ def protect(type: str, id: str) -> None:
 
 def check_transition(transaction: Transaction, before: Version | None, after: Document) -> None:
     """Raise InvalidResource if the status of a referral's Task makes a move that is not allowed."""
-    if before is None or before.type != "Task" or not _asks_a_department(before.data):
+    if before is None or before.type != "Task" or not _asks_a_department(transaction, before.data):
         return
     old, new = before.data.get("status"), after.data.get("status")
     if old == new or new == ALWAYS or not isinstance(old, str):
@@ -69,8 +71,17 @@ def check_transition(transaction: Transaction, before: Version | None, after: Do
         )
 
 
-def _asks_a_department(task: Json) -> bool:
-    return is_referral_task(task) and target(task.get("focus")).startswith("ServiceRequest/")
+def _asks_a_department(transaction: Transaction, task: Json) -> bool:
+    """Whether it asks a department to take a referral on, by the same question that the watch asks."""
+    around = Surroundings()
+    for name in task_request(task):
+        type, _, id = name.partition("/")
+        if type == "ServiceRequest" and id:
+            order = transaction.get(type, id)
+            performers = order.data.get("performer") or () if order and not order.deleted else ()
+            if asks(task, targets(performers), around):
+                return True
+    return False
 
 
 def _where_it_was(transaction: Transaction, held: Version) -> tuple[str, ...]:

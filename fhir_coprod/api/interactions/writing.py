@@ -25,8 +25,10 @@ from fhir_coprod.errors import BadRequest, Conflict, InvalidResource, NotFound, 
 from fhir_coprod.jsontext import Document
 from fhir_coprod.outcome import OK, Issue, Outcome
 from fhir_coprod.store import Query, Transaction, Version, index
+from fhir_coprod.store.quality import Marks, added, marks
 from fhir_coprod.store.search.query import demands
-from fhir_coprod.validation import validate_to_store
+from fhir_coprod.store.unpacking import unpack
+from fhir_coprod.validation import is_part, validate_document, validate_to_store
 
 _ID = re.compile(jsontext.ID_PATTERN)
 _NO_REFERENCES: Mapping[str, str] = {}
@@ -117,8 +119,16 @@ def prepare(call: Call) -> PlannedWrite:
     allowed.protect(change.type, change.id)
     _read_preconditions(call, change)
     if change.document is not None:
-        change.outcome = _checked(change.document)
+        change.outcome = validate_to_store(change.document)
+        if not may_correct(change):
+            check(change.outcome, change.document)
     return change
+
+
+def may_correct(change: PlannedWrite) -> bool:
+    """Whether it may replace a record that is kept although it is not valid; only the store can tell."""
+    document = change.document
+    return change.kind == "update" and document is not None and not is_part(document)
 
 
 def _document(call: Call) -> Document:
@@ -169,15 +179,33 @@ def _read_preconditions(call: Call, change: PlannedWrite) -> None:
         change.must_be_new = True
 
 
-def _checked(document: Document) -> Outcome:
-    """Validate; raises InvalidResource with every problem, otherwise returns the warnings."""
-    outcome = validate_to_store(document)
+def check(outcome: Outcome, document: Document) -> None:
+    """Raises InvalidResource with every problem if there is an error."""
     if not outcome:
         raise InvalidResource(
             f"The {document.type} breaks {len(outcome.errors)} rule(s) of FHIR R4 or its profile.",
             outcome=outcome,
         )
-    return outcome
+
+
+def _remaining(
+    transaction: Transaction, document: Document, outcome: Outcome, living: Version | None
+) -> Marks:
+    """What stays wrong when this replaces a record that is kept although it is not valid.
+
+    Whoever corrects one fault of such a record need not correct them all. Raises InvalidResource if there is
+    a fault that the record did not have.
+    """
+    if outcome:
+        return ()
+    kept = transaction.marks(living.type, living.id) if living else ()
+    if living is None or not kept:
+        check(outcome, document)
+    else:
+        stored = validate_document(Document(living.body, living.data))
+        check(added(outcome, stored), document)
+    source = {mark[:2]: mark.source for mark in kept}
+    return tuple(mark._replace(source=source.get(mark[:2], "")) for mark in marks(outcome))
 
 
 def resolve(transaction: Transaction, change: PlannedWrite) -> None:
@@ -238,15 +266,22 @@ def apply(transaction: Transaction, change: PlannedWrite, references: Mapping[st
     )
     if document is None:
         raise AssertionError("a create or update is prepared with its document")
+    wrong = _remaining(transaction, document, outcome, living)
     allowed.check_transition(transaction, living, document)
     references = {**_relative(document, change.base), **references}
     written = (
-        transaction.create(document, id=change.id or None, references=references)
+        transaction.create(document, id=change.id or None, references=references, marks=wrong)
         if change.kind == "create"
         else transaction.put(
-            document, change.id or str(uuid.uuid4()), if_match=expected, references=references
+            document,
+            change.id or str(uuid.uuid4()),
+            if_match=expected,
+            references=references,
+            marks=wrong,
         )
     )
+    if written.change != "unchanged":
+        unpack(transaction, document, is_sound=not wrong)
     return Done(written.version, written.change, outcome)
 
 
@@ -302,7 +337,10 @@ def _patched(change: PlannedWrite, current: Version | None) -> tuple[Document, O
     if current is None or change.patch is None:
         raise NotFound(f"There is no {change.type}/{change.id} to patch.")
     document = patching.applied(change.patch, current)
-    return document, _checked(document)
+    outcome = validate_to_store(document)
+    if is_part(document):
+        check(outcome, document)
+    return document, outcome
 
 
 def answer(call: Call, change: PlannedWrite, done: Done) -> Answer:

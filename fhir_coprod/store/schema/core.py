@@ -5,6 +5,7 @@
     resource    one row per resource: its newest version, and the `key` that the search index points to
     token, string, reference, date, number, quantity, uri
                 the search index: one table per parameter type; only resources that are not deleted have rows
+    quality     what is wrong in resources that are kept although they break a rule; valid ones have no row
     cursor      how far a reader of the log has come, written together with its effects
     lease       which process is doing a job that only one may do
     setting     what the store knows about itself
@@ -133,6 +134,21 @@ for _table, _width in ((date, 86_400_000_000), (number, 0), (quantity, 0)):
     )
 
 INDEX_TABLES = (token, string, reference, date, number, quantity, uri)
+
+quality = Table(
+    "quality",
+    metadata,
+    Column("key", Long, primary_key=True, autoincrement=False),
+    Column("element", Name, primary_key=True, autoincrement=False),
+    Column("rule", Name, primary_key=True, autoincrement=False),
+    column("type", Name),
+    column("version", Long),  # the newest version, which has the fault
+    column("since", Long),  # when a version with this fault was first stored; milliseconds
+    column("source", Name),
+    column("message", Name),
+    Index("quality_type_idx", "type", "key"),
+    sqlite_with_rowid=False,
+)
 
 cursor = Table(
     "cursor",

@@ -1,12 +1,19 @@
 """Defines the database tables of fhir_coprod.sync.
 
     crosswalk       each record taken from an EHR: the hash of what we took last, and the resource it is in
-    received_base   its bytes as received: resources are made from them
+    received_base   its bytes as received, from which resources are made, and what is wrong in them
     sync_key        what records are compared by: business identifiers, birth date, names, …
     sync_reference  what a record refers to, so that it can be written again when the target arrives
     feed            per EHR and type: what we can see of it, since when, and the watermark
+    unfinished      per EHR and type: how far a pull came that was cut off
+    unread          what one EHR did not give us, although it gave us the rest of the type
+    ehr_base        per EHR: other base addresses by which records name it
     dead_letter     records that could not be taken in, with their bytes and the reason
     retired         resources of ours that were merged into another
+    person_word     what a person said of two records: that they are the same person, or are not
+    doubt           two records that may be the same person, and why; a person is asked where it matters
+    odd_number      a number that names people and that different people carry
+    numbering       per system of such numbers: how many are shared, how many are odd, whether it is trusted
     merge_base      the EHR's version of a resource that somebody here changed too: base of the next merge
 
 Only `fhir_coprod.sync` reads them; other packages ask it for what they need.
@@ -14,7 +21,7 @@ Only `fhir_coprod.sync` reads them; other packages ask it for what they need.
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, Column, Index, Integer, LargeBinary, Table, UniqueConstraint
+from sqlalchemy import Boolean, Column, Index, Integer, LargeBinary, Table, UniqueConstraint, text
 
 from fhir_coprod.store.schema.columns import Long, Name, column, metadata
 
@@ -47,6 +54,7 @@ received_base = Table(
     Column("type", Name, primary_key=True),
     Column("foreign_id", Name, primary_key=True),
     column("body", LargeBinary()),
+    Column("marks", LargeBinary()),  # what is wrong in it, in MessagePack; NULL: nothing
 )
 
 sync_key = Table(
@@ -84,6 +92,37 @@ feed = Table(
     column("watermark", Name),
     column("first_success", Long),  # 0: never
     column("last_success", Long),
+    column(
+        "last_full", Long, server_default="0"
+    ),  # when the last pull that listed everything ended; 0: never
+    column(
+        "short_looks", Integer(), server_default="0"
+    ),  # how many of these in a row saw fewer records than the EHR counts
+)
+
+unfinished = Table(
+    "unfinished",
+    metadata,
+    Column("ehr", Name, primary_key=True),
+    Column("type", Name, primary_key=True),
+    column("body", LargeBinary()),
+)
+
+unread = Table(
+    "unread",
+    metadata,
+    Column("ehr", Name, primary_key=True),
+    Column("type", Name, primary_key=True),
+    Column("what", Name, primary_key=True),  # Patient/id there, or the record itself
+    column("reason", Name),
+    column("since", Long),
+)
+
+ehr_base = Table(
+    "ehr_base",
+    metadata,
+    Column("ehr", Name, primary_key=True),
+    Column("base", Name, primary_key=True),
 )
 
 dead_letter = Table(
@@ -98,7 +137,10 @@ dead_letter = Table(
     column("body", LargeBinary()),
     column("outcome", Name),
     column("received", Long),
-    column("state", Name),  # open, resolved, superseded
+    column("state", Name),  # open, dismissed, resolved, superseded
+    column("dismissed_by", Name, server_default=""),  # who put it aside; empty if nobody did
+    column("dismissed_because", Name, server_default=""),
+    column("dismissed_at", Long, server_default="0"),  # 0: never
     UniqueConstraint("ehr", "type", "foreign_id", "hash"),
 )
 
@@ -117,4 +159,62 @@ retired = Table(
     Column("id", Name, primary_key=True),
     column("successor", Name),
     column("written", Boolean()),
+)
+
+person_word = Table(
+    "person_word",
+    metadata,
+    Column("ehr_a", Name, primary_key=True),
+    Column("id_a", Name, primary_key=True),
+    Column("ehr_b", Name, primary_key=True),
+    Column("id_b", Name, primary_key=True),
+    column("word", Name),  # same, different
+    column("who", Name),  # the person's name
+    column("said", Long),
+    Index("person_word_other_idx", "ehr_b", "id_b"),
+)
+
+doubt = Table(
+    "doubt",
+    metadata,
+    Column("ehr_a", Name, primary_key=True),
+    Column("id_a", Name, primary_key=True),
+    Column("ehr_b", Name, primary_key=True),
+    Column("id_b", Name, primary_key=True),
+    column("why", Name),  # empty: there is no doubt any more, and the question is to be withdrawn
+    column("since", Long),
+    column("asked", Boolean()),  # whether a Task asks about it
+    column("look", Boolean()),  # whether to look again if a person has to be asked
+    Index("doubt_other_idx", "ehr_b", "id_b"),
+)
+Index(
+    "doubt_look_idx",
+    doubt.c.ehr_a,
+    sqlite_where=text("look"),
+    postgresql_where=text("look"),
+)
+Index(
+    "doubt_asked_idx",
+    doubt.c.ehr_a,
+    sqlite_where=text("asked"),
+    postgresql_where=text("asked"),
+)
+
+odd_number = Table(
+    "odd_number",
+    metadata,
+    Column("number", Name, primary_key=True),  # system|value
+    column("system", Name),
+    column("people", Integer()),  # how many different people, counted up to 3
+    Index("odd_number_system_idx", "system"),
+)
+
+numbering = Table(
+    "numbering",
+    metadata,
+    Column("system", Name, primary_key=True),
+    column("shared", Long),  # as last counted
+    column("odd", Long),  # as last counted
+    column("trusted", Boolean()),
+    column("look", Boolean()),  # whether odd numbers have come or gone since it was counted
 )

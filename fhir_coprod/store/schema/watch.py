@@ -1,6 +1,8 @@
-"""Defines the database table of fhir_coprod.watch.
+"""Defines the database tables of fhir_coprod.watch.
 
-standing    what the watch last found about each referral, and when to look at it again
+standing    what the watch last found about each order, and when to look at it again
+share       by day, EHR and code: of how many orders the watch sees how many as no referral
+habit       by EHR, department and code: how many of the referrals that tell of a step show it
 """
 
 from __future__ import annotations
@@ -21,6 +23,15 @@ standing = Table(
     column("due", Long),  # when it or its alerts may change just because time passes; milliseconds
     column("body", LargeBinary()),  # the standing itself, in MessagePack
     Column("facts", LargeBinary()),  # the facts it was judged by; NULL: read them from the record
+    column("scope", Name),  # referral, diagnostic, out, unclear; empty: there is no order
+    column("why", Name),  # why it is in that scope
+    column("thing", Name),  # the first code of what is asked for, or the text
+    column("written", Long),  # milliseconds
+    column("counted", Name),  # the first rule that is counted and raises no alert; empty if none is
+    column("department", Name),  # who can move that
+    column("waits", Long),  # since when; milliseconds
+    column("asked", Name),  # the department that was asked
+    column("steps", Name),  # what it tells of the steps that are in use there
     Index("standing_due_idx", "due"),
 )
 Index(
@@ -29,5 +40,43 @@ Index(
     standing.c.referral,
     sqlite_where=standing.c.interest > 0,
     postgresql_where=standing.c.interest > 0,
+)
+_apart = text("scope IN ('diagnostic', 'out', 'unclear')")
+Index(
+    "standing_apart_idx",
+    *(standing.c[name] for name in ("scope", "why", "stage", "counted", "department", "waits", "written")),
+    sqlite_where=_apart,
+    postgresql_where=_apart,
+)
+_listed = text("counted <> ''")
+Index(
+    "standing_counted_idx",
+    standing.c.counted,
+    standing.c.department,
+    standing.c.waits,
+    sqlite_where=_listed,
+    postgresql_where=_listed,
+)
+Index("standing_written_idx", *(standing.c[name] for name in ("written", "ehr", "thing", "scope")))
+share = Table(
+    "share",
+    metadata,
+    Column("day", Integer(), primary_key=True, autoincrement=False),  # proleptic ordinal, at the site
+    Column("ehr", Name, primary_key=True),
+    Column("thing", Name, primary_key=True),
+    column("orders", Integer()),
+    column("hidden", Integer()),  # of these: out of scope or unclear
+)
+habit = Table(
+    "habit",
+    metadata,
+    Column("ehr", Name, primary_key=True),
+    Column("asked", Name, primary_key=True),  # empty: all departments
+    Column("thing", Name, primary_key=True),  # empty: all codes
+    Column("step", Name, primary_key=True),
+    column("referrals", Integer()),
+    column("shown", Integer()),
+    column("use", Name),  # used, mixed, absent
+    column("was_used", Boolean()),  # it has been in use before
 )
 Index("standing_old_idx", standing.c.ehr, sqlite_where=text("old"), postgresql_where=text("old"))

@@ -149,6 +149,20 @@ class Present(Condition):
 
 
 @dataclass(frozen=True, slots=True)
+class Marked(Condition):
+    """The resource is kept although it is not valid (table `quality`)."""
+
+    types: tuple[str, ...]
+
+    def keys(self) -> Sql:
+        types = ",".join("?" * len(self.types))
+        return Sql(f"SELECT key FROM quality WHERE type IN ({types})", self.types)
+
+    def probe(self, row: str) -> Sql:
+        return Sql(f"EXISTS (SELECT 1 FROM quality WHERE key = {row}.key{ONE})")
+
+
+@dataclass(frozen=True, slots=True)
 class Own(Condition):
     """A test on table resource itself (`_id`, `_lastUpdated`), over columns named `{row}.column`.
 

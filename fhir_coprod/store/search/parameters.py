@@ -23,6 +23,7 @@ from fhir_coprod.store.search.conditions import (
     Condition,
     Has,
     Indexed,
+    Marked,
     Not,
     Own,
     Present,
@@ -127,6 +128,8 @@ def condition(scope: Standpoint, name: str, value: str) -> Condition:
     if rest:
         return _chain(scope, code, modifier, rest, value)
     scope.look_for(value.count(",") + 1)
+    if code == "quality":
+        return _quality(scope, modifier, value)
     if code in ("_id", "_lastUpdated"):
         return _own_column(scope, code, modifier, value)
     found = [_one_type(scope, type, parameter(type, code), modifier, value) for type in scope.types]
@@ -148,9 +151,13 @@ def parameter(type: str, code: str) -> SearchParameter:
         raise UnknownParameter(
             f"{code}: composite parameters are not supported; search its parts one by one."
         )
-    if not index.is_indexed(type, code) and code not in ("_id", "_lastUpdated"):
+    if not index.is_indexed(type, code) and code not in _BESIDE_INDEX:
         raise UnknownParameter(f"{code}: this parameter is not supported here; search by another one.")
     return found
+
+
+_BESIDE_INDEX = ("_id", "_lastUpdated", "quality")
+"""Parameters that every resource answers, from other tables than those of the index."""
 
 
 def _split_chain(name: str) -> tuple[str, str, str]:
@@ -376,6 +383,19 @@ def _own_column(scope: Standpoint, code: str, modifier: str, value: str) -> Cond
     if code == "_lastUpdated":
         return _last_updated(scope, value)
     return Not(_id(scope, value)) if modifier else _id(scope, value)
+
+
+def _quality(scope: Standpoint, modifier: str, value: str) -> Condition:
+    """`not-valid`: kept although it breaks a rule; `valid`: any other."""
+    if modifier not in ("", "not"):
+        raise UnknownParameter(f"quality:{modifier} is not supported; search quality=valid or not-valid.")
+    asked = set(_alternatives("quality", value))
+    if not asked <= {"valid", "not-valid"}:
+        raise BadRequest("quality takes valid or not-valid.")
+    if len(asked) == 2:
+        return Own(scope.types, Sql("1 = 0" if modifier else "1 = 1"))
+    marked = Marked(scope.types)
+    return marked if (asked == {"not-valid"}) != (modifier == "not") else Not(marked)
 
 
 def _id(scope: Standpoint, value: str) -> Condition:

@@ -254,6 +254,8 @@ class _Reader:
             if code in ("_id", "_lastUpdated"):
                 keys.append(Sort(code, descending, "resource"))
                 continue
+            if code == "quality":
+                raise UnknownParameter("_sort=quality: it has no order; sort by another one.")
             kinds = {parameters.parameter(type, code).type for type in self.types}
             if len(kinds) != 1:
                 raise UnknownParameter(f"_sort={code}: it is not of one kind in all types searched.")

@@ -10,18 +10,20 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import codecs
 import os
 import random
+import re
 import socket
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cache
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -83,9 +85,12 @@ class Answer:
             return None
 
     @property
-    def looks_like_html(self) -> bool:
+    def markup(self) -> str:
+        """HTML or XML, if it is that instead of JSON; otherwise ""."""
         kind = self.headers.get("Content-Type", "").lower()
-        return "html" in kind or self.body.lstrip()[:1] == b"<"
+        if "html" not in kind and self.body.lstrip()[:1] != b"<":
+            return ""
+        return "XML" if "html" not in kind and ("xml" in kind or _XML.match(self.body)) else "HTML"
 
     def codes(self) -> frozenset[str]:
         """Codes in an OperationOutcome's issues, `code` and `details.coding.code`; empty if it is none."""
@@ -180,16 +185,10 @@ class EhrClient:
         )
 
     async def __aenter__(self) -> Self:
-        await self._http.__aenter__()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self._http.__aexit__(kind, error, trace)
+    async def __aexit__(self, *_: object) -> None:
+        await self._http.aclose()
 
     def heed(self, vendor: Vendor) -> None:
         """From now on send the headers of `vendor`, which may be known only from the server's answer."""
@@ -232,6 +231,11 @@ class EhrClient:
                 ) from None
         raise EhrAnswer(f"{self.ehr.name}: the server redirects in circles at {_shown(target)}.")
 
+    @property
+    def is_left_alone(self) -> bool:
+        """Whether so many requests in a row have failed that the next ones fail at once."""
+        return self._breaker.is_open
+
     async def json(self, url: str) -> tuple[Answer, Json]:
         """The answer to GET `url`, and its FHIR resource. Raises EhrAnswer unless it is 200 with one."""
         answer = await self.get(url)
@@ -245,7 +249,12 @@ class EhrClient:
             raise EhrAnswer(
                 f"{name}: the server refuses us ({answer.status}); check `auth` and what it may see."
             )
-        if answer.looks_like_html:
+        if answer.markup == "XML":
+            raise EhrAnswer(
+                f"{name}: the server answered XML at {_shown(answer.url)} ({answer.status}) although only "
+                "JSON was asked for; its vendor has to turn JSON on, or url is that of another interface."
+            )
+        if answer.markup:
             raise EhrAnswer(
                 f"{name}: the server answered HTML instead of FHIR JSON at {_shown(answer.url)} "
                 f"({answer.status}); is url its FHIR base address?"
@@ -311,6 +320,17 @@ class EhrClient:
         )
 
     async def _once(self, url: str, headers: Mapping[str, str]) -> Answer:
+        """One request; if it is refused and the secret has been renewed meanwhile, once more with that."""
+        used = self._authorization
+        answer = await self._sent(url, headers)
+        if answer.status != 401 or not used:
+            return answer
+        if self._authorization == used:
+            with suppress(ConfigError):  # the secret is gone; then the refusal says enough
+                self._authorization = _authorization(self.ehr)
+        return answer if self._authorization == used else await self._sent(url, headers)
+
+    async def _sent(self, url: str, headers: Mapping[str, str]) -> Answer:
         sent = {**self._vendor_headers, **headers, **self._authorization}
         async with self._http.stream("GET", url, headers=sent) as response:
             if response.headers.get("Content-Encoding", "gzip").strip().lower() not in _CODINGS:
@@ -327,7 +347,38 @@ class EhrClient:
                         f"{self.ehr.name}: an answer of more than {MAX_ANSWER // 1_000_000} MB at "
                         f"{_shown(url)}; the server does not page."
                     )
-            return Answer(url, response.status_code, response.headers, bytes(body))
+            return Answer(
+                url, response.status_code, response.headers, _utf8(bytes(body), response.charset_encoding)
+            )
+
+
+_XML = re.compile(rb"\s*<(?:\?xml|[A-Za-z:]*\s[^>]*xmlns(?::\w+)?\s*=\s*[\"']http://hl7\.org/fhir[\"'])")
+_BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+
+
+def _utf8(body: bytes, said: str | None) -> bytes:
+    """`body` as FHIR wants it, UTF-8 without a byte order mark, if it can be told what it is written in.
+
+    said: the charset in Content-Type. Servers add one without knowing, so it only counts for a body that is
+    not UTF-8.
+    """
+    for mark, encoding in _BOMS:
+        if body.startswith(mark):
+            return _encoded(body[len(mark) :], encoding)
+    if said is None or body.isascii():
+        return body
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return _encoded(body, said)
+    return body
+
+
+def _encoded(body: bytes, encoding: str) -> bytes:
+    try:
+        return body if encoding == "utf-8" else body.decode(encoding).encode()
+    except (UnicodeError, LookupError):
+        return body
 
 
 def _authorization(ehr: EhrSettings) -> dict[str, str]:

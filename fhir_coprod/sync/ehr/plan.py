@@ -64,6 +64,8 @@ class EhrPlan:
     """The vendor file that is used; "" for none."""
     vendor: Vendor
     types: tuple[TypePlan, ...]
+    wrong: tuple[str, ...] = ()
+    """What in the settings is wrong by the server's answers, one sentence each."""
 
     def of(self, type: str) -> TypePlan | None:
         return next((plan for plan in self.types if plan.type == type), None)
@@ -77,6 +79,7 @@ class EhrPlan:
             "fhirVersion": self.fhir_version,
             "vendor": self.vendor_name,
             "types": [plan.to_json() for plan in self.types],
+            "wrong": list(self.wrong),
         }
 
 

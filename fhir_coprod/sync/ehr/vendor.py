@@ -4,6 +4,7 @@
     implementation = ["Oracle"]      beginnings of implementation.description, for statements without software
     page_size = 100                  _count
     overlap_seconds = 300            how far an incremental pull reaches back before its watermark
+    trust_totals = false             Bundle.total is no count of what a search can show; do not go by it
     [headers]                        sent with every request; no secrets
     [codes]                          OperationOutcome.issue.details codes with a meaning of their own
     restart = ["4113"]               read that type or patient again from the start
@@ -69,6 +70,7 @@ class Vendor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     implementation: tuple[str, ...] = ()
     page_size: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 200
     overlap_seconds: Annotated[int, msgspec.Meta(ge=0, le=86_400)] = 120
+    trust_totals: bool = True
     headers: dict[str, str] = {}
     codes: Codes = Codes()
     types: dict[str, TypeDeviation] = {}

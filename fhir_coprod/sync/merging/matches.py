@@ -1,178 +1,150 @@
-"""Asks a person, in a Task, whether two Patients may be the same, and reads the answer.
+"""Asks a person, in a Task, whether two Patients are the same, and keeps what persons said.
 
 It is a Task with the code `possible-same-patient` and the two Patients in `focus` and `input`. It is not
 Patient.link seealso, which says that the two *are* known to be the same, and not Linkage, which no worklist
-shows. If somebody completes the Task with the output `same`, the next sync merges the two. With the output
-`different`, or if somebody rejects it, the question is not asked again. If it is completed without a clear
-answer, the sync asks again: otherwise it would look decided. If the records no longer look alike, or were
-merged for another reason, the sync cancels the Task.
+shows. The Task only asks. The answer is a person's word, given by name (`fhir-coprod people`, or the
+page): it
+is kept apart from all records and Tasks, so that no program's Task joins anybody and no later sync forgets
+it. If the Task is completed without a person's word, it is opened again and says how to answer. If somebody
+rejects or cancels it, it is not asked again, and the pair stays on the list. If the records no longer look
+alike, or were merged for another reason, the sync cancels the Task.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
 from uuid import UUID, uuid5
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import delete, insert, text, update
 
 from fhir_coprod import jsontext
 from fhir_coprod.definitions import CANONICAL
-from fhir_coprod.instants import instant
+from fhir_coprod.instants import instant, to_milliseconds
 from fhir_coprod.jsontext import Json
-from fhir_coprod.store import Query, Store, Transaction, Version
-from fhir_coprod.store.schema.sync import crosswalk, sync_key
+from fhir_coprod.store import Transaction, Version
+from fhir_coprod.store.schema.sync import crosswalk, person_word
+from fhir_coprod.sync.merging import doubts
 from fhir_coprod.sync.merging.change import Change
-from fhir_coprod.sync.staging.identity import Decisions, Pair
-from fhir_coprod.sync.staging.references import Record
-from fhir_coprod.sync.staging.stage import TO_LINK
+from fhir_coprod.sync.merging.doubts import Doubt
+from fhir_coprod.sync.merging.lookup import same_resource
+from fhir_coprod.sync.staging.identity import Pair, pair_of
+from fhir_coprod.sync.staging.waking import TO_LINK
 
 CODES = f"{CANONICAL}/CodeSystem/task-kind"
 """The code system of Task.code."""
 POSSIBLE = "possible-same-patient"
 SOURCE = "sync"
 """Version.source of these Tasks."""
-
-ASKED = "asked"
-"""A sync_key.kind whose keys are the ids of the Tasks that ask about a record."""
+BATCH = 20
+"""Doubts looked at in one transaction."""
 
 _RECORD_TAG = f"{CANONICAL}/sync/record"
 _STAFF_ONLY = {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "NOPAT"}
 """The Task names another person's record, so the patient must not see it."""
 _SETTLED = "The records have become one, or are no longer alike."
-_UNCLEAR = "Completed without the output 'same' or 'different': please say which."
+_HOW = "answer with `fhir-coprod people same` or `different`, or on the page /people, under your name"
+_UNSAID = f"Closed, but a Task joins and parts nobody: please {_HOW}."
 _NAMESPACE = UUID("9f7f2c0e-3b7c-5c44-8f39-0b9a7fdde2c1")
 
 
+@dataclass(slots=True)
+class Asked:
+    """The result of one batch: how many doubts were looked at, and the new questions."""
+
+    doubts: int = 0
+    conflicts: dict[tuple[str, str], int] = field(default_factory=dict)
+    """(EHR, type) → number of pairs that a person was newly asked about."""
+    changes: list[Change] = field(default_factory=list)
+
+
 def task_id(pair: Pair) -> str:
-    """The id of the Task about a pair of records."""
+    """The id of the Task about a pair of records; also the name of the pair in the list of doubts."""
     return str(uuid5(_NAMESPACE, "|".join("/".join(record) for record in sorted(pair))))
 
 
-def decided(store: Store) -> list[Pair]:
-    """Pairs whose question a person has closed, whatever the answer."""
-    found: list[Pair] = []
-    pairs = [("code", f"{CODES}|{POSSIBLE}"), ("status", "completed,rejected"), ("_count", "1000")]
-    while True:
-        page = store.search(Query.parse("Task", pairs))
-        found += [pair for pair in map(_pair, page.matches) if pair]
-        if page.next is None:
-            return found
-        pairs = [*pairs[:3], ("_cursor", page.next)]
+def ask(transaction: Transaction) -> Asked:
+    """Look at a few doubts that are new or have changed: put, bring up to date or withdraw their questions.
 
-
-def wake(transaction: Transaction, pairs: Sequence[Pair]) -> None:
-    """Mark records to be linked again if their question was closed and the answer is not carried out yet.
-
-    This only notices that there is an answer; linking reads it again.
+    If none is left, open again the questions that somebody completed without a person's word.
     """
-    c = crosswalk.c
-    for pair in pairs:
-        ids = [
-            transaction.connection.execute(
-                select(c.id).where(
-                    c.ehr == r.ehr, c.type == r.type, c.foreign_id == r.id, c.deleted.is_(False)
-                )
-            ).scalar()
-            for r in pair
-        ]
-        task = transaction.get("Task", task_id(pair))
-        if task is None or None in ids:
-            continue
-        is_one = ids[0] == ids[1]
-        is_done = {"same": is_one, "different": not is_one}.get(_verdict(task), False)
-        if not is_done:
-            for r in pair:
-                transaction.connection.execute(
-                    update(crosswalk)
-                    .where(c.ehr == r.ehr, c.type == r.type, c.foreign_id == r.id)
-                    .values(state=TO_LINK)
-                )
-
-
-def decisions(transaction: Transaction, possible: Collection[Pair], asked: Collection[str]) -> Decisions:
-    """What people have decided about these pairs, and about the pairs of the earlier Tasks `asked` (ids)."""
-    same, different = set(), set()
-    for id in sorted({task_id(pair) for pair in possible} | set(asked)):
-        task = transaction.get("Task", id)
-        pair = _pair(task) if task is not None else None
-        if task is None or pair is None:
-            continue
-        verdict = _verdict(task)
-        if verdict == "same":
-            same.add(pair)
-        elif verdict == "different":
-            different.add(pair)
-    return Decisions(frozenset(same), frozenset(different))
-
-
-def raise_and_withdraw(
-    transaction: Transaction, possible: Collection[Pair], asked: Collection[str], ids: Mapping[Record, str]
-) -> tuple[dict[tuple[str, str], int], list[Change]]:
-    """Keep one open Task for each pair of patients that may be the same, and cancel all others.
-
-    asked: the ids of all Tasks about these records so far
-
-    Returns (EHR, type) → number of new questions, and what was written.
-    """
-    changes: list[Change] = []
+    asked = Asked()
     new: dict[tuple[str, str], int] = defaultdict(int)
-    by_patients: dict[tuple[str, str], list[Pair]] = defaultdict(list)
-    for a, b in sorted(possible):
-        by_patients[min(ids[a], ids[b]), max(ids[a], ids[b])].append((a, b))
-    wanted: set[str] = set()
-    for pairs in by_patients.values():
-        tasks = {pair: transaction.get("Task", task_id(pair)) for pair in pairs}
-        standing = [pair for pair, task in tasks.items() if task is not None and not _is_withdrawn(task)]
-        pair = standing[0] if standing else pairs[0]
-        task = tasks[pair]
-        wanted.add(task_id(pair))
-        if task is None or _is_withdrawn(task):
-            changes += _write(transaction, pair, ids, "requested")
-            _note(transaction, pair)
-            new[pair[1].ehr, pair[1].type] += 1
-        elif _is_unclear(task):
-            changes += _write(transaction, pair, ids, "requested", _UNCLEAR)
-            new[pair[1].ehr, pair[1].type] += 1
-        elif _is_open(task):
-            changes += _write(transaction, pair, ids)  # the patients' ids here may have changed
-    for id in sorted(set(asked) - wanted):
-        task = transaction.get("Task", id)
-        old = _pair(task) if task is not None else None
-        if task is not None and old is not None and (_is_open(task) or _is_unclear(task)):
-            changes += _write(transaction, old, ids, "cancelled", _SETTLED)
-    return dict(new), changes
+    waiting = doubts.waiting(transaction.connection, BATCH)
+    if not waiting:
+        asked.changes += _ask_again(transaction)
+    for one in waiting:
+        asked.changes += _look_at(transaction, one, new)
+    asked.doubts, asked.conflicts = len(waiting), dict(new)
+    return asked
 
 
-def _note(transaction: Transaction, pair: Pair) -> None:
-    """Note the question with both records, so that they are always linked together from now on."""
-    rows = [
-        {"type": r.type, "kind": ASKED, "key": task_id(pair), "ehr": r.ehr, "foreign_id": r.id} for r in pair
-    ]
-    k = sync_key.c
-    there = transaction.connection.execute(
-        select(k.ehr, k.foreign_id).where(k.type == pair[0].type, k.kind == ASKED, k.key == task_id(pair))
-    )
-    known = {(ehr, id) for ehr, id in there}
-    missing = [row for row in rows if (row["ehr"], row["foreign_id"]) not in known]
-    if missing:
-        transaction.connection.execute(insert(sync_key), missing)
+def _ask_again(transaction: Transaction) -> list[Change]:
+    """Open again the questions that somebody completed without a person's word."""
+    open_doubts = doubts.read(transaction.connection, text("asked"))  # type: ignore[arg-type]
+    tasks = transaction.newest("Task", [task_id(one.pair) for one in open_doubts])
+    changes: list[Change] = []
+    for one in open_doubts:
+        task = tasks.get(task_id(one.pair))
+        if task is not None and not task.deleted and task.data.get("status") == "completed":
+            changes += _write(transaction, one, "requested", _UNSAID)
+    return changes
 
 
-def _write(
-    transaction: Transaction, pair: Pair, ids: Mapping[Record, str], status: str = "", reason: str = ""
-) -> list[Change]:
+def _look_at(transaction: Transaction, one: Doubt, new: dict[tuple[str, str], int]) -> list[Change]:
+    connection = transaction.connection
+    id = task_id(one.pair)
+    task = transaction.get("Task", id)
+    if not one.why:
+        doubts.drop(connection, one.pair)
+        return _write(transaction, one, "cancelled", _SETTLED) if task is not None and _is_open(task) else []
+    if one.asked:
+        doubts.looked_at(connection, one.pair, asked=True)
+        return _write(transaction, one) if task is not None and _is_open(task) else []
+    patients = doubts.patients_of(connection, one.pair)
+    ids = set(patients.values())
+    if (
+        len(ids) < 2
+        or _is_asked_already(transaction, ids)
+        or not any(doubts.matters(transaction, i) for i in ids)
+    ):
+        doubts.looked_at(connection, one.pair, asked=False)
+        return []
+    doubts.looked_at(connection, one.pair, asked=True)
+    if task is not None and not _is_withdrawn(task):
+        return _write(transaction, one) if _is_open(task) else []  # somebody turned it down, or deleted it
+    new[one.pair[1].ehr, one.pair[1].type] += 1
+    return _write(transaction, one, "requested")
+
+
+def _is_asked_already(transaction: Transaction, patients: Collection[str]) -> bool:
+    """Whether a Task asks about two other records of the same two patients."""
+    connection = transaction.connection
+    records = same_resource(connection, "Patient", patients)
+    found = [one for one in doubts.about(connection, records) if one.asked and one.why]
+    ids = doubts.patients_of(connection, records)
+    return any({ids.get(record) for record in one.pair} == {*patients} for one in found)
+
+
+def _write(transaction: Transaction, one: Doubt, status: str = "", reason: str = "") -> list[Change]:
     """Ask about the pair, or bring the question up to date and keep what a person added to it."""
+    pair = one.pair
     id = task_id(pair)
     before = transaction.get("Task", id)
+    ids = doubts.patients_of(transaction.connection, pair)
     first, second = (f"Patient/{ids[record]}" for record in pair)
     task = (
         {**before.data, "status": status or before.data["status"]}
-        if before is not None
+        if before is not None and not before.deleted
         else _question(pair, instant(transaction.now))
     )
+    if status == "requested":
+        task.pop("output", None)
     task["focus"] = {"reference": first}
     task["input"] = [{"type": {"text": "the other patient"}, "valueReference": {"reference": second}}]
+    if one.why:
+        task["reasonCode"] = {"text": one.why}
     if reason:
         task["statusReason"] = {"text": reason}
     written = transaction.put(jsontext.from_data(task), id, source=SOURCE)
@@ -194,52 +166,53 @@ def _question(pair: Pair, authored: str) -> Json:
             "coding": [{"system": CODES, "code": POSSIBLE}],
             "text": "Are these two the same person?",
         },
-        "description": "Two departments' records look like one person, but not surely. Complete with the "
-        "output 'same' or 'different'.",
+        "description": "Two departments' records look like one person, but not surely. "
+        f"Please {_HOW}. This closes the Task; the pair is named {task_id(pair)} there.",
         "authoredOn": authored,
     }
-
-
-def _pair(task: Version) -> Pair | None:
-    """The two records that a Task is about; None if it does not name two, as when it was deleted."""
-    records = sorted(
-        Record(*tag["code"].split("/"))
-        for tag in (task.data.get("meta") or {}).get("tag") or []
-        if tag.get("system") == _RECORD_TAG and str(tag.get("code", "")).count("/") == 2
-    )
-    return (records[0], records[1]) if len(records) == 2 else None
-
-
-def _verdict(task: Version) -> str:
-    """`same`, `different`, or "" while nobody has decided."""
-    if task.data.get("status") == "rejected":
-        return "different"
-    if task.data.get("status") != "completed":
-        return ""
-    outputs = [o for o in task.data.get("output") or [] if isinstance(o, dict)]
-    answers = {word for output in outputs for word in _words(output)} & {"same", "different"}
-    if answers == {"same"}:
-        return "same"
-    return "different" if answers == {"different"} else ""
-
-
-def _words(output: Json) -> set[str]:
-    """The words in an output, in any of the forms that FHIR has for a code or a text."""
-    concept = output.get("valueCodeableConcept") or {}
-    codings = [output.get("valueCoding") or {}, *(concept.get("coding") or ())]
-    said = [output.get("valueCode"), output.get("valueString"), concept.get("text")]
-    said += [coding.get("code") for coding in codings]
-    return {word.strip().casefold() for word in said if isinstance(word, str)}
 
 
 def _is_open(task: Version) -> bool:
     return not task.deleted and task.data.get("status") not in ("completed", "rejected", "cancelled")
 
 
-def _is_unclear(task: Version) -> bool:
-    """Whether it was completed without saying if the two are the same."""
-    return not task.deleted and task.data.get("status") == "completed" and not _verdict(task)
-
-
 def _is_withdrawn(task: Version) -> bool:
     return task.data.get("status") == "cancelled" and task.source == SOURCE
+
+
+# --- a person's word ------------------------------------------------------------------------------
+
+
+def say(transaction: Transaction, pairs: Iterable[Pair], word: str, who: str) -> None:
+    """Keep a person's word on these pairs, in place of an earlier one, and close the questions about them.
+
+    word: same, or different
+    """
+    connection = transaction.connection
+    w, c = person_word.c, crosswalk.c
+    for a, b in sorted({pair_of(*pair) for pair in pairs}):
+        this = (w.ehr_a == a.ehr) & (w.id_a == a.id) & (w.ehr_b == b.ehr) & (w.id_b == b.id)
+        connection.execute(delete(person_word).where(this))
+        connection.execute(
+            insert(person_word).values(
+                ehr_a=a.ehr, id_a=a.id, ehr_b=b.ehr, id_b=b.id,
+                word=word, who=who, said=to_milliseconds(transaction.now),
+            )
+        )  # fmt: skip
+        for r in (a, b):
+            connection.execute(
+                update(crosswalk)
+                .where(c.ehr == r.ehr, c.type == r.type, c.foreign_id == r.id)
+                .values(state=TO_LINK)
+            )
+        _close(transaction, (a, b), word, who)
+
+
+def _close(transaction: Transaction, pair: Pair, word: str, who: str) -> None:
+    task = transaction.get("Task", task_id(pair))
+    if task is None or task.deleted:
+        return
+    answered: Json = {key: value for key, value in task.data.items() if key != "statusReason"}
+    answered["status"] = "completed"
+    answered["output"] = [{"type": {"text": f"decision of {who}"}, "valueCode": word}]
+    transaction.put(jsontext.from_data(answered), task.id, source=SOURCE)

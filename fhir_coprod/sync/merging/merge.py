@@ -105,20 +105,22 @@ def merged(type: str, parts: Sequence[Part], own: str) -> bytes:
     for part in parts[1:]:
         members = _members(part.text)
         for element in rule.union:
-            if element in members and not _is_null(members[element]):
+            if element in members and is_list(members[element]):
+                mine = result.get(element, b"[]")
+                # What is no list is no value: the others' items take its place, as if it were not there.
                 result[element] = _union(
-                    element, result.get(element, b"[]"), bytes(members[element]), part.origin
+                    element, mine if is_list(mine) else b"[]", bytes(members[element]), part.origin
                 )
-                if f"_{element}" in result:
+                if is_list(result.get(f"_{element}", b"")):
                     result[f"_{element}"] = _as_long_as(result[element], result[f"_{element}"])
         theirs = grouped(type, {key: bytes(value) for key, value in members.items()})
         for element in (*rule.fill, *rule.once_said):
-            mine = grouped(type, result).get(element, {})
-            if element in theirs and _gives_way(element, mine, theirs[element], rule):
-                for key in mine:
+            held = grouped(type, result).get(element, {})
+            if element in theirs and _gives_way(element, held, theirs[element], rule):
+                for key in held:
                     del result[key]
                 result |= theirs[element]
-    if type == "Patient":
+    if type == "Patient" and is_list(result.get("link", b"[]")):
         result["link"] = _links(result.get("link", b"[]"), parts, own)
         if result["link"] == b"[]":
             del result["link"]
@@ -168,10 +170,12 @@ def _as_long_as(values: bytes, extensions: bytes) -> bytes:
 def _sameness(element: str, item: bytes) -> Any:
     """The key by which two items of a list are the same: url, or system and value, or else the whole item."""
     value = jsontext.decode(item)
-    if element == "extension" and isinstance(value, dict):
-        return value.get("url")
-    if element in ("identifier", "telecom") and isinstance(value, dict) and value.get("value"):
-        return value.get("system"), value.get("value")
+    if element == "extension" and isinstance(value, dict) and isinstance(value.get("url"), str):
+        return value["url"]
+    if element in ("identifier", "telecom") and isinstance(value, dict):
+        system, text = value.get("system"), value.get("value")
+        if isinstance(text, str) and text and isinstance(system, str | None):
+            return system, text
     return msgspec.json.encode(value, order="deterministic")
 
 
@@ -180,7 +184,7 @@ def _marked(item: bytes, origin: str) -> bytes:
     if not item.lstrip().startswith(b"{") or not origin:
         return item
     members = {key: bytes(value) for key, value in _members(item).items()}
-    if "url" in members:
+    if "url" in members or not is_list(members.get("extension", b"[]")):
         return item
     mark = jsontext.encode({"url": ORIGIN, "valueUri": origin})
     earlier = [bytes(extension) for extension in _items(members.pop("extension", b"[]"))]
@@ -204,6 +208,11 @@ def _other(link: bytes) -> str:
     value = jsontext.decode(link)
     other = value.get("other") if isinstance(value, dict) else None
     return str(other.get("reference", "")) if isinstance(other, dict) else ""
+
+
+def is_list(raw: bytes | msgspec.Raw) -> bool:
+    """Whether this JSON is a list."""
+    return bytes(raw).lstrip().startswith(b"[")
 
 
 def _is_null(raw: msgspec.Raw) -> bool:

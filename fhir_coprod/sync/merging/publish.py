@@ -12,16 +12,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from fhir_coprod import jsontext
 from fhir_coprod.jsontext import Document, Json
+from fhir_coprod.outcome import Outcome
 from fhir_coprod.store import Prepared, Transaction, Version, Written
 from fhir_coprod.store.prepared import named, prepare
-from fhir_coprod.store.schema.many import among
+from fhir_coprod.store.quality import Marks, added, marks
+from fhir_coprod.store.schema.many import among, array, listed
 from fhir_coprod.store.schema.sync import crosswalk, retired
 from fhir_coprod.sync.merging import merge, three_way
 from fhir_coprod.sync.merging.change import Change
@@ -29,12 +32,23 @@ from fhir_coprod.sync.merging.leading import ordered
 from fhir_coprod.sync.merging.merge import Part
 from fhir_coprod.sync.merging.sources import Context, Source, Targets, read_sources, read_targets
 from fhir_coprod.sync.staging import references
-from fhir_coprod.sync.staging.stage import OPEN, TO_WRITE, WRITTEN, Validate
+from fhir_coprod.sync.staging.stage import OPEN, Validate
+from fhir_coprod.sync.staging.waking import TO_WRITE, WRITTEN
 
 DRAFTED = 200
 """Resources drafted together, outside of any transaction."""
-BATCH = 30
-"""Resources written in one transaction: other writers have to wait as long as that takes."""
+
+# These run for every few resources, so they are built once.
+_WAITING = (
+    select(crosswalk.c.id)
+    .where(OPEN, crosswalk.c.state == TO_WRITE, crosswalk.c.type == bindparam("type"), crosswalk.c.id != "")
+    .limit(bindparam("most"))
+)
+_MARK_WRITTEN = (
+    update(crosswalk)
+    .where(crosswalk.c.type == bindparam("own"), listed(crosswalk.c.id, "ids"), crosswalk.c.state == TO_WRITE)
+    .values(state=WRITTEN)
+)
 
 
 class View(NamedTuple):
@@ -80,17 +94,14 @@ class Published:
 
 def waiting(connection: Connection, type: str) -> list[str]:
     """The ids of the next resources of `type` to draft; empty if none is left."""
-    c = crosswalk.c
-    rows = connection.execute(
-        select(c.id).where(OPEN, c.state == TO_WRITE, c.type == type, c.id != "").limit(DRAFTED)
-    )
+    rows = connection.execute(_WAITING, {"type": type, "most": DRAFTED})
     return sorted({row[0] for row in rows})
 
 
 def draft(view: View, type: str, ids: Sequence[str], context: Context, validate: Validate) -> list[Draft]:
     """Make the next versions of these resources. Nothing is written.
 
-    validate: checks merged resources; single records passed it before they were staged
+    validate: judges merged resources; what it says of single records was staged with them
     """
     sources = read_sources(view.connection, type, ids)
     targets = read_targets(view.connection, [s.record for group in sources.values() for s in group], context)
@@ -101,7 +112,8 @@ def draft(view: View, type: str, ids: Sequence[str], context: Context, validate:
         before, base = newest.get(id), bases.get(id)
         own = sources.get(id, [])
         # Nothing entered here is left in it; if it comes back, an old base would delete its content.
-        is_forgotten = base is not None and (not own or (before is not None and before.deleted))
+        is_gone = before is not None and before.deleted and not before.source.startswith(three_way.RETIRED)
+        is_forgotten = base is not None and (not own or is_gone)
         if not own:
             ehr = before.source.removeprefix("ehr:") if before is not None else ""
             return Draft(id, before, ehr, is_forgotten=is_forgotten)
@@ -128,24 +140,27 @@ def _draft(
     document, name = _render(type, id, [leading, *others], targets, context)
     meta = _meta([leading, *others], document, context)
     asks: list[tuple[str, ...]] = []
-    if others and not _is_valid(document, meta, validate):
-        document, name = _render(type, id, [leading], targets, context)
+    judge = _Judge(validate, [leading, *others])
+    if others and judge.adds(document, meta):
+        document, name = _fitting(type, id, [leading, *others], targets, context, meta, judge)
         asks.append(())
     is_kept, kept = False, None
-    if before is not None and not before.deleted and (base is not None or three_way.is_ours(before)):
+    ours = three_way.before_retiring(connection, before) if before is not None else None
+    if ours is not None and not ours.deleted and (base is not None or three_way.is_ours(ours)):
         merged = three_way.three_way(
             connection,
-            before,
+            ours,
             document,
             meta,
             base,
-            lambda content, its_meta: _is_valid(content, its_meta, validate),
+            lambda content, its_meta: not judge.adds(content, its_meta, ours=before),
         )
         document, meta, name = merged.document, merged.meta, ""
         is_kept, kept = True, merged.base
         if merged.conflicts:
             asks.append(tuple(element for element in merged.conflicts if element))
-    content = prepare(document, id, meta, hash=name)
+    wrong = judge.marks(document, meta) if others or is_kept else leading.marks
+    content = prepare(document, id, meta, hash=name, marks=wrong)
     return Draft(
         id, before, leading.record.ehr, content, tuple(asks), bool(asks), is_kept, is_forgotten, kept
     )
@@ -170,12 +185,7 @@ def commit(transaction: Transaction, type: str, drafts: Sequence[Draft], *, keep
             _remove(transaction, type, draft, published, keep)
         else:
             _write(transaction, type, draft, draft.content, published, keep)
-    c = crosswalk.c
-    connection.execute(
-        update(crosswalk)
-        .where(c.type == type, among(c.id, sorted(kept)), c.state == TO_WRITE)
-        .values(state=WRITTEN)
-    )
+    connection.execute(_MARK_WRITTEN, {"own": type, "ids": array(sorted(kept))})
     return published
 
 
@@ -210,10 +220,63 @@ def _write(
         published.changes.append(Change(ehr, written, old))
 
 
-def _is_valid(document: Document, meta: Json, validate: Validate) -> bool:
-    """Whether a merged resource conforms to R4 and to the profiles that it will claim."""
-    data = {**document.data, "meta": meta} if meta else document.data
-    return bool(validate(jsontext.from_data(data)))
+class _Judge:
+    """Judges what is made of several records by the faults that none of them has: an EHR's own fault is no
+    reason to leave out what others say."""
+
+    def __init__(self, validate: Validate, sources: Sequence[Source]) -> None:
+        self._validate = validate
+        self._sources = sources
+        self._last: tuple[Document, Json, Outcome] | None = None
+
+    def adds(self, document: Document, meta: Json, ours: Version | None = None) -> bool:
+        """Whether it breaks a rule of R4, or of a profile that it will claim, that no record in it breaks.
+
+        ours: what somebody here made of it, if that goes into it too
+        """
+        outcome = self._outcome(document, meta)
+        if outcome:
+            return False
+        here = [self._validate(Document(ours.body, ours.data))] if ours is not None else []
+        return not added(outcome, *self._known, *here)
+
+    def marks(self, document: Document, meta: Json) -> Marks:
+        """What is wrong in it, each fault with the EHR that it came from."""
+        whose = {mark[:2]: mark.source for source in reversed(self._sources) for mark in source.marks}
+        leading = f"ehr:{self._sources[0].record.ehr}"
+        found = marks(self._outcome(document, meta))
+        return tuple(mark._replace(source=whose.get(mark[:2], leading)) for mark in found)
+
+    @cached_property
+    def _known(self) -> list[Outcome]:
+        """What is wrong in the records."""
+        return [self._validate(Document(s.raw, s.data)) for s in self._sources if s.marks]
+
+    def _outcome(self, document: Document, meta: Json) -> Outcome:
+        if self._last is None or self._last[0] is not document or self._last[1] != meta:
+            data = {**document.data, "meta": meta} if meta else document.data
+            self._last = (document, meta, self._validate(jsontext.from_data(data)))
+        return self._last[2]
+
+
+def _fitting(
+    type: str,
+    id: str,
+    sources: Sequence[Source],
+    targets: Targets,
+    context: Context,
+    meta: Json,
+    judge: _Judge,
+) -> tuple[Document, str]:
+    """The leading record with those others that add no fault to it."""
+    fitting = [sources[0]]
+    made = _render(type, id, fitting, targets, context)
+    for source in sources[1:]:
+        tried = _render(type, id, [*fitting, source], targets, context)
+        if not judge.adds(tried[0], meta):
+            fitting.append(source)
+            made = tried
+    return made
 
 
 def _render(
@@ -268,7 +331,8 @@ def _meta(sources: Sequence[Source], document: Document, context: Context) -> Js
     labels: list[Any] = []
     for data in read:
         theirs = data.get("meta")
-        for label in (theirs.get("security") or []) if isinstance(theirs, dict) else []:
+        said = theirs.get("security") if isinstance(theirs, dict) else None
+        for label in said if isinstance(said, list) else ():
             if label not in labels:
                 labels.append(label)
     if labels:
@@ -282,26 +346,30 @@ def _meta(sources: Sequence[Source], document: Document, context: Context) -> Js
 # --- resources that were merged into another ------------------------------------------------------
 
 
-def write_retired(transaction: Transaction) -> Published:
+def write_retired(transaction: Transaction, most: int) -> Published:
     """Link retired Patients to their successors, and delete retired resources of other types."""
     t = retired.c
     rows = transaction.connection.execute(
-        select(t.type, t.id, t.successor).where(t.written.is_(False)).order_by(t.type, t.id).limit(BATCH)
+        select(t.type, t.id, t.successor).where(t.written.is_(False)).order_by(t.type, t.id).limit(most)
     ).all()
     published = Published(len(rows))
     for type, id, successor in rows:
         before = transaction.get(type, id)
-        three_way.forget(transaction.connection, type, id)
+        # What was entered here stays known (`three_way.before_retiring`), and so does what it was entered
+        # into.
         if before is None or before.deleted:
             continue
+        origin = before.source.removeprefix(three_way.RETIRED)
+        source = f"{three_way.RETIRED}{origin}"
         if type == "Patient":
+            kept = three_way.before_retiring(transaction.connection, before)
             written: Written | None = transaction.put(
-                _replaced(before.body, successor), id, source=before.source
+                _replaced(kept.body, successor), id, source=source, marks=transaction.marks(type, id)
             )
         else:
-            written = transaction.delete(type, id, source=before.source)
+            written = transaction.delete(type, id, source=source)
         if written is not None and written.change != "unchanged":
-            published.changes.append(Change(before.source.removeprefix("ehr:"), written, before.data))
+            published.changes.append(Change(origin.removeprefix("ehr:"), written, before.data))
     transaction.connection.execute(
         update(retired)
         .where(t.written.is_(False), among(t.id, [row[1] for row in rows]))

@@ -13,18 +13,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID, uuid5
 
 import msgspec
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, bindparam, delete, insert, select
 
 from fhir_coprod import jsontext
 from fhir_coprod.instants import instant
 from fhir_coprod.jsontext import Document, Json
 from fhir_coprod.store import Transaction, Version, Written
 from fhir_coprod.store.schema.core import version as versions
-from fhir_coprod.store.schema.many import among
+from fhir_coprod.store.schema.many import array, listed
 from fhir_coprod.store.schema.sync import merge_base
+from fhir_coprod.store.versions import from_row
 from fhir_coprod.sync.merging.elements import grouped
 from fhir_coprod.sync.merging.matches import CODES, SOURCE
 
@@ -47,15 +49,39 @@ class ThreeWay:
     """The EHR's content to keep as the next merge base; None if it need not be kept."""
 
 
+RETIRED = "retired:"
+"""Beginning of Version.source where a resource was given up for another; the source before it follows."""
+
+
 def is_ours(version: Version) -> bool:
     """Whether somebody else than the sync wrote the newest version."""
-    return not version.source.startswith("ehr:")
+    return not version.source.removeprefix(RETIRED).startswith("ehr:")
+
+
+def before_retiring(connection: Connection, version: Version) -> Version:
+    """The version itself; or, where it says that the resource was given up, the version before that: it
+    has what people entered here, for the day on which the two are parted again."""
+    if not version.source.startswith(RETIRED):
+        return version
+    v = versions.c
+    earlier = connection.execute(
+        select(v.type, v.id, v.version, v.position, v.updated, v.method, v.body, v.hash, v.source)
+        .where(v.type == version.type, v.id == version.id, v.version < version.version)
+        .where(v.method != "delete", ~v.source.startswith(RETIRED))
+        .order_by(v.version.desc())
+        .limit(1)
+    ).first()
+    return from_row((*earlier[:6], bytes(earlier[6]), *earlier[7:])) if earlier is not None else version
+
+
+_BASES = select(merge_base.c.id, merge_base.c.body).where(
+    merge_base.c.type == bindparam("type"), listed(merge_base.c.id, "ids")
+)
 
 
 def bases(connection: Connection, type: str, ids: Sequence[str]) -> dict[str, bytes]:
     """Id → what the EHR sent last, for resources with changes made here."""
-    b = merge_base.c
-    rows = connection.execute(select(b.id, b.body).where(b.type == type, among(b.id, ids)))
+    rows = connection.execute(_BASES, {"type": type, "ids": array(ids)})
     return {id: bytes(body) for id, body in rows}
 
 
@@ -110,16 +136,22 @@ def _document(type: str, content: Mapping[str, bytes]) -> Document:
 def _meta(body: bytes) -> Json:
     """The meta, without the stamps that the store sets on each version."""
     meta = jsontext.decode(body).get("meta") if body else None
-    return {key: value for key, value in (meta or {}).items() if key not in ("versionId", "lastUpdated")}
+    if not isinstance(meta, dict):
+        return {}
+    return {key: value for key, value in meta.items() if key not in ("versionId", "lastUpdated")}
 
 
 def _merged_meta(before: Json, mine: Json, said: Json) -> Json:
     """The EHR's meta now, plus the profiles, labels and tags that were added here since `before`."""
     merged = {**mine, **said}
     for name in _LISTED:
-        theirs, was = said.get(name) or [], before.get(name) or []
-        merged[name] = theirs + [i for i in mine.get(name) or [] if i not in was and i not in theirs]
+        theirs, was, ours = _list(said.get(name)), _list(before.get(name)), _list(mine.get(name))
+        merged[name] = theirs + [i for i in ours if i not in was and i not in theirs]
     return {key: value for key, value in merged.items() if value}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _content(body: bytes) -> dict[str, bytes]:
@@ -139,11 +171,12 @@ def _all_same(a: Mapping[str, Mapping[str, bytes]], b: Mapping[str, Mapping[str,
 
 
 def _last_written(connection: Connection, ours: Version) -> bytes:
-    """What the sync last wrote for this resource; b"" if it never did."""
+    """What the sync last wrote for this resource before `ours`; b"" if it never did."""
     v = versions.c
     row = connection.execute(
         select(v.body)
-        .where(v.type == ours.type, v.id == ours.id, v.source.startswith("ehr:"), v.method != "delete")
+        .where(v.type == ours.type, v.id == ours.id, v.version < ours.version, v.method != "delete")
+        .where(v.source.startswith("ehr:") | v.source.startswith(RETIRED))
         .order_by(v.version.desc())
         .limit(1)
     ).first()

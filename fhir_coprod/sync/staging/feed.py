@@ -13,8 +13,9 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from fhir_coprod.instants import from_milliseconds, to_milliseconds
-from fhir_coprod.store.schema.sync import feed
+from fhir_coprod.instants import from_milliseconds, instant, to_milliseconds
+from fhir_coprod.store.schema.many import insert_rows
+from fhir_coprod.store.schema.sync import ehr_base, feed, unfinished, unread
 from fhir_coprod.sync.ehr.plan import EhrPlan
 
 State = Literal["observable", "not-observable", "failed", "behind"]
@@ -37,6 +38,21 @@ class Feed:
     """When the type was first seen completely: what was already late then is a backfill, not news."""
     last_success: datetime | None
     """The start of the last pull that saw everything: up to then the type is known."""
+    watermark: str = ""
+    """Where the next incremental pull may start; "" if everything has to be read."""
+    last_full: datetime | None = None
+    """When the last pull that listed everything and saw it ended."""
+    short_looks: int = 0
+    """How many of the last such pulls in a row saw fewer records than the EHR counts."""
+
+    @property
+    def words(self) -> str:
+        """The state for people: what is known of the type, since when, and why."""
+        if self.state == "observable":
+            known = instant(self.last_success) if self.last_success else "never"
+            return f"whole as of {known}{f'; {self.reason}' * bool(self.reason)}"
+        name = {"not-observable": "cannot be seen", "failed": "failed", "behind": "not whole"}[self.state]
+        return f"{name} since {instant(self.since)}: {self.reason}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +63,16 @@ class Success:
     started: datetime
     behind: str = ""
     """What it nevertheless could not see; "" if it saw everything."""
+    remark: str = ""
+    """What a person should know of it although everything was seen."""
+    fault: str = ""
+    """What a person should mend, although it hides nothing else."""
+    is_full: bool = False
+    """It listed everything."""
+    short_looks: int = 0
+    """How many of these in a row, with this one, saw fewer records than the EHR counts."""
+    gaps: tuple[tuple[str, str], ...] = ()
+    """What the EHR did not give although it gave the rest: `Patient/id` there or a record, and why."""
 
 
 def feeds(connection: Connection, ehr: str | None = None) -> list[Feed]:
@@ -66,6 +92,9 @@ def _from_row(row: Any) -> Feed:
         row["reason"],
         from_milliseconds(row["first_success"]) if row["first_success"] else None,
         from_milliseconds(row["last_success"]) if row["last_success"] else None,
+        row["watermark"],
+        from_milliseconds(row["last_full"]) if row["last_full"] else None,
+        row["short_looks"],
     )
 
 
@@ -75,9 +104,17 @@ def watermark(connection: Connection, ehr: str, type: str) -> str:
     return row[0] if row else ""
 
 
+def read(connection: Connection, ehr: str, type: str) -> Feed | None:
+    """One feed, if there is one."""
+    statement = select(feed).where(feed.c.ehr == ehr, feed.c.type == type)
+    row = connection.execute(statement).mappings().first()
+    return _from_row(row) if row is not None else None
+
+
 def forget_others(connection: Connection, ehrs: Sequence[str]) -> None:
-    """Drop the feeds of EHRs that are no longer in the settings."""
-    connection.execute(delete(feed).where(feed.c.ehr.not_in(list(ehrs))))
+    """Drop the feeds of EHRs that are no longer in the settings, and what else reading them left."""
+    for table in (feed, unfinished, unread, ehr_base):
+        connection.execute(delete(table).where(table.c.ehr.not_in(list(ehrs))))
 
 
 def planned(connection: Connection, plan: EhrPlan, now: datetime) -> None:
@@ -87,7 +124,8 @@ def planned(connection: Connection, plan: EhrPlan, now: datetime) -> None:
     Feeds of types that are no longer in the plan are dropped.
     """
     types = [type_plan.type for type_plan in plan.types]
-    connection.execute(delete(feed).where(feed.c.ehr == plan.ehr, feed.c.type.not_in(types)))
+    for table in (feed, unfinished, unread):
+        connection.execute(delete(table).where(table.c.ehr == plan.ehr, table.c.type.not_in(types)))
     states = {row.type: row for row in feeds(connection, plan.ehr)}
     for type_plan in plan.types:
         before = states.get(type_plan.type)
@@ -114,12 +152,18 @@ def succeeded(connection: Connection, ehr: str, type: str, success: Success, now
     was."""
     before = next((row for row in feeds(connection, ehr) if row.type == type), None)
     state: State = "behind" if success.behind else "observable"
-    _set(connection, ehr, type, state, success.behind, before, now)
+    reason = success.behind or "; ".join(filter(None, (success.fault, success.remark)))
+    _set(connection, ehr, type, state, reason, before, now)
     own = update(feed).where(feed.c.ehr == ehr, feed.c.type == type)
     connection.execute(own.values(watermark=success.watermark))
+    started = to_milliseconds(success.started)
+    if success.is_full:
+        # One that did not see everything is followed by another.
+        full = 0 if success.behind else to_milliseconds(now)
+        connection.execute(own.values(last_full=full, short_looks=success.short_looks))
+    _note_gaps(connection, ehr, type, success.gaps, now)
     if success.behind:
         return
-    started = to_milliseconds(success.started)
     connection.execute(
         own.values(
             last_success=started,
@@ -128,6 +172,23 @@ def succeeded(connection: Connection, ehr: str, type: str, success: Success, now
             else to_milliseconds(before.first_success),
         )
     )
+
+
+def _note_gaps(
+    connection: Connection, ehr: str, type: str, gaps: Sequence[tuple[str, str]], now: datetime
+) -> None:
+    """Store what was not given; what was not given before either keeps the time since which."""
+    u = unread.c
+    own = (u.ehr == ehr) & (u.type == type)
+    since = dict(connection.execute(select(u.what, u.since).where(own)).all())
+    if not gaps and not since:
+        return
+    connection.execute(delete(unread).where(own))
+    rows = [
+        (ehr, type, what, reason, since.get(what, to_milliseconds(now)))
+        for what, reason in dict(gaps).items()
+    ]
+    insert_rows(connection, unread, rows)
 
 
 def _set(
@@ -150,6 +211,8 @@ def _set(
                 watermark="",
                 first_success=0,
                 last_success=0,
+                last_full=0,
+                short_looks=0,
             )
         )
         return

@@ -1,7 +1,8 @@
 """Finds the references in a received record, and rewrites them to our own ids or to absolute addresses.
 
     Patient/1, Patient/1/_history/3               a record of the same EHR
-    https://ehr.example/fhir/Patient/1            a record of the EHR that has that base address
+    https://ehr.example/fhir/Patient/1            a record of the EHR that has that base address, by http or
+                                                  https, or an alias of it
     {"identifier": {...}} without a reference     the record with that business identifier; if there is
                                                   exactly one, `reference` is added beside it
     #contained, urn:uuid:…, anything else         left unchanged
@@ -15,18 +16,21 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from fhir_coprod import jsontext
 from fhir_coprod.jsontext import Json
 from fhir_coprod.jsontext.tokens import CLOSING, OPENING, tokens
+from fhir_coprod.sync.staging.numbers import LONGEST_KEY, Numbering, shipped
 
 _RELATIVE = re.compile(r"([A-Z][A-Za-z]{2,63})/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
-LONGEST_KEY = 250
-"""Characters; PostgreSQL indexes at most 2,700 bytes, which a key shares with other columns."""
-
+_ODD = re.compile(r"([A-Z][A-Za-z]{2,63})/([^/?#\s|]+)(?:/_history/[^/?#\s|]+)?")
+"""The same with an id that FHIR does not allow: such a record never arrives, but it is that EHR's and not
+ours."""
+_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 # A quote inside a JSON text is escaped, so this can only match a key and its value.
 _LITERAL = re.compile(rb'("reference"\s*:\s*)"((?:[^"\\]++|\\.)*+)"')
 _LITERAL_TEXT = re.compile(rb'"reference"\s*:\s*"((?:[^"\\]++|\\.)*+)"')
@@ -47,6 +51,11 @@ class Record(NamedTuple):
     def reference(self) -> str:
         return f"{self.type}/{self.id}"
 
+    @property
+    def can_arrive(self) -> bool:
+        """Whether FHIR allows its id; a record whose id it does not allow is refused."""
+        return _ID.fullmatch(self.id) is not None
+
 
 class Holder(NamedTuple):
     """The record that has a business identifier; its type is "" if the reference does not name one."""
@@ -55,11 +64,17 @@ class Holder(NamedTuple):
     key: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Bases:
-    """The base addresses of all EHRs, without a slash at the end."""
+    """How the names in a record are understood: the base addresses of all EHRs, without a slash at the end.
+
+    aliases:   other addresses by which records name an EHR: behind its proxy, or as it was called before
+    numbering: which identifiers name a person
+    """
 
     addresses: Mapping[str, str]
+    aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    numbering: Numbering = field(default_factory=shipped)
 
     def address(self, record: Record) -> str:
         """The address of the record at its EHR; "" for an EHR that is no longer in the settings."""
@@ -68,19 +83,54 @@ class Bases:
 
     def target(self, reference: str, ehr: str) -> Record | None:
         """The record that `reference` names in a record of `ehr`; None if it belongs to no EHR."""
-        own = _RELATIVE.fullmatch(reference)
+        own = _RELATIVE.fullmatch(reference) or _ODD.fullmatch(reference)
         if own is not None:
             return Record(ehr, own[1], own[2])
         if not reference.startswith("http"):
             return None
-        for name, base in sorted(
-            self.addresses.items(), key=lambda item: (item[0] != ehr, -len(item[1]), item[0])
-        ):
-            if reference.startswith(f"{base}/"):
-                there = _RELATIVE.fullmatch(reference[len(base) + 1 :])
+        bare = _without_scheme(reference)
+        for name, base in self._by_length:
+            if bare.startswith(base) and (name == ehr or not self._is_shared(base, ehr)):
+                rest = bare[len(base) :]
+                there = _RELATIVE.fullmatch(rest) or _ODD.fullmatch(rest)
                 if there is not None:
                     return Record(name, there[1], there[2])
         return None
+
+    def of(self, ehr: str) -> tuple[str, ...]:
+        """All addresses of one EHR."""
+        own = self.addresses.get(ehr, "")
+        return (*([own] if own else []), *self.aliases.get(ehr, ()))
+
+    def is_known(self, base: str) -> bool:
+        """Whether some EHR has this address, by http or https."""
+        return any(known == f"{_without_scheme(base)}/" for _, known in self._by_length)
+
+    def knowing(self, more: Iterable[tuple[str, str]]) -> Bases:
+        """These, and other addresses (EHR, base)."""
+        aliases = dict(self.aliases)
+        for ehr, base in more:
+            if ehr in self.addresses and base not in self.of(ehr):
+                aliases[ehr] = (*aliases.get(ehr, ()), base)
+        return replace(self, aliases=aliases)
+
+    @cached_property
+    def _by_length(self) -> list[tuple[str, str]]:
+        """(EHR, address without its scheme, with a slash), the longest first; an EHR's url before aliases."""
+        found = [(ehr, f"{_without_scheme(base)}/") for ehr, base in self.addresses.items() if base]
+        found += [(ehr, f"{_without_scheme(base)}/") for ehr, own in self.aliases.items() for base in own]
+        return sorted(found, key=lambda one: -len(one[1]))
+
+    def _is_shared(self, base: str, ehr: str) -> bool:
+        """Whether `ehr` has that address as well, and a record of its own means itself by it."""
+        return (ehr, base) in self._by_length
+
+
+def _without_scheme(address: str) -> str:
+    """An address without http or https, without their usual ports, and with its host in small letters."""
+    scheme, _, rest = address.partition("://")
+    host, slash, path = rest.partition("/")
+    return host.lower().removesuffix(":80" if scheme == "http" else ":443") + slash + path
 
 
 def fitted(key: str) -> str:
@@ -128,7 +178,7 @@ def rewritten(raw: bytes, there: Mapping[str, str]) -> bytes:
 
 
 def _unquoted(text: bytes) -> str:
-    return str(jsontext.decode(b'"' + text + b'"')) if b"\\" in text else text.decode()
+    return str(jsontext.decode(b'"' + text + b'"'))
 
 
 def held(raw: bytes, data: Json) -> Iterator[Holder]:
@@ -159,6 +209,19 @@ def _objects(data: Json) -> Iterator[Json]:
             stack.extend(value for value in node.values() if isinstance(value, dict | list))
         else:
             stack.extend(value for value in node if isinstance(value, dict | list))
+
+
+def targets(raw: bytes, data: Json, ehr: str, bases: Bases) -> frozenset[tuple[str, str, str]]:
+    """What a record of `ehr` refers to: records as (EHR, type, id), identifiers as ("", type, identifier).
+
+    data: what can be read of it
+    """
+    found: set[tuple[str, str, str]] = {("", holder.type, holder.key) for holder in held(raw, data)}
+    for text in named(raw):
+        target = bases.target(text, ehr)
+        if target is not None and target.can_arrive:
+            found.add((target.ehr, target.type, target.id))
+    return frozenset(found)
 
 
 # --- the same bytes with other references ---------------------------------------------------------

@@ -1,5 +1,7 @@
 """Parses, validates and stages the records of an EHR, or keeps them as dead letters with the reason.
 
+A record that can be read and breaks a rule is staged like any other, with marks that say what is wrong in it.
+
 `prepare` is pure and does the expensive part (parse, hash, validate) outside any transaction. `stage` writes
 a batch in one transaction, together with the watermark that covers it. A staged record is not a resource yet:
 it waits to be linked and written, so that the result does not depend on the order of arrival.
@@ -9,29 +11,41 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, bindparam, delete, insert, literal_column, select, tuple_, update
+from sqlalchemy import (
+    Connection,
+    bindparam,
+    delete,
+    insert,
+    literal_column,
+    select,
+    update,
+)
 
 from fhir_coprod import jsontext
 from fhir_coprod.errors import NotJson
-from fhir_coprod.instants import sortable
 from fhir_coprod.jsontext import Document, Json
 from fhir_coprod.outcome import Issue, Outcome
-from fhir_coprod.store.schema.many import among, insert_rows
+from fhir_coprod.readable import readable
+from fhir_coprod.store.quality import Marks, marks, packed
+from fhir_coprod.store.schema.many import among, array, insert_rows, listed
 from fhir_coprod.store.schema.sync import crosswalk, dead_letter, received_base, sync_key, sync_reference
-from fhir_coprod.sync.staging import feed, identity, references
+from fhir_coprod.sync.staging import feed, identity, references, unfinished
 from fhir_coprod.sync.staging.feed import Success
+from fhir_coprod.sync.staging.order import Order, stamps
 from fhir_coprod.sync.staging.references import Bases, Record
+from fhir_coprod.sync.staging.waking import TO_LINK, chunks, forget_keys, wake_holders
 
-WRITTEN, TO_WRITE, TO_LINK = 0, 1, 2
-"""Values of crosswalk.state."""
 OPEN = crosswalk.c.state > literal_column("0")
 """Something is left to do. Worded exactly as in crosswalk_open_idx, so that SQLite uses that index."""
+
+STANDING = ("open", "dismissed")
+"""Values of dead_letter.state for what is still not taken in."""
 
 Validate = Callable[[Document], Outcome]
 
@@ -59,6 +73,7 @@ class Known:
     hash: str
     updated: str
     deleted: bool
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +88,7 @@ class Taken:
     keys: identity.Keys
     targets: frozenset[tuple[str, str, str]]
     """What it refers to: records as (EHR, type, id), business identifiers as ("", type, identifier)."""
+    marks: Marks = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +123,12 @@ class Counts:
     deleted: int = 0
     conflicts: int = 0
     dead: int = 0
+    dismissed: int = 0
+    """Refused again, and put aside by a person: no fault any more, but not taken in either."""
     merged: int = 0
     """Records that share one resource here with another EHR's record."""
+    not_valid: int = 0
+    """Those of the created and updated ones that are kept although they break a rule."""
 
     def __add__(self, other: Counts) -> Counts:
         mine, theirs = self.to_json(), other.to_json()
@@ -129,8 +149,12 @@ class Batch:
     refused: list[Refused] = field(default_factory=list)
     gone: list[Record] = field(default_factory=list)
     """Records that the EHR says are deleted."""
+    given_up: list[tuple[Record, Record]] = field(default_factory=list)
+    """Patients whose address answered with another patient, and that other: their EHR has merged them."""
     feed: Success | None = None
     """Set on the last batch of a type, when all of the type has been read."""
+    unfinished: bytes = b""
+    """How far the pull has come, if it should go on there after a kill; see `unfinished`."""
 
     def parts(self, most: int) -> Iterator[Batch]:
         """This batch in parts of at most `most` taken records; the last part has everything else."""
@@ -157,10 +181,14 @@ def prepare(
     validate: Validate,
     *,
     accept_older: bool,
+    by_content: bool = False,
+    keep_invalid: bool = True,
 ) -> Taken | Refused | Unchanged:
     """Decide what to do with one record.
 
     accept_older: take a record even if it is older than what we have (a full run, a restored server).
+    by_content:   the EHR lists it as it is now, so an earlier time alone does not make it older.
+    keep_invalid: take a record that breaks a rule, too, and say what is wrong in it.
     """
     try:
         document = received.document or jsontext.parse(received.raw)
@@ -171,25 +199,28 @@ def prepare(
         outcome = Outcome((Issue("error", "structure", _misplaced(document.type, type)),))
         return Refused(ehr, type, "", received.raw, outcome, received.position)
     record = Record(ehr, type, id)
-    updated = sortable(_meta(document.data).get("lastUpdated"))
-    version = str(_meta(document.data).get("versionId", ""))
+    version, updated = stamps(document.data)
     hash = content_hash(document)
     before = known(id)
     if before is not None and not before.deleted:
-        older = bool(updated) and updated < before.updated
-        if before.hash == hash or (older and not accept_older):
+        if before.hash == hash:
+            return Unchanged(record, version, updated)
+        held = Order.of(before.version, before.updated)
+        if not accept_older and Order.of(version, updated).is_before(held, by_content=by_content):
             return Unchanged(record, version, updated)
     outcome = validate(document)
-    if not outcome:
+    if not outcome and not keep_invalid:
         return Refused(ehr, type, id, received.raw, outcome, received.position)
+    data = document.data if outcome else readable(document.data).data
     return Taken(
         record,
         received.raw,
         version,
         updated,
         hash,
-        identity.keys(document.data),
-        _targets(document, ehr, bases),
+        identity.keys(data, ehr, bases),
+        references.targets(document.raw, data, ehr, bases),
+        () if outcome else marks(outcome),
     )
 
 
@@ -215,37 +246,31 @@ def _meta(data: Json) -> Json:
     return meta if isinstance(meta, dict) else {}
 
 
-def _targets(document: Document, ehr: str, bases: Bases) -> frozenset[tuple[str, str, str]]:
-    holders = references.held(document.raw, document.data)
-    found: set[tuple[str, str, str]] = {("", holder.type, holder.key) for holder in holders}
-    for text in references.named(document.raw):
-        target = bases.target(text, ehr)
-        if target is not None:
-            found.add((target.ehr, target.type, target.id))
-    return frozenset(found)
-
-
-def chunks(values: Iterable[str]) -> Iterator[list[str]]:
-    """The values, sorted, in pieces that fit into one query: not every server keeps to `_count`."""
-    ordered = sorted(values)
-    for start in range(0, len(ordered), 500):
-        yield ordered[start : start + 500]
-
-
 # --- in a transaction -----------------------------------------------------------------------------
+
+# These run for every few records, so they are built once.
+_own_record = (crosswalk.c.ehr == bindparam("ehr")) & (crosswalk.c.type == bindparam("type"))
+_KNOWN = select(
+    *(crosswalk.c[name] for name in ("foreign_id", "hash", "updated", "deleted", "version"))
+).where(_own_record, listed(crosswalk.c.foreign_id, "ids"))
+_RESOLVE_LETTERS = (
+    update(dead_letter)
+    .where(
+        dead_letter.c.ehr == bindparam("own_ehr"),
+        dead_letter.c.type == bindparam("own"),
+        listed(dead_letter.c.foreign_id, "ids"),
+        dead_letter.c.state.in_(STANDING),
+    )
+    .values(state="resolved")
+)
 
 
 def known_records(connection: Connection, ehr: str, type: str, ids: Sequence[str]) -> dict[str, Known]:
     """The versions of these records that we took last, by id."""
-    c = crosswalk.c
     found: dict[str, Known] = {}
     for chunk in chunks(ids):
-        rows = connection.execute(
-            select(c.foreign_id, c.hash, c.updated, c.deleted).where(
-                c.ehr == ehr, c.type == type, among(c.foreign_id, chunk)
-            )
-        )
-        found |= {id: Known(hash, updated, deleted) for id, hash, updated, deleted in rows}
+        rows = connection.execute(_KNOWN, {"ehr": ehr, "type": type, "ids": array(chunk)})
+        found |= {row[0]: Known(*row[1:]) for row in rows}
     return found
 
 
@@ -254,20 +279,6 @@ def living(connection: Connection, ehr: str, type: str) -> set[str]:
     c = crosswalk.c
     rows = connection.execute(select(c.foreign_id).where(c.ehr == ehr, c.type == type, c.deleted.is_(False)))
     return {row[0] for row in rows}
-
-
-def missing_targets(connection: Connection, ehr: str, types: Iterable[str]) -> set[Record]:
-    """Records of `ehr` that its other records refer to, but that we have never taken."""
-    r, c = sync_reference.c, crosswalk.c
-    rows = connection.execute(
-        select(r.target_ehr, r.target_type, r.target)
-        .distinct()
-        .outerjoin(
-            crosswalk, (c.ehr == r.target_ehr) & (c.type == r.target_type) & (c.foreign_id == r.target)
-        )
-        .where(r.target_ehr == ehr, r.target_type.in_(list(types)), c.foreign_id.is_(None))
-    )
-    return {Record(*row) for row in rows}
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,6 +317,7 @@ def stage(connection: Connection, batch: Batch, now: datetime) -> Counts:
             changed.append(taken)
     counts.created = len(new)
     counts.updated = len(changed)
+    counts.not_valid = sum(1 for taken in (*new, *changed) if taken.marks)
     counts.unchanged += len(newest) - len(new) - len(changed)
     counts.read = len(newest) + len(batch.unchanged) + len(batch.refused)
     if changed:
@@ -315,11 +327,17 @@ def stage(connection: Connection, batch: Batch, now: datetime) -> Counts:
     if new or changed:
         _remember(connection, [*new, *changed])
     counts.deleted = _bury(connection, batch.gone)
-    _write_dead_letters(connection, batch.refused, now)
+    for old, successor in batch.given_up:
+        _give_up(connection, old, successor)
+    counts.dismissed = write_dead_letters(connection, batch.refused, now)
+    counts.dead -= counts.dismissed
     _close_dead_letters(
         connection, [taken.record for taken in newest.values()] + batch.unchanged + batch.gone
     )
+    if batch.unfinished:
+        unfinished.save(connection, batch.ehr, batch.type, batch.unfinished)
     if batch.feed is not None:
+        unfinished.forget(connection, batch.ehr, batch.type)
         feed.succeeded(connection, batch.ehr, batch.type, batch.feed, now)
     return counts
 
@@ -352,7 +370,7 @@ def _update_rows(connection: Connection, changed: Sequence[Taken]) -> None:
 
 def _remember(connection: Connection, taken: Sequence[Taken]) -> None:
     """Store bytes, keys and references; mark records that refer to these identifiers to be written again."""
-    insert_rows(connection, received_base, [(*t.record, t.raw) for t in taken])
+    insert_rows(connection, received_base, [(*t.record, t.raw, packed(t.marks)) for t in taken])
     keys = [
         (t.record.type, kind, key, t.record.ehr, t.record.id)
         for t in taken
@@ -370,43 +388,12 @@ def _remember(connection: Connection, taken: Sequence[Taken]) -> None:
 def _forget(connection: Connection, records: Sequence[Record]) -> None:
     """Delete the bytes, keys and references of records that will be staged again, or were deleted."""
     ehr, type = records[0].ehr, records[0].type
-    k = sync_key.c
     for ids in chunks(record.id for record in records):
-        lost = keys_of(connection, ehr, type, ids)
-        wake_holders(connection, type, {key for _, kind, key in lost if kind == "identifier"})
-        for table in (received_base, sync_key, sync_reference):
-            statement = delete(table).where(
-                table.c.ehr == ehr, table.c.type == type, among(table.c.foreign_id, ids)
+        forget_keys(connection, ehr, type, ids)
+        for table in (received_base, sync_reference):
+            connection.execute(
+                delete(table).where(table.c.ehr == ehr, table.c.type == type, among(table.c.foreign_id, ids))
             )
-            # Remember what a person was asked about a record, even if the record has changed since.
-            connection.execute(statement.where(k.kind != "asked") if table is sync_key else statement)
-
-
-def keys_of(connection: Connection, ehr: str, type: str, ids: Sequence[str]) -> list[tuple[str, str, str]]:
-    """(id, kind, key) of these records of an EHR."""
-    k = sync_key.c
-    rows = connection.execute(
-        select(k.foreign_id, k.kind, k.key)
-        .where(k.ehr == ehr, k.type == type, among(k.foreign_id, ids))
-        # Otherwise SQLite would use the index that begins with the type, and scan all of that type.
-        .order_by(k.ehr, k.type, k.foreign_id)
-    )
-    return [(id, kind, key) for id, kind, key in rows]
-
-
-def wake_holders(connection: Connection, type: str, keys: Iterable[str]) -> None:
-    """Mark records to be written again if they have a logical reference to one of these business identifiers,
-    with this type or without a type."""
-    r, c = sync_reference.c, crosswalk.c
-    for wanted in chunks(keys):
-        waiting = select(r.ehr, r.type, r.foreign_id).where(
-            r.target_ehr == "", r.target_type.in_(("", type)), among(r.target, wanted)
-        )
-        connection.execute(
-            update(crosswalk)
-            .where(tuple_(c.ehr, c.type, c.foreign_id).in_(waiting), c.state == WRITTEN)
-            .values(state=TO_WRITE)
-        )
 
 
 def _bury(connection: Connection, gone: Sequence[Record]) -> int:
@@ -425,17 +412,51 @@ def _bury(connection: Connection, gone: Sequence[Record]) -> int:
     return buried
 
 
-def _write_dead_letters(connection: Connection, refused: Sequence[Refused], now: datetime) -> None:
-    """Write one row for each distinct content of a record; if it arrives again, open it again."""
+def _give_up(connection: Connection, old: Record, new: Record) -> None:
+    """Note that the EHR has put another patient in this one's place, as if the record said so itself."""
+    b, c, k = received_base.c, crosswalk.c, sync_key.c
+    own = (b.ehr == old.ehr) & (b.type == old.type) & (b.foreign_id == old.id)
+    kept = connection.execute(select(b.body).where(own)).scalar()
+    replaced = (
+        (k.ehr == old.ehr) & (k.type == old.type) & (k.foreign_id == old.id) & (k.kind == "replaced-by")
+    )
+    known = connection.execute(select(k.key).where(replaced)).scalars().all()
+    key = "/".join(new)
+    if kept is None or known == [key] or old == new:
+        return
+    data = jsontext.decode(bytes(kept))
+    link = {"other": {"reference": new.reference}, "type": "replaced-by"}
+    body = jsontext.encode({**data, "active": False, "link": [link]})
+    connection.execute(update(received_base).where(own).values(body=body))
+    connection.execute(delete(sync_key).where(replaced))
+    insert_rows(connection, sync_key, [(old.type, "replaced-by", key, old.ehr, old.id)])
+    # Without a hash, whatever the EHR says of it next is new.
+    connection.execute(
+        update(crosswalk)
+        .where(c.ehr == old.ehr, c.type == old.type, c.foreign_id == old.id)
+        .values(hash="", state=TO_LINK)
+    )
+
+
+def write_dead_letters(connection: Connection, refused: Sequence[Refused], now: datetime) -> int:
+    """Write one row for each distinct content of a record; if it arrives again, open it again, unless a
+    person has dismissed it. Returns how many of them have been."""
     d = dead_letter.c
+    dismissed = 0
     for one in refused:
         digest = hashlib.sha256(one.raw).hexdigest()
         same = (
             (d.ehr == one.ehr) & (d.type == one.type) & (d.foreign_id == one.foreign_id) & (d.hash == digest)
         )
         outcome = jsontext.encode(one.outcome.to_fhir()).decode()
-        again = connection.execute(update(dead_letter).where(same).values(state="open", outcome=outcome))
-        if again.rowcount == 0:
+        state = connection.execute(select(d.state).where(same)).scalar()
+        if state is not None:
+            state = state if state == "dismissed" else "open"
+            dismissed += state == "dismissed"
+            connection.execute(
+                update(dead_letter).where(same).values(state=state, outcome=outcome, position=one.position)
+            )
+        else:
             connection.execute(
                 insert(dead_letter).values(
                     ehr=one.ehr,
@@ -453,22 +474,14 @@ def _write_dead_letters(connection: Connection, refused: Sequence[Refused], now:
             connection.execute(
                 update(dead_letter)
                 .where(d.ehr == one.ehr, d.type == one.type, d.foreign_id == one.foreign_id)
-                .where(d.hash != digest, d.state == "open")
+                .where(d.hash != digest, d.state.in_(STANDING))
                 .values(state="superseded")
             )
+    return dismissed
 
 
 def _close_dead_letters(connection: Connection, records: Sequence[Record]) -> None:
     """Resolve the dead letters of records that have now arrived in good order, or are gone."""
-    d = dead_letter.c
     for ids in chunks(record.id for record in records):
-        connection.execute(
-            update(dead_letter)
-            .where(
-                d.ehr == records[0].ehr,
-                d.type == records[0].type,
-                among(d.foreign_id, ids),
-                d.state == "open",
-            )
-            .values(state="resolved")
-        )
+        own = {"own_ehr": records[0].ehr, "own": records[0].type, "ids": array(ids)}
+        connection.execute(_RESOLVE_LETTERS, own)

@@ -11,15 +11,16 @@ from typing import Any
 from fhir_coprod.jsontext import Json
 from fhir_coprod.outcome import Severity
 from fhir_coprod.validation.explain import wording
+from fhir_coprod.validation.explain.coding import explain_binding, explain_code, explain_missing_code
 from fhir_coprod.validation.explain.extensions import explain_extension, is_relative
 from fhir_coprod.validation.explain.findings import Findings
 from fhir_coprod.validation.explain.item import Item
 from fhir_coprod.validation.model import formats
-from fhir_coprod.validation.model.content import Bound, Content, Field, Rule, Slice
+from fhir_coprod.validation.model.content import Content, Field, Rule, Slice
 from fhir_coprod.validation.model.library import Library
 from fhir_coprod.validation.model.scope import Scope
 from fhir_coprod.validation.model.structure import ABSENT, PRIMITIVES, Constraint
-from fhir_coprod.validation.model.values import equal, has_pattern, is_undefined, lacks_code
+from fhir_coprod.validation.model.values import equal, has_pattern
 
 RESOURCE = ("Resource", "DomainResource")
 
@@ -108,11 +109,11 @@ class Explainer(Findings):
             return
         self.stated(content, item)
         if content.bound is not None:
-            self.binding(content.bound, item)
+            explain_binding(self, content.bound, item)
         if content.coded:
-            self.code_system(item)
+            explain_code(self, item)
         if content.needs_code:
-            self.code_given(item)
+            explain_missing_code(self, item)
         if content.targets or content.aggregation:
             self.reference(content, item, scope)
         for rule in content.rules:
@@ -187,43 +188,6 @@ class Explainer(Findings):
             self.error("value", item.at, f"The value must be exactly {wording.stated(content.fixed)}.")
         if content.pattern is not ABSENT and not has_pattern(item.value, content.pattern):
             self.error("value", item.at, f"The value must contain {wording.stated(content.pattern)}.")
-
-    # ------------------------------------------------------------------ codes
-
-    def binding(self, bound: Bound, item: Item) -> None:
-        if item.value is None:
-            return
-        if not bound.codes.known and bound.strength == "required":
-            message = f"Codes could not be checked: the value set {bound.value_set} is not held here."
-            self.report("information", "not-supported", item.at, message)
-        answer = bound.allows(item.value, item.type)
-        if answer is True:
-            return
-        what = wording.coded(item.value)
-        if answer is False and bound.strength == "required":
-            message = f"{what} is not in the required value set {bound.value_set}; use a code from it."
-            self.error("code-invalid", item.at, message)
-        elif answer is False:
-            message = (
-                f"{what} is outside everything that {bound.value_set} may be extended to; use a code from it."
-            )
-            self.error("code-invalid", item.at, message)
-        else:
-            message = f"{what} is not in the value set {bound.value_set}; use one of its codes if one fits."
-            self.report("warning", "code-invalid", item.at, message)
-
-    def code_system(self, item: Item) -> None:
-        """Report a code that its code system, if it is completely known, does not have."""
-        if is_undefined(item.value):
-            message = f"{wording.coded(item.value)} is not defined there; correct the code or the system."
-            self.error("code-invalid", item.at, message)
-
-    def code_given(self, item: Item) -> None:
-        """Report a coding that has no code although its code system is held in full."""
-        if isinstance(item.value, dict) and lacks_code(item.value):
-            system = wording.short(item.value["system"])
-            message = f"The coding names {system} and none of its codes; add the code, or leave it out."
-            self.error("code-invalid", item.at, message)
 
     # ------------------------------------------------------------------ references
 

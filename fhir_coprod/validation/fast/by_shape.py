@@ -15,10 +15,10 @@ from fhir_coprod.validation.explain.walk import Explainer
 from fhir_coprod.validation.fast import checks
 from fhir_coprod.validation.fast.checks import Check, No, Pass, Writer, written
 from fhir_coprod.validation.fast.places import Places
+from fhir_coprod.validation.model.codes import missing
 from fhir_coprod.validation.model.content import Content, Field, Rule
 from fhir_coprod.validation.model.scope import Scope
 from fhir_coprod.validation.model.structure import MANY, PRIMITIVES
-from fhir_coprod.validation.model.values import is_undefined
 
 HOT = 12
 """Uses of a shape before its check is written out."""
@@ -155,7 +155,8 @@ class _Maker:
         if content.type == "Extension" and has_value(value) == ("extension" in value):
             raise No
         if content.coded and "system" in keys and "code" in keys:
-            whole.append((self._coding(), ("system", "code")))
+            looked_at = ("system", "code", "version") if "version" in keys else ("system", "code")
+            whole.append((checks.remembering(_is_defined, looked_at), looked_at))
         for rule in content.rules:
             self.rule(rule, keys, present, whole)
         if content.unchecked:
@@ -244,6 +245,8 @@ class _Maker:
             simple.append(field.name)
         return tuple(simple)
 
-    def _coding(self) -> Check:
-        """Check for a code that its code system must have."""
-        return checks.remembering(lambda value, scope: not is_undefined(value), ("system", "code"))
+
+def _is_defined(coding: Any, scope: Scope) -> bool | None:
+    """Whether its code system has the code: None when the version held here lacks it and another may not."""
+    lacking = missing(coding)
+    return True if lacking is None else False if lacking.named else None

@@ -7,15 +7,16 @@ A check is a plain function. The checks that matter for speed can also write the
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from fhir_coprod.validation import generated
 from fhir_coprod.validation.explain.findings import Findings
 from fhir_coprod.validation.model import formats
+from fhir_coprod.validation.model.codes import lacks_code
 from fhir_coprod.validation.model.content import Bound, Field, Rule
 from fhir_coprod.validation.model.scope import Scope
-from fhir_coprod.validation.model.values import lacks_code
 
 MAX_REMEMBERED = 20_000
 """How many texts of one format, or codes of one binding, are remembered as good."""
@@ -179,13 +180,7 @@ def all_of(checks: list[Check]) -> Check:
 
 def later(make: Callable[[], Check]) -> Check:
     """A check made on first use: types contain each other."""
-    made: Check | None = None
-
-    def ready() -> Check:
-        nonlocal made
-        if made is None:
-            made = make()
-        return made
+    ready = cache(make)
 
     @written(lambda writer, x, example: writer.check(ready(), x, example))
     def check(value: Any, owner: Any, state: Pass) -> None:
@@ -347,9 +342,9 @@ def _emit_names_code(writer: Writer, x: str, example: Any) -> None:
 
 @written(_emit_names_code)
 def names_code(value: Any, owner: Any, state: Pass) -> None:
-    """A coding must name a code if its code system is held in full."""
+    """A coding should name a code if its code system is held in full."""
     if lacks_code(value):
-        raise No
+        state.soft = True
 
 
 def rule(rule: Rule) -> Check:
@@ -373,15 +368,22 @@ def rule(rule: Rule) -> Check:
     return advise
 
 
-def remembering(holds: Callable[[Any, Scope], bool], keys: tuple[str, ...]) -> Check:
-    """A test that only looks at the simple values under `keys`; good values are remembered."""
+def remembering(holds: Callable[[Any, Scope], bool | None], keys: tuple[str, ...]) -> Check:
+    """A test that only looks at the simple values under `keys`; good values are remembered.
+
+    holds: None for values that are right but about which there is something to tell
+    """
     good: set[tuple[Any, ...]] = set()
 
     def check(value: Any, owner: Any, state: Pass) -> None:
         looked_at = tuple([value.get(key) for key in keys])
         if looked_at in good:
             return
-        if not holds(value, state.scope):
+        held = holds(value, state.scope)
+        if held is None:
+            state.soft = True
+            return
+        if not held:
             raise No
         if any(type(part) is str and len(part) >= LONG for part in looked_at):
             return

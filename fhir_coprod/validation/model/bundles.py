@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from fhir_coprod import definitions
 from fhir_coprod.validation.model.scope import Scope
 
 _WITHOUT_FULL_URL = frozenset({"transaction", "transaction-response", "batch", "batch-response"})
@@ -26,7 +27,9 @@ def full_urls_agree(bundle: object, scope: Scope) -> bool:
         if not isinstance(url, str) or not isinstance(resource, dict) or "id" not in resource:
             continue
         named = _restful(url)
-        if named is not None and named.groups() != (resource.get("resourceType"), resource["id"]):
+        if named is None or not definitions.is_resource_type(named[1]):
+            continue
+        if named.groups() != (resource.get("resourceType"), resource["id"]):
             return False
     return True
 

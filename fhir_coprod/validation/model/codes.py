@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from fhir_coprod import definitions
 from fhir_coprod.validation.model.ucum import is_unit
@@ -44,11 +45,53 @@ def is_language(tag: str) -> bool:
     return countries is None or any(region.upper() in codes for codes in countries.values())
 
 
-def is_defined(system: str, code: str) -> bool | None:
-    """Whether the code system has the code; None when that cannot be decided offline."""
+def is_defined(system: str, code: str, version: str | None = None) -> bool | None:
+    """Whether the code system has the code; None when that cannot be decided offline.
+
+    version: the version of the system that the coding names
+    """
     if system == UCUM:
         return is_unit(code)
     if system == LANGUAGES:
         return is_language(code)
-    held = definitions.code_system(system)
-    return None if held is None else code in held
+    held = definitions.editions(system)
+    return None if held is None else held.has(code, version)
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A code that its own code system, as it is held here, does not have.
+
+    version: the version that was looked at; "" when the system has none
+    named:   whether the coding itself names that version. Only then is the code wrong: code systems grow, and
+             a later version than the one that is held here may have it.
+    """
+
+    version: str
+    named: bool
+
+
+def missing(coding: object) -> Missing | None:
+    """What is known against the code of a Coding or Quantity; None when nothing is."""
+    if not isinstance(coding, dict):
+        return None
+    code, system, version = coding.get("code"), coding.get("system"), coding.get("version")
+    if not isinstance(code, str) or not isinstance(system, str):
+        return None
+    version = version if isinstance(version, str) else None
+    if is_defined(system, code, version) is not False:
+        return None
+    held = definitions.editions(system)
+    if held is None:
+        return Missing("", named=False)
+    if version is not None and version in held.by_name:
+        return Missing(version, named=True)
+    return Missing(held.newest, named=False)
+
+
+def lacks_code(coding: object) -> bool:
+    """Whether a Coding names a code system that is held in full but no code of it."""
+    if not isinstance(coding, dict) or "code" in coding or "_code" in coding:
+        return False
+    system = coding.get("system")
+    return isinstance(system, str) and definitions.code_system(system) is not None

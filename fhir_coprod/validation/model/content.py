@@ -37,8 +37,7 @@ class Bound:
         What cannot be decided offline is allowed.
         """
         if self.strength == "preferred" or is_member(value, type_, self.codes) is False:
-            # A bare code has no system of its own by which a set could be extended (Expression.language).
-            if self.strength == "required" or (self.strength == "extensible" and type_ == "code"):
+            if self.strength == "required":
                 return False
             if (
                 self.largest is not None
@@ -93,7 +92,7 @@ class Content:
     coded: bool = False
     """Whether to look the code up in its code system."""
     needs_code: bool = False
-    """Whether a coding must name a code, when its code system is held in full."""
+    """Whether a coding should name a code, when its code system is held in full."""
     rules: list[Rule] = field(default_factory=list)
     unchecked: list[Constraint] = field(default_factory=list)
     """Invariants that cannot be decided here; each is reported once."""

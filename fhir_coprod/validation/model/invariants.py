@@ -25,18 +25,24 @@ def _not_nested(resource: object, scope: Scope) -> bool:
 
 
 def _contained_is_used(resource: object, scope: Scope) -> bool:
-    """dom-3: each contained resource is referred to from the resource, or refers to it."""
+    """dom-3: each contained resource is referred to from the resource, or refers to it.
+
+    The narrative refers, too, by a link or a picture: the rule's text counts that, its expression does not.
+    """
     waiting = list(_contained(resource))
     if not waiting or not isinstance(resource, dict):
         return True
     used = set(_local_references(resource))
-    for inner in waiting:
-        identifier = inner.get("id")
-        if (not isinstance(identifier, str) or f"#{identifier}" not in used) and "#" not in set(
-            _local_references(inner)
-        ):
-            return False
-    return True
+    unused = [
+        inner
+        for inner in waiting
+        if f"#{inner.get('id')}" not in used and "#" not in set(_local_references(inner))
+    ]
+    if not unused:
+        return True
+    text = resource.get("text")
+    shown = narrative.local_links(text.get("div")) if isinstance(text, dict) else frozenset()
+    return all(f"#{inner.get('id')}" in shown for inner in unused)
 
 
 def _contained_without_version(resource: object, scope: Scope) -> bool:

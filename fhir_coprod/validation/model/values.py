@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fhir_coprod import definitions
 from fhir_coprod.definitions.terminology import ValueSet
 from fhir_coprod.validation.model.codes import is_defined
 
@@ -87,19 +86,3 @@ def _coding(coding: dict[str, object], codes: ValueSet) -> bool | None:
     if listed is None and codes.known:
         return False if is_defined(system, code) is False else None
     return listed
-
-
-def is_undefined(coding: object) -> bool:
-    """Whether a Coding or Quantity names a code that its code system does not have."""
-    if not isinstance(coding, dict):
-        return False
-    code, system = coding.get("code"), coding.get("system")
-    return isinstance(code, str) and isinstance(system, str) and is_defined(system, code) is False
-
-
-def lacks_code(coding: object) -> bool:
-    """Whether a Coding names a code system that is held in full but no code of it."""
-    if not isinstance(coding, dict) or "code" in coding or "_code" in coding:
-        return False
-    system = coding.get("system")
-    return isinstance(system, str) and definitions.code_system(system) is not None

@@ -48,7 +48,7 @@ def alert(ehr: str, down: Iterable[Blind], was: Json | None, policy: Policy, now
         "status": "requested",
         "intent": "order",
         "priority": "urgent",
-        "code": {"coding": [{"system": resources.TASK_KIND_SYSTEM, "code": followup.FEED_DOWN}]},
+        "code": {"coding": [{"system": followup.TASK_KIND_SYSTEM, "code": followup.FEED_DOWN}]},
         "description": words,
         "authoredOn": was["authoredOn"] if was and standing else instant(now),
         "requester": {"reference": resources.DEVICE},
@@ -61,7 +61,7 @@ def alert(ehr: str, down: Iterable[Blind], was: Json | None, policy: Policy, now
 
 def _says(was: Json, words: str) -> bool:
     """Whether the Task already has these words, and the code by which people find it."""
-    return was.get("description") == words and resources.is_kind(was, followup.FEED_DOWN)
+    return was.get("description") == words and followup.is_kind(was, followup.FEED_DOWN)
 
 
 def _words(ehr: str, feeds: Iterable[Blind]) -> str:

@@ -52,7 +52,7 @@ def digest(ehr: str, old: Iterable[Standing], was: Json | None, policy: Policy, 
         "status": "requested",
         "intent": "order",
         "priority": "routine",
-        "code": {"coding": [{"system": resources.TASK_KIND_SYSTEM, "code": followup.BACKFILL}]},
+        "code": {"coding": [{"system": followup.TASK_KIND_SYSTEM, "code": followup.BACKFILL}]},
         "description": (
             f"{referrals} referrals were stalled already when the EHR {ehr} was first read, and still are: "
             f"{parts}. They are on the board; each asks for itself as soon as anything new is wrong with it."

@@ -6,7 +6,7 @@ be closed by hand; a stall whose end we could not see at present is left unchang
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -15,7 +15,7 @@ from fhir_coprod.instants import instant
 from fhir_coprod.jsontext import Json
 from fhir_coprod.watch.alerts import resources
 from fhir_coprod.watch.record.fhir import FIRST, moment
-from fhir_coprod.watch.rules.codes import ABOUT
+from fhir_coprod.watch.rules.codes import ABOUT, OF_ORDERS
 from fhir_coprod.watch.rules.policies import Policy, Severity
 from fhir_coprod.watch.rules.standing import Stall, Standing, explain
 
@@ -78,7 +78,8 @@ def reconcile(
     over = [issue for issue in standing_now.values() if issue not in unseen]
     why = _why(standing, names)
     for issue in over:
-        writes.append(resources.over(issue, "final" if standing.stage else "cancelled", why, now))
+        resolved = _is_watched(standing, [resources.rule_of(issue)])
+        writes.append(resources.over(issue, "final" if resolved else "cancelled", why, now))
         writes.append(resources.provenance(issue, why, now))
     writes += _followups(standing, found, unseen, followups, policy, now, names, backfill=backfill)
     return writes
@@ -118,7 +119,8 @@ def _followups(
         _write(writes, task, was, now)
     for task in followups:
         if resources.is_open(task) and (task["id"] != here or not found) and not (unseen and not found):
-            ended = {**task, "status": "completed" if standing.stage else "cancelled"}
+            resolved = _is_watched(standing, resources.rules_of(task))
+            ended = {**task, "status": "completed" if resolved else "cancelled"}
             writes.append(resources.touched(ended, now))
     return writes
 
@@ -219,7 +221,18 @@ def believed(task: Json, now: datetime, latest: datetime) -> Json:
     return resources.touched(task, now)
 
 
+def _is_watched(standing: Standing, rules: Iterable[str | None]) -> bool:
+    """Whether these rules are watched for what it is now, so that an alert that ends is resolved."""
+    if standing.stage is None:
+        return False
+    return standing.scope == "referral" or (
+        standing.scope == "diagnostic" and not OF_ORDERS.isdisjoint(rule for rule in rules if rule)
+    )
+
+
 def _why(standing: Standing, names: Mapping[str, str]) -> str:
+    if standing.scope in ("out", "unclear", "diagnostic"):
+        return f"Withdrawn: not watched as a referral, because {standing.in_scope}."
     if standing.stage is None:
         return "Withdrawn: there is no such referral any more."
     return f"Resolved by itself: {explain(standing, names)}."

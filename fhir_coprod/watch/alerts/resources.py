@@ -16,7 +16,7 @@ from fhir_coprod.definitions import CANONICAL, PROFILE
 from fhir_coprod.instants import instant
 from fhir_coprod.jsontext import Json
 from fhir_coprod.watch.record.fhir import moment
-from fhir_coprod.watch.record.followup import CLOSED, FOLLOWUP
+from fhir_coprod.watch.record.followup import CLOSED, FOLLOWUP, TASK_KIND_SYSTEM
 from fhir_coprod.watch.rules.codes import NEXT_STEP, Rule, Stage
 from fhir_coprod.watch.rules.standing import Stall, Standing, explain, just_before
 
@@ -25,7 +25,6 @@ FOLLOWUP_PROFILE: Final = f"{PROFILE}stall-followup"
 STANDING_EXTENSION: Final = f"{PROFILE}referral-standing"
 RULE_SYSTEM: Final = f"{CANONICAL}/CodeSystem/stall-rule"
 STAGE_SYSTEM: Final = f"{CANONICAL}/CodeSystem/referral-stage"
-TASK_KIND_SYSTEM: Final = f"{CANONICAL}/CodeSystem/task-kind"
 STALL_SYSTEM: Final = f"{CANONICAL}/stall"
 FOLLOWUP_SYSTEM: Final = f"{CANONICAL}/follow-up"
 DEVICE: Final = "Device/referral-watch"
@@ -44,6 +43,9 @@ _OWNERS: Final = (
 _STEP: Final = "step"
 _FEED: Final = "feed/"
 _BACKFILL: Final = "backfill/"
+_SILENCE: Final = "silence/"
+_SHIFT: Final = "scope-shift/"
+_PRACTICE: Final = "practice/"
 _UTC: Final = ZoneInfo("UTC")
 _GRAVITY: Final = {"high": 0, "moderate": 1, "low": 2}
 
@@ -97,6 +99,41 @@ def backfill_key(ehr: str) -> str:
 def backfill_id(ehr: str) -> str:
     """The id of that digest."""
     return _id(FOLLOWUP_SYSTEM, backfill_key(ehr))
+
+
+def silence_key(department: str) -> str:
+    """The business identifier of the list of a department's silent referrals; "" is nobody's."""
+    return _SILENCE + department
+
+
+def silence_id(department: str) -> str:
+    """The id of that list."""
+    return _id(FOLLOWUP_SYSTEM, silence_key(department))
+
+
+def shift_key(ehr: str) -> str:
+    """The business identifier of the Task about an EHR of whose orders fewer are watched than before."""
+    return _SHIFT + ehr
+
+
+def shift_id(ehr: str) -> str:
+    """The id of that Task."""
+    return _id(FOLLOWUP_SYSTEM, shift_key(ehr))
+
+
+def practice_key(ehr: str) -> str:
+    """The business identifier of the Task about steps that an EHR does not record any more."""
+    return _PRACTICE + ehr
+
+
+def practice_id(ehr: str) -> str:
+    """The id of that Task."""
+    return _id(FOLLOWUP_SYSTEM, practice_key(ehr))
+
+
+def looked_at_id(referral: str, by: str, at: datetime) -> str:
+    """The id of the Task that says who has looked at a referral, and when."""
+    return _id(FOLLOWUP_SYSTEM, f"looked-at/{_plain(referral)}/{by}/{instant(at)}")
 
 
 def _plain(name: str) -> str:
@@ -179,14 +216,14 @@ def _standing(standing: Standing, stall: Stall) -> Json:
     ]
     if standing.guarantee is not None:
         parts.append({"url": "guarantee", "valueDateTime": instant(standing.guarantee)})
-    if _may_own(stall.owner):
+    if may_own(stall.owner):
         parts.append({"url": "owner", "valueReference": reference(stall.owner)})
     parts.append({"url": "patientInformed", "valueBoolean": standing.patient_informed})
     parts.append({"url": "policy", "valueString": standing.policy.replace(" ", "|")})
     return {"url": STANDING_EXTENSION, "extension": parts}
 
 
-def _may_own(owner: str) -> bool:
+def may_own(owner: str) -> bool:
     return owner.startswith(_OWNERS) or "|" in owner
 
 
@@ -254,7 +291,7 @@ def followup(
     }
     if was and "lastModified" in was:
         data["lastModified"] = was["lastModified"]
-    if _may_own(first.owner):
+    if may_own(first.owner):
         data["owner"] = reference(first.owner)
     data["reasonReference"] = {"reference": f"DetectedIssue/{first_id}"}
     if was and was.get("note"):
@@ -339,7 +376,7 @@ def ehr_of(task: Json) -> str:
     """The EHR that a Task is about, because it is down or came with old stalls; "" for any other Task."""
     for identifier in task.get("identifier") or ():
         about, slash, ehr = identifier.get("value", "").partition("/")
-        if about + slash in (_FEED, _BACKFILL):
+        if about + slash in (_FEED, _BACKFILL, _SHIFT, _PRACTICE):
             return str(ehr)
     return ""
 
@@ -350,12 +387,6 @@ def stage_of(task: Json) -> str:
         if coding.get("system") == STAGE_SYSTEM:
             return str(coding.get("code", ""))
     return ""
-
-
-def is_kind(task: Json, *kinds: str) -> bool:
-    """Whether it is one of the watch's own Tasks, of one of these kinds."""
-    codings = (task.get("code") or {}).get("coding") or ()
-    return any(coding.get("system") == TASK_KIND_SYSTEM and coding.get("code") in kinds for coding in codings)
 
 
 def is_open(task: Json) -> bool:

@@ -11,16 +11,20 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, Final
 
+import msgspec
 from sqlalchemy import Connection, Select, select
 
-from fhir_coprod import definitions
+from fhir_coprod import definitions, jsontext
+from fhir_coprod.readable import readable
 from fhir_coprod.store import Version, index
 from fhir_coprod.store.schema import watch as watch_tables
 from fhir_coprod.store.versions import from_row
-from fhir_coprod.watch.facts import queries
+from fhir_coprod.watch.facts import identifiers, queries
+from fhir_coprod.watch.facts.siblings import Kin
 from fhir_coprod.watch.record import followup
-from fhir_coprod.watch.record.fhir import batches, split
-from fhir_coprod.watched import LINKS, OF_PATIENT, OUTPUTS, PARTIES, STAFF, Pairs
+from fhir_coprod.watch.record.fhir import batches, split, target
+from fhir_coprod.watch.record.kin import NEVER_A_TWIN
+from fhir_coprod.watched import LINKS, OF_PATIENT, OUTPUTS, PARTIES, STAFF, STRAYS, Pairs
 
 Name = tuple[str, str]
 """Resource type and id."""
@@ -36,8 +40,10 @@ _UP: Final[Pairs] = (
 _ALERTS: Final[Pairs] = (("Task", "focus"), ("DetectedIssue", "implicated"))
 """The search parameters by which an alert names what it is about, which may no longer be a referral."""
 _MESSAGES: Final[Pairs] = (("Communication", "subject"), ("Communication", "sender"))
+_PARTS: Final[Pairs] = (("Organization", "partof"),)
 _OUTPUT: Final[Pairs] = (("Task", "output"),)
 _PERSONS: Final = ("Patient", "RelatedPerson")
+_ORDER: Final = "ServiceRequest"
 
 
 @cache
@@ -53,12 +59,17 @@ def _leading(type: str) -> tuple[str, ...]:
 
 def concerned(connection: Connection, changes: Sequence[Version]) -> set[str]:
     """References of the referrals that these entries of the log may concern; some may not be referrals."""
-    ours = [change for change in changes if change.source != followup.SOURCE]
-    if not ours:
+    raw = [change for change in changes if change.source != followup.SOURCE]
+    if not raw:
         return set()
     climb = _Climb(connection)
-    for version in (*climb.start(ours), *_before(connection, ours)):
+    former = list(_before(connection, raw))
+    climb.add_strays(former)
+    ours, before = [_as_read(version) for version in raw], [_as_read(version) for version in former]
+    for version in (*climb.start(ours), *before):
         climb.add(version)
+    climb.add_places([version for version in (*ours, *before) if version.type == "Organization"])
+    climb.add_orders([version for version in (*ours, *before) if version.type == _ORDER])
     return climb.referrals()
 
 
@@ -66,6 +77,7 @@ def referrals_of(connection: Connection, records: Iterable[str]) -> set[str]:
     """The referrals that these resources (`Type/id`) belong to now."""
     climb = _Climb(connection)
     climb.reached |= {split(record) for record in records}
+    climb.add_patients({id for type, id in climb.reached if type == "Patient"})
     return climb.referrals()
 
 
@@ -87,6 +99,12 @@ def _before(connection: Connection, changes: Collection[Version]) -> Iterator[Ve
                     yield from_row(row)
 
 
+def _as_read(version: Version) -> Version:
+    """The version with what can be read of it."""
+    data, unreadable = readable(version.data)
+    return msgspec.structs.replace(version, body=jsontext.encode(data)) if unreadable else version
+
+
 def _named(version: Version) -> Iterator[tuple[int, str, str]]:
     """What a version names, as the index would store it: number of the parameter, type and id."""
     for code in _leading(version.type):
@@ -95,6 +113,18 @@ def _named(version: Version) -> Iterator[tuple[int, str, str]]:
             reference = value.get("reference") if isinstance(value, dict) else None
             if isinstance(reference, str):
                 yield index.number(version.type, code), *index.split_reference(reference)
+
+
+def _numbers_named(version: Version) -> set[identifiers.Number]:
+    """The business identifiers by which a version names others."""
+    found = set()
+    for code in _leading(version.type):
+        parameter = definitions.search_parameters(version.type)[code]
+        for _, value in index.extract(version.type, parameter, version.data):
+            number = value.get("identifier") if isinstance(value, dict) else None
+            if isinstance(number, dict) and number.get("system") and number.get("value"):
+                found.add((str(number["system"]), str(number["value"])))
+    return found
 
 
 class _Climb:
@@ -106,6 +136,8 @@ class _Climb:
         self._patients: set[str] = set()
         self._staff: set[Name] = set()
         self._alerted: set[Name] = set()
+        self._kin = Kin(connection)
+        self._changed_orders: set[str] = set()
         self._asked: set[Name] = set()
         """Resources whose references we know already."""
 
@@ -118,7 +150,9 @@ class _Climb:
         by_type = _by_type({(change.type, change.id) for change in changes})
         for type, ids in by_type.items():
             self._reach(type, ids)
-            params = [index.number(type, code) for code in _leading(type)]
+            self.reached |= identifiers.named_by(self._connection, type, ids)
+            strays = _numbers(tuple(pair for pair in STRAYS if pair[0] == type))
+            params = [*(index.number(type, code) for code in _leading(type)), *strays]
             for some in batches(ids if params else (), _PORTION):
                 values = {"type": type, "ids": some, "params": params}
                 for id, version, *named in self._connection.execute(queries.AS_INDEXED, values):
@@ -134,16 +168,56 @@ class _Climb:
         if version.body:
             for param, type, id in _named(version):
                 self._name(param, type, id)
+            self.reached |= identifiers.having(self._connection, _numbers_named(version))
+
+    def add_strays(self, versions: Iterable[Version]) -> None:
+        """Begin with the patients of records that name what they belong to in a form that cannot be read."""
+        for version in versions:
+            data, unreadable = readable(version.data)
+            for _, id, kind in index.unreadable_links(version.type, data, unreadable):
+                if kind == "Patient":
+                    self._patients.add(id)
+
+    def add_places(self, versions: Iterable[Version]) -> None:
+        """Begin with Organizations: whether one is a department depends on those above and below it."""
+        for version in versions:
+            above = target(version.data.get("partOf")) if version.body else ""
+            names = {("Organization", version.id), split(above)}
+            self._staff |= {name for name in names if name[0] == "Organization"}
+            self._staff |= self._naming({("Organization", version.id)}, _PARTS)
+
+    def add_orders(self, versions: Iterable[Version]) -> None:
+        """Begin with what orders say about others of the same patient, before they changed and after that."""
+        of_each: dict[str, list[Version]] = {}
+        for version in versions:
+            of_each.setdefault(version.id, []).append(version)
+        for some in of_each.values():
+            self._changed_orders.add(some[0].id)
+            known = [version.data for version in some if version.body]
+            never_active = any(version.version == 1 for version in some) and all(
+                data.get("status") in NEVER_A_TWIN for data in known
+            )
+            for data in known:
+                self._kin.add(data, has_twins=not never_active)
+
+    def add_patients(self, ids: set[str]) -> None:
+        """Begin with all that these patients have, whatever its scope."""
+        self._patients |= ids
+        self.reached |= self._naming({("Patient", id) for id in ids}, ((_ORDER, "subject"),))
 
     def _reach(self, type: str, ids: Iterable[str]) -> None:
         names = {(type, id) for id in ids}
         self.reached |= names
         if type in STAFF:
             self._staff |= names
+        if type == "Patient":
+            self._patients.update(ids)
 
     def _name(self, param: int, type: str, id: str) -> None:
         if param in _numbers(_UP):
             self.reached.add((type, id))
+        if param in _numbers(STRAYS) and type == "Patient":
+            self._patients.add(id)
         if param in _numbers(_ALERTS):
             self._alerted.add((type, id))
         if param in _numbers(OF_PATIENT) and type == "Patient":
@@ -152,18 +226,31 @@ class _Climb:
     def referrals(self) -> set[str]:
         self._from_staff()
         self._up()
-        found = {id for type, id in self.reached if type == "ServiceRequest"}
-        self._patients |= {
-            id
-            for type, id in self._names_from({("ServiceRequest", id) for id in found}, OF_PATIENT)
-            if type == "Patient"
-        }
+        orders = {id for type, id in self.reached if type == _ORDER}
+        self._kin.add_asked(orders - self._changed_orders)
+        # Whether a referral owes its answer to somebody else depends on the one that it is based on.
+        below = self._naming({(_ORDER, id) for id in orders}, ((_ORDER, "based-on"),))
+        orders |= {id for _, id in below}
         patients = {("Patient", id) for id in self._patients}
-        found |= {id for _, id in self._naming(patients, (("ServiceRequest", "subject"),))}
-        messages = {name for name in self.reached if name[0] == "Communication"}
+        orders |= self._watched({id for _, id in self._naming(patients, ((_ORDER, "subject"),))})
+        orders |= self._kin.referrals() | {id for type, id in self._kin.named if type == _ORDER}
+        messages = {name for name in (*self.reached, *self._kin.named) if name[0] == "Communication"}
         messages |= self._naming(patients, _MESSAGES)
         alerted = {f"{type}/{id}" for type, id in self._alerted if type == "Communication"}
-        return {f"ServiceRequest/{id}" for id in found} | self._may_ask(messages) | alerted
+        return {f"{_ORDER}/{id}" for id in orders} | self._may_ask(messages) | alerted
+
+    def _watched(self, orders: Collection[str]) -> set[str]:
+        """Those of the orders of a patient that depend on the patient's relatives and wishes: not what the
+        watch has found to be a diagnostic order, or out of scope."""
+        standing = watch_tables.standing.c
+        apart: set[str] = set()
+        for some in batches(orders, _PORTION):
+            names = [f"{_ORDER}/{id}" for id in some]
+            statement = select(standing.referral).where(
+                standing.referral.in_(names), standing.scope.in_(("diagnostic", "out"))
+            )
+            apart |= {name.partition("/")[2] for name in self._connection.execute(statement).scalars()}
+        return {*orders} - apart
 
     def _from_staff(self) -> None:
         """Reach the resources that name changed staff, or name a role or place of theirs."""
@@ -175,8 +262,9 @@ class _Climb:
     def _up(self) -> None:
         edge = set(self.reached)
         for _ in range(_STEPS):
-            unasked = {name for name in edge if name[0] != "ServiceRequest"} - self._asked
-            above = self._names_from(unasked, _UP)
+            above = self._names_from(edge - self._asked, _UP)
+            for type, ids in _by_type(edge - self._asked).items():
+                above |= identifiers.named_by(self._connection, type, ids)
             above |= self._naming({name for name in edge if name[0] in OUTPUTS}, _OUTPUT)
             edge = above - self.reached
             self.reached |= edge

@@ -13,7 +13,6 @@ from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 from typing import Final
-from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -64,23 +63,24 @@ def digest_of(package: Traversable) -> bytes:
 
 
 @cache
-def _reading(zone: ZoneInfo) -> bytes:
-    """A hash of what facts depend on beside the record: this code, and the zone of dates without a time."""
-    return hashlib.blake2b(program() + zone.key.encode(), digest_size=_MARK).digest()
+def _reading(surroundings: str) -> bytes:
+    """A hash of what facts depend on beside the record: this code, and the reader's `surroundings`."""
+    return hashlib.blake2b(program() + surroundings.encode(), digest_size=_MARK).digest()
 
 
-def pack(found: Found, zone: ZoneInfo, *, asked: bool) -> bytes | None:
+def pack(found: Found, surroundings: str, *, asked: bool) -> bytes | None:
     """The facts as a row keeps them; None if there are none, or if they rest on a record that may be out of
     date.
 
-    asked: whether there is a follow-up about it.
+    surroundings: those of the reader.
+    asked:        whether there is a follow-up about it.
     """
     facts = found.facts
     if facts is None or any(blind.record for blind in facts.blind):
         return None
-    if facts.blind:
-        facts = msgspec.structs.replace(facts, blind=())
-    return _reading(zone) + _encode(Kept(facts, found.ehr, found.from_ehr, asked))
+    if facts.blind or facts.practice:
+        facts = msgspec.structs.replace(facts, blind=(), practice=())
+    return _reading(surroundings) + _encode(Kept(facts, found.ehr, found.from_ehr, asked))
 
 
 class Sources:
@@ -88,7 +88,7 @@ class Sources:
 
     def __init__(self, reader: Reader) -> None:
         self.reader = reader
-        self._reading = _reading(reader.zone)
+        self._reading = _reading(reader.surroundings)
         self._uncertain: set[str] = (
             affected.referrals_of(reader.connection, reader.unread) if reader.unread else set()
         )
@@ -126,9 +126,10 @@ class Sources:
         return _decode(memoryview(held.facts)[_MARK:])
 
     def _as_seen(self, name: str, kept: Kept) -> Facts:
-        """The kept facts with what cannot be seen at present."""
+        """The kept facts with what cannot be seen, and what is not in use, at present."""
+        facts = self.reader.practices.applied(kept.facts, kept.ehr)
         if not self.reader.blind:
-            return kept.facts
+            return facts
         requesters = kept.facts.request.requesters if name.startswith("ServiceRequest/") else ()
         blind = self.reader.blind_for(kept.ehr, requesters, from_ehr=kept.from_ehr)
-        return msgspec.structs.replace(kept.facts, blind=blind) if blind else kept.facts
+        return msgspec.structs.replace(facts, blind=blind) if blind else facts

@@ -1,25 +1,27 @@
 """Reads the newest versions of resources, and caches them so that each is queried and parsed only once.
 
+What cannot be read in a record is left out of it here, so nothing above meets a value of the wrong form.
 Several steps of one look at a portion of referrals need the same record: following the links of a referral,
 its patient's other referrals, its alerts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Select
 
-from fhir_coprod import jsontext
+from fhir_coprod import jsontext, watched
 from fhir_coprod.instants import from_milliseconds
 from fhir_coprod.jsontext import Json
+from fhir_coprod.readable import Readable, concerns, readable
 from fhir_coprod.watch.facts import queries
 from fhir_coprod.watch.record.fhir import batches, is_asking
 
-Texts = Mapping[int, Json]
+Texts = Mapping[int, Readable]
 """Parsed versions by their position in the log, where nothing ever changes."""
 
 
@@ -34,6 +36,9 @@ class Row:
     updated: datetime
     source: str
     data: Json
+    """What can be read of it."""
+    unreadable: tuple[str, ...] = ()
+    """The elements that the watch would read, but cannot."""
 
     @property
     def reference(self) -> str:
@@ -56,7 +61,7 @@ class Newest:
     def __init__(self, connection: Connection, parsed: Texts | None = None) -> None:
         self._connection = connection
         self._parsed = parsed or {}
-        self._texts: dict[int, Json] = {}
+        self._texts: dict[int, Readable] = {}
         self._by_key: dict[int, Row] = {}
         self._by_name: dict[tuple[str, str], Row] = {}
 
@@ -89,8 +94,12 @@ class Newest:
         return sorted(rows, key=lambda row: row.key)
 
     def versions(self, type: str, ids: Collection[str]) -> dict[str, list[tuple[datetime, Json]]]:
-        """Every version since the last deletion, by reference, oldest first, with the time it was stored."""
+        """Every version since the last deletion, by reference, oldest first, with the time it was stored.
+
+        An earlier version in which something cannot be read is left out: it does not spoil a sound newer one.
+        """
         found: dict[str, list[tuple[datetime, Json]]] = {}
+        spoilt: set[tuple[str, datetime]] = set()
         for some in batches(ids, queries.AT_ONCE):
             known = self._connection.execute(queries.VERSIONS, {"type": type, "ids": some})
             for id, position, updated, method, body in known:
@@ -98,19 +107,37 @@ class Newest:
                 if method == "delete":
                     versions.clear()
                 else:
-                    versions.append((from_milliseconds(updated), self._parse(position, body)))
+                    data, unreadable = self._parse(position, body)
+                    versions.append((from_milliseconds(updated), data))
+                    if _lost(type, data, unreadable):
+                        spoilt.add((f"{type}/{id}", from_milliseconds(updated)))
+        for reference in {reference for reference, _ in spoilt}:
+            *earlier, last = found[reference]
+            found[reference] = [one for one in earlier if (reference, one[0]) not in spoilt] + [last]
         return found
 
     def _read(self, statement: Select[Any], values: Mapping[str, Any]) -> None:
         found = self._connection.execute(statement, values)
         for key, type, id, number, position, updated, source, body in found:
-            data = self._parse(position, body)
-            row = Row(key, type, id, number, from_milliseconds(updated), source, data)
+            data, unreadable = self._parse(position, body)
+            lost = _lost(type, data, unreadable)
+            row = Row(key, type, id, number, from_milliseconds(updated), source, data, lost)
             self._by_key[key] = self._by_name[type, id] = row
 
-    def _parse(self, position: int, body: bytes) -> Json:
-        data = self._texts.get(position)
-        if data is None:
-            data = self._parsed.get(position)
-            self._texts[position] = data = jsontext.decode(body) if data is None else data
-        return data
+    def _parse(self, position: int, body: bytes) -> Readable:
+        read = self._texts.get(position)
+        if read is None:
+            read = self._parsed.get(position)
+            self._texts[position] = read = readable(jsontext.decode(body)) if read is None else read
+        return read
+
+
+def _lost(type: str, data: Json, unreadable: Sequence[str]) -> tuple[str, ...]:
+    """What the watch would read of a record, but cannot.
+
+    data: what can be read of it; it has a status, since R4 asks for one, even if it does not say which
+    """
+    reads = watched.WATCHED[type].reads if type in watched.WATCHED else ()
+    if "status" not in data and "status" in reads:
+        unreadable = (*unreadable, "status")
+    return tuple(gone for gone in unreadable if any(concerns(gone, element) for element in reads))

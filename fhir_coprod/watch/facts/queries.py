@@ -15,7 +15,7 @@ AT_ONCE: Final = 5000
 """The most values in one statement: databases take some tens of thousands, and a single referral may have
 more letters than that."""
 
-_resource, _version, _reference = core.resource.c, core.version.c, core.reference.c
+_resource, _version, _reference, _token = core.resource.c, core.version.c, core.reference.c, core.token.c
 
 
 def _several(name: str) -> BindParameter[Any]:
@@ -63,6 +63,12 @@ NAMING: Final = select(_reference.key, _reference.target_type, _reference.target
     _reference.target_type.in_(_several("types")),
 )
 """The keys of resources that name these by some search parameters, with what each one names."""
+NAMING_BY: Final = select(_reference.key, _reference.param, _reference.target_id).where(
+    _reference.param.in_(_several("params")),
+    _reference.target_id.in_(_several("ids")),
+    _reference.target_type.in_(_several("types")),
+)
+"""The same, with the search parameter by which each names it."""
 NAMERS: Final = (
     select(_resource.type, _resource.id)
     .join_from(core.reference, core.resource, _reference.key == _resource.key)
@@ -98,3 +104,54 @@ NAMING_ONE_OF: Final = (
     .where(*_NAMES, _reference.param.in_(_several("params")), _reference.target_type.in_(_several("types")))
 )
 """Those of these resources that name a resource of some types by these search parameters."""
+HOLDING: Final = select(_token.key, _token.code, _token.system).where(
+    _token.param.in_(_several("params")), _token.code.in_(_several("values"))
+)
+"""The keys of resources that hold one of these values under some token parameters, with value and system:
+those that name another by its business identifier, or have it."""
+HOLDERS: Final = (
+    select(_resource.type, _resource.id, _token.code, _token.system)
+    .join_from(core.token, core.resource, _token.key == _resource.key)
+    .where(_token.param.in_(_several("params")), _token.code.in_(_several("values")))
+)
+"""The same resources by type and id."""
+HELD: Final = (
+    select(_token.code, _token.system)
+    .join_from(core.resource, core.token, _token.key == _resource.key)
+    .where(*_NAMES, _token.param.in_(_several("params")))
+)
+"""The values and systems that resources of one type hold under these parameters."""
+WITH_MARK: Final = select(_token.param, _token.code, _token.key).where(
+    _token.param.in_(_several("params")), _token.code.in_(_several("marks"))
+)
+"""The keys of resources that have some of these marks (`alike.py`), by the marks' parameters."""
+MARKED: Final = (
+    select(_resource.type, _resource.id)
+    .join_from(core.token, core.resource, _token.key == _resource.key)
+    .where(_token.param == bindparam("param"), _token.code.in_(_several("marks")))
+)
+"""The resources that have some of these marks."""
+_IN_RANGE: Final = (
+    _token.param == bindparam("param"),
+    _token.code >= bindparam("low"),
+    _token.code < bindparam("high"),
+)
+MARKED_LIKE: Final = (
+    select(_resource.type, _resource.id)
+    .join_from(core.token, core.resource, _token.key == _resource.key)
+    .where(*_IN_RANGE)
+)
+"""The resources with marks of a range."""
+MARKED_FROM: Final = (
+    select(_token.code, _token.key)
+    .where(*_IN_RANGE)
+    .order_by(_token.code, _token.key)
+    .limit(bindparam("limit"))
+)
+"""The keys of resources with marks of a range, in the order of the marks."""
+MARKS_OF: Final = (
+    select(_resource.id, _token.param, _token.code)
+    .join_from(core.resource, core.token, _token.key == _resource.key)
+    .where(*_NAMES, _token.param.in_(_several("params")))
+)
+"""The marks of resources of one type, each with its parameter."""

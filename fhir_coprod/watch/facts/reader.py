@@ -23,20 +23,21 @@ from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store, index
 from fhir_coprod.store.schema import core
-from fhir_coprod.watch.facts import queries
+from fhir_coprod.watch.facts import identifiers, queries
+from fhir_coprod.watch.facts.above import ordered_for, orders_above
+from fhir_coprod.watch.facts.habits import Practices
 from fhir_coprod.watch.facts.newest import Newest, Row, Texts
 from fhir_coprod.watch.facts.referrals import roots_from
-from fhir_coprod.watch.facts.visibility import blind_feeds, unread_records
-from fhir_coprod.watch.record.compose import Held, Surroundings, compose
-from fhir_coprod.watch.record.fhir import (
-    batches,
-    is_followup,
-    is_referral_task,
-    split,
-    target,
-    targets,
-)
+from fhir_coprod.watch.facts.siblings import how_indexed, siblings_of
+from fhir_coprod.watch.facts.staff import Staff
+from fhir_coprod.watch.facts.visibility import blind_feeds, unread_records, unreadable_around
+from fhir_coprod.watch.record import followup
+from fhir_coprod.watch.record.around import Held
+from fhir_coprod.watch.record.compose import compose
+from fhir_coprod.watch.record.fhir import batches, is_followup, moment, split, target, targets, task_request
 from fhir_coprod.watch.record.model import Blind, Facts
+from fhir_coprod.watch.record.results import patients_named
+from fhir_coprod.watch.record.tasks import asks
 
 PORTION: Final = 400
 """Referrals read at a time: enough that the number of queries does not matter, few enough for memory and
@@ -131,8 +132,18 @@ class Reader:
         self.connection = connection
         self._newest = Newest(connection, parsed)
         self.zone = settings.site.zone
-        self._behind: dict[str, tuple[str, ...]] = {}
-        self._around = Surroundings(self.zone, self._behind)
+        self._staff = Staff(connection, self._newest, settings)
+        self._around = self._staff.around(self.zone)
+        self.surroundings = " ".join(
+            (
+                self.zone.key,
+                how_indexed(connection),
+                self._staff.words.fingerprint.hex(),
+                *self._staff.named,
+            )
+        )
+        """What facts depend on beside the record."""
+        self.practices = Practices(connection, settings)
         self.blind = blind_feeds(connection, settings, pulled_since)
         self.unread = unread_records(connection)
 
@@ -145,22 +156,29 @@ class Reader:
         if not roots:
             return
         found, leads_to = self._follow(roots)
-        patients = {target(root.data.get("subject")) or target(root.data.get("sender")) for root in roots}
+        patients = {_patient_of(root) for root in roots}
+        people = {row.reference: row for row in self.by_reference({split(name) for name in patients})}
         of_patient = self._by_patient(patients)
-        siblings = of_patient["ServiceRequest"]
+        strays = self._strays(patients)
+        older = self._earlier_versions(found.values())
+        families = siblings_of(self.connection, self._newest, roots, lambda root: self._written(root, older))
+        siblings = list({row.key: row for rows in families.values() for row in rows}.values())
         departments = self._departments_asked(siblings)
-        self._learn_staff([*found.values(), *siblings])
-        older = self._earlier_versions([*found.values(), *siblings])
+        above = orders_above(self.connection, self._newest, roots)
+        self._staff.learn([*found.values(), *siblings, *(row for rows in above.values() for row in rows)])
+        older |= self._earlier_versions([row for row in siblings if row.key not in found])
         related: dict[int, list[Row]] = {root.key: [] for root in roots}
         for row in found.values():
             for key in leads_to[row.key]:
                 if key != row.key:
                     related[key].append(row)
-        wishes = _by(of_patient["CommunicationRequest"], lambda row: target(row.data.get("subject")))
+        wishes: dict[str, list[Row]] = {}
+        for row in of_patient["CommunicationRequest"]:
+            for patient in patients_named(row.data):
+                wishes.setdefault(patient, []).append(row)
         proxies = _by(of_patient["RelatedPerson"], lambda row: target(row.data.get("patient")))
-        families = _by(siblings, lambda row: target(row.data.get("subject")))
         for root in roots:
-            patient = target(root.data.get("subject")) or target(root.data.get("sender"))
+            patient = _patient_of(root)
             rows = {row.key: row for row in (*related[root.key], *wishes.get(patient, ()))}
             from_ehr = bool(_ehr_of(root)) or any(_ehr_of(row) for row in rows.values())
             try:
@@ -169,22 +187,29 @@ class Reader:
                     [_held(row, older) for row in rows.values()],
                     [
                         (_held(row, older), self._around.parties(*departments.get(row.reference, ())))
-                        for row in families.get(patient, ())
-                        if row.key != root.key
+                        for row in families.get(root.key, ())
                     ],
                     tuple(
                         row.reference
                         for row in proxies.get(patient, ())
                         if row.data.get("active") is not False
                     ),
-                    self._blind_at(root, rows.values(), from_ehr=from_ehr),
+                    (
+                        *self._blind_at(root, rows.values(), from_ehr=from_ehr),
+                        *unreadable_around(
+                            root, rows.values(), families.get(root.key, ()), strays[patient], self.zone
+                        ),
+                    ),
                     self._around,
+                    patient=_held(people[patient], {}) if patient in people else None,
+                    ordered_for=ordered_for(root, rows.values(), above.get(root.key, ()), self._around),
                 )
             except Exception as error:
                 if strict:
                     raise
                 yield Found(root.reference, None, fault=type(error).__name__)
                 continue
+            facts = self.practices.applied(facts, _ehr_of(root))
             followups = tuple(
                 row.data
                 for row in rows.values()
@@ -216,6 +241,21 @@ class Reader:
         """Those of the references that are referrals at present."""
         rows = self.by_reference({split(name) for name in references})
         return {row.reference for row in rows if row.is_referral}
+
+    def open_tasks(self, *kinds: str) -> list[Json]:
+        """The watch's own Tasks of these kinds that ask somebody to act; those that wait as drafts do not."""
+        token = core.token.c
+        ours = select(token.key).where(token.param == index.number("Task", "code"), token.code.in_(kinds))
+        statement = select(token.key).where(
+            token.param == index.number("Task", "status"), token.code.in_(followup.OPEN), token.key.in_(ours)
+        )
+        keys = list(self.connection.execute(statement).scalars())
+        return [
+            row.data
+            for some in batches(keys, PORTION)
+            for row in self.by_key(some)
+            if followup.is_kind(row.data, *kinds)
+        ]
 
     def followups_of(self, referral: str) -> tuple[Json, ...]:
         """The watch's own Tasks about a referral, which may no longer exist itself."""
@@ -273,6 +313,7 @@ class Reader:
                 for type, parameter in watched.LINKS.get(row.type, ())
             ]
             naming = self._naming(links, {row.type for row in edge}) if links else []
+            naming += identifiers.naming(self.connection, edge)
             new = {row.key: row for row in self.by_key({key for key, _, _ in naming} - found.keys())}
             outputs = self._outputs(edge, at, leads_to)
             found |= new
@@ -311,7 +352,7 @@ class Reader:
         return reached
 
     def _by_patient(self, patients: Iterable[str]) -> dict[str, list[Row]]:
-        """What belongs to the patients themselves: their other referrals, wishes and relatives."""
+        """What belongs to the patients themselves: their wishes and relatives."""
         kinds = {index.number(type, parameter): type for type, parameter in watched.OF_PATIENT}
         ids = {name.partition("/")[2] for name in patients if name.startswith("Patient/")}
         links = [(param, "Patient", id) for param in kinds for id in ids]
@@ -321,6 +362,25 @@ class Reader:
             rows[row.type].append(row)
         return rows
 
+    def _written(self, root: Row, older: Mapping[str, list[tuple[datetime, Json]]]) -> datetime:
+        """When a referral was written; when it was first stored if it does not say."""
+        versions = older.get(root.reference)
+        first = versions[0][0] if versions else root.updated
+        return moment(root.data.get("authoredOn"), self.zone) or first
+
+    def _strays(self, patients: Iterable[str]) -> dict[str, list[Row]]:
+        """By patient, records that name what they belong to in a form that cannot be read."""
+        ids = {name.partition("/")[2] for name in patients if name.startswith("Patient/")}
+        links = [(index.number(*pair), "Patient", id) for pair in watched.STRAYS for id in ids]
+        keys: dict[int, set[str]] = {}
+        for key, _, id in self._naming(links, {"Patient"}) if links else ():
+            keys.setdefault(key, set()).add(f"Patient/{id}")
+        found = defaultdict[str, list[Row]](list)
+        for row in self.by_key(keys):
+            for patient in keys[row.key]:
+                found[patient].append(row)
+        return found
+
     def _departments_asked(self, siblings: Collection[Row]) -> dict[str, list[Json]]:
         """The owners of each sibling's Tasks."""
         focus = index.number("Task", "focus")
@@ -329,21 +389,10 @@ class Reader:
         owners: dict[str, list[Json]] = {}
         for row in self.by_key(keys):
             dead = row.data.get("status") in ("rejected", "cancelled", "failed", "entered-in-error", "draft")
-            if is_referral_task(row.data) and not dead and isinstance(row.data.get("owner"), dict):
-                owners.setdefault(target(row.data.get("focus")), []).append(row.data["owner"])
+            if not dead and isinstance(row.data.get("owner"), dict) and asks(row.data, (), self._around):
+                for name in task_request(row.data):
+                    owners.setdefault(name, []).append(row.data["owner"])
         return owners
-
-    def _learn_staff(self, rows: Iterable[Row]) -> None:
-        """Remember who is behind the roles, services and places that these resources name."""
-        wanted: set[tuple[str, str]] = set()
-        for row in rows:
-            for name in targets(watched.parties(row.data)):
-                type, id = split(name)
-                if type in watched.ROLES and name not in self._behind:
-                    wanted.add((type, id))
-                    self._behind[name] = ()
-        for staff in self.by_reference(wanted):
-            self._behind[staff.reference] = targets(watched.behind(staff.data))
 
     def _earlier_versions(self, rows: Iterable[Row]) -> dict[str, list[tuple[datetime, Json]]]:
         """Every version since the last deletion, for resources with more than one version."""
@@ -361,7 +410,9 @@ class Reader:
     def _blind_at(self, root: Row, rows: Iterable[Row], *, from_ehr: bool) -> tuple[Blind, ...]:
         if not self.blind and not self.unread:
             return ()
-        unread = [self.unread[row.reference] for row in (root, *rows) if row.reference in self.unread]
+        patient = target(root.data.get("subject")) or target(root.data.get("sender"))
+        names = (*(row.reference for row in (root, *rows)), patient)
+        unread = [blind for name in dict.fromkeys(names) for blind in self.unread.get(name, ())]
         requesters = self._around.parties(root.data.get("requester"))
         return (*unread, *self.blind_for(_ehr_of(root), requesters, from_ehr=from_ehr))
 
@@ -381,6 +432,11 @@ class Reader:
             elif from_ehr:
                 matters.append(blind)
         return tuple(matters)
+
+
+def _patient_of(root: Row) -> str:
+    """The patient of a referral, or of a message by which one asks for it."""
+    return target(root.data.get("subject")) or target(root.data.get("sender"))
 
 
 def _ehr_of(row: Row) -> str:

@@ -13,11 +13,12 @@ from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, bindparam, func, select, text, tuple_
+from sqlalchemy import Connection, bindparam, case, func, select, text, tuple_
 
 from fhir_coprod.instants import to_milliseconds
 from fhir_coprod.store import Transaction
 from fhir_coprod.store.schema.watch import standing as table
+from fhir_coprod.watch.rules.codes import LISTED
 from fhir_coprod.watch.rules.standing import Standing
 
 FOLLOWER: Final = "watch"
@@ -84,17 +85,20 @@ def interest(standing: Standing) -> int:
     return SETTLED_AS_FAR_AS_SEEN if standing.not_observable else SETTLED
 
 
+_COLUMNS: Final = (
+    *("referral", "ehr", "interest", "old", "stage", "since", "due", "body", "facts"),
+    *("scope", "why", "thing", "written", "counted", "department", "waits", "asked", "steps"),
+)
 _SAVE: Final = text(
-    "INSERT INTO standing (referral, ehr, interest, old, stage, since, due, body, facts)"
-    " VALUES (:referral, :ehr, :interest, :old, :stage, :since, :due, :body, :facts)"
-    " ON CONFLICT (referral) DO UPDATE SET ehr = excluded.ehr, interest = excluded.interest,"
-    " old = excluded.old, stage = excluded.stage, since = excluded.since, due = excluded.due,"
-    " body = excluded.body, facts = excluded.facts WHERE standing.due = :was"
+    f"INSERT INTO standing ({', '.join(_COLUMNS)}) VALUES ({', '.join(f':{name}' for name in _COLUMNS)})"  # noqa: S608
+    f" ON CONFLICT (referral) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _COLUMNS[1:])}"
+    " WHERE standing.due = :was"
 )
 _FORGET: Final = text("DELETE FROM standing WHERE referral = :referral AND due = :was")
 _MARK: Final = text(
-    "INSERT INTO standing (referral, ehr, interest, old, stage, since, due, body)"
-    " VALUES (:referral, '', 0, false, '', 0, :due, :body)"
+    "INSERT INTO standing (referral, ehr, interest, old, stage, since, due, body,"
+    " scope, why, thing, written, counted, department, waits, asked, steps)"
+    " VALUES (:referral, '', 0, false, '', 0, :due, :body, '', '', '', 0, '', '', 0, '', '')"
     " ON CONFLICT (referral) DO UPDATE SET due = excluded.due"
 )
 _ROW: Final = select(*HELD).where(table.c.referral == bindparam("referral"))
@@ -121,12 +125,30 @@ def save(transaction: Transaction, rows: Iterable[tuple[Row, bytes]]) -> None:
             "due": row.due,
             "body": body,
             "facts": row.facts,
+            **_scoped(row.standing),
             "was": _NO_ROW if row.was is None else row.was.due,
         }
         for row, body in sorted(rows, key=lambda each: each[0].standing.referral)
     ]
     if values:
         transaction.connection.execute(_SAVE, values)
+
+
+def _scoped(standing: Standing) -> dict[str, str | int]:
+    """The columns by which orders are counted."""
+    first = next((each for each in standing.counted if each.rule in LISTED), None)
+    first = first or next(iter(standing.counted), None)
+    return {
+        "scope": standing.scope if standing.written else "",
+        "why": standing.in_scope,
+        "thing": standing.thing,
+        "written": to_milliseconds(standing.written) if standing.written else 0,
+        "counted": first.rule if first else "",
+        "department": first.owner if first else "",
+        "waits": to_milliseconds(first.since) if first else 0,
+        "asked": standing.department,
+        "steps": " ".join(standing.steps),
+    }
 
 
 def says(standing: Standing, held: Held) -> bool:
@@ -211,3 +233,54 @@ def old_of(connection: Connection, ehr: str) -> Iterator[Standing]:
     for body in connection.execute(statement).scalars():
         if body:
             yield _decode(body)
+
+
+class Apart(NamedTuple):
+    """Orders that are not watched as referrals, and are not closed: of one scope, for one reason."""
+
+    scope: str
+    why: str
+    rule: str
+    """What is wrong with them, and only counted; "" if nothing is."""
+    department: str
+    """Who can move that."""
+    orders: int
+    oldest: int
+    """Since when the oldest of them waits, or was written; milliseconds."""
+
+
+def apart(connection: Connection) -> list[Apart]:
+    """How many orders are not watched as referrals, by scope, reason, and what is counted of whom."""
+    column = table.c
+    waits = case((column.counted != "", column.waits), else_=column.written)
+    keys = (column.scope, column.why, column.counted, column.department)
+    statement = (
+        select(*keys, func.count(), func.min(waits))
+        .where(text("scope IN ('diagnostic', 'out', 'unclear')"), column.stage != "closed")
+        .group_by(*keys)
+        .order_by(*keys)
+    )
+    return [Apart(*row) for row in connection.execute(statement).all()]
+
+
+def silent(connection: Connection, rule: str) -> dict[str, int]:
+    """How many orders each department has of which this is counted first."""
+    column = table.c
+    statement = (
+        select(column.department, func.count())
+        .where(text("counted <> ''"), column.counted == rule)
+        .group_by(column.department)
+    )
+    return dict(connection.execute(statement).all())
+
+
+def longest_silent(connection: Connection, rule: str, department: str, limit: int) -> list[tuple[str, int]]:
+    """The orders of a department that have been so for longest, each with since when."""
+    column = table.c
+    statement = (
+        select(column.referral, column.waits)
+        .where(text("counted <> ''"), column.counted == rule, column.department == department)
+        .order_by(column.waits, column.referral)
+        .limit(limit)
+    )
+    return [(referral, since) for referral, since in connection.execute(statement)]

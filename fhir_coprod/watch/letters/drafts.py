@@ -16,6 +16,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 import msgspec
+from babel import Locale, UnknownLocaleError
 from babel.dates import format_date, format_time
 
 from fhir_coprod.definitions import CANONICAL, PROFILE
@@ -34,6 +35,7 @@ _TOPICS: Final[Mapping[str, str]] = {
     "changed": "appointment-changed",
     "cancelled": "appointment-cancelled",
     "rejected": "referral-rejected",
+    "advice": "result",
     "result": "result",
     Rule.NO_SHOW_OPEN: "appointment-missed",
 }
@@ -60,7 +62,9 @@ def languages() -> tuple[str, ...]:
 
 def subjects(standing: Standing) -> tuple[str, ...]:
     """All there is to tell the patient: the stalls that patients are told about, gravest first, and then the
-    event that they have not been told about yet."""
+    event that they have not been told about yet. Nothing to the deceased."""
+    if standing.deceased is not None:
+        return ()
     stalls = [
         stall.rule.value
         for stall in resources.gravest_first(standing.stalls)
@@ -81,6 +85,26 @@ def known(language: str) -> str:
             f"Add a catalogue locale/{plain or 'LANGUAGE'}.po."
         )
     return plain
+
+
+def language_name(language: str) -> str:
+    """The English name of a language that a record names by its code; the code itself if nobody knows it."""
+    try:
+        return Locale.parse(language.replace("-", "_")).get_display_name("en") or language
+    except (UnknownLocaleError, ValueError):
+        return language
+
+
+def needs_interpreter(language: str) -> str:
+    """What a nurse has to know if there are no words in the patient's language; "" if there are."""
+    if not language:
+        return "The record does not say which language the patient reads."
+    try:
+        known(language)
+    except NotFound:
+        name = language_name(language)
+        return f"The patient reads {name}, and there are no words in that language: an interpreter is needed."
+    return ""
 
 
 def preferred(patient: Json) -> str:
@@ -117,23 +141,28 @@ def draft(
     day: date,
     about: str = "",
     known_of: Particulars = _NOTHING_KNOWN,
+    *,
+    can_write_in: bool = True,
 ) -> Draft:
     """The letter about one thing; without `about`, about the first of `subjects`.
 
-    known_of: what the record says about the sender and the visit.
+    known_of:     what the record says about the sender and the visit.
+    can_write_in: somebody fills in by hand what the record does not know; otherwise it asks nobody to call a
+                  number that is not there.
 
     Raises NotFound if there is nothing to tell, nothing about `about`, or no catalogue for the language.
     """
     language = known(language)
     words = _catalogue(language)
     told = subjects(standing)
+    if standing.deceased is not None:
+        raise NotFound("The patient has died: no letter goes out. The department ends the referral.")
     if not told:
         raise NotFound("There is nothing about this referral that the patient has not been told.")
     about = about or told[0]
     if about not in told:
         raise NotFound(f"There is nothing to tell the patient about {about!r}; there is {', '.join(told)}.")
-    has_a_time = known_of.visit is not None
-    parts = [words["greeting"], words["booked" if about == "accepted" and has_a_time else about]]
+    parts = [words["greeting"], words[about]]
     stall = next((stall for stall in standing.stalls if stall.rule == about), None)
     zone = ZoneInfo(standing.zone)
     if stall is not None and stall.rule not in _UNDATED:
@@ -144,10 +173,14 @@ def draft(
         when = {"date": _day(start.date(), language), "time": _clock(start.time(), language)}
         parts.append(words["appointment"].format(**when))
         parts.append(f"{words['place']}: {known_of.visit.place or _GAP}")
+    if about == "accepted" and known_of.visit is None:
+        parts.append(words["time-follows"])
     if standing.guarantee is not None:
         by = just_before(standing.guarantee).astimezone(zone).date()
         parts.append(words["guarantee"].format(date=_day(by, language)))
-    parts.append(words["question"])
+    if can_write_in or known_of.sender.phone or known_of.sender.email:
+        parts.append(words["question"])
+    parts.append(words["worse"])
     return Draft(
         language,
         about,
@@ -196,7 +229,7 @@ def communication(
 
     recipient: a relative who gets it instead of the patient.
     """
-    letter = draft(standing, language, date.min, about, known_of)
+    letter = draft(standing, language, date.min, about, known_of, can_write_in=False)
     told = [*letter.paragraphs, "\n".join(letter.contact)]
     return {
         "resourceType": "Communication",

@@ -17,7 +17,10 @@ from fhir_coprod.settings import Settings
 from fhir_coprod.store import Transaction
 from fhir_coprod.store.schema import core
 from fhir_coprod.watch.facts import kept
+from fhir_coprod.watch.facts.habits import Practices
+from fhir_coprod.watch.facts.siblings import how_indexed
 from fhir_coprod.watch.facts.visibility import blind_feeds, unread_records
+from fhir_coprod.watch.record import words
 from fhir_coprod.watch.rules.policies import Policy
 
 _RULES: Final = "watch:rules"
@@ -29,9 +32,9 @@ class Ground(NamedTuple):
     """What standings rest on; kept in three settings of the store."""
 
     rules: str
-    """The code and the policy, as hashes."""
+    """The code, the policy, what codes mean and the index of orders, as hashes."""
     feeds: str
-    """Which types of which EHR cannot be seen."""
+    """Which types of which EHR cannot be seen, and which steps are not in use there."""
     unread: frozenset[str]
     """Records of ours whose newest version could not be taken in."""
 
@@ -42,9 +45,10 @@ def ground_now(connection: Connection, settings: Settings, policy: Policy, now: 
         (blind.ehr, blind.type, blind.departments, blind.down)
         for blind in blind_feeds(connection, settings, policy.pulled_since(now))
     )
+    meanings = words.load(settings.watch.words).fingerprint
     return Ground(
-        f"{kept.program().hex()} {policy.fingerprint}",
-        msgspec.json.encode(feeds).decode(),
+        f"{kept.program().hex()} {policy.fingerprint} {how_indexed(connection)} {meanings.hex()}",
+        msgspec.json.encode([feeds, Practices(connection, settings).fingerprint]).decode(),
         frozenset(unread_records(connection)),
     )
 

@@ -223,7 +223,7 @@ class _Look:
             if held is not None and asked.get(name) is has_followup:
                 facts = held.facts
             else:
-                facts = pack(found, self._reader.zone, asked=has_followup)
+                facts = pack(found, self._reader.surroundings, asked=has_followup)
             verdicts.append(verdict._replace(facts=facts))
         return verdicts
 
@@ -330,6 +330,8 @@ def _withdraw(
     A referral may have been deleted, or changed into something else, such as a message that asks for nothing.
     Returns those whose alerts were judged by a clock later than `now`, with that later time.
     """
+    if not names:
+        return {}
     reader = reader_at(transaction.connection, site.settings, site.policy, now)
     followups = {
         name: _believed(transaction.connection, tasks, now)

@@ -32,7 +32,7 @@ from fhir_coprod.watch.facts.referrals import forgotten, roots_from
 from fhir_coprod.watch.facts.rows import FOLLOWER
 from fhir_coprod.watch.live.basis import ground_of, lay
 from fhir_coprod.watch.live.evaluate import LATEST, look_at
-from fhir_coprod.watch.live.reports import report
+from fhir_coprod.watch.live.reports import report, take_shares
 from fhir_coprod.watch.live.site import Site
 from fhir_coprod.watch.rules.policies import Policy
 
@@ -68,8 +68,10 @@ class Watch:
         self.report(now)
 
     def report(self, now: datetime) -> None:
-        """Bring the Tasks about whole EHRs up to date at `now`."""
+        """Bring the Tasks about whole EHRs and departments up to date at `now`."""
         report(self.site, now)
+        if not self.store.cursor(AGAIN):
+            take_shares(self.site, now)
 
     def step(self, now: datetime) -> bool:
         """Do one piece of what there is to do; False if there is nothing."""

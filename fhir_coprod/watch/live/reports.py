@@ -1,7 +1,12 @@
-"""Writes the Tasks about whole EHRs: an EHR that is down, or one that came with many old stalls."""
+"""Writes the Tasks about many referrals at once.
+
+They tell of an EHR that is down, of one that came with many old stalls, of one of whose orders fewer are
+watched than before, and of a department's referrals of which nothing is heard.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -9,11 +14,15 @@ from sqlalchemy import Connection
 from fhir_coprod import jsontext
 from fhir_coprod.jsontext import Json
 from fhir_coprod.store import Transaction
-from fhir_coprod.watch.alerts import feed_down, first_digest, resources
+from fhir_coprod.watch.alerts import digests, feed_down, first_digest, resources
 from fhir_coprod.watch.facts import rows
+from fhir_coprod.watch.facts.habits import habits, learn
+from fhir_coprod.watch.facts.reader import Reader
+from fhir_coprod.watch.facts.shares import Shares, compared, last_day, take
 from fhir_coprod.watch.live.look import reader_at
 from fhir_coprod.watch.live.site import Site
 from fhir_coprod.watch.record import followup
+from fhir_coprod.watch.rules.codes import Rule
 
 
 def report(site: Site, now: datetime) -> None:
@@ -50,4 +59,85 @@ def _wanted(site: Site, connection: Connection, now: datetime) -> list[Json]:
         elif first_digest.is_over(was, now):
             old = rows.old_of(connection, ehr)
             wanted.append(first_digest.digest(ehr, old, was, site.policy, now))
+    wanted += _silences(site, connection, reader, now)
+    return [task for task in wanted if task is not None]
+
+
+def _silences(site: Site, connection: Connection, reader: Reader, now: datetime) -> Iterator[Json | None]:
+    """The list of each department's silent referrals; those of departments that have none any more end."""
+    counts = rows.silent(connection, Rule.SILENT_TOO_LONG)
+    held = {resources.silence_id(department): department for department in counts}
+    there = {row.id: row.data for row in reader.by_reference({("Task", id) for id in held})}
+    for id, department in sorted(held.items()):
+        was = there.get(id)
+        if digests.is_over(was, now):
+            oldest = rows.longest_silent(connection, Rule.SILENT_TOO_LONG, department, digests.LISTED)
+            yield digests.silence(department, counts[department], oldest, was, site.policy, now)
+    for task in reader.open_tasks(followup.SILENCE):
+        if task["id"] not in held:
+            yield digests.ended(task, now)
+
+
+def take_shares(site: Site, now: datetime) -> None:
+    """Once a day, note what share of each EHR's orders is not watched, and which steps are in use there.
+
+    What has jumped or fallen is told.
+    """
+    day = site.policy.calendar.day(now)
+    with site.store.connect() as connection:
+        if last_day(connection) >= day:
+            return
+
+    def work(transaction: Transaction) -> None:
+        transaction.lock()
+        take(transaction, day, now)
+        learn(transaction, now, site.policy.practice_limit)
+        for task in (
+            *_falls(site, transaction.connection, now),
+            *_shifts(site, transaction.connection, day, now),
+        ):
+            transaction.put(jsontext.from_data(task), task["id"], source=followup.SOURCE)
+
+    site.store.write(work)
+
+
+def _falls(site: Site, connection: Connection, now: datetime) -> list[Json]:
+    """Ask about each EHR of whose referrals far fewer than before show a step that was in use."""
+    reader = reader_at(connection, site.settings, site.policy, now)
+    fallen: dict[str, list[str]] = {}
+    for found in habits(connection):
+        if found.has_fallen and not found.thing:
+            fallen.setdefault(found.ehr, []).append(found.sentence)
+    for task in reader.open_tasks(followup.PRACTICE):
+        fallen.setdefault(resources.ehr_of(task), [])
+    there = {
+        row.id: row.data
+        for row in reader.by_reference({("Task", resources.practice_id(ehr)) for ehr in fallen})
+    }
+    wanted = (
+        digests.fall(ehr, said, there.get(resources.practice_id(ehr)), site.policy, now)
+        for ehr, said in sorted(fallen.items())
+    )
+    return [task for task in wanted if task is not None]
+
+
+def _shifts(site: Site, connection: Connection, day: int, now: datetime) -> list[Json]:
+    rules = site.policy.scope_alerts
+    reader = reader_at(connection, site.settings, site.policy, now)
+    by_ehr: dict[str, list[Shares]] = {}
+    for shares in compared(connection, day, rules.least):
+        by_ehr.setdefault(shares.ehr, []).append(shares)
+    for task in reader.open_tasks(followup.SCOPE_SHIFT):
+        by_ehr.setdefault(resources.ehr_of(task), [])
+    wanted: list[Json | None] = []
+    for ehr, held in by_ehr.items():
+        was = next((row.data for row in reader.by_reference({("Task", resources.shift_id(ehr))})), None)
+        # What somebody was told of stays until it is undone, even when the days before it are forgotten.
+        told = digests.shifts_of(was)
+        shifts = []
+        for each in held:
+            before = told.get(each.thing, each.before)
+            if before is not None and each.now - before >= rules.jump:
+                shifts.append(digests.Shift(each.thing, before, each.now))
+        wanted.append(digests.shift(ehr, shifts, was, site.policy, now))
     return [task for task in wanted if task is not None]

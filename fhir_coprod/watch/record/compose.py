@@ -7,32 +7,33 @@ time, take the time at which we first stored it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from itertools import pairwise
-from typing import Any, Final
-from zoneinfo import ZoneInfo
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from datetime import date, datetime
+from typing import Final
 
+import msgspec
+
+from fhir_coprod.alike import is_proposal, thing
 from fhir_coprod.jsontext import Json
+from fhir_coprod.watch.record.around import Held, Surroundings, staff
 from fhir_coprod.watch.record.fhir import (
-    LAST,
     PERSONS,
     codes,
     is_followup,
-    is_proposal,
-    is_referral_task,
-    is_written_information,
-    last_moment,
+    is_modified,
+    local,
     message_about,
     moment,
-    side_task_about,
+    names,
+    own_names,
+    profiles,
     target,
     targets,
+    task_request,
 )
+from fhir_coprod.watch.record.kin import may_matter
 from fhir_coprod.watch.record.model import (
     Appointment,
-    AppointmentState,
     Blind,
     Facts,
     Message,
@@ -42,55 +43,35 @@ from fhir_coprod.watch.record.model import (
     Sibling,
     SideTask,
     Task,
-    TaskState,
     Visit,
 )
+from fhir_coprod.watch.record.parties import between
+from fhir_coprod.watch.record.parts import parted
+from fhir_coprod.watch.record.results import bound_by, objects, read_message, read_result, refusal
+from fhir_coprod.watch.record.tasks import asks, carried_out, read_side_task, read_task
+from fhir_coprod.watch.record.visits import read_appointment, read_visit
 
-FINAL_REPORT: Final = frozenset({"final", "amended", "corrected", "appended"})
-FINAL_DOCUMENT: Final = frozenset({"final", "amended"})
-PRESENT: Final = frozenset({"arrived", "triaged", "in-progress", "onleave", "finished"})
 _STATED_LATER: Final = frozenset({"completed", "revoked", "on-hold", "entered-in-error"})
-_LONGEST: Final = 400 * 366 * 24 * 60
-"""Minutes: more than there are between FIRST and LAST, the earliest and latest times we read."""
-_HERE: Final = frozenset({"arrived", "checked-in", "fulfilled"})
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """A resource as we hold it: its reference, and each version with the time we stored it, oldest first."""
-
-    reference: str
-    versions: tuple[tuple[datetime, Json], ...]
-
-    @property
-    def data(self) -> Json:
-        """The current version."""
-        return self.versions[-1][1]
-
-    @property
-    def type(self) -> str:
-        return self.reference.partition("/")[0]
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What the readers need to know beside the resources themselves."""
-
-    zone: ZoneInfo = field(default_factory=lambda: ZoneInfo("UTC"))
-    """Dates without a time are days in this zone."""
-    behind: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """From a PractitionerRole, HealthcareService or Location to the person and organisation behind it."""
-
-    def parties(self, *references: Json | None) -> tuple[str, ...]:
-        """The references and everybody behind them, in order, once each."""
-        found: dict[str, None] = {}
-        for reference in references:
-            name = target(reference)
-            if name:
-                found[name] = None
-                for other in self.behind.get(name, ()):
-                    found[other] = None
-        return tuple(found)
+_STATES: Final = {
+    "ServiceRequest": frozenset(
+        {"draft", "active", "on-hold", "revoked", "completed", "entered-in-error", "unknown"}
+    ),
+    "Task": frozenset(
+        {"draft", "requested", "received", "accepted", "rejected", "ready", "cancelled", "in-progress"}
+        | {"on-hold", "failed", "completed", "entered-in-error"}
+    ),
+    "Appointment": frozenset(
+        {"proposed", "pending", "booked", "arrived", "fulfilled", "cancelled", "noshow", "entered-in-error"}
+        | {"checked-in", "waitlist"}
+    ),
+    "Encounter": frozenset(
+        {"planned", "arrived", "triaged", "in-progress", "onleave", "finished", "cancelled"}
+        | {"entered-in-error", "unknown"}
+    ),
+}
+"""The statuses that R4 has."""
+_WHY: Final = "http://hl7.org/fhir/StructureDefinition/request-statusReason"
+"""The extension by which R4 says why a ServiceRequest is in its status."""
 
 
 def read_request(held: Held, around: Surroundings) -> Request:
@@ -98,6 +79,8 @@ def read_request(held: Held, around: Surroundings) -> Request:
     data = held.data
     stored = held.versions[0][0]
     authored = moment(data.get("authoredOn"), around.zone)
+    requester = local(data.get("requester"), data)
+    performers = [local(performer, data) for performer in data.get("performer") or ()]
     return Request(
         id=held.reference,
         patient=target(data.get("subject")),
@@ -106,16 +89,36 @@ def read_request(held: Held, around: Surroundings) -> Request:
         intent=data.get("intent") or "order",
         by_patient=target(data.get("requester")).startswith(PERSONS),
         priority=data.get("priority") or "routine",
-        codes=codes(data.get("code")),
+        codes=thing(data.get("code")),
         specialties=codes(data.get("performerType"), *(data.get("category") or ())),
-        requesters=around.parties(data.get("requester")),
-        departments=around.parties(*(data.get("performer") or ())),
+        requesters=around.parties(requester),
+        departments=around.parties(*performers),
         based_on=targets(data.get("basedOn")),
         replaces=targets(data.get("replaces")),
         requisition="|".join(_identifier(data.get("requisition"))),
         do_not_perform=data.get("doNotPerform") is True,
         authored_stored=authored is None,
+        wanted_from=_wanted_from(data, around),
+        because=around.words.of(
+            *(
+                one.get("valueCodeableConcept")
+                for one in data.get("extension") or ()
+                if one.get("url") == _WHY
+            )
+        ),
+        profiles=tuple(profiles(data)),
+        between=between(
+            around.side(requester),
+            [side for performer in performers if (side := around.side(performer))],
+            around.places,
+        ),
     )
+
+
+def _wanted_from(data: Json, around: Surroundings) -> datetime | None:
+    """When what is asked for should happen, or begin."""
+    period = data.get("occurrencePeriod") or {}
+    return moment(data.get("occurrenceDateTime") or period.get("start"), around.zone)
 
 
 def read_asking(held: Held, around: Surroundings) -> Request:
@@ -161,214 +164,6 @@ def _request_states(held: Held, authored: datetime | None) -> tuple[RequestState
     return tuple(states)
 
 
-def read_task(held: Held, around: Surroundings) -> Task:
-    """Read a Task that asks a department to take the referral on."""
-    data = held.data
-    return Task(
-        id=held.reference,
-        states=tuple(_task_states(held, around)),
-        authored=moment(data.get("authoredOn"), around.zone),
-        requesters=around.parties(data.get("requester")),
-    )
-
-
-def _task_states(held: Held, around: Surroundings) -> list[TaskState]:
-    """Every version, timed by its own lastModified; versions that change nothing for the watch are merged."""
-    states: list[TaskState] = []
-    before: Json = {}
-    for stored, data in held.versions:
-        at = moment(data.get("lastModified"), around.zone)
-        if before and at is not None and _stale(before, data):
-            at = None
-        if not before and at is None:
-            at = moment(data.get("authoredOn"), around.zone)
-        restriction = (data.get("restriction") or {}).get("period") or {}
-        states.append(
-            TaskState(
-                at=at or stored,
-                status=data.get("status") or "unknown",
-                stored=at is None,
-                owner=target(data.get("owner")),
-                departments=around.parties(data.get("owner")),
-                reasons=codes(data.get("statusReason"), data.get("businessStatus")),
-                review=last_moment(restriction.get("end"), around.zone),
-                outputs=targets(output.get("valueReference") for output in data.get("output") or ()),
-            )
-        )
-        before = data
-    if len(states) == 1:
-        return states
-    return _merged(_ordered(states))
-
-
-def _stale(before: Json, data: Json) -> bool:
-    """Whether the status changed but lastModified did not, so that it is not the time of the change."""
-    return data.get("status") != before.get("status") and data.get("lastModified") == before.get(
-        "lastModified"
-    )
-
-
-def _ordered(states: list[TaskState]) -> list[TaskState]:
-    """The states in the order of their own times, so that the order of arrival does not matter.
-
-    If any of them has no time of its own, the order of versions is kept, and a stored time is never later
-    than the time of a state that came after it.
-    """
-    if not any(state.stored for state in states):
-        return sorted(states, key=lambda state: state.at)
-    capped = states[-1:]
-    for state in reversed(states[:-1]):
-        at = min(state.at, capped[-1].at)
-        capped.append(state if at == state.at else _replace_at(state, at))
-    return capped[::-1]
-
-
-def _replace_at(state: TaskState, at: datetime) -> TaskState:
-    return TaskState(
-        at,
-        state.status,
-        state.stored,
-        state.owner,
-        state.departments,
-        state.reasons,
-        state.review,
-        state.outputs,
-    )
-
-
-def _merged(states: list[TaskState]) -> list[TaskState]:
-    """The states without those that change nothing for the watch."""
-    kept = states[:1]
-    for earlier, state in pairwise(states):
-        if _content(state) != _content(earlier):
-            kept.append(state)
-    return kept
-
-
-def _content(state: TaskState) -> tuple[Any, ...]:
-    return (state.status, state.owner, state.departments, state.reasons, state.review, state.outputs)
-
-
-def read_side_task(held: Held, around: Surroundings) -> SideTask:
-    """Read a Task that is about the referral but does not ask a department to take it on."""
-    data = held.data
-    return SideTask(
-        id=held.reference,
-        states=tuple(
-            RequestState(state.at, state.status, state.stored) for state in _task_states(held, around)
-        ),
-        owners=around.parties(data.get("owner")),
-        about=side_task_about(data),
-    )
-
-
-def read_appointment(held: Held, around: Surroundings, task: str = "") -> Appointment:
-    """Read an Appointment."""
-    first_stored = held.versions[0][0]
-    created = moment(held.data.get("created"), around.zone)
-    states: list[AppointmentState] = []
-    for stored, data in held.versions:
-        status = data.get("status") or "unknown"
-        start, end = moment(data.get("start"), around.zone), moment(data.get("end"), around.zone)
-        if start and not end and isinstance(data.get("minutesDuration"), int):
-            end = _after_minutes(start, data["minutesDuration"])
-        inherent = (
-            start
-            if status in _HERE or status == "cancelled"
-            else (end or start)
-            if status == "noshow"
-            else None
-        )
-        if inherent is not None and inherent <= stored:
-            at, known = inherent, True
-        elif not states and created is not None and status not in ("cancelled", "noshow", *_HERE):
-            at, known = created, True
-        else:
-            at, known = stored, False
-        state = AppointmentState(at, status, not known, start, end)
-        if not states or (states[-1].status, states[-1].start, states[-1].end) != (status, start, end):
-            states.append(state)
-    actors = [participant.get("actor") for participant in held.data.get("participant") or ()]
-    return Appointment(
-        id=held.reference,
-        created=created or first_stored,
-        states=tuple(states),
-        created_stored=created is None,
-        departments=_staff(around.parties(*actors)),
-        task=task,
-    )
-
-
-def _after_minutes(start: datetime, minutes: int) -> datetime:
-    """The end of an Appointment, not after LAST: R4 sets no limit to `minutesDuration`."""
-    return min(start + timedelta(minutes=max(0, min(minutes, _LONGEST))), LAST)
-
-
-def _staff(parties: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(party for party in parties if not party.startswith(PERSONS))
-
-
-def read_visit(held: Held, around: Surroundings, task: str = "") -> Visit | None:
-    """Read an Encounter that the patient attended; None for a planned, cancelled or unknown one."""
-    data = held.data
-    if data.get("status") not in PRESENT:
-        return None
-    period = data.get("period") or {}
-    start = moment(period.get("start"), around.zone)
-    end = last_moment(period.get("end"), around.zone)
-    finished_unsaid = data["status"] == "finished" and end is None
-    if finished_unsaid:
-        end = _first_stored(held, lambda version: version.get("status") == "finished")
-    began = start or (None if finished_unsaid else end)
-    people = [participant.get("individual") for participant in data.get("participant") or ()]
-    return Visit(
-        id=held.reference,
-        start=began or _first_stored(held, lambda version: version.get("status") in PRESENT),
-        end=end,
-        start_stored=began is None,
-        end_stored=finished_unsaid,
-        departments=_staff(around.parties(data.get("serviceProvider"), *people)),
-        task=task,
-    )
-
-
-def _first_stored(held: Held, holds: Callable[[Json], bool]) -> datetime:
-    """When we first stored a version for which `holds` is true; it is true for the current one."""
-    return next((stored for stored, data in held.versions if holds(data)), held.versions[-1][0])
-
-
-def read_result(held: Held, around: Surroundings, task: str = "") -> Result | None:
-    """Read a final DiagnosticReport or DocumentReference; None if it is not a result, or not yet."""
-    data = held.data
-    if held.type == "DiagnosticReport":
-        status, final, time_key = "status", FINAL_REPORT, "issued"
-        authors = around.parties(*(data.get("performer") or ()), *(data.get("resultsInterpreter") or ()))
-    else:
-        status, final, time_key = "docStatus", FINAL_DOCUMENT, "date"
-        authors = around.parties(*(data.get("author") or ())) or around.parties(data.get("custodian"))
-        if data.get("status") == "entered-in-error" or is_written_information(data):
-            return None
-    if data.get(status) not in final:
-        return None
-    if authors and not _staff(authors):
-        return None
-    first_stored, first = next(
-        (version for version in held.versions if version[1].get(status) in final), held.versions[-1]
-    )
-    at = moment(first.get(time_key), around.zone)
-    return Result(held.reference, at or first_stored, at is None, _staff(authors), task)
-
-
-def read_message(held: Held, around: Surroundings) -> Message | None:
-    """Read a completed Communication and when it was sent; None for a draft or an unknown time, which prove
-    nothing."""
-    data = held.data
-    sent, latest = moment(data.get("sent"), around.zone), last_moment(data.get("sent"), around.zone)
-    if data.get("status") != "completed" or sent is None or latest is None:
-        return None
-    return Message(sent, latest, around.parties(*(data.get("recipient") or ())))
-
-
 def read_sibling(held: Held, around: Surroundings, departments: tuple[str, ...] = ()) -> Sibling:
     """Read another ServiceRequest of the same patient; `departments` are the ones its Tasks ask."""
     request = read_request(held, around)
@@ -385,19 +180,6 @@ def read_sibling(held: Held, around: Surroundings, departments: tuple[str, ...] 
     )
 
 
-def objects_to_contact(held: Held, related: frozenset[str]) -> bool:
-    """Whether the patient asked for no messages, about this referral or at all."""
-    data = held.data
-    if held.type == "CommunicationRequest":
-        about = message_about(data)
-        stands = data.get("status") not in ("revoked", "entered-in-error", "draft")
-        return stands and data.get("doNotPerform") is True and (not about or not related.isdisjoint(about))
-    if held.type == "Communication":
-        objected = any(code.endswith("|patient-objection") for code in codes(data.get("statusReason")))
-        return data.get("status") == "not-done" and objected and not related.isdisjoint(message_about(data))
-    return any(code.endswith("|do-not-contact") for code in codes(*(data.get("orderDetail") or ())))
-
-
 def compose(
     request: Held,
     related: Iterable[Held],
@@ -405,76 +187,262 @@ def compose(
     proxies: tuple[str, ...] = (),
     blind: tuple[Blind, ...] = (),
     around: Surroundings | None = None,
+    *,
+    patient: Held | None = None,
+    ordered_for: tuple[str, ...] = (),
 ) -> Facts:
     """All facts about one referral, from the resources found around it.
 
     request:  the ServiceRequest, or the Communication by which a patient asks.
     related:  Tasks, Appointments, Encounters, reports, documents, Communications, CommunicationRequests that
-              may belong to it; those that turn out not to are left out.
-    siblings: the patient's other ServiceRequests, each with the departments that its Tasks ask.
+              may belong to it, and the ServiceRequests based on it with all that belongs to those; those that
+              turn out not to are left out.
+    siblings: other ServiceRequests of the patient that may matter to it, each with the departments that its
+              Tasks ask; those that do not are left out.
     proxies:  active RelatedPersons of the patient.
+    patient:  the Patient.
+    ordered_for: see `Request.ordered_for`.
     """
     around = around or Surroundings()
-    by_type: dict[str, list[Held]] = {}
-    for held in related:
-        by_type.setdefault(held.type, []).append(held)
-    asked = [
-        held
-        for held in by_type.get("Task", ())
-        if target(held.data.get("focus")) == request.reference and is_referral_task(held.data)
-    ]
-    tasks = tuple(read_task(held, around) for held in asked)
-    task_of = {output: task.id for task in tasks for state in task.states for output in state.outputs}
-    names = {request.reference, *(task.id for task in tasks)}
+    facts = _with_children_read(request, list(related), around)
+    others = (read_sibling(held, around, departments) for held, departments in siblings)
+    return msgspec.structs.replace(
+        facts,
+        request=msgspec.structs.replace(facts.request, ordered_for=ordered_for),
+        tasks=tuple(_below(task, facts) for task in facts.tasks),
+        siblings=tuple(other for other in others if may_matter(other, facts.request)),
+        proxies=proxies,
+        silent=tuple(name for name in facts.silent if name in proxies),
+        blind=(*blind, *facts.blind),
+        born=_born(patient),
+        deceased=_died(patient, around),
+    )
 
-    appointments = []
-    for held in by_type.get("Appointment", ()):
-        appointments.append(read_appointment(held, around, _named_task(held.data.get("basedOn"), names)))
-        names.add(held.reference)
-    visits = []
-    for held in by_type.get("Encounter", ()):
-        names.add(held.reference)
-        if visit := read_visit(held, around, _task_of_visit(held, appointments)):
-            visits.append(visit)
-    results = []
-    for held in (*by_type.get("DiagnosticReport", ()), *by_type.get("DocumentReference", ())):
-        names.add(held.reference)
-        if result := read_result(held, around, task_of.get(held.reference, "")):
-            results.append(result)
-    side_tasks = []
-    for held in by_type.get("Task", ()):
-        if held in asked or is_followup(held.data):
-            continue
-        side = read_side_task(held, around)
-        if not names.isdisjoint(side.about):
-            side_tasks.append(side)
-    related_names = frozenset(names)
-    messages = []
-    silent = objects_to_contact(request, related_names)
-    for held in (*by_type.get("Communication", ()), *by_type.get("CommunicationRequest", ())):
-        silent = silent or objects_to_contact(held, related_names)
-        if held.type == "Communication" and not related_names.isdisjoint(message_about(held.data)):
-            message = read_message(held, around)
-            if message and held.reference != request.reference:
-                messages.append(message)
-    read = read_asking if request.type == "Communication" else read_request
-    return Facts(
-        request=read(request, around),
-        tasks=tasks,
+
+def _born(patient: Held | None) -> date | None:
+    """The birth date, if it is known to the day."""
+    text = patient.data.get("birthDate") if patient else None
+    try:
+        return date.fromisoformat(text) if isinstance(text, str) and len(text) == 10 else None
+    except ValueError:
+        return None
+
+
+def _died(patient: Held | None, around: Surroundings) -> datetime | None:
+    if patient is None:
+        return None
+    if isinstance(patient.data.get("deceasedDateTime"), str):
+        at = moment(patient.data["deceasedDateTime"], around.zone)
+        return at or patient.versions[0][0]
+    return patient.versions[0][0] if patient.data.get("deceasedBoolean") is True else None
+
+
+def _with_children_read(request: Held, related: Sequence[Held], around: Surroundings) -> Facts:
+    """What a referral's own resources say, and those of the referrals that carry it out."""
+    own, children = parted(request, related)
+    facts = _Composition(request, own, around).facts()
+    below = [_with_children_read(child, held, around) for child, held in children]
+    return _with_children(facts, [one for one in below if one.tasks])
+
+
+def _with_children(facts: Facts, below: Sequence[Facts]) -> Facts:
+    """The facts of a referral together with those of the referrals that somebody in between wrote to carry it
+    out: their Tasks, and what happened in them."""
+    if not below:
+        return facts
+    tasks = [*facts.tasks]
+    appointments, visits, results, messages = (
+        [*facts.appointments],
+        [*facts.visits],
+        [*facts.results],
+        [*facts.messages],
+    )
+    for child in below:
+        first = child.tasks[0].id
+        requesters = child.request.requesters
+        tasks += [
+            msgspec.structs.replace(
+                task if task.request else carried_out(task, facts.tasks, requesters),
+                request=task.request or child.request.id,
+            )
+            for task in child.tasks
+        ]
+        appointments += [msgspec.structs.replace(one, task=one.task or first) for one in child.appointments]
+        visits += [msgspec.structs.replace(one, task=one.task or first) for one in child.visits]
+        results += [msgspec.structs.replace(one, task=one.task or first) for one in child.results]
+        messages += child.messages
+    return msgspec.structs.replace(
+        facts,
+        tasks=tuple(tasks),
         appointments=tuple(appointments),
         visits=tuple(visits),
         results=tuple(results),
         messages=tuple(messages),
-        side_tasks=tuple(side_tasks),
-        siblings=tuple(read_sibling(held, around, departments) for held, departments in siblings),
-        proxies=proxies,
-        do_not_contact=silent,
-        blind=blind,
+        pending=(*facts.pending, *(name for child in below for name in child.pending)),
+        unknown=tuple(dict.fromkeys([*facts.unknown, *(code for child in below for code in child.unknown)])),
     )
 
 
-def _named_task(references: Iterable[Json] | None, names: set[str]) -> str:
-    return next((name for name in targets(references) if name in names and name.startswith("Task/")), "")
+def _below(task: Task, facts: Facts) -> Task:
+    """The same Task; `part_of` keeps only Tasks of this referral, not a group that it belongs to."""
+    return carried_out(task, [one for one in facts.tasks if one.id != task.id], ()) if task.part_of else task
+
+
+class _Composition:
+    """Reads one referral's own resources, one type after the other; each adds names by which the next may
+    belong to it."""
+
+    def __init__(self, request: Held, related: Iterable[Held], around: Surroundings) -> None:
+        self.request = request
+        self.around = around
+        self.blind: list[Blind] = []
+        self.unknown: dict[str, None] = {}
+        self.by_type: dict[str, list[Held]] = {}
+        for held in related:
+            if self._proves_something(held):
+                self.by_type.setdefault(held.type, []).append(held)
+        self.read = (read_asking if request.type == "Communication" else read_request)(request, around)
+        self._proves_something(request)
+        self.names = {*own_names(request.data, request.reference)}
+        asked = [
+            held
+            for held in self.by_type.get("Task", ())
+            if not self.names.isdisjoint(task_request(held.data))
+            and asks(held.data, self.read.departments, around)
+            and not _of_another(held.data, self.read.patient)
+        ]
+        self.asked = {held.reference for held in asked}
+        self.tasks = tuple(read_task(held, around) for held in asked)
+        for held in asked:
+            self.names.update(own_names(held.data, held.reference))
+            self._note_state(held)
+        self.outputs = {
+            output: task.id for task in self.tasks for state in task.states for output in state.outputs
+        }
+        self.departments = {*self.read.departments}
+        for task in self.tasks:
+            for state in task.states:
+                self.departments.update(state.departments)
+
+    def _proves_something(self, held: Held) -> bool:
+        """Whether nothing in it may turn its meaning around; if something may, note that it cannot be
+        seen."""
+        if not is_modified(held.data):
+            return True
+        self.blind.append(
+            Blind(
+                held.type,
+                "",
+                reason="it carries a modifierExtension or implicitRules that nobody here knows",
+                record=held.reference,
+            )
+        )
+        return False
+
+    def _note_state(self, held: Held) -> None:
+        """Note a state that nobody knows."""
+        status = held.data.get("status")
+        if isinstance(status, str) and status not in _STATES[held.type]:
+            self.unknown[f"{held.type} {status[:40]}"] = None
+        if held.type == "Task":
+            for code in self.around.words.unknown(held.data.get("businessStatus")):
+                self.unknown[code] = None
+
+    def facts(self) -> Facts:
+        """What its own resources say, without siblings and relatives."""
+        if self.request.type == "ServiceRequest":
+            self._note_state(self.request)
+        appointments = tuple(self._appointments())
+        visits = tuple(self._visits(appointments))
+        results, pending = self._results()
+        side_tasks = tuple(self._side_tasks())
+        related = frozenset(self.names)
+        refused: list[datetime] = []
+        bound = [self.read.patient] if objects(self.request.data, self.around) else []
+        for held in (*self.by_type.get("CommunicationRequest", ()), *self.by_type.get("Communication", ())):
+            if held.type == "CommunicationRequest":
+                bound += bound_by(held, related, self.read.patient)
+            elif not related.isdisjoint(message_about(held.data)) and (at := refusal(held, self.around)):
+                refused.append(at)
+        return Facts(
+            request=self.read,
+            tasks=self.tasks,
+            appointments=appointments,
+            visits=visits,
+            results=results,
+            messages=tuple(self._messages(related, {*pending, *(result.id for result in results)})),
+            side_tasks=side_tasks,
+            do_not_contact=self.read.patient in bound,
+            blind=tuple(self.blind),
+            silent=tuple(dict.fromkeys(bound)),
+            refused=tuple(refused),
+            pending=pending,
+            unknown=tuple(self.unknown),
+        )
+
+    def _appointments(self) -> Iterator[Appointment]:
+        for held in self.by_type.get("Appointment", ()):
+            data = held.data
+            based = targets(data.get("basedOn"))
+            said = names([*(data.get("basedOn") or ()), *(data.get("supportingInformation") or ())])
+            if self.request.reference not in based:
+                actors = [participant.get("actor") for participant in data.get("participant") or ()]
+                there = staff(self.around.parties(*actors))
+                if self.names.isdisjoint(said) or (there and self.departments.isdisjoint(there)):
+                    continue
+            self._note_state(held)
+            task = next((name for name in said if name in self.names and name.startswith("Task/")), "")
+            yield read_appointment(held, self.around, task)
+            self.names.update(own_names(data, held.reference))
+
+    def _visits(self, appointments: Sequence[Appointment]) -> Iterator[Visit]:
+        for held in self.by_type.get("Encounter", ()):
+            self.names.add(held.reference)
+            self._note_state(held)
+            if visit := read_visit(held, self.around, _task_of_visit(held, appointments)):
+                yield visit
+
+    def _results(self) -> tuple[tuple[Result, ...], tuple[str, ...]]:
+        """The results, and the reports and documents that are none, or not yet."""
+        results: list[Result] = []
+        pending: list[str] = []
+        for held in (*self.by_type.get("DiagnosticReport", ()), *self.by_type.get("DocumentReference", ())):
+            self.names.add(held.reference)
+            result = read_result(
+                held,
+                self.around,
+                self.outputs.get(held.reference, ""),
+                self.departments,
+                self.read.authored,
+                named=held.reference in self.outputs,
+            )
+            if result:
+                results.append(result)
+            else:
+                pending.append(held.reference)
+        return tuple(results), tuple(pending)
+
+    def _side_tasks(self) -> Iterator[SideTask]:
+        for held in self.by_type.get("Task", ()):
+            if held.reference in self.asked or is_followup(held.data):
+                continue
+            side = read_side_task(held, self.around)
+            if not self.names.isdisjoint(side.about):
+                yield side
+
+    def _messages(self, related: frozenset[str], results: Collection[str]) -> Iterator[Message]:
+        for held in self.by_type.get("Communication", ()):
+            if held.reference == self.request.reference or related.isdisjoint(message_about(held.data)):
+                continue
+            if message := read_message(held, self.around, results):
+                yield message
+
+
+def _of_another(data: Json, patient: str) -> bool:
+    """Whether a Task is for another patient than the referral: then the number by which it names that one
+    is not the same one."""
+    whose = target(data.get("for"))
+    return whose != patient and whose.startswith("Patient/") and patient.startswith("Patient/")
 
 
 def _task_of_visit(held: Held, appointments: Sequence[Appointment]) -> str:

@@ -32,6 +32,35 @@ def target(reference: Json | None) -> str:
     return ""
 
 
+def local(reference: Json | None, data: Json) -> Json | None:
+    """A reference to a contained resource as what that resource says of itself: its identifier, or its name.
+
+    `#id` means something only within its own resource. Any other reference is returned unchanged.
+    """
+    literal = reference.get("reference") if isinstance(reference, dict) else None
+    if not isinstance(literal, str) or not literal.startswith("#"):
+        return reference
+    for held in data.get("contained") or ():
+        if isinstance(held, dict) and held.get("id") == literal[1:]:
+            identifiers = [one for one in held.get("identifier") or () if one.get("value")]
+            if identifiers:
+                return {"identifier": identifiers[0]}
+            name = held.get("name")
+            if isinstance(name, list):
+                names = [_full_name(one) for one in name]
+                name = next((one for one in names if one), "")
+            if isinstance(name, str) and name.strip():
+                return {"identifier": {"value": " ".join(name.split())}}
+            if held.get("resourceType") == "PractitionerRole":
+                return local(held.get("practitioner") or held.get("organization"), data)
+    return None
+
+
+def _full_name(name: Json) -> str:
+    parts = [*(name.get("given") or ()), name.get("family") or ""]
+    return str(name.get("text") or " ".join(part for part in parts if part))
+
+
 def targets(references: Iterable[Json] | None) -> tuple[str, ...]:
     """The `target` of each reference, without the empty ones."""
     return tuple(name for reference in references or () if (name := target(reference)))
@@ -46,6 +75,51 @@ def codes(*concepts: Json | None) -> tuple[str, ...]:
                 if coding.get("code"):
                     found.append(f"{coding.get('system', '')}|{coding['code']}")  # noqa: PERF401 - hot
     return tuple(found)
+
+
+def names(references: Iterable[Json | None] | None) -> tuple[str, ...]:
+    """Every name of what each reference points to: the literal one, and the identifier as `system|value`."""
+    found: list[str] = []
+    for reference in references or ():
+        if reference is None:
+            continue
+        literal, identifier = reference.get("reference"), reference.get("identifier")
+        if isinstance(literal, str) and literal:
+            found.append(literal.partition("/_history/")[0])
+        if isinstance(identifier, dict) and identifier.get("value"):
+            found.append(f"{identifier.get('system', '')}|{identifier['value']}")
+    return tuple(found)
+
+
+def own_names(data: Json, reference: str) -> tuple[str, ...]:
+    """Every name by which others may point to this resource: its reference, and its business identifiers.
+
+    A number without a system could be anybody's, and is left out.
+    """
+    given = data.get("identifier")
+    identifiers = given if isinstance(given, list) else [given] if given else []
+    return (
+        reference,
+        *(
+            f"{one['system']}|{one['value']}"
+            for one in identifiers
+            if isinstance(one, dict) and one.get("system") and one.get("value")
+        ),
+    )
+
+
+def is_modified(data: Json) -> bool:
+    """Whether something in it may turn its meaning around that we do not know: then it proves nothing."""
+    if "modifierExtension" in data or "implicitRules" in data:
+        return True
+    return any(
+        (isinstance(held, dict) and "modifierExtension" in held)
+        or (
+            isinstance(held, list)
+            and any(isinstance(one, dict) and "modifierExtension" in one for one in held)
+        )
+        for held in data.values()
+    )
 
 
 def moment(text: Any, zone: ZoneInfo) -> datetime | None:
@@ -104,32 +178,20 @@ def last_moment(text: Any, zone: ZoneInfo) -> datetime | None:
     return datetime.combine(following, time(), zone).astimezone(UTC) - _TICK
 
 
-def is_proposal(data: Json) -> bool:
-    """Whether this is a ServiceRequest by which a patient, or a relative, asks for a referral."""
-    return data.get("intent") == "proposal" and target(data.get("requester")).startswith(PERSONS)
-
-
-def is_referral_task(data: Json) -> bool:
-    """Whether this Task asks a department to fulfil a referral: `code` is fulfill or absent, and the owner is
-    not a patient or relative."""
-    given = codes(data.get("code"))
-    asked = not given or any(code.rpartition("|")[2] == "fulfill" for code in given)
-    return asked and not is_followup(data) and not target(data.get("owner")).startswith(PERSONS)
-
-
 def is_followup(data: Json) -> bool:
     """Whether this is one of the watch's own Tasks."""
-    return PROFILE + "stall-followup" in _profiles(data)
+    return PROFILE + "stall-followup" in profiles(data)
 
 
 def is_written_information(data: Json) -> bool:
     """Whether this is information for the patient, and so not the result of a visit."""
-    return PROFILE + "written-information" in _profiles(data)
+    return PROFILE + "written-information" in profiles(data)
 
 
-def _profiles(data: Json) -> Sequence[str]:
-    profiles = (data.get("meta") or {}).get("profile") or ()
-    return [profile.partition("|")[0] for profile in profiles]
+def profiles(data: Json) -> Sequence[str]:
+    """The profiles that a resource claims, without version."""
+    claimed = (data.get("meta") or {}).get("profile") or ()
+    return [profile.partition("|")[0] for profile in claimed]
 
 
 def is_asking(data: Json) -> bool:
@@ -140,18 +202,20 @@ def is_asking(data: Json) -> bool:
     )
 
 
+def task_request(data: Json) -> tuple[str, ...]:
+    """What a Task asks for: focus and basedOn."""
+    return names([data.get("focus") or {}, *(data.get("basedOn") or ())])
+
+
 def side_task_about(data: Json) -> tuple[str, ...]:
     """What a Task is about: focus, basedOn, partOf, reasonReference."""
-    return targets(
-        [
-            data.get("focus") or {},
-            *(data.get("basedOn") or ()),
-            *(data.get("partOf") or ()),
-            data.get("reasonReference") or {},
-        ]
-    )
+    return (*task_request(data), *names([*(data.get("partOf") or ()), data.get("reasonReference") or {}]))
 
 
 def message_about(data: Json) -> tuple[str, ...]:
-    """What a Communication is about: about, basedOn, and what it answers."""
-    return (*targets(data.get("about")), *targets(data.get("basedOn")), *targets(data.get("inResponseTo")))
+    """What a Communication is about: about, basedOn, partOf, and what it answers."""
+    return names(
+        reference
+        for element in ("about", "basedOn", "partOf", "inResponseTo")
+        for reference in data.get(element) or ()
+    )

@@ -7,7 +7,7 @@ not carry: it is when we first stored that state, so the event may be older.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 
 import msgspec
 
@@ -34,6 +34,7 @@ class Request(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Requester (sender) is a Patient or RelatedPerson."""
     priority: str = "routine"
     codes: tuple[str, ...] = ()
+    """What is asked for (`alike.thing`): codes, or a text as `|text`."""
     specialties: tuple[str, ...] = ()
     """performerType and category; an override or a guarantee may apply to some of these only."""
     requesters: tuple[str, ...] = ()
@@ -45,6 +46,17 @@ class Request(msgspec.Struct, frozen=True, array_like=True, gc=False):
     requisition: str = ""
     do_not_perform: bool = False
     authored_stored: bool = False
+    wanted_from: datetime | None = None
+    """occurrence[x]: when what is asked for should happen, or begin."""
+    because: tuple[str, ...] = ()
+    """Why it is in its status (extension request-statusReason), in the words of `record.words`."""
+    ordered_for: tuple[str, ...] = ()
+    """If somebody in between wrote it in order to carry out another referral: who asked for that one, and
+    gets the answer."""
+    profiles: tuple[str, ...] = ()
+    """Canonicals that it claims, without version."""
+    between: str = "unclear"
+    """What requester and performer are to each other: a `parties.Between`."""
 
 
 class TaskState(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -62,6 +74,12 @@ class TaskState(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """restriction.period.end."""
     outputs: tuple[str, ...] = ()
     """References that Task.output names."""
+    says: tuple[str, ...] = ()
+    """What businessStatus means, in the words of `record.words`."""
+    because: tuple[str, ...] = ()
+    """The same of statusReason."""
+    answers: bool = False
+    """Task.output holds a code or a text: an answer without a document."""
 
 
 class Task(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -72,6 +90,11 @@ class Task(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """In order of time, at least one."""
     authored: datetime | None = None
     requesters: tuple[str, ...] = ()
+    request: str = ""
+    """The referral that it carries out, if that is another one, written by somebody in between; "": this
+    one."""
+    part_of: tuple[str, ...] = ()
+    """The Tasks of this referral, or of those above it, that it carries out a part of."""
 
 
 class AppointmentState(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -119,6 +142,12 @@ class Result(msgspec.Struct, frozen=True, array_like=True, gc=False):
     authors: tuple[str, ...] = ()
     task: str = ""
     """The Task whose output or context names it."""
+    codes: tuple[str, ...] = ()
+    """What was done, as `Request.codes` says it; () for a document or a message."""
+    named: bool = False
+    """A Task's output names it."""
+    in_hand: bool = False
+    """The requester has it: it is a part of the finished Task, or is itself a message to them."""
 
 
 class Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -128,6 +157,12 @@ class Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
     latest: datetime
     """The last instant that `sent` may mean: a date without a time is the whole day."""
     recipients: tuple[str, ...]
+    id: str = ""
+    senders: tuple[str, ...] = ()
+    says: tuple[str, ...] = ()
+    """What kind of message it is, in the words of `record.words`."""
+    carries: bool = False
+    """It is about a report or a document on record, and so is no answer of its own."""
 
 
 class SideTask(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -138,6 +173,9 @@ class SideTask(msgspec.Struct, frozen=True, array_like=True, gc=False):
     states: tuple[RequestState, ...]
     owners: tuple[str, ...] = ()
     about: tuple[str, ...] = ()
+    says: tuple[str, ...] = ()
+    """What its code asks for, in the words of `record.words`."""
+    authored: datetime | None = None
 
 
 class Sibling(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -167,8 +205,14 @@ class Blind(msgspec.Struct, frozen=True, array_like=True, gc=False):
     down: bool = False
     """True: it should be visible but is not now (failed or behind). False: the server never shows it."""
     record: str = ""
-    """Only this resource of ours is concerned, since its newest version could not be taken in; "": every
-    resource of the type."""
+    """Only this resource of ours is concerned, since its newest version could not be taken in, or cannot be
+    read; "": every resource of the type."""
+
+    @property
+    def is_nameless(self) -> bool:
+        """Whether it is about records that say neither what nor whom they belong to: no reason to be silent
+        about an urgent referral."""
+        return not self.ehr and not self.record
 
 
 class Facts(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -187,3 +231,17 @@ class Facts(msgspec.Struct, frozen=True, array_like=True, gc=False):
     do_not_contact: bool = False
     """The patient asked for no messages."""
     blind: tuple[Blind, ...] = ()
+    practice: tuple[tuple[str, str], ...] = ()
+    """Steps that are not surely in use where it comes from, each with its use (`rules/steps.py`)."""
+    silent: tuple[str, ...] = ()
+    """Relatives who asked for no messages, or to whom the patient wants none to go."""
+    refused: tuple[datetime, ...] = ()
+    """When a message was not sent as the patient objected to it, to that one only."""
+    pending: tuple[str, ...] = ()
+    """Reports and documents on record that are not final."""
+    unknown: tuple[str, ...] = ()
+    """States that nobody knows: `Type status` for one that R4 does not have, `system|code` for one of a
+    Task's own that no file translates."""
+    born: date | None = None
+    deceased: datetime | None = None
+    """When the patient died; if only the fact is recorded, when that was stored."""

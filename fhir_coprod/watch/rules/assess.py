@@ -10,23 +10,37 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Final
 
+import msgspec
+
 from fhir_coprod.watch.record.fhir import within_reach
 from fhir_coprod.watch.record.model import Facts, Request, RequestState
-from fhir_coprod.watch.rules.bounce import there_and_back
-from fhir_coprod.watch.rules.codes import ABOUT, RANK, SOFT, STAFF_ONLY, Rule, Stage
-from fhir_coprod.watch.rules.department import Clock, Line, booking_at, booking_events, draw, judge
+from fhir_coprod.watch.rules.answers import claimed, last_review
+from fhir_coprod.watch.rules.bounce import bounced
+from fhir_coprod.watch.rules.codes import ABOUT, RANK, SOFT, Rule, Stage
+from fhir_coprod.watch.rules.department import draw, is_booked_ahead, judge
+from fhir_coprod.watch.rules.diagnostic import judge_order
+from fhir_coprod.watch.rules.endings import cancellation, capped, is_pressing, withdrawal
+from fhir_coprod.watch.rules.informing import events_of, last_told
+from fhir_coprod.watch.rules.lines import Clock, Line
 from fhir_coprod.watch.rules.policies import Clocks, Policy, Severity, any_named
-from fhir_coprod.watch.rules.siblings import answers, is_twin, replaces
+from fhir_coprod.watch.rules.scope import Scope, scope_of
+from fhir_coprod.watch.rules.seeing import unseen_for
+from fhir_coprod.watch.rules.siblings import answers, oldest_twin, replaces
+from fhir_coprod.watch.rules.silence import break_silence
 from fhir_coprod.watch.rules.standing import Stall, Standing
-from fhir_coprod.watch.rules.task import ENDED, NOT_ACTIVE, Course, Event, When, follow, status_at
+from fhir_coprod.watch.rules.steps import Use, first_wait, shown, use_for
+from fhir_coprod.watch.rules.task import ENDED, NOT_ACTIVE, WITHDRAWN, Course, Event, When, follow, status_at
 from fhir_coprod.watch.rules.upcoming import next_fact
 
 _TICK: Final = timedelta(microseconds=1)
 _NO_STEP: Final = frozenset(
     {Rule.BOOKED_TOO_LATE, Rule.BOUNCED, Rule.DUPLICATE, Rule.PATIENT_NOT_INFORMED, Rule.DRAFT_LEFT}
+    | {Rule.PATIENT_DECEASED, Rule.CANCELLATION_UNANSWERED}
 )
 """Rules whose due date is not that of the referral's next step."""
-_WHILE_ENDED: Final = frozenset({Rule.HALF_CLOSED, Rule.PATIENT_NOT_INFORMED})
+_WHILE_ENDED: Final = frozenset(
+    {Rule.HALF_CLOSED, Rule.PATIENT_NOT_INFORMED, Rule.WITHDRAWAL_UNDECIDED, Rule.PATIENT_DECEASED}
+)
 _BEFORE_VISIT: Final = frozenset({Stage.SENT, Stage.RECEIVED, Stage.ACCEPTED, Stage.SCHEDULED})
 _HELD_BACK: Final = frozenset(
     {Rule.NOT_SENT, Rule.UNDECIDED, Rule.UNSCHEDULED, Rule.NO_SHOW_OPEN, Rule.CANCELLED_NOT_REBOOKED}
@@ -43,16 +57,44 @@ def assess(facts: Facts, policy: Policy, now: datetime) -> Standing:
     request = facts.request
     state = status_at(request.states, now)
     void = request.do_not_perform or request.states[-1].status == "entered-in-error"
-    void = void or _goes_without_saying(facts, policy)
     if void or _unwritten(request, now):
         wake = None if void else request.authored
-        return Standing(request.id, request.patient, None, policy=policy.label, wake=wake)
-    if request.by_patient and request.intent == "proposal":
-        return _Assessment(facts, policy, now, state, []).of_request()
+        return Standing(request.id, request.patient, None, policy=policy.label, wake=wake, scope="")
     courses = [course for task in facts.tasks if (course := follow(task, policy, now))]
     if len(courses) > 1:
         courses.sort(key=lambda course: course.task.id)  # if two claim the same, the order must not matter
-    return _Assessment(facts, policy, now, state, courses).of_referral()
+    scope, reason = scope_of(facts, courses, policy, now)
+    if scope is Scope.OUT:
+        return Standing(
+            request.id,
+            request.patient,
+            None,
+            policy=policy.label,
+            scope=scope,
+            in_scope=reason,
+            thing=_first(request.codes),
+            written=request.authored,
+        )
+    standing = _judged(_Assessment(facts, policy, now, state, courses), scope)
+    standing = msgspec.structs.replace(
+        standing,
+        scope=scope,
+        in_scope=reason,
+        thing=_first(request.codes),
+        written=request.authored,
+        department=_first((*request.departments, *(course.owner for course in courses))),
+        steps=tuple(shown(facts, now)) if scope is Scope.REFERRAL and not request.by_patient else (),
+    )
+    return break_silence(standing, facts, policy, now)
+
+
+def _judged(assessment: _Assessment, scope: Scope) -> Standing:
+    """Where an order stands that is watched at all."""
+    if assessment.request.by_patient and assessment.request.intent == "proposal":
+        return assessment.of_request()
+    if scope is Scope.DIAGNOSTIC:
+        return assessment.of_diagnostic()
+    return assessment.of_unclear() if scope is Scope.UNCLEAR else assessment.of_referral()
 
 
 class _Assessment:
@@ -67,11 +109,18 @@ class _Assessment:
         self.now = now
         self.state = state
         self.courses = courses
+        self.own = [course for course in courses if not course.task.request]
+        """The Tasks of this referral itself, without those of referrals that carry it out."""
         self.ended = state.status in ENDED
+        self.undecided = False
+        """The patient has withdrawn, and nobody knows that the requester knows."""
+        died = facts.deceased
+        self.died = When(died) if died is not None and died <= now else None
         self.lines: list[Line] = []
         self.clocks: list[Clock] = []
         self.stalls: list[Stall] = []
         self.notes: list[Stall] = []
+        self.counted: list[Stall] = []
         self.unseen: set[str] = set()
         self.not_claimed: set[Rule] = set()
         self.dues: list[datetime] = []
@@ -100,11 +149,11 @@ class _Assessment:
 
     def of_referral(self) -> Standing:
         """The standing of a referral, with or without Tasks."""
-        self.lines = draw(self.facts, self.courses, self.now)
+        self.lines = draw(self.facts, self.courses, self.policy, self.now)
         active = [line for line in self.lines if line.has_proof or (line.course and line.course.live)]
         for line in active:
             judge(line, self.facts, self.policy, self.now)
-            self.clocks += line.clocks
+            self.clocks += claimed(line, self.facts, self.own)
         if active:
             least = min(active, key=lambda line: (RANK[line.stage], line.since))
             stage, since, owner = least.stage, least.since, least.owner
@@ -112,36 +161,83 @@ class _Assessment:
             stage, since, owner = self._without_line()
         self._hold_back(active)
         self._promise(stage, active)
-        self._compare_siblings()
-        self._bounce()
+        self.clocks = [capped(clock, self.policy, self.guarantee) for clock in self.clocks]
+        if self.state.status not in NOT_ACTIVE and (
+            twin := oldest_twin(self.facts, self.own, self.policy, self.now)
+        ):
+            at = When(self.request.authored)
+            self.clocks.append(Clock(Rule.DUPLICATE, at, due=at.at, evidence=twin))
+        proven = any(RANK[line.stage] > RANK[Stage.ACCEPTED] for line in self.lines)
+        if not proven and (turn := bounced(self.own)):
+            self.clocks.append(Clock(Rule.BOUNCED, turn, due=turn.at))
         siblings = self.facts.siblings
         if siblings and any(replaces(s, self.request, self.now) for s in siblings):
             self.clocks = [clock for clock in self.clocks if clock.rule not in _SENT_ON]
         self._half_close(active)
+        if active and (asked := cancellation(self.facts, active, self.now)):
+            self.clocks.append(asked)
+        if withdrawn := withdrawal(self.facts, self.state, self.now):
+            self.undecided = True
+            self.clocks.append(withdrawn)
         self._run_clocks()
         return self._conclude(stage, since, owner)
+
+    def of_diagnostic(self) -> Standing:
+        """The standing of a diagnostic order: its result and the review are counted, or alert where the site
+        wants that."""
+        if self.ended:
+            return self._standing(Stage.CLOSED, When(self.state.at, self.state.stored), "", None, [])
+        stage, since, owner, clocks = judge_order(self.facts, self._active_since(), self.policy, self.now)
+        self.clocks += clocks
+        self._run_clocks()
+        parties = {"*", *self.request.departments, *self.request.requesters}
+        if self.policy.scope_alerts.diagnostic_for.isdisjoint(parties):
+            self.stalls, self.counted = [], self.stalls
+        return self._standing(stage, since, owner, None, [])
+
+    def of_unclear(self) -> Standing:
+        """The standing of what may be a referral: counts that it was not sent, and claims nothing else."""
+        standing = self.of_referral()
+        self.stalls, self.counted, self.notes, self.dues, self.unseen = [], [], [], [], set()
+        self.clocks = [clock for clock in self.clocks if clock.rule in (Rule.NOT_SENT, Rule.NO_TRACE)]
+        self._run_clocks()
+        return msgspec.structs.replace(
+            standing,
+            stalls=(),
+            notes=(),
+            counted=() if standing.stage is Stage.CLOSED else _in_order([*self.stalls, *self.counted]),
+            due=min(self.dues, default=None),
+            not_observable=tuple(sorted(self.unseen)),
+            untold_since=None,
+            untold="",
+        )
 
     # -- clocks ----------------------------------------------------------------------------------------
 
     def _without_line(self) -> tuple[Stage, When, str]:
         """Stage, since when and owner if no department has it: it was never sent, or every Task has ended."""
-        dead = [course for course in self.courses if course.died]
+        dead = [course for course in self.own if course.died]
         if not dead:
             active = self._active_since()
             if self.state.status == "draft":
                 self.clocks.append(Clock(Rule.DRAFT_LEFT, When(self.request.authored)))
             elif active:
-                self.clocks.append(Clock(Rule.NOT_SENT, active))
+                self.clocks.append(Clock(first_wait(self.facts, self.now), active))
             return (
                 Stage.WRITTEN,
                 When(self.request.authored, self.request.states[0].stored),
                 self._requester(),
             )
-        last = max(dead, key=lambda course: (course.died or course.since, course.task.id))
-        died = last.died or last.since
+        last = max(dead, key=_death)
+        died, _ = _death(last)
         line = next(line for line in self.lines if line.course is last)
         if last.status == "cancelled":
             self.clocks.append(Clock(Rule.NOT_SENT, died, line))
+            return Stage.WRITTEN, died, self._requester()
+        if last.status == WITHDRAWN:
+            reviewed = last_review(self.facts, self.now)
+            if not self.ended and (reviewed is None or reviewed < died.at):
+                self.clocks.append(Clock(Rule.WITHDRAWAL_UNDECIDED, died, line))
             return Stage.WRITTEN, died, self._requester()
         self.clocks.append(Clock(Rule.REJECTED_NOT_REROUTED, died, line))
         turned_back = last.stage in (Stage.RECEIVED, Stage.ACCEPTED)
@@ -199,38 +295,6 @@ class _Assessment:
                     )
                 )
 
-    def _compare_siblings(self) -> None:
-        """Look for another active referral for the same thing, written shortly before this one."""
-        if self.state.status in NOT_ACTIVE or not self.facts.siblings:
-            return
-        departments = {*self.request.departments} if not self.courses else set()
-        for course in self.courses:
-            departments.update(course.departments)
-        twins = [
-            sibling.id
-            for sibling in self.facts.siblings
-            if is_twin(sibling, self.request, departments, self.policy, self.now)
-        ]
-        if twins:
-            at = When(self.request.authored)
-            self.clocks.append(Clock(Rule.DUPLICATE, at, due=at.at, evidence=min(twins)))
-
-    def _bounce(self) -> None:
-        """Find a referral that bounces: two rejections, or A→B→A, and no acceptance after that."""
-        turns = sorted([when for course in self.courses for when in course.rejections])
-        if not turns and sum([len(course.owners) for course in self.courses]) < 3:
-            return  # the usual case, and the rest is expensive
-        turns = turns[1:]
-        back = there_and_back(self.courses)
-        if back is not None:
-            turns = sorted([*turns, back])
-        accepted = [course.accepted or course.completed for course in self.courses]
-        last_yes = max((when.at for when in accepted if when), default=None)
-        turns = [turn for turn in turns if last_yes is None or turn.at > last_yes]
-        proven = any(RANK[line.stage] > RANK[Stage.ACCEPTED] for line in self.lines)
-        if turns and not proven:
-            self.clocks.append(Clock(Rule.BOUNCED, turns[0], due=turns[0].at))
-
     def _half_close(self, active: list[Line]) -> None:
         """Find a referral that has ended on one side but not on the other."""
         going = [
@@ -238,10 +302,16 @@ class _Assessment:
         ]
         if self.ended:
             end = When(self.state.at, self.state.stored)
+            shown = {line.course for line in self.lines}
+            going += [
+                Line(course)
+                for course in self.own
+                if course not in shown and course.live and course.status != "completed"
+            ]
             for line in going:
                 review = self._review_due(line) if self.state.status == "completed" else None
                 self._disagree(line, end, review, line.owner)
-            if self.state.status == "revoked" and not going and self._booked_ahead():
+            if self.state.status == "revoked" and not going and is_booked_ahead(self.facts, self.now):
                 self.clocks.append(Clock(Rule.HALF_CLOSED, end, owner=_first(d.owner for d in self.lines)))
         elif not going:
             for line in active:
@@ -263,18 +333,13 @@ class _Assessment:
             return None
         return When(self.policy.calendar.due(line.review_due_from.at, span), line.review_due_from.stored)
 
-    def _booked_ahead(self) -> bool:
-        """Whether there is a booking in the future."""
-        for appointment in self.facts.appointments:
-            booking = booking_at(appointment, self.now)
-            if booking and booking.state.status == "booked":
-                start = booking.state.start
-                if start is not None and start > self.now:
-                    return True
-        return False
-
     def _run_clocks(self) -> None:
         """Turn every clock into a stall, a due date, or something that cannot be seen."""
+        if self.died:
+            # Nobody waits for anything any more: one note in place of everything.
+            owner = _first([*(line.owner for line in self.lines if line.owner), *self.request.departments])
+            note = Clock(Rule.PATIENT_DECEASED, self.died, owner=owner, due=self.died.at)
+            self.clocks = [] if self.ended else [note]
         for clock in self.clocks:
             if self.ended and clock.rule not in _WHILE_ENDED:
                 continue
@@ -282,7 +347,8 @@ class _Assessment:
 
     def _run(self, clock: Clock) -> None:
         due = clock.due or self._due(clock)
-        if due is None or self._is_blind(clock):
+        use = use_for(clock.rule, self.facts, self.now)
+        if due is None or use == Use.NOT_USED or self._is_blind(clock):
             return
         if due > self.now:
             self.wakes.append(due)
@@ -297,7 +363,8 @@ class _Assessment:
                 since_stored=clock.start.stored,
                 evidence=clock.evidence,
             )
-            (self.notes if clock.rule in SOFT else self.stalls).append(stall)
+            found = self.stalls if use == Use.USED else self.counted
+            (self.notes if clock.rule in SOFT else found).append(stall)
         if clock.rule not in _NO_STEP:
             self.dues.append(due)
 
@@ -305,9 +372,12 @@ class _Assessment:
         span = self._spans_of(clock.line).get(clock.rule)
         if span is None:
             return None
+        if clock.rule is Rule.WITHDRAWAL_UNDECIDED and is_pressing(self.facts, self.policy, clock.start.at):
+            span = self.policy.withdrawal_soon
         pauses = self.pauses if clock.rule in self.policy.pause_stops else ()
         start = clock.start.at - _TICK if clock.from_due and span.unit != "h" else clock.start.at
-        return self.policy.calendar.due(start, span, pauses)
+        due = self.policy.calendar.due(start, span, pauses)
+        return due if clock.sought_by is None else min(due, clock.sought_by)
 
     def _spans_of(self, line: Line | None) -> Clocks:
         """The deadlines of the department that the line belongs to."""
@@ -316,34 +386,12 @@ class _Assessment:
         return self.policy.clocks_for(self.request, line.departments or self.request.departments)
 
     def _is_blind(self, clock: Clock) -> bool:
-        """Whether we cannot tell: what the clock awaits may exist unseen, or what it rests on may be out of
-        date. Then note which types are missing; no stall is claimed."""
-        if not self.facts.blind:
-            return False
-        needs = ABOUT[clock.rule].needs
-        parties = self._parties(clock)
-        rests_on = (self.request.id, clock.line.task if clock.line else "", clock.evidence)
-        unseen = {
-            blind.type
-            for blind in self.facts.blind
-            if (blind.type in needs or (blind.record and blind.record in rests_on))
-            and (not blind.departments or not parties or not parties.isdisjoint(blind.departments))
-        }
+        """Whether we cannot tell; then note which types are missing, and no stall is claimed."""
+        unseen = unseen_for(clock, self.facts, self.policy, self.courses)
         if unseen:
             self.unseen |= unseen
             self.not_claimed.add(clock.rule)
         return bool(unseen)
-
-    def _parties(self, clock: Clock) -> set[str]:
-        """Whose records would hold what the clock awaits."""
-        receivers = {*(clock.line.departments if clock.line else self.request.departments)}
-        requesters = set(self.request.requesters)
-        if clock.rule in (Rule.PATIENT_NOT_INFORMED, Rule.HALF_CLOSED):
-            both = receivers | requesters
-            for course in self.courses:
-                both.update(course.departments)
-            return both
-        return requesters if self.policy.owners.get(clock.rule) == "requester" else receivers
 
     def _owner(self, clock: Clock) -> str:
         """Who can move it."""
@@ -366,52 +414,24 @@ class _Assessment:
 
     # -- the patient, and the end ----------------------------------------------------------------------
 
-    def _events(self) -> list[Event]:
-        """Everything up to now that the patient must be told about."""
-        events = [event for course in self.courses for event in course.events]
-        if self.facts.appointments:
-            events += booking_events(self.facts, self.lines, self.now)
-        for line in self.lines:
-            events += [Event(result.at, "result", line.owner) for result in line.results]
-        requester = self._requester()
-        for state in self.request.states:
-            if state.status in ("on-hold", "revoked"):
-                what = "changed" if state.status == "on-hold" else "cancelled"
-                events.append(Event(state.at, what, requester))
-        events += [
-            Event(stall.due, stall.rule, stall.owner) for stall in self.stalls if stall.rule not in STAFF_ONLY
-        ]
-        return [event for event in events if event.at <= self.now]
-
     def _conclude(self, stage: Stage, since: When, owner: str) -> Standing:
         """Decide what the patient has not been told, and whether the referral is closed."""
-        told = self._last_told()
-        events = self._events()
+        told = last_told(self.facts, self.now)
+        events = events_of(self.facts, self.own, self.lines, self.stalls, self.now)
         untold = min([event for event in events if told is None or event.at > told], default=None)
-        if untold is not None:
+        if untold is not None and not self.died:
             late = untold.what in ABOUT
             self._run(Clock(Rule.PATIENT_NOT_INFORMED, When(untold.at), owner=untold.owner, from_due=late))
-        if self.ended and not self._is_live() and (untold is None or "Communication" in self.unseen):
+        told_or_unseen = untold is None or self.died or "Communication" in self.unseen
+        if self.ended and not self._is_live() and told_or_unseen and not self.undecided:
             stage, since = Stage.CLOSED, When(self.state.at, self.state.stored)
         return self._standing(stage, since, owner, told, [untold] if untold else [])
 
-    def _last_told(self) -> datetime | None:
-        reaches = {self.request.patient, *self.facts.proxies}
-        return max(
-            [
-                min(message.latest, self.now)
-                for message in self.facts.messages
-                if message.sent <= self.now and not reaches.isdisjoint(message.recipients)
-            ],
-            default=None,
-        )
-
     def _is_live(self) -> bool:
         """Whether a Task is still open, or a booking is in the future."""
-        return (
-            any(course.live and course.status != "completed" for course in self.courses)
-            or self._booked_ahead()
-        )
+        return any(
+            course.live and course.status != "completed" for course in self.courses
+        ) or is_booked_ahead(self.facts, self.now)
 
     def _standing(
         self, stage: Stage, since: When, owner: str, told: datetime | None, untold: list[Event]
@@ -420,7 +440,7 @@ class _Assessment:
         wakes = [*self.wakes, next_fact(self.facts, self.now)]
         if self.guarantee is not None:
             wakes.append(self.guarantee)  # from then on every stall is of high severity
-        if self.pauses and any(until == self.now for _, until in self.pauses):
+        if any(until == self.now for _, until in self.pauses):
             # While a pause lasts, each day moves every deadline that it stops.
             wakes.append(self.policy.calendar.start_of(self.policy.calendar.day(self.now) + 1))
         return Standing(
@@ -433,6 +453,7 @@ class _Assessment:
             owner=owner,
             stalls=() if closed else _in_order(self.stalls),
             notes=tuple(self.notes),
+            counted=() if closed else _in_order(self.counted),
             not_observable=tuple(sorted(self.unseen)),
             not_claimed=tuple(sorted(self.not_claimed)),
             patient_informed=told is not None and not untold,
@@ -440,6 +461,9 @@ class _Assessment:
             untold_since=untold[0].at if untold else None,
             untold=untold[0].what if untold else "",
             do_not_contact=self.facts.do_not_contact,
+            refused=max((at for at in self.facts.refused if at <= self.now), default=None),
+            deceased=self.died.at if self.died else None,
+            unknown=self._unknown(),
             guarantee=None if closed else self.guarantee,
             guarantee_name="" if closed else self.guarantee_name,
             priority=self.request.priority,
@@ -448,11 +472,18 @@ class _Assessment:
             zone=self.policy.calendar.zone.key,
         )
 
+    def _unknown(self) -> tuple[str, ...]:
+        """The states that nobody knows, without those that the policy has a use for."""
+        if not self.facts.unknown:
+            return ()
+        used = self.policy.awaiting_information | self.policy.pause_reasons
+        return tuple(code for code in self.facts.unknown if not any_named(used, (code,)))
 
-def _goes_without_saying(facts: Facts, policy: Policy) -> bool:
-    """Whether it is a kind of order that no department needs to accept, and none was asked."""
-    asked = facts.tasks or facts.appointments or facts.visits or facts.request.by_patient
-    return not asked and any_named(policy.no_referral, facts.request.specialties)
+
+def _death(course: Course) -> tuple[When, str]:
+    """When it died, and its Task, so that the order must not matter if two died together."""
+    assert course.died is not None  # a live one would have a line of its own
+    return course.died, course.task.id
 
 
 def _unwritten(request: Request, now: datetime) -> bool:

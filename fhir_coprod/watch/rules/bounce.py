@@ -19,6 +19,20 @@ class Stay(NamedTuple):
     """Whether the stay is over."""
 
 
+def bounced(courses: list[Course]) -> When | None:
+    """Since when it bounces: two rejections, or A→B→A, and no acceptance after that; None if it does not."""
+    turns = sorted([when for course in courses for when in course.rejections])
+    if not turns and sum([len(course.owners) for course in courses]) < 3:
+        return None  # the usual case, and the rest is expensive
+    turns = turns[1:]
+    back = there_and_back(courses)
+    if back is not None:
+        turns = sorted([*turns, back])
+    accepted = [course.accepted or course.completed for course in courses]
+    last_yes = max((when.at for when in accepted if when), default=None)
+    return next((turn for turn in turns if last_yes is None or turn.at > last_yes), None)
+
+
 def there_and_back(courses: list[Course]) -> When | None:
     """The latest time at which a referral came back to a department after another one had it."""
     stays: list[Stay] = []

@@ -52,7 +52,12 @@ class Rule(StrEnum):
     BOUNCED = "bounced"
     DUPLICATE = "duplicate"
     ON_HOLD_WITHOUT_REVIEW = "on-hold-without-review"
+    CANCELLATION_UNANSWERED = "cancellation-unanswered"
+    WITHDRAWAL_UNDECIDED = "withdrawal-undecided"
+    PATIENT_DECEASED = "patient-deceased"
     PATIENT_NOT_INFORMED = "patient-not-informed"
+    SILENT_TOO_LONG = "silent-too-long"
+    NO_TRACE = "no-trace"
 
 
 class About(NamedTuple):
@@ -68,6 +73,8 @@ class About(NamedTuple):
     """The staff's own business: the patient need not be told about such a stall."""
     is_soft: bool = False
     """A note to its author, never an alert."""
+    is_listed: bool = False
+    """On the list of a department, never an alert of its own."""
 
 
 ABOUT: Final = MappingProxyType(
@@ -117,7 +124,7 @@ ABOUT: Final = MappingProxyType(
             ("Appointment", "Encounter"),
         ),
         Rule.RESULTS_MISSING: About(
-            "a final report or document from the visit",
+            "a final report or document in answer",
             "no final result since the visit ended on {since}",
             ("DiagnosticReport", "DocumentReference"),
         ),
@@ -156,17 +163,52 @@ ABOUT: Final = MappingProxyType(
             "on hold since {since} with no review date ahead",
             ("Task",),
         ),
+        Rule.CANCELLATION_UNANSWERED: About(
+            "an answer to the request to cancel",
+            "somebody asked on {since} to cancel it, and nobody has answered",
+            ("Task",),
+        ),
+        Rule.WITHDRAWAL_UNDECIDED: About(
+            "a decision after the patient withdrew: end the referral, or send it again",
+            "the patient withdrew on {since}, and nobody has decided what follows",
+            ("ServiceRequest", "Task"),
+            is_internal=True,
+        ),
+        Rule.PATIENT_DECEASED: About(
+            "the referral ended, now that the patient has died",
+            "the patient died on {since}",
+            is_internal=True,
+            is_soft=True,
+        ),
         Rule.PATIENT_NOT_INFORMED: About(
             "word to the patient of what happened",
             "the patient has not been told what happened on {since}",
             ("Communication",),
         ),
+        Rule.SILENT_TOO_LONG: About(
+            "anything on record; somebody has to look whether the referral goes on",
+            "nothing recorded since {since}",
+            is_internal=True,
+            is_listed=True,
+        ),
+        Rule.NO_TRACE: About(
+            "any trace of the referral: a booking in any state, a visit, a result",
+            "no trace of it since {since}, where no Task is used",
+            ("Appointment", "Encounter"),
+            is_internal=True,
+        ),
     }
 )
+
+NO_VISIT: Final = "no final result since the department finished on {since}"
+"""In place of the words of results-missing where nothing on record says that there was a visit."""
 
 NEEDED: Final = frozenset(type for about in ABOUT.values() for type in about.needs)
 """Types that some rule looks for."""
 STAFF_ONLY: Final = frozenset(rule for rule, about in ABOUT.items() if about.is_internal)
+LISTED: Final = frozenset(rule for rule, about in ABOUT.items() if about.is_listed)
+OF_ORDERS: Final = frozenset({Rule.RESULTS_MISSING, Rule.NOT_REVIEWED})
+"""What is watched of diagnostic orders."""
 SOFT: Final = frozenset(rule for rule, about in ABOUT.items() if about.is_soft)
 
 NEXT_STEP: Final = MappingProxyType(

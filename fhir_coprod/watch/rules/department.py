@@ -8,11 +8,13 @@ that Task's rejection or cancellation. The proof that is furthest along wins. Wh
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
-from typing import Final, NamedTuple
+from datetime import datetime, timedelta
+from typing import Final
 
-from fhir_coprod.watch.record.model import Appointment, AppointmentState, Facts, Result, SideTask, Visit
+from fhir_coprod.watch.record.model import Appointment, AppointmentState, Facts, SideTask
+from fhir_coprod.watch.rules.answers import draw_results, judge_result
 from fhir_coprod.watch.rules.codes import Rule, Stage
+from fhir_coprod.watch.rules.lines import Booking, Clock, Line, home_of, outlived
 from fhir_coprod.watch.rules.policies import Policy, any_named
 from fhir_coprod.watch.rules.task import Course, Event, When
 
@@ -22,82 +24,6 @@ _WAS_BOOKED: Final = WAS_THERE | {"booked", "noshow"}
 _AT_ITS_TIME: Final = WAS_THERE | {"noshow"}
 """Statuses that an Appointment can have only from its own start on."""
 _OPEN: Final = frozenset({"requested", "ready", "received", "accepted", "in-progress", "on-hold"})
-
-
-_UNKNOWN: Final = When(datetime.min.replace(tzinfo=UTC))
-
-
-class Clock(NamedTuple):
-    """Something that is awaited. It becomes a stall when its time is over."""
-
-    rule: Rule
-    start: When
-    line: Line | None = None
-    owner: str = ""
-    due: datetime | None = None
-    """The deadline if it is known already (it may be at once); otherwise the policy's span from `start`."""
-    evidence: str = ""
-    """The resource that shows it, beside the referral and the Task."""
-    from_due: bool = False
-    """It starts when another deadline ends, which is the midnight after a day: count from that day."""
-
-
-class Booking(NamedTuple):
-    """An Appointment in its present state."""
-
-    appointment: Appointment
-    state: AppointmentState
-
-    @property
-    def end(self) -> datetime:
-        """When it is over: its end, or its start, or else the time it was made."""
-        return self.state.end or self.state.start or self.appointment.created
-
-
-class Line:
-    """One department's part of a referral: its Task (None if nobody used one) and the proof that belongs to
-    it."""
-
-    __slots__ = (
-        "bookings",
-        "clocks",
-        "course",
-        "next",
-        "results",
-        "review_due_from",
-        "since",
-        "stage",
-        "visits",
-    )
-
-    def __init__(self, course: Course | None) -> None:
-        self.course = course
-        self.bookings: list[Booking] = []
-        self.visits: list[Visit] = []
-        self.results: list[Result] = []
-        self.stage = Stage.WRITTEN
-        self.since = _UNKNOWN
-        self.clocks: list[Clock] = []
-        self.next: Booking | None = None
-        """The booking because of which the stage is scheduled."""
-        self.review_due_from: When | None = None
-        """When the result reached the requester, if it did: the deadline for the review counts from then."""
-
-    @property
-    def task(self) -> str:
-        return self.course.task.id if self.course else ""
-
-    @property
-    def owner(self) -> str:
-        return self.course.owner if self.course else ""
-
-    @property
-    def departments(self) -> tuple[str, ...]:
-        return self.course.departments if self.course else ()
-
-    @property
-    def has_proof(self) -> bool:
-        return bool(self.bookings or self.visits or self.results)
 
 
 def booking_at(appointment: Appointment, now: datetime) -> Booking | None:
@@ -120,68 +46,69 @@ def booking_at(appointment: Appointment, now: datetime) -> Booking | None:
     return Booking(appointment, current)
 
 
-def draw(facts: Facts, courses: Sequence[Course], now: datetime) -> list[Line]:
-    """One line for each Task, with the proof that belongs to it; without Tasks, one line for all proof."""
+def is_booked_ahead(facts: Facts, now: datetime) -> bool:
+    """Whether there is a booking in the future."""
+    for appointment in facts.appointments:
+        booking = booking_at(appointment, now)
+        if booking and booking.state.status == "booked":
+            start = booking.state.start
+            if start is not None and start > now:
+                return True
+    return False
+
+
+def draw(facts: Facts, courses: Sequence[Course], policy: Policy, now: datetime) -> list[Line]:
+    """One line for each Task, with the proof that belongs to it; without Tasks, one line for all proof.
+
+    A Task of which others carry out the parts has no line while one of those is alive: they decide. But
+    where its department has seen the patient itself, what it orders from others is its own affair.
+    """
     lines = [Line(course) for course in courses] or [Line(None)]
     for appointment in facts.appointments:
         booking = booking_at(appointment, now)
         if booking:
-            line = _home(lines, appointment.task, appointment.departments, appointment.created)
-            if not _outlived(line, appointment.created):
+            line = home_of(lines, appointment.task, appointment.departments, appointment.created)
+            if not outlived(line, appointment.created):
                 line.bookings.append(booking)
+    for line in lines:
+        if line.course is not None and line.course.words and (spoken := spoken_booking(line.course)):
+            line.bookings.append(spoken)
     for visit in facts.visits:
         if visit.start <= now or visit.start_stored:
-            line = _home(lines, visit.task, visit.departments, visit.start)
+            line = home_of(lines, visit.task, visit.departments, visit.start)
             ended = visit.end if visit.end is not None and visit.end <= now else visit.start
-            if not _outlived(line, ended):
+            if not outlived(line, ended):
                 line.visits.append(visit)
-    if facts.results:
-        requesters = {*facts.request.requesters}
-        for task in facts.tasks:
-            requesters.update(task.requesters)
-        for result in facts.results:
-            if result.at > now and not result.stored:
-                continue
-            if result.authors and requesters.issuperset(result.authors):
-                continue
-            line = _home(lines, result.task, result.authors, result.at)
-            if not _outlived(line, result.at):
-                line.results.append(result)
-    return lines
+    draw_results(lines, facts, policy, now)
+    return _without_those_between(lines) if any(course.task.part_of for course in courses) else lines
 
 
-def _home(lines: Sequence[Line], task: str, departments: Iterable[str], at: datetime) -> Line:
-    """The line that a fact belongs to: by the Task or department it names, or else the line that took the
-    referral on."""
-    if len(lines) == 1:
-        return lines[0]
-    if task:
-        for line in lines:
-            if line.task == task:
-                return line
-    named = [line for line in lines if not set(line.departments).isdisjoint(departments)]
-    return max(named or lines, key=lambda line: _claim(line, at))
+def _without_those_between(lines: Sequence[Line]) -> list[Line]:
+    acted = {line.task for line in lines if line.visits or line.results}
+    apart = [
+        line
+        for line in lines
+        if not (line.is_below and line.course and not acted.isdisjoint(line.course.task.part_of))
+    ]
+    live = [line.course for line in apart if line.course and line.course.live]
+    handed_on = {above for course in live for above in course.task.part_of} - acted
+    return [line for line in apart if line.task not in handed_on or not line.course or not line.course.live]
 
 
-def _claim(line: Line, at: datetime) -> tuple[bool, bool, bool, datetime]:
-    """How strong a line's claim is to a fact that names neither: it was live at that time, it took the
-    referral on, it is live now, it is the latest."""
-    course = line.course
-    assert course is not None  # beside others; one without Task stands alone
-    alive = course.sent <= at and (course.died is None or at < course.died.at)
-    took_on = course.accepted or course.completed
-    return (alive, took_on is not None, course.live, took_on.at if took_on else course.sent)
-
-
-def _outlived(line: Line, at: datetime) -> bool:
-    """Whether it is older than the rejection or cancellation of its Task, and so proves nothing any more."""
-    return line.course is not None and line.course.died is not None and at < line.course.died.at
+def spoken_booking(course: Course) -> Booking | None:
+    """The visit that a Task speaks of by a code: booked, missed, cancelled or held, at a time that nobody
+    says."""
+    if course.visit is None:
+        return None
+    status, when = course.visit
+    state = AppointmentState(when.at, status, when.stored)
+    return Booking(Appointment("", when.at, (state,), when.stored, course.departments, course.task.id), state)
 
 
 def judge(line: Line, facts: Facts, policy: Policy, now: datetime) -> None:
     """Decide the line's stage and set its clocks. The line has a live Task, or proof."""
     if line.results:
-        _judge_result(line, facts, now)
+        judge_result(line, facts, now)
     elif (
         line.visits
         or (line.bookings and any(booking.state.status in WAS_THERE for booking in line.bookings))
@@ -191,73 +118,12 @@ def judge(line: Line, facts: Facts, policy: Policy, now: datetime) -> None:
     elif line.bookings:
         _judge_booking(line, _latest(line.bookings, now))
     else:
-        _judge_task(line)
+        _judge_task(line, facts)
     _judge_hold(line, facts, now)
 
 
 def _completed(line: Line) -> bool:
     return line.course is not None and line.course.completed is not None
-
-
-def _judge_result(line: Line, facts: Facts, now: datetime) -> None:
-    """Resulted or returned: every final result must be returned, and each must be reviewed after that."""
-    results = sorted(line.results, key=lambda result: (result.at, result.id))
-    reviewed = _last_review(facts, now)
-    unreturned: list[Result] = []
-    returned: list[tuple[When, Result]] = []
-    for result in results:
-        back = _returned(result, facts, now)
-        if back is None:
-            unreturned.append(result)
-        else:
-            returned.append((back, result))
-    unreviewed = [(back, result) for back, result in returned if reviewed is None or reviewed < back.at]
-    if unreturned:
-        first, owed = results[0], unreturned[0]
-        line.stage, line.since = Stage.RESULTED, When(first.at, first.stored)
-        start = When(owed.at, owed.stored)
-        line.clocks.append(Clock(Rule.REPORT_NOT_RETURNED, start, line, evidence=owed.id))
-    else:
-        line.stage, line.since = Stage.RETURNED, max(back for back, _ in returned)
-        line.review_due_from = min((back for back, _ in unreviewed), default=line.since)
-    if unreviewed:
-        start, result = min(unreviewed, key=lambda pair: (pair[0], pair[1].id))
-        line.clocks.append(Clock(Rule.NOT_REVIEWED, start, line, evidence=result.id))
-
-
-def _returned(result: Result, facts: Facts, now: datetime) -> When | None:
-    """When a result reached the requester: in a Task's output, or by a message to them after the result."""
-    backs: list[When] = []
-    requesters = set(facts.request.requesters)
-    for task in facts.tasks:
-        requesters.update(task.requesters)
-        for state in task.states:
-            if result.id in state.outputs and (state.at <= now or state.stored):
-                backs.append(When(max(state.at, result.at), state.stored))
-                break
-    backs += [
-        When(max(message.sent, result.at))
-        for message in facts.messages
-        if message.latest >= result.at
-        and message.sent <= now
-        and not requesters.isdisjoint(message.recipients)
-    ]
-    return min(backs, default=None)
-
-
-def _last_review(facts: Facts, now: datetime) -> datetime | None:
-    """When the requester last completed a Task of their own about this referral."""
-    requesters = set(facts.request.requesters)
-    for task in facts.tasks:
-        requesters.update(task.requesters)
-    done = [
-        state.at
-        for side in facts.side_tasks
-        if not requesters.isdisjoint(side.owners)
-        for state in side.states
-        if state.status == "completed" and state.at <= now
-    ]
-    return max(done, default=None)
 
 
 def _judge_seen(line: Line, facts: Facts, policy: Policy, now: datetime) -> None:
@@ -309,7 +175,12 @@ def _judge_booking(line: Line, booking: Booking) -> None:
             )
 
 
-def _judge_task(line: Line) -> None:
+_TICK: Final = timedelta(microseconds=1)
+_AHEAD: Final = timedelta(days=30)
+"""How long before the time at which something is wanted its booking is owed."""
+
+
+def _judge_task(line: Line, facts: Facts) -> None:
     """Without proof, the Task's own status says how far it came."""
     course = line.course
     assert course is not None
@@ -320,8 +191,25 @@ def _judge_task(line: Line) -> None:
     elif course.stage is Stage.RECEIVED:
         rule = Rule.UNDECIDED
     else:
-        rule = Rule.UNSCHEDULED
+        line.clocks.append(_booking_clock(line, course, facts))
+        return
     line.clocks.append(Clock(rule, course.since, line))
+
+
+def _booking_clock(line: Line, course: Course, facts: Facts) -> Clock:
+    """A booking is owed: from the acceptance, or 30 days before it is wanted; by the end of a wait that the
+    department has set, or by the time until which the requester seeks it."""
+    start = course.since
+    wanted = facts.request.wanted_from
+    if wanted is not None and wanted - _AHEAD > start.at:
+        start = When(wanted - _AHEAD)
+    clock = Clock(Rule.UNSCHEDULED, start, line)
+    if course.review is None or course.held is not None:
+        return clock
+    end = max(course.review + _TICK, start.at)  # it is the last instant of its day
+    return (
+        clock._replace(due=end) if course.waits and course.review_by_owner else clock._replace(sought_by=end)
+    )
 
 
 _REPLACED: Final = frozenset(
@@ -363,7 +251,11 @@ def booking_events(facts: Facts, lines: Sequence[Line], now: datetime) -> list[E
     """Events for bookings, moves and cancellations, whatever became of their Task."""
     happened: list[Event] = []
     for appointment in facts.appointments:
-        home = _home(lines, appointment.task, appointment.departments, appointment.created) if lines else None
+        home = None
+        if lines:
+            home = home_of(lines, appointment.task, appointment.departments, appointment.created)
+        if home and home.is_below:
+            continue  # told of with the referral that it belongs to
         owner = home.owner if home else ""
         booked: AppointmentState | None = None
         for state in appointment.states:

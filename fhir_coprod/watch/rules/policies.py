@@ -30,12 +30,24 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from fhir_coprod.alike import FURTHEST_APART
 from fhir_coprod.errors import ConfigError
 from fhir_coprod.settings import SiteSettings
 from fhir_coprod.watch.record.fhir import within_reach
 from fhir_coprod.watch.record.model import Request
 from fhir_coprod.watch.rules.calendar import SiteCalendar, Span
 from fhir_coprod.watch.rules.codes import ABOUT, Rule, Stage
+from fhir_coprod.watch.rules.scope_table import (
+    ALERT_KEYS,
+    CODE_LISTS,
+    ROW_KEYS,
+    ScopeAlerts,
+    ScopeRow,
+    one_of,
+    scope_alerts,
+    scope_row,
+    share_of,
+)
 
 Severity = Literal["high", "moderate", "low"]
 Owner = Literal["requester", "receiver"]
@@ -48,13 +60,19 @@ _PACKAGE: Traversable = resources.files("fhir_coprod") / "_data" / "policies"
 _KEYS = frozenset(
     {"name", "extends", "title", "version", "valid_from", "source", "country", "region", "enabled"}
     | {"clocks", "priority", "duplicate", "owners", "severity", "codes", "pauses", "guarantee", "override"}
-    | {"alerts", "feeds"}
+    | {"alerts", "feeds", "scope", "orders", "silence", "withdrawal", "practice", "answers"}
 )
 _KEYS_WITHIN: Mapping[str, Collection[str]] = {
     "duplicate": {"window"},
-    "codes": {"awaiting-information", "no-result-expected", "no-referral"},
+    "codes": {"awaiting-information", "no-result-expected", *CODE_LISTS},
+    "scope": ROW_KEYS,
+    "practice": {"limit"},
+    "silence": {*PRIORITIES, "hold_reviewed_within"},
+    "orders": ALERT_KEYS,
     "pauses": {"reasons", "stops"},
     "feeds": {"behind_after"},
+    "withdrawal": {"soon", "adult"},
+    "answers": {"in_words"},
     "alerts": {"act_within", "acknowledged_for", "snooze_at_most", "ladder", "digest_over"},
     "guarantee": {"name", "within", "until", "specialties", "enabled", "valid_from", "valid_until"},
     "override": {"specialty", "priority", "department", "clocks"},
@@ -129,12 +147,25 @@ class Policy:
     severities: Mapping[Rule, Severity]
     awaiting_information: frozenset[str]
     no_result_expected: frozenset[str]
-    no_referral: frozenset[str]
-    """Categories of orders that are carried out without a Task that asks a department."""
+    scopes: tuple[ScopeRow, ...]
+    """Tells referrals from other orders: the first row that fits."""
+    scope_alerts: ScopeAlerts
     pause_reasons: frozenset[str]
     pause_stops: frozenset[str]
     alerts: AlertRules
     feeds_behind_after: timedelta
+    withdrawal_soon: Span
+    """How soon somebody has to decide after a minor withdrew, or from an urgent referral."""
+    adult: int
+    """The age in years from which somebody is no minor."""
+    answers_in_words: bool
+    """Whether a finished Task whose output is only a code or a text has given its answer."""
+    silence: Mapping[str, Span]
+    """By priority: how long nothing may be recorded about an open referral."""
+    practice_limit: float
+    """A step is not in use where surely less than this share of the referrals show it."""
+    hold_reviewed_within: Span
+    """The longest time for which a hold's own date of review counts."""
     guarantees: tuple[Guarantee, ...] = ()
     overrides: tuple[Override, ...] = ()
 
@@ -270,6 +301,8 @@ def _content(name: str, above: tuple[str, ...], folder: Traversable) -> dict[str
     for key, value in content.items():
         if isinstance(value, dict) and isinstance(base.get(key), dict):
             merged[key] = {**base[key], **value}
+    if isinstance(content.get("scope"), list) and isinstance(base.get("scope"), list):
+        merged["scope"] = [*content["scope"], *base["scope"]]  # a site's own rows come first
     return merged
 
 
@@ -317,21 +350,28 @@ def _policy(content: Mapping[str, Any]) -> Policy:
             for priority in PRIORITIES
         },
         scaling=scaling,
-        duplicate_window=Span.parse(content["duplicate"]["window"]),
+        duplicate_window=_window(content["duplicate"]["window"]),
         owners={
-            _rule(rule): _one_of(owner, "requester", "receiver") for rule, owner in content["owners"].items()
+            _rule(rule): one_of(owner, "requester", "receiver") for rule, owner in content["owners"].items()
         },
         severities={
-            _rule(rule): _one_of(level, "high", "moderate", "low")
+            _rule(rule): one_of(level, "high", "moderate", "low")
             for rule, level in content["severity"].items()
         },
         awaiting_information=frozenset(codes["awaiting-information"]),
         no_result_expected=frozenset(codes["no-result-expected"]),
-        no_referral=frozenset(codes["no-referral"]),
+        scopes=tuple(scope_row(row, codes) for row in content["scope"]),
+        scope_alerts=scope_alerts(content["orders"]),
         pause_reasons=frozenset(pauses["reasons"]),
         pause_stops=frozenset(stop if stop == "guarantee" else _rule(stop).value for stop in pauses["stops"]),
         alerts=_alerts(content["alerts"]),
         feeds_behind_after=timedelta(days=_some(Span.parse(content["feeds"]["behind_after"])).number),
+        withdrawal_soon=_some(Span.parse(content["withdrawal"]["soon"])),
+        adult=_count(content["withdrawal"]["adult"]),
+        answers_in_words=_yes_or_no(content["answers"]["in_words"]),
+        silence={priority: _some(Span.parse(content["silence"][priority])) for priority in PRIORITIES},
+        practice_limit=share_of(content["practice"]["limit"], "practice.limit"),
+        hold_reviewed_within=_some(Span.parse(content["silence"]["hold_reviewed_within"])),
         guarantees=tuple(_guarantee(entry) for entry in content.get("guarantee", ())),
         overrides=tuple(_override(entry) for entry in content.get("override", ())),
     )
@@ -342,12 +382,6 @@ def _rule(code: str) -> Rule:
         return Rule(code)
     except ValueError:
         raise ConfigError(f"{code!r} is no rule; rules are {', '.join(ABOUT)}.") from None
-
-
-def _one_of(value: str, *allowed: str) -> Any:
-    if value not in allowed:
-        raise ConfigError(f"{value!r} is not one of {', '.join(allowed)}.")
-    return value
 
 
 def _clocks(table: Mapping[str, str]) -> dict[Rule, Span]:
@@ -391,9 +425,18 @@ def _some(span: Span) -> Span:
     return span
 
 
+def _window(text: str) -> Span:
+    window = Span.parse(text)
+    if window.unit != "d" or window.number > FURTHEST_APART:
+        raise ConfigError(
+            f"duplicate.window = '{text}' is not a number of days up to {FURTHEST_APART}; write '30 d'."
+        )
+    return window
+
+
 def _alerts(table: Mapping[str, Any]) -> AlertRules:
     within = {
-        _one_of(level, "high", "moderate", "low"): Span.parse(text)
+        one_of(level, "high", "moderate", "low"): Span.parse(text)
         for level, text in table["act_within"].items()
     }
     return AlertRules(
@@ -409,6 +452,12 @@ def _ladder(value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not value or not all(isinstance(step, str) for step in value):
         raise ConfigError("ladder lists in words who is asked, one after the other; name at least one.")
     return tuple(value)
+
+
+def _yes_or_no(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ConfigError(f"{value!r} is not true or false.")
+    return value
 
 
 def _count(value: object) -> int:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
-from fhir_coprod.watch.record.model import Request, Sibling
+from fhir_coprod.watch.record.model import Facts, Request, Sibling
 from fhir_coprod.watch.rules.policies import Policy
-from fhir_coprod.watch.rules.task import NOT_ACTIVE, status_at
+from fhir_coprod.watch.rules.task import NOT_ACTIVE, Course, status_at
 
 
 def _is_referral(sibling: Sibling, now: datetime) -> bool:
@@ -51,3 +52,19 @@ def is_twin(sibling: Sibling, request: Request, departments: set[str], policy: P
         return False
     apart = policy.calendar.day(request.authored) - policy.calendar.day(sibling.authored)
     return apart <= policy.duplicate_window.number
+
+
+def oldest_twin(facts: Facts, courses: Sequence[Course], policy: Policy, now: datetime) -> str:
+    """Another active referral for the same thing, written shortly before this one; "" if there is none.
+
+    courses: those of its own Tasks.
+    """
+    if not facts.siblings:
+        return ""
+    departments = {*facts.request.departments} if not courses else set()
+    for course in courses:
+        departments.update(course.departments)
+    twins = [
+        sibling.id for sibling in facts.siblings if is_twin(sibling, facts.request, departments, policy, now)
+    ]
+    return min(twins, default="")

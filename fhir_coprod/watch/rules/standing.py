@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from fhir_coprod.instants import instant
-from fhir_coprod.watch.rules.codes import ABOUT, NEXT_STEP, RANK, Rule, Stage
+from fhir_coprod.watch.rules.codes import ABOUT, NEXT_STEP, NO_VISIT, RANK, Rule, Stage
 from fhir_coprod.watch.rules.policies import Severity
 
 
@@ -36,6 +36,13 @@ class Stall(msgspec.Struct, frozen=True, gc=False):
     def missing(self) -> str:
         """What is missing, in words."""
         return ABOUT[self.rule].missing
+
+    @property
+    def instead(self) -> str:
+        """What is the case instead, in words with a place for the day; a visit only where there was one."""
+        if self.rule is Rule.RESULTS_MISSING and not self.evidence.startswith(("Encounter/", "Appointment/")):
+            return NO_VISIT
+        return ABOUT[self.rule].since
 
 
 class Standing(msgspec.Struct, frozen=True, gc=False):
@@ -65,6 +72,11 @@ class Standing(msgspec.Struct, frozen=True, gc=False):
     untold: str = ""
     """What that event was."""
     do_not_contact: bool = False
+    refused: datetime | None = None
+    """When a message was last not sent because the patient objected to that one."""
+    deceased: datetime | None = None
+    unknown: tuple[str, ...] = ()
+    """States that nobody knows: statuses that R4 does not have, codes that no file of words translates."""
     guarantee: datetime | None = None
     """The date promised to the patient; None once the promise has been kept."""
     guarantee_name: str = ""
@@ -76,14 +88,34 @@ class Standing(msgspec.Struct, frozen=True, gc=False):
     zone: str = "UTC"
     not_claimed: tuple[Rule, ...] = ()
     """Rules that cannot be checked at present, because `not_observable` types are missing."""
+    scope: str = "referral"
+    """referral, diagnostic, out or unclear (`scope.Scope`); "" if there is no order at this time."""
+    in_scope: str = ""
+    """Why it is in that scope, in words that can follow "because"."""
+    thing: str = ""
+    """What is asked for: the first code, or the text."""
+    written: datetime | None = None
+    """When it was written."""
+    department: str = ""
+    """The department that was asked."""
+    steps: tuple[str, ...] = ()
+    """What it tells of the steps that are in use there (`steps.shown`)."""
+    counted: tuple[Stall, ...] = ()
+    """What is wrong but raises no alert of its own: it is counted, and listed apart."""
     not_assessed: str = ""
     """The kind of fault in the program because of which it could not be assessed (then there is no stage), or
     its alerts could not be settled."""
 
     @property
     def is_open(self) -> bool:
-        """Whether it is a referral, and not closed."""
-        return self.stage is not None and self.stage is not Stage.CLOSED
+        """Whether it is a referral, or may be one, and is not closed."""
+        going = self.stage is not None and self.stage is not Stage.CLOSED
+        return going and self.scope in ("referral", "unclear")
+
+    @property
+    def is_unclear(self) -> bool:
+        """Whether it may be a referral, and is listed apart."""
+        return self.scope == "unclear"
 
     @property
     def is_stalled(self) -> bool:
@@ -131,9 +163,17 @@ class Standing(msgspec.Struct, frozen=True, gc=False):
                 }
                 for note in self.notes
             ],
+            "scope": self.scope,
+            "in_scope": self.in_scope,
+            "counted": [
+                {"rule": each.rule, "since": instant(each.since), "due": instant(each.due)}
+                for each in self.counted
+            ],
             "not_observable": list(self.not_observable),
             "patient_informed": self.patient_informed,
             "guarantee": instant(self.guarantee),
+            "deceased": instant(self.deceased),
+            "unknown_states": list(self.unknown),
             "explanation": explain(self, names),
         }
 
@@ -152,11 +192,23 @@ _BEGAN = {
 }
 
 
+_ORDERED = {
+    Rule.RESULTS_MISSING: "no final result since it was ordered on {since}",
+    Rule.NOT_REVIEWED: "the result of {since} is not reviewed",
+}
+_SCOPED = {
+    "diagnostic": "a diagnostic order, of which only result and review are counted",
+    "unclear": "it may be a referral or not",
+}
+
+
 def explain(standing: Standing, names: Mapping[str, str] | None = None) -> str:
     """The standing in words.
 
     names: display names of departments by reference; a department without one is shown by its reference.
     """
+    if standing.scope == "out":
+        return f"Not watched, because {standing.in_scope}."
     if standing.stage is None or standing.since is None:
         return "There is no referral at this time."
     say = standing.local_day
@@ -165,8 +217,11 @@ def explain(standing: Standing, names: Mapping[str, str] | None = None) -> str:
         date=say(standing.since), by=f" by {owner}" if owner else "", to=f" to {owner}" if owner else ""
     )
     parts = [began + (" (first stored then; it may be older)" if standing.since_stored else "")]
-    for stall in (*standing.stalls, *standing.notes):
-        words = ABOUT[stall.rule].since.format(since=say(stall.since))
+    if standing.scope != "referral":
+        parts.append(f"{_SCOPED[standing.scope]}, because {standing.in_scope}")
+    for stall in (*standing.stalls, *standing.notes, *standing.counted):
+        about = _ORDERED if standing.scope == "diagnostic" else {}
+        words = about.get(stall.rule, stall.instead).format(since=say(stall.since))
         parts.append(f"{words} (first stored then)" if stall.since_stored else words)
         if stall.due > stall.since:
             parts[-1] += f", due {say(just_before(stall.due))}"
@@ -174,6 +229,8 @@ def explain(standing: Standing, names: Mapping[str, str] | None = None) -> str:
         parts.append(f"next, {standing.next_step}: due {say(just_before(standing.due))}")
     if standing.not_observable:
         parts.append(f"cannot be watched further: {', '.join(standing.not_observable)} not visible here")
+    if standing.unknown:
+        parts.append(f"unknown state: {', '.join(standing.unknown)}")
     if standing.guarantee is not None:
         parts.append(f"guarantee date {say(just_before(standing.guarantee))} ({standing.guarantee_name})")
     if standing.last_informed is not None:
@@ -182,6 +239,8 @@ def explain(standing: Standing, names: Mapping[str, str] | None = None) -> str:
         parts.append("the patient has not been told anything")
     if standing.do_not_contact:
         parts.append("the patient asked not to be contacted")
+    elif standing.refused is not None:
+        parts.append(f"the patient objected to a message on {say(standing.refused)}")
     return "; ".join(parts)
 
 

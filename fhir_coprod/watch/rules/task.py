@@ -14,8 +14,20 @@ from fhir_coprod.watch.rules.calendar import Pause
 from fhir_coprod.watch.rules.codes import Stage
 from fhir_coprod.watch.rules.policies import Policy, any_named
 
-DEAD: Final = frozenset({"rejected", "cancelled", "failed"})
+WITHDRAWN: Final = "withdrawn"
+"""The status of a Task that ended because the patient does not want it any more; R4 says so beside the
+status."""
+DEAD: Final = frozenset({"rejected", "cancelled", "failed", WITHDRAWN})
 """Statuses that end a Task without success. (entered-in-error never existed, draft does not exist yet.)"""
+WAITING: Final = frozenset({"waiting-list", "awaiting-booking"})
+"""Words of a Task whose department means the patient to wait for a visit."""
+_BOOKED: Final = {
+    "booked": "booked",
+    "no-show": "noshow",
+    "visit-cancelled": "cancelled",
+    "seen": "fulfilled",
+}
+"""From a word of a Task to the status of the Appointment that it speaks of."""
 ENDED: Final = frozenset({"completed", "revoked"})
 """ServiceRequest statuses that end a referral."""
 NOT_ACTIVE: Final = ENDED | {"draft", "on-hold", "entered-in-error"}
@@ -43,7 +55,8 @@ class Event(NamedTuple):
 
     at: datetime
     what: str
-    """accepted, booked, changed, cancelled, rejected or result; or the code of a stall that became due."""
+    """accepted, booked, changed, cancelled, rejected, advice or result; or the code of a stall that became
+    due."""
     owner: str = ""
     """Who should tell."""
 
@@ -53,23 +66,30 @@ class Course:
 
     __slots__ = (
         "accepted",
+        "advised",
+        "answers",
+        "asked_to_cancel",
         "completed",
         "departments",
         "died",
         "events",
         "held",
         "marked",
+        "outputs",
         "owner",
         "owners",
         "pauses",
         "reasons",
         "rejections",
         "review",
+        "review_by_owner",
+        "said",
         "sent",
         "since",
         "stage",
         "status",
         "task",
+        "words",
     )
 
     def __init__(self, task: Task) -> None:
@@ -88,6 +108,21 @@ class Course:
         self.marked: When | None = None
         """Since when its codes have said that it awaits information."""
         self.review: datetime | None = None
+        """Until when fulfilment is sought, or when a hold is looked at again."""
+        self.review_by_owner = False
+        """Whether it was set once the department had the Task, and so is no wish of the requester."""
+        self.words: tuple[str, ...] = ()
+        """What businessStatus says at present, in the words of `record.words`; () once the status has moved
+        on."""
+        self.said: When | None = None
+        """Since when it has said so."""
+        self.advised = False
+        """It ended with advice to the requester in place of a visit."""
+        self.asked_to_cancel: When | None = None
+        """Since when it has said that somebody asked to cancel it."""
+        self.outputs: tuple[str, ...] = ()
+        self.answers = False
+        """Its output holds an answer in words or codes."""
         self.owner = ""
         self.departments: tuple[str, ...] = ()
         self.owners: list[tuple[datetime, str, tuple[str, ...]]] = []
@@ -96,6 +131,17 @@ class Course:
         self.rejections: list[When] = []
         self.events: list[Event] = []
         self.pauses: list[Pause] = []
+
+    @property
+    def visit(self) -> tuple[str, When] | None:
+        """The Appointment that its words speak of: its status, and since when."""
+        status = next((_BOOKED[word] for word in self.words if word in _BOOKED), "")
+        return (status, self.said) if status and self.said and self.live else None
+
+    @property
+    def waits(self) -> bool:
+        """Whether the department means the patient to wait."""
+        return not WAITING.isdisjoint(self.words)
 
     @property
     def live(self) -> bool:
@@ -123,28 +169,43 @@ def follow(task: Task, policy: Policy, now: datetime) -> Course | None:
     if task.authored is not None and task.authored < course.sent and not drafted:
         course.sent = task.authored
     pause_from: datetime | None = None
+    before: TaskState | None = None
     for state in states:
-        status = state.status
+        if state.says or course.words or (before is not None and before.says):
+            _hear(course, state, before)
+        status = _meant(course, state)
         if state.departments != course.departments or state.owner != course.owner:
             course.owner, course.departments = state.owner, state.departments
             course.owners.append((state.at, state.owner, state.departments))
-        paused = status == "on-hold" and any_named(policy.pause_reasons, state.reasons)
+        paused = state.status == "on-hold" and any_named(policy.pause_reasons, state.reasons)
         if paused and pause_from is None:
             pause_from = state.at
         elif not paused and pause_from is not None:
             course.pauses.append((pause_from, state.at))
             pause_from = None
-        if any_named(policy.awaiting_information, state.reasons):
+        if _awaits_information(state, policy):
             course.marked = course.marked or When(state.at, state.stored)
         else:
             course.marked = None
         if status != course.status:
-            _enter(course, state)
+            _enter(course, state, status)
+        if state.review != course.review:
+            course.review_by_owner = state.status not in _NOT_TAKEN
         course.review = state.review
         course.reasons = state.reasons
+        course.outputs, course.answers = state.outputs, state.answers
+        before = state
     if pause_from is not None:
         course.pauses.append((pause_from, now))
     return course
+
+
+def _awaits_information(state: TaskState, policy: Policy) -> bool:
+    return (
+        any_named(policy.awaiting_information, state.reasons)
+        or "awaiting-information" in state.says
+        or "awaiting-information" in state.because
+    )
 
 
 def _known(task: Task, now: datetime) -> Sequence[TaskState]:
@@ -162,17 +223,66 @@ def _known(task: Task, now: datetime) -> Sequence[TaskState]:
     return ()
 
 
-def _enter(course: Course, state: TaskState) -> None:
+_NOT_TAKEN: Final = frozenset({"draft", "requested", "ready", "received"})
+"""Statuses in which the department has not taken the Task on."""
+_FORWARD: Final = {"draft": 0, "requested": 1, "ready": 1, "received": 2, "accepted": 3, "in-progress": 4}
+
+
+def _hear(course: Course, state: TaskState, before: TaskState | None) -> None:
+    """Take in what the businessStatus says. It counts from the version that set it, and until a later
+    version moves the status elsewhere than forward."""
+    if before is None or state.says != before.says:
+        course.words = state.says
+        course.said = When(state.at, state.stored) if state.says else None
+        if "booked" in state.says or "visit-cancelled" in state.says:
+            what = "booked" if "booked" in state.says else "cancelled"
+            course.events.append(Event(state.at, what, state.owner))
+    elif state.status != before.status:
+        ahead = _FORWARD.get(state.status, -1) > _FORWARD.get(before.status, 99)
+        course.words = course.words if ahead else ()
+    asked = "cancellation-requested" in course.words and state.status not in DEAD
+    course.asked_to_cancel = (course.asked_to_cancel or course.said) if asked else None
+
+
+def _meant(course: Course, state: TaskState) -> str:
+    """The status that a state means, together with what it says beside it."""
+    status, words = state.status, course.words
+    if not words and not state.because:  # as nearly always
+        course.advised = False
+        return status
+    if status == "entered-in-error":
+        return status
+    why = (*words, *state.because)
+    ended = status in DEAD
+    course.advised = "advice" in words or (ended and "advice" in why)
+    if course.advised or (not ended and "done" in words):
+        return "completed"
+    if status == "completed" or (not ended and "no-choice" in words):
+        return status
+    if "cancelled-by-patient" in (why if ended else words) and "no-choice" not in why:
+        return WITHDRAWN
+    if not ended and "forwarded" in words:
+        return "rejected"  # whoever has it now decides
+    if "cancelled-by-department" in (why if ended else words):
+        return status if status == "failed" else "rejected"
+    if "cancelled-by-requester" in (why if ended else words):
+        return "cancelled"
+    return status
+
+
+def _enter(course: Course, state: TaskState, status: str) -> None:
     """Apply a change of status to the course."""
-    status, when = state.status, When(state.at, state.stored)
+    when = When(state.at, state.stored)
     revived = course.died is not None
     course.status = status
     if status in DEAD:
         course.died, course.held = when, None
-        if status == "rejected":
+        forwarded = "forwarded" in course.words or "forwarded" in state.because
+        if status == "rejected" and not forwarded:
             course.rejections.append(when)
-        what = "cancelled" if status == "cancelled" else "rejected"
-        course.events.append(Event(when.at, what, course.owner))
+        if status != WITHDRAWN:  # that one is the patient's own word
+            what = "cancelled" if status == "cancelled" else "changed" if forwarded else "rejected"
+            course.events.append(Event(when.at, what, course.owner))
         return
     course.died = None
     if status == "on-hold":
@@ -183,6 +293,8 @@ def _enter(course: Course, state: TaskState) -> None:
     course.held = None
     if status == "completed":
         course.completed = when
+        if course.advised:
+            course.events.append(Event(when.at, "advice", course.owner))
         return
     course.completed = None
     # A Task with a status that R4 does not know counts too: somebody was asked.

@@ -1,8 +1,10 @@
-"""Finds the next time in the facts of a referral at which they change by themselves. Pure."""
+"""Finds the times in the facts of a referral: the next one ahead, and the last one recorded. Pure."""
 
 from __future__ import annotations
 
 from datetime import datetime
+
+import msgspec
 
 from fhir_coprod.watch.record.model import Facts
 
@@ -13,6 +15,20 @@ def next_fact(facts: Facts, now: datetime) -> datetime | None:
     A fact with a later time is ignored until then, and an appointment ahead counts until it begins.
     """
     return min([at for at in _times(facts) if at is not None and at > now], default=None)
+
+
+def last_fact(facts: Facts, now: datetime) -> datetime:
+    """The last time up to now at which anything was recorded; now itself while a booking lies ahead.
+
+    Other orders of the patient do not count: they say nothing about this referral.
+    """
+    ahead = any(
+        booking.states[-1].status == "booked" and (start := booking.states[-1].start) and start > now
+        for booking in facts.appointments
+    )
+    alone = msgspec.structs.replace(facts, siblings=()) if facts.siblings else facts
+    known = [at for at in _times(alone) if at is not None and at <= now]
+    return now if ahead else max(known, default=facts.request.authored)
 
 
 def _times(facts: Facts) -> list[datetime | None]:
@@ -33,7 +49,9 @@ def _times(facts: Facts) -> list[datetime | None]:
     for message in facts.messages:
         times += (message.sent, message.latest)
     for side in facts.side_tasks:
+        times.append(side.authored)
         times += [change.at for change in side.states]
+    times += [*facts.refused, facts.deceased]
     for sibling in facts.siblings:
         times.append(sibling.authored)
         times += [change.at for change in sibling.states]

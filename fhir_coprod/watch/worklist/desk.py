@@ -11,28 +11,29 @@ from datetime import date, datetime, time, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import select
-
 from fhir_coprod import jsontext
 from fhir_coprod.errors import Conflict, NotAllowed, NotFound
 from fhir_coprod.instants import instant
 from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import Settings
-from fhir_coprod.store import Store, Transaction, index
-from fhir_coprod.store.schema import core
+from fhir_coprod.store import Store, Transaction
 from fhir_coprod.watch.alerts import reconcile, resources
-from fhir_coprod.watch.facts.reader import Reader
+from fhir_coprod.watch.facts.reader import Reader, full_name
 from fhir_coprod.watch.record import followup
-from fhir_coprod.watch.record.fhir import moment, target
+from fhir_coprod.watch.record.fhir import moment, split, target
 from fhir_coprod.watch.rules.policies import Policy
 from fhir_coprod.watch.rules.standing import spoken_end
 
-_OPEN: Final = ("requested", "received", "accepted", "in-progress", "on-hold")
-"""Statuses of Tasks that ask for something; those that wait as drafts do not."""
-_KINDS: Final = (followup.FOLLOWUP, followup.FEED_DOWN, followup.BACKFILL)
+_KINDS: Final = (
+    followup.FOLLOWUP,
+    followup.FEED_DOWN,
+    followup.BACKFILL,
+    followup.SILENCE,
+    followup.SCOPE_SHIFT,
+    followup.PRACTICE,
+)
 _ORDER: Final = {"stat": 0, "asap": 1, "urgent": 2}
 _UTC: Final = ZoneInfo("UTC")
-_PORTION: Final = 500
 _ENOUGH: Final = 4
 """How many characters of an id are enough to name it."""
 
@@ -44,22 +45,8 @@ class NoSuchAlert(NotFound):
 
 
 def open_alerts(reader: Reader) -> list[Json]:
-    """Every Task of the watch that asks somebody to act, on a referral or on a whole EHR."""
-    return _open_tasks(reader, *_KINDS)
-
-
-def _open_tasks(reader: Reader, *kinds: str) -> list[Json]:
-    token = core.token.c
-    ours = select(token.key).where(token.param == index.number("Task", "code"), token.code.in_(kinds))
-    statement = select(token.key).where(
-        token.param == index.number("Task", "status"), token.code.in_(_OPEN), token.key.in_(ours)
-    )
-    keys = list(reader.connection.execute(statement).scalars())
-    found: list[Json] = []
-    for start in range(0, len(keys), _PORTION):
-        rows = reader.by_key(keys[start : start + _PORTION])
-        found += [row.data for row in rows if resources.is_kind(row.data, *kinds)]
-    return found
+    """Every Task of the watch that asks somebody to act, on a referral, a department or a whole EHR."""
+    return reader.open_tasks(*_KINDS)
 
 
 def worklist(store: Store, settings: Settings) -> list[Json]:
@@ -108,7 +95,7 @@ def find(store: Store, settings: Settings, name: str) -> tuple[Json, list[Json]]
 
 def _find(reader: Reader, name: str) -> Json:
     exact = [row.data for row in reader.by_reference({("Task", name)})]
-    if exact and resources.is_kind(exact[0], *_KINDS):
+    if exact and followup.is_kind(exact[0], *_KINDS):
         return exact[0]
     meant = [
         task
@@ -178,6 +165,48 @@ def snooze(
     return _change(store, settings, name, by, now, words or f"Put aside until {say(until)}.", work)
 
 
+def looked_at(
+    store: Store, settings: Settings, referral: str, by: str, now: datetime, words: str = ""
+) -> Json:
+    """Note that somebody has looked at a referral of which nothing was heard: its silence starts again.
+
+    referral: id of a ServiceRequest, or a reference.
+
+    Raises NotAllowed if nobody is named, NoSuchAlert if there is no such referral.
+    """
+    if not by.strip():
+        raise NotAllowed("Say who: a referral is looked at by name.")
+    name = full_name(referral)
+
+    def write(transaction: Transaction) -> Json:
+        rows = [
+            row
+            for row in Reader(transaction.connection, settings).by_reference({split(name)})
+            if row.is_referral
+        ]
+        if not rows:
+            raise NoSuchAlert(f"There is no referral {name}; fhir-coprod watch --all lists them.")
+        data: Json = {
+            "resourceType": "Task",
+            "id": resources.looked_at_id(name, by.strip(), now),
+            "meta": {"security": [resources.STAFF_ONLY]},
+            "status": "completed",
+            "intent": "order",
+            "code": {"coding": [{"system": followup.TASK_KIND_SYSTEM, "code": followup.LOOKED_AT}]},
+            "focus": {"reference": name},
+            "authoredOn": instant(now),
+        }
+        patient = target(rows[0].data.get("subject")) or target(rows[0].data.get("sender"))
+        if patient:
+            data["for"] = resources.reference(patient)
+        data = resources.touched(resources.noted(data, by.strip(), words or "Looked at.", now), now)
+        # Written as by a client, so that the watch follows it.
+        transaction.put(jsontext.from_data(data), data["id"])
+        return data
+
+    return store.write(write)
+
+
 def _until(task: Json, end: datetime) -> Json:
     return {**task, "restriction": {"period": {"end": instant(end)}}}
 
@@ -220,8 +249,9 @@ def as_json(task: Json, issues: Sequence[Json] = ()) -> Json:
         "act_by": instant(resources.act_by(task)),
         "step": resources.ladder_step(task),
         "rules": resources.rules_of(task),
-        "ehr_down": resources.ehr_of(task) if resources.is_kind(task, followup.FEED_DOWN) else None,
-        "ehr_backfill": resources.ehr_of(task) if resources.is_kind(task, followup.BACKFILL) else None,
+        "ehr_down": resources.ehr_of(task) if followup.is_kind(task, followup.FEED_DOWN) else None,
+        "ehr_backfill": resources.ehr_of(task) if followup.is_kind(task, followup.BACKFILL) else None,
+        "kind": next(kind for kind in _KINDS if followup.is_kind(task, kind)),
         "description": task.get("description", ""),
     }
     if issues:

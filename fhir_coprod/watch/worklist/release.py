@@ -6,26 +6,34 @@ released what, and when.
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Final
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
 from uuid import NAMESPACE_URL, uuid5
+from zoneinfo import ZoneInfo
 
 from fhir_coprod import jsontext
+from fhir_coprod.definitions import CANONICAL
 from fhir_coprod.errors import NotAllowed, NotFound
 from fhir_coprod.instants import instant
 from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import Settings
-from fhir_coprod.store import Store, Transaction
+from fhir_coprod.store import Query, Store, Transaction
 from fhir_coprod.watch.alerts import resources
 from fhir_coprod.watch.facts.reader import Reader, gather
 from fhir_coprod.watch.letters import drafts, sender
-from fhir_coprod.watch.record.fhir import split
+from fhir_coprod.watch.record.fhir import moment, split
 from fhir_coprod.watch.rules.assess import assess
 from fhir_coprod.watch.rules.policies import Policy
 from fhir_coprod.watch.rules.standing import Standing
 
 FALLBACK: Final = "en"
 """The language of a letter if the record names none."""
+SAME_LETTER: Final = timedelta(minutes=10)
+"""A letter about the same thing to the same person within this time is the same letter: a form posted
+twice, or two colleagues at once."""
+_LETTER: Final = f"{CANONICAL}/letter"
+"""The system of the identifier that says what a letter is about: referral, cause and recipient."""
 _WRITTEN: Final[Json] = {
     "coding": [
         {"system": "http://terminology.hl7.org/CodeSystem/v3-ParticipationMode", "code": "WRITTEN"},
@@ -62,8 +70,11 @@ def release(
     about:    the rule or event that it tells about; "" for the first of `drafts.subjects`.
     to:       a relative (RelatedPerson/id) who gets it instead of the patient.
 
+    The same letter released again within SAME_LETTER is the one that is there already.
+
     Raises NotAllowed if nobody is named, if the patient asked not to be contacted, or if `to` is no active
-    relative of the patient; NotFound if there is nothing to tell, or there are no words in that language.
+    relative of the patient or wants no messages; NotFound if there is nothing to tell (as to the deceased),
+    or there are no words in that language.
     """
     if not by.strip():
         raise NotAllowed("Say who: a letter is released by name.")
@@ -76,11 +87,22 @@ def release(
         )
     if to and to not in known.proxies:
         raise NotAllowed(f"{to} is no active relative of this patient on record; leave it out.")
+    recent = [one for one in letters_sent(store, standing.referral) if abs(now - one.at) <= SAME_LETTER]
+    told = [one.data for one in recent if one.about == about or not (about or drafts.subjects(standing))]
+    if told and told[0]["recipient"] == [resources.reference(to or standing.patient)]:
+        return told[0]
+    if to in known.silent:
+        raise NotAllowed(f"No messages are to go to {to}: talk it over with the patient; nothing is sent.")
     known_of = sender.particulars(store, settings, standing, now)
     letter = _released(standing, language, about, to, by.strip(), now, known_of)
+    if needed := drafts.needs_interpreter(language_of(store, settings, standing)):
+        letter["note"][0]["text"] += f" {needed}"
 
     def write(transaction: Transaction) -> Json:
         transaction.lock()
+        for there in _same(transaction, letter):
+            if abs(now - there.at) <= SAME_LETTER:
+                return there.data
         transaction.put(jsontext.from_data(letter), letter["id"])
         for task in Reader(transaction.connection, settings).followups_of(standing.referral):
             if resources.is_open(task):
@@ -103,7 +125,10 @@ def _released(
 ) -> Json:
     letter = drafts.communication(standing, language, about, to, known_of)
     told = about or drafts.subjects(standing)[0]
-    letter["id"] = str(uuid5(NAMESPACE_URL, f"{standing.referral}/{told}/{instant(now)}"))
+    reached = letter["recipient"][0]["reference"]
+    cause = f"{standing.referral}/{told}/{reached}"
+    letter["id"] = str(uuid5(NAMESPACE_URL, f"{cause}/{instant(now)}"))
+    letter["identifier"] = [{"system": _LETTER, "value": cause}]
     letter["meta"] = {"profile": letter["meta"]["profile"]}
     letter["status"] = "completed"
     letter["medium"] = [_WRITTEN]
@@ -111,6 +136,65 @@ def _released(
     letter["sender"] = {"reference": sender.sender_of(standing)}
     letter["note"] = [{"authorString": by, "time": instant(now), "text": "Read and released."}]
     return letter
+
+
+class Sent(NamedTuple):
+    """A letter that went out."""
+
+    at: datetime
+    by: str
+    """Who released it."""
+    about: str
+    """The rule or event that it tells about."""
+    data: Json
+
+
+def letters_sent(store: Store, referral: str) -> list[Sent]:
+    """The letters about a referral that went out, the newest first."""
+    query = Query.parse("Communication", [("about", referral), ("_count", "500")])
+    return _sent(version.data for version in store.search(query).matches)
+
+
+def _same(transaction: Transaction, letter: Json) -> list[Sent]:
+    """The letters about the same thing to the same person, the newest first."""
+    value = f"{_LETTER}|{letter['identifier'][0]['value']}"
+    page = transaction.search(Query.parse("Communication", [("identifier", value), ("_count", "50")]))
+    return _sent(version.data for version in page.matches)
+
+
+def _sent(letters: Iterable[Json]) -> list[Sent]:
+    found = []
+    for data in letters:
+        causes = [one["value"] for one in data.get("identifier") or () if one.get("system") == _LETTER]
+        at = moment(data.get("sent"), ZoneInfo("UTC"))
+        if causes and data.get("status") == "completed" and at is not None:
+            by = next((str(note.get("authorString", "")) for note in data.get("note") or ()), "")
+            found.append(Sent(at, by, causes[0].split("/")[2], data))
+    return sorted(found, key=lambda sent: sent.at, reverse=True)
+
+
+def take_back(store: Store, letter: str, by: str, now: datetime) -> Json:
+    """Mark a letter as entered in error: it did not go out after all, and the patient was not told.
+
+    letter: the id of the Communication.
+
+    Raises NotAllowed if nobody is named, NotFound if no such letter is on record as sent.
+    """
+    if not by.strip():
+        raise NotAllowed("Say who: a letter is taken back by name.")
+
+    def write(transaction: Transaction) -> Json:
+        transaction.lock()
+        held = transaction.get("Communication", letter)
+        if held is None or held.deleted or not _sent([held.data]):
+            raise NotFound("No such letter is on record as sent.")
+        note = {"authorString": by.strip(), "time": instant(now), "text": "Taken back: it did not go out."}
+        notes = [*(held.data.get("note") or ()), note]
+        wrong = {**held.data, "status": "entered-in-error", "note": notes}
+        transaction.put(jsontext.from_data(wrong), letter)
+        return wrong
+
+    return store.write(write)
 
 
 def chosen_language(store: Store, settings: Settings, standing: Standing, wanted: str = "") -> str:
@@ -124,4 +208,7 @@ def chosen_language(store: Store, settings: Settings, standing: Standing, wanted
     except NotFound as error:
         if wanted:
             raise
-        raise NotFound(f"{error.message} It is the patient's language; an interpreter can help.") from None
+        raise NotFound(
+            f"{drafts.needs_interpreter(language)} Choose another for the letter: "
+            f"{', '.join(drafts.languages())}."
+        ) from error

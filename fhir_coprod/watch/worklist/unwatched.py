@@ -13,7 +13,10 @@ from datetime import datetime
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store
 from fhir_coprod.sync import observed
+from fhir_coprod.watch.facts.habits import Habit, habits, settles
 from fhir_coprod.watch.facts.visibility import (
+    NOT_GIVEN,
+    NOT_READABLE,
     NOT_TAKEN_IN,
     blind_feeds,
     by_reason,
@@ -22,6 +25,7 @@ from fhir_coprod.watch.facts.visibility import (
 from fhir_coprod.watch.rules.codes import NEEDED
 from fhir_coprod.watch.rules.policies import Policy
 from fhir_coprod.watch.rules.standing import Standing
+from fhir_coprod.watch.rules.steps import Use
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,22 @@ class Unreachable:
         return f"anything new at {self.ehr} since {self.known}: the last sync failed ({reason})."
 
 
-Limit = Unseen | NotAssessed | Unreachable
+@dataclass(frozen=True, slots=True)
+class NotInUse:
+    """A step that hardly any referral of an EHR shows, so that its absence raises no alerts."""
+
+    habit: Habit
+
+    @property
+    def sentence(self) -> str:
+        often = "never" if self.habit.use == Use.ABSENT else "only now and then"
+        return (
+            f"{self.habit.ehr}: {self.habit.sentence}. It seems to be recorded {often}; what is missing there"
+            " is counted, and nobody is alerted. Say in the settings ([[watch.practice]]) how it is done."
+        )
+
+
+Limit = Unseen | NotAssessed | Unreachable | NotInUse
 
 
 def what_cannot_be_watched(
@@ -98,13 +117,18 @@ def what_cannot_be_watched(
     with store.connect() as connection:
         for blind in blind_feeds(connection, settings, policy.pulled_since(now)):
             reasons.setdefault(blind.ehr, []).append((blind.type, _bare(blind.ehr, blind.reason)))
+        learned = [
+            NotInUse(found) for found in habits(connection) if found.use != Use.USED and not found.was_used
+        ]
         late = observed.struggling(connection, policy.pulled_since(now))
-        for (ehr, type), count in Counter(
-            (b.ehr, b.type) for b in unread_records(connection).values()
+        for (ehr, type, why), count in Counter(
+            (b.ehr, b.type, b.reason) for some in unread_records(connection).values() for b in some
         ).items():
-            what = (
-                NOT_TAKEN_IN if count == 1 else f"the newest words on {count} records could not be taken in"
-            )
+            many = {
+                NOT_TAKEN_IN: f"the newest words on {count} records could not be taken in",
+                NOT_GIVEN: f"the EHR did not give it for {count} patients",
+            }
+            what = why if count == 1 else many[why]
             reasons.setdefault(ehr, []).append((type, what))
     unseen: list[Limit] = [NotAssessed(tuple(faults))] if faults else []
     unseen += [
@@ -113,7 +137,8 @@ def what_cannot_be_watched(
     ]
     named = {type for rows in reasons.values() for type, _ in rows}
     if nobody_s := sorted(waiting.keys() - named):
-        reasons[""] = [(type, "") for type in nobody_s]
+        marked = {type for _, type, _, _ in store.fault_counts()}
+        reasons.setdefault("", []).extend((type, NOT_READABLE if type in marked else "") for type in nobody_s)
     for ehr, rows in sorted(reasons.items()):
         told = tuple(sorted((type, why) for type, why in rows if type in NEEDED or type in waiting))
         ages: dict[str, int] = {}
@@ -121,7 +146,7 @@ def what_cannot_be_watched(
             ages |= waiting.get(type, {})
         if told:
             unseen.append(Unseen(ehr, told, len(ages), max(ages.values(), default=0)))
-    return unseen
+    return [*unseen, *(each for each in learned if not settles(settings.watch.practice, each.habit))]
 
 
 def _bare(ehr: str, reason: str) -> str:

@@ -149,3 +149,64 @@ def test_a_deleted_task_begins_anew(api: Api, referral: str) -> None:
     stored = api.create(task("requested", referral))
     api.delete(f"Task/{stored['id']}")
     assert _put(api, stored, "completed").status_code == 201
+
+
+def test_a_task_that_asks_in_its_guides_own_way_makes_only_the_same_moves(api: Api) -> None:
+    """The watch takes it for the ask; so the table holds for it, too."""
+    clinic = f"Organization/{api.create({'resourceType': 'Organization', 'name': 'Clinic'})['id']}"
+    order = api.create(
+        {
+            "resourceType": "ServiceRequest",
+            "status": "active",
+            "intent": "order",
+            "subject": {"display": "somebody"},
+            "performer": [{"reference": clinic}],
+        }
+    )
+    named = {"reference": f"ServiceRequest/{order['id']}"}
+    local = {"coding": [{"system": "urn:site", "code": "please"}]}
+    base = {"resourceType": "Task", "status": "accepted", "intent": "order", "code": local}
+    ours = api.create({**base, "basedOn": [named], "owner": {"reference": clinic}})
+    assert _put(api, ours, "requested").status_code == 422
+    other = api.create({**base, "basedOn": [named], "owner": {"display": "somebody else"}})
+    assert _put(api, other, "requested").status_code == 200
+
+
+@pytest.mark.parametrize("kind", ["message", "document"])
+def test_a_case_in_one_bundle_is_unpacked_as_it_is_stored(api: Api, kind: str) -> None:
+    from uuid import uuid4
+
+    patient, order = str(uuid4()), str(uuid4())
+    first = {
+        "message": {"resourceType": "MessageHeader", "eventUri": "urn:new", "source": {"endpoint": "urn:gp"}},
+        "document": {
+            "resourceType": "Composition",
+            "status": "final",
+            "type": {"text": "Referral"},
+            "date": "2026-03-02",
+            "author": [{"display": "GP"}],
+            "title": "Referral",
+        },
+    }
+    request = {
+        "resourceType": "ServiceRequest",
+        "status": "active",
+        "intent": "order",
+        "subject": {"reference": f"urn:uuid:{patient}"},
+    }
+    entries = [
+        {"fullUrl": f"urn:uuid:{uuid4()}", "resource": first[kind]},
+        {"fullUrl": f"urn:uuid:{order}", "resource": request},
+        {"fullUrl": f"urn:uuid:{patient}", "resource": {"resourceType": "Patient"}},
+    ]
+    whole = {
+        "resourceType": "Bundle",
+        "type": kind,
+        "identifier": {"system": "urn:cases", "value": order},
+        "timestamp": "2026-03-02T09:00:00Z",
+        "entry": entries,
+    }
+    stored = api.post("Bundle", whole)
+    assert stored.status_code == 201
+    assert stored.json()["entry"] == entries, "the Bundle itself is kept as it came"
+    assert api.get(f"ServiceRequest/{order}").json()["subject"] == {"reference": f"Patient/{patient}"}

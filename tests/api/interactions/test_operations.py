@@ -176,6 +176,7 @@ class TestStanding:
                 "resourceType": "ServiceRequest",
                 "status": "active",
                 "intent": "order",
+                "category": [{"coding": [{"system": "http://snomed.info/sct", "code": "3457005"}]}],
                 "subject": {"reference": f"Patient/{api.create(patient())['id']}"},
                 "authoredOn": "2026-03-02T09:00:00Z",
             }

@@ -339,7 +339,9 @@ def require(response: httpx.Response) -> None:
     [
         (httpx.Response(200, html="<html>Log in</html>"), "HTML instead of FHIR"),
         (httpx.Response(404, html="<html>no</html>"), "HTML instead of FHIR"),
-        (httpx.Response(200, text="<?xml version='1.0'?><CapabilityStatement/>"), "HTML instead"),
+        (httpx.Response(200, text="<?xml version='1.0'?><CapabilityStatement/>"), "answered XML"),
+        (httpx.Response(200, text=' <Bundle xmlns="http://hl7.org/fhir"/>'), "answered XML"),
+        (httpx.Response(200, text="<Bundle/>", headers={"Content-Type": "text/xml"}), "answered XML"),
         (httpx.Response(200, text="{"), "not valid JSON"),
         (httpx.Response(200, json=[]), "no FHIR resource"),
         (httpx.Response(200, json={"hello": 1}), "no FHIR resource"),
@@ -431,3 +433,74 @@ def test_too_many_requests_says_what_to_lower() -> None:
         (error,) = get(Clock())
     assert isinstance(error, EhrUnreachable)
     assert "lower requests_per_second" in error.message
+
+
+# --- a secret that is renewed, and bytes that are not plain UTF-8 ---------------------------------
+
+
+@respx.mock
+def test_a_token_that_was_renewed_meanwhile_is_read_again_when_it_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("old")
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        good = request.headers["Authorization"] == "Bearer new"
+        file.write_text("new")  # somebody renews it after the first request
+        return httpx.Response(200 if good else 401, json={})
+
+    route = respx.get(f"{BASE}/Patient").mock(side_effect=answer)
+    auth = BearerAuth(type="bearer", token_file=file)
+    found = get(Clock(), times=2, auth=auth)
+    assert [one.status for one in found if isinstance(one, Answer)] == [200, 200]
+    assert route.call_count == 3
+
+
+@respx.mock
+@pytest.mark.parametrize("change", ["none", "gone"])
+def test_a_token_that_is_refused_and_the_same_is_not_sent_again(tmp_path: Path, change: str) -> None:
+    file = tmp_path / "token"
+    file.write_text("old")
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if change == "gone":
+            file.unlink()
+        return httpx.Response(401)
+
+    route = respx.get(f"{BASE}/Patient").mock(side_effect=answer)
+    assert one(Clock(), auth=BearerAuth(type="bearer", token_file=file)).status == 401
+    assert route.call_count == 1
+
+
+@respx.mock
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b'\xef\xbb\xbf{"a":"\xc3\xb6"}', "application/fhir+json"),
+        ('{"a":"ö"}'.encode("latin-1"), "application/fhir+json; charset=iso-8859-1"),
+        ('{"a":"ö"}'.encode(), "application/fhir+json;charset=ISO-8859-1"),
+        (b"\xff\xfe" + '{"a":"ö"}'.encode("utf-16-le"), "application/json"),
+        (b"\xfe\xff" + '{"a":"ö"}'.encode("utf-16-be"), "application/json"),
+    ],
+)
+def test_an_answer_is_read_in_the_encoding_that_it_has(body: bytes, kind: str) -> None:
+    respx.get(f"{BASE}/Patient").respond(content=body, headers={"Content-Type": kind})
+    assert one(Clock()).body == '{"a":"ö"}'.encode()
+
+
+@respx.mock
+@pytest.mark.parametrize("kind", ["application/json; charset=no-such", "application/json; charset=utf-16"])
+def test_an_encoding_that_cannot_be_is_left_alone(kind: str) -> None:
+    respx.get(f"{BASE}/Patient").respond(content=b"\xff\xc3", headers={"Content-Type": kind})
+    assert b"\xff" in one(Clock()).body or kind.endswith("utf-16")
+
+
+@respx.mock
+def test_metadata_with_a_byte_order_mark_is_read() -> None:
+    respx.get(f"{BASE}/metadata").respond(content=b'\xef\xbb\xbf{"resourceType":"CapabilityStatement"}')
+
+    async def ask() -> str:
+        async with EhrClient(ehr(), politeness=Clock().politeness()) as client:
+            _, found = await client.json("metadata")
+            return str(found["resourceType"])
+
+    assert asyncio.run(ask()) == "CapabilityStatement"

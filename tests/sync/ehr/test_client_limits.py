@@ -126,18 +126,20 @@ def test_the_clock_of_the_server_is_read_from_its_answer(stamp: str, expected: d
 
 
 @pytest.mark.parametrize(
-    ("body", "kind", "html"),
+    ("body", "kind", "markup"),
     [
-        (b"{}", "application/fhir+json", False),
-        (b"{}", "Text/HTML; charset=utf-8", True),
-        (b"{}", "application/xhtml+xml", True),
-        (b" \n<html>", "application/json", True),
-        (b"{<", "", False),
-        (b"", "", False),
+        (b"{}", "application/fhir+json", ""),
+        (b"{}", "Text/HTML; charset=utf-8", "HTML"),
+        (b"{}", "application/xhtml+xml", "HTML"),
+        (b" \n<html>", "application/json", "HTML"),
+        (b"<?xml", "text/html", "HTML"),
+        (b"<a/>", "Application/FHIR+XML", "XML"),
+        (b"{<", "", ""),
+        (b"", "", ""),
     ],
 )
-def test_a_page_for_people_is_told_by_its_kind_or_its_first_sign(body: bytes, kind: str, html: bool) -> None:
-    assert answer(body, Content_Type=kind).looks_like_html is html
+def test_a_page_for_people_is_told_by_its_kind_or_its_first_sign(body: bytes, kind: str, markup: str) -> None:
+    assert answer(body, Content_Type=kind).markup == markup
 
 
 # --- addresses ------------------------------------------------------------------------------------

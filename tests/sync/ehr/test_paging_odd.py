@@ -73,13 +73,13 @@ def test_a_broken_page_is_cut_by_its_brackets_and_keeps_its_links() -> None:
     link = '"link":[{"relation":"self","url":"s"},{"relation":"next","url":"n"}],'
     page = paging.read(broken(f"{inner} ,\n\toops,{inner}", link))
     resource = b'{"id":"1","entry":[{"x":[1,{"y":"]}"}]}]}'
-    assert page == Page((Entry(resource, "include"), Entry(b"oops"), Entry(resource, "include")), "n", None)
+    assert page == Page((Entry(resource, "include"), Entry(b"oops"), Entry(resource, "include")), "n", 9)
 
 
 def test_only_what_stands_at_the_first_level_is_the_list_of_entries() -> None:
     first = '"meta":{"entry":[{"resource":{"id":"no"}}],"link":[{"relation":"next","url":"no"}]},'
     page = paging.read(broken('{"resource":{"id":"1"}},oops', first))
-    assert page == Page((Entry(b'{"id":"1"}'), Entry(b"oops")), "", None)
+    assert page == Page((Entry(b'{"id":"1"}'), Entry(b"oops")), "", 9)
 
 
 def test_a_word_between_brackets_belongs_to_no_record() -> None:
@@ -90,7 +90,7 @@ def test_a_word_between_brackets_belongs_to_no_record() -> None:
 
 def test_a_record_that_is_cut_off_ends_the_page_before_it() -> None:
     raw = b'{"resourceType":"Bundle","entry":[{"resource":{"id":"1"}},{"resource":{"id":"2"'
-    with pytest.raises(NotAPage, match="a Bundle whose JSON cannot be read"):
+    with pytest.raises(NotAPage, match="a Bundle whose JSON and links cannot be read"):
         paging.read(raw)
 
 
@@ -131,3 +131,67 @@ def test_what_is_no_page_is_said(raw: bytes, said: str) -> None:
 )
 def test_a_link_of_any_kind_leads_below_the_base(base: str, link: str, expected: str) -> None:
     assert follow(base, f"{base.rstrip('/')}/Patient?_count=50", link, "Patient") == expected
+
+
+# --- a quote that is not escaped turns texts inside out -------------------------------------------
+
+
+def entry(id: str, text: str = "") -> str:
+    return f'{{"fullUrl":"u/{id}","resource":{{"resourceType":"Task","id":"{id}","description":"{text}"}}}}'
+
+
+@pytest.mark.parametrize(
+    "text", ['say "hi', 'a 5" tube', '"}]', 'one", [{ "two', 'x"}]}, {"y":"[', 'a "b" c']
+)
+@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize("links_first", [True, False])
+def test_a_record_with_a_quote_that_is_not_escaped_costs_itself(
+    text: str, place: int, links_first: bool
+) -> None:
+    entries = [entry(id, text if n == place else "") for n, id in enumerate("abc")]
+    listed, links = f'"entry":[{",".join(entries)}]', '"link":[{"relation":"next","url":"n"}]'
+    parts = [links, listed] if links_first else [listed, links]
+    raw = f'{{"resourceType":"Bundle","total":7,{",".join(parts)}}}'.encode()
+    page = paging.read(raw)
+    good = {e.id for e in page.entries if e.document is not None and e.document.type == "Task"}
+    assert good >= set("abc") - {"abc"[place]}
+    assert page.next == "n"
+
+
+def test_a_page_that_is_cut_off_may_have_had_more() -> None:
+    raw = f'{{"resourceType":"Bundle","entry":[{entry("a")},{entry("b")[:-9]}'.encode()
+    with pytest.raises(NotAPage, match="links cannot be read"):
+        paging.read(raw)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "beyond"),
+    [
+        (f"{BASE}/Task?_offset=0", f"{BASE}/Task?_offset=50", f"{BASE}/Task?_offset=100"),
+        (f"{BASE}?g=x&o=20&_count=20", f"{BASE}?g=x&o=40&_count=20", f"{BASE}?g=x&o=60&_count=20"),
+        (f"{BASE}/Task?_offset=50", f"{BASE}/Task?_offset=50", ""),
+        (f"{BASE}/Task?_offset=50", f"{BASE}/Task?_offset=0", ""),
+        (f"{BASE}/Task?ct=abc", f"{BASE}/Task?ct=abd", ""),
+        (f"{BASE}/Task?a=1&b=1", f"{BASE}/Task?a=2&b=2", ""),
+        (f"{BASE}/Task?_count=9", f"{BASE}/Task?_count=9&page=2", ""),
+        (f"{BASE}/Task?a=1", f"{BASE}/Task?b=2", ""),
+        (f"{BASE}/Task?a=1", f"{BASE}/Goal?a=2", ""),
+    ],
+)  # fmt: skip
+def test_the_page_behind_one_that_fails_is_known_where_pages_are_counted(
+    before: str, now: str, beyond: str
+) -> None:
+    assert paging.counted_on(before, now) == beyond
+
+
+@pytest.mark.parametrize(
+    ("link", "expected"),
+    [
+        ("https://ehr.example:443:443/r4/fhir?_getpages=x&o=20", f"{BASE}?_getpages=x&o=20"),
+        ("https://ehr.example:443/r4/fhir/Task?page=2", f"{BASE}/Task?page=2"),
+        ("/app/FHIR/r4/Task?p=eyJvIjoyMH0%3D", f"{BASE}/Task?p=eyJvIjoyMH0%3D"),
+        ("http://fhir-server.svc.cluster.local/Task?ct=x", f"{BASE}/Task?ct=x"),
+    ],
+)
+def test_links_as_servers_behind_proxies_write_them_are_followed(link: str, expected: str) -> None:
+    assert follow(BASE, f"{BASE}/Task?_count=20", link, "Task") == expected

@@ -37,7 +37,7 @@ def _fine(document: Document) -> Outcome:
     return OK
 
 
-def settle(store: Store, meanwhile: Callable[[], object] = lambda: None) -> Settled:
+def settle(store: Store, meanwhile: Callable[[], object] = lambda: None, most: int = 200) -> Settled:
     """Settles; `meanwhile` happens each time after something was drafted, before it is committed."""
 
     @contextmanager
@@ -46,7 +46,7 @@ def settle(store: Store, meanwhile: Callable[[], object] = lambda: None) -> Sett
             yield View(connection, store.newest)
         meanwhile()
 
-    return Settling(CONTEXT, [], _fine).in_steps(store.write, look, lambda: None)
+    return Settling(CONTEXT, _fine).in_steps(store.write, look, lambda: None, lambda: most)
 
 
 def edit(store: Store, id: str, **changes: Any) -> None:
@@ -130,9 +130,8 @@ def test_only_what_was_changed_meanwhile_is_drafted_again(store: Store) -> None:
 
 def test_more_than_one_portion_is_written_whole(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(publish, "DRAFTED", 5)
-    monkeypatch.setattr(publish, "BATCH", 2)
     put(store, *(("care", patient(f"p{n}", birthDate=f"1970-01-{n + 10}")) for n in range(12)))
-    settle(store)
+    settle(store, most=2)
     assert len(every(store, "Patient")) == 12
     assert waiting(store) == []
 

@@ -117,6 +117,15 @@ def test_orders_of_a_patient_who_is_deleted_are_not_brought_together(store: Stor
     assert len(set(ids(store, "ServiceRequest").values())) == 2
 
 
+def test_orders_whose_patient_has_no_address_are_not_brought_together(store: Store) -> None:
+    told(
+        store,
+        ("care", referral("s", "#p", "R1", contained=[patient("p", "1")])),
+        ("ortho", referral("t", "#p", "R1", contained=[patient("p", "1")])),
+    )
+    assert len(set(ids(store, "ServiceRequest").values())) == 2
+
+
 def test_who_leads_an_order_is_asked_again_when_the_place_of_its_requester_arrives(store: Store) -> None:
     doctor = {
         "resourceType": "PractitionerRole",

@@ -192,7 +192,7 @@ def test_a_resource_whose_records_are_gone_is_deleted_in_the_name_of_its_ehr(sto
 def test_a_record_that_goes_before_it_was_ever_written_leaves_nothing(store: Store) -> None:
     put(store, ("care", task("t", "Patient/p", "Task/x")), ("care", task("u", "Patient/p", "Task/x")))
     goes(store, "care", "Task/u")
-    store.write(lambda t: link(t, "Task"))
+    store.write(lambda t: link(t, "Task", CONTEXT, 100))
     goes(store, "care", "Task/t")
     settled(store)
     assert store.head() == 0
@@ -229,7 +229,8 @@ def test_of_two_that_became_one_a_patient_leads_on_and_anything_else_is_deleted(
         assert left["gender"] == "other", "who looks at it still sees who it was"
         assert left["active"] is False
         assert left["link"] == [{"other": {"reference": f"Patient/{kept}"}, "type": "replaced-by"}]
-    assert {v.source for v in store.changes(0) if v.id == lost} == {"ehr:ortho"}
+    sources = [v.source for v in store.changes(0) if v.id == lost]
+    assert sources == ["ehr:ortho", "retired:ehr:ortho"]
 
 
 def test_a_retired_patient_that_somebody_here_deleted_stays_deleted(store: Store) -> None:
@@ -241,13 +242,18 @@ def test_a_retired_patient_that_somebody_here_deleted_stays_deleted(store: Store
         store.read("Patient", lost)
 
 
-def test_what_was_entered_in_a_patient_that_is_retired_is_no_base_for_a_later_merge(store: Store) -> None:
+def test_what_was_entered_in_a_patient_that_is_retired_returns_with_it(store: Store) -> None:
     told(store, ("care", patient("a", "1")), ("ortho", patient("b", "2", gender="male")))
     edited(store, "Patient", "ortho/b", maritalStatus={"text": "married"})
     told(store, ("ortho", patient("b", "2", gender="other")))
     assert bases(store) == 1
     told(store, ("ortho", patient("b", "1", gender="other")))
-    assert bases(store) == 0
+    assert shown(store, "Patient", "ortho/b") == shown(store, "Patient", "care/a")
+    told(store, ("ortho", patient("b", "2", gender="female")))
+    again = shown(store, "Patient", "ortho/b")
+    assert (again["maritalStatus"], again["gender"]) == ({"text": "married"}, "female")
+    assert not again.keys() & {"active", "link"}
+    assert "maritalStatus" not in shown(store, "Patient", "care/a")
 
 
 def test_a_base_is_dropped_with_the_last_record_and_kept_while_one_is_left(store: Store) -> None:

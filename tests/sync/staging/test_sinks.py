@@ -10,6 +10,7 @@ import pytest
 from fhir_coprod.settings import EhrSettings
 from fhir_coprod.store import Store
 from fhir_coprod.sync.ehr.plan import plan
+from fhir_coprod.sync.pace import Pace
 from fhir_coprod.sync.staging.feed import Success, feeds
 from fhir_coprod.sync.staging.references import Record
 from fhir_coprod.sync.staging.sinks import DrySink, StoreSink
@@ -23,7 +24,7 @@ NO_TASKS = plan(EhrSettings(name="care", url="https://care.example", types=("Tas
 
 
 def sink_of(store: Store, kind: str) -> StoreSink:
-    return DrySink(store) if kind == "dry" else StoreSink(store, lambda batch, counts: None)
+    return DrySink(store) if kind == "dry" else StoreSink(store, lambda batch, counts: None, Pace(store))
 
 
 def gone(*ids: str) -> Batch:
@@ -100,7 +101,7 @@ def test_a_dry_run_leaves_the_feeds_alone(store: Store) -> None:
     dry.planned(NO_TASKS)
     dry.failed("care", ["Task"], "failed", "no answer")
     dry.put(Batch("care", "Patient", feed=Success("w", NOW)))
-    assert dry.watermark("care", "Patient") == ""
+    assert dry.feed("care", "Patient") is None
     with store.connect() as connection:
         assert feeds(connection) == []
     assert dry.faults == {("care", "Task"): "no answer"}
@@ -120,8 +121,11 @@ def test_a_plan_and_failures_are_in_the_feeds(store: Store) -> None:
         "Communication": ("observable", ""),
     }
     assert sink.faults == {("care", "Patient"): "some", ("care", "Goal"): "some"}
-    assert sink.watermark("care", "Communication") == "w"
-    assert sink.watermark("care", "Patient") == sink.watermark("ortho", "Communication") == ""
+    marks = {
+        type: found.watermark for type in ("Communication", "Patient") if (found := sink.feed("care", type))
+    }
+    assert marks == {"Communication": "w", "Patient": ""}
+    assert sink.feed("ortho", "Communication") is None
 
 
 @BOTH
@@ -134,7 +138,7 @@ def test_a_last_batch_that_could_not_see_everything_is_a_fault(store: Store, kin
 
 def test_each_batch_is_told_with_what_was_new_in_it(store: Store) -> None:
     told: list[tuple[str, Counts]] = []
-    sink = StoreSink(store, lambda batch, counts: told.append((batch.type, counts)))
+    sink = StoreSink(store, lambda batch, counts: told.append((batch.type, counts)), Pace(store))
     first: Any = _batch("care", LATE)
     sink.put(first)
     sink.put(first)

@@ -52,7 +52,14 @@ def test_an_id_that_fhir_does_not_allow_makes_a_letter_without_an_id(id: str) ->
 def prepared(resource: dict[str, Any], outcome: Outcome = OK) -> Taken | Refused:
     raw = Received(jsontext.encode(resource), "")
     found = stage.prepare(
-        "care", "Patient", raw, lambda id: None, Bases({}), lambda d: outcome, accept_older=False
+        "care",
+        "Patient",
+        raw,
+        lambda id: None,
+        Bases({}),
+        lambda d: outcome,
+        accept_older=False,
+        keep_invalid=False,
     )
     assert isinstance(found, Taken | Refused)
     return found

@@ -23,11 +23,12 @@ from fhir_coprod.sync.staging.references import (
     named,
     rewritten,
 )
-from fhir_coprod.sync.staging.stage import Batch, Holding, Refused, chunks, holdings
+from fhir_coprod.sync.staging.stage import Batch, Holding, Refused, holdings
+from fhir_coprod.sync.staging.waking import chunks
 from tests.sync.records import Json, patient, task
 from tests.sync.story import goes, ids, told
 from tests.sync.test_arrival import put
-from tests.sync.test_pages import answers, offers, page, synced
+from tests.sync.test_pages import answers, offer, offers, page, synced
 
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
 
@@ -100,7 +101,7 @@ def test_every_id_that_fhir_allows_is_taken(store: Store, id: str) -> None:
 def test_a_record_is_older_only_where_both_say_when_they_changed(
     store: Store, first: Any, second: Any, taken: bool
 ) -> None:
-    offers()
+    offers(offer("Patient", "search-type", parameters=("_lastUpdated",)))
     answers(page(stamped(first)))
     synced(store)
     answers(page(stamped(second, gender="male")))
@@ -252,7 +253,10 @@ def test_the_address_of_a_record_is_below_its_ehr_s_base() -> None:
         "ftp://a.example/Patient/1",
         "https://a.example/Patient/1/2",
         "https://a.example/Pa/1",
-        f"Patient/{'x' * 65}",
+        "Patient/1/_history",
+        "Patient?identifier=urn:x|1",
+        "Patient/a b",
+        "urn:uuid:1/2",
     ],
 )
 def test_what_names_no_record_has_no_target(text: str) -> None:
@@ -265,3 +269,13 @@ def test_a_reference_under_a_key_written_with_escapes_is_found_and_rewritten() -
     assert jsontext.decode(rewritten(raw, {"Patient/1": "Patient/x"})) == {
         "owner": {"reference": "Patient/x"}
     }
+
+
+@pytest.mark.parametrize("id", ["x" * 65, "a_b", "a:b", "x" * 3000])
+def test_a_record_whose_id_fhir_does_not_allow_is_that_of_its_ehr_and_never_arrives(id: str) -> None:
+    bases = Bases({"a": "https://a.example"})
+    for text in (f"Patient/{id}", f"Patient/{id}/_history/2", f"https://a.example/Patient/{id}"):
+        target = bases.target(text, "a")
+        assert target == Record("a", "Patient", id)
+        assert not target.can_arrive
+        assert bases.address(target) == f"https://a.example/Patient/{id}"

@@ -38,8 +38,13 @@ def test_a_profile_counts_bounds_fixes_and_orders(
     assert (agree(validator, claiming(profile, resource)) != NO) == valid
 
 
-def without_text(resource: Json) -> Json:
-    return {key: value for key, value in resource.items() if key != "text"}
+def without(resource: Json, element: str) -> Json:
+    return {key: value for key, value in resource.items() if key != element}
+
+
+def said_to_be_unknown(resource: Json, element: str) -> Json:
+    reason = {"url": HL7 + "data-absent-reason", "valueCode": "unknown"}
+    return without(resource, element) | {f"_{element}": {"extension": [reason]}}
 
 
 def of_profile(*urls: str) -> Json:
@@ -81,12 +86,15 @@ NATIONALITY = HL7 + "patient-nationality"
 
 EACH: list[tuple[str, Json, str]] = [
     ("a narrative", patient(), YES),
-    ("no narrative", without_text(patient()), BARE),
+    ("no narrative", without(patient(), "text"), BARE),
     ("a profile that nobody knows", of_profile("http://example.org/p"), MORE),
     ("the type itself as profile", of_profile(HL7 + "Patient"), YES),
     ("the profile of another type", of_profile("http://elsewhere.test/StructureDefinition/ordered"), NO),
     ("two profiles, one unkept", of_profile(HL7 + "Patient", PROFILES[0]["url"]), NO),
     ("an empty meta", patient(meta={}), NO),
+    ("a required value that is only said to be unknown", said_to_be_unknown(observation(), "status"), YES),
+    ("a required value that is missing", without(observation(), "status"), NO),
+    ("an optional value that is only said to be unknown", said_to_be_unknown(patient(), "gender"), YES),
     ("a meta without profile", patient(meta={"source": "urn:x"}), YES),
     ("a type that is none", {"resourceType": "Person2"}, NO),
     ("an abstract type", {"resourceType": "DomainResource"}, NO),
@@ -95,7 +103,7 @@ EACH: list[tuple[str, Json, str]] = [
     ("something to tell in a contained one", containing(ORGANIZATION | {"meta": {"profile": ["u:x"]}}), MORE),
     ("something wrong in a contained one", containing(ORGANIZATION | {"active": 1}), NO),
     ("an entry with narrative", entry(patient(id="1")), YES),
-    ("an entry without narrative", entry(without_text(patient(id="1"))), MORE),
+    ("an entry without narrative", entry(without(patient(id="1"), "text")), MORE),
     ("an entry with something to tell", entry(patient(id="1", meta={"profile": ["u:x"]})), MORE),
     ("what an entry contains", entry({**containing(ORGANIZATION), "id": "1"}), YES),
     ("a reference in an entry to what is not inside", entry({**practice(reference="#i"), "id": "1"}), NO),
@@ -141,12 +149,37 @@ EACH: list[tuple[str, Json, str]] = [
     ("a language outside what is preferred", patient(language="tlh"), YES),
     ("a language with a space", patient(language="tlh "), NO),
     ("a code of the system", coded({"system": INTERPRETATION, "code": "H"}), YES),
-    ("a code that the system lacks", coded({"system": INTERPRETATION, "code": "HHHH"}), NO),
+    ("a code that the system lacks", coded({"system": INTERPRETATION, "code": "HHHH"}), MORE),
+    (
+        "a code that the system lacks in the version that is named",
+        coded({"system": INTERPRETATION, "code": "HHHH", "version": "2018-08-12"}),
+        NO,
+    ),
+    (
+        "a code that the system lacks in the version that is named first",
+        coded({"version": "2018-08-12", "system": INTERPRETATION, "code": "HHHH"}),
+        NO,
+    ),
+    (
+        "a code of the version that is named",
+        coded({"system": INTERPRETATION, "code": "H", "version": "2018-08-12"}),
+        YES,
+    ),
+    (
+        "a code that the system lacks, of a version that nobody holds",
+        coded({"system": INTERPRETATION, "code": "HHHH", "version": "99"}),
+        MORE,
+    ),
+    (
+        "a version that is no text",
+        coded({"system": INTERPRETATION, "code": "H", "version": 1}),
+        NO,
+    ),
     ("a code of another system", coded({"system": "http://example.org/c", "code": "H"}), MORE),
     ("one of two codes", coded({"system": INTERPRETATION, "code": "H"}, {"system": "u:x", "code": "1"}), YES),
     ("two codes of others", coded({"system": "u:y", "code": "1"}, {"system": "u:x", "code": "1"}), MORE),
     ("only words", observation(interpretation=[{"text": "high"}]), MORE),
-    ("a system and no code", coded({"system": INTERPRETATION, "display": "High"}), NO),
+    ("a system and no code", coded({"system": INTERPRETATION, "display": "High"}), MORE),
     # Texts and numbers
     ("a text", patient(name=[{"text": "Å"}]), YES),
     ("a text of spaces", patient(name=[{"text": "  "}]), MORE),

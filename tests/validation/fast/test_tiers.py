@@ -132,6 +132,7 @@ NEVER_VALID = (
     "second_choice",
     "wrong_choice_type",
     "wrong_code",
+    "wrong_coding_of_a_version",
     "id_alone",
     "dangling_local_reference",
     "contained_unused",
@@ -169,6 +170,21 @@ def test_a_broken_rule_is_always_found(kind: str) -> None:
         if found == 6:
             return
     assert found
+
+
+def test_a_code_that_may_be_younger_than_ours_is_wrong_only_where_the_list_is_closed() -> None:
+    validator = default()
+    seen: set[str] = set()
+    for seed in range(60):
+        whole = make(validator, Random(f"younger{seed}").choice(MAKEABLE + PROFILES), seed, 0.4)
+        before = {issue.expression for issue in validator.explain(whole).errors}
+        mutant = mutate(validator.library, whole, "wrong_coding", Random(seed))
+        if mutant is not None:
+            told = [i for i in validator.explain(mutant).errors if i.expression not in before]
+            closed = ("required value set", "may be extended to", "slice", "must", "(")
+            assert all(any(word in issue.message for word in closed) for issue in told), told
+            seen.add(agree(validator, mutant))
+    assert seen >= {"no", "yes, with something to tell"}
 
 
 def test_an_id_beside_any_value_changes_no_verdict() -> None:

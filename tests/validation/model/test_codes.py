@@ -78,6 +78,53 @@ def test_a_narrative_that_is_not_allowed_is_told(inside: str) -> None:
     assert not narrative.is_allowed(f'<div xmlns="http://www.w3.org/1999/xhtml">{inside}</div>')
 
 
+@pytest.mark.parametrize(
+    "div",
+    [
+        '<div xmlns="http://www.w3.org/1999/xhtml"><pre xml:space="preserve">a</pre></div>',
+        '<div xmlns="http://www.w3.org/1999/xhtml"><p xml:lang="sv">a</p></div>',
+        '<div xmlns="http://www.w3.org/1999/xhtml"><p xmlns:x="urn:y">a</p></div>',
+        '<div xmlns:x="urn:y" xmlns="http://www.w3.org/1999/xhtml">a</div>',
+        '<h:div xmlns:h="http://www.w3.org/1999/xhtml"><h:p>a</h:p></h:div>',
+        '<h:div xmlns:h="http://www.w3.org/1999/xhtml"><p xmlns="http://www.w3.org/1999/xhtml">a</p></h:div>',
+        '<div xmlns="http://www.w3.org/1999/xhtml">&#160;</div>',
+        '<div xmlns="http://www.w3.org/1999/xhtml">\u00a0</div>',
+    ],
+)
+def test_a_narrative_goes_by_names_and_not_by_prefixes(div: str) -> None:
+    assert narrative.fault(div) == ""
+
+
+@pytest.mark.parametrize(
+    ("div", "why"),
+    [
+        ('<div xmlns="http://www.w3.org/1999/xhtml"><p xmlns="urn:other">x</p></div>', "<p> is not allowed"),
+        (
+            '<div xmlns="http://www.w3.org/1999/xhtml"><x:p xmlns:x="urn:y">a</x:p></div>',
+            "<p> is not allowed",
+        ),
+        ('<div xmlns="http://www.w3.org/1999/xhtml"><p x:id="a" xmlns:x="urn:y">a</p></div>', "attribute id"),
+        ('<div xmlns="http://www.w3.org/1999/xhtml"><p xml:id="a">a</p></div>', "attribute id"),
+        ('<h:div xmlns:h="urn:y">a</h:div>', "lacks xmlns"),
+        ("<div>a</div>", "lacks xmlns"),
+        ('<p xmlns="http://www.w3.org/1999/xhtml">a</p>', "instead of <div>"),
+        ('<h:div xmlns="http://www.w3.org/1999/xhtml">a</h:div>', "not well-formed"),
+        ('<div xmlns="http://www.w3.org/1999/xhtml"> \t\r\n</div>', "no text"),
+        ('<div xmlns="http://www.w3.org/1999/xhtml"><br/>&#32;</div>', "no text"),
+    ],
+)
+def test_a_narrative_of_other_names_is_refused(div: str, why: str) -> None:
+    assert why in narrative.fault(div)
+
+
+def test_a_narrative_points_to_what_is_contained() -> None:
+    inside = '<a href="#a">x</a><img src="#b" alt="y"/><a href="http://x.org/#c">z</a>'
+    whole = f'<div xmlns="http://www.w3.org/1999/xhtml">{inside}</div>'
+    assert narrative.local_links(whole) == {"#a", "#b"}
+    assert narrative.local_links(whole.replace("</div>", "")) == frozenset()
+    assert narrative.local_links(None) == frozenset()
+
+
 def test_a_narrative_cannot_declare_entities() -> None:
     bomb = '<!DOCTYPE d [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;">]>'
     assert not narrative.is_allowed(f'{bomb}<div xmlns="http://www.w3.org/1999/xhtml">&b;</div>')

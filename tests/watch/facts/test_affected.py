@@ -12,6 +12,7 @@ from fhir_coprod import watched
 from fhir_coprod.store import Store
 from fhir_coprod.watch.facts import affected
 from fhir_coprod.watch.live.loop import Watch
+from fhir_coprod.watch.record.results import BASED_ON
 from tests.watch.hospital import DAY, MONDAY, Hospital
 
 Resource = dict[str, Any]
@@ -21,25 +22,33 @@ NAMING: dict[tuple[str, str], Callable[[Resource], Resource]] = {
     ("Task", "based-on"): lambda it: {"basedOn": [it]},
     ("Task", "part-of"): lambda it: {"partOf": [it]},
     ("Appointment", "based-on"): lambda it: {"basedOn": [it]},
+    ("Appointment", "supporting-info"): lambda it: {"supportingInformation": [it]},
     ("Encounter", "based-on"): lambda it: {"basedOn": [it]},
     ("Encounter", "appointment"): lambda it: {"appointment": [it]},
     ("DiagnosticReport", "based-on"): lambda it: {"basedOn": [it]},
     ("DocumentReference", "related"): lambda it: {"context": {"related": [it]}},
     ("DocumentReference", "encounter"): lambda it: {"context": {"encounter": [it]}},
     ("Communication", "about"): lambda it: {"about": [it]},
+    ("DocumentReference", "based-on"): lambda it: {"extension": [{"url": BASED_ON, "valueReference": it}]},
     ("Communication", "based-on"): lambda it: {"basedOn": [it]},
+    ("Communication", "part-of"): lambda it: {"partOf": [it]},
     ("CommunicationRequest", "based-on"): lambda it: {"basedOn": [it]},
+    ("CommunicationRequest", "about"): lambda it: {"about": [it]},
     ("CommunicationRequest", "subject"): lambda it: {"subject": it},
-    ("ServiceRequest", "subject"): lambda it: {"subject": it},
+    ("CommunicationRequest", "recipient"): lambda it: {"recipient": [it]},
+    ("CommunicationRequest", "requester"): lambda it: {"requester": it},
+    ("CommunicationRequest", "sender"): lambda it: {"sender": it},
+    ("ServiceRequest", "replaces"): lambda it: {"replaces": [it]},
+    ("ServiceRequest", "based-on"): lambda it: {"basedOn": [it]},
+    ("ServiceRequest", "supports"): lambda it: {"supportingInfo": [it]},
     ("RelatedPerson", "patient"): lambda it: {"patient": it},
     ("DetectedIssue", "implicated"): lambda it: {"implicated": [it]},
 }
 """What a resource says where it names another by a search parameter."""
 WAYS = [
     *((named, type, parameter) for named, links in watched.LINKS.items() for type, parameter in links),
-    ("Patient", "CommunicationRequest", "subject"),
-    ("Patient", "ServiceRequest", "subject"),
-    ("Patient", "RelatedPerson", "patient"),
+    *(("Patient", type, parameter) for type, parameter in watched.OF_PATIENT),
+    *(("ServiceRequest", "ServiceRequest", way) for way in ("replaces", "supports")),
     ("ServiceRequest", "DetectedIssue", "implicated"),
 ]
 """What may be named, and by what: whatever belongs to a referral does so in one of these ways."""

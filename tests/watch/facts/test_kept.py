@@ -34,7 +34,9 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 def packed(store: Store, *blind: Blind, zone: ZoneInfo = UTC) -> bytes | None:
     known = msgspec.structs.replace(reader.gather(store, "r"), blind=blind)
-    return kept.pack(Found(NAME, known), zone, asked=False)
+    with store.connect() as connection:
+        surroundings = Reader(connection, Settings(site=SiteSettings(timezone=zone.key))).surroundings
+    return kept.pack(Found(NAME, known), surroundings, asked=False)
 
 
 def found(store: Store, due: int, body: bytes | None, zone: ZoneInfo = UTC) -> reader.Facts | None:

@@ -16,7 +16,8 @@ from fhir_coprod.store import Store
 from fhir_coprod.store.schema import sync as sync_tables
 from fhir_coprod.watch import Facts, assess
 from fhir_coprod.watch.facts import queries, reader
-from fhir_coprod.watch.record.compose import Surroundings, compose
+from fhir_coprod.watch.record.around import Surroundings
+from fhir_coprod.watch.record.compose import compose
 from fhir_coprod.watch.rules import policies
 from tests.watch.stored import all_stories, put_all, staff, tell
 from tests.watch.story import BEHIND

@@ -15,7 +15,7 @@ from fhir_coprod.watch.rules.codes import STAFF_ONLY, Rule
 from fhir_coprod.watch.rules.standing import Standing
 from tests.watch.stored import all_stories
 
-EVENTS = ("accepted", "booked", "changed", "cancelled", "rejected", "result")
+EVENTS = ("accepted", "booked", "changed", "cancelled", "rejected", "advice", "result")
 FRAME = (
     "greeting",
     "since",
@@ -24,6 +24,8 @@ FRAME = (
     "place",
     "guarantee",
     "question",
+    "worse",
+    "time-follows",
     "heading",
     "reference",
     "regards",

@@ -46,6 +46,7 @@ REQUEST = {
     "performer": [{"reference": "Organization/clinic"}],
     "authoredOn": MONDAY.isoformat(),
 }
+REFERRAL = [{"coding": [{"system": "http://snomed.info/sct", "code": "3457005"}]}]
 LABORATORY = [{"coding": [{"system": "http://snomed.info/sct", "code": "108252007"}]}]
 Resource = dict[str, Any]
 
@@ -132,7 +133,10 @@ def test_what_turns_out_to_be_no_referral_withdraws_its_alerts(
 
 @pytest.mark.parametrize(
     "becomes",
-    [{**REQUEST, "requester": {"reference": "PractitionerRole/gp"}}, {**REQUEST, "intent": "order"}],
+    [
+        {**REQUEST, "category": REFERRAL, "requester": {"reference": "PractitionerRole/gp"}},
+        {**REQUEST, "category": REFERRAL, "intent": "order"},
+    ],
     ids=("requester", "intent"),
 )
 def test_a_patient_s_request_that_is_an_order_by_now_asks_for_what_an_order_waits_for(

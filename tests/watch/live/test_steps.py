@@ -274,20 +274,39 @@ def ours(hospital: Hospital, id: str, priority: str = "routine") -> None:
         hospital.store.write(lambda t, d=data, n=name: t.put(jsontext.from_data(d), n, source="ehr:ortho"))
 
 
+def first_read(hospital: Hospital, at: datetime, digest_over: int) -> None:
+    """The EHR was first read completely then; of more old stalls than so many one digest tells."""
+    hospital.settings = Settings(ehr=(EhrSettings(name="ortho", url="https://ortho.example/fhir"),))
+    hospital.policy = replace(
+        hospital.policy,
+        alerts=replace(hospital.policy.alerts, digest_over=digest_over),
+        feeds_behind_after=999 * DAY,
+    )
+    read = to_milliseconds(at)
+    feed = {"ehr": "ortho", "type": "ServiceRequest", "state": "observable", "since": read, "reason": ""}
+    feed |= {"watermark": "", "first_success": read, "last_success": read}
+    hospital.store.write(lambda t: t.connection.execute(insert(sync_tables.feed).values(**feed)) and None)
+
+
+@pytest.mark.parametrize(("before", "raised"), [(0, 0), (1, 1)])
+def test_a_stall_that_was_due_when_its_ehr_was_first_read_is_old_and_a_later_one_is_news(
+    hospital: Hospital, before: int, raised: int
+) -> None:
+    ours(hospital, "r")
+    later = LATE + 9 * DAY
+    (standing,) = present.look(hospital.store, hospital.policy, later, hospital.settings)
+    *earlier, latest = sorted({stall.due for stall in standing.stalls})
+    assert earlier, "one is old whether the other is or not"
+    first_read(hospital, latest - before * timedelta(milliseconds=1), digest_over=0)
+    hospital.sweep(later)
+    assert len(hospital.followups("requested")) == raised
+
+
 @pytest.mark.parametrize(("over", "digests"), [(1, 1), (2, 0)])
 def test_old_stalls_are_told_by_one_digest_when_they_are_more_than_so_many(
     hospital: Hospital, over: int, digests: int
 ) -> None:
-    hospital.settings = Settings(ehr=(EhrSettings(name="ortho", url="https://ortho.example/fhir"),))
-    hospital.policy = replace(
-        hospital.policy,
-        alerts=replace(hospital.policy.alerts, digest_over=over),
-        feeds_behind_after=999 * DAY,
-    )
-    read = to_milliseconds(LATE)
-    feed = {"ehr": "ortho", "type": "ServiceRequest", "state": "observable", "since": read, "reason": ""}
-    feed |= {"watermark": "", "first_success": read, "last_success": read}
-    hospital.store.write(lambda t: t.connection.execute(insert(sync_tables.feed).values(**feed)) and None)
+    first_read(hospital, LATE, over)
     for id in ("a", "b"):
         ours(hospital, id)
     ours(hospital, "now", "stat")

@@ -12,6 +12,7 @@ from fhir_coprod import validate
 from fhir_coprod.store import Store
 from fhir_coprod.watch import sweep
 from fhir_coprod.watch.alerts import resources
+from fhir_coprod.watch.record import followup
 from fhir_coprod.watch.rules import policies
 from fhir_coprod.watch.worklist import desk
 from tests.watch.hospital import DAY, MONDAY, Hospital
@@ -338,6 +339,7 @@ def test_the_default_policy_knows_no_holidays_until_the_site_names_its_country(s
             "status": "active",
             "intent": "order",
             "subject": {"reference": "Patient/p"},
+            "category": [{"coding": [{"system": "http://snomed.info/sct", "code": "3457005"}]}],
             "authoredOn": thursday.isoformat(),
         }
     )
@@ -364,7 +366,7 @@ def test_a_feed_that_is_down_raises_one_alert_which_ends_with_it(store: Store) -
         store.write(lambda t, row=row: t.connection.execute(insert(sync_tables.feed).values(**row)) and None)
 
     def reported() -> list[dict[str, Any]]:
-        return [task for task in hospital.all("Task") if resources.is_kind(task, "feed-down")]
+        return [task for task in hospital.all("Task") if followup.is_kind(task, "feed-down")]
 
     hospital.sweep(LATE)
     (task,) = reported()

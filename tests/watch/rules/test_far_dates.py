@@ -15,7 +15,8 @@ from fhir_coprod.store import Store
 from fhir_coprod.watch import assess
 from fhir_coprod.watch.alerts.resources import detail
 from fhir_coprod.watch.live.present import look
-from fhir_coprod.watch.record.compose import Held, Surroundings, compose
+from fhir_coprod.watch.record.around import Held, Surroundings
+from fhir_coprod.watch.record.compose import compose
 from fhir_coprod.watch.record.fhir import FIRST, LAST, last_moment, moment
 from fhir_coprod.watch.rules import policies
 from fhir_coprod.watch.rules.calendar import SiteCalendar, Span
@@ -189,12 +190,12 @@ def test_one_that_cannot_be_assessed_is_told_of_and_stops_no_other(
     assert len(before) == 2
     whole = draw if place.endswith("draw") else compose
 
-    def tripping(first: Any, *rest: Any) -> Any:
+    def tripping(first: Any, *rest: Any, **named: Any) -> Any:
         if "ServiceRequest/odd" in (getattr(first, "reference", ""), getattr(first, "request", first)):
             raise OverflowError("Anna Berg was born on 9999-12-31")
         if getattr(getattr(first, "request", None), "id", "") == "ServiceRequest/odd":
             raise OverflowError("Anna Berg was born on 9999-12-31")
-        return whole(first, *rest)
+        return whole(first, *rest, **named)
 
     monkeypatch.setattr(place, tripping)
     hospital.task("odd", "requested", MONDAY, description="a new word, so that it is looked at")

@@ -195,10 +195,10 @@ def test_a_promise_holds_in_its_days_and_for_its_specialty(
 
 def test_a_table_of_ours_changes_its_keys_and_keeps_the_others_and_a_list_replaces(tmp_path: Path) -> None:
     base = policies.load("default")
-    policy = ours(tmp_path, '[alerts]\ndigest_over = 0\n[codes]\nno-referral = ["x"]\n')
+    policy = ours(tmp_path, '[alerts]\ndigest_over = 0\n[codes]\nno-result-expected = ["x"]\n')
     assert policy.alerts.digest_over == 0
     assert policy.alerts.ladder == base.alerts.ladder
-    assert policy.no_referral == {"x"}
+    assert policy.no_result_expected == {"x"}
     assert policy.awaiting_information == base.awaiting_information == {"awaiting-information"}
     assert policy.label == "ours 1"
     assert (policy.title, policy.source, policy.valid_from) == ("Ours", "the clinic", date(2026, 1, 1))
@@ -246,7 +246,7 @@ def test_a_fingerprint_changes_with_all_that_is_judged_by_and_with_nothing_else(
         for name, text, site in (
             ("a", "", {}),
             ("b", "[clocks]\nundecided = '6 wd'", {}),
-            ("c", "[codes]\nno-referral = ['x', 'y']", {}),
+            ("c", "[codes]\nno-result-expected = ['x', 'y']", {}),
             ("d", GUARANTEES, {}),
             ("e", OVERRIDES, {}),
             ("f", "", {"timezone": "Europe/Berlin"}),
@@ -259,7 +259,7 @@ def test_a_fingerprint_changes_with_all_that_is_judged_by_and_with_nothing_else(
     ]
     assert len(set(prints)) == len(prints)
     (tmp_path / "again").mkdir()
-    same = ours(tmp_path / "again", "[codes]\nno-referral = ['y', 'x']\n")
+    same = ours(tmp_path / "again", "[codes]\nno-result-expected = ['y', 'x']\n")
     assert same.fingerprint == prints[2]
 
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from fhir_coprod.watch import Facts, Stall, Standing, assess
 from fhir_coprod.watch.alerts import reconcile, resources
-from fhir_coprod.watch.record.compose import Held, Surroundings, compose
+from fhir_coprod.watch.record.around import Held, Surroundings
+from fhir_coprod.watch.record.compose import compose
 from fhir_coprod.watch.record.model import (
     Appointment,
     AppointmentState,
@@ -129,7 +130,9 @@ def test_the_order_of_arrival_does_not_matter(story: Story) -> None:
             story.siblings,
             ("RelatedPerson/daughter",),
             around=Surroundings(story.zone, BEHIND),
+            patient=story.patient,
         )
+        facts = msgspec.structs.replace(facts, practice=tuple(story.practice))
         assert assess(facts, story.policy(), story.now) == expected
 
 
@@ -286,7 +289,25 @@ def _review_date(facts: Facts, stall: Stall, now: datetime) -> Facts:
     if not stall.task:
         states = (*(s for s in facts.request.states if s.at < now), RequestState(now, "active"))
         return msgspec.structs.replace(facts, request=msgspec.structs.replace(facts.request, states=states))
+    task = next(task for task in facts.tasks if task.id == stall.task)
+    if now - task.states[-1].at > timedelta(days=60):
+        return _task(facts, stall.task, now, "accepted")  # no date of review holds it so long
     return _task(facts, stall.task, now, "on-hold", review=now + timedelta(days=9))
+
+
+def _answer_the_request_to_cancel(facts: Facts, stall: Stall, now: datetime) -> Facts:
+    """Whoever was asked to cancel answers; where only a code asked, the Task moves on without it."""
+    answered = tuple(
+        msgspec.structs.replace(side, states=(*side.states, RequestState(now, "rejected")))
+        for side in facts.side_tasks
+    )
+    tasks = tuple(
+        msgspec.structs.replace(
+            task, states=(*task.states, msgspec.structs.replace(task.states[-1], at=now, says=()))
+        )
+        for task in facts.tasks
+    )
+    return msgspec.structs.replace(facts, side_tasks=answered, tasks=tasks)
 
 
 def _withdraw_twin(facts: Facts, stall: Stall, now: datetime) -> Facts:
@@ -317,6 +338,9 @@ MISSING: dict[Rule, Callable[[Facts, Stall, datetime], Facts]] = {
     Rule.BOUNCED: _accept,
     Rule.DUPLICATE: _withdraw_twin,
     Rule.ON_HOLD_WITHOUT_REVIEW: _review_date,
+    Rule.NO_TRACE: _book,
+    Rule.CANCELLATION_UNANSWERED: _answer_the_request_to_cancel,
+    Rule.WITHDRAWAL_UNDECIDED: lambda facts, stall, now: _with(facts, "side", now),
     Rule.PATIENT_NOT_INFORMED: lambda facts, stall, now: _with(facts, "message", now),
 }
 
@@ -356,7 +380,7 @@ def _as_in_plots(facts: Facts) -> Request:
 
 
 def test_every_rule_has_a_missing_fact() -> None:
-    assert set(MISSING) == set(Rule) - {Rule.DRAFT_LEFT}
+    assert set(MISSING) == set(Rule) - {Rule.DRAFT_LEFT, Rule.PATIENT_DECEASED, Rule.SILENT_TOO_LONG}
 
 
 # -- alerts ----------------------------------------------------------------------------------------------

@@ -25,11 +25,12 @@ def test_there_are_at_least_150_scenarios_with_distinct_titles() -> None:
 
 @pytest.mark.parametrize("rule", list(Rule))
 def test_every_rule_is_told_of_in_several_scenarios(rule: Rule) -> None:
-    told = sum(
-        rule in {name for name, _ in story.expected.stalls} | set(story.expected.notes)
-        for story in (param.values[0] for param in STORIES)
-        if isinstance(story, Story)
-    )
+    told = 0
+    for param in STORIES:
+        (story,) = param.values
+        assert isinstance(story, Story)
+        found = {name for name, _ in (*story.expected.stalls, *story.expected.counted)}
+        told += rule in found | {*story.expected.notes}
     assert told >= 3
 
 
@@ -65,13 +66,18 @@ def test_scenario(story: Story) -> None:
         if "stored" in detail:
             assert stall.since_stored == (detail["stored"] == "yes"), rule
     assert [note.rule.value for note in standing.notes] == expected.notes
+    if expected.counted:
+        assert [each.rule.value for each in standing.counted] == [rule for rule, _ in expected.counted]
+    for each, (_, detail) in zip(standing.counted, expected.counted, strict=False):
+        if "since" in detail:
+            assert each.since == story.at(detail["since"])
+        if "due" in detail:
+            assert each.due == story.end_of(detail["due"])
     assert list(standing.not_observable) == expected.unseen
     for key, value in expected.more.items():
         if key == "informed":
             assert standing.patient_informed == (value == "yes")
-        elif key == "guarantee":
-            assert standing.guarantee == (None if value == "none" else story.end_of(value))
-        elif key == "due":
-            assert standing.due == (None if value == "none" else story.end_of(value))
+        elif key in ("guarantee", "due", "wake"):
+            assert getattr(standing, key) == (None if value == "none" else story.end_of(value)), key
         else:
             assert {stall.severity for stall in standing.stalls} == {value}

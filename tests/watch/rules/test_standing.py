@@ -148,9 +148,14 @@ def test_a_stall_is_told_as_json_with_its_task_and_owner_or_null() -> None:
             {"rule": "draft-left", "since": since, "due": due, "owner": None},
             {"rule": "draft-left", "since": since, "due": due, "owner": "PractitionerRole/gp"},
         ],
+        "scope": "referral",
+        "in_scope": "",
+        "counted": [],
         "not_observable": ["Encounter"],
         "patient_informed": True,
         "guarantee": due,
+        "deceased": None,
+        "unknown_states": [],
     }
 
 

@@ -158,6 +158,65 @@ Title: "Standing of a referral"
 * parameter[=].part[=].max = "1"
 * parameter[=].part[=].documentation = "What is missing, in words."
 * parameter[=].part[=].type = #string
+* parameter[+].name = #scope
+* parameter[=].use = #out
+* parameter[=].min = 0
+* parameter[=].max = "1"
+* parameter[=].documentation = "referral, diagnostic, out or unclear: what the watch takes the order for; absent when there is no order at that time."
+* parameter[=].type = #code
+* parameter[+].name = #inScope
+* parameter[=].use = #out
+* parameter[=].min = 0
+* parameter[=].max = "1"
+* parameter[=].documentation = "Why, in words that can follow because."
+* parameter[=].type = #string
+* parameter[+].name = #counted
+* parameter[=].use = #out
+* parameter[=].min = 0
+* parameter[=].max = "*"
+* parameter[=].documentation = "The same, where it raises no alert of its own: it is counted, or on the list of a department."
+* parameter[=].part[0].name = #rule
+* parameter[=].part[=].use = #out
+* parameter[=].part[=].min = 1
+* parameter[=].part[=].max = "1"
+* parameter[=].part[=].documentation = "A code of CodeSystem stall-rule."
+* parameter[=].part[=].type = #code
+* parameter[=].part[+].name = #since
+* parameter[=].part[=].use = #out
+* parameter[=].part[=].min = 1
+* parameter[=].part[=].max = "1"
+* parameter[=].part[=].documentation = "When the wait began."
+* parameter[=].part[=].type = #instant
+* parameter[=].part[+].name = #due
+* parameter[=].part[=].use = #out
+* parameter[=].part[=].min = 1
+* parameter[=].part[=].max = "1"
+* parameter[=].part[=].documentation = "When it should have ended."
+* parameter[=].part[=].type = #instant
+* parameter[=].part[+].name = #owner
+* parameter[=].part[=].use = #out
+* parameter[=].part[=].min = 0
+* parameter[=].part[=].max = "1"
+* parameter[=].part[=].documentation = "Who can move it."
+* parameter[=].part[=].type = #Reference
+* parameter[=].part[+].name = #task
+* parameter[=].part[=].use = #out
+* parameter[=].part[=].min = 0
+* parameter[=].part[=].max = "1"
+* parameter[=].part[=].documentation = "The Task it is about."
+* parameter[=].part[=].type = #Reference
+* parameter[=].part[+].name = #severity
+* parameter[=].part[=].use = #out
+* parameter[=].part[=].min = 0
+* parameter[=].part[=].max = "1"
+* parameter[=].part[=].documentation = "high, moderate or low."
+* parameter[=].part[=].type = #code
+* parameter[=].part[+].name = #missing
+* parameter[=].part[=].use = #out
+* parameter[=].part[=].min = 0
+* parameter[=].part[=].max = "1"
+* parameter[=].part[=].documentation = "What is missing, in words."
+* parameter[=].part[=].type = #string
 * parameter[+].name = #notObservable
 * parameter[=].use = #out
 * parameter[=].min = 0

@@ -1,0 +1,188 @@
+"""Reads records whose form nobody can rely on: what has the form that R4 gives it, and what cannot be read.
+
+An element has a value, is absent, or is unreadable: a list where one value belongs, a text where an object
+belongs, an empty object, a date that is none, a reference that names nothing. `readable` leaves out what is
+unreadable and says where it was, so that whoever reads on meets only values, and can tell "not there" from
+"cannot be seen". It raises nothing, whatever JSON a record holds.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from typing import Annotated, Any, NamedTuple, TypedDict
+
+import msgspec
+
+from fhir_coprod import definitions, jsontext
+from fhir_coprod.jsontext import Json
+
+
+class Readable(NamedTuple):
+    """What can be read of a record.
+
+    data:       the record without its unreadable elements; the same object if all can be read
+    unreadable: their paths without type and indices, such as "focus" or "output.valueReference"
+    """
+
+    data: Json
+    unreadable: tuple[str, ...]
+
+
+class Element(NamedTuple):
+    """What R4 says about the form of one element."""
+
+    is_list: bool
+    kind: str
+    """A primitive type, a complex type, the path of a backbone element, or "Resource"."""
+
+
+_YEAR = r"\d{4}"
+_DATE = rf"{_YEAR}(-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?)?"
+_CLOCK = r"([01]\d|2[0-3]):[0-5]\d:([0-5]\d|60)(\.\d{1,9})?"
+_ZONE = r"(Z|[+-](0\d|1[0-4]):[0-5]\d)"
+_FORMS: Mapping[str, str] = {
+    "date": rf"^{_DATE}$",
+    "dateTime": rf"^({_DATE}|{_YEAR}-\d\d-\d\dT{_CLOCK}{_ZONE})$",
+    "instant": rf"^{_YEAR}-\d\d-\d\dT{_CLOCK}{_ZONE}$",
+    "time": rf"^{_CLOCK}$",
+    "reference": r"^(#|[A-Za-z]+[/?].|[A-Za-z][A-Za-z0-9+.-]*:.)",
+}
+"""The form of a text, by type; "reference" is that of Reference.reference. Any other text has a character."""
+_PATTERNS = {kind: re.compile(form) for kind, form in _FORMS.items()}
+_NUMBERS = {"decimal": (int, float), "integer": (int,), "positiveInt": (int,), "unsignedInt": (int,)}
+
+
+def readable(data: Json) -> Readable:
+    """What can be read of a resource of R4; of anything else all of it."""
+    type = data.get("resourceType")
+    if not definitions.is_resource_type(type):
+        return Readable(data, ())
+    if _converts(data, _form(str(type), _DEEPEST)) and b"{}" not in jsontext.encode(data):
+        return Readable(data, ())
+    found: list[str] = []
+    kept = _object(data, str(type), "", found)
+    return Readable(kept, tuple(dict.fromkeys(found)))
+
+
+def concerns(unreadable: str, element: str) -> bool:
+    """Whether an unreadable element is this one, a part of it, or holds it."""
+    return f"{unreadable}.".startswith(f"{element}.") or f"{element}.".startswith(f"{unreadable}.")
+
+
+# --- element by element ---------------------------------------------------------------------------
+
+
+def _object(value: Json, type: str, at: str, found: list[str]) -> Json:
+    elements = elements_of(type)
+    kept: Json = {}
+    for name, held in value.items():
+        element = elements.get(name)
+        if element is None:
+            kept[name] = held  # not of R4, or the extensions of a primitive
+            continue
+        place = f"{at}.{name}" if at else name
+        if element.is_list:
+            if not isinstance(held, list) or not held:
+                found.append(place)
+                continue
+            beside = f"_{name}" in value  # then null only says that the value is absent
+            items = [
+                _value(item, element.kind, place, found) for item in held if item is not None or not beside
+            ]
+            if left := [item for item in items if item is not None]:
+                kept[name] = left
+        elif (read := _value(held, element.kind, place, found)) is not None:
+            kept[name] = read
+    return kept
+
+
+def _value(value: Any, kind: str, at: str, found: list[str]) -> Any:
+    """The value without what is unreadable in it; None if it is unreadable itself."""
+    if kind[0].islower():
+        if _is_primitive(value, kind):
+            return value
+    elif isinstance(value, dict) and value:
+        if kind == "Resource":
+            return value
+        return _object(value, kind, at, found) or None
+    found.append(at)
+    return None
+
+
+def _is_primitive(value: Any, kind: str) -> bool:
+    if kind == "boolean":
+        return isinstance(value, bool)
+    if kind in _NUMBERS:
+        return isinstance(value, _NUMBERS[kind]) and not isinstance(value, bool)
+    if not isinstance(value, str) or not value:
+        return False
+    pattern = _PATTERNS.get(kind)
+    return pattern is None or pattern.search(value) is not None
+
+
+# --- what R4 says ---------------------------------------------------------------------------------
+
+
+@cache
+def elements_of(path: str) -> Mapping[str, Element]:
+    """The elements of a type, or of a backbone element (`Task.output`), by their names in JSON."""
+    type = path.partition(".")[0]
+    snapshot = definitions.structure(type)["snapshot"]["element"]
+    parents = {element["path"].rpartition(".")[0] for element in snapshot}
+    found: dict[str, Element] = {}
+    for element in snapshot:
+        own: str = element["path"]
+        parent, _, name = own.rpartition(".")
+        if parent != path:
+            continue
+        is_list = element.get("max") != "1"
+        if reference := element.get("contentReference"):
+            found[name] = Element(is_list, reference.rpartition("#")[2])
+        elif own in parents:
+            found[name] = Element(is_list, own)
+        else:
+            for kind in element.get("type", ()):
+                code = kind["code"].rpartition(".")[2]
+                code = "string" if kind["code"].startswith("http") else code
+                if own == "Reference.reference":
+                    code = "reference"
+                key = name.removesuffix("[x]") + code[0].upper() + code[1:] if name.endswith("[x]") else name
+                found[key] = Element(is_list, code)
+    return found
+
+
+# --- the quick yes --------------------------------------------------------------------------------
+
+_DEEPEST = 5
+"""Levels that the quick yes looks at; a type may hold itself (an Identifier has an assigner)."""
+
+
+def _converts(data: Json, form: Any) -> bool:
+    """Whether the values fit a form; found in compiled code."""
+    try:
+        msgspec.convert(data, form)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+@cache
+def _form(kind: str, depth: int) -> Any:
+    """A type, or a backbone element, in the terms of msgspec."""
+    if kind == "boolean":
+        return bool
+    if kind in _NUMBERS:
+        return float if kind == "decimal" else int
+    if kind[0].islower():
+        form = _FORMS.get(kind)
+        return Annotated[str, msgspec.Meta(pattern=form) if form else msgspec.Meta(min_length=1)]
+    if kind in ("Resource", "Extension") or not depth:
+        return dict
+    members = {}
+    for name, element in elements_of(kind).items():
+        form = _form(element.kind, depth - 1)
+        several = Annotated[list[form], msgspec.Meta(min_length=1)]  # type: ignore[valid-type]
+        members[name] = several if element.is_list else form
+    return TypedDict(re.sub(r"\W", "_", kind), members, total=False)  # type: ignore[operator]

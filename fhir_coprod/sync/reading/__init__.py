@@ -1,0 +1,1 @@
+"""Reads the records of one EHR: types that it lists, and records by themselves."""

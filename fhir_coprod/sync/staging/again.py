@@ -1,0 +1,91 @@
+"""Writes dead letters of files, and stages records that wait as dead letters once more: by hand, or because
+their EHR now keeps such records."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+
+from sqlalchemy import Connection, or_, select, update
+
+from fhir_coprod.store import Store, Transaction
+from fhir_coprod.store.loading import Dead
+from fhir_coprod.store.schema.sync import dead_letter
+from fhir_coprod.sync.staging import stage
+from fhir_coprod.sync.staging.references import Bases
+from fhir_coprod.sync.staging.stage import Batch, Received, Refused, Taken, Unchanged, Validate
+
+
+class Waiting(NamedTuple):
+    """What a dead letter holds."""
+
+    id: int
+    ehr: str
+    type: str
+    foreign_id: str
+    body: bytes
+    position: str
+
+
+def retake(
+    transaction: Transaction, one: Waiting, bases: Bases, validate: Validate, *, keep_invalid: bool
+) -> None:
+    """Judge one record again: stage it, or leave its dead letter open with the new reason."""
+    connection = transaction.connection
+    known = stage.known_records(connection, one.ehr, one.type, [one.foreign_id])
+    result = stage.prepare(
+        one.ehr,
+        one.type,
+        Received(one.body, one.position),
+        known.get,
+        bases,
+        validate,
+        accept_older=False,
+        keep_invalid=keep_invalid,
+    )
+    batch = Batch(one.ehr, one.type)
+    if isinstance(result, Taken):
+        batch.taken.append(result)
+    elif isinstance(result, Refused):
+        batch.refused.append(result)
+    elif isinstance(result, Unchanged):
+        close(connection, one.id, "superseded")
+    stage.stage(connection, batch, transaction.now)
+    if isinstance(result, Taken):
+        close(connection, one.id, "resolved")
+
+
+def close(connection: Connection, id: int, state: str) -> None:
+    """Give a dead letter another state."""
+    connection.execute(update(dead_letter).where(dead_letter.c.id == id).values(state=state))
+
+
+def retake_readable(store: Store, ehrs: Collection[str], bases: Bases, validate: Validate) -> None:
+    """Stage the records of these EHRs that can be read and were refused: earlier, by another setting or by
+    an earlier version of this program."""
+    d = dead_letter.c
+    statement = (
+        select(d.id, d.ehr, d.type, d.foreign_id, d.body, d.position)
+        .where(d.state == "open", d.foreign_id != "", d.ehr.in_(sorted(ehrs)))
+        .order_by(d.id)
+    )
+    with store.connect() as connection:
+        waiting = [Waiting(*row[:4], bytes(row[4]), row[5]) for row in connection.execute(statement)]
+    for one in waiting:
+        store.write(lambda t, one=one: retake(t, one, bases, validate, keep_invalid=True))  # type: ignore[misc]
+
+
+def bury(transaction: Transaction, file: str, dead: Sequence[Dead], afresh: bool) -> None:
+    """Keep the records of a file that could not be loaded as dead letters, with file and line.
+
+    afresh: the file is read from its beginning, so its earlier dead letters are superseded
+    """
+    d = dead_letter.c
+    connection = transaction.connection
+    if afresh:
+        of_file = or_(d.position == file, d.position.startswith(f"{file}:", autoescape=True))
+        connection.execute(
+            update(dead_letter).where(d.ehr == "", d.state == "open", of_file).values(state="superseded")
+        )
+    refused = [Refused("", one.type, "", one.raw, one.outcome, one.place) for one in dead]
+    stage.write_dead_letters(connection, refused, transaction.now)

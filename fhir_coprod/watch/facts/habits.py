@@ -1,0 +1,188 @@
+"""Learns which steps of referrals are in use at an EHR, in a department, for a code; settings come first.
+
+Learning never turns off a step that was in use: if far fewer referrals show it, a person is asked.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
+
+import msgspec
+from sqlalchemy import Connection, delete, func, insert, select
+
+from fhir_coprod.instants import to_milliseconds
+from fhir_coprod.settings import PracticeSettings, Settings
+from fhir_coprod.store import Transaction
+from fhir_coprod.store.schema.watch import habit, standing
+from fhir_coprod.watch.record.model import Facts
+from fhir_coprod.watch.rules.steps import LEAST, WORDS, Step, Use, use_of
+
+_LATELY: Final = timedelta(days=365)
+_OLD_ENOUGH: Final = timedelta(days=30)
+"""More than any deadline of the steps: before that, something missing is only not there yet."""
+_Group = tuple[str, str, str]
+"""EHR, department and code; "" for all."""
+
+
+class Habit(NamedTuple):
+    """What the referrals of one group tell of one step."""
+
+    ehr: str
+    asked: str
+    thing: str
+    step: str
+    referrals: int
+    shown: int
+    use: str
+    was_used: bool
+
+    @property
+    def has_fallen(self) -> bool:
+        """Whether the step was in use and is shown far less often now."""
+        return self.was_used and self.use != Use.USED
+
+    @property
+    def sentence(self) -> str:
+        """What has been learned, in words that can follow a colon."""
+        who = f" of {self.asked}" if self.asked else ""
+        what = f" for {self.thing}" if self.thing else ""
+        return f"{self.shown} of {self.referrals} referrals{who}{what} {WORDS[Step(self.step)]}"
+
+    def to_json(self) -> dict[str, str | int | None]:
+        """As `fhir-coprod ehr check --json` prints it."""
+        return {
+            "step": self.step,
+            "department": self.asked or None,
+            "code": self.thing or None,
+            "referrals": self.referrals,
+            "shown": self.shown,
+            "use": self.use,
+            "was_used": self.was_used,
+        }
+
+
+class Practices:
+    """Whether each step is in use, by what the settings say, and what has been learned."""
+
+    def __init__(self, connection: Connection, settings: Settings) -> None:
+        self._said = settings.watch.practice
+        self._learned: dict[tuple[_Group, str], Habit] = {}
+        for found in habits(connection):
+            self._learned[found[:3], found.step] = found
+
+    @property
+    def fingerprint(self) -> list[list[str]]:
+        """Changes with anything that a judgement depends on."""
+        learned = [[*group, step, self._use(found)] for (group, step), found in self._learned.items()]
+        return sorted(learned) + [[repr(one)] for one in self._said]
+
+    def applied(self, facts: Facts, ehr: str) -> Facts:
+        """The facts with the steps that are not surely in use where the referral comes from."""
+        request = facts.request
+        owners = (state.owner for task in facts.tasks for state in task.states[:1])
+        asked = tuple(name for name in (*request.departments, *owners) if name)
+        practice = self.of(ehr, asked, next(iter(request.codes), ""))
+        return msgspec.structs.replace(facts, practice=practice) if practice != facts.practice else facts
+
+    def of(self, ehr: str, asked: tuple[str, ...], thing: str) -> tuple[tuple[str, str], ...]:
+        """The steps that are not surely in use for a referral, each with its use.
+
+        asked: the departments that were asked, the first of which was learned by.
+        thing: the code of what is asked for.
+        """
+        if not self._said and not self._learned:
+            return ()
+        found = ((step, self._of(step, ehr, asked, thing)) for step in Step)
+        return tuple((step.value, use) for step, use in found if use != Use.USED)
+
+    def _of(self, step: Step, ehr: str, asked: tuple[str, ...], thing: str) -> str:
+        for said in self._said:
+            if _fits(said, step, ehr, asked, thing):
+                return Use.USED if said.used else Use.NOT_USED
+        if not ehr:
+            return Use.USED  # files and the demo always use every step
+        first = next(iter(asked), "")
+        for group in ((ehr, first, thing), (ehr, first, ""), (ehr, "", "")):
+            known = self._learned.get((group, step))
+            if known is not None:
+                return self._use(known)
+        return Use.USED
+
+    @staticmethod
+    def _use(known: Habit) -> str:
+        return Use.USED if known.was_used else known.use
+
+
+def _fits(said: PracticeSettings, step: Step, ehr: str, asked: tuple[str, ...], thing: str) -> bool:
+    return (
+        said.step == step
+        and said.ehr in ("", ehr)
+        and (not said.department or said.department in asked)
+        and said.code in ("", thing)
+    )
+
+
+def settles(said: Iterable[PracticeSettings], found: Habit) -> bool:
+    """Whether the settings say how it is done there, so that nobody need be asked."""
+    return any(
+        one.step == found.step
+        and one.ehr in ("", found.ehr)
+        and one.department in ("", found.asked)
+        and one.code in ("", found.thing)
+        for one in said
+    )
+
+
+_ALL: Final = select(*habit.c).order_by(*habit.primary_key.columns)
+
+
+def habits(connection: Connection) -> Iterator[Habit]:
+    """Everything that has been learned."""
+    for row in connection.execute(_ALL):
+        yield Habit(*row)
+
+
+def learn(transaction: Transaction, now: datetime, limit: float) -> None:
+    """Learn from the referrals of the last twelve months; a group of too few is left to a wider one."""
+    connection = transaction.connection
+    was = {(found[:3], found.step): found for found in habits(connection)}
+    rows = [found._asdict() for found in _learned(connection, now, limit, was)]
+    connection.execute(delete(habit))
+    if rows:
+        connection.execute(insert(habit), rows)
+
+
+def _learned(
+    connection: Connection, now: datetime, limit: float, was: Mapping[tuple[_Group, str], Habit]
+) -> Iterator[Habit]:
+    of: Counter[tuple[_Group, str]] = Counter()
+    shown: Counter[tuple[_Group, str]] = Counter()
+    column = standing.c
+    keys = (column.ehr, column.asked, column.thing, column.steps)
+    statement = (
+        select(*keys, func.count())
+        .where(
+            column.written >= to_milliseconds(now - _LATELY),
+            column.written <= to_milliseconds(now - _OLD_ENOUGH),
+            column.steps != "",
+            column.ehr != "",
+        )
+        .group_by(*keys)
+    )
+    for ehr, asked, thing, steps, count in connection.execute(statement):
+        for told in steps.split():
+            step = told[:-1]
+            for group in {(ehr, asked, thing), (ehr, asked, ""), (ehr, "", "")}:
+                of[group, step] += count
+                shown[group, step] += count if told.endswith("+") else 0
+    for key in sorted(of.keys() | was.keys()):
+        (group, step), known = key, was.get(key)
+        if of[key] >= LEAST:
+            use = use_of(shown[key], of[key], limit)
+            used = use is Use.USED or (known is not None and known.was_used)
+            yield Habit(*group, step, of[key], shown[key], use.value, used)
+        elif known is not None and known.was_used:
+            yield known  # too few say nothing, and do not undo what was known

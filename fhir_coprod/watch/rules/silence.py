@@ -1,0 +1,44 @@
+"""Ends silence: finds open referrals of which nothing is recorded, and nothing claimed, for too long. Pure.
+
+Scope, pauses, holds, feeds, dead letters and learned habits keep stalls from being claimed, each for a good
+reason. So that all of them together cannot hide a referral for ever, time alone brings it before somebody.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from fhir_coprod.watch.record.model import Facts
+from fhir_coprod.watch.rules.codes import Rule
+from fhir_coprod.watch.rules.policies import Policy
+from fhir_coprod.watch.rules.standing import Stall, Standing
+from fhir_coprod.watch.rules.upcoming import last_fact
+
+
+def break_silence(standing: Standing, facts: Facts, policy: Policy, now: datetime) -> Standing:
+    """The standing, with `silent-too-long` counted where it applies.
+
+    It is not an alert of its own: a department gets the list of its silent referrals.
+    """
+    if not standing.is_open:
+        return standing
+    last = last_fact(facts, now)
+    span = policy.silence.get(standing.priority, policy.silence["routine"])
+    due = policy.calendar.due(last, span)
+    if due > now:
+        wake = due if standing.wake is None else min(standing.wake, due)
+        return msgspec.structs.replace(standing, wake=wake)
+    if standing.stalls:
+        return standing
+    request = facts.request
+    owner = standing.owner or next(iter((*request.departments, *request.requesters)), "")
+    silent = Stall(
+        Rule.SILENT_TOO_LONG,
+        last,
+        due,
+        owner,
+        severity=policy.severities.get(Rule.SILENT_TOO_LONG, "moderate"),
+    )
+    return msgspec.structs.replace(standing, counted=(*standing.counted, silent))
