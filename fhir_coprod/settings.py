@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
@@ -19,6 +20,11 @@ import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from fhir_coprod.errors import ConfigError
+
+
+@cache
+def _zones() -> frozenset[str]:
+    return frozenset(available_timezones())  # looks through six hundred files
 
 
 class _Section(BaseModel):
@@ -56,7 +62,7 @@ class SiteSettings(_Section):
     @field_validator("timezone")
     @classmethod
     def _known_zone(cls, value: str) -> str:
-        if value not in available_timezones():
+        if value not in _zones():
             raise ValueError(f"{value!r} is not an IANA time zone such as Europe/Stockholm")
         return value
 

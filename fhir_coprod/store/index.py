@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from hashlib import blake2b
 from typing import Any, TypeGuard
 
@@ -19,7 +19,7 @@ from fhir_coprod.definitions.search import SearchParameter
 from fhir_coprod.jsontext import Json
 from fhir_coprod.readable import concerns, readable
 from fhir_coprod.store.values import FIRST, LAST, Range, cut, fold, time_meant
-from fhir_coprod.validation.fhirpath import UnsupportedFhirPath, compile_typed
+from fhir_coprod.validation.fhirpath import compile_typed, is_supported
 from fhir_coprod.watched import UNREADABLE
 
 IndexRows = dict[str, set[tuple[Any, ...]]]
@@ -46,18 +46,19 @@ def number(type: str, code: str) -> int:
     return int.from_bytes(blake2b(f"{type}.{code}".encode(), digest_size=4).digest(), signed=True)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Parameter:
     """One search parameter of one type, ready to make rows.
 
     number, text, identifier, of_type: the numbers that it may fill
     systems: code → system, for a plain `code` whose required binding implies the system
     members: it has no value in a resource without any of these members; empty: it may always have one
-    values: finds its values in a resource, each with its FHIR type
     add:    turns a value into rows
     """
 
+    type: str
     code: str
+    expression: str
     kind: str
     number: int
     text: int
@@ -65,8 +66,15 @@ class _Parameter:
     of_type: int
     systems: Mapping[str, str]
     members: frozenset[str]
-    values: _Extract
     add: _Add
+
+    @cached_property
+    def values(self) -> _Extract:
+        """Finds its values in a resource, each with its FHIR type.
+
+        Compiled at its first use: most of R4's parameters never meet a resource with their members.
+        """
+        return compile_typed(self.expression, self.type)
 
 
 def rows(type: str, data: Json, *, is_sound: bool = True) -> IndexRows:
@@ -148,14 +156,14 @@ def _parameters(type: str) -> tuple[_Parameter, ...]:
         add = _ADDERS.get(parameter.type)
         if add is None or code in _NOT_INDEXED or not parameter.expression:
             continue
-        try:
-            values = compile_typed(parameter.expression, type)
-        except UnsupportedFhirPath:
+        if not is_supported(parameter.expression):
             continue
         _single[number(type, code)] = _has_one_value(type, parameter.expression)
         found.append(
             _Parameter(
+                type,
                 code,
+                parameter.expression,
                 TABLES[parameter.type],
                 number(type, code),
                 number(type, f"{code}:text"),
@@ -163,7 +171,6 @@ def _parameters(type: str) -> tuple[_Parameter, ...]:
                 number(type, f"{code}:of-type"),
                 _implied_systems(type, parameter.expression) if parameter.type == "token" else {},
                 _members(type, parameter.expression),
-                values,
                 add,
             )
         )

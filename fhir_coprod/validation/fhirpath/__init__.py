@@ -38,6 +38,7 @@ __all__ = [
     "UnsupportedFhirPath",
     "compile_invariant",
     "compile_typed",
+    "is_supported",
 ]
 
 _FHIR_OF_SYSTEM = {
@@ -59,6 +60,15 @@ class Invariant(Protocol):
 
         Raises FhirPathError when the rule cannot be answered for this data.
         """
+
+
+def is_supported(expression: str) -> bool:
+    """Whether it can be compiled: a quick answer for those who may never need the function."""
+    try:
+        compiled(parse(expression))
+    except UnsupportedFhirPath:
+        return False
+    return True
 
 
 def compile_typed(expression: str, base: str) -> Typed:
