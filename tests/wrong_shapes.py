@@ -81,8 +81,10 @@ def _at(record: Any, place: Place) -> Any:
     return record
 
 
-def _with(record: Json, place: Place, value: Any) -> Json:
-    changed = copy.deepcopy(record)
-    parent = _at(changed, place[:-1])
-    parent[place[-1]] = copy.deepcopy(value)
+def _with(record: Any, place: Place, value: Any) -> Any:
+    """The record with a value in a place. It shares the rest: change none of it."""
+    if not place:
+        return value
+    changed = copy.copy(record)
+    changed[place[0]] = _with(record[place[0]], place[1:], value)
     return changed

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import linecache
 import traceback
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -55,6 +56,15 @@ def test_an_error_in_a_check_shows_its_line() -> None:
     assert lines_of(caught, "check") == ["g0(v, v, state)"]
 
 
+@pytest.fixture
+def only_what_is_new_is_collected() -> Iterator[None]:
+    """What other tests have left takes a long time to look through."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.mark.usefixtures("only_what_is_new_is_collected")
 def test_the_source_goes_with_the_function_even_when_the_same_is_compiled_again() -> None:
     before = remembered("sample")
     kept = [generated.load("def main():\n    return 1", "sample", "main", {}) for _ in range(3)]
