@@ -36,6 +36,12 @@ def no_program_outlives_the_run() -> Iterator[None]:
     programs.close()
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long ones first: at the end, one core would wait for the other."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 ROOM = 1.0
 """Points over the floor from which it should rise; less is what differs from run to run."""
 

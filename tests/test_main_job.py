@@ -29,7 +29,7 @@ Json = dict[str, Any]
 FHIR_JSON = {"content-type": "application/fhir+json"}
 WAIT = 60
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
 
 class Department:

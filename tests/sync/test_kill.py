@@ -29,6 +29,8 @@ from tests.sync.conftest import settings_for
 from tests.sync.records import organization, patient, referral, task
 from tests.sync.server import Ehr, serving
 
+pytestmark = pytest.mark.long
+
 PATIENTS = 30
 
 Picture = list[tuple[str, str, str, str, int]]
