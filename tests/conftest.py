@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import find, settings
@@ -11,6 +15,13 @@ from hypothesis import strategies as st
 from tests import programs
 
 pytest_plugins = ["tests.peers.fixtures"]
+
+ROOMY = 2 * 2**30
+MEMORY = Path("/dev/shm")
+if "TMPDIR" not in os.environ and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOMY:
+    # Thousands of small databases: in memory nobody waits for a disk. What we start puts its files there too.
+    os.environ["TMPDIR"] = str(MEMORY)
+    tempfile.tempdir = None
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -23,6 +34,12 @@ def unicode_tables() -> None:
 def no_program_outlives_the_run() -> Iterator[None]:
     yield
     programs.close()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long ones first: at the end, one core would wait for the other."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
 ROOM = 1.0

@@ -7,6 +7,7 @@ import os
 import subprocess
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from tests.peers.shared import free_port
 
 FHIR_JSON = {"content-type": "application/fhir+json"}
 WAIT = 60
+Done = subprocess.CompletedProcess[str]
 PLAN = {
     "resourceType": "CarePlan",
     "status": "active",
@@ -33,7 +35,7 @@ def environment() -> dict[str, str]:
     return {key: value for key, value in os.environ.items() if not key.startswith("COPROD_")}
 
 
-def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def command(folder: Path, *arguments: str) -> Done:
     """Run fhir-coprod in a folder; nobody may see a traceback."""
     done = programs.run("fhir_coprod", *arguments, cwd=folder, env=environment())
     assert "Traceback" not in done.stderr + done.stdout, done.stderr
@@ -170,14 +172,30 @@ def with_ehr(folder: Path, url: str) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("arguments", [("ehr", "check"), ("sync",)])
-def test_unreachable_ehr_ends_with_1_and_is_named(tmp_path: Path, arguments: tuple[str, ...]) -> None:
-    done = command(with_ehr(tmp_path, f"http://127.0.0.1:{free_port()}/fhir"), *arguments)
+ASKING = [("ehr", "check"), ("sync",)]
+
+
+@pytest.fixture(scope="module")
+def unanswered(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, ...], Future[Done]]:
+    """What each command says of an EHR that does not answer; side by side, as both try several times."""
+    with ThreadPoolExecutor() as pool:
+        nobody = f"http://127.0.0.1:{free_port()}/fhir"
+        folders = [with_ehr(tmp_path_factory.mktemp("unanswered"), nobody) for _ in ASKING]
+        return {
+            asked: pool.submit(command, folder, *asked) for asked, folder in zip(ASKING, folders, strict=True)
+        }
+
+
+@pytest.mark.parametrize("arguments", ASKING)
+def test_unreachable_ehr_ends_with_1_and_is_named(
+    unanswered: dict[tuple[str, ...], Future[Done]], arguments: tuple[str, ...]
+) -> None:
+    done = unanswered[arguments].result()
     assert done.returncode == 1
     assert "orthopaedics" in done.stderr
 
 
-@pytest.mark.parametrize("arguments", [("ehr", "check"), ("sync",)])
+@pytest.mark.parametrize("arguments", ASKING)
 def test_ehr_that_answers_html_ends_with_1_and_says_so(
     tmp_path: Path, login_page: str, arguments: tuple[str, ...]
 ) -> None:

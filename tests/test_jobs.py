@@ -21,6 +21,8 @@ from tests import programs
 from tests.programs import Program
 from tests.watch.hospital import DAY, Hospital
 
+pytestmark = pytest.mark.long
+
 PATIENCE = 60.0
 """Seconds; a busy machine takes several to load a program."""
 

@@ -15,6 +15,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -37,7 +39,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     environment = tmp_path_factory.mktemp("clean") / "venv"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
     python = str(environment / "bin" / "python")
-    done = _pip("--python", python, "install", "-q", "--no-compile", "--no-deps", "--no-index", str(wheel))
+    done = _pip("--python", python, "install", "-q", "--no-deps", "--no-index", str(wheel))
     assert done.returncode == 0, done.stderr
     site = next(environment.glob("lib/*/site-packages"))
     for lent in asked_for(wheel):

@@ -18,6 +18,8 @@ import pytest
 from fhir_coprod.store import Store, opening
 from tests.api.server import Served, serving
 
+pytestmark = pytest.mark.long
+
 CLIENTS = 64
 FHIR = {"content-type": "application/fhir+json"}
 

@@ -22,6 +22,8 @@ from fhir_coprod import definitions
 from tests.api.conftest import Api
 from tests.api.server import Served, serving
 
+pytestmark = pytest.mark.long
+
 METHODS = st.sampled_from(["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"])
 TYPES = st.sampled_from(
     [

@@ -18,6 +18,8 @@ from fhir_coprod import validate
 from fhir_coprod.api import openapi_examples as shown
 from tests.api.server import Served, serving
 
+pytestmark = pytest.mark.long
+
 PATIENT = {
     "resourceType": "Patient",
     "id": "tolvan",

@@ -22,6 +22,8 @@ from tests import programs
 from tests.api.conftest import FHIR, patient
 from tests.api.server import Served, serving
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:

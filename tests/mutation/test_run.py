@@ -15,6 +15,8 @@ from mutation.areas import AREAS, Area, files
 from mutation.nearest import Map, digests
 from mutation.sample import Mutant, mutants, sample
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parent.parent.parent
 
 CODE = """

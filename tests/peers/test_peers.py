@@ -18,6 +18,8 @@ from tests.peers import chromium as browser
 from tests.peers import registry
 from tests.peers.shared import PeerFailed, Run
 
+pytestmark = pytest.mark.long
+
 FHIR_JSON = {"content-type": "application/fhir+json"}
 
 

@@ -17,6 +17,8 @@ from benchmarks import growth
 from fhir_coprod.jsontext import Document, from_data
 from fhir_coprod.store import Query, Store, sqlite
 
+pytestmark = pytest.mark.long
+
 THIN = {"search by status and a day": 45_000}
 """Whose matches are thin on the ground: such a search walks until its page is full, so many steps at any size
 of the store (a millisecond); in a small store it lists the few there are."""

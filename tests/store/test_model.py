@@ -15,6 +15,8 @@ from fhir_coprod import definitions, jsontext
 from fhir_coprod.errors import Conflict, Gone, NotFound, PreconditionFailed
 from fhir_coprod.store import Query, Store, Transaction, Version, index
 
+pytestmark = pytest.mark.long
+
 IDS = ("a", "b", "c")
 STATUSES = ("requested", "accepted", "completed")
 

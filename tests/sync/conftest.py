@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,14 +12,13 @@ from fhir_coprod.store import Store
 from tests.peers.fixtures import NewStore
 from tests.sync.server import Ehr
 
-FAST = "/dev/shm" if Path("/dev/shm").is_dir() else None
-"""Many small databases: where waiting for a disk costs nothing, if there is such a place."""
-
 
 @pytest.fixture
-def store_path(new_store: NewStore) -> Iterator[str]:
-    """URL of an empty store on SQLite."""
-    with tempfile.TemporaryDirectory(dir=FAST) as folder, new_store("sqlite", Path(folder)) as url:
+def store_path(new_store: NewStore, tmp_path: Path) -> Iterator[str]:
+    """URL of an empty store on SQLite, in a folder of its own."""
+    folder = tmp_path / "store"
+    folder.mkdir()
+    with new_store("sqlite", folder) as url:
         yield url
 
 

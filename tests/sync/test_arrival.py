@@ -20,7 +20,6 @@ from fhir_coprod.sync.merging.sources import Context
 from fhir_coprod.sync.staging import stage
 from fhir_coprod.sync.staging.references import Bases, Record
 from fhir_coprod.sync.staging.stage import Batch, Received, Taken, holdings
-from tests.sync.conftest import FAST
 from tests.sync.records import Json, organization, patient, referral, task
 
 CONTEXT = Context(
@@ -94,7 +93,7 @@ def arrive(
     records: Sequence[tuple[str, Json]], pauses: Sequence[int]
 ) -> tuple[dict[str, str], dict[str, str]]:
     """The texts by record after this order of arrival, with their ids, and with ids made nameless."""
-    with tempfile.TemporaryDirectory(dir=FAST) as folder, Store.open(f"sqlite:///{folder}/a.db") as store:
+    with tempfile.TemporaryDirectory() as folder, Store.open(f"sqlite:///{folder}/a.db") as store:
         for start, end in pairwise([0, *sorted(set(pauses)), len(records)]):
             put(store, *records[start:end])
             settle(store)
@@ -153,7 +152,7 @@ def test_runs_in_between_change_nothing_but_the_ids(dice: random.Random, pauses:
 @settings(max_examples=8, deadline=None)
 @given(st.randoms(use_true_random=False))
 def test_records_that_go_and_come_again_end_the_same(dice: random.Random) -> None:
-    with tempfile.TemporaryDirectory(dir=FAST) as folder, Store.open(f"sqlite:///{folder}/a.db") as store:
+    with tempfile.TemporaryDirectory() as folder, Store.open(f"sqlite:///{folder}/a.db") as store:
         put(store, *dice.sample(RECORDS, len(RECORDS)))
         settle(store)
         gone = dice.sample(RECORDS, 4)

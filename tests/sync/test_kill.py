@@ -10,7 +10,6 @@ import multiprocessing
 import os
 import shutil
 import signal
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -26,9 +25,11 @@ from fhir_coprod.sync import dead_letters
 from fhir_coprod.sync.engine import run
 from fhir_coprod.sync.staging.stage import holdings
 from tests.peers.postgresql import Databases
-from tests.sync.conftest import FAST, settings_for
+from tests.sync.conftest import settings_for
 from tests.sync.records import organization, patient, referral, task
 from tests.sync.server import Ehr, serving
+
+pytestmark = pytest.mark.long
 
 PATIENTS = 30
 
@@ -93,7 +94,7 @@ def sync_and_die(settings: Settings, full: bool, after: float | None) -> None:
 def in_child(settings: Settings, full: bool, after: float | None = None) -> tuple[int, float]:
     """Exit code and duration of a run in a process of its own."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.sync.test_kill", "fhir_coprod.validation"])
+    context.set_forkserver_preload(["tests.sync.test_kill", "tests.sync.warm"])
     process = context.Process(target=sync_and_die, args=(settings, full, after))
     started = time.monotonic()
     process.start()
@@ -123,12 +124,6 @@ def ends_after_kills(
 
 
 @pytest.fixture
-def folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(dir=FAST) as name:
-        yield Path(name)
-
-
-@pytest.fixture
 def new_postgresql(databases: Databases) -> Iterator[Callable[[], str]]:
     """Gives a fresh database each time it is called."""
     urls: list[str] = []
@@ -146,11 +141,11 @@ SOME, TWENTY = pytest.param(4, id="4"), pytest.param(10, id="10", marks=pytest.m
 
 
 @pytest.mark.parametrize("moments", [SOME, TWENTY])
-def test_a_first_run_killed_anywhere_ends_as_if_undisturbed(folder: Path, moments: int) -> None:
+def test_a_first_run_killed_anywhere_ends_as_if_undisturbed(tmp_path: Path, moments: int) -> None:
     care, ortho = departments()
 
     def fresh(name: str) -> Settings:
-        return settings_for(f"sqlite:///{folder / name}.db", care=care, ortho=ortho)
+        return settings_for(f"sqlite:///{tmp_path / name}.db", care=care, ortho=ortho)
 
     with serving(care, ortho):
         ends, expected = ends_after_kills(moments, fresh, full=False)
@@ -158,13 +153,13 @@ def test_a_first_run_killed_anywhere_ends_as_if_undisturbed(folder: Path, moment
 
 
 @pytest.mark.parametrize("moments", [SOME, TWENTY])
-def test_a_later_run_killed_anywhere_ends_as_if_undisturbed(folder: Path, moments: int) -> None:
+def test_a_later_run_killed_anywhere_ends_as_if_undisturbed(tmp_path: Path, moments: int) -> None:
     care, ortho = departments()
-    before = folder / "before.db"
+    before = tmp_path / "before.db"
 
     def fresh(name: str) -> Settings:
-        shutil.copy(before, folder / f"{name}.db")
-        return settings_for(f"sqlite:///{folder / name}.db", care=care, ortho=ortho)
+        shutil.copy(before, tmp_path / f"{name}.db")
+        return settings_for(f"sqlite:///{tmp_path / name}.db", care=care, ortho=ortho)
 
     with serving(care, ortho):
         assert in_child(settings_for(f"sqlite:///{before}", care=care, ortho=ortho), False)[0] == 0

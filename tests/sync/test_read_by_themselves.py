@@ -11,7 +11,7 @@ import respx
 from fhir_coprod.jsontext import Document
 from fhir_coprod.outcome import OK
 from fhir_coprod.settings import EhrSettings, Settings
-from fhir_coprod.store import Store
+from fhir_coprod.store import Query, Store
 from fhir_coprod.sync.engine import run
 from fhir_coprod.sync.staging.feed import feeds
 from fhir_coprod.sync.staging.stage import Counts
@@ -203,3 +203,24 @@ def test_what_nobody_foresaw_in_one_read_is_a_fault_of_the_type(store: Store) ->
     assert "LookupError" in report.faults["Patient"]
     assert "Eva" not in report.faults["Patient"]
     assert report.counts["Patient"].deleted == 0
+
+
+@respx.mock
+@pytest.mark.parametrize("answer", ["in its place", "redirected"])
+def test_a_patient_in_whose_place_the_server_gives_another_is_given_up_for_that_one(
+    store: Store, answer: str
+) -> None:
+    """Servers do so once two patients were merged there."""
+    named(by_id=False)
+    respx.get(f"{BASE}/Patient/a").respond(json=patient("a", "1", gender="male"))
+    synced(store, patients=("a",))
+    new = patient("b", "2", gender="female", birthDate="1999-09-09")
+    if answer == "in its place":
+        respx.get(f"{BASE}/Patient/a").respond(json=new)
+    else:
+        respx.get(f"{BASE}/Patient/a").respond(301, headers={"Location": f"{BASE}/Patient/b"})
+    respx.get(f"{BASE}/Patient/b").respond(json=new)
+    for _ in range(2):  # and it stays so
+        assert synced(store, patients=("a",)).faults == {}
+        (now,) = store.search(Query.parse("Patient", [])).matches
+        assert (now.data["birthDate"], now.data.get("active", True)) == ("1999-09-09", True)

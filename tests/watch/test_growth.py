@@ -16,6 +16,8 @@ from fhir_coprod.watch.live.look import look_at
 from fhir_coprod.watch.live.loop import Watch
 from fhir_coprod.watch.rules import policies
 
+pytestmark = pytest.mark.long
+
 EVENTS = 20
 
 

@@ -283,7 +283,7 @@ class Listing:
             vanished = singly.vanished(dead, len(living), reading.name)
         else:
             found = await singly.read_each(reading, plan.type, sorted(suspects))
-            held.gone += found.gone
+            found.into(held)
             self._unseen = found.unseen
             await self.reading.threaded(self._taking().sort, found.received, held, Seen(pages=1))
             living -= {record.id for record in found.gone}

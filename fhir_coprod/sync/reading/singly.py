@@ -36,6 +36,13 @@ class Found:
     """Those that the EHR says do not exist, or not any more."""
     unseen: list[tuple[str, str]] = field(default_factory=list)
     """Those that it did not show: reference, and why."""
+    given_up: list[tuple[Record, Record]] = field(default_factory=list)
+    """Patients in whose place it gave another one, as EHRs do after a merge: asked for, and given."""
+
+    def into(self, batch: Batch) -> None:
+        """Add what is to be staged besides the records themselves."""
+        batch.gone += self.gone
+        batch.given_up += self.given_up
 
 
 async def read_each(reading: Reading, type: str, ids: Sequence[str]) -> Found:
@@ -54,6 +61,9 @@ async def read_each(reading: Reading, type: str, ids: Sequence[str]) -> Found:
             found.gone.append(Record(reading.name, type, id))
         elif answer.status == 200 and not answer.markup:
             entry = Entry(answer.body)
+            if type == "Patient" and entry.id not in ("", id) and _is_patient(entry):
+                asked, given = Record(reading.name, type, id), Record(reading.name, type, entry.id)
+                found.given_up.append((asked, given))
             found.received.append(Received(entry.resource, f"{type}, read by itself", entry.document))
         else:  # refused, failed, or the answer is not a record
             why = f"the server answered {answer.markup or answer.status}"
@@ -65,7 +75,12 @@ async def read_each(reading: Reading, type: str, ids: Sequence[str]) -> Found:
             raise result
     found.gone.sort()
     found.unseen.sort()
+    found.given_up.sort()
     return found
+
+
+def _is_patient(entry: Entry) -> bool:
+    return entry.document is not None and entry.document.type == "Patient"
 
 
 async def named_patients(reading: Reading, plans: Sequence[TypePlan]) -> None:
@@ -123,6 +138,7 @@ async def _take_each(reading: Reading, plan: TypePlan, ids: Sequence[str]) -> li
         try:
             together = await _search_ids(reading, plan, some)
             found = await read_each(reading, type, [id for id in some if id not in together])
+            batch.given_up += found.given_up
             await reading.threaded(taking.sort, [*together.values(), *found.received], batch, seen)
             await _complete(reading, plan, seen, batch, [])
         except EhrError as error:
@@ -165,7 +181,7 @@ async def complete(reading: Reading, plan: TypePlan, seen: Seen, batch: Batch) -
         return 0, 0
     taking = reading.taking(plan, is_listing=True, accepts_older=False)
     found = await read_each(reading, plan.type, await reading.threaded(taking.outdated, seen))
-    batch.gone += found.gone
+    found.into(batch)
     return await _complete(reading, plan, seen, batch, found.received)
 
 

@@ -43,6 +43,8 @@ from tests.watch.whole import (
     said,
 )
 
+pytestmark = pytest.mark.long
+
 SWEDEN = SiteSettings(timezone="Europe/Stockholm", country="SE")
 EHR = EhrSettings(name="ortho", url="https://ortho.example/fhir")
 CLOCKS_CHANGE = tuple(datetime(2026, month, day, 1, tzinfo=UTC) for month, day in ((3, 29), (10, 25)))
