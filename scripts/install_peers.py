@@ -4,7 +4,8 @@
         python scripts/install_peers.py NAME...    some of them
 
 NAME is `debian` (PostgreSQL and Chromium), or a folder under tests/peers that has a pom.xml (built with
-Maven, Java 17), a package.json (installed with npm ci, Node 20) or a packages.json (FHIR packages from npm).
+Maven, Java 17), a package.json (installed with npm ci, Node 20), a packages.json (FHIR packages from npm), or
+a requirements.txt (Python packages, installed into an environment of their own).
 
 Anything that is already there, built from the same sources, is left alone. Debian's packages need root;
 without it they are named, and the rest goes on. The script needs only the standard library.
@@ -83,6 +84,18 @@ def fhir_packages(folder: Path) -> None:
     _remember(folder, target)
 
 
+def python_packages(folder: Path) -> None:
+    """Install exactly what a requirements.txt names, by its hashes, into an environment that is not ours."""
+    target = folder / "target"
+    if _unchanged(folder, target):
+        return
+    shutil.rmtree(target, ignore_errors=True)
+    _run([sys.executable, "-m", "venv", str(target)])
+    pip = [str(target / "bin" / "python"), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+    _run([*pip, "--require-hashes", "--only-binary", ":all:", "-r", str(folder / "requirements.txt")])
+    _remember(folder, target)
+
+
 def _archive_hapi_classes(target: Path) -> None:
     """Start HAPI once so that Java keeps its 30,000 classes parsed: later starts take 10 s instead of 15."""
     from tests.peers.servers import hapi_archiving_command
@@ -141,6 +154,8 @@ def _steps() -> dict[str, Callable[[], None]]:
         steps[package.parent.name] = lambda folder=package.parent: npm(folder)  # type: ignore[misc]
     for listed in sorted(PEERS.glob("*/packages.json")):
         steps[listed.parent.name] = lambda folder=listed.parent: fhir_packages(folder)  # type: ignore[misc]
+    for required in sorted(PEERS.glob("*/requirements.txt")):
+        steps[required.parent.name] = lambda folder=required.parent: python_packages(folder)  # type: ignore[misc]
     return steps
 
 

@@ -87,7 +87,7 @@ class Program:
 
     def send_signal(self, number: int) -> None:
         if self.poll() is None:
-            with suppress(ProcessLookupError):  # it has ended meanwhile
+            with suppress(ProcessLookupError):  # it has ended, and we are about to be told
                 os.kill(self.pid, number)
 
     def terminate(self) -> None:

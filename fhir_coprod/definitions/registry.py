@@ -166,7 +166,7 @@ class Definitions:
         held = self._parameters.get(resource_type)
         if held is None:
             found = self._pack.search_parameters(resource_type)
-            for resource in self._packaged_parameters():
+            for resource in self._packaged_parameters() if found else ():
                 bases = resource.get("base", ())
                 if (resource_type in bases and resource.get("expression")) or "Resource" in bases:
                     found.setdefault(resource["code"], _parameter(resource, resource_type))

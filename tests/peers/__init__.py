@@ -6,5 +6,6 @@ guard.py       the small process that holds a peer and ends it
 postgresql.py  PostgreSQL
 servers.py     HAPI FHIR (hapi/, Java) and the Medplum router (medplum/, Node)
 chromium.py    the browser
+hospital.py    a synthetic hospital (clinosim/, Python)
 fixtures.py    the pytest plugin that offers them
 """

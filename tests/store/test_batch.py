@@ -170,7 +170,8 @@ def test_only_what_was_there_before_has_its_index_removed_first(store: Store) ->
 
     put(store, "Task", "a", "b")
     assert removals("c", "d") == 0
-    assert removals("a", "b", "c") == len(core.INDEX_TABLES)
+    marks = 1  # what was wrong in the version before
+    assert removals("a", "b", "c") == len(core.INDEX_TABLES) + marks
 
 
 def test_a_later_batch_keeps_the_key_and_marks_what_was_deleted(store: Store) -> None:

@@ -100,7 +100,7 @@ def without(resource: Resource, *keys: str) -> Resource:
         (REQUEST, {**REQUEST, "status": "entered-in-error"}),
         (REQUEST, {**REQUEST, "doNotPerform": True}),
         (REQUEST, {**REQUEST, "category": LABORATORY, "requester": {"reference": "PractitionerRole/gp"}}),
-        (REQUEST, {**REQUEST, "category": LABORATORY, "requester": {}, "intent": "order"}),
+        (REQUEST, without({**REQUEST, "category": LABORATORY, "intent": "order"}, "requester")),
         (REQUEST, None),
     ],
     ids=(
