@@ -73,7 +73,7 @@ def pairs(resources: int) -> Iterator[Pair | Result]:
             administrator = postgresql.start(run, durable=True, more=("shared_buffers=1GB",))["url"]
         stores = {"SQLite": f"sqlite:///{folder / 'bench.db'}"}
         if administrator:
-            stores["PostgreSQL"] = postgresql.create_database(administrator, "ours")
+            stores["PostgreSQL"] = postgresql.new_database(administrator)
         loaded = {name: _load(url, records, run) for name, url in stores.items()}
         bare = stack.enter_context(bare_starlette())
         fhirstarter = stack.enter_context(references.fhirstarter())

@@ -250,7 +250,7 @@ def store_url(database: str, folder: Path) -> Iterator[str]:
     run = Run.begin()
     try:
         administrator = postgresql.start(run, durable=True, more=("shared_buffers=1GB",))["url"]
-        yield postgresql.create_database(administrator, "growth")
+        yield postgresql.new_database(administrator)
     finally:
         run.finish()
 

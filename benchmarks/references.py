@@ -55,7 +55,7 @@ def hapi(run: Run, administrator: str | None) -> Iterator[tuple[str, str] | None
         return
     jdbc, name = "", "H2 in memory"
     if administrator:
-        url = make_url(postgresql.create_database(administrator, "hapi"))
+        url = make_url(postgresql.new_database(administrator))
         jdbc = f"jdbc:postgresql://{url.host}:{url.port}/{url.database}?user={url.username}"
         name = "PostgreSQL"
     port = free_port()

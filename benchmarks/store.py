@@ -121,7 +121,7 @@ def databases(folder: Path) -> Iterator[list[tuple[str, str, str]]]:
     run = Run.begin()
     try:
         admin = postgresql.start(run, durable=True)["url"]
-        ours, bare = (postgresql.create_database(admin, name) for name in ("ours", "bare"))
+        ours, bare = (postgresql.new_database(admin) for name in ("ours", "bare"))
         yield [*found, ("PostgreSQL", ours, bare)]
     finally:
         run.finish()

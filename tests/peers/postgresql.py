@@ -164,3 +164,12 @@ class Databases:
 
     def close(self) -> None:
         self._connection.close()
+
+
+def new_database(admin: str) -> str:
+    """URL of one fresh database, for a program that needs no more and ends with its server."""
+    databases = Databases(admin)
+    try:
+        return databases.new()
+    finally:
+        databases.close()

@@ -258,8 +258,8 @@ def _end_request(facts: Facts, stall: Stall, now: datetime) -> Facts:
 
 def _half_close(facts: Facts, stall: Stall, now: datetime) -> Facts:
     """The side that is still open ends too."""
-    ended = facts.request.states[-1].status in ("completed", "revoked")
-    if not ended:
+    known = [state for state in facts.request.states if state.at <= now] or facts.request.states[:1]
+    if known[-1].status not in ("completed", "revoked"):
         return _end_request(facts, stall, now)
     if stall.task:
         return _task(facts, stall.task, now, "cancelled")
