@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 ALONE = 200
 """Records in one transaction while nobody else writes."""
-SHARED = 15
+SHARED = 8
 """The same while others do."""
 SECONDS = 5.0
 """How long after somebody else has written we expect them to write again."""
