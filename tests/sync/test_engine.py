@@ -24,10 +24,10 @@ from fhir_coprod.sync.staging.identity import ORDERS
 from fhir_coprod.sync.staging.references import Record
 from fhir_coprod.sync.staging.stage import Counts
 from fhir_coprod.watched import PULLED
+from tests.sync.departments import QUICK
 from tests.sync.records import Json, organization, patient, referral, task
 from tests.sync.story import goes, ids, shown
 from tests.sync.test_arrival import CONTEXT, put
-from tests.sync.test_run import QUICK
 
 TYPES = ("Patient", "Organization")
 

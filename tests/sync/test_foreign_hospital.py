@@ -29,9 +29,9 @@ from fhir_coprod.watch.rules.codes import Stage
 from fhir_coprod.watch.rules.scope import Scope
 from fhir_coprod.watch.worklist.apart import orders_apart
 from tests.peers.hospital import Hospital
+from tests.sync.departments import QUICK
 from tests.sync.records import Json
 from tests.sync.server import Ehr, serving
-from tests.sync.test_run import QUICK
 
 pytestmark = pytest.mark.timeout(240)
 

@@ -16,11 +16,11 @@ from fhir_coprod.validation import validate_document
 from fhir_coprod.watch.facts.reader import gather
 from fhir_coprod.watch.rules import policies
 from fhir_coprod.watch.rules.assess import assess
+from tests.sync.departments import every, one, synced
 from tests.sync.records import organization, patient, referral, task
 from tests.sync.server import Ehr, serving
 from tests.sync.story import ids, questions, settled, shown
 from tests.sync.test_arrival import put
-from tests.sync.test_run import every, one, synced
 
 SIDE = [
     {"priority": "HIGH"},

@@ -13,10 +13,10 @@ from fhir_coprod.sync import dead_letters
 from fhir_coprod.sync.engine import run
 from fhir_coprod.sync.staging.stage import Counts
 from tests.sync.conftest import settings_for
+from tests.sync.departments import HABITS, one, synced
 from tests.sync.records import patient
 from tests.sync.server import Ehr, serving
 from tests.sync.test_dead_letters import states
-from tests.sync.test_run import HABITS, one, synced
 
 
 def at(time: str, version: int, **more: Any) -> dict[str, Any]:

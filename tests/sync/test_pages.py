@@ -16,8 +16,8 @@ from fhir_coprod.sync.engine import run
 from fhir_coprod.sync.report import EhrReport
 from fhir_coprod.sync.staging import feed
 from fhir_coprod.sync.staging.stage import Counts
+from tests.sync.departments import QUICK
 from tests.sync.records import Json, patient
-from tests.sync.test_run import QUICK
 
 BASE = "https://care.example/fhir"
 

@@ -19,10 +19,10 @@ from fhir_coprod.store import Store
 from fhir_coprod.sync import dead_letters, observed
 from fhir_coprod.sync.engine import run
 from fhir_coprod.sync.report import EhrReport
+from tests.sync.departments import QUICK
 from tests.sync.records import Json, patient
 from tests.sync.test_dead_letters import states
 from tests.sync.test_pages import BASE, answers, offers, page
-from tests.sync.test_run import QUICK
 
 CARE = Settings(
     ehr=(

@@ -15,9 +15,9 @@ from fhir_coprod.store import Query, Store
 from fhir_coprod.sync.engine import run
 from fhir_coprod.sync.staging.feed import feeds
 from fhir_coprod.sync.staging.stage import Counts
+from tests.sync.departments import QUICK
 from tests.sync.records import patient
 from tests.sync.test_pages import BASE, answers, genders, has, offer, offers, outcome, page, synced
-from tests.sync.test_run import QUICK
 
 UNSEEN = "1 record could not be looked at; what we have is kept"
 

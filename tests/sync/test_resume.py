@@ -16,9 +16,9 @@ from fhir_coprod.sync.engine import run
 from fhir_coprod.sync.reading import listing
 from fhir_coprod.sync.staging import unfinished
 from fhir_coprod.sync.staging.stage import Counts
+from tests.sync.departments import QUICK
 from tests.sync.test_gaps import by_patient, orders_of
 from tests.sync.test_pages import BASE, answers, has, offer, offers, synced
-from tests.sync.test_run import QUICK
 from tests.sync.test_whole import alive, numbered, state
 
 

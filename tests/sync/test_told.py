@@ -18,10 +18,10 @@ from fhir_coprod.store import Query, Store
 from fhir_coprod.sync.engine import check
 from fhir_coprod.watch.live.look import look_at
 from fhir_coprod.watch.rules import policies
+from tests.sync.departments import QUICK
 from tests.sync.records import patient, referral, task
 from tests.sync.test_gaps import by_patient
 from tests.sync.test_pages import BASE, answers, has, offer, offers, outcome, page, synced
-from tests.sync.test_run import QUICK
 
 
 def coprod(config: Path, *arguments: str) -> Any:

@@ -14,9 +14,9 @@ from fhir_coprod.settings import EhrSettings, Settings
 from fhir_coprod.store import Store
 from fhir_coprod.sync.engine import run
 from fhir_coprod.sync.staging import feed
+from tests.sync.departments import QUICK, every, synced
 from tests.sync.records import patient
 from tests.sync.server import Ehr, serving
-from tests.sync.test_run import QUICK, every, synced
 
 INCREMENTAL = [
     pytest.param({"history": True}, id="history"),

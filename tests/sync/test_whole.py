@@ -16,9 +16,9 @@ from fhir_coprod.sync.report import EhrReport
 from fhir_coprod.sync.staging import feed
 from fhir_coprod.sync.staging.feed import Feed
 from fhir_coprod.sync.staging.stage import Counts
+from tests.sync.departments import QUICK
 from tests.sync.records import Json, patient
 from tests.sync.test_pages import BASE, answers, has, offer, offers, outcome, page, synced
-from tests.sync.test_run import QUICK
 
 
 def state(store: Store, type: str = "Patient") -> Feed:

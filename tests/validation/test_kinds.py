@@ -13,7 +13,7 @@ import pytest
 from fhir_coprod.validation.validator import Validator
 from tests.validation.fast.test_tiers import agree
 from tests.validation.slicing_package import CASES, PROFILES, claiming
-from tests.validation.test_base_rules import basic, patient, plan
+from tests.validation.small import basic, patient, plan
 
 Json = dict[str, Any]
 

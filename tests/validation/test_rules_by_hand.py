@@ -16,7 +16,7 @@ from fhir_coprod.validation.validator import default
 from tests.validation import oracle
 from tests.validation.fast.test_tiers import agree
 from tests.validation.fhirpath.test_hl7 import ELSEWHERE
-from tests.validation.test_base_rules import basic, observation, patient, plan
+from tests.validation.small import basic, observation, patient, plan
 
 WHY = "http://example.org/why"
 UNKNOWN = {

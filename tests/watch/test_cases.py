@@ -1,118 +1,40 @@
 """Records as guides and other hospitals write them, through the store: what the watch says of each.
 
-Each case is the base below with a few resources in place of others or beside them.
+Each case is the base of `cases.py` with a few resources in place of others or beside them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from fhir_coprod import jsontext
 from fhir_coprod.errors import NotFound
-from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store
-from fhir_coprod.watch import Standing
 from fhir_coprod.watch.facts.reader import gather
 from fhir_coprod.watch.rules import policies
 from fhir_coprod.watch.rules.assess import assess
-
-NOW = datetime(2026, 4, 13, tzinfo=UTC)
-MARCH = "2026-03-{:02}T09:00:00Z"
-BSER = "http://hl7.org/fhir/us/bser/CodeSystem/TaskBusinessStatusCS"
-CA = "https://fhir.infoway-inforoute.ca/CodeSystem/ca-referralbusinessstatus"
-TASK_CODE = "http://hl7.org/fhir/CodeSystem/task-code"
-Json = dict[str, Any]
-NUMBER = {"system": "urn:hospital:referral", "value": "R-1"}
-
-
-def at(name: str) -> Json:
-    return {"reference": name}
-
-
-def code(system: str, value: str) -> Json:
-    return {"coding": [{"system": system, "code": value}]}
-
-
-def resource(name: str, /, **says: Any) -> Json:
-    type, _, id = name.partition("/")
-    return {"resourceType": type, "id": id, **says}
-
-
-def order(id: str = "s", **more: Any) -> Json:
-    return resource(
-        f"ServiceRequest/{id}",
-        **{
-            "status": "active",
-            "intent": "order",
-            "subject": at("Patient/p"),
-            "authoredOn": MARCH.format(2),
-            "requester": at("Organization/gp"),
-            "performer": [at("Organization/clinic")],
-            "code": {"text": "please see"},
-        }
-        | more,
-    )
-
-
-def task(id: str = "t", status: str = "accepted", **more: Any) -> Json:
-    return resource(
-        f"Task/{id}",
-        **{
-            "status": status,
-            "intent": "order",
-            "code": code(TASK_CODE, "fulfill"),
-            "focus": at("ServiceRequest/s"),
-            "for": at("Patient/p"),
-            "requester": at("Organization/gp"),
-            "owner": at("Organization/clinic"),
-            "authoredOn": MARCH.format(2),
-            "lastModified": MARCH.format(4),
-        }
-        | more,
-    )
-
-
-def told(id: str = "c", **more: Any) -> Json:
-    return resource(
-        f"Communication/{id}",
-        **{
-            "status": "completed",
-            "subject": at("Patient/p"),
-            "recipient": [at("Patient/p")],
-            "about": [at("ServiceRequest/s")],
-            "sent": "2026-04-10T09:00:00Z",
-        }
-        | more,
-    )
-
-
-def report(id: str, based_on: str, by: str = "Organization/clinic", **more: Any) -> Json:
-    return resource(
-        f"DiagnosticReport/{id}",
-        **{
-            "status": "final",
-            "code": {"text": "please see"},
-            "subject": at("Patient/p"),
-            "basedOn": [at(based_on)],
-            "performer": [at(by)],
-            "issued": MARCH.format(20),
-        }
-        | more,
-    )
-
-
-BASE = [
-    resource("Organization/gp", name="Practice"),
-    resource("Organization/clinic", name="Clinic"),
-    resource("Organization/hub", name="Hub"),
-    resource("Patient/p", birthDate="1980-01-01"),
-]
-Watch = Callable[..., Standing]
+from tests.watch.cases import (
+    BSER,
+    CA,
+    MARCH,
+    NOW,
+    NUMBER,
+    TASK_CODE,
+    Json,
+    Watch,
+    at,
+    code,
+    looking,
+    order,
+    resource,
+    rules,
+    task,
+    told,
+)
 
 
 @pytest.fixture
@@ -124,20 +46,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 @pytest.fixture
 def watch(store: Store) -> Watch:
-    def look(*resources: Json, now: datetime = NOW, referral: str = "ServiceRequest/s") -> Standing:
-        given = {f"{one['resourceType']}/{one['id']}": one for one in (*BASE, *resources)}
-        store.write(
-            lambda transaction: [
-                transaction.put(jsontext.from_data(one), one["id"]) for one in given.values()
-            ]
-        )
-        return assess(gather(store, referral, Settings()), policies.load("default"), now)
-
-    return look
-
-
-def rules(standing: Standing) -> list[str]:
-    return [str(stall.rule) for stall in standing.stalls]
+    return looking(store)
 
 
 # -- which Task asks ----------------------------------------------------------------------------------------
@@ -238,142 +147,6 @@ def test_a_document_that_r5_bases_on_the_request_is_its_answer(watch: Watch) -> 
         extension=[{"url": based, "valueReference": at("ServiceRequest/s")}],
     )
     assert watch(order(), task(), document, told()).stage == "resulted"
-
-
-# -- somebody in between ------------------------------------------------------------------------------------
-
-HUB = {"performer": [at("Organization/hub")]}
-CHILD = order("s2", basedOn=[at("ServiceRequest/s")], requester=at("Organization/hub"))
-
-
-def below(status: str, **more: Any) -> Json:
-    return task("t2", status, focus=at("ServiceRequest/s2"), requester=at("Organization/hub"), **more)
-
-
-def test_the_answer_of_the_second_referral_is_owed_to_the_first_requester(watch: Watch) -> None:
-    visit = resource(
-        "Encounter/e",
-        status="finished",
-        basedOn=[at("ServiceRequest/s2")],
-        period={"start": MARCH.format(18), "end": MARCH.format(18)},
-        serviceProvider=at("Organization/clinic"),
-    )
-    records = (
-        order(**HUB),
-        task(owner=at("Organization/hub")),
-        CHILD,
-        below("accepted"),
-        visit,
-        report("r", "ServiceRequest/s2"),
-        told(),
-    )
-    standing = watch(*records)
-    assert standing.stage == "resulted"
-    assert [(stall.rule, stall.owner) for stall in standing.stalls] == [
-        ("report-not-returned", "Organization/hub")
-    ]
-    second = watch(*records, referral="ServiceRequest/s2")
-    assert "report-not-returned" not in rules(second)
-
-
-def test_a_finished_hub_waits_for_the_department_it_sent_it_to(watch: Watch) -> None:
-    standing = watch(
-        order(**HUB), task(status="completed", owner=at("Organization/hub")), CHILD, below("accepted"), told()
-    )
-    assert (standing.stage, standing.owner, rules(standing)) == ("accepted", "Organization/clinic", [])
-
-
-def test_a_second_referral_that_names_no_requester_is_known_by_its_task(watch: Watch) -> None:
-    """As social care in the United States writes it."""
-    child = {key: value for key, value in CHILD.items() if key not in ("requester", "performer")}
-    records = (
-        order(**HUB),
-        task(owner=at("Organization/hub")),
-        child,
-        below("completed", partOf=[at("Task/t")], output=[{"type": {"text": "x"}, "valueCode": "done"}]),
-        told(),
-    )
-    standing = watch(*records)
-    assert standing.stage == "resulted"
-    assert [(stall.rule, stall.owner) for stall in standing.stalls] == [
-        ("report-not-returned", "Organization/hub")
-    ]
-    second = watch(*records, told("c2", about=[at("ServiceRequest/s2")]), referral="ServiceRequest/s2")
-    assert (second.stage, rules(second)) == ("returned", ["half-closed"])
-
-
-def test_a_task_of_a_group_is_no_part_of_another(watch: Watch) -> None:
-    group = {key: value for key, value in task("group").items() if key != "focus"}
-    standing = watch(order(), group, task(partOf=[at("Task/group")]), told())
-    assert (standing.stage, standing.owner) == ("accepted", "Organization/clinic")
-
-
-def test_only_the_department_that_does_not_answer_is_blamed(watch: Watch) -> None:
-    records = (
-        order(**HUB),
-        task(status="in-progress", owner=at("Organization/hub")),
-        CHILD,
-        below("requested"),
-        told(),
-    )
-    assert rules(watch(*records)) == []
-    second = watch(*records, told("c2", about=[at("ServiceRequest/s2")]), referral="ServiceRequest/s2")
-    assert [(stall.rule, stall.owner) for stall in second.stalls] == [
-        ("unacknowledged", "Organization/clinic")
-    ]
-
-
-def test_a_department_that_saw_the_patient_itself_refers_on_its_own_account(watch: Watch) -> None:
-    visit = resource(
-        "Encounter/e",
-        status="finished",
-        basedOn=[at("ServiceRequest/s")],
-        period={"start": MARCH.format(10), "end": MARCH.format(10)},
-        serviceProvider=at("Organization/hub"),
-    )
-    records = (
-        order(**HUB),
-        task(owner=at("Organization/hub")),
-        visit,
-        CHILD,
-        below("completed"),
-        report("r", "ServiceRequest/s2"),
-        told(),
-    )
-    assert (watch(*records).stage, rules(watch(*records))) == ("seen", ["results-missing"])
-    assert "report-not-returned" in rules(watch(*records, referral="ServiceRequest/s2"))
-
-
-def test_a_departments_own_orders_are_no_result(watch: Watch) -> None:
-    blood = order("lab", basedOn=[at("ServiceRequest/s")], requester=at("Organization/clinic"))
-    del blood["performer"]
-    standing = watch(order(), task(), blood, report("r", "ServiceRequest/lab"), told())
-    assert (standing.stage, rules(standing)) == ("accepted", ["unscheduled"])
-
-
-def test_a_change_of_the_second_referral_concerns_the_first(store: Store, watch: Watch) -> None:
-    from fhir_coprod.watch.facts import affected
-
-    watch(order(**HUB), task(owner=at("Organization/hub")), CHILD, below("requested"))
-    head = store.head()
-    watch(order(**HUB), task(owner=at("Organization/hub")), CHILD, below("accepted"))
-    with store.connect() as connection:
-        found = affected.concerned(connection, store.changes(head, 100))
-    assert found >= {"ServiceRequest/s", "ServiceRequest/s2"}
-
-
-def test_a_task_by_number_and_a_death_concern_the_referral(store: Store, watch: Watch) -> None:
-    from fhir_coprod.watch.facts import affected
-
-    numbered = {"focus": {"type": "ServiceRequest", "identifier": NUMBER}}
-    watch(order(identifier=[NUMBER]))
-    for change in (task(**numbered), resource("Patient/p", deceasedBoolean=True)):
-        head = store.head()
-        store.write(
-            lambda transaction, change=change: transaction.put(jsontext.from_data(change), change["id"])
-        )
-        with store.connect() as connection:
-            assert "ServiceRequest/s" in affected.concerned(connection, store.changes(head, 100))
 
 
 # -- bookings -----------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ from fhir_coprod.sync.ehr.client import (
 )
 from fhir_coprod.sync.ehr.remarks import Remark, read
 from fhir_coprod.sync.ehr.vendor import Vendor
-from tests.sync.ehr.test_client import BASE, Clock, ehr, get, one
+from tests.sync.ehr.asking import BASE, Clock, ehr, get, one
 
 
 def outcome(*issues: Any) -> bytes:

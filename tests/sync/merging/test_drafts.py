@@ -20,9 +20,9 @@ from fhir_coprod.sync import alone
 from fhir_coprod.sync.merging import publish
 from fhir_coprod.sync.merging.publish import View
 from fhir_coprod.sync.settle import Settled, Settling
+from tests.sync.departments import every, one
 from tests.sync.records import patient
 from tests.sync.test_arrival import CONTEXT, put
-from tests.sync.test_run import every, one
 
 MARRIED = {"maritalStatus": {"text": "married"}}
 

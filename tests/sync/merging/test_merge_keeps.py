@@ -11,9 +11,9 @@ from fhir_coprod.outcome import Issue, Outcome
 from fhir_coprod.store import Store
 from fhir_coprod.sync.engine import run
 from tests.sync.conftest import settings_for
+from tests.sync.departments import every, one, synced
 from tests.sync.records import organization, patient, referral
 from tests.sync.server import Ehr, serving
-from tests.sync.test_run import every, one, synced
 
 _CONFIDENTIALITY = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
 RESTRICTED = {"system": _CONFIDENTIALITY, "code": "R"}

@@ -9,10 +9,10 @@ import pytest
 
 from fhir_coprod import jsontext
 from fhir_coprod.store import Store
+from tests.sync.departments import every, one, synced
 from tests.sync.merging.test_merge_keeps import RESTRICTED, SENSITIVE, labels
 from tests.sync.records import patient
 from tests.sync.server import Ehr, serving
-from tests.sync.test_run import every, one, synced
 
 TAG = {"system": "urn:here", "code": "follow-up"}
 

@@ -17,7 +17,7 @@ from fhir_coprod.validation.validator import Validator
 from tests.validation.fast.limits_package import CASES, PROFILES
 from tests.validation.fast.test_tiers import agree, fast
 from tests.validation.slicing_package import claiming
-from tests.validation.test_base_rules import basic, observation, patient, plan
+from tests.validation.small import basic, observation, patient, plan
 
 Json = dict[str, Any]
 HL7 = "http://hl7.org/fhir/StructureDefinition/"
