@@ -22,9 +22,13 @@ def last_fact(facts: Facts, now: datetime) -> datetime:
 
     Other orders of the patient do not count: they say nothing about this referral.
     """
+    known_states = (
+        [state for state in booking.states if state.at <= now][-1:] for booking in facts.appointments
+    )
     ahead = any(
-        booking.states[-1].status == "booked" and (start := booking.states[-1].start) and start > now
-        for booking in facts.appointments
+        state.status == "booked" and state.start and state.start > now
+        for states in known_states
+        for state in states
     )
     alone = msgspec.structs.replace(facts, siblings=()) if facts.siblings else facts
     known = [at for at in _times(alone) if at is not None and at <= now]
