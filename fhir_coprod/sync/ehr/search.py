@@ -95,20 +95,27 @@ class Search:
         """All pages of all these searches; the next is read while one is worked on.
 
         each_for_itself: if one fails, note it in the unit and go on with the others, unless the EHR has
-        stopped answering. Otherwise raises EhrError.
+        stopped answering. Otherwise raises EhrError, after the pages that were already asked for: under a
+        quota, each answer counts.
         """
         queue: asyncio.Queue[Turned | BaseException | None] = asyncio.Queue(maxsize=2)
         waiting = iter(units)
+        fatal: list[EhrError] = []
 
         async def read() -> None:
             for unit in waiting:
                 try:
                     async for turned in self._unit(unit):
                         await queue.put(turned)
-                except (EhrAnswer, EhrUnreachable) as error:
-                    if not each_for_itself or self.client.is_left_alone:
-                        raise
-                    unit.failed, unit.is_unanswered = error.message, isinstance(error, EhrUnreachable)
+                        if fatal:
+                            return
+                except EhrError as error:
+                    if each_for_itself and self._is_its_own(error):
+                        unit.failed, unit.is_unanswered = error.message, isinstance(error, EhrUnreachable)
+                    else:
+                        fatal.append(error)
+                if fatal:
+                    return
 
         async def produce() -> None:
             readers = [asyncio.create_task(read()) for _ in range(min(AT_ONCE, len(units)))]
@@ -117,7 +124,7 @@ class Search:
             except Exception as error:  # noqa: BLE001 - raised where the pages are used
                 await queue.put(error)
             else:
-                await queue.put(None)
+                await queue.put(fatal[0] if fatal else None)
             finally:
                 for reader in readers:
                     reader.cancel()
@@ -202,6 +209,10 @@ class Search:
                     "seen."
                 )
             before, url = url, following
+
+    def _is_its_own(self, error: EhrError) -> bool:
+        """Whether only this search failed, so that others may be answered."""
+        return isinstance(error, EhrAnswer | EhrUnreachable) and not self.client.is_left_alone
 
     def _is_lost(self, error: EhrError) -> bool:
         """Whether the EHR has stopped answering, so that its next page cannot be expected either."""
