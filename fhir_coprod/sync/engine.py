@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 import httpx
 
@@ -142,7 +143,7 @@ def run(
             store.write(lambda t: feed.forget_others(t.connection, context.order))
             new = [ehr.name for ehr in ehrs if full or _is_first(store, ehr.name)]
             keeping = {ehr.name for ehr in ehrs if ehr.on_invalid == "keep"}
-            again.retake_readable(store, keeping, context.bases, validate)
+            again.retake_readable(store, keeping, context.bases, validate, beat)
             sink = StoreSink(store, reports.staged, Pace(store))
             asyncio.run(
                 _pull(ehrs, sink, reports, context.bases, validate, wishes, progress, politeness, beat)
@@ -173,9 +174,13 @@ def _work_out_again(store: Store, all: Bases, known: Sequence[tuple[str, str]], 
     if not new:
         return
     pace, texts = Pace(store), [base for _, base in new]
+
+    def step(after: Record, transaction: Transaction) -> Record | None:
+        return bases.rework(transaction.connection, after, texts, all)
+
     after: Record | None = Record("", "", "")
     while after is not None:
-        after = pace.write(lambda t, after=after: bases.rework(t.connection, after, texts, all))  # type: ignore[misc]
+        after = pace.write(partial(step, after))
         beat()
     store.write(lambda t: bases.remember(t.connection, new))
 
