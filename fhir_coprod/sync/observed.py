@@ -77,6 +77,19 @@ _UNREAD: Final = (
     .group_by(dead_letter.c.ehr, dead_letter.c.type, crosswalk.c.id)
 )
 
+_GAPS: Final = (
+    select(unread.c.ehr, unread.c.type, crosswalk.c.id, unread.c.since)
+    .join(
+        crosswalk,
+        and_(
+            crosswalk.c.ehr == unread.c.ehr,
+            crosswalk.c.type == "Patient",
+            crosswalk.c.foreign_id == func.substr(unread.c.what, len("Patient/") + 1),
+        ),
+    )
+    .where(unread.c.what.startswith("Patient/"), unread.c.type != "Patient", crosswalk.c.id != "")
+)
+
 
 def unreliable_feeds(connection: Connection, pulled_since: datetime | None) -> list[Unreliable]:
     """Every feed that does not show its type, is behind, or has not been pulled completely since
@@ -129,13 +142,8 @@ def unread_records(connection: Connection) -> Iterator[Unread]:
 
 def gaps(connection: Connection) -> Iterator[Gap]:
     """Patients for whom a type could not be read, although it could for others."""
-    rows = connection.execute(select(unread.c.ehr, unread.c.type, unread.c.what, unread.c.since)).all()
-    for ehr, type, what, since in rows:
-        kind, _, foreign_id = what.partition("/")
-        own = (crosswalk.c.ehr == ehr) & (crosswalk.c.type == kind) & (crosswalk.c.foreign_id == foreign_id)
-        id = connection.execute(select(crosswalk.c.id).where(own)).scalar()
-        if kind == "Patient" and type != "Patient" and id:
-            yield Gap(ehr, type, id, from_milliseconds(since))
+    for ehr, type, id, since in connection.execute(_GAPS):
+        yield Gap(ehr, type, id, from_milliseconds(since))
 
 
 def waiting_dead_letters(connection: Connection) -> list[Waiting]:
