@@ -98,12 +98,6 @@ def _from_row(row: Any) -> Feed:
     )
 
 
-def watermark(connection: Connection, ehr: str, type: str) -> str:
-    """Where the next incremental pull may start; "" if everything has to be read."""
-    row = connection.execute(select(feed.c.watermark).where(feed.c.ehr == ehr, feed.c.type == type)).first()
-    return row[0] if row else ""
-
-
 def read(connection: Connection, ehr: str, type: str) -> Feed | None:
     """One feed, if there is one."""
     statement = select(feed).where(feed.c.ehr == ehr, feed.c.type == type)
