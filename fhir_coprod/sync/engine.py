@@ -22,8 +22,7 @@ from functools import partial
 
 import httpx
 
-from fhir_coprod import faults
-from fhir_coprod.errors import ConfigError, EhrAnswer, EhrError, Overloaded
+from fhir_coprod.errors import ConfigError, EhrAnswer, EhrError, Overloaded, said
 from fhir_coprod.settings import EhrSettings, Settings
 from fhir_coprod.store import Store, Transaction
 from fhir_coprod.store.recheck import recheck_by_newer_rules
@@ -332,7 +331,7 @@ async def _pull(
         except (EhrError, ConfigError) as error:
             await fail(ehr, error.message)
         except Exception as error:  # noqa: BLE001 - whatever goes wrong with one EHR, the others go on
-            await fail(ehr, f"{ehr.name}: {faults.said(error)}")
+            await fail(ehr, f"{ehr.name}: {said(error)}")
 
     try:
         async with asyncio.TaskGroup() as group:

@@ -98,7 +98,7 @@ class Search:
         stopped answering. Otherwise raises EhrError, after the pages that were already asked for: under a
         quota, each answer counts.
         """
-        queue: asyncio.Queue[Turned | BaseException | None] = asyncio.Queue(maxsize=2)
+        queue: asyncio.Queue[Turned | None] = asyncio.Queue(maxsize=2)
         waiting = iter(units)
         fatal: list[EhrError] = []
 
@@ -117,27 +117,26 @@ class Search:
                 if fatal:
                     return
 
-        async def produce() -> None:
-            readers = [asyncio.create_task(read()) for _ in range(min(AT_ONCE, len(units)))]
-            try:
-                await asyncio.gather(*readers)
-            except Exception as error:  # noqa: BLE001 - raised where the pages are used
-                await queue.put(error)
-            else:
-                await queue.put(fatal[0] if fatal else None)
-            finally:
-                for reader in readers:
-                    reader.cancel()
+        async def end() -> None:
+            await asyncio.wait(readers, return_when=asyncio.FIRST_EXCEPTION)
+            await queue.put(None)
 
-        producer = asyncio.create_task(produce())
+        if not units:
+            return
+        readers = [asyncio.create_task(read()) for _ in range(min(AT_ONCE, len(units)))]
+        tasks = [*readers, asyncio.create_task(end())]
         try:
             while (turned := await queue.get()) is not None:
-                if isinstance(turned, BaseException):
-                    raise turned
                 yield turned
+            for reader in readers:
+                if reader.done():
+                    reader.result()  # raises if the fault is ours
+            if fatal:
+                raise fatal[0]
         finally:
-            producer.cancel()
-            await asyncio.gather(producer, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def count(self, start: str) -> int | None:
         """How many records a search finds, asked for by itself; None if the server does not say."""
