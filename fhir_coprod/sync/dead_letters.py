@@ -24,8 +24,8 @@ from fhir_coprod.store import Store, Transaction, loading
 from fhir_coprod.store.schema.sync import dead_letter
 from fhir_coprod.sync import alone, engine
 from fhir_coprod.sync.staging import again, stage
+from fhir_coprod.sync.staging.letters import STANDING
 from fhir_coprod.sync.staging.references import Bases
-from fhir_coprod.sync.staging.stage import STANDING
 
 
 @dataclass(frozen=True, slots=True)

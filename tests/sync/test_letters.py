@@ -15,8 +15,9 @@ from fhir_coprod.store import Query, Store
 from fhir_coprod.sync import alone, dead_letters
 from fhir_coprod.sync.dead_letters import DeadLetter
 from fhir_coprod.sync.staging import again, stage
+from fhir_coprod.sync.staging.letters import Refused
 from fhir_coprod.sync.staging.references import Bases
-from fhir_coprod.sync.staging.stage import Batch, Refused
+from fhir_coprod.sync.staging.stage import Batch
 
 NOW = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
 BAD = Outcome((Issue("error", "invariant", "made up"),))

@@ -113,7 +113,7 @@ def draft(view: View, type: str, ids: Sequence[str], context: Context, validate:
         own = sources.get(id, [])
         if not own:
             return Draft(id, before, before.source.removeprefix("ehr:") if before is not None else "")
-        # Somebody here deleted it, so that nothing entered here is left: an old base would delete its content.
+        # Where somebody here deleted it, nothing entered here is left: an old base would delete its content.
         is_gone = before is not None and before.deleted and not before.source.startswith(three_way.RETIRED)
         is_forgotten = base is not None and is_gone
         if is_forgotten:

@@ -13,9 +13,10 @@ from fhir_coprod.store import Store, Transaction
 from fhir_coprod.store.loading import Dead
 from fhir_coprod.store.schema.sync import dead_letter
 from fhir_coprod.sync.pace import Pace
-from fhir_coprod.sync.staging import stage
+from fhir_coprod.sync.staging import letters, stage
+from fhir_coprod.sync.staging.letters import Refused
 from fhir_coprod.sync.staging.references import Bases
-from fhir_coprod.sync.staging.stage import Batch, Received, Refused, Taken, Unchanged, Validate
+from fhir_coprod.sync.staging.stage import Batch, Received, Taken, Unchanged, Validate
 
 AT_ONCE = 50
 """Dead letters held in memory at once."""
@@ -107,5 +108,8 @@ def bury(transaction: Transaction, file: str, dead: Sequence[Dead], afresh: bool
         connection.execute(
             update(dead_letter).where(d.ehr == "", d.state == "open", of_file).values(state="superseded")
         )
-    refused = [Refused("", one.type, "", one.raw, one.outcome, one.place) for one in dead]
-    stage.write_dead_letters(connection, refused, transaction.now)
+    own_ids = Bases({})
+    refused = [
+        letters.refusal("", one.type, "", one.raw, one.outcome, one.place, {}, own_ids) for one in dead
+    ]
+    letters.write(connection, refused, transaction.now)

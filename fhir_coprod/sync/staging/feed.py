@@ -74,6 +74,11 @@ class Success:
     gaps: tuple[tuple[str, str], ...] = ()
     """What the EHR did not give although it gave the rest: `Patient/id` there or a record, and why."""
 
+    @property
+    def is_whole_look(self) -> bool:
+        """Whether it listed everything, and nothing stayed unseen."""
+        return self.is_full and not self.behind and not self.gaps
+
 
 def feeds(connection: Connection, ehr: str | None = None) -> list[Feed]:
     """All feeds, or the feeds of one EHR, in order of name and type."""

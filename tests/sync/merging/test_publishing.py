@@ -256,7 +256,7 @@ def test_what_was_entered_in_a_patient_that_is_retired_returns_with_it(store: St
     assert "maritalStatus" not in shown(store, "Patient", "care/a")
 
 
-@pytest.mark.parametrize("is_merged", [False, True], ids=["entered last", "and the EHR changed it after that"])
+@pytest.mark.parametrize("is_merged", [False, True], ids=["entered last", "changed by the EHR after that"])
 def test_a_record_that_returns_has_what_was_entered_here(store: Store, is_merged: bool) -> None:
     told(store, ("care", patient("a", "1", gender="male", maritalStatus={"text": "single"})))
     edited(store, "Patient", "care/a", communication=[{"language": {"text": "Sami"}}])
