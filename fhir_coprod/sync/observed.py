@@ -157,6 +157,21 @@ def unreliable_feeds(connection: Connection, pulled_since: datetime | None) -> l
     ]
 
 
+def remarks(connection: Connection) -> list[tuple[str, str, str]]:
+    """What is good to know of feeds that were read whole: EHR, type and words, in order.
+
+    Of a type that an EHR did not give for some patients, `gaps` tells.
+    """
+    f, u = feed.c, unread.c
+    statement = (
+        select(f.ehr, f.type, f.reason)
+        .where(f.state == "observable", f.reason != "")
+        .where(~exists().where(u.ehr == f.ehr, u.type == f.type))
+        .order_by(f.ehr, f.type)
+    )
+    return [(ehr, type, words) for ehr, type, words in connection.execute(statement)]
+
+
 def struggling(connection: Connection, pulled_since: datetime) -> dict[str, tuple[datetime, str]]:
     """EHRs whose last pull failed, but not long ago: the time since which nothing new is known, and why."""
     statement = (
