@@ -195,6 +195,8 @@ def _sync(settings: Settings, parent: int) -> None:
         for each in report.counts.values():
             counts.update({name: number for name, number in each.to_json().items() if name != "read"})
         changed = {name: number for name, number in counts.items() if number and name != "unchanged"}
+        if report.dead_letters:
+            changed["dead_letters"] = report.dead_letters
         if report.error or report.faults:
             log.warning("synced", ehr=report.ehr, faults=report.error or dict(report.faults), **changed)
         else:

@@ -26,7 +26,7 @@ from fhir_coprod.errors import ConfigError, EhrAnswer, EhrError, Overloaded, sai
 from fhir_coprod.settings import EhrSettings, Settings
 from fhir_coprod.store import Store, Transaction
 from fhir_coprod.store.recheck import recheck_by_newer_rules
-from fhir_coprod.sync import alone
+from fhir_coprod.sync import alone, observed
 from fhir_coprod.sync.ehr.client import EhrClient, Politeness
 from fhir_coprod.sync.ehr.plan import EhrPlan, plan
 from fhir_coprod.sync.ehr.search import BY_PATIENT, GONE, REFUSED
@@ -155,7 +155,7 @@ def run(
             with store.connect() as connection:
                 for name in new:
                     reports.of(name).identifiers = trusted.seen(connection, name)
-            _tell_feeds(store, ehrs, reports)
+            _tell_what_is_known(store, ehrs, reports)
         reports.told(sink)
     return reports.all()
 
@@ -211,10 +211,12 @@ def _no_department(ehr: EhrSettings) -> str:
     return f"the department {ehr.department} of the settings is not at this server; correct it"
 
 
-def _tell_feeds(store: Store, ehrs: Sequence[EhrSettings], reports: Reports) -> None:
-    """Say in words what is known of each type now."""
+def _tell_what_is_known(store: Store, ehrs: Sequence[EhrSettings], reports: Reports) -> None:
+    """Say in words what is known of each type now, and how many records are left out."""
     with store.connect() as connection:
+        left_out = {one.ehr: one.records for one in observed.waiting_dead_letters(connection)}
         for ehr in ehrs:
+            reports.of(ehr.name).dead_letters = left_out.get(ehr.name, 0)
             reports.of(ehr.name).feeds = {
                 row.type: row.words
                 for row in feed.feeds(connection, ehr.name)
