@@ -201,18 +201,18 @@ def _progress() -> Iterator[Callable[[Progress], None]]:
 
         yield line
         return
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
     from rich.progress import Progress as Bars
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Bars(*columns, console=stderr, transient=True) as bars:
-        tasks: dict[tuple[str, str], int] = {}
+        tasks: dict[tuple[str, str], TaskID] = {}
 
         def move(page: Progress) -> None:
             key = (page.ehr, page.type)
             if key not in tasks:
                 tasks[key] = bars.add_task(f"{page.ehr} {page.type}", total=page.total)
-            bars.update(tasks[key], completed=page.read, total=page.total)  # type: ignore[arg-type]
+            bars.update(tasks[key], completed=page.read, total=page.total)
 
         yield move
 
