@@ -139,14 +139,18 @@ def test_one_of_a_file_names_the_patient_by_our_own_id(store: Store) -> None:
 # --- when it is over ------------------------------------------------------------------------------
 
 
-def looked(store: Store, *, minutes: int, **more: object) -> list[str]:
+def looked(
+    store: Store,
+    *,
+    minutes: int,
+    is_full: bool = True,
+    behind: str = "",
+    gaps: tuple[tuple[str, str], ...] = (),
+) -> list[str]:
     """The states of the dead letters after a look at all Tasks that began so many minutes from now."""
-
-    def work_at(success: Success) -> None:
-        store.write(lambda t: stage.stage(t.connection, Batch("care", "Task", feed=success), t.now) and None)
-
-    started = datetime.now(UTC) + timedelta(minutes=minutes)
-    work_at(Success("", started, **{"is_full": True, **more}))  # type: ignore[arg-type]
+    began = datetime.now(UTC) + timedelta(minutes=minutes)
+    success = Success("", began - timedelta(days=1), behind, is_full=is_full, began=began, gaps=gaps)
+    store.write(lambda t: stage.stage(t.connection, Batch("care", "Task", feed=success), t.now) and None)
     with store.connect() as connection:
         return [letter.state for letter in dead_letters.read(connection, all=True)]
 

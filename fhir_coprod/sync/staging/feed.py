@@ -69,15 +69,17 @@ class Success:
     """What a person should mend, although it hides nothing else."""
     is_full: bool = False
     """It listed everything."""
+    began: datetime | None = None
+    """When it began, by our clock; `started` may be earlier, by the EHR's."""
     short_looks: int = 0
     """How many of these in a row, with this one, saw fewer records than the EHR counts."""
     gaps: tuple[tuple[str, str], ...] = ()
     """What the EHR did not give although it gave the rest: `Patient/id` there or a record, and why."""
 
     @property
-    def is_whole_look(self) -> bool:
-        """Whether it listed everything, and nothing stayed unseen."""
-        return self.is_full and not self.behind and not self.gaps
+    def whole_since(self) -> datetime | None:
+        """When this look began, if it listed everything and nothing stayed unseen."""
+        return self.began if self.is_full and not self.behind and not self.gaps else None
 
 
 def feeds(connection: Connection, ehr: str | None = None) -> list[Feed]:

@@ -117,13 +117,13 @@ def write(connection: Connection, refused: Sequence[Refused], now: datetime) -> 
     return dismissed
 
 
-def resolve_what_came_no_more(connection: Connection, ehr: str, type: str, started: datetime) -> None:
-    """Resolve the dead letters that a look at everything, begun then, did not bring again: their records are
-    mended or gone. Only this closes one whose id nobody could read."""
+def resolve_what_came_no_more(connection: Connection, ehr: str, type: str, began: datetime) -> None:
+    """Resolve the dead letters that a look at everything, which began then, did not bring again: their
+    records are mended or gone. Only this closes one whose id nobody could read."""
     d = dead_letter.c
     connection.execute(
         update(dead_letter)
-        .where(d.ehr == ehr, d.type == type, d.state.in_(STANDING), d.seen < to_milliseconds(started))
+        .where(d.ehr == ehr, d.type == type, d.state.in_(STANDING), d.seen < to_milliseconds(began))
         .values(state="resolved")
     )
 

@@ -316,8 +316,8 @@ def stage(connection: Connection, batch: Batch, now: datetime) -> Counts:
     if batch.feed is not None:
         unfinished.forget(connection, batch.ehr, batch.type)
         feed.succeeded(connection, batch.ehr, batch.type, batch.feed, now)
-        if batch.feed.is_whole_look:
-            letters.resolve_what_came_no_more(connection, batch.ehr, batch.type, batch.feed.started)
+        if (began := batch.feed.whole_since) is not None:
+            letters.resolve_what_came_no_more(connection, batch.ehr, batch.type, began)
     return counts
 
 
