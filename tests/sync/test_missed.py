@@ -169,6 +169,17 @@ def test_it_is_over_when_a_look_at_everything_does_not_bring_it_again(store: Sto
     assert looked(store, minutes=-1) == ["open"], "it came again"
 
 
+def test_postgresql_says_the_same(postgresql_store: str) -> None:
+    with Store.open(postgresql_store) as store:
+        two_referrals(store)
+        refused(store, ACCEPTED)
+        assert claimed(store) == ["r"]
+        refused(store, NAMELESS)
+        assert claimed(store) == []
+        assert looked(store, minutes=1) == ["resolved", "resolved"]
+        assert claimed(store) == ["r", "s"]
+
+
 # --- how it is known ------------------------------------------------------------------------------
 
 
