@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from types import GenericAlias
-from typing import Annotated, Any, NamedTuple, TypedDict, cast
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
@@ -41,16 +41,20 @@ class Element(NamedTuple):
 
 
 _NUMBERS = {"decimal": (int, float), "integer": (int,), "positiveInt": (int,), "unsignedInt": (int,)}
+_EMPTY = re.compile(rb"\{\s*\}")
 _TIMES = ("date", "dateTime", "instant", "time")
-_REFERENCE = r"(#|[A-Za-z]+[/?].|[A-Za-z][A-Za-z0-9+.-]*:.)"
+_REFERENCE = r"(?:[A-Za-z]+[/?:].|#|[A-Za-z][A-Za-z0-9+.-]*:.)"
 
 
-def readable(data: Json) -> Readable:
-    """What can be read of a resource of R4; of anything else all of it."""
+def readable(data: Json, text: bytes = b"") -> Readable:
+    """What can be read of a resource of R4; of anything else all of it.
+
+    text: its JSON, if at hand; otherwise it is written again to look for empty objects
+    """
     type = data.get("resourceType")
     if not definitions.is_resource_type(type):
         return Readable(data, ())
-    if _converts(data, _form(str(type), _DEEPEST)) and b"{}" not in jsontext.encode(data):
+    if _converts(data, _form(str(type), _DEEPEST)) and not _EMPTY.search(text or jsontext.encode(data)):
         return Readable(data, ())
     found: list[str] = []
     kept = _object(data, str(type), "", found)
@@ -149,14 +153,13 @@ def elements_of(path: str) -> Mapping[str, Element]:
 
 _DEEPEST = 5
 """Levels that the quick yes looks at; a type may hold itself (an Identifier has an assigner)."""
-_DAY = (
-    r"((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|[12][0-8]|19))"
-)
-_CLOCK = r"([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]+)?"
-_TIME = rf"{_CLOCK}(Z|[+-](0[0-9]|1[0-3]):[0-5][0-9])"
+_MONTH = r"(?:0[1-9]|1[0-2])"
+_DAY = rf"(?:{_MONTH}-(?:0[1-9]|1[0-9]|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)"
+_CLOCK = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]+)?"
+_TIME = rf"{_CLOCK}(?:Z|[+-](?:0[0-9]|1[0-3]):[0-5][0-9])"
 _QUICK: Mapping[str, str] = {
-    "date": rf"^[1-9][0-9]{{3}}(-(0[1-9]|1[0-2])|-{_DAY})?\Z",
-    "dateTime": rf"^[1-9][0-9]{{3}}(-(0[1-9]|1[0-2])|-{_DAY}(T{_TIME})?)?\Z",
+    "date": rf"^[1-9][0-9]{{3}}(?:-{_DAY}|-{_MONTH})?\Z",
+    "dateTime": rf"^[1-9][0-9]{{3}}(?:-{_DAY}(?:T{_TIME})?|-{_MONTH})?\Z",
     "instant": rf"^[1-9][0-9]{{3}}-{_DAY}T{_TIME}\Z",
     "time": rf"^{_CLOCK}\Z",
     "reference": f"^{_REFERENCE}",
@@ -186,12 +189,16 @@ def _form(kind: str, depth: int) -> Any:
         return Annotated[str, msgspec.Meta(pattern=form) if form else msgspec.Meta(min_length=1)]
     if kind in ("Resource", "Extension") or not depth:
         return dict
-    members = {}
-    for name, element in elements_of(kind).items():
-        form = _form(element.kind, depth - 1)
-        members[name] = _several(form) if element.is_list else form
-    return cast(Any, TypedDict)(re.sub(r"\W", "_", kind), members, total=False)
+    elements = elements_of(kind)
+    # R4's names may be words of Python, such as Task.for: here they are numbered.
+    names = {f"f{number}": name for number, name in enumerate(elements)}
+    fields = [(field, _perhaps(elements[name], depth - 1), msgspec.UNSET) for field, name in names.items()]
+    return msgspec.defstruct(re.sub(r"\W", "_", kind), fields, rename=names, gc=False)
 
 
-def _several(form: Any) -> Any:
-    return Annotated[GenericAlias(list, (form,)), msgspec.Meta(min_length=1)]
+def _perhaps(element: Element, depth: int) -> Any:
+    """The form of an element that may be absent."""
+    form = _form(element.kind, depth)
+    if element.is_list:
+        form = Annotated[GenericAlias(list, (form,)), msgspec.Meta(min_length=1)]
+    return form | msgspec.UnsetType
