@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 from hashlib import blake2b
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID, uuid5
 
 import msgspec
@@ -31,9 +31,9 @@ _NAMESPACE: Final = UUID("0b5d3f0e-9a37-4b0c-8a7d-6a4f2f0a8c11")
 _UNPACKED: Final = frozenset({"document", "message"})
 
 
-class _Entry(msgspec.Struct):
+class _Entry(msgspec.Struct, rename="camel"):
     resource: msgspec.Raw = msgspec.Raw(b"")
-    fullUrl: str = ""  # noqa: N815 - FHIR's name
+    full_url: str = ""
 
 
 class _Bundle(msgspec.Struct):
@@ -44,21 +44,32 @@ class _Bundle(msgspec.Struct):
 _decode: Callable[[bytes], _Bundle] = msgspec.json.Decoder(_Bundle).decode
 
 
-def unpack(transaction: Transaction, bundle: Document, *, is_sound: bool = True) -> list[Change]:
-    """Store the entries of a message or document, which is stored already; what each write changed.
+class Unpacked(NamedTuple):
+    """What storing one entry has changed, and whether the entry breaks a rule."""
 
+    change: Change
+    is_marked: bool
+
+
+def unpack(
+    transaction: Transaction, bundle: Document, change: Change, *, is_sound: bool = True
+) -> list[Unpacked]:
+    """Store the entries of a message or document, which is stored already.
+
+    change:   what storing it has changed. If nothing, it was unpacked before, and newer messages may have
+              come since.
     is_sound: whether the Bundle is valid, and so all that is in it; else each entry is judged by itself.
 
     Another resource, or a Bundle of another type, has nothing to unpack.
     """
-    if bundle.type != "Bundle" or bundle.data.get("type") not in _UNPACKED:
+    if bundle.type != "Bundle" or bundle.data.get("type") not in _UNPACKED or change == "unchanged":
         return []
     try:
         content = _decode(bundle.raw)
     except msgspec.MsgspecError:
         return []
     entries = [
-        (document, entry.fullUrl, _id(document, entry.fullUrl))
+        (document, entry.full_url, _id(document, entry.full_url))
         for entry in content.entry
         if (document := _resource(bytes(entry.resource)))
     ]
@@ -69,7 +80,7 @@ def unpack(transaction: Transaction, bundle: Document, *, is_sound: bool = True)
         if url.endswith(f"/{own}"):
             references[own] = references[url]  # named relative to the address
     transaction.fetch((document.type, id) for document, _, id in entries)
-    changes = []
+    unpacked = []
     for document, url, id in entries:
         source = _source(content.type, url)
         held = transaction.get(document.type, id)
@@ -77,8 +88,8 @@ def unpack(transaction: Transaction, bundle: Document, *, is_sound: bool = True)
             continue
         wrong = () if is_sound else marks(validate_document(document))
         put = transaction.put(document, id, references=references, source=source, marks=wrong)
-        changes.append(put.change)
-    return changes
+        unpacked.append(Unpacked(put.change, bool(wrong)))
+    return unpacked
 
 
 def _resource(raw: bytes) -> Document | None:

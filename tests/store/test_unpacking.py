@@ -9,6 +9,7 @@ import pytest
 from fhir_coprod import jsontext
 from fhir_coprod.store import Store
 from fhir_coprod.store.unpacking import unpack
+from fhir_coprod.store.versions import Change
 
 Json = dict[str, Any]
 PATIENT = "urn:uuid:0a1b2c3d-0000-4000-8000-000000000001"
@@ -33,8 +34,9 @@ def order(status: str = "active", patient: str = PATIENT, **more: Any) -> Json:
     }
 
 
-def unpacked(store: Store, data: Json) -> list[str]:
-    return store.write(lambda transaction: list(unpack(transaction, jsontext.from_data(data))))
+def unpacked(store: Store, data: Json, change: Change = "created") -> list[str]:
+    bundle = jsontext.from_data(data)
+    return store.write(lambda transaction: [done.change for done in unpack(transaction, bundle, change)])
 
 
 @pytest.mark.parametrize("kind", ["message", "document"])
@@ -60,6 +62,14 @@ def test_an_address_that_ends_in_type_and_id_keeps_the_id(store: Store) -> None:
 def test_a_later_message_moves_what_an_earlier_one_of_the_same_place_brought(store: Store) -> None:
     unpacked(store, bundle("message", (ORDER, order())))
     assert unpacked(store, bundle("message", (ORDER, order("revoked")))) == ["updated"]
+    assert store.read("ServiceRequest", ORDER[9:]).data["status"] == "revoked"
+
+
+def test_a_message_that_is_here_already_brings_nothing_back(store: Store) -> None:
+    first = bundle("message", (ORDER, order()))
+    unpacked(store, first)
+    unpacked(store, bundle("message", (ORDER, order("revoked"))))
+    assert unpacked(store, first, "unchanged") == []
     assert store.read("ServiceRequest", ORDER[9:]).data["status"] == "revoked"
 
 

@@ -280,8 +280,7 @@ def apply(transaction: Transaction, change: PlannedWrite, references: Mapping[st
             marks=wrong,
         )
     )
-    if written.change != "unchanged":
-        unpack(transaction, document, is_sound=not wrong)
+    unpack(transaction, document, written.change, is_sound=not wrong)
     return Done(written.version, written.change, outcome)
 
 
