@@ -57,6 +57,12 @@ def marks(outcome: Outcome, source: str = "") -> Marks:
     return tuple(found.values())
 
 
+def told_by(wrong: Marks, before: Marks, other: str = "") -> Marks:
+    """The marks, each with the source that it had before, if it is not new; a new one with the other."""
+    source = {mark[:2]: mark.source for mark in before}
+    return tuple(mark._replace(source=source.get(mark[:2], other)) for mark in wrong)
+
+
 def packed(wrong: Marks) -> bytes | None:
     """Marks as a column holds them; None for a valid record."""
     return _pack(wrong) if wrong else None
