@@ -49,7 +49,7 @@ _REFERENCE = r"(?:[A-Za-z]+[/?:].|#|[A-Za-z][A-Za-z0-9+.-]*:.)"
 def readable(data: Json, text: bytes = b"") -> Readable:
     """What can be read of a resource of R4; of anything else all of it.
 
-    text: its JSON, if at hand; otherwise it is written again to look for empty objects
+    text: its JSON, if the caller has it; otherwise it is written again to look for empty objects
     """
     type = data.get("resourceType")
     if not definitions.is_resource_type(type):
