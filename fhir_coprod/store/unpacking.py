@@ -1,7 +1,8 @@
 """Unpacks messages and documents: a whole case in one Bundle. The Bundle itself is kept as it came.
 
 Each entry becomes a resource of its own, named by its `fullUrl`: `urn:uuid:X` gets the id X, and an address
-that ends in the resource's own type and id keeps that id. References between the entries follow.
+that ends in the resource's own type and id keeps that id, unless another place has brought a record of that
+name. References between the entries follow.
 
 A message is news about its own records: a later one updates what an earlier one from the same place
 brought. A document tells how things were: it fills gaps only. Neither replaces a record that came in
@@ -10,7 +11,8 @@ another way, and neither makes two patients one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from functools import cache
 from hashlib import blake2b
 from typing import Final, NamedTuple
@@ -31,14 +33,14 @@ _NAMESPACE: Final = UUID("0b5d3f0e-9a37-4b0c-8a7d-6a4f2f0a8c11")
 _UNPACKED: Final = frozenset({"document", "message"})
 
 
-class _Entry(msgspec.Struct, rename="camel"):
+class _Sent(msgspec.Struct, rename="camel"):
     resource: msgspec.Raw = msgspec.Raw(b"")
     full_url: str = ""
 
 
 class _Bundle(msgspec.Struct):
     type: str = ""
-    entry: list[_Entry] = []
+    entry: list[_Sent] = []
 
 
 _decode: Callable[[bytes], _Bundle] = msgspec.json.Decoder(_Bundle).decode
@@ -68,26 +70,25 @@ def unpack(
         content = _decode(bundle.raw)
     except msgspec.MsgspecError:
         return []
-    entries = [
-        (document, entry.full_url, _id(document, entry.full_url))
+    found = [
+        (document, entry.full_url)
         for entry in content.entry
         if (document := _resource(bytes(entry.resource)))
     ]
-    references: dict[str, str] = {}
-    for document, url, id in entries:
-        references[url] = f"{document.type}/{id}"
-        own = f"{document.type}/{document.data.get('id')}"
-        if url.endswith(f"/{own}"):
-            references[own] = references[url]  # named relative to the address
-    transaction.fetch((document.type, id) for document, _, id in entries)
+    sender = _sender(bundle, found)
+    entries = [_entry(document, url, sender) for document, url in found]
+    transaction.fetch({(entry.document.type, entry.id) for entry in entries}.union(*map(_named_in, entries)))
+    entries = [entry.named_apart() if entry.is_taken(transaction) else entry for entry in entries]
+    links = _Links(entries)
     unpacked = []
-    for document, url, id in entries:
-        source = _source(content.type, url)
-        held = transaction.get(document.type, id)
+    for entry in entries:
+        document, source = entry.document, f"{content.type}:{_place(entry.base)}"
+        held = transaction.get(document.type, entry.id)
         if held is not None and (content.type == "document" or held.source != source):
             continue
         wrong = () if is_sound else marks(validate_document(document))
-        put = transaction.put(document, id, references=references, source=source, marks=wrong)
+        references = links.of(entry, transaction)
+        put = transaction.put(document, entry.id, references=references, source=source, marks=wrong)
         unpacked.append(Unpacked(put.change, bool(wrong)))
     return unpacked
 
@@ -110,19 +111,116 @@ def _not_unpacked() -> frozenset[str]:
     return frozenset({"Bundle", *(resource["resourceType"] for resource in definitions.own_resources())})
 
 
-def _id(document: Document, url: str) -> str:
+class _Entry(NamedTuple):
+    """An entry, and its names.
+
+    base:  the address of the place that it comes from; "" if its id is unique in the whole world
+    there: its id at that place; "" if it has none
+    id:    its id here
+    """
+
+    document: Document
+    url: str
+    base: str
+    there: str
+    id: str
+
+    def is_taken(self, transaction: Transaction) -> bool:
+        """Whether another place has brought a record with its id."""
+        return _is_of_another(transaction, self.document.type, self.id, self.base)
+
+    def named_apart(self) -> _Entry:
+        """The same with an id that no other place can use."""
+        return self._replace(id=str(uuid5(_NAMESPACE, f"{self.base}/{self.document.type}/{self.there}")))
+
+
+def _entry(document: Document, url: str, sender: str) -> _Entry:
+    """An entry named by its address; one without an address of its own, by its id at the sender."""
     own = document.data.get("id")
-    named = url.removeprefix("urn:uuid:") if url.startswith("urn:uuid:") else ""
-    if isinstance(own, str) and (not url or url.endswith(f"/{document.type}/{own}")):
-        named = own
+    before, _, last = url.rpartition("/")
+    is_absolute = ":" in url
+    there = own if isinstance(own, str) else last if url.endswith(f"{document.type}/{last}") else ""
+    if url.startswith("urn:uuid:"):
+        base, id = "", url.removeprefix("urn:uuid:")
+    elif is_absolute and url.endswith(f"/{document.type}/{there}"):
+        base, id = before.removesuffix(f"/{document.type}"), there
+    else:
+        base, id = ("", "") if is_absolute else (sender, there)
     try:
-        check_id(named)
+        check_id(id)
     except BadRequest:
-        return str(uuid5(_NAMESPACE, url or document.type + document.hash))
-    return named
+        address = url if is_absolute else f"{sender} {url} {document.type}{document.hash}"
+        base, id = "", str(uuid5(_NAMESPACE, address))
+    return _Entry(document, url, base, there, id)
 
 
-def _source(kind: str, url: str) -> str:
-    """Where an entry comes from, as the log has it: its address without type and id, as a hash."""
-    base = url.rsplit("/", 2)[0] if "//" in url else ""
-    return f"{kind}:{blake2b(base.encode(), digest_size=8).hexdigest()}"
+def _sender(bundle: Document, found: Sequence[tuple[Document, str]]) -> str:
+    """Who sends a Bundle, by the address in its MessageHeader; otherwise a name for the Bundle itself."""
+    for document, _ in found:
+        source = document.data.get("source")
+        if document.type == "MessageHeader" and isinstance(source, dict) and source.get("endpoint"):
+            return str(source["endpoint"])
+    identifier = bundle.data.get("identifier")
+    if isinstance(identifier, dict) and identifier.get("value"):
+        return f"{identifier.get('system', '')}|{identifier['value']}"
+    return bundle.hash
+
+
+def _place(base: str) -> str:
+    return blake2b(base.encode(), digest_size=8).hexdigest()
+
+
+_ANYWHERE: Final = _place("")
+
+
+def _is_of_another(transaction: Transaction, type: str, id: str, base: str) -> bool:
+    """Whether a record is here that a message or document of another place has brought."""
+    held = transaction.get(type, id) if base else None
+    if held is None:
+        return False
+    kind, _, place = held.source.partition(":")
+    return kind in _UNPACKED and place not in (_ANYWHERE, _place(base))
+
+
+class _Links:
+    """What the references in the entries of one Bundle mean here."""
+
+    def __init__(self, entries: Sequence[_Entry]) -> None:
+        self._by_url: dict[str, str] = {}
+        self._by_name: dict[tuple[str, str], str] = {}
+        """(base, `Type/id` there) → reference here"""
+        by_id: dict[str, set[str]] = {}
+        for document, url, base, there, id in entries:
+            here, name = f"{document.type}/{id}", f"{document.type}/{there}"
+            if url:
+                self._by_url[url] = here
+            if there:
+                self._by_name[base, name] = here
+                by_id.setdefault(name, set()).add(here)
+        self._only = {name: here.pop() for name, here in by_id.items() if len(here) == 1}
+        """`Type/id` → reference here, where that is the same for the whole Bundle"""
+
+    def of(self, entry: _Entry, transaction: Transaction) -> dict[str, str]:
+        """What each reference of an entry becomes.
+
+        A relative one means a record of the place that the entry comes from. If it is not in the Bundle, and
+        another place has brought one of that name, it is made absolute: it must not point to that one.
+        """
+        found: dict[str, str] = {}
+        for type, id in _named_in(entry):
+            text = f"{type}/{id}"
+            known = self._by_name.get((entry.base, text)) or ("" if entry.base else self._only.get(text))
+            if known:
+                found[text] = known
+            elif _is_of_another(transaction, type, id, entry.base):
+                found[text] = f"{entry.base}/{text}"
+        return self._by_url | found
+
+
+_RELATIVE = re.compile(rf"([A-Z][A-Za-z]+)/({jsontext.ID_PATTERN})")
+
+
+def _named_in(entry: _Entry) -> set[tuple[str, str]]:
+    """Type and id of what relative references in an entry name."""
+    found = map(_RELATIVE.fullmatch, entry.document.references())
+    return {(match[1], match[2]) for match in found if match}

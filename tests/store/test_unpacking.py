@@ -73,11 +73,78 @@ def test_a_message_that_is_here_already_brings_nothing_back(store: Store) -> Non
     assert store.read("ServiceRequest", ORDER[9:]).data["status"] == "revoked"
 
 
-def test_another_hospitals_message_does_not_touch_a_record_of_the_same_number(store: Store) -> None:
-    for name, status in (("a", "active"), ("b", "revoked")):
-        url = f"http://{name}.example/fhir/ServiceRequest/s"
-        unpacked(store, bundle("message", (url, order(status, id="s"))))
-    assert store.read("ServiceRequest", "s").data["status"] == "active"
+def patient(family: str, **more: Any) -> Json:
+    return {"resourceType": "Patient", "name": [{"family": family}], **more}
+
+
+def whose(store: Store) -> dict[str, str]:
+    """By requester, the family name of the patient of each order."""
+    orders = [version.data for version in store.changes(0) if version.type == "ServiceRequest"]
+    found = {}
+    for data in orders:
+        type, _, id = data["subject"]["reference"].rpartition("/")
+        found[data["requester"]["display"]] = (
+            store.read(type, id).data["name"][0]["family"] if type == "Patient" else type
+        )
+    return found
+
+
+@pytest.mark.parametrize("kind", ["message", "document"])
+def test_two_places_may_use_the_same_number_for_two_patients(store: Store, kind: str) -> None:
+    for name in "ab":
+        base = f"http://{name}.example/fhir"
+        case = bundle(
+            kind,
+            (f"{base}/Patient/1", patient(name, id="1")),
+            (f"{base}/ServiceRequest/s", order(patient="Patient/1", id="s", requester={"display": name})),
+        )
+        assert unpacked(store, case) == ["created", "created"]
+        assert unpacked(store, case) == ([] if kind == "document" else ["unchanged", "unchanged"])
+    assert whose(store) == {"a": "a", "b": "b"}
+
+
+@pytest.mark.parametrize("url", ["", "Patient/1"], ids=["no address", "an address without a server"])
+def test_entries_that_anybody_could_have_go_by_who_sends_them(store: Store, url: str) -> None:
+    for name in "ab":
+        header = {"resourceType": "MessageHeader", "source": {"endpoint": f"http://{name}.example/in"}}
+        sent = order(patient="Patient/1", id="s", requester={"display": name})
+        unpacked(store, bundle("message", ("", header), (url, patient(name, id="1")), ("", sent)))
+    assert whose(store) == {"a": "a", "b": "b"}
+
+
+def test_documents_without_addresses_are_kept_apart(store: Store) -> None:
+    for name in "ab":
+        sent = order(patient="Patient/1", requester={"display": name})
+        case = bundle("document", ("Patient/1", patient(name)), ("ServiceRequest/1", sent))
+        unpacked(store, case | {"identifier": {"system": f"http://{name}.example", "value": "1"}})
+    assert whose(store) == {"a": "a", "b": "b"}
+
+
+def test_a_reference_out_of_a_message_never_means_the_patient_of_another_place(store: Store) -> None:
+    unpacked(store, bundle("message", ("http://a.example/fhir/Patient/1", patient("a", id="1"))))
+    for name in "ab":
+        url = f"http://{name}.example/fhir/ServiceRequest/{name}"
+        sent = order(patient="Patient/1", id=name, requester={"display": name})
+        unpacked(store, bundle("message", (url, sent)))
+    assert whose(store) == {"a": "a", "b": "http://b.example/fhir/Patient"}
+
+
+@pytest.mark.parametrize(
+    ("base", "patient_id"),
+    [
+        ("http://a.example/fhir/", {}),
+        ("http://a.example/fhir/", {"id": "1"}),
+        ("urn:uuid:", {"id": "1"}),
+        ("urn:7b6fdeed-", {"id": "1"}),
+    ],
+)
+def test_a_relative_reference_finds_the_entry_that_it_names(
+    store: Store, base: str, patient_id: Json
+) -> None:
+    sent = order(patient="Patient/1", requester={"display": "a"})
+    case = ((f"{base}Patient/1", patient("a", **patient_id)), (f"{base}ServiceRequest/s", sent))
+    unpacked(store, bundle("document", *case))
+    assert whose(store) == {"a": "a"}
 
 
 @pytest.mark.parametrize("kind", ["message", "document"])
