@@ -61,10 +61,10 @@ def test_what_is_marked_is_found_by_search_and_listed_by_kind(store: Store) -> N
     ]
 
 
-@pytest.mark.parametrize("query", ["quality=bad", "quality="])
-def test_another_word_is_refused(query: str) -> None:
+@pytest.mark.parametrize("word", ["bad", ""])
+def test_another_word_is_refused(word: str) -> None:
     with pytest.raises(BadRequest):
-        Query.parse("Patient", [tuple(query.split("="))], strict=True)  # type: ignore[list-item]
+        Query.parse("Patient", [("quality", word)], strict=True)
 
 
 @pytest.mark.parametrize("pair", [("quality:missing", "true"), ("quality:text", "a"), ("_sort", "quality")])
