@@ -186,19 +186,18 @@ class _Links:
     """What the references in the entries of one Bundle mean here."""
 
     def __init__(self, entries: Sequence[_Entry]) -> None:
-        self._by_url: dict[str, str] = {}
-        self._by_name: dict[tuple[str, str], str] = {}
-        """(base, `Type/id` there) → reference here"""
-        by_id: dict[str, set[str]] = {}
+        self._by_address: dict[str, str] = {}
+        by_name: dict[str, set[str]] = {}
         for document, url, base, there, id in entries:
             here, name = f"{document.type}/{id}", f"{document.type}/{there}"
             if url:
-                self._by_url[url] = here
+                self._by_address[url] = here
+            if base:
+                self._by_address[f"{base}/{name}"] = here
             if there:
-                self._by_name[base, name] = here
-                by_id.setdefault(name, set()).add(here)
-        self._only = {name: here.pop() for name, here in by_id.items() if len(here) == 1}
-        """`Type/id` → reference here, where that is the same for the whole Bundle"""
+                by_name.setdefault(name, set()).add(here)
+        self._only = {name: here.pop() for name, here in by_name.items() if len(here) == 1}
+        """`Type/id` there → reference here, where that is the same for the whole Bundle"""
 
     def of(self, entry: _Entry, transaction: Transaction) -> dict[str, str]:
         """What each reference of an entry becomes.
@@ -209,12 +208,13 @@ class _Links:
         found: dict[str, str] = {}
         for type, id in _named_in(entry):
             text = f"{type}/{id}"
-            known = self._by_name.get((entry.base, text)) or ("" if entry.base else self._only.get(text))
+            address = f"{entry.base}/{text}"
+            known = self._by_address.get(address) if entry.base else self._only.get(text)
             if known:
                 found[text] = known
             elif _is_of_another(transaction, type, id, entry.base):
-                found[text] = f"{entry.base}/{text}"
-        return self._by_url | found
+                found[text] = address
+        return self._by_address | found
 
 
 _RELATIVE = re.compile(rf"([A-Z][A-Za-z]+)/({jsontext.ID_PATTERN})")

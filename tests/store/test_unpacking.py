@@ -134,6 +134,7 @@ def test_a_reference_out_of_a_message_never_means_the_patient_of_another_place(s
     [
         ("http://a.example/fhir/", {}),
         ("http://a.example/fhir/", {"id": "1"}),
+        ("http://a.example/fhir/", {"id": "2"}),
         ("urn:uuid:", {"id": "1"}),
         ("urn:7b6fdeed-", {"id": "1"}),
     ],
