@@ -58,13 +58,13 @@ def unpack(
 ) -> list[Unpacked]:
     """Store the entries of a message or document, which is stored already.
 
-    change:   what storing it has changed. If nothing, it was unpacked before, and newer messages may have
-              come since.
+    change:   what storing it has changed. If nothing, newer messages may have come since it was first
+              unpacked: a message, too, only fills gaps then.
     is_sound: whether the Bundle is valid, and so all that is in it; else each entry is judged by itself.
 
     Another resource, or a Bundle of another type, has nothing to unpack.
     """
-    if bundle.type != "Bundle" or bundle.data.get("type") not in _UNPACKED or change == "unchanged":
+    if bundle.type != "Bundle" or bundle.data.get("type") not in _UNPACKED:
         return []
     try:
         content = _decode(bundle.raw)
@@ -80,11 +80,12 @@ def unpack(
     transaction.fetch({(entry.document.type, entry.id) for entry in entries}.union(*map(_named_in, entries)))
     entries = [entry.named_apart() if entry.is_taken(transaction) else entry for entry in entries]
     links = _Links(entries)
+    fills_gaps = content.type == "document" or change == "unchanged"
     unpacked = []
     for entry in entries:
         document, source = entry.document, f"{content.type}:{_place(entry.base)}"
         held = transaction.get(document.type, entry.id)
-        if held is not None and (content.type == "document" or held.source != source):
+        if held is not None and (fills_gaps or held.source != source):
             continue
         wrong = () if is_sound else marks(validate_document(document))
         references = links.of(entry, transaction)

@@ -73,6 +73,10 @@ def test_a_message_that_is_here_already_brings_nothing_back(store: Store) -> Non
     assert store.read("ServiceRequest", ORDER[9:]).data["status"] == "revoked"
 
 
+def test_what_an_older_program_did_not_unpack_comes_when_it_is_stored_again(store: Store) -> None:
+    assert unpacked(store, bundle("message", (ORDER, order())), "unchanged") == ["created"]
+
+
 def patient(family: str, **more: Any) -> Json:
     return {"resourceType": "Patient", "name": [{"family": family}], **more}
 
