@@ -1,8 +1,8 @@
 """Unpacks messages and documents: a whole case in one Bundle. The Bundle itself is kept as it came.
 
 Each entry becomes a resource of its own, named by its `fullUrl`: `urn:uuid:X` gets the id X, and an address
-that ends in the resource's own type and id keeps that id, unless another place has brought a record of that
-name. References between the entries follow.
+that ends in the resource's own type and id keeps that id, unless that is the name of another place's record
+here. References between the entries follow.
 
 A message is news about its own records: a later one updates what an earlier one from the same place
 brought. A document tells how things were: it fills gaps only. Neither replaces a record that came in
@@ -77,8 +77,11 @@ def unpack(
     ]
     sender = _sender(bundle, found)
     entries = [_entry(document, url, sender) for document, url in found]
-    transaction.fetch({(entry.document.type, entry.id) for entry in entries}.union(*map(_named_in, entries)))
-    entries = [entry.named_apart() if entry.is_taken(transaction) else entry for entry in entries]
+    here = _Here(transaction, entries)
+    entries = [
+        entry._replace(id=here.id(entry.document.type, entry.id, entry.base)) if entry.base else entry
+        for entry in entries
+    ]
     links = _Links(entries)
     fills_gaps = content.type == "document" or change == "unchanged"
     unpacked = []
@@ -88,7 +91,7 @@ def unpack(
         if held is not None and (fills_gaps or held.source != source):
             continue
         wrong = () if is_sound else marks(validate_document(document))
-        references = links.of(entry, transaction)
+        references = links.of(entry, here)
         put = transaction.put(document, entry.id, references=references, source=source, marks=wrong)
         unpacked.append(Unpacked(put.change, bool(wrong)))
     return unpacked
@@ -125,14 +128,6 @@ class _Entry(NamedTuple):
     base: str
     there: str
     id: str
-
-    def is_taken(self, transaction: Transaction) -> bool:
-        """Whether another place has brought a record with its id."""
-        return _is_of_another(transaction, self.document.type, self.id, self.base)
-
-    def named_apart(self) -> _Entry:
-        """The same with an id that no other place can use."""
-        return self._replace(id=str(uuid5(_NAMESPACE, f"{self.base}/{self.document.type}/{self.there}")))
 
 
 def _entry(document: Document, url: str, sender: str) -> _Entry:
@@ -174,13 +169,51 @@ def _place(base: str) -> str:
 _ANYWHERE: Final = _place("")
 
 
-def _is_of_another(transaction: Transaction, type: str, id: str, base: str) -> bool:
-    """Whether a record is here that a message or document of another place has brought."""
-    held = transaction.get(type, id) if base else None
-    if held is None:
-        return False
-    kind, _, place = held.source.partition(":")
-    return kind in _UNPACKED and place not in (_ANYWHERE, _place(base))
+class _Here:
+    """What the store has already, as seen from the places that the entries of a Bundle come from."""
+
+    def __init__(self, transaction: Transaction, entries: Sequence[_Entry]) -> None:
+        self._transaction = transaction
+        names = {(entry.document.type, entry.id, entry.base) for entry in entries}
+        names |= {(type, id, entry.base) for entry in entries for type, id in _named_in(entry)}
+        transaction.fetch({(type, id) for type, id, _ in names})
+        transaction.fetch({(type, _apart(type, id, base)) for type, id, base in names if base})
+        self._strangers = {entry.base for entry in entries if self._is_somebody_else(entry)}
+        """Places whose numbers mean other patients than the same numbers here"""
+
+    def has(self, type: str, id: str) -> bool:
+        return self._transaction.get(type, id) is not None
+
+    def id(self, type: str, id: str, base: str) -> str:
+        """The id here of a record that a place calls by an id: the same, unless that is another record's."""
+        apart = _apart(type, id, base)
+        return apart if self.has(type, apart) or self._is_of_another(type, id, base) else id
+
+    def _is_of_another(self, type: str, id: str, base: str) -> bool:
+        held = self._transaction.get(type, id)
+        if held is None:
+            return False
+        kind, _, place = held.source.partition(":")
+        if kind in _UNPACKED:
+            return place not in (_ANYWHERE, _place(base))
+        return base in self._strangers
+
+    def _is_somebody_else(self, entry: _Entry) -> bool:
+        """Whether a patient was born on another day than the one whom the store has under that id."""
+        type = entry.document.type
+        held = self._transaction.get(type, entry.id) if entry.base and type == "Patient" else None
+        if held is None or held.source.partition(":")[0] in _UNPACKED or not held.body:
+            return False
+        born = {str(data.get("birthDate")) for data in (entry.document.data, held.data)}
+        return len(born) == 2 and all(map(_DAY, born))
+
+
+_DAY = re.compile(r"\d{4}-\d\d-\d\d").fullmatch
+
+
+def _apart(type: str, id: str, base: str) -> str:
+    """An id for a record of a place that no other place can use."""
+    return str(uuid5(_NAMESPACE, f"{base}/{type}/{id}"))
 
 
 class _Links:
@@ -200,11 +233,11 @@ class _Links:
         self._only = {name: here.pop() for name, here in by_name.items() if len(here) == 1}
         """`Type/id` there → reference here, where that is the same for the whole Bundle"""
 
-    def of(self, entry: _Entry, transaction: Transaction) -> dict[str, str]:
+    def of(self, entry: _Entry, here: _Here) -> dict[str, str]:
         """What each reference of an entry becomes.
 
-        A relative one means a record of the place that the entry comes from. If it is not in the Bundle, and
-        another place has brought one of that name, it is made absolute: it must not point to that one.
+        A relative one means a record of the place that the entry comes from. If that is not here, and a
+        record of another place has its name, it becomes absolute: it must not point to the other one.
         """
         found: dict[str, str] = {}
         for type, id in _named_in(entry):
@@ -213,8 +246,8 @@ class _Links:
             known = self._by_address.get(address) if entry.base else self._only.get(text)
             if known:
                 found[text] = known
-            elif _is_of_another(transaction, type, id, entry.base):
-                found[text] = address
+            elif entry.base and (own := here.id(type, id, entry.base)) != id:
+                found[text] = f"{type}/{own}" if here.has(type, own) else address
         return self._by_address | found
 
 

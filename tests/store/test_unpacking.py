@@ -133,6 +133,30 @@ def test_a_reference_out_of_a_message_never_means_the_patient_of_another_place(s
     assert whose(store) == {"a": "a", "b": "http://b.example/fhir/Patient"}
 
 
+def test_a_later_message_without_the_patient_finds_the_one_of_its_place(store: Store) -> None:
+    for name in "ab":
+        unpacked(store, bundle("message", (f"http://{name}.example/fhir/Patient/1", patient(name, id="1"))))
+    sent = order(patient="Patient/1", id="s", requester={"display": "b"})
+    unpacked(store, bundle("message", ("http://b.example/fhir/ServiceRequest/s", sent)))
+    assert whose(store) == {"b": "b"}
+
+
+def test_a_patient_born_on_another_day_is_not_the_live_one_of_the_same_number(store: Store) -> None:
+    live = {**patient("live", id="1", birthDate="1950-01-31"), "active": True}
+    store.write(lambda transaction: transaction.put(jsontext.from_data(live), "1"))
+    base = "http://b.example/fhir"
+    sent = order(patient="Patient/1", id="s", requester={"display": "b"})
+    case = bundle(
+        "message",
+        (f"{base}/Patient/1", patient("b", id="1", birthDate="1990-12-01")),
+        (f"{base}/ServiceRequest/s", sent),
+    )
+    assert unpacked(store, case) == ["created", "created"]
+    assert unpacked(store, case) == ["unchanged", "unchanged"]
+    assert whose(store) == {"b": "b"}
+    assert store.read("Patient", "1").version == 1
+
+
 @pytest.mark.parametrize(
     ("base", "patient_id"),
     [
