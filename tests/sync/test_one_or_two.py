@@ -3,16 +3,19 @@ whole sync."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from fhir_coprod.store import Store
-from fhir_coprod.sync.merging import matches, trusted
+from fhir_coprod.sync.merging import doubts, matches, trusted
+from fhir_coprod.sync.merging.people import Trust
 from fhir_coprod.sync.merging.sources import Context
 from fhir_coprod.sync.staging import numbers, stage
 from fhir_coprod.sync.staging.references import Bases, Record
 from fhir_coprod.sync.staging.stage import Batch
+from tests.sync.merging.at_once import resolve, survey
 from tests.sync.population import PERSONNUMMER, population
 from tests.sync.records import Json, organization, patient, referral, task
 from tests.sync.story import ids, questions, settled, shown, told
@@ -233,6 +236,16 @@ def test_what_comes_of_it_does_not_depend_on_how_it_came(store: Store, store_pat
         assert _groups(other) == at_once
     told(store, *((ehr, {**data, "gender": "unknown"}) for ehr, data in records[::7]))
     assert _groups(store) == at_once
+    trust = Trust(days=CONTEXT.bases.numbering.days, today=datetime.now(UTC).date().isoformat())
+    together = resolve(people.records, survey(people.records, trust).trust(trust))
+    assert {frozenset(map(_named, group)) for group in together.groups} == at_once
+    with store.connect() as connection:
+        listed = {one.pair: one.why for one in doubts.read(connection) if one.why}
+    assert listed == together.doubts
+
+
+def _named(record: Record) -> str:
+    return f"{record.ehr}/{record.id}"
 
 
 def _groups(store: Store) -> set[frozenset[str]]:

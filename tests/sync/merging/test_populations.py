@@ -8,11 +8,12 @@ from itertools import combinations
 
 import pytest
 
-from fhir_coprod.sync.merging.people import Trust, resolve, survey
+from fhir_coprod.sync.merging.people import Trust
 from fhir_coprod.sync.staging import names
 from fhir_coprod.sync.staging.identity import pair_of
 from fhir_coprod.sync.staging.names import PersonName
 from fhir_coprod.sync.staging.references import Record
+from tests.sync.merging.at_once import resolve, survey
 from tests.sync.population import Json, Population, population
 
 TRUST = Trust(days=frozenset(("01-01", "07-01")), today="2026-11-30")
