@@ -74,10 +74,10 @@ def read(
     connection: Connection, which: ColumnElement[bool] | TextClause | None = None, limit: int | None = None
 ) -> list[Doubt]:
     """The doubts, in the order of their records; all of them, or those for which a condition holds."""
-    d = doubt.c
     statement = select(*_columns) if which is None else select(*_columns).where(which)
-    rows = connection.execute(statement.order_by(d.ehr_a, d.id_a, d.ehr_b, d.id_b).limit(limit))
-    return [_doubt(row) for row in rows]
+    # Sorted here: a database that sorts by all four columns walks through every doubt.
+    rows = connection.execute(statement.order_by(doubt.c.ehr_a).limit(limit))
+    return sorted((_doubt(row) for row in rows), key=lambda one: one.pair)
 
 
 def to_decide(connection: Connection, *, asked_only: bool, most: int | None) -> list[Doubt]:
