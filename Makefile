@@ -7,7 +7,7 @@ ARGS ?=
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test proof check format profiles mappings policies locale bench growth sync-cost watch-growth evidence mutants docs pictures clean
+.PHONY: help demo test proof check format profiles mappings policies locale bench growth sync-cost watch-growth identity evidence mutants docs pictures clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -73,6 +73,9 @@ watch-growth: $(VENV)/.test  ## what the live watch costs as open referrals grow
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[evidence]'
 	@$(BIN)/python -m benchmarks.watch_growth $(ARGS)
 	@$(BIN)/python -m benchmarks.watch_orders $(ARGS)
+
+identity: $(VENV)/.test  ## how safely and how completely one person's records are found, on drawn people: writes docs/identity.md
+	@$(BIN)/python -m benchmarks.identity $(ARGS)
 
 evidence: $(VENV)/.base  ## how well the watch finds what stalls, in simulation: writes docs/evidence.md (15 minutes on two cores)
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[evidence]'

@@ -13,11 +13,12 @@ from itertools import combinations
 
 from fhir_coprod.sync.merging.people import FINDING, STRANGERS, People, Resolution, Trust, resolved
 from fhir_coprod.sync.merging.trusted import is_trusted
-from fhir_coprod.sync.staging.identity import CROWD, NOTHING_SAID, Candidate, Decisions, Pair, pair_of
+from fhir_coprod.sync.staging.identity import CROWD, Candidate, Decisions, Pair, pair_of
 from fhir_coprod.sync.staging.numbers import system_of
 from fhir_coprod.sync.staging.references import Record
 
 _FRESH = Trust()
+NOTHING_SAID = Decisions()
 
 
 def resolve(

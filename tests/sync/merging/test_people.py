@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from fhir_coprod.sync.merging.people import Resolution, Trust
 from fhir_coprod.sync.merging.trusted import ODD_VALUES, is_trusted
-from fhir_coprod.sync.staging.identity import CROWD, NOTHING_SAID, Candidate, Decisions, keys, pair_of
+from fhir_coprod.sync.staging.identity import CROWD, Candidate, Decisions, keys, pair_of
 from fhir_coprod.sync.staging.numbers import KINDS
 from fhir_coprod.sync.staging.references import Bases, Record
 from tests.sync.merging import at_once
-from tests.sync.merging.at_once import survey
+from tests.sync.merging.at_once import NOTHING_SAID, survey
 
 SSN = "http://hl7.org/fhir/sid/us-ssn"
 ONE, TWO, THREE = "123456780", "223456701", "333456790"
