@@ -45,7 +45,8 @@ def parts(
     bases = three_way.bases(connection, type, given_up)
     found: dict[str, list[Part]] = defaultdict(list)
     for old, version in sorted(newest(type, given_up).items()):
-        text = three_way.entered(connection, version, bases.get(old))
+        text, labels = three_way.entered(connection, version, bases.get(old))
         if text:
-            found[founded[old]].append(Part(text, f"{type}/{old}", is_record=False))
+            part = Part(text, f"{type}/{old}", is_record=False, labels=tuple(labels))
+            found[founded[old]].append(part)
     return found

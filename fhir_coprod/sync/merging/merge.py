@@ -90,11 +90,13 @@ class Part:
 
     text:   with references rewritten to ours
     origin: the address of the record, or our reference to the resource
+    labels: security labels that were entered
     """
 
     text: bytes
     origin: str
     is_record: bool = True
+    labels: tuple[Any, ...] = ()
 
 
 _CONTAINED = re.compile(rb'"reference"\s*:\s*"#')

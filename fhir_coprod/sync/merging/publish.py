@@ -144,7 +144,7 @@ def _draft(
     leading, *others = ordered(type, sources, targets, context)
     parts = [*(_part(source, targets, context) for source in others), *more]
     document, name = _render(type, id, leading, parts, targets, context)
-    meta = _meta([leading, *others], document, context)
+    meta = _meta([leading, *others], document, context, [label for part in more for label in part.labels])
     asks: list[tuple[str, ...]] = []
     judge = _Judge(validate, [leading, *others])
     if parts and judge.adds(document, meta):
@@ -330,26 +330,30 @@ def _rewrites(source: Source, targets: Targets, context: Context) -> dict[str, s
     return found
 
 
-def _meta(sources: Sequence[Source], document: Document, context: Context) -> Json:
-    """Profiles and tags of the leading record, security labels of all records, and the leading one's URL."""
+def _meta(sources: Sequence[Source], document: Document, context: Context, more: Sequence[Any] = ()) -> Json:
+    """Profiles and tags of the leading record, security labels of all records and `more` of them, and the
+    leading one's URL."""
     read = [document.data] if len(sources) == 1 else [source.data for source in sources]
     own = read[0].get("meta")
     meta: Json = {}
     if isinstance(own, dict):
         meta = {key: own[key] for key in ("profile", "tag", "extension") if own.get(key)}
     labels: list[Any] = []
-    for data in read:
-        theirs = data.get("meta")
-        said = theirs.get("security") if isinstance(theirs, dict) else None
-        for label in said if isinstance(said, list) else ():
-            if label not in labels:
-                labels.append(label)
+    for label in (*(label for data in read for label in _labels(data)), *more):
+        if label not in labels:
+            labels.append(label)
     if labels:
         meta["security"] = labels
     address = context.bases.address(sources[0].record)
     if address:
         meta["source"] = address
     return meta
+
+
+def _labels(data: Json) -> list[Any]:
+    meta = data.get("meta")
+    said = meta.get("security") if isinstance(meta, dict) else None
+    return said if isinstance(said, list) else []
 
 
 # --- resources that were merged into another ------------------------------------------------------

@@ -76,22 +76,26 @@ def before_retiring(connection: Connection, version: Version) -> Version:
     return from_row((*earlier[:6], bytes(earlier[6]), *earlier[7:])) if earlier is not None else version
 
 
-def entered(connection: Connection, version: Version, base: bytes | None) -> bytes:
-    """What somebody here put into a resource that was given up later: what its EHR did not say.
+def entered(connection: Connection, version: Version, base: bytes | None) -> tuple[bytes, list[Any]]:
+    """What somebody here put into a resource that was given up later: what its EHR did not say, as a resource
+    (b"" if there is nothing), and the security labels.
 
     version: its newest version
     base:    as for `three_way`
     """
     ours = before_retiring(connection, version)
     if ours.deleted or (base is None and not is_ours(ours)):
-        return b""
+        return b"", []
     type = ours.type
-    said = grouped(type, _content(_last_written(connection, ours) if base is None else base))
+    before = _last_written(connection, ours) if base is None else base
+    said = grouped(type, _content(before))
+    known = _list(_meta(before).get("security"))
+    labels = [label for label in _list(_meta(ours.body).get("security")) if label not in known]
     content: dict[str, bytes] = {}
     for element, members in grouped(type, _content(ours.body)).items():
         if element not in _GIVEN_UP and not _same(said.get(element), members):
             content |= _new_items(said.get(element, {}), members)
-    return _document(type, content).raw if content else b""
+    return _document(type, content).raw if content or labels else b"", labels
 
 
 def _new_items(before: Mapping[str, bytes], members: Mapping[str, bytes]) -> Mapping[str, bytes]:

@@ -49,6 +49,19 @@ def test_what_was_entered_in_a_patient_who_is_given_up_is_shown_in_the_one_that_
     assert again == before
 
 
+def test_a_security_label_entered_in_a_patient_who_is_given_up_protects_the_one_that_is_left(
+    store: Store,
+) -> None:
+    told(store, ("care", patient("a", "1")), ("ortho", patient("b", "2")))
+    label = {"system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "code": "V"}
+    edited(store, "Patient", "ortho/b", meta={"security": [label]})
+    told(store, ("ortho", patient("b", "1")))
+    assert shown(store, "Patient", "care/a")["meta"]["security"] == [label]
+    told(store, ("ortho", patient("b", "2")))
+    assert "security" not in shown(store, "Patient", "care/a")["meta"]
+    assert shown(store, "Patient", "ortho/b")["meta"]["security"] == [label]
+
+
 def test_what_the_records_say_wins_over_what_was_entered_in_a_patient_who_is_given_up(store: Store) -> None:
     told(store, ("care", patient("a", "1", gender="male")), ("ortho", patient("b", "2")))
     edited(store, "Patient", "ortho/b", gender="female")
