@@ -61,6 +61,9 @@ locale: $(VENV)/.base  ## check locale/ (words to patients) and compile it into 
 bench: $(VENV)/.test  ## speed, each figure beside a reference in the same run
 	@$(BIN)/python -m benchmarks $(ARGS)
 
+identity: $(VENV)/.test  ## how safely and how completely one person's records are found, on drawn people: writes docs/identity.md
+	@$(BIN)/python -m benchmarks.identity $(ARGS)
+
 growth: $(VENV)/.test  ## what each operation costs as the store grows to a million resources: writes docs/growth.md
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[evidence]'
 	@$(BIN)/python -m benchmarks.growth $(ARGS)
@@ -73,9 +76,6 @@ watch-growth: $(VENV)/.test  ## what the live watch costs as open referrals grow
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[evidence]'
 	@$(BIN)/python -m benchmarks.watch_growth $(ARGS)
 	@$(BIN)/python -m benchmarks.watch_orders $(ARGS)
-
-identity: $(VENV)/.test  ## how safely and how completely one person's records are found, on drawn people: writes docs/identity.md
-	@$(BIN)/python -m benchmarks.identity $(ARGS)
 
 evidence: $(VENV)/.base  ## how well the watch finds what stalls, in simulation: writes docs/evidence.md (15 minutes on two cores)
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[evidence]'
