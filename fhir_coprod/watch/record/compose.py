@@ -112,6 +112,7 @@ def read_request(held: Held, around: Surroundings) -> Request:
             [side for performer in performers if (side := around.side(performer))],
             around.places,
         ),
+        says=around.words.of_order(data.get("code"), *(data.get("category") or ())),
     )
 
 
@@ -385,15 +386,24 @@ class _Composition:
             data = held.data
             based = targets(data.get("basedOn"))
             said = names([*(data.get("basedOn") or ()), *(data.get("supportingInformation") or ())])
-            if self.request.reference not in based:
-                actors = [participant.get("actor") for participant in data.get("participant") or ()]
-                there = staff(self.around.parties(*actors))
-                if self.names.isdisjoint(said) or (there and self.departments.isdisjoint(there)):
-                    continue
+            is_named = not self.names.isdisjoint(said) and not self._is_for_others(data)
+            if self.request.reference not in based and not is_named:
+                continue
             self._note_state(held)
             task = next((name for name in said if name in self.names and name.startswith("Task/")), "")
             yield read_appointment(held, self.around, task)
             self.names.update(own_names(data, held.reference))
+
+    def _is_for_others(self, appointment: Json) -> bool:
+        """Whether only others than the departments that were asked take part in it, as far as is known: of
+        somebody without a role nobody knows where they work, and if nobody is named as asked, anybody may
+        be."""
+        actors = [participant.get("actor") for participant in appointment.get("participant") or ()]
+        there = staff(self.around.parties(*actors))
+        if not there or not self.departments.isdisjoint(there):
+            return False
+        known = [name for name in there if not name.startswith("Practitioner/")]
+        return bool(known) and bool(self.departments)
 
     def _visits(self, appointments: Sequence[Appointment]) -> Iterator[Visit]:
         for held in self.by_type.get("Encounter", ()):

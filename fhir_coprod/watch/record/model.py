@@ -57,6 +57,8 @@ class Request(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Canonicals that it claims, without version."""
     between: str = "unclear"
     """What requester and performer are to each other: a `parties.Between`."""
+    says: tuple[str, ...] = ()
+    """What its code and category mean, in the words of `record.words`."""
 
 
 class TaskState(msgspec.Struct, frozen=True, array_like=True, gc=False):
