@@ -39,13 +39,19 @@ class Element(NamedTuple):
 
 
 _YEAR = r"\d{4}"
-_DATE = rf"{_YEAR}(-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?)?"
+_LEAP = "(0[48]|[2468][048]|[13579][26])"
+_DAY = (
+    rf"({_YEAR}-((0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8])|(0[13-9]|1[0-2])-(29|30)|(0[13578]|1[02])-31)"
+    rf"|(\d\d{_LEAP}|{_LEAP}00)-02-29)"
+)
+"""A day that the calendar has."""
+_DATE = rf"({_DAY}|{_YEAR}(-(0[1-9]|1[0-2]))?)"
 _CLOCK = r"([01]\d|2[0-3]):[0-5]\d:([0-5]\d|60)(\.\d{1,9})?"
 _ZONE = r"(Z|[+-](0\d|1[0-4]):[0-5]\d)"
 _FORMS: Mapping[str, str] = {
     "date": rf"^{_DATE}$",
-    "dateTime": rf"^({_DATE}|{_YEAR}-\d\d-\d\dT{_CLOCK}{_ZONE})$",
-    "instant": rf"^{_YEAR}-\d\d-\d\dT{_CLOCK}{_ZONE}$",
+    "dateTime": rf"^({_DATE}|{_DAY}T{_CLOCK}{_ZONE})$",
+    "instant": rf"^{_DAY}T{_CLOCK}{_ZONE}$",
     "time": rf"^{_CLOCK}$",
     "reference": r"^(#|[A-Za-z]+[/?].|[A-Za-z][A-Za-z0-9+.-]*:.)",
 }

@@ -47,7 +47,15 @@ from fhir_coprod.watch.record.model import (
 )
 from fhir_coprod.watch.record.parties import between
 from fhir_coprod.watch.record.parts import parted
-from fhir_coprod.watch.record.results import bound_by, objects, read_message, read_result, refusal
+from fhir_coprod.watch.record.results import (
+    FINAL_DOCUMENT,
+    FINAL_REPORT,
+    bound_by,
+    objects,
+    read_message,
+    read_result,
+    refusal,
+)
 from fhir_coprod.watch.record.tasks import asks, carried_out, read_side_task, read_task
 from fhir_coprod.watch.record.visits import read_appointment, read_visit
 
@@ -70,6 +78,24 @@ _STATES: Final = {
     ),
 }
 """The statuses that R4 has."""
+_PROVING: Final = {
+    "Encounter": {"status": _STATES["Encounter"]},
+    "DiagnosticReport": {
+        "status": FINAL_REPORT
+        | {"registered", "partial", "preliminary", "cancelled", "entered-in-error", "unknown"}
+    },
+    "DocumentReference": {
+        "status": frozenset({"current", "superseded", "entered-in-error"}),
+        "docStatus": FINAL_DOCUMENT | {"preliminary", "entered-in-error"},
+    },
+    "Communication": {
+        "status": frozenset(
+            {"preparation", "in-progress", "not-done", "on-hold", "stopped", "completed"}
+            | {"entered-in-error", "unknown"}
+        )
+    },
+}
+"""The statuses without which a record proves nothing, by type and element."""
 _WHY: Final = "http://hl7.org/fhir/StructureDefinition/request-statusReason"
 """The extension by which R4 says why a ServiceRequest is in its status."""
 
@@ -301,6 +327,7 @@ class _Composition:
         self.by_type: dict[str, list[Held]] = {}
         for held in related:
             if self._proves_something(held):
+                self._doubt_status(held)
                 self.by_type.setdefault(held.type, []).append(held)
         self.read = (read_asking if request.type == "Communication" else read_request)(request, around)
         self._proves_something(request)
@@ -336,9 +363,18 @@ class _Composition:
                 "",
                 reason="it carries a modifierExtension or implicitRules that nobody here knows",
                 record=held.reference,
+                is_own=True,
             )
         )
         return False
+
+    def _doubt_status(self, held: Held) -> None:
+        """Note that it cannot be seen what a record proves whose status is none of R4's."""
+        for element, known in _PROVING.get(held.type, {}).items():
+            said = held.data.get(element)
+            if isinstance(said, str) and said not in known:
+                reason = f"its {element} is none that R4 has"
+                self.blind.append(Blind(held.type, "", reason=reason, record=held.reference, is_own=True))
 
     def _note_state(self, held: Held) -> None:
         """Note a state that nobody knows."""

@@ -209,6 +209,8 @@ class Blind(msgspec.Struct, frozen=True, array_like=True, gc=False):
     record: str = ""
     """Only this resource of ours is concerned, since its newest version could not be taken in, or cannot be
     read; "": every resource of the type."""
+    is_own: bool = False
+    """That resource is known to belong to the referral: it exists, and only what it proves cannot be seen."""
 
     @property
     def is_nameless(self) -> bool:

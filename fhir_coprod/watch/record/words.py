@@ -109,6 +109,10 @@ class Words:
     """By the `folded` words with which the name of an order begins."""
 
     @cached_property
+    def _openings(self) -> tuple[str, ...]:
+        return tuple(self.openings)
+
+    @cached_property
     def fingerprint(self) -> bytes:
         """A hash that changes with any meaning: facts that were read with others have to be read again."""
         known = (self.codes, self.texts, self.openings)
@@ -139,6 +143,8 @@ class Words:
         for concept in concepts:
             for name in _named(concept):
                 begun = folded(name)
+                if not begun.startswith(self._openings):
+                    continue
                 for opening, word in self.openings.items():
                     if begun.startswith(opening) and not begun[len(opening) : len(opening) + 1].isalnum():
                         found[word] = None

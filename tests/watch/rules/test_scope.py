@@ -121,7 +121,7 @@ def named(display: str) -> dict[str, Any]:
         ("referral", "code, category or profile", order(code=named("Referral  for procedure")), []),
         ("unclear", "not known who asks", order(code={"text": "Letter: referral to ENT"}), []),
         ("unclear", "not known who asks", order(code={"text": "Refer tonometry"}), []),
-        ("referral", "a consultation", order(code=CONSULTATION, performer="Practitioner/b"), []),
+        ("unclear", "not known who asks", order(code=CONSULTATION, performer="Practitioner/b"), []),
         ("referral", "a consultation", order(code=CONSULTATION, requester=A, performer="Practitioner/b"), []),
         ("out", "who asks", order(code=CONSULTATION, requester=A, performer=A), []),
         ("unclear", "one department", order(code=CONSULTATION, requester=CLINIC, performer=CLINIC), []),
