@@ -66,7 +66,7 @@ class Draft:
     asks:         questions for a person, each listing the elements that both sides changed; an empty one
                   says that the two sides do not fit together
     is_kept:      whether to replace the merge base with `base` (None: with nothing)
-    is_forgotten: whether to delete the merge base, because nothing entered here is left
+    is_forgotten: whether to delete the merge base, because somebody here deleted what was entered
     """
 
     id: str
@@ -112,12 +112,11 @@ def draft(view: View, type: str, ids: Sequence[str], context: Context, validate:
     def one(id: str) -> Draft:
         before, base = newest.get(id), bases.get(id)
         own = sources.get(id, [])
-        # Nothing entered here is left in it; if it comes back, an old base would delete its content.
-        is_gone = before is not None and before.deleted and not before.source.startswith(three_way.RETIRED)
-        is_forgotten = base is not None and (not own or is_gone)
         if not own:
-            ehr = before.source.removeprefix("ehr:") if before is not None else ""
-            return Draft(id, before, ehr, is_forgotten=is_forgotten)
+            return Draft(id, before, before.source.removeprefix("ehr:") if before is not None else "")
+        # Where somebody here deleted it, nothing entered here is left: an old base would delete its content.
+        is_gone = before is not None and before.deleted and not before.source.startswith(three_way.RETIRED)
+        is_forgotten = base is not None and is_gone
         if is_forgotten:
             base = None
         more = from_others.get(id, ())
@@ -201,7 +200,9 @@ def _number(version: Version | None) -> int:
 
 def _remove(transaction: Transaction, type: str, draft: Draft, published: Published, keep: bool) -> None:
     before = draft.before
-    gone = transaction.delete(type, draft.id, source=before.source if before is not None else "")
+    # What was entered here stays known, for the day on which its EHR shows the record again.
+    source = three_way.retired(before.source) if before is not None else ""
+    gone = transaction.delete(type, draft.id, source=source)
     if gone is not None and before is not None:
         published.changes.append(Change(draft.ehr, gone, before.data if keep else {}))
 
@@ -370,8 +371,7 @@ def write_retired(transaction: Transaction, most: int) -> Published:
         # into.
         if before is None or before.deleted:
             continue
-        origin = before.source.removeprefix(three_way.RETIRED)
-        source = f"{three_way.RETIRED}{origin}"
+        source = three_way.retired(before.source)
         if type == "Patient":
             kept = three_way.before_retiring(transaction.connection, before)
             written: Written | None = transaction.put(
@@ -380,7 +380,8 @@ def write_retired(transaction: Transaction, most: int) -> Published:
         else:
             written = transaction.delete(type, id, source=source)
         if written is not None and written.change != "unchanged":
-            published.changes.append(Change(origin.removeprefix("ehr:"), written, before.data))
+            origin = source.removeprefix(three_way.RETIRED).removeprefix("ehr:")
+            published.changes.append(Change(origin, written, before.data))
     transaction.connection.execute(
         update(retired)
         .where(t.written.is_(False), among(t.id, [row[1] for row in rows]))

@@ -52,7 +52,13 @@ class ThreeWay:
 
 
 RETIRED = "retired:"
-"""Beginning of Version.source where a resource was given up for another; the source before it follows."""
+"""Beginning of Version.source where the sync gave a resource up, for another one or since its EHR no longer
+has it; the source before it follows."""
+
+
+def retired(source: str) -> str:
+    """The source of the version that gives a resource up."""
+    return f"{RETIRED}{source.removeprefix(RETIRED)}"
 
 
 def is_ours(version: Version) -> bool:
@@ -62,7 +68,7 @@ def is_ours(version: Version) -> bool:
 
 def before_retiring(connection: Connection, version: Version) -> Version:
     """The version itself; or, where it says that the resource was given up, the version before that: it
-    has what people entered here, for the day on which the two are parted again."""
+    has what people entered here, for the day on which the two are parted again or the record returns."""
     if not version.source.startswith(RETIRED):
         return version
     v = versions.c

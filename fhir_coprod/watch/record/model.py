@@ -211,6 +211,8 @@ class Blind(msgspec.Struct, frozen=True, array_like=True, gc=False):
     read; "": every resource of the type."""
     is_own: bool = False
     """That resource is known to belong to the referral: it exists, and only what it proves cannot be seen."""
+    made: str = ""
+    """When the unseen records say that they were made; "" if that is not known."""
 
     @property
     def is_nameless(self) -> bool:
