@@ -373,14 +373,19 @@ class _Composition:
         for element, known in _PROVING.get(held.type, {}).items():
             said = held.data.get(element)
             if isinstance(said, str) and said not in known:
-                reason = f"its {element} is none that R4 has"
-                self.blind.append(Blind(held.type, "", reason=reason, record=held.reference, is_own=True))
+                self._doubt(held, element)
+
+    def _doubt(self, held: Held, element: str) -> None:
+        reason = f"its {element} is none that R4 has"
+        self.blind.append(Blind(held.type, "", reason=reason, record=held.reference, is_own=True))
 
     def _note_state(self, held: Held) -> None:
-        """Note a state that nobody knows."""
+        """Note a state that nobody knows, and that what such a Task or Appointment proves cannot be seen."""
         status = held.data.get("status")
         if isinstance(status, str) and status not in _STATES[held.type]:
             self.unknown[f"{held.type} {status[:40]}"] = None
+            if held.type in ("Task", "Appointment"):
+                self._doubt(held, "status")
         if held.type == "Task":
             for code in self.around.words.unknown(held.data.get("businessStatus")):
                 self.unknown[code] = None
