@@ -95,6 +95,16 @@ TOLD = "the patient has not been told anything"
             "the patient asked not to be contacted",
             standing(owner="", due=None, last_informed=MIDNIGHT, do_not_contact=True),
         ),
+        (
+            "sent on 2 March 2026; cannot be watched further: Communication not visible here; "
+            "whether the patient has been told anything cannot be seen",
+            standing(
+                owner="",
+                due=None,
+                not_observable=("Communication",),
+                not_claimed=(Rule.PATIENT_NOT_INFORMED,),
+            ),
+        ),
         ("There is no referral at this time.", standing(stage=None)),
         ("There is no referral at this time.", standing(since=None)),
     ],
