@@ -32,8 +32,8 @@ def load(
 ) -> None:
     """Load NDJSON, Bundles or single resources; each is validated, ids are kept, killed loads can resume.
 
-    A record that breaks a rule of FHIR is loaded too; that is no fault, and `quality` lists it. Ends with 1 if
-    some records could not be loaded: they are named and kept as dead letters, and all others are loaded.
+    A record that breaks a rule of FHIR is loaded too; that is no fault, and `quality` lists it. Ends with 1
+    if some records could not be loaded: they are named and kept as dead letters; all others are loaded.
     """
     from fhir_coprod.store import Store, loading
     from fhir_coprod.store.recheck import recheck_by_newer_rules

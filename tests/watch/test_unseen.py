@@ -67,8 +67,14 @@ def test_the_base_of_these_cases_claims_what_they_must_not(watch: Watch) -> None
         encounter(status="been there"),
         report("r", "ServiceRequest/s", status="finished"),
     ],
-    ids=["booking turned around", "booking unreadable", "booking mistyped", "visit turned around"]
-    + ["no status of R4", "result"],
+    ids=[
+        "booking turned around",
+        "booking unreadable",
+        "booking mistyped",
+        "visit turned around",
+        "no status of R4",
+        "result",
+    ],
 )
 def test_what_proves_more_than_the_missing_step_is_not_denied_for_being_unreadable(
     watch: Watch, record: Json
