@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from fhir_coprod.watch.record.model import Facts
+from fhir_coprod.watch.rules.bookings import has_booking, has_visit
 from fhir_coprod.watch.rules.policies import Policy, any_named
 from fhir_coprod.watch.rules.scope_table import ScopeRow
 from fhir_coprod.watch.rules.task import Course
@@ -45,8 +46,7 @@ def scope_of(facts: Facts, courses: Sequence[Course], policy: Policy, now: datet
     known: dict[str, bool] = {
         "by_patient": request.by_patient and request.intent == "proposal",
         "asked": any(_asks(course, request.requesters) for course in courses),
-        "visit": any(visit.start <= now or visit.start_stored for visit in facts.visits)
-        or any(booking.created <= now or booking.created_stored for booking in facts.appointments),
+        "visit": has_visit(facts, now) or has_booking(facts, now),
     }
     codes = (*request.codes, *request.specialties)
     for row in policy.scopes:
@@ -64,11 +64,12 @@ def _fits(
     profiles: tuple[str, ...],
 ) -> bool:
     """Whether all that a row names is so. Codes and profiles are one condition: either says what it is."""
+    for name, wanted in row.known:
+        if known[name] is not wanted:
+            return False
     if row.intents and intent not in row.intents:
         return False
     if row.parties and between not in row.parties:
-        return False
-    if any(known[name] is not wanted for name, wanted in row.known):
         return False
     if row.codes or row.profiles:
         return any_named(row.codes, codes) or not row.profiles.isdisjoint(profiles)

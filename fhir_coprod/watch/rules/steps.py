@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Final
 
 from fhir_coprod.watch.record.model import Facts
+from fhir_coprod.watch.rules.bookings import has_booking, has_visit
 from fhir_coprod.watch.rules.codes import Rule
 from fhir_coprod.watch.rules.task import status_at
 
@@ -73,28 +74,23 @@ def carries(facts: Facts, step: Step, now: datetime) -> bool:
         reaches = {facts.request.patient, *facts.proxies}
         return any(not reaches.isdisjoint(message.recipients) for message in told)
     if step is Step.BOOKING:
-        return _is_booked(facts, now)
+        return has_booking(facts, now)
     if step is Step.VISIT:
-        return _is_seen(facts, now)
+        return has_visit(facts, now)
     outputs = any(state.outputs for task in tasks for state in task.states if state.at <= now or state.stored)
     requesters = set(facts.request.requesters)
     return outputs or any(not requesters.isdisjoint(message.recipients) for message in told)
 
 
-def _is_booked(facts: Facts, now: datetime) -> bool:
-    return any(booking.created <= now or booking.created_stored for booking in facts.appointments)
-
-
-def _is_seen(facts: Facts, now: datetime) -> bool:
-    return any(visit.start <= now or visit.start_stored for visit in facts.visits)
-
-
 def shown(facts: Facts, now: datetime) -> Iterator[str]:
     """Each step that this referral tells of: "task+" if it shows it, "task-" if it went further without."""
     has_result = any(result.at <= now or result.stored for result in facts.results)
-    further = has_result or _is_seen(facts, now)
+    further = has_result or has_visit(facts, now)
+    was_booked = further or has_booking(facts, now)
+    if not was_booked:
+        return
     went = {
-        Step.TASK: further or _is_booked(facts, now),
+        Step.TASK: was_booked,
         Step.TOLD: further,
         Step.BOOKING: further,
         Step.VISIT: has_result,

@@ -315,3 +315,18 @@ def status_at(states: Sequence[RequestState], now: datetime) -> RequestState:
         if state.at <= now:
             current = state
     return current
+
+
+def active_since(states: Sequence[RequestState], now: datetime) -> When | None:
+    """Since when a ServiceRequest with these states has been active; None if it is not active now."""
+    current = status_at(states, now)
+    if current.status in NOT_ACTIVE:
+        return None
+    since = When(current.at, current.stored)
+    for state in reversed(states):
+        if state.at > since.at:
+            continue
+        if state.status in NOT_ACTIVE:
+            break
+        since = When(state.at, state.stored)
+    return since
