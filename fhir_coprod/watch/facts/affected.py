@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-import msgspec
 from sqlalchemy import Connection, Select, select
 
-from fhir_coprod import definitions, jsontext
+from fhir_coprod import definitions
+from fhir_coprod.jsontext import Json
 from fhir_coprod.readable import readable
 from fhir_coprod.store import Version, index
 from fhir_coprod.store.schema import watch as watch_tables
@@ -44,6 +44,9 @@ _PARTS: Final[Pairs] = (("Organization", "partof"),)
 _OUTPUT: Final[Pairs] = (("Task", "output"),)
 _PERSONS: Final = ("Patient", "RelatedPerson")
 _ORDER: Final = "ServiceRequest"
+_PLACE: Final = "Organization"
+_SAY_MORE: Final = (_ORDER, _PLACE)
+"""The types whose changes concern also others than what they name, or are named by."""
 
 
 @cache
@@ -63,13 +66,18 @@ def concerned(connection: Connection, changes: Sequence[Version]) -> set[str]:
     if not raw:
         return set()
     climb = _Climb(connection)
-    former = list(_before(connection, raw))
-    climb.add_strays(former)
-    ours, before = [_as_read(version) for version in raw], [_as_read(version) for version in former]
-    for version in (*climb.start(ours), *before):
-        climb.add(version)
-    climb.add_places([version for version in (*ours, *before) if version.type == "Organization"])
-    climb.add_orders([version for version in (*ours, *before) if version.type == _ORDER])
+    # The index knows what the newest version of each names; the others have to be read, and those of the few
+    # types that say more than what they name.
+    passed = [_as_read(version) for version in (*_before(connection, raw), *climb.start(raw))]
+    for one in passed:
+        climb.add(one)
+    known = {one.position for one in passed}
+    newest = (version for version in raw if version.type in _SAY_MORE and version.position not in known)
+    of_type: dict[str, list[_Read]] = {}
+    for one in (*passed, *map(_as_read, newest)):
+        of_type.setdefault(one.type, []).append(one)
+    climb.add_places(of_type.get(_PLACE, ()))
+    climb.add_orders(of_type.get(_ORDER, ()))
     return climb.referrals()
 
 
@@ -99,13 +107,24 @@ def _before(connection: Connection, changes: Collection[Version]) -> Iterator[Ve
                     yield from_row(row)
 
 
-def _as_read(version: Version) -> Version:
-    """The version with what can be read of it."""
+class _Read(NamedTuple):
+    """One version of a resource, as far as it can be read."""
+
+    type: str
+    id: str
+    number: int
+    position: int
+    data: Json
+    """Empty if it was deleted."""
+    unreadable: tuple[str, ...]
+
+
+def _as_read(version: Version) -> _Read:
     data, unreadable = readable(version.data)
-    return msgspec.structs.replace(version, body=jsontext.encode(data)) if unreadable else version
+    return _Read(version.type, version.id, version.version, version.position, data, unreadable)
 
 
-def _named(version: Version) -> Iterator[tuple[int, str, str]]:
+def _named(version: _Read) -> Iterator[tuple[int, str, str]]:
     """What a version names, as the index would store it: number of the parameter, type and id."""
     for code in _leading(version.type):
         parameter = definitions.search_parameters(version.type)[code]
@@ -115,7 +134,7 @@ def _named(version: Version) -> Iterator[tuple[int, str, str]]:
                 yield index.number(version.type, code), *index.split_reference(reference)
 
 
-def _numbers_named(version: Version) -> set[identifiers.Number]:
+def _numbers_named(version: _Read) -> set[identifiers.Number]:
     """The business identifiers by which a version names others."""
     found = set()
     for code in _leading(version.type):
@@ -162,39 +181,35 @@ class _Climb:
         self._asked |= versions.keys()
         return [change for change in changes if versions.get((change.type, change.id)) != change.version]
 
-    def add(self, version: Version) -> None:
-        """Begin with what one version of a resource names, which need not be the newest."""
+    def add(self, version: _Read) -> None:
+        """Begin with what one version of a resource names, which need not be the newest; and with its patient
+        if it names what it belongs to in a form that cannot be read."""
         self._reach(version.type, (version.id,))
-        if version.body:
-            for param, type, id in _named(version):
-                self._name(param, type, id)
-            self.reached |= identifiers.having(self._connection, _numbers_named(version))
+        if not version.data:
+            return
+        for param, type, id in _named(version):
+            self._name(param, type, id)
+        self.reached |= identifiers.having(self._connection, _numbers_named(version))
+        for _, id, kind in index.unreadable_links(version.type, version.data, version.unreadable):
+            if kind == "Patient":
+                self._patients.add(id)
 
-    def add_strays(self, versions: Iterable[Version]) -> None:
-        """Begin with the patients of records that name what they belong to in a form that cannot be read."""
-        for version in versions:
-            data, unreadable = readable(version.data)
-            for _, id, kind in index.unreadable_links(version.type, data, unreadable):
-                if kind == "Patient":
-                    self._patients.add(id)
-
-    def add_places(self, versions: Iterable[Version]) -> None:
+    def add_places(self, versions: Iterable[_Read]) -> None:
         """Begin with Organizations: whether one is a department depends on those above and below it."""
         for version in versions:
-            above = target(version.data.get("partOf")) if version.body else ""
-            names = {("Organization", version.id), split(above)}
-            self._staff |= {name for name in names if name[0] == "Organization"}
-            self._staff |= self._naming({("Organization", version.id)}, _PARTS)
+            own, above = (_PLACE, version.id), split(target(version.data.get("partOf")))
+            self._staff |= {name for name in (own, above) if name[0] == _PLACE}
+            self._staff |= self._naming({own}, _PARTS)
 
-    def add_orders(self, versions: Iterable[Version]) -> None:
+    def add_orders(self, versions: Iterable[_Read]) -> None:
         """Begin with what orders say about others of the same patient, before they changed and after that."""
-        of_each: dict[str, list[Version]] = {}
+        of_each: dict[str, list[_Read]] = {}
         for version in versions:
             of_each.setdefault(version.id, []).append(version)
-        for some in of_each.values():
-            self._changed_orders.add(some[0].id)
-            known = [version.data for version in some if version.body]
-            never_active = any(version.version == 1 for version in some) and all(
+        for id, some in of_each.items():
+            self._changed_orders.add(id)
+            known = [version.data for version in some if version.data]
+            never_active = any(version.number == 1 for version in some) and all(
                 data.get("status") in NEVER_A_TWIN for data in known
             )
             for data in known:

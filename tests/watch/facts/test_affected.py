@@ -113,6 +113,19 @@ def test_a_change_also_concerns_what_the_version_before_it_named(
     assert "ServiceRequest/a" not in concerned(hospital, head), "that was long ago"
 
 
+def test_what_could_not_be_read_in_a_version_that_is_past_concerns_the_referrals_of_its_patient(
+    hospital: Hospital,
+) -> None:
+    """It may have left them in doubt, before the change or only in between."""
+    hospital.put(referral("a"))
+    start = hospital.head()
+    hospital.put(resource("Task", "x", **{"for": {"reference": "Patient/of-a"}, "focus": ["no reference"]}))
+    between = hospital.head()
+    hospital.put(resource("Task", "x"))
+    for since in (start, between):
+        assert concerned(hospital, since) == {"ServiceRequest/a"}
+
+
 def test_a_task_that_moves_to_another_referral_leaves_the_first_as_it_is_without(hospital: Hospital) -> None:
     for id in ("a", "b"):
         hospital.put({**referral(id), "intent": "order", "authoredOn": MONDAY.isoformat()})
