@@ -12,9 +12,11 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from fhir_coprod import jsontext
+from fhir_coprod.instants import to_milliseconds
 from fhir_coprod.jsontext import Json
 from fhir_coprod.store import Transaction
 from fhir_coprod.watch.alerts import digests, feed_down, first_digest, resources
+from fhir_coprod.watch.alerts.reconcile import WAITING
 from fhir_coprod.watch.facts import rows
 from fhir_coprod.watch.facts.habits import habits, learn
 from fhir_coprod.watch.facts.reader import Reader
@@ -61,6 +63,33 @@ def _wanted(site: Site, connection: Connection, now: datetime) -> list[Json]:
             wanted.append(first_digest.digest(ehr, old, was, site.policy, now))
     wanted += _silences(site, connection, reader, now)
     return [task for task in wanted if task is not None]
+
+
+def release_the_last(site: Site, now: datetime) -> None:
+    """Have the old stalls of an EHR looked at of which so few are left that no digest tells of them any more:
+    their follow-ups still wait, and nothing else would make them ask."""
+    with site.store.connect() as connection:
+        waiting = _waiting(site, connection, now)
+    if not waiting:
+        return
+
+    def work(transaction: Transaction) -> None:
+        transaction.lock()
+        rows.mark(transaction, waiting, -to_milliseconds(now))
+
+    site.store.write(work)
+
+
+def _waiting(site: Site, connection: Connection, now: datetime) -> set[str]:
+    few = [
+        ehr for ehr, count in rows.old_by_ehr(connection).items() if count <= site.policy.alerts.digest_over
+    ]
+    old = [standing for ehr in few for standing in rows.old_of(connection, ehr)]
+    names = [standing.referral for standing in old if not standing.not_assessed]
+    if not names:
+        return set()
+    followups = reader_at(connection, site.settings, site.policy, now).followups(names)
+    return {name for name in names if any(task["status"] == WAITING for task in followups.get(name, ()))}
 
 
 def _silences(site: Site, connection: Connection, reader: Reader, now: datetime) -> Iterator[Json | None]:

@@ -1,6 +1,6 @@
 """A record that changes is parsed once on its way to an alert, however many parts of the watch ask for it.
 
-Once to see which referrals it concerns, and once to judge them.
+Which referrals it concerns, the index knows.
 """
 
 from __future__ import annotations
