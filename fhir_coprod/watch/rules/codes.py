@@ -160,8 +160,8 @@ ABOUT: Final = MappingProxyType(
             is_internal=True,
         ),
         Rule.ON_HOLD_WITHOUT_REVIEW: About(
-            "a date in the future when the hold is reviewed",
-            "on hold since {since} with no review date ahead",
+            "a review of the hold, or a date for one in time",
+            "on hold without a review since {since}",
             ("Task",),
         ),
         Rule.CANCELLATION_UNANSWERED: About(
