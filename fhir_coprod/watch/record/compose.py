@@ -47,7 +47,14 @@ from fhir_coprod.watch.record.model import (
 )
 from fhir_coprod.watch.record.parties import between
 from fhir_coprod.watch.record.parts import parted
-from fhir_coprod.watch.record.results import bound_by, objects, read_message, read_result, refusal
+from fhir_coprod.watch.record.results import (
+    bound_by,
+    document_about,
+    objects,
+    read_message,
+    read_result,
+    refusal,
+)
 from fhir_coprod.watch.record.tasks import asks, carried_out, read_side_task, read_task
 from fhir_coprod.watch.record.visits import read_appointment, read_visit
 
@@ -250,13 +257,8 @@ def _with_children(facts: Facts, below: Sequence[Facts]) -> Facts:
     out: their Tasks, and what happened in them."""
     if not below:
         return facts
-    tasks = [*facts.tasks]
-    appointments, visits, results, messages = (
-        [*facts.appointments],
-        [*facts.visits],
-        [*facts.results],
-        [*facts.messages],
-    )
+    tasks, appointments, visits = [*facts.tasks], [*facts.appointments], [*facts.visits]
+    results, messages = [*facts.results], [*facts.messages]
     for child in below:
         first = child.tasks[0].id
         requesters = child.request.requesters
@@ -304,6 +306,8 @@ class _Composition:
         self.read = (read_asking if request.type == "Communication" else read_request)(request, around)
         self._proves_something(request)
         self.names = {*own_names(request.data, request.reference)}
+        self.foreign: set[str] = set()
+        """Names of what only mentions the referral: what follows from it does not belong here either."""
         asked = [
             held
             for held in self.by_type.get("Task", ())
@@ -389,14 +393,28 @@ class _Composition:
                 actors = [participant.get("actor") for participant in data.get("participant") or ()]
                 there = staff(self.around.parties(*actors))
                 if self.names.isdisjoint(said) or (there and self.departments.isdisjoint(there)):
+                    self.foreign.update(own_names(data, held.reference))
                     continue
             self._note_state(held)
             task = next((name for name in said if name in self.names and name.startswith("Task/")), "")
             yield read_appointment(held, self.around, task)
             self.names.update(own_names(data, held.reference))
 
+    def _is_foreign(self, held: Held, own: Iterable[Json], through: Iterable[Json]) -> bool:
+        """Whether it is here only through something that does not belong to the referral.
+
+        own: the references by which it would name the referral itself; through: those to what is in between.
+        """
+        between = names(through)
+        if not between or not self.foreign.issuperset(between) or not self.names.isdisjoint(names(own)):
+            return False
+        self.foreign.update(own_names(held.data, held.reference))
+        return True
+
     def _visits(self, appointments: Sequence[Appointment]) -> Iterator[Visit]:
         for held in self.by_type.get("Encounter", ()):
+            if self._is_foreign(held, held.data.get("basedOn") or (), held.data.get("appointment") or ()):
+                continue
             self.names.add(held.reference)
             self._note_state(held)
             if visit := read_visit(held, self.around, _task_of_visit(held, appointments)):
@@ -407,6 +425,8 @@ class _Composition:
         results: list[Result] = []
         pending: list[str] = []
         for held in (*self.by_type.get("DiagnosticReport", ()), *self.by_type.get("DocumentReference", ())):
+            if held.type == "DocumentReference" and self._is_foreign_document(held):
+                continue
             self.names.add(held.reference)
             result = read_result(
                 held,
@@ -421,6 +441,12 @@ class _Composition:
             else:
                 pending.append(held.reference)
         return tuple(results), tuple(pending)
+
+    def _is_foreign_document(self, held: Held) -> bool:
+        context = held.data.get("context") or {}
+        own = (*(context.get("related") or ()), *document_about(held.data))
+        named = held.reference in self.outputs
+        return not named and self._is_foreign(held, own, context.get("encounter") or ())
 
     def _side_tasks(self) -> Iterator[SideTask]:
         for held in self.by_type.get("Task", ()):
