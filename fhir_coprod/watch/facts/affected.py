@@ -15,11 +15,11 @@ from sqlalchemy import Connection, Select, select
 
 from fhir_coprod import definitions
 from fhir_coprod.jsontext import Json
-from fhir_coprod.readable import readable
 from fhir_coprod.store import Version, index
 from fhir_coprod.store.schema import watch as watch_tables
 from fhir_coprod.store.versions import from_row
 from fhir_coprod.watch.facts import identifiers, queries
+from fhir_coprod.watch.facts.newest import as_read
 from fhir_coprod.watch.facts.siblings import Kin
 from fhir_coprod.watch.record import followup
 from fhir_coprod.watch.record.fhir import batches, split, target
@@ -68,13 +68,13 @@ def concerned(connection: Connection, changes: Sequence[Version]) -> set[str]:
     climb = _Climb(connection)
     # The index knows what the newest version of each names; the others have to be read, and those of the few
     # types that say more than what they name.
-    passed = [_as_read(version) for version in (*_before(connection, raw), *climb.start(raw))]
+    passed = [_read(version) for version in (*_before(connection, raw), *climb.start(raw))]
     for one in passed:
         climb.add(one)
     known = {one.position for one in passed}
     newest = (version for version in raw if version.type in _SAY_MORE and version.position not in known)
     of_type: dict[str, list[_Read]] = {}
-    for one in (*passed, *map(_as_read, newest)):
+    for one in (*passed, *map(_read, newest)):
         of_type.setdefault(one.type, []).append(one)
     climb.add_places(of_type.get(_PLACE, ()))
     climb.add_orders(of_type.get(_ORDER, ()))
@@ -119,8 +119,8 @@ class _Read(NamedTuple):
     unreadable: tuple[str, ...]
 
 
-def _as_read(version: Version) -> _Read:
-    data, unreadable = readable(version.data)
+def _read(version: Version) -> _Read:
+    data, unreadable = as_read(version.data)
     return _Read(version.type, version.id, version.version, version.position, data, unreadable)
 
 
