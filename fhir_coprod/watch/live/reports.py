@@ -6,7 +6,7 @@ watched than before, and of a department's referrals of which nothing is heard.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -15,7 +15,7 @@ from fhir_coprod import jsontext
 from fhir_coprod.instants import to_milliseconds
 from fhir_coprod.jsontext import Json
 from fhir_coprod.store import Transaction
-from fhir_coprod.watch.alerts import digests, feed_down, first_digest, resources
+from fhir_coprod.watch.alerts import digests, feed_down, first_digest, gathered
 from fhir_coprod.watch.alerts.reconcile import WAITING
 from fhir_coprod.watch.facts import rows
 from fhir_coprod.watch.facts.habits import habits, learn
@@ -49,16 +49,15 @@ def _wanted(site: Site, connection: Connection, now: datetime) -> list[Json]:
         if count > site.policy.alerts.digest_over
     }
     ehrs = sorted({ehr.name for ehr in site.settings.ehr} | {blind.ehr for blind in reader.blind} | set(many))
-    ids = {("Task", id) for ehr in ehrs for id in (resources.feed_id(ehr), resources.backfill_id(ehr))}
-    there = {row.id: row.data for row in reader.by_reference(ids)}
+    feeds, backfills = _present(reader, followup.FEED_DOWN, ehrs), _present(reader, followup.BACKFILL, ehrs)
     wanted: list[Json | None] = []
     for ehr in ehrs:
         down = [blind for blind in reader.blind if blind.ehr == ehr and blind.down]
-        wanted.append(feed_down.alert(ehr, down, there.get(resources.feed_id(ehr)), site.policy, now))
-        was = there.get(resources.backfill_id(ehr))
+        wanted.append(feed_down.alert(ehr, down, feeds.get(ehr), site.policy, now))
+        was = backfills.get(ehr)
         if ehr not in many:
             wanted.append(first_digest.digest(ehr, (), was, site.policy, now))
-        elif first_digest.is_over(was, now):
+        elif gathered.is_over(was, now):
             old = rows.old_of(connection, ehr)
             wanted.append(first_digest.digest(ehr, old, was, site.policy, now))
     wanted += _silences(site, connection, reader, now)
@@ -95,16 +94,22 @@ def _waiting(site: Site, connection: Connection, now: datetime) -> set[str]:
 def _silences(site: Site, connection: Connection, reader: Reader, now: datetime) -> Iterator[Json | None]:
     """The list of each department's silent referrals; those of departments that have none any more end."""
     counts = rows.silent(connection, Rule.SILENT_TOO_LONG)
-    held = {resources.silence_id(department): department for department in counts}
-    there = {row.id: row.data for row in reader.by_reference({("Task", id) for id in held})}
-    for id, department in sorted(held.items()):
-        was = there.get(id)
-        if digests.is_over(was, now):
+    there = _present(reader, followup.SILENCE, counts)
+    for department, count in sorted(counts.items()):
+        was = there.get(department)
+        if gathered.is_over(was, now):
             oldest = rows.longest_silent(connection, Rule.SILENT_TOO_LONG, department, digests.LISTED)
-            yield digests.silence(department, counts[department], oldest, was, site.policy, now)
+            yield digests.silence(department, count, oldest, was, site.policy, now)
+    known = {task["id"] for task in there.values()}
     for task in reader.open_tasks(followup.SILENCE):
-        if task["id"] not in held:
-            yield digests.ended(task, now)
+        if task["id"] not in known:
+            yield gathered.ended(task, now)
+
+
+def _present(reader: Reader, kind: str, about: Iterable[str]) -> dict[str, Json]:
+    """The Tasks of a kind that there are about these EHRs or departments, by what they are about."""
+    names = {gathered.id_of(kind, one): one for one in about}
+    return {names[row.id]: row.data for row in reader.by_reference({("Task", id) for id in names})}
 
 
 def take_shares(site: Site, now: datetime) -> None:
@@ -138,14 +143,10 @@ def _falls(site: Site, connection: Connection, now: datetime) -> list[Json]:
         if found.has_fallen and not found.thing:
             fallen.setdefault(found.ehr, []).append(found.sentence)
     for task in reader.open_tasks(followup.PRACTICE):
-        fallen.setdefault(resources.ehr_of(task), [])
-    there = {
-        row.id: row.data
-        for row in reader.by_reference({("Task", resources.practice_id(ehr)) for ehr in fallen})
-    }
+        fallen.setdefault(gathered.about(task), [])
+    there = _present(reader, followup.PRACTICE, fallen)
     wanted = (
-        digests.fall(ehr, said, there.get(resources.practice_id(ehr)), site.policy, now)
-        for ehr, said in sorted(fallen.items())
+        digests.fall(ehr, said, there.get(ehr), site.policy, now) for ehr, said in sorted(fallen.items())
     )
     return [task for task in wanted if task is not None]
 
@@ -157,10 +158,11 @@ def _shifts(site: Site, connection: Connection, day: int, now: datetime) -> list
     for shares in compared(connection, day, rules.least):
         by_ehr.setdefault(shares.ehr, []).append(shares)
     for task in reader.open_tasks(followup.SCOPE_SHIFT):
-        by_ehr.setdefault(resources.ehr_of(task), [])
+        by_ehr.setdefault(gathered.about(task), [])
+    there = _present(reader, followup.SCOPE_SHIFT, by_ehr)
     wanted: list[Json | None] = []
     for ehr, held in by_ehr.items():
-        was = next((row.data for row in reader.by_reference({("Task", resources.shift_id(ehr))})), None)
+        was = there.get(ehr)
         # What somebody was told of stays until it is undone, even when the days before it are forgotten.
         told = digests.shifts_of(was)
         shifts = []
