@@ -23,7 +23,7 @@ from fhir_coprod.watch.facts.newest import as_read
 from fhir_coprod.watch.facts.siblings import Kin
 from fhir_coprod.watch.record import followup
 from fhir_coprod.watch.record.fhir import batches, split, target
-from fhir_coprod.watch.record.kin import NEVER_A_TWIN
+from fhir_coprod.watch.record.model import NOT_ACTIVE
 from fhir_coprod.watched import LINKS, OF_PATIENT, OUTPUTS, PARTIES, STAFF, STRAYS, Pairs
 
 Name = tuple[str, str]
@@ -210,7 +210,7 @@ class _Climb:
             self._changed_orders.add(id)
             known = [version.data for version in some if version.data]
             never_active = any(version.number == 1 for version in some) and all(
-                data.get("status") in NEVER_A_TWIN for data in known
+                data.get("status") in NOT_ACTIVE for data in known
             )
             for data in known:
                 self._kin.add(data, has_twins=not never_active)

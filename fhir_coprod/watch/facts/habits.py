@@ -116,7 +116,7 @@ class Practices:
         return Use.USED if known.was_used else known.use
 
 
-def _fits(said: PracticeSettings, step: Step, ehr: str, asked: tuple[str, ...], thing: str) -> bool:
+def _fits(said: PracticeSettings, step: str, ehr: str, asked: tuple[str, ...], thing: str) -> bool:
     return (
         said.step == step
         and said.ehr in ("", ehr)
@@ -127,13 +127,7 @@ def _fits(said: PracticeSettings, step: Step, ehr: str, asked: tuple[str, ...], 
 
 def settles(said: Iterable[PracticeSettings], found: Habit) -> bool:
     """Whether the settings say how it is done there, so that nobody need be asked."""
-    return any(
-        one.step == found.step
-        and one.ehr in ("", found.ehr)
-        and one.department in ("", found.asked)
-        and one.code in ("", found.thing)
-        for one in said
-    )
+    return any(_fits(one, found.step, found.ehr, (found.asked,), found.thing) for one in said)
 
 
 _ALL: Final = select(*habit.c).order_by(*habit.primary_key.columns)

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from fhir_coprod.watch.record.fhir import within_reach
-from fhir_coprod.watch.record.model import Facts, RequestState
+from fhir_coprod.watch.record.model import ENDED, NOT_ACTIVE, Facts, RequestState
 from fhir_coprod.watch.rules.answers import claimed, last_review
 from fhir_coprod.watch.rules.bookings import is_booked_ahead
 from fhir_coprod.watch.rules.bounce import bounced
@@ -42,8 +42,6 @@ from fhir_coprod.watch.rules.silence import break_silence
 from fhir_coprod.watch.rules.standing import Stall, Standing
 from fhir_coprod.watch.rules.steps import Use, first_wait, shown, use_for
 from fhir_coprod.watch.rules.task import (
-    ENDED,
-    NOT_ACTIVE,
     WITHDRAWN,
     Course,
     Event,

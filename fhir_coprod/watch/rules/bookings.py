@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 from fhir_coprod.watch.record.model import Appointment, AppointmentState, Facts
+from fhir_coprod.watch.record.visits import WAS_THERE
 
 NO_BOOKING: Final = frozenset({"proposed", "pending", "waitlist", "entered-in-error"})
-WAS_THERE: Final = frozenset({"arrived", "checked-in", "fulfilled"})
 _AT_ITS_TIME: Final = WAS_THERE | {"noshow"}
 """Statuses that an Appointment can have only from its own start on."""
 

@@ -12,8 +12,9 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from fhir_coprod.watch.record.model import Appointment, AppointmentState, Facts, SideTask
+from fhir_coprod.watch.record.visits import WAS_THERE
 from fhir_coprod.watch.rules.answers import draw_results, judge_result
-from fhir_coprod.watch.rules.bookings import NO_BOOKING, WAS_THERE, Booking, booking_at
+from fhir_coprod.watch.rules.bookings import NO_BOOKING, Booking, booking_at
 from fhir_coprod.watch.rules.codes import BEFORE_VISIT, Rule, Stage
 from fhir_coprod.watch.rules.lines import Clock, Line, home_of, outlived
 from fhir_coprod.watch.rules.policies import Policy, any_named

@@ -13,12 +13,11 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from fhir_coprod.watch.record.model import Facts
+from fhir_coprod.watch.record.parties import PEOPLE
 from fhir_coprod.watch.rules.bookings import has_booking, has_visit
 from fhir_coprod.watch.rules.policies import Policy, any_named
 from fhir_coprod.watch.rules.scope_table import ScopeRow
 from fhir_coprod.watch.rules.task import Course
-
-_PEOPLE: Final = ("Practitioner/", "PractitionerRole/")
 
 
 class Scope(StrEnum):
@@ -90,4 +89,4 @@ def _is_own(owner: str, behind: tuple[str, ...], requesters: tuple[str, ...]) ->
 
 
 def _people(names: Iterable[str]) -> set[str]:
-    return {name for name in names if name.startswith(_PEOPLE)}
+    return {name for name in names if name.startswith(PEOPLE)}

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from fhir_coprod.watch.record.model import RequestState, Task, TaskState
+from fhir_coprod.watch.record.model import NOT_ACTIVE, RequestState, Task, TaskState
 from fhir_coprod.watch.rules.calendar import Pause
 from fhir_coprod.watch.rules.codes import Stage
 from fhir_coprod.watch.rules.policies import Policy, any_named
@@ -28,10 +28,6 @@ _BOOKED: Final = {
     "seen": "fulfilled",
 }
 """From a word of a Task to the status of the Appointment that it speaks of."""
-ENDED: Final = frozenset({"completed", "revoked"})
-"""ServiceRequest statuses that end a referral."""
-NOT_ACTIVE: Final = ENDED | {"draft", "on-hold", "entered-in-error"}
-"""Any other status, known to R4 or not, is active."""
 ABSENT: Final = frozenset({"draft", "entered-in-error"})
 
 _STAGE: Final = {
