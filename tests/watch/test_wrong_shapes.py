@@ -278,6 +278,28 @@ def test_elements_that_r4_does_not_give_a_type_break_nothing_whatever_they_hold(
             watch.catch_up(NOW)
 
 
+CONTAINED = [
+    {"resourceType": type, "id": "o", element: value}
+    for type in ("Organization", "PractitionerRole", "Practitioner", "Bundle", "Nobody", "")
+    for element in ("identifier", "name", "practitioner", "organization")
+    for value in (*ODD, {"reference": "#o"}, {"reference": "#p"}, {"system": "urn:x", "value": "1"})
+]
+
+
+def test_a_contained_party_breaks_nothing_whatever_it_holds(tmp_path: Path) -> None:
+    round_about = {"resourceType": "PractitionerRole", "id": "p", "practitioner": {"reference": "#o"}}
+    party = {"reference": "#o"}
+    with Store.open(f"sqlite:///{tmp_path / 'contained.db'}") as store:
+        for number, contained in enumerate(CONTAINED):
+            order = {**STORY[0][1], "contained": [contained, round_about], "performer": [party]}
+            task = {**STORY[1][1], "contained": [contained, round_about], "owner": party}
+            put(store, [_of(f"c{number}", order), _of(f"c{number}", task)])
+        every = found(store)
+        assert len(every) == len(CONTAINED)
+        for one in every.values():
+            claims(one, NOW)
+
+
 def test_the_story_itself_stalls_only_where_it_should(tmp_path: Path) -> None:
     """Otherwise nothing false could be claimed of a wrong one."""
     with Store.open(f"sqlite:///{tmp_path / 'sound.db'}") as store:

@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select
 
-from fhir_coprod import jsontext, watched
+from fhir_coprod import definitions, jsontext, watched
 from fhir_coprod.instants import from_milliseconds
 from fhir_coprod.jsontext import Json
 from fhir_coprod.readable import Readable, concerns, elements_of, readable
@@ -138,12 +138,17 @@ def as_read(data: Json) -> Readable:
     """What the watch reads of a record: what can be read, of the elements that R4 gives its type.
 
     The others are stored as they came, but the watch reads many types in one way, and an element of the same
-    name has another form in another type.
+    name has another form in another type. Contained resources are read in the same way.
     """
     data, unreadable = readable(data)
-    known = _elements(str(data["resourceType"])) if data else frozenset()
+    type = data.get("resourceType")
+    if not definitions.is_resource_type(type):
+        return Readable({}, unreadable)
+    known = _elements(str(type))
     if not data.keys() <= known:
         data = {name: value for name, value in data.items() if name in known}
+    if "contained" in data:
+        data = {**data, "contained": [as_read(held).data for held in data["contained"]]}
     return Readable(data, unreadable)
 
 
