@@ -6,7 +6,7 @@ Learning never turns off a step that was in use: if far fewer referrals show it,
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import Final, NamedTuple
@@ -162,11 +162,15 @@ def habits(connection: Connection) -> Iterator[Habit]:
         yield Habit(*row)
 
 
-def learn(transaction: Transaction, now: datetime, limit: float) -> None:
-    """Learn from the referrals of the last twelve months; a group of too few is left to a wider one."""
-    connection = transaction.connection
+def learned(connection: Connection, now: datetime, limit: float) -> list[Habit]:
+    """What the referrals of the last twelve months tell; a group of too few is left to a wider one."""
     was = {(found[:3], found.step): found for found in habits(connection)}
-    learned = list(_learned(connection, now, limit, was))
+    return list(_learned(connection, now, limit, was))
+
+
+def keep(transaction: Transaction, learned: Sequence[Habit]) -> None:
+    """Store what has been learned in place of what was known."""
+    connection = transaction.connection
     connection.execute(delete(habit))
     if learned:
         connection.execute(insert(habit), [found._asdict() for found in learned])

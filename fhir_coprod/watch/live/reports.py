@@ -17,10 +17,8 @@ from fhir_coprod.jsontext import Json
 from fhir_coprod.store import Transaction
 from fhir_coprod.watch.alerts import digests, feed_down, first_digest, gathered
 from fhir_coprod.watch.alerts.reconcile import WAITING
-from fhir_coprod.watch.facts import rows
-from fhir_coprod.watch.facts.habits import habits, learn
+from fhir_coprod.watch.facts import habits, rows, shares
 from fhir_coprod.watch.facts.reader import Reader
-from fhir_coprod.watch.facts.shares import Shares, compared, last_day, take
 from fhir_coprod.watch.live.look import reader_at
 from fhir_coprod.watch.live.site import Site
 from fhir_coprod.watch.record import followup
@@ -119,13 +117,18 @@ def take_shares(site: Site, now: datetime) -> None:
     """
     day = site.policy.calendar.day(now)
     with site.store.connect() as connection:
-        if last_day(connection) >= day:
+        if shares.last_day(connection) >= day:
             return
+        # This goes through the orders of a year, so it comes before the log is locked.
+        counts = shares.counted(connection, now)
+        learned = habits.learned(connection, now, site.policy.practice_limit)
 
     def work(transaction: Transaction) -> None:
         transaction.lock()
-        take(transaction, day, now)
-        learn(transaction, now, site.policy.practice_limit)
+        if shares.last_day(transaction.connection) >= day:
+            return  # another worker has done it
+        shares.keep(transaction, day, counts)
+        habits.keep(transaction, learned)
         for task in (
             *_falls(site, transaction.connection, now),
             *_shifts(site, transaction.connection, day, now),
@@ -139,8 +142,9 @@ def _falls(site: Site, connection: Connection, now: datetime) -> list[Json]:
     """Ask about each EHR of whose referrals far fewer than before show a step that was in use."""
     reader = reader_at(connection, site.settings, site.policy, now)
     fallen: dict[str, list[str]] = {}
-    for found in habits(connection):
-        if found.has_fallen and not found.thing:
+    for found in habits.habits(connection):
+        settled = habits.settles(site.settings.watch.practice, found)
+        if found.has_fallen and not found.thing and not settled:
             fallen.setdefault(found.ehr, []).append(found.sentence)
     for task in reader.open_tasks(followup.PRACTICE):
         fallen.setdefault(gathered.about(task), [])
@@ -154,9 +158,9 @@ def _falls(site: Site, connection: Connection, now: datetime) -> list[Json]:
 def _shifts(site: Site, connection: Connection, day: int, now: datetime) -> list[Json]:
     rules = site.policy.scope_alerts
     reader = reader_at(connection, site.settings, site.policy, now)
-    by_ehr: dict[str, list[Shares]] = {}
-    for shares in compared(connection, day, rules.least):
-        by_ehr.setdefault(shares.ehr, []).append(shares)
+    by_ehr: dict[str, list[shares.Shares]] = {}
+    for each in shares.compared(connection, day, rules.least):
+        by_ehr.setdefault(each.ehr, []).append(each)
     for task in reader.open_tasks(followup.SCOPE_SHIFT):
         by_ehr.setdefault(gathered.about(task), [])
     there = _present(reader, followup.SCOPE_SHIFT, by_ehr)

@@ -167,6 +167,11 @@ def test_a_step_that_was_in_use_stays_in_use_and_its_fall_asks_a_person(store: S
     head = hospital.head()
     hospital.sweep(LATER + 30 * DAY)
     assert hospital.head() == head
+    answer = PracticeSettings(step="task", used=True, ehr="ortho")
+    hospital.settings = Settings(watch=WatchSettings(practice=(answer,)))
+    hospital.sweep(LATER + 31 * DAY)
+    (asked_once,) = (task for task in hospital.all("Task") if followup.is_kind(task, followup.PRACTICE))
+    assert asked_once["status"] == "completed", "who has answered is asked no more"
 
 
 def test_the_figures_are_told_for_each_group_of_referrals(hospital: Hospital) -> None:
