@@ -430,7 +430,7 @@ class _Assessment:
     def _standing(
         self, stage: Stage, since: When, owner: str, told: datetime | None, untold: list[Event]
     ) -> Standing:
-        closed = stage is Stage.CLOSED
+        closed, diagnostic = stage is Stage.CLOSED, self.scoped.scope is Scope.DIAGNOSTIC
         tells = self.scoped.scope is Scope.REFERRAL and not self.request.by_patient
         wakes = [*self.wakes, self.times.ahead]
         if self.guarantee is not None:
@@ -455,8 +455,11 @@ class _Assessment:
             last_informed=told,
             untold_since=untold[0].at if untold else None,
             untold=untold[0].what if untold else "",
-            do_not_contact=self.facts.do_not_contact,
-            refused=max((at for at in self.facts.refused if at <= self.now), default=None),
+            # Nobody writes to a patient about a diagnostic order.
+            do_not_contact=self.facts.do_not_contact and not diagnostic,
+            refused=None
+            if diagnostic
+            else max((at for at in self.facts.refused if at <= self.now), default=None),
             deceased=self.died.at if self.died else None,
             unknown=self._unknown(),
             guarantee=None if closed else self.guarantee,
