@@ -262,12 +262,11 @@ class _Climb:
         # Whether a referral owes its answer to somebody else depends on the one that it is based on.
         below = self._naming({(_ORDER, id) for id in orders}, ((_ORDER, "based-on"),))
         orders |= {id for _, id in below}
-        patients = {(_PATIENT, id) for id in self._patients}
         orders |= self._watched(self._orders_of(self._patients))
         orders |= self._waiting(self._orders_of(self._strayed)) | self._orders_of(self._died)
         orders |= self._kin.referrals() | {id for type, id in self._kin.named if type == _ORDER}
         messages = {name for name in (*self.reached, *self._kin.named) if name[0] == "Communication"}
-        messages |= self._naming(patients, _MESSAGES)
+        messages |= self._naming({(_PATIENT, id) for id in self._patients | self._strayed}, _MESSAGES)
         alerted = {f"{type}/{id}" for type, id in self._alerted if type == "Communication"}
         return {f"{_ORDER}/{id}" for id in orders} | self._may_ask(messages) | alerted
 
@@ -282,7 +281,7 @@ class _Climb:
     def _waiting(self, orders: Collection[str]) -> set[str]:
         """Those that may wait for a record of their patient: not what is out of scope, nor diagnostic orders
         that are closed."""
-        closed = and_(_STANDING.scope == "diagnostic", _STANDING.stage == Stage.CLOSED)
+        closed = and_(_STANDING.scope == "diagnostic", _STANDING.stage == Stage.CLOSED.value)
         return {*orders} - self._standing_as(orders, or_(_STANDING.scope == "out", closed))
 
     def _standing_as(self, orders: Collection[str], condition: ColumnElement[bool]) -> set[str]:

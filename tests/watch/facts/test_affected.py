@@ -148,13 +148,21 @@ def test_what_could_not_be_read_in_a_version_that_is_past_concerns_the_referrals
     ended = {**referral("ended"), "subject": {"reference": "Patient/of-a"}, "category": LABORATORY}
     blood = {**ended, "id": "blood"}
     hospital.put(referral("a"), blood, {**ended, "status": "completed"})
+    asks = {"coding": [{"system": "urn:codes", "code": "referral-request"}]}
+    patient = {"reference": "Patient/of-a"}
+    says = {"status": "completed", "sender": patient, "subject": patient, "category": [asks]}
+    hospital.put(resource("Communication", "asks", **says, sent=MONDAY.isoformat()))
     Watch(hospital.store, hospital.policy, hospital.settings).catch_up(MONDAY + DAY)
     start = hospital.head()
     hospital.put(resource("Task", "x", **{"for": {"reference": "Patient/of-a"}, "focus": ["no reference"]}))
     between = hospital.head()
     hospital.put(resource("Task", "x"))
     for since in (start, between):
-        assert concerned(hospital, since) == {"ServiceRequest/a", "ServiceRequest/blood"}
+        assert concerned(hospital, since) == {
+            "ServiceRequest/a",
+            "ServiceRequest/blood",
+            "Communication/asks",
+        }
 
 
 def test_a_task_that_moves_to_another_referral_leaves_the_first_as_it_is_without(hospital: Hospital) -> None:
