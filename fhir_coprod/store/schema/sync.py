@@ -9,6 +9,7 @@
     unread          what one EHR did not give us, although it gave us the rest of the type
     ehr_base        per EHR: other base addresses by which records name it
     dead_letter     records that could not be taken in, with their bytes and the reason
+    letter_patient  the patients that such a record names
     retired         resources of ours that were merged into another
     person_word     what a person said of two records: that they are the same person, or are not
     doubt           two records that may be the same person, and why; a person is asked where it matters
@@ -21,9 +22,9 @@ Only `fhir_coprod.sync` reads them; other packages ask it for what they need.
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, Column, Index, Integer, LargeBinary, Table, UniqueConstraint, text
+from sqlalchemy import Boolean, Column, Index, Integer, LargeBinary, Table, UniqueConstraint
 
-from fhir_coprod.store.schema.columns import Long, Name, column, metadata
+from fhir_coprod.store.schema.columns import Long, Name, column, metadata, partial_index
 
 crosswalk = Table(
     "crosswalk",
@@ -92,12 +93,10 @@ feed = Table(
     column("watermark", Name),
     column("first_success", Long),  # 0: never
     column("last_success", Long),
-    column(
-        "last_full", Long, server_default="0"
-    ),  # when the last pull that listed everything ended; 0: never
-    column(
-        "short_looks", Integer(), server_default="0"
-    ),  # how many of these in a row saw fewer records than the EHR counts
+    # When the last pull that listed everything ended; 0: never.
+    column("last_full", Long, server_default="0"),
+    # How many of these in a row saw fewer records than the EHR counts.
+    column("short_looks", Integer(), server_default="0"),
 )
 
 unfinished = Table(
@@ -141,7 +140,18 @@ dead_letter = Table(
     column("dismissed_by", Name, server_default=""),  # who put it aside; empty if nobody did
     column("dismissed_because", Name, server_default=""),
     column("dismissed_at", Long, server_default="0"),  # 0: never
+    column("seen", Long, server_default="0"),  # when it last came
     UniqueConstraint("ehr", "type", "foreign_id", "hash"),
+)
+partial_index("dead_letter_standing_idx", "state IN ('open', 'dismissed')", dead_letter.c.type)
+
+letter_patient = Table(
+    "letter_patient",
+    metadata,
+    Column("letter", Long, primary_key=True),
+    Column("ehr", Name, primary_key=True),  # empty: the patient's id is ours, in a file
+    Column("foreign_id", Name, primary_key=True),
+    column("made", Name),  # when the record says that it was made, as it says it; empty: unknown
 )
 
 merge_base = Table(
@@ -161,13 +171,16 @@ retired = Table(
     column("written", Boolean()),
 )
 
+
+def _pair() -> list[Column[str]]:
+    """The columns that name two records of people."""
+    return [Column(name, Name, primary_key=True) for name in ("ehr_a", "id_a", "ehr_b", "id_b")]
+
+
 person_word = Table(
     "person_word",
     metadata,
-    Column("ehr_a", Name, primary_key=True),
-    Column("id_a", Name, primary_key=True),
-    Column("ehr_b", Name, primary_key=True),
-    Column("id_b", Name, primary_key=True),
+    *_pair(),
     column("word", Name),  # same, different
     column("who", Name),  # the person's name
     column("said", Long),
@@ -177,28 +190,15 @@ person_word = Table(
 doubt = Table(
     "doubt",
     metadata,
-    Column("ehr_a", Name, primary_key=True),
-    Column("id_a", Name, primary_key=True),
-    Column("ehr_b", Name, primary_key=True),
-    Column("id_b", Name, primary_key=True),
+    *_pair(),
     column("why", Name),  # empty: there is no doubt any more, and the question is to be withdrawn
     column("since", Long),
     column("asked", Boolean()),  # whether a Task asks about it
     column("look", Boolean()),  # whether to look again if a person has to be asked
     Index("doubt_other_idx", "ehr_b", "id_b"),
 )
-Index(
-    "doubt_look_idx",
-    doubt.c.ehr_a,
-    sqlite_where=text("look"),
-    postgresql_where=text("look"),
-)
-Index(
-    "doubt_asked_idx",
-    doubt.c.ehr_a,
-    sqlite_where=text("asked"),
-    postgresql_where=text("asked"),
-)
+partial_index("doubt_look_idx", "look", doubt.c.ehr_a)
+partial_index("doubt_asked_idx", "asked", doubt.c.ehr_a)
 
 odd_number = Table(
     "odd_number",

@@ -124,7 +124,7 @@ class _Read(NamedTuple):
 
 
 def _read(version: Version) -> _Read:
-    data, unreadable = as_read(version.data)
+    data, unreadable = as_read(version.data, version.body)
     return _Read(version.type, version.id, version.version, version.position, data, unreadable)
 
 

@@ -130,17 +130,19 @@ class Newest:
         read = self._texts.get(position)
         if read is None:
             read = self._parsed.get(position)
-            self._texts[position] = read = as_read(jsontext.decode(body)) if read is None else read
+            self._texts[position] = read = as_read(jsontext.decode(body), body) if read is None else read
         return read
 
 
-def as_read(data: Json) -> Readable:
+def as_read(data: Json, text: bytes = b"") -> Readable:
     """What the watch reads of a record: what can be read, of the elements that R4 gives its type.
 
     The others are stored as they came, but the watch reads many types in one way, and an element of the same
     name has another form in another type. Contained resources are read in the same way.
+
+    text: its JSON, if the caller has it.
     """
-    data, unreadable = readable(data)
+    data, unreadable = readable(data, text)
     type = data.get("resourceType")
     if not definitions.is_resource_type(type):
         return Readable({}, unreadable)
