@@ -28,6 +28,7 @@ from fhir_coprod.watch.facts import identifiers, queries
 from fhir_coprod.watch.facts.above import ordered_for, orders_above
 from fhir_coprod.watch.facts.habits import Practices
 from fhir_coprod.watch.facts.newest import Newest, Row, Texts
+from fhir_coprod.watch.facts.portion import Portion
 from fhir_coprod.watch.facts.referrals import roots_from
 from fhir_coprod.watch.facts.siblings import how_indexed, siblings_of
 from fhir_coprod.watch.facts.staff import Staff
@@ -128,29 +129,6 @@ class Found:
     """Whether it or anything that belongs to it came from an EHR."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Portion:
-    """What was found around the referrals that are read together."""
-
-    related: Mapping[int, list[Row]]
-    """By the referral's key: what may belong to it."""
-    families: Mapping[int, list[Row]]
-    """By the referral's key: the other orders of its patient that it may depend on."""
-    above: Mapping[int, list[Row]]
-    """By the referral's key: the referrals that it is based on, with what belongs to them."""
-    people: Mapping[str, Row]
-    wishes: Mapping[str, list[Row]]
-    """By patient, as the two below: what they and others asked for about messages."""
-    proxies: Mapping[str, list[str]]
-    """Their active relatives."""
-    strays: Mapping[str, list[Row]]
-    """Records that name what they belong to in a form that cannot be read."""
-    asked: Mapping[str, list[Json]]
-    """By an order of a family: the owners of its Tasks."""
-    older: Mapping[str, list[tuple[datetime, Json]]]
-    """Every version of what has more than one."""
-
-
 class Reader:
     """Reads portions of referrals; remembers who is behind each role, and which feeds are blind."""
 
@@ -209,7 +187,7 @@ class Reader:
                 found = Found(root.reference, None, fault=type(error).__name__)
             yield found
 
-    def _around_all(self, roots: Collection[Row]) -> _Portion:
+    def _around_all(self, roots: Collection[Row]) -> Portion:
         """All that is needed to read these referrals."""
         found, leads_to = self._follow(roots)
         patients = {_patient_of(root) for root in roots}
@@ -236,9 +214,9 @@ class Reader:
         for row in of_patient["RelatedPerson"]:
             if row.data.get("active") is not False:
                 proxies.setdefault(target(row.data.get("patient")), []).append(row.reference)
-        return _Portion(related, families, above, people, wishes, proxies, strays, asked, older)
+        return Portion(related, families, above, people, wishes, proxies, strays, asked, older)
 
-    def _found(self, root: Row, portion: _Portion) -> Found:
+    def _found(self, root: Row, portion: Portion) -> Found:
         """One referral with its facts and its follow-ups."""
         patient, ehr = _patient_of(root), _ehr_of(root)
         related = {row.key: row for row in (*portion.related[root.key], *portion.wishes.get(patient, ()))}

@@ -37,7 +37,7 @@ class Ground(NamedTuple):
     """Which types of which EHR cannot be seen, when each EHR was first read, and which steps are not in use
     there."""
     unread: frozenset[str]
-    """Records of ours whose newest version could not be taken in."""
+    """What is not seen of single records: the reference of each, the type that is missing, and from when."""
 
 
 def ground_now(connection: Connection, settings: Settings, policy: Policy, now: datetime) -> Ground:
@@ -51,7 +51,11 @@ def ground_now(connection: Connection, settings: Settings, policy: Policy, now: 
     return Ground(
         f"{kept.program().hex()} {policy.fingerprint} {how_indexed(connection)} {meanings.hex()}",
         msgspec.json.encode([feeds, read, Practices(connection, settings).fingerprint]).decode(),
-        frozenset(unread_records(connection)),
+        frozenset(
+            f"{name} {blind.type} {blind.made}"
+            for name, several in unread_records(connection).items()
+            for blind in several
+        ),
     )
 
 

@@ -92,7 +92,8 @@ class Watch:
                 everything, concerned = True, set()
             else:
                 everything = False
-                concerned = affected.referrals_of(connection, ground.unread ^ held.unread)
+                records = {each.partition(" ")[0] for each in ground.unread ^ held.unread}
+                concerned = affected.referrals_of(connection, records)
         head = self.store.head()
 
         def work(transaction: Transaction) -> None:

@@ -347,3 +347,17 @@ def test_if_another_time_counts_as_the_first_read_what_was_old_is_judged_again(h
     )
     hospital.sweep(LATE + 2 * HOUR)
     assert len(hospital.followups("requested")) == 1
+
+
+def test_what_more_an_ehr_does_not_give_for_one_patient_is_seen_as_missing_too(hospital: Hospital) -> None:
+    ours(hospital, "r")
+    own = {"ehr": "ortho", "type": "Patient", "foreign_id": "7", "id": "of-r", "version": "", "updated": ""}
+    row = own | {"hash": "", "deleted": False, "state": 0}
+    hospital.store.write(lambda t: t.connection.execute(insert(sync_tables.crosswalk).values(**row)) and None)
+    for missing in ("Communication", "Task"):
+        gap = {"ehr": "ortho", "type": missing, "what": "Patient/7", "reason": "", "since": 1}
+        hospital.store.write(
+            lambda t, gap=gap: t.connection.execute(insert(sync_tables.unread).values(**gap)) and None
+        )
+        (standing,) = hospital.sweep(LATE)
+        assert missing in standing.not_observable
