@@ -51,15 +51,19 @@ def scope_of(facts: Facts, courses: Sequence[Course], policy: Policy, now: datet
 def _fits(
     row: ScopeRow, facts: Facts, codes: tuple[str, ...], courses: Sequence[Course], now: datetime
 ) -> bool:
-    """Whether all that a row names is so. Codes and profiles are one condition: either says what it is."""
+    """Whether all that a row names is so. Codes, words and profiles are one condition: each says what it
+    is."""
     request = facts.request
     if row.intents and request.intent not in row.intents:
         return False
     if row.parties and request.between not in row.parties:
         return False
-    by_code = row.codes and any_named(row.codes, codes)
-    by_profile = row.profiles and not row.profiles.isdisjoint(request.profiles)
-    if (row.codes or row.profiles) and not (by_code or by_profile):
+    said = (
+        any_named(row.codes, codes)
+        or not row.says.isdisjoint(request.says)
+        or not row.profiles.isdisjoint(request.profiles)
+    )
+    if (row.codes or row.says or row.profiles) and not said:
         return False
     return all(_is_known(name, facts, courses, now) is wanted for name, wanted in row.known)
 
