@@ -87,8 +87,9 @@ foreign-hospital: $(VENV)/.test  ## referrals planted in a hospital that nobody 
 mutants: $(VENV)/.test  ## whether the tests notice small faults: 400 mutants, a share killed, and what survived
 	@$(BIN)/python -m mutation $(ARGS)
 
-docs: $(VENV)/.base  ## write docs/profiles.md anew from the compiled package
+docs: $(VENV)/.base  ## write docs/profiles.md and the table of rules in docs/watch.md anew from package and policy
 	@$(BIN)/python scripts/build_profile_docs.py
+	@$(BIN)/python scripts/build_rule_table.py
 
 pictures: $(VENV)/.base  ## the two pictures of the README, from the demo (needs Chromium)
 	@$(BIN)/python scripts/make_pictures.py

@@ -175,6 +175,30 @@ def test_a_booking_of_somebody_else_that_only_mentions_the_request_is_not_its_ow
     assert watch(order(), task(), booking("ServiceRequest/s", "Organization/hub"), told()).stage == "accepted"
 
 
+def test_what_follows_a_booking_of_somebody_else_is_not_its_own_either(watch: Watch) -> None:
+    """The visit, and what was written of it, belong to that booking."""
+    theirs = {**booking("ServiceRequest/s", "Organization/hub"), "status": "fulfilled"}
+    visit = resource(
+        "Encounter/e",
+        status="finished",
+        appointment=[at("Appointment/a")],
+        serviceProvider=at("Organization/hub"),
+        period={"start": MARCH.format(10), "end": MARCH.format(10)},
+    )
+    letter = resource(
+        "DocumentReference/d",
+        status="current",
+        docStatus="final",
+        date=MARCH.format(11),
+        author=[at("Organization/hub")],
+        content=[{"attachment": {"title": "Note"}}],
+        context={"encounter": [at("Encounter/e")]},
+    )
+    assert watch(order(), task(), theirs, visit, letter, told()).stage == "accepted"
+    own = {**visit, "basedOn": [at("ServiceRequest/s")]}
+    assert watch(order(), task(), theirs, own, told()).stage == "resulted", "the visit names it itself"
+
+
 def test_a_booking_of_somebody_of_whom_nobody_knows_where_they_work_is_not_somebody_else_s(
     watch: Watch,
 ) -> None:

@@ -8,8 +8,14 @@ not carry: it is when we first stored that state, so the event may be older.
 from __future__ import annotations
 
 from datetime import date, datetime
+from typing import Final
 
 import msgspec
+
+ENDED: Final = frozenset({"completed", "revoked"})
+"""ServiceRequest statuses that end a referral."""
+NOT_ACTIVE: Final = ENDED | {"draft", "on-hold", "entered-in-error"}
+"""Any other status, known to R4 or not, is active."""
 
 
 class RequestState(msgspec.Struct, frozen=True, array_like=True, gc=False):
