@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 
+from fhir_coprod.watch.alerts.resources import detail
 from fhir_coprod.watch.rules.codes import Rule, Stage
 from fhir_coprod.watch.rules.standing import (
     Stall,
@@ -111,6 +112,12 @@ TOLD = "the patient has not been told anything"
 )
 def test_a_standing_is_one_sentence_with_dates_of_the_site(said: str, of: Standing) -> None:
     assert of.explanation == said
+
+
+def test_an_alert_does_not_deny_that_the_patient_was_told_where_nobody_can_see_it() -> None:
+    unseen = standing(not_claimed=(Rule.PATIENT_NOT_INFORMED,))
+    assert detail(unseen, STALL, {}).endswith("Whether the patient has been told cannot be seen.")
+    assert detail(SENT, STALL, {}).endswith("The patient has not been told.")
 
 
 def test_departments_are_said_by_name_where_it_is_known() -> None:
