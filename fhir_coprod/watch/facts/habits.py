@@ -6,7 +6,7 @@ Learning never turns off a step that was in use: if far fewer referrals show it,
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
@@ -67,11 +67,16 @@ class Habit(NamedTuple):
 class Practices:
     """Whether each step is in use, by what the settings say, and what has been learned."""
 
-    def __init__(self, connection: Connection, settings: Settings) -> None:
-        self._said = settings.watch.practice
-        self._learned: dict[tuple[_Group, str], Habit] = {}
-        for found in habits(connection):
-            self._learned[found[:3], found.step] = found
+    def __init__(self, learned: Iterable[Habit], said: Sequence[PracticeSettings] = ()) -> None:
+        self._said = said
+        self._learned: dict[tuple[_Group, str], Habit] = {
+            (found[:3], found.step): found for found in learned
+        }
+
+    @classmethod
+    def known(cls, connection: Connection, settings: Settings) -> Practices:
+        """What a store has learned, and what the settings say."""
+        return cls(habits(connection), settings.watch.practice)
 
     @property
     def fingerprint(self) -> list[list[str]]:
@@ -148,18 +153,30 @@ def habits(connection: Connection) -> Iterator[Habit]:
 def learn(transaction: Transaction, now: datetime, limit: float) -> None:
     """Learn from the referrals of the last twelve months; a group of too few is left to a wider one."""
     connection = transaction.connection
-    was = {(found[:3], found.step): found for found in habits(connection)}
-    rows = [found._asdict() for found in _learned(connection, now, limit, was)]
+    told = _told(connection, now)
+    rows = [found._asdict() for found in learned_from(told, list(habits(connection)), limit)]
     connection.execute(delete(habit))
     if rows:
         connection.execute(insert(habit), rows)
 
 
-def _learned(
-    connection: Connection, now: datetime, limit: float, was: Mapping[tuple[_Group, str], Habit]
-) -> Iterator[Habit]:
-    of: Counter[tuple[_Group, str]] = Counter()
-    shown: Counter[tuple[_Group, str]] = Counter()
+class Told(NamedTuple):
+    """What referrals tell that have everything in common."""
+
+    ehr: str
+    asked: str
+    thing: str
+    steps: str
+    """`steps.shown` of each, with spaces between."""
+    referrals: int
+
+
+def is_telling(written: datetime, now: datetime) -> bool:
+    """Whether a referral of that age says how steps are recorded now."""
+    return now - _LATELY <= written <= now - _OLD_ENOUGH
+
+
+def _told(connection: Connection, now: datetime) -> Iterator[Told]:
     column = standing.c
     keys = (column.ehr, column.asked, column.thing, column.steps)
     statement = (
@@ -172,12 +189,25 @@ def _learned(
         )
         .group_by(*keys)
     )
-    for ehr, asked, thing, steps, count in connection.execute(statement):
-        for told in steps.split():
-            step = told[:-1]
+    for row in connection.execute(statement):
+        yield Told(*row)
+
+
+def learned_from(told: Iterable[Told], before: Iterable[Habit], limit: float) -> Iterator[Habit]:
+    """What referrals tell, each counted in its group and in the wider ones; pure.
+
+    before: what was learned last
+    limit:  the policy's
+    """
+    was = {(found[:3], found.step): found for found in before}
+    of: Counter[tuple[_Group, str]] = Counter()
+    shown: Counter[tuple[_Group, str]] = Counter()
+    for ehr, asked, thing, steps, count in told:
+        for said in steps.split():
+            step = said[:-1]
             for group in {(ehr, asked, thing), (ehr, asked, ""), (ehr, "", "")}:
                 of[group, step] += count
-                shown[group, step] += count if told.endswith("+") else 0
+                shown[group, step] += count if said.endswith("+") else 0
     for key in sorted(of.keys() | was.keys()):
         (group, step), known = key, was.get(key)
         if of[key] >= LEAST:

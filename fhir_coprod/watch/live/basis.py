@@ -48,7 +48,7 @@ def ground_now(connection: Connection, settings: Settings, policy: Policy, now: 
     meanings = words.load(settings.watch.words).fingerprint
     return Ground(
         f"{kept.program().hex()} {policy.fingerprint} {how_indexed(connection)} {meanings.hex()}",
-        msgspec.json.encode([feeds, Practices(connection, settings).fingerprint]).decode(),
+        msgspec.json.encode([feeds, Practices.known(connection, settings).fingerprint]).decode(),
         frozenset(unread_records(connection)),
     )
 
