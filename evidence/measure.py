@@ -132,7 +132,7 @@ def _chunk(start: int, stop: int, noise: str, seed: int) -> Tally:
     return tally
 
 
-def _same(alert: Alert, stall: Stall) -> bool:
+def same(alert: Alert, stall: Stall) -> bool:
     """Whether alert and stall are about the same thing."""
     return (
         alert.referral == stall.referral
@@ -154,7 +154,7 @@ def _count(tally: Tally, life: Life, watched: Sequence[Watched], end: datetime) 
         found = [
             max(alert.raised, stall.stalled)
             for alert in alerts
-            if _same(alert, stall)
+            if same(alert, stall)
             and (over is None or alert.raised < over)
             and (alert.ended is None or alert.ended > stall.stalled)
         ]
@@ -166,7 +166,7 @@ def _count(tally: Tally, life: Life, watched: Sequence[Watched], end: datetime) 
     for alert in alerts:
         rule = tally.rules.setdefault(alert.rule, Rule())
         rule.alerts += 1
-        rule.right += any(_same(alert, stall) and stall.stands(alert.raised) for stall in life.stalls)
+        rule.right += any(same(alert, stall) and stall.stands(alert.raised) for stall in life.stalls)
         if alert.raised > recent and alert.rule != "draft-left":
             followups.add((alert.referral, alert.stage, alert.owner))
             if alert.rule not in APART:

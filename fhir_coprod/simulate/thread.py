@@ -17,7 +17,7 @@ from fhir_coprod.simulate.promises import (
     too_late,
     visit_promised_by,
 )
-from fhir_coprod.simulate.records import ours
+from fhir_coprod.simulate.records import Stopped, ours
 from fhir_coprod.simulate.waits import Waits
 
 _DAY = timedelta(days=1)
@@ -73,14 +73,34 @@ class Thread(Waits):
 
         returned: how likely it is to send it back.
         """
-        chance, records = self.chance, self.records
+        chance = self.chance
         forgets = ""
         if chance.random() < rates.INACTION:
             forgets = chance.choice(("unacknowledged", "undecided", "unscheduled"))
             if forgets == "undecided" and not to.acknowledges:
                 forgets = "unacknowledged"
         pooled = chance.random() < rates.POOLED
-        task = records.task(sent, self.by, None if pooled else to, to, self.priority)
+        task = self.records.task(sent, self.by, None if pooled else to, to, self.priority)
+        try:
+            if not pooled and chance.random() < rates.HANDED_ON:
+                return self._handed_on(to, sent, task, first=first)
+            return self._asked(to, sent, task, returned, forgets, pooled=pooled, first=first)
+        except Stopped as gone:
+            return self._stuck(gone.at, task, first)
+
+    def _asked(
+        self,
+        to: Department,
+        sent: datetime,
+        task: str,
+        returned: float,
+        forgets: str,
+        *,
+        pooled: bool,
+        first: bool,
+    ) -> Ending:
+        """It was asked: it takes the referral on, or sends it back."""
+        chance, records = self.chance, self.records
         claimed = sent
         if pooled:
             found = self.step("unclaimed", sent, rates.FORGOTTEN["unclaimed"])
@@ -89,9 +109,6 @@ class Thread(Waits):
                 return self._stuck(sent, task, first)
             claimed = found
             records.move(task, claimed, owner={"reference": to.organization})
-        elif chance.random() < rates.HANDED_ON:
-            return self._handed_on(to, sent, task, first=first)
-
         seen = self._inaction("unacknowledged", sent, forgets)
         if seen is not None and seen <= claimed:
             seen = claimed + timedelta(minutes=5)
@@ -141,10 +158,10 @@ class Thread(Waits):
         """The department needs to know more: it asks somebody, or forgets to."""
         records, chance = self.records, self.chance
         marked = self.soon(received)
+        self.owed("undecided", received, marked, to, task)
         records.move(
             task, marked, status="on-hold", statusReason=ours("task-status-reason", "awaiting-information")
         )
-        self.owed("undecided", received, marked, to, task)
         self.tell_of(marked, to)
         asked: datetime | None = self.soon(marked)
         if chance.random() < rates.FORGOTTEN["awaiting-information"]:
@@ -154,7 +171,10 @@ class Thread(Waits):
             return None
         side = records.side_task(asked, to, self.by.doctor, INFORMATION, "requested")
         answered = self.soon(asked, 10)
-        records.move(side, answered, status="completed")
+        records.answer(side, answered)
+        if self.is_gone(to, answered):
+            self.owed("awaiting-information", marked, None, to, task, visible=answered)
+            return None
         return answered
 
     def _handed_on(self, to: Department, sent: datetime, task: str, *, first: bool) -> Ending:
@@ -162,12 +182,17 @@ class Thread(Waits):
         records = self.records
         other = self.by  # the one department that is certain to be another
         away = self.soon(sent)
-        records.move(task, away, owner={"reference": other.organization})
         back = self.soon(away)
+        if self.is_gone(to, back):
+            self.owed("unacknowledged", sent, None, to, task)
+            return self._stuck(sent, task, first)
+        records.move(task, away, owner={"reference": other.organization})
         records.move(task, back, owner={"reference": to.organization})
         taken = self.step("unacknowledged", sent, 0.3)
         if taken is not None and taken <= back:
             taken = self.soon(back)
+        if taken is not None and self.is_gone(to, taken):
+            taken = None
         self.owed("bounced", back, taken, self.by, due=back)
         self.owed("unacknowledged", sent, taken, to, task)
         if taken is None:
@@ -236,6 +261,9 @@ class Thread(Waits):
         """Put aside for a while; returns when it goes on."""
         chance, records = self.chance, self.records
         begin = self.soon(since, 3)
+        if self.is_gone(to, begin):
+            self.owed("unscheduled", since, None, to, task)
+            return None
         review = None
         if chance.random() < 0.7:
             review = (begin + _DAY * chance.randint(7, 30)).astimezone(ZONE).date()
@@ -271,11 +299,15 @@ class Thread(Waits):
             if chance.random() < rates.MOVED and start - booked > 4 * _DAY:
                 known = office(booked + (start - booked) * chance.uniform(0.1, 0.6), booked)
                 moved = self._start(start, days=10)
+                if self.is_gone(to, known):
+                    return self._left_booked(to, task, booked, start, first=first)
                 records.change(appointment, known, **records.times(moved))
                 self.tell_of(known, to)
                 self._late(to, task, booked, start, known)
                 start = moved
             end = start + _VISIT
+            if self.is_gone(to, end + _DAY):
+                return self._left_booked(to, task, known, start, first=first)
             lot = chance.random()
             last = attempt == 3
             if lot < rates.KEPT or last:
@@ -301,6 +333,14 @@ class Thread(Waits):
                 return again or self._stuck(start, task, first)
             booked = again
         raise AssertionError("the fourth visit is always kept")
+
+    def _left_booked(
+        self, to: Department, task: str, known: datetime, start: datetime, *, first: bool
+    ) -> Ending:
+        """Nobody records any more what becomes of a booking."""
+        self.owed("appointment-passed", start + _VISIT, None, to, task)
+        self._late(to, task, known, start, None)
+        return self._stuck(start, task, first)
 
     def _start(self, after: datetime, days: float = 0) -> datetime:
         """When the visit is planned to begin."""
@@ -468,7 +508,7 @@ class Thread(Waits):
                     due = too_late("half-closed", done, self.priority)
                 ended = self.step("half-closed", since, 0.4)
                 self.owed("half-closed", since, ended, department, part.task, due=due)
-                if ended:
+                if ended and not self.is_gone(department, ended):
                     records.move(part.task, ended, status="completed")
         if done is not None:
             self.end("completed", done)
