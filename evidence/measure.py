@@ -10,7 +10,7 @@ from datetime import date, datetime, timedelta
 from math import ceil, sqrt
 from multiprocessing import get_context
 
-from evidence.watching import APART, Alert, Watched, Way, morning, policy, surroundings, watch
+from evidence.watching import APART, NOTES, Alert, Watched, Way, morning, policy, surroundings, watch
 from fhir_coprod.simulate.hospital import ALL
 from fhir_coprod.simulate.life import Life, live
 from fhir_coprod.simulate.noise import MODELS
@@ -167,7 +167,7 @@ def _count(tally: Tally, life: Life, watched: Sequence[Watched], end: datetime) 
         rule = tally.rules.setdefault(alert.rule, Rule())
         rule.alerts += 1
         rule.right += any(same(alert, stall) and stall.stands(alert.raised) for stall in life.stalls)
-        if alert.raised > recent and alert.rule != "draft-left":
+        if alert.raised > recent and alert.rule not in NOTES:
             followups.add((alert.referral, alert.stage, alert.owner))
             if alert.rule not in APART:
                 tally.raised[alert.owner or "nobody named"] += 1

@@ -14,9 +14,10 @@ from typing import Final
 from fhir_coprod import watched
 from fhir_coprod.alike import is_proposal, thing
 from fhir_coprod.jsontext import Json
-from fhir_coprod.readable import concerns, readable
+from fhir_coprod.readable import readable
 from fhir_coprod.simulate.hospital import ALL, BY_NAME
 from fhir_coprod.simulate.noise import Delivery, Feeds
+from fhir_coprod.store import index
 from fhir_coprod.watch.facts.newest import Row, lost
 from fhir_coprod.watch.facts.visibility import NOT_TAKEN_IN, unreadable_around
 from fhir_coprod.watch.record.around import Held, Surroundings
@@ -27,6 +28,7 @@ from fhir_coprod.watch.record.tasks import asks
 from fhir_coprod.watch.rules.codes import NEEDED
 
 _DEAD: Final = frozenset({"rejected", "cancelled", "failed", "entered-in-error", "draft"})
+_STRAYS: Final = frozenset(index.number(*pair) for pair in watched.STRAYS)
 _OF_PATIENT: Final = frozenset({"Patient", "RelatedPerson", "CommunicationRequest"})
 
 
@@ -51,6 +53,8 @@ class Patient:
         """ServiceRequests by what they ask for, and by what they name."""
         self._lost: dict[str, tuple[str, ...]] = {}
         """What cannot be read of the newest version of a record, if anything."""
+        self._strays: dict[str, None] = {}
+        """Records that name what they belong to in a form that cannot be read."""
         self._unread: dict[str, Blind] = {}
         """Records whose newest version could not be taken in."""
         self._roots: defaultdict[str, list[str]] = defaultdict(list)
@@ -79,12 +83,18 @@ class Patient:
             )
             return self._concerned(name)
         self._unread.pop(name, None)
-        data, gone = delivery.data, ()
+        data: Json = delivery.data
+        gone: tuple[str, ...] = ()
+        self._strays.pop(name, None)
         if delivery.fault:
+            type = data["resourceType"]
             data, unreadable = readable(data)
-            gone = lost(data["resourceType"], data, unreadable)
+            gone = lost(type, data, unreadable)
+            if any(row[0] in _STRAYS for row in index.unreadable_links(type, data, unreadable)):
+                self._strays[name] = None
+        was_lost = name in self._lost
         self._keep(name, delivery, data, gone)
-        return self._concerned(name)
+        return self._concerned(name, was_lost=was_lost)
 
     def _keep(self, name: str, delivery: Delivery, data: Json, gone: tuple[str, ...]) -> None:
         versions: tuple[tuple[datetime, Json], ...] = ()
@@ -107,13 +117,13 @@ class Patient:
             for mark in _marks(data):
                 self._kin[mark][name] = None
 
-    def _concerned(self, name: str) -> Iterable[str]:
+    def _concerned(self, name: str, *, was_lost: bool = False) -> Iterable[str]:
         type = name.partition("/")[0]
         if type in _OF_PATIENT:
             return list(self.referrals)
         home = self._home[name]
         found = dict.fromkeys(self._roots.get(home, ()))
-        if name in self._lost:
+        if was_lost or name in self._lost:
             found |= dict.fromkeys(self.referrals)
         if type in ("ServiceRequest", "Task"):
             for root in list(found):
@@ -211,7 +221,7 @@ class Patient:
         names = [root.reference, *(one.reference for one in related), patient]
         yield from (self._unread[name] for name in names if name in self._unread)
         if self._lost:
-            strays = [self._row(self.held[name]) for name, gone in self._lost.items() if _strays(name, gone)]
+            strays = [self._row(self.held[name]) for name in self._strays]
             family = [self._row(one) for one in siblings]
             rows = [self._row(one) for one in related]
             yield from unreadable_around(self._row(root), rows, family, strays, self.around.zone)
@@ -252,12 +262,3 @@ def _marks(data: Json) -> tuple[str, ...]:
     named = (data.get("basedOn"), data.get("replaces"), data.get("supportingInfo"))
     return (*thing(data.get("code")), *(name for some in named for name in targets(some)))
 
-
-def _strays(name: str, gone: Iterable[str]) -> bool:
-    """Whether what cannot be read of a record is what it belongs to."""
-    type = name.partition("/")[0]
-    row = watched.WATCHED.get(type)
-    if row is None or type == "ServiceRequest":
-        return False
-    paths = [".".join(watched.path(type, parameter)) for parameter in row.names]
-    return any(concerns(one, path) for one in gone for path in paths)

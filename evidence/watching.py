@@ -18,13 +18,15 @@ from evidence.records import Patient
 from evidence.silence import Look, look_of
 from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import SiteSettings
-from fhir_coprod.simulate.hospital import BY_NAME, behind
+from fhir_coprod.simulate.hospital import ALL, BY_NAME, behind
 from fhir_coprod.simulate.noise import Delivery, Feeds
 from fhir_coprod.simulate.promises import ZONE
 from fhir_coprod.watch import assess
 from fhir_coprod.watch.facts.habits import Practices, Told, is_telling
 from fhir_coprod.watch.record.around import Surroundings
+from fhir_coprod.watch.record.fhir import moment
 from fhir_coprod.watch.record.model import Facts
+from fhir_coprod.watch.record.parties import Place
 from fhir_coprod.watch.rules import policies
 from fhir_coprod.watch.rules.standing import Standing
 
@@ -33,8 +35,10 @@ MORNING = time(6)
 """By then, the night's sync and watch are done."""
 OLD = timedelta(days=30)
 """The plain query lists referrals that are older."""
-APART = frozenset({"patient-not-informed", "draft-left"})
-"""Counted separately: the first accompanies nearly every stall, the second is a note and not an alert."""
+NOTES = frozenset({"draft-left", "patient-deceased"})
+"""Notes, which raise no alert."""
+APART = NOTES | {"patient-not-informed"}
+"""Counted separately: notes, and what accompanies nearly every stall."""
 
 
 class Alert(NamedTuple):
@@ -238,17 +242,18 @@ def _department(owner: str) -> str:
 
 def _is_listed(data: Json, at: datetime) -> bool:
     """Whether the plain query lists it: not closed, and written more than 30 days ago."""
-    written = data.get("authoredOn") or data.get("sent")
+    written = moment(data.get("authoredOn") or data.get("sent"), ZONE)
     return (
         data.get("status") not in ("completed", "revoked", "entered-in-error", "draft")
         and written is not None
-        and datetime.fromisoformat(written) <= at - OLD
+        and written <= at - OLD
     )
 
 
 def surroundings() -> Surroundings:
-    """The people behind roles and clinics at the simulated hospital."""
-    return Surroundings(ZONE, behind())
+    """The people behind roles and clinics at the simulated hospital, whose settings name each department."""
+    places = {department.organization: Place(is_department=True) for department in ALL}
+    return Surroundings(ZONE, behind(), places)
 
 
 def last_morning(day: date) -> datetime:

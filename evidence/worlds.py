@@ -18,11 +18,12 @@ from typing import Final
 
 from evidence.hidden import Hidden, hidden_in
 from evidence.measure import DAYS, LAST, PER_PATIENT, same
-from evidence.watching import APART, Watch, Way, morning, policy, surroundings, told_of, watch
+from evidence.watching import APART, NOTES, Alert, Watch, Way, morning, policy, surroundings, told_of, watch
 from fhir_coprod.settings import PracticeSettings
 from fhir_coprod.simulate.hospital import ALL
 from fhir_coprod.simulate.life import Life
 from fhir_coprod.simulate.orders import behind_ward
+from fhir_coprod.simulate.truth import Stall
 from fhir_coprod.simulate.worlds import WORLDS, World, lived, received
 from fhir_coprod.simulate.writing import feeds_of, span
 from fhir_coprod.watch.facts.habits import Habit, Practices, learned_from
@@ -156,8 +157,12 @@ def way_to_watch(way: str, begin: datetime, end: datetime, learned: _Learned) ->
     said: Sequence[PracticeSettings] = ()
     if way == "settings":
         said = (PracticeSettings(step="task", used=False),)
-    known = tuple((at, Practices(habits, said)) for at, habits in learned)
-    return Way(shipped, known)
+    known: list[tuple[datetime, Practices]] = []
+    for at, habits in learned:
+        practices = Practices(habits, said)
+        if not known or known[-1][1].fingerprint != practices.fingerprint:
+            known.append((at, practices))
+    return Way(shipped, tuple(known))
 
 
 def without_learning(shipped: Policy) -> Policy:
@@ -189,7 +194,7 @@ def _count(count: Count, world: World, life: Life, watching: Watch, end: datetim
             continue
         watched = found.get(stall.referral)
         is_found = watched is not None and any(
-            same(alert, stall)
+            _is_about(alert, stall)
             and (over is None or alert.raised < over)
             and (alert.ended is None or alert.ended > stall.stalled)
             for alert in watched.alerts
@@ -203,10 +208,10 @@ def _count(count: Count, world: World, life: Life, watching: Watch, end: datetim
             count.missed[stall.rule] += not is_found
     for name, one in found.items():
         for alert in one.alerts:
-            if alert.raised <= recent or alert.rule == "draft-left":
+            if alert.raised <= recent or alert.rule in NOTES:
                 continue
             right = name in truly and any(
-                same(alert, stall) and stall.stands(alert.raised) for stall in life.stalls
+                _is_about(alert, stall) and stall.stands(alert.raised) for stall in life.stalls
             )
             if alert.rule == TOLD:
                 count.told_alerts += 1
@@ -219,6 +224,14 @@ def _count(count: Count, world: World, life: Life, watching: Watch, end: datetim
                 count.on_orders[alert.rule] += 1
     count.hidden += hidden_in(life, found, recent, end)
     count.missed, count.false = +count.missed, +count.false
+
+
+def _is_about(alert: Alert, stall: Stall) -> bool:
+    """Whether alert and stall are about the same thing. `no-trace` is about whatever keeps a referral from
+    leaving a trace."""
+    if alert.rule == "no-trace":
+        return alert.referral == stall.referral and stall.rule not in APART
+    return same(alert, stall)
 
 
 def _is_order(name: str) -> bool:

@@ -189,7 +189,7 @@ def _order(id: str, patient: str, by: Department, at: datetime, chance: Random) 
     done = at + timedelta(hours=max(0.25, chance.expovariate(1 / kind.hours)))
     tasked = chance.random() < kind.tasked
     if tasked:
-        task = _task(id, patient, by, at)
+        task = _task(id, patient, "Practitioner" if way == "person" else "PractitionerRole", by, at)
         yield Version(at, by.name, id, task)
         taken = at + (done - at) * chance.random()
         yield Version(taken, by.name, id, {**task, "status": "accepted", "lastModified": text_of(taken)})
@@ -215,7 +215,7 @@ def _parties(kind: Kind, way: str, by: Department) -> Json:
     return {**asks, "performer": [{"reference": LABORATORY if kind.by_laboratory else own}]}
 
 
-def _task(id: str, patient: str, by: Department, at: datetime) -> Json:
+def _task(id: str, patient: str, role: str, by: Department, at: datetime) -> Json:
     return {
         "resourceType": "Task",
         "id": f"{id}-task",
@@ -225,8 +225,8 @@ def _task(id: str, patient: str, by: Department, at: datetime) -> Json:
         "for": {"reference": patient},
         "authoredOn": text_of(at),
         "lastModified": text_of(at),
-        "requester": {"reference": by.doctor},
-        "owner": {"reference": f"PractitionerRole/{by.name}-nurse"},
+        "requester": {"reference": f"{role}/{by.name}-doctor"},
+        "owner": {"reference": f"{role}/{by.name}-nurse"},
     }
 
 

@@ -45,7 +45,7 @@ from fhir_coprod.watch.record.model import (
     Task,
     Visit,
 )
-from fhir_coprod.watch.record.parties import between
+from fhir_coprod.watch.record.parties import Between, between
 from fhir_coprod.watch.record.parts import parted
 from fhir_coprod.watch.record.results import bound_by, objects, read_message, read_result, refusal
 from fhir_coprod.watch.record.tasks import asks, carried_out, read_side_task, read_task
@@ -312,7 +312,7 @@ class _Composition:
             and not _of_another(held.data, self.read.patient)
         ]
         self.asked = {held.reference for held in asked}
-        self.tasks = tuple(read_task(held, around) for held in asked)
+        self.tasks = tuple(self._with_colleagues(read_task(held, around)) for held in asked)
         for held in asked:
             self.names.update(own_names(held.data, held.reference))
             self._note_state(held)
@@ -338,6 +338,18 @@ class _Composition:
             )
         )
         return False
+
+    def _with_colleagues(self, task: Task) -> Task:
+        """The Task; it says which of its owners belong to the department of whoever wrote the order."""
+        owners = dict.fromkeys(state.owner for state in task.states if state.owner)
+        requester = self.around.side(local(self.request.data.get("requester"), self.request.data))
+        own = tuple(
+            owner
+            for owner in owners
+            if (side := self.around.side({"reference": owner}))
+            and between(requester, [side], self.around.places) is Between.SAME_DEPARTMENT
+        )
+        return msgspec.structs.replace(task, colleagues=own) if own else task
 
     def _note_state(self, held: Held) -> None:
         """Note a state that nobody knows."""
