@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from fhir_coprod import watched
+from fhir_coprod import validate, watched
 from fhir_coprod.alike import is_proposal, thing
 from fhir_coprod.jsontext import Json
 from fhir_coprod.readable import readable
@@ -71,7 +71,7 @@ class Patient:
     def take(self, delivery: Delivery) -> Iterable[str]:
         """Take in what arrived; returns the referrals that it may concern."""
         name = f"{delivery.data['resourceType']}/{delivery.data['id']}"
-        if delivery.fault and (delivery.fault == "unreadable" or (self.refuse and delivery.is_invalid)):
+        if delivery.fault and not self._is_taken(delivery):
             if name not in self.held:
                 return ()  # nobody here knows that there is such a record
             self._unread[name] = Blind(
@@ -95,6 +95,10 @@ class Patient:
         was_lost = name in self._lost
         self._keep(name, delivery, data, gone)
         return self._concerned(name, was_lost=was_lost)
+
+    def _is_taken(self, delivery: Delivery) -> bool:
+        """Whether a record with a fault is taken in."""
+        return delivery.fault != "unreadable" and not (self.refuse and not validate(delivery.data))
 
     def _keep(self, name: str, delivery: Delivery, data: Json, gone: tuple[str, ...]) -> None:
         versions: tuple[tuple[datetime, Json], ...] = ()

@@ -21,8 +21,6 @@ class Fault(NamedTuple):
 
     share: float
     """Of all faults."""
-    is_invalid: bool
-    """Whether it breaks a rule of FHIR."""
     spoil: Callable[[Json, Random], Json]
 
 
@@ -98,15 +96,15 @@ def _broken(data: Json, chance: Random) -> Json:
 
 FAULTS: Final = MappingProxyType(
     {
-        "unreadable": Fault(0.15, True, _broken),
-        "wrong shape": Fault(0.25, True, _shape),
-        "no date": Fault(0.12, True, _date),
-        "reference that names nothing": Fault(0.12, True, _link),
-        "unknown status": Fault(0.08, True, _status),
-        "missing element": Fault(0.08, True, _missing),
-        "fault in a side element": Fault(0.1, True, _beside),
-        "foreign code": Fault(0.05, False, _foreign),
-        "unknown modifier": Fault(0.05, False, _modified),
+        "unreadable": Fault(0.15, _broken),
+        "wrong shape": Fault(0.25, _shape),
+        "no date": Fault(0.12, _date),
+        "reference that names nothing": Fault(0.12, _link),
+        "unknown status": Fault(0.08, _status),
+        "missing element": Fault(0.08, _missing),
+        "fault in a side element": Fault(0.1, _beside),
+        "foreign code": Fault(0.05, _foreign),
+        "unknown modifier": Fault(0.05, _modified),
     }
 )
 """The kinds of faults, each with its share."""
@@ -120,7 +118,7 @@ def soiled(deliveries: list[Delivery], share: float, chance: Random) -> list[Del
         if delivery.referral and chance.random() < share:
             kind = chance.choices(kinds, weights)[0]
             data = FAULTS[kind].spoil(delivery.data, chance)
-            found.append(delivery._replace(data=data, fault=kind, is_invalid=FAULTS[kind].is_invalid))
+            found.append(delivery._replace(data=data, fault=kind))
         else:
             found.append(delivery)
     return found

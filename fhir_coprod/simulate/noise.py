@@ -40,8 +40,6 @@ class Delivery(NamedTuple):
     fault: str = ""
     """What is wrong with it as a record (`dirt.FAULTS`); of one that is unreadable, `data` only says which
     it is."""
-    is_invalid: bool = False
-    """Whether that breaks a rule of FHIR."""
 
 
 @dataclass(frozen=True)

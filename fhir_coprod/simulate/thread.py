@@ -306,11 +306,11 @@ class Thread(Waits):
                 self._late(to, task, booked, start, known)
                 start = moved
             end = start + _VISIT
-            if self.is_gone(to, end + _DAY):
-                return self._left_booked(to, task, known, start, first=first)
             lot = chance.random()
             last = attempt == 3
             if lot < rates.KEPT or last:
+                if self.is_gone(to, end):
+                    return self._left_booked(to, task, known, start, first=first)
                 self._late(to, task, known, start, start)
                 if first and attempt == 0:
                     self.attempt = self.attempt or "complete"
@@ -335,7 +335,7 @@ class Thread(Waits):
         raise AssertionError("the fourth visit is always kept")
 
     def _left_booked(
-        self, to: Department, task: str, known: datetime, start: datetime, *, first: bool
+        self, to: Department, task: str, known: datetime, start: datetime, *, first: bool = False
     ) -> Ending:
         """Nobody records any more what becomes of a booking."""
         self.owed("appointment-passed", start + _VISIT, None, to, task)
@@ -372,6 +372,8 @@ class Thread(Waits):
         at = office(after, known)
         if at >= start:
             at = known + (start - known) / 2
+        if self.is_gone(to, at):
+            return self._left_booked(to, task, known, start)
         self.records.change(appointment, at, status="cancelled", cancelationReason={"text": "Did not suit"})
         self.tell_of(at, to)
         self._late(to, task, known, start, at)
@@ -388,6 +390,8 @@ class Thread(Waits):
     ) -> datetime | Ending | None:
         """The patient did not come."""
         recorded = end + timedelta(minutes=self.chance.randint(5, 240))
+        if self.is_gone(to, recorded):
+            return self._left_booked(to, task, known, start)
         self.records.change(appointment, recorded, status="noshow")
         self._late(to, task, known, start, recorded)
         if not self.steadfast and self.chance.random() < rates.GIVEN_UP:
