@@ -1,10 +1,9 @@
 """`make evidence`: simulate, watch, count, and write docs/evidence.md with its pictures.
 
-python -m evidence                                    100,000 referrals under each noise model and 3,000 in each
-                                                      world; writes docs
+python -m evidence                            100,000 referrals under each noise model, 3,000 in each world
 python -m evidence --referrals 2000 --worlds 300 --out /tmp/here   a small run, written elsewhere
-python -m evidence --noise --world orders             only some of it, the rest as counted before
-python -m evidence --render                           only the page and the pictures, from earlier counts
+python -m evidence --noise --world orders     only one world; the rest of the page as it was counted before
+python -m evidence --render                   only the page and the pictures, from earlier counts
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from fhir_coprod.simulate.truth import Stall
 LEAST: Final = timedelta(days=1)
 """What is silent for less is only waiting for the next morning."""
 ENDS: Final = ("alert", "list", "over", "never")
-"""An alert; the list of silent referrals (`silent-too-long`); the stall was over; the end of the simulation."""
+"""An alert; the list of silent referrals (`silent-too-long`); the stall was over; nothing until the end."""
 
 
 class Hidden(NamedTuple):
@@ -27,10 +27,8 @@ class Hidden(NamedTuple):
     """One of ENDS."""
 
 
-def hidden_in(
-    life: Life, found: Mapping[str, Watched], recent: datetime, end: datetime
-) -> Iterator[Hidden]:
-    """Every stretch of silence about each referral of a life, after `recent`: one for each kind, the longest."""
+def hidden_in(life: Life, found: Mapping[str, Watched], recent: datetime, end: datetime) -> Iterator[Hidden]:
+    """The silence about each referral of a life, after `recent`: of each kind the longest."""
     stalls = sorted((s for s in life.stalls if s.rule not in APART), key=lambda stall: stall.referral)
     for name, own in groupby(stalls, key=lambda stall: stall.referral):
         watched = found.get(name)

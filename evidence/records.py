@@ -235,9 +235,7 @@ class Patient:
         stored, data = one.versions[-1]
         key = hash(one.reference)
         source = f"ehr:{self.ehr[one.reference]}"
-        return Row(
-            key, type, id, len(one.versions), stored, source, data, self._lost.get(one.reference, ())
-        )
+        return Row(key, type, id, len(one.versions), stored, source, data, self._lost.get(one.reference, ()))
 
     def turns(self) -> Iterator[datetime]:
         """The times when an EHR that has records of this patient, or could, falls behind or is back."""
@@ -265,4 +263,3 @@ def _marks(data: Json) -> tuple[str, ...]:
     """By what other referrals may find this one: what it asks for, and what it names."""
     named = (data.get("basedOn"), data.get("replaces"), data.get("supportingInfo"))
     return (*thing(data.get("code")), *(name for some in named for name in targets(some)))
-

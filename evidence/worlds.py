@@ -1,8 +1,8 @@
 """Watches the worlds, before and after: with what was learned from real records switched off, and as shipped.
 
 Before: every order is taken for a referral, every step for one that is in use, a hold's own date of review
-counts for ever, and an invalid record is refused. After: the policy as shipped, with what the watch has learned
-by then. The watch learns from what was seen before, so the first pass also notes what referrals tell.
+counts for ever, and an invalid record is refused. After: the policy as shipped, with what the watch has
+learned by then. The watch learns from what was seen, so the first pass also notes what referrals tell.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ CHUNK: Final = 50
 WAYS: Final = ("before", "after", "settings")
 """settings: as shipped, and somebody has said that no Tasks are used (only where there are none)."""
 TOLD: Final = "patient-not-informed"
-_Telling = Counter[tuple[str, str, str, str]]
-_Learned = tuple[tuple[datetime, tuple[Habit, ...]], ...]
+Telling = Counter[tuple[str, str, str, str]]
+Learned = tuple[tuple[datetime, tuple[Habit, ...]], ...]
 
 
 @dataclass
@@ -67,7 +67,7 @@ class Count:
     missed: Counter[str] = field(default_factory=Counter)
     """Stalls that were not found, by rule."""
     hidden: list[Hidden] = field(default_factory=list)
-    telling: dict[datetime, _Telling] = field(default_factory=dict)
+    telling: dict[datetime, Telling] = field(default_factory=dict)
 
     def add(self, other: Count) -> None:
         for name in _NUMBERS:
@@ -94,16 +94,16 @@ def per_department_and_day(number: int) -> float:
 def measure_world(world: str, referrals: int, seed: int, workers: int) -> Iterator[tuple[str, Count]]:
     """Watch one world in each way that says something there; yields each way with its counts."""
     patients = ceil(referrals / PER_PATIENT)
-    before = _pass("before", world, patients, seed, workers, ())
+    before = one_pass("before", world, patients, seed, workers)
     yield "before", before
-    learned = _learn(before.telling)
-    yield "after", _pass("after", world, patients, seed, workers, learned)
+    learned = learn(before.telling)
+    yield "after", one_pass("after", world, patients, seed, workers, learned)
     if not WORLDS[world].has_tasks:
-        yield "settings", _pass("settings", world, patients, seed, workers, learned)
+        yield "settings", one_pass("settings", world, patients, seed, workers, learned)
 
 
-def _learn(telling: Mapping[datetime, _Telling]) -> _Learned:
-    """What the watch has learned from each morning on, by its own code."""
+def learn(telling: Mapping[datetime, Telling]) -> Learned:
+    """What referrals tell, made into what the watch has learned from each morning on, by its own code."""
     found: list[tuple[datetime, tuple[Habit, ...]]] = []
     known: tuple[Habit, ...] = ()
     for at in sorted(telling):
@@ -112,7 +112,10 @@ def _learn(telling: Mapping[datetime, _Telling]) -> _Learned:
     return tuple(found)
 
 
-def _pass(way: str, world: str, patients: int, seed: int, workers: int, learned: _Learned) -> Count:
+def one_pass(
+    way: str, world: str, patients: int, seed: int, workers: int = 1, learned: Learned = ()
+) -> Count:
+    """Watch so many patients of one world in one way (WAYS), by what has been learned."""
     chunks = [
         (way, world, start, min(start + CHUNK, patients), seed, learned)
         for start in range(0, patients, CHUNK)
@@ -128,7 +131,7 @@ def _pass(way: str, world: str, patients: int, seed: int, workers: int, learned:
     return whole
 
 
-def _chunk(way: str, world: str, start: int, stop: int, seed: int, learned: _Learned) -> Count:
+def _chunk(way: str, world: str, start: int, stop: int, seed: int, learned: Learned) -> Count:
     begin, end = span(LAST)
     chosen = WORLDS[world]
     feeds = feeds_of(chosen.noise, seed, begin, end)
@@ -147,7 +150,7 @@ def hospital() -> Surroundings:
     return replace(around, behind={**around.behind, **behind_ward()})
 
 
-def way_to_watch(way: str, begin: datetime, end: datetime, learned: _Learned) -> Way:
+def way_to_watch(way: str, begin: datetime, end: datetime, learned: Learned) -> Way:
     """How the watch is set up for one of the ways."""
     shipped = policy()
     if way == "before":

@@ -1,7 +1,7 @@
 """What is wrong with records as hospitals have them: faults of form, of content, and records that break off.
 
-Unlike the noise (`noise.py`), which tells something untrue in a sound record, a fault spoils the record itself.
-The shares are assumptions; nobody has published how often each fault happens.
+Unlike the noise (`noise.py`), which tells something untrue in a sound record, a fault spoils the record
+itself. The shares are assumptions; nobody has published how often each fault happens.
 """
 
 from __future__ import annotations
@@ -27,7 +27,19 @@ class Fault(NamedTuple):
 _DATES: Final = ("authoredOn", "lastModified", "created", "start", "end", "issued", "sent", "date")
 _LINKS: Final = ("focus", "basedOn", "about", "owner", "requester", "performer", "recipient", "appointment")
 _WHICH: Final = frozenset({"resourceType", "id"})
-_SHAPES: Final = ("", "text", 5, True, [], {}, [[]], [5], {"reference": 5}, {"coding": {}}, {"start": "yesterday"})
+_SHAPES: Final[tuple[Any, ...]] = (
+    "",
+    "text",
+    5,
+    True,
+    [],
+    {},
+    [[]],
+    [5],
+    {"reference": 5},
+    {"coding": {}},
+    {"start": "yesterday"},
+)
 _NO_DATES: Final = ("2026-13-45", "yesterday", "0000", "2026-02-30T25:61:00", "")
 _NO_LINKS: Final = ({"reference": ""}, {"display": "see letter"}, {"reference": 7}, {"reference": "unknown"})
 _NO_STATUS: Final = ("Booked", "in_progress", "done", "ACTIVE", "closed")
@@ -86,7 +98,10 @@ def _foreign(data: Json, chance: Random) -> Json:
 
 def _modified(data: Json, chance: Random) -> Json:
     """A modifier that nobody here knows."""
-    return {**data, "modifierExtension": [{"url": "urn:example:reading", "valueBoolean": chance.random() < 0.5}]}
+    return {
+        **data,
+        "modifierExtension": [{"url": "urn:example:reading", "valueBoolean": chance.random() < 0.5}],
+    }
 
 
 def _broken(data: Json, chance: Random) -> Json:

@@ -50,7 +50,12 @@ KINDS: Final = {
         0.6,
         _LOINC,
         (
-            *(("2160-0", "Creatinine"), ("2823-3", "Potassium"), ("2951-2", "Sodium"), ("718-7", "Hemoglobin")),
+            *(
+                ("2160-0", "Creatinine"),
+                ("2823-3", "Potassium"),
+                ("2951-2", "Sodium"),
+                ("718-7", "Hemoglobin"),
+            ),
             *(("1988-5", "CRP"), ("6690-2", "Leukocytes"), ("777-3", "Platelets"), ("2345-7", "Glucose")),
             *(("1742-6", "ALT"), ("4548-4", "HbA1c"), ("3016-3", "TSH"), ("5902-2", "Prothrombin time")),
         ),
@@ -137,9 +142,7 @@ def ward_staff() -> Iterator[tuple[str, Json]]:
 
 def behind_ward() -> dict[str, tuple[str, ...]]:
     """The person and organisation behind each nurse's role."""
-    return {
-        f"PractitionerRole/{d.name}-nurse": (f"Practitioner/{d.name}-nurse", d.organization) for d in ALL
-    }
+    return {f"PractitionerRole/{d.name}-nurse": (f"Practitioner/{d.name}-nurse", d.organization) for d in ALL}
 
 
 def orders(
@@ -241,4 +244,3 @@ def _report(id: str, patient: str, kind: Kind, by: Department, code: Json, at: d
         "performer": [{"reference": LABORATORY if kind.by_laboratory else by.organization}],
         "issued": text_of(at),
     }
-

@@ -28,7 +28,7 @@ def ours(system: str, code: str) -> Json:
     return {"coding": [{"system": f"{CANONICAL}/CodeSystem/{system}", "code": code}]}
 
 
-class Stopped(Exception):  # noqa: N818 - nothing went wrong in the program
+class Stopped(Exception):
     """A department that answers no longer would have had to record something."""
 
     def __init__(self, at: datetime) -> None:

@@ -66,8 +66,7 @@ def test_there_are_about_fifty_orders_a_referral_and_the_referrals_stay_as_they_
     number = len({data["id"] for data in added if data["resourceType"] == "ServiceRequest"})
     assert 40 <= number / sum(len(life.threads) for life in full) <= 60
     assert all(
-        life.versions[: len(bare.versions)] == bare.versions
-        for bare, life in zip(plain, full, strict=True)
+        life.versions[: len(bare.versions)] == bare.versions for bare, life in zip(plain, full, strict=True)
     )
 
 
@@ -120,8 +119,11 @@ def test_what_a_department_that_stopped_owes_is_owed_for_ever_or_until_the_refer
             for stall in thread.stalls:
                 if stall.department != f"Organization/{GONE}" or thread.by.name == GONE:
                     continue
-                assert stall.until is None or stall.until < STOPS or stall.until == ended[stall.referral] or (
-                    stall.rule in ("patient-not-informed", "duplicate", "half-closed", "booked-too-late")
+                assert (
+                    stall.until is None
+                    or stall.until < STOPS
+                    or stall.until == ended[stall.referral]
+                    or (stall.rule in ("patient-not-informed", "duplicate", "half-closed", "booked-too-late"))
                 ), stall
                 lasting[stall.rule] += stall.until is None and stall.stalled >= STOPS
     assert lasting["unacknowledged"] > 5

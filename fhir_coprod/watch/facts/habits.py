@@ -6,7 +6,7 @@ Learning never turns off a step that was in use: if far fewer referrals show it,
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
@@ -69,9 +69,7 @@ class Practices:
 
     def __init__(self, learned: Iterable[Habit], said: Sequence[PracticeSettings] = ()) -> None:
         self._said = said
-        self._learned: dict[tuple[_Group, str], Habit] = {
-            (found[:3], found.step): found for found in learned
-        }
+        self._learned: dict[tuple[_Group, str], Habit] = {(found[:3], found.step): found for found in learned}
 
     @classmethod
     def known(cls, connection: Connection, settings: Settings) -> Practices:
