@@ -1,6 +1,6 @@
 """`make evidence`: simulate, watch, count, and write docs/evidence.md with its pictures.
 
-python -m evidence                            100,000 referrals under each noise model, 3,000 in each world
+python -m evidence                            100,000 referrals under each noise model, 2,500 in each world
 python -m evidence --referrals 2000 --worlds 300 --out /tmp/here   a small run, written elsewhere
 python -m evidence --noise --world orders     only one world; the rest of the page as it was counted before
 python -m evidence --render                   only the page and the pictures, from earlier counts
@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--referrals", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--noise", choices=list(MODELS), nargs="*", default=list(MODELS))
-    parser.add_argument("--worlds", type=int, default=3_000, help="Referrals in each world.")
+    parser.add_argument("--worlds", type=int, default=2_500, help="Referrals in each world.")
     parser.add_argument("--world", choices=list(WORLDS), nargs="*", default=list(WORLDS))
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument(

@@ -51,6 +51,8 @@ def _figures(count: Count) -> Figures:
         "on orders a day": _a_day(sum(count.on_orders.values()), count),
         "false by rule": dict(count.false.most_common(_SHOWN)),
         "missed by rule": dict(count.missed.most_common(_SHOWN)),
+        "scopes": dict(sorted(count.scopes.items())),
+        "listed": dict(sorted(count.listed.items())),
         "hidden": _hidden(count.hidden),
     }
 

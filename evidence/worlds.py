@@ -20,7 +20,6 @@ from evidence.hidden import Hidden, hidden_in
 from evidence.measure import DAYS, LAST, PER_PATIENT, same
 from evidence.watching import APART, NOTES, Alert, Watch, Way, morning, policy, surroundings, told_of, watch
 from fhir_coprod.settings import PracticeSettings
-from fhir_coprod.simulate.hospital import ALL
 from fhir_coprod.simulate.life import Life
 from fhir_coprod.simulate.orders import behind_ward
 from fhir_coprod.simulate.truth import Stall
@@ -66,15 +65,18 @@ class Count:
     """False alerts about in-house orders by rule, `patient-not-informed` among them."""
     missed: Counter[str] = field(default_factory=Counter)
     """Stalls that were not found, by rule."""
+    scopes: Counter[str] = field(default_factory=Counter)
+    """In-house orders by the scope that they had last."""
+    listed: Counter[str] = field(default_factory=Counter)
+    """On the last morning: in-house orders, and referrals, on the lists of what is silent for too long."""
     hidden: list[Hidden] = field(default_factory=list)
     telling: dict[datetime, Telling] = field(default_factory=dict)
 
     def add(self, other: Count) -> None:
         for name in _NUMBERS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
-        self.false += other.false
-        self.on_orders += other.on_orders
-        self.missed += other.missed
+        for name in _COUNTERS:
+            getattr(self, name).update(getattr(other, name))
         self.hidden += other.hidden
         for at, told in other.telling.items():
             self.telling.setdefault(at, Counter()).update(told)
@@ -84,11 +86,7 @@ _NUMBERS: Final = (
     *("referrals", "orders", "assessments", "true", "found", "alerts", "right"),
     *("told_alerts", "told_right", "told_true", "told_found"),
 )
-
-
-def per_department_and_day(number: int) -> float:
-    """A number of the last days, per department and day."""
-    return number / len(ALL) / DAYS
+_COUNTERS: Final = ("false", "on_orders", "missed", "scopes", "listed")
 
 
 def measure_world(world: str, referrals: int, seed: int, workers: int) -> Iterator[tuple[str, Count]]:
@@ -185,7 +183,11 @@ def _count(count: Count, world: World, life: Life, watching: Watch, end: datetim
     count.referrals += len(life.referrals)
     count.orders += len(found) - len(ours)
     count.assessments += sum(one.assessments for one in found.values())
-    count.telling = count.telling or {}
+    for name, one in found.items():
+        if _is_order(name):
+            count.scopes[one.looks[-1].scope] += 1
+        if one.looks[-1].is_listed:
+            count.listed["orders" if _is_order(name) else "referrals"] += 1
     for at, told in watching.told.items():
         count.telling.setdefault(at, Counter()).update(told)
     for stall in life.stalls:
