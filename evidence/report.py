@@ -35,6 +35,7 @@ def page(known: Mapping[str, Figures], worlds: Mapping[str, Figures]) -> str:
         alerts=_alerts(known),
         worlds=of_worlds.worlds_table(worlds) if worlds else "",
         sizes=of_worlds.world_sizes(worlds) if worlds else "",
+        orders=of_worlds.orders_said(worlds) if worlds else "",
         by_rule=of_worlds.false_and_missed(worlds) if worlds else "",
         hidden=of_worlds.hidden_table(worlds) if worlds else "",
         per_department=of_worlds.PER_DAY,

@@ -150,6 +150,24 @@ def hidden_table(worlds: Mapping[str, Figures]) -> str:
     return table(head, rows)
 
 
+def orders_said(worlds: Mapping[str, Figures]) -> str:
+    """What the watch made of the in-house orders, as shipped."""
+    said = []
+    for name, world in worlds.items():
+        found = world["ways"]["after"]
+        if not found["orders"]:
+            continue
+        whole = sum(found["scopes"].values())
+        parts = [f"{100 * count / whole:.1f} % {scope}" for scope, count in found["scopes"].items() if scope]
+        listed = found["listed"]
+        said.append(
+            f"`{name}`: of {number(found['orders'])} in-house orders {', '.join(parts)}; on the last morning "
+            f"{number(listed.get('orders', 0))} of them, which somebody left open, stand on the lists of what is "
+            f"silent for too long, beside {number(listed.get('referrals', 0))} referrals."
+        )
+    return "\n".join(said) + "\n" if said else ""
+
+
 def world_sizes(worlds: Mapping[str, Figures]) -> str:
     """How large the worlds were."""
     first = next(iter(worlds.values()))["ways"]["before"]
