@@ -11,12 +11,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import cache
-from typing import Annotated, Any, NamedTuple, TypedDict
+from types import GenericAlias
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
 from fhir_coprod import definitions, jsontext
 from fhir_coprod.jsontext import Json
+from fhir_coprod.validation.model import formats
 
 
 class Readable(NamedTuple):
@@ -38,28 +40,21 @@ class Element(NamedTuple):
     """A primitive type, a complex type, the path of a backbone element, or "Resource"."""
 
 
-_YEAR = r"\d{4}"
-_DATE = rf"{_YEAR}(-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?)?"
-_CLOCK = r"([01]\d|2[0-3]):[0-5]\d:([0-5]\d|60)(\.\d{1,9})?"
-_ZONE = r"(Z|[+-](0\d|1[0-4]):[0-5]\d)"
-_FORMS: Mapping[str, str] = {
-    "date": rf"^{_DATE}$",
-    "dateTime": rf"^({_DATE}|{_YEAR}-\d\d-\d\dT{_CLOCK}{_ZONE})$",
-    "instant": rf"^{_YEAR}-\d\d-\d\dT{_CLOCK}{_ZONE}$",
-    "time": rf"^{_CLOCK}$",
-    "reference": r"^(#|[A-Za-z]+[/?].|[A-Za-z][A-Za-z0-9+.-]*:.)",
-}
-"""The form of a text, by type; "reference" is that of Reference.reference. Any other text has a character."""
-_PATTERNS = {kind: re.compile(form) for kind, form in _FORMS.items()}
 _NUMBERS = {"decimal": (int, float), "integer": (int,), "positiveInt": (int,), "unsignedInt": (int,)}
+_EMPTY = re.compile(rb"\{\s*\}")
+_TIMES = ("date", "dateTime", "instant", "time")
+_REFERENCE = r"(?:[A-Za-z]+[/?:].|#|[A-Za-z][A-Za-z0-9+.-]*:.)"
 
 
-def readable(data: Json) -> Readable:
-    """What can be read of a resource of R4; of anything else all of it."""
+def readable(data: Json, text: bytes = b"") -> Readable:
+    """What can be read of a resource of R4; of anything else all of it.
+
+    text: its JSON, if the caller has it; otherwise it is written again to look for empty objects
+    """
     type = data.get("resourceType")
     if not definitions.is_resource_type(type):
         return Readable(data, ())
-    if _converts(data, _form(str(type), _DEEPEST)) and b"{}" not in jsontext.encode(data):
+    if _converts(data, _form(str(type), _DEEPEST)) and not _EMPTY.search(text or jsontext.encode(data)):
         return Readable(data, ())
     found: list[str] = []
     kept = _object(data, str(type), "", found)
@@ -116,10 +111,11 @@ def _is_primitive(value: Any, kind: str) -> bool:
         return isinstance(value, bool)
     if kind in _NUMBERS:
         return isinstance(value, _NUMBERS[kind]) and not isinstance(value, bool)
+    if kind in _TIMES:
+        return formats.ACCEPTS[kind](value)
     if not isinstance(value, str) or not value:
         return False
-    pattern = _PATTERNS.get(kind)
-    return pattern is None or pattern.search(value) is not None
+    return kind != "reference" or re.match(_REFERENCE, value) is not None
 
 
 # --- what R4 says ---------------------------------------------------------------------------------
@@ -157,6 +153,19 @@ def elements_of(path: str) -> Mapping[str, Element]:
 
 _DEEPEST = 5
 """Levels that the quick yes looks at; a type may hold itself (an Identifier has an assigner)."""
+_MONTH = r"(?:0[1-9]|1[0-2])"
+_DAY = rf"(?:{_MONTH}-(?:0[1-9]|1[0-9]|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)"
+_CLOCK = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]+)?"
+_TIME = rf"{_CLOCK}(?:Z|[+-](?:0[0-9]|1[0-3]):[0-5][0-9])"
+_QUICK: Mapping[str, str] = {
+    "date": rf"^[1-9][0-9]{{3}}(?:-{_DAY}|-{_MONTH})?\Z",
+    "dateTime": rf"^[1-9][0-9]{{3}}(?:-{_DAY}(?:T{_TIME})?|-{_MONTH})?\Z",
+    "instant": rf"^[1-9][0-9]{{3}}-{_DAY}T{_TIME}\Z",
+    "time": rf"^{_CLOCK}\Z",
+    "reference": f"^{_REFERENCE}",
+}
+"""Forms of texts, by type. Some are stricter than R4's: a leap day gets the second look. Any other text has a
+character."""
 
 
 def _converts(data: Json, form: Any) -> bool:
@@ -176,13 +185,20 @@ def _form(kind: str, depth: int) -> Any:
     if kind in _NUMBERS:
         return float if kind == "decimal" else int
     if kind[0].islower():
-        form = _FORMS.get(kind)
+        form = _QUICK.get(kind)
         return Annotated[str, msgspec.Meta(pattern=form) if form else msgspec.Meta(min_length=1)]
     if kind in ("Resource", "Extension") or not depth:
         return dict
-    members = {}
-    for name, element in elements_of(kind).items():
-        form = _form(element.kind, depth - 1)
-        several = Annotated[list[form], msgspec.Meta(min_length=1)]  # type: ignore[valid-type]
-        members[name] = several if element.is_list else form
-    return TypedDict(re.sub(r"\W", "_", kind), members, total=False)  # type: ignore[operator]
+    elements = elements_of(kind)
+    # R4's names may be words of Python, such as Task.for: here they are numbered.
+    names = {f"f{number}": name for number, name in enumerate(elements)}
+    fields = [(field, _perhaps(elements[name], depth - 1), msgspec.UNSET) for field, name in names.items()]
+    return msgspec.defstruct(re.sub(r"\W", "_", kind), fields, rename=names, gc=False)
+
+
+def _perhaps(element: Element, depth: int) -> Any:
+    """The form of an element that may be absent."""
+    form = _form(element.kind, depth)
+    if element.is_list:
+        form = Annotated[GenericAlias(list, (form,)), msgspec.Meta(min_length=1)]
+    return form | msgspec.UnsetType

@@ -83,6 +83,20 @@ class PracticeSettings(_Section):
     code: str = ""
     """What is asked for, as system|code."""
 
+    @field_validator("department")
+    @classmethod
+    def _reference(cls, value: str) -> str:
+        if value and not re.fullmatch(r"[A-Z][A-Za-z]+/[A-Za-z0-9\-.]{1,64}|[^|]*\|.+", value):
+            raise ValueError("write a reference as it is here, such as Organization/orthopaedics")
+        return value
+
+    @field_validator("code")
+    @classmethod
+    def _with_system(cls, value: str) -> str:
+        if value and "|" not in value:
+            raise ValueError("write system|code, such as http://snomed.info/sct|183545006")
+        return value
+
 
 class WatchSettings(_Section):
     """How stalled referrals are judged."""
@@ -249,6 +263,16 @@ class Settings(_Section):
             raise ValueError(f"two [[ehr]] entries share the name {twice[0]!r}; each needs its own")
         return value
 
+    @model_validator(mode="after")
+    def _practice_of_known_ehrs(self) -> Settings:
+        """A misspelled name would fit nothing, and nobody would notice."""
+        known = {ehr.name for ehr in self.ehr}
+        for said in self.watch.practice if known else ():
+            if said.ehr and said.ehr not in known:
+                named = ", ".join(sorted(known))
+                raise ValueError(f"watch.practice: no [[ehr]] is called {said.ehr!r}; there are {named}")
+        return self
+
     @classmethod
     def load(cls, path: Path | None = None) -> Settings:
         """Settings from `path`, else the file that COPROD_CONFIG names, else ./coprod.toml if there is one.
@@ -328,19 +352,25 @@ def _add_environment(content: dict[str, Any]) -> None:
             place = _beneath(place, key, name)
         if not isinstance(place, dict):
             raise ConfigError(f"environment variable {name}: name the key too, as in COPROD_EHR__0__URL.")
-        place[keys[-1]] = value.split(",") if keys[-1] in ("types", "patients", "aliases") else value
+        place[keys[-1]] = value.split(",") if keys[-1] in _SEVERAL else value
+
+
+_SEVERAL = ("types", "patients", "aliases", "words")
+"""Settings that are lists of texts; in the environment, with commas between them."""
+_ENTRIES = ("ehr", "practice")
+"""Settings that are lists of tables; in the environment, counted from 0."""
 
 
 def _beneath(place: Any, key: str, variable: str) -> Any:
     if isinstance(place, list):
         if not key.isascii() or not key.isdigit() or len(key) > 3 or int(key) > len(place):
-            raise ConfigError(f"environment variable {variable}: EHRs are counted from 0, without gaps.")
+            raise ConfigError(f"environment variable {variable}: entries are counted from 0, without gaps.")
         if int(key) == len(place):
             place.append({})
         return place[int(key)]
     if not isinstance(place, dict):
         raise ConfigError(f"environment variable {variable}: there is no such setting.")
-    return place.setdefault(key, [] if key == "ehr" else {})
+    return place.setdefault(key, [] if key in _ENTRIES else {})
 
 
 def _explain(error: ValidationError, file: Path | None) -> str:

@@ -22,6 +22,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -146,16 +147,20 @@ def _run(command: list[str], *, cwd: Path = ROOT, env: dict[str, str] | None = N
         sys.exit(f"{' '.join(command)} failed in {cwd} with exit code {done.returncode}.")
 
 
+_INSTALLERS: dict[str, Callable[[Path], None]] = {
+    "pom.xml": maven,
+    "package.json": npm,
+    "packages.json": fhir_packages,
+    "requirements.txt": python_packages,
+}
+"""What to do with the folder that holds a file of this name."""
+
+
 def _steps() -> dict[str, Callable[[], None]]:
     steps: dict[str, Callable[[], None]] = {"debian": debian}
-    for project in sorted(PEERS.glob("*/pom.xml")):
-        steps[project.parent.name] = lambda folder=project.parent: maven(folder)  # type: ignore[misc]
-    for package in sorted(PEERS.glob("*/package.json")):
-        steps[package.parent.name] = lambda folder=package.parent: npm(folder)  # type: ignore[misc]
-    for listed in sorted(PEERS.glob("*/packages.json")):
-        steps[listed.parent.name] = lambda folder=listed.parent: fhir_packages(folder)  # type: ignore[misc]
-    for required in sorted(PEERS.glob("*/requirements.txt")):
-        steps[required.parent.name] = lambda folder=required.parent: python_packages(folder)  # type: ignore[misc]
+    for name, install in _INSTALLERS.items():
+        for named in sorted(PEERS.glob(f"*/{name}")):
+            steps[named.parent.name] = partial(install, named.parent)
     return steps
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,6 +36,15 @@ def unicode_tables() -> None:
 def no_program_outlives_the_run() -> Iterator[None]:
     yield
     programs.close()
+
+
+@pytest.fixture
+def eager_switching() -> Iterator[None]:
+    """Threads take turns so often that what they must not share shows."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
 
 
 def pytest_configure(config: pytest.Config) -> None:

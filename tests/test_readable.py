@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fhir_coprod import definitions, validate
+from fhir_coprod import definitions, jsontext, validate
 from fhir_coprod.readable import concerns, readable
 from tests.wrong_shapes import wrong
 
@@ -50,6 +50,11 @@ def test_of_every_example_all_can_be_read() -> None:
         ({"authoredOn": "yesterday"}, "authoredOn"),
         ({"authoredOn": "2026-03-01T10:00:00"}, "authoredOn"),
         ({"authoredOn": 2026}, "authoredOn"),
+        ({"authoredOn": "2026-02-30"}, "authoredOn"),
+        ({"authoredOn": "2026-02-30T10:00:00Z"}, "authoredOn"),
+        ({"authoredOn": "2026-01-45T10:00:00Z"}, "authoredOn"),
+        ({"authoredOn": "2026-03-01\n"}, "authoredOn"),
+        ({"authoredOn": "２０２６"}, "authoredOn"),
         ({"status": ["accepted"]}, "status"),
         ({"output": [{"valueReference": []}]}, "output.valueReference"),
         ({"output": ["x"]}, "output"),
@@ -71,6 +76,8 @@ def test_a_wrong_shape_is_named_and_left_out(more: dict[str, Any], gone: str) ->
         {"status": "no such status"},
         {"colour": {"red": []}},
         {"authoredOn": "2026-03-01"},
+        {"authoredOn": "2024-02-29"},
+        {"authoredOn": "2026-03-01T23:59:60.1234567890+14:00"},
         {"focus": {"display": "only"}},
         {"focus": {"reference": "urn:uuid:33333333-3333-4333-8333-333333333333"}},
         {"focus": {"identifier": {"value": "1"}}},
@@ -107,6 +114,18 @@ def test_what_is_left_can_be_read_whatever_the_shape() -> None:
         assert readable(found.data).data == readable(readable(found.data).data).data, place
         if validate(changed) and place[-1] != "reference":  # R4 leaves room for what a reference may say
             assert found.unreadable == (), place
+
+
+def test_the_quick_look_and_the_look_at_each_element_say_the_same() -> None:
+    for changed, place in wrong(TASK):
+        with_empty = {**changed, "notOfR4": {}}  # of an empty object, the quick look says nothing
+        assert readable(with_empty).unreadable == readable(changed).unreadable, place
+
+
+@pytest.mark.parametrize("empty", [b"{}", b"{ }", b"{\r\n\t}"])
+def test_an_empty_object_is_seen_in_the_text_of_a_record_however_it_is_written(empty: bytes) -> None:
+    text = b'{"resourceType": "Task", "focus": ' + empty + b"}"
+    assert readable(jsontext.decode(text), text).unreadable == ("focus",)
 
 
 def test_a_part_concerns_the_whole_and_the_whole_its_parts() -> None:

@@ -80,6 +80,19 @@ def test_ehr_is_read_with_its_defaults(tmp_path: Path) -> None:
             '[[ehr]]\nname = "a"\nurl = "http://x"\n[[ehr]]\nname = "a"\nurl = "http://y"\n',
             "two [[ehr]] entries share the name 'a'",
         ),
+        (
+            '[[watch.practice]]\nstep = "task"\nused = false\ndepartment = "spine"\n',
+            "watch.practice.1.department: write a reference as it is here, such as Organization/",
+        ),
+        (
+            '[[watch.practice]]\nstep = "task"\nused = false\ncode = "183545006"\n',
+            "watch.practice.1.code: write system|code",
+        ),
+        (
+            '[[ehr]]\nname = "a"\nurl = "http://x"\n'
+            '[[watch.practice]]\nstep = "task"\nused = false\nehr = "b"\n',
+            "watch.practice: no [[ehr]] is called 'b'; there are a",
+        ),
         ("[watch\n", "not valid TOML"),
     ],
 )
@@ -126,6 +139,15 @@ def test_an_ehr_can_be_named_and_completed_by_the_environment(
     [ehr] = Settings.load(file).ehr
     assert (ehr.name, ehr.url, ehr.auth.type) == ("imaging", "https://new.example/fhir", "bearer")
     assert ehr.types == ("Patient", "Task")
+
+
+def test_what_is_known_of_a_site_can_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COPROD_WATCH__WORDS", "ours.toml,theirs.toml")
+    monkeypatch.setenv("COPROD_WATCH__PRACTICE__0__STEP", "told")
+    monkeypatch.setenv("COPROD_WATCH__PRACTICE__0__USED", "false")
+    watch = Settings.load().watch
+    assert watch.words == (Path("ours.toml"), Path("theirs.toml"))
+    assert [(one.step, one.used) for one in watch.practice] == [("told", False)]
 
 
 def test_settings_made_by_hand_read_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
+from threading import RLock
 
 from fhir_coprod.definitions.editions import Editions, editions, joined, newest_first
 from fhir_coprod.definitions.pack import Pack, TerminologyPack
@@ -35,6 +36,9 @@ class Definitions:
         self._packages = packages
         self._structures: dict[str, Json] = {}
         self._value_sets: dict[str, ValueSet | None] = {}
+        self._working = RLock()
+        """Held by a thread that works a value set out; others wait for the answer."""
+        self._unfinished: set[str] = set()
         self._code_systems: dict[str, Editions] = {}
         self._code_system_resources: dict[str, Json | None] = {}
         self._parameters: dict[str, Mapping[str, SearchParameter]] = {}
@@ -112,8 +116,15 @@ class Definitions:
         """What the value set allows; None when it is not held."""
         url = bare(url)
         if url not in self._value_sets:
-            self._value_sets[url] = None  # a value set that imports itself imports nothing
-            self._value_sets[url] = self._worked_out(url)
+            with self._working:
+                if url in self._unfinished:
+                    return None  # a value set that imports itself imports nothing
+                if url not in self._value_sets:
+                    self._unfinished.add(url)
+                    try:
+                        self._value_sets[url] = self._worked_out(url)
+                    finally:
+                        self._unfinished.discard(url)
         return self._value_sets[url]
 
     def _worked_out(self, url: str) -> ValueSet | None:

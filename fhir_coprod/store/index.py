@@ -20,7 +20,7 @@ from fhir_coprod.jsontext import Json
 from fhir_coprod.readable import concerns, readable
 from fhir_coprod.store.values import FIRST, LAST, Range, cut, fold, time_meant
 from fhir_coprod.validation.fhirpath import compile_typed, is_supported
-from fhir_coprod.watched import UNREADABLE
+from fhir_coprod.watched import STRAYS, UNREADABLE
 
 IndexRows = dict[str, set[tuple[Any, ...]]]
 """Table name → rows (param, value…), without the resource's key."""
@@ -220,8 +220,9 @@ def _implied_systems(type: str, expression: str) -> Mapping[str, str]:
 
 FORMAT = 2
 """Raise this number whenever `rows` makes different rows from the same definitions."""
-_OWN_FORMAT = {"ServiceRequest": 1}
-"""The same for what a single type has beside its search parameters."""
+_OWN_FORMAT = dict.fromkeys(("ServiceRequest", *(type for type, _ in STRAYS)), 1)
+"""The same for what a single type has beside its search parameters: its marks (`alike.py`), and rows for
+references that lead nowhere."""
 
 
 @lru_cache(maxsize=256)

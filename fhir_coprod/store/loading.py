@@ -31,7 +31,7 @@ from fhir_coprod.outcome import Outcome
 from fhir_coprod.store.quality import Marks, marks
 from fhir_coprod.store.repository import Store
 from fhir_coprod.store.transaction import Transaction, check_id
-from fhir_coprod.store.unpacking import unpack
+from fhir_coprod.store.unpacking import Unpacked, unpack
 from fhir_coprod.store.versions import Change
 from fhir_coprod.validation import is_part, validate_to_store
 
@@ -178,7 +178,8 @@ def take(transaction: Transaction, raw: bytes, validate: Validate) -> bool:
         document, id, wrong = judge(raw, validate)
     except CoprodError:
         return False
-    transaction.put(document, id, marks=wrong)
+    change = transaction.put(document, id, marks=wrong).change
+    unpack(transaction, document, change, is_sound=not wrong)
     return True
 
 
@@ -198,7 +199,7 @@ class _File:
         """Not yet buried."""
         self.afresh = False
         """Whether nothing of a run from the beginning has been submitted yet."""
-        self.waiting: deque[Future[list[tuple[Change, bool]]]] = deque()
+        self.waiting: deque[Future[list[Unpacked]]] = deque()
         self.size = path.stat().st_size
         self.cursor = cursor_name(path)
 
@@ -245,22 +246,21 @@ class _File:
         refused, afresh = self.refused, self.afresh
         self.refused, self.afresh = [], False
 
-        def work(transaction: Transaction) -> list[tuple[Change, bool]]:
+        def work(transaction: Transaction) -> list[Unpacked]:
             transaction.fetch((one.document.type, one.id) for one, _ in chunk)
-            changes = [
-                (
+            done = [
+                Unpacked(
                     transaction.put(one.document, one.id, references=references, marks=one.marks).change,
                     bool(one.marks),
                 )
                 for one, references in chunk
             ]
-            for one, _ in chunk:
-                unpacked = unpack(transaction, one.document, is_sound=not one.marks)
-                changes += [(change, False) for change in unpacked]
+            for (one, _), (change, is_marked) in zip(chunk, tuple(done), strict=True):
+                done += unpack(transaction, one.document, change, is_sound=not is_marked)
             transaction.set_cursor(self.cursor, last)
             if refused or afresh:
                 self.bury(transaction, readable(self.path), refused, afresh)
-            return changes
+            return done
 
         self.waiting.append(self.store.submit(work))
         while len(self.waiting) > AHEAD:
@@ -336,13 +336,13 @@ def _lines(stream: BinaryIO) -> Iterator[_InFile]:
             yield _InFile(number, text, end)
 
 
-class _Entry(msgspec.Struct):
+class _Entry(msgspec.Struct, rename="camel"):
     resource: msgspec.Raw = msgspec.Raw(b"")
-    fullUrl: str = ""  # noqa: N815 - FHIR's name
+    full_url: str = ""
 
 
-class _Bundle(msgspec.Struct):
-    resourceType: str = ""  # noqa: N815 - FHIR's name
+class _Bundle(msgspec.Struct, rename="camel"):
+    resource_type: str = ""
     type: str = ""
     entry: list[_Entry] = []
 
@@ -360,7 +360,7 @@ def _entries(raw: bytes) -> Iterator[_InFile]:
         # Not a Bundle, or not even JSON: the parser that comes next gives the reason.
         yield _InFile(1, raw, len(raw))
         return
-    if bundle.resourceType != "Bundle" or bundle.type in _KEPT_WHOLE:
+    if bundle.resource_type != "Bundle" or bundle.type in _KEPT_WHOLE:
         yield _InFile(1, raw, len(raw))
         return
     references = _local_references(bundle)
@@ -373,13 +373,13 @@ def _local_references(bundle: _Bundle) -> dict[str, str]:
     """From each entry's fullUrl to the reference under which the entry will be stored."""
     found: dict[str, str] = {}
     for entry in bundle.entry:
-        if not entry.fullUrl:
+        if not entry.full_url:
             continue
         try:
             document = jsontext.parse(bytes(entry.resource))
         except NotJson:
             continue
-        found[entry.fullUrl] = f"{document.type}/{_id(document)}"
+        found[entry.full_url] = f"{document.type}/{_id(document)}"
     return found
 
 

@@ -57,6 +57,12 @@ def marks(outcome: Outcome, source: str = "") -> Marks:
     return tuple(found.values())
 
 
+def told_by(wrong: Marks, before: Marks, other: str = "") -> Marks:
+    """The marks, each with the source that it had before, if it is not new; a new one with the other."""
+    source = {mark[:2]: mark.source for mark in before}
+    return tuple(mark._replace(source=source.get(mark[:2], other)) for mark in wrong)
+
+
 def packed(wrong: Marks) -> bytes | None:
     """Marks as a column holds them; None for a valid record."""
     return _pack(wrong) if wrong else None
@@ -145,15 +151,14 @@ class Fault:
 
 
 A_FEW = 3
-_FAULTS = (
-    "SELECT q.source, q.type, q.rule, q.element, min(q.message), count(*), min(q.since)"
-    " FROM quality q GROUP BY q.source, q.type, q.rule, q.element"
-    " ORDER BY q.source, count(*) DESC, q.type, q.rule, q.element"
+_KINDS = (
+    "SELECT source, type, rule, element, count(*), min(since) FROM quality"
+    " GROUP BY source, type, rule, element ORDER BY source, count(*) DESC, type, rule, element"
 )
 _EXAMPLES = (
-    "SELECT n.source, n.type, n.rule, n.element, r.id FROM (SELECT q.*, row_number() OVER"
-    " (PARTITION BY q.source, q.type, q.rule, q.element ORDER BY q.key) AS place FROM quality q) n"
-    f" JOIN resource r ON r.key = n.key WHERE n.place <= {A_FEW} ORDER BY n.key"
+    "SELECT q.message, r.id FROM (SELECT key, message, since FROM quality"
+    f" WHERE source = ? AND type = ? AND rule = ? AND element = ? ORDER BY since, key LIMIT {A_FEW}) q"
+    " JOIN resource r ON r.key = q.key ORDER BY q.since, q.key"
 )
 _COUNTS = "SELECT source, type, rule, count(*) FROM quality GROUP BY source, type, rule ORDER BY 1, 2, 3"
 
@@ -161,23 +166,16 @@ _Read = Callable[[str, Sequence[Any]], list[Any]]
 
 
 def faults(read: _Read) -> list[Fault]:
-    """Every kind of fault, by source, the most frequent first."""
-    examples: dict[tuple[str, ...], list[str]] = {}
-    for *kind, id in read(_EXAMPLES, ()):
-        examples.setdefault(tuple(kind), []).append(id)
-    return [
-        Fault(
-            source,
-            type,
-            rule,
-            element,
-            message,
-            count,
-            from_milliseconds(since),
-            tuple(examples.get((source, type, rule, element), ())),
-        )
-        for source, type, rule, element, message, count, since in read(_FAULTS, ())
-    ]
+    """Every kind of fault, by source, the most frequent first, with the oldest as examples.
+
+    Kinds are counted in an index that has them together, and there are few of them.
+    """
+    found = []
+    for source, type, rule, element, count, since in read(_KINDS, ()):
+        if examples := read(_EXAMPLES, (source, type, rule, element)):
+            message, ids = examples[0][0], tuple(id for _, id in examples)
+            found.append(Fault(source, type, rule, element, message, count, from_milliseconds(since), ids))
+    return found
 
 
 def counts(read: _Read) -> list[tuple[str, str, str, int]]:

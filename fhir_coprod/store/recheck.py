@@ -16,7 +16,7 @@ from importlib.resources.abc import Traversable
 from fhir_coprod import definitions
 from fhir_coprod.jsontext import Document
 from fhir_coprod.outcome import Outcome
-from fhir_coprod.store.quality import Marks, marks
+from fhir_coprod.store.quality import Marks, marks, told_by
 from fhir_coprod.store.repository import Store
 from fhir_coprod.store.transaction import Transaction
 from fhir_coprod.store.versions import Version
@@ -66,9 +66,8 @@ def recheck_by_newer_rules(store: Store) -> Rechecked:
 
 def _told(transaction: Transaction, version: Version, now: Marks) -> Marks:
     """The marks, each with the source that it had."""
-    known = {mark[:2]: mark.source for mark in transaction.marks(version.type, version.id)}
     other = version.source if version.source.startswith("ehr:") else ""
-    return tuple(mark._replace(source=known.get(mark[:2], other)) for mark in now)
+    return told_by(now, transaction.marks(version.type, version.id), other)
 
 
 @lru_cache(maxsize=1)

@@ -250,7 +250,9 @@ class Store:
         When processes collide, the work may be done more than once: it must have no other effects.
 
         lasting: False returns without waiting for the disk. After a power cut the work may then be missing,
-                 together with all that followed it, but only until a lasting write has ended.
+                 together with all that followed it, but only until a lasting write has ended. Whoever has
+                 read such a version until then holds an ETag that another content may get: the numbers of
+                 lost versions and positions of the log are given again.
         """
         return self.submit(work, lasting=lasting).result()
 

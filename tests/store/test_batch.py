@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from sqlalchemy import text
@@ -160,7 +161,8 @@ def test_only_what_was_there_before_has_its_index_removed_first(store: Store) ->
     def removals(*ids: str) -> int:
         with batch(store) as one:
             said: list[str] = []
-            one.connection.connection.driver_connection.set_trace_callback(said.append)  # type: ignore[union-attr]
+            sqlite = cast(sqlite3.Connection, one.connection.connection.driver_connection)
+            sqlite.set_trace_callback(said.append)
             transaction = Transaction(one)
             for id in ids:
                 transaction.put(jsontext.from_data({"resourceType": "Task", "status": "ready"}), id)

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from fhir_coprod.cli import app
 from fhir_coprod.errors import ConfigError
 from fhir_coprod.store import Query, Store, loading, opening
+from fhir_coprod.validation import validate_to_store
 from tests import programs
 
 
@@ -246,6 +247,49 @@ def test_a_resource_without_id_gets_the_same_id_from_any_file(store: Store, tmp_
     assert loading.load(store, [one]).created == 2
     two = ndjson(tmp_path / "b.ndjson", patient(None, gender="female"))
     assert loading.load(store, [two]).unchanged == 1
+
+
+def message(number: int, *resources: dict[str, Any]) -> dict[str, Any]:
+    header = {
+        "resourceType": "MessageHeader",
+        "id": f"m{number}",
+        "eventUri": "http://example.org/event",
+        "source": {"endpoint": "http://example.org"},
+    }
+    base = "http://gp.example/fhir"
+    entries = [
+        {"fullUrl": f"{base}/{r['resourceType']}/{r['id']}", "resource": r} for r in (header, *resources)
+    ]
+    time = f"2026-01-0{number}T00:00:00Z"
+    return {
+        "resourceType": "Bundle",
+        "id": f"b{number}",
+        "type": "message",
+        "timestamp": time,
+        "entry": entries,
+    }
+
+
+def test_a_folder_of_messages_loaded_again_changes_nothing(store: Store, tmp_path: Path) -> None:
+    ndjson(tmp_path / "1.ndjson", message(1, patient("a", gender="male")))
+    ndjson(tmp_path / "2.ndjson", message(2, patient("a", gender="unknown")))
+    done = loading.load(store, [tmp_path])
+    assert (done.created, done.updated) == (5, 1)
+    again = loading.load(store, [tmp_path])
+    assert (again.created, again.updated, again.unchanged) == (0, 0, 2)
+    assert store.read("Patient", "a").version == 2
+
+
+def test_a_record_in_a_message_that_breaks_a_rule_is_counted(store: Store, tmp_path: Path) -> None:
+    file = ndjson(tmp_path / "1.ndjson", message(1, patient("a", gender="man")))
+    assert loading.load(store, [file]).not_valid == 2
+    assert {version.id for _, version in store.marked(0, 10)} == {"b1", "a"}
+
+
+def test_a_message_that_could_not_be_loaded_before_is_unpacked_when_it_can(store: Store) -> None:
+    raw = json.dumps(message(1, patient("a"))).encode()
+    assert store.write(lambda transaction: loading.take(transaction, raw, validate_to_store))
+    assert store.read("Patient", "a").data["active"] is True
 
 
 @pytest.mark.parametrize("type", ["document", "message"])

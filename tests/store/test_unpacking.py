@@ -9,6 +9,7 @@ import pytest
 from fhir_coprod import jsontext
 from fhir_coprod.store import Store
 from fhir_coprod.store.unpacking import unpack
+from fhir_coprod.store.versions import Change
 
 Json = dict[str, Any]
 PATIENT = "urn:uuid:0a1b2c3d-0000-4000-8000-000000000001"
@@ -33,8 +34,9 @@ def order(status: str = "active", patient: str = PATIENT, **more: Any) -> Json:
     }
 
 
-def unpacked(store: Store, data: Json) -> list[str]:
-    return store.write(lambda transaction: list(unpack(transaction, jsontext.from_data(data))))
+def unpacked(store: Store, data: Json, change: Change = "created") -> list[str]:
+    bundle = jsontext.from_data(data)
+    return store.write(lambda transaction: [done.change for done in unpack(transaction, bundle, change)])
 
 
 @pytest.mark.parametrize("kind", ["message", "document"])
@@ -63,11 +65,115 @@ def test_a_later_message_moves_what_an_earlier_one_of_the_same_place_brought(sto
     assert store.read("ServiceRequest", ORDER[9:]).data["status"] == "revoked"
 
 
-def test_another_hospitals_message_does_not_touch_a_record_of_the_same_number(store: Store) -> None:
-    for name, status in (("a", "active"), ("b", "revoked")):
-        url = f"http://{name}.example/fhir/ServiceRequest/s"
-        unpacked(store, bundle("message", (url, order(status, id="s"))))
-    assert store.read("ServiceRequest", "s").data["status"] == "active"
+def test_a_message_that_is_here_already_brings_nothing_back(store: Store) -> None:
+    first = bundle("message", (ORDER, order()))
+    unpacked(store, first)
+    unpacked(store, bundle("message", (ORDER, order("revoked"))))
+    assert unpacked(store, first, "unchanged") == []
+    assert store.read("ServiceRequest", ORDER[9:]).data["status"] == "revoked"
+
+
+def test_what_an_older_program_did_not_unpack_comes_when_it_is_stored_again(store: Store) -> None:
+    assert unpacked(store, bundle("message", (ORDER, order())), "unchanged") == ["created"]
+
+
+def patient(family: str, **more: Any) -> Json:
+    return {"resourceType": "Patient", "name": [{"family": family}], **more}
+
+
+def whose(store: Store) -> dict[str, str]:
+    """By requester, the family name of the patient of each order."""
+    orders = [version.data for version in store.changes(0) if version.type == "ServiceRequest"]
+    found = {}
+    for data in orders:
+        type, _, id = data["subject"]["reference"].rpartition("/")
+        found[data["requester"]["display"]] = (
+            store.read(type, id).data["name"][0]["family"] if type == "Patient" else type
+        )
+    return found
+
+
+@pytest.mark.parametrize("kind", ["message", "document"])
+def test_two_places_may_use_the_same_number_for_two_patients(store: Store, kind: str) -> None:
+    for name in "ab":
+        base = f"http://{name}.example/fhir"
+        case = bundle(
+            kind,
+            (f"{base}/Patient/1", patient(name, id="1")),
+            (f"{base}/ServiceRequest/s", order(patient="Patient/1", id="s", requester={"display": name})),
+        )
+        assert unpacked(store, case) == ["created", "created"]
+        assert unpacked(store, case) == ([] if kind == "document" else ["unchanged", "unchanged"])
+    assert whose(store) == {"a": "a", "b": "b"}
+
+
+@pytest.mark.parametrize("url", ["", "Patient/1"], ids=["no address", "an address without a server"])
+def test_entries_that_anybody_could_have_go_by_who_sends_them(store: Store, url: str) -> None:
+    for name in "ab":
+        header = {"resourceType": "MessageHeader", "source": {"endpoint": f"http://{name}.example/in"}}
+        sent = order(patient="Patient/1", id="s", requester={"display": name})
+        unpacked(store, bundle("message", ("", header), (url, patient(name, id="1")), ("", sent)))
+    assert whose(store) == {"a": "a", "b": "b"}
+
+
+def test_documents_without_addresses_are_kept_apart(store: Store) -> None:
+    for name in "ab":
+        sent = order(patient="Patient/1", requester={"display": name})
+        case = bundle("document", ("Patient/1", patient(name)), ("ServiceRequest/1", sent))
+        unpacked(store, case | {"identifier": {"system": f"http://{name}.example", "value": "1"}})
+    assert whose(store) == {"a": "a", "b": "b"}
+
+
+def test_a_reference_out_of_a_message_never_means_the_patient_of_another_place(store: Store) -> None:
+    unpacked(store, bundle("message", ("http://a.example/fhir/Patient/1", patient("a", id="1"))))
+    for name in "ab":
+        url = f"http://{name}.example/fhir/ServiceRequest/{name}"
+        sent = order(patient="Patient/1", id=name, requester={"display": name})
+        unpacked(store, bundle("message", (url, sent)))
+    assert whose(store) == {"a": "a", "b": "http://b.example/fhir/Patient"}
+
+
+def test_a_later_message_without_the_patient_finds_the_one_of_its_place(store: Store) -> None:
+    for name in "ab":
+        unpacked(store, bundle("message", (f"http://{name}.example/fhir/Patient/1", patient(name, id="1"))))
+    sent = order(patient="Patient/1", id="s", requester={"display": "b"})
+    unpacked(store, bundle("message", ("http://b.example/fhir/ServiceRequest/s", sent)))
+    assert whose(store) == {"b": "b"}
+
+
+def test_a_patient_born_on_another_day_is_not_the_live_one_of_the_same_number(store: Store) -> None:
+    live = {**patient("live", id="1", birthDate="1950-01-31"), "active": True}
+    store.write(lambda transaction: transaction.put(jsontext.from_data(live), "1"))
+    base = "http://b.example/fhir"
+    sent = order(patient="Patient/1", id="s", requester={"display": "b"})
+    case = bundle(
+        "message",
+        (f"{base}/Patient/1", patient("b", id="1", birthDate="1990-12-01")),
+        (f"{base}/ServiceRequest/s", sent),
+    )
+    assert unpacked(store, case) == ["created", "created"]
+    assert unpacked(store, case) == ["unchanged", "unchanged"]
+    assert whose(store) == {"b": "b"}
+    assert store.read("Patient", "1").version == 1
+
+
+@pytest.mark.parametrize(
+    ("base", "patient_id"),
+    [
+        ("http://a.example/fhir/", {}),
+        ("http://a.example/fhir/", {"id": "1"}),
+        ("http://a.example/fhir/", {"id": "2"}),
+        ("urn:uuid:", {"id": "1"}),
+        ("urn:7b6fdeed-", {"id": "1"}),
+    ],
+)
+def test_a_relative_reference_finds_the_entry_that_it_names(
+    store: Store, base: str, patient_id: Json
+) -> None:
+    sent = order(patient="Patient/1", requester={"display": "a"})
+    case = ((f"{base}Patient/1", patient("a", **patient_id)), (f"{base}ServiceRequest/s", sent))
+    unpacked(store, bundle("document", *case))
+    assert whose(store) == {"a": "a"}
 
 
 @pytest.mark.parametrize("kind", ["message", "document"])

@@ -25,7 +25,7 @@ from fhir_coprod.errors import BadRequest, Conflict, InvalidResource, NotFound, 
 from fhir_coprod.jsontext import Document
 from fhir_coprod.outcome import OK, Issue, Outcome
 from fhir_coprod.store import Query, Transaction, Version, index
-from fhir_coprod.store.quality import Marks, added, marks
+from fhir_coprod.store.quality import Marks, added, marks, told_by
 from fhir_coprod.store.search.query import demands
 from fhir_coprod.store.unpacking import unpack
 from fhir_coprod.validation import is_part, validate_document, validate_to_store
@@ -204,8 +204,7 @@ def _remaining(
     else:
         stored = validate_document(Document(living.body, living.data))
         check(added(outcome, stored), document)
-    source = {mark[:2]: mark.source for mark in kept}
-    return tuple(mark._replace(source=source.get(mark[:2], "")) for mark in marks(outcome))
+    return told_by(marks(outcome), kept)
 
 
 def resolve(transaction: Transaction, change: PlannedWrite) -> None:
@@ -280,8 +279,7 @@ def apply(transaction: Transaction, change: PlannedWrite, references: Mapping[st
             marks=wrong,
         )
     )
-    if written.change != "unchanged":
-        unpack(transaction, document, is_sound=not wrong)
+    unpack(transaction, document, written.change, is_sound=not wrong)
     return Done(written.version, written.change, outcome)
 
 

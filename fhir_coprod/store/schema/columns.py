@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, Integer, MetaData, Text
+from sqlalchemy import BigInteger, Column, ColumnElement, Index, Integer, MetaData, Text, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.types import TypeEngine
 
@@ -26,3 +26,9 @@ Name: TypeEngine[str] = Text().with_variant(postgresql.TEXT(collation="C"), "pos
 def column(name: str, kind: TypeEngine[Any], **options: Any) -> Column[Any]:
     """A column that is never NULL."""
     return Column(name, kind, nullable=False, **options)
+
+
+def partial_index(name: str, where: str, *columns: ColumnElement[Any]) -> Index:
+    """An index of the rows for which a condition in SQL holds; of columns of a table that is made already."""
+    condition = text(where)
+    return Index(name, *columns, sqlite_where=condition, postgresql_where=condition)

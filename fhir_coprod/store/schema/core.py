@@ -147,6 +147,7 @@ quality = Table(
     column("source", Name),
     column("message", Name),
     Index("quality_type_idx", "type", "key"),
+    Index("quality_kind_idx", "source", "type", "rule", "element", "since", "key"),
     sqlite_with_rowid=False,
 )
 

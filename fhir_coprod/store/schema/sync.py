@@ -21,9 +21,9 @@ Only `fhir_coprod.sync` reads them; other packages ask it for what they need.
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, Column, Index, Integer, LargeBinary, Table, UniqueConstraint, text
+from sqlalchemy import Boolean, Column, Index, Integer, LargeBinary, Table, UniqueConstraint
 
-from fhir_coprod.store.schema.columns import Long, Name, column, metadata
+from fhir_coprod.store.schema.columns import Long, Name, column, metadata, partial_index
 
 crosswalk = Table(
     "crosswalk",
@@ -92,12 +92,10 @@ feed = Table(
     column("watermark", Name),
     column("first_success", Long),  # 0: never
     column("last_success", Long),
-    column(
-        "last_full", Long, server_default="0"
-    ),  # when the last pull that listed everything ended; 0: never
-    column(
-        "short_looks", Integer(), server_default="0"
-    ),  # how many of these in a row saw fewer records than the EHR counts
+    # When the last pull that listed everything ended; 0: never.
+    column("last_full", Long, server_default="0"),
+    # How many of these in a row saw fewer records than the EHR counts.
+    column("short_looks", Integer(), server_default="0"),
 )
 
 unfinished = Table(
@@ -161,13 +159,16 @@ retired = Table(
     column("written", Boolean()),
 )
 
+
+def _pair() -> list[Column[str]]:
+    """The columns that name two records of people."""
+    return [Column(name, Name, primary_key=True) for name in ("ehr_a", "id_a", "ehr_b", "id_b")]
+
+
 person_word = Table(
     "person_word",
     metadata,
-    Column("ehr_a", Name, primary_key=True),
-    Column("id_a", Name, primary_key=True),
-    Column("ehr_b", Name, primary_key=True),
-    Column("id_b", Name, primary_key=True),
+    *_pair(),
     column("word", Name),  # same, different
     column("who", Name),  # the person's name
     column("said", Long),
@@ -177,28 +178,15 @@ person_word = Table(
 doubt = Table(
     "doubt",
     metadata,
-    Column("ehr_a", Name, primary_key=True),
-    Column("id_a", Name, primary_key=True),
-    Column("ehr_b", Name, primary_key=True),
-    Column("id_b", Name, primary_key=True),
+    *_pair(),
     column("why", Name),  # empty: there is no doubt any more, and the question is to be withdrawn
     column("since", Long),
     column("asked", Boolean()),  # whether a Task asks about it
     column("look", Boolean()),  # whether to look again if a person has to be asked
     Index("doubt_other_idx", "ehr_b", "id_b"),
 )
-Index(
-    "doubt_look_idx",
-    doubt.c.ehr_a,
-    sqlite_where=text("look"),
-    postgresql_where=text("look"),
-)
-Index(
-    "doubt_asked_idx",
-    doubt.c.ehr_a,
-    sqlite_where=text("asked"),
-    postgresql_where=text("asked"),
-)
+partial_index("doubt_look_idx", "look", doubt.c.ehr_a)
+partial_index("doubt_asked_idx", "asked", doubt.c.ehr_a)
 
 odd_number = Table(
     "odd_number",

@@ -7,9 +7,9 @@ habit       by EHR, department and code: how many of the referrals that tell of 
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, Column, Index, Integer, LargeBinary, Table, text
+from sqlalchemy import Boolean, Column, Index, Integer, LargeBinary, Table
 
-from fhir_coprod.store.schema.columns import Long, Name, column, metadata
+from fhir_coprod.store.schema.columns import Long, Name, column, metadata, partial_index
 
 standing = Table(
     "standing",
@@ -34,29 +34,16 @@ standing = Table(
     column("steps", Name),  # what it tells of the steps that are in use there
     Index("standing_due_idx", "due"),
 )
-Index(
-    "standing_interest_idx",
-    standing.c.interest,
-    standing.c.referral,
-    sqlite_where=standing.c.interest > 0,
-    postgresql_where=standing.c.interest > 0,
-)
-_apart = text("scope IN ('diagnostic', 'out', 'unclear')")
-Index(
+partial_index("standing_interest_idx", "interest > 0", standing.c.interest, standing.c.referral)
+partial_index(
     "standing_apart_idx",
+    "scope IN ('diagnostic', 'out', 'unclear')",
     *(standing.c[name] for name in ("scope", "why", "stage", "counted", "department", "waits", "written")),
-    sqlite_where=_apart,
-    postgresql_where=_apart,
 )
-_listed = text("counted <> ''")
-Index(
-    "standing_counted_idx",
-    standing.c.counted,
-    standing.c.department,
-    standing.c.waits,
-    sqlite_where=_listed,
-    postgresql_where=_listed,
+partial_index(
+    "standing_counted_idx", "counted <> ''", standing.c.counted, standing.c.department, standing.c.waits
 )
+partial_index("standing_old_idx", "old", standing.c.ehr)
 Index("standing_written_idx", *(standing.c[name] for name in ("written", "ehr", "thing", "scope")))
 share = Table(
     "share",
@@ -79,4 +66,3 @@ habit = Table(
     column("use", Name),  # used, mixed, absent
     column("was_used", Boolean()),  # it has been in use before
 )
-Index("standing_old_idx", standing.c.ehr, sqlite_where=text("old"), postgresql_where=text("old"))

@@ -23,7 +23,7 @@ from fhir_coprod.jsontext import Document, Json
 from fhir_coprod.outcome import Outcome
 from fhir_coprod.store import Prepared, Transaction, Version, Written
 from fhir_coprod.store.prepared import named, prepare
-from fhir_coprod.store.quality import Marks, added, marks
+from fhir_coprod.store.quality import Marks, added, marks, told_by
 from fhir_coprod.store.schema.many import among, array, listed
 from fhir_coprod.store.schema.sync import crosswalk, retired
 from fhir_coprod.sync.merging import merge, three_way
@@ -242,10 +242,8 @@ class _Judge:
 
     def marks(self, document: Document, meta: Json) -> Marks:
         """What is wrong in it, each fault with the EHR that it came from."""
-        whose = {mark[:2]: mark.source for source in reversed(self._sources) for mark in source.marks}
-        leading = f"ehr:{self._sources[0].record.ehr}"
-        found = marks(self._outcome(document, meta))
-        return tuple(mark._replace(source=whose.get(mark[:2], leading)) for mark in found)
+        known = tuple(mark for source in reversed(self._sources) for mark in source.marks)
+        return told_by(marks(self._outcome(document, meta)), known, f"ehr:{self._sources[0].record.ehr}")
 
     @cached_property
     def _known(self) -> list[Outcome]:

@@ -128,7 +128,7 @@ class Newest:
         read = self._texts.get(position)
         if read is None:
             read = self._parsed.get(position)
-            self._texts[position] = read = readable(jsontext.decode(body)) if read is None else read
+            self._texts[position] = read = readable(jsontext.decode(body), body) if read is None else read
         return read
 
 

@@ -18,7 +18,7 @@ def asked(check: Check, *values: dict[str, Any]) -> list[str]:
     answers = []
     for value in values:
         try:
-            check(value, None, Pass(None))  # type: ignore[arg-type]
+            check(value, None, Pass(Scope({})))
             answers.append("yes")
         except No:
             answers.append("no")

@@ -1,4 +1,4 @@
-"""Adds to each standing what it tells of the steps that are in use there, and what is learned of them.
+"""Adds to each standing its scope, and what it tells of the steps in use there; and what is learned of them.
 
 Standings are made anew by every other version of the program, so the table is, too.
 """
