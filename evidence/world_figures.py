@@ -159,11 +159,11 @@ def orders_said(worlds: Mapping[str, Figures]) -> str:
             continue
         whole = sum(found["scopes"].values())
         parts = [f"{100 * count / whole:.1f} % {scope}" for scope, count in found["scopes"].items() if scope]
-        listed = found["listed"]
+        left_open, referrals = (number(found["listed"].get(what, 0)) for what in ("orders", "referrals"))
         said.append(
-            f"`{name}`: of {number(found['orders'])} in-house orders {', '.join(parts)}; on the last morning "
-            f"{number(listed.get('orders', 0))} of them, which somebody left open, stand on the lists of what is "
-            f"silent for too long, beside {number(listed.get('referrals', 0))} referrals."
+            f"- `{name}`: of {number(found['orders'])} in-house orders {', '.join(parts)}; on the last"
+            f" morning {left_open} of them, which somebody left open, stand on the lists of what is silent for"
+            f" too long, beside {referrals} referrals."
         )
     return "\n".join(said) + "\n" if said else ""
 

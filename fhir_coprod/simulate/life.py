@@ -9,11 +9,12 @@ from random import Random
 from typing import Any
 
 from fhir_coprod.simulate import rates
+from fhir_coprod.simulate.answers import Ending
 from fhir_coprod.simulate.hospital import BY_NAME, CENTRES, DEPARTMENTS, Department, patient
 from fhir_coprod.simulate.noise import Version
 from fhir_coprod.simulate.promises import office, too_late
 from fhir_coprod.simulate.records import asked, ours, text_of
-from fhir_coprod.simulate.thread import Ending, Thread
+from fhir_coprod.simulate.thread import Thread
 from fhir_coprod.simulate.truth import STORY, Happening, Stall, untold
 
 Json = dict[str, Any]
