@@ -162,8 +162,8 @@ def orders_said(worlds: Mapping[str, Figures]) -> str:
         left_open, referrals = (number(found["listed"].get(what, 0)) for what in ("orders", "referrals"))
         said.append(
             f"- `{name}`: of {number(found['orders'])} in-house orders {', '.join(parts)}; on the last"
-            f" morning {left_open} of them, which somebody left open, stand on the lists of what is silent for"
-            f" too long, beside {referrals} referrals."
+            f" morning {left_open} of them, which somebody left open, stand on the lists of what is silent"
+            f" for too long, beside {referrals} referrals."
         )
     return "\n".join(said) + "\n" if said else ""
 

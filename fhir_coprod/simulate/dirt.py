@@ -126,7 +126,7 @@ FAULTS: Final = MappingProxyType(
 
 
 def soiled(deliveries: list[Delivery], share: float, chance: Random) -> list[Delivery]:
-    """The same deliveries, of which a share has a fault; those about the patient as such stay as they are."""
+    """The same deliveries, of which a share has a fault; those about the patient as such have none."""
     found: list[Delivery] = []
     kinds, weights = list(FAULTS), [fault.share for fault in FAULTS.values()]
     for delivery in deliveries:
