@@ -14,6 +14,7 @@ from fhir_coprod.watch.record.model import Facts
 from fhir_coprod.watch.rules.codes import Rule
 from fhir_coprod.watch.rules.policies import Policy
 from fhir_coprod.watch.rules.standing import Stall, Standing
+from fhir_coprod.watch.rules.task import ENDED, status_at
 from fhir_coprod.watch.rules.upcoming import last_fact
 
 
@@ -22,7 +23,7 @@ def break_silence(standing: Standing, facts: Facts, policy: Policy, now: datetim
 
     It is not an alert of its own: a department gets the list of its silent referrals.
     """
-    if not standing.is_open:
+    if not standing.is_open or _is_over(standing, facts, now):
         return standing
     last = last_fact(facts, now)
     span = policy.silence.get(standing.priority, policy.silence["routine"])
@@ -42,3 +43,10 @@ def break_silence(standing: Standing, facts: Facts, policy: Policy, now: datetim
         severity=policy.severities.get(Rule.SILENT_TOO_LONG, "moderate"),
     )
     return msgspec.structs.replace(standing, counted=(*standing.counted, silent))
+
+
+def _is_over(standing: Standing, facts: Facts, now: datetime) -> bool:
+    """Whether the referral was ended and nothing is awaited any more but a word to the patient. Where nobody
+    records those, every referral would come to be on the list in the end."""
+    has_ended = status_at(facts.request.states, now).status in ENDED
+    return has_ended and standing.due is None and not standing.not_claimed
