@@ -7,7 +7,7 @@ ARGS ?=
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test proof check format profiles mappings policies locale bench growth sync-cost watch-growth evidence mutants docs pictures clean
+.PHONY: help demo test proof check format profiles mappings policies locale bench growth sync-cost watch-growth identity evidence mutants docs pictures clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -60,6 +60,9 @@ locale: $(VENV)/.base  ## check locale/ (words to patients) and compile it into 
 
 bench: $(VENV)/.test  ## speed, each figure beside a reference in the same run
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+identity: $(VENV)/.test  ## how safely and how completely one person's records are found, on drawn people: writes docs/identity.md
+	@$(BIN)/python -m benchmarks.identity $(ARGS)
 
 growth: $(VENV)/.test  ## what each operation costs as the store grows to a million resources: writes docs/growth.md
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[evidence]'

@@ -10,6 +10,7 @@ from typing import Any
 SIZES: dict[str, dict[str, object]] = {
     "endpoint": {"READS": 40, "CREATES": 8, "SEARCHES": 8, "TRANSACTIONS": 2},
     "growth": {"SIZES": (600, 1_200), "TIMES": 8},
+    "identity": {"POPULATIONS": 20},
     "live": {"REFERRALS": 200, "RATE": 40, "SECONDS": 1, "QUESTIONS": 40, "QUIET": 1},
     "references": {"SLOW_TO_START": False},
     "store": {"ALONE": 4, "TOGETHER": 20, "CHUNK": 10, "READS": 20, "SEARCHES": 4},

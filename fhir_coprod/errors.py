@@ -32,6 +32,7 @@ import os
 import unicodedata
 from pathlib import Path
 
+from fhir_coprod import faults
 from fhir_coprod.outcome import Issue, Outcome
 
 
@@ -77,6 +78,11 @@ class CoprodError(Exception):
 
     def __str__(self) -> str:
         return self.message
+
+
+def said(error: BaseException) -> str:
+    """One sentence about any error: its own message if we raised it, else what `faults` may tell of it."""
+    return error.message if isinstance(error, CoprodError) else faults.said(error)
 
 
 class ConfigError(CoprodError):

@@ -22,8 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from fhir_coprod import faults
-from fhir_coprod.errors import Conflict, CoprodError
+from fhir_coprod.errors import Conflict, CoprodError, said
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store, Transaction
 from fhir_coprod.store.lease import Lease
@@ -99,7 +98,7 @@ class _Watching:
                 pause = GLANCE_SECONDS if self._turn() else 1.0
             except Exception as error:  # noqa: BLE001 - whatever happens, the next try may do better
                 pause = min(max(1.0, pause * 2), LONGEST_PAUSE)
-                self._log.error("watch failed", what=_said(error), again_in_seconds=pause)
+                self._log.error("watch failed", what=said(error), again_in_seconds=pause)
         with suppress(CoprodError):
             self._watch.store.write(self._lease.give_up)
 
@@ -138,10 +137,6 @@ class _Watching:
             written.clear()
 
 
-def _said(error: BaseException) -> str:
-    return error.message if isinstance(error, CoprodError) else faults.said(error)
-
-
 # -- sync ----------------------------------------------------------------------------------------------
 
 
@@ -167,7 +162,7 @@ def _sync_again(store: Store, settings: Settings, every: float, stop: threading.
             if store.write(lambda t: _is_time(t, every)):
                 _watched(_process(_sync, settings, os.getpid()), stop, log, "sync")
         except Exception as error:  # noqa: BLE001 - the next round tries again
-            log.error("sync failed", what=_said(error))
+            log.error("sync failed", what=said(error))
         stop.wait(min(every, ROUND_SECONDS))
 
 
@@ -200,6 +195,8 @@ def _sync(settings: Settings, parent: int) -> None:
         for each in report.counts.values():
             counts.update({name: number for name, number in each.to_json().items() if name != "read"})
         changed = {name: number for name, number in counts.items() if number and name != "unchanged"}
+        if report.dead_letters:
+            changed["dead_letters"] = report.dead_letters
         if report.error or report.faults:
             log.warning("synced", ehr=report.ehr, faults=report.error or dict(report.faults), **changed)
         else:

@@ -39,6 +39,8 @@ class Watched:
     """The search parameters that name its patient, if it may concern every referral of that patient."""
     behind: tuple[str, ...] | None = None
     """If it can be a party other than a person: the search parameters that name who is behind it."""
+    made: str = ""
+    """The element that says when it was made: what is older than a referral cannot belong to it."""
     is_output: bool = False
     """Whether a Task may name it as its output: the result of what was asked."""
     is_history: bool = True
@@ -90,6 +92,7 @@ WATCHED: Final[Mapping[str, Watched]] = {
         parties=("requester", "performer"),
     ),
     "Task": Watched(
+        made="authoredOn",
         reads=(
             "status",
             "focus",
@@ -114,6 +117,7 @@ WATCHED: Final[Mapping[str, Watched]] = {
         parties=("owner", "requester"),
     ),
     "Appointment": Watched(
+        made="created",
         reads=(
             "status",
             "created",
@@ -141,12 +145,14 @@ WATCHED: Final[Mapping[str, Watched]] = {
         parties=("participant", "service-provider"),
     ),
     "DiagnosticReport": Watched(
+        made="issued",
         reads=("status", "issued", "performer", "resultsInterpreter", "basedOn", "encounter"),
         names={"based-on": ("ServiceRequest",)},
         parties=("performer", "results-interpreter"),
         is_output=True,
     ),
     "DocumentReference": Watched(
+        made="date",
         reads=("status", "docStatus", "date", "author", "custodian", "context.related", "context.encounter"),
         names={
             "related": ("ServiceRequest", "Task", "Appointment"),
@@ -157,6 +163,7 @@ WATCHED: Final[Mapping[str, Watched]] = {
         is_output=True,
     ),
     "Communication": Watched(
+        made="sent",
         reads=(
             "status",
             "statusReason",
@@ -190,6 +197,7 @@ WATCHED: Final[Mapping[str, Watched]] = {
         is_history=False,
     ),
     "CommunicationRequest": Watched(
+        made="authoredOn",
         reads=(
             "status",
             "doNotPerform",

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from fhir_coprod import errors
-from fhir_coprod.errors import CoprodError
+from fhir_coprod.errors import CoprodError, Overloaded, said
 from fhir_coprod.outcome import OK, Issue, Outcome
 
 CLASSES = [c for _, c in inspect.getmembers(errors, inspect.isclass) if issubclass(c, CoprodError)]
@@ -50,3 +50,8 @@ def test_outcome_is_true_without_errors_and_false_with_one() -> None:
 
 def test_clean_outcome_is_still_a_valid_operation_outcome() -> None:
     assert OK.to_fhir()["issue"][0]["severity"] == "information"
+
+
+def test_our_own_errors_are_said_in_their_words_and_faults_without_theirs() -> None:
+    assert said(Overloaded("The store is busy; try again.")) == "The store is busy; try again."
+    assert said(ValueError("Eva Öst")) == "a fault in the program itself (ValueError); please report it."

@@ -32,8 +32,8 @@ def load(
 ) -> None:
     """Load NDJSON, Bundles or single resources; each is validated, ids are kept, killed loads can resume.
 
-    What breaks a rule of FHIR is loaded too, and listed by `quality`. Ends with 1 if some records could not
-    be loaded: they are named, kept as dead letters, and all others are loaded.
+    What breaks a rule of FHIR is loaded too, listed by `quality`, and no fault. Ends with 1 if some records
+    could not be loaded: they are named, kept as dead letters, and all others are loaded.
     """
     from fhir_coprod.store import Store, loading
     from fhir_coprod.store.recheck import recheck_by_newer_rules

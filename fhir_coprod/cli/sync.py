@@ -68,8 +68,9 @@ def sync(
 ) -> None:
     """Take what is new from the EHRs.
 
-    Exit code 1: done, but an EHR or a type of it could not be read, or records could not be taken in (dead
-    letters); everything else is taken in all the same.
+    Exit code 1: done, but an EHR or a type of it could not be read, or there are records that could not be
+    taken in (dead letters) and that nobody has put aside; everything else is taken in all the same. Records
+    that break a rule and are kept are no fault: `quality` lists them.
     """
     from fhir_coprod.sync.engine import run
     from fhir_coprod.sync.pace import let_others_go_first
@@ -141,9 +142,8 @@ def _print_report(report: EhrReport) -> None:
     not_valid = sum(counts.not_valid for counts in report.counts.values())
     if not_valid:
         stderr.print(f"{kept(not_valid)}; see: fhir-coprod quality {report.ehr}", highlight=False)
-    dead = sum(counts.dead for counts in report.counts.values())
-    if dead:
-        records = "1 record" if dead == 1 else f"{dead} records"
+    if left_out := report.dead_letters or report.dead:
+        records = "1 record" if left_out == 1 else f"{left_out} records"
         stderr.print(f"{records} could not be taken in; see: fhir-coprod dead-letters list", style="red")
 
 
@@ -201,18 +201,18 @@ def _progress() -> Iterator[Callable[[Progress], None]]:
 
         yield line
         return
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
     from rich.progress import Progress as Bars
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Bars(*columns, console=stderr, transient=True) as bars:
-        tasks: dict[tuple[str, str], int] = {}
+        tasks: dict[tuple[str, str], TaskID] = {}
 
         def move(page: Progress) -> None:
             key = (page.ehr, page.type)
             if key not in tasks:
                 tasks[key] = bars.add_task(f"{page.ehr} {page.type}", total=page.total)
-            bars.update(tasks[key], completed=page.read, total=page.total)  # type: ignore[arg-type]
+            bars.update(tasks[key], completed=page.read, total=page.total)
 
         yield move
 

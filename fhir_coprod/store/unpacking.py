@@ -7,23 +7,28 @@ here. References between the entries follow.
 A message is news about its own records: a later one updates what an earlier one from the same place
 brought. A document tells how things were: it fills gaps only. Neither replaces a record that came in
 another way, and neither makes two patients one.
+
+The answer to a message is about a visit that often does not say what was asked for (BaRS: its focus is the
+Encounter of whoever answers). Then the visit is based on the order that was asked for: that of the message
+whose id the answer gives (MessageHeader.response), or an order that it repeats, if there is one only.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import cache
 from hashlib import blake2b
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from uuid import UUID, uuid5
 
 import msgspec
 
 from fhir_coprod import definitions, jsontext
 from fhir_coprod.errors import BadRequest, NotJson
-from fhir_coprod.jsontext import Document
+from fhir_coprod.jsontext import Document, Json
 from fhir_coprod.store.quality import marks
+from fhir_coprod.store.search.query import Query
 from fhir_coprod.store.transaction import Transaction, check_id
 from fhir_coprod.store.versions import Change
 from fhir_coprod.validation import validate_document
@@ -66,35 +71,59 @@ def unpack(
     """
     if bundle.type != "Bundle" or bundle.data.get("type") not in _UNPACKED:
         return []
-    try:
-        content = _decode(bundle.raw)
-    except msgspec.MsgspecError:
-        return []
-    found = [
-        (document, entry.full_url)
-        for entry in content.entry
-        if (document := _resource(bytes(entry.resource)))
-    ]
-    sender = _sender(bundle, found)
-    entries = [_entry(document, url, sender) for document, url in found]
-    here = _Here(transaction, entries)
-    entries = [
-        entry._replace(id=here.id(entry.document.type, entry.id, entry.base)) if entry.base else entry
-        for entry in entries
-    ]
-    links = _Links(entries)
-    fills_gaps = content.type == "document" or change == "unchanged"
+    case = _Case(transaction, bundle)
+    type = bundle.data["type"]
+    visits, orders = _answered(transaction, case) if type == "message" else ((), ())
+    fills_gaps = type == "document" or change == "unchanged"
     unpacked = []
-    for entry in entries:
-        document, source = entry.document, f"{content.type}:{_place(entry.base)}"
+    for entry in case.entries:
+        document, source = entry.document, f"{type}:{_place(entry.base)}"
         held = transaction.get(document.type, entry.id)
         if held is not None and (fills_gaps or held.source != source):
             continue
+        references = case.references(entry)
+        if entry.name in visits:
+            document = _on(document, orders)
         wrong = () if is_sound else marks(validate_document(document))
-        references = links.of(entry, here)
         put = transaction.put(document, entry.id, references=references, source=source, marks=wrong)
         unpacked.append(Unpacked(put.change, bool(wrong)))
-    return unpacked
+    return [*unpacked, *_base(transaction, visits, orders)]
+
+
+class _Case:
+    """What is in a Bundle, by its names here; nothing if its entries have another form than R4 gives them."""
+
+    def __init__(self, transaction: Transaction, bundle: Document) -> None:
+        try:
+            content = _decode(bundle.raw)
+        except msgspec.MsgspecError:
+            content = _Bundle()
+        found = [
+            (document, entry.full_url)
+            for entry in content.entry
+            if (document := _resource(bytes(entry.resource)))
+        ]
+        sender = _sender(bundle, found)
+        entries = [_entry(document, url, sender) for document, url in found]
+        self._here = here = _Here(transaction, entries)
+        self.id = bundle.data.get("id")
+        self.entries = [
+            entry._replace(id=here.id(entry.document.type, entry.id, entry.base)) if entry.base else entry
+            for entry in entries
+        ]
+        self.header = next((one for one in self.entries if one.document.type == "MessageHeader"), None)
+        self._links = _Links(self.entries)
+
+    def references(self, entry: _Entry) -> dict[str, str]:
+        """What each reference of an entry becomes."""
+        return self._links.of(entry, self._here)
+
+    def focus(self) -> list[str]:
+        """What its header says that it is about, by our references."""
+        if self.header is None:
+            return []
+        here = self.references(self.header)
+        return [here.get(name, name) for name in _focus(self.header.document.data)]
 
 
 def _resource(raw: bytes) -> Document | None:
@@ -129,6 +158,11 @@ class _Entry(NamedTuple):
     there: str
     id: str
 
+    @property
+    def name(self) -> str:
+        """Our reference to it."""
+        return f"{self.document.type}/{self.id}"
+
 
 def _entry(document: Document, url: str, sender: str) -> _Entry:
     """An entry named by its address; one without an address of its own, by its id at the sender."""
@@ -142,12 +176,18 @@ def _entry(document: Document, url: str, sender: str) -> _Entry:
         base, id = before.removesuffix(f"/{document.type}"), there
     else:
         base, id = ("", "") if is_absolute else (sender, there)
-    try:
-        check_id(id)
-    except BadRequest:
+    if not _is_id(id):
         address = url if is_absolute else f"{sender} {url} {document.type}{document.hash}"
         base, id = "", str(uuid5(_NAMESPACE, address))
     return _Entry(document, url, base, there, id)
+
+
+def _is_id(text: object) -> bool:
+    try:
+        check_id(text if isinstance(text, str) else "")
+    except BadRequest:
+        return False
+    return True
 
 
 def _sender(bundle: Document, found: Sequence[tuple[Document, str]]) -> str:
@@ -258,3 +298,83 @@ def _named_in(entry: _Entry) -> set[tuple[str, str]]:
     """Type and id of what relative references in an entry name."""
     found = map(_RELATIVE.fullmatch, entry.document.references())
     return {(match[1], match[2]) for match in found if match}
+
+
+# --- the answer to a message ----------------------------------------------------------------------
+
+_VISITS: Final = frozenset({"Encounter", "Appointment"})
+
+
+def _answered(transaction: Transaction, case: _Case) -> tuple[Collection[str], Sequence[str]]:
+    """The visits that this message or earlier answers to it are about, and the orders that they answer."""
+    if case.header is None:
+        return (), ()
+    if message := _answers(case.header.document.data):
+        return case.focus(), _asked(transaction, message) or _repeated(transaction, case.entries)
+    orders = _orders(case.focus())
+    ids = {case.id, case.header.id} if orders else set()
+    visits: set[str] = set()
+    for id in filter(_is_id, ids):
+        query = Query.parse("MessageHeader", [("response-id", str(id)), ("_count", "100")])
+        for answer in transaction.search(query).matches:
+            visits.update(_focus(answer.data))
+    return visits, orders
+
+
+def _answers(header: Json) -> str:
+    """The id of the message that this one answers; "" if it is no answer."""
+    response = header.get("response")
+    id = response.get("identifier") if isinstance(response, dict) else ""
+    return id if isinstance(id, str) else ""
+
+
+def _focus(header: Json) -> list[str]:
+    focus = header.get("focus")
+    named: list[Any] = focus if isinstance(focus, list) else []
+    references = [one.get("reference") for one in named if isinstance(one, dict)]
+    return [reference for reference in references if isinstance(reference, str)]
+
+
+def _asked(transaction: Transaction, message: str) -> list[str]:
+    """The orders that a message asked for, by its id (so R4) or that of its Bundle (so BaRS)."""
+    if not _is_id(message):
+        return []
+    header = transaction.get("MessageHeader", message)
+    if header is not None and not header.deleted:
+        return _orders(_focus(header.data))
+    bundle = transaction.get("Bundle", message)
+    if bundle is None or bundle.deleted or bundle.data.get("type") != "message":
+        return []
+    return _orders(_Case(transaction, Document(bundle.body, bundle.data)).focus())
+
+
+def _repeated(transaction: Transaction, entries: Iterable[_Entry]) -> list[str]:
+    """The order that is in the answer and was here before it, if there is one only."""
+    ids = [entry.id for entry in entries if entry.document.type == "ServiceRequest"]
+    known = [id for id, held in transaction.newest("ServiceRequest", ids).items() if not held.deleted]
+    return [f"ServiceRequest/{known[0]}"] if len(ids) == len(known) == 1 else []
+
+
+def _orders(names: Iterable[str]) -> list[str]:
+    return [name for name in names if name.startswith("ServiceRequest/")]
+
+
+def _on(visit: Document, orders: Sequence[str]) -> Document:
+    """The visit, based on these orders unless it says itself what it is based on."""
+    if visit.type not in _VISITS or "basedOn" in visit.data or not orders:
+        return visit
+    based = {**visit.data, "basedOn": [{"reference": order} for order in orders]}
+    return jsontext.parse(jsontext.patched(visit, visit.data, based))
+
+
+def _base(transaction: Transaction, visits: Iterable[str], orders: Sequence[str]) -> Iterator[Unpacked]:
+    """Base those of these visits that are here already, and that messages have brought, on these orders."""
+    for name in sorted(visits) if orders else ():
+        type, _, id = name.partition("/")
+        held = transaction.get(type, id) if type in _VISITS and _is_id(id) else None
+        if held is None or held.deleted or "basedOn" in held.data or not held.source.startswith("message:"):
+            continue
+        wrong = transaction.marks(type, id)
+        based = _on(Document(held.body, held.data), orders)
+        put = transaction.put(based, id, source=held.source, marks=wrong)
+        yield Unpacked(put.change, bool(wrong))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, select, update
@@ -23,7 +24,8 @@ from fhir_coprod.store import Store, Transaction, loading
 from fhir_coprod.store.schema.sync import dead_letter
 from fhir_coprod.sync import alone, engine
 from fhir_coprod.sync.staging import again, stage
-from fhir_coprod.sync.staging.stage import STANDING
+from fhir_coprod.sync.staging.letters import STANDING
+from fhir_coprod.sync.staging.references import Bases
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,22 +153,20 @@ def replay(
         wanted = [read_one(connection, id) for id in ids] if ids else read(connection)
     with alone.alone(store) as beat:
         for one in sorted(wanted, key=lambda found: found.id):
-            if one.state not in STANDING:
-                continue
-
-            def work(transaction: Transaction, one: DeadLetter = one) -> None:
-                if one.ehr:
-                    again.retake(
-                        transaction,
-                        again.Waiting(one.id, one.ehr, one.type, one.foreign_id, one.body, one.position),
-                        context.bases,
-                        check,
-                        keep_invalid=one.ehr not in refusing,
-                    )
-                elif loading.take(transaction, one.body, check):
-                    again.close(transaction.connection, one.id, "resolved")
-
-            store.write(work)
+            if one.state in STANDING:
+                keep = one.ehr not in refusing
+                store.write(partial(_try, one=one, bases=context.bases, check=check, keep_invalid=keep))
         engine.settle(store, context, check, beat)
     with store.connect() as connection:
         return [read_one(connection, one.id) for one in wanted]
+
+
+def _try(
+    transaction: Transaction, one: DeadLetter, bases: Bases, check: stage.Validate, *, keep_invalid: bool
+) -> None:
+    """Stage the record of an EHR, or store that of a file, if that succeeds now."""
+    if one.ehr:
+        held = again.Waiting(one.id, one.ehr, one.type, one.foreign_id, one.body, one.position)
+        again.retake(transaction, held, bases, check, keep_invalid=keep_invalid)
+    elif loading.take(transaction, one.body, check):
+        again.close(transaction.connection, one.id, "resolved")

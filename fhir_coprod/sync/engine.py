@@ -18,15 +18,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 import httpx
 
-from fhir_coprod import faults
-from fhir_coprod.errors import ConfigError, EhrAnswer, EhrError, Overloaded
+from fhir_coprod.errors import ConfigError, EhrAnswer, EhrError, Overloaded, said
 from fhir_coprod.settings import EhrSettings, Settings
 from fhir_coprod.store import Store, Transaction
 from fhir_coprod.store.recheck import recheck_by_newer_rules
-from fhir_coprod.sync import alone
+from fhir_coprod.sync import alone, observed
 from fhir_coprod.sync.ehr.client import EhrClient, Politeness
 from fhir_coprod.sync.ehr.plan import EhrPlan, plan
 from fhir_coprod.sync.ehr.search import BY_PATIENT, GONE, REFUSED
@@ -142,7 +142,7 @@ def run(
             store.write(lambda t: feed.forget_others(t.connection, context.order))
             new = [ehr.name for ehr in ehrs if full or _is_first(store, ehr.name)]
             keeping = {ehr.name for ehr in ehrs if ehr.on_invalid == "keep"}
-            again.retake_readable(store, keeping, context.bases, validate)
+            again.retake_readable(store, keeping, context.bases, validate, beat)
             sink = StoreSink(store, reports.staged, Pace(store))
             asyncio.run(
                 _pull(ehrs, sink, reports, context.bases, validate, wishes, progress, politeness, beat)
@@ -155,7 +155,7 @@ def run(
             with store.connect() as connection:
                 for name in new:
                     reports.of(name).identifiers = trusted.seen(connection, name)
-            _tell_feeds(store, ehrs, reports)
+            _tell_what_is_known(store, ehrs, reports)
         reports.told(sink)
     return reports.all()
 
@@ -173,9 +173,13 @@ def _work_out_again(store: Store, all: Bases, known: Sequence[tuple[str, str]], 
     if not new:
         return
     pace, texts = Pace(store), [base for _, base in new]
+
+    def step(after: Record, transaction: Transaction) -> Record | None:
+        return bases.rework(transaction.connection, after, texts, all)
+
     after: Record | None = Record("", "", "")
     while after is not None:
-        after = pace.write(lambda t, after=after: bases.rework(t.connection, after, texts, all))  # type: ignore[misc]
+        after = pace.write(partial(step, after))
         beat()
     store.write(lambda t: bases.remember(t.connection, new))
 
@@ -207,10 +211,12 @@ def _no_department(ehr: EhrSettings) -> str:
     return f"the department {ehr.department} of the settings is not at this server; correct it"
 
 
-def _tell_feeds(store: Store, ehrs: Sequence[EhrSettings], reports: Reports) -> None:
-    """Say in words what is known of each type now."""
+def _tell_what_is_known(store: Store, ehrs: Sequence[EhrSettings], reports: Reports) -> None:
+    """Say in words what is known of each type now, and how many records are left out."""
     with store.connect() as connection:
+        left_out = {one.ehr: one.records for one in observed.waiting_dead_letters(connection)}
         for ehr in ehrs:
+            reports.of(ehr.name).dead_letters = left_out.get(ehr.name, 0)
             reports.of(ehr.name).feeds = {
                 row.type: row.words
                 for row in feed.feeds(connection, ehr.name)
@@ -327,7 +333,7 @@ async def _pull(
         except (EhrError, ConfigError) as error:
             await fail(ehr, error.message)
         except Exception as error:  # noqa: BLE001 - whatever goes wrong with one EHR, the others go on
-            await fail(ehr, f"{ehr.name}: {faults.said(error)}")
+            await fail(ehr, f"{ehr.name}: {said(error)}")
 
     try:
         async with asyncio.TaskGroup() as group:

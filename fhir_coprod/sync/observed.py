@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from sqlalchemy import Connection, and_, bindparam, func, or_, select
+from sqlalchemy import Connection, and_, bindparam, case, exists, func, literal_column, or_, select
 
 from fhir_coprod.instants import from_milliseconds, to_milliseconds
 from fhir_coprod.settings import EhrSettings
-from fhir_coprod.store.schema.sync import crosswalk, dead_letter, feed, unread
+from fhir_coprod.store.schema.sync import crosswalk, dead_letter, feed, letter_patient, unread
 
 
 class Unreliable(NamedTuple):
@@ -47,6 +47,19 @@ class Gap(NamedTuple):
     since: datetime
 
 
+class Missed(NamedTuple):
+    """Records of a type that could not be taken in, that we never had, and that name a patient of ours."""
+
+    ehr: str
+    """"" for a file."""
+    type: str
+    patient: str
+    """Our id."""
+    made: str
+    """When the records say that they were made, as they say it; "" if they do not."""
+    since: datetime
+
+
 class Waiting(NamedTuple):
     """An EHR with records that could not be taken in."""
 
@@ -60,8 +73,11 @@ class Waiting(NamedTuple):
 _UNRELIABLE: Final = select(
     feed.c.ehr, feed.c.type, feed.c.state, feed.c.since, feed.c.reason, feed.c.last_success
 ).where(or_(feed.c.state.not_in(("observable", "failed")), feed.c.last_success < bindparam("stale")))
+_STANDING: Final = dead_letter.c.state.in_([literal_column("'open'"), literal_column("'dismissed'")])
+"""What a person has put aside is not seen either. Worded as in dead_letter_standing_idx, so that SQLite uses
+that index."""
 _UNREAD: Final = (
-    select(dead_letter.c.ehr, dead_letter.c.type, crosswalk.c.id, func.min(dead_letter.c.received))
+    select(dead_letter.c.ehr, dead_letter.c.type, crosswalk.c.id, dead_letter.c.received)
     .join(
         crosswalk,
         and_(
@@ -70,11 +86,54 @@ _UNREAD: Final = (
             crosswalk.c.foreign_id == dead_letter.c.foreign_id,
         ),
     )
-    # What a person has put aside is not seen either.
-    .where(
-        dead_letter.c.state.in_(("open", "dismissed")), dead_letter.c.foreign_id != "", crosswalk.c.id != ""
+    .where(_STANDING, dead_letter.c.foreign_id != "", crosswalk.c.id != "")
+    .order_by(dead_letter.c.received)
+)
+
+_GAPS: Final = (
+    select(unread.c.ehr, unread.c.type, crosswalk.c.id, unread.c.since)
+    .outerjoin(  # so that SQLite begins with what is unread, and not with all patients
+        crosswalk,
+        and_(
+            crosswalk.c.ehr == unread.c.ehr,
+            crosswalk.c.type == "Patient",
+            crosswalk.c.foreign_id == func.substr(unread.c.what, len("Patient/") + 1),
+        ),
     )
-    .group_by(dead_letter.c.ehr, dead_letter.c.type, crosswalk.c.id)
+    .where(
+        unread.c.what.startswith("Patient/"),
+        unread.c.type != "Patient",
+        func.coalesce(crosswalk.c.id, "") != "",
+    )
+)
+
+_own = crosswalk.alias("own")
+_IS_NEW: Final = ~exists().where(
+    _own.c.ehr == dead_letter.c.ehr,
+    _own.c.type == dead_letter.c.type,
+    _own.c.foreign_id == dead_letter.c.foreign_id,
+    _own.c.id != "",
+)
+"""No earlier version of the record is here."""
+_patient = case((letter_patient.c.ehr == "", letter_patient.c.foreign_id), else_=crosswalk.c.id)
+_MISSED: Final = (
+    select(dead_letter.c.ehr, dead_letter.c.type, _patient, letter_patient.c.made, dead_letter.c.received)
+    .outerjoin(letter_patient, letter_patient.c.letter == dead_letter.c.id)
+    .outerjoin(
+        crosswalk,
+        and_(
+            crosswalk.c.ehr == letter_patient.c.ehr,
+            crosswalk.c.type == "Patient",
+            crosswalk.c.foreign_id == letter_patient.c.foreign_id,
+        ),
+    )
+    .where(_STANDING, _IS_NEW, _patient != "")
+    .order_by(dead_letter.c.received)
+)
+_NAMELESS: Final = (
+    select(dead_letter.c.type, func.count())
+    .where(_STANDING, _IS_NEW, ~exists().where(letter_patient.c.letter == dead_letter.c.id))
+    .group_by(dead_letter.c.type)
 )
 
 
@@ -96,6 +155,21 @@ def unreliable_feeds(connection: Connection, pulled_since: datetime | None) -> l
         )
         for ehr, type, state, since, reason, last_success in connection.execute(_UNRELIABLE, {"stale": stale})
     ]
+
+
+def remarks(connection: Connection) -> list[tuple[str, str, str]]:
+    """What is good to know of feeds that were read whole: EHR, type and words, in order.
+
+    Of a type that an EHR did not give for some patients, `gaps` tells.
+    """
+    f, u = feed.c, unread.c
+    statement = (
+        select(f.ehr, f.type, f.reason)
+        .where(f.state == "observable", f.reason != "")
+        .where(~exists().where(u.ehr == f.ehr, u.type == f.type))
+        .order_by(f.ehr, f.type)
+    )
+    return [(ehr, type, words) for ehr, type, words in connection.execute(statement)]
 
 
 def struggling(connection: Connection, pulled_since: datetime) -> dict[str, tuple[datetime, str]]:
@@ -123,19 +197,32 @@ def first_read(connection: Connection) -> dict[str, datetime | None]:
 
 def unread_records(connection: Connection) -> Iterator[Unread]:
     """Resources of ours for which the EHR has sent a newer version that could not be taken in."""
-    for ehr, type, id, received in connection.execute(_UNREAD):
+    found: dict[tuple[str, str, str], int] = {}
+    for *resource, received in connection.execute(_UNREAD):
+        found.setdefault((*resource,), received)  # the first is the oldest
+    for (ehr, type, id), received in sorted(found.items()):
         yield Unread(ehr, type, id, from_milliseconds(received))
 
 
 def gaps(connection: Connection) -> Iterator[Gap]:
     """Patients for whom a type could not be read, although it could for others."""
-    rows = connection.execute(select(unread.c.ehr, unread.c.type, unread.c.what, unread.c.since)).all()
-    for ehr, type, what, since in rows:
-        kind, _, foreign_id = what.partition("/")
-        own = (crosswalk.c.ehr == ehr) & (crosswalk.c.type == kind) & (crosswalk.c.foreign_id == foreign_id)
-        id = connection.execute(select(crosswalk.c.id).where(own)).scalar()
-        if kind == "Patient" and type != "Patient" and id:
-            yield Gap(ehr, type, id, from_milliseconds(since))
+    for ehr, type, id, since in connection.execute(_GAPS):
+        yield Gap(ehr, type, id, from_milliseconds(since))
+
+
+def missed_records(connection: Connection) -> Iterator[Missed]:
+    """Patients of ours named by records that could not be taken in, and of which we have no earlier
+    version."""
+    found: dict[tuple[str, str, str, str], int] = {}
+    for *records, received in connection.execute(_MISSED):
+        found.setdefault((*records,), received)  # the first is the oldest
+    for (ehr, type, patient, made), received in sorted(found.items()):
+        yield Missed(ehr, type, patient, made, from_milliseconds(received))
+
+
+def nameless_dead_letters(connection: Connection) -> dict[str, int]:
+    """By type: how many such records name no patient, so that they may concern anybody."""
+    return dict(connection.execute(_NAMELESS).all())
 
 
 def waiting_dead_letters(connection: Connection) -> list[Waiting]:

@@ -123,10 +123,17 @@ class Said:
         }
 
 
-def in_doubt(connection: Connection, *, asked_only: bool = False) -> list[InDoubt]:
-    """Every pair that may be the same person; those first on which a referral or a plan depends."""
-    found = [one for one in doubts.read(connection) if one.why and (one.asked or not asked_only)]
-    return _shown(connection, sorted(found, key=lambda one: (not one.asked, one.since, one.pair)))
+def in_doubt(connection: Connection, *, asked_only: bool = False, most: int | None = None) -> list[InDoubt]:
+    """The pairs that may be the same person; those first on which a referral or a plan depends.
+
+    most: how many of them; all, if it is None
+    """
+    return _shown(connection, doubts.to_decide(connection, asked_only=asked_only, most=most))
+
+
+def how_many(connection: Connection) -> int:
+    """How many pairs may be the same person."""
+    return doubts.how_many(connection)
 
 
 def _shown(connection: Connection, found: Sequence[Doubt]) -> list[InDoubt]:

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import asyncio
 
-from fhir_coprod import faults
-from fhir_coprod.errors import EhrError
+from fhir_coprod.errors import EhrError, said
 from fhir_coprod.sync.ehr.plan import TypePlan
 from fhir_coprod.sync.reading import listing, singly
 from fhir_coprod.sync.reading.shared import Reading
@@ -43,4 +42,4 @@ async def _type(reading: Reading, plan: TypePlan) -> None:
     except EhrError as error:
         await reading.fail(plan.type, "failed", error.message)
     except Exception as error:  # noqa: BLE001 - whatever goes wrong with one type, the others go on
-        await reading.fail(plan.type, "failed", f"{reading.name}: {faults.said(error)}")
+        await reading.fail(plan.type, "failed", f"{reading.name}: {said(error)}")

@@ -174,8 +174,9 @@ def _open_types(transaction: Transaction) -> list[str]:
     """Types with something to link or write. When a patient or a performer moves, orders may need to be
     linked again."""
     c = crosswalk.c
-    rows = transaction.connection.execute(select(c.type).where(OPEN).distinct())
-    found = {row[0] for row in rows}
+    # With the state, as in the index of what is open: else SQLite walks through all that is written.
+    rows = transaction.connection.execute(select(c.state, c.type).where(OPEN).distinct())
+    found = {row.type for row in rows}
     if found & (PEOPLE | THINGS):
         found |= ORDERS
     return [t for t in ORDER if t in found] + sorted(found - set(ORDER))

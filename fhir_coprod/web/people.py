@@ -14,12 +14,9 @@ MOST = 200
 
 def page(store: Store, problem: str = "") -> str:
     with store.connect() as connection:
-        found = people.in_doubt(connection)
-    return (
-        environment()
-        .get_template("people.html")
-        .render(pairs=found[:MOST], more=max(len(found) - MOST, 0), problem=problem)
-    )
+        found = people.in_doubt(connection, most=MOST)
+        more = people.how_many(connection) - len(found)
+    return environment().get_template("people.html").render(pairs=found, more=more, problem=problem)
 
 
 def decide(store: Store, settings: Settings, form: dict[str, str]) -> None:

@@ -11,6 +11,7 @@ from fhir_coprod.settings import Settings
 from fhir_coprod.store import Query, Store
 from fhir_coprod.sync import dead_letters, observed
 from fhir_coprod.sync.merging.matches import CODES, POSSIBLE
+from fhir_coprod.watch.facts.visibility import by_reason
 from fhir_coprod.watch.live.present import behind, look
 from fhir_coprod.watch.rules import policies
 from fhir_coprod.watch.worklist.apart import orders_apart
@@ -25,6 +26,7 @@ def survey(store: Store, settings: Settings, now: datetime) -> Board:
     limits = [unseen.sentence for unseen in what_cannot_be_watched(store, policy, settings, standings, now)]
     with store.connect() as connection:
         limits += _left_out(connection)
+        limits += _remarked(connection)
     limits += _perhaps_one_person(store)
     if late := behind(store, policy, now, settings):
         limits.append(f"The list above is of this moment. {late}")
@@ -39,6 +41,15 @@ def _left_out(connection: Connection) -> Iterator[str]:
         one = dead_letters.read_one(connection, newest)
         kind = f" ({one.type})" if count == 1 else f" {one.type},"
         yield f"{ehr or 'Files'}: {records}{kind} could not be taken in: {one.reason}"
+
+
+def _remarked(connection: Connection) -> Iterator[str]:
+    """A line for each EHR of which the last sync remarked something, although it read everything."""
+    by_ehr: dict[str, list[tuple[str, str]]] = {}
+    for ehr, type, words in observed.remarks(connection):
+        by_ehr.setdefault(ehr, []).append((type, words))
+    for ehr, remarks in by_ehr.items():
+        yield f"{ehr}: read whole; remarked: {by_reason(remarks)}."
 
 
 def _perhaps_one_person(store: Store) -> list[str]:

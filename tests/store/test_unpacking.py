@@ -197,3 +197,126 @@ def test_a_live_record_is_never_replaced(store: Store, kind: str) -> None:
 )
 def test_there_may_be_nothing_to_unpack(store: Store, data: Json) -> None:
     assert unpacked(store, data) == []
+
+
+# --- the answer to a message ----------------------------------------------------------------------
+
+REQUEST, VISIT = "86e3371d-1c15-4862-9552-d9560f8292ba", "urn:uuid:0a1b2c3d-0000-4000-8000-000000000003"
+ASKS, ANSWERS = (f"urn:uuid:0a1b2c3d-0000-4000-8000-00000000000{n}" for n in (8, 9))
+OTHER = "urn:uuid:0a1b2c3d-0000-4000-8000-000000000004"
+
+
+def asking() -> Json:
+    header = {"resourceType": "MessageHeader", "focus": [{"reference": ORDER}]}
+    case = bundle("message", (ASKS, header), (PATIENT, {"resourceType": "Patient"}), (ORDER, order()))
+    return {**case, "id": REQUEST}
+
+
+def answering(to: str, *more: tuple[str, Json], **visit: Any) -> Json:
+    response = {"identifier": to, "code": "ok"}
+    header = {"resourceType": "MessageHeader", "response": response, "focus": [{"reference": VISIT}]}
+    seen = {"resourceType": "Encounter", "status": "finished", "subject": {"reference": PATIENT}, **visit}
+    return bundle("message", (ANSWERS, header), (VISIT, seen), *more)
+
+
+def based_on(store: Store) -> list[str] | None:
+    data = store.read("Encounter", VISIT[9:]).data
+    return [one["reference"] for one in data["basedOn"]] if "basedOn" in data else None
+
+
+def stored(store: Store, data: Json) -> None:
+    """As by the endpoint or `load`: the Bundle is kept under its id."""
+    document = jsontext.from_data(data)
+    store.write(lambda t: t.put(document, data["id"]) and None)
+    unpacked(store, data)
+
+
+@pytest.mark.parametrize("to", [REQUEST, ASKS[9:]], ids=["id of the Bundle, as in BaRS", "of the message"])
+def test_a_visit_in_an_answer_is_based_on_what_the_message_asked_for(store: Store, to: str) -> None:
+    stored(store, asking())
+    unpacked(store, answering(to))
+    assert based_on(store) == [f"ServiceRequest/{ORDER[9:]}"]
+
+
+@pytest.mark.parametrize("to", [REQUEST, ASKS[9:]], ids=["id of the Bundle, as in BaRS", "of the message"])
+def test_an_answer_may_come_before_the_message(store: Store, to: str) -> None:
+    unpacked(store, answering(to, (ORDER, order())))
+    assert based_on(store) is None
+    stored(store, asking())
+    assert based_on(store) == [f"ServiceRequest/{ORDER[9:]}"]
+
+
+def test_an_answer_to_a_message_of_unknown_id_is_about_the_one_order_that_it_repeats(store: Store) -> None:
+    unpacked(store, asking())  # the Bundle got another id here
+    unpacked(store, answering(REQUEST, (ORDER, order())))
+    assert based_on(store) == [f"ServiceRequest/{ORDER[9:]}"]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [(), ((OTHER, order()),), ((OTHER, order()), (ORDER, order()))],
+    ids=["no order", "an order that nobody knew", "two orders"],
+)
+def test_an_answer_that_does_not_say_to_what_is_based_on_nothing(
+    store: Store, more: tuple[tuple[str, Json], ...]
+) -> None:
+    unpacked(store, asking())
+    unpacked(store, answering("nobody knows", *more))
+    assert based_on(store) is None
+
+
+def test_places_that_use_the_same_numbers_each_have_their_own_answers(store: Store) -> None:
+    for name in "ab":
+        base = f"http://{name}.example/fhir"
+        header = {"resourceType": "MessageHeader", "focus": [{"reference": "ServiceRequest/1"}]}
+        sent = order(patient="Patient/1", id="1", requester={"display": name})
+        asks = bundle("message", (f"urn:uuid:asks-{name}", header), (f"{base}/ServiceRequest/1", sent))
+        answer = {
+            **header,
+            "response": {"identifier": f"asks-{name}"},
+            "focus": [{"reference": "Encounter/1"}],
+        }
+        seen = {"resourceType": "Encounter", "id": "1", "status": "finished", "class": {"code": name}}
+        unpacked(store, asks)
+        unpacked(
+            store,
+            bundle("message", (f"{base}/MessageHeader/{name}", answer), (f"{base}/Encounter/1", seen)),
+        )
+    found = {}
+    for visit in (version.data for version in store.changes(0) if version.type == "Encounter"):
+        (based,) = visit["basedOn"]
+        asked = store.read("ServiceRequest", based["reference"].rpartition("/")[2]).data
+        found[visit["class"]["code"]] = asked["requester"]["display"]
+    assert found == {"a": "a", "b": "b"}
+
+
+def test_an_answer_that_an_older_program_stored_is_connected_when_it_is_stored_again(store: Store) -> None:
+    stored(store, asking())
+    case = answering(REQUEST)
+    seen = case["entry"][1]["resource"]
+    source = "message:cae66941d9efbd40"
+    store.write(lambda t: t.put(jsontext.from_data(seen), VISIT[9:], source=source) and None)
+    assert unpacked(store, case, "unchanged") == ["created", "updated"]
+    assert based_on(store) == [f"ServiceRequest/{ORDER[9:]}"]
+
+
+def test_a_visit_that_says_what_it_is_based_on_is_believed(store: Store) -> None:
+    stored(store, asking())
+    unpacked(store, answering(REQUEST, basedOn=[{"reference": OTHER}]))
+    assert based_on(store) == [OTHER]
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"response": 7, "focus": {"reference": VISIT}},
+        {"response": {"identifier": ["x"]}, "focus": ["x", {"reference": 7}]},
+        {"response": {"identifier": REQUEST}, "focus": 7},
+    ],
+)
+def test_a_header_that_cannot_be_read_joins_nothing(store: Store, header: Json) -> None:
+    stored(store, asking())
+    case = answering(REQUEST)
+    case["entry"][0]["resource"] = {"resourceType": "MessageHeader", **header}
+    unpacked(store, case)
+    assert based_on(store) is None

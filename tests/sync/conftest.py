@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -11,6 +12,8 @@ from fhir_coprod.settings import EhrSettings, Settings, StoreSettings
 from fhir_coprod.store import Store
 from tests.peers.fixtures import NewStore
 from tests.sync.server import Ehr
+
+OnInvalid = Literal["keep", "refuse"]
 
 
 @pytest.fixture
@@ -28,7 +31,7 @@ def store(store_path: str) -> Iterator[Store]:
         yield opened
 
 
-def settings_for(store_path: str = "", on_invalid: str = "keep", **ehrs: Ehr) -> Settings:
+def settings_for(store_path: str = "", on_invalid: OnInvalid = "keep", **ehrs: Ehr) -> Settings:
     """Settings that name these EHRs, in this order; each department is Organization/NAME there."""
     return Settings(
         store=StoreSettings(url=store_path) if store_path else StoreSettings(),
@@ -39,7 +42,7 @@ def settings_for(store_path: str = "", on_invalid: str = "keep", **ehrs: Ehr) ->
                 department=f"Organization/{name}",
                 types=("Organization", "Patient", "ServiceRequest", "Task", "Communication"),
                 requests_per_second=1000,
-                on_invalid=on_invalid,  # type: ignore[arg-type]
+                on_invalid=on_invalid,
             )
             for name, ehr in ehrs.items()
         ),

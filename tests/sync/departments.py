@@ -11,7 +11,7 @@ from fhir_coprod.sync.ehr.client import Politeness
 from fhir_coprod.sync.engine import run
 from fhir_coprod.sync.report import EhrReport
 from fhir_coprod.sync.staging.feed import Feed, feeds
-from tests.sync.conftest import settings_for
+from tests.sync.conftest import OnInvalid, settings_for
 from tests.sync.records import organization, patient, referral, task
 from tests.sync.server import Ehr
 
@@ -29,7 +29,9 @@ def a_department(**habits: Any) -> Ehr:
     )
 
 
-def synced(store: Store, full: bool = False, on_invalid: str = "keep", **ehrs: Ehr) -> dict[str, EhrReport]:
+def synced(
+    store: Store, full: bool = False, on_invalid: OnInvalid = "keep", **ehrs: Ehr
+) -> dict[str, EhrReport]:
     reports = run(store, settings_for(on_invalid=on_invalid, **ehrs), full=full, politeness=QUICK)
     return {report.ehr: report for report in reports}
 

@@ -2,14 +2,14 @@
 spellings, 30 % born on 1 January, reserve numbers and typing errors. Each person has a record at two or
 three EHRs.
 
-How often a register is wrong differs between countries and is seldom published. The rates are those of
-registers with a national number; `ERRORS` is the place to make them worse.
+How often a register is wrong differs between countries and is seldom published. docs/identity.md puts the
+rates beside what is; `ERRORS` is the place to make them worse.
 """
 
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fhir_coprod.sync.staging.identity import Candidate, keys
@@ -110,6 +110,8 @@ HARMLESS = {
     "fewer given names": 0.10,
     "former name told": 0.03,
 }
+UNNAMED = "a newborn without a name yet"
+"""Happens in three of four records of newborns beyond the first EHR."""
 IN_CARE = 0.08
 """The share of people with an open referral or a plan."""
 
@@ -125,7 +127,11 @@ class Person:
     number: str
     policy: str
     is_baby: bool = False
+    is_twin: bool = False
     is_multiple: bool = False
+    """A twin whose records say so."""
+    is_namesake: bool = False
+    """Has the whole name of a parent."""
     in_care: bool = False
 
 
@@ -135,6 +141,8 @@ class Population:
     records: list[Candidate] = field(default_factory=list)
     raw: dict[Record, Json] = field(default_factory=dict)
     whose: dict[Record, Person] = field(default_factory=dict)
+    wrong: dict[Record, frozenset[str]] = field(default_factory=dict)
+    """Which of ERRORS happened in a record, or UNNAMED."""
 
 
 def population(seed: int, size: int = 30, errors: float = 1.0) -> Population:
@@ -149,7 +157,7 @@ def population(seed: int, size: int = 30, errors: float = 1.0) -> Population:
     for person in made.people:
         for ehr in EHRS[: 3 if dice.random() < 0.2 else 2]:
             record = Record(ehr, "Patient", f"{ehr[0]}{person.name}")
-            data = _record(dice, person, ehr, made.people, errors)
+            data, made.wrong[record] = _record(dice, person, ehr, made.people, errors)
             made.raw[record] = data
             made.whose[record] = person
             made.records.append(Candidate(record, keys(data, ehr)))
@@ -170,8 +178,10 @@ def _household(dice: random.Random, first: int) -> list[Person]:
         if kind < 0.08:  # twins
             born = _day(dice, dice.randrange(1990, 2026))
             children += [
-                _person(dice, number + n, family, policy, 0, born=born, is_multiple=dice.random() < 0.5)
-                for n in range(2)
+                replace(
+                    _person(dice, number + n, family, policy, 0, born=born), is_twin=True, is_multiple=told
+                )
+                for n, told in enumerate((dice.random() < 0.5, dice.random() < 0.5))
             ]
         elif kind < 0.12:  # newborn
             born = f"2026-{dice.randrange(1, 11):02}-{dice.randrange(2, 28):02}"
@@ -186,8 +196,9 @@ def _household(dice: random.Random, first: int) -> list[Person]:
     siblings: set[str] = set()
     for n, person in enumerate(made):  # no two siblings of one day have one first name
         while f"{person.born}{person.given[0]}" in siblings:
-            person = _person(
-                dice, person.name, family, policy, 0, born=person.born, is_multiple=person.is_multiple
+            again = _person(dice, person.name, family, policy, 0, born=person.born)
+            person = replace(
+                again, is_baby=person.is_baby, is_twin=person.is_twin, is_multiple=person.is_multiple
             )
         siblings.add(f"{person.born}{person.given[0]}")
         made[n] = person
@@ -211,7 +222,6 @@ def _person(
     sex: str = "",
     given: tuple[str, ...] = (),
     is_baby: bool = False,
-    is_multiple: bool = False,
 ) -> Person:
     sex = sex or dice.choice(("female", "male"))
     born = born or _day(dice, year)
@@ -221,13 +231,22 @@ def _person(
         dice.choice([f for f in FAMILY if f != family]) if sex == "female" and year and year < 2000 else ""
     )
     return Person(
-        name, sex, own, family, maiden, born, number, policy, is_baby, is_multiple, dice.random() < IN_CARE
-    )
+        name, sex, own, family, maiden, born, number, policy,
+        is_baby, is_namesake=bool(given), in_care=dice.random() < IN_CARE,
+    )  # fmt: skip
 
 
-def _record(dice: random.Random, person: Person, ehr: str, people: list[Person], errors: float) -> Json:
+def _record(
+    dice: random.Random, person: Person, ehr: str, people: list[Person], errors: float
+) -> tuple[Json, frozenset[str]]:
+    """A record of a person at an EHR, and what is wrong in it."""
+    wrong: set[str] = set()
+
     def goes_wrong(what: str) -> bool:
-        return dice.random() < ERRORS[what] * errors
+        if dice.random() >= ERRORS[what] * errors:
+            return False
+        wrong.add(what)
+        return True
 
     given, family, born, number = list(person.given), person.family, person.born, person.number
     names: list[Json] = []
@@ -249,6 +268,7 @@ def _record(dice: random.Random, person: Person, ehr: str, people: list[Person],
         born = born[:4]
     if person.is_baby and ehr != "care":
         given = [dice.choice(("Baby", "Flicka", "Baby Boy", person.given[0]))]
+        wrong |= {UNNAMED} if given[0] != person.given[0] else set()
     if dice.random() < HARMLESS["spelled otherwise"]:
         family, given = _spelled(dice, family), [_spelled(dice, name) for name in given]
     if goes_wrong("number mistyped"):
@@ -272,7 +292,7 @@ def _record(dice: random.Random, person: Person, ehr: str, people: list[Person],
     }
     if person.is_multiple:
         data["multipleBirthBoolean"] = True
-    return data
+    return data, frozenset(wrong)
 
 
 def _kind(code: str) -> Json:

@@ -84,7 +84,7 @@ def test_an_ehr_that_refuses_has_a_dead_letter_and_takes_it_in_when_it_keeps(sto
     )
     with serving(ehr):
         refused = synced(store, on_invalid="refuse", care=ehr)["care"]
-        assert (refused.counts["Task"].dead, every(store, "Task")) == (1, [])
+        assert (refused.ok, refused.dead, refused.dead_letters, every(store, "Task")) == (False, 1, 1, [])
         ehr.log.clear()  # the server says that nothing has changed
         assert synced(store, care=ehr)["care"].ok
     assert one(store, "Task").data["priority"] == "HIGH"

@@ -14,8 +14,10 @@ from fhir_coprod.settings import EhrSettings, Settings
 from fhir_coprod.store import Query, Store
 from fhir_coprod.sync import alone, dead_letters
 from fhir_coprod.sync.dead_letters import DeadLetter
-from fhir_coprod.sync.staging import stage
-from fhir_coprod.sync.staging.stage import Batch, Refused
+from fhir_coprod.sync.staging import again, stage
+from fhir_coprod.sync.staging.letters import Refused
+from fhir_coprod.sync.staging.references import Bases
+from fhir_coprod.sync.staging.stage import Batch
 
 NOW = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
 BAD = Outcome((Issue("error", "invariant", "made up"),))
@@ -119,3 +121,15 @@ def test_an_unknown_letter_and_a_sync_at_work_stop_the_replay_before_it_begins(s
     with alone.alone(store), pytest.raises(Conflict):
         dead_letters.replay(store, SETTINGS, [1], validate=lambda d: OK)
     assert read(store) == [("a", "open")]
+
+
+def test_letters_of_an_ehr_that_keeps_are_taken_a_few_at_a_time_while_the_sync_shows_that_it_lives(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(again, "AT_ONCE", 2)
+    for id in "abcde":
+        refused(store, id)
+    left: list[int] = []
+    bases = Bases({"care": "https://care.example/fhir"})
+    again.retake_readable(store, ["care"], bases, lambda document: BAD, lambda: left.append(len(read(store))))
+    assert left == [3, 1, 0]

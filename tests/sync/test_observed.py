@@ -11,7 +11,7 @@ from sqlalchemy import insert
 from fhir_coprod.instants import to_milliseconds
 from fhir_coprod.settings import EhrSettings
 from fhir_coprod.store import Store
-from fhir_coprod.store.schema.sync import crosswalk, dead_letter, feed
+from fhir_coprod.store.schema.sync import crosswalk, dead_letter, feed, unread
 from fhir_coprod.sync import observed
 from fhir_coprod.sync.observed import Unread, Unreliable, Waiting
 
@@ -108,6 +108,17 @@ def test_a_feed_that_was_never_seen_is_unreliable_however_patient_one_is(store: 
     a_feed(store, "failed", since=NOON)
     assert [row.state for row in unreliable(store)] == ["failed"]
     assert struggling(store, datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)) == {}
+
+
+def test_remarks_are_told_of_feeds_that_were_read_whole_for_every_patient(store: Store) -> None:
+    a_feed(store, "observable", "Task", last=NOON, reason="it counts in its own way")
+    a_feed(store, "observable", "Patient", last=NOON)
+    a_feed(store, "behind", "Encounter", last=NOON, reason="a page is missing")
+    a_feed(store, "observable", "Appointment", last=NOON, reason="1 of 2 patients could not be asked")
+    gap = {"ehr": "care", "type": "Appointment", "what": "Patient/p", "reason": "", "since": 0}
+    store.write(lambda t: t.connection.execute(insert(unread), [gap]) and None)
+    with store.connect() as connection:
+        assert observed.remarks(connection) == [("care", "Task", "it counts in its own way")]
 
 
 def test_an_ehr_struggles_while_its_last_good_pull_is_not_long_ago(store: Store) -> None:

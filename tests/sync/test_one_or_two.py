@@ -3,16 +3,21 @@ whole sync."""
 
 from __future__ import annotations
 
+import sqlite3
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from fhir_coprod.store import Store
-from fhir_coprod.sync.merging import matches, trusted
+from fhir_coprod.store import Store, sqlite
+from fhir_coprod.sync.merging import doubts, matches, trusted
+from fhir_coprod.sync.merging.people import Trust
 from fhir_coprod.sync.merging.sources import Context
 from fhir_coprod.sync.staging import numbers, stage
 from fhir_coprod.sync.staging.references import Bases, Record
 from fhir_coprod.sync.staging.stage import Batch
+from tests.peers.fixtures import NewStore
+from tests.sync.merging.at_once import resolve, survey
 from tests.sync.population import PERSONNUMMER, population
 from tests.sync.records import Json, organization, patient, referral, task
 from tests.sync.story import ids, questions, settled, shown, told
@@ -233,6 +238,16 @@ def test_what_comes_of_it_does_not_depend_on_how_it_came(store: Store, store_pat
         assert _groups(other) == at_once
     told(store, *((ehr, {**data, "gender": "unknown"}) for ehr, data in records[::7]))
     assert _groups(store) == at_once
+    trust = Trust(days=CONTEXT.bases.numbering.days, today=datetime.now(UTC).date().isoformat())
+    together = resolve(people.records, survey(people.records, trust).trust(trust))
+    assert {frozenset(map(_named, group)) for group in together.groups} == at_once
+    with store.connect() as connection:
+        listed = {one.pair: one.why for one in doubts.read(connection) if one.why}
+    assert listed == together.doubts
+
+
+def _named(record: Record) -> str:
+    return f"{record.ehr}/{record.id}"
 
 
 def _groups(store: Store) -> set[frozenset[str]]:
@@ -258,29 +273,44 @@ def test_a_system_that_different_people_share_is_found_out_and_parts_whom_it_joi
     assert len(set(ids(store, "Patient").values())) == 6, "it names people again"
 
 
-def test_linking_a_record_looks_at_no_more_of_the_others_however_many_there_are(store: Store) -> None:
-    from sqlalchemy import event
+def test_linking_a_record_takes_no_more_steps_however_many_others_and_doubts_there_are(
+    new_store: NewStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Steps of SQLite's machine in the transactions that write, in tens."""
+    steps = 0
+    connect = sqlite.SqliteDatabase._connect
 
-    def work(more: int) -> int:
-        everybody = [
-            ("care", patient(f"{more}-{n}", f"{more}{n:05}", birthDate="1950-05-05")) for n in range(more)
-        ]
-        told(store, *everybody, ("care", patient("x", "77777")))
-        steps = 0
+    def count() -> None:
+        nonlocal steps
+        steps += 1
 
-        def count(*_: Any) -> None:
-            nonlocal steps
-            steps += 1
+    def watched(self: sqlite.SqliteDatabase, mode: str) -> sqlite3.Connection:
+        connection = connect(self, mode)
+        if mode == "rwc":
+            connection.set_progress_handler(count, 10)
+        return connection
 
-        with store.connect() as connection:
-            engine = connection.engine
-        event.listen(engine, "before_cursor_execute", count)
-        told(store, ("ortho", patient("x", "77777", gender=f"{'fe' * (more > 9)}male")))
-        event.remove(engine, "before_cursor_execute", count)
-        return steps
+    monkeypatch.setattr(sqlite.SqliteDatabase, "_connect", watched)
 
-    few, many = work(5), work(150)
-    assert many <= few + 5
+    def work(others: int) -> tuple[int, int]:
+        with new_store("sqlite") as url, Store.open(url) as store:
+            day = [f"19{n // 10:02}-05-{n % 10 + 10}" for n in range(others)]
+            told(store, *(("care", patient(f"p{n}", f"1{n:05}", birthDate=day[n])) for n in range(others)))
+            told(store, *(("ortho", patient(f"q{n}", birthDate=day[n])) for n in range(others)))
+            other = {"birthDate": "1999-05-05"}
+            told(store, ("care", patient("x", "77123")), ("care", patient("y", "88123", **other)))
+            found = []
+            for one in (patient("x", "77123"), patient("y", **other)):
+                before = steps
+                told(store, ("ortho", one))
+                found.append(steps - before)
+            with store.connect() as connection:
+                assert len(doubts.read(connection)) == others + 1
+        return found[0], found[1]
+
+    few, many = work(5), work(200)
+    assert many[0] <= 1.2 * few[0], "one that is joined"
+    assert many[1] <= 1.2 * few[1], "one that is in doubt"
 
 
 def test_postgresql_holds_the_same_story(postgresql_database: str) -> None:

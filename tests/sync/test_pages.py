@@ -14,9 +14,8 @@ from fhir_coprod.store import Query, Store
 from fhir_coprod.sync.ehr import search
 from fhir_coprod.sync.engine import run
 from fhir_coprod.sync.report import EhrReport
-from fhir_coprod.sync.staging import feed
 from fhir_coprod.sync.staging.stage import Counts
-from tests.sync.departments import QUICK
+from tests.sync.departments import QUICK, feed
 from tests.sync.records import Json, patient
 
 BASE = "https://care.example/fhir"
@@ -79,8 +78,7 @@ def genders(store: Store) -> list[str]:
 
 
 def mark(store: Store) -> str:
-    with store.connect() as connection:
-        return feed.watermark(connection, "care", "Patient")
+    return feed(store, "care", "Patient").watermark
 
 
 # --- what of a page counts ------------------------------------------------------------------------

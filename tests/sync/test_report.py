@@ -73,9 +73,11 @@ def test_a_difference_says_which_resource_and_what_would_become_of_it() -> None:
         (EhrReport("care", error="no answer"), False),
         (EhrReport("care", faults={"Task": "behind"}), False),
         (EhrReport("care", counts={"Patient": Counts(), "Task": Counts(dead=1)}), False),
+        (EhrReport("care", counts={"Task": Counts(unchanged=1)}, dead_letters=1), False),
+        (EhrReport("care", counts={"Task": Counts(created=1, not_valid=1)}), True),
     ],
 )
-def test_a_run_is_ok_when_all_was_seen_and_nothing_became_a_dead_letter(report: EhrReport, ok: bool) -> None:
+def test_a_run_is_ok_when_all_was_seen_and_nothing_is_left_out(report: EhrReport, ok: bool) -> None:
     assert report.ok is ok
     assert report.to_json()["ok"] is ok
 
@@ -89,6 +91,7 @@ def test_a_report_as_json_has_no_error_where_there_is_none() -> None:
         "faults": {},
         "remarks": {},
         "unread": {},
+        "dead_letters": 0,
         "feeds": {},
         "identifiers": [],
         "changes": [],

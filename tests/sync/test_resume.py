@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import httpx
@@ -55,6 +56,26 @@ def test_a_quota_cuts_off_the_patients_and_the_next_run_goes_on_with_the_others(
     assert [run.ok for run in runs] == [False, False, True]
     assert "429" in runs[0].faults["ServiceRequest"] or "left alone" in runs[0].faults["ServiceRequest"]
     assert state(store, "ServiceRequest").state == "observable"
+
+
+@respx.mock
+def test_what_was_answered_before_a_quota_was_used_up_is_taken_however_late_it_comes(
+    store: Store, tmp_path: Any
+) -> None:
+    offers(offer("Patient", "search-type"), offer("ServiceRequest", "search-type"))
+    answers(numbered(*range(12), total=12))
+    quota = Quota(orders_of, 4)
+
+    async def answered(request: httpx.Request) -> httpx.Response:
+        answer = quota(request)
+        if len(quota.asked) == 4 and answer.status_code == 200:
+            await asyncio.sleep(0.3)  # meanwhile all others are refused until they give up
+        return answer
+
+    respx.get(f"{BASE}/ServiceRequest").mock(side_effect=answered)
+    report = synced(store, "Patient", "ServiceRequest", vendor=by_patient(tmp_path, "ServiceRequest"))
+    assert not report.ok
+    assert report.counts["ServiceRequest"].created == 4
 
 
 @respx.mock

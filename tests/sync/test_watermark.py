@@ -13,8 +13,7 @@ from fhir_coprod.instants import sortable
 from fhir_coprod.settings import EhrSettings, Settings
 from fhir_coprod.store import Store
 from fhir_coprod.sync.engine import run
-from fhir_coprod.sync.staging import feed
-from tests.sync.departments import QUICK, every, synced
+from tests.sync.departments import QUICK, every, feed, synced
 from tests.sync.records import patient
 from tests.sync.server import Ehr, serving
 
@@ -25,8 +24,7 @@ INCREMENTAL = [
 
 
 def watermark(store: Store, type: str = "Patient") -> str:
-    with store.connect() as connection:
-        return feed.watermark(connection, "care", type)
+    return feed(store, "care", type).watermark
 
 
 @pytest.mark.parametrize("full", [False, True])

@@ -183,8 +183,27 @@ def test_a_record_that_was_not_taken_in_is_told_with_its_reason_and_counted(
     store.write(lambda t: t.connection.execute(insert(sync_tables.dead_letter).values(**row)) and None)
     shown = page(store, settings).text
     assert "imaging: 1 record (Task) could not be taken in: <code>status</code> is missing &lt;b&gt;" in shown
-    assert "0</dd>" not in shown.partition("to what is seen")[2].partition("</div>")[0]
-    assert '<a href="#limits">limits to what is seen</a></dt><dd>1</dd>' in shown
+    nobody = "records cannot be read and name no patient; see <code>fhir-coprod dead-letters list</code>"
+    assert nobody in shown
+    assert '<a href="#limits">limits to what is seen</a></dt><dd>2</dd>' in shown
+
+
+def test_what_the_last_sync_remarked_of_a_feed_is_told(store: Store, settings: Settings) -> None:
+    from sqlalchemy import insert
+
+    from fhir_coprod.store.schema import sync as sync_tables
+
+    counts = "the server counts 12 records, and 10 came, as before: it counts in its own way"
+    row = {"ehr": "imaging", "state": "observable", "since": 0, "first_success": 1, "reason": counts}
+    row |= {"watermark": "", "last_success": round(NOW.timestamp() * 1000)}
+
+    def remark(transaction: Transaction) -> None:
+        for type in ("Task", "Encounter"):
+            transaction.connection.execute(insert(sync_tables.feed).values(type=type, **row))
+
+    store.write(remark)
+    shown = page(store, settings).text
+    assert f"imaging: read whole; remarked: Encounter, Task ({counts})." in shown
 
 
 def test_a_request_that_nobody_answered_shows_its_stage(store: Store, settings: Settings) -> None:

@@ -13,6 +13,7 @@ from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store
 from fhir_coprod.sync.merging.matches import task_id
 from fhir_coprod.sync.staging.references import Record
+from fhir_coprod.web import people as web_people
 from fhir_coprod.web import routes
 from tests.sync.records import patient, referral
 from tests.sync.story import ids, told
@@ -59,6 +60,18 @@ def test_both_records_stand_side_by_side_and_the_board_leads_there(store: Store)
     for words in ("care, Patient/p", "ortho, Patient/q", "Eva Öst", "No number in common", "female", PAIR):
         assert words in page.text
     assert "page /people" in ask(store, path="/").text
+
+
+def test_a_long_list_is_cut_and_says_how_many_more_there_are(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "shows all" not in ask(store).text
+    told(store, *((ehr, patient("z", gender="male", birthDate="1950-05-05")) for ehr in ("care", "ortho")))
+    monkeypatch.setattr(web_people, "MOST", 1)
+    page = ask(store).text
+    assert PAIR in page, "a referral depends on it"
+    assert page.count("<section") == 1
+    assert "1 more: <code>fhir-coprod people list</code> shows all." in page
 
 
 def test_a_person_answers_by_name(store: Store) -> None:

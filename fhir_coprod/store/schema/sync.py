@@ -9,6 +9,7 @@
     unread          what one EHR did not give us, although it gave us the rest of the type
     ehr_base        per EHR: other base addresses by which records name it
     dead_letter     records that could not be taken in, with their bytes and the reason
+    letter_patient  the patients that such a record names
     retired         resources of ours that were merged into another
     person_word     what a person said of two records: that they are the same person, or are not
     doubt           two records that may be the same person, and why; a person is asked where it matters
@@ -139,7 +140,18 @@ dead_letter = Table(
     column("dismissed_by", Name, server_default=""),  # who put it aside; empty if nobody did
     column("dismissed_because", Name, server_default=""),
     column("dismissed_at", Long, server_default="0"),  # 0: never
+    column("seen", Long, server_default="0"),  # when it last came
     UniqueConstraint("ehr", "type", "foreign_id", "hash"),
+)
+partial_index("dead_letter_standing_idx", "state IN ('open', 'dismissed')", dead_letter.c.type)
+
+letter_patient = Table(
+    "letter_patient",
+    metadata,
+    Column("letter", Long, primary_key=True),
+    Column("ehr", Name, primary_key=True),  # empty: the patient's id is ours, in a file
+    Column("foreign_id", Name, primary_key=True),
+    column("made", Name),  # when the record says that it was made, as it says it; empty: unknown
 )
 
 merge_base = Table(

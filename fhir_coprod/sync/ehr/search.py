@@ -95,42 +95,48 @@ class Search:
         """All pages of all these searches; the next is read while one is worked on.
 
         each_for_itself: if one fails, note it in the unit and go on with the others, unless the EHR has
-        stopped answering. Otherwise raises EhrError.
+        stopped answering. Otherwise raises EhrError, after the pages that were already asked for: under a
+        quota, each answer counts.
         """
-        queue: asyncio.Queue[Turned | BaseException | None] = asyncio.Queue(maxsize=2)
+        queue: asyncio.Queue[Turned | None] = asyncio.Queue(maxsize=2)
         waiting = iter(units)
+        fatal: list[EhrError] = []
 
         async def read() -> None:
             for unit in waiting:
                 try:
                     async for turned in self._unit(unit):
                         await queue.put(turned)
-                except (EhrAnswer, EhrUnreachable) as error:
-                    if not each_for_itself or self.client.is_left_alone:
-                        raise
-                    unit.failed, unit.is_unanswered = error.message, isinstance(error, EhrUnreachable)
+                        if fatal:
+                            return
+                except EhrError as error:
+                    if each_for_itself and self._is_its_own(error):
+                        unit.failed, unit.is_unanswered = error.message, isinstance(error, EhrUnreachable)
+                    else:
+                        fatal.append(error)
+                if fatal:
+                    return
 
-        async def produce() -> None:
-            readers = [asyncio.create_task(read()) for _ in range(min(AT_ONCE, len(units)))]
-            try:
-                await asyncio.gather(*readers)
-            except Exception as error:  # noqa: BLE001 - raised where the pages are used
-                await queue.put(error)
-            else:
-                await queue.put(None)
-            finally:
-                for reader in readers:
-                    reader.cancel()
+        async def end() -> None:
+            await asyncio.wait(readers, return_when=asyncio.FIRST_EXCEPTION)
+            await queue.put(None)
 
-        producer = asyncio.create_task(produce())
+        if not units:
+            return
+        readers = [asyncio.create_task(read()) for _ in range(min(AT_ONCE, len(units)))]
+        tasks = [*readers, asyncio.create_task(end())]
         try:
             while (turned := await queue.get()) is not None:
-                if isinstance(turned, BaseException):
-                    raise turned
                 yield turned
+            for reader in readers:
+                if reader.done():
+                    reader.result()  # raises if the fault is ours
+            if fatal:
+                raise fatal[0]
         finally:
-            producer.cancel()
-            await asyncio.gather(producer, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def count(self, start: str) -> int | None:
         """How many records a search finds, asked for by itself; None if the server does not say."""
@@ -202,6 +208,10 @@ class Search:
                     "seen."
                 )
             before, url = url, following
+
+    def _is_its_own(self, error: EhrError) -> bool:
+        """Whether only this search failed, so that others may be answered."""
+        return isinstance(error, EhrAnswer | EhrUnreachable) and not self.client.is_left_alone
 
     def _is_lost(self, error: EhrError) -> bool:
         """Whether the EHR has stopped answering, so that its next page cannot be expected either."""

@@ -10,7 +10,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    TextClause,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    text,
+    update,
+)
 
 from fhir_coprod.instants import to_milliseconds
 from fhir_coprod.store import Query, Transaction
@@ -60,13 +71,27 @@ def _this(pair: Pair) -> ColumnElement[bool]:
 
 
 def read(
-    connection: Connection, which: ColumnElement[bool] | None = None, limit: int | None = None
+    connection: Connection, which: ColumnElement[bool] | TextClause | None = None, limit: int | None = None
 ) -> list[Doubt]:
     """The doubts, in the order of their records; all of them, or those for which a condition holds."""
-    d = doubt.c
     statement = select(*_columns) if which is None else select(*_columns).where(which)
-    rows = connection.execute(statement.order_by(d.ehr_a, d.id_a, d.ehr_b, d.id_b).limit(limit))
+    # Sorted here: a database that sorts by all four columns walks through every doubt.
+    rows = connection.execute(statement.order_by(doubt.c.ehr_a).limit(limit))
+    return sorted((_doubt(row) for row in rows), key=lambda one: one.pair)
+
+
+def to_decide(connection: Connection, *, asked_only: bool, most: int | None) -> list[Doubt]:
+    """The doubts that wait for a person, those first on which something depends and then the oldest."""
+    d = doubt.c
+    which = (d.why != "") & d.asked.is_(True) if asked_only else d.why != ""
+    order = (d.asked.desc(), d.since, d.ehr_a, d.id_a, d.ehr_b, d.id_b)
+    rows = connection.execute(select(*_columns).where(which).order_by(*order).limit(most))
     return [_doubt(row) for row in rows]
+
+
+def how_many(connection: Connection) -> int:
+    """How many doubts wait for a person."""
+    return int(connection.execute(select(func.count()).where(doubt.c.why != "")).scalar_one())
 
 
 def _doubt(row: Sequence[Any]) -> Doubt:
@@ -131,7 +156,7 @@ def look_again(connection: Connection, records: Sequence[Record]) -> None:
 
 def waiting(connection: Connection, limit: int) -> list[Doubt]:
     """Doubts that have to be looked at, because they or their patients' referrals have changed."""
-    return read(connection, text("look"), limit)  # type: ignore[arg-type]
+    return read(connection, text("look"), limit)
 
 
 def looked_at(connection: Connection, pair: Pair, *, asked: bool) -> None:

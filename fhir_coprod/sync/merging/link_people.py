@@ -1,14 +1,13 @@
 """Links the records of people: finds those that are surely the same, and notes what is in doubt.
 
-From each record only those are followed that are surely the same, or that a person or their EHR said to
-be, so
-that the work does not grow with the number of people. Those that only may be the same are looked at once,
+From each record only those are followed that are surely the same, or that a person or their EHR said to be,
+so that the work does not grow with the number of people. Those that only may be the same are looked at once,
 from the record that changed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, bindparam, select
@@ -118,17 +117,17 @@ def _load(connection: Connection, known: _Known, records: Collection[Record]) ->
     known.rows.update((row.record, row) for row in rows)
 
 
-def _pairs(known: _Known, frontier: Collection[Record], records: Collection[Record]) -> set[Pair]:
+def _pairs(known: _Known, frontier: Set[Record], records: Set[Record]) -> set[Pair]:
     """Pairs of a record of the frontier and another with a key in common by which people are found."""
     by_key: dict[tuple[str, str], set[Record]] = {}
-    for record in frontier | records:  # type: ignore[operator]
+    for record in frontier | records:
         for kind in FINDING:
             for key in known.keys[record].get(kind, ()):
                 if key not in known.crowded:
                     by_key.setdefault((kind, key), set()).add(record)
     found: set[Pair] = set()
     for carriers in by_key.values():
-        for one in carriers & {*frontier}:
+        for one in carriers & frontier:
             found |= {pair_of(one, other) for other in carriers if other != one}
     return found
 

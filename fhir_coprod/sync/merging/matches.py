@@ -2,12 +2,11 @@
 
 It is a Task with the code `possible-same-patient` and the two Patients in `focus` and `input`. It is not
 Patient.link seealso, which says that the two *are* known to be the same, and not Linkage, which no worklist
-shows. The Task only asks. The answer is a person's word, given by name (`fhir-coprod people`, or the
-page): it
-is kept apart from all records and Tasks, so that no program's Task joins anybody and no later sync forgets
-it. If the Task is completed without a person's word, it is opened again and says how to answer. If somebody
-rejects or cancels it, it is not asked again, and the pair stays on the list. If the records no longer look
-alike, or were merged for another reason, the sync cancels the Task.
+shows. The Task only asks. The answer is a person's word, given by name (`fhir-coprod people`, or the page):
+it is kept apart from all records and Tasks, so that no program's Task joins anybody and no later sync
+forgets it. If the Task is completed without a person's word, it is opened again and says how to answer. If
+somebody rejects or cancels it, it is not asked again, and the pair stays on the list. If the records no
+longer look alike, or were merged for another reason, the sync cancels the Task.
 """
 
 from __future__ import annotations
@@ -82,7 +81,7 @@ def ask(transaction: Transaction) -> Asked:
 
 def _ask_again(transaction: Transaction) -> list[Change]:
     """Open again the questions that somebody completed without a person's word."""
-    open_doubts = doubts.read(transaction.connection, text("asked"))  # type: ignore[arg-type]
+    open_doubts = doubts.read(transaction.connection, text("asked"))
     tasks = transaction.newest("Task", [task_id(one.pair) for one in open_doubts])
     changes: list[Change] = []
     for one in open_doubts:

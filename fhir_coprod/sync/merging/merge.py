@@ -2,7 +2,8 @@
 
 The resource is the first record; the others add what it lacks, by the rules in `mappings/merge.toml`. What
 is added has the extension `origin`: the address of the record that it came from. A merged Patient also links
-to each of its records (`link.type` seealso).
+to each of its records (`link.type` seealso). What people entered in a resource that was given up for this one
+comes last, and adds whatever the records lack.
 """
 
 from __future__ import annotations
@@ -85,10 +86,17 @@ def _party_mistake(type: str, element: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One record that is merged: its text, with references rewritten to ours, and its address."""
+    """One record that is merged, or what was entered in a resource of ours that was given up for this one.
+
+    text:   with references rewritten to ours
+    origin: the address of the record, or our reference to the resource
+    labels: security labels that were entered
+    """
 
     text: bytes
     origin: str
+    is_record: bool = True
+    labels: tuple[Any, ...] = ()
 
 
 _CONTAINED = re.compile(rb'"reference"\s*:\s*"#')
@@ -114,7 +122,8 @@ def merged(type: str, parts: Sequence[Part], own: str) -> bytes:
                 if is_list(result.get(f"_{element}", b"")):
                     result[f"_{element}"] = _as_long_as(result[element], result[f"_{element}"])
         theirs = grouped(type, {key: bytes(value) for key, value in members.items()})
-        for element in (*rule.fill, *rule.once_said):
+        entered = () if part.is_record else [element for element in theirs if element not in rule.union]
+        for element in (*rule.fill, *rule.once_said, *entered):
             held = grouped(type, result).get(element, {})
             if element in theirs and _gives_way(element, held, theirs[element], rule):
                 for key in held:
@@ -195,7 +204,8 @@ def _links(links: bytes, parts: Sequence[Part], own: str) -> bytes:
     """Patient.link without links to the patient itself, and with a link to each record that was merged."""
     kept = [bytes(link) for link in _items(links) if _other(bytes(link)) != own]
     present = {_other(link) for link in kept}
-    origins = sorted(part.origin for part in parts if part.origin) if len(parts) > 1 else []
+    records = [part for part in parts if part.is_record]
+    origins = sorted(part.origin for part in records if part.origin) if len(records) > 1 else []
     kept += [
         jsontext.encode({"other": {"reference": origin}, "type": "seealso"})
         for origin in origins

@@ -16,38 +16,35 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from itertools import combinations
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 from rapidfuzz.distance import OSA
 
 from fhir_coprod.sync.staging import names
-from fhir_coprod.sync.staging.identity import (
-    CROWD,
-    NOTHING_SAID,
-    Candidate,
-    Decisions,
-    Groups,
-    Keys,
-    Pair,
-    pair_of,
-)
+from fhir_coprod.sync.staging.identity import Candidate, Decisions, Groups, Keys, Pair, pair_of
 from fhir_coprod.sync.staging.names import PersonName
 from fhir_coprod.sync.staging.numbers import system_of
 from fhir_coprod.sync.staging.references import Record
 
 STRANGERS = 3
 """A number that this many different people carry names nobody."""
-ODD_VALUES, ODD_SHARE = 3, 0.01
-"""A system names nobody if at least so many of its values, and this share of those that several records
-carry, are carried by different people."""
 _SHORT = 6
 """Characters; in a shorter number another sign is another number."""
 FINDING = ("number", "loose", "person")
 """The kinds of keys that find records to compare."""
 
 Verdict = Literal["one", "ask", "two"]
+Agreement = Literal["same", "near", "swapped", "missing", "other"]
+"""How two records agree in a name or a date. `near` is one slip of the finger away; `swapped`: one record has
+as given name what the other record has as family name; only `other` is clearly another."""
+_NUMBER_SAYS = {
+    "same": "the same number",
+    "perhaps": "perhaps the same number",
+    "distrusted": "a number in common that other people have, too",
+    "none": "no number in common",
+}
+_SAYS = {"near": "is almost the same", "missing": "is missing", "other": "differs"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +95,38 @@ class _Face:
     national: frozenset[str]
     assigners: Mapping[str, frozenset[str]]
     birth: str
+    is_day_unknown: bool
     names: tuple[PersonName, ...]
     is_careful: bool
 
     @property
     def is_whole_date(self) -> bool:
         return len(self.birth) == 10
+
+
+class _Comparison(NamedTuple):
+    """What two records have in common, and the systems in which their numbers differ."""
+
+    number: Literal["same", "perhaps", "distrusted", "none"]
+    dates: Agreement
+    given: Agreement
+    family: Agreement
+    against: tuple[str, ...]
+
+
+def _is_one(found: _Comparison, a: _Face, b: _Face) -> bool:
+    """Whether they are the same person without asking anybody.
+
+    A day of birth that may stand for an unknown one, or a family name with one slip of the finger in it,
+    needs a number that a country gave to one person, and all names.
+    """
+    if not (found.number == found.dates == found.given == "same") or found.against:
+        return False
+    if a.is_day_unknown:
+        return _is_national(a, b) and names.fully_agree(a.names, b.names)
+    if found.family == "near":
+        return _is_national(a, b) and names.given_agree(a.names, b.names, strictly=True)
+    return found.family == "same"
 
 
 class People:
@@ -135,62 +158,20 @@ class People:
         return face
 
     def _compare(self, a: _Face, b: _Face) -> Likeness:
-        shared = {n for n in a.numbers & b.numbers if _same_assigner(n, a, b)}
-        sure = {n for n in shared if _sure_assigner(n, a, b)}
-        loose = bool(_perhaps(a, b)) or shared != sure
-        national = any(system_of(number) in a.national | b.national for number in sure)
-        dates, given, family = _dates(a, b), _given(a, b), _family(a, b)
-        if not sure and not loose and (dates, given, family) != ("same", "same", "same"):
+        number = _number(a, b)
+        dates, given = _dates(a, b), _given(a, b)
+        if number in ("distrusted", "none") and (dates, given) != ("same", "same"):
             return _TWO
-        against = _against(a, b)
-        unknown_day = dates == "same" and (a.birth[5:] in self._trust.days)
-        full = names.fully_agree(a.names, b.names)
-        agree = dates == "same" and given == "same" and family == "same"
-        if sure and agree and not against and (not unknown_day or (national and full)):
+        found = _Comparison(number, dates, given, _family(a, b), tuple(_against(a, b)))
+        if _is_one(found, a, b):
             return _ONE
-        return self._doubt(
-            a, b, sure=bool(sure), loose=loose, national=national, dates=dates, given=given, family=family,
-            against=against, unknown_day=unknown_day,
-        )  # fmt: skip
-
-    def _doubt(
-        self,
-        a: _Face,
-        b: _Face,
-        *,
-        sure: bool,
-        loose: bool,
-        national: bool,
-        dates: str,
-        given: str,
-        family: str,
-        against: Collection[str],
-        unknown_day: bool,
-    ) -> Likeness:
-        """Whether a person should look at two who are not surely one, and what that person should know."""
-        why = ["the same number" if sure else "perhaps the same number" if loose else "no number in common"]
-        for what, found in (("birth date", dates), ("given name", given), ("family name", family)):
-            if found != "same":
-                why.append(f"{what} {'differs' if found == 'other' else 'is missing'}")
-        if unknown_day and dates == "same":
-            why.append("a day of birth that often stands for an unknown one")
-        if against:
-            why.append("another number differs")
-        alike = dates == "same" and given == "same" and family == "same"
-        if sure and dates == "other":
-            asks = national and given == family == "same"
-        elif sure:
-            asks = not (given == "other" and family == "other")
-        elif loose:
-            asks = dates != "other" and given == "same" and not against
-        else:
-            asks = alike and not unknown_day and (not against or _slip(a, b, against))
-        return Likeness("ask", ", ".join(why)) if asks else _TWO
+        return Likeness("ask", _in_words(found, a)) if _asks(found, a, b) else _TWO
 
     def are_different(self, a: Record, b: Record) -> bool:
-        """Whether they are clearly two people: neither birth date nor given name is the same."""
+        """Whether they are clearly two people: the birth date is another, and the given name is another and
+        not just mistyped."""
         mine, theirs = self._face(a), self._face(b)
-        return _dates(mine, theirs) == "other" and _given(mine, theirs) == "other"
+        return _dates(mine, theirs) in ("near", "other") and _given(mine, theirs) == "other"
 
     def how_many(self, records: Collection[Record]) -> int:
         """How many clearly different people these records are of, counted up to STRANGERS."""
@@ -231,6 +212,7 @@ def _face(keys: Keys, trust: Trust) -> _Face:
         keys.get("national", frozenset()),
         {number: frozenset(who) for number, who in assigners.items()},
         birth,
+        birth[5:] in trust.days,
         tuple(PersonName.of_key(key) for key in sorted(keys.get("name", ()))),
         "multiple" in keys or _is_baby(birth, trust.today),
     )
@@ -241,6 +223,62 @@ def _is_baby(birth: str, today: str) -> bool:
     if len(birth) != 10 or not today:
         return False
     return f"{int(birth[:4]) + 1:04}{birth[4:]}" > today
+
+
+def _asks(found: _Comparison, a: _Face, b: _Face) -> bool:
+    """Whether a person should look at two who are not surely one."""
+    if found.number == "same":
+        if found.dates == "other":
+            return _is_national(a, b) and found.given == found.family == "same"
+        if found.dates == "near":
+            return found.given != "other"
+        return (found.given, found.family) != ("other", "other")
+    if found.number == "perhaps":
+        is_same_day = found.dates in ("same", "missing") or (found.dates == "near" and found.family == "same")
+        return is_same_day and found.given == "same" and not found.against
+    if a.is_day_unknown:
+        return False
+    alike = found.dates == found.given == "same" and (found.number == "distrusted" or found.family == "same")
+    return alike and (not found.against or _slip(a, b, found.against))
+
+
+def _in_words(found: _Comparison, a: _Face) -> str:
+    """What a person should know who looks at the two."""
+    why = [_NUMBER_SAYS[found.number]]
+    for what, how in (
+        ("birth date", found.dates),
+        ("given name", found.given),
+        ("family name", found.family),
+    ):
+        if how in _SAYS:
+            why.append(f"{what} {_SAYS[how]}")
+    if "swapped" in (found.given, found.family):
+        why.append("given and family name have changed places")
+    if found.dates == "same" and a.is_day_unknown:
+        why.append("a day of birth that often stands for an unknown one")
+    if found.against:
+        why.append("another number differs")
+    return ", ".join(why)
+
+
+def _number(a: _Face, b: _Face) -> Literal["same", "perhaps", "distrusted", "none"]:
+    """Whether they have a number in common."""
+    shared = _shared(a, b)
+    if any(_sure_assigner(number, a, b) for number in shared):
+        return "same"
+    if shared or _perhaps(a, b):
+        return "perhaps"
+    return "distrusted" if a.distrusted & b.distrusted else "none"
+
+
+def _shared(a: _Face, b: _Face) -> list[str]:
+    return [number for number in a.numbers & b.numbers if _same_assigner(number, a, b)]
+
+
+def _is_national(a: _Face, b: _Face) -> bool:
+    """Whether a country gave them a number that they have in common."""
+    sure = [number for number in _shared(a, b) if _sure_assigner(number, a, b)]
+    return any(system_of(number) in a.national | b.national for number in sure)
 
 
 def _perhaps(a: _Face, b: _Face) -> frozenset[str]:
@@ -259,25 +297,44 @@ def _sure_assigner(number: str, a: _Face, b: _Face) -> bool:
     return (number in a.assigners) == (number in b.assigners)
 
 
-def _dates(a: _Face, b: _Face) -> Literal["same", "other", "missing"]:
+def _dates(a: _Face, b: _Face) -> Agreement:
     if a.is_whole_date and a.birth == b.birth:
         return "same"
     length = min(len(a.birth), len(b.birth))
-    return "missing" if a.birth[:length] == b.birth[:length] else "other"
+    if a.birth[:length] == b.birth[:length]:
+        return "missing"
+    return "near" if _is_near_day(a, b) else "other"
 
 
-def _given(a: _Face, b: _Face) -> Literal["same", "other", "missing"]:
+def _is_near_day(a: _Face, b: _Face) -> bool:
+    """Whether two whole dates differ by one slip of the finger, or by day and month in each other's place.
+
+    The years of two people whose day is not known often differ in one digit.
+    """
+    if not (a.is_whole_date and b.is_whole_date) or (a.is_day_unknown and b.is_day_unknown):
+        return False
+    year, month, day = a.birth.split("-")
+    return b.birth == f"{year}-{day}-{month}" or OSA.distance(a.birth, b.birth, score_cutoff=1) <= 1
+
+
+def _given(a: _Face, b: _Face) -> Agreement:
     if names.given_agree(a.names, b.names, strictly=a.is_careful or b.is_careful):
         return "same"
-    both = any(name.given for name in a.names) and any(name.given for name in b.names)
-    return "other" if both else "missing"
+    if not (any(name.given for name in a.names) and any(name.given for name in b.names)):
+        return "missing"
+    return _not_same(a, b, names.given_near(a.names, b.names))
 
 
-def _family(a: _Face, b: _Face) -> Literal["same", "other", "missing"]:
+def _family(a: _Face, b: _Face) -> Agreement:
     if names.family_agree(a.names, b.names):
         return "same"
-    both = any(name.family for name in a.names) and any(name.family for name in b.names)
-    return "other" if both else "missing"
+    if not (any(name.family for name in a.names) and any(name.family for name in b.names)):
+        return "missing"
+    return _not_same(a, b, names.family_near(a.names, b.names))
+
+
+def _not_same(a: _Face, b: _Face, is_near: bool) -> Agreement:
+    return "near" if is_near else "swapped" if names.swapped(a.names, b.names) else "other"
 
 
 def _against(a: _Face, b: _Face) -> list[str]:
@@ -308,48 +365,6 @@ def _is_slip(mine: str, theirs: str, system: int) -> bool:
 
 
 # --- groups ---------------------------------------------------------------------------------------
-
-
-def resolve(
-    candidates: Iterable[Candidate],
-    trust: Trust,
-    decisions: Decisions = NOTHING_SAID,
-    around: Iterable[Candidate] = (),
-    crowded: Collection[str] = (),
-) -> Resolution:
-    """Group the candidates into those that are the same person.
-
-    around:  records that no candidate is surely the same as, but perhaps; they are in no group
-    crowded: keys that too many records share, more than are given here; they find nobody
-    """
-    core = sorted(candidates, key=lambda candidate: candidate.record)
-    people = People(core, trust)
-    people.learn(around)
-    return resolved(people, {c.record for c in core}, pairs(people.known, crowded), decisions)
-
-
-def pairs(known: Mapping[Record, Candidate], crowded: Collection[str] = ()) -> set[Pair]:
-    """Pairs of records that share a key by which people are found."""
-    found: set[Pair] = set()
-    for records in carriers(known.values(), FINDING, crowded).values():
-        found |= {pair_of(a, b) for a, b in combinations(records, 2)}
-    return found
-
-
-def carriers(
-    candidates: Iterable[Candidate], kinds: tuple[str, ...], crowded: Collection[str] = ()
-) -> dict[tuple[str, str], list[Record]]:
-    """(kind, key) → the records that have it, where several do but not a crowd."""
-    found: dict[tuple[str, str], list[Record]] = defaultdict(list)
-    for candidate in candidates:
-        for kind in kinds:
-            for key in candidate.of(kind):
-                found[kind, key].append(candidate.record)
-    return {
-        key: sorted(records)
-        for key, records in found.items()
-        if 1 < len(records) <= CROWD and key[1] not in crowded
-    }
 
 
 def resolved(
@@ -414,57 +429,6 @@ def _either(one: Collection[Pair], different: Collection[Pair]) -> set[Pair]:
         for third in mates.get(a, set()) & mates.get(b, set())
         for own in (a, b)
     }
-
-
-# --- what the data show ---------------------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class Seen:
-    """What the data show of one system."""
-
-    values: int = 0
-    """Different values."""
-    shared: int = 0
-    """Of these, carried by several records."""
-    odd: int = 0
-    """Of these, carried by different people."""
-
-    @property
-    def is_trusted(self) -> bool:
-        return self.odd < ODD_VALUES or self.odd < ODD_SHARE * self.shared
-
-
-@dataclass(slots=True)
-class Survey:
-    """What the data show of all numbers."""
-
-    systems: dict[str, Seen] = field(default_factory=dict)
-    nobody: set[str] = field(default_factory=set)
-
-    def trust(self, trust: Trust) -> Trust:
-        distrusted = frozenset(system for system, seen in self.systems.items() if not seen.is_trusted)
-        return Trust(frozenset(self.nobody), distrusted, trust.days, trust.today)
-
-
-def survey(candidates: Iterable[Candidate], trust: Trust = Trust()) -> Survey:
-    """Look at every number that these records carry."""
-    people = People(candidates, trust)
-    by_number: dict[str, list[Record]] = defaultdict(list)
-    for candidate in people.known.values():
-        for number in candidate.of("number"):
-            by_number[number].append(candidate.record)
-    found = Survey()
-    for number, records in by_number.items():
-        seen = found.systems.setdefault(system_of(number), Seen())
-        seen.values += 1
-        if len(records) > 1:
-            seen.shared += 1
-            many = STRANGERS if len(records) > CROWD else people.how_many(records)
-            seen.odd += many > 1
-            if many >= STRANGERS:
-                found.nobody.add(number)
-    return found
 
 
 def replaced_by(keys: Keys) -> Iterator[Record]:

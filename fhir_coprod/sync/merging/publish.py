@@ -26,7 +26,7 @@ from fhir_coprod.store.prepared import named, prepare
 from fhir_coprod.store.quality import Marks, added, marks, told_by
 from fhir_coprod.store.schema.many import among, array, listed
 from fhir_coprod.store.schema.sync import crosswalk, retired
-from fhir_coprod.sync.merging import merge, three_way
+from fhir_coprod.sync.merging import entered, merge, three_way
 from fhir_coprod.sync.merging.change import Change
 from fhir_coprod.sync.merging.leading import ordered
 from fhir_coprod.sync.merging.merge import Part
@@ -66,7 +66,7 @@ class Draft:
     asks:         questions for a person, each listing the elements that both sides changed; an empty one
                   says that the two sides do not fit together
     is_kept:      whether to replace the merge base with `base` (None: with nothing)
-    is_forgotten: whether to delete the merge base, because nothing entered here is left
+    is_forgotten: whether to delete the merge base, because somebody here deleted what was entered
     """
 
     id: str
@@ -107,19 +107,22 @@ def draft(view: View, type: str, ids: Sequence[str], context: Context, validate:
     targets = read_targets(view.connection, [s.record for group in sources.values() for s in group], context)
     bases = three_way.bases(view.connection, type, ids)
     newest = view.newest(type, ids)
+    from_others = entered.parts(view.connection, view.newest, type, sources)
 
     def one(id: str) -> Draft:
         before, base = newest.get(id), bases.get(id)
         own = sources.get(id, [])
-        # Nothing entered here is left in it; if it comes back, an old base would delete its content.
-        is_gone = before is not None and before.deleted and not before.source.startswith(three_way.RETIRED)
-        is_forgotten = base is not None and (not own or is_gone)
         if not own:
-            ehr = before.source.removeprefix("ehr:") if before is not None else ""
-            return Draft(id, before, ehr, is_forgotten=is_forgotten)
+            return Draft(id, before, before.source.removeprefix("ehr:") if before is not None else "")
+        # Where somebody here deleted it, nothing entered here is left: an old base would delete its content.
+        is_gone = before is not None and before.deleted and not before.source.startswith(three_way.RETIRED)
+        is_forgotten = base is not None and is_gone
         if is_forgotten:
             base = None
-        return _draft(view.connection, type, id, own, targets, context, validate, before, base, is_forgotten)
+        more = from_others.get(id, ())
+        return _draft(
+            view.connection, type, id, own, more, targets, context, validate, before, base, is_forgotten
+        )
 
     return [one(id) for id in ids]
 
@@ -129,6 +132,7 @@ def _draft(
     type: str,
     id: str,
     sources: Sequence[Source],
+    more: Sequence[Part],
     targets: Targets,
     context: Context,
     validate: Validate,
@@ -137,12 +141,13 @@ def _draft(
     is_forgotten: bool,
 ) -> Draft:
     leading, *others = ordered(type, sources, targets, context)
-    document, name = _render(type, id, [leading, *others], targets, context)
-    meta = _meta([leading, *others], document, context)
+    parts = [*(_part(source, targets, context) for source in others), *more]
+    document, name = _render(type, id, leading, parts, targets, context)
+    meta = _meta([leading, *others], document, context, [label for part in more for label in part.labels])
     asks: list[tuple[str, ...]] = []
     judge = _Judge(validate, [leading, *others])
-    if others and judge.adds(document, meta):
-        document, name = _fitting(type, id, [leading, *others], targets, context, meta, judge)
+    if parts and judge.adds(document, meta):
+        document, name = _fitting(type, id, leading, parts, targets, context, meta, judge)
         asks.append(())
     is_kept, kept = False, None
     ours = three_way.before_retiring(connection, before) if before is not None else None
@@ -159,7 +164,7 @@ def _draft(
         is_kept, kept = True, merged.base
         if merged.conflicts:
             asks.append(tuple(element for element in merged.conflicts if element))
-    wrong = judge.marks(document, meta) if others or is_kept else leading.marks
+    wrong = judge.marks(document, meta) if parts or is_kept else leading.marks
     content = prepare(document, id, meta, hash=name, marks=wrong)
     return Draft(
         id, before, leading.record.ehr, content, tuple(asks), bool(asks), is_kept, is_forgotten, kept
@@ -195,7 +200,9 @@ def _number(version: Version | None) -> int:
 
 def _remove(transaction: Transaction, type: str, draft: Draft, published: Published, keep: bool) -> None:
     before = draft.before
-    gone = transaction.delete(type, draft.id, source=before.source if before is not None else "")
+    # What was entered here stays known, for the day on which its EHR shows the record again.
+    source = three_way.retired(before.source) if before is not None else ""
+    gone = transaction.delete(type, draft.id, source=source)
     if gone is not None and before is not None:
         published.changes.append(Change(draft.ehr, gone, before.data if keep else {}))
 
@@ -260,30 +267,33 @@ class _Judge:
 def _fitting(
     type: str,
     id: str,
-    sources: Sequence[Source],
+    leading: Source,
+    parts: Sequence[Part],
     targets: Targets,
     context: Context,
     meta: Json,
     judge: _Judge,
 ) -> tuple[Document, str]:
-    """The leading record with those others that add no fault to it."""
-    fitting = [sources[0]]
-    made = _render(type, id, fitting, targets, context)
-    for source in sources[1:]:
-        tried = _render(type, id, [*fitting, source], targets, context)
+    """The leading record with those parts that add no fault to it."""
+    fitting: list[Part] = []
+    made = _render(type, id, leading, fitting, targets, context)
+    for part in parts:
+        tried = _render(type, id, leading, [*fitting, part], targets, context)
         if not judge.adds(tried[0], meta):
-            fitting.append(source)
+            fitting.append(part)
             made = tried
     return made
 
 
 def _render(
-    type: str, id: str, sources: Sequence[Source], targets: Targets, context: Context
+    type: str, id: str, leading: Source, parts: Sequence[Part], targets: Targets, context: Context
 ) -> tuple[Document, str]:
-    """The resource's content with our references, and a name for it if it need not be hashed again."""
-    leading = sources[0]
-    if len(sources) > 1:
-        raw = merge.merged(type, [_part(source, targets, context) for source in sources], f"{type}/{id}")
+    """The resource's content with our references, and a name for it if it need not be hashed again.
+
+    parts: what is merged into the leading record
+    """
+    if parts:
+        raw = merge.merged(type, [_part(leading, targets, context), *parts], f"{type}/{id}")
         return Document(raw, jsontext.decode(raw)), ""
     rewrites = _rewrites(leading, targets, context)
     read = references.rewritten(leading.raw, rewrites)
@@ -319,26 +329,30 @@ def _rewrites(source: Source, targets: Targets, context: Context) -> dict[str, s
     return found
 
 
-def _meta(sources: Sequence[Source], document: Document, context: Context) -> Json:
-    """Profiles and tags of the leading record, security labels of all records, and the leading one's URL."""
+def _meta(sources: Sequence[Source], document: Document, context: Context, more: Sequence[Any] = ()) -> Json:
+    """Profiles and tags of the leading record, security labels of all records and `more` of them, and the
+    leading one's URL."""
     read = [document.data] if len(sources) == 1 else [source.data for source in sources]
     own = read[0].get("meta")
     meta: Json = {}
     if isinstance(own, dict):
         meta = {key: own[key] for key in ("profile", "tag", "extension") if own.get(key)}
     labels: list[Any] = []
-    for data in read:
-        theirs = data.get("meta")
-        said = theirs.get("security") if isinstance(theirs, dict) else None
-        for label in said if isinstance(said, list) else ():
-            if label not in labels:
-                labels.append(label)
+    for label in (*(label for data in read for label in _labels(data)), *more):
+        if label not in labels:
+            labels.append(label)
     if labels:
         meta["security"] = labels
     address = context.bases.address(sources[0].record)
     if address:
         meta["source"] = address
     return meta
+
+
+def _labels(data: Json) -> list[Any]:
+    meta = data.get("meta")
+    said = meta.get("security") if isinstance(meta, dict) else None
+    return said if isinstance(said, list) else []
 
 
 # --- resources that were merged into another ------------------------------------------------------
@@ -357,8 +371,7 @@ def write_retired(transaction: Transaction, most: int) -> Published:
         # into.
         if before is None or before.deleted:
             continue
-        origin = before.source.removeprefix(three_way.RETIRED)
-        source = f"{three_way.RETIRED}{origin}"
+        source = three_way.retired(before.source)
         if type == "Patient":
             kept = three_way.before_retiring(transaction.connection, before)
             written: Written | None = transaction.put(
@@ -367,7 +380,8 @@ def write_retired(transaction: Transaction, most: int) -> Published:
         else:
             written = transaction.delete(type, id, source=source)
         if written is not None and written.change != "unchanged":
-            published.changes.append(Change(origin.removeprefix("ehr:"), written, before.data))
+            origin = source.removeprefix(three_way.RETIRED).removeprefix("ehr:")
+            published.changes.append(Change(origin, written, before.data))
     transaction.connection.execute(
         update(retired)
         .where(t.written.is_(False), among(t.id, [row[1] for row in rows]))

@@ -17,8 +17,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from itertools import combinations
 
-from fhir_coprod.sync.merging.people import carriers
-from fhir_coprod.sync.staging.identity import ORDERS, Candidate, Groups
+from fhir_coprod.sync.staging.identity import CROWD, ORDERS, Candidate, Groups
 from fhir_coprod.sync.staging.numbers import system_of
 from fhir_coprod.sync.staging.references import Record
 
@@ -34,7 +33,7 @@ def resolve(
     known = {c.record: c for c in sorted(candidates, key=lambda c: c.record)}
     groups = Groups(known)
     apart = frozenset(departments)
-    for (kind, _), records in sorted(carriers(known.values(), ("identifier", "order"), crowded).items()):
+    for (kind, _), records in sorted(_carriers(known.values(), ("identifier", "order"), crowded).items()):
         if len({record.ehr for record in records}) < len(records):
             continue  # one EHR gives it to several
         for a, b in combinations(records, 2):
@@ -43,6 +42,22 @@ def resolve(
             ):
                 groups.join(a, b)
     return groups.all()
+
+
+def _carriers(
+    candidates: Iterable[Candidate], kinds: tuple[str, ...], crowded: Collection[str] = ()
+) -> dict[tuple[str, str], list[Record]]:
+    """(kind, key) → the records that have it, where several do but not a crowd."""
+    found: dict[tuple[str, str], list[Record]] = defaultdict(list)
+    for candidate in candidates:
+        for kind in kinds:
+            for key in candidate.of(kind):
+                found[kind, key].append(candidate.record)
+    return {
+        key: sorted(records)
+        for key, records in found.items()
+        if 1 < len(records) <= CROWD and key[1] not in crowded
+    }
 
 
 def _may_be_one(a: Candidate, b: Candidate, kind: str, apart: Collection[Record]) -> bool:

@@ -36,6 +36,8 @@ _NAMESPACE = UUID("5a0c4b1e-7d7e-5a39-9b7f-2f9f0f3c9c55")
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _NOT_CONTENT = ("id", "meta", "resourceType")
 _LISTED = ("profile", "security", "tag")
+_GIVEN_UP = ("active", "link")
+"""Elements that say of a Patient whether it counts; they mean nothing for the one that took its place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,13 @@ class ThreeWay:
 
 
 RETIRED = "retired:"
-"""Beginning of Version.source where a resource was given up for another; the source before it follows."""
+"""Beginning of Version.source where the sync gave a resource up, for another one or since its EHR no longer
+has it; the source before it follows."""
+
+
+def retired(source: str) -> str:
+    """The source of the version that gives a resource up."""
+    return f"{RETIRED}{source.removeprefix(RETIRED)}"
 
 
 def is_ours(version: Version) -> bool:
@@ -60,7 +68,7 @@ def is_ours(version: Version) -> bool:
 
 def before_retiring(connection: Connection, version: Version) -> Version:
     """The version itself; or, where it says that the resource was given up, the version before that: it
-    has what people entered here, for the day on which the two are parted again."""
+    has what people entered here, for the day on which the two are parted again or the record returns."""
     if not version.source.startswith(RETIRED):
         return version
     v = versions.c
@@ -72,6 +80,40 @@ def before_retiring(connection: Connection, version: Version) -> Version:
         .limit(1)
     ).first()
     return from_row((*earlier[:6], bytes(earlier[6]), *earlier[7:])) if earlier is not None else version
+
+
+def entered(connection: Connection, version: Version, base: bytes | None) -> tuple[bytes, list[Any]]:
+    """What somebody here put into a resource that was given up later: what its EHR did not say, as a resource
+    (b"" if there is nothing), and the security labels.
+
+    version: its newest version
+    base:    as for `three_way`
+    """
+    ours = before_retiring(connection, version)
+    if ours.deleted or (base is None and not is_ours(ours)):
+        return b"", []
+    type = ours.type
+    before = _last_written(connection, ours) if base is None else base
+    said = grouped(type, _content(before))
+    known = _list(_meta(before).get("security"))
+    labels = [label for label in _list(_meta(ours.body).get("security")) if label not in known]
+    content: dict[str, bytes] = {}
+    for element, members in grouped(type, _content(ours.body)).items():
+        if element not in _GIVEN_UP and not _same(said.get(element), members):
+            content |= _new_items(said.get(element, {}), members)
+    return _document(type, content).raw if content or labels else b"", labels
+
+
+def _new_items(before: Mapping[str, bytes], members: Mapping[str, bytes]) -> Mapping[str, bytes]:
+    """The members of an element; of a list only the items that were not in it before."""
+    if before.keys() != members.keys() or len(members) > 1:
+        return members
+    ((name, text),) = members.items()
+    was, now = jsontext.decode(before[name]), jsontext.decode(text)
+    if not isinstance(was, list) or not isinstance(now, list):
+        return members
+    new = [item for item in now if item not in was]
+    return {name: jsontext.encode(new)} if new else {}
 
 
 _BASES = select(merge_base.c.id, merge_base.c.body).where(

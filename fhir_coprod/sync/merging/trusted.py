@@ -10,16 +10,25 @@ from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, 
 from fhir_coprod.jsontext import Json
 from fhir_coprod.store.schema.many import among, array, listed
 from fhir_coprod.store.schema.sync import crosswalk, numbering, odd_number, sync_key
-from fhir_coprod.sync.merging.people import ODD_VALUES, STRANGERS, People, Seen
+from fhir_coprod.sync.merging.people import STRANGERS, People
 from fhir_coprod.sync.staging.numbers import system_of
 from fhir_coprod.sync.staging.references import Record
 from fhir_coprod.sync.staging.waking import TO_LINK, chunks
 
+ODD_VALUES, ODD_SHARE = 3, 0.01
+"""A system names nobody if at least so many of its values, and this share of those that several records
+carry, are carried by different people."""
 _TYPE = "Patient"
 
 # These run for every few records, so they are built once.
 _DISTRUSTED = select(numbering.c.system).where(numbering.c.trusted.is_(False))
 _ODD = select(odd_number.c.number, odd_number.c.people).where(listed(odd_number.c.number, "numbers"))
+
+
+def is_trusted(shared: int, odd: int) -> bool:
+    """Whether a system still names people, of whose numbers several records carry so many, and different
+    people so many."""
+    return odd < ODD_VALUES or odd < ODD_SHARE * shared
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +142,9 @@ def judge(connection: Connection) -> int:
             select(func.count()).select_from(odd_number).where(o.system == system)
         ).scalar_one()
         # Counted again only if what was counted last would change the verdict: counting takes long.
-        if odd >= ODD_VALUES and Seen(shared=shared, odd=odd).is_trusted != trusted:
+        if odd >= ODD_VALUES and is_trusted(shared, odd) != trusted:
             shared = _shared(connection, system)
-        now = Seen(shared=shared, odd=odd).is_trusted
+        now = is_trusted(shared, odd)
         connection.execute(
             update(numbering)
             .where(n.system == system)

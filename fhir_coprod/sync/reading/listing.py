@@ -66,6 +66,9 @@ class Listing:
     seen: Seen = field(default_factory=Seen)
     units: list[Unit] = field(default_factory=list)
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    """When it began, by the earlier of our clock and the EHR's."""
+    began: datetime = field(default_factory=lambda: datetime.now(UTC))
+    """When it began, by our clock."""
     is_resumed: bool = False
     accepts_older: bool = False
     is_short: bool = False
@@ -346,6 +349,7 @@ class Listing:
             remark,
             f"{len(self._gaps)} of {patients} could not be asked for everything" if self._gaps else "",
             is_full=not self.is_incremental,
+            began=self.began,
             short_looks=looks,
             gaps=(*((f"Patient/{id}", why) for id, why in sorted(self._gaps.items())), *self._unseen),
         )
@@ -426,7 +430,8 @@ class Listing:
         ids = cut.seen
         if ids is None:
             ids = tuple(await self.reading.threaded(reading.sink.living, reading.name, type))
-        self.started, self.is_resumed, self.accepts_older = began, True, cut.accepts_older
+        self.started = self.began = began
+        self.is_resumed, self.accepts_older = True, cut.accepts_older
         self.seen.orders, self.seen.looks = dict.fromkeys(ids), cut.looks
         done = set(cut.done)
         for unit in self.units:

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field, replace
 
 from fhir_coprod.sync.ehr import paging
 from fhir_coprod.sync.staging import stage
+from fhir_coprod.sync.staging.letters import Refused
 from fhir_coprod.sync.staging.order import Order, stamps
 from fhir_coprod.sync.staging.references import Bases, Record
 from fhir_coprod.sync.staging.sinks import StoreSink
-from fhir_coprod.sync.staging.stage import Batch, Known, Received, Refused, Taken, Unchanged
+from fhir_coprod.sync.staging.stage import Batch, Known, Received, Taken, Unchanged
 
 
 @dataclass

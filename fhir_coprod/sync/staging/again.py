@@ -3,7 +3,8 @@ their EHR now keeps such records."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from sqlalchemy import Connection, or_, select, update
@@ -11,9 +12,14 @@ from sqlalchemy import Connection, or_, select, update
 from fhir_coprod.store import Store, Transaction
 from fhir_coprod.store.loading import Dead
 from fhir_coprod.store.schema.sync import dead_letter
-from fhir_coprod.sync.staging import stage
+from fhir_coprod.sync.pace import Pace
+from fhir_coprod.sync.staging import letters, stage
+from fhir_coprod.sync.staging.letters import Refused
 from fhir_coprod.sync.staging.references import Bases
-from fhir_coprod.sync.staging.stage import Batch, Received, Refused, Taken, Unchanged, Validate
+from fhir_coprod.sync.staging.stage import Batch, Received, Taken, Unchanged, Validate
+
+AT_ONCE = 50
+"""Dead letters held in memory at once."""
 
 
 class Waiting(NamedTuple):
@@ -60,19 +66,34 @@ def close(connection: Connection, id: int, state: str) -> None:
     connection.execute(update(dead_letter).where(dead_letter.c.id == id).values(state=state))
 
 
-def retake_readable(store: Store, ehrs: Collection[str], bases: Bases, validate: Validate) -> None:
+def retake_readable(
+    store: Store, ehrs: Collection[str], bases: Bases, validate: Validate, beat: Callable[[], None]
+) -> None:
     """Stage the records of these EHRs that can be read and were refused: earlier, by another setting or by
-    an earlier version of this program."""
+    an earlier version of this program.
+
+    beat: shows that this sync is alive; there may be thousands
+    """
+    pace = Pace(store)
+    after = 0
+    while some := _readable(store, ehrs, after):
+        for one in some:
+            pace.write(partial(retake, one=one, bases=bases, validate=validate, keep_invalid=True))
+        after = some[-1].id
+        beat()
+
+
+def _readable(store: Store, ehrs: Collection[str], after: int) -> list[Waiting]:
+    """The next open dead letters of these EHRs, after the one with this id, whose record has an id."""
     d = dead_letter.c
     statement = (
         select(d.id, d.ehr, d.type, d.foreign_id, d.body, d.position)
-        .where(d.state == "open", d.foreign_id != "", d.ehr.in_(sorted(ehrs)))
+        .where(d.state == "open", d.foreign_id != "", d.ehr.in_(sorted(ehrs)), d.id > after)
         .order_by(d.id)
+        .limit(AT_ONCE)
     )
     with store.connect() as connection:
-        waiting = [Waiting(*row[:4], bytes(row[4]), row[5]) for row in connection.execute(statement)]
-    for one in waiting:
-        store.write(lambda t, one=one: retake(t, one, bases, validate, keep_invalid=True))  # type: ignore[misc]
+        return [Waiting(*row[:4], bytes(row[4]), row[5]) for row in connection.execute(statement)]
 
 
 def bury(transaction: Transaction, file: str, dead: Sequence[Dead], afresh: bool) -> None:
@@ -87,5 +108,8 @@ def bury(transaction: Transaction, file: str, dead: Sequence[Dead], afresh: bool
         connection.execute(
             update(dead_letter).where(d.ehr == "", d.state == "open", of_file).values(state="superseded")
         )
-    refused = [Refused("", one.type, "", one.raw, one.outcome, one.place) for one in dead]
-    stage.write_dead_letters(connection, refused, transaction.now)
+    own_ids = Bases({})
+    refused = [
+        letters.refusal("", one.type, "", one.raw, one.outcome, one.place, {}, own_ids) for one in dead
+    ]
+    letters.write(connection, refused, transaction.now)

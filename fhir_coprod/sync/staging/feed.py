@@ -69,10 +69,17 @@ class Success:
     """What a person should mend, although it hides nothing else."""
     is_full: bool = False
     """It listed everything."""
+    began: datetime | None = None
+    """When it began, by our clock; `started` may be earlier, by the EHR's."""
     short_looks: int = 0
     """How many of these in a row, with this one, saw fewer records than the EHR counts."""
     gaps: tuple[tuple[str, str], ...] = ()
     """What the EHR did not give although it gave the rest: `Patient/id` there or a record, and why."""
+
+    @property
+    def whole_since(self) -> datetime | None:
+        """When this look began, if it listed everything and nothing stayed unseen."""
+        return self.began if self.is_full and not self.behind and not self.gaps else None
 
 
 def feeds(connection: Connection, ehr: str | None = None) -> list[Feed]:
@@ -96,12 +103,6 @@ def _from_row(row: Any) -> Feed:
         from_milliseconds(row["last_full"]) if row["last_full"] else None,
         row["short_looks"],
     )
-
-
-def watermark(connection: Connection, ehr: str, type: str) -> str:
-    """Where the next incremental pull may start; "" if everything has to be read."""
-    row = connection.execute(select(feed.c.watermark).where(feed.c.ehr == ehr, feed.c.type == type)).first()
-    return row[0] if row else ""
 
 
 def read(connection: Connection, ehr: str, type: str) -> Feed | None:

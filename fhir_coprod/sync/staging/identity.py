@@ -205,9 +205,6 @@ class Decisions:
     different: frozenset[Pair] = frozenset()
 
 
-NOTHING_SAID = Decisions()
-
-
 class Groups:
     """Union-find over records; the same order of joins gives the same groups."""
 

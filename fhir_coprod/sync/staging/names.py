@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from anyascii import anyascii
+from rapidfuzz.distance import OSA
 
 from fhir_coprod.jsontext import Json
 
@@ -67,6 +68,8 @@ _PARTICLES = frozenset(
 )
 _FEWEST = 2
 """Letters; fewer are an initial, which says too little."""
+_SHORT = 3
+"""Letters; in so short a name another letter is another name: Eva and Eli."""
 
 
 class PersonName(NamedTuple):
@@ -163,6 +166,29 @@ def _family(mine: str, theirs: str) -> bool:
         return True
     a, b = {*mine.split()} - _PARTICLES, {*theirs.split()} - _PARTICLES
     return bool({word for word in a & b if len(word) > _FEWEST}) and (a <= b or b <= a)
+
+
+def given_near(mine: Collection[PersonName], theirs: Collection[PersonName]) -> bool:
+    """Whether one slip of the finger lies between two of their first given names."""
+    return any(a.given and b.given and _near(a.given[0], b.given[0]) for a in mine for b in theirs)
+
+
+def family_near(mine: Collection[PersonName], theirs: Collection[PersonName]) -> bool:
+    """Whether one slip of the finger lies between two of their family names."""
+    return any(_near(a.family, b.family) for a in mine for b in theirs)
+
+
+def _near(mine: str, theirs: str) -> bool:
+    return min(len(mine), len(theirs)) > _SHORT and OSA.distance(mine, theirs, score_cutoff=1) <= 1
+
+
+def swapped(mine: Collection[PersonName], theirs: Collection[PersonName]) -> bool:
+    """Whether one person's given names are the other's family name, as if typed into the wrong field."""
+    return any(_is_given_of(a.family, b) or _is_given_of(b.family, a) for a in mine for b in theirs)
+
+
+def _is_given_of(family: str, other: PersonName) -> bool:
+    return family != "" and family.replace(" ", "") == "".join(other.given)
 
 
 def fully_agree(mine: Collection[PersonName], theirs: Collection[PersonName]) -> bool:

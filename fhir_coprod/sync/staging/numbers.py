@@ -31,6 +31,8 @@ LONGEST_KEY = 250
 """Characters; PostgreSQL indexes at most 2,700 bytes, which a key shares with other columns."""
 _NOT_ANY_MORE = frozenset(("old", "temp"))
 _BETWEEN = "|"
+_COMPARING = b"2"
+"""Raise it when records are read or compared in another way: then all people are compared again."""
 _FEWEST = 4
 """Characters; the same sign this often is no number."""
 
@@ -156,7 +158,7 @@ class Numbering:
     def mark(self) -> str:
         """Changes whenever the rules do, so that what was read by older rules can be read again."""
         encoded = msgspec.json.encode(self.rules, order="deterministic")
-        return hashlib.sha256(b"1" + encoded).hexdigest()[:16]
+        return hashlib.sha256(_COMPARING + encoded).hexdigest()[:16]
 
     @cached_property
     def given_placeholders(self) -> frozenset[str]:

@@ -224,6 +224,13 @@ def targets(raw: bytes, data: Json, ehr: str, bases: Bases) -> frozenset[tuple[s
     return frozenset(found)
 
 
+def patients(raw: bytes, ehr: str, bases: Bases) -> frozenset[Record]:
+    """The patients that a record of `ehr` refers to, whether or not it can be parsed."""
+    texts = (text.replace(b"\\/", b"/").decode(errors="replace") for text in _LITERAL_TEXT.findall(raw))
+    found = {target for text in texts if (target := bases.target(text, ehr)) is not None}
+    return frozenset(record for record in found if record.type == "Patient" and record.can_arrive)
+
+
 # --- the same bytes with other references ---------------------------------------------------------
 
 # A quote inside a JSON text is escaped, so these can only match a key and its value.

@@ -21,7 +21,6 @@ from sqlalchemy import (
     Connection,
     bindparam,
     delete,
-    insert,
     literal_column,
     select,
     update,
@@ -34,18 +33,16 @@ from fhir_coprod.outcome import Issue, Outcome
 from fhir_coprod.readable import readable
 from fhir_coprod.store.quality import Marks, marks, packed
 from fhir_coprod.store.schema.many import among, array, insert_rows, listed
-from fhir_coprod.store.schema.sync import crosswalk, dead_letter, received_base, sync_key, sync_reference
-from fhir_coprod.sync.staging import feed, identity, references, unfinished
+from fhir_coprod.store.schema.sync import crosswalk, received_base, sync_key, sync_reference
+from fhir_coprod.sync.staging import feed, identity, letters, references, unfinished
 from fhir_coprod.sync.staging.feed import Success
+from fhir_coprod.sync.staging.letters import Refused
 from fhir_coprod.sync.staging.order import Order, stamps
 from fhir_coprod.sync.staging.references import Bases, Record
 from fhir_coprod.sync.staging.waking import TO_LINK, chunks, forget_keys, wake_holders
 
 OPEN = crosswalk.c.state > literal_column("0")
 """Something is left to do. Worded exactly as in crosswalk_open_idx, so that SQLite uses that index."""
-
-STANDING = ("open", "dismissed")
-"""Values of dead_letter.state for what is still not taken in."""
 
 Validate = Callable[[Document], Outcome]
 
@@ -89,18 +86,6 @@ class Taken:
     targets: frozenset[tuple[str, str, str]]
     """What it refers to: records as (EHR, type, id), business identifiers as ("", type, identifier)."""
     marks: Marks = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """One record that could not be taken in, and why. `foreign_id` is "" if not even the id could be read."""
-
-    ehr: str
-    type: str
-    foreign_id: str
-    raw: bytes
-    outcome: Outcome
-    position: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,14 +175,18 @@ def prepare(
     by_content:   the EHR lists it as it is now, so an earlier time alone does not make it older.
     keep_invalid: take a record that breaks a rule, too, and say what is wrong in it.
     """
+
+    def refused(id: str, outcome: Outcome, data: Json) -> Refused:
+        return letters.refusal(ehr, type, id, received.raw, outcome, received.position, data, bases)
+
     try:
         document = received.document or jsontext.parse(received.raw)
     except NotJson as error:
-        return Refused(ehr, type, "", received.raw, error.outcome, received.position)
+        return refused("", error.outcome, {})
     id = document.data.get("id")
     if document.type != type or not isinstance(id, str) or not _ID.fullmatch(id):
         outcome = Outcome((Issue("error", "structure", _misplaced(document.type, type)),))
-        return Refused(ehr, type, "", received.raw, outcome, received.position)
+        return refused("", outcome, document.data)
     record = Record(ehr, type, id)
     version, updated = stamps(document.data)
     hash = content_hash(document)
@@ -210,7 +199,7 @@ def prepare(
             return Unchanged(record, version, updated)
     outcome = validate(document)
     if not outcome and not keep_invalid:
-        return Refused(ehr, type, id, received.raw, outcome, received.position)
+        return refused(id, outcome, document.data)
     data = document.data if outcome else readable(document.data).data
     return Taken(
         record,
@@ -253,16 +242,6 @@ _own_record = (crosswalk.c.ehr == bindparam("ehr")) & (crosswalk.c.type == bindp
 _KNOWN = select(
     *(crosswalk.c[name] for name in ("foreign_id", "hash", "updated", "deleted", "version"))
 ).where(_own_record, listed(crosswalk.c.foreign_id, "ids"))
-_RESOLVE_LETTERS = (
-    update(dead_letter)
-    .where(
-        dead_letter.c.ehr == bindparam("own_ehr"),
-        dead_letter.c.type == bindparam("own"),
-        listed(dead_letter.c.foreign_id, "ids"),
-        dead_letter.c.state.in_(STANDING),
-    )
-    .values(state="resolved")
-)
 
 
 def known_records(connection: Connection, ehr: str, type: str, ids: Sequence[str]) -> dict[str, Known]:
@@ -329,16 +308,16 @@ def stage(connection: Connection, batch: Batch, now: datetime) -> Counts:
     counts.deleted = _bury(connection, batch.gone)
     for old, successor in batch.given_up:
         _give_up(connection, old, successor)
-    counts.dismissed = write_dead_letters(connection, batch.refused, now)
+    counts.dismissed = letters.write(connection, batch.refused, now)
     counts.dead -= counts.dismissed
-    _close_dead_letters(
-        connection, [taken.record for taken in newest.values()] + batch.unchanged + batch.gone
-    )
+    letters.resolve(connection, [taken.record for taken in newest.values()] + batch.unchanged + batch.gone)
     if batch.unfinished:
         unfinished.save(connection, batch.ehr, batch.type, batch.unfinished)
     if batch.feed is not None:
         unfinished.forget(connection, batch.ehr, batch.type)
         feed.succeeded(connection, batch.ehr, batch.type, batch.feed, now)
+        if (began := batch.feed.whole_since) is not None:
+            letters.resolve_what_came_no_more(connection, batch.ehr, batch.type, began)
     return counts
 
 
@@ -436,52 +415,3 @@ def _give_up(connection: Connection, old: Record, new: Record) -> None:
         .where(c.ehr == old.ehr, c.type == old.type, c.foreign_id == old.id)
         .values(hash="", state=TO_LINK)
     )
-
-
-def write_dead_letters(connection: Connection, refused: Sequence[Refused], now: datetime) -> int:
-    """Write one row for each distinct content of a record; if it arrives again, open it again, unless a
-    person has dismissed it. Returns how many of them have been."""
-    d = dead_letter.c
-    dismissed = 0
-    for one in refused:
-        digest = hashlib.sha256(one.raw).hexdigest()
-        same = (
-            (d.ehr == one.ehr) & (d.type == one.type) & (d.foreign_id == one.foreign_id) & (d.hash == digest)
-        )
-        outcome = jsontext.encode(one.outcome.to_fhir()).decode()
-        state = connection.execute(select(d.state).where(same)).scalar()
-        if state is not None:
-            state = state if state == "dismissed" else "open"
-            dismissed += state == "dismissed"
-            connection.execute(
-                update(dead_letter).where(same).values(state=state, outcome=outcome, position=one.position)
-            )
-        else:
-            connection.execute(
-                insert(dead_letter).values(
-                    ehr=one.ehr,
-                    type=one.type,
-                    foreign_id=one.foreign_id,
-                    hash=digest,
-                    position=one.position,
-                    body=one.raw,
-                    outcome=outcome,
-                    received=round(now.timestamp() * 1000),
-                    state="open",
-                )
-            )
-        if one.foreign_id:  # earlier content of the same record is out of date
-            connection.execute(
-                update(dead_letter)
-                .where(d.ehr == one.ehr, d.type == one.type, d.foreign_id == one.foreign_id)
-                .where(d.hash != digest, d.state.in_(STANDING))
-                .values(state="superseded")
-            )
-    return dismissed
-
-
-def _close_dead_letters(connection: Connection, records: Sequence[Record]) -> None:
-    """Resolve the dead letters of records that have now arrived in good order, or are gone."""
-    for ids in chunks(record.id for record in records):
-        own = {"own_ehr": records[0].ehr, "own": records[0].type, "ids": array(ids)}
-        connection.execute(_RESOLVE_LETTERS, own)

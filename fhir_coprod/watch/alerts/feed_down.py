@@ -68,6 +68,8 @@ def _words(ehr: str, feeds: Iterable[Blind]) -> str:
     """The words of the alert. They name no times: `authoredOn` says since when, and words that change with
     time would make new versions."""
     what = by_reason((feed.type, feed.reason) for feed in feeds)
+    if not ehr:
+        return f"Not everything can be read: {what}. No stall is claimed from what may be in it."
     return (
         f"The EHR {ehr} is not seen whole: {what}. No stall is claimed from what it should show, "
         "and no alert about it ends. Look with fhir-coprod ehr check."

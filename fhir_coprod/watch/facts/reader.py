@@ -30,7 +30,12 @@ from fhir_coprod.watch.facts.newest import Newest, Row, Texts
 from fhir_coprod.watch.facts.referrals import roots_from
 from fhir_coprod.watch.facts.siblings import how_indexed, siblings_of
 from fhir_coprod.watch.facts.staff import Staff
-from fhir_coprod.watch.facts.visibility import blind_feeds, unread_records, unreadable_around
+from fhir_coprod.watch.facts.visibility import (
+    blind_feeds,
+    may_concern,
+    unread_records,
+    unreadable_around,
+)
 from fhir_coprod.watch.record import followup
 from fhir_coprod.watch.record.around import Held
 from fhir_coprod.watch.record.compose import compose
@@ -412,7 +417,12 @@ class Reader:
             return ()
         patient = target(root.data.get("subject")) or target(root.data.get("sender"))
         names = (*(row.reference for row in (root, *rows)), patient)
-        unread = [blind for name in dict.fromkeys(names) for blind in self.unread.get(name, ())]
+        unread = [
+            blind
+            for name in dict.fromkeys(names)
+            for blind in self.unread.get(name, ())
+            if may_concern(root, blind.made, self.zone)
+        ]
         requesters = self._around.parties(root.data.get("requester"))
         return (*unread, *self.blind_for(_ehr_of(root), requesters, from_ehr=from_ehr))
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, bindparam, func, select
+from sqlalchemy import Connection, bindparam, func, literal, select
 
 from fhir_coprod import watched
 from fhir_coprod.settings import Settings
@@ -20,6 +20,7 @@ from fhir_coprod.watch.record.model import Blind
 
 NOT_TAKEN_IN: Final = "the newest word on a record could not be taken in"
 NOT_GIVEN: Final = "the EHR did not give it for one patient"
+REFUSED: Final = "records of one patient could not be taken in; see `fhir-coprod dead-letters list`"
 NOT_READABLE: Final = "an element of a record cannot be read; see `fhir-coprod quality`"
 
 
@@ -49,15 +50,22 @@ about urgent referrals always do."""
 
 
 def _nameless(connection: Connection) -> Iterator[Blind]:
-    """Types of which too many records name what they belong to in a form that cannot be read, and no patient:
-    each could be the one that any referral waits for. They have no EHR here."""
-    for type, several in _nameless_counts(connection).items():
-        resource = core.resource.c
-        statement = select(func.count()).where(resource.type == type, resource.deleted.is_(False))
-        every = connection.execute(statement).scalar_one()
+    """Types of which too many records name no patient, and either could not be taken in or say in a form that
+    cannot be read what they belong to: each could be the one that any referral waits for. They have no EHR
+    here."""
+    marked, refused = _nameless_counts(connection), observed.nameless_dead_letters(connection)
+    for type in sorted({*marked, *refused} & watched.WATCHED.keys()):
+        letters = refused.get(type, 0)
+        several = marked.get(type, 0) + letters
+        # No need to count further: with more records than that, claims go on.
+        some = select(literal(1)).where(_resource.type == type, _resource.deleted.is_(False))
+        some = some.limit(round(several / NAMELESS_SHARE) + 1)
+        every = connection.execute(select(func.count()).select_from(some.subquery())).scalar_one() + letters
         if several >= every * NAMELESS_SHARE:
             reason = f"{several} of {every} records cannot be read and name no patient"
-            yield Blind(type, "", reason=f"{reason}; see `fhir-coprod quality`", down=True)
+            where = [*["quality"] * (type in marked), *["dead-letters list"] * (type in refused)]
+            see = " and ".join(f"`fhir-coprod {each}`" for each in where)
+            yield Blind(type, "", reason=f"{reason}; see {see}", down=True)
 
 
 def _nameless_counts(connection: Connection) -> dict[str, int]:
@@ -70,6 +78,7 @@ def _nameless_counts(connection: Connection) -> dict[str, int]:
     return counts
 
 
+_resource: Final = core.resource.c
 _ANY_MARK: Final = select(core.quality.c.key).limit(1)
 _NAMELESS: Final = (
     select(core.reference.c.param, func.count())
@@ -91,7 +100,8 @@ def by_reason(feeds: Iterable[tuple[str, str]]) -> str:
 
 def unread_records(connection: Connection) -> dict[str, tuple[Blind, ...]]:
     """What is not seen of single records, by our reference: resources that are out of date, since their EHR's
-    newest version is a dead letter, and patients for whom an EHR did not give a type."""
+    newest version is a dead letter, and patients for whom an EHR did not give a type, or whom records name
+    that could not be taken in."""
     found: dict[str, tuple[Blind, ...]] = {}
     for ehr, type, id, since in observed.unread_records(connection):
         name = f"{type}/{id}"
@@ -100,6 +110,10 @@ def unread_records(connection: Connection) -> dict[str, tuple[Blind, ...]]:
     for ehr, type, id, since in observed.gaps(connection):
         name = f"Patient/{id}"
         blind = Blind(type, ehr, since=since, reason=NOT_GIVEN, record=name)
+        found[name] = (*found.get(name, ()), blind)
+    for ehr, type, id, made, since in observed.missed_records(connection):
+        name = f"Patient/{id}"
+        blind = Blind(type, ehr, since=since, reason=REFUSED, record=name, made=made)
         found[name] = (*found.get(name, ()), blind)
     return found
 
@@ -127,24 +141,21 @@ def unreadable_around(
             yield unreadable(sibling)
             if any(gone.partition(".")[0] in _TIES for gone in sibling.unreadable):
                 yield unreadable(sibling, root.reference)
-    written = moment(root.data.get("authoredOn") or root.data.get("sent"), zone)
     for stray in strays:
-        at = moment(stray.data.get(_OWN_TIME.get(stray.type, "")), zone)
-        if written is None or at is None or at >= written:
+        made = watched.WATCHED[stray.type].made
+        if may_concern(root, stray.data.get(made), zone):
             yield unreadable(stray)
+
+
+def may_concern(root: Row, made: object, zone: ZoneInfo) -> bool:
+    """Whether a record that was made then may belong to the referral: not if it is older."""
+    written = moment(root.data.get("authoredOn") or root.data.get("sent"), zone) if made else None
+    at = moment(made, zone)
+    return written is None or at is None or at >= written
 
 
 _TIES: Final = frozenset({"basedOn", "replaces", "requisition", "supportingInfo"})
 """Elements by which one referral says that it replaces or answers another."""
-_OWN_TIME: Final = {
-    "Task": "authoredOn",
-    "Appointment": "created",
-    "DiagnosticReport": "issued",
-    "DocumentReference": "date",
-    "Communication": "sent",
-    "CommunicationRequest": "authoredOn",
-}
-"""When a record was made: one that is older than a referral cannot belong to it."""
 
 
 def first_read(connection: Connection) -> dict[str, datetime]:

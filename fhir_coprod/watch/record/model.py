@@ -209,6 +209,8 @@ class Blind(msgspec.Struct, frozen=True, array_like=True, gc=False):
     record: str = ""
     """Only this resource of ours is concerned, since its newest version could not be taken in, or cannot be
     read; "": every resource of the type."""
+    made: str = ""
+    """When the unseen records say that they were made; "" if that is not known."""
 
     @property
     def is_nameless(self) -> bool:

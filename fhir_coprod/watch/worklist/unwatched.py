@@ -18,6 +18,7 @@ from fhir_coprod.watch.facts.visibility import (
     NOT_GIVEN,
     NOT_READABLE,
     NOT_TAKEN_IN,
+    REFUSED,
     blind_feeds,
     by_reason,
     unread_records,
@@ -122,11 +123,15 @@ def what_cannot_be_watched(
         ]
         late = observed.struggling(connection, policy.pulled_since(now))
         for (ehr, type, why), count in Counter(
-            (b.ehr, b.type, b.reason) for some in unread_records(connection).values() for b in some
+            each
+            for some in unread_records(connection).values()
+            for each in {(b.ehr, b.type, b.reason) for b in some}
         ).items():
             many = {
                 NOT_TAKEN_IN: f"the newest words on {count} records could not be taken in",
                 NOT_GIVEN: f"the EHR did not give it for {count} patients",
+                REFUSED: f"records of {count} patients could not be taken in; "
+                "see `fhir-coprod dead-letters list`",
             }
             what = why if count == 1 else many[why]
             reasons.setdefault(ehr, []).append((type, what))

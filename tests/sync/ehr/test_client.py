@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from functools import partial
 
 import httpx
 import pytest
@@ -129,13 +131,12 @@ def test_one_request_in_a_while_tries_an_open_circuit() -> None:
 
 def test_who_waits_for_the_rate_is_not_overtaken() -> None:
     clock = Clock()
+    starts: list[float] = []
 
     async def story() -> None:
-        bucket = TokenBucket(1, clock.politeness())
+        bucket = TokenBucket(1, replace(clock.politeness(), sleep=partial(_noted, starts)))
         await asyncio.gather(*(bucket.take() for _ in range(4)))
 
-    starts: list[float] = []
-    clock.sleep = lambda seconds: _noted(starts, seconds)  # type: ignore[method-assign]
     asyncio.run(story())
     assert starts == [1, 2, 3]
 

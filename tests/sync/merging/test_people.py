@@ -9,11 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fhir_coprod.sync.merging import people
-from fhir_coprod.sync.merging.people import ODD_VALUES, Resolution, Seen, Trust, survey
-from fhir_coprod.sync.staging.identity import CROWD, NOTHING_SAID, Candidate, Decisions, keys, pair_of
+from fhir_coprod.sync.merging.people import Resolution, Trust
+from fhir_coprod.sync.merging.trusted import ODD_VALUES, is_trusted
+from fhir_coprod.sync.staging.identity import CROWD, Candidate, Decisions, keys, pair_of
 from fhir_coprod.sync.staging.numbers import KINDS
 from fhir_coprod.sync.staging.references import Bases, Record
+from tests.sync.merging import at_once
+from tests.sync.merging.at_once import NOTHING_SAID, survey
 
 SSN = "http://hl7.org/fhir/sid/us-ssn"
 ONE, TWO, THREE = "123456780", "223456701", "333456790"
@@ -49,7 +51,7 @@ def numbered(value: str, kind: str = "", system: str = "urn:number", **more: Any
 def resolve(
     candidates: list[Candidate], trust: Trust = TODAY, decisions: Decisions = NOTHING_SAID
 ) -> Resolution:
-    return people.resolve(candidates, trust, decisions)
+    return at_once.resolve(candidates, trust, decisions)
 
 
 def groups(resolution: Resolution) -> list[set[str]]:
@@ -66,8 +68,8 @@ def found(a: Candidate, b: Candidate, trust: Trust = TODAY) -> str:
     return verdicts.pop()
 
 
-def why(a: Candidate, b: Candidate) -> str:
-    (said,) = resolve([a, b]).doubts.values()
+def why(a: Candidate, b: Candidate, trust: Trust = TODAY) -> str:
+    (said,) = resolve([a, b], trust).doubts.values()
     return said
 
 
@@ -217,7 +219,83 @@ def test_what_is_missing_is_told() -> None:
     assert why(patient("a"), patient("b", birth="", given="")) == (
         "the same number, birth date is missing, given name is missing"
     )
-    assert why(patient("a"), patient("b", birth="1970-02-03")) == "the same number, birth date differs"
+    assert why(patient("a"), patient("b", birth="1982-12-13")) == "the same number, birth date differs"
+
+
+def lindqvist(ehr: str, **more: Any) -> Candidate:
+    return patient(ehr, **{"given": "Maria Eva", "family": "Lindqvist", **more})
+
+
+@pytest.mark.parametrize(
+    ("other", "expected"),
+    [
+        ({"given": "Marie"}, "given name is almost the same"),
+        ({"given": "Mara"}, "given name is almost the same"),
+        ({"given": "Amria"}, "given name is almost the same"),
+        ({"given": "Mraai"}, "given name differs"),
+        ({"given": "Marie", "family": "Sund"}, "given name is almost the same, family name differs"),
+        ({"given": "Lisa", "family": "Lindqist"}, "given name differs, family name is almost the same"),
+        ({"given": "Lindqvist", "family": "Maria Eva"}, "given and family name have changed places"),
+        ({"birth": "1970-03-03"}, "birth date is almost the same"),
+        ({"birth": "1970-02-03"}, "birth date is almost the same"),
+        ({"birth": "1970-02-03", "family": "Sund"}, "birth date is almost the same, family name differs"),
+        ({"birth": "1970-02-03", "given": "Lisa"}, ""),
+        ({"birth": "1982-12-13", "given": "Marie"}, ""),
+        ({"given": "Lisa", "family": "Sund"}, ""),
+    ],
+)  # fmt: skip
+def test_slips_of_the_finger_beside_the_same_number_are_a_question(
+    other: dict[str, str], expected: str
+) -> None:
+    mine, theirs = lindqvist("a"), lindqvist("b", **other)
+    assert found(mine, theirs) == ("ask" if expected else "two")
+    if expected:
+        assert why(mine, theirs) == f"the same number, {expected}"
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "expected"),
+    [
+        ({}, {}, "one"),
+        ({}, {"given": "Maria"}, "one"),
+        ({}, {"given": "Maria Lisa"}, "ask"),
+        ({}, {"birth": ""}, "ask"),
+        ({"birth": "1970-01-01"}, {"birth": "1970-01-01"}, "ask"),
+        ({"identifier": [numbered("77001", "HC")]}, {"identifier": [numbered("77001", "HC")]}, "ask"),
+    ],
+)
+def test_a_mistyped_family_name_joins_only_beside_a_national_number_and_all_else(
+    mine: dict[str, Any], theirs: dict[str, Any], expected: str
+) -> None:
+    assert found(lindqvist("a", **mine), lindqvist("b", **{**theirs, "family": "Lindqist"})) == expected
+
+
+def test_in_a_short_name_another_letter_is_another_name() -> None:
+    assert found(patient("a", family="Öst"), patient("b", family="Ost")) == "one"
+    assert found(patient("a", family="Öst"), patient("b", family="Est")) == "ask"
+    assert why(patient("a"), patient("b", given="Evi")) == "the same number, given name differs"
+
+
+def test_a_number_that_names_nobody_still_leads_to_who_is_alike() -> None:
+    trust = Trust(systems=frozenset(("urn:number",)))
+    card = {"identifier": [numbered("77001")]}
+    mine, married = patient("a", **card), patient("b", family="Sund", **card)
+    assert found(mine, married, trust) == "ask"
+    assert why(mine, married, trust) == (
+        "a number in common that other people have, too, family name differs"
+    )
+    assert found(mine, patient("b", family="Sund", given="Lisa", **card), trust) == "two"
+    assert found(mine, patient("b", family="Sund", birth="1970-03-03", **card), trust) == "two"
+    assert found(mine, patient("b", family="Sund", identifier=[numbered("9")]), trust) == "two"
+
+
+def test_mistyped_records_do_not_speak_against_a_number() -> None:
+    pairs = [
+        lindqvist(ehr, id=str(n), identifier=[numbered(f"7700{n}")], birth=birth, given=given)
+        for n in range(ODD_VALUES)
+        for ehr, birth, given in (("a", "1970-03-02", "Maria"), ("b", "1982-12-13", "Marie"))
+    ]
+    assert not survey(pairs).odd["urn:number"]
 
 
 # --- several records ------------------------------------------------------------------------------
@@ -354,7 +432,7 @@ def test_a_system_whose_values_different_people_share_names_nobody() -> None:
     assert len(resolve(few, survey(few).trust(TODAY)).groups) == len(few) / 2, "two odd values prove nothing"
     many = [record for number in range(ODD_VALUES) for record in family(number)]
     seen = survey(many)
-    assert (seen.systems["urn:policy"].shared, seen.systems["urn:policy"].odd) == (3, 3)
+    assert (seen.shared["urn:policy"], seen.odd["urn:policy"]) == (3, 3)
     assert len(resolve(many, seen.trust(TODAY)).groups) == len(many), "it joins nobody any more"
 
 
@@ -362,7 +440,7 @@ def test_one_odd_value_does_not_kill_a_national_number() -> None:
     crowd = [patient(ehr, str(n), f"{n + 200_000_000}", given=f"N{n}x") for n in range(5) for ehr in "ab"]
     mistyped = patient("c", "9", "200000000", given="Bo", birth="1999-09-09")
     seen = survey([*crowd, mistyped])
-    assert seen.systems[SSN].odd == 1
+    assert seen.odd[SSN] == 1
     resolution = resolve([*crowd, mistyped], seen.trust(TODAY))
     assert len(resolution.groups) == 6
     assert not resolution.doubts
@@ -373,7 +451,7 @@ def test_one_odd_value_does_not_kill_a_national_number() -> None:
     [(100, 2, True), (100, 3, False), (300, 3, False), (301, 3, True), (0, 0, True)],
 )
 def test_how_much_speaks_against_a_system(shared: int, odd: int, trusted: bool) -> None:
-    assert Seen(1000, shared, odd).is_trusted is trusted
+    assert is_trusted(shared, odd) is trusted
 
 
 def test_a_number_of_three_different_people_names_nobody_but_of_two_still_one() -> None:
@@ -397,7 +475,7 @@ def test_a_placeholder_of_a_crowd_identifies_nobody() -> None:
 
 def test_of_records_that_are_only_around_none_is_grouped_but_doubts_are_found() -> None:
     a, b = patient("a"), patient("b", birth="")
-    resolution = people.resolve([a], TODAY, around=[b])
+    resolution = at_once.resolve([a], TODAY, around=[b])
     assert groups(resolution) == [{"a1"}]
     assert set(resolution.doubts) == {(a.record, b.record)}
 

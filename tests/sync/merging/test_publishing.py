@@ -183,7 +183,7 @@ def test_a_resource_whose_records_are_gone_is_deleted_in_the_name_of_its_ehr(sto
     goes(store, "care", "Task/t")
     settled(store)
     last = store.changes(0)[-1]
-    assert (last.id, last.method, last.source) == (own, "delete", "ehr:care")
+    assert (last.id, last.method, last.source) == (own, "delete", "retired:ehr:care")
     head = store.head()
     settled(store)
     assert store.head() == head
@@ -256,16 +256,43 @@ def test_what_was_entered_in_a_patient_that_is_retired_returns_with_it(store: St
     assert "maritalStatus" not in shown(store, "Patient", "care/a")
 
 
-def test_a_base_is_dropped_with_the_last_record_and_kept_while_one_is_left(store: Store) -> None:
+@pytest.mark.parametrize("is_merged", [False, True], ids=["entered last", "changed by the EHR after that"])
+def test_a_record_that_returns_has_what_was_entered_here(store: Store, is_merged: bool) -> None:
+    told(store, ("care", patient("a", "1", gender="male", maritalStatus={"text": "single"})))
+    edited(store, "Patient", "care/a", communication=[{"language": {"text": "Sami"}}])
+    if is_merged:
+        told(store, ("care", patient("a", "1", gender="other", maritalStatus={"text": "single"})))
+    id = ids(store, "Patient")["care/a"]
+    goes(store, "care", "Patient/a")
+    settled(store)
+    with pytest.raises(Gone):
+        store.read("Patient", id)
+    told(store, ("care", patient("a", "1", gender="female")))
+    again = store.read("Patient", id).data
+    assert (again["gender"], again["communication"]) == ("female", [{"language": {"text": "Sami"}}])
+    assert "maritalStatus" not in again, "the EHR took it away meanwhile"
+    assert not questions(store, "merge-conflict")
+
+
+def test_a_record_that_returns_brings_nothing_back_that_somebody_here_deleted(store: Store) -> None:
+    told(store, ("care", patient("a", "1")))
+    edited(store, "Patient", "care/a", communication=[{"language": {"text": "Sami"}}])
+    told(store, ("care", patient("a", "1", gender="other")))
+    store.write(lambda t: t.delete("Patient", ids(store, "Patient")["care/a"]))
+    goes(store, "care", "Patient/a")
+    settled(store)
+    told(store, ("care", patient("a", "1", gender="female")))
+    assert "communication" not in shown(store, "Patient", "care/a")
+    assert bases(store) == 0
+
+
+def test_a_base_is_kept_while_one_of_the_records_is_left(store: Store) -> None:
     told(store, ("care", patient("a", "1", gender="male")), ("ortho", patient("b", "1")))
     edited(store, "Patient", "care/a", maritalStatus={"text": "married"})
     told(store, ("care", patient("a", "1", gender="other")))
     goes(store, "ortho", "Patient/b")
     settled(store)
     assert bases(store) == 1
-    goes(store, "care", "Patient/a")
-    settled(store)
-    assert bases(store) == 0
 
 
 # --- what does not fit ----------------------------------------------------------------------------

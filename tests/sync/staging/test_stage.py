@@ -12,8 +12,9 @@ from fhir_coprod.outcome import OK, Issue, Outcome
 from fhir_coprod.store import Store
 from fhir_coprod.sync.staging import stage
 from fhir_coprod.sync.staging.feed import Success
+from fhir_coprod.sync.staging.letters import Refused
 from fhir_coprod.sync.staging.references import Bases, Record
-from fhir_coprod.sync.staging.stage import Batch, Received, Refused, Taken, content_hash
+from fhir_coprod.sync.staging.stage import Batch, Received, Taken, content_hash
 from tests.sync.records import patient
 from tests.sync.test_dead_letters import states
 

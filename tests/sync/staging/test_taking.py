@@ -13,6 +13,7 @@ from fhir_coprod.outcome import Issue, Outcome
 from fhir_coprod.store import Store
 from fhir_coprod.sync import dead_letters
 from fhir_coprod.sync.staging import stage
+from fhir_coprod.sync.staging.letters import Refused
 from fhir_coprod.sync.staging.references import (
     Bases,
     Holder,
@@ -23,7 +24,7 @@ from fhir_coprod.sync.staging.references import (
     named,
     rewritten,
 )
-from fhir_coprod.sync.staging.stage import Batch, Holding, Refused, holdings
+from fhir_coprod.sync.staging.stage import Batch, Holding, holdings
 from fhir_coprod.sync.staging.waking import chunks
 from tests.sync.records import Json, patient, task
 from tests.sync.story import goes, ids, told

@@ -1,0 +1,135 @@
+"""Keeps what could not be taken in as dead letters: its bytes, the reason, and whom it concerns.
+
+The watch claims nothing that rests on what such a record may hold, so its patients are noted here, also if
+the record cannot be parsed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
+
+from fhir_coprod import jsontext
+from fhir_coprod.instants import to_milliseconds
+from fhir_coprod.jsontext import Json
+from fhir_coprod.outcome import Outcome
+from fhir_coprod.store.schema.many import array, insert_rows, listed
+from fhir_coprod.store.schema.sync import dead_letter, letter_patient
+from fhir_coprod.sync.staging import references
+from fhir_coprod.sync.staging.references import Bases, Record
+from fhir_coprod.sync.staging.waking import chunks
+from fhir_coprod.watched import WATCHED
+
+STANDING = ("open", "dismissed")
+"""Values of dead_letter.state for what is still not taken in."""
+
+_RESOLVE = (
+    update(dead_letter)
+    .where(
+        dead_letter.c.ehr == bindparam("own_ehr"),
+        dead_letter.c.type == bindparam("own"),
+        listed(dead_letter.c.foreign_id, "ids"),
+        dead_letter.c.state.in_(STANDING),
+    )
+    .values(state="resolved")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """One record that could not be taken in, and why. `foreign_id` is "" if not even the id could be read."""
+
+    ehr: str
+    type: str
+    foreign_id: str
+    raw: bytes
+    outcome: Outcome
+    position: str
+    patients: frozenset[Record] = frozenset()
+    """Those that it names."""
+    made: str = ""
+    """When it says that it was made; "" if it does not."""
+
+
+def refusal(
+    ehr: str, type: str, id: str, raw: bytes, outcome: Outcome, position: str, data: Json, bases: Bases
+) -> Refused:
+    """A record that cannot be taken in, with what can be told of whom it concerns.
+
+    data: its content; empty if it cannot be parsed
+    """
+    made = data.get(WATCHED[type].made) if type in WATCHED else ""
+    named = references.patients(raw, ehr, bases)
+    return Refused(ehr, type, id, raw, outcome, position, named, made if isinstance(made, str) else "")
+
+
+def write(connection: Connection, refused: Sequence[Refused], now: datetime) -> int:
+    """Write one row for each distinct content of a record; if it arrives again, open it again, unless a
+    person has dismissed it. Returns how many of them have been."""
+    d = dead_letter.c
+    dismissed, at = 0, to_milliseconds(now)
+    for one in refused:
+        digest = hashlib.sha256(one.raw).hexdigest()
+        same = (
+            (d.ehr == one.ehr) & (d.type == one.type) & (d.foreign_id == one.foreign_id) & (d.hash == digest)
+        )
+        outcome = jsontext.encode(one.outcome.to_fhir()).decode()
+        known = connection.execute(select(d.id, d.state).where(same)).first()
+        if known is not None:
+            id, state = known[0], known[1] if known[1] == "dismissed" else "open"
+            dismissed += state == "dismissed"
+            connection.execute(
+                update(dead_letter)
+                .where(d.id == id)
+                .values(state=state, outcome=outcome, position=one.position, seen=at)
+            )
+        else:
+            id = connection.execute(
+                insert(dead_letter)
+                .values(
+                    ehr=one.ehr,
+                    type=one.type,
+                    foreign_id=one.foreign_id,
+                    hash=digest,
+                    position=one.position,
+                    body=one.raw,
+                    outcome=outcome,
+                    received=at,
+                    state="open",
+                    seen=at,
+                )
+                .returning(d.id)
+            ).scalar_one()
+        connection.execute(delete(letter_patient).where(letter_patient.c.letter == id))
+        patients = [(id, patient.ehr, patient.id, one.made) for patient in sorted(one.patients)]
+        insert_rows(connection, letter_patient, patients)
+        if one.foreign_id:  # earlier content of the same record is out of date
+            connection.execute(
+                update(dead_letter)
+                .where(d.ehr == one.ehr, d.type == one.type, d.foreign_id == one.foreign_id)
+                .where(d.hash != digest, d.state.in_(STANDING))
+                .values(state="superseded")
+            )
+    return dismissed
+
+
+def resolve_what_came_no_more(connection: Connection, ehr: str, type: str, began: datetime) -> None:
+    """Resolve the dead letters that a look at everything, which began then, did not bring again: their
+    records are mended or gone. Only this closes one whose id nobody could read."""
+    d = dead_letter.c
+    connection.execute(
+        update(dead_letter)
+        .where(d.ehr == ehr, d.type == type, d.state.in_(STANDING), d.seen < to_milliseconds(began))
+        .values(state="resolved")
+    )
+
+
+def resolve(connection: Connection, records: Sequence[Record]) -> None:
+    """Resolve the dead letters of records that have now arrived in good order, or are gone."""
+    for ids in chunks(record.id for record in records):
+        own = {"own_ehr": records[0].ehr, "own": records[0].type, "ids": array(ids)}
+        connection.execute(_RESOLVE, own)
