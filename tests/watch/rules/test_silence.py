@@ -47,7 +47,7 @@ def is_silent(facts: Facts) -> bool:
     [
         referral("revoked", "requested", "accepted", "cancelled"),
         referral("completed", "requested", "accepted", "completed"),
-        referral("completed", between="performer-unknown"),
+        referral("revoked", between="performer-unknown"),
     ],
     ids=["revoked", "completed", "of unclear scope"],
 )
