@@ -38,6 +38,7 @@ def page(known: Mapping[str, Figures], worlds: Mapping[str, Figures]) -> str:
         orders=of_worlds.orders_said(worlds) if worlds else "",
         by_rule=of_worlds.false_and_missed(worlds) if worlds else "",
         hidden=of_worlds.hidden_table(worlds) if worlds else "",
+        harmless=of_worlds.harmless(worlds) if worlds else "",
         per_department=of_worlds.PER_DAY,
     )
 

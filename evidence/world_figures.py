@@ -150,6 +150,13 @@ def hidden_table(worlds: Mapping[str, Figures]) -> str:
     return table(head, rows)
 
 
+def harmless(worlds: Mapping[str, Figures]) -> str:
+    """The kinds of silence that hid nothing, in words."""
+    kinds = {kind for world in worlds.values() for kind in world["ways"]["after"]["hidden"]}
+    none = [words for kind, words in KINDS.items() if kind not in kinds]
+    return f"No referral that was lost was hidden by: {'; '.join(none)}." if none else ""
+
+
 def orders_said(worlds: Mapping[str, Figures]) -> str:
     """What the watch made of the in-house orders, as shipped."""
     said = []
@@ -173,7 +180,7 @@ def world_sizes(worlds: Mapping[str, Figures]) -> str:
     first = next(iter(worlds.values()))["ways"]["before"]
     orders = max((world["ways"]["before"]["orders"] for world in worlds.values()), default=0)
     return f"{number(first['referrals'])} referrals each" + (
-        f" and, where there are any, about {number(orders)} in-house orders" if orders else ""
+        f", with {number(orders)} in-house orders where there are any" if orders else ""
     )
 
 
