@@ -42,7 +42,7 @@ DAY = timedelta(days=1)
 @pytest.fixture(scope="module")
 def measured() -> dict[str, dict[str, Count]]:
     """The last two with what a larger hospital would have learned."""
-    some = {"orders": 30, "dirty": 100}
+    some = {"orders": 40, "dirty": 100}
     found = {world: dict(measure_world(world, size, 11, 1)) for world, size in some.items()}
     for world, step in {"no-task": Step.TASK, "silent-to-patients": Step.TOLD}.items():
         habits = tuple(Habit(one.name, "", "", step, 200, 0, "absent", False) for one in ALL)
