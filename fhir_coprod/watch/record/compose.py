@@ -45,9 +45,17 @@ from fhir_coprod.watch.record.model import (
     Task,
     Visit,
 )
-from fhir_coprod.watch.record.parties import Between, between
+from fhir_coprod.watch.record.parties import between
 from fhir_coprod.watch.record.parts import parted
-from fhir_coprod.watch.record.results import bound_by, objects, read_message, read_result, refusal
+from fhir_coprod.watch.record.results import (
+    FINAL_DOCUMENT,
+    FINAL_REPORT,
+    bound_by,
+    objects,
+    read_message,
+    read_result,
+    refusal,
+)
 from fhir_coprod.watch.record.tasks import asks, carried_out, read_side_task, read_task
 from fhir_coprod.watch.record.visits import read_appointment, read_visit
 
@@ -70,6 +78,24 @@ _STATES: Final = {
     ),
 }
 """The statuses that R4 has."""
+_PROVING: Final = {
+    "Encounter": {"status": _STATES["Encounter"]},
+    "DiagnosticReport": {
+        "status": FINAL_REPORT
+        | {"registered", "partial", "preliminary", "cancelled", "entered-in-error", "unknown"}
+    },
+    "DocumentReference": {
+        "status": frozenset({"current", "superseded", "entered-in-error"}),
+        "docStatus": FINAL_DOCUMENT | {"preliminary", "entered-in-error"},
+    },
+    "Communication": {
+        "status": frozenset(
+            {"preparation", "in-progress", "not-done", "on-hold", "stopped", "completed"}
+            | {"entered-in-error", "unknown"}
+        )
+    },
+}
+"""The statuses without which a record proves nothing, by type and element."""
 _WHY: Final = "http://hl7.org/fhir/StructureDefinition/request-statusReason"
 """The extension by which R4 says why a ServiceRequest is in its status."""
 
@@ -112,6 +138,7 @@ def read_request(held: Held, around: Surroundings) -> Request:
             [side for performer in performers if (side := around.side(performer))],
             around.places,
         ),
+        says=around.words.of_order(data.get("code"), *(data.get("category") or ())),
     )
 
 
@@ -300,6 +327,7 @@ class _Composition:
         self.by_type: dict[str, list[Held]] = {}
         for held in related:
             if self._proves_something(held):
+                self._doubt_status(held)
                 self.by_type.setdefault(held.type, []).append(held)
         self.read = (read_asking if request.type == "Communication" else read_request)(request, around)
         self._proves_something(request)
@@ -312,7 +340,7 @@ class _Composition:
             and not _of_another(held.data, self.read.patient)
         ]
         self.asked = {held.reference for held in asked}
-        self.tasks = tuple(self._with_colleagues(read_task(held, around)) for held in asked)
+        self.tasks = tuple(read_task(held, around, request.data) for held in asked)
         for held in asked:
             self.names.update(own_names(held.data, held.reference))
             self._note_state(held)
@@ -335,21 +363,18 @@ class _Composition:
                 "",
                 reason="it carries a modifierExtension or implicitRules that nobody here knows",
                 record=held.reference,
+                is_own=True,
             )
         )
         return False
 
-    def _with_colleagues(self, task: Task) -> Task:
-        """The Task; it says which of its owners belong to the department of whoever wrote the order."""
-        owners = dict.fromkeys(state.owner for state in task.states if state.owner)
-        requester = self.around.side(local(self.request.data.get("requester"), self.request.data))
-        own = tuple(
-            owner
-            for owner in owners
-            if (side := self.around.side({"reference": owner}))
-            and between(requester, [side], self.around.places) is Between.SAME_DEPARTMENT
-        )
-        return msgspec.structs.replace(task, colleagues=own) if own else task
+    def _doubt_status(self, held: Held) -> None:
+        """Note that it cannot be seen what a record proves whose status is none of R4's."""
+        for element, known in _PROVING.get(held.type, {}).items():
+            said = held.data.get(element)
+            if isinstance(said, str) and said not in known:
+                reason = f"its {element} is none that R4 has"
+                self.blind.append(Blind(held.type, "", reason=reason, record=held.reference, is_own=True))
 
     def _note_state(self, held: Held) -> None:
         """Note a state that nobody knows."""
@@ -397,15 +422,24 @@ class _Composition:
             data = held.data
             based = targets(data.get("basedOn"))
             said = names([*(data.get("basedOn") or ()), *(data.get("supportingInformation") or ())])
-            if self.request.reference not in based:
-                actors = [participant.get("actor") for participant in data.get("participant") or ()]
-                there = staff(self.around.parties(*actors))
-                if self.names.isdisjoint(said) or (there and self.departments.isdisjoint(there)):
-                    continue
+            is_named = not self.names.isdisjoint(said) and not self._is_for_others(data)
+            if self.request.reference not in based and not is_named:
+                continue
             self._note_state(held)
             task = next((name for name in said if name in self.names and name.startswith("Task/")), "")
             yield read_appointment(held, self.around, task)
             self.names.update(own_names(data, held.reference))
+
+    def _is_for_others(self, appointment: Json) -> bool:
+        """Whether only others than the departments that were asked take part in it, as far as is known: of
+        somebody without a role nobody knows where they work, and if nobody is named as asked, anybody may
+        be."""
+        actors = [participant.get("actor") for participant in appointment.get("participant") or ()]
+        there = staff(self.around.parties(*actors))
+        if not there or not self.departments.isdisjoint(there):
+            return False
+        known = [name for name in there if not name.startswith("Practitioner/")]
+        return bool(known) and bool(self.departments)
 
     def _visits(self, appointments: Sequence[Appointment]) -> Iterator[Visit]:
         for held in self.by_type.get("Encounter", ()):

@@ -57,6 +57,8 @@ class Request(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Canonicals that it claims, without version."""
     between: str = "unclear"
     """What requester and performer are to each other: a `parties.Between`."""
+    says: tuple[str, ...] = ()
+    """What its code and category mean, in the words of `record.words`."""
 
 
 class TaskState(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -209,6 +211,8 @@ class Blind(msgspec.Struct, frozen=True, array_like=True, gc=False):
     record: str = ""
     """Only this resource of ours is concerned, since its newest version could not be taken in, or cannot be
     read; "": every resource of the type."""
+    is_own: bool = False
+    """That resource is known to belong to the referral: it exists, and only what it proves cannot be seen."""
     made: str = ""
     """When the unseen records say that they were made; "" if that is not known."""
 

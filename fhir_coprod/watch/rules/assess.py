@@ -419,7 +419,7 @@ class _Assessment:
         told = last_told(self.facts, self.now)
         events = events_of(self.facts, self.own, self.lines, self.stalls, self.now)
         untold = min([event for event in events if told is None or event.at > told], default=None)
-        if untold is not None and not self.died:
+        if untold is not None and not self.died and self.request.patient:
             late = untold.what in ABOUT
             self._run(Clock(Rule.PATIENT_NOT_INFORMED, When(untold.at), owner=untold.owner, from_due=late))
         told_or_unseen = untold is None or self.died or "Communication" in self.unseen

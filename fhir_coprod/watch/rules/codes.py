@@ -200,6 +200,28 @@ ABOUT: Final = MappingProxyType(
     }
 )
 
+_PROOF: Final = ("Appointment", "Encounter", "DiagnosticReport", "DocumentReference")
+FURTHER: Final = MappingProxyType(
+    {
+        Rule.NOT_SENT: _PROOF,
+        Rule.NO_TRACE: ("Task", *_PROOF),
+        Rule.UNACKNOWLEDGED: _PROOF,
+        Rule.UNCLAIMED: _PROOF,
+        Rule.UNDECIDED: _PROOF,
+        Rule.AWAITING_INFORMATION: _PROOF,
+        Rule.ON_HOLD_WITHOUT_REVIEW: _PROOF,
+        Rule.REJECTED_NOT_REROUTED: _PROOF,
+        Rule.UNSCHEDULED: _PROOF[1:],
+        Rule.NO_SHOW_OPEN: _PROOF[1:],
+        Rule.CANCELLED_NOT_REBOOKED: _PROOF[1:],
+        Rule.APPOINTMENT_PASSED: _PROOF[2:],
+        Rule.RESULTS_MISSING: ("Task", "Communication"),
+        Rule.PATIENT_NOT_INFORMED: ("Task",),
+    }
+)
+"""Types beside those that a rule needs by which a referral may have gone further: if a record of that type
+belongs to the referral and cannot be read, nobody can tell."""
+
 NO_VISIT: Final = "no final result since the department finished on {since}"
 """In place of the words of results-missing where nothing on record says that there was a visit."""
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from fhir_coprod.watch.record.model import Facts
+from fhir_coprod.watch.record.model import Facts, Request
 from fhir_coprod.watch.rules.policies import Policy, any_named
 from fhir_coprod.watch.rules.scope_table import ScopeRow
 from fhir_coprod.watch.rules.task import Course
@@ -50,28 +50,26 @@ def scope_of(facts: Facts, courses: Sequence[Course], policy: Policy, now: datet
     }
     codes = (*request.codes, *request.specialties)
     for row in policy.scopes:
-        if _fits(row, known, request.intent, request.between, codes, request.profiles):
+        if _fits(row, known, request, codes):
             return Scoped(Scope(row.scope), row.reason)
     return _NO_ROW
 
 
-def _fits(
-    row: ScopeRow,
-    known: dict[str, bool],
-    intent: str,
-    between: str,
-    codes: tuple[str, ...],
-    profiles: tuple[str, ...],
-) -> bool:
-    """Whether all that a row names is so. Codes and profiles are one condition: either says what it is."""
-    if row.intents and intent not in row.intents:
+def _fits(row: ScopeRow, known: dict[str, bool], request: Request, codes: tuple[str, ...]) -> bool:
+    """Whether all that a row names is so. Codes, words and profiles are one condition: each says what it
+    is."""
+    if row.intents and request.intent not in row.intents:
         return False
-    if row.parties and between not in row.parties:
+    if row.parties and request.between not in row.parties:
         return False
     if any(known[name] is not wanted for name, wanted in row.known):
         return False
-    if row.codes or row.profiles:
-        return any_named(row.codes, codes) or not row.profiles.isdisjoint(profiles)
+    if row.codes or row.says or row.profiles:
+        return (
+            any_named(row.codes, codes)
+            or not row.says.isdisjoint(request.says)
+            or not row.profiles.isdisjoint(request.profiles)
+        )
     return True
 
 

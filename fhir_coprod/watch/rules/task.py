@@ -305,7 +305,9 @@ def _enter(course: Course, state: TaskState, status: str) -> None:
     stage = _STAGE.get(status, Stage.SENT)
     if stage is Stage.ACCEPTED and (course.accepted is None or revived):
         course.accepted = when
-        course.events.append(Event(when.at, "accepted", course.owner))
+        # If the first that is known of it is a booking or a visit, it was accepted before, nobody knows when.
+        if course.stage is not None or _BOOKED.keys().isdisjoint(course.words):
+            course.events.append(Event(when.at, "accepted", course.owner))
     if stage is not course.stage or revived:
         course.stage, course.since = stage, when
         if stage is Stage.SENT and revived:

@@ -29,6 +29,4 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("quality_type_idx", "quality", ["type", "key"], unique=False)
-    kind = ["source", "type", "rule", "element", "since", "key"]
-    op.create_index("quality_kind_idx", "quality", kind, unique=False)
     op.add_column("received_base", sa.Column("marks", sa.LargeBinary(), nullable=True))
