@@ -26,7 +26,9 @@ from fhir_coprod.errors import Conflict, CoprodError, said
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store, Transaction
 from fhir_coprod.store.lease import Lease
+from fhir_coprod.sync.staging import numbers
 from fhir_coprod.watch.live.loop import Watch
+from fhir_coprod.watch.record import words
 from fhir_coprod.watch.rules import policies
 
 if TYPE_CHECKING:
@@ -61,8 +63,20 @@ def logger() -> Any:
     return structlog.get_logger("fhir_coprod.jobs")
 
 
+def require_files(settings: Settings) -> None:
+    """Read the files that the settings name: policy, words, identifiers.
+
+    Raises ConfigError if one is missing or wrong: then nothing is to start, as every page and every sync
+    would fail with it.
+    """
+    policies.load(settings.watch.policy, settings.site)
+    words.load(settings.watch.words)
+    numbers.load(settings.sync.identifiers)
+
+
 def work(settings: Settings) -> None:
     """Run all jobs until SIGTERM or SIGINT. Raises ConfigError when they cannot start."""
+    require_files(settings)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

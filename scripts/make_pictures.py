@@ -30,8 +30,8 @@ CHROMIUM_OPTIONS = (
 
 def terminal() -> None:
     """The table, as `make demo ARGS=--once` prints it."""
-    console = Console(width=100, record=True, file=io.StringIO(), force_terminal=True)
-    run(once=True, port=0, stdout=console, stderr=Console(stderr=True))
+    console = Console(width=100, record=True, file=io.StringIO(), force_terminal=True, emoji=False)
+    run(once=True, port=0, stdout=console, stderr=Console(stderr=True, emoji=False))
     console.save_svg(str(DOCS / "terminal.svg"), title="make demo ARGS=--once")
 
 

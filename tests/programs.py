@@ -29,7 +29,7 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, STDOUT
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 ROOT = Path(__file__).parent.parent
 LOADED = (
@@ -322,18 +322,18 @@ def _become(order: int, streams: list[int]) -> str:
     time.tzset()
     sys.path[0] = given["cwd"]
     sys.argv = [given["module"], *given["arguments"]]
-    sys.stdin = sys.__stdin__ = _text(0, "r")
-    sys.stdout = sys.__stdout__ = _text(1, "w")
-    sys.stderr = sys.__stderr__ = _text(2, "w", errors="backslashreplace")
+    sys.stdin = sys.__stdin__ = _text(0, "rb")
+    sys.stdout = sys.__stdout__ = _text(1, "wb")
+    sys.stderr = sys.__stderr__ = _text(2, "wb", errors="backslashreplace")
     module: str = given["module"]
     return module
 
 
-def _text(number: int, mode: str, errors: str = "strict") -> io.TextIOWrapper:
+def _text(number: int, mode: Literal["rb", "wb"], errors: str = "strict") -> io.TextIOWrapper:
     """A standard stream as Python opens it."""
     at_once = number == 2 or os.isatty(number)
     return io.TextIOWrapper(
-        os.fdopen(number, f"{mode}b", closefd=False),  # type: ignore[arg-type]
+        os.fdopen(number, mode, closefd=False),
         encoding=sys.__stdout__.encoding if sys.__stdout__ else None,
         errors=errors,
         line_buffering=at_once,

@@ -157,6 +157,23 @@ def test_unreadable_config_ends_with_2(tmp_path: Path) -> None:
     assert "elsewhere.toml" in done.stderr
 
 
+@pytest.mark.parametrize("command_name", ["serve", "worker"])
+@pytest.mark.parametrize(
+    "section",
+    ["[watch]\npolicy =", "[watch]\nwords =", "[sync]\nidentifiers ="],
+    ids=["policy", "words", "ids"],
+)
+def test_nothing_starts_with_settings_that_name_a_missing_file(
+    tmp_path: Path, section: str, command_name: str
+) -> None:
+    named = '["no.toml"]' if "words" in section else '"no.toml"'
+    (tmp_path / "coprod.toml").write_text(f'{section} {named}\n[store]\nurl = "sqlite:///x.db"\n')
+    done = command(tmp_path, command_name, *(["--port", "0"] if command_name == "serve" else []))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "no.toml" in done.stderr
+    assert not (tmp_path / "x.db").exists()
+
+
 @pytest.mark.parametrize("url", ["mysql://x/y", "sqlite:////proc/nowhere/coprod.db"])
 def test_store_that_cannot_be_opened_ends_with_2(tmp_path: Path, url: str) -> None:
     (tmp_path / "coprod.toml").write_text(f'[store]\nurl = "{url}"\n')

@@ -145,7 +145,6 @@ class Hospital:
         for name, ehr in self.ehrs.items():
             ehr.fill(records[name])
         self.layer = Layer(folder, list(self.ehrs.values()))
-        # Exit 1: imaging sends one record that is not FHIR.
         self.first_sync = self.layer.sync()
 
     def close(self) -> None:

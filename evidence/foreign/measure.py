@@ -51,7 +51,7 @@ def as_the_site_says() -> Settings:
     for way in WAYS:
         unused = [("task", way.task), ("told", way.told), ("booking", way.booked), ("returned", way.back)]
         said += [
-            PracticeSettings(step=step, used=False, code=thing(asked)[0])  # type: ignore[arg-type]
+            PracticeSettings.model_validate({"step": step, "used": False, "code": thing(asked)[0]})
             for step, recorded in unused
             if not recorded
             for asked in way.things

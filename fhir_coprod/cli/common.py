@@ -14,15 +14,15 @@ from rich.console import Console
 
 from fhir_coprod.errors import ConfigError
 
-if (
-    TYPE_CHECKING
-):  # settings take a tenth of a second, the store half a second: a command's help needs neither
+# Settings take a tenth of a second, the store half a second: a command's help needs neither.
+if TYPE_CHECKING:
     from fhir_coprod.settings import Settings
     from fhir_coprod.store import Store
 
-stdout = Console()
+# Without emoji=False, Rich prints the identifier system "urn:x:dept" as "urn❌dept".
+stdout = Console(emoji=False)
 """Results for a person."""
-stderr = Console(stderr=True)
+stderr = Console(stderr=True, emoji=False)
 """Logs, progress and errors; never results."""
 
 

@@ -32,8 +32,8 @@ def load(
 ) -> None:
     """Load NDJSON, Bundles or single resources; each is validated, ids are kept, killed loads can resume.
 
-    What breaks a rule of FHIR is loaded too, listed by `quality`, and no fault. Ends with 1 if some records
-    could not be loaded: they are named, kept as dead letters, and all others are loaded.
+    A record that breaks a rule of FHIR is loaded too; that is no fault, and `quality` lists it. Ends with 1
+    if some records could not be loaded: they are named and kept as dead letters; all others are loaded.
     """
     from fhir_coprod.store import Store, loading
     from fhir_coprod.store.recheck import recheck_by_newer_rules
@@ -57,8 +57,9 @@ def load(
     for dead in done.dead[:SHOWN]:
         for issue in dead.outcome.errors:
             stderr.print(f"{dead.place}: {issue}", markup=False, highlight=False, soft_wrap=True)
-    if len(done.dead) > SHOWN:
-        stderr.print(f"… and {len(done.dead) - SHOWN} more; see: fhir-coprod dead-letters list")
+    if done.dead:
+        more = f"… and {len(done.dead) - SHOWN} more; " if len(done.dead) > SHOWN else ""
+        stderr.print(f"{more}see: fhir-coprod dead-letters list", highlight=False)
     if done.not_valid:
         stderr.print(f"{kept(done.not_valid)}; see: fhir-coprod quality")
     counts = {

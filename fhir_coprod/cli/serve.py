@@ -30,6 +30,7 @@ def serve(
     from fhir_coprod.api import server
 
     server.require_loopback(host)
+    jobs.require_files(chosen)
     with server.listen(host, port) as listener:
         address = server.address(listener)
 

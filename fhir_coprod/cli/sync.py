@@ -122,7 +122,14 @@ def _print_report(report: EhrReport) -> None:
                 stdout.print(
                     f"  + {line.path}: {_value(line.after)}", style="green", markup=False, highlight=False
                 )
-    table = Table(title=report.ehr, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    table = Table(
+        title=report.ehr,
+        title_justify="left",
+        title_style="bold",
+        box=None,
+        padding=(0, 1, 0, 0),  # all columns fit into a terminal of 80 characters
+        pad_edge=False,
+    )
     table.add_column("type", no_wrap=True)
     for column in _COLUMNS:
         table.add_column(column, justify="right")
@@ -139,6 +146,11 @@ def _print_report(report: EhrReport) -> None:
         _say(report, type, reason, "red")
     for type, remark in report.remarks.items():
         _say(report, type, remark, "yellow")
+    asked = sum(counts.conflicts for counts in report.counts.values())
+    if asked and not report.changes:  # a dry run, which alone lists changes, has asked nobody
+        questions = "1 new question waits" if asked == 1 else f"{asked} new questions wait"
+        places = "fhir-coprod people list, and Task?code=merge-conflict at the endpoint"
+        stderr.print(f"{questions} for a person; see: {places}", highlight=False, soft_wrap=True)
     not_valid = sum(counts.not_valid for counts in report.counts.values())
     if not_valid:
         stderr.print(f"{kept(not_valid)}; see: fhir-coprod quality {report.ehr}", highlight=False)

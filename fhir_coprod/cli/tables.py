@@ -56,7 +56,13 @@ def _add_rows(table: Table, standing: Standing, names: Mapping[str, str], id: st
     """Add a row for each thing that is missing; the first also shows what concerns the whole referral."""
     patient = names.get(standing.patient)
     who = "\n".join([*([f"[bold]{shown(patient)}[/]"] if patient else []), shown(id), str(standing.stage)])
-    told = "[green]yes[/]" if standing.patient_informed else "[red]no[/]"
+    told = (
+        "[green]yes[/]"
+        if standing.patient_informed
+        else "unseen"
+        if standing.is_telling_unseen
+        else "[red]no[/]"
+    )
     rows = [
         (
             f"[{_COLOURS[stall.severity]}]{shown(stall.missing)}[/]\n{_mover(stall, names)}",

@@ -105,8 +105,11 @@ def _print(
         stdout.print("There is no open referral here yet. Bring some in with fhir-coprod sync or load.")
     drafts = sum(bool(standing.notes) for standing in standings)
     if standings:
-        told = sum(not standing.patient_informed for standing in standings if standing.is_stalled)
-        line = f"{len(standings)} open, {stalled} stalled, {told} of those patients not told."
+        untold = sum(
+            standing.is_stalled and not standing.patient_informed and not standing.is_telling_unseen
+            for standing in standings
+        )
+        line = f"{len(standings)} open, {stalled} stalled, {untold} of those patients not told."
         stdout.print(line + (f" {drafts} drafts left lying." if drafts else ""), highlight=False)
 
 

@@ -59,4 +59,6 @@ def _add(drawn: Table, case: Case) -> None:
 def _told(case: Case) -> str:
     if case.informed:
         return "[green]yes[/]"
+    if case.telling_unseen:
+        return "cannot be seen"
     return f"[red]no[/], since\n{case.untold_since:%Y-%m-%d}" if case.untold_since else "[red]no[/]"

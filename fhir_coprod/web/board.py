@@ -58,6 +58,8 @@ class Case:
     due: datetime | None
     guarantee: datetime | None
     informed: bool
+    telling_unseen: bool
+    """Nobody can say whether the patient has been told."""
     untold_since: datetime | None
     stalls: tuple[Missing, ...]
     unseen: tuple[str, ...]
@@ -106,7 +108,7 @@ class Board:
 
     @property
     def untold(self) -> int:
-        return sum(not case.informed for case in self.stalled)
+        return sum(not case.informed and not case.telling_unseen for case in self.stalled)
 
     @property
     def blind(self) -> int:
@@ -209,6 +211,7 @@ def _case(standing: Standing, known: _Known, zone: ZoneInfo) -> Case:
         due=_local(standing.due, zone, just_before),
         guarantee=_local(standing.guarantee, zone, just_before),
         informed=standing.patient_informed,
+        telling_unseen=standing.is_telling_unseen,
         untold_since=_local(standing.untold_since, zone),
         stalls=tuple(_missing(stall, known.names, zone) for stall in _drawn(standing.stalls)),
         unseen=standing.not_observable,

@@ -59,6 +59,11 @@ def test_what_is_wrong_is_listed_by_type_rule_and_element(tmp_path: Path) -> Non
     assert "2 judged again, 0 of them sound now" in again.stderr
 
 
+def test_what_records_say_is_printed_letter_by_letter(tmp_path: Path) -> None:
+    loaded(tmp_path / "p.ndjson", '{"resourceType":"Patient","id":"a","gender":"urn:x:[b]man"}')
+    assert "'urn:x:[b]man'" in "".join(coprod("quality").stdout.split())
+
+
 def test_a_store_without_faults_says_so(tmp_path: Path) -> None:
     loaded(tmp_path / "p.ndjson", '{"resourceType":"Patient","id":"c"}')
     assert coprod("quality").stdout == "nothing is wrong in the records\n"

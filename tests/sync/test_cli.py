@@ -106,6 +106,18 @@ def test_dry_run_shows_each_line_and_writes_nothing(config: Path, department: Eh
     ]
 
 
+def test_a_question_to_a_person_is_told_once_with_where_to_answer(config: Path, department: Ehr) -> None:
+    department.load(patient("q"))
+    assert "question" not in coprod(config, "sync", "--dry-run").stderr
+    first, second = coprod(config, "sync").stderr, coprod(config, "sync").stderr
+    assert "1 new question waits for a person; see: fhir-coprod people list" in first
+    assert "question" not in second
+
+
+def test_all_columns_of_the_report_fit_into_a_terminal_of_80_characters(config: Path) -> None:
+    assert "unchanged deleted conflicts dead merged" in coprod(config, "sync").stdout
+
+
 def test_an_unreachable_ehr_is_a_fault_that_says_so(tmp_path: Path, store_path: str) -> None:
     file = tmp_path / "away.toml"
     file.write_text(

@@ -62,17 +62,34 @@ def test_the_base_of_these_cases_claims_what_they_must_not(watch: Watch) -> None
     [
         appointment(**MODIFIED),
         appointment(status=["booked"]),
+        appointment(status="bookd"),
         encounter(**MODIFIED),
         encounter(status="been there"),
         report("r", "ServiceRequest/s", status="finished"),
     ],
-    ids=["booking turned around", "booking unreadable", "visit turned around", "no status of R4", "result"],
+    ids=[
+        "booking turned around",
+        "booking unreadable",
+        "booking mistyped",
+        "visit turned around",
+        "no status of R4",
+        "result",
+    ],
 )
 def test_what_proves_more_than_the_missing_step_is_not_denied_for_being_unreadable(
     watch: Watch, record: Json
 ) -> None:
     standing = watch(order(), record, told())
     assert (rules(standing), standing.not_observable) == ([], (record["resourceType"],))
+
+
+def test_a_department_is_not_blamed_for_silence_where_the_status_of_its_task_is_mistyped(
+    watch: Watch,
+) -> None:
+    assert rules(watch(order(), task(status="requested"), told())) == ["unacknowledged"]
+    standing = watch(order(), task(status="acepted"), told())
+    assert (rules(standing), standing.not_observable) == ([], ("Task",))
+    assert standing.unknown == ("Task acepted",)
 
 
 @pytest.mark.parametrize("status", ["been there", ["finished"], None])

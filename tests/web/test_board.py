@@ -138,18 +138,17 @@ def test_page_with_patients_is_kept_by_no_cache(store: Store, settings: Settings
     assert page(store, settings).headers["cache-control"] == "no-store"
 
 
-def test_what_cannot_be_seen_is_not_said_to_move_as_planned(store: Store, settings: Settings) -> None:
+def hide(store: Store, *types: str) -> None:
+    """Let imaging's EHR be one that does not show these types."""
     from sqlalchemy import insert
 
     from fhir_coprod.store.schema import sync as sync_tables
 
     row = {"ehr": "imaging", "state": "not-observable", "since": 0, "reason": "not shown"}
     row |= {"watermark": "", "first_success": 0, "last_success": 0}
-    hold(store, [*departments(NOW)["imaging"], told("johan", "2005"), told("karin", "2006")])
-    whole = survey(store, settings, NOW)
 
     def blind(transaction: Transaction) -> None:
-        for type in ("Appointment", "Encounter", "Task"):
+        for type in types:
             transaction.connection.execute(insert(sync_tables.feed).values(type=type, **row))
         for referral in departments(NOW)["imaging"]:
             if referral["resourceType"] == "ServiceRequest":
@@ -157,6 +156,33 @@ def test_what_cannot_be_seen_is_not_said_to_move_as_planned(store: Store, settin
                 transaction.put(told_anew, referral["id"], source="ehr:imaging")
 
     store.write(blind)
+
+
+def test_nobody_says_that_a_patient_was_not_told_where_messages_cannot_be_seen(
+    store: Store, settings: Settings
+) -> None:
+    hold(store, departments(NOW)["imaging"])
+    before = survey(store, settings, NOW)
+    assert before.untold
+    assert "has not been told" in page(store, settings).text
+    hide(store, "Communication")
+    board = survey(store, settings, NOW)
+    unseen = [case for case in board.stalled if case.telling_unseen]
+    assert unseen
+    assert board.untold == 0
+    shown = page(store, settings).text
+    assert "has not been told" not in shown
+    assert shown.count("Whether the patient has been told cannot be seen.") == len(unseen)
+    [case, *_] = unseen
+    one = page(store, settings, f"/referral/{case.referral}").text
+    assert "may have been told: that cannot be seen" in one
+    assert "whether the patient has been told anything cannot be seen" in one
+
+
+def test_what_cannot_be_seen_is_not_said_to_move_as_planned(store: Store, settings: Settings) -> None:
+    hold(store, [*departments(NOW)["imaging"], told("johan", "2005"), told("karin", "2006")])
+    whole = survey(store, settings, NOW)
+    hide(store, "Appointment", "Encounter", "Task")
     board = survey(store, settings, NOW)
     assert not whole.partly
     assert board.partly

@@ -145,12 +145,18 @@ def detail(standing: Standing, stall: Stall, names: Mapping[str, str]) -> str:
         parts.append(f"Guarantee date: {by} ({standing.guarantee_name}).")
     if stall.since_stored:
         parts.append("The start is when it was first stored here; it may be older.")
-    parts.append(
-        "The patient has been told." if standing.patient_informed else "The patient has not been told."
-    )
+    parts.append(_told(standing))
     if standing.do_not_contact:
         parts.append("The patient asked not to be contacted.")
     return " ".join(parts)
+
+
+def _told(standing: Standing) -> str:
+    if standing.patient_informed:
+        return "The patient has been told."
+    if standing.is_telling_unseen:
+        return "Whether the patient has been told cannot be seen."
+    return "The patient has not been told."
 
 
 def _standing(standing: Standing, stall: Stall) -> Json:

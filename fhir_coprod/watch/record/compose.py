@@ -235,32 +235,29 @@ class _Composition:
     def _proves_something(self, held: Held) -> bool:
         """Whether nothing in it may turn its meaning around; if something may, note that it cannot be
         seen."""
-        if not is_modified(held.data):
-            return True
-        self.blind.append(
-            Blind(
-                held.type,
-                "",
-                reason="it carries a modifierExtension or implicitRules that nobody here knows",
-                record=held.reference,
-                is_own=True,
-            )
-        )
-        return False
+        if is_modified(held.data):
+            self._doubt(held, "it carries a modifierExtension or implicitRules that nobody here knows")
+            return False
+        return True
 
     def _doubt_status(self, held: Held) -> None:
         """Note that it cannot be seen what a record proves whose status is none of R4's."""
         for element, known in _PROVING.get(held.type, {}).items():
             said = held.data.get(element)
             if isinstance(said, str) and said not in known:
-                reason = f"its {element} is none that R4 has"
-                self.blind.append(Blind(held.type, "", reason=reason, record=held.reference, is_own=True))
+                self._doubt(held, f"its {element} is none that R4 has")
+
+    def _doubt(self, held: Held, reason: str) -> None:
+        """Note that it cannot be seen what a record of the referral proves."""
+        self.blind.append(Blind(held.type, "", reason=reason, record=held.reference, is_own=True))
 
     def _note_state(self, held: Held) -> None:
-        """Note a state that nobody knows."""
+        """Note a state that nobody knows, and that what such a Task or Appointment proves cannot be seen."""
         status = held.data.get("status")
         if isinstance(status, str) and status not in _STATES[held.type]:
             self.unknown[f"{held.type} {status[:40]}"] = None
+            if held.type in ("Task", "Appointment"):
+                self._doubt(held, "its status is none that R4 has")
         if held.type == "Task":
             for code in self.around.words.unknown(held.data.get("businessStatus")):
                 self.unknown[code] = None

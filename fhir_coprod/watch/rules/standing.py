@@ -122,6 +122,11 @@ class Standing(msgspec.Struct, frozen=True, gc=False):
         return bool(self.stalls)
 
     @property
+    def is_telling_unseen(self) -> bool:
+        """Whether nobody can say if the patient has been told: word may have gone where we cannot look."""
+        return not self.patient_informed and Rule.PATIENT_NOT_INFORMED in self.not_claimed
+
+    @property
     def next_step(self) -> str:
         """What would move it on."""
         return NEXT_STEP[self.stage] if self.stage else ""
@@ -235,6 +240,8 @@ def explain(standing: Standing, names: Mapping[str, str] | None = None) -> str:
         parts.append(f"guarantee date {say(just_before(standing.guarantee))} ({standing.guarantee_name})")
     if standing.last_informed is not None:
         parts.append(f"the patient was last told on {say(standing.last_informed)}")
+    elif standing.is_telling_unseen:
+        parts.append("whether the patient has been told anything cannot be seen")
     else:
         parts.append("the patient has not been told anything")
     if standing.do_not_contact:

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 
+from fhir_coprod.watch.alerts.resources import detail
 from fhir_coprod.watch.rules.codes import Rule, Stage
 from fhir_coprod.watch.rules.standing import (
     Stall,
@@ -95,12 +96,28 @@ TOLD = "the patient has not been told anything"
             "the patient asked not to be contacted",
             standing(owner="", due=None, last_informed=MIDNIGHT, do_not_contact=True),
         ),
+        (
+            "sent on 2 March 2026; cannot be watched further: Communication not visible here; "
+            "whether the patient has been told anything cannot be seen",
+            standing(
+                owner="",
+                due=None,
+                not_observable=("Communication",),
+                not_claimed=(Rule.PATIENT_NOT_INFORMED,),
+            ),
+        ),
         ("There is no referral at this time.", standing(stage=None)),
         ("There is no referral at this time.", standing(since=None)),
     ],
 )
 def test_a_standing_is_one_sentence_with_dates_of_the_site(said: str, of: Standing) -> None:
     assert of.explanation == said
+
+
+def test_an_alert_does_not_deny_that_the_patient_was_told_where_nobody_can_see_it() -> None:
+    unseen = standing(not_claimed=(Rule.PATIENT_NOT_INFORMED,))
+    assert detail(unseen, STALL, {}).endswith("Whether the patient has been told cannot be seen.")
+    assert detail(SENT, STALL, {}).endswith("The patient has not been told.")
 
 
 def test_departments_are_said_by_name_where_it_is_known() -> None:
