@@ -101,6 +101,7 @@ def test_a_record_that_is_cut_off_ends_the_page_before_it() -> None:
         (b"{}", "a JSON object without resourceType instead of a Bundle"),
         (b"oops", "JSON that cannot be read and is no Bundle"),
         (b'{"resourceType":"Bundle","entry":7, oops', "a Bundle whose JSON cannot be read"),
+        (b'{"resourceType":"Bundle","entry":[oops, "', "a Bundle whose JSON cannot be read"),
         (
             b'{"resourceType":"Bundle","link":[{"relation":7}],"entry":[{},oops]}',
             "a Bundle whose JSON and links cannot be read",
