@@ -168,6 +168,27 @@ CASES: list[tuple[str, str, Json, bool]] = [
         ),
         False,
     ),
+    (
+        "two given names, of which one stands in the second list only",
+        "counted",
+        _patient(
+            gender="other",
+            name=[{"given": ["a"], "_given": [None, ABSENT]}, {"given": ["a", "b"]}],
+        ),
+        True,
+    ),
+    (
+        "four given names, of which one stands in the second list only",
+        "counted",
+        _patient(
+            gender="other",
+            name=[
+                {"given": ["a", "b", "c"], "_given": [None, None, None, ABSENT]},
+                {"given": ["a", "b"]},
+            ],
+        ),
+        False,
+    ),
     ("the least", "bounded", _patient(multipleBirthInteger=1), True),
     ("the most", "bounded", _patient(multipleBirthInteger=9), True),
     ("less than the least", "bounded", _patient(multipleBirthInteger=0), False),

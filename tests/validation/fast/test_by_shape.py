@@ -74,6 +74,21 @@ def test_a_rule_is_asked_every_time_where_one_of_the_values_has_more_beside_it()
     assert ordered.asked == 3
 
 
+def test_a_rule_about_one_sign_in_a_text_is_asked_where_the_sign_is_once_the_check_is_written_out() -> None:
+    asked_of: list[str] = []
+
+    def test(value: Any, scope: Scope) -> bool:
+        asked_of.append(value["start"])
+        return "##" not in value["start"]
+
+    constraint = Constraint("x-2", "error", "No two of them", "")
+    check = of(member("start"), rules=(Rule(constraint, test, frozenset(("start",)), signs=("start", "#")),))
+    asked(check, *([{"start": "x"}] * HOT))
+    asked_of.clear()
+    assert asked(check, {"start": "y"}, {"start": "a#b"}, {"start": "a##b"}) == ["yes", "yes", "no"]
+    assert asked_of == ["a#b", "a##b"]
+
+
 def test_a_rule_about_a_list_is_asked_every_time() -> None:
     ordered = Ordered()
     check = of(member("start", array=True), member("end", array=True), rules=(ordered.rule,))

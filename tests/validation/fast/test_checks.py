@@ -61,6 +61,17 @@ def test_only_so_many_good_values_are_remembered(monkeypatch: pytest.MonkeyPatch
     assert sizes == [1, 2, 1, 2, 1]
 
 
+def test_only_so_many_codes_of_a_binding_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "MAX_REMEMBERED", 2)
+    codes = Looked({"": frozenset("abc")})
+    check = checks.binding(Bound("required", "u:set", ValueSet(codes)), "Coding")
+    looks = []
+    for code in "aabbcabc":
+        assert asked(check, {"system": "", "code": code}) == ["yes"]
+        looks.append(codes.looks)
+    assert looks == [1, 1, 2, 2, 3, 4, 5, 6]
+
+
 class Looked(dict[str, frozenset[str]]):
     """Codes by system; counts how often they are looked up."""
 
