@@ -7,10 +7,10 @@ ARGS ?=
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test proof check format profiles mappings policies locale bench growth sync-cost watch-growth identity evidence mutants docs pictures clean
+.PHONY: help demo test proof check format profiles mappings policies locale bench growth sync-cost watch-growth identity evidence foreign-hospital mutants docs pictures clean
 
 help:  ## this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
 
 # One stamp per kind of install: a command installs only what it needs, and only when something changed.
 $(VENV)/.base: pyproject.toml constraints.txt
@@ -81,11 +81,15 @@ evidence: $(VENV)/.base  ## how well the watch finds what stalls, in simulation:
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[evidence]'
 	@$(BIN)/python -m evidence $(ARGS)
 
+foreign-hospital: $(VENV)/.test  ## referrals planted in a hospital that nobody here wrote, clean and dirty: writes docs/foreign-hospital.md (needs the peers clinosim and IPS)
+	@$(BIN)/python -m evidence.foreign $(ARGS)
+
 mutants: $(VENV)/.test  ## whether the tests notice small faults: 400 mutants, a share killed, and what survived
 	@$(BIN)/python -m mutation $(ARGS)
 
-docs: $(VENV)/.base  ## write docs/profiles.md anew from the compiled package
+docs: $(VENV)/.base  ## write docs/profiles.md and the table of rules in docs/watch.md anew from package and policy
 	@$(BIN)/python scripts/build_profile_docs.py
+	@$(BIN)/python scripts/build_rule_table.py
 
 pictures: $(VENV)/.base  ## the two pictures of the README, from the demo (needs Chromium)
 	@$(BIN)/python scripts/make_pictures.py

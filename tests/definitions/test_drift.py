@@ -61,3 +61,7 @@ def test_terminology_pack_is_what_hl7_published() -> None:
 
 def test_profiles_page_is_what_the_package_says() -> None:
     check("build_profile_docs.py")
+
+
+def test_the_table_of_rules_is_what_code_system_and_policy_say() -> None:
+    check("build_rule_table.py")

@@ -18,7 +18,9 @@ RESULTS = ("DiagnosticReport/d1", "DocumentReference/o1")
 MESSAGES = ("Communication/m1", "Communication/m2")
 STAFF = ("PractitionerRole/gp", "PractitionerRole/ortho", "Organization/ortho", "Organization/heart")
 ROLES = STAFF[:2]
-OTHERS = ("CommunicationRequest/w1", "RelatedPerson/r1")
+OTHERS = ("CommunicationRequest/w1", "RelatedPerson/r1", "Patient/p1")
+LABORATORY = [{"coding": [{"system": "http://snomed.info/sct", "code": "108252007"}]}]
+REFERRAL = [{"coding": [{"system": "http://snomed.info/sct", "code": "3457005"}]}]
 EVERYTHING = (
     *REQUESTS,
     *TASKS,
@@ -73,6 +75,7 @@ def _request(id: str, at: st.SearchStrategy[str]) -> st.SearchStrategy[Resource]
             "basedOn": _within(_of(*REQUESTS)),
             "replaces": _within(_of(*REQUESTS)),
             "doNotPerform": st.sampled_from((False, False, True)),
+            "category": st.sampled_from((LABORATORY, LABORATORY, REFERRAL)),
         },
     )
 
@@ -133,7 +136,13 @@ def _encounter(id: str, at: st.SearchStrategy[str]) -> st.SearchStrategy[Resourc
 def _report(id: str, at: st.SearchStrategy[str]) -> st.SearchStrategy[Resource]:
     return st.fixed_dictionaries(
         {"status": st.sampled_from(("preliminary", "final", "amended", "entered-in-error"))},
-        optional={"basedOn": _within(_of(*REQUESTS)), "issued": at, "performer": _within(_of(*STAFF))},
+        optional={
+            # A text is no reference: then it may be the result of any order of its patient.
+            "basedOn": _within(_of(*REQUESTS)) | st.just("a text"),
+            "subject": _of(*PATIENTS),
+            "issued": at,
+            "performer": _within(_of(*STAFF)),
+        },
     )
 
 
@@ -183,6 +192,17 @@ def _relative(id: str, at: st.SearchStrategy[str]) -> st.SearchStrategy[Resource
     return st.fixed_dictionaries({"patient": _of(*PATIENTS)}, optional={"active": st.booleans()})
 
 
+def _patient(id: str, at: st.SearchStrategy[str]) -> st.SearchStrategy[Resource]:
+    return st.fixed_dictionaries(
+        {},
+        optional={
+            "birthDate": st.sampled_from(("2015-04-01", "1950-04-01")),
+            "deceasedDateTime": at,
+            "telecom": st.just([{"system": "phone", "value": "1"}]),
+        },
+    )
+
+
 _MAKERS = {
     "ServiceRequest": _request,
     "Task": _task,
@@ -194,6 +214,7 @@ _MAKERS = {
     "PractitionerRole": _role,
     "CommunicationRequest": _wish,
     "RelatedPerson": _relative,
+    "Patient": _patient,
 }
 
 
@@ -222,7 +243,6 @@ def _turning(name: str, now: datetime) -> st.SearchStrategy[tuple[Resource, Reso
     sent = st.integers(500, 2000).map(lambda hours: (now - timedelta(hours=hours)).isoformat())
     common = {"resourceType": st.just(type), "id": st.just(id), "subject": asker}
     later = (now + timedelta(days=400)).isoformat()
-    laboratory = [{"coding": [{"system": "http://snomed.info/sct", "code": "108252007"}]}]
     if type == "Communication":
         asked = st.fixed_dictionaries(
             common
@@ -259,8 +279,8 @@ def _turning(name: str, now: datetime) -> st.SearchStrategy[tuple[Resource, Reso
             {"status": "entered-in-error"},
             {"doNotPerform": True},
             {"authoredOn": later},
-            {"category": laboratory, "requester": None, "intent": "order"},
-            {"category": laboratory, "requester": {"reference": "PractitionerRole/gp"}},
+            {"category": LABORATORY, "requester": None, "intent": "order"},
+            {"category": LABORATORY, "requester": {"reference": "PractitionerRole/gp"}},
             {"requester": {"reference": "PractitionerRole/gp"}},
             {"intent": "order"},
             None,

@@ -10,7 +10,8 @@ from typing import Any
 from fhir_coprod import jsontext
 from fhir_coprod.store import Store, Transaction
 from fhir_coprod.watch.record.around import Held
-from tests.watch.story import BEHIND, Story, read
+from tests.watch.story import BEHIND, Story
+from tests.watch.telling import read
 
 _OWN = re.compile(
     r'"((?:ServiceRequest|Task|Appointment|Encounter|DiagnosticReport|DocumentReference|Communication'

@@ -175,6 +175,52 @@ def test_a_booking_of_somebody_else_that_only_mentions_the_request_is_not_its_ow
     assert watch(order(), task(), booking("ServiceRequest/s", "Organization/hub"), told()).stage == "accepted"
 
 
+def test_what_follows_a_booking_of_somebody_else_is_not_its_own_either(watch: Watch) -> None:
+    """The visit, and what was written of it, belong to that booking."""
+    theirs = {**booking("ServiceRequest/s", "Organization/hub"), "status": "fulfilled"}
+    visit = resource(
+        "Encounter/e",
+        status="finished",
+        appointment=[at("Appointment/a")],
+        serviceProvider=at("Organization/hub"),
+        period={"start": MARCH.format(10), "end": MARCH.format(10)},
+    )
+    letter = resource(
+        "DocumentReference/d",
+        status="current",
+        docStatus="final",
+        date=MARCH.format(11),
+        author=[at("Organization/hub")],
+        content=[{"attachment": {"title": "Note"}}],
+        context={"encounter": [at("Encounter/e")]},
+    )
+    assert watch(order(), task(), theirs, visit, letter, told()).stage == "accepted"
+    own = {**visit, "basedOn": [at("ServiceRequest/s")]}
+    assert watch(order(), task(), theirs, own, told()).stage == "resulted", "the visit names it itself"
+
+
+def test_a_booking_of_somebody_of_whom_nobody_knows_where_they_work_is_not_somebody_else_s(
+    watch: Watch,
+) -> None:
+    assert watch(order(), task(), booking("Task/t", "Practitioner/ann"), told()).stage == "scheduled"
+
+
+def test_if_nobody_is_named_as_asked_any_department_may_have_booked(watch: Watch) -> None:
+    asked = [order(performer=[]), task(owner={})]
+    assert watch(*asked, booking("Task/t", "Organization/hub"), told()).stage == "scheduled"
+
+
+@pytest.mark.parametrize(
+    ("says", "is_untold"), [({"businessStatus": code(BSER, "5.1.4")}, False), ({}, True)], ids=["seen", "no"]
+)
+def test_nobody_knows_when_a_task_was_accepted_if_the_first_word_of_it_is_a_visit(
+    watch: Watch, says: Json, is_untold: bool
+) -> None:
+    late = task(status="in-progress", lastModified="2026-04-06T09:00:00Z", **says)
+    found = rules(watch(order(), late, told(sent=MARCH.format(10))))
+    assert ("patient-not-informed" in found) is is_untold
+
+
 def test_a_booking_by_a_code_is_scheduled_at_a_time_that_nobody_says(watch: Watch) -> None:
     standing = watch(order(), task(status="in-progress", businessStatus=code(BSER, "5.1.1")), told())
     assert (standing.stage, standing.due, rules(standing)) == ("scheduled", None, [])

@@ -60,7 +60,8 @@ def test_the_six_guides_are_there() -> None:
         ('[systems.x]\nA = "booked"', "own.toml:1: systems.x: a code system is named by its URI"),
         ('[systems."urn:x"]', "own.toml:1: systems.urn:x: has no code; "),
         ('[texts]\n"a b" = "booked"\n"A  b" = "seen"', "own.toml:3: texts.A  b: says the same as another"),
-        ('[codes]\nA = "booked"', "own.toml:1: codes: unknown key; known keys here: title, systems, texts."),
+        ('[codes]\nA = "booked"', "own.toml:1: codes: unknown key; known keys here: title, systems, texts, "),
+        ('[openings]\n" " = "referral"', "own.toml:2: openings. : is empty; "),
     ],
 )
 def test_a_mistake_is_said_with_its_place(text: str, said: str) -> None:

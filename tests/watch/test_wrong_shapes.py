@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from fhir_coprod import jsontext, watched
-from fhir_coprod.readable import concerns, readable
+from fhir_coprod.readable import concerns, elements_of, readable
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store, Transaction
 from fhir_coprod.store.quality import marks
@@ -28,6 +28,7 @@ from fhir_coprod.watch.rules.assess import assess
 from tests.wrong_shapes import Json, wrong
 
 POLICY = policies.load("default")
+NOW = datetime(2026, 3, 9, 12, tzinfo=UTC)
 GP, ORTHO = {"reference": "Organization/gp"}, {"reference": "Organization/ortho"}
 
 
@@ -244,6 +245,59 @@ def test_every_wrong_shape_at_every_element_breaks_nothing_and_claims_nothing_fa
         folder = tmp_path / str(number)
         folder.mkdir()
         check(folder, every[start : start + 400])
+
+
+READ = {element.partition(".")[0] for row in watched.WATCHED.values() for element in row.reads}
+"""The names of the elements that the watch reads, of any type."""
+ODD = ("text", 5, True, ["text"], [5], [[]], {"a": 1}, [{"reference": 5}])
+
+
+@pytest.mark.parametrize("type", [type for type, row in watched.WATCHED.items() if row.reads])
+def test_elements_that_r4_does_not_give_a_type_break_nothing_whatever_they_hold(
+    tmp_path: Path, type: str
+) -> None:
+    """They are kept as they come: nobody knows their form, so nobody may read them."""
+    below = {**STORY[0][1], "id": "below", "basedOn": [S]}
+    task = {**STORY[1][1], "id": "below", "focus": {"reference": "ServiceRequest/below"}}
+    sound = [*(record for _, record in STORY), below, task]
+    sound += [
+        {"resourceType": other, "id": "x", "subject": ref("Patient"), "status": "current"}
+        for other in ("DocumentReference", "CommunicationRequest", "RelatedPerson", "Patient", "Organization")
+    ]
+    strange = [record for record in sound if record["resourceType"] == type]
+    strange = strange or [{"resourceType": type, "id": "x", "status": "active"}]
+    foreign = READ - elements_of(type).keys() - {"resourceType"}
+    with Store.open(f"sqlite:///{tmp_path / 'strange.db'}") as store:
+        put(store, sound)
+        known = {id: claims(one, NOW) for id, one in found(store).items()}
+        watch = Watch(store, POLICY, Settings())
+        watch.catch_up(NOW)
+        for value in ODD:
+            put(store, [{**record, **dict.fromkeys(foreign, value)} for record in strange])
+            assert {id: claims(one, NOW) for id, one in found(store).items()} == known, value
+            watch.catch_up(NOW)
+
+
+CONTAINED = [
+    {"resourceType": type, "id": "o", element: value}
+    for type in ("Organization", "PractitionerRole", "Practitioner", "Bundle", "Nobody", "")
+    for element in ("identifier", "name", "practitioner", "organization")
+    for value in (*ODD, {"reference": "#o"}, {"reference": "#p"}, {"system": "urn:x", "value": "1"})
+]
+
+
+def test_a_contained_party_breaks_nothing_whatever_it_holds(tmp_path: Path) -> None:
+    round_about = {"resourceType": "PractitionerRole", "id": "p", "practitioner": {"reference": "#o"}}
+    party = {"reference": "#o"}
+    with Store.open(f"sqlite:///{tmp_path / 'contained.db'}") as store:
+        for number, contained in enumerate(CONTAINED):
+            order = {**STORY[0][1], "contained": [contained, round_about], "performer": [party]}
+            task = {**STORY[1][1], "contained": [contained, round_about], "owner": party}
+            put(store, [_of(f"c{number}", order), _of(f"c{number}", task)])
+        every = found(store)
+        assert len(every) == len(CONTAINED)
+        for one in every.values():
+            claims(one, NOW)
 
 
 def test_the_story_itself_stalls_only_where_it_should(tmp_path: Path) -> None:

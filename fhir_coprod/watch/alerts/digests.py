@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from fhir_coprod.instants import from_milliseconds, instant
+from fhir_coprod.instants import from_milliseconds
 from fhir_coprod.jsontext import Json
-from fhir_coprod.watch.alerts import resources
+from fhir_coprod.watch.alerts import gathered, resources
 from fhir_coprod.watch.record import followup
 from fhir_coprod.watch.rules.calendar import Span
 from fhir_coprod.watch.rules.policies import Policy
@@ -18,19 +18,6 @@ LISTED: Final = 10
 """How many referrals a list names; the board has the others."""
 _LASTS: Final = Span(5, "wd")
 _SHARE: Final = "share before"
-
-
-def is_over(was: Json | None, now: datetime) -> bool:
-    """Whether there is no such list, or its time has run out, so that a new one is due."""
-    end = resources.act_by(was) if was is not None else None
-    return was is None or not resources.is_open(was) or end is None or end <= now
-
-
-def ended(was: Json | None, now: datetime) -> Json | None:
-    """The Task completed, if it is still open."""
-    if was is None or not resources.is_open(was):
-        return None
-    return resources.touched({**was, "status": "completed"}, now)
 
 
 def silence(
@@ -55,10 +42,10 @@ def silence(
         f" {spoken(since)}: {which}{', …' if count > len(oldest) else ''}. Look at each, record what is"
         " going on, or note with fhir-coprod alerts looked-at that you have looked."
     )
-    data = _task(resources.silence_id(department), resources.silence_key(department), followup.SILENCE, words)
+    task = gathered.task(followup.SILENCE, department, words, was, policy.calendar.due(now, _LASTS), now)
     if resources.may_own(department):
-        data["owner"] = resources.reference(department)
-    return _lasting(data, was, policy, now)
+        task["owner"] = resources.reference(department)
+    return task
 
 
 class Shift(NamedTuple):
@@ -88,7 +75,7 @@ def shift(ehr: str, shifts: Sequence[Shift], was: Json | None, policy: Policy, n
     shifts: the codes for which that is so; empty if there is none any more.
     """
     if not shifts:
-        return ended(was, now)
+        return gathered.ended(was, now)
     if {each.thing for each in shifts} == shifts_of(was).keys():
         return None
     parts = "; ".join(f"{each.thing}: {each.before:.0%} before, {each.now:.0%} now" for each in shifts)
@@ -98,12 +85,12 @@ def shift(ehr: str, shifts: Sequence[Shift], was: Json | None, policy: Policy, n
         " A change in a mapping or in how orders are written there may hide referrals. Look at the table"
         " [[scope]] of the policy, and at what the EHR sends."
     )
-    data = _task(resources.shift_id(ehr), resources.shift_key(ehr), followup.SCOPE_SHIFT, words)
-    data["priority"] = "urgent"
-    data["input"] = [
+    end = policy.calendar.due(now, _LASTS)
+    task = gathered.task(followup.SCOPE_SHIFT, ehr, words, was, end, now, urgent=True)
+    task["input"] = [
         {"type": {"text": _SHARE}, "valueString": f"{each.thing} {each.before:.4f}"} for each in shifts
     ]
-    return _lasting(data, was, policy, now)
+    return task
 
 
 def fall(ehr: str, said: Sequence[str], was: Json | None, policy: Policy, now: datetime) -> Json | None:
@@ -112,7 +99,7 @@ def fall(ehr: str, said: Sequence[str], was: Json | None, policy: Policy, now: d
     said: a sentence for each department and step; empty if there is none any more.
     """
     if not said:
-        return ended(was, now)
+        return gathered.ended(was, now)
     if was is not None and resources.is_open(was):
         return None  # it asks already; figures that change every day would only make new versions
     words = (
@@ -120,29 +107,5 @@ def fall(ehr: str, said: Sequence[str], was: Json | None, policy: Policy, now: d
         " Alerts go on as before. If it is done in another way there now, say so in the settings"
         " ([[watch.practice]])."
     )
-    task = _task(resources.practice_id(ehr), resources.practice_key(ehr), followup.PRACTICE, words)
-    task["priority"] = "urgent"
-    return _lasting(task, was, policy, now)
-
-
-def _task(id: str, key: str, kind: str, words: str) -> Json:
-    return {
-        "resourceType": "Task",
-        "id": id,
-        "meta": {"security": [resources.STAFF_ONLY]},
-        "identifier": [{"system": resources.FOLLOWUP_SYSTEM, "value": key}],
-        "status": "requested",
-        "intent": "order",
-        "priority": "routine",
-        "code": {"coding": [{"system": followup.TASK_KIND_SYSTEM, "code": kind}]},
-        "description": words,
-        "requester": {"reference": resources.DEVICE},
-    }
-
-
-def _lasting(data: Json, was: Json | None, policy: Policy, now: datetime) -> Json:
-    data["authoredOn"] = was["authoredOn"] if was and resources.is_open(was) else instant(now)
-    data["restriction"] = {"period": {"end": instant(policy.calendar.due(now, _LASTS))}}
-    if was and was.get("note"):
-        data["note"] = was["note"]
-    return resources.touched(data, now)
+    end = policy.calendar.due(now, _LASTS)
+    return gathered.task(followup.PRACTICE, ehr, words, was, end, now, urgent=True)

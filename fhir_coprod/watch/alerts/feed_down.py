@@ -10,9 +10,8 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
-from fhir_coprod.instants import instant
 from fhir_coprod.jsontext import Json
-from fhir_coprod.watch.alerts import resources
+from fhir_coprod.watch.alerts import gathered, resources
 from fhir_coprod.watch.facts.visibility import by_reason
 from fhir_coprod.watch.record import followup
 from fhir_coprod.watch.record.model import Blind
@@ -28,35 +27,17 @@ def alert(ehr: str, down: Iterable[Blind], was: Json | None, policy: Policy, now
     down: its feeds that failed or are behind; empty if all is well.
     was:  the present Task.
     """
-    standing = was is not None and resources.is_open(was)
     feeds = sorted(down, key=lambda feed: feed.type)
     if not feeds:
-        if was is None or not standing:
-            return None
-        return resources.touched({**was, "status": "completed"}, now)
-    end = resources.act_by(was) if was else None
+        return gathered.ended(was, now)
     words = _words(ehr, feeds)
-    if was and standing and end and end > now and _says(was, words):
+    lasts = None if gathered.is_over(was, now) else was
+    if lasts and _says(lasts, words):
         return None
-    if not standing or end is None or end <= now:
-        end = policy.calendar.due(now, _LASTS)
-    data: Json = {
-        "resourceType": "Task",
-        "id": resources.feed_id(ehr),
-        "meta": {"security": [resources.STAFF_ONLY]},
-        "identifier": [{"system": resources.FOLLOWUP_SYSTEM, "value": resources.feed_key(ehr)}],
-        "status": "requested",
-        "intent": "order",
-        "priority": "urgent",
-        "code": {"coding": [{"system": followup.TASK_KIND_SYSTEM, "code": followup.FEED_DOWN}]},
-        "description": words,
-        "authoredOn": was["authoredOn"] if was and standing else instant(now),
-        "requester": {"reference": resources.DEVICE},
-        "restriction": {"period": {"end": instant(end)}},
-    }
-    if was and was.get("note"):
-        data["note"] = was["note"]
-    return resources.touched(data, now)
+    end = resources.act_by(lasts) if lasts else None
+    return gathered.task(
+        followup.FEED_DOWN, ehr, words, was, end or policy.calendar.due(now, _LASTS), now, urgent=True
+    )
 
 
 def _says(was: Json, words: str) -> bool:

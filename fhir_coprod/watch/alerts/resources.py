@@ -41,11 +41,6 @@ _OWNERS: Final = (
     "CareTeam/",
 )
 _STEP: Final = "step"
-_FEED: Final = "feed/"
-_BACKFILL: Final = "backfill/"
-_SILENCE: Final = "silence/"
-_SHIFT: Final = "scope-shift/"
-_PRACTICE: Final = "practice/"
 _UTC: Final = ZoneInfo("UTC")
 _GRAVITY: Final = {"high": 0, "moderate": 1, "low": 2}
 
@@ -68,7 +63,7 @@ def issue_key(referral: str, stall: Stall) -> str:
 
 def issue_id(referral: str, stall: Stall) -> str:
     """The id of a stall's DetectedIssue."""
-    return _id(STALL_SYSTEM, issue_key(referral, stall))
+    return id_of(STALL_SYSTEM, issue_key(referral, stall))
 
 
 def followup_key(referral: str, stage: Stage) -> str:
@@ -78,62 +73,12 @@ def followup_key(referral: str, stage: Stage) -> str:
 
 def followup_id(referral: str, stage: Stage) -> str:
     """The id of a follow-up Task."""
-    return _id(FOLLOWUP_SYSTEM, followup_key(referral, stage))
-
-
-def feed_key(ehr: str) -> str:
-    """The business identifier of the Task about an EHR that is down."""
-    return _FEED + ehr
-
-
-def feed_id(ehr: str) -> str:
-    """The id of the Task about an EHR that is down."""
-    return _id(FOLLOWUP_SYSTEM, feed_key(ehr))
-
-
-def backfill_key(ehr: str) -> str:
-    """The business identifier of the digest of the stalls that an EHR came with."""
-    return _BACKFILL + ehr
-
-
-def backfill_id(ehr: str) -> str:
-    """The id of that digest."""
-    return _id(FOLLOWUP_SYSTEM, backfill_key(ehr))
-
-
-def silence_key(department: str) -> str:
-    """The business identifier of the list of a department's silent referrals; "" is nobody's."""
-    return _SILENCE + department
-
-
-def silence_id(department: str) -> str:
-    """The id of that list."""
-    return _id(FOLLOWUP_SYSTEM, silence_key(department))
-
-
-def shift_key(ehr: str) -> str:
-    """The business identifier of the Task about an EHR of whose orders fewer are watched than before."""
-    return _SHIFT + ehr
-
-
-def shift_id(ehr: str) -> str:
-    """The id of that Task."""
-    return _id(FOLLOWUP_SYSTEM, shift_key(ehr))
-
-
-def practice_key(ehr: str) -> str:
-    """The business identifier of the Task about steps that an EHR does not record any more."""
-    return _PRACTICE + ehr
-
-
-def practice_id(ehr: str) -> str:
-    """The id of that Task."""
-    return _id(FOLLOWUP_SYSTEM, practice_key(ehr))
+    return id_of(FOLLOWUP_SYSTEM, followup_key(referral, stage))
 
 
 def looked_at_id(referral: str, by: str, at: datetime) -> str:
     """The id of the Task that says who has looked at a referral, and when."""
-    return _id(FOLLOWUP_SYSTEM, f"looked-at/{_plain(referral)}/{by}/{instant(at)}")
+    return id_of(FOLLOWUP_SYSTEM, f"looked-at/{_plain(referral)}/{by}/{instant(at)}")
 
 
 def _plain(name: str) -> str:
@@ -142,7 +87,8 @@ def _plain(name: str) -> str:
     return name.removeprefix("ServiceRequest/").removeprefix("Task/")
 
 
-def _id(system: str, value: str) -> str:
+def id_of(system: str, value: str) -> str:
+    """The id of what has this business identifier: whoever makes it, it is the same resource."""
     return str(uuid5(NAMESPACE_URL, f"{system}|{value}"))
 
 
@@ -242,7 +188,7 @@ def provenance(was: Json, why: str, now: datetime, fact: str = "") -> Json:
     """
     data: Json = {
         "resourceType": "Provenance",
-        "id": _id(STALL_SYSTEM, f"{was['id']}/over/{instant(now)}"),
+        "id": id_of(STALL_SYSTEM, f"{was['id']}/over/{instant(now)}"),
         "meta": {"security": [STAFF_ONLY]},
         "target": [{"reference": f"DetectedIssue/{was['id']}"}],
         "recorded": instant(now),
@@ -370,15 +316,6 @@ def task_of(issue: Json) -> str:
     """The Task that a DetectedIssue implicates; "" if it is about the referral as a whole."""
     names = [item.get("reference", "") for item in issue.get("implicated") or ()]
     return next((name for name in names if name.startswith("Task/")), "")
-
-
-def ehr_of(task: Json) -> str:
-    """The EHR that a Task is about, because it is down or came with old stalls; "" for any other Task."""
-    for identifier in task.get("identifier") or ():
-        about, slash, ehr = identifier.get("value", "").partition("/")
-        if about + slash in (_FEED, _BACKFILL, _SHIFT, _PRACTICE):
-            return str(ehr)
-    return ""
 
 
 def stage_of(task: Json) -> str:

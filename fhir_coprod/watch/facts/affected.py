@@ -9,21 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-import msgspec
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, or_, select
 
-from fhir_coprod import definitions, jsontext
-from fhir_coprod.readable import readable
+from fhir_coprod import definitions
+from fhir_coprod.jsontext import Json
 from fhir_coprod.store import Version, index
 from fhir_coprod.store.schema import watch as watch_tables
 from fhir_coprod.store.versions import from_row
 from fhir_coprod.watch.facts import identifiers, queries
+from fhir_coprod.watch.facts.newest import as_read
 from fhir_coprod.watch.facts.siblings import Kin
 from fhir_coprod.watch.record import followup
 from fhir_coprod.watch.record.fhir import batches, split, target
-from fhir_coprod.watch.record.kin import NEVER_A_TWIN
+from fhir_coprod.watch.record.model import NOT_ACTIVE
+from fhir_coprod.watch.rules.codes import Stage
 from fhir_coprod.watched import LINKS, OF_PATIENT, OUTPUTS, PARTIES, STAFF, STRAYS, Pairs
 
 Name = tuple[str, str]
@@ -44,6 +45,11 @@ _PARTS: Final[Pairs] = (("Organization", "partof"),)
 _OUTPUT: Final[Pairs] = (("Task", "output"),)
 _PERSONS: Final = ("Patient", "RelatedPerson")
 _ORDER: Final = "ServiceRequest"
+_PLACE: Final = "Organization"
+_PATIENT: Final = "Patient"
+_STANDING: Final = watch_tables.standing.c
+_SAY_MORE: Final = (_ORDER, _PLACE, _PATIENT)
+"""The types of which it matters what they say, beside what they name."""
 
 
 @cache
@@ -63,13 +69,19 @@ def concerned(connection: Connection, changes: Sequence[Version]) -> set[str]:
     if not raw:
         return set()
     climb = _Climb(connection)
-    former = list(_before(connection, raw))
-    climb.add_strays(former)
-    ours, before = [_as_read(version) for version in raw], [_as_read(version) for version in former]
-    for version in (*climb.start(ours), *before):
-        climb.add(version)
-    climb.add_places([version for version in (*ours, *before) if version.type == "Organization"])
-    climb.add_orders([version for version in (*ours, *before) if version.type == _ORDER])
+    # The index knows what the newest version of each names; the others have to be read, and those of the few
+    # types that say more than what they name.
+    passed = [_read(version) for version in (*_before(connection, raw), *climb.start(raw))]
+    for one in passed:
+        climb.add(one)
+    known = {one.position for one in passed}
+    newest = (version for version in raw if version.type in _SAY_MORE and version.position not in known)
+    of_type: dict[str, list[_Read]] = {}
+    for one in (*passed, *map(_read, newest)):
+        of_type.setdefault(one.type, []).append(one)
+    climb.add_places(of_type.get(_PLACE, ()))
+    climb.add_orders(of_type.get(_ORDER, ()))
+    climb.add_deaths(of_type.get(_PATIENT, ()))
     return climb.referrals()
 
 
@@ -77,7 +89,7 @@ def referrals_of(connection: Connection, records: Iterable[str]) -> set[str]:
     """The referrals that these resources (`Type/id`) belong to now."""
     climb = _Climb(connection)
     climb.reached |= {split(record) for record in records}
-    climb.add_patients({id for type, id in climb.reached if type == "Patient"})
+    climb.add_patients({id for type, id in climb.reached if type == _PATIENT})
     return climb.referrals()
 
 
@@ -99,13 +111,24 @@ def _before(connection: Connection, changes: Collection[Version]) -> Iterator[Ve
                     yield from_row(row)
 
 
-def _as_read(version: Version) -> Version:
-    """The version with what can be read of it."""
-    data, unreadable = readable(version.data)
-    return msgspec.structs.replace(version, body=jsontext.encode(data)) if unreadable else version
+class _Read(NamedTuple):
+    """One version of a resource, as far as it can be read."""
+
+    type: str
+    id: str
+    number: int
+    position: int
+    data: Json
+    """Empty if it was deleted."""
+    unreadable: tuple[str, ...]
 
 
-def _named(version: Version) -> Iterator[tuple[int, str, str]]:
+def _read(version: Version) -> _Read:
+    data, unreadable = as_read(version.data, version.body)
+    return _Read(version.type, version.id, version.version, version.position, data, unreadable)
+
+
+def _named(version: _Read) -> Iterator[tuple[int, str, str]]:
     """What a version names, as the index would store it: number of the parameter, type and id."""
     for code in _leading(version.type):
         parameter = definitions.search_parameters(version.type)[code]
@@ -115,7 +138,7 @@ def _named(version: Version) -> Iterator[tuple[int, str, str]]:
                 yield index.number(version.type, code), *index.split_reference(reference)
 
 
-def _numbers_named(version: Version) -> set[identifiers.Number]:
+def _numbers_named(version: _Read) -> set[identifiers.Number]:
     """The business identifiers by which a version names others."""
     found = set()
     for code in _leading(version.type):
@@ -134,6 +157,9 @@ class _Climb:
         self._connection = connection
         self.reached: set[Name] = set()
         self._patients: set[str] = set()
+        self._strayed: set[str] = set()
+        """Patients of whom a record may belong to any of their orders."""
+        self._died: set[str] = set()
         self._staff: set[Name] = set()
         self._alerted: set[Name] = set()
         self._kin = Kin(connection)
@@ -162,65 +188,70 @@ class _Climb:
         self._asked |= versions.keys()
         return [change for change in changes if versions.get((change.type, change.id)) != change.version]
 
-    def add(self, version: Version) -> None:
-        """Begin with what one version of a resource names, which need not be the newest."""
+    def add(self, version: _Read) -> None:
+        """Begin with what one version of a resource names, which need not be the newest; and with its patient
+        if it names what it belongs to in a form that cannot be read."""
         self._reach(version.type, (version.id,))
-        if version.body:
-            for param, type, id in _named(version):
-                self._name(param, type, id)
-            self.reached |= identifiers.having(self._connection, _numbers_named(version))
+        if not version.data:
+            return
+        for param, type, id in _named(version):
+            self._name(param, type, id)
+        self.reached |= identifiers.having(self._connection, _numbers_named(version))
+        for _, id, kind in index.unreadable_links(version.type, version.data, version.unreadable):
+            if kind == _PATIENT:
+                self._strayed.add(id)
 
-    def add_strays(self, versions: Iterable[Version]) -> None:
-        """Begin with the patients of records that name what they belong to in a form that cannot be read."""
-        for version in versions:
-            data, unreadable = readable(version.data)
-            for _, id, kind in index.unreadable_links(version.type, data, unreadable):
-                if kind == "Patient":
-                    self._patients.add(id)
-
-    def add_places(self, versions: Iterable[Version]) -> None:
+    def add_places(self, versions: Iterable[_Read]) -> None:
         """Begin with Organizations: whether one is a department depends on those above and below it."""
         for version in versions:
-            above = target(version.data.get("partOf")) if version.body else ""
-            names = {("Organization", version.id), split(above)}
-            self._staff |= {name for name in names if name[0] == "Organization"}
-            self._staff |= self._naming({("Organization", version.id)}, _PARTS)
+            own, above = (_PLACE, version.id), split(target(version.data.get("partOf")))
+            self._staff |= {name for name in (own, above) if name[0] == _PLACE}
+            self._staff |= self._naming({own}, _PARTS)
 
-    def add_orders(self, versions: Iterable[Version]) -> None:
+    def add_orders(self, versions: Iterable[_Read]) -> None:
         """Begin with what orders say about others of the same patient, before they changed and after that."""
-        of_each: dict[str, list[Version]] = {}
+        of_each: dict[str, list[_Read]] = {}
         for version in versions:
             of_each.setdefault(version.id, []).append(version)
-        for some in of_each.values():
-            self._changed_orders.add(some[0].id)
-            known = [version.data for version in some if version.body]
-            never_active = any(version.version == 1 for version in some) and all(
-                data.get("status") in NEVER_A_TWIN for data in known
+        for id, some in of_each.items():
+            self._changed_orders.add(id)
+            known = [version.data for version in some if version.data]
+            never_active = any(version.number == 1 for version in some) and all(
+                data.get("status") in NOT_ACTIVE for data in known
             )
             for data in known:
                 self._kin.add(data, has_twins=not never_active)
 
+    def add_deaths(self, versions: Iterable[_Read]) -> None:
+        """Begin with Patients of whom it was recorded that they died, or that they did not: that matters to
+        all their orders. Nothing else of a Patient matters to those that are no referrals."""
+        known: dict[str, set[Any]] = {}
+        for version in versions:
+            before = known.setdefault(version.id, {None} if version.number == 1 else set())
+            before.add(version.data.get("deceasedDateTime") or version.data.get("deceasedBoolean") or None)
+        self._died |= {id for id, said in known.items() if len(said) > 1}
+
     def add_patients(self, ids: set[str]) -> None:
         """Begin with all that these patients have, whatever its scope."""
         self._patients |= ids
-        self.reached |= self._naming({("Patient", id) for id in ids}, ((_ORDER, "subject"),))
+        self.reached |= self._naming({(_PATIENT, id) for id in ids}, ((_ORDER, "subject"),))
 
     def _reach(self, type: str, ids: Iterable[str]) -> None:
         names = {(type, id) for id in ids}
         self.reached |= names
         if type in STAFF:
             self._staff |= names
-        if type == "Patient":
+        if type == _PATIENT:
             self._patients.update(ids)
 
     def _name(self, param: int, type: str, id: str) -> None:
         if param in _numbers(_UP):
             self.reached.add((type, id))
-        if param in _numbers(STRAYS) and type == "Patient":
-            self._patients.add(id)
+        if param in _numbers(STRAYS) and type == _PATIENT:
+            self._strayed.add(id)
         if param in _numbers(_ALERTS):
             self._alerted.add((type, id))
-        if param in _numbers(OF_PATIENT) and type == "Patient":
+        if param in _numbers(OF_PATIENT) and type == _PATIENT:
             self._patients.add(id)
 
     def referrals(self) -> set[str]:
@@ -231,26 +262,36 @@ class _Climb:
         # Whether a referral owes its answer to somebody else depends on the one that it is based on.
         below = self._naming({(_ORDER, id) for id in orders}, ((_ORDER, "based-on"),))
         orders |= {id for _, id in below}
-        patients = {("Patient", id) for id in self._patients}
-        orders |= self._watched({id for _, id in self._naming(patients, ((_ORDER, "subject"),))})
+        orders |= self._watched(self._orders_of(self._patients))
+        orders |= self._waiting(self._orders_of(self._strayed)) | self._orders_of(self._died)
         orders |= self._kin.referrals() | {id for type, id in self._kin.named if type == _ORDER}
         messages = {name for name in (*self.reached, *self._kin.named) if name[0] == "Communication"}
-        messages |= self._naming(patients, _MESSAGES)
+        messages |= self._naming({(_PATIENT, id) for id in self._patients | self._strayed}, _MESSAGES)
         alerted = {f"{type}/{id}" for type, id in self._alerted if type == "Communication"}
         return {f"{_ORDER}/{id}" for id in orders} | self._may_ask(messages) | alerted
+
+    def _orders_of(self, patients: Iterable[str]) -> set[str]:
+        return {id for _, id in self._naming({(_PATIENT, id) for id in patients}, ((_ORDER, "subject"),))}
 
     def _watched(self, orders: Collection[str]) -> set[str]:
         """Those of the orders of a patient that depend on the patient's relatives and wishes: not what the
         watch has found to be a diagnostic order, or out of scope."""
-        standing = watch_tables.standing.c
-        apart: set[str] = set()
+        return {*orders} - self._standing_as(orders, _STANDING.scope.in_(("diagnostic", "out")))
+
+    def _waiting(self, orders: Collection[str]) -> set[str]:
+        """Those that may wait for a record of their patient: not what is out of scope, nor diagnostic orders
+        that are closed."""
+        closed = and_(_STANDING.scope == "diagnostic", _STANDING.stage == Stage.CLOSED.value)
+        return {*orders} - self._standing_as(orders, or_(_STANDING.scope == "out", closed))
+
+    def _standing_as(self, orders: Collection[str], condition: ColumnElement[bool]) -> set[str]:
+        """Those of these orders of which the watch holds a standing that is so."""
+        found: set[str] = set()
         for some in batches(orders, _PORTION):
             names = [f"{_ORDER}/{id}" for id in some]
-            statement = select(standing.referral).where(
-                standing.referral.in_(names), standing.scope.in_(("diagnostic", "out"))
-            )
-            apart |= {name.partition("/")[2] for name in self._connection.execute(statement).scalars()}
-        return {*orders} - apart
+            statement = select(_STANDING.referral).where(_STANDING.referral.in_(names), condition)
+            found |= {name.partition("/")[2] for name in self._connection.execute(statement).scalars()}
+        return found
 
     def _from_staff(self) -> None:
         """Reach the resources that name changed staff, or name a role or place of theirs."""
@@ -275,11 +316,12 @@ class _Climb:
         """Those of the Communications that are from patients or relatives, or have asked before."""
         from_persons = self._names_from(messages, _MESSAGES[1:], by=True)
         names = {f"Communication/{id}" for _, id in messages}
-        standing = watch_tables.standing.c.referral
         asked = {
             name
             for some in batches(names, _PORTION)
-            for name in self._connection.execute(select(standing).where(standing.in_(some))).scalars()
+            for name in self._connection.execute(
+                select(_STANDING.referral).where(_STANDING.referral.in_(some))
+            ).scalars()
         }
         return {f"Communication/{id}" for type, id in from_persons} | asked
 

@@ -6,8 +6,9 @@ Learning never turns off a step that was in use: if far fewer referrals show it,
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from hashlib import blake2b
 from typing import Final, NamedTuple
 
 import msgspec
@@ -16,6 +17,7 @@ from sqlalchemy import Connection, delete, func, insert, select
 from fhir_coprod.instants import to_milliseconds
 from fhir_coprod.settings import PracticeSettings, Settings
 from fhir_coprod.store import Transaction
+from fhir_coprod.store.schema import core
 from fhir_coprod.store.schema.watch import habit, standing
 from fhir_coprod.watch.record.model import Facts
 from fhir_coprod.watch.rules.steps import LEAST, WORDS, Step, Use, use_of
@@ -64,20 +66,30 @@ class Habit(NamedTuple):
         }
 
 
+_LEARNED: Final = "watch:learned"
+"""The name of the setting with a hash of the use of each step in each group: who has read the habits that it
+names need not read them again. They change once a day, and are needed for every look."""
+
+
 class Practices:
     """Whether each step is in use, by what the settings say, and what has been learned."""
 
     def __init__(self, connection: Connection, settings: Settings) -> None:
         self._said = settings.watch.practice
-        self._learned: dict[tuple[_Group, str], Habit] = {}
-        for found in habits(connection):
-            self._learned[found[:3], found.step] = found
+        name = str(connection.execute(_NAME).scalar() or "")
+        known = _RECENT.get(name)
+        if known is None:
+            known = _uses(habits(connection))
+            # The habits of an earlier program have no name, and may have been learned again in between.
+            name = _name_of(known)
+            _RECENT.clear()
+            _RECENT[name] = known
+        self._learned, self._name = known, name
 
     @property
-    def fingerprint(self) -> list[list[str]]:
+    def fingerprint(self) -> list[str]:
         """Changes with anything that a judgement depends on."""
-        learned = [[*group, step, self._use(found)] for (group, step), found in self._learned.items()]
-        return sorted(learned) + [[repr(one)] for one in self._said]
+        return [self._name, *(repr(one) for one in self._said)]
 
     def applied(self, facts: Facts, ehr: str) -> Facts:
         """The facts with the steps that are not surely in use where the referral comes from."""
@@ -106,17 +118,28 @@ class Practices:
             return Use.USED  # files and the demo always use every step
         first = next(iter(asked), "")
         for group in ((ehr, first, thing), (ehr, first, ""), (ehr, "", "")):
-            known = self._learned.get((group, step))
-            if known is not None:
-                return self._use(known)
+            if use := self._learned.get((group, step)):
+                return use
         return Use.USED
 
-    @staticmethod
-    def _use(known: Habit) -> str:
-        return Use.USED if known.was_used else known.use
+
+_Uses = Mapping[tuple[_Group, str], str]
+"""By group and step, whether it is in use; what was in use counts as such."""
+_NAME: Final = select(core.setting.c.value).where(core.setting.c.name == _LEARNED)
+_RECENT: dict[str, _Uses] = {}
+"""The habits that were read last, by the hash of what they say, which is the same in any store."""
 
 
-def _fits(said: PracticeSettings, step: Step, ehr: str, asked: tuple[str, ...], thing: str) -> bool:
+def _uses(learned: Iterable[Habit]) -> _Uses:
+    return {(found[:3], found.step): Use.USED if found.was_used else found.use for found in learned}
+
+
+def _name_of(uses: _Uses) -> str:
+    told = sorted((*group, step, str(use)) for (group, step), use in uses.items())
+    return blake2b(repr(told).encode(), digest_size=12).hexdigest()
+
+
+def _fits(said: PracticeSettings, step: str, ehr: str, asked: tuple[str, ...], thing: str) -> bool:
     return (
         said.step == step
         and said.ehr in ("", ehr)
@@ -127,13 +150,7 @@ def _fits(said: PracticeSettings, step: Step, ehr: str, asked: tuple[str, ...], 
 
 def settles(said: Iterable[PracticeSettings], found: Habit) -> bool:
     """Whether the settings say how it is done there, so that nobody need be asked."""
-    return any(
-        one.step == found.step
-        and one.ehr in ("", found.ehr)
-        and one.department in ("", found.asked)
-        and one.code in ("", found.thing)
-        for one in said
-    )
+    return any(_fits(one, found.step, found.ehr, (found.asked,), found.thing) for one in said)
 
 
 _ALL: Final = select(*habit.c).order_by(*habit.primary_key.columns)
@@ -145,14 +162,19 @@ def habits(connection: Connection) -> Iterator[Habit]:
         yield Habit(*row)
 
 
-def learn(transaction: Transaction, now: datetime, limit: float) -> None:
-    """Learn from the referrals of the last twelve months; a group of too few is left to a wider one."""
-    connection = transaction.connection
+def learned(connection: Connection, now: datetime, limit: float) -> list[Habit]:
+    """What the referrals of the last twelve months tell; a group of too few is left to a wider one."""
     was = {(found[:3], found.step): found for found in habits(connection)}
-    rows = [found._asdict() for found in _learned(connection, now, limit, was)]
+    return list(_learned(connection, now, limit, was))
+
+
+def keep(transaction: Transaction, learned: Sequence[Habit]) -> None:
+    """Store what has been learned in place of what was known."""
+    connection = transaction.connection
     connection.execute(delete(habit))
-    if rows:
-        connection.execute(insert(habit), rows)
+    if learned:
+        connection.execute(insert(habit), [found._asdict() for found in learned])
+    transaction.set_setting(_LEARNED, _name_of(_uses(learned)))
 
 
 def _learned(

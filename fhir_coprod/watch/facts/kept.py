@@ -42,8 +42,9 @@ _MARK: Final = 8
 JUDGING: Final = ("record", "rules", "facts")
 """The folders of the watch that read and judge. The others report what is found and act on it: a changed word
 in a letter makes no standing invalid."""
-_TABLE: Final = "watched.py"
-"""The table by which they find what belongs to a referral."""
+BESIDE: Final = ("alike.py", "readable.py", "watched.py")
+"""What they are driven by beside that: which orders are alike, what can be read of a record, and the table by
+which they find what belongs to a referral."""
 
 
 @cache
@@ -54,7 +55,9 @@ def program() -> bytes:
 
 def digest_of(package: Traversable) -> bytes:
     """The hash of the code that reads and judges, in a copy of the package `fhir_coprod`."""
-    digest = hashlib.blake2b((package / _TABLE).read_bytes(), digest_size=12)
+    digest = hashlib.blake2b(digest_size=12)
+    for name in BESIDE:
+        digest.update((package / name).read_bytes())
     for folder in JUDGING:
         files = [file for file in (package / "watch" / folder).iterdir() if file.name.endswith(".py")]
         for file in sorted(files, key=lambda file: file.name):

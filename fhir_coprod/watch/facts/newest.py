@@ -1,6 +1,7 @@
 """Reads the newest versions of resources, and caches them so that each is queried and parsed only once.
 
-What cannot be read in a record is left out of it here, so nothing above meets a value of the wrong form.
+What cannot be read in a record is left out of it here, and what R4 does not give its type, so nothing above
+meets a value of a form that nobody knows.
 Several steps of one look at a portion of referrals need the same record: following the links of a referral,
 its patient's other referrals, its alerts.
 """
@@ -10,14 +11,15 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Connection, Select
 
-from fhir_coprod import jsontext, watched
+from fhir_coprod import definitions, jsontext, watched
 from fhir_coprod.instants import from_milliseconds
 from fhir_coprod.jsontext import Json
-from fhir_coprod.readable import Readable, concerns, readable
+from fhir_coprod.readable import Readable, concerns, elements_of, readable
 from fhir_coprod.watch.facts import queries
 from fhir_coprod.watch.record.fhir import batches, is_asking
 
@@ -128,8 +130,33 @@ class Newest:
         read = self._texts.get(position)
         if read is None:
             read = self._parsed.get(position)
-            self._texts[position] = read = readable(jsontext.decode(body), body) if read is None else read
+            self._texts[position] = read = as_read(jsontext.decode(body), body) if read is None else read
         return read
+
+
+def as_read(data: Json, text: bytes = b"") -> Readable:
+    """What the watch reads of a record: what can be read, of the elements that R4 gives its type.
+
+    The others are stored as they came, but the watch reads many types in one way, and an element of the same
+    name has another form in another type. Contained resources are read in the same way.
+
+    text: its JSON, if the caller has it.
+    """
+    data, unreadable = readable(data, text)
+    type = data.get("resourceType")
+    if not definitions.is_resource_type(type):
+        return Readable({}, unreadable)
+    known = _elements(str(type))
+    if not data.keys() <= known:
+        data = {name: value for name, value in data.items() if name in known}
+    if "contained" in data:
+        data = {**data, "contained": [as_read(held).data for held in data["contained"]]}
+    return Readable(data, unreadable)
+
+
+@cache
+def _elements(type: str) -> frozenset[str]:
+    return frozenset(elements_of(type)) | {"resourceType"}
 
 
 def _lost(type: str, data: Json, unreadable: Sequence[str]) -> tuple[str, ...]:

@@ -12,13 +12,14 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from sqlalchemy import Connection, exists, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from fhir_coprod import watched
-from fhir_coprod.errors import NotFound
+from fhir_coprod.errors import CoprodError, NotFound
 from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store, index
@@ -27,6 +28,7 @@ from fhir_coprod.watch.facts import identifiers, queries
 from fhir_coprod.watch.facts.above import ordered_for, orders_above
 from fhir_coprod.watch.facts.habits import Practices
 from fhir_coprod.watch.facts.newest import Newest, Row, Texts
+from fhir_coprod.watch.facts.portion import Portion
 from fhir_coprod.watch.facts.referrals import roots_from
 from fhir_coprod.watch.facts.siblings import how_indexed, siblings_of
 from fhir_coprod.watch.facts.staff import Staff
@@ -43,12 +45,15 @@ from fhir_coprod.watch.record.fhir import batches, is_followup, moment, split, t
 from fhir_coprod.watch.record.model import Blind, Facts
 from fhir_coprod.watch.record.results import patients_named
 from fhir_coprod.watch.record.tasks import asks
+from fhir_coprod.watch.rules.task import ABSENT, DEAD
 
 PORTION: Final = 400
 """Referrals read at a time: enough that the number of queries does not matter, few enough for memory and
 SQL."""
 
 _HOPS: Final = 4
+_NOT_ASKED: Final = DEAD | ABSENT
+"""Statuses of a Task that asks its owner no longer, or not yet."""
 
 
 def gather(
@@ -160,6 +165,30 @@ class Reader:
         roots = [root for root in roots if root.is_referral]
         if not roots:
             return
+        try:
+            portion = self._around_all(roots)
+        except (SQLAlchemyError, CoprodError):
+            raise
+        except Exception as error:
+            if strict:
+                raise
+            if len(roots) == 1:
+                yield Found(roots[0].reference, None, fault=type(error).__name__)
+            else:  # one of them holds up no other
+                for root in roots:
+                    yield from self.read([root])
+            return
+        for root in roots:
+            try:
+                found = self._found(root, portion)
+            except Exception as error:
+                if strict:
+                    raise
+                found = Found(root.reference, None, fault=type(error).__name__)
+            yield found
+
+    def _around_all(self, roots: Collection[Row]) -> Portion:
+        """All that is needed to read these referrals."""
         found, leads_to = self._follow(roots)
         patients = {_patient_of(root) for root in roots}
         people = {row.reference: row for row in self.by_reference({split(name) for name in patients})}
@@ -168,7 +197,7 @@ class Reader:
         older = self._earlier_versions(found.values())
         families = siblings_of(self.connection, self._newest, roots, lambda root: self._written(root, older))
         siblings = list({row.key: row for rows in families.values() for row in rows}.values())
-        departments = self._departments_asked(siblings)
+        asked = self._departments_asked(siblings)
         above = orders_above(self.connection, self._newest, roots)
         self._staff.learn([*found.values(), *siblings, *(row for rows in above.values() for row in rows)])
         older |= self._earlier_versions([row for row in siblings if row.key not in found])
@@ -181,47 +210,44 @@ class Reader:
         for row in of_patient["CommunicationRequest"]:
             for patient in patients_named(row.data):
                 wishes.setdefault(patient, []).append(row)
-        proxies = _by(of_patient["RelatedPerson"], lambda row: target(row.data.get("patient")))
-        for root in roots:
-            patient = _patient_of(root)
-            rows = {row.key: row for row in (*related[root.key], *wishes.get(patient, ()))}
-            from_ehr = bool(_ehr_of(root)) or any(_ehr_of(row) for row in rows.values())
-            try:
-                facts = compose(
-                    _held(root, older),
-                    [_held(row, older) for row in rows.values()],
-                    [
-                        (_held(row, older), self._around.parties(*departments.get(row.reference, ())))
-                        for row in families.get(root.key, ())
-                    ],
-                    tuple(
-                        row.reference
-                        for row in proxies.get(patient, ())
-                        if row.data.get("active") is not False
-                    ),
-                    (
-                        *self._blind_at(root, rows.values(), from_ehr=from_ehr),
-                        *unreadable_around(
-                            root, rows.values(), families.get(root.key, ()), strays[patient], self.zone
-                        ),
-                    ),
-                    self._around,
-                    patient=_held(people[patient], {}) if patient in people else None,
-                    ordered_for=ordered_for(root, rows.values(), above.get(root.key, ()), self._around),
-                )
-            except Exception as error:
-                if strict:
-                    raise
-                yield Found(root.reference, None, fault=type(error).__name__)
-                continue
-            facts = self.practices.applied(facts, _ehr_of(root))
-            followups = tuple(
-                row.data
-                for row in rows.values()
-                # A message that belongs to it may itself ask for a referral, and have its own follow-ups.
-                if is_followup(row.data) and target(row.data.get("focus")) == root.reference
-            )
-            yield Found(root.reference, facts, followups, ehr=_ehr_of(root), from_ehr=from_ehr)
+        proxies: dict[str, list[str]] = {}
+        for row in of_patient["RelatedPerson"]:
+            if row.data.get("active") is not False:
+                proxies.setdefault(target(row.data.get("patient")), []).append(row.reference)
+        return Portion(related, families, above, people, wishes, proxies, strays, asked, older)
+
+    def _found(self, root: Row, portion: Portion) -> Found:
+        """One referral with its facts and its follow-ups."""
+        patient, ehr = _patient_of(root), _ehr_of(root)
+        related = {row.key: row for row in (*portion.related[root.key], *portion.wishes.get(patient, ()))}
+        rows = related.values()
+        family, above = portion.families.get(root.key, ()), portion.above.get(root.key, ())
+        from_ehr = bool(ehr) or any(_ehr_of(row) for row in rows)
+        older = portion.older
+        facts = compose(
+            _held(root, older),
+            [_held(row, older) for row in rows],
+            [
+                (_held(row, older), self._around.parties(*portion.asked.get(row.reference, ())))
+                for row in family
+            ],
+            tuple(portion.proxies.get(patient, ())),
+            (
+                *self._blind_at(root, rows, from_ehr=from_ehr),
+                *unreadable_around(root, rows, family, portion.strays[patient], self.zone),
+            ),
+            self._around,
+            patient=_held(portion.people[patient], {}) if patient in portion.people else None,
+            ordered_for=ordered_for(root, rows, above, self._around),
+        )
+        followups = tuple(
+            row.data
+            for row in rows
+            # A message that belongs to it may itself ask for a referral, and have its own follow-ups.
+            if is_followup(row.data) and target(row.data.get("focus")) == root.reference
+        )
+        facts = self.practices.applied(facts, ehr)
+        return Found(root.reference, facts, followups, ehr=ehr, from_ehr=from_ehr)
 
     # -- finding ---------------------------------------------------------------------------------------
 
@@ -393,8 +419,11 @@ class Reader:
         keys = {key for key, _, _ in self._naming(links, {"ServiceRequest"})} if links else set()
         owners: dict[str, list[Json]] = {}
         for row in self.by_key(keys):
-            dead = row.data.get("status") in ("rejected", "cancelled", "failed", "entered-in-error", "draft")
-            if not dead and isinstance(row.data.get("owner"), dict) and asks(row.data, (), self._around):
+            if (
+                row.data.get("status") not in _NOT_ASKED
+                and isinstance(row.data.get("owner"), dict)
+                and asks(row.data, (), self._around)
+            ):
                 for name in task_request(row.data):
                     owners.setdefault(name, []).append(row.data["owner"])
         return owners
@@ -456,10 +485,3 @@ def _ehr_of(row: Row) -> str:
 def _held(row: Row, older: Mapping[str, list[tuple[datetime, Json]]]) -> Held:
     versions = older.get(row.reference)
     return Held(row.reference, tuple(versions) if versions else ((row.updated, row.data),))
-
-
-def _by(rows: Iterable[Row], name: Any) -> dict[str, list[Row]]:
-    groups: dict[str, list[Row]] = {}
-    for row in rows:
-        groups.setdefault(name(row), []).append(row)
-    return groups

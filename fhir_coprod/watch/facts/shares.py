@@ -5,7 +5,7 @@ One slip in a mapping could take a whole specialty out of scope, and nothing wou
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
@@ -38,26 +38,34 @@ def last_day(connection: Connection) -> int:
     return int(connection.execute(select(func.max(share.c.day))).scalar() or 0)
 
 
-def take(transaction: Transaction, day: int, now: datetime) -> None:
-    """Note the shares of this day, and forget those that are compared with no more."""
+class Hidden(NamedTuple):
+    """Of how many orders of an EHR for one thing how many are out of scope or unclear."""
+
+    ehr: str
+    thing: str
+    orders: int
+    hidden: int
+
+
+def counted(connection: Connection, now: datetime) -> list[Hidden]:
+    """Count the orders that were written lately."""
     column = standing.c
     hidden = func.sum(case((column.scope.in_(("out", "unclear")), 1), else_=0))
-    counted = (
+    statement = (
         select(column.ehr, column.thing, func.count(), hidden)
         .where(column.written >= to_milliseconds(now - _WRITTEN_WITHIN), column.scope != "")
         .group_by(column.ehr, column.thing)
     )
+    return [Hidden(*row) for row in connection.execute(statement)]
+
+
+def keep(transaction: Transaction, day: int, counts: Sequence[Hidden]) -> None:
+    """Store the shares of this day, and forget those that are compared with no more."""
     connection = transaction.connection
-    rows = [
-        {"day": day, "ehr": ehr, "thing": thing, "orders": orders, "hidden": number}
-        for ehr, thing, orders, number in connection.execute(counted)
-    ]
     connection.execute(delete(share).where((share.c.day < day - COMPARED) | (share.c.day >= day)))
-    if rows:
-        connection.execute(insert(share), rows)
-    else:
-        # A day without orders is known, too.
-        connection.execute(insert(share), [{"day": day, "ehr": "", "thing": "", "orders": 0, "hidden": 0}])
+    # A day without orders is known, too.
+    rows = [{"day": day, **each._asdict()} for each in counts or (Hidden("", "", 0, 0),)]
+    connection.execute(insert(share), rows)
 
 
 def compared(connection: Connection, day: int, least: int) -> Iterator[Shares]:

@@ -118,13 +118,15 @@ def unread_records(connection: Connection) -> dict[str, tuple[Blind, ...]]:
     return found
 
 
-def unreadable(row: Row, about: str = "") -> Blind:
+def unreadable(row: Row, about: str = "", *, is_own: bool = False) -> Blind:
     """A record in which something cannot be read that the watch needs, so that what it proves cannot be seen.
 
-    about: the record that this leaves in doubt, if it is another
+    about:  the record that this leaves in doubt, if it is another
+    is_own: it belongs to the referral
     """
     ehr = row.source.removeprefix("ehr:") if row.source.startswith("ehr:") else ""
-    return Blind(row.type, ehr, since=row.updated, reason=NOT_READABLE, record=about or row.reference)
+    about = about or row.reference
+    return Blind(row.type, ehr, since=row.updated, reason=NOT_READABLE, record=about, is_own=is_own)
 
 
 def unreadable_around(
@@ -135,7 +137,7 @@ def unreadable_around(
     family: the patient's referrals; one that may replace or answer this one leaves it in doubt
     strays: records of the patient that may belong to it
     """
-    yield from (unreadable(row) for row in (root, *rows) if row.unreadable)
+    yield from (unreadable(row, is_own=True) for row in (root, *rows) if _leaves_doubt(row))
     for sibling in family:
         if sibling.unreadable and sibling.key != root.key:
             yield unreadable(sibling)
@@ -147,6 +149,11 @@ def unreadable_around(
             yield unreadable(stray)
 
 
+def _leaves_doubt(row: Row) -> bool:
+    """Whether something cannot be read on which a claim may rest."""
+    return any(gone.partition(".")[0] not in _ONLY_LATER for gone in row.unreadable)
+
+
 def may_concern(root: Row, made: object, zone: ZoneInfo) -> bool:
     """Whether a record that was made then may belong to the referral: not if it is older."""
     written = moment(root.data.get("authoredOn") or root.data.get("sent"), zone) if made else None
@@ -154,6 +161,8 @@ def may_concern(root: Row, made: object, zone: ZoneInfo) -> bool:
     return written is None or at is None or at >= written
 
 
+_ONLY_LATER: Final = frozenset({"priority"})
+"""Elements that can only bring a deadline forward: without them, what is claimed is claimed later."""
 _TIES: Final = frozenset({"basedOn", "replaces", "requisition", "supportingInfo"})
 """Elements by which one referral says that it replaces or answers another."""
 

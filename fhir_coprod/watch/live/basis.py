@@ -1,7 +1,7 @@
 """Records what all stored standings rest on, so that a change of it makes the watch look at referrals again.
 
-That is the code that judged, the policy with its calendar, and what could not be seen; the facts of the
-referral itself are not part of it.
+That is the code that judged, the policy with its calendar, what could not be seen, and since when an EHR has
+been read; the facts of the referral itself are not part of it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from fhir_coprod.store.schema import core
 from fhir_coprod.watch.facts import kept
 from fhir_coprod.watch.facts.habits import Practices
 from fhir_coprod.watch.facts.siblings import how_indexed
-from fhir_coprod.watch.facts.visibility import blind_feeds, unread_records
+from fhir_coprod.watch.facts.visibility import blind_feeds, first_read, unread_records
 from fhir_coprod.watch.record import words
 from fhir_coprod.watch.rules.policies import Policy
 
@@ -34,9 +34,10 @@ class Ground(NamedTuple):
     rules: str
     """The code, the policy, what codes mean and the index of orders, as hashes."""
     feeds: str
-    """Which types of which EHR cannot be seen, and which steps are not in use there."""
+    """Which types of which EHR cannot be seen, when each EHR was first read, and which steps are not in use
+    there."""
     unread: frozenset[str]
-    """Records of ours whose newest version could not be taken in."""
+    """What is not seen of single records: the reference of each, the type that is missing, and from when."""
 
 
 def ground_now(connection: Connection, settings: Settings, policy: Policy, now: datetime) -> Ground:
@@ -45,11 +46,16 @@ def ground_now(connection: Connection, settings: Settings, policy: Policy, now: 
         (blind.ehr, blind.type, blind.departments, blind.down)
         for blind in blind_feeds(connection, settings, policy.pulled_since(now))
     )
+    read = sorted(first_read(connection).items())
     meanings = words.load(settings.watch.words).fingerprint
     return Ground(
         f"{kept.program().hex()} {policy.fingerprint} {how_indexed(connection)} {meanings.hex()}",
-        msgspec.json.encode([feeds, Practices(connection, settings).fingerprint]).decode(),
-        frozenset(unread_records(connection)),
+        msgspec.json.encode([feeds, read, Practices(connection, settings).fingerprint]).decode(),
+        frozenset(
+            f"{name} {blind.type} {blind.made}"
+            for name, several in unread_records(connection).items()
+            for blind in several
+        ),
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Final, NamedTuple
 
 import msgspec
@@ -124,7 +124,7 @@ def look_at(
         return True
 
     for some in batches(loud, TOGETHER):
-        done = site.store.write(lambda transaction, some=some: settle(transaction, some))  # type: ignore[misc]
+        done = site.store.write(partial(settle, some=some))
         if done is None:
             return False
         written.update(done)

@@ -32,7 +32,7 @@ from fhir_coprod.watch.facts.referrals import forgotten, roots_from
 from fhir_coprod.watch.facts.rows import FOLLOWER
 from fhir_coprod.watch.live.basis import ground_of, lay
 from fhir_coprod.watch.live.evaluate import LATEST, look_at
-from fhir_coprod.watch.live.reports import report, take_shares
+from fhir_coprod.watch.live.reports import release_the_last, report, take_shares
 from fhir_coprod.watch.live.site import Site
 from fhir_coprod.watch.rules.policies import Policy
 
@@ -66,12 +66,16 @@ class Watch:
         while (self.store.cursor(FOLLOWER) < head and self.follow()) | self.due(now) | self.again(now):
             pass
         self.report(now)
+        while self.due(now):
+            pass
 
     def report(self, now: datetime) -> None:
-        """Bring the Tasks about whole EHRs and departments up to date at `now`."""
+        """Bring the Tasks about whole EHRs and departments up to date at `now`; some referrals may be due
+        then."""
         report(self.site, now)
         if not self.store.cursor(AGAIN):
             take_shares(self.site, now)
+            release_the_last(self.site, now)
 
     def step(self, now: datetime) -> bool:
         """Do one piece of what there is to do; False if there is nothing."""
@@ -88,7 +92,8 @@ class Watch:
                 everything, concerned = True, set()
             else:
                 everything = False
-                concerned = affected.referrals_of(connection, ground.unread ^ held.unread)
+                records = {each.partition(" ")[0] for each in ground.unread ^ held.unread}
+                concerned = affected.referrals_of(connection, records)
         head = self.store.head()
 
         def work(transaction: Transaction) -> None:

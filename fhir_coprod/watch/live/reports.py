@@ -6,19 +6,19 @@ watched than before, and of a department's referrals of which nothing is heard.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from sqlalchemy import Connection
 
 from fhir_coprod import jsontext
+from fhir_coprod.instants import to_milliseconds
 from fhir_coprod.jsontext import Json
 from fhir_coprod.store import Transaction
-from fhir_coprod.watch.alerts import digests, feed_down, first_digest, resources
-from fhir_coprod.watch.facts import rows
-from fhir_coprod.watch.facts.habits import habits, learn
+from fhir_coprod.watch.alerts import digests, feed_down, first_digest, gathered
+from fhir_coprod.watch.alerts.reconcile import WAITING
+from fhir_coprod.watch.facts import habits, rows, shares
 from fhir_coprod.watch.facts.reader import Reader
-from fhir_coprod.watch.facts.shares import Shares, compared, last_day, take
 from fhir_coprod.watch.live.look import reader_at
 from fhir_coprod.watch.live.site import Site
 from fhir_coprod.watch.record import followup
@@ -47,35 +47,67 @@ def _wanted(site: Site, connection: Connection, now: datetime) -> list[Json]:
         if count > site.policy.alerts.digest_over
     }
     ehrs = sorted({ehr.name for ehr in site.settings.ehr} | {blind.ehr for blind in reader.blind} | set(many))
-    ids = {("Task", id) for ehr in ehrs for id in (resources.feed_id(ehr), resources.backfill_id(ehr))}
-    there = {row.id: row.data for row in reader.by_reference(ids)}
+    feeds, backfills = _present(reader, followup.FEED_DOWN, ehrs), _present(reader, followup.BACKFILL, ehrs)
     wanted: list[Json | None] = []
     for ehr in ehrs:
         down = [blind for blind in reader.blind if blind.ehr == ehr and blind.down]
-        wanted.append(feed_down.alert(ehr, down, there.get(resources.feed_id(ehr)), site.policy, now))
-        was = there.get(resources.backfill_id(ehr))
+        wanted.append(feed_down.alert(ehr, down, feeds.get(ehr), site.policy, now))
+        was = backfills.get(ehr)
         if ehr not in many:
             wanted.append(first_digest.digest(ehr, (), was, site.policy, now))
-        elif first_digest.is_over(was, now):
+        elif gathered.is_over(was, now):
             old = rows.old_of(connection, ehr)
             wanted.append(first_digest.digest(ehr, old, was, site.policy, now))
     wanted += _silences(site, connection, reader, now)
     return [task for task in wanted if task is not None]
 
 
+def release_the_last(site: Site, now: datetime) -> None:
+    """Have the old stalls of an EHR looked at of which so few are left that no digest tells of them any more:
+    their follow-ups still wait, and nothing else would make them ask."""
+    with site.store.connect() as connection:
+        waiting = _waiting(site, connection, now)
+    if not waiting:
+        return
+
+    def work(transaction: Transaction) -> None:
+        transaction.lock()
+        rows.mark(transaction, waiting, -to_milliseconds(now))
+
+    site.store.write(work)
+
+
+def _waiting(site: Site, connection: Connection, now: datetime) -> set[str]:
+    few = [
+        ehr for ehr, count in rows.old_by_ehr(connection).items() if count <= site.policy.alerts.digest_over
+    ]
+    old = [standing for ehr in few for standing in rows.old_of(connection, ehr)]
+    names = [standing.referral for standing in old if not standing.not_assessed]
+    if not names:
+        return set()
+    followups = reader_at(connection, site.settings, site.policy, now).followups(names)
+    return {name for name in names if any(task["status"] == WAITING for task in followups.get(name, ()))}
+
+
 def _silences(site: Site, connection: Connection, reader: Reader, now: datetime) -> Iterator[Json | None]:
     """The list of each department's silent referrals; those of departments that have none any more end."""
     counts = rows.silent(connection, Rule.SILENT_TOO_LONG)
-    held = {resources.silence_id(department): department for department in counts}
-    there = {row.id: row.data for row in reader.by_reference({("Task", id) for id in held})}
-    for id, department in sorted(held.items()):
-        was = there.get(id)
-        if digests.is_over(was, now):
+    there = _present(reader, followup.SILENCE, counts)
+    for department, count in sorted(counts.items()):
+        was = there.get(department)
+        if gathered.is_over(was, now):
             oldest = rows.longest_silent(connection, Rule.SILENT_TOO_LONG, department, digests.LISTED)
-            yield digests.silence(department, counts[department], oldest, was, site.policy, now)
+            yield digests.silence(department, count, oldest, was, site.policy, now)
+    known = {task["id"] for task in there.values()}
     for task in reader.open_tasks(followup.SILENCE):
-        if task["id"] not in held:
-            yield digests.ended(task, now)
+        if task["id"] not in known:
+            yield gathered.ended(task, now)
+
+
+def _present(reader: Reader, kind: str, about: Iterable[str]) -> dict[str, Json]:
+    """The Tasks of a kind that there are about these EHRs or departments, by what they are about."""
+    names = {gathered.id_of(kind, one): one for one in about}
+    return {names[row.id]: row.data for row in reader.by_reference({("Task", id) for id in names})}
 
 
 def take_shares(site: Site, now: datetime) -> None:
@@ -85,13 +117,18 @@ def take_shares(site: Site, now: datetime) -> None:
     """
     day = site.policy.calendar.day(now)
     with site.store.connect() as connection:
-        if last_day(connection) >= day:
+        if shares.last_day(connection) >= day:
             return
+        # This goes through the orders of a year, so it comes before the log is locked.
+        counts = shares.counted(connection, now)
+        learned = habits.learned(connection, now, site.policy.practice_limit)
 
     def work(transaction: Transaction) -> None:
         transaction.lock()
-        take(transaction, day, now)
-        learn(transaction, now, site.policy.practice_limit)
+        if shares.last_day(transaction.connection) >= day:
+            return  # another worker has done it
+        shares.keep(transaction, day, counts)
+        habits.keep(transaction, learned)
         for task in (
             *_falls(site, transaction.connection, now),
             *_shifts(site, transaction.connection, day, now),
@@ -105,18 +142,15 @@ def _falls(site: Site, connection: Connection, now: datetime) -> list[Json]:
     """Ask about each EHR of whose referrals far fewer than before show a step that was in use."""
     reader = reader_at(connection, site.settings, site.policy, now)
     fallen: dict[str, list[str]] = {}
-    for found in habits(connection):
-        if found.has_fallen and not found.thing:
+    for found in habits.habits(connection):
+        settled = habits.settles(site.settings.watch.practice, found)
+        if found.has_fallen and not found.thing and not settled:
             fallen.setdefault(found.ehr, []).append(found.sentence)
     for task in reader.open_tasks(followup.PRACTICE):
-        fallen.setdefault(resources.ehr_of(task), [])
-    there = {
-        row.id: row.data
-        for row in reader.by_reference({("Task", resources.practice_id(ehr)) for ehr in fallen})
-    }
+        fallen.setdefault(gathered.about(task), [])
+    there = _present(reader, followup.PRACTICE, fallen)
     wanted = (
-        digests.fall(ehr, said, there.get(resources.practice_id(ehr)), site.policy, now)
-        for ehr, said in sorted(fallen.items())
+        digests.fall(ehr, said, there.get(ehr), site.policy, now) for ehr, said in sorted(fallen.items())
     )
     return [task for task in wanted if task is not None]
 
@@ -124,14 +158,15 @@ def _falls(site: Site, connection: Connection, now: datetime) -> list[Json]:
 def _shifts(site: Site, connection: Connection, day: int, now: datetime) -> list[Json]:
     rules = site.policy.scope_alerts
     reader = reader_at(connection, site.settings, site.policy, now)
-    by_ehr: dict[str, list[Shares]] = {}
-    for shares in compared(connection, day, rules.least):
-        by_ehr.setdefault(shares.ehr, []).append(shares)
+    by_ehr: dict[str, list[shares.Shares]] = {}
+    for each in shares.compared(connection, day, rules.least):
+        by_ehr.setdefault(each.ehr, []).append(each)
     for task in reader.open_tasks(followup.SCOPE_SHIFT):
-        by_ehr.setdefault(resources.ehr_of(task), [])
+        by_ehr.setdefault(gathered.about(task), [])
+    there = _present(reader, followup.SCOPE_SHIFT, by_ehr)
     wanted: list[Json | None] = []
     for ehr, held in by_ehr.items():
-        was = next((row.data for row in reader.by_reference({("Task", resources.shift_id(ehr))})), None)
+        was = there.get(ehr)
         # What somebody was told of stays until it is undone, even when the days before it are forgotten.
         told = digests.shifts_of(was)
         shifts = []

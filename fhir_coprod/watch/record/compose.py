@@ -13,20 +13,15 @@ from typing import Final
 
 import msgspec
 
-from fhir_coprod.alike import is_proposal, thing
 from fhir_coprod.jsontext import Json
 from fhir_coprod.watch.record.around import Held, Surroundings, staff
 from fhir_coprod.watch.record.fhir import (
-    PERSONS,
-    codes,
     is_followup,
     is_modified,
-    local,
     message_about,
     moment,
     names,
     own_names,
-    profiles,
     target,
     targets,
     task_request,
@@ -37,21 +32,26 @@ from fhir_coprod.watch.record.model import (
     Blind,
     Facts,
     Message,
-    Request,
-    RequestState,
     Result,
-    Sibling,
     SideTask,
     Task,
     Visit,
 )
-from fhir_coprod.watch.record.parties import between
 from fhir_coprod.watch.record.parts import parted
-from fhir_coprod.watch.record.results import bound_by, objects, read_message, read_result, refusal
+from fhir_coprod.watch.record.requests import read_asking, read_request, read_sibling
+from fhir_coprod.watch.record.results import (
+    FINAL_DOCUMENT,
+    FINAL_REPORT,
+    bound_by,
+    document_about,
+    objects,
+    read_message,
+    read_result,
+    refusal,
+)
 from fhir_coprod.watch.record.tasks import asks, carried_out, read_side_task, read_task
 from fhir_coprod.watch.record.visits import read_appointment, read_visit
 
-_STATED_LATER: Final = frozenset({"completed", "revoked", "on-hold", "entered-in-error"})
 _STATES: Final = {
     "ServiceRequest": frozenset(
         {"draft", "active", "on-hold", "revoked", "completed", "entered-in-error", "unknown"}
@@ -70,114 +70,24 @@ _STATES: Final = {
     ),
 }
 """The statuses that R4 has."""
-_WHY: Final = "http://hl7.org/fhir/StructureDefinition/request-statusReason"
-"""The extension by which R4 says why a ServiceRequest is in its status."""
-
-
-def read_request(held: Held, around: Surroundings) -> Request:
-    """Read a ServiceRequest."""
-    data = held.data
-    stored = held.versions[0][0]
-    authored = moment(data.get("authoredOn"), around.zone)
-    requester = local(data.get("requester"), data)
-    performers = [local(performer, data) for performer in data.get("performer") or ()]
-    return Request(
-        id=held.reference,
-        patient=target(data.get("subject")),
-        states=_request_states(held, authored),
-        authored=authored or stored,
-        intent=data.get("intent") or "order",
-        by_patient=target(data.get("requester")).startswith(PERSONS),
-        priority=data.get("priority") or "routine",
-        codes=thing(data.get("code")),
-        specialties=codes(data.get("performerType"), *(data.get("category") or ())),
-        requesters=around.parties(requester),
-        departments=around.parties(*performers),
-        based_on=targets(data.get("basedOn")),
-        replaces=targets(data.get("replaces")),
-        requisition="|".join(_identifier(data.get("requisition"))),
-        do_not_perform=data.get("doNotPerform") is True,
-        authored_stored=authored is None,
-        wanted_from=_wanted_from(data, around),
-        because=around.words.of(
-            *(
-                one.get("valueCodeableConcept")
-                for one in data.get("extension") or ()
-                if one.get("url") == _WHY
-            )
-        ),
-        profiles=tuple(profiles(data)),
-        between=between(
-            around.side(requester),
-            [side for performer in performers if (side := around.side(performer))],
-            around.places,
-        ),
-    )
-
-
-def _wanted_from(data: Json, around: Surroundings) -> datetime | None:
-    """When what is asked for should happen, or begin."""
-    period = data.get("occurrencePeriod") or {}
-    return moment(data.get("occurrenceDateTime") or period.get("start"), around.zone)
-
-
-def read_asking(held: Held, around: Surroundings) -> Request:
-    """Read a Communication by which a patient asks for a referral."""
-    data = held.data
-    sent = moment(data.get("sent"), around.zone)
-    stored = held.versions[0][0]
-    void = data.get("status") in ("entered-in-error", "not-done")
-    status = "entered-in-error" if void else "draft" if data.get("status") == "preparation" else "active"
-    return Request(
-        id=held.reference,
-        patient=target(data.get("subject")) or target(data.get("sender")),
-        states=(RequestState(sent or stored, status, sent is None),),
-        authored=sent or stored,
-        intent="proposal",
-        by_patient=True,
-        priority=data.get("priority") or "routine",
-        requesters=around.parties(data.get("sender")),
-        departments=around.parties(*(data.get("recipient") or ())),
-        based_on=(*targets(data.get("basedOn")), *targets(data.get("about"))),
-        authored_stored=sent is None,
-    )
-
-
-def _identifier(identifier: Json | None) -> Iterator[str]:
-    if identifier and identifier.get("value"):
-        yield identifier.get("system", "")
-        yield identifier["value"]
-
-
-def _request_states(held: Held, authored: datetime | None) -> tuple[RequestState, ...]:
-    """The statuses it went through. Only the first can have a time of its own (authoredOn), and only if it is
-    a status in which a request can be written."""
-    states: list[RequestState] = []
-    for stored, data in held.versions:
-        status = data.get("status") or "unknown"
-        if states and states[-1].status == status:
-            continue
-        if not states and authored is not None and status not in _STATED_LATER:
-            states.append(RequestState(authored, status))
-        else:
-            states.append(RequestState(stored, status, stored=True))
-    return tuple(states)
-
-
-def read_sibling(held: Held, around: Surroundings, departments: tuple[str, ...] = ()) -> Sibling:
-    """Read another ServiceRequest of the same patient; `departments` are the ones its Tasks ask."""
-    request = read_request(held, around)
-    return Sibling(
-        id=request.id,
-        authored=request.authored,
-        states=request.states,
-        by_patient=is_proposal(held.data),
-        codes=request.codes,
-        departments=departments or request.departments,
-        based_on=(*request.based_on, *targets(held.data.get("supportingInfo"))),
-        replaces=request.replaces,
-        requisition=request.requisition,
-    )
+_PROVING: Final = {
+    "Encounter": {"status": _STATES["Encounter"]},
+    "DiagnosticReport": {
+        "status": FINAL_REPORT
+        | {"registered", "partial", "preliminary", "cancelled", "entered-in-error", "unknown"}
+    },
+    "DocumentReference": {
+        "status": frozenset({"current", "superseded", "entered-in-error"}),
+        "docStatus": FINAL_DOCUMENT | {"preliminary", "entered-in-error"},
+    },
+    "Communication": {
+        "status": frozenset(
+            {"preparation", "in-progress", "not-done", "on-hold", "stopped", "completed"}
+            | {"entered-in-error", "unknown"}
+        )
+    },
+}
+"""The statuses without which a record proves nothing, by type and element."""
 
 
 def compose(
@@ -250,13 +160,8 @@ def _with_children(facts: Facts, below: Sequence[Facts]) -> Facts:
     out: their Tasks, and what happened in them."""
     if not below:
         return facts
-    tasks = [*facts.tasks]
-    appointments, visits, results, messages = (
-        [*facts.appointments],
-        [*facts.visits],
-        [*facts.results],
-        [*facts.messages],
-    )
+    tasks, appointments, visits = [*facts.tasks], [*facts.appointments], [*facts.visits]
+    results, messages = [*facts.results], [*facts.messages]
     for child in below:
         first = child.tasks[0].id
         requesters = child.request.requesters
@@ -300,10 +205,13 @@ class _Composition:
         self.by_type: dict[str, list[Held]] = {}
         for held in related:
             if self._proves_something(held):
+                self._doubt_status(held)
                 self.by_type.setdefault(held.type, []).append(held)
         self.read = (read_asking if request.type == "Communication" else read_request)(request, around)
         self._proves_something(request)
         self.names = {*own_names(request.data, request.reference)}
+        self.foreign: set[str] = set()
+        """Names of what only mentions the referral: what follows from it does not belong here either."""
         asked = [
             held
             for held in self.by_type.get("Task", ())
@@ -335,9 +243,18 @@ class _Composition:
                 "",
                 reason="it carries a modifierExtension or implicitRules that nobody here knows",
                 record=held.reference,
+                is_own=True,
             )
         )
         return False
+
+    def _doubt_status(self, held: Held) -> None:
+        """Note that it cannot be seen what a record proves whose status is none of R4's."""
+        for element, known in _PROVING.get(held.type, {}).items():
+            said = held.data.get(element)
+            if isinstance(said, str) and said not in known:
+                reason = f"its {element} is none that R4 has"
+                self.blind.append(Blind(held.type, "", reason=reason, record=held.reference, is_own=True))
 
     def _note_state(self, held: Held) -> None:
         """Note a state that nobody knows."""
@@ -385,18 +302,41 @@ class _Composition:
             data = held.data
             based = targets(data.get("basedOn"))
             said = names([*(data.get("basedOn") or ()), *(data.get("supportingInformation") or ())])
-            if self.request.reference not in based:
-                actors = [participant.get("actor") for participant in data.get("participant") or ()]
-                there = staff(self.around.parties(*actors))
-                if self.names.isdisjoint(said) or (there and self.departments.isdisjoint(there)):
-                    continue
+            is_named = not self.names.isdisjoint(said) and not self._is_for_others(data)
+            if self.request.reference not in based and not is_named:
+                self.foreign.update(own_names(data, held.reference))
+                continue
             self._note_state(held)
             task = next((name for name in said if name in self.names and name.startswith("Task/")), "")
             yield read_appointment(held, self.around, task)
             self.names.update(own_names(data, held.reference))
 
+    def _is_foreign(self, held: Held, own: Iterable[Json], through: Iterable[Json]) -> bool:
+        """Whether it is here only through something that does not belong to the referral.
+
+        own: the references by which it would name the referral itself; through: those to what is in between.
+        """
+        between = names(through)
+        if not between or not self.foreign.issuperset(between) or not self.names.isdisjoint(names(own)):
+            return False
+        self.foreign.update(own_names(held.data, held.reference))
+        return True
+
+    def _is_for_others(self, appointment: Json) -> bool:
+        """Whether only others than the departments that were asked take part in it, as far as is known: of
+        somebody without a role nobody knows where they work, and if nobody is named as asked, anybody may
+        be."""
+        actors = [participant.get("actor") for participant in appointment.get("participant") or ()]
+        there = staff(self.around.parties(*actors))
+        if not there or not self.departments.isdisjoint(there):
+            return False
+        known = [name for name in there if not name.startswith("Practitioner/")]
+        return bool(known) and bool(self.departments)
+
     def _visits(self, appointments: Sequence[Appointment]) -> Iterator[Visit]:
         for held in self.by_type.get("Encounter", ()):
+            if self._is_foreign(held, held.data.get("basedOn") or (), held.data.get("appointment") or ()):
+                continue
             self.names.add(held.reference)
             self._note_state(held)
             if visit := read_visit(held, self.around, _task_of_visit(held, appointments)):
@@ -407,6 +347,8 @@ class _Composition:
         results: list[Result] = []
         pending: list[str] = []
         for held in (*self.by_type.get("DiagnosticReport", ()), *self.by_type.get("DocumentReference", ())):
+            if held.type == "DocumentReference" and self._is_foreign_document(held):
+                continue
             self.names.add(held.reference)
             result = read_result(
                 held,
@@ -421,6 +363,12 @@ class _Composition:
             else:
                 pending.append(held.reference)
         return tuple(results), tuple(pending)
+
+    def _is_foreign_document(self, held: Held) -> bool:
+        context = held.data.get("context") or {}
+        own = (*(context.get("related") or ()), *document_about(held.data))
+        named = held.reference in self.outputs
+        return not named and self._is_foreign(held, own, context.get("encounter") or ())
 
     def _side_tasks(self) -> Iterator[SideTask]:
         for held in self.by_type.get("Task", ()):

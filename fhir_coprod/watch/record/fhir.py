@@ -37,13 +37,19 @@ def local(reference: Json | None, data: Json) -> Json | None:
 
     `#id` means something only within its own resource. Any other reference is returned unchanged.
     """
+    return _local(reference, data, frozenset())
+
+
+def _local(reference: Json | None, data: Json, passed: frozenset[str]) -> Json | None:
+    """passed: the ids of roles that lead here, of which one may name itself."""
     literal = reference.get("reference") if isinstance(reference, dict) else None
     if not isinstance(literal, str) or not literal.startswith("#"):
         return reference
+    if literal in passed:
+        return None
     for held in data.get("contained") or ():
         if isinstance(held, dict) and held.get("id") == literal[1:]:
-            identifiers = [one for one in held.get("identifier") or () if one.get("value")]
-            if identifiers:
+            if identifiers := [one for one in _identifiers(held) if one.get("value")]:
                 return {"identifier": identifiers[0]}
             name = held.get("name")
             if isinstance(name, list):
@@ -52,7 +58,8 @@ def local(reference: Json | None, data: Json) -> Json | None:
             if isinstance(name, str) and name.strip():
                 return {"identifier": {"value": " ".join(name.split())}}
             if held.get("resourceType") == "PractitionerRole":
-                return local(held.get("practitioner") or held.get("organization"), data)
+                behind = held.get("practitioner") or held.get("organization")
+                return _local(behind, data, passed | {literal})
     return None
 
 
@@ -96,16 +103,20 @@ def own_names(data: Json, reference: str) -> tuple[str, ...]:
 
     A number without a system could be anybody's, and is left out.
     """
-    given = data.get("identifier")
-    identifiers = given if isinstance(given, list) else [given] if given else []
     return (
         reference,
         *(
             f"{one['system']}|{one['value']}"
-            for one in identifiers
-            if isinstance(one, dict) and one.get("system") and one.get("value")
+            for one in _identifiers(data)
+            if one.get("system") and one.get("value")
         ),
     )
+
+
+def _identifiers(data: Json) -> list[Json]:
+    """The business identifiers of a resource; some types have only one."""
+    given = data.get("identifier")
+    return [one for one in (given if isinstance(given, list) else [given]) if isinstance(one, dict)]
 
 
 def is_modified(data: Json) -> bool:

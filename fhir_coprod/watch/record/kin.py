@@ -6,10 +6,8 @@ from datetime import timedelta
 from typing import Final
 
 from fhir_coprod.alike import FURTHEST_APART
-from fhir_coprod.watch.record.model import Request, Sibling
+from fhir_coprod.watch.record.model import NOT_ACTIVE, Request, Sibling
 
-NEVER_A_TWIN: Final = frozenset({"draft", "on-hold", "completed", "revoked", "entered-in-error"})
-"""An order that has only had these statuses was never active, and so never asked for something twice."""
 _FURTHEST_APART: Final = timedelta(days=FURTHEST_APART + 1)
 
 
@@ -26,13 +24,19 @@ def may_matter(sibling: Sibling, request: Request) -> bool:
     if request.id in sibling.replaces:
         return True
     if request.by_patient and request.intent == "proposal":
-        return (
-            request.id in sibling.based_on
-            or bool(request.requisition and request.requisition == sibling.requisition)
-            or (sibling.authored >= request.authored and not set(request.codes).isdisjoint(sibling.codes))
-        )
+        return is_answer(sibling, request)
     return (
         request.authored - _FURTHEST_APART <= sibling.authored <= request.authored
         and not set(request.codes).isdisjoint(sibling.codes)
-        and any(state.status not in NEVER_A_TWIN for state in sibling.states)
+        # What was never active never asked for the same thing twice.
+        and any(state.status not in NOT_ACTIVE for state in sibling.states)
+    )
+
+
+def is_answer(sibling: Sibling, request: Request) -> bool:
+    """Whether an order is what a patient's request led to: linked, or later with the same code."""
+    return (
+        request.id in sibling.based_on
+        or bool(request.requisition and request.requisition == sibling.requisition)
+        or (sibling.authored >= request.authored and not set(request.codes).isdisjoint(sibling.codes))
     )

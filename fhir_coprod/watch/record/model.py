@@ -8,8 +8,14 @@ not carry: it is when we first stored that state, so the event may be older.
 from __future__ import annotations
 
 from datetime import date, datetime
+from typing import Final
 
 import msgspec
+
+ENDED: Final = frozenset({"completed", "revoked"})
+"""ServiceRequest statuses that end a referral."""
+NOT_ACTIVE: Final = ENDED | {"draft", "on-hold", "entered-in-error"}
+"""Any other status, known to R4 or not, is active."""
 
 
 class RequestState(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -57,6 +63,8 @@ class Request(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Canonicals that it claims, without version."""
     between: str = "unclear"
     """What requester and performer are to each other: a `parties.Between`."""
+    says: tuple[str, ...] = ()
+    """What its code and category mean, in the words of `record.words`."""
 
 
 class TaskState(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -207,6 +215,8 @@ class Blind(msgspec.Struct, frozen=True, array_like=True, gc=False):
     record: str = ""
     """Only this resource of ours is concerned, since its newest version could not be taken in, or cannot be
     read; "": every resource of the type."""
+    is_own: bool = False
+    """That resource is known to belong to the referral: it exists, and only what it proves cannot be seen."""
     made: str = ""
     """When the unseen records say that they were made; "" if that is not known."""
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-_PEOPLE: Final = ("Practitioner/", "PractitionerRole/")
+PEOPLE: Final = ("Practitioner/", "PractitionerRole/")
 _FINER: Final = ("HealthcareService/", "Location/", "CareTeam/")
 _ORGANIZATION: Final = "Organization/"
 
@@ -69,7 +69,7 @@ def between(requester: Side | None, performers: Sequence[Side], places: Mapping[
 
 
 def _compared(one: Side, other: Side, places: Mapping[str, Place]) -> Between:
-    if one.of(*_PEOPLE) & other.of(*_PEOPLE):
+    if one.of(*PEOPLE) & other.of(*PEOPLE):
         return Between.SAME_PERSON
     here, there = one.of(_ORGANIZATION), other.of(_ORGANIZATION)
     shared = here & there

@@ -12,7 +12,8 @@ from fhir_coprod.watch.record.model import Appointment, AppointmentState, Visit
 PRESENT: Final = frozenset({"arrived", "triaged", "in-progress", "onleave", "finished"})
 _LONGEST: Final = 400 * 366 * 24 * 60
 """Minutes: more than there are between FIRST and LAST, the earliest and latest times we read."""
-_HERE: Final = frozenset({"arrived", "checked-in", "fulfilled"})
+WAS_THERE: Final = frozenset({"arrived", "checked-in", "fulfilled"})
+"""Statuses of an Appointment to which the patient came."""
 
 
 def read_appointment(held: Held, around: Surroundings, task: str = "") -> Appointment:
@@ -27,14 +28,14 @@ def read_appointment(held: Held, around: Surroundings, task: str = "") -> Appoin
             end = _after_minutes(start, data["minutesDuration"])
         inherent = (
             start
-            if status in _HERE or status == "cancelled"
+            if status in WAS_THERE or status == "cancelled"
             else (end or start)
             if status == "noshow"
             else None
         )
         if inherent is not None and inherent <= stored:
             at, known = inherent, True
-        elif not states and created is not None and status not in ("cancelled", "noshow", *_HERE):
+        elif not states and created is not None and status not in ("cancelled", "noshow", *WAS_THERE):
             at, known = created, True
         else:
             at, known = stored, False

@@ -12,6 +12,9 @@ system, what a code means:
     [texts]                       # for concepts that have no code; case and spaces do not matter
     "on the waiting list" = "waiting-list"
 
+    [openings]                    # for orders: how a text, or the display of a code, begins
+    "wound care referral" = "referral"
+
 A code that no file knows means nothing: it is shown as an unknown state, and nothing is guessed from it.
 """
 
@@ -61,6 +64,8 @@ Word = Literal[
     "question",
     "answer",
     "referral-note",
+    # what an order is
+    "referral",
     # what was agreed
     "do-not-contact",
 ]
@@ -89,6 +94,7 @@ class Guide(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     title: str = ""
     systems: dict[str, dict[str, Word]] = {}
     texts: dict[str, Word] = {}
+    openings: dict[str, Word] = {}
 
 
 @dataclass(frozen=True)
@@ -99,11 +105,18 @@ class Words:
     """By `system|code`."""
     texts: Mapping[str, Word] = field(default_factory=dict)
     """By `folded` text."""
+    openings: Mapping[str, Word] = field(default_factory=dict)
+    """By the `folded` words with which the name of an order begins."""
+
+    @cached_property
+    def _openings(self) -> tuple[str, ...]:
+        return tuple(self.openings)
 
     @cached_property
     def fingerprint(self) -> bytes:
         """A hash that changes with any meaning: facts that were read with others have to be read again."""
-        told = repr((sorted(self.codes.items()), sorted(self.texts.items())))
+        known = (self.codes, self.texts, self.openings)
+        told = repr([sorted(meanings.items()) for meanings in known])
         return blake2b(told.encode(), digest_size=8).digest()
 
     def of(self, *concepts: Json | None) -> tuple[Word, ...]:
@@ -123,6 +136,20 @@ class Words:
                     found[word] = None
         return tuple(found)
 
+    def of_order(self, *concepts: Json | None) -> tuple[Word, ...]:
+        """What the code and the categories of an order mean, also by the words with which their texts and
+        displays begin: few EHRs code more of an order than its name."""
+        found = dict.fromkeys(self.of(*concepts))
+        for concept in concepts:
+            for name in _named(concept):
+                begun = folded(name)
+                if not begun.startswith(self._openings):
+                    continue
+                for opening, word in self.openings.items():
+                    if begun.startswith(opening) and not begun[len(opening) : len(opening) + 1].isalnum():
+                        found[word] = None
+        return tuple(found)
+
     def unknown(self, concept: Json | None) -> tuple[str, ...]:
         """The codes of a CodeableConcept, if none of them has a meaning."""
         codings = concept.get("coding") if isinstance(concept, dict) else None
@@ -133,6 +160,17 @@ def _codes(codings: Any) -> Iterator[str]:
     for coding in codings if isinstance(codings, list) else ():
         if isinstance(coding, dict) and coding.get("code"):
             yield f"{coding.get('system', '')}|{coding['code']}"
+
+
+def _named(concept: Any) -> Iterator[str]:
+    """The text of a CodeableConcept, and the displays of its codes."""
+    if not isinstance(concept, dict):
+        return
+    codings = concept.get("coding")
+    displays = [one.get("display") for one in codings if isinstance(one, dict)] if codings else []
+    for name in (concept.get("text"), *displays):
+        if isinstance(name, str):
+            yield name
 
 
 def folded(text: str) -> str:
@@ -146,17 +184,20 @@ def read(text: bytes, file: str) -> Guide:
 
 
 def mistakes(guide: Guide) -> Iterator[Finding]:
-    """Code systems that are no URIs, systems without codes, texts that say the same twice."""
+    """Code systems that are no URIs, systems without codes, texts and openings that say the same twice."""
     for system, codes in guide.systems.items():
         if ":" not in system:
             yield ("systems", system), "a code system is named by its URI, such as https://… or urn:oid:…"
         if not codes:
             yield ("systems", system), 'has no code; write code = "booked", or remove it.'
-    seen: set[str] = set()
-    for text in guide.texts:
-        if folded(text) in seen:
-            yield ("texts", text), "says the same as another one but for case and space; keep one."
-        seen.add(folded(text))
+    for table, texts in (("texts", guide.texts), ("openings", guide.openings)):
+        seen: set[str] = set()
+        for text in texts:
+            if not folded(text):
+                yield (table, text), "is empty; write the words, or remove it."
+            if folded(text) in seen:
+                yield (table, text), "says the same as another one but for case and space; keep one."
+            seen.add(folded(text))
 
 
 def names() -> tuple[str, ...]:
@@ -172,11 +213,13 @@ def load(files: tuple[Path, ...] = ()) -> Words:
     """
     codes: dict[str, Word] = {}
     texts: dict[str, Word] = {}
+    openings: dict[str, Word] = {}
     for guide in (*_bundled().values(), *(_own(file) for file in files)):
         for system, held in guide.systems.items():
             codes |= {f"{system}|{code}": word for code, word in held.items()}
         texts |= {folded(text): word for text, word in guide.texts.items()}
-    return Words(codes, texts)
+        openings |= {folded(text): word for text, word in guide.openings.items()}
+    return Words(codes, texts, openings)
 
 
 def _own(file: Path) -> Guide:

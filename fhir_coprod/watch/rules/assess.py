@@ -13,39 +13,46 @@ from typing import Final
 import msgspec
 
 from fhir_coprod.watch.record.fhir import within_reach
-from fhir_coprod.watch.record.model import Facts, Request, RequestState
+from fhir_coprod.watch.record.model import ENDED, NOT_ACTIVE, Facts, RequestState
 from fhir_coprod.watch.rules.answers import claimed, last_review
+from fhir_coprod.watch.rules.bookings import is_booked_ahead
 from fhir_coprod.watch.rules.bounce import bounced
-from fhir_coprod.watch.rules.codes import ABOUT, RANK, SOFT, Rule, Stage
-from fhir_coprod.watch.rules.department import draw, is_booked_ahead, judge
+from fhir_coprod.watch.rules.codes import (
+    ABOUT,
+    BEFORE_VISIT,
+    HELD_BACK,
+    NO_STEP,
+    RANK,
+    SENT_ON,
+    SOFT,
+    WHILE_ENDED,
+    Rule,
+    Stage,
+)
+from fhir_coprod.watch.rules.department import draw, judge
 from fhir_coprod.watch.rules.diagnostic import judge_order
 from fhir_coprod.watch.rules.endings import cancellation, capped, is_pressing, withdrawal
 from fhir_coprod.watch.rules.informing import events_of, last_told
 from fhir_coprod.watch.rules.lines import Clock, Line
 from fhir_coprod.watch.rules.policies import Clocks, Policy, Severity, any_named
-from fhir_coprod.watch.rules.scope import Scope, scope_of
+from fhir_coprod.watch.rules.scope import Scope, Scoped, scope_of
 from fhir_coprod.watch.rules.seeing import unseen_for
 from fhir_coprod.watch.rules.siblings import answers, oldest_twin, replaces
 from fhir_coprod.watch.rules.silence import break_silence
 from fhir_coprod.watch.rules.standing import Stall, Standing
 from fhir_coprod.watch.rules.steps import Use, first_wait, shown, use_for
-from fhir_coprod.watch.rules.task import ENDED, NOT_ACTIVE, WITHDRAWN, Course, Event, When, follow, status_at
-from fhir_coprod.watch.rules.upcoming import next_fact
+from fhir_coprod.watch.rules.task import (
+    WITHDRAWN,
+    Course,
+    Event,
+    When,
+    active_since,
+    follow,
+    status_at,
+)
+from fhir_coprod.watch.rules.upcoming import times_around
 
 _TICK: Final = timedelta(microseconds=1)
-_NO_STEP: Final = frozenset(
-    {Rule.BOOKED_TOO_LATE, Rule.BOUNCED, Rule.DUPLICATE, Rule.PATIENT_NOT_INFORMED, Rule.DRAFT_LEFT}
-    | {Rule.PATIENT_DECEASED, Rule.CANCELLATION_UNANSWERED}
-)
-"""Rules whose due date is not that of the referral's next step."""
-_WHILE_ENDED: Final = frozenset(
-    {Rule.HALF_CLOSED, Rule.PATIENT_NOT_INFORMED, Rule.WITHDRAWAL_UNDECIDED, Rule.PATIENT_DECEASED}
-)
-_BEFORE_VISIT: Final = frozenset({Stage.SENT, Stage.RECEIVED, Stage.ACCEPTED, Stage.SCHEDULED})
-_HELD_BACK: Final = frozenset(
-    {Rule.NOT_SENT, Rule.UNDECIDED, Rule.UNSCHEDULED, Rule.NO_SHOW_OPEN, Rule.CANCELLED_NOT_REBOOKED}
-)
-_SENT_ON: Final = frozenset({Rule.NOT_SENT, Rule.REJECTED_NOT_REROUTED, Rule.BOUNCED})
 
 
 def assess(facts: Facts, policy: Policy, now: datetime) -> Standing:
@@ -57,39 +64,31 @@ def assess(facts: Facts, policy: Policy, now: datetime) -> Standing:
     request = facts.request
     state = status_at(request.states, now)
     void = request.do_not_perform or request.states[-1].status == "entered-in-error"
-    if void or _unwritten(request, now):
+    if void or (request.authored > now and not request.authored_stored):
         wake = None if void else request.authored
         return Standing(request.id, request.patient, None, policy=policy.label, wake=wake, scope="")
     courses = [course for task in facts.tasks if (course := follow(task, policy, now))]
     if len(courses) > 1:
         courses.sort(key=lambda course: course.task.id)  # if two claim the same, the order must not matter
-    scope, reason = scope_of(facts, courses, policy, now)
-    if scope is Scope.OUT:
+    scoped = scope_of(facts, courses, policy, now)
+    if scoped.scope is Scope.OUT:
         return Standing(
             request.id,
             request.patient,
             None,
             policy=policy.label,
-            scope=scope,
-            in_scope=reason,
+            scope=scoped.scope,
+            in_scope=scoped.reason,
             thing=_first(request.codes),
             written=request.authored,
         )
-    standing = _judged(_Assessment(facts, policy, now, state, courses), scope)
-    standing = msgspec.structs.replace(
-        standing,
-        scope=scope,
-        in_scope=reason,
-        thing=_first(request.codes),
-        written=request.authored,
-        department=_first((*request.departments, *(course.owner for course in courses))),
-        steps=tuple(shown(facts, now)) if scope is Scope.REFERRAL and not request.by_patient else (),
-    )
-    return break_silence(standing, facts, policy, now)
+    assessment = _Assessment(facts, policy, now, state, courses, scoped)
+    return break_silence(_judged(assessment), facts, assessment.times.last, policy, now)
 
 
-def _judged(assessment: _Assessment, scope: Scope) -> Standing:
+def _judged(assessment: _Assessment) -> Standing:
     """Where an order stands that is watched at all."""
+    scope = assessment.scoped.scope
     if assessment.request.by_patient and assessment.request.intent == "proposal":
         return assessment.of_request()
     if scope is Scope.DIAGNOSTIC:
@@ -101,7 +100,13 @@ class _Assessment:
     """One run of `assess`, with everything it gathers on the way."""
 
     def __init__(
-        self, facts: Facts, policy: Policy, now: datetime, state: RequestState, courses: list[Course]
+        self,
+        facts: Facts,
+        policy: Policy,
+        now: datetime,
+        state: RequestState,
+        courses: list[Course],
+        scoped: Scoped,
     ) -> None:
         self.facts = facts
         self.request = facts.request
@@ -109,6 +114,8 @@ class _Assessment:
         self.now = now
         self.state = state
         self.courses = courses
+        self.scoped = scoped
+        self.times = times_around(facts, now)
         self.own = [course for course in courses if not course.task.request]
         """The Tasks of this referral itself, without those of referrals that carry it out."""
         self.ended = state.status in ENDED
@@ -130,7 +137,7 @@ class _Assessment:
         self.spans = policy.clocks_for(self.request, self.request.departments)
         self.pauses = [pause for course in courses for pause in course.pauses]
 
-    # -- the two kinds ---------------------------------------------------------------------------------
+    # -- the kinds of order ----------------------------------------------------------------------------
 
     def of_request(self) -> Standing:
         """The standing of a patient's request for a referral; only a referral answers it."""
@@ -172,7 +179,7 @@ class _Assessment:
             self.clocks.append(Clock(Rule.BOUNCED, turn, due=turn.at))
         siblings = self.facts.siblings
         if siblings and any(replaces(s, self.request, self.now) for s in siblings):
-            self.clocks = [clock for clock in self.clocks if clock.rule not in _SENT_ON]
+            self.clocks = [clock for clock in self.clocks if clock.rule not in SENT_ON]
         self._half_close(active)
         if active and (asked := cancellation(self.facts, active, self.now)):
             self.clocks.append(asked)
@@ -187,7 +194,7 @@ class _Assessment:
         wants that."""
         if self.ended:
             return self._standing(Stage.CLOSED, When(self.state.at, self.state.stored), "", None, [])
-        stage, since, owner, clocks = judge_order(self.facts, self._active_since(), self.policy, self.now)
+        stage, since, owner, clocks = judge_order(self.facts, self.policy, self.now)
         self.clocks += clocks
         self._run_clocks()
         parties = {"*", *self.request.departments, *self.request.requesters}
@@ -218,7 +225,7 @@ class _Assessment:
         """Stage, since when and owner if no department has it: it was never sent, or every Task has ended."""
         dead = [course for course in self.own if course.died]
         if not dead:
-            active = self._active_since()
+            active = active_since(self.request.states, self.now)
             if self.state.status == "draft":
                 self.clocks.append(Clock(Rule.DRAFT_LEFT, When(self.request.authored)))
             elif active:
@@ -243,26 +250,13 @@ class _Assessment:
         turned_back = last.stage in (Stage.RECEIVED, Stage.ACCEPTED)
         return Stage.SENT, died if turned_back else When(last.sent), last.owner
 
-    def _active_since(self) -> When | None:
-        """Since when the ServiceRequest has been active; None if it is not."""
-        if self.state.status in NOT_ACTIVE:
-            return None
-        since = When(self.state.at, self.state.stored)
-        for state in reversed(self.request.states):
-            if state.at > since.at:
-                continue
-            if state.status in NOT_ACTIVE:
-                break
-            since = When(state.at, state.stored)
-        return since
-
     def _hold_back(self, active: list[Line]) -> None:
         """If the whole referral is on hold, stop the departments' clocks and start the hold's own."""
         if self.state.status != "on-hold":
             return
-        self.clocks = [clock for clock in self.clocks if clock.rule not in _HELD_BACK]
+        self.clocks = [clock for clock in self.clocks if clock.rule not in HELD_BACK]
         reviewed = any(line.course and line.course.held for line in active)
-        if not reviewed and (not active or any(line.stage in _BEFORE_VISIT for line in active)):
+        if not reviewed and (not active or any(line.stage in BEFORE_VISIT for line in active)):
             hold = When(self.state.at, self.state.stored)
             self.clocks.append(Clock(Rule.ON_HOLD_WITHOUT_REVIEW, hold, owner=self._requester()))
 
@@ -341,7 +335,7 @@ class _Assessment:
             note = Clock(Rule.PATIENT_DECEASED, self.died, owner=owner, due=self.died.at)
             self.clocks = [] if self.ended else [note]
         for clock in self.clocks:
-            if self.ended and clock.rule not in _WHILE_ENDED:
+            if self.ended and clock.rule not in WHILE_ENDED:
                 continue
             self._run(clock)
 
@@ -365,7 +359,7 @@ class _Assessment:
             )
             found = self.stalls if use == Use.USED else self.counted
             (self.notes if clock.rule in SOFT else found).append(stall)
-        if clock.rule not in _NO_STEP:
+        if clock.rule not in NO_STEP:
             self.dues.append(due)
 
     def _due(self, clock: Clock) -> datetime | None:
@@ -419,7 +413,7 @@ class _Assessment:
         told = last_told(self.facts, self.now)
         events = events_of(self.facts, self.own, self.lines, self.stalls, self.now)
         untold = min([event for event in events if told is None or event.at > told], default=None)
-        if untold is not None and not self.died:
+        if untold is not None and not self.died and self.request.patient:
             late = untold.what in ABOUT
             self._run(Clock(Rule.PATIENT_NOT_INFORMED, When(untold.at), owner=untold.owner, from_due=late))
         told_or_unseen = untold is None or self.died or "Communication" in self.unseen
@@ -436,8 +430,9 @@ class _Assessment:
     def _standing(
         self, stage: Stage, since: When, owner: str, told: datetime | None, untold: list[Event]
     ) -> Standing:
-        closed = stage is Stage.CLOSED
-        wakes = [*self.wakes, next_fact(self.facts, self.now)]
+        closed, diagnostic = stage is Stage.CLOSED, self.scoped.scope is Scope.DIAGNOSTIC
+        tells = self.scoped.scope is Scope.REFERRAL and not self.request.by_patient
+        wakes = [*self.wakes, self.times.ahead]
         if self.guarantee is not None:
             wakes.append(self.guarantee)  # from then on every stall is of high severity
         if any(until == self.now for _, until in self.pauses):
@@ -460,8 +455,11 @@ class _Assessment:
             last_informed=told,
             untold_since=untold[0].at if untold else None,
             untold=untold[0].what if untold else "",
-            do_not_contact=self.facts.do_not_contact,
-            refused=max((at for at in self.facts.refused if at <= self.now), default=None),
+            # Nobody writes to a patient about a diagnostic order.
+            do_not_contact=self.facts.do_not_contact and not diagnostic,
+            refused=None
+            if diagnostic
+            else max((at for at in self.facts.refused if at <= self.now), default=None),
             deceased=self.died.at if self.died else None,
             unknown=self._unknown(),
             guarantee=None if closed else self.guarantee,
@@ -470,6 +468,12 @@ class _Assessment:
             policy=self.policy.label,
             wake=min([at for at in wakes if at is not None and at > self.now], default=None),
             zone=self.policy.calendar.zone.key,
+            scope=self.scoped.scope,
+            in_scope=self.scoped.reason,
+            thing=_first(self.request.codes),
+            written=self.request.authored,
+            department=_first((*self.request.departments, *(course.owner for course in self.courses))),
+            steps=tuple(shown(self.facts, self.now)) if tells else (),
         )
 
     def _unknown(self) -> tuple[str, ...]:
@@ -484,10 +488,6 @@ def _death(course: Course) -> tuple[When, str]:
     """When it died, and its Task, so that the order must not matter if two died together."""
     assert course.died is not None  # a live one would have a line of its own
     return course.died, course.task.id
-
-
-def _unwritten(request: Request, now: datetime) -> bool:
-    return request.authored > now and not request.authored_stored
 
 
 def _in_order(stalls: list[Stall]) -> tuple[Stall, ...]:

@@ -27,6 +27,7 @@ class Stage(StrEnum):
 
 RANK: Final = MappingProxyType({stage: rank for rank, stage in enumerate(Stage)})
 """How far along each stage is; asked is 0."""
+BEFORE_VISIT: Final = frozenset({Stage.SENT, Stage.RECEIVED, Stage.ACCEPTED, Stage.SCHEDULED})
 
 
 class Rule(StrEnum):
@@ -159,8 +160,8 @@ ABOUT: Final = MappingProxyType(
             is_internal=True,
         ),
         Rule.ON_HOLD_WITHOUT_REVIEW: About(
-            "a date in the future when the hold is reviewed",
-            "on hold since {since} with no review date ahead",
+            "a review of the hold, or a date for one in time",
+            "on hold without a review since {since}",
             ("Task",),
         ),
         Rule.CANCELLATION_UNANSWERED: About(
@@ -200,6 +201,28 @@ ABOUT: Final = MappingProxyType(
     }
 )
 
+_PROOF: Final = ("Appointment", "Encounter", "DiagnosticReport", "DocumentReference")
+FURTHER: Final = MappingProxyType(
+    {
+        Rule.NOT_SENT: _PROOF,
+        Rule.NO_TRACE: ("Task", *_PROOF),
+        Rule.UNACKNOWLEDGED: _PROOF,
+        Rule.UNCLAIMED: _PROOF,
+        Rule.UNDECIDED: _PROOF,
+        Rule.AWAITING_INFORMATION: _PROOF,
+        Rule.ON_HOLD_WITHOUT_REVIEW: _PROOF,
+        Rule.REJECTED_NOT_REROUTED: _PROOF,
+        Rule.UNSCHEDULED: _PROOF[1:],
+        Rule.NO_SHOW_OPEN: _PROOF[1:],
+        Rule.CANCELLED_NOT_REBOOKED: _PROOF[1:],
+        Rule.APPOINTMENT_PASSED: _PROOF[2:],
+        Rule.RESULTS_MISSING: ("Task", "Communication"),
+        Rule.PATIENT_NOT_INFORMED: ("Task",),
+    }
+)
+"""Types beside those that a rule needs by which a referral may have gone further: if a record of that type
+belongs to the referral and cannot be read, nobody can tell."""
+
 NO_VISIT: Final = "no final result since the department finished on {since}"
 """In place of the words of results-missing where nothing on record says that there was a visit."""
 
@@ -226,3 +249,18 @@ NEXT_STEP: Final = MappingProxyType(
     }
 )
 """What would move a referral on from each stage."""
+NO_STEP: Final = frozenset(
+    {Rule.BOOKED_TOO_LATE, Rule.BOUNCED, Rule.DUPLICATE, Rule.PATIENT_NOT_INFORMED, Rule.DRAFT_LEFT}
+    | {Rule.PATIENT_DECEASED, Rule.CANCELLATION_UNANSWERED}
+)
+"""Rules whose due date is not that of the referral's next step."""
+WHILE_ENDED: Final = frozenset(
+    {Rule.HALF_CLOSED, Rule.PATIENT_NOT_INFORMED, Rule.WITHDRAWAL_UNDECIDED, Rule.PATIENT_DECEASED}
+)
+"""Rules that go on once the referral has been completed or revoked."""
+HELD_BACK: Final = frozenset(
+    {Rule.NOT_SENT, Rule.UNDECIDED, Rule.UNSCHEDULED, Rule.NO_SHOW_OPEN, Rule.CANCELLED_NOT_REBOOKED}
+)
+"""Rules that wait while the whole referral is on hold."""
+SENT_ON: Final = frozenset({Rule.NOT_SENT, Rule.REJECTED_NOT_REROUTED, Rule.BOUNCED})
+"""Rules that a referral in place of this one answers."""

@@ -12,49 +12,16 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from fhir_coprod.watch.record.model import Appointment, AppointmentState, Facts, SideTask
+from fhir_coprod.watch.record.visits import WAS_THERE
 from fhir_coprod.watch.rules.answers import draw_results, judge_result
-from fhir_coprod.watch.rules.codes import Rule, Stage
-from fhir_coprod.watch.rules.lines import Booking, Clock, Line, home_of, outlived
+from fhir_coprod.watch.rules.bookings import NO_BOOKING, Booking, booking_at
+from fhir_coprod.watch.rules.codes import BEFORE_VISIT, Rule, Stage
+from fhir_coprod.watch.rules.lines import Clock, Line, home_of, outlived
 from fhir_coprod.watch.rules.policies import Policy, any_named
 from fhir_coprod.watch.rules.task import Course, Event, When
 
-NO_BOOKING: Final = frozenset({"proposed", "pending", "waitlist", "entered-in-error"})
-WAS_THERE: Final = frozenset({"arrived", "checked-in", "fulfilled"})
 _WAS_BOOKED: Final = WAS_THERE | {"booked", "noshow"}
-_AT_ITS_TIME: Final = WAS_THERE | {"noshow"}
-"""Statuses that an Appointment can have only from its own start on."""
 _OPEN: Final = frozenset({"requested", "ready", "received", "accepted", "in-progress", "on-hold"})
-
-
-def booking_at(appointment: Appointment, now: datetime) -> Booking | None:
-    """The Appointment in its state at `now`; None if it is not made yet, or is not a booking."""
-    if appointment.created > now and not appointment.created_stored:
-        return None
-    if appointment.states[-1].status == "entered-in-error":
-        return None
-    current = appointment.states[0]
-    for state in appointment.states:
-        if state.at <= now:
-            current = state
-    if current.status in NO_BOOKING:
-        return None
-    if current.at > now and current.status in _AT_ITS_TIME:
-        # Its time has not come: we cannot know yet what became of it, only that it was booked.
-        current = AppointmentState(
-            appointment.created, "booked", appointment.created_stored, current.start, current.end
-        )
-    return Booking(appointment, current)
-
-
-def is_booked_ahead(facts: Facts, now: datetime) -> bool:
-    """Whether there is a booking in the future."""
-    for appointment in facts.appointments:
-        booking = booking_at(appointment, now)
-        if booking and booking.state.status == "booked":
-            start = booking.state.start
-            if start is not None and start > now:
-                return True
-    return False
 
 
 def draw(facts: Facts, courses: Sequence[Course], policy: Policy, now: datetime) -> list[Line]:
@@ -224,7 +191,7 @@ def _judge_hold(line: Line, facts: Facts, now: datetime) -> None:
     if course is None or not course.live:
         return
     held = course.held
-    before_visit = line.stage in (Stage.SENT, Stage.RECEIVED, Stage.ACCEPTED, Stage.SCHEDULED)
+    before_visit = line.stage in BEFORE_VISIT
     if held and before_visit:
         line.clocks = [clock for clock in line.clocks if clock.rule not in _REPLACED]
     waits = course.marked if (held and before_visit) or line.stage is Stage.RECEIVED else None

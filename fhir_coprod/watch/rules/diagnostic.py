@@ -14,7 +14,7 @@ from fhir_coprod.watch.rules.answers import last_review
 from fhir_coprod.watch.rules.codes import Rule, Stage
 from fhir_coprod.watch.rules.lines import Clock
 from fhir_coprod.watch.rules.policies import Policy, any_named
-from fhir_coprod.watch.rules.task import When
+from fhir_coprod.watch.rules.task import When, active_since
 
 
 class Judged(NamedTuple):
@@ -26,11 +26,8 @@ class Judged(NamedTuple):
     clocks: tuple[Clock, ...] = ()
 
 
-def judge_order(facts: Facts, active: When | None, policy: Policy, now: datetime) -> Judged:
-    """The stage of a diagnostic order that has not ended.
-
-    active: since when it has been active; None if it is not, as a draft or on hold.
-    """
+def judge_order(facts: Facts, policy: Policy, now: datetime) -> Judged:
+    """The stage of a diagnostic order that has not ended."""
     request = facts.request
     requester = request.requesters[0] if request.requesters else ""
     performer = request.departments[0] if request.departments else requester
@@ -40,6 +37,7 @@ def judge_order(facts: Facts, active: When | None, policy: Policy, now: datetime
     )
     if not results:
         since = When(request.authored, request.authored_stored)
+        active = active_since(request.states, now)  # a draft is not, nor what is on hold
         if active is None or any_named(policy.no_result_expected, request.codes):
             return Judged(Stage.WRITTEN, since, performer)
         return Judged(

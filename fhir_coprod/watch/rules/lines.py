@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
-from fhir_coprod.watch.record.model import Appointment, AppointmentState, Facts, Result, Visit
+from fhir_coprod.watch.record.model import Facts, Result, Visit
+from fhir_coprod.watch.rules.bookings import Booking
 from fhir_coprod.watch.rules.codes import Rule, Stage
 from fhir_coprod.watch.rules.task import Course, When
 
@@ -29,18 +30,6 @@ class Clock(NamedTuple):
     """It starts when another deadline ends, which is the midnight after a day: count from that day."""
     sought_by: datetime | None = None
     """Until when somebody wants it done; it is due then if that is earlier."""
-
-
-class Booking(NamedTuple):
-    """An Appointment in its present state."""
-
-    appointment: Appointment
-    state: AppointmentState
-
-    @property
-    def end(self) -> datetime:
-        """When it is over: its end, or its start, or else the time it was made."""
-        return self.state.end or self.state.start or self.appointment.created
 
 
 class Line:

@@ -13,11 +13,11 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from fhir_coprod.watch.record.model import Facts
+from fhir_coprod.watch.record.parties import PEOPLE
+from fhir_coprod.watch.rules.bookings import has_booking, has_visit
 from fhir_coprod.watch.rules.policies import Policy, any_named
 from fhir_coprod.watch.rules.scope_table import ScopeRow
 from fhir_coprod.watch.rules.task import Course
-
-_PEOPLE: Final = ("Practitioner/", "PractitionerRole/")
 
 
 class Scope(StrEnum):
@@ -41,38 +41,41 @@ _NO_ROW: Final = Scoped(Scope.UNCLEAR, "nothing says what it is")
 
 def scope_of(facts: Facts, courses: Sequence[Course], policy: Policy, now: datetime) -> Scoped:
     """The scope of an order, from what was known at `now`."""
-    request = facts.request
-    known: dict[str, bool] = {
-        "by_patient": request.by_patient and request.intent == "proposal",
-        "asked": any(_asks(course, request.requesters) for course in courses),
-        "visit": any(visit.start <= now or visit.start_stored for visit in facts.visits)
-        or any(booking.created <= now or booking.created_stored for booking in facts.appointments),
-    }
-    codes = (*request.codes, *request.specialties)
+    codes = (*facts.request.codes, *facts.request.specialties)
     for row in policy.scopes:
-        if _fits(row, known, request.intent, request.between, codes, request.profiles):
+        if _fits(row, facts, codes, courses, now):
             return Scoped(Scope(row.scope), row.reason)
     return _NO_ROW
 
 
 def _fits(
-    row: ScopeRow,
-    known: dict[str, bool],
-    intent: str,
-    between: str,
-    codes: tuple[str, ...],
-    profiles: tuple[str, ...],
+    row: ScopeRow, facts: Facts, codes: tuple[str, ...], courses: Sequence[Course], now: datetime
 ) -> bool:
-    """Whether all that a row names is so. Codes and profiles are one condition: either says what it is."""
-    if row.intents and intent not in row.intents:
+    """Whether all that a row names is so. Codes, words and profiles are one condition: each says what it
+    is."""
+    request = facts.request
+    if row.intents and request.intent not in row.intents:
         return False
-    if row.parties and between not in row.parties:
+    if row.parties and request.between not in row.parties:
         return False
-    if any(known[name] is not wanted for name, wanted in row.known):
+    said = (
+        any_named(row.codes, codes)
+        or not row.says.isdisjoint(request.says)
+        or not row.profiles.isdisjoint(request.profiles)
+    )
+    if (row.codes or row.says or row.profiles) and not said:
         return False
-    if row.codes or row.profiles:
-        return any_named(row.codes, codes) or not row.profiles.isdisjoint(profiles)
-    return True
+    return all(_is_known(name, facts, courses, now) is wanted for name, wanted in row.known)
+
+
+def _is_known(name: str, facts: Facts, courses: Sequence[Course], now: datetime) -> bool:
+    """Whether one of the things is so of which a row says whether they have to be: `ScopeRow.known`."""
+    request = facts.request
+    if name == "by_patient":
+        return request.by_patient and request.intent == "proposal"
+    if name == "asked":
+        return any(_asks(course, request.requesters) for course in courses)
+    return has_visit(facts, now) or has_booking(facts, now)
 
 
 def _asks(course: Course, requesters: tuple[str, ...]) -> bool:
@@ -90,4 +93,4 @@ def _is_own(owner: str, behind: tuple[str, ...], requesters: tuple[str, ...]) ->
 
 
 def _people(names: Iterable[str]) -> set[str]:
-    return {name for name in names if name.startswith(_PEOPLE)}
+    return {name for name in names if name.startswith(PEOPLE)}

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from fhir_coprod.errors import ConfigError
 from fhir_coprod.watch.record.parties import Between
+from fhir_coprod.watch.record.words import Word
 
-CODE_LISTS = ("referral", "laboratory", "examination")
+CODE_LISTS = ("referral", "consultation", "laboratory", "examination")
 """Lists of codes that rows of the table of scopes name."""
 _SCOPES = ("referral", "diagnostic", "out", "unclear")
 _KNOWN = ("by_patient", "asked", "visit")
-ROW_KEYS = frozenset({"scope", "reason", "intents", "codes", "profiles", "parties", *_KNOWN})
+ROW_KEYS = frozenset({"scope", "reason", "intents", "codes", "says", "profiles", "parties", *_KNOWN})
 ALERT_KEYS = frozenset({"diagnostic_alerts_for", "jump", "least"})
 
 
@@ -27,7 +28,10 @@ class ScopeRow:
     """In words that can follow "because"."""
     intents: frozenset[str] = frozenset()
     codes: frozenset[str] = frozenset()
-    """Codes of the order, its category or its performerType; one of them, or of the profiles, is enough."""
+    """Codes of the order, its category or its performerType; one of them, of what it says or of the profiles
+    is enough."""
+    says: frozenset[str] = frozenset()
+    """What its code or category means, in the words of the mapping files (`record/words.py`)."""
     profiles: frozenset[str] = frozenset()
     parties: frozenset[str] = frozenset()
     """What requester and performer are to each other: `record/parties.py`."""
@@ -60,6 +64,7 @@ def scope_row(row: Mapping[str, Any], codes: Mapping[str, Sequence[str]]) -> Sco
         reason=str(row["reason"]),
         intents=frozenset(row.get("intents", ())),
         codes=frozenset(single).union(*(codes[name] for name in lists)),
+        says=frozenset(one_of(word, *get_args(Word)) for word in row.get("says", ())),
         profiles=frozenset(row.get("profiles", ())),
         parties=frozenset(one_of(name, *Between) for name in row.get("parties", ())),
         known=known,

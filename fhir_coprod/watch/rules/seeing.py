@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from fhir_coprod.watch.record.model import Facts
-from fhir_coprod.watch.rules.codes import ABOUT, Rule
+from fhir_coprod.watch.rules.codes import ABOUT, FURTHER, Rule
 from fhir_coprod.watch.rules.lines import Clock
 from fhir_coprod.watch.rules.policies import Policy
 from fhir_coprod.watch.rules.task import Course
@@ -20,6 +20,8 @@ def unseen_for(clock: Clock, facts: Facts, policy: Policy, courses: Iterable[Cou
     parties = _parties(clock, facts, policy, courses)
     urgent = facts.request.priority in ("urgent", "asap", "stat")
     rests_on = (facts.request.id, clock.line.task if clock.line else "", clock.evidence)
+    further = FURTHER.get(clock.rule, ())
+    own = {blind.type for blind in facts.blind if blind.is_own and blind.type in (*needs, *further)}
     unseen = {
         blind.type
         for blind in facts.blind
@@ -30,8 +32,8 @@ def unseen_for(clock: Clock, facts: Facts, policy: Policy, courses: Iterable[Cou
         and (not blind.departments or not parties or not parties.isdisjoint(blind.departments))
     }
     if clock.rule is Rule.NO_TRACE and not unseen.issuperset(needs):
-        return set()  # the one that can be seen would show a trace
-    return unseen
+        return own  # the one that can be seen would show a trace
+    return unseen | own
 
 
 def _parties(clock: Clock, facts: Facts, policy: Policy, courses: Iterable[Course]) -> set[str]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from fhir_coprod.watch.record.model import Facts, Request, Sibling
+from fhir_coprod.watch.record.kin import is_answer
+from fhir_coprod.watch.record.model import NOT_ACTIVE, Facts, Request, Sibling
 from fhir_coprod.watch.rules.policies import Policy
-from fhir_coprod.watch.rules.task import NOT_ACTIVE, Course, status_at
+from fhir_coprod.watch.rules.task import Course, status_at
 
 
 def _is_referral(sibling: Sibling, now: datetime) -> bool:
@@ -20,15 +21,8 @@ def _is_referral(sibling: Sibling, now: datetime) -> bool:
 
 
 def answers(sibling: Sibling, request: Request, now: datetime) -> bool:
-    """Whether it is the referral that a patient's request led to: linked, or later with the same code."""
-    if not _is_referral(sibling, now):
-        return False
-    return (
-        request.id in sibling.based_on
-        or request.id in sibling.replaces
-        or bool(request.requisition and request.requisition == sibling.requisition)
-        or (sibling.authored >= request.authored and not set(request.codes).isdisjoint(sibling.codes))
-    )
+    """Whether it is, by now, the referral that a patient's request led to."""
+    return _is_referral(sibling, now) and (request.id in sibling.replaces or is_answer(sibling, request))
 
 
 def replaces(sibling: Sibling, request: Request, now: datetime) -> bool:

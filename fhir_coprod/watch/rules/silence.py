@@ -11,20 +11,24 @@ from datetime import datetime
 import msgspec
 
 from fhir_coprod.watch.record.model import Facts
+from fhir_coprod.watch.rules.bookings import is_booked_ahead
 from fhir_coprod.watch.rules.codes import Rule
 from fhir_coprod.watch.rules.policies import Policy
 from fhir_coprod.watch.rules.standing import Stall, Standing
-from fhir_coprod.watch.rules.upcoming import last_fact
 
 
-def break_silence(standing: Standing, facts: Facts, policy: Policy, now: datetime) -> Standing:
+def break_silence(
+    standing: Standing, facts: Facts, last: datetime, policy: Policy, now: datetime
+) -> Standing:
     """The standing, with `silent-too-long` counted where it applies.
 
-    It is not an alert of its own: a department gets the list of its silent referrals.
+    It is not an alert of its own: a department gets the list of its silent referrals. While a booking lies
+    ahead, nobody need record anything.
+
+    last: when anything was last recorded about it.
     """
-    if not standing.is_open:
+    if not standing.is_open or is_booked_ahead(facts, now):
         return standing
-    last = last_fact(facts, now)
     span = policy.silence.get(standing.priority, policy.silence["routine"])
     due = policy.calendar.due(last, span)
     if due > now:

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Final
 
 from fhir_coprod.watch.record.model import Facts
+from fhir_coprod.watch.rules.bookings import has_booking, has_visit
 from fhir_coprod.watch.rules.codes import Rule
 from fhir_coprod.watch.rules.task import status_at
 
@@ -65,44 +66,39 @@ _Z: Final = 1.959964
 
 def carries(facts: Facts, step: Step, now: datetime) -> bool:
     """Whether this referral shows the step by now; then it is judged, whatever is usual."""
-    tasks = [task for task in facts.tasks if any(state.at <= now or state.stored for state in task.states)]
-    told = [message for message in facts.messages if message.sent <= now]
     if step is Step.TASK:
-        return bool(tasks)
-    if step is Step.TOLD:
-        reaches = {facts.request.patient, *facts.proxies}
-        return any(not reaches.isdisjoint(message.recipients) for message in told)
+        return any(state.at <= now or state.stored for task in facts.tasks for state in task.states)
     if step is Step.BOOKING:
-        return _is_booked(facts, now)
+        return has_booking(facts, now)
     if step is Step.VISIT:
-        return _is_seen(facts, now)
-    outputs = any(state.outputs for task in tasks for state in task.states if state.at <= now or state.stored)
-    requesters = set(facts.request.requesters)
-    return outputs or any(not requesters.isdisjoint(message.recipients) for message in told)
+        return has_visit(facts, now)
+    if step is Step.TOLD:
+        return _were_told({facts.request.patient, *facts.proxies}, facts, now)
+    for task in facts.tasks:
+        if any(state.outputs and (state.at <= now or state.stored) for state in task.states):
+            return True
+    return _were_told({*facts.request.requesters}, facts, now)
 
 
-def _is_booked(facts: Facts, now: datetime) -> bool:
-    return any(booking.created <= now or booking.created_stored for booking in facts.appointments)
-
-
-def _is_seen(facts: Facts, now: datetime) -> bool:
-    return any(visit.start <= now or visit.start_stored for visit in facts.visits)
+def _were_told(whom: set[str], facts: Facts, now: datetime) -> bool:
+    return any(message.sent <= now and not whom.isdisjoint(message.recipients) for message in facts.messages)
 
 
 def shown(facts: Facts, now: datetime) -> Iterator[str]:
     """Each step that this referral tells of: "task+" if it shows it, "task-" if it went further without."""
     has_result = any(result.at <= now or result.stored for result in facts.results)
-    further = has_result or _is_seen(facts, now)
-    went = {
-        Step.TASK: further or _is_booked(facts, now),
-        Step.TOLD: further,
-        Step.BOOKING: further,
-        Step.VISIT: has_result,
-        Step.RETURNED: has_result and status_at(facts.request.states, now).status == "completed",
-    }
-    for step in Step:
-        if went[step]:
-            yield f"{step}{'+' if carries(facts, step, now) else '-'}"
+    further = has_result or has_visit(facts, now)
+    if not further and not has_booking(facts, now):
+        return
+    told_of = [Step.TASK]
+    if further:
+        told_of += (Step.TOLD, Step.BOOKING)
+    if has_result:
+        told_of.append(Step.VISIT)
+        if status_at(facts.request.states, now).status == "completed":
+            told_of.append(Step.RETURNED)
+    for step in told_of:
+        yield f"{step.value}{'+' if carries(facts, step, now) else '-'}"
 
 
 def upper_bound(carried: int, of: int) -> float:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from fhir_coprod.watch.record.model import RequestState, Task, TaskState
+from fhir_coprod.watch.record.model import NOT_ACTIVE, RequestState, Task, TaskState
 from fhir_coprod.watch.rules.calendar import Pause
 from fhir_coprod.watch.rules.codes import Stage
 from fhir_coprod.watch.rules.policies import Policy, any_named
@@ -28,10 +28,6 @@ _BOOKED: Final = {
     "seen": "fulfilled",
 }
 """From a word of a Task to the status of the Appointment that it speaks of."""
-ENDED: Final = frozenset({"completed", "revoked"})
-"""ServiceRequest statuses that end a referral."""
-NOT_ACTIVE: Final = ENDED | {"draft", "on-hold", "entered-in-error"}
-"""Any other status, known to R4 or not, is active."""
 ABSENT: Final = frozenset({"draft", "entered-in-error"})
 
 _STAGE: Final = {
@@ -301,7 +297,9 @@ def _enter(course: Course, state: TaskState, status: str) -> None:
     stage = _STAGE.get(status, Stage.SENT)
     if stage is Stage.ACCEPTED and (course.accepted is None or revived):
         course.accepted = when
-        course.events.append(Event(when.at, "accepted", course.owner))
+        # If the first that is known of it is a booking or a visit, it was accepted before, nobody knows when.
+        if course.stage is not None or _BOOKED.keys().isdisjoint(course.words):
+            course.events.append(Event(when.at, "accepted", course.owner))
     if stage is not course.stage or revived:
         course.stage, course.since = stage, when
         if stage is Stage.SENT and revived:
@@ -315,3 +313,18 @@ def status_at(states: Sequence[RequestState], now: datetime) -> RequestState:
         if state.at <= now:
             current = state
     return current
+
+
+def active_since(states: Sequence[RequestState], now: datetime) -> When | None:
+    """Since when a ServiceRequest with these states has been active; None if it is not active now."""
+    current = status_at(states, now)
+    if current.status in NOT_ACTIVE:
+        return None
+    since = When(current.at, current.stored)
+    for state in reversed(states):
+        if state.at > since.at:
+            continue
+        if state.status in NOT_ACTIVE:
+            break
+        since = When(state.at, state.stored)
+    return since

@@ -1,41 +1,42 @@
-"""Finds the times in the facts of a referral: the next one ahead, and the last one recorded. Pure."""
+"""Finds the times in the facts of a referral: the last one recorded, and the next one ahead. Pure."""
 
 from __future__ import annotations
 
 from datetime import datetime
-
-import msgspec
+from typing import NamedTuple
 
 from fhir_coprod.watch.record.model import Facts
 
 
-def next_fact(facts: Facts, now: datetime) -> datetime | None:
-    """The first time after `now` that any fact names; None if all are past.
+class Times(NamedTuple):
+    """The times that lie around `now`.
 
-    A fact with a later time is ignored until then, and an appointment ahead counts until it begins.
+    last:  when anything was last recorded about the referral. Other orders of the patient do not count: they
+           say nothing about this one.
+    ahead: the first later time that any fact names; None if all are past. A fact with a later time is ignored
+           until then, and an appointment ahead counts until it begins.
     """
-    return min([at for at in _times(facts) if at is not None and at > now], default=None)
+
+    last: datetime
+    ahead: datetime | None
 
 
-def last_fact(facts: Facts, now: datetime) -> datetime:
-    """The last time up to now at which anything was recorded; now itself while a booking lies ahead.
-
-    Other orders of the patient do not count: they say nothing about this referral.
-    """
-    known_states = (
-        [state for state in booking.states if state.at <= now][-1:] for booking in facts.appointments
-    )
-    ahead = any(
-        state.status == "booked" and state.start and state.start > now
-        for states in known_states
-        for state in states
-    )
-    alone = msgspec.structs.replace(facts, siblings=()) if facts.siblings else facts
-    known = [at for at in _times(alone) if at is not None and at <= now]
-    return now if ahead else max(known, default=facts.request.authored)
+def times_around(facts: Facts, now: datetime) -> Times:
+    """The times in the facts of a referral that are closest to `now`."""
+    last, ahead = facts.request.authored, []
+    for at in _own_times(facts):
+        if at is None:
+            continue
+        if at > now:
+            ahead.append(at)
+        elif at > last:
+            last = at
+    for sibling in facts.siblings:
+        ahead += [at for at in (sibling.authored, *(state.at for state in sibling.states)) if at > now]
+    return Times(last, min(ahead, default=None))
 
 
-def _times(facts: Facts) -> list[datetime | None]:
+def _own_times(facts: Facts) -> list[datetime | None]:
     request = facts.request
     times: list[datetime | None] = [request.authored]
     times += [change.at for change in request.states]
@@ -56,7 +57,4 @@ def _times(facts: Facts) -> list[datetime | None]:
         times.append(side.authored)
         times += [change.at for change in side.states]
     times += [*facts.refused, facts.deceased]
-    for sibling in facts.siblings:
-        times.append(sibling.authored)
-        times += [change.at for change in sibling.states]
     return times

@@ -17,7 +17,7 @@ from fhir_coprod.instants import instant
 from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store, Transaction
-from fhir_coprod.watch.alerts import reconcile, resources
+from fhir_coprod.watch.alerts import gathered, reconcile, resources
 from fhir_coprod.watch.facts.reader import Reader, full_name
 from fhir_coprod.watch.record import followup
 from fhir_coprod.watch.record.fhir import moment, split, target
@@ -249,8 +249,8 @@ def as_json(task: Json, issues: Sequence[Json] = ()) -> Json:
         "act_by": instant(resources.act_by(task)),
         "step": resources.ladder_step(task),
         "rules": resources.rules_of(task),
-        "ehr_down": resources.ehr_of(task) if followup.is_kind(task, followup.FEED_DOWN) else None,
-        "ehr_backfill": resources.ehr_of(task) if followup.is_kind(task, followup.BACKFILL) else None,
+        "ehr_down": gathered.about(task) if followup.is_kind(task, followup.FEED_DOWN) else None,
+        "ehr_backfill": gathered.about(task) if followup.is_kind(task, followup.BACKFILL) else None,
         "kind": next(kind for kind in _KINDS if followup.is_kind(task, kind)),
         "description": task.get("description", ""),
     }

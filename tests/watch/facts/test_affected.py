@@ -113,6 +113,58 @@ def test_a_change_also_concerns_what_the_version_before_it_named(
     assert "ServiceRequest/a" not in concerned(hospital, head), "that was long ago"
 
 
+LABORATORY = [{"coding": [{"system": "http://snomed.info/sct", "code": "108252007"}]}]
+
+
+@pytest.mark.parametrize("known_before", [True, False])
+def test_a_death_concerns_all_orders_of_the_patient_and_an_address_only_the_referrals(
+    hospital: Hospital, known_before: bool
+) -> None:
+    if known_before:
+        hospital.put(resource("Patient", "of-a"))
+    laboratory = {**referral("blood"), "subject": {"reference": "Patient/of-a"}, "category": LABORATORY}
+    hospital.put(referral("a"), laboratory)
+    Watch(hospital.store, hospital.policy, hospital.settings).catch_up(MONDAY + DAY)
+    head = hospital.head()
+    hospital.put(resource("Patient", "of-a", address=[{"city": "Lund"}]))
+    assert concerned(hospital, head) == {"ServiceRequest/a"}
+    head = hospital.head()
+    for says in (
+        {"deceasedDateTime": "2026-03-02"},
+        {},
+        {"deceasedBoolean": True},
+        {"deceasedBoolean": False},
+    ):
+        hospital.put(resource("Patient", "of-a", **says))
+        assert concerned(hospital, head) == {"ServiceRequest/a", "ServiceRequest/blood"}
+        head = hospital.head()
+
+
+def test_what_could_not_be_read_in_a_version_that_is_past_concerns_the_referrals_of_its_patient(
+    hospital: Hospital,
+) -> None:
+    """It may have left them in doubt, before the change or only in between; also an order that waits for its
+    result."""
+    ended = {**referral("ended"), "subject": {"reference": "Patient/of-a"}, "category": LABORATORY}
+    blood = {**ended, "id": "blood"}
+    hospital.put(referral("a"), blood, {**ended, "status": "completed"})
+    asks = {"coding": [{"system": "urn:codes", "code": "referral-request"}]}
+    patient = {"reference": "Patient/of-a"}
+    says = {"status": "completed", "sender": patient, "subject": patient, "category": [asks]}
+    hospital.put(resource("Communication", "asks", **says, sent=MONDAY.isoformat()))
+    Watch(hospital.store, hospital.policy, hospital.settings).catch_up(MONDAY + DAY)
+    start = hospital.head()
+    hospital.put(resource("Task", "x", **{"for": {"reference": "Patient/of-a"}, "focus": ["no reference"]}))
+    between = hospital.head()
+    hospital.put(resource("Task", "x"))
+    for since in (start, between):
+        assert concerned(hospital, since) == {
+            "ServiceRequest/a",
+            "ServiceRequest/blood",
+            "Communication/asks",
+        }
+
+
 def test_a_task_that_moves_to_another_referral_leaves_the_first_as_it_is_without(hospital: Hospital) -> None:
     for id in ("a", "b"):
         hospital.put({**referral(id), "intent": "order", "authoredOn": MONDAY.isoformat()})

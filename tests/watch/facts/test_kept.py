@@ -74,12 +74,17 @@ def copy(tmp_path: Path) -> Path:
     """The watch and what it is driven by, to change something in."""
     package = tmp_path / "fhir_coprod"
     shutil.copytree(PACKAGE / "watch", package / "watch", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(PACKAGE / "watched.py", package)
+    for beside in PACKAGE.glob("*.py"):
+        shutil.copy(beside, package)
     return package
 
 
 def judges(file: Path) -> bool:
-    return file.parent.name in ("record", "rules", "facts") or file.name == "watched.py"
+    return file.parent.name in ("record", "rules", "facts") or file.name in (
+        "alike.py",
+        "readable.py",
+        "watched.py",
+    )
 
 
 def test_facts_are_kept_for_the_program_as_it_is_installed(copy: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -19,6 +20,7 @@ from fhir_coprod.watch.facts import queries, reader
 from fhir_coprod.watch.record.around import Surroundings
 from fhir_coprod.watch.record.compose import compose
 from fhir_coprod.watch.rules import policies
+from tests.watch.hospital import Hospital
 from tests.watch.stored import all_stories, put_all, staff, tell
 from tests.watch.story import BEHIND
 
@@ -218,3 +220,28 @@ def test_a_deleted_booking_is_no_booking(store: Store) -> None:
     assert "unscheduled" not in rules(store, None)[0]
     store.write(lambda t: t.delete("Appointment", "a"))
     assert "unscheduled" in rules(store, None)[0]
+
+
+class _Faulty(reader.Reader):
+    """Stands in for a fault of ours that nobody foresaw, where it reads around several referrals at once."""
+
+    def _follow(self, roots: Any) -> Any:
+        if any(root.id == "bad" for root in roots):
+            raise ZeroDivisionError
+        return super()._follow(roots)
+
+
+def test_a_fault_while_several_referrals_are_read_at_once_holds_up_none_but_its_own(store: Store) -> None:
+    hospital = Hospital(store)
+    for id in ("a", "bad", "c"):
+        hospital.refer(id)
+    with store.connect() as connection:
+        (portion,) = reader.portions(_Faulty(connection, Settings()))
+    faults = {one.referral: one.fault for one in portion}
+    assert faults == {
+        "ServiceRequest/a": "",
+        "ServiceRequest/bad": "ZeroDivisionError",
+        "ServiceRequest/c": "",
+    }
+    with store.connect() as connection, pytest.raises(ZeroDivisionError):
+        reader.read_one(_Faulty(connection, Settings()), "bad")

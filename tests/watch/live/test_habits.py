@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from fhir_coprod import jsontext
 from fhir_coprod.settings import PracticeSettings, Settings, WatchSettings
 from fhir_coprod.store import Store
-from fhir_coprod.watch.facts.habits import habits
+from fhir_coprod.watch.facts.habits import Practices, habits
 from fhir_coprod.watch.record import followup
 from fhir_coprod.watch.rules.steps import Use, upper_bound, use_of
 from fhir_coprod.watch.worklist.unwatched import what_cannot_be_watched
@@ -166,6 +167,11 @@ def test_a_step_that_was_in_use_stays_in_use_and_its_fall_asks_a_person(store: S
     head = hospital.head()
     hospital.sweep(LATER + 30 * DAY)
     assert hospital.head() == head
+    answer = PracticeSettings(step="task", used=True, ehr="ortho")
+    hospital.settings = Settings(watch=WatchSettings(practice=(answer,)))
+    hospital.sweep(LATER + 31 * DAY)
+    (asked_once,) = (task for task in hospital.all("Task") if followup.is_kind(task, followup.PRACTICE))
+    assert asked_once["status"] == "completed", "who has answered is asked no more"
 
 
 def test_the_figures_are_told_for_each_group_of_referrals(hospital: Hospital) -> None:
@@ -186,3 +192,29 @@ def test_the_figures_are_told_for_each_group_of_referrals(hospital: Hospital) ->
         }
         for department in (None, "Organization/clinic")
     ]
+
+
+def test_what_was_learned_is_read_once_until_it_is_learned_again(hospital: Hospital, tmp_path: Path) -> None:
+    """Every look needs it, and it grows with departments and codes. Other stores learn other things."""
+    for number in range(30):
+        put(hospital, *referral(f"r{number}"))
+    hospital.sweep(LATER)
+    asked: list[str] = []
+
+    def task_is_used(store: Store) -> bool:
+        asked.clear()
+        with store.connect() as connection:
+            event.listen(connection, "before_cursor_execute", lambda _c, _k, text, *_: asked.append(text))
+            found = dict(Practices(connection, Settings()).of("ortho", ("Organization/clinic",), ""))
+        return found.get("task", Use.USED) == Use.USED
+
+    assert not task_is_used(hospital.store)
+    assert not task_is_used(hospital.store)
+    assert not [text for text in asked if "habit" in text]
+    with Store.open(f"sqlite:///{tmp_path / 'other.db'}") as other:
+        assert task_is_used(other)
+    assert not task_is_used(hospital.store)
+    for number in range(200):
+        put(hospital, *referral(f"s{number}", task=True))
+    hospital.sweep(LATER + DAY)
+    assert task_is_used(hospital.store)

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, update
 
 from fhir_coprod import jsontext
 from fhir_coprod.errors import Conflict
@@ -314,3 +314,50 @@ def test_old_stalls_are_told_by_one_digest_when_they_are_more_than_so_many(
     assert len(hospital.followups("requested")) == (1 if digests else 3)
     kinds = [task.get("code", {}).get("coding", [{}])[0].get("code") for task in hospital.all("Task")]
     assert kinds.count(BACKFILL) == digests
+
+
+def test_once_so_few_old_stalls_are_left_that_no_digest_is_needed_each_asks_for_itself(
+    hospital: Hospital,
+) -> None:
+    first_read(hospital, LATE, digest_over=1)
+    for id in ("a", "b"):
+        ours(hospital, id)
+    hospital.sweep(LATE + HOUR)
+    assert len(hospital.followups("draft")) == 2
+    hospital.task("a", "completed", LATE + 2 * HOUR)
+    hospital.put({**hospital.store.read("ServiceRequest", "a").data, "status": "revoked"})
+    hospital.tell("a", LATE + 3 * HOUR)
+    hospital.sweep(LATE + 4 * HOUR)
+    assert [task["focus"]["reference"] for task in hospital.followups("requested")] == ["ServiceRequest/b"]
+    assert not hospital.followups("draft")
+    head = hospital.head()
+    hospital.sweep(LATE + 5 * HOUR)
+    assert hospital.head() == head
+
+
+def test_if_another_time_counts_as_the_first_read_what_was_old_is_judged_again(hospital: Hospital) -> None:
+    """A type that was read last may be gone from the plan of its EHR."""
+    first_read(hospital, LATE, digest_over=0)
+    ours(hospital, "r")
+    hospital.sweep(LATE + HOUR)
+    assert len(hospital.followups("draft")) == 1
+    earlier = to_milliseconds(MONDAY)
+    hospital.store.write(
+        lambda t: t.connection.execute(update(sync_tables.feed).values(first_success=earlier)) and None
+    )
+    hospital.sweep(LATE + 2 * HOUR)
+    assert len(hospital.followups("requested")) == 1
+
+
+def test_what_more_an_ehr_does_not_give_for_one_patient_is_seen_as_missing_too(hospital: Hospital) -> None:
+    ours(hospital, "r")
+    own = {"ehr": "ortho", "type": "Patient", "foreign_id": "7", "id": "of-r", "version": "", "updated": ""}
+    row = own | {"hash": "", "deleted": False, "state": 0}
+    hospital.store.write(lambda t: t.connection.execute(insert(sync_tables.crosswalk).values(**row)) and None)
+    for missing in ("Communication", "Task"):
+        gap = {"ehr": "ortho", "type": missing, "what": "Patient/7", "reason": "", "since": 1}
+        hospital.store.write(
+            lambda t, gap=gap: t.connection.execute(insert(sync_tables.unread).values(**gap)) and None
+        )
+        (standing,) = hospital.sweep(LATE)
+        assert missing in standing.not_observable

@@ -8,7 +8,8 @@ import pytest
 
 from fhir_coprod.watch import assess
 from fhir_coprod.watch.rules.codes import Rule
-from tests.watch.story import Story, read
+from tests.watch.story import Story
+from tests.watch.telling import read
 
 STORIES = [
     pytest.param(story, id=f"{path.stem}: {story.title}")

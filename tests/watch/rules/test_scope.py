@@ -90,7 +90,13 @@ VISIT = held(
 REPORT = held(
     "DiagnosticReport", status="final", basedOn=[by("ServiceRequest/x")], issued="2026-03-04T09:00:00Z"
 )
-GP, CLINIC = "PractitionerRole/gp", "Organization/clinic"
+GP, CLINIC, A = "PractitionerRole/gp", "Organization/clinic", "Practitioner/a"
+CONSULTATION = {"coding": [{"system": "http://snomed.info/sct", "code": "11429006"}]}
+
+
+def named(display: str) -> dict[str, Any]:
+    """A code of which nobody here knows more than its name."""
+    return {"coding": [{"system": "urn:c", "code": "77", "display": display}]}
 
 
 @pytest.mark.parametrize(
@@ -105,6 +111,20 @@ GP, CLINIC = "PractitionerRole/gp", "Organization/clinic"
         ("unclear", "not known who is asked", order(requester=GP), [task(CLINIC, status="entered-in-error")]),
         ("out", "part of another", order(REFERRAL, intent="reflex-order", requester=GP), []),
         ("referral", "code, category or profile", order(REFERRAL), []),
+        ("referral", "code, category or profile", order(code={"text": "Referral to ENT"}), []),
+        (
+            "referral",
+            "code, category or profile",
+            order(code=named("Remiss till hud"), requester=GP),
+            [],
+        ),
+        ("referral", "code, category or profile", order(code=named("Referral  for procedure")), []),
+        ("unclear", "not known who asks", order(code={"text": "Letter: referral to ENT"}), []),
+        ("unclear", "not known who asks", order(code={"text": "Refer tonometry"}), []),
+        ("unclear", "not known who asks", order(code=CONSULTATION, performer="Practitioner/b"), []),
+        ("referral", "a consultation", order(code=CONSULTATION, requester=A, performer="Practitioner/b"), []),
+        ("out", "who asks", order(code=CONSULTATION, requester=A, performer=A), []),
+        ("unclear", "one department", order(code=CONSULTATION, requester=CLINIC, performer=CLINIC), []),
         ("referral", "a visit", order(LABORATORY, requester=GP), [VISIT]),
         ("diagnostic", "laboratory", order(LABORATORY, requester=GP, performer="Organization/lab"), []),
         ("diagnostic", "within one department", order(IMAGING, requester=GP, performer=GP), []),
@@ -232,6 +252,7 @@ def test_a_site_s_own_rows_come_first(tmp_path: Path) -> None:
         ('[[scope]]\nscope = "maybe"\nreason = "x"\n', "maybe"),
         ('[[scope]]\nscope = "out"\nparties = ["me"]\nreason = "x"\n', "'me'"),
         ('[[scope]]\nscope = "out"\nasked = "yes"\nreason = "x"\n', "true or false"),
+        ('[[scope]]\nscope = "out"\nsays = ["meal"]\nreason = "x"\n', "'meal' is not one of"),
         ('[[scope]]\nscope = "out"\nwhy = "x"\n', "unknown key 'why'"),
         ('[[scope]]\nscope = "out"\n', "reason"),
         ("[orders]\njump = 20\n", "orders.jump = 20"),

@@ -1,0 +1,1 @@
+"""What the watch finds in a hospital that nobody here wrote, clean and dirty."""
