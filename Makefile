@@ -77,7 +77,7 @@ watch-growth: $(VENV)/.test  ## what the live watch costs as open referrals grow
 	@$(BIN)/python -m benchmarks.watch_growth $(ARGS)
 	@$(BIN)/python -m benchmarks.watch_orders $(ARGS)
 
-evidence: $(VENV)/.base  ## how well the watch finds what stalls, in simulation: writes docs/evidence.md (15 minutes on two cores)
+evidence: $(VENV)/.base  ## how well the watch finds what stalls, in simulation: writes docs/evidence.md (20 minutes on two cores)
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[evidence]'
 	@$(BIN)/python -m evidence $(ARGS)
 

@@ -10,7 +10,7 @@ from datetime import date, datetime, timedelta
 from math import ceil, sqrt
 from multiprocessing import get_context
 
-from evidence.watching import Alert, Watched, morning, policy, surroundings, watch
+from evidence.watching import APART, NOTES, Alert, Watched, Way, morning, policy, surroundings, watch
 from fhir_coprod.simulate.hospital import ALL
 from fhir_coprod.simulate.life import Life, live
 from fhir_coprod.simulate.noise import MODELS
@@ -18,8 +18,6 @@ from fhir_coprod.simulate.truth import Stall
 from fhir_coprod.simulate.writing import delivered, feeds_of, span
 
 LAST = date(2026, 6, 30)
-APART = frozenset({"patient-not-informed", "draft-left"})
-"""Counted separately: the first accompanies nearly every stall, the second is a note and not an alert."""
 DAYS = 180
 """The last days of the simulation, over which alerts per day are counted."""
 PER_PATIENT = 1.15
@@ -121,11 +119,11 @@ def measure(referrals: int, noise: str, seed: int, workers: int = 1) -> Iterator
 def _chunk(start: int, stop: int, noise: str, seed: int) -> Tally:
     begin, end = span(LAST)
     feeds = feeds_of(MODELS[noise], seed, begin, end)
-    rules, around = policy(), surroundings()
+    way, around = Way(policy()), surroundings()
     tally = Tally(noise)
     for number in range(start, stop):
         life = live(number, seed, begin, end)
-        watched = watch(delivered(life, feeds, seed), feeds, around, rules, end)
+        watched = list(watch(delivered(life, feeds, seed), feeds, around, way, end).found.values())
         tally.patients += 1
         tally.referrals += len(life.referrals)
         tally.assessments += sum(one.assessments for one in watched)
@@ -134,7 +132,7 @@ def _chunk(start: int, stop: int, noise: str, seed: int) -> Tally:
     return tally
 
 
-def _same(alert: Alert, stall: Stall) -> bool:
+def same(alert: Alert, stall: Stall) -> bool:
     """Whether alert and stall are about the same thing."""
     return (
         alert.referral == stall.referral
@@ -156,7 +154,7 @@ def _count(tally: Tally, life: Life, watched: Sequence[Watched], end: datetime) 
         found = [
             max(alert.raised, stall.stalled)
             for alert in alerts
-            if _same(alert, stall)
+            if same(alert, stall)
             and (over is None or alert.raised < over)
             and (alert.ended is None or alert.ended > stall.stalled)
         ]
@@ -168,8 +166,8 @@ def _count(tally: Tally, life: Life, watched: Sequence[Watched], end: datetime) 
     for alert in alerts:
         rule = tally.rules.setdefault(alert.rule, Rule())
         rule.alerts += 1
-        rule.right += any(_same(alert, stall) and stall.stands(alert.raised) for stall in life.stalls)
-        if alert.raised > recent and alert.rule != "draft-left":
+        rule.right += any(same(alert, stall) and stall.stands(alert.raised) for stall in life.stalls)
+        if alert.raised > recent and alert.rule not in NOTES:
             followups.add((alert.referral, alert.stage, alert.owner))
             if alert.rule not in APART:
                 tally.raised[alert.owner or "nobody named"] += 1

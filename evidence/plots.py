@@ -23,8 +23,10 @@ plt.rcParams.update(
 plt.rcParams.update({"axes.spines.right": False, "font.family": "sans-serif", "legend.frameon": False})
 
 
-def draw(known: dict[str, Figures], folder: Path) -> None:
+def draw(known: dict[str, Figures], worlds: dict[str, Figures], folder: Path) -> None:
     """Draw all pictures."""
+    if worlds:
+        _by_world(worlds, folder / "evidence-worlds.svg")
     _by_rule(known, folder / "evidence-rules.svg")
     _beside_query(known, folder / "evidence-query.svg")
     _delay(known, folder / "evidence-delay.svg")
@@ -96,6 +98,29 @@ def _delay(known: dict[str, Figures], path: Path) -> None:
     axis.grid(axis="y", color="#dddddd", linewidth=0.6)
     axis.legend(fontsize=8)
     _save(figure, path, "Share of stalls that were alerted, by hours since they became stalls; simulation")
+
+
+def _by_world(worlds: dict[str, Figures], path: Path) -> None:
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.2), sharey=True)
+    names = list(worlds)
+    for shift, (way, colour) in enumerate((("before", "#aaaaaa"), ("after", COLOURS["clean"]))):
+        ways = [worlds[name]["ways"][way] for name in names]
+        places = [place + 0.38 * (shift - 0.5) for place in range(len(names))]
+        false = [found["false a day"] + found["false of the patient told a day"] for found in ways]
+        axes[0].barh(places, false, color=colour, height=0.36, label=way)
+        for place, found in zip(places, ways, strict=True):
+            part, low, high = found["sensitivity"]
+            axes[1].barh(place, part, color=colour, height=0.36)
+            axes[1].plot([low, high], [place, place], color="#222222", linewidth=1.2)
+    axes[0].set_xscale("symlog", linthresh=1)
+    axes[0].set_xlim(left=0)
+    axes[0].set_title("false alerts a department and day", fontsize=10)
+    axes[1].set_xlim(0, 1)
+    axes[1].set_title("found of what stalls", fontsize=10)
+    axes[0].set_yticks(range(len(names)), names)
+    axes[0].invert_yaxis()
+    axes[0].legend(fontsize=8)
+    _save(figure, path, "False alerts and share found in each world, before and after; simulation")
 
 
 def _save(figure: plt.Figure, path: Path, title: str) -> None:

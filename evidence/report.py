@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from jinja2 import Template
 
+from evidence import world_figures as of_worlds
 from evidence.figures import Figures, apart
+from evidence.tables import share, table
 from fhir_coprod.simulate.hospital import ALL
 from fhir_coprod.simulate.writing import DAYS as SIMULATED_DAYS
 
 
-def page(known: dict[str, Figures]) -> str:
-    """The whole page: the words of page.md, with the figures filled in."""
+def page(known: Mapping[str, Figures], worlds: Mapping[str, Figures]) -> str:
+    """The whole page: the words of page.md, with the figures filled in.
+
+    known:  the figures of each noise model
+    worlds: those of each world; none leaves that part out
+    """
     first = next(iter(known.values()))
     words = Template(Path(__file__).with_name("page.md").read_text(), keep_trailing_newline=True)
     return words.render(
@@ -27,35 +33,29 @@ def page(known: dict[str, Figures]) -> str:
         query=_beside_query(known),
         delay=_delay(known),
         alerts=_alerts(known),
+        worlds=of_worlds.worlds_table(worlds) if worlds else "",
+        sizes=of_worlds.world_sizes(worlds) if worlds else "",
+        orders=of_worlds.orders_said(worlds) if worlds else "",
+        by_rule=of_worlds.false_and_missed(worlds) if worlds else "",
+        hidden=of_worlds.hidden_table(worlds) if worlds else "",
+        harmless=of_worlds.harmless(worlds) if worlds else "",
+        per_department=of_worlds.PER_DAY,
     )
 
 
-def summary(known: dict[str, Figures]) -> str:
+def summary(known: Mapping[str, Figures]) -> str:
     """A summary for the terminal."""
     lines = []
     for noise, found in known.items():
         whole = found["whole"]
         lines.append(
-            f"{noise}: {found['referrals']:,} referrals; found {_share(whole['sensitivity'])} of "
-            f"{whole['true']:,} stalls; right {_share(whole['ppv'])} of {whole['alerts']:,} alerts"
+            f"{noise}: {found['referrals']:,} referrals; found {share(whole['sensitivity'])} of "
+            f"{whole['true']:,} stalls; right {share(whole['ppv'])} of {whole['alerts']:,} alerts"
         )
     return "\n".join(lines)
 
 
-def _share(interval: Sequence[float]) -> str:
-    share, low, high = interval
-    if share != share:
-        return "–"
-    return f"{100 * share:.1f} % ({100 * low:.1f}–{100 * high:.1f})"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
-    lines += [f"| {' | '.join(row)} |" for row in rows]
-    return "\n".join(lines) + "\n"
-
-
-def _whole(known: dict[str, Figures]) -> str:
+def _whole(known: Mapping[str, Figures]) -> str:
     rows = []
     for noise, found in known.items():
         whole = found["whole"]
@@ -64,11 +64,11 @@ def _whole(known: dict[str, Figures]) -> str:
             [
                 f"`{noise}`",
                 f"{whole['true']:,}",
-                _share(whole["sensitivity"]),
+                share(whole["sensitivity"]),
                 f"{whole['alerts']:,}",
-                _share(whole["ppv"]),
-                _share(told["sensitivity"]) if told else "–",
-                _share(told["ppv"]) if told else "–",
+                share(whole["ppv"]),
+                share(told["sensitivity"]) if told else "–",
+                share(told["ppv"]) if told else "–",
             ]
         )
     head = [
@@ -80,7 +80,7 @@ def _whole(known: dict[str, Figures]) -> str:
         "`patient-not-informed`: found",
         "right",
     ]
-    return "## In one table\n\n95 % confidence intervals (Wilson) in brackets.\n\n" + _table(head, rows)
+    return "## In one table\n\n95 % confidence intervals (Wilson) in brackets.\n\n" + table(head, rows)
 
 
 def _rules(noise: str, found: Figures) -> str:
@@ -91,22 +91,22 @@ def _rules(noise: str, found: Figures) -> str:
                 f"`{name}`" + (" (apart)" if apart(name) else ""),
                 f"{rule['true']:,}",
                 f"{rule['short']:,}",
-                _share(rule["sensitivity"]),
+                share(rule["sensitivity"]),
                 f"{rule['alerts']:,}",
-                _share(rule["ppv"]),
+                share(rule["ppv"]),
                 _hours(rule["delay median"]),
                 _hours(rule["delay 90 %"]),
             ]
         )
     head = ["rule", "stalls", "over by morning", "found", "alerts", "right", "delay, median", "90 %"]
-    return f"### By rule, `{noise}` feeds\n\n" + _table(head, rows)
+    return f"### By rule, `{noise}` feeds\n\n" + table(head, rows)
 
 
 def _hours(hours: float | None) -> str:
     return "–" if hours is None else f"{hours:.0f} h"
 
 
-def _beside_query(known: dict[str, Figures]) -> str:
+def _beside_query(known: Mapping[str, Figures]) -> str:
     rows = []
     for noise, found in known.items():
         for who in ("watch", "query"):
@@ -116,8 +116,8 @@ def _beside_query(known: dict[str, Figures]) -> str:
                     f"`{noise}`",
                     who,
                     f"{census['listed']:,}",
-                    _share(census["sensitivity"]),
-                    _share(census["ppv"]),
+                    share(census["sensitivity"]),
+                    share(census["ppv"]),
                 ]
             )
     head = ["feeds", "", "referrals listed", "of what is stalled", "stalled of what is listed"]
@@ -126,18 +126,18 @@ def _beside_query(known: dict[str, Figures]) -> str:
         f"{found['census']['missed and said so']:,} stand on the list of what cannot be watched"
         for noise, found in known.items()
     )
-    return _table(head, rows) + f"\n{said}.\n"
+    return table(head, rows) + f"\n{said}.\n"
 
 
-def _delay(known: dict[str, Figures]) -> str:
+def _delay(known: Mapping[str, Figures]) -> str:
     rows = [
         [f"`{noise}`", _hours(found["whole"]["delay median"]), _hours(found["whole"]["delay 90 %"])]
         for noise, found in known.items()
     ]
-    return _table(["feeds", "median", "90 %"], rows)
+    return table(["feeds", "median", "90 %"], rows)
 
 
-def _alerts(known: dict[str, Figures]) -> str:
+def _alerts(known: Mapping[str, Figures]) -> str:
     rows = [
         [
             f"`{noise}`",
@@ -148,4 +148,4 @@ def _alerts(known: dict[str, Figures]) -> str:
         for noise, found in known.items()
     ]
     head = ["feeds", "alerts", "follow-ups", "alerts at the busiest department"]
-    return _table(head, rows)
+    return table(head, rows)

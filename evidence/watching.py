@@ -1,27 +1,33 @@
 """Runs the watch on simulated lives, morning after morning, through its public `assess`, on the facts that
-were known at the time."""
+were known at the time.
+
+A referral is looked at as the live watch does it: when something arrived that concerns it, when its own time
+has come, when what can be seen changed, and when the watch has learned something new.
+"""
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from typing import NamedTuple
 
+from evidence.records import Patient
+from evidence.silence import Look, look_of
 from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import SiteSettings
 from fhir_coprod.simulate.hospital import ALL, BY_NAME, behind
 from fhir_coprod.simulate.noise import Delivery, Feeds
 from fhir_coprod.simulate.promises import ZONE
 from fhir_coprod.watch import assess
-from fhir_coprod.watch.record.around import Held, Surroundings
-from fhir_coprod.watch.record.compose import compose
-from fhir_coprod.watch.record.fhir import is_asking, target
-from fhir_coprod.watch.record.model import Blind, Facts
-from fhir_coprod.watch.record.tasks import asks
+from fhir_coprod.watch.facts.habits import Practices, Told, is_telling
+from fhir_coprod.watch.record.around import Surroundings
+from fhir_coprod.watch.record.fhir import moment
+from fhir_coprod.watch.record.model import Facts
+from fhir_coprod.watch.record.parties import Place
 from fhir_coprod.watch.rules import policies
-from fhir_coprod.watch.rules.codes import NEEDED
 from fhir_coprod.watch.rules.standing import Standing
 
 POLICY = "se-vardgaranti"
@@ -29,7 +35,10 @@ MORNING = time(6)
 """By then, the night's sync and watch are done."""
 OLD = timedelta(days=30)
 """The plain query lists referrals that are older."""
-_DEAD = frozenset({"rejected", "cancelled", "failed", "entered-in-error", "draft"})
+NOTES = frozenset({"draft-left", "patient-deceased"})
+"""Notes, which raise no alert."""
+APART = NOTES | {"patient-not-informed"}
+"""Counted separately: notes, and what accompanies nearly every stall."""
 
 
 class Alert(NamedTuple):
@@ -54,7 +63,24 @@ class Watched:
     """The plain query lists it on the last morning."""
     unseen: bool = False
     """On the last morning, it is among the referrals that cannot be fully watched."""
+    looks: list[Look] = field(default_factory=list)
+    """What the watch was silent about, and why, from each morning on which that changed."""
     assessments: int = 0
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to watch: as shipped, or with something switched off."""
+
+    policy: policies.Policy
+    practices: tuple[tuple[datetime, Practices], ...] = ()
+    """What has been learned, and from which morning on that holds."""
+    learns: tuple[datetime, ...] = ()
+    """Mornings on which to note what referrals tell of the steps in use."""
+    told_by: policies.Policy | None = None
+    """The policy that says which orders are referrals that tell of it; None: the same policy."""
+    refuse: bool = False
+    """Take in no invalid record."""
 
 
 def policy() -> policies.Policy:
@@ -71,167 +97,126 @@ def morning(at: datetime) -> datetime:
     return found.astimezone(UTC)
 
 
-class Patient:
-    """The records about one patient that reached us, and the facts of each referral at any time."""
+class Watch:
+    """The watch over one patient's referrals."""
 
-    def __init__(
-        self, deliveries: Sequence[Delivery], feeds: Feeds, around: Surroundings, rules: policies.Policy
-    ) -> None:
-        self.deliveries = deliveries
-        self.behind_after = rules.feeds_behind_after
-        self.feeds = feeds
-        self.around = around
-        self.arrivals = sorted({delivery.at for delivery in deliveries})
+    def __init__(self, feeds: Feeds, around: Surroundings, way: Way) -> None:
+        self.way = way
+        self.patient = Patient(feeds, around, way.policy.feeds_behind_after, refuse=way.refuse)
+        self.found: dict[str, Watched] = {}
+        self.told: dict[datetime, Counter[tuple[str, str, str, str]]] = {}
+        """By morning: what referrals tell of the steps in use, and how many."""
+        self._open: dict[str, dict[tuple[str, str], Alert]] = {}
+        self._facts: dict[str, Facts] = {}
+        self._standings: dict[str, Standing] = {}
+        self._wakes: dict[str, datetime] = {}
+        self._telling: dict[str, tuple[Facts, Standing]] = {}
 
-    def referrals(self) -> list[str]:
-        """Every referral and request that ever reached us, duplicates included."""
-        found: dict[str, None] = {}
-        for delivery in self.deliveries:
-            data = delivery.data
-            if data["resourceType"] == "ServiceRequest" or is_asking(data):
-                found[f"{data['resourceType']}/{data['id']}"] = None
-        return list(found)
+    def run(self, deliveries: Sequence[Delivery], end: datetime) -> None:
+        """Watch on every morning on which something may have changed, up to the last."""
+        place, before = 0, datetime.min.replace(tzinfo=UTC)
+        practice_since = None
+        turns: list[datetime] = []
+        at = morning(deliveries[0].at) if deliveries else None
+        while at is not None and at <= end:
+            stale: dict[str, None] = {}
+            ehrs = len(self.patient.ehr)
+            while place < len(deliveries) and deliveries[place].at <= at:
+                stale |= dict.fromkeys(self.patient.take(deliveries[place]))
+                place += 1
+            if len(self.patient.ehr) != ehrs:
+                turns = sorted(self.patient.turns())
+            if bisect_right(turns, at) != bisect_right(turns, before):
+                stale |= dict.fromkeys(self._watched_now())
+            for name in stale:
+                self._facts.pop(name, None)
+            due = stale | dict.fromkeys(name for name, wake in self._wakes.items() if wake <= at)
+            since, practices = self._learned(at)
+            if since != practice_since:
+                due |= dict.fromkeys(self._watched_now())
+                practice_since = since
+            for name in due:
+                self._look(name, at, practices)
+            if at in self.way.learns:
+                self._note(at)
+            before = at
+            at = self._next(at, deliveries[place].at if place < len(deliveries) else None, turns)
+        self._finish(end)
 
-    def held(self, at: datetime) -> tuple[dict[str, Held], dict[str, str], dict[str, str]]:
-        """All records that had arrived by then, with the referral and the EHR that each belongs to."""
-        versions: dict[str, list[tuple[datetime, Json]]] = {}
-        home: dict[str, str] = {}
-        ehr: dict[str, str] = {}
-        for arrived, whose, referral, data in self.deliveries:
-            if arrived > at:
-                break
-            name = f"{data['resourceType']}/{data['id']}"
-            versions.setdefault(name, []).append((arrived, data))
-            home[name], ehr[name] = referral, whose
-        return {name: Held(name, tuple(found)) for name, found in versions.items()}, home, ehr
+    def _watched_now(self) -> Iterator[str]:
+        """Referrals whose standing may depend on what can be seen, or is in use."""
+        for name, standing in self._standings.items():
+            if standing.scope in ("referral", "unclear"):
+                yield name
 
-    def facts(self, at: datetime) -> Iterator[tuple[str, Facts]]:
-        """The facts of each referral that were known at a time."""
-        held, home, ehr = self.held(at)
-        requests = [one for one in held.values() if one.type == "ServiceRequest"]
-        proxies = tuple(name for name, one in held.items() if one.type == "RelatedPerson")
-        wishes = [one for one in held.values() if one.type == "CommunicationRequest"]
-        departments = self._asked(held)
-        for name, root in held.items():
-            if root.type != "ServiceRequest" and not is_asking(root.data):
+    def _learned(self, at: datetime) -> tuple[datetime | None, Practices | None]:
+        known = [one for one in self.way.practices if one[0] <= at]
+        return known[-1] if known else (None, None)
+
+    def _next(self, at: datetime, arrival: datetime | None, turns: list[datetime]) -> datetime | None:
+        times = [*self._wakes.values()]
+        if arrival is not None:
+            times.append(arrival)
+        for known in (turns, [since for since, _ in self.way.practices], self.way.learns):
+            place = bisect_right(known, at)
+            if place < len(known):
+                times.append(known[place])
+        later = morning(at + timedelta(hours=1))
+        return max(morning(min(times)), later) if times else None
+
+    def _look(self, name: str, at: datetime, practices: Practices | None) -> None:
+        facts = self._facts.get(name)
+        if facts is None:
+            facts = self._facts[name] = self.patient.facts(name, at)
+        if practices is not None:
+            facts = practices.applied(facts, self.patient.ehr[name])
+        one = self.found.setdefault(name, Watched(name))
+        standing = assess(facts, self.way.policy, at)
+        one.assessments += 1
+        self._standings[name] = standing
+        self._wakes.pop(name, None)
+        if standing.wake is not None:
+            self._wakes[name] = standing.wake
+        alerts = self._open.setdefault(name, {})
+        _compare(one, alerts, standing, at)
+        one.unseen = bool(standing.not_observable)
+        look = look_of(standing, facts, at, is_alert=any(rule not in APART for rule, _ in alerts))
+        if not one.looks or one.looks[-1][1:] != look[1:]:
+            one.looks.append(look)
+
+    def _note(self, at: datetime) -> None:
+        """Note what referrals tell, as the rows of the store say it."""
+        by = self.way.told_by or self.way.policy
+        counts = self.told[at] = Counter()
+        for name, facts in self._facts.items():
+            if not is_telling(facts.request.authored, at):
                 continue
-            belongs = [
-                one
-                for other, one in held.items()
-                if home[other] == home[name] and one.type != "ServiceRequest" and other != name
-            ]
-            # A referral registered twice has one number twice, but Tasks name only one of the two.
-            belongs = [one for one in belongs if _leads_to(one, name, held)]
-            siblings = [
-                (one, self.around.parties(*departments.get(one.reference, ())))
-                for one in requests
-                if one.reference != name
-            ]
-            yield (
-                name,
-                compose(
-                    root,
-                    [*belongs, *wishes],
-                    siblings,
-                    proxies,
-                    self._blind(root, ehr[name], at),
-                    self.around,
-                    patient=held.get(target(root.data.get("subject"))),
-                ),
-            )
+            known = self._telling.get(name)
+            if known is None or known[0] is not facts:
+                known = self._telling[name] = (facts, assess(facts, by, at))
+            standing = known[1]
+            if standing.steps:
+                steps = " ".join(standing.steps)
+                counts[self.patient.ehr[name], standing.department, standing.thing, steps] += 1
 
-    def _asked(self, held: dict[str, Held]) -> dict[str, list[Json]]:
-        """The owners of the Tasks of each referral, without dead Tasks."""
-        found: dict[str, list[Json]] = {}
-        for one in held.values():
-            data = one.data
-            if (
-                one.type == "Task"
-                and asks(data, (), self.around)
-                and data["status"] not in _DEAD
-                and "owner" in data
-            ):
-                found.setdefault(target(data["focus"]), []).append(data["owner"])
-        return found
-
-    def _blind(self, root: Held, ehr: str, at: datetime) -> tuple[Blind, ...]:
-        """What cannot be seen, and for whom, as the store's reader works it out from settings and feeds."""
-        requesters = self.around.parties(root.data.get("requester"))
-        found: list[Blind] = []
-        for department in ALL:
-            whose = (department.organization, *(requesters if department.name == ehr else ()))
-            found += [Blind(type, department.name, whose) for type in self.feeds.hidden[department.name]]
-            since = self.feeds.behind(department.name, at, self.behind_after)
-            if since is not None:
-                found += [Blind(type, department.name, whose, since, down=True) for type in sorted(NEEDED)]
-        return tuple(found)
-
-
-def _leads_to(one: Held, root: str, held: dict[str, Held]) -> bool:
-    """Whether a record leads to the referral by its references, as the store's reader follows them."""
-    if root not in held:
-        return False
-    names = _names(one.data)
-    if root in names:
-        return True
-    return any(root in _names(held[name].data) for name in names if name in held and name != one.reference)
-
-
-def _names(data: Json) -> set[str]:
-    elements = [data.get("focus"), *(data.get("basedOn") or ()), *(data.get("about") or ())]
-    elements += [*(data.get("appointment") or ()), *((data.get("context") or {}).get("related") or ())]
-    elements += (data.get("context") or {}).get("encounter") or ()
-    return {target(element) for element in elements if element}
+    def _finish(self, end: datetime) -> None:
+        for name, one in self.found.items():
+            one.alerts += self._open[name].values()
+            one.listed = _is_listed(self.patient.held[name].data, end)
 
 
 def watch(
-    deliveries: Sequence[Delivery], feeds: Feeds, around: Surroundings, rules: policies.Policy, end: datetime
-) -> list[Watched]:
-    """Watch on every morning on which something may have changed, up to the last."""
-    patient = Patient(deliveries, feeds, around, rules)
-    found = {name: Watched(name) for name in patient.referrals()}
-    standing_now: dict[str, dict[tuple[str, str], Alert]] = {name: {} for name in found}
-    extra = _turns(feeds, deliveries, rules.feeds_behind_after)
-    if not patient.arrivals:
-        return []
-    at = morning(patient.arrivals[0])
-    while at <= end:
-        wake: datetime | None = None
-        for name, facts in patient.facts(at):
-            one = found[name]
-            standing = assess(facts, rules, at)
-            one.assessments += 1
-            if standing.wake is not None and (wake is None or standing.wake < wake):
-                wake = standing.wake
-            _compare(one, standing_now[name], standing, at)
-            one.unseen = bool(standing.not_observable)
-        times = [morning(wake)] if wake is not None else []
-        for known in (patient.arrivals, extra):
-            place = bisect_right(known, at)
-            if place < len(known):
-                times.append(morning(known[place]))
-        if not times:
-            break
-        at = max(min(times), at + timedelta(hours=1))
-        at = morning(at)
-    held, _, _ = patient.held(end)
-    for name, one in found.items():
-        one.alerts += standing_now[name].values()
-        if name in held:
-            one.listed = _is_listed(held[name].data, end)
-    return list(found.values())
+    deliveries: Sequence[Delivery], feeds: Feeds, around: Surroundings, way: Way, end: datetime
+) -> Watch:
+    """Watch one patient's referrals up to the last morning."""
+    watching = Watch(feeds, around, way)
+    watching.run(deliveries, end)
+    return watching
 
 
-def _turns(feeds: Feeds, deliveries: Sequence[Delivery], behind_after: timedelta) -> list[datetime]:
-    """The times when an EHR falls behind or is back."""
-    names = {delivery.ehr for delivery in deliveries}
-    return sorted(
-        turn
-        for name in names
-        for begin, over in feeds.outages[name]
-        if over - begin > behind_after
-        for turn in (begin + behind_after, over)
-    )
+def told_of(counts: Counter[tuple[str, str, str, str]]) -> Iterable[Told]:
+    """What was noted, for the watch to learn from."""
+    return [Told(*key, count) for key, count in sorted(counts.items())]
 
 
 def _compare(
@@ -257,17 +242,18 @@ def _department(owner: str) -> str:
 
 def _is_listed(data: Json, at: datetime) -> bool:
     """Whether the plain query lists it: not closed, and written more than 30 days ago."""
-    written = data.get("authoredOn") or data.get("sent")
+    written = moment(data.get("authoredOn") or data.get("sent"), ZONE)
     return (
-        data["status"] not in ("completed", "revoked", "entered-in-error", "draft")
+        data.get("status") not in ("completed", "revoked", "entered-in-error", "draft")
         and written is not None
-        and datetime.fromisoformat(written) <= at - OLD
+        and written <= at - OLD
     )
 
 
 def surroundings() -> Surroundings:
-    """The people behind roles and clinics at the simulated hospital."""
-    return Surroundings(ZONE, behind())
+    """The people behind roles and clinics at the simulated hospital, whose settings name each department."""
+    places = {department.organization: Place(is_department=True) for department in ALL}
+    return Surroundings(ZONE, behind(), places)
 
 
 def last_morning(day: date) -> datetime:

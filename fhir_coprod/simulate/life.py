@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from random import Random
 from typing import Any
 
 from fhir_coprod.simulate import rates
+from fhir_coprod.simulate.answers import Ending
 from fhir_coprod.simulate.hospital import BY_NAME, CENTRES, DEPARTMENTS, Department, patient
 from fhir_coprod.simulate.noise import Version
 from fhir_coprod.simulate.promises import office, too_late
 from fhir_coprod.simulate.records import asked, ours, text_of
-from fhir_coprod.simulate.thread import Ending, Thread
+from fhir_coprod.simulate.thread import Thread
 from fhir_coprod.simulate.truth import STORY, Happening, Stall, untold
 
 Json = dict[str, Any]
@@ -30,13 +31,20 @@ class Life:
     stalls: list[Stall] = field(default_factory=list)
     threads: list[Thread] = field(default_factory=list)
     born: date = date(1970, 1, 1)
+    stops: Mapping[str, datetime] = field(default_factory=dict)
+    """When departments stop answering, by name."""
 
 
-def live(number: int, seed: int, begin: datetime, end: datetime) -> Life:
-    """The life of patient `number`. The same arguments give the same life, whatever else is simulated."""
+def live(
+    number: int, seed: int, begin: datetime, end: datetime, stops: Mapping[str, datetime] | None = None
+) -> Life:
+    """The life of patient `number`. The same arguments give the same life, whatever else is simulated.
+
+    stops: departments that answer no referral any more, each with the time from which on.
+    """
     chance = Random(f"{seed}/life/{number}")
     id = f"p{number}"
-    life = Life(f"Patient/{id}")
+    life = Life(f"Patient/{id}", stops=stops or {})
     centre = chance.choice(CENTRES)
     start = begin + (end - begin) * chance.random()
     start = office(start, begin)
@@ -226,6 +234,7 @@ def _link(based_on: str) -> Json:
 def _thread(life: Life, id: str, by: Department, to: Department, at: datetime, chance: Random) -> Thread:
     thread = Thread(f"{id}-r{len(life.referrals) + 1}", life.patient, by, to, at, chance)
     thread.born = life.born
+    thread.stop(life.stops)
     life.threads.append(thread)
     life.referrals.append(thread.reference)
     return thread
@@ -297,9 +306,10 @@ def _twin(life: Life, id: str, older: Thread, chance: Random) -> None:
     taken = younger.step("unacknowledged", sent, 0.0) or sent
     noticed = office(max(at, taken) + timedelta(days=chance.expovariate(1 / rates.FOUND_DAYS)), taken)
     younger.owed("unacknowledged", sent, taken, older.to, task)
-    younger.records.move(task, taken, status="accepted")
-    younger.tell_of(taken, older.to)
-    younger.owed("unscheduled", taken, noticed, older.to, task)
+    if not younger.is_gone(older.to, taken):
+        younger.records.move(task, taken, status="accepted")
+        younger.tell_of(taken, older.to)
+        younger.owed("unscheduled", taken, noticed, older.to, task)
     until = min(noticed, older.ended) if older.ended is not None else noticed
     younger.owed("duplicate", at, until, other, due=at)
     younger.revoke(noticed, [(older.to, task)])

@@ -37,6 +37,9 @@ class Delivery(NamedTuple):
     ehr: str
     referral: str
     data: Json
+    fault: str = ""
+    """What is wrong with it as a record (`dirt.FAULTS`); of one that is unreadable, `data` only says which
+    it is."""
 
 
 @dataclass(frozen=True)

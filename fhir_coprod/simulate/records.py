@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -27,6 +28,14 @@ def ours(system: str, code: str) -> Json:
     return {"coding": [{"system": f"{CANONICAL}/CodeSystem/{system}", "code": code}]}
 
 
+class Stopped(Exception):
+    """A department that answers no longer would have had to record something."""
+
+    def __init__(self, at: datetime) -> None:
+        super().__init__("the department answers no longer")
+        self.at = at
+
+
 class Records:
     """Everything that is recorded about one referral."""
 
@@ -37,8 +46,14 @@ class Records:
         self.versions: list[Version] = []
         self._current: dict[str, tuple[str, Json]] = {}
         self._numbers: dict[str, int] = {}
+        self.stops: Mapping[str, datetime] = {}
+        """When a department that is asked stops answering: from then on it records nothing (Stopped)."""
 
     def _new(self, at: datetime, ehr: Department, type: str, profile: str = "", /, **content: Any) -> str:
+        self._require_at_work(at, ehr.name)
+        return self._put(at, ehr, type, profile, content)
+
+    def _put(self, at: datetime, ehr: Department, type: str, profile: str, content: Json) -> str:
         number = self._numbers[type] = self._numbers.get(type, 0) + 1
         id = self.id if type == "ServiceRequest" else f"{self.id}-{type.lower()}-{number}"
         data: Json = {"resourceType": type, "id": id}
@@ -52,6 +67,14 @@ class Records:
 
     def change(self, reference: str, at: datetime, **content: Any) -> None:
         """Record a later version of a resource; an element set to None is removed."""
+        self._require_at_work(at, self._current[reference][0])
+        self._change(reference, at, content)
+
+    def _require_at_work(self, at: datetime, ehr: str) -> None:
+        if ehr in self.stops and at >= self.stops[ehr]:
+            raise Stopped(at)
+
+    def _change(self, reference: str, at: datetime, content: Json) -> None:
         ehr, was = self._current[reference]
         data = {key: value for key, value in {**was, **content}.items() if value is not None}
         self._current[reference] = (ehr, data)
@@ -85,28 +108,29 @@ class Records:
     def task(
         self, at: datetime, sender: Department, owner: Department | None, keeper: Department, priority: str
     ) -> str:
-        """One department being asked; the record is kept by `keeper`."""
-        content: Json = {"owner": {"reference": owner.organization}} if owner else {}
-        return self._new(
-            at,
-            keeper,
-            "Task",
-            "referral-task",
-            status="requested",
-            intent="order",
-            priority=priority,
-            code={"coding": [{"system": _TASK_CODE, "code": "fulfill"}]},
-            focus={"reference": self.reference},
-            **{"for": {"reference": self.patient}},
-            authoredOn=text_of(at),
-            lastModified=text_of(at),
-            requester={"reference": sender.doctor},
-            **content,
-        )
+        """One department being asked; the record is kept by `keeper`, also if that answers no longer."""
+        content: Json = {
+            "status": "requested",
+            "intent": "order",
+            "priority": priority,
+            "code": {"coding": [{"system": _TASK_CODE, "code": "fulfill"}]},
+            "focus": {"reference": self.reference},
+            "for": {"reference": self.patient},
+            "authoredOn": text_of(at),
+            "lastModified": text_of(at),
+            "requester": {"reference": sender.doctor},
+        }
+        if owner:
+            content["owner"] = {"reference": owner.organization}
+        return self._put(at, keeper, "Task", "referral-task", content)
 
     def move(self, task: str, at: datetime, **content: Any) -> None:
         """Record a change of a Task."""
         self.change(task, at, lastModified=text_of(at), **content)
+
+    def answer(self, side: str, at: datetime) -> None:
+        """The requester does what a Task of a department asked for."""
+        self._change(side, at, {"lastModified": text_of(at), "status": "completed"})
 
     def side_task(self, at: datetime, keeper: Department, owner: str, code: Json, status: str) -> str:
         """Somebody's own work about the referral."""

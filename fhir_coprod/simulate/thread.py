@@ -2,46 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
 
 from fhir_coprod.simulate import rates
+from fhir_coprod.simulate.answers import Answers, Ending
 from fhir_coprod.simulate.hospital import Department
 from fhir_coprod.simulate.promises import (
     ZONE,
-    after_promise,
     decide_by,
     midnight_after,
     office,
     too_late,
     visit_promised_by,
 )
-from fhir_coprod.simulate.records import ours
-from fhir_coprod.simulate.waits import Waits
+from fhir_coprod.simulate.records import Stopped, ours
 
 _DAY = timedelta(days=1)
 _VISIT = timedelta(minutes=45)
 INFORMATION = ours("task-kind", "information-request")
 ABORT = {"coding": [{"system": "http://hl7.org/fhir/CodeSystem/task-code", "code": "abort"}]}
-REVIEW = {"coding": [{"system": "http://hl7.org/fhir/CodeSystem/task-code", "code": "approve"}]}
 
 
-class Ending(NamedTuple):
-    """How one department's part ended."""
-
-    outcome: str
-    """returned (sent back), given up, answered, or stuck: nobody ever does the next step."""
-    at: datetime
-    task: str
-    result: str = ""
-    answered: datetime | None = None
-    """When the answer reached the one who asked."""
-    completed: datetime | None = None
-    """When the department ended its Task."""
-
-
-class Thread(Waits):
+class Thread(Answers):
     """One referral, from being written to being closed."""
 
     # -- the requester -----------------------------------------------------------------------------------
@@ -73,14 +55,34 @@ class Thread(Waits):
 
         returned: how likely it is to send it back.
         """
-        chance, records = self.chance, self.records
+        chance = self.chance
         forgets = ""
         if chance.random() < rates.INACTION:
             forgets = chance.choice(("unacknowledged", "undecided", "unscheduled"))
             if forgets == "undecided" and not to.acknowledges:
                 forgets = "unacknowledged"
         pooled = chance.random() < rates.POOLED
-        task = records.task(sent, self.by, None if pooled else to, to, self.priority)
+        task = self.records.task(sent, self.by, None if pooled else to, to, self.priority)
+        try:
+            if not pooled and chance.random() < rates.HANDED_ON:
+                return self._handed_on(to, sent, task, first=first)
+            return self._asked(to, sent, task, returned, forgets, pooled=pooled, first=first)
+        except Stopped as gone:
+            return self._stuck(gone.at, task, first)
+
+    def _asked(
+        self,
+        to: Department,
+        sent: datetime,
+        task: str,
+        returned: float,
+        forgets: str,
+        *,
+        pooled: bool,
+        first: bool,
+    ) -> Ending:
+        """It was asked: it takes the referral on, or sends it back."""
+        chance, records = self.chance, self.records
         claimed = sent
         if pooled:
             found = self.step("unclaimed", sent, rates.FORGOTTEN["unclaimed"])
@@ -89,9 +91,6 @@ class Thread(Waits):
                 return self._stuck(sent, task, first)
             claimed = found
             records.move(task, claimed, owner={"reference": to.organization})
-        elif chance.random() < rates.HANDED_ON:
-            return self._handed_on(to, sent, task, first=first)
-
         seen = self._inaction("unacknowledged", sent, forgets)
         if seen is not None and seen <= claimed:
             seen = claimed + timedelta(minutes=5)
@@ -141,10 +140,10 @@ class Thread(Waits):
         """The department needs to know more: it asks somebody, or forgets to."""
         records, chance = self.records, self.chance
         marked = self.soon(received)
+        self.owed("undecided", received, marked, to, task)
         records.move(
             task, marked, status="on-hold", statusReason=ours("task-status-reason", "awaiting-information")
         )
-        self.owed("undecided", received, marked, to, task)
         self.tell_of(marked, to)
         asked: datetime | None = self.soon(marked)
         if chance.random() < rates.FORGOTTEN["awaiting-information"]:
@@ -154,7 +153,10 @@ class Thread(Waits):
             return None
         side = records.side_task(asked, to, self.by.doctor, INFORMATION, "requested")
         answered = self.soon(asked, 10)
-        records.move(side, answered, status="completed")
+        records.answer(side, answered)
+        if self.is_gone(to, answered):
+            self.owed("awaiting-information", marked, None, to, task, visible=answered)
+            return None
         return answered
 
     def _handed_on(self, to: Department, sent: datetime, task: str, *, first: bool) -> Ending:
@@ -162,12 +164,17 @@ class Thread(Waits):
         records = self.records
         other = self.by  # the one department that is certain to be another
         away = self.soon(sent)
-        records.move(task, away, owner={"reference": other.organization})
         back = self.soon(away)
+        if self.is_gone(to, back):
+            self.owed("unacknowledged", sent, None, to, task)
+            return self._stuck(sent, task, first)
+        records.move(task, away, owner={"reference": other.organization})
         records.move(task, back, owner={"reference": to.organization})
         taken = self.step("unacknowledged", sent, 0.3)
         if taken is not None and taken <= back:
             taken = self.soon(back)
+        if taken is not None and self.is_gone(to, taken):
+            taken = None
         self.owed("bounced", back, taken, self.by, due=back)
         self.owed("unacknowledged", sent, taken, to, task)
         if taken is None:
@@ -236,6 +243,9 @@ class Thread(Waits):
         """Put aside for a while; returns when it goes on."""
         chance, records = self.chance, self.records
         begin = self.soon(since, 3)
+        if self.is_gone(to, begin):
+            self.owed("unscheduled", since, None, to, task)
+            return None
         review = None
         if chance.random() < 0.7:
             review = (begin + _DAY * chance.randint(7, 30)).astimezone(ZONE).date()
@@ -271,6 +281,8 @@ class Thread(Waits):
             if chance.random() < rates.MOVED and start - booked > 4 * _DAY:
                 known = office(booked + (start - booked) * chance.uniform(0.1, 0.6), booked)
                 moved = self._start(start, days=10)
+                if self.is_gone(to, known):
+                    return self._left_booked(to, task, booked, start, first=first)
                 records.change(appointment, known, **records.times(moved))
                 self.tell_of(known, to)
                 self._late(to, task, booked, start, known)
@@ -279,10 +291,12 @@ class Thread(Waits):
             lot = chance.random()
             last = attempt == 3
             if lot < rates.KEPT or last:
+                if self.is_gone(to, end):
+                    return self._left_booked(to, task, known, start, first=first)
                 self._late(to, task, known, start, start)
                 if first and attempt == 0:
                     self.attempt = self.attempt or "complete"
-                return self._seen(to, task, appointment, start, end, recorded=end)
+                return self.seen(to, task, appointment, start, end, recorded=end)
             if first and attempt == 0:
                 self.attempt = self.attempt or "dated"
             if lot < rates.KEPT + rates.CANCELLED:
@@ -296,11 +310,19 @@ class Thread(Waits):
                 self._late(to, task, known, start, recorded)
                 if recorded is None:
                     return self._stuck(end, task, first)
-                return self._seen(to, task, appointment, start, end, recorded=max(recorded, end))
+                return self.seen(to, task, appointment, start, end, recorded=max(recorded, end))
             if again is None or isinstance(again, Ending):
                 return again or self._stuck(start, task, first)
             booked = again
         raise AssertionError("the fourth visit is always kept")
+
+    def _left_booked(
+        self, to: Department, task: str, known: datetime, start: datetime, *, first: bool = False
+    ) -> Ending:
+        """Nobody records any more what becomes of a booking."""
+        self.owed("appointment-passed", start + _VISIT, None, to, task)
+        self._late(to, task, known, start, None)
+        return self._stuck(start, task, first)
 
     def _start(self, after: datetime, days: float = 0) -> datetime:
         """When the visit is planned to begin."""
@@ -332,6 +354,8 @@ class Thread(Waits):
         at = office(after, known)
         if at >= start:
             at = known + (start - known) / 2
+        if self.is_gone(to, at):
+            return self._left_booked(to, task, known, start)
         self.records.change(appointment, at, status="cancelled", cancelationReason={"text": "Did not suit"})
         self.tell_of(at, to)
         self._late(to, task, known, start, at)
@@ -348,6 +372,8 @@ class Thread(Waits):
     ) -> datetime | Ending | None:
         """The patient did not come."""
         recorded = end + timedelta(minutes=self.chance.randint(5, 240))
+        if self.is_gone(to, recorded):
+            return self._left_booked(to, task, known, start)
         self.records.change(appointment, recorded, status="noshow")
         self._late(to, task, known, start, recorded)
         if not self.steadfast and self.chance.random() < rates.GIVEN_UP:
@@ -365,110 +391,3 @@ class Thread(Waits):
         self.owed(kind, since, at, to, task)
         self.revoke(at, [(to, task)])
         return Ending("given up", at, task)
-
-    # -- the answer --------------------------------------------------------------------------------------
-
-    def _seen(
-        self,
-        to: Department,
-        task: str,
-        appointment: str,
-        start: datetime,
-        end: datetime,
-        recorded: datetime,
-    ) -> Ending:
-        """The patient was there: an answer is owed, and the one who asked must get it."""
-        records, chance = self.records, self.chance
-        if recorded == end:
-            visit = records.encounter(start, to, appointment, start, None)
-            records.change(visit, end, status="finished", period=records.period(start, end))
-        else:
-            visit = records.encounter(recorded, to, appointment, start, end)
-        if chance.random() < 0.7:
-            records.change(appointment, recorded, status="fulfilled")
-        if chance.random() < 0.5:
-            records.move(task, recorded, status="in-progress")
-        final = self.step("results-missing", end, rates.FORGOTTEN["results-missing"])
-        if final is not None and final <= recorded:
-            final = recorded + timedelta(minutes=30)
-        self.owed("results-missing", end, final, to, task, visible=recorded)
-        if chance.random() < 0.2:
-            early = recorded + timedelta(minutes=20)
-            if final is None or early < final:
-                result = records.result(early, to, "preliminary", visit)
-                if final is not None:
-                    records.finish_result(result, final)
-            elif final is not None:
-                result = records.result(final, to, "final", visit)
-        elif final is not None:
-            result = records.result(final, to, "final", visit)
-        if final is None:
-            return Ending("stuck", end, task)
-        self.tell_of(final, to)
-        return self._returned(to, task, result, final)
-
-    def _returned(self, to: Department, task: str, result: str, final: datetime) -> Ending:
-        records, chance = self.records, self.chance
-        at_once = chance.random() < 0.5
-        if at_once:
-            back: datetime | None = final + timedelta(minutes=10)
-        else:
-            back = self.step("report-not-returned", final, rates.FORGOTTEN["report-not-returned"] * 2)
-        self.owed("report-not-returned", final, back, to, task)
-        if back is None:
-            records.move(task, final, status="completed")
-            return Ending("stuck", final, task, result, completed=final)
-        completed: datetime | None = back
-        if to.returns_by_message:
-            about = [result, self.reference]
-            records.message(back, to, self.by.doctor, about, "report-to-requester", "The answer is enclosed.")
-            if chance.random() < rates.FORGOTTEN["half-closed"]:
-                completed = None
-            else:
-                completed = back + timedelta(minutes=1)
-                records.move(task, completed, status="completed")
-        else:
-            output = [{"type": {"text": "answer"}, "valueReference": {"reference": result}}]
-            records.move(task, back, status="completed", output=output)
-        return Ending("answered", back, task, result, back, completed)
-
-    # -- closing -----------------------------------------------------------------------------------------
-
-    def close(self, parts: Sequence[tuple[Department, Ending]]) -> None:
-        """The requester reads each answer, and ends the referral when every department has answered."""
-        chance, records = self.chance, self.records
-        answers = [(department, part, part.answered) for department, part in parts if part.answered]
-        whole = len(answers) == len(parts)
-        ends_it = whole and len(parts) == 1 and chance.random() < 0.5
-        reviews: list[datetime | None] = []
-        for _, part, answered in answers:
-            read = self.step("not-reviewed", answered, rates.FORGOTTEN["not-reviewed"])
-            reviews.append(read)
-            self.owed("not-reviewed", answered, read, self.by, part.task)
-            if read is not None and not ends_it:
-                records.side_task(read, self.by, self.by.doctor, REVIEW, "completed")
-        known = [read for read in reviews if read is not None]
-        done: datetime | None = None
-        if whole and len(known) == len(reviews):
-            done = max(known) + timedelta(minutes=2)
-            if not ends_it:
-                done = self.soon(max(known), 3)
-                if chance.random() < rates.FORGOTTEN["half-closed"]:
-                    done = self.step("half-closed", max(known), 1.0)
-        completed = [part.completed for _, part in parts if part.completed]
-        for department, part, answered in answers:
-            review_due = too_late("not-reviewed", answered, self.priority)
-            due = after_promise("half-closed", review_due, review_due, self.priority)
-            if len(completed) == len(parts):
-                visible = max(completed)
-                self.owed("half-closed", review_due, done, self.by, part.task, due=due, visible=visible)
-            elif part.completed is None and done is not None:
-                since = max(done, review_due)
-                if done > review_due:
-                    due = too_late("half-closed", done, self.priority)
-                ended = self.step("half-closed", since, 0.4)
-                self.owed("half-closed", since, ended, department, part.task, due=due)
-                if ended:
-                    records.move(part.task, ended, status="completed")
-        if done is not None:
-            self.end("completed", done)

@@ -48,6 +48,17 @@ class Waits:
         """How the first scheduling attempt ended: complete, dated (and no more), or none."""
         self.acted: datetime | None = None
         """The department's first sign of life."""
+        self.stops: Mapping[str, datetime] = {}
+        """When a department that is asked stops answering."""
+
+    def stop(self, stops: Mapping[str, datetime]) -> None:
+        """Let departments stop answering; the one that wrote this referral goes on with it."""
+        self.stops = {name: at for name, at in stops.items() if name != self.by.name}
+        self.records.stops = self.stops
+
+    def is_gone(self, department: Department, at: datetime) -> bool:
+        """Whether a department answers no longer."""
+        return department.name in self.stops and at >= self.stops[department.name]
 
     # -- waiting -----------------------------------------------------------------------------------------
 
@@ -87,7 +98,11 @@ class Waits:
 
         due:     when it becomes too late, if that is not simply the promise after `since`.
         visible: it was no stall before this time, whatever the promise, as something else was in its way.
+
+        What a department that answers no longer would have done is never done.
         """
+        if until is not None and self.is_gone(department, until):
+            until = None
         stalled = due or too_late(kind, since, self.priority)
         if visible is not None and visible > stalled:
             stalled = visible
@@ -126,7 +141,7 @@ class Waits:
         for department, task in open_tasks:
             ended = self.step("half-closed", at, rates.FORGOTTEN["half-closed"])
             self.owed("half-closed", at, ended, department, task)
-            if ended:
+            if ended and not self.is_gone(department, ended):
                 self.records.move(task, ended, status="cancelled")
                 self.tell_of(ended, department)
 
@@ -148,7 +163,7 @@ class Waits:
                 likely = rates.TOLD_OF_DELAY if one.late else department.informs
                 if chance.random() < likely:
                     at = office(one.at + _DAY * chance.uniform(0.02, 2), one.at)
-                    if one.until is None or at < one.until:
+                    if (one.until is None or at < one.until) and not self.is_gone(department, at):
                         told.append(at)
                         topic = "delay" if one.late else "plan"
                         records.message(

@@ -134,7 +134,8 @@ def test_noise_loses_shifts_and_hides(cohort: list[Life]) -> None:
 def test_clean_feeds_change_nothing(cohort: list[Life]) -> None:
     feeds = Feeds(CLEAN, BY_NAME, 7, BEGIN, END)
     life = cohort[0]
-    assert feeds.deliver(life.versions, Random(1)) == sorted(life.versions, key=lambda v: v.at)
+    delivered = [delivery[:4] for delivery in feeds.deliver(life.versions, Random(1))]
+    assert delivered == sorted(life.versions, key=lambda v: v.at)
 
 
 def test_its_promises_are_the_ones_the_watch_is_measured_by() -> None:

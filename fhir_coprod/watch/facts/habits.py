@@ -74,17 +74,28 @@ names need not read them again. They change once a day, and are needed for every
 class Practices:
     """Whether each step is in use, by what the settings say, and what has been learned."""
 
-    def __init__(self, connection: Connection, settings: Settings) -> None:
-        self._said = settings.watch.practice
+    def __init__(self, learned: _Uses, said: Sequence[PracticeSettings] = (), name: str = "") -> None:
+        """name: `_name_of(learned)`, if the caller has it."""
+        self._said = said
+        self._learned, self._name = learned, name or _name_of(learned)
+
+    @classmethod
+    def learned(cls, habits: Iterable[Habit], said: Sequence[PracticeSettings] = ()) -> Practices:
+        """What these habits and the settings say."""
+        return cls(_uses(habits), said)
+
+    @classmethod
+    def known(cls, connection: Connection, settings: Settings) -> Practices:
+        """What a store has learned, and what the settings say."""
         name = str(connection.execute(_NAME).scalar() or "")
-        known = _RECENT.get(name)
-        if known is None:
-            known = _uses(habits(connection))
+        uses = _RECENT.get(name)
+        if uses is None:
+            uses = _uses(habits(connection))
             # The habits of an earlier program have no name, and may have been learned again in between.
-            name = _name_of(known)
+            name = _name_of(uses)
             _RECENT.clear()
-            _RECENT[name] = known
-        self._learned, self._name = known, name
+            _RECENT[name] = uses
+        return cls(uses, settings.watch.practice, name)
 
     @property
     def fingerprint(self) -> list[str]:
@@ -164,8 +175,7 @@ def habits(connection: Connection) -> Iterator[Habit]:
 
 def learned(connection: Connection, now: datetime, limit: float) -> list[Habit]:
     """What the referrals of the last twelve months tell; a group of too few is left to a wider one."""
-    was = {(found[:3], found.step): found for found in habits(connection)}
-    return list(_learned(connection, now, limit, was))
+    return list(learned_from(_told(connection, now), list(habits(connection)), limit))
 
 
 def keep(transaction: Transaction, learned: Sequence[Habit]) -> None:
@@ -177,11 +187,23 @@ def keep(transaction: Transaction, learned: Sequence[Habit]) -> None:
     transaction.set_setting(_LEARNED, _name_of(_uses(learned)))
 
 
-def _learned(
-    connection: Connection, now: datetime, limit: float, was: Mapping[tuple[_Group, str], Habit]
-) -> Iterator[Habit]:
-    of: Counter[tuple[_Group, str]] = Counter()
-    shown: Counter[tuple[_Group, str]] = Counter()
+class Told(NamedTuple):
+    """What referrals tell that have everything in common."""
+
+    ehr: str
+    asked: str
+    thing: str
+    steps: str
+    """`steps.shown` of each, with spaces between."""
+    referrals: int
+
+
+def is_telling(written: datetime, now: datetime) -> bool:
+    """Whether a referral of that age says how steps are recorded now."""
+    return now - _LATELY <= written <= now - _OLD_ENOUGH
+
+
+def _told(connection: Connection, now: datetime) -> Iterator[Told]:
     column = standing.c
     keys = (column.ehr, column.asked, column.thing, column.steps)
     statement = (
@@ -194,12 +216,25 @@ def _learned(
         )
         .group_by(*keys)
     )
-    for ehr, asked, thing, steps, count in connection.execute(statement):
-        for told in steps.split():
-            step = told[:-1]
+    for row in connection.execute(statement):
+        yield Told(*row)
+
+
+def learned_from(told: Iterable[Told], before: Iterable[Habit], limit: float) -> Iterator[Habit]:
+    """What referrals tell, each counted in its group and in the wider ones; pure.
+
+    before: what was learned last
+    limit:  the policy's
+    """
+    was = {(found[:3], found.step): found for found in before}
+    of: Counter[tuple[_Group, str]] = Counter()
+    shown: Counter[tuple[_Group, str]] = Counter()
+    for ehr, asked, thing, steps, count in told:
+        for said in steps.split():
+            step = said[:-1]
             for group in {(ehr, asked, thing), (ehr, asked, ""), (ehr, "", "")}:
                 of[group, step] += count
-                shown[group, step] += count if told.endswith("+") else 0
+                shown[group, step] += count if said.endswith("+") else 0
     for key in sorted(of.keys() | was.keys()):
         (group, step), known = key, was.get(key)
         if of[key] >= LEAST:

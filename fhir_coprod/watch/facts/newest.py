@@ -111,7 +111,7 @@ class Newest:
                 else:
                     data, unreadable = self._parse(position, body)
                     versions.append((from_milliseconds(updated), data))
-                    if _lost(type, data, unreadable):
+                    if lost(type, data, unreadable):
                         spoilt.add((f"{type}/{id}", from_milliseconds(updated)))
         for reference in {reference for reference, _ in spoilt}:
             *earlier, last = found[reference]
@@ -122,8 +122,8 @@ class Newest:
         found = self._connection.execute(statement, values)
         for key, type, id, number, position, updated, source, body in found:
             data, unreadable = self._parse(position, body)
-            lost = _lost(type, data, unreadable)
-            row = Row(key, type, id, number, from_milliseconds(updated), source, data, lost)
+            gone = lost(type, data, unreadable)
+            row = Row(key, type, id, number, from_milliseconds(updated), source, data, gone)
             self._by_key[key] = self._by_name[type, id] = row
 
     def _parse(self, position: int, body: bytes) -> Readable:
@@ -159,7 +159,7 @@ def _elements(type: str) -> frozenset[str]:
     return frozenset(elements_of(type)) | {"resourceType"}
 
 
-def _lost(type: str, data: Json, unreadable: Sequence[str]) -> tuple[str, ...]:
+def lost(type: str, data: Json, unreadable: Sequence[str]) -> tuple[str, ...]:
     """What the watch would read of a record, but cannot.
 
     data: what can be read of it; it has a status, since R4 asks for one, even if it does not say which

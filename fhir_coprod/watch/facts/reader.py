@@ -153,7 +153,7 @@ class Reader:
             )
         )
         """What facts depend on beside the record."""
-        self.practices = Practices(connection, settings)
+        self.practices = Practices.known(connection, settings)
         self.blind = blind_feeds(connection, settings, pulled_since)
         self.unread = unread_records(connection)
 

@@ -50,7 +50,7 @@ def ground_now(connection: Connection, settings: Settings, policy: Policy, now: 
     meanings = words.load(settings.watch.words).fingerprint
     return Ground(
         f"{kept.program().hex()} {policy.fingerprint} {how_indexed(connection)} {meanings.hex()}",
-        msgspec.json.encode([feeds, read, Practices(connection, settings).fingerprint]).decode(),
+        msgspec.json.encode([feeds, read, Practices.known(connection, settings).fingerprint]).decode(),
         frozenset(
             f"{name} {blind.type} {blind.made}"
             for name, several in unread_records(connection).items()

@@ -220,7 +220,7 @@ class _Composition:
             and not _of_another(held.data, self.read.patient)
         ]
         self.asked = {held.reference for held in asked}
-        self.tasks = tuple(read_task(held, around) for held in asked)
+        self.tasks = tuple(read_task(held, around, request.data) for held in asked)
         for held in asked:
             self.names.update(own_names(held.data, held.reference))
             self._note_state(held)

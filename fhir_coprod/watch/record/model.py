@@ -103,6 +103,8 @@ class Task(msgspec.Struct, frozen=True, array_like=True, gc=False):
     one."""
     part_of: tuple[str, ...] = ()
     """The Tasks of this referral, or of those above it, that it carries out a part of."""
+    colleagues: tuple[str, ...] = ()
+    """Its owners who belong to the requester's own department, as a nurse of the ward."""
 
 
 class AppointmentState(msgspec.Struct, frozen=True, array_like=True, gc=False):

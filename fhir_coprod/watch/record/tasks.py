@@ -3,7 +3,7 @@ Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from itertools import pairwise
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ from fhir_coprod.watch.record.fhir import (
     targets,
 )
 from fhir_coprod.watch.record.model import RequestState, SideTask, Task, TaskState
+from fhir_coprod.watch.record.parties import Between, between
 from fhir_coprod.watch.record.words import Words
 
 _ASKS_OTHERWISE: Final = frozenset({"asks-otherwise", "asks-to-cancel", "tells-patient"})
@@ -57,16 +58,30 @@ def asks(data: Json, performers: Collection[str], around: Surroundings) -> bool:
     return not any(around.payers.get(party) for party in around.parties(owner))
 
 
-def read_task(held: Held, around: Surroundings) -> Task:
-    """Read a Task that asks a department to take the referral on."""
+def read_task(held: Held, around: Surroundings, request: Json) -> Task:
+    """Read a Task that asks a department to take the referral on.
+
+    request: the ServiceRequest
+    """
     data = held.data
+    states = tuple(task_states(held, around))
     return Task(
         id=held.reference,
-        states=tuple(task_states(held, around)),
+        states=states,
         authored=moment(data.get("authoredOn"), around.zone),
         requesters=around.parties(data.get("requester")),
         part_of=names(data.get("partOf")),
+        colleagues=tuple(_colleagues(states, request, around)),
     )
+
+
+def _colleagues(states: Iterable[TaskState], request: Json, around: Surroundings) -> Iterator[str]:
+    """The owners who belong to the department of whoever wrote the order."""
+    requester = around.side(local(request.get("requester"), request))
+    for owner in dict.fromkeys(state.owner for state in states if state.owner):
+        side = around.side({"reference": owner})
+        if side and between(requester, [side], around.places) is Between.SAME_DEPARTMENT:
+            yield owner
 
 
 def task_states(held: Held, around: Surroundings) -> list[TaskState]:

@@ -179,7 +179,7 @@ def _booking_clock(line: Line, course: Course, facts: Facts) -> Clock:
     )
 
 
-_REPLACED: Final = frozenset(
+REPLACED: Final = frozenset(
     {Rule.UNDECIDED, Rule.UNSCHEDULED, Rule.NO_SHOW_OPEN, Rule.CANCELLED_NOT_REBOOKED}
 )
 """The stalls of received and accepted: during a hold, the hold's own clock runs instead."""
@@ -193,7 +193,7 @@ def _judge_hold(line: Line, facts: Facts, now: datetime) -> None:
     held = course.held
     before_visit = line.stage in BEFORE_VISIT
     if held and before_visit:
-        line.clocks = [clock for clock in line.clocks if clock.rule not in _REPLACED]
+        line.clocks = [clock for clock in line.clocks if clock.rule not in REPLACED]
     waits = course.marked if (held and before_visit) or line.stage is Stage.RECEIVED else None
     if waits and not _asked(course, facts.side_tasks, facts.request.id, now):
         line.clocks.append(Clock(Rule.AWAITING_INFORMATION, waits, line))

@@ -7,14 +7,14 @@ from datetime import datetime
 
 from fhir_coprod.watch.record.model import Facts
 from fhir_coprod.watch.rules.codes import STAFF_ONLY
-from fhir_coprod.watch.rules.department import booking_events
+from fhir_coprod.watch.rules.department import REPLACED, booking_events
 from fhir_coprod.watch.rules.lines import Line
 from fhir_coprod.watch.rules.standing import Stall
 from fhir_coprod.watch.rules.task import Course, Event, status_at
 
 
 def events_of(
-    facts: Facts, courses: Iterable[Course], lines: Sequence[Line], stalls: Iterable[Stall], now: datetime
+    facts: Facts, courses: Sequence[Course], lines: Sequence[Line], stalls: Iterable[Stall], now: datetime
 ) -> list[Event]:
     """Everything up to now that the patient must be told about.
 
@@ -35,8 +35,19 @@ def events_of(
         if state.status in ("on-hold", "revoked"):
             what = "changed" if state.status == "on-hold" else "cancelled"
             events.append(Event(state.at, what, requester))
-    events += [Event(stall.due, stall.rule, stall.owner) for stall in stalls if stall.rule not in STAFF_ONLY]
+    resumed = {course.task.id: course.resumed for course in courses if course.resumed}
+    events += [
+        Event(_late_from(stall, resumed.get(stall.task)), stall.rule, stall.owner)
+        for stall in stalls
+        if stall.rule not in STAFF_ONLY
+    ]
     return [event for event in events if event.at <= now]
+
+
+def _late_from(stall: Stall, resumed: datetime | None) -> datetime:
+    """Since when a stall is one. What came due during a hold is late from the end of the hold on: until then
+    the hold's own clock ran instead."""
+    return max(stall.due, resumed) if resumed and stall.rule in REPLACED else stall.due
 
 
 def last_told(facts: Facts, now: datetime) -> datetime | None:

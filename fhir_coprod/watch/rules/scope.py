@@ -79,9 +79,11 @@ def _is_known(name: str, facts: Facts, courses: Sequence[Course], now: datetime)
 
 
 def _asks(course: Course, requesters: tuple[str, ...]) -> bool:
-    """Whether a Task asks somebody other than the requester, or anybody who takes it."""
+    """Whether a Task asks somebody other than the requester and their own department, or anybody who takes
+    it."""
     return not course.owners or any(
-        not _is_own(owner, behind, requesters) for _, owner, behind in course.owners
+        owner not in course.task.colleagues and not _is_own(owner, behind, requesters)
+        for _, owner, behind in course.owners
     )
 
 

@@ -36,8 +36,8 @@ class ScopeRow:
     parties: frozenset[str] = frozenset()
     """What requester and performer are to each other: `record/parties.py`."""
     known: tuple[tuple[str, bool], ...] = ()
-    """by_patient: a patient or relative asks. asked: a Task asks somebody else. visit: an Appointment or an
-    Encounter belongs to it."""
+    """by_patient: a patient or relative asks. asked: a Task asks somebody of another department, or
+    anybody. visit: an Appointment or an Encounter belongs to it."""
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,12 @@ from datetime import datetime
 
 import msgspec
 
-from fhir_coprod.watch.record.model import Facts
+from fhir_coprod.watch.record.model import ENDED, Facts
 from fhir_coprod.watch.rules.bookings import is_booked_ahead
 from fhir_coprod.watch.rules.codes import Rule
 from fhir_coprod.watch.rules.policies import Policy
 from fhir_coprod.watch.rules.standing import Stall, Standing
+from fhir_coprod.watch.rules.task import status_at
 
 
 def break_silence(
@@ -27,7 +28,7 @@ def break_silence(
 
     last: when anything was last recorded about it.
     """
-    if not standing.is_open or is_booked_ahead(facts, now):
+    if not standing.is_open or is_booked_ahead(facts, now) or _is_over(standing, facts, now):
         return standing
     span = policy.silence.get(standing.priority, policy.silence["routine"])
     due = policy.calendar.due(last, span)
@@ -46,3 +47,10 @@ def break_silence(
         severity=policy.severities.get(Rule.SILENT_TOO_LONG, "moderate"),
     )
     return msgspec.structs.replace(standing, counted=(*standing.counted, silent))
+
+
+def _is_over(standing: Standing, facts: Facts, now: datetime) -> bool:
+    """Whether the referral was ended and nothing is awaited any more but a word to the patient. Where nobody
+    records those, every referral would come to be on the list in the end."""
+    has_ended = status_at(facts.request.states, now).status in ENDED
+    return has_ended and standing.due is None and not standing.not_claimed

@@ -77,6 +77,7 @@ class Course:
         "pauses",
         "reasons",
         "rejections",
+        "resumed",
         "review",
         "review_by_owner",
         "said",
@@ -101,6 +102,8 @@ class Course:
         self.died: When | None = None
         self.held: When | None = None
         """When the present hold began; None if it is not on hold."""
+        self.resumed: datetime | None = None
+        """When its last hold ended; None if there was none, or it lasts."""
         self.marked: When | None = None
         """Since when its codes have said that it awaits information."""
         self.review: datetime | None = None
@@ -282,11 +285,12 @@ def _enter(course: Course, state: TaskState, status: str) -> None:
         return
     course.died = None
     if status == "on-hold":
-        course.held = when
+        course.held, course.resumed = when, None
         course.stage = course.stage or Stage.ACCEPTED
         course.events.append(Event(when.at, "changed", course.owner))
         return
-    course.held = None
+    if course.held is not None:
+        course.held, course.resumed = None, when.at
     if status == "completed":
         course.completed = when
         if course.advised:

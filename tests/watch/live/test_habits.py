@@ -205,7 +205,7 @@ def test_what_was_learned_is_read_once_until_it_is_learned_again(hospital: Hospi
         asked.clear()
         with store.connect() as connection:
             event.listen(connection, "before_cursor_execute", lambda _c, _k, text, *_: asked.append(text))
-            found = dict(Practices(connection, Settings()).of("ortho", ("Organization/clinic",), ""))
+            found = dict(Practices.known(connection, Settings()).of("ortho", ("Organization/clinic",), ""))
         return found.get("task", Use.USED) == Use.USED
 
     assert not task_is_used(hospital.store)

@@ -24,6 +24,7 @@ AROUND = Surroundings(
     behind={
         "PractitionerRole/gp": ("Practitioner/eva", "Organization/gp"),
         "PractitionerRole/eva-at-clinic": ("Practitioner/eva", "Organization/clinic"),
+        "PractitionerRole/nurse": ("Practitioner/nurse", "Organization/clinic"),
         "PractitionerRole/heart": ("Practitioner/bo", "Organization/hospital"),
         "PractitionerRole/knee": ("Practitioner/ann", "Organization/hospital"),
         "PractitionerRole/knee-too": ("Practitioner/kim", "Organization/hospital"),
@@ -178,6 +179,38 @@ def test_a_department_that_wants_it_is_alerted_about_its_diagnostic_orders(tmp_p
         found = standing(order(LABORATORY, requester=GP), policy=policy)
         assert bool(found.stalls) is alerted
         assert bool(found.counted) is not alerted
+
+
+@pytest.mark.parametrize(
+    ("owner", "scope"),
+    [
+        ("PractitionerRole/nurse", "unclear"),
+        ("Practitioner/kim", "referral"),  # of whom it is not known where they work
+        ("Organization/gp", "referral"),
+        ("Organization/clinic", "unclear"),
+        ("", "referral"),
+    ],
+)
+def test_a_task_to_a_colleague_of_the_same_department_makes_no_referral(owner: str, scope: str) -> None:
+    request = order(requester="PractitionerRole/eva-at-clinic", code={"text": "Wound care"})
+    found = standing(request, task(owner, status="accepted"))
+    assert found.scope == scope
+    assert bool(found.stalls) is (scope == "referral")
+
+
+def test_a_task_that_a_colleague_passed_to_another_department_asks_that_one() -> None:
+    first = task("PractitionerRole/nurse").data
+    then = {**first, "owner": by("Organization/gp"), "lastModified": "2026-03-03T09:00:00Z"}
+    passed = Held("Task/x", ((MONDAY, first), (MONDAY + DAY, then)))
+    request = order(requester="PractitionerRole/eva-at-clinic")
+    assert standing(request, passed).scope == "referral"
+    assert standing(request, task("PractitionerRole/nurse")).scope == "unclear"
+
+
+def test_a_hospital_that_is_one_organization_is_no_single_department() -> None:
+    request = order(requester="PractitionerRole/heart")
+    assert standing(request, task("PractitionerRole/knee")).scope == "referral"
+    assert standing(request, task("Organization/hospital")).scope == "referral"
 
 
 def test_what_may_be_a_referral_is_listed_apart_when_it_was_not_sent_and_nothing_else_is_claimed() -> None:
