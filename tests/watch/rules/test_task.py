@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from fhir_coprod.watch.record.model import Task, TaskState
+from fhir_coprod.watch.record.model import RequestState, Task, TaskState
 from fhir_coprod.watch.rules import policies
-from fhir_coprod.watch.rules.task import WITHDRAWN, follow
+from fhir_coprod.watch.rules.task import WITHDRAWN, active_since, follow
 
 MONDAY = datetime(2026, 3, 2, 9, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -46,3 +46,24 @@ def test_a_reason_ends_no_task_that_goes_on(word: str) -> None:
     course = follow(Task("t", states), policies.load("default"), MONDAY + DAY)
     assert course is not None
     assert course.status == "accepted"
+
+
+@pytest.mark.parametrize(
+    ("statuses", "day", "since"),
+    [
+        (("active",), 9, 0),
+        (("active", "active", "active"), 9, 0),
+        (("draft", "active", "active"), 9, 1),
+        (("active", "on-hold", "active", "active"), 9, 2),
+        (("active", "on-hold", "active", "active"), 0, 0),
+        (("active", "active", "on-hold", "active"), 1, 0),
+        (("active", "on-hold"), 9, None),
+        (("draft", "a status of tomorrow"), 9, 1),
+    ],
+)
+def test_a_request_is_active_since_the_first_of_its_last_active_states(
+    statuses: tuple[str, ...], day: int, since: int | None
+) -> None:
+    states = [RequestState(MONDAY + number * DAY, status) for number, status in enumerate(statuses)]
+    found = active_since(states, MONDAY + day * DAY)
+    assert (found.at if found else None) == (None if since is None else MONDAY + since * DAY)
