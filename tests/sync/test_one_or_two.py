@@ -20,7 +20,7 @@ from tests.peers.fixtures import NewStore
 from tests.sync.merging.at_once import resolve, survey
 from tests.sync.population import PERSONNUMMER, population
 from tests.sync.records import Json, organization, patient, referral, task
-from tests.sync.story import ids, questions, settled, shown, told
+from tests.sync.story import goes, ids, questions, settled, shown, told
 from tests.sync.test_arrival import CONTEXT, put
 
 
@@ -271,6 +271,27 @@ def test_a_system_that_different_people_share_is_found_out_and_parts_whom_it_joi
     told(store, *(("care", with_numbers(member(f, 1), ("urn:policy", f"Q{f}"))) for f in range(3)))
     told(store, *(("ortho", with_numbers(member(f, 1), ("urn:policy", f"Q{f}"))) for f in range(3)))
     assert len(set(ids(store, "Patient").values())) == 6, "it names people again"
+
+
+@pytest.mark.parametrize("is_deleted", [True, False])
+def test_two_who_share_a_number_of_three_people_are_one_as_soon_as_one_of_the_three_gives_it_up(
+    store: Store, is_deleted: bool
+) -> None:
+    def named(id: str, given: str, year: int, number: str = "N1") -> Json:
+        return patient(id, number, birthDate=f"{year}-05-05", name=[{"family": "Öst", "given": [given]}])
+
+    told(store, *((ehr, named("eva", "Eva", 1970)) for ehr in ("care", "ortho")))
+    assert one(store, "Patient")
+    told(store, ("neuro", named("karl", "Karl", 1940)), ("neuro", named("linnea", "Linnéa", 2001)))
+    own = ids(store, "Patient")
+    assert own["care/eva"] != own["ortho/eva"], "a number of three people names nobody"
+    if is_deleted:
+        goes(store, "neuro", "Patient/linnea")
+        settled(store)
+    else:
+        told(store, ("neuro", named("linnea", "Linnéa", 2001, "N2")))
+    own = ids(store, "Patient")
+    assert own["care/eva"] == own["ortho/eva"] != own["neuro/karl"]
 
 
 def test_linking_a_record_takes_no_more_steps_however_many_others_and_doubts_there_are(

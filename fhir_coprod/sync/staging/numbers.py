@@ -31,7 +31,7 @@ LONGEST_KEY = 250
 """Characters; PostgreSQL indexes at most 2,700 bytes, which a key shares with other columns."""
 _NOT_ANY_MORE = frozenset(("old", "temp"))
 _BETWEEN = "|"
-_COMPARING = b"2"
+_COMPARING = b"3"
 """Raise it when records are read or compared in another way: then all people are compared again."""
 _FEWEST = 4
 """Characters; the same sign this often is no number."""
@@ -192,13 +192,13 @@ class Numbering:
         address, value = identifier.get("system"), identifier.get("value")
         if not isinstance(address, str) or not isinstance(value, str) or not address.strip():
             return None
-        if identifier.get("use") in _NOT_ANY_MORE or _is_placeholder(value, self._values):
+        if identifier.get("use") in _NOT_ANY_MORE:
             return None
         name, system, pattern = self._systems.get(address.strip(), (address.strip(), None, None))
         names = self._names(identifier, system)
-        if names == "nobody":
-            return None
         written = value.strip() if system is None else _written(value, system)
+        if names == "nobody" or any(_is_placeholder(each, self._values) for each in (value, written)):
+            return None
         bare = _bare(written)
         key, loose = f"{name}|{_whole(written)}", f"{name}|{bare}"
         if system is not None and pattern is not None and not pattern.fullmatch(written):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from fhir_coprod.validation import generated
@@ -49,6 +49,7 @@ class Pass:
         """There is something else to report that is not an error."""
 
 
+_Good = TypeVar("_Good")
 Check = Callable[[Any, Any, Pass], None]
 """(value, its owner, pass)"""
 
@@ -221,6 +222,13 @@ def count(field: Field) -> Check:
     return check
 
 
+def _remember(good: set[_Good], value: _Good) -> None:
+    """Keep a value that was found good, among the last so many."""
+    if len(good) >= MAX_REMEMBERED:
+        good.clear()
+    good.add(value)
+
+
 # ---------------------------------------------------------------------- primitives
 
 
@@ -300,9 +308,7 @@ def primitive(code: str) -> Check:
         if not accepts(value):
             raise No
         if len(value) < LONG:
-            if len(good) >= MAX_REMEMBERED:
-                good.clear()
-            good.add(value)
+            _remember(good, value)
 
     return check
 
@@ -330,8 +336,8 @@ def binding(bound: Bound, code: str) -> Check:
             raise No
         if answer is None:
             state.soft = True
-        elif key is not None and len(good) < MAX_REMEMBERED:
-            good.add(key)
+        elif key is not None:
+            _remember(good, key)
 
     return check
 
@@ -387,9 +393,7 @@ def remembering(holds: Callable[[Any, Scope], bool | None], keys: tuple[str, ...
             raise No
         if any(type(part) is str and len(part) >= LONG for part in looked_at):
             return
-        if len(good) >= MAX_REMEMBERED:
-            good.clear()
-        good.add(looked_at)
+        _remember(good, looked_at)
 
     _good[check] = good
     return check

@@ -17,7 +17,7 @@ from fhir_coprod.validation.fast.checks import Check, No, Pass, refuses
 from fhir_coprod.validation.fast.places import Places
 from fhir_coprod.validation.model.content import Content, Field, Model, Rule
 from fhir_coprod.validation.model.scope import Scope
-from fhir_coprod.validation.model.structure import ABSENT, MANY, PRIMITIVES
+from fhir_coprod.validation.model.structure import ABSENT, PRIMITIVES
 from fhir_coprod.validation.model.values import equal, has_pattern
 
 Found = list[tuple[Any, str]]
@@ -238,8 +238,6 @@ def _single(field: Field, key: str, test: Check) -> Check:
 def _repeated(field: Field, key: str, test: Check) -> Check:
     """A member with a list of values and no slices."""
     low, high = field.min, field.max
-    if test is checks.passes and low <= 1 and high == MANY:
-        return test
 
     def check(value: Any, owner: Any, state: Pass) -> None:
         held = value[key]

@@ -68,8 +68,7 @@ def assess(facts: Facts, policy: Policy, now: datetime) -> Standing:
         wake = None if void else request.authored
         return Standing(request.id, request.patient, None, policy=policy.label, wake=wake, scope="")
     courses = [course for task in facts.tasks if (course := follow(task, policy, now))]
-    if len(courses) > 1:
-        courses.sort(key=lambda course: course.task.id)  # if two claim the same, the order must not matter
+    courses.sort(key=lambda course: course.task.id)  # if two claim the same, the order must not matter
     scoped = scope_of(facts, courses, policy, now)
     if scoped.scope is Scope.OUT:
         return Standing(

@@ -101,6 +101,7 @@ def test_a_record_that_is_cut_off_ends_the_page_before_it() -> None:
         (b"{}", "a JSON object without resourceType instead of a Bundle"),
         (b"oops", "JSON that cannot be read and is no Bundle"),
         (b'{"resourceType":"Bundle","entry":7, oops', "a Bundle whose JSON cannot be read"),
+        (b'{"resourceType":"Bundle","entry":[oops, "', "a Bundle whose JSON cannot be read"),
         (
             b'{"resourceType":"Bundle","link":[{"relation":7}],"entry":[{},oops]}',
             "a Bundle whose JSON and links cannot be read",
@@ -195,3 +196,10 @@ def test_the_page_behind_one_that_fails_is_known_where_pages_are_counted(
 )
 def test_links_as_servers_behind_proxies_write_them_are_followed(link: str, expected: str) -> None:
     assert follow(BASE, f"{BASE}/Task?_count=20", link, "Task") == expected
+
+
+@pytest.mark.parametrize("space", ["", " ", "\n"])
+def test_one_entry_that_is_not_in_a_list_is_an_entry(space: str) -> None:
+    resource = '{"id":"1","name":[{"family":"A"}]}'
+    raw = f'{{"resourceType":"Bundle","total":1,"entry":{space}{{"resource":{resource}}}}}'
+    assert paging.read(raw.encode()) == Page((Entry(resource.encode()),), "", 1)

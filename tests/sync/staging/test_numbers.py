@@ -182,6 +182,15 @@ def test_a_sites_own_file_stands_above_ours(tmp_path: Path) -> None:
     assert own.mark != OURS.mark
 
 
+@pytest.mark.parametrize("value", ["W", "W-000", "W 0", "W-9999", "WN/A"])
+def test_a_placeholder_is_one_beside_signs_that_mean_nothing(tmp_path: Path, value: str) -> None:
+    file = tmp_path / "ours.toml"
+    file.write_text('[systems."urn:ward"]\ndrop = "W-"\nleading_zeros = false\n')
+    own = numbers.load(str(file))
+    assert own.of({"system": "urn:ward", "value": value}) is None
+    assert own.of({"system": "urn:ward", "value": "W-71"}) is not None
+
+
 def test_a_file_that_is_not_there_is_told() -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         numbers.load("/nowhere/ours.toml")

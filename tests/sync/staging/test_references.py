@@ -95,6 +95,15 @@ def test_a_found_holder_is_added_beside_its_identifier_and_nothing_else_moves() 
     assert add_references(raw, json.loads(raw), {Holder("", "s|other"): "Organization/x"}) is raw
 
 
+def test_of_two_logical_references_only_the_one_whose_holder_is_known_gets_an_address() -> None:
+    known = {"identifier": {"system": "s", "value": "v"}}
+    unknown = {"identifier": {"system": "s", "value": "w"}}
+    raw = json.dumps({"resourceType": "Task", "owner": known, "requester": unknown}).encode()
+    added = json.loads(add_references(raw, json.loads(raw), {Holder("", "s|v"): "Organization/x"}))
+    assert added["owner"] == {"reference": "Organization/x", **known}
+    assert added["requester"] == unknown
+
+
 def test_a_reference_is_rewritten_where_it_stands_and_nothing_else_moves() -> None:
     raw = (
         b'{ "for" : {"reference" :\n"Patient/1", "display":"\\"reference\\":\\"Patient/1\\""},'

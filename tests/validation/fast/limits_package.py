@@ -38,6 +38,17 @@ PROFILES: list[Json] = [
         "Patient",
         {"id": "Patient.multipleBirth[x]", "minValueInteger": 1, "maxValueInteger": 9},
         {"id": "Patient.language", "maxLength": 3},
+        {"id": "Patient.telecom.rank", "maxValuePositiveInt": 3},
+        {
+            "id": "Patient.managingOrganization",
+            "type": [
+                {
+                    "code": "Reference",
+                    "targetProfile": [HL7 + "Organization"],
+                    "aggregation": ["contained"],
+                }
+            ],
+        },
     ),
     derive(
         "stated",
@@ -157,12 +168,50 @@ CASES: list[tuple[str, str, Json, bool]] = [
         ),
         False,
     ),
+    (
+        "two given names, of which one stands in the second list only",
+        "counted",
+        _patient(
+            gender="other",
+            name=[{"given": ["a"], "_given": [None, ABSENT]}, {"given": ["a", "b"]}],
+        ),
+        True,
+    ),
+    (
+        "four given names, of which one stands in the second list only",
+        "counted",
+        _patient(
+            gender="other",
+            name=[
+                {"given": ["a", "b", "c"], "_given": [None, None, None, ABSENT]},
+                {"given": ["a", "b"]},
+            ],
+        ),
+        False,
+    ),
     ("the least", "bounded", _patient(multipleBirthInteger=1), True),
     ("the most", "bounded", _patient(multipleBirthInteger=9), True),
     ("less than the least", "bounded", _patient(multipleBirthInteger=0), False),
     ("more than the most", "bounded", _patient(multipleBirthInteger=10), False),
     ("no longer than it may be", "bounded", _patient(language="deu"), True),
     ("too long", "bounded", _patient(language="de-DE"), False),
+    ("the most where no least is set", "bounded", _patient(telecom=[{"rank": 3}]), True),
+    ("more than that", "bounded", _patient(telecom=[{"rank": 4}]), False),
+    (
+        "a reference into the resource where only such may be",
+        "bounded",
+        _patient(
+            contained=[{"resourceType": "Organization", "id": "o", "name": "Ward"}],
+            managingOrganization={"reference": "#o"},
+        ),
+        True,
+    ),
+    (
+        "a reference elsewhere where only such into the resource may be",
+        "bounded",
+        _patient(managingOrganization={"reference": "Organization/1"}),
+        False,
+    ),
     ("all as stated", "stated", _patient(**STATED), True),
     ("another code", "stated", _patient(**STATED | {"gender": "male"}), False),
     ("another day", "stated", _patient(**STATED | {"birthDate": "1981"}), False),

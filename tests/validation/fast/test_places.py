@@ -323,7 +323,7 @@ RICH = {
         note=[{"text": "x", "time": "2020-01-01"}],
     ),
 }
-WRONG: list[Any] = [None, "", " x", 0, 1.5, True, [], {}]
+WRONG: list[Any] = [None, "", " x", "Basic/1", 0, 1.5, True, [], {}]
 
 
 @pytest.mark.parametrize("resource", list(RICH.values()), ids=list(RICH))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert, update
+from sqlalchemy import event, insert, update
 
 from fhir_coprod import jsontext
 from fhir_coprod.errors import Conflict
@@ -18,7 +19,7 @@ from fhir_coprod.store import Store
 from fhir_coprod.store.schema import sync as sync_tables
 from fhir_coprod.watch.facts import rows
 from fhir_coprod.watch.facts.rows import FOLLOWER
-from fhir_coprod.watch.live import basis, present
+from fhir_coprod.watch.live import basis, loop, present
 from fhir_coprod.watch.live.evaluate import LATEST, look_at
 from fhir_coprod.watch.live.loop import AGAIN, Watch
 from fhir_coprod.watch.record.followup import BACKFILL
@@ -67,6 +68,31 @@ def test_a_step_says_whether_there_was_anything_to_do(hospital: Hospital) -> Non
     hospital.task("r", "received", MONDAY)
     assert watch.step(MONDAY)
     assert not watch.step(MONDAY)
+
+
+def test_following_what_concerns_nobody_is_something_done(hospital: Hospital) -> None:
+    hospital.refer()
+    watch = watching(hospital)
+    watch.catch_up(MONDAY)
+    hospital.put({"resourceType": "Basic", "id": "b", "code": {"text": "x"}})
+    assert watch.step(MONDAY)
+    assert not watch.step(MONDAY)
+    assert hospital.store.cursor(FOLLOWER) == hospital.head()
+
+
+def test_the_log_is_followed_to_its_end_whether_anything_in_it_concerns_a_referral(
+    hospital: Hospital, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "ENTRIES", 2)
+    hospital.refer()
+    watch = watching(hospital)
+    watch.catch_up(MONDAY)
+    hospital.put(*({"resourceType": "Basic", "id": f"b{n}", "code": {"text": "x"}} for n in range(5)))
+    hospital.task("r", "rejected", MONDAY + HOUR)
+    head = hospital.head()
+    watch.catch_up(LATE)
+    assert hospital.store.cursor(FOLLOWER) >= head
+    assert set(hospital.issues()) == {"rejected-not-rerouted", "patient-not-informed"}
 
 
 def test_an_empty_store_has_nothing_to_look_at_again(hospital: Hospital) -> None:
@@ -252,6 +278,100 @@ def test_a_referral_that_cannot_be_judged_is_shown_with_the_kind_of_fault_and_tr
 
 
 # -- a look at some ----------------------------------------------------------------------------------------
+
+
+@dataclass
+class Asked:
+    """How often the database was asked for a connection to read, and how many transactions were written."""
+
+    reads: int = 0
+    writes: int = 0
+    statements: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def asked(store: Store) -> Iterator[Asked]:
+    found = Asked()
+
+    def read(*_: object) -> None:
+        found.reads += 1
+
+    def write(*_: object) -> None:
+        found.writes += 1
+
+    def say(_c: object, _k: object, statement: str, *_: object) -> None:
+        found.statements.append(statement)
+
+    engine, writing = store._database.engine, store._writer._engine
+    heard = [(engine, "checkout", read), (writing, "commit", write), (engine, "before_cursor_execute", say)]
+    for target, name, listener in heard:
+        event.listen(target, name, listener)
+    try:
+        yield found
+    finally:
+        for target, name, listener in heard:
+            event.remove(target, name, listener)
+
+
+def test_a_look_takes_one_transaction_for_alerts_and_one_for_what_raises_none(hospital: Hospital) -> None:
+    watch = watching(hospital)
+    for id in ("late", "late-too", "new", "new-too"):
+        hospital.refer(id, authored=MONDAY if id.startswith("late") else LATE)
+        hospital.tell(id, LATE)
+    watch.catch_up(MONDAY)
+    with asked(hospital.store) as nothing:
+        assert not watch.due(MONDAY)
+    assert (nothing.reads, nothing.writes) == (1, 0)
+    hospital.refer("newest")
+    watch.follow()
+    with asked(hospital.store) as found:
+        assert watch.due(MONDAY)
+    assert (found.reads, found.writes) == (2, 1), "what is due, and then the look; the ground has not changed"
+    counts = {}
+    for names in (("late",), ("new",), ("late-too", "new-too")):
+        marked = {f"ServiceRequest/{id}": held(hospital, f"ServiceRequest/{id}") for id in names}
+        with asked(hospital.store) as found:
+            assert look_at(watch.site, marked, LATE + HOUR, news=True, written=watch.written)
+        counts[names] = found.reads, found.writes
+    assert counts == {("late",): (1, 1), ("new",): (1, 1), ("late-too", "new-too"): (1, 2)}
+
+
+def test_a_look_at_what_is_kept_asks_for_follow_ups_only_where_there_may_be_some(hospital: Hospital) -> None:
+    hospital.refer()
+    hospital.tell("r", MONDAY + DAY)
+    watch = watching(hospital)
+    watch.catch_up(MONDAY)
+    with asked(hospital.store) as found:
+        assert watch.due(MONDAY + DAY + HOUR)
+    assert not [one for one in found.statements if "reference" in one.lower()]
+
+
+def test_a_follow_up_is_remembered_through_looks_that_write_nothing_about_it(hospital: Hospital) -> None:
+    """What is recorded ahead of its time changes the standing by itself, without the record being read."""
+    hospital.refer()
+    hospital.task("r", "received", LATE + 9 * HOUR)
+    hospital.tell("r", MONDAY)
+    hospital.put(
+        {
+            "resourceType": "Communication",
+            "id": "to-nobody-who-waits",
+            "status": "completed",
+            "about": [{"reference": "ServiceRequest/r"}],
+            "recipient": [{"reference": "Organization/elsewhere"}],
+            "sent": (LATE + 3 * HOUR).isoformat(),
+        }
+    )
+    watch = watching(hospital)
+    watch.catch_up(MONDAY + HOUR)
+    watch.catch_up(LATE)
+    assert set(hospital.issues()) == {"unacknowledged"}
+    (task,) = hospital.followups("requested")
+    head = hospital.head()
+    watch.catch_up(LATE + 4 * HOUR)
+    assert hospital.head() == head
+    watch.catch_up(LATE + 10 * HOUR)
+    assert set(hospital.issues("final")) == {"unacknowledged"}
+    assert [one["id"] for one in hospital.followups("completed")] == [task["id"]]
 
 
 def test_another_worker_that_was_quicker_leaves_nothing_to_write(hospital: Hospital) -> None:

@@ -239,6 +239,24 @@ def test_an_alert_that_a_client_dates_far_ahead_ends_with_its_stall(hospital: Ho
     assert followup["lastModified"].startswith("2026-03-11")
 
 
+def test_an_alert_dated_far_ahead_ends_with_its_stall_also_where_there_was_an_earlier_one(
+    hospital: Hospital,
+) -> None:
+    hospital.refer()
+    hospital.sweep(LATE)
+    hospital.task("r", "received", LATE)
+    hospital.tell("r", LATE)
+    hospital.sweep(LATE + 30 * DAY)
+    (followup,) = hospital.followups("requested")
+    assert len(hospital.followups("completed")) == 1
+    hospital.put({**followup, "lastModified": YEAR_2099})
+    hospital.task("r", "accepted", LATE + 30 * DAY)
+    hospital.tell("r", LATE + 30 * DAY)
+    hospital.sweep(LATE + 30 * DAY + timedelta(hours=1))
+    assert not hospital.issues()
+    assert len(hospital.followups("completed")) == 2
+
+
 def test_whoever_takes_an_alert_far_ahead_holds_it_as_long_as_anybody(hospital: Hospital) -> None:
     hospital.refer()
     hospital.sweep(LATE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,12 @@ import pytest
 
 from fhir_coprod.errors import ConfigError
 from fhir_coprod.settings import SiteSettings
+from fhir_coprod.watch import assess
 from fhir_coprod.watch.record.model import Request, RequestState
 from fhir_coprod.watch.rules import policies
 from fhir_coprod.watch.rules.calendar import Span
 from fhir_coprod.watch.rules.codes import Rule, Stage
+from tests.watch.telling import read
 
 OURS = """
 extends = "default"
@@ -313,3 +316,21 @@ def test_every_policy_of_the_package_is_known_by_name_and_loads() -> None:
     for name in policies.names():
         with suppress(ConfigError):  # one that is switched off
             assert policies.load(name).name == name
+
+
+def test_a_rule_to_which_a_policy_gives_no_time_is_not_claimed(tmp_path: Path) -> None:
+    """A policy that extends no other need not name every rule."""
+    file = tmp_path / "story.txt"
+    file.write_text("# accepted\nreferral 01-05\ntask a: requested 01-05, accepted 01-06\nnow 03-01\n")
+    (story,) = read(file)
+    assert story.now is not None
+    policy = story.policy()
+    silent = {
+        priority: {rule: span for rule, span in clocks.items() if rule is not Rule.UNSCHEDULED}
+        for priority, clocks in policy.clocks.items()
+    }
+    found = [
+        {stall.rule for stall in assess(story.facts(), each, story.now).stalls}
+        for each in (policy, replace(policy, clocks=silent))
+    ]
+    assert found == [{Rule.UNSCHEDULED, Rule.PATIENT_NOT_INFORMED}, {Rule.PATIENT_NOT_INFORMED}]

@@ -67,9 +67,8 @@ def test_scenario(story: Story) -> None:
         if "stored" in detail:
             assert stall.since_stored == (detail["stored"] == "yes"), rule
     assert [note.rule.value for note in standing.notes] == expected.notes
-    if expected.counted:
-        assert [each.rule.value for each in standing.counted] == [rule for rule, _ in expected.counted]
-    for each, (_, detail) in zip(standing.counted, expected.counted, strict=False):
+    assert [each.rule.value for each in standing.counted] == [rule for rule, _ in expected.counted]
+    for each, (_, detail) in zip(standing.counted, expected.counted, strict=True):
         if "since" in detail:
             assert each.since == story.at(detail["since"])
         if "due" in detail:

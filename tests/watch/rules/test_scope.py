@@ -107,6 +107,12 @@ def named(display: str) -> dict[str, Any]:
         ("referral", "a Task asks", order(requester=GP), [task(CLINIC)]),
         ("referral", "a Task asks", order(requester=GP), [task()]),
         ("referral", "a Task asks", order(LABORATORY, requester=GP), [task(CLINIC)]),
+        (
+            "referral",
+            "a Task asks",
+            order(requester="PractitionerRole/knee"),
+            [task("PractitionerRole/heart")],
+        ),
         ("unclear", "not known who is asked", order(requester=GP), [task(GP)]),
         ("unclear", "not known who is asked", order(requester=GP), [task("PractitionerRole/eva-at-clinic")]),
         ("unclear", "not known who is asked", order(requester=GP), [task(CLINIC, status="entered-in-error")]),
