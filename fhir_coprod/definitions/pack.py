@@ -4,6 +4,7 @@ version of HL7's terminology in another (by scripts/build_terminology_pack.py).
 
 from __future__ import annotations
 
+import io
 import zipfile
 from collections.abc import Mapping
 from functools import cached_property
@@ -29,7 +30,8 @@ class Zip:
 
     @cached_property
     def _zip(self) -> zipfile.ZipFile:
-        return zipfile.ZipFile(self._path)
+        # In memory: of an open file, forked processes would share the position and move it for each other.
+        return zipfile.ZipFile(io.BytesIO(self._path.read_bytes()))
 
     def _entry(self, name: str) -> bytes:
         with self._lock:

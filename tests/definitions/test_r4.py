@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from fhir_coprod import definitions
-from fhir_coprod.definitions import CORE, UnknownDefinition
+from fhir_coprod.definitions import CORE, UnknownDefinition, pack
 
 
 def element(type_: str, path: str) -> dict[str, object]:
@@ -185,3 +187,21 @@ def test_looking_up_again_costs_nothing() -> None:
     for _ in range(10_000):
         definitions.structure("Patient")
     assert time.perf_counter() - begin < 1
+
+
+def test_forked_processes_read_the_pack_without_disturbing_each_other() -> None:
+    own = pack.Pack(Path(pack.__file__).parent.parent / "_data" / "r4.zip")
+    ids = sorted(own.index)
+
+    def reads_all(urls: list[str]) -> int:
+        """In a process of its own, which begins with what this one has opened."""
+        if process := os.fork():
+            return process
+        failed = 1
+        try:
+            failed = int(not all(own.structure(url) for url in urls))
+        finally:
+            os._exit(failed)
+
+    forks = [reads_all(ids[:200]), reads_all(ids[-200:])]
+    assert [os.waitpid(fork, 0)[1] for fork in forks] == [0, 0]
