@@ -75,6 +75,23 @@ def test_the_answer_of_the_second_referral_is_owed_to_the_first_requester(watch:
     assert "report-not-returned" not in rules(second)
 
 
+def test_a_report_in_the_second_task_has_reached_only_whoever_is_in_between(watch: Watch) -> None:
+    output = [{"type": {"text": "report"}, "valueReference": at("DiagnosticReport/r")}]
+    records = (
+        order(**HUB),
+        task(owner=at("Organization/hub")),
+        CHILD,
+        below("completed", output=output),
+        report("r", "ServiceRequest/s2"),
+        told(),
+    )
+    standing = watch(*records)
+    assert [(stall.rule, stall.owner) for stall in standing.stalls] == [
+        ("report-not-returned", "Organization/hub")
+    ]
+    assert watch(*records, referral="ServiceRequest/s2").stage == "returned"
+
+
 def test_a_finished_hub_waits_for_the_department_it_sent_it_to(watch: Watch) -> None:
     standing = watch(
         order(**HUB), task(status="completed", owner=at("Organization/hub")), CHILD, below("accepted"), told()
