@@ -355,6 +355,14 @@ def test_a_request_to_cancel_that_nobody_answers(watch: Watch, focus: str, owner
     assert asked.owner == owner
 
 
+def test_of_several_requests_to_cancel_the_first_counts(watch: Watch) -> None:
+    asks = {"code": code(TASK_CODE, "abort"), "focus": at("Task/t")}
+    aborts = [task(f"abort-{day}", "requested", authoredOn=MARCH.format(day), **asks) for day in (12, 9, 16)]
+    standing = watch(order(), task(status="in-progress"), *aborts, told())
+    (asked,) = [stall for stall in standing.stalls if stall.rule == "cancellation-unanswered"]
+    assert asked.since.day == 9
+
+
 @pytest.mark.parametrize(
     ("record", "words"),
     [
