@@ -171,6 +171,12 @@ def test_a_booking_may_stand_beside_the_request(watch: Watch, named: str, actors
     assert watch(*records, *([task()] if named == "Task/t" else [])).stage == "scheduled"
 
 
+def test_a_booking_tells_whether_tasks_are_in_use_and_an_order_alone_tells_nothing(watch: Watch) -> None:
+    assert watch(order(), told()).steps == ()
+    assert watch(order(), booking("ServiceRequest/s"), told()).steps == ("task-",)
+    assert watch(order(), task(), booking("ServiceRequest/s"), told()).steps == ("task+",)
+
+
 def test_a_booking_of_somebody_else_that_only_mentions_the_request_is_not_its_own(watch: Watch) -> None:
     assert watch(order(), task(), booking("ServiceRequest/s", "Organization/hub"), told()).stage == "accepted"
 
