@@ -8,7 +8,7 @@ import pytest
 
 from fhir_coprod.watch.record.model import RequestState, Task, TaskState
 from fhir_coprod.watch.rules import policies
-from fhir_coprod.watch.rules.task import WITHDRAWN, active_since, follow
+from fhir_coprod.watch.rules.task import WITHDRAWN, Course, active_since, follow
 
 MONDAY = datetime(2026, 3, 2, 9, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -28,13 +28,29 @@ DAY = timedelta(days=1)
 def test_who_ended_a_task_counts_whether_its_business_status_or_its_reason_says_so(
     status: str, word: str, meant: dict[str, str], beside: str
 ) -> None:
+    assert ended_as(status, word, beside).status == meant.get(status, status)
+
+
+def ended_as(status: str, word: str, beside: str) -> Course:
+    """A Task that was accepted, with this status and word a day later."""
+    says, because = ((word,), ()) if beside == "says" else ((), (word,))
     states = (
         TaskState(MONDAY, "accepted", owner="Organization/ortho"),
-        TaskState(MONDAY + DAY, status, owner="Organization/ortho", **{beside: (word,)}),  # type: ignore[arg-type]
+        TaskState(MONDAY + DAY, status, owner="Organization/ortho", says=says, because=because),
     )
     course = follow(Task("t", states), policies.load("default"), MONDAY + 2 * DAY)
     assert course is not None
-    assert course.status == meant.get(status, status)
+    return course
+
+
+@pytest.mark.parametrize(
+    ("status", "beside"), [("rejected", "says"), ("rejected", "because"), ("in-progress", "says")]
+)
+def test_a_task_that_was_sent_on_is_over_and_nobody_rejected_it(status: str, beside: str) -> None:
+    course = ended_as(status, "forwarded", beside)
+    assert (course.status, course.rejections) == ("rejected", [])
+    assert course.died is not None
+    assert course.events[-1].what == "changed"
 
 
 @pytest.mark.parametrize(
