@@ -166,21 +166,18 @@ class Reader:
         if not roots:
             return
         try:
-            portion = self._around_all(roots)
+            portion: Portion | None = self._around_all(roots)
         except (SQLAlchemyError, CoprodError):
             raise
-        except Exception as error:
+        except Exception:
             if strict:
                 raise
-            if len(roots) == 1:
-                yield Found(roots[0].reference, None, fault=type(error).__name__)
-            else:  # one of them holds up no other
-                for root in roots:
-                    yield from self.read([root])
-            return
+            portion = None  # one of them holds up no other: each is read by itself
         for root in roots:
             try:
-                found = self._found(root, portion)
+                found = self._found(root, portion or self._around_all([root]))
+            except (SQLAlchemyError, CoprodError):
+                raise
             except Exception as error:
                 if strict:
                     raise
