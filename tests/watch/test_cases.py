@@ -5,7 +5,6 @@ Each case is the base of `cases.py` with a few resources in place of others or b
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -28,26 +27,12 @@ from tests.watch.cases import (
     Watch,
     at,
     code,
-    looking,
     order,
     resource,
     rules,
     task,
     told,
 )
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    """On SQLite alone: what the databases do differently is tested elsewhere."""
-    with Store.open(f"sqlite:///{tmp_path / 'store.db'}") as opened:
-        yield opened
-
-
-@pytest.fixture
-def watch(store: Store) -> Watch:
-    return looking(store)
-
 
 # -- which Task asks ----------------------------------------------------------------------------------------
 
@@ -266,7 +251,7 @@ def test_the_patient_was_told(watch: Watch, word: Json) -> None:
 HUSBAND = resource("RelatedPerson/husband", active=True, patient=at("Patient/p"))
 
 
-def test_an_objection_binds_its_recipient_and_what_it_is_about(store: Store, watch: Watch) -> None:
+def test_an_objection_binds_its_recipient_and_what_it_is_about(sqlite_store: Store, watch: Watch) -> None:
     wish = resource(
         "CommunicationRequest/no",
         status="active",
@@ -275,7 +260,7 @@ def test_an_objection_binds_its_recipient_and_what_it_is_about(store: Store, wat
         recipient=[at("RelatedPerson/husband")],
     )
     assert not watch(order(), task(), HUSBAND, wish).do_not_contact
-    assert gather(store, "s").silent == ("RelatedPerson/husband",)
+    assert gather(sqlite_store, "s").silent == ("RelatedPerson/husband",)
     own = {**wish, "recipient": [at("Patient/p")]}
     assert watch(own).do_not_contact
     elsewhere = {**own, "about": [at("ServiceRequest/other")]}
@@ -422,7 +407,7 @@ def test_the_deceased_get_no_letter(watch: Watch) -> None:
 
 
 @pytest.mark.parametrize("kind", ["message", "document"])
-def test_a_referral_that_comes_in_a_bundle_appears(store: Store, tmp_path: Path, kind: str) -> None:
+def test_a_referral_that_comes_in_a_bundle_appears(sqlite_store: Store, tmp_path: Path, kind: str) -> None:
     from fhir_coprod.store import loading
 
     header = {"resourceType": "MessageHeader", "eventUri": "urn:new", "source": {"endpoint": "urn:gp"}}
@@ -450,8 +435,8 @@ def test_a_referral_that_comes_in_a_bundle_appears(store: Store, tmp_path: Path,
     }
     file = tmp_path / "case.json"
     file.write_bytes(jsontext.encode(case))
-    assert loading.load(store, [file]).dead == []
-    known = gather(store, "0a1b2c3d-0000-4000-8000-000000000009")
+    assert loading.load(sqlite_store, [file]).dead == []
+    known = gather(sqlite_store, "0a1b2c3d-0000-4000-8000-000000000009")
     standing = assess(known, policies.load("default"), NOW)
     assert (standing.stage, standing.patient) == (
         "written",

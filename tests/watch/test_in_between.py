@@ -5,11 +5,7 @@ Each case is the base of `cases.py` with a few resources beside it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
-
-import pytest
 
 from fhir_coprod import jsontext
 from fhir_coprod.store import Store
@@ -19,7 +15,6 @@ from tests.watch.cases import (
     Json,
     Watch,
     at,
-    looking,
     order,
     report,
     resource,
@@ -27,19 +22,6 @@ from tests.watch.cases import (
     task,
     told,
 )
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    """On SQLite alone: what the databases do differently is tested elsewhere."""
-    with Store.open(f"sqlite:///{tmp_path / 'store.db'}") as opened:
-        yield opened
-
-
-@pytest.fixture
-def watch(store: Store) -> Watch:
-    return looking(store)
-
 
 HUB = {"performer": [at("Organization/hub")]}
 CHILD = order("s2", basedOn=[at("ServiceRequest/s")], requester=at("Organization/hub"))
@@ -167,26 +149,26 @@ def test_a_departments_own_orders_are_no_result(watch: Watch) -> None:
     assert (standing.stage, rules(standing)) == ("accepted", ["unscheduled"])
 
 
-def test_a_change_of_the_second_referral_concerns_the_first(store: Store, watch: Watch) -> None:
+def test_a_change_of_the_second_referral_concerns_the_first(sqlite_store: Store, watch: Watch) -> None:
     from fhir_coprod.watch.facts import affected
 
     watch(order(**HUB), task(owner=at("Organization/hub")), CHILD, below("requested"))
-    head = store.head()
+    head = sqlite_store.head()
     watch(order(**HUB), task(owner=at("Organization/hub")), CHILD, below("accepted"))
-    with store.connect() as connection:
-        found = affected.concerned(connection, store.changes(head, 100))
+    with sqlite_store.connect() as connection:
+        found = affected.concerned(connection, sqlite_store.changes(head, 100))
     assert found >= {"ServiceRequest/s", "ServiceRequest/s2"}
 
 
-def test_a_task_by_number_and_a_death_concern_the_referral(store: Store, watch: Watch) -> None:
+def test_a_task_by_number_and_a_death_concern_the_referral(sqlite_store: Store, watch: Watch) -> None:
     from fhir_coprod.watch.facts import affected
 
     numbered = {"focus": {"type": "ServiceRequest", "identifier": NUMBER}}
     watch(order(identifier=[NUMBER]))
     for change in (task(**numbered), resource("Patient/p", deceasedBoolean=True)):
-        head = store.head()
-        store.write(
+        head = sqlite_store.head()
+        sqlite_store.write(
             lambda transaction, change=change: transaction.put(jsontext.from_data(change), change["id"])
         )
-        with store.connect() as connection:
-            assert "ServiceRequest/s" in affected.concerned(connection, store.changes(head, 100))
+        with sqlite_store.connect() as connection:
+            assert "ServiceRequest/s" in affected.concerned(connection, sqlite_store.changes(head, 100))
