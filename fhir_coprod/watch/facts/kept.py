@@ -42,9 +42,9 @@ _MARK: Final = 8
 JUDGING: Final = ("record", "rules", "facts")
 """The folders of the watch that read and judge. The others report what is found and act on it: a changed word
 in a letter makes no standing invalid."""
-BESIDE: Final = ("alike.py", "readable.py", "watched.py")
-"""What they are driven by beside that: which orders are alike, what can be read of a record, and the table by
-which they find what belongs to a referral."""
+BESIDE: Final = ("alike.py", "readable.py", "validation/model/formats.py", "watched.py")
+"""What they are driven by beside that: which orders are alike, what can be read of a record, which text is a
+date, and the table by which they find what belongs to a referral."""
 
 
 @cache
@@ -57,7 +57,7 @@ def digest_of(package: Traversable) -> bytes:
     """The hash of the code that reads and judges, in a copy of the package `fhir_coprod`."""
     digest = hashlib.blake2b(digest_size=12)
     for name in BESIDE:
-        digest.update((package / name).read_bytes())
+        digest.update(package.joinpath(*name.split("/")).read_bytes())
     for folder in JUDGING:
         files = [file for file in (package / "watch" / folder).iterdir() if file.name.endswith(".py")]
         for file in sorted(files, key=lambda file: file.name):

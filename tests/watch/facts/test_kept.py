@@ -74,14 +74,16 @@ def copy(tmp_path: Path) -> Path:
     """The watch and what it is driven by, to change something in."""
     package = tmp_path / "fhir_coprod"
     shutil.copytree(PACKAGE / "watch", package / "watch", ignore=shutil.ignore_patterns("__pycache__"))
-    for beside in PACKAGE.glob("*.py"):
-        shutil.copy(beside, package)
+    (package / "validation" / "model").mkdir(parents=True)
+    for beside in (*PACKAGE.glob("*.py"), *PACKAGE.glob("validation/model/*.py")):
+        shutil.copy(beside, package / beside.relative_to(PACKAGE))
     return package
 
 
 def judges(file: Path) -> bool:
     return file.parent.name in ("record", "rules", "facts") or file.name in (
         "alike.py",
+        "formats.py",
         "readable.py",
         "watched.py",
     )
