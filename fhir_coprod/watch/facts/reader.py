@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Final
 
 import msgspec
@@ -153,9 +154,24 @@ class Reader:
             )
         )
         """What facts depend on beside the record."""
-        self.practices = Practices.known(connection, settings)
-        self.blind = blind_feeds(connection, settings, pulled_since)
-        self.unread = unread_records(connection)
+        self._settings, self._pulled_since = settings, pulled_since
+
+    # Those who only look something up need none of these, and they grow with what could not be taken in.
+
+    @cached_property
+    def practices(self) -> Practices:
+        """Which steps are in use."""
+        return Practices.known(self.connection, self._settings)
+
+    @cached_property
+    def blind(self) -> tuple[Blind, ...]:
+        """The feeds that cannot be seen."""
+        return blind_feeds(self.connection, self._settings, self._pulled_since)
+
+    @cached_property
+    def unread(self) -> Mapping[str, tuple[Blind, ...]]:
+        """What is not seen of single records, by reference."""
+        return unread_records(self.connection)
 
     def read(self, roots: Collection[Row], *, strict: bool = False) -> Iterator[Found]:
         """The facts of each root that is a referral.
