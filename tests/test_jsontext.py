@@ -231,3 +231,37 @@ def test_splicing_replaces_id_and_meta_and_nothing_else(
 def test_numbers_too_long_for_python_are_kept() -> None:
     raw = b'{"a":0.' + b"9" * 6000 + b',"resourceType":"Basic","id":"x"}'
     assert b"0." + b"9" * 6000 in jsontext.parse(raw).spliced("y", None)
+
+
+def elements(value: Any) -> int:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + sum(map(elements, inner))
+
+
+@given(values, st.integers(1, 9), st.booleans())
+def test_counting_elements_in_pieces_finds_each_and_takes_no_text_for_one(
+    value: Any, size: int, indented: bool
+) -> None:
+    raw = json.dumps(value, indent=2 if indented else None, ensure_ascii=False).encode()
+    count = jsontext.ElementCount()
+    for at in range(0, len(raw), size):
+        count.add(raw[at : at + size])
+    found = elements(value)
+    empty = raw.count(b"{}") + raw.count(b"[]")
+    assert found <= count.total <= found + empty
+    assert jsontext.has_more_elements(raw, count.total) is False
+    assert jsontext.has_more_elements(raw, count.total - 1) is (len(raw) > 2 * (count.total - 1))
+
+
+@pytest.mark.parametrize(
+    "raw", [b"[" + b"{}," * 50 + b"0]", b"[" + b"[]," * 50 + b"0]", b'["' + b'","' * 90 + b'"]']
+)
+def test_empty_objects_lists_and_texts_are_elements(raw: bytes) -> None:
+    assert jsontext.has_more_elements(raw, 49)
+
+
+@pytest.mark.parametrize("text", [b"a,{[" * 90, b'\\"' * 90, b"\\\\" * 90, b'\\\\\\",' * 90])
+def test_commas_and_brackets_in_a_text_are_none(text: bytes) -> None:
+    raw = b'{"a":"' + text + b'"}'
+    assert not jsontext.has_more_elements(raw, 2)
+    assert jsontext.has_more_elements(raw, 1)

@@ -15,14 +15,15 @@ from fhir_coprod import jsontext
 from fhir_coprod.api.formats import FHIR_JSON, Preferences, body_type, negotiated, preferences
 from fhir_coprod.errors import BadRequest, TooLarge, UnsupportedMediaType
 from fhir_coprod.jsontext import Document
+from fhir_coprod.settings import LimitSettings
 
 Pairs = tuple[tuple[str, str], ...]
 """Query parameters in the order they came; a name may occur more than once."""
 
 _PRESENTATION = ("_format", "_pretty")
 _HEADER_BYTES = 64_000
-_GZIP_MEMBERS, _GZIP_BYTES = 10_000, 65_536
-"""Most members that a gzip body may have, and how many bytes of it are unpacked at a time."""
+_GZIP_MEMBERS, _GZIP_BYTES, _PLAIN_BYTES = 10_000, 65_536, 1_048_576
+"""Most members that a gzip body may have, and how many bytes are unpacked at a time, before and after."""
 _QUERY_BYTES = 500_000
 """Most bytes of the criteria of a search, in the URL or as a form."""
 
@@ -155,7 +156,7 @@ def headers_of(scope: Scope) -> dict[str, str]:
 
 
 async def read_body(receive: Receive, headers: Mapping[str, str], limit: int) -> bytes:
-    """The whole body, unpacked if it came as gzip; never holds more than `limit` bytes.
+    """The whole body as it came; never holds more than `limit` bytes.
 
     Raises TooLarge as early as possible: with an honest Content-Length, before the first byte.
     """
@@ -174,19 +175,29 @@ async def read_body(receive: Receive, headers: Mapping[str, str], limit: int) ->
         chunks.append(chunk)
         if not message.get("more_body", False):
             break
-    body = b"".join(chunks)
+    return b"".join(chunks)
+
+
+def plain_body(body: bytes, headers: Mapping[str, str], limits: LimitSettings) -> bytes:
+    """The body unpacked, if it came as gzip; never holds more than `limits` allow.
+
+    Raises TooLarge before the body is decoded: as values, twenty megabytes of `{},` would be a gigabyte.
+    """
     encoding = headers.get("content-encoding", "identity").strip().lower()
     if encoding == "identity" or not body:
+        if jsontext.has_more_elements(body, limits.elements):
+            raise _too_many(limits.elements)
         return body
     if encoding != "gzip":
         raise UnsupportedMediaType("The body may be compressed with gzip only; send it so, or plain.")
-    return _unpacked(body, limit)
+    return _unpacked(body, limits)
 
 
-def _unpacked(body: bytes, limit: int) -> bytes:
+def _unpacked(body: bytes, limits: LimitSettings) -> bytes:
     """The members of a gzip body one after another (RFC 1952, 2.2)."""
     plain: list[bytes] = []
     size = at = members = 0
+    count = jsontext.ElementCount()
     stream = zlib.decompressobj(16 + zlib.MAX_WBITS)
     while at < len(body) or not stream.eof:
         if stream.eof:
@@ -198,14 +209,23 @@ def _unpacked(body: bytes, limit: int) -> bytes:
         if not piece:
             raise BadRequest("The gzip body ends too early; send it again.")
         try:
-            plain.append(stream.decompress(piece, limit + 1 - size))
+            plain.append(stream.decompress(piece, _PLAIN_BYTES))
         except zlib.error:
             raise BadRequest("The body says it is gzip but cannot be unpacked; send it again.") from None
         size += len(plain[-1])
-        if size > limit:
-            raise _too_large(limit)
-        at += len(piece) - len(stream.unused_data)
+        if size > limits.body_bytes:
+            raise _too_large(limits.body_bytes)
+        if count.add(plain[-1]) > limits.elements:
+            raise _too_many(limits.elements)
+        at += len(piece) - len(stream.unused_data) - len(stream.unconsumed_tail)
     return b"".join(plain)
+
+
+def _too_many(limit: int) -> TooLarge:
+    return TooLarge(
+        f"The body holds more elements than this server takes at once ({limit:,} values and members); split "
+        "it, or use `fhir-coprod load`."
+    )
 
 
 def _too_large(limit: int) -> TooLarge:

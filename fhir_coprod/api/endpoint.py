@@ -23,7 +23,7 @@ from starlette.types import Receive, Scope, Send
 from fhir_coprod import definitions, faults, jsontext
 from fhir_coprod.api import security
 from fhir_coprod.api.answer import Answer, error_answer, send_answer
-from fhir_coprod.api.call import Call, caller_at, headers_of, pairs, read_body
+from fhir_coprod.api.call import Call, caller_at, headers_of, pairs, plain_body, read_body
 from fhir_coprod.api.formats import FHIR_JSON, takes_gzip
 from fhir_coprod.api.landing import Landing
 from fhir_coprod.api.metrics import Metrics
@@ -44,6 +44,8 @@ T = TypeVar("T")
 log = logging.getLogger("fhir_coprod.api")
 
 PREFIX = "/fhir"
+_LONG = 1_000_000
+"""Bytes from which a body is not even measured between two other requests."""
 Handler = Callable[[Call, "Endpoint"], Awaitable[Answer]]
 
 
@@ -269,7 +271,12 @@ class _Door:
         base = endpoint.base(scope.get("scheme", "http"), headers.get("host", ""))
         body = b""
         if method in ("POST", "PUT", "PATCH"):
-            body = await read_body(receive, headers, endpoint.settings.limits.body_bytes)
+            limits = endpoint.settings.limits
+            body = await read_body(receive, headers, limits.body_bytes)
+            if len(body) > _LONG or "content-encoding" in headers:
+                body = await endpoint.in_thread(plain_body, body, headers, limits)
+            else:
+                body = plain_body(body, headers, limits)
         return Call(
             interaction=self._name,
             method=method,

@@ -6,6 +6,7 @@ references are cut into the received text when it is written.
 """
 
 from fhir_coprod.jsontext.document import Document, content_hash, from_data, with_references
+from fhir_coprod.jsontext.elements import MAX_ELEMENTS, ElementCount, has_more_elements
 from fhir_coprod.jsontext.parsing import parse, refuse_duplicate_keys
 from fhir_coprod.jsontext.patching import patched
 from fhir_coprod.jsontext.values import ID_PATTERN, MAX_DEPTH, Json, decode, encode
@@ -13,12 +14,15 @@ from fhir_coprod.jsontext.values import ID_PATTERN, MAX_DEPTH, Json, decode, enc
 __all__ = [
     "ID_PATTERN",
     "MAX_DEPTH",
+    "MAX_ELEMENTS",
     "Document",
+    "ElementCount",
     "Json",
     "content_hash",
     "decode",
     "encode",
     "from_data",
+    "has_more_elements",
     "parse",
     "patched",
     "refuse_duplicate_keys",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -147,3 +148,28 @@ class TestBytesOfAPage:
         many = api.get(f"Basic?subject={','.join(ids[:4])}&_include=Basic:subject")
         assert many.status_code == 400
         assert "smaller _count" in outcome(many)["diagnostics"]
+
+
+@pytest.mark.parametrize("piece", [b"{},", b"[],", b'"a, {",', b'{"given":"a"},'])
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
+def test_elements_are_counted_before_they_are_read(
+    sqlite_api: Callable[..., Api], piece: bytes, packed: bool
+) -> None:
+    api = sqlite_api(limits=LimitSettings(elements=1_000))
+    start, rest = b'{"resourceType":"Patient","name":[', b'{"text":"a, {b"}]}'
+    for body, status in ((piece * 100, 422), (piece * 1_000, 413)):
+        sent = start + body + rest
+        for url in ("Patient", "Patient/$validate", ""):
+            answer = api.post(
+                url,
+                gzip.compress(sent) if packed else sent,
+                **({"content_encoding": "gzip"} if packed else {}),
+            )
+            assert (answer.status_code == 413) is (status == 413), answer.text[:300]
+    assert "1,000 values and members" in outcome(answer)["diagnostics"]
+    text = patient(name=[{"text": "a, {b" * 1_000}])
+    assert api.post("Patient", jsontext.encode(text)).status_code == 201
+
+
+def test_the_default_bound_on_elements_is_that_of_files() -> None:
+    assert LimitSettings().elements == jsontext.MAX_ELEMENTS
