@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from fhir_coprod.jsontext.tokens import KEY, STRING, tokens
-from fhir_coprod.jsontext.values import Json, decode_valid, encode
+from fhir_coprod.jsontext.values import Json, decode_valid, encode, uncollected
 
 _canonical = msgspec.json.Encoder(order="deterministic", decimal_format="number").encode
 
@@ -85,7 +85,8 @@ def from_data(data: Mapping[str, Any]) -> Document:
 
 def content_hash(document: Document) -> str:
     """SHA-256 (hex) of the content without `id` and `meta`; see `Document.hash`."""
-    content = _decode_lexemes(document.raw)
+    with uncollected(document.raw):
+        content = _decode_lexemes(document.raw)
     for name in ("id", "meta"):
         content.pop(name, None)
     return hashlib.sha256(_canonical(content)).hexdigest()

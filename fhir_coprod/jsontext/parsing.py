@@ -12,6 +12,8 @@ from fhir_coprod.jsontext.document import Document
 from fhir_coprod.jsontext.tokens import CLOSING, KEY, OPENING, STRING, tokens
 from fhir_coprod.jsontext.values import MAX_DEPTH, Json, decode, decode_valid, encode
 
+_SHORT = 100_000
+"""Bytes up to which a text is indented to see how deep it is."""
 _SPACED_COLON = re.compile(rb'"[ \t\n\r]+:').search
 
 
@@ -42,13 +44,13 @@ def _is_plain(raw: bytes, data: Json, max_depth: int) -> bool:
 
     Every key has a colon, and some strings have one. If the values are encoded again, they have as many
     colons as the text unless a key was lost; only a colon written as an escape could hide that. If the text
-    is indented, each level has one more space.
+    is indented, each level has one more space; a long text could grow to sixty times its size by that.
     """
     if b"\\u00" in raw or raw.count(b":") != encode(data).count(b":"):
         return False
     if raw.count(b"{") + raw.count(b"[") <= max_depth:
         return True
-    return b"\n" + b" " * max_depth not in msgspec.json.format(raw, indent=1)
+    return len(raw) <= _SHORT and b"\n" + b" " * max_depth not in msgspec.json.format(raw, indent=1)
 
 
 def _check(raw: bytes, data: Json, max_depth: int) -> None:

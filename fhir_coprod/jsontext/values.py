@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import msgspec
@@ -29,9 +32,28 @@ def encode(value: Any) -> bytes:
 def decode(raw: bytes | str) -> Any:
     """Any JSON value, without the checks of `parse`."""
     try:
-        return decode_valid(raw)
+        with uncollected(raw):
+            return decode_valid(raw)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise NotJson(_reason(raw, error)) from None
+
+
+def uncollected(raw: bytes | str) -> AbstractContextManager[None]:
+    """Keep the garbage collector from looking through a million values again and again as they are made."""
+    return _uncollected() if len(raw) > _LONG and gc.isenabled() else _AS_USUAL
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+_LONG = 1_000_000
+_AS_USUAL = nullcontext()
 
 
 _OTHER_FORMATS = (
