@@ -7,9 +7,9 @@ when nothing in it is an error. Every floor uses it: the validator answers with 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 Severity = Literal["fatal", "error", "warning", "information"]
 
@@ -72,6 +72,25 @@ class Outcome:
 
     def __str__(self) -> str:
         return "\n".join(str(issue) for issue in self.issues) or "no issues"
+
+
+MOST_ISSUES: Final = 1000
+"""How many errors, and how many other findings, are listed: nobody repairs a longer list one by one."""
+
+
+def listed(issues: Sequence[Issue], most: int = MOST_ISSUES) -> Outcome:
+    """The first so many errors and as many other findings, and a word if there are more."""
+    errors = [issue for issue in issues if issue.is_error]
+    others = [issue for issue in issues if not issue.is_error]
+    if max(len(errors), len(others)) <= most:
+        return Outcome(tuple(issues))
+    return Outcome((*errors[:most], *others[:most], more_than(most)))
+
+
+def more_than(most: int) -> Issue:
+    """Says that a list of findings is not whole."""
+    said = f"There is more to tell: the first {most:,} errors, and as many remarks, are listed."
+    return Issue("information", "too-long", said)
 
 
 OK = Outcome()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import ip_address
@@ -24,6 +24,9 @@ _PRESENTATION = ("_format", "_pretty")
 _HEADER_BYTES = 64_000
 _GZIP_MEMBERS, _GZIP_BYTES, _PLAIN_BYTES = 10_000, 65_536, 1_048_576
 """Most members that a gzip body may have, and how many bytes are unpacked at a time, before and after."""
+_GZIP_GROWTH = 1_100
+"""No gzip body is more than so many times as long unpacked."""
+_SMALL_BODY = 64_000
 _QUERY_BYTES = 500_000
 """Most bytes of the criteria of a search, in the URL or as a form."""
 
@@ -155,19 +158,29 @@ def headers_of(scope: Scope) -> dict[str, str]:
     return headers
 
 
-async def read_body(receive: Receive, headers: Mapping[str, str], limit: int) -> bytes:
+async def read_body(
+    receive: Receive, headers: Mapping[str, str], limit: int, hold: Callable[[int], Awaitable[None]]
+) -> bytes:
     """The whole body as it came; never holds more than `limit` bytes.
+
+    hold: waits for room for so many bytes, before a long body is read; a small one needs none
 
     Raises TooLarge as early as possible: with an honest Content-Length, before the first byte.
     """
     announced = headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > limit:
+    length = int(announced) if announced.isdecimal() else None
+    if length is not None and length > limit:
         raise _too_large(limit)
+    growth = _GZIP_GROWTH if "content-encoding" in headers else 1
+    is_held = False
     chunks, size = [], 0
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise BadRequest("The connection ended before the body was complete; send it again.")
+        if not is_held and (length or size) * growth > _SMALL_BODY:
+            is_held = True
+            await hold(min(limit, length * growth if length else limit))
         chunk = message.get("body", b"")
         size += len(chunk)
         if size > limit:

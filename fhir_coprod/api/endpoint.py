@@ -10,23 +10,27 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, nullcontext
+from contextvars import copy_context
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.routing import compile_path
 from starlette.types import Receive, Scope, Send
 
-from fhir_coprod import definitions, faults, jsontext
+from fhir_coprod import deadline, definitions, faults, jsontext
 from fhir_coprod.api import security
 from fhir_coprod.api.answer import Answer, error_answer, send_answer
-from fhir_coprod.api.call import Call, caller_at, headers_of, pairs, plain_body, read_body
+from fhir_coprod.api.call import Call, Pairs, caller_at, headers_of, pairs, plain_body, read_body
 from fhir_coprod.api.formats import FHIR_JSON, takes_gzip
 from fhir_coprod.api.landing import Landing
 from fhir_coprod.api.metrics import Metrics
+from fhir_coprod.api.places import Places
+from fhir_coprod.deadline import Deadline
 from fhir_coprod.errors import (
     BadRequest,
     ConfigError,
@@ -44,9 +48,21 @@ T = TypeVar("T")
 log = logging.getLogger("fhir_coprod.api")
 
 PREFIX = "/fhir"
-_LONG = 1_000_000
-"""Bytes from which a body is not even measured between two other requests."""
-Handler = Callable[[Call, "Endpoint"], Awaitable[Answer]]
+INLINE_BYTES = 64_000
+"""Bodies above this are checked in a thread: validating one would hold up everybody else for milliseconds."""
+SEARCHES, WIDE_SEARCHES, BODIES = 8, 3, 2
+"""Threads for searches, for those that may take long, and for long bodies."""
+BODIES_HELD = 4
+"""So many times `limits.body_bytes` of long bodies are held at once; others are read when there is room."""
+BYTES_OF_ELEMENT = 5
+"""As values, five bytes of the worst body take as much memory as an element; bodies under work may hold
+`limits.elements` together."""
+LINE = 32
+"""Most requests that wait for one kind of room."""
+RETRY_SECONDS = 5
+Lane = Literal["search", "wide search", "body"]
+_AT_ONCE: AbstractAsyncContextManager[None] = nullcontext()
+Handler = Callable[[Call, "Endpoint"], Coroutine[object, object, Answer]]
 
 
 _is_type = lru_cache(1024)(definitions.is_resource_type)
@@ -112,8 +128,17 @@ class Endpoint:
         self.settings = settings
         self.table = tuple(table)
         self.metrics = metrics
-        # Searches, and bodies too large to check between two other requests, must not block the event loop.
-        self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="fhir")
+        # Searches, and bodies too large to check between two other requests, must not block the event loop,
+        # nor each other.
+        self._threads = {
+            "search": ThreadPoolExecutor(SEARCHES, "search"),
+            "wide search": ThreadPoolExecutor(WIDE_SEARCHES, "wide"),
+            "body": ThreadPoolExecutor(BODIES, "body"),
+        }
+        self._wide = Places(WIDE_SEARCHES, LINE)
+        self._bodies = Places(settings.limits.elements, LINE)
+        self.received = Places(BODIES_HELD * settings.limits.body_bytes, LINE)
+        self._under_way: set[Deadline] = set()
         self.reads_at_once = settings.store.url.startswith("sqlite")
         self._landing = Landing()
         self._gathering = store.gathering(settings.limits.seconds)
@@ -136,9 +161,12 @@ class Endpoint:
 
     async def close(self) -> None:
         """Release threads and connections; the store stays open, since it is the caller's."""
+        for own in tuple(self._under_way):
+            own.end()
         if self._gathering is not None:
             await self._gathering.close()
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        for threads in self._threads.values():
+            threads.shutdown(wait=False, cancel_futures=True)
 
     def _base(self, scheme: str, host: str) -> str:
         """The FHIR base URL that links are made with: site.base_url if set, else the one the caller used.
@@ -185,9 +213,51 @@ class Endpoint:
         self.admit(call)
         return await handler(call, self)
 
-    async def in_thread(self, work: Callable[..., T], *arguments: object) -> T:
-        """Run something slow in a thread, so that the event loop goes on."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
+    async def in_thread(self, work: Callable[..., T], *arguments: object, lane: Lane = "search") -> T:
+        """Run something slow in a thread, so that the event loop goes on; what nobody waits for any more is
+        not begun."""
+        run = copy_context().run
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads[lane], run, _in_time, work, *arguments)
+
+    async def search(self, pairs: Pairs, work: Callable[[], T]) -> T:
+        """Run a search. Those that may take long are apart from the others, and few at once."""
+        if not is_wide(pairs):
+            return await self.in_thread(work)
+        async with self._wide.of(1):
+            return await self.in_thread(work, lane="wide search")
+
+    def bodies(self, size: int) -> AbstractAsyncContextManager[None]:
+        """Wait for a place to work on a body of so many bytes. Small ones need none.
+
+        Raises Overloaded when too many are waiting.
+        """
+        return self._bodies.of(size // BYTES_OF_ELEMENT) if size > INLINE_BYTES else _AT_ONCE
+
+    async def check(self, size: int, work: Callable[..., T], *arguments: object) -> T:
+        """Check a body of so many bytes: between two other requests if it is small, else in a thread."""
+        if size <= INLINE_BYTES:
+            return work(*arguments)
+        return await self.in_thread(work, *arguments, lane="body")
+
+    async def in_time(self, answering: Coroutine[object, object, Answer]) -> Answer:
+        """The answer, if it comes in time; the work that is not done by then ends. Raises Overloaded."""
+        seconds = self.settings.limits.seconds
+        own = Deadline(seconds)
+        self._under_way.add(own)
+        try:
+            with deadline.within(own):
+                async with asyncio.timeout(seconds):
+                    return await answering
+        except TimeoutError:
+            own.is_over = True
+            raise _too_slow(seconds, _MAYBE if own.has_begun_to_write else "") from None
+        finally:
+            self._under_way.discard(own)
+            own.is_over = True
+            if own.is_waiting:
+                # It may wait for the database.
+                asyncio.get_running_loop().run_in_executor(None, own.end)
 
     async def write(self, work: Callable[[Transaction], T]) -> T:
         """One atomic write; it is committed together with others that come at the same time."""
@@ -206,11 +276,15 @@ class Endpoint:
 
 @dataclass(slots=True)
 class _Form:
-    """The format of the answer, as far as the request has been understood."""
+    """The format of the answer, as far as the request has been understood.
+
+    held: bytes of `Endpoint.received` that its body takes up
+    """
 
     media_type: str = FHIR_JSON
     pretty: bool = False
     gzipped: bool = False
+    held: int = 0
 
 
 class _Door:
@@ -239,12 +313,14 @@ class _Door:
             if self._is_short:
                 answer = await self._answer(scope, named, receive, form)
             else:
-                async with asyncio.timeout(self._endpoint.settings.limits.seconds):
-                    answer = await self._answer(scope, named, receive, form)
-        except TimeoutError:
-            answer = error_answer(_too_slow(self._endpoint.settings.limits.seconds))
+                answer = await self._endpoint.in_time(self._answer(scope, named, receive, form))
         except Exception as error:  # noqa: BLE001  # the last line of defence; it is logged and answered
-            answer = error_answer(told(error, self._name), self._headers(error, scope))
+            if isinstance(error, TimeoutError):
+                error = _too_slow(self._endpoint.settings.limits.seconds)
+            said = told(error, self._name)
+            answer = error_answer(said, self._headers(said, scope))
+        finally:
+            self._endpoint.received.give(form.held)
         self._endpoint.metrics.count(self._name, answer.status, time.perf_counter() - started)
         await send_answer(
             answer,
@@ -256,14 +332,16 @@ class _Door:
         )
 
     async def _answer(self, scope: Scope, named: dict[str, str], receive: Receive, form: _Form) -> Answer:
-        call = await self._call(scope, named, receive)
+        call = await self._call(scope, named, receive, form)
         form.gzipped = takes_gzip(call.headers.get("accept-encoding", ""))
         form.media_type, form.pretty = call.media_type, call.pretty
         if self.row is None:
             raise self._endpoint.astray(call.method, _place(scope))
-        return await self._endpoint.perform(call, self.row.handler)
+        answering = self._endpoint.perform(call, self.row.handler)
+        is_long = len(call.body) > INLINE_BYTES or is_wide(call.query)
+        return await (_unless_gone(receive, answering) if is_long else answering)
 
-    async def _call(self, scope: Scope, named: dict[str, str], receive: Receive) -> Call:
+    async def _call(self, scope: Scope, named: dict[str, str], receive: Receive, form: _Form) -> Call:
         endpoint, method = self._endpoint, scope["method"]
         headers = headers_of(scope)
         if "upgrade" in headers:
@@ -272,11 +350,16 @@ class _Door:
         body = b""
         if method in ("POST", "PUT", "PATCH"):
             limits = endpoint.settings.limits
-            body = await read_body(receive, headers, limits.body_bytes)
-            if len(body) > _LONG or "content-encoding" in headers:
-                body = await endpoint.in_thread(plain_body, body, headers, limits)
-            else:
-                body = plain_body(body, headers, limits)
+
+            async def hold(size: int) -> None:
+                form.held += await endpoint.received.take(size)
+
+            body = await read_body(receive, headers, limits.body_bytes, hold)
+            size = max(len(body), form.held)
+            body = await endpoint.check(size, plain_body, body, headers, limits)
+            if form.held > len(body) > 0:
+                endpoint.received.give(form.held - len(body))
+                form.held = len(body)
         return Call(
             interaction=self._name,
             method=method,
@@ -292,6 +375,8 @@ class _Door:
 
     def _headers(self, error: Exception, scope: Scope) -> dict[str, str]:
         """The headers that an error adds to its answer."""
+        if isinstance(error, Overloaded):
+            return {"retry-after": str(RETRY_SECONDS)}
         if isinstance(error, UpgradeOffered):
             # What the client sends after it could be taken for a request of its own.
             return {"connection": "close"}
@@ -306,11 +391,52 @@ def _place(scope: Scope) -> str:
     return path[len(PREFIX) :].rstrip("/")
 
 
-def _too_slow(seconds: float) -> Overloaded:
-    return Overloaded(
-        f"The answer took longer than {seconds:g} seconds; ask for less at once, or try again later. "
-        "A write may have been stored all the same: read before you repeat it."
+def is_wide(query: Pairs) -> bool:
+    """Whether a search may take long: by chains, inclusions, parts of words, or many values."""
+    return (
+        any(
+            "." in name or name.startswith(_WIDE) or ":" in name or value.count(",") > _FEW
+            for name, value in query
+        )
+        or len(query) > _FEW
     )
+
+
+_WIDE = ("_has", "_include", "_revinclude")
+_MODIFIERS = (":contains", ":not", ":missing", ":below", ":above", ":text")
+_FEW = 20
+
+
+async def _unless_gone(receive: Receive, answering: Coroutine[object, object, Answer]) -> Answer:
+    """The answer, unless the caller goes away before it is there: then nobody works on it any more."""
+
+    async def gone() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    work, leaving = asyncio.ensure_future(answering), asyncio.ensure_future(gone())
+    try:
+        await asyncio.wait((work, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if work.done():
+            return work.result()
+        raise BadRequest("The connection ended before the answer was ready.")
+    finally:
+        work.cancel()
+        leaving.cancel()
+
+
+def _too_slow(seconds: float, stored: str = "") -> Overloaded:
+    return Overloaded(
+        f"The answer took longer than {seconds:g} seconds; ask for less at once, or try again later.{stored}"
+    )
+
+
+_MAYBE = " A write may have been stored all the same: read before you repeat it."
+
+
+def _in_time(work: Callable[..., T], *arguments: object) -> T:
+    deadline.check()
+    return work(*arguments)
 
 
 def told(error: Exception, name: str) -> CoprodError:

@@ -20,6 +20,7 @@ import sqlalchemy
 from sqlalchemy import Connection, Engine, Table
 from sqlalchemy.engine import URL
 
+from fhir_coprod import deadline
 from fhir_coprod.errors import Overloaded
 
 T = TypeVar("T")
@@ -77,6 +78,10 @@ class Session(ABC):
     @abstractmethod
     def lock(self) -> None:
         """Wait until nobody else is writing to the log; held until the transaction ends."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """End the statement that runs; to be called from another thread."""
 
     @abstractmethod
     def close(self) -> None: ...
@@ -138,16 +143,27 @@ class Database(ABC):
         return Overloaded(f"The database could not answer ({type(error).__name__}); try again.")
 
     def _asked(self, session: Session, question: Callable[[Session], T]) -> T:
+        waiting = deadline.current()
         try:
-            answer = question(session)
+            if waiting is None:
+                answer = question(session)
+            else:
+                with waiting.stopping(session.stop):
+                    answer = question(session)
         except DatabaseErrors:
             session.close()
             raise
         except BaseException:
-            self._idle.append(session)
+            self._put_back(session, waiting)
             raise
-        self._idle.append(session)
+        self._put_back(session, waiting)
         return answer
+
+    def _put_back(self, session: Session, waiting: deadline.Deadline | None) -> None:
+        if waiting is not None and waiting.is_over:
+            session.close()  # what was to stop its statement may still be on its way
+        else:
+            self._idle.append(session)
 
     def read(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
         """All rows of one SELECT."""

@@ -14,7 +14,7 @@ from functools import cached_property, lru_cache
 from hashlib import blake2b
 from typing import Any, TypeGuard
 
-from fhir_coprod import alike, definitions
+from fhir_coprod import alike, deadline, definitions
 from fhir_coprod.definitions.search import SearchParameter
 from fhir_coprod.jsontext import Json
 from fhir_coprod.readable import concerns, readable
@@ -88,6 +88,7 @@ def rows(type: str, data: Json, *, is_sound: bool = True) -> IndexRows:
         data, unreadable = readable(data)
         found["reference"] |= unreadable_links(type, data, unreadable)
     for parameter in _parameters_in(type, tuple(data)):
+        deadline.check()
         values = parameter.values(data)
         if not values:
             continue

@@ -57,6 +57,9 @@ class PostgresqlSession(Session):
     def lock(self) -> None:
         self._cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_LOG_LOCK,))
 
+    def stop(self) -> None:
+        self._connection.cancel()
+
     def close(self) -> None:
         self._connection.close()
 

@@ -64,6 +64,9 @@ class SqliteSession(Session):
     def lock(self) -> None:
         """Nothing to do: BEGIN IMMEDIATE already holds the only write lock."""
 
+    def stop(self) -> None:
+        self._connection.interrupt()
+
     def close(self) -> None:
         self._connection.close()
 

@@ -2,6 +2,7 @@
 
 Every piece of work runs by itself: when it fails, nothing of it remains and only its caller gets the error.
 No caller gets an answer before its work is committed, and on disk, unless the caller can do without that.
+Work whose caller's time is over is dropped, or ends where it is.
 When two processes get into each other's way, the work of the batch is done again, one piece at a time, with
 the log locked from the start; so work must have no effects outside its transaction.
 """
@@ -19,6 +20,7 @@ from typing import Any, TypeVar
 import sqlalchemy
 from sqlalchemy import Connection, Engine
 
+from fhir_coprod import deadline
 from fhir_coprod.errors import Overloaded
 from fhir_coprod.store.batch import Batch, Stale
 from fhir_coprod.store.database import Database, DatabaseErrors, is_conflict, is_lost
@@ -38,11 +40,12 @@ _Errors = (*DatabaseErrors, sqlalchemy.exc.DBAPIError)
 class _Submitted:
     """One piece of submitted work, its caller's future, and its result."""
 
-    __slots__ = ("error", "future", "lasting", "result", "work")
+    __slots__ = ("deadline", "error", "future", "lasting", "result", "work")
 
     def __init__(self, work: Work, lasting: bool) -> None:
         self.work = work
         self.lasting = lasting
+        self.deadline = deadline.current()
         self.future: Future[Any] = Future()
         self.result: Any = None
         self.error: BaseException | None = None
@@ -108,6 +111,8 @@ class Writer:
                 items = self._waiting(first)
                 self._commit(items, done, locked=self._locked_from_start, lasting=first.lasting)
             except _Retry:
+                if any(item.deadline is not None and item.deadline.is_over for item in done):
+                    self._disconnect()  # what was to stop a statement may still be on its way
                 for item in done:
                     self._alone(item)
             except BaseException as error:  # noqa: BLE001 - the thread must outlive whatever a driver raises
@@ -232,7 +237,7 @@ def _run(batch: Batch, item: _Submitted) -> None:
     """Run one piece of work in a batch. Its own error goes to its caller; a database error ends the batch."""
     transaction = Transaction(batch)
     try:
-        item.result = item.work(transaction)
+        item.result = _in_time(batch, item, transaction)
     except (Stale, *_Errors):
         raise
     except BaseException as error:  # noqa: BLE001 - handed to the caller, whatever it is
@@ -240,3 +245,12 @@ def _run(batch: Batch, item: _Submitted) -> None:
         transaction.undo()
     else:
         transaction.finish()
+
+
+def _in_time(batch: Batch, item: _Submitted, transaction: Transaction) -> Any:
+    """Do the work within its caller's time; do not even begin if that is over."""
+    if item.deadline is None:
+        return item.work(transaction)
+    item.deadline.begin_to_write()
+    with deadline.within(item.deadline), item.deadline.stopping(batch.session.stop):
+        return item.work(transaction)

@@ -348,7 +348,9 @@ def test_what_takes_too_long_is_answered_503(
     monkeypatch.setattr(api.store, "search", lambda query, most_bytes: time.sleep(0.3))
     answer = api.get("Patient?birthdate=1912")
     assert answer.status_code == 503
-    assert "read before you repeat" in outcome(answer)["diagnostics"]
+    assert "ask for less" in outcome(answer)["diagnostics"]
+    assert "stored" not in answer.text
+    assert answer.headers["retry-after"] == "5"
 
 
 def test_links_use_the_public_address_behind_a_proxy(sqlite_api: Callable[..., Api]) -> None:

@@ -7,11 +7,11 @@ from typing import Any
 
 import msgspec
 
-from fhir_coprod import definitions, jsontext
+from fhir_coprod import deadline, definitions, jsontext
 from fhir_coprod.api.answer import Answer, outcome_answer
 from fhir_coprod.api.call import Call
 from fhir_coprod.api.endpoint import Endpoint
-from fhir_coprod.api.inputs import inputs
+from fhir_coprod.api.inputs import Inputs, inputs
 from fhir_coprod.api.interactions import allowed, searchset
 from fhir_coprod.errors import BadRequest, NotAllowed
 from fhir_coprod.jsontext import Json
@@ -32,7 +32,12 @@ async def validate(call: Call, endpoint: Endpoint) -> Answer:
     The resource comes bare or in Parameters (resource, mode, profile). If an instance is given none, its
     stored version is checked. https://hl7.org/fhir/R4/resource-operation-validate.html
     """
-    given = inputs(call)
+    size = len(call.body)
+    async with endpoint.bodies(size):
+        return await _validated(call, endpoint, await endpoint.check(size, inputs, call))
+
+
+async def _validated(call: Call, endpoint: Endpoint, given: Inputs) -> Answer:
     if given.get("mode") not in _MODES:
         raise BadRequest("mode is one of create, update, delete or profile.")
     if given.get("mode") == "delete":
@@ -50,11 +55,18 @@ async def validate(call: Call, endpoint: Endpoint) -> Answer:
             raise BadRequest(
                 "There is nothing to validate; send the resource, bare or as the parameter `resource`."
             )
-        document = jsontext.parse((await endpoint.read(call.type, call.id)).body)
+        body = (await endpoint.read(call.type, call.id)).body
+        async with endpoint.bodies(len(body)):
+            outcome = await endpoint.check(len(body), _judged, body, given.get("profile"))
+            return outcome_answer(outcome)
     if call.type and document.type != call.type:
         raise BadRequest(f"The resource is not a {call.type}; send it to its own type or to the root.")
-    outcome = await endpoint.in_thread(validate_document, document, given.get("profile") or None)
-    return outcome_answer(outcome)
+    profile = given.get("profile") or None
+    return outcome_answer(await endpoint.check(len(document.raw), validate_document, document, profile))
+
+
+def _judged(body: bytes, profile: str) -> Outcome:
+    return validate_document(jsontext.parse(body), profile or None)
 
 
 async def everything(call: Call, endpoint: Endpoint) -> Answer:
@@ -69,7 +81,9 @@ async def everything(call: Call, endpoint: Endpoint) -> Answer:
     given = inputs(call)
     count = _whole_number(given.get("_count"), endpoint.settings.limits.page)
     types = _types(given.get("_type"))
-    found = await endpoint.in_thread(_compartment, endpoint.store, call.id, types, given.get("_since"))
+    found = await endpoint.in_thread(
+        _compartment, endpoint.store, call.id, types, given.get("_since"), lane="wide search"
+    )
     after = given.get("_cursor")
     rest = [key for key in found if not after or "/".join(key) > after]
     page, more = rest[:count], len(rest) > count
@@ -153,6 +167,7 @@ def _all(store: Store, type: str, criteria: tuple[tuple[str, str], ...]) -> list
     found: list[Version] = []
     cursor: str | None = ""
     while cursor is not None:
+        deadline.check()
         paging = (("_cursor", cursor),) if cursor else ()
         page = store.search(Query.parse(type, (*criteria, ("_count", "1000"), *paging), strict=True))
         found += page.matches

@@ -9,7 +9,7 @@ from typing import Any
 import jsonpatch
 import msgspec
 
-from fhir_coprod import jsontext
+from fhir_coprod import deadline, jsontext
 from fhir_coprod.api.call import Call
 from fhir_coprod.api.formats import JSON_PATCH
 from fhir_coprod.api.interactions import subset
@@ -97,6 +97,7 @@ def _stepwise(patch: jsonpatch.JsonPatch, resource: Any) -> Any:
     copied = 0
     # On a copy: an operation may change what an earlier one added, and the store may run this again.
     for operation in subset.exact(_raw(patch.patch)):
+        deadline.check()
         step = operation
         if operation["op"] == "copy":
             # Checked for size before it is copied, and copied without the library's slow deep copy.

@@ -8,7 +8,7 @@ from fhir_coprod.api.endpoint import Endpoint
 from fhir_coprod.api.formats import FORM, entity_tags, is_modified, time_parameter
 from fhir_coprod.api.interactions import searchset, subset
 from fhir_coprod.errors import BadRequest, NotFound, UnknownParameter, UnsupportedMediaType
-from fhir_coprod.store import Page, Query, Version
+from fhir_coprod.store import Query, Version
 
 DEFAULT_PAGE = 50
 """Versions on a page of history without `_count`."""
@@ -46,7 +46,7 @@ async def search(call: Call, endpoint: Endpoint) -> Answer:
     """GET [type]?… and POST [type]/_search, or the same without a type: a page of matches."""
     asked = (*call.query, *_posted(call))
 
-    def look() -> tuple[Query, Page]:
+    def look() -> Answer:
         query = Query.parse(
             call.type,
             asked,
@@ -54,9 +54,10 @@ async def search(call: Call, endpoint: Endpoint) -> Answer:
             max_count=endpoint.settings.limits.page,
             base=call.base,
         )
-        return query, endpoint.store.search(query, endpoint.settings.limits.answer_bytes)
+        page = endpoint.store.search(query, endpoint.settings.limits.answer_bytes)
+        return searchset.searchset(call, query, page)
 
-    return searchset.searchset(call, *await endpoint.in_thread(look))
+    return await endpoint.search(asked, look)
 
 
 def _posted(call: Call) -> Pairs:

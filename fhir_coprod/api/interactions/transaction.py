@@ -17,16 +17,17 @@ from urllib.parse import unquote
 
 import msgspec
 
-from fhir_coprod import definitions, jsontext
+from fhir_coprod import deadline, definitions, jsontext
 from fhir_coprod.api.answer import Answer, error_answer
 from fhir_coprod.api.call import Call, pairs
-from fhir_coprod.api.endpoint import Endpoint, Interaction, told
+from fhir_coprod.api.endpoint import INLINE_BYTES, Endpoint, Interaction, Lane, told
 from fhir_coprod.api.formats import time_parameter
 from fhir_coprod.api.interactions import links, searchset, writing
 from fhir_coprod.api.interactions.writing import Done, PlannedWrite
+from fhir_coprod.deadline import OutOfTime
 from fhir_coprod.errors import BadRequest, CoprodError, PreconditionFailed, TooLarge
 from fhir_coprod.jsontext import Document, Json
-from fhir_coprod.outcome import Outcome
+from fhir_coprod.outcome import MOST_ISSUES, Issue, Outcome, listed
 from fhir_coprod.store import Transaction
 
 _RELATIVE_REFERENCE = re.compile(rf"[A-Za-z]+/{jsontext.ID_PATTERN}")
@@ -82,14 +83,24 @@ class Step:
 
 async def post_bundle(call: Call, endpoint: Endpoint) -> Answer:
     """POST [base]: perform a Bundle of type batch or transaction."""
-    document = (
-        await endpoint.in_thread(call.document) if len(call.body) > writing.INLINE_BYTES else call.document()
-    )
+    async with endpoint.bodies(len(call.body)):
+        document, bundle = await endpoint.check(len(call.body), _understood, call)
+        return await _performed(call, endpoint, document, bundle)
+
+
+def _understood(call: Call) -> tuple[Document, _Bundle]:
+    document = call.document()
     if document.type != "Bundle":
         raise BadRequest(
             "The root takes a Bundle of type batch or transaction; send a resource to its own type."
         )
-    bundle = _understood(document)
+    try:
+        return document, _decode(document.raw)
+    except msgspec.ValidationError as error:
+        raise BadRequest(f"The Bundle cannot be performed: {error}.") from None
+
+
+async def _performed(call: Call, endpoint: Endpoint, document: Document, bundle: _Bundle) -> Answer:
     if len(bundle.entry) > endpoint.settings.limits.bundle_entries:
         raise TooLarge(
             f"A bundle takes at most {endpoint.settings.limits.bundle_entries:,} entries; split it."
@@ -102,15 +113,8 @@ async def post_bundle(call: Call, endpoint: Endpoint) -> Answer:
     raise BadRequest("The type of the Bundle must be batch or transaction.", expression="Bundle.type")
 
 
-def _understood(document: Document) -> _Bundle:
-    try:
-        return _decode(document.raw)
-    except msgspec.ValidationError as error:
-        raise BadRequest(f"The Bundle cannot be performed: {error}.") from None
-
-
 async def _batch(call: Call, endpoint: Endpoint, bundle: _Bundle, found: list[Json]) -> Answer:
-    steps = await endpoint.in_thread(_prepare_each, call, endpoint, bundle, found)
+    steps = await endpoint.in_thread(_prepare_each, call, endpoint, bundle, found, lane=_lane(call))
     writes = [step for step in _in_order(steps) if step.change and not step.answer]
     # All are submitted before the first is awaited, so that they share commits and keep their order.
     results = await asyncio.gather(*(_write_alone(endpoint, step) for step in writes))
@@ -120,12 +124,19 @@ async def _batch(call: Call, endpoint: Endpoint, bundle: _Bundle, found: list[Js
     return _response("batch-response", call, steps)
 
 
+def _lane(call: Call) -> Lane:
+    return "body" if len(call.body) > INLINE_BYTES else "search"
+
+
 def _prepare_each(call: Call, endpoint: Endpoint, bundle: _Bundle, found: list[Json]) -> list[Step]:
     steps = []
     for index, entry in enumerate(bundle.entry):
         step = Step(index, entry.full_url, entry.request.method)
+        deadline.check()
         try:
             _understand(step, call, endpoint, entry, found[index].get("resource"))
+        except OutOfTime:
+            raise
         except CoprodError as error:
             step.answer = error_answer(error)
         steps.append(step)
@@ -234,7 +245,7 @@ def _both(step: Step) -> tuple[Call, PlannedWrite]:
 
 
 async def _transaction(call: Call, endpoint: Endpoint, bundle: _Bundle, found: list[Json]) -> Answer:
-    steps = await endpoint.in_thread(_prepare_all, call, endpoint, bundle, found)
+    steps = await endpoint.in_thread(_prepare_all, call, endpoint, bundle, found, lane=_lane(call))
     writes = [step for step in _in_order(steps) if step.change]
     done = await endpoint.write(lambda transaction: _apply_all(transaction, writes))
     for step, result in zip(writes, done, strict=True):
@@ -246,19 +257,25 @@ async def _transaction(call: Call, endpoint: Endpoint, bundle: _Bundle, found: l
 def _prepare_all(call: Call, endpoint: Endpoint, bundle: _Bundle, found: list[Json]) -> list[Step]:
     """Prepare all entries, or raise one error that lists what is wrong with each of them."""
     steps: list[Step] = []
-    errors: list[CoprodError] = []
+    issues: list[Issue] = []
+    first: CoprodError | None = None
     for index, entry in enumerate(bundle.entry):
         step = Step(index, entry.full_url, entry.request.method)
+        deadline.check()
         try:
             _understand(step, call, endpoint, entry, found[index].get("resource"))
             if step.row and step.row.name not in _CHANGING | _READING:
                 raise BadRequest("Operations have no place in a transaction; send them alone or in a batch.")
+        except OutOfTime:
+            raise
         except CoprodError as error:
-            errors.append(_located(error, index))
+            issues += _located(error, index).outcome.issues
+            first = first or error
+            if sum(issue.is_error for issue in issues) > MOST_ISSUES:
+                break
         steps.append(step)
-    if errors:
-        first = errors[0]
-        first.outcome = Outcome(tuple(issue for error in errors for issue in error.outcome.issues))
+    if first:
+        first.outcome = listed(issues)
         raise first
     return steps
 
@@ -286,6 +303,7 @@ def _apply_all(transaction: Transaction, steps: list[Step]) -> list[Done]:
     identities = _identities(steps)
     done: dict[int, Done] = {}
     for step in steps:
+        deadline.check()
         try:
             if step.twin:
                 done[step.index] = Done(done[step.twin.index].version, "found")
@@ -393,9 +411,14 @@ def _references(transaction: Transaction, step: Step, identities: dict[str, str]
 def _response(type: str, call: Call, steps: list[Step]) -> Answer:
     whole = call.preferences.returning == "representation"
     entries = []
+    room = MOST_ISSUES
     for step in steps:
         if step.answer is None:
             raise AssertionError("every entry has been answered")
+        if step.answer.outcome is not None:
+            room -= len(step.answer.outcome.issues)
+            if room < 0:
+                step.answer.outcome = listed(step.answer.outcome.issues, most=1)
         reason = HTTPStatus(step.answer.status).phrase
         entry = searchset.response_entry(step.answer, reason, with_body=whole or step.method == "GET")
         if "location" in entry["response"]:

@@ -18,7 +18,7 @@ import jsonpatch
 from fhir_coprod import jsontext
 from fhir_coprod.api.answer import Answer, outcome_answer
 from fhir_coprod.api.call import Call, Pairs, pairs
-from fhir_coprod.api.endpoint import Endpoint
+from fhir_coprod.api.endpoint import INLINE_BYTES, Endpoint
 from fhir_coprod.api.formats import entity_tags
 from fhir_coprod.api.interactions import allowed, patching, subset
 from fhir_coprod.errors import BadRequest, Conflict, InvalidResource, NotFound, PreconditionFailed
@@ -32,9 +32,6 @@ from fhir_coprod.validation import is_part, validate_document, validate_to_store
 
 _ID = re.compile(jsontext.ID_PATTERN)
 _NO_REFERENCES: Mapping[str, str] = {}
-
-INLINE_BYTES = 64_000
-"""Bodies above this are checked in a thread: validating one would hold up everybody else for milliseconds."""
 
 
 @dataclass(slots=True)
@@ -75,9 +72,11 @@ class Done:
 
 async def write(call: Call, endpoint: Endpoint) -> Answer:
     """POST [type], PUT/PATCH/DELETE [type]/[id], and the conditional forms on [type]?criteria."""
-    change = await endpoint.in_thread(prepare, call) if len(call.body) > INLINE_BYTES else prepare(call)
-    done = await endpoint.write(lambda transaction: perform(transaction, change))
-    return answer(call, change, done)
+    size = len(call.body)
+    async with endpoint.bodies(size):
+        change = await endpoint.check(size, prepare, call)
+        done = await endpoint.write(lambda transaction: perform(transaction, change))
+        return answer(call, change, done)
 
 
 def perform(transaction: Transaction, change: PlannedWrite) -> Done:
@@ -122,6 +121,8 @@ def prepare(call: Call) -> PlannedWrite:
         change.outcome = validate_to_store(change.document)
         if not may_correct(change):
             check(change.outcome, change.document)
+        if len(change.document.raw) > INLINE_BYTES:
+            _ = change.document.hash  # here, not while all other writes wait
     return change
 
 

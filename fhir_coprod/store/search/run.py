@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from fhir_coprod import definitions, jsontext
+from fhir_coprod import deadline, definitions, jsontext
 from fhir_coprod.errors import BadRequest, NotJson
 from fhir_coprod.store import index
 from fhir_coprod.store.database import Row, Session
@@ -110,6 +110,7 @@ def _included(session: Session, query: Query, matches: list[Version], room: Room
     found: list[Version] = []
     newest = matches
     for round in range(MAX_ROUNDS):
+        deadline.check()
         includes = [include for include in query.includes if round == 0 or include.iterate]
         revincludes = [include for include in query.revincludes if round == 0 or include.iterate]
         newest = [
@@ -144,6 +145,7 @@ def _targets(
                     asked.setdefault(type, set()).add(id)
     found: list[Version] = []
     for type, ids in asked.items():
+        deadline.check()
         wanted, values = session.of_type(type, sorted(ids))
         rows = session.rows(
             f"SELECT {room.columns(len(ids))} FROM {wanted} r JOIN version v ON v.position = r.position"
@@ -194,6 +196,7 @@ def _sources(
         if include.code == "*":
             codes = [p.code for p in known.values() if p.type == "reference"]
         for type in sorted({version.type for version in versions}):
+            deadline.check()
             if include.target not in (type, ""):
                 continue
             ids = [version.id for version in versions if version.type == type]

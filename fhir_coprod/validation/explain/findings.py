@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from fhir_coprod.outcome import Issue, Outcome, Severity
-
-MAX_ISSUES = 1000
-"""How many errors, and how many other findings, are listed: nobody repairs a longer list one by one."""
+from fhir_coprod.outcome import MOST_ISSUES, Issue, Outcome, Severity, more_than
 
 
 class Findings:
@@ -14,10 +11,12 @@ class Findings:
     def __init__(self) -> None:
         self.issues: dict[Issue, None] = {}
         """In the order they were found, each once."""
-        self._room = {True: MAX_ISSUES, False: MAX_ISSUES}
+        self._room = {True: MOST_ISSUES, False: MOST_ISSUES}
         """How many more errors, and how many more other findings, still fit."""
 
     def report(self, severity: Severity, code: str, at: str, message: str) -> None:
+        if self._room[severity in ("fatal", "error")] < 0:
+            return  # 200,000 more remarks are not even looked at
         issue = Issue(severity, code, message, at)
         if issue not in self.issues:
             self._room[issue.is_error] -= 1
@@ -36,6 +35,5 @@ class Findings:
         """Everything that was found, and a note if it was too much to list."""
         issues = tuple(self.issues)
         if min(self._room.values()) < 0:
-            message = f"There is more to tell: the first {MAX_ISSUES} errors and as many remarks are listed."
-            issues += (Issue("information", "too-long", message),)
+            issues += (more_than(MOST_ISSUES),)
         return Outcome(issues)

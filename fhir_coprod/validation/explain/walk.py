@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from fhir_coprod import deadline
 from fhir_coprod.jsontext import Json
 from fhir_coprod.outcome import Severity
 from fhir_coprod.validation.explain import wording
@@ -65,9 +66,11 @@ class Explainer(Findings):
         """The profiles in meta.profile that are known here; each unknown one is reported."""
         meta = resource.get("meta")
         profiles = meta.get("profile") if isinstance(meta, dict) else None
+        seen: set[str] = set()
         for index, url in enumerate(profiles if isinstance(profiles, list) else ()):
-            if not isinstance(url, str):
+            if not isinstance(url, str) or url in seen:
                 continue
+            seen.add(url)
             if self.library.profile_model(url) is not None:
                 yield url
             elif not self.library.is_base(url):
@@ -95,6 +98,7 @@ class Explainer(Findings):
 
         strict: True for the definition of a type, False for an overlay
         """
+        deadline.check()
         if item.type in PRIMITIVES:
             if strict and not self.primitive(item, scope):
                 return
@@ -276,6 +280,8 @@ class Explainer(Findings):
 
     def unknown(self, content: Content, value: Json, at: str) -> None:
         for key in value:
+            if self.is_full:
+                return
             if key in content.keys or (content.resource and key == "resourceType"):
                 continue
             known = content.keys.get(key[1:]) if key[:1] == "_" else None

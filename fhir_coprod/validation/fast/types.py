@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from fhir_coprod import deadline
 from fhir_coprod.validation.explain.item import Item
 from fhir_coprod.validation.explain.walk import Explainer
 from fhir_coprod.validation.fast import checks
@@ -42,6 +43,7 @@ class Fast:
 
     def resource(self, value: Any, owner: Any, state: Pass) -> None:
         """A whole resource with the profiles it claims."""
+        deadline.check()
         name = value["resourceType"]
         check = self._resources.get(name)
         if check is None:
@@ -51,7 +53,7 @@ class Fast:
         check(value, owner, state)
         meta = value.get("meta")
         if meta is not None and "profile" in meta:
-            for url in meta["profile"]:
+            for url in dict.fromkeys(meta["profile"]):
                 if self.library.profile_model(url) is not None:
                     self.profile_check(url)(value, owner, state)
                 elif not self.library.is_base(url):
