@@ -320,7 +320,8 @@ class _Door:
             said = told(error, self._name)
             answer = error_answer(said, self._headers(said, scope))
         finally:
-            self._endpoint.received.give(form.held)
+            if form.held:
+                self._endpoint.received.give(form.held)
         self._endpoint.metrics.count(self._name, answer.status, time.perf_counter() - started)
         await send_answer(
             answer,
