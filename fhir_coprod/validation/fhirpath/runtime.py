@@ -11,8 +11,9 @@ from typing import Any
 from fhir_coprod.jsontext import Json
 from fhir_coprod.validation.fhirpath import temporal
 from fhir_coprod.validation.fhirpath.errors import FhirPathError
+from fhir_coprod.validation.fhirpath.members import distinct
 from fhir_coprod.validation.fhirpath.model import resource_type, type_named
-from fhir_coprod.validation.fhirpath.nodes import Node, distinct
+from fhir_coprod.validation.fhirpath.nodes import Node
 from fhir_coprod.validation.fhirpath.strings import REGEX_LENGTH, REGEX_SECONDS, found, pattern
 
 NOTHING: Json = {}
