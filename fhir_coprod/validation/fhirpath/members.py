@@ -13,7 +13,7 @@ from fhir_coprod.validation.fhirpath import quantity, temporal
 from fhir_coprod.validation.fhirpath.errors import Undecided
 from fhir_coprod.validation.fhirpath.nodes import Node, Nodes, equal
 
-MOST_COMPARED = 250_000
+MOST_COMPARED = 100_000
 """Comparisons of one item with another, in one collection, after which a rule counts as undecided. Only what
 has no key is compared so: quantities, and values of different types in one collection."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -10,7 +11,7 @@ from typing import Any
 
 from fhir_coprod.jsontext import Json
 from fhir_coprod.validation.fhirpath import quantity, temporal
-from fhir_coprod.validation.fhirpath.errors import FhirPathError
+from fhir_coprod.validation.fhirpath.errors import FhirPathError, Undecided
 from fhir_coprod.validation.fhirpath.model import BOOLEAN, INTEGER, STRING, Type, resource_type, type_named
 
 
@@ -194,6 +195,9 @@ def descendants(items: Nodes) -> Nodes:
     return out
 
 
+MOST_EQUIVALENT = 1_000
+"""Longest collections whose items are compared one by one for `~`."""
+
 _NUMBERS = ("Integer", "Decimal")
 _DATES = ("Date", "DateTime")
 
@@ -286,8 +290,8 @@ def equivalent(a: Node, b: Node) -> bool:
     """`~` of two items: ignores case and spaces, numbers to the lesser precision, dates of equal one."""
     left, right = a.value, b.value
     kind, other = a.type.system, b.type.system
-    if kind == "String" and other == "String" and isinstance(left, str) and isinstance(right, str):
-        return " ".join(left.casefold().split()) == " ".join(right.casefold().split())
+    if _is_text(a) and _is_text(b):
+        return _common_form(a) == _common_form(b)
     if kind in _NUMBERS and other in _NUMBERS:
         first, second = quantity.number(left), quantity.number(right)
         if first is None or second is None:
@@ -297,6 +301,14 @@ def equivalent(a: Node, b: Node) -> bool:
     if kind or other:
         return equal(a, b) is True
     return _equivalent_json(a, b)
+
+
+def _is_text(node: Node) -> bool:
+    return node.type.system == "String" and isinstance(node.value, str)
+
+
+def _common_form(node: Node) -> str:
+    return " ".join(node.value.casefold().split())
 
 
 def _places(value: Decimal) -> int:
@@ -321,9 +333,17 @@ def _equivalent_json(a: Node, b: Node) -> bool:
 
 
 def equivalent_collections(a: Sequence[Node], b: Sequence[Node]) -> bool:
-    """`~` of two collections: the same items in any order."""
+    """`~` of two collections: the same items in any order.
+
+    Raises Undecided for long ones: only texts have a common form to compare, anything else is compared one by
+    one.
+    """
     if len(a) != len(b):
         return False
+    if all(map(_is_text, a)) and all(map(_is_text, b)):
+        return Counter(map(_common_form, a)) == Counter(map(_common_form, b))
+    if len(a) > MOST_EQUIVALENT:
+        raise Undecided(f"it compares more than {MOST_EQUIVALENT} values in any order")
     rest = list(b)
     for node in a:
         match = next((index for index, other in enumerate(rest) if equivalent(node, other)), None)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fhir_coprod.validation.fhirpath import knowledge, quantity, references, strings
+from fhir_coprod.validation.fhirpath import knowledge, patterns, quantity, references
 from fhir_coprod.validation.fhirpath.closures import collections
 from fhir_coprod.validation.fhirpath.errors import Undecided, UnsupportedFhirPath
 from fhir_coprod.validation.fhirpath.members import Known, Members, distinct
@@ -220,7 +220,7 @@ def _call(call: Call) -> Compiled:
     if call.name in ("matches", "matchesFull", "replaceMatches"):
         match call.arguments[0]:
             case Literal("String", source):
-                strings.pattern(str(source))
+                patterns.check(str(source))
     of = _source(call.source)
     arguments = [compiled(argument) for argument in call.arguments]
     if not arguments:
