@@ -7,7 +7,7 @@ ARGS ?=
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test proof check format profiles mappings policies locale bench growth sync-cost watch-growth identity evidence foreign-hospital mutants docs pictures clean
+.PHONY: help demo test proof check format profiles mappings policies locale bench growth cost sync-cost watch-growth identity evidence foreign-hospital mutants docs pictures clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
@@ -67,6 +67,9 @@ identity: $(VENV)/.test  ## how safely and how completely one person's records a
 growth: $(VENV)/.test  ## what each operation costs as the store grows to a million resources: writes docs/growth.md
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[evidence]'
 	@$(BIN)/python -m benchmarks.growth $(ARGS)
+
+cost: $(VENV)/.test  ## looks for inputs whose cost grows faster than they do: writes docs/cost.md (ARGS=--tiny: in seconds)
+	@$(BIN)/python -m benchmarks.cost_search $(ARGS)
 
 sync-cost: $(VENV)/.test  ## what a first sync costs beside bare paging, and what a create over HTTP takes meanwhile (ARGS=--tiny: in seconds)
 	@$(BIN)/python -m benchmarks.sync_cost $(ARGS)

@@ -279,7 +279,8 @@ class _Links:
         A relative one means a record of the place that the entry comes from. If that is not here, and a
         record of another place has its name, it becomes absolute: it must not point to the other one.
         """
-        found: dict[str, str] = {}
+        addresses = self._by_address
+        found = {text: addresses[text] for text in entry.document.references() if text in addresses}
         for type, id in _named_in(entry):
             text = f"{type}/{id}"
             address = f"{entry.base}/{text}"
@@ -288,7 +289,7 @@ class _Links:
                 found[text] = known
             elif entry.base and (own := here.id(type, id, entry.base)) != id:
                 found[text] = f"{type}/{own}" if here.has(type, own) else address
-        return self._by_address | found
+        return found
 
 
 _RELATIVE = re.compile(rf"([A-Z][A-Za-z]+)/({jsontext.ID_PATTERN})")

@@ -16,6 +16,7 @@ from fhir_coprod.validation.explain.coding import explain_binding, explain_code,
 from fhir_coprod.validation.explain.extensions import explain_extension, is_relative
 from fhir_coprod.validation.explain.findings import Findings
 from fhir_coprod.validation.explain.item import Item
+from fhir_coprod.validation.fhirpath import Undecided
 from fhir_coprod.validation.model import formats
 from fhir_coprod.validation.model.content import Content, Field, Rule, Slice
 from fhir_coprod.validation.model.library import Library
@@ -241,6 +242,10 @@ class Explainer(Findings):
         try:
             if rule.holds(item.value, scope):
                 return
+        except Undecided as error:
+            message = f"The rule {constraint.key} was not checked: {error.message}."
+            self.report("information", error.code, item.at, message)
+            return
         except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError):
             # Rules are written for values of the right form, and some part of this value has the wrong form.
             message = f"The rule {constraint.key} could not be evaluated on what stands here."
@@ -454,9 +459,22 @@ def conforms(library: Library, value: object, profile: str, scope: Scope) -> boo
     named = value.get("resourceType", model.type) if isinstance(value, dict) else model.type
     if named != model.type:
         return False
+    known = scope.conforming
+    key = (id(value), id(scope.resource), model.url)
+    if key in known:
+        return known[key][1]
+    # What refers to itself, perhaps by way of others, satisfies the profile unless something else breaks it.
+    known[key] = (value, True)
+    size = len(known)
     quiet = Explainer(library)
     quiet.content(model.content, Item(value, None, model.type, model.type), scope, strict=False)
-    return not any(issue.is_error for issue in quiet.issues)
+    answer = not any(issue.is_error for issue in quiet.issues)
+    if not answer:
+        # Whatever was found meanwhile may rest on the opposite.
+        while len(known) > size:
+            known.popitem()
+    known[key] = (value, answer)
+    return answer
 
 
 def is_empty(value: Json) -> bool:

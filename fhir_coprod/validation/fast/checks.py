@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 
 from fhir_coprod.validation import generated
 from fhir_coprod.validation.explain.findings import Findings
+from fhir_coprod.validation.fhirpath import Undecided
 from fhir_coprod.validation.model import formats
 from fhir_coprod.validation.model.codes import lacks_code
 from fhir_coprod.validation.model.content import Bound, Field, Rule
@@ -32,7 +33,7 @@ class No(Exception):
     """
 
 
-FALTERS = (No, TypeError, KeyError, AttributeError, ValueError, IndexError, RecursionError)
+FALTERS = (No, TypeError, KeyError, AttributeError, ValueError, IndexError, RecursionError, Undecided)
 """What a check may raise on a wrong value: checks are written for right values and do not look first."""
 
 

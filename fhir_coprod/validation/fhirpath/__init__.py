@@ -22,7 +22,7 @@ from fhir_coprod.jsontext import Json
 from fhir_coprod.validation.fhirpath import programs
 from fhir_coprod.validation.fhirpath.closures.compiler import compiled
 from fhir_coprod.validation.fhirpath.corrections import corrected
-from fhir_coprod.validation.fhirpath.errors import FhirPathError, UnsupportedFhirPath
+from fhir_coprod.validation.fhirpath.errors import FhirPathError, Undecided, UnsupportedFhirPath
 from fhir_coprod.validation.fhirpath.model import Type, type_named
 from fhir_coprod.validation.fhirpath.nodes import Compiled, Env, Node, Nodes, Scope, as_truth, root
 from fhir_coprod.validation.fhirpath.parser import parse
@@ -35,6 +35,7 @@ __all__ = [
     "FhirPathError",
     "Invariant",
     "Typed",
+    "Undecided",
     "UnsupportedFhirPath",
     "compile_invariant",
     "compile_typed",

@@ -17,7 +17,7 @@ from fhir_coprod.validation.fhirpath.generator import (
 from fhir_coprod.validation.fhirpath.knowledge import CONSTANTS
 from fhir_coprod.validation.fhirpath.model import Element, Type, resource_type, type_named
 from fhir_coprod.validation.fhirpath.nodes import EMPTY, Env, Node, Scope, as_truth
-from fhir_coprod.validation.fhirpath.runtime import matcher
+from fhir_coprod.validation.fhirpath.patterns import matcher
 from fhir_coprod.validation.fhirpath.syntax import (
     Binary,
     Call,

@@ -16,6 +16,17 @@ class UnsupportedFhirPath(CoprodError):
     code = "not-supported"
 
 
+class Undecided(CoprodError):
+    """The expression would take too long on this data, so nobody knows whether the rule holds.
+
+    Raised after so many steps, never after so much time: whether it is raised depends on the data alone. The
+    message is the reason, as half a sentence.
+    """
+
+    status = 422
+    code = "too-costly"
+
+
 class FhirPathError(CoprodError):
     """The expression cannot handle the data, such as two items where the rule expects one."""
 

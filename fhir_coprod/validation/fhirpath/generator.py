@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from fhir_coprod.validation.fhirpath.model import STRING, Element, Type, type_named
+from fhir_coprod.validation.fhirpath.once import is_same_for_all
 from fhir_coprod.validation.fhirpath.syntax import (
     Binary,
     Call,
@@ -261,6 +262,12 @@ class Source:
             beside = f"{owner}.get({'_' + key!r})"
         block.under(f"if {there}:", lambda at: body(Item(var, child, beside), at))
 
+    def _once(self, tree: Expression | None, call: str) -> str:
+        """The call of a function, or what it found before if `tree` leads to the same for all items."""
+        if tree is None or not is_same_for_all(tree):
+            return call
+        return f"once_in(env, {self.constant(object())}, {call.partition('(')[0]})"
+
     def gather(self, tree: Expression | None, item: Item) -> tuple[str, Type]:
         """An expression for the list of values of `tree`, which must all be of one type."""
         types: dict[str, Type] = {}
@@ -275,7 +282,7 @@ class Source:
         call = self.function(item, "out = []", fill, "return out")
         if len({type_.system or type_.name for type_ in types.values()}) != 1:
             raise Unsuited
-        return call, next(iter(types.values()))
+        return self._once(tree, call), next(iter(types.values()))
 
     def text_of(self, tree: Expression, item: Item) -> str:
         """An expression for the text of a single string, "" when there is none."""
@@ -293,7 +300,7 @@ class Source:
         def fill(start: Item, block: Block) -> None:
             self.walk(tree, start, block, lambda it, at: at.add("n += 1"))
 
-        return self.function(item, "n = 0", fill, "return n")
+        return self._once(tree, self.function(item, "n = 0", fill, "return n"))
 
     def any_of(self, tree: Expression | None, item: Item) -> str:
         """An expression that is true when there is an item."""
@@ -301,7 +308,7 @@ class Source:
         def fill(start: Item, block: Block) -> None:
             self.walk(tree, start, block, lambda it, at: at.add("return True"))
 
-        return self.function(item, "", fill, "return False")
+        return self._once(tree, self.function(item, "", fill, "return False"))
 
     def test(self, tree: Expression, item: Item, wanted: bool) -> str:
         """An expression that is true when `tree` is `wanted`, and false when it is not, or is unknown."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -10,7 +11,7 @@ from typing import Any
 
 from fhir_coprod.jsontext import Json
 from fhir_coprod.validation.fhirpath import quantity, temporal
-from fhir_coprod.validation.fhirpath.errors import FhirPathError
+from fhir_coprod.validation.fhirpath.errors import FhirPathError, Undecided
 from fhir_coprod.validation.fhirpath.model import BOOLEAN, INTEGER, STRING, Type, resource_type, type_named
 
 
@@ -48,10 +49,18 @@ class Env:
     """The Bundle around it, searched by `resolve()`."""
     resolve: Callable[[str], Json | None] | None = None
     """What `resolve()` calls instead of searching `bundle`: returns the resource a reference points at."""
-    entries: dict[str, Any] | None = field(default=None, init=False, repr=False)
-    """The bundle's resources by address, once `resolve()` has looked."""
     now: datetime | None = None
     """The time for `now()` and `today()`; taken from the clock when first needed."""
+    container: Env | None = None
+    """The environment of %rootResource, if that is another: it looks contained ones up for all of them."""
+    around: Env | None = None
+    """The environment of `bundle`, if it has one: it looks its entries up for all of them."""
+    contained: dict[str, Any] | None = field(default=None, init=False, repr=False)
+    """The contained resources by id, once `resolve()` has looked."""
+    entries: dict[str, Any] | None = field(default=None, init=False, repr=False)
+    """The entries of this resource, if it is a Bundle, by address, once `resolve()` has looked."""
+    memory: dict[object, Any] = field(default_factory=dict, init=False, repr=False)
+    """What is the same for every item and was worked out already: see `once`."""
 
     def moment(self) -> datetime:
         """The same moment throughout one evaluation."""
@@ -186,6 +195,9 @@ def descendants(items: Nodes) -> Nodes:
     return out
 
 
+MOST_EQUIVALENT = 1_000
+"""Longest collections whose items are compared one by one for `~`."""
+
 _NUMBERS = ("Integer", "Decimal")
 _DATES = ("Date", "DateTime")
 
@@ -278,8 +290,8 @@ def equivalent(a: Node, b: Node) -> bool:
     """`~` of two items: ignores case and spaces, numbers to the lesser precision, dates of equal one."""
     left, right = a.value, b.value
     kind, other = a.type.system, b.type.system
-    if kind == "String" and other == "String" and isinstance(left, str) and isinstance(right, str):
-        return " ".join(left.casefold().split()) == " ".join(right.casefold().split())
+    if _is_text(a) and _is_text(b):
+        return _common_form(a) == _common_form(b)
     if kind in _NUMBERS and other in _NUMBERS:
         first, second = quantity.number(left), quantity.number(right)
         if first is None or second is None:
@@ -289,6 +301,14 @@ def equivalent(a: Node, b: Node) -> bool:
     if kind or other:
         return equal(a, b) is True
     return _equivalent_json(a, b)
+
+
+def _is_text(node: Node) -> bool:
+    return node.type.system == "String" and isinstance(node.value, str)
+
+
+def _common_form(node: Node) -> str:
+    return " ".join(node.value.casefold().split())
 
 
 def _places(value: Decimal) -> int:
@@ -313,9 +333,17 @@ def _equivalent_json(a: Node, b: Node) -> bool:
 
 
 def equivalent_collections(a: Sequence[Node], b: Sequence[Node]) -> bool:
-    """`~` of two collections: the same items in any order."""
+    """`~` of two collections: the same items in any order.
+
+    Raises Undecided for long ones: only texts have a common form to compare, anything else is compared one by
+    one.
+    """
     if len(a) != len(b):
         return False
+    if all(map(_is_text, a)) and all(map(_is_text, b)):
+        return Counter(map(_common_form, a)) == Counter(map(_common_form, b))
+    if len(a) > MOST_EQUIVALENT:
+        raise Undecided(f"it compares more than {MOST_EQUIVALENT} values in any order")
     rest = list(b)
     for node in a:
         match = next((index for index, other in enumerate(rest) if equivalent(node, other)), None)
@@ -323,60 +351,3 @@ def equivalent_collections(a: Sequence[Node], b: Sequence[Node]) -> bool:
             return False
         del rest[match]
     return True
-
-
-def holds(items: Sequence[Node], wanted: Node) -> bool:
-    """Whether an equal item is among them."""
-    return any(equal(node, wanted) is True for node in items)
-
-
-def _identity(node: Node) -> Hashable:
-    """A key that is the same for equal items; None where equality is more complicated (dates, quantities)."""
-    kind, value = node.type.system, node.value
-    if value is None:
-        return None
-    if kind == "String" or (kind == "Boolean" and isinstance(value, bool)):
-        return kind, value
-    if kind in _NUMBERS:
-        return "number", quantity.number(value)
-    return None if kind else _frozen(value)
-
-
-def _frozen(value: Any) -> Hashable:
-    if isinstance(value, dict):
-        return frozenset((key, _frozen(inner)) for key, inner in value.items())
-    if isinstance(value, list):
-        return tuple(_frozen(inner) for inner in value)
-    return ("Boolean", value) if isinstance(value, bool) else value
-
-
-class Known:
-    """A set of items to look others up in: by hash where that is exact, otherwise one by one."""
-
-    def __init__(self, items: Sequence[Node] = ()) -> None:
-        self._keys: set[Hashable] = set()
-        self._rest: Nodes = []
-        for node in items:
-            self.add(node)
-
-    def add(self, node: Node) -> None:
-        key = _identity(node)
-        if key is None:
-            self._rest.append(node)
-        else:
-            self._keys.add(key)
-
-    def __contains__(self, node: Node) -> bool:
-        key = _identity(node)
-        return key in self._keys if key is not None else holds(self._rest, node)
-
-
-def distinct(items: Sequence[Node]) -> Nodes:
-    """Each item once, in order."""
-    out: Nodes = []
-    seen = Known()
-    for node in items:
-        if node not in seen:
-            seen.add(node)
-            out.append(node)
-    return out

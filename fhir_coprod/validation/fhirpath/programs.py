@@ -11,6 +11,7 @@ from fhir_coprod.validation.fhirpath import booleans, references, runtime
 from fhir_coprod.validation.fhirpath.generator import Block, Item, Source, Unsuited
 from fhir_coprod.validation.fhirpath.model import Type, type_named
 from fhir_coprod.validation.fhirpath.nodes import Env
+from fhir_coprod.validation.fhirpath.once import once_in
 from fhir_coprod.validation.fhirpath.syntax import Binary, Expression, External, Variable, parts
 
 Rule = Callable[..., bool]
@@ -33,6 +34,7 @@ _HELPERS: dict[str, Any] = {
     "unique": runtime.unique,
     "runtime_name": runtime.runtime_name,
     "target_is": references.value_target_is,
+    "once_in": once_in,
 }
 
 

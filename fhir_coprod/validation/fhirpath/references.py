@@ -35,17 +35,26 @@ def _contained(target: str, env: Env) -> Any:
     container = env.root_resource or env.resource
     if target == "#":
         return container
+    holder = env.container or env
+    if holder.contained is None:
+        holder.contained = _contained_by_id(container)
+    return holder.contained.get(target[1:])
+
+
+def _contained_by_id(container: Json) -> dict[str, Any]:
     contained = container.get("contained")
+    known: dict[str, Any] = {}
     for resource in contained if isinstance(contained, list) else ():
-        if isinstance(resource, dict) and resource.get("id") == target[1:]:
-            return resource
-    return None
+        if isinstance(resource, dict) and isinstance(resource.get("id"), str):
+            known.setdefault(resource["id"], resource)
+    return known
 
 
 def _entry(target: str, env: Env) -> Any:
-    if env.entries is None:
-        env.entries = _entries(env.bundle or env.resource)
-    return env.entries.get(target.partition("/_history/")[0])
+    holder = env.around or env
+    if holder.entries is None:
+        holder.entries = _entries(holder.resource if env.around else env.bundle or env.resource)
+    return holder.entries.get(target.partition("/_history/")[0])
 
 
 def _entries(bundle: Json) -> dict[str, Any]:

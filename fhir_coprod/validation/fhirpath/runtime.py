@@ -5,20 +5,18 @@ Where a partial date, a missing value or a surplus of values may leave a test op
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from fhir_coprod.jsontext import Json
 from fhir_coprod.validation.fhirpath import temporal
 from fhir_coprod.validation.fhirpath.errors import FhirPathError
+from fhir_coprod.validation.fhirpath.members import distinct
 from fhir_coprod.validation.fhirpath.model import resource_type, type_named
-from fhir_coprod.validation.fhirpath.nodes import Node, distinct
-from fhir_coprod.validation.fhirpath.strings import REGEX_LENGTH, REGEX_SECONDS, found, pattern
+from fhir_coprod.validation.fhirpath.nodes import Node
 
 NOTHING: Json = {}
 """Replaces an absent element, so that a step from it leads nowhere. Never changed."""
-
-_SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_^$ :/-#|")
 
 
 def items(owner: Json, key: str) -> list[Any]:
@@ -77,24 +75,6 @@ def date_order(left: str | None, right: str | None) -> int | None:
         return (left > right) - (left < right)
     first, second = temporal.moment(left), temporal.moment(right)
     return None if first is None or second is None else temporal.order(first, second)
-
-
-def matcher(source: str) -> Callable[[str], bool]:
-    """`matches(source)` as a function. A pattern that is plain text needs no time limit."""
-    if _SAFE.issuperset(source):
-        search = pattern(source).search
-        return lambda value: search(value) is not None
-    search = pattern(source).search
-
-    def matches(value: str) -> bool:
-        if len(value) > REGEX_LENGTH:
-            return found(source, value)
-        try:
-            return search(value, timeout=REGEX_SECONDS) is not None
-        except TimeoutError:
-            return found(source, value)
-
-    return matches
 
 
 def unique(values: list[tuple[str, Any]]) -> list[tuple[str, Any]]:

@@ -7,12 +7,9 @@ import binascii
 import re
 from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
-from functools import lru_cache
 from typing import Any
 
-import regex
-
-from fhir_coprod.validation.fhirpath import quantity, temporal
+from fhir_coprod.validation.fhirpath import patterns, quantity, temporal
 from fhir_coprod.validation.fhirpath.errors import FhirPathError, UnsupportedFhirPath
 from fhir_coprod.validation.fhirpath.model import (
     BOOLEAN,
@@ -25,13 +22,6 @@ from fhir_coprod.validation.fhirpath.model import (
     TIME,
 )
 from fhir_coprod.validation.fhirpath.nodes import EMPTY, Node, Nodes, integer, one, string, truth
-
-REGEX_SECONDS = 0.25
-"""Longest time that one regular expression may work on one string. Both may come from strangers, and a
-pattern such as `(a+)+$` takes exponential time in any backtracking engine; this engine can be stopped."""
-
-REGEX_LENGTH = 100_000
-"""Longest string, in characters, that is given to a regular expression."""
 
 
 def text_of(node: Node) -> str | None:
@@ -64,45 +54,6 @@ def number_argument(items: Nodes) -> int | None:
     return node.value if node is not None and isinstance(node.value, int) else None
 
 
-@lru_cache(maxsize=1024)
-def pattern(source: str) -> regex.Pattern[str]:
-    """A compiled regular expression. Raises UnsupportedFhirPath for one that is malformed."""
-    try:
-        return regex.compile(source, regex.DOTALL)
-    except regex.error as error:
-        raise UnsupportedFhirPath(
-            f"FHIRPath: the regular expression {source!r} is malformed: {error}."
-        ) from None
-
-
-def _bounded(value: str) -> str:
-    if len(value) > REGEX_LENGTH:
-        raise FhirPathError(
-            f"FHIRPath: a text of more than {REGEX_LENGTH} characters is not matched with a pattern."
-        )
-    return value
-
-
-def found(source: str, value: str, *, whole: bool = False) -> bool:
-    """Whether the pattern is found in the value (or is all of it), in bounded time."""
-    try:
-        compiled = pattern(source)
-    except UnsupportedFhirPath as error:
-        raise FhirPathError(error.message) from None
-    search = compiled.fullmatch if whole else compiled.search
-    try:
-        return search(_bounded(value), timeout=REGEX_SECONDS) is not None
-    except TimeoutError:
-        raise _too_slow(source) from None
-
-
-def _too_slow(source: str) -> FhirPathError:
-    return FhirPathError(
-        f"FHIRPath: the regular expression {source!r} takes more than {REGEX_SECONDS} s; write it without "
-        "repetition inside repetition."
-    )
-
-
 def _tested(test: Callable[[str, str], bool]) -> Callable[[Nodes, list[Nodes]], Nodes]:
     """Make a function of a test on a text. An item without a value gives False, as in HL7's validator."""
 
@@ -116,8 +67,8 @@ def _tested(test: Callable[[str, str], bool]) -> Callable[[Nodes, list[Nodes]], 
     return function
 
 
-matches = _tested(lambda value, source: found(source, value))
-matches_full = _tested(lambda value, source: found(source, value, whole=True))
+matches = _tested(lambda value, source: patterns.found(source, value))
+matches_full = _tested(lambda value, source: patterns.found(source, value, whole=True))
 contains = _tested(lambda value, part: part in value)
 starts_with = _tested(lambda value, part: value.startswith(part))
 ends_with = _tested(lambda value, part: value.endswith(part))
@@ -127,16 +78,10 @@ def replace_matches(items: Nodes, args: list[Nodes]) -> Nodes:
     value, source, by = text(items), text(args[0]), text(args[1])
     if value is None or source is None or by is None:
         return EMPTY
-    # FHIRPath writes groups as $1 and ${name}, Python as \1 and \g<name>.
-    template = re.sub(r"\$(?:(\d+)|\{(\w+)\})", r"\\g<\1\2>", by.replace("\\", "\\\\"))
     try:
-        return string(pattern(source).sub(template, _bounded(value), timeout=REGEX_SECONDS))
-    except TimeoutError:
-        raise _too_slow(source) from None
-    except (regex.error, IndexError):
-        raise FhirPathError(
-            "FHIRPath: replaceMatches() names a group that its pattern does not have."
-        ) from None
+        return string(patterns.replaced(source, value, by))
+    except UnsupportedFhirPath as error:
+        raise FhirPathError(error.message) from None
 
 
 def index_of(items: Nodes, args: list[Nodes]) -> Nodes:

@@ -31,30 +31,42 @@ class Scope:
     outer:     the scope of the Bundle or Parameters that carries it
     """
 
-    def __init__(self, resource: Json, container: Json | None = None, outer: Scope | None = None) -> None:
+    def __init__(self, resource: Json, holder: Scope | None = None, outer: Scope | None = None) -> None:
+        """holder: the scope of the resource that contains this one"""
         self.resource = resource
-        self.container = resource if container is None else container
+        self.container: Json = resource if holder is None else holder.container
         self.outer = outer
+        self._holder = holder
+        near = holder or outer
+        self.conforming: dict[tuple[int, int, str], tuple[object, bool]]
+        self.conforming = {} if near is None else near.conforming
+        """Whether a value satisfies a profile, by the identities of the value and its resource; with the
+        value itself. Shared by all scopes of one pass, since many references may point to one resource."""
 
     def within(self, resource: Json, *, contained: bool) -> Scope:
         """The scope of a resource inside this one: contained, or carried by a Bundle or Parameters."""
         if contained:
-            return Scope(resource, self.container, self.outer)
+            return Scope(resource, self._holder or self, self.outer)
         return Scope(resource, None, self)
 
     @cached_property
     def environment(self) -> Env:
         """The same surroundings for FHIRPath."""
         outer = self.outer
+        bundle = outer if outer is not None and outer.resource.get("resourceType") == "Bundle" else None
         return Env(
             self.resource,
             None if self.container is self.resource else self.container,
-            outer.resource if outer is not None and outer.resource.get("resourceType") == "Bundle" else None,
+            None if bundle is None else bundle.resource,
+            container=None if self._holder is None else self._holder.environment,
+            around=None if bundle is None else bundle.environment,
         )
 
     @cached_property
     def contained(self) -> dict[str, Json]:
         """Contained resources by id."""
+        if self._holder is not None:
+            return self._holder.contained
         found: dict[str, Json] = {}
         contained = self.container.get("contained")
         for resource in contained if isinstance(contained, list) else ():

@@ -22,21 +22,6 @@ from tests.validation.fhirpath_data import rules, values
 TYPES = ("Patient", "Observation", "Bundle", "Questionnaire", "CarePlan", "StructureDefinition", "Task")
 
 
-def test_regular_expression_that_backtracks_forever_is_stopped() -> None:
-    value = "a" * 60 + "!"
-    rule = compile_invariant("family.matches('^(a|a)+$')", "HumanName")
-    started = time.perf_counter()
-    with pytest.raises(FhirPathError):
-        rule({"family": value}, Env({}))
-    assert time.perf_counter() - started < 5
-
-
-def test_regular_expression_is_not_given_a_text_of_any_length() -> None:
-    rule = compile_invariant("family.matches('^[^x]*$')", "HumanName")
-    with pytest.raises(FhirPathError):
-        rule({"family": "a" * 1_000_000}, Env({}))
-
-
 def test_regular_expression_from_the_data_may_be_malformed() -> None:
     with pytest.raises(FhirPathError):
         compile_invariant("'a'.matches(family)", "HumanName")({"family": "("}, Env({}))

@@ -9,12 +9,12 @@ from typing import Any
 
 from fhir_coprod.validation.fhirpath import quantity, strings, temporal
 from fhir_coprod.validation.fhirpath.errors import FhirPathError
+from fhir_coprod.validation.fhirpath.members import Known, distinct
 from fhir_coprod.validation.fhirpath.model import DECIMAL, INTEGER, QUANTITY, STRING
 from fhir_coprod.validation.fhirpath.nodes import (
     EMPTY,
     FALSE,
     TRUE,
-    Known,
     Node,
     Nodes,
     as_quantity,
@@ -22,7 +22,6 @@ from fhir_coprod.validation.fhirpath.nodes import (
     children,
     children_named,
     descendants,
-    distinct,
     integer,
     one,
     truth,
@@ -53,13 +52,12 @@ def _get_value(items: Nodes, args: list[Nodes]) -> Nodes:
     return [Node(node.value, node.type)]
 
 
-def _subset(items: Nodes, args: list[Nodes]) -> Nodes:
-    others = Known(args[0])
+def _subset(items: Nodes, others: Known) -> Nodes:
     return truth(all(node in others for node in items))
 
 
-def _superset(items: Nodes, args: list[Nodes]) -> Nodes:
-    return _subset(args[0], [items])
+def _superset(items: Nodes, others: Nodes) -> Nodes:
+    return _subset(others, Known(items))
 
 
 def _skip(items: Nodes, args: list[Nodes]) -> Nodes:
@@ -77,13 +75,11 @@ def _single(items: Nodes, args: list[Nodes]) -> Nodes:
     return items
 
 
-def _intersect(items: Nodes, args: list[Nodes]) -> Nodes:
-    others = Known(args[0])
+def _intersect(items: Nodes, others: Known) -> Nodes:
     return distinct([node for node in items if node in others])
 
 
-def _exclude(items: Nodes, args: list[Nodes]) -> Nodes:
-    others = Known(args[0])
+def _exclude(items: Nodes, others: Known) -> Nodes:
     return [node for node in items if node not in others]
 
 
@@ -187,8 +183,6 @@ FUNCTIONS: dict[str, tuple[int, int, Function]] = {
     "anyTrue": (0, 0, lambda items, args: truth(any(_booleans(items)))),
     "allFalse": (0, 0, lambda items, args: truth(not any(_booleans(items)))),
     "anyFalse": (0, 0, lambda items, args: truth(not all(_booleans(items)))),
-    "subsetOf": (1, 1, _subset),
-    "supersetOf": (1, 1, _superset),
     "distinct": (0, 0, lambda items, args: distinct(items)),
     "isDistinct": (0, 0, lambda items, args: truth(len(distinct(items)) == len(items))),
     "single": (0, 0, _single),
@@ -197,8 +191,6 @@ FUNCTIONS: dict[str, tuple[int, int, Function]] = {
     "tail": (0, 0, lambda items, args: items[1:]),
     "skip": (1, 1, _skip),
     "take": (1, 1, _take),
-    "intersect": (1, 1, _intersect),
-    "exclude": (1, 1, _exclude),
     "union": (1, 1, lambda items, args: distinct([*items, *args[0]])),
     "combine": (1, 1, lambda items, args: [*items, *args[0]]),
     "children": (0, 0, _all_children),
@@ -238,6 +230,15 @@ FUNCTIONS: dict[str, tuple[int, int, Function]] = {
     "decode": (1, 1, strings.decode),
 }
 """Functions whose arguments are plain values; those that evaluate an argument per item are in `compiler`."""
+
+AMONG: dict[str, tuple[Callable[[Nodes, Any], Nodes], Callable[[Nodes], Any]]] = {
+    # name: what it does with the items and the others, and how the others are made ready for it
+    "subsetOf": (_subset, Known),
+    "supersetOf": (_superset, distinct),
+    "intersect": (_intersect, Known),
+    "exclude": (_exclude, Known),
+}
+"""Functions with one argument, a collection that is looked into."""
 
 
 def _conversion(to: str) -> tuple[Function, Function]:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fhir_coprod.validation.fhirpath import knowledge, quantity, references, strings
+from fhir_coprod.validation.fhirpath import knowledge, patterns, quantity, references
 from fhir_coprod.validation.fhirpath.closures import collections
-from fhir_coprod.validation.fhirpath.errors import FhirPathError, UnsupportedFhirPath
+from fhir_coprod.validation.fhirpath.errors import Undecided, UnsupportedFhirPath
+from fhir_coprod.validation.fhirpath.members import Known, Members, distinct
 from fhir_coprod.validation.fhirpath.model import (
     BOOLEAN,
     DATE,
@@ -26,21 +27,19 @@ from fhir_coprod.validation.fhirpath.nodes import (
     FALSE,
     TRUE,
     Compiled,
-    Known,
     Node,
     Nodes,
     Scope,
     as_truth,
     children_named,
-    distinct,
     equal_collections,
     equivalent_collections,
-    holds,
     one,
     root,
     string,
     truth,
 )
+from fhir_coprod.validation.fhirpath.once import once
 from fhir_coprod.validation.fhirpath.syntax import (
     Binary,
     Call,
@@ -56,8 +55,8 @@ from fhir_coprod.validation.fhirpath.syntax import (
     Variable,
 )
 
-MAX_REPEAT = 100_000
-"""Most items that `repeat()` gathers before it assumes an endless loop."""
+MAX_REPEAT = 1_000_000
+"""Most items that `repeat()` gathers: a loop may have no end."""
 
 
 _LITERAL_TYPES: dict[str, Type] = {
@@ -73,6 +72,10 @@ _LITERAL_TYPES: dict[str, Type] = {
 
 def compiled(tree: Expression) -> Compiled:
     """The closure of an expression. Raises UnsupportedFhirPath for what cannot be decided here."""
+    return once(tree, _compiled(tree))
+
+
+def _compiled(tree: Expression) -> Compiled:
     match tree:
         case Literal(kind, value):
             constant = [Node(value, _LITERAL_TYPES[kind])]
@@ -98,6 +101,8 @@ def compiled(tree: Expression) -> Compiled:
         case TypeTest(operator, operand, name):
             return _type_test(operator, operand, name)
         case Binary(operator, left, right):
+            if operator in ("in", "contains"):
+                return _membership(*((left, right) if operator == "in" else (right, left)))
             return _binary(operator, compiled(left), compiled(right))
 
 
@@ -204,6 +209,9 @@ def _call(call: Call) -> Compiled:
         fewest, most, build = special
         _check_arguments(call, fewest, most)
         return build(call)
+    if call.name in collections.AMONG:
+        _check_arguments(call, 1, 1)
+        return _among(call.name, _source(call.source), call.arguments[0])
     known = collections.FUNCTIONS.get(call.name)
     if known is None:
         raise UnsupportedFhirPath(f"FHIRPath: the function {call.name}() is not known here.")
@@ -212,13 +220,21 @@ def _call(call: Call) -> Compiled:
     if call.name in ("matches", "matchesFull", "replaceMatches"):
         match call.arguments[0]:
             case Literal("String", source):
-                strings.pattern(str(source))
+                patterns.check(str(source))
     of = _source(call.source)
     arguments = [compiled(argument) for argument in call.arguments]
     if not arguments:
         no_arguments: list[Nodes] = []
         return lambda scope: function(of(scope), no_arguments)
     return lambda scope: function(of(scope), [argument(scope) for argument in arguments])
+
+
+def _among(name: str, of: Compiled, others: Expression) -> Compiled:
+    """`intersect` and its like: the others are made ready to look into once, if they stay the same."""
+    function, prepare = collections.AMONG[name]
+    found = compiled(others)
+    prepared = once(others, lambda scope: prepare(found(scope)))
+    return lambda scope: function(of(scope), prepared(scope))
 
 
 def _check_arguments(call: Call, fewest: int, most: int) -> None:
@@ -303,7 +319,7 @@ def _repeat(call: Call) -> Compiled:
                     out.append(node)
                     level.append(node)
             if len(out) > MAX_REPEAT:
-                raise FhirPathError("FHIRPath: repeat() does not end.")
+                raise Undecided(f"repeat() finds more than {MAX_REPEAT:,} items")
         return out
 
     return repeat
@@ -394,10 +410,6 @@ def _binary(operator: str, left: Compiled, right: Compiled) -> Compiled:
             return lambda scope: collections.compare(operator, left(scope), right(scope))
         case "|":
             return lambda scope: distinct([*left(scope), *right(scope)])
-        case "in":
-            return lambda scope: _is_in(left(scope), right(scope))
-        case "contains":
-            return lambda scope: _is_in(right(scope), left(scope))
         case "&":
             return lambda scope: collections.concatenate(left(scope), right(scope))
     return lambda scope: collections.arithmetic(operator, left(scope), right(scope))
@@ -407,9 +419,20 @@ def _negation(found: bool | None) -> bool | None:
     return None if found is None else not found
 
 
-def _is_in(item: Nodes, items: Nodes) -> Nodes:
-    # The specification wants one item on the left; HL7's validator tests each, and R4's tim-9 needs that.
-    return truth(all(holds(items, node) for node in item)) if item else EMPTY
+def _membership(item: Expression, items: Expression) -> Compiled:
+    """`item in items`."""
+    of, among = compiled(item), compiled(items)
+    members = once(items, lambda scope: Members(among(scope)))
+
+    def is_in(scope: Scope) -> Nodes:
+        # The specification wants one item on the left; HL7's validator tests each, and R4's tim-9 needs that.
+        nodes = of(scope)
+        if not nodes:
+            return EMPTY
+        known = members(scope)
+        return truth(all(node in known for node in nodes))
+
+    return is_in
 
 
 def _logic(operator: str, left: Compiled, right: Compiled) -> Compiled:
