@@ -7,7 +7,7 @@ when somebody asks for them.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -30,6 +30,8 @@ class Metrics(Collector):
         self._requests: dict[tuple[str, int], int] = {}
         self._classes: dict[str, list[int]] = {}
         self._seconds: dict[str, float] = {}
+        self.connections: Callable[[], int] = lambda: 0
+        """How many connections are open."""
         self._head = 0
         self._faults: Sequence[tuple[str, str, str, int]] = ()
 
@@ -58,6 +60,7 @@ class Metrics(Collector):
             buckets = list(zip(names, map(float, accumulate(classes)), strict=True))
             durations.add_metric([interaction], buckets, self._seconds[interaction])
         yield durations
+        yield GaugeMetricFamily("coprod_connections", "Open connections", self.connections())
         yield GaugeMetricFamily("coprod_log_position", "Newest position of the change log", self._head)
         marks = GaugeMetricFamily(
             "coprod_quality_marks",
