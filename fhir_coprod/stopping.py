@@ -15,8 +15,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Final
 
 GRACE_SECONDS: Final = 10.0
@@ -40,23 +40,30 @@ def when_told(stop: Callable[[], None]) -> None:
         signal.signal(number, told)
 
 
-def interrupt_when_told() -> None:
-    """At SIGTERM or SIGINT raise Told in the main thread, and see that the process ends in time."""
+@contextmanager
+def interrupted_when_told() -> Iterator[None]:
+    """At SIGTERM or SIGINT raise Told in the block, and see that the process ends in time."""
 
     def told(number: int, frame: object) -> None:
         end_in_time(128 + number)
         raise Told(number)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:  # nohup and the like
             signal.signal(number, told)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
-class Told(KeyboardInterrupt):
+class Told(BaseException):
     """The process was told to stop by signal `number`."""
 
     def __init__(self, number: int) -> None:
-        super().__init__()
+        super().__init__(f"signal {number}")
         self.number = number
 
 

@@ -200,8 +200,8 @@ class Connections:
     def _make_room_for_bodies(self) -> None:
         self._tell(
             "bodies",
-            f"the bodies of requests on their way in are more than {self.limits.bodies:,} bytes together: the "
-            "one that has taken longest is refused.",
+            f"the bodies of requests on their way in have more than {self.limits.bodies:,} bytes together: "
+            "the one that has taken longest is refused.",
         )
         coming = [one for one in self.open if one.body_bytes]
         for connection in sorted(coming, key=lambda one: one.since):

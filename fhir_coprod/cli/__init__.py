@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from fhir_coprod import faults
+from fhir_coprod import faults, stopping
 from fhir_coprod.cli.commands import AllCommands, new_app
 from fhir_coprod.cli.options import ConfigOption
 from fhir_coprod.errors import CoprodError
@@ -47,13 +48,14 @@ def main() -> None:
     """Entry point: whatever goes wrong is one sentence on stderr and an exit code, never a traceback."""
     _make_streams_safe()
     try:
-        app()
+        with stopping.interrupted_when_told():
+            app()
     except CoprodError as error:
         _say(str(error))
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        _say("interrupted.")
-        sys.exit(130)
+    except stopping.Told as told:
+        _say("interrupted." if told.number == signal.SIGINT else "stopped before it was done.")
+        sys.exit(128 + told.number)
     except BrokenPipeError:
         from fhir_coprod.cli.common import abandon_output
 

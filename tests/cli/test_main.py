@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from fhir_coprod import cli
 from fhir_coprod.cli.commands import COMMANDS, whole
 from fhir_coprod.errors import ConfigError, Conflict, NotFound, plain
+from fhir_coprod.stopping import Told
 from tests import programs
 
 
@@ -102,7 +104,8 @@ def test_config_may_stand_before_or_after_the_command(tmp_path: Path, before: bo
         (ConfigError("Set it."), 2),
         (NotFound("Not here."), 2),
         (Conflict("Not now."), 1),
-        (KeyboardInterrupt(), 130),
+        (Told(signal.SIGINT), 130),
+        (Told(signal.SIGTERM), 143),
     ],
 )
 def test_each_error_ends_with_its_code(
