@@ -17,11 +17,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Final
 
-GRACE_SECONDS: Final = 10.0
+GRACE_SECONDS = 10.0
 """How long a process may take to end once it is told to stop."""
-_LAST_SECONDS: Final = 2.0
+_LAST_SECONDS = 2.0
 """After so much longer the system ends it: Python code has no turn while a library keeps the interpreter."""
 
 
@@ -67,14 +66,14 @@ class Told(BaseException):
         self.number = number
 
 
-def end_in_time(exit_code: int = 0, seconds: float = GRACE_SECONDS) -> None:
-    """End this process after so many seconds, and the processes it started; may be called by a signal."""
+def end_in_time(exit_code: int = 0) -> None:
+    """End this process, and those it started, when the grace is over; may be called by a signal's handler."""
     if not _ending.acquire(blocking=False):
         return
     if hasattr(signal, "alarm"):
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.alarm(round(seconds + _LAST_SECONDS))
-    _thread.start_new_thread(_end_after, (seconds, exit_code))
+        signal.alarm(round(GRACE_SECONDS + _LAST_SECONDS))
+    _thread.start_new_thread(_end_after, (GRACE_SECONDS, exit_code))
 
 
 _ending = threading.Lock()

@@ -33,6 +33,7 @@ class Metrics(Collector):
         self.connections: Callable[[], int] = lambda: 0
         """How many connections are open."""
         self._head = 0
+        self._is_watched = False
         self._faults: Sequence[tuple[str, str, str, int]] = ()
 
     def count(self, interaction: str, status: int, seconds: float) -> None:
@@ -62,6 +63,9 @@ class Metrics(Collector):
         yield durations
         yield GaugeMetricFamily("coprod_connections", "Open connections", self.connections())
         yield GaugeMetricFamily("coprod_log_position", "Newest position of the change log", self._head)
+        yield GaugeMetricFamily(
+            "coprod_watched", "1 if some process watches the referrals", int(self._is_watched)
+        )
         marks = GaugeMetricFamily(
             "coprod_quality_marks",
             "Elements that break a rule in records that are kept",
@@ -71,13 +75,17 @@ class Metrics(Collector):
             marks.add_metric([source.removeprefix("ehr:"), type, rule], number)
         yield marks
 
-    def text(self, head: int, faults: Sequence[tuple[str, str, str, int]] = ()) -> bytes:
+    def text(
+        self, head: int, faults: Sequence[tuple[str, str, str, int]] = (), *, is_watched: bool = False
+    ) -> bytes:
         """The counters in Prometheus text format.
 
-        faults: (source, type, rule, how many) of what is wrong in the records, see `Store.fault_counts`
+        faults:     (source, type, rule, how many) of what is wrong in the records, see `Store.fault_counts`
+        is_watched: whether some process watches the referrals
         """
         self._head = head
         self._faults = faults
+        self._is_watched = is_watched
         registry = CollectorRegistry()
         registry.register(self)
         return generate_latest(registry)

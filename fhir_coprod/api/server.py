@@ -31,9 +31,8 @@ from fhir_coprod.store import Store
 
 log = logging.getLogger("fhir_coprod.api")
 
-GRACE_SECONDS = 7
-"""How long requests under way may take to end once the server is told to stop; the rest of
-`stopping.GRACE_SECONDS` is for the store."""
+CLOSING_SECONDS = 3.0
+"""How much of `stopping.GRACE_SECONDS` is not for requests under way, but for the store to close."""
 
 
 def require_loopback(host: str) -> None:
@@ -184,7 +183,7 @@ def _config(app: ASGIApp, protocol: Callable[..., asyncio.Protocol]) -> uvicorn.
         # The connection decides who is calling, not a header that anybody can send.
         proxy_headers=False,
         server_header=False,
-        timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_graceful_shutdown=stopping.GRACE_SECONDS - CLOSING_SECONDS,  # type: ignore[arg-type],
     )
 
 

@@ -55,6 +55,7 @@ def serving(
     stops: bool = True,
     limits: dict[str, float] | None = None,
     files: int | None = None,
+    grace: float | None = None,
     **environment: str,
 ) -> Iterator[Served]:
     """Start it on a free port, without jobs, then stop it.
@@ -62,10 +63,12 @@ def serving(
     stops:  see that it ends in good order
     limits: of connections, other than the usual ones; then there are no arguments
     files:  how many it may have open
+    grace:  seconds in which it ends once it is told to stop
     """
     command: tuple[str, ...] = ("fhir_coprod", "serve", "--port", "0", "--no-jobs", *arguments)
-    if limits is not None or files is not None:
-        command = ("tests.api.limited", json.dumps({"limits": limits or {}, "files": files}))
+    own = {"limits": limits or {}, "files": files, "grace": grace}
+    if any(own.values()):
+        command = ("tests.api.limited", json.dumps(own))
     with tempfile.TemporaryFile() as said:
         process = programs.start(
             *command,
