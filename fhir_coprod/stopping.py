@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from types import FrameType
 
 GRACE_SECONDS = 10.0
 """How long a process may take to end once it is told to stop."""
@@ -40,30 +41,28 @@ def when_told(stop: Callable[[], None]) -> None:
 
 
 @contextmanager
-def interrupted_when_told() -> Iterator[None]:
-    """At SIGTERM or SIGINT raise Told in the block, and see that the process ends in time."""
+def interrupted_by_sigterm() -> Iterator[list[int]]:
+    """Let SIGTERM do in the block what Ctrl-C does, and see that the process ends in time.
 
-    def told(number: int, frame: object) -> None:
+    asyncio knows how to end in good order at Ctrl-C, and only then. Yields a list that is not empty any more
+    once SIGTERM has come.
+    """
+    numbers: list[int] = []
+
+    def told(number: int, frame: FrameType | None) -> None:
+        numbers.append(number)
         end_in_time(128 + number)
-        raise Told(number)
+        interrupt = signal.getsignal(signal.SIGINT)  # asyncio puts its own there
+        if callable(interrupt):
+            interrupt(signal.SIGINT, frame)
 
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    for number, handler in before.items():
-        if handler is not signal.SIG_IGN:  # nohup and the like
-            signal.signal(number, told)
+    before = signal.getsignal(signal.SIGTERM)
+    if before is signal.SIG_DFL and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGTERM, told)
     try:
-        yield
+        yield numbers
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-class Told(BaseException):
-    """The process was told to stop by signal `number`."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(f"signal {number}")
-        self.number = number
+        signal.signal(signal.SIGTERM, before)
 
 
 def end_in_time(exit_code: int = 0) -> None:

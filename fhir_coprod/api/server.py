@@ -183,7 +183,7 @@ def _config(app: ASGIApp, protocol: Callable[..., asyncio.Protocol]) -> uvicorn.
         # The connection decides who is calling, not a header that anybody can send.
         proxy_headers=False,
         server_header=False,
-        timeout_graceful_shutdown=stopping.GRACE_SECONDS - CLOSING_SECONDS,  # type: ignore[arg-type],
+        timeout_graceful_shutdown=round(stopping.GRACE_SECONDS - CLOSING_SECONDS),
     )
 
 

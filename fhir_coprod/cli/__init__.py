@@ -48,14 +48,11 @@ def main() -> None:
     """Entry point: whatever goes wrong is one sentence on stderr and an exit code, never a traceback."""
     _make_streams_safe()
     try:
-        with stopping.interrupted_when_told():
-            app()
+        with stopping.interrupted_by_sigterm() as told:
+            _run(told)
     except CoprodError as error:
         _say(str(error))
         sys.exit(error.exit_code)
-    except stopping.Told as told:
-        _say("interrupted." if told.number == signal.SIGINT else "stopped before it was done.")
-        sys.exit(128 + told.number)
     except BrokenPipeError:
         from fhir_coprod.cli.common import abandon_output
 
@@ -69,6 +66,17 @@ def main() -> None:
             "which may include personal data."
         )
         sys.exit(1)
+
+
+def _run(told: list[int]) -> None:
+    """Run the command; if a signal ends it, say so and end with 128 and the signal's number."""
+    try:
+        app()
+    except (KeyboardInterrupt, SystemExit) as ended:  # Typer makes the one into the other, with code 130
+        if isinstance(ended, SystemExit) and ended.code != 128 + signal.SIGINT:
+            raise
+        _say("stopped before it was done." if told else "interrupted.")
+        sys.exit(128 + (signal.SIGTERM if told else signal.SIGINT))
 
 
 def _make_streams_safe() -> None:
