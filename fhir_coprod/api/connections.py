@@ -14,6 +14,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from heapq import nsmallest
 from typing import Protocol
 
 from fhir_coprod.errors import CoprodError, Overloaded
@@ -131,15 +132,17 @@ class Connections:
         if len(self.open) >= self.limits.most:
             self._tell(
                 "full",
-                f"{len(self.open)} connections are open, as many as this process takes: the one that has "
-                "waited longest for its client is closed for each new one. If your clients need more, raise "
+                f"{len(self.open)} connections are open, as many as this process takes: those that have "
+                "waited longest for their clients are closed for new ones. If your clients need more, raise "
                 "the limit of open files (ulimit -n) before the start.",
             )
-            longest = self._longest_waiting()
-            if longest is None:
+            # Some at a time: each search goes through all of them, and where one comes many come.
+            longest = self._longest_waiting(max(1, self.limits.most // 50))
+            if not longest:
                 return False
-            longest.abort()
-            self.open.discard(longest)
+            for one in longest:
+                one.abort()
+                self.open.discard(one)
         self.open.add(connection)
         return True
 
@@ -192,10 +195,10 @@ class Connections:
             case Stage.BUSY:
                 return False  # the endpoint ends it
 
-    def _longest_waiting(self) -> Connection | None:
-        """The connection that has waited longest for its client, unless all are at work."""
+    def _longest_waiting(self, number: int) -> list[Connection]:
+        """The connections that have waited longest for their clients; those at work are not among them."""
         waiting = [one for one in self.open if one.stage is not Stage.BUSY or one.stuck_since]
-        return min(waiting, key=lambda one: one.stuck_since or one.since, default=None)
+        return nsmallest(number, waiting, key=lambda one: one.stuck_since or one.since)
 
     def _make_room_for_bodies(self) -> None:
         self._tell(
