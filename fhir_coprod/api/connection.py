@@ -15,8 +15,9 @@ from functools import lru_cache
 from typing import Any
 
 import httptools
+from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from fhir_coprod.api.answer import error_answer
 from fhir_coprod.api.connections import Connections, Stage
@@ -82,6 +83,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._hosts: list[bytes] = []
         self._codings: list[bytes] = []
         self._is_stopping = False
+        self._running: RequestResponseCycle | None = None
 
     # ------------------------------------------------------------------------------------ the connection
 
@@ -105,16 +107,27 @@ class BoundedProtocol(HttpToolsProtocol):
     def pause_writing(self) -> None:
         self.stuck_since = self._all.now
         super().pause_writing()
+        self._all.bound_answers()
 
     def resume_writing(self) -> None:
         self.stuck_since = 0.0
         super().resume_writing()
+        if self.pipeline and self._running is not None and self._running.response_complete:
+            self._start_asgi_task(*self.pipeline.pop())
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def unsent(self) -> int:
         return self._socket.get_write_buffer_size()
 
     def abort(self) -> None:
         """Close at once; what was not sent is lost."""
+        self._held = b""
+        self.pipeline.clear()
+        if self._running is not None:
+            self._running.disconnected = True  # it writes nothing any more
         self._socket.abort()
 
     def expire(self) -> None:
@@ -357,8 +370,8 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._is_stopping:
             self._end()
         elif self.pipeline:
-            cycle, app = self.pipeline.pop()
-            self._start_asgi_task(cycle, app)
+            if not self.flow.write_paused:  # else once this answer is taken: two would fill the memory
+                self._start_asgi_task(*self.pipeline.pop())
         elif self._refusal:
             self._say_refusal()
         else:

@@ -161,20 +161,20 @@ class Connections:
     def look(self) -> None:
         """End every connection whose time is over, and see how many descriptors are left."""
         self.now = time.monotonic()
-        unsent = 0
-        stuck = []
         for connection in list(self.open):
             if self._is_over(connection):
                 connection.expire()
-            elif connection.stuck_since:
-                unsent += connection.unsent()
-                stuck.append(connection)
+        self._look_at_descriptors()
+
+    def bound_answers(self) -> None:
+        """If answers that nobody takes fill too much memory, drop those that have waited longest."""
+        stuck = [one for one in self.open if one.stuck_since]
+        unsent = sum(one.unsent() for one in stuck)
         for connection in sorted(stuck, key=lambda one: one.stuck_since):
             if unsent <= self.limits.answers:
                 break
             unsent -= connection.unsent()
             connection.abort()
-        self._look_at_descriptors()
 
     def _is_over(self, connection: Connection) -> bool:
         limits = self.limits
