@@ -115,6 +115,14 @@ def workers_of(served: Served) -> set[int]:
     return found
 
 
+def is_free(port: int) -> bool:
+    with suppress(OSError), socket.socket() as again:
+        again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        again.bind(("127.0.0.1", port))
+        return True
+    return False
+
+
 def test_workers_are_replaced_and_end_with_their_parent(postgresql_store: str) -> None:
     with serving(postgresql_store, "--workers", "2", stops=False) as served:
         health = served.url.removesuffix("fhir") + "health"
@@ -131,9 +139,7 @@ def test_workers_are_replaced_and_end_with_their_parent(postgresql_store: str) -
         served.process.kill()
         served.process.wait(10)
         until(lambda: not workers_of(served), 15)
-        with socket.socket() as again:
-            again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            again.bind(("127.0.0.1", int(served.url.rpartition(":")[2].partition("/")[0])))
+        until(lambda: is_free(int(served.url.rpartition(":")[2].partition("/")[0])))
 
 
 def test_workers_end_with_their_parent_in_good_order(postgresql_store: str) -> None:
