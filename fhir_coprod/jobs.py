@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from time import monotonic
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
+from fhir_coprod import stopping
 from fhir_coprod.errors import Conflict, CoprodError, said
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store, Transaction
@@ -43,8 +43,8 @@ ROUND_SECONDS: Final = 10.0
 """Pause between two looks at what is not in the log: feeds, settings of the store."""
 LONGEST_PAUSE: Final = 30.0
 """Longest pause after repeated failures."""
-GRACE_SECONDS: Final = 10.0
-"""How long a process may take to end once it is told to stop."""
+KILL_SECONDS: Final = 3.0
+"""How long a process that we started may take to end before it is killed, which loses nothing."""
 _SYNCED: Final = "sync:began"
 """The cursor that holds when the last scheduled sync began, in seconds."""
 
@@ -78,8 +78,7 @@ def work(settings: Settings) -> None:
     """Run all jobs until SIGTERM or SIGINT. Raises ConfigError when they cannot start."""
     require_files(settings)
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stopping.when_told(stop.set)
     with Store.open(settings.store.url) as store:
         run(store, settings, stop)
 
@@ -167,14 +166,14 @@ def _syncing(store: Store, settings: Settings, stop: threading.Event, log: Any) 
         yield
     finally:
         stop.set()
-        thread.join(GRACE_SECONDS)
+        thread.join(KILL_SECONDS + 1)
 
 
 def _sync_again(store: Store, settings: Settings, every: float, stop: threading.Event, log: Any) -> None:
     while not stop.is_set():
         try:
             if store.write(lambda t: _is_time(t, every)):
-                _watched(_process(_sync, settings, os.getpid()), stop, log, "sync")
+                _watched(_process(_sync, settings), stop, log, "sync")
         except Exception as error:  # noqa: BLE001 - the next round tries again
             log.error("sync failed", what=said(error))
         stop.wait(min(every, ROUND_SECONDS))
@@ -190,9 +189,9 @@ def _is_time(transaction: Transaction, every: float) -> bool:
     return True
 
 
-def _sync(settings: Settings, parent: int) -> None:
+def _sync(settings: Settings) -> None:
     """One sync in its own process; logs a line for each EHR."""
-    _end_with(parent)
+    stopping.end_with_parent()
     from fhir_coprod.sync.engine import run as sync
     from fhir_coprod.sync.pace import let_others_go_first
 
@@ -224,7 +223,9 @@ def _watched(process: BaseProcess, stop: threading.Event, log: Any, name: str) -
         process.join(0.2)
     if process.is_alive():
         process.terminate()
-        process.join(GRACE_SECONDS)
+        process.join(KILL_SECONDS)
+        process.kill()
+        process.join()
     elif process.exitcode:
         log.error(f"{name} failed", exit_code=process.exitcode)
 
@@ -233,27 +234,30 @@ def _watched(process: BaseProcess, stop: threading.Event, log: Any, name: str) -
 
 
 @contextmanager
-def beside(settings: Settings) -> Iterator[None]:
-    """Run all jobs in a separate process while the block runs; start it again whenever it ends."""
+def beside(settings: Settings) -> Iterator[Callable[[], None]]:
+    """Run all jobs in a separate process while the block runs; start it again whenever it ends.
+
+    Yields what tells that process to end, so that it need not wait for the end of the block.
+    """
     stop = threading.Event()
     log = logger()
 
     def keep() -> None:
         while not stop.is_set():
-            _watched(_process(_beside, settings, os.getpid()), stop, log, "jobs")
+            _watched(_process(_beside, settings), stop, log, "jobs")
             stop.wait(1.0)
 
     thread = threading.Thread(target=keep, daemon=True)
     thread.start()
     try:
-        yield
+        yield stop.set
     finally:
         stop.set()
-        thread.join(GRACE_SECONDS * 2)
+        thread.join()
 
 
-def _beside(settings: Settings, parent: int) -> None:
-    _end_with(parent)
+def _beside(settings: Settings) -> None:
+    stopping.end_with_parent()
     try:
         work(settings)
     except CoprodError as error:
@@ -265,14 +269,3 @@ def _process(target: Any, *arguments: Any) -> BaseProcess:
     process = multiprocessing.get_context("spawn").Process(target=target, args=arguments, daemon=False)
     process.start()
     return process
-
-
-def _end_with(parent: int) -> None:
-    """End this process when the one that started it is gone, for whatever reason."""
-
-    def look() -> None:
-        while os.getppid() == parent:
-            threading.Event().wait(1.0)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=look, daemon=True).start()

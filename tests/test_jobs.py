@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from fhir_coprod import jobs
 from fhir_coprod.store import Store
@@ -127,13 +128,20 @@ def test_serve_watches_unless_told_not_to(place: Place, asked: tuple[str, ...]) 
     place.refer_long_ago("r")
     serve = place.start("serve", "--port", "0", *asked)
     assert serve.stdout is not None
-    assert serve.stdout.readline().startswith("listening on")
+    listening = serve.stdout.readline()
+    assert listening.startswith("listening on")
     if asked:
         assert children(serve) == []  # the jobs would be a process that is there before anybody can connect
         assert place.stalled() == set()
     else:
         assert children(serve) != []
         until(lambda: place.stalled() == {"ServiceRequest/r"})
+    address = listening.removeprefix("listening on ").strip().removesuffix("/fhir")
+    watched = requests.get(f"{address}/health", timeout=PATIENCE).json()["watch"]
+    assert watched == ("nobody" if asked else "ok")
+    assert (
+        f"coprod_watched {0.0 if asked else 1.0}" in requests.get(f"{address}/metrics", timeout=PATIENCE).text
+    )
     serve.send_signal(signal.SIGTERM)
     assert serve.wait(PATIENCE) == 0
 

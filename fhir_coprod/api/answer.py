@@ -79,8 +79,9 @@ async def send_answer(
     if packed:
         # Compressing a large body here would hold up all other requests.
         body = _packed(body) if len(body) < _INLINE else await asyncio.to_thread(_packed, body)
-    # Shared caches must not keep patient data; a private one may ask again with If-None-Match.
-    headers = [(b"cache-control", b"private, no-cache")]
+    # Nobody is to keep records of patients, not even the browser in which they were opened from the board. A
+    # program that keeps one on purpose may still ask with If-None-Match whether it has changed.
+    headers = [(b"cache-control", b"no-store")]
     if answer.status not in (204, 304):
         headers.append((b"content-length", b"%d" % len(body)))
     if body:

@@ -18,7 +18,7 @@ from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel
 from starlette.types import Receive, Scope, Send
 
-from fhir_coprod import web
+from fhir_coprod import jobs, web
 from fhir_coprod.api.answer import error_answer, send_answer
 from fhir_coprod.api.endpoint import PREFIX, Endpoint
 from fhir_coprod.api.metrics import Metrics
@@ -31,11 +31,17 @@ from fhir_coprod.store import Store
 
 
 class Health(BaseModel):
-    """What /health reports: `ok` when the store can be read, `unavailable` when it cannot."""
+    """What /health reports.
+
+    status: `ok` when the store can be read, `unavailable` when it cannot
+    watch:  `ok` when some process watches the referrals, `nobody` when none does, which is right only where
+            none is meant to; `unknown` when the store cannot be read
+    """
 
     status: str
     version: str
     log_position: int
+    watch: str
 
 
 class Application(FastAPI):
@@ -83,6 +89,7 @@ def create_app(store: Store, settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
+    app.state.metrics = metrics
 
     @app.get(
         "/health",
@@ -93,10 +100,21 @@ def create_app(store: Store, settings: Settings) -> FastAPI:
     async def health(response: Response) -> Health:
         try:
             head = await asyncio.to_thread(store.head)
+            is_watched = await asyncio.to_thread(store.is_held, jobs.LEASE)
         except CoprodError:
             response.status_code = 503
-            return Health(status="unavailable", version=package_version("fhir-coprod"), log_position=0)
-        return Health(status="ok", version=package_version("fhir-coprod"), log_position=head)
+            return Health(
+                status="unavailable",
+                version=package_version("fhir-coprod"),
+                log_position=0,
+                watch="unknown",
+            )
+        return Health(
+            status="ok",
+            version=package_version("fhir-coprod"),
+            log_position=head,
+            watch="ok" if is_watched else "nobody",
+        )
 
     @app.get(
         "/metrics",
@@ -108,9 +126,12 @@ def create_app(store: Store, settings: Settings) -> FastAPI:
         try:
             head = await asyncio.to_thread(store.head)
             faults = await asyncio.to_thread(store.fault_counts)
+            is_watched = await asyncio.to_thread(store.is_held, jobs.LEASE)
         except CoprodError:
-            head, faults = 0, []  # as in /health; the counters of this process do not need the store
-        return PlainTextResponse(metrics.text(head, faults), media_type="text/plain; version=0.0.4")
+            # As in /health; the counters of this process do not need the store.
+            head, faults, is_watched = 0, [], False
+        text = metrics.text(head, faults, is_watched=is_watched)
+        return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
 
     app.router.routes.extend(web.routes(store, settings))
     # FastAPI calls this method whenever /openapi.json is read.

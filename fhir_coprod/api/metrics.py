@@ -7,7 +7,7 @@ when somebody asks for them.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -30,7 +30,10 @@ class Metrics(Collector):
         self._requests: dict[tuple[str, int], int] = {}
         self._classes: dict[str, list[int]] = {}
         self._seconds: dict[str, float] = {}
+        self.connections: Callable[[], int] = lambda: 0
+        """How many connections are open."""
         self._head = 0
+        self._is_watched = False
         self._faults: Sequence[tuple[str, str, str, int]] = ()
 
     def count(self, interaction: str, status: int, seconds: float) -> None:
@@ -58,7 +61,11 @@ class Metrics(Collector):
             buckets = list(zip(names, map(float, accumulate(classes)), strict=True))
             durations.add_metric([interaction], buckets, self._seconds[interaction])
         yield durations
+        yield GaugeMetricFamily("coprod_connections", "Open connections", self.connections())
         yield GaugeMetricFamily("coprod_log_position", "Newest position of the change log", self._head)
+        yield GaugeMetricFamily(
+            "coprod_watched", "1 if some process watches the referrals", int(self._is_watched)
+        )
         marks = GaugeMetricFamily(
             "coprod_quality_marks",
             "Elements that break a rule in records that are kept",
@@ -68,13 +75,17 @@ class Metrics(Collector):
             marks.add_metric([source.removeprefix("ehr:"), type, rule], number)
         yield marks
 
-    def text(self, head: int, faults: Sequence[tuple[str, str, str, int]] = ()) -> bytes:
+    def text(
+        self, head: int, faults: Sequence[tuple[str, str, str, int]] = (), *, is_watched: bool = False
+    ) -> bytes:
         """The counters in Prometheus text format.
 
-        faults: (source, type, rule, how many) of what is wrong in the records, see `Store.fault_counts`
+        faults:     (source, type, rule, how many) of what is wrong in the records, see `Store.fault_counts`
+        is_watched: whether some process watches the referrals
         """
         self._head = head
         self._faults = faults
+        self._is_watched = is_watched
         registry = CollectorRegistry()
         registry.register(self)
         return generate_latest(registry)

@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
+import _thread
+import asyncio
 import contextlib
 import errno
-import re
+import logging
 import signal
 import socket
 from collections.abc import Callable
 from functools import partial
 from ipaddress import ip_address
+from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-from uvicorn.supervisors import Multiprocess
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from fhir_coprod import faults, stopping
+from fhir_coprod.api.answer import error_answer, send_answer
 from fhir_coprod.api.app import create_app
 from fhir_coprod.api.conformance import publish
-from fhir_coprod.errors import ConfigError
+from fhir_coprod.api.connection import BoundedProtocol
+from fhir_coprod.api.connections import ConnectionLimits, Connections
+from fhir_coprod.api.workers import Beat, Workers
+from fhir_coprod.errors import ConfigError, CoprodError, Overloaded
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store
 
-GRACE_SECONDS = 10
-"""How long requests under way may take to end once the server is told to stop."""
+log = logging.getLogger("fhir_coprod.api")
+
+CLOSING_SECONDS = 3.0
+"""How much of `stopping.GRACE_SECONDS` is not for requests under way, but for the store to close."""
 
 
 def require_loopback(host: str) -> None:
@@ -68,8 +77,21 @@ def address(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def run(settings: Settings, listener: socket.socket, workers: int, on_ready: Callable[[], None]) -> None:
-    """Serve until SIGINT or SIGTERM, then let requests under way end. Calls `on_ready` once it answers."""
+def run(
+    settings: Settings,
+    listener: socket.socket,
+    workers: int,
+    on_ready: Callable[[], None],
+    *,
+    on_stop: Callable[[], None] = lambda: None,
+    limits: ConnectionLimits | None = None,
+) -> None:
+    """Serve until SIGINT or SIGTERM, then let requests under way end.
+
+    on_ready: called once it answers
+    on_stop:  called as soon as it is told to stop, in a thread of its own
+    limits:   of connections, if not the usual ones
+    """
     if workers > 1 and settings.store.url.startswith("sqlite"):
         raise ConfigError(
             "serve --workers: SQLite serves one process; leave --workers out, or set store.url to PostgreSQL."
@@ -77,87 +99,125 @@ def run(settings: Settings, listener: socket.socket, workers: int, on_ready: Cal
     with Store.open(settings.store.url) as store:
         publish(store)
         if workers == 1:
-            _serve(_config(create_app(store, settings)), listener, on_ready)
+            _Server(create_app(store, settings), settings, limits, on_ready, on_stop).serve_until_told(
+                listener
+            )
             return
-    config = _config(partial(_worker, settings), factory=True, workers=workers)
     on_ready()
-    Multiprocess(config, sockets=[listener]).run()
+    Workers(partial(_work, settings, limits), listener, workers, on_stop).run()
 
 
-def _worker(settings: Settings) -> FastAPI:
-    """The application of one of several processes; its store lives as long as the process."""
-    return create_app(Store.open(settings.store.url), settings)
-
-
-def _config(
-    app: FastAPI | Callable[[], FastAPI], *, factory: bool = False, workers: int = 1
-) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,
-        factory=factory,
-        workers=workers,
-        loop="auto",  # uvloop where it is installed, which is everywhere but on Windows
-        http=_Protocol,
-        ws="none",
-        log_level="warning",
-        # Search URLs hold names and numbers of patients; they are never logged.
-        access_log=False,
-        # The connection decides who is calling, not a header that anybody can send.
-        proxy_headers=False,
-        server_header=False,
-        timeout_graceful_shutdown=GRACE_SECONDS,
-        # A worker that loads definitions on a busy machine may be silent for more than the default 5 s.
-        timeout_worker_healthcheck=60,
-    )
-
-
-class _Protocol(HttpToolsProtocol):
-    """HTTP/1.1 that ignores offers to upgrade to another protocol.
-
-    Java's own client offers HTTP/2 with the first request of a connection, before its body. The parser stops
-    at the offer and would take the body for the next request, so the Upgrade header is hidden from it. If the
-    header comes in two parts, or oddly spelt, the endpoint refuses the request and closes the connection.
-    """
-
-    _is_in_body = False
-
-    def on_headers_complete(self) -> None:
-        self._is_in_body = True
-        super().on_headers_complete()
-
-    def on_message_complete(self) -> None:
-        self._is_in_body = False
-        super().on_message_complete()
-
-    def data_received(self, data: bytes) -> None:
-        if not self._is_in_body and (b"pgrade" in data or b"PGRADE" in data):
-            head, blank, rest = data.partition(b"\r\n\r\n")
-            data = _UPGRADE.sub(rb"\1x-grade", head) + blank + rest
-        super().data_received(data)
-
-
-_UPGRADE = re.compile(rb"(\r?\n)upgrade(?=[ \t]*:)", re.IGNORECASE)
+def _work(settings: Settings, limits: ConnectionLimits | None, listener: socket.socket, beat: Beat) -> None:
+    """One of several processes."""
+    with Store.open(settings.store.url) as store:
+        _Server(create_app(store, settings), settings, limits, on_beat=beat).serve_until_told(listener)
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
-        super().__init__(config)
+    """uvicorn's server of one process."""
+
+    def __init__(
+        self,
+        app: FastAPI,
+        settings: Settings,
+        limits: ConnectionLimits | None,
+        on_ready: Callable[[], None] = lambda: None,
+        on_stop: Callable[[], None] = lambda: None,
+        on_beat: Beat = lambda: None,
+    ) -> None:
+        # The endpoint ends its requests itself, in a way that tells more: the connection comes after it.
+        limits = limits or ConnectionLimits(
+            body_seconds=settings.limits.seconds + 5,
+            bodies=max(128_000_000, 4 * settings.limits.body_bytes),
+            answers=max(128_000_000, 4 * settings.limits.answer_bytes),
+        )
+        self._connections = Connections(limits)
+        app.state.metrics.connections = lambda: len(self._connections.open)
+        super().__init__(_config(_Guarded(app), partial(BoundedProtocol, self._connections)))
         self._on_ready = on_ready
+        self._on_stop = on_stop
+        self._on_beat = on_beat
+
+    def serve_until_told(self, listener: socket.socket) -> None:
+        """Serve until SIGINT or SIGTERM."""
+        # After a clean stop the server raises the signal it got again, and the store still has to be closed.
+        before = {number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            with contextlib.suppress(KeyboardInterrupt):
+                self.run(sockets=[listener])
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
         self._on_ready()
 
+    async def on_tick(self, counter: int) -> bool:
+        self._connections.look()
+        if counter % 10 == 0:
+            self._on_beat()
+        return await super().on_tick(counter)
 
-def _serve(config: uvicorn.Config, listener: socket.socket, on_ready: Callable[[], None]) -> None:
-    # After a clean stop the server raises the signal it got again, and the store still has to be closed then.
-    before = {number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        with contextlib.suppress(KeyboardInterrupt):
-            _Server(config, on_ready).run(sockets=[listener])
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if not self.should_exit:
+            stopping.end_in_time()
+            _thread.start_new_thread(self._on_stop, ())
+        super().handle_exit(sig, frame)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets=sockets)
+        for connection in list(self._connections.open):
+            connection.abort()
+
+
+def _config(app: ASGIApp, protocol: Callable[..., asyncio.Protocol]) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        loop="auto",  # uvloop where it is installed, which is everywhere but on Windows
+        http=protocol,  # type: ignore[arg-type]  # any callable that makes one will do
+        ws="none",
+        log_level="critical",  # what it has to say is said here
+        # Search URLs hold names and numbers of patients; they are never logged.
+        access_log=False,
+        # The connection decides who is calling, not a header that anybody can send.
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=round(stopping.GRACE_SECONDS - CLOSING_SECONDS),
+    )
+
+
+class _Guarded:
+    """The application, so that a request that ends otherwise than it should has an answer and a line in the
+    log, which says where, and never what."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._app(scope, receive, send)
+        except asyncio.CancelledError:
+            if scope["type"] != "http":
+                raise
+            await _answer(
+                Overloaded(
+                    "The server stops, and this request was not done in time. A write may have been stored "
+                    "all the same: read before you repeat it."
+                ),
+                send,
+            )
+        except Exception as error:
+            if scope["type"] != "http":
+                raise
+            log.error("fault: %s", faults.traced(error))
+            await _answer(CoprodError("The server failed at this request; its log names the place."), send)
+
+
+async def _answer(error: CoprodError, send: Send) -> None:
+    """Answer with an error, unless an answer has begun."""
+    with contextlib.suppress(RuntimeError):
+        await send_answer(error_answer(error, {"connection": "close"}), send)
 
 
 def _stop(number: int, frame: object) -> None:

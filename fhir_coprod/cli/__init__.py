@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from fhir_coprod import faults
+from fhir_coprod import faults, stopping
 from fhir_coprod.cli.commands import AllCommands, new_app
 from fhir_coprod.cli.options import ConfigOption
 from fhir_coprod.errors import CoprodError
@@ -47,13 +48,11 @@ def main() -> None:
     """Entry point: whatever goes wrong is one sentence on stderr and an exit code, never a traceback."""
     _make_streams_safe()
     try:
-        app()
+        with stopping.interrupted_by_sigterm() as told:
+            _run(told)
     except CoprodError as error:
         _say(str(error))
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        _say("interrupted.")
-        sys.exit(130)
     except BrokenPipeError:
         from fhir_coprod.cli.common import abandon_output
 
@@ -67,6 +66,17 @@ def main() -> None:
             "which may include personal data."
         )
         sys.exit(1)
+
+
+def _run(told: list[int]) -> None:
+    """Run the command; if a signal ends it, say so and end with 128 and the signal's number."""
+    try:
+        app()
+    except (KeyboardInterrupt, SystemExit) as ended:  # Typer makes the one into the other, with code 130
+        if isinstance(ended, SystemExit) and ended.code != 128 + signal.SIGINT:
+            raise
+        _say("stopped before it was done." if told else "interrupted.")
+        sys.exit(128 + (signal.SIGTERM if told else signal.SIGINT))
 
 
 def _make_streams_safe() -> None:

@@ -42,5 +42,5 @@ def serve(
                 soft_wrap=True,
             )
 
-        with jobs.beside(chosen) if with_jobs else nullcontext():
-            server.run(chosen, listener, workers, announce)
+        with jobs.beside(chosen) if with_jobs else nullcontext(lambda: None) as end_jobs:
+            server.run(chosen, listener, workers, announce, on_stop=end_jobs)

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import NamedTuple, Self, TypeVar
 
@@ -40,6 +40,7 @@ _MARKED = (
     " JOIN resource r ON r.key = q.key JOIN version v ON v.position = r.position ORDER BY r.key"
 )
 _CHANGES = f"SELECT {COLUMNS} FROM version v WHERE v.position > ? ORDER BY v.position LIMIT ?"
+_SKEW_MILLISECONDS = 5_000
 
 
 class Past(NamedTuple):
@@ -236,6 +237,11 @@ class Store:
     def head(self) -> int:
         """The newest position; 0 in an empty store."""
         return int(self._database.read("SELECT coalesce(max(position), 0) FROM version")[0][0])
+
+    def is_held(self, lease: str) -> bool:
+        """Whether some process has this lease (`lease.py`); clocks of machines may differ by seconds."""
+        rows = self._database.read("SELECT until FROM lease WHERE name = ?", (lease,))
+        return bool(rows) and int(rows[0][0]) + _SKEW_MILLISECONDS > to_milliseconds(datetime.now(UTC))
 
     def cursor(self, name: str) -> int:
         """The position that the follower `name` has reached; 0 when it is new."""

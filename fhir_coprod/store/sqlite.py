@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import lru_cache
 from math import inf
 from pathlib import Path
@@ -164,6 +164,16 @@ class SqliteDatabase(Database):
             ) from None
         except OSError as error:
             raise ConfigError(f"{self.path}: cannot be made, or not be written ({error.strerror}).") from None
+
+    def close(self) -> None:
+        super().close()
+        # Readers leave the write-ahead log where it is. The last connection that closes takes it into the
+        # file and removes it, if it may write.
+        with suppress(sqlite3.Error, ConfigError):
+            last = self._connect("rw")
+            last.execute("PRAGMA journal_mode")
+            last.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()
+            last.close()
 
     def make_engine(self) -> Engine:
         engine = sqlalchemy.create_engine("sqlite://", creator=self._connect_writer, poolclass=NullPool)

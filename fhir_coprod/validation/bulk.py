@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
-from fhir_coprod import definitions, jsontext
+from fhir_coprod import definitions, jsontext, stopping
 from fhir_coprod.errors import NotJson
 from fhir_coprod.outcome import Issue, Outcome
 from fhir_coprod.validation import validator
@@ -69,6 +69,7 @@ def _in_parallel(
 
 
 def _prepare(packages: Sequence[Path]) -> None:
+    stopping.end_with_parent()
     for package in packages:
         definitions.load_package(package)
 

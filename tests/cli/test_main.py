@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from fhir_coprod import cli
+from fhir_coprod import cli, stopping
 from fhir_coprod.cli.commands import COMMANDS, whole
 from fhir_coprod.errors import ConfigError, Conflict, NotFound, plain
 from tests import programs
@@ -102,7 +103,6 @@ def test_config_may_stand_before_or_after_the_command(tmp_path: Path, before: bo
         (ConfigError("Set it."), 2),
         (NotFound("Not here."), 2),
         (Conflict("Not now."), 1),
-        (KeyboardInterrupt(), 130),
     ],
 )
 def test_each_error_ends_with_its_code(
@@ -116,6 +116,18 @@ def test_each_error_ends_with_its_code(
         cli.main()
     assert ended.value.code == code
     assert capsys.readouterr().err.startswith("fhir-coprod: ")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_command_with_one_sentence_and_its_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: signal.Signals
+) -> None:
+    monkeypatch.setattr(stopping, "end_in_time", lambda code: None)  # which would end this process
+    monkeypatch.setattr(cli, "app", lambda: signal.raise_signal(number))
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 128 + number
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_a_fault_of_ours_tells_its_kind_and_place_and_nothing_of_the_data(

@@ -88,6 +88,7 @@ def test_openapi_describes_every_route(api: Api) -> None:
 def test_health_and_metrics(api: Api) -> None:
     health = api.request("GET", "http://localhost/health").json()
     assert health["status"] == "ok"
+    assert health["watch"] == "nobody"
     api.get("Patient/absent")
     text = api.request("GET", "http://localhost/metrics").text
     assert re.search(r'coprod_requests_total\{interaction="read",status="404"\} \d', text)
