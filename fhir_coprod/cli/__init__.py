@@ -51,9 +51,11 @@ def main() -> None:
     except CoprodError as error:
         _say(str(error))
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        _say("interrupted.")
-        sys.exit(130)
+    except KeyboardInterrupt as error:
+        from fhir_coprod.cli.common import Stopped
+
+        _say("stopped." if isinstance(error, Stopped) else "interrupted.")
+        sys.exit(143 if isinstance(error, Stopped) else 130)
     except BrokenPipeError:
         from fhir_coprod.cli.common import abandon_output
 
@@ -79,6 +81,6 @@ def _make_streams_safe() -> None:
 
 
 def _say(sentence: str) -> None:
-    from fhir_coprod.cli.common import stderr
+    from fhir_coprod.cli.common import say
 
-    stderr.print(f"fhir-coprod: {sentence}", style="red", markup=False, highlight=False, soft_wrap=True)
+    say(f"fhir-coprod: {sentence}", style="red")
