@@ -73,7 +73,7 @@ class _Search:
 
     def __init__(self, *, empty: bool) -> None:
         self.empty = empty
-        self.files: dict[_Identity, str] = {}
+        self.files: dict[_Identity, Found] = {}
         self.folders: set[_Identity] = set()
 
     def named(self, path: str) -> Iterator[Found]:
@@ -100,10 +100,8 @@ class _Search:
             raise ConfigError(f"{readable(path)}: this is {_kind(status)}; name a file, a folder, or -.")
 
     def _once(self, identity: _Identity, found: Found) -> Iterator[Found]:
-        first = self.files.setdefault(identity, found.path)
-        if first is not found.path:
-            found = Found(found.path, same_as="stdin" if first == STDIN else readable(first))
-        yield found
+        first = self.files.setdefault(identity, found)
+        yield found if first is found else Found(found.path, same_as=first.name)
 
     def _folder(self, folder: str) -> Iterator[Found]:
         """What is in it and below, without recursion: a tree may be deeper than Python's stack."""
@@ -128,10 +126,8 @@ class _Search:
             if stat.S_ISREG(status.st_mode):
                 yield from self._once(_identity(status), Found(path, status.st_size))
             else:
-                yield Found(
-                    path,
-                    wrong=f"It is {_kind(status)} and was left out; a pipe is read if it is named itself.",
-                )
+                pipe = "; to read it, name it itself" if stat.S_ISFIFO(status.st_mode) else ""
+                yield Found(path, wrong=f"It is {_kind(status)} and was left out{pipe}.")
 
 
 def _is_wanted(name: str) -> bool:

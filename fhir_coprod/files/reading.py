@@ -10,10 +10,11 @@ from __future__ import annotations
 import gzip
 import io
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import msgspec
 
@@ -72,10 +73,16 @@ def texts(found: Found, stdin: BinaryIO, limits: Limits = LIMITS) -> Iterator[Te
         yield Text(b"", None, 0, Issue("fatal", "exception", found.wrong))
         return
     try:
-        with _opened(found, stdin) as (file, stream):
-            yield from _texts(stream, file, limits, in_lines=found.path.lower().endswith(LINES))
-    except (OSError, EOFError, zlib.error) as error:
-        yield Text(b"", None, found.size, Issue("fatal", "exception", _said(error)))
+        with _file(found, stdin) as file:
+            stored = text = _Stream(file)
+            if stored.head.startswith(b"\x1f\x8b"):
+                text = _Stream(gzip.GzipFile(fileobj=io.BufferedReader(stored)))
+            yield from _texts(text, stored, limits, in_lines=found.path.lower().endswith(LINES))
+            fault = stored.fault or text.fault
+    except OSError as error:
+        fault = error
+    if fault is not None:
+        yield Text(b"", None, found.size, Issue("fatal", "exception", _said(fault)))
 
 
 def _said(error: Exception) -> str:
@@ -94,48 +101,45 @@ def _said(error: Exception) -> str:
     return f"The file cannot be read to its end ({why})."
 
 
-class _Counted(io.RawIOBase):
-    """The bytes of a file, the first of them once more, and how many have been read."""
+class _Stream(io.RawIOBase):
+    """The bytes of a stream, the first of them also as `head`; it ends, too, where reading on is impossible.
 
-    def __init__(self, head: bytes, rest: BinaryIO) -> None:
-        self.head = head
+    count: how many have been read
+    fault: why it has ended too early
+    """
+
+    def __init__(self, rest: Any) -> None:
         self.rest = rest
         self.count = 0
+        self.fault: Exception | None = None
+        self.head = b""
+        while len(self.head) < _HEAD and (more := self._more(_HEAD - len(self.head))):
+            self.head += more
+        self.ahead = self.head
 
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        if self.head:
-            given, self.head = self.head[: len(buffer)], self.head[len(buffer) :]
-        else:
-            given = _read_some(self.rest, len(buffer))
+    def readinto(self, buffer: Any) -> int:
+        given, self.ahead = self.ahead[: len(buffer)], self.ahead[len(buffer) :]
+        given = given or self._more(len(buffer))
         buffer[: len(given)] = given
-        self.count += len(given)
         return len(given)
 
-
-def _read_some(stream: BinaryIO, most: int) -> bytes:
-    """What is there, at least one byte unless it ends: what somebody types is not held back."""
-    return stream.read1(most) if isinstance(stream, io.BufferedReader) else stream.read(most)
-
-
-@contextmanager
-def _opened(found: Found, stdin: BinaryIO) -> Iterator[tuple[_Counted, BinaryIO]]:
-    """The file as it is stored, which is counted, and its text, which may be packed in it."""
-    with open_or_lend(found, stdin) as file:
-        head = file.read(_HEAD)
-        counted = _Counted(head, file)
-        if head.startswith(b"\x1f\x8b"):
-            packed = gzip.GzipFile(fileobj=io.BufferedReader(counted))
-            yield counted, io.BufferedReader(packed, _PIECE)
-        else:
-            yield counted, io.BufferedReader(counted, _PIECE // 4)
+    def _more(self, most: int) -> bytes:
+        """What is there: what came before a fault, or what somebody types, is not held back."""
+        try:
+            given: bytes = self.rest.read1(most)
+        except (OSError, EOFError, zlib.error) as error:
+            self.fault = error
+            return b""
+        self.count += len(given)
+        return given
 
 
 @contextmanager
-def open_or_lend(found: Found, stdin: BinaryIO) -> Iterator[BinaryIO]:
-    """The file itself, or standard input, which stays open."""
+def _file(found: Found, stdin: BinaryIO) -> Iterator[BinaryIO]:
+    """The file, or standard input, which stays open."""
     if found.path == STDIN:
         yield stdin
         return
@@ -143,44 +147,52 @@ def open_or_lend(found: Found, stdin: BinaryIO) -> Iterator[BinaryIO]:
         yield file
 
 
-def _texts(stream: BinaryIO, file: _Counted, limits: Limits, *, in_lines: bool) -> Iterator[Text]:
+def _texts(text: _Stream, stored: _Stream, limits: Limits, *, in_lines: bool) -> Iterator[Text]:
     """Lines, if the name says so or if the first line is a whole JSON object and more lines follow."""
-    stream, foreign = _looked_at(stream)
-    if foreign:
-        yield Text(b"", None, file.count, Issue("fatal", "not-supported", foreign))
+    if foreign := _foreign(text.head):
+        yield Text(b"", None, stored.count, Issue("fatal", "not-supported", foreign))
         return
-    lines = _lines(stream, limits)
+    stream = io.BufferedReader(text, _PIECE // 4)
+    if text.head.startswith(_BOM):
+        stream.read(len(_BOM))
+
+    def is_broken() -> bool:
+        return stored.fault is not None or text.fault is not None
+
+    lines = _lines(stream, limits, is_broken)
     first = next(lines, None)
     if first is None:
-        if not in_lines:
-            yield Text(b"", None, file.count)
+        if not in_lines and not is_broken():
+            yield Text(b"", None, stored.count)
         return
     if not in_lines and not first.wrong and not _is_object(first.raw):
         raw, wrong = _whole(first.raw, stream, limits)
-        yield Text(raw, None, file.count, wrong)
+        if is_broken():
+            return
+        yield Text(raw, None, stored.count, wrong)
         return
     second = next(lines, None)
     if second is None and not in_lines:
-        yield Text(first.raw, None, file.count, first.wrong)
+        yield Text(first.raw, None, stored.count, first.wrong)
         return
-    yield Text(first.raw, first.number, file.count, first.wrong)
-    if second is not None:
-        yield Text(second.raw, second.number, file.count, second.wrong)
-    for line in lines:
-        yield Text(line.raw, line.number, file.count, line.wrong)
+    begun = [first] if second is None else [first, second]
+    del first, second  # they may be long
+    for line in chain(_emptied(begun), lines):
+        yield Text(line.raw, line.number, stored.count, line.wrong)
 
 
-def _looked_at(stream: BinaryIO) -> tuple[BinaryIO, str]:
-    """The text without a byte order mark, or what to do because it is no text of ours."""
-    head = stream.read(_HEAD)
+def _emptied(begun: list[_Line]) -> Iterator[_Line]:
+    while begun:
+        yield begun.pop(0)
+
+
+def _foreign(head: bytes) -> str:
+    """What to do, if a file that begins so is none of ours."""
     if head[257:262] == b"ustar":
-        return stream, f"The file is a tar archive; {_ARCHIVE}."
-    for mark, told in _FOREIGN:
-        if head.startswith(mark):
-            return stream, told
+        return f"The file is a tar archive; {_ARCHIVE}."
     if head.startswith(_WIDE):
-        return stream, "The file is UTF-16 or UTF-32; save it as UTF-8."
-    return io.BufferedReader(_Counted(head.removeprefix(_BOM), stream), _PIECE // 4), ""
+        return "The file is UTF-16 or UTF-32; save it as UTF-8."
+    return next((told for mark, told in _FOREIGN if head.startswith(mark)), "")
 
 
 class _Line(NamedTuple):
@@ -189,15 +201,17 @@ class _Line(NamedTuple):
     wrong: Issue | None
 
 
-def _lines(stream: BinaryIO, limits: Limits) -> Iterator[_Line]:
-    """The lines that are not empty, with their ends."""
+def _lines(stream: BinaryIO, limits: Limits, is_broken: Callable[[], bool]) -> Iterator[_Line]:
+    """The lines that are not empty; long ones without their ends. A last one that is cut off is left out."""
     number = 0
     while piece := stream.readline(_PIECE):
         number += 1
         if piece.endswith(b"\n") or len(piece) < _PIECE:
-            raw, length = piece, len(piece)
+            raw, length, ended = piece, 0 if piece.isspace() else len(piece), piece.endswith(b"\n")
         else:
-            raw, length = _long_line(piece, stream, limits.bytes)
+            raw, length, ended = _long_line(piece, stream, limits.bytes)
+        if not ended and is_broken():
+            return
         wrong = _too_large(raw, length, limits)
         if wrong is None and (b"}\r{" in raw or b"}\r\r{" in raw):
             wrong = Issue("fatal", "structure", "Its lines end with CR alone; let them end with LF.")
@@ -207,8 +221,11 @@ def _lines(stream: BinaryIO, limits: Limits) -> Iterator[_Line]:
             yield _Line(raw, number, None)
 
 
-def _long_line(piece: bytes, stream: BinaryIO, most: int) -> tuple[bytes, int]:
-    """A line longer than a piece, and its length without blanks in front; no bytes if it is too long."""
+def _long_line(piece: bytes, stream: BinaryIO, most: int) -> tuple[bytes, int, bool]:
+    """A line longer than a piece, its length without blanks in front, and whether it has an end.
+
+    Without bytes, if it is too long.
+    """
     pieces: list[bytes] = []
     length = 0
     while piece:
@@ -220,7 +237,10 @@ def _long_line(piece: bytes, stream: BinaryIO, most: int) -> tuple[bytes, int]:
         if piece.endswith(b"\n"):
             break
         piece = stream.readline(_PIECE)
-    return b"".join(pieces) or b"\n", length
+    ended = bool(piece)
+    if pieces:
+        pieces[-1] = pieces[-1].rstrip()  # here it costs no second copy of the line
+    return b"".join(pieces) or b"\n", length, ended
 
 
 def _whole(first: bytes, stream: BinaryIO, limits: Limits) -> tuple[bytes, Issue | None]:
@@ -250,7 +270,7 @@ def _too_large(raw: bytes, length: int, limits: Limits) -> Issue | None:
 
 
 def too_many(elements: int, length: int) -> Issue:
-    """What is told about a record with more values and members than it may have."""
+    """What is told about a record with more values and members than it may have (limits.elements)."""
     return Issue(
         "fatal",
         "too-long",

@@ -328,17 +328,27 @@ def _peek_type(raw: bytes) -> str:
 
 def _records(file: Found, stdin: BinaryIO, limits: Limits) -> Iterator[_InFile]:
     """Every resource of a file: its lines, the entries of its Bundle, or the single resource in it."""
-    for text in texts(file, stdin, limits._replace(elements=limits.elements * _BUNDLE)):
-        if text.wrong is not None:
-            yield _InFile(text.line, b"", text.read, wrong=text.wrong)
-        elif text.line is None:
-            for entry in _entries(text.raw) if text.raw else ():
-                yield replace(entry, end=text.read)
+    for text in texts(file, stdin, limits._replace(elements=limits.bytes)):  # counted here
+        wrong = text.wrong or _too_many_entries(text.raw, limits)
+        if wrong is not None:
+            yield _InFile(text.line, b"", text.read, wrong=wrong)
         elif b'"Bundle"' in text.raw:
             for entry in _entries(text.raw.strip()):
-                yield replace(entry, place=text.line, end=text.read)
-        else:
-            yield _InFile(text.line, text.raw.strip(), text.read)
+                yield replace(entry, place=text.line or entry.place, end=text.read)
+        elif text.raw:
+            yield _InFile(text.line or 1, text.raw.strip(), text.read)
+
+
+def _too_many_entries(raw: bytes, limits: Limits) -> Issue | None:
+    """What is wrong with a Bundle that cannot even be taken apart; its entries are measured one by one."""
+    if b'"Bundle"' in raw and jsontext.has_more_elements(raw, limits.elements * _BUNDLE):
+        return Issue(
+            "fatal",
+            "too-long",
+            f"This Bundle of {len(raw):,} bytes has more than the {limits.elements * _BUNDLE:,} values and "
+            f"members that one may have ({_BUNDLE} times limits.elements); split it.",
+        )
+    return None
 
 
 class _Entry(msgspec.Struct, rename="camel"):
