@@ -8,15 +8,16 @@ from __future__ import annotations
 import io
 import os
 import sys
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from fhir_coprod import faults
-from fhir_coprod.cli.commands import AllCommands, new_app
+from fhir_coprod.cli.commands import AllCommands, Stopped, new_app
 from fhir_coprod.cli.options import ConfigOption
-from fhir_coprod.errors import CoprodError
+from fhir_coprod.errors import ConfigError, CoprodError
 
 app = new_app(
     "The shared part of care, beside the EHRs: profiles, endpoint, sync, and a watch over referrals.",
@@ -47,15 +48,17 @@ def main() -> None:
     """Entry point: whatever goes wrong is one sentence on stderr and an exit code, never a traceback."""
     _make_streams_safe()
     try:
+        _refuse_odd_options()
         app()
     except CoprodError as error:
         _say(str(error))
         sys.exit(error.exit_code)
-    except KeyboardInterrupt as error:
-        from fhir_coprod.cli.common import Stopped
-
-        _say("stopped." if isinstance(error, Stopped) else "interrupted.")
-        sys.exit(143 if isinstance(error, Stopped) else 130)
+    except KeyboardInterrupt:
+        _say("interrupted.")
+        sys.exit(130)
+    except Stopped:
+        _say("stopped.")
+        sys.exit(143)
     except BrokenPipeError:
         from fhir_coprod.cli.common import abandon_output
 
@@ -69,6 +72,15 @@ def main() -> None:
             "which may include personal data."
         )
         sys.exit(1)
+
+
+def _refuse_odd_options() -> None:
+    """A file name that looks like an option would be repeated by the parser of options, as it is."""
+    options = takewhile(lambda argument: argument != "--", sys.argv[1:])
+    if any(one.startswith("-") and not one.partition("=")[0].isprintable() for one in options):
+        raise ConfigError(
+            "An option holds characters that none of ours has. If it is a file's name, write ./ before it."
+        )
 
 
 def _make_streams_safe() -> None:

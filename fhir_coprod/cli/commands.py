@@ -72,6 +72,10 @@ COMMANDS = {
 }
 
 
+class Stopped(BaseException):
+    """Somebody ended the program with SIGTERM. No Exception, so that nobody goes on after it."""
+
+
 class Group(TyperGroup):
     """A command with subcommands; its help shows the first paragraph of each, uncut."""
 

@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from fhir_coprod.cli.commands import Stopped
 from fhir_coprod.errors import ConfigError, plain
 
 # Settings take a tenth of a second, the store half a second: a command's help needs neither.
@@ -25,10 +26,21 @@ if TYPE_CHECKING:
     from fhir_coprod.settings import Settings
     from fhir_coprod.store import Store
 
+
 # Without emoji=False, Rich prints the identifier system "urn:x:dept" as "urn❌dept".
-stdout = Console(emoji=False)
+class Terminal(Console):
+    """A console that nobody else's text can control: whatever is printed keeps only its line ends.
+
+    Markup in such a text is a matter of the one who prints it: `terminal.shown`, or markup=False.
+    """
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str("\n".join(map(plain, text.split("\n"))), **options)
+
+
+stdout = Terminal(emoji=False)
 """Results for a person."""
-stderr = Console(stderr=True, emoji=False)
+stderr = Terminal(stderr=True, emoji=False)
 """Logs, progress and errors; never results."""
 
 
@@ -68,10 +80,6 @@ def _file(settings: Settings) -> Path | None:
 def standard_input() -> BinaryIO:
     """Standard input as bytes; empty if whoever started us has closed it."""
     return sys.stdin.buffer if sys.stdin is not None else io.BytesIO()
-
-
-class Stopped(KeyboardInterrupt):
-    """Somebody ended the program with SIGTERM."""
 
 
 @contextmanager
