@@ -106,7 +106,7 @@ def _text(purpose: str, base: str, blocks: Blocks) -> str:
 
 
 def _kept(upgrade: Sequence[str]) -> dict[str, str]:
-    """The versions in the files as they are, but those of `upgrade`."""
+    """The versions that the files have now, without those of `upgrade`."""
     kept: dict[str, str] = {}
     for name in FILES:
         file = FOLDER / f"{name}.txt"

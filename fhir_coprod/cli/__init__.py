@@ -75,7 +75,7 @@ def main() -> None:
 
 
 def _refuse_odd_options() -> None:
-    """A file name that looks like an option would be repeated by the parser of options, as it is."""
+    """The parser repeats an option that it does not know, and file names may look like one."""
     options = takewhile(lambda argument: argument != "--", sys.argv[1:])
     if any(one.startswith("-") and not one.partition("=")[0].isprintable() for one in options):
         raise ConfigError(

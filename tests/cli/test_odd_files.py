@@ -21,7 +21,7 @@ ESCAPES = "\x1b[31m\x1b]8;;http:\n\u202e[red]\udcff.ndjson"
 
 
 def run(folder: Path, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "COPROD_STORE__URL": f"sqlite:///{folder.parent / 'store.db'}"}
+    environment = {**os.environ, "COPROD_STORE__URL": f"sqlite:///{folder / 'store.db'}"}
     return programs.run("fhir_coprod", *arguments, input=stdin, cwd=folder, env=environment)
 
 
