@@ -30,6 +30,7 @@ from rich.table import Table
 from benchmarks import tiny
 from benchmarks.sample import care_plan_bytes, family, population
 from fhir_coprod import jsontext
+from fhir_coprod.files.finding import find
 from fhir_coprod.store import Query, Store, loading
 from tests.peers import postgresql
 from tests.peers.shared import Run
@@ -215,7 +216,7 @@ def _load(store: Store, folder: Path, first: int, patients: int) -> None:
     for start in range(first, first + patients, most):
         file = folder / "part.ndjson"
         file.write_bytes(b"\n".join(population(min(most, first + patients - start), start)))
-        done = loading.load(store, [file])
+        done = loading.load(store, find([file]))
         assert not done.dead
         file.unlink()
 

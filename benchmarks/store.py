@@ -15,6 +15,7 @@ import psycopg
 from benchmarks.frame import Pair
 from benchmarks.sample import care_plan_bytes
 from fhir_coprod import jsontext
+from fhir_coprod.files.finding import find
 from fhir_coprod.jsontext import Document
 from fhir_coprod.store import Query, Store, Transaction, loading
 from tests.peers import postgresql
@@ -93,8 +94,8 @@ def load(store: Store, folder: Path, count: int) -> int:
     file = folder / f"{next(_numbers)}.ndjson"
     lines = (care_plan_bytes(next(_numbers)).replace(b"\n", b" ") for _ in range(count))
     file.write_bytes(b"\n".join(lines))
-    done = loading.load(store, [file])
-    assert done.created == count, done.dead[:1]
+    done = loading.load(store, find([file]))
+    assert done.created == count, done.named[:1]
     return count
 
 

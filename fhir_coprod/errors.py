@@ -37,8 +37,20 @@ from fhir_coprod.outcome import Issue, Outcome
 
 
 def readable(path: str | Path) -> str:
-    """A path in a form that fits into a sentence or JSON: file names may be bytes that are not text."""
-    return os.fsencode(path).decode(errors="replace")
+    """A path in a form that fits into a sentence, a table or JSON, and tells it from all others.
+
+    File names may be bytes that are not text, or hold line ends and characters that control a terminal: those
+    are written as escapes.
+    """
+    text = os.fsencode(path).decode(errors="backslashreplace")
+    return "".join(
+        character if character == " " or character.isprintable() else _escaped(character)
+        for character in text
+    )
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode()
 
 
 def plain(text: str, instead: str = "�") -> str:

@@ -233,11 +233,13 @@ class SyncSettings(_Section):
 
 
 class LimitSettings(_Section):
-    """Limits of what the endpoint accepts."""
+    """Limits of what the endpoint, `load` and `validate` accept."""
 
     body_bytes: int = Field(default=20_000_000, gt=0)
     elements: int = Field(default=1_500_000, gt=0)
     """Values and members of one body, counted before they are read: `{},{},…` would fill the memory."""
+    record_bytes: int = Field(default=100_000_000, gt=0)
+    """Bytes of one line, or of one file that is a single record or Bundle, for `load` and `validate`."""
     page: int = Field(default=1000, gt=0, le=10_000)
     bundle_entries: int = Field(default=5_000, gt=0)
     answer_bytes: int = Field(default=50_000_000, gt=0)

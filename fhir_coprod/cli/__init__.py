@@ -9,6 +9,7 @@ import io
 import os
 import signal
 import sys
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +18,7 @@ import typer
 from fhir_coprod import faults, stopping
 from fhir_coprod.cli.commands import AllCommands, new_app
 from fhir_coprod.cli.options import ConfigOption
-from fhir_coprod.errors import CoprodError
+from fhir_coprod.errors import ConfigError, CoprodError
 
 app = new_app(
     "The shared part of care, beside the EHRs: profiles, endpoint, sync, and a watch over referrals.",
@@ -70,6 +71,7 @@ def main() -> None:
 
 def _run(told: list[int]) -> None:
     """Run the command; if a signal ends it, say so and end with 128 and the signal's number."""
+    _refuse_odd_options()
     try:
         app()
     except (KeyboardInterrupt, SystemExit) as ended:  # Typer makes the one into the other, with code 130
@@ -77,6 +79,15 @@ def _run(told: list[int]) -> None:
             raise
         _say("stopped before it was done." if told else "interrupted.")
         sys.exit(128 + (signal.SIGTERM if told else signal.SIGINT))
+
+
+def _refuse_odd_options() -> None:
+    """The parser repeats an option that it does not know, and file names may look like one."""
+    options = takewhile(lambda argument: argument != "--", sys.argv[1:])
+    if any(one.startswith("-") and not one.partition("=")[0].isprintable() for one in options):
+        raise ConfigError(
+            "An option holds characters that none of ours has. If it is a file's name, write ./ before it."
+        )
 
 
 def _make_streams_safe() -> None:
@@ -89,6 +100,6 @@ def _make_streams_safe() -> None:
 
 
 def _say(sentence: str) -> None:
-    from fhir_coprod.cli.common import stderr
+    from fhir_coprod.cli.common import say
 
-    stderr.print(f"fhir-coprod: {sentence}", style="red", markup=False, highlight=False, soft_wrap=True)
+    say(f"fhir-coprod: {sentence}", style="red")

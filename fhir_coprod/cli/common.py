@@ -2,27 +2,42 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Iterable
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
-from fhir_coprod.errors import ConfigError
+from fhir_coprod.errors import ConfigError, plain
 
 # Settings take a tenth of a second, the store half a second: a command's help needs neither.
 if TYPE_CHECKING:
+    from fhir_coprod.files.finding import Found
+    from fhir_coprod.files.reading import Limits
     from fhir_coprod.settings import Settings
     from fhir_coprod.store import Store
 
+
 # Without emoji=False, Rich prints the identifier system "urn:x:dept" as "urn❌dept".
-stdout = Console(emoji=False)
+class Terminal(Console):
+    """A console that nobody else's text can control: whatever is printed keeps only its line ends.
+
+    Markup in such a text is a matter of the one who prints it: `terminal.shown`, or markup=False.
+    """
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str("\n".join(map(plain, text.split("\n"))), **options)
+
+
+stdout = Terminal(emoji=False)
 """Results for a person."""
-stderr = Console(stderr=True, emoji=False)
+stderr = Terminal(stderr=True, emoji=False)
 """Logs, progress and errors; never results."""
 
 
@@ -57,6 +72,30 @@ def _file(settings: Settings) -> Path | None:
 
     chosen = opening.connect(settings.store.url)
     return chosen.path if isinstance(chosen, SqliteDatabase) else None
+
+
+def standard_input() -> BinaryIO:
+    """Standard input as bytes; empty if whoever started us has closed it."""
+    return sys.stdin.buffer if sys.stdin is not None else io.BytesIO()
+
+
+def limits(settings: Settings) -> Limits:
+    """What one record of a file may have at most."""
+    from fhir_coprod.files.reading import Limits
+
+    return Limits(settings.limits.record_bytes, settings.limits.elements)
+
+
+def tell_twice(found: Iterable[Found]) -> None:
+    """Say which files are named more than once, by links or by their paths: each is read once."""
+    for one in found:
+        if one.same_as:
+            say(f"{one.name}: the same file as {one.same_as}, which is read once.")
+
+
+def say(sentence: str, style: str = "") -> None:
+    """A sentence on stderr that may contain words of others: their names of files, their records."""
+    stderr.print(Text(plain(sentence), style=style), soft_wrap=True)
 
 
 def kept(records: int) -> str:

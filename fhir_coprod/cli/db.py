@@ -51,7 +51,7 @@ def check(context: typer.Context, config: ConfigOption = None, json: JsonOption 
     else:
         stdout.print(f"schema {found or 'none'}: {_state(found)}", highlight=False)
         for fault in faults:
-            stdout.print(fault, highlight=False)
+            stdout.print(fault, markup=False, highlight=False)
     if not current or faults:
         raise typer.Exit(1)
 

@@ -63,13 +63,12 @@ def dead_letters_show(
     if as_json:
         print_json(one.to_json(body=True))
         return
-    stdout.print(
-        f"{one.id}: {one.ehr or 'files'}, {one.position}, {one.state}", style="bold", highlight=False
-    )
+    head = f"{one.id}: {one.ehr or 'files'}, {one.position}, {one.state}"
+    stdout.print(plain(head), style="bold", markup=False, highlight=False, soft_wrap=True)
     for issue in one.outcome["issue"]:
         place = f"{issue['expression'][0]}: " if issue.get("expression") else ""
         text = f"{issue['severity']}: {place}{issue['diagnostics']}"
-        stdout.print(text, markup=False, highlight=False, soft_wrap=True)
+        stdout.print(plain(text), markup=False, highlight=False, soft_wrap=True)
     sys.stdout.flush()
     if sys.stdout.isatty():
         for line in one.body.decode(errors="replace").splitlines():
@@ -101,7 +100,9 @@ def dead_letters_replay(
     else:
         for one in found:
             reason = f": {one.reason}" if one.state == "open" else ""
-            stdout.print(f"{one.id}: {one.state}{reason}", markup=False, highlight=False, soft_wrap=True)
+            stdout.print(
+                plain(f"{one.id}: {one.state}{reason}"), markup=False, highlight=False, soft_wrap=True
+            )
     if any(one.state == "open" for one in found):
         raise typer.Exit(1)
 

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from fhir_coprod.cli.common import print_json, stderr, stdout
 from fhir_coprod.cli.options import ConfigOption, JsonOption
+from fhir_coprod.errors import readable
 
 
 def simulate(
@@ -57,8 +58,9 @@ def simulate(
         print_json({"out": str(out), "resources": resources, "stalls": stalls})
         return
     stdout.print(
-        f"{sum(resources.values()):,} resources of {patients:,} patients in {out}; "
-        f"{sum(stalls.values()):,} true stalls in {out / 'truth.csv'}.",
+        f"{sum(resources.values()):,} resources of {patients:,} patients in {readable(out)}; "
+        f"{sum(stalls.values()):,} true stalls in {readable(out / 'truth.csv')}.",
+        markup=False,
         highlight=False,
         soft_wrap=True,
     )

@@ -112,7 +112,7 @@ def _store(chosen: Settings, *, dry_run: bool) -> Iterator[Store]:
 
 def _print_report(report: EhrReport) -> None:
     for difference in report.changes:
-        stdout.print(f"{difference.change} {difference.resource}", style="bold", highlight=False)
+        stdout.print(shown(f"{difference.change} {difference.resource}"), style="bold", highlight=False)
         for line in difference.lines:
             if line.before is not None:
                 stdout.print(
@@ -181,11 +181,11 @@ _NAMED = 20
 
 def _say(report: EhrReport, type: str, reason: str, style: str) -> None:
     """A fault or a remark, with the patients or records there that it is about."""
-    text = f"{report.ehr}: {type}: {shown(reason)}"
+    text = f"{report.ehr}: {type}: {plain(reason)}"
     stderr.print(text, style=style, markup=False, soft_wrap=True, highlight=False)
     unread = list(report.unread.get(type, {}).items()) if style == "red" else []
     for what, why in unread[:_NAMED]:
-        stderr.print(f"  {shown(what)}: {shown(why)}", markup=False, soft_wrap=True, highlight=False)
+        stderr.print(f"  {plain(what)}: {plain(why)}", markup=False, soft_wrap=True, highlight=False)
     if len(unread) > _NAMED:
         stderr.print(f"  and {len(unread) - _NAMED} more; --json names all", markup=False, highlight=False)
 
@@ -324,9 +324,9 @@ def _print_plan(plan: EhrPlan, known: Mapping[str, str]) -> None:
     for column in ("type", "changes found by", "takes from us", "why", *(["known so far"] if known else [])):
         table.add_column(column)
     for row in plan.types:
-        found = row.find if row.observable else "[red]cannot be seen[/red]"
+        found = shown(row.find) if row.observable else "[red]cannot be seen[/red]"
         so_far = [shown(known.get(row.type, "") if row.observable else "")] if known else []
         table.add_row(row.type, found, ", ".join(row.write) or "·", shown(row.reason), *so_far)
     stdout.print(table)
     for sentence in plan.wrong:
-        stderr.print(f"{plan.ehr}: {shown(sentence)}", style="red", markup=False, soft_wrap=True)
+        stderr.print(f"{plan.ehr}: {plain(sentence)}", style="red", markup=False, soft_wrap=True)

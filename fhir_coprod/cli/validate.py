@@ -12,7 +12,7 @@ import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from fhir_coprod.cli.common import settings, stderr, stdout
+from fhir_coprod.cli.common import limits, settings, standard_input, stderr, stdout, tell_twice
 from fhir_coprod.cli.options import ConfigOption
 from fhir_coprod.errors import ConfigError, UnknownDefinition, plain, readable
 from fhir_coprod.outcome import Issue
@@ -36,7 +36,8 @@ def validate(
     files: Annotated[
         list[str],
         typer.Argument(
-            metavar="FILE", help="JSON, NDJSON or Bundle files, folders of them, or - for standard input."
+            metavar="FILE",
+            help="JSON, NDJSON or Bundle files, also as .gz, folders of them, or - for standard input.",
         ),
     ],
     profile: Annotated[
@@ -59,8 +60,9 @@ def validate(
 
     Ends with 1 if a resource is not valid. The array of OperationOutcomes keeps the order of the input.
     """
-    settings(context, config)  # not used here, but a wrong settings file is an error everywhere
+    chosen = settings(context, config)
     from fhir_coprod import definitions
+    from fhir_coprod.files import finding
     from fhir_coprod.validation import bulk, inputs, validator
 
     for one in package or ():
@@ -70,13 +72,11 @@ def validate(
             validator.default().require(profile)
         except UnknownDefinition as error:
             raise ConfigError(error.message) from None
-    names = inputs.files(files)
-    total = inputs.size(names)
-    unknown = inputs.STDIN in names
-    checked = bulk.check(
-        inputs.sources(names, sys.stdin.buffer), profile, package or (), size=None if unknown else total
-    )
-    counted = _progress(checked, total, hidden=unknown)
+    found = finding.find(files)
+    size = finding.size(found)
+    tell_twice(found)
+    sources = inputs.sources(found, standard_input(), limits(chosen))
+    counted = _progress(bulk.check(sources, profile, package or (), size=size), size)
     number, invalid = _as_json(counted) if format is Format.json else _as_text(counted)
     if not number:
         raise ConfigError("There is no resource in what was given, so nothing was checked; name a file.")
@@ -84,8 +84,8 @@ def validate(
         raise typer.Exit(1)
 
 
-def _progress(checked: Iterator[Checked], total: int, *, hidden: bool) -> Iterator[Checked]:
-    """The same items, with a bar on stderr when that is a terminal."""
+def _progress(checked: Iterator[Checked], total: int | None) -> Iterator[Checked]:
+    """The same items, with a bar on stderr when that is a terminal and the size is known."""
     bar = Progress(
         TextColumn("validating"),
         BarColumn(),
@@ -93,12 +93,12 @@ def _progress(checked: Iterator[Checked], total: int, *, hidden: bool) -> Iterat
         TimeRemainingColumn(),
         console=stderr,
         transient=True,
-        disable=hidden or not stderr.is_terminal,
+        disable=total is None or not stderr.is_terminal,
     )
     with bar:
         task = bar.add_task("", total=total)
         for one in checked:
-            bar.advance(task, one.size)
+            bar.advance(task, one.source.taken)
             yield one
 
 
@@ -143,9 +143,8 @@ def _as_text(checked: Iterator[Checked]) -> tuple[int, int]:
         told = [i for i in one.outcome if i.severity != "information" or i.code in _ALWAYS_TOLD]
         warned += bool(one.outcome) and any(issue.severity == "warning" for issue in told)
         if told:
-            stdout.print(
-                Text(plain(f"{one.source.place}  {one.name}".rstrip()), style="bold"), soft_wrap=True
-            )
+            head = plain(f"{one.source.place}  {one.name}".rstrip())
+            stdout.print(Text(head, style="bold"), soft_wrap=True)
             for issue in told:
                 stdout.print(_line(issue), soft_wrap=True)
     counts = [f"{number - invalid} valid"]
@@ -161,6 +160,6 @@ def _line(issue: Issue) -> Text:
     line = Text("  ")
     shown = "unchecked" if issue.code == "not-supported" else issue.severity
     line.append(f"{shown:<8}", style=_STYLES[issue.severity])
-    line.append(f" {issue.expression}: " if issue.expression else " ")
-    line.append(issue.message)
+    line.append(plain(f" {issue.expression}: " if issue.expression else " "))
+    line.append(plain(issue.message))
     return line

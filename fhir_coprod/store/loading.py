@@ -9,14 +9,13 @@ validated once more, so that the run that reaches the end reports all faults.
 
 from __future__ import annotations
 
-import gzip
+import io
 import os
 import re
-import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -25,9 +24,11 @@ from uuid import UUID, uuid5
 import msgspec
 
 from fhir_coprod import definitions, jsontext
-from fhir_coprod.errors import BadRequest, ConfigError, CoprodError, InvalidResource, NotJson, readable
+from fhir_coprod.errors import BadRequest, CoprodError, InvalidResource, NotJson, TooLarge
+from fhir_coprod.files.finding import Found
+from fhir_coprod.files.reading import LIMITS, Limits, texts, too_many
 from fhir_coprod.jsontext import Document
-from fhir_coprod.outcome import Outcome
+from fhir_coprod.outcome import Issue, Outcome
 from fhir_coprod.store.quality import Marks, marks
 from fhir_coprod.store.repository import Store
 from fhir_coprod.store.transaction import Transaction, check_id
@@ -37,11 +38,17 @@ from fhir_coprod.validation import is_part, validate_to_store
 
 CHUNK = 250
 """Resources in one transaction."""
+CHUNK_BYTES = 4_000_000
+"""Bytes of them; a single one may be longer."""
 AHEAD = 4
 """How many chunks may wait for the writer while the next ones are read and validated."""
+AHEAD_BYTES = 16_000_000
+"""Bytes of the resources in them."""
+NAMED = 1_000
+"""How many records that could not be loaded are reported one by one; the others are only counted."""
+_BUNDLE = 5
+"""How many times the elements of one record a Bundle may have, which is taken apart."""
 
-_LINES = (".ndjson", ".jsonl", ".ndjson.gz", ".jsonl.gz")
-_SUFFIXES = (*_LINES, ".json", ".json.gz")
 _NAMESPACE = UUID("6f0d7c1e-6d1c-4b0c-9d6c-0a5a3c1f0b52")
 """The namespace of the ids for resources that have none."""
 
@@ -71,11 +78,14 @@ class Loaded:
     """Stored by an earlier run that was interrupted."""
     not_valid: int = 0
     """Those of the created and updated ones that break a rule, and are kept with marks."""
-    dead: list[Dead] = field(default_factory=list)
+    dead: int = 0
+    """Records that could not be loaded."""
+    named: list[Dead] = field(default_factory=list)
+    """The first of them, without their bytes."""
 
     @property
     def read(self) -> int:
-        return self.created + self.updated + self.unchanged + self.skipped + len(self.dead)
+        return self.created + self.updated + self.unchanged + self.skipped + self.dead
 
     def count(self, change: Change) -> None:
         setattr(self, change, getattr(self, change) + 1)
@@ -85,12 +95,13 @@ class Loaded:
 class _InFile:
     """One resource in a file, or the reason why it is not one."""
 
-    place: int
-    """Line, or number of the entry."""
+    place: int | None
+    """Line, or number of the entry; None for the file itself."""
     raw: bytes
     end: int
-    """Bytes of the file up to the record's end, for the progress bar."""
+    """Bytes of the file that have been read up to here, for the progress bar."""
     references: Mapping[str, str] | None = None
+    wrong: Issue | None = None
 
 
 Progress = Callable[[int], None]
@@ -101,46 +112,33 @@ whether the file is being read from its beginning, so that its earlier dead lett
 Validate = Callable[[Document], Outcome]
 
 
-def files(paths: Sequence[Path]) -> list[Path]:
-    """The files behind the paths: for a folder, the resource files in it and below, by name.
-
-    Raises ConfigError for a path that does not exist.
-    """
-    found: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            found += sorted(
-                file for file in path.rglob("*") if file.name.endswith(_SUFFIXES) and file.is_file()
-            )
-        elif path.exists():
-            found.append(path)
-        else:
-            raise ConfigError(f"{readable(path)}: there is no such file or folder.")
-    return found
-
-
-def cursor_name(file: Path) -> str:
+def cursor_name(file: str | Path) -> str:
     """The cursor of a load of this file, with its present content; at 0 when no load is under way."""
-    status = file.stat()
-    identity = f"{file.resolve()}\n{status.st_size}\n{status.st_mtime_ns}"
+    status = Path(file).stat()
+    identity = f"{os.path.realpath(file)}\n{status.st_size}\n{status.st_mtime_ns}"
     return f"load:{sha256(os.fsencode(identity)).hexdigest()[:32]}"
 
 
 def load(
     store: Store,
-    paths: Sequence[Path],
+    found: Sequence[Found],
     progress: Progress = lambda size: None,
     bury: Bury = lambda transaction, file, dead, afresh: None,
     *,
+    stdin: BinaryIO | None = None,
+    limits: Limits = LIMITS,
     keep_invalid: bool = True,
 ) -> Loaded:
-    """Load all files; records that cannot be loaded go into `dead` and to `bury`, and stop nothing.
+    """Load all files; records that cannot be loaded are counted and go to `bury`, and stop nothing.
 
+    stdin:        standard input, if one of the files is `-`
     keep_invalid: store what breaks a rule, too, and say what is wrong in it; else it cannot be loaded
     """
     done = Loaded()
-    for file in files(paths):
-        _File(store, file, done, progress, bury, keep_invalid=keep_invalid).load()
+    for file in found:
+        if not file.same_as:
+            records = _records(file, stdin or io.BytesIO(), limits)
+            _File(store, file, done, progress, bury, limits, keep_invalid=keep_invalid).load(records)
     return done
 
 
@@ -152,8 +150,17 @@ class Loadable(NamedTuple):
     marks: Marks
 
 
-def judge(raw: bytes, validate: Validate = validate_to_store, *, keep_invalid: bool = True) -> Loadable:
+def judge(
+    raw: bytes,
+    validate: Validate = validate_to_store,
+    *,
+    keep_invalid: bool = True,
+    elements: int = jsontext.MAX_ELEMENTS,
+) -> Loadable:
     """Whether a record can be stored. Raises CoprodError if not."""
+    if jsontext.has_more_elements(raw, elements):
+        issue = too_many(elements, len(raw))
+        raise TooLarge(issue.message, outcome=Outcome((issue,)))
     document = jsontext.parse(raw)
     if not definitions.is_resource_type(document.type):
         raise BadRequest("The record is not a FHIR R4 resource: its resourceType is not one of R4.")
@@ -187,64 +194,77 @@ class _File:
     """One file being loaded into the store."""
 
     def __init__(
-        self, store: Store, path: Path, done: Loaded, progress: Progress, bury: Bury, *, keep_invalid: bool
+        self,
+        store: Store,
+        file: Found,
+        done: Loaded,
+        progress: Progress,
+        bury: Bury,
+        limits: Limits,
+        *,
+        keep_invalid: bool,
     ) -> None:
         self.store = store
-        self.path = path
+        self.file = file
         self.done = done
         self.progress = progress
         self.bury = bury
+        self.limits = limits
         self.keep_invalid = keep_invalid
         self.refused: list[Dead] = []
         """Not yet buried."""
         self.afresh = False
         """Whether nothing of a run from the beginning has been submitted yet."""
-        self.waiting: deque[Future[list[Unpacked]]] = deque()
-        self.size = path.stat().st_size
-        self.cursor = cursor_name(path)
+        self.held = 0
+        """Bytes of records that are read and not yet submitted."""
+        self.waiting: deque[tuple[Future[list[Unpacked]], int]] = deque()
+        self.cursor = _cursor_of(file)
 
-    def load(self) -> None:
-        behind = self.store.cursor(self.cursor)
-        self.afresh = behind == 0
+    def load(self, records: Iterator[_InFile]) -> None:
+        behind = self.store.cursor(self.cursor) if self.cursor else 0
+        self.afresh = behind == 0 and self.file.is_regular
         chunk: list[tuple[Loadable, Mapping[str, str] | None]] = []
         reported = 0
-        try:
-            for number, record in enumerate(_records(self.path), 1):
-                loadable = self._loadable(record)
-                if loadable is not None and number <= behind:
-                    self.done.skipped += 1
-                elif loadable is not None:
-                    chunk.append((loadable, record.references))
-                if len(chunk) >= CHUNK or len(self.refused) >= CHUNK:
-                    self._submit(chunk, number)
-                    chunk = []
-                    self.progress(min(record.end, self.size) - reported)
-                    reported = min(record.end, self.size)
-        except (OSError, EOFError, zlib.error) as error:
-            reason = BadRequest(f"The file cannot be read to its end: {error}.")
-            self._refuse(Dead(readable(self.path), reason.outcome))
+        for number, record in enumerate(records, 1):
+            loadable = self._loadable(record)
+            if loadable is not None and number <= behind:
+                self.done.skipped += 1
+            elif loadable is not None:
+                chunk.append((loadable, record.references))
+                self.held += len(record.raw)
+            if len(chunk) >= CHUNK or len(self.refused) >= CHUNK or self.held >= CHUNK_BYTES:
+                self._submit(chunk, number)
+                chunk = []
+                self.progress(record.end - reported)
+                reported = record.end
         # The file is done: loading it again later starts at its beginning.
         self._submit(chunk, 0)
         while self.waiting:
             self._collect()
-        self.progress(self.size - reported)
+        self.progress(self.file.size - reported)
 
     def _loadable(self, record: _InFile) -> Loadable | None:
         """The record as a resource to store; None after reporting it as dead."""
+        place = self.file.name if record.place is None else f"{self.file.name}:{record.place}"
+        if record.wrong is not None:
+            self._refuse(Dead(place, Outcome((record.wrong,))))
+            return None
         try:
-            return judge(record.raw, keep_invalid=self.keep_invalid)
+            return judge(record.raw, keep_invalid=self.keep_invalid, elements=self.limits.elements)
         except CoprodError as error:
-            place = f"{readable(self.path)}:{record.place}"
             self._refuse(Dead(place, error.outcome, record.raw, _peek_type(record.raw)))
         return None
 
     def _refuse(self, dead: Dead) -> None:
-        self.done.dead.append(Dead(dead.place, dead.outcome))
+        self.done.dead += 1
+        if len(self.done.named) < NAMED:
+            self.done.named.append(Dead(dead.place, dead.outcome))
         self.refused.append(dead)
+        self.held += len(dead.raw)
 
     def _submit(self, chunk: list[tuple[Loadable, Mapping[str, str] | None]], last: int) -> None:
-        refused, afresh = self.refused, self.afresh
-        self.refused, self.afresh = [], False
+        refused, afresh, held = self.refused, self.afresh, self.held
+        self.refused, self.afresh, self.held = [], False, 0
 
         def work(transaction: Transaction) -> list[Unpacked]:
             transaction.fetch((one.document.type, one.id) for one, _ in chunk)
@@ -257,19 +277,30 @@ class _File:
             ]
             for (one, _), (change, is_marked) in zip(chunk, tuple(done), strict=True):
                 done += unpack(transaction, one.document, change, is_sound=not is_marked)
-            transaction.set_cursor(self.cursor, last)
+            if self.cursor:
+                transaction.set_cursor(self.cursor, last)
             if refused or afresh:
-                self.bury(transaction, readable(self.path), refused, afresh)
+                self.bury(transaction, self.file.name, refused, afresh)
             return done
 
-        self.waiting.append(self.store.submit(work))
-        while len(self.waiting) > AHEAD:
+        self.waiting.append((self.store.submit(work), held))
+        while len(self.waiting) > AHEAD or sum(size for _, size in self.waiting) > AHEAD_BYTES:
             self._collect()
 
     def _collect(self) -> None:
-        for change, is_marked in self.waiting.popleft().result():
+        for change, is_marked in self.waiting.popleft()[0].result():
             self.done.count(change)
             self.done.not_valid += is_marked and change in ("created", "updated")
+
+
+def _cursor_of(file: Found) -> str:
+    """ "" for what cannot be read twice, and for what is gone: there is nothing to go on with."""
+    if not file.is_regular or file.wrong:
+        return ""
+    try:
+        return cursor_name(file.path)
+    except OSError:
+        return ""
 
 
 def _id(document: Document) -> str:
@@ -295,45 +326,29 @@ def _peek_type(raw: bytes) -> str:
 # ------------------------------------------------------------------------------------------ reading files
 
 
-def _open(path: Path) -> BinaryIO:
-    return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
-
-
-def _records(path: Path) -> Iterator[_InFile]:
+def _records(file: Found, stdin: BinaryIO, limits: Limits) -> Iterator[_InFile]:
     """Every resource of a file: its lines, the entries of its Bundle, or the single resource in it."""
-    with _open(path) as stream:
-        if path.name.endswith(_LINES) or _has_many_lines(stream):
-            yield from _lines(stream)
-        else:
-            raw = stream.read()
-            if raw.strip():
-                yield from _entries(raw)
+    for text in texts(file, stdin, limits._replace(elements=limits.bytes)):  # counted here
+        wrong = text.wrong or _too_many_entries(text.raw, limits)
+        if wrong is not None:
+            yield _InFile(text.line, b"", text.read, wrong=wrong)
+        elif b'"Bundle"' in text.raw:
+            for entry in _entries(text.raw.strip()):
+                yield replace(entry, place=text.line or entry.place, end=text.read)
+        elif text.raw:
+            yield _InFile(text.line or 1, text.raw.strip(), text.read)
 
 
-def _has_many_lines(stream: BinaryIO) -> bool:
-    """Whether the first line is a whole JSON object and another one follows: NDJSON under another name."""
-    first, second = stream.readline(), stream.readline()
-    stream.seek(0)
-    if not first.strip() or not second.strip():
-        return False
-    try:
-        return isinstance(jsontext.decode(first), dict)
-    except NotJson:
-        return False
-
-
-def _lines(stream: BinaryIO) -> Iterator[_InFile]:
-    end = 0
-    for number, line in enumerate(stream, 1):
-        end += len(line)
-        text = line.strip()
-        if not text:
-            continue
-        if b'"Bundle"' in text:
-            for entry in _entries(text):
-                yield _InFile(number, entry.raw, end, entry.references)
-        else:
-            yield _InFile(number, text, end)
+def _too_many_entries(raw: bytes, limits: Limits) -> Issue | None:
+    """What is wrong with a Bundle that cannot even be taken apart; its entries are measured one by one."""
+    if b'"Bundle"' in raw and jsontext.has_more_elements(raw, limits.elements * _BUNDLE):
+        return Issue(
+            "fatal",
+            "too-long",
+            f"This Bundle of {len(raw):,} bytes has more than the {limits.elements * _BUNDLE:,} values and "
+            f"members that one may have ({_BUNDLE} times limits.elements); split it.",
+        )
+    return None
 
 
 class _Entry(msgspec.Struct, rename="camel"):
@@ -381,8 +396,3 @@ def _local_references(bundle: _Bundle) -> dict[str, str]:
             continue
         found[entry.full_url] = f"{document.type}/{_id(document)}"
     return found
-
-
-def total_size(paths: Sequence[Path]) -> int:
-    """Bytes of all files behind the paths."""
-    return sum(file.stat().st_size for file in files(paths))

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from fhir_coprod.cli import app
 from fhir_coprod.errors import ConfigError
+from fhir_coprod.files.finding import find
 from fhir_coprod.store import Query, Store, loading, opening
 from fhir_coprod.validation import validate_to_store
 from tests import programs
@@ -32,10 +33,10 @@ def ndjson(path: Path, *resources: Any) -> Path:
 
 def test_lines_go_in_with_their_ids_and_a_second_load_changes_nothing(store: Store, tmp_path: Path) -> None:
     file = ndjson(tmp_path / "p.ndjson", patient("a"), "", patient("b"), patient(None, gender="male"))
-    first = loading.load(store, [file])
-    assert (first.created, first.dead) == (3, [])
+    first = loading.load(store, find([file]))
+    assert (first.created, first.dead) == (3, 0)
     assert store.read("Patient", "a").data["active"] is True
-    again = loading.load(store, [file])
+    again = loading.load(store, find([file]))
     assert (again.created, again.unchanged) == (0, 3)
     assert store.head() == 3
     assert store.cursor(loading.cursor_name(file)) == 0
@@ -47,16 +48,16 @@ def test_a_line_that_looks_like_a_bundle_and_is_none_stops_nothing(store: Store,
     lines = [json.dumps(patient("a")).encode(), deep, no_text, json.dumps(patient("b")).encode()]
     file = tmp_path / "p.ndjson"
     file.write_bytes(b"\n".join(lines))
-    done = loading.load(store, [file])
+    done = loading.load(store, find([file]))
     assert done.created == 2
-    assert [dead.place.rpartition(":")[2] for dead in done.dead] == ["2", "3"]
+    assert [dead.place.rpartition(":")[2] for dead in done.named] == ["2", "3"]
 
 
 def test_a_file_whose_name_is_no_text_is_loaded_and_named(store: Store, tmp_path: Path) -> None:
     file = ndjson(Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.ndjson")), patient("a"), "{not json")
-    done = loading.load(store, [file])
+    done = loading.load(store, find([file]))
     assert done.created == 1
-    assert done.dead[0].place.encode().endswith("�.ndjson:2".encode())
+    assert done.named[0].place.encode().endswith(b"\\xff.ndjson:2")
 
 
 def test_faulty_lines_are_named_and_stop_nothing(store: Store, tmp_path: Path) -> None:
@@ -70,10 +71,10 @@ def test_faulty_lines_are_named_and_stop_nothing(store: Store, tmp_path: Path) -
         '["a list"]',
         patient("c"),
     )
-    done = loading.load(store, [file])
+    done = loading.load(store, find([file]))
     assert (done.created, done.not_valid) == (3, 1)
-    assert [dead.place.rpartition(":")[2] for dead in done.dead] == ["2", "4", "5", "6"]
-    assert all(dead.outcome.errors for dead in done.dead)
+    assert [dead.place.rpartition(":")[2] for dead in done.named] == ["2", "4", "5", "6"]
+    assert all(dead.outcome.errors for dead in done.named)
 
 
 def test_bundle_entries_find_each_other(store: Store, tmp_path: Path) -> None:
@@ -100,10 +101,10 @@ def test_bundle_entries_find_each_other(store: Store, tmp_path: Path) -> None:
         ],
     }
     (tmp_path / "b.json").write_text(json.dumps(bundle, indent=1))
-    assert loading.load(store, [tmp_path / "b.json"]).created == 3
+    assert loading.load(store, find([tmp_path / "b.json"])).created == 3
     target = store.read("Task", "t").data["for"]["reference"]
     assert store.read("Patient", target.removeprefix("Patient/")).version == 1
-    assert loading.load(store, [tmp_path / "b.json"]).unchanged == 3
+    assert loading.load(store, find([tmp_path / "b.json"])).unchanged == 3
 
 
 def test_folder_with_every_kind_of_file(store: Store, tmp_path: Path) -> None:
@@ -121,8 +122,8 @@ def test_folder_with_every_kind_of_file(store: Store, tmp_path: Path) -> None:
         "entry": [{"resource": patient("e")}],
     }
     ndjson(tmp_path / "f.jsonl", document)
-    done = loading.load(store, [tmp_path])
-    assert (done.created, done.dead) == (6, [])
+    done = loading.load(store, find([tmp_path]))
+    assert (done.created, done.dead) == (6, 0)
     found = store.search(Query.parse("Patient", [("_sort", "_id")])).matches
     assert [version.id for version in found] == ["a", "b1", "b2", "c", "d", "e"]
 
@@ -130,14 +131,14 @@ def test_folder_with_every_kind_of_file(store: Store, tmp_path: Path) -> None:
 def test_broken_archive_is_reported(store: Store, tmp_path: Path) -> None:
     (tmp_path / "a.ndjson.gz").write_bytes(gzip.compress(json.dumps(patient("a")).encode() * 50)[:-12])
     (tmp_path / "b.ndjson").write_text(json.dumps(patient("b")))
-    done = loading.load(store, [tmp_path])
+    done = loading.load(store, find([tmp_path]))
     assert done.created == 1
-    assert "cannot be read" in str(done.dead[0].outcome)
+    assert "cannot be read" in str(done.named[0].outcome)
 
 
 def test_missing_path_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such file"):
-        loading.files([tmp_path / "none"])
+        find([tmp_path / "none"])
 
 
 def test_load_goes_on_after_kill_9(store_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,17 +215,17 @@ def test_a_history_and_a_part_of_a_resource_are_named_and_not_loaded(store: Stor
     part = {**patient("a"), "meta": {"tag": [{"code": "SUBSETTED"}]}}
     entries = [{"resource": patient("b", gender="female")}, {"resource": patient("b", gender="male")}]
     history = {"resourceType": "Bundle", "type": "history", "entry": entries}
-    done = loading.load(store, [ndjson(tmp_path / "p.ndjson", part, history, patient("c"))])
+    done = loading.load(store, find([ndjson(tmp_path / "p.ndjson", part, history, patient("c"))]))
     assert done.created == 1
-    assert ["lose the rest" in done.dead[0].outcome.errors[0].message, len(done.dead)] == [True, 2]
-    assert "A history is not loaded" in done.dead[1].outcome.errors[0].message
+    assert ["lose the rest" in done.named[0].outcome.errors[0].message, done.dead] == [True, 2]
+    assert "A history is not loaded" in done.named[1].outcome.errors[0].message
 
 
 def test_a_run_that_goes_on_reports_the_faults_before_it(store: Store, tmp_path: Path) -> None:
     file = ndjson(tmp_path / "p.ndjson", "{not json", patient("a"), patient("b"))
     store.write(lambda transaction: transaction.set_cursor(loading.cursor_name(file), 2))
-    done = loading.load(store, [file])
-    assert (done.skipped, done.created, [dead.place.rpartition(":")[2] for dead in done.dead]) == (
+    done = loading.load(store, find([file]))
+    assert (done.skipped, done.created, [dead.place.rpartition(":")[2] for dead in done.named]) == (
         1,
         1,
         ["1"],
@@ -235,18 +236,18 @@ def test_a_file_that_was_changed_since_is_loaded_from_its_beginning(store: Store
     file = ndjson(tmp_path / "p.ndjson", patient("a"), patient("b"))
     store.write(lambda transaction: transaction.set_cursor(loading.cursor_name(file), 2))
     os.utime(file, ns=(0, 0))
-    assert loading.load(store, [file]).created == 2
+    assert loading.load(store, find([file])).created == 2
     store.write(lambda transaction: transaction.set_cursor(loading.cursor_name(file), 2))
     ndjson(file, patient("c"), patient("d"), patient("e"))
     os.utime(file, ns=(0, 0))
-    assert loading.load(store, [file]).created == 3
+    assert loading.load(store, find([file])).created == 3
 
 
 def test_a_resource_without_id_gets_the_same_id_from_any_file(store: Store, tmp_path: Path) -> None:
     one = ndjson(tmp_path / "a.ndjson", patient(None, gender="male"), patient(None, gender="female"))
-    assert loading.load(store, [one]).created == 2
+    assert loading.load(store, find([one])).created == 2
     two = ndjson(tmp_path / "b.ndjson", patient(None, gender="female"))
-    assert loading.load(store, [two]).unchanged == 1
+    assert loading.load(store, find([two])).unchanged == 1
 
 
 def message(number: int, *resources: dict[str, Any]) -> dict[str, Any]:
@@ -273,16 +274,16 @@ def message(number: int, *resources: dict[str, Any]) -> dict[str, Any]:
 def test_a_folder_of_messages_loaded_again_changes_nothing(store: Store, tmp_path: Path) -> None:
     ndjson(tmp_path / "1.ndjson", message(1, patient("a", gender="male")))
     ndjson(tmp_path / "2.ndjson", message(2, patient("a", gender="unknown")))
-    done = loading.load(store, [tmp_path])
+    done = loading.load(store, find([tmp_path]))
     assert (done.created, done.updated) == (5, 1)
-    again = loading.load(store, [tmp_path])
+    again = loading.load(store, find([tmp_path]))
     assert (again.created, again.updated, again.unchanged) == (0, 0, 2)
     assert store.read("Patient", "a").version == 2
 
 
 def test_a_record_in_a_message_that_breaks_a_rule_is_counted(store: Store, tmp_path: Path) -> None:
     file = ndjson(tmp_path / "1.ndjson", message(1, patient("a", gender="man")))
-    assert loading.load(store, [file]).not_valid == 2
+    assert loading.load(store, find([file])).not_valid == 2
     assert {version.id for _, version in store.marked(0, 10)} == {"b1", "a"}
 
 
@@ -317,8 +318,8 @@ def test_a_bundle_that_is_one_thing_is_kept_whole(store: Store, tmp_path: Path, 
         "type": type,
         "entry": [{"fullUrl": "urn:uuid:c757873d-ec9a-4326-a141-556f43239520", "resource": first[type]}],
     }
-    done = loading.load(store, [ndjson(tmp_path / "b.ndjson", bundle)])
-    assert (done.created, done.dead) == (2, [])
+    done = loading.load(store, find([ndjson(tmp_path / "b.ndjson", bundle)]))
+    assert (done.created, done.dead) == (2, 0)
     assert store.read("Bundle", "whole").data == bundle | {"meta": store.read("Bundle", "whole").data["meta"]}
     own = first[type]["resourceType"]
     assert store.read(own, "c757873d-ec9a-4326-a141-556f43239520").data["resourceType"] == own

@@ -9,6 +9,7 @@ import pytest
 
 from fhir_coprod import jsontext
 from fhir_coprod.errors import BadRequest, UnknownParameter
+from fhir_coprod.files.finding import find
 from fhir_coprod.outcome import OK, Issue, Outcome
 from fhir_coprod.store import Query, Store, loading, opening, quality
 from fhir_coprod.store.quality import MOST_MARKS, Mark, added, marks
@@ -201,12 +202,12 @@ def test_marks_are_judged_again_once_when_the_rules_have_changed(store: Store) -
 def test_loaded_records_that_are_not_valid_are_listed_as_of_files(store: Store, tmp_path: Path) -> None:
     file = tmp_path / "p.ndjson"
     file.write_text('{"resourceType":"Patient","id":"a","gender":"x"}\n')
-    done = loading.load(store, [file])
-    assert (done.created, done.not_valid, done.dead) == (1, 1, [])
+    done = loading.load(store, find([file]))
+    assert (done.created, done.not_valid, done.dead) == (1, 1, 0)
     assert store.read("Patient", "a").data["gender"] == "x"
     assert [(f.ehr, f.element) for f in store.faults()] == [("", "Patient.gender")]
-    again = loading.load(store, [file])
+    again = loading.load(store, find([file]))
     assert (again.unchanged, again.not_valid) == (1, 0)
     file.write_text('{"resourceType":"Patient","id":"a","gender":"male"}\n')
-    assert loading.load(store, [file]).updated == 1
+    assert loading.load(store, find([file])).updated == 1
     assert store.faults() == []

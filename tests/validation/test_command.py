@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from fhir_coprod import definitions, jsontext, validate
+from fhir_coprod.files.finding import find
 from fhir_coprod.outcome import Outcome
 from fhir_coprod.validation import bulk, inputs
 from fhir_coprod.validation.inputs import Input
@@ -113,7 +114,7 @@ def test_wrong_use_ends_with_2_and_a_sentence(arguments: tuple[str, ...], words:
         (b"\xff\xfe{\x00", "UTF-16"),
         (b'{"resourceType":"Pati\xe9nt"}', "UTF-8"),
         (b"<Patient/>", "only JSON is read"),
-        (b"\x1f\x8b\x08\x00x", "unpack it first"),
+        (b"\x1f\x8b\x08\x00x", "gzip"),
         (b'[{"resourceType":"Patient"}]', "several as a Bundle"),
         (b'{"resourceType":"Patient"', "not valid JSON"),
         (b'{"resourceType":"Patient","id":"a","id":"b"}', "occurs twice"),
@@ -124,7 +125,7 @@ def test_wrong_use_ends_with_2_and_a_sentence(arguments: tuple[str, ...], words:
 def test_what_is_no_resource_is_told_with_what_to_do(tmp_path: Path, raw: bytes, words: str) -> None:
     file = tmp_path / "given.json"
     file.write_bytes(raw)
-    (checked,) = bulk.check(inputs.sources([str(file)], io.BytesIO()), None, (), size=len(raw))
+    (checked,) = bulk.check(inputs.sources(find([file]), io.BytesIO()), None, (), size=len(raw))
     assert [issue.is_error for issue in checked.outcome] == [True]
     assert words in checked.outcome.errors[0].message
 
@@ -210,8 +211,9 @@ def test_a_rule_that_cannot_be_checked_is_told(tmp_path: Path) -> None:
 def test_memory_does_not_grow_with_the_input(tmp_path: Path) -> None:
     code = (
         "import io, resource, sys\n"
+        "from fhir_coprod.files.finding import find\n"
         "from fhir_coprod.validation import bulk, inputs\n"
-        "for _ in bulk.check(inputs.sources(sys.argv[1:], io.BytesIO()), None, (), size=1): pass\n"
+        "for _ in bulk.check(inputs.sources(find(sys.argv[1:]), io.BytesIO()), None, (), size=1): pass\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)\n"
     )
     peaks = []
@@ -223,18 +225,6 @@ def test_memory_does_not_grow_with_the_input(tmp_path: Path) -> None:
         command = [sys.executable, "-c", code, str(tmp_path / "many.ndjson")]
         peaks.append(int(subprocess.run(command, capture_output=True, check=True).stdout))
     assert peaks[1] - peaks[0] < 16, peaks
-
-
-def read(raw: bytes, name: str = "x.json") -> list[Input]:
-    return list(inputs._read(io.BytesIO(raw), name, lines=name.endswith(".ndjson")))
-
-
-def test_ndjson_is_known_by_its_lines() -> None:
-    line = jsontext.encode(GOOD)
-    assert [s.place for s in read(b"\n" + line + b"\n\n" + line + b"\n")] == ["x.json:2", "x.json:4"]
-    assert [s.place for s in read(json.dumps(GOOD, indent=1).encode())] == ["x.json"]
-    assert [s.place for s in read(line + b"\n")] == ["x.json"]
-    assert [s.raw for s in read(b"not json")] == [b"not json"]
 
 
 def test_several_processes_answer_in_order() -> None:

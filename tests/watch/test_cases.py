@@ -12,6 +12,7 @@ import pytest
 
 from fhir_coprod import jsontext
 from fhir_coprod.errors import NotFound
+from fhir_coprod.files.finding import find
 from fhir_coprod.store import Store
 from fhir_coprod.watch.facts.reader import gather
 from fhir_coprod.watch.rules import policies
@@ -435,7 +436,7 @@ def test_a_referral_that_comes_in_a_bundle_appears(sqlite_store: Store, tmp_path
     }
     file = tmp_path / "case.json"
     file.write_bytes(jsontext.encode(case))
-    assert loading.load(sqlite_store, [file]).dead == []
+    assert loading.load(sqlite_store, find([file])).dead == 0
     known = gather(sqlite_store, "0a1b2c3d-0000-4000-8000-000000000009")
     standing = assess(known, policies.load("default"), NOW)
     assert (standing.stage, standing.patient) == (

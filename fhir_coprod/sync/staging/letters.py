@@ -73,7 +73,8 @@ def write(connection: Connection, refused: Sequence[Refused], now: datetime) -> 
     d = dead_letter.c
     dismissed, at = 0, to_milliseconds(now)
     for one in refused:
-        digest = hashlib.sha256(one.raw).hexdigest()
+        # A record that nobody could read has no bytes, and there may be many: their places tell them apart.
+        digest = hashlib.sha256(one.raw or one.position.encode()).hexdigest()
         same = (
             (d.ehr == one.ehr) & (d.type == one.type) & (d.foreign_id == one.foreign_id) & (d.hash == digest)
         )
