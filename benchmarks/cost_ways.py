@@ -11,6 +11,7 @@ from pathlib import Path
 
 from benchmarks.cost_kinds import NARRATIVE, Kind
 from fhir_coprod import jsontext
+from fhir_coprod.files.finding import find
 from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import LimitSettings, Settings, SiteSettings, StoreSettings
 from fhir_coprod.store import Store, index, loading
@@ -167,6 +168,6 @@ def _load(store: Store, folder: Path) -> Way:
         file.write_bytes(
             b"\n".join(one.encode() if isinstance(one, str) else jsontext.encode(one) for one in lines)
         )
-        return lambda: loading.load(store, [file])
+        return lambda: loading.load(store, find([file]))
 
     return Way("load", load, frozenset({"lines"}))

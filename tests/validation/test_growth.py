@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -50,7 +51,7 @@ def _calls(work: Callable[[], object]) -> int:
 def _growth(kind: Kind, change: Callable[[bytes], bytes]) -> float:
     """How many times the work grows, for each time that the input does."""
     small, large = change(kind.sized(SMALL)), change(kind.sized(SMALL * TIMES))
-    calls = [_calls(lambda raw=raw: _validated(raw)) for raw in (small, large)]
+    calls = [_calls(partial(_validated, raw)) for raw in (small, large)]
     return calls[1] / calls[0] / (len(large) / len(small))
 
 
