@@ -77,7 +77,7 @@ WHY = {
     "psycopg": "PostgreSQL",
     "pydantic": "settings",
     "rapidfuzz": "how alike two names are",
-    "regex": "regular expressions with a limit of time",
+    "google-re2": "regular expressions of rules, in time that follows the text",
     "requests": "the blocking client",
     "rich": "tables in the terminal",
     "sqlalchemy": "the store",
