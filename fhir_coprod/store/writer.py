@@ -214,10 +214,10 @@ class Writer:
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            try:
-                connection.close()
-            except _Errors:
-                connection.invalidate()
+            # Thrown away as it is. Else SQLAlchemy rolls it back first, and if the server has gone it logs
+            # that error with its whole story, which may quote what was being written.
+            connection.invalidate()
+            connection.close()
 
     def _explained(self, error: BaseException) -> BaseException:
         """The error that the caller gets when the database failed."""
