@@ -214,7 +214,7 @@ class Writer:
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            # Thrown away as it is. Else SQLAlchemy rolls it back first, and if the server has gone it logs
+            # Not closed first: SQLAlchemy would roll it back, and if the server has gone it would log
             # that error with its whole story, which may quote what was being written.
             connection.invalidate()
             connection.close()

@@ -70,7 +70,7 @@ class Clients:
         self._url = ""
         self._number = number
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._all()), daemon=True)
+        self._thread = threading.Thread(target=self._live, daemon=True)
         self._thread.start()
 
     def ask(self, url: str) -> None:
@@ -81,6 +81,15 @@ class Clients:
         self._stop.set()
         self._thread.join(60)
         assert not self._thread.is_alive()
+        if not self.ledger.acknowledged:
+            self.ledger.wrong.append(f"nothing was acknowledged: {dict(self.ledger.statuses)}")
+
+    def _live(self) -> None:
+        try:
+            asyncio.run(self._all())
+        except BaseException as error:
+            self.ledger.wrong.append(f"the clients ended: {error!r}")
+            raise
 
     async def _all(self) -> None:
         async with httpx.AsyncClient(timeout=60, headers=FHIR, trust_env=False) as http:

@@ -97,7 +97,8 @@ class Story:
         for server in cast:
             if server.name == serve and (chance.random() < 0.1 or listening(server)):
                 self.clients.ask(server.url)
-        time.sleep(chance.uniform(0, 1.5))
+        self._wait_for_answers(chance.randrange(100) if self.clients.url else 0)
+        time.sleep(chance.uniform(0, 0.5))
         target = self._kill(cast)
         time.sleep(chance.uniform(0, 0.6))
         self.clients.ask("")
@@ -107,6 +108,13 @@ class Story:
         if target:
             self.killed[target] += 1
         return bool(target)
+
+    def _wait_for_answers(self, number: int) -> None:
+        """So many more, but no longer than a few seconds."""
+        known = self.clients.ledger.acknowledged
+        enough, deadline = len(known) + number, time.monotonic() + 6
+        while len(known) < enough and time.monotonic() < deadline:
+            time.sleep(0.01)
 
     def _kill(self, cast: list[Running]) -> str:
         """Kill something; its name, "" if it was not there any more."""
