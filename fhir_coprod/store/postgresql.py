@@ -54,6 +54,9 @@ class PostgresqlSession(Session):
         if not lasting:
             self._cursor.execute("SET LOCAL synchronous_commit = off")
 
+    def milliseconds(self) -> int:
+        return int(self.rows("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint")[0][0])
+
     def lock(self) -> None:
         self._cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_LOG_LOCK,))
 
