@@ -80,11 +80,18 @@ class Cluster:
         """As `pg_ctl restart -m immediate`: no shutdown, and recovery at the start."""
         self._signal(signal.SIGQUIT)
 
+    def stop_at_once(self) -> None:
+        """As `restart_at_once`, without the start."""
+        self._end(signal.SIGQUIT)
+
     def _signal(self, number: int) -> None:
+        self._end(number)
+        self.start()
+
+    def _end(self, number: int) -> None:
         with suppress(ProcessLookupError, FileNotFoundError):
             os.kill(int((self._data / "postmaster.pid").read_text().split()[0]), number)
         self._guard.wait(30)
-        self.start()
 
     def close(self) -> None:
         self._run.end(self._guard)
