@@ -15,6 +15,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.pool import NullPool
 
 from fhir_coprod.errors import ConfigError
+from fhir_coprod.remembering import remembering_short
 from fhir_coprod.store.database import Database, Row, Session
 
 _LOG_LOCK = 0x636F70726F64
@@ -67,7 +68,7 @@ class PostgresqlSession(Session):
         self._connection.close()
 
 
-@lru_cache(maxsize=2048)
+@remembering_short(2048, 8_000)
 def _percent(sql: str) -> bytes:
     return sql.replace("%", "%%").replace("?", "%s").encode()
 
