@@ -77,6 +77,12 @@ class Clients:
         await asyncio.gather(*(client.run(number / rate, self._stop) for client in clients))
 
 
+def _connections() -> httpx.AsyncClient:
+    # Idle ones are closed before the server closes them, which it may do just as a request is sent.
+    limits = httpx.Limits(keepalive_expiry=2.0)
+    return httpx.AsyncClient(timeout=40, trust_env=False, verify=False, limits=limits)
+
+
 class _Client:
     def __init__(self, name: str, base: str, number: int, patients: int, tally: Tally) -> None:
         self._name = f"{name}-{number}"
@@ -87,7 +93,7 @@ class _Client:
         self._chance = random.Random(number)
         self._count = 0
         self._created: deque[str] = deque()
-        self._http = httpx.AsyncClient(timeout=40, trust_env=False, verify=False)
+        self._http = _connections()
         acts: dict[Callable[[], Awaitable[None]], int] = {
             self._read: 24,
             self._read_version: 4,
@@ -122,7 +128,7 @@ class _Client:
             await self._chance.choices(self._acts, self._weights)[0]()
             if self._chance.random() < 0.03:
                 await self._http.aclose()
-                self._http = httpx.AsyncClient(timeout=40, trust_env=False, verify=False)
+                self._http = _connections()
         await self._http.aclose()
 
     async def _ask(

@@ -56,8 +56,8 @@ def _date(pending: Sequence[Pending], earliest: int) -> None:
     """Let the times of these versions rise, from `earliest` on: it follows that of the newest in the log.
 
     A version got its time before the lock was held, by the clock of this machine. Others may have written
-    meanwhile, their clock may be ahead, and ours may have been set back. Whoever asks for what has changed
-    since the last time would then miss it.
+    meanwhile, their clock may be ahead, and ours may have been set back. A client that asks for what has
+    changed since the last time would then miss it.
     """
     latest: dict[Reference, int] = {}
     for entry in pending:
