@@ -8,7 +8,7 @@ ARGS ?=
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test proof check format profiles mappings policies locale bench growth cost sync-cost watch-growth identity evidence foreign-hospital mutants docs pictures lock sbom clean
+.PHONY: help demo test proof check format profiles mappings policies locale bench growth cost endurance sync-cost watch-growth identity evidence foreign-hospital mutants docs pictures lock sbom clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
@@ -83,6 +83,9 @@ growth: $(VENV)/.test $(VENV)/.evidence  ## what each operation costs as the sto
 
 cost: $(VENV)/.test  ## looks for inputs whose cost grows faster than they do: writes docs/cost.md (ARGS=--tiny: in seconds)
 	@$(BIN)/python -m benchmarks.cost_search $(ARGS)
+
+endurance: $(VENV)/.test $(VENV)/.evidence  ## an hour of mixed load by 48 clients on PostgreSQL, and what grows meanwhile: writes docs/endurance.md (ARGS=--tiny: in seconds)
+	@$(BIN)/python -m benchmarks.endurance $(ARGS)
 
 sync-cost: $(VENV)/.test  ## what a first sync costs beside bare paging, and what a create over HTTP takes meanwhile (ARGS=--tiny: in seconds)
 	@$(BIN)/python -m benchmarks.sync_cost $(ARGS)

@@ -60,3 +60,8 @@ def from_milliseconds(value: int) -> datetime:
 def to_microseconds(at: datetime) -> int:
     """Microseconds since 1970 UTC."""
     return (at - EPOCH) // _MICROSECOND
+
+
+def now() -> datetime:
+    """The time by the clock of this machine, aware UTC, whole milliseconds."""
+    return from_milliseconds(to_milliseconds(datetime.now(UTC)))

@@ -182,8 +182,9 @@ def _sync_again(store: Store, settings: Settings, every: float, stop: threading.
 def _is_time(transaction: Transaction, every: float) -> bool:
     """Whether the last sync began long enough ago; if so, record that one begins now."""
     transaction.lock()
-    now = round(transaction.now.timestamp())
-    if now - transaction.cursor(_SYNCED) < every:
+    now = transaction.seconds()
+    # One that begins in the future was recorded before the clock was set back: it says nothing.
+    if 0 <= now - transaction.cursor(_SYNCED) < every:
         return False
     transaction.set_cursor(_SYNCED, now)
     return True

@@ -15,7 +15,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, nullcontext
 from contextvars import copy_context
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Literal, TypeVar
 
 from starlette.convertors import Convertor, register_url_convertor
@@ -40,6 +39,7 @@ from fhir_coprod.errors import (
     Overloaded,
     UnknownType,
 )
+from fhir_coprod.remembering import remembering_short
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store, Transaction, Version
 from fhir_coprod.store.repository import living
@@ -65,7 +65,7 @@ _AT_ONCE: AbstractAsyncContextManager[None] = nullcontext()
 Handler = Callable[[Call, "Endpoint"], Coroutine[object, object, Answer]]
 
 
-_is_type = lru_cache(1024)(definitions.is_resource_type)
+_is_type = remembering_short(1024, 64)(definitions.is_resource_type)
 
 
 class _Name(Convertor[str]):
@@ -143,7 +143,7 @@ class Endpoint:
         self._landing = Landing()
         self._gathering = store.gathering(settings.limits.seconds)
         self._hosts = security.HostCheck(settings.site.base_url)
-        self.base = lru_cache(256)(self._base)
+        self.base = remembering_short(256, 500)(self._base)
         self._doors = [_Door(self, row) for row in self.table]
         self._nowhere = _Door(self, None)
 

@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Literal
 
 from fhir_coprod.errors import BadRequest, MissingVersion, NotAcceptable, UnsupportedMediaType
+from fhir_coprod.remembering import remembering_short
 
 FHIR_JSON = "application/fhir+json"
 JSON_PATCH = "application/json-patch+json"
@@ -30,10 +31,12 @@ _ANSWERS = {
     "text/*": "text/json",
 }
 _VERSIONS = {"", "4.0", "4.0.1"}
+SHORT = 500
+"""Characters of a header whose meaning is remembered."""
 _RESOURCE_BODIES = {FHIR_JSON, "application/json", "text/json", "application/json+fhir"}
 
 
-@lru_cache(512)
+@remembering_short(512, SHORT)
 def negotiated(accept: str, format: str) -> str:
     """The media type to answer in; `_format` wins over `Accept`.
 
@@ -77,14 +80,14 @@ def _media_range(text: str) -> tuple[str, str, float]:
     return name.strip().lower(), version, quality
 
 
-@lru_cache(256)
+@remembering_short(256, SHORT)
 def takes_gzip(accept_encoding: str) -> bool:
     """Whether the answer may be compressed: gzip is named, and its quality is not 0."""
     ranges = [_media_range(part) for part in accept_encoding.split(",")]
     return any(name == "gzip" and quality > 0 for name, _, quality in ranges)
 
 
-@lru_cache(512)
+@remembering_short(512, SHORT)
 def body_type(content_type: str) -> str:
     """The media type of a request body without its parameters; every name for FHIR JSON becomes FHIR_JSON.
 
@@ -109,7 +112,7 @@ class Preferences:
     strict: bool = False
 
 
-@lru_cache(256)
+@remembering_short(256, SHORT)
 def preferences(prefer: str) -> Preferences:
     """Read the header; unknown preferences are ignored, and the first of a repeated one counts (RFC 7240)."""
     returning: Literal["minimal", "representation", "OperationOutcome", ""] = ""

@@ -10,12 +10,14 @@ from the start.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
+from datetime import datetime
 
 from msgspec.structs import force_setattr
 from sqlalchemy import Connection
 
+from fhir_coprod.instants import now
 from fhir_coprod.store import index
 from fhir_coprod.store.database import Row, Session
 from fhir_coprod.store.index import IndexRows
@@ -23,6 +25,7 @@ from fhir_coprod.store.quality import Mark, Marks
 from fhir_coprod.store.schema import core
 from fhir_coprod.store.versions import COLUMNS, Version, from_row
 
+Clock = Callable[[], datetime]
 Reference = tuple[str, str]
 """Resource type and id."""
 
@@ -49,12 +52,37 @@ class Pending:
     marks: Marks = ()
 
 
+def _date(pending: Sequence[Pending], earliest: int) -> None:
+    """Let the times of these versions rise, from `earliest` on: it follows that of the newest in the log.
+
+    A version got its time before the lock was held, by the clock of this machine. Others may have written
+    meanwhile, their clock may be ahead, and ours may have been set back. A client that asks for what has
+    changed since the last time would then miss it.
+    """
+    latest: dict[Reference, int] = {}
+    for entry in pending:
+        version = entry.version
+        reference = (version.type, version.id)
+        earliest = max(earliest, version.milliseconds)
+        time = max(earliest, latest.get(reference, 0) + 1)
+        if time != version.milliseconds:
+            version.date(time)
+        earliest = latest[reference] = time
+
+
 class Batch:
     """What the pieces of work in one transaction share."""
 
     def __init__(
-        self, connection: Connection, session: Session, *, locked: bool, known_types: Set[str] = frozenset()
+        self,
+        connection: Connection,
+        session: Session,
+        *,
+        locked: bool,
+        known_types: Set[str] = frozenset(),
+        clock: Clock = now,
     ) -> None:
+        self.clock = clock
         self.connection = connection
         self.session = session
         self.locked = locked
@@ -118,9 +146,11 @@ class Batch:
         if not pending:
             return
         self.lock()
-        newest = self.session.rows("SELECT coalesce(max(position), 0) FROM version")[0][0]
+        rows = self.session.rows("SELECT position, updated FROM version ORDER BY position DESC LIMIT 1")
+        position, time = rows[0] if rows else (0, 0)
+        _date(pending, time + 1)
         with self.session.together():
-            self._write(pending, newest)
+            self._write(pending, position)
         pending.clear()
 
     def _write(self, pending: list[Pending], position: int) -> None:

@@ -76,6 +76,10 @@ class Session(ABC):
         """Whether the next commit waits until it is on disk; to be said before its transaction begins."""
 
     @abstractmethod
+    def milliseconds(self) -> int:
+        """Since 1970, by the clock of the database: the same for all who use it."""
+
+    @abstractmethod
     def lock(self) -> None:
         """Wait until nobody else is writing to the log; held until the transaction ends."""
 

@@ -18,10 +18,12 @@ from fhir_coprod import alike, deadline, definitions
 from fhir_coprod.definitions.search import SearchParameter
 from fhir_coprod.jsontext import Json
 from fhir_coprod.readable import concerns, readable
+from fhir_coprod.remembering import remembering_short
 from fhir_coprod.store.values import FIRST, LAST, Range, cut, fold, time_meant
 from fhir_coprod.validation.fhirpath import compile_typed, is_supported
 from fhir_coprod.watched import STRAYS, UNREADABLE
 
+_MEMBERS = 100  # more than any type of R4 has
 IndexRows = dict[str, set[tuple[Any, ...]]]
 """Table name → rows (param, value…), without the resource's key."""
 
@@ -36,7 +38,7 @@ _BLANK = {"token": ("", ""), "reference": ("", ""), "string": ("", "")}
 that `:missing` knows it is there."""
 
 
-@lru_cache(maxsize=8192)
+@remembering_short(8192, 128)
 def number(type: str, code: str) -> int:
     """The number of a parameter in the index; `code` may end in `:text`, `:identifier` or `:of-type`.
 
@@ -87,7 +89,7 @@ def rows(type: str, data: Json, *, is_sound: bool = True) -> IndexRows:
     if not is_sound:
         data, unreadable = readable(data)
         found["reference"] |= unreadable_links(type, data, unreadable)
-    for parameter in _parameters_in(type, tuple(data)):
+    for parameter in _parameters_in(type, tuple(data)) if len(data) <= _MEMBERS else _parameters(type):
         deadline.check()
         values = parameter.values(data)
         if not values:
@@ -240,7 +242,7 @@ def fingerprint(type: str) -> str:
     return blake2b(asked.encode(), digest_size=12).hexdigest()
 
 
-@lru_cache(maxsize=4096)
+@remembering_short(4096, 128)
 def is_indexed(type: str, code: str) -> bool:
     """Whether values of this parameter are in the index."""
     return any(code == parameter.code for parameter in _parameters(type))
@@ -357,7 +359,7 @@ def _add_reference(found: IndexRows, to: _Parameter, name: str, value: Any) -> N
             found["token"].add((to.identifier, cut(held), cut(system)))
 
 
-_is_type = lru_cache(maxsize=512)(definitions.is_resource_type)
+_is_type = remembering_short(512, 64)(definitions.is_resource_type)
 
 
 def split_reference(text: str) -> tuple[str, str]:

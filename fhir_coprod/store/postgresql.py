@@ -15,6 +15,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.pool import NullPool
 
 from fhir_coprod.errors import ConfigError
+from fhir_coprod.remembering import remembering_short
 from fhir_coprod.store.database import Database, Row, Session
 
 _LOG_LOCK = 0x636F70726F64
@@ -54,6 +55,9 @@ class PostgresqlSession(Session):
         if not lasting:
             self._cursor.execute("SET LOCAL synchronous_commit = off")
 
+    def milliseconds(self) -> int:
+        return int(self.rows("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint")[0][0])
+
     def lock(self) -> None:
         self._cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_LOG_LOCK,))
 
@@ -64,7 +68,7 @@ class PostgresqlSession(Session):
         self._connection.close()
 
 
-@lru_cache(maxsize=2048)
+@remembering_short(2048, 8_000)
 def _percent(sql: str) -> bytes:
     return sql.replace("%", "%%").replace("?", "%s").encode()
 

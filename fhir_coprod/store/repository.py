@@ -14,8 +14,9 @@ from typing import NamedTuple, Self, TypeVar
 from sqlalchemy import Connection
 
 from fhir_coprod.errors import Gone, NotFound
-from fhir_coprod.instants import to_milliseconds
+from fhir_coprod.instants import now, to_milliseconds
 from fhir_coprod.store import opening, quality, reindex
+from fhir_coprod.store.batch import Clock
 from fhir_coprod.store.database import PATIENCE, Database, Patience, Session
 from fhir_coprod.store.gathering import Gathering
 from fhir_coprod.store.postgresql import PostgresqlDatabase
@@ -62,20 +63,22 @@ def living(type: str, id: str, version: Version | None) -> Version:
 class Store:
     """Thread-safe. Reads run in the caller's thread; writes go to one writer thread (`writer.py`)."""
 
-    def __init__(self, base: Database) -> None:
+    def __init__(self, base: Database, clock: Clock = now) -> None:
         self._database = base
-        self._writer = Writer(base)
+        self._writer = Writer(base, clock)
         self._reindexing: reindex.Background | None = None
 
     @classmethod
-    def open(cls, url: str, patience: Patience = PATIENCE) -> Store:
+    def open(cls, url: str, patience: Patience = PATIENCE, clock: Clock = now) -> Store:
         """Open `sqlite:///path.db` or `postgresql://…`, creating or migrating the schema.
+
+        clock: the time of what is written, aware UTC, whole milliseconds
 
         Raises ConfigError with a sentence when that is not possible.
         """
         base = opening.connect(url, patience)
         opening.prepare(base)
-        return cls(base)._with_current_index()
+        return cls(base, clock)._with_current_index()
 
     def _with_current_index(self) -> Store:
         if reindex.stale(self._database):

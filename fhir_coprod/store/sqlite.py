@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import lru_cache
 from math import inf
 from pathlib import Path
-from time import monotonic, sleep
+from time import monotonic, sleep, time_ns
 from typing import Any, cast
 
 import sqlalchemy
@@ -60,6 +60,9 @@ class SqliteSession(Session):
     def begin_lasting(self, lasting: bool) -> None:
         # NORMAL keeps the order of commits: whatever is committed with FULL later takes these along.
         self._connection.execute(f"PRAGMA synchronous={'FULL' if lasting else 'NORMAL'}")
+
+    def milliseconds(self) -> int:
+        return time_ns() // 1_000_000
 
     def lock(self) -> None:
         """Nothing to do: BEGIN IMMEDIATE already holds the only write lock."""
@@ -131,7 +134,8 @@ class SqliteDatabase(Database):
             )
         except sqlite3.Error as error:
             raise ConfigError(f"{self.path}: the database cannot be opened ({error}).") from None
-        connection.execute("PRAGMA cache_size=-32000")
+        # A server may have some fifty readers, each with a cache of its own, and most they read is mapped.
+        connection.execute(f"PRAGMA cache_size={-4_000 if mode == 'ro' else -32_000}")
         connection.execute("PRAGMA mmap_size=268435456")
         return connection
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from fhir_coprod import jsontext
 from fhir_coprod.errors import BadRequest, Conflict, PreconditionFailed
-from fhir_coprod.instants import from_milliseconds, last_updated, to_milliseconds
+from fhir_coprod.instants import last_updated, to_milliseconds
 from fhir_coprod.jsontext import Document, Json
 from fhir_coprod.store import index
 from fhir_coprod.store.batch import Batch, Newest, Pending, Reference
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 _ID = re.compile(jsontext.ID_PATTERN)
 _MILLISECOND = timedelta(milliseconds=1)
+_LONGEST_LEASE = 120_000
+"""Milliseconds; nobody takes a lease for longer."""
 
 
 def check_id(id: str) -> None:
@@ -52,7 +54,7 @@ class Transaction:
         self._pending: list[Pending] = []
         self._savepoint = False
         self._new_types: set[str] = set()
-        self.now: datetime = from_milliseconds(to_milliseconds(datetime.now(UTC)))
+        self.now: datetime = batch.clock()
         """The time of this work, aware UTC, whole milliseconds."""
 
     # ------------------------------------------------------------------------------------------- reading
@@ -294,16 +296,23 @@ class Transaction:
         self._protect()
         self._batch.replace_index(made)
 
+    def seconds(self) -> int:
+        """Seconds since 1970 by the one clock that all machines of this store share: PostgreSQL's own, or
+        that of the machine on SQLite."""
+        self._protect()
+        return self._batch.session.milliseconds() // 1000
+
     def take_lease(self, name: str, holder: str, seconds: float) -> bool:
         """Take or extend the right to do the job `name` alone; False while another holder's lease runs."""
         self._protect()
-        now = to_milliseconds(self.now)
+        now, length = self._batch.session.milliseconds(), round(seconds * 1000)
+        # A lease that runs longer than any is given was taken before the clock was set back.
         return bool(
             self._batch.session.run(
                 "INSERT INTO lease (name, holder, until) VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE"
                 " SET holder = excluded.holder, until = excluded.until"
-                " WHERE lease.holder = excluded.holder OR lease.until < ?",
-                (name, holder, now + round(seconds * 1000), now),
+                " WHERE lease.holder = excluded.holder OR lease.until < ? OR lease.until > ?",
+                (name, holder, now + length, now, now + max(length, _LONGEST_LEASE)),
             )
         )
 

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from fhir_coprod.errors import BadRequest
 from fhir_coprod.instants import to_microseconds
+from fhir_coprod.remembering import remembering_short
 
 MAX_TEXT = 200
 """How many characters of a text the index holds; PostgreSQL's B-trees take 2,704 bytes a row."""
@@ -76,7 +77,7 @@ _DAY = 86_400_000_000
 _EPOCH = date(1970, 1, 1).toordinal()
 
 
-@lru_cache(maxsize=16_384)
+@remembering_short(16_384, 64)
 def time_meant(text: str) -> Range | None:
     """The time that a FHIR date, dateTime or instant may mean, in microseconds since 1970 UTC.
 

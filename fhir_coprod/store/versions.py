@@ -9,9 +9,10 @@ from functools import cached_property
 from typing import Any, Literal
 
 import msgspec
+from msgspec.structs import force_setattr
 
 from fhir_coprod import jsontext
-from fhir_coprod.instants import from_milliseconds
+from fhir_coprod.instants import from_milliseconds, last_updated
 from fhir_coprod.jsontext import Json
 
 Method = Literal["create", "update", "delete"]
@@ -61,10 +62,23 @@ class Version(msgspec.Struct, frozen=True, dict=True):
         """The weak ETag of this version."""
         return f'W/"{self.version}"'
 
+    def date(self, milliseconds: int) -> None:
+        """Give it another time, in its body as well; only for the writer, before anybody else has seen it."""
+        if self.body:
+            before, after = (_stamp(each) for each in (self.milliseconds, milliseconds))
+            # The store's own stamp is the first: only type, id and version number stand before it.
+            force_setattr(self, "body", self.body.replace(before, after, 1))
+            self.__dict__.pop("data", None)
+        force_setattr(self, "milliseconds", milliseconds)
+
     @cached_property
     def data(self) -> Json:
         """The body as values, parsed on first use; empty when deleted. Do not change it in place."""
         return jsontext.decode(self.body) if self.body else {}
+
+
+def _stamp(milliseconds: int) -> bytes:
+    return b'"lastUpdated":"%b"' % last_updated(from_milliseconds(milliseconds)).encode()
 
 
 COLUMNS = "v.type, v.id, v.version, v.position, v.updated, v.method, v.body, v.hash, v.source"

@@ -22,7 +22,8 @@ from sqlalchemy import Connection, Engine
 
 from fhir_coprod import deadline
 from fhir_coprod.errors import Overloaded
-from fhir_coprod.store.batch import Batch, Stale
+from fhir_coprod.instants import now
+from fhir_coprod.store.batch import Batch, Clock, Stale
 from fhir_coprod.store.database import Database, DatabaseErrors, is_conflict, is_lost
 from fhir_coprod.store.transaction import Transaction
 
@@ -66,8 +67,9 @@ class _Submitted:
 class Writer:
     """The thread, its queue and its connection."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, clock: Clock = now) -> None:
         self._database = database
+        self._clock = clock
         self._queue: SimpleQueue[_Submitted | None] = SimpleQueue()
         self._next: _Submitted | None = None
         """Taken from the queue, but left for the next batch."""
@@ -168,7 +170,13 @@ class Writer:
             session = self._database.session(connection)
             session.begin_lasting(lasting)
             transaction = connection.begin()
-            batch = Batch(connection, session, locked=self._locked_from_start, known_types=self._known_types)
+            batch = Batch(
+                connection,
+                session,
+                locked=self._locked_from_start,
+                known_types=self._known_types,
+                clock=self._clock,
+            )
             if locked:
                 batch.lock()
         except BaseException as error:
@@ -214,10 +222,10 @@ class Writer:
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            try:
-                connection.close()
-            except _Errors:
-                connection.invalidate()
+            # Not closed first: SQLAlchemy would roll it back, and if the server has gone it would log
+            # that error with its whole story, which may quote what was being written.
+            connection.invalidate()
+            connection.close()
 
     def _explained(self, error: BaseException) -> BaseException:
         """The error that the caller gets when the database failed."""

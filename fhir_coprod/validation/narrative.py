@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xml.parsers import expat
 
-from fhir_coprod.validation.remembering import remembering_short
+from fhir_coprod.remembering import remembering_short
 
 _NAMES = """
     p br div h1 h2 h3 h4 h5 h6 a span b em i strong small big tt dfn q var abbr acronym cite blockquote

@@ -70,39 +70,19 @@ def start(
 ) -> dict[str, str]:
     """Start a server; returns its administrator's `url`. `durable` keeps fsync on, as a clinic would; `more`
     are further settings."""
-    folder = binaries()
-    if folder is None:
-        raise PeerFailed("PostgreSQL is not installed.")
     data = run.folder / name
-    data.mkdir(mode=0o700)
-    user = _unprivileged()
-    if user:
-        shutil.chown(data, user)
-    made = subprocess.run(
-        [folder / "initdb", "-D", data, "-U", USER, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=run.folder,
-        user=user or None,
-        group=user or None,
-        extra_groups=[] if user else None,
-    )
-    if made.returncode:
-        raise PeerFailed(f"initdb failed:\n{made.stdout}{made.stderr}")
+    make(data)
     for attempt in range(3):  # another process may take the port between finding and using it
         port = free_port()
-        chosen = (*_SETTINGS, *(() if durable else _FAST), *more)
-        settings = [part for setting in chosen for part in ("-c", setting)]
         guard = run.spawn(
             name,
-            [str(folder / "postgres"), "-D", str(data), "-p", str(port), *settings],
+            command(data, port, *(() if durable else _FAST), *more),
             stop=signal.SIGINT,  # PostgreSQL's fast shutdown: open connections are cut
-            user=user,
+            user=unprivileged(),
         )
         url = f"postgresql://{USER}@127.0.0.1:{port}/postgres"
         try:
-            run.wait_until(name, guard, lambda url=url: _accepts(url), 60)  # type: ignore[misc]
+            run.wait_until(name, guard, lambda url=url: accepts(url), 60)  # type: ignore[misc]
         except PeerFailed:
             if attempt == 2:
                 raise
@@ -111,7 +91,42 @@ def start(
     raise AssertionError("unreachable")
 
 
-def _unprivileged() -> str:
+def _existing() -> Path:
+    folder = binaries()
+    if folder is None:
+        raise PeerFailed("PostgreSQL is not installed.")
+    return folder
+
+
+def make(data: Path, *options: str) -> None:
+    """Make the files of a server in a new folder, or in an empty one; with further options of initdb."""
+    folder = _existing()
+    data.mkdir(mode=0o700, exist_ok=True)
+    user = unprivileged()
+    if user:
+        shutil.chown(data, user)
+    fixed = ("-U", USER, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
+    made = subprocess.run(
+        [folder / "initdb", "-D", data, *fixed, *options],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=data.parent,
+        user=user or None,
+        group=user or None,
+        extra_groups=[] if user else None,
+    )
+    if made.returncode:
+        raise PeerFailed(f"initdb failed:\n{made.stdout}{made.stderr}")
+
+
+def command(data: Path, port: int, *more: str) -> list[str]:
+    """What runs a server on these files; with further settings."""
+    settings = [part for setting in (*_SETTINGS, *more) for part in ("-c", setting)]
+    return [str(_existing() / "postgres"), "-D", str(data), "-p", str(port), *settings]
+
+
+def unprivileged() -> str:
     """The account to run as: "" for this one, unless it is root."""
     if os.geteuid() != 0:
         return ""
@@ -124,7 +139,7 @@ def _unprivileged() -> str:
     raise PeerFailed("PostgreSQL refuses to run as root, and there is neither a user postgres nor nobody.")
 
 
-def _accepts(url: str) -> bool:
+def accepts(url: str) -> bool:
     try:
         psycopg.connect(url, connect_timeout=2).close()
     except psycopg.OperationalError:

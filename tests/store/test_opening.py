@@ -236,6 +236,23 @@ def test_after_the_server_has_cut_its_connections_reads_and_searches_go_on(postg
             assert [version.id for version in ask()] == ["b"]
 
 
+@pytest.mark.parametrize("lasting", [True, False])
+def test_a_write_whose_connection_was_cut_is_done_on_a_new_one_and_the_log_stays_silent(
+    postgresql_store: str, caplog: pytest.LogCaptureFixture, lasting: bool
+) -> None:
+    basic = parse(b'{"resourceType":"Basic"}')
+    with Store.open(postgresql_store) as store:
+        store.write(lambda transaction: transaction.put(basic, "b"))
+        with psycopg.connect(postgresql_store, autocommit=True) as administrator:
+            administrator.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        store.write(lambda transaction: transaction.put(basic, "c"), lasting=lasting)
+        assert store.read("Basic", "c").version == 1
+    assert caplog.text == ""
+
+
 def test_a_writer_that_waits_too_long_for_another_process_says_so_and_writes_when_it_is_gone(
     tmp_path: Path,
 ) -> None:

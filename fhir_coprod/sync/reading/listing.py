@@ -99,7 +99,10 @@ class Listing:
         wishes = self.reading.wishes
         if self.again or wishes.full or self.before is None or self.before.last_full is None:
             return True
-        return wishes.full_after is not None and self.started - self.before.last_full >= wishes.full_after
+        if wishes.full_after is None:
+            return False
+        # In the future: our clock has been set back since, and nobody knows how long ago it was.
+        return not timedelta() <= self.started - self.before.last_full < wishes.full_after
 
     @property
     def _each_for_itself(self) -> bool:
@@ -425,7 +428,7 @@ class Listing:
         if cut is None or cut.since != (self._mark if self.is_incremental else ""):
             return
         began = datetime.fromisoformat(cut.began)
-        if self.started - began > RESUMED_FOR or (reading.wishes.full and not cut.accepts_older):
+        if abs(self.started - began) > RESUMED_FOR or (reading.wishes.full and not cut.accepts_older):
             return
         ids = cut.seen
         if ids is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from fhir_coprod.validation.remembering import remembering_short
+from fhir_coprod.remembering import remembering_short
 
 _PREFIXES = "Y Z E P T G M k h da d c m u n p f a z y Ki Mi Gi Ti"
 _METRIC = """

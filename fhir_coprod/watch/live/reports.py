@@ -117,7 +117,7 @@ def take_shares(site: Site, now: datetime) -> None:
     """
     day = site.policy.calendar.day(now)
     with site.store.connect() as connection:
-        if shares.last_day(connection) >= day:
+        if _is_known(connection, day):
             return
         # This goes through the orders of a year, so it comes before the log is locked.
         counts = shares.counted(connection, now)
@@ -125,7 +125,7 @@ def take_shares(site: Site, now: datetime) -> None:
 
     def work(transaction: Transaction) -> None:
         transaction.lock()
-        if shares.last_day(transaction.connection) >= day:
+        if _is_known(transaction.connection, day):
             return  # another worker has done it
         shares.keep(transaction, day, counts)
         habits.keep(transaction, learned)
@@ -136,6 +136,12 @@ def take_shares(site: Site, now: datetime) -> None:
             transaction.put(jsontext.from_data(task), task["id"], source=followup.SOURCE)
 
     site.store.write(work)
+
+
+def _is_known(connection: Connection, day: int) -> bool:
+    """Whether the shares of a day are known, or, around midnight, those of the next by another's clock. Later
+    ones were taken before the clock was set back."""
+    return shares.last_day(connection) in (day, day + 1)
 
 
 def _falls(site: Site, connection: Connection, now: datetime) -> list[Json]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -58,7 +59,7 @@ class Days(RuleBasedStateMachine):
         super().__init__()
         self.folder = tempfile.TemporaryDirectory(prefix="coprod-live-")
         self.url = f"sqlite:///{Path(self.folder.name) / 'store.db'}"
-        self.store = Store.open(self.url)
+        self.store = Store.open(self.url, clock=lambda: self.now)
         self.site = Settings(site=SWEDEN, ehr=(EHR,))
         self.policy = policies.load("default")
         self.now = MONDAY
@@ -72,12 +73,8 @@ class Days(RuleBasedStateMachine):
     def new_watch(self) -> Watch:
         return Watch(self.store, self.policy, self.site)
 
-    def write(self, work: Any) -> None:
-        def at_our_time(transaction: Transaction) -> None:
-            transaction.now = self.now
-            work(transaction)
-
-        self.store.write(at_our_time)
+    def write(self, work: Callable[[Transaction], Any]) -> None:
+        self.store.write(work)
 
     # -- what happens --------------------------------------------------------------------------------
 
@@ -248,7 +245,7 @@ class Days(RuleBasedStateMachine):
     @rule()
     def everything_starts_anew(self) -> None:
         self.store.close()
-        self.store = Store.open(self.url)
+        self.store = Store.open(self.url, clock=lambda: self.now)
         self.watch = self.new_watch()
 
     @rule()
