@@ -32,6 +32,7 @@ from benchmarks import tiny
 from benchmarks.endurance_clients import Clients, Tally
 from benchmarks.endurance_measures import database_processes, look, percentile, server_processes, trends
 from benchmarks.sample import population
+from fhir_coprod.files.finding import find
 from fhir_coprod.store import Store, loading
 from tests.peers import postgresql
 from tests.peers.shared import Run
@@ -174,7 +175,7 @@ def _fill(url: str, folder: Path, patients: int) -> None:
     file = folder / "records.ndjson"
     file.write_bytes(b"\n".join(population(patients)))
     with Store.open(url) as store:
-        assert not loading.load(store, [file]).dead
+        assert not loading.load(store, find([file])).dead
     file.unlink()
 
 
