@@ -10,8 +10,8 @@ from __future__ import annotations
 import sqlite3
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -72,6 +72,10 @@ class Session(ABC):
         at their answers; an error may not be raised before the last statement."""
 
     @abstractmethod
+    def snapshot(self) -> AbstractContextManager[None]:
+        """While the block runs, all statements see the database as it was at the first of them."""
+
+    @abstractmethod
     def begin_lasting(self, lasting: bool) -> None:
         """Whether the next commit waits until it is on disk; to be said before its transaction begins."""
 
@@ -98,6 +102,11 @@ class Database(ABC):
 
     @abstractmethod
     def _connect_reader(self) -> Session: ...
+
+    @abstractmethod
+    def inspector(self) -> Session:
+        """A new read-only session for looking at what may be damaged: it has no limit of time, and text that
+        is not UTF-8 does not stop it."""
 
     @abstractmethod
     def make_engine(self) -> Engine:
@@ -181,6 +190,17 @@ class Database(ABC):
             self._idle.pop().close()
         if self._engine is not None:
             self._engine.dispose()
+
+
+@contextmanager
+def between(session: Session, begin: str) -> Iterator[None]:
+    """Run the block in a transaction that only reads."""
+    session.run(begin)
+    try:
+        yield
+    finally:
+        with suppress(*DatabaseErrors):  # what went wrong inside is what is to be told
+            session.run("ROLLBACK")
 
 
 def is_lost(error: BaseException) -> bool:

@@ -12,10 +12,9 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from fhir_coprod.errors import ConfigError
-from fhir_coprod.store import reindex, schema
+from fhir_coprod.store import schema
 from fhir_coprod.store.database import PATIENCE, Database, DatabaseErrors, Patience
 from fhir_coprod.store.postgresql import PostgresqlDatabase
-from fhir_coprod.store.schema import core
 from fhir_coprod.store.sqlite import SqliteDatabase
 
 if TYPE_CHECKING:
@@ -100,50 +99,6 @@ def check(database: Database) -> str:
         raise _cannot(database, error) from error
     finally:
         engine.dispose()
-
-
-def damage(database: Database) -> list[str]:
-    """What is wrong in a database with the current schema, one sentence each; empty when it is intact."""
-    found = []
-    if database.url.get_backend_name() == "sqlite":
-        found += [row[0] for row in database.read("PRAGMA quick_check") if row[0] != "ok"]
-    for sentence, query in _INVARIANTS.items():
-        count = database.read(query)[0][0]
-        if count:
-            found.append(f"{count} {sentence}")
-    found += [
-        f"The search index of {type} was made by other definitions; run fhir-coprod db upgrade."
-        for type in reindex.stale(database)
-    ]
-    database.close()
-    return found
-
-
-_INVARIANTS = {
-    "resources whose newest version is missing from the log.": (
-        "SELECT count(*) FROM resource r LEFT JOIN version v ON v.position = r.position"
-        " AND v.type = r.type AND v.id = r.id AND v.version = r.version WHERE v.position IS NULL"
-    ),
-    "versions without a resource.": (
-        "SELECT count(*) FROM version v LEFT JOIN resource r ON r.type = v.type AND r.id = v.id"
-        " WHERE r.key IS NULL"
-    ),
-    "versions whose time is before that of the version they follow.": (
-        "SELECT count(*) FROM version v JOIN version w ON w.type = v.type AND w.id = v.id"
-        " AND w.version = v.version - 1 WHERE v.updated <= w.updated OR v.position <= w.position"
-    ),
-    **{
-        f"rows of the search index ({table.name}) that belong to no living resource.": (
-            f"SELECT count(*) FROM {table.name} x LEFT JOIN resource r ON r.key = x.key AND r.deleted = false"  # noqa: S608
-            " WHERE r.key IS NULL"
-        )
-        for table in core.INDEX_TABLES
-    },
-    "marks of resources that are not there, or are newer than their mark.": (
-        "SELECT count(*) FROM quality q LEFT JOIN resource r ON r.key = q.key AND r.deleted = false"
-        " AND r.version = q.version WHERE r.key IS NULL"
-    ),
-}
 
 
 def revision(connection: Connection) -> str | None:

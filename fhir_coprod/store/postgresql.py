@@ -15,7 +15,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.pool import NullPool
 
 from fhir_coprod.errors import ConfigError
-from fhir_coprod.store.database import Database, Row, Session
+from fhir_coprod.store.database import Database, Row, Session, between
 
 _LOG_LOCK = 0x636F70726F64
 """The advisory lock to hold while handing out log positions ("coprod" in ASCII)."""
@@ -49,6 +49,9 @@ class PostgresqlSession(Session):
 
     def together(self) -> AbstractContextManager[Any]:
         return self._connection.pipeline()
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        return between(self, "BEGIN ISOLATION LEVEL REPEATABLE READ")
 
     def begin_lasting(self, lasting: bool) -> None:
         if not lasting:
@@ -159,6 +162,11 @@ class PostgresqlDatabase(Database):
     def _connect_reader(self) -> PostgresqlSession:
         connection = self._connect_read_only()
         connection.execute(self._read_limit())
+        connection.execute(_OUR_PLANS)
+        return PostgresqlSession(connection)
+
+    def inspector(self) -> PostgresqlSession:
+        connection = self._connect_read_only()
         connection.execute(_OUR_PLANS)
         return PostgresqlSession(connection)
 

@@ -19,7 +19,7 @@ from sqlalchemy.pool import NullPool, QueuePool
 
 from fhir_coprod.errors import ConfigError
 from fhir_coprod.settings import data_folder
-from fhir_coprod.store.database import Database, Patience, Row, Session
+from fhir_coprod.store.database import Database, Patience, Row, Session, between
 
 _GLANCE_SECONDS = 0.001
 """Seconds between two tries of a writer."""
@@ -56,6 +56,9 @@ class SqliteSession(Session):
 
     def together(self) -> AbstractContextManager[Any]:
         return nullcontext()
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        return between(self, "BEGIN")
 
     def begin_lasting(self, lasting: bool) -> None:
         # NORMAL keeps the order of commits: whatever is committed with FULL later takes these along.
@@ -109,6 +112,11 @@ class SqliteDatabase(Database):
 
     def _connect_reader(self) -> SqliteSession:
         return SqliteSession(self._connect_read_only(), read_seconds=self.patience.read)
+
+    def inspector(self) -> SqliteSession:
+        connection = self._connect_read_only()
+        connection.text_factory = lambda text: text.decode(errors="replace")
+        return SqliteSession(connection)
 
     def _connect_read_only(self) -> sqlite3.Connection:
         connection = self._connect("ro")
