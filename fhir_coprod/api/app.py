@@ -28,12 +28,17 @@ from fhir_coprod.api.table import TABLE
 from fhir_coprod.errors import CoprodError
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store
+from fhir_coprod.store.condition import State
 
 
 class Health(BaseModel):
-    """What /health reports: `ok` when the store can be read, `unavailable` when it cannot."""
+    """What /health reports.
 
-    status: str
+    status: ok, or why not: unavailable (the store cannot be read), read-only or disk-full (it can be read and
+            takes no writes), damaged
+    """
+
+    status: State
     version: str
     log_position: int
 
@@ -87,16 +92,16 @@ def create_app(store: Store, settings: Settings) -> FastAPI:
     @app.get(
         "/health",
         tags=["operation"],
-        summary="Whether the process answers and its store can be read",
-        responses={503: {"model": Health, "description": "The store cannot be read"}},
+        summary="Whether the process answers, and its store can be read and written",
+        responses={503: {"model": Health, "description": "It cannot; `status` says why"}},
     )
     async def health(response: Response) -> Health:
-        try:
-            head = await asyncio.to_thread(store.head)
-        except CoprodError:
+        condition = await asyncio.to_thread(store.condition)
+        if condition.state != "ok":
             response.status_code = 503
-            return Health(status="unavailable", version=package_version("fhir-coprod"), log_position=0)
-        return Health(status="ok", version=package_version("fhir-coprod"), log_position=head)
+        return Health(
+            status=condition.state, version=package_version("fhir-coprod"), log_position=condition.head
+        )
 
     @app.get(
         "/metrics",
@@ -105,12 +110,12 @@ def create_app(store: Store, settings: Settings) -> FastAPI:
         response_class=PlainTextResponse,
     )
     async def figures() -> PlainTextResponse:
+        condition = await asyncio.to_thread(store.condition)
         try:
-            head = await asyncio.to_thread(store.head)
             faults = await asyncio.to_thread(store.fault_counts)
         except CoprodError:
-            head, faults = 0, []  # as in /health; the counters of this process do not need the store
-        return PlainTextResponse(metrics.text(head, faults), media_type="text/plain; version=0.0.4")
+            faults = []  # the counters of this process do not need the store
+        return PlainTextResponse(metrics.text(condition, faults), media_type="text/plain; version=0.0.4")
 
     app.router.routes.extend(web.routes(store, settings))
     # FastAPI calls this method whenever /openapi.json is read.

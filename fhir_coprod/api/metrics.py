@@ -19,6 +19,8 @@ from prometheus_client.metrics_core import (
 )
 from prometheus_client.registry import Collector
 
+from fhir_coprod.store.condition import STATES, Condition
+
 _BOUNDS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 """Upper bounds of the histogram's buckets of duration, in seconds."""
 
@@ -30,7 +32,7 @@ class Metrics(Collector):
         self._requests: dict[tuple[str, int], int] = {}
         self._classes: dict[str, list[int]] = {}
         self._seconds: dict[str, float] = {}
-        self._head = 0
+        self._condition = Condition("ok")
         self._faults: Sequence[tuple[str, str, str, int]] = ()
 
     def count(self, interaction: str, status: int, seconds: float) -> None:
@@ -58,7 +60,17 @@ class Metrics(Collector):
             buckets = list(zip(names, map(float, accumulate(classes)), strict=True))
             durations.add_metric([interaction], buckets, self._seconds[interaction])
         yield durations
-        yield GaugeMetricFamily("coprod_log_position", "Newest position of the change log", self._head)
+        head = self._condition.head
+        yield GaugeMetricFamily("coprod_log_position", "Newest position of the change log", head)
+        states = GaugeMetricFamily(
+            "coprod_store_state", "1 for the state that the store is in, 0 for the others", labels=["state"]
+        )
+        for state in STATES:
+            states.add_metric([state], state == self._condition.state)
+        yield states
+        if self._condition.free_bytes is not None:
+            free = self._condition.free_bytes
+            yield GaugeMetricFamily("coprod_store_free_bytes", "Room on the disk of the SQLite file", free)
         marks = GaugeMetricFamily(
             "coprod_quality_marks",
             "Elements that break a rule in records that are kept",
@@ -68,12 +80,12 @@ class Metrics(Collector):
             marks.add_metric([source.removeprefix("ehr:"), type, rule], number)
         yield marks
 
-    def text(self, head: int, faults: Sequence[tuple[str, str, str, int]] = ()) -> bytes:
+    def text(self, condition: Condition, faults: Sequence[tuple[str, str, str, int]] = ()) -> bytes:
         """The counters in Prometheus text format.
 
         faults: (source, type, rule, how many) of what is wrong in the records, see `Store.fault_counts`
         """
-        self._head = head
+        self._condition = condition
         self._faults = faults
         registry = CollectorRegistry()
         registry.register(self)

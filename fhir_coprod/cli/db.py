@@ -16,6 +16,7 @@ from fhir_coprod.cli.options import ConfigOption, JsonOption
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
+    from fhir_coprod.settings import Settings
     from fhir_coprod.store.database import Database
     from fhir_coprod.store.soundness.check import Tell
     from fhir_coprod.store.soundness.faults import Fault
@@ -67,7 +68,8 @@ def check(
     from fhir_coprod.store import opening, schema
     from fhir_coprod.store.soundness.check import Summary
 
-    base = opening.connect(settings(context, config).store.url)
+    chosen = settings(context, config)
+    base = opening.connect(chosen.store.url)
     found = opening.check(base)
     current = found == schema.REVISION
     wrong, repaired = Summary(), Summary()
@@ -79,7 +81,7 @@ def check(
             printed.add(fault.to_json())
 
     if current:
-        _go_through(base, repair, tell, repaired.add)
+        _go_through(base, chosen, repair, tell, repaired.add)
     if printed is not None:
         printed.end({"counts": dict(wrong.counts), "repaired": dict(repaired.counts)})
     else:
@@ -94,13 +96,15 @@ def check(
         raise typer.Exit(1)
 
 
-def _go_through(base: Database, repair: bool, tell: Tell, tell_mended: Tell) -> None:
+def _go_through(base: Database, chosen: Settings, repair: bool, tell: Tell, tell_mended: Tell) -> None:
     from contextlib import closing
 
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     from fhir_coprod.store.soundness import check as checking
     from fhir_coprod.store.writer import Writer
+    from fhir_coprod.sync import soundness as synced
+    from fhir_coprod.watch import soundness as watched
 
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     bar = Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal)
@@ -112,7 +116,8 @@ def _go_through(base: Database, repair: bool, tell: Tell, tell_mended: Tell) -> 
         bar.update(tasks[name], completed=done)
 
     with closing(base), bar, closing(Writer(base)) if repair else nullcontext() as writer:
-        checking.run(base, tell, writer=writer, tell_mended=tell_mended, progress=progress)
+        more = (*synced.parts(chosen), watched.Standings())
+        checking.run(base, tell, writer=writer, tell_mended=tell_mended, progress=progress, more=more)
 
 
 class Listing:

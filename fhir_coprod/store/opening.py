@@ -3,6 +3,7 @@ newer one."""
 
 from __future__ import annotations
 
+import sqlite3
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
@@ -11,9 +12,9 @@ from sqlalchemy import Connection, inspect
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from fhir_coprod.errors import ConfigError
+from fhir_coprod.errors import ConfigError, CoprodError, Damaged, Unwritable
 from fhir_coprod.store import schema
-from fhir_coprod.store.database import PATIENCE, Database, DatabaseErrors, Patience
+from fhir_coprod.store.database import PATIENCE, RESTORE, Database, DatabaseErrors, Patience
 from fhir_coprod.store.postgresql import PostgresqlDatabase
 from fhir_coprod.store.sqlite import SqliteDatabase
 
@@ -69,17 +70,25 @@ def prepare(database: Database) -> None:
         engine.dispose()
 
 
-def _cannot(database: Database, error: BaseException | None) -> ConfigError:
+def _cannot(database: Database, error: BaseException | None) -> CoprodError:
     where = database.url.render_as_string(hide_password=True)
+    known = database.unavailable(error) if isinstance(error, Exception) else None
+    if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_NOTADB:
+        return Damaged(
+            f"The store at {where} is no SQLite database: it is damaged, or is something else. {RESTORE} Or"
+            " correct store.url."
+        )
+    if isinstance(known, Damaged):
+        return Damaged(f"The store at {where} cannot be opened. {known.message}")
+    if isinstance(known, Unwritable):
+        return ConfigError(f"The store at {where} cannot be opened. {known.message}")
     reason = " ".join(str(error).split()).rstrip(".")
-    return ConfigError(f"The store at {where} cannot be opened: {reason}. {_remedy(database, reason)}")
+    return ConfigError(f"The store at {where} cannot be opened: {reason}. {_remedy(database)}")
 
 
-def _remedy(database: Database, reason: str) -> str:
+def _remedy(database: Database) -> str:
     if not isinstance(database, SqliteDatabase):
         return "Is the server up, and does it let this user in? See store.url and PGPASSWORD."
-    if "malformed" in reason or "not a database" in reason:
-        return "The file is damaged, or is something else: put back a backup, or correct store.url."
     if database.path.is_dir():
         return "That is a folder; name a file in it."
     return "May this user write the file and its folder?"

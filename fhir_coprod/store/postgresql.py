@@ -90,6 +90,13 @@ _OF_TYPE = (
 )
 
 
+# Our own readers set it for themselves; what others get is in reset_val.
+_READ_ONLY = (
+    "SELECT pg_is_in_recovery() OR (SELECT reset_val = 'on' FROM pg_settings"
+    " WHERE name = 'default_transaction_read_only')"
+)
+
+
 def _numbers(values: Iterable[float]) -> str:
     return "{" + ",".join(map(str, values)) + "}"
 
@@ -188,6 +195,9 @@ class PostgresqlDatabase(Database):
 
     def _make_reading_engine(self) -> Engine:
         return sqlalchemy.create_engine("postgresql+psycopg://", creator=self._connect_read_only)
+
+    def is_read_only(self) -> bool:
+        return bool(self.read(_READ_ONLY)[0][0])
 
     def _connect_writer(self) -> psycopg.Connection[Any]:
         connection = self._connect(autocommit=False)

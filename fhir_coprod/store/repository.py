@@ -11,11 +11,13 @@ from datetime import datetime
 from types import TracebackType
 from typing import NamedTuple, Self, TypeVar
 
+import sqlalchemy
 from sqlalchemy import Connection
 
 from fhir_coprod.errors import Gone, NotFound
 from fhir_coprod.instants import to_milliseconds
 from fhir_coprod.store import opening, quality, reindex
+from fhir_coprod.store.condition import Condition, Watcher
 from fhir_coprod.store.database import PATIENCE, Database, Patience, Session
 from fhir_coprod.store.gathering import Gathering
 from fhir_coprod.store.postgresql import PostgresqlDatabase
@@ -24,6 +26,7 @@ from fhir_coprod.store.room import MOST, Room
 from fhir_coprod.store.search import run
 from fhir_coprod.store.search.query import Query
 from fhir_coprod.store.search.run import Page
+from fhir_coprod.store.soundness.glance import glance
 from fhir_coprod.store.transaction import Transaction
 from fhir_coprod.store.versions import COLUMNS, Version, from_row
 from fhir_coprod.store.writer import Writer
@@ -65,15 +68,18 @@ class Store:
         self._database = base
         self._writer = Writer(base)
         self._reindexing: reindex.Background | None = None
+        self._watcher = Watcher(base, self._writer)
 
     @classmethod
     def open(cls, url: str, patience: Patience = PATIENCE) -> Store:
         """Open `sqlite:///path.db` or `postgresql://…`, creating or migrating the schema.
 
-        Raises ConfigError with a sentence when that is not possible.
+        Raises ConfigError with a sentence when that is not possible, and Damaged when a glance shows that it
+        is not safe.
         """
         base = opening.connect(url, patience)
         opening.prepare(base)
+        glance(base)
         return cls(base)._with_current_index()
 
     def _with_current_index(self) -> Store:
@@ -237,6 +243,10 @@ class Store:
         """The newest position; 0 in an empty store."""
         return int(self._database.read("SELECT coalesce(max(position), 0) FROM version")[0][0])
 
+    def condition(self) -> Condition:
+        """Whether it can be read and written just now."""
+        return self._watcher.condition()
+
     def cursor(self, name: str) -> int:
         """The position that the follower `name` has reached; 0 when it is new."""
         rows = self._database.read("SELECT position FROM cursor WHERE name = ?", (name,))
@@ -263,5 +273,8 @@ class Store:
     @contextmanager
     def connect(self) -> Iterator[Connection]:
         """An SQLAlchemy connection for other floors to read their own tables; do not commit on it."""
-        with self._database.engine.connect() as connection:
-            yield connection
+        try:
+            with self._database.engine.connect() as connection:
+                yield connection
+        except sqlalchemy.exc.DBAPIError as error:
+            raise self._database.unavailable(error) from error

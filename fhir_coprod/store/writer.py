@@ -21,7 +21,7 @@ import sqlalchemy
 from sqlalchemy import Connection, Engine
 
 from fhir_coprod import deadline
-from fhir_coprod.errors import Overloaded
+from fhir_coprod.errors import CoprodError, Overloaded
 from fhir_coprod.store.batch import Batch, Stale
 from fhir_coprod.store.database import Database, DatabaseErrors, is_conflict, is_lost
 from fhir_coprod.store.transaction import Transaction
@@ -74,6 +74,8 @@ class Writer:
         self._engine: Engine = database.make_engine()
         self._connection: Connection | None = None
         self._closed = False
+        self.failed: CoprodError | None = None
+        """Why the database took no write when it was last asked to; None if it did."""
         self._known_types: set[str] = set()
         self._locked_from_start = database.url.get_backend_name() == "sqlite"
         self._thread = threading.Thread(target=self._serve, name="coprod-writer", daemon=True)
@@ -195,6 +197,7 @@ class Writer:
             if not last and is_conflict(error):
                 raise _Retry from error
             raise
+        self.failed = None
         self._known_types |= batch.new_types
 
     def _connect(self) -> Connection:
@@ -225,6 +228,7 @@ class Writer:
         if isinstance(original, DatabaseErrors):
             explained = self._database.unavailable(original)
             explained.__cause__ = error
+            self.failed = explained
             return explained
         return error
 

@@ -15,7 +15,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import text
 
-from fhir_coprod.errors import ConfigError, Overloaded
+from fhir_coprod.errors import ConfigError, Damaged, Overloaded
 from fhir_coprod.jsontext import parse
 from fhir_coprod.settings import data_folder
 from fhir_coprod.store import Query, Store, database, opening, schema
@@ -178,7 +178,7 @@ def test_a_wrong_url_is_a_sentence(url: str, sentence: str) -> None:
 
 def test_a_file_that_is_no_database_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "notes.db").write_text("not a database at all, but long enough to be looked at" * 100)
-    with pytest.raises(ConfigError, match="file is not a database"):
+    with pytest.raises(Damaged, match="no SQLite database.* or is something else"):
         Store.open(f"sqlite:///{tmp_path / 'notes.db'}")
 
 

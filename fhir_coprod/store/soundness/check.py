@@ -6,19 +6,17 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from typing import Any
 
 from fhir_coprod.errors import CoprodError
 from fhir_coprod.store import reindex
 from fhir_coprod.store.database import Database, DatabaseErrors, Session
-from fhir_coprod.store.soundness.database import Pages, Schema, Small
+from fhir_coprod.store.soundness.database import FOLLOWERS, Pages, Schema, Small
 from fhir_coprod.store.soundness.faults import FIRST, KINDS, Fault, Mend, Part, Portion
 from fhir_coprod.store.soundness.log import Log
 from fhir_coprod.store.soundness.resources import Resources
 from fhir_coprod.store.transaction import Transaction
 from fhir_coprod.store.writer import Writer
-
-FOLLOWERS = ("watch",)
-"""The cursors that are places in the log."""
 
 Tell = Callable[[Fault], None]
 Progress = Callable[[str, float], None]
@@ -93,7 +91,7 @@ class _Inspection:
             self._tell(Fault("file", "search index", str(error)))
 
     def go_through(self, part: Part, progress: Progress) -> None:
-        after: int | None = FIRST
+        after: Any = FIRST
         progress(part.name, 0.0)
         while after is not None:
             portion = self._look(part, after)
@@ -104,7 +102,7 @@ class _Inspection:
             progress(part.name, portion.done)
         progress(part.name, 1.0)
 
-    def _look(self, part: Part, after: int) -> Portion | None:
+    def _look(self, part: Part, after: Any) -> Portion | None:
         """None if the database cannot read it; then the rest of the part is not looked at."""
         try:
             if self._session is None:
@@ -117,7 +115,7 @@ class _Inspection:
             self._tell(Fault("file", part.name, why))
             return None
 
-    def _report(self, part: Part, after: int, portion: Portion) -> None:
+    def _report(self, part: Part, after: Any, portion: Portion) -> None:
         remaining = Counter(portion.faults)
         if self._writer is not None and portion.mends and self._mend(self._writer, portion.mends):
             again = self._look(part, after)

@@ -15,6 +15,8 @@ from fhir_coprod.store.reindex import PREFIX
 from fhir_coprod.store.soundness.faults import Fault, Mend, Portion
 from fhir_coprod.store.transaction import Transaction
 
+FOLLOWERS = ("watch",)
+"""The cursors that are places in the log."""
 MOST_SAID = 100
 """Faults that the database itself is asked to list."""
 LONGEST_LEASE = timedelta(days=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from fhir_coprod.store.database import Session
 from fhir_coprod.store.transaction import Transaction
@@ -12,7 +12,6 @@ from fhir_coprod.store.transaction import Transaction
 REPAIR = "fhir-coprod db check --repair puts it right"
 RESTORE = "it cannot be made anew: restore the backup (docs/operations.md#restore)"
 UPGRADE = "run fhir-coprod db upgrade"
-SYNC = "the next fhir-coprod sync --full puts it right"
 
 
 class Kind(NamedTuple):
@@ -94,6 +93,35 @@ KINDS = {
         "keys whose marks belong to no living resource",
         REPAIR,
     ),
+    "record": Kind(
+        "record of an EHR is not as it was taken",
+        "records of EHRs are not as they were taken",
+        RESTORE,
+    ),
+    "record-key": Kind(
+        "record of an EHR has not the keys and references that it should have",
+        "records of EHRs have not the keys and references that they should have",
+        REPAIR,
+    ),
+    "record-orphan": Kind(
+        "record of an EHR is no longer known, though its bytes or keys are there",
+        "records of EHRs are no longer known, though their bytes or keys are there",
+        RESTORE,
+    ),
+    "letter": Kind(
+        "dead letter is not as it was received", "dead letters are not as they were received", RESTORE
+    ),
+    "orphan": Kind(
+        "row belongs to something that is not there", "rows belong to something that is not there", RESTORE
+    ),
+    "standing": Kind(
+        "referral whose standing is missing or altered",
+        "referrals whose standing is missing or altered",
+        "fhir-coprod db check --repair has the watch judge it anew",
+    ),
+    "standing-orphan": Kind(
+        "standing of a referral that is not there", "standings of referrals that are not there", REPAIR
+    ),
     "cursor": Kind(
         "reader of the log is beyond its end",
         "readers of the log are beyond its end",
@@ -150,7 +178,7 @@ class Portion:
 
     faults: list[Fault]
     mends: list[Mend]
-    last: int | None
+    last: Any
     done: float = 0.0
 
 
@@ -159,7 +187,7 @@ class Part(Protocol):
 
     name: str
 
-    def portion(self, session: Session, after: int) -> Portion:
+    def portion(self, session: Session, after: Any) -> Portion:
         """Look at what comes after a place; the first is before everything."""
 
 

@@ -1,4 +1,5 @@
-"""Adds a checksum to each row of the log, to the bytes received, and to the marks of a resource.
+"""Adds a checksum to each row of the log, to the bytes received, to the marks of a resource, and
+to each standing.
 
 Rows of before have none until `db check --repair` adds it.
 """
@@ -20,3 +21,4 @@ def upgrade() -> None:
     op.add_column("version", sa.Column("seal", LONG))
     op.add_column("received", sa.Column("seal", LONG))
     op.add_column("resource", sa.Column("marks", LONG))
+    op.add_column("standing", sa.Column("seal", LONG))
