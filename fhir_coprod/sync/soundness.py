@@ -1,4 +1,4 @@
-"""Looks at the tables of the sync, for `db check`: what was taken from each EHR, and what is derived from it."""
+"""Looks at the tables of the sync, for `db check`: what was taken from each EHR, and what is made of it."""
 # ruff: noqa: S608 - only our own names are put into SQL; every value is bound
 
 from __future__ import annotations
@@ -202,10 +202,10 @@ class _Letters:
     def portion(self, session: Session, after: int) -> Portion:
         faults = []
         rows = session.rows(
-            "SELECT id, ehr, type, hash, body, outcome, state FROM dead_letter WHERE id > ? ORDER BY id LIMIT ?",
+            "SELECT id, hash, body, outcome, state FROM dead_letter WHERE id > ? ORDER BY id LIMIT ?",
             (after, PORTION),
         )
-        for id, _, _, hash, body, outcome, state in rows:
+        for id, hash, body, outcome, state in rows:
             if hashlib.sha256(body).hexdigest() != hash:
                 faults.append(Fault("letter", str(id), "its bytes do not fit their hash"))
             elif _data(str(outcome).encode()) is None:

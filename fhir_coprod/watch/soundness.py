@@ -5,11 +5,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from fhir_coprod.store import seals
 from fhir_coprod.store.database import Session
 from fhir_coprod.store.soundness.faults import FIRST, Fault, Mend, Portion
 from fhir_coprod.store.transaction import Transaction
-from fhir_coprod.watch.facts.rows import FOLLOWER, SEALED
+from fhir_coprod.watch.facts.rows import FOLLOWER, SEALED, sealed
 from fhir_coprod.watch.live.loop import AGAIN
 
 PORTION = 500
@@ -24,7 +23,7 @@ _REFERRAL = SEALED.index("referral")
 
 
 class Standings:
-    """The part of the check about the table standing. What is wrong is judged anew, in the watch's own time."""
+    """The part of the check about the table standing. What is wrong is judged anew by the watch."""
 
     name = "standings"
 
@@ -40,7 +39,7 @@ class Standings:
             if name not in known:
                 faults.append(Fault("standing-orphan", name))
                 mends.append(_forgotten(name))
-            elif seal is not None and seals.seal(values) != seal:
+            elif seal is not None and sealed(values) != seal:
                 faults.append(Fault("standing", name, "altered"))
                 mends.append(_marked(name))
         if not rows:
@@ -48,7 +47,7 @@ class Standings:
         return Portion(faults, mends, names[-1] if names else None, 0.5 if names else 1.0)
 
     def _missing(self, session: Session, mends: list[Mend]) -> list[Fault]:
-        places = dict(session.rows("SELECT name, position FROM cursor"))
+        places: dict[str, int] = dict(session.rows("SELECT name, position FROM cursor"))
         if places.get(AGAIN) or not places.get(FOLLOWER):
             return []  # not every referral has been looked at yet
         faults = []
@@ -69,7 +68,7 @@ def _known(session: Session, names: list[str]) -> set[str]:
 
 
 def _marked(name: str) -> Mend:
-    """Have the watch read the record and judge it as soon as it comes to it; what it said before is dropped."""
+    """Have the watch read the record and judge it anew; what it said before is dropped."""
 
     def mend(transaction: Transaction) -> None:
         session = transaction.session

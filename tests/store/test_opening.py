@@ -178,7 +178,7 @@ def test_a_wrong_url_is_a_sentence(url: str, sentence: str) -> None:
 
 def test_a_file_that_is_no_database_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "notes.db").write_text("not a database at all, but long enough to be looked at" * 100)
-    with pytest.raises(Damaged, match="no SQLite database.* or is something else"):
+    with pytest.raises(Damaged, match=r"no SQLite database.* or is something else"):
         Store.open(f"sqlite:///{tmp_path / 'notes.db'}")
 
 

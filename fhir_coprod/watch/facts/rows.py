@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from sqlalchemy import Connection, bindparam, case, func, select, text, tuple_
@@ -135,9 +135,14 @@ def save(transaction: Transaction, rows: Iterable[tuple[Row, bytes]]) -> None:
         for row, body in sorted(rows, key=lambda each: each[0].standing.referral)
     ]
     for value in values:
-        value["seal"] = seal(value[name] for name in SEALED)
+        value["seal"] = sealed(value[name] for name in SEALED)
     if values:
         transaction.connection.execute(_SAVE, values)
+
+
+def sealed(values: Iterable[Any]) -> int:
+    """The seal of a row, from its columns in SEALED; SQLite says 0 and 1 for false and true."""
+    return seal(int(value) if isinstance(value, bool) else value for value in values)
 
 
 def _scoped(standing: Standing) -> dict[str, str | int]:
