@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any, NamedTuple
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple, get_args
 
 from fhir_coprod import jsontext
 from fhir_coprod.errors import CoprodError
+from fhir_coprod.instants import to_milliseconds
 from fhir_coprod.readable import readable
 from fhir_coprod.settings import Settings
 from fhir_coprod.store.database import Session
@@ -16,6 +18,7 @@ from fhir_coprod.store.soundness.faults import FIRST, Fault, Mend, Part, Portion
 from fhir_coprod.store.transaction import Transaction
 from fhir_coprod.sync.engine import context_of
 from fhir_coprod.sync.staging import identity, references
+from fhir_coprod.sync.staging.feed import State
 from fhir_coprod.sync.staging.references import Bases
 from fhir_coprod.sync.staging.stage import content_hash
 
@@ -38,7 +41,8 @@ _RECORDS = (
 
 def parts(settings: Settings) -> tuple[Part, ...]:
     """The parts of the check that the sync knows."""
-    return (_Taken(context_of(settings).bases), _Letters(), _Beside())
+    bases = context_of(settings).bases
+    return (_Taken(bases), _Letters(bases), _Feeds(), _Beside())
 
 
 class _Record(NamedTuple):
@@ -73,9 +77,7 @@ class _Taken:
         keys = [tuple(row) for row in session.rows(_KEYS, (*begin, PORTION))]
         end = keys[-1] if keys else _END
         span = (*begin, *end)
-        bases = self._bases.knowing(
-            (ehr, base) for ehr, base in session.rows("SELECT ehr, base FROM ehr_base ORDER BY ehr, base")
-        )
+        bases = _knowing(self._bases, session)
         portion = Portion([], [], keys[-1] if keys else None, 0.5 if keys else 1.0)
         bodies = {
             tuple(row[:3]): row[3:]
@@ -145,6 +147,13 @@ class _Taken:
             portion.mends.append(_rekeyed(one, names if stale else wanted, led))
 
 
+def _knowing(bases: Bases, session: Session) -> Bases:
+    """With the other addresses that EHRs were found to have."""
+    return bases.knowing(
+        (ehr, base) for ehr, base in session.rows("SELECT ehr, base FROM ehr_base ORDER BY ehr, base")
+    )
+
+
 def _grouped(rows: list[Row]) -> dict[Key, set[Row]]:
     found: dict[Key, set[Row]] = {}
     for row in rows:
@@ -199,21 +208,65 @@ class _Letters:
 
     name = "dead letters"
 
+    def __init__(self, bases: Bases) -> None:
+        self._bases = bases
+
     def portion(self, session: Session, after: int) -> Portion:
-        faults = []
+        portion = Portion([], [], None, 1.0)
         rows = session.rows(
-            "SELECT id, hash, body, outcome, state FROM dead_letter WHERE id > ? ORDER BY id LIMIT ?",
+            "SELECT id, ehr, hash, body, outcome, state FROM dead_letter WHERE id > ? ORDER BY id LIMIT ?",
             (after, PORTION),
         )
-        for id, hash, body, outcome, state in rows:
+        if not rows:
+            return portion
+        last = rows[-1][0]
+        named: dict[int, set[Row]] = {}
+        for id, *patient in session.rows(
+            "SELECT letter, ehr, foreign_id FROM letter_patient WHERE letter > ? AND letter <= ?",
+            (after, last),
+        ):
+            named.setdefault(id, set()).add(tuple(patient))
+        bases = _knowing(self._bases, session)
+        for id, ehr, hash, body, outcome, state in rows:
             if hashlib.sha256(body).hexdigest() != hash:
-                faults.append(Fault("letter", str(id), "its bytes do not fit their hash"))
-            elif _data(str(outcome).encode()) is None:
-                faults.append(Fault("letter", str(id), "the reason cannot be read"))
-            elif state not in _STATES:
-                faults.append(Fault("letter", str(id), "its state is none that there is"))
-        return Portion(faults, [], rows[-1][0] if rows else None, 0.5 if rows else 1.0)
+                portion.faults.append(Fault("letter", str(id), "its bytes do not fit their hash"))
+                continue
+            if _data(str(outcome).encode()) is None:
+                portion.faults.append(Fault("letter", str(id), "the reason cannot be read"))
+            if state not in _STATES:
+                portion.faults.append(Fault("letter", str(id), "its state is none that there is"))
+            own = bases if ehr else Bases({})
+            wanted = {(patient.ehr, patient.id) for patient in references.patients(body, ehr, own)}
+            if wanted != named.get(id, set()):
+                portion.faults.append(Fault("letter", str(id), "not the patients that it concerns"))
+        return Portion(portion.faults, [], last, 0.5)
 
+
+class _Feeds:
+    """What can be seen of each type of each EHR: every type of which records were taken has a row."""
+
+    name = "feeds"
+
+    def portion(self, session: Session, after: int) -> Portion:
+        latest = to_milliseconds(datetime.now(UTC) + timedelta(days=1))
+        faults = []
+        rows = session.rows(
+            "SELECT ehr, type, state, since, first_success, last_success, last_full, short_looks FROM feed"
+        )
+        for ehr, type, state, *times, looks in rows:
+            numbers = all(isinstance(time, int) and 0 <= time <= latest for time in times)
+            if state not in get_args(State) or not numbers:
+                faults.append(Fault("feed", f"{ehr}: {type}", "says what cannot be"))
+            elif not isinstance(looks, int) or not 0 <= looks < _MOST_LOOKS:
+                faults.append(Fault("feed", f"{ehr}: {type}", "counts what cannot be"))
+        known = {(ehr, type) for ehr, type, *_ in rows}
+        taken = {(ehr, type) for ehr, type in session.rows(_TYPES)}
+        faults += [Fault("feed", f"{ehr}: {type}", "missing") for ehr, type in sorted(taken - known)]
+        return Portion(faults, [], None, 1.0)
+
+
+_MOST_LOOKS = 1_000_000
+_TYPES = "SELECT DISTINCT ehr, type FROM crosswalk"
 
 _STATES = ("open", "dismissed", "resolved", "superseded")
 
@@ -238,6 +291,15 @@ _ORPHANS = {
         "SELECT x.type || '/' || x.id FROM merge_base x LEFT JOIN resource r"
         " ON r.type = x.type AND r.id = x.id WHERE r.key IS NULL"
     ),
+    **{
+        f"{table} about people ({side})": (
+            f"SELECT x.ehr_{side} || ': ' || x.id_{side} FROM {table} x LEFT JOIN crosswalk c"
+            f" ON c.ehr = x.ehr_{side} AND c.type = 'Patient' AND c.foreign_id = x.id_{side}"
+            " WHERE c.ehr IS NULL"
+        )
+        for table in ("doubt", "person_word")
+        for side in "ab"
+    },
     "resource that was given up": (
         "SELECT x.type || '/' || x.id FROM retired x LEFT JOIN resource r"
         " ON r.type = x.type AND r.id = x.id WHERE r.key IS NULL"

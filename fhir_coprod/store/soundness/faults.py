@@ -111,6 +111,12 @@ KINDS = {
     "letter": Kind(
         "dead letter is not as it was received", "dead letters are not as they were received", RESTORE
     ),
+    "feed": Kind(
+        "type of an EHR about which nothing is known, or what cannot be",
+        "types of EHRs about which nothing is known, or what cannot be",
+        "The next fhir-coprod sync --full puts it right, but since when it is so is lost; or restore the"
+        " backup (docs/operations.md#restore)",
+    ),
     "orphan": Kind(
         "row belongs to something that is not there", "rows belong to something that is not there", RESTORE
     ),

@@ -1,0 +1,123 @@
+"""A thousand random damages to a store of a synced hospital: each is found, or changes no answer at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import Counter
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from fhir_coprod.errors import CoprodError
+from fhir_coprod.settings import Settings
+from fhir_coprod.store import opening
+from fhir_coprod.store.database import Patience
+from fhir_coprod.store.soundness import check
+from fhir_coprod.store.soundness.faults import Fault
+from fhir_coprod.store.writer import Writer
+from fhir_coprod.sync import soundness as synced
+from fhir_coprod.watch import soundness as watched
+from tests import programs
+from tests.store.soundness.damages import Damage, Rows, answers, dump
+
+CI = os.environ.get("PROOF_SIZE") == "ci"
+FIRST_SEED = int(os.environ.get("DAMAGE_SEED", "0"))
+
+pytestmark = [pytest.mark.proof, pytest.mark.timeout(7200)]
+
+
+def look(url: str, settings: Settings, *, repair: bool = False) -> list[Fault]:
+    """The faults that `db check` tells."""
+    base = opening.connect(url, Patience(busy=1))
+    writer = Writer(base) if repair else None
+    found: list[Fault] = []
+    try:
+        opening.check(base)
+        more = (*synced.parts(settings), watched.Standings())
+        check.run(base, found.append, writer=writer, more=more)
+    except CoprodError as error:
+        found.append(Fault("file", "start", error.message))
+    finally:
+        if writer is not None:
+            writer.close()
+        base.close()
+    return found
+
+
+def judged(url: str, settings: Settings, original: Rows, faults: list[Fault]) -> str:
+    """What became of a damaged store: found and repaired, found and lost, harmless; or none of these."""
+    if not faults:
+        try:
+            rows = dump(url)
+        except Exception as error:  # noqa: BLE001 - whatever a database says of a damaged file
+            return f"CALLED SOUND, unreadable: {error}"
+        differing = [name for name, own in rows.items() if own != original.get(name)]
+        if answers(rows) != answers(original):
+            return f"CALLED SOUND, other answers: {differing}"
+        if differing and watch_says(url, settings) != original_watch(settings):
+            return f"CALLED SOUND, the watch says otherwise: {differing}"
+        return f"not found, no answer differs: {' '.join(differing) or 'unused bytes'}"
+    left = look(url, settings, repair=True)
+    if left:
+        if any("backup" not in fault.cure for fault in left):
+            return f"REPAIR FAILED: {sorted({fault.kind for fault in left if 'backup' not in fault.cure})}"
+        return "found; restore the backup"
+    rows = dump(url)
+    differing = [name for name, own in rows.items() if own != original[name]]
+    if not differing:
+        return "found; repaired as it was"
+    if differing == ["standing"] and "standing" in {fault.kind for fault in faults}:
+        return "found; judged anew by the watch"
+    return f"REPAIRED OTHERWISE: {differing} after {sorted({fault.kind for fault in faults})}"
+
+
+def watch_says(url: str, settings: Settings) -> str:
+    """What the watch would say at a fixed time."""
+    done = programs.run(
+        *("fhir_coprod", "watch", "--json", "--now", "2026-07-01T12:00:00Z"),
+        cwd=folder_of(settings),
+        env={**os.environ, "COPROD_STORE__URL": url},
+        timeout=300,
+    )
+    return done.stdout
+
+
+@cache
+def _said(url: str, folder: Path) -> str:
+    done = programs.run(
+        *("fhir_coprod", "watch", "--json", "--now", "2026-07-01T12:00:00Z"), cwd=folder, timeout=300
+    )
+    return done.stdout
+
+
+def original_watch(settings: Settings) -> str:
+    return _said(settings.store.url, folder_of(settings))
+
+
+def folder_of(settings: Settings) -> Path:
+    return Path(settings.store.url.removeprefix("sqlite:///")).parent
+
+
+def test_each_is_found_and_its_repair_is_right_or_it_is_harmless(
+    synced_hospital: tuple[str, Settings], tmp_path: Path
+) -> None:
+    url, settings = synced_hospital
+    file = Path(url.removeprefix("sqlite:///"))
+    original = dump(url)
+    assert look(url, settings) == []
+    told: Counter[tuple[str, str]] = Counter()
+    for seed in range(FIRST_SEED, FIRST_SEED + (60 if CI else 1000)):
+        copy = tmp_path / "copy.db"
+        for companion in ("", "-wal", "-shm"):
+            Path(f"{copy}{companion}").unlink(missing_ok=True)
+        shutil.copy(file, copy)
+        damaged = f"sqlite:///{copy}"
+        done = Damage(seed, damaged).do()
+        verdict = judged(damaged, settings, original, look(damaged, settings))
+        told[done, verdict] += 1
+        print(seed, done, "→", verdict, flush=True)
+    for (done, verdict), count in sorted(told.items()):
+        print(count, done, "→", verdict)
+    assert [key for key in told if key[1].split()[0].isupper()] == []
