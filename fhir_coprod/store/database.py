@@ -44,6 +44,10 @@ PATIENCE = Patience()
 """What people who wait for an answer put up with."""
 
 
+BROKEN = "\ufdd0"
+"""What an inspector reads instead of bytes that are no text: a character that nobody may use."""
+
+
 class Session(ABC):
     """A raw connection that runs our SQL."""
 

@@ -16,6 +16,7 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -25,7 +26,15 @@ from uuid import UUID, uuid5
 import msgspec
 
 from fhir_coprod import definitions, jsontext
-from fhir_coprod.errors import BadRequest, ConfigError, CoprodError, InvalidResource, NotJson, readable
+from fhir_coprod.errors import (
+    BadRequest,
+    ConfigError,
+    CoprodError,
+    InvalidResource,
+    NotJson,
+    Unwritable,
+    readable,
+)
 from fhir_coprod.jsontext import Document
 from fhir_coprod.outcome import Outcome
 from fhir_coprod.store.quality import Marks, marks
@@ -140,8 +149,19 @@ def load(
     """
     done = Loaded()
     for file in files(paths):
-        _File(store, file, done, progress, bury, keep_invalid=keep_invalid).load()
+        loading = _File(store, file, done, progress, bury, keep_invalid=keep_invalid)
+        try:
+            loading.load()
+        except Unwritable as error:
+            loading.count_written()
+            raise Unwritable(f"{error.message} {_so_far(done)}", error.state) from error
     return done
+
+
+def _so_far(done: Loaded) -> str:
+    written = done.created + done.updated
+    so_far = f"{written} records were written" if written != 1 else "1 record was written"
+    return f"{so_far} before that; start the same command again, and it goes on from there."
 
 
 class Loadable(NamedTuple):
@@ -265,6 +285,12 @@ class _File:
         self.waiting.append(self.store.submit(work))
         while len(self.waiting) > AHEAD:
             self._collect()
+
+    def count_written(self) -> None:
+        """Count what was written of that for which nobody waits any more."""
+        while self.waiting:
+            with suppress(CoprodError):
+                self._collect()
 
     def _collect(self) -> None:
         for change, is_marked in self.waiting.popleft().result():

@@ -4,6 +4,7 @@ newer one."""
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing, suppress
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,8 @@ def prepare(database: Database) -> None:
 
     Raises ConfigError when the database is newer than the program, or belongs to something else.
     """
+    if _seen(database) == schema.REVISION:
+        return
     engine = database.make_engine()
     try:
         with engine.begin() as connection:
@@ -68,6 +71,14 @@ def prepare(database: Database) -> None:
         raise _cannot(database, error) from error
     finally:
         engine.dispose()
+
+
+def _seen(database: Database) -> str | None:
+    """The revision as far as it can be read without a right to write: a read-only disk gives none."""
+    with suppress(CoprodError, *DatabaseErrors), closing(database.inspector()) as session:
+        rows = session.rows(f"SELECT version_num FROM {_VERSION_TABLE}")  # noqa: S608
+        return str(rows[0][0]) if rows else None
+    return None
 
 
 def _cannot(database: Database, error: BaseException | None) -> CoprodError:
@@ -98,6 +109,8 @@ def check(database: Database) -> str:
     """The revision of the schema in the database; "" when it is empty."""
     if isinstance(database, SqliteDatabase) and not database.path.exists():
         return ""
+    if seen := _seen(database):
+        return seen
     engine = database.make_engine()
     try:
         with engine.begin() as connection:

@@ -14,7 +14,7 @@ from typing import NamedTuple, Self, TypeVar
 import sqlalchemy
 from sqlalchemy import Connection
 
-from fhir_coprod.errors import Gone, NotFound
+from fhir_coprod.errors import CoprodError, Gone, NotFound
 from fhir_coprod.instants import to_milliseconds
 from fhir_coprod.store import opening, quality, reindex
 from fhir_coprod.store.condition import Condition, Watcher
@@ -79,7 +79,11 @@ class Store:
         """
         base = opening.connect(url, patience)
         opening.prepare(base)
-        glance(base)
+        try:
+            glance(base)
+        except CoprodError:
+            base.close()
+            raise
         return cls(base)._with_current_index()
 
     def _with_current_index(self) -> Store:

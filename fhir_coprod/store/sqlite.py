@@ -20,6 +20,7 @@ from sqlalchemy.pool import NullPool, QueuePool
 from fhir_coprod.errors import ConfigError, CoprodError, Damaged, Unwritable
 from fhir_coprod.settings import data_folder
 from fhir_coprod.store.database import (
+    BROKEN,
     READ_ONLY,
     RESTORE,
     Database,
@@ -110,6 +111,13 @@ def _sqlite_insert(table: Table) -> str:
     return f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"  # noqa: S608
 
 
+def _text(raw: bytes) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return BROKEN
+
+
 def _cannot_open(error: BaseException | None) -> bool:
     if isinstance(error, sqlalchemy.exc.DBAPIError):
         return _cannot_open(error.orig)
@@ -132,7 +140,7 @@ class SqliteDatabase(Database):
 
     def inspector(self) -> SqliteSession:
         connection = self._connect_read_only()
-        connection.text_factory = lambda text: text.decode(errors="replace")
+        connection.text_factory = _text
         return SqliteSession(connection)
 
     def _connect_read_only(self) -> sqlite3.Connection:

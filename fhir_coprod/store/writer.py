@@ -21,7 +21,7 @@ import sqlalchemy
 from sqlalchemy import Connection, Engine
 
 from fhir_coprod import deadline
-from fhir_coprod.errors import CoprodError, Overloaded
+from fhir_coprod.errors import CoprodError, Overloaded, Unwritable
 from fhir_coprod.store.batch import Batch, Stale
 from fhir_coprod.store.database import Database, DatabaseErrors, is_conflict, is_lost
 from fhir_coprod.store.transaction import Transaction
@@ -229,6 +229,10 @@ class Writer:
             explained = self._database.unavailable(original)
             explained.__cause__ = error
             self.failed = explained
+            if isinstance(explained, Unwritable) and explained.state == "read-only":
+                # As long as one connection is open that was opened read-only, SQLite opens no other kind.
+                self._disconnect()
+                self._database.close()
             return explained
         return error
 

@@ -48,6 +48,9 @@ class Standings:
 
     def _missing(self, session: Session, mends: list[Mend]) -> list[Fault]:
         places: dict[str, int] = dict(session.rows("SELECT name, position FROM cursor"))
+        if FOLLOWER not in places and session.rows("SELECT 1 FROM standing WHERE seal IS NOT NULL LIMIT 1"):
+            mends.append(_all_again)
+            return [Fault("standing", f"cursor {FOLLOWER}", "missing, so nobody knows what was judged")]
         if places.get(AGAIN) or not places.get(FOLLOWER):
             return []  # not every referral has been looked at yet
         faults = []
@@ -83,6 +86,13 @@ def _marked(name: str) -> Mend:
         )
 
     return mend
+
+
+def _all_again(transaction: Transaction) -> None:
+    """As when the rules have changed: every referral is judged again."""
+    head = transaction.session.rows("SELECT coalesce(max(position), 0) FROM version")[0][0]
+    transaction.set_cursor(AGAIN, 1)
+    transaction.set_cursor(FOLLOWER, head)
 
 
 def _forgotten(name: str) -> Mend:

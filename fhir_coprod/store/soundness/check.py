@@ -11,10 +11,10 @@ from typing import Any
 from fhir_coprod.errors import CoprodError
 from fhir_coprod.store import reindex
 from fhir_coprod.store.database import Database, DatabaseErrors, Session
-from fhir_coprod.store.soundness.database import FOLLOWERS, Pages, Schema, Small
+from fhir_coprod.store.soundness.database import FOLLOWERS, Pages, Schema, Small, Texts
 from fhir_coprod.store.soundness.faults import FIRST, KINDS, Fault, Mend, Part, Portion
 from fhir_coprod.store.soundness.log import Log
-from fhir_coprod.store.soundness.resources import Resources
+from fhir_coprod.store.soundness.resources import Pointers, Resources
 from fhir_coprod.store.transaction import Transaction
 from fhir_coprod.store.writer import Writer
 
@@ -42,12 +42,17 @@ def run(
     more: parts of other floors
     """
     with closing(_Inspection(database, writer, tell, tell_mended)) as inspection:
-        first: tuple[Part, ...] = (Pages(database), Schema(database), Small(database, FOLLOWERS))
+        first: tuple[Part, ...] = (
+            Pages(database),
+            Schema(database),
+            Texts(database),
+            Small(database, FOLLOWERS),
+        )
         for part in first:
             inspection.go_through(part, progress)
         inspection.reindex()
         head, stale = inspection.basis()
-        rest: tuple[Part, ...] = (Log(head), Resources(head, stale), *more)
+        rest: tuple[Part, ...] = (Log(head), Pointers(head), Resources(head, stale), *more)
         for part in rest:
             inspection.go_through(part, progress)
 
@@ -124,7 +129,7 @@ class _Inspection:
             for _ in range(count):
                 self._tell_mended(fault)
         for fault in remaining.elements():
-            self._tell(fault)
+            self._tell(fault._replace(is_stuck=self._writer is not None))
 
     def _mend(self, writer: Writer, mends: Sequence[Mend]) -> bool:
         def work(transaction: Transaction) -> None:
@@ -143,6 +148,7 @@ def damage(database: Database, more: Sequence[Part] = ()) -> list[str]:
     """What is wrong in a store with the current schema, a sentence for each kind; empty if nothing is."""
     found: list[Fault] = []
     run(database, found.append, more=more)
+    database.close()
     summary = Summary()
     for fault in found:
         summary.add(fault)
@@ -174,6 +180,7 @@ class Summary:
                 f"{fault.at} ({fault.why})" if fault.why else fault.at for fault in self._first[kind]
             )
             more = "; …" if count > SHOWN else ""
-            cure = f". {about.cure[0].upper()}{about.cure[1:]}." if with_cure else ""
+            helps = self._first[kind][0].cure
+            cure = f". {helps[0].upper()}{helps[1:]}." if with_cure else ""
             said.append(f"{count} {about.one if count == 1 else about.many}: {which}{more}{cure}")
         return said

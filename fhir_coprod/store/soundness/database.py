@@ -4,15 +4,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Integer, Table
+from sqlalchemy import Integer, Table, Text
 
 from fhir_coprod.definitions import is_resource_type
 from fhir_coprod.instants import to_milliseconds
 from fhir_coprod.store import schema
-from fhir_coprod.store.database import Database, DatabaseErrors, Session
+from fhir_coprod.store.database import BROKEN, Database, DatabaseErrors, Session
 from fhir_coprod.store.reindex import PREFIX
-from fhir_coprod.store.soundness.faults import Fault, Mend, Portion
+from fhir_coprod.store.schema import core
+from fhir_coprod.store.soundness.faults import FIRST, Fault, Mend, Portion
 from fhir_coprod.store.transaction import Transaction
 
 FOLLOWERS = ("watch",)
@@ -92,6 +94,40 @@ def _reindexed(name: str) -> Mend:
         transaction.session.run(f"REINDEX INDEX {name}")
 
     return mend
+
+
+class Texts:
+    """The part about text that is none: SQLite stores whatever bytes it is given. PostgreSQL does not."""
+
+    name = "texts"
+
+    def __init__(self, database: Database) -> None:
+        tables = schema.metadata.sorted_tables if database.url.get_backend_name() == "sqlite" else []
+        # All others are compared as a whole.
+        self._tables = [table for table in tables if table not in _COMPARED]
+
+    def portion(self, session: Session, after: Any) -> Portion:
+        if not self._tables:
+            return Portion([], [], None, 1.0)
+        number, row = (0, 0) if after == FIRST else after
+        table = self._tables[number]
+        names = [column.name for column in table.columns if isinstance(column.type, Text)]
+        found = session.rows(
+            f"SELECT rowid, {', '.join(names) or 'NULL'} FROM {table.name}"
+            " WHERE rowid > ? ORDER BY rowid LIMIT ?",
+            (row, ROWS),
+        )
+        odd = sum(any(isinstance(value, str) and BROKEN in value for value in own) for own in found)
+        faults = [Fault("file", table.name, f"{odd} rows with text that is not UTF-8")] if odd else []
+        if len(found) == ROWS:
+            return Portion(faults, [], (number, found[-1][0]), number / len(self._tables))
+        following = number + 1
+        end = following == len(self._tables)
+        return Portion(faults, [], None if end else (following, 0), following / len(self._tables))
+
+
+ROWS = 5000
+_COMPARED = (core.version, core.received, core.resource, core.quality, *core.INDEX_TABLES)
 
 
 class Schema:

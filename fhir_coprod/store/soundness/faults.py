@@ -152,16 +152,19 @@ class Fault(NamedTuple):
 
     at:  what it is about, such as `Patient/1/_history/2`, or a place in the log; no personal data
     why: more about it in a few words; may be empty
+    is_stuck: whether a repair was tried, and it is still there
     """
 
     kind: str
     at: str
     why: str = ""
+    is_stuck: bool = False
 
     @property
     def cure(self) -> str:
         """What helps."""
-        return KINDS[self.kind].cure
+        cure = KINDS[self.kind].cure
+        return RESTORE if self.is_stuck and cure == REPAIR else cure
 
     def to_json(self) -> dict[str, str]:
         """As `fhir-coprod db check --json` prints it."""

@@ -21,6 +21,7 @@ from fhir_coprod.store.transaction import Transaction
 from fhir_coprod.validation import validate_document
 
 PORTION = 300
+POINTERS = 2000
 MOST_BYTES = 10_000_000
 LAST = 2**63 - 1
 
@@ -37,6 +38,9 @@ _ROWS = (
     " LEFT JOIN version f ON f.type = r.type AND f.id = r.id AND f.version = 1"
     " LEFT JOIN version n ON n.type = r.type AND n.id = r.id AND n.version = r.version + 1"
     " WHERE r.key > ? AND r.key <= ? ORDER BY r.key"
+)
+_POINTERS = _ROWS.replace("v.body, v.source", "'', ''").replace(
+    "AND r.key <= ? ORDER BY r.key", "ORDER BY r.key LIMIT ?"
 )
 _NEWEST = "SELECT version, position FROM version WHERE type = ? AND id = ? ORDER BY version DESC LIMIT 1"
 
@@ -59,50 +63,42 @@ class _Found(NamedTuple):
     following: int | None
 
     @property
+    def is_whole(self) -> bool:
+        """Whether the row fits the log."""
+        return (
+            self.at is not None
+            and self.following is None
+            and self.first in (self.key, None)
+            and (self.updated, bool(self.deleted)) == (self.at_updated, self.method == "delete")
+        )
+
+    @property
     def reference(self) -> str:
         return f"{self.type}/{self.id}"
 
 
-class Resources:
-    """The part of the check about the tables resource and quality, and the search index."""
+class Pointers:
+    """The part of the check about the table resource: each row against the log.
 
-    name = "resources and search index"
+    It comes before the next one, which takes rows of the index and marks away that belong to no resource.
+    """
 
-    def __init__(self, head: int, stale: Sequence[str]) -> None:
+    name = "resources"
+
+    def __init__(self, head: int) -> None:
         self._head = head
-        self._stale = frozenset(stale)
 
     def portion(self, session: Session, after: int) -> Portion:
-        sizes = [(key, size) for key, size in session.rows(_SIZES, (after, PORTION))]
-        keys = list(cut(sizes, MOST_BYTES))
-        # After the last resource there may still be rows that belong to none.
-        last = keys[-1] if keys else LAST
-        found = [_Found(*row) for row in session.rows(_ROWS, (after, last))] if keys else []
-        rows = {table.name: _by_key(session, table.name, after, last) for table in core.INDEX_TABLES}
-        marks = _by_key(session, "quality", after, last)
-        portion = Portion([], [], last if keys else None, min(max(last, 0) / max(self._head, 1), 1.0))
+        rows = session.rows(_POINTERS, (after, POINTERS))
+        found = [_Found(*row) for row in rows]
+        last = found[-1].key if found else None
+        portion = Portion([], [], last, min(max(last or 0, 0) / max(self._head, 1), 1.0))
         for one in found:
             self._pointer(session, one, portion)
-            own = {name: held.pop(one.key, set()) for name, held in rows.items()}
-            its_marks = marks.pop(one.key, set())
-            if one.at is None or one.following is not None:
-                continue  # what its rows should be can be said once it points to its newest version
-            data = _data(one.body) if not one.deleted else {}
-            if data is None:
-                continue  # the log tells of it
-            self._marks(session, one, its_marks, data, portion)
-            self._index(one, own, its_marks, data, portion)
-        _orphans(rows, marks, portion)
         return portion
 
     def _pointer(self, session: Session, one: _Found, portion: Portion) -> None:
-        whole = (
-            one.at is not None
-            and one.following is None
-            and one.first in (one.key, None)
-            and (one.updated, bool(one.deleted)) == (one.at_updated, one.method == "delete")
-        )
-        if whole:
+        if one.is_whole:
             return
         newest = session.rows(_NEWEST, (one.type, one.id))
         # Two of them agree, so the third is wrong: the row, not the log.
@@ -119,6 +115,38 @@ class Resources:
         """Whether the log has what is at the position where this resource should be, so that nothing is lost
         there."""
         return bool(session.rows("SELECT 1 FROM version WHERE position = ?", (one.position,)))
+
+
+class Resources:
+    """The part of the check about the table quality and the search index."""
+
+    name = "search index"
+
+    def __init__(self, head: int, stale: Sequence[str]) -> None:
+        self._head = head
+        self._stale = frozenset(stale)
+
+    def portion(self, session: Session, after: int) -> Portion:
+        sizes = [(key, size) for key, size in session.rows(_SIZES, (after, PORTION))]
+        keys = list(cut(sizes, MOST_BYTES))
+        # After the last resource there may still be rows that belong to none.
+        last = keys[-1] if keys else LAST
+        found = [_Found(*row) for row in session.rows(_ROWS, (after, last))] if keys else []
+        rows = {table.name: _by_key(session, table.name, after, last) for table in core.INDEX_TABLES}
+        marks = _by_key(session, "quality", after, last)
+        portion = Portion([], [], last if keys else None, min(max(last, 0) / max(self._head, 1), 1.0))
+        for one in found:
+            own = {name: held.pop(one.key, set()) for name, held in rows.items()}
+            its_marks = marks.pop(one.key, set())
+            if not one.is_whole:
+                continue  # what its rows should be can be said once it points to its newest version
+            data = _data(one.body) if not one.deleted else {}
+            if data is None:
+                continue  # the log tells of it
+            self._marks(session, one, its_marks, data, portion)
+            self._index(one, own, its_marks, data, portion)
+        _orphans(rows, marks, portion)
+        return portion
 
     def _index(
         self,

@@ -23,6 +23,7 @@ from tests import programs
 from tests.store.soundness.damages import Damage, Rows, answers, dump
 
 CI = os.environ.get("PROOF_SIZE") == "ci"
+COUNT = int(os.environ.get("DAMAGES", "60" if CI else "1000"))
 FIRST_SEED = int(os.environ.get("DAMAGE_SEED", "0"))
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(7200)]
@@ -68,9 +69,14 @@ def judged(url: str, settings: Settings, original: Rows, faults: list[Fault]) ->
     differing = [name for name, own in rows.items() if own != original[name]]
     if not differing:
         return "found; repaired as it was"
-    if differing == ["standing"] and "standing" in {fault.kind for fault in faults}:
+    kinds = {fault.kind for fault in faults}
+    if {*differing} <= {"standing", "cursor"} and "standing" in kinds:
         return "found; judged anew by the watch"
-    return f"REPAIRED OTHERWISE: {differing} after {sorted({fault.kind for fault in faults})}"
+    if differing == ["crosswalk"] and "record" in kinds:
+        return "found; linked and written once more by the next sync"
+    if differing == ["setting"] and "setting" in kinds:
+        return "found; repaired, beside a setting that nobody reads"
+    return f"REPAIRED OTHERWISE: {differing} after {sorted(kinds)}"
 
 
 def watch_says(url: str, settings: Settings) -> str:
@@ -108,7 +114,7 @@ def test_each_is_found_and_its_repair_is_right_or_it_is_harmless(
     original = dump(url)
     assert look(url, settings) == []
     told: Counter[tuple[str, str]] = Counter()
-    for seed in range(FIRST_SEED, FIRST_SEED + (60 if CI else 1000)):
+    for seed in range(FIRST_SEED, FIRST_SEED + COUNT):
         copy = tmp_path / "copy.db"
         for companion in ("", "-wal", "-shm"):
             Path(f"{copy}{companion}").unlink(missing_ok=True)
