@@ -28,6 +28,8 @@ T = TypeVar("T")
 Row = tuple[Any, ...]
 
 DatabaseErrors = (sqlite3.Error, psycopg.Error)
+ReadErrors = (*DatabaseErrors, UnicodeDecodeError)
+"""The same, and what Python raises if SQLite's own words about a damaged file are no text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,12 +138,12 @@ class Database(ABC):
         try:
             if pooled is not None:
                 return self._asked(pooled, question)
-        except DatabaseErrors as error:
+        except ReadErrors as error:
             if not is_lost(error):
                 raise self.unavailable(error) from error
         try:
             return self._asked(self._connect_reader(), question)
-        except DatabaseErrors as error:
+        except ReadErrors as error:
             raise self.unavailable(error) from error
 
     def unavailable(self, error: Exception) -> CoprodError:
@@ -175,7 +177,7 @@ class Database(ABC):
             else:
                 with waiting.stopping(session.stop):
                     answer = question(session)
-        except DatabaseErrors:
+        except ReadErrors:
             session.close()
             raise
         except BaseException:
@@ -268,6 +270,8 @@ def trouble(error: BaseException | None) -> Trouble:
         if code == sqlite3.SQLITE_ERROR and text.startswith(("no such", "malformed database schema")):
             return Trouble.DAMAGED  # part of the schema, which was there at the start
         return _OF_SQLITE.get(code & 0xFF, Trouble.OTHER)
+    if isinstance(error, UnicodeDecodeError):
+        return Trouble.DAMAGED
     if isinstance(error, psycopg.Error):
         # A server without room for its own log stops, and says so where it can say anything.
         full = "No space left on device" in str(error)
@@ -282,7 +286,7 @@ def between(session: Session, begin: str) -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(*DatabaseErrors):  # what went wrong inside is what is to be told
+        with suppress(*ReadErrors):  # what went wrong inside is what is to be told
             session.run("ROLLBACK")
 
 

@@ -15,7 +15,7 @@ from sqlalchemy.exc import ArgumentError
 
 from fhir_coprod.errors import ConfigError, CoprodError, Damaged, Unwritable
 from fhir_coprod.store import schema
-from fhir_coprod.store.database import PATIENCE, RESTORE, Database, DatabaseErrors, Patience
+from fhir_coprod.store.database import PATIENCE, RESTORE, Database, Patience, ReadErrors
 from fhir_coprod.store.postgresql import PostgresqlDatabase
 from fhir_coprod.store.sqlite import SqliteDatabase
 
@@ -67,7 +67,7 @@ def prepare(database: Database) -> None:
             _upgrade(connection, found)
     except sqlalchemy.exc.DBAPIError as error:
         raise _cannot(database, error.orig) from error
-    except DatabaseErrors as error:
+    except ReadErrors as error:
         raise _cannot(database, error) from error
     finally:
         engine.dispose()
@@ -75,7 +75,7 @@ def prepare(database: Database) -> None:
 
 def _seen(database: Database) -> str | None:
     """The revision as far as it can be read without a right to write: a read-only disk gives none."""
-    with suppress(CoprodError, *DatabaseErrors), closing(database.inspector()) as session:
+    with suppress(CoprodError, *ReadErrors), closing(database.inspector()) as session:
         rows = session.rows(f"SELECT version_num FROM {_VERSION_TABLE}")  # noqa: S608
         return str(rows[0][0]) if rows else None
     return None
@@ -117,7 +117,7 @@ def check(database: Database) -> str:
             return revision(connection) or ""
     except sqlalchemy.exc.DBAPIError as error:
         raise _cannot(database, error.orig) from error
-    except DatabaseErrors as error:
+    except ReadErrors as error:
         raise _cannot(database, error) from error
     finally:
         engine.dispose()

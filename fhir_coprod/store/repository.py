@@ -280,5 +280,5 @@ class Store:
         try:
             with self._database.engine.connect() as connection:
                 yield connection
-        except sqlalchemy.exc.DBAPIError as error:
+        except (sqlalchemy.exc.DBAPIError, UnicodeDecodeError) as error:
             raise self._database.unavailable(error) from error

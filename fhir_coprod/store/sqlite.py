@@ -167,7 +167,7 @@ class SqliteDatabase(Database):
         try:
             connection.execute("PRAGMA cache_size=-32000")
             connection.execute("PRAGMA mmap_size=268435456")
-        except sqlite3.Error:
+        except BaseException:
             connection.close()
             raise
         return connection
@@ -179,7 +179,7 @@ class SqliteDatabase(Database):
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA wal_autocheckpoint=4000")
             connection.execute("PRAGMA busy_timeout=0")  # `_begin` waits
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             connection.close()
             if trouble(error) is not Trouble.OTHER or _cannot_open(error):
                 raise

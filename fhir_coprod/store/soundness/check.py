@@ -10,7 +10,7 @@ from typing import Any
 
 from fhir_coprod.errors import CoprodError
 from fhir_coprod.store import reindex
-from fhir_coprod.store.database import Database, DatabaseErrors, Session
+from fhir_coprod.store.database import Database, ReadErrors, Session
 from fhir_coprod.store.soundness.database import FOLLOWERS, Pages, Schema, Small, Texts
 from fhir_coprod.store.soundness.faults import FIRST, KINDS, Fault, Mend, Part, Portion
 from fhir_coprod.store.soundness.log import Log
@@ -114,7 +114,7 @@ class _Inspection:
                 self._session = self._database.inspector()
             with self._session.snapshot():
                 return part.portion(self._session, after)
-        except DatabaseErrors as error:
+        except ReadErrors as error:
             self.close()
             why = self._database.unavailable(error).message
             self._tell(Fault("file", part.name, why))
