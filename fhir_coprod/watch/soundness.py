@@ -9,6 +9,7 @@ from fhir_coprod.store.database import Session
 from fhir_coprod.store.soundness.faults import FIRST, Fault, Mend, Portion
 from fhir_coprod.store.transaction import Transaction
 from fhir_coprod.watch.facts.rows import FOLLOWER, SEALED, sealed
+from fhir_coprod.watch.live.evaluate import LATEST
 from fhir_coprod.watch.live.loop import AGAIN
 
 PORTION = 500
@@ -48,9 +49,11 @@ class Standings:
 
     def _missing(self, session: Session, mends: list[Mend]) -> list[Fault]:
         places: dict[str, int] = dict(session.rows("SELECT name, position FROM cursor"))
-        if FOLLOWER not in places and session.rows("SELECT 1 FROM standing WHERE seal IS NOT NULL LIMIT 1"):
+        if not places.keys() >= {FOLLOWER, AGAIN, LATEST} and session.rows(
+            "SELECT 1 FROM standing WHERE seal IS NOT NULL LIMIT 1"
+        ):
             mends.append(_all_again)
-            return [Fault("standing", f"cursor {FOLLOWER}", "missing, so nobody knows what was judged")]
+            return [Fault("standing", "a cursor of the watch", "missing, so nobody knows what was judged")]
         if places.get(AGAIN) or not places.get(FOLLOWER):
             return []  # not every referral has been looked at yet
         faults = []

@@ -119,6 +119,9 @@ class _Inspection:
             why = self._database.unavailable(error).message
             self._tell(Fault("file", part.name, why))
             return None
+        except Exception as error:  # noqa: BLE001 - SQLite hands out anything of a damaged page
+            self._tell(Fault("file", part.name, f"holds what cannot be ({type(error).__name__})"))
+            return None
 
     def _report(self, part: Part, after: Any, portion: Portion) -> None:
         remaining = Counter(portion.faults)

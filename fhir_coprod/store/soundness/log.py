@@ -60,6 +60,9 @@ class Row(NamedTuple):
         return f"{self.type}/{self.id}/_history/{self.version}"
 
 
+_TYPES = (int, str, str, int, int, str, str, str, bytes)
+
+
 class Log:
     """The part of the check about the tables version and received."""
 
@@ -129,6 +132,8 @@ def _gap(first: int, last: int) -> Fault:
 
 def what_is_wrong(row: Row, seal: int | None) -> str:
     """In what a version differs from what was stored, in a few words; "" if in nothing."""
+    if any(not isinstance(value, kind) for value, kind in zip(row, _TYPES, strict=True)):
+        return "a column holds what it cannot"
     if seal is not None and _seal_of(row) == seal:
         return ""
     if row.method == "delete":

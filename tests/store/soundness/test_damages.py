@@ -5,21 +5,26 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from fhir_coprod.errors import CoprodError
 from fhir_coprod.settings import Settings
-from fhir_coprod.store import opening
+from fhir_coprod.store import Store, opening
 from fhir_coprod.store.database import Patience
+from fhir_coprod.store.schema import metadata
 from fhir_coprod.store.soundness import check
 from fhir_coprod.store.soundness.faults import Fault
 from fhir_coprod.store.writer import Writer
 from fhir_coprod.sync import soundness as synced
 from fhir_coprod.watch import soundness as watched
 from tests import programs
+from tests.peers.postgresql import Databases
 from tests.store.soundness.damages import Damage, Rows, answers, dump
 
 CI = os.environ.get("PROOF_SIZE") == "ci"
@@ -106,24 +111,66 @@ def folder_of(settings: Settings) -> Path:
     return Path(settings.store.url.removeprefix("sqlite:///")).parent
 
 
-def test_each_is_found_and_its_repair_is_right_or_it_is_harmless(
-    synced_hospital: tuple[str, Settings], tmp_path: Path
-) -> None:
-    url, settings = synced_hospital
-    file = Path(url.removeprefix("sqlite:///"))
-    original = dump(url)
-    assert look(url, settings) == []
-    told: Counter[tuple[str, str]] = Counter()
-    for seed in range(FIRST_SEED, FIRST_SEED + COUNT):
-        copy = tmp_path / "copy.db"
+@contextmanager
+def on_sqlite(original: str, folder: Path) -> Iterator[Callable[[], str]]:
+    """Gives a new copy each time."""
+    copy = folder / "copy.db"
+
+    def new() -> str:
         for companion in ("", "-wal", "-shm"):
             Path(f"{copy}{companion}").unlink(missing_ok=True)
-        shutil.copy(file, copy)
-        damaged = f"sqlite:///{copy}"
-        done = Damage(seed, damaged).do()
-        verdict = judged(damaged, settings, original, look(damaged, settings))
-        told[done, verdict] += 1
-        print(seed, done, "→", verdict, flush=True)
+        shutil.copy(original.removeprefix("sqlite:///"), copy)
+        return f"sqlite:///{copy}"
+
+    yield new
+
+
+@contextmanager
+def on_postgresql(original: str, databases: Databases) -> Iterator[Callable[[], str]]:
+    model = databases.new()
+    Store.open(model).close()
+    rows = dump(original)
+    engine = opening.connect(model).make_engine()
+    with engine.begin() as connection:
+        connection.execute(text("TRUNCATE " + ", ".join(rows)))
+        for table in metadata.sorted_tables:
+            for row in rows.get(table.name, ()):
+                connection.execute(table.insert().values(row))
+        connection.execute(text("SELECT setval('dead_letter_id_seq', (SELECT max(id) FROM dead_letter))"))
+    engine.dispose()
+    made: list[str] = []
+
+    def new() -> str:
+        while made:
+            databases.drop(made.pop())
+        made.append(databases.new(like=model.rpartition("/")[2]))
+        return made[-1]
+
+    yield new
+    for url in (*made, model):
+        databases.drop(url)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_each_is_found_and_its_repair_is_right_or_it_is_harmless(
+    synced_hospital: tuple[str, Settings], tmp_path: Path, request: pytest.FixtureRequest, kind: str
+) -> None:
+    url, settings = synced_hospital
+    original = dump(url)
+    on = (
+        on_sqlite(url, tmp_path)
+        if kind == "sqlite"
+        else on_postgresql(url, request.getfixturevalue("databases"))
+    )
+    told: Counter[tuple[str, str]] = Counter()
+    with on as new:
+        assert look(new(), settings) == []
+        for seed in range(FIRST_SEED, FIRST_SEED + COUNT):
+            damaged = new()
+            done = Damage(seed, damaged).do()
+            verdict = judged(damaged, settings, original, look(damaged, settings))
+            told[done, verdict] += 1
+            print(seed, done, "→", verdict, flush=True)
     for (done, verdict), count in sorted(told.items()):
         print(count, done, "→", verdict)
     assert [key for key in told if key[1].split()[0].isupper()] == []
