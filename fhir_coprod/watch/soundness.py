@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from fhir_coprod.instants import to_milliseconds
 from fhir_coprod.store.database import Session
 from fhir_coprod.store.soundness.faults import FIRST, Fault, Mend, Portion
 from fhir_coprod.store.transaction import Transaction
@@ -96,6 +97,7 @@ def _all_again(transaction: Transaction) -> None:
     head = transaction.session.rows("SELECT coalesce(max(position), 0) FROM version")[0][0]
     transaction.set_cursor(AGAIN, 1)
     transaction.set_cursor(FOLLOWER, head)
+    transaction.set_cursor(LATEST, to_milliseconds(transaction.now))
 
 
 def _forgotten(name: str) -> Mend:
