@@ -120,10 +120,17 @@ class _Taken:
         if one.state not in (0, 1, 2):
             portion.faults.append(Fault("record", one.at, "its state is none that there is"))
             portion.mends.append(_again(one))
+        if one.deleted and (body or names or targets):
+            # A record that is gone loses its hash together with its bytes.
+            portion.faults.append(Fault("record", one.at, "is gone, and still has bytes, keys or references"))
+            if one.hash and body:
+                portion.mends.append(_alive(one, deleted=False))
+            return
         if one.deleted:
-            if body or names or targets:
-                portion.faults.append(Fault("record", one.at, "is gone, and still has bytes"))
-                portion.mends.append(_emptied(one))
+            return
+        if not body and not one.hash and not names and not targets:
+            portion.faults.append(Fault("record", one.at, "has nothing, and is not gone"))
+            portion.mends.append(_alive(one, deleted=True))
             return
         data = _data(body[0]) if body else None
         if body is None or data is None:
@@ -171,10 +178,9 @@ def _data(raw: Any) -> jsontext.Json | None:
 _OWN = "ehr = ? AND type = ? AND foreign_id = ?"
 
 
-def _emptied(one: _Record) -> Mend:
+def _alive(one: _Record, *, deleted: bool) -> Mend:
     def mend(transaction: Transaction) -> None:
-        for table in ("received_base", "sync_key", "sync_reference"):
-            transaction.session.run(f"DELETE FROM {table} WHERE {_OWN}", one.key)
+        transaction.session.run(f"UPDATE crosswalk SET deleted = ? WHERE {_OWN}", (deleted, *one.key))
 
     return mend
 
