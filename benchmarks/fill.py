@@ -155,6 +155,8 @@ class _Copied:
             made[name] = value.encode("latin-1") if name in self._binary else value
         for name in self._places:
             made[name] += shift
+        if "seal" in made:
+            made["seal"] = None  # it would be that of the template
         return made
 
 

@@ -19,6 +19,8 @@
     ├── UnsupportedMediaType     415  not-supported   2     sent in a format other than JSON
     ├── NotAllowed               403  forbidden       2     understood, and refused
     ├── Overloaded               503  transient       1     try again later
+    ├── Unwritable               503  no-store        1     the store takes no writes: no room, or read-only
+    ├── Damaged                  500  exception       2     the store is damaged; a person has to see to it
     └── EhrError                 502  transient       1     an EHR could not be talked to
         ├── EhrUnreachable       502  transient       1     no answer
         └── EhrAnswer            502  exception       1     an answer that is not FHIR, or refuses us
@@ -220,6 +222,25 @@ class Overloaded(CoprodError):
     status = 503
     code = "transient"
     exit_code = 1
+
+
+class Unwritable(CoprodError):
+    """The store can be read and takes no writes. It does again once a person has seen to the disk.
+
+    state: "disk-full" or "read-only", as /health says it
+    """
+
+    status = 503
+    code = "no-store"
+    exit_code = 1
+
+    def __init__(self, message: str, state: str = "disk-full") -> None:
+        super().__init__(message)
+        self.state = state
+
+
+class Damaged(CoprodError):
+    """The store is not as it was written. To try again does not help."""
 
 
 class EhrError(CoprodError):

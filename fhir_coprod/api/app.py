@@ -28,17 +28,19 @@ from fhir_coprod.api.table import TABLE
 from fhir_coprod.errors import CoprodError
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store
+from fhir_coprod.store.condition import State
 
 
 class Health(BaseModel):
     """What /health reports.
 
-    status: `ok` when the store can be read, `unavailable` when it cannot
-    watch:  `ok` when some process watches the referrals, `nobody` when none does, which is right only where
-            none is meant to; `unknown` when the store cannot be read
+    status: ok, or why not: unavailable (the store cannot be read), read-only or disk-full (it can be read and
+            takes no writes), damaged
+    watch:  ok when some process watches the referrals, nobody when none does, which is right only where
+            none is meant to; unknown when the store cannot be read
     """
 
-    status: str
+    status: State
     version: str
     log_position: int
     watch: str
@@ -94,26 +96,22 @@ def create_app(store: Store, settings: Settings) -> FastAPI:
     @app.get(
         "/health",
         tags=["operation"],
-        summary="Whether the process answers and its store can be read",
-        responses={503: {"model": Health, "description": "The store cannot be read"}},
+        summary="Whether the process answers, and its store can be read and written",
+        responses={503: {"model": Health, "description": "It cannot; `status` says why"}},
     )
     async def health(response: Response) -> Health:
-        try:
-            head = await asyncio.to_thread(store.head)
-            is_watched = await asyncio.to_thread(store.is_held, jobs.LEASE)
-        except CoprodError:
+        condition = await asyncio.to_thread(store.condition)
+        if condition.state != "ok":
             response.status_code = 503
-            return Health(
-                status="unavailable",
-                version=package_version("fhir-coprod"),
-                log_position=0,
-                watch="unknown",
-            )
+        try:
+            watch = "ok" if await asyncio.to_thread(store.is_held, jobs.LEASE) else "nobody"
+        except CoprodError:
+            watch = "unknown"
         return Health(
-            status="ok",
+            status=condition.state,
             version=package_version("fhir-coprod"),
-            log_position=head,
-            watch="ok" if is_watched else "nobody",
+            log_position=condition.head,
+            watch=watch,
         )
 
     @app.get(
@@ -123,14 +121,13 @@ def create_app(store: Store, settings: Settings) -> FastAPI:
         response_class=PlainTextResponse,
     )
     async def figures() -> PlainTextResponse:
+        condition = await asyncio.to_thread(store.condition)
         try:
-            head = await asyncio.to_thread(store.head)
             faults = await asyncio.to_thread(store.fault_counts)
             is_watched = await asyncio.to_thread(store.is_held, jobs.LEASE)
         except CoprodError:
-            # As in /health; the counters of this process do not need the store.
-            head, faults, is_watched = 0, [], False
-        text = metrics.text(head, faults, is_watched=is_watched)
+            faults, is_watched = [], False  # the counters of this process do not need the store
+        text = metrics.text(condition, faults, is_watched=is_watched)
         return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
 
     app.router.routes.extend(web.routes(store, settings))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fhir_coprod import definitions, jsontext
+from fhir_coprod.errors import Unwritable
 from fhir_coprod.store import Store, Transaction
 
 SOURCE = "package"
@@ -21,4 +22,7 @@ def publish(store: Store) -> int:
         written = [transaction.put(document, document.data["id"], source=SOURCE) for document in documents]
         return sum(each.change != "unchanged" for each in written)
 
-    return store.write(work)
+    try:
+        return store.write(work)
+    except Unwritable:
+        return 0  # what can be read is served all the same; /health says what is the matter

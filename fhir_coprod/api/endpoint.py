@@ -34,10 +34,12 @@ from fhir_coprod.errors import (
     BadRequest,
     ConfigError,
     CoprodError,
+    Damaged,
     MethodNotAllowed,
     NotFound,
     Overloaded,
     UnknownType,
+    Unwritable,
 )
 from fhir_coprod.remembering import remembering_short
 from fhir_coprod.settings import Settings
@@ -449,6 +451,8 @@ def told(error: Exception, name: str) -> CoprodError:
         # The store was there at the start and is not now. Only the log says which store, and why.
         log.error("%s: %s", name, error)
         return Overloaded("The store cannot be reached just now; try again later.")
+    if isinstance(error, Damaged | Unwritable):
+        log.error("%s: %s", name, error)
     if isinstance(error, CoprodError):
         return error
     incident = uuid.uuid4().hex[:12]

@@ -19,6 +19,8 @@ from prometheus_client.metrics_core import (
 )
 from prometheus_client.registry import Collector
 
+from fhir_coprod.store.condition import STATES, Condition
+
 _BOUNDS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 """Upper bounds of the histogram's buckets of duration, in seconds."""
 
@@ -32,8 +34,8 @@ class Metrics(Collector):
         self._seconds: dict[str, float] = {}
         self.connections: Callable[[], int] = lambda: 0
         """How many connections are open."""
-        self._head = 0
         self._is_watched = False
+        self._condition = Condition("ok")
         self._faults: Sequence[tuple[str, str, str, int]] = ()
 
     def count(self, interaction: str, status: int, seconds: float) -> None:
@@ -62,10 +64,20 @@ class Metrics(Collector):
             durations.add_metric([interaction], buckets, self._seconds[interaction])
         yield durations
         yield GaugeMetricFamily("coprod_connections", "Open connections", self.connections())
-        yield GaugeMetricFamily("coprod_log_position", "Newest position of the change log", self._head)
         yield GaugeMetricFamily(
             "coprod_watched", "1 if some process watches the referrals", int(self._is_watched)
         )
+        head = self._condition.head
+        yield GaugeMetricFamily("coprod_log_position", "Newest position of the change log", head)
+        states = GaugeMetricFamily(
+            "coprod_store_state", "1 for the state that the store is in, 0 for the others", labels=["state"]
+        )
+        for state in STATES:
+            states.add_metric([state], state == self._condition.state)
+        yield states
+        if self._condition.free_bytes is not None:
+            free = self._condition.free_bytes
+            yield GaugeMetricFamily("coprod_store_free_bytes", "Room on the disk of the SQLite file", free)
         marks = GaugeMetricFamily(
             "coprod_quality_marks",
             "Elements that break a rule in records that are kept",
@@ -76,14 +88,18 @@ class Metrics(Collector):
         yield marks
 
     def text(
-        self, head: int, faults: Sequence[tuple[str, str, str, int]] = (), *, is_watched: bool = False
+        self,
+        condition: Condition,
+        faults: Sequence[tuple[str, str, str, int]] = (),
+        *,
+        is_watched: bool = False,
     ) -> bytes:
         """The counters in Prometheus text format.
 
         faults:     (source, type, rule, how many) of what is wrong in the records, see `Store.fault_counts`
         is_watched: whether some process watches the referrals
         """
-        self._head = head
+        self._condition = condition
         self._faults = faults
         self._is_watched = is_watched
         registry = CollectorRegistry()

@@ -130,8 +130,13 @@ def print_json(document: Any) -> None:
     """Print one JSON document on stdout."""
     from fhir_coprod import jsontext
 
+    write_out(jsontext.encode(document) + b"\n")
+
+
+def write_out(text: bytes) -> None:
+    """Write bytes to stdout."""
     try:
-        sys.stdout.buffer.write(jsontext.encode(document) + b"\n")
+        sys.stdout.buffer.write(text)
         sys.stdout.buffer.flush()
     except BrokenPipeError:
         raise

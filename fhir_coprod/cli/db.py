@@ -1,16 +1,27 @@
-"""`fhir-coprod db`: bring the store's schema up to date, or check that it is."""
+"""`fhir-coprod db`: bring the store's schema up to date, or check everything in it and repair it."""
 
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fhir_coprod import jsontext
 from fhir_coprod.cli.commands import new_app
-from fhir_coprod.cli.common import print_json, settings, stdout
+from fhir_coprod.cli.common import settings, stderr, stdout, write_out
 from fhir_coprod.cli.options import ConfigOption, JsonOption
 
-app = new_app("The schema of the store: bring it up to date, or check that it is.")
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+    from fhir_coprod.settings import Settings
+    from fhir_coprod.store.database import Database
+    from fhir_coprod.store.soundness.check import Tell
+    from fhir_coprod.store.soundness.faults import Fault
+
+app = new_app("The store: bring its schema up to date, or check and repair what is in it.")
 
 
 @app.command()
@@ -38,22 +49,97 @@ def upgrade(context: typer.Context, config: ConfigOption = None) -> None:
 
 
 @app.command()
-def check(context: typer.Context, config: ConfigOption = None, json: JsonOption = False) -> None:
-    """Check that the schema is current and the database intact. Ends with 1 if something has to be done."""
-    from fhir_coprod.store import opening, schema
+def check(
+    context: typer.Context,
+    config: ConfigOption = None,
+    json: JsonOption = False,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Make anew what can be made from the rest, while others work.")
+    ] = False,
+) -> None:
+    """Read the whole store and say what is missing or not as it was stored. Ends with 1 if something is.
 
-    base = opening.connect(settings(context, config).store.url)
+    It compares every version and the bytes it was received as with their checksums, every row of the search
+    index with what the resource makes, and what else belongs together. Others may work with the store
+    meanwhile. With --repair the search index and whatever else can be derived is made anew, in small steps:
+    stop it at any moment, and start it again. What it repairs is as it was; for the rest you need a backup,
+    and it says for what.
+    """
+    from fhir_coprod.store import opening, schema
+    from fhir_coprod.store.soundness.check import Summary
+
+    chosen = settings(context, config)
+    base = opening.connect(chosen.store.url)
     found = opening.check(base)
-    faults = opening.damage(base) if found == schema.REVISION else []
     current = found == schema.REVISION
-    if json:
-        print_json({"schema": found, "expected": schema.REVISION, "current": current, "faults": faults})
+    wrong, repaired = Summary(), Summary()
+    printed = Listing({"schema": found, "expected": schema.REVISION, "current": current}) if json else None
+
+    def tell(fault: Fault) -> None:
+        wrong.add(fault)
+        if printed is not None:
+            printed.add(fault.to_json())
+
+    if current:
+        _go_through(base, chosen, repair, tell, repaired.add)
+    if printed is not None:
+        printed.end({"counts": dict(wrong.counts), "repaired": dict(repaired.counts)})
     else:
-        stdout.print(f"schema {found or 'none'}: {_state(found)}", highlight=False)
-        for fault in faults:
-            stdout.print(fault, markup=False, highlight=False)
-    if not current or faults:
+        _say(f"schema {found or 'none'}: {_state(found)}")
+        for sentence in repaired.sentences(with_cure=False):
+            _say(f"repaired: {sentence}")
+        for sentence in wrong.sentences():
+            _say(sentence)
+        if current and not wrong.counts:
+            _say("everything in the store is as it was stored")
+    if not current or wrong.counts:
         raise typer.Exit(1)
+
+
+def _go_through(base: Database, chosen: Settings, repair: bool, tell: Tell, tell_mended: Tell) -> None:
+    from contextlib import closing
+
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    from fhir_coprod.store.soundness import check as checking
+    from fhir_coprod.store.writer import Writer
+    from fhir_coprod.sync import soundness as synced
+    from fhir_coprod.watch import soundness as watched
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    bar = Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal)
+    tasks: dict[str, TaskID] = {}
+
+    def progress(name: str, done: float) -> None:
+        if name not in tasks:
+            tasks[name] = bar.add_task(name, total=1.0)
+        bar.update(tasks[name], completed=done)
+
+    with closing(base), bar, closing(Writer(base)) if repair else nullcontext() as writer:
+        more = (*synced.parts(chosen), watched.Standings())
+        checking.run(base, tell, writer=writer, tell_mended=tell_mended, progress=progress, more=more)
+
+
+class Listing:
+    """Prints one JSON document with a list in it that may be long, item by item."""
+
+    def __init__(self, before: dict[str, Any]) -> None:
+        self._separator = b""
+        self._write(jsontext.encode(before)[:-1] + b',"faults":[')
+
+    def add(self, item: Any) -> None:
+        self._write(self._separator + jsontext.encode(item))
+        self._separator = b","
+
+    def end(self, after: dict[str, Any]) -> None:
+        self._write(b"]," + jsontext.encode(after)[1:] + b"\n")
+
+    def _write(self, text: bytes) -> None:
+        write_out(text)
+
+
+def _say(sentence: str) -> None:
+    stdout.print(sentence, markup=False, highlight=False, soft_wrap=True)
 
 
 def _state(found: str) -> str:

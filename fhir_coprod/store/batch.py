@@ -18,7 +18,7 @@ from msgspec.structs import force_setattr
 from sqlalchemy import Connection
 
 from fhir_coprod.instants import now
-from fhir_coprod.store import index
+from fhir_coprod.store import index, seals
 from fhir_coprod.store.database import Row, Session
 from fhir_coprod.store.index import IndexRows
 from fhir_coprod.store.quality import Mark, Marks
@@ -28,6 +28,8 @@ from fhir_coprod.store.versions import COLUMNS, Version, from_row
 Clock = Callable[[], datetime]
 Reference = tuple[str, str]
 """Resource type and id."""
+Marked = dict[int, list[Row]]
+"""Rows of table quality by the key of their resource."""
 
 
 class Stale(Exception):
@@ -169,21 +171,20 @@ class Batch:
             if not (held and held.key):
                 created.setdefault(reference, position)
             newest[reference] = entry
-            log.append(
-                (
-                    position,
-                    version.type,
-                    version.id,
-                    version.version,
-                    version.milliseconds,
-                    version.method,
-                    version.hash,
-                    version.source,
-                    version.body,
-                )
+            row = (
+                position,
+                version.type,
+                version.id,
+                version.version,
+                version.milliseconds,
+                version.method,
+                version.hash,
+                version.source,
+                version.body,
             )
+            log.append((*row, seals.seal(row)))
             if entry.received:
-                received.append((position, entry.received))
+                received.append((position, entry.received, seals.seal((position, entry.received))))
         self.session.insert(core.version, log)
         if received:
             self.session.insert(core.received, received)
@@ -191,30 +192,23 @@ class Batch:
 
     def _write_resources(self, newest: dict[Reference, Pending], created: dict[Reference, int]) -> None:
         session = self.session
+        marks = self._marks(newest, created)
         inserted: list[Row] = []
         changed: list[int] = []
         rows: dict[str, list[Row]] = {}
         for reference, entry in newest.items():
             version = entry.version
+            key = created.get(reference) or self._key(reference)
+            state = (version.version, version.position, version.milliseconds, version.deleted)
+            seal = seals.of_marks(marks.get(key, ()))
             if reference in created:
-                key = created[reference]
-                inserted.append(
-                    (
-                        key,
-                        version.type,
-                        version.id,
-                        version.version,
-                        version.position,
-                        version.milliseconds,
-                        version.deleted,
-                    )
-                )
+                inserted.append((key, version.type, version.id, *state, seal))
             else:
-                key = self._key(reference)
                 changed.append(key)
                 session.run(
-                    "UPDATE resource SET version = ?, position = ?, updated = ?, deleted = ? WHERE key = ?",
-                    (version.version, version.position, version.milliseconds, version.deleted, key),
+                    "UPDATE resource SET version = ?, position = ?, updated = ?, deleted = ?, marks = ?"
+                    " WHERE key = ?",
+                    (*state, seal, key),
                 )
             self.latest[reference] = Newest(version, key)
             for name, values in entry.index.items():
@@ -222,7 +216,8 @@ class Batch:
         if inserted:
             session.insert(core.resource, inserted)
         self._write_index(changed, rows)
-        self._write_marks(changed, newest)
+        if marks:
+            session.insert(core.quality, [row for own in marks.values() for row in own])
         self._note_types({type for type, _ in newest})
 
     def _write_index(self, changed: list[int], rows: dict[str, list[Row]]) -> None:
@@ -234,24 +229,28 @@ class Batch:
             if rows.get(table.name):
                 self.session.insert(table, rows[table.name])
 
-    def _write_marks(self, changed: list[int], newest: Mapping[Reference, Pending]) -> None:
-        """Replace the marks of these resources. A fault that an earlier version had too keeps its time."""
+    def _marks(self, newest: Mapping[Reference, Pending], created: Mapping[Reference, int]) -> Marked:
+        """Take away the marks that these resources have, and return the rows of the new ones by key.
+
+        A fault that an earlier version had too keeps its time.
+        """
         since: dict[tuple[int, str, str], int] = {}
+        changed = [self._key(reference) for reference in newest if reference not in created]
         if changed:
             condition, keys = self.session.among("key", changed)
             held = self.session.rows(
                 f"DELETE FROM quality WHERE {condition} RETURNING key, element, rule, since", keys
             )
             since = {(key, element, rule): time for key, element, rule, time in held}
-        rows: list[Row] = []
+        found: Marked = {}
         for reference, entry in newest.items():
             if entry.marks:
-                key, version = self._key(reference), entry.version
+                key, version = created.get(reference) or self._key(reference), entry.version
                 for rule, element, message, source in entry.marks:
                     time = since.get((key, element, rule), version.milliseconds)
-                    rows.append((key, element, rule, version.type, version.version, time, source, message))
-        if rows:
-            self.session.insert(core.quality, rows)
+                    row = (key, element, rule, version.type, version.version, time, source, message)
+                    found.setdefault(key, []).append(row)
+        return found
 
     def marks(self, reference: Reference) -> Marks:
         """The marks of the newest version that is in the database."""
@@ -271,7 +270,15 @@ class Batch:
             for version, marks in judged
             if (held := self.held((version.type, version.id))) and held.version.version == version.version
         }
-        self._write_marks([self._key(reference) for reference in newest], newest)
+        self.rewrite_marks(self._marks(newest, {}), [self._key(reference) for reference in newest])
+
+    def rewrite_marks(self, marks: Marked, keys: Sequence[int]) -> None:
+        """Write the marks of these resources, which have none in the table now."""
+        for key in keys:
+            seal = seals.of_marks(marks.get(key, ()))
+            self.session.run("UPDATE resource SET marks = ? WHERE key = ?", (seal, key))
+        if marks:
+            self.session.insert(core.quality, [row for own in marks.values() for row in own])
 
     def _note_types(self, types: set[str]) -> None:
         """Remember by which definitions the first rows of a type were made (see `reindex.py`)."""
@@ -284,6 +291,8 @@ class Batch:
 
     def replace_index(self, made: Sequence[tuple[int, int, IndexRows]]) -> None:
         """See `Transaction.replace_index`."""
+        if not made:
+            return
         condition, values = self.session.among("key", [key for key, _, _ in made])
         found = self.session.rows(
             f"SELECT key, version FROM resource WHERE deleted = false AND {condition}", values

@@ -10,9 +10,10 @@ from __future__ import annotations
 import sqlite3
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, TypeVar
 
 import psycopg
@@ -21,12 +22,14 @@ from sqlalchemy import Connection, Engine, Table
 from sqlalchemy.engine import URL
 
 from fhir_coprod import deadline
-from fhir_coprod.errors import Overloaded
+from fhir_coprod.errors import CoprodError, Damaged, Overloaded, Unwritable
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
 
 DatabaseErrors = (sqlite3.Error, psycopg.Error)
+ReadErrors = (*DatabaseErrors, UnicodeDecodeError)
+"""The same, and what Python raises if SQLite's own words about a damaged file are no text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,10 @@ class Patience:
 
 PATIENCE = Patience()
 """What people who wait for an answer put up with."""
+
+
+BROKEN = "\ufdd0"
+"""What an inspector reads instead of bytes that are no text: a character that nobody may use."""
 
 
 class Session(ABC):
@@ -72,6 +79,10 @@ class Session(ABC):
         at their answers; an error may not be raised before the last statement."""
 
     @abstractmethod
+    def snapshot(self) -> AbstractContextManager[None]:
+        """While the block runs, all statements see the database as it was at the first of them."""
+
+    @abstractmethod
     def begin_lasting(self, lasting: bool) -> None:
         """Whether the next commit waits until it is on disk; to be said before its transaction begins."""
 
@@ -97,11 +108,18 @@ class Database(ABC):
     def __init__(self, url: URL, patience: Patience) -> None:
         self.url = url
         self.patience = patience
+        self.is_damaged = False
+        """Whether damage was found since the program began. It does not heal by itself."""
         self._idle: deque[Session] = deque()
         self._engine: Engine | None = None
 
     @abstractmethod
     def _connect_reader(self) -> Session: ...
+
+    @abstractmethod
+    def inspector(self) -> Session:
+        """A new read-only session for looking at what may be damaged: it has no limit of time, and text that
+        is not UTF-8 does not stop it."""
 
     @abstractmethod
     def make_engine(self) -> Engine:
@@ -124,27 +142,36 @@ class Database(ABC):
         try:
             if pooled is not None:
                 return self._asked(pooled, question)
-        except DatabaseErrors as error:
+        except ReadErrors as error:
             if not is_lost(error):
                 raise self.unavailable(error) from error
         try:
             return self._asked(self._connect_reader(), question)
-        except DatabaseErrors as error:
+        except ReadErrors as error:
             raise self.unavailable(error) from error
 
-    def unavailable(self, error: Exception) -> Overloaded:
+    def unavailable(self, error: Exception) -> CoprodError:
         """An error of the database as a sentence for the caller; its own words stay in __cause__."""
-        text = str(error).lower()
-        if "locked" in text or "busy" in text:
-            return Overloaded("Another process has held the database for too long; try again.")
-        if "interrupted" in text or "statement timeout" in text:
-            seconds = f"{self.patience.read:g} seconds"
-            return Overloaded(f"The search took longer than {seconds}; narrow it, or ask for less.")
-        if "full" in text or "no space" in text:
-            return Overloaded(
-                "The database has no room left; nothing was written. Free some space, then try again."
-            )
+        match trouble(error):
+            case Trouble.BUSY:
+                return Overloaded("Another process has held the database for too long; try again.")
+            case Trouble.SLOW:
+                seconds = f"{self.patience.read:g} seconds"
+                return Overloaded(f"The search took longer than {seconds}; narrow it, or ask for less.")
+            case Trouble.FULL:
+                return Unwritable(NO_ROOM, "disk-full")
+            case Trouble.READ_ONLY:
+                return Unwritable(READ_ONLY, "read-only")
+            case Trouble.DAMAGED:
+                self.is_damaged = True
+                return Damaged(DAMAGED)
+            case Trouble.DISK:
+                return Damaged(DISK)
         return Overloaded(f"The database could not answer ({type(error).__name__}); try again.")
+
+    @abstractmethod
+    def is_read_only(self) -> bool:
+        """Whether it can be told without trying that nothing can be written."""
 
     def _asked(self, session: Session, question: Callable[[Session], T]) -> T:
         waiting = deadline.current()
@@ -154,7 +181,7 @@ class Database(ABC):
             else:
                 with waiting.stopping(session.stop):
                     answer = question(session)
-        except DatabaseErrors:
+        except ReadErrors:
             session.close()
             raise
         except BaseException:
@@ -185,6 +212,86 @@ class Database(ABC):
             self._idle.pop().close()
         if self._engine is not None:
             self._engine.dispose()
+
+
+class Trouble(Enum):
+    """What the database means by an error."""
+
+    BUSY = "somebody else holds it"
+    SLOW = "it was stopped for taking too long"
+    FULL = "no room is left"
+    READ_ONLY = "it may not be written"
+    DAMAGED = "what it reads cannot be right"
+    DISK = "the disk gives or takes nothing"
+    OTHER = "something else"
+
+
+NO_ROOM = (
+    "The disk of the database is full, so nothing can be written; free some space. It goes on by itself then."
+)
+READ_ONLY = (
+    "The database is read-only (the file, its folder, the file system, or the server), so nothing can be"
+    " written; make it writable. It goes on by itself then."
+)
+RESTORE = "Restore the backup: docs/operations.md#restore."
+DAMAGED = f"The database is damaged; fhir-coprod db check says what is lost. {RESTORE}"
+DISK = (
+    "The disk of the database fails to read or write (I/O error): look at the disk, then run fhir-coprod db"
+    " check; if the database is damaged, restore the backup: docs/operations.md#restore."
+)
+
+_OF_SQLITE = {
+    sqlite3.SQLITE_BUSY: Trouble.BUSY,
+    sqlite3.SQLITE_LOCKED: Trouble.BUSY,
+    sqlite3.SQLITE_INTERRUPT: Trouble.SLOW,
+    sqlite3.SQLITE_FULL: Trouble.FULL,
+    sqlite3.SQLITE_READONLY: Trouble.READ_ONLY,
+    sqlite3.SQLITE_CORRUPT: Trouble.DAMAGED,
+    sqlite3.SQLITE_NOTADB: Trouble.DAMAGED,
+    sqlite3.SQLITE_FORMAT: Trouble.DAMAGED,
+    sqlite3.SQLITE_IOERR: Trouble.DISK,
+}
+_OF_POSTGRESQL = {
+    "57014": Trouble.SLOW,
+    "53100": Trouble.FULL,
+    "25006": Trouble.READ_ONLY,
+    "XX001": Trouble.DAMAGED,
+    "XX002": Trouble.DAMAGED,
+    "58030": Trouble.DISK,
+}
+
+
+def trouble(error: BaseException | None) -> Trouble:
+    """What an error of either database means. What SQLite and PostgreSQL call it is told by their codes."""
+    if isinstance(error, sqlalchemy.exc.DBAPIError):
+        return trouble(error.orig)
+    if isinstance(error, sqlite3.Error):
+        text = str(error)
+        code = getattr(error, "sqlite_errorcode", None)
+        if code is None:
+            # Python itself says so of text that is not UTF-8, which nobody has written.
+            return Trouble.DAMAGED if text.startswith("Could not decode to UTF-8") else Trouble.OTHER
+        if code == sqlite3.SQLITE_ERROR and text.startswith(("no such", "malformed database schema")):
+            return Trouble.DAMAGED  # part of the schema, which was there at the start
+        return _OF_SQLITE.get(code & 0xFF, Trouble.OTHER)
+    if isinstance(error, UnicodeDecodeError):
+        return Trouble.DAMAGED
+    if isinstance(error, psycopg.Error):
+        # A server without room for its own log stops, and says so where it can say anything.
+        full = "No space left on device" in str(error)
+        return Trouble.FULL if full else _OF_POSTGRESQL.get(error.sqlstate or "", Trouble.OTHER)
+    return Trouble.OTHER
+
+
+@contextmanager
+def between(session: Session, begin: str) -> Iterator[None]:
+    """Run the block in a transaction that only reads."""
+    session.run(begin)
+    try:
+        yield
+    finally:
+        with suppress(*ReadErrors):  # what went wrong inside is what is to be told
+            session.run("ROLLBACK")
 
 
 def is_lost(error: BaseException) -> bool:

@@ -15,6 +15,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
@@ -24,7 +25,14 @@ from uuid import UUID, uuid5
 import msgspec
 
 from fhir_coprod import definitions, jsontext
-from fhir_coprod.errors import BadRequest, CoprodError, InvalidResource, NotJson, TooLarge
+from fhir_coprod.errors import (
+    BadRequest,
+    CoprodError,
+    InvalidResource,
+    NotJson,
+    TooLarge,
+    Unwritable,
+)
 from fhir_coprod.files.finding import Found
 from fhir_coprod.files.reading import LIMITS, Limits, texts, too_many
 from fhir_coprod.jsontext import Document
@@ -136,10 +144,21 @@ def load(
     """
     done = Loaded()
     for file in found:
-        if not file.same_as:
-            records = _records(file, stdin or io.BytesIO(), limits)
-            _File(store, file, done, progress, bury, limits, keep_invalid=keep_invalid).load(records)
+        if file.same_as:
+            continue
+        loading = _File(store, file, done, progress, bury, limits, keep_invalid=keep_invalid)
+        try:
+            loading.load(_records(file, stdin or io.BytesIO(), limits))
+        except Unwritable as error:
+            loading.count_written()
+            raise Unwritable(f"{error.message} {_so_far(done)}", error.state) from error
     return done
+
+
+def _so_far(done: Loaded) -> str:
+    written = done.created + done.updated
+    so_far = f"{written} records were written" if written != 1 else "1 record was written"
+    return f"{so_far} before that; start the same command again, and it goes on from there."
 
 
 class Loadable(NamedTuple):
@@ -286,6 +305,12 @@ class _File:
         self.waiting.append((self.store.submit(work), held))
         while len(self.waiting) > AHEAD or sum(size for _, size in self.waiting) > AHEAD_BYTES:
             self._collect()
+
+    def count_written(self) -> None:
+        """Count what was written of that for which nobody waits any more."""
+        while self.waiting:
+            with suppress(CoprodError):
+                self._collect()
 
     def _collect(self) -> None:
         for change, is_marked in self.waiting.popleft()[0].result():

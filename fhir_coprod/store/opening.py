@@ -3,6 +3,8 @@ newer one."""
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing, suppress
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
@@ -11,11 +13,10 @@ from sqlalchemy import Connection, inspect
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from fhir_coprod.errors import ConfigError
-from fhir_coprod.store import reindex, schema
-from fhir_coprod.store.database import PATIENCE, Database, DatabaseErrors, Patience
+from fhir_coprod.errors import ConfigError, CoprodError, Damaged, Unwritable
+from fhir_coprod.store import schema
+from fhir_coprod.store.database import PATIENCE, RESTORE, Database, Patience, ReadErrors
 from fhir_coprod.store.postgresql import PostgresqlDatabase
-from fhir_coprod.store.schema import core
 from fhir_coprod.store.sqlite import SqliteDatabase
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ def prepare(database: Database) -> None:
 
     Raises ConfigError when the database is newer than the program, or belongs to something else.
     """
+    if _seen(database) == schema.REVISION:
+        return
     engine = database.make_engine()
     try:
         with engine.begin() as connection:
@@ -64,23 +67,39 @@ def prepare(database: Database) -> None:
             _upgrade(connection, found)
     except sqlalchemy.exc.DBAPIError as error:
         raise _cannot(database, error.orig) from error
-    except DatabaseErrors as error:
+    except ReadErrors as error:
         raise _cannot(database, error) from error
     finally:
         engine.dispose()
 
 
-def _cannot(database: Database, error: BaseException | None) -> ConfigError:
+def _seen(database: Database) -> str | None:
+    """The revision as far as it can be read without a right to write: a read-only disk gives none."""
+    with suppress(CoprodError, *ReadErrors), closing(database.inspector()) as session:
+        rows = session.rows(f"SELECT version_num FROM {_VERSION_TABLE}")  # noqa: S608
+        return str(rows[0][0]) if rows else None
+    return None
+
+
+def _cannot(database: Database, error: BaseException | None) -> CoprodError:
     where = database.url.render_as_string(hide_password=True)
+    known = database.unavailable(error) if isinstance(error, Exception) else None
+    if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_NOTADB:
+        return Damaged(
+            f"The store at {where} is no SQLite database: it is damaged, or is something else. {RESTORE} Or"
+            " correct store.url."
+        )
+    if isinstance(known, Damaged):
+        return Damaged(f"The store at {where} cannot be opened. {known.message}")
+    if isinstance(known, Unwritable):
+        return ConfigError(f"The store at {where} cannot be opened. {known.message}")
     reason = " ".join(str(error).split()).rstrip(".")
-    return ConfigError(f"The store at {where} cannot be opened: {reason}. {_remedy(database, reason)}")
+    return ConfigError(f"The store at {where} cannot be opened: {reason}. {_remedy(database)}")
 
 
-def _remedy(database: Database, reason: str) -> str:
+def _remedy(database: Database) -> str:
     if not isinstance(database, SqliteDatabase):
         return "Is the server up, and does it let this user in? See store.url and PGPASSWORD."
-    if "malformed" in reason or "not a database" in reason:
-        return "The file is damaged, or is something else: put back a backup, or correct store.url."
     if database.path.is_dir():
         return "That is a folder; name a file in it."
     return "May this user write the file and its folder?"
@@ -90,60 +109,18 @@ def check(database: Database) -> str:
     """The revision of the schema in the database; "" when it is empty."""
     if isinstance(database, SqliteDatabase) and not database.path.exists():
         return ""
+    if seen := _seen(database):
+        return seen
     engine = database.make_engine()
     try:
         with engine.begin() as connection:
             return revision(connection) or ""
     except sqlalchemy.exc.DBAPIError as error:
         raise _cannot(database, error.orig) from error
-    except DatabaseErrors as error:
+    except ReadErrors as error:
         raise _cannot(database, error) from error
     finally:
         engine.dispose()
-
-
-def damage(database: Database) -> list[str]:
-    """What is wrong in a database with the current schema, one sentence each; empty when it is intact."""
-    found = []
-    if database.url.get_backend_name() == "sqlite":
-        found += [row[0] for row in database.read("PRAGMA quick_check") if row[0] != "ok"]
-    for sentence, query in _INVARIANTS.items():
-        count = database.read(query)[0][0]
-        if count:
-            found.append(f"{count} {sentence}")
-    found += [
-        f"The search index of {type} was made by other definitions; run fhir-coprod db upgrade."
-        for type in reindex.stale(database)
-    ]
-    database.close()
-    return found
-
-
-_INVARIANTS = {
-    "resources whose newest version is missing from the log.": (
-        "SELECT count(*) FROM resource r LEFT JOIN version v ON v.position = r.position"
-        " AND v.type = r.type AND v.id = r.id AND v.version = r.version WHERE v.position IS NULL"
-    ),
-    "versions without a resource.": (
-        "SELECT count(*) FROM version v LEFT JOIN resource r ON r.type = v.type AND r.id = v.id"
-        " WHERE r.key IS NULL"
-    ),
-    "versions whose time is before that of the version they follow.": (
-        "SELECT count(*) FROM version v JOIN version w ON w.type = v.type AND w.id = v.id"
-        " AND w.version = v.version - 1 WHERE v.updated <= w.updated OR v.position <= w.position"
-    ),
-    **{
-        f"rows of the search index ({table.name}) that belong to no living resource.": (
-            f"SELECT count(*) FROM {table.name} x LEFT JOIN resource r ON r.key = x.key AND r.deleted = false"  # noqa: S608
-            " WHERE r.key IS NULL"
-        )
-        for table in core.INDEX_TABLES
-    },
-    "marks of resources that are not there, or are newer than their mark.": (
-        "SELECT count(*) FROM quality q LEFT JOIN resource r ON r.key = q.key AND r.deleted = false"
-        " AND r.version = q.version WHERE r.key IS NULL"
-    ),
-}
 
 
 def revision(connection: Connection) -> str | None:

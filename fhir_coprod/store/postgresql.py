@@ -16,7 +16,7 @@ from sqlalchemy.pool import NullPool
 
 from fhir_coprod.errors import ConfigError
 from fhir_coprod.remembering import remembering_short
-from fhir_coprod.store.database import Database, Row, Session
+from fhir_coprod.store.database import Database, Row, Session, between
 
 _LOG_LOCK = 0x636F70726F64
 """The advisory lock to hold while handing out log positions ("coprod" in ASCII)."""
@@ -50,6 +50,9 @@ class PostgresqlSession(Session):
 
     def together(self) -> AbstractContextManager[Any]:
         return self._connection.pipeline()
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        return between(self, "BEGIN ISOLATION LEVEL REPEATABLE READ")
 
     def begin_lasting(self, lasting: bool) -> None:
         if not lasting:
@@ -88,6 +91,13 @@ _OUR_PLANS = (
 _OF_TYPE = (
     "(SELECT found.* FROM unnest(?::text[]) AS asked(id) CROSS JOIN LATERAL"
     ' (SELECT * FROM resource WHERE type = ? AND id = asked.id COLLATE "C" OFFSET 0) found)'
+)
+
+
+# Our own readers set it for themselves; what others get is in reset_val.
+_READ_ONLY = (
+    "SELECT pg_is_in_recovery() OR (SELECT reset_val = 'on' FROM pg_settings"
+    " WHERE name = 'default_transaction_read_only')"
 )
 
 
@@ -166,6 +176,11 @@ class PostgresqlDatabase(Database):
         connection.execute(_OUR_PLANS)
         return PostgresqlSession(connection)
 
+    def inspector(self) -> PostgresqlSession:
+        connection = self._connect_read_only()
+        connection.execute(_OUR_PLANS)
+        return PostgresqlSession(connection)
+
     async def connect_async(self) -> psycopg.AsyncCursor[Row]:
         """The same as a pooled reader, but on a connection that an event loop waits for."""
         try:
@@ -184,6 +199,9 @@ class PostgresqlDatabase(Database):
 
     def _make_reading_engine(self) -> Engine:
         return sqlalchemy.create_engine("postgresql+psycopg://", creator=self._connect_read_only)
+
+    def is_read_only(self) -> bool:
+        return bool(self.read(_READ_ONLY)[0][0])
 
     def _connect_writer(self) -> psycopg.Connection[Any]:
         connection = self._connect(autocommit=False)

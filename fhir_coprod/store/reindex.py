@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from fhir_coprod import jsontext
 from fhir_coprod.errors import CoprodError
+from fhir_coprod.jsontext import Json
 from fhir_coprod.store import index
 from fhir_coprod.store.database import Database
 from fhir_coprod.store.lease import Lease
@@ -69,12 +70,13 @@ def _chunk(writer: Writer, database: Database, type: str) -> int:
     behind = database.read("SELECT position FROM cursor WHERE name = ?", (cursor,))
     rows = database.read(_NEXT, (type, behind[0][0] if behind else 0, CHUNK))
     made = [
-        (key, version, index.rows(type, jsontext.decode(body), is_sound=not is_marked))
+        (key, version, index.rows(type, data, is_sound=not is_marked))
         for key, version, body, is_marked in rows
+        if (data := _readable(body)) is not None
     ]
 
     def work(transaction: Transaction) -> None:
-        if made:
+        if rows:
             transaction.replace_index(made)
             transaction.set_cursor(cursor, rows[-1][0])
         else:
@@ -83,6 +85,15 @@ def _chunk(writer: Writer, database: Database, type: str) -> int:
 
     writer.submit(work).result()
     return len(rows)
+
+
+def _readable(body: bytes) -> Json | None:
+    """None for a body that is damaged: all others have to be found all the same, and `db check` names it."""
+    try:
+        data = jsontext.decode(body)
+    except CoprodError:
+        return None
+    return data if isinstance(data, dict) else None
 
 
 class Background:

@@ -11,12 +11,14 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import NamedTuple, Self, TypeVar
 
+import sqlalchemy
 from sqlalchemy import Connection
 
-from fhir_coprod.errors import Gone, NotFound
+from fhir_coprod.errors import CoprodError, Gone, NotFound
 from fhir_coprod.instants import now, to_milliseconds
 from fhir_coprod.store import opening, quality, reindex
 from fhir_coprod.store.batch import Clock
+from fhir_coprod.store.condition import Condition, Watcher
 from fhir_coprod.store.database import PATIENCE, Database, Patience, Session
 from fhir_coprod.store.gathering import Gathering
 from fhir_coprod.store.postgresql import PostgresqlDatabase
@@ -25,6 +27,7 @@ from fhir_coprod.store.room import MOST, Room
 from fhir_coprod.store.search import run
 from fhir_coprod.store.search.query import Query
 from fhir_coprod.store.search.run import Page
+from fhir_coprod.store.soundness.glance import glance
 from fhir_coprod.store.transaction import Transaction
 from fhir_coprod.store.versions import COLUMNS, Version, from_row
 from fhir_coprod.store.writer import Writer
@@ -67,6 +70,7 @@ class Store:
         self._database = base
         self._writer = Writer(base, clock)
         self._reindexing: reindex.Background | None = None
+        self._watcher = Watcher(base, self._writer)
 
     @classmethod
     def open(cls, url: str, patience: Patience = PATIENCE, clock: Clock = now) -> Store:
@@ -74,10 +78,16 @@ class Store:
 
         clock: the time of what is written, aware UTC, whole milliseconds
 
-        Raises ConfigError with a sentence when that is not possible.
+        Raises ConfigError with a sentence when that is not possible, and Damaged when a glance shows that it
+        is not safe.
         """
         base = opening.connect(url, patience)
         opening.prepare(base)
+        try:
+            glance(base)
+        except CoprodError:
+            base.close()
+            raise
         return cls(base, clock)._with_current_index()
 
     def _with_current_index(self) -> Store:
@@ -246,6 +256,10 @@ class Store:
         rows = self._database.read("SELECT until FROM lease WHERE name = ?", (lease,))
         return bool(rows) and int(rows[0][0]) + _SKEW_MILLISECONDS > to_milliseconds(datetime.now(UTC))
 
+    def condition(self) -> Condition:
+        """Whether it can be read and written just now."""
+        return self._watcher.condition()
+
     def cursor(self, name: str) -> int:
         """The position that the follower `name` has reached; 0 when it is new."""
         rows = self._database.read("SELECT position FROM cursor WHERE name = ?", (name,))
@@ -272,5 +286,8 @@ class Store:
     @contextmanager
     def connect(self) -> Iterator[Connection]:
         """An SQLAlchemy connection for other floors to read their own tables; do not commit on it."""
-        with self._database.engine.connect() as connection:
-            yield connection
+        try:
+            with self._database.engine.connect() as connection:
+                yield connection
+        except (sqlalchemy.exc.DBAPIError, UnicodeDecodeError) as error:
+            raise self._database.unavailable(error) from error

@@ -17,9 +17,20 @@ from sqlalchemy import Connection, Engine, Table, event
 from sqlalchemy.engine import URL
 from sqlalchemy.pool import NullPool, QueuePool
 
-from fhir_coprod.errors import ConfigError
+from fhir_coprod.errors import ConfigError, CoprodError, Damaged, Unwritable
 from fhir_coprod.settings import data_folder
-from fhir_coprod.store.database import Database, Patience, Row, Session
+from fhir_coprod.store.database import (
+    BROKEN,
+    READ_ONLY,
+    RESTORE,
+    Database,
+    Patience,
+    Row,
+    Session,
+    Trouble,
+    between,
+    trouble,
+)
 
 _GLANCE_SECONDS = 0.001
 """Seconds between two tries of a writer."""
@@ -56,6 +67,9 @@ class SqliteSession(Session):
 
     def together(self) -> AbstractContextManager[Any]:
         return nullcontext()
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        return between(self, "BEGIN")
 
     def begin_lasting(self, lasting: bool) -> None:
         # NORMAL keeps the order of commits: whatever is committed with FULL later takes these along.
@@ -100,6 +114,20 @@ def _sqlite_insert(table: Table) -> str:
     return f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"  # noqa: S608
 
 
+def _text(raw: bytes) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return BROKEN
+
+
+def _cannot_open(error: BaseException | None) -> bool:
+    if isinstance(error, sqlalchemy.exc.DBAPIError):
+        return _cannot_open(error.orig)
+    code = getattr(error, "sqlite_errorcode", 0)
+    return isinstance(error, sqlite3.Error) and code & 0xFF == sqlite3.SQLITE_CANTOPEN
+
+
 class SqliteDatabase(Database):
     """One file. It uses a write-ahead log, so readers never wait, and a commit is on disk before its caller
     gets an answer (synchronous=FULL: with NORMAL, a power cut would lose acknowledged writes; group commit
@@ -112,6 +140,11 @@ class SqliteDatabase(Database):
 
     def _connect_reader(self) -> SqliteSession:
         return SqliteSession(self._connect_read_only(), read_seconds=self.patience.read)
+
+    def inspector(self) -> SqliteSession:
+        connection = self._connect_read_only()
+        connection.text_factory = _text
+        return SqliteSession(connection)
 
     def _connect_read_only(self) -> sqlite3.Connection:
         connection = self._connect("ro")
@@ -134,9 +167,13 @@ class SqliteDatabase(Database):
             )
         except sqlite3.Error as error:
             raise ConfigError(f"{self.path}: the database cannot be opened ({error}).") from None
-        # A server may have some fifty readers, each with a cache of its own, and most they read is mapped.
-        connection.execute(f"PRAGMA cache_size={-4_000 if mode == 'ro' else -32_000}")
-        connection.execute("PRAGMA mmap_size=268435456")
+        try:
+            # A server may have some fifty readers, each with its own cache; most that they read is mapped.
+            connection.execute(f"PRAGMA cache_size={-4_000 if mode == 'ro' else -32_000}")
+            connection.execute("PRAGMA mmap_size=268435456")
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     def _connect_writer(self) -> sqlite3.Connection:
@@ -146,10 +183,24 @@ class SqliteDatabase(Database):
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA wal_autocheckpoint=4000")
             connection.execute("PRAGMA busy_timeout=0")  # `_begin` waits
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             connection.close()
+            if trouble(error) is not Trouble.OTHER or _cannot_open(error):
+                raise
             raise ConfigError(f"{self.path}: not a usable SQLite database ({error}).") from None
         return connection
+
+    def is_read_only(self) -> bool:
+        # The file's companions come and go in the folder.
+        return not (os.access(self.path, os.W_OK) and os.access(self.path.absolute().parent, os.W_OK))
+
+    def unavailable(self, error: Exception) -> CoprodError:
+        if trouble(error) is Trouble.OTHER and _cannot_open(error):
+            if not self.path.exists():
+                return Damaged(f"The file of the database is gone. {RESTORE}")
+            if self.is_read_only():
+                return Unwritable(READ_ONLY, "read-only")
+        return super().unavailable(error)
 
     def _make_private(self) -> None:
         """The file holds records of patients: give a new file to its owner alone; SQLite gives its companions

@@ -16,6 +16,7 @@ from fhir_coprod.instants import last_updated, to_milliseconds
 from fhir_coprod.jsontext import Document, Json
 from fhir_coprod.store import index
 from fhir_coprod.store.batch import Batch, Newest, Pending, Reference
+from fhir_coprod.store.database import Session
 from fhir_coprod.store.index import IndexRows
 from fhir_coprod.store.prepared import Prepared, kept_meta, plain_hash
 from fhir_coprod.store.quality import Marks
@@ -68,6 +69,12 @@ class Transaction:
         """
         self._protect()
         return self._batch.connection
+
+    @property
+    def session(self) -> Session:
+        """The raw side of `connection`, for the store's own tables."""
+        self._protect()
+        return self._batch.session
 
     def get(self, type: str, id: str) -> Version | None:
         """The newest version, which may be a deletion; None if there never was such a resource."""

@@ -12,9 +12,14 @@ import msgspec
 from msgspec.structs import force_setattr
 
 from fhir_coprod import jsontext
+from fhir_coprod.errors import Damaged, NotJson
 from fhir_coprod.instants import from_milliseconds, last_updated
 from fhir_coprod.jsontext import Json
 
+_DAMAGED = (
+    "{}, version {}, is damaged in the database. fhir-coprod db check says what else is; restore the backup:"
+    " docs/operations.md#restore."
+)
 Method = Literal["create", "update", "delete"]
 Change = Literal["created", "updated", "unchanged", "deleted"]
 
@@ -74,7 +79,15 @@ class Version(msgspec.Struct, frozen=True, dict=True):
     @cached_property
     def data(self) -> Json:
         """The body as values, parsed on first use; empty when deleted. Do not change it in place."""
-        return jsontext.decode(self.body) if self.body else {}
+        if not self.body and self.deleted:
+            return {}
+        try:
+            data = jsontext.decode(self.body)
+        except NotJson as error:
+            raise Damaged(_DAMAGED.format(self.reference, self.version)) from error
+        if not isinstance(data, dict):
+            raise Damaged(_DAMAGED.format(self.reference, self.version))
+        return data
 
 
 def _stamp(milliseconds: int) -> bytes:

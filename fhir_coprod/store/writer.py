@@ -21,7 +21,7 @@ import sqlalchemy
 from sqlalchemy import Connection, Engine
 
 from fhir_coprod import deadline
-from fhir_coprod.errors import Overloaded
+from fhir_coprod.errors import CoprodError, Overloaded, Unwritable
 from fhir_coprod.instants import now
 from fhir_coprod.store.batch import Batch, Clock, Stale
 from fhir_coprod.store.database import Database, DatabaseErrors, is_conflict, is_lost
@@ -76,6 +76,8 @@ class Writer:
         self._engine: Engine = database.make_engine()
         self._connection: Connection | None = None
         self._closed = False
+        self.failed: CoprodError | None = None
+        """Why the database took no write when it was last asked to; None if it did."""
         self._known_types: set[str] = set()
         self._locked_from_start = database.url.get_backend_name() == "sqlite"
         self._thread = threading.Thread(target=self._serve, name="coprod-writer", daemon=True)
@@ -203,6 +205,7 @@ class Writer:
             if not last and is_conflict(error):
                 raise _Retry from error
             raise
+        self.failed = None
         self._known_types |= batch.new_types
 
     def _connect(self) -> Connection:
@@ -233,6 +236,11 @@ class Writer:
         if isinstance(original, DatabaseErrors):
             explained = self._database.unavailable(original)
             explained.__cause__ = error
+            self.failed = explained
+            if isinstance(explained, Unwritable) and explained.state == "read-only":
+                # As long as one connection is open that was opened read-only, SQLite opens no other kind.
+                self._disconnect()
+                self._database.close()
             return explained
         return error
 

@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from fhir_coprod.store import Store, opening
+from fhir_coprod.store.soundness import check
 from tests.api.server import Served, serving
 
 pytestmark = pytest.mark.long
@@ -187,7 +188,7 @@ async def under_load(url: str, servers: list[Served], writes: int, *, kill: bool
         assert len(seen) == len(set(seen))
         for id in acknowledged:
             assert store.read("Patient", id).version == 1
-    assert opening.damage(opening.connect(url)) == []
+    assert check.damage(opening.connect(url)) == []
 
 
 @pytest.mark.proof

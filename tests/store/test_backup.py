@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from fhir_coprod.store import Query, Store, opening
+from fhir_coprod.store.soundness import check
 from tests.peers.postgresql import Databases
 from tests.store.writers import task
 
@@ -21,7 +22,7 @@ def write_some(store: Store, name: str, count: int) -> None:
 
 
 def check_copy(url: str, at_least: int) -> None:
-    assert opening.damage(opening.connect(url)) == []
+    assert check.damage(opening.connect(url)) == []
     with Store.open(url) as copy:
         log = copy.changes(0, limit=10_000)
         assert [version.position for version in log] == list(range(1, len(log) + 1))

@@ -33,6 +33,8 @@ def test_check_tells_an_empty_database_from_a_current_one(configured: str) -> No
         "expected": schema.REVISION,
         "current": True,
         "faults": [],
+        "counts": {},
+        "repaired": {},
     }
 
 
@@ -49,4 +51,4 @@ def test_check_finds_an_index_row_that_belongs_to_nothing(
     connection.close()
     checked = CliRunner().invoke(app, ["db", "check"])
     assert checked.exit_code == 1
-    assert "belong to no living resource" in checked.output
+    assert "belong to no living resource: key 99" in checked.output

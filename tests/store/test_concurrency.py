@@ -11,6 +11,7 @@ import pytest
 
 from fhir_coprod import jsontext
 from fhir_coprod.store import Query, Store, Transaction, opening
+from fhir_coprod.store.soundness import check
 from tests import programs
 from tests.programs import Program
 from tests.store.writers import task
@@ -45,7 +46,7 @@ def test_a_follower_of_the_log_misses_nothing_while_processes_write(store_url: s
         assert sorted(seen) == sorted(f"{line}-{half}" for line in acknowledged for half in "ab")
         # Both halves of a transaction stand together.
         assert all(a[:-1] == b[:-1] for a, b in zip(seen[::2], seen[1::2], strict=True))
-    assert opening.damage(opening.connect(store_url)) == []
+    assert check.damage(opening.connect(store_url)) == []
 
 
 def test_identical_conditional_creates_store_one(store_url: str) -> None:
@@ -94,7 +95,7 @@ def test_what_was_acknowledged_survives_kill_9(store_url: str, seed: int) -> Non
     time.sleep(random.Random(seed).uniform(0.02, 0.5))
     process.send_signal(signal.SIGKILL)
     acknowledged = set(said(process)) - {""}
-    assert opening.damage(opening.connect(store_url)) == []
+    assert check.damage(opening.connect(store_url)) == []
     with Store.open(store_url) as store:
         log = store.changes(0, limit=1_000_000)
         assert [version.position for version in log] == list(range(1, len(log) + 1))

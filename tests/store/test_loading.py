@@ -18,6 +18,7 @@ from fhir_coprod.cli import app
 from fhir_coprod.errors import ConfigError
 from fhir_coprod.files.finding import find
 from fhir_coprod.store import Query, Store, loading, opening
+from fhir_coprod.store.soundness import check
 from fhir_coprod.validation import validate_to_store
 from tests import programs
 
@@ -156,7 +157,7 @@ def test_load_goes_on_after_kill_9(store_url: str, tmp_path: Path, monkeypatch: 
         process.wait()
         part = store.head()
         assert 300 <= part < count
-        assert opening.damage(opening.connect(store_url)) == []
+        assert check.damage(opening.connect(store_url)) == []
         resumed = CliRunner().invoke(app, ["load", "--json", str(file)])
         assert resumed.exit_code == 1
         result = json.loads(resumed.stdout)
@@ -195,7 +196,7 @@ def test_load_killed_again_and_again_loses_and_doubles_nothing(
             store.search(Query.parse("Patient", [("active", "true"), ("_summary", "count")])).total == count
         )
         assert store.cursor(loading.cursor_name(file)) == 0
-    assert opening.damage(opening.connect(store_url)) == []
+    assert check.damage(opening.connect(store_url)) == []
 
 
 def test_command_names_faults_and_ends_with_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

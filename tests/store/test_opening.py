@@ -15,11 +15,12 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import text
 
-from fhir_coprod.errors import ConfigError, Overloaded
+from fhir_coprod.errors import ConfigError, Damaged, Overloaded
 from fhir_coprod.jsontext import parse
 from fhir_coprod.settings import data_folder
 from fhir_coprod.store import Query, Store, database, opening, schema
 from fhir_coprod.store.database import Patience
+from fhir_coprod.store.soundness import check
 from tests import programs
 
 
@@ -128,14 +129,17 @@ def test_looking_at_a_store_makes_no_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "sentence"),
     [
-        ("DELETE FROM version WHERE position = 2", "1 resources whose newest version is missing"),
-        ("UPDATE resource SET position = 1", "1 resources whose newest version is missing"),
-        ("UPDATE resource SET version = 1", "1 resources whose newest version is missing"),
-        ("DELETE FROM resource", "2 versions without a resource."),
-        ("UPDATE version SET updated = 5", "1 versions whose time is before"),
-        ("UPDATE version SET position = 3 WHERE position = 1", "1 versions whose time is before"),
-        ("UPDATE resource SET deleted = true", "rows of the search index (token) that belong to no living"),
-        ("UPDATE setting SET value = 'other'", "The search index of Basic was made by other definitions"),
+        ("DELETE FROM version WHERE position = 2", "1 resource whose newest version is missing"),
+        ("UPDATE resource SET position = 1", "1 resource is missing or does not point to its newest version"),
+        ("UPDATE resource SET version = 1", "1 resource is missing or does not point to its newest version"),
+        ("DELETE FROM resource", "2 resources are missing or do not point to their newest version"),
+        ("UPDATE version SET updated = 5", "2 versions are not as they were stored"),
+        ("UPDATE version SET position = 3 WHERE position = 1", "1 gap in the log"),
+        ("UPDATE resource SET deleted = true", "has not the rows in the search index that it should have"),
+        (
+            "UPDATE setting SET value = 'other'",
+            "whose search index was made by other definitions: Basic",
+        ),
     ],
 )
 def test_db_check_tells_what_does_not_fit_together(database_url: str, spoil: str, sentence: str) -> None:
@@ -143,7 +147,7 @@ def test_db_check_tells_what_does_not_fit_together(database_url: str, spoil: str
         for code in "ab":
             basic = parse(f'{{"resourceType":"Basic","code":{{"coding":[{{"code":"{code}"}}]}}}}')
             store.write(lambda transaction, basic=basic: transaction.put(basic, "b"))
-    assert opening.damage(opening.connect(database_url)) == []
+    assert check.damage(opening.connect(database_url)) == []
     base = opening.connect(database_url)
     engine = base.make_engine()
     with engine.begin() as connection:
@@ -152,7 +156,7 @@ def test_db_check_tells_what_does_not_fit_together(database_url: str, spoil: str
         connection.exec_driver_sql("DELETE FROM received")
         connection.exec_driver_sql(spoil)
     engine.dispose()
-    assert any(sentence in told for told in opening.damage(base))
+    assert any(sentence in told for told in check.damage(base))
 
 
 @pytest.mark.parametrize(
@@ -174,7 +178,7 @@ def test_a_wrong_url_is_a_sentence(url: str, sentence: str) -> None:
 
 def test_a_file_that_is_no_database_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "notes.db").write_text("not a database at all, but long enough to be looked at" * 100)
-    with pytest.raises(ConfigError, match="file is not a database"):
+    with pytest.raises(Damaged, match=r"no SQLite database.* or is something else"):
         Store.open(f"sqlite:///{tmp_path / 'notes.db'}")
 
 

@@ -14,6 +14,7 @@ from fhir_coprod.outcome import OK, Issue, Outcome
 from fhir_coprod.store import Query, Store, loading, opening, quality
 from fhir_coprod.store.quality import MOST_MARKS, Mark, added, marks
 from fhir_coprod.store.recheck import Rechecked, recheck, recheck_by_newer_rules
+from fhir_coprod.store.soundness import check
 from fhir_coprod.validation import validate
 from tests.store.library import ids, search
 
@@ -130,11 +131,10 @@ def test_a_transaction_sees_the_marks_that_it_has_written(store: Store) -> None:
 
 def test_db_check_names_marks_that_belong_to_nothing(store: Store, store_url: str) -> None:
     put(store, "a", BAD_GENDER)
-    assert opening.damage(opening.connect(store_url)) == []
+    assert check.damage(opening.connect(store_url)) == []
     store.write(lambda t: t.connection.exec_driver_sql("UPDATE quality SET version = 9") and None)
-    assert opening.damage(opening.connect(store_url)) == [
-        "1 marks of resources that are not there, or are newer than their mark."
-    ]
+    (sentence,) = check.damage(opening.connect(store_url))
+    assert "1 resource whose marks are missing or altered" in sentence
 
 
 def test_each_rule_and_element_is_one_mark_without_indices() -> None:

@@ -13,6 +13,7 @@ from fhir_coprod import definitions, jsontext
 from fhir_coprod.cli import app
 from fhir_coprod.jsontext import from_data
 from fhir_coprod.store import Query, Store, Transaction, index, opening, reindex
+from fhir_coprod.store.soundness import check
 from tests.store.test_concurrency import said, start
 
 COUNT = 450
@@ -58,7 +59,7 @@ def check_whole(store: Store, url: str) -> None:
         "p7"
     ]
     assert store.search(Query.parse("Patient", [("family", "false")])).matches == []
-    assert opening.damage(opening.connect(url)) == []
+    assert check.damage(opening.connect(url)) == []
 
 
 def test_opening_makes_a_stale_index_anew_beside_reads_and_writes(outdated: str) -> None:
@@ -100,7 +101,9 @@ def test_a_broken_off_pass_is_taken_up_again(outdated: str) -> None:
 def test_definitions_that_come_back_make_it_anew_from_the_beginning(outdated: str) -> None:
     def spoil(transaction: Transaction) -> None:
         transaction.set_setting(f"{reindex.PREFIX}Patient", "other")
-        transaction.connection.exec_driver_sql("DELETE FROM token")
+        transaction.connection.exec_driver_sql(
+            "DELETE FROM token WHERE key IN (SELECT key FROM resource WHERE type = 'Patient')"
+        )
 
     with Store.open(outdated) as store:
         store.reindex()
@@ -145,7 +148,7 @@ def test_db_upgrade_makes_it_anew_and_db_check_asks_for_it(
     monkeypatch.setenv("COPROD_STORE__URL", outdated)
     checked = CliRunner().invoke(app, ["db", "check"])
     assert checked.exit_code == 1
-    assert "index of Patient was made by other definitions" in checked.output
+    assert "search index was made by other definitions: Patient" in checked.output
     upgraded = CliRunner().invoke(app, ["db", "upgrade"])
     assert upgraded.exit_code == 0
     assert f"made anew for {COUNT} resources" in upgraded.output

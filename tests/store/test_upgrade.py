@@ -19,6 +19,7 @@ from fhir_coprod.cli import app
 from fhir_coprod.errors import Gone
 from fhir_coprod.jsontext import parse
 from fhir_coprod.store import Store, opening, schema
+from fhir_coprod.store.soundness import check
 from tests.store.library import ids, search
 
 FROZEN: dict[str, Any] = json.loads(Path(__file__).with_name("revision_0001.json").read_text())
@@ -84,7 +85,7 @@ def test_what_the_first_version_indexed_is_found_and_writes_go_on(first_version:
         assert (written.version.version, written.version.position) == (3, len(FROZEN["version"]["rows"]) + 1)
         assert ids(search(store, "Patient?name=akesson")) == "anna"
         assert ids(search(store, "Patient?name=later")) == "bo"
-    assert opening.damage(opening.connect(first_version)) == []
+    assert check.damage(opening.connect(first_version)) == []
 
 
 def test_db_upgrade_and_db_check_say_so(

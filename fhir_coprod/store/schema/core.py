@@ -47,6 +47,7 @@ version = Table(
     column("hash", Name),
     column("source", Name),
     column("body", LargeBinary()),
+    Column("seal", Long),  # of all other columns (`seals.py`); NULL: stored before there were any
     UniqueConstraint("type", "id", "version"),
     Index(None, "type", "position"),
 )
@@ -56,6 +57,7 @@ received = Table(
     metadata,
     Column("position", Long, ForeignKey("version.position"), primary_key=True, autoincrement=False),
     column("body", LargeBinary()),
+    Column("seal", Long),
 )
 
 resource = Table(
@@ -69,6 +71,7 @@ resource = Table(
     column("position", Long),
     column("updated", Long),
     column("deleted", Boolean()),
+    Column("marks", Long),  # the seal of its rows in `quality`; NULL: stored before there were any
     UniqueConstraint("type", "id"),
 )
 _alive: dict[str, Any] = {

@@ -32,6 +32,7 @@ standing = Table(
     column("waits", Long),  # since when; milliseconds
     column("asked", Name),  # the department that was asked
     column("steps", Name),  # what it tells of the steps that are in use there
+    Column("seal", Long),  # of all other columns but `due`; NULL: not judged yet, or before there were any
     Index("standing_due_idx", "due"),
 )
 partial_index("standing_interest_idx", "interest > 0", standing.c.interest, standing.c.referral)

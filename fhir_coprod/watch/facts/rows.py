@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from sqlalchemy import Connection, bindparam, case, func, select, text, tuple_
@@ -18,6 +18,7 @@ from sqlalchemy import Connection, bindparam, case, func, select, text, tuple_
 from fhir_coprod.instants import to_milliseconds
 from fhir_coprod.store import Transaction
 from fhir_coprod.store.schema.watch import standing as table
+from fhir_coprod.store.seals import seal
 from fhir_coprod.watch.rules.codes import LISTED
 from fhir_coprod.watch.rules.standing import Standing
 
@@ -87,8 +88,9 @@ def interest(standing: Standing) -> int:
 
 _COLUMNS: Final = (
     *("referral", "ehr", "interest", "old", "stage", "since", "due", "body", "facts"),
-    *("scope", "why", "thing", "written", "counted", "department", "waits", "asked", "steps"),
+    *("scope", "why", "thing", "written", "counted", "department", "waits", "asked", "steps", "seal"),
 )
+SEALED: Final = tuple(name for name in _COLUMNS if name not in ("due", "seal"))
 # One list of columns, so that none is inserted and then not updated; S608 sees that names are put into SQL.
 _SAVE: Final = text(
     f"INSERT INTO standing ({', '.join(_COLUMNS)}) VALUES ({', '.join(f':{name}' for name in _COLUMNS)})"  # noqa: S608
@@ -127,12 +129,20 @@ def save(transaction: Transaction, rows: Iterable[tuple[Row, bytes]]) -> None:
             "body": body,
             "facts": row.facts,
             **_scoped(row.standing),
+            "seal": None,
             "was": _NO_ROW if row.was is None else row.was.due,
         }
         for row, body in sorted(rows, key=lambda each: each[0].standing.referral)
     ]
+    for value in values:
+        value["seal"] = sealed(value[name] for name in SEALED)
     if values:
         transaction.connection.execute(_SAVE, values)
+
+
+def sealed(values: Iterable[Any]) -> int:
+    """The seal of a row, from its columns in SEALED; SQLite says 0 and 1 for false and true."""
+    return seal(int(value) if isinstance(value, bool) else value for value in values)
 
 
 def _scoped(standing: Standing) -> dict[str, str | int]:
