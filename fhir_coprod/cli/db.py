@@ -91,7 +91,7 @@ def check(
         for sentence in wrong.sentences():
             _say(sentence)
         if current and not wrong.counts:
-            _say("everything in the store is as it was stored")
+            _say("nothing is missing or altered, as far as it can be told (docs/operations.md#is-it-sound)")
     if not current or wrong.counts:
         raise typer.Exit(1)
 
