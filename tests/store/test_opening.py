@@ -135,7 +135,10 @@ def test_looking_at_a_store_makes_no_file(tmp_path: Path) -> None:
         ("DELETE FROM resource", "2 resources are missing or do not point to their newest version"),
         ("UPDATE version SET updated = 5", "2 versions are not as they were stored"),
         ("UPDATE version SET position = 3 WHERE position = 1", "1 gap in the log"),
-        ("UPDATE resource SET deleted = true", "has not the rows in the search index that it should have"),
+        (
+            "UPDATE resource SET deleted = true",
+            "1 resource is missing or does not point to its newest version",
+        ),
         (
             "UPDATE setting SET value = 'other'",
             "whose search index was made by other definitions: Basic",
