@@ -238,6 +238,7 @@ class Harm:
     reads, searches, creates: seconds of each honest request beside it
     refused:   honest requests that got something else than their answer
     memory:    most bytes that all processes of the server held together
+    largest:   most bytes that one of them held
     after:     seconds of work that went on after the last answer
     ending:    seconds from SIGTERM to the end, in the middle of the same attack
     slowness:  how many seconds one second of work took on this machine, just before
@@ -250,6 +251,7 @@ class Harm:
     creates: list[float] = field(default_factory=list)
     refused: int = 0
     memory: int = 0
+    largest: int = 0
     after: float = 0
     ending: float = 0
     slowness: float = 1
@@ -260,13 +262,14 @@ class Harm:
         )
         waited = " | ".join(f"{p99(taken):.3f}" for taken in (self.reads, self.searches, self.creates))
         told = f"{answers} in {self.seconds:.1f} s"
-        rest = f"{self.refused} | {self.memory // 1_000_000} | {self.after:.1f} | {self.ending:.1f}"
+        memory = f"{self.memory // 1_000_000} | {self.largest // 1_000_000}"
+        rest = f"{self.refused} | {memory} | {self.after:.1f} | {self.ending:.1f}"
         return f"| {name} | {told} | {waited} | {rest} | {self.slowness:.1f} |"
 
 
 HEAD = (
-    "| attack | answers | read p99, s | search p99, s | create p99, s | refused | memory, MB | work after, s "
-    "| SIGTERM, s | machine slower by |\n|---|---|---|---|---|---|---|---|---|---|"
+    "| attack | answers | read p99, s | search p99, s | create p99, s | refused | memory, MB "
+    "| of the largest, MB | work after, s | SIGTERM, s | machine slower by |\n" + "|---" * 11 + "|"
 )
 
 
@@ -333,12 +336,13 @@ def processes(session: int) -> Iterator[int]:
                     yield int(name)
 
 
-def _memory(session: int) -> int:
-    total = 0
+def _memory(session: int) -> list[int]:
+    """The bytes that each process of a session holds; what they share is divided among them."""
+    held = []
     for process in processes(session):
         with suppress(OSError), open(f"/proc/{process}/smaps_rollup") as file:
-            total += sum(int(line.split()[1]) for line in file if line.startswith("Pss:"))
-    return total * 1024
+            held.append(1024 * sum(int(line.split()[1]) for line in file if line.startswith("Pss:")))
+    return held
 
 
 def _processor_seconds(session: int) -> float:
@@ -368,7 +372,9 @@ def _watched(session: int, harm: Harm) -> Iterator[None]:
 
     def watch() -> None:
         while not over.is_set():
-            harm.memory = max(harm.memory, _memory(session))
+            held = _memory(session)
+            harm.memory = max(harm.memory, sum(held))
+            harm.largest = max(harm.largest, *held, 0)
             time.sleep(0.05)
 
     thread = threading.Thread(target=watch)
