@@ -188,8 +188,8 @@ ATTACKS: dict[str, Callable[[], list[Request]]] = {
     ),
     "8 × 12 MB of {}": lambda: posted("Patient", empty_objects(12_000_000), 8),
     "4 × 18 MB of []": lambda: posted("Patient", empty_lists(18_000_000), 4),
-    "8 × 2.2 MB of {}, below the bound": lambda: posted("Patient", empty_objects(2_200_000), 8),
-    "8 × 7 MB of nested objects, below the bound": lambda: posted("Basic", deep_objects(7_000_000), 8),
+    "8 × 1.4 MB of {}, below the bound": lambda: posted("Patient", empty_objects(1_400_000), 8),
+    "8 × 4.4 MB of nested objects, below the bound": lambda: posted("Basic", deep_objects(4_400_000), 8),
     "8 × 1.4 million keys": lambda: posted("Basic", names(1_400_000), 8),
     "8 × 19 MB in one text": lambda: posted(
         "Patient", filled(b'{"resourceType":"Patient","language":"', b"a, {", 19_000_000, b'"}'), 8

@@ -107,6 +107,8 @@ async def write(call: Call, endpoint: Endpoint) -> Answer:
             lane: Lane = "body" if size > INLINE_BYTES else "search"
             await endpoint.in_thread(try_patch, change, current, lane=lane)
         done = await endpoint.write(lambda transaction: perform(transaction, change))
+        if call.query:
+            return await endpoint.check(size, answer, call, change, done)
         return answer(call, change, done)
 
 
