@@ -4,6 +4,10 @@
 of attack gives it a function of its own. As a program it prints the table of all attacks:
 
     python -m tests.api.overload [sqlite|postgresql] [name …]
+
+Beside an attack an honest read takes less than a second (99th percentile), all processes of the server hold
+less than 500 MB, and ten seconds after SIGTERM it is gone. These are the bounds where "machine slower by"
+says 1.0, on a machine that nobody else uses; elsewhere the seconds count so many times over.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
@@ -182,6 +186,25 @@ def alternatives(number: int, parameter: str) -> list[Request]:
 CHAIN = "general-practitioner:Practitioner.name"
 BACK = "&".join(f"_revinclude:iterate={type}:patient" for type in ("Observation", "Condition", "Encounter"))
 
+
+def population() -> list[Request]:
+    """What a storm of searches goes through: 1,000 patients, each with a practitioner and a condition."""
+    entries: list[Json] = []
+    for n in range(1_000):
+        patient = {"reference": f"Patient/p{n}"}
+        doctor = {"resourceType": "Practitioner", "id": f"d{n}", "name": [{"family": f"a{n}"}]}
+        practitioner = [{"reference": f"Practitioner/d{n}"}]
+        held = (
+            doctor,
+            {"resourceType": "Patient", "id": f"p{n}", "generalPractitioner": practitioner},
+            {"resourceType": "Condition", "id": f"c{n}", "subject": patient, "asserter": patient},
+        )
+        for each in held:
+            url = f"{each['resourceType']}/{each['id']}"
+            entries.append({"request": {"method": "PUT", "url": url}, "resource": each})
+    return [Request("POST", "", resource("Bundle", type="transaction", entry=entries))]
+
+
 ATTACKS: dict[str, Callable[[], list[Request]]] = {
     "8 × 20 kB of gzip, 20 MB of {}": lambda: (
         [packed(Request("POST", "Patient", empty_objects(19_900_000)))] * 8
@@ -222,9 +245,12 @@ ATTACKS: dict[str, Callable[[], list[Request]]] = {
         [Request("GET", f"Patient?_include=*&_include:iterate=*&{BACK}&_count=1000", headers={})] * 40
     ),
     "40 × 400 alternatives of chains": lambda: (
-        [Request("GET", "Patient?" + "&".join(f"{CHAIN}={'a,' * 400}b" for _ in range(20)), headers={})] * 40
+        [Request("GET", "Patient?" + "&".join(f"{CHAIN}={'a,' * 400}b" for _ in range(9)), headers={})] * 40
     ),
 }
+
+POPULATED = ("40 × 8 rounds of _include", "40 × 400 alternatives of chains")
+"""Attacks that would be nothing on an empty store."""
 
 
 # ---------------------------------------------------------------------------------------------- measuring
@@ -398,13 +424,24 @@ def sent_at_once(url: str, requests: list[Request]) -> list[int]:
     return statuses
 
 
-def beside(store_url: str, attack: Callable[[str], list[int]], *arguments: str, ends: bool = True) -> Harm:
+def beside(
+    store_url: str,
+    attack: Callable[[str], list[int]],
+    *arguments: str,
+    ends: bool = True,
+    stored: Sequence[Request] = (),
+) -> Harm:
     """Let an attack, which gets the server's FHIR root and gives the statuses of its answers, run twice: once
-    beside an honest client, and once until SIGTERM comes in the middle of it."""
+    beside an honest client, and once until SIGTERM comes in the middle of it.
+
+    stored: what is there before
+    """
     harm = Harm(slowness=slowness())
     with serving(store_url, *arguments, stops=False) as served:
         session = os.getsid(served.process.pid)
         assert send(served.url, Request("PUT", "Patient/honest", encode(HONEST))) in (200, 201)
+        for request in stored:
+            assert send(served.url, request) == 200
         over = threading.Event()
         honest = threading.Thread(target=_ask, args=(served.url, harm, over))
         with _watched(session, harm):
@@ -446,13 +483,15 @@ def _new_store(kind: str) -> Iterator[str]:
 
 
 def main(kind: str = "sqlite", *wanted: str) -> None:
-    print(HEAD)
+    print(HEAD, flush=True)
     for name, make in ATTACKS.items():
         if not wanted or any(each in name for each in wanted):
             requests = make()
             with _new_store(kind) as url:
                 harm = beside(
-                    url, lambda root, sent=requests: sent_at_once(root, sent), ends="NOEND" not in os.environ
+                    url,
+                    lambda root, sent=requests: sent_at_once(root, sent),
+                    stored=population() if name in POPULATED else (),
                 )
             print(harm.row(name), flush=True)
 
