@@ -226,6 +226,8 @@ class Endpoint:
             if lane == "body" and not future.done():
                 self._unfinished[deadline.current()] = future
             raise
+        finally:
+            del future  # it holds its error, which holds this frame and the body
 
     async def search(self, pairs: Pairs, work: Callable[[], T]) -> T:
         """Run a search. Those that may take long are apart from the others, and few at once."""
@@ -351,6 +353,7 @@ class _Door:
                 error = _too_slow(self._endpoint.settings.limits.seconds)
             said = told(error, self._name)
             answer = error_answer(said, self._headers(said, scope))
+            faults.let_go(error)
         finally:
             if form.held:
                 self._endpoint.received.give(form.held)
