@@ -33,3 +33,13 @@ def _places(error: BaseException) -> Iterator[str]:
     for file, line in reversed(lines):
         is_ours = file.is_relative_to(_PACKAGE)
         yield f"{file.relative_to(_PACKAGE.parent).as_posix() if is_ours else file}:{line}"
+
+
+def let_go(error: BaseException | None) -> None:
+    """Forget where an error came from, once it is told: it holds whatever was worked on there, a large body
+    say, and often itself, until a full run of the garbage collector."""
+    for _ in range(100):
+        if error is None:
+            return
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__

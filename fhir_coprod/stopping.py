@@ -19,9 +19,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-GRACE_SECONDS = 10.0
-"""How long a process may take to end once it is told to stop."""
-_LAST_SECONDS = 2.0
+GRACE_SECONDS = 8.0
+"""How long a process may take to end once it is told to stop. Many who stop it kill it after ten."""
+_LAST_SECONDS = 1.0
 """After so much longer the system ends it: Python code has no turn while a library keeps the interpreter."""
 
 
@@ -69,9 +69,9 @@ def end_in_time(exit_code: int = 0) -> None:
     """End this process, and those it started, when the grace is over; may be called by a signal's handler."""
     if not _ending.acquire(blocking=False):
         return
-    if hasattr(signal, "alarm"):
+    if hasattr(signal, "setitimer"):
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.alarm(round(GRACE_SECONDS + _LAST_SECONDS))
+        signal.setitimer(signal.ITIMER_REAL, GRACE_SECONDS + _LAST_SECONDS)
     _thread.start_new_thread(_end_after, (GRACE_SECONDS, exit_code))
 
 

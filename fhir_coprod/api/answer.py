@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -62,6 +62,8 @@ GZIP_FROM = 1000
 _GZIP_LEVEL = 4
 """Takes a third of the time of level 9, for a few per cent more bytes."""
 _INLINE = 100_000
+_PRETTY = 2_000_000
+"""No larger body is indented, whoever asks for it: deep ones grow to twenty times their size."""
 
 
 async def send_answer(
@@ -74,11 +76,12 @@ async def send_answer(
     head: bool = False,
 ) -> None:
     """Write the answer as HTTP."""
-    body = msgspec.json.format(answer.body, indent=2) if pretty and answer.body else answer.body
+    body = answer.body
+    if pretty and 0 < len(body) <= _PRETTY:
+        body = await _apart(_indented, body)
     packed = gzipped and len(body) >= GZIP_FROM
     if packed:
-        # Compressing a large body here would hold up all other requests.
-        body = _packed(body) if len(body) < _INLINE else await asyncio.to_thread(_packed, body)
+        body = await _apart(_packed, body)
     # Nobody is to keep records of patients, not even the browser in which they were opened from the board. A
     # program that keeps one on purpose may still ask with If-None-Match whether it has changed.
     headers = [(b"cache-control", b"no-store")]
@@ -97,6 +100,15 @@ async def send_answer(
         headers.append((name.encode(), value.encode("latin-1", "replace")))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if head else body})
+
+
+async def _apart(work: Callable[[bytes], bytes], body: bytes) -> bytes:
+    """Large bodies are worked on in a thread: here it would hold up all other requests."""
+    return work(body) if len(body) < _INLINE else await asyncio.to_thread(work, body)
+
+
+def _indented(body: bytes) -> bytes:
+    return msgspec.json.format(body, indent=2)
 
 
 @lru_cache(16)

@@ -70,7 +70,7 @@ class ConnectionLimits:
     answer_pace: int = 100_000
     linger_seconds: float = 2.0
     bodies: int = 128_000_000
-    answers: int = 128_000_000
+    answers: int = 64_000_000
     most: int = field(default_factory=room)
 
 

@@ -10,12 +10,12 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Callable, Coroutine, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from contextvars import copy_context
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.routing import compile_path
@@ -141,6 +141,7 @@ class Endpoint:
         self._bodies = Places(settings.limits.elements, LINE)
         self.received = Places(BODIES_HELD * settings.limits.body_bytes, LINE)
         self._under_way: set[Deadline] = set()
+        self._unfinished: dict[Deadline | None, Future[Any]] = {}
         self.reads_at_once = settings.store.url.startswith("sqlite")
         self._landing = Landing()
         self._gathering = store.gathering(settings.limits.seconds)
@@ -218,9 +219,15 @@ class Endpoint:
     async def in_thread(self, work: Callable[..., T], *arguments: object, lane: Lane = "search") -> T:
         """Run something slow in a thread, so that the event loop goes on; what nobody waits for any more is
         not begun."""
-        run = copy_context().run
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads[lane], run, _in_time, work, *arguments)
+        future = self._threads[lane].submit(copy_context().run, _in_time, work, *arguments)
+        try:
+            return await asyncio.wrap_future(future)
+        except asyncio.CancelledError:
+            if lane == "body" and not future.done():
+                self._unfinished[deadline.current()] = future
+            raise
+        finally:
+            del future  # it holds its error, which holds this frame and the body
 
     async def search(self, pairs: Pairs, work: Callable[[], T]) -> T:
         """Run a search. Those that may take long are apart from the others, and few at once."""
@@ -234,7 +241,31 @@ class Endpoint:
 
         Raises Overloaded when too many are waiting.
         """
-        return self._bodies.of(size // BYTES_OF_ELEMENT) if size > INLINE_BYTES else _AT_ONCE
+        return self._body(size) if size > INLINE_BYTES else _AT_ONCE
+
+    @asynccontextmanager
+    async def _body(self, size: int) -> AsyncIterator[None]:
+        taken = await self._bodies.take(size // BYTES_OF_ELEMENT)
+        try:
+            yield
+        finally:
+            # Nobody can end a thread: what it works on takes its room until it is done.
+            unfinished = self._unfinished.pop(deadline.current(), None)
+            if unfinished is None:
+                self._leave(taken)
+            else:
+                loop = asyncio.get_running_loop()
+
+                def leave(_: Future[Any]) -> None:
+                    with suppress(RuntimeError):  # the loop has ended
+                        loop.call_soon_threadsafe(self._leave, taken)
+
+                unfinished.add_done_callback(leave)
+
+    def _leave(self, taken: int) -> None:
+        self._bodies.give(taken)
+        if self._bodies.is_empty:
+            jsontext.collected_again()
 
     async def check(self, size: int, work: Callable[..., T], *arguments: object) -> T:
         """Check a body of so many bytes: between two other requests if it is small, else in a thread."""
@@ -256,6 +287,7 @@ class Endpoint:
             raise _too_slow(seconds, _MAYBE if own.has_begun_to_write else "") from None
         finally:
             self._under_way.discard(own)
+            self._unfinished.pop(own, None)
             own.is_over = True
             if own.is_waiting:
                 # It may wait for the database.
@@ -321,6 +353,7 @@ class _Door:
                 error = _too_slow(self._endpoint.settings.limits.seconds)
             said = told(error, self._name)
             answer = error_answer(said, self._headers(said, scope))
+            faults.let_go(error)
         finally:
             if form.held:
                 self._endpoint.received.give(form.held)

@@ -48,6 +48,11 @@ class Places:
             raise
         return amount
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nobody has any of the room."""
+        return self._free == self._size
+
     def give(self, amount: int) -> None:
         """Give room back."""
         self._free += amount

@@ -129,7 +129,7 @@ class _Server(uvicorn.Server):
         limits = limits or ConnectionLimits(
             body_seconds=settings.limits.seconds + 5,
             bodies=max(128_000_000, 4 * settings.limits.body_bytes),
-            answers=max(128_000_000, 4 * settings.limits.answer_bytes),
+            answers=max(64_000_000, 2 * settings.limits.answer_bytes),
         )
         self._connections = Connections(limits)
         app.state.metrics.connections = lambda: len(self._connections.open)

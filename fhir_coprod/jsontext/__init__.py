@@ -9,7 +9,7 @@ from fhir_coprod.jsontext.document import Document, content_hash, from_data, wit
 from fhir_coprod.jsontext.elements import MAX_ELEMENTS, ElementCount, has_more_elements
 from fhir_coprod.jsontext.parsing import parse, refuse_duplicate_keys
 from fhir_coprod.jsontext.patching import patched
-from fhir_coprod.jsontext.values import ID_PATTERN, MAX_DEPTH, Json, decode, encode
+from fhir_coprod.jsontext.values import ID_PATTERN, MAX_DEPTH, Json, collected_again, decode, encode
 
 __all__ = [
     "ID_PATTERN",
@@ -18,6 +18,7 @@ __all__ = [
     "Document",
     "ElementCount",
     "Json",
+    "collected_again",
     "content_hash",
     "decode",
     "encode",

@@ -87,9 +87,11 @@ def content_hash(document: Document) -> str:
     """SHA-256 (hex) of the content without `id` and `meta`; see `Document.hash`."""
     with uncollected(document.raw):
         content = _decode_lexemes(document.raw)
-    for name in ("id", "meta"):
-        content.pop(name, None)
-    return hashlib.sha256(_canonical(content)).hexdigest()
+        for name in ("id", "meta"):
+            content.pop(name, None)
+        said = _canonical(content)
+        del content
+    return hashlib.sha256(said).hexdigest()
 
 
 # Values alone cannot tell 19.0 from 19.00, so a decimal is hashed as its text. It is marked with NUL, which

@@ -39,7 +39,11 @@ def decode(raw: bytes | str) -> Any:
 
 
 def uncollected(raw: bytes | str) -> AbstractContextManager[None]:
-    """Keep the garbage collector from looking through a million values again and again as they are made."""
+    """Keep the garbage collector from looking through a million values, as they are made and afterwards.
+
+    All threads would wait for it, a second for a million objects, again and again. Values from JSON have no
+    cycles, so it has nothing to find in them. See `collected_again`.
+    """
     return _uncollected() if len(raw) > _LONG and gc.isenabled() else _AS_USUAL
 
 
@@ -49,7 +53,16 @@ def _uncollected() -> Iterator[None]:
     try:
         yield
     finally:
+        gc.freeze()
         gc.enable()
+
+
+def collected_again() -> None:
+    """Let the garbage collector look through all objects again: for when no large values are held any more.
+
+    What was garbage while they were made would stay for ever otherwise.
+    """
+    gc.unfreeze()
 
 
 _LONG = 1_000_000

@@ -140,7 +140,7 @@ class Transaction:
         check_id(id)
         held = self._held((type, id))
         if held and not held.version.deleted:
-            raise Conflict(f"{type}/{id} exists already; update it, or create it under another id.")
+            raise _exists(type, id)
         return self._write(document, type, id, held, "create", references, source, marks)
 
     def put(
@@ -167,9 +167,19 @@ class Transaction:
         self._check_match(type, id, held, if_match)
         return self._write(document, type, id, held, "update", references, source, marks, meta)
 
-    def put_prepared(self, prepared: Prepared, *, source: str = "") -> Written:
-        """As `put`, of what was prepared before this transaction began."""
+    def put_prepared(
+        self,
+        prepared: Prepared,
+        *,
+        method: Method = "update",
+        if_match: int | None = None,
+        source: str = "",
+    ) -> Written:
+        """As `put` or `create`, of what was prepared before this transaction began."""
         held = self._held((prepared.type, prepared.id))
+        self._check_match(prepared.type, prepared.id, held, if_match)
+        if method == "create" and held and not held.version.deleted:
+            raise _exists(prepared.type, prepared.id)
         if held and prepared.is_said_by(held.version):
             return Written(held.version, "unchanged")
         number = held.version.version + 1 if held else 1
@@ -180,7 +190,7 @@ class Transaction:
             number,
             0,
             to_milliseconds(updated),
-            "update",
+            method,
             prepared.body(number, updated),
             prepared.hash,
             source,
@@ -367,6 +377,10 @@ def _type(document: Document) -> str:
         # Perhaps a NUL, which PostgreSQL cannot hold, in a document that was made without `parse`.
         jsontext.parse(document.raw)
     return document.type
+
+
+def _exists(type: str, id: str) -> Conflict:
+    return Conflict(f"{type}/{id} exists already; update it, or create it under another id.")
 
 
 def _is_same(held: Version, content: Document, kept: Json) -> bool:

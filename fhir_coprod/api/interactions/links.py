@@ -8,7 +8,7 @@ of type canonical are not changed. The definitions of R4 say which elements have
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -45,6 +45,12 @@ def relinked(document: Document, identities: Mapping[str, str]) -> Document:
         return document
     changed = jsontext.patched(document, document.data, data)
     return replace(document, raw=changed, data=data, received=document.received or document.raw)
+
+
+def names_any(document: Document, urls: Set[str]) -> bool:
+    """Whether one of these addresses may be somewhere in the resource."""
+    text = document.raw.decode()
+    return "\\/" in text or "\\u" in text or not urls.isdisjoint(_BETWEEN.split(text))
 
 
 def _resource(data: Json, identities: Mapping[str, str]) -> Json:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fhir_coprod.api.answer import Answer
 from fhir_coprod.api.call import Call, Pairs, pairs
-from fhir_coprod.api.endpoint import Endpoint
+from fhir_coprod.api.endpoint import INLINE_BYTES, Endpoint
 from fhir_coprod.api.formats import FORM, entity_tags, is_modified, time_parameter
 from fhir_coprod.api.interactions import searchset, subset
 from fhir_coprod.errors import BadRequest, NotFound, UnknownParameter, UnsupportedMediaType
@@ -16,20 +16,29 @@ DEFAULT_PAGE = 50
 
 async def read(call: Call, endpoint: Endpoint) -> Answer:
     """GET [type]/[id]: the current version, byte for byte as stored."""
-    return _shown(call, await endpoint.read(call.type, call.id))
+    return await _shown(call, endpoint, await endpoint.read(call.type, call.id))
 
 
 async def vread(call: Call, endpoint: Endpoint) -> Answer:
     """GET [type]/[id]/_history/[vid]: one version; 410 if that version is the deletion."""
     if not (call.version.isascii() and call.version.isdecimal()) or len(call.version) > 9:
         raise NotFound(f"{call.path} has no version of that name; versions here are 1, 2, 3 and so on.")
-    return _shown(call, await endpoint.look(endpoint.store.vread, call.type, call.id, int(call.version)))
+    version = await endpoint.look(endpoint.store.vread, call.type, call.id, int(call.version))
+    return await _shown(call, endpoint, version)
 
 
-def _shown(call: Call, version: Version) -> Answer:
+async def _shown(call: Call, endpoint: Endpoint, version: Version) -> Answer:
     if _is_known(call, version):
         return Answer(304, version=version)
+    if call.query and len(version.body) > INLINE_BYTES:
+        return await endpoint.in_time(_cut_apart(call, endpoint, version))
     return Answer(200, subset.cut(version.body, call.query), version)
+
+
+async def _cut_apart(call: Call, endpoint: Endpoint, version: Version) -> Answer:
+    size = len(version.body)
+    async with endpoint.bodies(size):
+        return Answer(200, await endpoint.check(size, subset.cut, version.body, call.query), version)
 
 
 def _is_known(call: Call, version: Version) -> bool:
@@ -90,8 +99,14 @@ async def history(call: Call, endpoint: Endpoint) -> Answer:
     before = call.parameter("_cursor")
     if before and not (before.isascii() and before.isdecimal() and len(before) < 19):
         raise BadRequest("_cursor is not one that this server gave; follow the next link as it came.")
-    versions, more = await endpoint.in_thread(
-        lambda: endpoint.store.history_page(
+    used = tuple(
+        (name, str(count) if name == "_count" else value)
+        for name, value in call.criteria
+        if name not in unknown
+    )
+
+    def look() -> Answer:
+        versions, more = endpoint.store.history_page(
             call.type or None,
             call.id or None,
             since=since,
@@ -99,12 +114,8 @@ async def history(call: Call, endpoint: Endpoint) -> Answer:
             count=count,
             most_bytes=endpoint.settings.limits.answer_bytes,
         )
-    )
-    if call.id and not versions and not before and since is None:
-        raise NotFound(f"{call.path} has never been here; search for it, or check the id.")
-    used = tuple(
-        (name, str(count) if name == "_count" else value)
-        for name, value in call.criteria
-        if name not in unknown
-    )
-    return searchset.history(call, used, versions, more=more)
+        if call.id and not versions and not before and since is None:
+            raise NotFound(f"{call.path} has never been here; search for it, or check the id.")
+        return searchset.history(call, used, versions, more=more)
+
+    return await endpoint.in_thread(look)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import re
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from urllib.parse import unquote
@@ -25,7 +26,7 @@ from fhir_coprod.api.formats import time_parameter
 from fhir_coprod.api.interactions import links, searchset, writing
 from fhir_coprod.api.interactions.writing import Done, PlannedWrite
 from fhir_coprod.deadline import OutOfTime
-from fhir_coprod.errors import BadRequest, CoprodError, PreconditionFailed, TooLarge
+from fhir_coprod.errors import BadRequest, CoprodError, Gone, NotFound, PreconditionFailed, TooLarge
 from fhir_coprod.jsontext import Document, Json
 from fhir_coprod.outcome import MOST_ISSUES, Issue, Outcome, listed
 from fhir_coprod.store import Transaction
@@ -135,6 +136,9 @@ def _prepare_each(call: Call, endpoint: Endpoint, bundle: _Bundle, found: list[J
         deadline.check()
         try:
             _understand(step, call, endpoint, entry, found[index].get("resource"))
+            if step.change is not None:
+                _try_patch(endpoint, step.change)
+                writing.get_ready(step.change, {})
         except OutOfTime:
             raise
         except CoprodError as error:
@@ -277,7 +281,54 @@ def _prepare_all(call: Call, endpoint: Endpoint, bundle: _Bundle, found: list[Js
     if first:
         first.outcome = listed(issues)
         raise first
+    _get_ready(endpoint, steps)
     return steps
+
+
+def _try_patch(endpoint: Endpoint, change: PlannedWrite) -> None:
+    if change.kind == "patch" and change.id:
+        with suppress(NotFound, Gone):  # there may be more to say about that
+            writing.try_patch(change, endpoint.store.read(change.type, change.id))
+
+
+def _get_ready(endpoint: Endpoint, steps: list[Step]) -> None:
+    """Prepare each write that will be the same whatever is in the store: while a transaction runs, all other
+    writes wait."""
+    decided: dict[str, str] = {}
+    undecided: set[str] = set()
+    for step in steps:
+        change = step.change
+        if change is None or change.kind not in ("create", "update"):
+            continue
+        if change.kind == "create":
+            change.id = str(uuid.uuid4())
+        if change.criteria is None:
+            decided[step.full_url] = f"{change.type}/{change.id}"
+        else:
+            undecided.add(step.full_url)
+    decided.pop("", None)
+    undecided.discard("")
+    everything = {**decided, **dict.fromkeys(undecided, "")}
+    for step in steps:
+        change = step.change
+        if change is None:
+            continue
+        deadline.check()
+        _try_patch(endpoint, change)
+        if change.document is None:
+            continue
+        if undecided and links.names_any(change.document, undecided):
+            continue
+        with suppress(_Undecided):
+            references = _references(None, step, everything)
+            if "" not in references.values():
+                if decided:
+                    change.document = links.relinked(change.document, decided)
+                writing.get_ready(change, references)
+
+
+class _Undecided(Exception):
+    """It depends on what is in the store."""
 
 
 def _located(error: CoprodError, index: int) -> CoprodError:
@@ -308,10 +359,12 @@ def _apply_all(transaction: Transaction, steps: list[Step]) -> list[Done]:
             if step.twin:
                 done[step.index] = Done(done[step.twin.index].version, "found")
                 continue
-            references = _references(transaction, step, identities)
             change = _both(step)[1]
-            if change.document is not None and identities:
-                change.document = links.relinked(change.document, identities)
+            references = {}
+            if change.ready is None:
+                references = _references(transaction, step, identities)
+                if change.document is not None and identities:
+                    change.document = links.relinked(change.document, identities)
             done[step.index] = writing.apply(transaction, change, references)
         except CoprodError as error:
             raise _located(error, step.index) from None
@@ -362,7 +415,10 @@ def _resolve_create(
         # The second of two identical conditional creates gets what the first will store.
         first = asked.setdefault((change.type, tuple(sorted(change.criteria))), step)
         step.twin = first if first is not step else None
-    change.id = _both(step.twin)[1].id if step.twin else str(uuid.uuid4())
+    if step.twin:
+        change.id = _both(step.twin)[1].id
+    else:
+        change.id = change.ready.id if change.ready else change.id or str(uuid.uuid4())
 
 
 def _identities(steps: list[Step]) -> dict[str, str]:
@@ -381,8 +437,11 @@ def _identities(steps: list[Step]) -> dict[str, str]:
     return identities
 
 
-def _references(transaction: Transaction, step: Step, identities: dict[str, str]) -> dict[str, str]:
-    """New values for an entry's references: ids of this bundle's resources, what conditional ones find."""
+def _references(transaction: Transaction | None, step: Step, identities: dict[str, str]) -> dict[str, str]:
+    """New values for an entry's references: ids of this bundle's resources, what conditional ones find.
+
+    Raises _Undecided if there is a conditional one, and no transaction yet.
+    """
     document = _both(step)[1].document
     rewritten: dict[str, str] = {}
     for reference in document.references() if document else ():
@@ -394,6 +453,8 @@ def _references(transaction: Transaction, step: Step, identities: dict[str, str]
             if f"{home}/{reference}" in identities:
                 rewritten[reference] = identities[f"{home}/{reference}"]
         elif conditional := writing.by_criteria(reference, _both(step)[1].base):
+            if transaction is None:
+                raise _Undecided
             type, criteria = conditional
             if not definitions.is_resource_type(type):
                 raise BadRequest(

@@ -1,8 +1,9 @@
 """Interactions that change one resource: create, update, patch and delete, plain and conditional.
 
-Each is done in three steps, so that a transaction can do many at once: `prepare` reads and validates the
-request (no database), `resolve` finds the resource that a conditional request means, `apply` writes. The last
-two run inside one write transaction, so two identical conditional creates at once store one resource.
+Each is done in steps, so that a transaction can do many at once: `prepare` reads and validates the request,
+`get_ready` and `try_patch` do what else needs no lock, `resolve` finds the resource that a conditional
+request means, `apply` writes. The last two run inside one write transaction, so two identical conditional
+creates at once store one resource; all other writes wait for them, so they do as little as they can.
 """
 
 from __future__ import annotations
@@ -18,16 +19,28 @@ import jsonpatch
 from fhir_coprod import jsontext
 from fhir_coprod.api.answer import Answer, outcome_answer
 from fhir_coprod.api.call import Call, Pairs, pairs
-from fhir_coprod.api.endpoint import INLINE_BYTES, Endpoint
+from fhir_coprod.api.endpoint import INLINE_BYTES, Endpoint, Lane
 from fhir_coprod.api.formats import entity_tags
 from fhir_coprod.api.interactions import allowed, patching, subset
-from fhir_coprod.errors import BadRequest, Conflict, InvalidResource, NotFound, PreconditionFailed
+from fhir_coprod.deadline import OutOfTime
+from fhir_coprod.errors import (
+    BadRequest,
+    Conflict,
+    CoprodError,
+    Gone,
+    InvalidResource,
+    NotFound,
+    PreconditionFailed,
+)
 from fhir_coprod.jsontext import Document
 from fhir_coprod.outcome import OK, Issue, Outcome
 from fhir_coprod.store import Query, Transaction, Version, index
+from fhir_coprod.store.prepared import Prepared, kept_meta
+from fhir_coprod.store.prepared import prepare as prepared
 from fhir_coprod.store.quality import Marks, added, marks, told_by
 from fhir_coprod.store.search.query import demands
 from fhir_coprod.store.unpacking import unpack
+from fhir_coprod.store.versions import Method
 from fhir_coprod.validation import is_part, validate_document, validate_to_store
 
 _ID = re.compile(jsontext.ID_PATTERN)
@@ -43,6 +56,8 @@ class PlannedWrite:
     criteria: of a conditional interaction; None for a plain one
     versions: what If-Match allows; None: anything; empty: any version, as long as there is one
     found: the resource that makes a conditional create unnecessary
+    ready: the document as it will be stored, if that is known already
+    tried: the patch, applied to the version that was the newest before the transaction
     """
 
     kind: Literal["create", "update", "patch", "delete"]
@@ -56,6 +71,18 @@ class PlannedWrite:
     must_be_new: bool = False
     outcome: Outcome = OK
     found: Version | None = None
+    ready: Prepared | None = None
+    tried: _Tried | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    """What a patch makes of the version at a position of the log."""
+
+    position: int
+    document: Document | None = None
+    outcome: Outcome = OK
+    error: CoprodError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +99,25 @@ class Done:
 
 async def write(call: Call, endpoint: Endpoint) -> Answer:
     """POST [type], PUT/PATCH/DELETE [type]/[id], and the conditional forms on [type]?criteria."""
-    size = len(call.body)
+    current = await _to_patch(call, endpoint) if call.method == "PATCH" else None
+    size = max(len(call.body), len(current.body) if current else 0)
     async with endpoint.bodies(size):
         change = await endpoint.check(size, prepare, call)
+        if current:
+            lane: Lane = "body" if size > INLINE_BYTES else "search"
+            await endpoint.in_thread(try_patch, change, current, lane=lane)
         done = await endpoint.write(lambda transaction: perform(transaction, change))
+        if call.query:
+            return await endpoint.check(size, answer, call, change, done)
         return answer(call, change, done)
+
+
+async def _to_patch(call: Call, endpoint: Endpoint) -> Version | None:
+    """The version that a patch by id is for; None if there is none."""
+    try:
+        return await endpoint.read(call.type, call.id) if call.id else None
+    except (NotFound, Gone):
+        return None  # a precondition may have more to say about that
 
 
 def perform(transaction: Transaction, change: PlannedWrite) -> Done:
@@ -121,9 +162,39 @@ def prepare(call: Call) -> PlannedWrite:
         change.outcome = validate_to_store(change.document)
         if not may_correct(change):
             check(change.outcome, change.document)
-        if len(change.document.raw) > INLINE_BYTES:
-            _ = change.document.hash  # here, not while all other writes wait
+        if call.parsed is None and len(change.document.raw) > INLINE_BYTES:
+            get_ready(change, _NO_REFERENCES)
     return change
+
+
+def get_ready(change: PlannedWrite, references: Mapping[str, str]) -> None:
+    """Prepare the document of a valid create, or update by id, before its transaction.
+
+    references: from each reference to what it becomes
+    """
+    document = change.document
+    if document is None or not change.outcome or not (change.id or change.kind == "create"):
+        return
+    kept = kept_meta(document.data)
+    references = {**_relative(document, change.base), **references}
+    if references:
+        raw = jsontext.with_references(document.raw.decode(), references).encode()
+        document = Document(raw, jsontext.decode(raw), document.received or document.raw)
+    change.ready = prepared(document, change.id or str(uuid.uuid4()), kept)
+
+
+def try_patch(change: PlannedWrite, current: Version) -> None:
+    """Apply a patch before its transaction, which only has to see that the version is still the newest."""
+    try:
+        document, outcome = _patched(change, current)
+    except OutOfTime:
+        raise
+    except CoprodError as error:
+        change.tried = _Tried(current.position, error=error)
+    else:
+        change.tried = _Tried(current.position, document, outcome)
+        if outcome:
+            change.ready = prepared(document, current.id, kept_meta(document.data))
 
 
 def may_correct(change: PlannedWrite) -> bool:
@@ -261,6 +332,8 @@ def apply(transaction: Transaction, change: PlannedWrite, references: Mapping[st
     expected = _expected_version(change, living)
     if change.kind == "delete":
         return _deleted(transaction, change, living, expected)
+    if change.tried and (current is None or current.position != change.tried.position):
+        change.tried = change.ready = None  # somebody else was faster
     document, outcome = (
         _patched(change, current) if change.kind == "patch" else (change.document, change.outcome)
     )
@@ -268,18 +341,22 @@ def apply(transaction: Transaction, change: PlannedWrite, references: Mapping[st
         raise AssertionError("a create or update is prepared with its document")
     wrong = _remaining(transaction, document, outcome, living)
     allowed.check_transition(transaction, living, document)
-    references = {**_relative(document, change.base), **references}
-    written = (
-        transaction.create(document, id=change.id or None, references=references, marks=wrong)
-        if change.kind == "create"
-        else transaction.put(
-            document,
-            change.id or str(uuid.uuid4()),
-            if_match=expected,
-            references=references,
-            marks=wrong,
+    if change.ready is not None:
+        method: Method = "create" if change.kind == "create" else "update"
+        written = transaction.put_prepared(change.ready, method=method, if_match=expected)
+    else:
+        references = {**_relative(document, change.base), **references}
+        written = (
+            transaction.create(document, id=change.id or None, references=references, marks=wrong)
+            if change.kind == "create"
+            else transaction.put(
+                document,
+                change.id or str(uuid.uuid4()),
+                if_match=expected,
+                references=references,
+                marks=wrong,
+            )
         )
-    )
     unpack(transaction, document, written.change, is_sound=not wrong)
     return Done(written.version, written.change, outcome)
 
@@ -335,6 +412,10 @@ def _deleted(
 def _patched(change: PlannedWrite, current: Version | None) -> tuple[Document, Outcome]:
     if current is None or change.patch is None:
         raise NotFound(f"There is no {change.type}/{change.id} to patch.")
+    if change.tried is not None:
+        if change.tried.document is None:
+            raise change.tried.error or AssertionError("a patch has a result")
+        return change.tried.document, change.tried.outcome
     document = patching.applied(change.patch, current)
     outcome = validate_to_store(document)
     if is_part(document):
