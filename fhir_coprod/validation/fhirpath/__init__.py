@@ -26,6 +26,8 @@ from fhir_coprod.validation.fhirpath.errors import FhirPathError, Undecided, Uns
 from fhir_coprod.validation.fhirpath.model import Type, type_named
 from fhir_coprod.validation.fhirpath.nodes import Compiled, Env, Node, Nodes, Scope, as_truth, root
 from fhir_coprod.validation.fhirpath.parser import parse
+from fhir_coprod.validation.fhirpath.runtime import unique
+from fhir_coprod.validation.fhirpath.syntax import Binary, Expression
 
 Typed = Callable[[Json], list[tuple[str, Any]]]
 """The same, with the FHIR type before each value."""
@@ -97,16 +99,26 @@ def compile_invariant(expression: str, base: str, key: str = "") -> Invariant:
 @lru_cache(maxsize=4096)
 def _typed(expression: str, base: str, generation: int) -> Typed:
     tree, type_ = parse(expression), type_named(base)
-    evaluate = _evaluator(compiled(tree), type_)
+    sides = [_evaluator(compiled(side), type_) for side in _sides(tree)]
 
     def by_closures(resource: Json) -> list[tuple[str, Any]]:
-        return [
+        values = [
             (_FHIR_OF_SYSTEM.get(node.type.name, node.type.fhir), _plain(node))
+            for evaluate in sides
             for node in evaluate(resource)
             if node.value is not None
         ]
+        return unique(values) if len(sides) > 1 else values
 
     return programs.values(tree, type_, by_closures)
+
+
+def _sides(tree: Expression) -> list[Expression]:
+    """The sides of a union, or the expression itself."""
+    match tree:
+        case Binary("|", left, right):
+            return [*_sides(left), *_sides(right)]
+    return [tree]
 
 
 def _evaluator(run: Compiled, type_: Type) -> Callable[[Json], Nodes]:

@@ -125,7 +125,7 @@ def _write_values(source: Source, tree: Expression, item: Item) -> None:
                 source.walk(part, item, block, keep)
 
     each_side(tree)
-    is_union = isinstance(tree, Binary)
+    is_union = isinstance(tree, Binary) and tree.operator == "|"
     if not block.lines:
         block.add("pass")
     source.functions.append(

@@ -11,9 +11,8 @@ from typing import Any
 from fhir_coprod.jsontext import Json
 from fhir_coprod.validation.fhirpath import temporal
 from fhir_coprod.validation.fhirpath.errors import FhirPathError
-from fhir_coprod.validation.fhirpath.members import distinct
+from fhir_coprod.validation.fhirpath.members import frozen
 from fhir_coprod.validation.fhirpath.model import resource_type, type_named
-from fhir_coprod.validation.fhirpath.nodes import Node
 
 NOTHING: Json = {}
 """Replaces an absent element, so that a step from it leads nowhere. Never changed."""
@@ -78,11 +77,17 @@ def date_order(left: str | None, right: str | None) -> int | None:
 
 
 def unique(values: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
-    """What a union keeps, out of values with their type names."""
+    """Values with their type names, each once: what the index keeps of a union.
+
+    The same is only what is written alike. 1 g and 1000 mg stay apart: to compare each with each would take
+    too long for some resources, and none may be refused for that.
+    """
     if len(values) < 2:
         return values
-    nodes = [Node(value, type_named(name)) for name, value in values]
-    return [(node.type.fhir, node.value) for node in distinct(nodes)]
+    found: dict[object, tuple[str, Any]] = {}
+    for name, value in values:
+        found.setdefault((type_named(name).system, frozen(value)), (name, value))
+    return list(found.values())
 
 
 def runtime_name(value: Any, declared: str) -> str:

@@ -220,7 +220,7 @@ def _call(call: Call) -> Compiled:
     if call.name in ("matches", "matchesFull", "replaceMatches"):
         match call.arguments[0]:
             case Literal("String", source):
-                patterns.check(str(source))
+                patterns.check(str(source), replacing=call.name == "replaceMatches")
     of = _source(call.source)
     arguments = [compiled(argument) for argument in call.arguments]
     if not arguments:
