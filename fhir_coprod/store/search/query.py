@@ -22,6 +22,8 @@ Total = Literal["", "none", "estimate", "accurate"]
 
 _FOR_THE_ENDPOINT = frozenset({"_format", "_pretty", "_summary", "_elements"})
 """Parameters that shape the answer, not the search; kept in `Query.pairs` for the endpoint."""
+MOST_SORTS = 10
+"""Parameters of one `_sort`: the next page compares with each, and the database has its bounds."""
 SUMMARIES = ("true", "text", "data", "count", "false")
 
 
@@ -247,10 +249,14 @@ class _Reader:
         return Include(type, code, target, iterate)
 
     def set_sort(self, modifier: str, value: str) -> None:
-        keys = []
+        keys: list[Sort] = []
         for part in value.split(","):
             code = part.strip().removeprefix("-")
             descending = part.strip().startswith("-")
+            if any(key.code == code for key in keys):
+                continue  # whatever is equal by the first is equal by this one
+            if len(keys) == MOST_SORTS:
+                raise BadRequest(f"_sort: more than {MOST_SORTS} parameters; sort by fewer.")
             if code in ("_id", "_lastUpdated"):
                 keys.append(Sort(code, descending, "resource"))
                 continue

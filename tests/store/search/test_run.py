@@ -243,6 +243,7 @@ def test_search_finds_exactly(library: Store, text: str, expected: str | type[Ex
         ("Patient?_sort=_lastUpdated", "anna bo cy"),
         ("Patient?_sort=-_lastUpdated", "cy bo anna"),
         ("Patient?_sort=active,-birthdate", "bo anna cy"),
+        ("Patient?_sort=" + "birthdate,-birthdate," * 1_000 + "_id", "bo anna cy"),
         ("RiskAssessment?_sort=probability", "r2 r1"),
         ("RiskAssessment?_sort=-probability", "r1 r2"),
         ("Observation?value-quantity:missing=false&_sort=-value-quantity", "qnone q100 q99.6 q5.4"),
@@ -275,6 +276,14 @@ def test_pages_add_up_to_the_whole(library: Store, order: str, count: int) -> No
     whole = ids(search(library, f"Observation?status=final{order}&_count=1000")).split()
     assert len(whole) == 17
     assert walk(library, f"Observation?status=final{order}", count) == whole
+
+
+def test_pages_can_be_sorted_by_ten_parameters_and_by_no_more(library: Store) -> None:
+    order = "status,date,code,category,method,subject,performer,encounter,identifier,value-quantity"
+    found = walk(library, f"Observation?status=final&_sort={order}", 7)
+    assert sorted(found) == sorted(ids(search(library, "Observation?status=final&_count=1000")).split())
+    with pytest.raises(BadRequest, match="sort by fewer"):
+        search(library, f"Observation?_sort={order},_id")
 
 
 INCLUDES = [
