@@ -22,7 +22,8 @@ from types import FrameType
 GRACE_SECONDS = 8.0
 """How long a process may take to end once it is told to stop. Many who stop it kill it after ten."""
 _LAST_SECONDS = 1.0
-"""After so much longer the system ends it: Python code has no turn while a library keeps the interpreter."""
+"""After so much longer the system ends it, in case a library has kept the interpreter since, and Python code
+had no turn. If one keeps it when the signal comes, nobody hears the signal until it lets go."""
 
 
 def when_told(stop: Callable[[], None]) -> None:
@@ -44,8 +45,8 @@ def when_told(stop: Callable[[], None]) -> None:
 def interrupted_by_sigterm() -> Iterator[list[int]]:
     """Let SIGTERM do in the block what Ctrl-C does, and see that the process ends in time.
 
-    asyncio knows how to end in good order at Ctrl-C, and only then. Yields a list that is not empty any more
-    once SIGTERM has come.
+    asyncio knows how to end in good order at Ctrl-C, and only then. Where Ctrl-C is ignored, as in a shell's
+    background, SIGTERM interrupts all the same. Yields a list that is not empty any more once it has come.
     """
     numbers: list[int] = []
 
@@ -57,12 +58,28 @@ def interrupted_by_sigterm() -> Iterator[list[int]]:
             interrupt(signal.SIGINT, frame)
 
     before = signal.getsignal(signal.SIGTERM)
-    if before is signal.SIG_DFL and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    if before is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, told)
     try:
-        yield numbers
+        with _blocked_if_ignored(signal.SIGINT):
+            yield numbers
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _blocked_if_ignored(number: signal.Signals) -> Iterator[None]:
+    """Keep an ignored signal out by blocking it: asyncio puts its handler only in the place of Python's own."""
+    if signal.getsignal(number) is not signal.SIG_IGN or sys.platform == "win32":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [number])
+    signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(number, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def end_in_time(exit_code: int = 0) -> None:

@@ -77,8 +77,10 @@ def _run(told: list[int]) -> None:
     except (KeyboardInterrupt, SystemExit) as ended:  # Typer makes the one into the other, with code 130
         if isinstance(ended, SystemExit) and ended.code != 128 + signal.SIGINT:
             raise
+        code = 128 + (signal.SIGTERM if told else signal.SIGINT)
+        stopping.end_in_time(code)  # threads may still be at work
         _say("stopped before it was done." if told else "interrupted.")
-        sys.exit(128 + (signal.SIGTERM if told else signal.SIGINT))
+        sys.exit(code)
 
 
 def _refuse_odd_options() -> None:

@@ -153,6 +153,15 @@ def test_workers_end_with_their_parent_in_good_order(postgresql_store: str) -> N
         assert not workers_of(served)
 
 
+IN_THE_BACKGROUND = """\
+import signal
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+from fhir_coprod.cli import main
+main()
+"""
+"""A shell that runs a script starts what ends in `&` with Ctrl-C ignored."""
+
+
 class TestCommands:
     """`sync`, `worker` and `load` are told to stop in the middle."""
 
@@ -163,14 +172,28 @@ class TestCommands:
         )
         return file
 
-    @pytest.mark.parametrize(("command", "code"), [("sync", 143), ("worker", 0)])
-    def test_while_an_ehr_does_not_answer(self, tmp_path: Path, command: str, code: int) -> None:
+    @pytest.mark.parametrize(
+        ("command", "code", "start"),
+        [
+            ("sync", 143, ("fhir_coprod",)),
+            ("worker", 0, ("fhir_coprod",)),
+            ("sync", 143, ("-c", IN_THE_BACKGROUND)),
+        ],
+        ids=["sync", "worker", "sync in the background of a shell"],
+    )
+    def test_while_an_ehr_does_not_answer(
+        self, tmp_path: Path, command: str, code: int, start: tuple[str, ...]
+    ) -> None:
         with socket.create_server(("127.0.0.1", 0)) as silent, (tmp_path / "log").open("w") as log:
             config = self.config(tmp_path, f"http://127.0.0.1:{silent.getsockname()[1]}/fhir")
-            process = programs.start("fhir_coprod", "--config", str(config), command, stderr=log)
+            process = programs.start(*start, "--config", str(config), command, stderr=log)
             try:
                 silent.settimeout(60)
                 asked, _ = silent.accept()
+                if start[0] == "-c":
+                    process.send_signal(signal.SIGINT)
+                    time.sleep(0.1)
+                    assert process.poll() is None
                 began = time.monotonic()
                 process.terminate()
                 assert process.wait(30) == code

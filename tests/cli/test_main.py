@@ -122,11 +122,13 @@ def test_each_error_ends_with_its_code(
 def test_a_signal_ends_the_command_with_one_sentence_and_its_code(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: signal.Signals
 ) -> None:
-    monkeypatch.setattr(stopping, "end_in_time", lambda code: None)  # which would end this process
+    armed: list[int] = []
+    monkeypatch.setattr(stopping, "end_in_time", armed.append)  # which would end this process
     monkeypatch.setattr(cli, "app", lambda: signal.raise_signal(number))
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == 128 + number
+    assert set(armed) == {128 + number}
     assert capsys.readouterr().err.count("\n") == 1
 
 
