@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any
 
 import httptools
@@ -436,7 +435,6 @@ _WHOLE_URL = re.compile(rb"(?i:https?)://([^/?#@]+)([/?].*|)")
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]+)(?::[0-9]*)?")
 
 
-@lru_cache(256)
 def _is_host(value: bytes) -> bool:
     """Whether a Host header is a host, with or without a port: no user, no path, and not nothing."""
     return _HOST.fullmatch(value) is not None

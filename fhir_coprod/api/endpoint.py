@@ -102,10 +102,6 @@ register_url_convertor("fhir_referral", _Referral())
 register_url_convertor("fhir_id", _Id())
 
 
-class UpgradeOffered(BadRequest):
-    """The request offered another protocol and the HTTP parser stopped there, so the body is lost."""
-
-
 @dataclass(frozen=True, slots=True)
 class Interaction:
     """One row of the route table.
@@ -380,8 +376,6 @@ class _Door:
     async def _call(self, scope: Scope, named: dict[str, str], receive: Receive, form: _Form) -> Call:
         endpoint, method = self._endpoint, scope["method"]
         headers = headers_of(scope)
-        if "upgrade" in headers:
-            raise UpgradeOffered("This server speaks HTTP/1.1 only; send the request without Upgrade.")
         base = endpoint.base(scope.get("scheme", "http"), headers.get("host", ""))
         body = b""
         if method in ("POST", "PUT", "PATCH"):
@@ -413,9 +407,6 @@ class _Door:
         """The headers that an error adds to its answer."""
         if isinstance(error, Overloaded):
             return {"retry-after": str(RETRY_SECONDS)}
-        if isinstance(error, UpgradeOffered):
-            # What the client sends after it could be taken for a request of its own.
-            return {"connection": "close"}
         if not isinstance(error, MethodNotAllowed):
             return {}
         return {"allow": ", ".join(self._endpoint.allowed(_place(scope)))}

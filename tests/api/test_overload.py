@@ -74,16 +74,10 @@ def _busy() -> list[str]:
     return found
 
 
-def test_a_write_that_had_begun_when_the_time_was_over_may_have_been_stored(
+def test_a_write_that_waits_behind_another_until_its_time_is_over_is_dropped(
     sqlite_api: Callable[..., Api],
 ) -> None:
     api = sqlite_api(limits=LimitSettings(seconds=0.3))
-    blocked = api.store.submit(lambda transaction: time.sleep(0.2))
-    for status in (503,):
-        answer = api.post("", overload.creating(20))
-        blocked.result()
-        assert answer.status_code in (200, status)
-    # One that waits behind another until its time is over is dropped.
     blocked = api.store.submit(lambda transaction: time.sleep(0.8))
     answer = api.post("Patient", patient())
     assert answer.status_code == 503
