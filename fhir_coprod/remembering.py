@@ -59,7 +59,7 @@ class Account:
 
 
 TEXTS = Account(24_000_000)
-"""Of all that is remembered about texts that callers choose."""
+"""Everything that is remembered about texts that callers choose."""
 
 
 def remembering_short(
