@@ -30,8 +30,8 @@ MAX_NESTING = 15
 MAX_SHAPES = 4096
 """Shapes kept per type; real data has a few dozen."""
 PLANS = Account(48_000_000)
-"""What the plans of all types take up. Keys in another order are another shape: a sender that shuffles them, as
-some languages do, would make new ones with each record."""
+"""What the plans of all types take up. Keys in another order are another shape: a sender that shuffles
+them, as some languages do, would make new ones with each record."""
 _PLAN, _MEMBER, _PER_CHARACTER = 500, 100, 8
 """Bytes of a plan, of each of its members, and of each character of one that is written out; measured."""
 
