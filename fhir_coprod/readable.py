@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import cache
+from threading import Lock
 from types import GenericAlias
 from typing import Annotated, Any, NamedTuple
 
@@ -54,7 +55,7 @@ def readable(data: Json, text: bytes = b"") -> Readable:
     type = data.get("resourceType")
     if not definitions.is_resource_type(type):
         return Readable(data, ())
-    if _converts(data, _form(str(type), _DEEPEST)) and not _EMPTY.search(text or jsontext.encode(data)):
+    if _converts(data, _ready(str(type))) and not _EMPTY.search(text or jsontext.encode(data)):
         return Readable(data, ())
     found: list[str] = []
     kept = _object(data, str(type), "", found)
@@ -175,6 +176,22 @@ def _converts(data: Json, form: Any) -> bool:
     except msgspec.ValidationError:
         return False
     return True
+
+
+_MAKING = Lock()
+
+
+@cache
+def _ready(kind: str) -> Any:
+    """The form of a whole type.
+
+    msgspec works out what a struct holds when it is first used, and if two threads do that at once the
+    process crashes. So it is used here before anybody else has it.
+    """
+    with _MAKING:
+        form = _form(kind, _DEEPEST)
+        _converts({}, form)
+    return form
 
 
 @cache

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -138,3 +140,32 @@ def test_a_part_concerns_the_whole_and_the_whole_its_parts() -> None:
     assert concerns("focus", "focus")
     assert not concerns("focus", "focusing")
     assert not concerns("output.type", "output.valueReference")
+
+
+AT_ONCE = """
+import sys, threading
+from fhir_coprod.readable import readable
+
+sys.setswitchinterval(1e-6)
+kinds = ("Task", "ServiceRequest", "Encounter", "Patient", "Appointment", "Communication")
+together = threading.Barrier(12)
+
+def read():
+    for kind in kinds:
+        together.wait()
+        readable({"resourceType": kind, "identifier": [{"value": "x"}]})
+
+threads = [threading.Thread(target=read) for _ in range(12)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+"""
+
+
+def test_the_first_records_of_a_process_may_be_read_in_many_threads_at_once() -> None:
+    # In a process of its own: here all types have been read before.
+    ran = subprocess.run(
+        [sys.executable, "-c", AT_ONCE], check=False, capture_output=True, text=True, timeout=60
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")

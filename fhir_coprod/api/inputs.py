@@ -33,6 +33,10 @@ class _Parameters(msgspec.Struct):
     parameter: list[_Parameter] = []
 
 
+# Made once: two threads that use a struct for the first time at once would crash the process.
+_decode = msgspec.json.Decoder(_Parameters).decode
+
+
 def inputs(call: Call) -> Inputs:
     """Read the inputs of a call; those in the body win over those in the URL.
 
@@ -45,7 +49,7 @@ def inputs(call: Call) -> Inputs:
     if document.type != "Parameters" or call.type == "Parameters":
         return Inputs(in_url, document)
     try:
-        raw = msgspec.json.decode(document.raw, type=_Parameters).parameter
+        raw = _decode(document.raw).parameter
     except msgspec.ValidationError as error:
         raise BadRequest(f"The Parameters cannot be understood: {error}.") from None
     given: list[Json] = document.data.get("parameter", [])

@@ -18,7 +18,7 @@ import uvicorn
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from fhir_coprod import faults, stopping
+from fhir_coprod import faults, stopping, trimming
 from fhir_coprod.api.answer import error_answer, send_answer
 from fhir_coprod.api.app import create_app
 from fhir_coprod.api.conformance import publish
@@ -33,6 +33,9 @@ log = logging.getLogger("fhir_coprod.api")
 
 CLOSING_SECONDS = 3.0
 """How much of `stopping.GRACE_SECONDS` is not for requests under way, but for the store to close."""
+
+TRIM_SECONDS = 30
+"""How often memory that was freed is given back to the system, if there were requests since."""
 
 
 def require_loopback(host: str) -> None:
@@ -137,6 +140,7 @@ class _Server(uvicorn.Server):
         self._on_ready = on_ready
         self._on_stop = on_stop
         self._on_beat = on_beat
+        self._trimmed_at = 0
 
     def serve_until_told(self, listener: socket.socket) -> None:
         """Serve until SIGINT or SIGTERM."""
@@ -157,6 +161,9 @@ class _Server(uvicorn.Server):
         self._connections.look()
         if counter % 10 == 0:
             self._on_beat()
+        if counter % (10 * TRIM_SECONDS) == 0 and self.server_state.total_requests != self._trimmed_at:
+            self._trimmed_at = self.server_state.total_requests
+            asyncio.get_running_loop().run_in_executor(None, trimming.give_back)
         return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:

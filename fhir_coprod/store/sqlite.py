@@ -163,7 +163,7 @@ class SqliteDatabase(Database):
                 timeout=self.patience.busy,
                 isolation_level=None,
                 check_same_thread=False,
-                cached_statements=512,
+                cached_statements=128,
             )
         except sqlite3.Error as error:
             raise ConfigError(f"{self.path}: the database cannot be opened ({error}).") from None

@@ -10,7 +10,6 @@ import re
 import unicodedata
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
-from functools import lru_cache
 from hashlib import blake2b
 from string import punctuation
 from typing import NamedTuple
@@ -37,16 +36,13 @@ class Range(NamedTuple):
 _ASCII_PUNCTUATION = str.maketrans("", "", punctuation)
 
 
+# The same few displays and names come again and again; long texts do not.
+@remembering_short(16_384, 63)
 def fold(text: str) -> str:
     """The form in which texts are compared by default: no case, accents or punctuation, and single spaces.
 
     https://hl7.org/fhir/R4/search.html#string. A text that is only punctuation keeps it.
     """
-    # The same few displays and names come again and again; long texts do not.
-    return _fold_cached(text) if len(text) < 64 else _fold(text)
-
-
-def _fold(text: str) -> str:
     if text.isascii():
         plain = text.lower()
         if not plain.replace(" ", "").isalnum():
@@ -55,9 +51,6 @@ def _fold(text: str) -> str:
         decomposed = unicodedata.normalize("NFKD", text.casefold())
         plain = "".join(c for c in decomposed if unicodedata.category(c)[0] not in "MP")
     return (" ".join(plain.split()) or text.casefold())[:MAX_TEXT]
-
-
-_fold_cached = lru_cache(maxsize=16_384)(_fold)
 
 
 def cut(text: str) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import partial
 from importlib import resources
 from ipaddress import ip_address
 from urllib.parse import parse_qsl, urlsplit
@@ -14,11 +14,10 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from fhir_coprod.errors import BadRequest, CoprodError, NotAllowed, TooLarge
+from fhir_coprod.errors import BadRequest, CoprodError, NotAllowed, Overloaded, TooLarge
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store
 from fhir_coprod.web import people, referral
-from fhir_coprod.web.board import Board
 from fhir_coprod.web.letters import environment
 from fhir_coprod.web.survey import survey
 
@@ -35,35 +34,43 @@ came from. (With no-referrer, browsers would not say which page a form came from
 _LONGEST_FORM = 10_000
 """Bytes."""
 
+AT_ONCE = 2
+"""Pages that are worked on at once. A board reads every open referral, so twenty together would take twenty
+times the memory, and none of them would be ready sooner."""
+LINE = 60
+"""Most pages that wait."""
+
 Act = Callable[[referral.Place, dict[str, str], datetime], None]
 
 
 def routes(store: Store, settings: Settings) -> list[BaseRoute]:
     """The pages of this store."""
     templates = environment()
+    answer = _Turns().answer
 
     async def board(request: Request) -> Response:
         department = request.query_params.get("department", "")
-        composed: Board = await run_in_threadpool(partial(survey, store, settings, datetime.now(UTC)))
-        page = templates.get_template("board.html").render(board=composed, department=department)
-        return HTMLResponse(page, headers=_HEADERS)
+        page = templates.get_template("board.html")
+        return await answer(
+            lambda: page.render(board=survey(store, settings, datetime.now(UTC)), department=department)
+        )
 
     async def quality(request: Request) -> Response:
         page = templates.get_template("quality.html")
-        return await _answer(lambda: page.render(faults=store.faults()))
+        return await answer(lambda: page.render(faults=store.faults()))
 
     def here(request: Request) -> referral.Place:
         return referral.place(store, settings, request.path_params["kind"], request.path_params["id"])
 
     async def show(request: Request) -> Response:
-        return await _answer(lambda: referral.referral_page(here(request), datetime.now(UTC)))
+        return await answer(lambda: referral.referral_page(here(request), datetime.now(UTC)))
 
     async def letter(request: Request) -> Response:
         about = request.query_params.get("about", "")
         language = request.query_params.get("language", "")
         if request.method == "POST":
             return await act(request, referral.send)
-        return await _answer(lambda: referral.letter_page(here(request), datetime.now(UTC), about, language))
+        return await answer(lambda: referral.letter_page(here(request), datetime.now(UTC), about, language))
 
     async def act(request: Request, what: Act) -> Response:
         """Do what a form asks for, then show the referral; or say on its page what is wrong."""
@@ -74,9 +81,7 @@ def routes(store: Store, settings: Settings) -> list[BaseRoute]:
             await run_in_threadpool(what, at, form, now)
         except CoprodError as error:
             said = error
-            return await _answer(
-                lambda: referral.referral_page(here(request), now, said.message), said.status
-            )
+            return await answer(lambda: referral.referral_page(here(request), now, said.message), said.status)
         return RedirectResponse(at.path, status_code=303, headers=_HEADERS)
 
     async def acknowledge(request: Request) -> Response:
@@ -87,14 +92,14 @@ def routes(store: Store, settings: Settings) -> list[BaseRoute]:
 
     async def doubtful(request: Request) -> Response:
         if request.method == "GET":
-            return await _answer(lambda: people.page(store))
+            return await answer(lambda: people.page(store))
         try:
             _only_on_this_machine(request)
             form = await _form(request)
             await run_in_threadpool(people.decide, store, settings, form)
         except CoprodError as error:
             said = error
-            return await _answer(lambda: people.page(store, said.message), said.status)
+            return await answer(lambda: people.page(store, said.message), said.status)
         return RedirectResponse("/people", status_code=303, headers=_HEADERS)
 
     path = "/referral/{kind}/{id}"
@@ -120,13 +125,33 @@ def _stylesheet(name: str) -> Route:
     return Route(f"/static/{name}", style)
 
 
-async def _answer(page: Callable[[], str], status: int = 200) -> Response:
-    """The page, or a short one that says what is wrong."""
-    try:
-        return HTMLResponse(await run_in_threadpool(page), status, headers=_HEADERS)
-    except CoprodError as error:
-        words = environment().get_template("sorry.html").render(message=error.message)
-        return HTMLResponse(words, error.status, headers=_HEADERS)
+class _Turns:
+    """Works pages out in threads, few at once, in the order in which they were asked for."""
+
+    def __init__(self) -> None:
+        self._turn = asyncio.Semaphore(AT_ONCE)
+        self._waiting = 0
+
+    async def answer(self, page: Callable[[], str], status: int = 200) -> Response:
+        """The page, or a short one that says what is wrong."""
+        try:
+            return HTMLResponse(await self._worked_out(page), status, headers=_HEADERS)
+        except CoprodError as error:
+            words = environment().get_template("sorry.html").render(message=error.message)
+            return HTMLResponse(words, error.status, headers=_HEADERS)
+
+    async def _worked_out(self, page: Callable[[], str]) -> str:
+        if self._waiting >= LINE:
+            raise Overloaded("Too many pages are asked for at once; try again in a few seconds.")
+        self._waiting += 1
+        try:
+            await self._turn.acquire()
+        finally:
+            self._waiting -= 1
+        try:
+            return await run_in_threadpool(page)
+        finally:
+            self._turn.release()
 
 
 def _only_on_this_machine(request: Request) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ from fhir_coprod import jsontext
 from fhir_coprod.demo.hospital import departments
 from fhir_coprod.settings import Settings, SiteSettings, StoreSettings, WatchSettings
 from fhir_coprod.store import Store, Transaction
-from fhir_coprod.web import routes
+from fhir_coprod.web import pages, routes
 from fhir_coprod.web.board import Board
 from fhir_coprod.web.survey import survey
 
@@ -262,3 +263,33 @@ def test_stylesheet_is_served_from_the_package(store: Store, settings: Settings)
     answer = page(store, settings, "/static/board.css")
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/css")
+
+
+def test_pages_are_made_a_few_at_a_time_and_a_long_line_is_refused(
+    monkeypatch: pytest.MonkeyPatch, store: Store, settings: Settings
+) -> None:
+    at_once: list[int] = []
+    begun: list[None] = []
+
+    def counted(*given: Any) -> Board:
+        begun.append(None)
+        at_once.append(len(begun))
+        try:
+            return survey(*given)
+        finally:
+            begun.pop()
+
+    monkeypatch.setattr(pages, "survey", counted)
+    monkeypatch.setattr(pages, "LINE", 10)
+
+    async def ask() -> list[int]:
+        transport = httpx.ASGITransport(Starlette(routes=routes(store, settings)))
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            answers = await asyncio.gather(*(client.get("/") for _ in range(20)))
+            later = await client.get("/")
+        return sorted([answer.status_code for answer in answers] + [later.status_code])
+
+    statuses = anyio.run(ask)
+    assert max(at_once) <= pages.AT_ONCE
+    assert set(statuses) == {200, 503}
+    assert statuses.count(200) > 10

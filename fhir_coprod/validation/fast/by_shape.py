@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from fhir_coprod.remembering import Account
 from fhir_coprod.validation.explain.extensions import has_value
 from fhir_coprod.validation.explain.item import Item
 from fhir_coprod.validation.explain.walk import Explainer
@@ -28,6 +29,11 @@ MAX_NESTING = 15
 """Indentation after which children are called; Python allows 100, and 20 nested blocks."""
 MAX_SHAPES = 4096
 """Shapes kept per type; real data has a few dozen."""
+PLANS = Account(48_000_000)
+"""What the plans of all types take up. Keys in another order are another shape: a sender that shuffles
+them, as some languages do, would make new ones with each record."""
+_PLAN, _MEMBER, _PER_CHARACTER = 500, 100, 8
+"""Bytes of a plan, of each of its members, and of each character of one that is written out; measured."""
 
 
 class Lacks(NamedTuple):
@@ -76,6 +82,11 @@ class _Maker:
         self.content = content
         self.by_shape = by_shape
         self.members: dict[str, Check] = {}
+        PLANS.add(self)
+
+    def clear(self) -> None:
+        """Forget all plans."""
+        self.by_shape.clear()
 
     def make(self, value: Any) -> Check:
         """The plan for the shape of `value`, kept for the next one with that shape. Raises No when the keys
@@ -89,6 +100,7 @@ class _Maker:
         inner, whole = self.parts(keys, value)
         made = self.interpreted(keys, inner, whole)
         if len(self.by_shape) < MAX_SHAPES:
+            PLANS.take(_PLAN + _MEMBER * len(keys))
             self.by_shape[keys] = made
         return made
 
@@ -107,6 +119,7 @@ class _Maker:
             if uses == HOT and keys in self.by_shape:
                 writer = Writer()
                 self.write(writer, "v", keys, value)
+                PLANS.take(_PER_CHARACTER * sum(map(len, writer.lines)))
                 self.by_shape[keys] = writer.function()
 
         return check

@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
+from fhir_coprod.remembering import TEXTS
 from fhir_coprod.validation import generated
 from fhir_coprod.validation.explain.findings import Findings
 from fhir_coprod.validation.fhirpath import Undecided
@@ -223,10 +224,21 @@ def count(field: Field) -> Check:
     return check
 
 
+def _good_values() -> set[Any]:
+    """A set for values that are found good."""
+    good: set[Any] = set()
+    TEXTS.add(good)
+    return good
+
+
 def _remember(good: set[_Good], value: _Good) -> None:
     """Keep a value that was found good, among the last so many."""
     if len(good) >= MAX_REMEMBERED:
         good.clear()
+    if isinstance(value, tuple):
+        TEXTS.keep(value, *value)
+    else:
+        TEXTS.keep(value)
     good.add(value)
 
 
@@ -297,7 +309,7 @@ def primitive(code: str) -> Check:
                 raise No
 
         return plain
-    good: set[str] = set()
+    good: set[str] = _good_values()
 
     def emit(writer: Writer, x: str, example: Any) -> None:
         writer.line(f"if {x} not in {writer.name(good)}: {writer.call(check, x)}")
@@ -319,7 +331,7 @@ def primitive(code: str) -> Check:
 
 def binding(bound: Bound, code: str) -> Check:
     """A coded value; codes that were found good are remembered."""
-    good: set[object] = set()
+    good: set[object] = _good_values()
     announced = not bound.codes.known and bound.strength == "required"
 
     def check(value: Any, owner: Any, state: Pass) -> None:
@@ -380,7 +392,7 @@ def remembering(holds: Callable[[Any, Scope], bool | None], keys: tuple[str, ...
 
     holds: None for values that are right but about which there is something to tell
     """
-    good: set[tuple[Any, ...]] = set()
+    good: set[tuple[Any, ...]] = _good_values()
 
     def check(value: Any, owner: Any, state: Pass) -> None:
         looked_at = tuple([value.get(key) for key in keys])

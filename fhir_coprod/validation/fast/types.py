@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from fhir_coprod import deadline
+from fhir_coprod.remembering import TEXTS
 from fhir_coprod.validation.explain.item import Item
 from fhir_coprod.validation.explain.walk import Explainer
 from fhir_coprod.validation.fast import checks
@@ -23,6 +24,10 @@ from fhir_coprod.validation.model.structure import ABSENT, MANY, PRIMITIVES
 
 MAX_URLS = 20_000
 """Extension urls whose definition is remembered per place."""
+
+
+class _ByUrl(dict[str, Check]):
+    """The check of an extension, by its url."""
 
 
 class Fast:
@@ -230,7 +235,8 @@ class Fast:
     def _extension(self, owner: Content, *, modifier: bool) -> Check:
         """Extensions on one kind of owner: each in itself, and by the definition that its url names."""
         plain = self._late("Extension")
-        known: dict[str, Check] = {}
+        known = _ByUrl()
+        TEXTS.add(known)
 
         def check(value: Any, holder: Any, state: Pass) -> None:
             plain(value, holder, state)
@@ -240,6 +246,7 @@ class Fast:
                 defined = self._defined(url, owner, modifier)
                 if len(known) < MAX_URLS and len(url) < checks.LONG:
                     known[url] = defined
+                    TEXTS.keep(url)
             defined(value, holder, state)
 
         return check
