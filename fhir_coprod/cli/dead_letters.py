@@ -32,20 +32,20 @@ def dead_letters_list(
     """Records that could not be taken in, in the order received."""
     from fhir_coprod.sync import dead_letters
 
-    with existing_store(settings(context, config)) as store, store.connect() as connection:
-        found = dead_letters.read(connection, all=everything)
-    if as_json:
-        print_json([one.to_json() for one in found])
-        return
     table = Table(box=None, pad_edge=False)
     for column in ("id", "ehr", "where", "received", "state", "reason"):
         table.add_column(column)
-    for one in found:
-        received = one.received.strftime("%Y-%m-%d %H:%M")
-        by = f" by {shown(one.dismissed_by)}" if one.state == "dismissed" else ""
-        where = one.ehr or "files", shown(one.position)
-        table.add_row(str(one.id), *where, received, one.state + by, shown(one.reason))
-    stdout.print(table if found else "no dead letters")
+    with existing_store(settings(context, config)) as store, store.connect() as connection:
+        found = dead_letters.read(connection, all=everything)
+        if as_json:
+            print_json([one.to_json() for one in found])
+            return
+        for one in found:
+            received = one.received.strftime("%Y-%m-%d %H:%M")
+            by = f" by {shown(one.dismissed_by)}" if one.state == "dismissed" else ""
+            where = one.ehr or "files", shown(one.position)
+            table.add_row(str(one.id), *where, received, one.state + by, shown(one.reason))
+    stdout.print(table if table.row_count else "no dead letters")
 
 
 @dead_letters_app.command("show")

@@ -32,6 +32,8 @@ def encode(value: Any) -> bytes:
 def decode(raw: bytes | str) -> Any:
     """Any JSON value, without the checks of `parse`."""
     try:
+        if len(raw) <= _LONG:
+            return decode_valid(raw)
         with uncollected(raw):
             return decode_valid(raw)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:

@@ -7,7 +7,7 @@ person can put one aside (dismissed): then it is no fault of later runs, but wha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -26,6 +26,9 @@ from fhir_coprod.sync import alone, engine
 from fhir_coprod.sync.staging import again, stage
 from fhir_coprod.sync.staging.letters import STANDING
 from fhir_coprod.sync.staging.references import Bases
+
+PORTION = 20
+"""Dead letters read at once: each may hold a record of many megabytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +80,15 @@ class DeadLetter:
         return found
 
 
-def read(connection: Connection, *, all: bool = False) -> list[DeadLetter]:
-    """The open dead letters, or all there ever were, in the order received."""
-    statement = select(dead_letter).order_by(dead_letter.c.id)
+def read(connection: Connection, *, all: bool = False) -> Iterator[DeadLetter]:
+    """The open dead letters, or all there ever were, in the order received; read as they are asked for."""
+    statement = select(dead_letter).order_by(dead_letter.c.id).limit(PORTION)
     if not all:
         statement = statement.where(dead_letter.c.state == "open")
-    return [_from_row(row) for row in connection.execute(statement).mappings()]
+    last = 0
+    while found := connection.execute(statement.where(dead_letter.c.id > last)).mappings().all():
+        yield from map(_from_row, found)
+        last = found[-1]["id"]
 
 
 def read_one(connection: Connection, id: int) -> DeadLetter:
@@ -150,7 +156,7 @@ def replay(
     check = validate or engine.default_validator()
     refusing = {ehr.name for ehr in settings.ehr if ehr.on_invalid == "refuse"}
     with store.connect() as connection:
-        wanted = [read_one(connection, id) for id in ids] if ids else read(connection)
+        wanted = [read_one(connection, id) for id in ids] if ids else list(read(connection))
     with alone.alone(store) as beat:
         for one in sorted(wanted, key=lambda found: found.id):
             if one.state in STANDING:

@@ -87,7 +87,7 @@ def test_it_concerns_the_referrals_of_the_patient_that_it_names(store: Store, re
     refused(store, record)
     assert claimed(store) == ["r"]
     with store.connect() as connection:
-        letter = dead_letters.read(connection)[0].id
+        letter = next(dead_letters.read(connection)).id
     dead_letters.dismiss(store, [letter], "Eva", "known")
     assert claimed(store) == ["r"], "to put it aside changes nothing of that"
 

@@ -48,7 +48,8 @@ class Fast:
 
     def resource(self, value: Any, owner: Any, state: Pass) -> None:
         """A whole resource with the profiles it claims."""
-        deadline.check()
+        if (time := deadline.current()) is not None:
+            time.check()
         name = value["resourceType"]
         check = self._resources.get(name)
         if check is None:

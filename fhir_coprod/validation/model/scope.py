@@ -37,17 +37,19 @@ class Scope:
         self.container: Json = resource if holder is None else holder.container
         self.outer = outer
         self._holder = holder
-        near = holder or outer
-        self.conforming: dict[tuple[int, int, str], tuple[object, bool]]
-        self.conforming = {} if near is None else near.conforming
-        """Whether a value satisfies a profile, by the identities of the value and its resource; with the
-        value itself. Shared by all scopes of one pass, since many references may point to one resource."""
 
     def within(self, resource: Json, *, contained: bool) -> Scope:
         """The scope of a resource inside this one: contained, or carried by a Bundle or Parameters."""
         if contained:
             return Scope(resource, self._holder or self, self.outer)
         return Scope(resource, None, self)
+
+    @cached_property
+    def conforming(self) -> dict[tuple[int, int, str], tuple[object, bool]]:
+        """Whether a value satisfies a profile, by the identities of the value and its resource; with the
+        value itself. Shared by all scopes of one pass, since many references may point to one resource."""
+        near = self._holder or self.outer
+        return {} if near is None else near.conforming
 
     @cached_property
     def environment(self) -> Env:

@@ -167,7 +167,7 @@ def test_the_newest_word_about_a_record_settles_only_its_own_letters(store: Stor
     else:
         put(store, ("care", patient("p")))
     with store.connect() as connection:
-        letters = dead_letters.read(connection, all=True)
+        letters = list(dead_letters.read(connection, all=True))
     states = [one.state for one in letters]
     assert states[:4] == ["open"] * 4
     assert states[4] == ("superseded" if word == "refused" else "resolved")
