@@ -69,7 +69,7 @@ def interrupted_by_sigterm() -> Iterator[list[int]]:
 
 @contextmanager
 def _blocked_if_ignored(number: signal.Signals) -> Iterator[None]:
-    """Keep an ignored signal out by blocking it: asyncio puts its handler only in the place of Python's own."""
+    """Keep an ignored signal out by blocking it: asyncio replaces only Python's own handler."""
     if signal.getsignal(number) is not signal.SIG_IGN or sys.platform == "win32":
         yield
         return
