@@ -114,11 +114,10 @@ def test_what_cannot_be_read_in_a_folder_is_told_and_stops_nothing(
     assert words in wrong.wrong
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_folder_that_may_not_be_read_is_told(tmp_path: Path) -> None:
-    (tmp_path / "closed").mkdir(mode=0)
-    (tmp_path / "a.json").write_text("{}")
-    found = find([tmp_path])
+def test_a_folder_that_may_not_be_read_is_told(unprivileged: Path) -> None:
+    (unprivileged / "closed").mkdir(mode=0)
+    (unprivileged / "a.json").write_text("{}")
+    found = find([unprivileged])
     assert names(found) == ["a.json"]
     assert [one.wrong for one in found if one.wrong] == ["It cannot be read: permission denied."]
 

@@ -247,11 +247,10 @@ def test_a_file_becomes_a_folder_or_grows_while_it_is_read(tmp_path: Path) -> No
     assert "cannot be read" in wrong(list(texts(found, io.BytesIO())))
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_that_may_not_be_read_is_told(tmp_path: Path) -> None:
-    (tmp_path / "x.json").write_bytes(A)
-    (tmp_path / "x.json").chmod(0)
-    assert "check its rights" in wrong(list(texts(find([tmp_path / "x.json"])[0], io.BytesIO())))
+def test_a_file_that_may_not_be_read_is_told(unprivileged: Path) -> None:
+    (unprivileged / "x.json").write_bytes(A)
+    (unprivileged / "x.json").chmod(0)
+    assert "check its rights" in wrong(list(texts(find([unprivileged / "x.json"])[0], io.BytesIO())))
 
 
 def test_what_was_wrong_when_it_was_found_is_told_in_its_place() -> None:
