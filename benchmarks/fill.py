@@ -15,8 +15,10 @@ from uuid import NAMESPACE_URL, uuid5
 from sqlalchemy import Connection, Table, insert, select
 
 from fhir_coprod import jsontext
+from fhir_coprod.jsontext import Document
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store, Transaction, index
+from fhir_coprod.store.prepared import is_name
 from fhir_coprod.store.schema import core
 from fhir_coprod.store.schema import watch as watch_tables
 from fhir_coprod.watch import Policy
@@ -157,6 +159,8 @@ class _Copied:
             made[name] += shift
         if "seal" in made:
             made["seal"] = None  # it would be that of the template
+        if made.get("hash") and "method" in made and not is_name(made["hash"]):
+            made["hash"] = jsontext.content_hash(Document(made["body"], {}))
         return made
 
 

@@ -27,6 +27,7 @@ import msgspec
 from fhir_coprod import definitions, jsontext
 from fhir_coprod.errors import (
     BadRequest,
+    Conflict,
     CoprodError,
     InvalidResource,
     NotJson,
@@ -238,9 +239,11 @@ class _File:
         """Bytes of records that are read and not yet submitted."""
         self.waiting: deque[tuple[Future[list[Unpacked]], int]] = deque()
         self.cursor = _cursor_of(file)
+        self.reached = 0
+        """The cursor after all that has been submitted."""
 
     def load(self, records: Iterator[_InFile]) -> None:
-        behind = self.store.cursor(self.cursor) if self.cursor else 0
+        behind = self.reached = self.store.cursor(self.cursor) if self.cursor else 0
         self.afresh = behind == 0 and self.file.is_regular
         chunk: list[tuple[Loadable, Mapping[str, str] | None]] = []
         reported = 0
@@ -284,8 +287,13 @@ class _File:
     def _submit(self, chunk: list[tuple[Loadable, Mapping[str, str] | None]], last: int) -> None:
         refused, afresh, held = self.refused, self.afresh, self.held
         self.refused, self.afresh, self.held = [], False, 0
+        before, self.reached = self.reached, last
 
         def work(transaction: Transaction) -> list[Unpacked]:
+            if self.cursor and transaction.cursor(self.cursor) != before:
+                # The part before was not written, for want of room for instance: after this one, the next run
+                # would pass it over.
+                raise Conflict("Another load of the same file is in progress; wait for it to end.")
             transaction.fetch((one.document.type, one.id) for one, _ in chunk)
             done = [
                 Unpacked(
