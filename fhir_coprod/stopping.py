@@ -9,6 +9,7 @@ done.
 from __future__ import annotations
 
 import _thread
+import atexit
 import multiprocessing
 import os
 import signal
