@@ -9,6 +9,7 @@ done.
 from __future__ import annotations
 
 import _thread
+import atexit
 import multiprocessing
 import os
 import signal
@@ -89,6 +90,8 @@ def end_in_time(exit_code: int = 0) -> None:
     if hasattr(signal, "setitimer"):
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_REAL, GRACE_SECONDS + _LAST_SECONDS)
+        # All is closed by then: to take long over freeing the memory is no failure.
+        atexit.register(signal.setitimer, signal.ITIMER_REAL, 0)
     _thread.start_new_thread(_end_after, (GRACE_SECONDS, exit_code))
 
 

@@ -266,6 +266,7 @@ def test_when_all_bodies_are_too_much_together_the_oldest_is_refused(served: Ser
     with served.connect() as old, served.connect() as new:
         for one in (old, new):
             one.sendall(BODY + b"Content-Length: 8000000\r\n\r\n" + b" " * 7_000_000)
+            time.sleep(0.3)  # time is told in tenths of a second
         ((status, said),) = answers(old)
         assert status == 503
         assert b"on their way in" in said

@@ -138,12 +138,13 @@ def test_workers_are_replaced_and_end_with_their_parent(postgresql_store: str) -
 
         served.process.kill()
         served.process.wait(10)
-        until(lambda: not workers_of(served), 15)
+        until(lambda: not workers_of(served))
         until(lambda: is_free(int(served.url.rpartition(":")[2].partition("/")[0])))
 
 
 def test_workers_end_with_their_parent_in_good_order(postgresql_store: str) -> None:
     with serving(postgresql_store, "--workers", "2") as served, served.connect() as idle:
+        idle.settimeout(60)  # two interpreters start
         idle.sendall(b"GET /fhir/Patient/x HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert idle.recv(1_000).startswith(b"HTTP/1.1 404")
         until(lambda: len(workers_of(served)) == 2)
@@ -151,6 +152,23 @@ def test_workers_end_with_their_parent_in_good_order(postgresql_store: str) -> N
         assert code == 0
         assert seconds < 5
         assert not workers_of(served)
+
+
+LONG_TO_FREE = """\
+import sys, time
+from fhir_coprod import stopping
+stopping.GRACE_SECONDS = stopping._LAST_SECONDS = 0.1
+class Large:
+    def __del__(self, sleep=time.sleep):
+        sleep(0.4)
+sys.modules["large"] = Large()
+stopping.end_in_time()
+"""
+
+
+def test_who_has_closed_everything_may_free_the_memory() -> None:
+    """An alarm then would be told as a failure."""
+    assert programs.run("-c", LONG_TO_FREE).returncode == 0
 
 
 IN_THE_BACKGROUND = """\
