@@ -169,28 +169,6 @@ def test_killed_in_the_middle_of_writes_nothing_acknowledged_is_lost(tmp_path: P
             assert requests.get(f"{again.url}/Patient/{id}", timeout=10).status_code == 200
 
 
-def test_several_processes_serve_one_postgresql(postgresql_store: str) -> None:
-    with serving(postgresql_store, "--workers", "2") as running:
-        # The socket listens already while the processes load: the first request waits for them.
-        assert requests.get(running.url.removesuffix("fhir") + "health", timeout=60).status_code == 200
-        one = patient()
-        headers = {**FHIR, "If-None-Exist": f"identifier=urn:test|{one['identifier'][0]['value']}"}
-        answers: list[tuple[int, str]] = []
-
-        def create() -> None:
-            for _ in range(5):
-                answer = requests.post(f"{running.url}/Patient", json=one, headers=headers, timeout=60)
-                answers.append((answer.status_code, answer.json()["id"]))
-
-        threads = [threading.Thread(target=create) for _ in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert sorted(status for status, _ in answers) == [200] * 39 + [201]
-        assert len({id for _, id in answers}) == 1
-
-
 class TestUpgradeOffers:
     """Java's own client offers HTTP/2 with its first request; httptools would take the body for a request."""
 

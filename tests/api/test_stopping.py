@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sqlite3
+import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing, suppress
@@ -142,9 +143,27 @@ def test_workers_are_replaced_and_end_with_their_parent(postgresql_store: str) -
         until(lambda: is_free(int(served.url.rpartition(":")[2].partition("/")[0])))
 
 
-def test_workers_end_with_their_parent_in_good_order(postgresql_store: str) -> None:
+def test_workers_serve_one_store_and_end_with_their_parent_in_good_order(postgresql_store: str) -> None:
     with serving(postgresql_store, "--workers", "2") as served, served.connect() as idle:
-        idle.settimeout(60)  # two interpreters start
+        # The socket listens already while the processes load: the first request waits for them.
+        assert requests.get(served.url.removesuffix("fhir") + "health", timeout=60).status_code == 200
+        one = patient()
+        headers = {**FHIR, "If-None-Exist": f"identifier=urn:test|{one['identifier'][0]['value']}"}
+        answers: list[tuple[int, str]] = []
+
+        def create() -> None:
+            for _ in range(5):
+                answer = requests.post(f"{served.url}/Patient", json=one, headers=headers, timeout=60)
+                answers.append((answer.status_code, answer.json()["id"]))
+
+        threads = [threading.Thread(target=create) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(status for status, _ in answers) == [200] * 39 + [201]
+        assert len({id for _, id in answers}) == 1
+
         idle.sendall(b"GET /fhir/Patient/x HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert idle.recv(1_000).startswith(b"HTTP/1.1 404")
         until(lambda: len(workers_of(served)) == 2)
@@ -233,7 +252,7 @@ class TestCommands:
         records.write_bytes(
             b"".join(
                 b'{"resourceType":"Patient","id":"p%d","birthDate":"1912-12-12"}\n' % at
-                for at in range(20_000)
+                for at in range(6_000)
             )
         )
         command = ("fhir_coprod", "--config", str(config), "load", str(records))
@@ -255,10 +274,10 @@ class TestCommands:
                 until(lambda: stored() > 0)
                 process.terminate()
                 assert process.wait(30) == 143
-                assert 0 < stored() < 20_000
+                assert 0 < stored() < 6_000
             finally:
                 process.close()
         assert (tmp_path / "log").read_text() == "fhir-coprod: stopped before it was done.\n"
         assert programs.run(*command).returncode == 0
         assert companions(store) == []
-        assert stored() == 20_000
+        assert stored() == 6_000
