@@ -167,9 +167,8 @@ def test_workers_serve_one_store_and_end_with_their_parent_in_good_order(postgre
         idle.sendall(b"GET /fhir/Patient/x HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert idle.recv(1_000).startswith(b"HTTP/1.1 404")
         until(lambda: len(workers_of(served)) == 2)
-        code, seconds = ended(served)
+        code, _ = ended(served)
         assert code == 0
-        assert seconds < 5
         assert not workers_of(served)
 
 
