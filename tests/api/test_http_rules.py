@@ -26,6 +26,8 @@ def test_rule_of_http(api: Api, rule: Rule) -> None:
     stored = api.create(patient())
     answer = rule.act(api, stored)
     assert answer.status_code == rule.status, (rule.words, answer.text)
+    # RFC 9111, 5.2.2.5: nothing that was opened from the board stays in the browser of a ward's computer.
+    assert answer.headers["cache-control"] == "no-store"
     for header in rule.headers:
         assert answer.headers.get(header), f"{rule.words}: no {header}"
     if rule.status >= 400:
