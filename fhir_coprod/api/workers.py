@@ -18,7 +18,7 @@ from multiprocessing import Pipe, get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
-from fhir_coprod import stopping
+from fhir_coprod import stopping, trimming
 
 log = logging.getLogger("fhir_coprod.api")
 
@@ -119,6 +119,7 @@ def _how(exit_code: int | None) -> str:
 def _run(work: Work, listener: socket.socket, pulse: Connection) -> None:
     # Ctrl-C reaches all processes of a terminal; the parent says when to stop.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    trimming.share_heaps()
     stopping.end_with_parent()
     os.set_blocking(pulse.fileno(), False)
 

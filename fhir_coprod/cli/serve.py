@@ -26,9 +26,10 @@ def serve(
 ) -> None:
     """Serve the FHIR endpoint under /fhir and the pages at /; watch and sync meanwhile."""
     chosen = settings(context, config)  # what is wrong with them is said before the web stack is loaded
-    from fhir_coprod import jobs
+    from fhir_coprod import jobs, trimming
     from fhir_coprod.api import server
 
+    trimming.share_heaps()
     server.require_loopback(host)
     jobs.require_files(chosen)
     with server.listen(host, port) as listener:
