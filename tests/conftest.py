@@ -51,6 +51,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
         # When a worker of xdist ends, it has told everything. To free its memory bit by bit takes seconds.
         atexit.register(os._exit, 0)
+    if config.pluginmanager.hasplugin("_cov") and not config.getoption("no_cov"):
+        programs.measure(config.rootpath)
 
 
 @pytest.hookimpl(trylast=True)

@@ -5,6 +5,9 @@ it, two hundred times. So every pytest process keeps one process ready (`python 
 imported what they import, and forks them. All else is as if an interpreter had been started: the module runs
 as `__main__`, with arguments, environment, folder, streams, signals and an exit code of its own. Tests of
 what a program loads, or of how Python itself is set up (PYTHON… in the environment), start Python.
+
+Where coverage is measured, it is measured in them, too, and in the processes of Python that they start; what
+is killed tells nothing.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, STDOUT
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, NoReturn
 
 ROOT = Path(__file__).parent.parent
 LOADED = (
@@ -160,6 +163,14 @@ def run(
     return subprocess.CompletedProcess(program.args, code, *printed)
 
 
+def measure(root: Path) -> None:
+    """Measure the coverage of programs that are started from now on, as `root`/pyproject.toml says.
+
+    Their data are put beside it, and combined by who asks for the report.
+    """
+    _measured[:] = [str(root)]
+
+
 def close() -> None:
     """End the process that starts programs, and whatever it started that still runs."""
     with _lock:
@@ -180,7 +191,7 @@ class _Nursery:
         self._control, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.programs", str(theirs.fileno())],
+                [sys.executable, "-m", "tests.programs", str(theirs.fileno()), *_measured],
                 pass_fds=[theirs.fileno()],
                 stdin=DEVNULL,
                 cwd=ROOT,
@@ -249,6 +260,8 @@ def _descriptors(streams: tuple[_Stream, ...]) -> Iterator[tuple[list[int], int 
 
 
 _lock = threading.Lock()
+_measured: list[str] = []
+"""The folder of the project, if coverage is measured."""
 
 
 @cache
@@ -340,16 +353,37 @@ def _text(number: int, mode: Literal["rb", "wb"], errors: str = "strict") -> io.
     )
 
 
-def _prepare() -> None:
-    for name in LOADED:
+def _prepare(*more: str) -> None:
+    for name in (*LOADED, *more):
         import_module(name)
     gc.collect()
     gc.freeze()
 
 
+def _begin_coverage(root: str) -> None:
+    """In a program: what it does from now on is measured, also in processes that it starts."""
+    import coverage
+
+    # The variables by which coverage begins where Python does; the program may be in another folder.
+    os.environ["COVERAGE_PROCESS_START"] = os.path.join(root, "pyproject.toml")
+    os.environ.setdefault("COVERAGE_FILE", os.path.join(root, ".coverage"))
+    measuring = coverage.process_startup()
+    assert measuring is not None
+    end = os._exit
+
+    def exit_measured(code: int) -> NoReturn:
+        measuring.save()
+        end(code)
+
+    os._exit = exit_measured
+
+
 if __name__ == "__main__":
-    _prepare()
-    _module = _fork_on_order(socket.socket(fileno=int(sys.argv[1])))
+    _control, *_root = sys.argv[1:]
+    _prepare(*(["coverage"] if _root else []))
+    _module = _fork_on_order(socket.socket(fileno=int(_control)))
+    if _module is not None and _root:
+        _begin_coverage(_root[0])
     if _module == "-c":
         exec(compile(sys.argv.pop(1), "<string>", "exec"), {"__name__": "__main__"})
     elif _module is not None:

@@ -120,6 +120,7 @@ def test_source_distribution_holds_what_is_compiled_and_what_it_is_compiled_from
         assert there <= names
 
 
+@pytest.mark.proof
 def test_installed_wheel_runs_the_demo(installed: Path, tmp_path: Path) -> None:
     done = _run(installed / "fhir-coprod", "demo", "--once", home=tmp_path)
     assert done.returncode == 0, done.stderr

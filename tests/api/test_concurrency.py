@@ -107,11 +107,11 @@ async def races(servers: list[Served], rounds: int, runners: int = 8) -> None:
 
 
 def test_of_identical_conditional_creates_one_is_stored(site: tuple[str, list[Served]]) -> None:
-    asyncio.run(identical_creates(site[1], 3))
+    asyncio.run(identical_creates(site[1], 1))
 
 
 def test_each_if_match_race_has_one_winner(site: tuple[str, list[Served]]) -> None:
-    asyncio.run(races(site[1], 20))
+    asyncio.run(races(site[1], 8))
 
 
 @pytest.mark.proof
@@ -198,7 +198,7 @@ def test_a_follower_of_the_log_misses_nothing_under_long_load(site: tuple[str, l
 
 
 def test_a_killed_server_loses_nothing_that_it_has_acknowledged(site: tuple[str, list[Served]]) -> None:
-    asyncio.run(under_load(*site, writes=600, kill=True))
+    asyncio.run(under_load(*site, writes=200, kill=True))
 
 
 @pytest.mark.proof

@@ -237,7 +237,7 @@ def send(to: Send, base: str, request: Any) -> None:
 
 
 @given(REQUESTS)
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 def test_no_request_makes_it_fail(api: Api, request: Any) -> None:
     send(api.request, "http://localhost/fhir", request)
 

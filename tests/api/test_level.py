@@ -9,6 +9,8 @@ import urllib.parse
 from collections.abc import Iterator
 from itertools import pairwise
 
+import pytest
+
 from fhir_coprod.jsontext import encode
 from fhir_coprod.remembering import TEXTS
 from tests.api.conftest import FHIR, Api, patient
@@ -50,6 +52,12 @@ def held(api: Api, words: Iterator[int], rounds: int) -> int:
     return sys.getallocatedblocks()
 
 
+@pytest.mark.parametrize(
+    "module_store",
+    ["sqlite", pytest.param("postgresql", marks=pytest.mark.proof)],
+    indirect=True,
+    scope="module",
+)
 def test_hundreds_of_requests_of_all_kinds_leave_nothing_in_memory(api: Api) -> None:
     words = iter(range(10**6))
     rounds = 8

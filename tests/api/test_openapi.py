@@ -57,7 +57,7 @@ def test_every_operation_answers_as_described(served: Served) -> None:
     for operation in operations:
 
         @given(operation.as_strategy())
-        @settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+        @settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck), database=None)
         def sent(case: schemathesis.Case) -> None:
             case.call_and_validate(checks=[not_a_server_error, status_code_conformance, body_conformance])
 

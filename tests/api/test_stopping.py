@@ -124,29 +124,13 @@ def is_free(port: int) -> bool:
     return False
 
 
-def test_workers_are_replaced_and_end_with_their_parent(postgresql_store: str) -> None:
-    with serving(postgresql_store, "--workers", "2", stops=False) as served:
+def test_workers_serve_one_store_are_replaced_and_end_with_their_parent_in_good_order(
+    postgresql_store: str,
+) -> None:
+    with serving(postgresql_store, "--workers", "2") as served:
+        # The socket listens already while the processes load: the first request waits for them.
         health = served.url.removesuffix("fhir") + "health"
         assert requests.get(health, timeout=60).json()["watch"] == "nobody"
-        until(lambda: len(workers_of(served)) == 2)
-        first, second = workers_of(served)
-        os.kill(first, signal.SIGKILL)
-        until(lambda: len(workers_of(served)) == 2 and first not in workers_of(served))
-        assert f"worker {first} has ended (signal 9); another is started" in served.log()
-        assert requests.get(health, timeout=60).status_code == 200
-        left = workers_of(served)
-        assert second in left
-
-        served.process.kill()
-        served.process.wait(10)
-        until(lambda: not workers_of(served))
-        until(lambda: is_free(int(served.url.rpartition(":")[2].partition("/")[0])))
-
-
-def test_workers_serve_one_store_and_end_with_their_parent_in_good_order(postgresql_store: str) -> None:
-    with serving(postgresql_store, "--workers", "2") as served, served.connect() as idle:
-        # The socket listens already while the processes load: the first request waits for them.
-        assert requests.get(served.url.removesuffix("fhir") + "health", timeout=60).status_code == 200
         one = patient()
         headers = {**FHIR, "If-None-Exist": f"identifier=urn:test|{one['identifier'][0]['value']}"}
         answers: list[tuple[int, str]] = []
@@ -164,12 +148,57 @@ def test_workers_serve_one_store_and_end_with_their_parent_in_good_order(postgre
         assert sorted(status for status, _ in answers) == [200] * 39 + [201]
         assert len({id for _, id in answers}) == 1
 
-        idle.sendall(b"GET /fhir/Patient/x HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        assert idle.recv(1_000).startswith(b"HTTP/1.1 404")
         until(lambda: len(workers_of(served)) == 2)
-        code, _ = ended(served)
-        assert code == 0
+        first, second = workers_of(served)
+        os.kill(first, signal.SIGKILL)
+        until(lambda: len(workers_of(served)) == 2 and first not in workers_of(served))
+        assert f"worker {first} has ended (signal 9); another is started" in served.log()
+        assert requests.get(health, timeout=60).status_code == 200
+        assert second in workers_of(served)
+
+        with served.connect() as idle:
+            idle.sendall(b"GET /fhir/Patient/x HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert idle.recv(1_000).startswith(b"HTTP/1.1 404")
+            assert ended(served)[0] == 0
         assert not workers_of(served)
+
+
+@pytest.mark.proof
+def test_workers_end_when_their_parent_is_killed(postgresql_store: str) -> None:
+    with serving(postgresql_store, "--workers", "2", stops=False) as served:
+        health = served.url.removesuffix("fhir") + "health"
+        assert requests.get(health, timeout=60).status_code == 200
+        until(lambda: len(workers_of(served)) == 2)
+        served.process.kill()
+        served.process.wait(10)
+        until(lambda: not workers_of(served))
+        until(lambda: is_free(int(served.url.rpartition(":")[2].partition("/")[0])))
+
+
+LEFT_ALONE = """\
+import multiprocessing, time
+from fhir_coprod import stopping
+def work():
+    stopping.end_with_parent()
+    print("at work", flush=True)
+    time.sleep(60)
+child = multiprocessing.get_context("fork").Process(target=work)
+child.start()
+time.sleep(60)
+"""
+
+
+def test_a_worker_whose_parent_is_killed_ends() -> None:
+    parent = programs.start("-c", LEFT_ALONE, stdout=programs.PIPE)
+    try:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == "at work\n"
+        began = time.monotonic()
+        parent.kill()
+        assert parent.stdout.read() == ""  # until nobody has the pipe any more
+        assert time.monotonic() - began < 30
+    finally:
+        parent.close()
 
 
 LONG_TO_FREE = """\

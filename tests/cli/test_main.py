@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -37,9 +38,37 @@ def test_what_needs_no_command_imports_none(arguments: tuple[str, ...]) -> None:
     assert not loaded & (HEAVY | {"fhir_coprod.jsontext", "msgspec", "pydantic", "rich"})
 
 
+HELP_OF_EACH = """
+import json, os, sys
+import rich.console, rich.table, typer.main  # which each of them needs, and which take most of the time
+from fhir_coprod.cli import main
+for command in sys.argv[1:]:
+    if os.fork() == 0:
+        sys.argv = ["fhir-coprod", command, "--help"]
+        try:
+            main()
+        finally:
+            print(json.dumps([command, *sys.modules]), file=sys.stderr, flush=True)
+            os._exit(0)
+    os.wait()
+"""
+
+
+@pytest.fixture(scope="module")
+def loaded_by_help() -> dict[str, set[str]]:
+    """What the help of each command has imported; each in a process that had nothing but the list of them."""
+    done = subprocess.run(
+        [sys.executable, "-c", HELP_OF_EACH, *COMMANDS], capture_output=True, text=True, check=True
+    )
+    told = [json.loads(line) for line in done.stderr.splitlines()]
+    return {command: set(modules) for command, *modules in told}
+
+
 @pytest.mark.parametrize("command", COMMANDS)
-def test_help_of_a_command_loads_neither_store_nor_endpoint(command: str) -> None:
-    loaded = modules_of(command, "--help")
+def test_help_of_a_command_loads_neither_store_nor_endpoint(
+    loaded_by_help: dict[str, set[str]], command: str
+) -> None:
+    loaded = loaded_by_help[command]
     assert f"fhir_coprod.cli.{COMMANDS[command].module}" in loaded
     assert not loaded & (HEAVY | {"fhir_coprod.settings", "fhir_coprod.validation", "rich.markdown"})
 

@@ -53,6 +53,7 @@ def measured() -> dict[str, dict[str, Count]]:
     return found
 
 
+@pytest.mark.proof
 def test_in_house_orders_are_alerted_about_before_and_hardly_after(
     measured: dict[str, dict[str, Count]],
 ) -> None:
@@ -64,6 +65,7 @@ def test_in_house_orders_are_alerted_about_before_and_hardly_after(
     assert after.right / after.alerts > 0.8 > before.right / before.alerts
 
 
+@pytest.mark.proof
 def test_nobody_is_alerted_about_what_is_never_recorded_once_that_is_learned(
     measured: dict[str, dict[str, Count]],
 ) -> None:
@@ -79,6 +81,7 @@ def test_nobody_is_alerted_about_what_is_never_recorded_once_that_is_learned(
     assert measured["no-task"]["settings"].found > 0
 
 
+@pytest.mark.proof
 def test_what_is_silent_is_ended_by_an_alert_a_list_or_the_step(
     measured: dict[str, dict[str, Count]],
 ) -> None:
@@ -88,6 +91,7 @@ def test_what_is_silent_is_ended_by_an_alert_a_list_or_the_step(
     assert all(one.days >= 1 for one in hidden)
 
 
+@pytest.mark.proof
 def test_refusing_invalid_records_finds_less_than_keeping_them(
     measured: dict[str, dict[str, Count]],
 ) -> None:
@@ -97,6 +101,7 @@ def test_refusing_invalid_records_finds_less_than_keeping_them(
     assert after.right / after.alerts > 0.9
 
 
+@pytest.mark.proof
 def test_a_department_that_stops_answering_is_alerted_about_as_before() -> None:
     count = one_pass("after", "stops", 120, 11)
     assert count.found / count.true > 0.98
@@ -104,6 +109,7 @@ def test_a_department_that_stops_answering_is_alerted_about_as_before() -> None:
     assert not [one for one in count.hidden if one.kind == "not in use"]
 
 
+@pytest.mark.proof
 def test_the_page_says_what_was_counted(measured: dict[str, dict[str, Count]]) -> None:
     worlds = {name: world_figures(name, 11, ways) for name, ways in measured.items()}
     *_, tally = measure(30, "clean", 11)  # the last one is the whole

@@ -124,6 +124,7 @@ def run(toy: Path, *operators: str) -> dict[str, str]:
     return {each["change"].rpartition("\n+")[2].strip(): each["outcome"] for each in told["mutants"]}
 
 
+@pytest.mark.proof
 def test_a_noticed_mutant_is_killed_and_another_survives(toy: Path) -> None:
     assert run(toy, "boundary", "constant") == {
         "OLD = 7": "survived",

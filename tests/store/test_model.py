@@ -174,12 +174,13 @@ class StoreMachine(RuleBasedStateMachine):
         return str(version.data.get("status", ""))
 
 
-def test_store_does_what_the_model_does(store: Store) -> None:
+@pytest.mark.parametrize("examples", [10, pytest.param(60, marks=pytest.mark.proof)])
+def test_store_does_what_the_model_does(store: Store, examples: int) -> None:
     machine = type("Machine", (StoreMachine,), {"store": store})
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=25,
+            max_examples=examples,
             stateful_step_count=15,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow],

@@ -88,7 +88,7 @@ def test_an_end_is_what_it_is_in_java(source: str, text: str, holds: bool, is_wh
 def test_no_pattern_goes_back(source: str) -> None:
     matches = matcher(source)
     begin = time.process_time()
-    for size in (30, 3_000, 300_000):
+    for size in (30, 3_000, 100_000):
         matches("a" * size + "\x00")
     assert time.process_time() - begin < 1
 
@@ -96,9 +96,9 @@ def test_no_pattern_goes_back(source: str) -> None:
 @pytest.mark.parametrize("source", _NESTED)
 def test_a_verdict_is_the_same_for_a_short_text_and_a_long_one(source: str) -> None:
     rule = compile_invariant(f"family.matches('{source}')", "HumanName")
-    answers = {rule({"family": "a" * size + "\x00"}, Env({})) for size in (30, 100_001, 1_000_000)}
+    answers = {rule({"family": "a" * size + "\x00"}, Env({})) for size in (30, 100_001, 200_000)}
     assert answers == {False}
-    assert compile_invariant("family.matches('^[^x]*$')", "HumanName")({"family": "a" * 1_000_000}, Env({}))
+    assert compile_invariant("family.matches('^[^x]*$')", "HumanName")({"family": "a" * 200_000}, Env({}))
 
 
 _CPR = (

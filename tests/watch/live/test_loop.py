@@ -283,7 +283,7 @@ class Days(RuleBasedStateMachine):
 
 
 QUICK = settings(
-    max_examples=12, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=5, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestDays = Days.TestCase
 TestDays.settings = QUICK
