@@ -117,7 +117,14 @@ def _go_through(base: Database, chosen: Settings, repair: bool, tell: Tell, tell
 
     with closing(base), bar, closing(Writer(base)) if repair else nullcontext() as writer:
         more = (*synced.parts(chosen), watched.Standings())
-        checking.run(base, tell, writer=writer, tell_mended=tell_mended, progress=progress, more=more)
+        checking.run(
+            *(base, tell),
+            writer=writer,
+            tell_mended=tell_mended,
+            progress=progress,
+            more=more,
+            recover=watched.recovered,
+        )
 
 
 class Listing:
