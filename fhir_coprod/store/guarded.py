@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Table, bindparam, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, delete, insert, select, true, update
 
 from fhir_coprod import jsontext
 from fhir_coprod.store import seals
@@ -67,9 +67,9 @@ GUARDED: Final[Mapping[Table, Guarded]] = {
 _g = core.guard.c
 _CONTENTS = select(_g.key, _g.content).where(_g.place == bindparam("place"), listed(_g.key, "keys"))
 _FORGET = delete(core.guard).where(_g.place == bindparam("place"), listed(_g.key, "keys"))
-_BEGINNING = (_g.place == bindparam("place"), _g.key >= bindparam("low"), _g.key < bindparam("high"))
-_FORGET_BEGINNING = delete(core.guard).where(*_BEGINNING)
-_KEYS_BEGINNING = select(_g.key).where(*_BEGINNING)
+_KEYS_BEGINNING = select(_g.key).where(
+    _g.place == bindparam("place"), _g.key >= bindparam("low"), _g.key < bindparam("high")
+)
 _UPSERT = (
     "INSERT INTO guard (place, key, content, seal) VALUES (?, ?, ?, ?) ON CONFLICT (place, key)"
     " DO UPDATE SET content = excluded.content, seal = excluded.seal"
@@ -161,10 +161,8 @@ def take(connection: Connection, table: Table, which: ColumnElement[bool]) -> No
 def take_all(connection: Connection, table: Table, *beginning: Any) -> None:
     """Delete the rows whose key begins with these values, all if there are none; also forgets those of them
     that were lost."""
-    how = GUARDED[table]
-    own = [table.c[column] == value for column, value in zip(how.key, beginning, strict=False)]
-    connection.execute(delete(table).where(*own))
-    connection.execute(_FORGET_BEGINNING, _range(table, beginning))
+    take(connection, table, _beginning(table, beginning))
+    forget_lost(connection, table, *beginning)
 
 
 def forget_lost(
@@ -175,10 +173,12 @@ def forget_lost(
 
     which: of these, those whose key it takes
     """
-    how = GUARDED[table]
+    # In this order: who writes a row meanwhile, on PostgreSQL, writes its guard with it.
     guards = set(connection.execute(_KEYS_BEGINNING, _range(table, beginning)).scalars())
-    own = [table.c[column] == value for column, value in zip(how.key, beginning, strict=False)]
-    rows = connection.execute(select(*(table.c[column] for column in how.key)).where(*own))
+    if not guards:
+        return
+    key = [table.c[column] for column in GUARDED[table].key]
+    rows = connection.execute(select(*key).where(_beginning(table, beginning)))
     lost = guards - {name(row) for row in rows}
     _forget(connection, table, [key for key in lost if which(tuple(jsontext.decode(key)))])
 
@@ -229,6 +229,12 @@ def _forget(connection: Connection, table: Table, keys: Sequence[str]) -> None:
     for start in range(0, len(ordered), _AT_ONCE):
         some = {"place": GUARDED[table].place, "keys": array(ordered[start : start + _AT_ONCE])}
         connection.execute(_FORGET, some)
+
+
+def _beginning(table: Table, values: Sequence[Any]) -> ColumnElement[bool]:
+    """The condition that a key begins with these values."""
+    pairs = zip(GUARDED[table].key, values, strict=False)
+    return and_(true(), *(table.c[column] == value for column, value in pairs))
 
 
 def _range(table: Table, beginning: Sequence[Any]) -> dict[str, str]:
