@@ -199,7 +199,7 @@ def _altered(connection: Connection, table: Table, rows: Sequence[tuple[Any, ...
     names = [name_of(table, row) for row in rows]
     for start in range(0, len(names), _AT_ONCE):
         some = {"place": GUARDED[table].place, "keys": array(names[start : start + _AT_ONCE])}
-        held.update(connection.execute(_CONTENTS, some).tuples().all())
+        held.update((key, content) for key, content in connection.execute(_CONTENTS, some))
     return {
         key
         for key, row in zip(names, rows, strict=True)
