@@ -59,11 +59,11 @@ def check(
 ) -> None:
     """Read the whole store and say what is missing or not as it was stored. Ends with 1 if something is.
 
-    It compares every version and the bytes it was received as with their checksums, every row of the search
-    index with what the resource makes, and what else belongs together. Others may work with the store
-    meanwhile. With --repair the search index and whatever else can be derived is made anew, in small steps:
-    stop it at any moment, and start it again. What it repairs is as it was; for the rest you need a backup,
-    and it says for what.
+    It compares every version, the bytes it was received as and every row of the small tables with their
+    checksums, every row of the search index with what the resource makes, and what else belongs together.
+    Others may work with the store meanwhile. With --repair the search index and whatever else can be derived
+    is made anew, in small steps: stop it at any moment, and start it again. What it repairs is as it was; for
+    the rest you need a backup, and it says for what.
     """
     from fhir_coprod.store import opening, schema
     from fhir_coprod.store.soundness.check import Summary
@@ -117,7 +117,14 @@ def _go_through(base: Database, chosen: Settings, repair: bool, tell: Tell, tell
 
     with closing(base), bar, closing(Writer(base)) if repair else nullcontext() as writer:
         more = (*synced.parts(chosen), watched.Standings())
-        checking.run(base, tell, writer=writer, tell_mended=tell_mended, progress=progress, more=more)
+        checking.run(
+            *(base, tell),
+            writer=writer,
+            tell_mended=tell_mended,
+            progress=progress,
+            more=more,
+            recover=watched.recovered,
+        )
 
 
 class Listing:

@@ -18,7 +18,7 @@ from msgspec.structs import force_setattr
 from sqlalchemy import Connection
 
 from fhir_coprod.instants import now
-from fhir_coprod.store import index, seals
+from fhir_coprod.store import guarded, index, seals
 from fhir_coprod.store.database import Row, Session
 from fhir_coprod.store.index import IndexRows
 from fhir_coprod.store.quality import Mark, Marks
@@ -153,6 +153,7 @@ class Batch:
         _date(pending, time + 1)
         with self.session.together():
             self._write(pending, position)
+        self._note_types({entry.version.type for entry in pending})
         pending.clear()
 
     def _write(self, pending: list[Pending], position: int) -> None:
@@ -218,7 +219,6 @@ class Batch:
         self._write_index(changed, rows)
         if marks:
             session.insert(core.quality, [row for own in marks.values() for row in own])
-        self._note_types({type for type, _ in newest})
 
     def _write_index(self, changed: list[int], rows: dict[str, list[Row]]) -> None:
         if changed:
@@ -283,10 +283,7 @@ class Batch:
     def _note_types(self, types: set[str]) -> None:
         """Remember by which definitions the first rows of a type were made (see `reindex.py`)."""
         for type in types - self.known_types:
-            self.session.run(
-                "INSERT INTO setting (name, value) VALUES (?, ?) ON CONFLICT (name) DO NOTHING",
-                (f"index:{type}", index.fingerprint(type)),
-            )
+            guarded.put_new(self.connection, core.setting, (f"index:{type}", index.fingerprint(type)))
             self.new_types.add(type)
 
     def replace_index(self, made: Sequence[tuple[int, int, IndexRows]]) -> None:

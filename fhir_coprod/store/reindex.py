@@ -81,7 +81,7 @@ def _chunk(writer: Writer, database: Database, type: str) -> int:
             transaction.set_cursor(cursor, rows[-1][0])
         else:
             transaction.set_setting(PREFIX + type, fingerprint)
-            transaction.set_cursor(cursor, 0)
+            transaction.drop_cursor(cursor)
 
     writer.submit(work).result()
     return len(rows)

@@ -14,12 +14,13 @@ from fhir_coprod import jsontext
 from fhir_coprod.errors import BadRequest, Conflict, PreconditionFailed
 from fhir_coprod.instants import last_updated, to_milliseconds
 from fhir_coprod.jsontext import Document, Json
-from fhir_coprod.store import index
+from fhir_coprod.store import guarded, index
 from fhir_coprod.store.batch import Batch, Newest, Pending, Reference
 from fhir_coprod.store.database import Session
 from fhir_coprod.store.index import IndexRows
 from fhir_coprod.store.prepared import Prepared, kept_meta, plain_hash
 from fhir_coprod.store.quality import Marks
+from fhir_coprod.store.schema import core
 from fhir_coprod.store.versions import (
     COLUMNS,
     Method,
@@ -287,11 +288,12 @@ class Transaction:
     def set_cursor(self, name: str, position: int) -> None:
         """Remember how far the follower `name` has come, together with whatever else this work writes."""
         self._protect()
-        self._batch.session.run(
-            "INSERT INTO cursor (name, position) VALUES (?, ?)"
-            " ON CONFLICT (name) DO UPDATE SET position = excluded.position",
-            (name, position),
-        )
+        guarded.put(self._batch.connection, core.cursor, [(name, position)])
+
+    def drop_cursor(self, name: str) -> None:
+        """Forget that there was such a follower."""
+        self._protect()
+        guarded.take_all(self._batch.connection, core.cursor, name)
 
     def cursor(self, name: str) -> int:
         """The position that the follower `name` has reached; 0 when it is new."""
@@ -301,11 +303,12 @@ class Transaction:
     def set_setting(self, name: str, value: str) -> None:
         """Remember something that the store needs to know about itself."""
         self._protect()
-        self._batch.session.run(
-            "INSERT INTO setting (name, value) VALUES (?, ?)"
-            " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-            (name, value),
-        )
+        guarded.put(self._batch.connection, core.setting, [(name, value)])
+
+    def drop_setting(self, name: str) -> None:
+        """Forget it."""
+        self._protect()
+        guarded.take_all(self._batch.connection, core.setting, name)
 
     def replace_index(self, made: Sequence[tuple[int, int, IndexRows]]) -> None:
         """Replace the index rows of resources at (key, version), except where a newer version exists."""

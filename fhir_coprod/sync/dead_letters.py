@@ -13,14 +13,14 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, select
 
 from fhir_coprod import jsontext
 from fhir_coprod.errors import Conflict, NotAllowed, NotFound
 from fhir_coprod.instants import from_milliseconds, instant, to_milliseconds
 from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import Settings
-from fhir_coprod.store import Store, Transaction, loading
+from fhir_coprod.store import Store, Transaction, guarded, loading
 from fhir_coprod.store.schema.sync import dead_letter
 from fhir_coprod.sync import alone, engine
 from fhir_coprod.sync.staging import again, stage
@@ -132,11 +132,9 @@ def dismiss(store: Store, ids: Sequence[int], by: str, because: str) -> list[Dea
             if one.state not in STANDING:
                 raise Conflict(f"Dead letter {one.id} is {one.state}: there is nothing to put aside.")
         at = to_milliseconds(transaction.now)
-        connection.execute(
-            update(dead_letter)
-            .where(dead_letter.c.id.in_(list(ids)))
-            .values(state="dismissed", dismissed_by=by, dismissed_because=because, dismissed_at=at)
-        )
+        said = {"dismissed_by": by, "dismissed_because": because, "dismissed_at": at}
+        chosen = dead_letter.c.id.in_(list(ids))
+        guarded.change(connection, dead_letter, chosen, state="dismissed", **said)
 
     store.write(work)
     with store.connect() as connection:

@@ -12,14 +12,16 @@ from fhir_coprod.errors import CoprodError
 from fhir_coprod.instants import to_milliseconds
 from fhir_coprod.readable import readable
 from fhir_coprod.settings import Settings
+from fhir_coprod.store import guarded
 from fhir_coprod.store.database import Session
-from fhir_coprod.store.schema.sync import sync_key, sync_reference
+from fhir_coprod.store.schema.sync import letter_patient, sync_key, sync_reference
 from fhir_coprod.store.soundness.faults import FIRST, Fault, Mend, Part, Portion
 from fhir_coprod.store.transaction import Transaction
 from fhir_coprod.sync.engine import context_of
-from fhir_coprod.sync.staging import identity, references
+from fhir_coprod.sync.staging import identity, references, sealed
 from fhir_coprod.sync.staging.feed import State
-from fhir_coprod.sync.staging.references import Bases
+from fhir_coprod.sync.staging.order import stamps
+from fhir_coprod.sync.staging.references import Bases, Record
 from fhir_coprod.sync.staging.stage import content_hash
 
 PORTION = 300
@@ -34,7 +36,8 @@ _KEYS = (
 )
 _WITHIN = "(x.ehr, x.type, x.foreign_id) > (?, ?, ?) AND (x.ehr, x.type, x.foreign_id) <= (?, ?, ?)"
 _RECORDS = (
-    "SELECT x.ehr, x.type, x.foreign_id, x.id, x.hash, x.deleted, x.state, r.key FROM crosswalk x"
+    "SELECT x.ehr, x.type, x.foreign_id, x.id, x.version, x.updated, x.hash, x.deleted, x.state, x.seal,"
+    " x.linked, r.key FROM crosswalk x"
     f" LEFT JOIN resource r ON r.type = x.type AND r.id = x.id WHERE {_WITHIN}"
 )
 
@@ -50,9 +53,13 @@ class _Record(NamedTuple):
     type: str
     foreign_id: str
     id: str
+    version: str
+    updated: str
     hash: str
     deleted: bool
     state: int
+    seal: int | None
+    linked: int | None
     known: int | None
 
     @property
@@ -62,6 +69,16 @@ class _Record(NamedTuple):
     @property
     def at(self) -> str:
         return f"{self.ehr}: {self.type}/{self.foreign_id}"
+
+    @property
+    def own_seal(self) -> int:
+        record = Record(*self.key)
+        return sealed.taken(record, self.version, self.updated, self.hash, deleted=bool(self.deleted))
+
+    @property
+    def is_as_written(self) -> bool:
+        """Whether it fits its checksum; rows of older versions of the program have none."""
+        return self.seal in (None, self.own_seal)
 
 
 class _Taken:
@@ -82,7 +99,8 @@ class _Taken:
         bodies = {
             tuple(row[:3]): row[3:]
             for row in session.rows(
-                f"SELECT x.ehr, x.type, x.foreign_id, x.body, x.marks FROM received_base x WHERE {_WITHIN}",
+                "SELECT x.ehr, x.type, x.foreign_id, x.body, x.marks, x.seal FROM received_base x"
+                f" WHERE {_WITHIN}",
                 span,
             )
         }
@@ -117,20 +135,29 @@ class _Taken:
     ) -> None:
         if one.id and one.known is None:
             portion.faults.append(Fault("record", one.at, f"{one.type}/{one.id}, which it is in, is missing"))
+        if one.linked not in (None, sealed.linked(Record(*one.key), one.id)):
+            portion.faults.append(Fault("record", one.at, "the resource that it is in is another"))
+        if not one.is_as_written:
+            better = _better(one, body)
+            portion.faults.append(Fault("record", one.at, "its row is altered"))
+            if better is not None:
+                portion.mends.append(_rewritten(better))
+            return
         if one.state not in (0, 1, 2):
             portion.faults.append(Fault("record", one.at, "its state is none that there is"))
             portion.mends.append(_again(one))
         if one.deleted and (body or names or targets):
             # A record that is gone loses its hash together with its bytes.
             portion.faults.append(Fault("record", one.at, "is gone, and still has bytes, keys or references"))
-            if one.hash and body:
+            if one.hash and body and one.seal is None:
                 portion.mends.append(_alive(one, deleted=False))
             return
         if one.deleted:
             return
         if not body and not one.hash and not names and not targets:
             portion.faults.append(Fault("record", one.at, "has nothing, and is not gone"))
-            portion.mends.append(_alive(one, deleted=True))
+            if one.seal is None:
+                portion.mends.append(_alive(one, deleted=True))
             return
         data = _data(body[0]) if body else None
         if body is None or data is None:
@@ -140,6 +167,12 @@ class _Taken:
         if one.hash and content_hash(document) != one.hash:
             portion.faults.append(Fault("record", one.at, "its bytes do not fit their hash"))
             return
+        received = sealed.received(Record(*one.key), bytes(body[0]), body[1])
+        if body[2] not in (None, received):
+            portion.faults.append(Fault("record", one.at, "its bytes, or what is wrong in them, are altered"))
+            return
+        if None in (one.seal, one.linked, body[2]):
+            portion.mends.append(_sealed(one, received))
         data = document.data if body[1] is None else readable(document.data).data
         wanted = {
             (kind, key) for kind, values in identity.keys(data, one.ehr, bases).items() for key in values
@@ -176,6 +209,48 @@ def _data(raw: Any) -> jsontext.Json | None:
 
 
 _OWN = "ehr = ? AND type = ? AND foreign_id = ?"
+
+
+def _better(one: _Record, body: Row | None) -> _Record | None:
+    """The row as it was written, if one value of it is altered that follows from the bytes."""
+    candidates = [one._replace(deleted=not one.deleted)]
+    data = _data(body[0]) if body else None
+    if body is not None and data is not None:
+        version, updated = stamps(data)
+        hash = content_hash(jsontext.parse(bytes(body[0])))
+        candidates += [one._replace(version=version), one._replace(updated=updated), one._replace(hash=hash)]
+    return next((each for each in candidates if each.is_as_written), None)
+
+
+def _rewritten(one: _Record) -> Mend:
+    def mend(transaction: Transaction) -> None:
+        transaction.session.run(
+            f"UPDATE crosswalk SET version = ?, updated = ?, hash = ?, deleted = ? WHERE {_OWN} AND seal = ?",
+            (one.version, one.updated, one.hash, bool(one.deleted), *one.key, one.seal),
+        )
+
+    return mend
+
+
+def _sealed(one: _Record, received: int) -> Mend:
+    """Add the checksums that rows of an older version of the program lack."""
+    linked = sealed.linked(Record(*one.key), one.id)
+
+    def mend(transaction: Transaction) -> None:
+        session = transaction.session
+        same = f"{_OWN} AND hash = ? AND id = ? AND deleted = false"
+        known = (*one.key, one.hash, one.id)
+        for column, value in (("seal", one.own_seal), ("linked", linked)):
+            session.run(
+                f"UPDATE crosswalk SET {column} = ? WHERE {same} AND {column} IS NULL", (value, *known)
+            )
+        session.run(
+            f"UPDATE received_base SET seal = ? WHERE {_OWN} AND seal IS NULL AND EXISTS"
+            f" (SELECT 1 FROM crosswalk WHERE {same})",
+            (received, *one.key, *known),
+        )
+
+    return mend
 
 
 def _alive(one: _Record, *, deleted: bool) -> Mend:
@@ -220,7 +295,8 @@ class _Letters:
     def portion(self, session: Session, after: int) -> Portion:
         portion = Portion([], [], None, 1.0)
         rows = session.rows(
-            "SELECT id, ehr, hash, body, outcome, state FROM dead_letter WHERE id > ? ORDER BY id LIMIT ?",
+            "SELECT id, ehr, hash, position, body, outcome, state FROM dead_letter"
+            " WHERE id > ? ORDER BY id LIMIT ?",
             (after, PORTION),
         )
         if not rows:
@@ -233,8 +309,9 @@ class _Letters:
         ):
             named.setdefault(id, set()).add(tuple(patient))
         bases = _knowing(self._bases, session)
-        for id, ehr, hash, body, outcome, state in rows:
-            if hashlib.sha256(body).hexdigest() != hash:
+        for id, ehr, hash, position, body, outcome, state in rows:
+            # A record that nobody could read has no bytes, but a place.
+            if hashlib.sha256(body or position.encode()).hexdigest() != hash:
                 portion.faults.append(Fault("letter", str(id), "its bytes do not fit their hash"))
                 continue
             if _data(str(outcome).encode()) is None:
@@ -286,13 +363,23 @@ class _Beside:
         faults = []
         for what, query in _ORPHANS.items():
             faults += [Fault("orphan", str(row[0]), what) for row in session.rows(query)]
-        return Portion(faults, [], None, 1.0)
+        letters = [row[0] for row in session.rows(_WITHOUT_LETTER)]
+        faults += [Fault("letter-orphan", str(letter)) for letter in letters]
+        return Portion(faults, [_without_patients(letter) for letter in letters], None, 1.0)
 
 
+def _without_patients(letter: int) -> Mend:
+    def mend(transaction: Transaction) -> None:
+        guarded.take_all(transaction.connection, letter_patient, letter)
+
+    return mend
+
+
+_WITHOUT_LETTER = (
+    "SELECT DISTINCT x.letter FROM letter_patient x LEFT JOIN dead_letter d ON d.id = x.letter"
+    " WHERE d.id IS NULL ORDER BY x.letter"
+)
 _ORPHANS = {
-    "patient of a dead letter": (
-        "SELECT x.letter FROM letter_patient x LEFT JOIN dead_letter d ON d.id = x.letter WHERE d.id IS NULL"
-    ),
     "base of a merge": (
         "SELECT x.type || '/' || x.id FROM merge_base x LEFT JOIN resource r"
         " ON r.type = x.type AND r.id = x.id WHERE r.key IS NULL"

@@ -9,13 +9,18 @@ from fhir_coprod.instants import to_milliseconds
 from fhir_coprod.store.database import Session
 from fhir_coprod.store.soundness.faults import FIRST, Fault, Mend, Portion
 from fhir_coprod.store.transaction import Transaction
+from fhir_coprod.watch.facts import habits
 from fhir_coprod.watch.facts.rows import FOLLOWER, SEALED, sealed
+from fhir_coprod.watch.live import basis
 from fhir_coprod.watch.live.evaluate import LATEST
 from fhir_coprod.watch.live.loop import AGAIN
 
 PORTION = 500
 
-_HELD = f"SELECT due, seal, {', '.join(SEALED)} FROM standing WHERE referral > ? ORDER BY referral LIMIT ?"
+_HELD = (
+    f"SELECT due, due_seal, seal, {', '.join(SEALED)} FROM standing"
+    " WHERE referral > ? ORDER BY referral LIMIT ?"
+)
 _UNJUDGED = (
     "SELECT r.id FROM resource r LEFT JOIN standing s ON s.referral = 'ServiceRequest/' || r.id"
     " WHERE r.type = 'ServiceRequest' AND r.deleted = false AND r.key <= ? AND s.referral IS NULL"
@@ -34,15 +39,18 @@ class Standings:
         faults: list[Fault] = []
         mends: list[Mend] = []
         rows = session.rows(_HELD, (begin, PORTION))
-        names: list[str] = [row[2 + _REFERRAL] for row in rows]
+        names: list[str] = [row[3 + _REFERRAL] for row in rows]
         known = _known(session, names)
-        for _, seal, *values in rows:
+        for due, due_seal, seal, *values in rows:
             name = values[_REFERRAL]
             if name not in known:
                 faults.append(Fault("standing-orphan", name))
                 mends.append(_forgotten(name))
             elif seal is not None and sealed(values) != seal:
                 faults.append(Fault("standing", name, "altered"))
+                mends.append(_marked(name))
+            elif due >= 0 and due_seal is not None and sealed((name, due)) != due_seal:
+                faults.append(Fault("standing", name, "when to look at it again is altered"))
                 mends.append(_marked(name))
         if not rows:
             faults += self._missing(session, mends)
@@ -85,11 +93,23 @@ def _marked(name: str) -> Mend:
             " scope, why, thing, written, counted, department, waits, asked, steps)"
             " VALUES (?, '', 0, false, '', 0, ?, ?, '', '', '', 0, '', '', 0, '', '')"
             " ON CONFLICT (referral) DO UPDATE SET due = excluded.due, body = excluded.body, facts = NULL,"
-            " seal = NULL",
+            " seal = NULL, due_seal = NULL",
             (name, -head, b""),
         )
 
     return mend
+
+
+def recovered(place: str, key: tuple[Any, ...]) -> Mend | None:
+    """What makes a row of the cursors and settings of the watch anew: it judges every referral again; the
+    name of what it has learned follows from that."""
+    if place == "cursor" and key[0] in (FOLLOWER, AGAIN, LATEST):
+        return _all_again
+    if place == "setting" and key[0] in basis.SETTINGS:
+        return basis.forget
+    if place == "setting" and key[0] == habits.LEARNED:
+        return habits.name_again
+    return None
 
 
 def _all_again(transaction: Transaction) -> None:

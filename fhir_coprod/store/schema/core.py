@@ -9,6 +9,7 @@
     cursor      how far a reader of the log has come, written together with its effects
     lease       which process is doing a job that only one may do
     setting     what the store knows about itself
+    guard       the checksum of each row of the small tables (`guarded.py`)
 
 A `param` in the index is a number made from resource type and parameter code (`index.number`), so that a row
 is small and one equality finds both. `low` and `high` bound a half-open range [low, high). Points in time are
@@ -174,4 +175,13 @@ setting = Table(
     metadata,
     Column("name", Name, primary_key=True),
     column("value", Name),
+)
+
+guard = Table(
+    "guard",
+    metadata,
+    Column("place", Name, primary_key=True),  # the table
+    Column("key", Name, primary_key=True),  # what names the row there, as a JSON array
+    column("content", Long),  # the checksum of the row
+    column("seal", Long),  # of all other columns
 )

@@ -38,6 +38,8 @@ crosswalk = Table(
     column("hash", Name),
     column("deleted", Boolean()),
     column("state", Integer()),  # 0 written, 1 to be written, 2 to be linked and written
+    Column("seal", Long),  # of all other columns but id, state and linked; NULL: before there were any
+    Column("linked", Long),  # the seal of its key and `id`
     Index("crosswalk_resource_idx", "type", "id"),
 )
 Index(
@@ -56,6 +58,7 @@ received_base = Table(
     Column("foreign_id", Name, primary_key=True),
     column("body", LargeBinary()),
     Column("marks", LargeBinary()),  # what is wrong in it, in MessagePack; NULL: nothing
+    Column("seal", Long),  # of all other columns; NULL: before there were any
 )
 
 sync_key = Table(

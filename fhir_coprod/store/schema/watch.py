@@ -33,6 +33,7 @@ standing = Table(
     column("asked", Name),  # the department that was asked
     column("steps", Name),  # what it tells of the steps that are in use there
     Column("seal", Long),  # of all other columns but `due`; NULL: not judged yet, or before there were any
+    Column("due_seal", Long),  # of `referral` and `due` as it was judged
     Index("standing_due_idx", "due"),
 )
 partial_index("standing_interest_idx", "interest > 0", standing.c.interest, standing.c.referral)

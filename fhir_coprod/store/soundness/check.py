@@ -13,6 +13,7 @@ from fhir_coprod.store import reindex
 from fhir_coprod.store.database import Database, ReadErrors, Session
 from fhir_coprod.store.soundness.database import FOLLOWERS, Pages, Schema, Small, Texts
 from fhir_coprod.store.soundness.faults import FIRST, KINDS, Fault, Mend, Part, Portion
+from fhir_coprod.store.soundness.guards import Guards, Recover, nothing
 from fhir_coprod.store.soundness.log import Log
 from fhir_coprod.store.soundness.resources import Pointers, Resources
 from fhir_coprod.store.transaction import Transaction
@@ -31,6 +32,7 @@ def run(
     tell_mended: Tell = lambda fault: None,
     progress: Progress = lambda name, done: None,
     more: Sequence[Part] = (),
+    recover: Recover = nothing,
 ) -> None:
     """Tell everything that is wrong in a store with the current schema, and with a writer repair what can be
     made anew, in one small transaction for each portion.
@@ -40,12 +42,14 @@ def run(
 
     tell: is told what is wrong, and remains so
     more: parts of other floors
+    recover: what other floors can make anew of the small tables
     """
     with closing(_Inspection(database, writer, tell, tell_mended)) as inspection:
         first: tuple[Part, ...] = (
             Pages(database),
             Schema(database),
             Texts(database),
+            Guards(recover),
             Small(database, FOLLOWERS),
         )
         for part in first:

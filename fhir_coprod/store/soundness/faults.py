@@ -22,6 +22,42 @@ class Kind(NamedTuple):
     cure: str
 
 
+_OR_RESTORE = "or restore the backup (docs/operations.md#restore)"
+_GUARDED = {
+    "cursor": RESTORE,
+    "setting": f"fhir-coprod db upgrade writes it anew, {_OR_RESTORE}",
+    "feed": (
+        "the next fhir-coprod sync reads everything of that type again, but since when it could be seen is"
+        f" lost; {_OR_RESTORE}"
+    ),
+    "unfinished": f"the next fhir-coprod sync of that EHR does without it; {_OR_RESTORE}",
+    "unread": f"fhir-coprod sync --full notes anew what it is not given; {_OR_RESTORE}",
+    "ehr_base": RESTORE,
+    "dead_letter": (
+        "restore the backup (docs/operations.md#restore); one that is gone comes again by fhir-coprod sync"
+        " --full, or if its file is loaded again"
+    ),
+    "letter_patient": f"fhir-coprod dead-letters replay writes it anew; {_OR_RESTORE}",
+    "retired": RESTORE,
+    "person_word": f"say it again (fhir-coprod people same, or different), {_OR_RESTORE}",
+    "doubt": RESTORE,
+    "odd_number": RESTORE,
+    "numbering": RESTORE,
+    "merge_base": RESTORE,
+    "share": f"it is compared with for a week, and then forgotten; {_OR_RESTORE}",
+    "habit": f"the watch learns it again, but what was in use before is lost; {_OR_RESTORE}",
+}
+"""What helps if a row of a guarded table is altered, gone or not ours."""
+
+
+def _of(place: str, cure: str) -> Kind:
+    return Kind(
+        f"row of table {place} is not as it was written",
+        f"rows of table {place} are not as they were written",
+        cure,
+    )
+
+
 KINDS = {
     "file": Kind("fault in the database itself", "faults in the database itself", RESTORE),
     "index-page": Kind(
@@ -117,6 +153,11 @@ KINDS = {
         "The next fhir-coprod sync --full puts it right, but since when it is so is lost; or restore the"
         " backup (docs/operations.md#restore)",
     ),
+    "letter-orphan": Kind(
+        "dead letter is gone whose patients are still noted",
+        "dead letters are gone whose patients are still noted",
+        "fhir-coprod db check --repair takes the notes away; the letter itself is told of apart",
+    ),
     "orphan": Kind(
         "row belongs to something that is not there", "rows belong to something that is not there", RESTORE
     ),
@@ -138,6 +179,13 @@ KINDS = {
         "counters are behind the numbers that they have given",
         REPAIR,
     ),
+    "checksum": Kind("checksum of a row was altered", "checksums of rows were altered", REPAIR),
+    "recoverable": Kind(
+        "row of a small table is altered, gone or not ours, and can be made anew",
+        "rows of small tables are altered, gone or not ours, and can be made anew",
+        "fhir-coprod db check --repair makes it anew, or has the watch do so when it next runs",
+    ),
+    **{f"{place.replace('_', '-')}-row": _of(place, cure) for place, cure in _GUARDED.items()},
     "lease": Kind("lease that does not end", "leases that do not end", REPAIR),
     "setting": Kind(
         "setting of the store is missing or cannot be read",

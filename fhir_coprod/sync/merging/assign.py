@@ -20,19 +20,19 @@ from sqlalchemy import (
     Update,
     bindparam,
     case,
-    delete,
-    insert,
     literal,
     select,
     tuple_,
     update,
 )
 
+from fhir_coprod.store import guarded
 from fhir_coprod.store.schema.many import among, array, listed
 from fhir_coprod.store.schema.sync import crosswalk, retired, sync_reference
 from fhir_coprod.sync.merging.lookup import Grouped, Row, by_ehr
 from fhir_coprod.sync.staging.identity import ORDERS, PEOPLE, THINGS
 from fhir_coprod.sync.staging.references import Record
+from fhir_coprod.sync.staging.sealed import linked
 from fhir_coprod.sync.staging.waking import TO_LINK, TO_WRITE, WRITTEN, chunks, keys_of, wake_holders
 
 _NAMESPACE = UUID("0d0f0ad6-4f6e-5c3b-9a53-6f1a3bb6f0e5")
@@ -43,7 +43,7 @@ _c, _r = crosswalk.c, sync_reference.c
 _ASSIGN = (
     update(crosswalk)
     .where(_c.ehr == bindparam("e"), _c.type == bindparam("t"), _c.foreign_id == bindparam("f"))
-    .values(id=bindparam("i"), state=bindparam("s"))
+    .values(id=bindparam("i"), state=bindparam("s"), linked=bindparam("l"))
 )
 _referring = (
     (_r.target_ehr == bindparam("at")) & (_r.target_type == bindparam("own")) & listed(_r.target, "ids")
@@ -115,7 +115,10 @@ def assign(connection: Connection, ids: dict[Record, str], rows: Sequence[Row]) 
     connection.execute(
         _ASSIGN,
         [
-            {"e": r.ehr, "t": r.type, "f": r.id, "i": id, "s": TO_WRITE if id else WRITTEN}
+            {
+                **{"e": r.ehr, "t": r.type, "f": r.id, "i": id, "s": TO_WRITE if id else WRITTEN},
+                "l": linked(r, id),
+            }
             for r, id in sorted(ids.items())
         ],
     )
@@ -144,10 +147,6 @@ def _retire(connection: Connection, type: str, rows: dict[Record, Row], ids: dic
     used = set(ids.values())
     t = retired.c
     for chunk in chunks(used):
-        connection.execute(delete(retired).where(t.type == type, among(t.id, chunk)))
+        guarded.take(connection, retired, (t.type == type) & among(t.id, chunk))
     lost = {row.id: ids[record] for record, row in sorted(rows.items()) if row.id and row.id not in used}
-    if lost:
-        connection.execute(
-            insert(retired),
-            [{"type": type, "id": id, "successor": new, "written": False} for id, new in lost.items()],
-        )
+    guarded.put(connection, retired, [(type, id, new, False) for id, new in lost.items()])

@@ -15,16 +15,13 @@ from sqlalchemy import (
     Connection,
     TextClause,
     bindparam,
-    delete,
     func,
-    insert,
     select,
     text,
-    update,
 )
 
 from fhir_coprod.instants import to_milliseconds
-from fhir_coprod.store import Query, Transaction
+from fhir_coprod.store import Query, Transaction, guarded
 from fhir_coprod.store.schema.many import among, array, listed
 from fhir_coprod.store.schema.sync import crosswalk, doubt, sync_reference
 from fhir_coprod.sync.merging.lookup import by_ehr
@@ -126,19 +123,15 @@ def replace(
     for pair, one in before.items():
         why = doubts.get(pair, "")
         if not why and not one.asked:
-            connection.execute(delete(doubt).where(_this(pair)))
+            guarded.take(connection, doubt, _this(pair))
         elif why != one.why or {*pair} & {*moved}:
-            connection.execute(update(doubt).where(_this(pair)).values(why=why, look=True))
+            guarded.change(connection, doubt, _this(pair), why=why, look=True)
     rows = [
-        {
-            "ehr_a": a.ehr, "id_a": a.id, "ehr_b": b.ehr, "id_b": b.id,
-            "why": why, "since": to_milliseconds(now), "asked": False, "look": True,
-        }
+        (a.ehr, a.id, b.ehr, b.id, why, to_milliseconds(now), False, True)
         for (a, b), why in sorted(doubts.items())
         if (a, b) not in before
-    ]  # fmt: skip
-    if rows:
-        connection.execute(insert(doubt), rows)
+    ]
+    guarded.put(connection, doubt, rows)
 
 
 def look_again(connection: Connection, records: Sequence[Record]) -> None:
@@ -151,7 +144,7 @@ def look_again(connection: Connection, records: Sequence[Record]) -> None:
             patients |= {Record(there, _TYPE, id) for there, id in rows}
     for one in about(connection, patients):
         if not one.asked:
-            connection.execute(update(doubt).where(_this(one.pair)).values(look=True))
+            guarded.change(connection, doubt, _this(one.pair), look=True)
 
 
 def waiting(connection: Connection, limit: int) -> list[Doubt]:
@@ -161,12 +154,13 @@ def waiting(connection: Connection, limit: int) -> list[Doubt]:
 
 def looked_at(connection: Connection, pair: Pair, *, asked: bool) -> None:
     """Note that nothing is left to do about a doubt for now, and whether a Task asks about it."""
-    connection.execute(update(doubt).where(_this(pair)).values(asked=asked, look=False))
+    guarded.change(connection, doubt, _this(pair), asked=asked, look=False)
 
 
 def drop(connection: Connection, pair: Pair) -> None:
     """Delete what is no doubt any more."""
-    connection.execute(delete(doubt).where(_this(pair)))
+    (a, b) = pair
+    guarded.take_all(connection, doubt, a.ehr, a.id, b.ehr, b.id)
 
 
 def patients_of(connection: Connection, records: Collection[Record]) -> dict[Record, str]:

@@ -16,13 +16,13 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from uuid import UUID, uuid5
 
-from sqlalchemy import delete, insert, text, update
+from sqlalchemy import text, update
 
 from fhir_coprod import jsontext
 from fhir_coprod.definitions import CANONICAL
 from fhir_coprod.instants import instant, to_milliseconds
 from fhir_coprod.jsontext import Json
-from fhir_coprod.store import Transaction, Version
+from fhir_coprod.store import Transaction, Version, guarded
 from fhir_coprod.store.schema.sync import crosswalk, person_word
 from fhir_coprod.sync.merging import doubts
 from fhir_coprod.sync.merging.change import Change
@@ -188,16 +188,10 @@ def say(transaction: Transaction, pairs: Iterable[Pair], word: str, who: str) ->
     word: same, or different
     """
     connection = transaction.connection
-    w, c = person_word.c, crosswalk.c
+    c = crosswalk.c
     for a, b in sorted({pair_of(*pair) for pair in pairs}):
-        this = (w.ehr_a == a.ehr) & (w.id_a == a.id) & (w.ehr_b == b.ehr) & (w.id_b == b.id)
-        connection.execute(delete(person_word).where(this))
-        connection.execute(
-            insert(person_word).values(
-                ehr_a=a.ehr, id_a=a.id, ehr_b=b.ehr, id_b=b.id,
-                word=word, who=who, said=to_milliseconds(transaction.now),
-            )
-        )  # fmt: skip
+        said = (a.ehr, a.id, b.ehr, b.id, word, who, to_milliseconds(transaction.now))
+        guarded.put(connection, person_word, [said])
         for r in (a, b):
             connection.execute(
                 update(crosswalk)

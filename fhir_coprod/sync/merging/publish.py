@@ -21,7 +21,7 @@ from sqlalchemy import Connection, bindparam, select, update
 from fhir_coprod import jsontext
 from fhir_coprod.jsontext import Document, Json
 from fhir_coprod.outcome import Outcome
-from fhir_coprod.store import Prepared, Transaction, Version, Written
+from fhir_coprod.store import Prepared, Transaction, Version, Written, guarded
 from fhir_coprod.store.prepared import named, prepare
 from fhir_coprod.store.quality import Marks, added, marks, told_by
 from fhir_coprod.store.schema.many import among, array, listed
@@ -382,11 +382,8 @@ def write_retired(transaction: Transaction, most: int) -> Published:
         if written is not None and written.change != "unchanged":
             origin = source.removeprefix(three_way.RETIRED).removeprefix("ehr:")
             published.changes.append(Change(origin, written, before.data))
-    transaction.connection.execute(
-        update(retired)
-        .where(t.written.is_(False), among(t.id, [row[1] for row in rows]))
-        .values(written=True)
-    )
+    done = t.written.is_(False) & among(t.id, [row[1] for row in rows])
+    guarded.change(transaction.connection, retired, done, written=True)
     return published
 
 

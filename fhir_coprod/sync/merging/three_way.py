@@ -17,12 +17,12 @@ from typing import Any
 from uuid import UUID, uuid5
 
 import msgspec
-from sqlalchemy import Connection, bindparam, delete, insert, select
+from sqlalchemy import Connection, bindparam, select
 
 from fhir_coprod import jsontext
 from fhir_coprod.instants import instant
 from fhir_coprod.jsontext import Document, Json
-from fhir_coprod.store import Transaction, Version, Written
+from fhir_coprod.store import Transaction, Version, Written, guarded
 from fhir_coprod.store.schema.core import version as versions
 from fhir_coprod.store.schema.many import array, listed
 from fhir_coprod.store.schema.sync import merge_base
@@ -227,15 +227,15 @@ def _last_written(connection: Connection, ours: Version) -> bytes:
 
 def forget(connection: Connection, type: str, id: str) -> None:
     """Delete the merge base of a resource in which nothing entered here is left."""
-    b = merge_base.c
-    connection.execute(delete(merge_base).where(b.type == type, b.id == id))
+    guarded.take_all(connection, merge_base, type, id)
 
 
 def remember(connection: Connection, type: str, id: str, said: bytes | None) -> None:
     """Keep what the EHR sends now as the merge base, or delete it if None."""
-    forget(connection, type, id)
-    if said is not None:
-        connection.execute(insert(merge_base).values(type=type, id=id, body=said))
+    if said is None:
+        forget(connection, type, id)
+    else:
+        guarded.put(connection, merge_base, [(type, id, said)])
 
 
 def ask(transaction: Transaction, reference: str, elements: Sequence[str]) -> tuple[Written, ...]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, func, select, tuple_, update
 
 from fhir_coprod.jsontext import Json
+from fhir_coprod.store import guarded
 from fhir_coprod.store.schema.many import among, array, listed
 from fhir_coprod.store.schema.sync import crosswalk, numbering, odd_number, sync_key
 from fhir_coprod.sync.merging.people import STRANGERS, People
@@ -110,10 +111,9 @@ def note(
     if not changed:
         return
     for chunk in chunks(changed):
-        connection.execute(delete(odd_number).where(among(o.number, chunk)))
-    new = [{"number": n, "system": system_of(n), "people": now[n]} for n in sorted(changed & now.keys())]
-    if new:
-        connection.execute(insert(odd_number), new)
+        guarded.take(connection, odd_number, among(o.number, chunk))
+    new = [(number, system_of(number), now[number]) for number in sorted(changed & now.keys())]
+    guarded.put(connection, odd_number, new)
     _look_at(connection, {system_of(number) for number in changed})
     turned = {n for n in changed if (before.get(n, 0) >= STRANGERS) != (now.get(n, 0) >= STRANGERS)}
     for chunk in chunks(turned - set(crowded)):
@@ -125,11 +125,9 @@ def _look_at(connection: Connection, systems: Collection[str]) -> None:
     known: set[str] = set()
     for chunk in chunks(systems):
         known |= set(connection.execute(select(n.system).where(among(n.system, chunk))).scalars())
-        connection.execute(update(numbering).where(among(n.system, chunk)).values(look=True))
+        guarded.change(connection, numbering, among(n.system, chunk), look=True)
     new = sorted(set(systems) - known)
-    if new:
-        rows = [{"system": s, "shared": 0, "odd": 0, "trusted": True, "look": True} for s in new]
-        connection.execute(insert(numbering), rows)
+    guarded.put(connection, numbering, [(system, 0, 0, True, True) for system in new])
 
 
 def judge(connection: Connection) -> int:
@@ -145,11 +143,8 @@ def judge(connection: Connection) -> int:
         if odd >= ODD_VALUES and is_trusted(shared, odd) != trusted:
             shared = _shared(connection, system)
         now = is_trusted(shared, odd)
-        connection.execute(
-            update(numbering)
-            .where(n.system == system)
-            .values(shared=shared, odd=odd, trusted=now, look=False)
-        )
+        found = {"shared": shared, "odd": odd, "trusted": now, "look": False}
+        guarded.change(connection, numbering, n.system == system, **found)
         if now != trusted:
             woken += _wake(connection, _of_system(system))
     return woken

@@ -7,9 +7,9 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from sqlalchemy import Connection, or_, select, update
+from sqlalchemy import Connection, or_, select
 
-from fhir_coprod.store import Store, Transaction
+from fhir_coprod.store import Store, Transaction, guarded
 from fhir_coprod.store.loading import Dead
 from fhir_coprod.store.schema.sync import dead_letter
 from fhir_coprod.sync.pace import Pace
@@ -63,7 +63,7 @@ def retake(
 
 def close(connection: Connection, id: int, state: str) -> None:
     """Give a dead letter another state."""
-    connection.execute(update(dead_letter).where(dead_letter.c.id == id).values(state=state))
+    guarded.change(connection, dead_letter, dead_letter.c.id == id, state=state)
 
 
 def retake_readable(
@@ -105,9 +105,8 @@ def bury(transaction: Transaction, file: str, dead: Sequence[Dead], afresh: bool
     connection = transaction.connection
     if afresh:
         of_file = or_(d.position == file, d.position.startswith(f"{file}:", autoescape=True))
-        connection.execute(
-            update(dead_letter).where(d.ehr == "", d.state == "open", of_file).values(state="superseded")
-        )
+        open_ones = (d.ehr == "") & (d.state == "open") & of_file
+        guarded.change(connection, dead_letter, open_ones, state="superseded")
     own_ids = Bases({})
     refused = [
         letters.refusal("", one.type, "", one.raw, one.outcome, one.place, {}, own_ids) for one in dead

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import Connection, delete, insert, select, tuple_, update
+from sqlalchemy import Connection, delete, select, tuple_, update
 
 from fhir_coprod import jsontext
 from fhir_coprod.readable import readable
+from fhir_coprod.store import guarded
 from fhir_coprod.store.schema.many import insert_rows
 from fhir_coprod.store.schema.sync import crosswalk, ehr_base, received_base, sync_reference
 from fhir_coprod.sync.staging.references import Bases, Record, targets
@@ -29,10 +30,7 @@ def known(connection: Connection) -> list[tuple[str, str]]:
 
 def remember(connection: Connection, bases: Iterable[tuple[str, str]]) -> None:
     """Note that all staged records have been worked out with these."""
-    for ehr, base in bases:
-        own = (ehr_base.c.ehr == ehr) & (ehr_base.c.base == base)
-        connection.execute(delete(ehr_base).where(own))
-        connection.execute(insert(ehr_base).values(ehr=ehr, base=base))
+    guarded.put(connection, ehr_base, list(bases))
 
 
 def rework(connection: Connection, after: Record, new: Sequence[str], bases: Bases) -> Record | None:

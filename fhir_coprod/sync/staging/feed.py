@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, select
 
 from fhir_coprod.instants import from_milliseconds, instant, to_milliseconds
-from fhir_coprod.store.schema.many import insert_rows
+from fhir_coprod.store import guarded
 from fhir_coprod.store.schema.sync import ehr_base, feed, unfinished, unread
 from fhir_coprod.sync.ehr.plan import EhrPlan
 
@@ -115,19 +115,21 @@ def read(connection: Connection, ehr: str, type: str) -> Feed | None:
 def forget_others(connection: Connection, ehrs: Sequence[str]) -> None:
     """Drop the feeds of EHRs that are no longer in the settings, and what else reading them left."""
     for table in (feed, unfinished, unread, ehr_base):
-        connection.execute(delete(table).where(table.c.ehr.not_in(list(ehrs))))
+        guarded.take(connection, table, table.c.ehr.not_in(list(ehrs)))
 
 
 def planned(connection: Connection, plan: EhrPlan, now: datetime) -> None:
     """Store the plan as feed rows: types that cannot be seen are marked at once, the others are behind until
     they are pulled.
 
-    Feeds of types that are no longer in the plan are dropped.
+    Feeds of types that are no longer in the plan are dropped. One that was lost, or altered from outside, is
+    begun anew: everything of that type is read again.
     """
     types = [type_plan.type for type_plan in plan.types]
     for table in (feed, unfinished, unread):
-        connection.execute(delete(table).where(table.c.ehr == plan.ehr, table.c.type.not_in(types)))
-    states = {row.type: row for row in feeds(connection, plan.ehr)}
+        guarded.take(connection, table, (table.c.ehr == plan.ehr) & table.c.type.not_in(types))
+    altered = {type for _, type in guarded.unfit(connection, feed, feed.c.ehr == plan.ehr)}
+    states = {row.type: row for row in feeds(connection, plan.ehr) if row.type not in altered}
     for type_plan in plan.types:
         before = states.get(type_plan.type)
         if not type_plan.observable:
@@ -155,24 +157,17 @@ def succeeded(connection: Connection, ehr: str, type: str, success: Success, now
     state: State = "behind" if success.behind else "observable"
     reason = success.behind or "; ".join(filter(None, (success.fault, success.remark)))
     _set(connection, ehr, type, state, reason, before, now)
-    own = update(feed).where(feed.c.ehr == ehr, feed.c.type == type)
-    connection.execute(own.values(watermark=success.watermark))
+    values: dict[str, Any] = {"watermark": success.watermark}
     started = to_milliseconds(success.started)
     if success.is_full:
         # One that did not see everything is followed by another.
         full = 0 if success.behind else to_milliseconds(now)
-        connection.execute(own.values(last_full=full, short_looks=success.short_looks))
+        values |= {"last_full": full, "short_looks": success.short_looks}
+    if not success.behind:
+        first = before.first_success if before is not None else None
+        values |= {"last_success": started, "first_success": to_milliseconds(first) if first else started}
+    guarded.change(connection, feed, (feed.c.ehr == ehr) & (feed.c.type == type), **values)
     _note_gaps(connection, ehr, type, success.gaps, now)
-    if success.behind:
-        return
-    connection.execute(
-        own.values(
-            last_success=started,
-            first_success=started
-            if before is None or before.first_success is None
-            else to_milliseconds(before.first_success),
-        )
-    )
 
 
 def _note_gaps(
@@ -182,14 +177,12 @@ def _note_gaps(
     u = unread.c
     own = (u.ehr == ehr) & (u.type == type)
     since = dict(connection.execute(select(u.what, u.since).where(own)).all())
-    if not gaps and not since:
-        return
-    connection.execute(delete(unread).where(own))
+    guarded.take_all(connection, unread, ehr, type)
     rows = [
         (ehr, type, what, reason, since.get(what, to_milliseconds(now)))
         for what, reason in dict(gaps).items()
     ]
-    insert_rows(connection, unread, rows)
+    guarded.put(connection, unread, rows)
 
 
 def _set(
@@ -202,24 +195,9 @@ def _set(
     now: datetime,
 ) -> None:
     if before is None:
-        connection.execute(
-            insert(feed).values(
-                ehr=ehr,
-                type=type,
-                state=state,
-                since=to_milliseconds(now),
-                reason=reason,
-                watermark="",
-                first_success=0,
-                last_success=0,
-                last_full=0,
-                short_looks=0,
-            )
-        )
+        row = (ehr, type, state, to_milliseconds(now), reason, "", 0, 0, 0, 0)
+        guarded.put(connection, feed, [row])
         return
-    since = before.since if before.state == state else now
-    connection.execute(
-        update(feed)
-        .where(feed.c.ehr == ehr, feed.c.type == type)
-        .values(state=state, reason=reason, since=to_milliseconds(since))
-    )
+    since = to_milliseconds(before.since if before.state == state else now)
+    own = (feed.c.ehr == ehr) & (feed.c.type == type)
+    guarded.change(connection, feed, own, state=state, reason=reason, since=since)

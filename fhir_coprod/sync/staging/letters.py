@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, select
 
 from fhir_coprod import jsontext
 from fhir_coprod.instants import to_milliseconds
 from fhir_coprod.jsontext import Json
 from fhir_coprod.outcome import Outcome
-from fhir_coprod.store.schema.many import array, insert_rows, listed
+from fhir_coprod.store import guarded
+from fhir_coprod.store.schema.many import array, listed
 from fhir_coprod.store.schema.sync import dead_letter, letter_patient
 from fhir_coprod.sync.staging import references
 from fhir_coprod.sync.staging.references import Bases, Record
@@ -27,15 +28,11 @@ from fhir_coprod.watched import WATCHED
 STANDING = ("open", "dismissed")
 """Values of dead_letter.state for what is still not taken in."""
 
-_RESOLVE = (
-    update(dead_letter)
-    .where(
-        dead_letter.c.ehr == bindparam("own_ehr"),
-        dead_letter.c.type == bindparam("own"),
-        listed(dead_letter.c.foreign_id, "ids"),
-        dead_letter.c.state.in_(STANDING),
-    )
-    .values(state="resolved")
+_STANDING = select(dead_letter.c.id).where(
+    dead_letter.c.ehr == bindparam("own_ehr"),
+    dead_letter.c.type == bindparam("own"),
+    listed(dead_letter.c.foreign_id, "ids"),
+    dead_letter.c.state.in_(STANDING),
 )
 
 
@@ -83,54 +80,46 @@ def write(connection: Connection, refused: Sequence[Refused], now: datetime) -> 
         if known is not None:
             id, state = known[0], known[1] if known[1] == "dismissed" else "open"
             dismissed += state == "dismissed"
-            connection.execute(
-                update(dead_letter)
-                .where(d.id == id)
-                .values(state=state, outcome=outcome, position=one.position, seen=at)
-            )
+            news = {"state": state, "outcome": outcome, "position": one.position, "seen": at}
+            guarded.change(connection, dead_letter, d.id == id, **news)
         else:
-            id = connection.execute(
-                insert(dead_letter)
-                .values(
-                    ehr=one.ehr,
-                    type=one.type,
-                    foreign_id=one.foreign_id,
-                    hash=digest,
-                    position=one.position,
-                    body=one.raw,
-                    outcome=outcome,
-                    received=at,
-                    state="open",
-                    seen=at,
-                )
-                .returning(d.id)
-            ).scalar_one()
-        connection.execute(delete(letter_patient).where(letter_patient.c.letter == id))
-        patients = [(id, patient.ehr, patient.id, one.made) for patient in sorted(one.patients)]
-        insert_rows(connection, letter_patient, patients)
-        if one.foreign_id:  # earlier content of the same record is out of date
-            connection.execute(
-                update(dead_letter)
-                .where(d.ehr == one.ehr, d.type == one.type, d.foreign_id == one.foreign_id)
-                .where(d.hash != digest, d.state.in_(STANDING))
-                .values(state="superseded")
+            id = guarded.add(
+                *(connection, dead_letter),
+                ehr=one.ehr,
+                type=one.type,
+                foreign_id=one.foreign_id,
+                hash=digest,
+                position=one.position,
+                body=one.raw,
+                outcome=outcome,
+                received=at,
+                state="open",
+                seen=at,
             )
+        guarded.take_all(connection, letter_patient, id)
+        patients = [(id, patient.ehr, patient.id, one.made) for patient in sorted(one.patients)]
+        guarded.put(connection, letter_patient, patients)
+        if one.foreign_id:  # earlier content of the same record is out of date
+            own = (d.ehr == one.ehr) & (d.type == one.type) & (d.foreign_id == one.foreign_id)
+            earlier = own & (d.hash != digest) & d.state.in_(STANDING)
+            guarded.change(connection, dead_letter, earlier, state="superseded")
     return dismissed
 
 
 def resolve_what_came_no_more(connection: Connection, ehr: str, type: str, began: datetime) -> None:
     """Resolve the dead letters that a look at everything, which began then, did not bring again: their
-    records are mended or gone. Only this closes one whose id nobody could read."""
+    records are mended or gone. Only this closes one whose id nobody could read. What was lost has come again
+    by then, if there is still something wrong with it."""
     d = dead_letter.c
-    connection.execute(
-        update(dead_letter)
-        .where(d.ehr == ehr, d.type == type, d.state.in_(STANDING), d.seen < to_milliseconds(began))
-        .values(state="resolved")
-    )
+    unseen = (d.ehr == ehr) & (d.type == type) & d.state.in_(STANDING) & (d.seen < to_milliseconds(began))
+    guarded.change(connection, dead_letter, unseen, state="resolved")
+    guarded.forget_lost(connection, dead_letter, ehr, type)
 
 
 def resolve(connection: Connection, records: Sequence[Record]) -> None:
     """Resolve the dead letters of records that have now arrived in good order, or are gone."""
     for ids in chunks(record.id for record in records):
         own = {"own_ehr": records[0].ehr, "own": records[0].type, "ids": array(ids)}
-        connection.execute(_RESOLVE, own)
+        standing = list(connection.execute(_STANDING, own).scalars())
+        if standing:
+            guarded.change(connection, dead_letter, dead_letter.c.id.in_(standing), state="resolved")

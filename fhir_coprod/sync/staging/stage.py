@@ -34,7 +34,7 @@ from fhir_coprod.readable import readable
 from fhir_coprod.store.quality import Marks, marks, packed
 from fhir_coprod.store.schema.many import among, array, insert_rows, listed
 from fhir_coprod.store.schema.sync import crosswalk, received_base, sync_key, sync_reference
-from fhir_coprod.sync.staging import feed, identity, letters, references, unfinished
+from fhir_coprod.sync.staging import feed, identity, letters, references, sealed, unfinished
 from fhir_coprod.sync.staging.feed import Success
 from fhir_coprod.sync.staging.letters import Refused
 from fhir_coprod.sync.staging.order import Order, stamps
@@ -322,7 +322,9 @@ def stage(connection: Connection, batch: Batch, now: datetime) -> Counts:
 
 
 def _crosswalk_row(taken: Taken) -> tuple[Any, ...]:
-    return (*taken.record, "", taken.version, taken.updated, taken.hash, False, TO_LINK)
+    seal = sealed.taken(taken.record, taken.version, taken.updated, taken.hash, deleted=False)
+    own = (*taken.record, "", taken.version, taken.updated, taken.hash, False, TO_LINK)
+    return (*own, seal, sealed.linked(taken.record, ""))
 
 
 def _update_rows(connection: Connection, changed: Sequence[Taken]) -> None:
@@ -331,7 +333,12 @@ def _update_rows(connection: Connection, changed: Sequence[Taken]) -> None:
         update(crosswalk)
         .where(c.ehr == bindparam("e"), c.type == bindparam("t"), c.foreign_id == bindparam("f"))
         .values(
-            version=bindparam("v"), updated=bindparam("u"), hash=bindparam("h"), deleted=False, state=TO_LINK
+            version=bindparam("v"),
+            updated=bindparam("u"),
+            hash=bindparam("h"),
+            deleted=False,
+            state=TO_LINK,
+            seal=bindparam("s"),
         ),
         [
             {
@@ -341,6 +348,7 @@ def _update_rows(connection: Connection, changed: Sequence[Taken]) -> None:
                 "v": t.version,
                 "u": t.updated,
                 "h": t.hash,
+                "s": sealed.taken(t.record, t.version, t.updated, t.hash, deleted=False),
             }
             for t in changed
         ],
@@ -349,7 +357,7 @@ def _update_rows(connection: Connection, changed: Sequence[Taken]) -> None:
 
 def _remember(connection: Connection, taken: Sequence[Taken]) -> None:
     """Store bytes, keys and references; mark records that refer to these identifiers to be written again."""
-    insert_rows(connection, received_base, [(*t.record, t.raw, packed(t.marks)) for t in taken])
+    insert_rows(connection, received_base, [_base_row(one) for one in taken])
     keys = [
         (t.record.type, kind, key, t.record.ehr, t.record.id)
         for t in taken
@@ -362,6 +370,11 @@ def _remember(connection: Connection, taken: Sequence[Taken]) -> None:
         wake_holders(connection, taken[0].record.type, held)
     targets = [(*t.record, *target) for t in taken for target in t.targets]
     insert_rows(connection, sync_reference, targets)
+
+
+def _base_row(taken: Taken) -> tuple[Any, ...]:
+    marks = packed(taken.marks)
+    return (*taken.record, taken.raw, marks, sealed.received(taken.record, taken.raw, marks))
 
 
 def _forget(connection: Connection, records: Sequence[Record]) -> None:
@@ -384,18 +397,43 @@ def _bury(connection: Connection, gone: Sequence[Record]) -> int:
     buried = 0
     for ids in chunks(record.id for record in gone):
         own = (c.ehr == gone[0].ehr) & (c.type == gone[0].type) & among(c.foreign_id, ids)
-        result = connection.execute(
-            update(crosswalk).where(own, c.deleted.is_(False)).values(deleted=True, hash="", state=TO_LINK)
-        )
-        buried += result.rowcount
+        alive = connection.execute(
+            select(c.ehr, c.type, c.foreign_id, c.version, c.updated).where(own, c.deleted.is_(False))
+        ).all()
+        for *record, version, updated in alive:
+            _without_hash(connection, Record(*record), version, updated, deleted=True)
+        buried += len(alive)
     return buried
+
+
+def _without_hash(
+    connection: Connection, record: Record, version: str, updated: str, *, deleted: bool
+) -> None:
+    """Whatever the EHR says of it next is new."""
+    values = {
+        "deleted": deleted,
+        "seal": sealed.taken(record, version, updated, "", deleted=deleted),
+        **dict(zip(("_ehr", "_type", "_id"), record, strict=True)),
+    }
+    connection.execute(_WITHOUT_HASH, values)
+
+
+_WITHOUT_HASH = (
+    update(crosswalk)
+    .where(
+        crosswalk.c.ehr == bindparam("_ehr"),
+        crosswalk.c.type == bindparam("_type"),
+        crosswalk.c.foreign_id == bindparam("_id"),
+    )
+    .values(deleted=bindparam("deleted"), hash="", state=TO_LINK, seal=bindparam("seal"))
+)
 
 
 def _give_up(connection: Connection, old: Record, new: Record) -> None:
     """Note that the EHR has put another patient in this one's place, as if the record said so itself."""
     b, c, k = received_base.c, crosswalk.c, sync_key.c
     own = (b.ehr == old.ehr) & (b.type == old.type) & (b.foreign_id == old.id)
-    kept = connection.execute(select(b.body).where(own)).scalar()
+    kept = connection.execute(select(b.body, b.marks).where(own)).first()
     replaced = (
         (k.ehr == old.ehr) & (k.type == old.type) & (k.foreign_id == old.id) & (k.kind == "replaced-by")
     )
@@ -403,15 +441,13 @@ def _give_up(connection: Connection, old: Record, new: Record) -> None:
     key = "/".join(new)
     if kept is None or known == [key] or old == new:
         return
-    data = jsontext.decode(bytes(kept))
+    data = jsontext.decode(bytes(kept.body))
     link = {"other": {"reference": new.reference}, "type": "replaced-by"}
     body = jsontext.encode({**data, "active": False, "link": [link]})
-    connection.execute(update(received_base).where(own).values(body=body))
+    seal = sealed.received(old, body, kept.marks)
+    connection.execute(update(received_base).where(own).values(body=body, seal=seal))
     connection.execute(delete(sync_key).where(replaced))
     insert_rows(connection, sync_key, [(old.type, "replaced-by", key, old.ehr, old.id)])
-    # Without a hash, whatever the EHR says of it next is new.
-    connection.execute(
-        update(crosswalk)
-        .where(c.ehr == old.ehr, c.type == old.type, c.foreign_id == old.id)
-        .values(hash="", state=TO_LINK)
-    )
+    its = (c.ehr == old.ehr) & (c.type == old.type) & (c.foreign_id == old.id)
+    version, updated, deleted = connection.execute(select(c.version, c.updated, c.deleted).where(its)).one()
+    _without_hash(connection, old, version, updated, deleted=deleted)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import msgspec
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, select
 
+from fhir_coprod.store import guarded
 from fhir_coprod.store.schema.sync import unfinished
 
 
@@ -46,11 +47,9 @@ def read(connection: Connection, ehr: str, type: str) -> Unfinished | None:
 
 def save(connection: Connection, ehr: str, type: str, body: bytes) -> None:
     """Remember how far the pull has come."""
-    forget(connection, ehr, type)
-    connection.execute(insert(unfinished).values(ehr=ehr, type=type, body=body))
+    guarded.put(connection, unfinished, [(ehr, type, body)])
 
 
 def forget(connection: Connection, ehr: str, type: str) -> None:
     """The pull has ended."""
-    u = unfinished.c
-    connection.execute(delete(unfinished).where(u.ehr == ehr, u.type == type))
+    guarded.take_all(connection, unfinished, ehr, type)

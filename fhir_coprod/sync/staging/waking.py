@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from sqlalchemy import Connection, bindparam, case, delete, select, tuple_, update
 
+from fhir_coprod.store import guarded
 from fhir_coprod.store.schema.many import among, array, listed
 from fhir_coprod.store.schema.sync import crosswalk, numbering, odd_number, sync_key, sync_reference
 from fhir_coprod.sync.staging import identity
@@ -78,6 +79,6 @@ def wake_odd(connection: Connection, numbers: Iterable[str]) -> None:
             .where(tuple_(c.ehr, c.type, c.foreign_id).in_(carriers), c.deleted.is_(False))
             .values(state=TO_LINK)
         )
-        connection.execute(delete(odd_number).where(among(o.number, odd)))
+        guarded.take(connection, odd_number, among(o.number, odd))
         systems = {system for _, system in rows}
-        connection.execute(update(numbering).where(among(n.system, sorted(systems))).values(look=True))
+        guarded.change(connection, numbering, among(n.system, sorted(systems)), look=True)

@@ -12,11 +12,11 @@ from hashlib import blake2b
 from typing import Final, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, func, select
 
 from fhir_coprod.instants import to_milliseconds
 from fhir_coprod.settings import PracticeSettings, Settings
-from fhir_coprod.store import Transaction
+from fhir_coprod.store import Transaction, guarded
 from fhir_coprod.store.schema import core
 from fhir_coprod.store.schema.watch import habit, standing
 from fhir_coprod.watch.record.model import Facts
@@ -66,7 +66,7 @@ class Habit(NamedTuple):
         }
 
 
-_LEARNED: Final = "watch:learned"
+LEARNED: Final = "watch:learned"
 """The name of the setting with a hash of the use of each step in each group: who has read the habits that it
 names need not read them again. They change once a day, and are needed for every look."""
 
@@ -136,7 +136,7 @@ class Practices:
 
 _Uses = Mapping[tuple[_Group, str], str]
 """By group and step, whether it is in use; what was in use counts as such."""
-_NAME: Final = select(core.setting.c.value).where(core.setting.c.name == _LEARNED)
+_NAME: Final = select(core.setting.c.value).where(core.setting.c.name == LEARNED)
 _RECENT: dict[str, _Uses] = {}
 """The habits that were read last, by the hash of what they say, which is the same in any store."""
 
@@ -181,10 +181,15 @@ def learned(connection: Connection, now: datetime, limit: float) -> list[Habit]:
 def keep(transaction: Transaction, learned: Sequence[Habit]) -> None:
     """Store what has been learned in place of what was known."""
     connection = transaction.connection
-    connection.execute(delete(habit))
-    if learned:
-        connection.execute(insert(habit), [found._asdict() for found in learned])
-    transaction.set_setting(_LEARNED, _name_of(_uses(learned)))
+    guarded.take_all(connection, habit)
+    guarded.put(connection, habit, learned)
+    transaction.set_setting(LEARNED, _name_of(_uses(learned)))
+
+
+def name_again(transaction: Transaction) -> None:
+    """Store the name of what is known once more."""
+    known = list(habits(transaction.connection))
+    transaction.set_setting(LEARNED, _name_of(_uses(known)))
 
 
 class Told(NamedTuple):

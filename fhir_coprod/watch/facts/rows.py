@@ -89,8 +89,9 @@ def interest(standing: Standing) -> int:
 _COLUMNS: Final = (
     *("referral", "ehr", "interest", "old", "stage", "since", "due", "body", "facts"),
     *("scope", "why", "thing", "written", "counted", "department", "waits", "asked", "steps", "seal"),
+    "due_seal",
 )
-SEALED: Final = tuple(name for name in _COLUMNS if name not in ("due", "seal"))
+SEALED: Final = tuple(name for name in _COLUMNS if name not in ("due", "seal", "due_seal"))
 # One list of columns, so that none is inserted and then not updated; S608 sees that names are put into SQL.
 _SAVE: Final = text(
     f"INSERT INTO standing ({', '.join(_COLUMNS)}) VALUES ({', '.join(f':{name}' for name in _COLUMNS)})"  # noqa: S608
@@ -130,6 +131,7 @@ def save(transaction: Transaction, rows: Iterable[tuple[Row, bytes]]) -> None:
             "facts": row.facts,
             **_scoped(row.standing),
             "seal": None,
+            "due_seal": sealed((row.standing.referral, row.due)),
             "was": _NO_ROW if row.was is None else row.was.due,
         }
         for row, body in sorted(rows, key=lambda each: each[0].standing.referral)

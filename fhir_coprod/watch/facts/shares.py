@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
-from sqlalchemy import Connection, case, delete, func, insert, select
+from sqlalchemy import Connection, case, func, select
 
 from fhir_coprod.instants import to_milliseconds
-from fhir_coprod.store import Transaction
+from fhir_coprod.store import Transaction, guarded
 from fhir_coprod.store.schema.watch import share, standing
 
 COMPARED: Final = 7
@@ -62,10 +62,10 @@ def counted(connection: Connection, now: datetime) -> list[Hidden]:
 def keep(transaction: Transaction, day: int, counts: Sequence[Hidden]) -> None:
     """Store the shares of this day, and forget those that are compared with no more."""
     connection = transaction.connection
-    connection.execute(delete(share).where((share.c.day < day - COMPARED) | (share.c.day >= day)))
+    guarded.take(connection, share, (share.c.day < day - COMPARED) | (share.c.day >= day))
+    guarded.forget_lost(connection, share, which=lambda key: not day - COMPARED <= key[0] < day)
     # A day without orders is known, too.
-    rows = [{"day": day, **each._asdict()} for each in counts or (Hidden("", "", 0, 0),)]
-    connection.execute(insert(share), rows)
+    guarded.put(connection, share, [(day, *each) for each in counts or (Hidden("", "", 0, 0),)])
 
 
 def compared(connection: Connection, day: int, least: int) -> Iterator[Shares]:

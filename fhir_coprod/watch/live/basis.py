@@ -26,6 +26,7 @@ from fhir_coprod.watch.rules.policies import Policy
 _RULES: Final = "watch:rules"
 _FEEDS: Final = "watch:feeds"
 _UNREAD: Final = "watch:unread"
+SETTINGS: Final = (_RULES, _FEEDS, _UNREAD)
 
 
 class Ground(NamedTuple):
@@ -62,7 +63,7 @@ def ground_now(connection: Connection, settings: Settings, policy: Policy, now: 
 def ground_of(connection: Connection) -> Ground | None:
     """What the stored standings rest on; None if there are none yet."""
     setting = core.setting.c
-    statement = select(setting.name, setting.value).where(setting.name.in_((_RULES, _FEEDS, _UNREAD)))
+    statement = select(setting.name, setting.value).where(setting.name.in_(SETTINGS))
     held: Mapping[str, str] = dict(connection.execute(statement).all())
     if len(held) < len(Ground._fields):
         return None
@@ -74,3 +75,9 @@ def lay(transaction: Transaction, ground: Ground) -> None:
     transaction.set_setting(_RULES, ground.rules)
     transaction.set_setting(_FEEDS, ground.feeds)
     transaction.set_setting(_UNREAD, msgspec.json.encode(sorted(ground.unread)).decode())
+
+
+def forget(transaction: Transaction) -> None:
+    """Let nobody know what the stored standings rest on, so that every referral is judged again."""
+    for name in SETTINGS:
+        transaction.drop_setting(name)

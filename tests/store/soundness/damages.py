@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Table, select, text
+from sqlalchemy import Column, Connection, Table, UniqueConstraint, select, text
 
 from fhir_coprod.store import opening
 from fhir_coprod.store.schema import core, metadata
@@ -45,14 +45,20 @@ def answers(rows: Rows) -> Rows:
     return {table.name: rows[table.name] for table in READ}
 
 
+def _unique(column: Column[Any]) -> bool:
+    """Whether it is part of what has to be unique."""
+    constraints = column.table.constraints if isinstance(column.table, Table) else ()
+    return any(isinstance(one, UniqueConstraint) and column.name in one.columns for one in constraints)
+
+
 class Damage:
     """One random damage, the same for the same seed."""
 
     def __init__(self, seed: int, url: str) -> None:
         self.random = random.Random(seed)
         self.url = url
-        kinds: list[Callable[[Connection], str]] = [self.delete, self.flip, self.exchange]
-        self.kind = self.random.choices([*kinds, None], weights=[4, 4, 2, 3 if self._file else 0])[0]
+        kinds: list[Callable[[Connection], str]] = [self.delete, self.flip, self.exchange, self.copy]
+        self.kind = self.random.choices([*kinds, None], weights=[4, 4, 2, 2, 3 if self._file else 0])[0]
 
     @property
     def _file(self) -> Path | None:
@@ -125,12 +131,29 @@ class Damage:
         return f"byte flipped: {table.name}.{name}"
 
     def exchange(self, connection: Connection) -> str:
-        bodied = [t for t in metadata.sorted_tables if "body" in t.c]
-        table, one = self._row(connection, *bodied)
+        """Exchange the bodies of two rows, or all that is beside the key where rows have none."""
+        table, one = self._row(connection)
+        names = [c.name for c in table.columns if not c.primary_key and not _unique(c)]
+        if "body" in table.c:
+            names = ["body"]
         _, other = self._row(connection, table)
-        connection.execute(table.update().where(self._at(table, one)).values(body=other["body"]))
-        connection.execute(table.update().where(self._at(table, other)).values(body=one["body"]))
-        return f"bodies exchanged: {table.name}"
+        if not names:
+            return self.delete(connection)
+        for here, there in ((one, other), (other, one)):
+            values = {name: there[name] for name in names}
+            connection.execute(table.update().where(self._at(table, here)).values(values))
+        return f"{'bodies' if names == ['body'] else 'rows'} exchanged: {table.name}"
+
+    def copy(self, connection: Connection) -> str:
+        """A second row like one that is there, with another key."""
+        table, row = self._row(connection)
+        for column in table.columns:
+            if column.primary_key or _unique(column):
+                value = row[column.name]
+                more = 10**9 + self.random.randrange(10**6)
+                row[column.name] = value + more if isinstance(value, int | float) else f"{value}x"
+        connection.execute(table.insert().values(row))
+        return f"row copied: {table.name}"
 
     def page(self) -> str:
         """Random bytes somewhere in the SQLite file, from one byte to a page."""

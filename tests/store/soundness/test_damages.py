@@ -42,7 +42,7 @@ def look(url: str, settings: Settings, *, repair: bool = False) -> list[Fault]:
     try:
         opening.check(base)
         more = (*synced.parts(settings), watched.Standings())
-        check.run(base, found.append, writer=writer, more=more)
+        check.run(base, found.append, writer=writer, more=more, recover=watched.recovered)
     except CoprodError as error:
         found.append(Fault("file", "start", error.message))
     finally:
@@ -75,7 +75,7 @@ def judged(url: str, settings: Settings, original: Rows, faults: list[Fault]) ->
     if not differing:
         return "found; repaired as it was"
     kinds = {fault.kind for fault in faults}
-    if {*differing} <= {"standing", "cursor"} and "standing" in kinds:
+    if {*differing} <= {"standing", "cursor", "setting", "guard"} and kinds & {"standing", "recoverable"}:
         return "found; judged anew by the watch"
     if differing == ["crosswalk"] and "record" in kinds:
         return "found; linked and written once more by the next sync"
