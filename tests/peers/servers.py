@@ -90,6 +90,13 @@ def package_loader_command() -> list[str]:
     return ["node", str(_LOADER / "load.mjs")]
 
 
+def hapi_package_command(package: Path) -> list[str]:
+    """How HAPI's own loader of packages is started, with HL7's validator; canonicals to look up follow."""
+    libraries = f"{package.parent}:{FOLDER / 'hl7validator' / 'target' / 'lib'}/*"
+    quick = ("-Xmx1g", "-Xss16m", "-XX:+UseSerialGC")
+    return ["java", *quick, "-cp", libraries, str(_LOADER / "LoadPackage.java"), package.name]
+
+
 def start_hapi(run: Run, *, all_searches: bool = False) -> dict[str, str]:
     """Start HAPI; returns `url`, under which each partition is a server of its own.
 

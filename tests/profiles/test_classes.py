@@ -59,6 +59,7 @@ from fhir_coprod.profiles import (
     observations,
     person,
 )
+from tests import site_package
 
 ROOT = Path(__file__).parent.parent.parent
 CLASSES: list[type[Profiled]] = [
@@ -625,7 +626,7 @@ def test_validate_knows_our_profiles_by_their_ids() -> None:
 class SiteGoal(CoproductionGoal):
     """A goal as one hospital wants it."""
 
-    profile_id = "https://hospital.example/fhir/StructureDefinition/site-goal"
+    profile_id = site_package.GOAL
 
 
 class SitePatient(Profiled, Patient):
@@ -637,18 +638,6 @@ class Unnamed(Profiled, Patient):
 
 
 def test_a_site_s_own_profile_is_checked_by_its_package(tmp_path: Path) -> None:
-    structure = definitions.structure(CoproductionGoal.profile_url())
-    elements = [
-        element | {"min": 1} if element["path"] == "Goal.start[x]" else element
-        for element in structure["snapshot"]["element"]
-    ]
-    own = {
-        **structure,
-        "id": "site-goal",
-        "url": SiteGoal.profile_id,
-        "baseDefinition": CoproductionGoal.profile_url(),
-        "snapshot": {"element": elements},
-    }
     program = (
         "import sys\n"
         "from fhir_coprod import definitions\n"
@@ -664,10 +653,11 @@ def test_a_site_s_own_profile_is_checked_by_its_package(tmp_path: Path) -> None:
         "assert goal.check(), goal.check()\n"
         "assert CoproductionGoal.in_own_words('Walk', patient='Patient/1').check()\n"
     )
-    (tmp_path / "package.json").write_text('{"name": "hospital.example", "version": "1.0.0"}')
-    (tmp_path / "StructureDefinition-site-goal.json").write_text(json.dumps(own))
     done = subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=False
+        [sys.executable, "-c", program, str(site_package.written(tmp_path))],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
 

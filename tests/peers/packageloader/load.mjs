@@ -14,7 +14,10 @@ const [file, name, version] = process.argv.slice(2);
 const folder = mkdtempSync(join(tmpdir(), 'coprod-packages-'));
 const quiet = { log: (level, message) => (level === 'error' ? console.error(message) : undefined) };
 // Nothing is to be fetched: whoever asks a registry has not found the package that it was given.
-const nobody = new Proxy({}, { get: () => () => Promise.reject(new Error('a registry was asked')) });
+const nobody = new Proxy(
+  { resolveVersion: (_, wanted) => Promise.resolve(wanted) },
+  { get: (own, key) => own[key] ?? (() => Promise.reject(new Error('a registry was asked'))) }
+);
 
 try {
   const cache = new fpl.DiskBasedPackageCache(folder, quiet);
