@@ -33,7 +33,7 @@ class _Written(Profiled, DocumentReference):
         )
 
     @property
-    def text(self) -> str | None:
+    def words(self) -> str | None:
         """The words, if they are in the record as plain text; None when they are elsewhere."""
         attachment = self.content[0].attachment
         if attachment.data is None or not (attachment.contentType or "").startswith("text/"):
