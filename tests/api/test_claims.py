@@ -12,6 +12,7 @@ import pytest
 
 from fhir_coprod import definitions
 from fhir_coprod.errors import UnknownParameter
+from fhir_coprod.jsontext import encode
 from fhir_coprod.store import Query
 from tests.api.conftest import Api, identifier_of, outcome, patient
 
@@ -132,10 +133,23 @@ def test_formats_claimed_are_answered_in_and_no_other(api: Api) -> None:
 
 def test_patch_formats_claimed_are_taken_and_no_other(api: Api) -> None:
     stored = api.create(patient())
-    path, operation = f"Patient/{stored['id']}", b'[{"op":"add","path":"/active","value":true}]'
-    for name in api.get("metadata").json()["patchFormat"]:
-        assert api.patch(path, operation, content_type=name).status_code == 200
-    for name in ("application/merge-patch+json", "application/fhir+json", "application/xml-patch+xml"):
+    path = f"Patient/{stored['id']}"
+    parts = [
+        {"name": "type", "valueCode": "replace"},
+        {"name": "path", "valueString": "Patient.active"},
+        {"name": "value", "valueBoolean": False},
+    ]
+    patches = {
+        "application/json-patch+json": encode([{"op": "add", "path": "/active", "value": True}]),
+        "application/fhir+json": encode(
+            {"resourceType": "Parameters", "parameter": [{"name": "operation", "part": parts}]}
+        ),
+    }
+    assert api.get("metadata").json()["patchFormat"] == list(patches)
+    for name, active in zip(patches, (True, False), strict=True):
+        answer = api.patch(path, patches[name], content_type=name)
+        assert (answer.status_code, answer.json()["active"]) == (200, active)
+    for name in ("application/merge-patch+json", "application/xml-patch+xml"):
         assert api.patch(path, b"{}", content_type=name).status_code == 415
 
 
