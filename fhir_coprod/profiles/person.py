@@ -255,8 +255,10 @@ class RespectAndTrustResponse(Profiled, QuestionnaireResponse):
     @property
     def ratings(self) -> dict[str, str]:
         """Code of each rating by linkId of its question."""
-        return {
-            item.linkId: item.answer[0].valueCoding.code
+        rated = (
+            (item.linkId, answer.valueCoding.code)
             for item in self.item or ()
-            if item.answer and item.answer[0].valueCoding
-        }
+            for answer in (item.answer or ())[:1]
+            if answer.valueCoding
+        )
+        return {question: code for question, code in rated if question and code}
