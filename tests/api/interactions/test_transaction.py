@@ -258,7 +258,7 @@ class TestTransaction:
             entry("PUT", "Patient/a", {"resourceType": "Patient", "id": "b"}),
             entry("POST", "https://other.example/Patient", {"resourceType": "Patient"}),
             entry("MERGE", "Patient/a"),
-            entry("PATCH", "Patient/a", {"resourceType": "Parameters"}),
+            entry("PATCH", "Patient/a", {"resourceType": "Patient"}),
             entry("GET", "Patient?name=%ff"),
         ],
         ids=str,
