@@ -151,7 +151,10 @@ class Damage:
             if column.primary_key or _unique(column):
                 value = row[column.name]
                 more = 10**9 + self.random.randrange(10**6)
-                row[column.name] = value + more if isinstance(value, int | float) else f"{value}x"
+                if isinstance(value, int | float):  # within the 32 bits that a column may have
+                    row[column.name] = value + more if value < 10**9 else value - more
+                else:
+                    row[column.name] = f"{value}x"
         connection.execute(table.insert().values(row))
         return f"row copied: {table.name}"
 
