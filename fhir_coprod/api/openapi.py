@@ -48,7 +48,11 @@ _TEXTS: Mapping[str, _Text] = {
     "update": _Text(
         "Replace a resource, or create it under a chosen id", shown.STORED_REFERRAL, ("If-Match", "Prefer")
     ),
-    "patch": _Text("Change parts of a resource by JSON Patch", shown.STORED_REFERRAL, ("If-Match", "Prefer")),
+    "patch": _Text(
+        "Change parts of a resource by JSON Patch or FHIRPath Patch",
+        shown.STORED_REFERRAL,
+        ("If-Match", "Prefer"),
+    ),
     "delete": _Text("Delete a resource; its history stays", shown.NO_ISSUES, ("If-Match", "Prefer")),
     "search-type": _Text("Find resources of one type", shown.SEARCHSET, _FINDING),
     "search-system": _Text("Find resources of several types (_type)", shown.SEARCHSET, ("_type", *_FINDING)),
@@ -315,7 +319,10 @@ def _body(row: Interaction, method: str) -> Json | None:
     if method == "PATCH":
         return {
             "required": True,
-            "content": {JSON_PATCH: {"schema": {"type": "array"}, "example": shown.PATCH}},
+            "content": {
+                JSON_PATCH: {"schema": {"type": "array"}, "example": shown.PATCH},
+                **_fhir(shown.FHIRPATH_PATCH),
+            },
         }
     if row.name.startswith("search") and method == "POST":
         schema = {"type": "object", "additionalProperties": _STRING}

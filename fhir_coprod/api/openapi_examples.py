@@ -73,6 +73,19 @@ TRANSACTION_RESPONSE: Final[Json] = {
 }
 
 PATCH: Final = [{"op": "replace", "path": "/priority", "value": "urgent"}]
+FHIRPATH_PATCH: Final = {
+    "resourceType": "Parameters",
+    "parameter": [
+        {
+            "name": "operation",
+            "part": [
+                {"name": "type", "valueCode": "replace"},
+                {"name": "path", "valueString": "ServiceRequest.priority"},
+                {"name": "value", "valueCode": "urgent"},
+            ],
+        }
+    ],
+}
 
 SEARCHSET: Final[Json] = {
     "resourceType": "Bundle",

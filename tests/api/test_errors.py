@@ -58,7 +58,9 @@ BAD: list[tuple[str, str, bytes, dict[str, str], int, str]] = [
     ("PUT", f"Patient/{'a' * 65}", VALID, {}, 404, "not-found"),
     ("PUT", "Patient", VALID, {}, 412, "conflict"),
     ("DELETE", "Patient", b"", {}, 412, "conflict"),
-    ("PATCH", "Patient/a", b"[]", {"content_type": "application/fhir+json"}, 415, "not-supported"),
+    ("PATCH", "Patient/a", b"[]", {"content_type": "application/xml-patch+xml"}, 415, "not-supported"),
+    ("PATCH", "Patient/a", b"[]", {"content_type": "application/fhir+json"}, 400, "structure"),
+    ("PATCH", "Patient/a", VALID, {"content_type": "application/fhir+json"}, 400, "invalid"),
     ("PATCH", "Patient/a", b"[", {"content_type": "application/json-patch+json"}, 400, "structure"),
     ("PATCH", "Patient/a", b"{}", {"content_type": "application/json-patch+json"}, 400, "invalid"),
     (

@@ -68,7 +68,7 @@ def _statement(base: str, names: frozenset[str]) -> bytes:
             "implementation": {"description": "The shared part of care, beside the EHRs", "url": base},
             "fhirVersion": "4.0.1",
             "format": ["application/fhir+json", "json"],
-            "patchFormat": ["application/json-patch+json"],
+            "patchFormat": ["application/json-patch+json", "application/fhir+json"],
             "rest": [rest],
         }
     )

@@ -1,4 +1,4 @@
-"""JSON Patch (RFC 6902) on a stored resource; numbers that the patch does not touch keep their lexemes."""
+"""Patches of a stored resource: JSON Patch (RFC 6902) and FHIRPath Patch; numbers keep their lexemes."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import msgspec
 
 from fhir_coprod import deadline, jsontext
 from fhir_coprod.api.call import Call
-from fhir_coprod.api.formats import JSON_PATCH
-from fhir_coprod.api.interactions import subset
+from fhir_coprod.api.formats import FHIR_JSON, JSON_PATCH
+from fhir_coprod.api.interactions import fhirpath_patch, subset
 from fhir_coprod.errors import BadRequest, Gone, InvalidResource, NotJson, TooLarge, UnsupportedMediaType
 from fhir_coprod.jsontext import Document, Json
 from fhir_coprod.store import Version
@@ -23,21 +23,38 @@ MAX_COPIED = 1_000_000
 them would fill the memory; and other writes wait while they are done."""
 
 
-def parse(call: Call) -> jsonpatch.JsonPatch:
-    """The patch in the body, or in the Binary that carries it as an entry of a Bundle."""
-    if call.parsed is not None:
+Patch = jsonpatch.JsonPatch | fhirpath_patch.Patch
+
+
+def parse(call: Call) -> Patch:
+    """The patch in the body; of an entry of a Bundle a Parameters resource, or a Binary with a JSON Patch."""
+    if call.parsed is not None and call.parsed.type != "Parameters":
         return _patch(_from_binary(call.parsed))
+    if call.parsed is not None or call.body_type == FHIR_JSON:
+        return _parameters(call.document())
     if call.body_type != JSON_PATCH:
         raise UnsupportedMediaType(
-            f"Patches are taken as JSON Patch; send them with Content-Type: {JSON_PATCH}."
+            f"Patches are taken as JSON Patch (Content-Type: {JSON_PATCH}) and as FHIRPath Patch, a "
+            f"Parameters resource (Content-Type: {FHIR_JSON})."
         )
     return _patch(call.body)
+
+
+def _parameters(document: Document) -> fhirpath_patch.Patch:
+    if document.type != "Parameters":
+        raise BadRequest(
+            f"A FHIRPath Patch is a Parameters resource; send a JSON Patch with Content-Type: {JSON_PATCH}."
+        )
+    return fhirpath_patch.parse(subset.exact(document.raw))
 
 
 def _from_binary(document: Document) -> bytes:
     data = document.data
     if document.type != "Binary" or data.get("contentType") != JSON_PATCH:
-        raise BadRequest(f"In a Bundle, send the patch as a Binary with contentType {JSON_PATCH}.")
+        raise BadRequest(
+            f"In a Bundle, send the patch as a Parameters resource (FHIRPath Patch), or as a Binary with "
+            f"contentType {JSON_PATCH}."
+        )
     try:
         return base64.b64decode(data.get("data", ""), validate=True)
     except (binascii.Error, TypeError, ValueError):
@@ -70,12 +87,17 @@ def _is_complete(operation: Json) -> bool:
     return operation["op"] == "remove" or "value" in operation
 
 
-def applied(patch: jsonpatch.JsonPatch, current: Version) -> Document:
+def applied(patch: Patch, current: Version) -> Document:
     """The current version with the patch applied; raises InvalidResource if the patch does not fit."""
     if current.deleted:
         raise Gone(f"{current.type}/{current.id} was deleted; there is nothing to patch.")
+    resource = subset.exact(current.body)
     try:
-        patched = _stepwise(patch, subset.exact(current.body))
+        patched = (
+            fhirpath_patch.applied(patch, resource)
+            if isinstance(patch, tuple)
+            else _stepwise(patch, resource)
+        )
     except jsonpatch.JsonPatchTestFailed:
         # The library's own message may quote the record.
         raise InvalidResource(

@@ -14,8 +14,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import jsonpatch
-
 from fhir_coprod import jsontext
 from fhir_coprod.api.answer import Answer, outcome_answer
 from fhir_coprod.api.call import Call, Pairs, pairs
@@ -64,7 +62,7 @@ class PlannedWrite:
     type: str
     id: str = ""
     document: Document | None = None
-    patch: jsonpatch.JsonPatch | None = None
+    patch: patching.Patch | None = None
     base: str = ""
     criteria: Pairs | None = None
     versions: frozenset[str] | None = None

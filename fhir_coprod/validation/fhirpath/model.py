@@ -56,6 +56,8 @@ class Type:
     @cached_property
     def elements(self) -> dict[str, Element]:
         """Children by FHIRPath name: `value` for `value[x]`, and `valueQuantity`, as some guides write it."""
+        if self is TYPE_INFO:
+            return {name: Element(name, ((name, "System.String"),), False) for name in ("namespace", "name")}
         return {} if self.name.startswith("System.") else _children(self.name)
 
     @cached_property
@@ -120,6 +122,19 @@ DATE = _known.types["System.Date"]
 DATE_TIME = _known.types["System.DateTime"]
 TIME = _known.types["System.Time"]
 QUANTITY = _known.types["System.Quantity"] = _system("Quantity", "FHIR.Quantity")
+TYPE_INFO = Type("System.TypeInfo", "TypeInfo", frozenset({"System.TypeInfo"}), "", primitive=False)
+"""What `type()` gives."""
+
+
+def is_type(name: str) -> bool:
+    """Whether `is`, `as` and `ofType` know the name: a FHIR type or a system type, plain or qualified.
+
+    Every name may follow `System.`: nothing is of such a type if there is none.
+    """
+    space, _, plain = name.rpartition(".")
+    if space == "System" or (not space and f"System.{plain}" in _known.types):
+        return True
+    return space in ("", "FHIR") and definitions.has_structure(plain)
 
 
 def _make(name: str) -> Type:

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any
 
 from fhir_coprod.jsontext import Json
@@ -296,8 +295,11 @@ def equivalent(a: Node, b: Node) -> bool:
         first, second = quantity.number(left), quantity.number(right)
         if first is None or second is None:
             return first is second
-        places = min(_places(first), _places(second))
+        places = min(quantity.places(first), quantity.places(second))
         return round(first, places) == round(second, places)
+    if "Quantity" in (kind, other):
+        one_, two = as_quantity(a), as_quantity(b)
+        return one_ is not None and two is not None and quantity.equivalent(one_, two)
     if kind or other:
         return equal(a, b) is True
     return _equivalent_json(a, b)
@@ -309,11 +311,6 @@ def _is_text(node: Node) -> bool:
 
 def _common_form(node: Node) -> str:
     return " ".join(node.value.casefold().split())
-
-
-def _places(value: Decimal) -> int:
-    exponent = value.normalize().as_tuple().exponent
-    return max(0, -exponent) if isinstance(exponent, int) else 0
 
 
 def _equivalent_json(a: Node, b: Node) -> bool:

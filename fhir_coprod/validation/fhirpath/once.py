@@ -31,7 +31,7 @@ _Found = TypeVar("_Found")
 
 _ITEM = frozenset({"$this", "$index", "$total"})
 _SAME = frozenset[str]()
-_EACH = frozenset({"where", "all", "exists", "select", "repeat"})
+_EACH = frozenset({"where", "all", "exists", "select", "repeat", "sort"})
 """Functions that evaluate their argument once for each item."""
 _NAMING = frozenset({"is", "as", "ofType", "trace"})
 """Functions whose arguments are names, or are not looked at."""

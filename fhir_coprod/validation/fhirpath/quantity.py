@@ -1,30 +1,24 @@
-"""Compares quantities: directly in the same unit, and after conversion for a few everyday UCUM units."""
+"""Compares quantities and computes with them: in the same unit, or else by what the units measure."""
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import Decimal, localcontext
+from fractions import Fraction
 from typing import Any
 
 from fhir_coprod.jsontext import Json
+from fhir_coprod.validation.fhirpath import units
+from fhir_coprod.validation.fhirpath.units import Measure
 
 UCUM = "http://unitsofmeasure.org"
 
-# Factor to a base unit, by dimension. Only exact factors; UCUM's years and months are mean ones.
-_UNITS: dict[str, tuple[str, Decimal]] = {
-    code: (dimension, Decimal(factor))
-    for dimension, units in {
-        "time": "ms 0.001 s 1 min 60 h 3600 d 86400 wk 604800 mo 2629800 a 31557600",
-        "mass": "ng 0.000000001 ug 0.000001 mg 0.001 g 1 kg 1000 [lb_av] 453.59237 [oz_av] 28.349523125",
-        "length": "nm 0.000000001 um 0.000001 mm 0.001 cm 0.01 dm 0.1 m 1 km 1000 [in_i] 0.0254",
-        "volume": "uL 0.000001 mL 0.001 ml 0.001 cL 0.01 dL 0.1 dl 0.1 L 1 l 1",
-        "pressure": "Pa 1 kPa 1000 mm[Hg] 133.322387415",
-        "number": "1 1 % 0.01",
-    }.items()
-    for code, factor in zip(units.split()[::2], units.split()[1::2], strict=True)
-}
+MOST_DIGITS = 400
+"""Numbers beyond 10 to this power are not converted; a double ends at 308."""
 
-# Calendar words and the UCUM unit of the same length; no unit is exactly as long as a year or month.
 _CALENDAR = {"week": "wk", "day": "d", "hour": "h", "minute": "min", "second": "s", "millisecond": "ms"}
+"""Calendar words and the UCUM unit of the same length; no unit is exactly as long as a year or month."""
+_ABOUT = {**_CALENDAR, "year": "a", "month": "mo"}
+"""The same for `~`, to which a year is a mean year."""
 
 
 def make(value: Decimal, unit: str, *, calendar: bool = False) -> Json:
@@ -44,17 +38,129 @@ def number(value: Any) -> Decimal | None:
     return decimal if decimal.is_finite() else None
 
 
+def places(value: Decimal) -> int:
+    """Decimal places, without zeros at the end."""
+    exponent = value.normalize().as_tuple().exponent
+    return max(0, -exponent) if isinstance(exponent, int) else 0
+
+
 def order(a: Json, b: Json) -> int | None:
     """-1, 0 or 1; None when the units cannot be compared or a value is missing."""
     left, right = number(a.get("value")), number(b.get("value"))
     if left is None or right is None:
         return None
+    if _unit(a) == _unit(b):
+        return (left > right) - (left < right)
+    one, other = _measured(a, left), _measured(b, right)
+    if one is None or other is None or one[1] != other[1]:
+        return None
+    return (one[0] > other[0]) - (one[0] < other[0])
+
+
+def comparable(a: Json, b: Json) -> bool:
+    """Whether one can be converted into the unit of the other."""
+    if _unit(a) == _unit(b):
+        return True
+    one, other = _measure(a), _measure(b)
+    return one is not None and other is not None and one[1] == other[1]
+
+
+def equivalent(a: Json, b: Json) -> bool:
+    """`~`: in the larger of the two units, as many decimal places as the less precise has."""
+    left, right = number(a.get("value")), number(b.get("value"))
+    if left is None or right is None:
+        return left is right
     if _unit(a) != _unit(b):
-        from_unit, to_unit = _factor(a), _factor(b)
-        if from_unit is None or to_unit is None or from_unit[0] != to_unit[0]:
+        one, other = _measure(a, _ABOUT), _measure(b, _ABOUT)
+        if one is None or other is None or one[1] != other[1]:
+            return False
+        if one[0] < other[0]:
+            left, right, one, other = right, left, other, one
+        converted = _converted(right, other[0] / one[0])
+        if converted is None:
+            return False
+        right = converted
+    precision = min(places(left), places(right))
+    with localcontext(prec=2 * MOST_DIGITS):
+        return round(left, precision) == round(right, precision)
+
+
+def converted(quantity: Json, unit: str) -> Json | None:
+    """The same amount in another UCUM unit or calendar word; None if there is no way."""
+    target = make(Decimal(1), unit, calendar=unit in _ABOUT)
+    value = number(quantity.get("value"))
+    if value is None:
+        return None
+    if _unit(quantity) == _unit(target):
+        return quantity
+    one, other = _measure(quantity), _measure(target)
+    if one is None or other is None or one[1] != other[1]:
+        return None
+    found = _converted(value, one[0] / other[0])
+    return None if found is None else {**target, "value": found}
+
+
+def computed(operator: str, a: Json, b: Json) -> Json | None:
+    """`+`, `-`, `*`, `/` of two quantities; None if their units do not allow it, or on division by zero.
+
+    A sum is in the smaller of the two units, the ratio of quantities of one kind has the unit 1.
+    """
+    left, right = number(a.get("value")), number(b.get("value"))
+    if left is None or right is None:
+        return None
+    if operator in "+-":
+        return _sum(operator, a, b)
+    one, other = _measure(a), _measure(b)
+    if "1" in (a.get("code"), b.get("code")) and (operator == "*" or b.get("code") == "1"):
+        base = b if a.get("code") == "1" else a
+        value = _calculated(operator, left, right)
+        return None if value is None else {**base, "value": value}
+    if one is None or other is None:
+        return None
+    first, second = _ucum(a), _ucum(b)
+    value = _calculated(operator, left, right)
+    if value is None:
+        return None
+    if operator == "/" and one[1] == other[1]:
+        ratio = _converted(value, one[0] / other[0])
+        return None if ratio is None else make(ratio, "1")
+    if operator == "*":
+        return make(value, f"{first}.{_grouped(second)}")
+    return make(value, f"{'' if first == '1' else first}/{_grouped(second)}")
+
+
+def _sum(operator: str, a: Json, b: Json) -> Json | None:
+    if _unit(a) != _unit(b):
+        one, other = _measure(a), _measure(b)
+        if one is None or other is None or one[1] != other[1]:
             return None
-        left, right = left * from_unit[1], right * to_unit[1]
-    return (left > right) - (left < right)
+        smaller = a if one[0] < other[0] else b
+        unit = _ucum(smaller)
+        left, right = converted(_as_ucum(a), unit), converted(_as_ucum(b), unit)
+        if left is None or right is None:
+            return None
+        a, b = left, right
+    first, second = number(a["value"]), number(b["value"])
+    value = None if first is None or second is None else _calculated(operator, first, second)
+    return None if value is None else {**a, "value": value}
+
+
+def _grouped(unit: str) -> str:
+    return f"({unit})" if "/" in unit or "." in unit else unit
+
+
+def _calculated(operator: str, a: Decimal, b: Decimal) -> Decimal | None:
+    try:
+        match operator:
+            case "+":
+                return a + b
+            case "-":
+                return a - b
+            case "*":
+                return a * b
+        return a / b if b else None
+    except ArithmeticError:
+        return None
 
 
 def _unit(quantity: Json) -> tuple[Any, Any]:
@@ -64,15 +170,55 @@ def _unit(quantity: Json) -> tuple[Any, Any]:
     return quantity.get("system"), code
 
 
-def _factor(quantity: Json) -> tuple[str, Decimal] | None:
+def _measure(quantity: Json, calendar: dict[str, str] = _CALENDAR) -> Measure | None:
+    """What its unit measures."""
     system, code = _unit(quantity)
+    if not isinstance(code, str):
+        return None
     if system is None:
-        return _UNITS.get(_CALENDAR.get(code, "1" if code == "1" else ""))
-    return _UNITS.get(code) if system == UCUM and isinstance(code, str) else None
+        code = calendar.get(code, "1" if code == "1" else "")
+    elif system != UCUM:
+        return None
+    return units.measure(code)
+
+
+def _measured(quantity: Json, value: Decimal) -> tuple[Fraction, tuple[tuple[str, int], ...]] | None:
+    """The amount in base units, and those."""
+    found = _measure(quantity)
+    if found is None or not _is_moderate(value):
+        return None
+    return Fraction(value) * found[0], found[1]
+
+
+def _is_moderate(value: Decimal) -> bool:
+    return not value or abs(value.adjusted()) < MOST_DIGITS
+
+
+def _converted(value: Decimal, factor: Fraction) -> Decimal | None:
+    """The product, exact where 40 digits can be."""
+    if not _is_moderate(value):
+        return None
+    exact = Fraction(value) * factor
+    try:
+        with localcontext(prec=40):
+            return (Decimal(exact.numerator) / exact.denominator).normalize() + 0
+    except ArithmeticError:
+        return None
+
+
+def _ucum(quantity: Json) -> str:
+    """The UCUM code of its unit."""
+    system, code = _unit(quantity)
+    return str(_CALENDAR.get(code, code) if system is None else code)
+
+
+def _as_ucum(quantity: Json) -> Json:
+    return {**quantity, "system": UCUM, "code": _ucum(quantity)}
 
 
 def text(quantity: Json) -> str:
     """The text that `toString()` gives: 4 'mg', 3 day."""
     system, unit = _unit(quantity)
     value = quantity.get("value")
-    return f"{value} '{unit}'" if system is not None or unit == "1" else f"{value} {unit}"
+    shown = format(value, "f") if isinstance(value, Decimal) else value
+    return f"{shown} '{unit}'" if system is not None or unit == "1" else f"{shown} {unit}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import html
 import re
 from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
@@ -22,6 +23,7 @@ from fhir_coprod.validation.fhirpath.model import (
     TIME,
 )
 from fhir_coprod.validation.fhirpath.nodes import EMPTY, Node, Nodes, integer, one, string, truth
+from fhir_coprod.validation.fhirpath.parser import CALENDAR_UNITS
 
 
 def text_of(node: Node) -> str | None:
@@ -61,6 +63,8 @@ def _tested(test: Callable[[str, str], bool]) -> Callable[[Nodes, list[Nodes]], 
         node, part = one(items), text(args[0])
         if node is None or part is None:
             return EMPTY
+        if not node.type.is_primitive:
+            raise FhirPathError(f"FHIRPath: {node.type.fhir} is no text; name one of its elements.")
         value = text_of(node)
         return truth(value is not None and test(value, part))
 
@@ -78,6 +82,8 @@ def replace_matches(items: Nodes, args: list[Nodes]) -> Nodes:
     value, source, by = text(items), text(args[0]), text(args[1])
     if value is None or source is None or by is None:
         return EMPTY
+    if not source:
+        return string(value)
     try:
         return string(patterns.replaced(source, value, by))
     except UnsupportedFhirPath as error:
@@ -176,6 +182,40 @@ def decode(items: Nodes, args: list[Nodes]) -> Nodes:
     return EMPTY
 
 
+_JSON_ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t", "\f": "\\f", "\b": "\\b"}
+_JSON_UNESCAPES = {shown[1]: character for character, shown in _JSON_ESCAPES.items()}
+_JSON_ESCAPE = re.compile(r"\\(u[0-9A-Fa-f]{4}|.)", re.DOTALL)
+
+
+def escape(items: Nodes, args: list[Nodes]) -> Nodes:
+    value, kind = text(items), text(args[0])
+    if value is None:
+        return EMPTY
+    match kind:
+        case "html":
+            return string(html.escape(value))
+        case "json":
+            return string("".join(_JSON_ESCAPES.get(character, character) for character in value))
+    return EMPTY
+
+
+def unescape(items: Nodes, args: list[Nodes]) -> Nodes:
+    value, kind = text(items), text(args[0])
+    if value is None:
+        return EMPTY
+    match kind:
+        case "html":
+            return string(html.unescape(value))
+        case "json":
+            return string(_JSON_ESCAPE.sub(_unescaped, value))
+    return EMPTY
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    code = match[1]
+    return chr(int(code[1:], 16)) if len(code) == 5 else _JSON_UNESCAPES.get(code, code)
+
+
 _QUANTITY = re.compile(r"([+-]?\d+(?:\.\d+)?)\s*(?:'([^']+)'|([a-z]+))?", re.ASCII)
 
 
@@ -234,6 +274,8 @@ def to_quantity(node: Node) -> Any:
         if match is None:
             return None
         if match[3]:
+            if match[3] not in CALENDAR_UNITS:
+                return None
             return quantity.make(Decimal(match[1]), match[3].removesuffix("s"), calendar=True)
         return quantity.make(Decimal(match[1]), match[2] or "1")
     decimal = to_decimal(node)
@@ -264,3 +306,18 @@ def convert(items: Nodes, to: str) -> Nodes:
 def converts(items: Nodes, to: str) -> Nodes:
     """`convertsToX()`."""
     return truth(bool(convert(items, to))) if items else EMPTY
+
+
+def to_quantity_in(items: Nodes, args: list[Nodes]) -> Nodes:
+    """`toQuantity(unit)`: empty when the item is no quantity, or of another kind than the unit."""
+    found = convert(items, "Quantity")
+    if not found or not args:
+        return found
+    unit = text(args[0])
+    amount = None if unit is None else quantity.converted(found[0].value, unit)
+    return EMPTY if amount is None else [Node(amount, QUANTITY)]
+
+
+def converts_to_quantity_in(items: Nodes, args: list[Nodes]) -> Nodes:
+    """`convertsToQuantity(unit)`."""
+    return truth(bool(to_quantity_in(items, args))) if items else EMPTY

@@ -125,6 +125,19 @@ def shifted(text: str, amount: Decimal, unit: str) -> str | None:
     return out + "T" * ("T" in text and len(given) <= 3) + (fields[6] or "")
 
 
+def shifted_time(text: str, amount: Decimal, unit: str) -> str | None:
+    """A time of day moved by hours, minutes or seconds, in the same precision; midnight is no end.
+
+    None when that is meaningless.
+    """
+    if unit not in ("hour", "minute", "second", "millisecond") or time_of_day(text) is None:
+        return None
+    moved = shifted(f"2000-01-01T{text}", amount, unit)
+    return None if moved is None else moved.partition("T")[2]
+
+
+UNITS = ("year", "month", "week", "day", "hour", "minute", "second", "millisecond")
+"""What dates and times are moved by."""
 _SECONDS = {"week": 604_800, "day": 86_400, "hour": 3_600, "minute": 60, "second": 1}
 
 

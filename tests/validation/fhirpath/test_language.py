@@ -7,13 +7,17 @@ from typing import Any
 
 import pytest
 
+from fhir_coprod import definitions
 from fhir_coprod.validation.fhirpath import (
     Env,
     FhirPathError,
+    Undecided,
     UnsupportedFhirPath,
     compile_invariant,
     compile_typed,
 )
+from fhir_coprod.validation.fhirpath.parser import parse
+from fhir_coprod.validation.fhirpath.strict import check_steps
 from tests.validation.fhirpath_data import values
 
 PATIENT: dict[str, Any] = {
@@ -182,8 +186,61 @@ ANSWERS: list[tuple[str, list[Any]]] = [
     ("(-5).abs()", [5]),
     ("(5.5).floor() + (5.5).ceiling() + (5.5).truncate()", [16]),
     ("(16).sqrt()", [4]),
+    ("2.0 'cm' * 2.0 'm' = 0.040 'm2'", [True]),
+    ("4.0 'g' / 2.0 'm' = 2 'g/m'", [True]),
+    ("1 'm' / 1 'cm' = 100 '1'", [True]),
+    ("3.6 'km/h' = 1 'm/s'", [True]),
+    ("10 / 2 's' = 5 'Hz'", [True]),
+    ("2 * 3 days = 6 days", [True]),
+    ("1 'm' / 0 's'", []),
+    ("1 'm' * 2 'Cel'", []),
+    ("(1 'm' + 5 'cm').toString()", ["105 'cm'"]),
+    ("1 'm' + 1 's'", []),
+    ("5 'mmol/L' = 5000 'umol/L'", [True]),
+    ("1 '[iU]/mL' = 1000 '[iU]/L'", [True]),
+    ("1 '[iU]' = 1 '[CFU]'", []),
+    ("120 'mm[Hg]' > 15 'kPa'", [True]),
+    ("98.6 '[degF]' = 37 'Cel'", []),
+    ("1 'Cel' = 1.0 'Cel'", [True]),
+    ("4 'g' ~ 4040 'mg'", [True]),
+    ("4040 'mg' ~ 4 'g'", [True]),
+    ("4.0 'g' ~ 4040 'mg'", [True]),
+    ("4.01 'g' ~ 4.1 'g'", [False]),
+    ("1 year ~ 1 'a'", [True]),
+    ("1 year = 1 'a'", []),
+    ("4 'g' ~ 4 's'", [False]),
+    ("1 'cm'.comparable(1 '[in_i]')", [True]),
+    ("1 'cm'.comparable(1 's')", [False]),
+    ("@T23:00 + 2 hours = @T01:00", [True]),
+    ("@T01:00 - 90 minutes = @T23:30", [True]),
+    # precision
+    ("1.58700.precision()", [5]),
+    ("@2014-01-05T10:30:00.000.precision()", [17]),
+    ("1.587.lowBoundary(6)", [1.5865]),
+    ("1.587.highBoundary(2)", [1.59]),
+    ("(-1.587).highBoundary(2)", [-1.58]),
+    ("0.lowBoundary(1)", [-0.5]),
+    ("1.587.lowBoundary(-1)", []),
+    ("(1.5 'cm').highBoundary(2) = 1.55 'cm'", [True]),
+    ("birthDate.lowBoundary()", ["1970-03-01"]),
+    ("birthDate.highBoundary()", ["1970-03-31"]),
+    ("@2024-02.highBoundary()", ["2024-02-29"]),
+    ("@2024-02-01T10:30+02:00.highBoundary()", ["2024-02-01T10:30:59.999+02:00"]),
+    ("@2024-02-01T10:30:15.5.highBoundary()", ["2024-02-01T10:30:15.599-12:00"]),
+    ("@T10:30.lowBoundary()", ["10:30:00.000"]),
+    ("@2014.lowBoundary(5)", []),
+    # order of items
+    ("(3 | 1 | 2).sort()", [1, 2, 3]),
+    ("(3 | 1 | 2).sort(-$this)", [3, 2, 1]),
+    ("name.sort(family).use", ["nickname", "official"]),
+    ("name.sort(-use).use", ["official", "nickname"]),
     # texts
     ("'abc'.startsWith('ab')", [True]),
+    ("'abc'.replaceMatches('', 'x')", ["abc"]),
+    ("'a<\"'.escape('html')", ["a&lt;&quot;"]),
+    ("'&lt;'.unescape('html')", ["<"]),
+    ("'a\"b'.escape('json')", ['a\\"b']),
+    (r"'a\\u00e5'.unescape('json')", ["aå"]),
     ("'abc'.endsWith('bc')", [True]),
     ("'abc'.contains('b')", [True]),
     ("photo.title.startsWith('a')", []),
@@ -220,6 +277,10 @@ ANSWERS: list[tuple[str, list[Any]]] = [
     ("'10:00'.toTime() = @T10:00", [True]),
     ("'4 \\'mg\\''.toQuantity() = 4 'mg'", [True]),
     ("'x'.convertsToInteger()", [False]),
+    ("'1 wk'.convertsToQuantity()", [False]),
+    ("'1 week'.convertsToQuantity()", [True]),
+    ("'1500 \\'mg\\''.toQuantity('g').toString()", ["1.5 'g'"]),
+    ("'1500 \\'mg\\''.convertsToQuantity('m')", [False]),
     ("1.convertsToDecimal()", [True]),
     # types
     ("$this is Patient", [True]),
@@ -237,6 +298,10 @@ ANSWERS: list[tuple[str, list[Any]]] = [
     ("'a' is integer", [False]),
     ("birthDate.is(date)", [True]),
     ("conformsTo('http://hl7.org/fhir/StructureDefinition/Patient')", [True]),
+    ("1.type().namespace & '.' & 1.type().name", ["System.Integer"]),
+    ("active.type().namespace & '.' & active.type().name", ["FHIR.boolean"]),
+    ("name.first().type().name", ["HumanName"]),
+    ("communication.type().name", ["Patient.communication"]),
     # references
     ("generalPractitioner.where(resolve() is Practitioner).reference", ["#gp"]),
     ("generalPractitioner.where(resolve() is Organization).reference", ["Organization/1"]),
@@ -382,6 +447,11 @@ def test_resolve_inside_a_bundle_finds_its_own_entries() -> None:
         "name.ofType(1)",
         "1" * 41,
         "'a'.matches('(')",
+        "gender is nonsense",
+        "gender.ofType(FHIR.nonsense)",
+        "iif('yes', 1, 2)",
+        "name.subsumes(name)",
+        "name.elementDefinition()",
         "#",
     ],
 )
@@ -390,6 +460,50 @@ def test_what_cannot_be_decided_is_refused_at_compile_time(expression: str) -> N
         compile_typed(expression, "Patient")
     with pytest.raises(UnsupportedFhirPath):
         compile_invariant(expression, "Patient")
+
+
+def test_digits_of_a_decimal_that_nobody_knows_any_more_leave_a_rule_undecided() -> None:
+    observation = {"resourceType": "Observation", "valueQuantity": {"value": 1.5}}
+    rule = compile_invariant("value.value.lowBoundary() > 1", "Observation")
+    with pytest.raises(Undecided):
+        rule(observation, Env(observation))
+
+
+@pytest.mark.parametrize(
+    ("expression", "told"),
+    [
+        ("name.given1", "HumanName has no element given1"),
+        ("Encounter.name", "Patient has no element Encounter"),
+        ("name.where(usage = 'official')", "HumanName has no element usage"),
+        ("contact.all(name.exists() or brithDate.exists())", "Patient.contact has no element brithDate"),
+        ("deceasedBoolean", "Patient has no element deceasedBoolean"),
+        ("(deceased as Period).value", "Period has no element value"),
+        ("name.select(period | address)", "HumanName has no element address"),
+        ("children().skip(1)", "no order"),
+        ("descendants()[0]", "no order"),
+    ],
+)
+def test_strict_check_finds_a_step_that_leads_nowhere(expression: str, told: str) -> None:
+    with pytest.raises(UnsupportedFhirPath, match=told):
+        check_steps(parse(expression), "Patient")
+
+
+def test_rules_of_our_profiles_take_only_steps_that_there_are() -> None:
+    checked = 0
+    for structure in definitions.own_resources("StructureDefinition"):
+        for element in structure["snapshot"]["element"]:
+            for constraint in element.get("constraint", ()):
+                if constraint.get("expression") and constraint.get("source") == structure["url"]:
+                    base = element["path"] if "." not in element["path"] else _base(element)
+                    check_steps(parse(constraint["expression"]), base)
+                    checked += 1
+    assert checked
+
+
+def _base(element: dict[str, Any]) -> str:
+    """The type that a rule of an element is about."""
+    (type_,) = element["type"]
+    return str(element["path"] if type_["code"] in ("BackboneElement", "Element") else type_["code"])
 
 
 @pytest.mark.parametrize(
@@ -402,7 +516,12 @@ def test_unknown_base_is_refused(base: str) -> None:
 
 @pytest.mark.parametrize(
     "expression",
-    ["name.given.length() > 1", "name > 1", "(1 | 2) and true", "name.single().exists()", "1 + 'a' = 2"],
+    [
+        *("name.given.length() > 1", "name > 1", "(1 | 2) and true", "name.single().exists()", "1 + 'a' = 2"),
+        *("-active", "(true | 'x').allTrue()", "(1 | 2).iif(true, true)", "name.first().startsWith('x')"),
+        *("birthDate + 1 'mo' > @1970", "birthDate + 1 'cm' > @1970", "(1 | 'a').sort().exists()"),
+        *("active.precision() = 1", "name.first().lowBoundary().exists()"),
+    ],
 )
 def test_several_items_where_one_is_meant_is_an_error_of_the_data(expression: str) -> None:
     with pytest.raises(FhirPathError):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from decimal import Decimal
+from functools import cmp_to_key
 from typing import Any
 
-from fhir_coprod.validation.fhirpath import quantity, strings, temporal
+from fhir_coprod.validation.fhirpath import boundaries, quantity, strings, temporal
 from fhir_coprod.validation.fhirpath.errors import FhirPathError
 from fhir_coprod.validation.fhirpath.members import Known, distinct
-from fhir_coprod.validation.fhirpath.model import DECIMAL, INTEGER, QUANTITY, STRING
+from fhir_coprod.validation.fhirpath.model import DECIMAL, INTEGER, QUANTITY, STRING, TYPE_INFO, Type
 from fhir_coprod.validation.fhirpath.nodes import (
     EMPTY,
     FALSE,
@@ -171,7 +172,30 @@ def _sum(items: Nodes, args: list[Nodes]) -> Nodes:
 
 
 def _booleans(items: Nodes) -> list[bool]:
-    return [node.value is True for node in items if isinstance(node.value, bool)]
+    """Raises FhirPathError for what is neither true nor false; an element without a value does not count."""
+    values = [node.value for node in items if node.value is not None]
+    if not all(isinstance(value, bool) for value in values):
+        raise FhirPathError("FHIRPath: allTrue() and its like take what is true or false only.")
+    return values
+
+
+def _types(items: Nodes, args: list[Nodes]) -> Nodes:
+    """`type()`: namespace and name of each item's type."""
+    return [Node(_type_info(node.type), TYPE_INFO) for node in items]
+
+
+def _type_info(type_: Type) -> dict[str, str]:
+    if type_.name.startswith("System."):
+        return {"namespace": "System", "name": type_.fhir}
+    return {"namespace": "FHIR", "name": type_.name}
+
+
+def _comparable(items: Nodes, args: list[Nodes]) -> Nodes:
+    node, other = one(items), one(args[0])
+    if node is None or other is None:
+        return EMPTY
+    first, second = as_quantity(node), as_quantity(other)
+    return truth(first is not None and second is not None and quantity.comparable(first, second))
 
 
 FUNCTIONS: dict[str, tuple[int, int, Function]] = {
@@ -228,6 +252,13 @@ FUNCTIONS: dict[str, tuple[int, int, Function]] = {
     "join": (0, 1, strings.join),
     "encode": (1, 1, strings.encode),
     "decode": (1, 1, strings.decode),
+    "escape": (1, 1, strings.escape),
+    "unescape": (1, 1, strings.unescape),
+    "type": (0, 0, _types),
+    "comparable": (1, 1, _comparable),
+    "precision": (0, 0, boundaries.precision),
+    "lowBoundary": (0, 1, boundaries.low_boundary),
+    "highBoundary": (0, 1, boundaries.high_boundary),
 }
 """Functions whose arguments are plain values; those that evaluate an argument per item are in `compiler`."""
 
@@ -249,6 +280,8 @@ for _to in strings.CONVERSIONS:
     _convert, _converts = _conversion(_to)
     FUNCTIONS[f"to{_to}"] = (0, 0, _convert)
     FUNCTIONS[f"convertsTo{_to}"] = (0, 0, _converts)
+FUNCTIONS["toQuantity"] = (0, 1, strings.to_quantity_in)
+FUNCTIONS["convertsToQuantity"] = (0, 1, strings.converts_to_quantity_in)
 
 
 def compare(operator: str, left: Nodes, right: Nodes) -> Nodes:
@@ -256,7 +289,7 @@ def compare(operator: str, left: Nodes, right: Nodes) -> Nodes:
     a, b = one(left), one(right)
     if a is None or b is None or a.value is None or b.value is None:
         return EMPTY
-    found = _order(a, b)
+    found = order(a, b)
     if found is None:
         return EMPTY
     match operator:
@@ -269,7 +302,8 @@ def compare(operator: str, left: Nodes, right: Nodes) -> Nodes:
     return truth(found >= 0)
 
 
-def _order(a: Node, b: Node) -> int | None:
+def order(a: Node, b: Node) -> int | None:
+    """-1, 0 or 1; None when it is not known. Raises FhirPathError for values of two kinds."""
     kind, other = a.type.system, b.type.system
     left: Any = a.value
     right: Any = b.value
@@ -290,6 +324,31 @@ def _order(a: Node, b: Node) -> int | None:
             f"FHIRPath: {a.type.fhir} and {b.type.fhir} have no order; compare values of one kind."
         )
     return (first_number > second_number) - (first_number < second_number)
+
+
+def ranked(items: list[tuple[Node, list[Node | None]]], ways: list[int]) -> Nodes:
+    """Items in the order of their keys, with 1 for the usual order by a key and -1 for the opposite.
+
+    Without a key comes first. Raises FhirPathError for keys that have no order.
+    """
+
+    def compared(a: tuple[Node, list[Node | None]], b: tuple[Node, list[Node | None]]) -> int:
+        for left, right, way in zip(a[1], b[1], ways, strict=True):
+            if left is None or left.value is None or right is None or right.value is None:
+                has = (left is not None and left.value is not None) - (
+                    right is not None and right.value is not None
+                )
+                if has:
+                    return has
+                continue
+            found = order(left, right)
+            if found is None:
+                raise FhirPathError("FHIRPath: sort() meets values that have no order.")
+            if found:
+                return found * way
+        return 0
+
+    return [node for node, _ in sorted(items, key=cmp_to_key(compared))]
 
 
 def concatenate(left: Nodes, right: Nodes) -> Nodes:
@@ -336,26 +395,25 @@ def _computed(operator: str, a: Decimal, b: Decimal) -> Decimal | None:
         return None
 
 
-_FROM_UCUM = {
-    "a": "year",
-    "mo": "month",
-    "wk": "week",
-    "d": "day",
-    "h": "hour",
-    "min": "minute",
-    "s": "second",
-}
+_FROM_UCUM = {"wk": "week", "d": "day", "h": "hour", "min": "minute", "s": "second", "ms": "millisecond"}
+"""UCUM's `a` and `mo` are missing: they are mean years and months, which are no whole number of days."""
 
 
 def _moved(operator: str, a: Node, b: Node) -> Nodes:
-    """A date or dateTime plus or minus a duration."""
+    """A date, dateTime or time plus or minus a duration."""
     amount = quantity.number(b.value.get("value"))
     code = b.value.get("code", "")
-    unit = _FROM_UCUM.get(code, "millisecond" if code == "ms" else code)
-    known = (*_FROM_UCUM.values(), "millisecond")
-    if amount is None or unit not in known or a.type.system not in ("Date", "DateTime"):
+    unit = _FROM_UCUM.get(code, code)
+    if amount is None or a.type.system not in ("Date", "DateTime", "Time"):
         return EMPTY
-    moved = temporal.shifted(a.value, amount if operator == "+" else -amount, unit)
+    if unit not in temporal.UNITS:
+        raise FhirPathError(
+            f"FHIRPath: a {a.type.fhir} is moved by years, months, weeks, days, hours, minutes or seconds."
+        )
+    if operator == "-":
+        amount = -amount
+    move = temporal.shifted_time if a.type.system == "Time" else temporal.shifted
+    moved = move(a.value, amount, unit)
     return EMPTY if moved is None else [Node(moved, a.type)]
 
 
@@ -363,17 +421,8 @@ def _quantities(operator: str, a: Node, b: Node) -> Nodes:
     left, right = as_quantity(a), as_quantity(b)
     if left is None or right is None:
         return EMPTY
-    first, second = quantity.number(left.get("value")), quantity.number(right.get("value"))
-    if first is None or second is None:
-        return EMPTY
-    units = left.get("code"), right.get("code")
-    if operator in "+-" and units[0] != units[1]:
-        return EMPTY
-    if operator not in "+-" and "1" not in units:
-        return EMPTY
-    value = _computed(operator, first, second)
-    base = right if operator == "*" and units[0] == "1" else left
-    return EMPTY if value is None else [Node({**base, "value": value}, QUANTITY)]
+    found = None if operator in ("div", "mod") else quantity.computed(operator, left, right)
+    return EMPTY if found is None else [Node(found, QUANTITY)]
 
 
 def negated(items: Nodes) -> Nodes:
@@ -384,4 +433,8 @@ def negated(items: Nodes) -> Nodes:
     if isinstance(node.value, dict):
         value = quantity.number(node.value.get("value"))
         return EMPTY if value is None else [Node({**node.value, "value": -value}, node.type)]
-    return EMPTY if quantity.number(node.value) is None else [Node(-node.value, node.type)]
+    if node.value is None:
+        return EMPTY
+    if quantity.number(node.value) is None:
+        raise FhirPathError(f"FHIRPath: a minus before a {node.type.fhir} has no meaning.")
+    return [Node(-node.value, node.type)]

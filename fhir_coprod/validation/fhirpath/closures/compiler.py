@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fhir_coprod.validation.fhirpath import knowledge, patterns, quantity, references
-from fhir_coprod.validation.fhirpath.closures import collections
+from fhir_coprod.validation.fhirpath.closures import collections, logic
 from fhir_coprod.validation.fhirpath.errors import Undecided, UnsupportedFhirPath
 from fhir_coprod.validation.fhirpath.members import Known, Members, distinct
 from fhir_coprod.validation.fhirpath.model import (
@@ -21,6 +21,7 @@ from fhir_coprod.validation.fhirpath.model import (
     STRING,
     TIME,
     Type,
+    is_type,
 )
 from fhir_coprod.validation.fhirpath.nodes import (
     EMPTY,
@@ -185,6 +186,8 @@ def type_name(tree: Expression) -> str:
 
 
 def _type_test(operator: str, operand: Expression, name: str) -> Compiled:
+    if not is_type(name):
+        raise UnsupportedFhirPath(f"FHIRPath: there is no type {name} here.")
     if operator == "as":
         return _of_type(compiled(operand), name)
     match operand:
@@ -342,11 +345,16 @@ def _aggregate(call: Call) -> Compiled:
 def _iif(call: Call) -> Compiled:
     of = _source(call.source)
     criterion, yes = compiled(call.arguments[0]), compiled(call.arguments[1])
+    match call.arguments[0]:
+        case Literal(kind) if kind != "Boolean":
+            raise UnsupportedFhirPath("FHIRPath: iif() needs a condition that is true or false.")
     no = compiled(call.arguments[2]) if len(call.arguments) > 2 else (lambda scope: EMPTY)
 
     def iif(scope: Scope) -> Nodes:
-        # On the collection, not on each item: `x.iif(empty(), …)` asks whether it has any items.
-        inner = Scope(scope.env, of(scope), scope.context, scope.index, scope.total)
+        # `x.iif(empty(), …)` asks whether there is an item; of several nobody knows which is meant.
+        items = of(scope)
+        one(items)
+        inner = Scope(scope.env, items, scope.context, scope.index, scope.total)
         return yes(inner) if as_truth(criterion(inner)) else no(inner)
 
     return iif
@@ -364,7 +372,32 @@ def _is(call: Call) -> Compiled:
 
 
 def _as(call: Call) -> Compiled:
-    return _of_type(_source(call.source), type_name(call.arguments[0]))
+    return _type_test("as", call.source or Variable("$this"), type_name(call.arguments[0]))
+
+
+def _sort(call: Call) -> Compiled:
+    """`sort()`: by the items themselves, or by each argument in turn; a minus before one turns its order.
+
+    Items without a value to sort by come first. Raises FhirPathError for values that have no order.
+    """
+    of = _source(call.source)
+    keys: list[tuple[Compiled, int]] = []
+    for argument in call.arguments or (Variable("$this"),):
+        match argument:
+            case Sign("-", operand):
+                keys.append((compiled(operand), -1))
+            case _:
+                keys.append((compiled(argument), 1))
+
+    def sort(scope: Scope) -> Nodes:
+        inner = Scope(scope.env, EMPTY, scope.context, 0, scope.total)
+        ranked: list[tuple[Node, list[Node | None]]] = []
+        for index, node in enumerate(of(scope)):
+            inner.this, inner.index = [node], index
+            ranked.append((node, [one(key(inner)) for key, _ in keys]))
+        return collections.ranked(ranked, [way for _, way in keys])
+
+    return sort
 
 
 def _knowing(build: Callable[[Call, Compiled], Compiled]) -> Callable[[Call], Compiled]:
@@ -378,6 +411,7 @@ _SPECIAL: dict[str, tuple[int, int, Callable[[Call], Compiled]]] = {
     "select": (1, 1, _select),
     "repeat": (1, 1, _repeat),
     "aggregate": (1, 2, _aggregate),
+    "sort": (0, 9, _sort),
     "iif": (2, 3, _iif),
     "trace": (1, 2, _trace),
     "resolve": (0, 0, _knowing(knowledge.resolve)),
@@ -397,7 +431,7 @@ _SPECIAL: dict[str, tuple[int, int, Callable[[Call], Compiled]]] = {
 def _binary(operator: str, left: Compiled, right: Compiled) -> Compiled:
     match operator:
         case "and" | "or" | "xor" | "implies":
-            return _logic(operator, left, right)
+            return logic.operation(operator, left, right)
         case "=":
             return lambda scope: truth(equal_collections(left(scope), right(scope)))
         case "!=":
@@ -433,40 +467,3 @@ def _membership(item: Expression, items: Expression) -> Compiled:
         return truth(all(node in known for node in nodes))
 
     return is_in
-
-
-def _logic(operator: str, left: Compiled, right: Compiled) -> Compiled:
-    """Three-valued logic; the right side is only evaluated when the left does not decide."""
-
-    def and_(scope: Scope) -> Nodes:
-        first = as_truth(left(scope))
-        if first is False:
-            return FALSE
-        second = as_truth(right(scope))
-        if second is False:
-            return FALSE
-        return TRUE if first and second else EMPTY
-
-    def or_(scope: Scope) -> Nodes:
-        first = as_truth(left(scope))
-        if first:
-            return TRUE
-        second = as_truth(right(scope))
-        if second:
-            return TRUE
-        return EMPTY if first is None or second is None else FALSE
-
-    def implies(scope: Scope) -> Nodes:
-        first = as_truth(left(scope))
-        if first is False:
-            return TRUE
-        second = as_truth(right(scope))
-        if second:
-            return TRUE
-        return EMPTY if first is None or second is None else FALSE
-
-    def xor(scope: Scope) -> Nodes:
-        first, second = as_truth(left(scope)), as_truth(right(scope))
-        return EMPTY if first is None or second is None else truth(first != second)
-
-    return {"and": and_, "or": or_, "implies": implies, "xor": xor}[operator]
