@@ -15,6 +15,7 @@ from fhir_coprod.definitions.pack import Pack, TerminologyPack
 from fhir_coprod.definitions.package import CONFORMANCE, Package
 from fhir_coprod.definitions.registry import CORE, Definitions, canonical
 from fhir_coprod.definitions.search import Component, SearchParameter
+from fhir_coprod.definitions.snapshots import with_snapshot
 from fhir_coprod.definitions.terminology import ValueSet
 from fhir_coprod.errors import UnknownDefinition
 from fhir_coprod.jsontext import Json
@@ -47,6 +48,7 @@ __all__ = [
     "structure",
     "value_set",
     "value_set_content",
+    "with_snapshot",
 ]
 
 CANONICAL = "https://fhir-coprod.org/ig"
@@ -82,7 +84,8 @@ def is_resource_type(name: object) -> bool:
 def structure(url_or_name: str) -> Json:
     """The StructureDefinition, with snapshot, of "Patient", "HumanName" or a full canonical.
 
-    A |version is ignored. Raises UnknownDefinition.
+    A |version is ignored. A profile that has only a differential gets its snapshot here. Raises
+    UnknownDefinition, also when no snapshot can be made.
     """
     return _registry.structure(url_or_name)
 

@@ -2,10 +2,11 @@
 
     python -m tests.validation.hl7_cases ../shared/data/hl7-test-cases
 
-The folder holds `validator.ndjson.gz`, made from HL7's FHIR/fhir-test-cases: a row per case with `name`, `text`
-(the resource as JSON text), `supporting` (definitions that are loaded with it), `profile`, and `errors` (what HL7's
-validator, with its terminology server, calls errors; none: accepted). `hl7_cases.toml`, beside this file, names the
-cases that are left out, and those that differ, each with its reason.
+The folder holds `validator.ndjson.gz`, made from HL7's FHIR/fhir-test-cases: a row per case with `name`,
+`text` (the resource as JSON text), `supporting` (definitions that are loaded with it), `profile`, and
+`errors` (what HL7's validator, with its terminology server, calls errors; none: accepted).
+`hl7_cases.toml`, beside this file, names the cases that are left out, and those that differ, each with its
+reason.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import gzip
 import json
 import multiprocessing
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,10 +116,12 @@ def judge(case: Case) -> Judged:
         return Judged(case, Outcome((Issue("fatal", "not-supported", error.message),)))
 
 
-def judged(folder: Path) -> list[Judged]:
-    """Our verdicts on every case that is not left out."""
+def judged(folder: Path, names: Collection[str] = ()) -> list[Judged]:
+    """Our verdicts on every case that is not left out, or on those of the names only."""
     left_out = table().left_out
-    wanted = [case for case in cases(folder) if case.name not in left_out]
+    wanted = [
+        case for case in cases(folder) if case.name not in left_out and (not names or case.name in names)
+    ]
     validate({"resourceType": "Bundle", "type": "collection"})  # each process starts with R4 in memory
     context = multiprocessing.get_context("fork")
     with context.Pool(2, maxtasksperchild=1) as pool:
@@ -156,7 +159,9 @@ def shares(found: list[Judged]) -> dict[str, tuple[int, int]]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.validation.hl7_cases", description=__doc__)
     parser.add_argument("folder", type=Path, help=f"the folder that holds {FILE}")
-    print(report(judged(parser.parse_args().folder), table()))
+    parser.add_argument("--only", nargs="+", default=(), metavar="NAME", help="judge only these cases")
+    arguments = parser.parse_args()
+    print(report(judged(arguments.folder, arguments.only), table()))
 
 
 if __name__ == "__main__":

@@ -75,7 +75,7 @@ class Explainer(Findings):
             if self.library.profile_model(url) is not None:
                 yield url
             elif not self.library.is_base(url):
-                message = (
+                message = self.library.why_unknown(url) or (
                     f"The profile {wording.short(url)} is not known here and was not checked; "
                     "load its package to check it."
                 )

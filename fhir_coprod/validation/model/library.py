@@ -64,13 +64,28 @@ class Library:
         return self._structures[key]
 
     def _definition(self, url: str) -> Json | None:
-        own = self._own.get(url)
-        if own is not None:
-            return own
         try:
-            return definitions.structure(url)
+            return self._found(url)
         except UnknownDefinition:
             return None
+
+    def _found(self, url: str) -> Json:
+        own = self._own.get(url)
+        if own is None:
+            return definitions.structure(url)
+        if not own.get("snapshot"):
+            own = self._own[url] = definitions.with_snapshot(own, self._found)
+        return own
+
+    def why_unknown(self, url: str) -> str:
+        """Why a definition that is held cannot be used, as a sentence; "" when it is not held at all."""
+        if bare(url) not in self._own and not definitions.has_structure(url):
+            return ""
+        try:
+            self._found(bare(url))
+        except UnknownDefinition as error:
+            return error.message
+        return ""
 
     def value_set(self, url: str) -> ValueSet | None:
         key = bare(url)
