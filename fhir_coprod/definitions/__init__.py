@@ -43,6 +43,7 @@ __all__ = [
     "load_package",
     "own_resources",
     "registry",
+    "resource",
     "resource_types",
     "search_parameters",
     "structure",
@@ -93,6 +94,11 @@ def structure(url_or_name: str) -> Json:
 def has_structure(url: str) -> bool:
     """Whether `structure` would find it."""
     return _registry.has_structure(url)
+
+
+def resource(resource_type: str, url: str) -> Json | None:
+    """A conformance resource of a package, such as a Questionnaire, by canonical; None if not held."""
+    return _registry.resource(resource_type, url)
 
 
 def value_set(url: str) -> Mapping[str, frozenset[str]] | None:

@@ -109,6 +109,16 @@ class Definitions:
             self._structures[url] = held
         return held
 
+    def resource(self, resource_type: str, url: str) -> Json | None:
+        """A conformance resource of the packages by canonical, the newest one; None when it is not held.
+
+        A |version decides where a package has that version.
+        """
+        bare_url, _, version = url.partition("|")
+        found = newest_first(self._packaged(bare_url, resource_type))
+        named = [one for one in found if one.get("version") == version]
+        return next(iter(named or found), None)
+
     # terminology
 
     def value_set(self, url: str) -> ValueSet | None:

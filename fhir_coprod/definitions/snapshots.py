@@ -90,7 +90,7 @@ def _elements(definition: Json, find: Find) -> list[Json]:
 
 
 def _segments(element: Json, known: dict[str, str]) -> list[str]:
-    """The way to the element, such as ["Patient", "name:official", "family"]: its id, or what the paths come to."""
+    """The way to the element, such as ["Patient", "name:official", "family"]: by its id or by paths."""
     path: str = element["path"]
     identity = element.get("id")
     if not isinstance(identity, str) or _plain(identity) != path:

@@ -149,6 +149,11 @@ class Library:
         url = bare(canonical)
         return url.startswith(FHIR) and self.type_model(url.removeprefix(FHIR)) is not None
 
+    def is_of_type(self, value: object, canonical: str) -> bool:
+        """Whether a resource is of the type whose definition a canonical names, or of one derived from it."""
+        named = value.get("resourceType") if isinstance(value, dict) else None
+        return isinstance(named, str) and bare(canonical).removeprefix(FHIR) in self.ancestors(named)
+
     def resource_type_of(self, canonical: str) -> str:
         """The type that a canonical of a type or a profile is about; "" when it is unknown."""
         url = bare(canonical)

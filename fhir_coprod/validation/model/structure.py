@@ -147,6 +147,8 @@ class Structure:
     by_id: dict[str, Element]
     contexts: tuple[tuple[str, str], ...] = ()
     """Where an extension is allowed: (element | extension | fhirpath, expression)."""
+    context_rules: tuple[str, ...] = ()
+    """What must hold of an extension's owner, as FHIRPath (contextInvariant)."""
 
 
 class NoSnapshot(ValueError):
@@ -169,7 +171,7 @@ def structure(definition: Json) -> Structure:
     return Structure(
         url=definition.get("url", ""),
         version=definition.get("version", ""),
-        title=definition.get("title") or definition.get("name", ""),
+        title=definition.get("title") or definition.get("name") or definition.get("url", ""),
         type=definition.get("type", ""),
         kind=definition.get("kind", ""),
         abstract=definition.get("abstract", False),
@@ -178,6 +180,7 @@ def structure(definition: Json) -> Structure:
         root=next(iter(by_id.values())),
         by_id=by_id,
         contexts=tuple((c["type"], c["expression"]) for c in definition.get("context", ())),
+        context_rules=tuple(definition.get("contextInvariant", ())),
     )
 
 
