@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from fhir_coprod.definitions import snapshots
 from fhir_coprod.definitions.editions import Editions
 from fhir_coprod.definitions.pack import Pack, TerminologyPack
 from fhir_coprod.definitions.package import CONFORMANCE, Package
@@ -41,6 +42,7 @@ __all__ = [
     "has_structure",
     "is_resource_type",
     "load_package",
+    "misfit",
     "own_resources",
     "registry",
     "resource",
@@ -94,6 +96,11 @@ def structure(url_or_name: str) -> Json:
 def has_structure(url: str) -> bool:
     """Whether `structure` would find it."""
     return _registry.has_structure(url)
+
+
+def misfit(definition: Json) -> str:
+    """How a profile's differential does not fit its base, as half a sentence; "" if nothing is known."""
+    return snapshots.misfit(definition, _registry.structure)
 
 
 def resource(resource_type: str, url: str) -> Json | None:

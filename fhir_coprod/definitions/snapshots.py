@@ -75,11 +75,24 @@ def with_snapshot(definition: Json, find: Find) -> Json:
     raise UnknownDefinition(f"The StructureDefinition {url} has no snapshot, and none can be made: {why}")
 
 
+def misfit(definition: Json, find: Find) -> str:
+    """How a differential does not fit its base, as half a sentence; "" when it does, or nobody can tell."""
+    try:
+        _elements(definition, find)
+    except _DoesNotFit as error:
+        return str(error)
+    except (UnknownDefinition, *_MALFORMED):
+        pass
+    return ""
+
+
 def _elements(definition: Json, find: Find) -> list[Json]:
-    if definition.get("derivation") == "specialization" or "baseDefinition" not in definition:
+    if "baseDefinition" not in definition:
         raise _DoesNotFit("it defines a type of its own")
     base = find(bare(definition["baseDefinition"]))
     if base.get("type") != definition.get("type"):
+        if definition.get("derivation") != "constraint":
+            raise _DoesNotFit("it defines a type of its own")
         raise _DoesNotFit(f"its base is for {base.get('type')} and not for {definition.get('type')}")
     root = _tree(base["snapshot"]["element"])
     maker = _Maker(root, find)
@@ -118,6 +131,9 @@ class _Maker:
         node = self.root
         for number, segment in enumerate(way[1:], 2):
             node = self._step(node, segment, ".".join(way[:number]))
+        for key, value in element.items():
+            if key.startswith("fixed") and node.element.get(key, value) != value:
+                raise _DoesNotFit(f"its base has another fixed value for {'.'.join(way)}")
         node.element = _merged(node.element, element)
 
     def _step(self, node: _Node, segment: str, way: str) -> _Node:

@@ -339,6 +339,8 @@ class Explainer(Findings):
                 )
             elif known[1] not in PRIMITIVES or known[1] == "xhtml":
                 message = f"`{wording.short(key)}` is for primitive values only; remove it."
+                self.error("structure", f"{at}.{known[0].name}", message)
+                continue
             else:
                 continue
             self.error("structure", at, message)
@@ -402,7 +404,7 @@ class Explainer(Findings):
         return code
 
     def field(self, field: Field, items: list[Item], owner: Item, scope: Scope, strict: bool) -> None:
-        self.count(field, len(items), owner, f"`{field.name}`")
+        self.count(field, len(items), owner, wording.member(field))
         for item in items:
             if self.is_full:
                 return

@@ -269,6 +269,7 @@ class _OverlayCompiler:
             max=element.max if element.max < base.max else MANY,
             choice=base.choice,
             modifier=base.modifier,
+            stated=(element.min, element.max),
         )
         if element.content:
             # What the element repeats is what the type's definition has there, not what a profile adds to it.

@@ -165,6 +165,8 @@ class Field:
     ordered: bool = False
     choice: bool = False
     modifier: bool = False
+    stated: tuple[int, int] | None = None
+    """min and max as the profile states them, for messages; None: as they are above."""
 
     @property
     def trivial(self) -> bool:

@@ -41,9 +41,21 @@ def _contained_is_used(resource: object, scope: Scope) -> bool:
     ]
     if not unused:
         return True
-    text = resource.get("text")
-    shown = narrative.local_links(text.get("div")) if isinstance(text, dict) else frozenset()
+    shown = {link for div in _narratives(resource) for link in narrative.local_links(div)}
     return all(f"#{inner.get('id')}" in shown for inner in unused)
+
+
+def _narratives(resource: dict[str, object]) -> Iterator[object]:
+    """The narratives of a resource: its own, and those of a Composition's sections."""
+    waiting: list[object] = [resource]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += value.values()
+            if "div" in value:
+                yield value["div"]
+        elif isinstance(value, list):
+            waiting += value
 
 
 def _contained_without_version(resource: object, scope: Scope) -> bool:
@@ -230,8 +242,11 @@ _OF_TYPE: dict[str, list[Rule]] = {
             "The systems of a value set must be absolute URIs",
             artefacts.systems_are_absolute,
             "compose",
-        )
+        ),
+        _told(artefacts.filters_name_concepts, "compose"),
     ],
+    "CapabilityStatement": [_told(artefacts.search_types_are_right, "rest")],
+    "StructureDefinition": [_told(artefacts.fits_its_base, "differential")],
     "StructureMap": [
         _rule("Groups and inputs need names of letters, digits and _", artefacts.groups_are_named, "group")
     ],
