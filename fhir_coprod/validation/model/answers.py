@@ -39,13 +39,19 @@ _FINISHED = frozenset({"completed", "amended"})
 _ORDERED = {">": (1,), "<": (-1,), ">=": (0, 1), "<=": (-1, 0)}
 
 
+class NotHeld(Undecided):
+    """Nobody can tell whether the answers fit, since their Questionnaire is not held."""
+
+    code = "not-supported"
+
+
 def faults(response: object, scope: Scope) -> Iterator[Fault]:
-    """What does not fit the Questionnaire. Raises Undecided when that is not held."""
+    """What does not fit the Questionnaire. Raises NotHeld when that is not known."""
     if not isinstance(response, dict) or not isinstance(url := response.get("questionnaire"), str):
         return
     questionnaire = _questionnaire(url, scope)
     if questionnaire is None:
-        raise Undecided("the Questionnaire is not known here; load its package to check the answers")
+        raise NotHeld("the Questionnaire is not known here; load its package to check the answers")
     finished = response.get("status") in _FINISHED
     yield from _Level(questionnaire, response, None, finished).faults("")
 
