@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from fhir_coprod.definitions import snapshots
 from fhir_coprod.definitions.editions import Editions
 from fhir_coprod.definitions.pack import Pack, TerminologyPack
 from fhir_coprod.definitions.package import CONFORMANCE, Package
 from fhir_coprod.definitions.registry import CORE, Definitions, canonical
 from fhir_coprod.definitions.search import Component, SearchParameter
+from fhir_coprod.definitions.snapshots import with_snapshot
 from fhir_coprod.definitions.terminology import ValueSet
 from fhir_coprod.errors import UnknownDefinition
 from fhir_coprod.jsontext import Json
@@ -40,13 +42,16 @@ __all__ = [
     "has_structure",
     "is_resource_type",
     "load_package",
+    "misfit",
     "own_resources",
     "registry",
+    "resource",
     "resource_types",
     "search_parameters",
     "structure",
     "value_set",
     "value_set_content",
+    "with_snapshot",
 ]
 
 CANONICAL = "https://fhir-coprod.org/ig"
@@ -82,7 +87,8 @@ def is_resource_type(name: object) -> bool:
 def structure(url_or_name: str) -> Json:
     """The StructureDefinition, with snapshot, of "Patient", "HumanName" or a full canonical.
 
-    A |version is ignored. Raises UnknownDefinition.
+    A |version is ignored. A profile that has only a differential gets its snapshot here. Raises
+    UnknownDefinition, also when no snapshot can be made.
     """
     return _registry.structure(url_or_name)
 
@@ -90,6 +96,16 @@ def structure(url_or_name: str) -> Json:
 def has_structure(url: str) -> bool:
     """Whether `structure` would find it."""
     return _registry.has_structure(url)
+
+
+def misfit(definition: Json) -> str:
+    """How a profile's differential does not fit its base, as half a sentence; "" if nothing is known."""
+    return snapshots.misfit(definition, _registry.structure)
+
+
+def resource(resource_type: str, url: str) -> Json | None:
+    """A conformance resource of a package, such as a Questionnaire, by canonical; None if not held."""
+    return _registry.resource(resource_type, url)
 
 
 def value_set(url: str) -> Mapping[str, frozenset[str]] | None:

@@ -18,7 +18,7 @@ from fhir_coprod.validation.fast.by_shape import object_check
 from fhir_coprod.validation.fast.checks import FALTERS, Check, No, Pass, Writer, written
 from fhir_coprod.validation.fast.profiles import overlay
 from fhir_coprod.validation.model.content import Bound, Content, Field
-from fhir_coprod.validation.model.library import Library
+from fhir_coprod.validation.model.library import FHIR, Library
 from fhir_coprod.validation.model.scope import Scope
 from fhir_coprod.validation.model.structure import ABSENT, MANY, PRIMITIVES
 
@@ -64,6 +64,8 @@ class Fast:
                     self.profile_check(url)(value, owner, state)
                 elif not self.library.is_base(url):
                     state.soft = True
+                elif not self.library.is_of_type(value, url):
+                    raise No
 
     def _contained(self, value: Any, owner: Any, state: Pass) -> None:
         inner = Pass(state.scope.within(value, contained=True))
@@ -182,7 +184,9 @@ class Fast:
     def _single_profile(self, url: str, code: str) -> Check:
         def check(value: Any, owner: Any, state: Pass) -> None:
             model = self.library.profile_model(url)
-            if model is not None and model.type == code:
+            if model is None:
+                state.soft |= not self.library.is_base(url)
+            elif model.type == code:
                 self.profile_check(url)(value, owner, state)
 
         return check
@@ -260,10 +264,15 @@ class Fast:
             return checks.refuses if modifier else checks.mentions
         if modifier != model.modifier:
             return checks.refuses
-        names = {owner.path, *self.library.ancestors(owner.type), "Element", "*"}
-        settled = not model.contexts or any(
-            kind == "element" and where.rpartition("#")[2].replace("[x]", "") in names
-            for kind, where in model.contexts
+        head, dot, rest = owner.path.partition(".")
+        inherited = {f"{type_}{dot}{rest}" for type_ in self.library.ancestors(head)}
+        names = {owner.path, *inherited, *self.library.ancestors(owner.type), "Element", "*"}
+        settled = not model.context_rules and (
+            not model.contexts
+            or any(
+                kind == "element" and where.rpartition("#")[2].removeprefix(FHIR).replace("[x]", "") in names
+                for kind, where in model.contexts
+            )
         )
         # Other contexts depend on the path through the resource, which only the explaining tier knows.
         return self.profile_check(url) if settled else checks.refuses
