@@ -4,6 +4,11 @@
         for referral in client.search("ServiceRequest", {"status": "active", "_count": 100}):
             referral["priority"] = "urgent"
             client.update(referral)          # refused if somebody else changed it meanwhile
+        goal = client.create(CoproductionGoal.in_own_words("Walk", patient="Patient/1"))
+        goal = client.read("Goal", goal.id, into=CoproductionGoal)
+
+It takes dicts, JSON as bytes or text, and models of `fhir.resources`, our profile classes among them, and
+gives back the same. `into` says what `read`, `history` and `search` shall give.
 
 Numbers with a decimal point arrive as `decimal.Decimal`, so 19.00 stays 19.00 when it is written back.
 Errors are those of `fhir_coprod.errors`, each with the server's OperationOutcome as `.outcome`.
@@ -15,7 +20,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar, overload
 from urllib.parse import urlencode, urljoin, urlsplit
 
 import msgspec
@@ -25,6 +30,7 @@ from requests.auth import AuthBase
 from urllib3.exceptions import TimeoutError as TimeoutError_
 from urllib3.util.retry import Retry
 
+from fhir_coprod import jsontext, models
 from fhir_coprod.errors import (
     BadRequest,
     Conflict,
@@ -42,9 +48,13 @@ from fhir_coprod.errors import (
     TooLarge,
     UnsupportedMediaType,
 )
+from fhir_coprod.jsontext import Document
+from fhir_coprod.models import Model
 from fhir_coprod.outcome import Issue, Outcome
 
 Resource = dict[str, Any]
+M = TypeVar("M", bound=bytes | str | Model)
+"""What resources may be besides a dict: JSON as bytes or text, or a class that models them."""
 Parameters = Mapping[str, "str | int | Sequence[str]"] | Sequence[tuple[str, str]]
 Auth = AuthBase | tuple[str, str] | str
 
@@ -130,24 +140,44 @@ class Client:
         """The server's CapabilityStatement."""
         return self._resource("GET", "metadata")
 
-    def read(self, type: str, id: str, version: str | int | None = None) -> Resource:
-        """The current version of a resource, or one named version. Raises NotFound or Gone."""
-        return self._resource("GET", f"{type}/{id}" + (f"/_history/{version}" if version is not None else ""))
+    @overload
+    def read(self, type: str, id: str, version: str | int | None = None) -> Resource: ...
+    @overload
+    def read(self, type: str, id: str, version: str | int | None = None, *, into: type[M]) -> M: ...
+    def read(self, type: str, id: str, version: str | int | None = None, *, into: type[Any] = dict) -> Any:
+        """The current version of a resource, or one named version. Raises NotFound or Gone.
 
-    def history(self, type: str, id: str) -> Iterator[Resource]:
+        into: bytes, str, or a class of `fhir.resources` or `fhir_coprod.profiles`; InvalidResource if it is
+              none of that class
+        """
+        path = f"{type}/{id}" + (f"/_history/{version}" if version is not None else "")
+        return _given(self._send("GET", path, None, {}), into)
+
+    @overload
+    def history(self, type: str, id: str) -> Iterator[Resource]: ...
+    @overload
+    def history(self, type: str, id: str, *, into: type[M]) -> Iterator[M]: ...
+    def history(self, type: str, id: str, *, into: type[Any] = dict) -> Iterator[Any]:
         """Every version of a resource that is not a deletion, the newest first."""
         for entry in self._entries(f"{type}/{id}/_history", None):
             if "resource" in entry:
-                yield entry["resource"]
+                yield _made(entry["resource"], into)
 
-    def search(self, type: str, parameters: Parameters | None = None) -> Iterator[Resource]:
+    @overload
+    def search(self, type: str, parameters: Parameters | None = None) -> Iterator[Resource]: ...
+    @overload
+    def search(self, type: str, parameters: Parameters | None = None, *, into: type[M]) -> Iterator[M]: ...
+    def search(
+        self, type: str, parameters: Parameters | None = None, *, into: type[Any] = dict
+    ) -> Iterator[Any]:
         """Every match, fetched page by page as you iterate; resources added by _include are left out.
 
         parameters: {"status": "active", "_count": 100}; a list of values repeats the parameter (AND)
+        into:       as for `read`. A profile class asks for no profile by itself; `_profile` does.
         """
         for entry in self._entries(type, parameters):
             if entry.get("search", {}).get("mode", "match") == "match" and "resource" in entry:
-                yield entry["resource"]
+                yield _made(entry["resource"], into)
 
     def search_entries(self, type: str, parameters: Parameters | None = None) -> Iterator[Resource]:
         """Every Bundle.entry of a search, matches and includes, fetched page by page."""
@@ -187,28 +217,38 @@ class Client:
 
     # ------------------------------------------------------------------------------------------- writing
 
-    def create(self, resource: Resource, *, if_none_exist: Parameters | None = None) -> Resource:
-        """Store a new resource and return it as the server stored it, with its id.
+    @overload
+    def create(self, resource: Resource, *, if_none_exist: Parameters | None = None) -> Resource: ...
+    @overload
+    def create(self, resource: M, *, if_none_exist: Parameters | None = None) -> M: ...
+    def create(self, resource: Any, *, if_none_exist: Parameters | None = None) -> Any:
+        """Store a new resource and return it as the server stored it, with its id, as what you gave.
 
         if_none_exist: search parameters; if they find one resource, it is returned and nothing is stored
         """
+        document = _document(resource, "create")
         headers = {}
         if if_none_exist is not None:
             headers["If-None-Exist"] = urlencode(_pairs(if_none_exist))
-        return self._written(self._send("POST", _type(resource), resource, headers))
+        return self._stored(self._send("POST", document.type, document, headers), resource)
 
-    def update(self, resource: Resource, *, any_version: bool = False) -> Resource:
-        """Replace a resource by its id, or create it under that id.
+    @overload
+    def update(self, resource: Resource, *, any_version: bool = False) -> Resource: ...
+    @overload
+    def update(self, resource: M, *, any_version: bool = False) -> M: ...
+    def update(self, resource: Any, *, any_version: bool = False) -> Any:
+        """Replace a resource by its id, or create it under that id; returns it as what you gave.
 
         Only the version in `meta.versionId` is replaced: if that is no longer the newest, the update raises
         PreconditionFailed and changes nothing. `any_version` overwrites whatever is stored.
         """
-        type, id = _type(resource), resource.get("id")
+        document = _document(resource, "update")
+        id = document.data.get("id")
         if not isinstance(id, str):
             raise BadRequest("An update needs the resource's id; use create for a new one.")
-        version = resource.get("meta", {}).get("versionId")
+        version = document.data.get("meta", {}).get("versionId")
         headers = {"If-Match": f'W/"{version}"'} if version is not None and not any_version else {}
-        return self._written(self._send("PUT", f"{type}/{id}", resource, headers))
+        return self._stored(self._send("PUT", f"{document.type}/{id}", document, headers), resource)
 
     def patch(
         self, type: str, id: str, operations: Sequence[Mapping[str, Any]], *, version: str | None = None
@@ -217,7 +257,7 @@ class Client:
         headers = {"Content-Type": "application/json-patch+json"}
         if version is not None:
             headers["If-Match"] = f'W/"{version}"'
-        return self._written(self._send("PATCH", f"{type}/{id}", list(operations), headers))
+        return _object(self._written(self._send("PATCH", f"{type}/{id}", list(operations), headers)))
 
     def delete(self, type: str, id: str, *, version: str | None = None) -> None:
         """Delete a resource; it is no error if it does not exist (any more)."""
@@ -225,23 +265,28 @@ class Client:
             "DELETE", f"{type}/{id}", None, {"If-Match": f'W/"{version}"'} if version is not None else {}
         )
 
-    def transaction(self, bundle: Resource) -> Resource:
+    def transaction(self, bundle: Resource | bytes | str | Model) -> Resource:
         """Perform a Bundle of type transaction or batch, and return the response Bundle."""
-        return self._written(self._send("POST", "", bundle, {}))
+        return _object(self._written(self._send("POST", "", _document(bundle, "transaction"), {})))
 
-    def validate(self, resource: Resource, profile: str | None = None) -> Outcome:
+    def validate(self, resource: Resource | bytes | str | Model, profile: str | None = None) -> Outcome:
         """What the server's validator says; nothing is stored."""
-        path = f"{_type(resource)}/$validate"
-        answer = self._send("POST", path, resource, {}, [("profile", profile)] if profile else [])
-        outcome = _outcome(self._written(answer))
+        document = _document(resource, "validate")
+        path = f"{document.type}/$validate"
+        answer = self._send("POST", path, document, {}, [("profile", profile)] if profile else [])
+        outcome = _outcome(_object(self._written(answer)))
         if outcome is None:
             raise EhrAnswer("The server answered $validate with something that is not an OperationOutcome.")
         return outcome
 
-    def _written(self, answer: requests.Response) -> Resource:
+    def _stored(self, answer: requests.Response, given: object) -> Any:
+        """What the server stored, as what was given."""
+        return _given(self._written(answer), dict if isinstance(given, Mapping) else type(given))
+
+    def _written(self, answer: requests.Response) -> requests.Response:
         if not answer.content:
             raise EhrAnswer("The server stored it but sent nothing back; read it again.")
-        return _object(answer)
+        return answer
 
     # ------------------------------------------------------------------------------------------- the wire
 
@@ -262,7 +307,7 @@ class Client:
                 method,
                 url,
                 params=list(parameters),
-                data=_encode(body) if body is not None else None,
+                data=body.raw if isinstance(body, Document) else None if body is None else _encode(body),
                 headers={**({"Content-Type": _FHIR_JSON} if body is not None else {}), **headers},
                 timeout=self._timeout,
                 # A redirected write would be repeated as a read, and seem to have been done.
@@ -319,11 +364,38 @@ def _pairs(parameters: Parameters | None) -> list[tuple[str, str]]:
     ]
 
 
-def _type(resource: Resource) -> str:
-    name = resource.get("resourceType")
-    if not isinstance(name, str):
+def _document(resource: object, taker: str) -> Document:
+    """A resource to send. Raises BadRequest (NotJson) for what is none, and TypeError."""
+    if isinstance(resource, Mapping):
+        document = jsontext.from_data(resource)
+    else:
+        raw = resource if isinstance(resource, (bytes, str)) else models.raw_of(resource, taker)
+        document = jsontext.parse(raw)
+    if not document.type:
         raise BadRequest("The resource has no resourceType.")
-    return name
+    return document
+
+
+def _given(answer: requests.Response, kind: type[Any]) -> Any:
+    """The resource in an answer, as a dict, as JSON or as a class."""
+    resource = _object(answer)
+    return _made(resource, kind, answer.content)
+
+
+def _made(resource: Resource, kind: type[Any], raw: bytes | None = None) -> Any:
+    """The same for a resource that was decoded already. Raises InvalidResource if the class refuses it."""
+    if kind is dict:
+        return resource
+    raw = _encode(resource) if raw is None else raw
+    if issubclass(kind, (bytes, str)):
+        return raw if issubclass(kind, bytes) else raw.decode()
+    if hasattr(kind, "read"):  # our own classes keep the text
+        return kind.read(raw)
+    try:
+        return kind.model_validate(resource)
+    except ValueError:
+        name = f"{kind.__module__}.{kind.__name__}"
+        raise InvalidResource(f"What the server has is not a {name}; read it as a dict.") from None
 
 
 def _object(answer: requests.Response) -> Resource:

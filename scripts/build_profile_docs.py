@@ -14,13 +14,15 @@ from typing import Any
 
 from node_tools import ROOT
 
-from fhir_coprod import definitions
+from fhir_coprod import definitions, profiles
 
 Json = dict[str, Any]
 
 PAGE = ROOT / "docs" / "profiles.md"
 INVALID = ROOT / "profiles" / "input" / "invalid"
 MARK = "<!-- From here on this page is written by scripts/build_profile_docs.py; do not edit. -->\n"
+
+WITHOUT_CLASS = {"coproduction-measurereport": "a program computes it, nobody builds one"}
 
 ORDER = (
     ("The plan", ("coproduction-careplan", "coproduction-goal", "plan-task", "patient-task")),
@@ -98,7 +100,7 @@ def summary(structures: dict[str, Json]) -> Iterator[str]:
 def section(structure: Json) -> Iterator[str]:
     id = structure["id"]
     yield f'\n### <a id="{id}"></a>{structure["title"]}\n'
-    yield f"`{id}`, a {structure['type']}. {structure['description']}\n"
+    yield f"`{id}`, a {structure['type']}; {in_python(id)}. {structure['description']}\n"
     status, _, source = structure["purpose"].removeprefix("Status: ").partition(" Source: ")
     yield f"**Who sets the status.** {status}\n"
     yield f"**Source.** {source}\n"
@@ -111,6 +113,14 @@ def section(structure: Json) -> Iterator[str]:
         for rule in rules:
             yield f"- `{rule['key']}` ({rule['severity']}): {rule['human']}"
     yield f"\nValid: {', '.join(examples(structure['url']))}. {refused(id)}"
+
+
+def in_python(id: str) -> str:
+    """The class of a profile, or why it has none."""
+    if id in WITHOUT_CLASS:
+        return f"no class in Python: {WITHOUT_CLASS[id]}"
+    named = (getattr(profiles, name) for name in profiles.__all__)
+    return next(f"in Python `{found.__name__}`" for found in named if getattr(found, "profile_id", "") == id)
 
 
 def kept_elements(structure: Json) -> Iterator[Json]:

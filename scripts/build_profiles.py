@@ -35,9 +35,10 @@ PACKAGE = ROOT / "fhir_coprod" / "_data" / "package"
 CORE = "hl7.fhir.r4.core#4.0.1"
 # SUSHI adds these by itself and would ask a registry for them; nothing here uses them.
 STUBS = {"hl7.fhir.uv.tools.r4": "1.1.2", "hl7.terminology.r4": "7.2.0", "hl7.fhir.uv.extensions.r4": "5.3.0"}
-INDEXED = ("url", "version", "kind", "type")
+INDEXED = ("url", "version", "kind", "type", "supplements", "content")
 # We mean both: to write no guide, and not to ask a registry for a newer SUSHI.
 IDLE_WARNINGS = ("The FSHOnly property is set to true", "Unable to determine the latest version of sushi")
+AUTHOR = "The fhir-coprod founders"
 IDLE_IN_SNAPSHOT = ("comment", "requirements", "alias", "mapping", "example")
 
 
@@ -118,17 +119,14 @@ def write_package_json(folder: Path, name: str, version: str) -> None:
 def package_files(resources: list[Json]) -> dict[str, str]:
     """Name within the package → text."""
     files: dict[str, str] = {}
+    resources = [*resources, implementation_guide(resources)]
     indexes: dict[str, list[Json]] = {"": [], "example/": []}
     for resource in resources:
         folder = "" if resource["resourceType"] in CONFORMANCE else "example/"
         name = f"{resource['resourceType']}-{resource['id']}.json"
         files[folder + name] = text_of(trimmed(resource))
         row = {"filename": name, "resourceType": resource["resourceType"], "id": resource["id"]}
-        row |= {
-            key: resource[key]
-            for key in ("url", "version", "kind", "type")
-            if isinstance(resource.get(key), str)
-        }
+        row |= {key: resource[key] for key in INDEXED if isinstance(resource.get(key), str)}
         indexes[folder].append(row)
     for folder, rows in indexes.items():
         files[f"{folder}.index.json"] = text_of({"index-version": 2, "files": rows})
@@ -136,22 +134,65 @@ def package_files(resources: list[Json]) -> dict[str, str]:
     return files
 
 
-def package_json() -> Json:
-    config: Json = {}
+def config() -> dict[str, str]:
+    """What sushi-config.yaml says on one line, or folded over several (>-)."""
+    said: dict[str, str] = {}
+    folded = ""
     for line in (SOURCE / "sushi-config.yaml").read_text(encoding="utf-8").splitlines():
         key, colon, value = line.partition(": ")
-        if colon and not line.startswith((" ", "#")):
-            config[key] = value
+        if folded and line.startswith("  "):
+            said[folded] = f"{said[folded]} {line.strip()}".strip()
+        elif colon and not line.startswith((" ", "#")):
+            folded = key if value == ">-" else ""
+            said[key] = "" if folded else value
+    return said
+
+
+def package_json() -> Json:
+    """The manifest, as https://hl7.org/fhir/packages.html wants it."""
+    said = config()
     return {
-        "name": config["id"],
-        "version": config["version"],
+        "name": said["id"],
+        "version": said["version"],
         "type": "IG",
-        "canonical": config["canonical"],
-        "title": config["title"],
-        "license": config["license"],
-        "fhirVersions": [config["fhirVersion"]],
-        "dependencies": {"hl7.fhir.r4.core": config["fhirVersion"]},
+        "canonical": said["canonical"],
+        "title": said["title"],
+        "description": said["description"],
+        "author": AUTHOR,
+        "license": said["license"],
+        "fhirVersions": [said["fhirVersion"]],
+        "dependencies": {"hl7.fhir.r4.core": said["fhirVersion"]},
     }
+
+
+def implementation_guide(resources: list[Json]) -> Json:
+    """The ImplementationGuide that lists them; SUSHI writes none of a project that is FSH only."""
+    said = config()
+    return {
+        "resourceType": "ImplementationGuide",
+        "id": said["id"],
+        "url": f"{said['canonical']}/ImplementationGuide/{said['id']}",
+        "version": said["version"],
+        "name": said["name"],
+        "title": said["title"],
+        "status": said["status"],
+        "experimental": False,
+        "publisher": AUTHOR,
+        "description": said["description"],
+        "packageId": said["id"],
+        "license": said["license"],
+        "fhirVersion": [said["fhirVersion"]],
+        "definition": {"resource": [listed(resource) for resource in resources]},
+    }
+
+
+def listed(resource: Json) -> Json:
+    """A resource in the guide's list: a definition, or an example of the profile that it claims."""
+    row: Json = {"reference": {"reference": f"{resource['resourceType']}/{resource['id']}"}}
+    if resource["resourceType"] in CONFORMANCE:
+        return row | {"name": resource.get("title") or resource["name"], "exampleBoolean": False}
+    claimed = resource.get("meta", {}).get("profile", ())
+    return row | ({"exampleCanonical": claimed[0]} if claimed else {"exampleBoolean": True})
 
 
 def trimmed(resource: Json) -> Json:

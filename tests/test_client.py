@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from fhir.resources.R4B.observation import Observation
 
 from fhir_coprod import validate
 from fhir_coprod.client import Client
@@ -24,10 +25,12 @@ from fhir_coprod.errors import (
     InvalidResource,
     NotAllowed,
     NotFound,
+    NotJson,
     Overloaded,
     PreconditionFailed,
 )
 from fhir_coprod.outcome import Outcome
+from fhir_coprod.profiles import CoproductionGoal
 from tests.api.server import serving
 
 
@@ -66,6 +69,79 @@ def test_decimals_keep_their_precision_through_read_and_update(client: Client) -
     stored["status"] = "amended"
     updated = client.update(stored)
     assert str(updated["valueQuantity"]["value"]) == "19.00"
+
+
+GOAL = (
+    b'{ "resourceType": "Goal", "lifecycleStatus": "active", "description": {"text": "Walk"},'
+    b' "subject": {"display": "somebody"}, "expressedBy": {"display": "somebody"},'
+    b' "target": [{"detailQuantity": {"value": 19.00, "unit": "min"}}] }'
+)
+
+
+def test_a_profile_class_is_stored_and_given_back_with_every_digit(client: Client) -> None:
+    mine = client.create(CoproductionGoal.read(GOAL))
+    assert isinstance(mine, CoproductionGoal)
+    assert mine.words == "Walk"
+    mine.lifecycleStatus = "on-hold"
+    newer = client.update(mine)
+    assert newer.meta.versionId == "2"
+    assert b'"value": 19.00' in newer.write()
+    again = client.read("Goal", newer.id, into=CoproductionGoal)
+    assert again.lifecycleStatus == "on-hold"
+    assert again.write() == newer.write()
+    with pytest.raises(PreconditionFailed):
+        client.update(mine)
+    [found] = client.search("Goal", {"_id": newer.id}, into=CoproductionGoal)
+    assert found.words == "Walk"
+    assert b"19.00" in found.write()
+    statuses = [each.lifecycleStatus for each in client.history("Goal", newer.id, into=CoproductionGoal)]
+    assert statuses == ["on-hold", "active"]
+    assert client.validate(newer) == client.validate(newer.write())
+
+
+@pytest.mark.parametrize("kind", [bytes, str])
+def test_json_is_stored_and_given_back_as_json(client: Client, kind: type[bytes] | type[str]) -> None:
+    given: Any = GOAL if kind is bytes else GOAL.decode()
+    stored = client.create(given)
+    assert isinstance(stored, kind)
+    id = json.loads(stored)["id"]
+    assert "19.00" in (stored if isinstance(stored, str) else stored.decode())
+    assert client.read("Goal", id, into=kind) == stored
+    updated = client.update(stored)
+    assert json.loads(updated)["meta"]["versionId"] == "2"
+    [found] = client.search("Goal", {"_id": id}, into=kind)
+    assert json.loads(found) == json.loads(updated)
+    assert "19.00" in (found if isinstance(found, str) else found.decode())
+
+
+def test_any_model_of_fhir_resources_is_stored_with_its_digits(client: Client) -> None:
+    made = Observation(
+        status="final", code={"text": "x"}, valueQuantity={"value": Decimal("19.00"), "unit": "min"}
+    )
+    stored = client.create(made)
+    assert isinstance(stored, Observation)
+    assert str(stored.valueQuantity.value) == "19.00"
+    assert b"19.00" in client.read("Observation", stored.id, into=bytes)
+    stored.status = "amended"
+    assert client.update(stored).meta.versionId == "2"
+
+
+def test_what_is_of_another_class_is_refused(client: Client) -> None:
+    stored = client.create(patient())
+    with pytest.raises(InvalidResource, match="of type Patient, not a Goal"):
+        client.read("Patient", stored["id"], into=CoproductionGoal)
+    with pytest.raises(InvalidResource, match=r"not a fhir\.resources\.R4B\.observation\.Observation"):
+        client.read("Patient", stored["id"], into=Observation)
+
+
+def test_what_is_no_resource_is_told_before_anything_is_sent() -> None:
+    with Client("http://127.0.0.1:9/fhir") as client:
+        with pytest.raises(TypeError, match="create takes JSON as bytes or text, a dict, or a model"):
+            client.create(7)  # type: ignore[type-var]
+        with pytest.raises(NotJson):
+            client.create(b"<Goal/>")
+        with pytest.raises(BadRequest, match="id"):
+            client.update(CoproductionGoal.read(GOAL))
 
 
 def test_search_pages_by_itself(client: Client) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import os
 import re
 import subprocess
@@ -15,6 +14,7 @@ from pydantic import BaseModel
 
 from fhir_coprod.cli.commands import COMMANDS, whole
 from fhir_coprod.settings import Settings
+from tests.api.server import serving
 
 ROOT = Path(__file__).parent.parent
 PAGES = [
@@ -25,10 +25,27 @@ PAGES = [
 ]
 
 
-def test_python_of_the_developers_page_runs_as_printed() -> None:
-    failed, tried = doctest.testfile(str(ROOT / "docs" / "developers.md"), module_relative=False)
-    assert tried > 10
-    assert failed == 0
+def test_python_of_the_developers_page_runs_as_printed(tmp_path: Path) -> None:
+    """In a process of its own, since it loads a package; with a server at an address of its own."""
+    with serving(f"sqlite:///{tmp_path / 'store.db'}") as server:
+        page = (ROOT / "docs" / "developers.md").read_text()
+        assert page.count("http://127.0.0.1:8000/fhir") == 1
+        (tmp_path / "page.md").write_text(page.replace("http://127.0.0.1:8000/fhir", server.url))
+        program = (
+            "import doctest, sys\n"
+            "from tests.site_package import written\n"
+            "given = {'site_package': written(sys.argv[2])}\n"
+            "failed, tried = doctest.testfile(sys.argv[1], module_relative=False, globs=given)\n"
+            "sys.exit(failed or tried <= 40)\n"
+        )
+        ended = subprocess.run(
+            [sys.executable, "-c", program, str(tmp_path / "page.md"), str(tmp_path)],
+            check=False,
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+        )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
 def test_commands_of_the_developers_page_print_what_stands_there(tmp_path: Path) -> None:

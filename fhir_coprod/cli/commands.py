@@ -51,6 +51,11 @@ COMMANDS = {
         "validate",
         "Check resources against FHIR R4, the profiles that they claim, and a profile of your choice.",
     ),
+    "package": Place(
+        "package",
+        "package",
+        "Write our FHIR package (profiles, codes, search parameters, examples) for other tools.",
+    ),
     "sync": Place("sync", "sync", "Take what is new from the EHRs."),
     "watch": Place(
         "watch", "watch", "Find stalled referrals; raise, keep and resolve the alerts about them."

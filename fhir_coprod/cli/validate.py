@@ -42,7 +42,10 @@ def validate(
     ],
     profile: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="Check against this profile too, whether it is claimed or not."),
+        typer.Option(
+            metavar="URL",
+            help="Check against this profile too, whether it is claimed or not; of ours the id is enough.",
+        ),
     ] = None,
     package: Annotated[
         list[Path] | None,
@@ -68,6 +71,7 @@ def validate(
     for one in package or ():
         definitions.load_package(one)
     if profile:
+        profile = definitions.profile_url(profile)
         try:
             validator.default().require(profile)
         except UnknownDefinition as error:

@@ -43,7 +43,9 @@ __all__ = [
     "is_resource_type",
     "load_package",
     "misfit",
+    "own_package",
     "own_resources",
+    "profile_url",
     "registry",
     "resource",
     "resource_types",
@@ -108,6 +110,12 @@ def resource(resource_type: str, url: str) -> Json | None:
     return _registry.resource(resource_type, url)
 
 
+def profile_url(name: str) -> str:
+    """The canonical of a profile: "coproduction-goal" is short for ours of that id, anything else stays."""
+    ours = PROFILE + name
+    return ours if ":" not in name and ours in _own.by_url else name
+
+
 def value_set(url: str) -> Mapping[str, frozenset[str]] | None:
     """System → codes, when the whole value set can be listed offline; None otherwise."""
     held = _registry.value_set(url)
@@ -139,6 +147,11 @@ def compartment(name: str = "Patient") -> Mapping[str, tuple[str, ...]]:
     return _registry.compartment(name)
 
 
+def own_package() -> Package:
+    """Our package."""
+    return _own
+
+
 def own_resources(resource_type: str | None = None) -> list[Json]:
     """The conformance resources of our package, of one type or all of them."""
     return [_own.read(entry) for entry in _own.of_type(resource_type)]
@@ -152,7 +165,10 @@ def examples() -> list[Json]:
 def load_package(path: str | Path) -> Package:
     """Add the definitions of a FHIR package (.tgz, or its folder) for the rest of this process.
 
-    Packages it depends on are not fetched: load them too. Raises ConfigError when the file cannot be read.
+    From then on `fhir_coprod.validate` and the `check` of every profile class know its profiles, extensions,
+    code systems and value sets. R4's own structures win over a package's, and an earlier package's over a
+    later one's; of code systems and value sets the newest version wins. Packages it depends on are not
+    fetched: load them too. Raises ConfigError when the file cannot be read.
     """
     package = Package.open(Path(path))
     _ = package.entries  # refuse a broken package now, not on first use

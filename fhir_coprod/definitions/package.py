@@ -145,6 +145,10 @@ class Package:
     def examples(self) -> Iterator[Packaged]:
         return (entry for entry in self.entries if entry.is_example)
 
+    def files(self) -> Iterator[tuple[str, bytes]]:
+        """Every file, by its name within the package, in the order of the names."""
+        return ((file, self._bytes(file)) for file in sorted(self._files))
+
 
 def _entry(file: str, resource_type: str, row: Json) -> Packaged:
     url = row.get("url") if resource_type in CONFORMANCE else None

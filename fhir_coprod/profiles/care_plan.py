@@ -7,13 +7,11 @@ from typing import ClassVar, Literal, Self, cast
 
 from fhir.resources.R4B.careplan import CarePlan, CarePlanActivity
 from fhir.resources.R4B.codeableconcept import CodeableConcept
-from fhir.resources.R4B.coding import Coding
 from fhir.resources.R4B.extension import Extension
 from fhir.resources.R4B.goal import Goal
-from fhir.resources.R4B.period import Period
-from fhir.resources.R4B.task import Task, TaskRestriction
+from fhir.resources.R4B.task import Task
 
-from fhir_coprod.definitions import CANONICAL
+from fhir_coprod.profiles.elements import coded, concept, reference, references, referred
 from fhir_coprod.profiles.extensions import (
     PERTAINS_TO_GOAL,
     PHASE,
@@ -26,7 +24,7 @@ from fhir_coprod.profiles.extensions import (
     first_of,
     replaced,
 )
-from fhir_coprod.profiles.model import Profiled, reference, referred
+from fhir_coprod.profiles.model import Profiled
 
 PlanStatus = Literal["draft", "active", "on-hold", "revoked", "completed", "entered-in-error", "unknown"]
 PlanIntent = Literal["proposal", "plan", "order", "option"]
@@ -94,9 +92,9 @@ class CoproductionCarePlan(Profiled, CarePlan):
             intent=intent,
             subject=reference(patient),
             description=description,
-            goal=[reference(goal) for goal in goals] or None,
+            goal=references(goals),
             activity=[CarePlanActivity(reference=reference(activity)) for activity in activities] or None,
-            contributor=[reference(person) for person in contributors] or None,
+            contributor=references(contributors),
             basedOn=[reference(based_on)] if based_on else None,
         )
         plan.phase = phase
@@ -135,8 +133,7 @@ class CoproductionCarePlan(Profiled, CarePlan):
 
     @status_reason.setter
     def status_reason(self, reason: CodeableConcept | str | None) -> None:
-        concept = CodeableConcept(text=reason) if isinstance(reason, str) else reason
-        new = [Extension(url=PLAN_STATUS_REASON, valueCodeableConcept=concept)] if concept else []
+        new = [Extension(url=PLAN_STATUS_REASON, valueCodeableConcept=concept(reason))] if reason else []
         self.extension = replaced(self.extension, PLAN_STATUS_REASON, new)
 
 
@@ -200,7 +197,101 @@ class CoproductionGoal(Profiled, Goal):
         self.extension = replaced(self.extension, Agency.url, new)
 
 
-class PatientTask(Profiled, Task):
+class _PlanTask(Profiled, Task):
+    """What the tasks of a plan have in common."""
+
+    @classmethod
+    def _taken_on(
+        cls,
+        description: str,
+        patient: str,
+        owner: str,
+        requester: str | None,
+        agreed: str | None,
+        by_when: str | None,
+        status: TaskStatus,
+        plan: str | None,
+        goals: Sequence[str],
+        agency: Agency | None,
+    ) -> Self:
+        task = cls.model_validate(
+            {
+                "status": status,
+                "intent": "plan",
+                "code": coded("task-kind", "plan-activity"),
+                "description": description,
+                "for": reference(patient),
+                "owner": reference(owner),
+                "requester": reference(requester) if requester else None,
+                "authoredOn": agreed,
+                "restriction": {"period": {"end": by_when}} if by_when else None,
+                "basedOn": [reference(plan)] if plan else None,
+                "extension": [
+                    Extension(url=PERTAINS_TO_GOAL, valueReference=reference(goal)) for goal in goals
+                ]
+                or None,
+            }
+        )
+        task.agency = agency
+        return task
+
+    @property
+    def goals(self) -> list[str]:
+        """R4 extension resource-pertainsToGoal, 0..*: references to the goals it serves."""
+        return goals_of(self.extension)
+
+    @property
+    def agency(self) -> Agency | None:
+        """Extension agency, 0..1: who leads."""
+        return first_of(Agency, self.extension)
+
+    @agency.setter
+    def agency(self, agency: Agency | None) -> None:
+        new = [agency.to_extension()] if agency else []
+        self.extension = replaced(self.extension, Agency.url, new)
+
+
+class PlanTask(_PlanTask):
+    """What one person, on either side, takes on in the plan: in plain words, by when, for which goal.
+
+    Profile plan-task on Task. The owner moves the status. What the patient or a relative takes on is a
+    `PatientTask`.
+    """
+
+    profile_id: ClassVar[str] = "plan-task"
+
+    @classmethod
+    def build(
+        cls,
+        description: str,
+        *,
+        patient: str,
+        owner: str,
+        requester: str | None = None,
+        agreed: str | None = None,
+        by_when: str | None = None,
+        status: TaskStatus = "requested",
+        plan: str | None = None,
+        goals: Sequence[str] = (),
+        agency: Agency | None = None,
+    ) -> Self:
+        """Build a task from plain words.
+
+        description: Task.description, 1..1
+        patient:     Task.for, 1..1, Patient
+        owner:       Task.owner, 1..1: who does it
+        requester:   Task.requester: who proposes it
+        agreed:      Task.authoredOn: when it was agreed, as FHIR dateTime
+        by_when:     Task.restriction.period.end: the date by which it is agreed to be done
+        plan:        Task.basedOn: the shared plan
+        goals:       R4 extension resource-pertainsToGoal, 0..*
+        """
+        return cls._taken_on(
+            description, patient, owner, requester, agreed, by_when, status, plan, goals, agency
+        )
+
+
+class PatientTask(_PlanTask):
     """What the patient or a relative has taken on in the plan, as far as they can and want.
 
     Profile patient-task on Task. They accept it, put it off or hand it back; a missed date is a question.
@@ -232,44 +323,9 @@ class PatientTask(Profiled, Task):
         plan:        Task.basedOn: the shared plan
         goals:       R4 extension resource-pertainsToGoal, 0..*
         """
-        task = cls.model_validate(
-            {
-                "status": status,
-                "intent": "plan",
-                "code": CodeableConcept(
-                    coding=[Coding(system=f"{CANONICAL}/CodeSystem/task-kind", code="plan-activity")]
-                ),
-                "description": description,
-                "for": reference(patient),
-                "owner": reference(owner or patient),
-                "authoredOn": agreed,
-                "restriction": TaskRestriction(period=Period.model_validate({"end": by_when}))
-                if by_when
-                else None,
-                "basedOn": [reference(plan)] if plan else None,
-                "extension": [
-                    Extension(url=PERTAINS_TO_GOAL, valueReference=reference(goal)) for goal in goals
-                ]
-                or None,
-            }
+        return cls._taken_on(
+            description, patient, owner or patient, None, agreed, by_when, status, plan, goals, agency
         )
-        task.agency = agency
-        return task
-
-    @property
-    def goals(self) -> list[str]:
-        """R4 extension resource-pertainsToGoal, 0..*: references to the goals it serves."""
-        return goals_of(self.extension)
-
-    @property
-    def agency(self) -> Agency | None:
-        """Extension agency, 0..1: who leads."""
-        return first_of(Agency, self.extension)
-
-    @agency.setter
-    def agency(self, agency: Agency | None) -> None:
-        new = [agency.to_extension()] if agency else []
-        self.extension = replaced(self.extension, Agency.url, new)
 
 
 def goals_of(extensions: Iterable[Extension] | None) -> list[str]:

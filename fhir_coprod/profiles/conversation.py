@@ -1,18 +1,17 @@
-"""Profile class for messages between patient, relatives, professionals and departments."""
+"""Profile classes for messages between patient, relatives, professionals and departments, and for silence."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Self
+from typing import ClassVar, Literal, Self
 
-from fhir.resources.R4B.codeableconcept import CodeableConcept
-from fhir.resources.R4B.coding import Coding
 from fhir.resources.R4B.communication import Communication, CommunicationPayload
+from fhir.resources.R4B.communicationrequest import CommunicationRequest
 
-from fhir_coprod.definitions import CANONICAL
 from fhir_coprod.profiles.care_plan import phase_of, with_phase
+from fhir_coprod.profiles.elements import coded, concept, period, reference, references
 from fhir_coprod.profiles.extensions import Phase
-from fhir_coprod.profiles.model import Profiled, reference
+from fhir_coprod.profiles.model import Profiled
 
 
 class CoproductionCommunication(Profiled, Communication):
@@ -56,11 +55,11 @@ class CoproductionCommunication(Profiled, Communication):
                 "status": "completed",
                 "subject": reference(patient),
                 "sender": reference(sender),
-                "recipient": [reference(recipient) for recipient in recipients],
+                "recipient": references(recipients),
                 "sent": sent,
-                "about": [reference(thing) for thing in about] or None,
-                "topic": _topic(topic) if topic else None,
-                "reasonCode": [CodeableConcept(text=why)] if why else None,
+                "about": references(about),
+                "topic": coded("communication-topic", topic) if topic else None,
+                "reasonCode": [concept(why)] if why else None,
                 "inResponseTo": [reference(in_response_to)] if in_response_to else None,
                 "payload": [CommunicationPayload(contentString=words)],
             }
@@ -78,6 +77,46 @@ class CoproductionCommunication(Profiled, Communication):
         self.extension = with_phase(self.extension, phase)
 
 
-def _topic(code: str) -> CodeableConcept:
-    system = f"{CANONICAL}/CodeSystem/communication-topic"
-    return CodeableConcept(coding=[Coding(system=system, code=code)])
+class DoNotContact(Profiled, CommunicationRequest):
+    """The patient does not want to be written to or called about something, for a time.
+
+    Profile do-not-contact on CommunicationRequest. It silences messages to the patient only, never alerts to
+    staff. Source: the patient decides how to be met (migrant clinic).
+    """
+
+    profile_id: ClassVar[str] = "do-not-contact"
+
+    @classmethod
+    def build(
+        cls,
+        *,
+        patient: str,
+        asked: str,
+        asked_by: str | None = None,
+        start: str | None = None,
+        end: str | None = None,
+        about: Sequence[str] = (),
+        why: str | None = None,
+        status: Literal["active", "revoked"] = "active",
+    ) -> Self:
+        """Build the patient's word that nobody shall contact them.
+
+        patient:    CommunicationRequest.subject, 1..1, Patient
+        asked:      CommunicationRequest.authoredOn, 1..1, FHIR dateTime
+        asked_by:   CommunicationRequest.requester, 1..1; the patient if left out
+        start, end: CommunicationRequest.occurrencePeriod, 0..1: for how long
+        about:      CommunicationRequest.about, 0..*: only about these; everything if left out
+        why:        CommunicationRequest.reasonCode.text
+        """
+        return cls.model_validate(
+            {
+                "status": status,
+                "doNotPerform": True,
+                "subject": reference(patient),
+                "about": references(about),
+                "occurrencePeriod": period(start, end),
+                "authoredOn": asked,
+                "requester": reference(asked_by or patient),
+                "reasonCode": [concept(why)] if why else None,
+            }
+        )

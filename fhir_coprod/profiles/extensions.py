@@ -15,6 +15,7 @@ from fhir.resources.R4B.extension import Extension
 from fhir_coprod import jsontext
 from fhir_coprod.definitions import PROFILE
 from fhir_coprod.jsontext import Json
+from fhir_coprod.profiles.elements import target
 
 Phase = Literal["co-assess", "co-decide", "co-design", "co-deliver"]
 """CodeSystem coproduction-phase: the cycle in which patient and professionals work."""
@@ -90,7 +91,7 @@ def _camel(name: str) -> str:
 def _written(carrier: str, item: Any) -> Any:
     match carrier:
         case "valueReference":
-            return {"reference": item}
+            return {"reference": target(item)}
         case "valueCodeableConcept":
             return {"text": item} if isinstance(item, str) else jsontext.decode(item.model_dump_json())
         case "valueDuration":
@@ -169,6 +170,22 @@ class Accommodation(ComplexExtension):
     """References to the people who agreed it; 0..*."""
     agreed: Time | None = None
     """When; 0..1."""
+
+
+@dataclass(frozen=True, slots=True)
+class PrivateMoment(ComplexExtension):
+    """Whether the patient wants to speak alone, and whether it came about; extension private-moment."""
+
+    url: ClassVar[str] = PROFILE + "private-moment"
+
+    wanted: Truth
+    """Whether the patient wants it; 1..1."""
+    asked: Time | None = None
+    """When the patient was asked; 0..1."""
+    without: tuple[Ref, ...] = ()
+    """References to those who are to leave the room; 0..*."""
+    happened: Truth | None = None
+    """Whether it came about; 0..1."""
 
 
 @dataclass(frozen=True, slots=True)

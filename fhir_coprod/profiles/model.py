@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from reprlib import Repr
 from typing import Any, ClassVar, Self
 
 from fhir.resources.R4B.domainresource import DomainResource
-from fhir.resources.R4B.reference import Reference
 from pydantic import BaseModel, PrivateAttr, ValidationError
 
-from fhir_coprod import jsontext
+from fhir_coprod import jsontext, models
 from fhir_coprod.definitions import PROFILE
 from fhir_coprod.errors import InvalidResource
 from fhir_coprod.jsontext import Document, Json
 from fhir_coprod.outcome import Issue, Outcome
-from fhir_coprod.validation import validate
+from fhir_coprod.validation import validate, validate_document
+
+_SHORT = Repr()
+_SHORT.maxstring = 60
 
 
 class Profiled(DomainResource):
-    """A resource that claims one of our profiles.
+    """A resource that claims a profile: one of ours, or any that a loaded package defines.
+
+        class SiteGoal(CoproductionGoal):
+            profile_id = "https://hospital.example/fhir/StructureDefinition/site-goal"
+
+    Such a class claims and checks its own profile only, so that profile has to be derived from ours as the
+    class is. On a plain resource type: `class SitePatient(Profiled, Patient)`.
 
     On the wire it is FHIR R4. The Python base classes are those for R4B in `fhir.resources`, which describe
     the same elements for these resource types; a test compares them with the R4 definitions.
     """
 
     profile_id: ClassVar[str] = ""
-    """Last part of the profile's canonical URL."""
+    """The profile: its canonical, or the last part of it if the profile is ours."""
 
     _document: Document | None = PrivateAttr(default=None)
     _view: Json | None = PrivateAttr(default=None)
@@ -35,8 +43,10 @@ class Profiled(DomainResource):
 
     @classmethod
     def profile_url(cls) -> str:
-        """Canonical URL of the profile."""
-        return PROFILE + cls.profile_id
+        """Canonical URL of the profile. Raises TypeError for a class that names none."""
+        if not cls.profile_id:
+            raise TypeError(f"{cls.__name__} names no profile; give it a `profile_id`.")
+        return cls.profile_id if ":" in cls.profile_id else PROFILE + cls.profile_id
 
     @classmethod
     def read(cls, raw: bytes | str) -> Self:
@@ -46,30 +56,46 @@ class Profiled(DomainResource):
         Raises NotJson, or InvalidResource when it is no such resource at all. Use `check` for profile rules.
         """
         document = jsontext.parse(raw)
+        wanted = cls.get_resource_type()
+        if document.type != wanted:
+            here = (
+                f"a resource of type {document.type[:64]}" if document.type else "JSON without `resourceType`"
+            )
+            raise InvalidResource(f"This is {here}, not a {wanted}.")
         try:
             resource = cls.model_validate(document.data)
         except ValidationError as error:
-            raise InvalidResource(
-                f"This is not a {cls.get_resource_type()}: {error.error_count()} elements do not fit.",
-                outcome=Outcome(
-                    tuple(_issue(cls.get_resource_type(), problem) for problem in error.errors())
-                ),
-            ) from None
+            raise _refusal(document, error) from None
         resource._document = document
-        resource._view = document_view(resource)
+        resource._view = models.view(resource)
         return resource
 
     def write(self) -> bytes:
         """The JSON that was read, with only the changes that were made here: the text of numbers, the way
         dates are written, the order and layout of everything else stay."""
-        now = document_view(self)
+        now = models.view(self)
         if self._document is None or self._view is None:
             return jsontext.encode(now)
         return jsontext.patched(self._document, self._view, now)
 
     def check(self) -> Outcome:
-        """Check it against base R4 and the profile; the Outcome is truthy when there is no error."""
+        """Check it against base R4 and the profile; the Outcome is truthy when there is no error.
+
+        Raises UnknownDefinition when the profile is not ours and its package is not loaded
+        (`fhir_coprod.definitions.load_package`).
+        """
         return validate(self.write(), self.profile_url())
+
+    def __repr__(self) -> str:
+        """What is set, long texts and lists cut short."""
+        shown = {name: value for name, value in models.view(self).items() if name not in _KNOWN}
+        return f"{type(self).__name__}({', '.join(f'{k}={_SHORT.repr(v)}' for k, v in shown.items())})"
+
+    __str__ = __repr__
+
+
+_KNOWN = ("resourceType", "meta")
+"""What the name of the class says already."""
 
 
 def _claiming(data: dict[str, Any], profile: str) -> dict[str, Any]:
@@ -85,37 +111,20 @@ def _claiming(data: dict[str, Any], profile: str) -> dict[str, Any]:
     return {**data, "meta": {**(meta or {}), "profile": claimed}}
 
 
+def _refusal(document: Document, error: ValidationError) -> InvalidResource:
+    """The error for a resource that the model does not take: the first place and reason, and how many more.
+
+    R4's own rules say it best. The model's words are for what only the model refuses.
+    """
+    outcome = validate_document(document)
+    if outcome:
+        outcome = Outcome(tuple(_issue(document.type, problem) for problem in error.errors()))
+    first, *others = outcome.errors
+    sentence = f"This is not a {document.type}: at {first.expression}: {first.message}"
+    more = f" There are {len(others)} more; `outcome` has them all." if others else ""
+    return InvalidResource(sentence + more, outcome=outcome)
+
+
 def _issue(type: str, problem: Any) -> Issue:
     place = ".".join(str(part) for part in problem["loc"])
     return Issue("error", "structure", f"{problem['msg']}.", f"{type}.{place}" if place else type)
-
-
-def document_view(model: BaseModel) -> Json:
-    """The resource as JSON values, with decimals as they were given."""
-    view: Json = jsontext.decode(model.model_dump_json())
-    _keep_decimals(model, view)
-    return view
-
-
-def _keep_decimals(model: BaseModel, view: Json) -> None:
-    for name, field in type(model).model_fields.items():
-        value = getattr(model, name)
-        key = field.alias or name
-        if isinstance(value, Decimal) and key in view:
-            view[key] = value
-        elif isinstance(value, BaseModel) and isinstance(view.get(key), dict):
-            _keep_decimals(value, view[key])
-        elif isinstance(value, list):
-            for item, shown in zip(value, view.get(key, ()), strict=False):
-                if isinstance(item, BaseModel) and isinstance(shown, dict):
-                    _keep_decimals(item, shown)
-
-
-def reference(to: str | Reference) -> Reference:
-    """A Reference to `Type/id`, an absolute URL or a contained `#id`; a Reference is returned unchanged."""
-    return to if isinstance(to, Reference) else Reference(reference=to)
-
-
-def referred(element: Reference | None) -> str:
-    """The target that a Reference names; "" when it names none."""
-    return (element.reference or "") if element else ""

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 from typing import ClassVar, Literal, Self
 
 from fhir.resources.R4B.codeableconcept import CodeableConcept
-from fhir.resources.R4B.coding import Coding
 from fhir.resources.R4B.detectedissue import DetectedIssue
 from fhir.resources.R4B.extension import Extension
 from fhir.resources.R4B.servicerequest import ServiceRequest
 from fhir.resources.R4B.task import Task
 
 from fhir_coprod.profiles.care_plan import TaskStatus, goals_of
+from fhir_coprod.profiles.elements import code_in, coded, concept, reference, references, referred
 from fhir_coprod.profiles.extensions import (
     PERTAINS_TO_GOAL,
     Accommodation,
@@ -21,7 +21,7 @@ from fhir_coprod.profiles.extensions import (
     first_of,
     replaced,
 )
-from fhir_coprod.profiles.model import Profiled, reference, referred
+from fhir_coprod.profiles.model import Profiled
 
 Priority = Literal["routine", "urgent", "asap", "stat"]
 
@@ -110,12 +110,12 @@ class CoproductionServiceRequest(Profiled, ServiceRequest):
                 "status": "active",
                 "intent": intent,
                 "priority": priority,
-                "code": CodeableConcept(text=what) if isinstance(what, str) else what,
+                "code": concept(what),
                 "subject": reference(patient),
                 "requester": reference(requester),
                 "authoredOn": authored_on,
-                "performer": [reference(department) for department in to] or None,
-                "reasonCode": [CodeableConcept(text=why)] if why else None,
+                "performer": references(to),
+                "reasonCode": [concept(why)] if why else None,
                 "patientInstruction": for_patient,
             }
         )
@@ -175,9 +175,7 @@ class ReferralTask(Profiled, Task):
             {
                 "status": status,
                 "intent": "order",
-                "code": CodeableConcept(
-                    coding=[Coding(system="http://hl7.org/fhir/CodeSystem/task-code", code="fulfill")]
-                ),
+                "code": coded("http://hl7.org/fhir/CodeSystem/task-code", "fulfill"),
                 "focus": reference(referral),
                 "for": reference(patient),
                 "authoredOn": authored_on,
@@ -208,8 +206,7 @@ class StalledReferral(Profiled, DetectedIssue):
     @property
     def rule(self) -> str:
         """DetectedIssue.code, 1..1, required binding: code of CodeSystem stall-rule, else ""."""
-        coding = (self.code.coding or []) if self.code else []
-        return (coding[0].code or "") if coding else ""
+        return code_in(self.code)
 
     @property
     def referral(self) -> str:

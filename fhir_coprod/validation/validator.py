@@ -7,10 +7,11 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
-from fhir_coprod import definitions, jsontext
+from fhir_coprod import definitions, jsontext, models
 from fhir_coprod.definitions.terminology import bare
 from fhir_coprod.errors import NotJson, UnknownDefinition
 from fhir_coprod.jsontext import Document, Json
+from fhir_coprod.models import Model
 from fhir_coprod.outcome import OK, Issue, Outcome
 from fhir_coprod.validation.explain.walk import Explainer, conforms
 from fhir_coprod.validation.fast.checks import FALTERS, Pass
@@ -39,11 +40,15 @@ class Validator:
         self.library = Library(structures, conforms)
         self.fast = Fast(self.library)
 
-    def validate(self, resource: bytes | str | Mapping[str, Any], profile: str | None = None) -> Outcome:
+    def validate(
+        self, resource: bytes | str | Mapping[str, Any] | Model, profile: str | None = None
+    ) -> Outcome:
         """Everything that is wrong with a resource. Raises UnknownDefinition when `profile` is not known.
 
         Text that is not a JSON object gives an Outcome too, with one fatal issue.
         """
+        if not isinstance(resource, (bytes, str, Mapping)):
+            resource = models.raw_of(resource, "validate")
         if isinstance(resource, (bytes, str)):
             try:
                 data = jsontext.parse(resource).data
@@ -120,14 +125,15 @@ def default() -> Validator:
     return _validator(definitions.generation())
 
 
-def validate(resource: bytes | str | Mapping[str, Any], profile: str | None = None) -> Outcome:
+def validate(resource: bytes | str | Mapping[str, Any] | Model, profile: str | None = None) -> Outcome:
     """Check one resource against FHIR R4, the known profiles it claims in meta.profile, and `profile`.
 
-    resource: JSON as bytes or text, or parsed values.
+    resource: JSON as bytes or text, parsed values, or a model of `fhir.resources` (our classes are such)
+    profile:  a canonical, or the id of one of our profiles, such as coproduction-goal
     Returns an Outcome, truthy when nothing in it is an error. Raises UnknownDefinition when `profile` is
-    not known.
+    not known, and TypeError for anything else that is given as a resource.
     """
-    return default().validate(resource, profile)
+    return default().validate(resource, profile and definitions.profile_url(profile))
 
 
 def validate_document(document: Document, profile: str | None = None) -> Outcome:

@@ -26,6 +26,8 @@ _MEDPLUM = FOLDER / "medplum"
 _MEDPLUM_ROUTER = _MEDPLUM / "node_modules" / "@medplum" / "fhir-router" / "package.json"
 _FHIRKIT = FOLDER / "fhirkit"
 _FHIRKIT_CLIENT = _FHIRKIT / "node_modules" / "fhir-kit-client" / "package.json"
+_LOADER = FOLDER / "packageloader"
+_LOADER_PACKAGE = _LOADER / "node_modules" / "fhir-package-loader" / "package.json"
 
 
 def _hapi_version() -> str | None:
@@ -44,6 +46,7 @@ def _node_version(package: Path) -> str | None:
 HAPI = register(Peer("HAPI FHIR", _hapi_version, INSTALL))
 MEDPLUM = register(Peer("Medplum router", lambda: _node_version(_MEDPLUM_ROUTER), INSTALL))
 FHIRKIT = register(Peer("fhir-kit-client", lambda: _node_version(_FHIRKIT_CLIENT), INSTALL))
+LOADER = register(Peer("fhir-package-loader", lambda: _node_version(_LOADER_PACKAGE), INSTALL))
 
 
 _LIGHT = ("-Xmx768m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
@@ -80,6 +83,18 @@ def hapi_client_command() -> list[str]:
 def fhirkit_command() -> list[str]:
     """How the script with fhir-kit-client is started; the server's base address and a mark follow."""
     return ["node", str(_FHIRKIT / "client.mjs")]
+
+
+def package_loader_command() -> list[str]:
+    """How the script with fhir-package-loader is started; a package's file, name and version follow."""
+    return ["node", str(_LOADER / "load.mjs")]
+
+
+def hapi_package_command(package: Path) -> list[str]:
+    """How HAPI's own loader of packages is started, with HL7's validator; canonicals to look up follow."""
+    libraries = f"{package.parent}:{FOLDER / 'hl7validator' / 'target' / 'lib'}/*"
+    quick = ("-Xmx1g", "-Xss16m", "-XX:+UseSerialGC")
+    return ["java", *quick, "-cp", libraries, str(_LOADER / "LoadPackage.java"), package.name]
 
 
 def start_hapi(run: Run, *, all_searches: bool = False) -> dict[str, str]:

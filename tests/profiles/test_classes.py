@@ -5,41 +5,71 @@ That user code type-checks is shown by typed_use.py beside this file, which `mak
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from decimal import Decimal
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 
 import pytest
+from fhir.resources.R4B.codeableconcept import CodeableConcept
+from fhir.resources.R4B.observation import Observation
+from fhir.resources.R4B.patient import Patient
+from fhir.resources.R4B.period import Period
+from fhir.resources.R4B.quantity import Quantity
 
 from fhir_coprod import definitions, profiles, validate
-from fhir_coprod.errors import InvalidResource, NotJson
+from fhir_coprod.errors import InvalidResource, NotJson, UnknownDefinition
 from fhir_coprod.profiles import (
     Accommodation,
     Agency,
+    Barrier,
+    CoproductionAppointment,
     CoproductionCarePlan,
+    CoproductionCareTeam,
     CoproductionCommunication,
+    CoproductionEpisode,
     CoproductionGoal,
+    CoproductionPatient,
     CoproductionServiceRequest,
+    DecisionOption,
+    DoNotContact,
+    EverydayLife,
+    FamilyMember,
     GoalAcceptance,
+    LifeStory,
+    NetworkPerson,
+    PatientConcern,
+    PatientProblemList,
     PatientTask,
     PlanAgreement,
+    PlanTask,
+    PrivateMoment,
+    PrivateMomentTask,
     Profiled,
+    Readiness,
     ReferralTask,
-    StalledReferral,
-    StallFollowup,
+    RespectAndTrustResponse,
+    TeachBack,
+    TeamMember,
+    WrittenInformation,
+    extensions,
+    network,
+    observations,
+    person,
 )
+from tests import site_package
 
+ROOT = Path(__file__).parent.parent.parent
 CLASSES: list[type[Profiled]] = [
-    CoproductionCarePlan,
-    CoproductionCommunication,
-    CoproductionGoal,
-    CoproductionServiceRequest,
-    PatientTask,
-    ReferralTask,
-    StalledReferral,
-    StallFollowup,
+    found
+    for found in (getattr(profiles, name) for name in profiles.__all__)
+    if isinstance(found, type) and issubclass(found, Profiled) and found is not Profiled
 ]
+WITHOUT_CLASS = {"coproduction-measurereport"}
+"""A program computes it; nobody builds one."""
+WRITTEN_BY_THE_WATCH = {"stalled-referral", "stall-followup"}
 
 BUILT: list[Profiled] = [
     CoproductionGoal.in_own_words(
@@ -100,6 +130,170 @@ BUILT: list[Profiled] = [
         goals=["Goal/1"],
         agency=Agency("patient-led", "Practitioner/2", patient_confirmed=True),
     ),
+    PlanTask.build(
+        "Lisa shows the exercises the day after the operation",
+        patient="Patient/1",
+        owner="PractitionerRole/2",
+        requester="PractitionerRole/3",
+        agreed="2026-03-16",
+        by_when="2026-04-16",
+        status="accepted",
+        plan="CarePlan/1",
+        goals=["Goal/1"],
+        agency=Agency("shared", "PractitionerRole/2"),
+    ),
+    PlanTask.build("Call the bakery", patient="Patient/1", owner="CareTeam/1"),
+    DoNotContact.build(
+        patient="Patient/1", asked="2026-05-30", start="2026-06-01", end="2026-06-30", about=["CarePlan/1"]
+    ),
+    DoNotContact.build(patient="Patient/1", asked="2026-05-30", asked_by="RelatedPerson/1", why="Exams"),
+    WrittenInformation.build(
+        "Din magnetröntgen",
+        "Röret knackar. Du kan avbryta när du vill.",
+        language="sv",
+        description="What happens in the tube",
+        patient="Patient/1",
+        author="PractitionerRole/2",
+        date="2026-03-02T14:30:00+01:00",
+        kind="instructions",
+        about=["Appointment/1"],
+    ),
+    WrittenInformation.build("Exercises", "Bend.", language="en", description="For everybody"),
+    DecisionOption.build(
+        "Waiting",
+        "No risk of an operation.",
+        language="en",
+        description="Another look in six months",
+        patient="Patient/1",
+        author="PractitionerRole/2",
+        date="2026-03-02T14:30:00+01:00",
+    ),
+    LifeStory.told("Jag har bakat sedan jag var tolv.", patient="Patient/1", language="sv"),
+    TeachBack.build(
+        "understood-in-part",
+        patient="Patient/1",
+        about=["Communication/1"],
+        when="2026-02-12T10:25:00+01:00",
+        explained_by="PractitionerRole/2",
+        words="The pipe is too tight.",
+    ),
+    EverydayLife.build("work", "Baker, from three in the morning", patient="Patient/1", when="2026-01-13"),
+    EverydayLife.build(
+        "sick-leave",
+        Period.model_validate({"start": "2026-04-14", "end": "2026-05-26"}),
+        patient="Patient/1",
+        when="2026-04-14",
+        told_by="PractitionerRole/2",
+    ),
+    EverydayLife.build(
+        CodeableConcept(text="Hours of child care a day"),
+        Quantity(value=Decimal("3.50"), unit="h", system="http://unitsofmeasure.org", code="h"),
+        patient="Patient/1",
+        when="2026-01-13",
+    ),
+    EverydayLife.build("home", CodeableConcept(text="Alone"), patient="Patient/1", when="2026-01-13"),
+    Readiness.said(
+        "confidence", 7, patient="Patient/1", about=["Task/1"], when="2026-01-13", words="If it is not icy."
+    ),
+    Readiness.said(
+        "capability",
+        "The stairs, once a day",
+        patient="Patient/1",
+        about=["Goal/1"],
+        when="2026-01-13",
+        said_by="RelatedPerson/1",
+    ),
+    Barrier.build(
+        "fear", patient="Patient/1", goals=["Goal/1"], when="2026-01-13", words="I cannot lie in the tube."
+    ),
+    Barrier.build(
+        CodeableConcept(text="The dog"),
+        patient="Patient/1",
+        goals=["Goal/1"],
+        when="2026-01-13",
+        status="cancelled",
+    ),
+    CoproductionAppointment.book(
+        patient="Patient/1",
+        start="2026-02-05T13:00:00+01:00",
+        end="2026-02-05T14:00:00+01:00",
+        others=["Organization/2", "PractitionerRole/3"],
+        referral="ServiceRequest/1",
+        description="MRI",
+        for_patient="Eat as usual.",
+        accommodations=[Accommodation("A bell in the hand")],
+        created="2026-01-22T15:00:00+01:00",
+    ),
+    PrivateMomentTask.build(
+        PrivateMoment(True, asked="2026-01-22", without=("Practitioner/4",)),
+        patient="Patient/1",
+        authored_on="2026-01-22T15:20:00+01:00",
+        owner="PractitionerRole/5",
+        visit="Appointment/1",
+    ),
+    CoproductionCareTeam.build(
+        patient="Patient/1",
+        members=[
+            TeamMember("PractitionerRole/3", "coordinator", since="2026-01-13"),
+            TeamMember("Practitioner/6", "caseworker", on_behalf_of="Organization/7"),
+            TeamMember("RelatedPerson/1", CodeableConcept(text="The one who translates at night")),
+        ],
+        name="The people around",
+        since="2026-01-13",
+    ),
+    CoproductionCareTeam.build(patient="Patient/1", members=[TeamMember("Patient/1", "patient")]),
+    CoproductionEpisode.build(
+        patient="Patient/1",
+        care_manager="PractitionerRole/3",
+        since="2026-01-13",
+        organization="Organization/1",
+        referrals=["ServiceRequest/1"],
+        teams=["CareTeam/1"],
+    ),
+    NetworkPerson.build(
+        "sister",
+        patient="Patient/1",
+        family="Testperson",
+        given=["Rita"],
+        phone="+46 555 010 21",
+        speaks=["sv", "ar"],
+        since="2026-01-13",
+    ),
+    CoproductionPatient.build(
+        family="Testperson",
+        given=["Anna"],
+        birth_date="1979",
+        gender="female",
+        identifiers={"https://example.org/person": "19790402-0000"},
+        phone="+46 555 010 20",
+        speaks=["ar", "sv"],
+        interpreter=True,
+    ),
+    CoproductionPatient.build(family="Testperson"),
+    PatientConcern.in_own_words(
+        "I am afraid of lying in that tube.",
+        patient="Patient/1",
+        recorded="2026-01-13",
+        recorder="PractitionerRole/3",
+    ),
+    PatientProblemList.ranked(
+        ["Condition/1", "Condition/2"], patient="Patient/1", date="2026-01-13", title="What troubles me"
+    ),
+    FamilyMember.build(
+        "father",
+        patient="Patient/1",
+        deceased=True,
+        conditions=["Died during an examination"],
+        meaning="This is why she fears examinations.",
+        noted_by="Practitioner/3",
+        date="2026-01-13",
+    ),
+    RespectAndTrustResponse.answered(
+        {"heard": "completely", "kept": "half"},
+        patient="Patient/1",
+        authored="2026-05-28T20:00:00+02:00",
+        words="They called before I had to.",
+    ),
 ]
 
 
@@ -149,6 +343,7 @@ def test_examples_of_the_package_are_read_and_given_back_byte_for_byte(kind: typ
         assert kind.read(raw).write() == raw
 
 
+GOAL_WITH_NOPE = b'{"resourceType":"Goal","nope":1}'
 GOAL = b"""{ "resourceType": "Goal", "id": "g1", "lifecycleStatus": "active",
   "description": {"text": "G\\u00e5 till brevl\\u00e5dan",
     "_text": {"extension": [{"url": "http://x.example", "valueCode": "sv"}]}},
@@ -261,8 +456,224 @@ def test_building_by_hand_claims_the_profile_once() -> None:
     assert plan["meta"]["profile"] == made["meta"]["profile"]
 
 
-def test_every_public_name_is_exported() -> None:
-    assert {kind.__name__ for kind in CLASSES} <= set(profiles.__all__)
+@pytest.mark.parametrize("kind", CLASSES, ids=lambda c: c.__name__)
+def test_no_property_of_ours_hides_an_element(kind: type[Profiled]) -> None:
+    ours = {name for made in kind.__mro__ if made.__module__.startswith("fhir_coprod") for name in vars(made)}
+    assert not ours & kind.model_fields.keys()
+
+
+def test_each_profile_that_people_build_has_a_class_and_each_constructor_is_tried() -> None:
+    with_class = {kind.profile_id for kind in CLASSES}
+    ours = {s["id"] for s in definitions.own_resources("StructureDefinition") if s["type"] != "Extension"}
+    assert ours - with_class == WITHOUT_CLASS
+    assert with_class - {built.profile_id for built in BUILT} == WRITTEN_BY_THE_WATCH
+
+
+def test_the_page_names_the_class_of_each_profile_and_why_one_has_none() -> None:
+    page = (ROOT / "docs" / "profiles.md").read_text()
+    for kind in CLASSES:
+        assert f"`{kind.profile_id}`, a {kind.get_resource_type()}; in Python `{kind.__name__}`." in page
+    for id in WITHOUT_CLASS:
+        assert re.search(rf"`{id}`, a \w+; no class in Python: ", page)
+
+
+CODES = [
+    (network.NetworkRole, "network-role"),
+    (observations.BarrierKind, "barrier-kind"),
+    (observations.TeachBackResult, "teach-back-result"),
+    (person.Rating, "rating"),
+    (extensions.Phase, "coproduction-phase"),
+    (extensions.AgencyLevel, "agency"),
+    (extensions.Agreement, "plan-agreement-status"),
+]
+
+
+@pytest.mark.parametrize(("literal", "system"), CODES, ids=lambda one: one if isinstance(one, str) else "")
+def test_codes_in_type_hints_are_those_of_the_code_system(literal: Any, system: str) -> None:
+    assert set(get_args(literal)) == definitions.code_system(f"{definitions.CANONICAL}/CodeSystem/{system}")
+
+
+@pytest.mark.parametrize(
+    ("literal", "value_set"),
+    [(observations.Everyday, "everyday-life-code"), (observations.ReadinessKind, "readiness-code")],
+    ids=lambda one: one if isinstance(one, str) else "",
+)
+def test_codes_in_type_hints_are_those_of_the_value_set(literal: Any, value_set: str) -> None:
+    held = definitions.value_set(f"{definitions.CANONICAL}/ValueSet/{value_set}")
+    assert held is not None
+    assert [set(get_args(literal))] == [set(codes) for codes in held.values()]
+
+
+def test_questions_in_type_hints_are_those_of_the_questionnaire() -> None:
+    [asked] = definitions.own_resources("Questionnaire")
+    wanted = [item["linkId"] for item in asked["item"] if item["type"] == "choice"]
+    assert list(get_args(person.Question)) == wanted
+
+
+def test_properties_read_what_the_constructors_wrote() -> None:
+    def again(kind: type[Profiled]) -> Any:
+        return kind.read(next(built for built in BUILT if type(built) is kind).write())
+
+    assert again(WrittenInformation).words == "Röret knackar. Du kan avbryta när du vill."
+    assert again(TeachBack).result == "understood-in-part"
+    assert again(EverydayLife).kind == "work"
+    assert again(PatientConcern).words == "I am afraid of lying in that tube."
+    assert again(PatientProblemList).concerns == ["Condition/1", "Condition/2"]
+    assert again(RespectAndTrustResponse).ratings == {"heard": "completely", "kept": "half"}
+    assert again(CoproductionPatient).interpreter_required is True
+    assert again(PrivateMomentTask).moment == PrivateMoment(
+        True, asked="2026-01-22", without=("Practitioner/4",)
+    )
+    assert [each.kind.text for each in again(CoproductionAppointment).accommodations] == [
+        "A bell in the hand"
+    ]
+    assert again(PlanTask).agency == Agency("shared", "PractitionerRole/2")
+
+
+def test_a_document_that_is_elsewhere_has_no_words_here() -> None:
+    made = WrittenInformation.build("Film", "x", language="sv", description="A film")
+    made.content[0].attachment.data = None
+    made.content[0].attachment.url = "https://example.org/film.mp4"
+    assert made.check()
+    assert made.words is None
+
+
+def test_a_cancelled_appointment_says_why() -> None:
+    visit = next(built for built in BUILT if isinstance(built, CoproductionAppointment)).model_copy(deep=True)
+    visit.cancel("The tube is broken")
+    outcome = visit.check()
+    assert outcome
+    assert "coprod-appointment-2" not in str(outcome)
+
+
+@pytest.mark.parametrize(
+    "wrong", ["a", "patient/1", "Patient", "Patient/", "Patient/a b", "Patience/1", "Patient/1/2", "", "#a b"]
+)
+def test_text_that_names_nothing_is_no_reference(wrong: str) -> None:
+    with pytest.raises(InvalidResource, match="Patient/1") as error:
+        CoproductionGoal.in_own_words("Walk", patient=wrong)
+    assert "a b" not in str(error.value)
+    with pytest.raises(InvalidResource):
+        CoproductionCarePlan.build(
+            patient="Patient/1", agreements=[PlanAgreement(wrong, "agreed", "2026-03-02")]
+        )
+
+
+@pytest.mark.parametrize(
+    "right",
+    [
+        "Patient/1",
+        "Patient/1/_history/2",
+        "https://example.org/fhir/Patient/1",
+        "urn:uuid:a0d5ae8a-6b63-4a6a-9e0a-6c4b1f6c1d11",
+        "#p",
+        "Patient?identifier=https://example.org/person|1",
+    ],
+)
+def test_what_r4_calls_a_reference_is_taken(right: str) -> None:
+    goal = CoproductionGoal.in_own_words("Walk", patient=right)
+    assert goal.subject.reference == right
+    assert (
+        CoproductionGoal.in_own_words("Walk", patient=right, expressed_by=right).expressedBy.reference
+        == right
+    )
+
+
+def test_repr_tells_what_is_set() -> None:
+    goal = CoproductionGoal.in_own_words("Walk", patient="Patient/1")
+    assert repr(goal) == str(goal)
+    assert repr(goal) == (
+        "CoproductionGoal(lifecycleStatus='proposed', description={'text': 'Walk'}, "
+        "subject={'reference': 'Patient/1'}, expressedBy={'reference': 'Patient/1'})"
+    )
+    assert len(repr(CoproductionGoal.in_own_words("Walk " * 1000, patient="Patient/1"))) < 250
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        (GOAL_WITH_NOPE, r"This is not a Goal: at Goal: .*`nope`.*"),
+        (b'{"resourceType":"Goal","lifecycleStatus":3}', r"at Goal\.lifecycleStatus: .* There are 2 more"),
+        (b'{"resourceType":"Patient"}', "This is a resource of type Patient, not a Goal"),
+        (b'{"lifecycleStatus":"active"}', "This is JSON without `resourceType`, not a Goal"),
+    ],
+)
+def test_what_is_no_goal_is_told_with_place_and_reason(raw: bytes, said: str) -> None:
+    with pytest.raises(InvalidResource, match=said):
+        CoproductionGoal.read(raw)
+
+
+@pytest.mark.parametrize("built", BUILT[:3], ids=lambda b: type(b).__name__)
+def test_validate_takes_our_classes(built: Profiled) -> None:
+    assert validate(built) == built.check()
+
+
+def test_validate_takes_models_of_fhir_resources_with_their_decimals() -> None:
+    seen: dict[str, Any] = {"status": "final", "code": {"text": "x"}}
+    assert validate(Observation(**seen, valueQuantity={"value": Decimal("19.00")}))
+    outcome = validate(Observation(**seen, effectiveDateTime="2026-01-01", subject={"reference": "Goal/1"}))
+    assert [issue.expression for issue in outcome.errors] == ["Observation.subject"]
+
+
+@pytest.mark.parametrize("odd", [CoproductionGoal, 7, None, ["x"], bytearray(b"{}")])
+def test_validate_says_what_it_takes(odd: Any) -> None:
+    with pytest.raises(TypeError, match=r"bytes or text, a dict, or a model of fhir\.resources"):
+        validate(odd)
+
+
+def test_validate_knows_our_profiles_by_their_ids() -> None:
+    goal = BUILT[0].write()
+    assert validate(goal, "coproduction-goal") == validate(goal, CoproductionGoal.profile_url())
+    with pytest.raises(UnknownDefinition):
+        validate(goal, "no-such-profile")
+
+
+class SiteGoal(CoproductionGoal):
+    """A goal as one hospital wants it."""
+
+    profile_id = site_package.GOAL
+
+
+class SitePatient(Profiled, Patient):
+    profile_id = "https://hospital.example/fhir/StructureDefinition/site-patient"
+
+
+class Unnamed(Profiled, Patient):
+    pass
+
+
+def test_a_site_s_own_profile_is_checked_by_its_package(tmp_path: Path) -> None:
+    program = (
+        "import sys\n"
+        "from fhir_coprod import definitions\n"
+        "from fhir_coprod.errors import UnknownDefinition\n"
+        "from fhir_coprod.profiles import CoproductionGoal\n"
+        "class SiteGoal(CoproductionGoal):\n"
+        f"    profile_id = {SiteGoal.profile_id!r}\n"
+        "goal = SiteGoal.in_own_words('Walk', patient='Patient/1')\n"
+        "try:\n    goal.check()\nexcept UnknownDefinition:\n    pass\nelse:\n    sys.exit('not refused')\n"
+        "definitions.load_package(sys.argv[1])\n"
+        "assert [e.expression for e in goal.check().errors] == ['Goal'], goal.check()\n"
+        "goal.startDate = '2026-03-02'\n"
+        "assert goal.check(), goal.check()\n"
+        "assert CoproductionGoal.in_own_words('Walk', patient='Patient/1').check()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(site_package.written(tmp_path))],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_class_claims_the_canonical_that_it_names() -> None:
+    assert json.loads(SiteGoal.in_own_words("Walk", patient="Patient/1").write())["meta"]["profile"] == [
+        SiteGoal.profile_id
+    ]
+    assert json.loads(SitePatient(active=True).write())["meta"]["profile"] == [SitePatient.profile_id]
+    with pytest.raises(TypeError, match="profile_id"):
+        Unnamed()
 
 
 def test_importing_the_classes_is_quick_enough_for_a_script() -> None:
