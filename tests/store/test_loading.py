@@ -385,7 +385,8 @@ def test_a_reference_by_criteria_that_finds_nothing_is_named_and_can_be_taken_la
     (tmp_path / "a.json").write_text(transaction(sent, {"resourceType": "Patient", "id": "p"}))
     buried: list[taking.Dead] = []
     done = loading.load(store, find([tmp_path]), bury=lambda _, file, dead, afresh: buried.extend(dead))
-    assert (done.created, done.dead, [dead.place for dead in buried]) == (1, 1, [f"{tmp_path}/a.json:1"])
+    assert (done.created, done.dead) == (1, 1)
+    assert [dead.place.rpartition("/")[2] for dead in buried] == ["a.json:1"]
     assert not store.write(lambda transaction: taking.take(transaction, buried[0].raw, validate_to_store))
     document = jsontext.from_data(practitioner("never"))
     store.write(lambda transaction: transaction.put(document, "never"))

@@ -66,7 +66,8 @@ async def _validated(call: Call, endpoint: Endpoint, given: Inputs) -> Outcome:
             raise BadRequest("mode=delete is about one resource; call $validate on it.")
         await endpoint.read(call.type, call.id)
         may = Issue("information", "informational", "It may be deleted.")
-        return await _tried(call, endpoint, "DELETE", None) or Outcome((may,))
+        refused = await _tried(call, endpoint, "DELETE", None)
+        return Outcome((may,)) if refused is None else refused
     document = given.resource
     if document is None:
         if not call.id:
@@ -81,8 +82,9 @@ async def _validated(call: Call, endpoint: Endpoint, given: Inputs) -> Outcome:
         outcome = await endpoint.check(size, validate_document, document, profile or None)
         method = _METHODS.get(mode)
         refused = await _tried(call, endpoint, method, document) if method else None
-    # What is wrong by both is told once.
-    return Outcome(tuple(dict.fromkeys((*refused.issues, *outcome.issues)))) if refused else outcome
+    # An outcome with errors is falsy. What is wrong by both is told once.
+    told = outcome.issues if refused is None else (*refused.issues, *outcome.issues)
+    return Outcome(tuple(dict.fromkeys(told)))
 
 
 class _Accepted(Exception):
@@ -102,7 +104,6 @@ async def _tried(call: Call, endpoint: Endpoint, method: str, document: Document
         parsed=document,
         caller=call.caller,
     )
-
     try:
         endpoint.admit(write)
         change = await endpoint.check(len(document.raw) if document else 0, writing.prepare, write)
