@@ -34,7 +34,7 @@ from fhir_coprod.errors import (
 )
 from fhir_coprod.jsontext import Document
 from fhir_coprod.outcome import OK, Issue, Outcome
-from fhir_coprod.store import Query, Transaction, Version, index
+from fhir_coprod.store import Query, Transaction, Version, entries
 from fhir_coprod.store.prepared import Prepared, kept_meta
 from fhir_coprod.store.prepared import prepare as prepared
 from fhir_coprod.store.quality import Marks, added, marks, told_by
@@ -380,7 +380,7 @@ def _relative(document: Document, base: str) -> dict[str, str]:
         return {}
     absolute = (text for text in document.references() if text.startswith(f"{base}/"))
     return {
-        text: text[len(base) + 1 :] for text in absolute if index.split_reference(text[len(base) + 1 :])[0]
+        text: text[len(base) + 1 :] for text in absolute if entries.split_reference(text[len(base) + 1 :])[0]
     }
 
 
