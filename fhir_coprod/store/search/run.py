@@ -168,11 +168,10 @@ def _targets(
                         current.setdefault(type, set()).add(id)
                     case Literal(type, id, number) if number:
                         named.add((type, id, number))
-    return [
-        *_current(session, current, seen, room),
-        *_named(session, named, seen, room),
-        *_by_url(session, urls, seen, room),
-    ]
+    found = _named(session, named, seen, room)
+    for type, id, _ in {link for link in named if link not in seen and (link[0], link[1], 0) not in seen}:
+        current.setdefault(type, set()).add(id)  # a version of somebody else's: the newest is what there is
+    return [*_current(session, current, seen, room), *found, *_by_url(session, urls, seen, room)]
 
 
 def _current(session: Session, asked: Mapping[str, set[str]], seen: Seen, room: Room) -> list[Version]:
@@ -191,13 +190,17 @@ def _current(session: Session, asked: Mapping[str, set[str]], seen: Seen, room: 
 
 def _named(session: Session, asked: set[tuple[str, str, int]], seen: Seen, room: Room) -> list[Version]:
     """The versions that references name, unless the resource has been deleted since."""
-    found: list[Version] = []
+    groups: dict[tuple[str, int], list[str]] = {}
     for type, id, number in sorted(asked - seen):
+        groups.setdefault((type, number), []).append(id)
+    found: list[Version] = []
+    for (type, number), ids in groups.items():
         deadline.check()
+        wanted, values = session.of_type(type, ids)
         rows = session.rows(
-            f"SELECT {room.columns(1)} FROM resource r JOIN version v ON v.type = r.type AND v.id = r.id"
-            " WHERE r.type = ? AND r.id = ? AND r.deleted = false AND v.version = ? AND v.method <> 'delete'",
-            (type, id, number),
+            f"SELECT {room.columns(len(ids))} FROM {wanted} r JOIN version v ON v.type = r.type AND v.id = r.id"
+            f" WHERE r.deleted = false AND v.version = ? AND v.method <> 'delete' ORDER BY {_BY_KEY}",
+            [*values, number],
         )
         found += _fresh(rows, seen, room, newest=False)
     return found
