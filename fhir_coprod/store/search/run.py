@@ -198,7 +198,8 @@ def _named(session: Session, asked: set[tuple[str, str, int]], seen: Seen, room:
         deadline.check()
         wanted, values = session.of_type(type, ids)
         rows = session.rows(
-            f"SELECT {room.columns(len(ids))} FROM {wanted} r JOIN version v ON v.type = r.type AND v.id = r.id"
+            f"SELECT {room.columns(len(ids))} FROM {wanted} r"
+            " JOIN version v ON v.type = r.type AND v.id = r.id"
             f" WHERE r.deleted = false AND v.version = ? AND v.method <> 'delete' ORDER BY {_BY_KEY}",
             [*values, number],
         )
