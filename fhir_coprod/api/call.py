@@ -46,6 +46,7 @@ class Call:
 
     interaction: CapabilityStatement code ("read", "search-type", …) or an operation's "$name"
     type, id, version: what the path names; "" where it names none
+    member: the type that is searched in the compartment of type and id; "*" is all of them
     headers: lower-case names
     base: the address of this server's FHIR root, without a slash at the end
     parsed: the body as a document, if it has been parsed already (an entry of a Bundle)
@@ -57,6 +58,7 @@ class Call:
     type: str = ""
     id: str = ""
     version: str = ""
+    member: str = ""
     query: Pairs = ()
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
@@ -66,7 +68,7 @@ class Call:
     @property
     def path(self) -> str:
         """The path of the URL under the base, without the query."""
-        return "/".join(part for part in (self.type, self.id) if part)
+        return "/".join(part for part in (self.type, self.id, self.member) if part)
 
     def parameter(self, name: str) -> str:
         """The first query parameter of that name; "" when there is none."""

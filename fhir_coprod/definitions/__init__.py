@@ -17,7 +17,7 @@ from fhir_coprod.definitions.package import CONFORMANCE, Package
 from fhir_coprod.definitions.registry import CORE, Definitions, canonical
 from fhir_coprod.definitions.search import Component, SearchParameter
 from fhir_coprod.definitions.snapshots import with_snapshot
-from fhir_coprod.definitions.terminology import ValueSet
+from fhir_coprod.definitions.terminology import ValueSet, above, below, is_complete
 from fhir_coprod.errors import UnknownDefinition
 from fhir_coprod.jsontext import Json
 
@@ -35,6 +35,8 @@ __all__ = [
     "ValueSet",
     "canonical",
     "code_system",
+    "codes_above",
+    "codes_below",
     "compartment",
     "editions",
     "examples",
@@ -130,6 +132,18 @@ def value_set_content(url: str) -> ValueSet | None:
 def code_system(url: str) -> frozenset[str] | None:
     """Every code of a system that we hold completely, in its newest version or in R4's; None otherwise."""
     return _registry.code_system(url)
+
+
+def codes_below(system: str, code: str) -> frozenset[str] | None:
+    """The code and all below it; None when we do not hold the whole code system, or it lacks the code."""
+    held = _registry.code_system_resource(system)
+    return below(held, code) if held is not None and is_complete(held) else None
+
+
+def codes_above(system: str, code: str) -> frozenset[str] | None:
+    """The code and all above it; None as in `codes_below`."""
+    held = _registry.code_system_resource(system)
+    return above(held, code) if held is not None and is_complete(held) else None
 
 
 def editions(url: str) -> Editions | None:

@@ -17,7 +17,7 @@ from fhir_coprod.jsontext import Document, Json
 from fhir_coprod.store import guarded, index
 from fhir_coprod.store.batch import Batch, Newest, Pending, Reference
 from fhir_coprod.store.database import Session
-from fhir_coprod.store.index import IndexRows
+from fhir_coprod.store.entries import IndexRows
 from fhir_coprod.store.prepared import Prepared, kept_meta, plain_hash
 from fhir_coprod.store.quality import Marks
 from fhir_coprod.store.schema import core

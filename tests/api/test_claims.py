@@ -11,11 +11,12 @@ from urllib.parse import quote
 import pytest
 
 from fhir_coprod import definitions
-from fhir_coprod.errors import UnknownParameter
+from fhir_coprod.errors import Unsupported
 from fhir_coprod.store import Query
 from tests.api.conftest import Api, identifier_of, outcome, patient
 
 VALUES = {
+    "token": "true",
     "date": "2020",
     "number": "1",
     "quantity": "1",
@@ -98,14 +99,23 @@ def test_every_search_parameter_claimed_is_read_and_no_other(types: dict[str, An
     for type, resource in types.items():
         claimed = {each["name"]: each for each in resource["searchParam"]}
         for code, parameter in definitions.search_parameters(type).items():
-            pairs = [(code, "valid" if code == "quality" else VALUES.get(parameter.type, "a"))]
+            pairs = [(code, "valid" if code == "quality" else value_of(type, code))]
             if code in claimed:
                 assert claimed[code]["type"] == parameter.type
                 Query.parse(type, pairs, strict=True)
             else:
-                with pytest.raises(UnknownParameter, match="not supported"):
+                with pytest.raises(Unsupported, match="not supported"):
                     Query.parse(type, pairs, strict=True)
         assert set(claimed) <= set(definitions.search_parameters(type))
+
+
+def value_of(type: str, code: str) -> str:
+    """A value that the parameter can read; of a composite, one for each part."""
+    known = definitions.search_parameters(type)
+    if known[code].type != "composite":
+        return VALUES.get(known[code].type, "a")
+    by_url = {each.url: each.type for each in known.values()}
+    return "$".join(VALUES.get(by_url[each.definition], "a") for each in known[code].components)
 
 
 def test_every_include_claimed_is_read_and_no_other(types: dict[str, Any]) -> None:

@@ -1,18 +1,13 @@
-"""The operations $validate and Patient/$everything."""
+"""The operation $validate."""
 
 from __future__ import annotations
 
-import re
-from typing import Any
-
-import msgspec
-
-from fhir_coprod import deadline, definitions, jsontext
+from fhir_coprod import jsontext
 from fhir_coprod.api.answer import Answer, outcome_answer
 from fhir_coprod.api.call import Call
 from fhir_coprod.api.endpoint import Endpoint
 from fhir_coprod.api.inputs import Inputs, inputs
-from fhir_coprod.api.interactions import searchset, writing
+from fhir_coprod.api.interactions import writing
 from fhir_coprod.errors import (
     BadRequest,
     Conflict,
@@ -21,16 +16,11 @@ from fhir_coprod.errors import (
     PreconditionFailed,
     UnknownType,
 )
-from fhir_coprod.jsontext import Document, Json
+from fhir_coprod.jsontext import Document
 from fhir_coprod.outcome import Issue, Outcome
-from fhir_coprod.store import Query, Store, Transaction, Version
-from fhir_coprod.store.search.parameters import MAX_ALTERNATIVES
+from fhir_coprod.store import Transaction
 from fhir_coprod.validation import validate_document
 
-_ID = re.compile(jsontext.ID_PATTERN)
-_ACT_CODE = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
-_NOT_FOR_PATIENTS = frozenset({"NOPAT", "NOAUTH"})
-_OF_EVERYTHING = ("_type", "_since", "_count", "_cursor")
 _OF_VALIDATE = ("mode", "profile")
 _METHODS = {"create": "POST", "update": "PUT"}
 _INTERACTIONS = {"POST": "create", "PUT": "update", "DELETE": "delete"}
@@ -125,121 +115,3 @@ def _own_id(document: Document | None) -> str:
     if not isinstance(id, str) or not id:
         raise BadRequest("mode=update is about one resource; call $validate on it, or send it with its id.")
     return id
-
-
-async def everything(call: Call, endpoint: Endpoint) -> Answer:
-    """GET or POST Patient/[id]/$everything: the patient, all in their compartment, and what that refers to.
-
-    Resources labelled as not for the patient are left out.
-
-    `_type` and `_since` narrow it, `_count` pages it; the next link continues after the last resource.
-    https://hl7.org/fhir/R4/patient-operation-everything.html
-    """
-    await endpoint.read(call.type, call.id)
-    given = inputs(call, _OF_EVERYTHING)
-    count = _whole_number(given.get("_count"), endpoint.settings.limits.page)
-    types = _types(given.get("_type"))
-    found = await endpoint.in_thread(
-        _compartment, endpoint.store, call.id, types, given.get("_since"), lane="wide search"
-    )
-    after = given.get("_cursor")
-    rest = [key for key in found if not after or "/".join(key) > after]
-    page, more = rest[:count], len(rest) > count
-    path = f"{call.path}/$everything"
-    asked = tuple((name, given.get(name)) for name in ("_type", "_since", "_count") if given.get(name))
-    here = (*asked, ("_cursor", after)) if after else asked
-    links = [searchset.link("self", call.base, path, here)]
-    if more:
-        links.append(searchset.link("next", call.base, path, (*asked, ("_cursor", "/".join(page[-1])))))
-    entries: list[Json] = [
-        {
-            "fullUrl": f"{call.base}/{type}/{id}",
-            "resource": msgspec.Raw(found[type, id].body),
-            "search": {"mode": "match"},
-        }
-        for type, id in page
-    ]
-    entries += searchset.ignored(given.unknown)
-    return searchset.bundle("searchset", links, entries, total=len(found))
-
-
-def _whole_number(text: str, most: int) -> int:
-    if text and not (text.isascii() and text.isdecimal() and int(text[:9]) > 0):
-        raise BadRequest("_count must be a whole number above 0.")
-    return min(int(text[:9]), most) if text else most
-
-
-def _types(text: str) -> frozenset[str] | None:
-    names = frozenset(name.strip() for name in text.split(",") if name.strip())
-    for name in sorted(names):
-        if not definitions.is_resource_type(name):
-            raise BadRequest(f"_type names {name[:64]!r}, which is no resource type of R4.")
-    return names or None
-
-
-def _compartment(
-    store: Store, patient: str, types: frozenset[str] | None, since: str
-) -> dict[tuple[str, str], Version]:
-    """All resources of one patient, by type and id and sorted by them."""
-    members = definitions.compartment("Patient")
-    narrowed = (("_lastUpdated", f"ge{since}"),) if since else ()
-    found: dict[tuple[str, str], Version] = {}
-    for type, parameters in members.items():
-        for parameter in parameters if types is None or type in types else ():
-            criteria = ((parameter, f"Patient/{patient}"), *narrowed)
-            found |= _by_key(_all(store, type, criteria))
-    if types is None or "Patient" in types:
-        found |= _by_key(_all(store, "Patient", (("_id", patient), *narrowed)))
-    found = _releasable(found)
-    # Referenced resources are added only if they cannot be another patient's: types outside the compartment.
-    others: dict[str, list[str]] = {}
-    for reference in sorted({name for version in found.values() for name in _references(version.data)}):
-        type, _, id = reference.partition("/")
-        if type in members or type == "Patient" or (types and type not in types) or (type, id) in found:
-            continue
-        if definitions.is_resource_type(type) and _ID.fullmatch(id):
-            others.setdefault(type, []).append(id)
-    for type, ids in others.items():
-        for start in range(0, len(ids), MAX_ALTERNATIVES):
-            some = ",".join(ids[start : start + MAX_ALTERNATIVES])
-            found |= _by_key(_all(store, type, (("_id", some), *narrowed)))
-    return dict(sorted(_releasable(found).items(), key=lambda item: "/".join(item[0])))
-
-
-def _releasable(found: dict[tuple[str, str], Version]) -> dict[tuple[str, str], Version]:
-    return {key: version for key, version in found.items() if not _is_withheld(version)}
-
-
-def _is_withheld(version: Version) -> bool:
-    """Kept from the patient until a person releases it: alerts, private-moment requests, life stories."""
-    labels = version.data.get("meta", {}).get("security", ())
-    return any(
-        label.get("system") == _ACT_CODE and label.get("code") in _NOT_FOR_PATIENTS for label in labels
-    )
-
-
-def _by_key(versions: list[Version]) -> dict[tuple[str, str], Version]:
-    return {(version.type, version.id): version for version in versions}
-
-
-def _all(store: Store, type: str, criteria: tuple[tuple[str, str], ...]) -> list[Version]:
-    found: list[Version] = []
-    cursor: str | None = ""
-    while cursor is not None:
-        deadline.check()
-        paging = (("_cursor", cursor),) if cursor else ()
-        page = store.search(Query.parse(type, (*criteria, ("_count", "1000"), *paging), strict=True))
-        found += page.matches
-        cursor = page.next
-    return found
-
-
-def _references(value: Any) -> list[str]:
-    """Relative literal references anywhere in a resource."""
-    if isinstance(value, list):
-        return [name for item in value for name in _references(item)]
-    if not isinstance(value, dict):
-        return []
-    own = value.get("reference")
-    here = [own] if isinstance(own, str) and own.count("/") == 1 and ":" not in own else []
-    return here + [name for child in value.values() for name in _references(child)]

@@ -53,16 +53,18 @@ def _is_known(call: Call, version: Version) -> bool:
 
 
 async def search(call: Call, endpoint: Endpoint) -> Answer:
-    """GET [type]?… and POST [type]/_search, or the same without a type: a page of matches."""
+    """GET [type]?… and POST [type]/_search, also without a type or in a compartment."""
     asked = (*call.query, *_posted(call))
 
     def look() -> Answer:
         query = Query.parse(
-            call.type,
+            call.member.strip("*") if call.member else call.type,
             asked,
             strict=call.preferences.strict,
             max_count=endpoint.settings.limits.page,
             base=call.base,
+            zone=endpoint.settings.site.zone,
+            compartment=(call.type, call.id) if call.member else None,
         )
         page = endpoint.store.search(query, endpoint.settings.limits.answer_bytes)
         return searchset.searchset(call, query, page)

@@ -32,11 +32,12 @@ def searchset(call: Call, query: Query, page: Page) -> Answer:
     used = tuple(query.self_pairs())
     wanted = tuple(pair for pair in used if pair[0] in subset.PARAMETERS)
     here = (*used, ("_cursor", query.cursor)) if query.cursor else used
-    links = [link("self", call.base, call.type, here)]
+    links = [link("self", call.base, call.path, here)]
     if page.next is not None:
-        links.append(link("next", call.base, call.type, (*used, ("_cursor", page.next))))
+        links.append(link("next", call.base, call.path, (*used, ("_cursor", page.next))))
     entries = [_found(call.base, version, "match", wanted) for version in page.matches]
-    entries += [_found(call.base, version, "include", wanted) for version in page.included]
+    # R4 asks so for _elements (3.1.1.5.9); a summary would empty just what was asked for beside it.
+    entries += [_found(call.base, version, "include", ()) for version in page.included]
     entries += ignored(query.ignored)
     return bundle("searchset", links, entries, total=page.total)
 

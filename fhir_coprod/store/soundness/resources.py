@@ -14,7 +14,7 @@ from fhir_coprod.jsontext import Document, Json
 from fhir_coprod.store import index, quality, seals
 from fhir_coprod.store.database import Session
 from fhir_coprod.store.entering import judge
-from fhir_coprod.store.index import IndexRows
+from fhir_coprod.store.entries import IndexRows
 from fhir_coprod.store.schema import core
 from fhir_coprod.store.soundness.faults import Fault, Mend, Portion, cut
 from fhir_coprod.store.soundness.log import restored
