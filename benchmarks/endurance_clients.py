@@ -255,7 +255,7 @@ class _Client:
         answer = await self._ask("create", "POST", "CarePlan", (201,), body=self._plan())
         if answer is not None and answer.status_code == 201:
             self._created.append(answer.headers["location"].split("/_history/")[0])
-        if len(self._created) > KEPT:
+        while len(self._created) > KEPT:  # some more were created on conditions
             await self._ask("delete", "DELETE", self._created.popleft(), (200, 204))
 
     async def _create_once(self) -> None:

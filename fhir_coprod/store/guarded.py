@@ -173,7 +173,7 @@ def forget_lost(
 
     which: of these, those whose key it takes
     """
-    # In this order: who writes a row meanwhile, on PostgreSQL, writes its guard with it.
+    # In this order: on PostgreSQL others may write rows meanwhile, and each comes together with its guard.
     guards = set(connection.execute(_KEYS_BEGINNING, _range(table, beginning)).scalars())
     if not guards:
         return

@@ -7,11 +7,11 @@ import random
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
+from benchmarks.endurance_measures import descendants
 from fhir_coprod.settings import EhrSettings, Settings
 from tests import programs
 from tests.programs import Program
@@ -44,14 +44,6 @@ class Running:
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.close()
-
-
-def descendants(number: int) -> Iterator[int]:
-    yield number
-    with suppress(FileNotFoundError, ProcessLookupError):
-        for task in Path(f"/proc/{number}/task").iterdir():
-            for child in (task / "children").read_text().split():
-                yield from descendants(int(child))
 
 
 class Site:

@@ -184,7 +184,7 @@ REPAIRED: dict[str, tuple[list[str], list[Named]]] = {
     ),
     "called gone": (
         ["UPDATE crosswalk SET deleted = 1 WHERE type = 'Task'"],
-        [("record", TASK, "is gone, and still has bytes, keys or references")],
+        [("record", TASK, "its row is altered")],
     ),
 }
 
@@ -226,12 +226,24 @@ def test_a_record_in_no_state_is_linked_and_written_once_more(store_of: tuple[st
     assert [tuple(each) for each in states] == [("Task", 2)]
 
 
-def test_a_record_of_which_nothing_is_left_is_gone(store_of: tuple[str, Settings]) -> None:
+def test_an_old_record_of_which_nothing_is_left_is_gone(store_of: tuple[str, Settings]) -> None:
     url, settings = store_of
     tables = ("received_base", "sync_key", "sync_reference")
     damage(url, *(f"DELETE FROM {table} WHERE type = 'Task'" for table in tables))
-    damage(url, "UPDATE crosswalk SET hash = '' WHERE type = 'Task'")
+    damage(url, "UPDATE crosswalk SET hash = '', seal = NULL WHERE type = 'Task'")
     assert named(look(url, parts(settings))[0]) == [("record", TASK, "has nothing, and is not gone")]
+    repair(url, settings)
+
+
+def test_an_old_record_that_is_called_gone_is_there_again(store_of: tuple[str, Settings]) -> None:
+    """It has no checksum before a repair, and gets one by the next."""
+    url, settings = store_of
+    damage(url, "UPDATE crosswalk SET deleted = 1, seal = NULL WHERE type = 'Task'")
+    told, mends = look(url, parts(settings))
+    assert named(told) == [("record", TASK, "is gone, and still has bytes, keys or references")]
+    with Store.open(url) as store:
+        store.write(lambda transaction: [mend(transaction) for mend in mends])
+    assert look(url, parts(settings))[0] == []
     repair(url, settings)
 
 
