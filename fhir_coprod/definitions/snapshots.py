@@ -47,11 +47,14 @@ class _Node:
     children: dict[str, _Node] = field(default_factory=dict)
     slices: dict[str, _Node] = field(default_factory=dict)
 
-    def copied(self) -> _Node:
-        """A copy with everything below; the elements are shared until somebody replaces one."""
+    def copied(self, *, slices: bool = True) -> _Node:
+        """A copy with everything below; the elements are shared until somebody replaces one.
+
+        slices: False for a copy without its own slices, which may be thousands
+        """
         made = copy(self)
         made.children = {name: child.copied() for name, child in self.children.items()}
-        made.slices = {name: part.copied() for name, part in self.slices.items()}
+        made.slices = {name: part.copied() for name, part in self.slices.items()} if slices else {}
         return made
 
 
@@ -89,6 +92,8 @@ def misfit(definition: Json, find: Find) -> str:
 def _elements(definition: Json, find: Find) -> list[Json]:
     if "baseDefinition" not in definition:
         raise _DoesNotFit("it defines a type of its own")
+    if "differential" not in definition:
+        raise _DoesNotFit("it has no differential either (sdf-6)")
     base = find(bare(definition["baseDefinition"]))
     if base.get("type") != definition.get("type"):
         if definition.get("derivation") != "constraint":
@@ -97,7 +102,7 @@ def _elements(definition: Json, find: Find) -> list[Json]:
     root = _tree(base["snapshot"]["element"])
     maker = _Maker(root, find)
     known: dict[str, str] = {}
-    for element in (definition.get("differential") or {}).get("element") or ():
+    for element in definition["differential"]["element"]:
         maker.put(element, _segments(element, known))
     return list(_flat(root, "", ""))
 
@@ -176,8 +181,7 @@ class _Maker:
         if part is None:
             if "slicing" not in sliced.element and (how := _usual_slicing(sliced.name)):
                 sliced.element = {**sliced.element, "slicing": how}
-            part = sliced.copied()
-            part.slices = {}
+            part = sliced.copied(slices=False)
             part.slice_name = name
             part.element = {key: v for key, v in sliced.element.items() if key not in _NOT_INHERITED}
             part.element["min"] = 0

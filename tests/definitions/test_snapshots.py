@@ -41,8 +41,12 @@ def by_id(definition: Json) -> dict[str, Json]:
     return {element["id"]: decisive(element) for element in definition["snapshot"]["element"]}
 
 
+def without(definition: Json, name: str) -> Json:
+    return {key: value for key, value in definition.items() if key != name}
+
+
 def without_snapshot(definition: Json) -> Json:
-    return {key: value for key, value in definition.items() if key != "snapshot"}
+    return without(definition, "snapshot")
 
 
 def profile(name: str, base: str, *elements: Json, **members: Any) -> Json:
@@ -98,6 +102,13 @@ def test_a_profile_with_only_a_differential_is_checked() -> None:
     assert Validator([owned]).check({**task, "owner": {"display": "Dr Berg"}})
 
 
+def test_what_calls_itself_a_specialization_of_its_own_type_is_a_profile() -> None:
+    """As HL7's own test cases have one: R4 asks for another type, so that nothing else can be meant."""
+    owned = profile("owned", "Task", {"path": "Task.owner", "min": 1}, derivation="specialization")
+    task = {"resourceType": "Task", "status": "draft", "intent": "order", "meta": {"profile": [OF + "owned"]}}
+    assert [issue.expression for issue in Validator([owned]).check(task).errors] == ["Task"]
+
+
 def test_ids_may_be_missing_or_made_up() -> None:
     sliced = profile(
         "sliced",
@@ -140,7 +151,11 @@ def test_what_an_element_repeats_is_unfolded_where_the_profile_goes_into_it() ->
         (profile("a", "Task", {"path": "Patient.name"}), "its base is for Task and not for Patient"),
         (profile("a", OF + "a", {"path": "Patient.name"}), "derived from itself"),
         (profile("a", OF + "nowhere", {"path": "Patient.name"}), f"No StructureDefinition {OF}nowhere"),
-        (profile("a", "Patient", {"path": "Patient"}, derivation="specialization"), "a type of its own"),
+        (
+            profile("a", "Patient", {"path": "Pet"}, derivation="specialization"),
+            "a type of its own",
+        ),
+        (without(profile("a", "Patient", {"path": "Patient"}), "differential"), "no differential either"),
         (profile("a", "Patient", {"path": "Patient"}, differential={"element": [{}]}), "KeyError: 'path'"),
     ],
 )

@@ -41,7 +41,7 @@ def answered(*items: Json, status: str = "completed", **members: Any) -> Json:
         "contained": [questionnaire],
         "questionnaire": "#q",
         "status": status,
-        "item": list(items),
+        **({"item": list(items)} if items else {}),
         **members,
     }
 

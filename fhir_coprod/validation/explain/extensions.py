@@ -91,7 +91,7 @@ def _defined(reporter: Reporter, model: Model, item: Item, scope: Scope, modifie
 
 def _in_context(reporter: Reporter, model: Model, item: Item, owner: Item, scope: Scope) -> None:
     """Report an extension whose definition does not allow it on that value: StructureDefinition.context."""
-    found = [_is_in_context(reporter.library, kind, at, owner, scope) for kind, at in model.contexts]
+    found = [is_in_context(reporter.library, kind, at, owner, scope) for kind, at in model.contexts]
     if found and True not in found:
         places = wording.choice([expression for _, expression in model.contexts])
         if None in found:
@@ -100,7 +100,7 @@ def _in_context(reporter: Reporter, model: Model, item: Item, owner: Item, scope
         else:
             reporter.error("extension", item.at, f"{model.title} may not stand here; it belongs to {places}.")
     for rule in model.context_rules:
-        holds = _holds(rule, owner, scope)
+        holds = context_rule_holds(rule, owner, scope)
         if holds is None:
             message = f"The rule of {model.title} about where it may stand was not checked: {rule}"
             reporter.report("information", "not-supported", item.at, message)
@@ -109,7 +109,7 @@ def _in_context(reporter: Reporter, model: Model, item: Item, owner: Item, scope
             reporter.error("extension", item.at, message)
 
 
-def _is_in_context(library: Library, kind: str, where: str, owner: Item, scope: Scope) -> bool | None:
+def is_in_context(library: Library, kind: str, where: str, owner: Item, scope: Scope) -> bool | None:
     """Whether the value is of that context; None when that cannot be decided."""
     if kind == "extension":
         return isinstance(owner.value, dict) and owner.value.get("url") == where
@@ -142,8 +142,10 @@ def _is_found(path: str, owner: Item, scope: Scope) -> bool | None:
     return any(value is owner.value for _, value in found)
 
 
-def _holds(rule: str, owner: Item, scope: Scope) -> bool | None:
-    """Whether a rule holds of an extension's owner; None when that cannot be decided."""
+def context_rule_holds(rule: str, owner: Item, scope: Scope) -> bool | None:
+    """Whether a rule of StructureDefinition.contextInvariant holds of an extension's owner; None when that
+    cannot be decided.
+    """
     base = owner.type
     if base in ("BackboneElement", "Element") and owner.field is not None:
         base = owner.field.path.replace("[x]", "")

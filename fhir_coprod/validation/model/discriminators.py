@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 
 from fhir_coprod.definitions import is_resource_type
-from fhir_coprod.definitions.terminology import ValueSet
+from fhir_coprod.definitions.terminology import ValueSet, bare
 from fhir_coprod.jsontext import Json
 from fhir_coprod.validation.model.lookup import Lookup
 from fhir_coprod.validation.model.scope import Scope
@@ -52,7 +52,10 @@ def url_of(sliced: Element, part: Element, lookup: Lookup) -> str:
         return ""
     if [(d.type, d.path) for d in slicing.discriminators] != [("value", "url")]:
         return ""
-    declared = _child(part, "url", lookup)
+    try:
+        declared = _child(part, "url", lookup)
+    except Undecidable:
+        return ""
     return declared.fixed if declared is not None and isinstance(declared.fixed, str) else ""
 
 
@@ -228,7 +231,19 @@ def _child(element: Element, name: str, lookup: Lookup) -> Element | None:
             structure = lookup.structure(url)
             if structure is not None and name in structure.root.children:
                 return structure.root.children[name]
+            if structure is None and url in reference.profiles:
+                return _of_unknown(element, reference.code, url, name)
     return None
+
+
+def _of_unknown(element: Element, code: str, profile: str, name: str) -> Element:
+    """What a profile that is not held says of a member: of an extension's url, that it is its own canonical.
+
+    Raises Undecidable for any other member.
+    """
+    if code != "Extension" or name != "url" or len(element.types) != 1 or len(element.types[0].profiles) != 1:
+        raise Undecidable
+    return Element(f"{element.id}.url", f"{element.path}.url", "url", 1, 1, fixed=bare(profile))
 
 
 def _extension(element: Element, url: str, lookup: Lookup) -> Element | None:
