@@ -115,6 +115,7 @@ VALID: dict[str, Json] = {
         "collection", entry("http://x.example/Pateint/1", patient(id="1"))
     ),
     "a document with what it names": document(ANN, GEORG),
+    "a document that names no subject": document(GEORG, subject=None),
     "what leads to the Composition's resources belongs in": document(
         ANN, GEORG, entry(f"{HERE}Observation/o", observation(id="o", subject={"reference": "Patient/ann"}))
     ),
@@ -157,7 +158,7 @@ WRONG: dict[str, tuple[Json, str]] = {
     "no fullUrl": (bundle("collection", {"resource": patient()}), "Bundle.entry[0]"),
     "a document without its subject": (document(GEORG), "Bundle.entry[0].resource.subject"),
     "a document without its author": (document(ANN), "Bundle.entry[0].resource.author[0]"),
-    "a document about nobody": (document(ANN, GEORG, subject=None), "Bundle.entry[0].resource"),
+    "a document about nobody, with somebody in it": (document(ANN, GEORG, subject=None), "Bundle.entry[1]"),
     "a document without what a section lists": (
         document(ANN, GEORG, section=[{"title": "x", "section": [{"entry": [{"reference": "List/1"}]}]}]),
         "Bundle.entry[0].resource.section[0].section[0].entry[0]",

@@ -73,8 +73,6 @@ def documents_are_whole(bundle: object, scope: Scope) -> Iterator[Fault]:
     if not inside.entries or inside.entries[0][1].get("resourceType") != "Composition":
         return
     at, composition = inside.entries[0]
-    if "subject" not in composition:
-        yield f"{at}.resource", "The Composition of a document says whom it is about: `subject` is missing."
     for place, reference in _of_composition(composition):
         found = len(inside.targets(reference, at))
         if found != 1:
