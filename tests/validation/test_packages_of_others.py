@@ -39,6 +39,11 @@ def said(name: str) -> Json:
     return {"extension": [{"url": OF + name, "valueBoolean": True}]}
 
 
+def inner(name: str) -> Json:
+    """An extension whose value has another."""
+    return {"extension": [{**said(name)["extension"][0], "_valueBoolean": said("about")}]}
+
+
 def sliced(by: str, path: str, rules: str = "closed", *more: str) -> Json:
     found = [{"type": by, "path": one} for one in (path, *more)]
     return {"discriminator": found, "rules": rules}
@@ -48,6 +53,8 @@ PROFILES = [
     extension("home", context=at(("fhirpath", "Patient.address.where(use='home')"))),
     extension("true", context=at(("fhirpath", "Patient.active"), ("element", "Person"))),
     extension("inherited", context=at(("element", "DomainResource.text"), ("element", "Resource.meta"))),
+    extension("about", context=at(("extension", OF + "inner"))),
+    extension("inner", context=at(("element", "Patient"))),
     extension("adult", context=at(("element", "Patient")), contextInvariant=["Patient.active.not()"]),
     extension("item", context=at(("element", "Questionnaire.item")), contextInvariant=["type!='display'"]),
     profile(
@@ -170,6 +177,8 @@ CASES: list[tuple[str, Json, bool]] = [
     ("what a resource inherits", {**patient(), "text": {**patient()["text"], **said("inherited")}}, True),
     ("what every resource inherits", patient(meta=said("inherited")), True),
     ("not the resource itself", patient(**said("inherited")), False),
+    ("on the value of the extension it is for", patient(**inner("inner")), True),
+    ("on the value of another extension", patient(**inner("adult"), active=False), False),
     ("the rule of the context holds", patient(active=False, **said("adult")), True),
     ("the rule of the context is broken", patient(active=True, **said("adult")), False),
     ("the rule on a backbone element holds", asking("string"), True),

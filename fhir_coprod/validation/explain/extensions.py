@@ -112,7 +112,7 @@ def _in_context(reporter: Reporter, model: Model, item: Item, owner: Item, scope
 def is_in_context(library: Library, kind: str, where: str, owner: Item, scope: Scope) -> bool | None:
     """Whether the value is of that context; None when that cannot be decided."""
     if kind == "extension":
-        return isinstance(owner.value, dict) and owner.value.get("url") == where
+        return where in (_url(owner), _url(owner.owner) if _is_value(owner) else None)
     if kind == "fhirpath":
         return _is_found(where, owner, scope)
     # Later guides write a profile's elements as canonical#path.
@@ -120,6 +120,15 @@ def is_in_context(library: Library, kind: str, where: str, owner: Item, scope: S
     return (
         named in ("Element", "*") or named in library.ancestors(owner.type) or named in _paths(library, owner)
     )
+
+
+def _url(item: Item | None) -> object:
+    return item.value.get("url") if item is not None and isinstance(item.value, dict) else None
+
+
+def _is_value(item: Item) -> bool:
+    """Whether it is the value of an extension, which HL7's validator counts as the extension, too."""
+    return item.field is not None and item.field.name == "value"
 
 
 def _paths(library: Library, owner: Item) -> set[str]:
