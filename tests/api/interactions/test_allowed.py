@@ -186,6 +186,8 @@ def test_a_case_in_one_bundle_is_unpacked_as_it_is_stored(api: Api, kind: str) -
             "date": "2026-03-02",
             "author": [{"display": "GP"}],
             "title": "Referral",
+            "subject": {"reference": f"urn:uuid:{patient}"},
+            "section": [{"title": "Referral", "entry": [{"reference": f"urn:uuid:{order}"}]}],
         },
     }
     request = {
