@@ -69,13 +69,16 @@ def _inputs(call: Call, known: Collection[str], *, on_resource: bool) -> Inputs:
     if call.method != "POST" or (not call.body and call.parsed is None):
         return Inputs(in_url)
     document = call.document()
-    if document.type != "Parameters" or (on_resource and not _holds_inputs(call, document, known)):
+    if document.type != "Parameters":
         return Inputs(in_url, document)
     try:
+        # Before anything else: of one that cannot be read nobody knows whether it holds the inputs.
         raw = _decode(document.raw).parameter
     except msgspec.ValidationError as error:
         raise BadRequest(f"The Parameters cannot be understood: {error}.") from None
     given: list[Json] = document.data.get("parameter", [])
+    if on_resource and not _holds_inputs(call, given, known):
+        return Inputs(in_url, document)
     values = {each.name: text for each, data in zip(raw, given, strict=True) if (text := _text(data))}
     resource = None
     for each, data in zip(raw, given, strict=True):
@@ -85,13 +88,11 @@ def _inputs(call: Call, known: Collection[str], *, on_resource: bool) -> Inputs:
     return Inputs(in_url | values, resource)
 
 
-def _holds_inputs(call: Call, document: Document, known: Collection[str]) -> bool:
+def _holds_inputs(call: Call, given: list[Json], known: Collection[str]) -> bool:
     """Whether a Parameters holds what an operation on a resource is to work on, and is not that itself."""
-    given = document.data.get("parameter")
-    given = given if isinstance(given, list) else []
-    names = {each.get("name") for each in given if isinstance(each, dict)}
+    names = {each.get("name") for each in given}
     if "resource" in names:
-        return any(isinstance(each, dict) and isinstance(each.get("resource"), dict) for each in given)
+        return any(isinstance(each.get("resource"), dict) for each in given)
     return bool(names) and names <= set(known) and (call.type != "Parameters" or bool(call.id))
 
 

@@ -18,7 +18,7 @@ class _Written(Profiled, DocumentReference):
     """A text in one language, in the record or somewhere else."""
 
     @classmethod
-    def _document(
+    def _of_kind(
         cls, kind: str, author: Sequence[str], date: str | None, attachment: dict[str, Any], **members: Any
     ) -> Self:
         return cls.model_validate(
@@ -83,7 +83,7 @@ class WrittenInformation(_Written):
         about:       DocumentReference.context.related: the event that it should come before
         doc_status:  DocumentReference.docStatus: final when it may be given out
         """
-        return cls._document(
+        return cls._of_kind(
             kind,
             [author] if author else [],
             date,
@@ -128,7 +128,7 @@ class DecisionOption(_Written):
         date:        DocumentReference.date, FHIR instant
         doc_status:  DocumentReference.docStatus: final before it is talked about
         """
-        return cls._document(
+        return cls._of_kind(
             "decision-option",
             [author],
             date,
@@ -167,7 +167,7 @@ class LifeStory(_Written):
         date:        DocumentReference.date, FHIR instant
         description: DocumentReference.description: how it was told
         """
-        return cls._document(
+        return cls._of_kind(
             "life-story",
             [author or patient],
             date,

@@ -255,8 +255,9 @@ class RespectAndTrustResponse(Profiled, QuestionnaireResponse):
     @property
     def ratings(self) -> dict[str, str]:
         """Code of each rating by linkId of its question."""
-        return {
-            item.linkId: item.answer[0].valueCoding.code
-            for item in self.item or ()
-            if item.answer and item.answer[0].valueCoding
-        }
+        found: dict[str, str] = {}
+        for item in self.item or ():
+            rating = item.answer[0].valueCoding if item.answer else None
+            if item.linkId and rating and rating.code:
+                found[item.linkId] = rating.code
+        return found

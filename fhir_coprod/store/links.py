@@ -20,7 +20,7 @@ from uuid import UUID, uuid5
 from fhir_coprod import definitions, jsontext
 from fhir_coprod.errors import BadRequest
 from fhir_coprod.jsontext import Document, Json
-from fhir_coprod.store.index import split_reference
+from fhir_coprod.store.entries import split_reference
 
 _LINKING: Final = frozenset({"uri", "url"})
 _NAMES: Final = frozenset(

@@ -5,6 +5,7 @@ tests/api/interactions/test_capability.py holds the statement's own shape, this 
 
 from __future__ import annotations
 
+import json
 from typing import Any
 from urllib.parse import quote
 
@@ -142,10 +143,24 @@ def test_formats_claimed_are_answered_in_and_no_other(api: Api) -> None:
 
 def test_patch_formats_claimed_are_taken_and_no_other(api: Api) -> None:
     stored = api.create(patient())
-    path, operation = f"Patient/{stored['id']}", b'[{"op":"add","path":"/active","value":true}]'
-    for name in api.get("metadata").json()["patchFormat"]:
-        assert api.patch(path, operation, content_type=name).status_code == 200
-    for name in ("application/merge-patch+json", "application/fhir+json", "application/xml-patch+xml"):
+    path = f"Patient/{stored['id']}"
+    parts = [
+        {"name": "type", "valueCode": "replace"},
+        {"name": "path", "valueString": "Patient.active"},
+        {"name": "value", "valueBoolean": False},
+    ]
+    patches = {
+        "application/json-patch+json": [{"op": "add", "path": "/active", "value": True}],
+        "application/fhir+json": {
+            "resourceType": "Parameters",
+            "parameter": [{"name": "operation", "part": parts}],
+        },
+    }
+    assert api.get("metadata").json()["patchFormat"] == list(patches)
+    for (name, patch), active in zip(patches.items(), (True, False), strict=True):
+        answer = api.patch(path, json.dumps(patch).encode(), content_type=name)
+        assert (answer.status_code, answer.json()["active"]) == (200, active)
+    for name in ("application/merge-patch+json", "application/xml-patch+xml"):
         assert api.patch(path, b"{}", content_type=name).status_code == 415
 
 

@@ -349,7 +349,7 @@ def performed_by(id: str, reference: str) -> dict[str, Any]:
 def transaction(*resources: dict[str, Any]) -> str:
     entries = [
         {
-            "fullUrl": f"urn:uuid:00000000-0000-4000-8000-{number:012}",
+            "fullUrl": f"urn:uuid:00000000-0000-4000-8000-{number:012x}",
             "resource": one,
             "request": {"method": "POST", "url": one["resourceType"]},
         }

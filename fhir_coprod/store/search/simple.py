@@ -114,7 +114,7 @@ def _check_booleans(code: str, parts: list[str]) -> None:
 
 
 def _lower(part: str) -> str:
-    """The value without case; a system before it stays as it is."""
+    """The value without case; a system before it keeps its case."""
     system, bar, value = part.rpartition("|")
     return f"{system}{bar}{value.lower()}"
 

@@ -248,7 +248,7 @@ def _sort_value(sort: Sort) -> Sql:
 
 
 def _whole(sort: Sort, row: str) -> str:
-    """Of the rows of a text, only that of the whole counts, not those from a later word on."""
+    """The condition that a row holds a whole text, and does not begin at a later word."""
     return f" AND {row}.exact <> ''" if sort.table == "string" else ""
 
 

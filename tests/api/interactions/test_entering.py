@@ -138,7 +138,10 @@ def test_what_is_inside_a_bundle_stays_as_it_came(api: Api) -> None:
     inner = {
         "resourceType": "Bundle",
         "type": "collection",
-        "entry": [{"fullUrl": target, "resource": patient()}, {"resource": observation(target)}],
+        "entry": [
+            {"fullUrl": target, "resource": patient()},
+            {"fullUrl": urn(), "resource": observation(target)},
+        ],
     }
     wrapped = {"resourceType": "Parameters", "parameter": [{"name": "b", "resource": inner}]}
     found = performed(
