@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from decimal import Decimal
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 from urllib.parse import urlencode, urljoin, urlsplit
@@ -83,7 +82,6 @@ _ADVICE = {
 }
 _SEVERITIES = ("fatal", "error", "warning", "information")
 
-_decode = msgspec.json.Decoder(float_hook=Decimal).decode
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
@@ -400,7 +398,7 @@ def _made(resource: Resource, kind: type[Any], raw: bytes | None = None) -> Any:
 
 def _object(answer: requests.Response) -> Resource:
     try:
-        content = _decode(answer.content)
+        content = jsontext.decode_decimals(answer.content)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         content = None
     if not isinstance(content, dict):

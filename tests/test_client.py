@@ -74,7 +74,7 @@ def test_decimals_keep_their_precision_through_read_and_update(client: Client) -
 GOAL = (
     b'{ "resourceType": "Goal", "lifecycleStatus": "active", "description": {"text": "Walk"},'
     b' "subject": {"display": "somebody"}, "expressedBy": {"display": "somebody"},'
-    b' "target": [{"detailQuantity": {"value": 19.00, "unit": "min"}}] }'
+    b' "target": [{"measure": {"text": "A walk"}, "detailQuantity": {"value": 19.00, "unit": "min"}}] }'
 )
 
 
@@ -107,8 +107,14 @@ def test_json_is_stored_and_given_back_as_json(client: Client, kind: type[bytes]
     id = json.loads(stored)["id"]
     assert "19.00" in (stored if isinstance(stored, str) else stored.decode())
     assert client.read("Goal", id, into=kind) == stored
-    updated = client.update(stored)
+    held: Any = (
+        stored.replace(b'"active"', b'"on-hold"')
+        if isinstance(stored, bytes)
+        else stored.replace('"active"', '"on-hold"')
+    )
+    updated = client.update(held)
     assert json.loads(updated)["meta"]["versionId"] == "2"
+    assert json.loads(updated)["lifecycleStatus"] == "on-hold"
     [found] = client.search("Goal", {"_id": id}, into=kind)
     assert json.loads(found) == json.loads(updated)
     assert "19.00" in (found if isinstance(found, str) else found.decode())

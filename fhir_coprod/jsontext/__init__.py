@@ -9,7 +9,15 @@ from fhir_coprod.jsontext.document import Document, content_hash, from_data, wit
 from fhir_coprod.jsontext.elements import MAX_ELEMENTS, ElementCount, has_more_elements
 from fhir_coprod.jsontext.parsing import parse, refuse_duplicate_keys
 from fhir_coprod.jsontext.patching import patched
-from fhir_coprod.jsontext.values import ID_PATTERN, MAX_DEPTH, Json, collected_again, decode, encode
+from fhir_coprod.jsontext.values import (
+    ID_PATTERN,
+    MAX_DEPTH,
+    Json,
+    collected_again,
+    decode,
+    decode_decimals,
+    encode,
+)
 
 __all__ = [
     "ID_PATTERN",
@@ -21,6 +29,7 @@ __all__ = [
     "collected_again",
     "content_hash",
     "decode",
+    "decode_decimals",
     "encode",
     "from_data",
     "has_more_elements",

@@ -18,7 +18,7 @@ class _Written(Profiled, DocumentReference):
     """A text in one language, in the record or somewhere else."""
 
     @classmethod
-    def _of_kind(
+    def _built(
         cls, kind: str, author: Sequence[str], date: str | None, attachment: dict[str, Any], **members: Any
     ) -> Self:
         return cls.model_validate(
@@ -34,11 +34,15 @@ class _Written(Profiled, DocumentReference):
 
     @property
     def words(self) -> str | None:
-        """The words, if they are in the record as plain text; None when they are elsewhere."""
+        """The words, if they are in the record as text in UTF-8; None when they are not."""
         attachment = self.content[0].attachment
         if attachment.data is None or not (attachment.contentType or "").startswith("text/"):
             return None
-        return base64.b64decode(attachment.data).decode()
+        data: bytes = attachment.data  # the model has decoded base64
+        try:
+            return data.decode()
+        except UnicodeDecodeError:
+            return None
 
 
 def plain(text: str, language: str, title: str | None = None) -> dict[str, Any]:
@@ -83,7 +87,7 @@ class WrittenInformation(_Written):
         about:       DocumentReference.context.related: the event that it should come before
         doc_status:  DocumentReference.docStatus: final when it may be given out
         """
-        return cls._of_kind(
+        return cls._built(
             kind,
             [author] if author else [],
             date,
@@ -128,7 +132,7 @@ class DecisionOption(_Written):
         date:        DocumentReference.date, FHIR instant
         doc_status:  DocumentReference.docStatus: final before it is talked about
         """
-        return cls._of_kind(
+        return cls._built(
             "decision-option",
             [author],
             date,
@@ -167,7 +171,7 @@ class LifeStory(_Written):
         date:        DocumentReference.date, FHIR instant
         description: DocumentReference.description: how it was told
         """
-        return cls._of_kind(
+        return cls._built(
             "life-story",
             [author or patient],
             date,

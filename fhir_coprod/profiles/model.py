@@ -63,7 +63,7 @@ class Profiled(DomainResource):
             )
             raise InvalidResource(f"This is {here}, not a {wanted}.")
         try:
-            resource = cls.model_validate(document.data)
+            resource = cls.model_validate(jsontext.decode_decimals(document.raw))
         except ValidationError as error:
             raise _refusal(document, error) from None
         resource._document = document

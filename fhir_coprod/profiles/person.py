@@ -255,9 +255,10 @@ class RespectAndTrustResponse(Profiled, QuestionnaireResponse):
     @property
     def ratings(self) -> dict[str, str]:
         """Code of each rating by linkId of its question."""
-        found: dict[str, str] = {}
-        for item in self.item or ():
-            rating = item.answer[0].valueCoding if item.answer else None
-            if item.linkId and rating and rating.code:
-                found[item.linkId] = rating.code
-        return found
+        rated = (
+            (item.linkId, answer.valueCoding.code)
+            for item in self.item or ()
+            for answer in (item.answer or ())[:1]
+            if answer.valueCoding
+        )
+        return {question: code for question, code in rated if question and code}

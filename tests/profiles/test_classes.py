@@ -217,7 +217,7 @@ BUILT: list[Profiled] = [
         patient="Patient/1",
         start="2026-02-05T13:00:00+01:00",
         end="2026-02-05T14:00:00+01:00",
-        others=["Organization/2", "PractitionerRole/3"],
+        others=["HealthcareService/2", "PractitionerRole/3"],
         referral="ServiceRequest/1",
         description="MRI",
         for_patient="Eat as usual.",
@@ -371,6 +371,7 @@ def test_a_new_decimal_is_written_as_it_was_given() -> None:
     goal = CoproductionGoal.read(GOAL)
     assert goal.target
     assert goal.target[0].detailQuantity
+    assert str(goal.target[0].detailQuantity.value) == "19.00"
     goal.target[0].detailQuantity.value = Decimal("20.50")
     assert b'"value": 20.50' in goal.write()
 
@@ -535,6 +536,13 @@ def test_a_document_that_is_elsewhere_has_no_words_here() -> None:
     made.content[0].attachment.data = None
     made.content[0].attachment.url = "https://example.org/film.mp4"
     assert made.check()
+    assert made.words is None
+
+
+def test_words_in_another_encoding_are_not_guessed() -> None:
+    made = WrittenInformation.build("Råd", "x", language="sv", description="Advice")
+    made.content[0].attachment.contentType = "text/plain; charset=iso-8859-1"
+    made.content[0].attachment.data = "Uvhyc/Y="
     assert made.words is None
 
 

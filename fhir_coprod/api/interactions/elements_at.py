@@ -49,7 +49,7 @@ class Place:
 
     @property
     def body(self) -> Any:
-        """The JSON object that holds its children; for a primitive, the value of `_name`."""
+        """The JSON object that holds its children; for a primitive, the member `_name`."""
         return self.beside if self.type.is_primitive else self.value
 
     @property
@@ -155,7 +155,7 @@ def _of_type(places: list[Place], name: str) -> list[Place]:
 
 
 def children_named(place: Place, name: str) -> list[Place]:
-    """The children of that name that the place has."""
+    """The children of that name; none if the element is left out."""
     element = element_of(place, name)
     body = place.body
     if not isinstance(body, dict):

@@ -244,7 +244,7 @@ def _element(place: Place) -> Element:
     )
 
 
-# The JSON of an element: its value, and for a primitive, the value of `_name`.
+# The JSON of an element: its value, and for a primitive the member `_name`.
 
 
 def _body(place: Place) -> Json:
@@ -264,7 +264,7 @@ def _body(place: Place) -> Json:
 
 
 def _items(body: Json, key: str) -> list[tuple[Any, Any]]:
-    """A list of elements: each value with what `_name` holds for it."""
+    """A list of elements: each value with its item of the member `_name`."""
     values, besides = body.get(key), body.get(f"_{key}")
     return list(
         zip_longest(values if isinstance(values, list) else (), besides if isinstance(besides, list) else ())
@@ -318,7 +318,7 @@ def _drop_beside(place: Place) -> None:
 
 
 def _content(part: Json, element: Element) -> tuple[str, Any, Any]:
-    """The JSON key of the element that a part describes, its value, and the value of `_name`.
+    """The JSON key, the value and the member `_name` of the element that a part describes.
 
     A later operation may change it, and the store may run the patch again: so they are copies.
     """

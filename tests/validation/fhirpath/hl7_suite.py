@@ -27,7 +27,7 @@ from fhir_coprod.validation.fhirpath import Env, Typed, compile_invariant, compi
 from fhir_coprod.validation.fhirpath.closures.compiler import compiled
 from fhir_coprod.validation.fhirpath.nodes import Node, Nodes, Scope, as_truth, root
 from fhir_coprod.validation.fhirpath.parser import parse
-from fhir_coprod.validation.fhirpath.strict import check_steps
+from tests.validation.fhirpath.strict import check_steps
 
 PLACE = Path(__file__).parents[4] / "shared" / "data" / "hl7-test-cases"
 """Where `make proof` looks: beside the repository."""

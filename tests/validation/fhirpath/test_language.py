@@ -17,7 +17,7 @@ from fhir_coprod.validation.fhirpath import (
     compile_typed,
 )
 from fhir_coprod.validation.fhirpath.parser import parse
-from fhir_coprod.validation.fhirpath.strict import check_steps
+from tests.validation.fhirpath.strict import check_steps
 from tests.validation.fhirpath_data import values
 
 PATIENT: dict[str, Any] = {
