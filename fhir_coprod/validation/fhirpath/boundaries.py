@@ -69,8 +69,9 @@ def _boundary(items: Nodes, args: list[Nodes], *, high: bool) -> Nodes:
         if amount is None:
             return EMPTY
         value = _number(_exact(node, amount, name), places, high=high)
-        return [Node({**node.value, "value": value}, node.type)]
-    return [Node(_number(_exact(node, node.value, name), places, high=high), DECIMAL)]
+        return EMPTY if value is None else [Node({**node.value, "value": value}, node.type)]
+    value = _number(_exact(node, node.value, name), places, high=high)
+    return EMPTY if value is None else [Node(value, DECIMAL)]
 
 
 def _exact(node: Node, value: Any, name: str) -> Decimal:
@@ -85,7 +86,10 @@ def _exact(node: Node, value: Any, name: str) -> Decimal:
     return found
 
 
-def _number(value: Decimal, places: int, *, high: bool) -> Decimal:
+def _number(value: Decimal, places: int, *, high: bool) -> Decimal | None:
+    """The boundary of a number; None for one that is too large to be written out."""
+    if not quantity.is_moderate(value):
+        return None
     with localcontext(prec=1000):
         exponent = value.as_tuple().exponent
         half = Decimal(5).scaleb((exponent if isinstance(exponent, int) else 0) - 1)

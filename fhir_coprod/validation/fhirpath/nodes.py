@@ -295,8 +295,7 @@ def equivalent(a: Node, b: Node) -> bool:
         first, second = quantity.number(left), quantity.number(right)
         if first is None or second is None:
             return first is second
-        places = min(quantity.places(first), quantity.places(second))
-        return round(first, places) == round(second, places)
+        return quantity.about_equal(first, second)
     if "Quantity" in (kind, other):
         one_, two = as_quantity(a), as_quantity(b)
         return one_ is not None and two is not None and quantity.equivalent(one_, two)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from decimal import Decimal, localcontext
 from fractions import Fraction
 from typing import Any
@@ -15,9 +16,9 @@ UCUM = "http://unitsofmeasure.org"
 MOST_DIGITS = 400
 """Numbers beyond 10 to this power are not converted; a double ends at 308."""
 
-_CALENDAR = {"week": "wk", "day": "d", "hour": "h", "minute": "min", "second": "s", "millisecond": "ms"}
+CALENDAR = {"week": "wk", "day": "d", "hour": "h", "minute": "min", "second": "s", "millisecond": "ms"}
 """Calendar words and the UCUM unit of the same length; no unit is exactly as long as a year or month."""
-_ABOUT = {**_CALENDAR, "year": "a", "month": "mo"}
+_ABOUT = {**CALENDAR, "year": "a", "month": "mo"}
 """The same for `~`, to which a year is a mean year."""
 
 
@@ -38,10 +39,38 @@ def number(value: Any) -> Decimal | None:
     return decimal if decimal.is_finite() else None
 
 
-def places(value: Decimal) -> int:
+def about_equal(a: Decimal, b: Decimal) -> bool:
+    """`~` of two numbers: equal in as many decimal places as the less precise has."""
+    if not (is_moderate(a) and is_moderate(b)):
+        return a == b
+    precision = min(_places(a), _places(b), MOST_DIGITS - 1)
+    with localcontext(prec=2 * MOST_DIGITS):
+        return round(a, precision) == round(b, precision)
+
+
+def _places(value: Decimal) -> int:
     """Decimal places, without zeros at the end."""
     exponent = value.normalize().as_tuple().exponent
     return max(0, -exponent) if isinstance(exponent, int) else 0
+
+
+def calculated(operator: str, a: Decimal, b: Decimal) -> Decimal | None:
+    """`+ - * / div mod` of two numbers; None on division by zero, or when the result is too large."""
+    try:
+        match operator:
+            case "+":
+                return a + b
+            case "-":
+                return a - b
+            case "*":
+                return a * b
+            case "/":
+                return a / b if b else None
+            case "div":
+                return Decimal(math.trunc(a / b)) if b else None
+        return a % b if b else None
+    except ArithmeticError:
+        return None
 
 
 def order(a: Json, b: Json) -> int | None:
@@ -80,9 +109,7 @@ def equivalent(a: Json, b: Json) -> bool:
         if converted is None:
             return False
         right = converted
-    precision = min(places(left), places(right))
-    with localcontext(prec=2 * MOST_DIGITS):
-        return round(left, precision) == round(right, precision)
+    return about_equal(left, right)
 
 
 def converted(quantity: Json, unit: str) -> Json | None:
@@ -113,12 +140,12 @@ def computed(operator: str, a: Json, b: Json) -> Json | None:
     one, other = _measure(a), _measure(b)
     if "1" in (a.get("code"), b.get("code")) and (operator == "*" or b.get("code") == "1"):
         base = b if a.get("code") == "1" else a
-        value = _calculated(operator, left, right)
+        value = calculated(operator, left, right)
         return None if value is None else {**base, "value": value}
     if one is None or other is None:
         return None
     first, second = _ucum(a), _ucum(b)
-    value = _calculated(operator, left, right)
+    value = calculated(operator, left, right)
     if value is None:
         return None
     if operator == "/" and one[1] == other[1]:
@@ -141,26 +168,12 @@ def _sum(operator: str, a: Json, b: Json) -> Json | None:
             return None
         a, b = left, right
     first, second = number(a["value"]), number(b["value"])
-    value = None if first is None or second is None else _calculated(operator, first, second)
+    value = None if first is None or second is None else calculated(operator, first, second)
     return None if value is None else {**a, "value": value}
 
 
 def _grouped(unit: str) -> str:
     return f"({unit})" if "/" in unit or "." in unit else unit
-
-
-def _calculated(operator: str, a: Decimal, b: Decimal) -> Decimal | None:
-    try:
-        match operator:
-            case "+":
-                return a + b
-            case "-":
-                return a - b
-            case "*":
-                return a * b
-        return a / b if b else None
-    except ArithmeticError:
-        return None
 
 
 def _unit(quantity: Json) -> tuple[Any, Any]:
@@ -170,7 +183,7 @@ def _unit(quantity: Json) -> tuple[Any, Any]:
     return quantity.get("system"), code
 
 
-def _measure(quantity: Json, calendar: dict[str, str] = _CALENDAR) -> Measure | None:
+def _measure(quantity: Json, calendar: dict[str, str] = CALENDAR) -> Measure | None:
     """What its unit measures."""
     system, code = _unit(quantity)
     if not isinstance(code, str):
@@ -185,18 +198,19 @@ def _measure(quantity: Json, calendar: dict[str, str] = _CALENDAR) -> Measure | 
 def _measured(quantity: Json, value: Decimal) -> tuple[Fraction, tuple[tuple[str, int], ...]] | None:
     """The amount in base units, and those."""
     found = _measure(quantity)
-    if found is None or not _is_moderate(value):
+    if found is None or not is_moderate(value):
         return None
     return Fraction(value) * found[0], found[1]
 
 
-def _is_moderate(value: Decimal) -> bool:
+def is_moderate(value: Decimal) -> bool:
+    """Whether a number can be written out with all its digits at no great cost."""
     return not value or abs(value.adjusted()) < MOST_DIGITS
 
 
 def _converted(value: Decimal, factor: Fraction) -> Decimal | None:
     """The product, exact where 40 digits can be."""
-    if not _is_moderate(value):
+    if not is_moderate(value):
         return None
     exact = Fraction(value) * factor
     try:
@@ -209,7 +223,7 @@ def _converted(value: Decimal, factor: Fraction) -> Decimal | None:
 def _ucum(quantity: Json) -> str:
     """The UCUM code of its unit."""
     system, code = _unit(quantity)
-    return str(_CALENDAR.get(code, code) if system is None else code)
+    return str(CALENDAR.get(code, code) if system is None else code)
 
 
 def _as_ucum(quantity: Json) -> Json:

@@ -207,7 +207,9 @@ def unescape(items: Nodes, args: list[Nodes]) -> Nodes:
         case "html":
             return string(html.unescape(value))
         case "json":
-            return string(_JSON_ESCAPE.sub(_unescaped, value))
+            plain = _JSON_ESCAPE.sub(_unescaped, value)
+            # JSON writes a character beyond 16 bits as two escapes; half of one is no character.
+            return string(plain.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
     return EMPTY
 
 

@@ -21,7 +21,7 @@ Measure = tuple[Fraction, tuple[tuple[str, int], ...]]
 MAX_EXPONENT = 30
 _LONGEST = 100
 
-_PREFIXES = {
+PREFIXES = {
     prefix: Fraction(10) ** power
     for prefix, power in {
         **{"Y": 24, "Z": 21, "E": 18, "P": 15, "T": 12, "G": 9, "M": 6, "k": 3, "h": 2, "da": 1},
@@ -29,16 +29,16 @@ _PREFIXES = {
     }.items()
 } | {"Ki": Fraction(2**10), "Mi": Fraction(2**20), "Gi": Fraction(2**30), "Ti": Fraction(2**40)}
 
-_BASE = frozenset({"m", "s", "g", "rad", "K", "C", "cd", "bit"})
-_ARBITRARY = frozenset(
-    """
+BASE = frozenset({"m", "s", "g", "rad", "K", "C", "cd", "bit"})
+_OF_A_KIND = """
     [iU] [arb'U] [USP'U] [GPL'U] [MPL'U] [APL'U] [beth'U] [anti'Xa'U] [todd'U] [dye'U] [smgy'U] [bdsk'U]
     [ka'U] [knk'U] [mclg'U] [tb'U] [CCID_50] [TCID_50] [EID_50] [PFU] [FFU] [CFU] [BAU] [AU] [Amb'a'1'U]
     [PNU] [Lf] [D'ag'U] [FEU] [ELU] [EU]
-    """.split()  # noqa: SIM905
-)
+"""
+ARBITRARY = frozenset(_OF_A_KIND.split())
+"""Units of a kind of their own, such as [CFU]."""
 
-_METRIC = {
+METRIC = {
     "mol": "6.0221367 10*23", "sr": "rad2", "Hz": "s-1", "N": "kg.m/s2", "Pa": "N/m2", "J": "N.m", "W": "J/s",
     "A": "C/s", "V": "J/C", "F": "C/V", "Ohm": "V/A", "S": "Ohm-1", "Wb": "V.s", "T": "Wb/m2", "H": "Wb/A",
     "lm": "cd.sr", "lx": "lm/m2", "Bq": "s-1", "Gy": "J/kg", "Sv": "J/kg", "l": "dm3", "L": "l",
@@ -50,9 +50,9 @@ _METRIC = {
     "m[H2O]": "9.80665 kPa", "m[Hg]": "133.3220 kPa", "eq": "mol", "osm": "mol", "g%": "g/dl", "kat": "mol/s",
     "U": "umol/min", "[IU]": "[iU]", "mho": "S", "By": "8 bit", "Bd": "s-1", "st": "m3",
 }  # fmt: skip
-"""Units that may have a prefix, beside those of `_BASE` and [iU]."""
+"""Units that may have a prefix, beside those of `BASE` and [iU]."""
 
-_PLAIN = {
+PLAIN = {
     "10*": "10", "10^": "10", "[pi]": "3.1415926535897932384626433832795028841971693993751058209749445923",
     "%": "10*-2", "[ppth]": "10*-3", "[ppm]": "10*-6", "[ppb]": "10*-9", "[pptr]": "10*-12",
     "deg": "2 [pi].rad/360", "'": "deg/60", "''": "'/60", "gon": "0.9 deg", "circ": "2 [pi].rad",
@@ -178,14 +178,14 @@ def _splits(symbol: str) -> Iterator[tuple[Fraction, str]]:
     yield Fraction(1), symbol
     for length in (2, 1):
         rest = symbol[length:]
-        if symbol[:length] in _PREFIXES and (rest in _METRIC or rest in _BASE or rest == "[iU]"):
-            yield _PREFIXES[symbol[:length]], rest
+        if symbol[:length] in PREFIXES and (rest in METRIC or rest in BASE or rest == "[iU]"):
+            yield PREFIXES[symbol[:length]], rest
 
 
 def _defined(symbol: str) -> Measure | None:
-    if symbol in _BASE or symbol in _ARBITRARY:
+    if symbol in BASE or symbol in ARBITRARY:
         return Fraction(1), ((symbol, 1),)
-    definition = _METRIC.get(symbol) or _PLAIN.get(symbol)
+    definition = METRIC.get(symbol) or PLAIN.get(symbol)
     if definition is None:
         return None
     first, _, term = definition.partition(" ")

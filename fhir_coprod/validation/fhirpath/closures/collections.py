@@ -370,32 +370,14 @@ def arithmetic(operator: str, left: Nodes, right: Nodes) -> Nodes:
     first, second = quantity.number(a.value), quantity.number(b.value)
     if first is None or second is None:
         raise FhirPathError(f"FHIRPath: {a.type.fhir} {operator} {b.type.fhir} has no meaning.")
-    value = _computed(operator, first, second)
+    value = quantity.calculated(operator, first, second)
     if value is None:
         return EMPTY
     whole = isinstance(a.value, int) and isinstance(b.value, int) and operator != "/"
     return [Node(int(value), INTEGER)] if whole or operator == "div" else numeric(value)
 
 
-def _computed(operator: str, a: Decimal, b: Decimal) -> Decimal | None:
-    try:
-        match operator:
-            case "+":
-                return a + b
-            case "-":
-                return a - b
-            case "*":
-                return a * b
-            case "/":
-                return a / b if b else None
-            case "div":
-                return Decimal(math.trunc(a / b)) if b else None
-        return a % b if b else None
-    except ArithmeticError:
-        return None
-
-
-_FROM_UCUM = {"wk": "week", "d": "day", "h": "hour", "min": "minute", "s": "second", "ms": "millisecond"}
+_FROM_UCUM = {unit: word for word, unit in quantity.CALENDAR.items()}
 """UCUM's `a` and `mo` are missing: they are mean years and months, which are no whole number of days."""
 
 
