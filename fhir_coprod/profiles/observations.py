@@ -85,7 +85,11 @@ class EverydayLife(_Observed):
         when:    Observation.effectiveDateTime, 1..1
         told_by: Observation.performer: the patient if left out
         """
-        carrier = next(name for kind_, name in _CARRIERS if isinstance(value, kind_))
+        carrier = next((name for type_, name in _CARRIERS if isinstance(value, type_)), None)
+        if carrier is None:
+            raise TypeError(
+                f"value is words, a CodeableConcept, a Period or a Quantity, not a {type(value).__name__}."
+            )
         social = coded("http://terminology.hl7.org/CodeSystem/observation-category", "social-history")
         return cls._seen(
             coded(_KIND, kind), patient, when, [told_by or patient], category=[social], **{carrier: value}

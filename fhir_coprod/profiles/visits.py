@@ -55,7 +55,8 @@ class CoproductionAppointment(Profiled, Appointment):
 
         patient:     one of Appointment.participant, 1..1, Patient
         start, end:  Appointment.start and end, FHIR instants
-        others:      Appointment.participant: department, professional, interpreter, caseworker, relative
+        others:      Appointment.participant: professional, interpreter, caseworker, relative; a department as
+                     HealthcareService or Location (R4 takes no Organization)
         referral:    Appointment.basedOn, ServiceRequest
         description: Appointment.description
         for_patient: Appointment.patientInstruction: how to prepare, in words for the patient

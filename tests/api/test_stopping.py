@@ -181,10 +181,10 @@ from fhir_coprod import stopping
 def work():
     stopping.end_with_parent()
     print("at work", flush=True)
-    time.sleep(60)
+    time.sleep(60)  # the end of a worker that nobody ends, so that the test fails and does not hang
 child = multiprocessing.get_context("fork").Process(target=work)
 child.start()
-time.sleep(60)
+child.join()
 """
 
 

@@ -34,7 +34,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def members(file: Path) -> dict[str, Any]:
     with tarfile.open(file) as packed:
-        return {member.name: json.loads(packed.extractfile(member).read()) for member in packed}  # type: ignore[union-attr]
+        return {member.name: json.loads(packed.extractfile(member).read()) for member in packed}
 
 
 def test_it_holds_what_the_specification_asks_for(written: Path) -> None:

@@ -102,7 +102,7 @@ def _operation(parameter: Any) -> Operation:
     try:
         path = parse_path(_text(parts, "path"))
     except UnsupportedFhirPath:
-        raise BadRequest("its path is not FHIRPath; correct it.") from None
+        raise BadRequest("its path is not FHIRPath, or too deep; correct it.") from None
     positions = {name: _position(parts[name]) for name in _POSITIONS.intersection(_NEEDS[type_])}
     name = _text(parts, "name") if "name" in _NEEDS[type_] else ""
     return Operation(type_, path, name, parts.get("value"), **positions)

@@ -44,7 +44,7 @@ _GUARDED = {
     "odd_number": RESTORE,
     "numbering": RESTORE,
     "merge_base": RESTORE,
-    "share": f"it is compared with for a week, and then forgotten; {_OR_RESTORE}",
+    "share": f"nobody uses it after eight days, and then it is forgotten; {_OR_RESTORE}",
     "habit": f"the watch learns it again, but what was in use before is lost; {_OR_RESTORE}",
 }
 """What helps if a row of a guarded table is altered, gone or not ours."""
