@@ -16,11 +16,14 @@ import requests
 
 from fhir_coprod import jsontext, validate
 from fhir_coprod.settings import EhrSettings, Settings
-from fhir_coprod.store import Query, Store
+from fhir_coprod.store import Query, Store, opening
+from fhir_coprod.store.soundness import check
 from fhir_coprod.sync import dead_letters
+from fhir_coprod.sync import soundness as synced_parts
 from fhir_coprod.sync.engine import run
 from fhir_coprod.sync.report import EhrReport
 from fhir_coprod.sync.staging.stage import content_hash, holdings
+from fhir_coprod.watch import soundness as watched_parts
 from fhir_coprod.watch import sweep
 from fhir_coprod.watch.facts.reader import gather
 from fhir_coprod.watch.rules import policies
@@ -48,7 +51,7 @@ NEEDS_A_STATUS = frozenset(
 
 
 def test_what_hapi_takes_of_it_is_here_as_it_is_there(
-    store: Store, foreign_hospital: Hospital, hapi_url: str
+    store: Store, store_path: str, foreign_hospital: Hospital, hapi_url: str
 ) -> None:
     refused = put(hapi_url, foreign_hospital.records)
     there = {name_of(record): record for record in listed(hapi_url, foreign_hospital.records)}
@@ -60,10 +63,11 @@ def test_what_hapi_takes_of_it_is_here_as_it_is_there(
     assert_same(store, there, hapi_url)
     assert_marked(store, there.values(), report)
     assert_judged(store, there, hapi_url)
+    assert_sound(store_path, hapi_url)
 
 
 def test_all_of_it_is_here_or_a_dead_letter_and_the_watch_claims_nothing(
-    store: Store, foreign_hospital: Hospital
+    store: Store, store_path: str, foreign_hospital: Hospital
 ) -> None:
     """Also what HAPI refuses, since it names records that are not there. One record is cut off on its way."""
     ehr = Ehr().load(*foreign_hospital.records)
@@ -83,6 +87,7 @@ def test_all_of_it_is_here_or_a_dead_letter_and_the_watch_claims_nothing(
         assert_same(store, there, ehr.url)
         assert_marked(store, there.values(), report)
         assert_judged(store, there, ehr.url)
+        assert_sound(store_path, ehr.url)
 
 
 # --- the servers ----------------------------------------------------------------------------------
@@ -194,6 +199,12 @@ def assert_marked(store: Store, records: Iterable[Json], report: EhrReport) -> N
     for type, number in invalid.items():
         query = Query.parse(type, [("quality", "not-valid"), ("_total", "accurate")], strict=True)
         assert store.search(query).total == number, type
+
+
+def assert_sound(store_path: str, url: str) -> None:
+    """`db check` takes nothing in records of others for damage."""
+    more = (*synced_parts.parts(settings_of(url)), watched_parts.Standings())
+    assert check.damage(opening.connect(store_path), more=more) == []
 
 
 def assert_judged(store: Store, there: Mapping[str, Json], url: str) -> None:
