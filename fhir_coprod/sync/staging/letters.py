@@ -72,13 +72,14 @@ def write(connection: Connection, refused: Sequence[Refused], now: datetime) -> 
     for one in refused:
         # A record that nobody could read has no bytes, and there may be many: their places tell them apart.
         digest = hashlib.sha256(one.raw or one.position.encode()).hexdigest()
-        same = (
-            (d.ehr == one.ehr) & (d.type == one.type) & (d.foreign_id == one.foreign_id) & (d.hash == digest)
-        )
+        own = (d.ehr == one.ehr) & (d.type == one.type) & (d.foreign_id == one.foreign_id)
+        if not one.foreign_id:  # of several
+            own &= d.hash == digest
+        held = connection.execute(select(d.id, d.hash, d.state).where(own)).all()
         outcome = jsontext.encode(one.outcome.to_fhir()).decode()
-        known = connection.execute(select(d.id, d.state).where(same)).first()
+        known = next((letter for letter in held if letter.hash == digest), None)
         if known is not None:
-            id, state = known[0], known[1] if known[1] == "dismissed" else "open"
+            id, state = known.id, known.state if known.state == "dismissed" else "open"
             dismissed += state == "dismissed"
             news = {"state": state, "outcome": outcome, "position": one.position, "seen": at}
             guarded.change(connection, dead_letter, d.id == id, **news)
@@ -96,14 +97,20 @@ def write(connection: Connection, refused: Sequence[Refused], now: datetime) -> 
                 state="open",
                 seen=at,
             )
-        guarded.take_all(connection, letter_patient, id)
-        patients = [(id, patient.ehr, patient.id, one.made) for patient in sorted(one.patients)]
-        guarded.put(connection, letter_patient, patients)
-        if one.foreign_id:  # earlier content of the same record is out of date
-            own = (d.ehr == one.ehr) & (d.type == one.type) & (d.foreign_id == one.foreign_id)
-            earlier = own & (d.hash != digest) & d.state.in_(STANDING)
-            guarded.change(connection, dead_letter, earlier, state="superseded")
+        _note_patients(connection, id, one)
+        out_of_date = [letter.id for letter in held if letter.hash != digest and letter.state in STANDING]
+        if out_of_date:
+            guarded.change(connection, dead_letter, d.id.in_(out_of_date), state="superseded")
     return dismissed
+
+
+def _note_patients(connection: Connection, letter: int, one: Refused) -> None:
+    """Store whom a dead letter concerns; most of them come again every night and name the same."""
+    patients = [(letter, patient.ehr, patient.id, one.made) for patient in sorted(one.patients)]
+    held = connection.execute(select(letter_patient).where(letter_patient.c.letter == letter)).all()
+    if {tuple(row) for row in held} != set(patients):
+        guarded.take_all(connection, letter_patient, letter)
+        guarded.put(connection, letter_patient, patients)
 
 
 def resolve_what_came_no_more(connection: Connection, ehr: str, type: str, began: datetime) -> None:
