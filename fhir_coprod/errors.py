@@ -4,7 +4,8 @@
     ├── ConfigError              500  exception       2     a setting is wrong, or the program cannot start
     ├── BadRequest               400  invalid         2     the request itself cannot be understood
     │   ├── NotJson              400  structure       2     not one JSON object, or a key given twice
-    │   ├── UnknownParameter     400  not-supported   2     a search parameter or modifier we do not have
+    │   ├── UnknownParameter     400  not-supported   2     a search parameter we do not have
+    │   ├── Unsupported          400  not-supported   2     a part of R4 that would change what is found
     │   └── MissingVersion       400  required        2     If-Match is malformed
     ├── InvalidResource          422  (its own)       1     readable, but breaks FHIR R4 or a profile
     ├── UnknownType              404  not-supported   2     no such resource type in R4
@@ -117,7 +118,14 @@ class NotJson(BadRequest):
 
 
 class UnknownParameter(BadRequest):
-    """A search parameter or modifier that this server does not have."""
+    """A search parameter that R4 does not have either; under lenient handling it is left out."""
+
+    code = "not-supported"
+
+
+class Unsupported(BadRequest):
+    """A modifier or a parameter of R4 that this server lacks: without it the search would give something
+    else, so that it is refused under lenient handling, too."""
 
     code = "not-supported"
 

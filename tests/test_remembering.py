@@ -12,7 +12,7 @@ import pytest
 
 from fhir_coprod.api import formats
 from fhir_coprod.remembering import Account, remembering_short
-from fhir_coprod.store import index
+from fhir_coprod.store import entries, index
 from fhir_coprod.store.values import time_meant
 from fhir_coprod.validation import validate
 from fhir_coprod.validation.fast.by_shape import HOT, PLANS
@@ -41,7 +41,7 @@ def test_short_texts_are_remembered_and_long_ones_are_not() -> None:
         time_meant,
         lambda text: index.number("Patient", text),
         lambda text: index.is_indexed("Patient", text),
-        lambda text: index.split_reference(f"{text}/a"),
+        lambda text: entries.split_reference(f"{text}/a"),
         lambda text: index.rows("Patient", {"resourceType": "Patient", **dict.fromkeys(text.split("b"), 1)}),
     ],
 )

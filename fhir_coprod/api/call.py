@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import ip_address
-from urllib.parse import parse_qsl
 
 from starlette.types import Receive, Scope
 
@@ -16,9 +15,10 @@ from fhir_coprod.api.formats import FHIR_JSON, Preferences, body_type, negotiate
 from fhir_coprod.errors import BadRequest, TooLarge, UnsupportedMediaType
 from fhir_coprod.jsontext import Document
 from fhir_coprod.settings import LimitSettings
+from fhir_coprod.store import links, matching
 
-Pairs = tuple[tuple[str, str], ...]
-"""Query parameters in the order they came; a name may occur more than once."""
+Pairs = links.Pairs
+pairs = matching.pairs
 
 _PRESENTATION = ("_format", "_pretty")
 _GZIP_MEMBERS, _GZIP_BYTES, _PLAIN_BYTES = 10_000, 65_536, 1_048_576
@@ -26,8 +26,6 @@ _GZIP_MEMBERS, _GZIP_BYTES, _PLAIN_BYTES = 10_000, 65_536, 1_048_576
 _GZIP_GROWTH = 1_100
 """No gzip body is more than so many times as long unpacked."""
 _SMALL_BODY = 64_000
-_QUERY_BYTES = 500_000
-"""Most bytes of the criteria of a search, in the URL or as a form."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +46,7 @@ class Call:
 
     interaction: CapabilityStatement code ("read", "search-type", …) or an operation's "$name"
     type, id, version: what the path names; "" where it names none
+    member: the type that is searched in the compartment of type and id; "*" is all of them
     headers: lower-case names
     base: the address of this server's FHIR root, without a slash at the end
     parsed: the body as a document, if it has been parsed already (an entry of a Bundle)
@@ -59,6 +58,7 @@ class Call:
     type: str = ""
     id: str = ""
     version: str = ""
+    member: str = ""
     query: Pairs = ()
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
@@ -68,7 +68,7 @@ class Call:
     @property
     def path(self) -> str:
         """The path of the URL under the base, without the query."""
-        return "/".join(part for part in (self.type, self.id) if part)
+        return "/".join(part for part in (self.type, self.id, self.member) if part)
 
     def parameter(self, name: str) -> str:
         """The first query parameter of that name; "" when there is none."""
@@ -122,21 +122,6 @@ def _is_local(address: str) -> bool:
     except ValueError:
         # Not from a network: a Unix socket or the same process.
         return True
-
-
-def pairs(query_string: bytes | str) -> Pairs:
-    """Decoded parameters. Raises TooLarge, or BadRequest if they are not UTF-8 or there are too many."""
-    if not query_string:
-        return ()
-    if len(query_string) > _QUERY_BYTES:
-        raise TooLarge(f"The query is longer than {_QUERY_BYTES:,} bytes; ask in several searches.")
-    try:
-        text = query_string.decode("ascii") if isinstance(query_string, bytes) else query_string
-        return tuple(parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=500))
-    except UnicodeError:
-        raise BadRequest("The query is not percent-encoded UTF-8; encode it again.") from None
-    except ValueError:
-        raise BadRequest("The query holds more than 500 parameters; send fewer.") from None
 
 
 def headers_of(scope: Scope) -> dict[str, str]:

@@ -17,12 +17,11 @@ from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-from starlette.convertors import Convertor, register_url_convertor
 from starlette.routing import compile_path
 from starlette.types import Receive, Scope, Send
 
 from fhir_coprod import deadline, definitions, faults, jsontext
-from fhir_coprod.api import security
+from fhir_coprod.api import security, segments
 from fhir_coprod.api.answer import Answer, error_answer, send_answer
 from fhir_coprod.api.call import Call, Pairs, caller_at, headers_of, pairs, plain_body, read_body
 from fhir_coprod.api.formats import FHIR_JSON, takes_gzip
@@ -70,38 +69,6 @@ Handler = Callable[[Call, "Endpoint"], Coroutine[object, object, Answer]]
 _is_type = remembering_short(1024, 64)(definitions.is_resource_type)
 
 
-class _Name(Convertor[str]):
-    """A path segment of one kind; one that does not match falls through to the next route."""
-
-    def convert(self, value: str) -> str:
-        return value
-
-    def to_string(self, value: str) -> str:
-        return value
-
-
-class _Type(_Name):
-    regex = r"(?!metadata\b)[A-Za-z]+"
-
-
-class _Patient(_Name):
-    regex = "Patient"
-
-
-class _Referral(_Name):
-    regex = "ServiceRequest"
-
-
-class _Id(_Name):
-    regex = jsontext.ID_PATTERN
-
-
-register_url_convertor("fhir_type", _Type())
-register_url_convertor("fhir_patient", _Patient())
-register_url_convertor("fhir_referral", _Referral())
-register_url_convertor("fhir_id", _Id())
-
-
 @dataclass(frozen=True, slots=True)
 class Interaction:
     """One row of the route table.
@@ -124,6 +91,7 @@ class Endpoint:
     ) -> None:
         self.store = store
         self.settings = settings
+        segments.register()
         self.table = tuple(table)
         self.metrics = metrics
         # Searches, and bodies too large to check between two other requests, must not block the event loop,
@@ -394,9 +362,10 @@ class _Door:
             interaction=self._name,
             method=method,
             base=base,
-            type=named.get("type", ""),
+            type=named.get("type") or named.get("owner", ""),
             id=named.get("id", ""),
             version=named.get("version", ""),
+            member=named.get("member", ""),
             query=pairs(scope["query_string"]),
             headers=headers,
             body=body,

@@ -14,6 +14,7 @@ from fhir_coprod.api import openapi_examples as shown
 from fhir_coprod.api.endpoint import PREFIX, Interaction
 from fhir_coprod.api.formats import FHIR_JSON, FORM, JSON_PATCH
 from fhir_coprod.jsontext import ID_PATTERN, Json
+from fhir_coprod.store.search import compartments
 
 _ABOUT = """FHIR R4 (4.0.1) in JSON under `/fhir`, pages for people, and what operation needs.
 
@@ -71,7 +72,9 @@ _TEXTS: Mapping[str, _Text] = {
         "Check a resource against FHIR R4 and profiles; stores nothing", shown.NO_ISSUES, ("profile", "mode")
     ),
     "$everything": _Text(
-        "A patient and everything about them", shown.SEARCHSET, ("_type", "_since", "_count")
+        "A patient and everything about them",
+        shown.SEARCHSET,
+        ("_type", "_since", "start", "end", "_count"),
     ),
     "$standing": _Text(
         "Where a referral is, since when, and what is missing",
@@ -122,6 +125,8 @@ _PARAMETERS: Mapping[str, Json] = {
         _parameter(
             "_since", "query", "Only what changed at or after this time.", _STRING, "2026-03-02T09:00:00Z"
         ),
+        _parameter("start", "query", "Only care that had not ended before.", _STRING, "2026-01-01"),
+        _parameter("end", "query", "Only care that had begun by then.", _STRING, "2026-12-31"),
         _parameter("profile", "query", "Canonical of the profile to check.", _STRING),
         _parameter(
             "mode", "query", "What the check is for.", {"enum": ["create", "update", "delete", "profile"]}
@@ -304,8 +309,11 @@ def _path_parameter(name: str) -> Json:
         "type": {"type": "string", "pattern": "^[A-Z][A-Za-z]+$"},
         "id": {"type": "string", "pattern": f"^{ID_PATTERN}$"},
         "version": {"type": "string", "pattern": "^[1-9][0-9]{0,8}$"},
+        "owner": {"enum": list(compartments.NAMES)},
+        "member": {"type": "string", "pattern": r"^([A-Z][A-Za-z]+|\*)$"},
     }
-    examples = {"type": "ServiceRequest", "id": "mri-1", "version": "1"}
+    examples = {"type": "ServiceRequest", "id": "mri-1", "version": "1", "owner": "Patient"}
+    examples["member"] = "ServiceRequest"
     return {
         "name": name,
         "in": "path",

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from fhir_coprod.api.endpoint import Interaction
-from fhir_coprod.api.interactions import capability, operations, reading, standing, transaction, writing
+from fhir_coprod.api.interactions import (
+    capability,
+    everything,
+    operations,
+    reading,
+    standing,
+    transaction,
+    writing,
+)
 
 _TYPE, _ID = "{type:fhir_type}", "{id:fhir_id}"
+_OWNER, _MEMBER = "{owner:fhir_owner}", "{member:fhir_member}"
 
 # The most frequent come first: they are matched in this order.
 TABLE: tuple[Interaction, ...] = (
@@ -25,13 +34,15 @@ TABLE: tuple[Interaction, ...] = (
     Interaction("history-instance", ("GET",), f"/{_TYPE}/{_ID}/_history", reading.history),
     Interaction("history-type", ("GET",), f"/{_TYPE}/_history", reading.history),
     Interaction("history-system", ("GET",), "/_history", reading.history),
+    Interaction("search-type", ("GET",), f"/{_OWNER}/{_ID}/{_MEMBER}", reading.search),
+    Interaction("search-type", ("POST",), f"/{_OWNER}/{_ID}/{_MEMBER}/_search", reading.search),
     Interaction("search-system", ("GET",), "", reading.search),
     Interaction("search-system", ("POST",), "/_search", reading.search),
     Interaction("$validate", ("POST",), "/$validate", operations.validate),
     Interaction("$validate", ("POST",), f"/{_TYPE}/$validate", operations.validate),
     Interaction("$validate", ("GET", "POST"), f"/{_TYPE}/{_ID}/$validate", operations.validate),
     Interaction(
-        "$everything", ("GET", "POST"), f"/{{type:fhir_patient}}/{_ID}/$everything", operations.everything
+        "$everything", ("GET", "POST"), f"/{{type:fhir_patient}}/{_ID}/$everything", everything.everything
     ),
     Interaction("$standing", ("GET", "POST"), f"/{{type:fhir_referral}}/{_ID}/$standing", standing.standing),
 )

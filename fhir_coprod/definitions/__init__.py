@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from fhir_coprod.definitions import snapshots
 from fhir_coprod.definitions.editions import Editions
 from fhir_coprod.definitions.pack import Pack, TerminologyPack
 from fhir_coprod.definitions.package import CONFORMANCE, Package
 from fhir_coprod.definitions.registry import CORE, Definitions, canonical
 from fhir_coprod.definitions.search import Component, SearchParameter
-from fhir_coprod.definitions.terminology import ValueSet
+from fhir_coprod.definitions.snapshots import with_snapshot
+from fhir_coprod.definitions.terminology import ValueSet, above, below, is_complete
 from fhir_coprod.errors import UnknownDefinition
 from fhir_coprod.jsontext import Json
 
@@ -33,6 +35,8 @@ __all__ = [
     "ValueSet",
     "canonical",
     "code_system",
+    "codes_above",
+    "codes_below",
     "compartment",
     "editions",
     "examples",
@@ -40,15 +44,18 @@ __all__ = [
     "has_structure",
     "is_resource_type",
     "load_package",
+    "misfit",
     "own_package",
     "own_resources",
     "profile_url",
     "registry",
+    "resource",
     "resource_types",
     "search_parameters",
     "structure",
     "value_set",
     "value_set_content",
+    "with_snapshot",
 ]
 
 CANONICAL = "https://fhir-coprod.org/ig"
@@ -84,7 +91,8 @@ def is_resource_type(name: object) -> bool:
 def structure(url_or_name: str) -> Json:
     """The StructureDefinition, with snapshot, of "Patient", "HumanName" or a full canonical.
 
-    A |version is ignored. Raises UnknownDefinition.
+    A |version is ignored. A profile that has only a differential gets its snapshot here. Raises
+    UnknownDefinition, also when no snapshot can be made.
     """
     return _registry.structure(url_or_name)
 
@@ -92,6 +100,16 @@ def structure(url_or_name: str) -> Json:
 def has_structure(url: str) -> bool:
     """Whether `structure` would find it."""
     return _registry.has_structure(url)
+
+
+def misfit(definition: Json) -> str:
+    """How a profile's differential does not fit its base, as half a sentence; "" if nothing is known."""
+    return snapshots.misfit(definition, _registry.structure)
+
+
+def resource(resource_type: str, url: str) -> Json | None:
+    """A conformance resource of a package, such as a Questionnaire, by canonical; None if not held."""
+    return _registry.resource(resource_type, url)
 
 
 def profile_url(name: str) -> str:
@@ -114,6 +132,18 @@ def value_set_content(url: str) -> ValueSet | None:
 def code_system(url: str) -> frozenset[str] | None:
     """Every code of a system that we hold completely, in its newest version or in R4's; None otherwise."""
     return _registry.code_system(url)
+
+
+def codes_below(system: str, code: str) -> frozenset[str] | None:
+    """The code and all below it; None when we do not hold the whole code system, or it lacks the code."""
+    held = _registry.code_system_resource(system)
+    return below(held, code) if held is not None and is_complete(held) else None
+
+
+def codes_above(system: str, code: str) -> frozenset[str] | None:
+    """The code and all above it; None as in `codes_below`."""
+    held = _registry.code_system_resource(system)
+    return above(held, code) if held is not None and is_complete(held) else None
 
 
 def editions(url: str) -> Editions | None:

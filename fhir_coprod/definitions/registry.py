@@ -10,6 +10,7 @@ from fhir_coprod.definitions.editions import Editions, editions, joined, newest_
 from fhir_coprod.definitions.pack import Pack, TerminologyPack
 from fhir_coprod.definitions.package import Package
 from fhir_coprod.definitions.search import Component, SearchParameter, split_expression
+from fhir_coprod.definitions.snapshots import with_snapshot
 from fhir_coprod.definitions.terminology import ValueSet, bare, expand, union
 from fhir_coprod.errors import UnknownDefinition
 from fhir_coprod.jsontext import Json
@@ -104,11 +105,19 @@ class Definitions:
                     f"No StructureDefinition {url} is known here; correct the canonical or load its package."
                 )
             if not held.get("snapshot"):
-                raise UnknownDefinition(
-                    f"The StructureDefinition {url} has no snapshot; load a package built with snapshots."
-                )
+                held = with_snapshot(held, self.structure)
             self._structures[url] = held
         return held
+
+    def resource(self, resource_type: str, url: str) -> Json | None:
+        """A conformance resource of the packages by canonical, the newest one; None when it is not held.
+
+        A |version decides where a package has that version.
+        """
+        bare_url, _, version = url.partition("|")
+        found = newest_first(self._packaged(bare_url, resource_type))
+        named = [one for one in found if one.get("version") == version]
+        return next(iter(named or found), None)
 
     # terminology
 

@@ -42,12 +42,12 @@ def split_expression(expression: str, resource_type: str) -> str:
 
     A branch that names no type (`name` instead of `Patient.name`) is kept.
     """
-    branches = _branches(expression)
-    own = [branch for branch in branches if _type_of(branch) in (resource_type, "")]
-    return " | ".join(own or branches)
+    every = branches(expression)
+    own = [branch for branch in every if _type_of(branch) in (resource_type, "")]
+    return " | ".join(own or every)
 
 
-def _branches(expression: str) -> list[str]:
+def branches(expression: str) -> list[str]:
     """Split at `|` outside brackets and quotes."""
     found: list[str] = []
     depth = 0

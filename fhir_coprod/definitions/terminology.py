@@ -166,26 +166,53 @@ def _property_value(declared: Json) -> str:
 
 
 def _descendants(code_system: Json, ancestor: str) -> set[str]:
-    """The codes below an ancestor, by nesting and by the properties that name parents or children."""
-    children: dict[str, list[str]] = {}
+    children: dict[str, set[str]] = {}
+    for parent, child in _pairs(code_system):
+        children.setdefault(parent, set()).add(child)
+    return _reached(children, ancestor)
+
+
+def _pairs(code_system: Json) -> Iterator[tuple[str, str]]:
+    """Parent and child, by nesting and by the properties that name parents or children."""
     for concept in concepts(code_system):
         code = concept["code"]
-        if nested := concept.get("concept"):
-            children.setdefault(code, []).extend(child["code"] for child in nested)
+        for child in concept.get("concept", ()):
+            yield code, child["code"]
         for declared in concept.get("property", ()):
             name = declared.get("code")
             if name in ("parent", "subsumedBy"):
-                children.setdefault(_property_value(declared), []).append(code)
+                yield _property_value(declared), code
             elif name == "child":
-                children.setdefault(code, []).append(_property_value(declared))
+                yield code, _property_value(declared)
+
+
+def _reached(steps: Mapping[str, set[str]], code: str) -> set[str]:
     found: set[str] = set()
-    waiting = list(children.get(ancestor, ()))
+    waiting = list(steps.get(code, ()))
     while waiting:
-        code = waiting.pop()
-        if code not in found:
-            found.add(code)
-            waiting += children.get(code, ())
+        each = waiting.pop()
+        if each not in found:
+            found.add(each)
+            waiting += steps.get(each, ())
     return found
+
+
+def below(code_system: Json, code: str) -> frozenset[str] | None:
+    """The code and all below it; None if the system has no such code."""
+    if all(concept["code"] != code for concept in concepts(code_system)):
+        return None
+    return frozenset({code, *_descendants(code_system, code)})
+
+
+def above(code_system: Json, code: str) -> frozenset[str] | None:
+    """The code and all above it; None if the system has no such code."""
+    codes = {concept["code"] for concept in concepts(code_system)}
+    if code not in codes:
+        return None
+    parents: dict[str, set[str]] = {}
+    for parent, child in _pairs(code_system):
+        parents.setdefault(child, set()).add(parent)
+    return frozenset({code, *_reached(parents, code)})
 
 
 def union(one: ValueSet, other: ValueSet) -> ValueSet:

@@ -50,25 +50,14 @@ class Document:
     def _text(self) -> str:
         return self.raw.decode()
 
-    def spliced(
-        self,
-        id: str | None,
-        meta: Json | None,
-        references: Mapping[str, str] | None = None,
-    ) -> bytes:
-        """The text with `id` and `meta` replaced and references rewritten; all else stays byte for byte.
-
-        references: from a string under a `reference` key to the string that replaces it.
-        """
-        text = self._text
+    def spliced(self, id: str | None, meta: Json | None) -> bytes:
+        """The text with `id` and `meta` replaced; all else stays byte for byte."""
         head = f'"resourceType":{encode(self.type).decode()}'
         if id is not None:
             head += f',"id":{encode(id).decode()}'
         if meta:
             head += f',"meta":{encode(meta).decode()}'
-        if references:
-            text = with_references(text, references)
-        return _with_head(text, self.data, head).encode()
+        return _with_head(self._text, self.data, head).encode()
 
     def references(self) -> list[str]:
         """Every string under a `reference` key, in the order of the text."""
@@ -131,7 +120,10 @@ def _with_head(text: str, data: Json, head: str) -> str:
 
 
 def with_references(text: str, references: Mapping[str, str]) -> str:
-    """The text with strings under a `reference` key replaced, however that key is spelt; see `spliced`."""
+    """The text with strings under a `reference` key replaced, however that key is spelt.
+
+    references: from such a string to the string that replaces it.
+    """
     out: list[str] = []
     at = 0
     for start, end in _references(text):

@@ -93,6 +93,11 @@ def _reason(raw: bytes | str, error: Exception) -> str:
     for mark, advice in _OTHER_FORMATS:
         if start.lstrip().startswith(mark):
             return f"This is not valid JSON: {advice}."
+    if "out of range" in str(error):
+        return (
+            "A number is out of range: this is JSON, but FHIR's numbers are read here as far as 1.7E308; send"
+            " it smaller."
+        )
     if isinstance(error, UnicodeError):
         return "This is not UTF-8; send JSON encoded as UTF-8."
     return f"This is not valid JSON: {error}."

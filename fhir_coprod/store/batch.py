@@ -20,7 +20,7 @@ from sqlalchemy import Connection
 from fhir_coprod.instants import now
 from fhir_coprod.store import guarded, index, seals
 from fhir_coprod.store.database import Row, Session
-from fhir_coprod.store.index import IndexRows
+from fhir_coprod.store.entries import IndexRows
 from fhir_coprod.store.quality import Mark, Marks
 from fhir_coprod.store.schema import core
 from fhir_coprod.store.versions import COLUMNS, Version, from_row

@@ -1,34 +1,33 @@
 """Makes the search index rows of a resource, by the R4 SearchParameter definitions.
 
-Which table each data type goes into follows https://hl7.org/fhir/R4/search.html#table. A parameter may fill
-three numbers: its own, `:text` (texts beside a code), and `:identifier` or `:of-type` (identifiers with more
-detail).
+A parameter may fill three numbers: its own, `:text` (texts beside a code), and `:identifier` or `:of-type`
+(identifiers with more detail). Rows for what is inside of a resource carry numbers of its place there:
+`MedicationRequest.medication#Medication.code` for a contained resource that a reference leads to, and
+`Observation.component-code-value-quantity=CODE.component-value-quantity` for the parts of a composite.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from hashlib import blake2b
-from typing import Any, TypeGuard
+from typing import Any
 
 from fhir_coprod import alike, deadline, definitions
 from fhir_coprod.definitions.search import SearchParameter
 from fhir_coprod.jsontext import Json
 from fhir_coprod.readable import concerns, readable
 from fhir_coprod.remembering import remembering_short
-from fhir_coprod.store.values import FIRST, LAST, Range, cut, fold, time_meant
+from fhir_coprod.store.elements import kinds
+from fhir_coprod.store.entries import ADDERS, TABLES, Add, IndexRows, Numbers, split_reference
+from fhir_coprod.store.values import cut
 from fhir_coprod.validation.fhirpath import compile_typed, is_supported
 from fhir_coprod.watched import STRAYS, UNREADABLE
 
 _MEMBERS = 100  # more than any type of R4 has
-IndexRows = dict[str, set[tuple[Any, ...]]]
-"""Table name → rows (param, value…), without the resource's key."""
-
 _Extract = Callable[[Json], list[tuple[str, Any]]]
-_Add = Callable[["IndexRows", "_Parameter", str, Any], None]
 
 _NOT_INDEXED = frozenset({"_id", "_lastUpdated", "phonetic"})
 """The first two are columns of table resource; the third compares by sound, which we do not do. (`quality`
@@ -52,8 +51,6 @@ def number(type: str, code: str) -> int:
 class _Parameter:
     """One search parameter of one type, ready to make rows.
 
-    number, text, identifier, of_type: the numbers that it may fill
-    systems: code → system, for a plain `code` whose required binding implies the system
     members: it has no value in a resource without any of these members; empty: it may always have one
     add:    turns a value into rows
     """
@@ -62,13 +59,9 @@ class _Parameter:
     code: str
     expression: str
     kind: str
-    number: int
-    text: int
-    identifier: int
-    of_type: int
-    systems: Mapping[str, str]
+    numbers: Numbers
     members: frozenset[str]
-    add: _Add
+    add: Add
 
     @cached_property
     def values(self) -> _Extract:
@@ -89,22 +82,200 @@ def rows(type: str, data: Json, *, is_sound: bool = True) -> IndexRows:
     if not is_sound:
         data, unreadable = readable(data)
         found["reference"] |= unreadable_links(type, data, unreadable)
+    held = _held(data)
     for parameter in _parameters_in(type, tuple(data)) if len(data) <= _MEMBERS else _parameters(type):
         deadline.check()
         values = parameter.values(data)
         if not values:
             continue
-        own = found[parameter.kind]
-        before = len(own)
-        for name, value in values:
-            parameter.add(found, parameter, name, value)
-        if len(own) == before and parameter.kind in _BLANK:
-            own.add((parameter.number, *_BLANK[parameter.kind]))
+        _add(found, parameter, parameter.numbers, values)
+        if parameter.kind == "reference" and (held or type == "Bundle"):
+            targets = definitions.search_parameters(type)[parameter.code].target
+            _Inside(found, held, targets).add(type, parameter.code, values)
+    _add_composites(found, type, data)
+    _add_versions(found, type, data)
     for code, text in alike.rows(type, data):
         found["token"].add((number(type, code), text, ""))
     if is_sound and any(not kind and _names_nothing(text) for _, text, kind in found["reference"]):
         data, unreadable = readable(data)
         found["reference"] |= unreadable_links(type, data, unreadable)
+    return found
+
+
+def _add(
+    found: IndexRows, parameter: _Parameter, numbers: Numbers, values: Sequence[tuple[str, Any]]
+) -> None:
+    own = found[parameter.kind]
+    before = len(own)
+    for name, value in values:
+        parameter.add(found, numbers, name, value)
+    if len(own) == before and parameter.kind in _BLANK:
+        own.add((numbers.own, *_BLANK[parameter.kind]))
+
+
+def _add_versions(found: IndexRows, type: str, data: Json) -> None:
+    """What has a url and a version is also found by both: url|version."""
+    url, version = data.get("url"), data.get("version")
+    if isinstance(url, str) and isinstance(version, str) and has_url(type):
+        found["uri"].add((number(type, "url"), cut(f"{url}|{version}")))
+
+
+def has_url(type: str) -> bool:
+    """Whether a canonical may name resources of this type."""
+    known = definitions.search_parameters(type).get("url")
+    return known is not None and known.type == "uri"
+
+
+# ---------------------------------------------------------------------------------- inside of a resource
+
+
+def place(type: str, code: str, target: str) -> str:
+    """Where a resource stands that a reference in another one leads to: contained in it, or in a Bundle."""
+    return f"{type}.{code}#{target}"
+
+
+HERE = "here"
+"""The code of the row that says that there is such a resource at all."""
+DEEPEST = 2
+"""How many links deep a chain finds what is contained."""
+
+
+def _held(data: Json) -> dict[str, Json]:
+    """The contained resources, by id."""
+    contained = data.get("contained")
+    if not isinstance(contained, list):
+        return {}
+    return {
+        each["id"]: each
+        for each in contained
+        if isinstance(each, dict)
+        and isinstance(each.get("id"), str)
+        and definitions.is_resource_type(each.get("resourceType"))
+    }
+
+
+class _Inside:
+    """Adds rows for contained resources, under the numbers of their places."""
+
+    def __init__(self, found: IndexRows, held: Mapping[str, Json], targets: tuple[str, ...] = ()) -> None:
+        self._found = found
+        self._targets = targets
+        self._held = held
+        self._done: set[tuple[str, int]] = set()
+
+    def add(self, type: str, code: str, values: Sequence[tuple[str, Any]], depth: int = 1) -> None:
+        for _, value in values:
+            resource = self._meant(value)
+            if resource is None:
+                continue
+            here = place(type, code, resource["resourceType"])
+            if (here, id(resource)) not in self._done:
+                self._done.add((here, id(resource)))
+                self._resource(here, resource, depth)
+
+    def _meant(self, value: Any) -> Json | None:
+        if not isinstance(value, dict):
+            return None
+        if definitions.is_resource_type(value.get("resourceType")):
+            # The first entry of a Bundle; of a document it is a Composition, of a message a MessageHeader.
+            return value if value["resourceType"] in self._targets else None
+        reference = value.get("reference")
+        return self._held.get(reference[1:]) if isinstance(reference, str) and reference[:1] == "#" else None
+
+    def _resource(self, here: str, data: Json, depth: int) -> None:
+        self._found["token"].add((number(here, HERE), "", ""))
+        inner = self if self._held else _Inside(self._found, _held(data))
+        for parameter in _parameters_in(data["resourceType"], tuple(data)) if len(data) <= _MEMBERS else ():
+            deadline.check()
+            if parameter.code.startswith("_"):
+                continue
+            values = parameter.values(data)
+            if values:
+                _add(self._found, parameter, _numbers(here, parameter.code, parameter.numbers), values)
+                if parameter.kind == "reference" and depth < DEEPEST:
+                    inner.add(here, parameter.code, values, depth + 1)
+
+
+@lru_cache(4096)
+def _numbers(here: str, code: str, like: Numbers) -> Numbers:
+    return replace(
+        like,
+        own=number(here, code),
+        text=number(here, f"{code}:text"),
+        identifier=number(here, f"{code}:identifier"),
+        of_type=number(here, f"{code}:of-type"),
+    )
+
+
+@dataclass(frozen=True)
+class Composite:
+    """A composite parameter whose parts have to hold in the same repetition of one element.
+
+    member: that element; first, second: the codes of the parts, the first one a token
+    """
+
+    code: str
+    member: str
+    first: str
+    second: str
+
+
+def paired(type: str, code: str, token: str) -> str:
+    """Where the second part stands in the index if the first one is this `code` or `system|code`."""
+    return f"{type}.{code}={token}"
+
+
+@lru_cache(256)
+def composites(type: str) -> Mapping[str, Composite]:
+    """The composite parameters that have rows of their own, by code."""
+    known = definitions.search_parameters(type)
+    by_url = {parameter.url: parameter.code for parameter in known.values()}
+    found = {}
+    for code, parameter in known.items():
+        head, _, member = parameter.expression.partition(".")
+        parts = [by_url.get(each.definition, "") for each in parameter.components]
+        if (
+            parameter.type == "composite"
+            and head == type
+            and member.isalpha()
+            and len(parts) == 2
+            and all(is_indexed(type, part) for part in parts)
+            and known[parts[0]].type == "token"
+        ):
+            found[code] = Composite(code, member, parts[0], parts[1])
+    return found
+
+
+def _add_composites(found: IndexRows, type: str, data: Json) -> None:
+    for composite in composites(type).values():
+        items = data.get(composite.member)
+        for item in items if isinstance(items, list) else ():
+            deadline.check()
+            alone = {"resourceType": type, composite.member: [item]}
+            first = _rows_of(type, composite.first, alone)["token"]
+            own = number(type, composite.first)
+            tokens = {(code, system) for param, code, system in first if param == own and code}
+            if tokens:
+                _add_second(found, type, composite, alone, tokens)
+
+
+def _add_second(
+    found: IndexRows, type: str, composite: Composite, alone: Json, tokens: set[tuple[str, str]]
+) -> None:
+    own = number(type, composite.second)
+    for table, rows in _rows_of(type, composite.second, alone).items():
+        values = [row[1:] for row in rows if row[0] == own]
+        for code, system in tokens if values else ():
+            for token in (code, f"{system}|{code}"):
+                param = number(paired(type, composite.code, token), composite.second)
+                found[table].update((param, *value) for value in values)
+
+
+def _rows_of(type: str, code: str, data: Json) -> IndexRows:
+    found: IndexRows = {table: set() for table in TABLES.values()}
+    for parameter in _parameters(type):
+        if parameter.code == code:
+            _add(found, parameter, parameter.numbers, parameter.values(data))
     return found
 
 
@@ -156,27 +327,22 @@ def _parameters(type: str) -> tuple[_Parameter, ...]:
     """The parameters whose values go into the index."""
     found = []
     for code, parameter in definitions.search_parameters(type).items():
-        add = _ADDERS.get(parameter.type)
+        add = ADDERS.get(parameter.type)
         if add is None or code in _NOT_INDEXED or not parameter.expression:
             continue
         if not is_supported(parameter.expression):
             continue
         _single[number(type, code)] = _has_one_value(type, parameter.expression)
-        found.append(
-            _Parameter(
-                type,
-                code,
-                parameter.expression,
-                TABLES[parameter.type],
-                number(type, code),
-                number(type, f"{code}:text"),
-                number(type, f"{code}:identifier"),
-                number(type, f"{code}:of-type"),
-                _implied_systems(type, parameter.expression) if parameter.type == "token" else {},
-                _members(type, parameter.expression),
-                add,
-            )
+        numbers = Numbers(
+            number(type, code),
+            number(type, f"{code}:text"),
+            number(type, f"{code}:identifier"),
+            number(type, f"{code}:of-type"),
+            _implied_systems(type, parameter.expression) if parameter.type == "token" else {},
+            parameter.type == "token" and is_caseless(type, parameter),
         )
+        kind, members = TABLES[parameter.type], _members(type, parameter.expression)
+        found.append(_Parameter(type, code, parameter.expression, kind, numbers, members, add))
     return tuple(found)
 
 
@@ -221,7 +387,7 @@ def _implied_systems(type: str, expression: str) -> Mapping[str, str]:
     return {}
 
 
-FORMAT = 2
+FORMAT = 3
 """Raise this number whenever `rows` makes different rows from the same definitions."""
 _OWN_FORMAT = dict.fromkeys(("ServiceRequest", *(type for type, _ in STRAYS)), 1)
 """The same for what a single type has beside its search parameters: its marks (`alike.py`), and rows for
@@ -246,6 +412,11 @@ def fingerprint(type: str) -> str:
 def is_indexed(type: str, code: str) -> bool:
     """Whether values of this parameter are in the index."""
     return any(code == parameter.code for parameter in _parameters(type))
+
+
+def is_caseless(type: str, parameter: SearchParameter) -> bool:
+    """Whether a token stands on texts, for which case does not matter (R4 search, 3.1.1.4.10)."""
+    return bool(found := kinds(type, parameter.expression)) and found <= {"string", "ContactPoint"}
 
 
 _CAST = re.compile(r"\(?([\w.]+?)(?: as \w+\)|\.as\(\w+\)|\.ofType\(\w+\))?")
@@ -275,226 +446,3 @@ def _has_one_value(type: str, expression: str) -> bool:
 def extract(type: str, parameter: SearchParameter, data: Json) -> list[tuple[str, Any]]:
     """The values of one parameter in one resource, each with its FHIR type."""
     return compile_typed(parameter.expression, type)(data)
-
-
-# --------------------------------------------------------------------------- from a data type to its rows
-
-
-def _add_token(found: IndexRows, to: _Parameter, name: str, value: Any) -> None:
-    if isinstance(value, str):
-        found["token"].add((to.number, cut(value), to.systems.get(value, "")))
-    elif isinstance(value, bool):
-        found["token"].add((to.number, "true" if value else "false", ""))
-    elif not isinstance(value, dict):
-        return
-    elif name == "CodeableConcept" or "coding" in value:
-        for coding in _dicts(value.get("coding")):
-            _add_coding(found, to, coding)
-        _add_text(found, to.text, value.get("text"))
-    elif name == "Identifier":
-        _add_identifier(found, to, value)
-    elif name == "ContactPoint":
-        if _is_text(value.get("value")):
-            found["token"].add((to.number, cut(value["value"]), cut(_string_of(value, "system"))))
-    else:
-        _add_coding(found, to, value)
-
-
-def _add_coding(found: IndexRows, to: _Parameter, coding: Json) -> None:
-    system, code = _string_of(coding, "system"), _string_of(coding, "code")
-    if system or code:
-        found["token"].add((to.number, cut(code), cut(system)))
-    _add_text(found, to.text, coding.get("display"))
-
-
-def _add_text(found: IndexRows, number: int, text: Any) -> None:
-    if _is_text(text):
-        found["string"].add((number, fold(text), cut(text)))
-
-
-def _add_identifier(found: IndexRows, to: _Parameter, identifier: Json) -> None:
-    system, value = _string_of(identifier, "system"), _string_of(identifier, "value")
-    if not system and not value:
-        return
-    found["token"].add((to.number, cut(value), cut(system)))
-    kind = identifier.get("type")
-    if isinstance(kind, dict):
-        _add_text(found, to.text, kind.get("text"))
-        for coding in _dicts(kind.get("coding")):
-            of_type = f"{_string_of(coding, 'system')}|{_string_of(coding, 'code')}|{value}"
-            found["token"].add((to.of_type, cut(of_type), ""))
-
-
-_NAME_PARTS = ("text", "family", "given", "prefix", "suffix")
-_ADDRESS_PARTS = ("text", "line", "city", "district", "state", "postalCode", "country")
-
-
-def _add_string(found: IndexRows, to: _Parameter, name: str, value: Any) -> None:
-    if isinstance(value, dict):
-        for part in _ADDRESS_PARTS if name == "Address" else _NAME_PARTS:
-            held = value.get(part)
-            for text in held if isinstance(held, list) else (held,):
-                _add_text(found, to.number, text)
-    else:
-        _add_text(found, to.number, value)
-
-
-def _add_reference(found: IndexRows, to: _Parameter, name: str, value: Any) -> None:
-    if isinstance(value, str):
-        found["reference"].add((to.number, cut(value), ""))
-        url, bar, _ = value.partition("|")
-        if bar:
-            found["reference"].add((to.number, cut(url), ""))
-        return
-    if not isinstance(value, dict):
-        return
-    target = value.get("reference")
-    if _is_text(target) and target[0] != "#":
-        its_type, its_id = split_reference(target)
-        found["reference"].add((to.number, cut(its_id), its_type))
-    identifier = value.get("identifier")
-    if isinstance(identifier, dict):
-        system, held = _string_of(identifier, "system"), _string_of(identifier, "value")
-        if system or held:
-            found["token"].add((to.identifier, cut(held), cut(system)))
-
-
-_is_type = remembering_short(512, 64)(definitions.is_resource_type)
-
-
-def split_reference(text: str) -> tuple[str, str]:
-    """(type, id) of a relative reference, whether or not it names a version; ("", the text) of any other."""
-    parts = text.split("/")
-    if len(parts) == 4 and parts[2] == "_history":
-        parts = parts[:2]
-    if len(parts) == 2 and _is_type(parts[0]):
-        return parts[0], parts[1]
-    return "", text
-
-
-def _add_date(found: IndexRows, to: _Parameter, name: str, value: Any) -> None:
-    if isinstance(value, str):
-        when = time_meant(value)
-        if when:
-            found["date"].add((to.number, when.low, when.high))
-    elif not isinstance(value, dict):
-        return
-    else:
-        parts = _timing(value) if "event" in value or "repeat" in value else [_period(value)]
-        known = [part for part in parts if part is not None]
-        if known:
-            low, high = min(part.low for part in known), max(part.high for part in known)
-            found["date"].add((to.number, low, high))
-
-
-def _period(value: Json) -> Range | None:
-    start = time_meant(_string_of(value, "start"))
-    end = time_meant(_string_of(value, "end"))
-    if start is None and end is None:
-        return None
-    return Range(start.low if start else FIRST, end.high if end else LAST)
-
-
-def _timing(value: Json) -> list[Range | None]:
-    """For a Timing only the outer limits matter (https://hl7.org/fhir/R4/search.html#date)."""
-    events = value.get("event")
-    parts = (
-        [time_meant(event) for event in events if isinstance(event, str)] if isinstance(events, list) else []
-    )
-    repeat = value.get("repeat")
-    bounds = repeat.get("boundsPeriod") if isinstance(repeat, dict) else None
-    return [*parts, _period(bounds)] if isinstance(bounds, dict) else [*parts]
-
-
-def _add_number(found: IndexRows, to: _Parameter, name: str, value: Any) -> None:
-    if _is_number(value):
-        found["number"].add((to.number, _double(value), _double(value)))
-    elif isinstance(value, dict):
-        found["number"].add((to.number, *_ends(value)))
-
-
-def _add_quantity(found: IndexRows, to: _Parameter, name: str, value: Any) -> None:
-    if not isinstance(value, dict):
-        return
-    if "low" in value or "high" in value:
-        unit = value.get("low") or value.get("high")
-        if isinstance(unit, dict):
-            found["quantity"].add((to.number, *_ends(value), *_unit(unit)))
-    elif _is_number(value.get("value")):
-        held = _double(value["value"])
-        unit = _unit(value)
-        if "currency" in value:
-            unit = ("urn:iso:std:iso:4217", _string_of(value, "currency"), "")
-        found["quantity"].add((to.number, held, held, *unit))
-
-
-def _double(value: float) -> float:
-    """A number as a column holds it; JSON's whole numbers may be longer than that."""
-    return float(max(-_FARTHEST, min(_FARTHEST, value)))
-
-
-def _ends(value: Json) -> tuple[float, float]:
-    """The ends of a Range; a missing end is as far away as a number can be."""
-    low, high = _value_of(value.get("low")), _value_of(value.get("high"))
-    return (float("-inf") if low is None else low, float("inf") if high is None else high)
-
-
-_FARTHEST = 1e307
-"""PostgreSQL cannot compute the length of a range when that is larger than any number."""
-
-
-def _value_of(quantity: Any) -> float | None:
-    value = quantity.get("value") if isinstance(quantity, dict) else None
-    return _double(value) if _is_number(value) else None
-
-
-def _unit(quantity: Json) -> tuple[str, str, str]:
-    return (
-        cut(_string_of(quantity, "system")),
-        cut(_string_of(quantity, "code")),
-        cut(_string_of(quantity, "unit")),
-    )
-
-
-def _add_uri(found: IndexRows, to: _Parameter, name: str, value: Any) -> None:
-    if _is_text(value):
-        found["uri"].add((to.number, cut(value)))
-
-
-def _add_position(found: IndexRows, to: _Parameter, name: str, value: Any) -> None:
-    """For Location.near: see `search/near.py`."""
-    if isinstance(value, dict):
-        latitude, longitude = value.get("latitude"), value.get("longitude")
-        if _is_number(latitude) and _is_number(longitude) and abs(latitude) <= 90 and abs(longitude) <= 180:
-            found["number"].add((to.number, _double(latitude), _double(longitude)))
-
-
-_ADDERS: Mapping[str, _Add] = {
-    "token": _add_token,
-    "string": _add_string,
-    "reference": _add_reference,
-    "date": _add_date,
-    "number": _add_number,
-    "quantity": _add_quantity,
-    "uri": _add_uri,
-    "special": _add_position,
-}
-TABLES = {kind: kind for kind in _ADDERS} | {"special": "number"}
-"""Where each type of parameter keeps its values."""
-
-
-def _dicts(value: Any) -> list[Json]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-
-
-def _string_of(value: Json, name: str) -> str:
-    held = value.get(name)
-    return held if isinstance(held, str) else ""
-
-
-def _is_text(value: Any) -> TypeGuard[str]:
-    return isinstance(value, str) and value != ""
-
-
-def _is_number(value: Any) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -2,9 +2,10 @@
 
 Ids are kept. A resource without one gets the same id each time the same content is loaded. Everything is
 validated: what can be read and breaks a rule is stored with marks that say so, and what cannot be read is
-handed to the caller with the reason. After a kill and restart, a load continues from its last commit: its
-progress in a file is a cursor, set in the same transaction as the resources. Everything before that point is
-validated once more, so that the run that reaches the end reports all faults.
+handed to the caller with the reason. A record with a reference by criteria that find nothing is tried once
+more at the end, when all files have been read (`taking.py`). After a kill and restart, a load continues from
+its last commit: its progress in a file is a cursor, set in the same transaction as the resources. Everything
+before that point is validated once more, so that the run that reaches the end reports all faults.
 """
 
 from __future__ import annotations
@@ -13,91 +14,47 @@ import io
 import os
 import re
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
-from uuid import UUID, uuid5
+from typing import BinaryIO
 
 import msgspec
 
-from fhir_coprod import definitions, jsontext
-from fhir_coprod.errors import (
-    BadRequest,
-    Conflict,
-    CoprodError,
-    InvalidResource,
-    NotJson,
-    TooLarge,
-    Unwritable,
-)
+from fhir_coprod import jsontext
+from fhir_coprod.errors import Conflict, CoprodError, NotJson, Unwritable
 from fhir_coprod.files.finding import Found
-from fhir_coprod.files.reading import LIMITS, Limits, texts, too_many
-from fhir_coprod.jsontext import Document
+from fhir_coprod.files.reading import LIMITS, Limits, texts
 from fhir_coprod.outcome import Issue, Outcome
-from fhir_coprod.store.quality import Marks, marks
+from fhir_coprod.store.links import Addresses, folded
 from fhir_coprod.store.repository import Store
-from fhir_coprod.store.transaction import Transaction, check_id
-from fhir_coprod.store.unpacking import Unpacked, unpack
-from fhir_coprod.store.versions import Change
-from fhir_coprod.validation import is_part, validate_to_store
+from fhir_coprod.store.taking import (
+    CHUNK,
+    NO_ADDRESSES,
+    Bury,
+    Dead,
+    Loadable,
+    Loaded,
+    Stored,
+    Waiting,
+    dead,
+    id_of,
+    judge,
+    store_all,
+)
+from fhir_coprod.store.transaction import Transaction
 
-CHUNK = 250
-"""Resources in one transaction."""
 CHUNK_BYTES = 4_000_000
 """Bytes of them; a single one may be longer."""
 AHEAD = 4
 """How many chunks may wait for the writer while the next ones are read and validated."""
 AHEAD_BYTES = 16_000_000
 """Bytes of the resources in them."""
-NAMED = 1_000
-"""How many records that could not be loaded are reported one by one; the others are only counted."""
 _BUNDLE = 5
 """How many times the elements of one record a Bundle may have, which is taken apart."""
-
-_NAMESPACE = UUID("6f0d7c1e-6d1c-4b0c-9d6c-0a5a3c1f0b52")
-"""The namespace of the ids for resources that have none."""
-
-
-@dataclass(frozen=True, slots=True)
-class Dead:
-    """A record that could not be loaded.
-
-    place: file and line, or file and number of the entry
-    raw:   its bytes; empty if the file itself cannot be read
-    """
-
-    place: str
-    outcome: Outcome
-    raw: bytes = b""
-    type: str = ""
-
-
-@dataclass(slots=True)
-class Loaded:
-    """The result of a load."""
-
-    created: int = 0
-    updated: int = 0
-    unchanged: int = 0
-    skipped: int = 0
-    """Stored by an earlier run that was interrupted."""
-    not_valid: int = 0
-    """Those of the created and updated ones that break a rule, and are kept with marks."""
-    dead: int = 0
-    """Records that could not be loaded."""
-    named: list[Dead] = field(default_factory=list)
-    """The first of them, without their bytes."""
-
-    @property
-    def read(self) -> int:
-        return self.created + self.updated + self.unchanged + self.skipped + self.dead
-
-    def count(self, change: Change) -> None:
-        setattr(self, change, getattr(self, change) + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,16 +66,13 @@ class _InFile:
     raw: bytes
     end: int
     """Bytes of the file that have been read up to here, for the progress bar."""
-    references: Mapping[str, str] | None = None
+    addresses: Addresses = NO_ADDRESSES
+    full_url: str = ""
     wrong: Issue | None = None
 
 
 Progress = Callable[[int], None]
 """Called with the number of bytes processed since the last call."""
-Bury = Callable[[Transaction, str, Sequence[Dead], bool], None]
-"""Called in the transaction of the records around them with a file, its records that could not be loaded, and
-whether the file is being read from its beginning, so that its earlier dead letters are out of date."""
-Validate = Callable[[Document], Outcome]
 
 
 def cursor_name(file: str | Path) -> str:
@@ -144,15 +98,15 @@ def load(
     keep_invalid: store what breaks a rule, too, and say what is wrong in it; else it cannot be loaded
     """
     done = Loaded()
-    for file in found:
-        if file.same_as:
-            continue
-        loading = _File(store, file, done, progress, bury, limits, keep_invalid=keep_invalid)
-        try:
-            loading.load(_records(file, stdin or io.BytesIO(), limits))
-        except Unwritable as error:
-            loading.count_written()
-            raise Unwritable(f"{error.message} {_so_far(done)}", error.state) from error
+    later = Waiting()
+    try:
+        for file in found:
+            if not file.same_as:
+                loading = _File(store, file, done, progress, bury, limits, later, keep_invalid=keep_invalid)
+                loading.load(_records(file, stdin or io.BytesIO(), limits))
+        later.try_again(store, done, bury)
+    except Unwritable as error:
+        raise Unwritable(f"{error.message} {_so_far(done)}", error.state) from error
     return done
 
 
@@ -160,54 +114,6 @@ def _so_far(done: Loaded) -> str:
     written = done.created + done.updated
     so_far = f"{written} records were written" if written != 1 else "1 record was written"
     return f"{so_far} before that; start the same command again, and it goes on from there."
-
-
-class Loadable(NamedTuple):
-    """A record that can be stored."""
-
-    document: Document
-    id: str
-    marks: Marks
-
-
-def judge(
-    raw: bytes,
-    validate: Validate = validate_to_store,
-    *,
-    keep_invalid: bool = True,
-    elements: int = jsontext.MAX_ELEMENTS,
-) -> Loadable:
-    """Whether a record can be stored. Raises CoprodError if not."""
-    if jsontext.has_more_elements(raw, elements):
-        issue = too_many(elements, len(raw))
-        raise TooLarge(issue.message, outcome=Outcome((issue,)))
-    document = jsontext.parse(raw)
-    if not definitions.is_resource_type(document.type):
-        raise BadRequest("The record is not a FHIR R4 resource: its resourceType is not one of R4.")
-    id = _id(document)
-    _check_id(document, id)
-    if document.type == "Bundle" and document.data.get("type") == "history":
-        raise BadRequest(
-            "A history is not loaded, as the store makes versions by itself; load the resources as they are"
-            " now."
-        )
-    outcome = validate(document)
-    if outcome:
-        return Loadable(document, id, ())
-    if not keep_invalid or is_part(document):
-        raise InvalidResource("The record breaks rules of FHIR R4 or its profile.", outcome=outcome)
-    return Loadable(document, id, marks(outcome))
-
-
-def take(transaction: Transaction, raw: bytes, validate: Validate) -> bool:
-    """Store a record that could not be loaded before; False if it still cannot."""
-    try:
-        document, id, wrong = judge(raw, validate)
-    except CoprodError:
-        return False
-    change = transaction.put(document, id, marks=wrong).change
-    unpack(transaction, document, change, is_sound=not wrong)
-    return True
 
 
 class _File:
@@ -221,6 +127,7 @@ class _File:
         progress: Progress,
         bury: Bury,
         limits: Limits,
+        later: Waiting,
         *,
         keep_invalid: bool,
     ) -> None:
@@ -230,6 +137,7 @@ class _File:
         self.progress = progress
         self.bury = bury
         self.limits = limits
+        self.later = later
         self.keep_invalid = keep_invalid
         self.refused: list[Dead] = []
         """Not yet buried."""
@@ -237,32 +145,42 @@ class _File:
         """Whether nothing of a run from the beginning has been submitted yet."""
         self.held = 0
         """Bytes of records that are read and not yet submitted."""
-        self.waiting: deque[tuple[Future[list[Unpacked]], int]] = deque()
+        self.waiting: deque[tuple[Future[Stored], int]] = deque()
         self.cursor = _cursor_of(file)
         self.reached = 0
         """The cursor after all that has been submitted."""
 
     def load(self, records: Iterator[_InFile]) -> None:
+        try:
+            self._load(records)
+        except Unwritable:
+            self._count_written()
+            raise
+
+    def _load(self, records: Iterator[_InFile]) -> None:
         behind = self.reached = self.store.cursor(self.cursor) if self.cursor else 0
         self.afresh = behind == 0 and self.file.is_regular
-        chunk: list[tuple[Loadable, Mapping[str, str] | None]] = []
+        chunk: list[Loadable] = []
         reported = 0
         for number, record in enumerate(records, 1):
             loadable = self._loadable(record)
-            if loadable is not None and number <= behind:
+            # One that refers by criteria may have waited in vain when that run was stopped.
+            if loadable is not None and number <= behind and not loadable.refers:
                 self.done.skipped += 1
             elif loadable is not None:
-                chunk.append((loadable, record.references))
+                chunk.append(loadable)
                 self.held += len(record.raw)
             if len(chunk) >= CHUNK or len(self.refused) >= CHUNK or self.held >= CHUNK_BYTES:
-                self._submit(chunk, number)
+                self._submit(chunk, max(number, behind))
                 chunk = []
                 self.progress(record.end - reported)
                 reported = record.end
         # The file is done: loading it again later starts at its beginning.
         self._submit(chunk, 0)
-        while self.waiting:
-            self._collect()
+        self._collect_all()
+        if self.refused:
+            self._submit([], 0)
+            self._collect_all()
         self.progress(self.file.size - reported)
 
     def _loadable(self, record: _InFile) -> Loadable | None:
@@ -272,58 +190,60 @@ class _File:
             self._refuse(Dead(place, Outcome((record.wrong,))))
             return None
         try:
-            return judge(record.raw, keep_invalid=self.keep_invalid, elements=self.limits.elements)
+            loadable = judge(
+                record.raw,
+                keep_invalid=self.keep_invalid,
+                elements=self.limits.elements,
+                addresses=record.addresses,
+                full_url=record.full_url,
+            )
         except CoprodError as error:
             self._refuse(Dead(place, error.outcome, record.raw, _peek_type(record.raw)))
-        return None
+            return None
+        return loadable._replace(file=self.file.name, place=place)
 
     def _refuse(self, dead: Dead) -> None:
-        self.done.dead += 1
-        if len(self.done.named) < NAMED:
-            self.done.named.append(Dead(dead.place, dead.outcome))
+        self.done.refuse(dead)
         self.refused.append(dead)
         self.held += len(dead.raw)
 
-    def _submit(self, chunk: list[tuple[Loadable, Mapping[str, str] | None]], last: int) -> None:
+    def _submit(self, chunk: list[Loadable], last: int) -> None:
         refused, afresh, held = self.refused, self.afresh, self.held
         self.refused, self.afresh, self.held = [], False, 0
         before, self.reached = self.reached, last
 
-        def work(transaction: Transaction) -> list[Unpacked]:
+        def work(transaction: Transaction) -> Stored:
             if self.cursor and transaction.cursor(self.cursor) != before:
                 # The part before was not written, for want of room for instance: after this one, the next run
                 # would pass it over.
                 raise Conflict("Another load of the same file is in progress; wait for it to end.")
-            transaction.fetch((one.document.type, one.id) for one, _ in chunk)
-            done = [
-                Unpacked(
-                    transaction.put(one.document, one.id, references=references, marks=one.marks).change,
-                    bool(one.marks),
-                )
-                for one, references in chunk
-            ]
-            for (one, _), (change, is_marked) in zip(chunk, tuple(done), strict=True):
-                done += unpack(transaction, one.document, change, is_sound=not is_marked)
+            stored = store_all(transaction, chunk)
             if self.cursor:
                 transaction.set_cursor(self.cursor, last)
             if refused or afresh:
                 self.bury(transaction, self.file.name, refused, afresh)
-            return done
+            return stored
 
         self.waiting.append((self.store.submit(work), held))
         while len(self.waiting) > AHEAD or sum(size for _, size in self.waiting) > AHEAD_BYTES:
             self._collect()
 
-    def count_written(self) -> None:
+    def _collect_all(self) -> None:
+        while self.waiting:
+            self._collect()
+
+    def _count_written(self) -> None:
         """Count what was written of that for which nobody waits any more."""
         while self.waiting:
             with suppress(CoprodError):
                 self._collect()
 
     def _collect(self) -> None:
-        for change, is_marked in self.waiting.popleft()[0].result():
-            self.done.count(change)
-            self.done.not_valid += is_marked and change in ("created", "updated")
+        stored = self.waiting.popleft()[0].result()
+        self.done.add(stored.done)
+        for one, error in stored.unfound:
+            if not self.later.keep(one, error):
+                self._refuse(dead(one, error))
 
 
 def _cursor_of(file: Found) -> str:
@@ -334,17 +254,6 @@ def _cursor_of(file: Found) -> str:
         return cursor_name(file.path)
     except OSError:
         return ""
-
-
-def _id(document: Document) -> str:
-    id = document.data.get("id")
-    return id if isinstance(id, str) else str(uuid5(_NAMESPACE, document.type + document.hash))
-
-
-def _check_id(document: Document, id: str) -> None:
-    if not isinstance(document.data.get("id", ""), str):
-        raise BadRequest("The id of the record is no text, so that nobody can refer to it; correct it.")
-    check_id(id)
 
 
 _TYPE = re.compile(rb'"resourceType"\s*:\s*"([A-Z][A-Za-z]{2,40})"')
@@ -411,13 +320,13 @@ def _entries(raw: bytes) -> Iterator[_InFile]:
     if bundle.resource_type != "Bundle" or bundle.type in _KEPT_WHOLE:
         yield _InFile(1, raw, len(raw))
         return
-    references = _local_references(bundle)
+    addresses = _addresses(bundle)
     for number, entry in enumerate(bundle.entry, 1):
         if bytes(entry.resource):
-            yield _InFile(number, bytes(entry.resource), len(raw), references)
+            yield _InFile(number, bytes(entry.resource), len(raw), addresses, entry.full_url)
 
 
-def _local_references(bundle: _Bundle) -> dict[str, str]:
+def _addresses(bundle: _Bundle) -> Addresses:
     """From each entry's fullUrl to the reference under which the entry will be stored."""
     found: dict[str, str] = {}
     for entry in bundle.entry:
@@ -427,5 +336,5 @@ def _local_references(bundle: _Bundle) -> dict[str, str]:
             document = jsontext.parse(bytes(entry.resource))
         except NotJson:
             continue
-        found[entry.full_url] = f"{document.type}/{_id(document)}"
-    return found
+        found[folded(entry.full_url)] = f"{document.type}/{id_of(document)}"
+    return Addresses(found)

@@ -16,7 +16,7 @@ from fhir_coprod import jsontext
 from fhir_coprod.instants import last_updated
 from fhir_coprod.jsontext import Document, Json
 from fhir_coprod.store import index
-from fhir_coprod.store.index import IndexRows
+from fhir_coprod.store.entries import IndexRows
 from fhir_coprod.store.quality import Marks
 from fhir_coprod.store.versions import Version
 

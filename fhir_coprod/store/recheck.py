@@ -16,6 +16,7 @@ from importlib.resources.abc import Traversable
 from fhir_coprod import definitions
 from fhir_coprod.jsontext import Document
 from fhir_coprod.outcome import Outcome
+from fhir_coprod.store.entering import judge
 from fhir_coprod.store.quality import Marks, marks, told_by
 from fhir_coprod.store.repository import Store
 from fhir_coprod.store.transaction import Transaction
@@ -43,7 +44,7 @@ def recheck(store: Store, validate: Validate = validate_document) -> Rechecked:
     judged = sound = after = 0
     while found := store.marked(after, CHUNK):
         after = found[-1][0]
-        verdicts = [(version, marks(validate(Document(version.body, version.data)))) for _, version in found]
+        verdicts = [(version, marks(_judged(version, validate))) for _, version in found]
 
         def work(transaction: Transaction, verdicts: list[tuple[Version, Marks]] = verdicts) -> None:
             transaction.remark([(version, _told(transaction, version, now)) for version, now in verdicts])
@@ -52,6 +53,11 @@ def recheck(store: Store, validate: Validate = validate_document) -> Rechecked:
         judged += len(verdicts)
         sound += sum(1 for _, now in verdicts if not now)
     return Rechecked(judged, sound)
+
+
+def _judged(version: Version, validate: Validate) -> Outcome:
+    document = Document(version.body, version.data)
+    return validate(document) if version.source.startswith("ehr:") else judge(document, validate)
 
 
 def recheck_by_newer_rules(store: Store) -> Rechecked:

@@ -47,11 +47,33 @@ _CHANGES = f"SELECT {COLUMNS} FROM version v WHERE v.position > ? ORDER BY v.pos
 _SKEW_MILLISECONDS = 5_000
 
 
+_CURRENT = (
+    "v.updated < ? AND (v.method <> 'delete' OR v.updated >= ?) AND NOT EXISTS (SELECT 1 FROM version n"
+    " WHERE n.type = v.type AND n.id = v.id AND n.version = v.version + 1 AND n.updated <= ?)"
+)
+_REVIVED = (
+    "SELECT v.position FROM version v JOIN version p ON p.type = v.type AND p.id = v.id"
+    " AND p.version = v.version - 1 WHERE p.method = 'delete' AND "
+)
+
+
 class Past(NamedTuple):
-    """A page of history, newest first, and whether more follows."""
+    """A page of history, newest first, and whether more follows.
+
+    revived: positions of the versions that follow a deletion
+    """
 
     versions: list[Version]
     more: bool
+    revived: frozenset[int] = frozenset()
+
+
+def _revived(session: Session, versions: Sequence[Version]) -> frozenset[int]:
+    later = [version.position for version in versions if version.version > 2 and not version.deleted]
+    if not later:
+        return frozenset()
+    condition, values = session.among("v.position", later)
+    return frozenset(row[0] for row in session.rows(_REVIVED + condition, values))
 
 
 def living(type: str, id: str, version: Version | None) -> Version:
@@ -186,12 +208,17 @@ class Store:
         id: str | None = None,
         *,
         since: datetime | None = None,
+        at: tuple[int, int] | None = None,
         before: int | None = None,
         count: int = 100,
         most_bytes: int = MOST,
     ) -> Past:
-        """The same as a page: as many versions as fit into so many bytes."""
-        conditions, values = [], []
+        """The same as a page: as many versions as fit into so many bytes.
+
+        at: only versions that were current at some time from this millisecond on, and before that one
+        """
+        conditions: list[str] = []
+        values: list[object] = []
         for column, operator, value in (
             ("type", "=", type),
             ("id", "=", id),
@@ -201,6 +228,9 @@ class Store:
             if value is not None:
                 conditions.append(f"v.{column} {operator} ?")
                 values.append(value)
+        if at is not None:
+            conditions.append(_CURRENT)
+            values += (at[1], at[0], at[0])
         where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
         # For one resource both rise together; the index that finds the resource is ordered by version.
         order = "v.version" if type and id else "v.position"
@@ -212,7 +242,7 @@ class Store:
                 (*values, count + 1),
             )
             found = room.fill(rows[:count])
-            return Past(found, len(rows) > len(found))
+            return Past(found, len(rows) > len(found), _revived(session, found))
 
         return self._database.ask(look)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -17,7 +17,7 @@ from fhir_coprod.jsontext import Document, Json
 from fhir_coprod.store import guarded, index
 from fhir_coprod.store.batch import Batch, Newest, Pending, Reference
 from fhir_coprod.store.database import Session
-from fhir_coprod.store.index import IndexRows
+from fhir_coprod.store.entries import IndexRows
 from fhir_coprod.store.prepared import Prepared, kept_meta, plain_hash
 from fhir_coprod.store.quality import Marks
 from fhir_coprod.store.schema import core
@@ -125,24 +125,22 @@ class Transaction:
         document: Document,
         *,
         id: str | None = None,
-        references: Mapping[str, str] | None = None,
         source: str = "",
         marks: Marks = (),
     ) -> Written:
         """Create a resource; without `id` it gets a new UUID.
 
-        references: the value of a `reference` key → the value to replace it with
-        marks:      what is wrong in it, if it is kept although it is not valid
+        marks: what is wrong in it, if it is kept although it is not valid
         Raises Conflict when a resource with that id exists and is not deleted.
         """
         type = _type(document)
         if id is None:
-            return self._write(document, type, str(uuid4()), None, "create", references, source, marks)
+            return self._write(document, type, str(uuid4()), None, "create", source, marks)
         check_id(id)
         held = self._held((type, id))
         if held and not held.version.deleted:
             raise _exists(type, id)
-        return self._write(document, type, id, held, "create", references, source, marks)
+        return self._write(document, type, id, held, "create", source, marks)
 
     def put(
         self,
@@ -150,7 +148,6 @@ class Transaction:
         id: str,
         *,
         if_match: int | None = None,
-        references: Mapping[str, str] | None = None,
         meta: Json | None = None,
         source: str = "",
         marks: Marks = (),
@@ -166,7 +163,7 @@ class Transaction:
         check_id(id)
         held = self._held((type, id))
         self._check_match(type, id, held, if_match)
-        return self._write(document, type, id, held, "update", references, source, marks, meta)
+        return self._write(document, type, id, held, "update", source, marks, meta)
 
     def put_prepared(
         self,
@@ -226,7 +223,6 @@ class Transaction:
         id: str,
         held: Newest | None,
         method: Method,
-        references: Mapping[str, str] | None,
         source: str,
         marks: Marks,
         own_meta: Json | None = None,
@@ -235,9 +231,8 @@ class Transaction:
         updated = self._later_than(held) if held else self.now
         kept = kept_meta(document.data if own_meta is None else {"meta": own_meta})
         meta = {"versionId": str(number), "lastUpdated": last_updated(updated), **kept}
-        body = document.spliced(id, meta, references)
-        changed = references or own_meta is not None
-        content = Document(body, jsontext.decode(body)) if changed else document
+        body = document.spliced(id, meta)
+        content = Document(body, jsontext.decode(body)) if own_meta is not None else document
         if held and not held.version.deleted and _is_same(held.version, content, kept):
             return Written(held.version, "unchanged")
         version = Version(type, id, number, 0, to_milliseconds(updated), method, body, content.hash, source)

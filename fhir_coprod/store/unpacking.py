@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cache
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
@@ -27,11 +28,12 @@ import msgspec
 from fhir_coprod import definitions, jsontext
 from fhir_coprod.errors import BadRequest, NotJson
 from fhir_coprod.jsontext import Document, Json
+from fhir_coprod.store.entering import astray, judge
+from fhir_coprod.store.links import referring
 from fhir_coprod.store.quality import marks
 from fhir_coprod.store.search.query import Query
 from fhir_coprod.store.transaction import Transaction, check_id
 from fhir_coprod.store.versions import Change
-from fhir_coprod.validation import validate_document
 
 _NAMESPACE: Final = UUID("0b5d3f0e-9a37-4b0c-8a7d-6a4f2f0a8c11")
 """The namespace of the ids of entries whose address names none."""
@@ -81,11 +83,12 @@ def unpack(
         held = transaction.get(document.type, entry.id)
         if held is not None and (fills_gaps or held.source != source):
             continue
-        references = case.references(entry)
+        document = referring(document, case.references(entry))
         if entry.name in visits:
             document = _on(document, orders)
-        wrong = () if is_sound else marks(validate_document(document))
-        put = transaction.put(document, entry.id, references=references, source=source, marks=wrong)
+        outcome = judge(document) if document is not entry.document or not is_sound else astray(document)
+        wrong = marks(outcome)
+        put = transaction.put(document, entry.id, source=source, marks=wrong)
         unpacked.append(Unpacked(put.change, bool(wrong)))
     return [*unpacked, *_base(transaction, visits, orders)]
 
@@ -140,8 +143,9 @@ def _resource(raw: bytes) -> Document | None:
 
 @cache
 def _not_unpacked() -> frozenset[str]:
-    """Bundles, and the types of which this program's own definitions are."""
-    return frozenset({"Bundle", *(resource["resourceType"] for resource in definitions.own_resources())})
+    """Bundles, what is not served, and the types of which this program's own definitions are."""
+    own = {resource["resourceType"] for resource in definitions.own_resources()}
+    return frozenset({"Bundle", "Subscription", *own})
 
 
 class _Entry(NamedTuple):
@@ -365,7 +369,7 @@ def _on(visit: Document, orders: Sequence[str]) -> Document:
     if visit.type not in _VISITS or "basedOn" in visit.data or not orders:
         return visit
     based = {**visit.data, "basedOn": [{"reference": order} for order in orders]}
-    return jsontext.parse(jsontext.patched(visit, visit.data, based))
+    return replace(jsontext.parse(jsontext.patched(visit, visit.data, based)), received=visit.received)
 
 
 def _base(transaction: Transaction, visits: Iterable[str], orders: Sequence[str]) -> Iterator[Unpacked]:

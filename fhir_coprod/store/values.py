@@ -106,17 +106,20 @@ def _by_parts(text: str) -> Range | None:
         low = (first - _EPOCH) * _DAY
         if hour is None:
             return Range(low, low + _DAY)
-        # A leap second (:60) is a legal instant; it runs into the next minute.
-        if int(hour) > 24 or int(minute) > 59 or int(second or 0) > 60:
+        if int(hour) > 23 or int(minute) > 59 or int(second or 0) > 60:
             return None
     except ValueError:
         return None
-    low += ((int(hour) * 60 + int(minute)) * 60 + int(second or 0)) * 1_000_000
+    # A leap second (:60) is a legal instant. It is the end of its own minute, and of its own day.
+    leaps = second == "60"
+    low += ((int(hour) * 60 + int(minute)) * 60 + (59 if leaps else int(second or 0))) * 1_000_000
     width = 60_000_000 if second is None else 1_000_000
     if fraction:
         digits = fraction[:6]
         low += int(digits.ljust(6, "0"))
         width = 10 ** (6 - len(digits))
+    if leaps:
+        low, width = low - low % 1_000_000 + 999_999, 1
     if zone and zone != "Z":
         offset = (int(zone[1:3]) * 60 + int(zone[4:6])) * 60_000_000
         low += -offset if zone[0] == "+" else offset

@@ -20,7 +20,7 @@ from fhir_coprod.errors import Conflict, NotAllowed, NotFound
 from fhir_coprod.instants import from_milliseconds, instant, to_milliseconds
 from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import Settings
-from fhir_coprod.store import Store, Transaction, guarded, loading
+from fhir_coprod.store import Store, Transaction, guarded, taking
 from fhir_coprod.store.schema.sync import dead_letter
 from fhir_coprod.sync import alone, engine
 from fhir_coprod.sync.staging import again, stage
@@ -172,5 +172,5 @@ def _try(
     if one.ehr:
         held = again.Waiting(one.id, one.ehr, one.type, one.foreign_id, one.body, one.position)
         again.retake(transaction, held, bases, check, keep_invalid=keep_invalid)
-    elif loading.take(transaction, one.body, check):
+    elif taking.take(transaction, one.body, check):
         again.close(transaction.connection, one.id, "resolved")

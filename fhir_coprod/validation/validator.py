@@ -82,6 +82,8 @@ class Validator:
             self.fast.resource(data, None, state)
             if profile and self.library.profile_model(profile) is not None:
                 self.fast.profile_check(bare(profile))(data, None, state)
+            elif profile and not self.library.is_of_type(data, profile):
+                return None
         except FALTERS:
             return None
         return state

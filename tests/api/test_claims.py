@@ -5,18 +5,19 @@ tests/api/interactions/test_capability.py holds the statement's own shape, this 
 
 from __future__ import annotations
 
+import json
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
 from fhir_coprod import definitions
-from fhir_coprod.errors import UnknownParameter
-from fhir_coprod.jsontext import encode
+from fhir_coprod.errors import Unsupported
 from fhir_coprod.store import Query
 from tests.api.conftest import Api, identifier_of, outcome, patient
 
 VALUES = {
+    "token": "true",
     "date": "2020",
     "number": "1",
     "quantity": "1",
@@ -99,14 +100,23 @@ def test_every_search_parameter_claimed_is_read_and_no_other(types: dict[str, An
     for type, resource in types.items():
         claimed = {each["name"]: each for each in resource["searchParam"]}
         for code, parameter in definitions.search_parameters(type).items():
-            pairs = [(code, "valid" if code == "quality" else VALUES.get(parameter.type, "a"))]
+            pairs = [(code, "valid" if code == "quality" else value_of(type, code))]
             if code in claimed:
                 assert claimed[code]["type"] == parameter.type
                 Query.parse(type, pairs, strict=True)
             else:
-                with pytest.raises(UnknownParameter, match="not supported"):
+                with pytest.raises(Unsupported, match="not supported"):
                     Query.parse(type, pairs, strict=True)
         assert set(claimed) <= set(definitions.search_parameters(type))
+
+
+def value_of(type: str, code: str) -> str:
+    """A value that the parameter can read; of a composite, one for each part."""
+    known = definitions.search_parameters(type)
+    if known[code].type != "composite":
+        return VALUES.get(known[code].type, "a")
+    by_url = {each.url: each.type for each in known.values()}
+    return "$".join(VALUES.get(by_url[each.definition], "a") for each in known[code].components)
 
 
 def test_every_include_claimed_is_read_and_no_other(types: dict[str, Any]) -> None:
@@ -140,14 +150,15 @@ def test_patch_formats_claimed_are_taken_and_no_other(api: Api) -> None:
         {"name": "value", "valueBoolean": False},
     ]
     patches = {
-        "application/json-patch+json": encode([{"op": "add", "path": "/active", "value": True}]),
-        "application/fhir+json": encode(
-            {"resourceType": "Parameters", "parameter": [{"name": "operation", "part": parts}]}
-        ),
+        "application/json-patch+json": [{"op": "add", "path": "/active", "value": True}],
+        "application/fhir+json": {
+            "resourceType": "Parameters",
+            "parameter": [{"name": "operation", "part": parts}],
+        },
     }
     assert api.get("metadata").json()["patchFormat"] == list(patches)
-    for name, active in zip(patches, (True, False), strict=True):
-        answer = api.patch(path, patches[name], content_type=name)
+    for (name, patch), active in zip(patches.items(), (True, False), strict=True):
+        answer = api.patch(path, json.dumps(patch).encode(), content_type=name)
         assert (answer.status_code, answer.json()["active"]) == (200, active)
     for name in ("application/merge-patch+json", "application/xml-patch+xml"):
         assert api.patch(path, b"{}", content_type=name).status_code == 415

@@ -107,7 +107,7 @@ def test_a_reference_by_criteria_has_its_place_in_a_transaction(api: Api, refere
     basic = {"resourceType": "Basic", "code": {"text": "x"}, "subject": {"reference": reference}}
     alone = api.post("Basic", basic)
     assert alone.status_code == 400
-    assert "in a transaction only" in alone.text
+    assert "works in a transaction and in files only" in alone.text
     entry = {"resource": basic, "request": {"method": "POST", "url": "Basic"}}
     bundle = {"resourceType": "Bundle", "entry": [entry]}
     batch = api.post("", {**bundle, "type": "batch"}).json()

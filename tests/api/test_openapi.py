@@ -117,7 +117,8 @@ def test_the_examples_do_what_they_show(served: Served, document: Any) -> None:
             if method in ("put", "patch", "delete") and path == "/fhir/{type}":
                 continue  # conditional: no criteria are shown that name one resource
             type = "Patient" if "everything" in path else "ServiceRequest"
-            id = "tolvan" if type == "Patient" else "mri-1"
+            id = "tolvan" if type == "Patient" or "{owner}" in path else "mri-1"
+            path = path.replace("{owner}", "Patient").replace("{member}", "ServiceRequest")
             url = path.replace("{type}", type).replace("{id}", id).replace("{version}", "1")
             content = operation.get("requestBody", {}).get("content", {})
             sent: dict[str, Any] = {}

@@ -14,10 +14,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from fhir_coprod import jsontext
 from fhir_coprod.cli import app
 from fhir_coprod.errors import ConfigError
 from fhir_coprod.files.finding import find
-from fhir_coprod.store import Query, Store, loading, opening
+from fhir_coprod.store import Query, Store, loading, opening, taking
+from fhir_coprod.store.recheck import recheck
 from fhir_coprod.store.soundness import check
 from fhir_coprod.validation import validate_to_store
 from tests import programs
@@ -290,7 +292,7 @@ def test_a_record_in_a_message_that_breaks_a_rule_is_counted(store: Store, tmp_p
 
 def test_a_message_that_could_not_be_loaded_before_is_unpacked_when_it_can(store: Store) -> None:
     raw = json.dumps(message(1, patient("a"))).encode()
-    assert store.write(lambda transaction: loading.take(transaction, raw, validate_to_store))
+    assert store.write(lambda transaction: taking.take(transaction, raw, validate_to_store))
     assert store.read("Patient", "a").data["active"] is True
 
 
@@ -324,3 +326,87 @@ def test_a_bundle_that_is_one_thing_is_kept_whole(store: Store, tmp_path: Path, 
     assert store.read("Bundle", "whole").data == bundle | {"meta": store.read("Bundle", "whole").data["meta"]}
     own = first[type]["resourceType"]
     assert store.read(own, "c757873d-ec9a-4326-a141-556f43239520").data["resourceType"] == own
+
+
+def practitioner(value: str) -> dict[str, Any]:
+    return {
+        "resourceType": "Practitioner",
+        "id": value,
+        "identifier": [{"system": "http://a.example/id", "value": value}],
+    }
+
+
+def performed_by(id: str, reference: str) -> dict[str, Any]:
+    return {
+        "resourceType": "Observation",
+        "id": id,
+        "status": "final",
+        "code": {"text": "x"},
+        "performer": [{"reference": reference}],
+    }
+
+
+def transaction(*resources: dict[str, Any]) -> str:
+    entries = [
+        {
+            "fullUrl": f"urn:uuid:00000000-0000-4000-8000-{number:012x}",
+            "resource": one,
+            "request": {"method": "POST", "url": one["resourceType"]},
+        }
+        for number, one in enumerate(resources, 0xA)
+    ]
+    return json.dumps({"resourceType": "Bundle", "type": "transaction", "entry": entries})
+
+
+BY = "Practitioner?identifier=http://a.example/id|"
+
+
+def test_references_by_criteria_are_looked_up_also_in_files_that_come_later(
+    store: Store, tmp_path: Path
+) -> None:
+    (tmp_path / "a.json").write_text(
+        transaction(performed_by("o1", f"{BY}early"), performed_by("o2", f"{BY}late"))
+    )
+    (tmp_path / "b.ndjson").write_text(json.dumps(practitioner("late")))
+    document = jsontext.from_data(practitioner("early"))
+    store.write(lambda transaction: transaction.put(document, "early"))
+    done = loading.load(store, find([tmp_path]))
+    assert (done.created, done.dead) == (3, 0)
+    for id, of in (("o1", "early"), ("o2", "late")):
+        query = Query.parse("Observation", [("performer", f"Practitioner/{of}")])
+        assert [each.id for each in store.search(query).matches] == [id]
+
+
+def test_a_reference_by_criteria_that_finds_nothing_is_named_and_can_be_taken_later(
+    store: Store, tmp_path: Path
+) -> None:
+    sent = performed_by("o", f"{BY}never")
+    sent["subject"] = {"reference": "URN:UUID:00000000-0000-4000-8000-00000000000B"}
+    (tmp_path / "a.json").write_text(transaction(sent, {"resourceType": "Patient", "id": "p"}))
+    buried: list[taking.Dead] = []
+    done = loading.load(store, find([tmp_path]), bury=lambda _, file, dead, afresh: buried.extend(dead))
+    assert (done.created, done.dead) == (1, 1)
+    assert [dead.place.rpartition("/")[2] for dead in buried] == ["a.json:1"]
+    assert not store.write(lambda transaction: taking.take(transaction, buried[0].raw, validate_to_store))
+    document = jsontext.from_data(practitioner("never"))
+    store.write(lambda transaction: transaction.put(document, "never"))
+    assert store.write(lambda transaction: taking.take(transaction, buried[0].raw, validate_to_store))
+    stored = store.read("Observation", "o").data
+    assert stored["performer"] == [{"reference": "Practitioner/never"}]
+    assert stored["subject"] == {"reference": "Patient/p"}
+
+
+def test_a_reference_that_leads_nowhere_is_kept_with_a_mark(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "a.ndjson").write_text(json.dumps(performed_by("o", "urn:uuid:1")))
+    done = loading.load(store, find([tmp_path]))
+    assert (done.created, done.not_valid) == (1, 1)
+    assert [fault.element for fault in store.faults()] == ["Observation.performer.reference"]
+    assert recheck(store).sound == 0
+
+
+def test_a_subscription_is_a_dead_letter(store: Store, tmp_path: Path) -> None:
+    asked = {"resourceType": "Subscription", "status": "active", "reason": "x", "criteria": "Task"}
+    (tmp_path / "a.ndjson").write_text(json.dumps({**asked, "channel": {"type": "rest-hook"}}))
+    done = loading.load(store, find([tmp_path]))
+    assert (done.created, done.dead) == (0, 1)
+    assert "_lastUpdated" in done.named[0].outcome.errors[0].message

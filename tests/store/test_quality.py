@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fhir_coprod import jsontext
-from fhir_coprod.errors import BadRequest, UnknownParameter
+from fhir_coprod.errors import BadRequest, UnknownParameter, Unsupported
 from fhir_coprod.files.finding import find
 from fhir_coprod.outcome import OK, Issue, Outcome
 from fhir_coprod.store import Query, Store, loading, opening, quality
@@ -78,10 +78,17 @@ def test_another_word_is_refused(word: str) -> None:
         Query.parse("Patient", [("quality", word)], strict=True)
 
 
-@pytest.mark.parametrize("pair", [("quality:missing", "true"), ("quality:text", "a"), ("_sort", "quality")])
-def test_what_it_does_not_answer_is_refused_by_name(pair: tuple[str, str]) -> None:
-    with pytest.raises(UnknownParameter, match="quality"):
-        Query.parse("Patient", [pair], strict=True)
+@pytest.mark.parametrize("strict", [True, False])
+@pytest.mark.parametrize("name", ["quality:missing", "quality:text"])
+def test_a_modifier_of_it_is_refused_however_strict_one_asks(name: str, strict: bool) -> None:
+    """Without the modifier, the search would find something else."""
+    with pytest.raises(Unsupported, match=name):
+        Query.parse("Patient", [(name, "true")], strict=strict)
+
+
+def test_it_is_no_order() -> None:
+    with pytest.raises(UnknownParameter, match="_sort=quality"):
+        Query.parse("Patient", [("_sort", "quality")], strict=True)
 
 
 def test_a_sound_later_version_lifts_the_mark_and_a_fault_that_stays_keeps_its_time(store: Store) -> None:

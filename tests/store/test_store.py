@@ -85,16 +85,6 @@ def test_other_decimals_are_another_statement(store: Store) -> None:
     assert again.change == "updated"
 
 
-def test_references_are_rewritten_and_compared_as_rewritten(store: Store) -> None:
-    theirs = jsontext.from_data({"resourceType": "Task", "for": {"reference": "Patient/theirs"}})
-    first = put(store, theirs, "t", references={"Patient/theirs": "Patient/one"})
-    assert first.version.data["for"] == {"reference": "Patient/one"}
-    assert put(store, theirs, "t", references={"Patient/theirs": "Patient/one"}).change == "unchanged"
-    assert put(store, theirs, "t", references={"Patient/theirs": "Patient/two"}).change == "updated"
-    assert len(store.search(Query.parse("Task", [("patient", "Patient/two")])).matches) == 1
-    assert store.search(Query.parse("Task", [("patient", "Patient/one")])).matches == []
-
-
 def test_delete_leaves_history_and_can_be_undone_by_put(store: Store) -> None:
     put(store, task(), "t")
     gone = delete(store, "Task", "t")

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from fhir_coprod import jsontext
 from fhir_coprod.outcome import Issue, Outcome
 from fhir_coprod.store import Store, opening
-from fhir_coprod.store.loading import Dead
+from fhir_coprod.store.taking import Dead
 from fhir_coprod.sync import dead_letters
 from fhir_coprod.sync.staging import again, stage
 from fhir_coprod.sync.staging.feed import Success

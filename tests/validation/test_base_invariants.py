@@ -149,7 +149,7 @@ BROKEN: list[tuple[str, Json, str, str]] = [
         "invariant",
         "Patient.birthDate.extension[0]",
     ),
-    ("a member with _ for an object", patient(_name=[{"id": "x"}]), "structure", "Patient"),
+    ("a member with _ for an object", patient(_name=[{"id": "x"}]), "structure", "Patient.name"),
     (
         "null that no extension accounts for",
         patient(name=[{"given": ["a", None]}]),
@@ -265,7 +265,7 @@ BROKEN: list[tuple[str, Json, str, str]] = [
         "a resource in a Bundle without fullUrl",
         {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": patient()}]},
         "invariant",
-        "Bundle",
+        "Bundle.entry[0]",
     ),
     (
         "a fullUrl that names another id",
@@ -275,7 +275,7 @@ BROKEN: list[tuple[str, Json, str, str]] = [
             "entry": [{"fullUrl": "http://x.org/Patient/1", "resource": patient(id="2")}],
         },
         "invariant",
-        "Bundle",
+        "Bundle.entry[0]",
     ),
     (
         "a reference within a Bundle to a wrong type",

@@ -9,9 +9,9 @@ from fhir_coprod import definitions, jsontext
 from fhir_coprod.api.answer import Answer
 from fhir_coprod.api.call import Call
 from fhir_coprod.api.endpoint import Endpoint, interactions_of
-from fhir_coprod.errors import BadRequest, UnknownParameter
+from fhir_coprod.errors import BadRequest, UnknownParameter, Unsupported
 from fhir_coprod.jsontext import Json
-from fhir_coprod.store.search import parameters
+from fhir_coprod.store.search import compartments, parameters
 
 _TYPE_INTERACTIONS = (
     "read",
@@ -31,7 +31,7 @@ _OPERATIONS = {
     "$standing": ("ServiceRequest", f"{definitions.CANONICAL}/OperationDefinition/standing"),
 }
 
-DATE = "2026-11-27"
+DATE = "2026-12-01"
 """When the content of the statement last changed."""
 
 
@@ -51,6 +51,9 @@ def _statement(base: str, names: frozenset[str]) -> bytes:
         "resource": [_resource(type, names) for type in definitions.resource_types()],
         "interaction": [{"code": code} for code in _offered(_SYSTEM_INTERACTIONS, names)],
         "operation": _operations("Resource", names),
+        "compartment": [
+            f"http://hl7.org/fhir/CompartmentDefinition/{name.lower()}" for name in compartments.NAMES
+        ],
     }
     if "transaction" in names:
         rest["interaction"].insert(1, {"code": "batch"})
@@ -126,7 +129,7 @@ def _is_searchable(type: str, code: str) -> bool:
     """Whether the store can search by it; we ask the store, so as to promise only what works."""
     try:
         parameters.parameter(type, code)
-    except UnknownParameter:
+    except (UnknownParameter, Unsupported):
         return False
     return True
 

@@ -9,6 +9,7 @@ from fhir_coprod.api.formats import FORM, entity_tags, is_modified, time_paramet
 from fhir_coprod.api.interactions import searchset, subset
 from fhir_coprod.errors import BadRequest, NotFound, UnknownParameter, UnsupportedMediaType
 from fhir_coprod.store import Query, Version
+from fhir_coprod.store.values import time_meant
 
 DEFAULT_PAGE = 50
 """Versions on a page of history without `_count`."""
@@ -52,16 +53,18 @@ def _is_known(call: Call, version: Version) -> bool:
 
 
 async def search(call: Call, endpoint: Endpoint) -> Answer:
-    """GET [type]?… and POST [type]/_search, or the same without a type: a page of matches."""
+    """GET [type]?… and POST [type]/_search, also without a type or in a compartment."""
     asked = (*call.query, *_posted(call))
 
     def look() -> Answer:
         query = Query.parse(
-            call.type,
+            call.member.strip("*") if call.member else call.type,
             asked,
             strict=call.preferences.strict,
             max_count=endpoint.settings.limits.page,
             base=call.base,
+            zone=endpoint.settings.site.zone,
+            compartment=(call.type, call.id) if call.member else None,
         )
         page = endpoint.store.search(query, endpoint.settings.limits.answer_bytes)
         return searchset.searchset(call, query, page)
@@ -84,18 +87,32 @@ def _count(text: str, most: int) -> int:
     """Entries on a page: as many as were asked for, up to the limit; raises BadRequest if no number."""
     if text and not (text.isascii() and text.isdecimal() and len(text) < 10):
         raise BadRequest("_count must be a whole number, such as _count=50.")
-    return max(1, min(int(text or DEFAULT_PAGE), most))
+    return min(int(text or DEFAULT_PAGE), most)
+
+
+def _at(text: str) -> tuple[int, int] | None:
+    """The time that `_at` means, in milliseconds; raises BadRequest if it is none."""
+    if not text:
+        return None
+    # An unescaped + of a time zone arrives as a space.
+    meant = time_meant(text.replace(" ", "+"))
+    if meant is None:
+        raise BadRequest("_at must be a time such as 2026-03-02T09:00:00Z, or a day, month or year.")
+    return meant.low // 1000, -(-meant.high // 1000)
 
 
 async def history(call: Call, endpoint: Endpoint) -> Answer:
     """GET [type]/[id]/_history, [type]/_history and _history: versions, the newest first."""
     unknown = sorted(
-        {name for name, _ in call.criteria} - {"_since", "_count", "_cursor"} - subset.PARAMETERS
+        {name for name, _ in call.criteria} - {"_since", "_at", "_count", "_cursor"} - subset.PARAMETERS
     )
     if unknown and call.preferences.strict:
-        raise UnknownParameter(f"History takes _since and _count, not {unknown[0][:64]!r}; leave it out.")
+        raise UnknownParameter(
+            f"History takes _since, _at and _count, not {unknown[0][:64]!r}; leave it out."
+        )
     count = _count(call.parameter("_count"), endpoint.settings.limits.page)
     since = time_parameter(call.parameter("_since"), "_since") if call.parameter("_since") else None
+    at = _at(call.parameter("_at"))
     before = call.parameter("_cursor")
     if before and not (before.isascii() and before.isdecimal() and len(before) < 19):
         raise BadRequest("_cursor is not one that this server gave; follow the next link as it came.")
@@ -106,16 +123,17 @@ async def history(call: Call, endpoint: Endpoint) -> Answer:
     )
 
     def look() -> Answer:
-        versions, more = endpoint.store.history_page(
+        page = endpoint.store.history_page(
             call.type or None,
             call.id or None,
             since=since,
+            at=at,
             before=int(before) if before else None,
             count=count,
             most_bytes=endpoint.settings.limits.answer_bytes,
         )
-        if call.id and not versions and not before and since is None:
+        if call.id and not (page.versions or page.more or before or since or at):
             raise NotFound(f"{call.path} has never been here; search for it, or check the id.")
-        return searchset.history(call, used, versions, more=more)
+        return searchset.history(call, used, page)
 
     return await endpoint.in_thread(look)

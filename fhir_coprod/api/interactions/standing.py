@@ -10,7 +10,7 @@ from fhir_coprod.api.call import Call
 from fhir_coprod.api.endpoint import Endpoint
 from fhir_coprod.api.formats import time_parameter
 from fhir_coprod.api.inputs import inputs
-from fhir_coprod.errors import BadRequest
+from fhir_coprod.errors import BadRequest, UnknownParameter
 from fhir_coprod.instants import instant
 from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import Settings
@@ -26,7 +26,9 @@ async def standing(call: Call, endpoint: Endpoint) -> Answer:
     `now` (a time) and `policy` (a name) ask what-if; the defaults are the present and the site's policy.
     """
     await endpoint.read(call.type, call.id)
-    given = inputs(call)
+    given = inputs(call, ("now", "policy"))
+    if given.unknown:
+        raise UnknownParameter(f"{given.unknown[0]} It has: now, policy.")
     now = time_parameter(given.get("now"), "now") if given.get("now") else datetime.now(UTC)
     policy = given.get("policy") or endpoint.settings.watch.policy
     if policy not in policies.names():

@@ -1,7 +1,8 @@
 """POST to the root: batch and transaction (https://hl7.org/fhir/R4/http.html#transaction).
 
-A transaction is one write, all or nothing: it is parsed and validated as a whole, ids are decided, references
-rewritten, and the entries applied in the order of the specification (DELETE, POST, PUT and PATCH, then GET).
+A transaction is one write, all or nothing: it is parsed as a whole, ids are decided, links rewritten, what
+results is validated, and the entries are applied in the order of the specification (DELETE, POST, PUT and
+PATCH, then GET). References by criteria see what the transaction itself writes, as R4 resolves them last.
 The entries of a batch are independent: each has its own status and OperationOutcome. Reads in a transaction
 run after its commit and see its result; one that finds nothing says so in its own entry and undoes nothing.
 """
@@ -9,29 +10,32 @@ run after its commit and see its result; one that finds nothing says so in its o
 from __future__ import annotations
 
 import asyncio
-import re
 import uuid
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from functools import partial
 from http import HTTPStatus
 from urllib.parse import unquote
 
 import msgspec
 
-from fhir_coprod import deadline, definitions, jsontext
+from fhir_coprod import deadline
 from fhir_coprod.api.answer import Answer, error_answer
-from fhir_coprod.api.call import Call, pairs
+from fhir_coprod.api.call import Call
 from fhir_coprod.api.endpoint import INLINE_BYTES, Endpoint, Interaction, Lane, told
 from fhir_coprod.api.formats import time_parameter
-from fhir_coprod.api.interactions import links, searchset, writing
+from fhir_coprod.api.interactions import searchset, writing
+from fhir_coprod.api.interactions.resolving import Step, both, in_turn, located, resolve_all
 from fhir_coprod.api.interactions.writing import Done, PlannedWrite
 from fhir_coprod.deadline import OutOfTime
-from fhir_coprod.errors import BadRequest, CoprodError, Gone, NotFound, PreconditionFailed, TooLarge
+from fhir_coprod.errors import BadRequest, CoprodError, Gone, NotFound, TooLarge
 from fhir_coprod.jsontext import Document, Json
-from fhir_coprod.outcome import MOST_ISSUES, Issue, Outcome, listed
-from fhir_coprod.store import Transaction
+from fhir_coprod.outcome import MOST_ISSUES, listed
+from fhir_coprod.store import Transaction, links
+from fhir_coprod.store.links import Addresses, folded, settled
+from fhir_coprod.store.matching import Finder, pairs
 
-_RELATIVE_REFERENCE = re.compile(rf"[A-Za-z]+/{jsontext.ID_PATTERN}")
 READS_AT_ONCE = 4
 """How many reads of one bundle run at once: others still find threads, and little is read in vain when the
 answer runs out of room."""
@@ -63,23 +67,6 @@ class _Bundle(msgspec.Struct):
 
 
 _decode = msgspec.json.Decoder(_Bundle).decode
-
-
-@dataclass(slots=True)
-class Step:
-    """One entry in progress: its call, then the change it makes, then its answer.
-
-    twin: an earlier entry with the same conditional create; this one answers with its result
-    """
-
-    index: int
-    full_url: str
-    method: str
-    row: Interaction | None = None
-    call: Call | None = None
-    change: PlannedWrite | None = None
-    twin: Step | None = None
-    answer: Answer | None = None
 
 
 async def post_bundle(call: Call, endpoint: Endpoint) -> Answer:
@@ -137,8 +124,7 @@ def _prepare_each(call: Call, endpoint: Endpoint, bundle: _Bundle, found: list[J
         try:
             _understand(step, call, endpoint, entry, found[index].get("resource"))
             if step.change is not None:
-                _try_patch(endpoint, step.change)
-                writing.get_ready(step.change, {})
+                _settle(endpoint, step.change, Addresses({}, base=call.base))
         except OutOfTime:
             raise
         except CoprodError as error:
@@ -148,11 +134,11 @@ def _prepare_each(call: Call, endpoint: Endpoint, bundle: _Bundle, found: list[J
 
 
 def _understand(step: Step, call: Call, endpoint: Endpoint, entry: _Entry, data: Json | None) -> None:
-    """Find the interaction of an entry, and prepare it when it changes something."""
+    """Find the interaction of an entry, and what it changes."""
     step.row, step.call = _entry_call(call, endpoint, entry, data)
     endpoint.admit(step.call)
     if step.row.name in _CHANGING:
-        step.change = writing.prepare(step.call)
+        step.change = writing.parse(step.call)
 
 
 def _entry_call(call: Call, endpoint: Endpoint, entry: _Entry, data: Json | None) -> tuple[Interaction, Call]:
@@ -187,9 +173,10 @@ def _entry_call(call: Call, endpoint: Endpoint, entry: _Entry, data: Json | None
         interaction=row.name,
         method=request.method,
         base=call.base,
-        type=named.get("type", ""),
+        type=named.get("type") or named.get("owner", ""),
         id=named.get("id", ""),
         version=named.get("version", ""),
+        member=named.get("member", ""),
         query=pairs(query),
         headers=headers,
         parsed=document,
@@ -202,7 +189,7 @@ def _in_order(steps: list[Step]) -> list[Step]:
 
 
 async def _write_alone(endpoint: Endpoint, step: Step) -> Answer:
-    call, change = _both(step)
+    call, change = both(step)
     try:
         done = await endpoint.write(lambda transaction: writing.perform(transaction, change))
     except Exception as error:  # noqa: BLE001  # the other entries have nothing to do with it
@@ -242,18 +229,13 @@ async def _read(endpoint: Endpoint, step: Step) -> Answer:
         return error_answer(told(error, step.row.name))
 
 
-def _both(step: Step) -> tuple[Call, PlannedWrite]:
-    if step.call is None or step.change is None:
-        raise AssertionError("a step that writes has been prepared")
-    return step.call, step.change
-
-
 async def _transaction(call: Call, endpoint: Endpoint, bundle: _Bundle, found: list[Json]) -> Answer:
     steps = await endpoint.in_thread(_prepare_all, call, endpoint, bundle, found, lane=_lane(call))
     writes = [step for step in _in_order(steps) if step.change]
     done = await endpoint.write(lambda transaction: _apply_all(transaction, writes))
     for step, result in zip(writes, done, strict=True):
-        step.answer = writing.answer(*_both(step), result)
+        step.answer = writing.answer(*both(step), result)
+    _name_entries(steps, zip(writes, done, strict=True), call.base)
     await _read_all(endpoint, steps)
     return _response("transaction-response", call, steps)
 
@@ -261,212 +243,147 @@ async def _transaction(call: Call, endpoint: Endpoint, bundle: _Bundle, found: l
 def _prepare_all(call: Call, endpoint: Endpoint, bundle: _Bundle, found: list[Json]) -> list[Step]:
     """Prepare all entries, or raise one error that lists what is wrong with each of them."""
     steps: list[Step] = []
-    issues: list[Issue] = []
-    first: CoprodError | None = None
+    wrong: dict[int, CoprodError] = {}
     for index, entry in enumerate(bundle.entry):
         step = Step(index, entry.full_url, entry.request.method)
+        steps.append(step)
         deadline.check()
-        try:
+        with _noting(wrong, index):
             _understand(step, call, endpoint, entry, found[index].get("resource"))
             if step.row and step.row.name not in _CHANGING | _READING:
                 raise BadRequest("Operations have no place in a transaction; send them alone or in a batch.")
-        except OutOfTime:
-            raise
-        except CoprodError as error:
-            issues += _located(error, index).outcome.issues
-            first = first or error
-            if sum(issue.is_error for issue in issues) > MOST_ISSUES:
-                break
-        steps.append(step)
-    if first:
-        first.outcome = listed(issues)
+        if len(wrong) > MOST_ISSUES:
+            break
+    addresses = _addresses(steps, call.base, wrong)
+    told = sum(issue.is_error for error in wrong.values() for issue in error.outcome.issues)
+    for step in steps:
+        if step.change is None or step.index in wrong or told > MOST_ISSUES:
+            continue
+        deadline.check()
+        with _noting(wrong, step.index):
+            _settle(endpoint, step.change, addresses, step.full_url, links.provisional)
+        told += sum(issue.is_error for issue in wrong[step.index].outcome) if step.index in wrong else 0
+    if wrong:
+        first = wrong[min(wrong)]
+        first.outcome = listed([issue for index in sorted(wrong) for issue in wrong[index].outcome])
         raise first
-    _get_ready(endpoint, steps)
     return steps
 
 
-def _try_patch(endpoint: Endpoint, change: PlannedWrite) -> None:
-    if change.kind == "patch" and change.id:
-        with suppress(NotFound, Gone):  # there may be more to say about that
-            writing.try_patch(change, endpoint.store.read(change.type, change.id))
+@contextmanager
+def _noting(wrong: dict[int, CoprodError], index: int) -> Iterator[None]:
+    try:
+        yield
+    except OutOfTime:
+        raise
+    except CoprodError as error:
+        wrong[index] = located(error, index)
 
 
-def _get_ready(endpoint: Endpoint, steps: list[Step]) -> None:
-    """Prepare each write that will be the same whatever is in the store: while a transaction runs, all other
-    writes wait."""
-    decided: dict[str, str] = {}
+def _addresses(steps: list[Step], base: str, wrong: Mapping[int, CoprodError]) -> Addresses:
+    """What the fullUrls of the entries mean, as far as that does not depend on what is in the store.
+
+    An entry with criteria, and one that is wrong itself, has a provisional id.
+    """
+    here: dict[str, str] = {}
     undecided: set[str] = set()
     for step in steps:
         change = step.change
-        if change is None or change.kind not in ("create", "update"):
-            continue
-        if change.kind == "create":
-            change.id = str(uuid.uuid4())
-        if change.criteria is None:
-            decided[step.full_url] = f"{change.type}/{change.id}"
-        else:
-            undecided.add(step.full_url)
-    decided.pop("", None)
-    undecided.discard("")
-    everything = {**decided, **dict.fromkeys(undecided, "")}
-    for step in steps:
-        change = step.change
         if change is None:
+            if step.index in wrong and step.full_url:
+                here.setdefault(folded(step.full_url), f"{_type_of(step)}/{uuid.uuid4()}")
             continue
-        deadline.check()
-        _try_patch(endpoint, change)
-        if change.document is None:
-            continue
-        if undecided and links.names_any(change.document, undecided):
-            continue
-        with suppress(_Undecided):
-            references = _references(None, step, everything)
-            if "" not in references.values():
-                if decided:
-                    change.document = links.relinked(change.document, decided)
-                writing.get_ready(change, references)
-
-
-class _Undecided(Exception):
-    """It depends on what is in the store."""
-
-
-def _located(error: CoprodError, index: int) -> CoprodError:
-    """The same error, with the place of its issues within the Bundle."""
-    error.outcome = Outcome(
-        tuple(replace(issue, expression=_place(issue.expression, index)) for issue in error.outcome.issues)
-    )
-    return error
-
-
-def _place(expression: str, index: int) -> str:
-    entry = f"Bundle.entry[{index}]"
-    return f"{entry}.resource.{expression.partition('.')[2]}".rstrip(".") if expression else entry
-
-
-def _apply_all(transaction: Transaction, steps: list[Step]) -> list[Done]:
-    """Apply all in one write: first decide the ids, so that references can be rewritten, then write."""
-    # The store may run this again: each run starts from what the request said.
-    steps = [replace(step, change=replace(_both(step)[1])) for step in steps]
-    _resolve_all(transaction, steps)
-    changes = [_both(step)[1] for step in steps]
-    transaction.fetch([(change.type, change.id) for change in changes if change.id])
-    identities = _identities(steps)
-    done: dict[int, Done] = {}
-    for step in steps:
-        deadline.check()
-        try:
-            if step.twin:
-                done[step.index] = Done(done[step.twin.index].version, "found")
-                continue
-            change = _both(step)[1]
-            references = {}
-            if change.ready is None:
-                references = _references(transaction, step, identities)
-                if change.document is not None and identities:
-                    change.document = links.relinked(change.document, identities)
-            done[step.index] = writing.apply(transaction, change, references)
-        except CoprodError as error:
-            raise _located(error, step.index) from None
-    return [done[step.index] for step in steps]
-
-
-def _resolve_all(transaction: Transaction, steps: list[Step]) -> None:
-    """Decide every id before the first write; raises BadRequest if two entries mean the same resource.
-
-    R4: deletions come first, so that a conditional create no longer finds what they delete.
-    """
-    taken: dict[tuple[str, str], Step] = {}
-    asked: dict[tuple[str, object], Step] = {}
-    for step in steps:
-        change = _both(step)[1]
-        try:
-            writing.resolve(transaction, change)
-        except CoprodError as error:
-            raise _located(error, step.index) from None
         if change.kind == "create":
-            _resolve_create(step, change, taken, asked)
-            continue
-        if change.kind == "update" and not change.id:
             change.id = str(uuid.uuid4())
-        earlier = taken.setdefault((change.type, change.id), step) if change.id else step
-        if change.kind == "update" and change.criteria is not None and earlier is step:
-            # If the criteria find nothing, each of two such entries would create a resource.
-            earlier = asked.setdefault((change.type, tuple(sorted(change.criteria))), step)
-        if earlier is not step:
-            raise BadRequest(
-                f"Entries {earlier.index} and {step.index} are about one resource; keep one.",
-                expression=f"Bundle.entry[{step.index}]",
-            )
-
-
-def _resolve_create(
-    step: Step,
-    change: PlannedWrite,
-    taken: dict[tuple[str, str], Step],
-    asked: dict[tuple[str, object], Step],
-) -> None:
-    if change.found:
-        other = taken.get((change.type, change.found.id))
-        if other is None or _both(other)[1].kind != "delete":
-            return
-        change.found = None
-    if change.criteria is not None:
-        # The second of two identical conditional creates gets what the first will store.
-        first = asked.setdefault((change.type, tuple(sorted(change.criteria))), step)
-        step.twin = first if first is not step else None
-    if step.twin:
-        change.id = _both(step.twin)[1].id
-    else:
-        change.id = change.ready.id if change.ready else change.id or str(uuid.uuid4())
-
-
-def _identities(steps: list[Step]) -> dict[str, str]:
-    """The reference that each resource has here, by its fullUrl."""
-    identities: dict[str, str] = {}
-    for step in steps:
-        change = _both(step)[1]
-        if not step.full_url or change.kind not in ("create", "update"):
+        if not step.full_url or change.kind == "delete":
             continue
-        if step.full_url in identities:
+        address = folded(step.full_url)
+        if address in here:
             raise BadRequest(
                 "Two entries have the same fullUrl; give each its own urn:uuid.",
                 expression=f"Bundle.entry[{step.index}].fullUrl",
             )
-        identities[step.full_url] = f"{change.type}/{change.id}"
-    return identities
+        here[address] = f"{change.type}/{change.id or uuid.uuid4()}"
+        if change.criteria is not None:
+            undecided.add(address)
+    return Addresses(here, frozenset(undecided), base)
 
 
-def _references(transaction: Transaction | None, step: Step, identities: dict[str, str]) -> dict[str, str]:
-    """New values for an entry's references: ids of this bundle's resources, what conditional ones find.
+def _type_of(step: Step) -> str:
+    return step.call.type if step.call and step.call.type else "Basic"
 
-    Raises _Undecided if there is a conditional one, and no transaction yet.
-    """
-    document = _both(step)[1].document
-    rewritten: dict[str, str] = {}
-    for reference in document.references() if document else ():
-        if reference in identities:
-            rewritten[reference] = identities[reference]
-        elif _RELATIVE_REFERENCE.fullmatch(reference):
-            # Relative to where this entry says it comes from: http://other/fhir/Patient/1 -> http://other/fhir/
-            home = "/".join(step.full_url.split("/")[:-2])
-            if f"{home}/{reference}" in identities:
-                rewritten[reference] = identities[f"{home}/{reference}"]
-        elif conditional := writing.by_criteria(reference, _both(step)[1].base):
-            if transaction is None:
-                raise _Undecided
-            type, criteria = conditional
-            if not definitions.is_resource_type(type):
-                raise BadRequest(
-                    f"A conditional reference names {type[:64]!r}, which is no resource type of R4."
-                )
-            target = writing.matching(transaction, type, pairs(criteria), _both(step)[1].base)
-            if target is None:
-                raise PreconditionFailed(
-                    f"A conditional reference finds no {type}; send it along or correct it."
-                )
-            rewritten[reference] = f"{type}/{target.id}"
-    return rewritten
+
+def _settle(
+    endpoint: Endpoint,
+    change: PlannedWrite,
+    addresses: Addresses,
+    full_url: str = "",
+    find: links.Find | None = None,
+) -> None:
+    """Judge a write, and prepare it if it will be the same whatever is in the store: while a transaction
+    runs, all other writes wait."""
+    if change.kind == "patch":
+        # What it changes is here, whatever place its fullUrl names.
+        change.settle = partial(settled, addresses=addresses, find=find)
+        if change.id:
+            with suppress(NotFound, Gone):  # there may be more to say about that
+                writing.try_patch(change, endpoint.store.read(change.type, change.id))
+    else:
+        change.settle = partial(settled, addresses=addresses, full_url=full_url, find=find)
+        if writing.settle(change):
+            writing.get_ready(change)
+
+
+def _apply_all(transaction: Transaction, steps: list[Step]) -> list[Done]:
+    """Apply all in one write: first decide the ids, so that links can be rewritten, then write."""
+    # The store may run this again: each run starts from what the request said.
+    steps = [replace(step, change=replace(both(step)[1])) for step in steps]
+    addresses = resolve_all(transaction, steps)
+    changes = [both(step)[1] for step in steps]
+    transaction.fetch([(change.type, change.id) for change in changes if change.id])
+    finder = Finder(transaction, addresses)
+    done: dict[int, Done] = {}
+    for step in in_turn(steps):
+        deadline.check()
+        try:
+            if step.twin is None:
+                done[step.index] = _applied(transaction, step, finder)
+        except CoprodError as error:
+            raise located(error, step.index) from None
+    for step in steps:
+        if step.twin:
+            done[step.index] = Done(done[step.twin.index].version, "found")
+    return [done[step.index] for step in steps]
+
+
+def _applied(transaction: Transaction, step: Step, finder: Finder) -> Done:
+    change = both(step)[1]
+    if change.ready is None and change.kind != "delete" and not change.found:
+        url = "" if change.kind == "patch" else step.full_url
+        change.settle = partial(settled, addresses=finder.addresses, full_url=url, find=finder.find)
+        if change.document is not None:
+            change.document = change.settle(change.document).document
+    done = writing.apply(transaction, change)
+    finder.forget(change.type)
+    return done
+
+
+def _name_entries(steps: list[Step], written: Iterable[tuple[Step, Done]], base: str) -> None:
+    """Let the searches of a transaction name its other entries by their fullUrl, too."""
+    here = {
+        folded(step.full_url): f"{done.version.type}/{done.version.id}"
+        for step, done in written
+        if step.full_url and done.version and done.change != "deleted"
+    }
+    addresses = Addresses(here, base=base)
+    for step in steps:
+        call = step.call
+        if call is None or step.answer or not any(links.entries_in(call.type, call.query, addresses)):
+            continue
+        try:
+            call.query = links.named(call.type, call.query, addresses)
+        except BadRequest as error:
+            step.answer = error_answer(error)
 
 
 def _response(type: str, call: Call, steps: list[Step]) -> Answer:

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 from fhir_coprod import jsontext
 from fhir_coprod.api.answer import Answer, outcome_answer
-from fhir_coprod.api.call import Call, Pairs, pairs
+from fhir_coprod.api.call import Call
 from fhir_coprod.api.endpoint import INLINE_BYTES, Endpoint, Lane
 from fhir_coprod.api.formats import entity_tags
 from fhir_coprod.api.interactions import allowed, patching, subset
@@ -32,17 +33,20 @@ from fhir_coprod.errors import (
 )
 from fhir_coprod.jsontext import Document
 from fhir_coprod.outcome import OK, Issue, Outcome
-from fhir_coprod.store import Query, Transaction, Version, index
+from fhir_coprod.store import Transaction, Version
+from fhir_coprod.store.entering import is_astray, judge, refuse_unserved
+from fhir_coprod.store.links import Addresses, Pairs, Settled, named, settled
+from fhir_coprod.store.matching import NO_CRITERIA, matching, pairs
 from fhir_coprod.store.prepared import Prepared, kept_meta
 from fhir_coprod.store.prepared import prepare as prepared
 from fhir_coprod.store.quality import Marks, added, marks, told_by
 from fhir_coprod.store.search.query import demands
 from fhir_coprod.store.unpacking import unpack
 from fhir_coprod.store.versions import Method
-from fhir_coprod.validation import is_part, validate_document, validate_to_store
+from fhir_coprod.validation import is_part
 
 _ID = re.compile(jsontext.ID_PATTERN)
-_NO_REFERENCES: Mapping[str, str] = {}
+Settle = Callable[[Document], Settled]
 
 
 @dataclass(slots=True)
@@ -51,6 +55,7 @@ class PlannedWrite:
 
     id: "" until it is decided; `resolve` fills it in if a conditional request finds its resource
     base: the address that the caller knows this server by
+    settle: gives a document the links that it is stored with
     criteria: of a conditional interaction; None for a plain one
     versions: what If-Match allows; None: anything; empty: any version, as long as there is one
     found: the resource that makes a conditional create unnecessary
@@ -64,6 +69,7 @@ class PlannedWrite:
     document: Document | None = None
     patch: patching.Patch | None = None
     base: str = ""
+    settle: Settle = Settled
     criteria: Pairs | None = None
     versions: frozenset[str] | None = None
     must_be_new: bool = False
@@ -122,20 +128,21 @@ def perform(transaction: Transaction, change: PlannedWrite) -> Done:
     """Resolve and apply a single change."""
     # The store may run this again: each run starts from what the request said.
     attempt = replace(change)
-    document = change.document
-    # A Bundle that is stored may be a transaction that somebody keeps, criteria and all.
-    looked_at = document is not None and document.type != "Bundle" and b"?" in document.raw
-    for reference in document.references() if document and looked_at else ():
-        if by_criteria(reference, change.base):
-            raise BadRequest(
-                "A reference by criteria (Patient?identifier=…) works in a transaction only; name the id."
-            )
-    resolve(transaction, attempt)
-    return apply(transaction, attempt, _NO_REFERENCES)
+    resolve(transaction, attempt, Addresses({}, base=change.base))
+    return apply(transaction, attempt)
 
 
 def prepare(call: Call) -> PlannedWrite:
-    """Parse and check the request; raises BadRequest, UnsupportedMediaType or InvalidResource."""
+    """Parse and check a request of its own; raises BadRequest, UnsupportedMediaType or InvalidResource."""
+    change = parse(call)
+    change.settle = partial(settled, addresses=Addresses({}, base=call.base))
+    if settle(change) and call.parsed is None and change.document and len(change.document.raw) > INLINE_BYTES:
+        get_ready(change)
+    return change
+
+
+def parse(call: Call) -> PlannedWrite:
+    """What a request asks for, not yet judged; raises BadRequest or UnsupportedMediaType."""
     match call.method:
         case "POST":
             change = PlannedWrite(
@@ -152,39 +159,45 @@ def prepare(call: Call) -> PlannedWrite:
         case _:
             change = PlannedWrite("delete", call.type, call.id, criteria=_criteria(call))
     if change.criteria is not None and not change.criteria:
-        raise PreconditionFailed(_NO_CRITERIA)
+        raise PreconditionFailed(NO_CRITERIA)
     change.base = call.base
     allowed.protect(change.type, change.id)
     _read_preconditions(call, change)
     if change.document is not None:
-        change.outcome = validate_to_store(change.document)
-        if not may_correct(change):
-            check(change.outcome, change.document)
-        if call.parsed is None and len(change.document.raw) > INLINE_BYTES:
-            get_ready(change, _NO_REFERENCES)
+        refuse_unserved(change.document)
     return change
 
 
-def get_ready(change: PlannedWrite, references: Mapping[str, str]) -> None:
-    """Prepare the document of a valid create, or update by id, before its transaction.
+def settle(change: PlannedWrite) -> bool:
+    """Give a document the links that it is stored with, judge the result, and say whether it is final.
 
-    references: from each reference to what it becomes
+    If it is not, the change keeps the document as it came, to be settled again; the verdict is the same.
     """
+    if change.document is None:
+        return False
+    document, is_final = change.settle(change.document)
+    change.outcome = judge(document)
+    if not may_correct(change):
+        check(change.outcome, document)
+    if is_final:
+        change.document = document
+    return is_final
+
+
+def get_ready(change: PlannedWrite) -> None:
+    """Prepare the document of a valid create, or update by id, before its transaction."""
     document = change.document
-    if document is None or not change.outcome or not (change.id or change.kind == "create"):
-        return
-    kept = kept_meta(document.data)
-    references = {**_relative(document, change.base), **references}
-    if references:
-        raw = jsontext.with_references(document.raw.decode(), references).encode()
-        document = Document(raw, jsontext.decode(raw), document.received or document.raw)
-    change.ready = prepared(document, change.id or str(uuid.uuid4()), kept)
+    if document is not None and change.outcome and (change.id or change.kind == "create"):
+        change.ready = prepared(document, change.id or str(uuid.uuid4()), kept_meta(document.data))
 
 
 def try_patch(change: PlannedWrite, current: Version) -> None:
     """Apply a patch before its transaction, which only has to see that the version is still the newest."""
     try:
-        document, outcome = _patched(change, current)
+        document, is_final = _patched(change, current)
+        if not is_final:
+            return
+        outcome = _judged(document)
     except OutOfTime:
         raise
     except CoprodError as error:
@@ -250,8 +263,10 @@ def _read_preconditions(call: Call, change: PlannedWrite) -> None:
 
 
 def check(outcome: Outcome, document: Document) -> None:
-    """Raises InvalidResource with every problem if there is an error."""
+    """Raises InvalidResource, or BadRequest if all is about references, with every problem that there is."""
     if not outcome:
+        if all(map(is_astray, outcome.errors)):
+            raise BadRequest("A reference leads nowhere.", outcome=outcome)
         raise InvalidResource(
             f"The {document.type} breaks {len(outcome.errors)} rule(s) of FHIR R4 or its profile.",
             outcome=outcome,
@@ -269,18 +284,19 @@ def _remaining(
     if outcome:
         return ()
     kept = transaction.marks(living.type, living.id) if living else ()
-    if living is None or not kept:
+    if living is None or not (kept or any(map(is_astray, outcome.errors))):
         check(outcome, document)
     else:
-        stored = validate_document(Document(living.body, living.data))
+        stored = judge(Document(living.body, living.data))
         check(added(outcome, stored), document)
     return told_by(marks(outcome), kept)
 
 
-def resolve(transaction: Transaction, change: PlannedWrite) -> None:
+def resolve(transaction: Transaction, change: PlannedWrite, addresses: Addresses) -> None:
     """Find the resource that a conditional request means, by R4's rules for none, one and several matches."""
     if change.criteria is None:
         return
+    change.criteria = named(change.type, change.criteria, addresses)
     found = matching(transaction, change.type, change.criteria, change.base)
     if change.kind == "create":
         change.found = found
@@ -303,25 +319,8 @@ def resolve(transaction: Transaction, change: PlannedWrite) -> None:
         raise NotFound(f"The criteria find no {change.type} to patch.")
 
 
-_NO_CRITERIA = "A conditional request needs criteria, such as ?identifier=system|value."
-
-
-def matching(transaction: Transaction, type: str, criteria: Pairs, base: str) -> Version | None:
-    """The one resource that criteria find; raises PreconditionFailed for several matches or no criteria."""
-    query = Query.parse(type, (*demands(criteria), ("_count", "2")), strict=True, base=base)
-    if not query.conditions:
-        raise PreconditionFailed(_NO_CRITERIA)
-    page = transaction.search(query)
-    matches = page.matches
-    if len(matches) > 1 or page.next:
-        raise PreconditionFailed(
-            f"The criteria find more than one {type}; make them name one, an identifier say."
-        )
-    return matches[0] if matches else None
-
-
-def apply(transaction: Transaction, change: PlannedWrite, references: Mapping[str, str]) -> Done:
-    """Write the change, and rewrite `references` in it (the urn:uuid of a transaction)."""
+def apply(transaction: Transaction, change: PlannedWrite) -> Done:
+    """Write the change, whose document is settled."""
     if change.found:
         return Done(change.found, "found")
     current = transaction.get(change.type, change.id) if change.id and change.kind != "create" else None
@@ -333,7 +332,7 @@ def apply(transaction: Transaction, change: PlannedWrite, references: Mapping[st
     if change.tried and (current is None or current.position != change.tried.position):
         change.tried = change.ready = None  # somebody else was faster
     document, outcome = (
-        _patched(change, current) if change.kind == "patch" else (change.document, change.outcome)
+        _tried(change, current) if change.kind == "patch" else (change.document, change.outcome)
     )
     if document is None:
         raise AssertionError("a create or update is prepared with its document")
@@ -342,44 +341,12 @@ def apply(transaction: Transaction, change: PlannedWrite, references: Mapping[st
     if change.ready is not None:
         method: Method = "create" if change.kind == "create" else "update"
         written = transaction.put_prepared(change.ready, method=method, if_match=expected)
+    elif change.kind == "create":
+        written = transaction.create(document, id=change.id or None, marks=wrong)
     else:
-        references = {**_relative(document, change.base), **references}
-        written = (
-            transaction.create(document, id=change.id or None, references=references, marks=wrong)
-            if change.kind == "create"
-            else transaction.put(
-                document,
-                change.id or str(uuid.uuid4()),
-                if_match=expected,
-                references=references,
-                marks=wrong,
-            )
-        )
+        written = transaction.put(document, change.id or str(uuid.uuid4()), if_match=expected, marks=wrong)
     unpack(transaction, document, written.change, is_sound=not wrong)
     return Done(written.version, written.change, outcome)
-
-
-_BY_CRITERIA = re.compile(r"([A-Za-z]+)\?(.*)", re.DOTALL)
-
-
-def by_criteria(reference: str, base: str) -> tuple[str, str] | None:
-    """Type and criteria of a conditional reference; None if it is not one."""
-    found = _BY_CRITERIA.fullmatch(reference.removeprefix(f"{base}/"))
-    return (found[1], found[2]) if found else None
-
-
-def _relative(document: Document, base: str) -> dict[str, str]:
-    """The document's absolute references to resources here, mapped to relative ones that searches follow."""
-    raw = document.raw
-    if document.type == "Bundle":
-        # References in it are looked up among its own entries first, and a signature may cover every byte.
-        return {}
-    if not base or (base.encode() not in raw and b"\\/" not in raw and b"\\u" not in raw):
-        return {}
-    absolute = (text for text in document.references() if text.startswith(f"{base}/"))
-    return {
-        text: text[len(base) + 1 :] for text in absolute if index.split_reference(text[len(base) + 1 :])[0]
-    }
 
 
 def _expected_version(change: PlannedWrite, living: Version | None) -> int | None:
@@ -407,18 +374,28 @@ def _deleted(
     return Done(written.version if written else None, "deleted")
 
 
-def _patched(change: PlannedWrite, current: Version | None) -> tuple[Document, Outcome]:
+def _tried(change: PlannedWrite, current: Version | None) -> tuple[Document, Outcome]:
+    """What a patch makes of the current version, as it is stored."""
+    if change.tried is None:
+        document = _patched(change, current).document
+        return document, _judged(document)
+    if change.tried.document is None:
+        raise change.tried.error or AssertionError("a patch has a result")
+    return change.tried.document, change.tried.outcome
+
+
+def _patched(change: PlannedWrite, current: Version | None) -> Settled:
     if current is None or change.patch is None:
         raise NotFound(f"There is no {change.type}/{change.id} to patch.")
-    if change.tried is not None:
-        if change.tried.document is None:
-            raise change.tried.error or AssertionError("a patch has a result")
-        return change.tried.document, change.tried.outcome
-    document = patching.applied(change.patch, current)
-    outcome = validate_to_store(document)
+    return change.settle(patching.applied(change.patch, current))
+
+
+def _judged(document: Document) -> Outcome:
+    refuse_unserved(document)
+    outcome = judge(document)
     if is_part(document):
         check(outcome, document)
-    return document, outcome
+    return outcome
 
 
 def answer(call: Call, change: PlannedWrite, done: Done) -> Answer:

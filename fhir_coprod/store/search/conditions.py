@@ -202,6 +202,27 @@ class Any_(Condition):  # noqa: N801 - `Any` is typing's
 
 
 @dataclass(frozen=True, slots=True)
+class Both(Condition):
+    """Both conditions, of which at least the first can be listed."""
+
+    one: Condition
+    other: Condition
+
+    def keys(self) -> Sql | None:
+        one = self.one.keys()
+        if one is None:
+            return None
+        other = self.other.probe("b")
+        return Sql(
+            f"SELECT b.key FROM ({one.text}) a CROSS JOIN resource b WHERE b.key = a.key AND {other.text}",
+            (*one.values, *other.values),
+        )
+
+    def probe(self, row: str) -> Sql:
+        return all_together(self.one.probe(row), self.other.probe(row))
+
+
+@dataclass(frozen=True, slots=True)
 class Chained(Condition):
     """A reference leads to a resource of `type`, not deleted, for which the inner condition holds
     (`subject:Patient.name`)."""
@@ -267,6 +288,79 @@ class Has(Condition):
             f" WHERE {f}.param = ? AND {f}.target_id = {row}.id AND {f}.target_type = {row}.type"
             f" AND {inner.text}{ONE})",
             (self.param, *inner.values),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ChainedByUrl(Condition):
+    """The same by a canonical: it names the target by its url, perhaps with a version (index: `uri`).
+
+    url: the number of the parameter `url` of the target's type
+    """
+
+    param: int
+    type: str
+    inner: Condition
+    depth: int
+    url: int
+
+    def keys(self) -> Sql | None:
+        inner = self.inner.keys()
+        if inner is None:
+            return None
+        u, f = f"u{self.depth}", f"f{self.depth}"
+        return Sql(
+            f"SELECT {f}.key FROM ({inner.text}) k CROSS JOIN uri {u} CROSS JOIN reference {f}"
+            f" WHERE {u}.key = k.key AND {u}.param = ?"
+            f" AND {f}.param = ? AND {f}.target_id = {u}.value AND {f}.target_type = 'canonical'",
+            (*inner.values, self.url, self.param),
+        )
+
+    def probe(self, row: str) -> Sql:
+        t, u, f = f"t{self.depth}", f"u{self.depth}", f"f{self.depth}"
+        inner = self.inner.probe(t)
+        return Sql(
+            f"EXISTS (SELECT 1 FROM reference {f} JOIN uri {u} ON {u}.param = ? AND {u}.value = {f}.target_id"
+            f" JOIN resource {t} ON {t}.key = {u}.key"
+            f" WHERE {f}.key = {row}.key AND {f}.param = ? AND {f}.target_type = 'canonical'"
+            f" AND {t}.deleted = false AND {inner.text}{ONE})",
+            (self.url, self.param, *inner.values),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class HasByUrl(Condition):
+    """A resource for which the inner condition holds names this one by its url.
+
+    urls: the numbers of the parameter `url` of the types searched
+    """
+
+    param: int
+    urls: tuple[int, ...]
+    inner: Condition
+    depth: int
+
+    def keys(self) -> Sql | None:
+        inner = self.inner.keys()
+        if inner is None:
+            return None
+        u, f = f"u{self.depth}", f"f{self.depth}"
+        return Sql(
+            f"SELECT {u}.key FROM ({inner.text}) k CROSS JOIN reference {f} CROSS JOIN uri {u}"
+            f" WHERE {f}.key = k.key AND {f}.param = ? AND {f}.target_type = 'canonical'"
+            f" AND {u}.param IN ({','.join('?' * len(self.urls))}) AND {u}.value = {f}.target_id",
+            (*inner.values, self.param, *self.urls),
+        )
+
+    def probe(self, row: str) -> Sql:
+        t, u, f = f"t{self.depth}", f"u{self.depth}", f"f{self.depth}"
+        inner = self.inner.probe(t)
+        return Sql(
+            f"EXISTS (SELECT 1 FROM uri {u} JOIN reference {f} ON {f}.target_id = {u}.value"
+            f" JOIN resource {t} ON {t}.key = {f}.key"
+            f" WHERE {u}.key = {row}.key AND {u}.param IN ({','.join('?' * len(self.urls))})"
+            f" AND {f}.param = ? AND {f}.target_type = 'canonical' AND {inner.text}{ONE})",
+            (*self.urls, self.param, *inner.values),
         )
 
 

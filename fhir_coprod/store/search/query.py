@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Literal
+from zoneinfo import ZoneInfo
 
 from fhir_coprod import definitions
-from fhir_coprod.errors import BadRequest, UnknownParameter, UnknownType
+from fhir_coprod.errors import BadRequest, UnknownParameter, UnknownType, Unsupported
 from fhir_coprod.store import index
-from fhir_coprod.store.search import parameters, ranges
+from fhir_coprod.store.search import compartments, parameters, ranges
 from fhir_coprod.store.search.conditions import Condition, Indexed, Own
-from fhir_coprod.store.search.parameters import Standpoint
+from fhir_coprod.store.search.standpoint import Standpoint
 
 DEFAULT_COUNT = 20
 MAX_COUNT = 1000
@@ -61,6 +63,8 @@ class Query:
 
     pairs:     the parameters that were understood, in the order given (without the cursor)
     ignored:   one sentence for each parameter that was not understood
+    place:     Type/id of the resource to whose compartment the search is limited; "" for none
+    bare:      ids given without a type, each with the types that it may have: only one of them may be here
     summary:   for the code that writes the answer
     """
 
@@ -75,6 +79,8 @@ class Query:
     cursor: str = ""
     pairs: tuple[tuple[str, str], ...] = ()
     ignored: tuple[str, ...] = ()
+    place: str = ""
+    bare: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     @classmethod
     def parse(
@@ -85,14 +91,20 @@ class Query:
         strict: bool = False,
         max_count: int = MAX_COUNT,
         base: str = "",
+        zone: ZoneInfo | None = None,
+        compartment: tuple[str, str] | None = None,
     ) -> Query:
         """Read the (decoded) pairs of a search on `type`; "" searches all types, or those in `_type`.
 
-        strict: raise UnknownParameter for one that we lack; otherwise leave it out and name it in `ignored`.
+        strict: raise UnknownParameter for one that R4 lacks; otherwise leave it out and name it in `ignored`.
         base:   our own public address; references that begin with it count as relative.
-        Raises BadRequest for values that cannot be read, and UnknownType.
+        zone:   the time zone of days and times that name none; UTC without it.
+        compartment: type and id of the resource to whose compartment the search is limited.
+        Raises BadRequest for values that cannot be read, Unsupported for what R4 has and we lack, and
+        UnknownType.
         """
-        return _Reader(type, strict=strict, max_count=max_count, base=base).read(pairs)
+        reader = _Reader(type, strict=strict, max_count=max_count, base=base, zone=zone)
+        return reader.read(pairs, compartment)
 
     def self_pairs(self) -> list[tuple[str, str]]:
         """The pairs for a truthful self link: only those that were really used."""
@@ -101,7 +113,7 @@ class Query:
     @property
     def fingerprint(self) -> str:
         """Identifies this search among others, whatever its page size: a cursor belongs to one search."""
-        asked = repr((self.types, [pair for pair in self.pairs if pair[0] != "_count"]))
+        asked = repr((self.place, self.types, [pair for pair in self.pairs if pair[0] != "_count"]))
         return blake2b(asked.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
 
 
@@ -112,13 +124,14 @@ def _asks_since(condition: Condition) -> bool:
 class _Reader:
     """Collects the pieces of one query."""
 
-    def __init__(self, type: str, *, strict: bool, max_count: int, base: str) -> None:
+    def __init__(self, type: str, *, strict: bool, max_count: int, base: str, zone: ZoneInfo | None) -> None:
         if type and not definitions.is_resource_type(type):
             raise UnknownType(f"R4 has no resource type {type!r}.")
         self.types: tuple[str, ...] = (type,) if type else ()
         self.strict = strict
         self.max_count = max_count
         self.base = f"{base.rstrip('/')}/" if base else ""
+        self.zone = zone if zone is not None and zone.key != "UTC" else None
         self.conditions: list[Condition] = []
         self.sort: tuple[Sort, ...] = ()
         self.count = min(DEFAULT_COUNT, max_count)
@@ -130,15 +143,18 @@ class _Reader:
         self.used: list[tuple[str, str]] = []
         self.ignored: list[str] = []
 
-    def read(self, pairs: Sequence[tuple[str, str]]) -> Query:
+    def read(self, pairs: Sequence[tuple[str, str]], compartment: tuple[str, str] | None) -> Query:
         for name, value in pairs:
             _check_text(name)
             _check_text(value)
         if not self.types:
             self.types = self._system_types(pairs)
-        self.scope = Standpoint(self.types, now=datetime.now(UTC), base=self.base)
+        if compartment is not None:
+            self._limit(*compartment, is_named=any(name == "_type" for name, _ in pairs))
+        self.scope = Standpoint(self.types, now=datetime.now(UTC), base=self.base, zone=self.zone)
         for name, value in pairs:
             if not value:
+                self._refuse_unsupported(name)
                 self._ignore(name, UnknownParameter(f"{name}: it has no value; give one or leave it out."))
                 continue
             try:
@@ -161,7 +177,33 @@ class _Reader:
             cursor=self.cursor,
             pairs=tuple(self.used),
             ignored=tuple(self.ignored),
+            place="/".join(compartment or ()),
+            bare=tuple(self.scope.effort.bare.items()),
         )
+
+    def _limit(self, owner: str, id: str, *, is_named: bool) -> None:
+        """Search only in the compartment of a resource, and only types that it may hold."""
+        members = compartments.members(owner)
+        if not members:
+            raise UnknownType(f"R4 has no compartment of {owner}; it has {', '.join(compartments.NAMES)}.")
+        held = tuple(type for type in self.types if type in members)
+        if not held or (is_named and held != self.types):
+            others = sorted(set(self.types) - set(members))
+            raise BadRequest(f"The compartment of a {owner} holds no {', '.join(others[:5])}.")
+        self.types = held
+        self.conditions.append(compartments.condition(owner, id, held))
+
+    def _refuse_unsupported(self, name: str) -> None:
+        """Raise Unsupported if there is no value to go by, but a name that would be refused with any."""
+        base, _, modifier = name.partition(":")
+        _check_no_modifier(base, modifier)
+        if base not in _OF_THE_ANSWER:
+            try:
+                parameters.condition(self.scope, name, "0")
+            except Unsupported:
+                raise
+            except BadRequest:
+                return
 
     def _ignore(self, name: str, error: UnknownParameter) -> None:
         if self.strict:
@@ -171,7 +213,8 @@ class _Reader:
     def _one(self, name: str, value: str) -> None:
         base, _, modifier = name.partition(":")
         own = _OWN.get(base)
-        if own is not None and not (modifier and base not in ("_include", "_revinclude")):
+        _check_no_modifier(base, modifier)
+        if own is not None:
             own(self, modifier, value)
         elif name not in _FOR_THE_ENDPOINT:
             self._demand(parameters.condition(self.scope, name, value))
@@ -221,7 +264,17 @@ class _Reader:
         self.summary = value
 
     def set_elements(self, modifier: str, value: str) -> None:
-        """For the code that writes the answer."""
+        """For the code that writes the answer; here only what no type has is told."""
+        for path in filter(None, (path.strip() for path in value.split(","))):
+            if not any(_has_element(type, path) for type in self.types):
+                self.ignored.append(f"_elements={path}: no resource searched for has such an element.")
+
+    def set_contained(self, modifier: str, value: str) -> None:
+        if value != "false":
+            raise Unsupported(
+                "_contained is not supported: contained resources are found through the resource that holds"
+                " them, by a chain."
+            )
 
     def set_cursor(self, modifier: str, value: str) -> None:
         self.cursor = value
@@ -234,7 +287,7 @@ class _Reader:
 
     def _include(self, name: str, modifier: str, value: str) -> Include:
         if modifier not in ("", "iterate", "recurse"):
-            raise UnknownParameter(f"{name}:{modifier} is not supported; {name} and {name}:iterate are.")
+            raise Unsupported(f"{name}:{modifier} is not supported; {name} and {name}:iterate are.")
         iterate = bool(modifier)
         if value == "*" and name == "_include":
             return Include("*", "*", "", iterate)
@@ -249,7 +302,7 @@ class _Reader:
         return Include(type, code, target, iterate)
 
     def set_sort(self, modifier: str, value: str) -> None:
-        keys: list[Sort] = []
+        keys = list(self.sort)
         for part in value.split(","):
             code = part.strip().removeprefix("-")
             descending = part.strip().startswith("-")
@@ -265,8 +318,8 @@ class _Reader:
             kinds = {parameters.parameter(type, code).type for type in self.types}
             if len(kinds) != 1:
                 raise UnknownParameter(f"_sort={code}: it is not of one kind in all types searched.")
-            if kinds == {"special"}:
-                raise UnknownParameter(f"_sort={code}: distances have no order here; sort by another one.")
+            if kinds & {"special", "composite"}:
+                raise UnknownParameter(f"_sort={code}: it has no order here; sort by another one.")
             numbers = tuple(index.number(type, code) for type in self.types)
             keys.append(Sort(code, descending, kinds.pop(), numbers))
         self.sort = tuple(keys)
@@ -278,6 +331,7 @@ _OWN: Mapping[str, Callable[[_Reader, str, str], None]] = {
     "_total": _Reader.set_total,
     "_summary": _Reader.set_summary,
     "_elements": _Reader.set_elements,
+    "_contained": _Reader.set_contained,
     "_cursor": _Reader.set_cursor,
     "_include": _Reader.set_include,
     "_revinclude": _Reader.set_revinclude,
@@ -285,6 +339,28 @@ _OWN: Mapping[str, Callable[[_Reader, str, str], None]] = {
 }
 
 _OF_THE_ANSWER = frozenset(_OWN) | _FOR_THE_ENDPOINT
+
+
+def _check_no_modifier(base: str, modifier: str) -> None:
+    if modifier and base in _OF_THE_ANSWER - {"_include", "_revinclude"}:
+        raise Unsupported(f"{base}:{modifier} is not supported: {base} has no modifiers.")
+
+
+@lru_cache(256)
+def _elements(type: str) -> frozenset[str]:
+    """The elements at the root of a type; a choice by each name that it may have, and without its type."""
+    found = set()
+    for element in definitions.structure(type)["snapshot"]["element"]:
+        name = element["path"].removeprefix(f"{type}.")
+        found.add(name.removesuffix("[x]"))
+        if name.endswith("[x]"):
+            kinds = (kind["code"] for kind in element["type"])
+            found |= {name[:-3] + kind[0].upper() + kind[1:] for kind in kinds}
+    return frozenset(found)
+
+
+def _has_element(type: str, path: str) -> bool:
+    return path.removeprefix(f"{type}.").partition(".")[0] in {"resourceType", *_elements(type)}
 
 
 def demands(pairs: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:

@@ -9,6 +9,7 @@ their own.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import inf, nextafter
 from typing import NamedTuple
 
 from fhir_coprod.store.search.conditions import Indexed, Sql, all_together
@@ -70,10 +71,14 @@ def of_dates(prefix: str, low: int, high: int) -> list[Test]:
 
 
 def of_numbers(table: str, prefix: str, exact: float, low: float, high: float) -> Test:
-    """A prefix and a searched number: the number itself, and the range that its digits stand for."""
+    """A prefix and a searched number: the number itself, and the range that its digits stand for.
+
+    A column holds 15 to 17 digits. A number that is longer stands for the nearest one with so many.
+    """
+    low, last = min(low, exact), max(nextafter(high, -inf), exact)
     alternatives: dict[str, Callable[[], Test]] = {
-        "eq": lambda: plain("low >= ? AND low < ? AND high < ?", low, high, high),
-        "ne": lambda: plain("NOT (low >= ? AND high < ?)", low, high),
+        "eq": lambda: plain("low >= ? AND low <= ? AND high <= ?", low, last, last),
+        "ne": lambda: plain("NOT (low >= ? AND high <= ?)", low, last),
         "gt": lambda: ends_behind(table, exact),
         "lt": lambda: plain("low < ?", exact),
         "ge": lambda: ends_behind(table, exact, at=True),

@@ -11,17 +11,18 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from fhir_coprod import deadline, definitions, jsontext
 from fhir_coprod.errors import BadRequest, NotJson
-from fhir_coprod.store import index
+from fhir_coprod.store import entries, index
 from fhir_coprod.store.database import Row, Session
 from fhir_coprod.store.room import MOST, WIDTH, Room
 from fhir_coprod.store.search import strategy
 from fhir_coprod.store.search.query import Include, Query
+from fhir_coprod.store.values import cut
 from fhir_coprod.store.versions import Version
 
 MAX_INCLUDED = 10_000
@@ -51,7 +52,9 @@ def run(session: Session, query: Query, most_bytes: int = MOST) -> Page:
     """One page of the search: as many resources as asked for, as far as they fit into so many bytes, and at
     most as many bytes again of included resources."""
     if query.count == 0 or query.summary == "count":
+        _refuse_ambiguous(session, query)
         return Page([], [], strategy.count(session, query), None)
+    _refuse_ambiguous(session, query)
     room = Room(session, most_bytes)
     rows = strategy.page(session, query, _read_cursor(query), room.columns(query.count + 1))
     matches = room.fill(rows[: query.count])
@@ -65,6 +68,21 @@ def run(session: Session, query: Query, most_bytes: int = MOST) -> Page:
     if query.includes or query.revincludes:
         included = _included(session, query, matches, Room(session, most_bytes))
     return Page(matches, included, total, next)
+
+
+def _refuse_ambiguous(session: Session, query: Query) -> None:
+    """R4 search, 3.1.1.4.12: an id without a type that more than one of the possible types has here."""
+    for id, types in query.bare:
+        marks = ",".join("?" * len(types))
+        rows = session.rows(
+            f"SELECT type FROM resource WHERE type IN ({marks}) AND id = ? AND deleted = false ORDER BY type",
+            (*types, id),
+        )
+        if len(rows) > 1:
+            raise BadRequest(
+                f"There are several resources of that id ({', '.join(row[0] for row in rows)});"
+                " name the type, as in subject=Patient/id or subject:Patient=id."
+            )
 
 
 # ------------------------------------------------------------------------------------------------- cursors
@@ -106,7 +124,7 @@ def _read_cursor(query: Query) -> list[Any]:
 def _included(session: Session, query: Query, matches: list[Version], room: Room) -> list[Version]:
     """What the matches refer to and what refers to them, each once, following :iterate until nothing new
     appears."""
-    seen = {(version.type, version.id) for version in matches}
+    seen = {(version.type, version.id, number) for version in matches for number in (version.version, 0)}
     found: list[Version] = []
     newest = matches
     for round in range(MAX_ROUNDS):
@@ -128,21 +146,35 @@ def _included(session: Session, query: Query, matches: list[Version], room: Room
     return found
 
 
+Seen = set[tuple[str, str, int]]
+"""Type, id and version of what is in the answer already; version 0 says that the newest one is."""
+
+
 def _targets(
-    session: Session,
-    includes: Iterable[Include],
-    versions: list[Version],
-    seen: set[tuple[str, str]],
-    room: Room,
+    session: Session, includes: Iterable[Include], versions: list[Version], seen: Seen, room: Room
 ) -> list[Version]:
-    asked: dict[str, set[str]] = {}
+    current: dict[str, set[str]] = {}
+    named: set[tuple[str, str, int]] = set()
+    urls: dict[str, set[str]] = {}
     for include in includes:
         for version in versions:
             if include.type not in (version.type, "*"):
                 continue
-            for type, id in _references(version, include.code):
-                if (type, id) not in seen and include.target in (type, ""):
-                    asked.setdefault(type, set()).add(id)
+            for link in _links(version, include.code, include.target):
+                match link:
+                    case Url(type, url):
+                        urls.setdefault(type, set()).add(url)
+                    case Literal(type, id, 0) if (type, id, 0) not in seen:
+                        current.setdefault(type, set()).add(id)
+                    case Literal(type, id, number) if number:
+                        named.add((type, id, number))
+    found = _named(session, named, seen, room)
+    for type, id, _ in {link for link in named if link not in seen and (link[0], link[1], 0) not in seen}:
+        current.setdefault(type, set()).add(id)  # a version of somebody else's: the newest is what there is
+    return [*_current(session, current, seen, room), *found, *_by_url(session, urls, seen, room)]
+
+
+def _current(session: Session, asked: Mapping[str, set[str]], seen: Seen, room: Room) -> list[Version]:
     found: list[Version] = []
     for type, ids in asked.items():
         deadline.check()
@@ -156,38 +188,92 @@ def _targets(
     return found
 
 
-def _fresh(rows: list[Row], seen: set[tuple[str, str]], room: Room) -> list[Version]:
+def _named(session: Session, asked: set[tuple[str, str, int]], seen: Seen, room: Room) -> list[Version]:
+    """The versions that references name, unless the resource has been deleted since."""
+    groups: dict[tuple[str, int], list[str]] = {}
+    for type, id, number in sorted(asked - seen):
+        groups.setdefault((type, number), []).append(id)
+    found: list[Version] = []
+    for (type, number), ids in groups.items():
+        deadline.check()
+        wanted, values = session.of_type(type, ids)
+        rows = session.rows(
+            f"SELECT {room.columns(len(ids))} FROM {wanted} r"
+            " JOIN version v ON v.type = r.type AND v.id = r.id"
+            f" WHERE r.deleted = false AND v.version = ? AND v.method <> 'delete' ORDER BY {_BY_KEY}",
+            [*values, number],
+        )
+        found += _fresh(rows, seen, room, newest=False)
+    return found
+
+
+def _by_url(session: Session, asked: Mapping[str, set[str]], seen: Seen, room: Room) -> list[Version]:
+    found: list[Version] = []
+    for type, urls in asked.items():
+        deadline.check()
+        condition, values = session.among("u.value", sorted(urls))
+        rows = session.rows(
+            f"SELECT {room.columns(MAX_INCLUDED + 1)} FROM (SELECT DISTINCT u.key FROM uri u"
+            f" WHERE u.param = ? AND {condition} LIMIT {MAX_INCLUDED + 1}) k"
+            " JOIN resource r ON r.key = k.key JOIN version v ON v.position = r.position"
+            f" ORDER BY {_BY_KEY}",
+            [index.number(type, "url"), *values],
+        )
+        found += _fresh(rows, seen, room)
+    return found
+
+
+def _fresh(rows: list[Row], seen: Seen, room: Room, *, newest: bool = True) -> list[Version]:
     """The versions not seen before; marks them as seen."""
-    rows = [row for row in rows if row[:2] not in seen]
+    rows = [row for row in rows if row[:3] not in seen]
     found = room.fill(rows)
     if len(found) < len(rows):
         raise BadRequest(
             "What _include and _revinclude bring has no room in one answer; ask with a smaller _count."
         )
-    seen.update((version.type, version.id) for version in found)
+    seen.update((version.type, version.id, version.version) for version in found)
+    if newest:
+        seen.update((version.type, version.id, 0) for version in found)
     return found
 
 
-def _references(version: Version, code: str) -> set[tuple[str, str]]:
-    """The relative references that a parameter (or any, with "*") finds in a resource."""
+class Literal(NamedTuple):
+    """A reference by type and id; version 0 is the newest."""
+
+    type: str
+    id: str
+    version: int
+
+
+class Url(NamedTuple):
+    """A reference by canonical, for one of the types that it may lead to."""
+
+    type: str
+    url: str
+
+
+def _links(version: Version, code: str, target: str) -> Iterator[Literal | Url]:
+    """Where a parameter (or any, with "*") leads to from a resource."""
     known = definitions.search_parameters(version.type)
-    found = set()
     for parameter in known.values() if code == "*" else (known[code],):
         if parameter.type != "reference" or not index.is_indexed(version.type, parameter.code):
             continue
         for _, value in index.extract(version.type, parameter, version.data):
-            target = value.get("reference") if isinstance(value, dict) else None
-            if isinstance(target, str):
-                found.add(index.split_reference(target))
-    return {(type, id) for type, id in found if type}
+            if isinstance(value, str):
+                targets = (target,) if target else parameter.target or definitions.resource_types()
+                url = cut(value.partition("#")[0])
+                yield from (Url(type, url) for type in targets if index.has_url(type))
+            elif isinstance(value, dict) and isinstance(value.get("reference"), str):
+                type, id = entries.split_reference(value["reference"])
+                if type and target in (type, ""):
+                    number = value["reference"].rpartition("/_history/")[2]
+                    is_named = number.isascii() and number.isdecimal() and len(number) < 10
+                    is_named &= "/_history/" in value["reference"]
+                    yield Literal(type, id, int(number) if is_named else 0)
 
 
 def _sources(
-    session: Session,
-    includes: Iterable[Include],
-    versions: list[Version],
-    seen: set[tuple[str, str]],
-    room: Room,
+    session: Session, includes: Iterable[Include], versions: list[Version], seen: Seen, room: Room
 ) -> list[Version]:
     found: list[Version] = []
     for include in includes:
@@ -195,19 +281,40 @@ def _sources(
         codes = [include.code]
         if include.code == "*":
             codes = [p.code for p in known.values() if p.type == "reference"]
+        numbers = [index.number(include.type, code) for code in codes]
         for type in sorted({version.type for version in versions}):
-            deadline.check()
             if include.target not in (type, ""):
                 continue
-            ids = [version.id for version in versions if version.type == type]
-            params, numbers = session.among("f.param", [index.number(include.type, code) for code in codes])
-            condition, values = session.among("f.target_id", ids)
-            rows = session.rows(
-                f"SELECT {room.columns(MAX_INCLUDED + 1)} FROM (SELECT DISTINCT f.key FROM reference f"
-                f" WHERE {params} AND {condition} AND f.target_type = ? LIMIT {MAX_INCLUDED + 1}) k"
-                " JOIN resource r ON r.key = k.key JOIN version v ON v.position = r.position"
-                f" ORDER BY {_BY_KEY}",
-                [*numbers, *values, type],
-            )
-            found += _fresh(rows, seen, room)
+            own = [version for version in versions if version.type == type]
+            found += _leading(session, numbers, [version.id for version in own], type, seen, room)
+            urls = [url for version in own for url in _urls(version)]
+            if urls:
+                found += _leading(session, numbers, urls, entries.CANONICAL, seen, room)
     return found
+
+
+def _urls(version: Version) -> list[str]:
+    """What canonicals may call a resource: its url, with its version and without."""
+    if not index.has_url(version.type):
+        return []
+    url, number = version.data.get("url"), version.data.get("version")
+    if not isinstance(url, str):
+        return []
+    return [cut(url), cut(f"{url}|{number}")] if isinstance(number, str) else [cut(url)]
+
+
+def _leading(
+    session: Session, numbers: list[int], targets: list[str], type: str, seen: Seen, room: Room
+) -> list[Version]:
+    """What leads to these targets by one of the parameters."""
+    deadline.check()
+    params, values = session.among("f.param", numbers)
+    condition, more = session.among("f.target_id", targets)
+    rows = session.rows(
+        f"SELECT {room.columns(MAX_INCLUDED + 1)} FROM (SELECT DISTINCT f.key FROM reference f"
+        f" WHERE {params} AND {condition} AND f.target_type = ? LIMIT {MAX_INCLUDED + 1}) k"
+        " JOIN resource r ON r.key = k.key JOIN version v ON v.position = r.position"
+        f" ORDER BY {_BY_KEY}",
+        [*values, *more, type],
+    )
+    return _fresh(rows, seen, room)

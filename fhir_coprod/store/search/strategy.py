@@ -157,7 +157,7 @@ class _Strategy:
             rest = tuple(condition for condition in self.conditions if not isinstance(condition, Own))
             return _Walk(Sql(text + own.text, (*values, *self.after, *own.values)), order, rest)
         column = _SORT_COLUMNS[sort.table]
-        text = f"SELECT x.key, x.{column} AS s0 FROM {sort.table} x WHERE x.param = ?"
+        text = f"SELECT x.key, x.{column} AS s0 FROM {sort.table} x WHERE x.param = ?{_whole(sort, 'x')}"
         values = sort.numbers
         if self.after:
             text += f" AND (x.{column}, x.key) {beyond} (?, ?)"
@@ -165,7 +165,7 @@ class _Strategy:
         better = ">" if sort.descending else "<"
         only = Sql(
             f" AND NOT EXISTS (SELECT 1 FROM {sort.table} y"
-            f" WHERE y.key = w.key AND y.param = ? AND {other} {better} w.s0{ONE})",
+            f" WHERE y.key = w.key AND y.param = ?{_whole(sort, 'y')} AND {other} {better} w.s0{ONE})",
             sort.numbers,
         )
         return _Walk(Sql(text, (*values, *self.after)), order, self.conditions, only)
@@ -241,9 +241,15 @@ def _sort_value(sort: Sort) -> Sql:
     function = "max" if sort.descending else "min"
     numbers = ",".join("?" * len(sort.numbers))
     return Sql(
-        f"(SELECT {function}({column}) FROM {sort.table} x WHERE x.key = r.key AND x.param IN ({numbers}))",
+        f"(SELECT {function}({column}) FROM {sort.table} x"
+        f" WHERE x.key = r.key AND x.param IN ({numbers}){_whole(sort, 'x')})",
         sort.numbers,
     )
+
+
+def _whole(sort: Sort, row: str) -> str:
+    """The condition that a row holds a whole text, and does not begin at a later word."""
+    return f" AND {row}.exact <> ''" if sort.table == "string" else ""
 
 
 def _as_expression(sort: Sort, column: str) -> str:

@@ -13,7 +13,8 @@ from fhir_coprod.errors import CoprodError
 from fhir_coprod.jsontext import Document, Json
 from fhir_coprod.store import index, quality, seals
 from fhir_coprod.store.database import Session
-from fhir_coprod.store.index import IndexRows
+from fhir_coprod.store.entering import judge
+from fhir_coprod.store.entries import IndexRows
 from fhir_coprod.store.schema import core
 from fhir_coprod.store.soundness.faults import Fault, Mend, Portion, cut
 from fhir_coprod.store.soundness.log import restored
@@ -274,14 +275,15 @@ def _marks_again(
 
     The seal tells. Since when a fault is there, and whose it is, is tried: it is the time of some version.
     """
-    verdict = quality.marks(validate_document(Document(one.body or b"", data)))
+    document = Document(one.body or b"", data)
+    verdicts = [quality.marks(judge(document)), quality.marks(validate_document(document))]
     times = session.rows(
         "SELECT updated, source FROM version WHERE type = ? AND id = ? ORDER BY version DESC LIMIT 50",
         (one.type, one.id),
     )
     kept = {(row[1], row[2]): row for row in held}
     sources = {source if source.startswith("ehr:") else "" for _, source in times} | {""}
-    for time, source in product([time for time, _ in times], sorted(sources)):
+    for verdict, (time, _), source in product(verdicts, times, sorted(sources)):
         own = (one.type, one.version, time, source)
         again = [(one.key, mark.element, mark.rule, *own[:3], source, mark.message) for mark in verdict]
         beside = [kept.get((row[1], row[2]), row) for row in again]

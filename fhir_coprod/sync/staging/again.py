@@ -10,8 +10,8 @@ from typing import NamedTuple
 from sqlalchemy import Connection, or_, select
 
 from fhir_coprod.store import Store, Transaction, guarded
-from fhir_coprod.store.loading import Dead
 from fhir_coprod.store.schema.sync import dead_letter
+from fhir_coprod.store.taking import Dead
 from fhir_coprod.sync.pace import Pace
 from fhir_coprod.sync.staging import letters, stage
 from fhir_coprod.sync.staging.letters import Refused

@@ -8,9 +8,11 @@ from fhir_coprod.jsontext import Json
 from fhir_coprod.outcome import Severity
 from fhir_coprod.validation.explain import wording
 from fhir_coprod.validation.explain.item import Item
+from fhir_coprod.validation.fhirpath import FhirPathError, compile_invariant, compile_typed
 from fhir_coprod.validation.model.content import Content, Model
-from fhir_coprod.validation.model.library import Library
+from fhir_coprod.validation.model.library import FHIR, Library
 from fhir_coprod.validation.model.scope import Scope
+from fhir_coprod.validation.model.structure import PRIMITIVES
 
 
 class Reporter(Protocol):
@@ -82,22 +84,85 @@ def _defined(reporter: Reporter, model: Model, item: Item, scope: Scope, modifie
     elif model.modifier and not modifier:
         message = f"{model.title} changes the meaning; move it to `modifierExtension`."
         reporter.error("extension", item.at, message)
-    if item.owner is not None and not _allows_context(reporter.library, model, item.owner):
-        places = wording.choice([expression for _, expression in model.contexts])
-        reporter.error("extension", item.at, f"{model.title} may not stand here; it belongs to {places}.")
+    if item.owner is not None:
+        _in_context(reporter, model, item, item.owner, scope)
     reporter.content(model.content, item, scope, strict=False)
 
 
-def _allows_context(library: Library, model: Model, owner: Item) -> bool:
-    """Whether the extension is allowed on that value, by StructureDefinition.context."""
-    return not model.contexts or any(_is_in_context(library, kind, at, owner) for kind, at in model.contexts)
+def _in_context(reporter: Reporter, model: Model, item: Item, owner: Item, scope: Scope) -> None:
+    """Report an extension whose definition does not allow it on that value: StructureDefinition.context."""
+    found = [is_in_context(reporter.library, kind, at, owner, scope) for kind, at in model.contexts]
+    if found and True not in found:
+        places = wording.choice([expression for _, expression in model.contexts])
+        if None in found:
+            message = f"Whether {model.title} may stand here was not checked; it belongs to {places}."
+            reporter.report("information", "not-supported", item.at, message)
+        else:
+            reporter.error("extension", item.at, f"{model.title} may not stand here; it belongs to {places}.")
+    for rule in model.context_rules:
+        holds = context_rule_holds(rule, owner, scope)
+        if holds is None:
+            message = f"The rule of {model.title} about where it may stand was not checked: {rule}"
+            reporter.report("information", "not-supported", item.at, message)
+        elif not holds:
+            message = f"{model.title} may stand only where this holds: {wording.short(rule)}"
+            reporter.error("extension", item.at, message)
 
 
-def _is_in_context(library: Library, kind: str, where: str, owner: Item) -> bool:
+def is_in_context(library: Library, kind: str, where: str, owner: Item, scope: Scope) -> bool | None:
+    """Whether the value is of that context; None when that cannot be decided."""
     if kind == "extension":
-        return isinstance(owner.value, dict) and owner.value.get("url") == where
-    if kind != "element":
-        return True
+        return where in (_url(owner), _url(owner.owner) if _is_value(owner) else None)
+    if kind == "fhirpath":
+        return _is_found(where, owner, scope)
     # Later guides write a profile's elements as canonical#path.
-    named = where.rpartition("#")[2].replace("[x]", "")
-    return named in ("Element", "*") or named in library.ancestors(owner.type) or named in owner.paths()
+    named = where.rpartition("#")[2].removeprefix(FHIR).replace("[x]", "")
+    return (
+        named in ("Element", "*") or named in library.ancestors(owner.type) or named in _paths(library, owner)
+    )
+
+
+def _url(item: Item | None) -> object:
+    return item.value.get("url") if item is not None and isinstance(item.value, dict) else None
+
+
+def _is_value(item: Item) -> bool:
+    """Whether it is the value of an extension, which HL7's validator counts as the extension, too."""
+    return item.field is not None and item.field.name == "value"
+
+
+def _paths(library: Library, owner: Item) -> set[str]:
+    """The element paths that name a value: Patient.text is also DomainResource.text."""
+    paths = owner.paths()
+    if owner.owner is not None and owner.field is not None:
+        paths |= {f"{type_}.{owner.field.name}" for type_ in library.ancestors(owner.owner.type)}
+    return paths
+
+
+def _is_found(path: str, owner: Item, scope: Scope) -> bool | None:
+    """Whether a FHIRPath of the resource leads to the value. A primitive is known by its type and value."""
+    resource = scope.resource
+    try:
+        found = compile_typed(path, str(resource.get("resourceType")))(resource)
+    except FhirPathError:
+        return None
+    if owner.type in PRIMITIVES:
+        return any(type_ == owner.type and value == owner.beside for type_, value in found)
+    return any(value is owner.value for _, value in found)
+
+
+def context_rule_holds(rule: str, owner: Item, scope: Scope) -> bool | None:
+    """Whether a rule of StructureDefinition.contextInvariant holds of an extension's owner; None when that
+    cannot be decided.
+    """
+    base = owner.type
+    if base in ("BackboneElement", "Element") and owner.field is not None:
+        base = owner.field.path.replace("[x]", "")
+    try:
+        test = compile_invariant(rule, base)
+        if owner.type in PRIMITIVES:
+            below = owner.value if isinstance(owner.value, dict) else None
+            return test(owner.beside, scope.environment, below)
+        return test(owner.value, scope.environment)
+    except FhirPathError:
+        return None

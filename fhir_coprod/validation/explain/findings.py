@@ -32,8 +32,8 @@ class Findings:
         return self._room[True] < 0
 
     def outcome(self) -> Outcome:
-        """Everything that was found, and a note if it was too much to list."""
-        issues = tuple(self.issues)
+        """Everything that was found, errors first, and a note if it was too much to list."""
+        issues = tuple(sorted(self.issues, key=lambda issue: not issue.is_error))
         if min(self._room.values()) < 0:
             issues += (more_than(MOST_ISSUES),)
         return Outcome(issues)

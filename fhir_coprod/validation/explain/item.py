@@ -21,10 +21,12 @@ class Item:
     field: Field | None = None
     """What its owner's definition says about it; None for a resource at the top."""
     owner: Item | None = None
+    beside: object = None
+    """For an object under `_name`: the primitive's own value."""
 
     def beneath(self) -> Item:
         """The object under `_name`, as the owner of its extensions."""
-        return Item(self.below, None, self.type, self.at, self.field, self.owner)
+        return Item(self.below, None, self.type, self.at, self.field, self.owner, self.value)
 
     def paths(self) -> set[str]:
         """The element paths that name it: Patient.contact.name.family is also HumanName.family."""

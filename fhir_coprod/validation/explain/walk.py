@@ -13,13 +13,14 @@ from fhir_coprod.jsontext import Json
 from fhir_coprod.outcome import Severity
 from fhir_coprod.validation.explain import wording
 from fhir_coprod.validation.explain.coding import explain_binding, explain_code, explain_missing_code
-from fhir_coprod.validation.explain.extensions import explain_extension, is_relative
+from fhir_coprod.validation.explain.extensions import explain_extension
 from fhir_coprod.validation.explain.findings import Findings
 from fhir_coprod.validation.explain.item import Item
-from fhir_coprod.validation.fhirpath import Undecided
+from fhir_coprod.validation.explain.slices import explain_slices
+from fhir_coprod.validation.fhirpath import Undecided, quantity
 from fhir_coprod.validation.model import formats
-from fhir_coprod.validation.model.content import Content, Field, Rule, Slice
-from fhir_coprod.validation.model.library import Library
+from fhir_coprod.validation.model.content import Content, Field, Rule
+from fhir_coprod.validation.model.library import FHIR, Library
 from fhir_coprod.validation.model.scope import Scope
 from fhir_coprod.validation.model.structure import ABSENT, PRIMITIVES, Constraint
 from fhir_coprod.validation.model.values import equal, has_pattern
@@ -74,17 +75,27 @@ class Explainer(Findings):
             seen.add(url)
             if self.library.profile_model(url) is not None:
                 yield url
-            elif not self.library.is_base(url):
-                message = (
+            elif self.library.is_base(url):
+                self.base(url, resource, f"{at}.meta.profile[{index}]")
+            else:
+                message = self.library.why_unknown(url) or (
                     f"The profile {wording.short(url)} is not known here and was not checked; "
                     "load its package to check it."
                 )
                 self.report("warning", "not-found", f"{at}.meta.profile[{index}]", message)
 
+    def base(self, url: str, resource: Json, at: str) -> None:
+        """The definition of a type is a profile of that type only."""
+        if not self.library.is_of_type(resource, url):
+            name = wording.short(url.removeprefix(FHIR))
+            self.error("structure", at, f"This is the definition of {name}, and the resource is no {name}.")
+
     def profile(self, url: str, item: Item, scope: Scope) -> None:
         """Check a resource, which already fits its type, against one more profile."""
         model = self.library.profile_model(url)
         if model is None:
+            if isinstance(item.value, dict):
+                self.base(url, item.value, item.at)
             return
         if model.type != item.type:
             message = f"The profile {model.title} is for {model.type}, but this is a {item.type}."
@@ -112,6 +123,8 @@ class Explainer(Findings):
         elif strict and is_empty(item.value):
             self.error("invariant", item.at, _EMPTY)
             return
+        else:
+            self.measured(content, item)
         self.stated(content, item)
         if content.bound is not None:
             explain_binding(self, content.bound, item)
@@ -188,6 +201,20 @@ class Explainer(Findings):
         if content.max_value is not ABSENT and _less(content.max_value, value):
             self.error("value", item.at, f"The value is above the largest allowed, {content.max_value}.")
 
+    def measured(self, content: Content, item: Item) -> None:
+        """Check a quantity against the limits of its place; they may be given in another unit."""
+        limits = ((content.min_value, -1, "below the smallest"), (content.max_value, 1, "above the largest"))
+        for limit, wrong, words in limits:
+            if not isinstance(limit, dict) or not isinstance(item.value, dict) or "value" not in item.value:
+                continue
+            found = quantity.order(item.value, limit)
+            allowed = wording.stated(limit)
+            if found is None:
+                message = f"The quantity could not be compared with {allowed}, the limit here."
+                self.report("information", "not-supported", item.at, message)
+            elif found == wrong:
+                self.error("value", item.at, f"The quantity is {words} allowed, {allowed}.")
+
     def stated(self, content: Content, item: Item) -> None:
         if content.fixed is not ABSENT and not equal(item.value, content.fixed):
             self.error("value", item.at, f"The value must be exactly {wording.stated(content.fixed)}.")
@@ -240,10 +267,15 @@ class Explainer(Findings):
     def rule(self, rule: Rule, item: Item, scope: Scope) -> None:
         constraint = rule.constraint
         try:
+            if rule.faults is not None:
+                for place, message in rule.faults(item.value, scope):
+                    self.error("invariant", f"{item.at}{place}", message)
+                return
             if rule.holds(item.value, scope):
                 return
         except Undecided as error:
-            message = f"The rule {constraint.key} was not checked: {error.message}."
+            what = f"The rule {constraint.key}" if constraint.key else "This"
+            message = f"{what} was not checked: {error.message}."
             self.report("information", error.code, item.at, message)
             return
         except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError):
@@ -262,13 +294,24 @@ class Explainer(Findings):
     def one_of(self, profiles: tuple[str, ...], item: Item, scope: Scope) -> None:
         """Check that the value satisfies one of the profiles on its type; if there is only one, in detail."""
         models = [model for p in profiles if (model := self.library.profile_model(p)) is not None]
-        if len(models) < len(profiles) or any(model.type != item.type for model in models):
+        if len(models) < len(profiles):
+            self.unknown_profiles(profiles, item)
+            return
+        if any(model.type != item.type for model in models):
             return
         if len(models) == 1:
             self.content(models[0].content, item, scope, strict=False)
         elif not any(conforms(self.library, item.value, p, scope) for p in profiles):
             titles = wording.choice([model.title for model in models])
             self.error("structure", item.at, f"The value satisfies none of {titles}.")
+
+    def unknown_profiles(self, profiles: tuple[str, ...], item: Item) -> None:
+        """Tell what was not checked because its definition is not held."""
+        if any(self.library.is_base(profile) for profile in profiles):
+            return  # one of them asks for nothing more than the type
+        unknown = [profile for profile in profiles if self.library.profile_model(profile) is None]
+        message = f"This was not checked against {wording.choice(unknown)}, which is not known here."
+        self.report("information", "not-supported", item.at, message)
 
     # ------------------------------------------------------------------ members
 
@@ -296,6 +339,8 @@ class Explainer(Findings):
                 )
             elif known[1] not in PRIMITIVES or known[1] == "xhtml":
                 message = f"`{wording.short(key)}` is for primitive values only; remove it."
+                self.error("structure", f"{at}.{known[0].name}", message)
+                continue
             else:
                 continue
             self.error("structure", at, message)
@@ -359,13 +404,13 @@ class Explainer(Findings):
         return code
 
     def field(self, field: Field, items: list[Item], owner: Item, scope: Scope, strict: bool) -> None:
-        self.count(field, len(items), owner, f"`{field.name}`")
+        self.count(field, len(items), owner, wording.member(field))
         for item in items:
             if self.is_full:
                 return
             self.typed(field, item, scope, strict)
         if field.slices:
-            self.sliced(field, items, owner, scope)
+            explain_slices(self, field, items, owner, scope)
 
     def count(self, field: Field, number: int, owner: Item, what: str) -> None:
         asked = f"{field.path} has cardinality {wording.cardinality(field)}."
@@ -401,61 +446,12 @@ class Explainer(Findings):
             and self._asked_first(content, item.type, item.value, None, scope)
         )
 
-    # ------------------------------------------------------------------ slices
-
-    def sliced(self, field: Field, items: list[Item], owner: Item, scope: Scope) -> None:
-        members: dict[str, list[Item]] = {part.name: [] for part in field.slices}
-        last = -1
-        for item in items:
-            position, part = slice_of(field, item, scope)
-            if part is None:
-                self.outside(field, item, list(members))
-                if field.rules == "openAtEnd":
-                    last = len(field.slices)
-                continue
-            if position < last and (field.ordered or field.rules == "openAtEnd"):
-                message = f"The slice `{part.name}` of {field.path} stands too late; put the list in order."
-                self.error("structure", item.at, message)
-            last = max(last, position)
-            members[part.name].append(item)
-        for part in field.slices:
-            if part.matches is None:
-                message = (
-                    f"The slice `{part.name}` of {field.path} cannot be told apart, so it was not checked."
-                )
-                self.report("information", "not-supported", f"{owner.at}.{field.name}", message)
-                continue
-            mine = members[part.name]
-            self.count(part.field, len(mine), owner, f"The slice `{part.name}` of `{field.name}`")
-            for item in mine:
-                self.typed(part.field, item, scope, strict=False)
-            if part.field.slices:
-                self.sliced(part.field, mine, owner, scope)
-
-    def outside(self, field: Field, item: Item, names: list[str]) -> None:
-        """Report a value that belongs to no slice."""
-        if field.rules == "closed":
-            fitting = wording.choice(names)
-            message = f"The value fits none of the slices {fitting} of {field.path}, and no other is allowed."
-            self.error("structure", item.at, message)
-        elif field.path.endswith("Extension.extension") and is_relative(item.value):
-            message = f"The extension around it has no part of that name; use {wording.choice(names)}."
-            self.error("extension", item.at, message)
-
-
-def slice_of(field: Field, item: Item, scope: Scope) -> tuple[int, Slice | None]:
-    """The first slice that the value belongs to."""
-    for position, part in enumerate(field.slices):
-        if part.matches is not None and part.matches(item.value, item.type, scope):
-            return position, part
-    return -1, None
-
 
 def conforms(library: Library, value: object, profile: str, scope: Scope) -> bool:
     """Whether a value that already fits its type also satisfies a profile."""
     model = library.profile_model(profile)
     if model is None:
-        return False
+        return library.is_of_type(value, profile)
     named = value.get("resourceType", model.type) if isinstance(value, dict) else model.type
     if named != model.type:
         return False

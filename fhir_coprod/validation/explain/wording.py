@@ -8,8 +8,17 @@ from fhir_coprod.validation.model.structure import MANY
 
 
 def cardinality(field: Field) -> str:
-    """Such as 1..*"""
-    return f"{field.min}..{'*' if field.max == MANY else field.max}"
+    """Such as 1..*, as the definition states it."""
+    low, high = field.stated or (field.min, field.max)
+    return f"{low}..{'*' if high == MANY else high}"
+
+
+def member(field: Field) -> str:
+    """What a member is called in JSON: a choice by its types."""
+    if not field.choice:
+        return f"`{field.name}`"
+    allowed = [key for key, code in field.keys if field.allowed is None or code in field.allowed]
+    return choice([f"`{key}`" for key in allowed])
 
 
 def short(text: str) -> str:

@@ -41,9 +41,14 @@ class Lacks(NamedTuple):
     character: str
 
 
-Whole = tuple[Check, tuple[str, ...] | Lacks]
+class Has(NamedTuple):
+    key: str
+    character: str
+
+
+Whole = tuple[Check, tuple[str, ...] | Lacks | Has]
 """A check of the whole object. With member names, it only looks at those simple values, and remembers the
-good ones; with a sign, it holds when that member lacks that character."""
+good ones; with a sign, it holds when that member lacks, or has, that character."""
 
 
 def object_check(places: Places, content: Content) -> Check:
@@ -139,6 +144,9 @@ class _Maker:
             if isinstance(looked_at, Lacks):
                 member = variables[looked_at.key]
                 writer.line(f"if {looked_at.character!r} in {member}: {writer.call(part, x)}")
+            elif isinstance(looked_at, Has):
+                member = variables[looked_at.key]
+                writer.line(f"if {looked_at.character!r} not in {member}: {writer.call(part, x)}")
             elif looked_at:
                 values = "".join(f"{variables.get(key, 'None')}, " for key in looked_at)
                 good = writer.name(checks.remembered(part))
@@ -227,6 +235,9 @@ class _Maker:
             return
         if rule.signs[0] in keys:
             whole.append((checks.rule(rule), Lacks(*rule.signs)))
+            return
+        if rule.frees[0] in keys:
+            whole.append((checks.rule(rule), Has(*rule.frees)))
             return
         simple = self._simple_keys(rule, keys)
         if simple:

@@ -369,6 +369,16 @@ def names_code(value: Any, owner: Any, state: Pass) -> None:
 def rule(rule: Rule) -> Check:
     """An invariant."""
     test = rule.test
+    if rule.faults is not None:
+
+        def told(value: Any, owner: Any, state: Pass) -> None:
+            try:
+                if not test(value, state.scope):
+                    raise No
+            except Undecided:
+                state.soft = True  # there is only to tell that it was not checked
+
+        return told
     if rule.constraint.severity == "error":
 
         @written(

@@ -187,11 +187,18 @@ class _Overlay:
         parts_only = field.path.endswith("Extension.extension")
         unclear = any(part.matches is None for part in field.slices)
 
+        certain = [part.certain for part in field.slices]
+
         def position_of(value: Any, code: str, scope: Scope) -> int | None:
+            first = None
             for position, (matches, _) in enumerate(parts):
-                if matches is not None and matches(value, code, scope):
-                    return position
-            return None
+                if matches is None or (first is not None and not (certain[first] and certain[position])):
+                    continue
+                if matches(value, code, scope):
+                    if first is not None:
+                        raise No  # it fits two slices
+                    first = position
+            return first
 
         def position_by_url(value: Any, code: str, scope: Scope) -> int | None:
             return by_url.get(value["url"])
@@ -206,7 +213,7 @@ class _Overlay:
             for item in found:
                 position = place(item[0], item[1], state.scope)
                 if position is None:
-                    if closed or (parts_only and ":" not in item[0]["url"]):
+                    if not unclear and (closed or (parts_only and ":" not in item[0]["url"])):
                         raise No
                     if at_end:
                         last = len(parts)

@@ -11,14 +11,15 @@ from typing import Any
 
 from fhir_coprod import deadline
 from fhir_coprod.remembering import TEXTS
+from fhir_coprod.validation.explain.extensions import context_rule_holds, is_in_context
 from fhir_coprod.validation.explain.item import Item
 from fhir_coprod.validation.explain.walk import Explainer
 from fhir_coprod.validation.fast import checks
 from fhir_coprod.validation.fast.by_shape import object_check
 from fhir_coprod.validation.fast.checks import FALTERS, Check, No, Pass, Writer, written
 from fhir_coprod.validation.fast.profiles import overlay
-from fhir_coprod.validation.model.content import Bound, Content, Field
-from fhir_coprod.validation.model.library import Library
+from fhir_coprod.validation.model.content import Bound, Content, Field, Model
+from fhir_coprod.validation.model.library import FHIR, Library
 from fhir_coprod.validation.model.scope import Scope
 from fhir_coprod.validation.model.structure import ABSENT, MANY, PRIMITIVES
 
@@ -64,6 +65,8 @@ class Fast:
                     self.profile_check(url)(value, owner, state)
                 elif not self.library.is_base(url):
                     state.soft = True
+                elif not self.library.is_of_type(value, url):
+                    raise No
 
     def _contained(self, value: Any, owner: Any, state: Pass) -> None:
         inner = Pass(state.scope.within(value, contained=True))
@@ -182,7 +185,9 @@ class Fast:
     def _single_profile(self, url: str, code: str) -> Check:
         def check(value: Any, owner: Any, state: Pass) -> None:
             model = self.library.profile_model(url)
-            if model is not None and model.type == code:
+            if model is None:
+                state.soft |= not self.library.is_base(url)
+            elif model.type == code:
                 self.profile_check(url)(value, owner, state)
 
         return check
@@ -260,13 +265,37 @@ class Fast:
             return checks.refuses if modifier else checks.mentions
         if modifier != model.modifier:
             return checks.refuses
-        names = {owner.path, *self.library.ancestors(owner.type), "Element", "*"}
+        head, dot, rest = owner.path.partition(".")
+        inherited = {f"{type_}{dot}{rest}" for type_ in self.library.ancestors(head)}
+        names = {owner.path, *inherited, *self.library.ancestors(owner.type), "Element", "*"}
         settled = not model.contexts or any(
-            kind == "element" and where.rpartition("#")[2].replace("[x]", "") in names
+            kind == "element" and where.rpartition("#")[2].removeprefix(FHIR).replace("[x]", "") in names
             for kind, where in model.contexts
         )
-        # Other contexts depend on the path through the resource, which only the explaining tier knows.
-        return self.profile_check(url) if settled else checks.refuses
+        # Other elements depend on the path through the resource, which only the explaining tier knows.
+        others = () if settled else tuple(c for c in model.contexts if c[0] != "element")
+        if settled and not model.context_rules:
+            return self.profile_check(url)
+        if not settled and not others:
+            return checks.refuses
+        return self._in_context(model, owner, others)
+
+    def _in_context(self, model: Model, owner: Content, others: tuple[tuple[str, str], ...]) -> Check:
+        """An extension that may stand on an owner only in one of those contexts, if there are any, and where
+        the rules of its definition about its owner hold.
+        """
+        library, rules, defined = self.library, model.context_rules, self.profile_check(model.url)
+
+        def check(value: Any, holder: Any, state: Pass) -> None:
+            field = Field("", owner.path, (), False)
+            here = Item(holder, None, owner.type, "", field)
+            if others and not any(is_in_context(library, *one, here, state.scope) for one in others):
+                raise No
+            if not all(context_rule_holds(rule, here, state.scope) for rule in rules):
+                raise No
+            defined(value, holder, state)
+
+        return check
 
     # ------------------------------------------------------------------ profiles
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from fhir_coprod import definitions
 from fhir_coprod.validation.model.formats import is_absolute
 from fhir_coprod.validation.model.scope import Scope
 
+SNOMED = "http://snomed.info/sct"
+_HIERARCHY = frozenset({"is-a", "descendent-of", "is-not-a"})
 _identifier = re.compile(r"[A-Za-z_][A-Za-z0-9_]*").fullmatch
 
 
@@ -68,6 +71,50 @@ def groups_are_named(structure_map: object, scope: Scope) -> bool:
     named = [*groups, *(given for group in groups for given in _objects(group.get("input")))]
     names = (thing.get("name") for thing in named)
     return all(not isinstance(name, str) or _identifier(name) is not None for name in names)
+
+
+def search_types_are_right(statement: object, scope: Scope) -> Iterator[tuple[str, str]]:
+    """A search parameter is declared with the type that its definition has."""
+    for rest_at, rest in _placed(statement, "rest"):
+        for at, declared in _placed(rest, "resource"):
+            held = definitions.search_parameters(str(declared.get("type")))
+            by_url = {parameter.url: parameter.type for parameter in held.values()}
+            for below, parameter in _placed(declared, "searchParam"):
+                type_ = by_url.get(str(parameter.get("definition")).partition("|")[0])
+                if (
+                    type_ is not None
+                    and isinstance(parameter.get("type"), str)
+                    and parameter["type"] != type_
+                ):
+                    yield f"{rest_at}{at}{below}.type", f"The definition of this parameter has type {type_}."
+
+
+def filters_name_concepts(value_set: object, scope: Scope) -> Iterator[tuple[str, str]]:
+    """What a filter on SNOMED CT goes below is named by its code, which is a number."""
+    compose = value_set.get("compose") if isinstance(value_set, dict) else None
+    for name in ("include", "exclude"):
+        for at, part in _placed(compose, name):
+            for below, condition in _placed(part, "filter"):
+                value = condition.get("value")
+                looked_at = part.get("system") == SNOMED and condition.get("op") in _HIERARCHY
+                if looked_at and isinstance(value, str) and not value.isdigit():
+                    yield f".compose{at}{below}.value", "A concept of SNOMED CT is named by its code."
+
+
+def fits_its_base(definition: object, scope: Scope) -> Iterator[tuple[str, str]]:
+    """The differential of a profile changes what its base has, and only within what the base allows."""
+    if not isinstance(definition, dict) or definition.get("derivation") != "constraint":
+        return
+    if why := definitions.misfit(definition):
+        yield ".differential", f"The differential does not fit the base: {why}."
+
+
+def _placed(owner: object, key: str) -> Iterator[tuple[str, dict[str, object]]]:
+    """(place, object) of each object in a list."""
+    held = owner.get(key) if isinstance(owner, dict) else None
+    for number, one in enumerate(held if isinstance(held, list) else ()):
+        if isinstance(one, dict):
+            yield f".{key}[{number}]", one
 
 
 def _below(owner: object, key: str) -> Iterator[dict[str, object]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fhir_coprod.definitions.terminology import UNKNOWN, bare
 from fhir_coprod.validation.model import invariants
 from fhir_coprod.validation.model.content import Bound, Content, Field, Model, Slice
-from fhir_coprod.validation.model.discriminators import matcher, url_of
+from fhir_coprod.validation.model.discriminators import is_certain, matcher, url_of
 from fhir_coprod.validation.model.lookup import Lookup
 from fhir_coprod.validation.model.structure import (
     ABSENT,
@@ -56,6 +56,7 @@ def compile_profile(structure: Structure, lookup: Lookup) -> Model:
         structure.abstract,
         content,
         structure.contexts,
+        structure.context_rules,
         structure.root.modifier,
     )
 
@@ -187,7 +188,6 @@ class _OverlayCompiler:
     def __init__(self, structure: Structure, lookup: Lookup) -> None:
         self.structure = structure
         self.lookup = lookup
-        self.contents: dict[str, Content] = {}
 
     def content(self, element: Element, reference: TypeRef, base: Content) -> Content:
         """What `element` requires of a value of that type beyond `base`."""
@@ -203,7 +203,6 @@ class _OverlayCompiler:
             max_value=element.max_value if element.max_value != base.max_value else ABSENT,
             aggregation=reference.aggregation,
         )
-        self.contents[element.id] = content
         bound = _bound(element.binding, self.lookup)
         if bound is not None and (
             base.bound is None
@@ -270,11 +269,10 @@ class _OverlayCompiler:
             max=element.max if element.max < base.max else MANY,
             choice=base.choice,
             modifier=base.modifier,
+            stated=(element.min, element.max),
         )
         if element.content:
-            repeated = self.contents.get(element.content)
-            if repeated is not None:
-                field.by_type[repeated.type] = repeated
+            # What the element repeats is what the type's definition has there, not what a profile adds to it.
             return field
         codes = _codes(element)
         base_codes = {code for _, code in base.keys}
@@ -298,6 +296,7 @@ class _OverlayCompiler:
             matcher(sliced, part, self.lookup),
             self._field(part, base, whole=False),
             url_of(sliced, part, self.lookup),
+            is_certain(sliced, part, self.lookup),
         )
 
 

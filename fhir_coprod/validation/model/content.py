@@ -8,7 +8,7 @@ type and then against the little that each profile adds. Both tiers of the valid
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -63,8 +63,12 @@ class Rule:
 
     signs: tuple[str, str] = ("", "")
     """(member, character): the rule holds when the member's text lacks the character."""
+    frees: tuple[str, str] = ("", "")
+    """(member, character): the rule holds when the member's text has the character."""
     remember: bool = False
     """Whether equal values always get the same answer, so that the answer can be remembered."""
+    faults: Callable[[object, Scope], Iterator[tuple[str, str]]] | None = None
+    """What is wrong and where, within the value, for a rule that can tell more than yes or no."""
 
     def holds(self, value: object, scope: Scope) -> bool:
         """Whether a value keeps the rule. A value that only has extensions cannot break it."""
@@ -136,6 +140,8 @@ class Slice:
     field: Field
     url: str = ""
     """The url, for an extension that only its url tells apart from others."""
+    certain: bool = True
+    """Whether a value that matches surely belongs to it: a code in a value set that is not held may not."""
 
 
 @dataclass(slots=True, eq=False)
@@ -159,6 +165,8 @@ class Field:
     ordered: bool = False
     choice: bool = False
     modifier: bool = False
+    stated: tuple[int, int] | None = None
+    """min and max as the profile states them, for messages; None: as they are above."""
 
     @property
     def trivial(self) -> bool:
@@ -182,6 +190,7 @@ class Model:
     abstract: bool
     content: Content
     contexts: tuple[tuple[str, str], ...] = ()
+    context_rules: tuple[str, ...] = ()
     modifier: bool = False
     """For an extension: whether it is only allowed in modifierExtension."""
 

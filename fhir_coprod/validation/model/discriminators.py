@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-from fhir_coprod.definitions.terminology import ValueSet
+from fhir_coprod.definitions import is_resource_type
+from fhir_coprod.definitions.terminology import ValueSet, bare
 from fhir_coprod.jsontext import Json
 from fhir_coprod.validation.model.lookup import Lookup
 from fhir_coprod.validation.model.scope import Scope
-from fhir_coprod.validation.model.structure import ABSENT, Discriminator, Element
+from fhir_coprod.validation.model.structure import ABSENT, Binding, Discriminator, Element
 from fhir_coprod.validation.model.values import equal, has_pattern, is_member
 
 Test = Callable[[object, str, Scope], bool]
@@ -20,6 +21,7 @@ _STEP = re.compile(
     r"\.?(?:(resolve)\(\)|ofType\(([A-Za-z0-9]+)\)|extension\(['\"]([^'\"]+)['\"]\)|(\$this)|([A-Za-z][A-Za-z0-9]*)(?:\[x\])?)"
 )
 _TYPE = "type"
+FHIR = "http://hl7.org/fhir/StructureDefinition/"
 
 
 class Undecidable(Exception):
@@ -50,8 +52,33 @@ def url_of(sliced: Element, part: Element, lookup: Lookup) -> str:
         return ""
     if [(d.type, d.path) for d in slicing.discriminators] != [("value", "url")]:
         return ""
-    declared = _child(part, "url", lookup)
+    try:
+        declared = _child(part, "url", lookup)
+    except Undecidable:
+        return ""
     return declared.fixed if declared is not None and isinstance(declared.fixed, str) else ""
+
+
+def is_certain(sliced: Element, part: Element, lookup: Lookup) -> bool:
+    """Whether the test of a slice never says yes for want of the codes."""
+    for discriminator in sliced.slicing.discriminators if sliced.slicing is not None else ():
+        try:
+            declared = _declared(part, list(_steps(discriminator.path)), lookup)
+        except Undecidable:
+            return False
+        binding = None if declared is None else _deciding_binding(declared)
+        codes = None if binding is None else lookup.value_set(binding.value_set)
+        if codes is not None and not codes.enumerable:
+            return False
+    return True
+
+
+def _deciding_binding(declared: Element) -> Binding | None:
+    """The binding that tells a slice apart; None when something else does."""
+    if declared.max == 0 or declared.fixed is not ABSENT or declared.pattern is not ABSENT:
+        return None
+    binding = declared.binding
+    return binding if binding is not None and binding.strength == "required" else None
 
 
 def _test(discriminator: Discriminator, part: Element, lookup: Lookup) -> Test:
@@ -63,25 +90,53 @@ def _test(discriminator: Discriminator, part: Element, lookup: Lookup) -> Test:
     if declared is None:
         raise Undecidable
     if discriminator.type == "profile":
-        profiles = tuple(p for reference in declared.types for p in (*reference.profiles, *reference.targets))
-        if not profiles:
-            raise Undecidable
-        return _any(
-            values, lambda value, type_, scope: any(lookup.conforms(value, p, scope) for p in profiles)
-        )
+        return _any(values, _profile_test(declared, steps, lookup))
     if discriminator.type == "exists":
         return _existence(values, declared)
     return _value_test(values, declared, lookup)
 
 
+def _profile_test(declared: Element, steps: list[tuple[str, str]], lookup: Lookup) -> Test:
+    """Test by the profiles of the element; the definition of a type is one for its own resources."""
+    resolved = bool(steps) and steps[-1][0] == "resolve"
+    profiles = tuple(
+        p
+        for reference in declared.types
+        for p in (reference.targets if resolved else reference.profiles or _of_type(reference.code))
+    )
+    if not profiles or any(lookup.structure(profile) is None for profile in profiles):
+        raise Undecidable
+
+    def test(value: object, type_: str, scope: Scope) -> bool:
+        inner = _scope_of(value, scope)
+        return any(lookup.conforms(value, p, inner) for p in profiles)
+
+    return test
+
+
+def _scope_of(value: object, scope: Scope) -> Scope:
+    """The scope of a value: a resource inside another one has its own."""
+    if not isinstance(value, dict) or "resourceType" not in value or value is scope.resource:
+        return scope
+    return scope.within(value, contained=any(value is held for held in scope.contained.values()))
+
+
+def _of_type(code: str) -> tuple[str, ...]:
+    """The definition of a resource type, as a profile."""
+    return (f"{FHIR}{code}",) if is_resource_type(code) else ()
+
+
 def _value_test(values: Values, declared: Element, lookup: Lookup) -> Test:
     fixed, pattern = declared.fixed, declared.pattern
+    if declared.max == 0:
+        return _existence(values, declared)
     if fixed is not ABSENT:
         return _any(values, lambda value, type_, scope: equal(value, fixed))
     if pattern is not ABSENT:
         return _any(values, lambda value, type_, scope: has_pattern(value, pattern))
-    if declared.binding is not None and declared.binding.strength == "required":
-        codes = lookup.value_set(declared.binding.value_set)
+    binding = _deciding_binding(declared)
+    if binding is not None:
+        codes = lookup.value_set(binding.value_set)
         if codes is None:
             raise Undecidable
         allowed: ValueSet = codes
@@ -163,14 +218,32 @@ def _declared(part: Element, steps: list[tuple[str, str]], lookup: Lookup) -> El
 
 def _child(element: Element, name: str, lookup: Lookup) -> Element | None:
     found = element.children.get(name)
+    if found is None:
+        # The slice or member for one type of a choice: valueCode for value.
+        typed = [
+            c for key, c in element.children.items() if key.startswith(name) and key[len(name)].isupper()
+        ]
+        found = typed[0] if len(typed) == 1 and not typed[0].choice else None
     if found is not None:
-        return found
+        return found.slices[0] if found.choice and len(found.slices) == 1 else found
     for reference in element.types:
         for url in (*reference.profiles, reference.code):
             structure = lookup.structure(url)
             if structure is not None and name in structure.root.children:
                 return structure.root.children[name]
+            if structure is None and url in reference.profiles:
+                return _of_unknown(element, reference.code, url, name)
     return None
+
+
+def _of_unknown(element: Element, code: str, profile: str, name: str) -> Element:
+    """What a profile that is not held says of a member: of an extension's url, that it is its own canonical.
+
+    Raises Undecidable for any other member.
+    """
+    if code != "Extension" or name != "url" or len(element.types) != 1 or len(element.types[0].profiles) != 1:
+        raise Undecidable
+    return Element(f"{element.id}.url", f"{element.path}.url", "url", 1, 1, fixed=bare(profile))
 
 
 def _extension(element: Element, url: str, lookup: Lookup) -> Element | None:

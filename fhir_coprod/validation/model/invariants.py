@@ -6,9 +6,10 @@ import base64
 import hashlib
 from collections.abc import Callable, Iterator
 
+from fhir_coprod.definitions import is_resource_type
 from fhir_coprod.validation import narrative
 from fhir_coprod.validation.fhirpath import FhirPathError, UnsupportedFhirPath, compile_invariant
-from fhir_coprod.validation.model import artefacts, bundles, formats, guards
+from fhir_coprod.validation.model import answers, artefacts, bundles, formats, guards
 from fhir_coprod.validation.model.content import Content, Rule
 from fhir_coprod.validation.model.scope import Scope
 from fhir_coprod.validation.model.structure import Constraint
@@ -40,9 +41,21 @@ def _contained_is_used(resource: object, scope: Scope) -> bool:
     ]
     if not unused:
         return True
-    text = resource.get("text")
-    shown = narrative.local_links(text.get("div")) if isinstance(text, dict) else frozenset()
+    shown = {link for div in _narratives(resource) for link in narrative.local_links(div)}
     return all(f"#{inner.get('id')}" in shown for inner in unused)
+
+
+def _narratives(resource: dict[str, object]) -> Iterator[object]:
+    """The narratives of a resource: its own, and those of a Composition's sections."""
+    waiting: list[object] = [resource]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += value.values()
+            if "div" in value:
+                yield value["div"]
+        elif isinstance(value, list):
+            waiting += value
 
 
 def _contained_without_version(resource: object, scope: Scope) -> bool:
@@ -140,6 +153,28 @@ def _without_spaces(reference: object, scope: Scope) -> bool:
     return not isinstance(literal, str) or " " not in literal
 
 
+def _names_a_type(reference: object, scope: Scope) -> bool:
+    """A literal reference is more than an id, by which nothing is found."""
+    literal = reference.get("reference") if isinstance(reference, dict) else None
+    if not isinstance(literal, str) or "/" in literal or literal.startswith("#"):
+        return True
+    return formats.is_absolute(literal) or is_resource_type(literal.partition("?")[0])
+
+
+def _type_fits(reference: object, scope: Scope) -> Iterator[tuple[str, str]]:
+    """Reference.type is a type of R4, or an absolute URL, and that of the target, as far as it is known."""
+    named = reference.get("type") if isinstance(reference, dict) else None
+    if not isinstance(reference, dict) or not isinstance(named, str):
+        return
+    if not is_resource_type(named) and not formats.is_absolute(named):
+        yield ".type", "This is no resource type of FHIR R4, and no absolute URL of another; correct it."
+        return
+    name = named.removeprefix("http://hl7.org/fhir/StructureDefinition/")
+    actual = scope.target_types({"reference": reference.get("reference")})
+    if actual and is_resource_type(name) and name != actual[0]:
+        yield ".type", f"The reference leads to a {actual[0]}, not to a {name}; correct one of them."
+
+
 def _right_size(attachment: object, scope: Scope) -> bool:
     """Attachment.size and hash match the data."""
     if not isinstance(attachment, dict) or not isinstance(attachment.get("data"), str):
@@ -160,6 +195,17 @@ def _rule(
     human: str, test: Test, *names: str, signs: tuple[str, str] = ("", ""), remember: bool = False
 ) -> Rule:
     return Rule(Constraint("", "error", human, ""), test, frozenset(names), signs=signs, remember=remember)
+
+
+def _told(faults: Callable[[object, Scope], Iterator[tuple[str, str]]], *names: str) -> Rule:
+    """A rule that tells each fault at its place."""
+    human = (faults.__doc__ or "").partition("\n")[0]
+    return Rule(
+        Constraint("", "error", human, ""),
+        lambda value, scope: next(faults(value, scope), None) is None,
+        frozenset(names),
+        faults=faults,
+    )
 
 
 ABSOLUTE_CODED = _rule(
@@ -196,8 +242,11 @@ _OF_TYPE: dict[str, list[Rule]] = {
             "The systems of a value set must be absolute URIs",
             artefacts.systems_are_absolute,
             "compose",
-        )
+        ),
+        _told(artefacts.filters_name_concepts, "compose"),
     ],
+    "CapabilityStatement": [_told(artefacts.search_types_are_right, "rest")],
+    "StructureDefinition": [_told(artefacts.fits_its_base, "differential")],
     "StructureMap": [
         _rule("Groups and inputs need names of letters, digits and _", artefacts.groups_are_named, "group")
     ],
@@ -208,19 +257,25 @@ _OF_TYPE: dict[str, list[Rule]] = {
     "Reference": [
         _rule(
             "A reference is a URI and holds no spaces", _without_spaces, "reference", signs=("reference", " ")
-        )
+        ),
+        Rule(
+            Constraint(
+                "", "error", "A literal reference is a type and an id, an absolute URL, or # and an id", ""
+            ),
+            _names_a_type,
+            frozenset({"reference"}),
+            frees=("reference", "/"),
+        ),
+        _told(_type_fits, "type"),
     ],
     "Attachment": [_rule("Attachment.size and hash must be those of the data", _right_size, "data")],
     "Bundle": [
-        _rule(
-            "Every resource in a Bundle needs a fullUrl, except in a batch or transaction",
-            bundles.has_full_urls,
-        ),
-        _rule(
-            "A fullUrl that is a RESTful URL must end with the type and id of its resource",
-            bundles.full_urls_agree,
-        ),
+        _told(bundles.full_urls, "entry"),
+        _told(bundles.search_results, "type"),
+        _told(bundles.documents_are_whole, "entry"),
+        _told(bundles.messages_are_whole, "entry"),
     ],
+    "QuestionnaireResponse": [_told(answers.faults, "questionnaire")],
 }
 """Rules that R4 only states in words."""
 

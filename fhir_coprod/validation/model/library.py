@@ -64,13 +64,28 @@ class Library:
         return self._structures[key]
 
     def _definition(self, url: str) -> Json | None:
-        own = self._own.get(url)
-        if own is not None:
-            return own
         try:
-            return definitions.structure(url)
+            return self._found(url)
         except UnknownDefinition:
             return None
+
+    def _found(self, url: str) -> Json:
+        own = self._own.get(url)
+        if own is None:
+            return definitions.structure(url)
+        if not own.get("snapshot"):
+            own = self._own[url] = definitions.with_snapshot(own, self._found)
+        return own
+
+    def why_unknown(self, url: str) -> str:
+        """Why a definition that is held cannot be used, as a sentence; "" when it is not held at all."""
+        if bare(url) not in self._own and not definitions.has_structure(url):
+            return ""
+        try:
+            self._found(bare(url))
+        except UnknownDefinition as error:
+            return error.message
+        return ""
 
     def value_set(self, url: str) -> ValueSet | None:
         key = bare(url)
@@ -133,6 +148,11 @@ class Library:
         """Whether a canonical names the definition of a type; every value is checked against its own type."""
         url = bare(canonical)
         return url.startswith(FHIR) and self.type_model(url.removeprefix(FHIR)) is not None
+
+    def is_of_type(self, value: object, canonical: str) -> bool:
+        """Whether a resource is of the type whose definition a canonical names, or of one derived from it."""
+        named = value.get("resourceType") if isinstance(value, dict) else None
+        return isinstance(named, str) and bare(canonical).removeprefix(FHIR) in self.ancestors(named)
 
     def resource_type_of(self, canonical: str) -> str:
         """The type that a canonical of a type or a profile is about; "" when it is unknown."""

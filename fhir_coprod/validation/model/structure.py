@@ -147,6 +147,8 @@ class Structure:
     by_id: dict[str, Element]
     contexts: tuple[tuple[str, str], ...] = ()
     """Where an extension is allowed: (element | extension | fhirpath, expression)."""
+    context_rules: tuple[str, ...] = ()
+    """What must hold of an extension's owner, as FHIRPath (contextInvariant)."""
 
 
 class NoSnapshot(ValueError):
@@ -169,16 +171,23 @@ def structure(definition: Json) -> Structure:
     return Structure(
         url=definition.get("url", ""),
         version=definition.get("version", ""),
-        title=definition.get("title") or definition.get("name", ""),
+        title=definition.get("title") or definition.get("name") or definition.get("url", ""),
         type=definition.get("type", ""),
         kind=definition.get("kind", ""),
         abstract=definition.get("abstract", False),
-        profile=definition.get("derivation") == "constraint",
+        profile=_is_profile(definition),
         base=definition.get("baseDefinition", ""),
         root=next(iter(by_id.values())),
         by_id=by_id,
         contexts=tuple((c["type"], c["expression"]) for c in definition.get("context", ())),
+        context_rules=tuple(definition.get("contextInvariant", ())),
     )
+
+
+def _is_profile(definition: Json) -> bool:
+    """Whether it constrains a type. Some call themselves specializations, of the very type that they have."""
+    base = definition.get("baseDefinition", "").rpartition("/")[2]
+    return definition.get("derivation") == "constraint" or (bool(base) and base == definition.get("type"))
 
 
 def _identity(declared: Json, slice_at: dict[str, str]) -> str:

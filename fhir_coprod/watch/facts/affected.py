@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, or_, select
 
 from fhir_coprod import definitions
 from fhir_coprod.jsontext import Json
-from fhir_coprod.store import Version, index
+from fhir_coprod.store import Version, entries, index
 from fhir_coprod.store.schema import watch as watch_tables
 from fhir_coprod.store.versions import from_row
 from fhir_coprod.watch.facts import identifiers, queries
@@ -135,7 +135,7 @@ def _named(version: _Read) -> Iterator[tuple[int, str, str]]:
         for _, value in index.extract(version.type, parameter, version.data):
             reference = value.get("reference") if isinstance(value, dict) else None
             if isinstance(reference, str):
-                yield index.number(version.type, code), *index.split_reference(reference)
+                yield index.number(version.type, code), *entries.split_reference(reference)
 
 
 def _numbers_named(version: _Read) -> set[identifiers.Number]:

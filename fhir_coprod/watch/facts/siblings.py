@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Select, select
 
 from fhir_coprod import alike
 from fhir_coprod.jsontext import Json
-from fhir_coprod.store import index
+from fhir_coprod.store import entries, index
 from fhir_coprod.store.reindex import PREFIX
 from fhir_coprod.store.schema import core
 from fhir_coprod.watch.facts import queries
@@ -149,7 +149,7 @@ class Kin:
             self._alike.update(alike.dated_marks(order))
         self._asking |= {*alike.marks(order), *alike.grouped(order)}
         named = (*targets(order.get("replaces")), *targets(order.get("basedOn")), *alike.supports(order))
-        self.named |= {index.split_reference(name) for name in named}
+        self.named |= {entries.split_reference(name) for name in named}
 
     def add_asked(self, ids: Collection[str]) -> None:
         """Note orders of which another department may have been asked: twins ask the same department."""

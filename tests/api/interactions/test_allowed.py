@@ -186,6 +186,7 @@ def test_a_case_in_one_bundle_is_unpacked_as_it_is_stored(api: Api, kind: str) -
             "date": "2026-03-02",
             "author": [{"display": "GP"}],
             "title": "Referral",
+            "section": [{"title": "Order", "entry": [{"reference": f"urn:uuid:{order}"}]}],
         },
     }
     request = {

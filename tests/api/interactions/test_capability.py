@@ -12,6 +12,7 @@ from fhir_coprod.api.endpoint import PREFIX
 from fhir_coprod.api.openapi import _TEXTS
 from fhir_coprod.api.table import TABLE
 from tests.api.conftest import Api
+from tests.api.test_claims import value_of
 
 
 @pytest.fixture
@@ -38,22 +39,12 @@ def test_every_route_is_told_and_nothing_else(statement: Any) -> None:
 
 
 def test_every_search_parameter_it_names_is_taken(api: Api, statement: Any) -> None:
-    values = {
-        "token": "a",
-        "string": "a",
-        "date": "2020",
-        "reference": "Patient/a",
-        "number": "1",
-        "quantity": "1",
-        "uri": "http://a",
-        "special": "a",
-    }
     for resource in statement["rest"][0]["resource"]:
         if resource["type"] not in ("Patient", "Observation", "Task", "ServiceRequest", "CarePlan"):
             continue
         for parameter in resource["searchParam"]:
-            named = {"_content": "1", "quality": "valid"}
-            value = named.get(parameter["name"]) or values[parameter["type"]]
+            name = parameter["name"]
+            value = "valid" if name == "quality" else value_of(resource["type"], name)
             url = f"{resource['type']}?{parameter['name']}={value}&_count=0"
             answer = api.get(url, Prefer="handling=strict")
             assert answer.status_code == 200, f"{url}: {answer.text}"

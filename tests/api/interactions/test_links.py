@@ -22,16 +22,14 @@ def stored_with(api: Api, target: str, resource: dict[str, Any]) -> tuple[dict[s
     return read, location(found[1])
 
 
-def test_uris_urls_oids_and_uuids_are_rewritten_wherever_they_stand(api: Api) -> None:
+def test_uris_and_urls_are_rewritten_wherever_they_stand(api: Api) -> None:
     target = urn()
     basic = {
         "resourceType": "Basic",
-        "code": {"coding": [{"system": target, "code": "x"}]},
-        "identifier": [{"system": target, "value": target}],
+        "code": {"text": "x"},
         "extension": [
             {"url": "urn:x:uri", "valueUri": target},
             {"url": "urn:x:url", "valueUrl": target},
-            {"url": "urn:x:uuid", "valueUuid": target},
             {
                 "url": "urn:x:inner",
                 "extension": [{"url": "urn:x:reference", "valueReference": {"reference": target}}],
@@ -54,26 +52,37 @@ def test_uris_urls_oids_and_uuids_are_rewritten_wherever_they_stand(api: Api) ->
         "_created": {"extension": [{"url": "urn:x:why", "valueUri": target}]},
     }
     read, patient_here = stored_with(api, target, basic)
-    assert read["code"]["coding"][0]["system"] == patient_here
-    assert [next(v for k, v in each.items() if k != "url") for each in read["extension"][:3]] == [
+    assert [next(v for k, v in each.items() if k != "url") for each in read["extension"][:2]] == [
         patient_here
-    ] * 3
-    assert read["extension"][3]["extension"][0]["valueReference"]["reference"] == patient_here
+    ] * 2
+    assert read["extension"][2]["extension"][0]["valueReference"]["reference"] == patient_here
     assert read["contained"][0]["address"] == patient_here
     assert read["_created"]["extension"][0]["valueUri"] == patient_here
-    # A string is no link, even where it says the same.
-    assert read["identifier"] == [{"system": patient_here, "value": target}]
 
 
-def test_an_oid_is_rewritten(api: Api) -> None:
-    target = "urn:oid:1.2.3.4.5"
-    basic = {
-        "resourceType": "Basic",
-        "code": {"text": "x"},
-        "extension": [{"url": "urn:x", "valueOid": target}],
-    }
-    read, patient_here = stored_with(api, target, basic)
-    assert read["extension"][0]["valueOid"] == patient_here
+def test_names_and_what_cannot_hold_a_reference_stay_and_the_result_is_valid(api: Api) -> None:
+    for target, kind in ((urn(), "valueUuid"), ("urn:oid:1.2.3.4.5", "valueOid")):
+        basic = {
+            "resourceType": "Basic",
+            "code": {"coding": [{"system": target, "code": "x"}]},
+            "identifier": [{"system": target, "value": target}],
+            "extension": [{"url": target, "valueString": "x"}, {"url": "urn:x", kind: target}],
+        }
+        read, _ = stored_with(api, target, basic)
+        assert {name: read[name] for name in basic} == basic
+        assert api.put(f"Basic/{read['id']}", read).status_code == 200
+
+
+def test_the_url_of_a_definition_stays_and_so_does_the_canonical_that_leads_to_it(api: Api) -> None:
+    target = urn()
+    asked = {"resourceType": "Questionnaire", "status": "active", "url": target}
+    told = {"resourceType": "QuestionnaireResponse", "status": "completed", "questionnaire": target}
+    found = performed(
+        api,
+        bundle(entry("POST", "Questionnaire", asked, target), entry("POST", "QuestionnaireResponse", told)),
+    )
+    assert api.get(location(found[0])).json()["url"] == target
+    assert api.get(location(found[1])).json()["questionnaire"] == target
 
 
 def test_canonicals_and_strings_stay(api: Api) -> None:

@@ -27,6 +27,11 @@ def parameters(**given: Any) -> Json:
 
 def errors(answer: Any) -> list[Json]:
     assert answer.status_code == 200, answer.text
+    return refusal(answer)
+
+
+def refusal(answer: Any) -> list[Json]:
+    """The errors in an OperationOutcome, whatever the status."""
     return [issue for issue in answer.json()["issue"] if issue["severity"] in ("error", "fatal")]
 
 
@@ -59,6 +64,58 @@ class TestValidate:
         assert errors(api.get(f"Patient/{stored['id']}/$validate")) == []
         assert api.get("Patient/absent/$validate").status_code == 404
         assert errors(api.post(f"Patient/{stored['id']}/$validate", parameters(mode="delete"))) == []
+
+    def test_a_mode_says_what_the_write_would_say(self, api: Api) -> None:
+        order = api.create(
+            {
+                "resourceType": "ServiceRequest",
+                "status": "active",
+                "intent": "order",
+                "subject": {"reference": "Patient/x"},
+                "performer": [{"reference": "Organization/o"}],
+            }
+        )
+        task = api.create(
+            {
+                "resourceType": "Task",
+                "status": "requested",
+                "intent": "order",
+                "code": {
+                    "coding": [{"system": "http://hl7.org/fhir/CodeSystem/task-code", "code": "fulfill"}]
+                },
+                "focus": {"reference": f"ServiceRequest/{order['id']}"},
+                "owner": {"reference": "Organization/o"},
+            }
+        )
+        url, before = f"Task/{task['id']}", api.store.head()
+        ahead = {**task, "status": "completed"}
+        answer = api.put(url, ahead)
+        refused = refusal(answer)
+        assert answer.status_code == 422
+        assert refused
+        assert errors(api.post(f"{url}/$validate?mode=update", ahead)) == refused
+        assert errors(api.post("$validate?mode=update", ahead)) == refused
+        assert errors(api.post(f"{url}/$validate?mode=update", {**task, "id": "other"}))
+        assert errors(api.post(f"{url}/$validate?mode=update", task, if_match='W/"7"'))
+        assert errors(api.post(f"{url}/$validate?mode=update", {**task, "status": "accepted"})) == []
+        lost = {**task, "focus": {"reference": "urn:uuid:1"}}
+        answer = api.post("Task", lost)
+        assert answer.status_code == 400
+        assert errors(api.post("Task/$validate?mode=create", lost)) == refusal(answer)
+        assert errors(api.post("Task/$validate?mode=create", task)) == []
+        assert errors(api.get(f"{url}/$validate?mode=delete", if_match='W/"7"'))
+        assert api.store.head() == before
+
+    @pytest.mark.parametrize("url", ["$validate", "Parameters/$validate"])
+    def test_a_parameters_is_the_envelope_or_what_is_judged(self, api: Api, url: str) -> None:
+        inner = parameters(a="b")
+        assert errors(api.post(url, parameters(resource=inner))) == []
+        assert errors(api.post(url, inner)) == []
+        wrong = {"resourceType": "Parameters", "parameter": [{"valueString": "b"}]}
+        for sent in (wrong, parameters(resource=wrong)):
+            assert errors(api.post(url, sent))[0]["expression"] == ["Parameters.parameter[0]"]
+        unknown = parameters(resource=inner, profile="http://nobody.example/Profile")
+        assert "nobody.example" in api.post(url, unknown).text
 
     def test_without_a_resource_is_400(self, api: Api) -> None:
         assert api.request("POST", "Patient/$validate").status_code == 400
@@ -256,3 +313,12 @@ def test_validate_does_not_say_that_our_own_definitions_may_be_deleted(api: Api)
     assert answer.status_code == 200
     assert answer.json()["issue"][0]["severity"] == "error"
     assert api.delete(f"StructureDefinition/{ours}").status_code == 403
+
+
+def test_an_operation_says_which_parameters_it_does_not_have(api: Api) -> None:
+    id = api.create(patient())["id"]
+    for answer in (api.get(f"Patient/{id}/$everything?foo=bar"), api.post("$validate?foo=bar", patient())):
+        assert "has no parameter 'foo'" in answer.text
+        assert answer.status_code == 200
+    strict = api.get(f"Patient/{id}/$everything?foo=bar", prefer="handling=strict")
+    assert strict.status_code == 400

@@ -128,7 +128,7 @@ def test_search_over_several_types(api: Api) -> None:
 
 
 def test_what_is_not_supported_says_so_under_strict_handling(api: Api) -> None:
-    for parameter in ("code-value-quantity=http://a|b$5", "code:in=http://a", "nonsense=1"):
+    for parameter in ("code-value-quantity:exact=http://a|b$5", "code:in=http://a", "nonsense=1"):
         answer = api.get(f"Observation?{parameter}", Prefer="handling=strict")
         assert answer.status_code == 400
         assert outcome(answer)["code"] == "not-supported"

@@ -226,8 +226,12 @@ class TestTransaction:
         assert api.get(f"Patient/{stored['id']}").json()["birthDate"] == "1960"
 
     def test_number_lexemes_survive(self, api: Api) -> None:
+        subject = urn()
         raw = json.dumps(
-            bundle(entry("POST", "Observation", observation("urn:a", valueQuantity={"value": 19})))
+            bundle(
+                entry("POST", "Observation", observation(subject, valueQuantity={"value": 19})),
+                entry("POST", "Patient", patient(), subject),
+            )
         )
         answer = api.post("", raw.replace('"value": 19', '"value": 19.00').encode())
         assert b"19.00" in api.get(location(answer.json()["entry"][0])).content
@@ -259,6 +263,7 @@ class TestTransaction:
             entry("POST", "https://other.example/Patient", {"resourceType": "Patient"}),
             entry("MERGE", "Patient/a"),
             entry("PATCH", "Patient/a", {"resourceType": "Patient"}),
+            entry("PATCH", "Patient/a", {"resourceType": "Parameters", "parameter": [{"name": "x"}]}),
             entry("GET", "Patient?name=%ff"),
         ],
         ids=str,

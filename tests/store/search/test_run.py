@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from fhir_coprod import jsontext
-from fhir_coprod.errors import BadRequest, UnknownParameter, UnknownType
+from fhir_coprod.errors import BadRequest, UnknownParameter, UnknownType, Unsupported
 from fhir_coprod.store import Query, Store
 from tests.store.library import RESOURCES, UCUM, V2, ids, search
 
@@ -35,7 +35,7 @@ CASES = [
     ("Patient?address-city=Malmö", "anna"),
     ("Patient?address=21120", ""),
     ("Patient?address=211 2", "anna"),
-    ("Patient?phonetic=x", UnknownParameter),
+    ("Patient?phonetic=x", Unsupported),
     # --- token
     ("Patient?identifier=19700531-1234", "anna bo"),
     ("Patient?identifier=urn:pnr|19700531-1234", "anna"),
@@ -61,10 +61,10 @@ CASES = [
     ("Patient?deceased=true", "cy"),
     ("Patient?phone=070-123", "anna"),
     ("Patient?telecom=email|a@b.se", "anna"),
-    ("Patient?gender:in=http://x", UnknownParameter),
-    ("Patient?gender:above=http://x|y", UnknownParameter),
-    ("Patient?gender:below=http://x|y", UnknownParameter),
-    ("Patient?gender:exact=female", UnknownParameter),
+    ("Patient?gender:in=http://x", Unsupported),
+    ("Patient?gender:above=http://x|y", Unsupported),
+    ("Patient?gender:below=http://x|y", Unsupported),
+    ("Patient?gender:exact=female", Unsupported),
     ("Observation?value-concept:text=low back", "subject"),
     ("ServiceRequest?code:text=only", "s"),
     ("ServiceRequest?code:missing=false", "s"),
@@ -91,7 +91,7 @@ CASES = [
     # --- uri
     ("ValueSet?url=http://x.example/vs/a", "v"),
     ("ValueSet?url=http://x.example/vs", ""),
-    ("ValueSet?url:below=http://x.example/", UnknownParameter),
+    ("ValueSet?url:below=http://x.example/", "v"),
     # --- number
     ("RiskAssessment?probability=0.8", "r1 r2"),
     ("RiskAssessment?probability=0.80", "r1"),
@@ -155,12 +155,24 @@ CASES = [
     ("Patient?_security=R", "anna"),
     ("Patient?_profile=https://fhir-coprod.org/ig/StructureDefinition/x", "anna"),
     ("Patient?_source=urn:lab", "anna"),
-    ("Patient?_text=x", UnknownParameter),
-    ("Patient?_content=x", UnknownParameter),
-    ("Patient?_filter=name eq x", UnknownParameter),
-    ("Patient?_list=x", UnknownParameter),
+    ("Patient?_text=x", Unsupported),
+    ("Patient?_content=x", Unsupported),
+    ("Patient?_filter=name eq x", Unsupported),
+    ("Patient?_list=x", Unsupported),
+    ("Patient?_query=x", Unsupported),
+    ("Patient?_contained=true", Unsupported),
+    ("Patient?_contained=false&_id=anna", "anna"),
+    ("Patient?_sort:desc=name", Unsupported),
+    ("Patient?_count:exact=1", Unsupported),
+    ("Patient?_include:all=Patient:organization", Unsupported),
+    ("Patient?gender:in=", Unsupported),
+    ("Patient?family:foo=", Unsupported),
+    ("Observation?patient.family:foo=x", Unsupported),
+    ("Observation?subject.name:text=x", Unsupported),
+    ("Patient?_has:Observation:patient:code:exact=x", Unsupported),
     ("Patient?nonsense=x", UnknownParameter),
-    ("Observation?code-value-quantity=x$y", UnknownParameter),
+    ("Patient?nonsense:foo=x", UnknownParameter),
+    ("Observation?code-value-quantity=x$y", BadRequest),
     # --- special: 2.29 km apart
     ("Location?near=59.33|18.04|3|km", "ward"),
     ("Location?near=59.33|18.04|2.3", "ward"),
@@ -347,6 +359,13 @@ def test_what_is_not_understood_is_ignored_and_named_unless_strict(library: Stor
     assert query.self_pairs() == [("gender", "male"), ("_count", "1000")]
     assert len(query.ignored) == 1
     assert "nonsense" in query.ignored[0]
+
+
+def test_a_modifier_that_is_not_supported_is_never_ignored(library: Store) -> None:
+    for asked in ("code:not-in=http://x", "subject:below=x", "_query=x", "patient.family:foo=x"):
+        pair = tuple(asked.split("="))
+        with pytest.raises(Unsupported, match="not supported"):
+            Query.parse("Observation", [pair], strict=False)
 
 
 def test_own_address_in_a_reference_is_taken_as_relative(library: Store) -> None:

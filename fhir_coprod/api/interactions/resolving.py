@@ -1,0 +1,179 @@
+"""Decides what the entries of a transaction mean: their ids, what criteria find, and in which turn they come.
+
+Entries name each other by their fullUrl, in references and in criteria.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from fhir_coprod.api.answer import Answer
+from fhir_coprod.api.call import Call
+from fhir_coprod.api.endpoint import Interaction
+from fhir_coprod.api.interactions import writing
+from fhir_coprod.api.interactions.writing import PlannedWrite
+from fhir_coprod.errors import BadRequest, CoprodError
+from fhir_coprod.outcome import Outcome
+from fhir_coprod.store import Transaction, links
+from fhir_coprod.store.links import Addresses, folded
+
+
+@dataclass(slots=True)
+class Step:
+    """One entry in progress: its call, then the change it makes, then its answer.
+
+    twin: an earlier entry with the same conditional create; this one answers with its result
+    """
+
+    index: int
+    full_url: str
+    method: str
+    row: Interaction | None = None
+    call: Call | None = None
+    change: PlannedWrite | None = None
+    twin: Step | None = None
+    answer: Answer | None = None
+
+
+def both(step: Step) -> tuple[Call, PlannedWrite]:
+    if step.call is None or step.change is None:
+        raise AssertionError("a step that writes has been prepared")
+    return step.call, step.change
+
+
+def located(error: CoprodError, index: int) -> CoprodError:
+    """The same error, with the place of its issues within the Bundle."""
+    error.outcome = Outcome(
+        tuple(replace(issue, expression=_place(issue.expression, index)) for issue in error.outcome.issues)
+    )
+    return error
+
+
+def _place(expression: str, index: int) -> str:
+    entry = f"Bundle.entry[{index}]"
+    return f"{entry}.resource.{expression.partition('.')[2]}".rstrip(".") if expression else entry
+
+
+def in_turn(steps: list[Step]) -> Iterator[Step]:
+    """The steps, each with references by criteria after those that write what they may find.
+
+    Steps that ask for each other's types come in their order, and each sees those before it.
+    """
+    patches: list[Step] = []
+    waiting: list[tuple[Step, set[str]]] = []
+    for step in steps:
+        change = both(step)[1]
+        undecided = change.document if change.ready is None and not change.found else None
+        asked = links.criteria_types(undecided, change.base) if undecided else set()
+        if change.kind == "patch" and change.tried is None:
+            patches.append(step)  # what it refers to shows only when it is applied
+        elif asked:
+            waiting.append((step, asked))
+        else:
+            yield step
+    yield from patches
+    while waiting:
+        types = Counter(both(step)[1].type for step, _ in waiting)
+        free = [step for step, asked in waiting if not _may_change(asked, types, both(step)[1].type)]
+        yield from free or [step for step, _ in waiting]
+        done = {step.index for step in free}
+        waiting = [one for one in waiting if free and one[0].index not in done]
+
+
+def _may_change(asked: set[str], types: Counter[str], own: str) -> bool:
+    """Whether others that wait write what one of type `own` asks for."""
+    return any(types[each] > (each == own) for each in asked)
+
+
+def resolve_all(transaction: Transaction, steps: list[Step]) -> Addresses:
+    """Decide every id before the first write, and return what the fullUrls mean; raises BadRequest if two
+    entries mean the same resource.
+
+    R4: deletions come first, so that a conditional create no longer finds what they delete.
+    """
+    resolving = _Resolving(transaction, steps)
+    for step in steps:
+        resolving.resolve(step)
+    return resolving.addresses()
+
+
+class _Resolving:
+    """Finds what each conditional entry means; first what its own criteria name."""
+
+    def __init__(self, transaction: Transaction, steps: list[Step]) -> None:
+        self._transaction = transaction
+        self._base = both(steps[0])[1].base if steps else ""
+        self._by_url = {
+            folded(step.full_url): step for step in steps if step.full_url and both(step)[1].kind != "delete"
+        }
+        self._here: dict[str, str] = dict.fromkeys(self._by_url, "")
+        self._begun: set[int] = set()
+        self._taken: dict[tuple[str, str], Step] = {}
+        self._asked: dict[tuple[str, object], Step] = {}
+
+    def addresses(self) -> Addresses:
+        return Addresses(self._here, base=self._base)
+
+    def resolve(self, step: Step) -> None:
+        if step.index in self._begun:
+            return
+        self._begun.add(step.index)
+        change = both(step)[1]
+        try:
+            for url in links.entries_in(change.type, change.criteria or (), self.addresses()):
+                self._resolve_first(url, change)
+            writing.resolve(self._transaction, change, self.addresses())
+        except CoprodError as error:
+            raise located(error, step.index) from None
+        self._decide(step, change)
+        if step.full_url and change.kind != "delete":
+            self._here[folded(step.full_url)] = f"{change.type}/{change.id}"
+
+    def _resolve_first(self, url: str, change: PlannedWrite) -> None:
+        if change.kind == "delete":
+            raise BadRequest(
+                "Deletions come first, so their criteria cannot name another entry; name its id."
+            )
+        self.resolve(self._by_url[url])
+        if not self._here[url]:
+            raise BadRequest("The criteria of these entries name each other; name one by its id.")
+
+    def _decide(self, step: Step, change: PlannedWrite) -> None:
+        if change.kind == "create":
+            _resolve_create(step, change, self._taken, self._asked)
+            return
+        if change.kind == "update" and not change.id:
+            change.id = str(uuid.uuid4())
+        earlier = self._taken.setdefault((change.type, change.id), step) if change.id else step
+        if change.kind == "update" and change.criteria is not None and earlier is step:
+            # If the criteria find nothing, each of two such entries would create a resource.
+            earlier = self._asked.setdefault((change.type, tuple(sorted(change.criteria))), step)
+        if earlier is not step:
+            raise BadRequest(
+                f"Entries {earlier.index} and {step.index} are about one resource; keep one.",
+                expression=f"Bundle.entry[{step.index}]",
+            )
+
+
+def _resolve_create(
+    step: Step,
+    change: PlannedWrite,
+    taken: dict[tuple[str, str], Step],
+    asked: dict[tuple[str, object], Step],
+) -> None:
+    if change.found:
+        other = taken.get((change.type, change.found.id))
+        if other is None or both(other)[1].kind != "delete":
+            return
+        change.found = None
+    if change.criteria is not None:
+        # The second of two identical conditional creates gets what the first will store.
+        first = asked.setdefault((change.type, tuple(sorted(change.criteria))), step)
+        step.twin = first if first is not step else None
+    if step.twin:
+        change.id = both(step.twin)[1].id
+    else:
+        change.id = change.ready.id if change.ready else change.id or str(uuid.uuid4())

@@ -1,0 +1,193 @@
+"""Searches by values at their edges: words, case, days of the clinic, numbers, pairs, terminologies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from fhir_coprod.errors import BadRequest, Unsupported
+from fhir_coprod.store import Query, Store
+from tests.peers.fixtures import NewStore
+from tests.store.library import ids, search
+from tests.store.search.test_links import put
+
+LOINC = "http://loinc.org"
+ACT = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
+GENDERS = "http://hl7.org/fhir/ValueSet/administrative-gender"
+
+
+def component(code: str, value: float) -> dict[str, Any]:
+    return {"code": {"coding": [{"system": LOINC, "code": code}]}, "valueQuantity": {"value": value}}
+
+
+def observation(**members: Any) -> dict[str, Any]:
+    return {"resourceType": "Observation", **members}
+
+
+RESOURCES: dict[str, dict[str, Any]] = {
+    "Patient/a": {
+        "resourceType": "Patient",
+        "active": False,
+        "gender": "male",
+        "name": [{"family": "Zorn Ek", "given": ["Anna Maria"]}, {"family": "Müller-Lüders"}],
+        "telecom": [{"system": "email", "value": "Ann@Example.org"}],
+        "identifier": [{"value": "1912-TF12"}],
+        "birthDate": "1970-01-01",
+    },
+    "Patient/b": {"resourceType": "Patient", "name": [{"family": "Berg"}], "birthDate": "1960-01-01"},
+    "ValueSet/v": {"resourceType": "ValueSet", "url": "http://a.example/v", "version": "V1-Beta"},
+    "Observation/long": observation(valueQuantity={"value": 123456789012345.67}),
+    "Observation/below": observation(valueQuantity={"value": 5.4, "comparator": "<"}),
+    "Observation/most": observation(valueQuantity={"value": 5.4, "comparator": "<="}),
+    "Observation/above": observation(valueQuantity={"value": 5.4, "comparator": ">"}),
+    "Observation/exact": observation(valueQuantity={"value": 5.4}),
+    "Observation/leap": observation(effectiveDateTime="2016-12-31T23:59:60Z"),
+    "Observation/tick": observation(effectiveDateTime="2016-12-31T23:59:60.5Z"),
+    "Observation/pressure": observation(component=[component("8480-6", 120), component("8462-4", 80)]),
+    "Observation/pulse": observation(**component("8867-4", 72), status="final"),
+    "Encounter/inpatient": {"resourceType": "Encounter", "class": {"system": ACT, "code": "ACUTE"}},
+    "Encounter/home": {"resourceType": "Encounter", "class": {"system": ACT, "code": "HH"}},
+    # Days of a clinic in Stockholm, which is two hours ahead in May
+    "ServiceRequest/midnight": {"resourceType": "ServiceRequest", "authoredOn": "2024-05-01T00:00:00+02:00"},
+    "ServiceRequest/evening": {"resourceType": "ServiceRequest", "authoredOn": "2024-05-01T22:30:00Z"},
+    "ServiceRequest/day": {"resourceType": "ServiceRequest", "authoredOn": "2024-05-01"},
+    "Encounter/utc": {
+        "resourceType": "Encounter",
+        "period": {"start": "2024-05-01T00:00:00Z", "end": "2024-05-01T23:59:59Z"},
+    },
+    "Encounter/days": {"resourceType": "Encounter", "period": {"start": "2024-05-01", "end": "2024-05-01"}},
+    "Encounter/on": {"resourceType": "Encounter", "period": {"start": "2024-05-01"}},
+}
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def edges(request: pytest.FixtureRequest, new_store: NewStore) -> Iterator[Store]:
+    with new_store(request.param) as url, Store.open(url) as store:
+        for reference, data in RESOURCES.items():
+            put(store, reference, data)
+        yield store
+
+
+PAIR = "component-code-value-quantity"
+CASES = [
+    # --- each word of a name (3.7); the whole of it sorts and is exact
+    ("Patient?family=ek", "a"),
+    ("Patient?family=Zorn", "a"),
+    ("Patient?given=maria", "a"),
+    ("Patient?name=maria", "a"),
+    ("Patient?family=luders", "a"),
+    ("Patient?family=mullerlud", "a"),
+    ("Patient?family=orn", ""),
+    ("Patient?family:exact=Ek", ""),
+    ("Patient?family:exact=Zorn Ek", "a"),
+    ("Patient?family:contains=orn", "a"),
+    ("Patient?_sort=family", "b a"),
+    ("Patient?_sort=-family", "a b"),
+    ("Patient?_sort=-family&birthdate=gt1950", "a b"),
+    # --- tokens on texts (3.6)
+    ("Patient?email=ann@example.org", "a"),
+    ("Patient?telecom=email|ANN@example.org", "a"),
+    ("Patient?telecom=phone|ann@example.org", ""),
+    ("Patient?identifier=1912-tf12", ""),
+    ("ValueSet?version=v1-beta", "v"),
+    ("ValueSet?version:not=V1-BETA", ""),
+    ("Patient?active=false", "a"),
+    ("Patient?active=yes", BadRequest),
+    ("Patient?active=true,2", BadRequest),
+    ("Patient?deceased=maybe", BadRequest),
+    # --- _sort given twice (3.10)
+    ("Patient?_sort=birthdate&_sort=-family", "b a"),
+    ("Patient?_sort=-family&_sort=birthdate", "a b"),
+    # --- numbers and moments at their edges (3.11)
+    ("Observation?value-quantity=123456789012345.67", "long"),
+    ("Observation?value-quantity=5.4", "exact"),
+    ("Observation?value-quantity=lt5.4", "below most"),
+    ("Observation?value-quantity=le5.4", "below most exact"),
+    ("Observation?value-quantity=gt5.4&value-quantity=lt100", "above pulse"),
+    ("Observation?value-quantity=ne5.4&code:missing=true", "long below most above"),
+    ("Observation?date=2016-12-31", "leap tick"),
+    ("Observation?date=2017", ""),
+    ("Observation?date=ge2016-12-31T23:59:59Z", "leap tick"),
+    ("Observation?_lastUpdated=2024-05-01T24:00:00Z", BadRequest),
+    # --- composites: both in one component
+    (f"Observation?{PAIR}=8480-6$gt100", "pressure"),
+    (f"Observation?{PAIR}={LOINC}|8480-6$120", "pressure"),
+    (f"Observation?{PAIR}=8462-4$gt100", ""),
+    (f"Observation?{PAIR}=8462-4$gt100,8462-4$lt100", "pressure"),
+    (f"Observation?{PAIR}=urn:x|8462-4$80", ""),
+    (f"Observation?{PAIR}=8867-4$72", ""),
+    (f"Observation?{PAIR}={LOINC}|$72", BadRequest),
+    (f"Observation?{PAIR}=8462-4", BadRequest),
+    (f"Observation?{PAIR}:missing=true", Unsupported),
+    ("Observation?code-value-quantity=8867-4$72", "pulse"),
+    ("Observation?code-value-quantity=8867-4$gt72", ""),
+    ("Observation?combo-code-value-quantity=8867-4$72,8480-6$120", "pulse pressure"),
+    ("MolecularSequence?chromosome-window-coordinate=1$2$3", Unsupported),
+    # --- terminologies that are held
+    (f"Patient?gender:in={GENDERS}", "a"),
+    (f"Patient?gender:in={GENDERS}|4.0.1", "a"),
+    (f"Patient?gender:not-in={GENDERS}", "b"),
+    ("Patient?gender:in=http://hl7.org/fhir/ValueSet/observation-status", ""),
+    ("Patient?gender:in=http://nobody.example/vs", Unsupported),
+    ("Patient?gender:not-in=http://nobody.example/vs", Unsupported),
+    ("Observation?code:in=http://hl7.org/fhir/ValueSet/observation-codes", Unsupported),
+    (f"Encounter?class:below={ACT}|IMP", "inpatient"),
+    (f"Encounter?class:below={ACT}|ACUTE", "inpatient"),
+    (f"Encounter?class:above={ACT}|ACUTE", "inpatient"),
+    (f"Encounter?class:above={ACT}|IMP", ""),
+    ("Encounter?class:below=IMP", BadRequest),
+    ("Observation?code:below=http://loinc.org|8867-4", Unsupported),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), CASES, ids=[text for text, _ in CASES])
+def test_values_at_their_edges(edges: Store, text: str, expected: str | type[Exception]) -> None:
+    if isinstance(expected, str):
+        found = ids(search(edges, text))
+        assert (
+            found.split() == expected.split()
+            if "_sort" in text
+            else set(found.split()) == set(expected.split())
+        )
+    else:
+        with pytest.raises(expected):
+            search(edges, text)
+
+
+DAYS = [
+    # search, found in Stockholm, found in UTC
+    ("ServiceRequest?authored=2024-05-01", "midnight day", "evening day"),
+    ("ServiceRequest?authored=2024-05-02", "evening", ""),
+    ("ServiceRequest?authored=2024-04-30", "", "midnight"),
+    ("ServiceRequest?authored=ge2024-05-01", "midnight evening day", "evening day"),
+    ("ServiceRequest?authored=lt2024-05-01", "", "midnight"),
+    ("ServiceRequest?authored=2024-05", "midnight evening day", "evening day"),
+    ("ServiceRequest?authored=2024-05-01T00:00:00", "midnight", ""),
+    ("ServiceRequest?authored=2024-04-30T22:00:00Z", "midnight", "midnight"),
+    ("ServiceRequest?authored=ge2024-05-01T22:30:00Z", "evening", "evening day"),
+    ("ServiceRequest?authored=ne2024-05-01", "evening", "midnight"),
+    ("ServiceRequest?authored=ge2024-05-01&authored=le2024-05-01", "midnight day", "evening day"),
+    ("Patient?birthdate=1970-01-01", "a", "a"),
+    ("Patient?birthdate=1970", "a", "a"),
+    ("Encounter?date=2024-05-01", "days", "utc days"),
+    ("Encounter?date=sa2024-04-30", "utc days on", "utc days on"),
+    ("Encounter?date=gt2024-05-01", "utc on", "on"),
+]
+
+
+@pytest.mark.parametrize(("text", "there", "utc"), DAYS, ids=[text for text, _, _ in DAYS])
+def test_a_day_without_a_zone_is_a_day_of_the_clinic(edges: Store, text: str, there: str, utc: str) -> None:
+    for zone, expected in (("Europe/Stockholm", there), ("UTC", utc)):
+        type, _, asked = text.partition("?")
+        pairs = [tuple(each.split("=", 1)) for each in asked.split("&")]
+        query = Query.parse(type, pairs, strict=True, zone=ZoneInfo(zone))  # type: ignore[arg-type]
+        assert ids(edges.search(query)) == expected, zone
+
+
+def test_the_ends_of_time_are_searched_in_any_zone(edges: Store) -> None:
+    for value in ("0001-01-01", "9999-12-31", "lt0001", "gt9999", "ap9999-12-31T23:59:59Z"):
+        query = Query.parse("Encounter", [("date", value)], zone=ZoneInfo("Pacific/Auckland"))
+        assert edges.search(query).total is not None

@@ -1,0 +1,21 @@
+"""HL7's own validator cases, where a copy of them stands beside the repository."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.validation import hl7_cases
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(1200)
+def test_hl7s_cases_get_hl7s_verdicts(capsys: pytest.CaptureFixture[str]) -> None:
+    if not (hl7_cases.BESIDE / hl7_cases.FILE).exists():
+        pytest.skip(f"HL7's validator cases ({hl7_cases.FILE}) do not stand beside the repository")
+    known, found = hl7_cases.table(), hl7_cases.judged(hl7_cases.BESIDE)
+    with capsys.disabled():
+        print("\n" + hl7_cases.report(found, known))
+    unexplained = [one.case.name for one in found if not one.agrees and one.case.name not in known.differing]
+    assert not unexplained
+    for name, (agreeing, number) in hl7_cases.shares(found).items():
+        assert agreeing >= hl7_cases.WANTED[name] * number, name
