@@ -42,6 +42,7 @@ class Definitions:
         self._unfinished: set[str] = set()
         self._code_systems: dict[str, Editions] = {}
         self._code_system_resources: dict[str, Json | None] = {}
+        self._resources: dict[tuple[str, str], list[Json]] = {}
         self._parameters: dict[str, Mapping[str, SearchParameter]] = {}
         self._own_parameters: tuple[Json, ...] | None = None
         self.generation = 0
@@ -53,6 +54,7 @@ class Definitions:
         self._value_sets.clear()
         self._code_systems.clear()
         self._code_system_resources.clear()
+        self._resources.clear()
         self._parameters.clear()
         self._own_parameters = None
         self.generation += 1
@@ -115,9 +117,15 @@ class Definitions:
         A |version decides where a package has that version.
         """
         bare_url, _, version = url.partition("|")
-        found = newest_first(self._packaged(bare_url, resource_type))
+        key = (resource_type, bare_url)
+        found = self._resources.get(key)
+        if found is None:
+            found = newest_first(self._packaged(bare_url, resource_type))
+            if not found:
+                return None  # not remembered: records may name any number of canonicals
+            self._resources[key] = found
         named = [one for one in found if one.get("version") == version]
-        return next(iter(named or found), None)
+        return (named or found)[0]
 
     # terminology
 

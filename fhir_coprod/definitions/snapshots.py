@@ -24,8 +24,8 @@ BY_TYPE: Json = {"discriminator": [{"type": "type", "path": "$this"}], "rules": 
 _EXTENSIONS = ("extension", "modifierExtension")
 _STATED = ("fixed", "pattern", "minValue", "maxValue", "defaultValue")
 _NOT_INHERITED = ("id", "path", "sliceName", "slicing", "sliceIsConstraining")
-
-
+MOST_BASES = 50
+"""So many profiles without snapshots may be derived from each other; real ones are three or four."""
 _MALFORMED = (LookupError, TypeError, AttributeError, ValueError)
 """What comes of a definition that does not have the form that R4 prescribes."""
 _making: ContextVar[tuple[str, ...]] = ContextVar("making", default=())
@@ -64,6 +64,8 @@ def with_snapshot(definition: Json, find: Find) -> Json:
     around = _making.get()
     if url in around:
         raise UnknownDefinition(f"The StructureDefinition {url} is derived from itself; correct it.")
+    if len(around) == MOST_BASES:
+        raise UnknownDefinition(f"More than {MOST_BASES} profiles are derived from {url}; build snapshots.")
     token = _making.set((*around, url))
     try:
         return {**definition, "snapshot": {"element": _elements(definition, find)}}
@@ -99,12 +101,11 @@ def _elements(definition: Json, find: Find) -> list[Json]:
         if definition.get("derivation") != "constraint":
             raise _DoesNotFit("it defines a type of its own")
         raise _DoesNotFit(f"its base is for {base.get('type')} and not for {definition.get('type')}")
-    root = _tree(base["snapshot"]["element"])
-    maker = _Maker(root, find)
+    maker = _Maker(base["snapshot"]["element"], find)
     known: dict[str, str] = {}
     for element in definition["differential"]["element"]:
         maker.put(element, _segments(element, known))
-    return list(_flat(root, "", ""))
+    return list(_flat(maker.root, "", ""))
 
 
 def _segments(element: Json, known: dict[str, str]) -> list[str]:
@@ -128,8 +129,9 @@ def _plain(identity: str) -> str:
 class _Maker:
     """Puts the elements of a differential into the tree of the base."""
 
-    def __init__(self, root: _Node, find: Find) -> None:
-        self.root = root
+    def __init__(self, base: list[Json], find: Find) -> None:
+        self.root = _tree(base)
+        self.base = base
         self.find = find
 
     def put(self, element: Json, way: list[str]) -> None:
@@ -220,7 +222,8 @@ class _Maker:
         node.children = _tree(definition["snapshot"]["element"]).children
 
     def _at(self, identity: str) -> _Node:
-        node = self.root
+        """The element as the base has it, without what the differential has said of it."""
+        node = _tree(self.base)
         for name in identity.split(".")[1:]:
             child = node.children.get(name)
             if child is None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
 
 from fhir_coprod.jsontext import Json
+from fhir_coprod.validation.model import answers
+from fhir_coprod.validation.model.scope import Scope
 from fhir_coprod.validation.validator import default
 from tests.validation.fast.test_tiers import agree
 from tests.validation.small import NARRATIVE
@@ -29,6 +32,7 @@ ASKED: list[Json] = [
         "answerOption": [{"valueCoding": {"code": "a"}}, {"valueCoding": {"code": "b"}}],
     },
     {"linkId": "free", "type": "open-choice", "answerOption": [{"valueCoding": {"code": "a"}}]},
+    {"linkId": "words", "type": "choice", "answerOption": [{"valueCoding": {"display": "Often"}}]},
     {"linkId": "more", "type": "group", "item": [{"linkId": "deep", "type": "date", "required": True}]},
 ]
 
@@ -62,6 +66,8 @@ VALID = {
         NO, answer("kind", {"valueCoding": {"code": "a"}}, {"valueCoding": {"code": "b", "display": "B"}})
     ),
     "text to an open choice": answered(NO, answer("free", {"valueString": "other"})),
+    "an option of an open choice": answered(NO, answer("free", {"valueCoding": {"code": "a"}})),
+    "an option that has only words": answered(NO, answer("words", {"valueCoding": {"display": "Often"}})),
     "a group": answered(NO, answer("more", item=[answer("deep", {"valueDate": "2026"})])),
 }
 WRONG = {
@@ -83,6 +89,14 @@ WRONG = {
     ),
     "none of the options": (
         answered(NO, answer("kind", {"valueCoding": {"code": "c"}})),
+        "QuestionnaireResponse.item[1].answer[0]",
+    ),
+    "another code to an open choice": (
+        answered(NO, answer("free", {"valueCoding": {"code": "c"}})),
+        "QuestionnaireResponse.item[1].answer[0]",
+    ),
+    "other words than those of the options": (
+        answered(NO, answer("words", {"valueCoding": {"display": "Never"}})),
         "QuestionnaireResponse.item[1].answer[0]",
     ),
     "text where options are codes": (
@@ -118,10 +132,10 @@ def test_answers_that_do_not_fit_are_told_at_their_place(response: Json, at: str
     assert agree(default(), response) == "no"
 
 
-def test_the_questionnaire_may_be_in_the_same_bundle() -> None:
-    response = answered(NO, FIVE, questionnaire=URL)
-    questionnaire = {**response.pop("contained")[0], "text": TEXT}
-    both = {
+def beside_its_questionnaire(canonical: str) -> Json:
+    response = answered(NO, FIVE, questionnaire=canonical)
+    questionnaire = {**response.pop("contained")[0], "text": TEXT, "version": "2"}
+    return {
         "resourceType": "Bundle",
         "type": "collection",
         "entry": [
@@ -129,8 +143,50 @@ def test_the_questionnaire_may_be_in_the_same_bundle() -> None:
             {"fullUrl": URL, "resource": questionnaire},
         ],
     }
+
+
+@pytest.mark.parametrize("canonical", [URL, f"{URL}|2"])
+def test_the_questionnaire_may_be_in_the_same_bundle(canonical: str) -> None:
+    both = beside_its_questionnaire(canonical)
     assert [i.expression for i in default().explain(both).errors] == ["Bundle.entry[0].resource.item[1]"]
     assert agree(default(), both) == "no"
+
+
+def test_answers_to_another_version_are_named_as_unchecked() -> None:
+    """It may have asked something else."""
+    both = beside_its_questionnaire(f"{URL}|1")
+    outcome = default().explain(both)
+    assert [issue.code for issue in outcome] == ["not-supported"]
+    agree(default(), both)
+
+
+def test_work_grows_with_the_answers_and_not_with_their_square() -> None:
+    """Each question asks about the one before it."""
+
+    def calls(number: int) -> int:
+        asked: list[Json] = [{"linkId": "0", "type": "boolean"}]
+        for at in range(1, number):
+            when = {"question": str(at - 1), "operator": "=", "answerBoolean": True}
+            asked.append({"linkId": str(at), "type": "boolean", "enableWhen": [when]})
+        given = [answer(str(at), {"valueBoolean": True}) for at in range(number)]
+        response = answered(*given)
+        response["contained"][0]["item"] = asked
+        scope = Scope(response)
+        seen = 0
+
+        def see(*_: object) -> None:
+            nonlocal seen
+            seen += 1
+
+        sys.setprofile(see)
+        try:
+            found = list(answers.faults(response, scope))
+        finally:
+            sys.setprofile(None)
+        assert not found
+        return seen
+
+    assert calls(900) < 3.5 * calls(300)
 
 
 def test_answers_to_an_unknown_questionnaire_are_named_as_unchecked() -> None:

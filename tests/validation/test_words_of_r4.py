@@ -77,6 +77,40 @@ def seen(number: int, **members: Any) -> Json:
     return entry(f"{HERE}Observation/o", observation(id="o", meta=meta, **members))
 
 
+THING = {
+    "id": "thing",
+    "path": "thing",
+    "min": 0,
+    "max": "*",
+    "definition": "x",
+    "base": {"path": "thing", "min": 0, "max": "*"},
+}
+
+
+def with_property(code: str, system: str = "http://hl7.org/fhir/administrative-gender") -> Json:
+    held = [{"code": "about", "valueCoding": {"system": system, "code": code}}]
+    return {
+        "resourceType": "CodeSystem",
+        "text": {"status": "generated", "div": NARRATIVE},
+        "status": "draft",
+        "content": "complete",
+        "property": [{"code": "about", "type": "Coding"}],
+        "concept": [{"code": "a", "property": held}],
+    }
+
+
+def mapping(code: str) -> Json:
+    target = [{"code": "1", "equivalence": "equal"}]
+    source = "http://hl7.org/fhir/administrative-gender"
+    return {
+        "resourceType": "ConceptMap",
+        "text": {"status": "generated", "div": NARRATIVE},
+        "status": "draft",
+        "sourceCanonical": "http://hl7.org/fhir/ValueSet/administrative-gender",
+        "group": [{"source": source, "element": [{"code": code, "target": target}]}],
+    }
+
+
 VALID: dict[str, Json] = {
     "white space is kept in pre": within('<pre xml:space="preserve">a</pre>'),
     "a prefix may be declared and not used": within('<p xmlns:x="urn:y">a</p>'),
@@ -144,6 +178,30 @@ VALID: dict[str, Json] = {
     "a type by its absolute URL": observation(focus=[{"type": "https://a.example/Thing", "display": "x"}]),
     "a urn": observation(subject={"reference": f"urn:uuid:{UUID}"}),
     "a conditional reference": observation(subject={"reference": "Patient?identifier=1"}),
+    "an id of the resource and the same of an element": patient(id="a", name=[{"id": "a", "text": "x"}]),
+    "the ids of elements of a definition, in snapshot and differential": {
+        "resourceType": "StructureDefinition",
+        "text": {"status": "generated", "div": NARRATIVE},
+        "url": "https://a.example/thing",
+        "name": "Thing",
+        "status": "draft",
+        "kind": "logical",
+        "abstract": True,
+        "type": "https://a.example/thing",
+        "snapshot": {"element": [THING]},
+        "differential": {"element": [THING]},
+    },
+    "the same id in two contained resources": patient(
+        contained=[
+            {"resourceType": "Organization", "id": "o", "name": "x", "alias": ["y"], "_alias": [{"id": "a"}]},
+            {"resourceType": "Practitioner", "id": "p", "name": [{"id": "a", "text": "x"}]},
+        ],
+        managingOrganization={"reference": "#o"},
+        generalPractitioner=[{"reference": "#p"}],
+    ),
+    "a property that names a code": with_property("female"),
+    "a property that names a code of what is not held": with_property("x", "https://a.example/codes"),
+    "a map from a code of its source": mapping("female"),
     "the definition of its own type, claimed": patient(meta={"profile": [f"{HL7}Patient", f"{HL7}Resource"]}),
 }
 
@@ -185,6 +243,24 @@ WRONG: dict[str, tuple[Json, str]] = {
         observation(subject={"reference": "Patient/1", "type": "Group"}),
         "Observation.subject.type",
     ),
+    "an id that two elements have": (patient(name=[{"id": "a", "text": "x"}] * 2), "Patient"),
+    "an id that an element and a primitive have": (
+        patient(name=[{"id": "a", "text": "x"}], active=True, _active={"id": "a"}),
+        "Patient",
+    ),
+    "an id that two primitives of a list have": (
+        patient(name=[{"given": ["x", "y"], "_given": [{"id": "a"}, {"id": "a"}]}]),
+        "Patient",
+    ),
+    "an id that two contained resources have": (
+        patient(
+            contained=[{"resourceType": "Organization", "id": "o", "name": name} for name in "xy"],
+            managingOrganization={"reference": "#o"},
+        ),
+        "Patient",
+    ),
+    "a property that names no code": (with_property("x"), "CodeSystem.concept[0].property[0].value"),
+    "a map from a code that its source lacks": (mapping("x"), "ConceptMap.group[0].element[0].code"),
     "a type that R4 does not have": (observation(focus=[{"type": "Banana"}]), "Observation.focus[0].type"),
     "the definition of another type, claimed": (
         patient(meta={"profile": [f"{HL7}Observation"]}),

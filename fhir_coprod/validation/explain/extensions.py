@@ -141,14 +141,21 @@ def _paths(library: Library, owner: Item) -> set[str]:
 
 def _is_found(path: str, owner: Item, scope: Scope) -> bool | None:
     """Whether a FHIRPath of the resource leads to the value. A primitive is known by its type and value."""
-    resource = scope.resource
+    if path not in scope.found:
+        scope.found[path] = _found(path, scope.resource)
+    found = scope.found[path]
+    if found is None:
+        return None
+    return (owner.type, owner.beside) in found if owner.type in PRIMITIVES else id(owner.value) in found
+
+
+def _found(path: str, resource: Json) -> frozenset[object] | None:
+    """The objects where a path leads, by identity, and the primitives, by type and value; None: undecided."""
     try:
-        found = compile_typed(path, str(resource.get("resourceType")))(resource)
+        values = compile_typed(path, str(resource.get("resourceType")))(resource)
     except FhirPathError:
         return None
-    if owner.type in PRIMITIVES:
-        return any(type_ == owner.type and value == owner.beside for type_, value in found)
-    return any(value is owner.value for _, value in found)
+    return frozenset(id(value) if isinstance(value, dict) else (type_, value) for type_, value in values)
 
 
 def context_rule_holds(rule: str, owner: Item, scope: Scope) -> bool | None:

@@ -20,6 +20,7 @@ from fhir_coprod.validation.explain.slices import explain_slices
 from fhir_coprod.validation.fhirpath import Undecided, quantity
 from fhir_coprod.validation.model import formats
 from fhir_coprod.validation.model.content import Content, Field, Rule
+from fhir_coprod.validation.model.element_ids import repeated_ids
 from fhir_coprod.validation.model.library import FHIR, Library
 from fhir_coprod.validation.model.scope import Scope
 from fhir_coprod.validation.model.structure import ABSENT, PRIMITIVES, Constraint
@@ -59,6 +60,9 @@ class Explainer(Findings):
             return
         item = Item(value, None, name, at or name)
         self.content(model.content, item, scope, strict=True)
+        for repeated in repeated_ids(value):
+            message = f"The id {wording.short(repeated)} stands twice inside this resource; make it unique."
+            self.error("invariant", item.at, message)
         for url in self.claimed(value, item.at):
             self.profile(url, item, scope)
         if profile:
@@ -138,14 +142,16 @@ class Explainer(Findings):
             self.rule(rule, item, scope)
         for constraint in content.unchecked:
             self.unchecked(constraint, item.at)
+        # The rules of a place are about the resource around it; what is inside a resource is about that one.
+        inner = scope.of(item.value)
         if strict and content.datatype and item.type not in PRIMITIVES:
             self.datatype(item, scope)
         elif item.type not in PRIMITIVES:
-            self.members(content, item, scope, strict)
+            self.members(content, item, inner, strict)
         elif content.fields and isinstance(item.below, dict):
             self.members(content, item.beneath(), scope, strict=False)
         if content.profiles:
-            self.one_of(content.profiles, item, scope)
+            self.one_of(content.profiles, item, inner)
 
     def datatype(self, item: Item, scope: Scope) -> None:
         """Check a value against the definition of its own type."""
@@ -266,6 +272,7 @@ class Explainer(Findings):
 
     def rule(self, rule: Rule, item: Item, scope: Scope) -> None:
         constraint = rule.constraint
+        what = f"The rule {constraint.key}" if constraint.key else "This"
         try:
             if rule.faults is not None:
                 for place, message in rule.faults(item.value, scope):
@@ -274,13 +281,12 @@ class Explainer(Findings):
             if rule.holds(item.value, scope):
                 return
         except Undecided as error:
-            what = f"The rule {constraint.key}" if constraint.key else "This"
             message = f"{what} was not checked: {error.message}."
             self.report("information", error.code, item.at, message)
             return
         except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError):
             # Rules are written for values of the right form, and some part of this value has the wrong form.
-            message = f"The rule {constraint.key} could not be evaluated on what stands here."
+            message = f"{what} could not be checked: it does not have the form that R4 prescribes."
             self.report("information", "not-supported", item.at, message)
             return
         severity: Severity = "error" if constraint.severity == "error" else "warning"
@@ -293,25 +299,23 @@ class Explainer(Findings):
 
     def one_of(self, profiles: tuple[str, ...], item: Item, scope: Scope) -> None:
         """Check that the value satisfies one of the profiles on its type; if there is only one, in detail."""
-        models = [model for p in profiles if (model := self.library.profile_model(p)) is not None]
-        if len(models) < len(profiles):
-            self.unknown_profiles(profiles, item)
-            return
-        if any(model.type != item.type for model in models):
-            return
-        if len(models) == 1:
-            self.content(models[0].content, item, scope, strict=False)
-        elif not any(conforms(self.library, item.value, p, scope) for p in profiles):
-            titles = wording.choice([model.title for model in models])
-            self.error("structure", item.at, f"The value satisfies none of {titles}.")
+        bases = [profile for profile in profiles if self.library.is_base(profile)]
+        if bases and not self.library.is_resource(item.type):
+            return  # it asks for nothing more than the type
+        known = [p for p in profiles if p in bases or self.library.profile_model(p) is not None]
+        if len(known) == len(profiles) == 1:
+            self.profile(known[0], item, scope)
+        elif not any(conforms(self.library, item.value, profile, scope) for profile in known):
+            self.none_of(profiles, [profile for profile in profiles if profile not in known], item)
 
-    def unknown_profiles(self, profiles: tuple[str, ...], item: Item) -> None:
-        """Tell what was not checked because its definition is not held."""
-        if any(self.library.is_base(profile) for profile in profiles):
-            return  # one of them asks for nothing more than the type
-        unknown = [profile for profile in profiles if self.library.profile_model(profile) is None]
-        message = f"This was not checked against {wording.choice(unknown)}, which is not known here."
-        self.report("information", "not-supported", item.at, message)
+    def none_of(self, profiles: tuple[str, ...], unknown: list[str], item: Item) -> None:
+        """Report a value that satisfies no profile that is known."""
+        if unknown:
+            message = f"This was not checked against {wording.choice(unknown)}, which is not known here."
+            self.report("information", "not-supported", item.at, message)
+        else:
+            titles = wording.choice([self.library.title(profile) for profile in profiles])
+            self.error("structure", item.at, f"The value satisfies none of {titles}.")
 
     # ------------------------------------------------------------------ members
 

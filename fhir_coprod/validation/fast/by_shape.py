@@ -180,6 +180,8 @@ class _Maker:
             whole.append((checks.remembering(_is_defined, looked_at), looked_at))
         for rule in content.rules:
             self.rule(rule, keys, present, whole)
+        if "id" in keys and not content.resource:
+            whole.append((checks.has_id, ()))
         if content.unchecked:
             whole.append((checks.mentions, ()))
         return inner, whole
@@ -218,6 +220,7 @@ class _Maker:
             explainer = Explainer(library)
             here = Item(value, None, content.type, "")
             explainer.field(field, list(explainer.items(field, here, True)), here, state.scope, True)
+            state.has_ids = True  # perhaps: this does not look
             checks.settle(explainer, state)
 
         return check

@@ -41,7 +41,7 @@ FALTERS = (No, TypeError, KeyError, AttributeError, ValueError, IndexError, Recu
 class Pass:
     """One fast pass over one resource."""
 
-    __slots__ = ("bare", "scope", "soft")
+    __slots__ = ("bare", "has_ids", "scope", "soft")
 
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
@@ -49,6 +49,8 @@ class Pass:
         """The resource has no narrative."""
         self.soft = False
         """There is something else to report that is not an error."""
+        self.has_ids = False
+        """Elements of the resource have ids, which have to be unique."""
 
 
 _Good = TypeVar("_Good")
@@ -151,6 +153,12 @@ def mentions(value: Any, owner: Any, state: Pass) -> None:
 def is_bare(value: Any, owner: Any, state: Pass) -> None:
     """A resource without a narrative."""
     state.bare = True
+
+
+@written(lambda writer, x, example: writer.line("state.has_ids = True"))
+def has_id(value: Any, owner: Any, state: Pass) -> None:
+    """An element with an id."""
+    state.has_ids = True
 
 
 def settle(found: Findings, state: Pass) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from fhir_coprod.validation.explain.walk import RESOURCE
@@ -27,7 +28,7 @@ Found = list[tuple[Any, str]]
 def overlay(places: Places, model: Model) -> Check:
     """The check of a profile."""
     name = model.type
-    inner = _Overlay(places).content(model.content, name)
+    inner = _Overlay(places, model.content).content(model.content, name)
     if model.kind != "resource":
         return inner
 
@@ -40,8 +41,9 @@ def overlay(places: Places, model: Model) -> Check:
 
 
 class _Overlay:
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: Places, root: Content) -> None:
         self.places = places
+        self.root = root
         self.made: dict[Content, Check] = {}
         self._making: set[Content] = set()
         self._lock = threading.RLock()
@@ -61,13 +63,30 @@ class _Overlay:
             if made is None:
                 self._making.add(content)
                 try:
-                    made = (
-                        self._primitive(content, code) if code in PRIMITIVES else self._object(content, code)
-                    )
-                    self.made[content] = made
+                    made = self.made[content] = self._make(content, code)
                 finally:
                     self._making.discard(content)
             return made
+
+    def _make(self, content: Content, code: str) -> Check:
+        if code in PRIMITIVES:
+            return self._primitive(content, code)
+        if content is not self.root and (code in RESOURCE or self.places.library.is_resource(code)):
+            return self._nested(content, code)
+        return self._object(content, code)
+
+    def _nested(self, content: Content, code: str) -> Check:
+        """A resource inside another: the rules of its place are about the outer one, all else about it."""
+        outer = checks.all_of([checks.rule(rule) for rule in content.rules])
+        inner = self._object(replace(content, rules=[]), code)
+
+        def check(value: Any, owner: Any, state: Pass) -> None:
+            outer(value, owner, state)
+            here = Pass(state.scope.of(value))
+            inner(value, owner, here)
+            state.soft |= here.soft
+
+        return check
 
     def _primitive(self, content: Content, code: str) -> Check:
         found = [*_stated(content), *self._extras(content, code)]
@@ -157,6 +176,7 @@ class _Overlay:
         """The values of a member, given as `Found`."""
         low, high, allowed = field.min, field.max, field.allowed
         by_type = {code: self.content(content, code) for code, content in field.by_type.items()}
+        any_resource = by_type.get("Resource")
         divide = self._slices(field) if field.slices else None
 
         def check(found: Any, owner: Any, state: Pass) -> None:
@@ -165,7 +185,7 @@ class _Overlay:
             for value, code in found:
                 if allowed is not None and code not in allowed:
                     raise No
-                test = by_type.get(code)
+                test = by_type.get(code) or any_resource
                 if test is not None:
                     if value is None:
                         raise No

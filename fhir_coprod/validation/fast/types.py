@@ -13,12 +13,13 @@ from fhir_coprod import deadline
 from fhir_coprod.remembering import TEXTS
 from fhir_coprod.validation.explain.extensions import context_rule_holds, is_in_context
 from fhir_coprod.validation.explain.item import Item
-from fhir_coprod.validation.explain.walk import Explainer
+from fhir_coprod.validation.explain.walk import RESOURCE, Explainer
 from fhir_coprod.validation.fast import checks
 from fhir_coprod.validation.fast.by_shape import object_check
 from fhir_coprod.validation.fast.checks import FALTERS, Check, No, Pass, Writer, written
 from fhir_coprod.validation.fast.profiles import overlay
 from fhir_coprod.validation.model.content import Bound, Content, Field, Model
+from fhir_coprod.validation.model.element_ids import repeated_ids
 from fhir_coprod.validation.model.library import FHIR, Library
 from fhir_coprod.validation.model.scope import Scope
 from fhir_coprod.validation.model.structure import ABSENT, MANY, PRIMITIVES
@@ -58,6 +59,8 @@ class Fast:
                 raise No
             check = self._resources[name] = self.type_check(name)
         check(value, owner, state)
+        if (state.has_ids or len(value.get("contained", ())) > 1) and repeated_ids(value):
+            raise No
         meta = value.get("meta")
         if meta is not None and "profile" in meta:
             for url in dict.fromkeys(meta["profile"]):
@@ -107,7 +110,7 @@ class Fast:
             raise No
         if code == "Extension":
             one = self._extension(owner, modifier=field.name == "modifierExtension")
-        elif code in ("Resource", "DomainResource"):
+        elif code in RESOURCE:
             one = self._contained if field.name == "contained" else self._carried
         else:
             one = self.value_check(content, code)
@@ -183,12 +186,18 @@ class Fast:
         return check
 
     def _single_profile(self, url: str, code: str) -> Check:
+        is_resource = code in RESOURCE or self.library.is_resource(code)
+
         def check(value: Any, owner: Any, state: Pass) -> None:
             model = self.library.profile_model(url)
-            if model is None:
-                state.soft |= not self.library.is_base(url)
-            elif model.type == code:
+            if model is not None:
+                if model.kind != "resource" and model.type != code:
+                    raise No
                 self.profile_check(url)(value, owner, state)
+            elif not self.library.is_base(url):
+                state.soft = True
+            elif is_resource and not self.library.is_of_type(value, url):
+                raise No
 
         return check
 
@@ -317,6 +326,7 @@ class Fast:
             explainer = Explainer(self.library)
             here = Item(owner.get(key), value, code, field.path, field, Item(owner, None, field.path, ""))
             explainer.below(here, state.scope)
+            state.has_ids |= "id" in value
             checks.settle(explainer, state)
 
         return check

@@ -7,9 +7,9 @@ a question was to be asked at all (enableWhen).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 
 from fhir_coprod import definitions
-from fhir_coprod.definitions.terminology import bare
 from fhir_coprod.jsontext import Json
 from fhir_coprod.validation.fhirpath import Undecided
 from fhir_coprod.validation.model.scope import Scope
@@ -20,10 +20,10 @@ Fault = tuple[str, str]
 
 _VALUES: dict[str, tuple[str, ...]] = {
     "boolean": ("valueBoolean",),
-    "decimal": ("valueDecimal", "valueInteger"),
+    "decimal": ("valueDecimal",),
     "integer": ("valueInteger",),
     "date": ("valueDate",),
-    "dateTime": ("valueDateTime", "valueDate"),
+    "dateTime": ("valueDateTime",),
     "time": ("valueTime",),
     "string": ("valueString",),
     "text": ("valueString",),
@@ -57,53 +57,53 @@ def faults(response: object, scope: Scope) -> Iterator[Fault]:
 
 
 def _questionnaire(url: str, scope: Scope) -> Json | None:
+    """The Questionnaire, contained, in a Bundle around, or in a package; in the version that is named."""
     if url.startswith("#"):
         found = scope.resolve(url)
         return found if found is not None and found.get("resourceType") == "Questionnaire" else None
     outer = scope.outer
     while outer is not None:
-        for resource in outer.entries.values():
-            if resource.get("resourceType") == "Questionnaire" and resource.get("url") == bare(url):
-                return resource
+        if (found := outer.defined.get(("Questionnaire", url))) is not None:
+            return found
         outer = outer.outer
-    return definitions.resource("Questionnaire", url)
+    held, version = definitions.resource("Questionnaire", url), url.partition("|")[2]
+    # Another version than the one that was answered may ask something else.
+    return None if held is None or (version and held.get("version") != version) else held
 
 
 class _Level:
     """The items of one group, or of one answer, beside the questions for that place."""
 
     def __init__(self, asked: Json, given: Json, around: _Level | None, finished: bool) -> None:
-        self.asked = _items(asked)
+        self.asked = {item.get("linkId"): item for item in _items(asked)}
         self.given = _items(given)
         self.around = around
         self.finished = finished
 
     def faults(self, at: str) -> Iterator[Fault]:
-        known = {item.get("linkId"): item for item in self.asked}
+        answers: dict[object, int] = {}
         for number, item in enumerate(self.given):
-            place, question = f"{at}.item[{number}]", known.get(item.get("linkId"))
+            place, link = f"{at}.item[{number}]", item.get("linkId")
+            question = self.asked.get(link)
             if question is None:
-                yield (
-                    place,
-                    "The Questionnaire has no such linkId in this place; correct it or move the item.",
-                )
-            elif not self.is_enabled(question):
-                if _has_answers(item):
-                    yield place, "This was not to be asked, by what else was answered (enableWhen)."
-            else:
+                yield place, "The Questionnaire has no such linkId here; correct it or move the item."
+                continue
+            given = max(1, len(_answers(item))) if _has_answers(item) else 0
+            answers[link] = answers.get(link, 0) + given
+            if link in self.enabled:
                 yield from self.item(question, item, place)
-        for question in self.asked:
-            yield from self.counted(question, at)
+            elif given:
+                yield place, "This was not to be asked, by what else was answered (enableWhen)."
+        for link, question in self.asked.items():
+            yield from self.counted(question, link, answers.get(link, 0), at)
 
-    def counted(self, question: Json, at: str) -> Iterator[Fault]:
+    def counted(self, question: Json, link: object, answers: int, at: str) -> Iterator[Fault]:
         """How often a question is answered here."""
-        mine = [item for item in self.given if item.get("linkId") == question.get("linkId")]
-        answers = sum(max(1, len(_answers(item))) for item in mine if _has_answers(item))
-        enabled = self.is_enabled(question)
-        if question.get("required") is True and not answers and enabled and self.finished:
-            yield at, f"A required item is not answered: linkId {str(question.get('linkId'))[:80]}."
+        named = f"linkId {str(link)[:80]}"
+        if question.get("required") is True and not answers and self.finished and link in self.enabled:
+            yield at, f"A required item is not answered: {named}."
         if answers > 1 and not question.get("repeats"):
-            yield at, f"An item that does not repeat stands twice: linkId {str(question.get('linkId'))[:80]}."
+            yield at, f"An item that does not repeat stands twice: {named}."
 
     def item(self, question: Json, item: Json, at: str) -> Iterator[Fault]:
         kind, answers = question.get("type"), _answers(item)
@@ -118,6 +118,11 @@ class _Level:
             yield from _answer_faults(question, answer, place)
             if question.get("item") or "item" in answer:
                 yield from _Level(question, answer, self, self.finished).faults(place)
+
+    @cached_property
+    def enabled(self) -> frozenset[object]:
+        """The link ids of the questions that were to be asked."""
+        return frozenset(link for link, question in self.asked.items() if self.is_enabled(question))
 
     def is_enabled(self, question: Json) -> bool:
         conditions = _objects(question.get("enableWhen"))
@@ -140,12 +145,18 @@ class _Level:
 
     def answers_to(self, link: object) -> list[Json]:
         """The answers to a question, of those nearest to this place."""
-        found = [
-            answer for item in _below(self.given) if item.get("linkId") == link for answer in _answers(item)
-        ]
+        found = self.answered.get(link)
         if found or self.around is None:
-            return found
+            return found or []
         return self.around.answers_to(link)
+
+    @cached_property
+    def answered(self) -> dict[object, list[Json]]:
+        """Every answer at and below this place, by link id."""
+        found: dict[object, list[Json]] = {}
+        for item in _below(self.given):
+            found.setdefault(item.get("linkId"), []).extend(_answers(item))
+        return found
 
 
 def _answer_faults(question: Json, answer: Json, at: str) -> Iterator[Fault]:
@@ -160,24 +171,23 @@ def _answer_faults(question: Json, answer: Json, at: str) -> Iterator[Fault]:
     longest = question.get("maxLength")
     if isinstance(value, str) and isinstance(longest, int) and len(value) > longest:
         yield at, f"The answer is longer than {longest} characters; shorten it."
-    if kind == "choice" or (kind == "open-choice" and key != "valueString"):
-        yield from _option_faults(question, key, value, at, is_open=kind == "open-choice")
+    if kind == "choice" or (kind == "open-choice" and key == "valueCoding" and "answerOption" in question):
+        # Another answer to an open choice is given in words.
+        yield from _option_faults(question, key, value, at)
 
 
-def _option_faults(question: Json, key: str, value: object, at: str, *, is_open: bool) -> Iterator[Fault]:
-    """An answer that is none of the options; an open choice takes others too."""
+def _option_faults(question: Json, key: str, value: object, at: str) -> Iterator[Fault]:
+    """An answer that is none of the options, or is not in the value set of the question."""
     options = _objects(question.get("answerOption"))
-    if options and not is_open:
+    listed = question.get("answerValueSet")
+    if options:
         keys = {k for option in options for k in option if k.startswith("value")}
-        if not any(key in option and _same(value, option[key]) for option in options):
-            yield (
-                at,
-                "The answer is none of the options; choose one."
-                if key in keys
-                else (f"The options are given as {', '.join(sorted(keys))[:80]}, not as {key}."),
-            )
-    elif isinstance(listed := question.get("answerValueSet"), str) and not is_open:
-        held = None if listed.startswith("#") else definitions.value_set_content(listed)
+        if key not in keys:
+            yield at, f"The options are given as {', '.join(sorted(keys))[:80]}, not as {key}."
+        elif not any(key in option and _same(value, option[key]) for option in options):
+            yield at, "The answer is none of the options; choose one."
+    elif isinstance(listed, str) and not listed.startswith("#"):
+        held = definitions.value_set_content(listed)
         if held is not None and is_member(value, "Coding", held) is False:
             yield at, f"The answer is not in the value set {listed[:120]}; choose one of its codes."
 
@@ -185,8 +195,8 @@ def _option_faults(question: Json, key: str, value: object, at: str, *, is_open:
 def _same(value: object, wanted: object) -> bool:
     """Whether an answer is the one that is named; codings by system and code, quantities by what is named."""
     if isinstance(value, dict) and isinstance(wanted, dict):
-        names = [name for name in ("system", "code", "value", "reference") if name in wanted]
-        return bool(names) and all(value.get(name) == wanted[name] for name in names)
+        names = [name for name in ("system", "code", "value", "reference") if name in wanted] or ["display"]
+        return all(name in wanted and value.get(name) == wanted[name] for name in names)
     return has_pattern(value, wanted)
 
 

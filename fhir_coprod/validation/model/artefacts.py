@@ -101,6 +101,32 @@ def filters_name_concepts(value_set: object, scope: Scope) -> Iterator[tuple[str
                     yield f".compose{at}{below}.value", "A concept of SNOMED CT is named by its code."
 
 
+def properties_name_concepts(code_system: object, scope: Scope) -> Iterator[tuple[str, str]]:
+    """A concept that a property names is in its code system, as far as that is another one and held whole."""
+    own = code_system.get("url") if isinstance(code_system, dict) else None
+    for concept_at, concept in _placed_below(code_system, "concept"):
+        for at, held in _placed(concept, "property"):
+            coding = held.get("valueCoding")
+            system, code = map(coding.get, ("system", "code")) if isinstance(coding, dict) else (None, None)
+            codes = definitions.code_system(system) if isinstance(system, str) and system != own else None
+            if codes is not None and isinstance(code, str) and code not in codes:
+                yield f"{concept_at}{at}.value", "Its code system has no such code; correct the property."
+
+
+def maps_what_its_source_has(concept_map: object, scope: Scope) -> Iterator[tuple[str, str]]:
+    """What a ConceptMap maps is in its source value set, as far as that is held and can be listed."""
+    named = concept_map.get("sourceCanonical") if isinstance(concept_map, dict) else None
+    source = definitions.value_set_content(named) if isinstance(named, str) else None
+    for group_at, group in _placed(concept_map, "group"):
+        system = group.get("source")
+        for at, element in _placed(group, "element"):
+            code = element.get("code")
+            if source is None or not isinstance(system, str) or not isinstance(code, str):
+                continue
+            if source.allows(system, code) is False:
+                yield f"{group_at}{at}.code", "The source value set has no such code; correct one of them."
+
+
 def fits_its_base(definition: object, scope: Scope) -> Iterator[tuple[str, str]]:
     """The differential of a profile changes what its base has, and only within what the base allows."""
     if not isinstance(definition, dict) or definition.get("derivation") != "constraint":
@@ -115,6 +141,15 @@ def _placed(owner: object, key: str) -> Iterator[tuple[str, dict[str, object]]]:
     for number, one in enumerate(held if isinstance(held, list) else ()):
         if isinstance(one, dict):
             yield f".{key}[{number}]", one
+
+
+def _placed_below(owner: object, key: str) -> Iterator[tuple[str, dict[str, object]]]:
+    """(place, object) of each object under `key`, and under `key` of those objects in turn."""
+    waiting = list(_placed(owner, key))
+    while waiting:
+        place, found = waiting.pop()
+        yield place, found
+        waiting += [(place + at, inner) for at, inner in _placed(found, key)]
 
 
 def _below(owner: object, key: str) -> Iterator[dict[str, object]]:

@@ -6,7 +6,9 @@ Each gives the place of a fault within the Bundle, such as ".entry[0]", and what
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Iterator
+from itertools import pairwise
 
 from fhir_coprod import definitions
 from fhir_coprod.jsontext import Json
@@ -103,7 +105,8 @@ class _Inside:
     def __init__(self, bundle: object) -> None:
         self.entries: list[tuple[str, Json]] = []
         """(place, resource)"""
-        self._urls: dict[str, str] = {}
+        self._bases: dict[str, str] = {}
+        """Place → the address before its type and id, where its fullUrl is RESTful."""
         self._by_url: dict[str, list[str]] = {}
         self._versions: dict[str, object] = {}
         for at, entry in _entries(bundle):
@@ -115,8 +118,9 @@ class _Inside:
             self._versions[at] = meta.get("versionId") if isinstance(meta, dict) else None
             names = {f"{resource.get('resourceType')}/{resource['id']}"} if "id" in resource else set()
             if isinstance(url, str):
-                self._urls[at] = url
                 names.add(url)
+                if (restful := _restful(url)) is not None:
+                    self._bases[at] = restful[1]
             for name in names:
                 self._by_url.setdefault(name, []).append(at)
 
@@ -127,18 +131,24 @@ class _Inside:
             found = self.targets(versioned[1], at)
             named = [place for place in found if self._versions[place] == versioned[2]]
             return named or ([] if any(self._versions[place] is not None for place in found) else found)
-        base = _restful(self._urls.get(at, ""))
-        absolute = None if base is None or is_absolute(reference) else self._by_url.get(base[1] + reference)
+        base = self._bases.get(at)
+        absolute = None if base is None or is_absolute(reference) else self._by_url.get(base + reference)
         return absolute or self._by_url.get(reference, [])
 
     def linked(self) -> set[str]:
         """The places that references connect with the first entry, in either direction."""
         ways: dict[str, set[str]] = {at: set() for at, _ in self.entries}
+        joined: set[tuple[str, str | None]] = set()
         for at, resource in self.entries:
-            for text in _texts(resource):
-                for place in self.targets(text.partition("|")[0], at):
-                    ways[at].add(place)
-                    ways[place].add(at)
+            for text in {text.partition("|")[0] for text in _texts(resource)}:
+                found = self.targets(text, at)
+                # Many entries of one name are joined in a row, once, and not each with all that refer to it.
+                name = (text, self._bases.get(at))
+                row = [at, *(found[:1] if name in joined else found)]
+                joined.add(name)
+                for one, other in pairwise(row):
+                    ways[one].add(other)
+                    ways[other].add(one)
         seen = {self.entries[0][0]}
         waiting = list(seen)
         while waiting:
@@ -156,9 +166,9 @@ def _of_composition(composition: Json) -> Iterator[Fault]:
         for place, part in _objects(composition, name):
             for below, reference in _references(part, inner):
                 yield place + below, reference
-    waiting = list(_objects(composition, "section"))
+    waiting = deque(_objects(composition, "section"))
     while waiting:
-        place, section = waiting.pop(0)
+        place, section = waiting.popleft()
         for name in ("author", "focus", "entry"):
             for below, reference in _references(section, name):
                 yield place + below, reference

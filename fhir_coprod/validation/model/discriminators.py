@@ -108,17 +108,10 @@ def _profile_test(declared: Element, steps: list[tuple[str, str]], lookup: Looku
         raise Undecidable
 
     def test(value: object, type_: str, scope: Scope) -> bool:
-        inner = _scope_of(value, scope)
+        inner = scope.of(value)
         return any(lookup.conforms(value, p, inner) for p in profiles)
 
     return test
-
-
-def _scope_of(value: object, scope: Scope) -> Scope:
-    """The scope of a value: a resource inside another one has its own."""
-    if not isinstance(value, dict) or "resourceType" not in value or value is scope.resource:
-        return scope
-    return scope.within(value, contained=any(value is held for held in scope.contained.values()))
 
 
 def _of_type(code: str) -> tuple[str, ...]:

@@ -233,6 +233,7 @@ _OF_TYPE: dict[str, list[Rule]] = {
             artefacts.absent_is_absent,
             "concept",
         ),
+        _told(artefacts.properties_name_concepts, "property"),
     ],
     "SearchParameter": [
         _rule("A composite search parameter has at least two components", artefacts.composite_has_parts)
@@ -245,6 +246,7 @@ _OF_TYPE: dict[str, list[Rule]] = {
         ),
         _told(artefacts.filters_name_concepts, "compose"),
     ],
+    "ConceptMap": [_told(artefacts.maps_what_its_source_has, "group")],
     "CapabilityStatement": [_told(artefacts.search_types_are_right, "rest")],
     "StructureDefinition": [_told(artefacts.fits_its_base, "differential")],
     "StructureMap": [

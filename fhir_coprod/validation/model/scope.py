@@ -13,6 +13,9 @@ _LITERAL = re.compile(
     r"(?:(?:http|https)://[A-Za-z0-9\-\\.:%$_~/]+/)?([A-Z][A-Za-z]+)/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?(?:#.*)?"
 ).fullmatch
 
+_CARRIERS = ("Bundle", "Parameters")
+"""The types that carry whole resources, which are not contained."""
+
 
 def literal_type(reference: str) -> str:
     """The resource type that a literal reference names: "Patient" for `Patient/1` and `https://x/fhir/Patient/1`.
@@ -43,6 +46,19 @@ class Scope:
         if contained:
             return Scope(resource, self._holder or self, self.outer)
         return Scope(resource, None, self)
+
+    def of(self, value: object) -> Scope:
+        """The scope of a value in this resource, or where a reference of it leads: a resource has its own."""
+        if not isinstance(value, dict) or "resourceType" not in value or value is self.resource:
+            return self
+        if value is self.container:
+            return self._holder or self
+        identity = value.get("id")
+        if isinstance(identity, str) and self.contained.get(identity) is value:
+            return self.within(value, contained=True)
+        if self.outer is not None and self.resource.get("resourceType") not in _CARRIERS:
+            return self.outer.within(value, contained=False)
+        return self.within(value, contained=False)
 
     @cached_property
     def conforming(self) -> dict[tuple[int, int, str], tuple[object, bool]]:
@@ -90,6 +106,21 @@ class Scope:
             if isinstance(resource.get("resourceType"), str) and isinstance(resource.get("id"), str):
                 found.setdefault(f"{resource['resourceType']}/{resource['id']}", resource)
         return found
+
+    @cached_property
+    def defined(self) -> dict[tuple[str, str], Json]:
+        """Resources of this Bundle by type and canonical, with and without |version."""
+        found: dict[tuple[str, str], Json] = {}
+        for resource in self.entries.values():
+            if isinstance(url := resource.get("url"), str):
+                for canonical in (url, f"{url}|{resource.get('version', '')}"):
+                    found.setdefault((str(resource.get("resourceType")), canonical), resource)
+        return found
+
+    @cached_property
+    def found(self) -> dict[str, frozenset[object] | None]:
+        """What FHIRPath expressions found in the resource, for others that ask with the same one."""
+        return {}
 
     def resolve(self, reference: str) -> Json | None:
         """The resource that a reference points to, if it is contained here or in a surrounding Bundle."""
