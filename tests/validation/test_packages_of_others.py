@@ -56,6 +56,8 @@ PROFILES = [
     extension("about", context=at(("extension", OF + "inner"))),
     extension("inner", context=at(("element", "Patient"))),
     extension("adult", context=at(("element", "Patient")), contextInvariant=["Patient.active.not()"]),
+    extension("odd", context=at(("element", "Patient")), contextInvariant=["%nothing.exists()"]),
+    extension("lost", context=at(("fhirpath", "Patient.where(%nothing)"))),
     extension("item", context=at(("element", "Questionnaire.item")), contextInvariant=["type!='display'"]),
     profile(
         "weight",
@@ -254,6 +256,8 @@ def test_what_a_package_of_others_asks_is_checked(validator: Validator, resource
     ("resource", "what"),
     [
         (weighing(3, "cm"), "could not be compared"),
+        (patient(**said("odd")), "about where it may stand was not checked"),
+        (patient(**said("lost")), "may stand here was not checked"),
         (claiming("elsewhere", patient(name=[{"family": "Berg"}])), "not known here"),
     ],
 )

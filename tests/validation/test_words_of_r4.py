@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fhir_coprod import validate
+from fhir_coprod import definitions, validate
 from fhir_coprod.jsontext import Json
 from fhir_coprod.validation.validator import default
 from tests.validation.fast.test_tiers import agree
@@ -85,6 +85,31 @@ THING = {
     "definition": "x",
     "base": {"path": "thing", "min": 0, "max": "*"},
 }
+
+
+def snapshot_only() -> Json:
+    """A profile that some tools publish, with all that is in it and without what it changes."""
+    definition = dict(definitions.structure("https://fhir-coprod.org/ig/StructureDefinition/patient-task"))
+    del definition["differential"]
+    return {**definition, "text": {"status": "generated", "div": NARRATIVE}}
+
+
+def expecting() -> Json:
+    """A CapabilityStatement as guides write it."""
+    url = "http://hl7.org/fhir/StructureDefinition/capabilitystatement-expectation"
+    shall = [{"url": url, "valueCode": "SHALL"}]
+    return {
+        "resourceType": "CapabilityStatement",
+        "text": {"status": "generated", "div": NARRATIVE},
+        "status": "draft",
+        "date": "2026",
+        "kind": "requirements",
+        "fhirVersion": "4.0.1",
+        "format": ["json"],
+        "_format": [{"extension": shall}],
+        "description": "x",
+        "rest": [{"mode": "server", "resource": [{"type": "Patient", "extension": shall}]}],
+    }
 
 
 def with_property(code: str, system: str = "http://hl7.org/fhir/administrative-gender") -> Json:
@@ -199,6 +224,11 @@ VALID: dict[str, Json] = {
         managingOrganization={"reference": "#o"},
         generalPractitioner=[{"reference": "#p"}],
     ),
+    "a profile that has only a snapshot": snapshot_only(),
+    "an expectation of a resource": expecting(),
+    "what a search brings beside its results, without an id": bundle(
+        "searchset", {**entry("https://nothing.example/x", patient()), "search": {"mode": "include"}}
+    ),
     "a property that names a code": with_property("female"),
     "a property that names a code of what is not held": with_property("x", "https://a.example/codes"),
     "a map from a code of its source": mapping("female"),
@@ -235,7 +265,7 @@ WRONG: dict[str, tuple[Json, str]] = {
         "Bundle.link[1]",
     ),
     "a search that found what has no id": (
-        bundle("searchset", entry("https://nothing.example/x", patient())),
+        bundle("searchset", {**entry("https://nothing.example/x", patient()), "search": {"mode": "match"}}),
         "Bundle.entry[0].resource",
     ),
     "a reference that is an id only": (observation(subject={"reference": UUID}), "Observation.subject"),

@@ -8,11 +8,20 @@ from fhir_coprod.jsontext import Json
 from fhir_coprod.outcome import Severity
 from fhir_coprod.validation.explain import wording
 from fhir_coprod.validation.explain.item import Item
-from fhir_coprod.validation.fhirpath import FhirPathError, compile_invariant, compile_typed
+from fhir_coprod.validation.fhirpath import (
+    FhirPathError,
+    Undecided,
+    UnsupportedFhirPath,
+    compile_invariant,
+    compile_typed,
+)
 from fhir_coprod.validation.model.content import Content, Model
 from fhir_coprod.validation.model.library import FHIR, Library
 from fhir_coprod.validation.model.scope import Scope
 from fhir_coprod.validation.model.structure import PRIMITIVES
+
+_UNDECIDED = (FhirPathError, UnsupportedFhirPath, Undecided)
+"""What FHIRPath raises when it has no answer: for the data, for the expression, or in the time there is."""
 
 
 class Reporter(Protocol):
@@ -153,7 +162,7 @@ def _found(path: str, resource: Json) -> frozenset[object] | None:
     """The objects where a path leads, by identity, and the primitives, by type and value; None: undecided."""
     try:
         values = compile_typed(path, str(resource.get("resourceType")))(resource)
-    except FhirPathError:
+    except _UNDECIDED:
         return None
     return frozenset(id(value) if isinstance(value, dict) else (type_, value) for type_, value in values)
 
@@ -171,5 +180,5 @@ def context_rule_holds(rule: str, owner: Item, scope: Scope) -> bool | None:
             below = owner.value if isinstance(owner.value, dict) else None
             return test(owner.beside, scope.environment, below)
         return test(owner.value, scope.environment)
-    except FhirPathError:
+    except _UNDECIDED:
         return None

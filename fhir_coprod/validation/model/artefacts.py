@@ -131,6 +131,8 @@ def fits_its_base(definition: object, scope: Scope) -> Iterator[tuple[str, str]]
     """The differential of a profile changes what its base has, and only within what the base allows."""
     if not isinstance(definition, dict) or definition.get("derivation") != "constraint":
         return
+    if "differential" not in definition:
+        return
     if why := definitions.misfit(definition):
         yield ".differential", f"The differential does not fit the base: {why}."
 

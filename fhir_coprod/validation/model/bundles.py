@@ -63,7 +63,8 @@ def search_results(bundle: object, scope: Scope) -> Iterator[Fault]:
         resource = entry.get("resource")
         if not isinstance(resource, dict) or resource.get("resourceType") == "OperationOutcome":
             continue
-        if "id" not in resource:
+        search = entry.get("search")
+        if "id" not in resource and isinstance(search, dict) and search.get("mode") == "match":
             yield f"{at}.resource", "A resource that a search found has an id; give it."
 
 

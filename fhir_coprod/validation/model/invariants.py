@@ -233,7 +233,7 @@ _OF_TYPE: dict[str, list[Rule]] = {
             artefacts.absent_is_absent,
             "concept",
         ),
-        _told(artefacts.properties_name_concepts, "property"),
+        _told(artefacts.properties_name_concepts, "concept"),
     ],
     "SearchParameter": [
         _rule("A composite search parameter has at least two components", artefacts.composite_has_parts)

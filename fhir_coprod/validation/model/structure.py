@@ -179,9 +179,27 @@ def structure(definition: Json) -> Structure:
         base=definition.get("baseDefinition", ""),
         root=next(iter(by_id.values())),
         by_id=by_id,
-        contexts=tuple((c["type"], c["expression"]) for c in definition.get("context", ())),
+        contexts=(
+            *((c["type"], c["expression"]) for c in definition.get("context", ())),
+            *(("element", path) for path in _ALSO_AT.get(definition.get("url", ""), ())),
+        ),
         context_rules=tuple(definition.get("contextInvariant", ())),
     )
+
+
+_ALSO_AT = {
+    "http://hl7.org/fhir/StructureDefinition/regex": ("ElementDefinition.type",),
+    "http://hl7.org/fhir/StructureDefinition/capabilitystatement-expectation": (
+        "CapabilityStatement.format",
+        "CapabilityStatement.patchFormat",
+        "CapabilityStatement.implementationGuide",
+        "CapabilityStatement.rest",
+        "CapabilityStatement.rest.resource",
+        "CapabilityStatement.rest.resource.operation",
+        "CapabilityStatement.rest.resource.supportedProfile",
+    ),
+}
+"""Where extensions of R4 stand and their definitions in R4 forget it: R4 itself and its guides do that."""
 
 
 def _is_profile(definition: Json) -> bool:
