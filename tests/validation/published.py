@@ -136,10 +136,10 @@ def reason(theirs: hl7.Verdict, ours: Outcome) -> str:
     """Why the two differ, by all that the one that refuses says; "" when that is not all known."""
     if ours:
         said = [(f"{m['id']} {m['location']} {m['text']}", m["text"]) for m in theirs.errors]
-        rows = _table()["they_refuse"]
+        rows = _table().get("they_refuse", [])
     else:
         said = [(f"{issue.expression} {issue.message}", "") for issue in ours.errors]
-        rows = _table()["we_refuse"]
+        rows = _table().get("we_refuse", [])
     found = [next((row["why"] for row in rows if re.search(row["says"], text)), "") for text, _ in said]
     return "" if "" in found or not found else found[0]
 

@@ -15,6 +15,7 @@ from tests.validation.fast.test_tiers import agree
 from tests.validation.small import NARRATIVE
 
 URL = "https://a.example/Questionnaire/q"
+CORE = "http://hl7.org/fhir/"
 TEXT = {"status": "generated", "div": NARRATIVE}
 ASKED: list[Json] = [
     {"linkId": "smokes", "type": "boolean", "required": True},
@@ -33,6 +34,8 @@ ASKED: list[Json] = [
     },
     {"linkId": "free", "type": "open-choice", "answerOption": [{"valueCoding": {"code": "a"}}]},
     {"linkId": "words", "type": "choice", "answerOption": [{"valueCoding": {"display": "Often"}}]},
+    {"linkId": "sex", "type": "choice", "answerValueSet": f"{CORE}ValueSet/administrative-gender"},
+    {"linkId": "other", "type": "choice", "answerValueSet": "https://a.example/ValueSet/none"},
     {"linkId": "more", "type": "group", "item": [{"linkId": "deep", "type": "date", "required": True}]},
 ]
 
@@ -54,6 +57,7 @@ def answer(link: str, *answers: Json, **members: Any) -> Json:
     return {"linkId": link, **({"answer": list(answers)} if answers else {}), **members}
 
 
+GENDER = {"system": f"{CORE}administrative-gender", "code": "female"}
 NO = answer("smokes", {"valueBoolean": False})
 YES = answer("smokes", {"valueBoolean": True})
 FIVE = answer("daily", {"valueInteger": 5})
@@ -68,13 +72,14 @@ VALID = {
     "text to an open choice": answered(NO, answer("free", {"valueString": "other"})),
     "an option of an open choice": answered(NO, answer("free", {"valueCoding": {"code": "a"}})),
     "an option that has only words": answered(NO, answer("words", {"valueCoding": {"display": "Often"}})),
+    "a code of the value set": answered(NO, answer("sex", {"valueCoding": GENDER})),
     "a group": answered(NO, answer("more", item=[answer("deep", {"valueDate": "2026"})])),
 }
 WRONG = {
     "a required answer": (answered(), "QuestionnaireResponse"),
     "a required answer once it is to be asked": (answered(YES), "QuestionnaireResponse"),
     "an answer that was not to be asked": (answered(NO, FIVE), "QuestionnaireResponse.item[1]"),
-    "an unknown linkId": (answered(NO, answer("other")), "QuestionnaireResponse.item[1]"),
+    "an unknown linkId": (answered(NO, answer("nowhere")), "QuestionnaireResponse.item[1]"),
     "a linkId in another place": (
         answered(NO, answer("deep", {"valueDate": "2026"})),
         "QuestionnaireResponse.item[1]",
@@ -97,6 +102,10 @@ WRONG = {
     ),
     "other words than those of the options": (
         answered(NO, answer("words", {"valueCoding": {"display": "Never"}})),
+        "QuestionnaireResponse.item[1].answer[0]",
+    ),
+    "a code that the value set lacks": (
+        answered(NO, answer("sex", {"valueCoding": {**GENDER, "code": "x"}})),
         "QuestionnaireResponse.item[1].answer[0]",
     ),
     "text where options are codes": (
@@ -158,6 +167,14 @@ def test_answers_to_another_version_are_named_as_unchecked() -> None:
     outcome = default().explain(both)
     assert [issue.code for issue in outcome] == ["not-supported"]
     agree(default(), both)
+
+
+def test_an_answer_out_of_an_unknown_value_set_is_named_as_unchecked() -> None:
+    response = answered(NO, answer("other", {"valueCoding": {"code": "a"}}))
+    outcome = default().explain(response)
+    assert [issue.code for issue in outcome] == ["not-supported"]
+    assert "https://a.example/ValueSet/none" in outcome.issues[0].message
+    agree(default(), response)
 
 
 def test_work_grows_with_the_answers_and_not_with_their_square() -> None:

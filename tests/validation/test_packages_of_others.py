@@ -168,6 +168,14 @@ def asking(kind: str) -> Json:
     return {"resourceType": "Questionnaire", "status": "draft", "item": [item]}
 
 
+def asking_within(questionnaire: Json) -> Json:
+    """The same question in a group of a group."""
+    item = questionnaire["item"]
+    for link in "23":
+        item = [{"linkId": link, "type": "group", "text": "x", "item": item}]
+    return {**questionnaire, "item": item}
+
+
 NAMES = [{"name": "wanted", "part": [{"name": "other", "valueBoolean": True}]}]
 CASES: list[tuple[str, Json, bool]] = [
     ("the fhirpath leads there", patient(address=[{"use": "home", **said("home")}]), True),
@@ -184,6 +192,12 @@ CASES: list[tuple[str, Json, bool]] = [
     ("the rule of the context holds", patient(active=False, **said("adult")), True),
     ("the rule of the context is broken", patient(active=True, **said("adult")), False),
     ("the rule on a backbone element holds", asking("string"), True),
+    ("on an element that repeats the one it is for", asking_within(asking("string")), True),
+    (
+        "the rule is broken on an element that repeats the one it is for",
+        asking_within(asking("display")),
+        False,
+    ),
     ("the rule on a backbone element is broken", asking("display"), False),
     ("within the limits", weighing(70), True),
     ("within the limits, in another unit", weighing(3, "[stone_av]"), True),

@@ -29,11 +29,14 @@ class Item:
         return Item(self.below, None, self.type, self.at, self.field, self.owner, self.value)
 
     def paths(self) -> set[str]:
-        """The element paths that name it: Patient.contact.name.family is also HumanName.family."""
+        """The element paths that name it: Patient.contact.name.family is also HumanName.family, and
+        Questionnaire.item.item, which repeats it, is also Questionnaire.item.
+        """
         if self.field is None or self.owner is None:
             return {self.type}
         own = self.field.path.replace("[x]", "")
-        paths = {own}
+        content = self.field.by_type.get(self.type)
+        paths = {own} if content is None else {own, content.path.replace("[x]", "")}
         if own.partition(".")[0] == self.owner.type and self.owner.field is not None:
             paths |= {f"{path}.{self.field.name}" for path in self.owner.paths()}
         return paths

@@ -52,8 +52,10 @@ def faults(response: object, scope: Scope) -> Iterator[Fault]:
     questionnaire = _questionnaire(url, scope)
     if questionnaire is None:
         raise NotHeld("the Questionnaire is not known here; load its package to check the answers")
-    finished = response.get("status") in _FINISHED
-    yield from _Level(questionnaire, response, None, finished).faults("")
+    top = _Level(questionnaire, response, None, response.get("status") in _FINISHED, unknown := [])
+    yield from top.faults("")
+    if unknown:
+        raise NotHeld(f"the value set {unknown[0][:120]} of a question is not known here")
 
 
 def _questionnaire(url: str, scope: Scope) -> Json | None:
@@ -74,11 +76,15 @@ def _questionnaire(url: str, scope: Scope) -> Json | None:
 class _Level:
     """The items of one group, or of one answer, beside the questions for that place."""
 
-    def __init__(self, asked: Json, given: Json, around: _Level | None, finished: bool) -> None:
+    def __init__(
+        self, asked: Json, given: Json, around: _Level | None, finished: bool, unknown: list[str]
+    ) -> None:
+        """unknown: takes the value sets that are not held"""
         self.asked = {item.get("linkId"): item for item in _items(asked)}
         self.given = _items(given)
         self.around = around
         self.finished = finished
+        self.unknown = unknown
 
     def faults(self, at: str) -> Iterator[Fault]:
         answers: dict[object, int] = {}
@@ -111,13 +117,17 @@ class _Level:
             if answers:
                 yield at, f"The Questionnaire has a {kind} here, which takes no answer."
             if kind == "group":
-                yield from _Level(question, item, self, self.finished).faults(at)
+                yield from self.below(question, item).faults(at)
             return
         for number, answer in enumerate(answers):
             place = f"{at}.answer[{number}]"
-            yield from _answer_faults(question, answer, place)
+            yield from _answer_faults(question, answer, place, self.unknown)
             if question.get("item") or "item" in answer:
-                yield from _Level(question, answer, self, self.finished).faults(place)
+                yield from self.below(question, answer).faults(place)
+
+    def below(self, question: Json, given: Json) -> _Level:
+        """The items of a group, or of an answer, at this level."""
+        return _Level(question, given, self, self.finished, self.unknown)
 
     @cached_property
     def enabled(self) -> frozenset[object]:
@@ -159,7 +169,7 @@ class _Level:
         return found
 
 
-def _answer_faults(question: Json, answer: Json, at: str) -> Iterator[Fault]:
+def _answer_faults(question: Json, answer: Json, at: str, unknown: list[str]) -> Iterator[Fault]:
     kind = str(question.get("type"))
     key = next((key for key in answer if key.startswith("value")), None)
     if key is None:
@@ -174,22 +184,26 @@ def _answer_faults(question: Json, answer: Json, at: str) -> Iterator[Fault]:
     if kind == "choice" or (kind == "open-choice" and key == "valueCoding" and "answerOption" in question):
         # Another answer to an open choice is given in words.
         yield from _option_faults(question, key, value, at)
+    listed = question.get("answerValueSet")
+    if kind == "choice" and isinstance(listed, str):
+        held = None if listed.startswith("#") else definitions.value_set_content(listed)
+        member = None if held is None else is_member(value, "Coding", held)
+        if member is False:
+            yield at, f"The answer is not in the value set {listed[:120]}; choose one of its codes."
+        elif member is None:
+            unknown.append(listed)
 
 
 def _option_faults(question: Json, key: str, value: object, at: str) -> Iterator[Fault]:
-    """An answer that is none of the options, or is not in the value set of the question."""
+    """An answer that is none of the options."""
     options = _objects(question.get("answerOption"))
-    listed = question.get("answerValueSet")
-    if options:
-        keys = {k for option in options for k in option if k.startswith("value")}
-        if key not in keys:
-            yield at, f"The options are given as {', '.join(sorted(keys))[:80]}, not as {key}."
-        elif not any(key in option and _same(value, option[key]) for option in options):
-            yield at, "The answer is none of the options; choose one."
-    elif isinstance(listed, str) and not listed.startswith("#"):
-        held = definitions.value_set_content(listed)
-        if held is not None and is_member(value, "Coding", held) is False:
-            yield at, f"The answer is not in the value set {listed[:120]}; choose one of its codes."
+    if not options:
+        return
+    keys = {k for option in options for k in option if k.startswith("value")}
+    if key not in keys:
+        yield at, f"The options are given as {', '.join(sorted(keys))[:80]}, not as {key}."
+    elif not any(key in option and _same(value, option[key]) for option in options):
+        yield at, "The answer is none of the options; choose one."
 
 
 def _same(value: object, wanted: object) -> bool:
