@@ -220,6 +220,10 @@ class _Maker:
             # What a profile adds is checked where it is claimed; its children are those of the type.
             definition = self.find(codes[0])
         node.children = _tree(definition["snapshot"]["element"]).children
+        if of in profiles and definition.get("type") == "Extension":
+            # The url of an extension is the canonical of its definition, also where that is not held.
+            url = node.children["url"]
+            url.element = {**url.element, "fixedUri": bare(of)}
 
     def _at(self, identity: str) -> _Node:
         """The element as the base has it, without what the differential has said of it."""

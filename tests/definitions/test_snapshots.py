@@ -99,6 +99,18 @@ def test_hl7s_profiles_get_the_snapshots_that_hl7s_publisher_made(published: hl7
     assert different_from_published(published) == sorted(known)
 
 
+def test_an_extension_that_is_not_held_is_told_by_its_canonical() -> None:
+    about = [{"code": "Extension", "profile": [OF + "about"]}]
+    said = profile(
+        "said",
+        "Patient",
+        {"path": "Patient.extension", "sliceName": "about", "type": about},
+        {"path": "Patient.extension.value[x]", "type": [{"code": "string"}]},
+    )
+    found = by_id(with_snapshot(said, definitions.structure))
+    assert found["Patient.extension:about.url"]["fixedUri"] == OF + "about"
+
+
 def test_profiles_that_are_derived_from_each_other_without_end_are_refused() -> None:
     chain = {
         OF + str(at): profile(str(at), OF + str(at + 1), {"path": "Patient.name", "min": 1})
