@@ -52,8 +52,9 @@ def faults(response: object, scope: Scope) -> Iterator[Fault]:
     questionnaire = _questionnaire(url, scope)
     if questionnaire is None:
         raise NotHeld("the Questionnaire is not known here; load its package to check the answers")
-    top = _Level(questionnaire, response, None, response.get("status") in _FINISHED, unknown := [])
-    yield from top.faults("")
+    unknown: list[str] = []
+    finished = response.get("status") in _FINISHED
+    yield from _Level(questionnaire, response, None, finished, unknown).faults("")
     if unknown:
         raise NotHeld(f"the value set {unknown[0][:120]} of a question is not known here")
 
