@@ -74,6 +74,11 @@ class Condition(ABC):
     def keys(self) -> Sql | None:
         """SELECT key …; None when that would list about as much as the whole type."""
 
+    @property
+    def is_listable(self) -> bool:
+        """Whether `keys` answers; quicker than to ask it."""
+        return True
+
     @abstractmethod
     def probe(self, row: str) -> Sql:
         """A boolean expression over `row`, a FROM item of table resource."""
@@ -127,6 +132,10 @@ class Not(Condition):
     def keys(self) -> None:
         return None
 
+    @property
+    def is_listable(self) -> bool:
+        return False
+
     def probe(self, row: str) -> Sql:
         inner = self.condition.probe(row)
         return Sql(f"NOT ({inner.text})", inner.values)
@@ -141,6 +150,10 @@ class Present(Condition):
 
     def keys(self) -> None:
         return None
+
+    @property
+    def is_listable(self) -> bool:
+        return False
 
     def probe(self, row: str) -> Sql:
         return Sql(
@@ -191,6 +204,10 @@ class Any_(Condition):  # noqa: N801 - `Any` is typing's
 
     conditions: tuple[Condition, ...]
 
+    @property
+    def is_listable(self) -> bool:
+        return all(condition.is_listable for condition in self.conditions)
+
     def keys(self) -> Sql | None:
         parts = [condition.keys() for condition in self.conditions]
         if any(part is None for part in parts):
@@ -207,6 +224,10 @@ class Both(Condition):
 
     one: Condition
     other: Condition
+
+    @property
+    def is_listable(self) -> bool:
+        return self.one.is_listable
 
     def keys(self) -> Sql | None:
         one = self.one.keys()
@@ -231,6 +252,10 @@ class Chained(Condition):
     type: str
     inner: Condition
     depth: int
+
+    @property
+    def is_listable(self) -> bool:
+        return self.inner.is_listable
 
     def keys(self) -> Sql | None:
         inner = self.inner.keys()
@@ -265,6 +290,10 @@ class Has(Condition):
     types: tuple[str, ...]
     inner: Condition
     depth: int
+
+    @property
+    def is_listable(self) -> bool:
+        return self.inner.is_listable
 
     def keys(self) -> Sql | None:
         inner = self.inner.keys()
@@ -304,6 +333,10 @@ class ChainedByUrl(Condition):
     depth: int
     url: int
 
+    @property
+    def is_listable(self) -> bool:
+        return self.inner.is_listable
+
     def keys(self) -> Sql | None:
         inner = self.inner.keys()
         if inner is None:
@@ -339,6 +372,10 @@ class HasByUrl(Condition):
     urls: tuple[int, ...]
     inner: Condition
     depth: int
+
+    @property
+    def is_listable(self) -> bool:
+        return self.inner.is_listable
 
     def keys(self) -> Sql | None:
         inner = self.inner.keys()

@@ -31,6 +31,7 @@ from fhir_coprod.store.search.conditions import (
 )
 from fhir_coprod.store.search.simple import check_modifier, one_type, targets
 from fhir_coprod.store.search.standpoint import Standpoint, alternatives, pieces, split_escaped
+from fhir_coprod.store.values import cut
 
 _SINCE = ("eq", "gt", "ge", "sa", "ap")
 """Prefixes that say from which time on."""
@@ -163,18 +164,13 @@ def _last_updated(scope: Standpoint, value: str) -> Condition:
 def _parts(type: str, found: SearchParameter) -> tuple[str, ...]:
     """The codes of its two parts, or of the two composites that it unites; empty if it is not supported."""
     known = definitions.search_parameters(type)
-    if found.code in index.composites(type):
-        own = index.composites(type)[found.code]
-        return own.first, own.second
-    by_url = {parameter.url: parameter.code for parameter in known.values()}
-    parts = tuple(by_url.get(each.definition, "") for each in found.components)
-    if len(parts) == 2 and all(index.is_indexed(type, part) for part in parts):
-        if found.expression == type:
-            return parts
-        united = (found.code.removeprefix("combo-"), f"component-{found.code.removeprefix('combo-')}")
-        if found.code.startswith("combo-") and all(code in known for code in united):
-            return united
-    return ()
+    parts = index.components(type, found)
+    if len(parts) != 2:
+        return ()
+    if found.expression == type or found.code in index.composites(type):
+        return parts
+    united = (found.code.removeprefix("combo-"), f"component-{found.code.removeprefix('combo-')}")
+    return united if found.code.startswith("combo-") and all(code in known for code in united) else ()
 
 
 def _composite(scope: Standpoint, type: str, found: SearchParameter, modifier: str, value: str) -> Condition:
@@ -191,23 +187,24 @@ def _composite(scope: Standpoint, type: str, found: SearchParameter, modifier: s
         halves = split_escaped(part, "$")
         if len(halves) != 2:
             raise BadRequest(f"{code} takes two values with $ between them: that of {first} and of {second}.")
-        found_in_each.append(_pair(scope, type, found, (first, halves[0]), (second, halves[1])))
+        found_in_each.append(_pair(scope, type, code, {first: halves[0], second: halves[1]}))
     return found_in_each[0] if len(found_in_each) == 1 else Any_(tuple(found_in_each))
 
 
-def _pair(
-    scope: Standpoint, type: str, found: SearchParameter, first: tuple[str, str], second: tuple[str, str]
-) -> Condition:
+def _pair(scope: Standpoint, type: str, code: str, halves: dict[str, str]) -> Condition:
+    """Both parts at once; halves: code of the part → its value."""
     alone = replace(scope, types=(type,))
-    has_first = condition(alone, *first)
-    if found.code not in index.composites(type):
-        return Both(condition(alone, *second), has_first)
-    said = pieces(first[1])
+    own = index.composites(type).get(code)
+    if own is None:
+        one, other = (condition(alone, *half) for half in halves.items())
+        return Both(other, one)
+    said = pieces(halves[own.token])
     if not said[-1]:
-        raise BadRequest(f"{found.code}: name a code, not only its system.")
-    beside = index.paired(scope.within or type, found.code, "|".join(said))
+        raise BadRequest(f"{code}: name a code, not only its system.")
+    beside = index.paired(scope.within or type, code, "|".join(map(cut, said)))
     # The number of that place is a digest of the code: without the code itself, another one might be meant.
-    return Both(condition(replace(alone, within=beside), *second), has_first)
+    has_token = condition(alone, own.token, halves[own.token])
+    return Both(condition(replace(alone, within=beside), own.other, halves[own.other]), has_token)
 
 
 # ------------------------------------------------------------------------------------------ across resources
@@ -248,10 +245,9 @@ def _links(
     kinds = elements.kinds(type, known.expression)
     if not kinds or "Reference" in kinds:
         found.append(Chained(number, target, inner, scope.depth))
-        found += _contained(scope, type, known, target, rest, value)
     if kinds != {"Reference"} and index.has_url(target):
         found.append(ChainedByUrl(number, target, inner, scope.depth, index.number(target, "url")))
-    return found
+    return [*found, *_contained(scope, type, known, target, rest, value)]
 
 
 def _contained(
@@ -265,7 +261,7 @@ def _contained(
         inner = condition(scope.inside((target,), here), rest, value)
     except (UnknownParameter, Unsupported):
         return []  # what leads to what stands alone says why
-    if inner.keys() is None:
+    if not inner.is_listable:
         there = Indexed("token", index.number(here, index.HERE), (Sql("code = ''"),), equal=True)
         return [Both(there, inner)]
     return [inner]

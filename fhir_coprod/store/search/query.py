@@ -64,7 +64,8 @@ class Query:
     pairs:     the parameters that were understood, in the order given (without the cursor)
     ignored:   one sentence for each parameter that was not understood
     place:     Type/id of the resource to whose compartment the search is limited; "" for none
-    bare:      ids given without a type, each with the types that it may have: only one of them may be here
+    bare:      types that a reference may lead to, with the ids given for it without a type: each id may be
+               here under one of them only
     summary:   for the code that writes the answer
     """
 
@@ -80,7 +81,7 @@ class Query:
     pairs: tuple[tuple[str, str], ...] = ()
     ignored: tuple[str, ...] = ()
     place: str = ""
-    bare: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    bare: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = ()
 
     @classmethod
     def parse(
@@ -178,7 +179,7 @@ class _Reader:
             pairs=tuple(self.used),
             ignored=tuple(self.ignored),
             place="/".join(compartment or ()),
-            bare=tuple(self.scope.effort.bare.items()),
+            bare=tuple((types, tuple(sorted(ids))) for types, ids in self.scope.effort.bare.items()),
         )
 
     def _limit(self, owner: str, id: str, *, is_named: bool) -> None:

@@ -24,12 +24,12 @@ MAX_LINKS = 2_000
 class _Effort:
     """How much one search has asked for so far.
 
-    bare: ids given without a type, each with the types that it may have
+    bare: types that a reference may lead to → the ids given for it without a type
     """
 
     links: int = 0
     tests: int = 0
-    bare: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    bare: dict[tuple[str, ...], set[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,6 +93,26 @@ RESOURCES: dict[str, dict[str, Any]] = {
         "resourceType": "ServiceRequest",
         "subject": {"reference": "Patient/p/_history/9"},
     },
+    f"{QR}/own": {
+        "resourceType": QR,
+        "status": "amended",
+        "questionnaire": "#q",
+        "contained": [questionnaire("1", "Its own") | {"id": "q"}],
+    },
+    "DiagnosticReport/pressure": {
+        "resourceType": "DiagnosticReport",
+        "result": [{"reference": "#bp"}],
+        "contained": [
+            {
+                "resourceType": "Observation",
+                "id": "bp",
+                "component": [
+                    {"code": {"coding": [{"code": code}]}, "valueQuantity": {"value": value}}
+                    for code, value in (("systolic", 150), ("diastolic", 80))
+                ],
+            }
+        ],
+    },
     "Group/p": {"resourceType": "Group", "name": "Also p"},
     "Observation/p": {"resourceType": "Observation", "subject": {"reference": "Patient/p"}},
     "Observation/g": {"resourceType": "Observation", "subject": {"reference": "Group/p"}},
@@ -119,7 +139,7 @@ CASES = [
     (f"{QR}?questionnaire:Questionnaire.title=first", "any"),
     (f"{QR}?questionnaire.title=second", "any two part"),
     (f"{QR}?questionnaire.title=third", ""),
-    (f"{QR}?questionnaire.status:not=active", "any"),
+    (f"{QR}?questionnaire.status:not=active", "any own"),
     (f"{QR}?questionnaire.title:missing=false&status=completed", "any two"),
     (f"{QR}?questionnaire={A}q", "any two part"),
     (f"{QR}?questionnaire={A}q|2", "two part"),
@@ -150,6 +170,9 @@ CASES = [
     (f"{MR}.manufacturer:Organization.name=acme", "outside mixed"),
     (f"{MR}._id=stored", "outside"),
     (f"{MR}.nonsense=1", UnknownParameter),
+    (f"{QR}?questionnaire.title=its", "own"),
+    ("DiagnosticReport?result.component-code-value-quantity=systolic$gt140", "pressure"),
+    ("DiagnosticReport?result.component-code-value-quantity=diastolic$gt140", ""),
     ("Patient?_has:MedicationRequest:patient:medication.ingredient-code=abc", "p"),
     # --- the first resource of a document
     ("Bundle?composition.title=Hello", "document"),
@@ -159,6 +182,10 @@ CASES = [
     ("Observation?subject=p", BadRequest),
     ("Observation?subject=p&_summary=count", BadRequest),
     ("Observation?patient=p", "p"),
+    ("Observation?subject=nobody,p", BadRequest),
+    ("Observation?subject=p&performer=p", BadRequest),
+    ("Observation?performer=p&subject=p", BadRequest),
+    ("Patient?_has:Observation:patient:subject=p", BadRequest),
     ("Observation?subject:Group=p", "g"),
     ("Observation?subject=nobody", ""),
 ]
