@@ -118,6 +118,11 @@ class Query:
         return blake2b(asked.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
 
 
+def _has_one_row(condition: Indexed) -> bool:
+    """Whether no resource has more than one row that the condition looks at."""
+    return not condition.more and index.is_single(condition.param)
+
+
 def _asks_since(condition: Condition) -> bool:
     return isinstance(condition, Own) and condition.since
 
@@ -226,9 +231,9 @@ class _Reader:
 
     def _demand(self, condition: Condition) -> None:
         """Add a condition; two on a date (or number) that a resource has only once become one range."""
-        if isinstance(condition, Indexed) and condition.scans and index.is_single(condition.param):
+        if isinstance(condition, Indexed) and condition.scans and _has_one_row(condition):
             for place, other in enumerate(self.conditions):
-                if isinstance(other, Indexed) and other.param == condition.param:
+                if isinstance(other, Indexed) and other.param == condition.param and not other.more:
                     merged = ranges.on_one_row(other, condition)
                     if merged is not None:
                         self.conditions[place] = merged
@@ -371,7 +376,7 @@ def demands(pairs: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
 
 def _check_text(text: str) -> None:
     """PostgreSQL can hold neither U+0000 nor half a surrogate pair."""
-    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+    if "\0" in text or (not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text)):
         raise BadRequest(
             "The search holds U+0000 or a lone surrogate, which no resource can hold; remove it."
         )

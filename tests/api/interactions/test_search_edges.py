@@ -205,6 +205,34 @@ class TestEverything:
         api.put(case["nurse"]["key"], changed)
         assert self.found(api, case, f"_since={since}") == {"document", "nurse"}
 
+    @pytest.mark.parametrize(
+        "asked", ["", "_type=Observation,Practitioner,Binary", "_since=2000-01-01T00:00:00Z"]
+    )
+    def test_pages_give_each_resource_once_and_what_is_referred_to_at_the_end(
+        self, api: Api, case: dict[str, Json], asked: str
+    ) -> None:
+        place = f"Patient/{case['patient']['id']}/$everything?{asked}"
+        whole = api.get(place)
+        assert whole.json()["total"] == len(keys(whole))
+        for count in (1, 2, 3):
+            seen: list[str] = []
+            url: str | None = f"{place}&_count={count}"
+            while url:
+                page = api.get(url)
+                assert len(keys(page)) <= count
+                assert "total" not in page.json()
+                seen += keys(page)
+                url = next((each["url"] for each in page.json()["link"] if each["relation"] == "next"), None)
+            assert seen == keys(whole)
+            assert seen[-2:] == [case["binary"]["key"], case["nurse"]["key"]]
+
+    @pytest.mark.parametrize("cursor", ["Nonsense.", "Observation.x", "x"])
+    def test_refuses_a_cursor_that_it_did_not_give(
+        self, api: Api, case: dict[str, Json], cursor: str
+    ) -> None:
+        place = f"Patient/{case['patient']['id']}/$everything"
+        assert outcome(api.get(f"{place}?_cursor={cursor}"))["code"] == "invalid"
+
     def test_limits_the_time_of_the_care(self, api: Api, case: dict[str, Json]) -> None:
         always = {"patient", "undated"}
         assert self.found(api, case, "end=2021") == {*always, "old", "nurse"}

@@ -12,7 +12,8 @@ import pytest
 
 from fhir_coprod import jsontext
 from fhir_coprod.errors import BadRequest, UnknownParameter
-from fhir_coprod.store import Store, index
+from fhir_coprod.store import Query, Store, index
+from fhir_coprod.store.search.conditions import Indexed
 from tests.peers.fixtures import NewStore
 from tests.store.library import ids, search
 
@@ -222,6 +223,29 @@ INCLUDED = [
 def test_links_are_included(linked: Store, text: str, expected: str) -> None:
     found = search(linked, text).included
     assert sorted(f"{each.type}/{each.id}/{each.version}" for each in found) == sorted(expected.split())
+
+
+@pytest.mark.parametrize(
+    "text", ["Task?focus.subject.name=x", "Observation?focus.subject.organization.name=x"]
+)
+def test_a_chain_over_all_types_is_not_refused_for_what_may_be_contained(linked: Store, text: str) -> None:
+    assert ids(search(linked, text)) == ""
+
+
+@pytest.mark.parametrize(
+    ("query", "more"),
+    [
+        (Query.parse("", [("_tag", "x")]), 140),
+        (Query.parse("Observation", [], compartment=("Patient", "x")), 1),
+        (Query.parse("Observation", [("combo-code", "x")]), 0),
+    ],
+    ids=["all types", "compartment", "one"],
+)
+def test_what_differs_only_in_its_parameter_is_looked_up_at_once(query: Query, more: int) -> None:
+    (condition,) = query.conditions
+    assert isinstance(condition, Indexed)
+    assert len(condition.more) >= more
+    assert condition.keys().text.count("SELECT") == 1
 
 
 def test_contained_resources_that_name_each_other_have_rows_that_end() -> None:
