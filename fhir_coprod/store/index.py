@@ -9,7 +9,8 @@ A parameter may fill three numbers: its own, `:text` (texts beside a code), and 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from hashlib import blake2b
@@ -253,33 +254,45 @@ def components(type: str, composite: SearchParameter) -> tuple[str, ...]:
     return parts if all(is_indexed(type, part) for part in parts) else ()
 
 
+@lru_cache(256)
+def _pairings(type: str) -> Sequence[tuple[str, str, tuple[Composite, ...]]]:
+    """Element, code of the token in it, and the composites that begin with this token."""
+    found: dict[tuple[str, str], list[Composite]] = {}
+    for each in composites(type).values():
+        found.setdefault((each.member, each.token), []).append(each)
+    return [(member, token, tuple(some)) for (member, token), some in found.items()]
+
+
 def _add_composites(found: IndexRows, here: str, type: str, data: Json) -> None:
     """here: the type of a resource that stands alone, or the place of another one"""
-    for composite in composites(type).values():
-        items = data.get(composite.member)
+    for member, token, some in _pairings(type):
+        items = data.get(member)
         for item in items if isinstance(items, list) else ():
             deadline.check()
-            alone = {"resourceType": type, composite.member: [item]}
-            tokens = {row[1:] for row in _rows_of(type, composite.token, alone).get("token", ()) if row[1]}
-            if tokens:
-                _add_paired(found, here, composite, tokens, _rows_of(type, composite.other, alone))
+            alone = {"resourceType": type, member: [item]}
+            tokens = [row[1:] for row in _rows_of(type, token, alone).get("token", ()) if row[1]]
+            for composite in some if tokens else ():
+                for table, rows in _rows_of(type, composite.other, alone).items():
+                    found[table].update(_paired_rows(here, composite, tokens, rows))
 
 
-def _add_paired(
-    found: IndexRows, here: str, composite: Composite, tokens: set[tuple[Any, ...]], other: IndexRows
-) -> None:
+def _paired_rows(
+    here: str, composite: Composite, tokens: Sequence[tuple[Any, ...]], rows: set[tuple[Any, ...]]
+) -> Iterator[tuple[Any, ...]]:
     for code, system in tokens:
         for token in (code, f"{system}|{code}"):
             param = number(paired(here, composite.code, token), composite.other)
-            for table, rows in other.items():
-                found[table].update((param, *row[1:]) for row in rows)
+            yield from ((param, *row[1:]) for row in rows)
 
 
 def _rows_of(type: str, code: str, data: Json) -> IndexRows:
-    """The rows of one parameter, without those of its texts and identifiers."""
+    """The rows of one parameter, without those of its texts and identifiers; nothing if it has no value."""
     parameter = _by_code(type)[code]
-    found: IndexRows = {table: set() for table in TABLES.values()}
-    _add(found, parameter, parameter.numbers, parameter.values(data))
+    values = parameter.values(data)
+    if not values:
+        return {}
+    found: IndexRows = defaultdict(set)
+    _add(found, parameter, parameter.numbers, values)
     own = parameter.numbers.own
     return {table: some for table, rows in found.items() if (some := {row for row in rows if row[0] == own})}
 

@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from fhir_coprod import definitions
-from fhir_coprod.store.values import FIRST, LAST, Range, time_meant
+from fhir_coprod.store.values import FIRST, LAST, Range, fold, time_meant
 from fhir_coprod.validation.fhirpath import compile_typed
 from tests.api.twin import NO_ANSWER
 from tests.api.twin_queries import TwinQuery
@@ -204,6 +204,16 @@ def _letters(atom: Atom, record: Json) -> bool:
     return any(letter in text for text in texts for letter in "ßŁł")
 
 
+def _later_words(atom: Atom, record: Json) -> bool:
+    """The sought text begins at a later word of the held one."""
+    if atom.kind != "string" or atom.modifier:
+        return False
+    sought = fold(atom.value)
+    texts = [text for _, value in atom.values(record) for text in _texts(value)]
+    starts = [text[found.start() :] for text in texts for found in re.finditer(r"(?<=[\s-])[^\s-]", text)]
+    return any(fold(start).startswith(sought) for start in starts)
+
+
 _NO_SYSTEM_ALONE = "HAPI takes no _tag, _security or _profile without a code"
 
 
@@ -248,6 +258,7 @@ REASONS = (
     Reason("a unit without a system only by its code", _unit_as_said),
     Reason("a quantity's system without a code", _system_alone),
     Reason(PUNCTUATION, _punctuation),
+    Reason("words of a name", _later_words),
     Reason("letters that differ by more than an accent", _letters),
     Reason("missing: a value that cannot be searched for", _unsearchable),
     Reason(_NO_SYSTEM_ALONE, _label_by_system),

@@ -12,7 +12,7 @@ scope.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, NamedTuple
@@ -112,6 +112,11 @@ class Indexed(Condition):
     equal: bool = False
     scans: tuple[Sql, ...] = ()
     more: tuple[int, ...] = ()
+
+    @property
+    def likeness(self) -> object:
+        """Equal for conditions that differ in their parameters only."""
+        return self.table, self.equal, self.tests, self.scans
 
     def keys(self) -> Sql:
         looked_at, params = _one_of("param", self.param, self.more)
@@ -271,6 +276,11 @@ class Chained(Condition):
     more: tuple[int, ...] = ()
 
     @property
+    def likeness(self) -> object:
+        """Equal for conditions that differ in their parameters only."""
+        return self.type, self.depth, self.inner
+
+    @property
     def is_listable(self) -> bool:
         return self.inner.is_listable
 
@@ -423,9 +433,8 @@ class HasByUrl(Condition):
 def any_of(conditions: Iterable[Condition]) -> Condition:
     """At least one of them; those that differ only in the parameters that they look at become one."""
     ways = tuple(chain.from_iterable(map(_ways, conditions)))
-    for kind in (Indexed, Chained):
-        if sum(isinstance(way, kind) for way in ways) > 1:
-            ways = (*(way for way in ways if not isinstance(way, kind)), *_merged(ways, kind))
+    if len(ways) > 1:
+        ways = (*_merged(ways, Indexed), *_merged(ways, Chained), *filter(_is_neither, ways))
     return ways[0] if len(ways) == 1 else Any_(ways)
 
 
@@ -433,16 +442,22 @@ def _ways(condition: Condition) -> tuple[Condition, ...]:
     return condition.conditions if isinstance(condition, Any_) else (condition,)
 
 
-def _merged(ways: Iterable[Condition], kind: type[Indexed | Chained]) -> Iterator[Condition]:
-    alike: dict[Condition, list[int]] = {}
-    for way in ways:
-        if isinstance(way, kind):
-            params = alike.setdefault(replace(way, param=0, more=()), [])
-            params += (way.param, *way.more)
-    for way, params in alike.items():
-        if isinstance(way, kind):
-            first, *more = dict.fromkeys(params)
-            yield replace(way, param=first, more=tuple(more))
+def _is_neither(condition: Condition) -> bool:
+    return not isinstance(condition, Indexed | Chained)
+
+
+def _merged(ways: Iterable[Condition], kind: type[Indexed | Chained]) -> list[Condition]:
+    own = [way for way in ways if isinstance(way, kind)]
+    if len(own) < 2:
+        return [*own]
+    alike: dict[object, list[Indexed | Chained]] = {}
+    for way in own:
+        alike.setdefault(way.likeness, []).append(way)
+    merged: list[Condition] = []
+    for first, *others in alike.values():
+        params = dict.fromkeys(param for way in (first, *others) for param in (way.param, *way.more))
+        merged.append(replace(first, more=tuple(params)[1:]) if others else first)
+    return merged
 
 
 def all_of(conditions: Sequence[Condition], row: str) -> Sql:

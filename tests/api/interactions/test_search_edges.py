@@ -103,6 +103,27 @@ def test_a_day_is_one_of_the_site(sqlite_api: Callable[..., Api]) -> None:
     assert keys(api.get("Patient?birthdate=1912-12-12")) == [f"Patient/{subject['id']}"]
 
 
+def test_open_alerts_are_found_by_the_search_that_the_docs_name(api: Api) -> None:
+    subject = api.create(patient())
+    stalled = api.create(
+        {
+            "resourceType": "ServiceRequest",
+            "status": "active",
+            "intent": "order",
+            "subject": {"reference": f"Patient/{subject['id']}"},
+        }
+    )
+    system = "https://fhir-coprod.org/ig/CodeSystem/task-kind"
+    kind = {"coding": [{"system": system, "code": "stall-followup"}]}
+    focus = {"reference": f"ServiceRequest/{stalled['id']}"}
+    task = {"resourceType": "Task", "intent": "order", "code": kind, "focus": focus}
+    found = api.create({**task, "status": "requested"})
+    api.create({**task, "status": "completed"})
+    statuses = "requested,received,accepted,in-progress,on-hold"
+    answer = api.get(f"Task?code=stall-followup&status={statuses}&_include=Task:focus")
+    assert keys(answer) == [f"Task/{found['id']}", focus["reference"]]
+
+
 class TestCompartment:
     def test_holds_what_leads_to_its_owner(self, api: Api) -> None:
         one, other = api.create(patient()), api.create(patient())

@@ -48,6 +48,7 @@ RESOURCES: dict[str, dict[str, Any]] = {
     "Patient/b": {"resourceType": "Patient", "name": [{"family": "Berg"}], "birthDate": "1960-01-01"},
     "ValueSet/v": {"resourceType": "ValueSet", "url": "http://a.example/v", "version": "V1-Beta"},
     "Observation/long": observation(valueQuantity={"value": 123456789012345.67}),
+    "Observation/digits": observation(valueQuantity={"value": 9007199254740993}),
     "Observation/below": observation(valueQuantity={"value": 5.4, "comparator": "<"}),
     "Observation/most": observation(valueQuantity={"value": 5.4, "comparator": "<="}),
     "Observation/above": observation(valueQuantity={"value": 5.4, "comparator": ">"}),
@@ -122,11 +123,14 @@ CASES = [
     ("Patient?_sort=-family&_sort=birthdate", "a b"),
     # --- numbers and moments at their edges (3.11)
     ("Observation?value-quantity=123456789012345.67", "long"),
+    ("Observation?value-quantity=9007199254740993", "digits"),
+    # Of more than 15 digits a number is the nearest one that a column holds (docs/endpoint.md).
+    ("Observation?value-quantity=9007199254740992", "digits"),
     ("Observation?value-quantity=5.4", "exact"),
     ("Observation?value-quantity=lt5.4", "below most"),
     ("Observation?value-quantity=le5.4", "below most exact"),
     ("Observation?value-quantity=gt5.4&value-quantity=lt100", "above pulse"),
-    ("Observation?value-quantity=ne5.4&code:missing=true", "long below most above"),
+    ("Observation?value-quantity=ne5.4&code:missing=true", "long digits below most above"),
     ("Observation?date=2016-12-31", "leap tick"),
     ("Observation?date=2017", ""),
     ("Observation?date=ge2016-12-31T23:59:59Z", "leap tick"),
