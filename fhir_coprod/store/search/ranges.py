@@ -58,7 +58,7 @@ def either(case: str, one: Test, other: Test) -> Test:
     The rows are looked up once, by what both have in common, and not once for each.
     """
     said = Sql(
-        f"(({case}) AND {one.said.text} OR NOT ({case}) AND {other.said.text})",
+        f"CASE WHEN {case} THEN {one.said.text} ELSE {other.said.text} END",
         (*one.said.values, *other.said.values),
     )
     scans = (all_together(_loosest(a, b), said) for a, b in zip(one.scans, other.scans, strict=True))
