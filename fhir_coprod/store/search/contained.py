@@ -71,6 +71,7 @@ class _Move:
         for param in params:
             place, code = self.scope.effort.names[param]
             there = self.place + place.removeprefix(self.type)
-            if there.count("#") <= index.DEEPEST:
+            links, _, _ = there.partition("=")  # behind it stands a code, which may hold any character
+            if links.count("#") <= index.DEEPEST:
                 found.append(self.scope.number(there, code))
         return tuple(found)

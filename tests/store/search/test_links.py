@@ -109,7 +109,7 @@ RESOURCES: dict[str, dict[str, Any]] = {
                 "id": "bp",
                 "component": [
                     {"code": {"coding": [{"code": code}]}, "valueQuantity": {"value": value}}
-                    for code, value in (("systolic", 150), ("diastolic", 80))
+                    for code, value in (("systolic", 150), ("diastolic", 80), ("a#b#c", 1))
                 ],
             }
         ],
@@ -174,6 +174,7 @@ CASES = [
     (f"{QR}?questionnaire.title=its", "own"),
     ("DiagnosticReport?result.component-code-value-quantity=systolic$gt140", "pressure"),
     ("DiagnosticReport?result.component-code-value-quantity=diastolic$gt140", ""),
+    ("DiagnosticReport?result.component-code-value-quantity=a#b#c$1", "pressure"),
     ("Patient?_has:MedicationRequest:patient:medication.ingredient-code=abc", "p"),
     # --- the first resource of a document
     ("Bundle?composition.title=Hello", "document"),
