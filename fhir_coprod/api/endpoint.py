@@ -399,7 +399,6 @@ def is_wide(query: Pairs) -> bool:
 
 
 _WIDE = ("_has", "_include", "_revinclude")
-_MODIFIERS = (":contains", ":not", ":missing", ":below", ":above", ":text")
 _FEW = 20
 
 

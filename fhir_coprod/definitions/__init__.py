@@ -17,7 +17,7 @@ from fhir_coprod.definitions.package import CONFORMANCE, Package
 from fhir_coprod.definitions.registry import CORE, Definitions, canonical
 from fhir_coprod.definitions.search import Component, SearchParameter
 from fhir_coprod.definitions.snapshots import with_snapshot
-from fhir_coprod.definitions.terminology import ValueSet, above, below, is_complete
+from fhir_coprod.definitions.terminology import ValueSet
 from fhir_coprod.errors import UnknownDefinition
 from fhir_coprod.jsontext import Json
 
@@ -136,14 +136,14 @@ def code_system(url: str) -> frozenset[str] | None:
 
 def codes_below(system: str, code: str) -> frozenset[str] | None:
     """The code and all below it; None when we do not hold the whole code system, or it lacks the code."""
-    held = _registry.code_system_resource(system)
-    return below(held, code) if held is not None and is_complete(held) else None
+    held = _registry.hierarchy(system)
+    return held.below(code) if held is not None else None
 
 
 def codes_above(system: str, code: str) -> frozenset[str] | None:
     """The code and all above it; None as in `codes_below`."""
-    held = _registry.code_system_resource(system)
-    return above(held, code) if held is not None and is_complete(held) else None
+    held = _registry.hierarchy(system)
+    return held.above(code) if held is not None else None
 
 
 def editions(url: str) -> Editions | None:

@@ -11,7 +11,15 @@ from fhir_coprod.definitions.pack import Pack, TerminologyPack
 from fhir_coprod.definitions.package import Package
 from fhir_coprod.definitions.search import Component, SearchParameter, split_expression
 from fhir_coprod.definitions.snapshots import with_snapshot
-from fhir_coprod.definitions.terminology import ValueSet, bare, expand, union
+from fhir_coprod.definitions.terminology import (
+    Hierarchy,
+    ValueSet,
+    bare,
+    expand,
+    hierarchy,
+    is_complete,
+    union,
+)
 from fhir_coprod.errors import UnknownDefinition
 from fhir_coprod.jsontext import Json
 
@@ -36,12 +44,14 @@ class Definitions:
         self._terminology = terminology
         self._packages = packages
         self._structures: dict[str, Json] = {}
-        self._value_sets: dict[str, ValueSet | None] = {}
+        # What is not held is not remembered: records and searches may name any number of canonicals.
+        self._value_sets: dict[str, ValueSet] = {}
         self._working = RLock()
         """Held by a thread that works a value set out; others wait for the answer."""
         self._unfinished: set[str] = set()
         self._code_systems: dict[str, Editions] = {}
-        self._code_system_resources: dict[str, Json | None] = {}
+        self._code_system_resources: dict[str, Json] = {}
+        self._hierarchies: dict[str, Hierarchy] = {}
         self._resources: dict[tuple[str, str], list[Json]] = {}
         self._parameters: dict[str, Mapping[str, SearchParameter]] = {}
         self._own_parameters: tuple[Json, ...] | None = None
@@ -54,6 +64,7 @@ class Definitions:
         self._value_sets.clear()
         self._code_systems.clear()
         self._code_system_resources.clear()
+        self._hierarchies.clear()
         self._resources.clear()
         self._parameters.clear()
         self._own_parameters = None
@@ -132,17 +143,22 @@ class Definitions:
     def value_set(self, url: str) -> ValueSet | None:
         """What the value set allows; None when it is not held."""
         url = bare(url)
-        if url not in self._value_sets:
-            with self._working:
-                if url in self._unfinished:
-                    return None  # a value set that imports itself imports nothing
-                if url not in self._value_sets:
-                    self._unfinished.add(url)
-                    try:
-                        self._value_sets[url] = self._worked_out(url)
-                    finally:
-                        self._unfinished.discard(url)
-        return self._value_sets[url]
+        held = self._value_sets.get(url)
+        if held is not None:
+            return held
+        with self._working:
+            if url in self._unfinished:
+                return None  # a value set that imports itself imports nothing
+            held = self._value_sets.get(url)
+            if held is None:
+                self._unfinished.add(url)
+                try:
+                    held = self._worked_out(url)
+                finally:
+                    self._unfinished.discard(url)
+                if held is not None:
+                    self._value_sets[url] = held
+            return held
 
     def _worked_out(self, url: str) -> ValueSet | None:
         """R4's own list, what it has grown to with its code systems, and its newest version, in one."""
@@ -168,16 +184,27 @@ class Definitions:
         if held is None:
             found = editions(*self._copies(url))
             if found is None:
-                return None  # not remembered: records may name any number of systems
+                return None
             held = self._code_systems[url] = found
         return held
 
     def code_system_resource(self, url: str) -> Json | None:
         """The newest CodeSystem with what only R4's copy has, cut down to what decides membership."""
         url = bare(url)
-        if url not in self._code_system_resources:
-            self._code_system_resources[url] = joined(*self._copies(url))
-        return self._code_system_resources[url]
+        held = self._code_system_resources.get(url) or joined(*self._copies(url))
+        if held is not None:
+            self._code_system_resources[url] = held
+        return held
+
+    def hierarchy(self, url: str) -> Hierarchy | None:
+        """What stands below what in a code system; None when we do not hold the whole of it."""
+        held = self.code_system_resource(url)
+        if held is None or not is_complete(held):
+            return None
+        url = bare(url)
+        if url not in self._hierarchies:
+            self._hierarchies[url] = hierarchy(held)
+        return self._hierarchies[url]
 
     def _copies(self, url: str) -> tuple[Json | None, list[Json]]:
         """R4's own copy of a code system, and all others, the newest first."""

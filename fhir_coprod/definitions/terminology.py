@@ -197,22 +197,31 @@ def _reached(steps: Mapping[str, set[str]], code: str) -> set[str]:
     return found
 
 
-def below(code_system: Json, code: str) -> frozenset[str] | None:
-    """The code and all below it; None if the system has no such code."""
-    if all(concept["code"] != code for concept in concepts(code_system)):
-        return None
-    return frozenset({code, *_descendants(code_system, code)})
+@dataclass(frozen=True, slots=True)
+class Hierarchy:
+    """The codes of a code system, and which stand directly below and above which."""
+
+    codes: frozenset[str]
+    children: Mapping[str, set[str]]
+    parents: Mapping[str, set[str]]
+
+    def below(self, code: str) -> frozenset[str] | None:
+        """The code and all below it; None if the system has no such code."""
+        return frozenset({code, *_reached(self.children, code)}) if code in self.codes else None
+
+    def above(self, code: str) -> frozenset[str] | None:
+        """The code and all above it; None if the system has no such code."""
+        return frozenset({code, *_reached(self.parents, code)}) if code in self.codes else None
 
 
-def above(code_system: Json, code: str) -> frozenset[str] | None:
-    """The code and all above it; None if the system has no such code."""
-    codes = {concept["code"] for concept in concepts(code_system)}
-    if code not in codes:
-        return None
+def hierarchy(code_system: Json) -> Hierarchy:
+    """That of a CodeSystem resource."""
+    children: dict[str, set[str]] = {}
     parents: dict[str, set[str]] = {}
     for parent, child in _pairs(code_system):
+        children.setdefault(parent, set()).add(child)
         parents.setdefault(child, set()).add(parent)
-    return frozenset({code, *_reached(parents, code)})
+    return Hierarchy(frozenset(concept["code"] for concept in concepts(code_system)), children, parents)
 
 
 def union(one: ValueSet, other: ValueSet) -> ValueSet:

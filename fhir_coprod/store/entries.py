@@ -22,6 +22,8 @@ CANONICAL = "canonical"
 """The `target_type` of a reference by canonical: it leads to what has this url, and perhaps this version."""
 MOST_WORDS = 10
 """In how many words of one text a search by its beginning may start."""
+_WHERE_WORDS_BEGIN = 1_000
+"""In how many characters these words are looked for: a text may have a million."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,6 +122,7 @@ _WORD = re.compile(r"[^\s-]+")
 
 @remembering_short(4096, 63)
 def _later_words(text: str) -> tuple[str, ...]:
+    text = text[:_WHERE_WORDS_BEGIN]
     starts = [found.start() for found in _WORD.finditer(text)][1:MOST_WORDS]
     return tuple(filter(None, (fold(text[start:]) for start in starts)))
 
@@ -144,6 +147,8 @@ def _add_reference(found: IndexRows, to: Numbers, name: str, value: Any) -> None
 def _add_canonical(found: IndexRows, to: Numbers, value: str) -> None:
     """As it leads to something; and as it is written and without its version, for searches by its text."""
     canonical, part, _ = value.partition("#")
+    if not canonical:
+        return  # contained: see `index.rows`
     found["reference"].add((to.own, cut(canonical), CANONICAL))
     if part:
         found["reference"].add((to.own, cut(value), ""))
@@ -177,13 +182,17 @@ def _add_date(found: IndexRows, to: Numbers, name: str, value: Any) -> None:
         known = [part for part in parts if part is not None]
         if known:
             low, high = min(part.low for part in known), max(part.high for part in known)
-            if low % DAY == 0 == high % DAY and _has_time(value):
+            if _are_days(low, high) and _has_time(value):
                 high -= 1  # so that it is not taken for days without a time zone
             found["date"].add((to.own, low, high))
 
 
 DAY = 86_400_000_000
-"""Rows whose ends are both so many microseconds apart, or a multiple, mean days without a time zone."""
+
+
+def _are_days(low: int, high: int) -> bool:
+    """Whether a row means days without a time zone: each end is a whole day, or open. (`search/dates.py`)"""
+    return (low % DAY == 0 or low == FIRST) and (high % DAY == 0 or high == LAST)
 
 
 def _has_time(value: Any) -> bool:

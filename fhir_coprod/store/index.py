@@ -9,7 +9,8 @@ A parameter may fill three numbers: its own, `:text` (texts beside a code), and 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from hashlib import blake2b
@@ -92,7 +93,7 @@ def rows(type: str, data: Json, *, is_sound: bool = True) -> IndexRows:
         if parameter.kind == "reference" and (held or type == "Bundle"):
             targets = definitions.search_parameters(type)[parameter.code].target
             _Inside(found, held, targets).add(type, parameter.code, values)
-    _add_composites(found, type, data)
+    _add_composites(found, type, type, data)
     _add_versions(found, type, data)
     for code, text in alike.rows(type, data):
         found["token"].add((number(type, code), text, ""))
@@ -174,6 +175,8 @@ class _Inside:
                 self._resource(here, resource, depth)
 
     def _meant(self, value: Any) -> Json | None:
+        if isinstance(value, str):  # a canonical
+            return self._held.get(value[1:]) if value[:1] == "#" else None
         if not isinstance(value, dict):
             return None
         if definitions.is_resource_type(value.get("resourceType")):
@@ -184,6 +187,7 @@ class _Inside:
 
     def _resource(self, here: str, data: Json, depth: int) -> None:
         self._found["token"].add((number(here, HERE), "", ""))
+        _add_composites(self._found, here, data["resourceType"], data)
         inner = self if self._held else _Inside(self._found, _held(data))
         for parameter in _parameters_in(data["resourceType"], tuple(data)) if len(data) <= _MEMBERS else ():
             deadline.check()
@@ -211,17 +215,19 @@ def _numbers(here: str, code: str, like: Numbers) -> Numbers:
 class Composite:
     """A composite parameter whose parts have to hold in the same repetition of one element.
 
-    member: that element; first, second: the codes of the parts, the first one a token
+    member: that element
+    token:  the code of a part that is a token; the other one stands in the index under each of its values
+    other:  the code of the other part
     """
 
     code: str
     member: str
-    first: str
-    second: str
+    token: str
+    other: str
 
 
 def paired(type: str, code: str, token: str) -> str:
-    """Where the second part stands in the index if the first one is this `code` or `system|code`."""
+    """Where the other part stands in the index if the first one is this `code` or `system|code`."""
     return f"{type}.{code}={token}"
 
 
@@ -229,54 +235,66 @@ def paired(type: str, code: str, token: str) -> str:
 def composites(type: str) -> Mapping[str, Composite]:
     """The composite parameters that have rows of their own, by code."""
     known = definitions.search_parameters(type)
-    by_url = {parameter.url: parameter.code for parameter in known.values()}
     found = {}
     for code, parameter in known.items():
         head, _, member = parameter.expression.partition(".")
-        parts = [by_url.get(each.definition, "") for each in parameter.components]
-        if (
-            parameter.type == "composite"
-            and head == type
-            and member.isalpha()
-            and len(parts) == 2
-            and all(is_indexed(type, part) for part in parts)
-            and known[parts[0]].type == "token"
-        ):
-            found[code] = Composite(code, member, parts[0], parts[1])
+        parts = components(type, parameter)
+        if head == type and member.isalpha() and len(parts) == 2:
+            tokens = [part for part in parts if known[part].type == "token"]
+            if tokens:
+                other = parts[1] if parts[0] == tokens[0] else parts[0]
+                found[code] = Composite(code, member, tokens[0], other)
     return found
 
 
-def _add_composites(found: IndexRows, type: str, data: Json) -> None:
-    for composite in composites(type).values():
-        items = data.get(composite.member)
+def components(type: str, composite: SearchParameter) -> tuple[str, ...]:
+    """The codes of the parts of a composite, in the order of its values; empty if one is not in the index."""
+    by_url = {parameter.url: code for code, parameter in definitions.search_parameters(type).items()}
+    parts = tuple(by_url.get(each.definition, "") for each in composite.components)
+    return parts if all(is_indexed(type, part) for part in parts) else ()
+
+
+@lru_cache(256)
+def _pairings(type: str) -> Sequence[tuple[str, str, tuple[Composite, ...]]]:
+    """Element, code of the token in it, and the composites that begin with this token."""
+    found: dict[tuple[str, str], list[Composite]] = {}
+    for each in composites(type).values():
+        found.setdefault((each.member, each.token), []).append(each)
+    return [(member, token, tuple(some)) for (member, token), some in found.items()]
+
+
+def _add_composites(found: IndexRows, here: str, type: str, data: Json) -> None:
+    """here: the type of a resource that stands alone, or the place of another one"""
+    for member, token, some in _pairings(type):
+        items = data.get(member)
         for item in items if isinstance(items, list) else ():
             deadline.check()
-            alone = {"resourceType": type, composite.member: [item]}
-            first = _rows_of(type, composite.first, alone)["token"]
-            own = number(type, composite.first)
-            tokens = {(code, system) for param, code, system in first if param == own and code}
-            if tokens:
-                _add_second(found, type, composite, alone, tokens)
+            alone = {"resourceType": type, member: [item]}
+            tokens = [row[1:] for row in _rows_of(type, token, alone).get("token", ()) if row[1]]
+            for composite in some if tokens else ():
+                for table, rows in _rows_of(type, composite.other, alone).items():
+                    found[table].update(_paired_rows(here, composite, tokens, rows))
 
 
-def _add_second(
-    found: IndexRows, type: str, composite: Composite, alone: Json, tokens: set[tuple[str, str]]
-) -> None:
-    own = number(type, composite.second)
-    for table, rows in _rows_of(type, composite.second, alone).items():
-        values = [row[1:] for row in rows if row[0] == own]
-        for code, system in tokens if values else ():
-            for token in (code, f"{system}|{code}"):
-                param = number(paired(type, composite.code, token), composite.second)
-                found[table].update((param, *value) for value in values)
+def _paired_rows(
+    here: str, composite: Composite, tokens: Sequence[tuple[Any, ...]], rows: set[tuple[Any, ...]]
+) -> Iterator[tuple[Any, ...]]:
+    for code, system in tokens:
+        for token in (code, f"{system}|{code}"):
+            param = number(paired(here, composite.code, token), composite.other)
+            yield from ((param, *row[1:]) for row in rows)
 
 
 def _rows_of(type: str, code: str, data: Json) -> IndexRows:
-    found: IndexRows = {table: set() for table in TABLES.values()}
-    for parameter in _parameters(type):
-        if parameter.code == code:
-            _add(found, parameter, parameter.numbers, parameter.values(data))
-    return found
+    """The rows of one parameter, without those of its texts and identifiers; nothing if it has no value."""
+    parameter = _by_code(type)[code]
+    values = parameter.values(data)
+    if not values:
+        return {}
+    found: IndexRows = defaultdict(set)
+    _add(found, parameter, parameter.numbers, values)
+    own = parameter.numbers.own
+    return {table: some for table, rows in found.items() if (some := {row for row in rows if row[0] == own})}
 
 
 def _names_nothing(text: str) -> bool:
@@ -408,10 +426,14 @@ def fingerprint(type: str) -> str:
     return blake2b(asked.encode(), digest_size=12).hexdigest()
 
 
-@remembering_short(4096, 128)
 def is_indexed(type: str, code: str) -> bool:
     """Whether values of this parameter are in the index."""
-    return any(code == parameter.code for parameter in _parameters(type))
+    return code in _by_code(type)
+
+
+@lru_cache(maxsize=256)
+def _by_code(type: str) -> Mapping[str, _Parameter]:
+    return {parameter.code: parameter for parameter in _parameters(type)}
 
 
 def is_caseless(type: str, parameter: SearchParameter) -> bool:

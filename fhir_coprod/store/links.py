@@ -20,6 +20,7 @@ from uuid import UUID, uuid5
 from fhir_coprod import definitions, jsontext
 from fhir_coprod.errors import BadRequest
 from fhir_coprod.jsontext import Document, Json
+from fhir_coprod.store.elements import kinds
 from fhir_coprod.store.entries import split_reference
 
 _LINKING: Final = frozenset({"uri", "url"})
@@ -286,12 +287,9 @@ def _asks_for_references(type: str, name: str) -> bool:
 def _holds_references(type: str, code: str) -> bool:
     """Whether a search parameter compares references, and not canonicals, which keep their addresses."""
     parameter = definitions.search_parameters(type).get(code)
-    if parameter is None or parameter.type != "reference" or "canonical" in parameter.expression:
+    if parameter is None or parameter.type != "reference":
         return False
-    paths = {path.strip().strip("()") for path in parameter.expression.split("|")}
-    elements = definitions.structure(type)["snapshot"]["element"]
-    kinds = [kind["code"] for each in elements if each["path"] in paths for kind in each.get("type", ())]
-    return "canonical" not in kinds
+    return "canonical" not in kinds(type, parameter.expression)
 
 
 # ---------------------------------------------------------------------------------------- other links

@@ -27,6 +27,8 @@ INCLUDED_ON = "_include goes on from what came along, without :iterate"
 INCLUDED_MATCH = "a match comes again as included"
 INCLUDED_MOST = "HAPI includes no more than a thousand on a page"
 INCLUDED_LESS = "_revinclude:iterate does not look at what _include:iterate brought"
+INCLUDED_ANY = "_revinclude of * does not look at canonicals"
+INCLUDED_VERSION = "the version of a canonical does not count for _include"
 NULLS = "where resources without the sort value stand"
 TIES = "the order among equal sort values"
 ENDS_EARLY = "HAPI's pages end before all has come"
@@ -99,11 +101,11 @@ def differences(query: TwinQuery, ours: Found, theirs: Found, known: Records) ->
         whose = "only we" if key in set(mine) else "only HAPI"
         yield why(query, known[key], known) or f"? {whose} found {key}"
     if set(mine) == set(his):
-        yield from _included(query, ours, theirs)
+        yield from _included(query, ours, theirs, known)
         yield from _order(query, mine, his, known)
 
 
-def _included(query: TwinQuery, ours: Found, theirs: Found) -> Iterator[str]:
+def _included(query: TwinQuery, ours: Found, theirs: Found, known: Records) -> Iterator[str]:
     mine, his = set(ours.included), set(theirs.included)
     names = [name for name, _ in query.pairs]
     # What is a match on one page may be included on another.
@@ -112,6 +114,8 @@ def _included(query: TwinQuery, ours: Found, theirs: Found) -> Iterator[str]:
             yield INCLUDED_MOST
         elif {"_include:iterate", "_revinclude:iterate"} <= set(names):
             yield INCLUDED_LESS
+        elif "questionnaire" in known[key] and ("_revinclude", "QuestionnaireResponse:*") in query.pairs:
+            yield INCLUDED_ANY
         else:
             yield f"? only we included {key}"
     for key in his - mine:
@@ -121,8 +125,18 @@ def _included(query: TwinQuery, ours: Found, theirs: Found) -> Iterator[str]:
             name.startswith("_revinclude") or name.endswith(":iterate") for name in names
         ):
             yield INCLUDED_ON
+        elif _names_a_version(known[key], known):
+            yield INCLUDED_VERSION
         else:
             yield f"? only HAPI included {key}"
+
+
+def _names_a_version(record: dict[str, Any], known: Records) -> bool:
+    """Whether a response names its questionnaire with a version, or a questionnaire is so named by any."""
+    if "questionnaire" in record:
+        return "|" in record["questionnaire"]
+    named = f"{record.get('url', '')}|"
+    return any(each.get("questionnaire", "").startswith(named) for each in known.values())
 
 
 def _order(query: TwinQuery, mine: list[str], his: list[str], known: Records) -> Iterator[str]:

@@ -66,6 +66,9 @@ TOKENS: dict[str, dict[str, tuple[str, ...]]] = {
     "Location": {"status": ("active", "suspended")},
     "Organization": {"active": ("true", "false"), "identifier": ("urn:mrn|",)},
     "ValueSet": {"status": ("active", "retired"), "version": ("1.0", "2.0")},
+    "Questionnaire": {"status": ("active", "retired"), "version": ("0.0", "1.0")},
+    "QuestionnaireResponse": {"status": ("completed", "in-progress")},
+    "MedicationRequest": {"status": ("active", "stopped"), "code": ("8867-4", f"{pool.SCT}|")},
 }
 TEXTS = {"Condition": "code", "Observation": "code", "ServiceRequest": "code", "Task": "code"}
 STRINGS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -81,6 +84,7 @@ STRINGS: dict[str, dict[str, tuple[str, ...]]] = {
     "Organization": {"name": ("clinic", "Clinic", "över", "Hospital")},
     "Location": {"name": ("Ward 1", "ward", "theatre")},
     "ValueSet": {"title": ("invented", "Things, invented"), "name": ("Inv",)},
+    "Questionnaire": {"title": ("before", "visit", "After the visit")},
     "Observation": {"value-string": ("high", "High", "very")},
 }
 DATES = {
@@ -131,8 +135,17 @@ REFERENCES: dict[str, dict[str, tuple[str, ...]]] = {
         "patient": ("Patient/pati-1", "pati-2"),
         "subject": ("Patient/pati-3",),
     },
+    "QuestionnaireResponse": {
+        "questionnaire": (pool.FORMS[0], f"{pool.FORMS[0]}|1.0", f"{pool.FORMS[1]}|9.9"),
+        "subject": ("Patient/pati-1", "Patient/pati-2"),
+    },
+    "MedicationRequest": {"medication": ("Medication/medi-1", "medi-2"), "subject": ("Patient/pati-1",)},
 }
 URIS = {"ValueSet": "url", "ServiceRequest": "instantiates-uri"}
+PAIRS = {
+    "code-value-quantity": ("8867-4$gt5", f"{pool.LOINC}|8867-4$le100", "29463-7$100"),
+    "component-code-value-quantity": ("8480-6$gt5", f"{pool.LOINC}|8462-4$le100", "8480-6$37.25"),
+}
 CHAINS = {
     "Observation": (
         ("subject:Patient.family", "berg"),
@@ -163,6 +176,18 @@ CHAINS = {
         ("based-on.status", "draft"),
     ),
     "Encounter": (("service-provider.name", "över"), ("part-of.status", "planned")),
+    "QuestionnaireResponse": (
+        ("questionnaire:Questionnaire.title", "before"),
+        ("questionnaire.status", "active"),
+        ("questionnaire.version", "1.0"),
+        ("patient.family", "berg"),
+    ),
+    "MedicationRequest": (
+        ("medication.code", "8867-4"),
+        ("medication:Medication.code", f"{pool.SCT}|"),
+        ("medication.manufacturer.name", "clinic"),
+        ("medication:Medication.code:not", "8867-4"),
+    ),
 }
 HAS = {
     "Patient": (
@@ -180,6 +205,10 @@ HAS = {
         ("_has:ServiceRequest:based-on:status", "draft"),
     ),
     "Practitioner": (("_has:Patient:general-practitioner:active", "true"),),
+    "Questionnaire": (
+        ("_has:QuestionnaireResponse:questionnaire:status", "completed"),
+        ("_has:QuestionnaireResponse:questionnaire:patient.family", "berg"),
+    ),
 }
 INCLUDES = {
     "Observation": (
@@ -210,6 +239,19 @@ INCLUDES = {
         ("_include:iterate", "Organization:partof"),
         ("_revinclude", "Encounter:patient"),
         ("_revinclude", "Task:patient"),
+    ),
+    "QuestionnaireResponse": (
+        ("_include", "QuestionnaireResponse:questionnaire"),
+        ("_include", "QuestionnaireResponse:subject"),
+        ("_include", "QuestionnaireResponse:*"),
+    ),
+    "Questionnaire": (
+        ("_revinclude", "QuestionnaireResponse:questionnaire"),
+        ("_revinclude", "QuestionnaireResponse:*"),
+    ),
+    "MedicationRequest": (
+        ("_include", "MedicationRequest:medication"),
+        ("_include", "MedicationRequest:subject"),
     ),
 }
 SORTS = {
@@ -275,7 +317,8 @@ class _Maker:
             (self._reference, 4),
             (self._uri, 1),
             (self._near, 1),
-            (self._chain, 3),
+            (self._pair, 1),
+            (self._chain, 4),
             (self._has, 3),
         )
 
@@ -412,6 +455,12 @@ class _Maker:
             return TwinQuery("", "", ())
         where = self.chance.choice(("59.35|18.03|5|km", "59.35|18.03|0.5|km", "57.7|18.03|10|km", "0|0|1|km"))
         return TwinQuery("special near", "Location", (("near", where),))
+
+    def _pair(self, type: str | None) -> TwinQuery:
+        if type not in (None, "Observation"):
+            return TwinQuery("", "", ())
+        code = self.chance.choice(sorted(PAIRS))
+        return TwinQuery("composite", "Observation", ((code, self.chance.choice(PAIRS[code])),))
 
     def _chain(self, type: str | None) -> TwinQuery:
         type = self._of(CHAINS, type)

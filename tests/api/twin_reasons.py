@@ -14,7 +14,8 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from fhir_coprod import definitions
-from fhir_coprod.store.values import FIRST, LAST, Range, time_meant
+from fhir_coprod.store.elements import kinds
+from fhir_coprod.store.values import FIRST, LAST, Range, fold, time_meant
 from fhir_coprod.validation.fhirpath import compile_typed
 from tests.api.twin import NO_ANSWER
 from tests.api.twin_queries import TwinQuery
@@ -204,6 +205,16 @@ def _letters(atom: Atom, record: Json) -> bool:
     return any(letter in text for text in texts for letter in "ßŁł")
 
 
+def _later_words(atom: Atom, record: Json) -> bool:
+    """The sought text begins at a later word of the held one."""
+    if atom.kind != "string" or atom.modifier:
+        return False
+    sought = fold(atom.value)
+    texts = [text for _, value in atom.values(record) for text in _texts(value)]
+    starts = [text[found.start() :] for text in texts for found in re.finditer(r"(?<=[\s-])[^\s-]", text)]
+    return any(fold(start).startswith(sought) for start in starts)
+
+
 _NO_SYSTEM_ALONE = "HAPI takes no _tag, _security or _profile without a code"
 
 
@@ -227,12 +238,14 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _unsearchable(atom: Atom, record: Json) -> bool:
-    """There is a value, but nothing in it that could be searched for: a text without a code, a display."""
+    """There is a value, but nothing in it that could be searched for: a text without a code, a display, or
+    what is contained."""
     if atom.modifier != "missing":
         return False
     values = [value for _, value in atom.values(record)]
     return bool(values) and not any(
-        not isinstance(value, dict) or value.get("coding") or value.get("reference") for value in values
+        not isinstance(value, dict) or value.get("coding") or value.get("reference", "#")[0] != "#"
+        for value in values
     )
 
 
@@ -248,6 +261,7 @@ REASONS = (
     Reason("a unit without a system only by its code", _unit_as_said),
     Reason("a quantity's system without a code", _system_alone),
     Reason(PUNCTUATION, _punctuation),
+    Reason("words of a name", _later_words),
     Reason("letters that differ by more than an accent", _letters),
     Reason("missing: a value that cannot be searched for", _unsearchable),
     Reason(_NO_SYSTEM_ALONE, _label_by_system),
@@ -273,8 +287,31 @@ def why_refused(said: str) -> str:
     return next((name for code, name in REFUSALS if said.startswith(code)), "")
 
 
+CANONICAL = "a chain or _has over a canonical"
+CONTAINED = "a chain into a contained resource"
+
+
+def _by_its_link(query: TwinQuery, record: Json) -> str:
+    """The name of the reason if HAPI does not follow the link by which a chain or _has leads somewhere."""
+    for name, _ in query.pairs:
+        if name.startswith("_has:"):
+            _, other, code, _ = name.split(":", 3)
+            if kinds(other, definitions.search_parameters(other)[code].expression) == {"canonical"}:
+                return CANONICAL
+        elif "." in name:
+            code = name.partition(".")[0].partition(":")[0]
+            for _, value in Atom(query.type, code, "", "").values(record):
+                if isinstance(value, str):
+                    return CANONICAL
+                if value.get("reference", "").startswith("#"):
+                    return CONTAINED
+    return ""
+
+
 def why(query: TwinQuery, record: Json, records: Records) -> str:
     """The name of the reason why only one server found this record; "" when there is none."""
+    if by_link := _by_its_link(query, record):
+        return by_link
     for name, values in query.pairs:
         for value in re.findall(r"(?:\\.|[^,\\])+", values):
             for atom, concerned in _atoms(query.type, name, value, [record], records):

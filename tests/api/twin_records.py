@@ -44,11 +44,15 @@ TAGS = (("urn:tag", "t1"), ("urn:tag", "t2"), ("urn:other", "t1"))
 PROFILES = ("http://x.example/StructureDefinition/one", "http://x.example/StructureDefinition/two")
 URIS = ("http://x.example/vs/a", "http://x.example/vs/a/b", "http://x.example/vs/A", "urn:oid:1.2.3.4")
 
+FORMS = ("http://x.example/q/a", "http://x.example/q/b")
+
 SHARES: tuple[tuple[str, float], ...] = (
     ("Organization", 0.01),
     ("Practitioner", 0.015),
     ("Location", 0.015),
     ("ValueSet", 0.01),
+    ("Questionnaire", 0.005),
+    ("Medication", 0.01),
     ("Patient", 0.16),
     ("Encounter", 0.1),
     ("Condition", 0.1),
@@ -57,6 +61,8 @@ SHARES: tuple[tuple[str, float], ...] = (
     ("Task", 0.1),
     ("CarePlan", 0.02),
     ("RiskAssessment", 0.02),
+    ("QuestionnaireResponse", 0.03),
+    ("MedicationRequest", 0.03),
 )
 """Type and its share of all records. What is referred to comes first: HAPI wants targets to be there."""
 
@@ -355,4 +361,41 @@ class _Maker:
             "subject": self._to("Patient"),
             "prediction": self._some(lambda: {"probabilityDecimal": Decimal(probability)}, 2),
             "occurrenceDateTime": self._sometimes(self._date_time()),
+        }
+
+    def _questionnaire(self) -> Json:
+        return {
+            "status": self._one(("active", "retired")),
+            "url": self._one(FORMS),
+            "version": f"{len(self.made.get('Questionnaire', ()))}.0",
+            "title": self._one(("Before the visit", "After the visit")),
+        }
+
+    def _questionnaireresponse(self) -> Json:
+        version = self._one(("", "", "|0.0", "|1.0", "|9.9"))
+        return {
+            "status": self._one(("completed", "in-progress")),
+            "questionnaire": self._one(FORMS) + version,
+            "subject": self._to("Patient"),
+        }
+
+    def _medication(self) -> Json:
+        return {"code": self._concept(), "manufacturer": self._sometimes(self._to("Organization"))}
+
+    def _medicationrequest(self) -> Json:
+        """The medication in a record of its own, in this one, or only its code."""
+        inside = {"resourceType": "Medication", "id": "med", **self._medication()}
+        inside = {name: value for name, value in inside.items() if value is not None}
+        medication = self._one(
+            (
+                {"medicationReference": self._to("Medication")},
+                {"medicationReference": {"reference": "#med"}, "contained": [inside]},
+                {"medicationCodeableConcept": self._concept()},
+            )
+        )
+        return {
+            "status": self._one(("active", "stopped")),
+            "intent": "order",
+            "subject": self._to("Patient"),
+            **medication,
         }

@@ -6,11 +6,11 @@ https://hl7.org/fhir/R4/patient-operation-everything.html
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -23,11 +23,13 @@ from fhir_coprod.api.formats import time_parameter
 from fhir_coprod.api.inputs import Inputs, inputs
 from fhir_coprod.api.interactions import searchset
 from fhir_coprod.errors import BadRequest
+from fhir_coprod.instants import to_microseconds
 from fhir_coprod.jsontext import Json
-from fhir_coprod.store import Query, Store, Version
+from fhir_coprod.store import Page, Query, Store, Version
 from fhir_coprod.store.entries import split_reference
 from fhir_coprod.store.search import compartments
-from fhir_coprod.store.search.conditions import Condition, Not
+from fhir_coprod.store.search.conditions import Condition, Not, Own, Sql
+from fhir_coprod.store.search.query import MAX_COUNT
 from fhir_coprod.store.search.standpoint import MAX_ALTERNATIVES
 from fhir_coprod.store.values import time_meant
 
@@ -43,13 +45,18 @@ _CARE_DATES = (
 """The search parameters that say when care was given, the first that a type has."""
 
 
+_REFERRED = "referred"
+"""In a cursor instead of a type: the page begins among what members of the compartment refer to."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """What the caller wants of all that there is.
+    """What the caller wants of all that there is about a patient.
 
     start, end: of the care itself, as FHIR dates; "" without a limit
     """
 
+    patient: str
     types: frozenset[str]
     since: datetime | None
     start: str
@@ -57,52 +64,63 @@ class _Wanted:
     zone: ZoneInfo
     base: str
 
-    def has(self, found: _Found) -> bool:
-        if self.types and found.type not in self.types:
+    def changed(self, type: str) -> tuple[Condition, ...]:
+        """The condition that `_since` puts on resources of a type."""
+        if self.since is None:
+            return ()
+        milliseconds = -(-to_microseconds(self.since) // 1000)
+        return (Own((type,), Sql("{row}.updated >= ?", (milliseconds,))),)
+
+
+@dataclass(slots=True)
+class _Page:
+    """A page that is being filled.
+
+    count, left: how many resources and bytes have room yet
+    """
+
+    count: int
+    left: int
+    versions: list[Version] = field(default_factory=list)
+
+    def take(self, found: Page) -> bool:
+        """Add what was found; False if that is a resource for which this page has no room."""
+        size = sum(len(version.body) for version in found.matches)
+        if size > self.left and self.versions:
             return False
-        return self.since is None or found.updated >= self.since
-
-
-class _Found(NamedTuple):
-    """A resource of the answer, without its body: there may be thousands."""
-
-    type: str
-    id: str
-    updated: datetime
-    size: int
-
-    @property
-    def place(self) -> str:
-        return f"{self.type}/{self.id}"
+        self.versions += (version for version in found.matches if not _is_withheld(version))
+        self.count -= len(found.matches)
+        self.left -= size
+        return True
 
 
 async def everything(call: Call, endpoint: Endpoint) -> Answer:
-    """GET or POST Patient/[id]/$everything, in pages ordered by type and id.
+    """GET or POST Patient/[id]/$everything, in pages: the patient, the compartment, and what that refers to.
 
     `start` and `end` limit the members of the compartment by the time of the care; what they refer to comes
     along. `_type` and `_since` then choose from all of that. Resources labelled as not for the patient are
-    left out.
+    left out. What a page costs does not grow with the pages before it; only those at the end, with what is
+    referred to, look through all members.
     """
     await endpoint.read(call.type, call.id)
     given = inputs(call, (*_NAMES, "_cursor"))
     wanted = _wanted(given, call, endpoint)
     limits = endpoint.settings.limits
     count = _whole_number(given.get("_count"), limits.page)
-    after = given.get("_cursor")
+    cursor = given.get("_cursor")
 
     def look() -> Answer:
-        found = [each for each in _everything(endpoint.store, call.id, wanted) if wanted.has(each)]
-        found.sort(key=lambda each: each.place)
-        rest = [each for each in found if not after or each.place > after]
-        page = _fitting(rest[:count], limits.answer_bytes)
+        page = _Page(count, limits.answer_bytes)
+        following = _fill(page, endpoint.store, wanted, cursor)
         asked = tuple((name, given.get(name)) for name in _NAMES if given.get(name))
         path = f"{call.path}/$everything"
-        links = [searchset.link("self", call.base, path, (*asked, ("_cursor", after)) if after else asked)]
-        if len(page) < len(rest):
-            links.append(searchset.link("next", call.base, path, (*asked, ("_cursor", page[-1].place))))
-        entries = [_entry(call.base, version) for version in _bodies(endpoint.store, page)]
-        entries += searchset.ignored(given.unknown)
-        return searchset.bundle("searchset", links, entries, total=len(found))
+        links = [searchset.link("self", call.base, path, (*asked, ("_cursor", cursor)) if cursor else asked)]
+        if following:
+            links.append(searchset.link("next", call.base, path, (*asked, ("_cursor", following))))
+        entries = [_entry(call.base, version) for version in page.versions]
+        is_whole = not cursor and not following
+        total = len(entries) if is_whole else None
+        return searchset.bundle("searchset", links, entries + searchset.ignored(given.unknown), total=total)
 
     return await endpoint.in_thread(look, lane="wide search")
 
@@ -122,6 +140,7 @@ def _wanted(given: Inputs, call: Call, endpoint: Endpoint) -> _Wanted:
         if given.get(name):
             _check_date(name, given.get(name))
     return _Wanted(
+        patient=call.id,
         types=_types(given.get("_type")),
         since=time_parameter(since, "_since") if since else None,
         start=given.get("start"),
@@ -150,31 +169,81 @@ def _types(text: str) -> frozenset[str]:
     return names
 
 
-def _everything(store: Store, patient: str, wanted: _Wanted) -> Iterator[_Found]:
-    """All that may be given, each once."""
+def _fill(page: _Page, store: Store, wanted: _Wanted, cursor: str) -> str:
+    """Fill a page that begins at a cursor; the cursor of the next page, "" if this is the last one."""
+    begin, _, place = cursor.partition(".")
+    if begin != _REFERRED:
+        following = _fill_with_members(page, store, wanted, begin, place)
+        if following:
+            return following
+        place = ""
+    return _fill_with_referred(page, store, wanted, place)
+
+
+def _fill_with_members(page: _Page, store: Store, wanted: _Wanted, begin: str, cursor: str) -> str:
+    types = list(compartments.members("Patient"))
+    if begin and begin not in types:
+        raise BadRequest("_cursor is not one that this operation gave out; follow its next links.")
+    for type in types[types.index(begin) if begin else 0 :]:
+        deadline.check()
+        if not wanted.types or type in wanted.types:
+            if page.count <= 0:
+                return f"{type}.{cursor}"
+            query = replace(_members(type, wanted, wanted.changed(type)), count=page.count, cursor=cursor)
+            found = store.search(query, page.left)
+            if not page.take(found):
+                return f"{type}.{cursor}"
+            if found.next is not None:
+                return f"{type}.{found.next}"
+        cursor = ""
+    return ""
+
+
+def _members(type: str, wanted: _Wanted, more: tuple[Condition, ...] = ()) -> Query:
+    """The search for the members of one type."""
+    query = Query.parse(type, (), strict=True, compartment=("Patient", wanted.patient))
+    return replace(query, conditions=(*query.conditions, *_in_time(type, wanted), *more))
+
+
+def _fill_with_referred(page: _Page, store: Store, wanted: _Wanted, after: str) -> str:
+    """After the members, by type and id; after: the last one of the page before."""
+    members = compartments.members("Patient")
+    if wanted.types and wanted.types <= members.keys():
+        return ""
+    if page.count <= 0:
+        return f"{_REFERRED}."
+    ids: dict[str, list[str]] = {}
+    for name in sorted(_referred(store, wanted)):
+        type, _, id = name.partition("/")
+        if name > after and (not wanted.types or type in wanted.types):
+            ids.setdefault(type, []).append(id)
+    for type, some in ids.items():
+        for start in range(0, len(some), MAX_ALTERNATIVES):
+            deadline.check()
+            chunk = some[start : start + MAX_ALTERNATIVES]
+            here = f"{_REFERRED}.{after}"
+            if page.count <= 0:
+                return here
+            query = Query.parse(type, (("_id", ",".join(chunk)), ("_sort", "_id")), strict=True)
+            query = replace(query, conditions=(*query.conditions, *wanted.changed(type)), count=page.count)
+            found = store.search(query, page.left)
+            if not page.take(found):
+                return here
+            if found.next is not None:
+                return f"{_REFERRED}.{type}/{found.matches[-1].id}"
+            after = f"{type}/{chunk[-1]}"
+    return ""
+
+
+def _referred(store: Store, wanted: _Wanted) -> set[str]:
+    """Type/id of all that members refer to and that cannot be another patient's: of types outside."""
     members = compartments.members("Patient")
     named: set[tuple[str, str]] = set()
     for type in members:
-        query = Query.parse(type, (("_count", "1000"),), strict=True, compartment=("Patient", patient))
-        query = replace(query, conditions=(*query.conditions, *_in_time(type, wanted)))
-        for version in _all(store, query):
+        for version in _all(store, replace(_members(type, wanted), count=MAX_COUNT)):
             if not _is_withheld(version):
                 named |= set(_links(version.data, wanted.base))
-                yield _found(version)
-    # What is referred to comes along only if it cannot be another patient's: types outside the compartment.
-    others: dict[str, list[str]] = {}
-    for type, id in sorted(named):
-        if type not in members and _ID.fullmatch(id):
-            others.setdefault(type, []).append(id)
-    for type, ids in others.items():
-        for start in range(0, len(ids), MAX_ALTERNATIVES):
-            some = ",".join(ids[start : start + MAX_ALTERNATIVES])
-            query = Query.parse(type, (("_id", some), ("_count", "1000")), strict=True)
-            yield from (_found(version) for version in _all(store, query) if not _is_withheld(version))
-
-
-def _found(version: Version) -> _Found:
-    return _Found(version.type, version.id, version.updated, len(version.body))
+    return {f"{type}/{id}" for type, id in named if type not in members and _ID.fullmatch(id)}
 
 
 def _in_time(type: str, wanted: _Wanted) -> Iterator[Condition]:
@@ -227,26 +296,3 @@ def _links(value: Any, base: str) -> Iterator[tuple[str, str]]:
         for child in value.values():
             if isinstance(child, dict | list):
                 yield from _links(child, base)
-
-
-def _fitting(found: list[_Found], most: int) -> list[_Found]:
-    """As many as fit into so many bytes, at least one."""
-    size = 0
-    for number, each in enumerate(found):
-        size += each.size
-        if size > most and number:
-            return found[:number]
-    return found
-
-
-def _bodies(store: Store, page: Iterable[_Found]) -> Iterator[Version]:
-    ids: dict[str, list[str]] = {}
-    for each in page:
-        ids.setdefault(each.type, []).append(each.id)
-    for type, some in ids.items():
-        deadline.check()
-        newest = store.newest(type, some)
-        for id in some:
-            version = newest.get(id)
-            if version is not None and not version.deleted and not _is_withheld(version):
-                yield version

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from fhir_coprod import definitions
 from fhir_coprod.store import index
-from fhir_coprod.store.search.conditions import Any_, Condition, Indexed, Own, Sql
+from fhir_coprod.store.search.conditions import Condition, Indexed, Own, Sql, any_of
 from fhir_coprod.store.values import cut
 
 NAMES = ("Device", "Encounter", "Patient", "Practitioner", "RelatedPerson")
@@ -37,4 +37,4 @@ def condition(owner: str, id: str, types: tuple[str, ...]) -> Condition:
     ]
     if owner in types:
         ways.append(Own((owner,), Sql("{row}.id = ? AND {row}.type = ?", (id, owner))))
-    return ways[0] if len(ways) == 1 else Any_(tuple(ways))
+    return any_of(ways)

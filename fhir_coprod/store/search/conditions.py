@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -42,6 +42,8 @@ _UNION = " UNION ALL "
 def united(selects: Iterable[Sql]) -> Sql:
     """The keys of all these SELECT key …; each may itself be such a union, and a key may repeat."""
     selects = list(selects)
+    if len(selects) == 1:
+        return selects[0]
     groups: list[list[str]] = [[]]
     weight = 0
     for select in selects:
@@ -74,6 +76,11 @@ class Condition(ABC):
     def keys(self) -> Sql | None:
         """SELECT key …; None when that would list about as much as the whole type."""
 
+    @property
+    def is_listable(self) -> bool:
+        """Whether `keys` answers; quicker than to ask it."""
+        return True
+
     @abstractmethod
     def probe(self, row: str) -> Sql:
         """A boolean expression over `row`, a FROM item of table resource."""
@@ -83,10 +90,17 @@ class Condition(ABC):
         return None
 
 
+def _one_of(column: str, one: int, more: tuple[int, ...]) -> Sql:
+    if not more:
+        return Sql(f"{column} = ?", (one,))
+    return Sql(f"{column} IN (?{',?' * len(more)})", (one, *more))
+
+
 @dataclass(frozen=True, slots=True)
 class Indexed(Condition):
     """A row of an index table passes one of the tests.
 
+    param, more: the numbers of the parameters whose rows are looked at
     tests: conditions over the table's own columns, joined by OR
     equal: each test is an equality on the column that the table's index leads with
     scans: the same as tests, written so that an index can look each of them up; empty: the tests as they are
@@ -97,22 +111,31 @@ class Indexed(Condition):
     tests: tuple[Sql, ...]
     equal: bool = False
     scans: tuple[Sql, ...] = ()
+    more: tuple[int, ...] = ()
+
+    @property
+    def likeness(self) -> object:
+        """Equal for conditions that differ in their parameters only."""
+        return self.table, self.equal, self.tests, self.scans
 
     def keys(self) -> Sql:
+        looked_at, params = _one_of("param", self.param, self.more)
         return united(
-            Sql(f"SELECT key FROM {self.table} WHERE param = ? AND {scan.text}", (self.param, *scan.values))
+            Sql(f"SELECT key FROM {self.table} WHERE {looked_at} AND {scan.text}", (*params, *scan.values))
             for scan in self.scans or self.tests
         )
 
     def probe(self, row: str) -> Sql:
+        looked_at, params = _one_of("param", self.param, self.more)
         test = joined(" OR ", self.tests)
         return Sql(
-            f"EXISTS (SELECT 1 FROM {self.table} WHERE key = {row}.key AND param = ? AND ({test.text}){ONE})",
-            (self.param, *test.values),
+            f"EXISTS (SELECT 1 FROM {self.table} WHERE key = {row}.key AND {looked_at}"
+            f" AND ({test.text}){ONE})",
+            (*params, *test.values),
         )
 
     def ordered(self) -> Sql | None:
-        if not self.equal or len(self.tests) != 1:
+        if not self.equal or len(self.tests) != 1 or self.more:
             return None
         test = self.tests[0]
         return Sql(f"FROM {self.table} d WHERE d.param = ? AND {test.text}", (self.param, *test.values))
@@ -126,6 +149,10 @@ class Not(Condition):
 
     def keys(self) -> None:
         return None
+
+    @property
+    def is_listable(self) -> bool:
+        return False
 
     def probe(self, row: str) -> Sql:
         inner = self.condition.probe(row)
@@ -141,6 +168,10 @@ class Present(Condition):
 
     def keys(self) -> None:
         return None
+
+    @property
+    def is_listable(self) -> bool:
+        return False
 
     def probe(self, row: str) -> Sql:
         return Sql(
@@ -191,6 +222,10 @@ class Any_(Condition):  # noqa: N801 - `Any` is typing's
 
     conditions: tuple[Condition, ...]
 
+    @property
+    def is_listable(self) -> bool:
+        return all(condition.is_listable for condition in self.conditions)
+
     def keys(self) -> Sql | None:
         parts = [condition.keys() for condition in self.conditions]
         if any(part is None for part in parts):
@@ -207,6 +242,10 @@ class Both(Condition):
 
     one: Condition
     other: Condition
+
+    @property
+    def is_listable(self) -> bool:
+        return self.one.is_listable
 
     def keys(self) -> Sql | None:
         one = self.one.keys()
@@ -225,35 +264,50 @@ class Both(Condition):
 @dataclass(frozen=True, slots=True)
 class Chained(Condition):
     """A reference leads to a resource of `type`, not deleted, for which the inner condition holds
-    (`subject:Patient.name`)."""
+    (`subject:Patient.name`).
+
+    param, more: the numbers of the parameters that lead there
+    """
 
     param: int
     type: str
     inner: Condition
     depth: int
+    more: tuple[int, ...] = ()
+
+    @property
+    def likeness(self) -> object:
+        """Equal for conditions that differ in their parameters only."""
+        return self.type, self.depth, self.inner
+
+    @property
+    def is_listable(self) -> bool:
+        return self.inner.is_listable
 
     def keys(self) -> Sql | None:
         inner = self.inner.keys()
         if inner is None:
             return None
         t, f = f"t{self.depth}", f"f{self.depth}"
+        by, params = _one_of(f"{f}.param", self.param, self.more)
         # From the inner matches outwards; CROSS JOIN keeps SQLite from reversing that.
         return Sql(
             f"SELECT {f}.key FROM ({inner.text}) k CROSS JOIN resource {t} CROSS JOIN reference {f}"
             f" WHERE {t}.key = k.key AND {t}.type = ?"
-            f" AND {f}.param = ? AND {f}.target_id = {t}.id AND {f}.target_type = {t}.type",
-            (*inner.values, self.type, self.param),
+            f" AND {by} AND {f}.target_id = {t}.id AND {f}.target_type = {t}.type",
+            (*inner.values, self.type, *params),
         )
 
     def probe(self, row: str) -> Sql:
         t, f = f"t{self.depth}", f"f{self.depth}"
+        by, params = _one_of(f"{f}.param", self.param, self.more)
         inner = self.inner.probe(t)
         return Sql(
             f"EXISTS (SELECT 1 FROM reference {f} JOIN resource {t}"
             f" ON {t}.type = {f}.target_type AND {t}.id = {f}.target_id"
-            f" WHERE {f}.key = {row}.key AND {f}.param = ? AND {t}.type = ? AND {t}.deleted = false"
+            f" WHERE {f}.key = {row}.key AND {by} AND {t}.type = ? AND {t}.deleted = false"
             f" AND {inner.text}{ONE})",
-            (self.param, self.type, *inner.values),
+            (*params, self.type, *inner.values),
         )
 
 
@@ -265,6 +319,10 @@ class Has(Condition):
     types: tuple[str, ...]
     inner: Condition
     depth: int
+
+    @property
+    def is_listable(self) -> bool:
+        return self.inner.is_listable
 
     def keys(self) -> Sql | None:
         inner = self.inner.keys()
@@ -304,6 +362,10 @@ class ChainedByUrl(Condition):
     depth: int
     url: int
 
+    @property
+    def is_listable(self) -> bool:
+        return self.inner.is_listable
+
     def keys(self) -> Sql | None:
         inner = self.inner.keys()
         if inner is None:
@@ -340,6 +402,10 @@ class HasByUrl(Condition):
     inner: Condition
     depth: int
 
+    @property
+    def is_listable(self) -> bool:
+        return self.inner.is_listable
+
     def keys(self) -> Sql | None:
         inner = self.inner.keys()
         if inner is None:
@@ -362,6 +428,36 @@ class HasByUrl(Condition):
             f" AND {f}.param = ? AND {f}.target_type = 'canonical' AND {inner.text}{ONE})",
             (*self.urls, self.param, *inner.values),
         )
+
+
+def any_of(conditions: Iterable[Condition]) -> Condition:
+    """At least one of them; those that differ only in the parameters that they look at become one."""
+    ways = tuple(chain.from_iterable(map(_ways, conditions)))
+    if len(ways) > 1:
+        ways = (*_merged(ways, Indexed), *_merged(ways, Chained), *filter(_is_neither, ways))
+    return ways[0] if len(ways) == 1 else Any_(ways)
+
+
+def _ways(condition: Condition) -> tuple[Condition, ...]:
+    return condition.conditions if isinstance(condition, Any_) else (condition,)
+
+
+def _is_neither(condition: Condition) -> bool:
+    return not isinstance(condition, Indexed | Chained)
+
+
+def _merged(ways: Iterable[Condition], kind: type[Indexed | Chained]) -> list[Condition]:
+    own = [way for way in ways if isinstance(way, kind)]
+    if len(own) < 2:
+        return [*own]
+    alike: dict[object, list[Indexed | Chained]] = {}
+    for way in own:
+        alike.setdefault(way.likeness, []).append(way)
+    merged: list[Condition] = []
+    for first, *others in alike.values():
+        params = dict.fromkeys(param for way in (first, *others) for param in (way.param, *way.more))
+        merged.append(replace(first, more=tuple(params)[1:]) if others else first)
+    return merged
 
 
 def all_of(conditions: Sequence[Condition], row: str) -> Sql:

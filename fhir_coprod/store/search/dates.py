@@ -63,12 +63,8 @@ def tests(scope: Standpoint, code: str, part: str, *, days_only: bool) -> list[T
     wall, instants = meant(scope, code, prefix, text)
     if days_only or wall == instants:
         return ranges.of_dates(prefix, *wall)
-    days = ranges.plain(_IS_DAYS)
-    times = ranges.plain(f"NOT {_IS_DAYS}")
-    return [
-        *(ranges.both(test, days) for test in ranges.of_dates(prefix, *wall)),
-        *(ranges.both(test, times) for test in ranges.of_dates(prefix, *instants)),
-    ]
+    pairs = zip(ranges.of_dates(prefix, *wall), ranges.of_dates(prefix, *instants), strict=True)
+    return [ranges.either(_IS_DAYS, days, times) for days, times in pairs]
 
 
 def _instant(wall: int, zone: ZoneInfo) -> int:

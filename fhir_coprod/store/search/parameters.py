@@ -15,22 +15,23 @@ from fhir_coprod.errors import BadRequest, UnknownParameter, Unsupported
 from fhir_coprod.store import elements, index
 from fhir_coprod.store.search import dates
 from fhir_coprod.store.search.conditions import (
-    Any_,
     Both,
     Chained,
     ChainedByUrl,
     Condition,
     Has,
     HasByUrl,
-    Indexed,
     Marked,
     Not,
     Own,
     Sql,
+    any_of,
     joined,
 )
+from fhir_coprod.store.search.contained import inside
 from fhir_coprod.store.search.simple import check_modifier, one_type, targets
 from fhir_coprod.store.search.standpoint import Standpoint, alternatives, pieces, split_escaped
+from fhir_coprod.store.values import cut
 
 _SINCE = ("eq", "gt", "ge", "sa", "ap")
 """Prefixes that say from which time on."""
@@ -45,8 +46,6 @@ def condition(scope: Standpoint, name: str, value: str) -> Condition:
     if rest:
         return _chain(scope, code, modifier, rest, value)
     scope.look_for(value.count(",") + 1)
-    if scope.within and (code.startswith("_") or code == "quality"):
-        raise UnknownParameter(f"{code}: what is inside of a resource cannot be searched by it.")
     if code == "quality":
         return _quality(scope, modifier, value)
     if code in ("_id", "_lastUpdated"):
@@ -56,7 +55,7 @@ def condition(scope: Standpoint, name: str, value: str) -> Condition:
         return found[0]
     denied = [each.condition for each in found if isinstance(each, Not)]
     # Each looks at one type only, so a negation must hold in all of them.
-    return Not(Any_(tuple(denied))) if len(denied) == len(found) else Any_(tuple(found))
+    return Not(any_of(denied)) if len(denied) == len(found) else any_of(found)
 
 
 def _of_type(scope: Standpoint, type: str, found: SearchParameter, modifier: str, value: str) -> Condition:
@@ -163,18 +162,13 @@ def _last_updated(scope: Standpoint, value: str) -> Condition:
 def _parts(type: str, found: SearchParameter) -> tuple[str, ...]:
     """The codes of its two parts, or of the two composites that it unites; empty if it is not supported."""
     known = definitions.search_parameters(type)
-    if found.code in index.composites(type):
-        own = index.composites(type)[found.code]
-        return own.first, own.second
-    by_url = {parameter.url: parameter.code for parameter in known.values()}
-    parts = tuple(by_url.get(each.definition, "") for each in found.components)
-    if len(parts) == 2 and all(index.is_indexed(type, part) for part in parts):
-        if found.expression == type:
-            return parts
-        united = (found.code.removeprefix("combo-"), f"component-{found.code.removeprefix('combo-')}")
-        if found.code.startswith("combo-") and all(code in known for code in united):
-            return united
-    return ()
+    parts = index.components(type, found)
+    if len(parts) != 2:
+        return ()
+    if found.expression == type or found.code in index.composites(type):
+        return parts
+    united = (found.code.removeprefix("combo-"), f"component-{found.code.removeprefix('combo-')}")
+    return united if found.code.startswith("combo-") and all(code in known for code in united) else ()
 
 
 def _composite(scope: Standpoint, type: str, found: SearchParameter, modifier: str, value: str) -> Condition:
@@ -185,29 +179,30 @@ def _composite(scope: Standpoint, type: str, found: SearchParameter, modifier: s
     first, second = _parts(type, found)
     if code.startswith("combo-"):
         known = definitions.search_parameters(type)
-        return Any_(tuple(_composite(scope, type, known[part], "", value) for part in (first, second)))
+        return any_of(_composite(scope, type, known[part], "", value) for part in (first, second))
     found_in_each = []
     for part in alternatives(code, value):
         halves = split_escaped(part, "$")
         if len(halves) != 2:
             raise BadRequest(f"{code} takes two values with $ between them: that of {first} and of {second}.")
-        found_in_each.append(_pair(scope, type, found, (first, halves[0]), (second, halves[1])))
-    return found_in_each[0] if len(found_in_each) == 1 else Any_(tuple(found_in_each))
+        found_in_each.append(_pair(scope, type, code, {first: halves[0], second: halves[1]}))
+    return any_of(found_in_each)
 
 
-def _pair(
-    scope: Standpoint, type: str, found: SearchParameter, first: tuple[str, str], second: tuple[str, str]
-) -> Condition:
+def _pair(scope: Standpoint, type: str, code: str, halves: dict[str, str]) -> Condition:
+    """Both parts at once; halves: code of the part → its value."""
     alone = replace(scope, types=(type,))
-    has_first = condition(alone, *first)
-    if found.code not in index.composites(type):
-        return Both(condition(alone, *second), has_first)
-    said = pieces(first[1])
+    own = index.composites(type).get(code)
+    if own is None:
+        one, other = (condition(alone, *half) for half in halves.items())
+        return Both(other, one)
+    said = pieces(halves[own.token])
     if not said[-1]:
-        raise BadRequest(f"{found.code}: name a code, not only its system.")
-    beside = index.paired(scope.within or type, found.code, "|".join(said))
+        raise BadRequest(f"{code}: name a code, not only its system.")
+    beside = index.paired(type, code, "|".join(map(cut, said)))
     # The number of that place is a digest of the code: without the code itself, another one might be meant.
-    return Both(condition(replace(alone, within=beside), *second), has_first)
+    has_token = condition(alone, own.token, halves[own.token])
+    return Both(condition(replace(alone, within=beside), own.other, halves[own.other]), has_token)
 
 
 # ------------------------------------------------------------------------------------------ across resources
@@ -233,42 +228,31 @@ def _chain(scope: Standpoint, code: str, modifier: str, rest: str, value: str) -
                 refusal = error if refusal is None or isinstance(error, Unsupported) else refusal
         if not found:
             raise refusal or UnknownParameter(f"{code}.{rest}: {code} leads to nothing that has it.")
-    return found[0] if len(found) == 1 else Any_(tuple(found))
+    return any_of(found)
 
 
 def _links(
     scope: Standpoint, type: str, known: SearchParameter, target: str, rest: str, value: str
 ) -> list[Condition]:
-    """The ways from a reference to resources of one type: by id or by url, or to one inside of its own."""
+    """The ways from a reference to resources of one type: by id or by url, or to one that is contained."""
     number = scope.number(type, known.code)
-    if known.expression.startswith("Bundle.entry"):
-        return _contained(scope, type, known, target, rest, value)
-    inner = condition(scope.inside((target,)), rest, value)
+    inner = condition(scope.behind((target,)), rest, value)
     found: list[Condition] = []
-    kinds = elements.kinds(type, known.expression)
-    if not kinds or "Reference" in kinds:
+    kinds = _link_kinds(type, known)
+    if "Reference" in kinds:
         found.append(Chained(number, target, inner, scope.depth))
-        found += _contained(scope, type, known, target, rest, value)
-    if kinds != {"Reference"} and index.has_url(target):
+    if kinds - {"Reference"} and index.has_url(target):
         found.append(ChainedByUrl(number, target, inner, scope.depth, index.number(target, "url")))
-    return found
+    within = inside(scope, inner, target, index.place(type, known.code, target))
+    return found if within is None else [*found, within]
 
 
-def _contained(
-    scope: Standpoint, type: str, known: SearchParameter, target: str, rest: str, value: str
-) -> list[Condition]:
-    """R4 search, 3.1.1.5.5: chained conditions are evaluated inside of contained resources, too."""
-    here = index.place(scope.within or type, known.code, target)
-    if here.count("#") > index.DEEPEST:
-        return []
-    try:
-        inner = condition(scope.inside((target,), here), rest, value)
-    except (UnknownParameter, Unsupported):
-        return []  # what leads to what stands alone says why
-    if inner.keys() is None:
-        there = Indexed("token", index.number(here, index.HERE), (Sql("code = ''"),), equal=True)
-        return [Both(there, inner)]
-    return [inner]
+def _link_kinds(type: str, known: SearchParameter) -> frozenset[str]:
+    """The types of the elements by which a reference parameter leads somewhere; none in a Bundle, which holds
+    what it leads to."""
+    if known.expression.startswith("Bundle.entry"):
+        return frozenset()
+    return elements.kinds(type, known.expression) or frozenset({"Reference", "canonical"})
 
 
 def _has(scope: Standpoint, name: str, value: str) -> Condition:
@@ -279,20 +263,18 @@ def _has(scope: Standpoint, name: str, value: str) -> Condition:
     _, type, code, rest = parts
     if not definitions.is_resource_type(type):
         raise UnknownParameter(f"{name}: R4 has no resource type {type}.")
-    if scope.within:
-        raise UnknownParameter(f"{name}: nothing but its own resource leads to a contained one.")
     known = parameter(type, code)
     if known.type != "reference":
         raise UnknownParameter(f"{name}: {code} of {type} is no reference.")
-    inner = condition(scope.inside((type,)), rest, value)
+    inner = condition(scope.behind((type,)), rest, value)
     number = index.number(type, code)
-    kinds = elements.kinds(type, known.expression)
+    kinds = _link_kinds(type, known)
     urls = tuple(index.number(target, "url") for target in scope.types if index.has_url(target))
     found: list[Condition] = []
-    if not kinds or "Reference" in kinds:
+    if "Reference" in kinds:
         found.append(Has(number, scope.types, inner, scope.depth))
-    if kinds != {"Reference"} and urls:
+    if kinds - {"Reference"} and urls:
         found.append(HasByUrl(number, urls, inner, scope.depth))
     if not found:
         raise BadRequest(f"{name}: {code} of {type} leads to no {', '.join(scope.types[:3])}.")
-    return found[0] if len(found) == 1 else Any_(tuple(found))
+    return any_of(found)

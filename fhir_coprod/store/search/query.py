@@ -64,7 +64,8 @@ class Query:
     pairs:     the parameters that were understood, in the order given (without the cursor)
     ignored:   one sentence for each parameter that was not understood
     place:     Type/id of the resource to whose compartment the search is limited; "" for none
-    bare:      ids given without a type, each with the types that it may have: only one of them may be here
+    bare:      types that a reference may lead to, with the ids given for it without a type: each id may be
+               here under one of them only
     summary:   for the code that writes the answer
     """
 
@@ -80,7 +81,7 @@ class Query:
     pairs: tuple[tuple[str, str], ...] = ()
     ignored: tuple[str, ...] = ()
     place: str = ""
-    bare: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    bare: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = ()
 
     @classmethod
     def parse(
@@ -115,6 +116,11 @@ class Query:
         """Identifies this search among others, whatever its page size: a cursor belongs to one search."""
         asked = repr((self.place, self.types, [pair for pair in self.pairs if pair[0] != "_count"]))
         return blake2b(asked.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
+
+
+def _has_one_row(condition: Indexed) -> bool:
+    """Whether no resource has more than one row that the condition looks at."""
+    return not condition.more and index.is_single(condition.param)
 
 
 def _asks_since(condition: Condition) -> bool:
@@ -178,7 +184,7 @@ class _Reader:
             pairs=tuple(self.used),
             ignored=tuple(self.ignored),
             place="/".join(compartment or ()),
-            bare=tuple(self.scope.effort.bare.items()),
+            bare=tuple((types, tuple(sorted(ids))) for types, ids in self.scope.effort.bare.items()),
         )
 
     def _limit(self, owner: str, id: str, *, is_named: bool) -> None:
@@ -225,9 +231,9 @@ class _Reader:
 
     def _demand(self, condition: Condition) -> None:
         """Add a condition; two on a date (or number) that a resource has only once become one range."""
-        if isinstance(condition, Indexed) and condition.scans and index.is_single(condition.param):
+        if isinstance(condition, Indexed) and condition.scans and _has_one_row(condition):
             for place, other in enumerate(self.conditions):
-                if isinstance(other, Indexed) and other.param == condition.param:
+                if isinstance(other, Indexed) and other.param == condition.param and not other.more:
                     merged = ranges.on_one_row(other, condition)
                     if merged is not None:
                         self.conditions[place] = merged
@@ -370,7 +376,7 @@ def demands(pairs: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
 
 def _check_text(text: str) -> None:
     """PostgreSQL can hold neither U+0000 nor half a surrogate pair."""
-    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+    if "\0" in text or (not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text)):
         raise BadRequest(
             "The search holds U+0000 or a lone surrogate, which no resource can hold; remove it."
         )

@@ -8,6 +8,7 @@ their own.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from math import inf, nextafter
 from typing import NamedTuple
@@ -49,6 +50,34 @@ def both(one: Test, other: Test) -> Test:
     """Both conditions on the same row."""
     scans = tuple(all_together(a, b) for a in one.scans for b in other.scans)
     return Test(all_together(one.said, other.said), scans)
+
+
+def either(case: str, one: Test, other: Test) -> Test:
+    """The one condition on rows of this case, the other one on all others; both are alike but for the values.
+
+    The rows are looked up once, by what both have in common, and not once for each.
+    """
+    said = Sql(
+        f"CASE WHEN {case} THEN {one.said.text} ELSE {other.said.text} END",
+        (*one.said.values, *other.said.values),
+    )
+    scans = (all_together(_loosest(a, b), said) for a, b in zip(one.scans, other.scans, strict=True))
+    return Test(said, tuple(scans))
+
+
+_COMPARED = re.compile(r"([<>])=? \?")
+
+
+def _loosest(one: Sql, other: Sql) -> Sql:
+    """What holds wherever one of two conditions holds that compare columns with different values.
+
+    A negated comparison looks nothing up, so what it has to do with the other does not matter.
+    """
+    if one.text.startswith("NOT "):
+        return Sql("1 = 1")
+    signs = _COMPARED.findall(one.text)
+    values = zip(signs, one.values, other.values, strict=True)
+    return Sql(one.text, tuple(max(a, b) if sign == "<" else min(a, b) for sign, a, b in values))
 
 
 def of_dates(prefix: str, low: int, high: int) -> list[Test]:

@@ -13,6 +13,7 @@ import base64
 import binascii
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from fhir_coprod import deadline, definitions, jsontext
@@ -51,10 +52,9 @@ class Page:
 def run(session: Session, query: Query, most_bytes: int = MOST) -> Page:
     """One page of the search: as many resources as asked for, as far as they fit into so many bytes, and at
     most as many bytes again of included resources."""
-    if query.count == 0 or query.summary == "count":
-        _refuse_ambiguous(session, query)
-        return Page([], [], strategy.count(session, query), None)
     _refuse_ambiguous(session, query)
+    if query.count == 0 or query.summary == "count":
+        return Page([], [], strategy.count(session, query), None)
     room = Room(session, most_bytes)
     rows = strategy.page(session, query, _read_cursor(query), room.columns(query.count + 1))
     matches = room.fill(rows[: query.count])
@@ -72,15 +72,17 @@ def run(session: Session, query: Query, most_bytes: int = MOST) -> Page:
 
 def _refuse_ambiguous(session: Session, query: Query) -> None:
     """R4 search, 3.1.1.4.12: an id without a type that more than one of the possible types has here."""
-    for id, types in query.bare:
-        marks = ",".join("?" * len(types))
+    for types, ids in query.bare:
+        of_types, names = session.among("type", types)
+        of_ids, values = session.among("id", ids)
         rows = session.rows(
-            f"SELECT type FROM resource WHERE type IN ({marks}) AND id = ? AND deleted = false ORDER BY type",
-            (*types, id),
+            f"SELECT min(type), max(type) FROM resource WHERE {of_types} AND {of_ids} AND deleted = false"
+            " GROUP BY id HAVING count(*) > 1 ORDER BY 1, 2 LIMIT 1",
+            [*names, *values],
         )
-        if len(rows) > 1:
+        if rows:
             raise BadRequest(
-                f"There are several resources of that id ({', '.join(row[0] for row in rows)});"
+                f"Several resources have an id that is searched for (a {rows[0][0]} and a {rows[0][1]});"
                 " name the type, as in subject=Patient/id or subject:Patient=id."
             )
 
@@ -155,15 +157,15 @@ def _targets(
 ) -> list[Version]:
     current: dict[str, set[str]] = {}
     named: set[tuple[str, str, int]] = set()
-    urls: dict[str, set[str]] = {}
+    urls: dict[tuple[str, ...], set[str]] = {}
     for include in includes:
         for version in versions:
             if include.type not in (version.type, "*"):
                 continue
             for link in _links(version, include.code, include.target):
                 match link:
-                    case Url(type, url):
-                        urls.setdefault(type, set()).add(url)
+                    case Url(types, url):
+                        urls.setdefault(types, set()).add(url)
                     case Literal(type, id, 0) if (type, id, 0) not in seen:
                         current.setdefault(type, set()).add(id)
                     case Literal(type, id, number) if number:
@@ -207,17 +209,20 @@ def _named(session: Session, asked: set[tuple[str, str, int]], seen: Seen, room:
     return found
 
 
-def _by_url(session: Session, asked: Mapping[str, set[str]], seen: Seen, room: Room) -> list[Version]:
+def _by_url(
+    session: Session, asked: Mapping[tuple[str, ...], set[str]], seen: Seen, room: Room
+) -> list[Version]:
     found: list[Version] = []
-    for type, urls in asked.items():
+    for types, urls in asked.items():
         deadline.check()
+        params, numbers = session.among("u.param", [index.number(type, "url") for type in types])
         condition, values = session.among("u.value", sorted(urls))
         rows = session.rows(
             f"SELECT {room.columns(MAX_INCLUDED + 1)} FROM (SELECT DISTINCT u.key FROM uri u"
-            f" WHERE u.param = ? AND {condition} LIMIT {MAX_INCLUDED + 1}) k"
+            f" WHERE {params} AND {condition} LIMIT {MAX_INCLUDED + 1}) k"
             " JOIN resource r ON r.key = k.key JOIN version v ON v.position = r.position"
             f" ORDER BY {_BY_KEY}",
-            [index.number(type, "url"), *values],
+            [*numbers, *values],
         )
         found += _fresh(rows, seen, room)
     return found
@@ -246,9 +251,9 @@ class Literal(NamedTuple):
 
 
 class Url(NamedTuple):
-    """A reference by canonical, for one of the types that it may lead to."""
+    """A reference by canonical, with the types that it may lead to."""
 
-    type: str
+    types: tuple[str, ...]
     url: str
 
 
@@ -260,9 +265,8 @@ def _links(version: Version, code: str, target: str) -> Iterator[Literal | Url]:
             continue
         for _, value in index.extract(version.type, parameter, version.data):
             if isinstance(value, str):
-                targets = (target,) if target else parameter.target or definitions.resource_types()
-                url = cut(value.partition("#")[0])
-                yield from (Url(type, url) for type in targets if index.has_url(type))
+                if types := _with_urls(version.type, parameter.code, target):
+                    yield Url(types, cut(value.partition("#")[0]))
             elif isinstance(value, dict) and isinstance(value.get("reference"), str):
                 type, id = entries.split_reference(value["reference"])
                 if type and target in (type, ""):
@@ -270,6 +274,13 @@ def _links(version: Version, code: str, target: str) -> Iterator[Literal | Url]:
                     is_named = number.isascii() and number.isdecimal() and len(number) < 10
                     is_named &= "/_history/" in value["reference"]
                     yield Literal(type, id, int(number) if is_named else 0)
+
+
+@lru_cache(1024)
+def _with_urls(type: str, code: str, target: str) -> tuple[str, ...]:
+    """The types that a canonical may lead to: those of the parameter, or the one that is asked for."""
+    targets = definitions.search_parameters(type)[code].target or definitions.resource_types()
+    return tuple(each for each in targets if target in (each, "") and index.has_url(each))
 
 
 def _sources(

@@ -101,9 +101,8 @@ def _token(
         return Indexed("token", number, tests)
     if kinds(type, found.expression) == {"boolean"}:
         _check_booleans(code, parts)
-    if index.is_caseless(type, found):
-        parts = [_lower(part) for part in parts]
-    tests = tuple(token_test(part) for part in parts)
+    caseless = index.is_caseless(type, found)
+    tests = tuple(token_test(part, caseless=caseless) for part in parts)
     indexed = Indexed("token", number, tests, equal=all("code =" in t.text for t in tests))
     return Not(indexed) if modifier == "not" else indexed
 
@@ -113,21 +112,16 @@ def _check_booleans(code: str, parts: list[str]) -> None:
         raise BadRequest(f"{code} takes true or false.")
 
 
-def _lower(part: str) -> str:
-    """The value without case; a system before it keeps its case."""
-    system, bar, value = part.rpartition("|")
-    return f"{system}{bar}{value.lower()}"
-
-
-def token_test(part: str) -> Sql:
+def token_test(part: str, *, caseless: bool = False) -> Sql:
     """`code`, `system|code`, `|code` (no system) or `system|` (any code of it)."""
-    found = pieces(part)
-    if len(found) == 1:
-        return Sql("code = ?", (cut(found[0]),))
-    system, code = found[0], found[1]
+    *systems, code = pieces(part)[:2]
+    if caseless:
+        code = code.lower()
+    if not systems:
+        return Sql("code = ?", (cut(code),))
     if not code:
-        return Sql("system = ?", (cut(system),))
-    return Sql("code = ? AND system = ?", (cut(code), cut(system)))
+        return Sql("system = ?", (cut(systems[0]),))
+    return Sql("code = ? AND system = ?", (cut(code), cut(systems[0])))
 
 
 def _of_type(name: str, part: str) -> Sql:
@@ -205,8 +199,8 @@ def _reference_test(scope: Standpoint, targets: tuple[str, ...], text: str) -> S
     if "/" in text or ":" in text:
         return Sql("target_id = ? AND target_type IN ('', ?)", (cut(text), entries.CANONICAL))
     if len(targets) == 1:
-        return Sql("target_id = ? AND target_type = ?", (text, targets[0]))
-    scope.effort.bare[text] = targets
+        return Sql("target_id = ? AND target_type = ?", (cut(text), targets[0]))
+    scope.effort.bare.setdefault(targets, set()).add(text)
     return Sql("target_id = ?", (cut(text),))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -24,12 +24,14 @@ MAX_LINKS = 2_000
 class _Effort:
     """How much one search has asked for so far.
 
-    bare: ids given without a type, each with the types that it may have
+    bare:  types that a reference may lead to → the ids given for it without a type
+    names: number in the index → type or place, and code, of the parameter
     """
 
     links: int = 0
     tests: int = 0
-    bare: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    bare: dict[tuple[str, ...], set[str]] = field(default_factory=dict)
+    names: dict[int, tuple[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ class Standpoint:
     now:   the time that `ap` compares with
     base:  our own address with a slash at its end, or ""; references that begin with it are relative
     zone:  the time zone of days and times that name none; None is UTC
-    within: the place of the resources inside of others (`index.place`); "" for those that stand alone
+    within: where the other part of a composite stands (`index.paired`); "" for anything else
     effort: shared by the whole search
     """
 
@@ -54,10 +56,13 @@ class Standpoint:
     effort: _Effort = field(default_factory=_Effort)
 
     def number(self, type: str, code: str) -> int:
-        """The number in the index of a parameter of one of the types."""
-        return index.number(self.within or type, code)
+        """The number in the index of a parameter of a type, or of what stands at a place."""
+        place = self.within or type
+        number = index.number(place, code)
+        self.effort.names[number] = place, code
+        return number
 
-    def inside(self, types: tuple[str, ...], within: str = "") -> Standpoint:
+    def behind(self, types: tuple[str, ...]) -> Standpoint:
         """Behind one more link of a chain."""
         if self.depth >= MAX_DEPTH:
             raise BadRequest(f"The search is chained more than {MAX_DEPTH} links deep; ask in two steps.")
@@ -66,7 +71,7 @@ class Standpoint:
             raise BadRequest(
                 "The chains of this search may lead to too many types; name them, as in subject:Patient.name."
             )
-        return replace(self, types=types, depth=self.depth + 1, within=within)
+        return Standpoint(types, self.depth + 1, self.now, self.base, self.zone, "", self.effort)
 
     def look_for(self, values: int) -> None:
         """Raise BadRequest if so many more values, in each of the types, are too many."""
@@ -80,7 +85,9 @@ class Standpoint:
 
 def split_escaped(value: str, separator: str) -> list[str]:
     """Split at each separator that has no backslash before it; the backslashes stay."""
-    return re.findall(rf"(?:\\.|[^\\{re.escape(separator)}]|\\$)+", value, re.DOTALL) if value else []
+    if separator not in value:
+        return [value] if value else []
+    return re.findall(rf"(?:\\.|[^\\{re.escape(separator)}]|\\$)+", value, re.DOTALL)
 
 
 def unescape(value: str) -> str:
@@ -90,6 +97,8 @@ def unescape(value: str) -> str:
 
 def pieces(part: str) -> list[str]:
     """Split at unescaped `|`, keeping empty pieces."""
+    if "\\" not in part:
+        return part.split("|")
     found: list[list[str]] = [[]]
     for run in re.findall(r"\||(?:\\.|[^\\|]|\\$)+", part, re.DOTALL):
         if run == "|":

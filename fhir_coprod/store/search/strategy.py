@@ -70,6 +70,7 @@ class _Strategy:
         self.after = after
         self.columns = columns
         self.conditions = query.conditions
+        self.keys = [(each, keys) for each in query.conditions if (keys := each.keys()) is not None]
 
     def page(self) -> list[Row]:
         few = self.fewest(RARE)
@@ -99,14 +100,13 @@ class _Strategy:
 
     def fewest(self, limit: int) -> Condition | None:
         """The condition with the fewest keys, if fewer than the limit; counting stops at the limit."""
-        listed = [(condition, found) for condition in self.conditions if (found := condition.keys())]
-        if not listed:
+        if not self.keys:
             return None
-        parts = ", ".join(f"(SELECT count(*) FROM ({keys.text} LIMIT {limit}) c)" for _, keys in listed)
-        values = [value for _, keys in listed for value in keys.values]
+        parts = ", ".join(f"(SELECT count(*) FROM ({keys.text} LIMIT {limit}) c)" for _, keys in self.keys)
+        values = [value for _, keys in self.keys for value in keys.values]
         sizes = self.session.rows(f"SELECT {parts}", values)[0]
-        size, place = min(zip(sizes, range(len(listed)), strict=True))
-        return listed[place][0] if size < limit else None
+        size, place = min(zip(sizes, range(len(self.keys)), strict=True))
+        return self.keys[place][0] if size < limit else None
 
     # ------------------------------------------------------------------------------------- sets and orders
 
@@ -115,7 +115,7 @@ class _Strategy:
         types = ",".join("?" * len(self.query.types))
         text = f"FROM resource r WHERE r.type IN ({types}) AND r.deleted = false"
         values: tuple[Any, ...] = self.query.types
-        keys = chosen.keys() if chosen else None
+        keys = next((keys for condition, keys in self.keys if condition is chosen), None)
         if keys is not None:
             text += f" AND r.key IN ({keys.text})"
             values += keys.values

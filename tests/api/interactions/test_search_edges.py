@@ -103,6 +103,27 @@ def test_a_day_is_one_of_the_site(sqlite_api: Callable[..., Api]) -> None:
     assert keys(api.get("Patient?birthdate=1912-12-12")) == [f"Patient/{subject['id']}"]
 
 
+def test_open_alerts_are_found_by_the_search_that_the_docs_name(api: Api) -> None:
+    subject = api.create(patient())
+    stalled = api.create(
+        {
+            "resourceType": "ServiceRequest",
+            "status": "active",
+            "intent": "order",
+            "subject": {"reference": f"Patient/{subject['id']}"},
+        }
+    )
+    system = "https://fhir-coprod.org/ig/CodeSystem/task-kind"
+    kind = {"coding": [{"system": system, "code": "stall-followup"}]}
+    focus = {"reference": f"ServiceRequest/{stalled['id']}"}
+    task = {"resourceType": "Task", "intent": "order", "code": kind, "focus": focus}
+    found = api.create({**task, "status": "requested"})
+    api.create({**task, "status": "completed"})
+    statuses = "requested,received,accepted,in-progress,on-hold"
+    answer = api.get(f"Task?code=stall-followup&status={statuses}&_include=Task:focus")
+    assert keys(answer) == [f"Task/{found['id']}", focus["reference"]]
+
+
 class TestCompartment:
     def test_holds_what_leads_to_its_owner(self, api: Api) -> None:
         one, other = api.create(patient()), api.create(patient())
@@ -204,6 +225,34 @@ class TestEverything:
         }
         api.put(case["nurse"]["key"], changed)
         assert self.found(api, case, f"_since={since}") == {"document", "nurse"}
+
+    @pytest.mark.parametrize(
+        "asked", ["", "_type=Observation,Practitioner,Binary", "_since=2000-01-01T00:00:00Z"]
+    )
+    def test_pages_give_each_resource_once_and_what_is_referred_to_at_the_end(
+        self, api: Api, case: dict[str, Json], asked: str
+    ) -> None:
+        place = f"Patient/{case['patient']['id']}/$everything?{asked}"
+        whole = api.get(place)
+        assert whole.json()["total"] == len(keys(whole))
+        for count in (1, 2, 3):
+            seen: list[str] = []
+            url: str | None = f"{place}&_count={count}"
+            while url:
+                page = api.get(url)
+                assert len(keys(page)) <= count
+                assert "total" not in page.json()
+                seen += keys(page)
+                url = next((each["url"] for each in page.json()["link"] if each["relation"] == "next"), None)
+            assert seen == keys(whole)
+            assert seen[-2:] == [case["binary"]["key"], case["nurse"]["key"]]
+
+    @pytest.mark.parametrize("cursor", ["Nonsense.", "Observation.x", "x"])
+    def test_refuses_a_cursor_that_it_did_not_give(
+        self, api: Api, case: dict[str, Json], cursor: str
+    ) -> None:
+        place = f"Patient/{case['patient']['id']}/$everything"
+        assert outcome(api.get(f"{place}?_cursor={cursor}"))["code"] == "invalid"
 
     def test_limits_the_time_of_the_care(self, api: Api, case: dict[str, Json]) -> None:
         always = {"patient", "undated"}

@@ -12,7 +12,8 @@ import pytest
 
 from fhir_coprod import jsontext
 from fhir_coprod.errors import BadRequest, UnknownParameter
-from fhir_coprod.store import Store, index
+from fhir_coprod.store import Query, Store, index
+from fhir_coprod.store.search.conditions import Indexed
 from tests.peers.fixtures import NewStore
 from tests.store.library import ids, search
 
@@ -93,6 +94,26 @@ RESOURCES: dict[str, dict[str, Any]] = {
         "resourceType": "ServiceRequest",
         "subject": {"reference": "Patient/p/_history/9"},
     },
+    f"{QR}/own": {
+        "resourceType": QR,
+        "status": "amended",
+        "questionnaire": "#q",
+        "contained": [questionnaire("1", "Its own") | {"id": "q"}],
+    },
+    "DiagnosticReport/pressure": {
+        "resourceType": "DiagnosticReport",
+        "result": [{"reference": "#bp"}],
+        "contained": [
+            {
+                "resourceType": "Observation",
+                "id": "bp",
+                "component": [
+                    {"code": {"coding": [{"code": code}]}, "valueQuantity": {"value": value}}
+                    for code, value in (("systolic", 150), ("diastolic", 80), ("a#b#c", 1))
+                ],
+            }
+        ],
+    },
     "Group/p": {"resourceType": "Group", "name": "Also p"},
     "Observation/p": {"resourceType": "Observation", "subject": {"reference": "Patient/p"}},
     "Observation/g": {"resourceType": "Observation", "subject": {"reference": "Group/p"}},
@@ -119,7 +140,7 @@ CASES = [
     (f"{QR}?questionnaire:Questionnaire.title=first", "any"),
     (f"{QR}?questionnaire.title=second", "any two part"),
     (f"{QR}?questionnaire.title=third", ""),
-    (f"{QR}?questionnaire.status:not=active", "any"),
+    (f"{QR}?questionnaire.status:not=active", "any own"),
     (f"{QR}?questionnaire.title:missing=false&status=completed", "any two"),
     (f"{QR}?questionnaire={A}q", "any two part"),
     (f"{QR}?questionnaire={A}q|2", "two part"),
@@ -150,6 +171,10 @@ CASES = [
     (f"{MR}.manufacturer:Organization.name=acme", "outside mixed"),
     (f"{MR}._id=stored", "outside"),
     (f"{MR}.nonsense=1", UnknownParameter),
+    (f"{QR}?questionnaire.title=its", "own"),
+    ("DiagnosticReport?result.component-code-value-quantity=systolic$gt140", "pressure"),
+    ("DiagnosticReport?result.component-code-value-quantity=diastolic$gt140", ""),
+    ("DiagnosticReport?result.component-code-value-quantity=a#b#c$1", "pressure"),
     ("Patient?_has:MedicationRequest:patient:medication.ingredient-code=abc", "p"),
     # --- the first resource of a document
     ("Bundle?composition.title=Hello", "document"),
@@ -159,6 +184,10 @@ CASES = [
     ("Observation?subject=p", BadRequest),
     ("Observation?subject=p&_summary=count", BadRequest),
     ("Observation?patient=p", "p"),
+    ("Observation?subject=nobody,p", BadRequest),
+    ("Observation?subject=p&performer=p", BadRequest),
+    ("Observation?performer=p&subject=p", BadRequest),
+    ("Patient?_has:Observation:patient:subject=p", BadRequest),
     ("Observation?subject:Group=p", "g"),
     ("Observation?subject=nobody", ""),
 ]
@@ -195,6 +224,29 @@ INCLUDED = [
 def test_links_are_included(linked: Store, text: str, expected: str) -> None:
     found = search(linked, text).included
     assert sorted(f"{each.type}/{each.id}/{each.version}" for each in found) == sorted(expected.split())
+
+
+@pytest.mark.parametrize(
+    "text", ["Task?focus.subject.name=x", "Observation?focus.subject.organization.name=x"]
+)
+def test_a_chain_over_all_types_is_not_refused_for_what_may_be_contained(linked: Store, text: str) -> None:
+    assert ids(search(linked, text)) == ""
+
+
+@pytest.mark.parametrize(
+    ("query", "more"),
+    [
+        (Query.parse("", [("_tag", "x")]), 140),
+        (Query.parse("Observation", [], compartment=("Patient", "x")), 1),
+        (Query.parse("Observation", [("combo-code", "x")]), 0),
+    ],
+    ids=["all types", "compartment", "one"],
+)
+def test_what_differs_only_in_its_parameter_is_looked_up_at_once(query: Query, more: int) -> None:
+    (condition,) = query.conditions
+    assert isinstance(condition, Indexed)
+    assert len(condition.more) >= more
+    assert condition.keys().text.count("SELECT") == 1
 
 
 def test_contained_resources_that_name_each_other_have_rows_that_end() -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import random
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from fhir_coprod.errors import BadRequest, Unsupported
+from fhir_coprod.instants import to_microseconds
 from fhir_coprod.store import Query, Store
+from fhir_coprod.store.search.conditions import Indexed
+from fhir_coprod.store.values import Range, time_meant
 from tests.peers.fixtures import NewStore
 from tests.store.library import ids, search
 from tests.store.search.test_links import put
@@ -33,13 +38,17 @@ RESOURCES: dict[str, dict[str, Any]] = {
         "active": False,
         "gender": "male",
         "name": [{"family": "Zorn Ek", "given": ["Anna Maria"]}, {"family": "Müller-Lüders"}],
-        "telecom": [{"system": "email", "value": "Ann@Example.org"}],
+        "telecom": [
+            {"system": "email", "value": "Ann@Example.org"},
+            {"system": "other", "value": "Room A|B"},
+        ],
         "identifier": [{"value": "1912-TF12"}],
         "birthDate": "1970-01-01",
     },
     "Patient/b": {"resourceType": "Patient", "name": [{"family": "Berg"}], "birthDate": "1960-01-01"},
     "ValueSet/v": {"resourceType": "ValueSet", "url": "http://a.example/v", "version": "V1-Beta"},
     "Observation/long": observation(valueQuantity={"value": 123456789012345.67}),
+    "Observation/digits": observation(valueQuantity={"value": 9007199254740993}),
     "Observation/below": observation(valueQuantity={"value": 5.4, "comparator": "<"}),
     "Observation/most": observation(valueQuantity={"value": 5.4, "comparator": "<="}),
     "Observation/above": observation(valueQuantity={"value": 5.4, "comparator": ">"}),
@@ -60,6 +69,15 @@ RESOURCES: dict[str, dict[str, Any]] = {
     },
     "Encounter/days": {"resourceType": "Encounter", "period": {"start": "2024-05-01", "end": "2024-05-01"}},
     "Encounter/on": {"resourceType": "Encounter", "period": {"start": "2024-05-01"}},
+    "Encounter/since": {"resourceType": "Encounter", "period": {"start": "2024-05-01T00:00:00Z"}},
+    "Encounter/until": {"resourceType": "Encounter", "period": {"end": "2024-04-30T23:59:59Z"}},
+    "DocumentReference/new": {
+        "resourceType": "DocumentReference",
+        "relatesTo": [
+            {"code": "replaces", "target": {"reference": "DocumentReference/old"}},
+            {"code": "appends", "target": {"reference": "DocumentReference/whole"}},
+        ],
+    },
 }
 
 
@@ -91,6 +109,8 @@ CASES = [
     ("Patient?email=ann@example.org", "a"),
     ("Patient?telecom=email|ANN@example.org", "a"),
     ("Patient?telecom=phone|ann@example.org", ""),
+    (r"Patient?telecom=ROOM a\|b", "a"),
+    (r"Patient?telecom=other|room A\|B", "a"),
     ("Patient?identifier=1912-tf12", ""),
     ("ValueSet?version=v1-beta", "v"),
     ("ValueSet?version:not=V1-BETA", ""),
@@ -103,11 +123,14 @@ CASES = [
     ("Patient?_sort=-family&_sort=birthdate", "a b"),
     # --- numbers and moments at their edges (3.11)
     ("Observation?value-quantity=123456789012345.67", "long"),
+    ("Observation?value-quantity=9007199254740993", "digits"),
+    # Of more than 15 digits a number is the nearest one that a column holds (docs/endpoint.md).
+    ("Observation?value-quantity=9007199254740992", "digits"),
     ("Observation?value-quantity=5.4", "exact"),
     ("Observation?value-quantity=lt5.4", "below most"),
     ("Observation?value-quantity=le5.4", "below most exact"),
     ("Observation?value-quantity=gt5.4&value-quantity=lt100", "above pulse"),
-    ("Observation?value-quantity=ne5.4&code:missing=true", "long below most above"),
+    ("Observation?value-quantity=ne5.4&code:missing=true", "long digits below most above"),
     ("Observation?date=2016-12-31", "leap tick"),
     ("Observation?date=2017", ""),
     ("Observation?date=ge2016-12-31T23:59:59Z", "leap tick"),
@@ -125,6 +148,9 @@ CASES = [
     ("Observation?code-value-quantity=8867-4$72", "pulse"),
     ("Observation?code-value-quantity=8867-4$gt72", ""),
     ("Observation?combo-code-value-quantity=8867-4$72,8480-6$120", "pulse pressure"),
+    ("DocumentReference?relationship=DocumentReference/old$replaces", "new"),
+    ("DocumentReference?relationship=whole$appends", "new"),
+    ("DocumentReference?relationship=DocumentReference/whole$replaces", ""),
     ("MolecularSequence?chromosome-window-coordinate=1$2$3", Unsupported),
     # --- terminologies that are held
     (f"Patient?gender:in={GENDERS}", "a"),
@@ -173,8 +199,10 @@ DAYS = [
     ("Patient?birthdate=1970-01-01", "a", "a"),
     ("Patient?birthdate=1970", "a", "a"),
     ("Encounter?date=2024-05-01", "days", "utc days"),
-    ("Encounter?date=sa2024-04-30", "utc days on", "utc days on"),
-    ("Encounter?date=gt2024-05-01", "utc on", "on"),
+    ("Encounter?date=sa2024-04-30", "utc days on since", "utc days on since"),
+    ("Encounter?date=gt2024-05-01", "utc on since", "on since"),
+    ("Encounter?date=lt2024-05-01T01:00:00", "days on until", "utc days on since until"),
+    ("Encounter?date=eb2024-05-01T01:00:00", "", "until"),
 ]
 
 
@@ -185,6 +213,74 @@ def test_a_day_without_a_zone_is_a_day_of_the_clinic(edges: Store, text: str, th
         pairs = [tuple(each.split("=", 1)) for each in asked.split("&")]
         query = Query.parse(type, pairs, strict=True, zone=ZoneInfo(zone))  # type: ignore[arg-type]
         assert ids(edges.search(query)) == expected, zone
+
+
+MEANINGS: dict[str, Callable[[Range, Range], bool]] = {
+    # https://hl7.org/fhir/R4/search.html#prefix, for a row and what was asked, both by the same clock
+    "eq": lambda row, asked: asked.low <= row.low < asked.high and row.high <= asked.high,
+    "ne": lambda row, asked: not (asked.low <= row.low and row.high <= asked.high),
+    "gt": lambda row, asked: row.high > asked.high,
+    "lt": lambda row, asked: row.low < asked.low,
+    "ge": lambda row, asked: MEANINGS["gt"](row, asked) or MEANINGS["eq"](row, asked),
+    "le": lambda row, asked: MEANINGS["lt"](row, asked) or MEANINGS["eq"](row, asked),
+    "sa": lambda row, asked: row.low >= asked.high,
+    "eb": lambda row, asked: row.low < asked.low and row.high <= asked.low,
+}
+HOURS = [f"2024-03-{day:02}T{hour:02}:00:00" for day in (9, 10, 30, 31) for hour in (0, 1, 5, 11, 23)]
+WRITTEN = [*(f"{hour}Z" for hour in HOURS), *sorted({hour[:10] for hour in HOURS}), "2024-03", "2024"]
+ZONES = {
+    # the clocks of the first two were put forward on one of these days
+    "Europe/Stockholm": ("Task", "authored-on", "authoredOn"),
+    "America/New_York": ("Communication", "sent", "sent"),
+    "Pacific/Auckland": ("MedicationRequest", "authoredon", "authoredOn"),
+}
+
+
+def by_the_clock(text: str, zone: ZoneInfo, *, of_the_zone: bool) -> Range:
+    """What a date means, in microseconds by the clock of a zone or of UTC."""
+    meant = time_meant(text)
+    assert meant is not None
+    if of_the_zone != text.endswith("Z"):
+        return meant
+    ends = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=end) for end in meant)
+    if of_the_zone:
+        return Range(*(to_microseconds(end.astimezone(zone).replace(tzinfo=UTC)) for end in ends))
+    return Range(*(to_microseconds(end.replace(tzinfo=zone)) for end in ends))
+
+
+@pytest.mark.parametrize("name", ZONES)
+def test_days_and_times_are_found_as_a_loop_by_the_clock_finds_them(edges: Store, name: str) -> None:
+    type, code, element = ZONES[name]
+    zone = ZoneInfo(name)
+    for number, text in enumerate(WRITTEN):
+        put(edges, f"{type}/{number}", {"resourceType": type, element: text})
+
+    def holds(written: str, asked: str) -> bool:
+        by_zone = not written.endswith("Z")
+        row = time_meant(written)
+        assert row is not None
+        return MEANINGS[asked[:2]](row, by_the_clock(asked[2:], zone, of_the_zone=by_zone))
+
+    chance = random.Random(name)
+    values = [prefix + text for prefix in MEANINGS for text in (*WRITTEN, *HOURS)]
+    for asked in [*((each,) for each in values), *(chance.sample(values, 2) for _ in range(40))]:
+        query = Query.parse(type, [*((code, each) for each in asked), ("_count", "100")], zone=zone)
+        found = {version.id for version in edges.search(query).matches}
+        assert found == {
+            str(number) for number, text in enumerate(WRITTEN) if all(holds(text, each) for each in asked)
+        }, asked
+
+
+def test_a_day_of_the_site_is_looked_up_as_often_as_one_in_utc() -> None:
+    """Not once for rows with a time and once for those without."""
+    for value in ("2024-05-01", "ge2024-05-01", "le2024-05-01", "ap2024-05-01"):
+        here, utc = (
+            Query.parse("Task", [("authored-on", value)], zone=ZoneInfo(zone)).conditions[0]
+            for zone in ("Europe/Stockholm", "UTC")
+        )
+        assert isinstance(here, Indexed)
+        assert isinstance(utc, Indexed)
+        assert len(here.scans) == len(utc.scans)
 
 
 def test_the_ends_of_time_are_searched_in_any_zone(edges: Store) -> None:
