@@ -17,7 +17,10 @@ SIZES: dict[str, dict[str, object]] = {
     "references": {"SLOW_TO_START": False},
     "store": {"ALONE": 4, "TOGETHER": 20, "CHUNK": 10, "READS": 20, "SEARCHES": 4},
     "sync": {"COPIES": 1},
-    "validation": {"SECONDS": 0.02, "VARIANTS": 4, "STEP": 4, "WARM_UP": 4, "TYPES": ("CarePlan", "Task")},
+    "validation": {
+        **{"SECONDS": 0.02, "VARIANTS": 4, "STEP": 4, "WARM_UP": 4, "OBSERVATIONS": 40},
+        "TYPES": ("CarePlan", "Task"),
+    },
     "watch": {"SECONDS": 0.02, "COPIES": 1, "REFERRALS": 200},
     "watch_growth": {"SIZES": (200, 400), "SWEEPS": 4},
     "watch_orders": {"SIZES": (10, 40), "ORDERS": 40, "MORE": 3},

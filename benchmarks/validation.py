@@ -13,6 +13,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -29,6 +30,8 @@ from tests.peers import hl7
 AREA = "validation"
 SECONDS = 0.7
 VARIANTS = 200
+OBSERVATIONS = 30_000
+"""In the file that the command validates."""
 STEP = 50
 WARM_UP = 600
 """Resources that HL7's validator judges before it is measured: Java compiles what is used often."""
@@ -46,6 +49,8 @@ def pairs() -> Iterator[Pair | Figure]:
     yield _beside_parsing(base, plain, _decode_and_check, note="promised: at least 20")
     yield _beside_parsing(profiled, ours, _decode_and_check, note="promised: at least 8")
     yield _beside_parsing("the example of our package, the same", _variants(example), _decode_and_check)
+    remarked = f"the base CarePlan with {REMARKS}"
+    yield _beside_parsing(remarked, _variants(_remarked()), _decode_and_check, note="promised: at least 20")
     yield _beside_parsing("the base CarePlan with keys given twice refused, too", plain, default().validate)
     yield _beside_parsing("two errors, each explained", _variants(_wrong()), _decode_and_check, parsed=plain)
     if hl7.PEER.find() is not None:
@@ -55,6 +60,8 @@ def pairs() -> Iterator[Pair | Figure]:
                 for raw in itertools.islice(itertools.cycle(raws), WARM_UP):
                     next(peer.verdicts([raw]))
                 yield _beside_hl7(what, raws, peer)
+    with tempfile.TemporaryDirectory() as folder:
+        yield _command_beside_calls(Path(folder) / "observations.ndjson")
     yield _cost_of_keys_given_twice(plain)
     yield _first_use()
     yield _import_of_profiles()
@@ -95,6 +102,42 @@ def _agreement(who: str, reason: str) -> dict[str, Any]:
     }
 
 
+REMARKS = "an extension and a profile that are not known here"
+
+
+def _remarked() -> dict[str, Any]:
+    """The plan as an EHR may write it: right, with something to remark."""
+    plan = care_plan()
+    head = {
+        "resourceType": plan["resourceType"],
+        "meta": {"profile": ["https://ehr.example/fhir/StructureDefinition/plan"]},
+        "text": plan["text"],
+        "extension": [{"url": "https://ehr.example/fhir/ward", "valueString": "4 East"}],
+    }
+    return {**head, **plan, "meta": head["meta"]}
+
+
+def _observation(number: int) -> dict[str, Any]:
+    """A weight without narrative, so that there is something to print about it."""
+    day = f"2026-{number % 12 + 1:02}-{number % 28 + 1:02}"
+    vital = {"system": "http://terminology.hl7.org/CodeSystem/observation-category", "code": "vital-signs"}
+    return {
+        "resourceType": "Observation",
+        "id": f"weight-{number}",
+        "status": "final",
+        "category": [{"coding": [vital]}],
+        "code": {"coding": [{"system": "http://loinc.org", "code": "29463-7", "display": "Body weight"}]},
+        "subject": {"reference": f"Patient/{number % 997}"},
+        "effectiveDateTime": f"{day}T08:{number % 60:02}:00+01:00",
+        "valueQuantity": {
+            "value": 40 + number % 800 / 10,
+            "unit": "kg",
+            "system": "http://unitsofmeasure.org",
+            "code": "kg",
+        },
+    }
+
+
 def _wrong() -> dict[str, Any]:
     plan = care_plan()
     plan["status"] = "running"
@@ -123,7 +166,7 @@ def _variants(resource: dict[str, Any]) -> list[bytes]:
 
 
 def _decode_and_check(raw: bytes) -> object:
-    return default().check(jsontext.decode(raw))
+    return default().check(jsontext.decode(raw), decoded=True)
 
 
 def _beside_parsing(
@@ -154,6 +197,35 @@ def _beside_hl7(what: str, raws: Sequence[bytes], peer: hl7.Hl7Validator) -> Pai
         for_seconds(2 * SECONDS, _stepping(raws, lambda raw: next(peer.verdicts([raw])))),
         "promised: at least 10",
     )
+
+
+_CALLS = """
+import sys
+from fhir_coprod import validate
+with open(sys.argv[1], "rb") as file:
+    print(sum(not validate(line) for line in file))
+"""
+
+
+def _command_beside_calls(file: Path) -> Pair:
+    """The command as people start it, beside a program of their own; both with what it takes to start."""
+    file.write_bytes(b"\n".join(jsontext.encode(_observation(number)) for number in range(OBSERVATIONS)))
+    return Pair(
+        f"`fhir-coprod validate` on {OBSERVATIONS:,} Observations in NDJSON, a finding printed for each",
+        "validations",
+        _program("-m", "fhir_coprod", "validate", str(file)),
+        "a Python program that calls validate for each line",
+        _program("-c", _CALLS, str(file)),
+        "promised: at least 0.5",
+    )
+
+
+def _program(*arguments: str) -> Callable[[], int]:
+    def run() -> int:
+        subprocess.run([sys.executable, *arguments], stdout=subprocess.DEVNULL, check=True, env=os.environ)
+        return OBSERVATIONS
+
+    return run
 
 
 def _stepping(raws: Sequence[bytes], work: Callable[[bytes], object]) -> Callable[[], int]:

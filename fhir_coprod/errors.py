@@ -33,12 +33,14 @@ from __future__ import annotations
 
 import os
 import unicodedata
+from functools import lru_cache
 from pathlib import Path
 
 from fhir_coprod import faults
 from fhir_coprod.outcome import Issue, Outcome
 
 
+@lru_cache(maxsize=64)
 def readable(path: str | Path) -> str:
     """A path in a form that fits into a sentence, a table or JSON, and tells it from all others.
 
@@ -46,6 +48,8 @@ def readable(path: str | Path) -> str:
     are written as escapes.
     """
     text = os.fsencode(path).decode(errors="backslashreplace")
+    if text.isprintable():
+        return text
     return "".join(
         character if character == " " or character.isprintable() else _escaped(character)
         for character in text
@@ -61,6 +65,8 @@ def plain(text: str, instead: str = "�") -> str:
 
     Those are control characters and overrides of writing direction. Joiners stay: names need them.
     """
+    if text.isprintable():
+        return text
     return "".join(
         character
         if character.isprintable() or character in _JOINERS

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 Severity = Literal["fatal", "error", "warning", "information"]
+_ERRORS: Final = ("error", "fatal")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ class Issue:
 
     @property
     def is_error(self) -> bool:
-        return self.severity in ("fatal", "error")
+        return self.severity in _ERRORS
 
     def to_fhir(self) -> dict[str, Any]:
         """This finding as an OperationOutcome.issue."""
@@ -56,7 +57,10 @@ class Outcome:
     issues: tuple[Issue, ...] = ()
 
     def __bool__(self) -> bool:
-        return not any(issue.is_error for issue in self.issues)
+        for issue in self.issues:  # noqa: SIM110 - asked of every resource, and any() takes far longer
+            if issue.severity in _ERRORS:
+                return False
+        return True
 
     def __iter__(self) -> Iterator[Issue]:
         return iter(self.issues)

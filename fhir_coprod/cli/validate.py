@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 from enum import StrEnum
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-from rich.text import Text
 
 from fhir_coprod.cli.common import limits, settings, standard_input, stderr, stdout, tell_twice
 from fhir_coprod.cli.options import ConfigOption
@@ -24,6 +24,11 @@ _FILE = "http://hl7.org/fhir/StructureDefinition/operationoutcome-file"
 _LINE = "http://hl7.org/fhir/StructureDefinition/operationoutcome-issue-line"
 _ALWAYS_TOLD = ("not-supported", "too-long")
 _STYLES = {"fatal": "bold red", "error": "red", "warning": "yellow", "information": "dim"}
+_PATIENCE = 0.1
+"""Seconds for which what was found may wait to be printed with more, unless each resource is waited for."""
+
+Piece = tuple[str, str]
+"""A text and its style."""
 
 
 class Format(StrEnum):
@@ -80,29 +85,34 @@ def validate(
     size = finding.size(found)
     tell_twice(found)
     sources = inputs.sources(found, standard_input(), limits(chosen))
-    counted = _progress(bulk.check(sources, profile, package or (), size=size), size)
-    number, invalid = _as_json(counted) if format is Format.json else _as_text(counted)
+    checked = bulk.check(sources, profile, package or ())
+    if size is not None:
+        checked = _progress(checked, size)
+    patience = 0 if size is None else _PATIENCE
+    number, invalid = _as_json(checked) if format is Format.json else _as_text(checked, patience)
     if not number:
         raise ConfigError("There is no resource in what was given, so nothing was checked; name a file.")
     if invalid:
         raise typer.Exit(1)
 
 
-def _progress(checked: Iterator[Checked], total: int | None) -> Iterator[Checked]:
-    """The same items, with a bar on stderr when that is a terminal and the size is known."""
-    bar = Progress(
-        TextColumn("validating"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeRemainingColumn(),
-        console=stderr,
-        transient=True,
-        disable=total is None or not stderr.is_terminal,
-    )
-    with bar:
+def _progress(checked: Iterator[Checked], total: int) -> Iterator[Checked]:
+    """The same items, with a bar on the terminal, if there is one, below what is printed there."""
+    console = stdout if stdout.is_terminal else stderr
+    if not console.is_terminal:
+        yield from checked
+        return
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("validating"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=total)
+        read = 0
         for one in checked:
-            bar.advance(task, one.source.taken)
+            read += one.source.taken
+            if read > total / 500:
+                bar.advance(task, read)
+                read = 0
             yield one
 
 
@@ -137,33 +147,55 @@ def _located(checked: Checked) -> dict[str, Any]:
     return outcome
 
 
-def _as_text(checked: Iterator[Checked]) -> tuple[int, int]:
-    """Print the issues of each resource, then the counts; returns how many, and how many are not valid."""
+def _as_text(checked: Iterator[Checked], patience: float) -> tuple[int, int]:
+    """Print the issues of each resource, then the counts; returns how many, and how many are not valid.
+
+    patience: seconds for which something may wait to be printed with more
+    """
     number = invalid = warned = 0
+    waiting: list[Piece] = []
+    due = 0.0
     for one in checked:
         number += 1
-        invalid += not one.outcome
+        is_valid = bool(one.outcome)
+        invalid += not is_valid
         # Hide merely informational issues, except those that say what was not checked.
-        told = [i for i in one.outcome if i.severity != "information" or i.code in _ALWAYS_TOLD]
-        warned += bool(one.outcome) and any(issue.severity == "warning" for issue in told)
-        if told:
-            head = plain(f"{one.source.place}  {one.name}".rstrip())
-            stdout.print(Text(head, style="bold"), soft_wrap=True)
-            for issue in told:
-                stdout.print(_line(issue), soft_wrap=True)
+        told = [i for i in one.outcome.issues if i.severity != "information" or i.code in _ALWAYS_TOLD]
+        if not told:
+            continue
+        warned += is_valid and any(issue.severity == "warning" for issue in told)
+        waiting.append((plain(f"{one.source.place}  {one.name}".rstrip()), "bold"))
+        for issue in told:
+            waiting += _line(issue)
+        waiting.append(("\n", ""))
+        if (now := time.monotonic()) >= due:
+            _print(waiting)
+            waiting = []
+            due = now + patience
     counts = [f"{number - invalid} valid"]
     if warned:
         counts[0] += f" ({warned} with warnings)"
     if invalid:
         counts.append(f"{invalid} not valid")
-    stdout.print(Text(f"{number} resource{'' if number == 1 else 's'}: {', '.join(counts)}"))
+    waiting.append((f"{number} resource{'' if number == 1 else 's'}: {', '.join(counts)}\n", ""))
+    _print(waiting)
     return number, invalid
 
 
-def _line(issue: Issue) -> Text:
-    line = Text("  ")
+@lru_cache(maxsize=1000)
+def _line(issue: Issue) -> tuple[Piece, ...]:
+    """The line about an issue, after the end of the line before. Many resources have the same issues."""
     shown = "unchecked" if issue.code == "not-supported" else issue.severity
-    line.append(f"{shown:<8}", style=_STYLES[issue.severity])
-    line.append(plain(f" {issue.expression}: " if issue.expression else " "))
-    line.append(plain(issue.message))
-    return line
+    place = f"{issue.expression}: " if issue.expression else ""
+    return ("\n  ", ""), (f"{shown:<8}", _STYLES[issue.severity]), (plain(f" {place}{issue.message}"), "")
+
+
+def _print(pieces: list[Piece]) -> None:
+    if stdout.is_terminal:
+        from rich.text import Text
+
+        stdout.print(Text.assemble(*pieces), soft_wrap=True, end="")
+    else:
+        # Rich would take ten times as long as the validation.
+        stdout.file.write("".join([text for text, _ in pieces]))
+        stdout.file.flush()

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from fhir_coprod import definitions, jsontext, stopping
 from fhir_coprod.errors import NotJson, Overloaded
@@ -18,18 +16,23 @@ from fhir_coprod.outcome import Issue, Outcome
 from fhir_coprod.validation import validator
 from fhir_coprod.validation.inputs import Input
 
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
 CHUNK = 200
 """Resources sent to a process at once."""
 CHUNK_BYTES = 2_000_000
 """Bytes of them; a single one may be longer."""
 WAITING_BYTES = 32_000_000
 """Bytes of resources that may wait for their verdicts."""
-WORTHWHILE = 4_000_000
-"""Bytes of input above which it pays to start processes."""
+ALONE = 1.0
+"""Seconds of processor time spent in this process before others are started; it takes them a third of that to
+begin."""
+LOOK = 100_000
+"""Bytes of resources between two looks at that clock."""
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
+class Checked(NamedTuple):
     """The outcome for one resource.
 
     source: where it came from; its bytes are not kept
@@ -42,25 +45,36 @@ class Checked:
 
 
 def check(
-    sources: Iterable[Input], profile: str | None, packages: Sequence[Path], *, size: int | None
+    sources: Iterable[Input], profile: str | None, packages: Sequence[Path], *, alone: float = ALONE
 ) -> Iterator[Checked]:
-    """Validate each of the sources.
+    """Validate each of the sources: the first ones here, and what is left after a while in several processes.
 
-    size: bytes of the whole input, None when unknown; a small input is checked in this process.
+    alone: seconds of processor time after which that is
     """
+    sources = iter(sources)
     workers = os.cpu_count() or 1
-    if workers == 1 or (size is not None and size < WORTHWHILE):
-        for source in sources:
-            yield _check(source, profile)
-        return
-    yield from _in_parallel(iter(sources), profile, packages, workers)
+    until = time.thread_time() + alone
+    read = 0
+    for source in sources:
+        yield _check(source, profile)
+        read += len(source.raw)
+        if read > LOOK and workers > 1:
+            read = 0
+            if time.thread_time() > until:
+                yield from _in_parallel(sources, profile, packages, workers)
 
 
 def _in_parallel(
     sources: Iterator[Input], profile: str | None, packages: Sequence[Path], workers: int
 ) -> Iterator[Checked]:
+    # Imported here: few inputs need several processes.
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
+
     # Not by fork: the caller may have threads.
     context = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
+    context.set_forkserver_preload(["__main__", __name__])
     with ProcessPoolExecutor(workers, context, _prepare, (list(packages),)) as pool:
         waiting: deque[tuple[Future[list[Checked]], int]] = deque()
         held = 0
@@ -113,7 +127,7 @@ def _check_all(sources: Sequence[Input], profile: str | None) -> list[Checked]:
 
 
 def _check(source: Input, profile: str | None) -> Checked:
-    where = replace(source, raw=b"")
+    where = Input(source.file, b"", source.line, source.wrong, source.taken)
     if source.wrong is not None:
         return Checked(where, "", Outcome((source.wrong,)))
     try:
@@ -122,4 +136,4 @@ def _check(source: Input, profile: str | None) -> Checked:
         return Checked(where, "", Outcome((Issue("fatal", error.code, error.message),)))
     identity = document.data.get("id")
     name = f"{document.type}/{identity}" if isinstance(identity, str) and identity else document.type
-    return Checked(where, name, validator.validate_document(document, profile))
+    return Checked(where, name, validator.default().check(document.data, profile, decoded=True))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from fhir_coprod.errors import readable
 from fhir_coprod.files.finding import STDIN, Found
@@ -12,8 +11,7 @@ from fhir_coprod.files.reading import LIMITS, Limits, texts
 from fhir_coprod.outcome import Issue
 
 
-@dataclass(frozen=True, slots=True)
-class Input:
+class Input(NamedTuple):
     """One resource as it was read, or what stood in its place.
 
     file:  its name, or `stdin`

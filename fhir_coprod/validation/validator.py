@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
@@ -15,6 +16,7 @@ from fhir_coprod.models import Model
 from fhir_coprod.outcome import OK, Issue, Outcome
 from fhir_coprod.validation.explain.walk import Explainer, conforms
 from fhir_coprod.validation.fast.checks import FALTERS, Pass
+from fhir_coprod.validation.fast.remarks import NARRATIVE, placed
 from fhir_coprod.validation.fast.types import Fast
 from fhir_coprod.validation.model.library import Library
 from fhir_coprod.validation.model.scope import Scope
@@ -24,8 +26,7 @@ class _WithoutNarrative(dict[str, Outcome]):
     """The most common outcome, made once per type."""
 
     def __missing__(self, name: str) -> Outcome:
-        message = "A resource should have narrative for robust management. (dom-6)"
-        self[name] = Outcome((Issue("warning", "invariant", message, name),))
+        self[name] = Outcome((replace(NARRATIVE, expression=name),))
         return self[name]
 
 
@@ -54,10 +55,10 @@ class Validator:
                 data = jsontext.parse(resource).data
             except NotJson as error:
                 return Outcome((Issue("fatal", error.code, error.message),))
-        else:
-            data = dict(resource)
+            return self.check(data, profile, decoded=True)
+        data = dict(resource)
         outcome = self.check(data, profile)
-        if not outcome and not isinstance(resource, (bytes, str)) and _has_decimals(data):
+        if not outcome and _has_decimals(data):
             # `fhir_coprod.client` gives values that kept their precision; here they are ordinary numbers.
             return self.check(jsontext.decode(jsontext.encode(data)), profile)
         return outcome
@@ -66,14 +67,23 @@ class Validator:
         """The same for a document that is already parsed."""
         return self.check(document.data, profile)
 
-    def check(self, data: Json, profile: str | None = None) -> Outcome:
-        """The same for JSON values."""
+    def check(self, data: Json, profile: str | None = None, *, decoded: bool = False) -> Outcome:
+        """The same for JSON values.
+
+        decoded: whether they were just read from a text, so that no object stands at two places
+        """
         if profile:
             self.require(profile)
         state = self.passes(data, profile)
         if state is None or state.soft:
             return self.explain(data, profile, skipping=True)
-        return WITHOUT_NARRATIVE[data["resourceType"]] if state.bare else OK
+        outcome = WITHOUT_NARRATIVE[data["resourceType"]] if state.bare else OK
+        if not state.remarks:
+            return outcome
+        remarks = placed(self.library, data, state.remarks, decoded=decoded)
+        if remarks is None:
+            return self.explain(data, profile, skipping=True)
+        return Outcome((*outcome.issues, *remarks))
 
     def passes(self, data: Json, profile: str | None = None) -> Pass | None:
         """The fast tier: None when something is wrong or only the explaining tier can tell."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -13,9 +15,12 @@ from typing import Any
 import pytest
 
 from fhir_coprod import definitions, jsontext, validate
+from fhir_coprod.cli import validate as command
+from fhir_coprod.cli.common import Terminal
 from fhir_coprod.files.finding import find
 from fhir_coprod.outcome import Outcome
 from fhir_coprod.validation import bulk, inputs
+from fhir_coprod.validation.bulk import Checked
 from fhir_coprod.validation.inputs import Input
 from tests import programs
 from tests.validation.slicing_package import BASE, CASES, PROFILES
@@ -125,7 +130,7 @@ def test_wrong_use_ends_with_2_and_a_sentence(arguments: tuple[str, ...], words:
 def test_what_is_no_resource_is_told_with_what_to_do(tmp_path: Path, raw: bytes, words: str) -> None:
     file = tmp_path / "given.json"
     file.write_bytes(raw)
-    (checked,) = bulk.check(inputs.sources(find([file]), io.BytesIO()), None, (), size=len(raw))
+    (checked,) = bulk.check(inputs.sources(find([file]), io.BytesIO()), None, ())
     assert [issue.is_error for issue in checked.outcome] == [True]
     assert words in checked.outcome.errors[0].message
 
@@ -213,7 +218,8 @@ def test_memory_does_not_grow_with_the_input(tmp_path: Path) -> None:
         "import io, resource, sys\n"
         "from fhir_coprod.files.finding import find\n"
         "from fhir_coprod.validation import bulk, inputs\n"
-        "for _ in bulk.check(inputs.sources(find(sys.argv[1:]), io.BytesIO()), None, (), size=1): pass\n"
+        "sources = inputs.sources(find(sys.argv[1:]), io.BytesIO())\n"
+        "for _ in bulk.check(sources, None, (), alone=100): pass\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)\n"
     )
     peaks = []
@@ -233,6 +239,34 @@ def test_several_processes_answer_in_order() -> None:
     assert [c.source.place for c in checked] == [s.place for s in sources]
     assert [bool(c.outcome) for c in checked] == [n % 3 != 0 for n in range(450)]
     assert all(isinstance(c.outcome, Outcome) for c in checked)
+
+
+def test_what_takes_long_is_handed_on_to_other_processes_and_loses_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bulk, "LOOK", 100)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    sources = [Input("x", jsontext.encode(BAD if n % 3 == 0 else GOOD), n) for n in range(450)]
+    here = list(bulk.check(sources, None, (), alone=100))
+    assert [one.source.line for one in here] == list(range(450))
+    assert list(bulk.check(iter(sources), None, (), alone=0)) == here
+
+
+def test_on_a_terminal_the_findings_have_colours_and_the_bar_stays_below(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    screen = io.StringIO()
+    terminal = Terminal(file=screen, force_terminal=True, color_system="standard", width=40)
+    monkeypatch.setattr(command, "stdout", terminal)
+    found = [Checked(Input("a.json", b"", taken=5), "Patient/bad", validate(BAD)) for _ in range(2)]
+    assert command._as_text(command._progress(iter(found), 10), 0) == (2, 2)
+    shown = screen.getvalue()
+    assert "\x1b[31merror   \x1b[0m Patient.gender: The code" in shown
+    assert re.search(
+        r"validating \S.*100%.*\n\x1b\[\?25h.*2 resources: 0 valid, 2 not valid\n$", shown, re.DOTALL
+    )
+    # Whatever is printed begins a line of its own: the bar is drawn anew below it.
+    assert len(re.findall(r"(?:^|\n|\x1b\[2K|\r)\x1b\[1ma\.json  Patient/bad\x1b\[0m\n", shown)) == 2
 
 
 def test_the_examples_of_the_package_are_valid(tmp_path: Path) -> None:

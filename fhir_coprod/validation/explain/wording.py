@@ -23,7 +23,9 @@ def member(field: Field) -> str:
 
 def short(text: str) -> str:
     """A name or URL, shortened for a message."""
-    cleaned = "".join(c if c.isprintable() else "?" for c in text[:120])
+    cleaned = text[:120]
+    if not cleaned.isprintable():
+        cleaned = "".join(c if c.isprintable() else "?" for c in cleaned)
     return cleaned + ("…" if len(text) > 120 else "")
 
 

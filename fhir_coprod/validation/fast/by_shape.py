@@ -177,7 +177,7 @@ class _Maker:
             raise No
         if content.coded and "system" in keys and "code" in keys:
             looked_at = ("system", "code", "version") if "version" in keys else ("system", "code")
-            whole.append((checks.remembering(_is_defined, looked_at), looked_at))
+            whole.append((checks.remembering(_is_defined, looked_at, checks.telling_code()), looked_at))
         for rule in content.rules:
             self.rule(rule, keys, present, whole)
         if "id" in keys and not content.resource:

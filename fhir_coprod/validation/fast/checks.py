@@ -6,14 +6,18 @@ A check is a plain function. The checks that matter for speed can also write the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
+from fhir_coprod.outcome import MOST_ISSUES, Issue
 from fhir_coprod.remembering import TEXTS
 from fhir_coprod.validation import generated
+from fhir_coprod.validation.explain.coding import explain_binding, explain_code, explain_missing_code
 from fhir_coprod.validation.explain.findings import Findings
+from fhir_coprod.validation.explain.item import Item
+from fhir_coprod.validation.fast.remarks import Remark, Told
 from fhir_coprod.validation.fhirpath import Undecided
 from fhir_coprod.validation.model import formats
 from fhir_coprod.validation.model.codes import lacks_code
@@ -41,16 +45,26 @@ FALTERS = (No, TypeError, KeyError, AttributeError, ValueError, IndexError, Recu
 class Pass:
     """One fast pass over one resource."""
 
-    __slots__ = ("bare", "has_ids", "scope", "soft")
+    __slots__ = ("bare", "has_ids", "remarks", "scope", "soft")
 
-    def __init__(self, scope: Scope) -> None:
+    def __init__(self, scope: Scope, remarks: list[Remark] | None = None) -> None:
+        """remarks: those of the resource that holds this one"""
         self.scope = scope
         self.bare = False
         """The resource has no narrative."""
+        self.remarks: list[Remark] = [] if remarks is None else remarks
+        """What else there is to report that is not an error, as far as it can be told at once."""
         self.soft = False
-        """There is something else to report that is not an error."""
+        """There is more of that, which only the explaining tier can tell."""
         self.has_ids = False
         """Elements of the resource have ids, which have to be unique."""
+
+    def note(self, value: Any, issues: Iterable[Issue]) -> None:
+        """Remark something about an object: no errors, and their expressions are paths below it."""
+        if len(self.remarks) > MOST_ISSUES:
+            self.soft = True  # the explaining tier decides which to list
+        else:
+            self.remarks += [(value, issue) for issue in issues]
 
 
 _Good = TypeVar("_Good")
@@ -338,13 +352,17 @@ def primitive(code: str) -> Check:
 
 
 def binding(bound: Bound, code: str) -> Check:
-    """A coded value; codes that were found good are remembered."""
+    """A coded value; what was found about a code is remembered."""
     good: set[object] = _good_values()
+    told = Told()
     announced = not bound.codes.known and bound.strength == "required"
 
+    def remark(value: Any) -> tuple[Issue, ...]:
+        found = Findings()
+        explain_binding(found, bound, Item(value, None, code, ""))
+        return tuple(found.issues)
+
     def check(value: Any, owner: Any, state: Pass) -> None:
-        if announced:
-            state.soft = True
         key: object = value
         if type(value) is dict:
             codings = value.get("coding")
@@ -352,13 +370,22 @@ def binding(bound: Bound, code: str) -> Check:
             key = (single.get("system"), single.get("code")) if single is not None else None
         if key is not None and key in good:
             return
-        answer = bound.allows(value, code)
-        if answer is False:
-            raise No
-        if answer is None:
-            state.soft = True
-        elif key is not None:
-            _remember(good, key)
+        issues = told.get(key)
+        if issues is None:
+            answer = bound.allows(value, code)
+            if answer is False:
+                raise No
+            if answer and not announced:
+                if key is not None:
+                    _remember(good, key)
+                return
+            issues = remark(value)
+            if type(key) is tuple:
+                told.keep(key, *key, issues=issues)
+        if type(value) is dict:
+            state.note(value, issues)
+        else:
+            state.soft = True  # it may stand at many places: a text has no identity
 
     return check
 
@@ -371,7 +398,26 @@ def _emit_names_code(writer: Writer, x: str, example: Any) -> None:
 def names_code(value: Any, owner: Any, state: Pass) -> None:
     """A coding should name a code if its code system is held in full."""
     if lacks_code(value):
-        state.soft = True
+        found = Findings()
+        explain_missing_code(found, Item(value, None, "Coding", ""))
+        state.note(value, found.issues)
+
+
+def telling_code() -> Callable[[Any, Pass], None]:
+    """Remarks on a code that its code system may have got since."""
+    told = Told()
+
+    def remark(value: Any, state: Pass) -> None:
+        key = (value["system"], value["code"], value.get("version"))
+        issues = told.get(key)
+        if issues is None:
+            found = Findings()
+            explain_code(found, Item(value, None, "Coding", ""))
+            issues = tuple(found.issues)
+            told.keep(key, *key, issues=issues)
+        state.note(value, issues)
+
+    return remark
 
 
 def rule(rule: Rule) -> Check:
@@ -405,10 +451,15 @@ def rule(rule: Rule) -> Check:
     return advise
 
 
-def remembering(holds: Callable[[Any, Scope], bool | None], keys: tuple[str, ...]) -> Check:
+def remembering(
+    holds: Callable[[Any, Scope], bool | None],
+    keys: tuple[str, ...],
+    remark: Callable[[Any, Pass], None] | None = None,
+) -> Check:
     """A test that only looks at the simple values under `keys`; good values are remembered.
 
-    holds: None for values that are right but about which there is something to tell
+    holds:  None for values that are right but about which there is something to tell
+    remark: tells it
     """
     good: set[tuple[Any, ...]] = _good_values()
 
@@ -418,7 +469,10 @@ def remembering(holds: Callable[[Any, Scope], bool | None], keys: tuple[str, ...
             return
         held = holds(value, state.scope)
         if held is None:
-            state.soft = True
+            if remark is None:
+                state.soft = True
+            else:
+                remark(value, state)
             return
         if not held:
             raise No

@@ -7,17 +7,24 @@ also says no.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from fhir_coprod import deadline
+from fhir_coprod.outcome import Issue
 from fhir_coprod.remembering import TEXTS
-from fhir_coprod.validation.explain.extensions import context_rule_holds, is_in_context
+from fhir_coprod.validation.explain.extensions import (
+    context_rule_holds,
+    explain_extension,
+    is_in_context,
+)
 from fhir_coprod.validation.explain.item import Item
 from fhir_coprod.validation.explain.walk import RESOURCE, Explainer
 from fhir_coprod.validation.fast import checks
 from fhir_coprod.validation.fast.by_shape import object_check
 from fhir_coprod.validation.fast.checks import FALTERS, Check, No, Pass, Writer, written
 from fhir_coprod.validation.fast.profiles import overlay
+from fhir_coprod.validation.fast.remarks import NARRATIVE, Told
 from fhir_coprod.validation.model.content import Bound, Content, Field, Model
 from fhir_coprod.validation.model.element_ids import repeated_ids
 from fhir_coprod.validation.model.library import FHIR, Library
@@ -26,6 +33,7 @@ from fhir_coprod.validation.model.structure import ABSENT, MANY, PRIMITIVES
 
 MAX_URLS = 20_000
 """Extension urls whose definition is remembered per place."""
+_BARE = (NARRATIVE,)
 
 
 class _ByUrl(dict[str, Check]):
@@ -44,6 +52,8 @@ class Fast:
         self._own: dict[Content, Check] = {}
         """Backbone elements, which content references point back to."""
         self._places: dict[Content, Check] = {}
+        self._claims = Told()
+        """What there is to tell about profiles that are not known here."""
         self._formats: dict[str, Check] = {code: checks.primitive(code) for code in PRIMITIVES}
 
     # ------------------------------------------------------------------ resources
@@ -64,22 +74,39 @@ class Fast:
         meta = value.get("meta")
         if meta is not None and "profile" in meta:
             for url in dict.fromkeys(meta["profile"]):
-                if self.library.profile_model(url) is not None:
+                if url in self._claims:
+                    state.note(value, self._unknown_profile(url, meta["profile"].index(url)))
+                elif self.library.profile_model(url) is not None:
                     self.profile_check(url)(value, owner, state)
                 elif not self.library.is_base(url):
-                    state.soft = True
+                    state.note(value, self._unknown_profile(url, meta["profile"].index(url)))
                 elif not self.library.is_of_type(value, url):
                     raise No
 
+    def _unknown_profile(self, url: str, index: int) -> tuple[Issue, ...]:
+        issues = self._claims.get(url)
+        if issues is None:
+            explainer = Explainer(self.library)
+            list(explainer.claimed({"meta": {"profile": [url]}}, ""))
+            issues = tuple(explainer.issues)
+            self._claims.keep(url, url, issues=issues)
+        return (
+            issues
+            if index == 0
+            else tuple([replace(i, expression=f".meta.profile[{index}]") for i in issues])
+        )
+
     def _contained(self, value: Any, owner: Any, state: Pass) -> None:
-        inner = Pass(state.scope.within(value, contained=True))
+        inner = Pass(state.scope.within(value, contained=True), state.remarks)
         self.resource(value, owner, inner)
         state.soft |= inner.soft
 
     def _carried(self, value: Any, owner: Any, state: Pass) -> None:
-        inner = Pass(state.scope.within(value, contained=False))
+        inner = Pass(state.scope.within(value, contained=False), state.remarks)
         self.resource(value, owner, inner)
-        state.soft |= inner.soft | inner.bare
+        state.soft |= inner.soft
+        if inner.bare:
+            state.note(value, _BARE)
 
     # ------------------------------------------------------------------ types
 
@@ -243,7 +270,7 @@ class Fast:
             check(value, owner, state)
         except FALTERS:
             return False
-        return not state.soft
+        return not state.soft and not state.remarks
 
     # ------------------------------------------------------------------ extensions
 
@@ -271,7 +298,7 @@ class Fast:
             return checks.passes if owner.type == "Extension" else checks.refuses
         model = self.library.profile_model(url)
         if model is None or model.type != "Extension":
-            return checks.refuses if modifier else checks.mentions
+            return checks.refuses if modifier else self._unknown(url)
         if modifier != model.modifier:
             return checks.refuses
         head, dot, rest = owner.path.partition(".")
@@ -288,6 +315,18 @@ class Fast:
         if not settled and not others:
             return checks.refuses
         return self._in_context(model, owner, others)
+
+    def _unknown(self, url: str) -> Check:
+        """An extension whose definition is not held: what there is to tell is the same for all of them."""
+        explainer = Explainer(self.library)
+        one = Item({"url": url, "valueBoolean": True}, None, "Extension", "")
+        explain_extension(explainer, one, Scope({}))
+        issues = tuple(explainer.issues)
+
+        def check(value: Any, holder: Any, state: Pass) -> None:
+            state.note(value, issues)
+
+        return check
 
     def _in_context(self, model: Model, owner: Content, others: tuple[tuple[str, str], ...]) -> Check:
         """An extension that may stand on an owner only in one of those contexts, if there are any, and where

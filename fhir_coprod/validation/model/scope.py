@@ -40,6 +40,7 @@ class Scope:
         self.container: Json = resource if holder is None else holder.container
         self.outer = outer
         self._holder = holder
+        self._environment: Env | None = None
 
     def within(self, resource: Json, *, contained: bool) -> Scope:
         """The scope of a resource inside this one: contained, or carried by a Bundle or Parameters."""
@@ -67,18 +68,21 @@ class Scope:
         near = self._holder or self.outer
         return {} if near is None else near.conforming
 
-    @cached_property
+    @property
     def environment(self) -> Env:
         """The same surroundings for FHIRPath."""
-        outer = self.outer
-        bundle = outer if outer is not None and outer.resource.get("resourceType") == "Bundle" else None
-        return Env(
-            self.resource,
-            None if self.container is self.resource else self.container,
-            None if bundle is None else bundle.resource,
-            container=None if self._holder is None else self._holder.environment,
-            around=None if bundle is None else bundle.environment,
-        )
+        # Nearly every resource needs it; in Python 3.11 cached_property takes a lock, which takes longer.
+        if self._environment is None:
+            outer = self.outer
+            bundle = outer if outer is not None and outer.resource.get("resourceType") == "Bundle" else None
+            self._environment = Env(
+                self.resource,
+                None if self.container is self.resource else self.container,
+                None if bundle is None else bundle.resource,
+                container=None if self._holder is None else self._holder.environment,
+                around=None if bundle is None else bundle.environment,
+            )
+        return self._environment
 
     @cached_property
     def contained(self) -> dict[str, Json]:

@@ -62,7 +62,7 @@ def fast(validator: Validator, resource: Json) -> str:
     state = validator.passes(resource)
     if state is None:
         return "no"
-    if state.soft:
+    if state.soft or state.remarks:
         return "yes, with something to tell"
     return "yes, without narrative" if state.bare else "yes"
 
@@ -72,6 +72,9 @@ def agree(validator: Validator, resource: Json) -> str:
     assert fast(validator, resource) == explained(outcome), str(outcome)
     skipping = validator.explain(resource, skipping=True)
     assert skipping.issues == outcome.issues
+    checked = validator.check(resource).issues
+    assert len(set(checked)) == len(checked)
+    assert set(checked) == set(outcome.issues)
     return explained(outcome)
 
 
