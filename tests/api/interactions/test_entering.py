@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import uuid
+from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -26,6 +28,16 @@ def binary_patch(reference: str) -> Json:
     operations = [{"op": "add", "path": "/generalPractitioner", "value": [{"reference": reference}]}]
     data = base64.b64encode(json.dumps(operations).encode()).decode()
     return {"resourceType": "Binary", "contentType": "application/json-patch+json", "data": data}
+
+
+def fhirpath_patch(reference: str) -> Json:
+    parts = [
+        {"name": "type", "valueCode": "add"},
+        {"name": "path", "valueString": "Patient"},
+        {"name": "name", "valueString": "generalPractitioner"},
+        {"name": "value", "valueReference": {"reference": reference}},
+    ]
+    return {"resourceType": "Parameters", "parameter": [{"name": "operation", "part": parts}]}
 
 
 def refused(api: Api, sent: Json) -> Json:
@@ -66,6 +78,23 @@ class TestPatchesInTransactions:
         id = api.create(patient())["id"]
         refused(api, bundle(entry("PATCH", f"Patient/{id}", binary_patch(urn()))))
         assert api.get(f"Patient/{id}").headers["etag"] == 'W/"1"'
+
+    @pytest.mark.parametrize("form", ["JSON", "FHIRPath"])
+    def test_criteria_in_a_patch_see_what_waits_for_criteria_itself(self, api: Api, form: str) -> None:
+        id, value = api.create(patient())["id"], uuid.uuid4().hex
+        api.create({**practitioner(value), "resourceType": "Organization"})
+        named = f"identifier=http://a.example/id|{value}"
+        issuer = {"reference": f"Organization?{named}"}
+        doctor = practitioner(value, qualification=[{"code": {"text": "x"}, "issuer": issuer}])
+        make = binary_patch if form == "JSON" else fhirpath_patch
+        performed(
+            api,
+            bundle(
+                entry("PATCH", f"Patient/{id}", make(f"Practitioner?{named}")),
+                entry("POST", "Practitioner", doctor),
+            ),
+        )
+        assert "Practitioner/" in api.get(f"Patient/{id}").json()["generalPractitioner"][0]["reference"]
 
 
 LOST = ["/Patient/x", "/Patient?_id=x", "urn:uuid:00000000-0000-4000-8000-000000000009", "Patient?_id=x"]
@@ -191,6 +220,17 @@ class TestCriteriaThatNameEntries:
                 entry("POST", "Observation", observation("Patient/x"), two, ifNoneExist=f"has-member={one}"),
             ),
         )
+
+    def test_they_may_name_each_other_in_a_long_chain(self, sqlite_api: Callable[..., Api]) -> None:
+        api, urls = sqlite_api(), [urn() for _ in range(700)]
+        chain = [
+            entry("POST", "Observation", observation("Patient/x"), url, ifNoneExist=f"has-member={following}")
+            for url, following in pairwise(urls)
+        ]
+        found = performed(
+            api, bundle(*chain, entry("POST", "Observation", observation("Patient/x"), urls[-1]))
+        )
+        assert {each["response"]["status"] for each in found} == {"201 Created"}
 
     def test_an_identifier_that_is_the_same_urn_is_a_name(self, api: Api) -> None:
         one = urn()
