@@ -118,6 +118,12 @@ class TestReferencesThatLeadNowhere:
         found = refused(api, bundle(entry("POST", "Observation", observation(reference))))
         assert found["expression"] == ["Bundle.entry[0].resource.subject.reference"]
 
+    @pytest.mark.parametrize("criteria", ["/Patient?_id=x", "/Observation?_id=x", "Patient?_id=x"])
+    def test_are_refused_as_criteria_too(self, api: Api, criteria: str) -> None:
+        sent = observation("Patient/x")
+        refused(api, bundle(entry("POST", "Observation", sent, ifNoneExist=criteria)))
+        assert api.post("Observation", sent, if_none_exist=criteria).status_code == 400
+
     def test_are_refused_by_the_address_of_this_server_too(self, api: Api) -> None:
         answer = api.post("Observation", observation("http://localhost/fhir/Patient?_id=x"))
         assert answer.status_code == 400
@@ -308,6 +314,15 @@ class TestHistory:
         api.put(f"Practitioner/{id}", {**body, "active": True})
         found = api.get(f"Practitioner/{id}/_history").json()["entry"]
         assert [each["response"]["status"][:3] for each in found] == ["200", "201", "204", "201"]
+
+    @pytest.mark.parametrize("of", ["Practitioner/{id}/_history", "Practitioner/_history", "_history"])
+    def test_says_so_of_a_conditional_put_too_in_every_history(self, api: Api, of: str) -> None:
+        value = uuid.uuid4().hex
+        for active in (True, False):
+            sent = practitioner(value, active=active)
+            made = api.put(f"Practitioner?identifier=http://a.example/id|{value}", sent).json()
+        found = api.get(f"{of.format(id=made['id'])}?_count=2").json()["entry"]
+        assert [each["response"]["status"] for each in found] == ["200 OK", "201 Created"]
 
     def test_count_0_gives_none(self, api: Api) -> None:
         id = api.create(patient())["id"]
