@@ -101,9 +101,14 @@ def resolve_all(transaction: Transaction, steps: list[Step]) -> Addresses:
     R4: deletions come first, so that a conditional create no longer finds what they delete.
     """
     resolving = _Resolving(transaction, steps)
-    for step in resolving.in_turn(steps):
+    conditional = [step for step in steps if both(step)[1].criteria is not None]
+    for step in steps:
+        if both(step)[1].criteria is None:
+            resolving.decide(step)
+    for step in resolving.in_turn(conditional) if conditional else ():
         with _locating(step):
-            resolving.resolve(step)
+            resolving.find(step)
+        resolving.decide(step)
     return resolving.addresses
 
 
@@ -134,13 +139,13 @@ class _Resolving:
         return Addresses(self._here, base=self._base)
 
     def in_turn(self, steps: list[Step]) -> Iterator[Step]:
-        """The steps in their order; those whose criteria name others come later, each after the ones it
-        names."""
+        """Conditional entries in their order; those whose criteria name others of them come later, each after
+        the ones it names."""
+        by_index = {step.index: step for step in steps}
         named: dict[int, list[int]] = {}
         for step in steps:
             with _locating(step):
-                named[step.index] = self._named_by(step)
-        by_index = {step.index: step for step in steps}
+                named[step.index] = [index for index in self._named_by(step) if index in by_index]
         try:
             # By a loop: entries may name each other in a chain that is as long as the Bundle.
             order = list(TopologicalSorter(named).static_order())
@@ -161,10 +166,13 @@ class _Resolving:
             )
         return [self._by_url[url].index for url in urls]
 
-    def resolve(self, step: Step) -> None:
-        """Decide the id of one entry; those that its criteria name are decided."""
+    def find(self, step: Step) -> None:
+        """Find what the criteria of an entry mean; what they name is decided."""
+        writing.resolve(self._transaction, both(step)[1], self.addresses)
+
+    def decide(self, step: Step) -> None:
+        """Decide the id of an entry, and with it what its fullUrl means."""
         change = both(step)[1]
-        writing.resolve(self._transaction, change, self.addresses)
         if change.kind == "create":
             self._decide_create(step, change)
         else:
@@ -180,7 +188,11 @@ class _Resolving:
             # If the criteria find nothing, each of two such entries would create a resource.
             earlier = self._asked.setdefault(_question(change), step)
         if earlier is not step:
-            raise BadRequest(f"Entries {earlier.index} and {step.index} are about one resource; keep one.")
+            first, second = sorted((earlier.index, step.index))
+            raise BadRequest(
+                f"Entries {first} and {second} are about one resource; keep one.",
+                expression=f"Bundle.entry[{second}]",
+            )
 
     def _decide_create(self, step: Step, change: PlannedWrite) -> None:
         if change.found:
