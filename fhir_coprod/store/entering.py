@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from fhir_coprod import jsontext
 from fhir_coprod.errors import InvalidResource
 from fhir_coprod.jsontext import Document
 from fhir_coprod.outcome import OK, Issue, Outcome
@@ -21,7 +22,8 @@ from fhir_coprod.validation import validate_to_store
 
 Validate = Callable[[Document], Outcome]
 
-_SUSPECT: Final = re.compile(rb'"reference"\s*:\s*"(?:[uU][rR][nN]:|/|[A-Za-z]+\?)').search
+_SUSPECT: Final = re.compile(rb'"reference"\s*:\s*"(?:[uU][rR][nN]:|/|[A-Za-z]*[?\\])').search
+"""A backslash may hide any of these."""
 _OF_A_REFERENCE: Final = frozenset(
     {"id", "extension", "reference", "_reference", "type", "_type", "identifier", "display", "_display"}
 )
@@ -43,7 +45,7 @@ def astray(document: Document) -> Outcome:
     raw = document.raw
     if document.type == "Bundle":
         return OK
-    if not _SUSPECT(raw) and b"\\/" not in raw and b"\\u" not in raw:
+    if not _SUSPECT(raw) and not jsontext.may_spell(raw):
         return OK
     return Outcome(
         tuple(

@@ -127,6 +127,8 @@ def settled(
     if document.type == "Bundle":
         # References in it are looked up among its own entries, and a signature may cover every byte.
         return Settled(document)
+    if not addresses.here and not addresses.base and find is None:
+        return Settled(document)
     rewriting = _Rewriting(addresses, full_url, find)
     references = {text: new for text in _references(document) if (new := rewriting.reference(text)) != text}
     document = referring(document, references)
@@ -197,7 +199,7 @@ def _references(document: Document) -> list[str]:
 
 
 def _may_hold_bundle(document: Document) -> bool:
-    return b'"Bundle"' in document.raw or b"\\u00" in document.raw
+    return b'"Bundle"' in document.raw or jsontext.may_spell(document.raw)
 
 
 def _own(value: Any) -> Iterator[str]:
@@ -327,7 +329,7 @@ def _relinked(document: Document, rewriting: _Rewriting) -> Document:
 
 def _may_link(text: str, addresses: Addresses) -> bool:
     """Whether one of the addresses may stand in a text, which is searched once and not once for each."""
-    if "\\/" in text or "\\u" in text:
+    if "\\" in text and ("\\/" in text or "\\u" in text):
         return True  # escapes may hide one
     text = text.lower()
     return addresses.beginning in text and not addresses.lowered.isdisjoint(_BETWEEN.split(text))
