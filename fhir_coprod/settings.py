@@ -245,6 +245,10 @@ class LimitSettings(_Section):
     answer_bytes: int = Field(default=50_000_000, gt=0)
     """Bytes of resources on one page of a search or a history, and of the answers to a whole bundle."""
     seconds: float = Field(default=30.0, gt=0)
+    async_seconds: float = Field(default=600.0, gt=0)
+    """Seconds for what is answered later (`Prefer: respond-async`)."""
+    async_requests: int = Field(default=20, ge=0)
+    """How many of these are kept, those that have been answered included."""
 
 
 class Settings(_Section):

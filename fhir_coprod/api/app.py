@@ -27,7 +27,7 @@ from fhir_coprod.api.security import HostCheck, Misdirected
 from fhir_coprod.api.table import TABLE
 from fhir_coprod.errors import CoprodError
 from fhir_coprod.settings import Settings
-from fhir_coprod.store import Store
+from fhir_coprod.store import Store, async_requests
 from fhir_coprod.store.condition import State
 
 
@@ -78,6 +78,7 @@ def create_app(store: Store, settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        store.submit(async_requests.forget_old)
         yield
         await endpoint.close()
 

@@ -23,6 +23,7 @@ from starlette.types import Receive, Scope, Send
 from fhir_coprod import deadline, definitions, faults, jsontext
 from fhir_coprod.api import security, segments
 from fhir_coprod.api.answer import Answer, error_answer, send_answer
+from fhir_coprod.api.background import Background
 from fhir_coprod.api.call import Call, Pairs, caller_at, headers_of, pairs, plain_body, read_body
 from fhir_coprod.api.formats import FHIR_JSON, takes_gzip
 from fhir_coprod.api.landing import Landing
@@ -104,6 +105,7 @@ class Endpoint:
         self._wide = Places(WIDE_SEARCHES, LINE)
         self._bodies = Places(settings.limits.elements, LINE)
         self.received = Places(BODIES_HELD * settings.limits.body_bytes, LINE)
+        self.background = Background(1)
         self._under_way: set[Deadline] = set()
         self._unfinished: dict[Deadline | None, Future[Any]] = {}
         self.reads_at_once = settings.store.url.startswith("sqlite")
@@ -128,6 +130,7 @@ class Endpoint:
 
     async def close(self) -> None:
         """Release threads and connections; the store stays open, since it is the caller's."""
+        await self.background.close()
         for own in tuple(self._under_way):
             own.end()
         if self._gathering is not None:
@@ -237,9 +240,10 @@ class Endpoint:
             return work(*arguments)
         return await self.in_thread(work, *arguments, lane="body")
 
-    async def in_time(self, answering: Coroutine[object, object, Answer]) -> Answer:
-        """The answer, if it comes in time; the work that is not done by then ends. Raises Overloaded."""
-        seconds = self.settings.limits.seconds
+    async def in_time(self, answering: Coroutine[object, object, Answer], seconds: float = 0) -> Answer:
+        """The answer, if it comes in so many seconds, `limits.seconds` unless told; the work that is not done
+        by then ends. Raises Overloaded."""
+        seconds = seconds or self.settings.limits.seconds
         own = Deadline(seconds)
         self._under_way.add(own)
         try:

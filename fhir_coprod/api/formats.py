@@ -106,10 +106,15 @@ def body_type(content_type: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Preferences:
-    """The `Prefer` header: how much comes back after a write, and how unknown parameters are treated."""
+    """The `Prefer` header: how much comes back after a write, how unknown parameters are treated, and whether
+    the answer may come later."""
 
     returning: Literal["minimal", "representation", "OperationOutcome", ""] = ""
     strict: bool = False
+    is_async: bool = False
+
+
+_PARTS = re.compile(r"[,;]")
 
 
 @remembering_short(256, SHORT)
@@ -117,7 +122,8 @@ def preferences(prefer: str) -> Preferences:
     """Read the header; unknown preferences are ignored, and the first of a repeated one counts (RFC 7240)."""
     returning: Literal["minimal", "representation", "OperationOutcome", ""] = ""
     handling = ""
-    for part in re.split(r"[,;]", prefer):
+    is_async = False
+    for part in _PARTS.split(prefer):
         key, _, value = part.strip().partition("=")
         value = value.strip().strip('"')
         match key.strip().lower(), value:
@@ -125,7 +131,15 @@ def preferences(prefer: str) -> Preferences:
                 returning = returning or value
             case "handling", ("strict" | "lenient"):
                 handling = handling or value
-    return Preferences(returning, handling == "strict")
+            case "respond-async", "":
+                is_async = True
+    return Preferences(returning, handling == "strict", is_async)
+
+
+def without_async(prefer: str) -> str:
+    """The header without the wish to be answered later."""
+    parts = (part.strip() for part in _PARTS.split(prefer))
+    return ", ".join(part for part in parts if part.lower() != "respond-async")
 
 
 _ETAG = re.compile(r'\s*(?:W/)?"([^"]*)"\s*(?:,|$)')

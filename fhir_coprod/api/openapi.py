@@ -58,23 +58,32 @@ _TEXTS: Mapping[str, _Text] = {
     "search-type": _Text("Find resources of one type", shown.SEARCHSET, _FINDING),
     "search-system": _Text("Find resources of several types (_type)", shown.SEARCHSET, ("_type", *_FINDING)),
     "history-instance": _Text(
-        "All versions of a resource, the newest first", shown.HISTORY, ("_since", "_count")
+        "All versions of a resource, the newest first", shown.HISTORY, ("_since", "_count", "Prefer")
     ),
     "history-type": _Text(
-        "All versions of all resources of a type, the newest first", shown.HISTORY, ("_since", "_count")
+        "All versions of all resources of a type, the newest first",
+        shown.HISTORY,
+        ("_since", "_count", "Prefer"),
     ),
-    "history-system": _Text("The whole change log, the newest first", shown.HISTORY, ("_since", "_count")),
+    "history-system": _Text(
+        "The whole change log, the newest first", shown.HISTORY, ("_since", "_count", "Prefer")
+    ),
     "transaction": _Text(
         "Perform a Bundle of type batch or transaction", shown.TRANSACTION_RESPONSE, ("Prefer",)
     ),
     "capabilities": _Text("What this server can do, as a CapabilityStatement", shown.STATEMENT),
+    "async-status": _Text(
+        "Whether the answer to a request with `Prefer: respond-async` is there, and the answer",
+        shown.LATER_RESPONSE,
+    ),
+    "async-cancel": _Text("Take back a request with `Prefer: respond-async`, or its answer", shown.NO_ISSUES),
     "$validate": _Text(
         "Check a resource against FHIR R4 and profiles; stores nothing", shown.NO_ISSUES, ("profile", "mode")
     ),
     "$everything": _Text(
         "A patient and everything about them",
         shown.SEARCHSET,
-        ("_type", "_since", "start", "end", "_count"),
+        ("_type", "_since", "start", "end", "_count", "Prefer"),
     ),
     "$standing": _Text(
         "Where a referral is, since when, and what is missing",
@@ -152,7 +161,8 @@ _PARAMETERS: Mapping[str, Json] = {
         _parameter(
             "Prefer",
             "header",
-            "return=minimal, representation or OperationOutcome; handling=strict or lenient.",
+            "return=minimal, representation or OperationOutcome; handling=strict or lenient; respond-async"
+            " for searches, histories and $everything.",
             _STRING,
             "return=minimal",
         ),
@@ -210,7 +220,13 @@ _FAILURES = {
     ),
     "503": ("Too slow or too busy; try again later", "transient", "The store cannot be reached just now."),
 }
+_READING_MUCH = (
+    *("search-type", "search-system", "history-instance", "history-type", "history-system"),
+    "$everything",
+)
 _SUCCESSES = {
+    **dict.fromkeys((*_READING_MUCH, "async-status"), ("200", "202")),
+    "async-cancel": ("202",),
     "create": ("200", "201"),
     "update": ("200", "201"),
     "delete": ("200", "204"),
@@ -292,6 +308,8 @@ def _names(row: Interaction, method: str) -> Iterable[str]:
 def _success(row: Interaction, code: str) -> Json:
     if code in ("204", "304"):
         return {"description": "Deleted" if code == "204" else "You hold the current version"}
+    if code == "202":
+        return {"description": "Accepted: ask again at Content-Location", "content": _fhir(shown.NO_ISSUES)}
     answer: Json = {
         "description": "Created" if code == "201" else "Done",
         "content": _fhir(_TEXTS[row.name].answer),

@@ -124,6 +124,12 @@ NO_ISSUES: Final[Json] = {
     "issue": [{"severity": "information", "code": "informational", "diagnostics": "No issues found."}],
 }
 
+LATER_RESPONSE: Final[Json] = {
+    "resourceType": "Bundle",
+    "type": "batch-response",
+    "entry": [{"response": {"status": "200 OK"}, "resource": SEARCHSET}],
+}
+
 STATEMENT: Final[Json] = {
     "resourceType": "CapabilityStatement",
     "status": "active",

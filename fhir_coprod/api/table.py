@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fhir_coprod.api.endpoint import Interaction
 from fhir_coprod.api.interactions import (
+    asynchronous,
     capability,
     everything,
     operations,
@@ -16,33 +17,36 @@ from fhir_coprod.api.interactions import (
 _TYPE, _ID = "{type:fhir_type}", "{id:fhir_id}"
 _OWNER, _MEMBER = "{owner:fhir_owner}", "{member:fhir_member}"
 
+_search, _history = asynchronous.later(reading.search), asynchronous.later(reading.history)
+_everything = asynchronous.later(everything.everything)
+
 # The most frequent come first: they are matched in this order.
 TABLE: tuple[Interaction, ...] = (
     Interaction("read", ("GET",), f"/{_TYPE}/{_ID}", reading.read),
     Interaction("capabilities", ("GET",), "/metadata", capability.metadata),
-    Interaction("search-type", ("GET",), f"/{_TYPE}", reading.search),
+    Interaction("search-type", ("GET",), f"/{_TYPE}", _search),
     Interaction("create", ("POST",), f"/{_TYPE}", writing.write),
     Interaction("update", ("PUT",), f"/{_TYPE}/{_ID}", writing.write),
     Interaction("transaction", ("POST",), "", transaction.post_bundle),
-    Interaction("search-type", ("POST",), f"/{_TYPE}/_search", reading.search),
+    Interaction("search-type", ("POST",), f"/{_TYPE}/_search", _search),
     Interaction("patch", ("PATCH",), f"/{_TYPE}/{_ID}", writing.write),
     Interaction("delete", ("DELETE",), f"/{_TYPE}/{_ID}", writing.write),
     Interaction("update", ("PUT",), f"/{_TYPE}", writing.write),
     Interaction("patch", ("PATCH",), f"/{_TYPE}", writing.write),
     Interaction("delete", ("DELETE",), f"/{_TYPE}", writing.write),
     Interaction("vread", ("GET",), f"/{_TYPE}/{_ID}/_history/{{version}}", reading.vread),
-    Interaction("history-instance", ("GET",), f"/{_TYPE}/{_ID}/_history", reading.history),
-    Interaction("history-type", ("GET",), f"/{_TYPE}/_history", reading.history),
-    Interaction("history-system", ("GET",), "/_history", reading.history),
-    Interaction("search-type", ("GET",), f"/{_OWNER}/{_ID}/{_MEMBER}", reading.search),
-    Interaction("search-type", ("POST",), f"/{_OWNER}/{_ID}/{_MEMBER}/_search", reading.search),
-    Interaction("search-system", ("GET",), "", reading.search),
-    Interaction("search-system", ("POST",), "/_search", reading.search),
+    Interaction("history-instance", ("GET",), f"/{_TYPE}/{_ID}/_history", _history),
+    Interaction("history-type", ("GET",), f"/{_TYPE}/_history", _history),
+    Interaction("history-system", ("GET",), "/_history", _history),
+    Interaction("search-type", ("GET",), f"/{_OWNER}/{_ID}/{_MEMBER}", _search),
+    Interaction("search-type", ("POST",), f"/{_OWNER}/{_ID}/{_MEMBER}/_search", _search),
+    Interaction("search-system", ("GET",), "", _search),
+    Interaction("search-system", ("POST",), "/_search", _search),
+    Interaction("async-status", ("GET",), f"/_async/{_ID}", asynchronous.status),
+    Interaction("async-cancel", ("DELETE",), f"/_async/{_ID}", asynchronous.cancel),
     Interaction("$validate", ("POST",), "/$validate", operations.validate),
     Interaction("$validate", ("POST",), f"/{_TYPE}/$validate", operations.validate),
     Interaction("$validate", ("GET", "POST"), f"/{_TYPE}/{_ID}/$validate", operations.validate),
-    Interaction(
-        "$everything", ("GET", "POST"), f"/{{type:fhir_patient}}/{_ID}/$everything", everything.everything
-    ),
+    Interaction("$everything", ("GET", "POST"), f"/{{type:fhir_patient}}/{_ID}/$everything", _everything),
     Interaction("$standing", ("GET", "POST"), f"/{{type:fhir_referral}}/{_ID}/$standing", standing.standing),
 )

@@ -5,7 +5,7 @@ round trip through a model. So a resource is parsed once for reading, and only `
 references are cut into the received text when it is written.
 """
 
-from fhir_coprod.jsontext.document import Document, content_hash, from_data, with_references
+from fhir_coprod.jsontext.document import Document, content_hash, from_data, may_spell, with_references
 from fhir_coprod.jsontext.elements import MAX_ELEMENTS, ElementCount, has_more_elements
 from fhir_coprod.jsontext.parsing import parse, refuse_duplicate_keys
 from fhir_coprod.jsontext.patching import patched
@@ -33,6 +33,7 @@ __all__ = [
     "encode",
     "from_data",
     "has_more_elements",
+    "may_spell",
     "parse",
     "patched",
     "refuse_duplicate_keys",

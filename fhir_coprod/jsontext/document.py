@@ -62,7 +62,7 @@ class Document:
     def references(self) -> list[str]:
         """Every string under a `reference` key, in the order of the text."""
         text = self._text
-        if _may_spell(text):
+        if may_spell(self.raw):
             return [decode_valid(text[start:end]) for start, end in _references(text)]
         return [decode_valid(found) for found in _REFERENCE.findall(text)]
 
@@ -137,14 +137,20 @@ def with_references(text: str, references: Mapping[str, str]) -> str:
 
 def _references(text: str) -> list[tuple[int, int]]:
     """The start and end of each string under a `reference` key."""
-    if _may_spell(text):
+    if may_spell(text.encode()):
         return list(_spelt_references(text))
     return [found.span(1) for found in _REFERENCE.finditer(text)]
 
 
-def _may_spell(text: str) -> bool:
-    """Whether the text may spell letters as escapes, perhaps in a key, which the pattern would not find."""
-    return "\\u00" in text
+_SPELT = re.compile(rb"\\u00[4-7]").search
+
+
+def may_spell(raw: bytes) -> bool:
+    """Whether a text may spell letters from A to z as escapes, perhaps in a key, which no pattern would find.
+
+    Others are escaped by many programs.
+    """
+    return b"\\" in raw and _SPELT(raw) is not None
 
 
 def _spelt_references(text: str) -> Iterator[tuple[int, int]]:

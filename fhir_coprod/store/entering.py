@@ -1,8 +1,8 @@
 """The one door for what clients and files bring: its links are rewritten first, and what results is judged.
 
 So what a resource is judged by is what is stored, and a reference that leads nowhere is a fault like another:
-clients are refused it, `load` keeps it with a mark. A new way in calls `enter`, or `links.settled` and
-`judge`, and stores the document that it gets back; the store itself rewrites nothing.
+clients are refused it, `load` keeps it with a mark. A new way in calls `links.settled` and then `judge`, and
+stores the document that it got; the store itself rewrites nothing.
 
 A relative reference may name what is not here yet, since records come in any order.
 """
@@ -11,40 +11,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
+from fhir_coprod import jsontext
 from fhir_coprod.errors import InvalidResource
 from fhir_coprod.jsontext import Document
 from fhir_coprod.outcome import OK, Issue, Outcome
-from fhir_coprod.store.links import Addresses, Find, by_criteria, settled
+from fhir_coprod.store.links import by_criteria
 from fhir_coprod.validation import validate_to_store
 
 Validate = Callable[[Document], Outcome]
 
-_SUSPECT: Final = re.compile(rb'"reference"\s*:\s*"(?:[uU][rR][nN]:|/|[A-Za-z]+\?)').search
+_SUSPECT: Final = re.compile(rb'"reference"\s*:\s*"(?:[uU][rR][nN]:|/|[A-Za-z]*[?\\])').search
+"""A backslash may hide any of these."""
 _OF_A_REFERENCE: Final = frozenset(
     {"id", "extension", "reference", "_reference", "type", "_type", "identifier", "display", "_display"}
 )
 _NOT_SERVED: Final = "https://hl7.org/fhir/R4/subscription.html"
-
-
-class Entered(NamedTuple):
-    """A resource as it is to be stored, and what is wrong in it."""
-
-    document: Document
-    outcome: Outcome
-
-
-def enter(
-    document: Document,
-    addresses: Addresses,
-    full_url: str = "",
-    find: Find | None = None,
-    validate: Validate = validate_to_store,
-) -> Entered:
-    """Rewrite the links of a resource and judge the result; see `links.settled`."""
-    document = settled(document, addresses, full_url, find).document
-    return Entered(document, judge(document, validate))
 
 
 def judge(document: Document, validate: Validate = validate_to_store) -> Outcome:
@@ -62,7 +45,7 @@ def astray(document: Document) -> Outcome:
     raw = document.raw
     if document.type == "Bundle":
         return OK
-    if not _SUSPECT(raw) and b"\\/" not in raw and b"\\u" not in raw:
+    if not _SUSPECT(raw) and not jsontext.may_spell(raw):
         return OK
     return Outcome(
         tuple(

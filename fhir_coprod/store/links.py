@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from os.path import commonprefix
 from typing import Any, Final, NamedTuple
 from uuid import UUID, uuid5
 
@@ -79,6 +80,11 @@ class Addresses:
         """Every fullUrl in small letters, to see quickly that a text holds none."""
         return frozenset(map(str.lower, self.here))
 
+    @cached_property
+    def beginning(self) -> str:
+        """What they all begin with, mostly urn:uuid:, to see it even more quickly."""
+        return commonprefix(list(self.lowered))  # noqa: RUF071  # letter by letter is what is meant
+
 
 class Settled(NamedTuple):
     """A resource with its links rewritten.
@@ -121,6 +127,8 @@ def settled(
     """
     if document.type == "Bundle":
         # References in it are looked up among its own entries, and a signature may cover every byte.
+        return Settled(document)
+    if not addresses.here and not addresses.base and find is None:
         return Settled(document)
     rewriting = _Rewriting(addresses, full_url, find)
     references = {text: new for text in _references(document) if (new := rewriting.reference(text)) != text}
@@ -192,7 +200,7 @@ def _references(document: Document) -> list[str]:
 
 
 def _may_hold_bundle(document: Document) -> bool:
-    return b'"Bundle"' in document.raw or b"\\u00" in document.raw
+    return b'"Bundle"' in document.raw or jsontext.may_spell(document.raw)
 
 
 def _own(value: Any) -> Iterator[str]:
@@ -308,16 +316,21 @@ def _relinked(document: Document, rewriting: _Rewriting) -> Document:
     """The resource with each link that is no reference replaced; the same object if there is none."""
     if not rewriting.addresses.here:
         return document
-    text = document.raw.decode()
-    # Search the text once instead of once per entry. Escapes may hide a link, so with one it is parsed.
-    plain = "\\/" not in text and "\\u" not in text
-    if plain and rewriting.addresses.lowered.isdisjoint(_BETWEEN.split(text.lower())):
+    if not _may_link(document.raw.decode(), rewriting.addresses):
         return document
     data = _resource(document.data, rewriting)
     if data == document.data:
         return document
     changed = jsontext.patched(document, document.data, data)
     return replace(document, raw=changed, data=data, received=document.received or document.raw)
+
+
+def _may_link(text: str, addresses: Addresses) -> bool:
+    """Whether one of the addresses may stand in a text, which is searched once and not once for each."""
+    if "\\" in text and ("\\/" in text or "\\u" in text):
+        return True  # escapes may hide one
+    text = text.lower()
+    return addresses.beginning in text and not addresses.lowered.isdisjoint(_BETWEEN.split(text))
 
 
 def _resource(data: Json, rewriting: _Rewriting) -> Json:

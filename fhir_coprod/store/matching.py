@@ -71,7 +71,10 @@ class Finder:
 
     def forget(self, type: str) -> None:
         """A resource of this type has been written: criteria on it may find something else now."""
-        self._found.pop(type, None)
+        if type == "Bundle":  # it may have brought resources of any type
+            self._found.clear()
+        else:
+            self._found.pop(type, None)
 
     def _look(self, type: str, criteria: str) -> str:
         if not definitions.is_resource_type(type):

@@ -139,9 +139,10 @@ def judge(
         )
     refuse_unserved(document)
     document = settled(document, addresses, full_url).document
-    # What is found makes no difference: it has the type that is judged here.
-    outcome = entering.judge(settled(document, NO_ADDRESSES, "", provisional).document, validate)
     refers = bool(criteria_types(document))
+    # What is found makes no difference: it has the type that is judged here.
+    judged = settled(document, NO_ADDRESSES, "", provisional).document if refers else document
+    outcome = entering.judge(judged, validate)
     if outcome:
         return Loadable(document, id, (), refers)
     if not keep_invalid or is_part(document):

@@ -9,12 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fhir_coprod.api.formats import (
+    Preferences,
     body_type,
     entity_tags,
     negotiated,
     preferences,
     takes_gzip,
     time_parameter,
+    without_async,
 )
 from fhir_coprod.errors import BadRequest, MissingVersion, NotAcceptable, UnsupportedMediaType
 
@@ -65,7 +67,8 @@ def test_body_types() -> None:
 
 def test_preferences_are_read_and_unknown_ones_ignored() -> None:
     assert preferences("return=minimal; handling=strict").returning == "minimal"
-    assert preferences("respond-async, handling=strict").strict
+    assert preferences("respond-async, handling=strict") == Preferences(strict=True, is_async=True)
+    assert without_async("Respond-Async, handling=strict") == "handling=strict"
     assert preferences("return=everything").returning == ""
     assert preferences("return=minimal, return=representation").returning == "minimal"
     assert not preferences("handling=lenient, handling=strict").strict

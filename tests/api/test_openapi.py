@@ -116,6 +116,8 @@ def test_the_examples_do_what_they_show(served: Served, document: Any) -> None:
                 raise AssertionError(f"{path} is new here")
             if method in ("put", "patch", "delete") and path == "/fhir/{type}":
                 continue  # conditional: no criteria are shown that name one resource
+            if "_async" in path:
+                continue  # there is no such request
             type = "Patient" if "everything" in path else "ServiceRequest"
             id = "tolvan" if type == "Patient" or "{owner}" in path else "mri-1"
             path = path.replace("{owner}", "Patient").replace("{member}", "ServiceRequest")

@@ -47,7 +47,8 @@ async def metadata(call: Call, endpoint: Endpoint) -> Answer:
 def _statement(base: str, names: frozenset[str]) -> bytes:
     rest: Json = {
         "mode": "server",
-        "documentation": "Served to this machine only, as long as no authentication is configured.",
+        "documentation": "Served to this machine only, as long as no authentication is configured. Searches,"
+        " histories and $everything are answered later if `Prefer: respond-async` asks for it.",
         "resource": [_resource(type, names) for type in definitions.resource_types()],
         "interaction": [{"code": code} for code in _offered(_SYSTEM_INTERACTIONS, names)],
         "operation": _operations("Resource", names),

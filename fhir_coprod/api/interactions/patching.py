@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Iterator
 from typing import Any
 
 import jsonpatch
@@ -113,6 +114,20 @@ def applied(patch: Patch, current: Version) -> Document:
     ):
         raise InvalidResource("A patch cannot change resourceType or id.")
     return jsontext.parse(_raw(patched))
+
+
+def texts(patch: Patch) -> Iterator[str]:
+    """Every text that a patch may put into a resource."""
+    values = [each.value for each in patch] if isinstance(patch, tuple) else patch.patch
+    return _texts(values)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list | dict):
+        for held in value.values() if isinstance(value, dict) else value:
+            yield from _texts(held)
 
 
 def _stepwise(patch: jsonpatch.JsonPatch, resource: Any) -> Any:

@@ -23,8 +23,8 @@ import msgspec
 from fhir_coprod import deadline
 from fhir_coprod.api.answer import Answer, error_answer
 from fhir_coprod.api.call import Call
-from fhir_coprod.api.endpoint import INLINE_BYTES, Endpoint, Interaction, Lane, told
-from fhir_coprod.api.formats import time_parameter
+from fhir_coprod.api.endpoint import Endpoint, Interaction, told
+from fhir_coprod.api.formats import time_parameter, without_async
 from fhir_coprod.api.interactions import searchset, writing
 from fhir_coprod.api.interactions.resolving import Step, both, in_turn, located, resolve_all
 from fhir_coprod.api.interactions.writing import Done, PlannedWrite
@@ -102,7 +102,9 @@ async def _performed(call: Call, endpoint: Endpoint, document: Document, bundle:
 
 
 async def _batch(call: Call, endpoint: Endpoint, bundle: _Bundle, found: list[Json]) -> Answer:
-    steps = await endpoint.in_thread(_prepare_each, call, endpoint, bundle, found, lane=_lane(call))
+    steps = await endpoint.in_thread(
+        _prepare_each, call, endpoint, bundle, found, lane=writing.lane(len(call.body))
+    )
     writes = [step for step in _in_order(steps) if step.change and not step.answer]
     # All are submitted before the first is awaited, so that they share commits and keep their order.
     results = await asyncio.gather(*(_write_alone(endpoint, step) for step in writes))
@@ -110,10 +112,6 @@ async def _batch(call: Call, endpoint: Endpoint, bundle: _Bundle, found: list[Js
         step.answer = answer
     await _read_all(endpoint, steps)
     return _response("batch-response", call, steps)
-
-
-def _lane(call: Call) -> Lane:
-    return "body" if len(call.body) > INLINE_BYTES else "search"
 
 
 def _prepare_each(call: Call, endpoint: Endpoint, bundle: _Bundle, found: list[Json]) -> list[Step]:
@@ -155,7 +153,7 @@ def _entry_call(call: Call, endpoint: Endpoint, entry: _Entry, data: Json | None
     if data is not None and not isinstance(data, dict):
         raise BadRequest("The resource of an entry must be an object.")
     headers = {
-        "prefer": call.headers.get("prefer", ""),
+        "prefer": without_async(call.headers.get("prefer", "")),  # the Bundle is answered as a whole
         "if-modified-since": request.if_modified_since,
     }
     conditions = {
@@ -230,7 +228,9 @@ async def _read(endpoint: Endpoint, step: Step) -> Answer:
 
 
 async def _transaction(call: Call, endpoint: Endpoint, bundle: _Bundle, found: list[Json]) -> Answer:
-    steps = await endpoint.in_thread(_prepare_all, call, endpoint, bundle, found, lane=_lane(call))
+    steps = await endpoint.in_thread(
+        _prepare_all, call, endpoint, bundle, found, lane=writing.lane(len(call.body))
+    )
     writes = [step for step in _in_order(steps) if step.change]
     done = await endpoint.write(lambda transaction: _apply_all(transaction, writes))
     for step, result in zip(writes, done, strict=True):
@@ -378,10 +378,13 @@ def _name_entries(steps: list[Step], written: Iterable[tuple[Step, Done]], base:
     addresses = Addresses(here, base=base)
     for step in steps:
         call = step.call
-        if call is None or step.answer or not any(links.entries_in(call.type, call.query, addresses)):
+        if call is None or step.answer:
+            continue
+        type = call.member or call.type
+        if not any(links.entries_in(type, call.query, addresses)):
             continue
         try:
-            call.query = links.named(call.type, call.query, addresses)
+            call.query = links.named(type, call.query, addresses)
         except BadRequest as error:
             step.answer = error_answer(error)
 

@@ -108,12 +108,16 @@ async def write(call: Call, endpoint: Endpoint) -> Answer:
     async with endpoint.bodies(size):
         change = await endpoint.check(size, prepare, call)
         if current:
-            lane: Lane = "body" if size > INLINE_BYTES else "search"
-            await endpoint.in_thread(try_patch, change, current, lane=lane)
+            await endpoint.in_thread(try_patch, change, current, lane=lane(size))
         done = await endpoint.write(lambda transaction: perform(transaction, change))
         if call.query:
             return await endpoint.check(size, answer, call, change, done)
         return answer(call, change, done)
+
+
+def lane(size: int) -> Lane:
+    """The threads in which what so many bytes ask for is prepared."""
+    return "body" if size > INLINE_BYTES else "search"
 
 
 async def _to_patch(call: Call, endpoint: Endpoint) -> Version | None:

@@ -8,6 +8,8 @@
     quality     what is wrong in resources that are kept although they break a rule; valid ones have no row
     cursor      how far a reader of the log has come, written together with its effects
     lease       which process is doing a job that only one may do
+    async_request
+                requests that are answered later, and their answers; a row may be lost at any time
     setting     what the store knows about itself
     guard       the checksum of each row of the small tables (`guarded.py`)
 
@@ -168,6 +170,16 @@ lease = Table(
     Column("name", Name, primary_key=True),
     column("holder", Name),
     column("until", Long),
+)
+
+async_request = Table(
+    "async_request",
+    metadata,
+    Column("id", Name, primary_key=True),
+    column("until", Long),  # when it is forgotten; milliseconds
+    column("request", LargeBinary()),
+    column("answer", LargeBinary()),  # empty until it is there
+    column("seal", Long),  # of all other columns
 )
 
 setting = Table(

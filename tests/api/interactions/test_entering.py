@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import uuid
+from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -26,6 +28,16 @@ def binary_patch(reference: str) -> Json:
     operations = [{"op": "add", "path": "/generalPractitioner", "value": [{"reference": reference}]}]
     data = base64.b64encode(json.dumps(operations).encode()).decode()
     return {"resourceType": "Binary", "contentType": "application/json-patch+json", "data": data}
+
+
+def fhirpath_patch(reference: str) -> Json:
+    parts = [
+        {"name": "type", "valueCode": "add"},
+        {"name": "path", "valueString": "Patient"},
+        {"name": "name", "valueString": "generalPractitioner"},
+        {"name": "value", "valueReference": {"reference": reference}},
+    ]
+    return {"resourceType": "Parameters", "parameter": [{"name": "operation", "part": parts}]}
 
 
 def refused(api: Api, sent: Json) -> Json:
@@ -67,6 +79,23 @@ class TestPatchesInTransactions:
         refused(api, bundle(entry("PATCH", f"Patient/{id}", binary_patch(urn()))))
         assert api.get(f"Patient/{id}").headers["etag"] == 'W/"1"'
 
+    @pytest.mark.parametrize("form", ["JSON", "FHIRPath"])
+    def test_criteria_in_a_patch_see_what_waits_for_criteria_itself(self, api: Api, form: str) -> None:
+        id, value = api.create(patient())["id"], uuid.uuid4().hex
+        api.create({**practitioner(value), "resourceType": "Organization"})
+        named = f"identifier=http://a.example/id|{value}"
+        issuer = {"reference": f"Organization?{named}"}
+        doctor = practitioner(value, qualification=[{"code": {"text": "x"}, "issuer": issuer}])
+        make = binary_patch if form == "JSON" else fhirpath_patch
+        performed(
+            api,
+            bundle(
+                entry("PATCH", f"Patient/{id}", make(f"Practitioner?{named}")),
+                entry("POST", "Practitioner", doctor),
+            ),
+        )
+        assert "Practitioner/" in api.get(f"Patient/{id}").json()["generalPractitioner"][0]["reference"]
+
 
 LOST = ["/Patient/x", "/Patient?_id=x", "urn:uuid:00000000-0000-4000-8000-000000000009", "Patient?_id=x"]
 
@@ -88,6 +117,12 @@ class TestReferencesThatLeadNowhere:
     def test_are_refused_in_transactions_with_their_place(self, api: Api, reference: str) -> None:
         found = refused(api, bundle(entry("POST", "Observation", observation(reference))))
         assert found["expression"] == ["Bundle.entry[0].resource.subject.reference"]
+
+    @pytest.mark.parametrize("criteria", ["/Patient?_id=x", "/Observation?_id=x", "Patient?_id=x"])
+    def test_are_refused_as_criteria_too(self, api: Api, criteria: str) -> None:
+        sent = observation("Patient/x")
+        refused(api, bundle(entry("POST", "Observation", sent, ifNoneExist=criteria)))
+        assert api.post("Observation", sent, if_none_exist=criteria).status_code == 400
 
     def test_are_refused_by_the_address_of_this_server_too(self, api: Api) -> None:
         answer = api.post("Observation", observation("http://localhost/fhir/Patient?_id=x"))
@@ -192,6 +227,17 @@ class TestCriteriaThatNameEntries:
             ),
         )
 
+    def test_they_may_name_each_other_in_a_long_chain(self, sqlite_api: Callable[..., Api]) -> None:
+        api, urls = sqlite_api(), [urn() for _ in range(700)]
+        chain = [
+            entry("POST", "Observation", observation("Patient/x"), url, ifNoneExist=f"has-member={following}")
+            for url, following in pairwise(urls)
+        ]
+        found = performed(
+            api, bundle(*chain, entry("POST", "Observation", observation("Patient/x"), urls[-1]))
+        )
+        assert {each["response"]["status"] for each in found} == {"201 Created"}
+
     def test_an_identifier_that_is_the_same_urn_is_a_name(self, api: Api) -> None:
         one = urn()
         sent = {"resourceType": "Patient", "identifier": [{"system": "urn:ietf:rfc:3986", "value": one}]}
@@ -268,6 +314,15 @@ class TestHistory:
         api.put(f"Practitioner/{id}", {**body, "active": True})
         found = api.get(f"Practitioner/{id}/_history").json()["entry"]
         assert [each["response"]["status"][:3] for each in found] == ["200", "201", "204", "201"]
+
+    @pytest.mark.parametrize("of", ["Practitioner/{id}/_history", "Practitioner/_history", "_history"])
+    def test_says_so_of_a_conditional_put_too_in_every_history(self, api: Api, of: str) -> None:
+        value = uuid.uuid4().hex
+        for active in (True, False):
+            sent = practitioner(value, active=active)
+            made = api.put(f"Practitioner?identifier=http://a.example/id|{value}", sent).json()
+        found = api.get(f"{of.format(id=made['id'])}?_count=2").json()["entry"]
+        assert [each["response"]["status"] for each in found] == ["200 OK", "201 Created"]
 
     def test_count_0_gives_none(self, api: Api) -> None:
         id = api.create(patient())["id"]

@@ -15,8 +15,8 @@ from fhir_coprod.store.schema import core, metadata
 Rows = dict[str, list[tuple[Any, ...]]]
 READ = (core.version, core.received, core.resource, core.quality, *core.INDEX_TABLES)
 """What every read, search and history is answered from."""
-PASSING = ("lease",)
-"""Tables of the moment: who works just now."""
+PASSING = ("lease", "async_request")
+"""Tables of the moment: who works just now, and what is answered later."""
 
 
 def dump(url: str) -> Rows:

@@ -128,10 +128,10 @@ def beside_key(table: Table) -> list[Column[Any]]:
     return [table.c[name] for name in how.content if name not in named]
 
 
-def test_each_table_is_the_stores_own_guarded_or_compared_with_its_source() -> None:
+def test_each_table_is_guarded_or_compared_with_its_source_or_of_the_moment() -> None:
     compared = {core.version, core.received, core.resource, core.quality, core.guard, *core.INDEX_TABLES}
     compared |= {sync.crosswalk, sync.received_base, sync.sync_key, sync.sync_reference, watch.standing}
-    assert {*metadata.tables.values()} == {*GUARDED, *compared, core.lease}
+    assert {*metadata.tables.values()} == {*GUARDED, *compared, core.lease, core.async_request}
 
 
 def test_a_row_altered_gone_or_added_is_named_with_its_table(store: Store) -> None:
@@ -259,7 +259,8 @@ def test_a_store_of_before_gets_checksums_of_what_is_there(store: Store) -> None
     with engine.begin() as connection:
         config = opening._alembic()
         config.attributes["connection"] = connection
-        connection.exec_driver_sql("DROP TABLE guard")
+        for gone in ("guard", "async_request"):
+            connection.exec_driver_sql(f"DROP TABLE {gone}")
         for column in ("crosswalk.seal", "crosswalk.linked", "received_base.seal", "standing.due_seal"):
             table, _, name = column.partition(".")
             connection.exec_driver_sql(f"ALTER TABLE {table} DROP COLUMN {name}")
