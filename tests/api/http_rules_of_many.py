@@ -41,6 +41,13 @@ OF_MANY = [
         400,
     ),
     Rule(
+        "asynchronous",
+        "Prefer: respond-async … 202 Accepted with Content-Location, where the progress can be asked for",
+        lambda api, stored: api.get("Patient", Prefer="respond-async"),
+        202,
+        ("content-location",),
+    ),
+    Rule(
         "search",
         "handling=strict: the client requests that the server return an error for any unknown parameter",
         lambda api, stored: api.get("Patient?colour=blue", Prefer="handling=strict"),
