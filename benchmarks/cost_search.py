@@ -2,8 +2,12 @@
 
 Every kind of `cost_inputs` is made in sizes that double, and each way in (`cost_ways`) is timed on it:
 processor time, the least of several runs, without Python's garbage collector. Over the larger sizes a power
-of the size is fitted. n log n looks like a power of about 1.1 here; what is above the bound is measured once
-more, larger and more often, and is called a finding only if it stays above. docs/cost.md is written from it.
+of the size is fitted. n log n looks like a power of about 1.1 here; what is above the bound is measured
+again, larger and more often, and is called a finding only if it stays above. Then each size is done so many
+times over, on copies of its own whose results are kept until the last is done, that all sizes fill the same
+memory, and in the end up to two megabytes: else what does not fit the processor's caches any more, or a block
+of memory that the system begins to give and take whole, looks like a cost that grows. docs/cost.md is written
+from it.
 """
 
 from __future__ import annotations
@@ -22,18 +26,21 @@ from rich.console import Console
 
 from benchmarks.cost_inputs import kinds
 from benchmarks.cost_kinds import Kind
-from benchmarks.cost_ways import Way, ways
+from benchmarks.cost_ways import Way, Work, ways
 
 DOCS = Path(__file__).parent.parent / "docs"
 SIZES = (1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 64_000)
 ELEMENT_SIZES = (4_000, 16_000, 64_000)
 """For the thousands of elements: what grows with the square still grows to sixteen times."""
 LARGER = (64_000, 128_000, 256_000)
+LARGEST = (128_000, 256_000, 512_000, 1_024_000, 2_048_000)
 BOUND = 1.25
 """Largest power of the size that passes for n log n, given what a shared machine does to a time."""
 FITTED = 4
 """How many of the largest sizes the power is fitted to."""
-RUNS, MORE_RUNS = 3, 7
+RUNS = 3
+AGAIN = ((LARGER, 7), (LARGEST, 3))
+"""The sizes and runs by which what is above the bound is measured again, one after the other."""
 SHORTEST = 0.002
 """Seconds: a shorter run is repeated until it has taken so long, since the clock is coarse."""
 EVERY = 1
@@ -67,15 +74,23 @@ class Growth:
         return seconds * 1e6 / size
 
 
-def measure(way: Way, kind: Kind, sizes: Sequence[int], runs: int) -> Growth:
-    """Time one way in on one kind of input."""
+def measure(way: Way, kind: Kind, sizes: Sequence[int], runs: int, *, fill: int = 0) -> Growth:
+    """Time one way in on one kind of input.
+
+    fill: bytes that the copies of each size have together; 0: one copy
+    """
     times: Times = []
     for size in sizes:
         raw = kind.sized(size)
-        work = way.prepare(raw)
-        if work is not None:
-            times.append((len(raw), _least(work, runs)))
+        copies = [way.prepare(bytes(bytearray(raw))) for _ in range(max(1, fill // size))]
+        works = [work for work in copies if work is not None]
+        if works:
+            times.append((len(raw), _least(_together(works), runs) / len(works)))
     return Growth(way.name, kind.name, times)
+
+
+def _together(works: Sequence[Work]) -> Work:
+    return lambda: [work() for work in works]
 
 
 def _least(work: Callable[[], object], runs: int) -> float:
@@ -91,7 +106,7 @@ def _least(work: Callable[[], object], runs: int) -> float:
 
 
 def search(console: Console, chosen: Sequence[Way]) -> Iterator[Growth]:
-    """Every way with every kind that suits it; what looks too steep is measured twice."""
+    """Every way with every kind that suits it; what looks too steep is measured again, and larger."""
     for number, kind in enumerate(kinds()):
         if number % EVERY:
             continue
@@ -102,8 +117,9 @@ def search(console: Console, chosen: Sequence[Way]) -> Iterator[Growth]:
             growth = measure(way, kind, ELEMENT_SIZES if is_element else SIZES, 1 if is_element else RUNS)
             if len(growth.times) < 3:
                 continue
-            if growth.power > BOUND:
-                growth = measure(way, kind, LARGER, MORE_RUNS)
+            for sizes, runs in AGAIN:
+                if growth.power > BOUND:
+                    growth = measure(way, kind, sizes, runs, fill=sizes[-1])
             if growth.power > BOUND:
                 console.print(f"  {way.name}: {kind.name}: size to the power {growth.power:.2f}")
             yield growth
@@ -149,7 +165,8 @@ def page(found: Sequence[Growth]) -> str:
         f"{SIZES[0] // 1000} to {SIZES[-1] // 1000} kB,",
         "by each way in: processor time, fitted to a power of the size over the larger half. n log n looks",
         f"like a power of about 1.1; what came out above {BOUND} was measured again, up to "
-        f"{LARGER[-1] // 1000} kB.",
+        f"{LARGER[-1] // 1000} kB, then",
+        f"up to {LARGEST[-1] // 1000} kB, the smaller sizes on so many copies that all fill the same memory.",
         "A kind is an element of R4 that repeats, in each resource and data type that has it, or one of the",
         "texts, references, trees and requests written by hand in `benchmarks/cost_records.py` and",
         "`cost_structures.py`.",

@@ -8,7 +8,12 @@ from __future__ import annotations
 from typing import Any
 
 SIZES: dict[str, dict[str, object]] = {
-    "cost_search": {"SIZES": (500, 1_000, 2_000), "LARGER": (2_000, 4_000, 8_000), "RUNS": 1, "EVERY": 60},
+    "cost_search": {
+        "SIZES": (500, 1_000, 2_000),
+        "AGAIN": (((2_000, 4_000, 8_000), 1),),
+        "RUNS": 1,
+        "EVERY": 60,
+    },
     "endpoint": {"READS": 40, "CREATES": 8, "SEARCHES": 8, "TRANSACTIONS": 2},
     "endurance": {"PATIENTS": 20, "EVERY": 0.5, "BURST": 2.0, "REST": 1.0, "SETTLE": 1.0},
     "growth": {"SIZES": (600, 1_200), "TIMES": 8},
