@@ -7,7 +7,7 @@ when nothing in it is an error. Every floor uses it: the validator answers with 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -76,6 +76,42 @@ class Outcome:
 
     def __str__(self) -> str:
         return "\n".join(str(issue) for issue in self.issues) or "no issues"
+
+
+class Remarks(Outcome):
+    """An outcome without errors whose remarks are put into words when somebody asks for them.
+
+    Most who validate only want to know whether there is an error, and nearly every real record has remarks.
+    """
+
+    __slots__ = ("_tell", "_told")
+    _tell: Callable[[], tuple[Issue, ...]]
+    _told: tuple[Issue, ...] | None
+
+    def __init__(self, tell: Callable[[], tuple[Issue, ...]]) -> None:
+        """tell: makes the remarks; called once, or more often if several threads ask at the same moment"""
+        object.__setattr__(self, "_tell", tell)
+        object.__setattr__(self, "_told", None)
+
+    @property
+    def issues(self) -> tuple[Issue, ...]:
+        told = self._told
+        if told is None:
+            told = self._tell()
+            object.__setattr__(self, "_told", told)
+        return told
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __eq__(self, other: object) -> bool:
+        return self.issues == other.issues if isinstance(other, Outcome) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(Outcome(self.issues))
+
+    def __reduce__(self) -> tuple[type[Outcome], tuple[tuple[Issue, ...]]]:
+        return Outcome, (self.issues,)
 
 
 MOST_ISSUES: Final = 1000

@@ -13,7 +13,7 @@ from fhir_coprod.definitions.terminology import bare
 from fhir_coprod.errors import NotJson, UnknownDefinition
 from fhir_coprod.jsontext import Document, Json
 from fhir_coprod.models import Model
-from fhir_coprod.outcome import OK, Issue, Outcome
+from fhir_coprod.outcome import OK, Issue, Outcome, Remarks
 from fhir_coprod.validation.explain.walk import Explainer, conforms
 from fhir_coprod.validation.fast.checks import FALTERS, Pass
 from fhir_coprod.validation.fast.remarks import NARRATIVE, placed
@@ -77,13 +77,18 @@ class Validator:
         state = self.passes(data, profile)
         if state is None or state.soft:
             return self.explain(data, profile, skipping=True)
-        outcome = WITHOUT_NARRATIVE[data["resourceType"]] if state.bare else OK
+        bare = WITHOUT_NARRATIVE[data["resourceType"]] if state.bare else OK
         if not state.remarks:
-            return outcome
-        remarks = placed(self.library, data, state.remarks, decoded=decoded)
-        if remarks is None:
-            return self.explain(data, profile, skipping=True)
-        return Outcome((*outcome.issues, *remarks))
+            return bare
+
+        def tell() -> tuple[Issue, ...]:
+            remarks = placed(self.library, data, state.remarks, decoded=decoded)
+            if remarks is None:
+                return self.explain(data, profile, skipping=True).issues
+            return (*bare.issues, *remarks)
+
+        # Values that the caller holds may be others by the time that somebody asks.
+        return Remarks(tell) if decoded else Outcome(tell())
 
     def passes(self, data: Json, profile: str | None = None) -> Pass | None:
         """The fast tier: None when something is wrong or only the explaining tier can tell."""
