@@ -201,6 +201,18 @@ def test_a_malformed_definition_of_a_package_is_named(
     assert "fault in the program" not in told
 
 
+def test_a_package_with_only_a_differential_checks_what_claims_its_profile(tmp_path: Path) -> None:
+    folder = tmp_path / "package"
+    folder.mkdir()
+    named = {"id": "Patient.name", "path": "Patient.name", "min": 1}
+    (folder / "a.json").write_bytes(jsontext.encode(_profile(differential={"element": [named]})))
+    claims = {**GOOD, "meta": {"profile": ["http://x.org/p"]}}
+    for profile in ((), ("--profile", "http://x.org/p")):
+        done = run("-", "--package", str(folder), *profile, stdin=jsontext.encode(claims))
+        assert "Patient: `name` is missing; Patient.name has cardinality 1..*." in done.stdout
+        assert (done.returncode, done.stderr) == (1, "")
+
+
 def test_a_rule_that_cannot_be_checked_is_told(tmp_path: Path) -> None:
     rule = {"key": "x-1", "severity": "error", "human": "It is so", "expression": "name.foo(("}
     folder = tmp_path / "package"
