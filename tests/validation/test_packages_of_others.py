@@ -126,6 +126,7 @@ PROFILES = [
         },
     ),
     profile("begun", "Goal", {"path": "Goal.start[x]", "min": 1}),
+    profile("dated", "Goal", {"path": "Goal.startDate", "min": 1}),
     {
         **extension("kind"),
         "differential": {
@@ -326,10 +327,15 @@ def test_what_cannot_be_decided_is_named(validator: Validator, resource: Json, w
     agree(validator, resource)
 
 
-def test_a_missing_choice_of_a_profile_is_told_by_the_names_that_json_has(validator: Validator) -> None:
+@pytest.mark.parametrize(
+    ("name", "what"), [("begun", "`startDate` or `startCodeableConcept` is"), ("dated", "`startDate` is")]
+)
+def test_a_missing_choice_of_a_profile_is_told_by_the_names_that_json_has(
+    validator: Validator, name: str, what: str
+) -> None:
     goal = {"lifecycleStatus": "active", "description": {"text": "x"}, "subject": {"reference": "Patient/1"}}
-    [error] = validator.explain(claiming("begun", {"resourceType": "Goal", **goal})).errors
-    assert "`startDate` or `startCodeableConcept` is missing" in error.message
+    [error] = validator.explain(claiming(name, {"resourceType": "Goal", **goal})).errors
+    assert error.message == f"{what} missing; Goal.start[x] has cardinality 1..1."
 
 
 def test_an_extension_without_a_title_is_told_by_its_name(validator: Validator) -> None:
