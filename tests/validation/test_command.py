@@ -271,7 +271,7 @@ def test_on_a_terminal_the_findings_have_colours_and_the_bar_stays_below(
     terminal = Terminal(file=screen, force_terminal=True, color_system="standard", width=40)
     monkeypatch.setattr(command, "stdout", terminal)
     found = [Checked(Input("a.json", b"", taken=5), "Patient/bad", validate(BAD)) for _ in range(2)]
-    assert command._as_text(command._progress(iter(found), 10), 0) == (2, 2)
+    assert command._as_text(command._progress(iter(found), 10, command.Format.text), 0) == (2, 2)
     shown = screen.getvalue()
     assert "\x1b[31merror   \x1b[0m Patient.gender: The code" in shown
     assert re.search(
@@ -279,6 +279,18 @@ def test_on_a_terminal_the_findings_have_colours_and_the_bar_stays_below(
     )
     # Whatever is printed begins a line of its own: the bar is drawn anew below it.
     assert len(re.findall(r"(?:^|\n|\x1b\[2K|\r)\x1b\[1ma\.json  Patient/bad\x1b\[0m\n", shown)) == 2
+
+
+@pytest.mark.parametrize(("format", "kind"), [("json", "xterm"), ("text", "dumb")])
+def test_no_bar_among_json_or_where_it_cannot_be_erased(
+    monkeypatch: pytest.MonkeyPatch, format: str, kind: str
+) -> None:
+    screen = io.StringIO()
+    terminal = Terminal(file=screen, force_terminal=True, width=40, _environ={"TERM": kind})
+    monkeypatch.setattr(command, "stdout", terminal)
+    found = [Checked(Input("a.json", b"", taken=5), "Patient/bad", validate(BAD)) for _ in range(2)]
+    assert list(command._progress(iter(found), 10, command.Format(format))) == found
+    assert screen.getvalue() == ""
 
 
 def test_the_examples_of_the_package_are_valid(tmp_path: Path) -> None:
