@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import msgspec
 
 from fhir_coprod import jsontext
+from fhir_coprod.errors import NotJson
 from fhir_coprod.jsontext import Json
 
 
@@ -43,9 +44,12 @@ def json_of(resource: object, taker: str) -> bytes | str:
 def encode(values: object) -> bytes:
     """The JSON of values as programs have them: decimals, dates, and models inside dicts.
 
-    Raises TypeError for what JSON cannot say, such as a function.
+    Raises TypeError for what JSON cannot say, such as a function, and NotJson for what holds itself.
     """
-    return _encode(values)
+    try:
+        return _encode(values)
+    except RecursionError:
+        raise NotJson(jsontext.TOO_DEEP) from None
 
 
 def is_json(value: object) -> bool:

@@ -47,10 +47,12 @@ class Validator:
 
         Text that is not a JSON object gives an Outcome too, with one fatal issue.
         """
-        if isinstance(resource, Mapping):
-            return self.check(dict(resource), profile)
         try:
+            if isinstance(resource, Mapping):
+                return self.check(dict(resource), profile)
             data = jsontext.parse(models.json_of(resource, "validate")).data
+        except RecursionError:
+            return Outcome((Issue("fatal", NotJson.code, jsontext.TOO_DEEP),))
         except NotJson as error:
             return Outcome((Issue("fatal", error.code, error.message),))
         return self.check(data, profile, decoded=True)

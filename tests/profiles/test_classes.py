@@ -395,6 +395,16 @@ def test_what_is_no_number_of_json_is_refused(number: float) -> None:
     assert (error.expression, error.code) == ("Observation.value.value", "value")
 
 
+def test_a_dict_that_holds_itself_is_refused() -> None:
+    extension: dict[str, Any] = {"url": "urn:x"}
+    extension["extension"] = [extension]
+    endless = {"resourceType": "Patient", "extension": [extension]}
+    [error] = validate(endless).errors
+    assert "nests deeper than 64 levels" in error.message
+    with pytest.raises(NotJson, match="nests deeper than 64 levels"):
+        CoproductionPatient.read(endless)
+
+
 @pytest.mark.parametrize("named", [CoproductionGoal, ["coproduction-goal"], 7])
 def test_validate_says_how_a_profile_is_named(named: Any) -> None:
     with pytest.raises(TypeError, match="named by its canonical, or of ours by its id"):
