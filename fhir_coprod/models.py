@@ -6,6 +6,7 @@ Nothing is imported to tell a model from other things: whoever gives one has imp
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Protocol
@@ -44,12 +45,16 @@ def json_of(resource: object, taker: str) -> bytes | str:
 def encode(values: object) -> bytes:
     """The JSON of values as programs have them: decimals, dates, and models inside dicts.
 
-    Raises TypeError for what JSON cannot say, such as a function, and NotJson for what holds itself.
+    Raises TypeError for what JSON cannot say, such as a function, and NotJson for what holds itself and for
+    NaN and infinity, which would become null.
     """
     try:
-        return _encode(values)
+        raw = _encode(values)
     except RecursionError:
         raise NotJson(jsontext.TOO_DEEP) from None
+    if b"null" in raw and _has_no_number(values):
+        raise NotJson("A number is NaN or infinite, which JSON does not have; leave the element out.")
+    return raw
 
 
 def is_json(value: object) -> bool:
@@ -59,6 +64,15 @@ def is_json(value: object) -> bool:
     if type(value) is list:
         return all(map(is_json, value))
     return value is None or type(value) in (str, int, float, bool)
+
+
+def _has_no_number(value: object) -> bool:
+    """Whether there is NaN or infinity in it."""
+    if isinstance(value, dict):
+        return any(map(_has_no_number, value.values()))
+    if isinstance(value, (list, tuple)):
+        return any(map(_has_no_number, value))
+    return isinstance(value, float) and not math.isfinite(value)
 
 
 def _raw_of(model: Any) -> bytes:

@@ -148,6 +148,8 @@ def test_a_dict_may_hold_models_and_what_programs_have_for_dates_and_decimals(cl
     named = [HumanName(family="Berg")]
     stored = client.create({"resourceType": "Patient", "name": named, "birthDate": date(2001, 2, 3)})
     assert (stored["name"], stored["birthDate"]) == ([{"family": "Berg"}], "2001-02-03")
+    with pytest.raises(NotJson, match="NaN or infinite"):
+        client.create({"resourceType": "Observation", "valueQuantity": {"value": float("nan")}})
     with pytest.raises(TypeError, match="JSON has nothing for complex"):
         client.create({"resourceType": "Patient", "name": 1j})
 

@@ -393,6 +393,7 @@ def test_what_is_no_number_of_json_is_refused(number: float) -> None:
     seen = {"resourceType": "Observation", "status": "final", "code": {"text": "x"}}
     [error] = validate({**seen, "valueQuantity": {"value": number}}).errors
     assert (error.expression, error.code) == ("Observation.value.value", "value")
+    assert not validate({**seen, "valueQuantity": {"value": number}, "effectiveDateTime": date(2026, 1, 1)})
 
 
 def test_a_dict_that_holds_itself_is_refused() -> None:
