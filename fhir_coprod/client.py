@@ -8,7 +8,8 @@
         goal = client.read("Goal", goal.id, into=CoproductionGoal)
 
 It takes dicts, JSON as bytes or text, and models of `fhir.resources`, our profile classes among them, and
-gives back the same. `into` says what `read`, `history` and `search` shall give.
+gives back the same. A dict may hold models, such as the entries of a transaction. `into` says what `read`,
+`history` and `search` shall give.
 
 Numbers with a decimal point arrive as `decimal.Decimal`, so 19.00 stays 19.00 when it is written back.
 Errors are those of `fhir_coprod.errors`, each with the server's OperationOutcome as `.outcome`.
@@ -26,6 +27,7 @@ import msgspec
 import requests
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
+from urllib3.exceptions import NewConnectionError
 from urllib3.exceptions import TimeoutError as TimeoutError_
 from urllib3.util.retry import Retry
 
@@ -82,8 +84,6 @@ _ADVICE = {
 }
 _SEVERITIES = ("fatal", "error", "warning", "information")
 
-_encode = msgspec.json.Encoder(decimal_format="number").encode
-
 
 class Client:
     """One FHIR R4 server.
@@ -119,6 +119,11 @@ class Client:
         )
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, HTTPAdapter(max_retries=policy))
+
+    def __repr__(self) -> str:
+        """Which server, without a password that its address may hold."""
+        parts = urlsplit(self.base_url)
+        return f"Client({f'{parts.scheme}://{_host(self.base_url)}{parts.path}'!r})"
 
     def close(self) -> None:
         """Close the connections."""
@@ -244,7 +249,8 @@ class Client:
         id = document.data.get("id")
         if not isinstance(id, str):
             raise BadRequest("An update needs the resource's id; use create for a new one.")
-        version = document.data.get("meta", {}).get("versionId")
+        meta = document.data.get("meta")
+        version = meta.get("versionId") if isinstance(meta, dict) else None
         headers = {"If-Match": f'W/"{version}"'} if version is not None and not any_version else {}
         return self._stored(self._send("PUT", f"{document.type}/{id}", document, headers), resource)
 
@@ -299,13 +305,14 @@ class Client:
         headers: Mapping[str, str],
         parameters: Sequence[tuple[str, str]] = (),
     ) -> requests.Response:
+        sent = body.raw if isinstance(body, Document) else None if body is None else models.encode(body)
         url = path if path.startswith(("http://", "https://")) else f"{self.base_url}/{path}".rstrip("/")
         try:
             answer = self._session.request(
                 method,
                 url,
                 params=list(parameters),
-                data=body.raw if isinstance(body, Document) else None if body is None else _encode(body),
+                data=sent,
                 headers={**({"Content-Type": _FHIR_JSON} if body is not None else {}), **headers},
                 timeout=self._timeout,
                 # A redirected write would be repeated as a read, and seem to have been done.
@@ -345,8 +352,13 @@ class _Bearer(AuthBase):
 
 
 def _is_timeout(error: requests.RequestException) -> bool:
-    """Whether it is a timeout; that of a read which ran out of retries is wrapped twice."""
+    """Whether it is a timeout; that of a read which ran out of retries is wrapped twice.
+
+    A refused connection is one by urllib3's class, and nobody waited.
+    """
     cause = getattr(error.args[0] if error.args else None, "reason", None)
+    if isinstance(cause, NewConnectionError):
+        return False
     return isinstance(error, requests.Timeout) or isinstance(cause, TimeoutError_)
 
 
@@ -364,11 +376,7 @@ def _pairs(parameters: Parameters | None) -> list[tuple[str, str]]:
 
 def _document(resource: object, taker: str) -> Document:
     """A resource to send. Raises BadRequest (NotJson) for what is none, and TypeError."""
-    if isinstance(resource, Mapping):
-        document = jsontext.from_data(resource)
-    else:
-        raw = resource if isinstance(resource, (bytes, str)) else models.raw_of(resource, taker)
-        document = jsontext.parse(raw)
+    document = jsontext.parse(models.json_of(resource, taker))
     if not document.type:
         raise BadRequest("The resource has no resourceType.")
     return document
@@ -384,7 +392,9 @@ def _made(resource: Resource, kind: type[Any], raw: bytes | None = None) -> Any:
     """The same for a resource that was decoded already. Raises InvalidResource if the class refuses it."""
     if kind is dict:
         return resource
-    raw = _encode(resource) if raw is None else raw
+    if not _is_form(kind):
+        raise TypeError("`into` is dict, bytes, str, or a class of fhir.resources or fhir_coprod.profiles.")
+    raw = models.encode(resource) if raw is None else raw
     if issubclass(kind, (bytes, str)):
         return raw if issubclass(kind, bytes) else raw.decode()
     if hasattr(kind, "read"):  # our own classes keep the text
@@ -394,6 +404,11 @@ def _made(resource: Resource, kind: type[Any], raw: bytes | None = None) -> Any:
     except ValueError:
         name = f"{kind.__module__}.{kind.__name__}"
         raise InvalidResource(f"What the server has is not a {name}; read it as a dict.") from None
+
+
+def _is_form(kind: Any) -> bool:
+    """Whether resources can be had as this."""
+    return isinstance(kind, type) and (issubclass(kind, (bytes, str)) or hasattr(kind, "model_validate"))
 
 
 def _object(answer: requests.Response) -> Resource:

@@ -7,11 +7,13 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from datetime import date
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from fhir.resources.R4B.humanname import HumanName
 from fhir.resources.R4B.observation import Observation
 
 from fhir_coprod import validate
@@ -132,12 +134,43 @@ def test_any_model_of_fhir_resources_is_stored_with_its_digits(client: Client) -
     assert client.update(stored).meta.versionId == "2"
 
 
+def test_a_dict_may_hold_models_and_what_programs_have_for_dates_and_decimals(client: Client) -> None:
+    goal = CoproductionGoal.read(GOAL)
+    weighed = Observation(status="final", code={"text": "x"}, valueQuantity={"value": Decimal("2.50")})
+    entries = [
+        {"resource": one, "request": {"method": "POST", "url": one.get_resource_type()}}
+        for one in (goal, weighed)
+    ]
+    done = client.transaction({"resourceType": "Bundle", "type": "transaction", "entry": entries})
+    ids = [entry["response"]["location"].split("/")[1] for entry in done["entry"]]
+    assert b'"value": 19.00' in client.read("Goal", ids[0], into=bytes)
+    assert b"2.50" in client.read("Observation", ids[1], into=bytes)
+    named = [HumanName(family="Berg")]
+    stored = client.create({"resourceType": "Patient", "name": named, "birthDate": date(2001, 2, 3)})
+    assert (stored["name"], stored["birthDate"]) == ([{"family": "Berg"}], "2001-02-03")
+    with pytest.raises(NotJson, match="NaN or infinite"):
+        client.create({"resourceType": "Observation", "valueQuantity": {"value": float("nan")}})
+    with pytest.raises(TypeError, match="JSON has nothing for complex"):
+        client.create({"resourceType": "Patient", "name": 1j})
+
+
+def test_what_a_search_gave_becomes_a_class_with_every_digit(client: Client) -> None:
+    stored = client.create(json.loads(GOAL, parse_float=Decimal))
+    goal = CoproductionGoal.read(client.read("Goal", stored["id"]))
+    assert goal.words == "Walk"
+    assert b"19.00" in goal.write()
+
+
 def test_what_is_of_another_class_is_refused(client: Client) -> None:
     stored = client.create(patient())
     with pytest.raises(InvalidResource, match="of type Patient, not a Goal"):
         client.read("Patient", stored["id"], into=CoproductionGoal)
     with pytest.raises(InvalidResource, match=r"not a fhir\.resources\.R4B\.observation\.Observation"):
         client.read("Patient", stored["id"], into=Observation)
+    odd: Any
+    for odd in (int, "dict", None):
+        with pytest.raises(TypeError, match="`into` is dict, bytes, str, or a class"):
+            client.read("Patient", stored["id"], into=odd)
 
 
 def test_what_is_no_resource_is_told_before_anything_is_sent() -> None:
@@ -368,8 +401,16 @@ def test_silence_and_refusal_are_unreachable(bad: Misbehaving) -> None:
             client.read("Patient", "a")
         with pytest.raises(EhrUnreachable, match="read before you repeat it"):
             client.create(patient())
-    with Client("http://127.0.0.1:9/fhir", retries=0) as client, pytest.raises(EhrUnreachable):
+    with (
+        Client("http://127.0.0.1:9/fhir", retries=0) as client,
+        pytest.raises(EhrUnreachable, match="could not be reached"),
+    ):
         client.read("Patient", "a")
+
+
+def test_its_repr_says_which_server_without_a_password() -> None:
+    with Client("https://ann:secret@coprod.example:8443/fhir/?key=secret") as client:
+        assert repr(client) == "Client('https://coprod.example:8443/fhir/')"
 
 
 def test_credentials_follow_no_link_to_another_host(bad: Misbehaving) -> None:

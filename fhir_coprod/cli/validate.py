@@ -87,7 +87,7 @@ def validate(
     sources = inputs.sources(found, standard_input(), limits(chosen))
     checked = bulk.check(sources, profile, package or ())
     if size is not None:
-        checked = _progress(checked, size)
+        checked = _progress(checked, size, format)
     patience = 0 if size is None else _PATIENCE
     number, invalid = _as_json(checked) if format is Format.json else _as_text(checked, patience)
     if not number:
@@ -96,10 +96,14 @@ def validate(
         raise typer.Exit(1)
 
 
-def _progress(checked: Iterator[Checked], total: int) -> Iterator[Checked]:
-    """The same items, with a bar on the terminal, if there is one, below what is printed there."""
+def _progress(checked: Iterator[Checked], total: int, format: Format) -> Iterator[Checked]:
+    """The same items, with a bar on the terminal, if there is one, below what is printed there.
+
+    JSON on a terminal stays alone, and a terminal that cannot erase a line gets no bar.
+    """
     console = stdout if stdout.is_terminal else stderr
-    if not console.is_terminal:
+    is_json_there = format is Format.json and console is stdout
+    if not console.is_terminal or console.is_dumb_terminal or is_json_there:
         yield from checked
         return
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn

@@ -114,6 +114,11 @@ def resource(resource_type: str, url: str) -> Json | None:
 
 def profile_url(name: str) -> str:
     """The canonical of a profile: "coproduction-goal" is short for ours of that id, anything else stays."""
+    if not isinstance(name, str):
+        raise TypeError(
+            "A profile is named by its canonical, or of ours by its id; "
+            "a profile class says it by `profile_url()`."
+        )
     ours = PROFILE + name
     return ours if ":" not in name and ours in _own.by_url else name
 

@@ -73,20 +73,29 @@ class Package:
     def open(cls, path: Path) -> Package:
         """Open a package from a folder or a .tgz."""
         if path.is_dir():
-            found: dict[str, Path | bytes] = {
+            members: dict[str, Path | bytes] = {
                 file.relative_to(path).as_posix(): file for file in sorted(path.rglob("*.json"))
             }
-            return cls(path.name, found)
+            where = ""
+        else:
+            members = cls._unpacked(path)
+            where = " under package/"
+        if not members:
+            raise ConfigError(f"{path} holds no FHIR resources{where}; give a FHIR package.")
+        return cls(path.name, members)
+
+    @staticmethod
+    def _unpacked(path: Path) -> dict[str, Path | bytes]:
         try:
-            members = dict(_members(path))
+            return dict(_members(path))
         except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
             raise ConfigError(
                 f"{path} cannot be read as a FHIR package ({type(error).__name__}); "
                 "give a .tgz with a package/ folder, or that folder."
             ) from None
-        if not members:
-            raise ConfigError(f"{path} holds no FHIR resources under package/; give a FHIR package.")
-        return cls(path.name, members)
+
+    def __repr__(self) -> str:
+        return f"Package({self.name!r}, {len(self.by_url)} definitions)"
 
     def _bytes(self, file: str) -> bytes:
         held = self._files[file]

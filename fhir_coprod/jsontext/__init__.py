@@ -12,6 +12,7 @@ from fhir_coprod.jsontext.patching import patched
 from fhir_coprod.jsontext.values import (
     ID_PATTERN,
     MAX_DEPTH,
+    TOO_DEEP,
     Json,
     collected_again,
     decode,
@@ -23,6 +24,7 @@ __all__ = [
     "ID_PATTERN",
     "MAX_DEPTH",
     "MAX_ELEMENTS",
+    "TOO_DEEP",
     "Document",
     "ElementCount",
     "Json",

@@ -15,6 +15,8 @@ from fhir_coprod.errors import NotJson
 MAX_DEPTH = 64
 """Nesting beyond this is refused; real FHIR stays under 25."""
 
+TOO_DEEP = f"The JSON nests deeper than {MAX_DEPTH} levels; flatten it."
+
 ID_PATTERN = r"[A-Za-z0-9\-.]{1,64}"
 """A logical id (https://hl7.org/fhir/R4/datatypes.html#id)."""
 
@@ -86,7 +88,7 @@ _OTHER_FORMATS = (
 
 def _reason(raw: bytes | str, error: Exception) -> str:
     if isinstance(error, RecursionError):
-        return f"The JSON nests deeper than {MAX_DEPTH} levels; flatten it."
+        return TOO_DEEP
     start = raw[:100].encode(errors="replace") if isinstance(raw, str) else bytes(raw[:100])
     if not start.strip():
         return "This is not valid JSON: it is empty; send one FHIR resource."

@@ -49,13 +49,14 @@ class Profiled(DomainResource):
         return cls.profile_id if ":" in cls.profile_id else PROFILE + cls.profile_id
 
     @classmethod
-    def read(cls, raw: bytes | str) -> Self:
-        """Read JSON and remember the text, so that `write` can give back unchanged whatever nobody touched. A
-        resource that did not claim the profile is written back without the claim.
+    def read(cls, raw: bytes | str | Json) -> Self:
+        """Read JSON, or a dict such as `Client` gives, and remember the text, so that `write` can give back
+        unchanged whatever nobody touched. A resource that did not claim the profile is written back without
+        the claim.
 
         Raises NotJson, or InvalidResource when it is no such resource at all. Use `check` for profile rules.
         """
-        document = jsontext.parse(raw)
+        document = jsontext.parse(models.json_of(raw, f"{cls.__name__}.read"))
         wanted = cls.get_resource_type()
         if document.type != wanted:
             here = (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
@@ -48,20 +47,15 @@ class Validator:
 
         Text that is not a JSON object gives an Outcome too, with one fatal issue.
         """
-        if not isinstance(resource, (bytes, str, Mapping)):
-            resource = models.raw_of(resource, "validate")
-        if isinstance(resource, (bytes, str)):
-            try:
-                data = jsontext.parse(resource).data
-            except NotJson as error:
-                return Outcome((Issue("fatal", error.code, error.message),))
-            return self.check(data, profile, decoded=True)
-        data = dict(resource)
-        outcome = self.check(data, profile)
-        if not outcome and _has_decimals(data):
-            # `fhir_coprod.client` gives values that kept their precision; here they are ordinary numbers.
-            return self.check(jsontext.decode(jsontext.encode(data)), profile)
-        return outcome
+        try:
+            if isinstance(resource, Mapping):
+                return self.check(dict(resource), profile)
+            data = jsontext.parse(models.json_of(resource, "validate")).data
+        except RecursionError:
+            return Outcome((Issue("fatal", NotJson.code, jsontext.TOO_DEEP),))
+        except NotJson as error:
+            return Outcome((Issue("fatal", error.code, error.message),))
+        return self.check(data, profile, decoded=True)
 
     def validate_document(self, document: Document, profile: str | None = None) -> Outcome:
         """The same for a document that is already parsed."""
@@ -76,6 +70,9 @@ class Validator:
             self.require(profile)
         state = self.passes(data, profile)
         if state is None or state.soft:
+            if not decoded and not models.is_json(data):
+                # Programs hold decimals, dates and models; the rules speak of what JSON has for them.
+                return self.check(jsontext.decode(models.encode(data)), profile, decoded=True)
             return self.explain(data, profile, skipping=True)
         bare = WITHOUT_NARRATIVE[data["resourceType"]] if state.bare else OK
         if not state.remarks:
@@ -122,14 +119,6 @@ class Validator:
             )
 
 
-def _has_decimals(value: object) -> bool:
-    if isinstance(value, dict):
-        return any(_has_decimals(inner) for inner in value.values())
-    if isinstance(value, list):
-        return any(_has_decimals(inner) for inner in value)
-    return isinstance(value, Decimal)
-
-
 @lru_cache(maxsize=1)
 def _validator(generation: int) -> Validator:
     return Validator()
@@ -146,7 +135,7 @@ def validate(resource: bytes | str | Mapping[str, Any] | Model, profile: str | N
     resource: JSON as bytes or text, parsed values, or a model of `fhir.resources` (our classes are such)
     profile:  a canonical, or the id of one of our profiles, such as coproduction-goal
     Returns an Outcome, truthy when nothing in it is an error. Raises UnknownDefinition when `profile` is
-    not known, and TypeError for anything else that is given as a resource.
+    not known, and TypeError for anything else that is given as a resource or a profile.
     """
     return default().validate(resource, profile and definitions.profile_url(profile))
 

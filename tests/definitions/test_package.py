@@ -144,8 +144,12 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 
 def test_a_package_without_resources_is_refused(tmp_path: Path) -> None:
     path = tgz(tmp_path / "empty.tgz", {"readme.md": {}})
-    with pytest.raises(ConfigError, match="no FHIR resources"):
+    with pytest.raises(ConfigError, match="no FHIR resources under package/"):
         definitions.load_package(path)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "readme.md").write_text("x")
+    with pytest.raises(ConfigError, match="folder holds no FHIR resources; give"):
+        definitions.load_package(tmp_path / "folder")
 
 
 def test_a_package_with_broken_json_is_refused(tmp_path: Path) -> None:

@@ -5,9 +5,11 @@ That user code type-checks is shown by typed_use.py beside this file, which `mak
 from __future__ import annotations
 
 import json
+import math
 import re
 import subprocess
 import sys
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, get_args
@@ -372,6 +374,42 @@ def test_validate_takes_models_of_fhir_resources_with_their_decimals() -> None:
     assert validate(Observation(**seen, valueQuantity={"value": Decimal("19.00")}))
     outcome = validate(Observation(**seen, effectiveDateTime="2026-01-01", subject={"reference": "Goal/1"}))
     assert [issue.expression for issue in outcome.errors] == ["Observation.subject"]
+
+
+def test_validate_takes_what_programs_have_for_dates_decimals_and_elements() -> None:
+    """A model's dict has them: `model_dump` gives dates as Python's."""
+    seen: dict[str, Any] = {"status": "final", "code": {"text": "x"}, "issued": "2026-01-01T00:00:00Z"}
+    made = Observation(**seen, effectiveDateTime="2026-01-01", valueQuantity={"value": Decimal("19.00")})
+    assert validate(made.model_dump()) == validate(made)
+    coded = {**seen, "resourceType": "Observation", "code": made.code}
+    assert validate(coded)
+    assert [issue.expression for issue in validate({**coded, "issued": date(2026, 1, 1)}).errors] == [
+        "Observation.issued"
+    ]
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_what_is_no_number_of_json_is_refused(number: float) -> None:
+    seen = {"resourceType": "Observation", "status": "final", "code": {"text": "x"}}
+    [error] = validate({**seen, "valueQuantity": {"value": number}}).errors
+    assert (error.expression, error.code) == ("Observation.value.value", "value")
+    assert not validate({**seen, "valueQuantity": {"value": number}, "effectiveDateTime": date(2026, 1, 1)})
+
+
+def test_a_dict_that_holds_itself_is_refused() -> None:
+    extension: dict[str, Any] = {"url": "urn:x"}
+    extension["extension"] = [extension]
+    endless = {"resourceType": "Patient", "extension": [extension]}
+    [error] = validate(endless).errors
+    assert "nests deeper than 64 levels" in error.message
+    with pytest.raises(NotJson, match="nests deeper than 64 levels"):
+        CoproductionPatient.read(endless)
+
+
+@pytest.mark.parametrize("named", [CoproductionGoal, ["coproduction-goal"], 7])
+def test_validate_says_how_a_profile_is_named(named: Any) -> None:
+    with pytest.raises(TypeError, match="named by its canonical, or of ours by its id"):
+        validate(BUILT[0], named)
 
 
 @pytest.mark.parametrize("odd", [CoproductionGoal, 7, None, ["x"], bytearray(b"{}")])

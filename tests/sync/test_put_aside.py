@@ -64,6 +64,16 @@ def test_what_is_put_aside_is_no_fault_any_more_and_still_not_seen(store: Store)
 
 
 @respx.mock
+def test_errors_come_first_in_a_dead_letter(store: Store) -> None:
+    offers()
+    answers(page({"resource": patient("p", gender="no such code")}))
+    run(store, CARE, politeness=QUICK)
+    with store.connect() as connection:
+        letter = dead_letters.read_one(connection, 1).to_json()
+    assert [issue["severity"] for issue in letter["outcome"]["issue"]] == ["error", "warning"]
+
+
+@respx.mock
 def test_other_content_of_the_same_record_is_a_new_dead_letter(store: Store) -> None:
     offers()
     ran(store, gender="male")

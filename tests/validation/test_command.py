@@ -201,6 +201,18 @@ def test_a_malformed_definition_of_a_package_is_named(
     assert "fault in the program" not in told
 
 
+def test_a_package_with_only_a_differential_checks_what_claims_its_profile(tmp_path: Path) -> None:
+    folder = tmp_path / "package"
+    folder.mkdir()
+    named = {"id": "Patient.name", "path": "Patient.name", "min": 1}
+    (folder / "a.json").write_bytes(jsontext.encode(_profile(differential={"element": [named]})))
+    claims = {**GOOD, "meta": {"profile": ["http://x.org/p"]}}
+    for profile in ((), ("--profile", "http://x.org/p")):
+        done = run("-", "--package", str(folder), *profile, stdin=jsontext.encode(claims))
+        assert "Patient: `name` is missing; Patient.name has cardinality 1..*." in done.stdout
+        assert (done.returncode, done.stderr) == (1, "")
+
+
 def test_a_rule_that_cannot_be_checked_is_told(tmp_path: Path) -> None:
     rule = {"key": "x-1", "severity": "error", "human": "It is so", "expression": "name.foo(("}
     folder = tmp_path / "package"
@@ -259,7 +271,7 @@ def test_on_a_terminal_the_findings_have_colours_and_the_bar_stays_below(
     terminal = Terminal(file=screen, force_terminal=True, color_system="standard", width=40)
     monkeypatch.setattr(command, "stdout", terminal)
     found = [Checked(Input("a.json", b"", taken=5), "Patient/bad", validate(BAD)) for _ in range(2)]
-    assert command._as_text(command._progress(iter(found), 10), 0) == (2, 2)
+    assert command._as_text(command._progress(iter(found), 10, command.Format.text), 0) == (2, 2)
     shown = screen.getvalue()
     assert "\x1b[31merror   \x1b[0m Patient.gender: The code" in shown
     assert re.search(
@@ -267,6 +279,18 @@ def test_on_a_terminal_the_findings_have_colours_and_the_bar_stays_below(
     )
     # Whatever is printed begins a line of its own: the bar is drawn anew below it.
     assert len(re.findall(r"(?:^|\n|\x1b\[2K|\r)\x1b\[1ma\.json  Patient/bad\x1b\[0m\n", shown)) == 2
+
+
+@pytest.mark.parametrize(("format", "kind"), [("json", "xterm"), ("text", "dumb")])
+def test_no_bar_among_json_or_where_it_cannot_be_erased(
+    monkeypatch: pytest.MonkeyPatch, format: str, kind: str
+) -> None:
+    screen = io.StringIO()
+    terminal = Terminal(file=screen, force_terminal=True, width=40, _environ={"TERM": kind})
+    monkeypatch.setattr(command, "stdout", terminal)
+    found = [Checked(Input("a.json", b"", taken=5), "Patient/bad", validate(BAD)) for _ in range(2)]
+    assert list(command._progress(iter(found), 10, command.Format(format))) == found
+    assert screen.getvalue() == ""
 
 
 def test_the_examples_of_the_package_are_valid(tmp_path: Path) -> None:

@@ -95,6 +95,38 @@ PROFILES = [
             )
         ),
     ),
+    profile(
+        "actions-short",
+        "PlanDefinition",
+        {"path": "PlanDefinition.action", "slicing": sliced("value", f"extension('{OF}kind').value")},
+        *(
+            element
+            for name, code in (("one", "Single"), ("two", "Alternate"))
+            for element in (
+                {"path": "PlanDefinition.action", "sliceName": name},
+                {
+                    "path": "PlanDefinition.action.extension",
+                    "sliceName": "kind",
+                    "min": 1,
+                    "type": [{"code": "Extension", "profile": [OF + "kind"]}],
+                },
+                {"path": "PlanDefinition.action.extension.valueCode", "min": 1, "fixedCode": code},
+            )
+        ),
+    ),
+    profile(
+        "entries",
+        "Bundle",
+        {"path": "Bundle.entry", "slicing": sliced("profile", "resource")},
+        {"path": "Bundle.entry", "sliceName": "who", "max": "1"},
+        {
+            "path": "Bundle.entry.resource",
+            "min": 1,
+            "type": [{"code": "Patient", "profile": ["http://hl7.org/fhir/StructureDefinition/Patient"]}],
+        },
+    ),
+    profile("begun", "Goal", {"path": "Goal.start[x]", "min": 1}),
+    profile("dated", "Goal", {"path": "Goal.startDate", "min": 1}),
     {
         **extension("kind"),
         "differential": {
@@ -152,9 +184,9 @@ def weighing(value: float, code: str = "kg") -> Json:
     return claiming("weight", observation(valueQuantity=quantity))
 
 
-def acting(*codes: str) -> Json:
+def acting(*codes: str, name: str = "actions") -> Json:
     return claiming(
-        "actions",
+        name,
         {
             "resourceType": "PlanDefinition",
             "status": "draft",
@@ -174,6 +206,11 @@ def asking_within(questionnaire: Json) -> Json:
     for link in "23":
         item = [{"linkId": link, "type": "group", "text": "x", "item": item}]
     return {**questionnaire, "item": item}
+
+
+def holding(resource: Json) -> Json:
+    entry = {"fullUrl": "urn:uuid:33333333-3333-4333-8333-333333333333", "resource": resource}
+    return claiming("entries", {"resourceType": "Bundle", "type": "collection", "entry": [entry]})
 
 
 NAMES = [{"name": "wanted", "part": [{"name": "other", "valueBoolean": True}]}]
@@ -205,6 +242,12 @@ CASES: list[tuple[str, Json, bool]] = [
     ("above the largest", weighing(501), False),
     ("above the largest, in another unit", weighing(600_000, "g"), False),
     ("one action of each kind", acting("Single", "Alternate"), True),
+    (
+        "one action of each kind, by the short name of the choice",
+        acting("Single", "Alternate", name="actions-short"),
+        True,
+    ),
+    ("an action of no kind, by the short name", acting("Other", name="actions-short"), False),
     ("an action of no kind", acting("Other"), False),
     (
         "a resource is of its base profile",
@@ -228,6 +271,8 @@ CASES: list[tuple[str, Json, bool]] = [
         ),
         False,
     ),
+    ("an entry is of its base profile", holding(patient(active=True)), True),
+    ("an entry is not of another's base profile", holding(observation()), False),
     ("what must be absent is", claiming("mail", patient(telecom=[{"system": "email", "value": "a"}])), True),
     (
         "what must be absent is there",
@@ -280,3 +325,31 @@ def test_what_cannot_be_decided_is_named(validator: Validator, resource: Json, w
     assert not outcome.errors, str(outcome)
     assert [issue for issue in outcome if issue.code == "not-supported" and what in issue.message]
     agree(validator, resource)
+
+
+@pytest.mark.parametrize(
+    ("name", "what"), [("begun", "`startDate` or `startCodeableConcept` is"), ("dated", "`startDate` is")]
+)
+def test_a_missing_choice_of_a_profile_is_told_by_the_names_that_json_has(
+    validator: Validator, name: str, what: str
+) -> None:
+    goal = {"lifecycleStatus": "active", "description": {"text": "x"}, "subject": {"reference": "Patient/1"}}
+    [error] = validator.explain(claiming(name, {"resourceType": "Goal", **goal})).errors
+    assert error.message == f"{what} missing; Goal.start[x] has cardinality 1..1."
+
+
+def test_an_extension_without_a_title_is_told_by_its_name(validator: Validator) -> None:
+    [error] = validator.explain(patient(**said("home"))).errors
+    assert error.message.startswith("home may not stand here")
+
+
+def test_the_rules_that_r4_s_own_extensions_have_about_their_place_are_checked(validator: Validator) -> None:
+    unit = {
+        "url": "http://hl7.org/fhir/StructureDefinition/questionnaire-unit",
+        "valueCoding": {"system": KG["system"], "code": "kg"},
+    }
+    for kind, valid in (("decimal", True), ("display", False)):
+        asked = asking(kind)
+        asked["item"][0]["extension"] = [unit]
+        assert bool(validator.explain(asked)) == valid
+        agree(validator, asked)

@@ -10,7 +10,7 @@ from fhir_coprod import definitions, validate
 from fhir_coprod.jsontext import Json
 from fhir_coprod.validation.validator import default
 from tests.validation.fast.test_tiers import agree
-from tests.validation.small import HL7, NARRATIVE, observation, patient
+from tests.validation.small import HL7, HL7_CODES, NARRATIVE, observation, patient, placed
 
 UUID = "33333333-3333-4333-8333-333333333333"
 
@@ -136,7 +136,24 @@ def mapping(code: str) -> Json:
     }
 
 
+def typed(code: str, **coding: str) -> Json:
+    """An identifier of the type that HL7's table 0203 has, or lacks, under this code."""
+    coded = {"system": f"{HL7_CODES}v2-0203", "code": code, **coding}
+    return patient(identifier=[{"type": {"coding": [coded]}, "value": "1"}])
+
+
+def named_from(start: str, end: str) -> Json:
+    return patient(name=[{"text": "x", "period": {"start": start, "end": end}}])
+
+
+ABOUT = {"extension": [{"url": "https://a.example/about", "valueString": "x"}]}
 VALID: dict[str, Json] = {
+    "an id beside a value": patient(birthDate="1970-03-30", _birthDate={"id": "a1"}),
+    "an id beside one value of a list": patient(name=[{"given": ["A", "B"], "_given": [None, {"id": "g2"}]}]),
+    "an id beside an extension's value": patient(
+        extension=[{**ABOUT["extension"][0], "_valueString": {"id": "v"}}]
+    ),
+    "an id and an extension beside a value": patient(birthDate="1970", _birthDate={"id": "a1", **ABOUT}),
     "white space is kept in pre": within('<pre xml:space="preserve">a</pre>'),
     "a prefix may be declared and not used": within('<p xmlns:x="urn:y">a</p>'),
     "the prefix is free": told('<h:div xmlns:h="http://www.w3.org/1999/xhtml"><h:p>a</h:p></h:div>'),
@@ -158,18 +175,10 @@ VALID: dict[str, Json] = {
         )["entry"][0]["resource"],
         "contained": [{"resourceType": "Binary", "id": "im", "contentType": "image/png"}],
     },
-    "a code system may have grown": patient(
-        identifier=[
-            {
-                "type": {
-                    "coding": [
-                        {"system": "http://terminology.hl7.org/CodeSystem/v2-0203", "code": "FGN"},
-                    ]
-                },
-                "value": "1",
-            }
-        ]
-    ),
+    "a code system has grown": typed("FGN"),
+    "another has grown": placed(),
+    "a code system may grow": typed("NOT-YET"),
+    "a period of one day": named_from("2020-06-15", "2020-06-15"),
     "a URL with no type of R4 in it is not RESTful": bundle(
         "collection", entry("http://x.example/Pateint/1", patient(id="1"))
     ),
@@ -201,6 +210,9 @@ VALID: dict[str, Json] = {
     "a reference by identifier": observation(subject={"identifier": {"value": "1"}, "type": "Patient"}),
     "a reference with its type": observation(subject={"reference": "Patient/1", "type": "Patient"}),
     "a type by its absolute URL": observation(focus=[{"type": "https://a.example/Thing", "display": "x"}]),
+    "a type by the URL of its definition": observation(
+        subject={"reference": "Patient/1", "type": f"{HL7}Patient"}
+    ),
     "a urn": observation(subject={"reference": f"urn:uuid:{UUID}"}),
     "a conditional reference": observation(subject={"reference": "Patient?identifier=1"}),
     "an id of the resource and the same of an element": patient(id="a", name=[{"id": "a", "text": "x"}]),
@@ -236,6 +248,19 @@ VALID: dict[str, Json] = {
 }
 
 WRONG: dict[str, tuple[Json, str]] = {
+    "an id and no value": (patient(_birthDate={"id": "a1"}), "Patient.birthDate"),
+    "a code that is not in the version which its coding names": (
+        typed("NOT-YET", version="2.9"),
+        "Patient.identifier[0].type.coding[0]",
+    ),
+    "a code beyond the largest value set": (
+        patient(communication=[{"language": {"coding": [{"system": "https://a.example/cs", "code": "en"}]}}]),
+        "Patient.communication[0].language",
+    ),
+    "a period that ends on a day and begins at a time of that day": (
+        named_from("2020-06-15T10:00:00Z", "2020-06-15"),
+        "Patient.name[0].period",
+    ),
     "another namespace": (within('<p xmlns="urn:other">x</p>'), "Patient.text.div"),
     "a relative fullUrl": (bundle("collection", entry("Patient/1", patient(id="1"))), "Bundle.entry[0]"),
     "a fragment as fullUrl": (bundle("batch", entry("#1", patient(id="1"))), "Bundle.entry[0]"),
@@ -269,6 +294,24 @@ WRONG: dict[str, tuple[Json, str]] = {
         "Bundle.entry[0].resource",
     ),
     "a reference that is an id only": (observation(subject={"reference": UUID}), "Observation.subject"),
+    "a reference in an entry that is an id only": (
+        bundle(
+            "collection",
+            entry(f"urn:uuid:{UUID}", patient()),
+            entry(f"urn:uuid:{UUID[:-1]}4", observation(subject={"reference": UUID})),
+        ),
+        "Bundle.entry[1].resource.subject",
+    ),
+    "the type of something else that is contained": (
+        observation(
+            contained=[{"resourceType": "Patient", "id": "p"}], subject={"reference": "#p", "type": "Group"}
+        ),
+        "Observation.subject.type",
+    ),
+    "the type of something else on another server": (
+        observation(subject={"reference": f"{HERE}Patient/1/_history/2", "type": "Group"}),
+        "Observation.subject.type",
+    ),
     "the type of something else": (
         observation(subject={"reference": "Patient/1", "type": "Group"}),
         "Observation.subject.type",
@@ -295,6 +338,21 @@ WRONG: dict[str, tuple[Json, str]] = {
     "the definition of another type, claimed": (
         patient(meta={"profile": [f"{HL7}Observation"]}),
         "Patient.meta.profile[0]",
+    ),
+    "a profile of another type, claimed": (patient(meta={"profile": [f"{HL7}vitalsigns"]}), "Patient"),
+    "the definition of another type, claimed by what is contained": (
+        patient(
+            contained=[
+                {
+                    "resourceType": "Organization",
+                    "id": "o",
+                    "name": "x",
+                    "meta": {"profile": [f"{HL7}Observation"]},
+                }
+            ],
+            managingOrganization={"reference": "#o"},
+        ),
+        "Patient.contained[0].meta.profile[0]",
     ),
     "members beside no primitive": (patient(_name={"id": "x"}), "Patient.name"),
     "another type of a search parameter": (
@@ -358,6 +416,32 @@ def test_what_r4_forbids_is_told_at_its_place(resource: Json, at: str) -> None:
     outcome = default().explain(resource)
     assert at in {issue.expression for issue in outcome.errors}, str(outcome)
     assert agree(default(), resource) == "no"
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "document",
+        "message",
+        "transaction",
+        "transaction-response",
+        "batch",
+        "batch-response",
+        "history",
+        "searchset",
+        "collection",
+    ],
+)
+def test_a_relative_full_url_is_refused_in_every_bundle(kind: str) -> None:
+    outcome = default().explain(bundle(kind, entry("Patient/1", patient(id="1"))))
+    [told] = [issue for issue in outcome.errors if issue.expression == "Bundle.entry[0]"]
+    assert "fullUrl is an absolute URL" in told.message
+
+
+def test_what_an_extensible_value_set_lacks_is_a_warning() -> None:
+    for name in ("a code system has grown", "a code system may grow", "a type by the URL of its definition"):
+        assert "warning" in {issue.severity for issue in validate(VALID[name])}, name
+    assert not validate(VALID["another has grown"]).issues
 
 
 def test_the_definition_of_another_type_is_refused_as_the_profile_that_is_asked_for() -> None:

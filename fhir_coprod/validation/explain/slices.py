@@ -51,7 +51,7 @@ def explain_slices(walk: Walk, field: Field, items: list[Item], owner: Item, sco
             walk.report("information", "not-supported", f"{owner.at}.{field.name}", message)
             continue
         mine = members[part.name]
-        walk.count(part.field, len(mine), owner, f"The slice `{part.name}` of `{field.name}`")
+        walk.count(part.field, len(mine), owner, wording.slice_of(field, part.name))
         for item in mine:
             walk.typed(part.field, item, scope, strict=False)
         if part.field.slices:

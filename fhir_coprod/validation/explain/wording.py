@@ -21,6 +21,13 @@ def member(field: Field) -> str:
     return choice([f"`{key}`" for key in allowed])
 
 
+def slice_of(field: Field, name: str) -> str:
+    """What a slice is called; one for a type of a choice by the name that JSON has, such as `startDate`."""
+    if field.choice and any(name == key for key, _ in field.keys):
+        return f"`{name}`"
+    return f"The slice `{name}` of `{field.name}`"
+
+
 def short(text: str) -> str:
     """A name or URL, shortened for a message."""
     cleaned = text[:120]

@@ -10,6 +10,7 @@ import binascii
 import re
 from collections.abc import Callable
 from datetime import date
+from math import inf
 
 from fhir_coprod.jsontext import ID_PATTERN
 
@@ -60,7 +61,8 @@ def _whole(low: int, high: int) -> Callable[[object], bool]:
 
 
 def is_decimal(value: object) -> bool:
-    return type(value) is float or type(value) is int
+    """JSON has no NaN and no infinity, but dicts of programs may."""
+    return type(value) is int or (type(value) is float and -inf < value < inf)
 
 
 def is_string(value: object) -> bool:
