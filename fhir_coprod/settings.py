@@ -136,6 +136,73 @@ class BearerAuth(_Section):
         return _without_secret(value, "token")
 
 
+class _TokenAuth(_Section):
+    """A token of an authorization server."""
+
+    client_id: str = Field(min_length=1)
+    """Under which the EHR knows this program."""
+    token_url: str = ""
+    """Its token endpoint; empty: the one that the EHR names."""
+    scope: str | None = None
+    """What to ask for, such as "system/Patient.read system/Task.read"; None: to read each type; empty:
+    whatever is registered."""
+
+    @field_validator("token_url")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        if value and not _is_base(value):
+            raise ValueError("write an address such as https://ehr.example/oauth2/token")
+        return value
+
+
+class SmartBackendAuth(_TokenAuth):
+    """SMART Backend Services: a token for an assertion that is signed with our private key."""
+
+    type: Literal["smart-backend"]
+    key_file: Path | None = None
+    """Private keys in PEM or as a JWK Set; without it and key_env, where `ehr keys` puts them."""
+    key_env: str = ""
+    jwks_url: str = ""
+    """Where our JWK Set is published, if the EHR wants to be told with each request (jku)."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_secret(cls, value: Any) -> Any:
+        return _without_secret(value, "key")
+
+
+class ClientCredentialsAuth(_TokenAuth):
+    """OAuth 2.0 client credentials: a token for a secret."""
+
+    type: Literal["client-credentials"]
+    secret_file: Path | None = None
+    secret_env: str = ""
+    secret_in: Literal["", "header", "body"] = ""
+    """How the secret is sent; empty: as the server says, else in the header."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_secret(cls, value: Any) -> Any:
+        return _without_secret(value, "secret")
+
+
+class TlsSettings(_Section):
+    """Certificates, in PEM."""
+
+    ca_file: Path | None = None
+    """Authorities that are trusted besides the usual ones."""
+    certificate_file: Path | None = None
+    """The certificate by which the EHR knows this program (mutual TLS)."""
+    key_file: Path | None = None
+    """Its private key, if it is not in the same file."""
+
+    @model_validator(mode="after")
+    def _key_of_a_certificate(self) -> TlsSettings:
+        if self.key_file and not self.certificate_file:
+            raise ValueError("key_file needs certificate_file")
+        return self
+
+
 def _is_base(url: str) -> bool:
     return re.fullmatch(r"https?://[^@?#\\\x00-\x20]+", url) is not None and _has_host(url)
 
@@ -157,8 +224,16 @@ def _without_secret(value: Any, key: str) -> Any:
     return value
 
 
-_AUTHS: dict[str, type[BaseModel]] = {"none": NoAuth, "basic": BasicAuth, "bearer": BearerAuth}
-Auth = Annotated[NoAuth | BasicAuth | BearerAuth, Field(discriminator="type")]
+_AUTHS: dict[str, type[BaseModel]] = {
+    "none": NoAuth,
+    "basic": BasicAuth,
+    "bearer": BearerAuth,
+    "smart-backend": SmartBackendAuth,
+    "client-credentials": ClientCredentialsAuth,
+}
+Auth = Annotated[
+    NoAuth | BasicAuth | BearerAuth | SmartBackendAuth | ClientCredentialsAuth, Field(discriminator="type")
+]
 
 
 class EhrSettings(_Section):
@@ -172,6 +247,7 @@ class EhrSettings(_Section):
     department: str = ""
     """The Organization that this server is of, as a reference at that server (Organization/id)."""
     auth: Auth = NoAuth()
+    tls: TlsSettings = TlsSettings()
     types: tuple[str, ...] = ()
     """Resource types to take from it; empty: those that the watch and the coproduction profiles need."""
     patients: tuple[str, ...] = ()
@@ -336,10 +412,10 @@ def _anchor(content: dict[str, Any], folder: Path) -> None:
         vendor = ehr.get("vendor")
         if isinstance(vendor, str) and vendor.endswith(".toml"):
             ehr["vendor"] = anchored(vendor)
-        auth = ehr.get("auth")
-        for key in ("token_file", "password_file"):
-            if isinstance(auth, dict) and isinstance(auth.get(key), str):
-                auth[key] = anchored(auth[key])
+        for part in (ehr.get("auth"), ehr.get("tls")):
+            for key, value in part.items() if isinstance(part, dict) else ():
+                if key.endswith("_file") and isinstance(value, str):
+                    part[key] = anchored(value)
 
 
 def _add_environment(content: dict[str, Any]) -> None:

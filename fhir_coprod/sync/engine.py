@@ -27,9 +27,10 @@ from fhir_coprod.settings import EhrSettings, Settings
 from fhir_coprod.store import Store, Transaction
 from fhir_coprod.store.recheck import recheck_by_newer_rules
 from fhir_coprod.sync import alone, observed
-from fhir_coprod.sync.ehr.client import EhrClient, Politeness
+from fhir_coprod.sync.ehr.client import EhrClient
 from fhir_coprod.sync.ehr.plan import EhrPlan, plan
 from fhir_coprod.sync.ehr.search import BY_PATIENT, GONE, REFUSED
+from fhir_coprod.sync.ehr.sending import Politeness
 from fhir_coprod.sync.merging import trusted
 from fhir_coprod.sync.merging.publish import View
 from fhir_coprod.sync.merging.sources import Context
