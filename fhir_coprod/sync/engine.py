@@ -62,10 +62,18 @@ def check(
     async def ask() -> EhrPlan:
         async with EhrClient(ehr, politeness=politeness, transport=transport) as client:
             made = await _ask_plan(client)
+            access = await client.access()
             wrong = [sentence async for sentence in _wrong(client, made)]
-            return replace(made, wrong=tuple(wrong))
+            if access.lacking:
+                wrong.insert(0, _not_granted(access.lacking))
+            return replace(made, access=access.words, wrong=tuple(wrong))
 
     return asyncio.run(ask())
+
+
+def _not_granted(types: Sequence[str]) -> str:
+    named = ", ".join(types)
+    return f"the token does not allow us to read {named}; have it granted, or set `types` to the others"
 
 
 async def _status(client: EhrClient, url: str) -> int:

@@ -7,6 +7,7 @@ import os
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Protocol
@@ -23,8 +24,8 @@ from fhir_coprod.settings import (
     TlsSettings,
 )
 from fhir_coprod.sync.ehr import keys
-from fhir_coprod.sync.ehr.sending import Politeness, Sender
-from fhir_coprod.sync.ehr.tokens import Token, Tokens
+from fhir_coprod.sync.ehr.sending import Politeness, Sender, shown
+from fhir_coprod.sync.ehr.tokens import Tokens
 from fhir_coprod.watched import PULLED
 
 Headers = dict[str, str]
@@ -40,6 +41,22 @@ class Authorization(Protocol):
     async def instead_of(self, refused: Headers) -> Headers:
         """Other headers, after these were refused with 401; the same if there are no better ones."""
         ...
+
+    async def access(self) -> Access:
+        """What we may do there, as far as it is known before we ask. Raises EhrError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What signing in has brought.
+
+    words:   how we sign in, in words; "" if there is nothing to tell
+    lacking: the types that we may not read
+    """
+
+    words: str = ""
+    lacking: tuple[str, ...] = ()
 
 
 class FixedAuthorization:
@@ -61,23 +78,33 @@ class FixedAuthorization:
                 self._headers = self._read()
         return self._headers
 
+    async def access(self) -> Access:
+        return Access()
+
 
 class TokenAuthorization:
     """A token that we get ourselves."""
 
     def __init__(self, tokens: Tokens) -> None:
-        self.tokens = tokens
-        self._sent: Token | None = None
+        self._tokens = tokens
 
     async def headers(self) -> Headers:
-        self._sent = await self.tokens.current()
-        return _bearer(self._sent.value)
+        return _bearer((await self._tokens.current()).value)
 
     async def instead_of(self, refused: Headers) -> Headers:
-        token = await self.tokens.current()
+        token = await self._tokens.current()
         if _bearer(token.value) == refused:
-            token = await self.tokens.instead_of(token)
+            token = await self._tokens.instead_of(token)
         return _bearer(token.value)
+
+    async def access(self) -> Access:
+        token = await self._tokens.current()
+        server = await self._tokens.server()
+        words = f"a token of {shown(server.token_url)} for {token.lives:.0f} seconds"
+        if abs(self._tokens.behind) > 0:
+            side = "behind" if self._tokens.behind > 0 else "ahead of"
+            words += f"; our clock is {abs(self._tokens.behind):.0f} seconds {side} the server's"
+        return Access(words, tuple(self._tokens.not_granted(token)))
 
 
 def authorization(

@@ -16,7 +16,7 @@ from fhir_coprod.errors import EhrAnswer, NotJson
 from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import EhrSettings
 from fhir_coprod.sync.ehr import vendor as vendors
-from fhir_coprod.sync.ehr.authorization import authorization, tls
+from fhir_coprod.sync.ehr.authorization import Access, authorization, tls
 from fhir_coprod.sync.ehr.sending import Answer, Politeness, Sender, TokenBucket, shown
 from fhir_coprod.sync.ehr.vendor import Vendor
 
@@ -105,6 +105,10 @@ class EhrClient:
                     f"{self.ehr.name}: the server redirects {shown(target)} to something that is no address."
                 ) from None
         raise EhrAnswer(f"{self.ehr.name}: the server redirects in circles at {shown(target)}.")
+
+    async def access(self) -> Access:
+        """How we sign in, and what we may not read. Raises EhrError if we cannot."""
+        return await self._authorization.access()
 
     @property
     def is_left_alone(self) -> bool:

@@ -125,21 +125,28 @@ def jwk_set(keys: Sequence[Key]) -> Json:
     }
 
 
-def write(file: Path, keys: Sequence[Key]) -> Path:
-    """Write the private keys, for this user only, and beside them their JWK Set, whose path is returned.
+def write(file: Path, keys: Sequence[Key], *, as_jwks: bool = False) -> None:
+    """Write the private keys, for this user only, in PEM or as a JWK Set, which keeps their own key ids.
 
-    The private keys are written beside their old file and put in its place at once: a machine that stops
-    between the two leaves the old ones. Raises OSError.
+    They are written beside their old file and put in its place at once: if the machine stops in between, the
+    old ones are still there. Raises OSError.
     """
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     fresh = file.with_name(file.name + ".new")
     fresh.unlink(missing_ok=True)
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
-        for key in keys:
-            out.write(key.as_pem(private=True))
+        out.write(_jwks(keys) if as_jwks else b"".join(key.as_pem(private=True) for key in keys))
         out.flush()
         os.fsync(out.fileno())
     fresh.replace(file)
+
+
+def _jwks(keys: Sequence[Key]) -> bytes:
+    return json.dumps({"keys": [{**key.as_dict(private=True), "kid": key_id(key)} for key in keys]}).encode()
+
+
+def publish(file: Path, keys: Sequence[Key]) -> Path:
+    """Write the JWK Set of the public halves beside the file of private keys. Raises OSError."""
     public = file.with_suffix(".jwks.json")
     public.write_text(json.dumps(jwk_set(keys), indent=2) + "\n")
     return public

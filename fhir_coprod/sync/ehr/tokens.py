@@ -64,10 +64,12 @@ class Server:
 class Token:
     """An access token; times by the clock of `Politeness`.
 
+    lives:  seconds from when it was given to its end
     scopes: those that were granted, None if the server does not say
     """
 
     value: str = field(repr=False)
+    lives: float
     renew: float
     until: float
     scopes: frozenset[str] | None
@@ -135,6 +137,13 @@ class Tokens:
         if self._server is None:
             self._server = await self._discovered()
         return self._server
+
+    def not_granted(self, token: Token) -> list[str]:
+        """The types that we read and that the scopes of a token leave out, as far as it names any."""
+        scopes = [scope for scope in token.scopes or () if scope.startswith("system/")]
+        if not scopes or any(scope.startswith("system/*") for scope in scopes):
+            return []
+        return [type for type in self._types if not _offers(frozenset(scopes), f"system/{type}.read")]
 
     # --- where to ask ---------------------------------------------------------------------------------
 
@@ -256,7 +265,7 @@ class Tokens:
         lives = _seconds(said.get("expires_in"))
         now = self._politeness.clock()
         scopes = frozenset(said["scope"].split()) if isinstance(said.get("scope"), str) else None
-        return Token(value, now + lives - min(_EARLY, lives / 5), now + lives, scopes)
+        return Token(value, lives, now + lives - min(_EARLY, lives / 5), now + lives, scopes)
 
     def _behind(self, answer: Answer) -> float:
         return answer.time.timestamp() - self._politeness.wall_clock() if answer.time else 0.0
@@ -270,7 +279,8 @@ class Tokens:
                 f"{self._ehr}: {where} answered {answer.status} and no error of OAuth; is it the token "
                 "endpoint (auth.token_url)?"
             )
-        words = _JWT.sub("…", plain(_text(said.get("error_description"))))[:200].strip(" .")
+        words = " ".join(_text(said.get("error_description")).split())
+        words = plain(_JWT.sub("…", words))[:200].strip(" .")
         head = f"{self._ehr}: no token from {where}: {plain(code)[:60]}" + (f" ({words})" if words else "")
         off = self._behind(answer)
         if abs(off) > _CLOCK_IS_OFF and code in _DOUBTS:

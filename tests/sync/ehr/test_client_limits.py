@@ -19,7 +19,14 @@ from fhir_coprod.errors import ConfigError, EhrAnswer, EhrError, EhrUnreachable
 from fhir_coprod.settings import BasicAuth, BearerAuth, EhrSettings
 from fhir_coprod.sync.ehr.client import EhrClient
 from fhir_coprod.sync.ehr.remarks import Remark, read
-from fhir_coprod.sync.ehr.sending import Answer, CircuitBreaker, TokenBucket, _reason, _retry_after
+from fhir_coprod.sync.ehr.sending import (
+    Answer,
+    CircuitBreaker,
+    TokenBucket,
+    _reason,
+    _retry_after,
+    shown,
+)
 from fhir_coprod.sync.ehr.vendor import Vendor
 from tests.sync.ehr.asking import BASE, Clock, ehr, get, one
 

@@ -1,4 +1,4 @@
-"""Tokens from an authorization server: how they are asked for and renewed, and what is said if there are none."""
+"""Tokens from an authorization server: how they are asked for and renewed, and what refusals say."""
 
 from __future__ import annotations
 
