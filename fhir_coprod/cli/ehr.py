@@ -216,7 +216,7 @@ def _print_registration(ehr: EhrSettings, registration: Mapping[str, object], *,
     key_file = registration["privateKeys"]
     for line in (
         "Keep the private key to yourself; the JWK Set is public. Upload it, or put it on a web server where",
-        "the EHR can fetch it, and give its address (Epic: JWK Set URL). Then, with the client id that you get:",
+        "the EHR can fetch it, and give its address (Epic: JWK Set URL). Then, with the client id you get:",
         f'  auth = {{ type = "smart-backend", client_id = "…", key_file = "{key_file}" }}',
         f"and see what the EHR says: fhir-coprod ehr check {ehr.name}",
     ):
