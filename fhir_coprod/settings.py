@@ -12,23 +12,19 @@ import re
 import tomllib
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
-from urllib.parse import urlsplit
+from typing import Any, Literal, get_args
 from zoneinfo import ZoneInfo, available_timezones
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
+from fhir_coprod.accounts import AUTHS, Auth, NoAuth, Section, TlsSettings, is_base
 from fhir_coprod.errors import ConfigError
 
 
 @cache
 def _zones() -> frozenset[str]:
     return frozenset(available_timezones())  # looks through six hundred files
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 def data_folder() -> Path:
@@ -40,14 +36,14 @@ def _default_store_url() -> str:
     return f"sqlite:///{data_folder() / 'coprod.db'}"
 
 
-class StoreSettings(_Section):
+class StoreSettings(Section):
     """Where the store is."""
 
     url: str = Field(default_factory=_default_store_url)
     """sqlite:///path.db or postgresql://user@host/database; a password comes from PGPASSWORD or ~/.pgpass."""
 
 
-class SiteSettings(_Section):
+class SiteSettings(Section):
     """Where the clinic is: working days and clock times follow from it."""
 
     timezone: str = "UTC"
@@ -71,7 +67,7 @@ class SiteSettings(_Section):
         return ZoneInfo(self.timezone)
 
 
-class PracticeSettings(_Section):
+class PracticeSettings(Section):
     """How one step of referrals is recorded at an EHR or in a department. What is left out fits anything."""
 
     step: Literal["task", "told", "booking", "visit", "returned"]
@@ -98,7 +94,7 @@ class PracticeSettings(_Section):
         return value
 
 
-class WatchSettings(_Section):
+class WatchSettings(Section):
     """How stalled referrals are judged."""
 
     policy: str = "default"
@@ -109,134 +105,7 @@ class WatchSettings(_Section):
     """The site's own files that say what its codes mean (mappings/README.md)."""
 
 
-class NoAuth(_Section):
-    type: Literal["none"] = "none"
-
-
-class BasicAuth(_Section):
-    type: Literal["basic"]
-    user: str
-    password_file: Path | None = None
-    password_env: str = ""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _no_secret(cls, value: Any) -> Any:
-        return _without_secret(value, "password")
-
-
-class BearerAuth(_Section):
-    type: Literal["bearer"]
-    token_file: Path | None = None
-    token_env: str = ""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _no_secret(cls, value: Any) -> Any:
-        return _without_secret(value, "token")
-
-
-class _TokenAuth(_Section):
-    """A token of an authorization server."""
-
-    client_id: str = Field(min_length=1)
-    """Under which the EHR knows this program."""
-    token_url: str = ""
-    """Its token endpoint; empty: the one that the EHR names."""
-    scope: str | None = None
-    """What to ask for, such as "system/Patient.read system/Task.read"; None: to read each type; empty:
-    whatever is registered."""
-
-    @field_validator("token_url")
-    @classmethod
-    def _address(cls, value: str) -> str:
-        if value and not _is_base(value):
-            raise ValueError("write an address such as https://ehr.example/oauth2/token")
-        return value
-
-
-class SmartBackendAuth(_TokenAuth):
-    """SMART Backend Services: a token for an assertion that is signed with our private key."""
-
-    type: Literal["smart-backend"]
-    key_file: Path | None = None
-    """Private keys in PEM or as a JWK Set; without it and key_env, where `ehr keys` puts them."""
-    key_env: str = ""
-    jwks_url: str = ""
-    """Where our JWK Set is published, if the EHR wants to be told with each request (jku)."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _no_secret(cls, value: Any) -> Any:
-        return _without_secret(value, "key")
-
-
-class ClientCredentialsAuth(_TokenAuth):
-    """OAuth 2.0 client credentials: a token for a secret."""
-
-    type: Literal["client-credentials"]
-    secret_file: Path | None = None
-    secret_env: str = ""
-    secret_in: Literal["", "header", "body"] = ""
-    """How the secret is sent; empty: as the server says, else in the header."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _no_secret(cls, value: Any) -> Any:
-        return _without_secret(value, "secret")
-
-
-class TlsSettings(_Section):
-    """Certificates, in PEM."""
-
-    ca_file: Path | None = None
-    """Authorities that are trusted besides the usual ones."""
-    certificate_file: Path | None = None
-    """The certificate by which the EHR knows this program (mutual TLS)."""
-    key_file: Path | None = None
-    """Its private key, if it is not in the same file."""
-
-    @model_validator(mode="after")
-    def _key_of_a_certificate(self) -> TlsSettings:
-        if self.key_file and not self.certificate_file:
-            raise ValueError("key_file needs certificate_file")
-        return self
-
-
-def _is_base(url: str) -> bool:
-    return re.fullmatch(r"https?://[^@?#\\\x00-\x20]+", url) is not None and _has_host(url)
-
-
-def _has_host(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError:
-        return False
-    return bool(parts.hostname) and ".." not in parts.path.split("/")
-
-
-def _without_secret(value: Any, key: str) -> Any:
-    if isinstance(value, dict) and key in value:
-        raise ValueError(
-            f"a secret is never a setting: {key}_env names the variable that holds it, {key}_file the file"
-        )
-    return value
-
-
-_AUTHS: dict[str, type[BaseModel]] = {
-    "none": NoAuth,
-    "basic": BasicAuth,
-    "bearer": BearerAuth,
-    "smart-backend": SmartBackendAuth,
-    "client-credentials": ClientCredentialsAuth,
-}
-Auth = Annotated[
-    NoAuth | BasicAuth | BearerAuth | SmartBackendAuth | ClientCredentialsAuth, Field(discriminator="type")
-]
-
-
-class EhrSettings(_Section):
+class EhrSettings(Section):
     """One department's FHIR server."""
 
     name: str
@@ -273,7 +142,7 @@ class EhrSettings(_Section):
     @field_validator("url")
     @classmethod
     def _base_url(cls, value: str) -> str:
-        if not _is_base(value):
+        if not is_base(value):
             raise ValueError(
                 "write the FHIR base address, such as https://ehr.example/fhir, without user, password, query"
             )
@@ -282,7 +151,7 @@ class EhrSettings(_Section):
     @field_validator("aliases")
     @classmethod
     def _base_urls(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if not all(map(_is_base, value)):
+        if not all(map(is_base, value)):
             raise ValueError('write base addresses, such as ["http://hapi:8080/fhir"]')
         return value
 
@@ -294,7 +163,7 @@ class EhrSettings(_Section):
         return value
 
 
-class SyncSettings(_Section):
+class SyncSettings(Section):
     """When the EHRs are read, and how much may vanish from them at once."""
 
     every_minutes: float = Field(default=5.0, ge=0, le=1440)
@@ -308,7 +177,7 @@ class SyncSettings(_Section):
     """The share of the records of one type that may vanish at once without a person saying that it is so."""
 
 
-class LimitSettings(_Section):
+class LimitSettings(Section):
     """Limits of what the endpoint, `load` and `validate` accept."""
 
     body_bytes: int = Field(default=20_000_000, gt=0)
@@ -323,7 +192,7 @@ class LimitSettings(_Section):
     seconds: float = Field(default=30.0, gt=0)
 
 
-class Settings(_Section):
+class Settings(Section):
     """Everything that `coprod.toml` can contain. The constructor uses only its arguments; `load` reads file
     and environment."""
 
@@ -412,10 +281,11 @@ def _anchor(content: dict[str, Any], folder: Path) -> None:
         vendor = ehr.get("vendor")
         if isinstance(vendor, str) and vendor.endswith(".toml"):
             ehr["vendor"] = anchored(vendor)
-        for part in (ehr.get("auth"), ehr.get("tls")):
-            for key, value in part.items() if isinstance(part, dict) else ():
+        for name in ("auth", "tls"):
+            part = ehr.get(name)
+            for key, value in [*part.items()] if isinstance(part, dict) else ():
                 if key.endswith("_file") and isinstance(value, str):
-                    part[key] = anchored(value)
+                    ehr[name][key] = anchored(value)
 
 
 def _add_environment(content: dict[str, Any]) -> None:
@@ -464,14 +334,14 @@ def _explain(error: ValidationError, file: Path | None) -> str:
         return f"{where}: is missing."
     if problem["type"] in ("union_tag_invalid", "union_tag_not_found"):
         return (
-            f'{where}: set type to one of {", ".join(_AUTHS)}, as in {{ type = "bearer", token_env = "…" }}.'
+            f'{where}: set type to one of {", ".join(AUTHS)}, as in {{ type = "bearer", token_env = "…" }}.'
         )
     return f"{where}: {problem['msg'].removeprefix('Value error, ').removeprefix('Input ')}."
 
 
 def _place(location: tuple[int | str, ...]) -> str:
     """The place in a person's terms: a file's EHRs are counted from 1, and kinds of `auth` are no keys."""
-    parts = [part for part in location if part not in _AUTHS]
+    parts = [part for part in location if part not in AUTHS]
     return ".".join(str(part + 1) if isinstance(part, int) else part for part in parts)
 
 
@@ -480,8 +350,8 @@ def _known_keys(location: tuple[int | str, ...]) -> list[str]:
     for part in location:
         if isinstance(part, int):
             continue
-        if part in _AUTHS:
-            return sorted(_AUTHS[part].model_fields)
+        if part in AUTHS:
+            return sorted(AUTHS[part].model_fields)
         field = model.model_fields.get(part)
         if field is None:
             break

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from fhir_coprod.accounts import BearerAuth
 from fhir_coprod.errors import ConfigError
-from fhir_coprod.settings import BearerAuth, Settings, StoreSettings
+from fhir_coprod.settings import Settings, StoreSettings
 
 
 @pytest.fixture(autouse=True)

@@ -143,7 +143,7 @@ def keys_command(
 
     If there is one, nothing is made, and the same is printed again.
     """
-    from fhir_coprod.settings import SmartBackendAuth
+    from fhir_coprod.accounts import SmartBackendAuth
     from fhir_coprod.sync.ehr import keys
 
     (ehr,) = ehrs(settings(context, config), name)

@@ -14,15 +14,9 @@ from typing import Protocol
 
 import httpx
 
+from fhir_coprod.accounts import BasicAuth, BearerAuth, ClientCredentialsAuth, SmartBackendAuth, TlsSettings
 from fhir_coprod.errors import ConfigError
-from fhir_coprod.settings import (
-    BasicAuth,
-    BearerAuth,
-    ClientCredentialsAuth,
-    EhrSettings,
-    SmartBackendAuth,
-    TlsSettings,
-)
+from fhir_coprod.settings import EhrSettings
 from fhir_coprod.sync.ehr import keys
 from fhir_coprod.sync.ehr.sending import Politeness, Sender, shown
 from fhir_coprod.sync.ehr.tokens import Tokens
@@ -191,8 +185,9 @@ def tls(ehr: EhrSettings) -> ssl.SSLContext | bool:
 
     Raises ConfigError if a file of the settings cannot be used.
     """
-    token_url = getattr(ehr.auth, "token_url", "")
-    if not ehr.url.startswith("https:") and not token_url.startswith("https:"):
+    # A server that gives tokens may be asked by https even if the EHR is not.
+    with_token = isinstance(ehr.auth, SmartBackendAuth | ClientCredentialsAuth)
+    if not ehr.url.startswith("https:") and not with_token:
         return False  # loading certificates takes time
     if ehr.tls == TlsSettings():
         return _trusted()

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, RSAKey
 
@@ -55,11 +56,20 @@ def read(text: str, where: str) -> list[Key]:
             raise ConfigError(
                 f"{where} holds an RSA key of less than {_SMALLEST_RSA} bits, which no EHR accepts."
             )
-        if algorithm(key) not in _SIGNING:
+        if algorithm(key) not in _SIGNING or not _can_sign(key):
             raise ConfigError(
                 f"{where} holds a key for another use; RSA, or EC on P-384 or P-256, can sign in."
             )
     return found
+
+
+def _can_sign(key: Key) -> bool:
+    """Whether it signs as its `alg`, `use` and `key_ops` say: one of them may contradict the key."""
+    try:
+        jws.serialize_compact({"alg": algorithm(key)}, b"", key, algorithms=[algorithm(key)])
+    except (JoseError, ValueError, TypeError):
+        return False
+    return True
 
 
 def _of_pem(text: str, where: str) -> list[Key]:

@@ -1,4 +1,4 @@
-"""Access tokens from an EHR's authorization server: found out about, asked for, and renewed before they end.
+"""Access tokens from an EHR's authorization server: asked for, and renewed before they end.
 
 Two kinds of client are known there: one that signs an assertion with its private key (SMART Backend Services,
 https://hl7.org/fhir/smart-app-launch/backend-services.html) and one that has a secret (OAuth 2.0, RFC 6749,
@@ -10,21 +10,19 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import re
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import httpx
 from joserfc import jwt
 
-from fhir_coprod import jsontext
-from fhir_coprod.errors import EhrAnswer, EhrUnreachable, NotJson, plain
-from fhir_coprod.settings import ClientCredentialsAuth, SmartBackendAuth
-from fhir_coprod.sync.ehr import keys
+from fhir_coprod.accounts import ClientCredentialsAuth, SmartBackendAuth
+from fhir_coprod.errors import EhrAnswer, EhrError, EhrUnreachable
+from fhir_coprod.sync.ehr import keys, oauth
 from fhir_coprod.sync.ehr.keys import Key
+from fhir_coprod.sync.ehr.oauth import Server, Token
 from fhir_coprod.sync.ehr.sending import Answer, Politeness, Sender, shown
 
 _ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -32,47 +30,8 @@ _LIVES = 240
 """Seconds that an assertion is good for; SMART allows five minutes, and clocks differ."""
 _BACK = 10
 """Seconds by which an assertion is dated back: some servers refuse what was issued a second from now."""
-_CLOCK_IS_OFF = 30.0
-"""Seconds by which our clock may differ from the server's before it is named."""
-_UNSAID = 300.0
-"""Seconds that a token is taken to live if the server does not say."""
-_EARLY = 60.0
-"""Seconds before its end at which a token is renewed; of a short one, a fifth of its life."""
-_OAUTH = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
-_JWT = re.compile(r"\beyJ[\w-]+(?:\.[\w-]*)*")
-
-
-@dataclass(frozen=True)
-class Server:
-    """What is known of the authorization server; what it does not say is empty.
-
-    token_url:  its token endpoint
-    scopes:     scopes_supported
-    methods:    token_endpoint_auth_methods_supported
-    algorithms: token_endpoint_auth_signing_alg_values_supported
-    permissions: "permission-v1" and "permission-v2" of its capabilities
-    """
-
-    token_url: str
-    scopes: frozenset[str] = frozenset()
-    methods: frozenset[str] = frozenset()
-    algorithms: frozenset[str] = frozenset()
-    permissions: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True)
-class Token:
-    """An access token; times by the clock of `Politeness`.
-
-    lives:  seconds from when it was given to its end
-    scopes: those that were granted, None if the server does not say
-    """
-
-    value: str = field(repr=False)
-    lives: float
-    renew: float
-    until: float
-    scopes: frozenset[str] | None
+_PATIENCE = 10.0
+"""Seconds for which no other token is asked for if one that replaced a refused one is refused, too."""
 
 
 class Tokens:
@@ -106,6 +65,8 @@ class Tokens:
         self._token: Token | None = None
         self._fits = 0
         """Which of several keys was taken last."""
+        self._replaced = float("-inf")
+        """When a refused token was last replaced."""
         self.behind = 0.0
         """Seconds by which our clock is behind the server's, if that has mattered."""
 
@@ -125,10 +86,15 @@ class Tokens:
             return token
 
     async def instead_of(self, refused: Token) -> Token:
-        """Another token after the EHR has refused this one; many may notice at once, one asks."""
+        """Another token after the EHR has refused this one; many may notice at once, one asks.
+
+        The same if another would not help either: each of a thousand requests would ask for one.
+        """
         async with self._one_at_a_time:
-            if self._token is refused:
+            now = self._politeness.clock()
+            if self._token is refused and now >= self._replaced + _PATIENCE:
                 self._token = await self._asked()
+                self._replaced = now
             assert self._token is not None
             return self._token
 
@@ -140,41 +106,38 @@ class Tokens:
 
     def not_granted(self, token: Token) -> list[str]:
         """The types that we read and that the scopes of a token leave out, as far as it names any."""
-        scopes = [scope for scope in token.scopes or () if scope.startswith("system/")]
-        if not scopes or any(scope.startswith("system/*") for scope in scopes):
-            return []
-        return [type for type in self._types if not _offers(frozenset(scopes), f"system/{type}.read")]
+        return oauth.not_granted(token, self._types)
 
     # --- where to ask ---------------------------------------------------------------------------------
 
     async def _discovered(self) -> Server:
-        config = await self._public(".well-known/smart-configuration")
-        url = self._auth.token_url or _text(config.get("token_endpoint"))
-        if not url:
-            url = _of_statement(await self._public("metadata"))
+        try:
+            config = await self._public(".well-known/smart-configuration")
+        except EhrError:
+            if not self._auth.token_url:
+                raise
+            config = {}
+        if self._auth.token_url:
+            return oauth.server(self._auth.token_url, config)
+        url = oauth.of_configuration(config) or oauth.of_statement(await self._public("metadata"))
         if not url:
             raise EhrAnswer(
                 f"{self._ehr}: neither .well-known/smart-configuration nor metadata below {self._base} names "
                 "a token endpoint; set auth.token_url to the one that the EHR's documentation names."
             )
-        if urlsplit(self._base).scheme == "https" and urlsplit(url).scheme != "https":
+        if why := oauth.distrust(self._base, url, has_secret=isinstance(self._proof, str)):
             raise EhrAnswer(
-                f"{self._ehr}: the token endpoint {shown(url)} is not https; nothing is sent there."
+                f"{self._ehr}: the token endpoint that it names, {shown(url)}, {why}; nothing is sent there. "
+                "Set auth.token_url to the one that the EHR's documentation names."
             )
-        return Server(
-            url,
-            _words(config.get("scopes_supported")),
-            _words(config.get("token_endpoint_auth_methods_supported")),
-            _words(config.get("token_endpoint_auth_signing_alg_values_supported")),
-            frozenset(word for word in _words(config.get("capabilities")) if word.startswith("permission-v")),
-        )
+        return oauth.server(url, config)
 
     async def _public(self, path: str) -> Mapping[str, Any]:
         """What the EHR says to anybody; empty if it does not."""
         url = f"{self._base}/{path}"
         accepted = {"Accept": "application/json, application/fhir+json"}
         answer = await self._sender.answer(lambda: self._http.build_request("GET", url, headers=accepted))
-        return _object(answer) if answer.status == httpx.codes.OK else {}
+        return oauth.read(answer) if answer.status == httpx.codes.OK else {}
 
     # --- asking ---------------------------------------------------------------------------------------
 
@@ -184,15 +147,15 @@ class Tokens:
         for key in self._keys():
             answer = await self._post(server, key)
             seen = self._behind(answer)
-            if key and _is_doubt(answer) and abs(seen - self.behind) > _CLOCK_IS_OFF:
+            if key and oauth.is_doubt(answer) and abs(seen - self.behind) > oauth.CLOCK_IS_OFF:
                 self.behind = seen
                 answer = await self._post(server, key)
             if answer.status == httpx.codes.OK:
-                return self._read(server, answer)
-            if not _is_doubt(answer):
+                return oauth.token(self._ehr, server, answer, self._politeness.clock())
+            if not oauth.is_doubt(answer):
                 break
             self._fits += 1
-        raise EhrAnswer(self._refusal(server, answer))
+        raise EhrAnswer(oauth.refusal(self._ehr, server, answer, self._what_was_asked(server, answer)))
 
     def _keys(self) -> list[Key | None]:
         """The keys in the order in which to try them, the one that was taken last first."""
@@ -203,12 +166,15 @@ class Tokens:
 
     async def _post(self, server: Server, key: Key | None) -> Answer:
         form = {"grant_type": "client_credentials"}
-        if scope := self.scope(server):
+        if scope := self._scope(server):
             form["scope"] = scope
         headers = {"Accept": "application/json"}
         if isinstance(self._auth, ClientCredentialsAuth):
             assert isinstance(self._proof, str)
-            headers |= _with_secret(self._auth, self._proof, server, form)
+            if self._is_in_body(self._auth, server):
+                form |= {"client_id": self._auth.client_id, "client_secret": self._proof}
+            else:
+                headers["Authorization"] = f"Basic {_pair(self._auth.client_id, self._proof)}"
 
         def request() -> httpx.Request:
             signed = {} if key is None else self._signed(server, key)
@@ -217,6 +183,10 @@ class Tokens:
             )
 
         return await self._sender.answer(request)
+
+    @staticmethod
+    def _is_in_body(auth: ClientCredentialsAuth, server: Server) -> bool:
+        return server.wants_secret_in_body if not auth.secret_in else auth.secret_in == "body"  # noqa: S105
 
     def _signed(self, server: Server, key: Key) -> dict[str, str]:
         """An assertion of its own for each attempt: a server takes its jti once."""
@@ -237,151 +207,22 @@ class Tokens:
         assertion = jwt.encode(header, claims, key, algorithms=[chosen])
         return {"client_assertion_type": _ASSERTION, "client_assertion": assertion}
 
-    def scope(self, server: Server) -> str:
+    def _scope(self, server: Server) -> str:
         """What we ask for: the scope of the settings, else to read each type that the server knows."""
-        if self._auth.scope is not None:
-            return self._auth.scope
-        end = "rs" if server.permissions == {"permission-v2"} else "read"
-        wanted = [f"system/{type}.{end}" for type in self._types]
-        if server.scopes and not any(scope.startswith("system/*") for scope in server.scopes):
-            wanted = [scope for scope in wanted if _offers(server.scopes, scope)] or wanted
-        return " ".join(wanted)
-
-    # --- the answer -----------------------------------------------------------------------------------
-
-    def _read(self, server: Server, answer: Answer) -> Token:
-        said = _object(answer)
-        value = _text(said.get("access_token"))
-        if not value or not (value.isascii() and value.isprintable()):
-            raise EhrAnswer(
-                f"{self._ehr}: {shown(server.token_url)} answered 200 without an access_token; is it the "
-                "token endpoint?"
-            )
-        kind = _text(said.get("token_type")) or "bearer"
-        if kind.lower() != "bearer":
-            raise EhrAnswer(
-                f"{self._ehr}: the token is of the type {plain(kind)[:40]!r}; only Bearer is understood."
-            )
-        lives = _seconds(said.get("expires_in"))
-        now = self._politeness.clock()
-        scopes = frozenset(said["scope"].split()) if isinstance(said.get("scope"), str) else None
-        return Token(value, lives, now + lives - min(_EARLY, lives / 5), now + lives, scopes)
+        return oauth.scope(server, self._types) if self._auth.scope is None else self._auth.scope
 
     def _behind(self, answer: Answer) -> float:
         return answer.time.timestamp() - self._politeness.wall_clock() if answer.time else 0.0
 
-    def _refusal(self, server: Server, answer: Answer) -> str:
-        """What is wrong, and what helps, in one sentence."""
-        where, said = shown(server.token_url), _object(answer)
-        code = _text(said.get("error"))
-        if not code:
-            return (
-                f"{self._ehr}: {where} answered {answer.status} and no error of OAuth; is it the token "
-                "endpoint (auth.token_url)?"
-            )
-        words = " ".join(_text(said.get("error_description")).split())
-        words = plain(_JWT.sub("…", words))[:200].strip(" .")
-        head = f"{self._ehr}: no token from {where}: {plain(code)[:60]}" + (f" ({words})" if words else "")
-        off = self._behind(answer)
-        if abs(off) > _CLOCK_IS_OFF and code in _DOUBTS:
-            side = "behind" if off > 0 else "ahead of"
-            return f"{head}; our clock is {abs(off):.0f} seconds {side} the server's: set it right."
-        return f"{head}; {self._advice(server, code)}"
-
-    def _advice(self, server: Server, code: str) -> str:
-        if code == "invalid_scope":
-            return (
-                f"set auth.scope to what is registered there; asked for was {self.scope(server) or 'none'!r}."
-            )
-        if code in ("unsupported_grant_type", "unauthorized_client"):
-            return (
-                "register us there as a backend system that may use client_credentials, and have it approved."
-            )
-        if code not in _DOUBTS:
-            return "see the EHR's documentation of its token endpoint."
-        if isinstance(self._proof, str):
-            return "check client_id, the secret, and how it is sent (auth.secret_in)."
-        used = [keys.algorithm(key) for key in self._proof]
-        if server.algorithms and server.algorithms.isdisjoint(used):
-            taken = " or ".join(sorted(server.algorithms))
-            return (
-                f"it takes {taken} and our key is for {used[0]}: fhir-coprod ehr keys {self._ehr} --rotate."
-            )
-        named = " or ".join(keys.key_id(key) for key in self._proof)
-        return f"check client_id, and that the public key {named} is registered there (ehr keys {self._ehr})."
+    def _what_was_asked(self, server: Server, answer: Answer) -> oauth.Asked:
+        scope, behind = self._scope(server), self._behind(answer)
+        if not isinstance(self._proof, str):
+            return oauth.Asked(scope, self._proof, behind=behind)
+        hidden = (self._proof, quote(self._proof, safe=""), _pair(self._auth.client_id, self._proof))
+        return oauth.Asked(scope, hidden=hidden, behind=behind)
 
 
-_DOUBTS = frozenset(("invalid_client", "invalid_grant", "invalid_request", "invalid_token"))
-"""Errors that servers give if they do not believe who we are, or when."""
-
-
-def _is_doubt(answer: Answer) -> bool:
-    return _text(_object(answer).get("error")) in _DOUBTS
-
-
-def _with_secret(
-    auth: ClientCredentialsAuth, secret: str, server: Server, form: dict[str, str]
-) -> dict[str, str]:
-    """The header that holds the client's secret, or nothing if the form holds it (RFC 6749, 2.3.1)."""
-    in_body = auth.secret_in == "body" or (  # noqa: S105 - not a secret but its place
-        not auth.secret_in
-        and "client_secret_post" in server.methods
-        and "client_secret_basic" not in server.methods
-    )
-    if in_body:
-        form |= {"client_id": auth.client_id, "client_secret": secret}
-        return {}
-    pair = f"{quote(auth.client_id, safe='')}:{quote(secret, safe='')}"
-    return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
-
-
-def _offers(known: frozenset[str], scope: str) -> bool:
-    """Whether a scope is among those that a server names, in either form: .read, .rs, .*, .cruds."""
-    type = scope.rpartition(".")[0]
-    return any(
-        each.partition("?")[0].rpartition(".")[0] == type and not each.endswith(".write") for each in known
-    )
-
-
-def _of_statement(statement: Mapping[str, Any]) -> str:
-    """The token endpoint that a CapabilityStatement names in the extension oauth-uris."""
-    for rest in _list(statement.get("rest")):
-        security = rest.get("security")
-        for uris in _list(security.get("extension")) if isinstance(security, dict) else ():
-            if uris.get("url") != _OAUTH:
-                continue
-            for each in _list(uris.get("extension")):
-                if each.get("url") == "token":
-                    return _text(each.get("valueUri"))
-    return ""
-
-
-def _object(answer: Answer) -> Mapping[str, Any]:
-    try:
-        found = jsontext.decode(answer.body)
-    except NotJson:
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _list(value: object) -> list[dict[str, Any]]:
-    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
-
-
-def _words(value: object) -> frozenset[str]:
-    return (
-        frozenset(each for each in value if isinstance(each, str)) if isinstance(value, list) else frozenset()
-    )
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _seconds(value: object) -> float:
-    """expires_in as a number; servers write it as text, leave it out, or give something else."""
-    try:
-        seconds = float(str(value))
-    except ValueError:
-        return _UNSAID
-    return seconds if 0 < seconds < float("inf") else _UNSAID
+def _pair(client_id: str, secret: str) -> str:
+    """Client and secret for the header, each encoded as in a form first (RFC 6749, 2.3.1)."""
+    pair = f"{quote(client_id, safe='')}:{quote(secret, safe='')}"
+    return base64.b64encode(pair.encode()).decode()

@@ -13,8 +13,9 @@ import httpx
 import pytest
 import respx
 
+from fhir_coprod.accounts import BearerAuth
 from fhir_coprod.errors import EhrAnswer, EhrError, EhrUnreachable
-from fhir_coprod.settings import BearerAuth, EhrSettings
+from fhir_coprod.settings import EhrSettings
 from fhir_coprod.sync.ehr.client import EhrClient
 from fhir_coprod.sync.ehr.sending import Answer, TokenBucket
 from tests.sync.ehr.asking import BASE, Clock, ehr, get, one

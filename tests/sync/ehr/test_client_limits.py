@@ -15,8 +15,9 @@ import httpx
 import pytest
 import respx
 
+from fhir_coprod.accounts import BasicAuth, BearerAuth
 from fhir_coprod.errors import ConfigError, EhrAnswer, EhrError, EhrUnreachable
-from fhir_coprod.settings import BasicAuth, BearerAuth, EhrSettings
+from fhir_coprod.settings import EhrSettings
 from fhir_coprod.sync.ehr.client import EhrClient
 from fhir_coprod.sync.ehr.remarks import Remark, read
 from fhir_coprod.sync.ehr.sending import (

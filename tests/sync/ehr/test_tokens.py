@@ -12,8 +12,8 @@ import httpx
 import pytest
 import respx
 
+from fhir_coprod.accounts import ClientCredentialsAuth, SmartBackendAuth
 from fhir_coprod.errors import EhrAnswer, EhrError, EhrUnreachable
-from fhir_coprod.settings import ClientCredentialsAuth, SmartBackendAuth
 from fhir_coprod.sync.ehr import keys
 from fhir_coprod.sync.ehr.client import EhrClient
 from fhir_coprod.sync.ehr.sending import Answer
@@ -299,7 +299,11 @@ def test_a_secret_is_sent_as_the_server_says_or_the_settings(
     accounts = Accounts(clock)
     accounts.stand(config={"token_endpoint": TOKEN_URL, "token_endpoint_auth_methods_supported": methods})
     auth = ClientCredentialsAuth(
-        type="client-credentials", client_id="a b", secret_env="EHR_SECRET", secret_in=place
+        type="client-credentials",
+        client_id="a b",
+        secret_env="EHR_SECRET",
+        secret_in=place,
+        token_url=TOKEN_URL,
     )
     assert statuses(ask(clock, auth)) == [200]
     (form,) = accounts.asked

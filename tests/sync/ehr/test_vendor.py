@@ -10,7 +10,8 @@ import httpx
 import pytest
 import respx
 
-from fhir_coprod.settings import BearerAuth, EhrSettings, Settings
+from fhir_coprod.accounts import BearerAuth
+from fhir_coprod.settings import EhrSettings, Settings
 from fhir_coprod.store import Store
 from fhir_coprod.sync.ehr.client import EhrClient
 from fhir_coprod.sync.ehr.sending import Politeness
