@@ -158,9 +158,14 @@ def keys_command(
     try:
         text = file.read_text() if file.exists() else ""
         held = keys.read(text, f"ehr {name}: the key file {file}") if text else []
+        if rotate and len(held) > 1:
+            raise ConfigError(
+                f"ehr {name}: {file} holds a new key and an old one already. Once the EHR knows the new one, "
+                "say --drop-old; then rotate again."
+            )
         wanted = held[:1] if drop_old else held
         if rotate or not held:
-            wanted = [keys.new("RS384" if algorithm == "RS384" else "ES384"), *held[:1]]
+            wanted = [keys.new("RS384" if algorithm == "RS384" else "ES384"), *held]
         if wanted != held:
             keys.write(file, wanted, as_jwks=text.lstrip().startswith("{"))
         public = keys.publish(file, wanted)

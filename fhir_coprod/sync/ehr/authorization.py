@@ -95,6 +95,8 @@ class TokenAuthorization:
         token = await self._tokens.current()
         server = await self._tokens.server()
         words = f"a token of {shown(server.token_url)} for {token.lives:.0f} seconds"
+        if self._tokens.key_id:
+            words += f", with the key {self._tokens.key_id}"
         if abs(self._tokens.behind) > 0:
             side = "behind" if self._tokens.behind > 0 else "ahead of"
             words += f"; our clock is {abs(self._tokens.behind):.0f} seconds {side} the server's"

@@ -11,12 +11,13 @@ from __future__ import annotations
 import json
 import os
 import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 from joserfc import jws
-from joserfc.errors import JoseError
+from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import ECKey, RSAKey
 
 from fhir_coprod.errors import ConfigError
@@ -101,7 +102,9 @@ def _key(value: str | Json, kind: str, where: str) -> Key:
         if kind not in ("", each.key_type):
             continue
         try:
-            return each.import_key(value)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", SecurityWarning)  # `read` refuses what is too short
+                return each.import_key(value)
         except (JoseError, ValueError, TypeError, KeyError):
             continue
     raise ConfigError(f"{where} holds a key that cannot be read; RSA and EC keys in PEM or JWK can.")

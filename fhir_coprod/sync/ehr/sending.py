@@ -178,8 +178,8 @@ class Sender:
                     answer = await self._sent(made)
             except TimeoutError:
                 reason = f"no whole answer within {self._timeout:g} seconds"
-            except httpx.RequestError as error:
-                reason = _reason(error)
+            except (httpx.RequestError, OSError) as error:  # TLS that fails late is no error of httpx
+                reason = _reason(error, by_tls=where.startswith("https:"))
             else:
                 if answer.status not in _RETRIED:
                     self._breaker.succeeded()
@@ -284,7 +284,7 @@ _CAUSES: tuple[tuple[type[BaseException], str], ...] = (
 )
 
 
-def _reason(error: httpx.RequestError) -> str:
+def _reason(error: Exception, *, by_tls: bool = False) -> str:
     """Why there is no answer, told from the kind of error, not its text, which may quote what we sent."""
     chain: list[BaseException] = [error]
     for one in chain:
@@ -292,10 +292,36 @@ def _reason(error: httpx.RequestError) -> str:
         if isinstance(one, BaseExceptionGroup):
             following += one.exceptions
         chain += [other for other in following if other is not None and other not in chain]
+    # Those that only say that bytes are still to come stand in the context of others.
+    chain = [one for one in chain if not isinstance(one, ssl.SSLWantReadError | ssl.SSLWantWriteError)]
+    if any(isinstance(one, ssl.SSLError) and getattr(one, "reason", "") in _OURS_REFUSED for one in chain):
+        return "it asks for a certificate of ours, or refuses the one that it got (tls.certificate_file)"
     for kind, words in _CAUSES:
         if any(isinstance(one, kind) for one in chain):
             return words
+    if any(isinstance(one, BrokenPipeError | ConnectionResetError) for one in chain):
+        # A server may be gone before what it said about our certificate is read.
+        own = ", as a server does that asks for a certificate of ours (tls.certificate_file)"
+        return f"it breaks off{own if by_tls else ''}"
     return type(error).__name__
+
+
+_OURS_REFUSED = frozenset(
+    f"{version}_ALERT_{what}"
+    for version in ("SSLV3", "TLSV1", "TLSV13")
+    for what in (
+        "CERTIFICATE_REQUIRED",
+        "BAD_CERTIFICATE",
+        "CERTIFICATE_EXPIRED",
+        "CERTIFICATE_REVOKED",
+        "CERTIFICATE_UNKNOWN",
+        "UNSUPPORTED_CERTIFICATE",
+        "UNKNOWN_CA",
+        "HANDSHAKE_FAILURE",
+        "ACCESS_DENIED",
+    )
+)
+"""What a server says that is not content with who we are; reasons as OpenSSL names them."""
 
 
 def _retry_after(value: str | None) -> float | None:

@@ -104,6 +104,12 @@ class Tokens:
             self._server = await self._discovered()
         return self._server
 
+    @property
+    def key_id(self) -> str:
+        """Which of our keys was taken last; "" if we have a secret."""
+        key = self._keys()[0]
+        return keys.key_id(key) if key else ""
+
     def not_granted(self, token: Token) -> list[str]:
         """The types that we read and that the scopes of a token leave out, as far as it names any."""
         return oauth.not_granted(token, self._types)

@@ -155,6 +155,18 @@ def test_who_is_refused_with_a_fresh_token_too_asks_no_further(
 
 
 @respx.mock
+def test_an_ehr_that_refuses_each_token_costs_one_more_every_ten_seconds_and_not_one_a_request(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accounts = Accounts(clock, ES384)
+    accounts.stand()
+    accounts.refused = lambda token: True
+    found = ask(clock, signed(monkeypatch, ES384), after=(0, 1, 1, 1, 9, 1), at_once=20)
+    assert set(statuses(found)) == {401}
+    assert len(accounts.asked) == 3
+
+
+@respx.mock
 def test_each_attempt_has_an_assertion_of_its_own(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     accounts = Accounts(clock, ES384)
     accounts.stand()
@@ -254,6 +266,55 @@ def test_nothing_is_signed_for_a_token_endpoint_without_tls(
 
 @respx.mock
 @pytest.mark.parametrize(
+    "url",
+    [
+        "/oauth2/token",
+        "login.example/token",
+        "https://[",
+        "https://u:p@login.example/t",
+        "https://x:port/",
+        "https://a b",
+        "ftp://login.example/token",
+        "https://login.example/#token",
+        "https://",
+    ],
+)
+@pytest.mark.parametrize("where", ["configuration", "statement"])
+def test_a_token_endpoint_that_is_no_address_is_not_asked(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, url: str, where: str
+) -> None:
+    Accounts(clock, ES384).stand(config={"token_endpoint": url} if where == "configuration" else {})
+    respx.get(f"{BASE}/metadata").respond(200, json=statement(url))
+    said = refusal(clock, signed(monkeypatch, ES384))
+    assert "is no address of a token endpoint; nothing is sent there" in said
+    assert "u:p" not in said
+
+
+@respx.mock
+def test_with_a_token_endpoint_in_the_settings_the_ehr_need_not_describe_its_own(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Accounts(clock, ES384).stand()
+    respx.get(f"{BASE}/.well-known/smart-configuration").respond(503)
+    assert statuses(ask(clock, signed(monkeypatch, ES384, token_url=TOKEN_URL))) == [200]
+    assert statuses(ask(clock, signed(monkeypatch, ES384))) == ["EhrUnreachable"]
+
+
+@respx.mock
+def test_a_token_endpoint_that_redirects_gets_nothing_sent_to_the_other_place(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accounts = Accounts(clock, ES384)
+    accounts.stand()
+    other = respx.route(host="other.example").respond(200, json={"access_token": "a"})
+    for status in (301, 302, 307, 308):
+        accounts.trouble = [httpx.Response(status, headers={"Location": "https://other.example/token"})]
+        assert f"answered {status} and no error of OAuth" in refusal(clock, signed(monkeypatch, ES384))
+    assert not other.called
+
+
+@respx.mock
+@pytest.mark.parametrize(
     ("config", "scope", "asked"),
     [
         ({}, None, "system/Patient.read system/Task.read"),
@@ -315,6 +376,46 @@ def test_a_secret_is_sent_as_the_server_says_or_the_settings(
         pair = base64.b64decode(request.headers["Authorization"].removeprefix("Basic ")).decode()
         assert pair == "a%20b:a%3Ab%2Fc%20d%25", "each half is encoded as in a form (RFC 6749, 2.3.1)"
         assert "client_secret" not in form
+
+
+def with_secret(monkeypatch: pytest.MonkeyPatch, **more: Any) -> ClientCredentialsAuth:
+    monkeypatch.setenv("EHR_SECRET", SECRET)
+    return ClientCredentialsAuth(
+        type="client-credentials", client_id="a b", secret_env="EHR_SECRET", secret_in="body", **more
+    )
+
+
+@respx.mock
+@pytest.mark.parametrize(
+    ("url", "is_sent"),
+    [("https://ehr.example:8443/token", True), ("https://ehr.example.evil.example/token", False)],
+)
+def test_a_secret_goes_to_the_host_of_the_ehr_or_to_one_that_a_person_has_named(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, url: str, is_sent: bool
+) -> None:
+    Accounts(clock).stand(config={"token_endpoint": url})
+    endpoint = respx.post(url).respond(200, json={"access_token": "a"})
+    (found,) = ask(clock, with_secret(monkeypatch))
+    assert endpoint.called is is_sent
+    if not is_sent:
+        assert isinstance(found, EhrAnswer)
+        assert "is on another host than the EHR; nothing is sent there. Set auth.token_url" in found.message
+        ask(clock, with_secret(monkeypatch, token_url=url))
+        assert endpoint.called
+
+
+@respx.mock
+@pytest.mark.parametrize("place", ["error", "error_description"])
+def test_a_secret_that_the_server_repeats_is_not_told(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    accounts = Accounts(clock)
+    accounts.stand()
+    pair = base64.b64encode(b"a%20b:a%3Ab%2Fc%20d%25").decode()
+    said = f"not {SECRET} nor a%3Ab%2Fc%20d%25 nor {pair}"
+    accounts.trouble = [httpx.Response(400, json={"error": "invalid_client", place: said})]
+    told = refusal(clock, with_secret(monkeypatch, token_url=TOKEN_URL))
+    assert "not … nor … nor …" in told
 
 
 # --- what is said ---------------------------------------------------------------------------------
