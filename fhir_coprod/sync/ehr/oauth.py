@@ -27,8 +27,11 @@ _EARLY = 60.0
 """Seconds before its end at which a token is renewed; of a short one, a fifth of its life."""
 _OAUTH = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
 _JWT = re.compile(r"\beyJ[\w-]+(?:\.[\w-]*)*")
-_DOUBTS = frozenset(("invalid_client", "invalid_grant", "invalid_request", "invalid_token"))
-"""Errors that servers give if they do not believe who we are, or when."""
+_DOUBTS = frozenset(
+    ("invalid_client", "invalid_grant", "invalid_request", "invalid_token", "unauthorized_client")
+)
+"""Errors that servers give if they do not believe who we are, or when. Keycloak says unauthorized_client to a
+wrong secret, although RFC 6749, 5.2, means a client that may not ask in this way."""
 
 
 @dataclass(frozen=True)
@@ -147,8 +150,8 @@ def _offers(known: frozenset[str], scope: str) -> bool:
 # --- what it answers ------------------------------------------------------------------------------
 
 
-def token(ehr: str, server: Server, answer: Answer, now: float) -> Token:
-    """The token in an answer 200. Raises EhrAnswer if there is none that we can use."""
+def token(ehr: str, server: Server, answer: Answer, asked: float) -> Token:
+    """The token in an answer 200 to what was asked at that time. Raises EhrAnswer if there is none to use."""
     said = read(answer)
     value = _text(said.get("access_token"))
     if not value or not (value.isascii() and value.isprintable()):
@@ -162,7 +165,7 @@ def token(ehr: str, server: Server, answer: Answer, now: float) -> Token:
         raise EhrAnswer(f"{ehr}: the token is of the type {kind}; only Bearer is understood.")
     lives = _seconds(said.get("expires_in"))
     scopes = frozenset(said["scope"].split()) if isinstance(said.get("scope"), str) else None
-    return Token(value, lives, now + lives - min(_EARLY, lives / 5), now + lives, scopes)
+    return Token(value, lives, asked + lives - min(_EARLY, lives / 5), asked + lives, scopes)
 
 
 def is_doubt(answer: Answer) -> bool:
@@ -198,27 +201,35 @@ def refusal(ehr: str, server: Server, answer: Answer, asked: Asked) -> str:
     words = _harmless(_text(said.get("error_description")), asked.hidden)[:200].strip(" .")
     head = f"{ehr}: no token from {where}: {_harmless(code, asked.hidden)[:60]}"
     head += f" ({words})" if words else ""
-    if abs(asked.behind) > CLOCK_IS_OFF and code in _DOUBTS:
+    advice = _advice(ehr, server, code, asked)
+    if asked.keys and abs(asked.behind) > CLOCK_IS_OFF and code in _DOUBTS:
+        # It was tried with the server's time, too; so this need not be all.
         side = "behind" if asked.behind > 0 else "ahead of"
-        return f"{head}; our clock is {abs(asked.behind):.0f} seconds {side} the server's: set it right."
-    return f"{head}; {_advice(ehr, server, code, asked)}"
+        advice = (
+            f"our clock is {abs(asked.behind):.0f} seconds {side} the server's: set it right, and {advice}"
+        )
+    return f"{head}; {advice}"
 
 
 def _advice(ehr: str, server: Server, code: str, asked: Asked) -> str:
     if code == "invalid_scope":
         return f"set auth.scope to what is registered there; asked for was {asked.scope or 'none'!r}."
-    if code in ("unsupported_grant_type", "unauthorized_client"):
-        return "register us there as a backend system that may use client_credentials, and have it approved."
+    if code == "unsupported_grant_type":
+        return f"{_REGISTERED}."
     if code not in _DOUBTS:
         return "see the EHR's documentation of its token endpoint."
-    if not asked.keys:
-        return "check client_id, the secret, and how it is sent (auth.secret_in)."
     used = [keys.algorithm(key) for key in asked.keys]
-    if server.algorithms and server.algorithms.isdisjoint(used):
+    if used and server.algorithms and server.algorithms.isdisjoint(used):
         taken = plain(" or ".join(sorted(server.algorithms)))[:100]
         return f"it takes {taken} and our key is for {used[0]}: fhir-coprod ehr keys {ehr} --rotate."
-    named = " or ".join(keys.key_id(key) for key in asked.keys)
-    return f"check client_id, and that the public key {named} is registered there (ehr keys {ehr})."
+    check = "check client_id, the secret, and how it is sent (auth.secret_in)"
+    if asked.keys:
+        named = " or ".join(keys.key_id(key) for key in asked.keys)
+        check = f"check client_id, and that the public key {named} is registered there (ehr keys {ehr})"
+    return f"{check}; {_REGISTERED}." if code == "unauthorized_client" else f"{check}."
+
+
+_REGISTERED = "register us there as a backend system that may use client_credentials, and have it approved"
 
 
 def _harmless(text: str, hidden: Collection[str]) -> str:

@@ -67,8 +67,10 @@ class Tokens:
         """Which of several keys was taken last."""
         self._replaced = float("-inf")
         """When a refused token was last replaced."""
+        self._behind_ehr = 0.0
+        """Seconds by which our clock is behind the EHR's, for authorization servers that tell no time."""
         self.behind = 0.0
-        """Seconds by which our clock is behind the server's, if that has mattered."""
+        """Seconds by which our clock is behind the authorization server's, if that has mattered."""
 
     async def current(self) -> Token:
         """A token that is still good.
@@ -92,7 +94,7 @@ class Tokens:
         """
         async with self._one_at_a_time:
             now = self._politeness.clock()
-            if self._token is refused and now >= self._replaced + _PATIENCE:
+            if self._token is refused and now >= self._replaced + min(_PATIENCE, refused.lives):
                 self._token = await self._asked()
                 self._replaced = now
             assert self._token is not None
@@ -143,6 +145,7 @@ class Tokens:
         url = f"{self._base}/{path}"
         accepted = {"Accept": "application/json, application/fhir+json"}
         answer = await self._sender.answer(lambda: self._http.build_request("GET", url, headers=accepted))
+        self._behind_ehr = self._behind(answer)
         return oauth.read(answer) if answer.status == httpx.codes.OK else {}
 
     # --- asking ---------------------------------------------------------------------------------------
@@ -151,13 +154,15 @@ class Tokens:
         """A new token. If it is refused, we try the other keys, and the server's clock in place of ours."""
         server = await self.server()
         for key in self._keys():
+            before = self._politeness.clock()  # it may be given at once, and reach us late
             answer = await self._post(server, key)
             seen = self._behind(answer)
             if key and oauth.is_doubt(answer) and abs(seen - self.behind) > oauth.CLOCK_IS_OFF:
                 self.behind = seen
+                before = self._politeness.clock()
                 answer = await self._post(server, key)
             if answer.status == httpx.codes.OK:
-                return oauth.token(self._ehr, server, answer, self._politeness.clock())
+                return oauth.token(self._ehr, server, answer, before)
             if not oauth.is_doubt(answer):
                 break
             self._fits += 1
@@ -218,7 +223,7 @@ class Tokens:
         return oauth.scope(server, self._types) if self._auth.scope is None else self._auth.scope
 
     def _behind(self, answer: Answer) -> float:
-        return answer.time.timestamp() - self._politeness.wall_clock() if answer.time else 0.0
+        return answer.time.timestamp() - self._politeness.wall_clock() if answer.time else self._behind_ehr
 
     def _what_was_asked(self, server: Server, answer: Answer) -> oauth.Asked:
         scope, behind = self._scope(server), self._behind(answer)

@@ -37,6 +37,7 @@ class Accounts:
         self.lives = lives
         self.ahead = ahead
         self.registered = registered
+        self.tells_the_time = True
         self.asked: list[Json] = []
         self.tokens: set[str] = set()
         self.refused: Callable[[str], bool] = lambda token: token not in self.tokens
@@ -47,9 +48,15 @@ class Accounts:
 
     def stand(self, config: Json | None = None) -> None:
         known = {"token_endpoint": TOKEN_URL} if config is None else config
-        respx.get(f"{BASE}/.well-known/smart-configuration").respond(200 if known else 404, json=known)
+        respx.get(f"{BASE}/.well-known/smart-configuration").respond(
+            200 if known else 404, json=known, headers=self.date()
+        )
         respx.post(TOKEN_URL).mock(side_effect=self.token)
         respx.get(f"{BASE}/Patient").mock(side_effect=self.records)
+
+    def date(self) -> dict[str, str]:
+        now = datetime.fromtimestamp(NOON + self.clock.now + self.ahead, UTC)
+        return {"Date": format_datetime(now, usegmt=True)}
 
     def records(self, request: httpx.Request) -> httpx.Response:
         token = request.headers.get("Authorization", "").removeprefix("Bearer ")
@@ -62,7 +69,7 @@ class Accounts:
         if self.trouble:
             return self.trouble.pop(0)
         now = NOON + self.clock.now + self.ahead
-        date = {"Date": format_datetime(datetime.fromtimestamp(now, UTC), usegmt=True)}
+        date = self.date() if self.tells_the_time else {}
         if self.registered and not self._is_signed(form, now):
             return httpx.Response(400, json={"error": "invalid_client"}, headers=date)
         given = f"token-{len(self.asked)}"

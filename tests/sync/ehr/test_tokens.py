@@ -192,11 +192,13 @@ def test_while_a_key_is_replaced_whichever_is_registered_is_taken(
 
 
 @respx.mock
+@pytest.mark.parametrize("tells_the_time", [True, False], ids=["its own", "the EHR's"])
 @pytest.mark.parametrize("ahead", [-4000.0, -290.0, 290.0, 4000.0])
 def test_the_servers_clock_is_taken_where_ours_is_wrong(
-    clock: Clock, monkeypatch: pytest.MonkeyPatch, ahead: float
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, ahead: float, tells_the_time: bool
 ) -> None:
     accounts = Accounts(clock, ES384, ahead=ahead, lives=100)
+    accounts.tells_the_time = tells_the_time
     accounts.stand()
     assert set(statuses(ask(clock, signed(monkeypatch, ES384), after=(0, 90)))) == {200}
     assert len(accounts.asked) == 3, "the second token needs one request"
