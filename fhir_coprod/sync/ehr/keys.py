@@ -139,7 +139,7 @@ def jwk_set(keys: Sequence[Key]) -> Json:
 
 
 def write(file: Path, keys: Sequence[Key], *, as_jwks: bool = False) -> None:
-    """Write the private keys, for this user only, in PEM or as a JWK Set, which keeps their own key ids.
+    """Write the private keys, for their owner only, in PEM or as a JWK Set, which keeps their own key ids.
 
     They are written beside their old file and put in its place at once: if the machine stops in between, the
     old ones are still there. Raises OSError.
@@ -148,6 +148,8 @@ def write(file: Path, keys: Sequence[Key], *, as_jwks: bool = False) -> None:
     fresh = file.with_name(file.name + ".new")
     fresh.unlink(missing_ok=True)
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
+        if file.exists() and os.geteuid() == 0:  # an administrator does it for the account that signs in
+            os.fchown(out.fileno(), file.stat().st_uid, file.stat().st_gid)
         out.write(_jwks(keys) if as_jwks else b"".join(key.as_pem(private=True) for key in keys))
         out.flush()
         os.fsync(out.fileno())

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from fhir_coprod.errors import EhrAnswer, EhrError, EhrUnreachable
+from fhir_coprod.errors import EhrAnswer, EhrError, EhrUnreachable, plain
 from fhir_coprod.sync.ehr import remarks
 
 MAX_ANSWER = 200_000_000
@@ -171,7 +171,10 @@ class Sender:
             await self._bucket.take()
             pause = min(polite.longest_pause, polite.first_pause * 2**attempt)
             pause *= polite.dice.uniform(0.5, 1.0)
-            made = request()
+            try:
+                made = request()
+            except httpx.InvalidURL:
+                raise EhrAnswer(f"{self._name}: what should be asked is not an address; see url.") from None
             where = shown(str(made.url))
             try:
                 async with asyncio.timeout(self._timeout):
@@ -269,7 +272,10 @@ def shown(url: str) -> str:
         port = f":{parts.port}" if parts.port else ""
     except ValueError:
         return "an address that cannot be read"
-    return f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path}"
+    return plain(f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path}"[:_LONGEST_SHOWN])
+
+
+_LONGEST_SHOWN = 200
 
 
 _CAUSES: tuple[tuple[type[BaseException], str], ...] = (

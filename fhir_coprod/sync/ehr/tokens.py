@@ -12,6 +12,7 @@ import asyncio
 import base64
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -19,7 +20,7 @@ import httpx
 from joserfc import jwt
 
 from fhir_coprod.accounts import ClientCredentialsAuth, SmartBackendAuth
-from fhir_coprod.errors import EhrAnswer, EhrError, EhrUnreachable
+from fhir_coprod.errors import EhrAnswer, EhrError
 from fhir_coprod.sync.ehr import keys, oauth
 from fhir_coprod.sync.ehr.keys import Key
 from fhir_coprod.sync.ehr.oauth import Server, Token
@@ -31,7 +32,7 @@ _LIVES = 240
 _BACK = 10
 """Seconds by which an assertion is dated back: some servers refuse what was issued a second from now."""
 _PATIENCE = 10.0
-"""Seconds for which no other token is asked for if one that replaced a refused one is refused, too."""
+"""Seconds until another token is asked for after one could not be had, or was refused as the last one was."""
 
 
 class Tokens:
@@ -73,7 +74,7 @@ class Tokens:
         """Seconds by which our clock is behind the authorization server's, if that has mattered."""
 
     async def current(self) -> Token:
-        """A token that is still good.
+        """A token that is still good. If another cannot be had, it is used to its end.
 
         Raises EhrAnswer, which says what is wrong, if none is given; EhrUnreachable without an answer.
         """
@@ -81,10 +82,12 @@ class Tokens:
             token, now = self._token, self._politeness.clock()
             if token is None or now >= token.renew:
                 try:
-                    self._token = token = await self._asked()
-                except EhrUnreachable:
+                    token = await self._asked()
+                except EhrError:
                     if token is None or now >= token.until:
                         raise
+                    token = replace(token, renew=min(token.until, now + _PATIENCE))
+                self._token = token
             return token
 
     async def instead_of(self, refused: Token) -> Token:

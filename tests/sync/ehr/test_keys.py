@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -180,6 +181,17 @@ def test_a_file_that_others_may_read_is_closed_when_it_is_written(tmp_path: Path
     (tmp_path / "ward.pem.new").chmod(0o644)
     keys.write(file, [ES384])
     assert file.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another account")
+def test_keys_that_an_administrator_replaces_still_belong_to_the_account_that_signs_in(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "ward.pem"
+    keys.write(file, [ES384])
+    os.chown(file, 12345, 12346)
+    keys.write(file, [OTHER])
+    assert (file.stat().st_uid, file.stat().st_gid, file.stat().st_mode & 0o777) == (12345, 12346, 0o600)
 
 
 def test_a_key_set_keeps_its_own_key_ids_when_it_is_written(tmp_path: Path) -> None:

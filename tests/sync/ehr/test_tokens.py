@@ -14,6 +14,7 @@ import respx
 
 from fhir_coprod.accounts import ClientCredentialsAuth, SmartBackendAuth
 from fhir_coprod.errors import EhrAnswer, EhrError, EhrUnreachable
+from fhir_coprod.settings import EhrSettings
 from fhir_coprod.sync.ehr import keys
 from fhir_coprod.sync.ehr.client import EhrClient
 from fhir_coprod.sync.ehr.sending import Answer
@@ -109,27 +110,36 @@ def test_how_long_a_token_lives_is_read_in_every_form(
 
 
 @respx.mock
-def test_a_token_is_used_to_its_end_if_no_other_can_be_got(
-    clock: Clock, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("trouble", "then"),
+    [
+        (httpx.Response(503), "EhrUnreachable"),
+        (httpx.Response(503, headers={"Retry-After": "9999"}), "EhrError"),
+        (httpx.Response(400, json={"error": "temporarily_unavailable"}), "EhrAnswer"),
+    ],
+)
+def test_a_token_is_used_to_its_end_if_no_other_can_be_got_and_that_is_tried_now_and_then(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, trouble: httpx.Response, then: str
 ) -> None:
     accounts = Accounts(clock, ES384, lives=300)
     accounts.stand()
-    accounts.trouble = []
     auth = signed(monkeypatch, ES384)
 
     async def run() -> list[int | str]:
         found: list[Answer | BaseException] = []
-        async with EhrClient(ehr(auth=auth), politeness=clock.politeness(attempts=1)) as client:
-            for seconds in (0, 270, 60):
+        polite = clock.politeness(attempts=1, failures_to_open=100)
+        async with EhrClient(ehr(auth=auth), politeness=polite) as client:
+            for seconds in (0, 250, *[1] * 20, 60):
                 clock.now += seconds
                 try:
                     found.append(await client.get("Patient"))
                 except EhrError as error:
                     found.append(error)
-                accounts.trouble = [httpx.Response(503)] * 10
+                accounts.trouble = [trouble] * 50
         return statuses(found)
 
-    assert asyncio.run(run()) == [200, 200, "EhrUnreachable"]
+    assert asyncio.run(run()) == [200] * 22 + [then]
+    assert len(accounts.asked) == 1 + 3 + 1
 
 
 @respx.mock
@@ -279,6 +289,7 @@ def test_nothing_is_signed_for_a_token_endpoint_without_tls(
         "ftp://login.example/token",
         "https://login.example/#token",
         "https://",
+        "https://login.example/\x1b[31m",
     ],
 )
 @pytest.mark.parametrize("where", ["configuration", "statement"])
@@ -290,6 +301,25 @@ def test_a_token_endpoint_that_is_no_address_is_not_asked(
     said = refusal(clock, signed(monkeypatch, ES384))
     assert "is no address of a token endpoint; nothing is sent there" in said
     assert "u:p" not in said
+    assert said.isprintable()
+
+
+@respx.mock
+@pytest.mark.parametrize("where", ["the EHR", "its token endpoint", "the settings"])
+def test_an_address_that_looks_like_one_and_is_none_is_told(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    odd = "https://-\u00fc-.example/fhir"
+    Accounts(clock, ES384).stand(config={"token_endpoint": odd})
+    auth = signed(monkeypatch, ES384, token_url=odd if where == "the settings" else "")
+    settings = EhrSettings(name="surgery", url=odd if where == "the EHR" else BASE, auth=auth)
+
+    async def run() -> None:
+        async with EhrClient(settings, politeness=clock.politeness()) as client:
+            await client.get("Patient")
+
+    with pytest.raises(EhrAnswer):
+        asyncio.run(run())
 
 
 @respx.mock
