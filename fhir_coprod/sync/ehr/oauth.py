@@ -25,6 +25,8 @@ _UNSAID = 300.0
 """Seconds that a token is taken to live if the server does not say."""
 _EARLY = 60.0
 """Seconds before its end at which a token is renewed; of a short one, a fifth of its life."""
+_READ_OF_WORDS = 10_000
+"""Characters of a refusal that are looked at."""
 _OAUTH = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
 _JWT = re.compile(r"\beyJ[\w-]+(?:\.[\w-]*)*")
 _DOUBTS = frozenset(
@@ -234,6 +236,7 @@ _REGISTERED = "register us there as a backend system that may use client_credent
 
 def _harmless(text: str, hidden: Collection[str]) -> str:
     """Words of a server, on one line, without what we have sent or it has given us."""
+    text = text[:_READ_OF_WORDS]
     for secret in hidden:
         text = text.replace(secret, "…")
     return plain(_JWT.sub("…", " ".join(text.split())))
