@@ -12,23 +12,19 @@ import re
 import tomllib
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
-from urllib.parse import urlsplit
+from typing import Any, Literal, get_args
 from zoneinfo import ZoneInfo, available_timezones
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
+from fhir_coprod.accounts import AUTHS, Auth, NoAuth, Section, TlsSettings, is_base
 from fhir_coprod.errors import ConfigError
 
 
 @cache
 def _zones() -> frozenset[str]:
     return frozenset(available_timezones())  # looks through six hundred files
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 def data_folder() -> Path:
@@ -40,14 +36,14 @@ def _default_store_url() -> str:
     return f"sqlite:///{data_folder() / 'coprod.db'}"
 
 
-class StoreSettings(_Section):
+class StoreSettings(Section):
     """Where the store is."""
 
     url: str = Field(default_factory=_default_store_url)
     """sqlite:///path.db or postgresql://user@host/database; a password comes from PGPASSWORD or ~/.pgpass."""
 
 
-class SiteSettings(_Section):
+class SiteSettings(Section):
     """Where the clinic is: working days and clock times follow from it."""
 
     timezone: str = "UTC"
@@ -71,7 +67,7 @@ class SiteSettings(_Section):
         return ZoneInfo(self.timezone)
 
 
-class PracticeSettings(_Section):
+class PracticeSettings(Section):
     """How one step of referrals is recorded at an EHR or in a department. What is left out fits anything."""
 
     step: Literal["task", "told", "booking", "visit", "returned"]
@@ -98,7 +94,7 @@ class PracticeSettings(_Section):
         return value
 
 
-class WatchSettings(_Section):
+class WatchSettings(Section):
     """How stalled referrals are judged."""
 
     policy: str = "default"
@@ -109,59 +105,7 @@ class WatchSettings(_Section):
     """The site's own files that say what its codes mean (mappings/README.md)."""
 
 
-class NoAuth(_Section):
-    type: Literal["none"] = "none"
-
-
-class BasicAuth(_Section):
-    type: Literal["basic"]
-    user: str
-    password_file: Path | None = None
-    password_env: str = ""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _no_secret(cls, value: Any) -> Any:
-        return _without_secret(value, "password")
-
-
-class BearerAuth(_Section):
-    type: Literal["bearer"]
-    token_file: Path | None = None
-    token_env: str = ""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _no_secret(cls, value: Any) -> Any:
-        return _without_secret(value, "token")
-
-
-def _is_base(url: str) -> bool:
-    return re.fullmatch(r"https?://[^@?#\\\x00-\x20]+", url) is not None and _has_host(url)
-
-
-def _has_host(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError:
-        return False
-    return bool(parts.hostname) and ".." not in parts.path.split("/")
-
-
-def _without_secret(value: Any, key: str) -> Any:
-    if isinstance(value, dict) and key in value:
-        raise ValueError(
-            f"a secret is never a setting: {key}_env names the variable that holds it, {key}_file the file"
-        )
-    return value
-
-
-_AUTHS: dict[str, type[BaseModel]] = {"none": NoAuth, "basic": BasicAuth, "bearer": BearerAuth}
-Auth = Annotated[NoAuth | BasicAuth | BearerAuth, Field(discriminator="type")]
-
-
-class EhrSettings(_Section):
+class EhrSettings(Section):
     """One department's FHIR server."""
 
     name: str
@@ -172,6 +116,7 @@ class EhrSettings(_Section):
     department: str = ""
     """The Organization that this server is of, as a reference at that server (Organization/id)."""
     auth: Auth = NoAuth()
+    tls: TlsSettings = TlsSettings()
     types: tuple[str, ...] = ()
     """Resource types to take from it; empty: those that the watch and the coproduction profiles need."""
     patients: tuple[str, ...] = ()
@@ -197,7 +142,7 @@ class EhrSettings(_Section):
     @field_validator("url")
     @classmethod
     def _base_url(cls, value: str) -> str:
-        if not _is_base(value):
+        if not is_base(value):
             raise ValueError(
                 "write the FHIR base address, such as https://ehr.example/fhir, without user, password, query"
             )
@@ -206,7 +151,7 @@ class EhrSettings(_Section):
     @field_validator("aliases")
     @classmethod
     def _base_urls(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if not all(map(_is_base, value)):
+        if not all(map(is_base, value)):
             raise ValueError('write base addresses, such as ["http://hapi:8080/fhir"]')
         return value
 
@@ -218,7 +163,7 @@ class EhrSettings(_Section):
         return value
 
 
-class SyncSettings(_Section):
+class SyncSettings(Section):
     """When the EHRs are read, and how much may vanish from them at once."""
 
     every_minutes: float = Field(default=5.0, ge=0, le=1440)
@@ -232,7 +177,7 @@ class SyncSettings(_Section):
     """The share of the records of one type that may vanish at once without a person saying that it is so."""
 
 
-class LimitSettings(_Section):
+class LimitSettings(Section):
     """Limits of what the endpoint, `load` and `validate` accept."""
 
     body_bytes: int = Field(default=20_000_000, gt=0)
@@ -251,7 +196,7 @@ class LimitSettings(_Section):
     """How many of these are kept, those that have been answered included."""
 
 
-class Settings(_Section):
+class Settings(Section):
     """Everything that `coprod.toml` can contain. The constructor uses only its arguments; `load` reads file
     and environment."""
 
@@ -340,10 +285,11 @@ def _anchor(content: dict[str, Any], folder: Path) -> None:
         vendor = ehr.get("vendor")
         if isinstance(vendor, str) and vendor.endswith(".toml"):
             ehr["vendor"] = anchored(vendor)
-        auth = ehr.get("auth")
-        for key in ("token_file", "password_file"):
-            if isinstance(auth, dict) and isinstance(auth.get(key), str):
-                auth[key] = anchored(auth[key])
+        for name in ("auth", "tls"):
+            part = ehr.get(name)
+            for key, value in [*part.items()] if isinstance(part, dict) else ():
+                if key.endswith("_file") and isinstance(value, str):
+                    ehr[name][key] = anchored(value)
 
 
 def _add_environment(content: dict[str, Any]) -> None:
@@ -392,14 +338,14 @@ def _explain(error: ValidationError, file: Path | None) -> str:
         return f"{where}: is missing."
     if problem["type"] in ("union_tag_invalid", "union_tag_not_found"):
         return (
-            f'{where}: set type to one of {", ".join(_AUTHS)}, as in {{ type = "bearer", token_env = "…" }}.'
+            f'{where}: set type to one of {", ".join(AUTHS)}, as in {{ type = "bearer", token_env = "…" }}.'
         )
     return f"{where}: {problem['msg'].removeprefix('Value error, ').removeprefix('Input ')}."
 
 
 def _place(location: tuple[int | str, ...]) -> str:
     """The place in a person's terms: a file's EHRs are counted from 1, and kinds of `auth` are no keys."""
-    parts = [part for part in location if part not in _AUTHS]
+    parts = [part for part in location if part not in AUTHS]
     return ".".join(str(part + 1) if isinstance(part, int) else part for part in parts)
 
 
@@ -408,8 +354,8 @@ def _known_keys(location: tuple[int | str, ...]) -> list[str]:
     for part in location:
         if isinstance(part, int):
             continue
-        if part in _AUTHS:
-            return sorted(_AUTHS[part].model_fields)
+        if part in AUTHS:
+            return sorted(AUTHS[part].model_fields)
         field = model.model_fields.get(part)
         if field is None:
             break

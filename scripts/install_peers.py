@@ -21,7 +21,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -56,6 +56,8 @@ def maven(folder: Path) -> None:
     _run(["mvn", "-B", "-q", "package"], cwd=folder)
     if folder.name == "hapi":
         _archive_hapi_classes(target)
+    if folder.name == "keycloak":
+        _build_keycloak(target)
     _remember(folder, target)
 
 
@@ -103,17 +105,31 @@ def _archive_hapi_classes(target: Path) -> None:
     from tests.peers.shared import answers, free_port
 
     port = free_port()
-    archive = target / "hapi.jsa"
+    url = f"http://127.0.0.1:{port}/fhir/DEFAULT/metadata"
+    _start_once("HAPI FHIR", hapi_archiving_command(port, target / "hapi.jsa"), lambda: answers(url))
+
+
+def _build_keycloak(_: Path) -> None:
+    """Start Keycloak once so that it compiles itself for how tests start it: then two runs can share it."""
+    from tests.peers import authority
+    from tests.peers.shared import free_port
+
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    _start_once("Keycloak", authority.command(port), lambda: authority.is_ready(url), authority.ENVIRONMENT)
+
+
+def _start_once(
+    name: str, command: list[str], is_ready: Callable[[], bool], env: Mapping[str, str] | None = None
+) -> None:
     process = subprocess.Popen(
-        hapi_archiving_command(port, archive),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, **(env or {})}
     )
     try:
-        deadline = time.monotonic() + 180
-        while not answers(f"http://127.0.0.1:{port}/fhir/DEFAULT/metadata"):
+        deadline = time.monotonic() + 300
+        while not is_ready():
             if process.poll() is not None or time.monotonic() > deadline:
-                sys.exit("HAPI FHIR was built, but does not start.")
+                sys.exit(f"{name} was built, but does not start.")
             time.sleep(0.2)
     finally:
         process.terminate()

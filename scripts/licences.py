@@ -30,7 +30,7 @@ END = "<!-- end of the table -->\n"
 
 PERMISSIVE = frozenset(
     {"0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "CC0-1.0", "CNRI-Python"}
-    | {"ISC", "MIT", "MIT-CMU", "PSF-2.0", "Zlib"}
+    | {"ISC", "MIT", "MIT-0", "MIT-CMU", "PSF-2.0", "Zlib"}
 )
 """Licences that only ask to be passed on."""
 AGREED = {
@@ -70,6 +70,7 @@ WHY = {
     "httptools": "reads HTTP in the server",
     "httpx": "talks to EHRs",
     "jinja2": "the pages",
+    "joserfc": "keys and signed assertions, to sign in at EHRs",
     "jsonpatch": "PATCH",
     "msgspec": "reads and writes JSON",
     "platformdirs": "where your data are kept",

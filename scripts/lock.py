@@ -43,6 +43,9 @@ FILES = {
 """Each file: the file that it builds on, and what it is for. All but `run` and `tools` are extras in
 pyproject.toml."""
 
+CAPPED = {"cryptography": "<49"}
+"""Versions without a wheel for one of the platforms are left out; cryptography 49 has none for Intel Macs."""
+
 Blocks = dict[str, str]
 """From the name of a package to its lines: version, condition and hashes."""
 
@@ -122,7 +125,8 @@ def _resolve(wanted: Iterable[str], versions: dict[str, str]) -> Blocks:
     with tempfile.TemporaryDirectory() as folder:
         asked, fixed = Path(folder, "asked.in"), Path(folder, "fixed.txt")
         asked.write_text("\n".join(wanted))
-        fixed.write_text("\n".join(f"{name}=={version}" for name, version in versions.items()))
+        limits = [f"{name}=={version}" for name, version in versions.items()]
+        fixed.write_text("\n".join([*limits, *map("".join, CAPPED.items())]))
         options = ("--universal", "--python-version", PYTHONS[0], "--generate-hashes", "--no-header")
         return _blocks(_uv("compile", *options, "--no-annotate", str(asked), "-c", str(fixed)))
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from fhir_coprod.accounts import BearerAuth, SmartBackendAuth
 from fhir_coprod.errors import ConfigError
-from fhir_coprod.settings import BearerAuth, Settings, StoreSettings
+from fhir_coprod.settings import Settings, StoreSettings
 
 
 @pytest.fixture(autouse=True)
@@ -181,3 +182,93 @@ def test_a_url_that_carries_a_secret_is_refused_without_repeating_it(tmp_path: P
     with pytest.raises(ConfigError) as error:
         Settings.load(written(tmp_path, f'[[ehr]]\nname = "a"\nurl = "{url}"\n'))
     assert "hunter2" not in str(error.value)
+
+
+EHR = '[[ehr]]\nname = "a"\nurl = "https://x.example/fhir"\n'
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('auth = { type = "smart-backend" }', "client_id: is missing"),
+        ('auth = { type = "smart-backend", client_id = "" }', "client_id"),
+        ('auth = { type = "smart-backend", client_id = "c", key = "s3cret" }', "key_env names the variable"),
+        (
+            'auth = { type = "client-credentials", client_id = "c", secret = "s3cret" }',
+            "secret_env names the variable",
+        ),
+        (
+            'auth = { type = "smart-backend", client_id = "c", secret_file = "s3cret" }',
+            "secret_file: unknown key",
+        ),
+        (
+            'auth = { type = "client-credentials", client_id = "c", secret_in = "query" }',
+            "secret_in",
+        ),
+        (
+            'auth = { type = "smart-backend", client_id = "c", token_url = "login.example" }',
+            "token_url: write an address",
+        ),
+        (
+            'auth = { type = "smart-backend", client_id = "c", token_url = "https://u:s3cret@x.example/t" }',
+            "token_url: write an address",
+        ),
+        (
+            'auth = { type = "smart-backend", client_id = "c", jwks_url = "http://x.example/jwks.json" }',
+            "jwks_url: write the https address",
+        ),
+        ('tls = { key_file = "k" }', "key_file needs certificate_file"),
+        ("tls = { verify = false }", "verify: unknown key"),
+    ],
+)
+def test_a_mistake_in_how_to_sign_in_is_told_without_repeating_a_secret(
+    tmp_path: Path, line: str, said: str
+) -> None:
+    with pytest.raises(ConfigError) as error:
+        Settings.load(written(tmp_path, EHR + line))
+    assert said in error.value.message
+    assert "s3cret" not in error.value.message
+
+
+def test_a_token_endpoint_may_have_a_query(tmp_path: Path) -> None:
+    url = "https://login.example/token?policy=b2c"
+    auth = f'auth = {{ type = "smart-backend", client_id = "c", token_url = "{url}" }}'
+    (ehr,) = Settings.load(written(tmp_path, EHR + auth)).ehr
+    assert isinstance(ehr.auth, SmartBackendAuth)
+    assert ehr.auth.token_url == url
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "line"),
+    [
+        ("auth", "key_file", 'auth = { type = "smart-backend", client_id = "c", key_file = "x" }'),
+        ("auth", "secret_file", 'auth = { type = "client-credentials", client_id = "c", secret_file = "x" }'),
+        ("auth", "password_file", 'auth = { type = "basic", user = "u", password_file = "x" }'),
+        ("tls", "ca_file", 'tls = { ca_file = "x" }'),
+        ("tls", "certificate_file", 'tls = { certificate_file = "x" }'),
+        ("tls", "key_file", 'tls = { certificate_file = "c", key_file = "x" }'),
+    ],
+)
+def test_each_file_of_how_to_sign_in_is_meant_from_where_the_settings_stand(
+    tmp_path: Path, section: str, key: str, line: str
+) -> None:
+    (tmp_path / "etc").mkdir()
+    (ehr,) = Settings.load(written(tmp_path / "etc", EHR + line)).ehr
+    assert getattr(getattr(ehr, section), key) == tmp_path / "etc" / "x"
+    (ehr,) = Settings.load(written(tmp_path / "etc", EHR + line.replace('"x"', '"/run/x"'))).ehr
+    assert getattr(getattr(ehr, section), key) == Path("/run/x")
+
+
+def test_how_to_sign_in_can_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (
+        ("NAME", "a"),
+        ("URL", "https://x.example"),
+        ("AUTH__TYPE", "smart-backend"),
+        ("AUTH__CLIENT_ID", "c"),
+        ("AUTH__KEY_ENV", "KEY"),
+        ("TLS__CA_FILE", "/etc/ca.pem"),
+    ):
+        monkeypatch.setenv(f"COPROD_EHR__0__{name}", value)
+    (ehr,) = Settings.load().ehr
+    assert ehr.auth == SmartBackendAuth(type="smart-backend", client_id="c", key_env="KEY")
+    assert ehr.tls.ca_file == Path("/etc/ca.pem")

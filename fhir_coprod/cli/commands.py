@@ -61,7 +61,7 @@ COMMANDS = {
         "watch", "watch", "Find stalled referrals; raise, keep and resolve the alerts about them."
     ),
     "db": Place("db", "app", "The store: bring its schema up to date, or check and repair what is in it."),
-    "ehr": Place("sync", "ehr_app", "The EHRs in the settings."),
+    "ehr": Place("ehr", "app", "The EHRs in the settings."),
     "dead-letters": Place("dead_letters", "dead_letters_app", "Records that could not be taken in."),
     "people": Place("people", "app", "Records that may be the same patient, and a person's word on them."),
     "quality": Place(

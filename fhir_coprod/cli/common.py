@@ -20,7 +20,7 @@ from fhir_coprod.errors import ConfigError, plain
 if TYPE_CHECKING:
     from fhir_coprod.files.finding import Found
     from fhir_coprod.files.reading import Limits
-    from fhir_coprod.settings import Settings
+    from fhir_coprod.settings import EhrSettings, Settings
     from fhir_coprod.store import Store
 
 
@@ -46,6 +46,17 @@ def settings(context: typer.Context, config: Path | None) -> Settings:
     from fhir_coprod.settings import Settings
 
     return Settings.load(config or (context.find_root().obj or {}).get("config"))
+
+
+def ehrs(settings: Settings, name: str | None = None) -> list[EhrSettings]:
+    """The EHRs of the settings, or the one of this name. Raises ConfigError if there is none."""
+    if not settings.ehr:
+        raise ConfigError("No EHR is set up; add an [[ehr]] section with name and url to coprod.toml.")
+    found = [ehr for ehr in settings.ehr if name in (None, ehr.name)]
+    if not found:
+        known = ", ".join(ehr.name for ehr in settings.ehr)
+        raise ConfigError(f"There is no EHR named {name!r}; known: {known}.")
+    return found
 
 
 def existing_store(settings: Settings) -> Store:

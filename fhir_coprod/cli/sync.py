@@ -1,8 +1,8 @@
-"""`fhir-coprod sync` and `ehr check`: bring in records from the EHRs."""
+"""`fhir-coprod sync`: bring in records from the EHRs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
@@ -10,29 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from fhir_coprod.cli.commands import new_app
-from fhir_coprod.cli.common import (
-    existing_store,
-    is_missing,
-    kept,
-    print_json,
-    settings,
-    stderr,
-    stdout,
-)
+from fhir_coprod.cli.common import ehrs, is_missing, kept, print_json, settings, stderr, stdout
 from fhir_coprod.cli.options import ConfigOption, JsonOption
-from fhir_coprod.errors import ConfigError, EhrError, plain
+from fhir_coprod.errors import plain
 from fhir_coprod.terminal import shown
 
 if TYPE_CHECKING:  # loading the store and the HTTP stack takes time that other commands need not spend
-    from fhir_coprod.settings import EhrSettings, Settings
+    from fhir_coprod.settings import Settings
     from fhir_coprod.store import Store
-    from fhir_coprod.sync.ehr.plan import EhrPlan
     from fhir_coprod.sync.reading.shared import Progress
     from fhir_coprod.sync.report import EhrReport
-    from fhir_coprod.watch.facts.habits import Habit
-
-ehr_app = new_app("The EHRs in the settings.")
 
 _COLUMNS = ("read", "created", "updated", "unchanged", "deleted", "conflicts", "dead", "merged")
 
@@ -76,7 +63,7 @@ def sync(
     from fhir_coprod.sync.pace import let_others_go_first
 
     chosen = settings(context, config)
-    _named(chosen, None)  # before a store is made, which a sync without EHRs would not need
+    ehrs(chosen)  # before a store is made, which a sync without EHRs would not need
     let_others_go_first()
     with _store(chosen, dry_run=dry_run) as store, _progress() as progress:
         reports = run(
@@ -227,106 +214,3 @@ def _progress() -> Iterator[Callable[[Progress], None]]:
             bars.update(tasks[key], completed=page.read, total=page.total)
 
         yield move
-
-
-# --- ehr check ------------------------------------------------------------------------------------
-
-
-@ehr_app.command("check")
-def ehr_check(
-    context: typer.Context,
-    name: Annotated[str | None, typer.Argument(help="One EHR; all when none is named.")] = None,
-    as_json: JsonOption = False,
-    config: ConfigOption = None,
-) -> None:
-    """Ask the EHRs what they can do; show how each type will be read, and what is known of it so far.
-
-    Exit code 1: one of them cannot be read, or the settings name what it does not have.
-    """
-    from fhir_coprod.sync.engine import check
-
-    plans: list[EhrPlan | EhrError | ConfigError] = []
-    site = settings(context, config)
-    chosen = _named(site, name)
-    known = _feeds(site)
-    learned = _learned(site)
-    for ehr in chosen:
-        try:
-            plans.append(check(ehr))
-        except (EhrError, ConfigError) as error:
-            plans.append(error)
-    if as_json:
-        print_json(
-            [
-                {"ehr": ehr.name, "url": ehr.url, "error": plan.message}
-                if isinstance(plan, EhrError | ConfigError)
-                else {**plan.to_json(), "feeds": known.get(ehr.name, {})}
-                | _practice(learned.get(ehr.name, ()))
-                for ehr, plan in zip(chosen, plans, strict=True)
-            ]
-        )
-    else:
-        for ehr, plan in zip(chosen, plans, strict=True):
-            if isinstance(plan, EhrError | ConfigError):
-                stderr.print(shown(plan.message), style="red", soft_wrap=True, highlight=False)
-            else:
-                _print_plan(plan, known.get(ehr.name, {}))
-                for each in learned.get(plan.ehr, ()):
-                    stdout.print(shown(f"{each.use}: {each.sentence}"), highlight=False)
-    if any(isinstance(plan, EhrError | ConfigError) or plan.wrong for plan in plans):
-        raise typer.Exit(1)
-
-
-def _feeds(site: Settings) -> dict[str, dict[str, str]]:
-    """EHR → type → what the last sync could see of it, in words; empty if there has been none."""
-    from fhir_coprod.store import Store
-    from fhir_coprod.sync.staging.feed import feeds
-
-    if is_missing(site):
-        return {}
-    found: dict[str, dict[str, str]] = {}
-    with Store.open(site.store.url) as store, store.connect() as connection:
-        for row in feeds(connection):
-            found.setdefault(row.ehr, {})[row.type] = row.words
-    return found
-
-
-def _practice(learned: Sequence[Habit]) -> dict[str, object]:
-    return {"practice": [each.to_json() for each in learned]} if learned else {}
-
-
-def _learned(site: Settings) -> dict[str, list[Habit]]:
-    """What the watch has learned of each EHR: which steps of referrals are recorded there."""
-    from fhir_coprod.watch.facts.habits import habits
-
-    found: dict[str, list[Habit]] = {}
-    if not is_missing(site):
-        with existing_store(site) as store, store.connect() as connection:
-            for each in habits(connection):
-                found.setdefault(each.ehr, []).append(each)
-    return found
-
-
-def _named(chosen: Settings, name: str | None) -> list[EhrSettings]:
-    if not chosen.ehr:
-        raise ConfigError("No EHR is set up; add an [[ehr]] section with name and url to coprod.toml.")
-    found = [ehr for ehr in chosen.ehr if name in (None, ehr.name)]
-    if not found:
-        known = ", ".join(ehr.name for ehr in chosen.ehr)
-        raise ConfigError(f"There is no EHR named {name!r}; known: {known}.")
-    return found
-
-
-def _print_plan(plan: EhrPlan, known: Mapping[str, str]) -> None:
-    vendor = f" · deviations of {plan.vendor_name}" if plan.vendor_name else ""
-    title = shown(f"{plan.ehr}: {plan.software}, FHIR {plan.fhir_version}{vendor}")
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
-    for column in ("type", "changes found by", "takes from us", "why", *(["known so far"] if known else [])):
-        table.add_column(column)
-    for row in plan.types:
-        found = shown(row.find) if row.observable else "[red]cannot be seen[/red]"
-        so_far = [shown(known.get(row.type, "") if row.observable else "")] if known else []
-        table.add_row(row.type, found, ", ".join(row.write) or "·", shown(row.reason), *so_far)
-    stdout.print(table)
-    for sentence in plan.wrong:
-        stderr.print(f"{plan.ehr}: {plain(sentence)}", style="red", markup=False, soft_wrap=True)

@@ -27,9 +27,10 @@ from fhir_coprod.settings import EhrSettings, Settings
 from fhir_coprod.store import Store, Transaction
 from fhir_coprod.store.recheck import recheck_by_newer_rules
 from fhir_coprod.sync import alone, observed
-from fhir_coprod.sync.ehr.client import EhrClient, Politeness
+from fhir_coprod.sync.ehr.client import EhrClient
 from fhir_coprod.sync.ehr.plan import EhrPlan, plan
 from fhir_coprod.sync.ehr.search import BY_PATIENT, GONE, REFUSED
+from fhir_coprod.sync.ehr.sending import Politeness
 from fhir_coprod.sync.merging import trusted
 from fhir_coprod.sync.merging.publish import View
 from fhir_coprod.sync.merging.sources import Context
@@ -61,10 +62,18 @@ def check(
     async def ask() -> EhrPlan:
         async with EhrClient(ehr, politeness=politeness, transport=transport) as client:
             made = await _ask_plan(client)
+            access = await client.access()
             wrong = [sentence async for sentence in _wrong(client, made)]
-            return replace(made, wrong=tuple(wrong))
+            if access.lacking:
+                wrong.insert(0, _not_granted(access.lacking))
+            return replace(made, access=access.words, wrong=tuple(wrong))
 
     return asyncio.run(ask())
+
+
+def _not_granted(types: Sequence[str]) -> str:
+    named = ", ".join(types)
+    return f"the token does not allow us to read {named}; have it granted, or set `types` to the others"
 
 
 async def _status(client: EhrClient, url: str) -> int:

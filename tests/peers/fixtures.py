@@ -9,6 +9,7 @@ new_store            makes one more, on "sqlite" or "postgresql", for tests that
 hapi_url             base URL of a HAPI FHIR server, empty, for one test; `new_hapi()` gives another
 searching_hapi_url   one with all kinds of search switched on, for the one test that compares searches
 medplum_url          base URL of a Medplum router, empty, for one test; `new_medplum()` gives another
+keycloak_url         base URL of a Keycloak, in which a test makes a realm of its own
 foreign_hospital     the records of a hospital that clinosim made, with defects
 chromium             path of the browser; use it through `tests.peers.chromium`
 """
@@ -24,11 +25,11 @@ from pathlib import Path
 import pytest
 
 from fhir_coprod.store import Store
+from tests.peers import authority, postgresql, registry, servers
 from tests.peers import chromium as browser
 from tests.peers import hl7 as hl7  # registers itself; its tests start it
 from tests.peers import hospital as hospitals
 from tests.peers import ips as ips  # registers itself, too
-from tests.peers import postgresql, registry, servers
 from tests.peers.shared import Run
 
 NewStore = Callable[..., AbstractContextManager[str]]
@@ -198,6 +199,13 @@ def new_medplum(peer_run: Run) -> Callable[[], str]:
 def medplum_url(new_medplum: Callable[[], str]) -> str:
     """Base URL of a Medplum router, empty, that only this test has."""
     return new_medplum()
+
+
+@pytest.fixture(scope="session")
+def keycloak_url(peer_run: Run) -> str:
+    """Base URL of a Keycloak; a test makes a realm of its own in it (`authority.Realm`)."""
+    registry.require(authority.PEER)
+    return peer_run.once("keycloak", lambda: authority.start(peer_run))["url"]
 
 
 @pytest.fixture(scope="session")

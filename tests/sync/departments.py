@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fhir_coprod.store import Query, Store, Version
-from fhir_coprod.sync.ehr.client import Politeness
+from fhir_coprod.sync.ehr.sending import Politeness
 from fhir_coprod.sync.engine import run
 from fhir_coprod.sync.report import EhrReport
 from fhir_coprod.sync.staging.feed import Feed, feeds

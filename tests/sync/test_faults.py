@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from starlette.responses import Response
 
+from fhir_coprod.accounts import BearerAuth
 from fhir_coprod.jsontext import Document
 from fhir_coprod.outcome import Outcome
-from fhir_coprod.settings import BearerAuth, Settings
+from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store
 from fhir_coprod.sync.engine import run
 from fhir_coprod.sync.staging.stage import Counts

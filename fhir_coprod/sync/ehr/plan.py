@@ -64,6 +64,8 @@ class EhrPlan:
     """The vendor file that is used; "" for none."""
     vendor: Vendor
     types: tuple[TypePlan, ...]
+    access: str = ""
+    """How we sign in there, in words; "" if there is nothing to tell."""
     wrong: tuple[str, ...] = ()
     """What in the settings is wrong by the server's answers, one sentence each."""
 
@@ -78,6 +80,7 @@ class EhrPlan:
             "software": self.software,
             "fhirVersion": self.fhir_version,
             "vendor": self.vendor_name,
+            "access": self.access,
             "types": [plan.to_json() for plan in self.types],
             "wrong": list(self.wrong),
         }

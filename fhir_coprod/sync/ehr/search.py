@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 
 from fhir_coprod.errors import EhrAnswer, EhrError, EhrUnreachable
 from fhir_coprod.sync.ehr import paging, remarks
-from fhir_coprod.sync.ehr.client import Answer, EhrClient
+from fhir_coprod.sync.ehr.client import EhrClient
 from fhir_coprod.sync.ehr.paging import Entry, Page
 from fhir_coprod.sync.ehr.remarks import Remark
+from fhir_coprod.sync.ehr.sending import Answer
 from fhir_coprod.sync.ehr.tally import Tally
 from fhir_coprod.sync.ehr.vendor import Vendor
 

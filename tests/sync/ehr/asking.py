@@ -7,9 +7,12 @@ from typing import Any
 
 from fhir_coprod.errors import EhrError
 from fhir_coprod.settings import EhrSettings
-from fhir_coprod.sync.ehr.client import Answer, EhrClient, Politeness
+from fhir_coprod.sync.ehr.client import EhrClient
+from fhir_coprod.sync.ehr.sending import Answer, Politeness
 
 BASE = "https://ehr.example/fhir"
+NOON = 1_893_499_200.0
+"""When the clock starts: 2030-01-01T12:00:00Z."""
 
 
 class Clock:
@@ -24,7 +27,9 @@ class Clock:
         self.now += seconds
 
     def politeness(self, **more: Any) -> Politeness:
-        return Politeness(sleep=self.sleep, clock=lambda: self.now, **more)
+        return Politeness(
+            sleep=self.sleep, clock=lambda: self.now, wall_clock=lambda: NOON + self.now, **more
+        )
 
 
 def ehr(**more: Any) -> EhrSettings:

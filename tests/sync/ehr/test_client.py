@@ -13,9 +13,11 @@ import httpx
 import pytest
 import respx
 
+from fhir_coprod.accounts import BearerAuth
 from fhir_coprod.errors import EhrAnswer, EhrError, EhrUnreachable
-from fhir_coprod.settings import BearerAuth, EhrSettings
-from fhir_coprod.sync.ehr.client import Answer, EhrClient, TokenBucket
+from fhir_coprod.settings import EhrSettings
+from fhir_coprod.sync.ehr.client import EhrClient
+from fhir_coprod.sync.ehr.sending import Answer, TokenBucket
 from tests.sync.ehr.asking import BASE, Clock, ehr, get, one
 
 
@@ -162,7 +164,7 @@ def test_no_pause_is_longer_than_the_longest() -> None:
 
 @respx.mock
 def test_an_answer_without_end_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fhir_coprod.sync.ehr.client.MAX_ANSWER", 1000)
+    monkeypatch.setattr("fhir_coprod.sync.ehr.sending.MAX_ANSWER", 1000)
     respx.get(f"{BASE}/Patient").respond(200, content=b"x" * 1001)
     with pytest.raises(EhrAnswer, match="does not page"):
         one(Clock())

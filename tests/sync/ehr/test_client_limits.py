@@ -15,18 +15,19 @@ import httpx
 import pytest
 import respx
 
+from fhir_coprod.accounts import BasicAuth, BearerAuth
 from fhir_coprod.errors import ConfigError, EhrAnswer, EhrError, EhrUnreachable
-from fhir_coprod.settings import BasicAuth, BearerAuth, EhrSettings
-from fhir_coprod.sync.ehr.client import (
+from fhir_coprod.settings import EhrSettings
+from fhir_coprod.sync.ehr.client import EhrClient
+from fhir_coprod.sync.ehr.remarks import Remark, read
+from fhir_coprod.sync.ehr.sending import (
     Answer,
     CircuitBreaker,
-    EhrClient,
     TokenBucket,
     _reason,
     _retry_after,
-    _shown,
+    shown,
 )
-from fhir_coprod.sync.ehr.remarks import Remark, read
 from fhir_coprod.sync.ehr.vendor import Vendor
 from tests.sync.ehr.asking import BASE, Clock, ehr, get, one
 
@@ -170,7 +171,7 @@ def test_an_address_is_the_ehrs_own_below_its_base_on_its_host_and_port(
 
 
 @pytest.mark.parametrize(
-    ("url", "shown"),
+    ("url", "expected"),
     [
         ("https://eva:secret@ehr.example/fhir/Patient?name=Eva#x", "https://ehr.example/fhir/Patient"),
         ("http://ehr.example:8080/fhir", "http://ehr.example:8080/fhir"),
@@ -179,8 +180,8 @@ def test_an_address_is_the_ehrs_own_below_its_base_on_its_host_and_port(
         ("file:///x", "file:///x"),
     ],
 )
-def test_a_message_shows_an_address_without_query_and_credentials(url: str, shown: str) -> None:
-    assert _shown(url) == shown
+def test_a_message_shows_an_address_without_query_and_credentials(url: str, expected: str) -> None:
+    assert shown(url) == expected
 
 
 @respx.mock
@@ -349,7 +350,7 @@ def test_an_answer_is_taken_only_in_a_packing_that_was_asked_for(coding: str, ta
 
 @respx.mock
 def test_an_answer_may_be_as_long_as_the_longest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fhir_coprod.sync.ehr.client.MAX_ANSWER", 1000)
+    monkeypatch.setattr("fhir_coprod.sync.ehr.sending.MAX_ANSWER", 1000)
     respx.get(f"{BASE}/Patient").respond(200, content=b"x" * 1000)
     assert len(one(Clock()).body) == 1000
 

@@ -40,6 +40,7 @@ def test_the_software_is_what_the_server_says_it_is(said: dict[str, Any], expect
         "software": expected,
         "fhirVersion": "4.0.1",
         "vendor": "",
+        "access": "",
         "types": [row.to_json() for row in made.types],
         "wrong": [],
     }

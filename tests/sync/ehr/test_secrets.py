@@ -8,9 +8,9 @@ import httpx
 import pytest
 import respx
 
+from fhir_coprod.accounts import BasicAuth, BearerAuth
 from fhir_coprod.errors import ConfigError
-from fhir_coprod.settings import BasicAuth, BearerAuth
-from fhir_coprod.sync.ehr.client import Answer
+from fhir_coprod.sync.ehr.sending import Answer
 from tests.sync.ehr.asking import BASE, Clock, get, one
 
 

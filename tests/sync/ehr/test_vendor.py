@@ -10,9 +10,11 @@ import httpx
 import pytest
 import respx
 
-from fhir_coprod.settings import BearerAuth, EhrSettings, Settings
+from fhir_coprod.accounts import BearerAuth
+from fhir_coprod.settings import EhrSettings, Settings
 from fhir_coprod.store import Store
-from fhir_coprod.sync.ehr.client import EhrClient, Politeness
+from fhir_coprod.sync.ehr.client import EhrClient
+from fhir_coprod.sync.ehr.sending import Politeness
 from fhir_coprod.sync.ehr.vendor import Vendor
 from fhir_coprod.sync.engine import check, run
 from fhir_coprod.sync.report import EhrReport

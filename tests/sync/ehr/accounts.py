@@ -1,0 +1,103 @@
+"""An EHR with an authorization server, which respx stands in for; it checks what it is sent."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from typing import Any
+from urllib.parse import parse_qs
+
+import httpx
+import respx
+from joserfc import jwt
+from joserfc.jwk import KeySet
+
+from fhir_coprod.jsontext import Json
+from fhir_coprod.sync.ehr import keys
+from tests.sync.ehr.asking import BASE, NOON, Clock
+
+TOKEN_URL = "https://login.example/oauth2/token"
+CLIENT = "coprod-1"
+ES384 = keys.new("ES384")
+OTHER = keys.new("ES384")
+RS384 = keys.new("RS384")
+
+
+class Accounts:
+    """Gives tokens to who signs with a registered key, for as long as it says.
+
+    ahead: seconds by which its clock is ahead of ours
+    asked: the forms that came, with the claims and header of the assertion in place of it
+    """
+
+    def __init__(self, clock: Clock, *registered: keys.Key, lives: Any = 300, ahead: float = 0.0) -> None:
+        self.clock = clock
+        self.lives = lives
+        self.ahead = ahead
+        self.registered = registered
+        self.tells_the_time = True
+        self.asked: list[Json] = []
+        self.tokens: set[str] = set()
+        self.refused: Callable[[str], bool] = lambda token: token not in self.tokens
+        self.trouble: list[httpx.Response] = []
+        """Answers to the next requests for a token, in place of one."""
+        self.served: list[str] = []
+        """The tokens with which records were asked for."""
+
+    def stand(self, config: Json | None = None) -> None:
+        known = {"token_endpoint": TOKEN_URL} if config is None else config
+        respx.get(f"{BASE}/.well-known/smart-configuration").respond(
+            200 if known else 404, json=known, headers=self.date()
+        )
+        respx.post(TOKEN_URL).mock(side_effect=self.token)
+        respx.get(f"{BASE}/Patient").mock(side_effect=self.records)
+
+    def date(self) -> dict[str, str]:
+        now = datetime.fromtimestamp(NOON + self.clock.now + self.ahead, UTC)
+        return {"Date": format_datetime(now, usegmt=True)}
+
+    def records(self, request: httpx.Request) -> httpx.Response:
+        token = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        self.served.append(token)
+        return httpx.Response(401 if self.refused(token) else 200, json={"resourceType": "Bundle"})
+
+    def token(self, request: httpx.Request) -> httpx.Response:
+        form: Json = {name: values[0] for name, values in parse_qs(request.content.decode()).items()}
+        self.asked.append(form)
+        if self.trouble:
+            return self.trouble.pop(0)
+        now = NOON + self.clock.now + self.ahead
+        date = self.date() if self.tells_the_time else {}
+        if self.registered and not self._is_signed(form, now):
+            return httpx.Response(400, json={"error": "invalid_client"}, headers=date)
+        given = f"token-{len(self.asked)}"
+        self.tokens.add(given)
+        answer = {
+            "access_token": given,
+            "token_type": "bearer",
+            "expires_in": self.lives,
+            "scope": form.get("scope", ""),
+        }
+        return httpx.Response(200, json=answer, headers=date)
+
+    def _is_signed(self, form: Json, now: float) -> bool:
+        public = KeySet.import_key_set(keys.jwk_set(self.registered))  # type: ignore[arg-type]
+        try:
+            token = jwt.decode(form.pop("client_assertion"), public, algorithms=["ES384", "RS384"])
+        except Exception:  # noqa: BLE001 - whatever is wrong with it, it is refused
+            return False
+        form |= {"claims": token.claims, "header": token.header}
+        claims = token.claims
+        return (
+            claims["iss"] == claims["sub"] == CLIENT
+            and claims["aud"] == TOKEN_URL
+            and claims["iat"] <= now
+            and now < claims["exp"] <= now + 300
+            and all(claims["jti"] != one["claims"]["jti"] for one in self.asked[:-1] if "claims" in one)
+        )
+
+
+def jwks_text(*held: keys.Key) -> str:
+    return json.dumps({"keys": [key.as_dict(private=True) for key in held]})
