@@ -14,7 +14,7 @@ from fhir_coprod import jsontext
 from fhir_coprod.files.finding import find
 from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import LimitSettings, Settings, SiteSettings, StoreSettings
-from fhir_coprod.store import Store, index, loading
+from fhir_coprod.store import Store, index, links, loading
 from fhir_coprod.validation.validator import default
 from tests.api.conftest import Api
 
@@ -88,13 +88,14 @@ def _indexing(raw: bytes, *, is_sound: bool) -> Work:
 
 
 def _text(raw: bytes) -> Work:
-    """Parsing, splicing with references rewritten, and hashing."""
+    """Parsing, rewriting references, patching, splicing and hashing."""
 
     def work() -> object:
         document = jsontext.parse(raw)
-        links = {link: f"{link}x" for link in document.references()}
+        addresses = links.Addresses({links.folded(link): f"{link}x" for link in document.references()})
         jsontext.patched(document, document.data, {**document.data, "id": "y"})
-        return document.spliced("x", {"versionId": "1"}, links), document.hash
+        settled = links.settled(document, addresses).document
+        return settled.spliced("x", {"versionId": "1"}), settled.hash
 
     return work
 
