@@ -197,6 +197,7 @@ HL7_REFUSES: tuple[tuple[str, str], ...] = (
         WITHOUT_CODE,
     ),
     ("Terminology_PassThrough_TX_Message .* (Unknown code|Error processing unit) '", GREW),
+    ("is not valid for system: urn:iso:std:iso:3166 ", GREW),
     (
         "Bundle_BUNDLE_FullUrl_Missing",
         "HL7's validator refuses a relative reference of the Bundle itself, or of an entry that R4 lets be "
