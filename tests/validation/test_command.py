@@ -268,7 +268,9 @@ def test_on_a_terminal_the_findings_have_colours_and_the_bar_stays_below(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     screen = io.StringIO()
-    terminal = Terminal(file=screen, force_terminal=True, color_system="standard", width=40)
+    terminal = Terminal(
+        file=screen, force_terminal=True, color_system="standard", width=40, _environ={"TERM": "xterm"}
+    )
     monkeypatch.setattr(command, "stdout", terminal)
     found = [Checked(Input("a.json", b"", taken=5), "Patient/bad", validate(BAD)) for _ in range(2)]
     assert command._as_text(command._progress(iter(found), 10, command.Format.text), 0) == (2, 2)
