@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -19,34 +19,43 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class _WithSecret(Section):
+    """An account that is proven by a secret, which is read from a file or an environment variable."""
+
+    proof: ClassVar[str]
+    """What the secret is called in the settings, before _file and _env."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_secret(cls, value: Any) -> Any:
+        if isinstance(value, dict) and cls.proof in value:
+            raise ValueError(
+                f"a secret is never a setting: {cls.proof}_env names the variable that holds it, "
+                f"{cls.proof}_file the file"
+            )
+        return value
+
+
 class NoAuth(Section):
     type: Literal["none"] = "none"
 
 
-class BasicAuth(Section):
+class BasicAuth(_WithSecret):
+    proof = "password"
     type: Literal["basic"]
     user: str
     password_file: Path | None = None
     password_env: str = ""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _no_secret(cls, value: Any) -> Any:
-        return _without_secret(value, "password")
 
-
-class BearerAuth(Section):
+class BearerAuth(_WithSecret):
+    proof = "token"
     type: Literal["bearer"]
     token_file: Path | None = None
     token_env: str = ""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _no_secret(cls, value: Any) -> Any:
-        return _without_secret(value, "token")
 
-
-class _TokenAuth(Section):
+class _TokenAuth(_WithSecret):
     """A token of an authorization server."""
 
     client_id: str = Field(min_length=1)
@@ -68,6 +77,7 @@ class _TokenAuth(Section):
 class SmartBackendAuth(_TokenAuth):
     """SMART Backend Services: a token for an assertion that is signed with our private key."""
 
+    proof = "key"
     type: Literal["smart-backend"]
     key_file: Path | None = None
     """Private keys in PEM or as a JWK Set; without it and key_env, where `ehr keys` puts them."""
@@ -82,25 +92,16 @@ class SmartBackendAuth(_TokenAuth):
             raise ValueError("write the https address at which the EHR finds our JWK Set")
         return value
 
-    @model_validator(mode="before")
-    @classmethod
-    def _no_secret(cls, value: Any) -> Any:
-        return _without_secret(value, "key")
-
 
 class ClientCredentialsAuth(_TokenAuth):
     """OAuth 2.0 client credentials: a token for a secret."""
 
+    proof = "secret"
     type: Literal["client-credentials"]
     secret_file: Path | None = None
     secret_env: str = ""
     secret_in: Literal["", "header", "body"] = ""
     """How the secret is sent; empty: as the server says, else in the header."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _no_secret(cls, value: Any) -> Any:
-        return _without_secret(value, "secret")
 
 
 class TlsSettings(Section):
@@ -137,14 +138,6 @@ def _has_host(url: str) -> bool:
     except ValueError:
         return False
     return bool(parts.hostname) and ".." not in parts.path.split("/")
-
-
-def _without_secret(value: Any, key: str) -> Any:
-    if isinstance(value, dict) and key in value:
-        raise ValueError(
-            f"a secret is never a setting: {key}_env names the variable that holds it, {key}_file the file"
-        )
-    return value
 
 
 AUTHS: dict[str, type[BaseModel]] = {

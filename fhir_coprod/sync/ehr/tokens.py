@@ -200,7 +200,7 @@ class Tokens:
 
     @staticmethod
     def _is_in_body(auth: ClientCredentialsAuth, server: Server) -> bool:
-        return server.wants_secret_in_body if not auth.secret_in else auth.secret_in == "body"  # noqa: S105
+        return {"": server.wants_secret_in_body, "header": False, "body": True}[auth.secret_in]
 
     def _signed(self, server: Server, key: Key) -> dict[str, str]:
         """An assertion of its own for each attempt: a server takes its jti once."""
