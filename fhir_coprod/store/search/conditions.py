@@ -261,8 +261,27 @@ class Both(Condition):
         return all_together(self.one.probe(row), self.other.probe(row))
 
 
+class _Linked(Condition):
+    """It is met by a link from or to a resource for which the inner condition holds."""
+
+    __slots__ = ()
+    inner: Condition
+
+    @property
+    def is_listable(self) -> bool:
+        return self.inner.is_listable
+
+    def keys(self) -> Sql | None:
+        inner = self.inner.keys()
+        return None if inner is None else self.linked(inner)
+
+    @abstractmethod
+    def linked(self, inner: Sql) -> Sql:
+        """SELECT key …, from the keys that the inner condition lists."""
+
+
 @dataclass(frozen=True, slots=True)
-class Chained(Condition):
+class Chained(_Linked):
     """A reference leads to a resource of `type`, not deleted, for which the inner condition holds
     (`subject:Patient.name`).
 
@@ -280,14 +299,7 @@ class Chained(Condition):
         """Equal for conditions that differ in their parameters only."""
         return self.type, self.depth, self.inner
 
-    @property
-    def is_listable(self) -> bool:
-        return self.inner.is_listable
-
-    def keys(self) -> Sql | None:
-        inner = self.inner.keys()
-        if inner is None:
-            return None
+    def linked(self, inner: Sql) -> Sql:
         t, f = f"t{self.depth}", f"f{self.depth}"
         by, params = _one_of(f"{f}.param", self.param, self.more)
         # From the inner matches outwards; CROSS JOIN keeps SQLite from reversing that.
@@ -312,7 +324,7 @@ class Chained(Condition):
 
 
 @dataclass(frozen=True, slots=True)
-class Has(Condition):
+class Has(_Linked):
     """A resource for which the inner condition holds points here (`_has:Observation:patient:code`)."""
 
     param: int
@@ -320,14 +332,7 @@ class Has(Condition):
     inner: Condition
     depth: int
 
-    @property
-    def is_listable(self) -> bool:
-        return self.inner.is_listable
-
-    def keys(self) -> Sql | None:
-        inner = self.inner.keys()
-        if inner is None:
-            return None
+    def linked(self, inner: Sql) -> Sql:
         t, f = f"t{self.depth}", f"f{self.depth}"
         types = ",".join("?" * len(self.types))
         return Sql(
@@ -350,7 +355,7 @@ class Has(Condition):
 
 
 @dataclass(frozen=True, slots=True)
-class ChainedByUrl(Condition):
+class ChainedByUrl(_Linked):
     """The same by a canonical: it names the target by its url, perhaps with a version (index: `uri`).
 
     url: the number of the parameter `url` of the target's type
@@ -362,14 +367,7 @@ class ChainedByUrl(Condition):
     depth: int
     url: int
 
-    @property
-    def is_listable(self) -> bool:
-        return self.inner.is_listable
-
-    def keys(self) -> Sql | None:
-        inner = self.inner.keys()
-        if inner is None:
-            return None
+    def linked(self, inner: Sql) -> Sql:
         u, f = f"u{self.depth}", f"f{self.depth}"
         return Sql(
             f"SELECT {f}.key FROM ({inner.text}) k CROSS JOIN uri {u} CROSS JOIN reference {f}"
@@ -391,7 +389,7 @@ class ChainedByUrl(Condition):
 
 
 @dataclass(frozen=True, slots=True)
-class HasByUrl(Condition):
+class HasByUrl(_Linked):
     """A resource for which the inner condition holds names this one by its url.
 
     urls: the numbers of the parameter `url` of the types searched
@@ -402,14 +400,7 @@ class HasByUrl(Condition):
     inner: Condition
     depth: int
 
-    @property
-    def is_listable(self) -> bool:
-        return self.inner.is_listable
-
-    def keys(self) -> Sql | None:
-        inner = self.inner.keys()
-        if inner is None:
-            return None
+    def linked(self, inner: Sql) -> Sql:
         u, f = f"u{self.depth}", f"f{self.depth}"
         return Sql(
             f"SELECT {u}.key FROM ({inner.text}) k CROSS JOIN reference {f} CROSS JOIN uri {u}"
