@@ -172,18 +172,21 @@ def keys_command(
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", "") or "it is no text"
         raise ConfigError(f"{file} cannot be read or written ({reason}); name another key_file.") from None
-    made = wanted[0] if wanted[:1] != held[:1] else None
+    registration = _registration(ehr, file, public, wanted)
     if as_json:
-        print_json(_registration(ehr, file, public, wanted))
+        print_json(registration)
     else:
-        _print_registration(ehr, _registration(ehr, file, public, wanted), is_new=made is not None)
+        _print_registration(ehr, registration, is_new=wanted[:1] != held[:1])
 
 
 def _registration(ehr: EhrSettings, file: Path, public: Path, held: Sequence[Key]) -> dict[str, object]:
     """What an EHR asks for when a program is registered."""
-    from fhir_coprod.sync.ehr import keys
+    from fhir_coprod.accounts import SmartBackendAuth
+    from fhir_coprod.sync.ehr import keys, oauth
     from fhir_coprod.watched import PULLED
 
+    said = ehr.auth.scope if isinstance(ehr.auth, SmartBackendAuth) else None
+    scope = oauth.scope(oauth.Server(""), ehr.types or PULLED) if said is None else said
     return {
         "ehr": ehr.name,
         "privateKeys": str(file),
@@ -193,7 +196,7 @@ def _registration(ehr: EhrSettings, file: Path, public: Path, held: Sequence[Key
         "application": "backend system, without a user and without a redirect URI",
         "grantType": "client_credentials",
         "clientAuthentication": "private_key_jwt",
-        "scopes": [f"system/{type}.read" for type in ehr.types or PULLED],
+        "scopes": scope.split(),
     }
 
 

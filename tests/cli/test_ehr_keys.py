@@ -78,6 +78,13 @@ def test_what_a_registration_asks_for_is_printed_and_nothing_of_the_private_key(
     assert "PRIVATE" not in result.output
 
 
+def test_the_scopes_to_register_are_those_that_will_be_asked_for(config: Path) -> None:
+    with_auth(config, 'scope = "system/Task.rs openid"')
+    assert printed(config)["scopes"] == ["system/Task.rs", "openid"]
+    with_auth(config, 'scope = ""')
+    assert printed(config)["scopes"] == []
+
+
 def test_a_key_that_is_there_stays_and_is_printed_again(config: Path) -> None:
     assert printed(config) == printed(config)
     assert "its key" in made(config).stdout

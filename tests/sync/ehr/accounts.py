@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Any
 from urllib.parse import parse_qs
 
 import httpx
+import pytest
 import respx
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
+from fhir_coprod.accounts import SmartBackendAuth
+from fhir_coprod.errors import EhrAnswer
 from fhir_coprod.jsontext import Json
 from fhir_coprod.sync.ehr import keys
-from tests.sync.ehr.asking import BASE, NOON, Clock
+from fhir_coprod.sync.ehr.client import EhrClient
+from fhir_coprod.sync.ehr.sending import Answer
+from tests.sync.ehr.asking import BASE, NOON, Clock, ehr
 
 TOKEN_URL = "https://login.example/oauth2/token"
 CLIENT = "coprod-1"
@@ -101,3 +107,39 @@ class Accounts:
 
 def jwks_text(*held: keys.Key) -> str:
     return json.dumps({"keys": [key.as_dict(private=True) for key in held]})
+
+
+KEYS = "EHR_KEYS"
+
+
+def signed(monkeypatch: pytest.MonkeyPatch, *held: keys.Key, **more: Any) -> SmartBackendAuth:
+    monkeypatch.setenv(KEYS, jwks_text(*held))
+    return SmartBackendAuth(type="smart-backend", client_id=CLIENT, key_env=KEYS, **more)
+
+
+def ask(
+    clock: Clock, auth: Any, *, after: Sequence[float] = (0.0,), at_once: int = 1, **more: Any
+) -> list[Answer | BaseException]:
+    """The answers to requests that follow each other after so many seconds, some of them at once."""
+
+    async def run() -> list[Answer | BaseException]:
+        found: list[Answer | BaseException] = []
+        async with EhrClient(ehr(auth=auth, **more), politeness=clock.politeness()) as client:
+            for seconds in after:
+                clock.now += seconds
+                found += await asyncio.gather(
+                    *(client.get("Patient") for _ in range(at_once)), return_exceptions=True
+                )
+        return found
+
+    return asyncio.run(run())
+
+
+def statuses(found: Sequence[Answer | BaseException]) -> list[int | str]:
+    return [one.status if isinstance(one, Answer) else type(one).__name__ for one in found]
+
+
+def refusal(clock: Clock, auth: Any, **more: Any) -> str:
+    (found,) = ask(clock, auth, **more)
+    assert isinstance(found, EhrAnswer), found
+    return found.message

@@ -4,62 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json
-from collections.abc import Sequence
 from typing import Any
 
 import httpx
 import pytest
 import respx
 
-from fhir_coprod.accounts import ClientCredentialsAuth, SmartBackendAuth
-from fhir_coprod.errors import EhrAnswer, EhrError, EhrUnreachable
+from fhir_coprod.accounts import ClientCredentialsAuth
+from fhir_coprod.errors import EhrAnswer, EhrError
 from fhir_coprod.settings import EhrSettings
 from fhir_coprod.sync.ehr import keys
 from fhir_coprod.sync.ehr.client import EhrClient
 from fhir_coprod.sync.ehr.sending import Answer
-from tests.sync.ehr.accounts import CLIENT, ES384, OTHER, RS384, TOKEN_URL, Accounts, jwks_text
+from tests.sync.ehr.accounts import ES384, OTHER, RS384, TOKEN_URL, Accounts, ask, refusal, signed, statuses
 from tests.sync.ehr.asking import BASE, Clock, ehr
-
-KEYS = "EHR_KEYS"
 
 
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
-
-
-def signed(monkeypatch: pytest.MonkeyPatch, *held: keys.Key, **more: Any) -> SmartBackendAuth:
-    monkeypatch.setenv(KEYS, jwks_text(*held))
-    return SmartBackendAuth(type="smart-backend", client_id=CLIENT, key_env=KEYS, **more)
-
-
-def ask(
-    clock: Clock, auth: Any, *, after: Sequence[float] = (0.0,), at_once: int = 1, **more: Any
-) -> list[Answer | BaseException]:
-    """The answers to requests that follow each other after so many seconds, some of them at once."""
-
-    async def run() -> list[Answer | BaseException]:
-        found: list[Answer | BaseException] = []
-        async with EhrClient(ehr(auth=auth, **more), politeness=clock.politeness()) as client:
-            for seconds in after:
-                clock.now += seconds
-                found += await asyncio.gather(
-                    *(client.get("Patient") for _ in range(at_once)), return_exceptions=True
-                )
-        return found
-
-    return asyncio.run(run())
-
-
-def statuses(found: Sequence[Answer | BaseException]) -> list[int | str]:
-    return [one.status if isinstance(one, Answer) else type(one).__name__ for one in found]
-
-
-def refusal(clock: Clock, auth: Any, **more: Any) -> str:
-    (found,) = ask(clock, auth, **more)
-    assert isinstance(found, EhrAnswer), found
-    return found.message
 
 
 @respx.mock
@@ -448,77 +411,3 @@ def test_a_secret_that_the_server_repeats_is_not_told(
     accounts.trouble = [httpx.Response(400, json={"error": "invalid_client", place: said})]
     told = refusal(clock, with_secret(monkeypatch, token_url=TOKEN_URL))
     assert "not … nor … nor …" in told
-
-
-# --- what is said ---------------------------------------------------------------------------------
-
-
-@respx.mock
-@pytest.mark.parametrize(
-    ("status", "body", "said"),
-    [
-        (400, {"error": "invalid_client"}, "that the public key"),
-        (401, {"error": "invalid_client", "error_description": "key not\nfound"}, "(key not found)"),
-        (
-            400,
-            {"error": "invalid_scope"},
-            "set auth.scope to what is registered there; asked for was 'system/",
-        ),
-        (400, {"error": "unauthorized_client"}, "have it approved"),
-        (400, {"error": "unsupported_grant_type"}, "backend system"),
-        (400, {"error": "temporarily_unavailable"}, "documentation"),
-        (404, None, "is it the token endpoint (auth.token_url)?"),
-        (302, None, "is it the token endpoint (auth.token_url)?"),
-        (200, {}, "without an access_token"),
-        (200, {"access_token": "a\nb"}, "without an access_token"),
-        (200, {"access_token": 7}, "without an access_token"),
-        (200, {"access_token": "a", "token_type": "DPoP"}, "only Bearer is understood"),
-    ],
-)
-def test_a_refusal_says_what_helps(
-    clock: Clock, monkeypatch: pytest.MonkeyPatch, status: int, body: Any, said: str
-) -> None:
-    accounts = Accounts(clock, ES384)
-    accounts.stand()
-    content = b"<html>no</html>" if body is None else json.dumps(body).encode()
-    accounts.trouble = [httpx.Response(status, content=content)]
-    assert said in refusal(clock, signed(monkeypatch, ES384))
-
-
-@respx.mock
-def test_a_key_of_another_kind_than_the_server_takes_is_named(
-    clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    accounts = Accounts(clock, RS384)
-    accounts.stand(
-        {"token_endpoint": TOKEN_URL, "token_endpoint_auth_signing_alg_values_supported": ["RS384"]}
-    )
-    said = refusal(clock, signed(monkeypatch, ES384))
-    assert "it takes RS384 and our key is for ES384: fhir-coprod ehr keys surgery --rotate" in said
-
-
-@respx.mock
-def test_what_we_sent_is_never_repeated(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    accounts = Accounts(clock, ES384)
-    accounts.stand()
-
-    def echo(request: httpx.Request) -> httpx.Response:
-        sent = dict(pair.split("=") for pair in request.content.decode().split("&"))["client_assertion"]
-        return httpx.Response(400, json={"error": "invalid_client", "error_description": f"bad {sent}!"})
-
-    respx.post(TOKEN_URL).mock(side_effect=echo)
-    said = refusal(clock, signed(monkeypatch, ES384))
-    assert "(bad …!)" in said
-    assert "eyJ" not in said
-
-
-@respx.mock
-def test_an_authorization_server_that_is_down_is_no_refusal(
-    clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    accounts = Accounts(clock, ES384)
-    accounts.stand()
-    respx.post(TOKEN_URL).mock(side_effect=httpx.ConnectError("no"))
-    (found,) = ask(clock, signed(monkeypatch, ES384))
-    assert isinstance(found, EhrUnreachable)
-    assert "https://login.example/oauth2/token" in found.message
