@@ -13,6 +13,7 @@ from typing import Final
 from fhir_coprod import definitions
 from fhir_coprod.errors import InvalidResource, NotAllowed
 from fhir_coprod.jsontext import Document, Json
+from fhir_coprod.readable import readable
 from fhir_coprod.store import Transaction, Version
 from fhir_coprod.watch.record.around import Surroundings
 from fhir_coprod.watch.record.fhir import targets, task_request
@@ -74,11 +75,13 @@ def check_transition(transaction: Transaction, before: Version | None, after: Do
 def _asks_a_department(transaction: Transaction, task: Json) -> bool:
     """Whether it asks a department to take a referral on, by the same question that the watch asks."""
     around = Surroundings()
+    task = readable(task).data
     for name in task_request(task):
         type, _, id = name.partition("/")
         if type == "ServiceRequest" and id:
             order = transaction.get(type, id)
-            performers = order.data.get("performer") or () if order and not order.deleted else ()
+            held = readable(order.data).data if order and not order.deleted else {}
+            performers = held.get("performer") or ()
             if asks(task, targets(performers), around):
                 return True
     return False

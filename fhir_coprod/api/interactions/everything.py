@@ -25,6 +25,7 @@ from fhir_coprod.api.interactions import searchset
 from fhir_coprod.errors import BadRequest
 from fhir_coprod.instants import to_microseconds
 from fhir_coprod.jsontext import Json
+from fhir_coprod.readable import readable
 from fhir_coprod.store import Page, Query, Store, Version
 from fhir_coprod.store.entries import split_reference
 from fhir_coprod.store.search import compartments
@@ -273,10 +274,18 @@ def _all(store: Store, query: Query) -> Iterator[Version]:
 
 
 def _is_withheld(version: Version) -> bool:
-    """Kept from the patient until a person releases it: alerts, private-moment requests, life stories."""
-    labels = version.data.get("meta", {}).get("security", ())
-    return any(
-        label.get("system") == _ACT_CODE and label.get("code") in _NOT_FOR_PATIENTS for label in labels
+    """Kept from the patient until a person releases it: alerts, private-moment requests, life stories.
+
+    What has a label that cannot be read is kept back, too: nobody can tell what the label was to say.
+    """
+    meta = version.data.get("meta")
+    if not isinstance(meta, dict) or "security" not in meta:
+        return False
+    labelled = {"resourceType": version.type, "meta": {"security": meta["security"]}}
+    data, unreadable = readable(labelled)
+    return bool(unreadable) or any(
+        label.get("system") == _ACT_CODE and label.get("code") in _NOT_FOR_PATIENTS
+        for label in data["meta"]["security"]
     )
 
 

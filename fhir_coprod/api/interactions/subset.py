@@ -68,10 +68,20 @@ def cut(body: bytes, pairs: Pairs) -> bytes:
     smaller = keep(resource)
     if smaller == resource:
         return body
-    meta = dict(smaller.get("meta", {}))
-    meta["tag"] = [*(tag for tag in meta.get("tag", ()) if tag.get("code") != "SUBSETTED"), SUBSETTED]
-    smaller["meta"] = meta
+    smaller["meta"] = _tagged(smaller.get("meta"))
     return exact_bytes(smaller)
+
+
+def _tagged(meta: Any) -> Json:
+    """The meta of a resource that is cut down. A record of an EHR may have any other value in its place."""
+    kept = dict(meta) if isinstance(meta, dict) else {}
+    tags = kept.get("tag")
+    others = [tag for tag in tags if not _is_subsetted(tag)] if isinstance(tags, list) else []
+    return {**kept, "tag": [*others, SUBSETTED]}
+
+
+def _is_subsetted(tag: Any) -> bool:
+    return isinstance(tag, dict) and tag.get("code") == SUBSETTED["code"]
 
 
 def _rule(type: str, summary: str, elements: frozenset[str]) -> Callable[[Json], Json]:
