@@ -73,13 +73,17 @@ class Fast:
             raise No
         meta = value.get("meta")
         if meta is not None and "profile" in meta:
-            for url in dict.fromkeys(meta["profile"]):
+            seen: set[str] = set()
+            for index, url in enumerate(meta["profile"]):
+                if url in seen:
+                    continue
+                seen.add(url)
                 if url in self._claims:
-                    state.note(value, self._unknown_profile(url, meta["profile"].index(url)))
+                    state.note(value, self._unknown_profile(url, index))
                 elif self.library.profile_model(url) is not None:
                     self.profile_check(url)(value, owner, state)
                 elif not self.library.is_base(url):
-                    state.note(value, self._unknown_profile(url, meta["profile"].index(url)))
+                    state.note(value, self._unknown_profile(url, index))
                 elif not self.library.is_of_type(value, url):
                     raise No
 
