@@ -59,7 +59,7 @@ class Exporting(Ehr):
     heeds_since: bool = True
     polls: int = 1
     """How often it says that an export is under way."""
-    per_file: int = 10
+    per_file: int = 2
     zipped: bool = False
     in_parts: bool = False
     errors: str = "error"
@@ -74,6 +74,8 @@ class Exporting(Ehr):
     fetched: list[str] = field(default_factory=list)
     shown: list[tuple[str, str]] = field(default_factory=list)
     """(path, Authorization) of each request to a status address or a file."""
+    arrived: Callable[[str], None] = lambda what: None
+    """Called when a request about exports (kick, look, file or clear) has arrived, before it is answered."""
     kicks: Callable[[Request], Response | None] = lambda request: None
     status: Callable[[Exporting, int], Response | None] = lambda ehr, look: None
     file: Callable[[Exporting, str, int], Response | None] = lambda ehr, name, nth: None
@@ -146,6 +148,7 @@ class Exporting(Ehr):
             )
         self.clock += timedelta(minutes=1)
         self.exports.append(self._export(level, types, since, patients))
+        self.arrived("kick")
         return Response(
             status_code=202, headers={"Content-Location": f"{self._root}/bulk/{len(self.exports)}"}
         )
@@ -200,8 +203,10 @@ class Exporting(Ehr):
         export = self.exports[number - 1]
         if request.method == "DELETE":
             export.is_cleared = True
+            self.arrived("clear")
             return Response(status_code=202)
         self.looks += 1
+        self.arrived("look")
         if (own := self.status(self, self.looks)) is not None:
             return own
         if export.polls > 0:
@@ -249,6 +254,7 @@ class Exporting(Ehr):
     async def _file(self, request: Request) -> Response:
         number, name = int(request.path_params["number"]), request.path_params["name"]
         self.fetched.append(name)
+        self.arrived("file")
         shown = self._may(request)
         if not shown and self.needs_token:
             return JSONResponse({"resourceType": "OperationOutcome"}, 401)
