@@ -175,6 +175,7 @@ class Exported:
         while some := await reading.threaded(lambda: list(_portion(rest))):
             if held.taken or held.refused or held.unchanged:
                 await reading.put(held)
+                self._remember_less(held)
             held = Batch(reading.name, self.plan.type)
             seen.pages += 1
             received = list(self._records(some, place, held))
@@ -185,6 +186,16 @@ class Exported:
             counted = many(one.file.records, "record")
             self._faults.append(f"a file of the export should have {counted}, and {came} came")
         return held
+
+    def _remember_less(self, staged: Batch) -> None:
+        """Of what is staged only the id is needed, where the store can tell by its number which is newer."""
+        if self.job.accepts_older:
+            return
+        orders = self.seen.orders
+        for record in (*(taken.record for taken in staged.taken), *staged.unchanged):
+            order = orders.get(record.id)
+            if order is not None and order.number is not None:
+                orders[record.id] = None
 
     def _records(self, some: Sequence[lines.Text], place: str, batch: Batch) -> Iterator[Received]:
         for text in some:
