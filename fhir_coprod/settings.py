@@ -201,8 +201,9 @@ class SyncSettings(Section):
     """The share of the records of one type that may vanish at once without a person saying that it is so."""
     bulk_folder: str = ""
     """Folder for exported files until they are read; empty: beside the SQLite store, else the data folder."""
-    bulk_wait_minutes: float = Field(default=10.0, ge=0, le=10_080)
-    """Minutes that one sync waits for exports; if one takes longer, a later sync goes on with it."""
+    bulk_wait_minutes: float = Field(default=2.0, ge=0, le=10_080)
+    """Minutes that one sync waits for exports; if one takes longer, a later sync goes on with it. What was
+    read meanwhile is linked and written when the wait is over."""
     bulk_job_hours: float = Field(default=24.0, gt=0, le=8760)
     """Hours after which an export that is still not done is a fault."""
 

@@ -214,6 +214,18 @@ def test_an_export_that_is_refused_is_made_up_for_by_searches(store: Store, stor
     assert "does not export this (405)" in report.remarks["Task"]
 
 
+def test_a_server_that_refuses_since_exports_everything(store: Store, store_path: str) -> None:
+    ehr = hospital(kicks=lambda r: JSONResponse(FAILED, 400) if "_since" in str(r.url) else None)
+    ehr.methods = ("GET",)
+    with serving(ehr):
+        synced(store, store_path, ehr)
+        ehr.put({**ehr.resources["Task/t1"], "status": "accepted"})
+        report = synced(store, store_path, ehr)
+    assert report.ok
+    assert report.counts["Task"].updated == 1
+    assert [e.since for e in ehr.exports] == ["", ""]
+
+
 def test_a_dry_run_begins_no_export(store: Store, store_path: str) -> None:
     ehr = hospital()
     with serving(ehr):

@@ -243,7 +243,10 @@ class Exporting:
         try:
             begun = await self._exporter.kick_off(wanted)
         except Refused as refusal:
-            await self._refused(job, refusal)
+            if wanted.since:  # not every server takes _since; then everything
+                await self._begin(replace(wanted, since=""))
+            else:
+                await self._refused(job, refusal)
             return
         except EhrError as error:
             await self.reading.threaded(self.exports.end, self._name, job, "not begun")
