@@ -205,7 +205,7 @@ class SyncSettings(Section):
     """Minutes that one sync waits for exports; if one takes longer, a later sync goes on with it. What was
     read meanwhile is linked and written when the wait is over."""
     bulk_job_hours: float = Field(default=24.0, gt=0, le=8760)
-    """Hours after which an export that is still not done is a fault."""
+    """Hours after which nobody waits any more for an export that is not done."""
 
 
 class LimitSettings(Section):

@@ -350,8 +350,8 @@ def test_what_is_known_stays_known_while_the_next_export_is_under_way(store: Sto
     assert feed(store, "care", "Task").state == "observable"
 
 
-def test_an_export_that_never_ends_is_a_fault_and_is_looked_at_again(
-    store: Store, store_path: str, monkeypatch: pytest.MonkeyPatch
+def test_nobody_waits_for_an_export_that_never_ends_and_it_is_looked_at_again(
+    store: Store, store_path: str
 ) -> None:
     ehr = hospital(polls=10**6)
     with serving(ehr):
@@ -359,9 +359,26 @@ def test_an_export_that_never_ends_is_a_fault_and_is_looked_at_again(
         sync = settings.sync.model_copy(update={"bulk_job_hours": 1e-9})
         late = settings.model_copy(update={"sync": sync})
         reports = [run(store, late, politeness=QUICK)[0] for _ in range(3)]
-    assert all("still under way" in report.faults["Task"] for report in reports)
-    assert feed(store, "care", "Task").state == "failed"
+    assert all("still under way" in report.remarks["Task"] for report in reports)
+    assert all("read by crawl instead" in report.remarks["Task"] for report in reports)
+    assert reports[0].counts["Task"].created == MANY
     assert len(ehr.exports) == 1
+
+
+def test_no_other_export_is_begun_while_one_is_under_way(store: Store, store_path: str) -> None:
+    ehr = hospital()
+    with serving(ehr):
+        synced(store, store_path, ehr, types=("Patient",))
+        ehr.polls = 3
+        report = synced(store, store_path, ehr, types=("Patient", "Task"), wait=0.03)
+        assert [e.types for e in ehr.exports[1:]] == [("Task",)], "of everything, as it is new"
+        assert "when the export that is under way is done" in report.remarks["Patient"]
+        ehr.put({**ehr.resources["Patient/p1"], "gender": "female"})
+        ehr.polls = 0
+        report = synced(store, store_path, ehr, types=("Patient", "Task"))
+    assert report.ok
+    assert (report.counts["Task"].created, report.counts["Patient"].updated) == (MANY, 1)
+    assert all(e.is_cleared for e in ehr.exports)
 
 
 @pytest.mark.parametrize("status", [404, 410])
@@ -383,7 +400,8 @@ def test_an_export_that_is_lost_again_and_again_is_not_begun_without_end(
     with serving(ehr):
         report = synced(store, store_path, ehr)
     assert len(ehr.exports) == 2
-    assert "lost the export" in report.faults["Task"]
+    assert report.remarks["Task"] == "the server has lost the export; read by crawl instead"
+    assert report.counts["Task"].created == MANY
 
 
 def test_files_that_are_gone_begin_the_export_again(store: Store, store_path: str) -> None:
@@ -422,11 +440,12 @@ def test_an_export_that_fails_is_told_and_the_next_one_waits_for_its_time(
     ehr = hospital(status=lambda e, look: JSONResponse(FAILED, 500))
     with serving(ehr):
         report = synced(store, store_path, ehr, bulk_every_hours=1)
-        assert "the export failed at the server (500: exception)" in report.faults["Task"]
+        assert "the export failed at the server (500: exception)" in report.remarks["Task"]
+        assert report.counts["Task"].created == MANY
         again = synced(store, store_path, ehr, bulk_every_hours=1)
     assert len(ehr.exports) == 1
     assert ehr.exports[0].is_cleared
-    assert "exported again at" in again.faults["Task"], "and nobody forgets it"
+    assert again.remarks["Task"] == "the last export failed; read by crawl instead"
 
 
 @pytest.mark.parametrize(
@@ -453,7 +472,8 @@ def test_something_that_is_no_manifest_is_said_in_words(store: Store, store_path
     ehr = hospital(manifest=lambda _: manifest)
     with serving(ehr):
         report = synced(store, store_path, ehr)
-    assert "the manifest of its export is" in report.faults["Task"]
+    assert "the manifest of its export is" in report.remarks["Task"]
+    assert report.counts["Task"].created == MANY
     assert ehr.exports[0].is_cleared
 
 
@@ -535,7 +555,7 @@ def test_files_of_a_host_that_wants_our_token_are_told_with_what_to_set(
         files.exports = ehr.exports
         ehr.files_at = files.url.removesuffix("/fhir")
         report = synced(store, store_path, ehr, **secret(tmp_path, "mine"))
-    assert "see `bulk_hosts`" in report.faults["Task"]
+    assert "see `bulk_hosts`; read by crawl instead" in report.remarks["Task"]
     assert len(ehr.exports) == 1, "nothing is lost"
 
 
@@ -579,6 +599,28 @@ def test_if_patients_cannot_be_exported_alone_everybody_is(store: Store, store_p
         synced(store, store_path, ehr, overlap_seconds=0, **ABOUT_PATIENTS)
     assert alive(store, "ServiceRequest") == {"s0", "s1", "s2"}
     assert [bool(e.since) for e in ehr.exports] == [False, False]
+
+
+@pytest.mark.parametrize("fault", ["failed", "killed"])
+def test_if_an_export_of_who_joined_comes_to_nothing_everybody_is_exported(
+    store: Store, store_path: str, fault: str
+) -> None:
+    ehr = hospital(levels=("Group",), group=["p0", "p1"])
+    with serving(ehr):
+        synced(store, store_path, ehr, **ABOUT_PATIENTS)
+        ehr.group.append("p2")
+
+        def fails(e: Exporting, look: int) -> Response | None:
+            return JSONResponse(FAILED, 500) if e.exports[-1].patients else None
+
+        ehr.status = fails
+        if fault == "killed":
+            ehr.kicks = lambda r: None if r.method == "POST" else Response(status_code=401)
+            synced(store, store_path, ehr, overlap_seconds=0, **ABOUT_PATIENTS)
+            ehr.kicks = lambda r: None
+        synced(store, store_path, ehr, overlap_seconds=0, **ABOUT_PATIENTS)
+    assert alive(store, "ServiceRequest") == {"s0", "s1", "s2"}
+    assert not ehr.exports[-1].since
 
 
 def test_if_nobody_can_see_who_is_in_the_group_each_export_is_whole(store: Store, store_path: str) -> None:

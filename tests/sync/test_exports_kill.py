@@ -28,8 +28,8 @@ pytestmark = pytest.mark.long
 PATIENTS = 20
 
 
-def hospital() -> Exporting:
-    ehr = Exporting(polls=1, per_file=10)
+def hospital(polls: int = 0) -> Exporting:
+    ehr = Exporting(polls=polls, per_file=10)
     ehr.load(organization("care", "GP"))
     for n in range(PATIENTS):
         ehr.load(
@@ -82,7 +82,7 @@ POINTS = [("kick", 1), ("look", 2), ("file", 4), ("file", 7), ("clear", 1)]
 def test_a_run_killed_while_the_server_answers_goes_on_with_the_same_export(
     tmp_path: Path, what: str, n: int
 ) -> None:
-    calm, disturbed = hospital(), hospital()
+    calm, disturbed = hospital(polls=1), hospital(polls=1)
     with serving(calm, disturbed):
         expected = settings_for(f"sqlite:///{tmp_path / 'calm'}.db", calm, bulk_every_hours=1)
         assert in_child(expected, False)[0] == 0

@@ -188,7 +188,7 @@ class Exported:
         return held
 
     def _remember_less(self, staged: Batch) -> None:
-        """Of what is staged only the id is needed, where the store can tell by its number which is newer."""
+        """Keep only the ids of what is staged, if the store can tell by a version number which is newer."""
         if self.job.accepts_older:
             return
         orders = self.seen.orders

@@ -33,8 +33,8 @@ LONGEST_ASKED = 300.0
 FAILED_LOOKS = 4
 """After so many looks in a row that brought no answer, the run goes on without the export."""
 _SEARCHED = ("history", "last-updated", "crawl", "by-patient")
-_COUNTED = ("done", "failed")
-"""Ends of an export after which the next one waits for its time."""
+_WITHOUT = {"failed": "the last export failed", "refused": "the server does not export it"}
+"""Ends of an export after which types are read without it, if they can be, until it is time for the next."""
 
 
 async def candidates(reading: Reading) -> list[TypePlan]:
@@ -75,6 +75,10 @@ def _otherwise(plan: TypePlan) -> TypePlan:
 
 class _Postponed(Exception):
     """The export is not done yet, and this run has waited enough; the words are the server's."""
+
+
+class _Failed(Exception):
+    """The export will not come to an end; the words say why."""
 
 
 @dataclass
@@ -120,13 +124,25 @@ class Exporting:
                 last = None  # what came of it is in the feeds
             else:
                 await self._give_up(job)
+        elif last is not None and last.patients and last.ended != "done":
+            self._needs_all = True
         feeds = {type: await self._feed(type) for type in self.plans}
         due = await self._due(feeds, last)
-        for wanted in await self._wanted(feeds, due):
-            types = set(wanted.types) - self.settled if not wanted.patients else set(wanted.types)
+        for wanted in [] if await self._is_busy() else await self._wanted(feeds, due):
+            types = set(wanted.types) - self.settled
             if types:
                 since = "" if self._needs_all else wanted.since
                 await self._begin(replace(wanted, types=tuple(sorted(types)), since=since))
+            if await self._is_busy():
+                break
+        for type in due:
+            if type not in self.settled:
+                self._tell_known(type, feeds[type], "when the export that is under way is done")
+
+    async def _is_busy(self) -> bool:
+        """Whether an export is under way, so that no other may be begun."""
+        held = await self.reading.threaded(self.exports.read, self._name)
+        return held is not None and not held[0].ended
 
     def _fits(self, job: Job) -> bool:
         """Whether an export that is under way is of use to this run."""
@@ -157,26 +173,25 @@ class Exporting:
             if type in self.settled:
                 continue
             before = feed.last_success if feed is not None and feed.last_full is not None else None
-            if last is not None and type in last.types and last.ended in (*_COUNTED, "refused"):
+            if last is not None and type in last.types and last.ended in ("done", *_WITHOUT):
                 before = last.began_at
             is_due = before is None or not timedelta() <= now - before < every
             if self.reading.wishes.full or is_due:
                 due.append(type)
-            elif last is not None and last.ended == "refused" and self._can_be_searched(type):
-                self._read_otherwise([type], "the server does not export it")
+            elif last is not None and last.ended in _WITHOUT and self._can_be_searched(type):
+                self._read_otherwise(type, _WITHOUT[last.ended])
             elif before is not None:
-                self._tell_known(type, feed, before + every)
+                self._tell_known(type, feed, _at(before + every))
         return due
 
-    def _tell_known(self, type: str, feed: Feed | None, again: datetime) -> None:
+    def _tell_known(self, type: str, feed: Feed | None, again: str) -> None:
+        """Say of a type that is not read in this run what is known of it, and when it is exported again."""
         self.settled.add(type)
         if feed is None or feed.state != "observable":
             self.reading.incomplete.add(type)
-            self.reading.mend(
-                type, f"{feed.reason if feed else 'not read yet'}; exported again {_at(again)}", []
-            )
+            self.reading.mend(type, f"{feed.reason if feed else 'not read yet'}; exported again {again}", [])
         else:
-            self.reading.remark(type, f"read by export; the next one is due {_at(again)}")
+            self.reading.remark(type, f"read by export; the next one is due {again}")
 
     async def _wanted(self, feeds: dict[str, Feed | None], due: Sequence[str]) -> list[Wanted]:
         """The exports that bring what is due: of patients who joined, of everything, of changes."""
@@ -260,15 +275,7 @@ class Exporting:
         await self.reading.threaded(
             self.exports.end, self._name, job, "not begun" if job.patients else "refused"
         )
-        if job.patients:  # it does not export some patients only; then everybody
-            self._needs_all = True
-            return
-        reason = refusal.message.removeprefix(f"{self._name}: ")
-        for type in job.types:
-            if self._can_be_searched(type):
-                self._read_otherwise([type], reason)
-            else:
-                await self.fail([self.plans[type]], f"{reason}, and there is no other way")
+        await self._without(job, self._bare(refusal))
 
     async def _go_on(self, job: Job, left: Left, *, resumed: bool) -> None:
         """Go on with an export until it is read, or as far as this run comes."""
@@ -278,13 +285,18 @@ class Exporting:
             await self._take(job, left, resumed=resumed)
         except _Postponed as waiting:
             await self._postpone(job, str(waiting))
+        except _Failed as failed:
+            await self._exporter.clear(job.address)
+            await self.reading.threaded(self.exports.end, self._name, job, "failed")
+            await self._without(job, str(failed))
         except Lost as lost:
             await self.reading.threaded(self.exports.end, self._name, job, "lost")
             if self._is_begun_again:
-                await self.fail(self._unsettled(job), lost.message)
+                await self._without(job, self._bare(lost))
             else:
                 self._is_begun_again = True
-                await self._begin(replace(job.wanted, types=tuple(p.type for p in self._unsettled(job))))
+                if types := tuple(plan.type for plan in self._unsettled(job)):
+                    await self._begin(replace(job.wanted, types=types))
         except EhrError as error:
             await self.fail(self._unsettled(job), error.message)
 
@@ -294,10 +306,10 @@ class Exporting:
     async def _wait(self, job: Job) -> tuple[Job, Left]:
         """Look at the export until it is complete.
 
-        Raises _Postponed if it takes too long, Lost if it is gone, EhrError if it failed or cannot be looked
-        at.
+        Raises _Postponed if it takes too long, Lost if it is gone, _Failed if it will not come to an end,
+        EhrError if it cannot be looked at.
         """
-        budget = self.reading.wishes.bulk_wait.total_seconds()
+        budget = 0.0 if self._is_late(job) else self.reading.wishes.bulk_wait.total_seconds()
         pause, failed, looks = FIRST_PAUSE, 0, 0
         while True:
             looks += 1
@@ -312,9 +324,8 @@ class Exporting:
             if state == "lost":
                 raise Lost(f"{self._name}: the server has lost the export.", is_gone=True)
             if state == "failed" and answer is not None:
-                await self._failed(job)
                 codes = ", ".join(sorted(answer.codes()))
-                raise EhrAnswer(f"{self._name}: the export failed at the server ({answer.status}: {codes}).")
+                raise _Failed(f"the export failed at the server ({answer.status}: {codes})")
             failed = failed + 1 if state == "unanswered" else 0
             if failed == FAILED_LOOKS:
                 what = (
@@ -336,9 +347,8 @@ class Exporting:
             parts = await self._exporter.manifests(job.address, answer)
         except Lost:
             raise
-        except EhrAnswer:
-            await self._failed(job)
-            raise
+        except EhrAnswer as error:
+            raise _Failed(self._bare(error)) from None
         latest = answer.time or datetime.now(UTC)
         times = [part.time for part in parts if part.time is not None and part.time <= latest]
         # A time to come would hide what is written until then.
@@ -352,23 +362,18 @@ class Exporting:
         files = [file for part in parts for file in part.files]
         return job, await self.reading.threaded(self.exports.completed, self._name, job, files)
 
-    async def _failed(self, job: Job) -> None:
-        """Clear away an export that will not come to an end; the next one waits for its time."""
-        await self._exporter.clear(job.address)
-        await self.reading.threaded(self.exports.end, self._name, job, "failed")
-
     async def _postpone(self, job: Job, note: str) -> None:
-        """Say that the export is still under way; that is a fault if it takes very long."""
+        """Say that the export is still under way. If it takes very long, nobody waits for it any more."""
         since = f"the export begun {_at(job.began_at)} is still under way"
         words = f"{since} ({note})" if note else since
-        is_late = datetime.now(UTC) - job.began_at > self.reading.wishes.bulk_job
+        if self._is_late(job):
+            await self._without(job, words)
+            return
         for plan in self._unsettled(job):
             feed = await self._feed(plan.type)
             self.settled.add(plan.type)
             self.reading.incomplete.add(plan.type)
-            if is_late:
-                await self.reading.fail(plan.type, "failed", f"{words}; the next sync looks again")
-            elif feed is None or feed.state != "observable":
+            if feed is None or feed.state != "observable":
                 await self.reading.fail(plan.type, "behind", f"{words}; the next sync goes on with it")
             else:
                 self.reading.remark(plan.type, words)
@@ -382,7 +387,7 @@ class Exporting:
         shared = [one for one in left.files if not one.type]
         ignored = self.reading.plan.vendor.codes.ignore
         about = await self.reading.threaded(told, self.exports, self._name, shared, job, ignored)
-        is_late = datetime.now(UTC) - job.began_at > self.reading.wishes.bulk_job
+        is_late = self._is_late(job)
         temporary = {n: why for n, (why, is_final) in missing.items() if not is_final and not is_late}
         for type in sorted(left.types, key=lambda type: (type != "Patient", type)):
             files = left.of(type)
@@ -410,9 +415,11 @@ class Exporting:
         resumed: bool,
     ) -> None:
         type, otherwise = plan.type, _otherwise(plan)
-        if job.is_full and not files and not about.of(type) and otherwise.find in _SEARCHED:
-            # It may be that there are none, or that exports do not hold this type. A search tells.
-            self._read_otherwise([type], "the export holds none")
+        absent = next((lacking[one.number] for one in files if one.number in lacking), "")
+        # Without a file, there may be no record, or exports do not hold this type. A search tells.
+        is_empty = job.is_full and not files and not about.of(type)
+        if (absent or is_empty) and otherwise.find in _SEARCHED and not job.patients:
+            self._read_otherwise(type, absent or "the export holds none")
             await self.reading.threaded(self.exports.type_done, self._name, type)
             return
         reading = self.reading
@@ -455,12 +462,28 @@ class Exporting:
     def _can_be_searched(self, type: str) -> bool:
         return _otherwise(self.plans[type]).find not in ("none", "bulk")
 
-    def _read_otherwise(self, types: Iterable[str], why: str) -> None:
-        for type in types:
-            plan = _otherwise(self.plans[type])
-            self.settled.add(type)
-            self.otherwise.append(plan)
-            self.reading.remark(type, f"{why}; read by {plan.find} instead")
+    def _is_late(self, job: Job) -> bool:
+        return datetime.now(UTC) - job.began_at > self.reading.wishes.bulk_job
+
+    def _bare(self, error: EhrError) -> str:
+        return error.message.removeprefix(f"{self._name}: ").rstrip(".")
+
+    async def _without(self, job: Job, reason: str) -> None:
+        """Read what is left of the types of an export without it; those that can only be exported fail."""
+        if job.patients:  # then everybody is exported
+            self._needs_all = True
+            return
+        for plan in self._unsettled(job):
+            if self._can_be_searched(plan.type):
+                self._read_otherwise(plan.type, reason)
+            else:
+                await self.fail([plan], f"{reason}, and there is no other way")
+
+    def _read_otherwise(self, type: str, why: str) -> None:
+        plan = _otherwise(self.plans[type])
+        self.settled.add(type)
+        self.otherwise.append(plan)
+        self.reading.remark(type, f"{why}; read by {plan.find} instead")
 
     async def fail(self, plans: Iterable[TypePlan], reason: str) -> None:
         """Note that these types could not be read, but for those that this run is done with."""
