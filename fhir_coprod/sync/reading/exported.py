@@ -84,7 +84,9 @@ def _outcome(raw: bytes, found: Told, job: Job, ignored: Sequence[str]) -> None:
             found.remarks += 1
             continue
         about = [type for type in job.types if _names(raw, type)]
-        found.missing.setdefault(about[0] if len(about) == 1 else "", set()).update(_codes(remark))
+        # What is missing of a patient may be anything of that patient.
+        type = about[0] if len(about) == 1 and about != ["Patient"] else ""
+        found.missing.setdefault(type, set()).update(_codes(remark))
 
 
 def _names(raw: bytes, type: str) -> bool:

@@ -13,13 +13,13 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from fhir_coprod.errors import EhrAnswer, EhrError, EhrUnreachable, said
-from fhir_coprod.instants import instant, last_updated, sortable
+from fhir_coprod.instants import instant, sortable
 from fhir_coprod.sync.ehr import export
 from fhir_coprod.sync.ehr.export import Wanted
 from fhir_coprod.sync.ehr.exporter import Exporter, Lost, Refused
 from fhir_coprod.sync.ehr.plan import TypePlan
 from fhir_coprod.sync.ehr.sending import Answer, retry_after
-from fhir_coprod.sync.reading import fetching
+from fhir_coprod.sync.reading import fetching, ways
 from fhir_coprod.sync.reading.exported import Exported, Told, told
 from fhir_coprod.sync.reading.members import members
 from fhir_coprod.sync.reading.shared import Reading
@@ -32,33 +32,17 @@ LONGEST_ASKED = 300.0
 """The same where it does: some ask for hours, for any export."""
 FAILED_LOOKS = 4
 """After so many looks in a row that brought no answer, the run goes on without the export."""
-_SEARCHED = ("history", "last-updated", "crawl", "by-patient")
 _WITHOUT = {"failed": "the last export failed", "refused": "the server does not export it"}
 """Ends of an export after which types are read without it, if they can be, until it is time for the next."""
-
-
-async def candidates(reading: Reading) -> list[TypePlan]:
-    """The plans of the types that are read by export in this run."""
-    found = []
-    for plan in reading.plan.types if reading.plan.exports is not None else ():
-        if plan.is_exported_first:
-            feed = await reading.threaded(reading.sink.feed, reading.name, plan.type)
-            if feed is not None and feed.first_success is not None:
-                continue
-        if plan.find == "bulk" or plan.is_exported_first:
-            found.append(plan)
-    return found
 
 
 async def read(reading: Reading, plans: Sequence[TypePlan]) -> list[TypePlan]:
     """Read these types by export; returns the plans of those that have to be read otherwise in this run."""
     if reading.exports is None:
         for plan in plans:
-            if plan.find == "bulk":
-                reading.remark(
-                    plan.type, "a dry run begins no export; it is read as without one, if it can be"
-                )
-        return [_otherwise(plan) for plan in plans]
+            way = "as without one" if ways.can_be_searched(reading, plan) else "not at all"
+            reading.remark(plan.type, f"a dry run begins no export; it is read {way}")
+        return [ways.otherwise(reading, plan) for plan in plans]
     exporting = Exporting(reading, reading.exports, {plan.type: plan for plan in plans})
     try:
         await exporting.run()
@@ -67,10 +51,6 @@ async def read(reading: Reading, plans: Sequence[TypePlan]) -> list[TypePlan]:
     except Exception as error:  # noqa: BLE001 - whatever goes wrong with exports, the other types go on
         await exporting.fail(plans, f"{reading.name}: {said(error)}")
     return exporting.otherwise
-
-
-def _otherwise(plan: TypePlan) -> TypePlan:
-    return replace(plan, find=plan.otherwise) if plan.find == "bulk" else plan
 
 
 class _Postponed(Exception):
@@ -178,7 +158,11 @@ class Exporting:
             is_due = before is None or not timedelta() <= now - before < every
             if self.reading.wishes.full or is_due:
                 due.append(type)
-            elif last is not None and last.ended in _WITHOUT and self._can_be_searched(type):
+            elif (
+                last is not None
+                and last.ended in _WITHOUT
+                and ways.can_be_searched(self.reading, self.plans[type])
+            ):
                 self._read_otherwise(type, _WITHOUT[last.ended])
             elif before is not None:
                 self._tell_known(type, feed, _at(before + every))
@@ -198,7 +182,11 @@ class Exporting:
         exports = self.reading.plan.exports
         if exports is None or not due:
             return []
-        full = [type for type in due if self._is_full_due(self.plans[type], feeds[type])]
+        full = [
+            type
+            for type in due
+            if ways.is_full_due(self.reading, self.plans[type], feeds[type], wants_all=self._needs_all)
+        ]
         changes = [type for type in due if type not in full]
         found: list[Wanted] = []
         if exports.scope.startswith("Group/"):
@@ -215,29 +203,12 @@ class Exporting:
         if full:
             found.append(Wanted(exports.scope, tuple(full)))
         if changes:
-            found.append(Wanted(exports.scope, tuple(changes), self._since(feeds[type] for type in changes)))
+            found.append(
+                Wanted(
+                    exports.scope, tuple(changes), ways.since(self.reading, [feeds[type] for type in changes])
+                )
+            )
         return found
-
-    def _is_full_due(self, plan: TypePlan, feed: Feed | None) -> bool:
-        wishes = self.reading.wishes
-        if (
-            wishes.full
-            or self._needs_all
-            or plan.is_exported_first
-            or not self.reading.plan.vendor.bulk.since
-        ):
-            return True
-        if feed is None or not feed.watermark or feed.last_full is None:
-            return True
-        if wishes.full_after is None:
-            return False
-        return not timedelta() <= datetime.now(UTC) - feed.last_full < wishes.full_after
-
-    def _since(self, feeds: Iterable[Feed | None]) -> str:
-        own = self.reading.client.ehr.overlap_seconds
-        overlap = timedelta(seconds=self.reading.plan.vendor.overlap_seconds if own is None else own)
-        mark = min(feed.watermark for feed in feeds if feed is not None)
-        return last_updated(datetime.fromisoformat(mark) - overlap)
 
     # --- one export -------------------------------------------------------------------------------
 
@@ -265,7 +236,10 @@ class Exporting:
             return
         except EhrError as error:
             await self.reading.threaded(self.exports.end, self._name, job, "not begun")
-            await self.fail([self.plans[type] for type in job.types], error.message)
+            if isinstance(error, EhrAnswer | EhrUnreachable):
+                await self._without(job, self._bare(error))
+            else:  # it asks to be left alone
+                await self.fail(self._unsettled(job), error.message)
             return
         job = msgspec.structs.replace(job, address=begun.address, began_there=instant(begun.at))
         await self.reading.threaded(self.exports.save, self._name, job)
@@ -298,7 +272,11 @@ class Exporting:
                 if types := tuple(plan.type for plan in self._unsettled(job)):
                     await self._begin(replace(job.wanted, types=types))
         except EhrError as error:
-            await self.fail(self._unsettled(job), error.message)
+            if self._is_late(job):  # nothing will come of it
+                await self.reading.threaded(self.exports.end, self._name, job, "failed")
+                await self._without(job, self._bare(error))
+            else:
+                await self.fail(self._unsettled(job), error.message)
 
     def _unsettled(self, job: Job) -> list[TypePlan]:
         return [self.plans[type] for type in job.types if type not in self.settled]
@@ -414,11 +392,11 @@ class Exporting:
         *,
         resumed: bool,
     ) -> None:
-        type, otherwise = plan.type, _otherwise(plan)
+        type = plan.type
         absent = next((lacking[one.number] for one in files if one.number in lacking), "")
         # Without a file, there may be no record, or exports do not hold this type. A search tells.
         is_empty = job.is_full and not files and not about.of(type)
-        if (absent or is_empty) and otherwise.find in _SEARCHED and not job.patients:
+        if (absent or is_empty) and ways.can_be_searched(self.reading, self.plans[type]) and not job.patients:
             self._read_otherwise(type, absent or "the export holds none")
             await self.reading.threaded(self.exports.type_done, self._name, type)
             return
@@ -459,9 +437,6 @@ class Exporting:
 
     # --- beside -----------------------------------------------------------------------------------
 
-    def _can_be_searched(self, type: str) -> bool:
-        return _otherwise(self.plans[type]).find not in ("none", "bulk")
-
     def _is_late(self, job: Job) -> bool:
         return datetime.now(UTC) - job.began_at > self.reading.wishes.bulk_job
 
@@ -474,13 +449,13 @@ class Exporting:
             self._needs_all = True
             return
         for plan in self._unsettled(job):
-            if self._can_be_searched(plan.type):
+            if ways.can_be_searched(self.reading, plan):
                 self._read_otherwise(plan.type, reason)
             else:
                 await self.fail([plan], f"{reason}, and there is no other way")
 
     def _read_otherwise(self, type: str, why: str) -> None:
-        plan = _otherwise(self.plans[type])
+        plan = ways.otherwise(self.reading, self.plans[type])
         self.settled.add(type)
         self.otherwise.append(plan)
         self.reading.remark(type, f"{why}; read by {plan.find} instead")
