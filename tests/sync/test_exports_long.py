@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 from starlette.responses import JSONResponse, Response
+from typer.testing import CliRunner
 
+from fhir_coprod.cli import app
 from fhir_coprod.jsontext import Document
 from fhir_coprod.outcome import OK, Outcome
 from fhir_coprod.store import Store
@@ -278,13 +280,57 @@ def test_a_run_that_is_cut_off_while_it_reads_goes_on_with_the_same_files(
 
     ehr = hospital()
     with serving(ehr):
+        settings = settings_for(store_path, ehr, bulk_every_hours=1)
         with pytest.raises(KeyboardInterrupt):
-            run(store, settings_for(store_path, ehr), politeness=QUICK, validate=killed)
+            run(store, settings, politeness=QUICK, validate=killed)
         assert left_behind(store, store_path)
         ehr.fetched.clear()
-        report = synced(store, store_path, ehr)
+        [report] = run(store, settings, politeness=QUICK)
     assert report.ok
-    assert not [n for n in ehr.fetched if n.startswith("Task") and not ehr.exports[-1].since]
-    assert len([e for e in ehr.exports if not e.since]) == 1
+    assert not ehr.fetched, "all files are here"
+    assert len(ehr.exports) == 1
     assert report.counts["Task"].created == 2, "the first two were staged before"
     assert len(alive(store, "Task")) == MANY
+
+
+def test_a_folder_that_cannot_be_made_is_told_with_what_to_set(
+    store: Store, store_path: str, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    ehr = hospital()
+    with serving(ehr):
+        settings = settings_for(store_path, ehr)
+        sync = settings.sync.model_copy(update={"bulk_folder": str(tmp_path / "file" / "below")})
+        [report] = run(store, settings.model_copy(update={"sync": sync}), politeness=QUICK)
+    assert "set sync.bulk_folder to another place" in report.faults["Task"]
+
+
+def test_files_are_for_this_user_only(store: Store, store_path: str) -> None:
+    modes: set[tuple[int, int]] = set()
+    ehr = hospital()
+    folder = Path(f"{store_path.removeprefix('sqlite:///')}-exports") / "care.export"
+
+    def looks(document: Document) -> Outcome:
+        modes.update((folder.stat().st_mode & 0o777, f.stat().st_mode & 0o777) for f in folder.iterdir())
+        return OK
+
+    with serving(ehr):
+        run(store, settings_for(store_path, ehr), politeness=QUICK, validate=looks)
+    assert modes == {(0o700, 0o600)}
+
+
+def test_how_far_an_export_is_is_logged_as_a_number_and_not_in_the_words_of_the_server(
+    store_path: str, tmp_path: Path
+) -> None:
+    answers = [Response("", 202, headers={"X-Progress": "50% of Eva Berg's records", "Retry-After": "0"})]
+    ehr = hospital(status=lambda e, look: answers.pop() if answers else None, polls=0)
+    with serving(ehr):
+        file = tmp_path / "coprod.toml"
+        file.write_text(
+            f'[store]\nurl = "{store_path}"\n[[ehr]]\nname = "care"\nurl = "{ehr.url}"\ntypes = ["Patient"]\n'
+        )
+        result = CliRunner().invoke(app, ["--config", str(file), "sync"])
+    assert result.exit_code == 0, result.output
+    assert "event='export'" in result.stderr
+    assert "50%" in result.stderr
+    assert "Berg" not in result.stderr
