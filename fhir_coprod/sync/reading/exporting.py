@@ -22,7 +22,7 @@ from fhir_coprod.sync.ehr.sending import Answer, retry_after
 from fhir_coprod.sync.reading import fetching, ways
 from fhir_coprod.sync.reading.exported import Exported, Told, told
 from fhir_coprod.sync.reading.members import members
-from fhir_coprod.sync.reading.shared import Reading
+from fhir_coprod.sync.reading.shared import Reading, many
 from fhir_coprod.sync.staging.exports import Exports, Held, Job, Left
 from fhir_coprod.sync.staging.feed import Feed
 
@@ -79,6 +79,8 @@ class Exporting:
     _needs_all: bool = False
     """Patients have joined a group, and what is theirs could not be had by itself."""
     _is_begun_again: bool = False
+    _resting: dict[str, list[str]] = field(default_factory=dict)
+    """Types that are not read in this run, by when they are exported again."""
     _left: frozenset[str] | None = None
     """Patients of ours who are not in the group any more; None: see what the last run noted."""
 
@@ -118,6 +120,9 @@ class Exporting:
         for type in due:
             if type not in self.settled:
                 self._tell_known(type, feeds[type], "when the export that is under way is done")
+        for again, resting in self._resting.items():
+            others = f"; so it is of {many(len(resting) - 1, 'other type')}" if len(resting) > 1 else ""
+            self.reading.remark(resting[0], f"read by export; the next one is due {again}{others}")
 
     async def _is_busy(self) -> bool:
         """Whether an export is under way, so that no other may be begun."""
@@ -175,7 +180,7 @@ class Exporting:
             self.reading.incomplete.add(type)
             self.reading.mend(type, f"{feed.reason if feed else 'not read yet'}; exported again {again}", [])
         else:
-            self.reading.remark(type, f"read by export; the next one is due {again}")
+            self._resting.setdefault(again, []).append(type)
 
     async def _wanted(self, feeds: dict[str, Feed | None], due: Sequence[str]) -> list[Wanted]:
         """The exports that bring what is due: of patients who joined, of everything, of changes."""
@@ -397,7 +402,7 @@ class Exporting:
         # Without a file, there may be no record, or exports do not hold this type. A search tells.
         is_empty = job.is_full and not files and not about.of(type)
         if (absent or is_empty) and ways.can_be_searched(self.reading, self.plans[type]) and not job.patients:
-            self._read_otherwise(type, absent or "the export holds none")
+            self._read_otherwise(type, absent)
             await self.reading.threaded(self.exports.type_done, self._name, type)
             return
         reading = self.reading
@@ -458,7 +463,8 @@ class Exporting:
         plan = ways.otherwise(self.reading, self.plans[type])
         self.settled.add(type)
         self.otherwise.append(plan)
-        self.reading.remark(type, f"{why}; read by {plan.find} instead")
+        if why:
+            self.reading.remark(type, f"{why}; read by {plan.find} instead")
 
     async def fail(self, plans: Iterable[TypePlan], reason: str) -> None:
         """Note that these types could not be read, but for those that this run is done with."""
