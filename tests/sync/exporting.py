@@ -341,3 +341,8 @@ def left_behind(store: Store, path: str) -> list[Any]:
     with store.connect() as connection:
         rows: list[Any] = list(connection.execute(bulk_file.select()).all())
     return [*rows, *Path(f"{path.removeprefix('sqlite:///')}-exports").rglob("*.ndjson")]
+
+
+def remarked(report: EhrReport) -> str:
+    """All that a run said of types without finding fault."""
+    return " | ".join(report.remarks.values())

@@ -23,6 +23,7 @@ from tests.sync.exporting import (
     alive,
     hospital,
     left_behind,
+    remarked,
     settings_for,
     synced,
 )
@@ -50,7 +51,7 @@ def test_what_is_known_stays_known_while_the_next_export_is_under_way(store: Sto
         ehr.polls = 99
         report = synced(store, store_path, ehr, wait=0.03)
     assert report.ok
-    assert "still under way" in report.remarks["Task"]
+    assert "still under way" in remarked(report)
     assert feed(store, "care", "Task").state == "observable"
 
 
@@ -63,8 +64,8 @@ def test_nobody_waits_for_an_export_that_never_ends_and_it_is_looked_at_again(
         sync = settings.sync.model_copy(update={"bulk_job_hours": 1e-9})
         late = settings.model_copy(update={"sync": sync})
         reports = [run(store, late, politeness=QUICK)[0] for _ in range(3)]
-    assert all("still under way" in report.remarks["Task"] for report in reports)
-    assert all("read by crawl instead" in report.remarks["Task"] for report in reports)
+    assert all("still under way" in remarked(report) for report in reports)
+    assert all("read by crawl instead" in remarked(report) for report in reports)
     assert reports[0].counts["Task"].created == MANY
     assert len(ehr.exports) == 1
 
@@ -76,7 +77,7 @@ def test_no_other_export_is_begun_while_one_is_under_way(store: Store, store_pat
         ehr.polls = 3
         report = synced(store, store_path, ehr, types=("Patient", "Task"), wait=0.03)
         assert [e.types for e in ehr.exports[1:]] == [("Task",)], "of everything, as it is new"
-        assert "when the export that is under way is done" in report.remarks["Patient"]
+        assert "when the export that is under way is done" in remarked(report)
         ehr.put({**ehr.resources["Patient/p1"], "gender": "female"})
         ehr.polls = 0
         report = synced(store, store_path, ehr, types=("Patient", "Task"))
@@ -104,7 +105,7 @@ def test_an_export_that_is_lost_again_and_again_is_not_begun_without_end(
     with serving(ehr):
         report = synced(store, store_path, ehr)
     assert len(ehr.exports) == 2
-    assert report.remarks["Task"] == "the server has lost the export; read by crawl instead"
+    assert "the server has lost the export; read by crawl instead" in remarked(report)
     assert report.counts["Task"].created == MANY
 
 
@@ -141,12 +142,12 @@ def test_an_export_that_fails_is_told_and_the_next_one_waits_for_its_time(
     ehr = hospital(status=lambda e, look: JSONResponse(FAILED, 500))
     with serving(ehr):
         report = synced(store, store_path, ehr, bulk_every_hours=1)
-        assert "the export failed at the server (500: exception)" in report.remarks["Task"]
+        assert "the export failed at the server (500: exception)" in remarked(report)
         assert report.counts["Task"].created == MANY
         again = synced(store, store_path, ehr, bulk_every_hours=1)
     assert len(ehr.exports) == 1
     assert ehr.exports[0].is_cleared
-    assert again.remarks["Task"] == "the last export failed; read by crawl instead"
+    assert "the last export failed; read by crawl instead" in remarked(again)
 
 
 @pytest.mark.parametrize(
@@ -173,7 +174,7 @@ def test_something_that_is_no_manifest_is_said_in_words(store: Store, store_path
     ehr = hospital(manifest=lambda _: manifest)
     with serving(ehr):
         report = synced(store, store_path, ehr)
-    assert "the manifest of its export is" in report.remarks["Task"]
+    assert "the manifest of its export is" in remarked(report)
     assert report.counts["Task"].created == MANY
     assert ehr.exports[0].is_cleared
 
@@ -256,7 +257,7 @@ def test_files_of_a_host_that_wants_our_token_are_told_with_what_to_set(
         files.exports = ehr.exports
         ehr.files_at = files.url.removesuffix("/fhir")
         report = synced(store, store_path, ehr, **secret(tmp_path, "mine"))
-    assert "see `bulk_hosts`; read by crawl instead" in report.remarks["Task"]
+    assert "see `bulk_hosts`; read by crawl instead" in remarked(report)
     assert len(ehr.exports) == 1, "nothing is lost"
 
 

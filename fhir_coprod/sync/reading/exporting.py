@@ -50,6 +50,7 @@ async def read(reading: Reading, plans: Sequence[TypePlan]) -> list[TypePlan]:
         await exporting.fail(plans, error.message)
     except Exception as error:  # noqa: BLE001 - whatever goes wrong with exports, the other types go on
         await exporting.fail(plans, f"{reading.name}: {said(error)}")
+    exporting.tell()
     return exporting.otherwise
 
 
@@ -79,8 +80,8 @@ class Exporting:
     _needs_all: bool = False
     """Patients have joined a group, and what is theirs could not be had by itself."""
     _is_begun_again: bool = False
-    _resting: dict[str, list[str]] = field(default_factory=dict)
-    """Types that are not read in this run, by when they are exported again."""
+    _said: dict[str, list[str]] = field(default_factory=dict)
+    """What a person should know → the types that it is about."""
     _left: frozenset[str] | None = None
     """Patients of ours who are not in the group any more; None: see what the last run noted."""
 
@@ -120,9 +121,6 @@ class Exporting:
         for type in due:
             if type not in self.settled:
                 self._tell_known(type, feeds[type], "when the export that is under way is done")
-        for again, resting in self._resting.items():
-            others = f"; so it is of {many(len(resting) - 1, 'other type')}" if len(resting) > 1 else ""
-            self.reading.remark(resting[0], f"read by export; the next one is due {again}{others}")
 
     async def _is_busy(self) -> bool:
         """Whether an export is under way, so that no other may be begun."""
@@ -180,7 +178,7 @@ class Exporting:
             self.reading.incomplete.add(type)
             self.reading.mend(type, f"{feed.reason if feed else 'not read yet'}; exported again {again}", [])
         else:
-            self._resting.setdefault(again, []).append(type)
+            self._say(type, f"read by export; the next one is due {again}")
 
     async def _wanted(self, feeds: dict[str, Feed | None], due: Sequence[str]) -> list[Wanted]:
         """The exports that bring what is due: of patients who joined, of everything, of changes."""
@@ -359,7 +357,7 @@ class Exporting:
             if feed is None or feed.state != "observable":
                 await self.reading.fail(plan.type, "behind", f"{words}; the next sync goes on with it")
             else:
-                self.reading.remark(plan.type, words)
+                self._say(plan.type, words)
 
     # --- its records ------------------------------------------------------------------------------
 
@@ -464,7 +462,16 @@ class Exporting:
         self.settled.add(type)
         self.otherwise.append(plan)
         if why:
-            self.reading.remark(type, f"{why}; read by {plan.find} instead")
+            self._say(type, f"{why}; read by {plan.find} instead")
+
+    def _say(self, type: str, words: str) -> None:
+        self._said.setdefault(words, []).append(type)
+
+    def tell(self) -> None:
+        """Say once what goes for several types."""
+        for words, types in self._said.items():
+            others = f" (and {many(len(types) - 1, 'other type')})" if len(types) > 1 else ""
+            self.reading.remark(types[0], f"{words}{others}")
 
     async def fail(self, plans: Iterable[TypePlan], reason: str) -> None:
         """Note that these types could not be read, but for those that this run is done with."""
