@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from typing import Any
 
 import pytest
@@ -331,3 +332,16 @@ def test_a_file_that_does_not_come_costs_its_type_only_and_the_next_run_fetches_
     assert again.counts["Task"].created == MANY
     assert again.ok
     assert not left_behind(store, store_path)
+
+
+def test_a_packed_file_that_is_cut_off_leaves_its_type_behind(store: Store, store_path: str) -> None:
+    def packed(ehr: Exporting, name: str, nth: int) -> Response | None:
+        whole = gzip.compress(ehr.content(ehr.exports[-1], name))
+        return Response(whole[:-12]) if name == "Task.1" else None
+
+    ehr = hospital(file=packed)
+    with serving(ehr):
+        report = synced(store, store_path, ehr)
+    assert "the compressed data (gzip) are cut off" in report.faults["Task"]
+    assert set(report.faults) == {"Task"}
+    assert feed(store, "care", "Task").watermark == ""

@@ -14,6 +14,7 @@ from fhir_coprod.jsontext import Document
 from fhir_coprod.outcome import OK, Outcome
 from fhir_coprod.store import Store
 from fhir_coprod.sync.engine import run
+from fhir_coprod.sync.reading import exported
 from tests.sync.departments import feed
 from tests.sync.exporting import (
     FAILED,
@@ -272,8 +273,10 @@ def test_an_address_alone_opens_files_that_need_no_token(
 
 
 def test_a_run_that_is_cut_off_while_it_reads_goes_on_with_the_same_files(
-    store: Store, store_path: str
+    store: Store, store_path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(exported, "AT_ONCE", 2)
+
     def killed(document: Document) -> Outcome:
         if document.data["id"] == "t3":
             raise KeyboardInterrupt

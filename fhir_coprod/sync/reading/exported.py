@@ -32,7 +32,7 @@ from fhir_coprod.sync.staging.letters import Refused
 from fhir_coprod.sync.staging.stage import Batch, Received
 
 AT_ONCE = 200
-"""Records in one batch."""
+"""Records in one batch, from however many files."""
 BYTES_AT_ONCE = 4_000_000
 """Bytes in one batch; one that is longer is a batch of its own."""
 
@@ -143,6 +143,8 @@ class Exported:
     resumed: bool = False
     seen: Seen = field(default_factory=Seen)
     _faults: list[str] = field(default_factory=list)
+    _bytes: int = 0
+    """Bytes of the records in the batch that is being filled."""
     _kept_in_part: int = 0
     _taken_in_part: int = 0
     _unseen: list[tuple[str, str]] = field(default_factory=list)
@@ -170,15 +172,19 @@ class Exported:
         return not verdict.behind
 
     async def _file(self, number: int, one: Held, held: Batch) -> Batch:
-        """Stage the records of a file but for the last batch, which is returned."""
+        """Stage the records of a file but for the last batch, which is returned and may take in those of the
+        next file: some servers give a file for each patient."""
         reading, seen = self.reading, self.seen
         rest = await reading.threaded(_lines, self.exports, reading.name, one)
         came, place = 0, f"{self.plan.type}, export file {number}"
         while some := await reading.threaded(lambda: list(_portion(rest))):
-            if held.taken or held.refused or held.unchanged:
+            size = sum(len(text.raw) for text in some)
+            waiting = len(held.taken) + len(held.refused) + len(held.unchanged)
+            if waiting + len(some) > AT_ONCE or self._bytes + size > BYTES_AT_ONCE:
                 await reading.put(held)
                 self._remember_less(held)
-            held = Batch(reading.name, self.plan.type)
+                held, self._bytes = Batch(reading.name, self.plan.type), 0
+            self._bytes += size
             seen.pages += 1
             received = list(self._records(some, place, held))
             came += len(some)
