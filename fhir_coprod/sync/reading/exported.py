@@ -180,7 +180,7 @@ class Exported:
         while some := await reading.threaded(lambda: list(_portion(rest))):
             size = sum(len(text.raw) for text in some)
             waiting = len(held.taken) + len(held.refused) + len(held.unchanged)
-            if waiting + len(some) > AT_ONCE or self._bytes + size > BYTES_AT_ONCE:
+            if waiting and (waiting + len(some) > AT_ONCE or self._bytes + size > BYTES_AT_ONCE):
                 await reading.put(held)
                 self._remember_less(held)
                 held, self._bytes = Batch(reading.name, self.plan.type), 0
