@@ -60,11 +60,11 @@ class Validator:
                     data = jsontext.decode(models.encode(data))
             else:
                 data = jsontext.parse(models.json_of(resource, "validate")).data
+            outcome = self.check(data, profile, decoded=decoded)
         except RecursionError:
             return Outcome((Issue("fatal", NotJson.code, jsontext.TOO_DEEP),))
         except NotJson as error:
             return Outcome((Issue("fatal", error.code, error.message),))
-        outcome = self.check(data, profile, decoded=decoded)
         return stricter(data, outcome) if strict else outcome
 
     def validate_document(self, document: Document, profile: str | None = None) -> Outcome:
