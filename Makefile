@@ -8,7 +8,7 @@ ARGS ?=
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test proof check format profiles mappings policies locale bench growth cost endurance sync-cost sync-scale watch-growth identity evidence foreign-hospital mutants docs pictures lock sbom clean
+.PHONY: help demo test proof check format profiles mappings policies locale bench growth cost endurance sync-cost sync-scale sync-others watch-growth identity evidence foreign-hospital mutants docs pictures lock sbom clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
@@ -95,6 +95,9 @@ sync-cost: $(VENV)/.test  ## what a first sync costs beside bare paging, and wha
 
 sync-scale: $(VENV)/.test  ## what syncs of up to a million records take, first and with nothing new: writes docs/sync-scale.md (ARGS=--tiny: in seconds)
 	@$(BIN)/python -m benchmarks.sync_scale $(ARGS)
+
+sync-others: $(VENV)/.test  ## the same records read by a sync, by smart-fetch and by a fhirpy loop, also from a server that fails now and then (ARGS=--tiny: in seconds)
+	@$(BIN)/python -m benchmarks.sync_others $(ARGS)
 
 watch-growth: $(VENV)/.test $(VENV)/.evidence  ## what the live watch costs as open referrals grow to a million, and orders of one patient to 10,000: writes docs/watch-growth.md and docs/watch-orders.md
 	@$(BIN)/python -m benchmarks.watch_growth $(ARGS)
