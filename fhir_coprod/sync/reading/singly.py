@@ -23,6 +23,7 @@ AT_ONCE = 6
 """Records read at the same time."""
 IDS_AT_ONCE = 50
 """Records to ask for in one request, if the server can search by id: their ids must fit into one URL."""
+_AN_ERROR = 400
 REFERENCE_ROUNDS = 4
 """How many steps of references to follow (role → organisation → its parent)."""
 
@@ -49,6 +50,7 @@ async def read_each(reading: Reading, type: str, ids: Sequence[str]) -> Found:
     """Read records one by one."""
     limit = asyncio.Semaphore(AT_ONCE)
     found = Found()
+    gone = set(reading.plan.vendor.codes.gone)
 
     async def one(id: str) -> None:
         async with limit:
@@ -57,7 +59,7 @@ async def read_each(reading: Reading, type: str, ids: Sequence[str]) -> Found:
             except EhrError:
                 found.unseen.append((f"{type}/{id}", "no answer"))
                 return
-        if answer.status in GONE:
+        if answer.status in GONE or (answer.status >= _AN_ERROR and answer.codes() & gone):
             found.gone.append(Record(reading.name, type, id))
         elif answer.status == 200 and not answer.markup:
             entry = Entry(answer.body)
@@ -206,8 +208,8 @@ async def _search_ids(reading: Reading, plan: TypePlan, ids: Sequence[str]) -> d
     if not plan.by_id or len(ids) < 2:
         return {}
     try:
-        query = urlencode({"_id": ",".join(ids), "_count": str(len(ids))})
-        answer = await reading.client.get(f"{plan.type}?{query}")
+        parameters = {"_id": ",".join(ids), **reading.plan.vendor.parameters, "_count": str(len(ids))}
+        answer = await reading.client.get(f"{plan.type}?{urlencode(parameters)}")
         entries = paging.read(answer.body).entries if answer.status == 200 else ()
     except (EhrError, paging.NotAPage):
         return {}

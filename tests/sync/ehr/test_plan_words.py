@@ -130,18 +130,23 @@ def test_a_part_without_a_mode_is_the_server_and_the_first_one_counts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("software", "implementation", "name"),
+    ("software", "implementation", "address", "name"),
     [
-        ("Epic", "", "epic"),
-        ("Epical", "", ""),
-        ("", "Oracle Health R4", "oracle-health"),
-        ("", "An Oracle", ""),
+        ("Epic", "", "", "epic"),
+        ("Epical", "", "", ""),
+        ("", "Oracle Health R4", "", "oracle-health"),
+        ("", "An Oracle", "", ""),
+        ("Interoperability Services: US Core STU7 FHIR R4", "", "", "meditech"),
+        ("Services", "", "", ""),
+        ("HAPI FHIR Server", "HAPI FHIR", "https://clinic.example/fhir", "hapi"),
+        ("HAPI FHIR Server", "HAPI FHIR", "https://clinic.example/openmrs/ws/fhir2/R4/", "openmrs"),
+        ("HAPI FHIR Server", "HAPI FHIR", "https://clinic.example/ws/fhir2/R4/inner", "hapi"),
     ],
 )
-def test_a_vendor_is_recognised_by_its_whole_name_or_the_beginning_of_its_description(
-    software: str, implementation: str, name: str
+def test_a_vendor_is_recognised_by_its_address_its_name_or_the_beginning_of_its_description(
+    software: str, implementation: str, address: str, name: str
 ) -> None:
-    found, deviations = vendor.recognise(software, implementation)
+    found, deviations = vendor.recognise(software, implementation, address)
     assert found == name
     assert (deviations == vendor.PLAIN) is not bool(name)
 
