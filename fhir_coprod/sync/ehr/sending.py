@@ -2,8 +2,8 @@
 
 A request waits for the host's token bucket. It is retried only if that can help (no answer, or 408, 425, 429,
 500, 502, 503 or 504), after the time in `Retry-After` or `RateLimit`, or an exponentially growing pause with
-jitter. If several requests in a row have failed for good, the circuit breaker makes the next ones fail at once
-for a while.
+jitter. If several requests in a row have failed for good, the circuit breaker makes the next ones fail at
+once for a while.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import ParamSpec, TypeVar
 
@@ -76,6 +76,7 @@ class Reading:
     progress: Callable[[Progress], None] | None = None
     incomplete: set[str] = field(default_factory=set)
     """Types that could not be read completely in this run."""
+    began: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property
     def name(self) -> str:

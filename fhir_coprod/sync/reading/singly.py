@@ -124,7 +124,8 @@ async def by_reference(reading: Reading, plans: Sequence[TypePlan]) -> None:
         tried |= missing
     for type in types:
         if type not in reading.incomplete:
-            await reading.put(Batch(reading.name, type, feed=Success("", datetime.now(UTC))))
+            done = Success("", datetime.now(UTC), is_full=True, began=reading.began)
+            await reading.put(Batch(reading.name, type, feed=done))
 
 
 async def _take_each(reading: Reading, plan: TypePlan, ids: Sequence[str]) -> list[Record]:

@@ -28,7 +28,7 @@ SMART_FETCH = "https://github.com/smart-on-fhir/smart-fetch"
 
 @dataclass(frozen=True)
 class Contradiction:
-    """ehr: settings of the EHR that the case needs; vendor_file: the text of a vendor file of the site's own"""
+    """One case; vendor_file: the text of a vendor file of the site's own, if it needs one."""
 
     vendor: str
     name: str
