@@ -19,11 +19,11 @@ from fhir_coprod.sync.staging.feed import Success
 from fhir_coprod.sync.staging.references import Record
 from fhir_coprod.sync.staging.stage import Batch, Received
 
+BAD_REQUEST = 400
 AT_ONCE = 6
 """Records read at the same time."""
 IDS_AT_ONCE = 50
 """Records to ask for in one request, if the server can search by id: their ids must fit into one URL."""
-_AN_ERROR = 400
 REFERENCE_ROUNDS = 4
 """How many steps of references to follow (role → organisation → its parent)."""
 
@@ -59,7 +59,7 @@ async def read_each(reading: Reading, type: str, ids: Sequence[str]) -> Found:
             except EhrError:
                 found.unseen.append((f"{type}/{id}", "no answer"))
                 return
-        if answer.status in GONE or (answer.status >= _AN_ERROR and answer.codes() & gone):
+        if answer.status in GONE or (answer.status >= BAD_REQUEST and answer.codes() & gone):
             found.gone.append(Record(reading.name, type, id))
         elif answer.status == 200 and not answer.markup:
             entry = Entry(answer.body)
@@ -208,9 +208,11 @@ async def _search_ids(reading: Reading, plan: TypePlan, ids: Sequence[str]) -> d
     """
     if not plan.by_id or len(ids) < 2:
         return {}
+    search = f"{plan.type}?{urlencode({'_id': ','.join(ids), **reading.plan.vendor.parameters})}"
     try:
-        parameters = {"_id": ",".join(ids), **reading.plan.vendor.parameters, "_count": str(len(ids))}
-        answer = await reading.client.get(f"{plan.type}?{urlencode(parameters)}")
+        answer = await reading.client.get(f"{search}&_count={len(ids)}")
+        if answer.status == BAD_REQUEST:  # some take nothing beside the ids
+            answer = await reading.client.get(search)
         entries = paging.read(answer.body).entries if answer.status == 200 else ()
     except (EhrError, paging.NotAPage):
         return {}

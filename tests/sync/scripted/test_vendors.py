@@ -19,6 +19,7 @@ from fhir_coprod.sync.engine import check, run
 from fhir_coprod.sync.report import EhrReport
 from fhir_coprod.sync.staging.feed import feeds
 from tests.peers.fixtures import NewStore
+from tests.sync.scripted import hospitals, servers
 from tests.sync.scripted.contradictions import ALL, Contradiction
 from tests.sync.scripted.ehr import ScriptedEhr
 from tests.sync.scripted.records import drawn
@@ -121,6 +122,8 @@ def states_of(store: Store) -> set[str]:
 
 
 def test_each_vendor_has_five_contradictions_or_more_each_with_its_source() -> None:
+    made = {make.__module__ for make in (case.make for case in ALL)}
+    assert made == {hospitals.__name__, servers.__name__}
     assert set(Counter(case.vendor for case in ALL)) == set(SCRIPTS)
     assert min(Counter(case.vendor for case in ALL).values()) >= 5
     assert all("http" in case.source for case in ALL)
