@@ -159,14 +159,14 @@ class Listing:
 
     def _start(self, query: Iterable[tuple[str, str]]) -> str:
         reading = self.reading
-        parameters = [*query, ("_count", str(self._page_size))]
-        path = self.plan.type
+        path, vendor = self.plan.type, reading.plan.vendor
+        parameters = [*query, *vendor.parameters.items(), ("_count", str(self._page_size))]
         if self.is_incremental:
             own = reading.client.ehr.overlap_seconds
-            overlap = timedelta(seconds=reading.plan.vendor.overlap_seconds if own is None else own)
+            overlap = timedelta(seconds=vendor.overlap_seconds if own is None else own)
             text = last_updated(datetime.fromisoformat(self._mark) - overlap)
             if self.plan.find == "history":
-                path, parameters = f"{path}/_history", [("_since", text), *parameters]
+                path, parameters = f"{path}/_history", [("_since", text), *query, parameters[-1]]
             else:
                 parameters.insert(0, ("_lastUpdated", f"ge{text}"))
         return f"{reading.client.base}/{path}?{urlencode(parameters)}"
