@@ -20,6 +20,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 
 from fhir_coprod.accounts import AUTHS, Auth, NoAuth, Section, TlsSettings, is_base
 from fhir_coprod.errors import ConfigError
+from fhir_coprod.windows import Window
 
 
 @cache
@@ -131,6 +132,20 @@ class EhrSettings(Section):
     """Other addresses by which its records name this server: behind a proxy, or as it was called before."""
     overlap_seconds: int | None = Field(default=None, ge=0, le=604_800)
     """How far each sync reaches back behind what it has read; None: as the vendor's file says (120)."""
+    every_minutes: float | None = Field(default=None, ge=0, le=10_080)
+    """As sync.every_minutes, for this EHR; None: as there."""
+    window: str = ""
+    """The hours of the day within which it may be read, in the site's zone, as 22:00-05:00; empty: any."""
+
+    @field_validator("window")
+    @classmethod
+    def _hours(cls, value: str) -> str:
+        return str(Window.read(value)) if value else ""
+
+    @property
+    def hours(self) -> Window | None:
+        """Its window."""
+        return Window.read(self.window) if self.window else None
 
     @field_validator("name")
     @classmethod
@@ -177,6 +192,13 @@ class SyncSettings(Section):
     """The share of the records of one type that may vanish at once without a person saying that it is so."""
 
 
+class LogSettings(Section):
+    """How events are told on stderr."""
+
+    format: Literal["text", "json"] = "text"
+    """text: `timestamp=… level=… event=…` on one line; json: the same as one JSON object a line."""
+
+
 class LimitSettings(Section):
     """Limits of what the endpoint, `load` and `validate` accept."""
 
@@ -205,6 +227,7 @@ class Settings(Section):
     watch: WatchSettings = WatchSettings()
     sync: SyncSettings = SyncSettings()
     limits: LimitSettings = LimitSettings()
+    log: LogSettings = LogSettings()
     ehr: tuple[EhrSettings, ...] = ()
 
     @field_validator("ehr")

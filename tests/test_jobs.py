@@ -17,7 +17,9 @@ import pytest
 import requests
 
 from fhir_coprod import jobs
+from fhir_coprod.settings import EhrSettings, Settings, SyncSettings
 from fhir_coprod.store import Store
+from fhir_coprod.sync import hours
 from tests import programs
 from tests.programs import Program
 from tests.watch.hospital import DAY, Hospital
@@ -180,16 +182,28 @@ def test_a_worker_without_a_store_to_open_says_why(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+OFTEN = Settings(
+    sync=SyncSettings(every_minutes=60),
+    ehr=(
+        EhrSettings(name="care", url="https://care.example/fhir"),
+        EhrSettings(name="ortho", url="https://ortho.example/fhir", every_minutes=1),
+    ),
+)
+
+
+def due(store: Store, settings: Settings = OFTEN) -> list[str]:
+    return store.write(lambda transaction: hours.take_due(transaction, settings, datetime.now(UTC)))
+
+
 def test_a_sync_begins_once_in_a_while_whoever_asks(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'store.db'}"
     with Store.open(url) as store, Store.open(url) as other:
-        assert store.write(lambda transaction: jobs._is_time(transaction, 60))
-        assert not store.write(lambda transaction: jobs._is_time(transaction, 60))
-        assert not other.write(lambda transaction: jobs._is_time(transaction, 60))
+        assert due(store) == ["care", "ortho"]
+        assert due(store) == due(other) == []
         a_minute_ago = round(time.time()) - 61
-        store.write(lambda transaction: transaction.set_cursor(jobs._SYNCED, a_minute_ago))
-        assert other.write(lambda transaction: jobs._is_time(transaction, 60))
-        assert not store.write(lambda transaction: jobs._is_time(transaction, 60))
+        store.write(lambda transaction: transaction.set_cursor("sync:began:ortho", a_minute_ago))
+        assert due(other) == ["ortho"]
+        assert due(store) == []
 
 
 def test_a_log_line_goes_to_what_stderr_is_when_it_is_written(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,6 +58,7 @@ GUARDED: Final[Mapping[Table, Guarded]] = {
             *(core.cursor, core.setting),
             *(sync.feed, sync.unfinished, sync.unread, sync.ehr_base, sync.letter_patient),
             *(sync.retired, sync.person_word, sync.doubt, sync.odd_number, sync.numbering, sync.merge_base),
+            *(sync.pause, sync.sync_run),
             *(watch.share, watch.habit),
         )
     },

@@ -11,9 +11,10 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, and_, bindparam, case, exists, func, literal_column, or_, select
 
-from fhir_coprod.instants import from_milliseconds, to_milliseconds
+from fhir_coprod.instants import from_milliseconds, now, to_milliseconds
 from fhir_coprod.settings import EhrSettings
 from fhir_coprod.store.schema.sync import crosswalk, dead_letter, feed, letter_patient, unread
+from fhir_coprod.sync import pauses
 
 
 class Unreliable(NamedTuple):
@@ -180,6 +181,21 @@ def struggling(connection: Connection, pulled_since: datetime) -> dict[str, tupl
         .group_by(feed.c.ehr)
     )
     return {ehr: (from_milliseconds(known), reason) for ehr, known, reason in connection.execute(statement)}
+
+
+def paused(connection: Connection) -> dict[str, str]:
+    """EHRs that a person has told us to leave alone, with since when, until when and why, in words."""
+    return {ehr: one.words for ehr, one in pauses.pauses(connection, now()).items()}
+
+
+def known_until(connection: Connection) -> dict[str, datetime]:
+    """Up to when each EHR was last read, for those of which something was read at all."""
+    statement = (
+        select(feed.c.ehr, func.min(feed.c.last_success))
+        .where(feed.c.state != "not-observable", feed.c.last_success > 0)
+        .group_by(feed.c.ehr)
+    )
+    return {ehr: from_milliseconds(known) for ehr, known in connection.execute(statement)}
 
 
 def first_read(connection: Connection) -> dict[str, datetime | None]:

@@ -19,6 +19,10 @@ class EhrReport:
     """What a run did with one EHR."""
 
     ehr: str
+    run: str = ""
+    """What names the run, in the log and in the store; "" in a dry run."""
+    left_out: str = ""
+    """Why the EHR was not read, and is not to be: it is paused, or outside its hours."""
     error: str = ""
     """Why we could not talk to it at all; "" if we could."""
     counts: dict[str, Counts] = field(default_factory=dict)
@@ -51,6 +55,20 @@ class EhrReport:
         return not self.error and not self.faults and not self.dead_letters and not self.dead
 
     @property
+    def wrong(self) -> list[str]:
+        """What is wrong, a sentence for each fault; without the ids of records there."""
+        if self.error:
+            return [self.error]
+        types: dict[str, list[str]] = {}
+        for type, reason in self.faults.items():
+            types.setdefault(reason, []).append(type)
+        said = [f"{self.ehr}: {', '.join(named)}: {reason}" for reason, named in types.items()]
+        if left_out := self.dead_letters or self.dead:
+            records = "1 record" if left_out == 1 else f"{left_out} records"
+            said.append(f"{self.ehr}: {records} could not be taken in; see: fhir-coprod dead-letters list")
+        return said
+
+    @property
     def dead(self) -> int:
         """Records that could not be taken in in this run."""
         return sum(counts.dead for counts in self.counts.values())
@@ -59,7 +77,9 @@ class EhrReport:
         """As `sync --json` prints it."""
         return {
             "ehr": self.ehr,
+            "run": self.run or None,
             "ok": self.ok,
+            "left_out": self.left_out or None,
             "error": self.error or None,
             "types": {type: counts.to_json() for type, counts in self.counts.items()},
             "faults": self.faults,

@@ -85,7 +85,9 @@ def test_a_run_is_ok_when_all_was_seen_and_nothing_is_left_out(report: EhrReport
 def test_a_report_as_json_has_no_error_where_there_is_none() -> None:
     assert EhrReport("care").to_json() == {
         "ehr": "care",
+        "run": None,
         "ok": True,
+        "left_out": None,
         "error": None,
         "types": {},
         "faults": {},
