@@ -27,14 +27,13 @@ from fhir_coprod.store import Store
 from fhir_coprod.store.lease import Lease
 from fhir_coprod.sync import hours, runs
 from fhir_coprod.sync.staging import numbers
-from fhir_coprod.watch.live.loop import Watch
+from fhir_coprod.watch.live.loop import LEASE, Watch
 from fhir_coprod.watch.record import words
 from fhir_coprod.watch.rules import policies
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
 
-LEASE: Final = "watch"
 LEASE_SECONDS: Final = 10.0
 """How long after a watch dies another takes over."""
 GLANCE_SECONDS: Final = 0.05

@@ -70,6 +70,8 @@ class Waiting(NamedTuple):
     """The number of the last dead letter."""
 
 
+MOST_COUNTED: Final = 10_000
+
 # Built once: they run whenever the watch looks at anything, and building them takes longer than running them.
 _UNRELIABLE: Final = select(
     feed.c.ehr, feed.c.type, feed.c.state, feed.c.since, feed.c.reason, feed.c.last_success
@@ -250,6 +252,12 @@ def waiting_dead_letters(connection: Connection) -> list[Waiting]:
         .order_by(dead_letter.c.ehr)
     )
     return [Waiting(*row) for row in connection.execute(statement).all()]
+
+
+def waiting_records(connection: Connection) -> int:
+    """Records that are taken and not yet linked or written, counted up to `MOST_COUNTED`."""
+    some = select(crosswalk.c.state).where(crosswalk.c.state > 0).limit(MOST_COUNTED)
+    return int(connection.execute(select(func.count()).select_from(some.subquery())).scalar_one())
 
 
 def departments(connection: Connection, ehrs: Iterable[EhrSettings]) -> dict[str, tuple[str, ...]]:

@@ -19,10 +19,6 @@ class EhrReport:
     """What a run did with one EHR."""
 
     ehr: str
-    run: str = ""
-    """What names the run, in the log and in the store; "" in a dry run."""
-    left_out: str = ""
-    """Why the EHR was not read, and is not to be: it is paused, or outside its hours."""
     error: str = ""
     """Why we could not talk to it at all; "" if we could."""
     counts: dict[str, Counts] = field(default_factory=dict)
@@ -44,6 +40,10 @@ class EhrReport:
     """By resource type: what is known of it now, in words; not in a dry run."""
     identifiers: list[SeenSystem] = field(default_factory=list)
     """What was seen of each system of numbers that name people; only in the first run, and in a full one."""
+    run: str = ""
+    """What names the run, in the log and in the store; "" in a dry run."""
+    left_out: str = ""
+    """Why the EHR was not read, and is not to be: it is paused, or outside its hours."""
 
     @property
     def ok(self) -> bool:

@@ -39,6 +39,8 @@ from fhir_coprod.watch.rules.policies import Policy
 AGAIN: Final = "watch:again"
 """The name of the cursor that holds the key from which on every referral still has to be looked at again;
 0: none has."""
+LEASE: Final = "watch"
+"""The lease of the one process that watches."""
 LOOKED: Final = "watch:looked"
 """The name of the cursor that holds when somebody last watched, in milliseconds; noted once a minute."""
 _NOTED: Final = 60_000
