@@ -115,6 +115,12 @@ pictures: $(VENV)/.base  ## the two pictures of the README, from the demo (needs
 lock: $(TOOLS)/.tools  ## write requirements/ from pyproject.toml (ARGS=--upgrade: newer versions, of all or of those named)
 	@$(TOOLS)/bin/python scripts/lock.py $(ARGS)
 
+wheel: $(VENV)/.base  ## what to install elsewhere without this folder: dist/ with the wheel, its requirements by hash, and checksums
+	@rm -rf dist && mkdir -p dist
+	@$(BIN)/python -m pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation -w dist .
+	@cp requirements/run.txt dist/fhir-coprod-requirements.txt
+	@cd dist && sha256sum * > SHA256SUMS && cat SHA256SUMS
+
 sbom: $(TOOLS)/.tools  ## install as the README says into an empty environment, and write what is in it: build/fhir-coprod.cdx.json
 	@rm -rf build/installed && mkdir -p build && $(PYTHON) -m venv build/installed
 	@build/installed/bin/pip install -q --disable-pip-version-check --require-hashes -r requirements/run.txt

@@ -68,9 +68,9 @@ def now() -> datetime:
 
 
 def spoken_age(age: timedelta) -> str:
-    """How long ago, in words: 5 minutes, 3 hours, 12 days."""
-    minutes = max(0, round(age.total_seconds() / 60))
+    """How long ago, in words: a minute, 5 minutes, 3 hours, 12 days."""
+    minutes = round(age.total_seconds() / 60)
     if minutes < 120:
-        return "1 minute" if minutes == 1 else f"{minutes} minutes"
+        return "a minute" if minutes <= 1 else f"{minutes} minutes"
     hours = round(minutes / 60)
     return f"{hours} hours" if hours < 48 else f"{round(hours / 24)} days"

@@ -63,6 +63,10 @@ class EhrOverview:
     def not_whole(self) -> tuple[Feed, ...]:
         return tuple(feed for feed in self.feeds if feed.state != "observable")
 
+    @property
+    def whole(self) -> tuple[Feed, ...]:
+        return tuple(feed for feed in self.feeds if feed.state == "observable")
+
     def is_late(self, now: datetime) -> bool:
         return self.pause is None and (self.known is None or now - self.known > self.late_after)
 

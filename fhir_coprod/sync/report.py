@@ -61,7 +61,7 @@ class EhrReport:
             return [self.error]
         types: dict[str, list[str]] = {}
         for type, reason in self.faults.items():
-            types.setdefault(reason, []).append(type)
+            types.setdefault(reason.removeprefix(f"{self.ehr}: "), []).append(type)
         said = [f"{self.ehr}: {', '.join(named)}: {reason}" for reason, named in types.items()]
         if left_out := self.dead_letters or self.dead:
             records = "1 record" if left_out == 1 else f"{left_out} records"

@@ -136,7 +136,7 @@ def _ehr(ehr: EhrOverview, now: datetime, zone: ZoneInfo) -> EhrPart:
         ehr.window,
         ehr.dead_letters,
         ehr.marks,
-        tuple(_type(feed, now, zone) for feed in ehr.feeds),
+        tuple(_type(feed, now, zone) for feed in (*ehr.not_whole, *ehr.whole)),
         ehr.hidden,
         tuple(_run(run, zone) for run in ehr.runs),
     )

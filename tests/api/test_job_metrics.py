@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from starlette.responses import Response
 
 from fhir_coprod.api.metrics import Metrics
 from fhir_coprod.overview import overview
@@ -83,7 +84,7 @@ def test_runs_feeds_letters_and_stalls_are_told_though_they_run_elsewhere(
 def test_a_pause_and_a_failure_are_told(store: Store, settings: Settings, care: Ehr) -> None:
     care.broken.clear()
     run(store, settings)
-    care.failing.add("ServiceRequest")
+    care.odd["ServiceRequest"] = Response(status_code=404)
     run(store, settings)
     pauses.pause(store, "care", None, "", NOW)
     told = figures(store, settings)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from starlette.responses import Response
 
 from fhir_coprod.store import Store
 from fhir_coprod.sync import alone
@@ -91,7 +92,7 @@ def test_the_line_of_the_docs_works_as_it_stands_and_sends_no_mail(machine: Mach
 
 def test_a_quiet_sync_says_one_sentence_for_each_fault_and_nothing_else(machine: Machine, care: Ehr) -> None:
     care.broken["Task/t"] = BAD
-    care.failing.add("ServiceRequest")
+    care.odd["ServiceRequest"] = Response(status_code=404)
     result = coprod(machine.config, "sync", "--quiet", "--json")
     assert result.exit_code == 1
     (report,) = json.loads(result.stdout)
