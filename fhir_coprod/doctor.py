@@ -234,7 +234,7 @@ async def _ask(ehr: EhrSettings) -> list[Finding]:
             access = await client.access()
     except CoprodError as error:
         cure = f"fhir-coprod ehr check {ehr.name} tells more; if it is down for long, ehr pause."
-        return [Finding(about, "fault", plain(error.message), cure)]
+        return [Finding(about, "fault", plain(error.message.removeprefix(f"{ehr.name}: ")), cure)]
     except Exception as error:  # noqa: BLE001 - whatever goes wrong with one EHR, the others are asked
         return [Finding(about, "fault", said(error))]
     ended = datetime.now(UTC)
@@ -280,7 +280,7 @@ def _sync(ehr: EhrOverview, now: datetime) -> Iterator[Finding]:
         yield Finding(
             about, "warn", f"run {last.run} was cut off", "The next run goes on; see the system's log."
         )
-    elif last.result in ("failed", "faults"):
+    elif last.result in ("failed", "faults") and last.words:
         yield Finding(about, "fault", f"run {last.run}: {plain(last.words)}", tell)
     elif last.result == "running" and now - last.began > timedelta(days=1):
         yield Finding(about, "warn", f"run {last.run} has lasted for more than a day", "Look at its log.")

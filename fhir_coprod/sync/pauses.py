@@ -28,8 +28,9 @@ class Pause(NamedTuple):
 
     @property
     def words(self) -> str:
+        since = instant(self.since.replace(microsecond=0))
         end = f" until {instant(self.until)}" if self.until else ""
-        return f"paused since {instant(self.since)}{end}{f': {self.because}' * bool(self.because)}"
+        return f"paused since {since}{end}{f': {self.because}' * bool(self.because)}"
 
     def to_json(self) -> Json:
         return {"since": instant(self.since), "until": instant(self.until), "because": self.because}

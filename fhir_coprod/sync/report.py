@@ -57,16 +57,21 @@ class EhrReport:
     @property
     def wrong(self) -> list[str]:
         """What is wrong, a sentence for each fault; without the ids of records there."""
+        said = self.not_read
+        if left_out := self.dead_letters or self.dead:
+            records = "1 record" if left_out == 1 else f"{left_out} records"
+            said.append(f"{self.ehr}: {records} could not be taken in; see: fhir-coprod dead-letters list")
+        return said
+
+    @property
+    def not_read(self) -> list[str]:
+        """What could not be read or is to be mended, a sentence for each reason."""
         if self.error:
             return [self.error]
         types: dict[str, list[str]] = {}
         for type, reason in self.faults.items():
             types.setdefault(reason.removeprefix(f"{self.ehr}: "), []).append(type)
-        said = [f"{self.ehr}: {', '.join(named)}: {reason}" for reason, named in types.items()]
-        if left_out := self.dead_letters or self.dead:
-            records = "1 record" if left_out == 1 else f"{left_out} records"
-            said.append(f"{self.ehr}: {records} could not be taken in; see: fhir-coprod dead-letters list")
-        return said
+        return [f"{self.ehr}: {', '.join(named)}: {reason}" for reason, named in types.items()]
 
     @property
     def dead(self) -> int:

@@ -36,11 +36,19 @@ class Run(NamedTuple):
     ended: datetime | None
     result: Result
     words: str
-    """What was wrong, without ids of records; "" if nothing was."""
+    """What could not be read, and why, without ids of records; "" if nothing was wrong but dead letters."""
     read: int
     changed: int
     """Records that were created, updated or deleted."""
     dead: int
+    """Dead letters that were open at its end."""
+
+    @property
+    def wrong(self) -> str:
+        """Everything that was wrong, in words; "" if nothing was."""
+        records = "1 record" if self.dead == 1 else f"{self.dead} records"
+        letters = f"{records} not taken in." if self.dead else ""
+        return f"{self.words} {letters}".strip()
 
     @property
     def took(self) -> timedelta | None:
@@ -76,7 +84,7 @@ def end(connection: Connection, run: str, reports: Iterable[EhrReport], now: dat
             (table.c.ehr == report.ehr) & (table.c.run == run),
             ended=to_milliseconds(now),
             result=_result(report),
-            words=" ".join(report.wrong),
+            words=" ".join(said.removeprefix(f"{report.ehr}: ") for said in report.not_read),
             read=sum(each.read for each in counts),
             changed=sum(each.created + each.updated + each.deleted for each in counts),
             dead=report.dead_letters,

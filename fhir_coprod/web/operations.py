@@ -158,7 +158,7 @@ def _type(feed: Feed, now: datetime, zone: ZoneInfo) -> TypeRow:
 def _run(run: Run, zone: ZoneInfo) -> RunRow:
     took = f"{run.took.total_seconds():.0f} s" if run.took is not None else "–"
     result, is_good = _RESULTS[run.result], run.result in ("ok", "running")
-    return RunRow(run.run, _time(run.began, zone), took, result, is_good, run.changed, run.words)
+    return RunRow(run.run, _time(run.began, zone), took, result, is_good, run.changed, run.wrong)
 
 
 def _time(at: datetime, zone: ZoneInfo) -> str:

@@ -81,6 +81,7 @@ def test_it_tells_what_was_wrong_and_where_to_look(store: Store, settings: Setti
     assert "1 EHR needs a look" in told
     assert "1 record not taken in" in told
     assert "with faults" in told
+    assert "1 record not taken in." in told
     assert "fhir-coprod dead-letters list" in told
 
 
