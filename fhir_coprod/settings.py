@@ -261,11 +261,12 @@ class Settings(Section):
         if named or file.exists():
             content = _read(file)
             _anchor(content, file.absolute().parent)
-        _add_environment(content)
+        variables = _add_environment(content)
         try:
             return cls(**content)
         except ValidationError as error:
-            raise ConfigError(_explain(error, file if named or file.exists() else None)) from None
+            there = file if named or file.exists() else None
+            raise ConfigError(_explain(error, there, variables)) from None
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -315,8 +316,13 @@ def _anchor(content: dict[str, Any], folder: Path) -> None:
                     ehr[name][key] = anchored(value)
 
 
-def _add_environment(content: dict[str, Any]) -> None:
-    """Let each COPROD_SECTION__KEY override the file; EHRs are counted from 0."""
+Place = tuple[str, ...]
+"""The keys that lead to a setting, with numbers from 0 as text."""
+
+
+def _add_environment(content: dict[str, Any]) -> dict[Place, str]:
+    """Let each COPROD_SECTION__KEY override the file; EHRs are counted from 0. Returns which did."""
+    used: dict[Place, str] = {}
     for name, value in sorted(os.environ.items()):
         section, *keys = name.upper().removeprefix("COPROD_").lower().split("__")
         if not name.upper().startswith("COPROD_") or (not keys and section not in Settings.model_fields):
@@ -330,6 +336,8 @@ def _add_environment(content: dict[str, Any]) -> None:
         if not isinstance(place, dict):
             raise ConfigError(f"environment variable {name}: name the key too, as in COPROD_EHR__0__URL.")
         place[keys[-1]] = value.split(",") if keys[-1] in _SEVERAL else value
+        used[section, *keys] = name
+    return used
 
 
 _SEVERAL = ("types", "patients", "aliases", "words")
@@ -350,11 +358,13 @@ def _beneath(place: Any, key: str, variable: str) -> Any:
     return place.setdefault(key, [] if key in _ENTRIES else {})
 
 
-def _explain(error: ValidationError, file: Path | None) -> str:
+def _explain(error: ValidationError, file: Path | None, variables: dict[Place, str]) -> str:
     """The first problem as one sentence; without values, since they may be secrets."""
     problem = error.errors(include_input=False, include_url=False)[0]
     place = _place(problem["loc"])
-    where = f"{file}: {place}" if file else f"settings: {place}"
+    own = tuple(str(part) for part in problem["loc"] if part not in AUTHS)
+    variable = variables.get(own) or (variables.get((*own, "type")) if "tag" in problem["type"] else None)
+    where = f"environment variable {variable}" if variable else f"{file or 'settings'}: {place}"
     if problem["type"] == "extra_forbidden":
         return f"{where}: unknown key; known keys here: {', '.join(_known_keys(problem['loc'][:-1]))}."
     if problem["type"] == "missing":

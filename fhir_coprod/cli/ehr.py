@@ -127,7 +127,7 @@ def _print_plan(plan: EhrPlan, known: Mapping[str, str]) -> None:
     vendor = f" · deviations of {plan.vendor_name}" if plan.vendor_name else ""
     title = shown(f"{plan.ehr}: {plan.software}, FHIR {plan.fhir_version}{vendor}")
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
-    for column in ("type", "changes found by", "takes from us", "why", *(["known so far"] if known else [])):
+    for column in ("type", "changes found by", "offers to take", "why", *(["known so far"] if known else [])):
         table.add_column(column)
     for row in plan.types:
         found = shown(row.find) if row.observable else "[red]cannot be seen[/red]"

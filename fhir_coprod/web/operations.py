@@ -63,6 +63,10 @@ class EhrPart:
     hidden: tuple[str, ...]
     runs: tuple[RunRow, ...]
 
+    @property
+    def is_whole(self) -> bool:
+        return all(each.is_whole for each in self.types)
+
 
 @dataclass(frozen=True, slots=True)
 class Page:
