@@ -10,6 +10,7 @@ import asyncio
 import os
 import platform
 import sqlite3
+import ssl
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final, Literal
+from urllib.parse import urlsplit
 
 from cryptography import x509
 
@@ -36,6 +38,10 @@ from fhir_coprod.sync.ehr import keys
 from fhir_coprod.sync.ehr.authorization import Access
 from fhir_coprod.sync.ehr.client import EhrClient
 from fhir_coprod.sync.ehr.sending import Politeness
+from fhir_coprod.watch.facts import rows
+from fhir_coprod.watch.facts.reader import Reader
+from fhir_coprod.watch.record.fhir import moment
+from fhir_coprod.watch.worklist.desk import open_alerts
 
 Grade = Literal["ok", "note", "warn", "fault"]
 """ok: as it should be; note: good to know; warn: will be wrong, or may be; fault: wrong, and somebody has to
@@ -48,6 +54,8 @@ CLOCK_SECONDS: Final = 60
 EXPIRES_SOON: Final = timedelta(days=30)
 WATCHED_WITHIN: Final = timedelta(hours=26)
 """How long nobody may watch, as with a job each night."""
+UNSEEN_FOR: Final = timedelta(days=7)
+"""How long alerts may be open before we warn that nobody has taken any of them."""
 _LETTERS: Final = "fhir-coprod dead-letters list; then replay, or dismiss."
 OPEN_TO_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 UNIT_FOLDERS: Final = ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
@@ -77,6 +85,7 @@ def examine(settings: Settings, now: datetime, units: Iterable[str] = UNIT_FOLDE
         yield from _secrets(ehr)
         yield from _certificates(ehr, now)
     seen: Overview | None = None
+    people: list[Finding] = []
     base = opening.connect(settings.store.url)
     try:
         faults = list(_schema(base))
@@ -86,6 +95,7 @@ def examine(settings: Settings, now: datetime, units: Iterable[str] = UNIT_FOLDE
             with Store(base) as store:
                 yield _room(store.condition())
                 seen = overview(store, settings, now)
+                people = list(_people(store, settings, now))
     except CoprodError as error:
         yield Finding("store", "fault", plain(error.message))
     finally:
@@ -100,6 +110,7 @@ def examine(settings: Settings, now: datetime, units: Iterable[str] = UNIT_FOLDE
         yield Finding("ehr", "note", "no EHR is set up", "Add an [[ehr]] block with name and url.")
     if seen is not None:
         yield from _watch(seen)
+        yield from people
     yield _units(units)
 
 
@@ -242,7 +253,27 @@ async def _ask(ehr: EhrSettings) -> list[Finding]:
     words = f"{plain(str(software))} in {(ended - began).total_seconds():.1f} s"
     if access.words:
         words += f"; {plain(access.words)}"
-    return [*_clock(ehr, answer.time, began, ended), _access(about, access, words)]
+    shown = await asyncio.to_thread(_shown, ehr)
+    notices = [*_clock(ehr, answer.time, began, ended), *_runs_out(ehr, shown, ended)]
+    return [*notices, _access(about, access, words)]
+
+
+def _shown(ehr: EhrSettings) -> x509.Certificate | None:
+    """The certificate by which the EHR shows who it is; None if it has none, or does not show it so."""
+    parts = urlsplit(ehr.url)
+    if parts.scheme != "https" or not parts.hostname:
+        return None
+    try:
+        pem = ssl.get_server_certificate((parts.hostname, parts.port or 443), timeout=ehr.timeout)
+        return x509.load_pem_x509_certificate(pem.encode())
+    except (OSError, ValueError):  # it may want to see ours first; that it is trusted was found out already
+        return None
+
+
+def _runs_out(ehr: EhrSettings, shown: x509.Certificate | None, now: datetime) -> Iterator[Finding]:
+    if shown is not None and shown.not_valid_after_utc - now < EXPIRES_SOON:
+        words = f"that of the EHR itself is valid until {shown.not_valid_after_utc:%Y-%m-%d}"
+        yield Finding(f"{ehr.name}: certificate", "warn", words, "Tell the EHR's people.")
 
 
 def _access(about: str, access: Access, words: str) -> Finding:
@@ -329,6 +360,28 @@ def _watch(seen: Overview) -> Iterator[Finding]:
         yield Finding(
             "dead letters", "fault", words, "fhir-coprod dead-letters list; then replay, or dismiss."
         )
+
+
+def _people(store: Store, settings: Settings, now: datetime) -> Iterator[Finding]:
+    """Whether anybody takes what the watch asks for, and tells the patients."""
+    with store.connect() as connection:
+        alerts = open_alerts(Reader(connection, settings))
+        untold = sum(
+            each.is_stalled and not each.patient_informed and not each.is_telling_unseen
+            for each in rows.remembered(connection, rows.STALLED)
+        )
+    since = [at for at in (moment(each.get("authoredOn"), settings.site.zone) for each in alerts) if at]
+    if alerts and all(each["status"] == "requested" for each in alerts):
+        oldest = now - min(since, default=now)
+        words = f"{len(alerts)} are open, the oldest for {spoken_age(oldest)}, and nobody has taken any"
+        cure = "Who looks at the board? fhir-coprod alerts list; alerts ack ID --by NAME."
+        yield Finding("alerts", "warn" if oldest > UNSEEN_FOR else "note", words, cure)
+    else:
+        yield Finding("alerts", "ok", f"{len(alerts)} are open")
+    if untold:
+        words = f"patients of stalled referrals who have not been told: {untold}"
+        cure = "fhir-coprod alerts letter ID; alerts release ID --by NAME."
+        yield Finding("letters", "note", words, cure)
 
 
 def _units(folders: Iterable[str]) -> Finding:

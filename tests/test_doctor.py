@@ -17,15 +17,17 @@ from cryptography.x509.oid import NameOID
 
 from fhir_coprod import doctor
 from fhir_coprod.accounts import BearerAuth, TlsSettings
-from fhir_coprod.settings import Settings
+from fhir_coprod.settings import Settings, StoreSettings
 from fhir_coprod.store import Store
 from fhir_coprod.sync import runs
 from fhir_coprod.sync.engine import run
 from fhir_coprod.watch import sweep
 from fhir_coprod.watch.rules import policies
+from fhir_coprod.watch.worklist import desk
 from tests.sync.conftest import settings_for
+from tests.sync.ehr.certificates import Authority, secured
 from tests.sync.guarded import GuardedEhr
-from tests.sync.records import organization, patient, referral
+from tests.sync.records import organization, patient, referral, task
 from tests.sync.server import Ehr, serving
 from tests.sync.test_cli import BAD, coprod
 
@@ -144,6 +146,16 @@ def certificate(file: Path, ends: datetime) -> Path:
     return file
 
 
+def test_the_certificate_of_an_ehr_that_runs_out(healthy: Settings, tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    statement = {"resourceType": "CapabilityStatement", "fhirVersion": "4.0.1", "rest": [{"mode": "server"}]}
+    with secured(authority.signs("server"), answers=statement) as server:
+        ehr = _with(healthy, url=server.url, tls=TlsSettings(ca_file=authority.file))
+        told = [each for each in doctor.examine(ehr, NOW, units=()) if each.about == "care: certificate"]
+    assert [each.grade for each in told] == ["warn", "warn"], "ours, and theirs: both last a day"
+    assert told[1].words.startswith("that of the EHR itself is valid until ")
+
+
 @pytest.mark.parametrize(("days", "grade"), [(-1, "fault"), (10, "warn"), (100, None)])
 def test_a_certificate_that_runs_out(healthy: Settings, tmp_path: Path, days: int, grade: str | None) -> None:
     file = certificate(tmp_path / "ca.pem", NOW + days * DAY)
@@ -202,6 +214,31 @@ def test_what_nobody_synced_or_watched_for_a_day(healthy: Settings) -> None:
     found = examined(healthy, NOW + 2 * DAY)
     assert found["care: known"].words == "only everything up to 2 days ago"
     assert found["watch"].words == "nobody has watched for 2 days"
+
+
+def test_alerts_that_nobody_takes_and_patients_who_are_not_told(healthy: Settings, care: Ehr) -> None:
+    care.put(task("t", "Patient/p", "ServiceRequest/s"))
+    policy = policies.load("default", healthy.site)
+    with Store.open(healthy.store.url) as store:
+        run(store, healthy)
+        sweep(store, policy, datetime.now(UTC), healthy)
+        (alert,) = desk.worklist(store, healthy)
+        found = {each.about: each for each in doctor.examine(healthy, NOW + 10 * DAY, units=())}
+        assert found["alerts"].grade == "warn"
+        assert "nobody has taken any" in found["alerts"].words
+        assert found["letters"].words.endswith(": 1")
+        desk.acknowledge(store, healthy, policy, alert["id"], "Karin Sand", datetime.now(UTC))
+    assert "alerts" not in examined(healthy)
+
+
+def test_it_reads_a_store_on_postgresql_too(postgresql_store: str, settings: Settings) -> None:
+    elsewhere = settings.model_copy(update={"store": StoreSettings(url=postgresql_store)})
+    Store.open(postgresql_store).close()
+    assert examined(elsewhere)["care: sync"].words == "never synced"
+    with Store.open(postgresql_store) as store:
+        run(store, elsewhere)
+        sweep(store, policies.load("default", elsewhere.site), datetime.now(UTC), elsewhere)
+    assert examined(elsewhere) == {}
 
 
 def test_a_run_that_was_cut_off(healthy: Settings) -> None:
