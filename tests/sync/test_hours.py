@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +21,7 @@ from fhir_coprod.sync.report import EhrReport
 from fhir_coprod.sync.staging.feed import feeds
 from fhir_coprod.watch.rules import policies
 from fhir_coprod.watch.worklist.unwatched import what_cannot_be_watched
+from tests import programs
 from tests.sync.conftest import settings_for
 from tests.sync.records import organization, patient, referral
 from tests.sync.server import Ehr, serving
@@ -249,9 +251,37 @@ def test_a_run_that_was_killed_is_called_cut_off_by_the_next(store: Store, care:
     assert (newest.result, before.result, before.took) == ("ok", "cut-off", None)
 
 
-def test_only_the_last_two_hundred_runs_of_an_ehr_are_kept(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+def test_after_a_kill_the_next_run_says_so_and_ends_as_if_nothing_had_happened(
+    tmp_path: Path, store_path: str, care: Ehr
 ) -> None:
+    config = written(tmp_path, store_path, care)
+    care.delay = 0.5
+    killed = programs.start(
+        "fhir_coprod", "--config", str(config), "sync", "--quiet", stderr=programs.DEVNULL
+    )
+    with Store.open(store_path) as store:
+
+        def newest() -> runs.Run | None:
+            with store.connect() as connection:
+                return next(iter(runs.last(connection, ["care"])["care"]), None)
+
+        deadline = time.monotonic() + 60
+        while newest() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        killed.kill()
+        assert killed.wait(60) < 0
+        began = newest()
+        assert began is not None
+        assert (began.result, began.took) == ("running", None)
+        care.delay = 0
+        assert coprod(config, "sync").exit_code == 0
+        with store.connect() as connection:
+            after, before = runs.last(connection, ["care"], 2)["care"]
+    assert (after.result, after.read, before.run, before.result) == ("ok", 3, began.run, "cut-off")
+
+
+def test_only_the_last_runs_of_an_ehr_are_kept(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runs, "KEPT", 3)
     for number in range(5):
         at = NOW + number * HOUR
