@@ -255,7 +255,7 @@ def test_after_a_kill_the_next_run_says_so_and_ends_as_if_nothing_had_happened(
     tmp_path: Path, store_path: str, care: Ehr
 ) -> None:
     config = written(tmp_path, store_path, care)
-    care.delay = 0.5
+    care.delay = 0.2
     killed = programs.start(
         "fhir_coprod", "--config", str(config), "sync", "--quiet", stderr=programs.DEVNULL
     )
