@@ -106,8 +106,12 @@ def _jobs(seen: Overview, condition: Condition, zone: ZoneInfo) -> list[tuple[st
         sync = f"run {running.run}, since {_time(running.began, zone)}"
     else:
         sync = "in progress" if seen.is_syncing else "idle"
-    looked = f"last {_time(seen.looked, zone)}" if seen.looked else "never"
-    watch = "a process watches all the time" if seen.is_watched else f"nobody just now; {looked}"
+    if seen.is_watched:
+        watch = "a process watches all the time"
+    elif seen.looked:
+        watch = f"nobody just now; last {_time(seen.looked, zone)}"
+    else:
+        watch = "nobody has ever watched"
     room = f", {condition.free_bytes / 1e9:.1f} GB free" if condition.free_bytes is not None else ""
     return [
         ("Sync", sync, True),
