@@ -42,6 +42,7 @@ from fhir_coprod.watch.facts import rows
 from fhir_coprod.watch.facts.reader import Reader
 from fhir_coprod.watch.record.fhir import moment
 from fhir_coprod.watch.worklist.desk import open_alerts
+from fhir_coprod.watched import PULLED
 
 Grade = Literal["ok", "note", "warn", "fault"]
 """ok: as it should be; note: good to know; warn: will be wrong, or may be; fault: wrong, and somebody has to
@@ -236,26 +237,38 @@ async def _ask_all(settings: Settings, seen: Overview | None) -> dict[str, list[
 
 
 async def _ask(ehr: EhrSettings) -> list[Finding]:
-    """Ask an EHR once for what it can do, signed in as a sync is."""
+    """Ask an EHR for what it can do, and, signed in as a sync is, how many records of one type it has."""
     about = f"{ehr.name}: answers"
     began = datetime.now(UTC)
     try:
-        async with EhrClient(ehr, politeness=Politeness(attempts=1)) as client:
+        client = EhrClient(ehr, politeness=Politeness(attempts=1))
+    except CoprodError:  # `_secrets` has said what is missing
+        return [Finding(about, "note", "not asked, as we could not sign in")]
+    try:
+        async with client:
             answer, statement = await client.json("metadata")
+            ended = datetime.now(UTC)
             access = await client.access()
+            type = "Organization" if "Organization" in (ehr.types or PULLED) else ehr.types[0]
+            # The statement is often for anybody: only records show whether the EHR still lets us in.
+            client.require_let_in(await client.get(f"{type}?_summary=count"))
     except CoprodError as error:
         cure = f"fhir-coprod ehr check {ehr.name} tells more; if it is down for long, ehr pause."
         return [Finding(about, "fault", plain(error.message.removeprefix(f"{ehr.name}: ")), cure)]
     except Exception as error:  # noqa: BLE001 - whatever goes wrong with one EHR, the others are asked
         return [Finding(about, "fault", said(error))]
-    ended = datetime.now(UTC)
-    software = (statement.get("software") or {}).get("name") or "a FHIR server"
-    words = f"{plain(str(software))} in {(ended - began).total_seconds():.1f} s"
+    words = f"{plain(_software(statement))} in {(ended - began).total_seconds():.1f} s"
     if access.words:
         words += f"; {plain(access.words)}"
     shown = await asyncio.to_thread(_shown, ehr)
     notices = [*_clock(ehr, answer.time, began, ended), *_runs_out(ehr, shown, ended)]
     return [*notices, _access(about, access, words)]
+
+
+def _software(statement: Json) -> str:
+    software = statement.get("software")
+    name = software.get("name") if isinstance(software, dict) else None
+    return name if isinstance(name, str) and name else "a FHIR server"
 
 
 def _shown(ehr: EhrSettings) -> x509.Certificate | None:

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
+from starlette.responses import JSONResponse
 
 from fhir_coprod import doctor
 from fhir_coprod.accounts import BearerAuth, TlsSettings
@@ -128,13 +129,36 @@ def test_a_secret_that_others_can_read_or_that_is_gone(healthy: Settings, token:
     assert "cannot be read" in examined(healthy)["care: secrets"].words
 
 
-def test_a_token_that_is_refused(healthy: Settings, token: Path, care: GuardedEhr) -> None:
+def test_a_token_that_has_run_out_is_found_before_a_sync_fails(healthy: Settings, token: Path) -> None:
+    """The statement of what it can do is for anybody, with any token."""
     token.write_text("another-token")
+    found = examined(healthy)
+    assert list(found) == ["care: answers"]
+    assert "refuses us (401)" in found["care: answers"].words
     with Store.open(healthy.store.url) as store:
         run(store, healthy)
-    found = examined(healthy)
-    assert "refuses us" in found["care: sync"].words
-    assert not found["care: sync"].words.count("care: ")
+    assert "refuses us" in examined(healthy)["care: sync"].words
+
+
+def test_no_record_is_read_to_find_out_whether_we_are_let_in(healthy: Settings, care: GuardedEhr) -> None:
+    care.requests.clear()
+    examined(healthy)
+    assert [each.rsplit("/", 1)[-1] for each in care.requests] == ["metadata", "Organization?_summary=count"]
+
+
+def test_a_secret_that_is_gone_is_one_fault_and_not_two(healthy: Settings, token: Path) -> None:
+    token.unlink()
+    assert list(examined(healthy)) == ["care: secrets"]
+
+
+@pytest.mark.parametrize("software", ["HAPI", ["HAPI"], {"name": ["HAPI"]}, {"name": None}])
+def test_a_statement_of_a_wrong_shape_stops_no_check(
+    healthy: Settings, care: GuardedEhr, monkeypatch: pytest.MonkeyPatch, software: object
+) -> None:
+    statement = JSONResponse({"resourceType": "CapabilityStatement", "software": software})
+    answer = care.answer
+    monkeypatch.setattr(care, "answer", lambda r: statement if "metadata" in r.url.path else answer(r))
+    assert examined(healthy) == {}
 
 
 def certificate(file: Path, ends: datetime) -> Path:
@@ -290,9 +314,14 @@ def test_units_of_systemd_are_named(healthy: Settings, tmp_path: Path) -> None:
 # --- the command ----------------------------------------------------------------------------------
 
 
-def test_the_command_ends_with_1_for_a_fault_and_says_what_to_do(tmp_path: Path, care: Ehr) -> None:
+def test_the_command_ends_with_1_for_a_fault_and_says_what_to_do(
+    tmp_path: Path, care: Ehr, token: Path
+) -> None:
     config = tmp_path / "coprod.toml"
-    config.write_text(f'[store]\nurl = "sqlite:///none.db"\n[[ehr]]\nname = "care"\nurl = "{care.url}"\n')
+    config.write_text(
+        f'[store]\nurl = "sqlite:///none.db"\n[[ehr]]\nname = "care"\nurl = "{care.url}"\n'
+        f'auth = {{ type = "bearer", token_file = "{token}" }}\n'
+    )
     result = coprod(config, "doctor")
     assert result.exit_code == 1
     assert "FAULT store: there is none at" in result.stdout

@@ -19,8 +19,9 @@ def doctor(
 ) -> None:
     """Check what a night operator would: settings, secrets, store, EHRs, sync, watch, service.
 
-    One line for each check, with what to do if something is wrong. It asks each EHR once for what it can do,
-    and changes nothing. Exit code 1: something is wrong; what may become wrong is only told.
+    One line for each check, with what to do if something is wrong. It asks each EHR for what it can do and,
+    signed in, how many records of one type it has; it reads none, and changes nothing. Exit code 1: something
+    is wrong; what may become wrong is only told.
     """
     from fhir_coprod.doctor import examine
     from fhir_coprod.instants import now

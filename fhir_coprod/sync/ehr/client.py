@@ -124,10 +124,7 @@ class EhrClient:
     def require_fhir(self, answer: Answer) -> None:
         """Raise EhrAnswer, which says what to do, unless the answer is 200 and JSON with a resourceType."""
         name = self.ehr.name
-        if answer.status in (401, 403):
-            raise EhrAnswer(
-                f"{name}: the server refuses us ({answer.status}); check `auth` and what it may see."
-            )
+        self.require_let_in(answer)
         if answer.markup == "XML":
             raise EhrAnswer(
                 f"{name}: the server answered XML at {shown(answer.url)} ({answer.status}) although only "
@@ -151,6 +148,13 @@ class EhrClient:
         if not isinstance(data, dict) or "resourceType" not in data:
             raise EhrAnswer(
                 f"{name}: the server answered JSON that is no FHIR resource at {shown(answer.url)}."
+            )
+
+    def require_let_in(self, answer: Answer) -> None:
+        """Raise EhrAnswer if the server does not show us this, whoever it takes us for."""
+        if answer.status in (401, 403):
+            raise EhrAnswer(
+                f"{self.ehr.name}: the server refuses us ({answer.status}); check `auth` and what it may see."
             )
 
     async def _authorized(self, url: str, headers: Mapping[str, str]) -> Answer:
