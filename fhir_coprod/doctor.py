@@ -53,8 +53,6 @@ ROOMY: Final = 1_000_000_000
 CLOCK_SECONDS: Final = 60
 """How far our clock may be from an EHR's: tokens and deadlines go by it."""
 EXPIRES_SOON: Final = timedelta(days=30)
-WATCHED_WITHIN: Final = timedelta(hours=26)
-"""How long nobody may watch, as with a job each night."""
 UNSEEN_FOR: Final = timedelta(days=7)
 """How long alerts may be open before we warn that nobody has taken any of them."""
 _LETTERS: Final = "fhir-coprod dead-letters list; then replay, or dismiss."
@@ -342,6 +340,8 @@ def _lag(ehr: EhrOverview, now: datetime) -> Finding:
     about = f"{ehr.name}: known"
     if ehr.known is None:
         types = ", ".join(feed.type for feed in ehr.feeds if feed.last_success is None)
+        if ehr.runs and ehr.runs[0].result == "running":
+            return Finding(about, "note", f"being read now; not whole yet: {types}")
         return Finding(about, "fault", f"never read whole: {types}", f"fhir-coprod sync {ehr.name}")
     words = f"everything up to {spoken_age(now - ehr.known)} ago"
     if ehr.is_late(now):
@@ -359,7 +359,7 @@ def _watch(seen: Overview) -> Iterator[Finding]:
         yield Finding("watch", "ok", "a process watches all the time")
     elif seen.looked is None:
         yield Finding("watch", "fault", "nobody has ever watched", run)
-    elif seen.now - seen.looked > WATCHED_WITHIN:
+    elif not seen.is_watched_enough:
         yield Finding("watch", "fault", f"nobody has watched for {spoken_age(seen.now - seen.looked)}", run)
     else:
         yield Finding("watch", "ok", f"last {spoken_age(seen.now - seen.looked)} ago; nobody just now")
@@ -370,9 +370,7 @@ def _watch(seen: Overview) -> Iterator[Finding]:
     yield Finding("referrals", "ok", words)
     if seen.unread_files:
         words = f"{seen.unread_files} records of files could not be taken in"
-        yield Finding(
-            "dead letters", "fault", words, "fhir-coprod dead-letters list; then replay, or dismiss."
-        )
+        yield Finding("dead letters", "fault", words, _LETTERS)
 
 
 def _people(store: Store, settings: Settings, now: datetime) -> Iterator[Finding]:

@@ -6,15 +6,14 @@ number of EHRs and types, and with the referrals that are stalled; not with the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy import Connection
 
-from fhir_coprod.instants import from_milliseconds, instant
-from fhir_coprod.jsontext import Json
+from fhir_coprod.instants import from_milliseconds
 from fhir_coprod.settings import EhrSettings, Settings
 from fhir_coprod.store import Store
 from fhir_coprod.sync import alone, hours, observed, pauses, runs
@@ -26,6 +25,8 @@ from fhir_coprod.watch.live.loop import LEASE, LOOKED
 
 SHOWN: Final = 5
 """Runs of each EHR."""
+WATCHED_WITHIN: Final = timedelta(hours=26)
+"""How long nobody may watch, as with a job each night."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,28 +95,15 @@ class Overview:
     """Referrals at which the program failed."""
 
     @property
+    def is_watched_enough(self) -> bool:
+        """Whether somebody watches, or has not long ago."""
+        return self.is_watched or (self.looked is not None and self.now - self.looked <= WATCHED_WITHIN)
+
+    @property
     def running(self) -> Run | None:
         """The run that is in progress."""
         last = [ehr.runs[0] for ehr in self.ehrs if ehr.runs]
-        return next((run for run in last if run.result == "running" and self.is_syncing), None)
-
-    def to_json(self) -> Json:
-        return {
-            "now": instant(self.now),
-            "watched": self.is_watched,
-            "looked": instant(self.looked),
-            "syncing": self.is_syncing,
-            "ehrs": [
-                {
-                    "name": ehr.name,
-                    "left_out": ehr.left_out or None,
-                    "known": instant(ehr.known),
-                    "dead_letters": ehr.dead_letters,
-                    "runs": [run.to_json() for run in ehr.runs],
-                }
-                for ehr in self.ehrs
-            ],
-        }
+        return next((run for run in last if run.result == "running"), None)
 
 
 def overview(store: Store, settings: Settings, now: datetime) -> Overview:
@@ -124,16 +112,18 @@ def overview(store: Store, settings: Settings, now: datetime) -> Overview:
     for source, _, _, number in store.fault_counts():
         marks[source] = marks.get(source, 0) + number
     looked = store.cursor(LOOKED)
+    # Asked before the runs are read: one that began earlier, does not hold the lease and has not ended was killed.
+    is_syncing = store.is_held(alone.NAME)
     with store.connect() as connection:
         letters = {one.ehr: one.records for one in observed.waiting_dead_letters(connection)}
         interests, stalls = rows.counts(connection)
         return Overview(
             now,
-            _ehrs(connection, settings, now, letters, marks),
+            _ehrs(connection, settings, now, letters, marks, is_syncing=is_syncing),
             letters.get("", 0),
             store.is_held(LEASE),
             from_milliseconds(looked) if looked else None,
-            store.is_held(alone.NAME),
+            is_syncing,
             observed.waiting_records(connection),
             stalls,
             interests.get(rows.STALLED, 0),
@@ -148,6 +138,8 @@ def _ehrs(
     now: datetime,
     letters: dict[str, int],
     marks: dict[str, int],
+    *,
+    is_syncing: bool,
 ) -> tuple[EhrOverview, ...]:
     names = [ehr.name for ehr in settings.ehr]
     by_ehr: dict[str, list[Feed]] = {name: [] for name in names}
@@ -165,7 +157,7 @@ def _ehrs(
             out.get(ehr.name, ""),
             _seen(by_ehr[ehr.name]),
             tuple(feed.type for feed in by_ehr[ehr.name] if feed.state == "not-observable"),
-            tuple(last[ehr.name]),
+            tuple(last[ehr.name] if is_syncing else _without_the_dead(last[ehr.name], now)),
             good.get(ehr.name),
             letters.get(ehr.name, 0),
             marks.get(f"ehr:{ehr.name}", 0),
@@ -177,6 +169,13 @@ def _ehrs(
 
 def _seen(known: Sequence[Feed]) -> tuple[Feed, ...]:
     return tuple(feed for feed in known if feed.state != "not-observable")
+
+
+def _without_the_dead(last: Iterable[Run], now: datetime) -> Iterator[Run]:
+    """The runs when nobody syncs: what has not ended was cut off, which the next run will note."""
+    for run in last:
+        is_dead = run.result == "running" and run.began < now
+        yield run._replace(result="cut-off") if is_dead else run
 
 
 def _patience(settings: Settings, ehr: EhrSettings) -> timedelta:

@@ -20,7 +20,7 @@ from fhir_coprod import doctor
 from fhir_coprod.accounts import BearerAuth, TlsSettings
 from fhir_coprod.settings import Settings, StoreSettings
 from fhir_coprod.store import Store
-from fhir_coprod.sync import runs
+from fhir_coprod.sync import alone, runs
 from fhir_coprod.sync.engine import run
 from fhir_coprod.watch import sweep
 from fhir_coprod.watch.rules import policies
@@ -271,6 +271,27 @@ def test_a_run_that_was_cut_off(healthy: Settings) -> None:
         store.write(lambda t: runs.begin(t.connection, "20260101-000000-aaaa", ["care"], later))
         store.write(lambda t: runs.begin(t.connection, "20260101-000001-aaaa", [], later))
     assert "was cut off" in examined(healthy)["care: sync"].words
+
+
+def test_a_run_that_was_killed_is_not_called_in_progress(healthy: Settings) -> None:
+    """The next run would note it, and that one may be hours away."""
+    with Store.open(healthy.store.url) as store:
+        store.write(lambda t: runs.begin(t.connection, "20990101-000000-aaaa", ["care"], t.now))
+        with alone.alone(store):
+            assert examined(healthy) == {}
+        found = examined(healthy)
+    assert found["care: sync"].words == "run 20990101-000000-aaaa was cut off"
+
+
+def test_a_first_read_that_takes_hours_is_no_fault(settings: Settings, care: GuardedEhr) -> None:
+    with Store.open(settings.store.url) as store:
+        care.failing.add("ServiceRequest")
+        run(store, settings)
+        sweep(store, policies.load("default", settings.site), datetime.now(UTC), settings)
+        assert "never read whole: ServiceRequest" in examined(settings)["care: known"].words
+        store.write(lambda t: runs.begin(t.connection, "20990101-000000-aaaa", ["care"], t.now))
+        with alone.alone(store):
+            assert examined(settings) == {}
 
 
 def test_no_store_yet(settings: Settings) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from fhir_coprod.instants import spoken_age
@@ -115,14 +115,10 @@ def _jobs(seen: Overview, condition: Condition, zone: ZoneInfo) -> list[tuple[st
     room = f", {condition.free_bytes / 1e9:.1f} GB free" if condition.free_bytes is not None else ""
     return [
         ("Sync", sync, True),
-        ("Watch", watch, seen.is_watched or _is_recent(seen.looked, seen.now)),
+        ("Watch", watch, seen.is_watched_enough),
         ("Store", f"{condition.state}, {condition.head} changes{room}", condition.state == "ok"),
         ("Waiting", f"{seen.waiting} records to be linked or written", True),
     ]
-
-
-def _is_recent(at: datetime | None, now: datetime) -> bool:
-    return at is not None and now - at < timedelta(hours=26)
 
 
 def _ehr(ehr: EhrOverview, now: datetime, zone: ZoneInfo) -> EhrPart:
