@@ -112,7 +112,7 @@ def overview(store: Store, settings: Settings, now: datetime) -> Overview:
     for source, _, _, number in store.fault_counts():
         marks[source] = marks.get(source, 0) + number
     looked = store.cursor(LOOKED)
-    # Asked before the runs are read: one that began earlier, does not hold the lease and has not ended was killed.
+    # Asked before the runs are read: one that began earlier and has not ended was killed if nobody syncs.
     is_syncing = store.is_held(alone.NAME)
     with store.connect() as connection:
         letters = {one.ehr: one.records for one in observed.waiting_dead_letters(connection)}

@@ -353,6 +353,11 @@ def test_the_command_ends_with_1_for_a_fault_and_says_what_to_do(
     quiet = coprod(config, "doctor", "--quiet")
     assert quiet.stdout == ""
     assert len(quiet.stderr.splitlines()) == 1
+    care.failing.add("Patient")
+    coprod(config, "sync", "--quiet")
+    for line in coprod(config, "doctor", "--quiet").stderr.splitlines():
+        assert ".. " not in line
+        assert line.count("care: ") <= 1
 
 
 def test_settings_that_cannot_be_read_are_an_error_of_their_own(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def doctor(
     for each in examine(settings(context, config), now()):
         found.append(each)
         if quiet and each.grade == "fault":
-            say(f"{each.about}: {each.words}{f'. {each.cure}' * bool(each.cure)}")
+            say(f"{each.about}: {each.words.rstrip('.')}{f'. {each.cure}' * bool(each.cure)}")
         elif not quiet and not as_json:
             line = f"{_MARKS[each.grade]} {shown(each.about)}: {shown(each.words)}"
             stdout.print(line, highlight=False, soft_wrap=True)

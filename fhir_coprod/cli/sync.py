@@ -213,7 +213,7 @@ _NAMED = 20
 
 def _say(report: EhrReport, type: str, reason: str, style: str) -> None:
     """A fault or a remark, with the patients or records there that it is about."""
-    text = f"{report.ehr}: {type}: {plain(reason)}"
+    text = f"{report.ehr}: {type}: {plain(reason.removeprefix(f'{report.ehr}: '))}"
     stderr.print(text, style=style, markup=False, soft_wrap=True, highlight=False)
     unread = list(report.unread.get(type, {}).items()) if style == "red" else []
     for what, why in unread[:_NAMED]:

@@ -5,8 +5,9 @@ The EHR's credentials are never sent to another host, but for those that an auth
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Self
+from typing import Final, Self
 from urllib.parse import urlsplit
 
 import httpx
@@ -21,6 +22,10 @@ from fhir_coprod.sync.ehr.sending import Answer, Politeness, Sender, TokenBucket
 from fhir_coprod.sync.ehr.vendor import Vendor
 
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
+_CODE: Final = re.compile(r"[A-Za-z][A-Za-z_.-]{0,39}|[A-Za-z]{0,10}[-_]?\d{1,6}")
+"""What a server says as a code is told only if it looks like one: a log is no place for names and numbers of
+people."""
+_MOST_CODES: Final = 5
 _MAX_REDIRECTS = 3
 
 
@@ -136,7 +141,7 @@ class EhrClient:
                 f"({answer.status}); is url its FHIR base address?"
             )
         if answer.status != 200:
-            codes = ", ".join(sorted(answer.codes()))
+            codes = ", ".join(sorted(filter(_CODE.fullmatch, answer.codes()))[:_MOST_CODES])
             raise EhrAnswer(
                 f"{name}: the server answered {answer.status} at {shown(answer.url)}"
                 + (f" ({codes})." if codes else ".")
