@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
+import shutil
 import sqlite3
 import ssl
 import stat
@@ -97,6 +98,7 @@ def examine(settings: Settings, now: datetime, units: Iterable[str] = UNIT_FOLDE
                 people = list(_people(store, settings, now))
     except CoprodError as error:
         yield Finding("store", "fault", plain(error.message))
+        yield from _no_room(base)
     finally:
         base.close()
     asked = asyncio.run(_ask_all(settings, seen))
@@ -154,13 +156,25 @@ def _secrets(ehr: EhrSettings) -> Iterator[Finding]:
         yield Finding(about, "fault", plain(error.message))
         return
     files = secret_files(ehr)
-    for file in files:
-        mode = file.stat().st_mode
-        if os.name == "posix" and mode & OPEN_TO_OTHERS:
-            words = f"{file} can be read by others (mode {stat.S_IMODE(mode):04o})"
-            yield Finding(about, "fault", words, f"chmod 600 {file}")
-            return
-    yield Finding(about, "ok", "can be read, by this account only" if files else "no file of secrets")
+    open_ones = [found for file in files if (found := _openness(about, file)) is not None]
+    yield from open_ones
+    if not open_ones:
+        yield Finding(about, "ok", "can be read, not by others" if files else "no file of secrets")
+
+
+def _openness(about: str, file: Path) -> Finding | None:
+    """Whether others can read a secret. What does not belong to us may be meant for our group (root:coprod,
+    0640): nothing that we say may keep the account that syncs from reading it."""
+    seen = file.stat()
+    mode, is_ours = seen.st_mode, os.name == "posix" and seen.st_uid == os.geteuid()
+    if os.name != "posix" or not mode & (OPEN_TO_OTHERS if is_ours else stat.S_IRWXO):
+        return None
+    words = f"{file} can be read by others (mode {stat.S_IMODE(mode):04o})"
+    if not mode & stat.S_IRWXO:
+        words = f"{file} can be read by its group (mode {stat.S_IMODE(mode):04o})"
+        return Finding(about, "warn", words, f"chmod 600 {file}, if the account that syncs is its owner.")
+    owner = "" if is_ours and seen.st_uid else "make the account that syncs its owner (chown), then "
+    return Finding(about, "fault", words, f"{owner}chmod 600 {file}")
 
 
 def _certificates(ehr: EhrSettings, now: datetime) -> Iterator[Finding]:
@@ -204,6 +218,13 @@ def _schema(base: Database) -> Iterator[Finding]:
         cure = "Install that version." if is_newer else "Make a backup, then fhir-coprod db upgrade."
         made = "a newer" if is_newer else "an older"
         yield Finding("store", "fault", f"was made by {made} version (schema {found})", cure)
+
+
+def _no_room(base: Database) -> Iterator[Finding]:
+    """Says so if a store that cannot be opened is on a full disk: SQLite calls that many things."""
+    if isinstance(base, SqliteDatabase) and (free := shutil.disk_usage(base.path.parent).free) < LEAST_ROOM:
+        words = f"{free / 1e6:.1f} MB free beside the store: that is why, in all likelihood"
+        yield Finding("disk", "fault", words, "Make room; docs/operations.md: Disk full")
 
 
 def _room(condition: Condition) -> Finding:
@@ -259,7 +280,8 @@ async def _ask(ehr: EhrSettings) -> list[Finding]:
     if access.words:
         words += f"; {plain(access.words)}"
     shown = await asyncio.to_thread(_shown, ehr)
-    notices = [*_clock(ehr, answer.time, began, ended), *_runs_out(ehr, shown, ended)]
+    theirs = None if "Age" in answer.headers else answer.time  # a cache tells when it was made
+    notices = [*_clock(ehr, theirs, began, ended), *_runs_out(ehr, shown, ended)]
     return [*notices, _access(about, access, words)]
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -124,9 +127,30 @@ def test_a_secret_that_others_can_read_or_that_is_gone(healthy: Settings, token:
     found = examined(healthy)["care: secrets"]
     assert found.grade == "fault"
     assert "mode 0644" in found.words
-    assert found.cure == f"chmod 600 {token}"
+    assert found.cure.endswith(f"chmod 600 {token}")
     token.unlink()
     assert "cannot be read" in examined(healthy)["care: secrets"].words
+
+
+def test_a_secret_that_the_group_can_read_is_only_told_if_it_is_ours(
+    healthy: Settings, token: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """root:coprod with 0640 is how many keep secrets: chmod 600 would take it from the account that syncs."""
+    token.chmod(0o640)
+    assert examined(healthy)["care: secrets"].grade == "warn"
+    monkeypatch.setattr(os, "geteuid", lambda: token.stat().st_uid + 1)
+    assert examined(healthy) == {}
+    token.chmod(0o644)
+    assert "chown" in examined(healthy)["care: secrets"].cure
+
+
+def test_a_store_that_cannot_be_opened_on_a_full_disk_is_told_so(
+    healthy: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path(healthy.store.url.removeprefix("sqlite:///")).write_bytes(b"no database" * 1000)
+    assert "disk" not in examined(healthy)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
+    assert "Make room" in examined(healthy)["disk"].cure
 
 
 def test_a_token_that_has_run_out_is_found_before_a_sync_fails(healthy: Settings, token: Path) -> None:
@@ -212,16 +236,31 @@ def test_a_paused_ehr_is_not_asked_and_is_no_fault(healthy: Settings, care: Ehr,
     assert coprod(config, "doctor", "--quiet").output == ""
 
 
-def test_a_wrong_clock(healthy: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def late_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     class Late(datetime):
         @classmethod
         def now(cls, tz: Any = None) -> datetime:  # type: ignore[override]
             return datetime.now(tz) - timedelta(seconds=90)
 
     monkeypatch.setattr(doctor, "datetime", Late)
+
+
+@pytest.mark.usefixtures("late_clock")
+def test_a_wrong_clock(healthy: Settings) -> None:
     found = examined(healthy)["care: clock"]
     assert found.grade == "warn"
     assert "seconds behind the EHR's" in found.words
+
+
+@pytest.mark.usefixtures("late_clock")
+def test_the_time_of_a_cache_between_us_is_not_called_the_ehr_s(
+    healthy: Settings, care: GuardedEhr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cached = JSONResponse({"resourceType": "CapabilityStatement"}, headers={"Age": "3600"})
+    answer = care.answer
+    monkeypatch.setattr(care, "answer", lambda r: cached if "metadata" in r.url.path else answer(r))
+    assert "care: clock" not in examined(healthy)
 
 
 def test_records_that_could_not_be_taken_in(healthy: Settings, care: Ehr) -> None:
