@@ -138,6 +138,12 @@ _NAMELESS: Final = (
     .where(_STANDING, _IS_NEW, ~exists().where(letter_patient.c.letter == dead_letter.c.id))
     .group_by(dead_letter.c.type)
 )
+_WAITING: Final = (
+    select(dead_letter.c.ehr, func.count(), func.max(dead_letter.c.id))
+    .where(dead_letter.c.state == literal_column("'open'"))  # as in dead_letter_open_idx
+    .group_by(dead_letter.c.ehr)
+    .order_by(dead_letter.c.ehr)
+)
 
 
 def unreliable_feeds(connection: Connection, pulled_since: datetime | None) -> list[Unreliable]:
@@ -245,13 +251,7 @@ def nameless_dead_letters(connection: Connection) -> dict[str, int]:
 
 def waiting_dead_letters(connection: Connection) -> list[Waiting]:
     """EHRs with open dead letters, in order of name."""
-    statement = (
-        select(dead_letter.c.ehr, func.count(), func.max(dead_letter.c.id))
-        .where(dead_letter.c.state == "open")
-        .group_by(dead_letter.c.ehr)
-        .order_by(dead_letter.c.ehr)
-    )
-    return [Waiting(*row) for row in connection.execute(statement).all()]
+    return [Waiting(*row) for row in connection.execute(_WAITING).all()]
 
 
 def waiting_records(connection: Connection) -> int:

@@ -149,6 +149,7 @@ dead_letter = Table(
     UniqueConstraint("ehr", "type", "foreign_id", "hash"),
 )
 partial_index("dead_letter_standing_idx", "state IN ('open', 'dismissed')", dead_letter.c.type)
+partial_index("dead_letter_open_idx", "state = 'open'", dead_letter.c.ehr)
 
 letter_patient = Table(
     "letter_patient",

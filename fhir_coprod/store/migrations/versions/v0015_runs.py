@@ -1,4 +1,5 @@
-"""Adds the tables of EHRs that are paused, and of what the last runs of the sync did."""
+"""Adds the tables of EHRs that are paused, of what the last runs of the sync did, and an index by which
+open dead letters are counted."""
 
 from __future__ import annotations
 
@@ -37,3 +38,10 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("ehr", "run", name=op.f("sync_run_pk")),
     )
     op.create_index("sync_run_began_idx", "sync_run", ["ehr", "began"])
+    op.create_index(
+        "dead_letter_open_idx",
+        "dead_letter",
+        ["ehr"],
+        sqlite_where=sa.text("state = 'open'"),
+        postgresql_where=sa.text("state = 'open'"),
+    )
