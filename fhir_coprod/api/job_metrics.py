@@ -33,6 +33,8 @@ def families(seen: Overview) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "coprod_waiting_records", "Records taken and not yet linked or written, up to 10,000", seen.waiting
     )
+    is_watched = int(seen.is_watched)
+    yield GaugeMetricFamily("coprod_watched", "1 if some process watches the referrals", is_watched)
     yield GaugeMetricFamily(
         "coprod_watch_last_look_timestamp_seconds", "When somebody last watched; 0: never", _at(seen.looked)
     )

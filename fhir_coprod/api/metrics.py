@@ -66,8 +66,6 @@ class Metrics(Collector):
             durations.add_metric([interaction], buckets, self._seconds[interaction])
         yield durations
         yield GaugeMetricFamily("coprod_connections", "Open connections", self.connections())
-        is_watched = self._overview is not None and self._overview.is_watched
-        yield GaugeMetricFamily("coprod_watched", "1 if some process watches the referrals", int(is_watched))
         head = self._condition.head
         yield GaugeMetricFamily("coprod_log_position", "Newest position of the change log", head)
         states = GaugeMetricFamily(

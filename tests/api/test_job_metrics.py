@@ -16,6 +16,7 @@ from fhir_coprod.api.metrics import Metrics
 from fhir_coprod.overview import overview
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store
+from fhir_coprod.store.condition import Condition
 from fhir_coprod.sync import pauses
 from fhir_coprod.sync.engine import run
 from fhir_coprod.watch import sweep
@@ -98,6 +99,13 @@ def test_a_pause_and_a_failure_are_told(store: Store, settings: Settings, care: 
     assert told['coprod_feed_known_timestamp_seconds{ehr="care",type="ServiceRequest"}'] > 0
     assert told['coprod_sync_last_ok_timestamp_seconds{ehr="care"}'] > 0
     assert told['coprod_ehr_paused{ehr="care"}'] == told['coprod_ehr_left_out{ehr="care"}'] == 1
+
+
+def test_what_cannot_be_read_is_not_told_at_all() -> None:
+    """Not 0 either: nobody has seen that nobody watches."""
+    text = Metrics().text(Condition("damaged"), (), None).decode()
+    assert 'coprod_store_state{state="ok"} 0.0' in text
+    assert not re.findall(r"^coprod_(?:watch|sync|feed|referrals|dead)", text, re.MULTILINE)
 
 
 def test_every_metric_is_described_and_none_that_is_not_there(store: Store, settings: Settings) -> None:
