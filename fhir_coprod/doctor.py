@@ -337,7 +337,7 @@ def _sync(ehr: EhrOverview, now: datetime) -> Iterator[Finding]:
     last = ehr.runs[0] if ehr.runs else None
     tell = f"fhir-coprod sync {ehr.name} tells more."
     if ehr.pause is not None:
-        yield Finding(about, "note", ehr.pause.words, f"fhir-coprod ehr resume {ehr.name} ends it.")
+        yield Finding(about, "note", ehr.left_out, f"fhir-coprod ehr resume {ehr.name} ends it.")
     elif last is None:
         yield Finding(about, "fault", "never synced", f"fhir-coprod sync {ehr.name}")
     elif last.result == "cut-off":

@@ -78,7 +78,8 @@ def check_command(
             else:
                 _print_plan(plan, known.get(ehr.name, {}))
             if ehr.name in paused:
-                say(f"{ehr.name}: {paused[ehr.name].words}; sync leaves it out", style="yellow")
+                words = paused[ehr.name].words(site.site.zone)
+                say(f"{ehr.name}: {words}; sync leaves it out", style="yellow")
             if not isinstance(plan, EhrError | ConfigError):
                 for each in learned.get(plan.ehr, ()):
                     stdout.print(shown(f"{each.use}: {each.sentence}"), highlight=False)
@@ -171,7 +172,7 @@ def pause_command(
         raise ConfigError(f"{until!r} is over; name a time to come, or leave --until away.")
     with Store.open(site.store.url) as store:
         made = pauses.pause(store, ehr.name, end, plain(because), at)
-    stdout.print(shown(f"{ehr.name}: {made.words}"), highlight=False, soft_wrap=True)
+    stdout.print(shown(f"{ehr.name}: {made.words(site.site.zone)}"), highlight=False, soft_wrap=True)
 
 
 @app.command("resume")
@@ -188,7 +189,7 @@ def resume_command(
     (ehr,) = ehrs(site, name)
     with existing_store(site) as store:
         ended = pauses.resume(store, ehr.name, now())
-    words = f"was {ended.words}; the next sync reads it" if ended else "was not paused"
+    words = f"was {ended.words(site.site.zone)}; the next sync reads it" if ended else "was not paused"
     stdout.print(shown(f"{ehr.name}: {words}"), highlight=False, soft_wrap=True)
 
 

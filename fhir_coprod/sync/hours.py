@@ -31,7 +31,7 @@ def left_out(
     found = {}
     for ehr in ehrs:
         if ehr.name in paused:
-            found[ehr.name] = paused[ehr.name].words
+            found[ehr.name] = paused[ehr.name].words(settings.site.zone)
         elif not any_hour and (why := _closed(settings, ehr, now)):
             found[ehr.name] = why
     return found

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Final, NamedTuple
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, and_, bindparam, case, exists, func, literal_column, or_, select
 
@@ -191,9 +192,9 @@ def struggling(connection: Connection, pulled_since: datetime) -> dict[str, tupl
     return {ehr: (from_milliseconds(known), reason) for ehr, known, reason in connection.execute(statement)}
 
 
-def paused(connection: Connection) -> dict[str, str]:
+def paused(connection: Connection, zone: ZoneInfo) -> dict[str, str]:
     """EHRs that a person has told us to leave alone, with since when, until when and why, in words."""
-    return {ehr: one.words for ehr, one in pauses.pauses(connection, now()).items()}
+    return {ehr: one.words(zone) for ehr, one in pauses.pauses(connection, now()).items()}
 
 
 def known_until(connection: Connection) -> dict[str, datetime]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from typing import NamedTuple
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, select
 
@@ -26,11 +27,11 @@ class Pause(NamedTuple):
     """None: until a person says so."""
     because: str
 
-    @property
-    def words(self) -> str:
-        since = instant(self.since.replace(microsecond=0))
-        end = f" until {instant(self.until)}" if self.until else ""
-        return f"paused since {since}{end}{f': {self.because}' * bool(self.because)}"
+    def words(self, zone: ZoneInfo) -> str:
+        """Since when, until when and why, in the local time in which people said it."""
+        since, *end = (f"{at.astimezone(zone):%Y-%m-%d %H:%M}" for at in (self.since, self.until) if at)
+        until = f" until {end[0]}" if end else ""
+        return f"paused since {since}{until}{f': {self.because}' * bool(self.because)}"
 
     def to_json(self) -> Json:
         return {"since": instant(self.since), "until": instant(self.until), "because": self.because}

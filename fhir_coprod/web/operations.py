@@ -125,7 +125,7 @@ def _ehr(ehr: EhrOverview, now: datetime, zone: ZoneInfo) -> EhrPart:
     last = ehr.runs[0] if ehr.runs else None
     is_wrong = ehr.is_late(now) or (last is not None and last.result in ("faults", "failed", "cut-off"))
     if ehr.pause:
-        headline, grade = ehr.pause.words, "quiet"
+        headline, grade = ehr.left_out, "quiet"
     elif ehr.known is None:
         headline, grade = "not read whole yet", "late"
     else:

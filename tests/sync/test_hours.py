@@ -87,13 +87,22 @@ def test_a_resumed_ehr_is_read_again(config: Path, care: Ehr) -> None:
 
 def test_a_pause_ends_by_itself_and_cannot_end_in_the_past(config: Path, store_path: str) -> None:
     until = instant(NOW.replace(microsecond=0) + HOUR)
-    assert f"until {until}" in coprod(config, "ehr", "pause", "care", "--until", until).stdout
+    told = f"until {NOW + HOUR:%Y-%m-%d %H:%M}"
+    assert told in coprod(config, "ehr", "pause", "care", "--until", until).stdout
     over = coprod(config, "ehr", "pause", "care", "--until", "2020-01-01")
     assert isinstance(over.exception, ConfigError)
     assert "is over" in str(over.exception)
     with Store.open(store_path) as store, store.connect() as connection:
         assert list(pauses.pauses(connection, NOW)) == ["care"]
         assert pauses.pauses(connection, NOW + 2 * HOUR) == {}
+
+
+def test_a_pause_is_told_in_the_time_in_which_it_was_said(config: Path) -> None:
+    config.write_text(f'[site]\ntimezone = "Europe/Stockholm"\n{config.read_text()}')
+    coprod(config, "ehr", "pause", "care", "--until", "2099-01-01", "--because", "server moves")
+    for *command, stream in (("ehr", "check", "stderr"), ("sync", "stderr"), ("doctor", "stdout")):
+        told = getattr(coprod(config, *command), stream)
+        assert "until 2099-01-01 00:00: server moves" in told, command
 
 
 def test_a_pause_said_again_keeps_the_time_since_when(store: Store) -> None:

@@ -31,7 +31,7 @@ def blind_feeds(
     too many kept records cannot be read."""
     feeds = observed.unreliable_feeds(connection, pulled_since)
     departments = observed.departments(connection, settings.ehr) if feeds else {}
-    paused = observed.paused(connection) if feeds else {}
+    paused = observed.paused(connection, settings.site.zone) if feeds else {}
     return tuple(
         Blind(
             feed.type,

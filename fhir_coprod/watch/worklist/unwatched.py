@@ -137,7 +137,7 @@ def what_cannot_be_watched(
             NotInUse(found) for found in habits(connection) if found.use != Use.USED and not found.was_used
         ]
         late = observed.struggling(connection, policy.pulled_since(now))
-        paused, known = observed.paused(connection), observed.known_until(connection)
+        paused, known = observed.paused(connection, settings.site.zone), observed.known_until(connection)
         for (ehr, type, why), count in Counter(
             each
             for some in unread_records(connection).values()
