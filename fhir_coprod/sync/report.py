@@ -71,7 +71,12 @@ class EhrReport:
         types: dict[str, list[str]] = {}
         for type, reason in self.faults.items():
             types.setdefault(reason.removeprefix(f"{self.ehr}: "), []).append(type)
-        return [f"{self.ehr}: {', '.join(named)}: {reason}" for reason, named in types.items()]
+        return [f"{self.ehr}: {self._named(named)}: {reason}" for reason, named in types.items()]
+
+    def _named(self, types: Sequence[str]) -> str:
+        """Types in a sentence. A refused token costs all: 24 names say no more than their number."""
+        whole = len(types) > 3 and len(types) == len(self.counts)
+        return f"all {len(types)} types" if whole else ", ".join(types)
 
     @property
     def dead(self) -> int:
