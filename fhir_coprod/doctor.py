@@ -268,6 +268,8 @@ async def _ask(ehr: EhrSettings) -> list[Finding]:
             answer, statement = await client.json("metadata")
             ended = datetime.now(UTC)
             access = await client.access()
+            if access.lacking:
+                return [_lacking(about, access)]
             type = "Organization" if "Organization" in (ehr.types or PULLED) else ehr.types[0]
             # The statement is often for anybody: only records show whether the EHR still lets us in.
             client.require_let_in(await client.get(f"{type}?_summary=count"))
@@ -282,7 +284,7 @@ async def _ask(ehr: EhrSettings) -> list[Finding]:
     shown = await asyncio.to_thread(_shown, ehr)
     theirs = None if "Age" in answer.headers else answer.time  # a cache tells when it was made
     notices = [*_clock(ehr, theirs, began, ended), *_runs_out(ehr, shown, ended)]
-    return [*notices, _access(about, access, words)]
+    return [*notices, Finding(about, "ok", words)]
 
 
 def _software(statement: Json) -> str:
@@ -309,13 +311,9 @@ def _runs_out(ehr: EhrSettings, shown: x509.Certificate | None, now: datetime) -
         yield Finding(f"{ehr.name}: certificate", "warn", words, "Tell the EHR's people.")
 
 
-def _access(about: str, access: Access, words: str) -> Finding:
-    if access.lacking:
-        cure = "Have it granted, or leave it out of `types`."
-        return Finding(
-            about, "fault", f"the token does not allow us to read {', '.join(access.lacking)}", cure
-        )
-    return Finding(about, "ok", words)
+def _lacking(about: str, access: Access) -> Finding:
+    words = f"the token does not allow us to read {', '.join(access.lacking)}"
+    return Finding(about, "fault", words, "Have it granted, or leave it out of `types`.")
 
 
 def _clock(ehr: EhrSettings, theirs: datetime | None, began: datetime, ended: datetime) -> Iterator[Finding]:

@@ -20,7 +20,7 @@ from cryptography.x509.oid import NameOID
 from starlette.responses import JSONResponse
 
 from fhir_coprod import doctor
-from fhir_coprod.accounts import BearerAuth, TlsSettings
+from fhir_coprod.accounts import BearerAuth, ClientCredentialsAuth, TlsSettings
 from fhir_coprod.settings import Settings, StoreSettings
 from fhir_coprod.store import Store
 from fhir_coprod.sync import alone, runs
@@ -162,6 +162,19 @@ def test_a_token_that_has_run_out_is_found_before_a_sync_fails(healthy: Settings
     with Store.open(healthy.store.url) as store:
         run(store, healthy)
     assert "refuses us" in examined(healthy)["care: sync"].words
+
+
+def test_a_token_that_does_not_allow_all_types_names_them(
+    healthy: Settings, care: GuardedEhr, token: Path
+) -> None:
+    care.scope = "system/Patient.rs system/ServiceRequest.rs"
+    auth = ClientCredentialsAuth(
+        type="client-credentials", client_id="us", secret_file=token, token_url=care.authority
+    )
+    found = examined(_with(healthy, auth=auth))
+    assert list(found) == ["care: answers"]
+    assert "does not allow us to read Organization, " in found["care: answers"].words
+    assert "types" in found["care: answers"].cure
 
 
 def test_no_record_is_read_to_find_out_whether_we_are_let_in(healthy: Settings, care: GuardedEhr) -> None:
