@@ -26,7 +26,7 @@ class Window(NamedTuple):
     @classmethod
     def read(cls, text: str) -> Window:
         """Raises ValueError with what to write."""
-        found = _FORM.fullmatch(text.replace(" ", ""))
+        found = _FORM.fullmatch(text.replace(" ", "").replace("-24:00", "-00:00"))  # ISO 8601 has both
         a, b, c, d = (int(part) for part in found.groups()) if found else (0, 0, 0, 0)
         window = cls(time(a, b), time(c, d))
         if window.start == window.end:

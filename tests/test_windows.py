@@ -70,3 +70,12 @@ def test_a_window_changes_exactly_when_it_is_said_to(
     assert window.is_open(changes, zone) != window.is_open(now, zone)
     assert window.is_open(changes - MINUTE / 2, zone) == window.is_open(now, zone)
     assert str(window) == f"{start}-{end}"
+
+
+def test_midnight_as_an_end_may_be_written_both_ways() -> None:
+    assert Window.read("22:00-24:00") == Window.read("22:00-00:00")
+    evening = Window.read("22:00-24:00")
+    assert evening.is_open(local("2026-03-02T23:59"), STOCKHOLM)
+    assert not evening.is_open(local("2026-03-03T00:00"), STOCKHOLM)
+    with pytest.raises(ValueError, match="such as"):
+        Window.read("24:00-05:00")
