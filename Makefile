@@ -8,7 +8,7 @@ ARGS ?=
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test proof check format profiles mappings policies locale bench growth cost endurance sync-cost watch-growth identity evidence foreign-hospital mutants docs pictures lock sbom clean
+.PHONY: help demo test proof check format profiles mappings policies locale bench growth cost endurance sync-cost sync-scale sync-others watch-growth identity evidence foreign-hospital mutants docs pictures captures lock wheel sbom clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
@@ -48,8 +48,10 @@ demo: $(VENV)/.base  ## the main job on embedded data, then endpoint and pages o
 test: $(VENV)/.test  ## all tests; names the optional peers it skipped
 	@$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
+NONE := 5# pytest's exit code when what ARGS names has no test of that kind
 proof: $(VENV)/.test  ## long proofs: fuzz, kill loops, mutants (PROOF_SIZE=ci for the size CI uses)
-	@$(BIN)/python -m pytest -m proof $(ARGS)
+	@$(BIN)/python -m pytest -m "proof and not alone" -n 2 --dist loadfile $(ARGS) || test $$? -eq $(NONE)
+	@$(BIN)/python -m pytest -m "proof and alone" $(ARGS) || test $$? -eq $(NONE)
 
 check: $(VENV)/.dev  ## lint, format, types
 	@$(BIN)/ruff check .
@@ -91,6 +93,12 @@ sync-cost: $(VENV)/.test  ## what a first sync costs beside bare paging, and wha
 	@$(BIN)/python -m benchmarks.sync_cost $(ARGS)
 	@$(BIN)/python -m benchmarks.during_sync $(ARGS)
 
+sync-scale: $(VENV)/.test  ## what syncs of up to a million records take, first and with nothing new: writes docs/sync-scale.md (ARGS=--tiny: in seconds)
+	@$(BIN)/python -m benchmarks.sync_scale $(ARGS)
+
+sync-others: $(VENV)/.test  ## the same records read by a sync, by smart-fetch and by a fhirpy loop, also from a server that fails now and then (ARGS=--tiny: in seconds)
+	@$(BIN)/python -m benchmarks.sync_others $(ARGS)
+
 watch-growth: $(VENV)/.test $(VENV)/.evidence  ## what the live watch costs as open referrals grow to a million, and orders of one patient to 10,000: writes docs/watch-growth.md and docs/watch-orders.md
 	@$(BIN)/python -m benchmarks.watch_growth $(ARGS)
 	@$(BIN)/python -m benchmarks.watch_orders $(ARGS)
@@ -112,8 +120,17 @@ docs: $(VENV)/.base  ## write docs/profiles.md and the table of rules in docs/wa
 pictures: $(VENV)/.base  ## the two pictures of the README, from the demo (needs Chromium)
 	@$(BIN)/python scripts/make_pictures.py
 
+captures: $(VENV)/.base  ## docs/captures.md and its picture: what a night operator sees, from the demo (needs Chromium)
+	@$(BIN)/python scripts/make_captures.py
+
 lock: $(TOOLS)/.tools  ## write requirements/ from pyproject.toml (ARGS=--upgrade: newer versions, of all or of those named)
 	@$(TOOLS)/bin/python scripts/lock.py $(ARGS)
+
+wheel: $(VENV)/.base  ## what to install elsewhere without this folder: dist/ with the wheel, its requirements by hash, and checksums
+	@rm -rf dist && mkdir -p dist
+	@$(BIN)/python -m pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation -w dist .
+	@cp requirements/run.txt dist/fhir-coprod-requirements.txt
+	@cd dist && sha256sum * > SHA256SUMS && cat SHA256SUMS
 
 sbom: $(TOOLS)/.tools  ## install as the README says into an empty environment, and write what is in it: build/fhir-coprod.cdx.json
 	@rm -rf build/installed && mkdir -p build && $(PYTHON) -m venv build/installed

@@ -58,10 +58,19 @@ def validate(
             metavar="TGZ", help="A FHIR package with definitions to check against; give it again for more."
         ),
     ] = None,
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict",
+            help="For what you send: extensions and profiles that are not known here, and tags of HTML in "
+            "texts, are errors too.",
+        ),
+    ] = False,
     format: Annotated[
         Format,
         typer.Option(help="text for people; json: an array of OperationOutcomes, each with file and line."),
     ] = Format.text,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
     config: ConfigOption = None,
 ) -> None:
     """Check resources against FHIR R4, the profiles that they claim, and a profile of your choice.
@@ -69,6 +78,7 @@ def validate(
     Ends with 1 if a resource is not valid. The array of OperationOutcomes keeps the order of the input.
     """
     chosen = settings(context, config)
+    format = Format.json if as_json else format
     from fhir_coprod import definitions
     from fhir_coprod.files import finding
     from fhir_coprod.validation import bulk, inputs, validator
@@ -85,7 +95,7 @@ def validate(
     size = finding.size(found)
     tell_twice(found)
     sources = inputs.sources(found, standard_input(), limits(chosen))
-    checked = bulk.check(sources, profile, package or ())
+    checked = bulk.check(sources, profile, package or (), strict=strict)
     if size is not None:
         checked = _progress(checked, size, format)
     patience = 0 if size is None else _PATIENCE

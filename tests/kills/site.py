@@ -140,13 +140,14 @@ def _toml(settings: Settings) -> str:
 
 
 def _ehr(ehr: EhrSettings) -> list[str]:
-    types = ", ".join(f'"{type}"' for type in ehr.types)
+    types, patients = (", ".join(f'"{one}"' for one in several) for several in (ehr.types, ehr.patients))
     return [
         "[[ehr]]",
         f'name = "{ehr.name}"',
         f'url = "{ehr.url}"',
         f'department = "{ehr.department}"',
         f"types = [{types}]",
+        f"patients = [{patients}]",
         f"requests_per_second = {ehr.requests_per_second}",
         f'on_invalid = "{ehr.on_invalid}"',
     ]

@@ -36,7 +36,7 @@ def queries(written: str) -> str:
     ("text", "said"),
     [
         ("page_size = [", "ward.toml: not valid TOML: Invalid value (at "),
-        ("pagesize = 7", "ward.toml:1: pagesize: unknown key; known keys here: software, "),
+        ("pagesize = 7", "ward.toml:1: pagesize: unknown key; known keys here: like, software, "),
         ('page_size = "7"', "ward.toml:1: page_size: write a whole number, got text in quotes."),
         ("page_size = 0", "ward.toml:1: page_size: write a whole number >= 1."),
         ('software = "Epic"', "ward.toml:1: software: write a list in [ ], got text in quotes."),

@@ -63,6 +63,29 @@ def test_what_a_search_by_id_does_not_give_is_read_by_itself_and_nothing_else_is
 
 
 @respx.mock
+def test_a_server_that_refuses_a_size_of_page_is_asked_for_the_ids_alone(store: Store) -> None:
+    named(by_id=True)
+
+    def found(request: httpx.Request) -> httpx.Response:
+        refused = "_count" in request.url.params
+        return httpx.Response(400) if refused else httpx.Response(200, json=has("a", "b"))
+
+    route = respx.get(f"{BASE}/Patient").mock(side_effect=found)
+    report = synced(store, patients=("a", "b"))
+    assert (report.ok, report.counts["Patient"].created, route.call_count) == (True, 2, 2)
+
+
+@respx.mock
+def test_a_record_that_was_cut_short_once_is_no_dead_letter_when_it_is_whole(store: Store) -> None:
+    named(by_id=False)
+    whole = httpx.Response(200, json=patient("a", "a"))
+    cut = httpx.Response(200, content=whole.content[:5])
+    respx.get(f"{BASE}/Patient/a").mock(side_effect=[cut, cut, whole])
+    found = [synced(store, patients=("a",)) for _ in range(3)]
+    assert [(report.ok, report.dead_letters) for report in found] == [(False, 1), (False, 1), (True, 0)]
+
+
+@respx.mock
 @pytest.mark.parametrize(
     "answer",
     [

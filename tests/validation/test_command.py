@@ -73,7 +73,7 @@ def test_json_is_one_outcome_per_resource_in_order(tmp_path: Path) -> None:
 
 
 def test_good_resources_from_standard_input_end_with_0() -> None:
-    done = run("-", "--format", "json", stdin=json.dumps(GOOD, indent=2).encode())
+    done = run("-", "--json", stdin=json.dumps(GOOD, indent=2).encode())
     assert len(json.loads(done.stdout)) == 1
     assert done.returncode == 0
 
@@ -247,7 +247,7 @@ def test_memory_does_not_grow_with_the_input(tmp_path: Path) -> None:
 
 def test_several_processes_answer_in_order() -> None:
     sources = [Input(str(n), jsontext.encode(BAD if n % 3 == 0 else GOOD)) for n in range(450)]
-    checked = list(bulk._in_parallel(iter(sources), None, (), 2))
+    checked = list(bulk._in_parallel(iter(sources), None, (), False, 2))
     assert [c.source.place for c in checked] == [s.place for s in sources]
     assert [bool(c.outcome) for c in checked] == [n % 3 != 0 for n in range(450)]
     assert all(isinstance(c.outcome, Outcome) for c in checked)

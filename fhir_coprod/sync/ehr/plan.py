@@ -120,7 +120,7 @@ def plan(ehr: EhrSettings, statement: Json) -> EhrPlan:
     if ehr.vendor:
         vendor_name, vendor = ehr.vendor, vendors.load(ehr.vendor)
     else:
-        vendor_name, vendor = vendors.recognise(name, description)
+        vendor_name, vendor = vendors.recognise(name, description, ehr.url)
     unknown = [type for type in ehr.types if not definitions.is_resource_type(type)]
     if unknown:
         raise ConfigError(f"ehr {ehr.name}: types names {', '.join(unknown)}, which FHIR R4 does not have.")

@@ -1,9 +1,9 @@
 """Sends requests to one host: rate limit, retries, circuit breaker, and answers of bounded size.
 
 A request waits for the host's token bucket. It is retried only if that can help (no answer, or 408, 425, 429,
-500, 502, 503 or 504), after the time in `Retry-After` or an exponentially growing pause with jitter. If
-several requests in a row have failed for good, the circuit breaker makes the next ones fail at once for a
-while.
+500, 502, 503 or 504), after the time in `Retry-After` or `RateLimit`, or an exponentially growing pause with
+jitter. If several requests in a row have failed for good, the circuit breaker makes the next ones fail at
+once for a while.
 """
 
 from __future__ import annotations
@@ -225,6 +225,8 @@ class Sender:
     def _patience(self, answer: Answer, pause: float) -> tuple[str, float]:
         """Why a request is retried, and after how many seconds."""
         asked = retry_after(answer.headers.get("Retry-After"))
+        if asked is None and answer.status == _TOO_MANY:
+            asked = _limited_for(answer.headers.get("RateLimit", ""))
         if asked is not None and asked > self._politeness.longest_retry_after:
             self._breaker.failed()
             when = f"in {asked:.0f} seconds" if asked < _YEAR else "in more than a year"
@@ -351,6 +353,18 @@ _OURS_REFUSED = frozenset(
     )
 )
 """What a server says that is not content with who we are; reasons as OpenSSL names them."""
+
+
+_LIMIT = re.compile(r"r=(\d{1,9})\b.*?;\s*t=(\d{1,9})\b")
+
+
+def _limited_for(value: str) -> float | None:
+    """The seconds until the limits of RateLimit that are used up are over; None if it does not say.
+
+    As in draft-ietf-httpapi-ratelimit-headers: "requests";r=0;t=42, "others";r=17;t=60
+    """
+    used_up = [float(over) for left, over in _LIMIT.findall(value.replace(",", "\n")) if left == "0"]
+    return max(used_up, default=None)
 
 
 def retry_after(value: str | None) -> float | None:

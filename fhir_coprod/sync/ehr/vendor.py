@@ -1,14 +1,21 @@
 """Loads vendor files (mappings/ehr/VENDOR.toml): how servers differ from their own CapabilityStatement.
 
-    software = ["Epic"]              the values of CapabilityStatement.software.name that this file is for
+    like = "athenahealth"            what is not said here is as in that file of ours; for a site's own file
+    software = ["Epic"]              the values of CapabilityStatement.software.name that this file is for;
+                                     "MEDITECH*" is for all that begin so
     implementation = ["Oracle"]      beginnings of implementation.description, for statements without software
+    addresses = ["/ws/fhir2/R4"]     ends of the base address, for servers whose statement does not say who
+                                     they are; tried first
     page_size = 100                  _count
     overlap_seconds = 300            how far an incremental pull reaches back before its watermark
     trust_totals = false             Bundle.total is no count of what a search can show; do not go by it
     [headers]                        sent with every request; no secrets
+    [parameters]                     sent with every search
+    _sort = "_lastUpdated"
     [codes]                          OperationOutcome.issue.details codes with a meaning of their own
     restart = ["4113"]               read that type or patient again from the start
     ignore = ["4122"]                only a warning: what came with it is complete
+    gone = ["4103"]                  the record that was asked for by its id is deleted
     [bulk]                           how its bulk exports differ
     types = ["Patient", "Goal"]      the types that they hold; without this line, all
     since = false                    they do not heed _since
@@ -25,10 +32,12 @@ A site may set `vendor` to the path of its own file, which is checked against R4
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Iterator, Mapping
 from functools import cache
+from itertools import combinations
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -66,6 +75,7 @@ class Codes(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
 
     restart: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
 
 
 class Bulk(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -82,12 +92,15 @@ class Bulk(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
 class Vendor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """The content of one vendor file; see the module's docstring."""
 
+    like: str = ""
     software: tuple[str, ...] = ()
     implementation: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
     page_size: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 200
     overlap_seconds: Annotated[int, msgspec.Meta(ge=0, le=86_400)] = 120
     trust_totals: bool = True
     headers: dict[str, str] = {}
+    parameters: dict[str, str] = {}
     codes: Codes = Codes()
     bulk: Bulk = Bulk()
     types: dict[str, TypeDeviation] = {}
@@ -121,17 +134,41 @@ def load(vendor: str) -> Vendor:
     return _bundled()[vendor]
 
 
-def recognise(software: str, implementation: str) -> tuple[str, Vendor]:
-    """The name and deviations of the vendor whose file is for that server; ("", PLAIN) if there is none."""
+def recognise(software: str, implementation: str, address: str) -> tuple[str, Vendor]:
+    """The name and deviations of the vendor whose file is for that server; ("", PLAIN) if there is none.
+
+    software, implementation: software.name and implementation.description of its statement
+    address:                  its base address
+    """
     for name, vendor in _bundled().items():
-        if software in vendor.software or any(implementation.startswith(i) for i in vendor.implementation):
+        if any(address.rstrip("/").endswith(end) for end in vendor.addresses):
+            return name, vendor
+    for name, vendor in _bundled().items():
+        if any(_is_named(software, known) for known in vendor.software):
+            return name, vendor
+        if any(implementation.startswith(known) for known in vendor.implementation):
             return name, vendor
     return "", PLAIN
 
 
+def _is_named(software: str, known: str) -> bool:
+    return software.startswith(known[:-1]) if known.endswith("*") else software == known
+
+
 def read(text: bytes, file: str) -> Vendor:
     """The content of a vendor file. Raises Mistakes, a ConfigError, with every mistake in it."""
-    return mappings.read(text, file, Vendor, mistakes)
+    own = mappings.read(text, file, Vendor, mistakes)
+    if not own.like:
+        return own
+    return msgspec.convert(
+        _upon(msgspec.to_builtins(_bundled()[own.like]), tomllib.loads(text.decode())), Vendor
+    )
+
+
+def _upon(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """What `own` says, and for the rest what `base` says; a type is taken from one of them as a whole."""
+    tables = {key: {**base.get(key, {}), **value} for key, value in own.items() if isinstance(value, dict)}
+    return {**base, **own, **tables}
 
 
 @cache
@@ -143,12 +180,17 @@ def _bundled() -> Mapping[str, Vendor]:
 
 
 def mistakes(vendor: Vendor) -> Iterator[Finding]:
-    """Headers that a vendor file must not set, contradictory codes, and names that R4 does not have."""
+    """What a vendor file must not set, contradictory codes, and names that R4 or we do not have."""
+    if vendor.like and vendor.like not in names():
+        yield ("like",), f"{vendor.like!r} is none of our files: {', '.join(names())}."
     for name, value in vendor.headers.items():
         yield from _header_mistakes(name, value)
-    for code in sorted({*vendor.codes.restart} & {*vendor.codes.ignore}):
-        said = f"{code!r} is in restart, too; it can mean only one thing."
-        yield ("codes", "ignore"), said
+    for name, value in vendor.parameters.items():
+        yield from _parameter_mistakes(name, value)
+    meanings = {"restart": vendor.codes.restart, "ignore": vendor.codes.ignore, "gone": vendor.codes.gone}
+    for (first, ones), (second, others) in combinations(meanings.items(), 2):
+        for code in sorted({*ones} & {*others}):
+            yield ("codes", second), f"{code!r} is in {first}, too; it can mean only one thing."
     for type in vendor.bulk.types:
         if said := r4.type_mistake(type):
             yield ("bulk", "types"), said
@@ -181,6 +223,17 @@ _SECRET = re.compile(r"authorization|cookie|token|secret|password|api-?key|subsc
 _CLIENTS_OWN = frozenset(("accept-encoding", "connection", "content-length", "host", "transfer-encoding"))
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 """RFC 9110, token."""
+
+
+def _parameter_mistakes(name: str, value: str) -> Iterator[Finding]:
+    """A vendor may have parameters of its own, so names that R4 does not have are no mistake here."""
+    key = ("parameters", name)
+    if _SECRET.search(name):
+        yield key, "secrets never belong in a mapping file, nor in an address; delete this line."
+    elif name == "_count":
+        yield key, "set the size of a page with page_size, not _count."
+    elif not name or not value:
+        yield key, "write the name of a search parameter and its value."
 
 
 def _header_mistakes(name: str, value: str) -> Iterator[Finding]:

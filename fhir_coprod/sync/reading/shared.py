@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import ParamSpec, TypeVar
 
@@ -87,6 +87,7 @@ class Reading:
     """Types that could not be read completely in this run."""
     exports: Exports | None = None
     """Where bulk exports are kept; None in a dry run, which begins none."""
+    began: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property
     def name(self) -> str:

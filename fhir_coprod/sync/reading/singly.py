@@ -19,6 +19,7 @@ from fhir_coprod.sync.staging.feed import Success
 from fhir_coprod.sync.staging.references import Record
 from fhir_coprod.sync.staging.stage import Batch, Received
 
+BAD_REQUEST = 400
 AT_ONCE = 6
 """Records read at the same time."""
 IDS_AT_ONCE = 50
@@ -49,6 +50,7 @@ async def read_each(reading: Reading, type: str, ids: Sequence[str]) -> Found:
     """Read records one by one."""
     limit = asyncio.Semaphore(AT_ONCE)
     found = Found()
+    gone = set(reading.plan.vendor.codes.gone)
 
     async def one(id: str) -> None:
         async with limit:
@@ -57,7 +59,7 @@ async def read_each(reading: Reading, type: str, ids: Sequence[str]) -> Found:
             except EhrError:
                 found.unseen.append((f"{type}/{id}", "no answer"))
                 return
-        if answer.status in GONE:
+        if answer.status in GONE or (answer.status >= BAD_REQUEST and answer.codes() & gone):
             found.gone.append(Record(reading.name, type, id))
         elif answer.status == 200 and not answer.markup:
             entry = Entry(answer.body)
@@ -122,7 +124,8 @@ async def by_reference(reading: Reading, plans: Sequence[TypePlan]) -> None:
         tried |= missing
     for type in types:
         if type not in reading.incomplete:
-            await reading.put(Batch(reading.name, type, feed=Success("", datetime.now(UTC))))
+            done = Success("", datetime.now(UTC), is_full=True, began=reading.began)
+            await reading.put(Batch(reading.name, type, feed=done))
 
 
 async def _take_each(reading: Reading, plan: TypePlan, ids: Sequence[str]) -> list[Record]:
@@ -205,9 +208,11 @@ async def _search_ids(reading: Reading, plan: TypePlan, ids: Sequence[str]) -> d
     """
     if not plan.by_id or len(ids) < 2:
         return {}
+    search = f"{plan.type}?{urlencode({'_id': ','.join(ids), **reading.plan.vendor.parameters})}"
     try:
-        query = urlencode({"_id": ",".join(ids), "_count": str(len(ids))})
-        answer = await reading.client.get(f"{plan.type}?{query}")
+        answer = await reading.client.get(f"{search}&_count={len(ids)}")
+        if answer.status == BAD_REQUEST:  # some take nothing beside the ids
+            answer = await reading.client.get(search)
         entries = paging.read(answer.body).entries if answer.status == 200 else ()
     except (EhrError, paging.NotAPage):
         return {}

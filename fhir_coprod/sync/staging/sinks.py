@@ -12,6 +12,7 @@ from functools import partial
 from fhir_coprod.store import Store, Transaction
 from fhir_coprod.sync.ehr.plan import EhrPlan
 from fhir_coprod.sync.pace import Pace
+from fhir_coprod.sync.spilled import SpilledSet
 from fhir_coprod.sync.staging import feed, lookup, stage, unfinished
 from fhir_coprod.sync.staging.feed import Feed, State
 from fhir_coprod.sync.staging.references import Record
@@ -38,6 +39,8 @@ class StoreSink:
         """(EHR, type) → what a person should know although everything was read."""
         self.gaps: dict[tuple[str, str], tuple[tuple[str, str], ...]] = {}
         """(EHR, type) → what the EHR did not give, and why."""
+        self.ended: set[tuple[str, str]] = set()
+        """(EHR, type) whose pull has come to its end, whatever it saw."""
         self.bases: list[tuple[str, str]] = []
         """(EHR, other base address by which it names itself), as found in this run."""
 
@@ -54,6 +57,7 @@ class StoreSink:
     def _note(self, batch: Batch) -> None:
         if batch.feed is not None:
             key = batch.ehr, batch.type
+            self.ended.add(key)
             for told, where in (
                 (batch.feed.behind or batch.feed.fault, self.faults),
                 (batch.feed.remark, self.remarks),
@@ -69,6 +73,7 @@ class StoreSink:
             self.gaps[ehr, type] = gaps
 
     def failed(self, ehr: str, types: Sequence[str], state: State, reason: str) -> None:
+        self.ended.update((ehr, type) for type in types)
         self.faults.update({(ehr, type): reason for type in types})
         self._store.write(lambda t: feed.failed(t.connection, ehr, types, state, reason, t.now))
 
@@ -81,7 +86,7 @@ class StoreSink:
         with self._store.connect() as connection:
             return lookup.taken_in_part(connection, ehr, type, ids)
 
-    def living(self, ehr: str, type: str) -> set[str]:
+    def living(self, ehr: str, type: str) -> SpilledSet:
         with self._store.connect() as connection:
             return stage.living(connection, ehr, type)
 
@@ -152,7 +157,7 @@ class DrySink(StoreSink):
         own = self._staged[ehr, type]
         return {**super().known(ehr, type, ids), **{id: own[id] for id in ids if id in own}}
 
-    def living(self, ehr: str, type: str) -> set[str]:
+    def living(self, ehr: str, type: str) -> SpilledSet:
         ids = super().living(ehr, type)
         for id, known in self._staged[ehr, type].items():
             (ids.discard if known.deleted else ids.add)(id)

@@ -269,6 +269,31 @@ def test_retry_after_is_seconds_or_a_date_or_nothing() -> None:
     assert 85 < waits <= 90
 
 
+@respx.mock
+@pytest.mark.parametrize(
+    ("status", "headers", "waits"),
+    [
+        (429, {"RateLimit": '"requests";r=0;t=42, "others";r=17;t=60'}, 42.0),
+        (429, {"RateLimit": '"requests";r=0;t=42, "others";r=0;t=60'}, 60.0),
+        (429, {"RateLimit": '"requests";r=0;t=42', "Retry-After": "3"}, 3.0),
+        (429, {"RateLimit": '"requests";r=5;t=42'}, None),
+        (429, {"RateLimit": "r=0"}, None),
+        (503, {"RateLimit": '"requests";r=0;t=42'}, None),
+    ],
+)
+def test_a_limit_that_is_used_up_is_waited_for(
+    status: int, headers: dict[str, str], waits: float | None
+) -> None:
+    respx.get(f"{BASE}/Patient").mock(
+        side_effect=[httpx.Response(status, headers=headers), httpx.Response(200)]
+    )
+    clock = Clock()
+    (found,) = get(clock)
+    assert isinstance(found, Answer)
+    (slept,) = clock.slept
+    assert slept == waits or (waits is None and slept <= 0.5)
+
+
 def test_the_circuit_opens_with_the_third_failure_for_thirty_seconds() -> None:
     clock = Clock()
     breaker = CircuitBreaker(clock.politeness())
@@ -403,3 +428,15 @@ def test_a_secret_that_cannot_be_used_is_said_by_where_it_stands(monkeypatch: py
     )
     with pytest.raises(ConfigError, match="auth needs password_file or password_env"):
         get(Clock(), auth=BasicAuth(type="basic", user="eva"))
+
+
+def test_what_a_server_says_as_a_code_is_told_only_if_it_looks_like_one() -> None:
+    """Errors end up in logs, in the store and on the page for hospital IT."""
+    codes = ["exception", "MSG_PARAM_UNKNOWN", "HAPI-0389", "4122", "19121212-1212", "191212121212", "T Lvan"]
+    refused = httpx.Response(400, content=outcome(*(issue("error", code) for code in codes)))
+    client = EhrClient(EhrSettings(name="x", url=BASE), transport=httpx.MockTransport(lambda _: refused))
+    with pytest.raises(EhrAnswer) as raised:
+        asyncio.run(client.json("Patient"))
+    assert "(4122, HAPI-0389, MSG_PARAM_UNKNOWN, exception)" in raised.value.message
+    assert "1212" not in raised.value.message
+    assert "Lvan" not in raised.value.message

@@ -132,18 +132,23 @@ def test_a_part_without_a_mode_is_the_server_and_the_first_one_counts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("software", "implementation", "name"),
+    ("software", "implementation", "address", "name"),
     [
-        ("Epic", "", "epic"),
-        ("Epical", "", ""),
-        ("", "Oracle Health R4", "oracle-health"),
-        ("", "An Oracle", ""),
+        ("Epic", "", "", "epic"),
+        ("Epical", "", "", ""),
+        ("", "Oracle Health R4", "", "oracle-health"),
+        ("", "An Oracle", "", ""),
+        ("Interoperability Services: US Core STU7 FHIR R4", "", "", "meditech"),
+        ("Services", "", "", ""),
+        ("HAPI FHIR Server", "HAPI FHIR", "https://clinic.example/fhir", "hapi"),
+        ("HAPI FHIR Server", "HAPI FHIR", "https://clinic.example/openmrs/ws/fhir2/R4/", "openmrs"),
+        ("HAPI FHIR Server", "HAPI FHIR", "https://clinic.example/ws/fhir2/R4/inner", "hapi"),
     ],
 )
-def test_a_vendor_is_recognised_by_its_whole_name_or_the_beginning_of_its_description(
-    software: str, implementation: str, name: str
+def test_a_vendor_is_recognised_by_its_address_its_name_or_the_beginning_of_its_description(
+    software: str, implementation: str, address: str, name: str
 ) -> None:
-    found, deviations = vendor.recognise(software, implementation)
+    found, deviations = vendor.recognise(software, implementation, address)
     assert found == name
     assert (deviations == vendor.PLAIN) is not bool(name)
 
@@ -160,6 +165,11 @@ def test_a_vendor_is_recognised_by_its_whole_name_or_the_beginning_of_its_descri
         ('[headers]\nX = "ö"', "one line of printable ASCII"),
         ('[headers]\nX = "a\\nb"', "one line of printable ASCII"),
         ('[codes]\nrestart = ["1"]\nignore = ["1"]', "'1' is in restart, too"),
+        ('[codes]\nrestart = ["1"]\ngone = ["1"]', "'1' is in restart, too"),
+        ('[parameters]\n_count = "1"', "page_size"),
+        ('[parameters]\napi-key = "x"', "secrets never belong"),
+        ('[parameters]\n_sort = ""', "a search parameter and its value"),
+        ('like = "nobody"', "none of our files: athenahealth, epic"),
         ("[types.Tusk]\nfind = 'crawl'", "Tusk"),
         ("[types.Task]\nqueries = [[['_count', '1']]]", "page_size"),
         ("[types.Task]\nqueries = [[['nope', '1']]]", "nope"),
@@ -189,3 +199,13 @@ def test_a_good_vendor_file_says_what_it_says() -> None:
 def test_a_vendor_file_that_is_not_there_is_said() -> None:
     with pytest.raises(ConfigError, match=r"vendor file no-such\.toml: cannot be read \(No such file"):
         vendor.load("no-such.toml")
+
+
+def test_a_file_of_a_site_may_stand_upon_one_of_ours() -> None:
+    ours = vendor.load("epic")
+    text = 'like = "epic"\npage_size = 200\n[parameters]\nsite = "7"\n[codes]\nignore = ["1"]\n'
+    found = vendor.read(f'{text}[types.Task]\nfind = "none"\n'.encode(), "ward.toml")
+    assert (found.page_size, found.parameters) == (200, {"site": "7"})
+    assert (found.codes.ignore, found.codes.restart) == (("1",), ours.codes.restart)
+    assert found.types["Task"] == vendor.TypeDeviation(find="none")
+    assert {**found.types, "Task": ours.types["Task"]} == ours.types
