@@ -144,8 +144,11 @@ def _objects(value: object, key: str) -> Sequence[Json]:
 
 
 def _joined(address: str, url: object) -> str:
-    """A file without an address has none, not that of the manifest."""
-    return urljoin(address, _text(url)) if _text(url) else ""
+    """A file without an address has none, not that of the manifest; what is no address stays as it is."""
+    try:
+        return urljoin(address, _text(url)) if _text(url) else ""
+    except ValueError:
+        return _text(url)
 
 
 def _text(value: object) -> str:

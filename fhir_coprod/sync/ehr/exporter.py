@@ -71,7 +71,11 @@ class Exporter:
     # --- beginning and ending ---------------------------------------------------------------------
 
     async def kick_off(self, wanted: Wanted) -> Begun:
-        """Begin an export. Raises Refused if the EHR does not do it, EhrError if it does not do it now."""
+        """Begin an export.
+
+        Raises Refused if the EHR does not do it, Lost if it has begun one and we cannot ask for it, EhrError
+        if it does not do it now.
+        """
         polite = self._client.politeness
         for attempt in range(TRIES):
             answer = await self._ask(wanted)
@@ -87,11 +91,14 @@ class Exporter:
             await polite.sleep(max(polite.first_pause * 2**attempt, pause or 0.0))
         where = answer.headers.get("Content-Location") or answer.headers.get("Location") or ""
         if not where.strip():
-            raise EhrAnswer(
+            raise Lost(
                 f"{self._name}: the server has begun an export and does not say where to ask for it "
-                "(Content-Location); its vendor has to mend that."
+                "(Content-Location); its vendor has to mend that.",
+                is_gone=False,
             )
-        return Begun(self._at_home(answer.url, where.strip()), answer.time or datetime.now(UTC))
+        address = self._at_home(answer.url, where.strip())
+        self._require_own(address)
+        return Begun(address, answer.time or datetime.now(UTC))
 
     async def _ask(self, wanted: Wanted) -> Answer:
         headers = {"Accept": "application/fhir+json", "Prefer": "respond-async"}
@@ -115,6 +122,7 @@ class Exporter:
 
     async def look(self, address: str) -> Answer:
         """What the server says of an export, with any status. Raises EhrError if there is no answer."""
+        self._require_own(address)
         return await self._client.once("GET", address, {"Accept": "application/json"})
 
     async def manifests(self, address: str, first: Answer) -> list[Manifest]:
@@ -148,6 +156,7 @@ class Exporter:
     async def clear(self, address: str) -> bool:
         """Have the server delete the export; returns whether it is gone."""
         try:
+            self._require_own(address)
             answer = await self._client.once("DELETE", address, {"Accept": "application/json"})
         except EhrError:
             return False
@@ -201,7 +210,7 @@ class Exporter:
             async with self._client.stream(target, headers, with_token=needs_token) as response:
                 status = response.status_code
                 if status in _REDIRECTS:
-                    target = str(httpx.URL(target).join(response.headers.get("Location", "")))
+                    target = self._at_home(target, response.headers.get("Location", ""))
                     continue
                 if status == 401 and not needs_token and self._client.is_trusted(target):
                     needs_token = True  # it says that none is needed, and then wants it
@@ -251,6 +260,16 @@ class Exporter:
         finally:
             part.unlink(missing_ok=True)
         return None
+
+    def _require_own(self, address: str) -> None:
+        """Raise Lost unless exports may be asked for and deleted there: else an EHR could have us read and
+        delete at any address that this machine reaches."""
+        if not self._client.is_trusted(address):
+            raise Lost(
+                f"{self._name}: the server points to {shown(address)} for its export, which is not its own "
+                "host; nothing is asked there. If that is right, name it in `bulk_hosts`.",
+                is_gone=False,
+            )
 
     def _require_safe(self, target: str) -> None:
         """Raise EhrAnswer unless records may be fetched from there: what came by https is not sent open."""

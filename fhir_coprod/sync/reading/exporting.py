@@ -238,7 +238,8 @@ class Exporting:
                 await self._refused(job, refusal)
             return
         except EhrError as error:
-            await self.reading.threaded(self.exports.end, self._name, job, "not begun")
+            ended = "failed" if isinstance(error, Lost) else "not begun"
+            await self.reading.threaded(self.exports.end, self._name, job, ended)
             if isinstance(error, EhrAnswer | EhrUnreachable):
                 await self._without(job, self._bare(error))
             else:  # it asks to be left alone
