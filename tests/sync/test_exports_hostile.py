@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from fhir_coprod.store import Store
 from tests.sync.server import serving
-from tests.sync.exporting import MANY, hospital, synced
+from tests.sync.test_exports import MANY, alive, hospital, left_behind, synced
 
 # --- addresses ------------------------------------------------------------------------------------
 
@@ -23,7 +23,7 @@ def test_nothing_is_asked_of_another_host_about_the_state_of_an_export(store: St
     with serving(ehr, inside):
         report = synced(store, store_path, ehr)
     assert not inside.shown
-    assert "bulk_hosts" in report.remarks["Task"]
+    assert "bulk_hosts" in report.faults["Task"]
 
 
 def test_the_next_part_of_a_manifest_is_not_fetched_from_another_host(store: Store, store_path: str) -> None:
@@ -59,3 +59,24 @@ def test_a_file_that_is_redirected_to_no_address_costs_its_type_only(store: Stor
         report = synced(store, store_path, ehr)
     assert set(report.faults) == {"Task"}
     assert report.counts["Patient"].created == MANY
+
+
+# --- what is lost, and what is not -----------------------------------------------------------------
+
+
+def test_an_export_for_the_first_time_goes_on_after_some_of_its_types_are_done(
+    store: Store, store_path: str
+) -> None:
+    """Types that are searched for changes later are no longer exported once they are known."""
+    ehr = hospital(last_updated=True)
+    ehr.file = lambda e, name, nth: Response(status_code=503) if name == "Task.0" else None
+    with serving(ehr):
+        assert set(synced(store, store_path, ehr).faults) == {"Task"}
+        ehr.file = lambda e, name, nth: None
+        ehr.fetched.clear()
+        report = synced(store, store_path, ehr)
+    assert len(ehr.exports) == 1
+    assert ehr.fetched == ["Task.0"]
+    assert report.ok
+    assert len(alive(store, "Task")) == MANY
+    assert not left_behind(store, store_path)

@@ -102,7 +102,7 @@ class Exporting:
         last = held[0] if held is not None else None
         if held is not None and not held[0].ended:
             job, left = held
-            if self._fits(job):
+            if self._fits(job, left):
                 await self._go_on(job, left, resumed=True)
                 last = None  # what came of it is in the feeds
             else:
@@ -127,14 +127,15 @@ class Exporting:
         held = await self.reading.threaded(self.exports.read, self._name)
         return held is not None and not held[0].ended
 
-    def _fits(self, job: Job) -> bool:
+    def _fits(self, job: Job, left: Left) -> bool:
         """Whether an export that is under way is of use to this run."""
         exports, wishes = self.reading.plan.exports, self.reading.wishes
+        types = left.types if job.is_complete else set(job.types)
         return (
             exports is not None
             and job.base == self.reading.client.base
             and job.scope == exports.scope
-            and set(job.types) <= self.plans.keys()
+            and types <= self.plans.keys()
             and (not wishes.full or (job.is_full and job.accepts_older))
             and (bool(job.address) or job.is_complete)
         )
@@ -283,7 +284,8 @@ class Exporting:
                 await self.fail(self._unsettled(job), error.message)
 
     def _unsettled(self, job: Job) -> list[TypePlan]:
-        return [self.plans[type] for type in job.types if type not in self.settled]
+        """Its types with which this run is not done; those that are done may not be exported any more."""
+        return [self.plans[type] for type in job.types if type in self.plans and type not in self.settled]
 
     async def _wait(self, job: Job) -> tuple[Job, Left]:
         """Look at the export until it is complete.
