@@ -8,6 +8,8 @@ import pytest
 from starlette.responses import Response
 
 from fhir_coprod.store import Store
+from tests.sync.exporting import Exporting
+from tests.sync.records import task
 from tests.sync.server import serving
 from tests.sync.test_exports import MANY, alive, hospital, left_behind, synced
 
@@ -62,6 +64,38 @@ def test_a_file_that_is_redirected_to_no_address_costs_its_type_only(store: Stor
 
 
 # --- what is lost, and what is not -----------------------------------------------------------------
+
+
+def test_a_record_that_was_deleted_and_is_there_again_is_taken(store: Store, store_path: str) -> None:
+    ehr = hospital()
+    with serving(ehr):
+        synced(store, store_path, ehr)
+        again = ehr.resources["Task/t1"]
+        ehr.delete("Task/t1")
+        synced(store, store_path, ehr, overlap_seconds=0)
+        assert "t1" not in alive(store, "Task")
+        ehr.put(again)
+        report = synced(store, store_path, ehr, overlap_seconds=86_400)
+    assert "Task/t1" in ehr.exports[-1].deleted, "an export reaches back, so it names the deletion again"
+    assert "t1" in alive(store, "Task")
+    assert report.ok
+
+
+def test_a_record_that_came_and_is_gone_by_now_is_deleted(store: Store, store_path: str) -> None:
+    ehr = hospital()
+    with serving(ehr):
+        synced(store, store_path, ehr)
+        ehr.load(task("t9", "Patient/p1", "ServiceRequest/s1"))
+        ehr.polls = 2
+
+        def meanwhile(e: Exporting, look: int) -> None:
+            if "Task/t9" in e.resources:
+                e.delete("Task/t9")
+                e.exports[-1].deleted.append("Task/t9")
+
+        ehr.status = meanwhile
+        synced(store, store_path, ehr, overlap_seconds=0)
+    assert "t9" not in alive(store, "Task")
 
 
 def test_an_export_for_the_first_time_goes_on_after_some_of_its_types_are_done(

@@ -150,7 +150,6 @@ class Exported:
     async def run(self) -> bool:
         """Stage all of the type; returns whether it was whole."""
         reading, type = self.reading, self.plan.type
-        self.seen.deleted = set(self.told.deleted.get(type, ()))
         living = await reading.threaded(reading.sink.living, reading.name, type)
         held = Batch(reading.name, type)
         for number, one in enumerate(self.held, 1):
@@ -235,6 +234,8 @@ class Exported:
         else:
             found = await singly.read_each(reading, plan.type, sorted(suspects))
             found.into(held)
+            for record in found.gone:
+                held.drop(record.id)
             self._unseen = found.unseen
             if plan.type == "Patient" and self.job.is_full and self.job.scope.startswith("Group/"):
                 self.left = frozenset(suspects - {record.id for record in found.gone})
@@ -250,7 +251,8 @@ class Exported:
     async def _suspects(self, living: set[str]) -> set[str]:
         """Living records that were not there although they should have been, or that are named as deleted."""
         if not self.job.is_full:
-            return self.seen.deleted & living
+            # What came may be named as well: deleted and there again, or deleted since.
+            return self.told.deleted.get(self.plan.type, set()) & (living | self.seen.orders.keys())
         unseen = living - self.seen.orders.keys()
         if self.left and unseen and self.plan.type != "Patient":
             reading = self.reading
