@@ -8,6 +8,7 @@ import pytest
 from starlette.responses import Response
 
 from fhir_coprod.store import Store
+from fhir_coprod.sync.staging.sinks import StoreSink
 from tests.sync.exporting import Exporting
 from tests.sync.records import task
 from tests.sync.server import serving
@@ -96,6 +97,28 @@ def test_a_record_that_came_and_is_gone_by_now_is_deleted(store: Store, store_pa
         ehr.status = meanwhile
         synced(store, store_path, ehr, overlap_seconds=0)
     assert "t9" not in alive(store, "Task")
+
+
+def test_an_export_of_changes_without_deletions_costs_nothing_for_what_is_stored(
+    store: Store, store_path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ehr = hospital()
+    asked: list[str] = []
+    living = StoreSink.living
+
+    def counted(sink: StoreSink, name: str, type: str) -> set[str]:
+        asked.append(type)
+        return living(sink, name, type)
+
+    with serving(ehr):
+        synced(store, store_path, ehr)
+        monkeypatch.setattr(StoreSink, "living", counted)
+        ehr.put({**ehr.resources["Task/t1"], "status": "accepted"})
+        assert synced(store, store_path, ehr, overlap_seconds=0).counts["Task"].updated == 1
+        assert not asked
+        ehr.delete("Task/t1")
+        assert synced(store, store_path, ehr, overlap_seconds=0).counts["Task"].deleted == 1
+    assert asked == ["Task"]
 
 
 def test_an_export_for_the_first_time_goes_on_after_some_of_its_types_are_done(

@@ -150,7 +150,7 @@ class Exported:
     async def run(self) -> bool:
         """Stage all of the type; returns whether it was whole."""
         reading, type = self.reading, self.plan.type
-        living = await reading.threaded(reading.sink.living, reading.name, type)
+        living = await self._living()
         held = Batch(reading.name, type)
         for number, one in enumerate(self.held, 1):
             if one.number in self.lacking:
@@ -167,6 +167,12 @@ class Exported:
         if verdict.behind:
             reading.incomplete.add(type)
         return not verdict.behind
+
+    async def _living(self) -> set[str]:
+        """Ids of all records of the type that we have, if anything may be deleted: they may be millions."""
+        if not self.job.is_full and not self.told.deleted.get(self.plan.type):
+            return set()
+        return await self.reading.threaded(self.reading.sink.living, self.reading.name, self.plan.type)
 
     async def _file(self, number: int, one: Held, held: Batch) -> Batch:
         """Stage the records of a file but for the last batch, which is returned."""
