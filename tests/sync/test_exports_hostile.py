@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from starlette.responses import Response
 
 from fhir_coprod.store import Store
+from fhir_coprod.sync.engine import run
 from fhir_coprod.sync.staging.sinks import StoreSink
-from tests.sync.exporting import Exporting
+from tests.sync.exporting import QUICK, Exporting, settings_for
 from tests.sync.records import task
 from tests.sync.server import serving
 from tests.sync.test_exports import MANY, alive, hospital, left_behind, synced
@@ -137,3 +139,46 @@ def test_an_export_for_the_first_time_goes_on_after_some_of_its_types_are_done(
     assert report.ok
     assert len(alive(store, "Task")) == MANY
     assert not left_behind(store, store_path)
+
+
+# --- the folder ------------------------------------------------------------------------------------
+
+
+def test_other_peoples_folders_stay(store: Store, store_path: str, tmp_path: Path) -> None:
+    mine = tmp_path / "shared" / "patients.export"
+    mine.mkdir(parents=True)
+    (mine / "000001.ndjson").write_text("of another program")
+    ehr = hospital()
+    with serving(ehr):
+        settings = settings_for(store_path, ehr)
+        sync = settings.sync.model_copy(update={"bulk_folder": str(tmp_path / "shared")})
+        [report] = run(store, settings.model_copy(update={"sync": sync}), politeness=QUICK)
+    assert report.ok
+    assert (mine / "000001.ndjson").exists()
+
+
+def test_files_of_another_export_are_not_taken_for_those_of_this_one(
+    store: Store, store_path: str, tmp_path: Path
+) -> None:
+    """As after a restore, or if another machine has gone on with the same store."""
+    ehr = hospital(file=lambda e, name, nth: Response(status_code=503) if name == "Task.1" else None)
+    folder = Path(f"{store_path.removeprefix('sqlite:///')}-exports")
+    kept: dict[Path, bytes] = {}
+    with serving(ehr):
+        synced(store, store_path, ehr)
+        kept = {file: file.read_bytes() for file in folder.rglob("*.ndjson")}
+        assert kept
+        ehr.file = lambda e, name, nth: None
+        synced(store, store_path, ehr)
+        ehr.load(task("t9", "Patient/p1", "ServiceRequest/s1"))
+        ehr.file = lambda e, name, nth: Response(status_code=503) if name == "Task.1" else None
+        synced(store, store_path, ehr, full=True)
+        for file in folder.rglob("*.ndjson"):
+            file.unlink()
+        for file, content in kept.items():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
+        ehr.file = lambda e, name, nth: None
+        ehr.fetched.clear()
+        synced(store, store_path, ehr, full=True)
+    assert "Task.0" in ehr.fetched

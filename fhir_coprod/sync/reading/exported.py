@@ -26,7 +26,7 @@ from fhir_coprod.sync.ehr.remarks import Remark
 from fhir_coprod.sync.reading import singly
 from fhir_coprod.sync.reading.shared import Reading, complaint, many
 from fhir_coprod.sync.reading.taking import Seen, Taking
-from fhir_coprod.sync.staging.exports import Exports, Held, Job
+from fhir_coprod.sync.staging.exports import Held, Job
 from fhir_coprod.sync.staging.feed import Feed, Success
 from fhir_coprod.sync.staging.letters import Refused
 from fhir_coprod.sync.staging.stage import Batch, Received
@@ -57,14 +57,14 @@ class Told:
         return self.missing.get(type, set()) | self.missing.get("", set())
 
 
-def told(exports: Exports, ehr: str, held: Sequence[Held], job: Job, ignored: Sequence[str]) -> Told:
+def told(held: Sequence[Held], job: Job, ignored: Sequence[str]) -> Told:
     """Read the files that are about several types. One that is not here is unread."""
     found = Told()
     for one in held:
         if not one.is_here:
             found.unread = True
             continue
-        for line in _lines(exports, ehr, one):
+        for line in _lines(one):
             if line.wrong is not None:
                 found.unread = True
             elif one.file.kind == "outcome":
@@ -115,9 +115,8 @@ def _deleted(raw: bytes, found: Told) -> None:
         found.deleted.setdefault(type, set()).add(id)
 
 
-def _lines(exports: Exports, ehr: str, held: Held) -> Iterator[lines.Text]:
-    path = exports.path(ehr, held.number)
-    return lines.texts(Found(str(path), path.stat().st_size), io.BytesIO())
+def _lines(held: Held) -> Iterator[lines.Text]:
+    return lines.texts(Found(str(held.path), held.path.stat().st_size), io.BytesIO())
 
 
 @dataclass
@@ -132,7 +131,6 @@ class Exported:
     """
 
     reading: Reading
-    exports: Exports
     plan: TypePlan
     job: Job
     before: Feed | None
@@ -177,7 +175,7 @@ class Exported:
     async def _file(self, number: int, one: Held, held: Batch) -> Batch:
         """Stage the records of a file but for the last batch, which is returned."""
         reading, seen = self.reading, self.seen
-        rest = await reading.threaded(_lines, self.exports, reading.name, one)
+        rest = await reading.threaded(_lines, one)
         came, place = 0, f"{self.plan.type}, export file {number}"
         while some := await reading.threaded(lambda: list(_portion(rest))):
             if held.taken or held.refused or held.unchanged:

@@ -100,6 +100,7 @@ class Exporting:
     async def run(self) -> None:
         held = await self.reading.threaded(self.exports.read, self._name)
         last = held[0] if held is not None else None
+        await self.reading.threaded(self.exports.sweep, self._name, last)
         if held is not None and not held[0].ended:
             job, left = held
             if self._fits(job, left):
@@ -370,7 +371,7 @@ class Exporting:
         left.files = [one._replace(is_here=one.is_here or one.number not in missing) for one in left.files]
         shared = [one for one in left.files if not one.type]
         ignored = self.reading.plan.vendor.codes.ignore
-        about = await self.reading.threaded(told, self.exports, self._name, shared, job, ignored)
+        about = await self.reading.threaded(told, shared, job, ignored)
         is_late = self._is_late(job)
         temporary = {n: why for n, (why, is_final) in missing.items() if not is_final and not is_late}
         for type in sorted(left.types, key=lambda type: (type != "Patient", type)):
@@ -409,7 +410,6 @@ class Exporting:
         reading = self.reading
         exported = Exported(
             reading,
-            self.exports,
             plan,
             job,
             await self._feed(type),

@@ -44,9 +44,9 @@ class _Fetching:
         if not wanted:
             return missing
         try:
-            await self.reading.threaded(self.exports.make_folder, self._name)
+            await self.reading.threaded(self.exports.make_folder, self._name, self.job)
         except OSError as error:
-            folder = self.exports.path(self._name, 0).parent
+            folder = self.exports.folder(self._name, self.job)
             reason = f"{folder} cannot be made for its export ({error.strerror})"
             raise EhrError(f"{self._name}: {reason}; set sync.bulk_folder to another place.") from None
         refused = await self._some(wanted, missing)
@@ -69,10 +69,9 @@ class _Fetching:
 
         async def one(held: Held) -> None:
             nonlocal done
-            path = self.exports.path(self._name, held.number)
             async with limit:
                 try:
-                    await self.exporter.fetch(held.file.url, path, needs_token=self.job.needs_token)
+                    await self.exporter.fetch(held.file.url, held.path, needs_token=self.job.needs_token)
                 except Lost as lost:
                     refused[held.number] = lost
                     return
