@@ -11,6 +11,7 @@ from starlette.responses import Response
 from fhir_coprod.store import Store
 from fhir_coprod.sync.engine import run
 from fhir_coprod.sync.staging.sinks import StoreSink
+from tests.sync.departments import feed
 from tests.sync.exporting import QUICK, Exporting, settings_for
 from tests.sync.records import task
 from tests.sync.server import serving
@@ -141,6 +142,73 @@ def test_an_export_for_the_first_time_goes_on_after_some_of_its_types_are_done(
     assert not left_behind(store, store_path)
 
 
+def test_fresh_addresses_are_given_to_the_same_files_in_whatever_order_they_come(
+    store: Store, store_path: str
+) -> None:
+    ehr = hospital()
+    looks: list[str] = []
+
+    def signed(manifest: dict[str, Any]) -> dict[str, Any]:
+        looks.append("")
+        for one in manifest["output"]:
+            one["url"] += f"?signature={len(looks)}"
+            del one["count"]
+        if len(looks) > 1:
+            manifest["output"].reverse()
+        return manifest
+
+    ehr.manifest = signed
+    ehr.file = lambda e, name, nth: (
+        Response(status_code=403) if len(looks) == 1 and name == "Task.1" else None
+    )
+    with serving(ehr):
+        report = synced(store, store_path, ehr)
+    assert len(alive(store, "Task")) == MANY
+    assert report.ok
+    assert len(ehr.exports) == 1
+
+
+def test_what_is_here_is_not_thrown_away_because_one_look_for_fresh_addresses_fails(
+    store: Store, store_path: str
+) -> None:
+    ehr = hospital()
+    ehr.file = lambda e, name, nth: Response(status_code=403) if name == "Task.0" and nth == 1 else None
+    ehr.status = lambda e, look: Response(status_code=503) if look == 3 else None
+    with serving(ehr):
+        synced(store, store_path, ehr)
+        report = synced(store, store_path, ehr)
+    assert report.ok
+    assert len([e for e in ehr.exports if not e.since]) == 1
+
+
+def test_a_file_that_is_never_there_costs_its_type_and_no_export_every_few_minutes(
+    store: Store, store_path: str
+) -> None:
+    ehr = hospital(file=lambda e, name, nth: Response(status_code=404) if name == "Task.0" else None)
+    with serving(ehr):
+        report = synced(store, store_path, ehr, bulk_every_hours=1)
+        for _ in range(2):
+            synced(store, store_path, ehr, bulk_every_hours=1)
+    assert len(ehr.exports) <= 2
+    assert set(report.faults) == {"Task"}
+    assert report.counts["Patient"].created == MANY
+
+
+def test_a_file_without_a_type_is_not_passed_over(store: Store, store_path: str) -> None:
+    ehr = hospital()
+
+    def untyped(manifest: dict[str, Any]) -> dict[str, Any]:
+        for one in manifest["output"]:
+            one["type"] = None if one["url"].endswith("Task.1") else one["type"]
+        return manifest
+
+    ehr.manifest = untyped
+    with serving(ehr):
+        report = synced(store, store_path, ehr)
+    assert feed(store, "care", "Task").state != "observable"
+    assert "Task" in report.faults
+
+
 # --- the folder ------------------------------------------------------------------------------------
 
 
@@ -182,3 +250,32 @@ def test_files_of_another_export_are_not_taken_for_those_of_this_one(
         ehr.fetched.clear()
         synced(store, store_path, ehr, full=True)
     assert "Task.0" in ehr.fetched
+
+
+@pytest.mark.parametrize("more", [{"bulk": "never"}, {"types": ("Organization",), "bulk": "never"}], ids=str)
+def test_files_of_an_export_that_nobody_wants_any_more_do_not_stay(
+    store: Store, store_path: str, more: dict[str, Any]
+) -> None:
+    ehr = hospital(file=lambda e, name, nth: Response(status_code=503) if name == "Task.1" else None)
+    with serving(ehr):
+        synced(store, store_path, ehr)
+        assert left_behind(store, store_path)
+        synced(store, store_path, ehr, **more)
+    assert not left_behind(store, store_path)
+    assert ehr.exports[0].is_cleared
+
+
+# --- exports without end ---------------------------------------------------------------------------
+
+
+def test_a_person_can_begin_anew_where_an_export_never_ends(store: Store, store_path: str) -> None:
+    ehr = hospital(polls=10**6)
+    with serving(ehr):
+        settings = settings_for(store_path, ehr, wait=0.03)
+        sync = settings.sync.model_copy(update={"bulk_job_hours": 1e-9})
+        late = settings.model_copy(update={"sync": sync})
+        [report] = run(store, late, full=True, politeness=QUICK)
+        assert "fhir-coprod sync care --full" in report.remarks["Task"]
+        run(store, late, full=True, politeness=QUICK)
+    assert len(ehr.exports) == 2
+    assert ehr.exports[0].is_cleared

@@ -54,6 +54,12 @@ async def read(reading: Reading, plans: Sequence[TypePlan]) -> list[TypePlan]:
     return exporting.otherwise
 
 
+async def give_up(reading: Reading) -> None:
+    """Nothing is read by export: what is under way is cleared away, and its files are removed."""
+    if reading.exports is not None:
+        await Exporting(reading, reading.exports, {}).give_up()
+
+
 class _Postponed(Exception):
     """The export is not done yet, and this run has waited enough; the words are the server's."""
 
@@ -128,6 +134,13 @@ class Exporting:
         held = await self.reading.threaded(self.exports.read, self._name)
         return held is not None and not held[0].ended
 
+    async def give_up(self) -> None:
+        """Clear away what is under way."""
+        held = await self.reading.threaded(self.exports.read, self._name)
+        if held is not None and not held[0].ended:
+            await self._give_up(held[0])
+        await self.reading.threaded(self.exports.sweep, self._name)
+
     def _fits(self, job: Job, left: Left) -> bool:
         """Whether an export that is under way is of use to this run."""
         exports, wishes = self.reading.plan.exports, self.reading.wishes
@@ -137,7 +150,7 @@ class Exporting:
             and job.base == self.reading.client.base
             and job.scope == exports.scope
             and types <= self.plans.keys()
-            and (not wishes.full or (job.is_full and job.accepts_older))
+            and (not wishes.full or (job.is_full and job.accepts_older and not self._is_late(job)))
             and (bool(job.address) or job.is_complete)
         )
 
@@ -270,7 +283,9 @@ class Exporting:
             await self.reading.threaded(self.exports.end, self._name, job, "failed")
             await self._without(job, str(failed))
         except Lost as lost:
-            await self.reading.threaded(self.exports.end, self._name, job, "lost")
+            # One that was begun again in vain is not begun a third time before its time.
+            ended = "failed" if self._is_begun_again else "lost"
+            await self.reading.threaded(self.exports.end, self._name, job, ended)
             if self._is_begun_again:
                 await self._without(job, self._bare(lost))
             else:
@@ -352,7 +367,8 @@ class Exporting:
         since = f"the export begun {_at(job.began_at)} is still under way"
         words = f"{since} ({note})" if note else since
         if self._is_late(job):
-            await self._without(job, words)
+            anew = f"to begin another one, run: fhir-coprod sync {self._name} --full"
+            await self._without(job, f"{words}; {anew}")
             return
         for plan in self._unsettled(job):
             feed = await self._feed(plan.type)
@@ -367,7 +383,9 @@ class Exporting:
 
     async def _take(self, job: Job, left: Left, *, resumed: bool) -> None:
         """Fetch the files that are not here yet, and read type after type."""
-        missing = await fetching.fetch(self.reading, self.exports, self._exporter, job, left)
+        missing = await fetching.fetch(
+            self.reading, self.exports, self._exporter, job, left, is_last_try=self._is_begun_again
+        )
         left.files = [one._replace(is_here=one.is_here or one.number not in missing) for one in left.files]
         shared = [one for one in left.files if not one.type]
         ignored = self.reading.plan.vendor.codes.ignore

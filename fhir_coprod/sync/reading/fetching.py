@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from fhir_coprod.errors import EhrAnswer, EhrError
+from fhir_coprod.errors import EhrAnswer, EhrError, EhrUnreachable
 from fhir_coprod.sync.ehr import export
 from fhir_coprod.sync.ehr.exporter import Exporter, Lost
 from fhir_coprod.sync.reading.shared import Reading
@@ -19,12 +19,16 @@ Missing = dict[int, tuple[str, bool]]
 """Files that did not come, by number: why, and whether it is useless to try again."""
 
 
-async def fetch(reading: Reading, exports: Exports, exporter: Exporter, job: Job, left: Left) -> Missing:
+async def fetch(
+    reading: Reading, exports: Exports, exporter: Exporter, job: Job, left: Left, *, is_last_try: bool
+) -> Missing:
     """Fetch what is not here yet; returns the files that did not come.
+
+    is_last_try: it was begun again already, so files that are gone again cost their types only
 
     Raises Lost if the EHR does not have the export any more, EhrError if there is no place for the files.
     """
-    return await _Fetching(reading, exports, exporter, job).all(left)
+    return await _Fetching(reading, exports, exporter, job, is_last_try).all(left)
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,7 @@ class _Fetching:
     exports: Exports
     exporter: Exporter
     job: Job
+    is_last_try: bool
 
     @property
     def _name(self) -> str:
@@ -53,10 +58,11 @@ class _Fetching:
         if refused:
             # Addresses expire; the manifest has fresh ones, or is gone as well.
             again = await self._readdressed(refused)
-            refused = {**{n: lost for n, lost in refused.items() if n not in {one.number for one in again}}}
+            fresh = {one.number for one in again}
+            refused = {number: lost for number, lost in refused.items() if number not in fresh}
             refused |= await self._some(again, missing)
         for number, lost in refused.items():
-            if lost.is_gone:
+            if lost.is_gone and not self.is_last_try:
                 raise lost
             missing[number] = (self._bare(lost), True)
         return missing
@@ -90,14 +96,18 @@ class _Fetching:
     async def _readdressed(self, refused: Mapping[int, Lost]) -> list[Held]:
         """Those of these files that have another address in the manifest by now."""
         answer = await self.exporter.look(self.job.address)
-        if export.state(answer) != "complete":
+        state = export.state(answer)
+        if state in ("lost", "failed"):
             raise next(iter(refused.values()))
+        if state != "complete":
+            where = f"does not say where the files of its export are now ({answer.status})"
+            raise EhrUnreachable(f"{self._name}: the server {where}.")
         parts = await self.exporter.manifests(self.job.address, answer)
-        files = [f for part in parts for f in part.files if f.kind != "output" or f.type in self.job.types]
+        places = export.by_place(f for part in parts for f in part.files)
         again = []
         for held in await self.reading.threaded(self._held, refused):
-            now = files[held.number - 1] if held.number <= len(files) else None
-            if now is not None and now[:2] == held.file[:2] and now.url != held.file.url:
+            now = places.get(export.place(held.file))
+            if now is not None and now.url != held.file.url:
                 await self.reading.threaded(self.exports.moved, self._name, held, now.url)
                 again.append(held._replace(file=now))
         return again
