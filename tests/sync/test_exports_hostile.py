@@ -10,12 +10,13 @@ from starlette.responses import Response
 
 from fhir_coprod.store import Store
 from fhir_coprod.sync.engine import run
+from fhir_coprod.sync.reading.members import patients
 from fhir_coprod.sync.staging.sinks import StoreSink
 from tests.sync.departments import feed
 from tests.sync.exporting import QUICK, Exporting, settings_for
 from tests.sync.records import task
 from tests.sync.server import serving
-from tests.sync.test_exports import MANY, alive, hospital, left_behind, synced
+from tests.sync.test_exports import ABOUT_PATIENTS, MANY, alive, hospital, left_behind, synced
 
 # --- addresses ------------------------------------------------------------------------------------
 
@@ -209,6 +210,23 @@ def test_a_file_without_a_type_is_not_passed_over(store: Store, store_path: str)
     assert "Task" in report.faults
 
 
+def test_no_export_takes_the_place_of_one_that_is_under_way(store: Store, store_path: str) -> None:
+    ehr = hospital()
+    issue = {"severity": "error", "code": "processing", "diagnostics": "some Task"}
+    ehr.outcomes = [{"resourceType": "OperationOutcome", "issue": [issue]}]
+    with serving(ehr):
+        synced(store, store_path, ehr)
+        ehr.outcomes, ehr.polls = [], 5
+        report = synced(store, store_path, ehr, wait=0.03)
+        assert "still under way" in report.faults["Task"]
+        assert "when the export that is under way is done" in report.remarks["Patient"]
+        assert [e.types for e in ehr.exports[1:]] == [("Task",)], "all of it, and later changes of the others"
+        report = synced(store, store_path, ehr)
+    assert report.ok
+    assert [bool(e.since) for e in ehr.exports] == [False, False, True]
+    assert all(e.is_cleared for e in ehr.exports)
+
+
 # --- the folder ------------------------------------------------------------------------------------
 
 
@@ -279,3 +297,97 @@ def test_a_person_can_begin_anew_where_an_export_never_ends(store: Store, store_
         run(store, late, full=True, politeness=QUICK)
     assert len(ehr.exports) == 2
     assert ehr.exports[0].is_cleared
+
+
+# --- groups ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "entity",
+    [
+        {"reference": "Group/inner"},
+        {"reference": "Patient?identifier=1"},
+        {"reference": "urn:uuid:6f1c5a3e-0000-4000-8000-000000000000"},
+    ],
+)
+def test_a_group_whose_members_cannot_all_be_told_tells_nobody(entity: dict[str, str]) -> None:
+    named = {"entity": {"reference": "Patient/p1"}}
+    assert patients({"resourceType": "Group", "member": [named]}) == {"p1"}
+    assert patients({"resourceType": "Group", "member": [named, {"entity": entity}]}) is None
+
+
+def test_members_that_are_no_patients_hide_none() -> None:
+    member = [
+        {"entity": {"reference": r}} for r in ("Patient/p1", "Device/d", "https://x.example/Patient/p2")
+    ]
+    assert patients({"resourceType": "Group", "member": member}) == {"p1", "p2"}
+
+
+@pytest.mark.parametrize("hides_members", [False, True])
+def test_many_may_leave_a_group_at_once(store: Store, store_path: str, hides_members: bool) -> None:
+    everybody = [f"p{n}" for n in range(70)]
+    ehr = hospital(70, per_file=100, levels=("Group",), group=everybody, hides_members=hides_members)
+    with serving(ehr):
+        synced(store, store_path, ehr, **ABOUT_PATIENTS)
+        del ehr.group[5:]
+        report = synced(store, store_path, ehr, full=True, **ABOUT_PATIENTS)
+    assert report.ok, report.to_json()
+    assert len(report.unread["ServiceRequest"]) == 65
+    assert len(alive(store, "Patient")) == 70
+
+
+@pytest.mark.parametrize("habits", [{}, {"methods": ()}], ids=str)
+def test_whoever_is_not_in_the_group_is_not_read_in_its_place(
+    store: Store, store_path: str, habits: dict[str, Any]
+) -> None:
+    ehr = hospital(levels=("Group",), group=["p0"], **habits)
+    del ehr.resources["ServiceRequest/s0"]
+    with serving(ehr):
+        synced(store, store_path, ehr, **ABOUT_PATIENTS)
+    assert not alive(store, "ServiceRequest")
+
+
+def test_what_can_be_searched_for_changes_is_not_taken_from_a_group_first(
+    store: Store, store_path: str
+) -> None:
+    """The first search for changes would begin where the export ended: others would never come."""
+    ehr = hospital(levels=("Group",), group=["p0"], last_updated=True)
+    with serving(ehr):
+        synced(store, store_path, ehr, **ABOUT_PATIENTS)
+        synced(store, store_path, ehr, **ABOUT_PATIENTS)
+    assert len(alive(store, "ServiceRequest")) == MANY
+
+
+def test_who_joined_is_pulled_whole_although_that_export_was_lost(store: Store, store_path: str) -> None:
+    ehr = hospital(levels=("Group",), group=["p0", "p1"])
+    with serving(ehr):
+        synced(store, store_path, ehr, **ABOUT_PATIENTS)
+        ehr.group.append("p2")
+        ehr.file = lambda e, name, nth: Response(status_code=503) if name.startswith("Service") else None
+        synced(store, store_path, ehr, overlap_seconds=0, **ABOUT_PATIENTS)
+        assert "p2" in alive(store, "Patient")
+        assert "s2" not in alive(store, "ServiceRequest")
+        ehr.file = lambda e, name, nth: None
+        ehr.status = lambda e, look: None
+        for export in ehr.exports:
+            export.is_cleared = True
+        ehr.kicks = lambda request: Response(status_code=503)
+        synced(store, store_path, ehr, overlap_seconds=0, **ABOUT_PATIENTS)
+        ehr.kicks = lambda request: None
+        report = synced(store, store_path, ehr, overlap_seconds=0, **ABOUT_PATIENTS)
+    assert "s2" in alive(store, "ServiceRequest")
+    assert report.ok
+
+
+def test_if_patients_are_not_read_from_the_group_each_export_of_it_is_whole(
+    store: Store, store_path: str
+) -> None:
+    """Nothing else would tell who joined: patients who are searched for are known before."""
+    ehr = hospital(levels=("Group",), group=["p0", "p1"])
+    about = {"group": "g", "types": ("ServiceRequest",)}
+    with serving(ehr):
+        synced(store, store_path, ehr, **about)
+        ehr.group.append("p2")
+        synced(store, store_path, ehr, overlap_seconds=0, **about)
+    assert alive(store, "ServiceRequest") == {"s0", "s1", "s2"}
+    assert [(bool(e.since), e.patients) for e in ehr.exports] == [(False, ())] * 2

@@ -231,20 +231,33 @@ class Exported:
         """Delete what is gone, say what could not be seen, and put it into the last batch."""
         reading, plan = self.reading, self.plan
         suspects = await self._suspects(living)
-        vanished = ""
-        dead = len(suspects & living)
-        if not reading.wishes.may_vanish(dead, len(living)):
-            vanished = singly.vanished(dead, len(living), reading.name)
-        else:
-            found = await singly.read_each(reading, plan.type, sorted(suspects))
-            found.into(held)
-            for record in found.gone:
-                held.drop(record.id)
-            self._unseen = found.unseen
-            if plan.type == "Patient" and self.job.is_full and self.job.scope.startswith("Group/"):
-                self.left = frozenset(suspects - {record.id for record in found.gone})
-            await reading.threaded(self._taking().sort, found.received, held, Seen(pages=1))
+        # Many may leave a group at once, and are still there.
+        vanished = "" if self._tells_who_left else self._vanished(suspects, living)
+        found = await singly.read_each(reading, plan.type, [] if vanished else sorted(suspects))
+        gone = {record.id for record in found.gone}
+        vanished = vanished or self._vanished(gone, living)
+        if vanished:
+            found.gone.clear()
+        found.into(held)
+        for record in found.gone:
+            held.drop(record.id)
+        self._unseen = found.unseen
+        if self._tells_who_left:
+            self.left = frozenset(suspects - gone)
+        await reading.threaded(self._taking().sort, found.received, held, Seen(pages=1))
         return self._verdict(vanished, self._gaps())
+
+    @property
+    def _tells_who_left(self) -> bool:
+        """Whether patients who are not in the export are not in the group, if they are there."""
+        return self.plan.type == "Patient" and self.job.is_full and self.job.scope.startswith("Group/")
+
+    def _vanished(self, ids: set[str], living: set[str]) -> str:
+        """What to say if these are too many to be believed gone; "" if they are not."""
+        dead = len(ids & living)
+        if self.reading.wishes.may_vanish(dead, len(living)):
+            return ""
+        return singly.vanished(dead, len(living), self.reading.name)
 
     def _gaps(self) -> dict[str, str]:
         """Patients whose records are not exported any more, and why."""

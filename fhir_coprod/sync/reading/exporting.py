@@ -114,8 +114,8 @@ class Exporting:
                 last = None  # what came of it is in the feeds
             else:
                 await self._give_up(job)
-        elif last is not None and last.patients and last.ended != "done":
-            self._needs_all = True
+        # The feeds do not tell that those who joined a group are still to come.
+        self._needs_all |= last is not None and last.ended != "done" and not last.since
         feeds = {type: await self._feed(type) for type in self.plans}
         due = await self._due(feeds, last)
         for wanted in [] if await self._is_busy() else await self._wanted(feeds, due):
@@ -155,7 +155,7 @@ class Exporting:
         )
 
     async def _give_up(self, job: Job) -> None:
-        self._needs_all = bool(job.patients)
+        self._needs_all |= not job.since
         if job.address and job.base == self.reading.client.base:
             await self._exporter.clear(job.address)
         await self.reading.threaded(self.exports.end, self._name, job, "given up")
@@ -171,7 +171,7 @@ class Exporting:
             if type in self.settled:
                 continue
             before = feed.last_success if feed is not None and feed.last_full is not None else None
-            if last is not None and type in last.types and last.ended in ("done", *_WITHOUT):
+            if last is not None and type in last.types and self._counts(last):
                 before = last.began_at
             is_due = before is None or not timedelta() <= now - before < every
             if self.reading.wishes.full or is_due:
@@ -185,6 +185,10 @@ class Exporting:
             elif before is not None:
                 self._tell_known(type, feed, _at(before + every))
         return due
+
+    def _counts(self, last: Job) -> bool:
+        """Whether the next export has to wait for its time since this one."""
+        return last.ended in _WITHOUT or (last.ended == "done" and not last.patients)
 
     def _tell_known(self, type: str, feed: Feed | None, again: str) -> None:
         """Say of a type that is not read in this run what is known of it, and when it is exported again."""
@@ -208,11 +212,11 @@ class Exporting:
         changes = [type for type in due if type not in full]
         found: list[Wanted] = []
         if exports.scope.startswith("Group/"):
-            living = await self.reading.threaded(self.reading.sink.living, self._name, "Patient")
             inside = await members(self.reading, exports.scope)
-            if changes and inside is None:
-                full, changes = list(due), []
-            elif inside is not None:
+            if inside is None or "Patient" not in self.plans:
+                full, changes = list(due), []  # nothing tells who joined
+            if inside is not None:
+                living = await self.reading.threaded(self.reading.sink.living, self._name, "Patient")
                 left = await self.reading.threaded(self.exports.patients_left, self._name)
                 joined = inside - (living - left)
                 self._left = frozenset(living) - inside
