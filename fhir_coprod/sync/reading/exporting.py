@@ -14,24 +14,17 @@ import msgspec
 
 from fhir_coprod.errors import EhrAnswer, EhrError, EhrUnreachable, said
 from fhir_coprod.instants import instant, sortable
-from fhir_coprod.sync.ehr import export
 from fhir_coprod.sync.ehr.export import Wanted
 from fhir_coprod.sync.ehr.exporter import Exporter, Lost, Refused
 from fhir_coprod.sync.ehr.plan import TypePlan
-from fhir_coprod.sync.ehr.sending import Answer, retry_after
 from fhir_coprod.sync.reading import fetching, ways
 from fhir_coprod.sync.reading.exported import Exported, Told, told
 from fhir_coprod.sync.reading.members import members
 from fhir_coprod.sync.reading.shared import Reading, many
+from fhir_coprod.sync.reading.waiting import Postponed, Waiting
 from fhir_coprod.sync.staging.exports import Exports, Held, Job, Left
 from fhir_coprod.sync.staging.feed import Feed
 
-FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
-"""Seconds between two looks at an export, where the server does not say when to come back."""
-LONGEST_ASKED = 300.0
-"""The same where it does: some ask for hours, for any export."""
-FAILED_LOOKS = 4
-"""After so many looks in a row that brought no answer, the run goes on without the export."""
 _WITHOUT = {"failed": "the last export failed", "refused": "the server does not export it"}
 """Ends of an export after which types are read without it, if they can be, until it is time for the next."""
 
@@ -60,10 +53,6 @@ async def give_up(reading: Reading) -> None:
         await Exporting(reading, reading.exports, {}).give_up()
 
 
-class _Postponed(Exception):
-    """The export is not done yet, and this run has waited enough; the words are the server's."""
-
-
 class _Failed(Exception):
     """The export will not come to an end; the words say why."""
 
@@ -74,7 +63,6 @@ class Exporting:
 
     otherwise: the plans of types that have to be read otherwise
     settled:   types with which this run is done
-    waited:    seconds waited for exports
     """
 
     reading: Reading
@@ -82,7 +70,6 @@ class Exporting:
     plans: dict[str, TypePlan]
     otherwise: list[TypePlan] = field(default_factory=list)
     settled: set[str] = field(default_factory=set)
-    waited: float = 0.0
     _needs_all: bool = False
     """Patients have joined a group, and what is theirs could not be had by itself."""
     _is_begun_again: bool = False
@@ -95,7 +82,7 @@ class Exporting:
         reading = self.reading
         aliases = [*reading.client.ehr.aliases, *reading.bases.aliases.get(reading.name, ())]
         self._exporter = Exporter(reading.client, aliases)
-        self._politeness = reading.client.politeness
+        self._waiting = Waiting(reading, self._exporter)
 
     @property
     def _name(self) -> str:
@@ -280,7 +267,7 @@ class Exporting:
             if not job.is_complete:
                 job, left = await self._wait(job)
             await self._take(job, left, resumed=resumed)
-        except _Postponed as waiting:
+        except Postponed as waiting:
             await self._postpone(job, str(waiting))
         except _Failed as failed:
             await self._exporter.clear(job.address)
@@ -308,46 +295,14 @@ class Exporting:
         return [self.plans[type] for type in job.types if type in self.plans and type not in self.settled]
 
     async def _wait(self, job: Job) -> tuple[Job, Left]:
-        """Look at the export until it is complete.
+        """Wait until the export is complete, and note what it has come to.
 
-        Raises _Postponed if it takes too long, Lost if it is gone, _Failed if it will not come to an end,
-        EhrError if it cannot be looked at.
+        Raises as `Waiting` does, but _Failed if it will not come to an end, or to something that is no
+        manifest.
         """
-        budget = 0.0 if self._is_late(job) else self.reading.wishes.bulk_wait.total_seconds()
-        pause, failed, looks = FIRST_PAUSE, 0, 0
-        while True:
-            looks += 1
-            answer: Answer | None = None
-            try:
-                answer = await self._exporter.look(job.address)
-                state = export.state(answer)
-            except EhrUnreachable:
-                state = "unanswered"
-            if state == "complete" and answer is not None:
-                return await self._complete(job, answer)
-            if state == "lost":
-                raise Lost(f"{self._name}: the server has lost the export.", is_gone=True)
-            if state == "failed" and answer is not None:
-                codes = ", ".join(sorted(answer.codes()))
-                raise _Failed(f"the export failed at the server ({answer.status}: {codes})")
-            failed = failed + 1 if state == "unanswered" else 0
-            if failed == FAILED_LOOKS:
-                what = (
-                    f"{answer.status}{f', {answer.markup}' * bool(answer.markup)}" if answer else "no answer"
-                )
-                raise EhrError(f"{self._name}: the server does not say how far the export is ({what}).")
-            note = export.progress(answer) if answer is not None else ""
-            self.reading.tell_export(looks, note)
-            asked = retry_after(answer.headers.get("Retry-After")) if answer is not None else None
-            wait = pause if asked is None else min(max(asked, FIRST_PAUSE), LONGEST_ASKED)
-            pause = min(2 * pause, LONGEST_PAUSE)
-            if self.waited + wait > budget:
-                raise _Postponed(note)
-            self.waited += wait
-            await self._politeness.sleep(wait)
-
-    async def _complete(self, job: Job, answer: Answer) -> tuple[Job, Left]:
+        budget = timedelta() if self._is_late(job) else self.reading.wishes.bulk_wait
         try:
+            answer = await self._waiting.until_complete(job.address, budget.total_seconds())
             parts = await self._exporter.manifests(job.address, answer)
         except Lost:
             raise
