@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import gzip
+import shutil
+import ssl
+from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import pytest
 from starlette.responses import Response
 
+from fhir_coprod.errors import EhrUnreachable
+from fhir_coprod.settings import EhrSettings
 from fhir_coprod.store import Store
+from fhir_coprod.sync.ehr import exporter
+from fhir_coprod.sync.ehr.client import EhrClient
 from fhir_coprod.sync.engine import run
+from fhir_coprod.sync.reading import fetching
 from fhir_coprod.sync.reading.members import patients
 from fhir_coprod.sync.staging.sinks import StoreSink
 from tests.sync.departments import feed
@@ -391,3 +403,59 @@ def test_if_patients_are_not_read_from_the_group_each_export_of_it_is_whole(
         synced(store, store_path, ehr, overlap_seconds=0, **about)
     assert alive(store, "ServiceRequest") == {"s0", "s1", "s2"}
     assert [(bool(e.since), e.patients) for e in ehr.exports] == [(False, ())] * 2
+
+
+# --- what the bytes of a file may do ---------------------------------------------------------------
+
+
+def test_a_file_that_is_packed_several_times_is_not_unpacked(store: Store, store_path: str) -> None:
+    """Of two codings the inner one could have any size, in memory."""
+
+    def twice(e: Exporting, name: str, nth: int) -> Response | None:
+        if name != "Task.0":
+            return None
+        body = gzip.compress(gzip.compress(e.content(e.exports[-1], name)))
+        return Response(body, headers={"Content-Encoding": "gzip, gzip"})
+
+    ehr = hospital(file=twice)
+    with serving(ehr):
+        report = synced(store, store_path, ehr)
+    assert set(report.faults) == {"Task"}
+    assert "packed otherwise" in report.faults["Task"]
+
+
+def test_files_leave_room_on_the_disk_for_what_else_is_on_it(
+    store: Store, store_path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = SimpleNamespace(total=2**40, used=2**40 - 2**20, free=2**20)
+    ehr = hospital()
+    with serving(ehr):
+        monkeypatch.setattr(shutil, "disk_usage", lambda path: full)
+        report = synced(store, store_path, ehr)
+        assert "has no room for its export" in report.faults["Task"]
+        assert not list(Path(f"{store_path.removeprefix('sqlite:///')}-exports").rglob("*.*n*"))
+        assert len(ehr.fetched) <= fetching.AT_ONCE, "and what has no place is not asked for"
+        full.free = 2**39
+        report = synced(store, store_path, ehr)
+    assert report.ok
+    assert len([e for e in ehr.exports if not e.since]) == 1
+
+
+def test_a_connection_that_breaks_in_a_file_is_not_taken_for_a_fault_of_our_disk(tmp_path: Path) -> None:
+    class Breaks(httpx.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            yield b'{"resourceType":"Task","id":"t"}\n'
+            raise ssl.SSLError(1, "[SSL] record layer failure")
+
+    transport = httpx.MockTransport(lambda request: httpx.Response(200, stream=Breaks()))
+
+    async def fetched() -> None:
+        settings = EhrSettings(name="care", url="https://ehr.example/fhir")
+        async with EhrClient(settings, politeness=QUICK, transport=transport) as client:
+            await exporter.Exporter(client, ()).fetch(
+                "https://ehr.example/f", tmp_path / "1.ndjson", needs_token=True
+            )
+
+    with pytest.raises(EhrUnreachable, match="TLS fails"):
+        asyncio.run(fetched())
+    assert not list(tmp_path.iterdir())

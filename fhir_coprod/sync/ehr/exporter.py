@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from collections.abc import Iterable
+import shutil
+from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 from urllib.parse import urlsplit
 
 import httpx
@@ -34,6 +35,9 @@ _NOT_SO = frozenset((400, 404, 405, 406, 415, 422, 501))
 """What a server answers that does not know a kick-off of this form."""
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
 _HOPS = 4
+ROOM = 1 << 30
+"""Bytes that stay free on the disk, or a twentieth of it."""
+_HEAD = 64
 _TAIL = 1 << 20
 _AGAIN = frozenset((408, 425, 429, 500, 502, 503, 504))
 
@@ -48,6 +52,10 @@ class Lost(EhrAnswer):
     def __init__(self, message: str, *, is_gone: bool) -> None:
         super().__init__(message)
         self.is_gone = is_gone
+
+
+class NoPlace(EhrError):
+    """The files of an export cannot be put where they should be."""
 
 
 class Begun(NamedTuple):
@@ -168,7 +176,7 @@ class Exporter:
         """Put what is at `url` into `file`, whole and on the disk, or nothing.
 
         Raises Lost if it is not there or not open to us any more, EhrAnswer if it is something else than a
-        file of an export, EhrUnreachable if it does not come even after retries, EhrError if our disk is
+        file of an export, EhrUnreachable if it does not come even after retries, NoPlace if our disk is
         full.
         """
         if not url:
@@ -231,19 +239,13 @@ class Exporter:
         self, response: httpx.Response, file: Path, target: str
     ) -> tuple[str, float | None] | None:
         part = file.with_suffix(".part")
-        head = b""
         try:
             with part.open("wb") as out:
                 os.fchmod(out.fileno(), 0o600)
-                async for piece in response.aiter_bytes():
-                    if len(head) < 64:
-                        head += piece[:64]
-                        if head.lstrip()[:1] == b"<":
-                            break
-                    out.write(piece)
+                is_markup = await self._copy(response, out)
                 out.flush()
                 await asyncio.to_thread(os.fsync, out.fileno())
-            if head.lstrip()[:1] == b"<":
+            if is_markup:
                 return "it answers HTML or XML instead of NDJSON", None
             if await asyncio.to_thread(is_cut_off, part):
                 return "it ends in the middle of a line", None
@@ -251,15 +253,33 @@ class Exporter:
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 room = f"the disk has no room for its export in {file.parent}"
-                raise EhrError(
+                raise NoPlace(
                     f"{self._name}: {room}; make some, or set sync.bulk_folder to another place."
                 ) from None
-            raise EhrError(
+            raise NoPlace(
                 f"{self._name}: its export cannot be written to {file.parent} ({error.strerror})."
             ) from None
         finally:
             part.unlink(missing_ok=True)
         return None
+
+    async def _copy(self, response: httpx.Response, out: BinaryIO) -> bool:
+        """Write the body into a file, and leave room for what else is on that disk: the store may be.
+
+        Returns whether it is markup; of that only the beginning is read. Raises OSError if it cannot be
+        written, httpx.RequestError if it breaks off.
+        """
+        head = b""
+        async for piece in _pieces(response):
+            if len(head) < _HEAD:
+                head = (head + piece)[:_HEAD]
+                if head.lstrip().startswith(b"<"):
+                    return True
+            disk = shutil.disk_usage(out.fileno())
+            if disk.free < min(ROOM, disk.total // 20):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            out.write(piece)
+        return False
 
     def _require_own(self, address: str) -> None:
         """Raise Lost unless exports may be asked for and deleted there: else an EHR could have us read and
@@ -293,6 +313,14 @@ class Exporter:
         if other.netloc == own.netloc and other.scheme != own.scheme:
             return target.replace(other.scheme, own.scheme, 1)
         return target
+
+
+async def _pieces(response: httpx.Response) -> AsyncIterator[bytes]:
+    try:
+        async for piece in response.aiter_bytes():
+            yield piece
+    except OSError as error:  # TLS that fails late is no error of httpx
+        raise httpx.ReadError("") from error
 
 
 def is_cut_off(file: Path) -> bool:

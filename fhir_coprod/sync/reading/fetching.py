@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from fhir_coprod.errors import EhrAnswer, EhrError, EhrUnreachable
 from fhir_coprod.sync.ehr import export
-from fhir_coprod.sync.ehr.exporter import Exporter, Lost
+from fhir_coprod.sync.ehr.exporter import Exporter, Lost, NoPlace
 from fhir_coprod.sync.reading.shared import Reading
 from fhir_coprod.sync.staging.exports import Exports, Held, Job, Left
 
@@ -71,17 +71,22 @@ class _Fetching:
         """Fetch these files; returns those that are not there, or not for us."""
         limit = asyncio.Semaphore(AT_ONCE)
         refused: dict[int, Lost] = {}
+        no_place = ""
         done = 0
 
         async def one(held: Held) -> None:
-            nonlocal done
+            nonlocal done, no_place
             async with limit:
+                if no_place:  # there is none for this one either
+                    missing[held.number] = (no_place, False)
+                    return
                 try:
                     await self.exporter.fetch(held.file.url, held.path, needs_token=self.job.needs_token)
                 except Lost as lost:
                     refused[held.number] = lost
                     return
                 except EhrError as error:
+                    no_place = self._bare(error) if isinstance(error, NoPlace) else ""
                     missing[held.number] = (self._bare(error), isinstance(error, EhrAnswer))
                     return
                 await self.reading.threaded(self.exports.fetched, self._name, held)
