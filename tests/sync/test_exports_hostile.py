@@ -311,6 +311,18 @@ def test_a_person_can_begin_anew_where_an_export_never_ends(store: Store, store_
     assert ehr.exports[0].is_cleared
 
 
+def test_what_a_server_says_of_its_progress_is_not_told_but_for_the_percentage(
+    store: Store, store_path: str
+) -> None:
+    """Faults are logged, and some servers name the patient they are at."""
+    said = Response(status_code=202, headers={"X-Progress": "12% done, now at Eva Oest"})
+    ehr = hospital(status=lambda e, look: said)
+    with serving(ehr):
+        report = synced(store, store_path, ehr, wait=0.03)
+    assert "(12%)" in report.faults["Task"]
+    assert "Eva" not in str(report.to_json())
+
+
 # --- groups ----------------------------------------------------------------------------------------
 
 

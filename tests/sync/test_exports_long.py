@@ -36,7 +36,7 @@ def test_an_export_that_takes_longer_than_a_run_is_gone_on_with_by_the_next(
     ehr = hospital(polls=5)
     with serving(ehr):
         first = synced(store, store_path, ehr, wait=0.03)
-        assert "still under way (50% complete); the next sync goes on with it" in first.faults["Task"]
+        assert "still under way (50%); the next sync goes on with it" in first.faults["Task"]
         assert feed(store, "care", "Task").state == "behind"
         second = synced(store, store_path, ehr, wait=10)
     assert second.counts["Task"].created == MANY

@@ -14,6 +14,7 @@ import msgspec
 
 from fhir_coprod.errors import EhrAnswer, EhrError, EhrUnreachable, said
 from fhir_coprod.instants import instant, sortable
+from fhir_coprod.sync.ehr import export
 from fhir_coprod.sync.ehr.export import Wanted
 from fhir_coprod.sync.ehr.exporter import Exporter, Lost, Refused
 from fhir_coprod.sync.ehr.plan import TypePlan
@@ -324,7 +325,8 @@ class Exporting:
     async def _postpone(self, job: Job, note: str) -> None:
         """Say that the export is still under way. If it takes very long, nobody waits for it any more."""
         since = f"the export begun {_at(job.began_at)} is still under way"
-        words = f"{since} ({note})" if note else since
+        done = export.portion(note)  # other words of the server may name a person, and this is logged
+        words = f"{since} ({done})" if done else since
         if self._is_late(job):
             anew = f"to begin another one, run: fhir-coprod sync {self._name} --full"
             await self._without(job, f"{words}; {anew}")
