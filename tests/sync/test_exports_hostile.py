@@ -7,13 +7,15 @@ import gzip
 import shutil
 import ssl
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from fhir_coprod.errors import EhrUnreachable
 from fhir_coprod.settings import EhrSettings
@@ -296,6 +298,41 @@ def test_files_of_an_export_that_nobody_wants_any_more_do_not_stay(
 
 
 # --- exports without end ---------------------------------------------------------------------------
+
+
+def test_files_that_take_longer_than_a_run_may_wait_are_gone_on_with_by_the_next(
+    store: Store, store_path: str
+) -> None:
+    """What others have told is shown when a run ends, so none may take hours."""
+    slow = replace(QUICK, clock=count(0, 60).__next__)
+    ehr = hospital(per_file=1)
+    with serving(ehr):
+        settings = settings_for(store_path, ehr, wait=1, bulk_every_hours=1)
+        reports = [run(store, settings, politeness=slow)[0] for _ in range(3)]
+        assert "still under way" in reports[0].faults["Task"]
+        while not reports[-1].ok and len(reports) < 9:
+            reports += run(store, settings, politeness=slow)
+    assert reports[-1].ok
+    assert len(ehr.exports) == 1
+    assert len(ehr.fetched) == len(set(ehr.fetched)), "nothing is fetched twice"
+    assert len(alive(store, "Task")) == MANY
+
+
+def test_a_file_that_takes_for_ever_is_not_tried_again_at_once(
+    store: Store, store_path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exporter, "LONGEST_FETCH", 0.3)
+
+    async def drips() -> AsyncIterator[bytes]:
+        for _ in range(100):
+            yield b" "
+            await asyncio.sleep(0.05)
+
+    ehr = hospital(file=lambda e, name, nth: StreamingResponse(drips()) if name == "Task.0" else None)
+    with serving(ehr):
+        report = synced(store, store_path, ehr)
+    assert ehr.fetched.count("Task.0") == 1
+    assert "it takes more than" in report.faults["Task"]
 
 
 def test_a_person_can_begin_anew_where_an_export_never_ends(store: Store, store_path: str) -> None:

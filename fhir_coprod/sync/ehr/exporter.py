@@ -191,6 +191,7 @@ class Exporter:
                     asked = await self._attempt(target, file, needs_token=needs_token)
             except TimeoutError:
                 reason = f"it takes more than {LONGEST_FETCH / 3600:g} hours"
+                break  # it would take as long again
             except httpx.RequestError as error:
                 reason = why(error, by_tls=target.startswith("https:"))
             except EhrUnreachable as error:

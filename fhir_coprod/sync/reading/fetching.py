@@ -10,6 +10,7 @@ from fhir_coprod.errors import EhrAnswer, EhrError, EhrUnreachable
 from fhir_coprod.sync.ehr import export
 from fhir_coprod.sync.ehr.exporter import Exporter, Lost, NoPlace
 from fhir_coprod.sync.reading.shared import Reading
+from fhir_coprod.sync.reading.waiting import Postponed
 from fhir_coprod.sync.staging.exports import Exports, Held, Job, Left
 
 AT_ONCE = 3
@@ -26,7 +27,8 @@ async def fetch(
 
     is_last_try: it was begun again already, so files that are gone again cost their types only
 
-    Raises Lost if the EHR does not have the export any more, EhrError if there is no place for the files.
+    Raises Postponed if it takes longer than a run may wait: what is here stays for the next one. Raises Lost
+    if the EHR does not have the export any more, EhrError if there is no place for the files.
     """
     return await _Fetching(reading, exports, exporter, job, is_last_try).all(left)
 
@@ -73,10 +75,16 @@ class _Fetching:
         refused: dict[int, Lost] = {}
         no_place = ""
         done = 0
+        clock = self.reading.client.politeness.clock
+        until = clock() + self.reading.wishes.bulk_wait.total_seconds()
+        begun = 0
 
         async def one(held: Held) -> None:
-            nonlocal done, no_place
+            nonlocal begun, done, no_place
             async with limit:
+                if begun >= AT_ONCE and clock() > until:
+                    return
+                begun += 1
                 if no_place:  # there is none for this one either
                     missing[held.number] = (no_place, False)
                     return
@@ -96,6 +104,8 @@ class _Fetching:
         async with asyncio.TaskGroup() as group:
             for held in wanted:
                 group.create_task(one(held))
+        if begun < len(wanted):
+            raise Postponed(f"{100 * done // len(wanted)}%")
         return refused
 
     async def _readdressed(self, refused: Mapping[int, Lost]) -> list[Held]:
