@@ -26,10 +26,19 @@ from fhir_coprod.sync.engine import run
 from fhir_coprod.sync.reading import fetching
 from fhir_coprod.sync.reading.members import patients
 from fhir_coprod.sync.staging.sinks import StoreSink
-from tests.sync.exporting import QUICK, Exporting, settings_for
+from tests.sync.exporting import (
+    MANY,
+    QUICK,
+    Exporting,
+    alive,
+    hospital,
+    left_behind,
+    settings_for,
+    synced,
+)
 from tests.sync.records import task
 from tests.sync.server import serving
-from tests.sync.test_exports import ABOUT_PATIENTS, MANY, alive, hospital, left_behind, synced
+from tests.sync.test_exports_of_groups import ABOUT_PATIENTS
 
 # --- addresses ------------------------------------------------------------------------------------
 
@@ -43,7 +52,7 @@ def test_nothing_is_asked_of_another_host_about_the_state_of_an_export(store: St
     with serving(ehr, inside):
         report = synced(store, store_path, ehr)
     assert not inside.shown
-    assert "bulk_hosts" in report.faults["Task"]
+    assert "bulk_hosts" in report.remarks["Task"]
 
 
 def test_the_next_part_of_a_manifest_is_not_fetched_from_another_host(store: Store, store_path: str) -> None:
@@ -407,14 +416,15 @@ def test_whoever_is_not_in_the_group_is_not_read_in_its_place(
     assert not alive(store, "ServiceRequest")
 
 
-def test_what_can_be_searched_for_changes_is_not_taken_from_a_group_first(
+def test_what_can_be_searched_for_changes_is_exported_first_only_with_the_whole_server(
     store: Store, store_path: str
 ) -> None:
-    """The first search for changes would begin where the export ended: others would never come."""
-    ehr = hospital(levels=("Group",), group=["p0"], last_updated=True)
+    """An export of patients lacks what is about none, and the searches after it would not bring that."""
+    ehr = hospital(levels=("Patient",), last_updated=True)
     with serving(ehr):
-        synced(store, store_path, ehr, **ABOUT_PATIENTS)
-        synced(store, store_path, ehr, **ABOUT_PATIENTS)
+        report = synced(store, store_path, ehr)
+    assert report.ok
+    assert not ehr.exports
     assert len(alive(store, "ServiceRequest")) == MANY
 
 

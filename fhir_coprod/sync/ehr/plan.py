@@ -160,19 +160,13 @@ def _exported(made: TypePlan, exports: Exports | None, ehr: EhrSettings, vendor:
         instead = f" instead of: {_WHY[made.find]}" if _WHY[made.find] else ", since it cannot be searched"
         often = f"; every {exports.hours:g} hours" if exports.hours != 1 else "; every hour"
         reason = f"{exports.words}{instead}{often}"
-        return replace(made, find="bulk", otherwise=_instead(made.find, exports), reason=reason)
+        return replace(made, find="bulk", otherwise=made.find, reason=reason)
     if made.find in ("history", "last-updated") and not exports.scope:
         # After another export the searches for changes would not bring what was not in it.
         return replace(
             made, is_exported_first=True, reason=f"{made.reason}; all, the first time, by {exports.words}"
         )
     return made
-
-
-def _instead(find: Find, exports: Exports) -> Find:
-    """How to find changes where an export cannot be had; of a group not by what shows everybody."""
-    is_wider = exports.scope.startswith("Group/") and find in ("history", "last-updated", "crawl")
-    return "none" if is_wider else find
 
 
 def _not_offered(type: str) -> str:
