@@ -312,7 +312,10 @@ def test_files_are_for_this_user_only(store: Store, store_path: str) -> None:
     folder = Path(f"{store_path.removeprefix('sqlite:///')}-exports") / "care.export"
 
     def looks(document: Document) -> Outcome:
-        modes.update((folder.stat().st_mode & 0o777, f.stat().st_mode & 0o777) for f in folder.iterdir())
+        modes.update(
+            ((folder.stat().st_mode | f.parent.stat().st_mode) & 0o777, f.stat().st_mode & 0o777)
+            for f in folder.glob("*/*")
+        )
         return OK
 
     with serving(ehr):
