@@ -32,6 +32,7 @@ from tests.sync.exporting import (
     alive,
     hospital,
     left_behind,
+    remarked,
     settings_for,
     synced,
 )
@@ -50,7 +51,7 @@ def test_nothing_is_asked_of_another_host_about_the_state_of_an_export(store: St
     with serving(ehr, inside):
         report = synced(store, store_path, ehr)
     assert not inside.shown
-    assert "bulk_hosts" in report.remarks["Task"]
+    assert "bulk_hosts" in remarked(report)
 
 
 def test_the_next_part_of_a_manifest_is_not_fetched_from_another_host(store: Store, store_path: str) -> None:
@@ -60,7 +61,7 @@ def test_the_next_part_of_a_manifest_is_not_fetched_from_another_host(store: Sto
         ehr.manifest = lambda manifest: {**manifest, "link": link}
         report = synced(store, store_path, ehr)
     assert not inside.shown
-    assert "bulk_hosts" in report.remarks["Task"]
+    assert "bulk_hosts" in remarked(report)
 
 
 @pytest.mark.parametrize("url", ["http://[broken/x", "http://ehr.example:port/x", "//[", "https://a b/"])
@@ -226,7 +227,7 @@ def test_a_file_without_a_type_is_not_passed_over(store: Store, store_path: str)
     ehr.manifest = untyped
     with serving(ehr):
         report = synced(store, store_path, ehr)
-    assert "files of which it does not say what they hold" in report.remarks["Task"]
+    assert "files of which it does not say what they hold" in remarked(report)
     assert len(alive(store, "Task")) == MANY, "searched instead"
 
 
@@ -239,7 +240,7 @@ def test_no_export_takes_the_place_of_one_that_is_under_way(store: Store, store_
         ehr.outcomes, ehr.polls = [], 5
         report = synced(store, store_path, ehr, wait=0.03)
         assert "still under way" in report.faults["Task"]
-        assert "when the export that is under way is done" in report.remarks["Patient"]
+        assert "when the export that is under way is done" in remarked(report)
         assert [e.types for e in ehr.exports[1:]] == [("Task",)], "all of it, and later changes of the others"
         report = synced(store, store_path, ehr)
     assert report.ok
@@ -348,7 +349,7 @@ def test_a_person_can_begin_anew_where_an_export_never_ends(store: Store, store_
         sync = settings.sync.model_copy(update={"bulk_job_hours": 1e-9})
         late = settings.model_copy(update={"sync": sync})
         [report] = run(store, late, full=True, politeness=QUICK)
-        assert "fhir-coprod sync care --full" in report.remarks["Task"]
+        assert "fhir-coprod sync care --full" in remarked(report)
         run(store, late, full=True, politeness=QUICK)
     assert len(ehr.exports) == 2
     assert ehr.exports[0].is_cleared
@@ -381,7 +382,7 @@ def test_a_file_that_is_packed_several_times_is_not_unpacked(store: Store, store
     ehr = hospital(file=twice)
     with serving(ehr):
         report = synced(store, store_path, ehr)
-    assert "packed otherwise" in report.remarks["Task"]
+    assert "packed otherwise" in remarked(report)
 
 
 def test_files_leave_room_on_the_disk_for_what_else_is_on_it(
