@@ -103,7 +103,8 @@ class Exporting:
             else:
                 await self._give_up(job)
         # The feeds do not tell that those who joined a group are still to come.
-        self._needs_all |= last is not None and last.ended != "done" and not last.since
+        is_group = last is not None and last.scope.startswith("Group/")
+        self._needs_all |= is_group and last is not None and last.ended != "done" and not last.since
         feeds = {type: await self._feed(type) for type in self.plans}
         due = await self._due(feeds, last)
         for wanted in [] if await self._is_busy() else await self._wanted(feeds, due):
