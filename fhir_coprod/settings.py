@@ -140,8 +140,8 @@ class EhrSettings(Section):
     bulk_every_hours: float | None = Field(default=None, ge=0, le=8760)
     """Hours from one export to the next; None: as the vendor's file says (1)."""
     bulk_hosts: tuple[str, ...] = ()
-    """Other hosts from which exported files are fetched with the same authorization; to others none is
-    shown."""
+    """Other hosts where exports may be asked for and files be fetched with the same authorization; to others
+    none is shown."""
     every_minutes: float | None = Field(default=None, ge=0, le=10_080)
     """As sync.every_minutes, for this EHR; None: as there."""
     window: str = ""

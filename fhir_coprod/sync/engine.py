@@ -324,14 +324,12 @@ def context_of(settings: Settings, more: Iterable[tuple[str, str]] = ()) -> Cont
 
 
 def export_folder(settings: Settings) -> Path:
-    """The folder for files of bulk exports. Several stores of one machine do not share one."""
+    """The folder for files of bulk exports, of this store alone: what else is in it is removed."""
+    own = f"exports-{hashlib.sha256(settings.store.url.encode()).hexdigest()[:16]}"
     if settings.sync.bulk_folder:
-        return Path(settings.sync.bulk_folder)
+        return Path(settings.sync.bulk_folder) / own
     file = settings.store.url.removeprefix("sqlite:///")
-    if file != settings.store.url:
-        return Path(f"{file}-exports")
-    named = hashlib.sha256(settings.store.url.encode()).hexdigest()[:16]
-    return data_folder() / f"exports-{named}"
+    return Path(f"{file}-exports") if file != settings.store.url else data_folder() / own
 
 
 def _chosen(settings: Settings, names: Sequence[str]) -> list[EhrSettings]:

@@ -33,6 +33,7 @@ async def pull(reading: Reading) -> None:
     exported = await ways.candidates(reading)
     types = [p for p in reading.plan.types if p.observable and p not in exported]
     if not exported:
+        await exporting.give_up(reading)
         await _in_order(reading, types, several)
         return
     # An export takes long; what does not depend on the patients in it is read meanwhile.

@@ -37,7 +37,7 @@ def test_an_export_that_takes_longer_than_a_run_is_gone_on_with_by_the_next(
     ehr = hospital(polls=5)
     with serving(ehr):
         first = synced(store, store_path, ehr, wait=0.03)
-        assert "still under way (50% complete); the next sync goes on with it" in first.faults["Task"]
+        assert "still under way (50%); the next sync goes on with it" in first.faults["Task"]
         assert feed(store, "care", "Task").state == "behind"
         second = synced(store, store_path, ehr, wait=10)
     assert second.counts["Task"].created == MANY
@@ -315,7 +315,10 @@ def test_files_are_for_this_user_only(store: Store, store_path: str) -> None:
     folder = Path(f"{store_path.removeprefix('sqlite:///')}-exports") / "care.export"
 
     def looks(document: Document) -> Outcome:
-        modes.update((folder.stat().st_mode & 0o777, f.stat().st_mode & 0o777) for f in folder.iterdir())
+        modes.update(
+            ((folder.stat().st_mode | f.parent.stat().st_mode) & 0o777, f.stat().st_mode & 0o777)
+            for f in folder.glob("*/*")
+        )
         return OK
 
     with serving(ehr):

@@ -161,7 +161,8 @@ def _exported(made: TypePlan, exports: Exports | None, ehr: EhrSettings, vendor:
         often = f"; every {exports.hours:g} hours" if exports.hours != 1 else "; every hour"
         reason = f"{exports.words}{instead}{often}"
         return replace(made, find="bulk", otherwise=made.find, reason=reason)
-    if made.find in ("history", "last-updated"):
+    if made.find in ("history", "last-updated") and not exports.scope:
+        # After another export the searches for changes would not bring what was not in it.
         return replace(
             made, is_exported_first=True, reason=f"{made.reason}; all, the first time, by {exports.words}"
         )

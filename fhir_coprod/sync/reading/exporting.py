@@ -18,20 +18,14 @@ from fhir_coprod.sync.ehr import export
 from fhir_coprod.sync.ehr.export import Wanted
 from fhir_coprod.sync.ehr.exporter import Exporter, Lost, Refused
 from fhir_coprod.sync.ehr.plan import TypePlan
-from fhir_coprod.sync.ehr.sending import Answer, retry_after
 from fhir_coprod.sync.reading import fetching, ways
 from fhir_coprod.sync.reading.exported import Exported, Told, told
 from fhir_coprod.sync.reading.members import members
 from fhir_coprod.sync.reading.shared import Reading, many
+from fhir_coprod.sync.reading.waiting import Postponed, Waiting
 from fhir_coprod.sync.staging.exports import Exports, Held, Job, Left
 from fhir_coprod.sync.staging.feed import Feed
 
-FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
-"""Seconds between two looks at an export, where the server does not say when to come back."""
-LONGEST_ASKED = 300.0
-"""The same where it does: some ask for hours, for any export."""
-FAILED_LOOKS = 4
-"""After so many looks in a row that brought no answer, the run goes on without the export."""
 _WITHOUT = {"failed": "the last export failed", "refused": "the server does not export it"}
 """Ends of an export after which types are read without it, if they can be, until it is time for the next."""
 
@@ -54,8 +48,10 @@ async def read(reading: Reading, plans: Sequence[TypePlan]) -> list[TypePlan]:
     return exporting.otherwise
 
 
-class _Postponed(Exception):
-    """The export is not done yet, and this run has waited enough; the words are the server's."""
+async def give_up(reading: Reading) -> None:
+    """Nothing is read by export: what is under way is cleared away, and its files are removed."""
+    if reading.exports is not None:
+        await Exporting(reading, reading.exports, {}).give_up()
 
 
 class _Failed(Exception):
@@ -68,7 +64,6 @@ class Exporting:
 
     otherwise: the plans of types that have to be read otherwise
     settled:   types with which this run is done
-    waited:    seconds waited for exports
     """
 
     reading: Reading
@@ -76,7 +71,6 @@ class Exporting:
     plans: dict[str, TypePlan]
     otherwise: list[TypePlan] = field(default_factory=list)
     settled: set[str] = field(default_factory=set)
-    waited: float = 0.0
     _needs_all: bool = False
     """Patients have joined a group, and what is theirs could not be had by itself."""
     _is_begun_again: bool = False
@@ -89,7 +83,7 @@ class Exporting:
         reading = self.reading
         aliases = [*reading.client.ehr.aliases, *reading.bases.aliases.get(reading.name, ())]
         self._exporter = Exporter(reading.client, aliases)
-        self._politeness = reading.client.politeness
+        self._waiting = Waiting(reading, self._exporter)
 
     @property
     def _name(self) -> str:
@@ -100,15 +94,17 @@ class Exporting:
     async def run(self) -> None:
         held = await self.reading.threaded(self.exports.read, self._name)
         last = held[0] if held is not None else None
+        await self.reading.threaded(self.exports.sweep, self._name, last)
         if held is not None and not held[0].ended:
             job, left = held
-            if self._fits(job):
+            if self._fits(job, left):
                 await self._go_on(job, left, resumed=True)
                 last = None  # what came of it is in the feeds
             else:
                 await self._give_up(job)
-        elif last is not None and last.patients and last.ended != "done":
-            self._needs_all = True
+        # The feeds do not tell that those who joined a group are still to come.
+        is_group = last is not None and last.scope.startswith("Group/")
+        self._needs_all |= is_group and last is not None and last.ended != "done" and not last.since
         feeds = {type: await self._feed(type) for type in self.plans}
         due = await self._due(feeds, last)
         for wanted in [] if await self._is_busy() else await self._wanted(feeds, due):
@@ -127,20 +123,28 @@ class Exporting:
         held = await self.reading.threaded(self.exports.read, self._name)
         return held is not None and not held[0].ended
 
-    def _fits(self, job: Job) -> bool:
+    async def give_up(self) -> None:
+        """Clear away what is under way."""
+        held = await self.reading.threaded(self.exports.read, self._name)
+        if held is not None and not held[0].ended:
+            await self._give_up(held[0])
+        await self.reading.threaded(self.exports.sweep, self._name)
+
+    def _fits(self, job: Job, left: Left) -> bool:
         """Whether an export that is under way is of use to this run."""
         exports, wishes = self.reading.plan.exports, self.reading.wishes
+        types = left.types if job.is_complete else set(job.types)
         return (
             exports is not None
             and job.base == self.reading.client.base
             and job.scope == exports.scope
-            and set(job.types) <= self.plans.keys()
-            and (not wishes.full or (job.is_full and job.accepts_older))
+            and types <= self.plans.keys()
+            and (not wishes.full or (job.is_full and job.accepts_older and not self._is_late(job)))
             and (bool(job.address) or job.is_complete)
         )
 
     async def _give_up(self, job: Job) -> None:
-        self._needs_all = bool(job.patients)
+        self._needs_all |= not job.since
         if job.address and job.base == self.reading.client.base:
             await self._exporter.clear(job.address)
         await self.reading.threaded(self.exports.end, self._name, job, "given up")
@@ -156,7 +160,7 @@ class Exporting:
             if type in self.settled:
                 continue
             before = feed.last_success if feed is not None and feed.last_full is not None else None
-            if last is not None and type in last.types and last.ended in ("done", *_WITHOUT):
+            if last is not None and type in last.types and self._counts(last):
                 before = last.began_at
             is_due = before is None or not timedelta() <= now - before < every
             if self.reading.wishes.full or is_due:
@@ -170,6 +174,10 @@ class Exporting:
             elif before is not None:
                 self._tell_known(type, feed, _at(before + every))
         return due
+
+    def _counts(self, last: Job) -> bool:
+        """Whether the next export has to wait for its time since this one."""
+        return last.ended in _WITHOUT or (last.ended == "done" and not last.patients)
 
     def _tell_known(self, type: str, feed: Feed | None, again: str) -> None:
         """Say of a type that is not read in this run what is known of it, and when it is exported again."""
@@ -193,11 +201,11 @@ class Exporting:
         changes = [type for type in due if type not in full]
         found: list[Wanted] = []
         if exports.scope.startswith("Group/"):
-            living = await self.reading.threaded(self.reading.sink.living, self._name, "Patient")
             inside = await members(self.reading, exports.scope)
-            if changes and inside is None:
-                full, changes = list(due), []
-            elif inside is not None:
+            if inside is None or "Patient" not in self.plans:
+                full, changes = list(due), []  # nothing tells who joined
+            if inside is not None:
+                living = await self.reading.threaded(self.reading.sink.living, self._name, "Patient")
                 left = await self.reading.threaded(self.exports.patients_left, self._name)
                 joined = inside - (living - left)
                 self._left = frozenset(living) - inside
@@ -238,7 +246,8 @@ class Exporting:
                 await self._refused(job, refusal)
             return
         except EhrError as error:
-            await self.reading.threaded(self.exports.end, self._name, job, "not begun")
+            ended = "failed" if isinstance(error, Lost) else "not begun"
+            await self.reading.threaded(self.exports.end, self._name, job, ended)
             if isinstance(error, EhrAnswer | EhrUnreachable):
                 await self._without(job, self._bare(error))
             else:  # it asks to be left alone
@@ -260,14 +269,16 @@ class Exporting:
             if not job.is_complete:
                 job, left = await self._wait(job)
             await self._take(job, left, resumed=resumed)
-        except _Postponed as waiting:
+        except Postponed as waiting:
             await self._postpone(job, str(waiting))
         except _Failed as failed:
             await self._exporter.clear(job.address)
             await self.reading.threaded(self.exports.end, self._name, job, "failed")
             await self._without(job, str(failed))
         except Lost as lost:
-            await self.reading.threaded(self.exports.end, self._name, job, "lost")
+            # One that was begun again in vain is not begun a third time before its time.
+            ended = "failed" if self._is_begun_again else "lost"
+            await self.reading.threaded(self.exports.end, self._name, job, ended)
             if self._is_begun_again:
                 await self._without(job, self._bare(lost))
             else:
@@ -282,49 +293,18 @@ class Exporting:
                 await self.fail(self._unsettled(job), error.message)
 
     def _unsettled(self, job: Job) -> list[TypePlan]:
-        return [self.plans[type] for type in job.types if type not in self.settled]
+        """Its types with which this run is not done; those that are done may not be exported any more."""
+        return [self.plans[type] for type in job.types if type in self.plans and type not in self.settled]
 
     async def _wait(self, job: Job) -> tuple[Job, Left]:
-        """Look at the export until it is complete.
+        """Wait until the export is complete, and note what it has come to.
 
-        Raises _Postponed if it takes too long, Lost if it is gone, _Failed if it will not come to an end,
-        EhrError if it cannot be looked at.
+        Raises as `Waiting` does, but _Failed if it will not come to an end, or to something that is no
+        manifest.
         """
-        budget = 0.0 if self._is_late(job) else self.reading.wishes.bulk_wait.total_seconds()
-        pause, failed, looks = FIRST_PAUSE, 0, 0
-        while True:
-            looks += 1
-            answer: Answer | None = None
-            try:
-                answer = await self._exporter.look(job.address)
-                state = export.state(answer)
-            except EhrUnreachable:
-                state = "unanswered"
-            if state == "complete" and answer is not None:
-                return await self._complete(job, answer)
-            if state == "lost":
-                raise Lost(f"{self._name}: the server has lost the export.", is_gone=True)
-            if state == "failed" and answer is not None:
-                codes = ", ".join(sorted(answer.codes()))
-                raise _Failed(f"the export failed at the server ({answer.status}: {codes})")
-            failed = failed + 1 if state == "unanswered" else 0
-            if failed == FAILED_LOOKS:
-                what = (
-                    f"{answer.status}{f', {answer.markup}' * bool(answer.markup)}" if answer else "no answer"
-                )
-                raise EhrError(f"{self._name}: the server does not say how far the export is ({what}).")
-            note = export.progress(answer) if answer is not None else ""
-            self.reading.tell_export(looks, note)
-            asked = retry_after(answer.headers.get("Retry-After")) if answer is not None else None
-            wait = pause if asked is None else min(max(asked, FIRST_PAUSE), LONGEST_ASKED)
-            pause = min(2 * pause, LONGEST_PAUSE)
-            if self.waited + wait > budget:
-                raise _Postponed(note)
-            self.waited += wait
-            await self._politeness.sleep(wait)
-
-    async def _complete(self, job: Job, answer: Answer) -> tuple[Job, Left]:
+        budget = timedelta() if self._is_late(job) else self.reading.wishes.bulk_wait
         try:
+            answer = await self._waiting.until_complete(job.address, budget.total_seconds())
             parts = await self._exporter.manifests(job.address, answer)
         except Lost:
             raise
@@ -346,9 +326,11 @@ class Exporting:
     async def _postpone(self, job: Job, note: str) -> None:
         """Say that the export is still under way. If it takes very long, nobody waits for it any more."""
         since = f"the export begun {_at(job.began_at)} is still under way"
-        words = f"{since} ({note})" if note else since
+        done = export.portion(note)  # other words of the server may name a person, and this is logged
+        words = f"{since} ({done})" if done else since
         if self._is_late(job):
-            await self._without(job, words)
+            anew = f"to begin another one, run: fhir-coprod sync {self._name} --full"
+            await self._without(job, f"{words}; {anew}")
             return
         for plan in self._unsettled(job):
             feed = await self._feed(plan.type)
@@ -363,11 +345,13 @@ class Exporting:
 
     async def _take(self, job: Job, left: Left, *, resumed: bool) -> None:
         """Fetch the files that are not here yet, and read type after type."""
-        missing = await fetching.fetch(self.reading, self.exports, self._exporter, job, left)
+        missing = await fetching.fetch(
+            self.reading, self.exports, self._exporter, job, left, is_last_try=self._is_begun_again
+        )
         left.files = [one._replace(is_here=one.is_here or one.number not in missing) for one in left.files]
         shared = [one for one in left.files if not one.type]
         ignored = self.reading.plan.vendor.codes.ignore
-        about = await self.reading.threaded(told, self.exports, self._name, shared, job, ignored)
+        about = await self.reading.threaded(told, shared, job, ignored)
         is_late = self._is_late(job)
         temporary = {n: why for n, (why, is_final) in missing.items() if not is_final and not is_late}
         for type in sorted(left.types, key=lambda type: (type != "Patient", type)):
@@ -406,7 +390,6 @@ class Exporting:
         reading = self.reading
         exported = Exported(
             reading,
-            self.exports,
             plan,
             job,
             await self._feed(type),
