@@ -8,7 +8,7 @@ ARGS ?=
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test proof check format profiles mappings policies locale bench growth cost endurance sync-cost watch-growth identity evidence foreign-hospital mutants docs pictures lock sbom clean
+.PHONY: help demo test proof check format profiles mappings policies locale bench growth cost endurance sync-cost sync-scale sync-others watch-growth identity evidence foreign-hospital mutants docs pictures lock sbom clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
@@ -48,8 +48,10 @@ demo: $(VENV)/.base  ## the main job on embedded data, then endpoint and pages o
 test: $(VENV)/.test  ## all tests; names the optional peers it skipped
 	@$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
+NONE := 5# pytest's exit code when what ARGS names has no test of that kind
 proof: $(VENV)/.test  ## long proofs: fuzz, kill loops, mutants (PROOF_SIZE=ci for the size CI uses)
-	@$(BIN)/python -m pytest -m proof $(ARGS)
+	@$(BIN)/python -m pytest -m "proof and not alone" -n 2 --dist loadfile $(ARGS) || test $$? -eq $(NONE)
+	@$(BIN)/python -m pytest -m "proof and alone" $(ARGS) || test $$? -eq $(NONE)
 
 check: $(VENV)/.dev  ## lint, format, types
 	@$(BIN)/ruff check .
@@ -90,6 +92,12 @@ endurance: $(VENV)/.test $(VENV)/.evidence  ## an hour of mixed load by 48 clien
 sync-cost: $(VENV)/.test  ## what a first sync costs beside bare paging, and what a create over HTTP takes meanwhile (ARGS=--tiny: in seconds)
 	@$(BIN)/python -m benchmarks.sync_cost $(ARGS)
 	@$(BIN)/python -m benchmarks.during_sync $(ARGS)
+
+sync-scale: $(VENV)/.test  ## what syncs of up to a million records take, first and with nothing new: writes docs/sync-scale.md (ARGS=--tiny: in seconds)
+	@$(BIN)/python -m benchmarks.sync_scale $(ARGS)
+
+sync-others: $(VENV)/.test  ## the same records read by a sync, by smart-fetch and by a fhirpy loop, also from a server that fails now and then (ARGS=--tiny: in seconds)
+	@$(BIN)/python -m benchmarks.sync_others $(ARGS)
 
 watch-growth: $(VENV)/.test $(VENV)/.evidence  ## what the live watch costs as open referrals grow to a million, and orders of one patient to 10,000: writes docs/watch-growth.md and docs/watch-orders.md
 	@$(BIN)/python -m benchmarks.watch_growth $(ARGS)

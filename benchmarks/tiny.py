@@ -22,6 +22,7 @@ SIZES: dict[str, dict[str, object]] = {
     "references": {"SLOW_TO_START": False},
     "store": {"ALONE": 4, "TOGETHER": 20, "CHUNK": 10, "READS": 20, "SEARCHES": 4},
     "sync": {"COPIES": 1},
+    "sync_scale": {"SIZES": (200, 400)},
     "validation": {
         **{"SECONDS": 0.02, "VARIANTS": 4, "STEP": 4, "WARM_UP": 4, "OBSERVATIONS": 40},
         "TYPES": ("CarePlan", "Task"),

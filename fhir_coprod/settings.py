@@ -131,6 +131,16 @@ class EhrSettings(Section):
     """Other addresses by which its records name this server: behind a proxy, or as it was called before."""
     overlap_seconds: int | None = Field(default=None, ge=0, le=604_800)
     """How far each sync reaches back behind what it has read; None: as the vendor's file says (120)."""
+    bulk: Literal["auto", "never", "always"] = "auto"
+    """Whether types are read by bulk export: where that is the best way, never, or always, also if the
+    server's statement offers none."""
+    group: str = ""
+    """Id there of the Group whose members to export; empty: everybody."""
+    bulk_every_hours: float | None = Field(default=None, ge=0, le=8760)
+    """Hours from one export to the next; None: as the vendor's file says (1)."""
+    bulk_hosts: tuple[str, ...] = ()
+    """Other hosts from which exported files are fetched with the same authorization; to others none is
+    shown."""
 
     @field_validator("name")
     @classmethod
@@ -146,6 +156,20 @@ class EhrSettings(Section):
             raise ValueError(
                 "write the FHIR base address, such as https://ehr.example/fhir, without user, password, query"
             )
+        return value
+
+    @field_validator("group")
+    @classmethod
+    def _id(cls, value: str) -> str:
+        if value and not re.fullmatch(r"[A-Za-z0-9\-.]{1,64}", value):
+            raise ValueError("write the id of a Group there, without Group/ in front")
+        return value
+
+    @field_validator("bulk_hosts")
+    @classmethod
+    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(map(is_base, value)):
+            raise ValueError('write addresses, such as ["https://files.ehr.example"]')
         return value
 
     @field_validator("aliases")
@@ -175,6 +199,13 @@ class SyncSettings(Section):
     """Hours after which a sync that usually asks a type for changes lists all of it again; 0: never."""
     max_deleted_share: float = Field(default=0.1, ge=0, le=1)
     """The share of the records of one type that may vanish at once without a person saying that it is so."""
+    bulk_folder: str = ""
+    """Folder for exported files until they are read; empty: beside the SQLite store, else the data folder."""
+    bulk_wait_minutes: float = Field(default=2.0, ge=0, le=10_080)
+    """Minutes that one sync waits for exports; if one takes longer, a later sync goes on with it. What was
+    read meanwhile is linked and written when the wait is over."""
+    bulk_job_hours: float = Field(default=24.0, gt=0, le=8760)
+    """Hours after which an export that is still not done is a fault."""
 
 
 class LimitSettings(Section):
@@ -273,9 +304,10 @@ def _anchor(content: dict[str, Any], folder: Path) -> None:
         policy = section.get("policy")
         if isinstance(policy, str) and policy.endswith(".toml"):
             section["policy"] = anchored(policy)
-        identifiers = section.get("identifiers")
-        if isinstance(identifiers, str) and identifiers:
-            section["identifiers"] = anchored(identifiers)
+        for key in ("identifiers", "bulk_folder"):
+            path = section.get(key)
+            if isinstance(path, str) and path:
+                section[key] = anchored(path)
         words = section.get("words")
         if isinstance(words, list):
             section["words"] = [anchored(file) if isinstance(file, str) else file for file in words]
@@ -309,7 +341,7 @@ def _add_environment(content: dict[str, Any]) -> None:
         place[keys[-1]] = value.split(",") if keys[-1] in _SEVERAL else value
 
 
-_SEVERAL = ("types", "patients", "aliases", "words")
+_SEVERAL = ("types", "patients", "aliases", "bulk_hosts", "words")
 """Settings that are lists of texts; in the environment, with commas between them."""
 _ENTRIES = ("ehr", "practice")
 """Settings that are lists of tables; in the environment, counted from 0."""

@@ -68,7 +68,15 @@ ROOM = 1.0
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config
 ) -> None:
-    """The floor holds by pytest-cov itself; this says when it can rise."""
+    """What proofs have to tell (`record_property("told", …)`), and when the floor of coverage can rise.
+
+    The floor itself is held by pytest-cov.
+    """
+    for test in [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]:
+        for name, text in test.user_properties:
+            if name == "told" and test.when == "call":
+                terminalreporter.section(test.nodeid, sep="-")
+                terminalreporter.write_line(str(text))
     coverage = config.pluginmanager.get_plugin("_cov")
     measured = getattr(coverage, "cov_total", None)
     if coverage is None or measured is None or exitstatus:

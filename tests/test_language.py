@@ -106,7 +106,12 @@ def checked() -> Iterator[Path]:
             [path] if path.is_file() else sorted(file for kind in READERS for file in path.rglob(f"*{kind}"))
         )
         assert found, f"{name} holds no prose: correct CHECKED"
-        yield from (file for file in found if "node_modules" not in file.parts and ".cache" not in file.parts)
+        yield from (file for file in found if not _is_installed(file.relative_to(ROOT)))
+
+
+def _is_installed(file: Path) -> bool:
+    """Whether it is not ours: in a hidden folder, or one of npm's."""
+    return any(part.startswith(".") or part == "node_modules" for part in file.parts)
 
 
 def paragraphs(page: str) -> Iterator[tuple[int, str]]:

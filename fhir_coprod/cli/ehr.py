@@ -115,6 +115,8 @@ def _print_plan(plan: EhrPlan, known: Mapping[str, str]) -> None:
     stdout.print(table)
     if plan.access:
         stdout.print(shown(f"signed in by {plan.access}"), highlight=False, soft_wrap=True)
+    if plan.about_exports:
+        stdout.print(shown(plan.about_exports), highlight=False, soft_wrap=True)
     for sentence in plan.wrong:
         stderr.print(f"{plan.ehr}: {plain(sentence)}", style="red", markup=False, soft_wrap=True)
 

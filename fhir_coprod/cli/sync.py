@@ -188,10 +188,16 @@ def _progress() -> Iterator[Callable[[Progress], None]]:
     """A bar per EHR and type on a terminal; elsewhere one log line per page. No personal data in either."""
     if not stderr.is_terminal:
         from fhir_coprod.jobs import logger
+        from fhir_coprod.sync.ehr.export import portion
 
         log = logger()
 
         def line(page: Progress) -> None:
+            if page.type == "export":
+                # The words are the server's own, so that only a number of them goes into the log.
+                with suppress(OSError, ValueError):
+                    log.info("export", ehr=page.ehr, look=page.page, progress=portion(page.note))
+                return
             # If nobody reads the log any more (`| head`), the EHR is not at fault and the sync goes on.
             with suppress(OSError, ValueError):
                 log.info(
@@ -211,6 +217,7 @@ def _progress() -> Iterator[Callable[[Progress], None]]:
             key = (page.ehr, page.type)
             if key not in tasks:
                 tasks[key] = bars.add_task(f"{page.ehr} {page.type}", total=page.total)
-            bars.update(tasks[key], completed=page.read, total=page.total)
+            name = f"{page.ehr} {page.type}{f': {shown(page.note)}' * bool(page.note)}"
+            bars.update(tasks[key], description=name, completed=page.read, total=page.total)
 
         yield move

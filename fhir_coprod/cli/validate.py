@@ -58,6 +58,14 @@ def validate(
             metavar="TGZ", help="A FHIR package with definitions to check against; give it again for more."
         ),
     ] = None,
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict",
+            help="For what you send: extensions and profiles that are not known here, and tags of HTML in "
+            "texts, are errors too.",
+        ),
+    ] = False,
     format: Annotated[
         Format,
         typer.Option(help="text for people; json: an array of OperationOutcomes, each with file and line."),
@@ -85,7 +93,7 @@ def validate(
     size = finding.size(found)
     tell_twice(found)
     sources = inputs.sources(found, standard_input(), limits(chosen))
-    checked = bulk.check(sources, profile, package or ())
+    checked = bulk.check(sources, profile, package or (), strict=strict)
     if size is not None:
         checked = _progress(checked, size, format)
     patience = 0 if size is None else _PATIENCE

@@ -57,6 +57,7 @@ GUARDED: Final[Mapping[Table, Guarded]] = {
         for table in (
             *(core.cursor, core.setting),
             *(sync.feed, sync.unfinished, sync.unread, sync.ehr_base, sync.letter_patient),
+            *(sync.bulk_job, sync.bulk_file),
             *(sync.retired, sync.person_word, sync.doubt, sync.odd_number, sync.numbering, sync.merge_base),
             *(watch.share, watch.habit),
         )

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import hashlib
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,11 +20,12 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 
 import httpx
 
 from fhir_coprod.errors import ConfigError, EhrAnswer, EhrError, Overloaded, said
-from fhir_coprod.settings import EhrSettings, Settings
+from fhir_coprod.settings import EhrSettings, Settings, data_folder
 from fhir_coprod.store import Store, Transaction
 from fhir_coprod.store.recheck import recheck_by_newer_rules
 from fhir_coprod.sync import alone, observed
@@ -40,6 +42,7 @@ from fhir_coprod.sync.reading.shared import Progress, Reading, Wishes
 from fhir_coprod.sync.report import EhrReport, Reports
 from fhir_coprod.sync.settle import Settled, Settling
 from fhir_coprod.sync.staging import again, bases, feed, numbers, stage
+from fhir_coprod.sync.staging.exports import Exports
 from fhir_coprod.sync.staging.references import Bases, Record
 from fhir_coprod.sync.staging.sinks import DrySink, StoreSink
 from fhir_coprod.sync.staging.stage import Batch, Counts
@@ -89,6 +92,13 @@ async def _wrong(client: EhrClient, made: EhrPlan) -> AsyncIterator[str]:
     ehr = client.ehr
     if ehr.department and await _status(client, ehr.department) in GONE:
         yield _no_department(ehr)
+    group = made.exports.scope if made.exports is not None and ehr.group else ""
+    if group and await _status(client, group) in GONE:
+        yield f"the group {ehr.group} of the settings is not at this server; correct it"
+    if ehr.bulk == "always" and made.exports is None:
+        yield f'it cannot be exported although bulk = "always": {made.about_exports}'
+    elif ehr.group and made.exports is None and ehr.bulk != "never":
+        yield f"`group` of the settings has no effect: {made.about_exports}"
     for id in ehr.patients:
         if await _status(client, f"Patient/{id}") in GONE:
             yield f"the patient {id} in `patients` of the settings is not at this server; correct it"
@@ -96,7 +106,7 @@ async def _wrong(client: EhrClient, made: EhrPlan) -> AsyncIterator[str]:
         return
     refused = []
     for each in made.types:
-        is_searched = each.observable and each.find not in ("by-patient", "by-reference")
+        is_searched = each.observable and each.find not in ("by-patient", "by-reference", "bulk")
         if is_searched and await _status(client, f"{each.type}?_count=1") in REFUSED:
             refused.append(each.type)
     if refused:
@@ -134,6 +144,8 @@ def run(
         timedelta(hours=settings.sync.full_every_hours) if settings.sync.full_every_hours else None,
         settings.sync.max_deleted_share,
         accept_deletions,
+        timedelta(minutes=settings.sync.bulk_wait_minutes),
+        timedelta(hours=settings.sync.bulk_job_hours),
     )
     reports = Reports(context.order)
     validate = validate or default_validator()
@@ -141,7 +153,9 @@ def run(
         dry = DrySink(store)
         with _collecting_only_what_is_new():
             asyncio.run(
-                _pull(ehrs, dry, reports, context.bases, validate, wishes, progress, politeness, _silent)
+                _pull(
+                    ehrs, dry, None, reports, context.bases, validate, wishes, progress, politeness, _silent
+                )
             )
             context = replace(context, bases=context.bases.knowing(dry.bases))
             _settle_dry(store, dry, reports, context, validate)
@@ -153,8 +167,12 @@ def run(
             keeping = {ehr.name for ehr in ehrs if ehr.on_invalid == "keep"}
             again.retake_readable(store, keeping, context.bases, validate, beat)
             sink = StoreSink(store, reports.staged, Pace(store))
+            exports = Exports(store, export_folder(settings))
+            exports.forget_others(context.order)
             asyncio.run(
-                _pull(ehrs, sink, reports, context.bases, validate, wishes, progress, politeness, beat)
+                _pull(
+                    ehrs, sink, exports, reports, context.bases, validate, wishes, progress, politeness, beat
+                )
             )
             context = replace(context, bases=context.bases.knowing(sink.bases))
             _work_out_again(store, context.bases, known, beat)
@@ -276,6 +294,17 @@ def context_of(settings: Settings, more: Iterable[tuple[str, str]] = ()) -> Cont
     )
 
 
+def export_folder(settings: Settings) -> Path:
+    """The folder for files of bulk exports. Several stores of one machine do not share one."""
+    if settings.sync.bulk_folder:
+        return Path(settings.sync.bulk_folder)
+    file = settings.store.url.removeprefix("sqlite:///")
+    if file != settings.store.url:
+        return Path(f"{file}-exports")
+    named = hashlib.sha256(settings.store.url.encode()).hexdigest()[:16]
+    return data_folder() / f"exports-{named}"
+
+
 def _chosen(settings: Settings, names: Sequence[str]) -> list[EhrSettings]:
     known = {ehr.name: ehr for ehr in settings.ehr}
     if not known:
@@ -309,6 +338,7 @@ async def _ask_plan(client: EhrClient) -> EhrPlan:
 async def _pull(
     ehrs: Sequence[EhrSettings],
     sink: StoreSink,
+    exports: Exports | None,
     reports: Reports,
     known: Bases,
     validate: stage.Validate,
@@ -338,7 +368,9 @@ async def _pull(
                 made = await _ask_plan(client)
                 await loop.run_in_executor(worker, sink.planned, made)
                 report.counts |= {p.type: Counts() for p in made.types if p.observable}
-                await pull(Reading(client, made, sink, known, validate, wishes, worker, progress))
+                reading = Reading(client, made, sink, known, validate, wishes, worker, progress)
+                reading.exports = exports
+                await pull(reading)
         except (EhrError, ConfigError) as error:
             await fail(ehr, error.message)
         except Exception as error:  # noqa: BLE001 - whatever goes wrong with one EHR, the others go on

@@ -15,6 +15,7 @@ from fhir_coprod.errors import NotJson, Overloaded
 from fhir_coprod.outcome import Issue, Outcome
 from fhir_coprod.validation import validator
 from fhir_coprod.validation.inputs import Input
+from fhir_coprod.validation.strict import stricter
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -45,27 +46,33 @@ class Checked(NamedTuple):
 
 
 def check(
-    sources: Iterable[Input], profile: str | None, packages: Sequence[Path], *, alone: float = ALONE
+    sources: Iterable[Input],
+    profile: str | None,
+    packages: Sequence[Path],
+    *,
+    strict: bool = False,
+    alone: float = ALONE,
 ) -> Iterator[Checked]:
     """Validate each of the sources: the first ones here, and what is left after a while in several processes.
 
-    alone: seconds of processor time after which that is
+    strict: see `validate`
+    alone:  seconds of processor time after which that is
     """
     sources = iter(sources)
     workers = os.cpu_count() or 1
     until = time.thread_time() + alone
     read = 0
     for source in sources:
-        yield _check(source, profile)
+        yield _check(source, profile, strict)
         read += len(source.raw)
         if read > LOOK and workers > 1:
             read = 0
             if time.thread_time() > until:
-                yield from _in_parallel(sources, profile, packages, workers)
+                yield from _in_parallel(sources, profile, packages, strict, workers)
 
 
 def _in_parallel(
-    sources: Iterator[Input], profile: str | None, packages: Sequence[Path], workers: int
+    sources: Iterator[Input], profile: str | None, packages: Sequence[Path], strict: bool, workers: int
 ) -> Iterator[Checked]:
     # Imported here: few inputs need several processes.
     import multiprocessing
@@ -80,7 +87,7 @@ def _in_parallel(
         held = 0
         try:
             for chunk, size in _chunks(sources):
-                waiting.append((pool.submit(_check_all, chunk, profile), size))
+                waiting.append((pool.submit(_check_all, chunk, profile, strict), size))
                 held += size
                 while len(waiting) > 2 * workers or (held > WAITING_BYTES and len(waiting) > 1):
                     done, size = waiting.popleft()
@@ -122,11 +129,11 @@ def _prepare(packages: Sequence[Path]) -> None:
         definitions.load_package(package)
 
 
-def _check_all(sources: Sequence[Input], profile: str | None) -> list[Checked]:
-    return [_check(source, profile) for source in sources]
+def _check_all(sources: Sequence[Input], profile: str | None, strict: bool) -> list[Checked]:
+    return [_check(source, profile, strict) for source in sources]
 
 
-def _check(source: Input, profile: str | None) -> Checked:
+def _check(source: Input, profile: str | None, strict: bool) -> Checked:
     where = Input(source.file, b"", source.line, source.wrong, source.taken)
     if source.wrong is not None:
         return Checked(where, "", Outcome((source.wrong,)))
@@ -136,4 +143,5 @@ def _check(source: Input, profile: str | None) -> Checked:
         return Checked(where, "", Outcome((Issue("fatal", error.code, error.message),)))
     identity = document.data.get("id")
     name = f"{document.type}/{identity}" if isinstance(identity, str) and identity else document.type
-    return Checked(where, name, validator.default().check(document.data, profile, decoded=True))
+    outcome = validator.default().check(document.data, profile, decoded=True)
+    return Checked(where, name, stricter(document.data, outcome) if strict else outcome)

@@ -19,6 +19,7 @@ from fhir_coprod.validation.fast.remarks import NARRATIVE, placed
 from fhir_coprod.validation.fast.types import Fast
 from fhir_coprod.validation.model.library import Library
 from fhir_coprod.validation.model.scope import Scope
+from fhir_coprod.validation.strict import stricter
 
 
 class _WithoutNarrative(dict[str, Outcome]):
@@ -41,21 +42,30 @@ class Validator:
         self.fast = Fast(self.library)
 
     def validate(
-        self, resource: bytes | str | Mapping[str, Any] | Model, profile: str | None = None
+        self,
+        resource: bytes | str | Mapping[str, Any] | Model,
+        profile: str | None = None,
+        *,
+        strict: bool = False,
     ) -> Outcome:
         """Everything that is wrong with a resource. Raises UnknownDefinition when `profile` is not known.
 
         Text that is not a JSON object gives an Outcome too, with one fatal issue.
         """
+        decoded = not isinstance(resource, Mapping)
         try:
             if isinstance(resource, Mapping):
-                return self.check(dict(resource), profile)
-            data = jsontext.parse(models.json_of(resource, "validate")).data
+                data = dict(resource)
+                if strict and not models.is_json(data):
+                    data = jsontext.decode(models.encode(data))
+            else:
+                data = jsontext.parse(models.json_of(resource, "validate")).data
+            outcome = self.check(data, profile, decoded=decoded)
         except RecursionError:
             return Outcome((Issue("fatal", NotJson.code, jsontext.TOO_DEEP),))
         except NotJson as error:
             return Outcome((Issue("fatal", error.code, error.message),))
-        return self.check(data, profile, decoded=True)
+        return stricter(data, outcome) if strict else outcome
 
     def validate_document(self, document: Document, profile: str | None = None) -> Outcome:
         """The same for a document that is already parsed."""
@@ -129,15 +139,19 @@ def default() -> Validator:
     return _validator(definitions.generation())
 
 
-def validate(resource: bytes | str | Mapping[str, Any] | Model, profile: str | None = None) -> Outcome:
+def validate(
+    resource: bytes | str | Mapping[str, Any] | Model, profile: str | None = None, *, strict: bool = False
+) -> Outcome:
     """Check one resource against FHIR R4, the known profiles it claims in meta.profile, and `profile`.
 
     resource: JSON as bytes or text, parsed values, or a model of `fhir.resources` (our classes are such)
     profile:  a canonical, or the id of one of our profiles, such as coproduction-goal
+    strict:   refuse also what R4 allows and a receiver may not understand: extensions and claimed profiles
+              that are not known here, and texts with tags of HTML
     Returns an Outcome, truthy when nothing in it is an error. Raises UnknownDefinition when `profile` is
     not known, and TypeError for anything else that is given as a resource or a profile.
     """
-    return default().validate(resource, profile and definitions.profile_url(profile))
+    return default().validate(resource, profile and definitions.profile_url(profile), strict=strict)
 
 
 def validate_document(document: Document, profile: str | None = None) -> Outcome:

@@ -15,7 +15,7 @@ from tests import programs
 from tests.api.conftest import FHIR, patient
 from tests.api.server import Served, serving
 
-pytestmark = pytest.mark.proof
+pytestmark = [pytest.mark.proof, pytest.mark.alone]
 
 SECONDS = 8 if os.environ.get("PROOF_SIZE") == "ci" else 25
 GET = "GET /fhir/metadata HTTP/1.1\\r\\nHost: localhost\\r\\n"

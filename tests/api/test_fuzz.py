@@ -286,7 +286,7 @@ def memory(process: int) -> int:
 @pytest.mark.timeout(3600)
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory of a process as Linux tells it")
 def test_fifty_thousand_requests_neither_fail_nor_hang_nor_grow(
-    store_url: str, capsys: pytest.CaptureFixture[str]
+    store_url: str, record_property: Callable[[str, object], None]
 ) -> None:
     """A fifth of them by schemathesis, the rest by the strategies above; half of all on each database."""
     size = 1_000 if os.environ.get("PROOF_SIZE") == "ci" else 25_000
@@ -303,7 +303,7 @@ def test_fifty_thousand_requests_neither_fail_nor_hang_nor_grow(
         for part in range(1, 5):
             generated(fifth, part, REQUESTS, one)
             held.append(memory(process))
-    with capsys.disabled():
-        told = ", ".join(f"{kilobytes / 1000:.0f}" for kilobytes in held)
-        print(f"\n{5 * fifth} requests in {time.monotonic() - begin:.0f} s; MB after each fifth: {told}")
+    told = ", ".join(f"{kilobytes / 1000:.0f}" for kilobytes in held)
+    took = time.monotonic() - begin
+    record_property("told", f"{5 * fifth} requests in {took:.0f} s; MB after each fifth: {told}")
     assert held[-1] - held[1] < GROWTH

@@ -27,6 +27,7 @@ OF_CI = (
 
 
 @pytest.mark.proof
+@pytest.mark.alone
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 @pytest.mark.parametrize("name", OF_CI if SMALL else overload.ATTACKS)
 def test_beside_an_attack_others_are_served_and_afterwards_nothing_goes_on(

@@ -7,6 +7,7 @@ database_url         URL of an empty database, once on SQLite and once on Postgr
 store_url            URL of an empty store, once on SQLite and once on PostgreSQL
 new_store            makes one more, on "sqlite" or "postgresql", for tests that share a store
 hapi_url             base URL of a HAPI FHIR server, empty, for one test; `new_hapi()` gives another
+exporting_hapi_url   one that gives bulk exports
 searching_hapi_url   one with all kinds of search switched on, for the one test that compares searches
 medplum_url          base URL of a Medplum router, empty, for one test; `new_medplum()` gives another
 keycloak_url         base URL of a Keycloak, in which a test makes a realm of its own
@@ -185,6 +186,14 @@ def searching_hapi_url(peer_run: Run) -> str:
     registry.require(servers.HAPI)
     started = peer_run.once("searching-hapi", lambda: servers.start_hapi(peer_run, all_searches=True))
     return f"{started['url']}/DEFAULT"
+
+
+@pytest.fixture
+def exporting_hapi_url(peer_run: Run) -> str:
+    """Base URL of a HAPI FHIR server, empty, that only this test has, and that gives bulk exports."""
+    registry.require(servers.HAPI)
+    started = peer_run.once("exporting-hapi", lambda: servers.start_hapi(peer_run, exports=True))
+    return servers.new_hapi_partition(started["url"])
 
 
 @pytest.fixture(scope="session")

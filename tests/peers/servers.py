@@ -97,12 +97,14 @@ def hapi_package_command(package: Path) -> list[str]:
     return ["java", *quick, "-cp", libraries, str(_LOADER / "LoadPackage.java"), package.name]
 
 
-def start_hapi(run: Run, *, all_searches: bool = False) -> dict[str, str]:
+def start_hapi(run: Run, *, all_searches: bool = False, exports: bool = False) -> dict[str, str]:
     """Start HAPI; returns `url`, under which each partition is a server of its own.
 
     all_searches: also those that HAPI leaves off out of the box, at the price of a larger index
+    exports:      it gives bulk exports
     """
-    java = (*_LIGHT, _ARCHIVED, *(("-Dcoprod.search.all=true",) if all_searches else ()))
+    extra = {"-Dcoprod.search.all=true": all_searches, "-Dcoprod.bulk=true": exports}
+    java = (*_LIGHT, _ARCHIVED, *(option for option, is_wanted in extra.items() if is_wanted))
     for attempt in range(3):
         port = free_port()
         url = f"http://127.0.0.1:{port}/fhir"

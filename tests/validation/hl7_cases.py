@@ -6,8 +6,7 @@ The folder holds `validator.ndjson.gz`, made from HL7's FHIR/fhir-test-cases: a 
 `text` (the resource as JSON text), `supporting` (definitions that are loaded with it), `profile`, and
 `errors` (what HL7's validator, with its terminology server, calls errors; none: accepted).
 `hl7_cases.toml`, beside this file, names the cases that are left out, and those that differ, each with its
-reason. HL7 ran some cases with settings of their own; where a group of the table says `as_it_comes`, HL7's
-validator as it comes judges as we do, and the proof asks it again.
+reason. HL7 runs its suite so that an extension that is not known is an error, so ours is asked strictly.
 """
 
 from __future__ import annotations
@@ -27,15 +26,12 @@ from fhir_coprod.definitions import Package
 from fhir_coprod.errors import CoprodError
 from fhir_coprod.outcome import Issue, Outcome
 from fhir_coprod.validation import validate
-from tests.peers import hl7
 
 Json = dict[str, Any]
 FILE = "validator.ndjson.gz"
 TABLE = Path(__file__).with_suffix(".toml")
-PUBLISHED = {"without packages": 0.92, "with packages": 0.95}
-"""The share that has to agree with the published verdict, of the cases that are not left out."""
 WANTED = {"without packages": 0.97, "with packages": 0.95}
-"""The share that has to agree with it, or with HL7's validator as it comes."""
+"""The share that has to agree with the published verdict, of the cases that are not left out."""
 BESIDE = Path(__file__).resolve().parents[3] / "shared" / "data" / "hl7-test-cases"
 """Where the cases stand beside the repository, on the machines that have them."""
 
@@ -80,14 +76,12 @@ class Judged:
 class Table:
     """What is written down about the cases.
 
-    left_out:    cases that nobody here can decide: name → why
-    differing:   those that we judge otherwise: name → why
-    as_it_comes: those of them that HL7's validator without special settings judges as we do
+    left_out:  cases that nobody here can decide: name → why
+    differing: those that we judge otherwise: name → why
     """
 
     left_out: dict[str, str]
     differing: dict[str, str]
-    as_it_comes: frozenset[str]
 
 
 def table() -> Table:
@@ -96,7 +90,6 @@ def table() -> Table:
     return Table(
         {name: group["why"] for group in read["left_out"] for name in group["cases"]},
         {name: group["why"] for group in read["differing"] for name in group["cases"]},
-        frozenset(name for group in read["differing"] if group.get("as_it_comes") for name in group["cases"]),
     )
 
 
@@ -122,7 +115,7 @@ def judge(case: Case) -> Judged:
         }
         definitions.registry().add(Package(case.name, files))
     try:
-        return Judged(case, validate(case.text, case.profile))
+        return Judged(case, validate(case.text, case.profile, strict=True))
     except CoprodError as error:
         return Judged(case, Outcome((Issue("fatal", "not-supported", error.message),)))
 
@@ -139,17 +132,6 @@ def judged(folder: Path, names: Collection[str] = ()) -> list[Judged]:
         return pool.map(judge, wanted, chunksize=1)
 
 
-def as_it_comes(found: list[Judged], known: Table) -> dict[str, bool]:
-    """What HL7's validator without special settings says of the cases that the table names for it.
-
-    Of none that brings definitions. Needs the peer.
-    """
-    asked = [one.case for one in found if one.case.name in known.as_it_comes]
-    with hl7.Hl7Validator() as peer:
-        verdicts = peer.verdicts(json.dumps(json.loads(case.text)).encode() for case in asked)
-        return {case.name: verdict.ok for case, verdict in zip(asked, verdicts, strict=True)}
-
-
 def report(found: list[Judged], known: Table) -> str:
     """The shares that agree, and each difference with its reason."""
     lines: list[str] = []
@@ -161,8 +143,6 @@ def report(found: list[Judged], known: Table) -> str:
             continue
         verdict = "we refuse" if one.case.accepted else "we accept"
         why = known.differing.get(one.case.name, "NO REASON IS WRITTEN DOWN")
-        if one.case.name in known.as_it_comes:
-            why += " (HL7's validator as it comes judges as we do)"
         lines.append(f"{one.case.name}: {verdict}: {why}")
         lines += [f"    {issue}" for issue in one.outcome.errors[:3]]
     for kind in ("base", "profile"):
@@ -171,15 +151,12 @@ def report(found: list[Judged], known: Table) -> str:
     return "\n".join(lines)
 
 
-def shares(found: list[Judged], confirmed: Collection[str] = ()) -> dict[str, tuple[int, int]]:
-    """(agreeing, all) of the cases without packages and with.
-
-    confirmed: cases that count as agreeing, since HL7's validator as it comes judges as we do
-    """
+def shares(found: list[Judged]) -> dict[str, tuple[int, int]]:
+    """(agreeing, all) of the cases without packages and with."""
     result: dict[str, tuple[int, int]] = {}
     for name, packages in zip(WANTED, (False, True), strict=True):
         some = [one for one in found if one.case.has_packages is packages]
-        result[name] = (sum(one.agrees or one.case.name in confirmed for one in some), len(some))
+        result[name] = (sum(one.agrees for one in some), len(some))
     return result
 
 

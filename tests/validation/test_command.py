@@ -247,7 +247,7 @@ def test_memory_does_not_grow_with_the_input(tmp_path: Path) -> None:
 
 def test_several_processes_answer_in_order() -> None:
     sources = [Input(str(n), jsontext.encode(BAD if n % 3 == 0 else GOOD)) for n in range(450)]
-    checked = list(bulk._in_parallel(iter(sources), None, (), 2))
+    checked = list(bulk._in_parallel(iter(sources), None, (), False, 2))
     assert [c.source.place for c in checked] == [s.place for s in sources]
     assert [bool(c.outcome) for c in checked] == [n % 3 != 0 for n in range(450)]
     assert all(isinstance(c.outcome, Outcome) for c in checked)

@@ -8,6 +8,8 @@
     unfinished      per EHR and type: how far a pull came that was cut off
     unread          what one EHR did not give us, although it gave us the rest of the type
     ehr_base        per EHR: other base addresses by which records name it
+    bulk_job        per EHR: the bulk export that is under way, or the last one
+    bulk_file       what is left to do of it: types, and files of records
     dead_letter     records that could not be taken in, with their bytes and the reason
     letter_patient  the patients that such a record names
     retired         resources of ours that were merged into another
@@ -125,6 +127,25 @@ ehr_base = Table(
     metadata,
     Column("ehr", Name, primary_key=True),
     Column("base", Name, primary_key=True),
+)
+
+bulk_job = Table(
+    "bulk_job",
+    metadata,
+    Column("ehr", Name, primary_key=True),
+    column("body", LargeBinary()),
+)
+
+bulk_file = Table(
+    "bulk_file",
+    metadata,
+    Column("ehr", Name, primary_key=True),
+    Column("type", Name, primary_key=True),  # empty: it is about several
+    Column("number", Integer(), primary_key=True),  # 0: no file, but the type itself
+    column("kind", Name),  # type, output, deleted, outcome
+    column("url", Name),
+    column("count", Long),  # of its records, as the EHR says; -1: it does not
+    column("here", Boolean()),  # it is in our folder, whole
 )
 
 dead_letter = Table(

@@ -33,6 +33,8 @@ _GUARDED = {
     "unfinished": f"the next fhir-coprod sync of that EHR does without it; {_OR_RESTORE}",
     "unread": f"fhir-coprod sync --full notes anew what it is not given; {_OR_RESTORE}",
     "ehr_base": RESTORE,
+    "bulk_job": f"the next fhir-coprod sync of that EHR begins its export again; {_OR_RESTORE}",
+    "bulk_file": f"fhir-coprod sync --full begins that export again; {_OR_RESTORE}",
     "dead_letter": (
         "restore the backup (docs/operations.md#restore); one that is gone comes again by fhir-coprod sync"
         " --full, or if its file is loaded again"

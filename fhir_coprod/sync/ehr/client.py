@@ -5,7 +5,8 @@ The EHR's credentials are never sent to another host, but for those that an auth
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -58,6 +59,9 @@ class EhrClient:
         # The authorization server may be another one: if it fails, the EHR itself is not left alone.
         accounts = Sender(ehr.name, ehr.timeout, politeness, bucket, self._http)
         self._authorization = authorization(ehr, accounts, self._http, politeness)
+        # Exports take hours and their files may be elsewhere: what fails there leaves the EHR usable, too.
+        self._exports = Sender(ehr.name, ehr.timeout, politeness, bucket, self._http)
+        self.politeness = politeness
 
     async def __aenter__(self) -> Self:
         return self
@@ -105,6 +109,65 @@ class EhrClient:
                     f"{self.ehr.name}: the server redirects {shown(target)} to something that is no address."
                 ) from None
         raise EhrAnswer(f"{self.ehr.name}: the server redirects in circles at {shown(target)}.")
+
+    def is_trusted(self, url: str) -> bool:
+        """Whether what opens the EHR may be shown at `url`: its own host, or one of `bulk_hosts`."""
+        try:
+            origin = _origin(str(httpx.URL(url)))
+            return any(origin == _origin(each) for each in (self.base, *self.ehr.bulk_hosts))
+        except (ValueError, httpx.InvalidURL):
+            return False
+
+    async def once(
+        self, method: str, url: str, headers: Mapping[str, str], *, body: bytes = b"", with_token: bool = True
+    ) -> Answer:
+        """The answer to a request of any method that is sent once (twice if we are refused and can show
+        something better). Redirects are not followed.
+
+        with_token: show what opens the EHR, if the address is trusted
+
+        Raises EhrUnreachable if there is no answer, EhrAnswer if it is too large or `url` is no address.
+        """
+        used = await self._shown_at(url, with_token=with_token)
+        answer = await self._exports.once(self._made(method, url, {**headers, **used}, body))
+        if answer.status != httpx.codes.UNAUTHORIZED or not used:
+            return answer
+        better = await self._instead_of(used)
+        if better == used:
+            return answer
+        return await self._exports.once(self._made(method, url, {**headers, **better}, body))
+
+    @asynccontextmanager
+    async def stream(
+        self, url: str, headers: Mapping[str, str], *, with_token: bool
+    ) -> AsyncIterator[httpx.Response]:
+        """The answer to GET `url`, its body still to be read. What goes for `once` goes for it."""
+        used = await self._shown_at(url, with_token=with_token)
+        response = await self._exports.stream(self._made("GET", url, {**headers, **used}))
+        if response.status_code == httpx.codes.UNAUTHORIZED and used:
+            better = await self._instead_of(used)
+            if better != used:
+                await response.aclose()
+                response = await self._exports.stream(self._made("GET", url, {**headers, **better}))
+        try:
+            yield response
+        finally:
+            await response.aclose()
+
+    async def _shown_at(self, url: str, *, with_token: bool) -> dict[str, str]:
+        if not with_token or not self.is_trusted(url):
+            return {}
+        return {**self._vendor_headers, **await self._authorization.headers()}
+
+    async def _instead_of(self, used: Mapping[str, str]) -> dict[str, str]:
+        own = {name: value for name, value in used.items() if name not in self._vendor_headers}
+        return {**self._vendor_headers, **await self._authorization.instead_of(own)}
+
+    def _made(self, method: str, url: str, headers: Mapping[str, str], body: bytes = b"") -> httpx.Request:
+        try:
+            return self._http.build_request(method, url, headers=dict(headers), content=body or None)
+        except httpx.InvalidURL:
+            raise EhrAnswer(f"{self.ehr.name}: {shown(url)} is not an address.") from None
 
     async def access(self) -> Access:
         """How we sign in, and what we may not read. Raises EhrError if we cannot."""
@@ -164,10 +227,7 @@ class EhrClient:
 
     async def _answer(self, url: str, headers: Mapping[str, str], authorization: Mapping[str, str]) -> Answer:
         sent = {**self._vendor_headers, **headers, **authorization}
-        try:
-            request = self._http.build_request("GET", url, headers=sent)
-        except httpx.InvalidURL:
-            raise EhrAnswer(f"{self.ehr.name}: {shown(url)} is not an address.") from None
+        request = self._made("GET", url, sent)
         return await self._sender.answer(lambda: request)
 
 

@@ -7,14 +7,16 @@ is known to be wrong, or if it says in prose what no field can say. The plan is 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fhir_coprod import definitions
 from fhir_coprod.errors import ConfigError, EhrAnswer
 from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import EhrSettings
+from fhir_coprod.sync.ehr import offers
 from fhir_coprod.sync.ehr import vendor as vendors
+from fhir_coprod.sync.ehr.offers import Exports
 from fhir_coprod.sync.ehr.vendor import Find, Query, Vendor
 from fhir_coprod.watched import PULLED, REACHED_BY_REFERENCE
 
@@ -36,6 +38,10 @@ class TypePlan:
     patient_parameter: str = "patient"
     by_id: bool = False
     """Whether several records can be asked for at once by `_id`."""
+    otherwise: Find = "none"
+    """For "bulk": how to find changes where an export cannot be had."""
+    is_exported_first: bool = False
+    """Whether the first time everything comes by an export, and then changes as `find` says."""
 
     @property
     def observable(self) -> bool:
@@ -64,6 +70,10 @@ class EhrPlan:
     """The vendor file that is used; "" for none."""
     vendor: Vendor
     types: tuple[TypePlan, ...]
+    exports: Exports | None = None
+    """How it is exported; None if nothing is."""
+    about_exports: str = ""
+    """What a person should know about exports there; "" if nothing."""
     access: str = ""
     """How we sign in there, in words; "" if there is nothing to tell."""
     wrong: tuple[str, ...] = ()
@@ -81,6 +91,8 @@ class EhrPlan:
             "fhirVersion": self.fhir_version,
             "vendor": self.vendor_name,
             "access": self.access,
+            "exports": self.exports.words if self.exports else None,
+            "about_exports": self.about_exports or None,
             "types": [plan.to_json() for plan in self.types],
             "wrong": list(self.wrong),
         }
@@ -113,6 +125,7 @@ def plan(ehr: EhrSettings, statement: Json) -> EhrPlan:
     if unknown:
         raise ConfigError(f"ehr {ehr.name}: types names {', '.join(unknown)}, which FHIR R4 does not have.")
     rest = _server_part(statement)
+    exports, about_exports = offers.exports(ehr, rest, vendor)
     everywhere = _names(rest.get("searchParam"))
     offered = {str(r.get("type")): r for r in _mappings(rest.get("resource"))}
     return EhrPlan(
@@ -122,13 +135,43 @@ def plan(ehr: EhrSettings, statement: Json) -> EhrPlan:
         fhir_version=version,
         vendor_name=vendor_name,
         vendor=vendor,
-        types=tuple(_type_plan(t, offered.get(t), everywhere, vendor) for t in ehr.types or PULLED),
+        types=tuple(
+            _exported(_type_plan(t, offered.get(t), everywhere, vendor), exports, ehr, vendor)
+            for t in ehr.types or PULLED
+        ),
+        exports=exports,
+        about_exports=about_exports,
     )
+
+
+def _exported(made: TypePlan, exports: Exports | None, ehr: EhrSettings, vendor: Vendor) -> TypePlan:
+    """The plan of a type that is read by bulk export, where that is the best way."""
+    deviation = vendor.types.get(made.type)
+    deviates = deviation is not None and deviation.find is not None
+    is_meant = made.find == "bulk"
+    if is_meant:  # by the vendor's file
+        made = replace(made, find=made.otherwise, reason=_WHY[made.otherwise])
+    if exports is None or not exports.holds(made.type) or made.reason == _not_offered(made.type):
+        return made
+    if is_meant or ehr.bulk == "always" or offers.is_better(made.find, made.type, deviates=deviates):
+        instead = f" instead of: {_WHY[made.find]}" if _WHY[made.find] else ", since it cannot be searched"
+        often = f"; every {exports.hours:g} hours" if exports.hours != 1 else "; every hour"
+        reason = f"{exports.words}{instead}{often}"
+        return replace(made, find="bulk", otherwise=made.find, reason=reason)
+    if made.find in ("history", "last-updated"):
+        return replace(
+            made, is_exported_first=True, reason=f"{made.reason}; all, the first time, by {exports.words}"
+        )
+    return made
+
+
+def _not_offered(type: str) -> str:
+    return f"the server does not offer {type}"
 
 
 def _type_plan(type: str, offer: Json | None, everywhere: frozenset[str], vendor: Vendor) -> TypePlan:
     if offer is None:
-        return TypePlan(type, "none", reason=f"the server does not offer {type}")
+        return TypePlan(type, "none", reason=_not_offered(type))
     interactions = [str(i.get("code")) for i in _mappings(offer.get("interaction"))]
     write = tuple(w for w in _WRITES if w in interactions)
     deviation = vendor.types.get(type)
@@ -142,10 +185,11 @@ def _type_plan(type: str, offer: Json | None, everywhere: frozenset[str], vendor
         find, reason = deviation.find, deviation.reason
     else:
         find, reason = _find(type, interactions, parameters)
+    otherwise = _find(type, interactions, parameters)[0] if find == "bulk" else "none"
     if deviation is not None:
         queries = deviation.queries or queries
         patient_parameter = deviation.patient_parameter
-    return TypePlan(type, find, write, reason or _WHY[find], queries, patient_parameter, by_id)
+    return TypePlan(type, find, write, reason or _WHY[find], queries, patient_parameter, by_id, otherwise)
 
 
 def _find(type: str, interactions: Sequence[str], parameters: frozenset[str]) -> tuple[Find, str]:
@@ -165,6 +209,7 @@ _WHY: dict[Find, str] = {
     "crawl": "everything each time, compared by content",
     "by-patient": "everything of each known patient, compared by content",
     "by-reference": "those that something refers to, each time, compared by content",
+    "bulk": "bulk export",
     "none": "",
 }
 

@@ -182,7 +182,7 @@ class Sender:
             except TimeoutError:
                 reason = f"no whole answer within {self._timeout:g} seconds"
             except (httpx.RequestError, OSError) as error:  # TLS that fails late is no error of httpx
-                reason = _reason(error, by_tls=where.startswith("https:"))
+                reason = why(error, by_tls=where.startswith("https:"))
             else:
                 if answer.status not in _RETRIED:
                     self._breaker.succeeded()
@@ -199,9 +199,32 @@ class Sender:
             "Check url, network and whether the server is up."
         )
 
+    async def once(self, request: httpx.Request) -> Answer:
+        """The answer to a request that is sent once, with any status: to ask twice for something that takes
+        long would begin it twice. Raises EhrUnreachable if there is none, EhrAnswer if it is too large."""
+        await self._bucket.take()
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await self._sent(request)
+        except TimeoutError:
+            reason = f"no whole answer within {self._timeout:g} seconds"
+        except (httpx.RequestError, OSError) as error:
+            reason = why(error, by_tls=request.url.scheme == "https")
+        raise EhrUnreachable(f"{self._name}: no answer from {shown(str(request.url))}: {reason}.")
+
+    async def stream(self, request: httpx.Request) -> httpx.Response:
+        """The answer to a request that is sent once, its body still to be read. Raises EhrUnreachable if
+        there is none."""
+        await self._bucket.take()
+        try:
+            return await self._http.send(request, stream=True)
+        except (httpx.RequestError, OSError) as error:
+            reason = why(error, by_tls=request.url.scheme == "https")
+        raise EhrUnreachable(f"{self._name}: no answer from {shown(str(request.url))}: {reason}.")
+
     def _patience(self, answer: Answer, pause: float) -> tuple[str, float]:
         """Why a request is retried, and after how many seconds."""
-        asked = _retry_after(answer.headers.get("Retry-After"))
+        asked = retry_after(answer.headers.get("Retry-After"))
         if asked is None and answer.status == _TOO_MANY:
             asked = _limited_for(answer.headers.get("RateLimit", ""))
         if asked is not None and asked > self._politeness.longest_retry_after:
@@ -292,7 +315,7 @@ _CAUSES: tuple[tuple[type[BaseException], str], ...] = (
 )
 
 
-def _reason(error: Exception, *, by_tls: bool = False) -> str:
+def why(error: Exception, *, by_tls: bool = False) -> str:
     """Why there is no answer, told from the kind of error, not its text, which may quote what we sent."""
     chain: list[BaseException] = [error]
     for one in chain:
@@ -344,11 +367,11 @@ def _limited_for(value: str) -> float | None:
     return max(used_up, default=None)
 
 
-def _retry_after(value: str | None) -> float | None:
+def retry_after(value: str | None) -> float | None:
     """The seconds in Retry-After, which may be seconds or a date; None if it is absent or unreadable."""
     if not value:
         return None
-    if value.strip().isascii() and value.strip().isdecimal():
+    if _SECONDS.fullmatch(value.strip()):
         return float(value)
     try:
         then = parsedate_to_datetime(value)
@@ -357,3 +380,7 @@ def _retry_after(value: str | None) -> float | None:
         return max(0.0, (then - datetime.now(UTC)).total_seconds())
     except (ValueError, OverflowError):
         return None
+
+
+_SECONDS = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?")
+"""Some servers write parts of seconds."""

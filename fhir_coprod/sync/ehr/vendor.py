@@ -16,8 +16,12 @@
     restart = ["4113"]               read that type or patient again from the start
     ignore = ["4122"]                only a warning: what came with it is complete
     gone = ["4103"]                  the record that was asked for by its id is deleted
+    [bulk]                           how its bulk exports differ
+    types = ["Patient", "Goal"]      the types that they hold; without this line, all
+    since = false                    they do not heed _since
+    every_hours = 24                 from one export to the next
     [types.CarePlan]
-    find = "by-patient"              history, last-updated, crawl, by-patient, by-reference, none
+    find = "by-patient"              history, last-updated, crawl, by-patient, by-reference, bulk, none
     patient_parameter = "patient"
     queries = [[["category", "assess-plan"]]]     searches that together return everything
     reason = "…"                     why; for "none", what cannot be seen
@@ -41,7 +45,7 @@ from fhir_coprod import mappings
 from fhir_coprod.errors import ConfigError
 from fhir_coprod.mappings import Finding, r4
 
-Find = Literal["history", "last-updated", "crawl", "by-patient", "by-reference", "none"]
+Find = Literal["history", "last-updated", "crawl", "by-patient", "by-reference", "bulk", "none"]
 """How to find changes of one type at one EHR.
 
 history:      read the type history since the watermark; a full run lists everything
@@ -50,6 +54,7 @@ crawl:        list everything each time; content hashes tell what changed
 by-patient:   the same, for one known patient after another
 by-reference: each time, read by id what something refers to: together if `_id` can be searched, otherwise
               one by one
+bulk:         bulk exports, with `_since` where that can be
 none:         it cannot be observed
 """
 
@@ -73,6 +78,17 @@ class Codes(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     gone: tuple[str, ...] = ()
 
 
+class Bulk(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How bulk exports of these servers differ."""
+
+    types: tuple[str, ...] = ()
+    """The types that they hold; empty: all that the statement offers."""
+    since: bool = True
+    """Whether they heed `_since`; if not, each export is whole."""
+    every_hours: Annotated[float, msgspec.Meta(ge=0, le=8760)] = 1
+    """From one export to the next."""
+
+
 class Vendor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """The content of one vendor file; see the module's docstring."""
 
@@ -86,6 +102,7 @@ class Vendor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     headers: dict[str, str] = {}
     parameters: dict[str, str] = {}
     codes: Codes = Codes()
+    bulk: Bulk = Bulk()
     types: dict[str, TypeDeviation] = {}
 
 
@@ -174,6 +191,9 @@ def mistakes(vendor: Vendor) -> Iterator[Finding]:
     for (first, ones), (second, others) in combinations(meanings.items(), 2):
         for code in sorted({*ones} & {*others}):
             yield ("codes", second), f"{code!r} is in {first}, too; it can mean only one thing."
+    for type in vendor.bulk.types:
+        if said := r4.type_mistake(type):
+            yield ("bulk", "types"), said
     for type, deviation in vendor.types.items():
         if said := r4.type_mistake(type):
             yield ("types", type), said

@@ -21,7 +21,7 @@ from fhir_coprod.sync.ehr.plan import TypePlan
 from fhir_coprod.sync.ehr.search import BY_PATIENT, Search, Turned, Unit, said
 from fhir_coprod.sync.ehr.tally import Tally
 from fhir_coprod.sync.reading import singly
-from fhir_coprod.sync.reading.shared import Reading, many
+from fhir_coprod.sync.reading.shared import Reading, complaint, many
 from fhir_coprod.sync.reading.taking import Seen, Taking
 from fhir_coprod.sync.staging.feed import Feed, Success
 from fhir_coprod.sync.staging.stage import Batch, Received
@@ -205,7 +205,7 @@ class Listing:
         complaints = set(self.seen.complaints)
         entries = list(self._wanted(turned.page.entries))
         if self._each_for_itself and self.seen.complaints - complaints:  # it concerns that patient only
-            turned.unit.failed = _complaint(self.seen.complaints - complaints)
+            turned.unit.failed = complaint(self.seen.complaints - complaints)
             self.seen.complaints = complaints
         batch = Batch(self.reading.name, self.plan.type)
         await self.reading.threaded(self._taking().sort, entries, batch, self.seen, since=self._since_text)
@@ -324,7 +324,7 @@ class Listing:
         mark = min(newest, self._since_text) if newest else ""
         looks, remark = self._short_looks, ""
         if self.seen.complaints:
-            behind = _complaint(self.seen.complaints)
+            behind = complaint(self.seen.complaints)
         elif vanished:
             behind = vanished
         elif not self._each_for_itself and (over := [why for unit in self.units for why in unit.passed_over]):
@@ -444,10 +444,6 @@ class Listing:
         if cut.at and len(self.units) == 1:
             self.units[0].at = cut.at
             self.units[0].tally = Tally(earlier=cut.came) if self.is_incremental else Tally(set(ids))
-
-
-def _complaint(codes: Iterable[str]) -> str:
-    return f"the server says that something is missing ({', '.join(sorted(codes))})"
 
 
 def _counts(total: int, came: int) -> str:

@@ -17,6 +17,7 @@ from fhir_coprod.sync.ehr.plan import EhrPlan, TypePlan
 from fhir_coprod.sync.ehr.search import Search
 from fhir_coprod.sync.reading.taking import Seen, Taking
 from fhir_coprod.sync.staging import stage
+from fhir_coprod.sync.staging.exports import Exports
 from fhir_coprod.sync.staging.feed import State
 from fhir_coprod.sync.staging.references import Bases
 from fhir_coprod.sync.staging.sinks import StoreSink
@@ -31,13 +32,17 @@ FEWEST_DELETED = 50
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Reported after each page. `total` is the server's count of records, None if it gives none."""
+    """Reported after each page. `total` is the server's count of records, None if it gives none.
+
+    note: what the server says while we wait for an export; by then `type` is no type
+    """
 
     ehr: str
     type: str
     page: int
     read: int
     total: int | None
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +53,16 @@ class Wishes:
     full_after:        list a type again as a whole when it was last done so long ago; None: never
     max_deleted_share: of the records of one type, the share that may vanish at once
     accepts_deletions: a person says that what has vanished is really gone
+    bulk_wait:         how long to wait for exports
+    bulk_job:          how long an export may take before that is a fault
     """
 
     full: bool = False
     full_after: timedelta | None = timedelta(hours=24)
     max_deleted_share: float = 0.1
     accepts_deletions: bool = False
+    bulk_wait: timedelta = timedelta(minutes=10)
+    bulk_job: timedelta = timedelta(hours=24)
 
     def may_vanish(self, vanished: int, living: int) -> bool:
         """Whether so many of the living records may be deleted without a person saying so."""
@@ -77,6 +86,8 @@ class Reading:
     incomplete: set[str] = field(default_factory=set)
     """Types that could not be read completely in this run."""
     began: datetime = field(default_factory=lambda: datetime.now(UTC))
+    exports: Exports | None = None
+    """Where bulk exports are kept; None in a dry run, which begins none."""
 
     @property
     def name(self) -> str:
@@ -124,9 +135,24 @@ class Reading:
         self.sink.faults.setdefault((self.name, type), fault)
         self.sink.name_gaps(self.name, type, named)
 
+    def remark(self, type: str, words: str) -> None:
+        """Tell a person what is good to know of a type."""
+        before = self.sink.remarks.get((self.name, type), "")
+        self.sink.remarks[self.name, type] = f"{before}; {words}" if before else words
+
+    def tell_export(self, looks: int, note: str) -> None:
+        """Report how far an export is, in the server's words."""
+        if self.progress is not None:
+            self.progress(Progress(self.name, "export", looks, 0, None, note))
+
     def tell(self, type: str, seen: Seen, total: int | None) -> None:
         if self.progress is not None:
             self.progress(Progress(self.name, type, seen.pages, seen.read, total))
+
+
+def complaint(codes: Iterable[str]) -> str:
+    """What to say of a type if the EHR reported these errors beside its records."""
+    return f"the server says that something is missing ({', '.join(sorted(codes))})"
 
 
 def many(number: int, noun: str) -> str:

@@ -34,7 +34,7 @@ from fhir_coprod.readable import readable
 from fhir_coprod.store.quality import Marks, marks, packed
 from fhir_coprod.store.schema.many import among, array, insert_rows, listed
 from fhir_coprod.store.schema.sync import crosswalk, received_base, sync_key, sync_reference
-from fhir_coprod.sync.staging import feed, identity, letters, references, sealed, unfinished
+from fhir_coprod.sync.staging import exports, feed, identity, letters, references, sealed, unfinished
 from fhir_coprod.sync.staging.feed import Success
 from fhir_coprod.sync.staging.letters import Refused
 from fhir_coprod.sync.staging.order import Order, stamps
@@ -315,6 +315,7 @@ def stage(connection: Connection, batch: Batch, now: datetime) -> Counts:
         unfinished.save(connection, batch.ehr, batch.type, batch.unfinished)
     if batch.feed is not None:
         unfinished.forget(connection, batch.ehr, batch.type)
+        exports.type_done(connection, batch.ehr, batch.type)
         feed.succeeded(connection, batch.ehr, batch.type, batch.feed, now)
         if (began := batch.feed.whole_since) is not None:
             letters.resolve_what_came_no_more(connection, batch.ehr, batch.type, began)

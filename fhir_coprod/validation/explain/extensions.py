@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+import re
+from typing import Final, Protocol
 
 from fhir_coprod.jsontext import Json
 from fhir_coprod.outcome import Severity
@@ -22,6 +23,12 @@ from fhir_coprod.validation.model.structure import PRIMITIVES
 
 _UNDECIDED = (FhirPathError, UnsupportedFhirPath, Undecided)
 """What FHIRPath raises when it has no answer: for the data, for the expression, or in the time there is."""
+
+UNKNOWN: Final = "extension"
+"""The code of the remark on an extension that is not known here."""
+_MAY_BE_DEFINED: Final = re.compile(r"https?://(hl7\.org/fhir/|([^/]+\.)?example\.(org|com|net)/)")
+"""Of these nobody here can say that they are wrong, so their code is another: HL7 goes on defining new ones,
+and the others stand in examples (RFC 2606, 3)."""
 
 
 class Reporter(Protocol):
@@ -83,7 +90,8 @@ def _unknown(reporter: Reporter, url: str, item: Item, modifier: bool) -> None:
         reporter.error("extension", item.at, message)
     else:
         message = f"The extension {wording.short(url)} is not known here."
-        reporter.report("information", "extension", item.at, message)
+        code = "informational" if _MAY_BE_DEFINED.match(url) else UNKNOWN
+        reporter.report("information", code, item.at, message)
 
 
 def _defined(reporter: Reporter, model: Model, item: Item, scope: Scope, modifier: bool) -> None:

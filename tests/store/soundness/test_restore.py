@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from fhir_coprod import jsontext
 from fhir_coprod.cli import app
+from fhir_coprod.errors import CoprodError
 from fhir_coprod.store import Store
 from tests.peers.postgresql import Databases
 
@@ -28,7 +29,9 @@ def fill(url: str) -> None:
 
 def check() -> tuple[int, str]:
     done = CliRunner().invoke(app, ["db", "check"])
-    return done.exit_code, done.output
+    # Where the damage hits what is needed to open the store, that is told as an error.
+    error = done.exception.message if isinstance(done.exception, CoprodError) else ""
+    return done.exit_code, done.output + error
 
 
 def test_sqlite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -259,7 +259,7 @@ def test_a_store_of_before_gets_checksums_of_what_is_there(store: Store) -> None
     with engine.begin() as connection:
         config = opening._alembic()
         config.attributes["connection"] = connection
-        for gone in ("guard", "async_request"):
+        for gone in ("guard", "async_request", "bulk_job", "bulk_file"):
             connection.exec_driver_sql(f"DROP TABLE {gone}")
         for column in ("crosswalk.seal", "crosswalk.linked", "received_base.seal", "standing.due_seal"):
             table, _, name = column.partition(".")

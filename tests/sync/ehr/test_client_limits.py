@@ -24,9 +24,9 @@ from fhir_coprod.sync.ehr.sending import (
     Answer,
     CircuitBreaker,
     TokenBucket,
-    _reason,
-    _retry_after,
+    retry_after,
     shown,
+    why,
 )
 from fhir_coprod.sync.ehr.vendor import Vendor
 from tests.sync.ehr.asking import BASE, Clock, ehr, get, one
@@ -260,11 +260,11 @@ def test_who_asks_for_more_than_a_year_is_not_quoted(asked: str, said: str) -> N
 
 
 def test_retry_after_is_seconds_or_a_date_or_nothing() -> None:
-    assert [_retry_after(text) for text in (None, "", "soon", "-1", "\u00b2")] == [None] * 5
-    assert [_retry_after(text) for text in ("0", " 7 ")] == [0.0, 7.0]
-    assert _retry_after(format_datetime(datetime.now(UTC) - timedelta(hours=1), usegmt=True)) == 0.0
+    assert [retry_after(text) for text in (None, "", "soon", "-1", "\u00b2")] == [None] * 5
+    assert [retry_after(text) for text in ("0", " 7 ")] == [0.0, 7.0]
+    assert retry_after(format_datetime(datetime.now(UTC) - timedelta(hours=1), usegmt=True)) == 0.0
     naive = (datetime.now(UTC) + timedelta(seconds=90)).strftime("%a, %d %b %Y %H:%M:%S -0000")
-    waits = _retry_after(naive)
+    waits = retry_after(naive)
     assert waits is not None
     assert 85 < waits <= 90
 
@@ -350,13 +350,13 @@ def caused(error: httpx.RequestError, cause: BaseException) -> httpx.RequestErro
     ],
 )
 def test_why_there_is_no_answer_is_told_by_its_cause(error: httpx.RequestError, said: str) -> None:
-    assert _reason(error) == said
+    assert why(error) == said
 
 
 def test_a_cause_that_only_went_before_counts_too_and_circles_end() -> None:
     first, second = httpx.ConnectError(""), ConnectionRefusedError()
     first.__context__, second.__context__ = second, first
-    assert _reason(first) == "the connection is refused"
+    assert why(first) == "the connection is refused"
 
 
 # --- what is sent and taken -----------------------------------------------------------------------

@@ -41,6 +41,8 @@ def test_the_software_is_what_the_server_says_it_is(said: dict[str, Any], expect
         "fhirVersion": "4.0.1",
         "vendor": "",
         "access": "",
+        "exports": None,
+        "about_exports": None,
         "types": [row.to_json() for row in made.types],
         "wrong": [],
     }

@@ -1,8 +1,11 @@
 package org.fhircoprod.peers;
 
+import ca.uhn.fhir.batch2.api.IJobMaintenanceService;
 import ca.uhn.fhir.batch2.jobs.config.Batch2JobsConfig;
+import ca.uhn.fhir.batch2.jobs.export.BulkDataExportProvider;
 import ca.uhn.fhir.context.FhirContext;
 import ca.uhn.fhir.context.support.IValidationSupport;
+import ca.uhn.fhir.interceptor.api.IInterceptorService;
 import ca.uhn.fhir.jpa.api.config.JpaStorageSettings;
 import ca.uhn.fhir.jpa.api.config.ThreadPoolFactoryConfig;
 import ca.uhn.fhir.jpa.api.dao.IFhirSystemDao;
@@ -58,7 +61,7 @@ import org.springframework.orm.jpa.LocalContainerEntityManagerFactoryBean;
  * there from the start and takes {@code $partition-management-create-partition}, so that every test gets a base
  * address, and data, of its own. Everything else is as HAPI has it out of the box, unless {@code
  * -Dcoprod.search.all=true} switches on the searches that HAPI has but leaves off ({@code :contains}, {@code
- * :missing} and {@code :of-type}) and pages of up to 1,000.
+ * :missing} and {@code :of-type}) and pages of up to 1,000; {@code -Dcoprod.bulk=true} adds bulk export.
  */
 public final class Hapi {
 
@@ -93,6 +96,9 @@ public final class Hapi {
     jetty.setHandler(context);
     jetty.setStopAtShutdown(true);
     jetty.start();
+    if (isBulk()) {
+      maintain(spring.getBean(IJobMaintenanceService.class));
+    }
     jetty.join();
   }
 
@@ -108,7 +114,14 @@ public final class Hapi {
     server.setPagingProvider(paging);
     server.setDefaultResponseEncoding(EncodingEnum.JSON);
     server.setTenantIdentificationStrategy(new UrlBaseTenantIdentificationStrategy());
-    server.registerInterceptor(spring.getBean(RequestTenantPartitionInterceptor.class));
+    RequestTenantPartitionInterceptor partitions = spring.getBean(RequestTenantPartitionInterceptor.class);
+    if (isBulk()) {
+      // Exports are made in the background, where only interceptors of the storage are asked.
+      spring.getBean(IInterceptorService.class).registerInterceptor(partitions);
+      server.registerProvider(spring.getBean(BulkDataExportProvider.class));
+    } else {
+      server.registerInterceptor(partitions);
+    }
     JpaCapabilityStatementProvider capabilities =
         new JpaCapabilityStatementProvider(
             server,
@@ -119,6 +132,28 @@ public final class Hapi {
     capabilities.setImplementationDescription("HAPI FHIR JPA, for tests");
     server.setServerConformanceProvider(capabilities);
     return server;
+  }
+
+  private static boolean isBulk() {
+    return Boolean.getBoolean("coprod.bulk");
+  }
+
+  /** Has HAPI go on with its exports at once; by itself it looks after them once a minute. */
+  private static void maintain(IJobMaintenanceService exports) {
+    Thread thread =
+        new Thread(
+            () -> {
+              try {
+                while (true) {
+                  Thread.sleep(300);
+                  exports.forceMaintenancePass();
+                }
+              } catch (InterruptedException error) {
+                Thread.currentThread().interrupt();
+              }
+            });
+    thread.setDaemon(true);
+    thread.start();
   }
 
   /** The beans that HAPI leaves to whoever runs it. */
