@@ -78,10 +78,13 @@ class ScriptedEhr:
     log: list[tuple[str, Json | None, str]] = field(default_factory=list)
     gone: set[str] = field(default_factory=set)
     asked: list[Ask] = field(default_factory=list)
+    contradicted: int = 0
+    """How many answers were not the honest ones."""
     tokens: set[str] = field(default_factory=set)
     clock: datetime = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
     _url: str = ""
     _sessions: dict[str, tuple[list[str], Ask]] = field(default_factory=dict)
+    _said: list[tuple[Ask, int, bytes]] = field(default_factory=list)
     _numbers: Any = field(default_factory=count)
 
     @property
@@ -124,9 +127,20 @@ class ScriptedEhr:
 
     def answer(self, ask: Ask) -> Reply:
         self.asked.append(ask)
-        return self.contradicts(self, ask) if self.contradicts else self.honest(ask)
+        if self.contradicts is None:
+            return self.honest(ask)
+        self._said.clear()
+        reply = self.contradicts(self, ask)
+        self.contradicted += (ask, reply.status, reply.content) not in self._said
+        return reply
 
     def honest(self, ask: Ask) -> Reply:
+        """What the script answers."""
+        reply = self._scripted(ask)
+        self._said.append((ask, reply.status, reply.content))
+        return reply
+
+    def _scripted(self, ask: Ask) -> Reply:
         if ask.path == "metadata":
             return Reply(200, self.script.statement())
         if ask.path == ".well-known/smart-configuration":

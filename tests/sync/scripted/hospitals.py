@@ -195,7 +195,11 @@ def a_search_without_its_practice_goes_nowhere() -> Answer:
 
 
 @contradicts(
-    "athenahealth", "https://github.com/drajer-health/eCRNow/issues/281", "equal", vendor_file=_PRACTICE
+    "athenahealth",
+    "https://github.com/drajer-health/eCRNow/issues/281",
+    "equal",
+    vendor_file=_PRACTICE,
+    averted=True,
 )
 def a_search_with_its_practice_is_answered() -> Answer:
     return _needs_practice()
