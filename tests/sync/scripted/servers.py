@@ -69,7 +69,7 @@ def pages_repeat_some_records_and_omit_others() -> Answer:
 
     def answer(ehr: ScriptedEhr, ask: Ask) -> Reply:
         token = ask.parameters.get("_getpages", "")
-        if token.endswith("-2") and shifts(token[:2]):
+        if token.endswith("-2") and shifts(ehr.sessions[token[:-2]][1].type):
             reply, before = ehr.honest(ask), ehr.honest(ask.with_(_getpages=f"{token[:-2]}-0"))
             reply.data["entry"] = [*entries(before)[-2:], *entries(reply)[:-2]]
             return reply
@@ -127,7 +127,7 @@ def a_quota_is_told_by_another_header() -> Answer:
 def offsets_end_at_a_limit() -> Answer:
     def answer(ehr: ScriptedEhr, ask: Ask) -> Reply:
         token = ask.parameters.get("_cursor", "")
-        if token and "_sort" not in ehr._sessions[token.partition("-")[0]][1].parameters:
+        if token and "_sort" not in ehr.sessions[token.partition("-")[0]][1].parameters:
             return Reply(400, outcome("error", "invalid", text="Search offset exceeds maximum"))
         return ehr.honest(ask)
 
