@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from fhir_coprod.sync.spilled import SpilledSet
+
 
 @dataclass
 class Tally:
     """What is on the pages of one search so far, beside what the server says about its number."""
 
-    keys: set[str] = field(default_factory=set)
+    keys: SpilledSet = field(default_factory=SpilledSet)
     """What came: ids of records or, in a history, of their versions, since its total counts those."""
     entries: int = 0
     """How much came, each thing as often as it did."""

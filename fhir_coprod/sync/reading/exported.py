@@ -26,6 +26,7 @@ from fhir_coprod.sync.ehr.remarks import Remark
 from fhir_coprod.sync.reading import singly
 from fhir_coprod.sync.reading.shared import Reading, complaint, many
 from fhir_coprod.sync.reading.taking import Seen, Taking
+from fhir_coprod.sync.spilled import SpilledSet
 from fhir_coprod.sync.staging.exports import Exports, Held, Job
 from fhir_coprod.sync.staging.feed import Feed, Success
 from fhir_coprod.sync.staging.letters import Refused
@@ -188,7 +189,7 @@ class Exported:
         return held
 
     def _remember_less(self, staged: Batch) -> None:
-        """Of what is staged only the id is needed, where the store can tell by its number which is newer."""
+        """Forget when staged records were made, where the store can tell by a number which one is newer."""
         if self.job.accepts_older:
             return
         orders = self.seen.orders
@@ -222,7 +223,7 @@ class Exported:
 
     # --- the verdict ------------------------------------------------------------------------------
 
-    async def _settle(self, held: Batch, living: set[str]) -> Success:
+    async def _settle(self, held: Batch, living: SpilledSet) -> Success:
         """Delete what is gone, say what could not be seen, and put it into the last batch."""
         reading, plan = self.reading, self.plan
         suspects = await self._suspects(living)
@@ -245,11 +246,11 @@ class Exported:
             (f"Patient/{id}" for id in sorted(self.left)), f"is not in {self.job.scope} any more"
         )
 
-    async def _suspects(self, living: set[str]) -> set[str]:
+    async def _suspects(self, living: SpilledSet) -> set[str]:
         """Living records that were not there although they should have been, or that are named as deleted."""
         if not self.job.is_full:
             return self.seen.deleted & living
-        unseen = living - self.seen.orders.keys()
+        unseen = set(living - self.seen.orders.keys())
         if self.left and unseen and self.plan.type != "Patient":
             reading = self.reading
             unseen -= await reading.threaded(

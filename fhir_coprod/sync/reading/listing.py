@@ -8,7 +8,7 @@ in doubt makes the type `behind`, and nothing is claimed from what is absent.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -23,6 +23,7 @@ from fhir_coprod.sync.ehr.tally import Tally
 from fhir_coprod.sync.reading import singly
 from fhir_coprod.sync.reading.shared import Reading, complaint, many
 from fhir_coprod.sync.reading.taking import Seen, Taking
+from fhir_coprod.sync.spilled import SpilledSet
 from fhir_coprod.sync.staging.feed import Feed, Success
 from fhir_coprod.sync.staging.stage import Batch, Received
 from fhir_coprod.sync.staging.unfinished import Unfinished
@@ -237,7 +238,7 @@ class Listing:
 
     # --- looking twice ----------------------------------------------------------------------------
 
-    async def _is_doubtful(self, living: set[str]) -> bool:
+    async def _is_doubtful(self, living: SpilledSet) -> bool:
         """Whether another look may show more than this one."""
         is_thorough = self._is_first or self.plan.find in ("history", "last-updated")
         for unit in self.units:
@@ -255,7 +256,8 @@ class Listing:
                 return True
             if not self._missing(unit) or self._short_looks >= HABIT:
                 continue
-            if unit.patient or len(living | tally.keys) < (tally.total or 0):
+            unknown = sum(key not in living for key in tally.keys)
+            if unit.patient or len(living) + unknown < (tally.total or 0):
                 return True
         may = self.reading.wishes.may_vanish
         return not self._each_for_itself and not may(len(living - self.seen.orders.keys()), len(living))
@@ -276,7 +278,7 @@ class Listing:
 
     # --- the verdict ------------------------------------------------------------------------------
 
-    async def _settle(self, held: Batch, living: set[str]) -> None:
+    async def _settle(self, held: Batch, living: SpilledSet) -> None:
         """Delete what is gone, say what could not be seen, and stage it with the last batch."""
         reading, seen, plan = self.reading, self.seen, self.plan
         self._kept_in_part, self._taken_in_part = await singly.complete(reading, plan, seen, held)
@@ -306,11 +308,11 @@ class Listing:
             elif self._missing(unit) and self._short_looks + 1 < HABIT:
                 yield unit.patient, _counts(unit.tally.total or 0, unit.tally.came)
 
-    async def _suspects(self, living: set[str]) -> set[str]:
+    async def _suspects(self, living: SpilledSet) -> set[str]:
         """Living records that were not shown, although they should have been, or were shown as deleted."""
         if self.is_incremental:
             return set(self.seen.deleted)
-        unseen = living - self.seen.orders.keys()
+        unseen = set(living - self.seen.orders.keys())
         if self._gaps and unseen:
             reading = self.reading
             unseen -= await self.reading.threaded(
@@ -318,7 +320,7 @@ class Listing:
             )
         return unseen
 
-    def _verdict(self, vanished: str, living: set[str]) -> Success:
+    def _verdict(self, vanished: str, living: SpilledSet) -> Success:
         before = self._mark
         newest = max(self.seen.newest, before)
         mark = min(newest, self._since_text) if newest else ""
@@ -357,7 +359,7 @@ class Listing:
             gaps=(*((f"Patient/{id}", why) for id, why in sorted(self._gaps.items())), *self._unseen),
         )
 
-    def _counted(self, living: set[str]) -> tuple[str, int, str]:
+    def _counted(self, living: SpilledSet) -> tuple[str, int, str]:
         """What is wrong by the EHR's own count, for how many full looks it has been, and what to remark."""
         looks = self._short_looks
         if self.is_incremental:
@@ -430,12 +432,13 @@ class Listing:
         began = datetime.fromisoformat(cut.began)
         if abs(self.started - began) > RESUMED_FOR or (reading.wishes.full and not cut.accepts_older):
             return
-        ids = cut.seen
+        ids: Collection[str] | None = cut.seen
         if ids is None:
-            ids = tuple(await self.reading.threaded(reading.sink.living, reading.name, type))
+            ids = await self.reading.threaded(reading.sink.living, reading.name, type)
         self.started = self.began = began
         self.is_resumed, self.accepts_older = True, cut.accepts_older
-        self.seen.orders, self.seen.looks = dict.fromkeys(ids), cut.looks
+        self.seen.orders.update((id, None) for id in ids)
+        self.seen.looks = cut.looks
         done = set(cut.done)
         for unit in self.units:
             unit.is_done = unit.start in done
@@ -443,7 +446,7 @@ class Listing:
                 unit.failed = cut.gaps[unit.patient]
         if cut.at and len(self.units) == 1:
             self.units[0].at = cut.at
-            self.units[0].tally = Tally(earlier=cut.came) if self.is_incremental else Tally(set(ids))
+            self.units[0].tally = Tally(earlier=cut.came) if self.is_incremental else Tally(SpilledSet(ids))
 
 
 def _counts(total: int, came: int) -> str:

@@ -85,9 +85,9 @@ class Reading:
     progress: Callable[[Progress], None] | None = None
     incomplete: set[str] = field(default_factory=set)
     """Types that could not be read completely in this run."""
-    began: datetime = field(default_factory=lambda: datetime.now(UTC))
     exports: Exports | None = None
     """Where bulk exports are kept; None in a dry run, which begins none."""
+    began: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property
     def name(self) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from fhir_coprod.sync.ehr import paging
+from fhir_coprod.sync.spilled import SpilledDict
 from fhir_coprod.sync.staging import stage
 from fhir_coprod.sync.staging.letters import Refused
 from fhir_coprod.sync.staging.order import Order, stamps
@@ -18,11 +19,19 @@ from fhir_coprod.sync.staging.sinks import StoreSink
 from fhir_coprod.sync.staging.stage import Batch, Known, Received, Taken, Unchanged
 
 
+def _packed(order: Order | None) -> str:
+    return "" if order is None else order.packed()
+
+
+def _unpacked(text: str) -> Order | None:
+    return Order.unpacked(text) if text else None
+
+
 @dataclass
 class Seen:
     """What a pull of one type has seen so far."""
 
-    orders: dict[str, Order | None] = field(default_factory=dict)
+    orders: SpilledDict[Order | None] = field(default_factory=lambda: SpilledDict(_packed, _unpacked))
     """id → the newest version with that id; None: before this run took up an earlier one."""
     deleted: set[str] = field(default_factory=set)
     newest: str = ""
@@ -88,12 +97,10 @@ class Taking:
         else:
             id, order = result.record.id, Order.of(result.version, result.updated)
             seen.newest = max(seen.newest, result.updated)
-        before = seen.orders.get(id, order)
-        if id in seen.deleted or (
-            id in seen.orders and not self._replaces(result, order, before, seen.looks)
-        ):
+        came = id in seen.orders
+        if id in seen.deleted or (came and not self._replaces(result, order, seen.orders[id], seen.looks)):
             return  # some servers show a record on two pages, and a history shows its past
-        if id in seen.orders:
+        if came:
             batch.drop(id)
         else:
             seen.read += 1

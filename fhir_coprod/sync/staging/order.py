@@ -19,6 +19,15 @@ class Order(NamedTuple):
         is_number = version.isascii() and version.isdecimal() and len(version) < 18
         return cls(int(version) if is_number else None, updated)
 
+    def packed(self) -> str:
+        """As a text that `unpacked` reads."""
+        return f"{'' if self.number is None else self.number} {self.updated}"
+
+    @classmethod
+    def unpacked(cls, text: str) -> Order:
+        number, _, updated = text.partition(" ")
+        return cls(int(number) if number else None, updated)
+
     def is_before(self, other: Order, *, by_content: bool) -> bool:
         """Whether it is an older version than `other`.
 

@@ -12,6 +12,7 @@ from functools import partial
 from fhir_coprod.store import Store, Transaction
 from fhir_coprod.sync.ehr.plan import EhrPlan
 from fhir_coprod.sync.pace import Pace
+from fhir_coprod.sync.spilled import SpilledSet
 from fhir_coprod.sync.staging import feed, lookup, stage, unfinished
 from fhir_coprod.sync.staging.feed import Feed, State
 from fhir_coprod.sync.staging.references import Record
@@ -81,7 +82,7 @@ class StoreSink:
         with self._store.connect() as connection:
             return lookup.taken_in_part(connection, ehr, type, ids)
 
-    def living(self, ehr: str, type: str) -> set[str]:
+    def living(self, ehr: str, type: str) -> SpilledSet:
         with self._store.connect() as connection:
             return stage.living(connection, ehr, type)
 
@@ -152,7 +153,7 @@ class DrySink(StoreSink):
         own = self._staged[ehr, type]
         return {**super().known(ehr, type, ids), **{id: own[id] for id in ids if id in own}}
 
-    def living(self, ehr: str, type: str) -> set[str]:
+    def living(self, ehr: str, type: str) -> SpilledSet:
         ids = super().living(ehr, type)
         for id, known in self._staged[ehr, type].items():
             (ids.discard if known.deleted else ids.add)(id)

@@ -34,6 +34,7 @@ from fhir_coprod.readable import readable
 from fhir_coprod.store.quality import Marks, marks, packed
 from fhir_coprod.store.schema.many import among, array, insert_rows, listed
 from fhir_coprod.store.schema.sync import crosswalk, received_base, sync_key, sync_reference
+from fhir_coprod.sync.spilled import SpilledSet
 from fhir_coprod.sync.staging import exports, feed, identity, letters, references, sealed, unfinished
 from fhir_coprod.sync.staging.feed import Success
 from fhir_coprod.sync.staging.letters import Refused
@@ -253,11 +254,11 @@ def known_records(connection: Connection, ehr: str, type: str, ids: Sequence[str
     return found
 
 
-def living(connection: Connection, ehr: str, type: str) -> set[str]:
+def living(connection: Connection, ehr: str, type: str) -> SpilledSet:
     """The ids of all records of the type that the EHR had when we last looked."""
     c = crosswalk.c
     rows = connection.execute(select(c.foreign_id).where(c.ehr == ehr, c.type == type, c.deleted.is_(False)))
-    return {row[0] for row in rows}
+    return SpilledSet(id for (id,) in rows)
 
 
 @dataclass(frozen=True, slots=True)

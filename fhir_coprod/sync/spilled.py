@@ -1,0 +1,154 @@
+"""A set and a mapping of ids that take no more memory from some size on: what is in them goes to a file.
+
+A pull has to know of every record whether it came already, and in the end which ones did not come. With a
+million records that would be a hundred megabytes and more. The file is SQLite's own for temporary data, which
+nobody else sees and which is gone with the process.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, MutableMapping, MutableSet
+from typing import Final, TypeVar
+
+V = TypeVar("V")
+
+MOST = 20_000
+"""Entries that are kept in memory."""
+CACHE: Final = 2_000
+"""Kilobytes of the file that stay in memory."""
+
+
+def _file(columns: str) -> sqlite3.Connection:
+    """A table of its own in a temporary file; several threads may use it, one after the other."""
+    connection = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+    connection.execute("PRAGMA journal_mode=OFF")
+    connection.execute(f"PRAGMA cache_size=-{CACHE}")
+    connection.execute(f"CREATE TABLE held ({columns}) WITHOUT ROWID")
+    connection.execute("BEGIN")  # and never the end of it: nothing of this has to outlive the process
+    return connection
+
+
+def _bytes(text: object) -> bytes:
+    """A text as it stands in the file. Servers send halves of surrogate pairs, which no database takes."""
+    return text.encode("utf-8", "surrogatepass") if isinstance(text, str) else b""
+
+
+def _names(file: sqlite3.Connection) -> Iterator[str]:
+    return (name.decode("utf-8", "surrogatepass") for (name,) in file.execute("SELECT name FROM held"))
+
+
+class SpilledSet(MutableSet[str]):
+    """A set of texts. What is made of it by `-`, `&` and `|` is an ordinary set, in memory."""
+
+    def __init__(self, texts: Iterable[str] = ()) -> None:
+        self._held: set[str] = set()
+        self._file: sqlite3.Connection | None = None
+        self._number = 0
+        """How many are in the file."""
+        self.update(texts)
+
+    @classmethod
+    def _from_iterable(cls, it: Iterable[str]) -> set[str]:  # type: ignore[override]
+        return set(it)
+
+    def __len__(self) -> int:
+        return len(self._held) if self._file is None else self._number
+
+    def __iter__(self) -> Iterator[str]:
+        if self._file is None:
+            return iter(self._held)
+        return _names(self._file)
+
+    def __contains__(self, text: object) -> bool:
+        if self._file is None:
+            return text in self._held
+        return self._file.execute("SELECT 1 FROM held WHERE name = ?", (_bytes(text),)).fetchone() is not None
+
+    def add(self, value: str) -> None:
+        self.update((value,))
+
+    def discard(self, value: str) -> None:
+        if self._file is None:
+            self._held.discard(value)
+        else:
+            self._number -= self._file.execute("DELETE FROM held WHERE name = ?", (_bytes(value),)).rowcount
+
+    def update(self, texts: Iterable[str]) -> None:
+        """Add them all."""
+        if self._file is None:
+            texts = iter(texts)
+            for text in texts:
+                self._held.add(text)
+                if len(self._held) > MOST:
+                    break
+            else:
+                return
+            self._file, spilling, self._held = _file("name BLOB PRIMARY KEY"), self._held, set()
+            self._insert(self._file, spilling)
+        self._insert(self._file, texts)
+
+    def _insert(self, file: sqlite3.Connection, texts: Iterable[str]) -> None:
+        before = file.total_changes
+        file.executemany("INSERT OR IGNORE INTO held VALUES (?)", ((_bytes(text),) for text in texts))
+        self._number += file.total_changes - before
+
+
+class SpilledDict(MutableMapping[str, V]):
+    """A mapping from texts.
+
+    pack, unpack: a value as the text that stands for it in the file, and back
+    """
+
+    def __init__(self, pack: Callable[[V], str], unpack: Callable[[str], V]) -> None:
+        self._pack = pack
+        self._unpack = unpack
+        self._held: dict[str, V] = {}
+        self._file: sqlite3.Connection | None = None
+
+    def __len__(self) -> int:
+        if self._file is None:
+            return len(self._held)
+        return int(self._file.execute("SELECT count(*) FROM held").fetchone()[0])
+
+    def __iter__(self) -> Iterator[str]:
+        if self._file is None:
+            return iter(self._held)
+        return _names(self._file)
+
+    def __contains__(self, text: object) -> bool:
+        if self._file is None:
+            return text in self._held
+        return self._row(text) is not None
+
+    def __getitem__(self, text: str) -> V:
+        if self._file is None:
+            return self._held[text]
+        row = self._row(text)
+        if row is None:
+            raise KeyError(text)
+        return self._unpack(row[0])
+
+    def _row(self, text: object) -> tuple[str] | None:
+        assert self._file is not None
+        row: tuple[str] | None = self._file.execute(
+            "SELECT value FROM held WHERE name = ?", (_bytes(text),)
+        ).fetchone()
+        return row
+
+    def __setitem__(self, text: str, value: V) -> None:
+        if self._file is None:
+            self._held[text] = value
+            if len(self._held) <= MOST:
+                return
+            self._file, spilling, self._held = _file("name BLOB PRIMARY KEY, value TEXT"), self._held, {}
+            rows = ((_bytes(name), self._pack(one)) for name, one in spilling.items())
+            self._file.executemany("INSERT INTO held VALUES (?, ?)", rows)
+        else:
+            self._file.execute("INSERT OR REPLACE INTO held VALUES (?, ?)", (_bytes(text), self._pack(value)))
+
+    def __delitem__(self, text: str) -> None:
+        if self._file is None:
+            del self._held[text]
+        elif not self._file.execute("DELETE FROM held WHERE name = ?", (_bytes(text),)).rowcount:
+            raise KeyError(text)
