@@ -106,13 +106,12 @@ class Exporter:
         return first if first is not None and answer.status in _NOT_SO else answer
 
     def _refusal(self, answer: Answer) -> EhrError:
+        """What to raise if no export has begun: whatever the reason, it may be that searches are answered."""
         codes = ", ".join(sorted(answer.codes()))
         said = f"{answer.status}{f': {codes}' if codes else ''}{f', {answer.markup}' * bool(answer.markup)}"
-        if answer.status in (403, *_NOT_SO):
-            return Refused(f"{self._name}: the server does not export this ({said})")
-        if answer.status == 401:
-            return EhrAnswer(f"{self._name}: the server refuses us the export (401); check `auth`.")
-        return EhrError(f"{self._name}: the server does not begin an export now ({said}).")
+        if answer.status in (429, 503):
+            return EhrError(f"{self._name}: the server does not begin an export now ({said}).")
+        return Refused(f"{self._name}: the server does not export this ({said})")
 
     async def look(self, address: str) -> Answer:
         """What the server says of an export, with any status. Raises EhrError if there is no answer."""

@@ -33,7 +33,7 @@ from fhir_coprod.sync.staging.letters import Refused
 from fhir_coprod.sync.staging.stage import Batch, Received
 
 AT_ONCE = 200
-"""Records in one batch."""
+"""Records in one batch, from however many files."""
 BYTES_AT_ONCE = 4_000_000
 """Bytes in one batch; one that is longer is a batch of its own."""
 
@@ -85,7 +85,9 @@ def _outcome(raw: bytes, found: Told, job: Job, ignored: Sequence[str]) -> None:
             found.remarks += 1
             continue
         about = [type for type in job.types if _names(raw, type)]
-        found.missing.setdefault(about[0] if len(about) == 1 else "", set()).update(_codes(remark))
+        # What is missing of a patient may be anything of that patient.
+        type = about[0] if len(about) == 1 and about != ["Patient"] else ""
+        found.missing.setdefault(type, set()).update(_codes(remark))
 
 
 def _names(raw: bytes, type: str) -> bool:
@@ -142,6 +144,8 @@ class Exported:
     resumed: bool = False
     seen: Seen = field(default_factory=Seen)
     _faults: list[str] = field(default_factory=list)
+    _bytes: int = 0
+    """Bytes of the records in the batch that is being filled."""
     _kept_in_part: int = 0
     _taken_in_part: int = 0
     _unseen: list[tuple[str, str]] = field(default_factory=list)
@@ -169,15 +173,19 @@ class Exported:
         return not verdict.behind
 
     async def _file(self, number: int, one: Held, held: Batch) -> Batch:
-        """Stage the records of a file but for the last batch, which is returned."""
+        """Stage the records of a file but for the last batch, which is returned and may take in those of the
+        next file: some servers give a file for each patient."""
         reading, seen = self.reading, self.seen
         rest = await reading.threaded(_lines, self.exports, reading.name, one)
         came, place = 0, f"{self.plan.type}, export file {number}"
         while some := await reading.threaded(lambda: list(_portion(rest))):
-            if held.taken or held.refused or held.unchanged:
+            size = sum(len(text.raw) for text in some)
+            waiting = len(held.taken) + len(held.refused) + len(held.unchanged)
+            if waiting and (waiting + len(some) > AT_ONCE or self._bytes + size > BYTES_AT_ONCE):
                 await reading.put(held)
                 self._remember_less(held)
-            held = Batch(reading.name, self.plan.type)
+                held, self._bytes = Batch(reading.name, self.plan.type), 0
+            self._bytes += size
             seen.pages += 1
             received = list(self._records(some, place, held))
             came += len(some)
@@ -189,7 +197,7 @@ class Exported:
         return held
 
     def _remember_less(self, staged: Batch) -> None:
-        """Forget when staged records were made, where the store can tell by a number which one is newer."""
+        """Keep only the ids of what is staged, if the store can tell by a version number which is newer."""
         if self.job.accepts_older:
             return
         orders = self.seen.orders
