@@ -28,6 +28,8 @@ class Contradiction:
     vendor_file: str = ""
     told: str = ""
     """What a report says of it."""
+    averted: bool = False
+    """We ask so that the server does not do it."""
 
 
 ALL: list[Contradiction] = []

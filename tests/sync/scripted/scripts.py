@@ -48,7 +48,7 @@ class Script:
     base: str = "/fhir"
     paging: Literal["session", "live"] = "session"
     token: str = "page"
-    largest: int = 5
+    largest: int = 2
 
     def statement(self) -> Json:
         resources = [

@@ -103,10 +103,13 @@ def test_a_server_that_contradicts_itself(
         first = synced(store, settings)
         before, states = picture(store), states_of(store)
         life_goes_on(ehr)
-        second = synced(store, settings, full=True)
+        last = synced(store, settings)
+        if not (last.ok and ehr.script.types["Patient"].needs):
+            last = synced(store, settings, full=True)
+        assert (ehr.contradicted == 0) is case.averted
         if case.ends == "equal":
-            third = second if second.ok else synced(store, settings, full=True)
-            assert (third.ok, third.faults) == (True, {})
+            assert first.ok, "it costs nothing, not even a second run"
+            assert (last.ok, last.faults) == (True, {})
             assert picture(store) == honest(case.vendor)[1]
             return
     assert not first.ok
