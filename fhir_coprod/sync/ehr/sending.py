@@ -194,8 +194,9 @@ class Sender:
             if attempt < polite.attempts - 1:
                 await polite.sleep(pause)
         self._breaker.failed()
+        tried = "" if polite.attempts == 1 else f" after {polite.attempts} attempts"
         raise EhrUnreachable(
-            f"{self._name}: no answer from {where} after {polite.attempts} attempts: {reason}. "
+            f"{self._name}: no answer from {where}{tried}: {reason}. "
             "Check url, network and whether the server is up."
         )
 
