@@ -157,12 +157,15 @@ def _is_named(software: str, known: str) -> bool:
 
 def read(text: bytes, file: str) -> Vendor:
     """The content of a vendor file. Raises Mistakes, a ConfigError, with every mistake in it."""
-    own = mappings.read(text, file, Vendor, mistakes)
-    if not own.like:
+    return _whole(mappings.read(text, file, Vendor, lambda own: mistakes(_whole(own, text))), text)
+
+
+def _whole(own: Vendor, text: bytes) -> Vendor:
+    """What a file says, and for the rest what that one of ours says that it is like, if it is like any."""
+    base = _bundled().get(own.like)
+    if base is None:
         return own
-    return msgspec.convert(
-        _upon(msgspec.to_builtins(_bundled()[own.like]), tomllib.loads(text.decode())), Vendor
-    )
+    return msgspec.convert(_upon(msgspec.to_builtins(base), tomllib.loads(text.decode())), Vendor)
 
 
 def _upon(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:

@@ -170,6 +170,7 @@ def test_a_vendor_is_recognised_by_its_address_its_name_or_the_beginning_of_its_
         ('[parameters]\napi-key = "x"', "secrets never belong"),
         ('[parameters]\n_sort = ""', "a search parameter and its value"),
         ('like = "nobody"', "none of our files: athenahealth, epic"),
+        ('like = "epic"\n[codes]\nignore = ["4113"]', "ward.toml:3: codes.ignore: '4113' is in restart, too"),
         ("[types.Tusk]\nfind = 'crawl'", "Tusk"),
         ("[types.Task]\nqueries = [[['_count', '1']]]", "page_size"),
         ("[types.Task]\nqueries = [[['nope', '1']]]", "nope"),
