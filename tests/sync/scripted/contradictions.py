@@ -17,7 +17,13 @@ from tests.sync.scripted.ehr import Answer, Ask, Reply, ScriptedEhr
 
 @dataclass(frozen=True)
 class Contradiction:
-    """One case; vendor_file: the text of a vendor file of the site's own, if it needs one."""
+    """One case.
+
+    vendor_file: the text of a vendor file of the site's own, if it needs one
+    told:        what a report says of it
+    by_changes:  it is met where only changes are asked for
+    avoided:     the vendor file keeps us from meeting it
+    """
 
     vendor: str
     name: str
@@ -27,7 +33,8 @@ class Contradiction:
     signed_in: bool = False
     vendor_file: str = ""
     told: str = ""
-    """What a report says of it."""
+    by_changes: bool = False
+    avoided: bool = False
 
 
 ALL: list[Contradiction] = []

@@ -97,6 +97,7 @@ SCRIPTS: dict[str, Script] = {
             "CarePlan": Offer(("patient", "category", "_id", "_count"), (("patient", "category"), ("_id",))),
         },
         token="sessionID",
+        largest=1,
     ),
     "oracle-health": Script(
         "",
@@ -109,6 +110,7 @@ SCRIPTS: dict[str, Script] = {
             "Appointment": Offer(("_id", "patient", "date", "_count"), (("patient", "date"), ("_id",))),
         },
         token="-pageContext",
+        largest=1,
     ),
     "athenahealth": Script(
         "athenahealth FHIR Server",
@@ -120,6 +122,7 @@ SCRIPTS: dict[str, Script] = {
             "Appointment": Offer(("_id", "base-appointment-id"), (("_id",),)),
         },
         token="cursor",
+        largest=1,
     ),
     "meditech": Script(
         "Interoperability Services: US Core STU6 FHIR R4",
@@ -131,6 +134,7 @@ SCRIPTS: dict[str, Script] = {
             "Task": READ_ONLY,
         },
         token="continue",
+        largest=1,
     ),
     "hapi": Script(
         "HAPI FHIR Server",

@@ -78,7 +78,7 @@ def pages_repeat_some_records_and_omit_others() -> Answer:
     return answer
 
 
-@contradicts("hapi", f"{HAPI}/2114", "equal")
+@contradicts("hapi", f"{HAPI}/2114", "equal", by_changes=True)
 def a_history_lacks_its_link_to_the_next() -> Answer:
     def answer(ehr: ScriptedEhr, ask: Ask) -> Reply:
         reply = ehr.honest(ask)
@@ -92,7 +92,7 @@ def a_history_lacks_its_link_to_the_next() -> Answer:
 # --- Medplum --------------------------------------------------------------------------------------
 
 
-@contradicts("medplum", f"{MEDPLUM}/issues/4608", "equal")
+@contradicts("medplum", f"{MEDPLUM}/issues/4608", "equal", avoided=True)
 def pages_overlap_unless_they_are_sorted() -> Answer:
     def answer(ehr: ScriptedEhr, ask: Ask) -> Reply:
         if is_search(ask) and "_sort" not in ask.parameters and "_cursor" not in ask.parameters:
@@ -123,7 +123,7 @@ def a_quota_is_told_by_another_header() -> Answer:
     return answer
 
 
-@contradicts("medplum", f"{MEDPLUM}/pull/5298", "equal")
+@contradicts("medplum", f"{MEDPLUM}/pull/5298", "equal", avoided=True)
 def offsets_end_at_a_limit() -> Answer:
     def answer(ehr: ScriptedEhr, ask: Ask) -> Reply:
         token = ask.parameters.get("_cursor", "")
@@ -205,11 +205,9 @@ def a_site_has_set_smaller_pages() -> Answer:
     return answer
 
 
-@contradicts("openmrs", "https://github.com/ohs-foundation/fhir-data-pipes/pull/798", "equal")
-def an_offset_returns_everything_at_once() -> Answer:
+@contradicts("openmrs", f"{FHIR2}: RequireAuthenticationInterceptor", "told", told="401")
+def a_sign_in_is_wanted_that_the_statement_does_not_name() -> Answer:
     def answer(ehr: ScriptedEhr, ask: Ask) -> Reply:
-        if "_offset" in ask.parameters:
-            return Reply(500, outcome("error", "timeout"))
-        return ehr.honest(ask)
+        return ehr.honest(ask) if ask.path == "metadata" else Reply(401, outcome("error", "login"))
 
     return answer
