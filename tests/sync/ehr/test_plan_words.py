@@ -174,6 +174,7 @@ def test_a_vendor_is_recognised_by_its_address_its_name_or_the_beginning_of_its_
         ("[types.Tusk]\nfind = 'crawl'", "Tusk"),
         ("[types.Task]\nqueries = [[['_count', '1']]]", "page_size"),
         ("[types.Task]\nqueries = [[['nope', '1']]]", "nope"),
+        ("[types.Task]\nqueries = [[['-of-their-own', '1']]]", ""),
         ("[types.Task]\nfind = 'by-patient'\npatient_parameter = 'focus'", ""),
         ("[types.Task]\npatient_parameter = 'encounter'", "leads to no Patient"),
         ("[types.Organization]\nfind = 'by-patient'", "patient"),

@@ -21,7 +21,7 @@ from fhir_coprod.sync.report import EhrReport
 from fhir_coprod.sync.staging.feed import feeds
 from tests.peers.fixtures import NewStore
 from tests.sync.scripted import hospitals, servers
-from tests.sync.scripted.contradictions import ALL, Contradiction
+from tests.sync.scripted.contradictions import ALL, Contradiction, entries
 from tests.sync.scripted.ehr import Answer, Ask, Reply, ScriptedEhr
 from tests.sync.scripted.records import drawn
 from tests.sync.scripted.scripts import SCRIPTS
@@ -154,6 +154,25 @@ def test_what_a_vendor_file_avoids_is_met_without_it(
     with serving(ehr):
         synced(store, settings_of(ehr, tmp_path, str(tmp_path / "plain.toml")))
     assert watched.met
+
+
+def test_an_appointment_that_is_only_proposed_is_seen_where_a_search_by_date_leaves_it_out(
+    tmp_path: Path, store: Store
+) -> None:
+    def answer(ehr: ScriptedEhr, ask: Ask) -> Reply:
+        reply = ehr.honest(ask)
+        if "date" in ask.parameters and reply.status == 200:
+            shown = [entry for entry in entries(reply) if entry["resource"]["status"] != "proposed"]
+            reply.data.update(entry=shown, total=len(shown))
+        return reply
+
+    ehr = replace(hospital("oracle-health"), contradicts=answer)
+    reference = next(ref for ref in ehr.records if ref.startswith("Appointment/"))
+    ehr.put({**ehr.records[reference], "status": "proposed"})
+    with serving(ehr):
+        report = synced(store, settings_of(ehr, tmp_path))
+    assert report.ok
+    assert '"status": "proposed"' in picture(store)[reference]
 
 
 def states_of(store: Store) -> dict[str, str]:
