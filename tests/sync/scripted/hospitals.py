@@ -70,7 +70,7 @@ def a_parameter_is_not_used_and_only_a_warning_says_so() -> Answer:
     return answer
 
 
-@contradicts("epic", f"4103 in {EPIC_ERRORS}", "equal")
+@contradicts("epic", "4103 in FHIR Error Codes, https://fhir.epic.com", "equal")
 def a_deleted_record_is_told_by_a_code_alone() -> Answer:
     def answer(ehr: ScriptedEhr, ask: Ask) -> Reply:
         if f"{ask.type}/{ask.id}" in ehr.gone:
