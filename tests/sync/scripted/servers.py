@@ -208,6 +208,8 @@ def a_site_has_set_smaller_pages() -> Answer:
 @contradicts("openmrs", f"{FHIR2}: RequireAuthenticationInterceptor", "told", told="401")
 def a_sign_in_is_wanted_that_the_statement_does_not_name() -> Answer:
     def answer(ehr: ScriptedEhr, ask: Ask) -> Reply:
-        return ehr.honest(ask) if ask.path == "metadata" else Reply(401, outcome("error", "login"))
+        if ask.path.startswith(("metadata", ".well-known")):
+            return ehr.honest(ask)
+        return Reply(401, body=b"Not authenticated", headers={"content-type": "text/html"})
 
     return answer
