@@ -355,8 +355,9 @@ _OURS_REFUSED = frozenset(
 """What a server says that is not content with who we are; reasons as OpenSSL names them."""
 
 
-_MEMBER = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^",])+')
-_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*+"?')
+_MEMBER = re.compile(rf'(?:{_QUOTED.pattern}|[^",])++')
+"""Both take each character once, also of a quote without end."""
 _PARAMETER = re.compile(r";\s*([rt])=([0-9]{1,9})(?=\s*(?:;|$))")
 
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import socket
 import ssl
+import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -297,6 +298,16 @@ def test_a_limit_that_is_used_up_is_waited_for(
     assert isinstance(found, Answer)
     (slept,) = clock.slept
     assert slept == waits or (waits is None and slept <= 0.5)
+
+
+@respx.mock
+@pytest.mark.parametrize("part", ['"', '"\\', '"a', ",", ";r=0", '";t=9', "\\"])
+def test_a_limit_that_makes_no_sense_is_read_in_no_time(part: str) -> None:
+    headers = {"RateLimit": part * 20_000}
+    respx.get(f"{BASE}/Patient").mock(side_effect=[httpx.Response(429, headers=headers), httpx.Response(200)])
+    began = time.process_time()
+    get(Clock())
+    assert time.process_time() - began < 1
 
 
 def test_the_circuit_opens_with_the_third_failure_for_thirty_seconds() -> None:
