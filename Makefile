@@ -8,7 +8,7 @@ ARGS ?=
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test proof check format profiles mappings policies locale bench growth cost endurance sync-cost sync-scale sync-others watch-growth identity evidence foreign-hospital mutants docs pictures lock sbom clean
+.PHONY: help demo test proof check format profiles mappings policies locale bench growth cost endurance sync-cost sync-scale sync-others watch-growth identity evidence foreign-hospital mutants docs pictures captures lock wheel sbom clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
@@ -120,8 +120,17 @@ docs: $(VENV)/.base  ## write docs/profiles.md and the table of rules in docs/wa
 pictures: $(VENV)/.base  ## the two pictures of the README, from the demo (needs Chromium)
 	@$(BIN)/python scripts/make_pictures.py
 
+captures: $(VENV)/.base  ## docs/captures.md and its picture: what a night operator sees, from the demo (needs Chromium)
+	@$(BIN)/python scripts/make_captures.py
+
 lock: $(TOOLS)/.tools  ## write requirements/ from pyproject.toml (ARGS=--upgrade: newer versions, of all or of those named)
 	@$(TOOLS)/bin/python scripts/lock.py $(ARGS)
+
+wheel: $(VENV)/.base  ## what to install elsewhere without this folder: dist/ with the wheel, its requirements by hash, and checksums
+	@rm -rf dist && mkdir -p dist
+	@$(BIN)/python -m pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation -w dist .
+	@cp requirements/run.txt dist/fhir-coprod-requirements.txt
+	@cd dist && sha256sum * > SHA256SUMS && cat SHA256SUMS
 
 sbom: $(TOOLS)/.tools  ## install as the README says into an empty environment, and write what is in it: build/fhir-coprod.cdx.json
 	@rm -rf build/installed && mkdir -p build && $(PYTHON) -m venv build/installed

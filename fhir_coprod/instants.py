@@ -65,3 +65,12 @@ def to_microseconds(at: datetime) -> int:
 def now() -> datetime:
     """The time by the clock of this machine, aware UTC, whole milliseconds."""
     return from_milliseconds(to_milliseconds(datetime.now(UTC)))
+
+
+def spoken_age(age: timedelta) -> str:
+    """How long ago, in words: a minute, 5 minutes, 3 hours, 12 days."""
+    minutes = round(age.total_seconds() / 60)
+    if minutes < 120:
+        return "a minute" if minutes <= 1 else f"{minutes} minutes"
+    hours = round(minutes / 60)
+    return f"{hours} hours" if hours < 48 else f"{round(hours / 24)} days"

@@ -19,22 +19,21 @@ from datetime import UTC, datetime
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
-import structlog
-
 from fhir_coprod import stopping
 from fhir_coprod.errors import Conflict, CoprodError, said
+from fhir_coprod.logs import logger
 from fhir_coprod.settings import Settings
-from fhir_coprod.store import Store, Transaction
+from fhir_coprod.store import Store
 from fhir_coprod.store.lease import Lease
+from fhir_coprod.sync import hours, runs
 from fhir_coprod.sync.staging import numbers
-from fhir_coprod.watch.live.loop import Watch
+from fhir_coprod.watch.live.loop import LEASE, Watch
 from fhir_coprod.watch.record import words
 from fhir_coprod.watch.rules import policies
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
 
-LEASE: Final = "watch"
 LEASE_SECONDS: Final = 10.0
 """How long after a watch dies another takes over."""
 GLANCE_SECONDS: Final = 0.05
@@ -45,22 +44,6 @@ LONGEST_PAUSE: Final = 30.0
 """Longest pause after repeated failures."""
 KILL_SECONDS: Final = 3.0
 """How long a process that we started may take to end before it is killed, which loses nothing."""
-_SYNCED: Final = "sync:began"
-"""The cursor that holds when the last scheduled sync began, in seconds."""
-
-
-def logger() -> Any:
-    """The logger of the jobs: one line per event on stderr, without personal data."""
-    structlog.configure(
-        processors=[
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.add_log_level,
-            structlog.processors.KeyValueRenderer(key_order=["timestamp", "level", "event"]),
-        ],
-        # Looked up for each line: the stderr of the time when the logger was made may be closed by now.
-        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
-    )
-    return structlog.get_logger("fhir_coprod.jobs")
 
 
 def require_files(settings: Settings) -> None:
@@ -85,7 +68,7 @@ def work(settings: Settings) -> None:
 
 def run(store: Store, settings: Settings, stop: threading.Event) -> None:
     """Run all jobs over an open store until `stop` is set."""
-    log = logger()
+    log = logger(settings.log.format)
     policy = policies.load(settings.watch.policy, settings.site)
     log.info("started", policy=policy.label, ehrs=len(settings.ehr), process=os.getpid())
     with _syncing(store, settings, stop, log):
@@ -156,11 +139,10 @@ class _Watching:
 @contextmanager
 def _syncing(store: Store, settings: Settings, stop: threading.Event, log: Any) -> Iterator[None]:
     """Sync the EHRs at intervals while the block runs, each time in a process of its own."""
-    every = settings.sync.every_minutes * 60
-    if not settings.ehr or not every:
+    if not any(hours.interval(settings, ehr) for ehr in settings.ehr):
         yield
         return
-    thread = threading.Thread(target=_sync_again, args=(store, settings, every, stop, log), daemon=True)
+    thread = threading.Thread(target=_sync_again, args=(store, settings, stop, log), daemon=True)
     thread.start()
     try:
         yield
@@ -169,40 +151,34 @@ def _syncing(store: Store, settings: Settings, stop: threading.Event, log: Any) 
         thread.join(KILL_SECONDS + 1)
 
 
-def _sync_again(store: Store, settings: Settings, every: float, stop: threading.Event, log: Any) -> None:
+def _sync_again(store: Store, settings: Settings, stop: threading.Event, log: Any) -> None:
+    """Sync whatever is due, again and again. One run reads all EHRs that are due at its beginning."""
+    pause = min(ROUND_SECONDS, *filter(None, (hours.interval(settings, ehr) for ehr in settings.ehr)))
     while not stop.is_set():
         try:
-            if store.write(lambda t: _is_time(t, every)):
-                _watched(_process(_sync, settings), stop, log, "sync")
+            names = store.write(lambda t: hours.take_due(t, settings, datetime.now(UTC)))
+            if names:
+                _watched(_process(_sync, settings, names), stop, log, "sync")
         except Exception as error:  # noqa: BLE001 - the next round tries again
             log.error("sync failed", what=said(error))
-        stop.wait(min(every, ROUND_SECONDS))
+        stop.wait(pause)
 
 
-def _is_time(transaction: Transaction, every: float) -> bool:
-    """Whether the last sync began long enough ago; if so, record that one begins now."""
-    transaction.lock()
-    now = transaction.seconds()
-    # One that begins in the future was recorded before the clock was set back: it says nothing.
-    if 0 <= now - transaction.cursor(_SYNCED) < every:
-        return False
-    transaction.set_cursor(_SYNCED, now)
-    return True
-
-
-def _sync(settings: Settings) -> None:
+def _sync(settings: Settings, names: list[str]) -> None:
     """One sync in its own process; logs a line for each EHR."""
     stopping.end_with_parent()
     from fhir_coprod.sync.engine import run as sync
     from fhir_coprod.sync.pace import let_others_go_first
 
     let_others_go_first()
-    log = logger()
+    run_id = runs.new_id(datetime.now(UTC))
+    log = logger(settings.log.format).bind(run=run_id)
     with Store.open(settings.store.url) as store:
         try:
-            reports = sync(store, settings)
+            reports = sync(store, settings, names=names, run_id=run_id)
         except Conflict:
             log.info("sync left out", because="another sync is in progress")
+            store.write(lambda t: hours.put_off(t, settings, names))
             return
     for report in reports:
         counts = Counter[str]()
@@ -211,7 +187,9 @@ def _sync(settings: Settings) -> None:
         changed = {name: number for name, number in counts.items() if number and name != "unchanged"}
         if report.dead_letters:
             changed["dead_letters"] = report.dead_letters
-        if report.error or report.faults:
+        if report.left_out:
+            log.info("sync left out", ehr=report.ehr, because=report.left_out)
+        elif report.error or report.faults:
             log.warning("synced", ehr=report.ehr, faults=report.error or dict(report.faults), **changed)
         else:
             remarks = {"remarks": dict(report.remarks)} if report.remarks else {}
@@ -241,7 +219,7 @@ def beside(settings: Settings) -> Iterator[Callable[[], None]]:
     Yields what tells that process to end, so that it need not wait for the end of the block.
     """
     stop = threading.Event()
-    log = logger()
+    log = logger(settings.log.format)
 
     def keep() -> None:
         while not stop.is_set():
@@ -262,7 +240,7 @@ def _beside(settings: Settings) -> None:
     try:
         work(settings)
     except CoprodError as error:
-        logger().error("jobs cannot begin", what=error.message)
+        logger(settings.log.format).error("jobs cannot begin", what=error.message)
         sys.exit(1)
 
 

@@ -20,6 +20,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 
 from fhir_coprod.accounts import AUTHS, Auth, NoAuth, Section, TlsSettings, is_base
 from fhir_coprod.errors import ConfigError
+from fhir_coprod.windows import Window
 
 
 @cache
@@ -139,8 +140,22 @@ class EhrSettings(Section):
     bulk_every_hours: float | None = Field(default=None, ge=0, le=8760)
     """Hours from one export to the next; None: as the vendor's file says (1)."""
     bulk_hosts: tuple[str, ...] = ()
-    """Other hosts from which exported files are fetched with the same authorization; to others none is
-    shown."""
+    """Other hosts where exports may be asked for and files be fetched with the same authorization; to others
+    none is shown."""
+    every_minutes: float | None = Field(default=None, ge=0, le=10_080)
+    """As sync.every_minutes, for this EHR; None: as there."""
+    window: str = ""
+    """The hours of the day within which it may be read, in the site's zone, as 22:00-05:00; empty: any."""
+
+    @field_validator("window")
+    @classmethod
+    def _hours(cls, value: str) -> str:
+        return str(Window.read(value)) if value else ""
+
+    @property
+    def hours(self) -> Window | None:
+        """Its window."""
+        return Window.read(self.window) if self.window else None
 
     @field_validator("name")
     @classmethod
@@ -205,7 +220,14 @@ class SyncSettings(Section):
     """Minutes that one sync waits for exports; if one takes longer, a later sync goes on with it. What was
     read meanwhile is linked and written when the wait is over."""
     bulk_job_hours: float = Field(default=24.0, gt=0, le=8760)
-    """Hours after which an export that is still not done is a fault."""
+    """Hours after which nobody waits any more for an export that is not done."""
+
+
+class LogSettings(Section):
+    """How events are told on stderr."""
+
+    format: Literal["text", "json"] = "text"
+    """text: `timestamp=… level=… event=…` on one line; json: the same as one JSON object a line."""
 
 
 class LimitSettings(Section):
@@ -236,6 +258,7 @@ class Settings(Section):
     watch: WatchSettings = WatchSettings()
     sync: SyncSettings = SyncSettings()
     limits: LimitSettings = LimitSettings()
+    log: LogSettings = LogSettings()
     ehr: tuple[EhrSettings, ...] = ()
 
     @field_validator("ehr")
@@ -269,11 +292,12 @@ class Settings(Section):
         if named or file.exists():
             content = _read(file)
             _anchor(content, file.absolute().parent)
-        _add_environment(content)
+        variables = _add_environment(content)
         try:
             return cls(**content)
         except ValidationError as error:
-            raise ConfigError(_explain(error, file if named or file.exists() else None)) from None
+            there = file if named or file.exists() else None
+            raise ConfigError(_explain(error, there, variables)) from None
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -324,8 +348,13 @@ def _anchor(content: dict[str, Any], folder: Path) -> None:
                     ehr[name][key] = anchored(value)
 
 
-def _add_environment(content: dict[str, Any]) -> None:
-    """Let each COPROD_SECTION__KEY override the file; EHRs are counted from 0."""
+Place = tuple[str, ...]
+"""The keys that lead to a setting, with numbers from 0 as text."""
+
+
+def _add_environment(content: dict[str, Any]) -> dict[Place, str]:
+    """Let each COPROD_SECTION__KEY override the file; EHRs are counted from 0. Returns which did."""
+    used: dict[Place, str] = {}
     for name, value in sorted(os.environ.items()):
         section, *keys = name.upper().removeprefix("COPROD_").lower().split("__")
         if not name.upper().startswith("COPROD_") or (not keys and section not in Settings.model_fields):
@@ -339,6 +368,8 @@ def _add_environment(content: dict[str, Any]) -> None:
         if not isinstance(place, dict):
             raise ConfigError(f"environment variable {name}: name the key too, as in COPROD_EHR__0__URL.")
         place[keys[-1]] = value.split(",") if keys[-1] in _SEVERAL else value
+        used[section, *keys] = name
+    return used
 
 
 _SEVERAL = ("types", "patients", "aliases", "bulk_hosts", "words")
@@ -359,11 +390,13 @@ def _beneath(place: Any, key: str, variable: str) -> Any:
     return place.setdefault(key, [] if key in _ENTRIES else {})
 
 
-def _explain(error: ValidationError, file: Path | None) -> str:
+def _explain(error: ValidationError, file: Path | None, variables: dict[Place, str]) -> str:
     """The first problem as one sentence; without values, since they may be secrets."""
     problem = error.errors(include_input=False, include_url=False)[0]
     place = _place(problem["loc"])
-    where = f"{file}: {place}" if file else f"settings: {place}"
+    own = tuple(str(part) for part in problem["loc"] if part not in AUTHS)
+    variable = variables.get(own) or (variables.get((*own, "type")) if "tag" in problem["type"] else None)
+    where = f"environment variable {variable}" if variable else f"{file or 'settings'}: {place}"
     if problem["type"] == "extra_forbidden":
         return f"{where}: unknown key; known keys here: {', '.join(_known_keys(problem['loc'][:-1]))}."
     if problem["type"] == "missing":

@@ -62,6 +62,7 @@ WHY = {
     "alembic": "migrations of the store",
     "anyascii": "compares names across scripts",
     "babel": "dates and words in the patient's language",
+    "cryptography": "when certificates run out",
     "editables": "installs a working tree (`make`), not needed to run",
     "fastapi": "the OpenAPI document and the application",
     "fhir-resources": "the Python classes of the profiles",

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,13 @@ import pytest
 import requests
 
 from fhir_coprod import jobs
+from fhir_coprod.settings import EhrSettings, Settings, SyncSettings
 from fhir_coprod.store import Store
+from fhir_coprod.sync import hours, pauses, runs
 from tests import programs
 from tests.programs import Program
+from tests.sync.records import patient
+from tests.sync.server import Ehr, serving
 from tests.watch.hospital import DAY, Hospital
 
 pytestmark = pytest.mark.long
@@ -180,16 +186,28 @@ def test_a_worker_without_a_store_to_open_says_why(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+OFTEN = Settings(
+    sync=SyncSettings(every_minutes=60),
+    ehr=(
+        EhrSettings(name="care", url="https://care.example/fhir"),
+        EhrSettings(name="ortho", url="https://ortho.example/fhir", every_minutes=1),
+    ),
+)
+
+
+def due(store: Store, settings: Settings = OFTEN) -> list[str]:
+    return store.write(lambda transaction: hours.take_due(transaction, settings, datetime.now(UTC)))
+
+
 def test_a_sync_begins_once_in_a_while_whoever_asks(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'store.db'}"
     with Store.open(url) as store, Store.open(url) as other:
-        assert store.write(lambda transaction: jobs._is_time(transaction, 60))
-        assert not store.write(lambda transaction: jobs._is_time(transaction, 60))
-        assert not other.write(lambda transaction: jobs._is_time(transaction, 60))
+        assert due(store) == ["care", "ortho"]
+        assert due(store) == due(other) == []
         a_minute_ago = round(time.time()) - 61
-        store.write(lambda transaction: transaction.set_cursor(jobs._SYNCED, a_minute_ago))
-        assert other.write(lambda transaction: jobs._is_time(transaction, 60))
-        assert not store.write(lambda transaction: jobs._is_time(transaction, 60))
+        store.write(lambda transaction: transaction.set_cursor("sync:began:ortho", a_minute_ago))
+        assert due(other) == ["ortho"]
+        assert due(store) == []
 
 
 def test_a_log_line_goes_to_what_stderr_is_when_it_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,3 +218,36 @@ def test_a_log_line_goes_to_what_stderr_is_when_it_is_written(monkeypatch: pytes
     monkeypatch.setattr(sys, "stderr", late)
     log.info("sync ended")
     assert "event='sync ended'" in late.getvalue()
+
+
+def test_a_worker_reads_each_ehr_when_it_may_and_names_its_runs_as_json(tmp_path: Path) -> None:
+    """One is read, one is paused, one is outside its hours; each line of the log is a JSON object."""
+    later = datetime.now(UTC) + timedelta(hours=2)
+    ehrs = {name: Ehr().load(patient("p", "19700102")) for name in ("care", "paused", "night")}
+    url = f"sqlite:///{tmp_path / 'coprod.db'}"
+    with ExitStack() as stack:
+        text = f'[store]\nurl = "{url}"\n[log]\nformat = "json"\n'
+        for name, ehr in ehrs.items():
+            stack.enter_context(serving(ehr))
+            window = f'window = "{later:%H:%M}-{later + timedelta(hours=1):%H:%M}"\n' * (name == "night")
+            text += f'[[ehr]]\nname = "{name}"\nurl = "{ehr.url}"\ntypes = ["Patient"]\n{window}'
+        (tmp_path / "coprod.toml").write_text(text)
+        store = stack.enter_context(Store.open(url))
+        pauses.pause(store, "paused", None, "upgrade", datetime.now(UTC))
+        with (tmp_path / "log").open("w") as log:
+            worker = programs.start(
+                "fhir_coprod", "--config", str(tmp_path / "coprod.toml"), "worker", stderr=log
+            )
+        stack.callback(worker.close)
+
+        def lines() -> list[dict[str, Any]]:
+            return [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+
+        until(lambda: any(line["event"] == "synced" for line in lines()))
+        worker.terminate()
+        assert worker.wait(PATIENCE) == 0
+        with store.connect() as connection:
+            (kept,) = runs.last(connection, ["care"])["care"]
+    (synced,) = [line for line in lines() if line["event"] == "synced"]
+    assert (synced["ehr"], synced["run"], synced["created"]) == ("care", kept.run, 1)
+    assert ehrs["paused"].requests == ehrs["night"].requests == []

@@ -60,7 +60,7 @@ def test_ehr_is_read_with_its_defaults(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ('[watch]\npolicyy = "x"\n', "watch.policyy: unknown key; known keys here: policy, practice, words."),
-        ("[wach]\n", "wach: unknown key; known keys here: ehr, limits, site, store, sync, watch."),
+        ("[wach]\n", "wach: unknown key; known keys here: ehr, limits, log, site, store, sync, watch."),
         ('[site]\ntimezone = "Mars/Base"\n', "site.timezone: 'Mars/Base' is not an IANA time zone"),
         ('[[ehr]]\nname = "A B"\nurl = "https://x"\n', "ehr.1.name: write a short name"),
         ('[[ehr]]\nname = "a"\nurl = "ftp://x"\n', "ehr.1.url: write the FHIR base address"),
@@ -272,3 +272,25 @@ def test_how_to_sign_in_can_come_from_the_environment(monkeypatch: pytest.Monkey
     (ehr,) = Settings.load().ehr
     assert ehr.auth == SmartBackendAuth(type="smart-backend", client_id="c", key_env="KEY")
     assert ehr.tls.ca_file == Path("/etc/ca.pem")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("COPROD_STORE__URLL", "x", "unknown key; known keys here: url."),
+        ("COPROD_EHR__0__NAME", "A B", "write a short name"),
+        ("COPROD_EHR__0__AUTH__TYPE", "magic", "set type to one of"),
+        ("COPROD_SYNC__EVERY_MINUTES", "often", "should be a valid number"),
+    ],
+)
+def test_a_mistake_in_the_environment_is_blamed_on_the_variable_and_not_on_the_file(
+    variable: str, value: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "coprod.toml"
+    file.write_text('[[ehr]]\nname = "a"\nurl = "https://a.example/fhir"\n')
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigError) as error:
+        Settings.load(file)
+    assert error.value.message.startswith(f"environment variable {variable}: ")
+    assert said in error.value.message
+    assert "coprod.toml" not in error.value.message

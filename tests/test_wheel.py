@@ -15,6 +15,9 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.sync.records import organization, patient, referral
+from tests.sync.server import Ehr, serving
+
 pytestmark = pytest.mark.long
 
 ROOT = Path(__file__).parent.parent
@@ -133,6 +136,18 @@ def test_installed_wheel_validates(installed: Path, tmp_path: Path) -> None:
     done = _run(installed / "fhir-coprod", "validate", "patient.json", home=tmp_path)
     assert done.returncode == 1, done.stderr
     assert "Patient.birthDate" in done.stdout + done.stderr
+
+
+def test_installed_wheel_does_a_first_sync_and_is_well(installed: Path, tmp_path: Path) -> None:
+    ehr = Ehr().load(organization("care", "GP"), patient("p", "19700102"), referral("s", "Patient/p", "R1"))
+    with serving(ehr):
+        (tmp_path / "coprod.toml").write_text(
+            f'[store]\nurl = "sqlite:///coprod.db"\n[[ehr]]\nname = "care"\nurl = "{ehr.url}"\n'
+        )
+        for command in ("sync", "watch", "doctor"):
+            done = _run(installed / "fhir-coprod", command, home=tmp_path)
+            assert done.returncode == 0, (command, done.stdout, done.stderr)
+    assert done.stdout.rstrip().endswith("Nothing is wrong.")
 
 
 def test_installed_wheel_answers_python(installed: Path, tmp_path: Path) -> None:

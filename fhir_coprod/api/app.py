@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version as package_version
 from typing import Any
@@ -18,7 +19,7 @@ from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel
 from starlette.types import Receive, Scope, Send
 
-from fhir_coprod import jobs, web
+from fhir_coprod import web
 from fhir_coprod.api.answer import error_answer, send_answer
 from fhir_coprod.api.endpoint import PREFIX, Endpoint
 from fhir_coprod.api.metrics import Metrics
@@ -26,9 +27,11 @@ from fhir_coprod.api.openapi import description
 from fhir_coprod.api.security import HostCheck, Misdirected
 from fhir_coprod.api.table import TABLE
 from fhir_coprod.errors import CoprodError
+from fhir_coprod.overview import overview
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store, async_requests
 from fhir_coprod.store.condition import State
+from fhir_coprod.watch.live.loop import LEASE
 
 
 class Health(BaseModel):
@@ -105,7 +108,7 @@ def create_app(store: Store, settings: Settings) -> FastAPI:
         if condition.state != "ok":
             response.status_code = 503
         try:
-            watch = "ok" if await asyncio.to_thread(store.is_held, jobs.LEASE) else "nobody"
+            watch = "ok" if await asyncio.to_thread(store.is_held, LEASE) else "nobody"
         except CoprodError:
             watch = "unknown"
         return Health(
@@ -118,17 +121,17 @@ def create_app(store: Store, settings: Settings) -> FastAPI:
     @app.get(
         "/metrics",
         tags=["operation"],
-        summary="Counters in Prometheus text format, of this process",
+        summary="Figures in Prometheus text format: of this process, and of the store",
         response_class=PlainTextResponse,
     )
     async def figures() -> PlainTextResponse:
         condition = await asyncio.to_thread(store.condition)
         try:
             faults = await asyncio.to_thread(store.fault_counts)
-            is_watched = await asyncio.to_thread(store.is_held, jobs.LEASE)
+            seen = await asyncio.to_thread(overview, store, settings, datetime.now(UTC))
         except CoprodError:
-            faults, is_watched = [], False  # the counters of this process do not need the store
-        text = metrics.text(condition, faults, is_watched=is_watched)
+            faults, seen = [], None  # the counters of this process do not need the store
+        text = metrics.text(condition, faults, seen)
         return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
 
     app.router.routes.extend(web.routes(store, settings))

@@ -19,6 +19,8 @@ from prometheus_client.metrics_core import (
 )
 from prometheus_client.registry import Collector
 
+from fhir_coprod.api import job_metrics
+from fhir_coprod.overview import Overview
 from fhir_coprod.store.condition import STATES, Condition
 
 _BOUNDS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
@@ -34,9 +36,9 @@ class Metrics(Collector):
         self._seconds: dict[str, float] = {}
         self.connections: Callable[[], int] = lambda: 0
         """How many connections are open."""
-        self._is_watched = False
         self._condition = Condition("ok")
         self._faults: Sequence[tuple[str, str, str, int]] = ()
+        self._overview: Overview | None = None
 
     def count(self, interaction: str, status: int, seconds: float) -> None:
         """Count one request that has been answered."""
@@ -64,9 +66,6 @@ class Metrics(Collector):
             durations.add_metric([interaction], buckets, self._seconds[interaction])
         yield durations
         yield GaugeMetricFamily("coprod_connections", "Open connections", self.connections())
-        yield GaugeMetricFamily(
-            "coprod_watched", "1 if some process watches the referrals", int(self._is_watched)
-        )
         head = self._condition.head
         yield GaugeMetricFamily("coprod_log_position", "Newest position of the change log", head)
         states = GaugeMetricFamily(
@@ -86,22 +85,23 @@ class Metrics(Collector):
         for source, type, rule, number in self._faults:
             marks.add_metric([source.removeprefix("ehr:"), type, rule], number)
         yield marks
+        if self._overview is not None:
+            yield from job_metrics.families(self._overview)
 
     def text(
         self,
         condition: Condition,
         faults: Sequence[tuple[str, str, str, int]] = (),
-        *,
-        is_watched: bool = False,
+        overview: Overview | None = None,
     ) -> bytes:
         """The counters in Prometheus text format.
 
         faults:     (source, type, rule, how many) of what is wrong in the records, see `Store.fault_counts`
-        is_watched: whether some process watches the referrals
+        overview: how the sync and the watch are doing; None: it cannot be read
         """
         self._condition = condition
         self._faults = faults
-        self._is_watched = is_watched
+        self._overview = overview
         registry = CollectorRegistry()
         registry.register(self)
         return generate_latest(registry)

@@ -18,7 +18,7 @@ import uvicorn
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from fhir_coprod import faults, stopping, trimming
+from fhir_coprod import faults, logs, stopping, trimming
 from fhir_coprod.api.answer import error_answer, send_answer
 from fhir_coprod.api.app import create_app
 from fhir_coprod.api.conformance import publish
@@ -99,6 +99,7 @@ def run(
         raise ConfigError(
             "serve --workers: SQLite serves one process; leave --workers out, or set store.url to PostgreSQL."
         )
+    logs.adopt(settings.log.format)
     with Store.open(settings.store.url) as store:
         publish(store)
         if workers == 1:
@@ -112,6 +113,7 @@ def run(
 
 def _work(settings: Settings, limits: ConnectionLimits | None, listener: socket.socket, beat: Beat) -> None:
     """One of several processes."""
+    logs.adopt(settings.log.format)
     with Store.open(settings.store.url) as store:
         _Server(create_app(store, settings), settings, limits, on_beat=beat).serve_until_told(listener)
 

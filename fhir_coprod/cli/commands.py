@@ -60,6 +60,11 @@ COMMANDS = {
     "watch": Place(
         "watch", "watch", "Find stalled referrals; raise, keep and resolve the alerts about them."
     ),
+    "doctor": Place(
+        "doctor",
+        "doctor",
+        "Check what a night operator would: settings, secrets, store, EHRs, sync, watch, service.",
+    ),
     "db": Place("db", "app", "The store: bring its schema up to date, or check and repair what is in it."),
     "ehr": Place("ehr", "app", "The EHRs in the settings."),
     "dead-letters": Place("dead_letters", "dead_letters_app", "Records that could not be taken in."),

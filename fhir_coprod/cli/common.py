@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -154,6 +155,34 @@ def write_out(text: bytes) -> None:
     except OSError as error:
         abandon_output()
         raise ConfigError(f"The output cannot be written ({error.strerror}).") from None
+
+
+def check_output(file: Path | None) -> None:
+    """Raise ConfigError if `--output` names what cannot be written, before any work is done."""
+    from fhir_coprod.files.placing import try_place
+
+    if file is not None:
+        with _written(file):
+            try_place(file)
+
+
+def put_json(document: Any, file: Path) -> None:
+    """Put one JSON document in the place of a file."""
+    from fhir_coprod import jsontext
+    from fhir_coprod.files.placing import place
+
+    with _written(file):
+        place(file, jsontext.encode(document) + b"\n")
+
+
+@contextmanager
+def _written(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(
+            f"{file} cannot be written ({error.strerror}); name another with --output."
+        ) from None
 
 
 def abandon_output() -> None:

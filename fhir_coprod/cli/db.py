@@ -10,7 +10,7 @@ import typer
 
 from fhir_coprod import jsontext
 from fhir_coprod.cli.commands import new_app
-from fhir_coprod.cli.common import settings, stderr, stdout, write_out
+from fhir_coprod.cli.common import print_json, settings, stderr, stdout, write_out
 from fhir_coprod.cli.options import ConfigOption, JsonOption
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ app = new_app("The store: bring its schema up to date, or check and repair what 
 
 
 @app.command()
-def upgrade(context: typer.Context, config: ConfigOption = None) -> None:
+def upgrade(context: typer.Context, config: ConfigOption = None, json: JsonOption = False) -> None:
     """Bring the store's schema and search index up to date; changes nothing if they are."""
     from fhir_coprod.store import Store, opening
     from fhir_coprod.store.recheck import recheck_by_newer_rules
@@ -35,11 +35,16 @@ def upgrade(context: typer.Context, config: ConfigOption = None) -> None:
     opening.prepare(base)
     after = opening.check(base)
     done = "is current" if before == after else f"was {before or 'empty'}, is now current"
-    stdout.print(f"schema {after}: {done}", highlight=False)
+    if not json:
+        stdout.print(f"schema {after}: {done}", highlight=False)
     indexed: Counter[str] = Counter()
     with Store(base) as store:
         store.reindex(lambda type, count: indexed.update({type: count}))
         rechecked = recheck_by_newer_rules(store)
+    if json:
+        judged = {"judged": rechecked.judged, "sound": rechecked.sound}
+        print_json({"before": before, "schema": after, "indexed": dict(indexed), "rechecked": judged})
+        return
     for type, count in indexed.items():
         stdout.print(f"search index of {type}: made anew for {count} resources", highlight=False)
     if rechecked.judged:

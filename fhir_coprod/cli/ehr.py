@@ -1,4 +1,4 @@
-"""`fhir-coprod ehr`: what the EHRs of the settings can do, and the keys by which we sign in there."""
+"""`fhir-coprod ehr`: what the EHRs of the settings can do, pauses, and the keys by which we sign in."""
 
 from __future__ import annotations
 
@@ -10,7 +10,16 @@ import typer
 from rich.table import Table
 
 from fhir_coprod.cli.commands import new_app
-from fhir_coprod.cli.common import ehrs, existing_store, is_missing, print_json, settings, stderr, stdout
+from fhir_coprod.cli.common import (
+    ehrs,
+    existing_store,
+    is_missing,
+    print_json,
+    say,
+    settings,
+    stderr,
+    stdout,
+)
 from fhir_coprod.cli.options import ConfigOption, JsonOption
 from fhir_coprod.errors import ConfigError, EhrError, plain
 from fhir_coprod.terminal import shown
@@ -19,6 +28,7 @@ if TYPE_CHECKING:  # loading the store and the HTTP stack takes time that other 
     from fhir_coprod.settings import EhrSettings, Settings
     from fhir_coprod.sync.ehr.keys import Key
     from fhir_coprod.sync.ehr.plan import EhrPlan
+    from fhir_coprod.sync.pauses import Pause
     from fhir_coprod.watch.facts.habits import Habit
 
 app = new_app("The EHRs in the settings.")
@@ -43,7 +53,7 @@ def check_command(
     plans: list[EhrPlan | EhrError | ConfigError] = []
     site = settings(context, config)
     chosen = ehrs(site, name)
-    known = _feeds(site)
+    known, paused = _known(site)
     learned = _learned(site)
     for ehr in chosen:
         try:
@@ -56,6 +66,7 @@ def check_command(
                 {"ehr": ehr.name, "url": ehr.url, "error": plan.message}
                 if isinstance(plan, EhrError | ConfigError)
                 else {**plan.to_json(), "feeds": known.get(ehr.name, {})}
+                | _paused(paused.get(ehr.name))
                 | _practice(learned.get(ehr.name, ()))
                 for ehr, plan in zip(chosen, plans, strict=True)
             ]
@@ -66,24 +77,35 @@ def check_command(
                 stderr.print(shown(plan.message), style="red", soft_wrap=True, highlight=False)
             else:
                 _print_plan(plan, known.get(ehr.name, {}))
+            if ehr.name in paused:
+                words = paused[ehr.name].words(site.site.zone)
+                say(f"{ehr.name}: {words}; sync leaves it out", style="yellow")
+            if not isinstance(plan, EhrError | ConfigError):
                 for each in learned.get(plan.ehr, ()):
                     stdout.print(shown(f"{each.use}: {each.sentence}"), highlight=False)
     if any(isinstance(plan, EhrError | ConfigError) or plan.wrong for plan in plans):
         raise typer.Exit(1)
 
 
-def _feeds(site: Settings) -> dict[str, dict[str, str]]:
-    """EHR → type → what the last sync could see of it, in words; empty if there has been none."""
+def _known(site: Settings) -> tuple[dict[str, dict[str, str]], Mapping[str, Pause]]:
+    """EHR → type → what the last sync could see of it, in words; and the EHRs that are paused. Empty if there
+    has been no sync."""
+    from fhir_coprod.instants import now
     from fhir_coprod.store import Store
+    from fhir_coprod.sync.pauses import pauses
     from fhir_coprod.sync.staging.feed import feeds
 
     if is_missing(site):
-        return {}
+        return {}, {}
     found: dict[str, dict[str, str]] = {}
     with Store.open(site.store.url) as store, store.connect() as connection:
         for row in feeds(connection):
             found.setdefault(row.ehr, {})[row.type] = row.words
-    return found
+        return found, pauses(connection, now())
+
+
+def _paused(pause: Pause | None) -> dict[str, object]:
+    return {"paused": pause.to_json()} if pause else {}
 
 
 def _practice(learned: Sequence[Habit]) -> dict[str, object]:
@@ -106,7 +128,7 @@ def _print_plan(plan: EhrPlan, known: Mapping[str, str]) -> None:
     vendor = f" · deviations of {plan.vendor_name}" if plan.vendor_name else ""
     title = shown(f"{plan.ehr}: {plan.software}, FHIR {plan.fhir_version}{vendor}")
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
-    for column in ("type", "changes found by", "takes from us", "why", *(["known so far"] if known else [])):
+    for column in ("type", "changes found by", "offers to take", "why", *(["known so far"] if known else [])):
         table.add_column(column)
     for row in plan.types:
         found = shown(row.find) if row.observable else "[red]cannot be seen[/red]"
@@ -119,6 +141,58 @@ def _print_plan(plan: EhrPlan, known: Mapping[str, str]) -> None:
         stdout.print(shown(plan.about_exports), highlight=False, soft_wrap=True)
     for sentence in plan.wrong:
         stderr.print(f"{plan.ehr}: {plain(sentence)}", style="red", markup=False, soft_wrap=True)
+
+
+# --- pause and resume -----------------------------------------------------------------------------
+
+
+@app.command("pause")
+def pause_command(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="The EHR, by its name in the settings.")],
+    until: Annotated[
+        str, typer.Option(metavar="TIME", help="When it ends by itself: 2026-03-02, or with 09:00.")
+    ] = "",
+    because: Annotated[str, typer.Option(metavar="WORDS", help="Why: shown wherever it is left out.")] = "",
+    config: ConfigOption = None,
+) -> None:
+    """Leave an EHR alone until it is resumed: no sync reads it, and none fails because of it.
+
+    The watch goes by what it saw last for two days, and then claims nothing about that EHR. A sync that is
+    reading it just now reads on to its end.
+    """
+    from fhir_coprod.cli.times import time_of
+    from fhir_coprod.instants import now
+    from fhir_coprod.store import Store
+    from fhir_coprod.sync import pauses
+
+    site = settings(context, config)
+    (ehr,) = ehrs(site, name)
+    at = now()
+    end = time_of(until, site.site.zone) if until else None
+    if end is not None and end <= at:
+        raise ConfigError(f"{until!r} is over; name a time to come, or leave --until away.")
+    with Store.open(site.store.url) as store:
+        made = pauses.pause(store, ehr.name, end, plain(because), at)
+    stdout.print(shown(f"{ehr.name}: {made.words(site.site.zone)}"), highlight=False, soft_wrap=True)
+
+
+@app.command("resume")
+def resume_command(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="The EHR, by its name in the settings.")],
+    config: ConfigOption = None,
+) -> None:
+    """Read a paused EHR again, from the next sync on."""
+    from fhir_coprod.instants import now
+    from fhir_coprod.sync import pauses
+
+    site = settings(context, config)
+    (ehr,) = ehrs(site, name)
+    with existing_store(site) as store:
+        ended = pauses.resume(store, ehr.name, now())
+    words = f"was {ended.words(site.site.zone)}; the next sync reads it" if ended else "was not paused"
+    stdout.print(shown(f"{ehr.name}: {words}"), highlight=False, soft_wrap=True)
 
 
 # --- keys -----------------------------------------------------------------------------------------

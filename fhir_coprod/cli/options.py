@@ -14,5 +14,17 @@ ConfigOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, nothing else.")]
+QuietOption = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", help="Say nothing unless something is wrong: one sentence a fault (cron)."),
+]
+OutputOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        metavar="FILE",
+        help="Put the JSON document into this file, whole or not at all; for its owner only.",
+    ),
+]
 AlertArgument = Annotated[str, typer.Argument(help="Id of the alert or of the referral, or its beginning.")]
 ByOption = Annotated[str, typer.Option("--by", help="Your name: it is written down.")]

@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
-from fhir_coprod.cli.common import ehrs, is_missing, kept, print_json, settings, stderr, stdout
-from fhir_coprod.cli.options import ConfigOption, JsonOption
-from fhir_coprod.errors import plain
+from fhir_coprod.cli.common import (
+    check_output,
+    ehrs,
+    is_missing,
+    kept,
+    print_json,
+    put_json,
+    say,
+    settings,
+    stderr,
+    stdout,
+)
+from fhir_coprod.cli.options import ConfigOption, JsonOption, OutputOption, QuietOption
+from fhir_coprod.errors import Conflict, plain
+from fhir_coprod.instants import now
 from fhir_coprod.terminal import shown
 
 if TYPE_CHECKING:  # loading the store and the HTTP stack takes time that other commands need not spend
+    from fhir_coprod.logs import Format
     from fhir_coprod.settings import Settings
     from fhir_coprod.store import Store
     from fhir_coprod.sync.reading.shared import Progress
@@ -50,6 +63,11 @@ def sync(
             help="What has vanished from the EHR is really gone: delete it here, however much it is.",
         ),
     ] = False,
+    any_hour: Annotated[
+        bool, typer.Option("--any-hour", help="Also read EHRs that are outside their hours (ehr.window).")
+    ] = False,
+    quiet: QuietOption = False,
+    output: OutputOption = None,
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
@@ -57,15 +75,20 @@ def sync(
 
     Exit code 1: done, but an EHR or a type of it could not be read, or there are records that could not be
     taken in (dead letters) and that nobody has put aside; everything else is taken in all the same. Records
-    that break a rule and are kept are no fault: `quality` lists them.
+    that break a rule and are kept are no fault: `quality` lists them. An EHR that is paused or outside its
+    hours is left out, which is no fault either.
     """
     from fhir_coprod.sync.engine import run
     from fhir_coprod.sync.pace import let_others_go_first
+    from fhir_coprod.sync.runs import new_id
 
     chosen = settings(context, config)
     ehrs(chosen)  # before a store is made, which a sync without EHRs would not need
+    check_output(output)
     let_others_go_first()
-    with _store(chosen, dry_run=dry_run) as store, _progress() as progress:
+    run_id = "" if dry_run else new_id(now())
+    progressing = nullcontext() if quiet else _progress(chosen.log.format, run_id)
+    with _store(chosen, dry_run=dry_run) as store, _alone(quiet=quiet), progressing as progress:
         reports = run(
             store,
             chosen,
@@ -73,15 +96,34 @@ def sync(
             full=full,
             dry_run=dry_run,
             accept_deletions=accept_deletions,
+            any_hour=any_hour,
+            run_id=run_id,
             progress=progress,
         )
+    if output is not None:
+        put_json([report.to_json() for report in reports], output)
     if as_json:
         print_json([report.to_json() for report in reports])
-    else:
+    if quiet:
+        for sentence in (sentence for report in reports for sentence in report.wrong):
+            say(sentence)
+    elif not as_json:
         for report in reports:
             _print_report(report)
     if not all(report.ok for report in reports):
         raise typer.Exit(1)
+
+
+@contextmanager
+def _alone(*, quiet: bool) -> Iterator[None]:
+    """What to do if another sync is in progress: a quiet one (cron) leaves it at the exit code, as the first
+    load of an EHR may take hours, and the one in progress tells what is wrong."""
+    try:
+        yield
+    except Conflict:
+        if not quiet:
+            raise
+        raise typer.Exit(1) from None
 
 
 @contextmanager
@@ -98,6 +140,9 @@ def _store(chosen: Settings, *, dry_run: bool) -> Iterator[Store]:
 
 
 def _print_report(report: EhrReport) -> None:
+    if report.left_out:
+        say(f"{report.ehr}: left out, {report.left_out}.", style="yellow")
+        return
     for difference in report.changes:
         stdout.print(shown(f"{difference.change} {difference.resource}"), style="bold", highlight=False)
         for line in difference.lines:
@@ -168,7 +213,7 @@ _NAMED = 20
 
 def _say(report: EhrReport, type: str, reason: str, style: str) -> None:
     """A fault or a remark, with the patients or records there that it is about."""
-    text = f"{report.ehr}: {type}: {plain(reason)}"
+    text = f"{report.ehr}: {type}: {plain(reason.removeprefix(f'{report.ehr}: '))}"
     stderr.print(text, style=style, markup=False, soft_wrap=True, highlight=False)
     unread = list(report.unread.get(type, {}).items()) if style == "red" else []
     for what, why in unread[:_NAMED]:
@@ -184,13 +229,15 @@ def _value(value: object) -> str:
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[Progress], None]]:
+def _progress(format: Format, run_id: str) -> Iterator[Callable[[Progress], None]]:
     """A bar per EHR and type on a terminal; elsewhere one log line per page. No personal data in either."""
     if not stderr.is_terminal:
-        from fhir_coprod.jobs import logger
+        from fhir_coprod.logs import logger
         from fhir_coprod.sync.ehr.export import portion
 
-        log = logger()
+        log = logger(format)
+        if run_id:
+            log = log.bind(run=run_id)
 
         def line(page: Progress) -> None:
             if page.type == "export":

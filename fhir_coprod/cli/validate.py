@@ -70,6 +70,7 @@ def validate(
         Format,
         typer.Option(help="text for people; json: an array of OperationOutcomes, each with file and line."),
     ] = Format.text,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
     config: ConfigOption = None,
 ) -> None:
     """Check resources against FHIR R4, the profiles that they claim, and a profile of your choice.
@@ -77,6 +78,7 @@ def validate(
     Ends with 1 if a resource is not valid. The array of OperationOutcomes keeps the order of the input.
     """
     chosen = settings(context, config)
+    format = Format.json if as_json else format
     from fhir_coprod import definitions
     from fhir_coprod.files import finding
     from fhir_coprod.validation import bulk, inputs, validator

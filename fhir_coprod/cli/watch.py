@@ -9,8 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from fhir_coprod.cli.common import existing_store, print_json, settings, stderr, stdout
-from fhir_coprod.cli.options import ConfigOption, JsonOption
+from fhir_coprod.cli.common import (
+    check_output,
+    existing_store,
+    print_json,
+    put_json,
+    settings,
+    stderr,
+    stdout,
+)
+from fhir_coprod.cli.options import ConfigOption, JsonOption, OutputOption, QuietOption
 from fhir_coprod.terminal import shown
 
 if TYPE_CHECKING:  # the watch takes a second to load, which its help need not spend
@@ -39,6 +47,8 @@ def watch(
     ] = "",
     policy: PolicyOption = "",
     show_all: Annotated[bool, typer.Option("--all", help="Every referral that is not closed.")] = False,
+    quiet: QuietOption = False,
+    output: OutputOption = None,
     json: JsonOption = False,
 ) -> None:
     """Find stalled referrals; raise, keep and resolve the alerts about them.
@@ -56,6 +66,7 @@ def watch(
     from fhir_coprod.watch.worklist.unwatched import what_cannot_be_watched
 
     site = settings(context, config)
+    check_output(output)
     rules = policies.load(policy or site.watch.policy, site.site)
     what_if = bool(now) or policy not in ("", site.watch.policy)
     at = time_of(now, site.site.zone) if now else datetime.now(UTC)
@@ -65,10 +76,17 @@ def watch(
         apart = [] if what_if else orders_apart(store, site, at)
         standings = sorted((standing for standing in found if standing.is_open), key=urgency)
         chosen = [standing for standing in standings if show_all or standing.is_stalled]
-        if json:
+        if json or output is not None:
             with store.connect() as connection:
                 names = read_names(Reader(connection, site), chosen)
-            print_json([standing.to_json(names) for standing in chosen])
+            document = [standing.to_json(names) for standing in chosen]
+            if output is not None:
+                put_json(document, output)
+            if json:
+                print_json(document)
+        if quiet:
+            return
+        if json:
             _print_unseen(unseen, stderr)
             _print_apart(apart, stderr)
             return

@@ -59,6 +59,7 @@ GUARDED: Final[Mapping[Table, Guarded]] = {
             *(sync.feed, sync.unfinished, sync.unread, sync.ehr_base, sync.letter_patient),
             *(sync.bulk_job, sync.bulk_file),
             *(sync.retired, sync.person_word, sync.doubt, sync.odd_number, sync.numbering, sync.merge_base),
+            *(sync.pause, sync.sync_run),
             *(watch.share, watch.habit),
         )
     },

@@ -14,21 +14,22 @@ import asyncio
 import gc
 import hashlib
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
 import httpx
 
 from fhir_coprod.errors import ConfigError, EhrAnswer, EhrError, Overloaded, said
+from fhir_coprod.instants import now
 from fhir_coprod.settings import EhrSettings, Settings, data_folder
 from fhir_coprod.store import Store, Transaction
 from fhir_coprod.store.recheck import recheck_by_newer_rules
-from fhir_coprod.sync import alone, observed
+from fhir_coprod.sync import alone, hours, observed, runs
 from fhir_coprod.sync.ehr.client import EhrClient
 from fhir_coprod.sync.ehr.plan import EhrPlan, plan
 from fhir_coprod.sync.ehr.search import BY_PATIENT, GONE, REFUSED
@@ -121,6 +122,8 @@ def run(
     full: bool = False,
     dry_run: bool = False,
     accept_deletions: bool = False,
+    any_hour: bool = False,
+    run_id: str = "",
     progress: Callable[[Progress], None] | None = None,
     validate: stage.Validate | None = None,
     politeness: Politeness | None = None,
@@ -130,14 +133,21 @@ def run(
     full:     list everything again, which also finds what was deleted
     dry_run:  read everything, write nothing; the reports hold what would have been written
     accept_deletions: a person says that what has vanished is really gone, however much it is
+    any_hour: also read EHRs that are outside their hours
+    run_id:   what names this run in log and store; by default a new name
     validate: decides whether a record is good; by default the validator of R4 and our profiles
 
     Raises ConfigError for an unknown name or if there is no EHR at all, Conflict if another sync is running.
-    If an EHR fails, its report says why, and the others go on.
+    If an EHR fails, its report says why, and the others go on. One that is paused, or outside its hours, is
+    left out, and its report says so.
     """
-    ehrs = _chosen(settings, names)
+    began = now()
+    chosen = _chosen(settings, names)
     with store.connect() as connection:
         known = bases.known(connection)
+        out = hours.left_out(connection, settings, chosen, began, any_hour=any_hour)
+    ehrs = [ehr for ehr in chosen if ehr.name not in out]
+    until = {} if any_hour else hours.closing(settings, ehrs, began)
     context = context_of(settings, known)
     wishes = Wishes(
         full,
@@ -148,13 +158,19 @@ def run(
         timedelta(hours=settings.sync.bulk_job_hours),
     )
     reports = Reports(context.order)
+    for name, why in out.items():
+        reports.of(name).left_out = why
+    if not ehrs:
+        return reports.all()
     validate = validate or default_validator()
     if dry_run:
         dry = DrySink(store)
         with _collecting_only_what_is_new():
             asyncio.run(
                 _pull(
-                    ehrs, dry, None, reports, context.bases, validate, wishes, progress, politeness, _silent
+                    *(ehrs, dry, None, reports, context.bases, validate, wishes, progress, politeness),
+                    _silent,
+                    until,
                 )
             )
             context = replace(context, bases=context.bases.knowing(dry.bases))
@@ -162,7 +178,9 @@ def run(
         reports.told(dry)
     else:
         with alone.alone(store) as beat, _collecting_only_what_is_new():
-            store.write(lambda t: feed.forget_others(t.connection, context.order))
+            run_id = run_id or runs.new_id(began)
+            names = [ehr.name for ehr in ehrs]
+            store.write(lambda t: _begin(t, context.order, run_id, names))
             new = [ehr.name for ehr in ehrs if full or _is_first(store, ehr.name)]
             keeping = {ehr.name for ehr in ehrs if ehr.on_invalid == "keep"}
             again.retake_readable(store, keeping, context.bases, validate, beat)
@@ -171,7 +189,9 @@ def run(
             exports.forget_others(context.order)
             asyncio.run(
                 _pull(
-                    ehrs, sink, exports, reports, context.bases, validate, wishes, progress, politeness, beat
+                    *(ehrs, sink, exports, reports, context.bases, validate, wishes, progress, politeness),
+                    beat,
+                    until,
                 )
             )
             context = replace(context, bases=context.bases.knowing(sink.bases))
@@ -183,8 +203,17 @@ def run(
                 for name in new:
                     reports.of(name).identifiers = trusted.seen(connection, name)
             _tell_what_is_known(store, ehrs, reports)
-        reports.told(sink)
+            reports.told(sink)
+            own = [reports.of(name) for name in names]
+            for report in own:
+                report.run = run_id
+            store.write(lambda t: runs.end(t.connection, run_id, own, t.now))
     return reports.all()
+
+
+def _begin(transaction: Transaction, known: Sequence[str], run_id: str, names: Sequence[str]) -> None:
+    feed.forget_others(transaction.connection, known)
+    runs.begin(transaction.connection, run_id, names, transaction.now)
 
 
 def _is_first(store: Store, ehr: str) -> bool:
@@ -295,14 +324,12 @@ def context_of(settings: Settings, more: Iterable[tuple[str, str]] = ()) -> Cont
 
 
 def export_folder(settings: Settings) -> Path:
-    """The folder for files of bulk exports. Several stores of one machine do not share one."""
+    """The folder for files of bulk exports, of this store alone: what else is in it is removed."""
+    own = f"exports-{hashlib.sha256(settings.store.url.encode()).hexdigest()[:16]}"
     if settings.sync.bulk_folder:
-        return Path(settings.sync.bulk_folder)
+        return Path(settings.sync.bulk_folder) / own
     file = settings.store.url.removeprefix("sqlite:///")
-    if file != settings.store.url:
-        return Path(f"{file}-exports")
-    named = hashlib.sha256(settings.store.url.encode()).hexdigest()[:16]
-    return data_folder() / f"exports-{named}"
+    return Path(f"{file}-exports") if file != settings.store.url else data_folder() / own
 
 
 def _chosen(settings: Settings, names: Sequence[str]) -> list[EhrSettings]:
@@ -346,8 +373,11 @@ async def _pull(
     progress: Callable[[Progress], None] | None,
     politeness: Politeness | None,
     beat: Beat,
+    until: Mapping[str, datetime],
 ) -> None:
     """Pull from all EHRs in parallel. If one fails, its report says why.
+
+    until: when the hours of an EHR are over: then it is left alone, and the next run goes on there
 
     The EHRs are read side by side, but one thread works on their records and stages them, page after page.
     Two threads would not be faster, since Python runs one at a time; and while one stages records, with the
@@ -370,7 +400,10 @@ async def _pull(
                 report.counts |= {p.type: Counts() for p in made.types if p.observable}
                 reading = Reading(client, made, sink, known, validate, wishes, worker, progress)
                 reading.exports = exports
-                await pull(reading)
+                if not await _in_time(until.get(ehr.name), pull(reading)):
+                    left = [type for type in report.counts if (ehr.name, type) not in sink.ended]
+                    reason = f"its hours ({ehr.window}) were over before it was read; the next run goes on"
+                    await loop.run_in_executor(worker, sink.failed, ehr.name, left, "failed", reason)
         except (EhrError, ConfigError) as error:
             await fail(ehr, error.message)
         except Exception as error:  # noqa: BLE001 - whatever goes wrong with one EHR, the others go on
@@ -386,6 +419,22 @@ async def _pull(
         raise errors.exceptions[0] from None
     finally:
         worker.shutdown()
+
+
+async def _in_time(until: datetime | None, work: Awaitable[None]) -> bool:
+    """Whether the work was done before that time; else it is stopped, as a kill might stop it."""
+    if until is None:
+        await work
+        return True
+    limit = asyncio.timeout(max(0.0, (until - now()).total_seconds()))
+    try:
+        async with limit:
+            await work
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        return False
+    return True
 
 
 async def _keep_beating(beat: Beat) -> None:

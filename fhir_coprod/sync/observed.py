@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Final, NamedTuple
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, and_, bindparam, case, exists, func, literal_column, or_, select
 
-from fhir_coprod.instants import from_milliseconds, to_milliseconds
+from fhir_coprod.instants import from_milliseconds, now, to_milliseconds
 from fhir_coprod.settings import EhrSettings
 from fhir_coprod.store.schema.sync import crosswalk, dead_letter, feed, letter_patient, unread
+from fhir_coprod.sync import pauses
 
 
 class Unreliable(NamedTuple):
@@ -68,6 +70,8 @@ class Waiting(NamedTuple):
     newest: int
     """The number of the last dead letter."""
 
+
+MOST_COUNTED: Final = 10_000
 
 # Built once: they run whenever the watch looks at anything, and building them takes longer than running them.
 _UNRELIABLE: Final = select(
@@ -135,6 +139,12 @@ _NAMELESS: Final = (
     .where(_STANDING, _IS_NEW, ~exists().where(letter_patient.c.letter == dead_letter.c.id))
     .group_by(dead_letter.c.type)
 )
+_WAITING: Final = (
+    select(dead_letter.c.ehr, func.count(), func.max(dead_letter.c.id))
+    .where(dead_letter.c.state == literal_column("'open'"))  # as in dead_letter_open_idx
+    .group_by(dead_letter.c.ehr)
+    .order_by(dead_letter.c.ehr)
+)
 
 
 def unreliable_feeds(connection: Connection, pulled_since: datetime | None) -> list[Unreliable]:
@@ -182,6 +192,21 @@ def struggling(connection: Connection, pulled_since: datetime) -> dict[str, tupl
     return {ehr: (from_milliseconds(known), reason) for ehr, known, reason in connection.execute(statement)}
 
 
+def paused(connection: Connection, zone: ZoneInfo) -> dict[str, str]:
+    """EHRs that a person has told us to leave alone, with since when, until when and why, in words."""
+    return {ehr: one.words(zone) for ehr, one in pauses.pauses(connection, now()).items()}
+
+
+def known_until(connection: Connection) -> dict[str, datetime]:
+    """Up to when each EHR was last read, for those of which something was read at all."""
+    statement = (
+        select(feed.c.ehr, func.min(feed.c.last_success))
+        .where(feed.c.state != "not-observable", feed.c.last_success > 0)
+        .group_by(feed.c.ehr)
+    )
+    return {ehr: from_milliseconds(known) for ehr, known in connection.execute(statement)}
+
+
 def first_read(connection: Connection) -> dict[str, datetime | None]:
     """When each EHR was first read completely; None if it has not been yet."""
     statement = (
@@ -227,13 +252,13 @@ def nameless_dead_letters(connection: Connection) -> dict[str, int]:
 
 def waiting_dead_letters(connection: Connection) -> list[Waiting]:
     """EHRs with open dead letters, in order of name."""
-    statement = (
-        select(dead_letter.c.ehr, func.count(), func.max(dead_letter.c.id))
-        .where(dead_letter.c.state == "open")
-        .group_by(dead_letter.c.ehr)
-        .order_by(dead_letter.c.ehr)
-    )
-    return [Waiting(*row) for row in connection.execute(statement).all()]
+    return [Waiting(*row) for row in connection.execute(_WAITING).all()]
+
+
+def waiting_records(connection: Connection) -> int:
+    """Records that are taken and not yet linked or written, counted up to `MOST_COUNTED`."""
+    some = select(crosswalk.c.state).where(crosswalk.c.state > 0).limit(MOST_COUNTED)
+    return int(connection.execute(select(func.count()).select_from(some.subquery())).scalar_one())
 
 
 def departments(connection: Connection, ehrs: Iterable[EhrSettings]) -> dict[str, tuple[str, ...]]:

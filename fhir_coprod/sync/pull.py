@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from fhir_coprod.errors import EhrError, said
 from fhir_coprod.sync.ehr.plan import TypePlan
-from fhir_coprod.sync.reading import exporting, listing, singly
+from fhir_coprod.sync.reading import exporting, listing, singly, ways
 from fhir_coprod.sync.reading.shared import Reading
 
 TYPES_AT_ONCE = 4
@@ -30,9 +30,10 @@ async def pull(reading: Reading) -> None:
     async def several(plans: Iterable[TypePlan]) -> None:
         await asyncio.gather(*(one(plan) for plan in plans))
 
-    exported = await exporting.candidates(reading)
+    exported = await ways.candidates(reading)
     types = [p for p in reading.plan.types if p.observable and p not in exported]
     if not exported:
+        await exporting.give_up(reading)
         await _in_order(reading, types, several)
         return
     # An export takes long; what does not depend on the patients in it is read meanwhile.

@@ -40,6 +40,10 @@ class EhrReport:
     """By resource type: what is known of it now, in words; not in a dry run."""
     identifiers: list[SeenSystem] = field(default_factory=list)
     """What was seen of each system of numbers that name people; only in the first run, and in a full one."""
+    run: str = ""
+    """What names the run, in the log and in the store; "" in a dry run."""
+    left_out: str = ""
+    """Why the EHR was not read, and is not to be: it is paused, or outside its hours."""
 
     @property
     def ok(self) -> bool:
@@ -51,6 +55,30 @@ class EhrReport:
         return not self.error and not self.faults and not self.dead_letters and not self.dead
 
     @property
+    def wrong(self) -> list[str]:
+        """What is wrong, a sentence for each fault; without the ids of records there."""
+        said = self.not_read
+        if left_out := self.dead_letters or self.dead:
+            records = "1 record" if left_out == 1 else f"{left_out} records"
+            said.append(f"{self.ehr}: {records} could not be taken in; see: fhir-coprod dead-letters list")
+        return said
+
+    @property
+    def not_read(self) -> list[str]:
+        """What could not be read or is to be mended, a sentence for each reason."""
+        if self.error:
+            return [self.error]
+        types: dict[str, list[str]] = {}
+        for type, reason in self.faults.items():
+            types.setdefault(reason.removeprefix(f"{self.ehr}: "), []).append(type)
+        return [f"{self.ehr}: {self._named(named)}: {reason}" for reason, named in types.items()]
+
+    def _named(self, types: Sequence[str]) -> str:
+        """Types in a sentence. A refused token costs all: 24 names say no more than their number."""
+        whole = len(types) > 3 and len(types) == len(self.counts)
+        return f"all {len(types)} types" if whole else ", ".join(types)
+
+    @property
     def dead(self) -> int:
         """Records that could not be taken in in this run."""
         return sum(counts.dead for counts in self.counts.values())
@@ -59,7 +87,9 @@ class EhrReport:
         """As `sync --json` prints it."""
         return {
             "ehr": self.ehr,
+            "run": self.run or None,
             "ok": self.ok,
+            "left_out": self.left_out or None,
             "error": self.error or None,
             "types": {type: counts.to_json() for type, counts in self.counts.items()},
             "faults": self.faults,

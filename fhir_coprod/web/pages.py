@@ -19,6 +19,7 @@ from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store
 from fhir_coprod.web import people, referral
 from fhir_coprod.web.letters import environment
+from fhir_coprod.web.operations import operating
 from fhir_coprod.web.survey import survey
 
 _HEADERS = {
@@ -58,6 +59,10 @@ def routes(store: Store, settings: Settings) -> list[BaseRoute]:
     async def quality(request: Request) -> Response:
         page = templates.get_template("quality.html")
         return await answer(lambda: page.render(faults=store.faults()))
+
+    async def operations(request: Request) -> Response:
+        page = templates.get_template("operations.html")
+        return await answer(lambda: page.render(page=operating(store, settings, datetime.now(UTC))))
 
     def here(request: Request) -> referral.Place:
         return referral.place(store, settings, request.path_params["kind"], request.path_params["id"])
@@ -107,6 +112,7 @@ def routes(store: Store, settings: Settings) -> list[BaseRoute]:
         Route("/", board),
         Route("/people", doubtful, methods=["GET", "POST"]),
         Route("/quality", quality),
+        Route("/operations", operations),
         Route(path, show),
         Route(f"{path}/letter", letter, methods=["GET", "POST"]),
         Route(f"{path}/acknowledge", acknowledge, methods=["POST"]),

@@ -52,3 +52,13 @@ def test_check_finds_an_index_row_that_belongs_to_nothing(
     checked = CliRunner().invoke(app, ["db", "check"])
     assert checked.exit_code == 1
     assert "belong to no living resource: key 99" in checked.output
+
+
+def test_upgrade_as_json_says_the_same(tmp_path: Path) -> None:
+    config = tmp_path / "coprod.toml"
+    config.write_text('[store]\nurl = "sqlite:///coprod.db"\n')
+    for before in ("", schema.REVISION):
+        result = CliRunner().invoke(app, ["db", "upgrade", "--json", "--config", str(config)])
+        assert result.exit_code == 0
+        told = json.loads(result.stdout)
+        assert (told["before"], told["schema"]) == (before, schema.REVISION)

@@ -11,12 +11,14 @@ from itertools import pairwise
 import pytest
 from sqlalchemy import update
 
-from fhir_coprod import instants, jobs, jsontext
+from fhir_coprod import instants, jsontext
 from fhir_coprod.jsontext import Document
+from fhir_coprod.settings import EhrSettings, Settings
 from fhir_coprod.store import Query, Store
 from fhir_coprod.store.lease import Lease
 from fhir_coprod.store.prepared import prepare
 from fhir_coprod.store.schema import core
+from fhir_coprod.sync import hours
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 DAYS = timedelta(days=2)
@@ -163,9 +165,14 @@ def test_a_lease_from_before_the_clock_was_set_back_holds_nobody_up(store: Store
 
 def test_a_sync_is_due_when_the_last_one_began_in_the_future(stores: tuple[Store, Store]) -> None:
     one, other = stores
-    assert other.write(lambda transaction: jobs._is_time(transaction, 300))
-    assert not one.write(lambda transaction: jobs._is_time(transaction, 300)), "they share one clock"
+    settings = Settings(ehr=(EhrSettings(name="care", url="https://care.example/fhir"),))
+
+    def due(store: Store) -> list[str]:
+        return store.write(lambda transaction: hours.take_due(transaction, settings, instants.now()))
+
+    assert due(other) == ["care"]
+    assert due(one) == [], "they share one clock"
     ahead = round((instants.now() + DAYS).timestamp())
-    one.write(lambda transaction: transaction.set_cursor(jobs._SYNCED, ahead))
-    assert one.write(lambda transaction: jobs._is_time(transaction, 300))
-    assert not other.write(lambda transaction: jobs._is_time(transaction, 300))
+    one.write(lambda transaction: transaction.set_cursor("sync:began:care", ahead))
+    assert due(one) == ["care"]
+    assert due(other) == []

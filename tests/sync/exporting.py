@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
@@ -15,7 +16,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from fhir_coprod.settings import EhrSettings, Settings, StoreSettings, SyncSettings
+from fhir_coprod.store import Store
+from fhir_coprod.store.schema.sync import bulk_file
 from fhir_coprod.sync.ehr.sending import Politeness
+from fhir_coprod.sync.engine import run
+from fhir_coprod.sync.report import EhrReport
+from fhir_coprod.sync.staging.stage import holdings
+from tests.sync.records import organization, patient, referral, task
 from tests.sync.server import Ehr, Json
 
 LIVES = {"Organization", "Practitioner", "Location"}
@@ -298,3 +305,44 @@ def settings_for(store_path: str, ehr: Ehr, *, wait: float = 10, **more: Any) ->
         sync=SyncSettings(bulk_wait_minutes=wait),
         ehr=(EhrSettings(name="care", url=ehr.url, **own),),
     )
+
+
+FAILED = {"resourceType": "OperationOutcome", "issue": [{"severity": "error", "code": "exception"}]}
+MANY = 4
+
+
+def hospital(patients: int = MANY, **habits: Any) -> Exporting:
+    """So many patients, each with a referral and a Task."""
+    ehr = Exporting(**habits)
+    ehr.load(organization("care", "GP"))
+    for n in range(patients):
+        ehr.load(
+            patient(f"p{n}", f"{n}"),
+            referral(f"s{n}", f"Patient/p{n}", f"R{n}"),
+            task(f"t{n}", f"Patient/p{n}", f"ServiceRequest/s{n}"),
+        )
+    return ehr
+
+
+def synced(
+    store: Store, path: str, ehr: Ehr, *, full: bool = False, wait: float = 10, **more: Any
+) -> EhrReport:
+    [report] = run(store, settings_for(path, ehr, wait=wait, **more), full=full, politeness=QUICK)
+    return report
+
+
+def alive(store: Store, type: str) -> set[str]:
+    with store.connect() as connection:
+        return {held.foreign_id for held in holdings(connection) if held.type == type}
+
+
+def left_behind(store: Store, path: str) -> list[Any]:
+    """What is left of exports in the store and on the disk."""
+    with store.connect() as connection:
+        rows: list[Any] = list(connection.execute(bulk_file.select()).all())
+    return [*rows, *Path(f"{path.removeprefix('sqlite:///')}-exports").rglob("*.ndjson")]
+
+
+def remarked(report: EhrReport) -> str:
+    """All that a run said of types without finding fault."""
+    return " | ".join(report.remarks.values())

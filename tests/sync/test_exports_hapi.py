@@ -17,9 +17,9 @@ from fhir_coprod.store import Store
 from fhir_coprod.sync.ehr.sending import Politeness
 from fhir_coprod.sync.engine import check, run
 from fhir_coprod.sync.report import EhrReport
+from tests.sync.exporting import alive, left_behind
 from tests.sync.records import organization, patient, referral, task
 from tests.sync.server import Json
-from tests.sync.test_exports import alive, left_behind
 
 pytestmark = pytest.mark.proof  # a HAPI of its own starts in twenty seconds
 

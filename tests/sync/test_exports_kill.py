@@ -23,13 +23,13 @@ from tests.sync.test_kill import ends_after_kills, in_child, new_postgresql, pic
 
 __all__ = ["new_postgresql"]
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.proof
 
 PATIENTS = 20
 
 
-def hospital() -> Exporting:
-    ehr = Exporting(polls=1, per_file=10)
+def hospital(polls: int = 0) -> Exporting:
+    ehr = Exporting(polls=polls, per_file=10)
     ehr.load(organization("care", "GP"))
     for n in range(PATIENTS):
         ehr.load(
@@ -77,12 +77,12 @@ POINTS = [("kick", 1), ("look", 2), ("file", 4), ("file", 7), ("clear", 1)]
 
 @pytest.mark.parametrize(
     ("what", "n"),
-    [pytest.param(*point, marks=() if point == ("file", 4) else pytest.mark.proof) for point in POINTS],
+    POINTS,
 )
 def test_a_run_killed_while_the_server_answers_goes_on_with_the_same_export(
     tmp_path: Path, what: str, n: int
 ) -> None:
-    calm, disturbed = hospital(), hospital()
+    calm, disturbed = hospital(polls=1), hospital(polls=1)
     with serving(calm, disturbed):
         expected = settings_for(f"sqlite:///{tmp_path / 'calm'}.db", calm, bulk_every_hours=1)
         assert in_child(expected, False)[0] == 0
@@ -100,7 +100,6 @@ def test_a_run_killed_while_the_server_answers_goes_on_with_the_same_export(
     assert not list(tmp_path.rglob("*.part"))
 
 
-@pytest.mark.proof
 def test_a_first_run_killed_at_any_moment_ends_as_if_undisturbed(tmp_path: Path) -> None:
     ehr = hospital()
 
@@ -113,7 +112,6 @@ def test_a_first_run_killed_at_any_moment_ends_as_if_undisturbed(tmp_path: Path)
     assert not list(tmp_path.rglob("*.ndjson"))
 
 
-@pytest.mark.proof
 @pytest.mark.parametrize("full", [False, True])
 def test_a_later_run_killed_at_any_moment_ends_as_if_undisturbed(tmp_path: Path, full: bool) -> None:
     ehr = hospital()
@@ -130,7 +128,6 @@ def test_a_later_run_killed_at_any_moment_ends_as_if_undisturbed(tmp_path: Path,
     assert all(end == expected for end in ends)
 
 
-@pytest.mark.proof
 def test_a_run_killed_on_postgresql_ends_as_if_undisturbed(
     tmp_path: Path, new_postgresql: Callable[[], str]
 ) -> None:

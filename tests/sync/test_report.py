@@ -34,6 +34,15 @@ def lines(before: dict[str, Any], after: dict[str, Any]) -> list[tuple[str, Any,
     return [(line.path, line.before, line.after) for line in difference(a_change(before, after)).lines]
 
 
+def test_one_sentence_tells_what_is_wrong_with_many_types() -> None:
+    types = ["Patient", "Organization", "ServiceRequest", "Task"]
+    report = EhrReport("care", counts={type: Counts() for type in types})
+    report.faults = dict.fromkeys(types, "care: the server refuses us (401)")
+    assert report.wrong == ["care: all 4 types: the server refuses us (401)"]
+    del report.faults["Task"]
+    assert report.wrong == ["care: Patient, Organization, ServiceRequest: the server refuses us (401)"]
+
+
 def test_each_element_that_differs_is_a_line_with_its_place() -> None:
     before = {"status": "requested", "note": [{"text": "a"}, {"text": "b"}], "code": {"text": "x"}}
     after = {"status": "accepted", "note": [{"text": "a"}], "code": {"text": "x"}, "priority": "stat"}
@@ -85,7 +94,9 @@ def test_a_run_is_ok_when_all_was_seen_and_nothing_is_left_out(report: EhrReport
 def test_a_report_as_json_has_no_error_where_there_is_none() -> None:
     assert EhrReport("care").to_json() == {
         "ehr": "care",
+        "run": None,
         "ok": True,
+        "left_out": None,
         "error": None,
         "types": {},
         "faults": {},

@@ -73,7 +73,7 @@ def test_json_is_one_outcome_per_resource_in_order(tmp_path: Path) -> None:
 
 
 def test_good_resources_from_standard_input_end_with_0() -> None:
-    done = run("-", "--format", "json", stdin=json.dumps(GOOD, indent=2).encode())
+    done = run("-", "--json", stdin=json.dumps(GOOD, indent=2).encode())
     assert len(json.loads(done.stdout)) == 1
     assert done.returncode == 0
 

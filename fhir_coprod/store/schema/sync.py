@@ -18,6 +18,8 @@
     odd_number      a number that names people and that different people carry
     numbering       per system of such numbers: how many are shared, how many are odd, whether it is trusted
     merge_base      the EHR's version of a resource that somebody here changed too: base of the next merge
+    pause           EHRs that a person has told us to leave alone, and until when
+    sync_run        what the last runs did with each EHR
 
 Only `fhir_coprod.sync` reads them; other packages ask it for what they need.
 """
@@ -168,6 +170,7 @@ dead_letter = Table(
     UniqueConstraint("ehr", "type", "foreign_id", "hash"),
 )
 partial_index("dead_letter_standing_idx", "state IN ('open', 'dismissed')", dead_letter.c.type)
+partial_index("dead_letter_open_idx", "state = 'open'", dead_letter.c.ehr)
 
 letter_patient = Table(
     "letter_patient",
@@ -241,4 +244,28 @@ numbering = Table(
     column("odd", Long),  # as last counted
     column("trusted", Boolean()),
     column("look", Boolean()),  # whether odd numbers have come or gone since it was counted
+)
+
+pause = Table(
+    "pause",
+    metadata,
+    Column("ehr", Name, primary_key=True),
+    column("since", Long),
+    column("until", Long),  # 0: until a person says so
+    column("because", Name),
+)
+
+sync_run = Table(
+    "sync_run",
+    metadata,
+    Column("ehr", Name, primary_key=True),
+    Column("run", Name, primary_key=True),
+    column("began", Long),
+    column("ended", Long),  # 0: it has not, or it was cut off
+    column("result", Name),  # running, ok, faults, failed, cut-off
+    column("words", Name),  # what was wrong, without ids; empty if nothing was
+    column("read", Long),
+    column("changed", Long),  # created, updated and deleted records
+    column("dead", Long),
+    Index("sync_run_began_idx", "ehr", "began"),
 )

@@ -5,9 +5,10 @@ The EHR's credentials are never sent to another host, but for those that an auth
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Self
+from typing import Final, Self
 from urllib.parse import urlsplit
 
 import httpx
@@ -22,6 +23,10 @@ from fhir_coprod.sync.ehr.sending import Answer, Politeness, Sender, TokenBucket
 from fhir_coprod.sync.ehr.vendor import Vendor
 
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
+_CODE: Final = re.compile(r"[A-Za-z][A-Za-z_.-]{0,39}|[A-Za-z]{0,10}[-_]?\d{1,6}")
+"""What a server says as a code is told only if it looks like one: a log is no place for names and numbers of
+people."""
+_MOST_CODES: Final = 5
 _MAX_REDIRECTS = 3
 
 
@@ -187,10 +192,7 @@ class EhrClient:
     def require_fhir(self, answer: Answer) -> None:
         """Raise EhrAnswer, which says what to do, unless the answer is 200 and JSON with a resourceType."""
         name = self.ehr.name
-        if answer.status in (401, 403):
-            raise EhrAnswer(
-                f"{name}: the server refuses us ({answer.status}); check `auth` and what it may see."
-            )
+        self.require_let_in(answer)
         if answer.markup == "XML":
             raise EhrAnswer(
                 f"{name}: the server answered XML at {shown(answer.url)} ({answer.status}) although only "
@@ -202,7 +204,7 @@ class EhrClient:
                 f"({answer.status}); is url its FHIR base address?"
             )
         if answer.status != 200:
-            codes = ", ".join(sorted(answer.codes()))
+            codes = ", ".join(sorted(filter(_CODE.fullmatch, answer.codes()))[:_MOST_CODES])
             raise EhrAnswer(
                 f"{name}: the server answered {answer.status} at {shown(answer.url)}"
                 + (f" ({codes})." if codes else ".")
@@ -214,6 +216,13 @@ class EhrClient:
         if not isinstance(data, dict) or "resourceType" not in data:
             raise EhrAnswer(
                 f"{name}: the server answered JSON that is no FHIR resource at {shown(answer.url)}."
+            )
+
+    def require_let_in(self, answer: Answer) -> None:
+        """Raise EhrAnswer if the server does not show us this, whoever it takes us for."""
+        if answer.status in (401, 403):
+            raise EhrAnswer(
+                f"{self.ehr.name}: the server refuses us ({answer.status}); check `auth` and what it may see."
             )
 
     async def _authorized(self, url: str, headers: Mapping[str, str]) -> Answer:

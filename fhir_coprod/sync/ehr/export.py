@@ -8,7 +8,7 @@ for `error`, and may give the manifest in parts.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
@@ -100,6 +100,24 @@ class Manifest:
     next: str = ""
 
 
+Place = tuple[Kind, str, str]
+
+
+def place(file: File) -> Place:
+    """What stays of a file's address when it is signed anew: all but its query."""
+    return file.kind, file.type, file.url.partition("#")[0].partition("?")[0]
+
+
+def by_place(files: Iterable[File]) -> dict[Place, File]:
+    """Files by their places, without those that share one: there nothing tells which is which."""
+    found: dict[Place, File] = {}
+    several: set[Place] = set()
+    for file in files:
+        several |= {place(file)} & found.keys()
+        found[place(file)] = file
+    return {where: file for where, file in found.items() if where not in several}
+
+
 class NotAManifest(Exception):
     """The answer is not a manifest; the message says what it is instead."""
 
@@ -114,6 +132,8 @@ def manifest(raw: bytes, address: str) -> Manifest:
         raise NotAManifest("JSON that is no object")
     if "resourceType" in data:
         raise NotAManifest(f"a {plain(str(data['resourceType'])[:64])}")
+    if not all(_text(one.get("type")) for one in _objects(data.get("output"), "output")):
+        raise NotAManifest("a manifest with files of which it does not say what they hold")
     if not any(key in data for key, _ in _KINDS) and "transactionTime" not in data:
         raise NotAManifest("JSON without output and transactionTime")
     files = tuple(
@@ -145,7 +165,10 @@ def _objects(value: object, key: str) -> Sequence[Json]:
 
 def _joined(address: str, url: object) -> str:
     """A file without an address has none, not that of the manifest."""
-    return urljoin(address, _text(url)) if _text(url) else ""
+    try:
+        return urljoin(address, _text(url)) if _text(url) else ""
+    except ValueError:
+        return _text(url)
 
 
 def _text(value: object) -> str:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from collections.abc import Iterable
+import shutil
+from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 from urllib.parse import urlsplit
 
 import httpx
@@ -34,6 +35,9 @@ _NOT_SO = frozenset((400, 404, 405, 406, 415, 422, 501))
 """What a server answers that does not know a kick-off of this form."""
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
 _HOPS = 4
+ROOM = 1 << 30
+"""Bytes that stay free on the disk, or a twentieth of it."""
+_HEAD = 64
 _TAIL = 1 << 20
 _AGAIN = frozenset((408, 425, 429, 500, 502, 503, 504))
 
@@ -48,6 +52,10 @@ class Lost(EhrAnswer):
     def __init__(self, message: str, *, is_gone: bool) -> None:
         super().__init__(message)
         self.is_gone = is_gone
+
+
+class NoPlace(EhrError):
+    """The files of an export cannot be put where they should be."""
 
 
 class Begun(NamedTuple):
@@ -71,7 +79,11 @@ class Exporter:
     # --- beginning and ending ---------------------------------------------------------------------
 
     async def kick_off(self, wanted: Wanted) -> Begun:
-        """Begin an export. Raises Refused if the EHR does not do it, EhrError if it does not do it now."""
+        """Begin an export.
+
+        Raises Refused if the EHR does not do it, Lost if it has begun one and we cannot ask for it, EhrError
+        if it does not do it now.
+        """
         polite = self._client.politeness
         for attempt in range(TRIES):
             answer = await self._ask(wanted)
@@ -87,11 +99,14 @@ class Exporter:
             await polite.sleep(max(polite.first_pause * 2**attempt, pause or 0.0))
         where = answer.headers.get("Content-Location") or answer.headers.get("Location") or ""
         if not where.strip():
-            raise EhrAnswer(
+            raise Lost(
                 f"{self._name}: the server has begun an export and does not say where to ask for it "
-                "(Content-Location); its vendor has to mend that."
+                "(Content-Location); its vendor has to mend that.",
+                is_gone=False,
             )
-        return Begun(self._at_home(answer.url, where.strip()), answer.time or datetime.now(UTC))
+        address = self._at_home(answer.url, where.strip())
+        self._require_own(address)
+        return Begun(address, answer.time or datetime.now(UTC))
 
     async def _ask(self, wanted: Wanted) -> Answer:
         headers = {"Accept": "application/fhir+json", "Prefer": "respond-async"}
@@ -106,16 +121,16 @@ class Exporter:
         return first if first is not None and answer.status in _NOT_SO else answer
 
     def _refusal(self, answer: Answer) -> EhrError:
+        """What to raise if no export has begun: whatever the reason, it may be that searches are answered."""
         codes = ", ".join(sorted(answer.codes()))
         said = f"{answer.status}{f': {codes}' if codes else ''}{f', {answer.markup}' * bool(answer.markup)}"
-        if answer.status in (403, *_NOT_SO):
-            return Refused(f"{self._name}: the server does not export this ({said})")
-        if answer.status == 401:
-            return EhrAnswer(f"{self._name}: the server refuses us the export (401); check `auth`.")
-        return EhrError(f"{self._name}: the server does not begin an export now ({said}).")
+        if answer.status in (429, 503):
+            return EhrError(f"{self._name}: the server does not begin an export now ({said}).")
+        return Refused(f"{self._name}: the server does not export this ({said})")
 
     async def look(self, address: str) -> Answer:
         """What the server says of an export, with any status. Raises EhrError if there is no answer."""
+        self._require_own(address)
         return await self._client.once("GET", address, {"Accept": "application/json"})
 
     async def manifests(self, address: str, first: Answer) -> list[Manifest]:
@@ -149,6 +164,7 @@ class Exporter:
     async def clear(self, address: str) -> bool:
         """Have the server delete the export; returns whether it is gone."""
         try:
+            self._require_own(address)
             answer = await self._client.once("DELETE", address, {"Accept": "application/json"})
         except EhrError:
             return False
@@ -160,7 +176,7 @@ class Exporter:
         """Put what is at `url` into `file`, whole and on the disk, or nothing.
 
         Raises Lost if it is not there or not open to us any more, EhrAnswer if it is something else than a
-        file of an export, EhrUnreachable if it does not come even after retries, EhrError if our disk is
+        file of an export, EhrUnreachable if it does not come even after retries, NoPlace if our disk is
         full.
         """
         if not url:
@@ -175,6 +191,7 @@ class Exporter:
                     asked = await self._attempt(target, file, needs_token=needs_token)
             except TimeoutError:
                 reason = f"it takes more than {LONGEST_FETCH / 3600:g} hours"
+                break  # it would take as long again
             except httpx.RequestError as error:
                 reason = why(error, by_tls=target.startswith("https:"))
             except EhrUnreachable as error:
@@ -202,7 +219,7 @@ class Exporter:
             async with self._client.stream(target, headers, with_token=needs_token) as response:
                 status = response.status_code
                 if status in _REDIRECTS:
-                    target = str(httpx.URL(target).join(response.headers.get("Location", "")))
+                    target = self._at_home(target, response.headers.get("Location", ""))
                     continue
                 if status == 401 and not needs_token and self._client.is_trusted(target):
                     needs_token = True  # it says that none is needed, and then wants it
@@ -223,19 +240,13 @@ class Exporter:
         self, response: httpx.Response, file: Path, target: str
     ) -> tuple[str, float | None] | None:
         part = file.with_suffix(".part")
-        head = b""
         try:
             with part.open("wb") as out:
                 os.fchmod(out.fileno(), 0o600)
-                async for piece in response.aiter_bytes():
-                    if len(head) < 64:
-                        head += piece[:64]
-                        if head.lstrip()[:1] == b"<":
-                            break
-                    out.write(piece)
+                is_markup = await self._copy(response, out)
                 out.flush()
                 await asyncio.to_thread(os.fsync, out.fileno())
-            if head.lstrip()[:1] == b"<":
+            if is_markup:
                 return "it answers HTML or XML instead of NDJSON", None
             if await asyncio.to_thread(is_cut_off, part):
                 return "it ends in the middle of a line", None
@@ -243,15 +254,43 @@ class Exporter:
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 room = f"the disk has no room for its export in {file.parent}"
-                raise EhrError(
+                raise NoPlace(
                     f"{self._name}: {room}; make some, or set sync.bulk_folder to another place."
                 ) from None
-            raise EhrError(
+            raise NoPlace(
                 f"{self._name}: its export cannot be written to {file.parent} ({error.strerror})."
             ) from None
         finally:
             part.unlink(missing_ok=True)
         return None
+
+    async def _copy(self, response: httpx.Response, out: BinaryIO) -> bool:
+        """Write the body into a file, and leave room for what else is on that disk: the store may be.
+
+        Returns whether it is markup; of that only the beginning is read. Raises OSError if it cannot be
+        written, httpx.RequestError if it breaks off.
+        """
+        head = b""
+        async for piece in _pieces(response):
+            if len(head) < _HEAD:
+                head = (head + piece)[:_HEAD]
+                if head.lstrip().startswith(b"<"):
+                    return True
+            disk = shutil.disk_usage(out.fileno())
+            if disk.free < min(ROOM, disk.total // 20):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            out.write(piece)
+        return False
+
+    def _require_own(self, address: str) -> None:
+        """Raise Lost unless exports may be asked for and deleted there: else an EHR could have us read and
+        delete at any address that this machine reaches."""
+        if not self._client.is_trusted(address):
+            raise Lost(
+                f"{self._name}: the server points to {shown(address)} for its export, which is not its own "
+                "host; nothing is asked there. If that is right, name it in `bulk_hosts`.",
+                is_gone=False,
+            )
 
     def _require_safe(self, target: str) -> None:
         """Raise EhrAnswer unless records may be fetched from there: what came by https is not sent open."""
@@ -275,6 +314,14 @@ class Exporter:
         if other.netloc == own.netloc and other.scheme != own.scheme:
             return target.replace(other.scheme, own.scheme, 1)
         return target
+
+
+async def _pieces(response: httpx.Response) -> AsyncIterator[bytes]:
+    try:
+        async for piece in response.aiter_bytes():
+            yield piece
+    except OSError as error:  # TLS that fails late is no error of httpx
+        raise httpx.ReadError("") from error
 
 
 def is_cut_off(file: Path) -> bool:

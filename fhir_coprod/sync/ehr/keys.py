@@ -9,7 +9,6 @@ Source: https://hl7.org/fhir/smart-app-launch/client-confidential-asymmetric.htm
 from __future__ import annotations
 
 import json
-import os
 import re
 import warnings
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import ECKey, RSAKey
 
 from fhir_coprod.errors import ConfigError
+from fhir_coprod.files.placing import place
 from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import data_folder
 
@@ -141,19 +141,10 @@ def jwk_set(keys: Sequence[Key]) -> Json:
 def write(file: Path, keys: Sequence[Key], *, as_jwks: bool = False) -> None:
     """Write the private keys, for their owner only, in PEM or as a JWK Set, which keeps their own key ids.
 
-    They are written beside their old file and put in its place at once: if the machine stops in between, the
-    old ones are still there. Raises OSError.
+    If the machine stops in between, the old ones are still there. Raises OSError.
     """
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    fresh = file.with_name(file.name + ".new")
-    fresh.unlink(missing_ok=True)
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
-        if file.exists() and os.geteuid() == 0:  # an administrator does it for the account that signs in
-            os.fchown(out.fileno(), file.stat().st_uid, file.stat().st_gid)
-        out.write(_jwks(keys) if as_jwks else b"".join(key.as_pem(private=True) for key in keys))
-        out.flush()
-        os.fsync(out.fileno())
-    fresh.replace(file)
+    place(file, _jwks(keys) if as_jwks else b"".join(key.as_pem(private=True) for key in keys))
 
 
 def _jwks(keys: Sequence[Key]) -> bytes:

@@ -153,12 +153,16 @@ def _exported(made: TypePlan, exports: Exports | None, ehr: EhrSettings, vendor:
         made = replace(made, find=made.otherwise, reason=_WHY[made.otherwise])
     if exports is None or not exports.holds(made.type) or made.reason == _not_offered(made.type):
         return made
-    if is_meant or ehr.bulk == "always" or offers.is_better(made.find, made.type, deviates=deviates):
+    is_best = offers.is_better(made.find, made.type, deviates=deviates)
+    # Searches would also find who is not in the group.
+    is_meant |= ehr.bulk == "always" or (bool(ehr.group) and made.find != "none")
+    if is_meant or is_best:
         instead = f" instead of: {_WHY[made.find]}" if _WHY[made.find] else ", since it cannot be searched"
         often = f"; every {exports.hours:g} hours" if exports.hours != 1 else "; every hour"
         reason = f"{exports.words}{instead}{often}"
         return replace(made, find="bulk", otherwise=made.find, reason=reason)
-    if made.find in ("history", "last-updated"):
+    if made.find in ("history", "last-updated") and not exports.scope:
+        # After another export the searches for changes would not bring what was not in it.
         return replace(
             made, is_exported_first=True, reason=f"{made.reason}; all, the first time, by {exports.words}"
         )

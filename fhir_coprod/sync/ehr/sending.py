@@ -214,12 +214,19 @@ class Sender:
 
     async def stream(self, request: httpx.Request) -> httpx.Response:
         """The answer to a request that is sent once, its body still to be read. Raises EhrUnreachable if
-        there is none."""
+        there is none, EhrAnswer if its body could have any size when it is unpacked."""
         await self._bucket.take()
         try:
-            return await self._http.send(request, stream=True)
+            response = await self._http.send(request, stream=True)
         except (httpx.RequestError, OSError) as error:
             reason = why(error, by_tls=request.url.scheme == "https")
+        else:
+            try:
+                self._require_known_packing(response)
+            except EhrAnswer:
+                await response.aclose()
+                raise
+            return response
         raise EhrUnreachable(f"{self._name}: no answer from {shown(str(request.url))}: {reason}.")
 
     def _patience(self, answer: Answer, pause: float) -> tuple[str, float]:
@@ -236,16 +243,19 @@ class Sender:
             reason = "it answers 429, too many requests; lower requests_per_second"
         return reason, max(pause, asked or 0.0)
 
+    def _require_known_packing(self, response: httpx.Response) -> None:
+        """One coding is unpacked bit by bit; with several, the inner one could have any size."""
+        if response.headers.get("Content-Encoding", "gzip").strip().lower() not in _CODINGS:
+            raise EhrAnswer(
+                f"{self._name}: an answer packed otherwise than by gzip, which was asked for, at "
+                f"{shown(str(response.url))}."
+            )
+
     async def _sent(self, request: httpx.Request) -> Answer:
         url = str(request.url)
         response = await self._http.send(request, stream=True)
         try:
-            if response.headers.get("Content-Encoding", "gzip").strip().lower() not in _CODINGS:
-                # One coding is unpacked bit by bit; with several, the inner one could have any size.
-                raise EhrAnswer(
-                    f"{self._name}: an answer packed otherwise than by gzip, which was asked for, at "
-                    f"{shown(url)}."
-                )
+            self._require_known_packing(response)
             body = bytearray()
             async for part in response.aiter_bytes():
                 body += part

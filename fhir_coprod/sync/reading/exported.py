@@ -27,13 +27,13 @@ from fhir_coprod.sync.reading import singly
 from fhir_coprod.sync.reading.shared import Reading, complaint, many
 from fhir_coprod.sync.reading.taking import Seen, Taking
 from fhir_coprod.sync.spilled import SpilledSet
-from fhir_coprod.sync.staging.exports import Exports, Held, Job
+from fhir_coprod.sync.staging.exports import Held, Job
 from fhir_coprod.sync.staging.feed import Feed, Success
 from fhir_coprod.sync.staging.letters import Refused
 from fhir_coprod.sync.staging.stage import Batch, Received
 
 AT_ONCE = 200
-"""Records in one batch."""
+"""Records in one batch, from however many files."""
 BYTES_AT_ONCE = 4_000_000
 """Bytes in one batch; one that is longer is a batch of its own."""
 
@@ -58,14 +58,14 @@ class Told:
         return self.missing.get(type, set()) | self.missing.get("", set())
 
 
-def told(exports: Exports, ehr: str, held: Sequence[Held], job: Job, ignored: Sequence[str]) -> Told:
+def told(held: Sequence[Held], job: Job, ignored: Sequence[str]) -> Told:
     """Read the files that are about several types. One that is not here is unread."""
     found = Told()
     for one in held:
         if not one.is_here:
             found.unread = True
             continue
-        for line in _lines(exports, ehr, one):
+        for line in _lines(one):
             if line.wrong is not None:
                 found.unread = True
             elif one.file.kind == "outcome":
@@ -85,7 +85,9 @@ def _outcome(raw: bytes, found: Told, job: Job, ignored: Sequence[str]) -> None:
             found.remarks += 1
             continue
         about = [type for type in job.types if _names(raw, type)]
-        found.missing.setdefault(about[0] if len(about) == 1 else "", set()).update(_codes(remark))
+        # What is missing of a patient may be anything of that patient.
+        type = about[0] if len(about) == 1 and about != ["Patient"] else ""
+        found.missing.setdefault(type, set()).update(_codes(remark))
 
 
 def _names(raw: bytes, type: str) -> bool:
@@ -114,9 +116,8 @@ def _deleted(raw: bytes, found: Told) -> None:
         found.deleted.setdefault(type, set()).add(id)
 
 
-def _lines(exports: Exports, ehr: str, held: Held) -> Iterator[lines.Text]:
-    path = exports.path(ehr, held.number)
-    return lines.texts(Found(str(path), path.stat().st_size), io.BytesIO())
+def _lines(held: Held) -> Iterator[lines.Text]:
+    return lines.texts(Found(str(held.path), held.path.stat().st_size), io.BytesIO())
 
 
 @dataclass
@@ -131,7 +132,6 @@ class Exported:
     """
 
     reading: Reading
-    exports: Exports
     plan: TypePlan
     job: Job
     before: Feed | None
@@ -142,6 +142,8 @@ class Exported:
     resumed: bool = False
     seen: Seen = field(default_factory=Seen)
     _faults: list[str] = field(default_factory=list)
+    _bytes: int = 0
+    """Bytes of the records in the batch that is being filled."""
     _kept_in_part: int = 0
     _taken_in_part: int = 0
     _unseen: list[tuple[str, str]] = field(default_factory=list)
@@ -149,8 +151,7 @@ class Exported:
     async def run(self) -> bool:
         """Stage all of the type; returns whether it was whole."""
         reading, type = self.reading, self.plan.type
-        self.seen.deleted = set(self.told.deleted.get(type, ()))
-        living = await reading.threaded(reading.sink.living, reading.name, type)
+        living = await self._living()
         held = Batch(reading.name, type)
         for number, one in enumerate(self.held, 1):
             if one.number in self.lacking:
@@ -168,16 +169,26 @@ class Exported:
             reading.incomplete.add(type)
         return not verdict.behind
 
+    async def _living(self) -> SpilledSet:
+        """Ids of all records of the type that we have, if anything may be deleted: they may be millions."""
+        if not self.job.is_full and not self.told.deleted.get(self.plan.type):
+            return SpilledSet()
+        return await self.reading.threaded(self.reading.sink.living, self.reading.name, self.plan.type)
+
     async def _file(self, number: int, one: Held, held: Batch) -> Batch:
-        """Stage the records of a file but for the last batch, which is returned."""
+        """Stage the records of a file but for the last batch, which is returned and may take in those of the
+        next file: some servers give a file for each patient."""
         reading, seen = self.reading, self.seen
-        rest = await reading.threaded(_lines, self.exports, reading.name, one)
+        rest = await reading.threaded(_lines, one)
         came, place = 0, f"{self.plan.type}, export file {number}"
         while some := await reading.threaded(lambda: list(_portion(rest))):
-            if held.taken or held.refused or held.unchanged:
+            size = sum(len(text.raw) for text in some)
+            waiting = len(held.taken) + len(held.refused) + len(held.unchanged)
+            if waiting and (waiting + len(some) > AT_ONCE or self._bytes + size > BYTES_AT_ONCE):
                 await reading.put(held)
                 self._remember_less(held)
-            held = Batch(reading.name, self.plan.type)
+                held, self._bytes = Batch(reading.name, self.plan.type), 0
+            self._bytes += size
             seen.pages += 1
             received = list(self._records(some, place, held))
             came += len(some)
@@ -189,7 +200,7 @@ class Exported:
         return held
 
     def _remember_less(self, staged: Batch) -> None:
-        """Forget when staged records were made, where the store can tell by a number which one is newer."""
+        """Keep only the ids of what is staged, if the store can tell by a version number which is newer."""
         if self.job.accepts_older:
             return
         orders = self.seen.orders
@@ -227,18 +238,33 @@ class Exported:
         """Delete what is gone, say what could not be seen, and put it into the last batch."""
         reading, plan = self.reading, self.plan
         suspects = await self._suspects(living)
-        vanished = ""
-        dead = len(suspects & living)
-        if not reading.wishes.may_vanish(dead, len(living)):
-            vanished = singly.vanished(dead, len(living), reading.name)
-        else:
-            found = await singly.read_each(reading, plan.type, sorted(suspects))
-            found.into(held)
-            self._unseen = found.unseen
-            if plan.type == "Patient" and self.job.is_full and self.job.scope.startswith("Group/"):
-                self.left = frozenset(suspects - {record.id for record in found.gone})
-            await reading.threaded(self._taking().sort, found.received, held, Seen(pages=1))
+        # Many may leave a group at once, and are still there.
+        vanished = "" if self._tells_who_left else self._vanished(suspects, living)
+        found = await singly.read_each(reading, plan.type, [] if vanished else sorted(suspects))
+        gone = {record.id for record in found.gone}
+        vanished = vanished or self._vanished(gone, living)
+        if vanished:
+            found.gone.clear()
+        found.into(held)
+        for record in found.gone:
+            held.drop(record.id)
+        self._unseen = found.unseen
+        if self._tells_who_left:
+            self.left = frozenset(suspects - gone)
+        await reading.threaded(self._taking().sort, found.received, held, Seen(pages=1))
         return self._verdict(vanished, self._gaps())
+
+    @property
+    def _tells_who_left(self) -> bool:
+        """Whether patients who are not in the export are not in the group, if they are there."""
+        return self.plan.type == "Patient" and self.job.is_full and self.job.scope.startswith("Group/")
+
+    def _vanished(self, ids: set[str], living: SpilledSet) -> str:
+        """What to say if these are too many to be believed gone; "" if they are not."""
+        dead = len(ids & living)
+        if self.reading.wishes.may_vanish(dead, len(living)):
+            return ""
+        return singly.vanished(dead, len(living), self.reading.name)
 
     def _gaps(self) -> dict[str, str]:
         """Patients whose records are not exported any more, and why."""
@@ -249,7 +275,9 @@ class Exported:
     async def _suspects(self, living: SpilledSet) -> set[str]:
         """Living records that were not there although they should have been, or that are named as deleted."""
         if not self.job.is_full:
-            return self.seen.deleted & living
+            # What came may be named as well: deleted and there again, or deleted since.
+            named = self.told.deleted.get(self.plan.type, set())
+            return {id for id in named if id in living or id in self.seen.orders}
         unseen = set(living - self.seen.orders.keys())
         if self.left and unseen and self.plan.type != "Patient":
             reading = self.reading

@@ -13,52 +13,30 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from fhir_coprod.errors import EhrAnswer, EhrError, EhrUnreachable, said
-from fhir_coprod.instants import instant, last_updated, sortable
+from fhir_coprod.instants import instant, sortable
 from fhir_coprod.sync.ehr import export
 from fhir_coprod.sync.ehr.export import Wanted
 from fhir_coprod.sync.ehr.exporter import Exporter, Lost, Refused
 from fhir_coprod.sync.ehr.plan import TypePlan
-from fhir_coprod.sync.ehr.sending import Answer, retry_after
-from fhir_coprod.sync.reading import fetching
+from fhir_coprod.sync.reading import fetching, ways
 from fhir_coprod.sync.reading.exported import Exported, Told, told
 from fhir_coprod.sync.reading.members import members
-from fhir_coprod.sync.reading.shared import Reading
+from fhir_coprod.sync.reading.shared import Reading, many
+from fhir_coprod.sync.reading.waiting import Postponed, Waiting
 from fhir_coprod.sync.staging.exports import Exports, Held, Job, Left
 from fhir_coprod.sync.staging.feed import Feed
 
-FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
-"""Seconds between two looks at an export, where the server does not say when to come back."""
-LONGEST_ASKED = 300.0
-"""The same where it does: some ask for hours, for any export."""
-FAILED_LOOKS = 4
-"""After so many looks in a row that brought no answer, the run goes on without the export."""
-_SEARCHED = ("history", "last-updated", "crawl", "by-patient")
-_COUNTED = ("done", "failed")
-"""Ends of an export after which the next one waits for its time."""
-
-
-async def candidates(reading: Reading) -> list[TypePlan]:
-    """The plans of the types that are read by export in this run."""
-    found = []
-    for plan in reading.plan.types if reading.plan.exports is not None else ():
-        if plan.is_exported_first:
-            feed = await reading.threaded(reading.sink.feed, reading.name, plan.type)
-            if feed is not None and feed.first_success is not None:
-                continue
-        if plan.find == "bulk" or plan.is_exported_first:
-            found.append(plan)
-    return found
+_WITHOUT = {"failed": "the last export failed", "refused": "the server does not export it"}
+"""Ends of an export after which types are read without it, if they can be, until it is time for the next."""
 
 
 async def read(reading: Reading, plans: Sequence[TypePlan]) -> list[TypePlan]:
     """Read these types by export; returns the plans of those that have to be read otherwise in this run."""
     if reading.exports is None:
         for plan in plans:
-            if plan.find == "bulk":
-                reading.remark(
-                    plan.type, "a dry run begins no export; it is read as without one, if it can be"
-                )
-        return [_otherwise(plan) for plan in plans]
+            way = "as without one" if ways.can_be_searched(reading, plan) else "not at all"
+            reading.remark(plan.type, f"a dry run begins no export; it is read {way}")
+        return [ways.otherwise(reading, plan) for plan in plans]
     exporting = Exporting(reading, reading.exports, {plan.type: plan for plan in plans})
     try:
         await exporting.run()
@@ -66,15 +44,18 @@ async def read(reading: Reading, plans: Sequence[TypePlan]) -> list[TypePlan]:
         await exporting.fail(plans, error.message)
     except Exception as error:  # noqa: BLE001 - whatever goes wrong with exports, the other types go on
         await exporting.fail(plans, f"{reading.name}: {said(error)}")
+    exporting.tell()
     return exporting.otherwise
 
 
-def _otherwise(plan: TypePlan) -> TypePlan:
-    return replace(plan, find=plan.otherwise) if plan.find == "bulk" else plan
+async def give_up(reading: Reading) -> None:
+    """Nothing is read by export: what is under way is cleared away, and its files are removed."""
+    if reading.exports is not None:
+        await Exporting(reading, reading.exports, {}).give_up()
 
 
-class _Postponed(Exception):
-    """The export is not done yet, and this run has waited enough; the words are the server's."""
+class _Failed(Exception):
+    """The export will not come to an end; the words say why."""
 
 
 @dataclass
@@ -83,7 +64,6 @@ class Exporting:
 
     otherwise: the plans of types that have to be read otherwise
     settled:   types with which this run is done
-    waited:    seconds waited for exports
     """
 
     reading: Reading
@@ -91,10 +71,11 @@ class Exporting:
     plans: dict[str, TypePlan]
     otherwise: list[TypePlan] = field(default_factory=list)
     settled: set[str] = field(default_factory=set)
-    waited: float = 0.0
     _needs_all: bool = False
     """Patients have joined a group, and what is theirs could not be had by itself."""
     _is_begun_again: bool = False
+    _said: dict[str, list[str]] = field(default_factory=dict)
+    """What a person should know → the types that it is about."""
     _left: frozenset[str] | None = None
     """Patients of ours who are not in the group any more; None: see what the last run noted."""
 
@@ -102,7 +83,7 @@ class Exporting:
         reading = self.reading
         aliases = [*reading.client.ehr.aliases, *reading.bases.aliases.get(reading.name, ())]
         self._exporter = Exporter(reading.client, aliases)
-        self._politeness = reading.client.politeness
+        self._waiting = Waiting(reading, self._exporter)
 
     @property
     def _name(self) -> str:
@@ -113,35 +94,57 @@ class Exporting:
     async def run(self) -> None:
         held = await self.reading.threaded(self.exports.read, self._name)
         last = held[0] if held is not None else None
+        await self.reading.threaded(self.exports.sweep, self._name, last)
         if held is not None and not held[0].ended:
             job, left = held
-            if self._fits(job):
+            if self._fits(job, left):
                 await self._go_on(job, left, resumed=True)
                 last = None  # what came of it is in the feeds
             else:
                 await self._give_up(job)
+        # The feeds do not tell that those who joined a group are still to come.
+        is_group = last is not None and last.scope.startswith("Group/")
+        self._needs_all |= is_group and last is not None and last.ended != "done" and not last.since
         feeds = {type: await self._feed(type) for type in self.plans}
         due = await self._due(feeds, last)
-        for wanted in await self._wanted(feeds, due):
-            types = set(wanted.types) - self.settled if not wanted.patients else set(wanted.types)
+        for wanted in [] if await self._is_busy() else await self._wanted(feeds, due):
+            types = set(wanted.types) - self.settled
             if types:
                 since = "" if self._needs_all else wanted.since
                 await self._begin(replace(wanted, types=tuple(sorted(types)), since=since))
+            if await self._is_busy():
+                break
+        for type in due:
+            if type not in self.settled:
+                self._tell_known(type, feeds[type], "when the export that is under way is done")
 
-    def _fits(self, job: Job) -> bool:
+    async def _is_busy(self) -> bool:
+        """Whether an export is under way, so that no other may be begun."""
+        held = await self.reading.threaded(self.exports.read, self._name)
+        return held is not None and not held[0].ended
+
+    async def give_up(self) -> None:
+        """Clear away what is under way."""
+        held = await self.reading.threaded(self.exports.read, self._name)
+        if held is not None and not held[0].ended:
+            await self._give_up(held[0])
+        await self.reading.threaded(self.exports.sweep, self._name)
+
+    def _fits(self, job: Job, left: Left) -> bool:
         """Whether an export that is under way is of use to this run."""
         exports, wishes = self.reading.plan.exports, self.reading.wishes
+        types = left.types if job.is_complete else set(job.types)
         return (
             exports is not None
             and job.base == self.reading.client.base
             and job.scope == exports.scope
-            and set(job.types) <= self.plans.keys()
-            and (not wishes.full or (job.is_full and job.accepts_older))
+            and types <= self.plans.keys()
+            and (not wishes.full or (job.is_full and job.accepts_older and not self._is_late(job)))
             and (bool(job.address) or job.is_complete)
         )
 
     async def _give_up(self, job: Job) -> None:
-        self._needs_all = bool(job.patients)
+        self._needs_all |= not job.since
         if job.address and job.base == self.reading.client.base:
             await self._exporter.clear(job.address)
         await self.reading.threaded(self.exports.end, self._name, job, "given up")
@@ -157,41 +160,52 @@ class Exporting:
             if type in self.settled:
                 continue
             before = feed.last_success if feed is not None and feed.last_full is not None else None
-            if last is not None and type in last.types and last.ended in (*_COUNTED, "refused"):
+            if last is not None and type in last.types and self._counts(last):
                 before = last.began_at
             is_due = before is None or not timedelta() <= now - before < every
             if self.reading.wishes.full or is_due:
                 due.append(type)
-            elif last is not None and last.ended == "refused" and self._can_be_searched(type):
-                self._read_otherwise([type], "the server does not export it")
+            elif (
+                last is not None
+                and last.ended in _WITHOUT
+                and ways.can_be_searched(self.reading, self.plans[type])
+            ):
+                self._read_otherwise(type, _WITHOUT[last.ended])
             elif before is not None:
-                self._tell_known(type, feed, before + every)
+                self._tell_known(type, feed, _at(before + every))
         return due
 
-    def _tell_known(self, type: str, feed: Feed | None, again: datetime) -> None:
+    def _counts(self, last: Job) -> bool:
+        """Whether the next export has to wait for its time since this one."""
+        return last.ended in _WITHOUT or (last.ended == "done" and not last.patients)
+
+    def _tell_known(self, type: str, feed: Feed | None, again: str) -> None:
+        """Say of a type that is not read in this run what is known of it, and when it is exported again."""
         self.settled.add(type)
         if feed is None or feed.state != "observable":
             self.reading.incomplete.add(type)
-            self.reading.mend(
-                type, f"{feed.reason if feed else 'not read yet'}; exported again {_at(again)}", []
-            )
+            self.reading.mend(type, f"{feed.reason if feed else 'not read yet'}; exported again {again}", [])
         else:
-            self.reading.remark(type, f"read by export; the next one is due {_at(again)}")
+            self._say(type, f"read by export; the next one is due {again}")
 
     async def _wanted(self, feeds: dict[str, Feed | None], due: Sequence[str]) -> list[Wanted]:
         """The exports that bring what is due: of patients who joined, of everything, of changes."""
         exports = self.reading.plan.exports
         if exports is None or not due:
             return []
-        full = [type for type in due if self._is_full_due(self.plans[type], feeds[type])]
+        full = [
+            type
+            for type in due
+            if ways.is_full_due(self.reading, self.plans[type], feeds[type], wants_all=self._needs_all)
+        ]
         changes = [type for type in due if type not in full]
         found: list[Wanted] = []
         if exports.scope.startswith("Group/"):
-            living = await self.reading.threaded(self.reading.sink.living, self._name, "Patient")
             inside = await members(self.reading, exports.scope)
-            if changes and inside is None:
-                full, changes = list(due), []
-            elif inside is not None:
+            if inside is None or "Patient" not in self.plans:
+                full, changes = list(due), []  # nothing tells who joined
+            if inside is not None:
+                living = await self.reading.threaded(self.reading.sink.living, self._name, "Patient")
                 left = await self.reading.threaded(self.exports.patients_left, self._name)
                 joined = inside - (living - left)
                 self._left = frozenset(living) - inside
@@ -200,29 +214,12 @@ class Exporting:
         if full:
             found.append(Wanted(exports.scope, tuple(full)))
         if changes:
-            found.append(Wanted(exports.scope, tuple(changes), self._since(feeds[type] for type in changes)))
+            found.append(
+                Wanted(
+                    exports.scope, tuple(changes), ways.since(self.reading, [feeds[type] for type in changes])
+                )
+            )
         return found
-
-    def _is_full_due(self, plan: TypePlan, feed: Feed | None) -> bool:
-        wishes = self.reading.wishes
-        if (
-            wishes.full
-            or self._needs_all
-            or plan.is_exported_first
-            or not self.reading.plan.vendor.bulk.since
-        ):
-            return True
-        if feed is None or not feed.watermark or feed.last_full is None:
-            return True
-        if wishes.full_after is None:
-            return False
-        return not timedelta() <= datetime.now(UTC) - feed.last_full < wishes.full_after
-
-    def _since(self, feeds: Iterable[Feed | None]) -> str:
-        own = self.reading.client.ehr.overlap_seconds
-        overlap = timedelta(seconds=self.reading.plan.vendor.overlap_seconds if own is None else own)
-        mark = min(feed.watermark for feed in feeds if feed is not None)
-        return last_updated(datetime.fromisoformat(mark) - overlap)
 
     # --- one export -------------------------------------------------------------------------------
 
@@ -249,8 +246,12 @@ class Exporting:
                 await self._refused(job, refusal)
             return
         except EhrError as error:
-            await self.reading.threaded(self.exports.end, self._name, job, "not begun")
-            await self.fail([self.plans[type] for type in job.types], error.message)
+            ended = "failed" if isinstance(error, Lost) else "not begun"
+            await self.reading.threaded(self.exports.end, self._name, job, ended)
+            if isinstance(error, EhrAnswer | EhrUnreachable):
+                await self._without(job, self._bare(error))
+            else:  # it asks to be left alone
+                await self.fail(self._unsettled(job), error.message)
             return
         job = msgspec.structs.replace(job, address=begun.address, began_there=instant(begun.at))
         await self.reading.threaded(self.exports.save, self._name, job)
@@ -260,15 +261,7 @@ class Exporting:
         await self.reading.threaded(
             self.exports.end, self._name, job, "not begun" if job.patients else "refused"
         )
-        if job.patients:  # it does not export some patients only; then everybody
-            self._needs_all = True
-            return
-        reason = refusal.message.removeprefix(f"{self._name}: ")
-        for type in job.types:
-            if self._can_be_searched(type):
-                self._read_otherwise([type], reason)
-            else:
-                await self.fail([self.plans[type]], f"{reason}, and there is no other way")
+        await self._without(job, self._bare(refusal))
 
     async def _go_on(self, job: Job, left: Left, *, resumed: bool) -> None:
         """Go on with an export until it is read, or as far as this run comes."""
@@ -276,69 +269,47 @@ class Exporting:
             if not job.is_complete:
                 job, left = await self._wait(job)
             await self._take(job, left, resumed=resumed)
-        except _Postponed as waiting:
+        except Postponed as waiting:
             await self._postpone(job, str(waiting))
+        except _Failed as failed:
+            await self._exporter.clear(job.address)
+            await self.reading.threaded(self.exports.end, self._name, job, "failed")
+            await self._without(job, str(failed))
         except Lost as lost:
-            await self.reading.threaded(self.exports.end, self._name, job, "lost")
+            # One that was begun again in vain is not begun a third time before its time.
+            ended = "failed" if self._is_begun_again else "lost"
+            await self.reading.threaded(self.exports.end, self._name, job, ended)
             if self._is_begun_again:
-                await self.fail(self._unsettled(job), lost.message)
+                await self._without(job, self._bare(lost))
             else:
                 self._is_begun_again = True
-                await self._begin(replace(job.wanted, types=tuple(p.type for p in self._unsettled(job))))
+                if types := tuple(plan.type for plan in self._unsettled(job)):
+                    await self._begin(replace(job.wanted, types=types))
         except EhrError as error:
-            await self.fail(self._unsettled(job), error.message)
+            if self._is_late(job):  # nothing will come of it
+                await self.reading.threaded(self.exports.end, self._name, job, "failed")
+                await self._without(job, self._bare(error))
+            else:
+                await self.fail(self._unsettled(job), error.message)
 
     def _unsettled(self, job: Job) -> list[TypePlan]:
-        return [self.plans[type] for type in job.types if type not in self.settled]
+        """Its types with which this run is not done; those that are done may not be exported any more."""
+        return [self.plans[type] for type in job.types if type in self.plans and type not in self.settled]
 
     async def _wait(self, job: Job) -> tuple[Job, Left]:
-        """Look at the export until it is complete.
+        """Wait until the export is complete, and note what it has come to.
 
-        Raises _Postponed if it takes too long, Lost if it is gone, EhrError if it failed or cannot be looked
-        at.
+        Raises as `Waiting` does, but _Failed if it will not come to an end, or to something that is no
+        manifest.
         """
-        budget = self.reading.wishes.bulk_wait.total_seconds()
-        pause, failed, looks = FIRST_PAUSE, 0, 0
-        while True:
-            looks += 1
-            answer: Answer | None = None
-            try:
-                answer = await self._exporter.look(job.address)
-                state = export.state(answer)
-            except EhrUnreachable:
-                state = "unanswered"
-            if state == "complete" and answer is not None:
-                return await self._complete(job, answer)
-            if state == "lost":
-                raise Lost(f"{self._name}: the server has lost the export.", is_gone=True)
-            if state == "failed" and answer is not None:
-                await self._failed(job)
-                codes = ", ".join(sorted(answer.codes()))
-                raise EhrAnswer(f"{self._name}: the export failed at the server ({answer.status}: {codes}).")
-            failed = failed + 1 if state == "unanswered" else 0
-            if failed == FAILED_LOOKS:
-                what = (
-                    f"{answer.status}{f', {answer.markup}' * bool(answer.markup)}" if answer else "no answer"
-                )
-                raise EhrError(f"{self._name}: the server does not say how far the export is ({what}).")
-            note = export.progress(answer) if answer is not None else ""
-            self.reading.tell_export(looks, note)
-            asked = retry_after(answer.headers.get("Retry-After")) if answer is not None else None
-            wait = pause if asked is None else min(max(asked, FIRST_PAUSE), LONGEST_ASKED)
-            pause = min(2 * pause, LONGEST_PAUSE)
-            if self.waited + wait > budget:
-                raise _Postponed(note)
-            self.waited += wait
-            await self._politeness.sleep(wait)
-
-    async def _complete(self, job: Job, answer: Answer) -> tuple[Job, Left]:
+        budget = timedelta() if self._is_late(job) else self.reading.wishes.bulk_wait
         try:
+            answer = await self._waiting.until_complete(job.address, budget.total_seconds())
             parts = await self._exporter.manifests(job.address, answer)
         except Lost:
             raise
-        except EhrAnswer:
-            await self._failed(job)
-            raise
+        except EhrAnswer as error:
+            raise _Failed(self._bare(error)) from None
         latest = answer.time or datetime.now(UTC)
         times = [part.time for part in parts if part.time is not None and part.time <= latest]
         # A time to come would hide what is written until then.
@@ -352,37 +323,36 @@ class Exporting:
         files = [file for part in parts for file in part.files]
         return job, await self.reading.threaded(self.exports.completed, self._name, job, files)
 
-    async def _failed(self, job: Job) -> None:
-        """Clear away an export that will not come to an end; the next one waits for its time."""
-        await self._exporter.clear(job.address)
-        await self.reading.threaded(self.exports.end, self._name, job, "failed")
-
     async def _postpone(self, job: Job, note: str) -> None:
-        """Say that the export is still under way; that is a fault if it takes very long."""
+        """Say that the export is still under way. If it takes very long, nobody waits for it any more."""
         since = f"the export begun {_at(job.began_at)} is still under way"
-        words = f"{since} ({note})" if note else since
-        is_late = datetime.now(UTC) - job.began_at > self.reading.wishes.bulk_job
+        done = export.portion(note)  # other words of the server may name a person, and this is logged
+        words = f"{since} ({done})" if done else since
+        if self._is_late(job):
+            anew = f"to begin another one, run: fhir-coprod sync {self._name} --full"
+            await self._without(job, f"{words}; {anew}")
+            return
         for plan in self._unsettled(job):
             feed = await self._feed(plan.type)
             self.settled.add(plan.type)
             self.reading.incomplete.add(plan.type)
-            if is_late:
-                await self.reading.fail(plan.type, "failed", f"{words}; the next sync looks again")
-            elif feed is None or feed.state != "observable":
+            if feed is None or feed.state != "observable":
                 await self.reading.fail(plan.type, "behind", f"{words}; the next sync goes on with it")
             else:
-                self.reading.remark(plan.type, words)
+                self._say(plan.type, words)
 
     # --- its records ------------------------------------------------------------------------------
 
     async def _take(self, job: Job, left: Left, *, resumed: bool) -> None:
         """Fetch the files that are not here yet, and read type after type."""
-        missing = await fetching.fetch(self.reading, self.exports, self._exporter, job, left)
+        missing = await fetching.fetch(
+            self.reading, self.exports, self._exporter, job, left, is_last_try=self._is_begun_again
+        )
         left.files = [one._replace(is_here=one.is_here or one.number not in missing) for one in left.files]
         shared = [one for one in left.files if not one.type]
         ignored = self.reading.plan.vendor.codes.ignore
-        about = await self.reading.threaded(told, self.exports, self._name, shared, job, ignored)
-        is_late = datetime.now(UTC) - job.began_at > self.reading.wishes.bulk_job
+        about = await self.reading.threaded(told, shared, job, ignored)
+        is_late = self._is_late(job)
         temporary = {n: why for n, (why, is_final) in missing.items() if not is_final and not is_late}
         for type in sorted(left.types, key=lambda type: (type != "Patient", type)):
             files = left.of(type)
@@ -409,16 +379,17 @@ class Exporting:
         *,
         resumed: bool,
     ) -> None:
-        type, otherwise = plan.type, _otherwise(plan)
-        if job.is_full and not files and not about.of(type) and otherwise.find in _SEARCHED:
-            # It may be that there are none, or that exports do not hold this type. A search tells.
-            self._read_otherwise([type], "the export holds none")
+        type = plan.type
+        absent = next((lacking[one.number] for one in files if one.number in lacking), "")
+        # Without a file, there may be no record, or exports do not hold this type. A search tells.
+        is_empty = job.is_full and not files and not about.of(type)
+        if (absent or is_empty) and ways.can_be_searched(self.reading, self.plans[type]) and not job.patients:
+            self._read_otherwise(type, absent)
             await self.reading.threaded(self.exports.type_done, self._name, type)
             return
         reading = self.reading
         exported = Exported(
             reading,
-            self.exports,
             plan,
             job,
             await self._feed(type),
@@ -452,15 +423,38 @@ class Exporting:
 
     # --- beside -----------------------------------------------------------------------------------
 
-    def _can_be_searched(self, type: str) -> bool:
-        return _otherwise(self.plans[type]).find not in ("none", "bulk")
+    def _is_late(self, job: Job) -> bool:
+        return datetime.now(UTC) - job.began_at > self.reading.wishes.bulk_job
 
-    def _read_otherwise(self, types: Iterable[str], why: str) -> None:
-        for type in types:
-            plan = _otherwise(self.plans[type])
-            self.settled.add(type)
-            self.otherwise.append(plan)
-            self.reading.remark(type, f"{why}; read by {plan.find} instead")
+    def _bare(self, error: EhrError) -> str:
+        return error.message.removeprefix(f"{self._name}: ").rstrip(".")
+
+    async def _without(self, job: Job, reason: str) -> None:
+        """Read what is left of the types of an export without it; those that can only be exported fail."""
+        if job.patients:  # then everybody is exported
+            self._needs_all = True
+            return
+        for plan in self._unsettled(job):
+            if ways.can_be_searched(self.reading, plan):
+                self._read_otherwise(plan.type, reason)
+            else:
+                await self.fail([plan], f"{reason}, and there is no other way")
+
+    def _read_otherwise(self, type: str, why: str) -> None:
+        plan = ways.otherwise(self.reading, self.plans[type])
+        self.settled.add(type)
+        self.otherwise.append(plan)
+        if why:
+            self._say(type, f"{why}; read by {plan.find} instead")
+
+    def _say(self, type: str, words: str) -> None:
+        self._said.setdefault(words, []).append(type)
+
+    def tell(self) -> None:
+        """Say once what goes for several types."""
+        for words, types in self._said.items():
+            others = f" (and {many(len(types) - 1, 'other type')})" if len(types) > 1 else ""
+            self.reading.remark(types[0], f"{words}{others}")
 
     async def fail(self, plans: Iterable[TypePlan], reason: str) -> None:
         """Note that these types could not be read, but for those that this run is done with."""

@@ -6,6 +6,9 @@ from fhir_coprod.errors import EhrError
 from fhir_coprod.jsontext import Json
 from fhir_coprod.sync.reading.shared import Reading
 
+_OTHERS = frozenset(("Practitioner", "PractitionerRole", "Device", "Medication", "Substance"))
+"""Members that are no patients and stand for none."""
+
 
 async def members(reading: Reading, group: str) -> frozenset[str] | None:
     """The ids there of the patients in the group; None if the EHR does not show all of them."""
@@ -35,6 +38,9 @@ def patients(data: Json) -> frozenset[str] | None:
         if not isinstance(reference, str):
             return None
         type, _, id = reference.partition("/_history/")[0].rpartition("/")
-        if type.rpartition("/")[2] == "Patient":
+        type = type.rpartition("/")[2]
+        if type == "Patient":
             found.add(id)
+        elif type not in _OTHERS:  # a Group with members of its own, or nothing that tells who it is
+            return None
     return frozenset(found)

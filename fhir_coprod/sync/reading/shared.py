@@ -54,7 +54,7 @@ class Wishes:
     max_deleted_share: of the records of one type, the share that may vanish at once
     accepts_deletions: a person says that what has vanished is really gone
     bulk_wait:         how long to wait for exports
-    bulk_job:          how long an export may take before that is a fault
+    bulk_job:          how long an export may take until nobody waits for it any more
     """
 
     full: bool = False

@@ -63,16 +63,22 @@ class Job(msgspec.Struct, frozen=True):
         return not self.since and not self.patients
 
     @property
+    def key(self) -> str:
+        """Tells it from other exports of the EHR."""
+        return "".join(filter(str.isdigit, self.began))
+
+    @property
     def began_at(self) -> datetime:
         return datetime.fromisoformat(self.began)
 
 
 class Held(NamedTuple):
-    """One file of an export, and whether it is in our folder."""
+    """One file of an export: where it is put, and whether it is there."""
 
     type: str
     number: int
     file: File
+    path: Path
     is_here: bool
 
 
@@ -96,7 +102,8 @@ def type_done(connection: Connection, ehr: str, type: str) -> None:
 class Exports:
     """The exports of all EHRs, in the store and on the disk.
 
-    folder: where files are put, in a folder for each EHR
+    folder: where files are put, in a folder for each EHR and export: those of another one are never taken for
+            those of this one, also after a restore, or if other machines work with the same store
     """
 
     def __init__(self, store: Store, folder: Path) -> None:
@@ -110,14 +117,25 @@ class Exports:
             if folder.name not in kept:
                 shutil.rmtree(folder, ignore_errors=True)
 
-    def path(self, ehr: str, number: int) -> Path:
-        return self._folder / f"{ehr}{_SUFFIX}" / f"{number:06}.ndjson"
+    def folder(self, ehr: str, job: Job) -> Path:
+        """The folder for the files of an export."""
+        return self._folder_of(ehr) / job.key
 
-    def make_folder(self, ehr: str) -> None:
+    def _folder_of(self, ehr: str) -> Path:
+        return self._folder / f"{ehr}{_SUFFIX}"
+
+    def make_folder(self, ehr: str, job: Job) -> None:
         """The folder for its files, for this user only: they are records of patients. Raises OSError."""
-        folder = self.path(ehr, 0).parent
-        folder.mkdir(parents=True, exist_ok=True)
-        folder.chmod(0o700)
+        for folder in (self._folder_of(ehr), self.folder(ehr, job)):
+            folder.mkdir(parents=True, exist_ok=True)
+            folder.chmod(0o700)
+
+    def sweep(self, ehr: str, kept: Job | None = None) -> None:
+        """Remove what is left of exports of the EHR, but for one: of those that another machine has ended, or
+        that were ended right before a kill."""
+        for folder in self._folder_of(ehr).glob("*"):
+            if kept is None or folder.name != kept.key:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def read(self, ehr: str) -> tuple[Job, Left] | None:
         """The export of this EHR, if there was one, and what is left to do of it."""
@@ -141,8 +159,12 @@ class Exports:
                 left.types.add(type)
             else:
                 file = File(kind, type, url, None if count < 0 else count)
-                left.files.append(Held(type, number, file, bool(here) and self.path(ehr, number).exists()))
+                path = self._path(ehr, job, number)
+                left.files.append(Held(type, number, file, path, bool(here) and path.exists()))
         return job, left
+
+    def _path(self, ehr: str, job: Job, number: int) -> Path:
+        return self.folder(ehr, job) / f"{number:06}.ndjson"
 
     def patients_left(self, ehr: str) -> frozenset[str]:
         """Ids of the patients who were not in the exported group any more when it was last read."""
@@ -162,11 +184,11 @@ class Exports:
         left = Left(set(job.types))
         for number, file in enumerate(wanted, 1):
             type = file.type if file.kind == "output" else ""
-            left.files.append(Held(type, number, file, is_here=False))
+            left.files.append(Held(type, number, file, self._path(ehr, job, number), is_here=False))
         rows = [(ehr, type, 0, _TYPE, "", -1, False) for type in job.types]
         rows += [
             (ehr, type, number, f.kind, f.url, -1 if f.records is None else f.records, False)
-            for type, number, f, _ in left.files
+            for type, number, f, *_ in left.files
         ]
         body = msgspec.json.encode(job)
 
@@ -198,7 +220,7 @@ class Exports:
         """Remove files from our folder, once what came of them is on the disk: others do not wait for it."""
         self.save(ehr, job)
         for held in files:
-            self.path(ehr, held.number).unlink(missing_ok=True)
+            held.path.unlink(missing_ok=True)
 
     def end(self, ehr: str, job: Job, why: str) -> None:
         """Nothing is left to do of the export: its files go, and what it was is kept."""
@@ -209,4 +231,4 @@ class Exports:
             guarded.put(connection, bulk_job, [(ehr, body)])
 
         self._store.write(lambda t: write(t.connection))
-        shutil.rmtree(self.path(ehr, 0).parent, ignore_errors=True)
+        self.sweep(ehr)

@@ -15,7 +15,16 @@ from sqlalchemy import Connection, select
 
 from fhir_coprod.instants import from_milliseconds, instant, to_milliseconds
 from fhir_coprod.store import guarded
-from fhir_coprod.store.schema.sync import bulk_file, bulk_job, ehr_base, feed, unfinished, unread
+from fhir_coprod.store.schema.sync import (
+    bulk_file,
+    bulk_job,
+    ehr_base,
+    feed,
+    pause,
+    sync_run,
+    unfinished,
+    unread,
+)
 from fhir_coprod.sync.ehr.plan import EhrPlan
 
 State = Literal["observable", "not-observable", "failed", "behind"]
@@ -114,7 +123,7 @@ def read(connection: Connection, ehr: str, type: str) -> Feed | None:
 
 def forget_others(connection: Connection, ehrs: Sequence[str]) -> None:
     """Drop the feeds of EHRs that are no longer in the settings, and what else reading them left."""
-    for table in (feed, unfinished, unread, ehr_base, bulk_job, bulk_file):
+    for table in (feed, unfinished, unread, ehr_base, bulk_job, bulk_file, pause, sync_run):
         guarded.take(connection, table, table.c.ehr.not_in(list(ehrs)))
 
 

@@ -39,6 +39,8 @@ class StoreSink:
         """(EHR, type) → what a person should know although everything was read."""
         self.gaps: dict[tuple[str, str], tuple[tuple[str, str], ...]] = {}
         """(EHR, type) → what the EHR did not give, and why."""
+        self.ended: set[tuple[str, str]] = set()
+        """(EHR, type) whose pull has come to its end, whatever it saw."""
         self.bases: list[tuple[str, str]] = []
         """(EHR, other base address by which it names itself), as found in this run."""
 
@@ -55,6 +57,7 @@ class StoreSink:
     def _note(self, batch: Batch) -> None:
         if batch.feed is not None:
             key = batch.ehr, batch.type
+            self.ended.add(key)
             for told, where in (
                 (batch.feed.behind or batch.feed.fault, self.faults),
                 (batch.feed.remark, self.remarks),
@@ -70,6 +73,7 @@ class StoreSink:
             self.gaps[ehr, type] = gaps
 
     def failed(self, ehr: str, types: Sequence[str], state: State, reason: str) -> None:
+        self.ended.update((ehr, type) for type in types)
         self.faults.update({(ehr, type): reason for type in types})
         self._store.write(lambda t: feed.failed(t.connection, ehr, types, state, reason, t.now))
 

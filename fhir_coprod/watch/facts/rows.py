@@ -8,6 +8,7 @@ it was when the facts were read, so news that comes in between is never lost, wh
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
@@ -232,6 +233,32 @@ def remembered(connection: Connection, least: int = MOVING, but: Collection[str]
             if row[2] and row[1] not in but:
                 yield _decode(row[2])
         after = (rows[-1][0], rows[-1][1])
+
+
+class _Stall(msgspec.Struct):
+    rule: str
+
+
+class _Stalled(msgspec.Struct):
+    stalls: list[_Stall] = []
+
+
+_stalled: Final = msgspec.msgpack.Decoder(_Stalled).decode
+
+
+def counts(connection: Connection) -> tuple[dict[int, int], dict[str, int]]:
+    """How many referrals there are of each interest, and how many stalls by each rule.
+
+    Reads the referrals that are stalled, of each only the rules: 10,000 take a tenth of a second.
+    """
+    statement = select(table.c.interest, func.count()).where(text("interest > 0")).group_by(table.c.interest)
+    interests: dict[int, int] = dict(connection.execute(statement).all())
+    rules: Counter[str] = Counter()
+    bodies = select(table.c.body).where(text("interest > 0"), table.c.interest == STALLED)
+    for body in connection.execute(bodies).scalars():
+        if body:
+            rules.update(stall.rule for stall in _stalled(body).stalls)
+    return interests, dict(rules)
 
 
 def old_by_ehr(connection: Connection) -> dict[str, int]:

@@ -31,13 +31,14 @@ def blind_feeds(
     too many kept records cannot be read."""
     feeds = observed.unreliable_feeds(connection, pulled_since)
     departments = observed.departments(connection, settings.ehr) if feeds else {}
+    paused = observed.paused(connection, settings.site.zone) if feeds else {}
     return tuple(
         Blind(
             feed.type,
             feed.ehr,
             departments.get(feed.ehr, ()),
             feed.since,
-            feed.reason or "not pulled for too long",
+            feed.reason or paused.get(feed.ehr, "not pulled for too long"),
             feed.state != "not-observable",
         )
         for feed in feeds

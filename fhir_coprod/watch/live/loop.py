@@ -39,6 +39,11 @@ from fhir_coprod.watch.rules.policies import Policy
 AGAIN: Final = "watch:again"
 """The name of the cursor that holds the key from which on every referral still has to be looked at again;
 0: none has."""
+LEASE: Final = "watch"
+"""The lease of the one process that watches."""
+LOOKED: Final = "watch:looked"
+"""The name of the cursor that holds when somebody last watched, in milliseconds; noted once a minute."""
+_NOTED: Final = 60_000
 ENTRIES: Final = 500
 """Entries of the log followed at a time."""
 EVERYTHING: Final = 2000
@@ -76,6 +81,9 @@ class Watch:
         if not self.store.cursor(AGAIN):
             take_shares(self.site, now)
             release_the_last(self.site, now)
+        at = to_milliseconds(now)
+        if abs(at - self.store.cursor(LOOKED)) >= _NOTED:
+            self.store.write(lambda transaction: transaction.set_cursor(LOOKED, at), lasting=False)
 
     def step(self, now: datetime) -> bool:
         """Do one piece of what there is to do; False if there is nothing."""

@@ -84,6 +84,21 @@ class Unreachable:
 
 
 @dataclass(frozen=True, slots=True)
+class Paused:
+    """An EHR that a person has told us to leave alone; what it said before is still valid for a while."""
+
+    ehr: str
+    known: str
+    """When it was last read, in local time at the site; "" if it never was."""
+    words: str
+
+    @property
+    def sentence(self) -> str:
+        since = f" since {self.known}" * bool(self.known)
+        return f"anything new at {self.ehr}{since}: {self.words}."
+
+
+@dataclass(frozen=True, slots=True)
 class NotInUse:
     """A step that hardly any referral of an EHR shows, so that its absence raises no alerts."""
 
@@ -98,7 +113,7 @@ class NotInUse:
         )
 
 
-Limit = Unseen | NotAssessed | Unreachable | NotInUse
+Limit = Unseen | NotAssessed | Unreachable | Paused | NotInUse
 
 
 def what_cannot_be_watched(
@@ -122,6 +137,7 @@ def what_cannot_be_watched(
             NotInUse(found) for found in habits(connection) if found.use != Use.USED and not found.was_used
         ]
         late = observed.struggling(connection, policy.pulled_since(now))
+        paused, known = observed.paused(connection, settings.site.zone), observed.known_until(connection)
         for (ehr, type, why), count in Counter(
             each
             for some in unread_records(connection).values()
@@ -137,8 +153,13 @@ def what_cannot_be_watched(
             reasons.setdefault(ehr, []).append((type, what))
     unseen: list[Limit] = [NotAssessed(tuple(faults))] if faults else []
     unseen += [
-        Unreachable(ehr, known.astimezone(settings.site.zone).strftime("%Y-%m-%d %H:%M"), _bare(ehr, reason))
-        for ehr, (known, reason) in sorted(late.items())
+        Unreachable(ehr, _local(at, settings), _bare(ehr, reason))
+        for ehr, (at, reason) in sorted(late.items())
+        if ehr not in paused
+    ]
+    unseen += [
+        Paused(ehr, _local(known[ehr], settings) if ehr in known else "", words)
+        for ehr, words in paused.items()
     ]
     named = {type for rows in reasons.values() for type, _ in rows}
     if nobody_s := sorted(waiting.keys() - named):
@@ -152,6 +173,10 @@ def what_cannot_be_watched(
         if told:
             unseen.append(Unseen(ehr, told, len(ages), max(ages.values(), default=0)))
     return [*unseen, *(each for each in learned if not settles(settings.watch.practice, each.habit))]
+
+
+def _local(at: datetime, settings: Settings) -> str:
+    return at.astimezone(settings.site.zone).strftime("%Y-%m-%d %H:%M")
 
 
 def _bare(ehr: str, reason: str) -> str:

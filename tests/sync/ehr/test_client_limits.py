@@ -444,3 +444,15 @@ def test_a_secret_that_cannot_be_used_is_said_by_where_it_stands(monkeypatch: py
     )
     with pytest.raises(ConfigError, match="auth needs password_file or password_env"):
         get(Clock(), auth=BasicAuth(type="basic", user="eva"))
+
+
+def test_what_a_server_says_as_a_code_is_told_only_if_it_looks_like_one() -> None:
+    """Errors end up in logs, in the store and on the page for hospital IT."""
+    codes = ["exception", "MSG_PARAM_UNKNOWN", "HAPI-0389", "4122", "19121212-1212", "191212121212", "T Lvan"]
+    refused = httpx.Response(400, content=outcome(*(issue("error", code) for code in codes)))
+    client = EhrClient(EhrSettings(name="x", url=BASE), transport=httpx.MockTransport(lambda _: refused))
+    with pytest.raises(EhrAnswer) as raised:
+        asyncio.run(client.json("Patient"))
+    assert "(4122, HAPI-0389, MSG_PARAM_UNKNOWN, exception)" in raised.value.message
+    assert "1212" not in raised.value.message
+    assert "Lvan" not in raised.value.message

@@ -21,8 +21,7 @@ class Contradiction:
 
     vendor_file: the text of a vendor file of the site's own, if it needs one
     told:        what a report says of it
-    by_changes:  it is met where only changes are asked for
-    avoided:     the vendor file keeps us from meeting it
+    averted:     we ask so that the server does not do it
     """
 
     vendor: str
@@ -33,8 +32,7 @@ class Contradiction:
     signed_in: bool = False
     vendor_file: str = ""
     told: str = ""
-    by_changes: bool = False
-    avoided: bool = False
+    averted: bool = False
 
 
 ALL: list[Contradiction] = []

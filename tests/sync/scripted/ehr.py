@@ -78,10 +78,13 @@ class ScriptedEhr:
     log: list[tuple[str, Json | None, str]] = field(default_factory=list)
     gone: set[str] = field(default_factory=set)
     asked: list[Ask] = field(default_factory=list)
+    contradicted: int = 0
+    """How many answers were not the honest ones."""
     tokens: set[str] = field(default_factory=set)
     clock: datetime = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
     _url: str = ""
-    _sessions: dict[str, tuple[list[str], Ask]] = field(default_factory=dict)
+    sessions: dict[str, tuple[list[str], Ask]] = field(default_factory=dict)
+    _said: list[tuple[Ask, int, bytes]] = field(default_factory=list)
     _numbers: Any = field(default_factory=count)
 
     @property
@@ -124,9 +127,20 @@ class ScriptedEhr:
 
     def answer(self, ask: Ask) -> Reply:
         self.asked.append(ask)
-        return self.contradicts(self, ask) if self.contradicts else self.honest(ask)
+        if self.contradicts is None:
+            return self.honest(ask)
+        self._said.clear()
+        reply = self.contradicts(self, ask)
+        self.contradicted += (ask, reply.status, reply.content) not in self._said
+        return reply
 
     def honest(self, ask: Ask) -> Reply:
+        """What the script answers."""
+        reply = self._scripted(ask)
+        self._said.append((ask, reply.status, reply.content))
+        return reply
+
+    def _scripted(self, ask: Ask) -> Reply:
         if ask.path == "metadata":
             return Reply(200, self.script.statement())
         if ask.path == ".well-known/smart-configuration":
@@ -190,21 +204,21 @@ class ScriptedEhr:
         if ask.parameters.get("_summary") == "count":
             return Reply(200, {"resourceType": "Bundle", "type": "searchset", "total": len(found)})
         token = f"s{next(self._numbers)}"
-        self._sessions[token] = (found, ask)
+        self.sessions[token] = (found, ask)
         return self.bundle(token, 0)
 
     def _page(self, ask: Ask) -> Reply:
         token, _, start = ask.parameters[self.script.token].rpartition("-")
-        if token not in self._sessions:
+        if token not in self.sessions:
             return Reply(410, outcome("error", "not-found"))
         return self.bundle(token, int(start))
 
     def forget(self) -> None:
         """What an expired session, or a restarted server, has forgotten."""
-        self._sessions.clear()
+        self.sessions.clear()
 
     def bundle(self, token: str, start: int) -> Reply:
-        found, ask = self._sessions[token]
+        found, ask = self.sessions[token]
         total = len(found)
         if self.script.paging == "live":
             found = self.found(ask)

@@ -9,7 +9,7 @@ from tests.sync.scripted.ehr import HTML, Answer, Ask, Reply, ScriptedEhr, outco
 
 ATHENA_FLEX = "https://github.com/athenahealth/apiserver-athenaFlex/issues"
 CERNER = "https://github.com/cerner/fhir.cerner.com/blob/main/content/millennium/r4"
-EPIC_ERRORS = "https://api.enablemyhealth.com/Errors (a copy of Epic's list of FHIR error codes)"
+EPIC_ERRORS = "https://api.enablemyhealth.com/Errors, which repeats Epic's list of codes"
 MEDITECH = "https://github.com/api-evangelist/meditech"
 ORACLE_CHANGES = (
     "https://docs.oracle.com/en/industries/health/health-ai-application-suite/aifcl/change-log.html"
@@ -55,7 +55,7 @@ def records_do_not_say_when_they_were_updated() -> Answer:
     return answer
 
 
-@contradicts("epic", "4122: https://fhir.epic.com/Specifications?api=10450", "equal")
+@contradicts("epic", "4122 in Epic's list of codes: https://fhir.epic.com/Specifications?api=10450", "equal")
 def a_parameter_is_not_used_and_only_a_warning_says_so() -> Answer:
     def answer(ehr: ScriptedEhr, ask: Ask) -> Reply:
         reply = ehr.honest(ask)
@@ -70,7 +70,7 @@ def a_parameter_is_not_used_and_only_a_warning_says_so() -> Answer:
     return answer
 
 
-@contradicts("epic", "4103 in FHIR Error Codes, https://fhir.epic.com", "equal")
+@contradicts("epic", "4103 in Epic's list of codes: https://fhir.epic.com/Specifications?api=10450", "equal")
 def a_deleted_record_is_told_by_a_code_alone() -> Answer:
     def answer(ehr: ScriptedEhr, ask: Ask) -> Reply:
         if f"{ask.type}/{ask.id}" in ehr.gone:
@@ -199,7 +199,7 @@ def a_search_without_its_practice_goes_nowhere() -> Answer:
     "https://github.com/drajer-health/eCRNow/issues/281",
     "equal",
     vendor_file=_PRACTICE,
-    avoided=True,
+    averted=True,
 )
 def a_search_with_its_practice_is_answered() -> Answer:
     return _needs_practice()

@@ -35,7 +35,9 @@ def drawn(patients: int, seed: int = SEED) -> tuple[Json, ...]:
     found = [resource for _, resource in staff()]
     for number, life in enumerate(lives(patients, seed, begin, end), 1):
         found += newest(delivered(life, feeds, seed), end)
-        found += [plan(life.patient, f"plan-{number}"), visit(life.patient, f"visit-{number}")]
+        found += [visit(life.patient, f"visit-{number}{letter}") for letter in ("", "a", "b")]
+        if number > 1:  # so that a search finds nothing
+            found.append(plan(life.patient, f"plan-{number}"))
     return tuple(resource for resource in found if resource["resourceType"] in TYPES)
 
 

@@ -48,7 +48,7 @@ class Script:
     base: str = "/fhir"
     paging: Literal["session", "live"] = "session"
     token: str = "page"
-    largest: int = 5
+    largest: int = 2
 
     def statement(self) -> Json:
         resources = [
@@ -97,7 +97,6 @@ SCRIPTS: dict[str, Script] = {
             "CarePlan": Offer(("patient", "category", "_id", "_count"), (("patient", "category"), ("_id",))),
         },
         token="sessionID",
-        largest=1,
     ),
     "oracle-health": Script(
         "",
@@ -113,7 +112,6 @@ SCRIPTS: dict[str, Script] = {
             ),
         },
         token="-pageContext",
-        largest=1,
     ),
     "athenahealth": Script(
         "athenahealth FHIR Server",
@@ -125,7 +123,6 @@ SCRIPTS: dict[str, Script] = {
             "Appointment": Offer(("_id", "base-appointment-id"), (("_id",),)),
         },
         token="cursor",
-        largest=1,
     ),
     "meditech": Script(
         "Interoperability Services: US Core STU6 FHIR R4",
@@ -137,7 +134,6 @@ SCRIPTS: dict[str, Script] = {
             "Task": READ_ONLY,
         },
         token="continue",
-        largest=1,
     ),
     "hapi": Script(
         "HAPI FHIR Server",

@@ -15,7 +15,7 @@ from fhir_coprod.sync.staging.stage import holdings
 from tests.sync.scripted.ehr import CLIENT, SECRET, ScriptedEhr
 from tests.sync.scripted.records import DEPARTMENT, TYPES, order
 
-PATIENTS = 4
+PATIENTS = 3
 Picture = dict[str, str]
 """Type and id there → what is held here."""
 
