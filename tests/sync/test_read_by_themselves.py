@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -43,6 +44,41 @@ def test_a_record_that_is_no_longer_listed_is_looked_at(
     report = synced(store)
     assert report.counts["Patient"].deleted == deleted
     assert report.faults == ({"Patient": fault} if fault else {})
+    assert len(genders(store)) == 2 - deleted
+
+
+def issues(*codes: str) -> dict[str, Any]:
+    """An OperationOutcome with one issue for each code."""
+    return {"resourceType": "OperationOutcome", "issue": [outcome("error", c)["issue"][0] for c in codes]}
+
+
+@respx.mock
+@pytest.mark.parametrize(
+    ("status", "codes", "deleted"),
+    [
+        (400, ("dead",), 1),
+        (400, ("dead", "hint"), 1),
+        (400, ("hint",), 0),
+        (400, ("dead", "other"), 0),
+        (401, ("dead",), 0),
+        (403, ("dead",), 0),
+        (500, ("dead",), 0),
+        (200, ("dead",), 0),
+    ],
+)
+def test_a_code_tells_a_deletion_only_if_nothing_else_is_wrong_and_nobody_refuses(
+    store: Store, tmp_path: Path, status: int, codes: tuple[str, ...], deleted: int
+) -> None:
+    file = tmp_path / "ward.toml"
+    file.write_text('[codes]\ngone = ["dead"]\nignore = ["hint"]\n')
+    offers()
+    answers(has("p", "q"))
+    synced(store, vendor=str(file))
+    answers(has("q"))
+    respx.get(f"{BASE}/Patient/p").respond(status, json=issues(*codes))
+    report = synced(store, vendor=str(file))
+    assert report.counts["Patient"].deleted == deleted
+    assert report.ok is bool(deleted)
     assert len(genders(store)) == 2 - deleted
 
 

@@ -366,7 +366,10 @@ _OURS_REFUSED = frozenset(
 """What a server says that is not content with who we are; reasons as OpenSSL names them."""
 
 
-_LIMIT = re.compile(r"r=(\d{1,9})\b.*?;\s*t=(\d{1,9})\b")
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*+"?')
+_MEMBER = re.compile(rf'(?:{_QUOTED.pattern}|[^",])++')
+"""Both take each character once, also of a quote without end."""
+_PARAMETER = re.compile(r";\s*([rt])=([0-9]{1,9})(?=\s*(?:;|$))")
 
 
 def _limited_for(value: str) -> float | None:
@@ -374,7 +377,8 @@ def _limited_for(value: str) -> float | None:
 
     As in draft-ietf-httpapi-ratelimit-headers: "requests";r=0;t=42, "others";r=17;t=60
     """
-    used_up = [float(over) for left, over in _LIMIT.findall(value.replace(",", "\n")) if left == "0"]
+    limits = [dict(_PARAMETER.findall(_QUOTED.sub("", one))) for one in _MEMBER.findall(value)]
+    used_up = [float(limit["t"]) for limit in limits if "t" in limit and int(limit.get("r", 1)) == 0]
     return max(used_up, default=None)
 
 

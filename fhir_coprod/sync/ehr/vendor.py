@@ -15,7 +15,7 @@
     [codes]                          OperationOutcome.issue.details codes with a meaning of their own
     restart = ["4113"]               read that type or patient again from the start
     ignore = ["4122"]                only a warning: what came with it is complete
-    gone = ["4103"]                  the record that was asked for by its id is deleted
+    gone = ["4103"]                  the record that was asked for by its id is deleted, unless we are refused
     [bulk]                           how its bulk exports differ
     types = ["Patient", "Goal"]      the types that they hold; without this line, all
     since = false                    they do not heed _since
@@ -157,12 +157,15 @@ def _is_named(software: str, known: str) -> bool:
 
 def read(text: bytes, file: str) -> Vendor:
     """The content of a vendor file. Raises Mistakes, a ConfigError, with every mistake in it."""
-    own = mappings.read(text, file, Vendor, mistakes)
-    if not own.like:
+    return _whole(mappings.read(text, file, Vendor, lambda own: mistakes(_whole(own, text))), text)
+
+
+def _whole(own: Vendor, text: bytes) -> Vendor:
+    """What a file says, and for the rest what that one of ours says that it is like, if it is like any."""
+    base = _bundled().get(own.like)
+    if base is None:
         return own
-    return msgspec.convert(
-        _upon(msgspec.to_builtins(_bundled()[own.like]), tomllib.loads(text.decode())), Vendor
-    )
+    return msgspec.convert(_upon(msgspec.to_builtins(base), tomllib.loads(text.decode())), Vendor)
 
 
 def _upon(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
@@ -215,10 +218,12 @@ def _type_mistakes(type: str, deviation: TypeDeviation) -> Iterator[Finding]:
         for name, value in query:
             if name == "_count":
                 yield ("types", type, "queries"), "set the size of a page with page_size, not _count."
-            elif said := r4.search_mistake(type, name, value):
+            elif not name.startswith(_OWN) and (said := r4.search_mistake(type, name, value)):
                 yield ("types", type, "queries"), said
 
 
+_OWN = "-"
+"""How the names of search parameters begin that a server has made itself."""
 _SECRET = re.compile(r"authorization|cookie|token|secret|password|api-?key|subscription-?key", re.IGNORECASE)
 _CLIENTS_OWN = frozenset(("accept-encoding", "connection", "content-length", "host", "transfer-encoding"))
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")

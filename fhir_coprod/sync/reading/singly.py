@@ -13,13 +13,16 @@ from fhir_coprod.sync.ehr import paging
 from fhir_coprod.sync.ehr.paging import Entry
 from fhir_coprod.sync.ehr.plan import TypePlan
 from fhir_coprod.sync.ehr.search import GONE
+from fhir_coprod.sync.ehr.sending import Answer
+from fhir_coprod.sync.ehr.vendor import Codes
 from fhir_coprod.sync.reading.shared import Reading, many
 from fhir_coprod.sync.reading.taking import Seen
 from fhir_coprod.sync.staging.feed import Success
 from fhir_coprod.sync.staging.references import Record
 from fhir_coprod.sync.staging.stage import Batch, Received
 
-BAD_REQUEST = 400
+BAD_REQUEST, SERVER_FAULT = 400, 500
+REFUSALS = (401, 403)
 AT_ONCE = 6
 """Records read at the same time."""
 IDS_AT_ONCE = 50
@@ -50,7 +53,7 @@ async def read_each(reading: Reading, type: str, ids: Sequence[str]) -> Found:
     """Read records one by one."""
     limit = asyncio.Semaphore(AT_ONCE)
     found = Found()
-    gone = set(reading.plan.vendor.codes.gone)
+    codes = reading.plan.vendor.codes
 
     async def one(id: str) -> None:
         async with limit:
@@ -59,7 +62,7 @@ async def read_each(reading: Reading, type: str, ids: Sequence[str]) -> Found:
             except EhrError:
                 found.unseen.append((f"{type}/{id}", "no answer"))
                 return
-        if answer.status in GONE or (answer.status >= BAD_REQUEST and answer.codes() & gone):
+        if answer.status in GONE or _says_gone(answer, codes):
             found.gone.append(Record(reading.name, type, id))
         elif answer.status == 200 and not answer.markup:
             entry = Entry(answer.body)
@@ -79,6 +82,16 @@ async def read_each(reading: Reading, type: str, ids: Sequence[str]) -> Found:
     found.unseen.sort()
     found.given_up.sort()
     return found
+
+
+def _says_gone(answer: Answer, codes: Codes) -> bool:
+    """Whether an error answer says by the vendor's codes that the record is deleted, and nothing else.
+
+    A refusal says only that we may not look, a fault of the server only that it could not.
+    """
+    if not BAD_REQUEST <= answer.status < SERVER_FAULT or answer.status in REFUSALS:
+        return False
+    return not answer.codes().isdisjoint(codes.gone) and answer.only_says({*codes.gone, *codes.ignore})
 
 
 def _is_patient(entry: Entry) -> bool:

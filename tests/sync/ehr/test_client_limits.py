@@ -6,6 +6,7 @@ import asyncio
 import json
 import socket
 import ssl
+import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -277,6 +278,11 @@ def test_retry_after_is_seconds_or_a_date_or_nothing() -> None:
         (429, {"RateLimit": '"requests";r=0;t=42, "others";r=0;t=60'}, 60.0),
         (429, {"RateLimit": '"requests";r=0;t=42', "Retry-After": "3"}, 3.0),
         (429, {"RateLimit": '"requests";r=5;t=42'}, None),
+        (429, {"RateLimit": '"requests";t=42;r=0'}, 42.0),
+        (429, {"RateLimit": '"by day, r=0; t=60";r=0;t=42'}, 42.0),
+        (429, {"RateLimit": '"r=0;t=60";r=5;t=42'}, None),
+        (429, {"RateLimit": '"requests";pr=0;r=5;t=42'}, None),
+        (429, {"RateLimit": '"requests";r=0;t=-1, "others";r=0;t=1e3, "more";r=0;t="9"'}, None),
         (429, {"RateLimit": "r=0"}, None),
         (503, {"RateLimit": '"requests";r=0;t=42'}, None),
     ],
@@ -292,6 +298,16 @@ def test_a_limit_that_is_used_up_is_waited_for(
     assert isinstance(found, Answer)
     (slept,) = clock.slept
     assert slept == waits or (waits is None and slept <= 0.5)
+
+
+@respx.mock
+@pytest.mark.parametrize("part", ['"', '"\\', '"a', ",", ";r=0", '";t=9', "\\"])
+def test_a_limit_that_makes_no_sense_is_read_in_no_time(part: str) -> None:
+    headers = {"RateLimit": part * 20_000}
+    respx.get(f"{BASE}/Patient").mock(side_effect=[httpx.Response(429, headers=headers), httpx.Response(200)])
+    began = time.process_time()
+    get(Clock())
+    assert time.process_time() - began < 1
 
 
 def test_the_circuit_opens_with_the_third_failure_for_thirty_seconds() -> None:

@@ -17,7 +17,12 @@ from tests.sync.scripted.ehr import Answer, Ask, Reply, ScriptedEhr
 
 @dataclass(frozen=True)
 class Contradiction:
-    """One case; vendor_file: the text of a vendor file of the site's own, if it needs one."""
+    """One case.
+
+    vendor_file: the text of a vendor file of the site's own, if it needs one
+    told:        what a report says of it
+    averted:     we ask so that the server does not do it
+    """
 
     vendor: str
     name: str
@@ -27,9 +32,7 @@ class Contradiction:
     signed_in: bool = False
     vendor_file: str = ""
     told: str = ""
-    """What a report says of it."""
     averted: bool = False
-    """We ask so that the server does not do it."""
 
 
 ALL: list[Contradiction] = []

@@ -32,11 +32,11 @@ def the_paging_session_expires() -> Answer:
 
 
 @contradicts("epic", "https://github.com/cqframework/cql-engine/issues/9, and 4101", "equal")
-def nothing_found_is_an_outcome_and_no_bundle() -> Answer:
+def nothing_found_is_a_bundle_with_a_remark() -> Answer:
     def answer(ehr: ScriptedEhr, ask: Ask) -> Reply:
         reply = ehr.honest(ask)
         if is_search(ask) and reply.status == 200 and not entries(reply):
-            return Reply(404, outcome("warning", "processing", "4101"))
+            reply.data["entry"] = [{"resource": outcome("warning", "processing", "4101")}]
         return reply
 
     return answer
@@ -249,7 +249,7 @@ def a_type_that_was_granted_is_forbidden() -> Answer:
     signed_in=True,
     told="unauthorized_client",
 )
-def client_credentials_are_advertised_andrefused() -> Answer:
+def client_credentials_are_advertised_and_refused() -> Answer:
     def answer(ehr: ScriptedEhr, ask: Ask) -> Reply:
         if ask.path == "token":
             return Reply(400, {"error": "unauthorized_client"})
@@ -278,11 +278,21 @@ def it_limits_at_its_discretion() -> Answer:
     return answer
 
 
-@contradicts("meditech", f"{MEDITECH}/blob/main/scopes/meditech-scopes.yml", "told", told="ServiceRequest")
+@contradicts(
+    "meditech",
+    f"scopes in {MEDITECH}/blob/main/authentication/meditech-greenfield-oauth.yml",
+    "told",
+    told="ServiceRequest",
+)
 def a_scope_that_is_advertised_is_not_granted() -> Answer:
     return refused("ServiceRequest", Reply(403, outcome("error", "forbidden")))
 
 
-@contradicts("meditech", f"{MEDITECH}/blob/main/well-known/meditech-well-known.yml", "told", told="CarePlan")
-def a_page_for_browsers_comes_with_200() -> Answer:
-    return refused("CarePlan", HTML)
+@contradicts(
+    "meditech",
+    f"fhir.meditech.com in {MEDITECH}/blob/main/well-known/meditech-well-known.yml",
+    "told",
+    told="HTML instead of FHIR JSON",
+)
+def a_former_address_answers_everything_by_a_page_for_browsers() -> Answer:
+    return lambda ehr, ask: HTML

@@ -106,7 +106,10 @@ SCRIPTS: dict[str, Script] = {
             "Patient": Offer(("_id", "identifier", "family", "birthdate", "_count"), PERSON),
             **_of_patients("Encounter", "CarePlan"),
             **_of_patients("ServiceRequest", more=("_lastUpdated",)),
-            "Appointment": Offer(("_id", "patient", "date", "_count"), (("patient", "date"), ("_id",))),
+            "Appointment": Offer(
+                ("_id", "patient", "date", "-date-or-req-period", "_count"),
+                (("patient", "date"), ("patient", "-date-or-req-period"), ("_id",)),
+            ),
         },
         token="-pageContext",
     ),

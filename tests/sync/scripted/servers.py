@@ -206,11 +206,11 @@ def a_site_has_set_smaller_pages() -> Answer:
     return answer
 
 
-@contradicts("openmrs", "https://github.com/ohs-foundation/fhir-data-pipes/pull/798", "equal", averted=True)
-def an_offset_returns_everything_at_once() -> Answer:
+@contradicts("openmrs", f"{FHIR2}: RequireAuthenticationInterceptor", "told", told="401")
+def a_sign_in_is_wanted_that_the_statement_does_not_name() -> Answer:
     def answer(ehr: ScriptedEhr, ask: Ask) -> Reply:
-        if "_offset" in ask.parameters:
-            return Reply(500, outcome("error", "timeout"))
-        return ehr.honest(ask)
+        if ask.path.startswith(("metadata", ".well-known")):
+            return ehr.honest(ask)
+        return Reply(401, body=b"Not authenticated", headers={"content-type": "text/html"})
 
     return answer

@@ -20,8 +20,8 @@ from fhir_coprod.sync.report import EhrReport
 from fhir_coprod.sync.staging.feed import feeds
 from tests.peers.fixtures import NewStore
 from tests.sync.scripted import hospitals, servers
-from tests.sync.scripted.contradictions import ALL, Contradiction
-from tests.sync.scripted.ehr import ScriptedEhr
+from tests.sync.scripted.contradictions import ALL, Contradiction, entries
+from tests.sync.scripted.ehr import Ask, Reply, ScriptedEhr
 from tests.sync.scripted.records import drawn
 from tests.sync.scripted.scripts import SCRIPTS
 from tests.sync.scripted.syncing import PATIENTS, Picture, life_goes_on, picture, settings_of
@@ -113,15 +113,48 @@ def test_a_server_that_contradicts_itself(
             assert picture(store) == honest(case.vendor)[1]
             return
     assert not first.ok
-    assert case.told in f"{first.error} {first.faults} {first.feeds} {first.unread}"
-    assert states != {"observable"} or first.unread, "something is claimed from what is absent"
+    assert case.told in f"{first.error} {first.faults} {first.unread}"
+    claimed = {type for type, state in states.items() if state == "observable"} - first.unread.keys()
+    assert case.told not in claimed, "something is claimed from what is absent"
+    assert claimed < states.keys() or first.error
     assert before.keys() <= honest(case.vendor)[0].keys()
     assert before.keys() - picture(store).keys() <= {"Encounter/visit-2"}, "what is not shown is not gone"
 
 
-def states_of(store: Store) -> set[str]:
+@pytest.mark.parametrize("case", [case for case in ALL if case.averted], ids=lambda case: case.name)
+def test_what_a_vendor_file_averts_is_met_without_it(
+    tmp_path: Path, store: Store, case: Contradiction
+) -> None:
+    ehr = replace(hospital(case.vendor), contradicts=case.make())
+    (tmp_path / "plain.toml").write_text("page_size = 200\n")
+    with serving(ehr):
+        synced(store, settings_of(ehr, tmp_path, str(tmp_path / "plain.toml")))
+    assert ehr.contradicted
+
+
+def test_an_appointment_that_is_only_proposed_is_seen_where_a_search_by_date_leaves_it_out(
+    tmp_path: Path, store: Store
+) -> None:
+    def answer(ehr: ScriptedEhr, ask: Ask) -> Reply:
+        reply = ehr.honest(ask)
+        if "date" in ask.parameters and reply.status == 200:
+            shown = [entry for entry in entries(reply) if entry["resource"]["status"] != "proposed"]
+            reply.data.update(entry=shown, total=len(shown))
+        return reply
+
+    ehr = replace(hospital("oracle-health"), contradicts=answer)
+    reference = next(ref for ref in ehr.records if ref.startswith("Appointment/"))
+    ehr.put({**ehr.records[reference], "status": "proposed"})
+    with serving(ehr):
+        report = synced(store, settings_of(ehr, tmp_path))
+    assert report.ok
+    assert '"status": "proposed"' in picture(store)[reference]
+
+
+def states_of(store: Store) -> dict[str, str]:
+    """What is known of each type."""
     with store.connect() as connection:
-        return {row.state for row in feeds(connection, "ward")}
+        return {row.type: row.state for row in feeds(connection, "ward")}
 
 
 def test_each_vendor_has_five_contradictions_or_more_each_with_its_source() -> None:
