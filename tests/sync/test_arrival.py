@@ -135,21 +135,21 @@ def test_the_records_of_three_departments_become_one_story() -> None:
     assert '"reference":"Patient/care-p"' in other
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(st.randoms(use_true_random=False))
 def test_any_order_before_the_end_gives_the_same_bytes_and_ids(dice: random.Random) -> None:
     shuffled = dice.sample(RECORDS, len(RECORDS))
     assert arrive(shuffled, [])[0] == expected()[0]
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(st.randoms(use_true_random=False), st.lists(st.integers(0, len(RECORDS)), max_size=4))
 def test_runs_in_between_change_nothing_but_the_ids(dice: random.Random, pauses: list[int]) -> None:
     shuffled = dice.sample(RECORDS, len(RECORDS))
     assert arrive(shuffled, pauses)[1] == expected()[1]
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(st.randoms(use_true_random=False))
 def test_records_that_go_and_come_again_end_the_same(dice: random.Random) -> None:
     with tempfile.TemporaryDirectory() as folder, Store.open(f"sqlite:///{folder}/a.db") as store:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -100,6 +100,7 @@ def test_narrative_may_be_html_wherever_it_stands() -> None:
     assert errors(patient(contained=[ward], managingOrganization=managing)) == [("invalid", place)]
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.recursive(st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
 def test_whatever_is_refused_is_refused_strictly_too(value: Any) -> None:
     resource = patient(name=value)

@@ -145,21 +145,21 @@ def test_a_region_does_not_matter() -> None:
     assert drafts.known("sv-FI") == "sv"
 
 
-@pytest.mark.parametrize("language", drafts.languages())
-def test_every_stalled_story_has_a_valid_draft(language: str) -> None:
+def test_every_stalled_story_has_a_valid_draft_in_each_language() -> None:
     drafted = 0
     for story in all_stories():
         assert story.now is not None
         standing = assess(story.facts(), story.policy(), story.now)
         if not drafts.subjects(standing):
             continue
-        draft = drafts.communication(standing, language)
-        assert draft["status"] == "preparation"
-        assert "sent" not in draft
         drafted += 1
-        if drafted % 10 == 1:
-            outcome = validate(draft)
-            assert outcome, [str(issue) for issue in outcome.issues]
+        for language in drafts.languages():
+            draft = drafts.communication(standing, language)
+            assert draft["status"] == "preparation"
+            assert "sent" not in draft
+            if drafted % 10 == 1:
+                outcome = validate(draft)
+                assert outcome, [str(issue) for issue in outcome.issues]
     assert drafted > 100
 
 

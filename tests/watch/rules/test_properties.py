@@ -46,7 +46,7 @@ def key(stall: Stall) -> tuple[str, str, datetime]:
     return (stall.rule, stall.task, stall.since)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(plots(), later, later, POLICIES)
 def test_time_only_makes_a_standing_worse(
     facts: Facts, one: datetime, other: datetime, policy: policies.Policy
@@ -66,7 +66,7 @@ def verdict(standing: Standing) -> Standing:
     return msgspec.structs.replace(standing, wake=None, last_informed=None, due=None)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(plots(ahead=True), nows, POLICIES, st.floats(0, 0.999))
 def test_nothing_changes_before_the_wake_time(
     facts: Facts, now: datetime, policy: policies.Policy, part: float
@@ -90,7 +90,7 @@ def test_no_written_story_changes_before_its_wake_time(story: Story) -> None:
         now = wake
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(plots(ahead=True), nows, st.randoms(use_true_random=False))
 def test_the_order_in_which_facts_are_listed_does_not_matter(
     facts: Facts, now: datetime, chance: random.Random
@@ -145,7 +145,7 @@ def _shuffled(held: Held, chance: random.Random) -> Held:
     return Held(held.reference, tuple(zip(stored, bodies, strict=True)))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(plots(ahead=True), nows, st.data())
 def test_facts_after_now_are_ignored(facts: Facts, now: datetime, data: st.DataObject) -> None:
     after = now + timedelta(hours=data.draw(st.integers(1, 500)))
@@ -176,7 +176,7 @@ def _with(facts: Facts, kind: str, at: datetime) -> Facts:
     return msgspec.structs.replace(facts, tasks=(*facts.tasks, asked))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(plots(ahead=True), nows)
 def test_assessing_again_changes_nothing(facts: Facts, now: datetime) -> None:
     standing = assess(facts, POLICY, now)
@@ -187,7 +187,7 @@ def test_assessing_again_changes_nothing(facts: Facts, now: datetime) -> None:
 TYPES = sorted({type for about in ABOUT.values() for type in about.needs})
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(plots(ahead=True), nows, st.sets(st.sampled_from(TYPES)))
 def test_nothing_is_claimed_from_data_that_could_not_be_seen(
     facts: Facts, now: datetime, types: set[str]
@@ -345,7 +345,7 @@ MISSING: dict[Rule, Callable[[Facts, Stall, datetime], Facts]] = {
 }
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(plots(ahead=True), nows, POLICIES)
 def test_adding_the_missing_fact_always_resolves(
     facts: Facts, now: datetime, policy: policies.Policy
