@@ -50,8 +50,10 @@ test: $(VENV)/.test  ## all tests; names the optional peers it skipped
 
 NONE := 5# pytest's exit code when what ARGS names has no test of that kind
 proof: $(VENV)/.test  ## long proofs: fuzz, kill loops, mutants (PROOF_SIZE=ci for the size CI uses)
-	@$(BIN)/python -m pytest -m "proof and not alone" -n 2 --dist loadfile $(ARGS) || test $$? -eq $(NONE)
-	@$(BIN)/python -m pytest -m "proof and alone" $(ARGS) || test $$? -eq $(NONE)
+	@failed=0; \
+	$(BIN)/python -m pytest -m "proof and not alone" -n 2 --dist loadfile $(ARGS) || test $$? -eq $(NONE) || failed=1; \
+	$(BIN)/python -m pytest -m "proof and alone" $(ARGS) || test $$? -eq $(NONE) || failed=1; \
+	exit $$failed
 
 check: $(VENV)/.dev  ## lint, format, types
 	@$(BIN)/ruff check .

@@ -11,15 +11,16 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import NamedTuple, Self, TypeVar
 
+import msgspec
 import sqlalchemy
 from sqlalchemy import Connection
 
-from fhir_coprod.errors import CoprodError, Gone, NotFound
+from fhir_coprod.errors import CoprodError, Damaged, Gone, NotFound, NotJson
 from fhir_coprod.instants import now, to_milliseconds
 from fhir_coprod.store import opening, quality, reindex
 from fhir_coprod.store.batch import Clock
 from fhir_coprod.store.condition import Condition, Watcher
-from fhir_coprod.store.database import PATIENCE, Database, Patience, Session
+from fhir_coprod.store.database import DAMAGED, PATIENCE, Database, Patience, Session
 from fhir_coprod.store.gathering import Gathering
 from fhir_coprod.store.postgresql import PostgresqlDatabase
 from fhir_coprod.store.quality import Fault
@@ -315,9 +316,14 @@ class Store:
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:
-        """An SQLAlchemy connection for other floors to read their own tables; do not commit on it."""
+        """An SQLAlchemy connection for other floors to read their own tables; do not commit on it.
+
+        What cannot be read there of what is only ever stored as JSON, or packed, is Damaged.
+        """
         try:
             with self._database.engine.connect() as connection:
                 yield connection
         except (sqlalchemy.exc.DBAPIError, UnicodeDecodeError) as error:
             raise self._database.unavailable(error) from error
+        except (NotJson, msgspec.DecodeError) as error:
+            raise Damaged(DAMAGED) from error

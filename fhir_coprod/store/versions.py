@@ -81,13 +81,18 @@ class Version(msgspec.Struct, frozen=True, dict=True):
         """The body as values, parsed on first use; empty when deleted. Do not change it in place."""
         if not self.body and self.deleted:
             return {}
-        try:
-            data = jsontext.decode(self.body)
-        except NotJson as error:
-            raise Damaged(_DAMAGED.format(self.reference, self.version)) from error
-        if not isinstance(data, dict):
-            raise Damaged(_DAMAGED.format(self.reference, self.version))
-        return data
+        return stored(self.body, self.type, self.id, self.version)
+
+
+def stored(body: bytes, type: str, id: str, version: int) -> Json:
+    """The body of a version as values. Raises Damaged if it is no resource: such a one was never stored."""
+    try:
+        data = jsontext.decode(body)
+    except NotJson as error:
+        raise Damaged(_DAMAGED.format(f"{type}/{id}", version)) from error
+    if not isinstance(data, dict):
+        raise Damaged(_DAMAGED.format(f"{type}/{id}", version))
+    return data
 
 
 def _stamp(milliseconds: int) -> bytes:

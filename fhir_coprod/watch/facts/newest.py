@@ -16,10 +16,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Select
 
-from fhir_coprod import definitions, jsontext, watched
+from fhir_coprod import definitions, watched
 from fhir_coprod.instants import from_milliseconds
 from fhir_coprod.jsontext import Json
 from fhir_coprod.readable import Readable, concerns, elements_of, readable
+from fhir_coprod.store.versions import stored
 from fhir_coprod.watch.facts import queries
 from fhir_coprod.watch.record.fhir import batches, is_asking
 
@@ -104,12 +105,12 @@ class Newest:
         spoilt: set[tuple[str, datetime]] = set()
         for some in batches(ids, queries.AT_ONCE):
             known = self._connection.execute(queries.VERSIONS, {"type": type, "ids": some})
-            for id, position, updated, method, body in known:
+            for id, number, position, updated, method, body in known:
                 versions = found.setdefault(f"{type}/{id}", [])
                 if method == "delete":
                     versions.clear()
                 else:
-                    data, unreadable = self._parse(position, body)
+                    data, unreadable = self._parse(position, body, type, id, number)
                     versions.append((from_milliseconds(updated), data))
                     if lost(type, data, unreadable):
                         spoilt.add((f"{type}/{id}", from_milliseconds(updated)))
@@ -121,16 +122,18 @@ class Newest:
     def _read(self, statement: Select[Any], values: Mapping[str, Any]) -> None:
         found = self._connection.execute(statement, values)
         for key, type, id, number, position, updated, source, body in found:
-            data, unreadable = self._parse(position, body)
+            data, unreadable = self._parse(position, body, type, id, number)
             gone = lost(type, data, unreadable)
             row = Row(key, type, id, number, from_milliseconds(updated), source, data, gone)
             self._by_key[key] = self._by_name[type, id] = row
 
-    def _parse(self, position: int, body: bytes) -> Readable:
+    def _parse(self, position: int, body: bytes, type: str, id: str, number: int) -> Readable:
         read = self._texts.get(position)
         if read is None:
             read = self._parsed.get(position)
-            self._texts[position] = read = as_read(jsontext.decode(body), body) if read is None else read
+            if read is None:
+                read = as_read(stored(body, type, id, number), body)
+            self._texts[position] = read
         return read
 
 

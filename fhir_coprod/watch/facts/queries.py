@@ -42,7 +42,7 @@ BY_KEY: Final = _NEWEST.where(_resource.key.in_(_several("keys")))
 BY_NAME: Final = _NEWEST.where(_resource.type == bindparam("type"), _resource.id.in_(_several("ids")))
 """The same for resources of one type, by id."""
 VERSIONS: Final = (
-    select(_version.id, _version.position, _version.updated, _version.method, _version.body)
+    select(*(_version[name] for name in ("id", "version", "position", "updated", "method", "body")))
     .where(_version.type == bindparam("type"), _version.id.in_(_several("ids")))
     .order_by(_version.id, _version.version)
 )
