@@ -152,7 +152,7 @@ def test_workers_serve_one_store_are_replaced_and_end_with_their_parent_in_good_
         first, second = workers_of(served)
         os.kill(first, signal.SIGKILL)
         until(lambda: len(workers_of(served)) == 2 and first not in workers_of(served))
-        assert f"worker {first} has ended (signal 9); another is started" in served.log()
+        until(lambda: f"worker {first} has ended (signal 9); another is started" in served.log())
         assert requests.get(health, timeout=60).status_code == 200
         assert second in workers_of(served)
 
