@@ -113,9 +113,14 @@ def test_a_name_that_looks_like_an_option_is_not_repeated_raw(tmp_path: Path, co
     assert run(tmp_path, command, "--", "-\x1b[31m.ndjson").returncode == 0
 
 
-@pytest.mark.parametrize("command", ["load", "validate"])
 @pytest.mark.parametrize(
-    ("way", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["SIGTERM", "Ctrl-C"]
+    ("way", "code", "command"),
+    [
+        pytest.param(signal.SIGTERM, 143, "load", id="SIGTERM-load"),
+        pytest.param(signal.SIGTERM, 143, "validate", id="SIGTERM-validate", marks=pytest.mark.proof),
+        pytest.param(signal.SIGINT, 130, "load", id="Ctrl-C-load", marks=pytest.mark.proof),
+        pytest.param(signal.SIGINT, 130, "validate", id="Ctrl-C-validate"),
+    ],
 )
 def test_somebody_stops_it_in_the_middle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, way: signal.Signals, code: int

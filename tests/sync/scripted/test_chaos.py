@@ -21,7 +21,7 @@ from tests.sync.scripted.test_vendors import synced
 from tests.sync.server import serving
 
 PATIENTS = 3
-FEW = ["epic", "hapi"]
+FEW = ["epic"]
 SEEDS = 1 if os.environ.get("PROOF_SIZE") == "ci" else 40
 CHAOTIC, CALM = 3, 3
 """Runs under chaos, and the most that it may take afterwards."""
