@@ -99,7 +99,7 @@ def cases() -> Iterator[Any]:
         yield pytest.param(case, id=f"{case.vendor}-{case.name}", marks=marks)
 
 
-@pytest.mark.parametrize("case", cases())
+@pytest.mark.parametrize("case", [*cases()])
 def test_a_server_that_contradicts_itself(
     honest: Honest, tmp_path: Path, store: Store, case: Contradiction
 ) -> None:
