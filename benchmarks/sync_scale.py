@@ -124,7 +124,7 @@ def _sync(config: Path, url: str, expected: int) -> Ran:
         memory = 0.0
         while (ended := os.wait4(process.pid, os.WNOHANG))[0] == 0:
             memory = max(memory, _own_memory(process.pid))
-            time.sleep(0.05)
+            time.sleep(0.05)  # between two looks at its memory
         _, status, used = ended
         process.returncode = os.waitstatus_to_exitcode(status)
         wall = time.monotonic() - begin

@@ -48,8 +48,6 @@ class EhrOverview:
     """When a run that read everything last ended."""
     dead_letters: int
     """Open ones."""
-    marks: int
-    """Elements that break a rule in records that are kept."""
     late_after: timedelta
     """How old what is known may be before somebody should look: an interval and an hour, or a day and two
     hours if it has hours, or is not synced by itself."""
@@ -108,9 +106,6 @@ class Overview:
 
 def overview(store: Store, settings: Settings, now: datetime) -> Overview:
     """How everything is at `now`; writes nothing."""
-    marks: dict[str, int] = {}
-    for source, _, _, number in store.fault_counts():
-        marks[source] = marks.get(source, 0) + number
     looked = store.cursor(LOOKED)
     # Asked before the runs are read: one that began earlier and has not ended was killed if nobody syncs.
     is_syncing = store.is_held(alone.NAME)
@@ -119,7 +114,7 @@ def overview(store: Store, settings: Settings, now: datetime) -> Overview:
         interests, stalls = rows.counts(connection)
         return Overview(
             now,
-            _ehrs(connection, settings, now, letters, marks, is_syncing=is_syncing),
+            _ehrs(connection, settings, now, letters, is_syncing=is_syncing),
             letters.get("", 0),
             store.is_held(LEASE),
             from_milliseconds(looked) if looked else None,
@@ -137,7 +132,6 @@ def _ehrs(
     settings: Settings,
     now: datetime,
     letters: dict[str, int],
-    marks: dict[str, int],
     *,
     is_syncing: bool,
 ) -> tuple[EhrOverview, ...]:
@@ -160,7 +154,6 @@ def _ehrs(
             tuple(last[ehr.name] if is_syncing else _without_the_dead(last[ehr.name], now)),
             good.get(ehr.name),
             letters.get(ehr.name, 0),
-            marks.get(f"ehr:{ehr.name}", 0),
             _patience(settings, ehr),
         )
         for ehr in settings.ehr

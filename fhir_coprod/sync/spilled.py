@@ -8,9 +8,11 @@ nobody else sees and which is gone with the process.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, MutableMapping, MutableSet
-from typing import Final, TypeVar
+from collections.abc import Callable, Collection, Iterable, Iterator, MutableMapping, MutableSet
+from typing import Final, Generic, TypeVar
 
+H = TypeVar("H", bound=Collection[str])
+T = TypeVar("T")
 V = TypeVar("V")
 
 MOST = 20_000
@@ -38,32 +40,44 @@ def _names(file: sqlite3.Connection) -> Iterator[str]:
     return (name.decode("utf-8", "surrogatepass") for (name,) in file.execute("SELECT name FROM held"))
 
 
-class SpilledSet(MutableSet[str]):
-    """A set of texts. What is made of it by `-`, `&` and `|` is an ordinary set, in memory."""
+class _Spilled(Generic[H]):
+    """What both have in common.
 
-    def __init__(self, texts: Iterable[str] = ()) -> None:
-        self._held: set[str] = set()
+    held: the set or dict in memory; empty when all is in the file
+    """
+
+    def __init__(self, held: H) -> None:
+        self._held = held
         self._file: sqlite3.Connection | None = None
-        self._number = 0
-        """How many are in the file."""
-        self.update(texts)
-
-    @classmethod
-    def _from_iterable(cls, it: Iterable[str]) -> set[str]:  # type: ignore[override]
-        return set(it)
-
-    def __len__(self) -> int:
-        return len(self._held) if self._file is None else self._number
 
     def __iter__(self) -> Iterator[str]:
-        if self._file is None:
-            return iter(self._held)
-        return _names(self._file)
+        return iter(self._held) if self._file is None else _names(self._file)
 
     def __contains__(self, text: object) -> bool:
         if self._file is None:
             return text in self._held
         return self._file.execute("SELECT 1 FROM held WHERE name = ?", (_bytes(text),)).fetchone() is not None
+
+    def _delete(self, file: sqlite3.Connection, text: str) -> int:
+        """How many were deleted, one or none."""
+        return file.execute("DELETE FROM held WHERE name = ?", (_bytes(text),)).rowcount
+
+
+class SpilledSet(_Spilled[set[str]], MutableSet[str]):
+    """A set of texts. What is made of it by `-`, `&` and `|` is an ordinary set, in memory."""
+
+    def __init__(self, texts: Iterable[str] = ()) -> None:
+        super().__init__(set())
+        self._number = 0
+        """How many are in the file."""
+        self.update(texts)
+
+    @classmethod
+    def _from_iterable(cls, it: Iterable[T]) -> set[T]:
+        return set(it)
+
+    def __len__(self) -> int:
+        return len(self._held) if self._file is None else self._number
 
     def add(self, value: str) -> None:
         self.update((value,))
@@ -72,7 +86,7 @@ class SpilledSet(MutableSet[str]):
         if self._file is None:
             self._held.discard(value)
         else:
-            self._number -= self._file.execute("DELETE FROM held WHERE name = ?", (_bytes(value),)).rowcount
+            self._number -= self._delete(self._file, value)
 
     def update(self, texts: Iterable[str]) -> None:
         """Add them all."""
@@ -94,47 +108,29 @@ class SpilledSet(MutableSet[str]):
         self._number += file.total_changes - before
 
 
-class SpilledDict(MutableMapping[str, V]):
+class SpilledDict(_Spilled[dict[str, V]], MutableMapping[str, V]):
     """A mapping from texts.
 
     pack, unpack: a value as the text that stands for it in the file, and back
     """
 
     def __init__(self, pack: Callable[[V], str], unpack: Callable[[str], V]) -> None:
+        super().__init__({})
         self._pack = pack
         self._unpack = unpack
-        self._held: dict[str, V] = {}
-        self._file: sqlite3.Connection | None = None
 
     def __len__(self) -> int:
         if self._file is None:
             return len(self._held)
         return int(self._file.execute("SELECT count(*) FROM held").fetchone()[0])
 
-    def __iter__(self) -> Iterator[str]:
-        if self._file is None:
-            return iter(self._held)
-        return _names(self._file)
-
-    def __contains__(self, text: object) -> bool:
-        if self._file is None:
-            return text in self._held
-        return self._row(text) is not None
-
     def __getitem__(self, text: str) -> V:
         if self._file is None:
             return self._held[text]
-        row = self._row(text)
+        row = self._file.execute("SELECT value FROM held WHERE name = ?", (_bytes(text),)).fetchone()
         if row is None:
             raise KeyError(text)
         return self._unpack(row[0])
-
-    def _row(self, text: object) -> tuple[str] | None:
-        assert self._file is not None
-        row: tuple[str] | None = self._file.execute(
-            "SELECT value FROM held WHERE name = ?", (_bytes(text),)
-        ).fetchone()
-        return row
 
     def __setitem__(self, text: str, value: V) -> None:
         if self._file is None:
@@ -150,5 +146,5 @@ class SpilledDict(MutableMapping[str, V]):
     def __delitem__(self, text: str) -> None:
         if self._file is None:
             del self._held[text]
-        elif not self._file.execute("DELETE FROM held WHERE name = ?", (_bytes(text),)).rowcount:
+        elif not self._delete(self._file, text):
             raise KeyError(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo
@@ -59,6 +60,7 @@ class EhrPart:
     window: str
     dead_letters: int
     marks: int
+    """Elements that break a rule in records that are kept."""
     types: tuple[TypeRow, ...]
     hidden: tuple[str, ...]
     runs: tuple[RunRow, ...]
@@ -87,7 +89,10 @@ class Page:
 def operating(store: Store, settings: Settings, now: datetime) -> Page:
     """How everything is at `now`; writes nothing."""
     seen, zone = overview(store, settings, now), settings.site.zone
-    parts = tuple(_ehr(ehr, now, zone) for ehr in seen.ehrs)
+    marks: Counter[str] = Counter()
+    for source, _, _, number in store.fault_counts():
+        marks[source] += number
+    parts = tuple(_ehr(ehr, marks[f"ehr:{ehr.name}"], now, zone) for ehr in seen.ehrs)
     return Page(
         now.astimezone(zone),
         settings.site.timezone,
@@ -121,7 +126,7 @@ def _jobs(seen: Overview, condition: Condition, zone: ZoneInfo) -> list[tuple[st
     ]
 
 
-def _ehr(ehr: EhrOverview, now: datetime, zone: ZoneInfo) -> EhrPart:
+def _ehr(ehr: EhrOverview, marks: int, now: datetime, zone: ZoneInfo) -> EhrPart:
     last = ehr.runs[0] if ehr.runs else None
     is_wrong = ehr.is_late(now) or (last is not None and last.result in ("faults", "failed", "cut-off"))
     if ehr.pause:
@@ -139,7 +144,7 @@ def _ehr(ehr: EhrOverview, now: datetime, zone: ZoneInfo) -> EhrPart:
         grade,
         ehr.window,
         ehr.dead_letters,
-        ehr.marks,
+        marks,
         tuple(_type(feed, now, zone) for feed in (*ehr.not_whole, *ehr.whole)),
         ehr.hidden,
         tuple(_run(run, zone) for run in ehr.runs),

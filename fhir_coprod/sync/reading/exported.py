@@ -239,10 +239,11 @@ class Exported:
         reading, plan = self.reading, self.plan
         suspects = await self._suspects(living)
         # Many may leave a group at once, and are still there.
-        vanished = "" if self._tells_who_left else self._vanished(suspects, living)
+        dead = 0 if self._tells_who_left else len(suspects & living)
+        vanished = singly.vanished(reading, dead, len(living))
         found = await singly.read_each(reading, plan.type, [] if vanished else sorted(suspects))
         gone = {record.id for record in found.gone}
-        vanished = vanished or self._vanished(gone, living)
+        vanished = vanished or singly.vanished(reading, len(gone & living), len(living))
         if vanished:
             found.gone.clear()
         found.into(held)
@@ -258,13 +259,6 @@ class Exported:
     def _tells_who_left(self) -> bool:
         """Whether patients who are not in the export are not in the group, if they are there."""
         return self.plan.type == "Patient" and self.job.is_full and self.job.scope.startswith("Group/")
-
-    def _vanished(self, ids: set[str], living: SpilledSet) -> str:
-        """What to say if these are too many to be believed gone; "" if they are not."""
-        dead = len(ids & living)
-        if self.reading.wishes.may_vanish(dead, len(living)):
-            return ""
-        return singly.vanished(dead, len(living), self.reading.name)
 
     def _gaps(self) -> dict[str, str]:
         """Patients whose records are not exported any more, and why."""

@@ -249,7 +249,7 @@ class Exporting:
             ended = "failed" if isinstance(error, Lost) else "not begun"
             await self.reading.threaded(self.exports.end, self._name, job, ended)
             if isinstance(error, EhrAnswer | EhrUnreachable):
-                await self._without(job, self._bare(error))
+                await self._without(job, self.reading.bare(error.message))
             else:  # it asks to be left alone
                 await self.fail(self._unsettled(job), error.message)
             return
@@ -261,7 +261,7 @@ class Exporting:
         await self.reading.threaded(
             self.exports.end, self._name, job, "not begun" if job.patients else "refused"
         )
-        await self._without(job, self._bare(refusal))
+        await self._without(job, self.reading.bare(refusal.message))
 
     async def _go_on(self, job: Job, left: Left, *, resumed: bool) -> None:
         """Go on with an export until it is read, or as far as this run comes."""
@@ -280,7 +280,7 @@ class Exporting:
             ended = "failed" if self._is_begun_again else "lost"
             await self.reading.threaded(self.exports.end, self._name, job, ended)
             if self._is_begun_again:
-                await self._without(job, self._bare(lost))
+                await self._without(job, self.reading.bare(lost.message))
             else:
                 self._is_begun_again = True
                 if types := tuple(plan.type for plan in self._unsettled(job)):
@@ -288,7 +288,7 @@ class Exporting:
         except EhrError as error:
             if self._is_late(job):  # nothing will come of it
                 await self.reading.threaded(self.exports.end, self._name, job, "failed")
-                await self._without(job, self._bare(error))
+                await self._without(job, self.reading.bare(error.message))
             else:
                 await self.fail(self._unsettled(job), error.message)
 
@@ -309,7 +309,7 @@ class Exporting:
         except Lost:
             raise
         except EhrAnswer as error:
-            raise _Failed(self._bare(error)) from None
+            raise _Failed(self.reading.bare(error.message)) from None
         latest = answer.time or datetime.now(UTC)
         times = [part.time for part in parts if part.time is not None and part.time <= latest]
         # A time to come would hide what is written until then.
@@ -425,9 +425,6 @@ class Exporting:
 
     def _is_late(self, job: Job) -> bool:
         return datetime.now(UTC) - job.began_at > self.reading.wishes.bulk_job
-
-    def _bare(self, error: EhrError) -> str:
-        return error.message.removeprefix(f"{self._name}: ").rstrip(".")
 
     async def _without(self, job: Job, reason: str) -> None:
         """Read what is left of the types of an export without it; those that can only be exported fail."""

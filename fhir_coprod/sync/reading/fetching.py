@@ -66,7 +66,7 @@ class _Fetching:
         for number, lost in refused.items():
             if lost.is_gone and not self.is_last_try:
                 raise lost
-            missing[number] = (self._bare(lost), True)
+            missing[number] = (self.reading.bare(lost.message), True)
         return missing
 
     async def _some(self, wanted: Sequence[Held], missing: Missing) -> dict[int, Lost]:
@@ -94,8 +94,8 @@ class _Fetching:
                     refused[held.number] = lost
                     return
                 except EhrError as error:
-                    no_place = self._bare(error) if isinstance(error, NoPlace) else ""
-                    missing[held.number] = (self._bare(error), isinstance(error, EhrAnswer))
+                    no_place = self.reading.bare(error.message) if isinstance(error, NoPlace) else ""
+                    missing[held.number] = (self.reading.bare(error.message), isinstance(error, EhrAnswer))
                     return
                 await self.reading.threaded(self.exports.fetched, self._name, held)
             done += 1
@@ -130,6 +130,3 @@ class _Fetching:
     def _held(self, numbers: Mapping[int, Lost]) -> list[Held]:
         found = self.exports.read(self._name)
         return [held for held in found[1].files if held.number in numbers] if found is not None else []
-
-    def _bare(self, error: EhrError) -> str:
-        return error.message.removeprefix(f"{self._name}: ").rstrip(".")

@@ -97,13 +97,8 @@ class Listing:
     def _is_full_due(self) -> bool:
         """Whether everything is to be listed: somebody asked for it, the last such look did not see
         everything, or it is long ago."""
-        wishes = self.reading.wishes
-        if self.again or wishes.full or self.before is None or self.before.last_full is None:
-            return True
-        if wishes.full_after is None:
-            return False
-        # In the future: our clock has been set back since, and nobody knows how long ago it was.
-        return not timedelta() <= self.started - self.before.last_full < wishes.full_after
+        last = self.before.last_full if self.before is not None else None
+        return self.again or self.reading.wishes.is_full_due(last, self.started)
 
     @property
     def _each_for_itself(self) -> bool:
@@ -162,9 +157,7 @@ class Listing:
         path, vendor = self.plan.type, reading.plan.vendor
         parameters = [*query, *vendor.parameters.items(), ("_count", str(self._page_size))]
         if self.is_incremental:
-            own = reading.client.ehr.overlap_seconds
-            overlap = timedelta(seconds=vendor.overlap_seconds if own is None else own)
-            text = last_updated(datetime.fromisoformat(self._mark) - overlap)
+            text = last_updated(datetime.fromisoformat(self._mark) - reading.overlap)
             if self.plan.find == "history":
                 path, parameters = f"{path}/_history", [("_since", text), *query, parameters[-1]]
             else:
@@ -285,11 +278,8 @@ class Listing:
         if self._each_for_itself:
             self._gaps = dict(self._patients_missed())
         suspects = await self._suspects(living)
-        vanished = ""
-        dead = len(suspects & living)
-        if not reading.wishes.may_vanish(dead, len(living)):
-            vanished = singly.vanished(dead, len(living), reading.name)
-        else:
+        vanished = singly.vanished(reading, len(suspects & living), len(living))
+        if not vanished:
             found = await singly.read_each(reading, plan.type, sorted(suspects))
             found.into(held)
             self._unseen = found.unseen
@@ -304,7 +294,7 @@ class Listing:
         """Patients for whom not everything came, and why."""
         for unit in self.units:
             if reason := unit.failed or "".join(unit.passed_over[:1]):
-                yield unit.patient, _bare(reason, self.reading.name)
+                yield unit.patient, self.reading.bare(reason)
             elif self._missing(unit) and self._short_looks + 1 < HABIT:
                 yield unit.patient, _counts(unit.tally.total or 0, unit.tally.came)
 
@@ -330,7 +320,7 @@ class Listing:
         elif vanished:
             behind = vanished
         elif not self._each_for_itself and (over := [why for unit in self.units for why in unit.passed_over]):
-            behind = f"{many(len(over), 'page')} could not be read ({_bare(over[0], self.reading.name)})"
+            behind = f"{many(len(over), 'page')} could not be read ({self.reading.bare(over[0])})"
         else:
             behind, looks, remark = self._counted(living)
         if behind:
@@ -451,7 +441,3 @@ class Listing:
 
 def _counts(total: int, came: int) -> str:
     return f"the server counts {many(total, 'record')}, and {came} came"
-
-
-def _bare(reason: str, ehr: str) -> str:
-    return reason.removeprefix(f"{ehr}: ").rstrip(".")

@@ -64,6 +64,15 @@ class Wishes:
     bulk_wait: timedelta = timedelta(minutes=10)
     bulk_job: timedelta = timedelta(hours=24)
 
+    def is_full_due(self, last: datetime | None, at: datetime) -> bool:
+        """Whether everything is to be read: somebody asks for it, it never was, or it is long ago."""
+        if self.full or last is None:
+            return True
+        if self.full_after is None:
+            return False
+        # In the future: our clock has been set back since, and nobody knows how long ago it was.
+        return not timedelta() <= at - last < self.full_after
+
     def may_vanish(self, vanished: int, living: int) -> bool:
         """Whether so many of the living records may be deleted without a person saying so."""
         allowed = max(FEWEST_DELETED, int(self.max_deleted_share * living))
@@ -92,6 +101,16 @@ class Reading:
     @property
     def name(self) -> str:
         return self.plan.ehr
+
+    @property
+    def overlap(self) -> timedelta:
+        """How far a search for changes reaches back behind what was read."""
+        own = self.client.ehr.overlap_seconds
+        return timedelta(seconds=self.plan.vendor.overlap_seconds if own is None else own)
+
+    def bare(self, reason: str) -> str:
+        """A sentence about the EHR as a part of another one: without its name and the full stop."""
+        return reason.removeprefix(f"{self.name}: ").rstrip(".")
 
     def taking(self, plan: TypePlan, *, is_listing: bool, accepts_older: bool) -> Taking:
         """How records of the type are taken; the bases are those known so far."""

@@ -176,18 +176,21 @@ async def _bury(reading: Reading, type: str, gone: Sequence[Record]) -> None:
         return
     living = await reading.threaded(reading.sink.living, reading.name, type)
     dead = [record for record in gone if record.id in living]
-    if not reading.wishes.may_vanish(len(dead), len(living)):
-        await reading.fail(type, "behind", vanished(len(dead), len(living), reading.name))
+    if too_many := vanished(reading, len(dead), len(living)):
+        await reading.fail(type, "behind", too_many)
     elif dead:
         await reading.put(Batch(reading.name, type, gone=dead))
 
 
-def vanished(number: int, living: int, ehr: str) -> str:
-    """What to say if more records are gone than may vanish without a person saying so."""
+def vanished(reading: Reading, number: int, living: int) -> str:
+    """What to say if more of the living records are gone than may vanish without a person saying so; "" if
+    they are not."""
+    if reading.wishes.may_vanish(number, living):
+        return ""
     return (
         f"{number} of {many(living, 'record')} are not there any more; nothing was deleted here. If the EHR "
         f"has been emptied by mistake, wait until it is back; if they are really gone, run: "
-        f"fhir-coprod sync {ehr} --full --accept-deletions"
+        f"fhir-coprod sync {reading.name} --full --accept-deletions"
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from fhir_coprod.instants import last_updated
 from fhir_coprod.sync.ehr.plan import TypePlan
@@ -46,19 +46,14 @@ def can_be_searched(reading: Reading, plan: TypePlan) -> bool:
 def is_full_due(reading: Reading, plan: TypePlan, feed: Feed | None, *, wants_all: bool) -> bool:
     """Whether everything is to be exported: somebody asked for it, changes cannot be had, the last whole
     export did not have everything, or it is long ago."""
-    wishes = reading.wishes
-    if wishes.full or wants_all or plan.is_exported_first or not reading.plan.vendor.bulk.since:
+    if wants_all or plan.is_exported_first or not reading.plan.vendor.bulk.since:
         return True
-    if feed is None or not feed.watermark or feed.last_full is None:
+    if feed is None or not feed.watermark:
         return True
-    if wishes.full_after is None:
-        return False
-    return not timedelta() <= datetime.now(UTC) - feed.last_full < wishes.full_after
+    return reading.wishes.is_full_due(feed.last_full, datetime.now(UTC))
 
 
 def since(reading: Reading, feeds: Sequence[Feed | None]) -> str:
     """From when on changes are to be exported: the earliest watermark, less the overlap."""
-    own = reading.client.ehr.overlap_seconds
-    overlap = timedelta(seconds=reading.plan.vendor.overlap_seconds if own is None else own)
     mark = min(feed.watermark for feed in feeds if feed is not None)
-    return last_updated(datetime.fromisoformat(mark) - overlap)
+    return last_updated(datetime.fromisoformat(mark) - reading.overlap)
