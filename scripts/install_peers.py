@@ -3,7 +3,7 @@
     python scripts/install_peers.py            everything
         python scripts/install_peers.py NAME...    some of them
 
-NAME is `debian` (PostgreSQL and Chromium), or a folder under tests/peers that has a pom.xml (built with
+NAME is `debian` (PostgreSQL, Chromium, systemd), or a folder under tests/peers that has a pom.xml (built with
 Maven, Java 17), a package.json (installed with npm ci, Node 20), a packages.json (FHIR packages from npm), or
 a requirements.txt (Python packages, installed into an environment of their own).
 
@@ -31,12 +31,14 @@ sys.path.insert(0, str(ROOT))
 
 
 def debian() -> None:
-    """Install PostgreSQL and Chromium from Debian's packages."""
+    """Install PostgreSQL, Chromium and systemd from Debian's packages."""
     wanted = []
     if not (shutil.which("postgres") or list(Path("/usr/lib/postgresql").glob("*/bin/postgres"))):
         wanted.append("postgresql")
     if not (shutil.which("chromium") or shutil.which("chromium-browser")):
         wanted.append("chromium")
+    if not shutil.which("systemd-analyze"):
+        wanted.append("systemd")
     if not wanted:
         return
     if os.geteuid() != 0 or not shutil.which("apt-get"):

@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +16,7 @@ import yaml
 
 from fhir_coprod.cli.commands import COMMANDS
 from tests.api.server import serving
+from tests.peers import registry, systemd
 from tests.test_docs import cron_line
 
 ROOT = Path(__file__).parent.parent
@@ -28,15 +28,17 @@ PROGRAM = "/opt/fhir-coprod/bin/fhir-coprod"
 EXPOSED = 2.0
 """What `systemd-analyze security` may find at most; 10 is unprotected."""
 
-needs_systemd = pytest.mark.skipif(
-    shutil.which("systemd-analyze") is None, reason="systemd-analyze is not here"
-)
+
+@pytest.fixture
+def systemd_analyze() -> str:
+    registry.require(systemd.PEER)
+    return systemd.PROGRAM
 
 
 # --- systemd --------------------------------------------------------------------------------------
 
 
-@needs_systemd
+@pytest.mark.usefixtures("systemd_analyze")
 def test_systemd_takes_each_unit_without_a_word(tmp_path: Path) -> None:
     """With another program in the place of ours, as ours is not installed there."""
     for unit in UNITS:
@@ -50,7 +52,7 @@ def test_systemd_takes_each_unit_without_a_word(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@needs_systemd
+@pytest.mark.usefixtures("systemd_analyze")
 @pytest.mark.parametrize("unit", SERVICES, ids=lambda unit: unit.name)
 def test_each_service_has_no_more_rights_than_it_needs(unit: Path) -> None:
     done = subprocess.run(

@@ -253,7 +253,7 @@ def test_a_paused_ehr_is_not_asked_and_is_no_fault(healthy: Settings, care: Ehr,
 def late_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     class Late(datetime):
         @classmethod
-        def now(cls, tz: Any = None) -> datetime:  # type: ignore[override]
+        def now(cls, tz: Any = None) -> datetime:
             return datetime.now(tz) - timedelta(seconds=90)
 
     monkeypatch.setattr(doctor, "datetime", Late)

@@ -89,7 +89,7 @@ def ehr(realm: Realm) -> Iterator[GuardedEhr]:
 
     def accepts(token: str) -> bool:
         if not public:
-            public.append(KeySet.import_key_set(realm.public_keys()))  # type: ignore[arg-type]
+            public.append(realm.key_set())
         try:
             claims = jwt.decode(token, public[0], algorithms=["RS256"]).claims
         except (JoseError, ValueError):

@@ -31,9 +31,9 @@ def _file(columns: str) -> sqlite3.Connection:
     return connection
 
 
-def _bytes(text: object) -> bytes:
+def _bytes(text: str) -> bytes:
     """A text as it stands in the file. Servers send halves of surrogate pairs, which no database takes."""
-    return text.encode("utf-8", "surrogatepass") if isinstance(text, str) else b""
+    return text.encode("utf-8", "surrogatepass")
 
 
 def _names(file: sqlite3.Connection) -> Iterator[str]:
@@ -54,7 +54,7 @@ class _Spilled(Generic[H]):
         return iter(self._held) if self._file is None else _names(self._file)
 
     def __contains__(self, text: object) -> bool:
-        if self._file is None:
+        if self._file is None or not isinstance(text, str):
             return text in self._held
         return self._file.execute("SELECT 1 FROM held WHERE name = ?", (_bytes(text),)).fetchone() is not None
 

@@ -11,10 +11,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 from typing import Any, Final
 
 from fhir_coprod.jsontext import Json
-from fhir_coprod.outcome import Issue, Outcome, listed
+from fhir_coprod.outcome import MOST_ISSUES, Issue, Outcome, listed
 from fhir_coprod.validation.explain.extensions import UNKNOWN
 
 _TAG: Final = re.compile(r"<(!--|/?[a-z][\w-]*\s*/?>|[a-z][\w-]*[\s/][^<>]*[>=])", re.IGNORECASE)
@@ -24,7 +25,8 @@ _TAG: Final = re.compile(r"<(!--|/?[a-z][\w-]*\s*/?>|[a-z][\w-]*[\s/][^<>]*[>=])
 def stricter(resource: Json, outcome: Outcome) -> Outcome:
     """The outcome of a resource, with errors for extensions that are not known and tags in texts."""
     issues = [_refused(issue) if issue.code == UNKNOWN and not issue.is_error else issue for issue in outcome]
-    return listed([*issues, *_tags(resource)])
+    found = listed([*issues, *islice(_tags(resource), MOST_ISSUES + 1)])
+    return Outcome(tuple(dict.fromkeys(found.issues)))  # that there is more to tell, only once
 
 
 def _refused(issue: Issue) -> Issue:

@@ -25,9 +25,8 @@ from fhir_coprod.watch.rules import policies
 from fhir_coprod.watch.rules.codes import Rule, Stage
 from fhir_coprod.watch.rules.standing import Stall, Standing
 from tests.sync.conftest import settings_for
-from tests.sync.records import organization, patient, referral, task
 from tests.sync.server import Ehr, serving
-from tests.sync.test_cli import BAD
+from tests.sync.test_cli import with_a_bad_task
 
 ROOT = Path(__file__).parents[2]
 NOW = datetime.now(UTC)
@@ -35,13 +34,7 @@ NOW = datetime.now(UTC)
 
 @pytest.fixture
 def care() -> Iterator[Ehr]:
-    ehr = Ehr().load(
-        organization("care", "GP"),
-        patient("p", "19700102"),
-        referral("s", "Patient/p", "R1"),
-        task("bad", "Patient/p", "ServiceRequest/s"),
-    )
-    ehr.broken["Task/bad"] = BAD
+    ehr = with_a_bad_task()
     with serving(ehr):
         yield ehr
 

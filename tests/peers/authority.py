@@ -16,10 +16,13 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tests.peers.registry import Peer, register
 from tests.peers.shared import PeerFailed, Run, answers, free_port
+
+if TYPE_CHECKING:
+    from joserfc.jwk import KeySet
 
 Json = dict[str, Any]
 
@@ -97,11 +100,12 @@ class Realm:
     def token_url(self) -> str:
         return f"{self.keycloak}/realms/{self.name}/protocol/openid-connect/token"
 
-    def public_keys(self) -> Json:
-        """The JWK Set by which its tokens are checked."""
+    def key_set(self) -> KeySet:
+        """The public keys by which its tokens are checked."""
+        from joserfc.jwk import KeySet  # here, so that scripts/install_peers.py can read the peers without it
+
         with urllib.request.urlopen(self.token_url.removesuffix("token") + "certs", timeout=60) as response:
-            found: Json = json.load(response)
-            return found
+            return KeySet.import_key_set(json.load(response))
 
     def change(self, client_id: str, **attributes: str) -> None:
         """Change attributes of a client, as an administrator does."""

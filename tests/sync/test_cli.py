@@ -22,8 +22,8 @@ from tests.sync.server import Ehr, serving
 BAD = b'{"resourceType":"Task","id":"bad","status":"no such status","intent":"order"}'
 
 
-@pytest.fixture
-def department() -> Iterator[Ehr]:
+def with_a_bad_task() -> Ehr:
+    """A GP's EHR with one referral, and a Task that breaks a rule."""
     ehr = Ehr().load(
         organization("care", "GP"),
         patient("p", "19700102"),
@@ -31,6 +31,12 @@ def department() -> Iterator[Ehr]:
         task("bad", "Patient/p", "ServiceRequest/s"),
     )
     ehr.broken["Task/bad"] = BAD
+    return ehr
+
+
+@pytest.fixture
+def department() -> Iterator[Ehr]:
+    ehr = with_a_bad_task()
     with serving(ehr):
         yield ehr
 

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 from joserfc import jwt
 from joserfc.errors import JoseError
-from joserfc.jwk import KeySet
 
 from fhir_coprod.accounts import ClientCredentialsAuth, SmartBackendAuth
 from fhir_coprod.errors import EhrError
@@ -56,7 +55,7 @@ def realm(keycloak_url: str) -> Realm:
 
 def guarded(realm: Realm, **more: Any) -> GuardedEhr:
     """An EHR that checks each token by Keycloak's public keys, as to who gave it and whether it is over."""
-    public = KeySet.import_key_set(realm.public_keys())  # type: ignore[arg-type]
+    public = realm.key_set()
     issuer = realm.token_url.partition("/protocol/")[0]
 
     def accepts(token: str) -> bool:
@@ -118,7 +117,7 @@ def test_an_assertion_by_each_algorithm_gets_a_token_for_the_types_that_we_read(
     with serving(ehr):
         assert f"with the key {key.thumbprint()}" in asked(ehr, held(client_id, key))
     (token,) = ehr.tokens
-    claims = jwt.decode(token, KeySet.import_key_set(realm.public_keys()), algorithms=["RS256"]).claims  # type: ignore[arg-type]
+    claims = jwt.decode(token, realm.key_set(), algorithms=["RS256"]).claims
     assert set(claims["scope"].split()) == set(SCOPES)
     assert claims["azp"] == client_id
 

@@ -109,6 +109,13 @@ def test_whatever_is_refused_is_refused_strictly_too(value: Any) -> None:
     assert set(found.errors) <= set(strictly.errors)
 
 
+def test_a_list_that_is_too_long_says_so_once() -> None:
+    names = [{"text": "<b>"}, {"extension": [{"url": "https://ehr.test/x", "valueString": "y"}]}] * 1200
+    found = validate(patient(name=names), strict=True)
+    assert len(found.errors) == 1000
+    assert [issue.code for issue in found].count("too-long") == 1
+
+
 def test_models_of_python_are_judged_as_their_json() -> None:
     goal = CoproductionGoal.in_own_words("Walk <b>far</b>", patient="Patient/a")
     places = [issue.expression for issue in validate(goal, strict=True).errors]

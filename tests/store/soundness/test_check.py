@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 from typer.testing import CliRunner
 
@@ -169,3 +170,29 @@ def test_what_is_lost_is_found_and_a_repair_says_that_it_needs_the_backup(filled
     ended = CliRunner().invoke(app, ["quality"])
     assert isinstance(ended.exception, Damaged)
     assert "beyond its end" in ended.exception.message
+
+
+@pytest.mark.parametrize("body", ["7bff", "7b7b", "5b5d"], ids=["no text", "no JSON", "no object"])
+@pytest.mark.parametrize("command", ["alerts list --json", "watch --json --now 2026-07-01T12:00:00Z"])
+def test_who_meets_a_record_that_is_no_json_says_that_the_store_is_damaged(
+    filled: str, command: str, body: str
+) -> None:
+    task = b'{"resourceType":"Task","status":"requested","intent":"order","code":{"coding":[%b]}}'
+    coding = b'{"system":"https://fhir-coprod.org/ig/CodeSystem/task-code","code":"stall-followup"}'
+    order = (
+        b'{"resourceType":"ServiceRequest","status":"active","intent":"order",'
+        b'"subject":{"reference":"Patient/p1"}}'
+    )
+    with Store.open(filled) as store:
+        store.write(lambda t: t.put(jsontext.parse(task % coding), "t"))
+        store.write(lambda t: t.put(jsontext.parse(order), "s"))
+    damage(filled, f"UPDATE version SET body = x'{body}' WHERE type IN ('Task', 'ServiceRequest')")
+    done = CliRunner().invoke(app, command.split())
+    assert isinstance(done.exception, Damaged), (done.output, done.exception)
+    assert "fhir-coprod db check" in done.exception.message
+
+
+def test_what_other_floors_cannot_read_of_what_is_stored_is_damage(filled: str) -> None:
+    for read in (lambda: jsontext.decode(b"{"), lambda: msgspec.json.decode(b"7", type=str)):
+        with Store.open(filled) as store, pytest.raises(Damaged, match="db check"), store.connect():
+            read()
