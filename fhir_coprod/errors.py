@@ -18,6 +18,7 @@
     ├── PreconditionFailed       412  conflict        1     If-Match or a conditional names something else
     ├── TooLarge                 413  too-long        1     body, page or bundle above its limit
     ├── UnsupportedMediaType     415  not-supported   2     sent in a format other than JSON
+    ├── NotSignedIn              401  login           2     nobody knows who calls
     ├── NotAllowed               403  forbidden       2     understood, and refused
     ├── Overloaded               503  transient       1     try again later
     ├── Unwritable               503  no-store        1     the store takes no writes: no room, or read-only
@@ -221,6 +222,13 @@ class UnsupportedMediaType(CoprodError):
 
     status = 415
     code = "not-supported"
+
+
+class NotSignedIn(CoprodError):
+    """Nobody knows who calls: there is no token, or none that holds."""
+
+    status = 401
+    code = "login"
 
 
 class NotAllowed(CoprodError):

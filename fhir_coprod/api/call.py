@@ -11,6 +11,7 @@ from ipaddress import ip_address
 from starlette.types import Receive, Scope
 
 from fhir_coprod import jsontext
+from fhir_coprod.access.rights import EVERYTHING, Rights
 from fhir_coprod.api.formats import FHIR_JSON, Preferences, body_type, negotiated, preferences
 from fhir_coprod.errors import BadRequest, TooLarge, UnsupportedMediaType
 from fhir_coprod.jsontext import Document
@@ -30,9 +31,14 @@ _SMALL_BODY = 64_000
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who sends the request: for now only the address of the connection; "" within the same process."""
+    """Who sends the request.
+
+    address: of the connection; "" within the same process
+    rights:  what they may do
+    """
 
     address: str = ""
+    rights: Rights = EVERYTHING
 
     @property
     def is_local(self) -> bool:
