@@ -28,7 +28,7 @@ import uvloop
 from benchmarks.load import serving
 from benchmarks.sample import population
 
-PAGE = 100
+PAGE = 200
 """Records in a page, the same number that a sync asks for."""
 KINDS = ("busy", "down", "half", "cut off")
 LATEST = 1000

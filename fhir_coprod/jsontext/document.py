@@ -96,12 +96,11 @@ _SPACE = re.compile(r"\s*")
 
 def _with_head(text: str, data: Json, head: str) -> str:
     """The object with `head` in front and without the members that it replaces; the rest is not scanned."""
-    if "meta" not in data:
-        # If these members come first, as most senders write them, we need not scan for them.
-        written = (f'"{name}":{encode(data[name]).decode()}' for name in _HEAD if name in data)
-        as_sent = "{" + ",".join(written)
-        if text.startswith(as_sent + ","):
-            return "{" + head + text[len(as_sent) :].rstrip()
+    # If these members come first and without spaces, as most senders write them, we need not scan for them.
+    written = [f'"{name}":{encode(data[name]).decode()}' for name in _HEAD if name in data]
+    as_sent = "{" + ",".join(written)
+    if text.startswith(as_sent + ","):
+        return "{" + head + text[len(as_sent) :].rstrip()
     at = _SPACE.match(text, text.index("{") + 1).end()  # type: ignore[union-attr]
     left = sum(name in data for name in _HEAD)
     kept: list[str] = []

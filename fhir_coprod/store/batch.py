@@ -213,7 +213,8 @@ class Batch:
                 )
             self.latest[reference] = Newest(version, key)
             for name, values in entry.index.items():
-                rows.setdefault(name, []).extend((key, *value) for value in values)
+                if values:
+                    rows.setdefault(name, []).extend([(key, *value) for value in values])
         if inserted:
             session.insert(core.resource, inserted)
         self._write_index(changed, rows)

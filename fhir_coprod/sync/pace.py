@@ -14,7 +14,7 @@ from fhir_coprod.store import Store, Transaction
 
 T = TypeVar("T")
 
-ALONE = 200
+ALONE = 500
 """Records in one transaction while nobody else writes."""
 SHARED = 8
 """The same while others do."""

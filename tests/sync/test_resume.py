@@ -161,6 +161,7 @@ def test_a_first_pull_that_is_killed_goes_on_where_it_was(
 ) -> None:
     """What a kill leaves is what the last transaction wrote."""
     monkeypatch.setattr(listing, "SAVED_EVERY", 0.0)
+    monkeypatch.setattr(listing, "HELD", 0.0)
     offers()
     route = respx.get(f"{BASE}/Patient").mock(side_effect=lambda r: httpx.Response(200, json=paged(r)))
 

@@ -41,7 +41,7 @@ _PATIENTS_NAMED = (
 def link(transaction: Transaction, type: str, context: Context, most: int) -> int:
     """Link at most `most` staged records of `type`; returns how many there were."""
     connection = transaction.connection
-    found = connection.execute(_TO_LINK, {"type": type, "most": most})
+    found = connection.execute(_TO_LINK, {"type": type, "most": most}).all()
     rows = sorted((Row(Record(*row[:3]), row[3], row[4]) for row in found), key=lambda row: row.record)
     if not rows:
         return 0

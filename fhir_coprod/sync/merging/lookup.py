@@ -67,13 +67,13 @@ def carriers_of(
     for kind in sorted({kind for kind, _ in wanted}):
         for chunk in chunks(key for own, key in wanted if own == kind):
             own = {"type": type, "kind": kind}
-            counts = connection.execute(_CARRIED, {**own, "keys": array(chunk)})
+            counts = connection.execute(_CARRIED, {**own, "keys": array(chunk)}).all()
             shared = {key: number for key, number in counts if number > 1}
             crowd = {key for key, number in shared.items() if number > CROWD}
             crowded |= crowd
             few = sorted(shared.keys() - crowd)
             if few:
-                rows = connection.execute(_CARRIERS, {**own, "keys": array(few)})
+                rows = connection.execute(_CARRIERS, {**own, "keys": array(few)}).all()
                 records |= {Record(ehr, type, id) for ehr, id in rows}
     return records, crowded
 
@@ -82,7 +82,7 @@ def same_resource(connection: Connection, type: str, ids: Collection[str]) -> se
     """All records of these resources of ours."""
     found: set[Record] = set()
     for chunk in chunks(ids):
-        rows = connection.execute(_SAME_RESOURCE, {"type": type, "ids": array(chunk)})
+        rows = connection.execute(_SAME_RESOURCE, {"type": type, "ids": array(chunk)}).all()
         found |= {Record(*row) for row in rows}
     return found
 
@@ -95,6 +95,6 @@ def load_rows(connection: Connection, records: Iterable[Record]) -> list[Row]:
         by_type[record.ehr, record.type].append(record.id)
     for (ehr, type), ids in by_type.items():
         for chunk in chunks(ids):
-            rows = connection.execute(_ROWS, {"ehr": ehr, "type": type, "ids": array(chunk)})
+            rows = connection.execute(_ROWS, {"ehr": ehr, "type": type, "ids": array(chunk)}).all()
             found += [Row(Record(ehr, type, id), own, deleted) for id, own, deleted in rows]
     return sorted(found, key=lambda row: row.record)

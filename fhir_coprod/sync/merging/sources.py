@@ -87,7 +87,7 @@ _HOLDERS = (
 
 
 def read_sources(connection: Connection, type: str, ids: Sequence[str]) -> dict[str, list[Source]]:
-    rows = connection.execute(_SOURCES, {"type": type, "ids": array(ids)})
+    rows = connection.execute(_SOURCES, {"type": type, "ids": array(ids)}).all()
     found: dict[str, list[Source]] = defaultdict(list)
     for id, ehr, own_type, foreign_id, body, hash, updated, wrong in rows:
         record = Record(ehr, own_type, foreign_id)
@@ -104,7 +104,7 @@ def read_targets(connection: Connection, records: Sequence[Record], context: Con
     ids: dict[Record, str] = {}
     keys: set[str] = set()
     for some in _in_chunks(records):
-        rows = connection.execute(_ARRIVED, some)
+        rows = connection.execute(_ARRIVED, some).all()
         ids |= {Record(*row[3:6]): row[6] for row in rows}
         keys |= {row[0] for row in connection.execute(_NAMED_BY_IDENTIFIER, some)}
     ids |= _departments(connection, context)

@@ -34,6 +34,10 @@ RESUMED_FOR = timedelta(hours=24)
 """A pull that was cut off longer ago begins again."""
 SAVED_EVERY = 5.0
 """Seconds between two notes of how far a pull has come, in case it is killed."""
+TOGETHER = 400
+"""With so many records, pages are staged together: one transaction costs less than four."""
+HELD = 1.0
+"""Seconds after which pages are staged, however few records they have."""
 
 
 async def read(reading: Reading, plan: TypePlan) -> None:
@@ -137,7 +141,7 @@ class Listing:
                 ) from None
             raise
         if self.is_short:
-            await self._put(held, None)
+            await self._put(held, ())
         else:
             await self._settle(held, living)
 
@@ -167,23 +171,26 @@ class Listing:
     async def _look(self, units: Sequence[Unit], held: Batch) -> Batch:
         """Take all pages; returns the last batch, which waits for the verdict on the whole."""
         reading = self.reading
-        last: Turned | None = None
+        waiting: list[Turned] = []
+        began = time.monotonic()
         try:
             async with aclosing(self._search().pages(units, each_for_itself=self._each_for_itself)) as pages:
                 async for turned in pages:
                     if not self.seen.pages and turned.answer.time is not None and not self.is_resumed:
                         self.started = min(self.started, turned.answer.time)
-                    if self.seen.pages or held.taken or last is not None:
-                        await self._put(held, last)
+                    if held.size >= TOGETHER or time.monotonic() - began > HELD:
+                        await self._put(held, waiting)
+                        held, waiting, began = Batch(reading.name, self.plan.type), [], time.monotonic()
                     reading.note_base(turned.page.entries)
-                    held, last = await self._batch(turned), turned
+                    await self._take(turned, held)
+                    waiting.append(turned)
                     reading.tell(self.plan.type, self.seen, turned.page.total)
         except EhrError:
-            await self._put(held, last)
+            await self._put(held, waiting)
             raise
-        self._note_staged(last)
+        self._note_staged(waiting)
         if self._each_for_itself and units and all(unit.failed for unit in self.units):
-            await self._put(held, None)
+            await self._put(held, ())
             raise EhrAnswer(units[0].failed)
         return held
 
@@ -193,7 +200,7 @@ class Listing:
         hint = "" if reading.plan.vendor_name or self._each_for_itself else BY_PATIENT
         return reading.search(plan.type, is_history=is_history, hint=hint)
 
-    async def _batch(self, turned: Turned) -> Batch:
+    async def _take(self, turned: Turned, batch: Batch) -> None:
         """Make one page ready to be staged: parse and validate it in a thread of its own."""
         self.seen.pages += 1
         complaints = set(self.seen.complaints)
@@ -201,9 +208,7 @@ class Listing:
         if self._each_for_itself and self.seen.complaints - complaints:  # it concerns that patient only
             turned.unit.failed = complaint(self.seen.complaints - complaints)
             self.seen.complaints = complaints
-        batch = Batch(self.reading.name, self.plan.type)
         await self.reading.threaded(self._taking().sort, entries, batch, self.seen, since=self._since_text)
-        return batch
 
     @property
     def _since_text(self) -> str:
@@ -259,7 +264,7 @@ class Listing:
         again = self.units
         if self._each_for_itself:
             again = [u for u in again if not u.failed and (self._missing(u) or u.tally.has_moved)]
-        await self._put(held, None)
+        await self._put(held, ())
         for unit in again:
             unit.at, unit.is_done, unit.passed_over, unit.tally = "", False, [], Tally()
         self.seen.looks += 1
@@ -370,21 +375,20 @@ class Listing:
 
     # --- cut off, and taken up again --------------------------------------------------------------
 
-    async def _put(self, batch: Batch, last: Turned | None) -> None:
-        """Stage a batch, and note which page it was."""
-        self._note_staged(last)
+    async def _put(self, batch: Batch, pages: Sequence[Turned]) -> None:
+        """Stage a batch, and note which pages it was."""
+        self._note_staged(pages)
         if self._is_first and time.monotonic() - self._saved > SAVED_EVERY:
             self._saved = time.monotonic()
             batch.unfinished = self._so_far(None).encode()
         await self.reading.put(batch)
 
-    def _note_staged(self, last: Turned | None) -> None:
-        if last is None:
-            return
-        unit = last.unit
-        unit.at, unit.is_done = last.next, not last.next
-        if unit.patient and unit.is_done and not unit.tally.missing and not unit.tally.has_moved:
-            unit.tally = Tally()  # nothing is in doubt, and there are many
+    def _note_staged(self, pages: Sequence[Turned]) -> None:
+        for turned in pages:
+            unit = turned.unit
+            unit.at, unit.is_done = turned.next, not turned.next
+            if unit.patient and unit.is_done and not unit.tally.missing and not unit.tally.has_moved:
+                unit.tally = Tally()  # nothing is in doubt, and there are many
 
     def _so_far(self, seen: tuple[str, ...] | None) -> Unfinished:
         first = self.units[0] if len(self.units) == 1 else Unit("")

@@ -178,7 +178,7 @@ def rewritten(raw: bytes, there: Mapping[str, str]) -> bytes:
 
 
 def _unquoted(text: bytes) -> str:
-    return str(jsontext.decode(b'"' + text + b'"'))
+    return str(jsontext.decode(b'"' + text + b'"')) if b"\\" in text else text.decode()
 
 
 def held(raw: bytes, data: Json) -> Iterator[Holder]:

@@ -22,10 +22,6 @@ from fhir_coprod.sync.staging.unfinished import Unfinished
 Told = Callable[[Batch, Counts], None]
 
 
-TOGETHER = 100
-"""Records staged in one transaction, at most."""
-
-
 class StoreSink:
     """Writes each batch in a few transactions; the last one has the watermark that covers them all."""
 
@@ -50,7 +46,7 @@ class StoreSink:
 
     def put(self, batch: Batch) -> None:
         self._note(batch)
-        for part in batch.parts(min(TOGETHER, self._pace.most())):
+        for part in batch.parts(self._pace.most()):
             counts = self._pace.write(partial(_staged, part))
             self._told(part, counts)
 

@@ -142,6 +142,11 @@ class Batch:
     unfinished: bytes = b""
     """How far the pull has come, if it should go on there after a kill; see `unfinished`."""
 
+    @property
+    def size(self) -> int:
+        """How many records are in it."""
+        return len(self.taken) + len(self.unchanged) + len(self.refused)
+
     def parts(self, most: int) -> Iterator[Batch]:
         """This batch in parts of at most `most` taken records; the last part has everything else."""
         last = max(len(self.taken) - 1, 0) // most * most
@@ -249,7 +254,7 @@ def known_records(connection: Connection, ehr: str, type: str, ids: Sequence[str
     """The versions of these records that we took last, by id."""
     found: dict[str, Known] = {}
     for chunk in chunks(ids):
-        rows = connection.execute(_KNOWN, {"ehr": ehr, "type": type, "ids": array(chunk)})
+        rows = connection.execute(_KNOWN, {"ehr": ehr, "type": type, "ids": array(chunk)}).all()
         found |= {row[0]: Known(*row[1:]) for row in rows}
     return found
 

@@ -51,7 +51,7 @@ def forget_keys(connection: Connection, ehr: str, type: str, ids: Sequence[str])
 
 def keys_of(connection: Connection, ehr: str, type: str, ids: Sequence[str]) -> list[tuple[str, str, str]]:
     """(id, kind, key) of these records of an EHR."""
-    rows = connection.execute(_KEYS, {"ehr": ehr, "type": type, "ids": array(ids)})
+    rows = connection.execute(_KEYS, {"ehr": ehr, "type": type, "ids": array(ids)}).all()
     return [(id, kind, key) for id, kind, key in rows]
 
 
