@@ -130,6 +130,7 @@ def beside_key(table: Table) -> list[Column[Any]]:
 
 def test_each_table_is_guarded_or_compared_with_its_source_or_of_the_moment() -> None:
     compared = {core.version, core.received, core.resource, core.quality, core.guard, *core.INDEX_TABLES}
+    compared.add(core.relation)
     compared |= {sync.crosswalk, sync.received_base, sync.sync_key, sync.sync_reference, watch.standing}
     assert {*metadata.tables.values()} == {*GUARDED, *compared, core.lease, core.async_request}
 
