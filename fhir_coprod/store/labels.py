@@ -1,4 +1,4 @@
-"""What the security labels of a resource keep from whom, as bits of one number in its row (`resource.labels`).
+"""What the security labels of a resource keep from whom, as bits of one number in its row (`labels`).
 
 The number is made whenever the rows of the search index are. Until then, and in a resource that is deleted,
 it has all bits: what is unknown is restricted most.

@@ -1,8 +1,8 @@
 """Keeps table relation: which departments have sent or received a referral, and whose referral it is.
 
 A ServiceRequest has a row for each Organization that is its requester or performer, or requester or owner of
-a Task whose focus it is; a Task for each that is its requester or owner. A PractitionerRole, HealthcareService
-or Location stands for the Organization that it belongs to. So whether a department knows a patient is one
+a Task whose focus it is; a Task for each that is its requester or owner. A PractitionerRole,
+HealthcareService or Location stands for the Organization that it belongs to. So whether a department knows a patient is one
 look into an index, however many orders the patient has and however many roles the department.
 
 The rows are made of those in `reference`, in the transaction that writes these. A lost row opens nothing.
@@ -93,7 +93,8 @@ class Following:
         for some in _portions(keys):
             condition, values = self._session.among("f.key", some)
             rows = self._session.rows(
-                "SELECT s.key FROM reference f JOIN resource s ON s.type = f.target_type AND s.id = f.target_id"
+                "SELECT s.key FROM reference f"
+                " JOIN resource s ON s.type = f.target_type AND s.id = f.target_id"
                 f" WHERE {condition} AND f.param = ? AND f.target_type = 'ServiceRequest'",
                 [*values, index.number("Task", "focus")],
             )

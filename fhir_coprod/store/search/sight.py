@@ -264,8 +264,12 @@ def _all(conditions: Iterable[Condition]) -> frozenset[int] | None:
     return frozenset(found)
 
 
-def looked_at_alike(sight: Sight, type: str, one: dict[str, set[tuple[object, ...]]],
-                    other: dict[str, set[tuple[object, ...]]]) -> bool:
+def looked_at_alike(
+    sight: Sight,
+    type: str,
+    one: dict[str, set[tuple[object, ...]]],
+    other: dict[str, set[tuple[object, ...]]],
+) -> bool:
     """Whether two versions of a resource, given by their rows in the index, look the same to the conditions,
     and `other` has no label that `one` lacks."""
     params = sight.looked_at(type)

@@ -253,14 +253,10 @@ def _without(transaction: Transaction, key: int) -> None:
             session.run(f"DELETE FROM {table.name} WHERE key = ?", (key,))
 
 
-def _relations(
-    session: Session, found: Sequence[_Found], after: int, last: int, portion: Portion
-) -> None:
+def _relations(session: Session, found: Sequence[_Found], after: int, last: int, portion: Portion) -> None:
     """Which departments know of each referral, by the rows of the index, also where these are at fault."""
     referrals = [one.key for one in found if one.type in relations.KEPT]
-    held = {
-        row for rows in _by_key(session, core.relation.name, after, last).values() for row in rows
-    }
+    held = {row for rows in _by_key(session, core.relation.name, after, last).values() for row in rows}
     should = {row for some in _portions(referrals) for row in relations.wanted(session, some)}
     names = {one.key: one.reference for one in found}
     keys = sorted({row[0] for row in held ^ should})

@@ -263,7 +263,13 @@ def test_a_store_of_before_gets_checksums_of_what_is_there(store: Store) -> None
         for gone in ("guard", "async_request", "bulk_job", "bulk_file", "pause", "sync_run", "relation"):
             connection.exec_driver_sql(f"DROP TABLE {gone}")
         connection.exec_driver_sql("DROP INDEX dead_letter_open_idx")
-        for column in ("crosswalk.seal", "crosswalk.linked", "received_base.seal", "standing.due_seal", "resource.labels"):
+        for column in (
+            "crosswalk.seal",
+            "crosswalk.linked",
+            "received_base.seal",
+            "standing.due_seal",
+            "resource.labels",
+        ):
             table, _, name = column.partition(".")
             connection.exec_driver_sql(f"ALTER TABLE {table} DROP COLUMN {name}")
         command.stamp(config, "0011")
