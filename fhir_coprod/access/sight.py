@@ -27,6 +27,7 @@ from fhir_coprod.store.search.sight import (
     Sent,
     Sight,
     Without,
+    condition_on,
     either,
     together,
 )
@@ -70,6 +71,12 @@ def sight(rights: Rights, letters: str) -> Sight | None:
     if rights is EVERYTHING:
         return None
     return _sight(replace(rights, name="", session=""), letters)
+
+
+def sight_on(rights: Rights, letters: str, type: str) -> Sight | None:
+    """The same for what is about one type: None if everything of it is in sight, deletions as well."""
+    limit = sight(rights, letters)
+    return None if limit is None or condition_on(limit, (type,)) is None else limit
 
 
 @lru_cache(4096)

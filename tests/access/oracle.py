@@ -303,11 +303,10 @@ class Oracle:
             elif text.startswith("urn:"):
                 url, _, version = text.partition("|")
                 for other in self.present.values():
-                    if other.data.get("url") == url and other.data.get("version", version) == (
-                        version or other.data.get("version", version)
-                    ):
-                        if sight is None or other.name in sight:
-                            yield other
+                    own = other.data.get("version", version)
+                    is_meant = other.data.get("url") == url and own == (version or own)
+                    if is_meant and (sight is None or other.name in sight):
+                        yield other
             else:
                 found = self.present.get(_unversioned(text))
                 if found and (sight is None or found.name in sight):
