@@ -68,7 +68,7 @@ What is neither here nor in a Patient compartment is nothing to them: a Bundle, 
 MessageHeader may hold anybody's record, and nobody can tell whose.
 """
 CLOSED: Final = frozenset({"Group", "Person"})
-"""Types in the Patient compartment that name several people: who is one of them would learn of the others."""
+"""Types in the Patient compartment that name several people: each of them would learn of the others."""
 _NOT_OF_DEPARTMENTS: Final = frozenset({"AuditEvent"})
 """A patient may know who has read a record; a department does not watch the others."""
 _BESIDE: Final = {"Task": ("patient",), "Device": ("patient",)}

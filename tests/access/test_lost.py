@@ -70,7 +70,7 @@ def test_no_lost_row_of_the_index_opens_anything(filled: Hospital) -> None:
             for who in TOLD:
                 assert after[who] <= before[who], (who, table.name, row, after[who] - before[who])
                 closed += after[who] < before[who]
-    assert closed > 50  # else this test would delete what nobody looks at
+    assert closed > 30  # else this test would delete what nobody looks at
 
 
 def test_labels_that_nobody_has_looked_at_yet_close(filled: Hospital) -> None:
