@@ -130,6 +130,7 @@ def beside_key(table: Table) -> list[Column[Any]]:
 
 def test_each_table_is_guarded_or_compared_with_its_source_or_of_the_moment() -> None:
     compared = {core.version, core.received, core.resource, core.quality, core.guard, *core.INDEX_TABLES}
+    compared.add(core.relation)
     compared |= {sync.crosswalk, sync.received_base, sync.sync_key, sync.sync_reference, watch.standing}
     assert {*metadata.tables.values()} == {*GUARDED, *compared, core.lease, core.async_request}
 
@@ -259,10 +260,16 @@ def test_a_store_of_before_gets_checksums_of_what_is_there(store: Store) -> None
     with engine.begin() as connection:
         config = opening._alembic()
         config.attributes["connection"] = connection
-        for gone in ("guard", "async_request", "bulk_job", "bulk_file", "pause", "sync_run"):
+        for gone in ("guard", "async_request", "bulk_job", "bulk_file", "pause", "sync_run", "relation"):
             connection.exec_driver_sql(f"DROP TABLE {gone}")
         connection.exec_driver_sql("DROP INDEX dead_letter_open_idx")
-        for column in ("crosswalk.seal", "crosswalk.linked", "received_base.seal", "standing.due_seal"):
+        for column in (
+            "crosswalk.seal",
+            "crosswalk.linked",
+            "received_base.seal",
+            "standing.due_seal",
+            "resource.labels",
+        ):
             table, _, name = column.partition(".")
             connection.exec_driver_sql(f"ALTER TABLE {table} DROP COLUMN {name}")
         command.stamp(config, "0011")
