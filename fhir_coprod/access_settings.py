@@ -90,7 +90,8 @@ class SignInSettings(Section):
     def _no_secret(cls, value: Any) -> Any:
         if isinstance(value, dict) and "secret" in value:
             raise ValueError(
-                "a secret is never a setting: secret_env names the variable that holds it, secret_file the file"
+                "a secret is never a setting: secret_env names the variable that holds it, "
+                "secret_file the file"
             )
         return value
 
@@ -117,7 +118,7 @@ class SignInSettings(Section):
 
 
 class AccessSettings(Section):
-    """Who may call. Without any of it only this machine itself is served, and nobody is asked who they are."""
+    """Who may call. Without any of it only this machine is served, and nobody is asked who they are."""
 
     sign_in: SignInSettings | None = None
     roles: dict[str, RoleSettings] = {}

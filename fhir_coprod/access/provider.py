@@ -1,8 +1,8 @@
-"""Talks to the OpenID provider of the site: what it can do, its keys, and a code for a word on who somebody is.
+"""Talks to the OpenID provider of the site: what it can do, its keys, and its word on who somebody is.
 
-Sources: OpenID Connect Core 1.0, Discovery 1.0 and RP-Initiated Logout 1.0; PKCE (RFC 7636); the issuer in the
-answer (RFC 9207). This is our own client over httpx and joserfc, as in the sync: authlib's client keeps state
-and nonce in a session of its own, follows redirects, and reads answers of any size.
+Sources: OpenID Connect Core 1.0, Discovery 1.0 and RP-Initiated Logout 1.0; PKCE (RFC 7636); the issuer in
+the answer (RFC 9207). This is our own client over httpx and joserfc, as in the sync: authlib's client keeps
+state and nonce in a session of its own, follows redirects, and reads answers of any size.
 """
 
 from __future__ import annotations
@@ -121,8 +121,8 @@ class Provider:
 
         attempt: what the browser has kept; the caller has taken it from there, so that it is used once
 
-        Raises NotSignedIn if it is no answer to the attempt, or says that nobody has signed in; IssuerError if
-        the provider cannot be asked.
+        Raises NotSignedIn if it is no answer to the attempt, or says that nobody has signed in; IssuerError
+        if the provider cannot be asked.
         """
         metadata = await self._about()
         if not hmac.compare_digest(answer.get("state", "").encode(), attempt.state.encode()):
@@ -198,7 +198,7 @@ class Provider:
                 ) from None
         if named.secret_env and not os.environ.get(named.secret_env):
             raise ConfigError(
-                f"access.sign_in: the environment variable {named.secret_env} that holds the secret is not set."
+                f"access.sign_in: the environment variable {named.secret_env} with the secret is not set."
             )
         return os.environ[named.secret_env].strip() if named.secret_env else ""
 
@@ -213,7 +213,7 @@ class Provider:
             status, said = await self._ask("GET", url)
             if status != 200 or said.get("issuer") != issuer:
                 raise IssuerError(
-                    "access.sign_in.issuer: what is found there is no discovery document that names itself so."
+                    "access.sign_in.issuer: there is no discovery document that names itself so."
                 )
             found = _metadata(said)
         except IssuerError:
@@ -241,10 +241,9 @@ class Provider:
     ) -> tuple[int, Mapping[str, Any]]:
         """Status, and what is said as a JSON object; empty if it is none."""
         is_near = is_loopback(url)
-        verify: ssl.SSLContext | bool = False
-        if url.startswith("https:"):  # to load certificates takes time
-            self._tls = self._tls or await asyncio.to_thread(_trusted, self._settings)
-            verify = self._tls
+        if url.startswith("https:") and self._tls is None:  # to load certificates takes time
+            self._tls = await asyncio.to_thread(_trusted, self._settings)
+        verify = self._tls if self._tls and url.startswith("https:") else False
         body = bytearray()
         try:
             async with (
@@ -263,7 +262,7 @@ class Provider:
                         raise IssuerError("The provider's answer is longer than any that could be meant.")
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             raise IssuerError(
-                f"The provider that signs people in does not answer ({type(error).__name__}); try again later."
+                f"The provider that signs people in does not answer ({type(error).__name__}); try later."
             ) from None
         try:
             said = jsontext.decode(bytes(body))

@@ -1,4 +1,4 @@
-"""Keeps who is signed in to the pages, in the store: all processes know it, and an end is one for all of them.
+"""Keeps who is signed in to the pages, in the store: all processes know it, and an end is one for all.
 
 The cookie holds 256 unguessable bits; the store only their hash, so that who reads the table can be nobody. A
 row may be lost at any time: the person signs in again. A row that is not as it was written is no sign-in.
@@ -95,8 +95,8 @@ def begin(
     """
     id = secrets.token_urlsafe(32)
     claimed = jsontext.encode([person.roles, person.departments, person.patient]).decode()
-    known = (hash_of(id), person.name, person.shown, claimed, to_milliseconds(now))
-    known = (*known, to_milliseconds(proven) if proven else 0, acr)
+    when = (to_milliseconds(now), to_milliseconds(proven) if proven else 0)
+    known = (hash_of(id), person.name, person.shown, claimed, *when, acr)
     row = (*known, to_milliseconds(now), to_milliseconds(_end(settings, now, now)), acting, seals.seal(known))
 
     def write(transaction: Transaction) -> None:

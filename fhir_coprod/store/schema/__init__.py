@@ -1,4 +1,4 @@
-"""Defines every database table, on one MetaData: the store's own (`core`), and those of `sync`, `watch` and `sign_in`.
+"""Defines every database table, on one MetaData: the store's own (`core`), of `sync`, `watch`, `sign_in`.
 
 The store creates and migrates all of them. The tables of `sync` and `watch` are read and written only there,
 those of `sign_in` in `fhir_coprod.access`.
