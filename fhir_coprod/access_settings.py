@@ -74,6 +74,8 @@ class SignInSettings(Section):
     """The claim by which a patient is known; empty: patients do not sign in."""
     patient_system: str = ""
     """The system of the identifier that is in that claim; empty: it is the id of a Patient here."""
+    straight: bool = False
+    """Whether a person who is not signed in is led to the provider without a page of ours between."""
     idle_minutes: float = Field(default=30.0, gt=0, le=1440)
     """Minutes without a page after which a sign-in ends."""
     hours: float = Field(default=10.0, gt=0, le=168)

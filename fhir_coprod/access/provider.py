@@ -85,7 +85,7 @@ class Provider:
         self._busy = 0
         self._tls: ssl.SSLContext | None = None
 
-    async def way_in(self, attempt: Attempt, hint: str = "") -> str:
+    async def way_in(self, attempt: Attempt) -> str:
         """The address at the provider where a person signs in. Raises IssuerError."""
         metadata = await self._about()
         challenge = hashlib.sha256(attempt.verifier.encode()).digest()
@@ -103,8 +103,6 @@ class Provider:
             asked |= {"prompt": "login", "max_age": f"{self._settings.recent_minutes * 60:.0f}"}
             if self._settings.recent_acr:
                 asked["acr_values"] = self._settings.recent_acr
-        if hint:
-            asked["login_hint"] = hint
         return _with(metadata.authorization, asked)
 
     async def way_out(self, back: str) -> str:
@@ -180,6 +178,8 @@ class Provider:
         else:
             form |= {"client_id": client} | ({"client_secret": secret} if secret else {})
         status, said = await self._ask("POST", metadata.token, form, headers)
+        if status >= 500:
+            raise IssuerError("The provider failed when it was asked who signed in; try again later.")
         if status != 200:
             if said.get("error") == "invalid_client":
                 raise IssuerError("The provider does not know us by access.sign_in: check client and secret.")

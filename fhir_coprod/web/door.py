@@ -43,7 +43,6 @@ _TEN_MINUTES: Final = 600
 """Seconds in which a sign-in has to be done that has begun."""
 _LONGEST: Final = 1000
 """Characters of a path to come back to."""
-_HINT: Final = re.compile(r"[a-z]{1,30}")
 
 
 class WithoutRole(NotAllowed):
@@ -81,8 +80,11 @@ class Door:
     # ------------------------------------------------------------------------------------ who asks
 
     async def visitor(self, request: Request) -> Visitor:
-        """The visitor behind a request. Raises NotSignedIn, WithoutRole, or NotAllowed where nobody can sign in and the request
-        is not from this machine."""
+        """The visitor behind a request.
+
+        Raises NotSignedIn, WithoutRole, or NotAllowed where nobody can sign in and the request is not from
+        this machine.
+        """
         if self._sign_in is None:
             if not _is_near(request):
                 raise NotAllowed(
@@ -135,13 +137,16 @@ class Door:
             Route("/acting", self._act_as, methods=["POST"]),
         ]
 
-    def sign_in_page(
-        self, to: str, *, status: int = 401, message: str = "", kept: dict[str, str] | None = None
-    ) -> Response:
+    def first(self, to: str) -> Response:
+        """The way to sign in for a person who opens a page of ours."""
+        if self._sign_in and self._sign_in.straight:
+            return elsewhere(f"/sign-in?to={quote(own_path(to))}")
+        return self.sign_in_page(to, message="Sign in to see this page.")
+
+    def sign_in_page(self, to: str, *, message: str, kept: dict[str, str] | None = None) -> Response:
         """The page with a link to sign in; `kept`: what was typed, to be copied."""
-        return rendered(
-            "sign_in.html", status, to=quote(own_path(to)), message=message, kept=kept or {}, again=False
-        )
+        to = quote(own_path(to))
+        return rendered("sign_in.html", 401, to=to, message=message, kept=kept or {}, again=False)
 
     def again_page(self, message: str, back: str) -> Response:
         """The page with a link to prove anew who one is."""
@@ -158,7 +163,6 @@ class Door:
         asked = request.query_params
         if _is_elsewhere_near(request, self._home):
             return elsewhere(f"{self._home}/sign-in?to={quote(own_path(asked.get('to', '/')))}")
-        hint = asked.get("as", "")
         attempt = Attempt(
             secrets.token_urlsafe(32),
             secrets.token_urlsafe(32),
@@ -167,7 +171,7 @@ class Door:
             again=asked.get("again") == "yes",
         )
         try:
-            url = await self._provider.way_in(attempt, hint if _HINT.fullmatch(hint) else "")
+            url = await self._provider.way_in(attempt)
         except CoprodError as error:
             return sorry(error)
         answer = elsewhere(url)
@@ -257,7 +261,7 @@ class Door:
                 raise BadRequest("You cannot act in that way; choose one of those on the page.")
             await run_in_threadpool(sessions.act_as, self._store, visitor.session, chosen)
         except NotSignedIn:
-            return self.sign_in_page("/")
+            return self.first("/")
         except CoprodError as error:
             return sorry(error)
         return elsewhere("/")

@@ -77,7 +77,7 @@ class _Pages:
         path = request.url.path
         if request.method != "POST":
             query = f"?{request.url.query}" if request.url.query else ""
-            return self._door.sign_in_page(f"{path}{query}", message=error.message)
+            return self._door.first(f"{path}{query}")
         try:
             form = await typed(request)
         except CoprodError as wrong:
