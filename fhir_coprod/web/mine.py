@@ -16,7 +16,7 @@ from fhir_coprod.store import Query, Store
 from fhir_coprod.watch.live.look import look_at
 from fhir_coprod.watch.record.fhir import moment
 from fhir_coprod.watch.rules import policies
-from fhir_coprod.watch.rules.codes import Stage
+from fhir_coprod.watch.rules.codes import STAFF_ONLY, Stage
 from fhir_coprod.watch.rules.standing import Standing
 from fhir_coprod.watch.worklist.release import letters_sent
 from fhir_coprod.web.board import Case, compose
@@ -66,8 +66,8 @@ class Own:
     case: Case
     stands: str
     next: str
-    late: str
-    """Why it takes longer than it should; "" if it does not."""
+    late: tuple[str, ...]
+    """What is missing, if it takes longer than it should."""
     has_it: str
     told: tuple[Told, ...]
 
@@ -116,16 +116,11 @@ def _own(store: Store, visitor: Visitor, case: Case, standing: Standing, zone: Z
     if case.receiver == "nobody yet":
         names["receiver"] = "the department"
     stands, then = (words.get(stage, "").format(**names) for words in (_STANDS, _NEXT))
-    late = ""
-    if case.stalls:
-        late = (
-            "It takes longer than it should, and that is not your fault. Those who can move it are asked to."
-        )
     return Own(
         case,
         _sentence(stands),
         _sentence(then),
-        late,
+        tuple(dict.fromkeys(stall.missing for stall in standing.stalls if stall.rule not in STAFF_ONLY)),
         ", ".join(case.owners) or case.receiver,
         tuple(_told(store, visitor, case.referral, zone)),
     )
