@@ -126,8 +126,9 @@ class _OfRights(Sight):
 
     def looked_at(self, type: str) -> frozenset[int] | None:
         reach = self._reach(type)
+        own: frozenset[int]
         if reach == "referral":
-            own: frozenset[int] | None = relations.looked_at(type)
+            own = relations.looked_at(type)
         elif reach == "alert":
             own = frozenset((*_leading(type), index.number(type, "implicated")))
         elif reach == "compartment":

@@ -2,8 +2,8 @@
 
 A ServiceRequest has a row for each Organization that is its requester or performer, or requester or owner of
 a Task whose focus it is; a Task for each that is its requester or owner. A PractitionerRole,
-HealthcareService or Location stands for the Organization that it belongs to. So whether a department knows a patient is one
-look into an index, however many orders the patient has and however many roles the department.
+HealthcareService or Location stands for the Organization that it belongs to. So whether a department knows a
+patient is one look into an index, however many orders the patient has and however many roles the department.
 
 The rows are made of those in `reference`, in the transaction that writes these. A lost row opens nothing.
 """

@@ -74,7 +74,7 @@ def shown(session: Session, sight: Sight, versions: Sequence[Version]) -> list[V
     return [
         version
         for version in versions
-        if (head := heads.get((version.type, version.id))) is not None and _is_shown(sight, head, version)
+        if (own := heads.get((version.type, version.id))) is not None and _is_shown(sight, own, version)
     ]
 
 

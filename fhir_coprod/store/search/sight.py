@@ -32,12 +32,12 @@ APART = 100
 
 
 class Sight(ABC):
-    """What may be seen, by type.
+    """What may be seen, by type."""
 
-    name: the same for two of them only if the same is in sight; a cursor belongs to what was in sight
-    """
-
-    name: str
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """The same for two of them only if the same is in sight; a cursor belongs to what was in sight."""
 
     @abstractmethod
     def over(self, types: tuple[str, ...]) -> Condition | None:
