@@ -76,6 +76,13 @@ class Call:
         """The path of the URL under the base, without the query."""
         return "/".join(part for part in (self.type, self.id, self.member) if part)
 
+    @property
+    def is_conditional(self) -> bool:
+        """Whether it is a write that finds its resource by criteria."""
+        if self.interaction == "create":
+            return bool(self.criteria) or "if-none-exist" in self.headers
+        return self.interaction in ("update", "patch", "delete") and not self.id
+
     def parameter(self, name: str) -> str:
         """The first query parameter of that name; "" when there is none."""
         if not self.query:

@@ -21,6 +21,9 @@ from starlette.routing import compile_path
 from starlette.types import Receive, Scope, Send
 
 from fhir_coprod import deadline, definitions, faults, jsontext
+from fhir_coprod.access import admission
+from fhir_coprod.access.rights import EVERYTHING, Rights
+from fhir_coprod.access.sight import sight
 from fhir_coprod.api import security, segments
 from fhir_coprod.api.answer import Answer, error_answer, send_answer
 from fhir_coprod.api.background import Background
@@ -173,10 +176,15 @@ class Endpoint:
         return sorted(set().union(*(door.methods for door in self._doors if door.named(place))))
 
     def admit(self, call: Call) -> None:
-        """Raise UnknownType or NotAllowed if this call may not go on."""
+        """Raise UnknownType or NotAllowed if this call may not go on: the one door for all of them."""
         if call.type and not _is_type(call.type):
             raise UnknownType(f"FHIR R4 has no resource type {call.type[:64]!r}; names are case-sensitive.")
         security.admit(call.interaction, call.type, call.id, call.caller)
+        rights = call.caller.rights
+        if rights is not EVERYTHING:
+            admission.demand(
+                rights, call.interaction, call.member or call.type, is_conditional=call.is_conditional
+            )
 
     async def perform(self, call: Call, handler: Handler) -> Answer:
         """Call a handler after `admit`; there is no other way to a handler. Raises CoprodError."""
@@ -265,8 +273,11 @@ class Endpoint:
         """One atomic write; it is committed together with others that come at the same time."""
         return await self._landing.wait(self.store.submit(work))
 
-    async def read(self, type: str, id: str) -> Version:
-        """The newest version. Raises NotFound, or Gone when it was deleted."""
+    async def read(self, type: str, id: str, rights: Rights) -> Version:
+        """The newest version. Raises NotFound, also of what is not in sight, or Gone when it was deleted."""
+        limit = sight(rights, "r")
+        if limit is not None:
+            return await self.look(self.store.read_seen, type, id, limit)
         if self._gathering is None:
             return self.store.read(type, id)
         return living(type, id, await self._gathering.newest(type, id))

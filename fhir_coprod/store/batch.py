@@ -18,9 +18,10 @@ from msgspec.structs import force_setattr
 from sqlalchemy import Connection
 
 from fhir_coprod.instants import now
-from fhir_coprod.store import guarded, index, seals
+from fhir_coprod.store import guarded, index, relations, seals
 from fhir_coprod.store.database import Row, Session
 from fhir_coprod.store.entries import IndexRows
+from fhir_coprod.store.labels import ALL
 from fhir_coprod.store.quality import Mark, Marks
 from fhir_coprod.store.schema import core
 from fhir_coprod.store.versions import COLUMNS, Version, from_row
@@ -52,6 +53,12 @@ class Pending:
     received: bytes
     index: IndexRows
     marks: Marks = ()
+
+
+def _labels(rows: IndexRows) -> int:
+    """The number for the column of that name; a deleted resource has no rows, and is restricted most."""
+    made = rows.get(index.LABELS)
+    return int(next(iter(made))[0]) if made else ALL
 
 
 def _date(pending: Sequence[Pending], earliest: int) -> None:
@@ -196,31 +203,37 @@ class Batch:
         marks = self._marks(newest, created)
         inserted: list[Row] = []
         changed: list[int] = []
+        touched: list[relations.Touched] = []
         rows: dict[str, list[Row]] = {}
         for reference, entry in newest.items():
             version = entry.version
             key = created.get(reference) or self._key(reference)
             state = (version.version, version.position, version.milliseconds, version.deleted)
             seal = seals.of_marks(marks.get(key, ()))
+            own_labels = _labels(entry.index)
             if reference in created:
-                inserted.append((key, version.type, version.id, *state, seal))
+                inserted.append((key, version.type, version.id, *state, seal, own_labels))
             else:
                 changed.append(key)
                 session.run(
-                    "UPDATE resource SET version = ?, position = ?, updated = ?, deleted = ?, marks = ?"
-                    " WHERE key = ?",
-                    (*state, seal, key),
+                    "UPDATE resource SET version = ?, position = ?, updated = ?, deleted = ?, marks = ?,"
+                    " labels = ? WHERE key = ?",
+                    (*state, seal, own_labels, key),
                 )
             self.latest[reference] = Newest(version, key)
+            touched.append((key, *reference))
             for name, values in entry.index.items():
                 rows.setdefault(name, []).extend((key, *value) for value in values)
         if inserted:
             session.insert(core.resource, inserted)
-        self._write_index(changed, rows)
+        self._write_index(changed, rows, touched)
         if marks:
             session.insert(core.quality, [row for own in marks.values() for row in own])
 
-    def _write_index(self, changed: list[int], rows: dict[str, list[Row]]) -> None:
+    def _write_index(
+        self, changed: list[int], rows: dict[str, list[Row]], touched: Sequence[relations.Touched]
+    ) -> None:
+        following = relations.Following(self.session, touched)
         if changed:
             condition, keys = self.session.among("key", changed)
             for table in core.INDEX_TABLES:
@@ -228,6 +241,7 @@ class Batch:
         for table in core.INDEX_TABLES:
             if rows.get(table.name):
                 self.session.insert(table, rows[table.name])
+        following.follow()
 
     def _marks(self, newest: Mapping[Reference, Pending], created: Mapping[Reference, int]) -> Marked:
         """Take away the marks that these resources have, and return the rows of the new ones by key.
@@ -292,15 +306,18 @@ class Batch:
             return
         condition, values = self.session.among("key", [key for key, _, _ in made])
         found = self.session.rows(
-            f"SELECT key, version FROM resource WHERE deleted = false AND {condition}", values
+            f"SELECT key, version, type, id FROM resource WHERE deleted = false AND {condition}", values
         )
         newest = {row[0]: row[1] for row in found}
         current = [(key, own) for key, version, own in made if newest.get(key) == version]
         rows: dict[str, list[Row]] = {}
         for key, own in current:
+            self.session.run("UPDATE resource SET labels = ? WHERE key = ?", (_labels(own), key))
             for name, those in own.items():
                 rows.setdefault(name, []).extend((key, *one) for one in those)
-        self._write_index([key for key, _ in current], rows)
+        keys = [key for key, _ in current]
+        replaced = frozenset(keys)
+        self._write_index(keys, rows, [(row[0], row[2], row[3]) for row in found if row[0] in replaced])
 
     def _key(self, reference: Reference) -> int:
         held = self.latest[reference]

@@ -23,10 +23,13 @@ from fhir_coprod.readable import concerns, readable
 from fhir_coprod.remembering import remembering_short
 from fhir_coprod.store.elements import kinds
 from fhir_coprod.store.entries import ADDERS, TABLES, Add, IndexRows, Numbers, split_reference
+from fhir_coprod.store.labels import labels
 from fhir_coprod.store.values import cut
 from fhir_coprod.validation.fhirpath import compile_typed, is_supported
 from fhir_coprod.watched import STRAYS, UNREADABLE
 
+LABELS = "labels"
+"""Under this name `rows` gives the number for the column of that name, which is no table (`labels.py`)."""
 _MEMBERS = 100  # more than any type of R4 has
 _Extract = Callable[[Json], list[tuple[str, Any]]]
 
@@ -80,6 +83,7 @@ def rows(type: str, data: Json, *, is_sound: bool = True) -> IndexRows:
     it are left out, and for a reference among them there is a row that says so (`unreadable_links`)
     """
     found: IndexRows = {table: set() for table in TABLES.values()}
+    found[LABELS] = {(labels(type, data),)}
     if not is_sound:
         data, unreadable = readable(data)
         found["reference"] |= unreadable_links(type, data, unreadable)
@@ -405,7 +409,7 @@ def _implied_systems(type: str, expression: str) -> Mapping[str, str]:
     return {}
 
 
-FORMAT = 3
+FORMAT = 4
 """Raise this number whenever `rows` makes different rows from the same definitions."""
 _OWN_FORMAT = dict.fromkeys(("ServiceRequest", *(type for type, _ in STRAYS)), 1)
 """The same for what a single type has beside its search parameters: its marks (`alike.py`), and rows for

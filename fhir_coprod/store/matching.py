@@ -8,6 +8,7 @@ from fhir_coprod import definitions
 from fhir_coprod.errors import BadRequest, CoprodError, PreconditionFailed, TooLarge
 from fhir_coprod.store.links import Addresses, Pairs, named
 from fhir_coprod.store.search.query import Query, demands
+from fhir_coprod.store.search.sight import Sight
 from fhir_coprod.store.transaction import Transaction
 from fhir_coprod.store.versions import Version
 
@@ -31,9 +32,12 @@ def pairs(query_string: bytes | str) -> Pairs:
         raise BadRequest("The query holds more than 500 parameters; send fewer.") from None
 
 
-def matching(transaction: Transaction, type: str, criteria: Pairs, base: str) -> Version | None:
-    """The one resource that criteria find; raises PreconditionFailed for several matches or no criteria."""
-    query = Query.parse(type, (*demands(criteria), ("_count", "2")), strict=True, base=base)
+def matching(
+    transaction: Transaction, type: str, criteria: Pairs, base: str, sight: Sight | None = None
+) -> Version | None:
+    """The one resource in sight that criteria find; raises PreconditionFailed for several matches or no
+    criteria."""
+    query = Query.parse(type, (*demands(criteria), ("_count", "2")), strict=True, base=base, sight=sight)
     if not query.conditions:
         raise PreconditionFailed(NO_CRITERIA)
     page = transaction.search(query)
@@ -49,10 +53,12 @@ class Finder:
     """Finds what references by criteria mean, each once as long as nothing of its type is written.
 
     addresses: what the fullUrls mean that criteria may name
+    sight: what the caller may see
     """
 
-    def __init__(self, transaction: Transaction, addresses: Addresses) -> None:
+    def __init__(self, transaction: Transaction, addresses: Addresses, sight: Sight | None = None) -> None:
         self._transaction = transaction
+        self._sight = sight
         self.addresses = addresses
         self._found: dict[str, dict[str, str | CoprodError]] = {}
 
@@ -80,7 +86,7 @@ class Finder:
         if not definitions.is_resource_type(type):
             raise BadRequest(f"A conditional reference names {type[:64]!r}, which is no resource type of R4.")
         wanted = named(type, pairs(criteria), self.addresses)
-        target = matching(self._transaction, type, wanted, self.addresses.base)
+        target = matching(self._transaction, type, wanted, self.addresses.base, self._sight)
         if target is None:
             raise PreconditionFailed(f"A conditional reference finds no {type}; send it along or correct it.")
         return f"{type}/{target.id}"

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -15,9 +15,10 @@ import msgspec
 import sqlalchemy
 from sqlalchemy import Connection
 
+from fhir_coprod import definitions
 from fhir_coprod.errors import CoprodError, Damaged, Gone, NotFound, NotJson
 from fhir_coprod.instants import now, to_milliseconds
-from fhir_coprod.store import opening, quality, reindex
+from fhir_coprod.store import opening, quality, reindex, seeing
 from fhir_coprod.store.batch import Clock
 from fhir_coprod.store.condition import Condition, Watcher
 from fhir_coprod.store.database import DAMAGED, PATIENCE, Database, Patience, Session
@@ -27,7 +28,8 @@ from fhir_coprod.store.quality import Fault
 from fhir_coprod.store.room import MOST, Room
 from fhir_coprod.store.search import run
 from fhir_coprod.store.search.query import Query
-from fhir_coprod.store.search.run import Page
+from fhir_coprod.store.search.run import Page, within
+from fhir_coprod.store.search.sight import Sight
 from fhir_coprod.store.soundness.glance import glance
 from fhir_coprod.store.transaction import Transaction
 from fhir_coprod.store.versions import COLUMNS, Version, from_row
@@ -62,11 +64,13 @@ class Past(NamedTuple):
     """A page of history, newest first, and whether more follows.
 
     revived: positions of the versions that follow a deletion
+    after:   the position after which the next page begins; None if there is none
     """
 
     versions: list[Version]
     more: bool
     revived: frozenset[int] = frozenset()
+    after: int | None = None
 
 
 def _revived(session: Session, versions: Sequence[Version]) -> frozenset[int]:
@@ -146,6 +150,16 @@ class Store:
         rows = self._database.read(_READ, (type, id))
         return living(type, id, from_row(rows[0]) if rows else None)
 
+    def read_seen(self, type: str, id: str, sight: Sight) -> Version:
+        """The newest version, if it is in sight. Raises NotFound of what is not, as of what never was."""
+        sql, values = seeing.one_query(sight, type)
+        rows = self._database.read(sql, (type, id, *values))
+        return living(type, id, from_row(rows[0]) if rows else None)
+
+    def seen(self, sight: Sight | None, references: Iterable[str]) -> frozenset[str]:
+        """Which of these references (`Type/id`) lead to what is in sight."""
+        return self._database.ask(lambda session: seeing.references(session, sight, references))
+
     def newest(self, type: str, ids: Sequence[str]) -> dict[str, Version]:
         """The newest versions, deleted or not, of those ids that there ever were."""
 
@@ -166,12 +180,21 @@ class Store:
         base = self._database
         return Gathering(base, seconds) if isinstance(base, PostgresqlDatabase) else None
 
-    def vread(self, type: str, id: str, version: int) -> Version:
-        """One version. Raises NotFound, or Gone when that version is the deletion."""
-        rows = self._database.read(_VREAD, (type, id, version)) if 0 < version < 2**62 else []
-        if not rows:
+    def vread(self, type: str, id: str, version: int, sight: Sight | None = None) -> Version:
+        """One version. Raises NotFound, or Gone when that version is the deletion.
+
+        sight: what the caller may see; a version that is not shown is as if it had never been
+        """
+
+        def look(session: Session) -> list[Version]:
+            rows = session.rows(_VREAD, (type, id, version)) if 0 < version < 2**62 else []
+            found = [from_row(row) for row in rows]
+            return found if sight is None else seeing.shown(session, sight, found)
+
+        versions = self._database.ask(look)
+        if not versions:
             raise NotFound(f"There is no version {version} of {type}/{id}.")
-        found = from_row(rows[0])
+        found = versions[0]
         if found.deleted:
             raise Gone(f"Version {version} of {type}/{id} is its deletion; ask for an earlier one.")
         return found
@@ -213,13 +236,24 @@ class Store:
         before: int | None = None,
         count: int = 100,
         most_bytes: int = MOST,
+        sight: Sight | None = None,
     ) -> Past:
         """The same as a page: as many versions as fit into so many bytes.
 
         at: only versions that were current at some time from this millisecond on, and before that one
+        sight: what the caller may see. Only of resources that are in sight now there are versions then, and
+            none that may not be shown; a page may hold fewer than asked for
         """
         conditions: list[str] = []
         values: list[object] = []
+        source = "version v"
+        if sight is not None:
+            limit = within(sight, (type,) if type else definitions.resource_types(), "r")
+            source += " CROSS JOIN resource r"
+            conditions.append(
+                f"r.type = v.type AND r.id = v.id AND r.deleted = false AND v.method <> 'delete'{limit.text}"
+            )
+            values += limit.values
         for column, operator, value in (
             ("type", "=", type),
             ("id", "=", id),
@@ -239,11 +273,14 @@ class Store:
         def look(session: Session) -> Past:
             room = Room(session, most_bytes)
             rows = session.rows(
-                f"SELECT {room.columns(count + 1)} FROM version v {where} ORDER BY {order} DESC LIMIT ?",
+                f"SELECT {room.columns(count + 1)} FROM {source} {where} ORDER BY {order} DESC LIMIT ?",
                 (*values, count + 1),
             )
             found = room.fill(rows[:count])
-            return Past(found, len(rows) > len(found), _revived(session, found))
+            after = found[-1].position if len(rows) > len(found) and found else None
+            if sight is not None:
+                return Past(seeing.shown(session, sight, found), after is not None, frozenset(), after)
+            return Past(found, len(rows) > len(found), _revived(session, found), after)
 
         return self._database.ask(look)
 

@@ -32,6 +32,7 @@ from fhir_coprod.store.versions import (
 if TYPE_CHECKING:
     from fhir_coprod.store.search.query import Query
     from fhir_coprod.store.search.run import Page
+    from fhir_coprod.store.search.sight import Sight
 
 _ID = re.compile(jsontext.ID_PATTERN)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -109,6 +110,15 @@ class Transaction:
         self._protect()
         self._flush()
         return run(self._batch.session, query)
+
+    def seen(self, sight: Sight, references: Iterable[str]) -> frozenset[str]:
+        """Which of these references (`Type/id`) lead to what is in sight, with this work's own writes."""
+        from fhir_coprod.store import seeing
+
+        self.lock()
+        self._protect()
+        self._flush()
+        return seeing.references(self._batch.session, sight, references)
 
     def lock(self) -> None:
         """Keep others from writing until this transaction ends: use it if a write depends on reads through

@@ -10,7 +10,7 @@ from typing import Final
 from fhir_coprod.access.rights import ALL_DEPARTMENTS, EVERYTHING, Rights
 from fhir_coprod.access.roles import Acting
 from fhir_coprod.access.sessions import Session
-from fhir_coprod.access.visible import visible
+from fhir_coprod.access.sight import seen
 from fhir_coprod.errors import NotAllowed, NotFound
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store
@@ -62,9 +62,9 @@ class Visitor:
         if not self.may(action, type):
             raise NotAllowed("Your role does not reach this; nothing was done.")
 
-    def sees(self, store: Store, references: Iterable[str]) -> set[str]:
+    def sees(self, store: Store, references: Iterable[str]) -> frozenset[str]:
         """Those of the references (Type/id) that exist for them."""
-        return visible(store, self.rights, references)
+        return seen(store, self.rights, references)
 
     def look(self, store: Store, referral: str, patient: str = "") -> None:
         """Raise NotFound, as if it were not there, unless they may see this referral and its patient."""

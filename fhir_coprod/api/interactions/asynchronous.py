@@ -81,7 +81,7 @@ async def _accept(call: Call, endpoint: Endpoint) -> Answer:
 async def status(call: Call, endpoint: Endpoint) -> Answer:
     """GET _async/[id]: 202 as long as there is no answer, then 200 with the answer."""
     kept = await endpoint.in_thread(async_requests.find, endpoint.store, call.id)
-    if kept is None:
+    if kept is None or not _is_of(call, kept):
         raise NotFound("Nothing is answered here: it was taken back or is too old; ask again.")
     if kept.answer:
         return Answer(200, kept.answer, headers={"expires": http_date(kept.until // 1000)})
@@ -94,10 +94,22 @@ async def status(call: Call, endpoint: Endpoint) -> Answer:
 
 async def cancel(call: Call, endpoint: Endpoint) -> Answer:
     """DELETE _async/[id]: end the work on a request, and forget it with its answer."""
+    kept = await endpoint.in_thread(async_requests.find, endpoint.store, call.id)
+    if kept is not None and not _is_of(call, kept):
+        raise NotFound(_NOTHING)
     endpoint.background.cancel(call.id)
     if not await endpoint.write(partial(async_requests.forget, id=call.id)):
-        raise NotFound("There is nothing to take back here.")
+        raise NotFound(_NOTHING)
     return _said("Taken back.", 202)
+
+
+_NOTHING = "There is nothing to take back here."
+
+
+def _is_of(call: Call, kept: AsyncRequest) -> bool:
+    """Whether this caller has asked for it, and may see as much now as then; it is nobody else's."""
+    asked, asking = _decode(kept.request).caller.rights, call.caller.rights
+    return replace(asked, session="") == replace(asking, session="")
 
 
 def _said(sentence: str, status: int) -> Answer:

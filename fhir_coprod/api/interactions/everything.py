@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from fhir_coprod import deadline, definitions, jsontext
+from fhir_coprod.access.sight import sight
 from fhir_coprod.api.answer import Answer
 from fhir_coprod.api.call import Call
 from fhir_coprod.api.endpoint import Endpoint
@@ -25,18 +26,18 @@ from fhir_coprod.api.interactions import searchset
 from fhir_coprod.errors import BadRequest
 from fhir_coprod.instants import to_microseconds
 from fhir_coprod.jsontext import Json
-from fhir_coprod.readable import readable
-from fhir_coprod.store import Page, Query, Store, Version
+from fhir_coprod.store import Page, Query, Store, Version, labels
 from fhir_coprod.store.entries import split_reference
 from fhir_coprod.store.search import compartments
 from fhir_coprod.store.search.conditions import Condition, Not, Own, Sql
 from fhir_coprod.store.search.query import MAX_COUNT
+from fhir_coprod.store.search.sight import Sight, Without
 from fhir_coprod.store.search.standpoint import MAX_ALTERNATIVES
 from fhir_coprod.store.values import time_meant
 
 _ID = re.compile(jsontext.ID_PATTERN)
-_ACT_CODE = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
-_NOT_FOR_PATIENTS = frozenset({"NOPAT", "NOAUTH"})
+_RELEASED = Without(labels.NOT_FOR_PATIENTS)
+"""Not kept from the patient until a person releases it, whoever asks."""
 _NAMES = ("_type", "_since", "start", "end", "_count")
 
 _CARE_DATES = (
@@ -64,6 +65,7 @@ class _Wanted:
     end: str
     zone: ZoneInfo
     base: str
+    sight: Sight | None
 
     def changed(self, type: str) -> tuple[Condition, ...]:
         """The condition that `_since` puts on resources of a type."""
@@ -89,7 +91,7 @@ class _Page:
         size = sum(len(version.body) for version in found.matches)
         if size > self.left and self.versions:
             return False
-        self.versions += (version for version in found.matches if not _is_withheld(version))
+        self.versions += found.matches
         self.count -= len(found.matches)
         self.left -= size
         return True
@@ -103,7 +105,7 @@ async def everything(call: Call, endpoint: Endpoint) -> Answer:
     left out. What a page costs does not grow with the pages before it; only those at the end, with what is
     referred to, look through all members.
     """
-    await endpoint.read(call.type, call.id)
+    await endpoint.read(call.type, call.id, call.caller.rights)
     given = inputs(call, (*_NAMES, "_cursor"))
     wanted = _wanted(given, call, endpoint)
     limits = endpoint.settings.limits
@@ -148,6 +150,7 @@ def _wanted(given: Inputs, call: Call, endpoint: Endpoint) -> _Wanted:
         end=given.get("end"),
         zone=zone,
         base=f"{call.base}/",
+        sight=sight(call.caller.rights, "s"),
     )
 
 
@@ -202,8 +205,8 @@ def _fill_with_members(page: _Page, store: Store, wanted: _Wanted, begin: str, c
 
 def _members(type: str, wanted: _Wanted, more: tuple[Condition, ...] = ()) -> Query:
     """The search for the members of one type."""
-    query = Query.parse(type, (), strict=True, compartment=("Patient", wanted.patient))
-    return replace(query, conditions=(*query.conditions, *_in_time(type, wanted), *more))
+    query = Query.parse(type, (), strict=True, compartment=("Patient", wanted.patient), sight=wanted.sight)
+    return replace(query, conditions=(*query.conditions, _RELEASED, *_in_time(type, wanted), *more))
 
 
 def _fill_with_referred(page: _Page, store: Store, wanted: _Wanted, after: str) -> str:
@@ -225,8 +228,10 @@ def _fill_with_referred(page: _Page, store: Store, wanted: _Wanted, after: str) 
             here = f"{_REFERRED}.{after}"
             if page.count <= 0:
                 return here
-            query = Query.parse(type, (("_id", ",".join(chunk)), ("_sort", "_id")), strict=True)
-            query = replace(query, conditions=(*query.conditions, *wanted.changed(type)), count=page.count)
+            asked = (("_id", ",".join(chunk)), ("_sort", "_id"))
+            query = Query.parse(type, asked, strict=True, sight=wanted.sight)
+            conditions = (*query.conditions, _RELEASED, *wanted.changed(type))
+            query = replace(query, conditions=conditions, count=page.count)
             found = store.search(query, page.left)
             if not page.take(found):
                 return here
@@ -242,8 +247,7 @@ def _referred(store: Store, wanted: _Wanted) -> set[str]:
     named: set[tuple[str, str]] = set()
     for type in members:
         for version in _all(store, replace(_members(type, wanted), count=MAX_COUNT)):
-            if not _is_withheld(version):
-                named |= set(_links(version.data, wanted.base))
+            named |= set(_links(version.data, wanted.base))
     return {f"{type}/{id}" for type, id in named if type not in members and _ID.fullmatch(id)}
 
 
@@ -271,22 +275,6 @@ def _all(store: Store, query: Query) -> Iterator[Version]:
         if page.next is None:
             return
         query = replace(query, cursor=page.next)
-
-
-def _is_withheld(version: Version) -> bool:
-    """Kept from the patient until a person releases it: alerts, private-moment requests, life stories.
-
-    What has a label that cannot be read is kept back, too: nobody can tell what the label was to say.
-    """
-    meta = version.data.get("meta")
-    if not isinstance(meta, dict) or "security" not in meta:
-        return False
-    labelled = {"resourceType": version.type, "meta": {"security": meta["security"]}}
-    data, unreadable = readable(labelled)
-    return bool(unreadable) or any(
-        label.get("system") == _ACT_CODE and label.get("code") in _NOT_FOR_PATIENTS
-        for label in data["meta"]["security"]
-    )
 
 
 def _links(value: Any, base: str) -> Iterator[tuple[str, str]]:

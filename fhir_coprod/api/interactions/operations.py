@@ -13,6 +13,7 @@ from fhir_coprod.errors import (
     Conflict,
     InvalidResource,
     NotAllowed,
+    NotFound,
     PreconditionFailed,
     UnknownType,
 )
@@ -54,7 +55,7 @@ async def _validated(call: Call, endpoint: Endpoint, given: Inputs) -> Outcome:
     if mode == "delete":
         if not call.id:
             raise BadRequest("mode=delete is about one resource; call $validate on it.")
-        await endpoint.read(call.type, call.id)
+        await endpoint.read(call.type, call.id, call.caller.rights)
         may = Issue("information", "informational", "It may be deleted.")
         refused = await _tried(call, endpoint, "DELETE", None)
         return Outcome((may,)) if refused is None else refused
@@ -64,7 +65,7 @@ async def _validated(call: Call, endpoint: Endpoint, given: Inputs) -> Outcome:
             raise BadRequest(
                 "There is nothing to validate; send the resource, bare or as the parameter `resource`."
             )
-        document = jsontext.parse((await endpoint.read(call.type, call.id)).body)
+        document = jsontext.parse((await endpoint.read(call.type, call.id, call.caller.rights)).body)
     if call.type and document.type != call.type:
         raise BadRequest(f"The resource is not a {call.type}; send it to its own type or to the root.")
     size = len(document.raw)
@@ -75,6 +76,17 @@ async def _validated(call: Call, endpoint: Endpoint, given: Inputs) -> Outcome:
     # An outcome with errors is falsy. What is wrong by both is told once.
     told = outcome.issues if refused is None else (*refused.issues, *outcome.issues)
     return Outcome(tuple(dict.fromkeys(told)))
+
+
+_REFUSALS = (
+    BadRequest,
+    Conflict,
+    InvalidResource,
+    NotAllowed,
+    NotFound,
+    PreconditionFailed,
+    UnknownType,
+)
 
 
 class _Accepted(Exception):
@@ -99,13 +111,13 @@ async def _tried(call: Call, endpoint: Endpoint, method: str, document: Document
         change = await endpoint.check(len(document.raw) if document else 0, writing.prepare, write)
 
         def work(transaction: Transaction) -> None:
-            writing.perform(transaction, change)
+            writing.perform(transaction, endpoint.store, change)
             raise _Accepted
 
         await endpoint.write(work)
     except _Accepted:
         return None
-    except (BadRequest, Conflict, InvalidResource, NotAllowed, PreconditionFailed, UnknownType) as error:
+    except _REFUSALS as error:
         return error.outcome
     raise AssertionError("the work ends by an error")
 

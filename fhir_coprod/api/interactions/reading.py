@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fhir_coprod.access.sight import sight
 from fhir_coprod.api.answer import Answer
 from fhir_coprod.api.call import Call, Pairs, pairs
 from fhir_coprod.api.endpoint import INLINE_BYTES, Endpoint
@@ -17,14 +18,15 @@ DEFAULT_PAGE = 50
 
 async def read(call: Call, endpoint: Endpoint) -> Answer:
     """GET [type]/[id]: the current version, byte for byte as stored."""
-    return await _shown(call, endpoint, await endpoint.read(call.type, call.id))
+    return await _shown(call, endpoint, await endpoint.read(call.type, call.id, call.caller.rights))
 
 
 async def vread(call: Call, endpoint: Endpoint) -> Answer:
     """GET [type]/[id]/_history/[vid]: one version; 410 if that version is the deletion."""
     if not (call.version.isascii() and call.version.isdecimal()) or len(call.version) > 9:
         raise NotFound(f"{call.path} has no version of that name; versions here are 1, 2, 3 and so on.")
-    version = await endpoint.look(endpoint.store.vread, call.type, call.id, int(call.version))
+    limit = sight(call.caller.rights, "r")
+    version = await endpoint.look(endpoint.store.vread, call.type, call.id, int(call.version), limit)
     return await _shown(call, endpoint, version)
 
 
@@ -65,6 +67,7 @@ async def search(call: Call, endpoint: Endpoint) -> Answer:
             base=call.base,
             zone=endpoint.settings.site.zone,
             compartment=(call.type, call.id) if call.member else None,
+            sight=sight(call.caller.rights, "s"),
         )
         page = endpoint.store.search(query, endpoint.settings.limits.answer_bytes)
         return searchset.searchset(call, query, page)
@@ -131,6 +134,7 @@ async def history(call: Call, endpoint: Endpoint) -> Answer:
             before=int(before) if before else None,
             count=count,
             most_bytes=endpoint.settings.limits.answer_bytes,
+            sight=sight(call.caller.rights, "r" if call.id else "s"),
         )
         if call.id and not (page.versions or page.more or before or since or at):
             raise NotFound(f"{call.path} has never been here; search for it, or check the id.")

@@ -62,9 +62,9 @@ def history(call: Call, used: Pairs, page: Past) -> Answer:
     versions = page.versions
     path = f"{call.path}/_history".lstrip("/")
     links = [link("self", call.base, path, used)]
-    if page.more and versions:
+    if page.after is not None:
         following = tuple(pair for pair in used if pair[0] != "_cursor")
-        links.append(link("next", call.base, path, (*following, ("_cursor", str(versions[-1].position)))))
+        links.append(link("next", call.base, path, (*following, ("_cursor", str(page.after)))))
     return bundle("history", links, [_past(call, version, page.revived) for version in versions])
 
 

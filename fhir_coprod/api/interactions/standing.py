@@ -25,7 +25,7 @@ async def standing(call: Call, endpoint: Endpoint) -> Answer:
 
     `now` (a time) and `policy` (a name) ask what-if; the defaults are the present and the site's policy.
     """
-    await endpoint.read(call.type, call.id)
+    await endpoint.read(call.type, call.id, call.caller.rights)
     given = inputs(call, ("now", "policy"))
     if given.unknown:
         raise UnknownParameter(f"{given.unknown[0]} It has: now, policy.")

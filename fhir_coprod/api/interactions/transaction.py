@@ -21,18 +21,20 @@ from urllib.parse import unquote
 import msgspec
 
 from fhir_coprod import deadline
+from fhir_coprod.access.rights import Rights
+from fhir_coprod.access.sight import sight
 from fhir_coprod.api.answer import Answer, error_answer
 from fhir_coprod.api.call import Call
 from fhir_coprod.api.endpoint import Endpoint, Interaction, told
 from fhir_coprod.api.formats import time_parameter, without_async
-from fhir_coprod.api.interactions import searchset, writing
+from fhir_coprod.api.interactions import rightful, searchset, writing
 from fhir_coprod.api.interactions.resolving import Step, both, in_turn, located, resolve_all
 from fhir_coprod.api.interactions.writing import Done, PlannedWrite
 from fhir_coprod.deadline import OutOfTime
 from fhir_coprod.errors import BadRequest, CoprodError, Gone, NotFound, TooLarge
 from fhir_coprod.jsontext import Document, Json
 from fhir_coprod.outcome import MOST_ISSUES, listed
-from fhir_coprod.store import Transaction, links
+from fhir_coprod.store import Store, Transaction, links
 from fhir_coprod.store.links import Addresses, folded, settled
 from fhir_coprod.store.matching import Finder, pairs
 
@@ -189,7 +191,7 @@ def _in_order(steps: list[Step]) -> list[Step]:
 async def _write_alone(endpoint: Endpoint, step: Step) -> Answer:
     call, change = both(step)
     try:
-        done = await endpoint.write(lambda transaction: writing.perform(transaction, change))
+        done = await endpoint.write(lambda transaction: writing.perform(transaction, endpoint.store, change))
     except Exception as error:  # noqa: BLE001  # the other entries have nothing to do with it
         return error_answer(told(error, call.interaction))
     return writing.answer(call, change, done)
@@ -232,7 +234,8 @@ async def _transaction(call: Call, endpoint: Endpoint, bundle: _Bundle, found: l
         _prepare_all, call, endpoint, bundle, found, lane=writing.lane(len(call.body))
     )
     writes = [step for step in _in_order(steps) if step.change]
-    done = await endpoint.write(lambda transaction: _apply_all(transaction, writes))
+    store, rights = endpoint.store, call.caller.rights
+    done = await endpoint.write(lambda transaction: _apply_all(transaction, store, rights, writes))
     for step, result in zip(writes, done, strict=True):
         step.answer = writing.answer(*both(step), result)
     _name_entries(steps, zip(writes, done, strict=True), call.base)
@@ -327,21 +330,25 @@ def _settle(
         change.settle = partial(settled, addresses=addresses, find=find)
         if change.id:
             with suppress(NotFound, Gone):  # there may be more to say about that
-                writing.try_patch(change, endpoint.store.read(change.type, change.id))
+                limit, name = sight(change.rights, "r"), (change.type, change.id)
+                store = endpoint.store
+                current = store.read(*name) if limit is None else store.read_seen(*name, limit)
+                writing.try_patch(change, current)
     else:
         change.settle = partial(settled, addresses=addresses, full_url=full_url, find=find)
         if writing.settle(change):
             writing.get_ready(change)
 
 
-def _apply_all(transaction: Transaction, steps: list[Step]) -> list[Done]:
+def _apply_all(transaction: Transaction, store: Store, rights: Rights, steps: list[Step]) -> list[Done]:
     """Apply all in one write: first decide the ids, so that links can be rewritten, then write."""
     # The store may run this again: each run starts from what the request said.
     steps = [replace(step, change=replace(both(step)[1])) for step in steps]
     addresses = resolve_all(transaction, steps)
     changes = [both(step)[1] for step in steps]
     transaction.fetch([(change.type, change.id) for change in changes if change.id])
-    finder = Finder(transaction, addresses)
+    rightful.before(transaction, changes)
+    finder = Finder(transaction, addresses, sight(rights, "s"))
     done: dict[int, Done] = {}
     for step in in_turn(steps):
         deadline.check()
@@ -350,6 +357,7 @@ def _apply_all(transaction: Transaction, steps: list[Step]) -> list[Done]:
                 done[step.index] = _applied(transaction, step, finder)
         except CoprodError as error:
             raise located(error, step.index) from None
+    rightful.after(transaction, store, [(both(step)[1], done[step.index]) for step in steps if not step.twin])
     for step in steps:
         if step.twin:
             done[step.index] = Done(done[step.twin.index].version, "found")

@@ -16,11 +16,13 @@ from functools import partial
 from typing import Literal
 
 from fhir_coprod import jsontext
+from fhir_coprod.access.rights import EVERYTHING, Rights
+from fhir_coprod.access.sight import sight
 from fhir_coprod.api.answer import Answer, outcome_answer
 from fhir_coprod.api.call import Call
 from fhir_coprod.api.endpoint import INLINE_BYTES, Endpoint, Lane
 from fhir_coprod.api.formats import entity_tags
-from fhir_coprod.api.interactions import allowed, patching, subset
+from fhir_coprod.api.interactions import allowed, patching, rightful, subset
 from fhir_coprod.deadline import OutOfTime
 from fhir_coprod.errors import (
     BadRequest,
@@ -33,7 +35,7 @@ from fhir_coprod.errors import (
 )
 from fhir_coprod.jsontext import Document
 from fhir_coprod.outcome import OK, Issue, Outcome
-from fhir_coprod.store import Transaction, Version
+from fhir_coprod.store import Store, Transaction, Version
 from fhir_coprod.store.entering import is_astray, judge, refuse_unserved
 from fhir_coprod.store.links import Addresses, Pairs, Settled, named, settled
 from fhir_coprod.store.matching import NO_CRITERIA, matching, pairs
@@ -61,6 +63,8 @@ class PlannedWrite:
     found: the resource that makes a conditional create unnecessary
     ready: the document as it will be stored, if that is known already
     tried: the patch, applied to the version that was the newest before the transaction
+    rights: of the caller
+    is_hidden: whether what it would change is not in their sight, and so as if it were not there
     """
 
     kind: Literal["create", "update", "patch", "delete"]
@@ -77,6 +81,8 @@ class PlannedWrite:
     found: Version | None = None
     ready: Prepared | None = None
     tried: _Tried | None = None
+    rights: Rights = EVERYTHING
+    is_hidden: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +115,7 @@ async def write(call: Call, endpoint: Endpoint) -> Answer:
         change = await endpoint.check(size, prepare, call)
         if current:
             await endpoint.in_thread(try_patch, change, current, lane=lane(size))
-        done = await endpoint.write(lambda transaction: perform(transaction, change))
+        done = await endpoint.write(lambda transaction: perform(transaction, endpoint.store, change))
         if call.query:
             return await endpoint.check(size, answer, call, change, done)
         return answer(call, change, done)
@@ -123,17 +129,22 @@ def lane(size: int) -> Lane:
 async def _to_patch(call: Call, endpoint: Endpoint) -> Version | None:
     """The version that a patch by id is for; None if there is none."""
     try:
-        return await endpoint.read(call.type, call.id) if call.id else None
+        return await endpoint.read(call.type, call.id, call.caller.rights) if call.id else None
     except (NotFound, Gone):
         return None  # a precondition may have more to say about that
 
 
-def perform(transaction: Transaction, change: PlannedWrite) -> Done:
-    """Resolve and apply a single change."""
+def perform(transaction: Transaction, store: Store, change: PlannedWrite) -> Done:
+    """Resolve and apply a single change, within the rights of its caller."""
     # The store may run this again: each run starts from what the request said.
     attempt = replace(change)
     resolve(transaction, attempt, Addresses({}, base=change.base))
-    return apply(transaction, attempt)
+    if attempt.rights is EVERYTHING:
+        return apply(transaction, attempt)
+    rightful.before(transaction, (attempt,))
+    done = apply(transaction, attempt)
+    rightful.after(transaction, store, ((attempt, done),))
+    return done
 
 
 def prepare(call: Call) -> PlannedWrite:
@@ -165,6 +176,7 @@ def parse(call: Call) -> PlannedWrite:
     if change.criteria is not None and not change.criteria:
         raise PreconditionFailed(NO_CRITERIA)
     change.base = call.base
+    change.rights = call.caller.rights
     allowed.protect(change.type, change.id)
     _read_preconditions(call, change)
     if change.document is not None:
@@ -301,7 +313,8 @@ def resolve(transaction: Transaction, change: PlannedWrite, addresses: Addresses
     if change.criteria is None:
         return
     change.criteria = named(change.type, change.criteria, addresses)
-    found = matching(transaction, change.type, change.criteria, change.base)
+    limit = sight(change.rights, "s")
+    found = matching(transaction, change.type, change.criteria, change.base, limit)
     if change.kind == "create":
         change.found = found
         change.id = found.id if found else ""
@@ -314,6 +327,8 @@ def resolve(transaction: Transaction, change: PlannedWrite, addresses: Addresses
         change.id = found.id
     elif change.kind == "update" and change.document:
         change.id = change.document.data.get("id") or ""
+        if change.id and limit is not None:
+            rightful.refuse_new(change)
         current = transaction.get(change.type, change.id) if change.id else None
         if current and not current.deleted:
             raise Conflict(
@@ -327,12 +342,15 @@ def apply(transaction: Transaction, change: PlannedWrite) -> Done:
     """Write the change, whose document is settled."""
     if change.found:
         return Done(change.found, "found")
-    current = transaction.get(change.type, change.id) if change.id and change.kind != "create" else None
+    is_named = change.id and change.kind != "create" and not change.is_hidden
+    current = transaction.get(change.type, change.id) if is_named else None
     living = current if current and not current.deleted else None
     allowed.protect(change.type, change.id)
     expected = _expected_version(change, living)
     if change.kind == "delete":
         return _deleted(transaction, change, living, expected)
+    if change.kind == "update" and living is None:
+        rightful.refuse_new(change)
     if change.tried and (current is None or current.position != change.tried.position):
         change.tried = change.ready = None  # somebody else was faster
     document, outcome = (
@@ -349,6 +367,7 @@ def apply(transaction: Transaction, change: PlannedWrite) -> Done:
         written = transaction.create(document, id=change.id or None, marks=wrong)
     else:
         written = transaction.put(document, change.id or str(uuid.uuid4()), if_match=expected, marks=wrong)
+    rightful.refuse_unpacking(change, document)
     unpack(transaction, document, written.change, is_sound=not wrong)
     return Done(written.version, written.change, outcome)
 

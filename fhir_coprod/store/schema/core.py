@@ -5,6 +5,7 @@
     resource    one row per resource: its newest version, and the `key` that the search index points to
     token, string, reference, date, number, quantity, uri
                 the search index: one table per parameter type; only resources that are not deleted have rows
+    relation    which departments have sent or received a referral, and whose referral it is (`relations.py`)
     quality     what is wrong in resources that are kept although they break a rule; valid ones have no row
     cursor      how far a reader of the log has come, written together with its effects
     lease       which process is doing a job that only one may do
@@ -75,6 +76,8 @@ resource = Table(
     column("updated", Long),
     column("deleted", Boolean()),
     Column("marks", Long),  # the seal of its rows in `quality`; NULL: stored before there were any
+    # What its security labels say (`labels.py`); all bits until somebody has looked.
+    column("labels", Integer(), server_default=text("2147483647")),
     UniqueConstraint("type", "id"),
 )
 _alive: dict[str, Any] = {
@@ -140,6 +143,17 @@ for _table, _width in ((date, 86_400_000_000), (number, 0), (quantity, 0)):
     )
 
 INDEX_TABLES = (token, string, reference, date, number, quantity, uri)
+
+relation = Table(
+    "relation",
+    metadata,
+    Column("key", Long, primary_key=True, autoincrement=False),  # of a ServiceRequest or Task
+    Column("party", Name, primary_key=True),  # id of an Organization that has sent or received it
+    Column("patient", Name, primary_key=True),  # id of the Patient that it is about; "" for none
+    Index("relation_patient_idx", "patient", "party"),
+    Index("relation_party_idx", "party", "patient"),
+    sqlite_with_rowid=False,
+)
 
 quality = Table(
     "quality",

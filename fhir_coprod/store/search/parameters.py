@@ -29,6 +29,7 @@ from fhir_coprod.store.search.conditions import (
     joined,
 )
 from fhir_coprod.store.search.contained import inside
+from fhir_coprod.store.search.sight import seen
 from fhir_coprod.store.search.simple import check_modifier, one_type, targets
 from fhir_coprod.store.search.standpoint import Standpoint, alternatives, pieces, split_escaped
 from fhir_coprod.store.values import cut
@@ -237,12 +238,14 @@ def _links(
     """The ways from a reference to resources of one type: by id or by url, or to one that is contained."""
     number = scope.number(type, known.code)
     inner = condition(scope.behind((target,)), rest, value)
+    led = seen(scope.sight, (target,), inner)
     found: list[Condition] = []
     kinds = _link_kinds(type, known)
     if "Reference" in kinds:
-        found.append(Chained(number, target, inner, scope.depth))
+        found.append(Chained(number, target, led, scope.depth))
     if kinds - {"Reference"} and index.has_url(target):
-        found.append(ChainedByUrl(number, target, inner, scope.depth, index.number(target, "url")))
+        found.append(ChainedByUrl(number, target, led, scope.depth, index.number(target, "url")))
+    # What is contained belongs to the resource that contains it, and is seen with it.
     within = inside(scope, inner, target, index.place(type, known.code, target))
     return found if within is None else [*found, within]
 
@@ -266,7 +269,7 @@ def _has(scope: Standpoint, name: str, value: str) -> Condition:
     known = parameter(type, code)
     if known.type != "reference":
         raise UnknownParameter(f"{name}: {code} of {type} is no reference.")
-    inner = condition(scope.behind((type,)), rest, value)
+    inner = seen(scope.sight, (type,), condition(scope.behind((type,)), rest, value))
     number = index.number(type, code)
     kinds = _link_kinds(type, known)
     urls = tuple(index.number(target, "url") for target in scope.types if index.has_url(target))

@@ -15,6 +15,7 @@ from fhir_coprod.errors import BadRequest, UnknownParameter, UnknownType, Unsupp
 from fhir_coprod.store import index
 from fhir_coprod.store.search import compartments, parameters, ranges
 from fhir_coprod.store.search.conditions import Condition, Indexed, Own
+from fhir_coprod.store.search.sight import Sight, condition_on
 from fhir_coprod.store.search.standpoint import Standpoint
 
 DEFAULT_COUNT = 20
@@ -66,6 +67,7 @@ class Query:
     place:     Type/id of the resource to whose compartment the search is limited; "" for none
     bare:      types that a reference may lead to, with the ids given for it without a type: each id may be
                here under one of them only
+    sight:     what the caller may see; nothing else is found, counted, included or led through
     summary:   for the code that writes the answer
     """
 
@@ -82,6 +84,7 @@ class Query:
     ignored: tuple[str, ...] = ()
     place: str = ""
     bare: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = ()
+    sight: Sight | None = None
 
     @classmethod
     def parse(
@@ -94,6 +97,7 @@ class Query:
         base: str = "",
         zone: ZoneInfo | None = None,
         compartment: tuple[str, str] | None = None,
+        sight: Sight | None = None,
     ) -> Query:
         """Read the (decoded) pairs of a search on `type`; "" searches all types, or those in `_type`.
 
@@ -101,10 +105,12 @@ class Query:
         base:   our own public address; references that begin with it count as relative.
         zone:   the time zone of days and times that name none; UTC without it.
         compartment: type and id of the resource to whose compartment the search is limited.
+        sight:  what the caller may see.
         Raises BadRequest for values that cannot be read, Unsupported for what R4 has and we lack, and
         UnknownType.
         """
         reader = _Reader(type, strict=strict, max_count=max_count, base=base, zone=zone)
+        reader.sight = sight
         return reader.read(pairs, compartment)
 
     def self_pairs(self) -> list[tuple[str, str]]:
@@ -112,9 +118,17 @@ class Query:
         return list(self.pairs)
 
     @property
+    def limits(self) -> tuple[Condition, ...]:
+        """The conditions, and with them what keeps the search within sight."""
+        limit = condition_on(self.sight, self.types)
+        return self.conditions if limit is None else (*self.conditions, limit)
+
+    @property
     def fingerprint(self) -> str:
-        """Identifies this search among others, whatever its page size: a cursor belongs to one search."""
-        asked = repr((self.place, self.types, [pair for pair in self.pairs if pair[0] != "_count"]))
+        """Identifies this search among others, whatever its page size: a cursor belongs to one search, by
+        somebody who may see the same."""
+        own = [pair for pair in self.pairs if pair[0] != "_count"]
+        asked = repr((self.place, self.types, own, self.sight.name if self.sight else ""))
         return blake2b(asked.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
 
 
@@ -146,6 +160,7 @@ class _Reader:
         self.includes: list[Include] = []
         self.revincludes: list[Include] = []
         self.cursor = ""
+        self.sight: Sight | None = None
         self.used: list[tuple[str, str]] = []
         self.ignored: list[str] = []
 
@@ -157,7 +172,9 @@ class _Reader:
             self.types = self._system_types(pairs)
         if compartment is not None:
             self._limit(*compartment, is_named=any(name == "_type" for name, _ in pairs))
-        self.scope = Standpoint(self.types, now=datetime.now(UTC), base=self.base, zone=self.zone)
+        self.scope = Standpoint(
+            self.types, now=datetime.now(UTC), base=self.base, zone=self.zone, sight=self.sight
+        )
         for name, value in pairs:
             if not value:
                 self._refuse_unsupported(name)
@@ -184,6 +201,7 @@ class _Reader:
             pairs=tuple(self.used),
             ignored=tuple(self.ignored),
             place="/".join(compartment or ()),
+            sight=self.sight,
             bare=tuple((types, tuple(sorted(ids))) for types, ids in self.scope.effort.bare.items()),
         )
 

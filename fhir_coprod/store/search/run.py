@@ -22,7 +22,9 @@ from fhir_coprod.store import entries, index
 from fhir_coprod.store.database import Row, Session
 from fhir_coprod.store.room import MOST, WIDTH, Room
 from fhir_coprod.store.search import strategy
+from fhir_coprod.store.search.conditions import Sql, all_of
 from fhir_coprod.store.search.query import Include, Query
+from fhir_coprod.store.search.sight import Sight, condition_on
 from fhir_coprod.store.values import cut
 from fhir_coprod.store.versions import Version
 
@@ -75,16 +77,31 @@ def _refuse_ambiguous(session: Session, query: Query) -> None:
     for types, ids in query.bare:
         of_types, names = session.among("type", types)
         of_ids, values = session.among("id", ids)
+        limit = within(query.sight, types, "r")
         rows = session.rows(
-            f"SELECT min(type), max(type) FROM resource WHERE {of_types} AND {of_ids} AND deleted = false"
-            " GROUP BY id HAVING count(*) > 1 ORDER BY 1, 2 LIMIT 1",
-            [*names, *values],
+            f"SELECT min(type), max(type) FROM resource r WHERE {of_types} AND {of_ids} AND deleted = false"
+            f"{limit.text} GROUP BY id HAVING count(*) > 1 ORDER BY 1, 2 LIMIT 1",
+            [*names, *values, *limit.values],
         )
         if rows:
             raise BadRequest(
                 f"Several resources have an id that is searched for (a {rows[0][0]} and a {rows[0][1]});"
                 " name the type, as in subject=Patient/id or subject:Patient=id."
             )
+
+
+def within(sight: Sight | None, types: tuple[str, ...], row: str) -> Sql:
+    """` AND …` for what of these types is in sight, over `row`; empty if all is."""
+    condition = condition_on(sight, types)
+    return NO_LIMIT if condition is None else all_of((condition,), row)
+
+
+def _with(limit: Sql, row: str) -> str:
+    """The resource `s` of a row of the index, if it has to be in sight."""
+    return f" JOIN resource s ON s.key = {row}.key" if limit.text else ""
+
+
+NO_LIMIT = Sql("")
 
 
 # ------------------------------------------------------------------------------------------------- cursors
@@ -134,8 +151,8 @@ def _included(session: Session, query: Query, matches: list[Version], room: Room
         includes = [include for include in query.includes if round == 0 or include.iterate]
         revincludes = [include for include in query.revincludes if round == 0 or include.iterate]
         newest = [
-            *_targets(session, includes, newest, seen, room),
-            *_sources(session, revincludes, newest, seen, room),
+            *_targets(session, query.sight, includes, newest, seen, room),
+            *_sources(session, query.sight, revincludes, newest, seen, room),
         ]
         if not newest:
             break
@@ -153,7 +170,12 @@ Seen = set[tuple[str, str, int]]
 
 
 def _targets(
-    session: Session, includes: Iterable[Include], versions: list[Version], seen: Seen, room: Room
+    session: Session,
+    sight: Sight | None,
+    includes: Iterable[Include],
+    versions: list[Version],
+    seen: Seen,
+    room: Room,
 ) -> list[Version]:
     current: dict[str, set[str]] = {}
     named: set[tuple[str, str, int]] = set()
@@ -170,21 +192,29 @@ def _targets(
                         current.setdefault(type, set()).add(id)
                     case Literal(type, id, number) if number:
                         named.add((type, id, number))
-    found = _named(session, named, seen, room)
+    # Whether an older version is in sight takes more than a condition; the newest stands for it.
+    found = _named(session, named, seen, room) if sight is None else []
     for type, id, _ in {link for link in named if link not in seen and (link[0], link[1], 0) not in seen}:
         current.setdefault(type, set()).add(id)  # a version of somebody else's: the newest is what there is
-    return [*_current(session, current, seen, room), *found, *_by_url(session, urls, seen, room)]
+    return [
+        *_current(session, sight, current, seen, room),
+        *found,
+        *_by_url(session, sight, urls, seen, room),
+    ]
 
 
-def _current(session: Session, asked: Mapping[str, set[str]], seen: Seen, room: Room) -> list[Version]:
+def _current(
+    session: Session, sight: Sight | None, asked: Mapping[str, set[str]], seen: Seen, room: Room
+) -> list[Version]:
     found: list[Version] = []
     for type, ids in asked.items():
         deadline.check()
         wanted, values = session.of_type(type, sorted(ids))
+        limit = within(sight, (type,), "r")
         rows = session.rows(
             f"SELECT {room.columns(len(ids))} FROM {wanted} r JOIN version v ON v.position = r.position"
-            f" WHERE r.deleted = false ORDER BY {_BY_KEY}",
-            values,
+            f" WHERE r.deleted = false{limit.text} ORDER BY {_BY_KEY}",
+            [*values, *limit.values],
         )
         found += _fresh(rows, seen, room)
     return found
@@ -210,19 +240,24 @@ def _named(session: Session, asked: set[tuple[str, str, int]], seen: Seen, room:
 
 
 def _by_url(
-    session: Session, asked: Mapping[tuple[str, ...], set[str]], seen: Seen, room: Room
+    session: Session,
+    sight: Sight | None,
+    asked: Mapping[tuple[str, ...], set[str]],
+    seen: Seen,
+    room: Room,
 ) -> list[Version]:
     found: list[Version] = []
     for types, urls in asked.items():
         deadline.check()
         params, numbers = session.among("u.param", [index.number(type, "url") for type in types])
         condition, values = session.among("u.value", sorted(urls))
+        limit = within(sight, types, "s")
         rows = session.rows(
             f"SELECT {room.columns(MAX_INCLUDED + 1)} FROM (SELECT DISTINCT u.key FROM uri u"
-            f" WHERE {params} AND {condition} LIMIT {MAX_INCLUDED + 1}) k"
+            f"{_with(limit, 'u')} WHERE {params} AND {condition}{limit.text} LIMIT {MAX_INCLUDED + 1}) k"
             " JOIN resource r ON r.key = k.key JOIN version v ON v.position = r.position"
             f" ORDER BY {_BY_KEY}",
-            [*numbers, *values],
+            [*numbers, *values, *limit.values],
         )
         found += _fresh(rows, seen, room)
     return found
@@ -284,7 +319,12 @@ def _with_urls(type: str, code: str, target: str) -> tuple[str, ...]:
 
 
 def _sources(
-    session: Session, includes: Iterable[Include], versions: list[Version], seen: Seen, room: Room
+    session: Session,
+    sight: Sight | None,
+    includes: Iterable[Include],
+    versions: list[Version],
+    seen: Seen,
+    room: Room,
 ) -> list[Version]:
     found: list[Version] = []
     for include in includes:
@@ -297,10 +337,12 @@ def _sources(
             if include.target not in (type, ""):
                 continue
             own = [version for version in versions if version.type == type]
-            found += _leading(session, numbers, [version.id for version in own], type, seen, room)
+            limit = within(sight, (include.type,), "s")
+            ids = [version.id for version in own]
+            found += _leading(session, limit, numbers, ids, type, seen, room)
             urls = [url for version in own for url in _urls(version)]
             if urls:
-                found += _leading(session, numbers, urls, entries.CANONICAL, seen, room)
+                found += _leading(session, limit, numbers, urls, entries.CANONICAL, seen, room)
     return found
 
 
@@ -315,17 +357,18 @@ def _urls(version: Version) -> list[str]:
 
 
 def _leading(
-    session: Session, numbers: list[int], targets: list[str], type: str, seen: Seen, room: Room
+    session: Session, limit: Sql, numbers: list[int], targets: list[str], type: str, seen: Seen, room: Room
 ) -> list[Version]:
-    """What leads to these targets by one of the parameters."""
+    """What leads to these targets by one of the parameters; limit: what is in sight, over `s`."""
     deadline.check()
     params, values = session.among("f.param", numbers)
     condition, more = session.among("f.target_id", targets)
     rows = session.rows(
         f"SELECT {room.columns(MAX_INCLUDED + 1)} FROM (SELECT DISTINCT f.key FROM reference f"
-        f" WHERE {params} AND {condition} AND f.target_type = ? LIMIT {MAX_INCLUDED + 1}) k"
+        f"{_with(limit, 'f')} WHERE {params} AND {condition} AND f.target_type = ?{limit.text}"
+        f" LIMIT {MAX_INCLUDED + 1}) k"
         " JOIN resource r ON r.key = k.key JOIN version v ON v.position = r.position"
         f" ORDER BY {_BY_KEY}",
-        [*values, *more, type],
+        [*values, *more, type, *limit.values],
     )
     return _fresh(rows, seen, room)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from fhir_coprod.errors import BadRequest
 from fhir_coprod.store import index
+from fhir_coprod.store.search.sight import Sight
 
 MAX_DEPTH = 8
 """How many links a chain may have; each is a join."""
@@ -44,6 +45,8 @@ class Standpoint:
     base:  our own address with a slash at its end, or ""; references that begin with it are relative
     zone:  the time zone of days and times that name none; None is UTC
     within: where the other part of a composite stands (`index.paired`); "" for anything else
+    sight: what the caller may see; also what a link leads through has to be in it
+    most:  how deep a chain may go
     effort: shared by the whole search
     """
 
@@ -53,6 +56,8 @@ class Standpoint:
     base: str = ""
     zone: ZoneInfo | None = None
     within: str = ""
+    sight: Sight | None = None
+    most: int = MAX_DEPTH
     effort: _Effort = field(default_factory=_Effort)
 
     def number(self, type: str, code: str) -> int:
@@ -64,14 +69,14 @@ class Standpoint:
 
     def behind(self, types: tuple[str, ...]) -> Standpoint:
         """Behind one more link of a chain."""
-        if self.depth >= MAX_DEPTH:
+        if self.depth >= self.most:
             raise BadRequest(f"The search is chained more than {MAX_DEPTH} links deep; ask in two steps.")
         self.effort.links += 1
         if self.effort.links > MAX_LINKS:
             raise BadRequest(
                 "The chains of this search may lead to too many types; name them, as in subject:Patient.name."
             )
-        return Standpoint(types, self.depth + 1, self.now, self.base, self.zone, "", self.effort)
+        return replace(self, types=types, depth=self.depth + 1, within="")
 
     def look_for(self, values: int) -> None:
         """Raise BadRequest if so many more values, in each of the types, are too many."""

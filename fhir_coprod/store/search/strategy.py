@@ -69,8 +69,8 @@ class _Strategy:
         self.query = query
         self.after = after
         self.columns = columns
-        self.conditions = query.conditions
-        self.keys = [(each, keys) for each in query.conditions if (keys := each.keys()) is not None]
+        self.conditions = query.limits
+        self.keys = [(each, keys) for each in self.conditions if (keys := each.keys()) is not None]
 
     def page(self) -> list[Row]:
         few = self.fewest(RARE)

@@ -115,6 +115,11 @@ KINDS = {
         "keys whose rows in the search index belong to no living resource",
         REPAIR,
     ),
+    "relation": Kind(
+        "referral of which not the departments know that should",
+        "referrals of which not the departments know that should",
+        REPAIR,
+    ),
     "index-stale": Kind(
         "type whose search index was made by other definitions",
         "types whose search index was made by other definitions",

@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 from fhir_coprod import jsontext
 from fhir_coprod.errors import CoprodError
 from fhir_coprod.jsontext import Document, Json
-from fhir_coprod.store import index, quality, seals
+from fhir_coprod.store import index, quality, relations, seals
 from fhir_coprod.store.database import Session
 from fhir_coprod.store.entering import judge
 from fhir_coprod.store.entries import IndexRows
+from fhir_coprod.store.labels import ALL, labels
 from fhir_coprod.store.schema import core
 from fhir_coprod.store.soundness.faults import Fault, Mend, Portion, cut
 from fhir_coprod.store.soundness.log import restored
@@ -31,7 +32,7 @@ _SIZES = (
     " WHERE r.key > ? ORDER BY r.key LIMIT ?"
 )
 _ROWS = (
-    "SELECT r.key, r.type, r.id, r.version, r.position, r.updated, r.deleted, r.marks,"
+    "SELECT r.key, r.type, r.id, r.version, r.position, r.updated, r.deleted, r.marks, r.labels,"
     " v.position, v.updated, v.method, v.body, v.source, f.position, n.position"
     " FROM resource r"
     " LEFT JOIN version v ON v.position = r.position AND v.type = r.type AND v.id = r.id"
@@ -55,6 +56,7 @@ class _Found(NamedTuple):
     updated: int
     deleted: bool
     marks: int | None
+    labels: int
     at: int | None
     at_updated: int | None
     method: str | None
@@ -147,6 +149,8 @@ class Resources:
             self._marks(session, one, its_marks, data, portion)
             self._index(one, own, its_marks, data, portion)
         _orphans(rows, marks, portion)
+        if not self._stale & {*relations.KEPT, *relations.BELONGING}:
+            _relations(session, found, after, last, portion)
         return portion
 
     def _index(
@@ -165,7 +169,10 @@ class Resources:
             # Its marks may have gone since: by newer rules it is sound, which makes no new rows.
             other = _rows(one, data, is_sound=False)
             wanted = wanted if _differing(other, own) else other
-        if differing := _differing(wanted, own):
+        differing = _differing(wanted, own)
+        if one.labels != (ALL if one.deleted else labels(one.type, data)):
+            differing.append("labels: others")
+        if differing:
             portion.faults.append(Fault("index", one.reference, ", ".join(differing)))
             portion.mends.append(_reindexed(one, data, is_sound=is_sound))
 
@@ -229,6 +236,9 @@ def _reindexed(one: _Found, data: Json, *, is_sound: bool) -> Mend:
     def mend(transaction: Transaction) -> None:
         if one.deleted:
             _without(transaction, one.key)
+            transaction.session.run(
+                "UPDATE resource SET labels = ? WHERE key = ? AND deleted = true", (ALL, one.key)
+            )
         else:
             transaction.replace_index([(one.key, one.version, rows)])
 
@@ -241,6 +251,28 @@ def _without(transaction: Transaction, key: int) -> None:
     if not session.rows("SELECT 1 FROM resource WHERE key = ? AND deleted = false", (key,)):
         for table in (*core.INDEX_TABLES, core.quality):
             session.run(f"DELETE FROM {table.name} WHERE key = ?", (key,))
+
+
+def _relations(session: Session, found: Sequence[_Found], after: int, last: int, portion: Portion) -> None:
+    """Which departments know of each referral, by the rows of the index, also where these are at fault."""
+    referrals = [one.key for one in found if one.type in relations.KEPT]
+    held = {row for rows in _by_key(session, core.relation.name, after, last).values() for row in rows}
+    should = {row for some in _portions(referrals) for row in relations.wanted(session, some)}
+    names = {one.key: one.reference for one in found}
+    keys = sorted({row[0] for row in held ^ should})
+    for key in keys:
+        portion.faults.append(Fault("relation", names.get(key, f"key {key}")))
+
+    def mend(transaction: Transaction) -> None:
+        transaction.lock()
+        relations.rewrite(transaction.session, keys)
+
+    if keys:
+        portion.mends.append(mend)
+
+
+def _portions(keys: Sequence[int]) -> Iterable[Sequence[int]]:
+    return (keys[start : start + PORTION] for start in range(0, len(keys), PORTION))
 
 
 def _orphans(

@@ -1,0 +1,68 @@
+"""Which scope an interaction takes. Only who has none for it is refused; all else is a matter of sight."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from fhir_coprod.access.rights import EVERYTHING, Rights
+from fhir_coprod.errors import NotAllowed
+
+LETTERS: Final[Mapping[str, str]] = {
+    "read": "r",
+    "vread": "r",
+    "history-instance": "r",
+    "history-type": "s",
+    "history-system": "s",
+    "search-type": "s",
+    "search-system": "s",
+    "create": "c",
+    "update": "u",
+    "patch": "ru",  # its answer shows the record, and its tests ask what is in it
+    "delete": "d",
+    "$everything": "r",
+    "$standing": "r",
+}
+"""The actions out of `cruds` that an interaction takes, each on its own type. What is not here takes none: a
+Bundle is its entries, each by its own right; an answer that comes later is its caller's alone."""
+_WORDS: Final = {"c": "create", "r": "read", "u": "update", "d": "delete", "s": "search"}
+UNCHANGEABLE: Final = frozenset({"AuditEvent"})
+"""Types that nobody creates, changes or deletes by an interaction."""
+
+
+def demand(rights: Rights, interaction: str, type: str, *, is_conditional: bool = False) -> None:
+    """Raise NotAllowed, with the scope that is missing, if no scope has this interaction on this type.
+
+    type: "" or "*" for any
+    is_conditional: whether the write looks for its resource by criteria, which is a search as well
+    """
+    if rights is EVERYTHING:
+        return
+    if interaction == "$standing" and any(scope.context == "patient" for scope in rights.scopes):
+        raise NotAllowed("$standing is for the staff: it tells what the patient has not been told yet.")
+    letters = LETTERS.get(interaction, "")
+    if type in UNCHANGEABLE and set(letters) & set("cud"):
+        raise NotAllowed(f"{type} is written by this server alone; it can be read and searched.")
+    for letter in letters + ("s" if is_conditional else ""):
+        if not allows(rights, letter, type):
+            context = rights.scopes[0].context if rights.scopes else "user"
+            name = type.strip("*") or "*"
+            raise NotAllowed(
+                f"None of your scopes lets you {_WORDS[letter]} {name if name != '*' else 'anything'}; ask"
+                f" for {context}/{name}.{letter}."
+            )
+
+
+def allows(rights: Rights, letter: str, type: str) -> bool:
+    """Whether some scope has this action on this type, or on any with "" or "*"."""
+    if type in ("", "*"):
+        return any(letter in scope.actions for scope in rights.scopes)
+    return any(scope.allows(letter, type) for scope in rights.scopes)
+
+
+def allows_all(rights: Rights, letter: str, type: str) -> bool:
+    """Whether some scope has this action on every resource of a type."""
+    return any(
+        scope.context == "system" and not scope.criteria and scope.allows(letter, type)
+        for scope in rights.scopes
+    )
