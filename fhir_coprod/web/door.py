@@ -70,7 +70,6 @@ class Door:
         self._cookie = "__Host-coprod" if secure else "coprod"
         self._flags = f"; Path=/; HttpOnly; SameSite=Lax{'; Secure' if secure else ''}"
         self._provider = Provider(self._sign_in, self._home + ANSWER)
-        store.submit(sessions.forget_old)
 
     @property
     def is_open(self) -> bool:
