@@ -35,7 +35,7 @@ class RoleSettings(Section):
     scopes: tuple[str, ...] = Field(min_length=1)
     """SMART scopes, such as user/*.rs or user/Task.cu."""
     cleared: tuple[str, ...] = ()
-    """Security labels that do not keep a record from them, such as R or PSY."""
+    """Security labels that do not keep a record from them, such as V (very restricted)."""
 
     @field_validator("scopes")
     @classmethod
