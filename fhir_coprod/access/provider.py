@@ -12,6 +12,7 @@ import base64
 import hashlib
 import hmac
 import os
+import re
 import ssl
 import time
 from collections.abc import Mapping, Sequence
@@ -309,7 +310,8 @@ def _refusal(code: str) -> str:
         return "Nobody signed in at the provider; begin again."
     if code in ("temporarily_unavailable", "server_error"):
         return "The provider cannot sign anybody in just now; try again later."
-    return "The provider refused what was asked; whoever runs this server can compare access.sign_in with it."
+    named = f" ({code})" if re.fullmatch(r"[a-z_]{1,40}", code) else ""
+    return f"The provider refused what was asked{named}; compare what it has registered with access.sign_in."
 
 
 def _trusted(settings: SignInSettings) -> ssl.SSLContext:

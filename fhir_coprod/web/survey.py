@@ -44,9 +44,8 @@ def survey(store: Store, settings: Settings, now: datetime, visitor: Visitor = A
 
 def shown(store: Store, visitor: Visitor, standings: Sequence[Standing]) -> list[Standing]:
     """Those of which the visitor may see both the referral and its patient."""
-    names = {name for each in standings for name in (each.referral, each.patient) if name}
-    seen = visitor.sees(store, names)
-    return [each for each in standings if {each.referral, each.patient} - {""} <= seen]
+    seen = visitor.shown(store, [(each.referral, each.patient) for each in standings])
+    return [each for each in standings if each.referral in seen]
 
 
 def _late(store: Store, policy: Policy, now: datetime, settings: Settings) -> list[str]:

@@ -66,11 +66,26 @@ class Visitor:
         """Those of the references (Type/id) that exist for them."""
         return seen(store, self.rights, references)
 
+    def shown(self, store: Store, referrals: Iterable[tuple[str, str]]) -> set[str]:
+        """Those of the referrals that they may see, and from whose patient nothing keeps them.
+
+        referrals: each with its patient; a patient who is not on record here keeps nobody from anything
+        """
+        pairs = list(referrals)
+        seen = self.sees(store, {name for pair in pairs for name in pair if name})
+        missed = {patient for _, patient in pairs if patient and patient not in seen}
+        barred = self._all(store, missed)
+        return {referral for referral, patient in pairs if referral in seen and patient not in barred}
+
     def look(self, store: Store, referral: str, patient: str = "") -> None:
         """Raise NotFound, as if it were not there, unless they may see this referral and its patient."""
-        wanted = {name for name in (referral, patient) if name}
-        if self.session is not None and self.sees(store, wanted) != wanted:
+        if self.session is not None and not self.shown(store, [(referral, patient)]):
             raise NotFound(f"There is no referral {referral}.")
+
+    @staticmethod
+    def _all(store: Store, references: set[str]) -> frozenset[str]:
+        """Those of the references that exist for anybody."""
+        return seen(store, EVERYTHING, references) if references else frozenset()
 
     def is_recent(self, settings: Settings, now: datetime) -> bool:
         """Whether they proved who they are just now; so does whoever sits at the machine."""

@@ -182,6 +182,11 @@ class Browser:
     def call(self, method: str, given: dict[str, Any] | None = None) -> dict[str, Any]:
         return self._call(method, given or {}, self._session)
 
+    def rest(self) -> None:
+        """Wait for a page that comes by itself."""
+        time.sleep(0.3)
+        self._settle()
+
     def _settle(self, seconds: float = 20.0) -> None:
         """Wait until the page has not changed for a moment."""
         end, quiet, before = time.monotonic() + seconds, 0, ""

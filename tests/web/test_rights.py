@@ -137,6 +137,13 @@ def test_a_labelled_patient_is_on_no_page_of_those_whom_the_label_bars(store: St
     assert "Anna Berg" in physician.ask("/").text
 
 
+def test_a_patient_who_is_not_on_record_hides_no_referral(store: Store) -> None:
+    Hospital(store).refer("loose", authored=datetime.now(UTC) - 40 * DAY, code={"text": "Hip"})
+    visit = visitor(store, **ORTHO)
+    assert "Hip" in visit.ask("/").text
+    assert visit.ask("/referral/ServiceRequest/loose").status_code == 200
+
+
 def test_whoever_has_no_role_sees_whom_to_ask_and_nothing_else(store: Store) -> None:
     chosen = settings(ask="Ask Berit, room 12.")
     for claims in (
