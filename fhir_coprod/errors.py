@@ -23,6 +23,7 @@
     ├── Overloaded               503  transient       1     try again later
     ├── Unwritable               503  no-store        1     the store takes no writes: no room, or read-only
     ├── Damaged                  500  exception       2     the store is damaged; a person has to see to it
+    ├── IssuerError              502  transient       1     the identity provider could not be talked to
     └── EhrError                 502  transient       1     an EHR could not be talked to
         ├── EhrUnreachable       502  transient       1     no answer
         └── EhrAnswer            502  exception       1     an answer that is not FHIR, or refuses us
@@ -263,6 +264,14 @@ class Unwritable(CoprodError):
 
 class Damaged(CoprodError):
     """The store is not as it was written. To try again does not help."""
+
+
+class IssuerError(CoprodError):
+    """The identity provider gave no answer, or one that cannot be trusted."""
+
+    status = 502
+    code = "transient"
+    exit_code = 1
 
 
 class EhrError(CoprodError):

@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo, available_timezones
 import platformdirs
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
+from fhir_coprod.access_settings import AccessSettings, is_loopback
 from fhir_coprod.accounts import AUTHS, Auth, NoAuth, Section, TlsSettings, is_base
 from fhir_coprod.errors import ConfigError
 from fhir_coprod.windows import Window
@@ -259,6 +260,7 @@ class Settings(Section):
     sync: SyncSettings = SyncSettings()
     limits: LimitSettings = LimitSettings()
     log: LogSettings = LogSettings()
+    access: AccessSettings = AccessSettings()
     ehr: tuple[EhrSettings, ...] = ()
 
     @field_validator("ehr")
@@ -278,6 +280,16 @@ class Settings(Section):
             if said.ehr and said.ehr not in known:
                 named = ", ".join(sorted(known))
                 raise ValueError(f"watch.practice: no [[ehr]] is called {said.ehr!r}; there are {named}")
+        return self
+
+    @model_validator(mode="after")
+    def _address_to_come_back_to(self) -> Settings:
+        base = self.site.base_url
+        if self.access.sign_in and not (base.startswith("https:") or is_loopback(base)):
+            raise ValueError(
+                "access.sign_in needs site.base_url, the https address by which people reach this server: "
+                "the provider sends them back there"
+            )
         return self
 
     @classmethod
@@ -332,6 +344,10 @@ def _anchor(content: dict[str, Any], folder: Path) -> None:
             path = section.get(key)
             if isinstance(path, str) and path:
                 section[key] = anchored(path)
+        if isinstance(part := section.get("sign_in"), dict):
+            for key in ("secret_file", "ca_file"):
+                if isinstance(part.get(key), str):
+                    part[key] = anchored(part[key])
         words = section.get("words")
         if isinstance(words, list):
             section["words"] = [anchored(file) if isinstance(file, str) else file for file in words]

@@ -20,6 +20,7 @@ from pydantic import BaseModel
 from starlette.types import Receive, Scope, Send
 
 from fhir_coprod import web
+from fhir_coprod.access import sessions
 from fhir_coprod.api.answer import error_answer, send_answer
 from fhir_coprod.api.endpoint import PREFIX, Endpoint
 from fhir_coprod.api.metrics import Metrics
@@ -82,6 +83,7 @@ def create_app(store: Store, settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         store.submit(async_requests.forget_old)
+        store.submit(sessions.forget_old)
         yield
         await endpoint.close()
 

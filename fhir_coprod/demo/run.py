@@ -15,6 +15,7 @@ from rich.console import Console
 from fhir_coprod.api import server
 from fhir_coprod.demo.hospital import DEPARTMENTS, ZONE, departments
 from fhir_coprod.demo.servers import serving
+from fhir_coprod.demo.staff import signing_in
 from fhir_coprod.demo.table import print_board
 from fhir_coprod.errors import CoprodError
 from fhir_coprod.settings import EhrSettings, Settings, SiteSettings, StoreSettings, WatchSettings
@@ -45,6 +46,7 @@ def run(*, once: bool, port: int, stdout: Console, stderr: Console) -> None:
         print_board(stdout, survey(store, settings, now))
         if listener is None:
             return
+        settings = stack.enter_context(signing_in(store, settings, server.address(listener)))
         stopped = threading.Event()
         again = threading.Thread(target=_repeat, args=(store, settings, stopped, stderr), daemon=True)
         again.start()
@@ -83,6 +85,7 @@ def _repeat(store: Store, settings: Settings, stopped: threading.Event, stderr: 
 
 def _announce(stderr: Console, address: str, departments: dict[str, str]) -> None:
     stderr.print(f"\nThe board:      {address}/", highlight=False)
+    stderr.print("  Be a coordinator, a physician or a patient there, by one click.", highlight=False)
     stderr.print(f"FHIR endpoint:  {address}/fhir", highlight=False)
     for name, url in departments.items():
         stderr.print(f"  {name + ':':<14}{url}", highlight=False)

@@ -14,6 +14,7 @@ from fhir_coprod.errors import plain
 from fhir_coprod.jsontext import Json
 from fhir_coprod.watch.letters.drafts import Draft
 from fhir_coprod.web.dates import clock, day
+from fhir_coprod.web.visitor import ANYBODY, Visitor
 
 STYLE = resources.files("fhir_coprod.web").joinpath("static", "letter.css")
 
@@ -35,6 +36,9 @@ class DeskSide:
     refused: str = ""
     """The day on which a message was last not sent because the patient objected to it."""
     problem: str = ""
+    visitor: Visitor = ANYBODY
+    recent: bool = True
+    """Whether the visitor proved who they are just now: else they have to before they release it."""
 
 
 @cache

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
+from fhir_coprod.errors import NotFound
 from fhir_coprod.instants import spoken_age
 from fhir_coprod.overview import EhrOverview, Overview, overview
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store
 from fhir_coprod.store.condition import Condition
+from fhir_coprod.store.quality import Fault
+from fhir_coprod.sync import observed
 from fhir_coprod.sync.runs import Run
 from fhir_coprod.sync.staging.feed import Feed
+from fhir_coprod.web.visitor import ANYBODY, Visitor
 
 _RESULTS = {
     "running": "in progress",
@@ -79,16 +83,21 @@ class Page:
     wrong: int
     """EHRs that somebody should look at."""
     dead_letters: int
-    stalled: int
+    stalled: int | None
+    """None: not told to whom not all of them are shown."""
     is_watched: bool
     jobs: tuple[tuple[str, str, bool], ...]
     """What runs by itself: its name, what it does just now, and whether that is as it should be."""
     ehrs: tuple[EhrPart, ...]
 
 
-def operating(store: Store, settings: Settings, now: datetime) -> Page:
-    """How everything is at `now`; writes nothing."""
+def operating(store: Store, settings: Settings, now: datetime, visitor: Visitor = ANYBODY) -> Page:
+    """How everything is at `now`, as far as it is the visitor's; writes nothing."""
+    own = own_ehrs(store, settings, visitor)
     seen, zone = overview(store, settings, now), settings.site.zone
+    if own is not None:
+        ehrs = tuple(ehr for ehr in seen.ehrs if ehr.name in own)
+        seen = replace(seen, ehrs=ehrs, unread_files=0)
     marks: Counter[str] = Counter()
     for source, _, _, number in store.fault_counts():
         marks[source] += number
@@ -98,11 +107,35 @@ def operating(store: Store, settings: Settings, now: datetime) -> Page:
         settings.site.timezone,
         sum(part.grade == "late" for part in parts),
         sum(ehr.dead_letters for ehr in seen.ehrs) + seen.unread_files,
-        seen.stalled,
+        seen.stalled if own is None else None,
         seen.is_watched,
         tuple(_jobs(seen, store.condition(), zone)),
         parts,
     )
+
+
+def wrong_in_records(store: Store, settings: Settings, visitor: Visitor) -> list[Fault]:
+    """What is wrong in the records of the visitor's EHRs, with those as examples that they may see."""
+    own = own_ehrs(store, settings, visitor)
+    found = [fault for fault in store.faults() if own is None or fault.ehr in own]
+    if visitor.session is None:
+        return found
+    seen = visitor.sees(store, {f"{fault.type}/{id}" for fault in found for id in fault.ids})
+    return [
+        replace(fault, ids=tuple(id for id in fault.ids if f"{fault.type}/{id}" in seen)) for fault in found
+    ]
+
+
+def own_ehrs(store: Store, settings: Settings, visitor: Visitor) -> set[str] | None:
+    """The EHRs of the visitor's departments; None for all. Raises NotFound for a patient."""
+    if visitor.is_patient:
+        raise NotFound("There is no such page.")
+    if visitor.is_everywhere:
+        return None
+    with store.connect() as connection:
+        departments = observed.departments(connection, settings.ehr)
+    own = {*visitor.rights.departments}
+    return {ehr for ehr, names in departments.items() if own & {*names}}
 
 
 def _jobs(seen: Overview, condition: Condition, zone: ZoneInfo) -> list[tuple[str, str, bool]]:

@@ -2,124 +2,187 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from importlib import resources
-from ipaddress import ip_address
-from urllib.parse import parse_qsl, urlsplit
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from fhir_coprod.errors import BadRequest, CoprodError, NotAllowed, Overloaded, TooLarge
+from fhir_coprod.errors import CoprodError, NotSignedIn
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store
-from fhir_coprod.web import people, referral
+from fhir_coprod.web import mine, people, referral
+from fhir_coprod.web.answering import Turns, elsewhere, form_of, sorry, typed
+from fhir_coprod.web.door import Door, WithoutRole
 from fhir_coprod.web.letters import environment
-from fhir_coprod.web.operations import operating
+from fhir_coprod.web.operations import operating, wrong_in_records
 from fhir_coprod.web.survey import survey
-
-_HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-    ),
-    "Referrer-Policy": "same-origin",
-    "Cache-Control": "no-store",
-    "X-Content-Type-Options": "nosniff",
-}
-"""The pages name patients, so no cache may keep them, and no other site may frame them or learn where a link
-came from. (With no-referrer, browsers would not say which page a form came from either.)"""
-_LONGEST_FORM = 10_000
-"""Bytes."""
-
-AT_ONCE = 2
-"""Pages that are worked on at once. A board reads every open referral, so twenty together would take twenty
-times the memory, and none of them would be ready sooner."""
-LINE = 60
-"""Most pages that wait."""
+from fhir_coprod.web.visitor import SignInAgain, Visitor
 
 Act = Callable[[referral.Place, dict[str, str], datetime], None]
+Handler = Callable[[Request, Visitor], Awaitable[Response]]
+_REFERRAL = "/referral/{kind}/{id}"
 
 
 def routes(store: Store, settings: Settings) -> list[BaseRoute]:
     """The pages of this store."""
-    templates = environment()
-    answer = _Turns().answer
+    return _Pages(store, settings).routes()
 
-    async def board(request: Request) -> Response:
+
+class _Pages:
+    """The pages of one application."""
+
+    def __init__(self, store: Store, settings: Settings) -> None:
+        self._store = store
+        self._settings = settings
+        self._door = Door(store, settings)
+        self._answer = Turns().answer
+
+    def routes(self) -> list[BaseRoute]:
+        return [
+            *self._door.routes(),
+            self._route("/", self._board),
+            self._route("/people", self._doubtful, "GET", "POST"),
+            self._route("/quality", self._quality),
+            self._route("/operations", self._operations),
+            self._route(_REFERRAL, self._show),
+            self._route(f"{_REFERRAL}/letter", self._letter, "GET", "POST"),
+            self._route(f"{_REFERRAL}/acknowledge", self._acting(referral.acknowledge), "POST"),
+            self._route(f"{_REFERRAL}/snooze", self._acting(referral.snooze), "POST"),
+            _stylesheet("board.css"),
+            _stylesheet("letter.css"),
+        ]
+
+    def _route(self, path: str, handler: Handler, *methods: str) -> Route:
+        """A route whose handler knows who asks; whoever has to sign in first is told so instead."""
+
+        async def respond(request: Request) -> Response:
+            try:
+                visitor = await self._door.visitor(request)
+            except NotSignedIn as error:
+                return await self._first_sign_in(request, error)
+            except WithoutRole as error:
+                return self._door.without_role(request, error.session)
+            except CoprodError as error:
+                return sorry(error)
+            return await handler(request, visitor)
+
+        return Route(path, respond, methods=methods or ("GET",))
+
+    async def _first_sign_in(self, request: Request, error: NotSignedIn) -> Response:
+        """The page with a link to sign in, and to come back from there; what was typed is shown once more."""
+        path = request.url.path
+        if request.method != "POST":
+            query = f"?{request.url.query}" if request.url.query else ""
+            return self._door.first(f"{path}{query}")
+        try:
+            form = await typed(request)
+        except CoprodError as wrong:
+            return sorry(wrong)
+        kept = {name: form[name] for name in ("note", "until") if form.get(name)}
+        back = path.rpartition("/")[0] if path.startswith("/referral/") else path
+        return self._door.sign_in_page(back, message=error.message, kept=kept)
+
+    # ------------------------------------------------------------------------------------------- pages
+
+    async def _board(self, request: Request, visitor: Visitor) -> Response:
         department = request.query_params.get("department", "")
-        page = templates.get_template("board.html")
-        return await answer(
-            lambda: page.render(board=survey(store, settings, datetime.now(UTC)), department=department)
+        now = datetime.now(UTC)
+        if visitor.is_patient:
+            return await self._answer(visitor, lambda: mine.page(self._store, self._settings, visitor, now))
+        page = environment().get_template("board.html")
+        return await self._answer(
+            visitor,
+            lambda: page.render(
+                board=survey(self._store, self._settings, now, visitor),
+                department=department,
+                visitor=visitor,
+            ),
         )
 
-    async def quality(request: Request) -> Response:
-        page = templates.get_template("quality.html")
-        return await answer(lambda: page.render(faults=store.faults()))
+    async def _quality(self, request: Request, visitor: Visitor) -> Response:
+        page = environment().get_template("quality.html")
+        return await self._answer(
+            visitor,
+            lambda: page.render(
+                faults=wrong_in_records(self._store, self._settings, visitor), visitor=visitor
+            ),
+        )
 
-    async def operations(request: Request) -> Response:
-        page = templates.get_template("operations.html")
-        return await answer(lambda: page.render(page=operating(store, settings, datetime.now(UTC))))
+    async def _operations(self, request: Request, visitor: Visitor) -> Response:
+        page = environment().get_template("operations.html")
+        return await self._answer(
+            visitor,
+            lambda: page.render(
+                page=operating(self._store, self._settings, datetime.now(UTC), visitor), visitor=visitor
+            ),
+        )
 
-    def here(request: Request) -> referral.Place:
-        return referral.place(store, settings, request.path_params["kind"], request.path_params["id"])
+    def _here(self, request: Request, visitor: Visitor) -> referral.Place:
+        named = request.path_params
+        return referral.place(self._store, self._settings, visitor, named["kind"], named["id"])
 
-    async def show(request: Request) -> Response:
-        return await answer(lambda: referral.referral_page(here(request), datetime.now(UTC)))
+    async def _show(self, request: Request, visitor: Visitor) -> Response:
+        open = request.query_params.get("take_back", "")
+        return await self._answer(
+            visitor,
+            lambda: referral.referral_page(self._here(request, visitor), datetime.now(UTC), open=open),
+        )
 
-    async def letter(request: Request) -> Response:
+    async def _letter(self, request: Request, visitor: Visitor) -> Response:
+        if request.method == "POST":
+            return await self._act(request, visitor, referral.send)
         about = request.query_params.get("about", "")
         language = request.query_params.get("language", "")
-        if request.method == "POST":
-            return await act(request, referral.send)
-        return await answer(lambda: referral.letter_page(here(request), datetime.now(UTC), about, language))
+        return await self._answer(
+            visitor,
+            lambda: referral.letter_page(self._here(request, visitor), datetime.now(UTC), about, language),
+        )
 
-    async def act(request: Request, what: Act) -> Response:
+    def _acting(self, what: Act) -> Handler:
+        async def respond(request: Request, visitor: Visitor) -> Response:
+            return await self._act(request, visitor, what)
+
+        return respond
+
+    async def _act(self, request: Request, visitor: Visitor, what: Act) -> Response:
         """Do what a form asks for, then show the referral; or say on its page what is wrong."""
         now = datetime.now(UTC)
         try:
-            form = await _form(request)
-            at = here(request)
+            form = await form_of(request, visitor)
+            at = self._here(request, visitor)
             await run_in_threadpool(what, at, form, now)
+        except SignInAgain as error:
+            return self._door.again_page(error.message, error.back)
         except CoprodError as error:
             said = error
-            return await answer(lambda: referral.referral_page(here(request), now, said.message), said.status)
-        return RedirectResponse(at.path, status_code=303, headers=_HEADERS)
+            return await self._answer(
+                visitor,
+                lambda: referral.referral_page(self._here(request, visitor), now, said.message),
+                said.status,
+            )
+        return elsewhere(at.path)
 
-    async def acknowledge(request: Request) -> Response:
-        return await act(request, referral.acknowledge)
-
-    async def snooze(request: Request) -> Response:
-        return await act(request, referral.snooze)
-
-    async def doubtful(request: Request) -> Response:
+    async def _doubtful(self, request: Request, visitor: Visitor) -> Response:
+        """The pairs of records that may be one person, and a word on one of them."""
+        store, settings = self._store, self._settings
         if request.method == "GET":
-            return await answer(lambda: people.page(store))
+            said = (request.query_params.get("pair", ""), request.query_params.get("word", ""))
+            return await self._answer(visitor, lambda: people.page(store, visitor, said=said))
         try:
-            _only_on_this_machine(request)
-            form = await _form(request)
-            await run_in_threadpool(people.decide, store, settings, form)
+            form = await form_of(request, visitor)
+            await run_in_threadpool(people.decide, store, settings, form, visitor, datetime.now(UTC))
+        except SignInAgain as error:
+            return self._door.again_page(error.message, error.back)
         except CoprodError as error:
-            said = error
-            return await answer(lambda: people.page(store, said.message), said.status)
-        return RedirectResponse("/people", status_code=303, headers=_HEADERS)
-
-    path = "/referral/{kind}/{id}"
-    return [
-        Route("/", board),
-        Route("/people", doubtful, methods=["GET", "POST"]),
-        Route("/quality", quality),
-        Route("/operations", operations),
-        Route(path, show),
-        Route(f"{path}/letter", letter, methods=["GET", "POST"]),
-        Route(f"{path}/acknowledge", acknowledge, methods=["POST"]),
-        Route(f"{path}/snooze", snooze, methods=["POST"]),
-        _stylesheet("board.css"),
-        _stylesheet("letter.css"),
-    ]
+            wrong = error
+            return await self._answer(
+                visitor, lambda: people.page(store, visitor, wrong.message), wrong.status
+            )
+        return elsewhere("/people")
 
 
 def _stylesheet(name: str) -> Route:
@@ -129,67 +192,3 @@ def _stylesheet(name: str) -> Route:
         return Response(content, media_type="text/css", headers={"Cache-Control": "max-age=300"})
 
     return Route(f"/static/{name}", style)
-
-
-class _Turns:
-    """Works pages out in threads, few at once, in the order in which they were asked for."""
-
-    def __init__(self) -> None:
-        self._turn = asyncio.Semaphore(AT_ONCE)
-        self._waiting = 0
-
-    async def answer(self, page: Callable[[], str], status: int = 200) -> Response:
-        """The page, or a short one that says what is wrong."""
-        try:
-            return HTMLResponse(await self._worked_out(page), status, headers=_HEADERS)
-        except CoprodError as error:
-            words = environment().get_template("sorry.html").render(message=error.message)
-            return HTMLResponse(words, error.status, headers=_HEADERS)
-
-    async def _worked_out(self, page: Callable[[], str]) -> str:
-        if self._waiting >= LINE:
-            raise Overloaded("Too many pages are asked for at once; try again in a few seconds.")
-        self._waiting += 1
-        try:
-            await self._turn.acquire()
-        finally:
-            self._waiting -= 1
-        try:
-            return await run_in_threadpool(page)
-        finally:
-            self._turn.release()
-
-
-def _only_on_this_machine(request: Request) -> None:
-    """Raise NotAllowed unless the caller sits at this machine: until there is sign-in, a name from
-    elsewhere could be anybody's."""
-    host = request.client.host if request.client is not None else ""
-    try:
-        is_here = ip_address(host).is_loopback
-    except ValueError:
-        is_here = False
-    if not is_here:
-        raise NotAllowed(
-            "Patients are joined and parted only on the machine where this runs: "
-            "`fhir-coprod people same`, or this page there."
-        )
-
-
-async def _form(request: Request) -> dict[str, str]:
-    """The fields of a form on our own pages. Raises NotAllowed if another site's page sent it."""
-    if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-        raise NotAllowed("Another site's page sent this; nothing was done.")
-    origin = request.headers.get("origin")
-    if origin and urlsplit(origin).netloc != request.headers.get("host"):
-        raise NotAllowed("Another site's page sent this; nothing was done.")
-    if not request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
-        raise BadRequest("Send a form (application/x-www-form-urlencoded).")
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > _LONGEST_FORM:
-            raise TooLarge("That is too much text for this form.")
-    try:
-        return dict(parse_qsl(body.decode(), errors="strict", max_num_fields=20))
-    except ValueError:
-        raise BadRequest("The form cannot be read; send it again.") from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 from fhir_coprod.errors import BadRequest, CoprodError, NotFound
@@ -34,6 +35,7 @@ from fhir_coprod.watch.worklist.release import (
 )
 from fhir_coprod.web.board import Case, compose
 from fhir_coprod.web.letters import DeskSide, addressee, environment, letter
+from fhir_coprod.web.visitor import ANYBODY, SignInAgain, Visitor
 
 _EVENTS = {
     "accepted": "the referral was accepted",
@@ -71,12 +73,13 @@ class Alert:
 
 @dataclass(frozen=True)
 class Place:
-    """What a page is about: the referral, with its store and settings."""
+    """What a page is about: the referral, with its store and settings, and who looks at it."""
 
     store: Store
     settings: Settings
     referral: str
     """ServiceRequest/id, or Communication/id where a patient asked by message."""
+    visitor: Visitor = ANYBODY
 
     @property
     def policy(self) -> Policy:
@@ -87,18 +90,25 @@ class Place:
         return f"/referral/{self.referral}"
 
     def standing(self, now: datetime) -> Standing:
-        return look_at(self.store, self.referral, self.policy, now, self.settings)
+        """Raises NotFound where there is no such referral for the visitor."""
+        self.visitor.look(self.store, self.referral)
+        standing = look_at(self.store, self.referral, self.policy, now, self.settings)
+        self.visitor.look(self.store, self.referral, standing.patient)
+        return standing
 
 
-def place(store: Store, settings: Settings, kind: str, id: str) -> Place:
+def place(store: Store, settings: Settings, visitor: Visitor, kind: str, id: str) -> Place:
     """The place that a path names; raises NotFound if `kind` is not a type of referral."""
-    if kind not in _KINDS:
+    if kind not in _KINDS or visitor.is_patient:
         raise NotFound(f"There is no referral {kind}/{id}.")
-    return Place(store, settings, f"{kind}/{id}")
+    return Place(store, settings, f"{kind}/{id}", visitor)
 
 
-def referral_page(at: Place, now: datetime, problem: str = "") -> str:
-    """The page. Raises NotFound when there is no such referral."""
+def referral_page(at: Place, now: datetime, problem: str = "", open: str = "") -> str:
+    """The page. Raises NotFound when there is no such referral.
+
+    open: the id of a letter of which to show how to take it back
+    """
     standing = at.standing(now)
     if standing.stage is None:
         raise NotFound(
@@ -120,6 +130,8 @@ def referral_page(at: Place, now: datetime, problem: str = "") -> str:
         went_out=_went_out(at),
         alert=_alert(tasks[0], at) if tasks else None,
         problem=problem,
+        visitor=at.visitor,
+        open=open,
     )
 
 
@@ -150,6 +162,8 @@ def letter_page(at: Place, now: datetime, about: str, language: str, problem: st
         problem=problem,
         sent=next((words for _, about, words in _went_out(at) if about == draft.about), ""),
         refused=standing.local_day(standing.refused) if standing.refused else "",
+        visitor=at.visitor,
+        recent=at.visitor.is_recent(at.settings, now),
     )
     return letter(draft, _name(at, standing), at.referral, side)
 
@@ -165,34 +179,58 @@ def letter_file(
 
 def acknowledge(at: Place, form: dict[str, str], now: datetime) -> None:
     """Record that somebody takes the alert."""
+    _check(at, now, "u", "Task")
     desk.acknowledge(
-        at.store, at.settings, at.policy, _followup(at), form.get("by", ""), now, form.get("note", "")
+        at.store, at.settings, at.policy, _followup(at), _by(at, form), now, form.get("note", "")
     )
 
 
 def snooze(at: Place, form: dict[str, str], now: datetime) -> None:
     """Put the alert aside until the end of a day."""
+    _check(at, now, "u", "Task")
     until = end_of(form.get("until", ""), at.settings.site.zone)
     desk.snooze(
-        at.store, at.settings, at.policy, _followup(at), form.get("by", ""), until, now, form.get("note", "")
+        at.store, at.settings, at.policy, _followup(at), _by(at, form), until, now, form.get("note", "")
     )
 
 
 def send(at: Place, form: dict[str, str], now: datetime) -> None:
-    """Release a letter in somebody's name, or take it back."""
-    if form.get("take_back"):
-        take_back(at.store, form["take_back"], form.get("by", ""), now)
+    """Release a letter in somebody's name, or take it back.
+
+    Raises SignInAgain unless they proved who they are just now; NotFound for another referral's letter.
+    """
+    _check(at, now, "c", "Communication")
+    back = {name: form[name] for name in ("about", "language", "take_back") if form.get(name)}
+    if not at.visitor.is_recent(at.settings, now):
+        page = at.path if "take_back" in back else f"{at.path}/letter"
+        raise SignInAgain("A letter goes out, or is taken back, in your name.", f"{page}?{urlencode(back)}")
+    if "take_back" in back:
+        if back["take_back"] not in {sent.data["id"] for sent in letters_sent(at.store, at.referral)}:
+            raise NotFound("No such letter is on record as sent.")
+        take_back(at.store, back["take_back"], _by(at, form), now)
         return
     release(
         at.store,
         at.settings,
         at.policy,
         at.referral,
-        form.get("by", ""),
+        _by(at, form),
         now,
         language=form.get("language", ""),
         about=form.get("about", ""),
     )
+
+
+def _check(at: Place, now: datetime, action: str, type: str) -> None:
+    """Raise NotFound if there is no such referral for the visitor, NotAllowed if they may not do this."""
+    if at.visitor.session is not None:
+        at.standing(now)
+    at.visitor.need(action, type)
+
+
+def _by(at: Place, form: dict[str, str]) -> str:
+    """Who does it: whoever is signed in, else the name that was typed."""
+    return at.visitor.name or form.get("by", "")
 
 
 def end_of(text: str, zone: ZoneInfo) -> datetime:

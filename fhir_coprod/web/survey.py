@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -14,24 +14,43 @@ from fhir_coprod.sync.merging.matches import CODES, POSSIBLE
 from fhir_coprod.watch.facts.visibility import by_reason
 from fhir_coprod.watch.live.present import behind, look
 from fhir_coprod.watch.rules import policies
+from fhir_coprod.watch.rules.policies import Policy
+from fhir_coprod.watch.rules.standing import Standing
 from fhir_coprod.watch.worklist.apart import orders_apart
 from fhir_coprod.watch.worklist.unwatched import what_cannot_be_watched
 from fhir_coprod.web.board import Board, compose
+from fhir_coprod.web.visitor import ANYBODY, Visitor
 
 
-def survey(store: Store, settings: Settings, now: datetime) -> Board:
-    """Where every open referral stands at `now`, by the site's policy; writes nothing."""
+def survey(store: Store, settings: Settings, now: datetime, visitor: Visitor = ANYBODY) -> Board:
+    """Where every open referral stands at `now` that the visitor may see, by the site's policy; writes
+    nothing."""
     policy = policies.load(settings.watch.policy, settings.site)
     standings = look(store, policy, now, settings)
+    if visitor.session is not None:
+        standings = shown(store, visitor, standings)
+    if not visitor.is_everywhere:
+        # What else the board tells is counted over all departments.
+        return compose(store, settings, standings, now=now, limits=_late(store, policy, now, settings))
     limits = [unseen.sentence for unseen in what_cannot_be_watched(store, policy, settings, standings, now)]
     with store.connect() as connection:
         limits += _left_out(connection)
         limits += _remarked(connection)
     limits += _perhaps_one_person(store)
-    if late := behind(store, policy, now, settings):
-        limits.append(f"The list above is of this moment. {late}")
+    limits += _late(store, policy, now, settings)
     apart = [group.sentence for group in orders_apart(store, settings, now)]
     return compose(store, settings, standings, now=now, limits=limits, apart=apart)
+
+
+def shown(store: Store, visitor: Visitor, standings: Sequence[Standing]) -> list[Standing]:
+    """Those of which the visitor may see both the referral and its patient."""
+    seen = visitor.shown(store, [(each.referral, each.patient) for each in standings])
+    return [each for each in standings if each.referral in seen]
+
+
+def _late(store: Store, policy: Policy, now: datetime, settings: Settings) -> list[str]:
+    late = behind(store, policy, now, settings)
+    return [f"The list above is of this moment. {late}"] if late else []
 
 
 def _left_out(connection: Connection) -> Iterator[str]:

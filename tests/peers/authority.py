@@ -90,11 +90,38 @@ class Realm:
             "realm": self.name,
             "enabled": True,
             "accessTokenLifespan": self.lives,
-            "clientScopes": [{**scope, **shown} for scope in named],
+            # Without the key, Keycloak makes those of its own: profile, basic, acr and others.
+            **({"clientScopes": [{**scope, **shown} for scope in named]} if named else {}),
             "clients": list(clients),
         }
         self._administer("POST", "/admin/realms", realm)
         return self
+
+    def add_person(self, user: str, password: str, first: str, last: str, **more: Any) -> str:
+        """Somebody who can sign in; returns their subject. more: realmRoles, attributes."""
+        person = {
+            "username": user,
+            "enabled": True,
+            "emailVerified": True,
+            "email": f"{user}@hospital.example",
+            "firstName": first,
+            "lastName": last,
+            "credentials": [{"type": "password", "value": password, "temporary": False}],
+        }
+        users = f"/admin/realms/{self.name}/users"
+        self._administer("POST", users, person)
+        (held,) = self._administer("GET", f"{users}?exact=true&username={user}")
+        for role in more.get("roles", ()):
+            roles = f"/admin/realms/{self.name}/roles"
+            if role not in {one["name"] for one in self._administer("GET", roles)}:
+                self._administer("POST", roles, {"name": role})
+            named = self._administer("GET", f"{roles}/{role}")
+            self._administer("POST", f"{users}/{held['id']}/role-mappings/realm", [named])
+        return str(held["id"])
+
+    @property
+    def issuer(self) -> str:
+        return f"{self.keycloak}/realms/{self.name}"
 
     @property
     def token_url(self) -> str:
@@ -141,6 +168,36 @@ def signing(client_id: str, algorithm: str, jwks: Json, scopes: Sequence[str]) -
 def with_secret(client_id: str, secret: str, scopes: Sequence[str]) -> Json:
     """A client that has a secret."""
     return {**_client(client_id, scopes), "clientAuthenticatorType": "client-secret", "secret": secret}
+
+
+def for_people(client_id: str, secret: str, home: str) -> Json:
+    """A client at which people sign in with a code, and whose id token names their roles."""
+    return {
+        **_client(client_id, ()),
+        "clientAuthenticatorType": "client-secret",
+        "secret": secret,
+        "standardFlowEnabled": True,
+        "serviceAccountsEnabled": False,
+        "redirectUris": [f"{home}/sign-in/answer"],
+        "defaultClientScopes": ["basic", "profile", "acr"],
+        "attributes": {
+            "pkce.code.challenge.method": "S256",
+            "post.logout.redirect.uris": f"{home}/signed-out",
+        },
+        "protocolMappers": [
+            {
+                "name": "roles",
+                "protocol": "openid-connect",
+                "protocolMapper": "oidc-usermodel-realm-role-mapper",
+                "config": {
+                    "claim.name": "roles",
+                    "multivalued": "true",
+                    "jsonType.label": "String",
+                    "id.token.claim": "true",
+                },
+            }
+        ],
+    }
 
 
 def _client(client_id: str, scopes: Sequence[str]) -> Json:

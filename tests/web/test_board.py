@@ -17,7 +17,7 @@ from fhir_coprod import jsontext
 from fhir_coprod.demo.hospital import departments
 from fhir_coprod.settings import Settings, SiteSettings, StoreSettings, WatchSettings
 from fhir_coprod.store import Store, Transaction
-from fhir_coprod.web import pages, routes
+from fhir_coprod.web import answering, pages, routes
 from fhir_coprod.web.board import Board
 from fhir_coprod.web.survey import survey
 
@@ -280,7 +280,7 @@ def test_pages_are_made_a_few_at_a_time_and_a_long_line_is_refused(
             begun.pop()
 
     monkeypatch.setattr(pages, "survey", counted)
-    monkeypatch.setattr(pages, "LINE", 10)
+    monkeypatch.setattr(answering, "LINE", 10)
 
     async def ask() -> list[int]:
         transport = httpx.ASGITransport(Starlette(routes=routes(store, settings)))
@@ -290,6 +290,6 @@ def test_pages_are_made_a_few_at_a_time_and_a_long_line_is_refused(
         return sorted([answer.status_code for answer in answers] + [later.status_code])
 
     statuses = anyio.run(ask)
-    assert max(at_once) <= pages.AT_ONCE
+    assert max(at_once) <= answering.AT_ONCE
     assert set(statuses) == {200, 503}
     assert statuses.count(200) > 10
