@@ -8,7 +8,7 @@ from typing import Final
 from fhir_coprod.store.schema import core, sync, watch
 from fhir_coprod.store.schema.columns import metadata
 
-REVISION: Final = "0015"
+REVISION: Final = "0020"
 """The newest migration; a database made from scratch is stamped with it (a test checks that they match)."""
 
 __all__ = ["REVISION", "core", "metadata", "sync", "watch"]
