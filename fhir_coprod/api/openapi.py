@@ -86,6 +86,12 @@ _TEXTS: Mapping[str, _Text] = {
     "export-status": _Text("How far an export is, and where its files are", shown.MANIFEST),
     "export-cancel": _Text("End an export, and remove its files", shown.NO_ISSUES),
     "export-file": _Text("One file of an export: a resource in each line", shown.STORED_REFERRAL),
+    "$import": _Text("Store resources of any type, one in each line of the body", shown.NO_ISSUES),
+    "import-status": _Text("How far an import is, and what came of it", shown.IMPORTED),
+    "import-cancel": _Text(
+        "End an import, and forget what came of it; what was stored stays", shown.NO_ISSUES
+    ),
+    "import-file": _Text("What could not be stored: an OperationOutcome in each line", shown.NO_ISSUES),
     "$validate": _Text(
         "Check a resource against FHIR R4 and profiles; stores nothing", shown.NO_ISSUES, ("profile", "mode")
     ),
@@ -143,9 +149,7 @@ _PARAMETERS: Mapping[str, Json] = {
         _parameter(
             "_since", "query", "Only what changed at or after this time.", _STRING, "2026-03-02T09:00:00Z"
         ),
-        _parameter(
-            "_until", "query", "Only what changed before this time.", _STRING, "2026-03-03T09:00:00Z"
-        ),
+        _parameter("_until", "query", "Only what changed before this time.", _STRING, "2026-03-03T09:00:00Z"),
         _parameter(
             "_typeFilter",
             "query",
@@ -238,7 +242,11 @@ _FAILURES = {
         "invariant",
         "A referral's Task that is requested cannot become completed; it may become received or accepted.",
     ),
-    "429": ("More at once than one caller may have", "throttled", "You have as many exports as are kept (5)."),
+    "429": (
+        "More at once than one caller may have",
+        "throttled",
+        "You have as many exports as are kept (5).",
+    ),
     "503": ("Too slow or too busy; try again later", "transient", "The store cannot be reached just now."),
 }
 _READING_MUCH = (
@@ -249,6 +257,9 @@ _SUCCESSES = {
     **dict.fromkeys((*_READING_MUCH, "async-status"), ("200", "202")),
     "async-cancel": ("202",),
     "$export": ("202",),
+    "$import": ("202",),
+    "import-status": ("200", "202"),
+    "import-cancel": ("202",),
     "export-status": ("200", "202"),
     "export-cancel": ("202",),
     "create": ("200", "201"),
@@ -257,7 +268,11 @@ _SUCCESSES = {
     "read": ("200", "304"),
     "vread": ("200", "304"),
 }
-_FORMATS = {"export-status": "application/json", "export-file": "application/fhir+ndjson"}
+_NDJSON = "application/fhir+ndjson"
+_FORMATS = {
+    **dict.fromkeys(("export-status", "import-status"), "application/json"),
+    **dict.fromkeys(("export-file", "import-file"), _NDJSON),
+}
 _VERSIONED = ("read", "vread", "create", "update", "patch")
 
 
@@ -338,7 +353,11 @@ def _success(row: Interaction, code: str) -> Json:
     if code == "202":
         return {"description": "Accepted: ask again at Content-Location", "content": _fhir(shown.NO_ISSUES)}
     example = _TEXTS[row.name].answer
-    content = {_FORMATS[row.name]: {"schema": {"type": "object"}, "example": example}} if row.name in _FORMATS else None
+    content = (
+        {_FORMATS[row.name]: {"schema": {"type": "object"}, "example": example}}
+        if row.name in _FORMATS
+        else None
+    )
     answer: Json = {
         "description": "Created" if code == "201" else "Done",
         "content": content or _fhir(example),
@@ -385,6 +404,8 @@ def _body(row: Interaction, method: str) -> Json | None:
         return {"content": {FORM: {"schema": schema, "example": {"status": "active", "_count": "20"}}}}
     if method not in ("POST", "PUT") or row.name in ("$everything", "$standing", "$export"):
         return None
+    if row.name == "$import":
+        return {"required": True, "content": {_NDJSON: {"schema": _STRING}}}
     example = {
         "transaction": shown.TRANSACTION,
         "update": shown.STORED_REFERRAL,

@@ -139,6 +139,24 @@ MANIFEST: Final[Json] = {
     "error": [],
 }
 
+IMPORTED: Final[Json] = {
+    "transactionTime": "2026-03-02T09:00:00.123Z",
+    "request": "https://coprod.example/fhir/$import",
+    "requiresAccessToken": True,
+    "output": [],
+    "error": [],
+    "extension": {
+        "https://coprod.example/StructureDefinition/import-counts": {
+            "created": 4711,
+            "updated": 0,
+            "unchanged": 0,
+            "skipped": 0,
+            "notValid": 0,
+            "failed": 0,
+        }
+    },
+}
+
 LATER_RESPONSE: Final[Json] = {
     "resourceType": "Bundle",
     "type": "batch-response",

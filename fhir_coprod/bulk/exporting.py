@@ -274,16 +274,15 @@ class _Export:
             version = self._find(type, id)
             if version is None or (version.deleted and (when == "" or self.wanted.since is None)):
                 continue
-            is_new = self._is_new(version)
-            if (when == CHANGED and not is_new) or (when == UNCHANGED and is_new):
-                continue
             if not self._is_in_time(version) or self._about(version):
                 continue  # what is about a patient has been gone through
+            is_new = self._is_new(version)
             if not version.deleted:
                 if not self.filters.match(version):
                     continue
-                self._note(version, "")
-            given.append(version)
+                self._note(version, CHANGED if when == CHANGED and not is_new else "")
+            if not ((when == CHANGED and not is_new) or (when == UNCHANGED and is_new)):
+                given.append(version)
         self._write(given)
         self.job.names = start + len(entries)
 

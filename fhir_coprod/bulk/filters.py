@@ -31,7 +31,9 @@ def parsed(type: str, query: str, base: str, zone: ZoneInfo) -> Query:
     try:
         pairs = parse_qsl(query, strict_parsing=True, keep_blank_values=True)
     except ValueError:
-        raise BadRequest(f"_typeFilter: what follows {type}? is no search; write {type}?status=active.") from None
+        raise BadRequest(
+            f"_typeFilter: what follows {type}? is no search; write {type}?status=active."
+        ) from None
     for name, _ in pairs:
         if name.partition(":")[0] in _OF_THE_ANSWER:
             raise BadRequest(f"_typeFilter takes no {name[:64]}, which is about an answer; leave it out.")

@@ -16,12 +16,12 @@ from typing import Any
 from fhir_coprod import definitions, jsontext
 from fhir_coprod.definitions.search import SearchParameter
 from fhir_coprod.errors import Unsupported
-from fhir_coprod.instants import from_milliseconds, sortable
 from fhir_coprod.jsontext import Json
 from fhir_coprod.readable import readable
 from fhir_coprod.store import Version, index
 from fhir_coprod.store.entries import split_reference
 from fhir_coprod.store.search import compartments
+from fhir_coprod.store.values import time_meant
 
 SUPPORTING = frozenset(
     {
@@ -114,14 +114,13 @@ def members(group: Version, milliseconds: int, base: str, find: Find) -> frozens
 def _members(group: Version, milliseconds: int, base: str) -> Iterator[tuple[str, str]]:
     if group.deleted:
         return
-    now = sortable(from_milliseconds(milliseconds).isoformat())
     listed = _sound(group).get("member", [])
     for member in listed if isinstance(listed, list) else ():
         if not isinstance(member, dict) or member.get("inactive") is True:
             continue
         period = member.get("period")
-        end = sortable(period.get("end")) if isinstance(period, dict) else ""
-        if not end or end > now:
+        end = time_meant(str(period.get("end", ""))) if isinstance(period, dict) else None
+        if end is None or end.high > milliseconds * 1000:
             yield _named(member.get("entity"), base)
 
 

@@ -45,7 +45,9 @@ def add(transaction: Transaction, table: Table, job: BulkJob, *, most: int, most
     held = kept = 0
     for each in (EXPORT, IMPORT):
         held += connection.scalar(select(func.count()).select_from(each)) or 0
-        kept += connection.scalar(select(func.count()).select_from(each).where(each.c.owner == job.owner)) or 0
+        kept += (
+            connection.scalar(select(func.count()).select_from(each).where(each.c.owner == job.owner)) or 0
+        )
     if kept >= most_of_one or held >= most:
         whose = "You have" if kept >= most_of_one else "This server has"
         raise TooMany(
@@ -101,5 +103,3 @@ def forget_old(transaction: Transaction) -> None:
     limit = transaction.session.milliseconds()
     for table in (EXPORT, IMPORT):
         guarded.take(transaction.connection, table, table.c.until <= limit)
-
-

@@ -17,7 +17,14 @@ from tests.bulk.exports import LATER, Export, export, export_by_post
 def observation(id: str, of: str, **members: object) -> dict[str, object]:
     code = {"coding": [{"system": "http://loinc.org", "code": "8867-4"}]}
     subject = {"reference": f"Patient/{of}"}
-    return {"resourceType": "Observation", "id": id, "status": "final", "code": code, "subject": subject, **members}
+    return {
+        "resourceType": "Observation",
+        "id": id,
+        "status": "final",
+        "code": code,
+        "subject": subject,
+        **members,
+    }
 
 
 def put(api: Api, *resources: dict[str, object]) -> None:
@@ -129,7 +136,10 @@ class TestTypesAndFilters:
         [
             ("_typeFilter=Observation%3Fstatus%3Dfinal", {"o1"}),
             ("_typeFilter=Observation%3Fstatus%3Dfinal,Observation%3Fstatus%3Damended", {"o1", "o2"}),
-            ("_typeFilter=Observation%3Fstatus%3Dfinal&_typeFilter=Observation%3Fstatus%3Damended", {"o1", "o2"}),
+            (
+                "_typeFilter=Observation%3Fstatus%3Dfinal&_typeFilter=Observation%3Fstatus%3Damended",
+                {"o1", "o2"},
+            ),
             ("_typeFilter=Observation%3Fstatus%3Dfinal,amended", {"o1", "o2"}),
             ("_typeFilter=Observation%3Fstatus%3Dfinal%26date%3Dgt2024", set()),
             ("_typeFilter=Observation%3Fdate%3Dgt2019-12", {"o1", "o3"}),
@@ -192,7 +202,11 @@ class TestWhatIsAsked:
 
     @pytest.mark.parametrize(
         "query",
-        ["_outputFormat=text/csv", "includeAssociatedData=LatestProvenanceResources", "organizeOutputBy=Patient"]
+        [
+            "_outputFormat=text/csv",
+            "includeAssociatedData=LatestProvenanceResources",
+            "organizeOutputBy=Patient",
+        ]
         + ["nonsense=1", "patient=Patient/a", "_since=2020-01-01T00:00:00Z&_since=2021-01-01T00:00:00Z"],
     )
     def test_what_is_not_supported_is_refused(self, api: Api, query: str) -> None:
@@ -215,7 +229,10 @@ class TestWhatIsAsked:
         assert set(found.records()) == {"Observation/o"}
         assert found.manifest()["request"] == "http://localhost/fhir/$export"
         assert api.post("$export", patient(id="a")).status_code == 400
-        assert api.post("$export", {"resourceType": "Parameters", "parameter": [{"name": "_type"}]}).status_code == 400
+        assert (
+            api.post("$export", {"resourceType": "Parameters", "parameter": [{"name": "_type"}]}).status_code
+            == 400
+        )
 
     def test_a_batch_can_begin_one_and_cannot_fetch_files(self, api: Api) -> None:
         put(api, patient(id="a"))

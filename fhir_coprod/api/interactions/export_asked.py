@@ -124,7 +124,11 @@ def _read(parameter: Json) -> tuple[str, str]:
 
 def _request(call: Call) -> str:
     address = f"{call.base}/{call.path}".rstrip("/") + "/$export"
-    return f"{address}?{urlencode(call.query, quote_via=quote)}" if call.query and call.method == "GET" else address
+    return (
+        f"{address}?{urlencode(call.query, quote_via=quote)}"
+        if call.query and call.method == "GET"
+        else address
+    )
 
 
 def _types(asked: _Asked, level: Level, rights: Rights) -> tuple[str, ...]:

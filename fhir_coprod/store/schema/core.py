@@ -185,7 +185,6 @@ async_request = Table(
 )
 
 
-
 def _jobs(name: str) -> Table:
     return Table(
         name,
