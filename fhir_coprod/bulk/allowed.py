@@ -44,8 +44,8 @@ def require_import(rights: Rights) -> None:
     """Raise NotAllowed unless the caller may bring in whatever there is."""
     if not is_whole(rights, _IMPORT, "*"):
         raise NotAllowed(
-            f"$import takes the scope system/*.{_IMPORT}, as its lines may be of any type; ask for a token with"
-            " that scope, or write resource by resource."
+            f"$import takes the scope system/*.{_IMPORT}, as its lines may be of any type; ask for a token"
+            " with that scope, or write resource by resource."
         )
 
 

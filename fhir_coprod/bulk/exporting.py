@@ -146,6 +146,7 @@ class _Export:
     def _begin(self) -> None:
         """Fix the state of the store that is exported, and who belongs to it."""
         wanted, job = self.wanted, self.job
+        self.folder.require_room()
         if job.head < 0:
             job.head, job.time = self.store.ask(snapshots.head)
             job.time = job.time or self.store.write(lambda t: t.seconds() * 1000)

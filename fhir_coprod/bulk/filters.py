@@ -16,7 +16,7 @@ from sqlalchemy import create_engine
 
 from fhir_coprod.errors import BadRequest
 from fhir_coprod.store import Query, Version, index
-from fhir_coprod.store.schema import core
+from fhir_coprod.store.schema import core, metadata
 from fhir_coprod.store.search.conditions import Sql, all_of
 
 _OF_THE_ANSWER = frozenset(
@@ -82,7 +82,7 @@ _RESOURCE = "CREATE TABLE resource (key INTEGER PRIMARY KEY, type, id, version, 
 def _empty() -> sqlite3.Connection:
     connection = sqlite3.connect(":memory:", check_same_thread=False)
     engine = create_engine("sqlite://", creator=lambda: connection)
-    core.metadata.create_all(engine, tables=core.INDEX_TABLES)
+    metadata.create_all(engine, tables=core.INDEX_TABLES)
     connection.execute(_RESOURCE)
     connection.commit()
     return connection

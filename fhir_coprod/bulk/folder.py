@@ -38,13 +38,13 @@ def no_room(error: OSError | None = None) -> Unwritable:
     """What is said where the disk does not take any more."""
     if error is None or error.errno in (errno.ENOSPC, errno.EDQUOT):
         return Unwritable(
-            "The disk for the files of exports and imports is full, so this one was given up and its files were"
-            " removed; make room there (setting export.folder), and ask again.",
+            "The disk for the files of exports and imports is full, so this one was given up and its files"
+            " were removed; make room there (setting export.folder), and ask again.",
             "disk-full",
         )
     return Unwritable(
-        f"The folder for the files of exports and imports cannot be used ({error.strerror}); correct its rights,"
-        " or set export.folder to another place.",
+        f"The folder for the files of exports and imports cannot be used ({error.strerror}); correct its"
+        " rights, or set export.folder to another place.",
         "read-only",
     )
 

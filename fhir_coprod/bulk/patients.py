@@ -129,6 +129,6 @@ def require_members(group: Version) -> None:
     data = group.data
     if data.get("actual") is not True and not data.get("member"):
         raise Unsupported(
-            f"Group/{group.id} says by characteristics who belongs to it, which is not evaluated here; export a"
-            " Group that lists its members."
+            f"Group/{group.id} says by characteristics who belongs to it, which is not evaluated here;"
+            " export a Group that lists its members."
         )

@@ -55,8 +55,8 @@ async def import_(call: Call, endpoint: Endpoint) -> Answer:
         raise BadRequest("$import is not an entry of a Bundle; send it by itself.")
     if call.body_type not in _TYPES:
         raise UnsupportedMediaType(
-            "Send the resources themselves, one in each line, with Content-Type: application/fhir+ndjson; files"
-            " at other addresses are not fetched."
+            "Send the resources themselves, one in each line, with Content-Type: application/fhir+ndjson;"
+            " files at other addresses are not fetched."
         )
     if call.headers.get("content-encoding", "identity").strip().lower() not in ("identity", "gzip"):
         raise UnsupportedMediaType("The body may be compressed with gzip only; send it so, or plain.")
