@@ -39,7 +39,7 @@ def parsed(type: str, query: str, base: str, zone: ZoneInfo) -> Query:
             raise BadRequest(f"_typeFilter takes no {name[:64]}, which is about an answer; leave it out.")
         if "." in name or name.startswith(("_has", "quality", "_list", "_text", "_content", "near")):
             raise BadRequest(
-                f"_typeFilter: {name[:64]} is not searched in an export; search by the resource's own elements."
+                f"_typeFilter: {name[:64]} is not searched in an export; search by its own elements."
             )
     return Query.parse(type, pairs, strict=True, base=base, zone=zone)
 

@@ -202,7 +202,14 @@ class TestWhatIsAsked:
 
     @pytest.mark.parametrize(
         "query",
-        ["_outputFormat=text/csv", "includeAssociatedData=LatestProvenanceResources", "organizeOutputBy=Patient", "nonsense=1", "patient=Patient/a", "_since=2020-01-01T00:00:00Z&_since=2021-01-01T00:00:00Z"],
+        [
+            "_outputFormat=text/csv",
+            "includeAssociatedData=LatestProvenanceResources",
+            "organizeOutputBy=Patient",
+            "nonsense=1",
+            "patient=Patient/a",
+            "_since=2020-01-01T00:00:00Z&_since=2021-01-01T00:00:00Z",
+        ],
     )
     def test_what_is_not_supported_is_refused(self, api: Api, query: str) -> None:
         answer = api.get(f"$export?{query}", **LATER)

@@ -152,8 +152,8 @@ def _filters(asked: _Asked, types: tuple[str, ...], base: str, zone: ZoneInfo) -
     given = [part for value in asked.values.get("_typeFilter", ()) for part in _BETWEEN_SEARCHES.split(value)]
     if len(given) > filters.MOST or sum(map(len, given)) > filters.MOST_BYTES:
         raise BadRequest(
-            f"_typeFilter may hold {filters.MOST} searches with {filters.MOST_BYTES:,} characters; ask in several"
-            " exports."
+            f"_typeFilter may hold {filters.MOST} searches with {filters.MOST_BYTES:,} characters;"
+            " ask in several exports."
         )
     found: dict[str, tuple[str, ...]] = {}
     for one in given:

@@ -78,8 +78,8 @@ def _only_known(endpoint: Endpoint, wanted: Wanted, is_lenient: bool) -> Wanted:
     if not missing:
         return wanted
     told = (
-        f"{missing} of {len(given)} values of patient name nobody who is here, or who is a member of the Group;"
-        " leave them out."
+        f"{missing} of {len(given)} values of patient name nobody who is here, or who is a member of the"
+        " Group; leave them out."
     )
     if not is_lenient:
         raise BadRequest(told)
