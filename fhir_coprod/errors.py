@@ -20,6 +20,7 @@
     ├── UnsupportedMediaType     415  not-supported   2     sent in a format other than JSON
     ├── NotSignedIn              401  login           2     nobody knows who calls
     ├── NotAllowed               403  forbidden       2     understood, and refused
+    ├── TooMany                  429  throttled       1     more at once than one caller may have
     ├── Overloaded               503  transient       1     try again later
     ├── Unwritable               503  no-store        1     the store takes no writes: no room, or read-only
     ├── Damaged                  500  exception       2     the store is damaged; a person has to see to it
@@ -244,6 +245,14 @@ class Overloaded(CoprodError):
 
     status = 503
     code = "transient"
+    exit_code = 1
+
+
+class TooMany(CoprodError):
+    """The caller asks for more than its share; the same request may succeed later."""
+
+    status = 429
+    code = "throttled"
     exit_code = 1
 
 

@@ -21,6 +21,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 from fhir_coprod.access_settings import AccessSettings, is_loopback
 from fhir_coprod.accounts import AUTHS, Auth, NoAuth, Section, TlsSettings, is_base
 from fhir_coprod.errors import ConfigError
+from fhir_coprod.export_settings import ExportSettings
 from fhir_coprod.windows import Window
 
 
@@ -261,6 +262,7 @@ class Settings(Section):
     limits: LimitSettings = LimitSettings()
     log: LogSettings = LogSettings()
     access: AccessSettings = AccessSettings()
+    export: ExportSettings = ExportSettings()
     ehr: tuple[EhrSettings, ...] = ()
 
     @field_validator("ehr")
@@ -340,7 +342,7 @@ def _anchor(content: dict[str, Any], folder: Path) -> None:
         policy = section.get("policy")
         if isinstance(policy, str) and policy.endswith(".toml"):
             section["policy"] = anchored(policy)
-        for key in ("identifiers", "bulk_folder"):
+        for key in ("identifiers", "bulk_folder", "folder"):
             path = section.get(key)
             if isinstance(path, str) and path:
                 section[key] = anchored(path)

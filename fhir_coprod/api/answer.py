@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import BinaryIO
 
 import msgspec
 from starlette.types import Send
@@ -20,12 +22,23 @@ from fhir_coprod.store import Version
 
 
 @dataclass(slots=True)
+class Part:
+    """Bytes of an open file, from `start` to before `end`; whoever sends them closes it."""
+
+    file: BinaryIO
+    start: int
+    end: int
+
+
+@dataclass(slots=True)
 class Answer:
     """Status, body, and the version of a resource that the answer is about.
 
     body:    JSON bytes; b"" for an answer without a body
     version: the source of ETag and Last-Modified, or of `response` in an entry of a Bundle
     outcome: issues to report with an entry of a Bundle (warnings, or what went wrong)
+    part:    of a file, which is sent instead of a body
+    format:  its media type, whatever the caller has asked for; "": that
     """
 
     status: int = 200
@@ -33,6 +46,8 @@ class Answer:
     version: Version | None = None
     headers: dict[str, str] = field(default_factory=dict)
     outcome: Outcome | None = None
+    part: Part | None = None
+    format: str = ""
 
     @property
     def etag(self) -> str:
@@ -76,7 +91,11 @@ async def send_answer(
     head: bool = False,
 ) -> None:
     """Write the answer as HTTP."""
+    if answer.part is not None:
+        await _send_part(answer, answer.part, send, gzipped=gzipped, head=head)
+        return
     body = answer.body
+    media_type = answer.format or media_type
     if pretty and 0 < len(body) <= _PRETTY:
         body = await _apart(_indented, body)
     packed = gzipped and len(body) >= GZIP_FROM
@@ -119,3 +138,40 @@ def _content_type(media_type: str) -> bytes:
 def _packed(body: bytes) -> bytes:
     # No time stamp: the same body gives the same bytes.
     return gzip.compress(body, _GZIP_LEVEL, mtime=0)
+
+
+_PIECE = 262_144
+
+
+async def _send_part(answer: Answer, part: Part, send: Send, *, gzipped: bool, head: bool) -> None:
+    """Send a file piece by piece, each when the one before has been taken. A part that was asked for by its
+    bytes is not packed: then they would be others."""
+    packed = gzipped and answer.status == 200
+    headers = [(b"cache-control", b"no-store"), (b"content-type", answer.format.encode())]
+    if packed:
+        headers += [(b"content-encoding", b"gzip"), (b"vary", b"accept-encoding")]
+    else:
+        headers.append((b"content-length", b"%d" % (part.end - part.start)))
+        headers.append((b"accept-ranges", b"bytes"))
+    for name, value in answer.headers.items():
+        headers.append((name.encode(), value.encode("latin-1", "replace")))
+    packer = zlib.compressobj(1, wbits=16 + zlib.MAX_WBITS) if packed else None
+    with part.file as file:
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        at = part.end if head else part.start
+        while at < part.end:
+            piece = await asyncio.to_thread(_read, file, at, min(_PIECE, part.end - at))
+            if not piece:
+                raise OSError("the file is shorter than it was")
+            at += len(piece)
+            if packer is not None:
+                piece = await asyncio.to_thread(packer.compress, piece)
+            if piece:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+        last = packer.flush() if packer is not None and not head else b""
+        await send({"type": "http.response.body", "body": last})
+
+
+def _read(file: BinaryIO, at: int, size: int) -> bytes:
+    file.seek(at)
+    return file.read(size)

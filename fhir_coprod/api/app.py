@@ -23,6 +23,7 @@ from fhir_coprod import web
 from fhir_coprod.access import sessions
 from fhir_coprod.api.answer import error_answer, send_answer
 from fhir_coprod.api.endpoint import PREFIX, Endpoint
+from fhir_coprod.api.interactions import exports, imports
 from fhir_coprod.api.metrics import Metrics
 from fhir_coprod.api.openapi import description
 from fhir_coprod.api.security import HostCheck, Misdirected
@@ -84,6 +85,8 @@ def create_app(store: Store, settings: Settings) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         store.submit(async_requests.forget_old)
         store.submit(sessions.forget_old)
+        await exports.begin_all(endpoint)
+        await imports.begin_all(endpoint)
         yield
         await endpoint.close()
 

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import ip_address
+from typing import Any
 
 from starlette.types import Receive, Scope
 
@@ -56,6 +57,7 @@ class Call:
     headers: lower-case names
     base: the address of this server's FHIR root, without a slash at the end
     parsed: the body as a document, if it has been parsed already (an entry of a Bundle)
+    receive: gives the body piece by piece, where a handler reads it itself
     """
 
     interaction: str
@@ -70,6 +72,7 @@ class Call:
     body: bytes = b""
     parsed: Document | None = None
     caller: Caller = Caller()
+    receive: Any = None
 
     @property
     def path(self) -> str:

@@ -41,6 +41,7 @@ from fhir_coprod.errors import (
     MethodNotAllowed,
     NotFound,
     Overloaded,
+    TooMany,
     UnknownType,
     Unwritable,
 )
@@ -85,6 +86,10 @@ class Interaction:
     methods: tuple[str, ...]
     path: str
     handler: Handler
+    is_file: bool = False
+    """It answers with a file: whatever the caller accepts, there is one form of it."""
+    takes_file: bool = False
+    """Its handler reads the body itself, piece by piece, from `Call.receive`."""
 
 
 class Endpoint:
@@ -109,6 +114,7 @@ class Endpoint:
         self._bodies = Places(settings.limits.elements, LINE)
         self.received = Places(BODIES_HELD * settings.limits.body_bytes, LINE)
         self.background = Background(1)
+        self.bulk = Background(1)
         self._under_way: set[Deadline] = set()
         self._unfinished: dict[Deadline | None, Future[Any]] = {}
         self.reads_at_once = settings.store.url.startswith("sqlite")
@@ -134,6 +140,7 @@ class Endpoint:
     async def close(self) -> None:
         """Release threads and connections; the store stays open, since it is the caller's."""
         await self.background.close()
+        await self.bulk.close()
         for own in tuple(self._under_way):
             own.end()
         if self._gathering is not None:
@@ -326,7 +333,9 @@ class _Door:
             if self._is_short:
                 answer = await self._answer(scope, named, receive, form)
             else:
-                answer = await self._endpoint.in_time(self._answer(scope, named, receive, form))
+                limits = self._endpoint.settings.limits
+                seconds = limits.async_seconds if self.row and self.row.takes_file else 0
+                answer = await self._endpoint.in_time(self._answer(scope, named, receive, form), seconds)
         except Exception as error:  # noqa: BLE001  # the last line of defence; it is logged and answered
             if isinstance(error, TimeoutError):
                 error = _too_slow(self._endpoint.settings.limits.seconds)
@@ -349,7 +358,8 @@ class _Door:
     async def _answer(self, scope: Scope, named: dict[str, str], receive: Receive, form: _Form) -> Answer:
         call = await self._call(scope, named, receive, form)
         form.gzipped = takes_gzip(call.headers.get("accept-encoding", ""))
-        form.media_type, form.pretty = call.media_type, call.pretty
+        if self.row is None or not self.row.is_file:
+            form.media_type, form.pretty = call.media_type, call.pretty
         if self.row is None:
             raise self._endpoint.astray(call.method, _place(scope))
         answering = self._endpoint.perform(call, self.row.handler)
@@ -361,7 +371,8 @@ class _Door:
         headers = headers_of(scope)
         base = endpoint.base(scope.get("scheme", "http"), headers.get("host", ""))
         body = b""
-        if method in ("POST", "PUT", "PATCH"):
+        takes_file = self.row is not None and self.row.takes_file
+        if method in ("POST", "PUT", "PATCH") and not takes_file:
             limits = endpoint.settings.limits
 
             async def hold(size: int) -> None:
@@ -379,17 +390,18 @@ class _Door:
             base=base,
             type=named.get("type") or named.get("owner", ""),
             id=named.get("id", ""),
-            version=named.get("version", ""),
+            version=named.get("version") or named.get("file", ""),
             member=named.get("member", ""),
             query=pairs(scope["query_string"]),
             headers=headers,
             body=body,
             caller=caller_at((scope.get("client") or ("",))[0]),
+            receive=receive if self.row and (takes_file or self.row.is_file) else None,
         )
 
     def _headers(self, error: Exception, scope: Scope) -> dict[str, str]:
         """The headers that an error adds to its answer."""
-        if isinstance(error, Overloaded):
+        if isinstance(error, Overloaded | TooMany):
             return {"retry-after": str(RETRY_SECONDS)}
         if not isinstance(error, MethodNotAllowed):
             return {}

@@ -112,6 +112,8 @@ class Preferences:
     returning: Literal["minimal", "representation", "OperationOutcome", ""] = ""
     strict: bool = False
     is_async: bool = False
+    lenient: bool = False
+    """Asked for; without a word either way some operations are strict."""
 
 
 _PARTS = re.compile(r"[,;]")
@@ -133,7 +135,7 @@ def preferences(prefer: str) -> Preferences:
                 handling = handling or value
             case "respond-async", "":
                 is_async = True
-    return Preferences(returning, handling == "strict", is_async)
+    return Preferences(returning, handling == "strict", is_async, handling == "lenient")
 
 
 def without_async(prefer: str) -> str:

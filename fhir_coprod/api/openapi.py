@@ -32,6 +32,7 @@ class _Text(NamedTuple):
 
 
 _SUBSET = ("_summary", "_elements")
+_EXPORTING = ("_type", "_since", "_until", "_typeFilter", "_elements", "_outputFormat", "Prefer")
 _FINDING = ("criteria", "_count", "_sort", "_total", "_include", "_revinclude", *_SUBSET, "Prefer")
 
 _TEXTS: Mapping[str, _Text] = {
@@ -77,6 +78,20 @@ _TEXTS: Mapping[str, _Text] = {
         shown.LATER_RESPONSE,
     ),
     "async-cancel": _Text("Take back a request with `Prefer: respond-async`, or its answer", shown.NO_ISSUES),
+    "$export": _Text(
+        "Take out everything, all patients or the members of a Group, as files of NDJSON",
+        shown.NO_ISSUES,
+        _EXPORTING,
+    ),
+    "export-status": _Text("How far an export is, and where its files are", shown.MANIFEST),
+    "export-cancel": _Text("End an export, and remove its files", shown.NO_ISSUES),
+    "export-file": _Text("One file of an export: a resource in each line", shown.STORED_REFERRAL),
+    "$import": _Text("Store resources of any type, one in each line of the body", shown.NO_ISSUES),
+    "import-status": _Text("How far an import is, and what came of it", shown.IMPORTED),
+    "import-cancel": _Text(
+        "End an import, and forget what came of it; what was stored stays", shown.NO_ISSUES
+    ),
+    "import-file": _Text("What could not be stored: an OperationOutcome in each line", shown.NO_ISSUES),
     "$validate": _Text(
         "Check a resource against FHIR R4 and profiles; stores nothing", shown.NO_ISSUES, ("profile", "mode")
     ),
@@ -134,6 +149,15 @@ _PARAMETERS: Mapping[str, Json] = {
         _parameter(
             "_since", "query", "Only what changed at or after this time.", _STRING, "2026-03-02T09:00:00Z"
         ),
+        _parameter("_until", "query", "Only what changed before this time.", _STRING, "2026-03-03T09:00:00Z"),
+        _parameter(
+            "_typeFilter",
+            "query",
+            "Searches, of which a resource of their type has to match one; ? and & encoded.",
+            _STRING,
+            "Task?status=requested",
+        ),
+        _parameter("_outputFormat", "query", "application/fhir+ndjson", _STRING, "application/fhir+ndjson"),
         _parameter("start", "query", "Only care that had not ended before.", _STRING, "2026-01-01"),
         _parameter("end", "query", "Only care that had begun by then.", _STRING, "2026-12-31"),
         _parameter("profile", "query", "Canonical of the profile to check.", _STRING),
@@ -218,6 +242,11 @@ _FAILURES = {
         "invariant",
         "A referral's Task that is requested cannot become completed; it may become received or accepted.",
     ),
+    "429": (
+        "More at once than one caller may have",
+        "throttled",
+        "You have as many exports as are kept (5).",
+    ),
     "503": ("Too slow or too busy; try again later", "transient", "The store cannot be reached just now."),
 }
 _READING_MUCH = (
@@ -227,11 +256,22 @@ _READING_MUCH = (
 _SUCCESSES = {
     **dict.fromkeys((*_READING_MUCH, "async-status"), ("200", "202")),
     "async-cancel": ("202",),
+    "$export": ("202",),
+    "$import": ("202",),
+    "import-status": ("200", "202"),
+    "import-cancel": ("202",),
+    "export-status": ("200", "202"),
+    "export-cancel": ("202",),
     "create": ("200", "201"),
     "update": ("200", "201"),
     "delete": ("200", "204"),
     "read": ("200", "304"),
     "vread": ("200", "304"),
+}
+_NDJSON = "application/fhir+ndjson"
+_FORMATS = {
+    **dict.fromkeys(("export-status", "import-status"), "application/json"),
+    **dict.fromkeys(("export-file", "import-file"), _NDJSON),
 }
 _VERSIONED = ("read", "vread", "create", "update", "patch")
 
@@ -266,6 +306,8 @@ def _fixed(path: str) -> str:
     """The type in a path: its name if only one is possible, else {type}."""
     if "fhir_patient" in path:
         return "Patient"
+    if "fhir_group" in path:
+        return "Group"
     return "ServiceRequest" if "fhir_referral" in path else "{type}"
 
 
@@ -310,9 +352,15 @@ def _success(row: Interaction, code: str) -> Json:
         return {"description": "Deleted" if code == "204" else "You hold the current version"}
     if code == "202":
         return {"description": "Accepted: ask again at Content-Location", "content": _fhir(shown.NO_ISSUES)}
+    example = _TEXTS[row.name].answer
+    content = (
+        {_FORMATS[row.name]: {"schema": {"type": "object"}, "example": example}}
+        if row.name in _FORMATS
+        else None
+    )
     answer: Json = {
         "description": "Created" if code == "201" else "Done",
-        "content": _fhir(_TEXTS[row.name].answer),
+        "content": content or _fhir(example),
     }
     if row.name in _VERSIONED:
         answer["headers"] = {
@@ -329,9 +377,10 @@ def _path_parameter(name: str) -> Json:
         "version": {"type": "string", "pattern": "^[1-9][0-9]{0,8}$"},
         "owner": {"enum": list(compartments.NAMES)},
         "member": {"type": "string", "pattern": r"^([A-Z][A-Za-z]+|\*)$"},
+        "file": {"type": "string", "pattern": r"^[0-9a-f]{32}\.ndjson$"},
     }
     examples = {"type": "ServiceRequest", "id": "mri-1", "version": "1", "owner": "Patient"}
-    examples["member"] = "ServiceRequest"
+    examples |= {"member": "ServiceRequest", "file": f"{'0123456789abcdef' * 2}.ndjson"}
     return {
         "name": name,
         "in": "path",
@@ -353,8 +402,10 @@ def _body(row: Interaction, method: str) -> Json | None:
     if row.name.startswith("search") and method == "POST":
         schema = {"type": "object", "additionalProperties": _STRING}
         return {"content": {FORM: {"schema": schema, "example": {"status": "active", "_count": "20"}}}}
-    if method not in ("POST", "PUT") or row.name in ("$everything", "$standing"):
+    if method not in ("POST", "PUT") or row.name in ("$everything", "$standing", "$export"):
         return None
+    if row.name == "$import":
+        return {"required": True, "content": {_NDJSON: {"schema": _STRING}}}
     example = {
         "transaction": shown.TRANSACTION,
         "update": shown.STORED_REFERRAL,

@@ -124,6 +124,39 @@ NO_ISSUES: Final[Json] = {
     "issue": [{"severity": "information", "code": "informational", "diagnostics": "No issues found."}],
 }
 
+MANIFEST: Final[Json] = {
+    "transactionTime": "2026-03-02T09:00:00.123Z",
+    "request": "https://coprod.example/fhir/$export?_type=Task",
+    "requiresAccessToken": True,
+    "output": [
+        {
+            "type": "Task",
+            "url": "https://coprod.example/fhir/_export/7d0a…/0123456789abcdef0123456789abcdef.ndjson",
+            "count": 4711,
+        }
+    ],
+    "deleted": [],
+    "error": [],
+}
+
+IMPORTED: Final[Json] = {
+    "transactionTime": "2026-03-02T09:00:00.123Z",
+    "request": "https://coprod.example/fhir/$import",
+    "requiresAccessToken": True,
+    "output": [],
+    "error": [],
+    "extension": {
+        "https://coprod.example/StructureDefinition/import-counts": {
+            "created": 4711,
+            "updated": 0,
+            "unchanged": 0,
+            "skipped": 0,
+            "notValid": 0,
+            "failed": 0,
+        }
+    },
+}
+
 LATER_RESPONSE: Final[Json] = {
     "resourceType": "Bundle",
     "type": "batch-response",

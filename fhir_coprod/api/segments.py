@@ -42,6 +42,14 @@ class _Id(_Name):
     regex = jsontext.ID_PATTERN
 
 
+class _Group(_Name):
+    regex = "Group"
+
+
+class _File(_Name):
+    regex = r"[0-9a-f]{32}\.ndjson"
+
+
 def register() -> None:
     """Make the kinds known to Starlette, as fhir_type, fhir_id and so on."""
     for name, kind in (
@@ -51,5 +59,7 @@ def register() -> None:
         ("owner", _Owner()),
         ("member", _Member()),
         ("id", _Id()),
+        ("group", _Group()),
+        ("file", _File()),
     ):
         register_url_convertor(f"fhir_{name}", kind)

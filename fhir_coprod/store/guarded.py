@@ -55,7 +55,7 @@ GUARDED: Final[Mapping[Table, Guarded]] = {
     **{
         table: _by_primary_key(table)
         for table in (
-            *(core.cursor, core.setting),
+            *(core.cursor, core.setting, core.export_job, core.import_job),
             *(sync.feed, sync.unfinished, sync.unread, sync.ehr_base, sync.letter_patient),
             *(sync.bulk_job, sync.bulk_file),
             *(sync.retired, sync.person_word, sync.doubt, sync.odd_number, sync.numbering, sync.merge_base),

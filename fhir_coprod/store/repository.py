@@ -284,6 +284,11 @@ class Store:
 
         return self._database.ask(look)
 
+    def ask(self, question: Callable[[Session], T]) -> T:
+        """The answer to a question from a read-only session; each statement sees what is committed when it
+        starts."""
+        return self._database.ask(question)
+
     def search(self, query: Query, most_bytes: int = MOST) -> Page:
         """One page of a search; see `Query.parse`."""
         return self._database.ask(lambda session: run.run(session, query, most_bytes))

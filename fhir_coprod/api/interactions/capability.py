@@ -25,9 +25,13 @@ _TYPE_INTERACTIONS = (
     "search-type",
 )
 _SYSTEM_INTERACTIONS = ("transaction", "history-system", "search-system")
+_BULK = "http://hl7.org/fhir/uv/bulkdata/OperationDefinition"
+_EXPORTS = {"Patient": f"{_BULK}/patient-export", "Group": f"{_BULK}/group-export"}
 _OPERATIONS = {
     "$validate": ("Resource", "http://hl7.org/fhir/OperationDefinition/Resource-validate"),
     "$everything": ("Patient", "http://hl7.org/fhir/OperationDefinition/Patient-everything"),
+    "$export": ("", f"{_BULK}/export"),
+    "$import": ("", f"{definitions.CANONICAL}/OperationDefinition/import"),
     "$standing": ("ServiceRequest", f"{definitions.CANONICAL}/OperationDefinition/standing"),
 }
 
@@ -51,7 +55,7 @@ def _statement(base: str, names: frozenset[str]) -> bytes:
         " histories and $everything are answered later if `Prefer: respond-async` asks for it.",
         "resource": [_resource(type, names) for type in definitions.resource_types()],
         "interaction": [{"code": code} for code in _offered(_SYSTEM_INTERACTIONS, names)],
-        "operation": _operations("Resource", names),
+        "operation": _operations("", names),
         "compartment": [
             f"http://hl7.org/fhir/CompartmentDefinition/{name.lower()}" for name in compartments.NAMES
         ],
@@ -83,11 +87,15 @@ def _offered(wanted: tuple[str, ...], names: frozenset[str]) -> list[str]:
 
 
 def _operations(type: str, names: frozenset[str]) -> list[Json]:
-    return [
-        {"name": name.removeprefix("$"), "definition": definition}
+    """Those on a type; "" for those on the whole system."""
+    found = {
+        name: definition
         for name, (on, definition) in _OPERATIONS.items()
         if on in (type, "Resource") and name in names
-    ]
+    }
+    if type in _EXPORTS and "$export" in names:
+        found["$export"] = _EXPORTS[type]
+    return [{"name": name.removeprefix("$"), "definition": definition} for name, definition in found.items()]
 
 
 def _resource(type: str, names: frozenset[str]) -> Json:

@@ -11,6 +11,8 @@
     lease       which process is doing a job that only one may do
     async_request
                 requests that are answered later, and their answers; a row may be lost at any time
+    export_job, import_job
+                exports and imports that other programs have asked for (`bulk_jobs.py`)
     setting     what the store knows about itself
     guard       the checksum of each row of the small tables (`guarded.py`)
 
@@ -195,6 +197,22 @@ async_request = Table(
     column("answer", LargeBinary()),  # empty until it is there
     column("seal", Long),  # of all other columns
 )
+
+
+def _jobs(name: str) -> Table:
+    return Table(
+        name,
+        metadata,
+        Column("id", Name, primary_key=True),
+        column("owner", Name),  # who asked for it, and who alone may see it
+        column("until", Long),  # when it is forgotten; milliseconds
+        column("ended", Boolean()),
+        column("body", LargeBinary()),  # what is wanted, and how far it is
+    )
+
+
+export_job = _jobs("export_job")
+import_job = _jobs("import_job")
 
 setting = Table(
     "setting",

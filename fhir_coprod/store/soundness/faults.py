@@ -26,6 +26,8 @@ _OR_RESTORE = "or restore the backup (docs/operations.md#restore)"
 _GUARDED = {
     "cursor": RESTORE,
     "setting": f"fhir-coprod db upgrade writes it anew, {_OR_RESTORE}",
+    "export_job": f"nobody misses it but who asked for it, who may ask again; {_OR_RESTORE}",
+    "import_job": f"nobody misses it but who asked for it, who may send it again; {_OR_RESTORE}",
     "feed": (
         "the next fhir-coprod sync reads everything of that type again, but since when it could be seen is"
         f" lost; {_OR_RESTORE}"
