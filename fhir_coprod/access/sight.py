@@ -17,7 +17,19 @@ from fhir_coprod.access.rights import ALL_DEPARTMENTS, EVERYTHING, Rights
 from fhir_coprod.errors import BadRequest
 from fhir_coprod.store import Store, index, labels, relations
 from fhir_coprod.store.search import compartments, parameters
-from fhir_coprod.store.search.conditions import Chained, Condition, Indexed, Own, Sql
+from fhir_coprod.store.search.conditions import (
+    Any_,
+    Both,
+    Chained,
+    ChainedByUrl,
+    Condition,
+    Has,
+    HasByUrl,
+    Indexed,
+    Not,
+    Own,
+    Sql,
+)
 from fhir_coprod.store.search.sight import (
     APART,
     Known,
@@ -27,6 +39,7 @@ from fhir_coprod.store.search.sight import (
     Sent,
     Sight,
     Without,
+    condition_on,
     either,
     together,
 )
@@ -55,7 +68,7 @@ What is neither here nor in a Patient compartment is nothing to them: a Bundle, 
 MessageHeader may hold anybody's record, and nobody can tell whose.
 """
 CLOSED: Final = frozenset({"Group", "Person"})
-"""Types in the Patient compartment that name several people: who is one of them would learn of the others."""
+"""Types in the Patient compartment that name several people: each of them would learn of the others."""
 _NOT_OF_DEPARTMENTS: Final = frozenset({"AuditEvent"})
 """A patient may know who has read a record; a department does not watch the others."""
 _BESIDE: Final = {"Task": ("patient",), "Device": ("patient",)}
@@ -70,6 +83,12 @@ def sight(rights: Rights, letters: str) -> Sight | None:
     if rights is EVERYTHING:
         return None
     return _sight(replace(rights, name="", session=""), letters)
+
+
+def sight_on(rights: Rights, letters: str, type: str) -> Sight | None:
+    """The same for what is about one type: None if everything of it is in sight, deletions as well."""
+    limit = sight(rights, letters)
+    return None if limit is None or condition_on(limit, (type,)) is None else limit
 
 
 @lru_cache(4096)
@@ -261,16 +280,33 @@ def _both(one: Condition, other: Condition) -> Condition:
 @lru_cache(1024)
 def _parsed(type: str, criteria: tuple[tuple[str, str], ...]) -> Condition:
     """The conditions of the criteria of a scope. What cannot be read opens nothing."""
-    scope = Standpoint((type,), depth=2 * APART, now=datetime.now(UTC), most=2 * APART + MAX_DEPTH)
     try:
-        found = [parameters.condition(scope, name, value) for name, value in criteria]
+        return together(read_criteria(type, criteria)) or Nothing()
     except BadRequest:
         return Nothing()
-    return together(found) or Nothing()
 
 
-def check_criteria(type: str, criteria: tuple[tuple[str, str], ...]) -> None:
-    """Raise BadRequest if a scope's criteria are no search of its type; for whoever grants scopes."""
+def read_criteria(type: str, criteria: tuple[tuple[str, str], ...]) -> list[Condition]:
+    """The conditions that the criteria of a scope put on its type; for whoever grants scopes, too.
+
+    Raises BadRequest if they are no search of this type, or say what is not there: such a scope would open
+    what has lost a row of the index.
+    """
     scope = Standpoint((type,), depth=2 * APART, now=datetime.now(UTC), most=2 * APART + MAX_DEPTH)
-    for name, value in criteria:
-        parameters.condition(scope, name, value)
+    found = [parameters.condition(scope, name, value) for name, value in criteria]
+    if any(map(_denies, found)):
+        raise BadRequest(f"The criteria of a scope on {type} say what is not there; say what is.")
+    return found
+
+
+def _denies(condition: Condition) -> bool:
+    match condition:
+        case Not():
+            return True
+        case Both(one, other):
+            return _denies(one) or _denies(other)
+        case Any_(conditions):
+            return any(map(_denies, conditions))
+        case Chained() | ChainedByUrl() | Has() | HasByUrl():
+            return _denies(condition.inner)
+    return False

@@ -23,7 +23,7 @@ from starlette.types import Receive, Scope, Send
 from fhir_coprod import deadline, definitions, faults, jsontext
 from fhir_coprod.access import admission
 from fhir_coprod.access.rights import EVERYTHING, Rights
-from fhir_coprod.access.sight import sight
+from fhir_coprod.access.sight import sight_on
 from fhir_coprod.api import security, segments
 from fhir_coprod.api.answer import Answer, error_answer, send_answer
 from fhir_coprod.api.background import Background
@@ -275,7 +275,7 @@ class Endpoint:
 
     async def read(self, type: str, id: str, rights: Rights) -> Version:
         """The newest version. Raises NotFound, also of what is not in sight, or Gone when it was deleted."""
-        limit = sight(rights, "r")
+        limit = sight_on(rights, "r", type)
         if limit is not None:
             return await self.look(self.store.read_seen, type, id, limit)
         if self._gathering is None:

@@ -14,7 +14,7 @@ from fhir_coprod.jsontext import Json
 from fhir_coprod.readable import readable
 
 ALL: Final = 2**31 - 1
-"""Of what nobody has looked at yet."""
+"""The number of a resource that nobody has looked at yet."""
 UNREADABLE: Final = 1 << 0
 """It has a label that nobody can read, so nobody can tell what the label was to say."""
 OF_REFERRAL: Final = 1 << 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fhir_coprod.access.sight import sight
+from fhir_coprod.access.sight import sight, sight_on
 from fhir_coprod.api.answer import Answer
 from fhir_coprod.api.call import Call, Pairs, pairs
 from fhir_coprod.api.endpoint import INLINE_BYTES, Endpoint
@@ -25,7 +25,7 @@ async def vread(call: Call, endpoint: Endpoint) -> Answer:
     """GET [type]/[id]/_history/[vid]: one version; 410 if that version is the deletion."""
     if not (call.version.isascii() and call.version.isdecimal()) or len(call.version) > 9:
         raise NotFound(f"{call.path} has no version of that name; versions here are 1, 2, 3 and so on.")
-    limit = sight(call.caller.rights, "r")
+    limit = sight_on(call.caller.rights, "r", call.type)
     version = await endpoint.look(endpoint.store.vread, call.type, call.id, int(call.version), limit)
     return await _shown(call, endpoint, version)
 
@@ -119,6 +119,8 @@ async def history(call: Call, endpoint: Endpoint) -> Answer:
     before = call.parameter("_cursor")
     if before and not (before.isascii() and before.isdecimal() and len(before) < 19):
         raise BadRequest("_cursor is not one that this server gave; follow the next link as it came.")
+    rights, letter = call.caller.rights, "r" if call.id else "s"
+    limit = sight_on(rights, letter, call.type) if call.type else sight(rights, letter)
     used = tuple(
         (name, str(count) if name == "_count" else value)
         for name, value in call.criteria
@@ -134,7 +136,7 @@ async def history(call: Call, endpoint: Endpoint) -> Answer:
             before=int(before) if before else None,
             count=count,
             most_bytes=endpoint.settings.limits.answer_bytes,
-            sight=sight(call.caller.rights, "r" if call.id else "s"),
+            sight=limit,
         )
         if call.id and not (page.versions or page.more or before or since or at):
             raise NotFound(f"{call.path} has never been here; search for it, or check the id.")

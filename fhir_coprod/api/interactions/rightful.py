@@ -15,7 +15,7 @@ from typing import Protocol
 from fhir_coprod.access.admission import LETTERS, allows, allows_all
 from fhir_coprod.access.rights import ALL_DEPARTMENTS, EVERYTHING, Rights
 from fhir_coprod.access.scopes import Scope
-from fhir_coprod.access.sight import sight
+from fhir_coprod.access.sight import sight, sight_on
 from fhir_coprod.errors import NotAllowed, NotFound
 from fhir_coprod.jsontext import Document
 from fhir_coprod.store import Store, Transaction, Version, index, relations
@@ -48,7 +48,7 @@ class Result(Protocol):
 def before(transaction: Transaction, changes: Iterable[Planned]) -> None:
     """Note which of the resources to be changed are not in sight; before the first write."""
     for change in changes:
-        limit = sight(change.rights, LETTERS[change.kind])
+        limit = sight_on(change.rights, LETTERS[change.kind], change.type)
         if limit is None or change.kind == "create" or not change.id:
             continue
         name = f"{change.type}/{change.id}"
@@ -62,7 +62,7 @@ def refuse_new(change: Planned) -> None:
     """
     if change.rights is EVERYTHING:
         return
-    if change.id and sight(change.rights, "u") is not None:
+    if change.id and sight_on(change.rights, "u", change.type) is not None:
         raise NotFound(f"There is no {change.type}/{change.id}.")
     if not allows(change.rights, "c", change.type):
         raise NotAllowed(

@@ -22,7 +22,7 @@ import msgspec
 
 from fhir_coprod import deadline
 from fhir_coprod.access.rights import Rights
-from fhir_coprod.access.sight import sight
+from fhir_coprod.access.sight import sight, sight_on
 from fhir_coprod.api.answer import Answer, error_answer
 from fhir_coprod.api.call import Call
 from fhir_coprod.api.endpoint import Endpoint, Interaction, told
@@ -330,7 +330,7 @@ def _settle(
         change.settle = partial(settled, addresses=addresses, find=find)
         if change.id:
             with suppress(NotFound, Gone):  # there may be more to say about that
-                limit, name = sight(change.rights, "r"), (change.type, change.id)
+                limit, name = sight_on(change.rights, "r", change.type), (change.type, change.id)
                 store = endpoint.store
                 current = store.read(*name) if limit is None else store.read_seen(*name, limit)
                 writing.try_patch(change, current)

@@ -327,7 +327,7 @@ def resolve(transaction: Transaction, change: PlannedWrite, addresses: Addresses
         change.id = found.id
     elif change.kind == "update" and change.document:
         change.id = change.document.data.get("id") or ""
-        if change.id and limit is not None:
+        if change.id:
             rightful.refuse_new(change)
         current = transaction.get(change.type, change.id) if change.id else None
         if current and not current.deleted:

@@ -135,10 +135,20 @@ class Indexed(Condition):
         )
 
     def ordered(self) -> Sql | None:
-        if not self.equal or len(self.tests) != 1 or self.more:
+        if not self.equal or len(self.tests) != 1:
             return None
         test = self.tests[0]
-        return Sql(f"FROM {self.table} d WHERE d.param = ? AND {test.text}", (self.param, *test.values))
+        if not self.more:
+            return Sql(f"FROM {self.table} d WHERE d.param = ? AND {test.text}", (self.param, *test.values))
+        # Each is in this order, and the databases merge them.
+        ways = _UNION.join([f"SELECT key FROM {self.table} WHERE param = ? AND {test.text}"] * self.ways)
+        values = chain.from_iterable((param, *test.values) for param in (self.param, *self.more))
+        return Sql(f"FROM ({ways}) d WHERE 1 = 1", tuple(values))
+
+    @property
+    def ways(self) -> int:
+        """How many parameters it looks at."""
+        return 1 + len(self.more)
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,9 +325,9 @@ class Chained(_Linked):
         by, params = _one_of(f"{f}.param", self.param, self.more)
         inner = self.inner.probe(t)
         return Sql(
-            f"EXISTS (SELECT 1 FROM reference {f} JOIN resource {t}"
-            f" ON {t}.type = {f}.target_type AND {t}.id = {f}.target_id"
-            f" WHERE {f}.key = {row}.key AND {by} AND {t}.type = ? AND {t}.deleted = false"
+            f"EXISTS (SELECT 1 FROM reference {f} CROSS JOIN resource {t}"
+            f" WHERE {t}.type = {f}.target_type AND {t}.id = {f}.target_id"
+            f" AND {f}.key = {row}.key AND {by} AND {t}.type = ? AND {t}.deleted = false"
             f" AND {inner.text}{ONE})",
             (*params, self.type, *inner.values),
         )
@@ -347,8 +357,8 @@ class Has(_Linked):
         t, f = f"t{self.depth}", f"f{self.depth}"
         inner = self.inner.probe(t)
         return Sql(
-            f"EXISTS (SELECT 1 FROM reference {f} JOIN resource {t} ON {t}.key = {f}.key"
-            f" WHERE {f}.param = ? AND {f}.target_id = {row}.id AND {f}.target_type = {row}.type"
+            f"EXISTS (SELECT 1 FROM reference {f} CROSS JOIN resource {t} WHERE {t}.key = {f}.key"
+            f" AND {f}.param = ? AND {f}.target_id = {row}.id AND {f}.target_type = {row}.type"
             f" AND {inner.text}{ONE})",
             (self.param, *inner.values),
         )
@@ -380,9 +390,9 @@ class ChainedByUrl(_Linked):
         t, u, f = f"t{self.depth}", f"u{self.depth}", f"f{self.depth}"
         inner = self.inner.probe(t)
         return Sql(
-            f"EXISTS (SELECT 1 FROM reference {f} JOIN uri {u} ON {u}.param = ? AND {u}.value = {f}.target_id"
-            f" JOIN resource {t} ON {t}.key = {u}.key"
-            f" WHERE {f}.key = {row}.key AND {f}.param = ? AND {f}.target_type = 'canonical'"
+            f"EXISTS (SELECT 1 FROM reference {f} CROSS JOIN uri {u} CROSS JOIN resource {t}"
+            f" WHERE {u}.param = ? AND {u}.value = {f}.target_id AND {t}.key = {u}.key"
+            f" AND {f}.key = {row}.key AND {f}.param = ? AND {f}.target_type = 'canonical'"
             f" AND {t}.deleted = false AND {inner.text}{ONE})",
             (self.url, self.param, *inner.values),
         )
@@ -413,9 +423,9 @@ class HasByUrl(_Linked):
         t, u, f = f"t{self.depth}", f"u{self.depth}", f"f{self.depth}"
         inner = self.inner.probe(t)
         return Sql(
-            f"EXISTS (SELECT 1 FROM uri {u} JOIN reference {f} ON {f}.target_id = {u}.value"
-            f" JOIN resource {t} ON {t}.key = {f}.key"
-            f" WHERE {u}.key = {row}.key AND {u}.param IN ({','.join('?' * len(self.urls))})"
+            f"EXISTS (SELECT 1 FROM uri {u} CROSS JOIN reference {f} CROSS JOIN resource {t}"
+            f" WHERE {f}.target_id = {u}.value AND {t}.key = {f}.key"
+            f" AND {u}.key = {row}.key AND {u}.param IN ({','.join('?' * len(self.urls))})"
             f" AND {f}.param = ? AND {f}.target_type = 'canonical' AND {inner.text}{ONE})",
             (*self.urls, self.param, *inner.values),
         )

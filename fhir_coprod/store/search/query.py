@@ -15,7 +15,7 @@ from fhir_coprod.errors import BadRequest, UnknownParameter, UnknownType, Unsupp
 from fhir_coprod.store import index
 from fhir_coprod.store.search import compartments, parameters, ranges
 from fhir_coprod.store.search.conditions import Condition, Indexed, Own
-from fhir_coprod.store.search.sight import Sight, condition_on
+from fhir_coprod.store.search.sight import Sight, Together, condition_on
 from fhir_coprod.store.search.standpoint import Standpoint
 
 DEFAULT_COUNT = 20
@@ -118,10 +118,12 @@ class Query:
         return list(self.pairs)
 
     @property
-    def limits(self) -> tuple[Condition, ...]:
-        """The conditions, and with them what keeps the search within sight."""
+    def within(self) -> tuple[Condition, ...]:
+        """The conditions that keep the search within sight; each of them has to hold as well."""
         limit = condition_on(self.sight, self.types)
-        return self.conditions if limit is None else (*self.conditions, limit)
+        if limit is None:
+            return ()
+        return limit.conditions if isinstance(limit, Together) else (limit,)
 
     @property
     def fingerprint(self) -> str:

@@ -19,11 +19,13 @@ from itertools import chain
 from typing import Any
 
 from fhir_coprod.store.database import Row, Session
-from fhir_coprod.store.search.conditions import ONE, Condition, Own, Sql, all_of
+from fhir_coprod.store.search.conditions import ONE, Condition, Indexed, Own, Sql, all_of
 from fhir_coprod.store.search.query import Query, Sort
 
 RARE = 200
 """With fewer keys than this, list them without comparing."""
+SEVERAL = 4_000
+"""With fewer keys than this in the compartment that a search is kept within, list and sort them."""
 MANY = 50_000
 """With fewer keys than this, list them rather than the whole type, if no index has the wanted order."""
 WINDOW, GROWTH, WINDOWS = 2, 5, 6
@@ -69,12 +71,15 @@ class _Strategy:
         self.query = query
         self.after = after
         self.columns = columns
-        self.conditions = query.limits
+        self.within = query.within
+        self.conditions = (*self.within, *query.conditions)
         self.keys = [(each, keys) for each in self.conditions if (keys := each.keys()) is not None]
 
     def page(self) -> list[Row]:
-        few = self.fewest(RARE)
+        few = self.fewest(RARE, self.within) or self.fewest(RARE)
         if few:
+            return self._listed(few)
+        if self.query.sort and (few := self.fewest(SEVERAL, _of_one(self.within))):
             return self._listed(few)
         walk = self._walk()
         if walk is None:
@@ -98,15 +103,19 @@ class _Strategy:
 
     # ------------------------------------------------------------------------------------------- counting
 
-    def fewest(self, limit: int) -> Condition | None:
-        """The condition with the fewest keys, if fewer than the limit; counting stops at the limit."""
-        if not self.keys:
+    def fewest(self, limit: int, among: Sequence[Condition] | None = None) -> Condition | None:
+        """The condition with the fewest keys, if fewer than the limit; counting stops at the limit.
+
+        among: only these
+        """
+        counted = [each for each in self.keys if among is None or each[0] in among]
+        if not counted:
             return None
-        parts = ", ".join(f"(SELECT count(*) FROM ({keys.text} LIMIT {limit}) c)" for _, keys in self.keys)
-        values = [value for _, keys in self.keys for value in keys.values]
+        parts = ", ".join(f"(SELECT count(*) FROM ({keys.text} LIMIT {limit}) c)" for _, keys in counted)
+        values = [value for _, keys in counted for value in keys.values]
         sizes = self.session.rows(f"SELECT {parts}", values)[0]
-        size, place = min(zip(sizes, range(len(self.keys)), strict=True))
-        return self.keys[place][0] if size < limit else None
+        size, place = min(zip(sizes, range(len(counted)), strict=True))
+        return counted[place][0] if size < limit else None
 
     # ------------------------------------------------------------------------------------- sets and orders
 
@@ -205,6 +214,11 @@ class _Strategy:
             f" JOIN version v ON v.position = a.position ORDER BY {_order(sorts, 'p')}",
             keys.values,
         )
+
+
+def _of_one(within: Sequence[Condition]) -> list[Condition]:
+    """What keeps a search within the compartment of one patient, who rarely has more than a few thousand."""
+    return [condition for condition in within if isinstance(condition, Indexed)]
 
 
 # -------------------------------------------------------------------------------------------------- order
