@@ -6,26 +6,19 @@ Needs Chromium. Run it (`make pictures`) when the page or the table has changed.
 from __future__ import annotations
 
 import io
-import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 from rich.console import Console
 
-from fhir_coprod.demo.run import run
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
 
-DOCS = Path(__file__).parent.parent / "docs"
-CHROMIUM_OPTIONS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--no-first-run",
-    "--hide-scrollbars",
-    "--window-size=1100,1040",
-)
+from fhir_coprod.demo.run import run  # noqa: E402
+from tests.peers.chromium import Browser, path  # noqa: E402
+
+DOCS = ROOT / "docs"
 
 
 def terminal() -> None:
@@ -35,33 +28,24 @@ def terminal() -> None:
     console.save_svg(str(DOCS / "terminal.svg"), title="make demo ARGS=--once")
 
 
-def board(chromium: str) -> None:
-    """The page, as `make demo` serves it."""
+def board() -> None:
+    """The page, as `make demo` serves it to the coordinator."""
     command = [sys.executable, "-m", "fhir_coprod", "demo", "--port", "0"]
     demo = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
         assert demo.stderr is not None
         address = next(line.split()[-1] for line in demo.stderr if line.startswith("The board:"))
-        with tempfile.TemporaryDirectory() as profile:
-            subprocess.run(
-                [
-                    chromium,
-                    *CHROMIUM_OPTIONS,
-                    f"--user-data-dir={profile}",
-                    f"--screenshot={DOCS / 'board.png'}",
-                    address,
-                ],
-                check=True,
-                capture_output=True,
-            )
+        with Browser(1100, 1040) as browser:
+            browser.go(address)
+            browser.click("a", "Coordinator")
+            browser.picture(DOCS / "board.png", whole=False)
     finally:
         demo.terminate()
         demo.wait(20)
 
 
 if __name__ == "__main__":
-    found = shutil.which("chromium") or shutil.which("google-chrome")
-    if found is None:
+    if path() is None:
         sys.exit("Chromium is not on the PATH; the screenshot is taken with it.")
     terminal()
-    board(found)
+    board()

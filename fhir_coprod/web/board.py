@@ -45,6 +45,7 @@ class Case:
     referral: str
     """The reference with its type, since a patient may ask by Communication."""
     patient: str
+    patient_id: str
     born: str
     what: str
     why: str
@@ -197,6 +198,7 @@ def _case(standing: Standing, known: _Known, zone: ZoneInfo) -> Case:
         id=standing.referral.partition("/")[2],
         referral=standing.referral,
         patient=addressee(patient) or standing.patient or "unknown patient",
+        patient_id=standing.patient.partition("/")[2],
         born=str(patient.get("birthDate", "")),
         what=_concept(referral.get("code")) or "referral",
         why=_concept(_first(referral.get("reasonCode"))),

@@ -142,10 +142,16 @@ class Door:
             return elsewhere(f"/sign-in?to={quote(own_path(to))}")
         return self.sign_in_page(to, message="Sign in to see this page.")
 
-    def sign_in_page(self, to: str, *, message: str, kept: dict[str, str] | None = None) -> Response:
-        """The page with a link to sign in; `kept`: what was typed, to be copied."""
+    def sign_in_page(
+        self, to: str, *, message: str, kept: dict[str, str] | None = None, again: bool = False
+    ) -> Response:
+        """The page with a link to sign in.
+
+        kept:  what was typed, to be copied
+        again: the person has to prove anew who they are
+        """
         to = quote(own_path(to))
-        return rendered("sign_in.html", 401, to=to, message=message, kept=kept or {}, again=False)
+        return rendered("sign_in.html", 401, to=to, message=message, kept=kept or {}, again=again)
 
     def again_page(self, message: str, back: str) -> Response:
         """The page with a link to prove anew who one is."""
@@ -188,7 +194,8 @@ class Door:
             claims = await self._provider.who(attempt, dict(request.query_params))
             id = await run_in_threadpool(self._signed_in, self._sign_in, claims, self._id(request))
         except NotSignedIn as error:
-            answer = self.sign_in_page(attempt.to if attempt else "/", message=error.message)
+            to, again = (attempt.to, attempt.again) if attempt else ("/", False)
+            answer = self.sign_in_page(to, message=error.message, again=again)
         except CoprodError as error:
             answer = sorry(error)
         else:

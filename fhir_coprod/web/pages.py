@@ -19,7 +19,7 @@ from fhir_coprod.web.answering import Turns, elsewhere, form_of, sorry, typed
 from fhir_coprod.web.door import Door, WithoutRole
 from fhir_coprod.web.letters import environment
 from fhir_coprod.web.operations import operating, wrong_in_records
-from fhir_coprod.web.survey import survey
+from fhir_coprod.web.survey import found, survey
 from fhir_coprod.web.visitor import SignInAgain, Visitor
 
 Act = Callable[[referral.Place, dict[str, str], datetime], None]
@@ -45,6 +45,7 @@ class _Pages:
         return [
             *self._door.routes(),
             self._route("/", self._board),
+            self._route("/find", self._find, "POST"),
             self._route("/people", self._doubtful, "GET", "POST"),
             self._route("/quality", self._quality),
             self._route("/operations", self._operations),
@@ -83,7 +84,7 @@ class _Pages:
         except CoprodError as wrong:
             return sorry(wrong)
         kept = {name: form[name] for name in ("note", "until") if form.get(name)}
-        back = path.rpartition("/")[0] if path.startswith("/referral/") else path
+        back = path.rpartition("/")[0] if path.startswith("/referral/") else path.replace("/find", "/")
         return self._door.sign_in_page(back, message=error.message, kept=kept)
 
     # ------------------------------------------------------------------------------------------- pages
@@ -100,8 +101,26 @@ class _Pages:
                 board=survey(self._store, self._settings, now, visitor),
                 department=department,
                 visitor=visitor,
+                who="",
             ),
         )
+
+    async def _find(self, request: Request, visitor: Visitor) -> Response:
+        """The board of one person. What is looked for comes in a form, never in an address."""
+        now = datetime.now(UTC)
+        page = environment().get_template("board.html")
+        try:
+            who = (await form_of(request, visitor)).get("who", "").strip()[:100]
+        except CoprodError as error:
+            return sorry(error, visitor)
+        if visitor.is_patient or not who:
+            return elsewhere("/")
+
+        def look() -> str:
+            board = found(self._store, survey(self._store, self._settings, now, visitor), who)
+            return page.render(board=board, department="", visitor=visitor, who=who)
+
+        return await self._answer(visitor, look)
 
     async def _quality(self, request: Request, visitor: Visitor) -> Response:
         page = environment().get_template("quality.html")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -18,7 +19,7 @@ from fhir_coprod.watch.rules.policies import Policy
 from fhir_coprod.watch.rules.standing import Standing
 from fhir_coprod.watch.worklist.apart import orders_apart
 from fhir_coprod.watch.worklist.unwatched import what_cannot_be_watched
-from fhir_coprod.web.board import Board, compose
+from fhir_coprod.web.board import Board, Case, compose
 from fhir_coprod.web.visitor import ANYBODY, Visitor
 
 
@@ -40,6 +41,33 @@ def survey(store: Store, settings: Settings, now: datetime, visitor: Visitor = A
     limits += _late(store, policy, now, settings)
     apart = [group.sentence for group in orders_apart(store, settings, now)]
     return compose(store, settings, standings, now=now, limits=limits, apart=apart)
+
+
+def found(store: Store, board: Board, who: str) -> Board:
+    """What the board has of people whose name has these words in it, who were born on that day, or who carry
+    that number."""
+    words = who.casefold().split()
+    numbered = _with_number(store, who.strip())
+
+    def fits(case: Case) -> bool:
+        said = f"{case.patient} {case.born}".casefold()
+        return case.patient_id in numbered or (bool(words) and all(word in said for word in words))
+
+    return replace(
+        board,
+        stalled=tuple(filter(fits, board.stalled)),
+        moving=tuple(filter(fits, board.moving)),
+        partly=tuple(filter(fits, board.partly)),
+        unclear=(),
+        unclear_in_all=0,
+    )
+
+
+def _with_number(store: Store, number: str) -> set[str]:
+    if not number or set(number) & set("|,$\\"):
+        return set()
+    query = Query.parse("Patient", [("identifier", number), ("_count", "100")])
+    return {version.id for version in store.search(query).matches}
 
 
 def shown(store: Store, visitor: Visitor, standings: Sequence[Standing]) -> list[Standing]:

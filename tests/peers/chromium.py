@@ -174,9 +174,9 @@ class Browser:
         found: list[dict[str, Any]] = self.call("Network.getCookies")["cookies"]
         return found
 
-    def picture(self, target: Path) -> None:
-        """Write a PNG of the whole page."""
-        shot = self.call("Page.captureScreenshot", {"captureBeyondViewport": True})
+    def picture(self, target: Path, *, whole: bool = True) -> None:
+        """Write a PNG of the whole page, or of what is in the window."""
+        shot = self.call("Page.captureScreenshot", {"captureBeyondViewport": whole})
         target.write_bytes(base64.b64decode(shot["data"]))
 
     def call(self, method: str, given: dict[str, Any] | None = None) -> dict[str, Any]:

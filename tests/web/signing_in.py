@@ -7,7 +7,7 @@ import hashlib
 import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlsplit
@@ -140,6 +140,8 @@ class Visit:
     cookies: dict[str, str] = field(default_factory=dict)
     host: str = HOME
     address: str = "192.0.2.7"
+    real: bool = False
+    """Whether the provider is a real one."""
 
     def ask(self, path: str, form: dict[str, str] | None = None, **headers: str) -> httpx.Response:
         async def go() -> httpx.Response:
@@ -152,7 +154,7 @@ class Visit:
                     return await client.get(path, headers=sent)
                 return await client.post(path, data=form, headers=sent)
 
-        with self.issuer.there():
+        with nullcontext() if self.real else self.issuer.there():
             answer = anyio.run(go)
         for line in answer.headers.get_list("set-cookie"):
             name, _, rest = line.partition("=")

@@ -356,6 +356,31 @@ def test_a_grant_that_would_give_nothing_is_refused(store: Store) -> None:
             grants.full_name(given, who)
 
 
+def test_a_person_is_found_by_a_form_and_only_where_they_are_seen(store: Store) -> None:
+    number = [{"system": "https://example.org/person", "value": "19700102-1234"}]
+    named = {
+        "resourceType": "Patient",
+        "id": "of-other",
+        "name": [{"text": "Bo Kvist"}],
+        "birthDate": "1970-01-02",
+    }
+    Hospital(store).put({**named, "identifier": number})
+    everywhere = visitor(store, roles=["reader"], groups=["all"])
+    for who in ("bo kvist", "KVIST", "1970-01-02", "19700102-1234"):
+        page = everywhere.send("/find", {"who": who}).text
+        assert "Womb" in page, who
+        assert "Anna Berg" not in page
+    for who in ("Nobody", "19700102-1235", "|", "a,b", "%", "' OR 1=1"):
+        page = everywhere.send("/find", {"who": who})
+        assert page.status_code == 200
+        assert "No open referral of such a person" in page.text
+    ortho = visitor(store, **ORTHO)
+    said = [ortho.send("/find", {"who": who}).text for who in ("Bo Kvist", "Xx Xxxxx")]
+    assert said[0].replace("Bo Kvist", "Xx Xxxxx") == said[1]
+    assert ortho.ask("/find?who=Bo").status_code == 405
+    assert ortho.ask("/find", {"who": "Bo"}).status_code == 403
+
+
 def test_no_address_holds_a_name_or_a_number_of_a_person(store: Store) -> None:
     staff = visitor(store, roles=["coordinator"], groups=["all"])
     staff.send(f"{OWN}/letter", {"about": "", "language": "en"})

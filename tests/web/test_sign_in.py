@@ -238,7 +238,11 @@ def test_an_access_token_that_is_not_the_one_of_the_id_token_is_noticed(visit: V
 
 
 def test_the_answer_to_another_browser_opens_nothing(visit: Visit) -> None:
-    """Login CSRF: somebody is to be signed in as the attacker, whose code the answer brings."""
+    """Login CSRF: somebody is to be signed in as the attacker, whose code the answer brings.
+
+    So it was in https://github.com/Leantime/leantime/issues/3535, where no state was checked, and in
+    https://github.com/Flowfin/jellyfin-plugin-sso/issues/326, where any browser could bring it.
+    """
     attacker = Visit(visit.store, visit.settings, visit.issuer)
     code, state = attacker.begin()
     assert visit.ask(f"/sign-in/answer?code={code}&state={state}").status_code == 401
@@ -609,6 +613,19 @@ def test_a_provider_that_cannot_be_trusted_or_asked_signs_nobody_in(visit: Visit
         assert answer.status_code == 502, about
     visit.issuer.about = {}
     assert visit.ask("/sign-in").status_code == 303
+
+
+def test_nobody_becomes_another_by_the_same_name_or_address(visit: Visit) -> None:
+    """As in https://github.com/wavelens/gradient/issues/38, which merged accounts by their e-mail address."""
+    visit.issuer.claims = {"email": "karin@hospital.example", "preferred_username": "karin"}
+    name = grants.full_name(visit.settings, "s-1")
+    given = [(name, "reader", "Organization/ortho")]
+    grants.grant(visit.store, visit.settings, given, None, datetime.now(UTC))
+    visit.sign_in()
+    assert visit.ask("/").status_code == 200
+    visit.issuer.claims["sub"] = "s-2"
+    visit.sign_in()
+    assert visit.ask("/").status_code == 403
 
 
 def test_people_are_revoked_at_once(either: Visit) -> None:
