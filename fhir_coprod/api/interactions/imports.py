@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 import msgspec
 
@@ -28,7 +28,6 @@ from fhir_coprod.api.interactions import bulk_files
 from fhir_coprod.bulk import allowed, folder, importing
 from fhir_coprod.bulk.folder import Folder
 from fhir_coprod.bulk.importing import Job, decode, encode
-from fhir_coprod.definitions import CANONICAL
 from fhir_coprod.errors import BadRequest, CoprodError, NotFound, TooLarge, UnsupportedMediaType
 from fhir_coprod.files.reading import Limits
 from fhir_coprod.instants import from_milliseconds, instant, now, to_milliseconds
@@ -38,7 +37,7 @@ from fhir_coprod.store.bulk_jobs import IMPORT, BulkJob
 _TYPES = frozenset({"application/fhir+ndjson", "application/ndjson", "application/x-ndjson"})
 _ROOM_BYTES = 16_000_000
 """How often it is looked whether the disk has room."""
-COUNTS = f"{CANONICAL}/StructureDefinition/import-counts"
+COUNTS: Final = "import-counts"
 """The extension of the manifest with what became of the lines."""
 
 

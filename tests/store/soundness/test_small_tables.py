@@ -259,7 +259,16 @@ def test_a_store_of_before_gets_checksums_of_what_is_there(store: Store) -> None
     with engine.begin() as connection:
         config = opening._alembic()
         config.attributes["connection"] = connection
-        for gone in ("guard", "async_request", "bulk_job", "bulk_file", "pause", "sync_run"):
+        for gone in (
+            "guard",
+            "async_request",
+            "bulk_job",
+            "bulk_file",
+            "pause",
+            "sync_run",
+            "export_job",
+            "import_job",
+        ):
             connection.exec_driver_sql(f"DROP TABLE {gone}")
         connection.exec_driver_sql("DROP INDEX dead_letter_open_idx")
         for column in ("crosswalk.seal", "crosswalk.linked", "received_base.seal", "standing.due_seal"):
