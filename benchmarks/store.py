@@ -9,15 +9,22 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
+from zoneinfo import ZoneInfo
 
 import psycopg
 
 from benchmarks.frame import Pair
 from benchmarks.sample import care_plan_bytes
-from fhir_coprod import jsontext
+from fhir_coprod import definitions, jsontext
+from fhir_coprod.bulk import exporting
+from fhir_coprod.bulk.folder import Folder
+from fhir_coprod.bulk.wanted import Job, Level, Wanted, decode, encode
 from fhir_coprod.files.finding import find
+from fhir_coprod.instants import now, to_milliseconds
 from fhir_coprod.jsontext import Document
-from fhir_coprod.store import Query, Store, Transaction, loading
+from fhir_coprod.store import Query, Store, Transaction, bulk_jobs, loading
+from fhir_coprod.store.bulk_jobs import BulkJob
 from tests.peers import postgresql
 from tests.peers.shared import Run
 
@@ -62,6 +69,15 @@ class Bare:
         for number in range(count):
             cursor.execute(sql, (number % max(self.newest - rows, 1),))
             cursor.fetchall()
+        return count
+
+    def write(self, folder: Path) -> int:
+        cursor, last, count = self.connection.cursor(), 0, 0
+        sql = f"SELECT * FROM bare WHERE id > {self.mark} ORDER BY id LIMIT {CHUNK}"
+        with (folder / "bare.ndjson").open("wb") as file:
+            while rows := cursor.execute(sql, (last,)).fetchall():
+                file.write(b"\n".join(bytes(row[1]) for row in rows))
+                last, count = rows[-1][0], count + len(rows)
         return count
 
 
@@ -183,3 +199,26 @@ def _on(store: Store, bare: Bare, database: str, folder: Path) -> Iterator[Pair]
             "bare SELECT of 20 bodies by key",
             lambda: bare.read(SEARCHES, 20),
         )
+    for level, what in (("", "everything"), ("Patient", "all patients")):
+        yield Pair(
+            f"export of {what}, {database}",
+            "resources",
+            lambda level=level: export(store, folder, level),
+            f"bare SELECT of {CHUNK} bodies by key, written into a file",
+            lambda: bare.write(folder),
+            "ours chooses what was current, and what is about patients; lease, progress and fsync included",
+        )
+
+
+def export(store: Store, folder: Path, level: Level) -> int:
+    files = Folder(folder / "exports")
+    wanted = Wanted(level, definitions.resource_types(), "http://localhost/fhir", "")
+    kept = BulkJob(str(uuid4()), "", to_milliseconds(now()) + 3_600_000, False, encode(Job(wanted)))
+    store.write(lambda t: bulk_jobs.add(t, bulk_jobs.EXPORT, kept, most=1_000, most_of_one=1_000))
+    exporting.run(store, files, kept.id, cut=lambda body, _: body, zone=ZoneInfo("UTC"), hours=1)
+    done = bulk_jobs.find(store, bulk_jobs.EXPORT, kept.id)
+    assert done is not None
+    count = sum(file.count for file in decode(done.body).files)
+    store.write(lambda t: bulk_jobs.forget(t, bulk_jobs.EXPORT, kept.id))
+    files.remove(kept.id)
+    return count

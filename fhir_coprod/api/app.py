@@ -7,6 +7,7 @@ table, which by measurement makes a read about twice as fast.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -23,7 +24,7 @@ from fhir_coprod import web
 from fhir_coprod.access import sessions
 from fhir_coprod.api.answer import error_answer, send_answer
 from fhir_coprod.api.endpoint import PREFIX, Endpoint
-from fhir_coprod.api.interactions import exports, imports
+from fhir_coprod.api.interactions import bulk_files, exports, imports
 from fhir_coprod.api.metrics import Metrics
 from fhir_coprod.api.openapi import description
 from fhir_coprod.api.security import HostCheck, Misdirected
@@ -34,6 +35,8 @@ from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store, async_requests
 from fhir_coprod.store.condition import State
 from fhir_coprod.watch.live.loop import LEASE
+
+log = logging.getLogger("fhir_coprod.api")
 
 
 class Health(BaseModel):
@@ -85,8 +88,7 @@ def create_app(store: Store, settings: Settings) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         store.submit(async_requests.forget_old)
         store.submit(sessions.forget_old)
-        await exports.begin_all(endpoint)
-        await imports.begin_all(endpoint)
+        endpoint.bulk.start("what is left to do", partial(_go_on, endpoint))
         yield
         await endpoint.close()
 
@@ -143,3 +145,13 @@ def create_app(store: Store, settings: Settings) -> FastAPI:
     # FastAPI calls this method whenever /openapi.json is read.
     app.openapi = partial(description, app, TABLE)  # type: ignore[method-assign]
     return app
+
+
+async def _go_on(endpoint: Endpoint) -> None:
+    """Go on with exports and imports that a process has left when it ended."""
+    try:
+        await bulk_files.sweep(endpoint)
+        await exports.begin_all(endpoint)
+        await imports.begin_all(endpoint)
+    except CoprodError as error:
+        log.warning("exports and imports: %s Whoever asks for one goes on with it.", error)

@@ -405,7 +405,7 @@ def _body(row: Interaction, method: str) -> Json | None:
     if method not in ("POST", "PUT") or row.name in ("$everything", "$standing", "$export"):
         return None
     if row.name == "$import":
-        return {"required": True, "content": {_NDJSON: {"schema": _STRING}}}
+        return {"required": True, "content": {_NDJSON: {"schema": _STRING, "example": shown.LINE}}}
     example = {
         "transaction": shown.TRANSACTION,
         "update": shown.STORED_REFERRAL,

@@ -124,6 +124,8 @@ NO_ISSUES: Final[Json] = {
     "issue": [{"severity": "information", "code": "informational", "diagnostics": "No issues found."}],
 }
 
+LINE: Final = '{"resourceType":"Patient","id":"tolvan","birthDate":"1912-12-12"}\n'
+
 MANIFEST: Final[Json] = {
     "transactionTime": "2026-03-02T09:00:00.123Z",
     "request": "https://coprod.example/fhir/$export?_type=Task",
@@ -146,7 +148,7 @@ IMPORTED: Final[Json] = {
     "output": [],
     "error": [],
     "extension": {
-        "https://coprod.example/StructureDefinition/import-counts": {
+        "import-counts": {
             "created": 4711,
             "updated": 0,
             "unchanged": 0,

@@ -50,5 +50,5 @@ def require_import(rights: Rights) -> None:
 
 
 def owner(rights: Rights) -> str:
-    """Who asks, as it is kept with an export: only the same may ask for it again."""
+    """The caller as it is kept with an export: only the same one may ask for it again."""
     return f"{rights.kind}:{rights.name}"

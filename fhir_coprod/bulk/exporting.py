@@ -230,6 +230,8 @@ class _Export:
         wanted = self.wanted
         about: frozenset[str] = frozenset()
         if wanted.level:
+            if self.members is not None and not patients.may_be_about(version, self.members):
+                return False
             about = self._about(version)
             if not about or not (self.members is None or about & self.members):
                 return False

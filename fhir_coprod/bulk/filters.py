@@ -1,7 +1,7 @@
 """`_typeFilter`: whether a resource, as it was at the position of an export, matches one of some searches.
 
-The index of the store knows only the newest versions. So the rows of the version at hand are put into a
-small index of its own, in memory, and the search is asked there.
+The index of the store knows only the newest versions. So the rows of the version are put into a small index
+in memory, and searched there.
 """
 # ruff: noqa: S608 - only names written in this package are put into SQL; every value is bound
 

@@ -33,6 +33,7 @@ SUPPORTING = frozenset(
 )
 """Types of what helps to read the records of patients, and is exported with them if they refer to it."""
 _ID = re.compile(jsontext.ID_PATTERN)
+_NAMED = re.compile(rb"Patient/([A-Za-z0-9\-.]{1,64})")
 _DIRECT = ("patient", "subject")
 _DEPTH = 8
 """How deep a Group may be nested."""
@@ -49,6 +50,14 @@ def _leads(type: str) -> tuple[SearchParameter, ...]:
     if codes is None:
         codes = tuple(code for code in _DIRECT if code in known and "Patient" in known[code].target)
     return tuple(known[code] for code in codes if known[code].type == "reference")
+
+
+def may_be_about(version: Version, members: frozenset[str]) -> bool:
+    """Whether it is worth a closer look if a resource is about one of these patients: told from its bytes."""
+    body = version.body
+    if version.deleted or version.type in ("Patient", "Provenance") or b"\\" in body:
+        return True  # a name may be written with escapes
+    return any(id.decode() in members for id in _NAMED.findall(body))
 
 
 def of(version: Version, base: str, find: Find) -> frozenset[str]:

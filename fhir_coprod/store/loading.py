@@ -38,11 +38,13 @@ from fhir_coprod.store.taking import (
     Dead,
     Loadable,
     Loaded,
+    Rule,
     Stored,
     Waiting,
     dead,
     id_of,
     judge,
+    no_rule,
     store_all,
 )
 from fhir_coprod.store.transaction import Transaction
@@ -91,14 +93,16 @@ def load(
     stdin: BinaryIO | None = None,
     limits: Limits = LIMITS,
     keep_invalid: bool = True,
+    rule: Rule = no_rule,
 ) -> Loaded:
     """Load all files; records that cannot be loaded are counted and go to `bury`, and stop nothing.
 
     stdin:        standard input, if one of the files is `-`
     keep_invalid: store what breaks a rule, too, and say what is wrong in it; else it cannot be loaded
+    rule:         what may not be stored although it can be
     """
     done = Loaded()
-    later = Waiting()
+    later = Waiting(rule)
     try:
         for file in found:
             if not file.same_as:
@@ -217,7 +221,7 @@ class _File:
                 # The part before was not written, for want of room for instance: after this one, the next run
                 # would pass it over.
                 raise Conflict("Another load of the same file is in progress; wait for it to end.")
-            stored = store_all(transaction, chunk)
+            stored = store_all(transaction, chunk, self.later.rule)
             if self.cursor:
                 transaction.set_cursor(self.cursor, last)
             if refused or afresh:

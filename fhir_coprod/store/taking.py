@@ -14,7 +14,14 @@ from typing import NamedTuple
 from uuid import UUID, uuid5
 
 from fhir_coprod import definitions, jsontext
-from fhir_coprod.errors import BadRequest, CoprodError, InvalidResource, PreconditionFailed, TooLarge
+from fhir_coprod.errors import (
+    BadRequest,
+    CoprodError,
+    InvalidResource,
+    NotAllowed,
+    PreconditionFailed,
+    TooLarge,
+)
 from fhir_coprod.files.reading import too_many
 from fhir_coprod.jsontext import Document
 from fhir_coprod.outcome import Outcome
@@ -160,19 +167,34 @@ def take(transaction: Transaction, raw: bytes, validate: Validate) -> bool:
 
 
 class Stored(NamedTuple):
-    """What one transaction has stored, and the records whose references by criteria did not find one each."""
+    """What one transaction has stored, and the records whose references by criteria did not find one each,
+    or that may not be stored."""
 
     done: list[Unpacked]
     unfound: list[tuple[Loadable, CoprodError]]
 
 
-def store_all(transaction: Transaction, records: Sequence[Loadable]) -> Stored:
-    """Store these records, in their order, with what they hold if they are messages or documents."""
+Rule = Callable[[Transaction, Document, str], None]
+"""Raises CoprodError for a document that may not be stored under an id, although it can be."""
+
+
+def no_rule(transaction: Transaction, document: Document, id: str) -> None:
+    """Whoever has the file may store what is in it."""
+
+
+def store_all(transaction: Transaction, records: Sequence[Loadable], rule: Rule = no_rule) -> Stored:
+    """Store these records, in their order, with what they hold if they are messages or documents. What the
+    rule refuses is among the unfound: what is stored later may allow it."""
     transaction.fetch((one.document.type, one.id) for one in records)
     finder = Finder(transaction, NO_ADDRESSES)
     stored = Stored([], [])
     bundles: list[tuple[Loadable, Change]] = []
     for one in records:
+        try:
+            rule(transaction, one.document, one.id)
+        except (NotAllowed, InvalidResource) as error:
+            stored.unfound.append((one, error))
+            continue
         try:
             stored.done.append(_store(transaction, one, finder))
         except (BadRequest, PreconditionFailed) as error:
@@ -202,7 +224,8 @@ def dead(one: Loadable, error: CoprodError) -> Dead:
 class Waiting:
     """Records whose references by criteria found nothing: what they mean may be in a later file."""
 
-    def __init__(self) -> None:
+    def __init__(self, rule: Rule = no_rule) -> None:
+        self.rule = rule
         self._records: list[tuple[Loadable, CoprodError]] = []
         self._size = 0
 
@@ -222,7 +245,7 @@ class Waiting:
             parts = [self._records[at : at + CHUNK] for at in range(0, before, CHUNK)]
             self._records = []
             for part in parts:
-                stored = store.write(partial(store_all, records=[one for one, _ in part]))
+                stored = store.write(partial(store_all, records=[one for one, _ in part], rule=self.rule))
                 done.add(stored.done)
                 self._records += stored.unfound
         for file, left in groupby(self._records, lambda each: each[0].file):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,6 +13,7 @@ import pytest
 
 from fhir_coprod.api import create_app
 from fhir_coprod.api.conformance import publish
+from fhir_coprod.export_settings import ExportSettings
 from fhir_coprod.jsontext import Json, encode
 from fhir_coprod.settings import LimitSettings, Settings, StoreSettings
 from fhir_coprod.store import Store
@@ -91,11 +93,14 @@ def module_store(request: pytest.FixtureRequest, new_store: NewStore) -> Iterato
 
 
 @pytest.fixture(scope="module")
-def api(module_store: Store, request: pytest.FixtureRequest) -> Iterator[Api]:
+def api(
+    module_store: Store, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Api]:
     kind = request.node.callspec.params["module_store"] if hasattr(request.node, "callspec") else "sqlite"
     settings = Settings(
         store=StoreSettings(url=f"{kind}://"),
         limits=LimitSettings(body_bytes=1_000_000, page=100, bundle_entries=200),
+        export=ExportSettings(folder=str(tmp_path_factory.mktemp("bulk"))),
     )
     api = Api(module_store, settings)
     yield api
@@ -103,13 +108,14 @@ def api(module_store: Store, request: pytest.FixtureRequest) -> Iterator[Api]:
 
 
 @pytest.fixture
-def sqlite_api(new_store: NewStore) -> Iterator[Callable[..., Api]]:
+def sqlite_api(new_store: NewStore, tmp_path: Path) -> Iterator[Callable[..., Api]]:
     """Makes an endpoint over an empty SQLite store of this test's own, with settings of its own."""
     with new_store("sqlite") as url, Store.open(url) as store:
         made: list[Api] = []
 
         def make(**settings: Any) -> Api:
-            made.append(Api(store, Settings(store=StoreSettings(url="sqlite://"), **settings)))
+            own = {"export": ExportSettings(folder=str(tmp_path / "bulk")), **settings}
+            made.append(Api(store, Settings(store=StoreSettings(url="sqlite://"), **own)))
             return made[-1]
 
         yield make

@@ -210,13 +210,22 @@ def test_operations_claimed_answer_and_no_other(api: Api, rest: Any, types: dict
         ("ServiceRequest", "standing"): api.get(f"ServiceRequest/{referral['id']}/$standing"),
         **{(type, "validate"): api.post(f"{type}/$validate", {"resourceType": type}) for type in types},
     }
+    members = [{"entity": {"reference": f"Patient/{subject['id']}"}}]
+    group = api.create({"resourceType": "Group", "type": "person", "actual": True, "member": members})
+    later = {
+        ("Resource", "export"): api.get("$export"),
+        ("Patient", "export"): api.get("Patient/$export"),
+        ("Group", "export"): api.get(f"Group/{group['id']}/$export"),
+        ("Resource", "import"): api.post("$import", b"", content_type="application/fhir+ndjson"),
+    }
     claimed = {("Resource", each["name"]) for each in rest["operation"]}
     claimed |= {(type, each["name"]) for type, own in types.items() for each in own.get("operation", ())}
-    assert claimed == set(tries)
+    assert claimed == set(tries) | set(later)
+    assert {answer.status_code for answer in later.values()} == {202}
     assert {answer.status_code for answer in tries.values()} == {200}
     for path in (
         "$meta",
-        "$export",
+        "Encounter/$export",
         "Patient/$everything",
         "Encounter/a/$everything",
         "ValueSet/$expand",

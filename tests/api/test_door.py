@@ -36,6 +36,7 @@ def places() -> list[tuple[str, str, str]]:
         url = row.path.replace("{type:fhir_type}", "Task").replace("{id:fhir_id}", "a")
         url = url.replace("{owner:fhir_owner}", "Patient").replace("{member:fhir_member}", "Task")
         url = url.replace("{version}", "1").replace("{type:fhir_patient}", "Patient")
+        url = url.replace("{type:fhir_group}", "Group").replace("{file:fhir_file}", f"{'0' * 32}.ndjson")
         url = url.replace("{type:fhir_referral}", "ServiceRequest").lstrip("/")
         assert "{" not in url, f"{row.path} has a segment that this test does not fill"
         found += [(row.name, method, url) for method in row.methods]

@@ -30,6 +30,12 @@ PATIENT = {
 }
 
 
+@schemathesis.serializer("application/fhir+ndjson")
+def as_it_is(ctx: Any, value: Any) -> bytes:
+    """NDJSON is sent as text."""
+    return str(value).encode()
+
+
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with serving(f"sqlite:///{tmp_path_factory.mktemp('openapi') / 'store.db'}") as running:
@@ -112,6 +118,8 @@ def test_the_examples_do_what_they_show(served: Served, document: Any) -> None:
         ]
         done = 0
         for method, path, operation in sorted(steps, key=lambda step: last.get(step[0], 0)):
+            if "_export" in path or "_import" in path or "$export" in path or "$import" in path:
+                continue  # tests/bulk does
             if not re.search(r"\{id\}|_search|metadata|/\$validate|^/fhir(/\{type\})?$|_history", path):
                 raise AssertionError(f"{path} is new here")
             if method in ("put", "patch", "delete") and path == "/fhir/{type}":

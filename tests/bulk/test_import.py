@@ -137,3 +137,43 @@ def test_a_disk_without_room_is_told(make_api: Make, tmp_path: Path) -> None:
     assert answer.status_code == 503
     assert outcome(answer)["code"] == "no-store"
     assert not list((tmp_path / "bulk").glob("*/*"))
+
+
+def test_what_a_put_is_refused_is_refused_here(api: Api) -> None:
+    referral = {
+        "resourceType": "ServiceRequest",
+        "id": "s",
+        "status": "active",
+        "intent": "order",
+        "subject": {"reference": "Patient/a"},
+        "performer": [{"reference": "Organization/x"}],
+    }
+    task = {
+        "resourceType": "Task",
+        "id": "t",
+        "status": "requested",
+        "intent": "order",
+        "focus": {"reference": "ServiceRequest/s"},
+        "for": {"reference": "Patient/a"},
+        "owner": {"reference": "Organization/x"},
+    }
+    organization = {"resourceType": "Organization", "id": "x", "name": "X"}
+    assert counts(done(api, send(api, lines(organization, patient(id="a"), referral, task)))) == {
+        "created": 4
+    }
+    completed = {**task, "status": "completed"}
+    refused = api.put("Task/t", completed)
+    assert refused.status_code == 422
+    manifest = done(api, send(api, lines(completed)))
+    assert counts(manifest) == {"failed": 1}
+    assert wrongs(api, manifest) == [f"Line 1: {outcome(refused)['diagnostics']}"]
+    assert api.get("Task/t").json()["status"] == "requested"
+
+
+def test_our_own_definitions_are_not_replaced(api: Api) -> None:
+    from fhir_coprod import definitions
+
+    own = definitions.own_resources("CodeSystem")[0]
+    manifest = done(api, send(api, lines({**own, "status": "retired"})))
+    assert counts(manifest) == {"failed": 1}
+    assert "read-only" in wrongs(api, manifest)[0]

@@ -110,7 +110,6 @@ def begin(endpoint: Endpoint, id: str) -> None:
 
 async def begin_all(endpoint: Endpoint) -> None:
     """Go on with the exports that a process has left when it ended."""
-    await bulk_files.sweep(endpoint)
     for id in await asyncio.to_thread(bulk_jobs.unended, endpoint.store, EXPORT):
         begin(endpoint, id)
 

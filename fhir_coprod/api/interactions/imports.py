@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 import msgspec
 
@@ -24,21 +24,22 @@ from fhir_coprod.api.answer import Answer
 from fhir_coprod.api.call import Call
 from fhir_coprod.api.endpoint import RETRY_SECONDS, Endpoint
 from fhir_coprod.api.formats import http_date
-from fhir_coprod.api.interactions import bulk_files
-from fhir_coprod.bulk import allowed, folder, importing
+from fhir_coprod.api.interactions import allowed, bulk_files
+from fhir_coprod.bulk import folder, importing
+from fhir_coprod.bulk.allowed import owner, require_import
 from fhir_coprod.bulk.folder import Folder
 from fhir_coprod.bulk.importing import Job, decode, encode
-from fhir_coprod.definitions import CANONICAL
 from fhir_coprod.errors import BadRequest, CoprodError, NotFound, TooLarge, UnsupportedMediaType
 from fhir_coprod.files.reading import Limits
 from fhir_coprod.instants import from_milliseconds, instant, now, to_milliseconds
-from fhir_coprod.store import bulk_jobs
+from fhir_coprod.jsontext import Document
+from fhir_coprod.store import Transaction, bulk_jobs
 from fhir_coprod.store.bulk_jobs import IMPORT, BulkJob
 
 _TYPES = frozenset({"application/fhir+ndjson", "application/ndjson", "application/x-ndjson"})
 _ROOM_BYTES = 16_000_000
 """How often it is looked whether the disk has room."""
-COUNTS = f"{CANONICAL}/StructureDefinition/import-counts"
+COUNTS: Final = "import-counts"
 """The extension of the manifest with what became of the lines."""
 
 
@@ -50,7 +51,7 @@ async def import_(call: Call, endpoint: Endpoint) -> Answer:
     """Take the body into a file, write the import down, and begin it."""
     bulk_files.require_offered(endpoint)
     rights = call.caller.rights
-    allowed.require_import(rights)
+    require_import(rights)
     if call.receive is None:
         raise BadRequest("$import is not an entry of a Bundle; send it by itself.")
     if call.body_type not in _TYPES:
@@ -65,15 +66,16 @@ async def import_(call: Call, endpoint: Endpoint) -> Answer:
     id, name = str(uuid.uuid4()), f"{secrets.token_hex(16)}.ndjson"
     moment = to_milliseconds(now())
     job = Job(name, 0, moment, f"{call.base}/$import")
-    owner, until = allowed.owner(rights), moment + round(settings.hours * 3_600_000)
+    until = moment + round(endpoint.settings.limits.async_seconds * 1000) + 60_000
     add = partial(bulk_jobs.add, table=IMPORT, most=settings.jobs, most_of_one=settings.jobs_per_client)
     # Before the body is read: its place is taken, and nobody sweeps its file away.
-    await endpoint.write(partial(add, job=BulkJob(id, owner, until, True, encode(job))))
+    await endpoint.write(partial(add, job=BulkJob(id, owner(rights), until, True, encode(job))))
     try:
         files = bulk_files.folder_of(endpoint)
         await asyncio.to_thread(files.make, id)
         job.size = await _received(call, files, files.of(id) / name, settings.import_bytes)
-        save = partial(bulk_jobs.save, table=IMPORT, id=id, body=encode(job), ended=False)
+        kept_until = to_milliseconds(now()) + round(settings.hours * 3_600_000)
+        save = partial(bulk_jobs.save, table=IMPORT, id=id, body=encode(job), until=kept_until, ended=False)
         await endpoint.write(save)
     except BaseException:
         await asyncio.shield(bulk_files.take_back(endpoint, IMPORT, id))
@@ -125,9 +127,17 @@ def begin(endpoint: Endpoint, id: str) -> None:
 
     def work(is_over: Callable[[], bool]) -> None:
         files = bulk_files.folder_of(endpoint)
-        importing.run(endpoint.store, files, id, limits=limits, hours=settings.export.hours, is_over=is_over)
+        hours = settings.export.hours
+        importing.run(endpoint.store, files, id, limits=limits, hours=hours, rule=_rule, is_over=is_over)
 
     bulk_files.start(endpoint, id, work)
+
+
+def _rule(transaction: Transaction, document: Document, id: str) -> None:
+    """Refuse what a PUT of the resource would be refused for."""
+    allowed.protect(document.type, id)
+    before = transaction.get(document.type, id)
+    allowed.check_transition(transaction, before if before and not before.deleted else None, document)
 
 
 async def begin_all(endpoint: Endpoint) -> None:
@@ -138,7 +148,7 @@ async def begin_all(endpoint: Endpoint) -> None:
 
 async def _own(call: Call, endpoint: Endpoint) -> tuple[BulkJob, Job]:
     kept = await bulk_files.own(call, endpoint, IMPORT)
-    allowed.require_import(call.caller.rights)
+    require_import(call.caller.rights)
     return kept, decode(kept.body)
 
 

@@ -271,6 +271,8 @@ def test_a_store_of_before_gets_checksums_of_what_is_there(store: Store) -> None
             "user_grant",
             "session",
             "relation",
+            "export_job",
+            "import_job",
         ):
             connection.exec_driver_sql(f"DROP TABLE {gone}")
         connection.exec_driver_sql("DROP INDEX dead_letter_open_idx")
