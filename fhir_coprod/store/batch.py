@@ -21,7 +21,7 @@ from fhir_coprod.instants import now
 from fhir_coprod.store import guarded, index, relations, seals
 from fhir_coprod.store.database import Row, Session
 from fhir_coprod.store.entries import IndexRows
-from fhir_coprod.store.labels import ALL
+from fhir_coprod.store.labels import ALL, UNREADABLE
 from fhir_coprod.store.quality import Mark, Marks
 from fhir_coprod.store.schema import core
 from fhir_coprod.store.versions import COLUMNS, Version, from_row
@@ -231,9 +231,15 @@ class Batch:
             session.insert(core.quality, [row for own in marks.values() for row in own])
 
     def _write_index(
-        self, changed: list[int], rows: dict[str, list[Row]], touched: Sequence[relations.Touched]
+        self,
+        changed: list[int],
+        rows: dict[str, list[Row]],
+        touched: Sequence[relations.Touched],
+        *,
+        is_same: bool = True,
     ) -> None:
-        following = relations.Following(self.session, touched)
+        made = rows.get(core.reference.name, ())
+        following = relations.Following(self.session, touched, made, is_same=is_same)
         if changed:
             condition, keys = self.session.among("key", changed)
             for table in core.INDEX_TABLES:
@@ -312,12 +318,20 @@ class Batch:
         current = [(key, own) for key, version, own in made if newest.get(key) == version]
         rows: dict[str, list[Row]] = {}
         for key, own in current:
-            self.session.run("UPDATE resource SET labels = ? WHERE key = ?", (_labels(own), key))
+            # A meta that was no object is not in what is stored: only the row still tells of it.
+            number = _labels(own)
+            self.session.run(
+                "UPDATE resource SET labels = CASE WHEN labels = ? THEN ? ELSE (labels & ?) | ? END"
+                " WHERE key = ?",
+                (ALL, number, UNREADABLE, number, key),
+            )
             for name, those in own.items():
                 rows.setdefault(name, []).extend((key, *one) for one in those)
         keys = [key for key, _ in current]
         replaced = frozenset(keys)
-        self._write_index(keys, rows, [(row[0], row[2], row[3]) for row in found if row[0] in replaced])
+        touched = [(row[0], row[2], row[3]) for row in found if row[0] in replaced]
+        # Those of table relation may be missing where the index itself is as it should be.
+        self._write_index(keys, rows, touched, is_same=False)
 
     def _key(self, reference: Reference) -> int:
         held = self.latest[reference]

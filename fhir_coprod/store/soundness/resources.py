@@ -15,7 +15,7 @@ from fhir_coprod.store import index, quality, relations, seals
 from fhir_coprod.store.database import Session
 from fhir_coprod.store.entering import judge
 from fhir_coprod.store.entries import IndexRows
-from fhir_coprod.store.labels import ALL, labels
+from fhir_coprod.store.labels import ALL, UNREADABLE, labels
 from fhir_coprod.store.schema import core
 from fhir_coprod.store.soundness.faults import Fault, Mend, Portion, cut
 from fhir_coprod.store.soundness.log import restored
@@ -170,7 +170,8 @@ class Resources:
             other = _rows(one, data, is_sound=False)
             wanted = wanted if _differing(other, own) else other
         differing = _differing(wanted, own)
-        if one.labels != (ALL if one.deleted else labels(one.type, data)):
+        number = ALL if one.deleted else labels(one.type, data)
+        if one.labels not in (number, number | UNREADABLE):
             differing.append("labels: others")
         if differing:
             portion.faults.append(Fault("index", one.reference, ", ".join(differing)))
