@@ -63,10 +63,13 @@ class Filters:
         connection = self._index = self._index or _empty()
         row = (version.type, version.id, version.version, version.position, version.milliseconds)
         connection.execute("INSERT INTO resource VALUES (1, ?, ?, ?, ?, ?, false)", row)
-        for table, rows in index.rows(version.type, version.data, is_sound=False).items():
-            if rows:
+        made = index.rows(version.type, version.data, is_sound=False)
+        for table in core.INDEX_TABLES:
+            if rows := made.get(table.name):
                 marks = ", ".join("?" * (1 + len(next(iter(rows)))))
-                connection.executemany(f"INSERT INTO {table} VALUES ({marks})", [(1, *each) for each in rows])
+                connection.executemany(
+                    f"INSERT INTO {table.name} VALUES ({marks})", [(1, *each) for each in rows]
+                )
         found = connection.execute(f"SELECT 1 FROM resource r WHERE {test.text}", test.values).fetchone()
         connection.rollback()
         return found is not None
