@@ -21,8 +21,10 @@
     ├── NotSignedIn              401  login           2     nobody knows who calls
     ├── NotAllowed               403  forbidden       2     understood, and refused
     ├── Overloaded               503  transient       1     try again later
+    │   └── TooMany              429  throttled       1     the caller has asked too often
     ├── Unwritable               503  no-store        1     the store takes no writes: no room, or read-only
     ├── Damaged                  500  exception       2     the store is damaged; a person has to see to it
+    ├── IssuerError              502  transient       1     the identity provider could not be talked to
     └── EhrError                 502  transient       1     an EHR could not be talked to
         ├── EhrUnreachable       502  transient       1     no answer
         └── EhrAnswer            502  exception       1     an answer that is not FHIR, or refuses us
@@ -246,6 +248,20 @@ class Overloaded(CoprodError):
     exit_code = 1
 
 
+class TooMany(Overloaded):
+    """The caller has asked more often than they may.
+
+    seconds: after which they may again
+    """
+
+    status = 429
+    code = "throttled"
+
+    def __init__(self, message: str, seconds: float = 1.0) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+
+
 class Unwritable(CoprodError):
     """The store can be read and takes no writes. It does again once a person has seen to the disk.
 
@@ -263,6 +279,14 @@ class Unwritable(CoprodError):
 
 class Damaged(CoprodError):
     """The store is not as it was written. To try again does not help."""
+
+
+class IssuerError(CoprodError):
+    """The identity provider gave no answer, or one that cannot be trusted."""
+
+    status = 502
+    code = "transient"
+    exit_code = 1
 
 
 class EhrError(CoprodError):

@@ -11,6 +11,7 @@ import os
 import re
 import tomllib
 from functools import cache
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal, get_args
 from zoneinfo import ZoneInfo, available_timezones
@@ -18,6 +19,7 @@ from zoneinfo import ZoneInfo, available_timezones
 import platformdirs
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
+from fhir_coprod.access_settings import AccessSettings, ServerTlsSettings, is_loopback
 from fhir_coprod.accounts import AUTHS, Auth, NoAuth, Section, TlsSettings, is_base
 from fhir_coprod.errors import ConfigError
 from fhir_coprod.windows import Window
@@ -55,6 +57,18 @@ class SiteSettings(Section):
     """Subdivision for regional holidays, as in ISO 3166-2 without the country."""
     base_url: str = ""
     """Public address of the endpoint behind a proxy, such as https://coprod.example/fhir."""
+
+    proxy: tuple[str, ...] = ()
+    """Addresses or networks of the proxies before this server; what they say of the caller (X-Forwarded-For,
+    X-Forwarded-Proto) is believed, and of nobody else."""
+
+    @field_validator("proxy")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            return tuple(str(ip_network(one, strict=False)) for one in value)
+        except ValueError:
+            raise ValueError('write addresses or networks, such as ["10.0.0.5", "10.1.0.0/16"]') from None
 
     @field_validator("timezone")
     @classmethod
@@ -259,6 +273,8 @@ class Settings(Section):
     sync: SyncSettings = SyncSettings()
     limits: LimitSettings = LimitSettings()
     log: LogSettings = LogSettings()
+    access: AccessSettings = AccessSettings()
+    tls: ServerTlsSettings = ServerTlsSettings()
     ehr: tuple[EhrSettings, ...] = ()
 
     @field_validator("ehr")
@@ -278,6 +294,16 @@ class Settings(Section):
             if said.ehr and said.ehr not in known:
                 named = ", ".join(sorted(known))
                 raise ValueError(f"watch.practice: no [[ehr]] is called {said.ehr!r}; there are {named}")
+        return self
+
+    @model_validator(mode="after")
+    def _address_to_come_back_to(self) -> Settings:
+        base = self.site.base_url
+        if self.access.sign_in and not (base.startswith("https:") or is_loopback(base)):
+            raise ValueError(
+                "access.sign_in needs site.base_url, the https address by which people reach this server: "
+                "the provider sends them back there"
+            )
         return self
 
     @classmethod
@@ -328,10 +354,14 @@ def _anchor(content: dict[str, Any], folder: Path) -> None:
         policy = section.get("policy")
         if isinstance(policy, str) and policy.endswith(".toml"):
             section["policy"] = anchored(policy)
-        for key in ("identifiers", "bulk_folder"):
+        for key in ("identifiers", "bulk_folder", "certificate_file", "key_file"):
             path = section.get(key)
             if isinstance(path, str) and path:
                 section[key] = anchored(path)
+        if isinstance(part := section.get("sign_in"), dict):
+            for key in ("secret_file", "ca_file"):
+                if isinstance(part.get(key), str):
+                    part[key] = anchored(part[key])
         words = section.get("words")
         if isinstance(words, list):
             section["words"] = [anchored(file) if isinstance(file, str) else file for file in words]
@@ -372,9 +402,9 @@ def _add_environment(content: dict[str, Any]) -> dict[Place, str]:
     return used
 
 
-_SEVERAL = ("types", "patients", "aliases", "bulk_hosts", "words")
+_SEVERAL = ("types", "patients", "aliases", "bulk_hosts", "words", "proxy", "hosts", "origins", "algorithms")
 """Settings that are lists of texts; in the environment, with commas between them."""
-_ENTRIES = ("ehr", "practice")
+_ENTRIES = ("ehr", "practice", "issuer")
 """Settings that are lists of tables; in the environment, counted from 0."""
 
 

@@ -31,7 +31,7 @@ from fhir_coprod.outcome import Issue, Outcome
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store, Transaction, guarded, opening
 from fhir_coprod.store.guarded import GUARDED
-from fhir_coprod.store.schema import core, metadata, sync, watch
+from fhir_coprod.store.schema import core, metadata, programs, sync, watch
 from fhir_coprod.store.soundness import check
 from fhir_coprod.store.soundness.faults import Fault
 from fhir_coprod.store.soundness.guards import kind_of
@@ -131,7 +131,8 @@ def beside_key(table: Table) -> list[Column[Any]]:
 def test_each_table_is_guarded_or_compared_with_its_source_or_of_the_moment() -> None:
     compared = {core.version, core.received, core.resource, core.quality, core.guard, *core.INDEX_TABLES}
     compared |= {sync.crosswalk, sync.received_base, sync.sync_key, sync.sync_reference, watch.standing}
-    assert {*metadata.tables.values()} == {*GUARDED, *compared, core.lease, core.async_request}
+    passing = {core.lease, core.async_request, programs.used_assertion}
+    assert {*metadata.tables.values()} == {*GUARDED, *compared, *passing}
 
 
 def test_a_row_altered_gone_or_added_is_named_with_its_table(store: Store) -> None:
@@ -259,7 +260,10 @@ def test_a_store_of_before_gets_checksums_of_what_is_there(store: Store) -> None
     with engine.begin() as connection:
         config = opening._alembic()
         config.attributes["connection"] = connection
-        for gone in ("guard", "async_request", "bulk_job", "bulk_file", "pause", "sync_run"):
+        for gone in (
+            *("guard", "async_request", "bulk_job", "bulk_file", "pause", "sync_run"),
+            *("client", "signing_key", "used_assertion"),
+        ):
             connection.exec_driver_sql(f"DROP TABLE {gone}")
         connection.exec_driver_sql("DROP INDEX dead_letter_open_idx")
         for column in ("crosswalk.seal", "crosswalk.linked", "received_base.seal", "standing.due_seal"):
