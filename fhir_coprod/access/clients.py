@@ -131,7 +131,7 @@ def granted(client: Client, asked: str) -> tuple[Scope, ...]:
     """
     if not asked.strip():
         return client.scopes
-    words = asked.split()
+    words = [one for one in asked.split(" ") if one]
     if len(words) > _MOST_SCOPES:
         raise BadRequest("Too many scopes are asked for.")
     both = [

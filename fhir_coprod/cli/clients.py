@@ -100,7 +100,7 @@ def list_(context: typer.Context, as_json: JsonOption = False, config: ConfigOpt
         stdout.print(table if found else "no program may call")
     for name in damaged:
         stderr.print(
-            f"The row of {shown(name)} is not as it was written, so it may do nothing: remove it, add it again.",
+            f"The row of {shown(name)} is not as it was written: remove it, and add it again.",
             style="red",
             soft_wrap=True,
         )
