@@ -108,6 +108,7 @@ class Authorization:
             raise Refused("unsupported_grant_type", "grant_type is not client_credentials")
         if form.get("client_assertion_type") != assertions.TYPE:
             raise Refused("invalid_client", "it brings no assertion (client_assertion_type)")
+        gate.look_again()  # it may have been registered just now
         await gate.fresh()
         try:
             client, word = await asyncio.to_thread(

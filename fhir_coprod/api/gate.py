@@ -175,6 +175,9 @@ class Gate:
             word = words.read(text.strip(" "))
             if word.claim("iss") in self.issuers:
                 return await asyncio.to_thread(self.issuers.holder, word, time.time())
+            if word.kid not in self.keys:  # perhaps another machine has just made its key
+                self.look_again()
+                await self.fresh()
             return tokens.holder(word, base, self.keys, self.clients, time.time())
         except Untrusted as error:
             self.failures.take(place)

@@ -12,6 +12,7 @@ from fhir_coprod.settings import Settings, StoreSettings
 from fhir_coprod.store import Store
 from tests.access.programs import Program, register
 from tests.api.conftest import Api
+from tests.api.conftest import sqlite_api as sqlite_api
 from tests.peers.fixtures import NewStore
 
 
