@@ -1,4 +1,4 @@
-"""From a request to `Rights`: who calls, by the token in its Authorization header.
+"""From a request to `Rights`: finds out by the token in its Authorization header who calls.
 
 Whatever needs no store and no network is done at once, so that a read with a token that is known costs
 little. What clients there are is looked at once a second at most, by one row: a client that was removed is
@@ -107,7 +107,7 @@ class Gate:
         await asyncio.shield(self._looking)
 
     def look_again(self) -> None:
-        """Have the next `fresh` look, however short ago that was done."""
+        """Let the next `fresh` look again, although it was done a moment ago."""
         self._look_at = float("-inf")
 
     # ---------------------------------------------------------------------------------------- who calls

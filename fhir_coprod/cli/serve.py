@@ -36,15 +36,12 @@ def serve(
     jobs.require_files(chosen)
     with server.listen(host, port) as listener:
         address = server.address(listener, "https" if chosen.tls.certificate_file else "http")
-        who = (
-            "callers need a token"
-            if server.is_required(chosen)
-            else "loopback only: nobody has to say who they are"
-        )
 
         def announce() -> None:
             # The first line is read by programs that start this one: a plain line, never wrapped or coloured.
             typer.echo(f"listening on {address}/fhir")
+            is_required = server.is_required(chosen)
+            who = "callers need a token" if is_required else "loopback only: nobody has to say who they are"
             stderr.print(
                 f"pages on {address}/ · {who} · Ctrl-C stops",
                 soft_wrap=True,

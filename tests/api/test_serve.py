@@ -87,8 +87,9 @@ def test_loopback_is_served(host: str) -> None:
     require_safe(host, Settings())
 
 
-def test_other_addresses_end_the_command_with_one_sentence() -> None:
-    code, said = refusal("--host", "0.0.0.0", "--port", "0")
+def test_other_addresses_end_the_command_with_one_sentence(tmp_path: Path) -> None:
+    store = f"sqlite:///{tmp_path / 'store.db'}"
+    code, said = refusal("--host", "0.0.0.0", "--port", "0", store=store)
     assert code == 2
     assert "only this machine is served" in said
     assert said.count("\n") == 1
