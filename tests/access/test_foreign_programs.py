@@ -9,12 +9,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import requests
+from joserfc import jwt
 from joserfc.jwk import ECKey
 
 from fhir_coprod import jsontext
@@ -23,7 +27,7 @@ from fhir_coprod.accounts import SmartBackendAuth
 from fhir_coprod.settings import EhrSettings, Settings, StoreSettings
 from fhir_coprod.store import Store
 from fhir_coprod.sync.engine import run
-from tests.access.programs import jwk_set
+from tests.access.programs import TYPE, jwk_set
 from tests.api.server import serving
 from tests.peers import registry, servers
 
@@ -95,3 +99,33 @@ def test_our_own_sync_signs_in_at_our_own_server(site: Site, tmp_path: Path) -> 
         (report,) = run(store, Settings(store=StoreSettings(url=url), ehr=(ehr,)))
         assert report.ok, report
         assert report.counts["ServiceRequest"].created == 1
+
+
+def test_of_several_processes_one_takes_an_assertion(postgresql_store: str, tmp_path: Path) -> None:
+    key = ECKey.generate_key("P-384")
+    with Store.open(postgresql_store) as store:
+        jwks, now = jwk_set(key), datetime.now(UTC)
+        clients.add(store, "ward", ["system/*.rs"], jwks_url="", jwks=jwks, per_minute=0, now=now)
+    keys = str(tmp_path / "access.json")
+    with serving(postgresql_store, "--workers", "2", COPROD_ACCESS__KEY_FILE=keys) as running:
+        place = running.url.removesuffix("/fhir") + "/auth/token"
+        header = {"alg": "ES384", "kid": key.thumbprint()}
+        claims = {"iss": "ward", "sub": "ward", "aud": place, "jti": "once", "exp": int(time.time()) + 200}
+        form = {
+            "grant_type": "client_credentials",
+            "client_assertion_type": TYPE,
+            "client_assertion": jwt.encode(header, claims, key, algorithms=["ES384"]),
+        }
+
+        def asks(_: int) -> requests.Response:
+            return requests.post(place, data=form, timeout=30)  # a connection each, to whichever process
+
+        with ThreadPoolExecutor(12) as pool:
+            answers = list(pool.map(asks, range(12)))
+        assert sorted(answer.status_code for answer in answers) == [200] + [400] * 11
+        (token,) = (answer.json()["access_token"] for answer in answers if answer.status_code == 200)
+        for _ in range(8):
+            got = requests.get(
+                f"{running.url}/Patient", headers={"Authorization": f"Bearer {token}"}, timeout=30
+            )
+            assert got.status_code == 200, "each process takes it"
