@@ -1,4 +1,4 @@
-"""Settings that say who may call: how people sign in, and what each role may do.
+"""Settings that say who may call, and how the connection is secured: programs, issuers of others, people.
 
 Secrets are never settings: a setting names the file or the environment variable that holds a secret.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
@@ -119,8 +119,114 @@ class SignInSettings(Section):
         return value
 
 
+_ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512")
+
+
+class IssuerSettings(Section):
+    """An authorization server of others, whose access tokens are taken here."""
+
+    issuer: str
+    """As its tokens name it (iss)."""
+    audience: str = Field(min_length=1)
+    """How its tokens name this server (aud)."""
+    jwks_url: str = ""
+    """Where its keys are; empty: where its discovery document says."""
+    algorithms: tuple[str, ...] = ("RS256", "RS384", "ES256", "ES384")
+    """By which its tokens may be signed."""
+    scope_claim: str = "scope"
+    """The claim with the scopes of SMART, as one text or a list; a dot goes inside."""
+    required_scope: str = ""
+    """A scope without which no token is taken; empty: any token with scopes of SMART is."""
+    client_claim: str = "client_id"
+    """The claim that names a program; if there is none, azp and sub are looked at."""
+    patient_claim: str = "patient"
+    """The claim with the id of the Patient here that scopes of patient/ are about."""
+    departments_claim: str = ""
+    """The claim that names the departments that scopes of user/ reach; empty: they reach nobody's."""
+    departments: dict[str, str] = {}
+    """From values of that claim to departments here (Organization/ID, or * for all)."""
+    roles_claim: str = ""
+    """The claim that names roles, such as realm_access.roles; empty: scopes come from the token alone."""
+    roles: dict[str, tuple[str, ...]] = {}
+    """From values of that claim to scopes that a token gets besides its own."""
+
+    @field_validator("issuer", "jwks_url")
+    @classmethod
+    def _safe(cls, value: str) -> str:
+        if value and (not is_base(value) or not (value.startswith("https:") or is_loopback(value))):
+            raise ValueError("write an https address, such as https://login.example/realms/care")
+        return value
+
+    @field_validator("algorithms")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value or not set(value) <= set(_ALGORITHMS):
+            raise ValueError(f"name some of {', '.join(_ALGORITHMS)}")
+        return value
+
+    @field_validator("departments")
+    @classmethod
+    def _departments(cls, value: dict[str, str]) -> dict[str, str]:
+        if not all(map(is_department, value.values())):
+            raise ValueError("write departments as they are here, such as Organization/orthopaedics, or *")
+        return value
+
+
+class ServerTlsSettings(Section):
+    """The certificate by which this server is known, in PEM. Both files are read again when they change."""
+
+    certificate_file: Path | None = None
+    """The certificate, and after it those of the authorities between."""
+    key_file: Path | None = None
+    """Its private key, without a password."""
+    hsts_days: int = Field(default=365, ge=0, le=3650)
+    """Days for which browsers shall come by https only; 0: they are not told so."""
+
+    @model_validator(mode="after")
+    def _both(self) -> ServerTlsSettings:
+        if (self.certificate_file is None) != (self.key_file is None):
+            raise ValueError("certificate_file and key_file go together")
+        return self
+
+
 class AccessSettings(Section):
     """Who may call. Without any of it only this machine is served, and nobody is asked who they are."""
+
+    required: bool | None = None
+    """Whether callers have to say who they are; unset: as soon as a client has been registered, or an issuer
+    or sign-in is configured."""
+    key_file: Path | None = None
+    """Where the private key for our own tokens is; unset: in the data folder. It is made here."""
+    issuer: tuple[IssuerSettings, ...] = ()
+    hosts: tuple[str, ...] = ()
+    """Further names under which this server is called, as in a Host header, without a port."""
+    per_minute: int = Field(default=60_000, ge=0, le=10_000_000)
+    """Requests that each caller may send; 0: any number."""
+    origins: tuple[str, ...] = ()
+    """Web pages elsewhere that may call (CORS), such as https://app.example; empty: none."""
+    metrics: Literal["local", "token"] = "local"
+    """Who may read /metrics beside those with a token of system/: everybody on this machine, or nobody."""
+
+    @field_validator("issuer")
+    @classmethod
+    def _distinct(cls, value: tuple[IssuerSettings, ...]) -> tuple[IssuerSettings, ...]:
+        if len({one.issuer for one in value}) != len(value):
+            raise ValueError("two [[access.issuer]] entries name the same issuer")
+        return value
+
+    @field_validator("hosts")
+    @classmethod
+    def _hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(re.fullmatch(r"[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]", name) for name in value):
+            raise ValueError('write names without a port, such as ["coprod.example", "10.0.0.7"]')
+        return value
+
+    @field_validator("origins")
+    @classmethod
+    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(re.fullmatch(r"https?://[A-Za-z0-9.\-\[\]:]+", origin) for origin in value):
+            raise ValueError('write origins, such as ["https://app.example"], without a path')
+        return value
 
     sign_in: SignInSettings | None = None
     roles: dict[str, RoleSettings] = {}

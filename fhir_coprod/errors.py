@@ -20,8 +20,8 @@
     ├── UnsupportedMediaType     415  not-supported   2     sent in a format other than JSON
     ├── NotSignedIn              401  login           2     nobody knows who calls
     ├── NotAllowed               403  forbidden       2     understood, and refused
-    ├── TooMany                  429  throttled       1     more at once than one caller may have
     ├── Overloaded               503  transient       1     try again later
+    │   └── TooMany              429  throttled       1     more than one caller may have or ask
     ├── Unwritable               503  no-store        1     the store takes no writes: no room, or read-only
     ├── Damaged                  500  exception       2     the store is damaged; a person has to see to it
     ├── IssuerError              502  transient       1     the identity provider could not be talked to
@@ -248,12 +248,18 @@ class Overloaded(CoprodError):
     exit_code = 1
 
 
-class TooMany(CoprodError):
-    """The caller asks for more than its share; the same request may succeed later."""
+class TooMany(Overloaded):
+    """The caller asks for more than its share.
+
+    seconds: after which they may again
+    """
 
     status = 429
     code = "throttled"
-    exit_code = 1
+
+    def __init__(self, message: str, seconds: float = 5.0) -> None:
+        super().__init__(message)
+        self.seconds = seconds
 
 
 class Unwritable(CoprodError):

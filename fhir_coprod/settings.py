@@ -11,6 +11,7 @@ import os
 import re
 import tomllib
 from functools import cache
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal, get_args
 from zoneinfo import ZoneInfo, available_timezones
@@ -18,7 +19,7 @@ from zoneinfo import ZoneInfo, available_timezones
 import platformdirs
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
-from fhir_coprod.access_settings import AccessSettings, is_loopback
+from fhir_coprod.access_settings import AccessSettings, ServerTlsSettings, is_loopback
 from fhir_coprod.accounts import AUTHS, Auth, NoAuth, Section, TlsSettings, is_base
 from fhir_coprod.errors import ConfigError
 from fhir_coprod.export_settings import ExportSettings
@@ -57,6 +58,18 @@ class SiteSettings(Section):
     """Subdivision for regional holidays, as in ISO 3166-2 without the country."""
     base_url: str = ""
     """Public address of the endpoint behind a proxy, such as https://coprod.example/fhir."""
+
+    proxy: tuple[str, ...] = ()
+    """Addresses or networks of the proxies before this server; what they say of the caller (X-Forwarded-For,
+    X-Forwarded-Proto) is believed, and of nobody else."""
+
+    @field_validator("proxy")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            return tuple(str(ip_network(one, strict=False)) for one in value)
+        except ValueError:
+            raise ValueError('write addresses or networks, such as ["10.0.0.5", "10.1.0.0/16"]') from None
 
     @field_validator("timezone")
     @classmethod
@@ -263,6 +276,7 @@ class Settings(Section):
     log: LogSettings = LogSettings()
     access: AccessSettings = AccessSettings()
     export: ExportSettings = ExportSettings()
+    tls: ServerTlsSettings = ServerTlsSettings()
     ehr: tuple[EhrSettings, ...] = ()
 
     @field_validator("ehr")
@@ -342,7 +356,7 @@ def _anchor(content: dict[str, Any], folder: Path) -> None:
         policy = section.get("policy")
         if isinstance(policy, str) and policy.endswith(".toml"):
             section["policy"] = anchored(policy)
-        for key in ("identifiers", "bulk_folder", "folder"):
+        for key in ("identifiers", "bulk_folder", "folder", "certificate_file", "key_file"):
             path = section.get(key)
             if isinstance(path, str) and path:
                 section[key] = anchored(path)
@@ -390,9 +404,9 @@ def _add_environment(content: dict[str, Any]) -> dict[Place, str]:
     return used
 
 
-_SEVERAL = ("types", "patients", "aliases", "bulk_hosts", "words")
+_SEVERAL = ("types", "patients", "aliases", "bulk_hosts", "words", "proxy", "hosts", "origins", "algorithms")
 """Settings that are lists of texts; in the environment, with commas between them."""
-_ENTRIES = ("ehr", "practice")
+_ENTRIES = ("ehr", "practice", "issuer")
 """Settings that are lists of tables; in the environment, counted from 0."""
 
 

@@ -22,14 +22,17 @@ from starlette.types import Receive, Scope, Send
 
 from fhir_coprod import web
 from fhir_coprod.access import sessions
-from fhir_coprod.api.answer import error_answer, send_answer
-from fhir_coprod.api.endpoint import PREFIX, Endpoint
+from fhir_coprod.api.answer import Answer, error_answer, send_answer
+from fhir_coprod.api.authorization import PATHS, Authorization
+from fhir_coprod.api.call import Caller, headers_of
+from fhir_coprod.api.endpoint import PREFIX, Endpoint, extra_headers
 from fhir_coprod.api.interactions import bulk_files, exports, imports
 from fhir_coprod.api.metrics import Metrics
 from fhir_coprod.api.openapi import description
-from fhir_coprod.api.security import HostCheck, Misdirected
+from fhir_coprod.api.security import HostCheck
 from fhir_coprod.api.table import TABLE
-from fhir_coprod.errors import CoprodError
+from fhir_coprod.api.transport import Origins, Proxies, is_preflight
+from fhir_coprod.errors import CoprodError, NotAllowed
 from fhir_coprod.overview import overview
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store, async_requests
@@ -60,23 +63,69 @@ class Application(FastAPI):
     def __init__(self, endpoint: Endpoint, settings: Settings, **options: Any) -> None:
         super().__init__(**options)
         self._fhir = endpoint
-        self._hosts = HostCheck(settings.site.base_url)
+        self._authorization = Authorization(endpoint, endpoint.store)
+        self._hosts = HostCheck(settings.site.base_url, settings.access.hosts)
+        self._proxies = Proxies(settings.site.proxy)
+        self._origins = Origins(settings.access.origins)
+        self._local_metrics = settings.access.metrics == "local"
+        self._people_sign_in = settings.access.sign_in is not None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await super().__call__(scope, receive, send)
             return
+        if self._proxies:
+            self._proxies.believe(scope)
+        if self._origins:
+            send = self._origins.answering(scope, send)
+            if is_preflight(scope):
+                await send_answer(Answer(204), send)
+                return
         path: str = scope["path"]
+        if path in PATHS:
+            await self._authorization(scope, receive, send)
+            return
         if path.startswith(PREFIX) and path[len(PREFIX) : len(PREFIX) + 1] in ("", "/"):
             await self._fhir(scope, receive, send)
             return
         host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "")
         try:
             self._hosts.check(host)
-        except Misdirected as error:
-            await send_answer(error_answer(error), send)
+            if path != "/health":
+                await self._admit(scope, path, host)
+        except CoprodError as error:
+            await send_answer(error_answer(error, extra_headers(error)), send)
             return
         await super().__call__(scope, receive, send)
+
+    async def _admit(self, scope: Scope, path: str, host: str) -> None:
+        """Raise NotSignedIn or NotAllowed if the caller may not have what is at this path."""
+        if self._people_sign_in and path not in _FOR_PROGRAMS:
+            return  # the pages ask by themselves (`web/door.py`)
+        gate = self._fhir.gate
+        await gate.fresh()
+        if not gate.required:
+            return
+        if path == "/metrics" and self._local_metrics and _is_here(scope):
+            return
+        base = self._fhir.base(scope.get("scheme", "http"), host)
+        rights = await gate.rights_of(scope, headers_of(scope), base)
+        is_open = path in _FOR_PROGRAMS and any(
+            one.context == "system" for one in rights.scopes
+        )
+        if rights.kind in ("program", "patient", "proxy") and not is_open:
+            raise NotAllowed("The pages are for people who sign in; programs call what is under /fhir.")
+
+
+_FOR_PROGRAMS = ("/metrics", "/openapi.json")
+"""What is no page and not under /fhir either."""
+
+
+def _is_here(scope: Scope) -> bool:
+    """Whether the caller is on this machine itself, and no proxy says otherwise."""
+    if any(name in (b"x-forwarded-for", b"forwarded") for name, _ in scope["headers"]):
+        return False
+    return Caller((scope.get("client") or ("",))[0]).is_local
 
 
 def create_app(store: Store, settings: Settings) -> FastAPI:
@@ -103,6 +152,7 @@ def create_app(store: Store, settings: Settings) -> FastAPI:
         redoc_url=None,
     )
     app.state.metrics = metrics
+    app.state.gate = endpoint.gate
 
     @app.get(
         "/health",

@@ -165,7 +165,8 @@ class BoundedProtocol(HttpToolsProtocol):
         if is_whole or self._socket.is_closing():
             self._socket.close()
             return
-        self._socket.write_eof()
+        if self._socket.can_write_eof():  # TLS cannot; its client sees from the headers that this is all
+            self._socket.write_eof()
         self.flow.resume_reading()
 
     def _enter(self, stage: Stage) -> None:

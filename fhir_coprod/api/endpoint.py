@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
@@ -24,11 +25,13 @@ from fhir_coprod import deadline, definitions, faults, jsontext
 from fhir_coprod.access import admission
 from fhir_coprod.access.rights import EVERYTHING, Rights
 from fhir_coprod.access.sight import sight_on
+from fhir_coprod.access.words import Untrusted
 from fhir_coprod.api import security, segments
 from fhir_coprod.api.answer import Answer, error_answer, send_answer
 from fhir_coprod.api.background import Background
-from fhir_coprod.api.call import Call, Pairs, caller_at, headers_of, pairs, plain_body, read_body
+from fhir_coprod.api.call import Call, Caller, Pairs, headers_of, pairs, plain_body, read_body
 from fhir_coprod.api.formats import FHIR_JSON, takes_gzip
+from fhir_coprod.api.gate import NOBODY, Gate
 from fhir_coprod.api.landing import Landing
 from fhir_coprod.api.metrics import Metrics
 from fhir_coprod.api.places import Places
@@ -40,6 +43,7 @@ from fhir_coprod.errors import (
     Damaged,
     MethodNotAllowed,
     NotFound,
+    NotSignedIn,
     Overloaded,
     TooMany,
     UnknownType,
@@ -120,7 +124,8 @@ class Endpoint:
         self.reads_at_once = settings.store.url.startswith("sqlite")
         self._landing = Landing()
         self._gathering = store.gathering(settings.limits.seconds)
-        self._hosts = security.HostCheck(settings.site.base_url)
+        self._hosts = security.HostCheck(settings.site.base_url, settings.access.hosts)
+        self.gate = Gate(store, settings)
         self.base = remembering_short(256, 500)(self._base)
         self._doors = [_Door(self, row) for row in self.table]
         self._nowhere = _Door(self, None)
@@ -324,6 +329,7 @@ class _Door:
         self.named = compile_path(row.path if row else "")[0].fullmatch
         # Reads that never wait cannot be interrupted, and gathered reads share one timeout: another around
         # each of them would only cost time.
+        self._is_open = self._name == "capabilities"  # what there is here may be known before one signs in
         self._is_short = self._name == "read" or (endpoint.reads_at_once and self._name == "vread")
 
     async def __call__(self, scope: Scope, named: dict[str, str], receive: Receive, send: Send) -> None:
@@ -370,6 +376,15 @@ class _Door:
         endpoint, method = self._endpoint, scope["method"]
         headers = headers_of(scope)
         base = endpoint.base(scope.get("scheme", "http"), headers.get("host", ""))
+        address = (scope.get("client") or ("",))[0]
+        if self._is_open:
+            await endpoint.gate.fresh()
+            caller = Caller(address, NOBODY) if endpoint.gate.required else Caller(address)
+            headers.pop("authorization", None)
+        else:
+            # Before the body is read: what strangers send takes no room.
+            known = endpoint.gate.at_once(address, headers)
+            caller = known or await endpoint.gate.caller(address, headers, base)
         body = b""
         takes_file = self.row is not None and self.row.takes_file
         if method in ("POST", "PUT", "PATCH") and not takes_file:
@@ -395,17 +410,28 @@ class _Door:
             query=pairs(scope["query_string"]),
             headers=headers,
             body=body,
-            caller=caller_at((scope.get("client") or ("",))[0]),
+            caller=caller,
             receive=receive if self.row and (takes_file or self.row.is_file) else None,
         )
 
     def _headers(self, error: Exception, scope: Scope) -> dict[str, str]:
         """The headers that an error adds to its answer."""
-        if isinstance(error, Overloaded | TooMany):
-            return {"retry-after": str(RETRY_SECONDS)}
+        if isinstance(error, Overloaded | NotSignedIn):
+            return extra_headers(error)
         if not isinstance(error, MethodNotAllowed):
             return {}
         return {"allow": ", ".join(self._endpoint.allowed(_place(scope)))}
+
+
+def extra_headers(error: CoprodError) -> dict[str, str]:
+    """The headers that belong to an error: when to try again, or how to say who one is."""
+    if isinstance(error, TooMany):
+        return {"retry-after": str(max(1, math.ceil(error.seconds)))}
+    if isinstance(error, Overloaded):
+        return {"retry-after": str(RETRY_SECONDS)}
+    if isinstance(error, Untrusted):
+        return {"www-authenticate": f'Bearer error="{error.kind}"'}
+    return {"www-authenticate": "Bearer"} if isinstance(error, NotSignedIn) else {}
 
 
 def _place(scope: Scope) -> str:

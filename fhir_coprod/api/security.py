@@ -1,12 +1,13 @@
 """Access control: who may do what. Every call passes here, over HTTP or inside a Bundle.
 
-As long as no authentication can be configured, the only credential is to be on this machine. So a call from
-a network address is refused, and so is one whose Host is not ours: otherwise a web page that has pointed its
-own name at 127.0.0.1 (DNS rebinding) could read the store through the visitor's browser.
+As long as nobody is asked who they are (`gate.py`), the only credential is to be on this machine. So a call
+from a network address is refused. One whose Host is not ours is refused in any case: otherwise a web page
+that has pointed its own name at 127.0.0.1 (DNS rebinding) could read the store through the visitor's browser.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from fhir_coprod.api.call import Caller
@@ -27,7 +28,7 @@ def admit(interaction: str, type: str, id: str, caller: Caller) -> None:
 
     interaction: CapabilityStatement code or "$operation"; type, id: "" where the call names none
     """
-    if not caller.is_local:
+    if caller.rights.kind == "local" and not caller.is_local:
         what = f"{interaction} on {type}/{id}" if id else f"{interaction} on {type or 'the whole server'}"
         raise NotAllowed(
             f"Refused: {what}. No authentication is configured, so only this machine itself is served; "
@@ -41,9 +42,11 @@ class HostCheck:
     A name may end with the dot of the DNS root (https://www.rfc-editor.org/rfc/rfc3986#section-3.2.2).
     """
 
-    def __init__(self, base_url: str) -> None:
+    def __init__(self, base_url: str, further: Iterable[str] = ()) -> None:
         public = urlsplit(base_url).hostname if base_url else None
         self._names = _LOOPBACK_NAMES | (_spellings(public) if public else set())
+        for name in further:
+            self._names |= {name.lower()} if name.startswith("[") else _spellings(name)
 
     def check(self, host: str) -> None:
         """`host` is the Host header, port included. Raises Misdirected."""
@@ -53,7 +56,8 @@ class HostCheck:
             name = host
         if name.lower() not in self._names:
             raise Misdirected(
-                "This server is not known under that Host; behind a proxy, set site.base_url to its address."
+                "This server is not known under that Host; behind a proxy, set site.base_url to its address; "
+                "access.hosts may name others."
             )
 
 

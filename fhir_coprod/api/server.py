@@ -1,4 +1,8 @@
-"""Runs the application under uvicorn: one process on SQLite, any number on PostgreSQL, on loopback only."""
+"""Runs the application under uvicorn: one process on SQLite, any number on PostgreSQL.
+
+On other addresses than loopback it listens only where callers have to say who they are, and where nobody on
+the way can read what they say.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +25,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from fhir_coprod import faults, logs, stopping, trimming
 from fhir_coprod.api.answer import error_answer, send_answer
 from fhir_coprod.api.app import create_app
+from fhir_coprod.api.certificate import Certificate, hsts
 from fhir_coprod.api.conformance import publish
 from fhir_coprod.api.connection import BoundedProtocol
 from fhir_coprod.api.connections import ConnectionLimits, Connections
+from fhir_coprod.api.gate import Gate
 from fhir_coprod.api.workers import Beat, Workers
 from fhir_coprod.errors import ConfigError, CoprodError, Overloaded
 from fhir_coprod.settings import Settings
@@ -34,20 +40,39 @@ log = logging.getLogger("fhir_coprod.api")
 CLOSING_SECONDS = 3.0
 """How much of `stopping.GRACE_SECONDS` is not for requests under way, but for the store to close."""
 
+CERTIFICATE_SECONDS = 10
+"""How often the files of the certificate are looked at: a new one is used without a restart."""
+
 TRIM_SECONDS = 30
 """How often memory that was freed is given back to the system, if there were requests since."""
 
 
-def require_loopback(host: str) -> None:
-    """Raise ConfigError for an address that others could reach, as there is no authentication yet."""
+def require_safe(host: str, settings: Settings) -> None:
+    """Raise ConfigError for an address that others could reach, unless they have to say who they are and the
+    connection is encrypted, by ourselves or by a proxy."""
     with contextlib.suppress(ValueError):
         if ip_address(host).is_loopback:
             return
-    if host != "localhost":
+    if host == "localhost":
+        return
+    if not is_required(settings):
         raise ConfigError(
-            f"serve --host {host}: without authentication only this machine is served; leave --host out, "
-            "and put a proxy that authenticates in front of 127.0.0.1."
+            f"serve --host {host}: as long as nobody has to say who they are, only this machine is served. "
+            "Register a program first (fhir-coprod clients add), or leave --host out."
         )
+    if not settings.tls.certificate_file and not settings.site.proxy:
+        raise ConfigError(
+            f"serve --host {host}: tokens and records would cross the network readable by others; set "
+            "tls.certificate_file and tls.key_file, or name the proxy that has them in site.proxy."
+        )
+
+
+def is_required(settings: Settings) -> bool:
+    """Whether callers have to say who they are."""
+    with Store.open(settings.store.url) as store:
+        gate = Gate(store, settings)
+        gate.look()
+        return gate.required
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -74,10 +99,10 @@ def _reason(error: OSError | OverflowError) -> str:
     return f"{error}; choose another address with --host or --port."
 
 
-def address(listener: socket.socket) -> str:
+def address(listener: socket.socket, scheme: str = "http") -> str:
     """http://host:port of a listening socket."""
     host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def run(
@@ -100,6 +125,7 @@ def run(
             "serve --workers: SQLite serves one process; leave --workers out, or set store.url to PostgreSQL."
         )
     logs.adopt(settings.log.format)
+    Certificate(settings.tls).require()
     with Store.open(settings.store.url) as store:
         publish(store)
         if workers == 1:
@@ -138,7 +164,8 @@ class _Server(uvicorn.Server):
         )
         self._connections = Connections(limits)
         app.state.metrics.connections = lambda: len(self._connections.open)
-        super().__init__(_config(_Guarded(app), partial(BoundedProtocol, self._connections)))
+        super().__init__(_config(_Guarded(app), partial(BoundedProtocol, self._connections), settings))
+        self._certificate = Certificate(settings.tls)
         self._on_ready = on_ready
         self._on_stop = on_stop
         self._on_beat = on_beat
@@ -156,6 +183,7 @@ class _Server(uvicorn.Server):
                 signal.signal(number, handler)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._certificate.use(self.config.ssl)
         await super().startup(sockets=sockets)
         self._on_ready()
 
@@ -163,6 +191,8 @@ class _Server(uvicorn.Server):
         self._connections.look()
         if counter % 10 == 0:
             self._on_beat()
+        if counter % (10 * CERTIFICATE_SECONDS) == 0:
+            self._certificate.renew(self.config.ssl)
         if counter % (10 * TRIM_SECONDS) == 0 and self.server_state.total_requests != self._trimmed_at:
             self._trimmed_at = self.server_state.total_requests
             asyncio.get_running_loop().run_in_executor(None, trimming.give_back)
@@ -180,9 +210,13 @@ class _Server(uvicorn.Server):
             connection.abort()
 
 
-def _config(app: ASGIApp, protocol: Callable[..., asyncio.Protocol]) -> uvicorn.Config:
+def _config(app: ASGIApp, protocol: Callable[..., asyncio.Protocol], settings: Settings) -> uvicorn.Config:
+    tls = settings.tls
     return uvicorn.Config(
         app,
+        ssl_certfile=tls.certificate_file,
+        ssl_keyfile=tls.key_file,
+        headers=hsts(settings),
         loop="auto",  # uvloop where it is installed, which is everywhere but on Windows
         http=protocol,  # type: ignore[arg-type]  # any callable that makes one will do
         ws="none",

@@ -14,7 +14,9 @@ from fhir_coprod.cli.options import ConfigOption
 def serve(
     context: typer.Context,
     config: ConfigOption = None,
-    host: Annotated[str, typer.Option(help="Address to listen on; loopback only.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; others than loopback once callers need tokens.")
+    ] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port; 0 takes a free one.", min=0, max=65535)] = 8000,
     workers: Annotated[
         int, typer.Option(help="Processes; more than one needs PostgreSQL.", min=1, max=64)
@@ -30,16 +32,18 @@ def serve(
     from fhir_coprod.api import server
 
     trimming.share_heaps()
-    server.require_loopback(host)
+    server.require_safe(host, chosen)
     jobs.require_files(chosen)
     with server.listen(host, port) as listener:
-        address = server.address(listener)
+        address = server.address(listener, "https" if chosen.tls.certificate_file else "http")
 
         def announce() -> None:
             # The first line is read by programs that start this one: a plain line, never wrapped or coloured.
             typer.echo(f"listening on {address}/fhir")
+            is_required = server.is_required(chosen)
+            who = "callers need a token" if is_required else "loopback only: nobody has to say who they are"
             stderr.print(
-                f"pages on {address}/ · loopback only: no authentication is configured · Ctrl-C stops",
+                f"pages on {address}/ · {who} · Ctrl-C stops",
                 soft_wrap=True,
             )
 

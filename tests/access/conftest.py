@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
@@ -12,6 +13,7 @@ import pytest
 
 from fhir_coprod import jsontext
 from fhir_coprod.access.rights import EVERYTHING, Rights
+from fhir_coprod.access_settings import AccessSettings
 from fhir_coprod.api.answer import Answer, error_answer
 from fhir_coprod.api.call import Call, Caller, pairs
 from fhir_coprod.api.endpoint import Endpoint, told
@@ -22,6 +24,9 @@ from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import Settings, StoreSettings
 from fhir_coprod.store import Store
 from tests.access.hospital import fill
+from tests.access.programs import Program, register
+from tests.api.conftest import Api
+from tests.api.conftest import sqlite_api as sqlite_api
 from tests.peers.fixtures import NewStore
 
 BASE = "http://localhost/fhir"
@@ -134,3 +139,18 @@ def head(changing: Hospital) -> Callable[[], int]:
 def local(hospital: Hospital, method: str, url: str, body: Any = None) -> Said:
     """What whoever sits at the machine is answered."""
     return hospital.ask(EVERYTHING, method, url, body)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def guarded_api(request: pytest.FixtureRequest, new_store: NewStore, tmp_path: Path) -> Iterator[Api]:
+    """A server of this test's own, which asks who calls."""
+    with new_store(request.param) as url, Store.open(url) as store:
+        access = AccessSettings(key_file=tmp_path / "key.json")
+        api = Api(store, Settings(store=StoreSettings(url=f"{request.param}://"), access=access))
+        yield api
+        api.close()
+
+
+@pytest.fixture
+def program(guarded_api: Api) -> Program:
+    return Program(guarded_api, register(guarded_api.store, "system/*.cruds"))

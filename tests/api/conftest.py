@@ -13,6 +13,7 @@ import pytest
 
 from fhir_coprod.api import create_app
 from fhir_coprod.api.conformance import publish
+from fhir_coprod.api.gate import Gate
 from fhir_coprod.export_settings import ExportSettings
 from fhir_coprod.jsontext import Json, encode
 from fhir_coprod.settings import LimitSettings, Settings, StoreSettings
@@ -27,8 +28,10 @@ class Api:
 
     def __init__(self, store: Store, settings: Settings, base: str = "http://localhost/fhir/") -> None:
         self.store = store
+        self.settings = settings
         self._runner = asyncio.Runner()
         app = create_app(store, settings)
+        self.gate: Gate = app.state.gate
         # httpx's transport does not do this: connections that belong to the event loop end with it.
         self._lifespan = app.router.lifespan_context(app)
         self._runner.run(self._lifespan.__aenter__())

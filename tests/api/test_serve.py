@@ -16,8 +16,9 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from fhir_coprod.api.server import require_loopback
+from fhir_coprod.api.server import require_safe
 from fhir_coprod.errors import ConfigError
+from fhir_coprod.settings import Settings, StoreSettings
 from tests import programs
 from tests.api.conftest import FHIR, patient
 from tests.api.server import Served, serving
@@ -76,20 +77,21 @@ def test_other_hosts_are_refused(served: Served) -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "coprod.example", ""])
-def test_only_loopback_without_authentication(host: str) -> None:
-    with pytest.raises(ConfigError, match="authentication"):
-        require_loopback(host)
+def test_only_loopback_as_long_as_nobody_has_to_say_who_they_are(host: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="only this machine is served"):
+        require_safe(host, Settings(store=StoreSettings(url=f"sqlite:///{tmp_path / 'a.db'}")))
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
 def test_loopback_is_served(host: str) -> None:
-    require_loopback(host)
+    require_safe(host, Settings())
 
 
-def test_other_addresses_end_the_command_with_one_sentence() -> None:
-    code, said = refusal("--host", "0.0.0.0", "--port", "0")
+def test_other_addresses_end_the_command_with_one_sentence(tmp_path: Path) -> None:
+    store = f"sqlite:///{tmp_path / 'store.db'}"
+    code, said = refusal("--host", "0.0.0.0", "--port", "0", store=store)
     assert code == 2
-    assert "authentication" in said
+    assert "only this machine is served" in said
     assert said.count("\n") == 1
 
 

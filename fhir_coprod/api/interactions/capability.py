@@ -7,6 +7,7 @@ from importlib.metadata import version as package_version
 
 from fhir_coprod import definitions, jsontext
 from fhir_coprod.api.answer import Answer
+from fhir_coprod.api.authorization import token_url
 from fhir_coprod.api.call import Call
 from fhir_coprod.api.endpoint import Endpoint, interactions_of
 from fhir_coprod.errors import BadRequest, UnknownParameter, Unsupported
@@ -39,20 +40,30 @@ DATE = "2026-12-01"
 """When the content of the statement last changed."""
 
 
+_WHO = ("Served to this machine only: nobody has to say who they are.", "Every call needs a token.")
+_OAUTH = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
+_SERVICES = "http://terminology.hl7.org/CodeSystem/restful-security-service"
+
+
 async def metadata(call: Call, endpoint: Endpoint) -> Answer:
     """The statement for this base URL; `mode=normative` gives all of it, `terminology` is not offered."""
     if call.parameter("mode") not in ("", "full", "normative"):
         raise BadRequest("mode is full or normative here; the terminology service is not offered.")
     names = interactions_of(endpoint.table)
-    return Answer(200, await endpoint.in_thread(_statement, call.base, names))
+    gate = endpoint.gate
+    how = "" if not gate.required else token_url(call.base) if gate.clients else "elsewhere"
+    return Answer(200, await endpoint.in_thread(_statement, call.base, names, how))
 
 
 @lru_cache(4)
-def _statement(base: str, names: frozenset[str]) -> bytes:
+def _statement(base: str, names: frozenset[str], how: str) -> bytes:
+    """The statement. `how` says where to get a token: from our own token endpoint or elsewhere; "": nobody
+    needs one."""
     rest: Json = {
         "mode": "server",
-        "documentation": "Served to this machine only, as long as no authentication is configured. Searches,"
+        "documentation": _WHO[bool(how)] + " Searches,"
         " histories and $everything are answered later if `Prefer: respond-async` asks for it.",
+        "security": _security(how),
         "resource": [_resource(type, names) for type in definitions.resource_types()],
         "interaction": [{"code": code} for code in _offered(_SYSTEM_INTERACTIONS, names)],
         "operation": _operations("", names),
@@ -80,6 +91,18 @@ def _statement(base: str, names: frozenset[str]) -> bytes:
             "rest": [rest],
         }
     )
+
+
+def _security(how: str) -> Json:
+    if not how:
+        return {"description": "Only this machine is served."}
+    security: Json = {
+        "service": [{"coding": [{"system": _SERVICES, "code": "SMART-on-FHIR", "display": "SMART-on-FHIR"}]}],
+        "description": "Bearer tokens; see .well-known/smart-configuration.",
+    }
+    if how != "elsewhere":
+        security["extension"] = [{"url": _OAUTH, "extension": [{"url": "token", "valueUri": how}]}]
+    return security
 
 
 def _offered(wanted: tuple[str, ...], names: frozenset[str]) -> list[str]:

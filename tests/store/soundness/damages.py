@@ -15,7 +15,7 @@ from fhir_coprod.store.schema import core, metadata
 Rows = dict[str, list[tuple[Any, ...]]]
 READ = (core.version, core.received, core.resource, core.quality, core.relation, *core.INDEX_TABLES)
 """What every read, search and history is answered from."""
-PASSING = ("lease", "async_request", "session")
+PASSING = ("lease", "async_request", "session", "used_assertion")
 """Tables of the moment: who works just now, and what is answered later."""
 
 

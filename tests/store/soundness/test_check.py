@@ -66,7 +66,7 @@ def dump(url: str) -> Dump:
                 (r for r in map(tuple, connection.execute(table.select())) if not scratch(r)), key=repr
             )
             for name, table in metadata.tables.items()
-            if name not in ("lease", "async_request", "session")
+            if name not in ("lease", "async_request", "session", "used_assertion")
         }
     engine.dispose()
     return found
