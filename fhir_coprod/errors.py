@@ -261,6 +261,20 @@ class Unwritable(CoprodError):
         self.state = state
 
 
+class Unrecorded(CoprodError):
+    """The audit cannot be written, so that nothing may be answered."""
+
+    status = 503
+    code = "no-store"
+    exit_code = 1
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Nothing is answered that cannot be recorded, and the audit cannot be written just now: the"
+            " server's log says why. A write may have been stored all the same: read before you repeat it."
+        )
+
+
 class Damaged(CoprodError):
     """The store is not as it was written. To try again does not help."""
 

@@ -20,7 +20,7 @@ from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, delete
 
 from fhir_coprod import jsontext
 from fhir_coprod.store import seals
-from fhir_coprod.store.schema import core, sync, watch
+from fhir_coprod.store.schema import audit, core, sync, watch
 from fhir_coprod.store.schema.many import array, listed
 
 Key = tuple[Any, ...]
@@ -61,6 +61,7 @@ GUARDED: Final[Mapping[Table, Guarded]] = {
             *(sync.retired, sync.person_word, sync.doubt, sync.odd_number, sync.numbering, sync.merge_base),
             *(sync.pause, sync.sync_run),
             *(watch.share, watch.habit),
+            audit.checkpoint,
         )
     },
     sync.dead_letter: _letters(),

@@ -1,14 +1,14 @@
-"""Defines every database table, on one MetaData: the store's own (`core`), and those of `sync` and `watch`.
+"""Defines every database table, on one MetaData: the store's own (`core`), and those of `audit`, `sync` and `watch`.
 
-The store creates and migrates all of them. The tables of `sync` and `watch` are read and written only there.
+The store creates and migrates all of them. Those of `audit`, `sync` and `watch` are read and written only there.
 """
 
 from typing import Final
 
-from fhir_coprod.store.schema import core, sync, watch
+from fhir_coprod.store.schema import audit, core, sync, watch
 from fhir_coprod.store.schema.columns import metadata
 
-REVISION: Final = "0015"
+REVISION: Final = "0019"
 """The newest migration; a database made from scratch is stamped with it (a test checks that they match)."""
 
-__all__ = ["REVISION", "core", "metadata", "sync", "watch"]
+__all__ = ["REVISION", "audit", "core", "metadata", "sync", "watch"]
