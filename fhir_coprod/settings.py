@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo, available_timezones
 import platformdirs
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
+from fhir_coprod.access_settings import AuditSettings
 from fhir_coprod.accounts import AUTHS, Auth, NoAuth, Section, TlsSettings, is_base
 from fhir_coprod.errors import ConfigError
 from fhir_coprod.windows import Window
@@ -259,6 +260,7 @@ class Settings(Section):
     sync: SyncSettings = SyncSettings()
     limits: LimitSettings = LimitSettings()
     log: LogSettings = LogSettings()
+    audit: AuditSettings = AuditSettings()
     ehr: tuple[EhrSettings, ...] = ()
 
     @field_validator("ehr")
@@ -328,7 +330,7 @@ def _anchor(content: dict[str, Any], folder: Path) -> None:
         policy = section.get("policy")
         if isinstance(policy, str) and policy.endswith(".toml"):
             section["policy"] = anchored(policy)
-        for key in ("identifiers", "bulk_folder"):
+        for key in ("identifiers", "bulk_folder", "heads_file"):
             path = section.get(key)
             if isinstance(path, str) and path:
                 section[key] = anchored(path)

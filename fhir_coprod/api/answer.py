@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import msgspec
 from starlette.types import Send
@@ -18,6 +19,9 @@ from fhir_coprod.jsontext import Json
 from fhir_coprod.outcome import Outcome
 from fhir_coprod.store import Version
 
+if TYPE_CHECKING:
+    from fhir_coprod.api.call import Call
+
 
 @dataclass(slots=True)
 class Answer:
@@ -26,6 +30,9 @@ class Answer:
     body:    JSON bytes; b"" for an answer without a body
     version: the source of ETag and Last-Modified, or of `response` in an entry of a Bundle
     outcome: issues to report with an entry of a Bundle (warnings, or what went wrong)
+    shown:   all versions that the answer shows anything of, for the audit; empty: `version` alone
+    parts:   of a Bundle: each entry as a call of its own, for the audit
+    is_recorded: whether the audit has it already, in the transaction of the write itself
     """
 
     status: int = 200
@@ -33,6 +40,9 @@ class Answer:
     version: Version | None = None
     headers: dict[str, str] = field(default_factory=dict)
     outcome: Outcome | None = None
+    shown: Sequence[Version] = ()
+    parts: Sequence[tuple[Call, Answer]] = ()
+    is_recorded: bool = False
 
     @property
     def etag(self) -> str:

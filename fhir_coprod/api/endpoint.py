@@ -23,12 +23,14 @@ from starlette.types import Receive, Scope, Send
 from fhir_coprod import deadline, definitions, faults, jsontext
 from fhir_coprod.api import security, segments
 from fhir_coprod.api.answer import Answer, error_answer, send_answer
+from fhir_coprod.api.auditing import Auditing, Written
 from fhir_coprod.api.background import Background
-from fhir_coprod.api.call import Call, Pairs, caller_at, headers_of, pairs, plain_body, read_body
+from fhir_coprod.api.call import Call, Pairs, caller_at, headers_of, pairs, plain_body, read_body, unread
 from fhir_coprod.api.formats import FHIR_JSON, takes_gzip
 from fhir_coprod.api.landing import Landing
 from fhir_coprod.api.metrics import Metrics
 from fhir_coprod.api.places import Places
+from fhir_coprod.audit.trail import Trail
 from fhir_coprod.deadline import Deadline
 from fhir_coprod.errors import (
     BadRequest,
@@ -106,6 +108,7 @@ class Endpoint:
         self._bodies = Places(settings.limits.elements, LINE)
         self.received = Places(BODIES_HELD * settings.limits.body_bytes, LINE)
         self.background = Background(1)
+        self.auditing = Auditing(Trail(store, settings.audit))
         self._under_way: set[Deadline] = set()
         self._unfinished: dict[Deadline | None, Future[Any]] = {}
         self.reads_at_once = settings.store.url.startswith("sqlite")
@@ -131,6 +134,7 @@ class Endpoint:
     async def close(self) -> None:
         """Release threads and connections; the store stays open, since it is the caller's."""
         await self.background.close()
+        await asyncio.to_thread(self.auditing.trail.close)
         for own in tuple(self._under_way):
             own.end()
         if self._gathering is not None:
@@ -177,6 +181,8 @@ class Endpoint:
         if call.type and not _is_type(call.type):
             raise UnknownType(f"FHIR R4 has no resource type {call.type[:64]!r}; names are case-sensitive.")
         security.admit(call.interaction, call.type, call.id, call.caller)
+        if call.type == "AuditEvent":
+            self.auditing.protect(call)
 
     async def perform(self, call: Call, handler: Handler) -> Answer:
         """Call a handler after `admit`; there is no other way to a handler. Raises CoprodError."""
@@ -261,8 +267,17 @@ class Endpoint:
                 # It may wait for the database.
                 asyncio.get_running_loop().run_in_executor(None, own.end)
 
-    async def write(self, work: Callable[[Transaction], T]) -> T:
-        """One atomic write; it is committed together with others that come at the same time."""
+    async def write(
+        self,
+        work: Callable[[Transaction], T],
+        calls: Sequence[Call] = (),
+        written: Callable[[T], Iterable[Written]] = lambda done: (),
+    ) -> T:
+        """One atomic write; it is committed together with others that come at the same time.
+
+        calls, written: what asked for it, and what became of each, for the audit
+        """
+        work = self.auditing.noting(work, calls, written)
         return await self._landing.wait(self.store.submit(work))
 
     async def read(self, type: str, id: str) -> Version:
@@ -281,12 +296,14 @@ class _Form:
     """The format of the answer, as far as the request has been understood.
 
     held: bytes of `Endpoint.received` that its body takes up
+    call: the request, once it is known who calls
     """
 
     media_type: str = FHIR_JSON
     pretty: bool = False
     gzipped: bool = False
     held: int = 0
+    call: Call | None = None
 
 
 class _Door:
@@ -325,6 +342,9 @@ class _Door:
         finally:
             if form.held:
                 self._endpoint.received.give(form.held)
+        call = form.call or unread(self._name, scope, named)
+        if self._endpoint.auditing.minds(call):
+            answer = await self._recorded(call, answer)
         self._endpoint.metrics.count(self._name, answer.status, time.perf_counter() - started)
         await send_answer(
             answer,
@@ -336,7 +356,7 @@ class _Door:
         )
 
     async def _answer(self, scope: Scope, named: dict[str, str], receive: Receive, form: _Form) -> Answer:
-        call = await self._call(scope, named, receive, form)
+        call = form.call = await self._call(scope, named, receive, form)
         form.gzipped = takes_gzip(call.headers.get("accept-encoding", ""))
         form.media_type, form.pretty = call.media_type, call.pretty
         if self.row is None:
@@ -375,6 +395,14 @@ class _Door:
             body=body,
             caller=caller_at((scope.get("client") or ("",))[0]),
         )
+
+    async def _recorded(self, call: Call, answer: Answer) -> Answer:
+        """The answer, once it stands in the audit; else the error that it cannot be recorded."""
+        try:
+            await self._endpoint.auditing.keep(call, answer)
+        except Exception as error:  # noqa: BLE001  # as above: logged and answered
+            return error_answer(told(error, self._name), {"retry-after": str(RETRY_SECONDS)})
+        return answer
 
     def _headers(self, error: Exception, scope: Scope) -> dict[str, str]:
         """The headers that an error adds to its answer."""

@@ -4,7 +4,6 @@ On PostgreSQL everything is in the store's database, with a partition for each m
 written is in the store, in the transaction of the write itself. What was read is in a file for each month
 beside it, so that no read waits for a writer, and a month is removed by removing its file.
 """
-# ruff: noqa: S608 - only names written in this package are put into SQL; every value is bound
 
 from __future__ import annotations
 
@@ -92,6 +91,16 @@ class Places:
                     f" FOR VALUES FROM ({each}) TO ({each + 1})"
                 )
         engine.dispose()
+
+    def drop_file(self, month: int) -> None:
+        """Remove the file of a month; there is none on PostgreSQL."""
+        base = self._files.pop(month, None)
+        if base is not None:
+            base.close()
+        file = self.file(month)
+        if file is not None:
+            for name in (file.name, f"{file.name}-wal", f"{file.name}-shm"):
+                file.with_name(name).unlink(missing_ok=True)
 
     def _has(self, table: str) -> bool:
         return self.store.read("SELECT to_regclass(?) IS NOT NULL", (table,))[0][0] is True

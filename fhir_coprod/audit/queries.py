@@ -17,13 +17,70 @@ from fhir_coprod import definitions
 Pairs = Iterable[tuple[str, str]]
 
 _KEPT = frozenset(
-    "_count _sort _include _revinclude _summary _elements _total _since _at _lastUpdated _format _pretty _type"
-    " status category code type intent priority class date authored-on authored performer-type clinical-status"
-    " verification-status action outcome since until now policy start end".split()
+    (
+        "_count",
+        "_sort",
+        "_include",
+        "_revinclude",
+        "_summary",
+        "_elements",
+        "_total",
+        "_since",
+        "_at",
+        "_lastUpdated",
+        "_format",
+        "_pretty",
+        "_type",
+        "status",
+        "category",
+        "code",
+        "type",
+        "intent",
+        "priority",
+        "class",
+        "date",
+        "authored-on",
+        "authored",
+        "performer-type",
+        "clinical-status",
+        "verification-status",
+        "action",
+        "outcome",
+        "since",
+        "until",
+        "now",
+        "policy",
+        "start",
+        "end",
+    )
 )
-_MODIFIERS = frozenset(
-    "exact contains missing text not in not-in above below of-type identifier iterate recurse".split()
+_MORE = frozenset(
+    (
+        "exact",
+        "contains",
+        "missing",
+        "text",
+        "not",
+        "not-in",
+        "in",
+        "above",
+        "below",
+        "of-type",
+        "identifier",
+        "iterate",
+        "recurse",
+        "_has",
+        "_id",
+        "_cursor",
+        "_content",
+        "_text",
+        "_filter",
+        "_tag",
+        "_profile",
+        "_security",
+    )
 )
+"""Modifiers, and parameters of every type, whose values are not kept."""
 _PATIENT = re.compile(r"(?:Patient/)?([A-Za-z0-9\-.]{1,64})(?:/_history/.*)?")
 LONGEST = 1000
 
@@ -47,16 +104,7 @@ def _name(name: str) -> str:
 
 
 def _is_known(word: str) -> bool:
-    return (
-        word in _KEPT
-        or word in _MODIFIERS
-        or word in _codes()
-        or definitions.is_resource_type(word)
-        or (
-            word
-            in ("_has", "_id", "_cursor", "_content", "_text", "_filter", "_tag", "_profile", "_security")
-        )
-    )
+    return word in _KEPT or word in _MORE or word in _codes() or definitions.is_resource_type(word)
 
 
 def _value(name: str, value: str) -> str:

@@ -19,7 +19,7 @@ import sqlalchemy
 from sqlalchemy import Connection, Engine
 
 from fhir_coprod import faults
-from fhir_coprod.audit.chain import Head, month_of, new_chain
+from fhir_coprod.audit.chain import month_of, new_chain
 from fhir_coprod.audit.events import Event, rows
 from fhir_coprod.audit.heads import SECONDS, Heads
 from fhir_coprod.audit.places import Places

@@ -49,6 +49,11 @@ class Trail:
         be: then nothing may be answered."""
         return (self._recorder or self._opened()).submit(events)
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether AuditEvents are this audit's: it is on, or has begun."""
+        return self.is_on or self._recorder is not None
+
     def note(self, transaction: Transaction, event: Event) -> None:
         """Remember a write, in the transaction of the write itself."""
         transaction.note(event)

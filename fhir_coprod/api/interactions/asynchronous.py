@@ -142,6 +142,9 @@ async def _answer(endpoint: Endpoint, id: str, kept: AsyncRequest) -> None:
         found = await endpoint.in_time(endpoint.perform(call, handler), seconds)
     except Exception as error:  # noqa: BLE001  # it is the answer
         found = error_answer(told(error, call.interaction))
+    if endpoint.auditing.minds(call):
+        # Whoever fetches the answer is remembered as well, without what is in it.
+        await endpoint.auditing.keep(call, found)
     entry = searchset.response_entry(found, HTTPStatus(found.status).phrase, with_body=True)
     body = searchset.bundle("batch-response", [], [entry]).body
     keep = partial(async_requests.answer, id=id, kept=kept, answer=body, seconds=KEPT_SECONDS)

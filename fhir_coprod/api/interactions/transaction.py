@@ -189,10 +189,17 @@ def _in_order(steps: list[Step]) -> list[Step]:
 async def _write_alone(endpoint: Endpoint, step: Step) -> Answer:
     call, change = both(step)
     try:
-        done = await endpoint.write(lambda transaction: writing.perform(transaction, change))
+        done = await endpoint.write(
+            lambda transaction: writing.perform(transaction, change), [call], lambda done: [done.written]
+        )
     except Exception as error:  # noqa: BLE001  # the other entries have nothing to do with it
         return error_answer(told(error, call.interaction))
-    return writing.answer(call, change, done)
+    return _recorded(endpoint, call, writing.answer(call, change, done))
+
+
+def _recorded(endpoint: Endpoint, call: Call, answer: Answer) -> Answer:
+    answer.is_recorded = endpoint.auditing.minds(call)
+    return answer
 
 
 async def _read_all(endpoint: Endpoint, steps: list[Step]) -> None:
@@ -232,9 +239,13 @@ async def _transaction(call: Call, endpoint: Endpoint, bundle: _Bundle, found: l
         _prepare_all, call, endpoint, bundle, found, lane=writing.lane(len(call.body))
     )
     writes = [step for step in _in_order(steps) if step.change]
-    done = await endpoint.write(lambda transaction: _apply_all(transaction, writes))
+    done = await endpoint.write(
+        lambda transaction: _apply_all(transaction, writes),
+        [both(step)[0] for step in writes],
+        lambda done: [each.written for each in done],
+    )
     for step, result in zip(writes, done, strict=True):
-        step.answer = writing.answer(*both(step), result)
+        step.answer = _recorded(endpoint, both(step)[0], writing.answer(*both(step), result))
     _name_entries(steps, zip(writes, done, strict=True), call.base)
     await _read_all(endpoint, steps)
     return _response("transaction-response", call, steps)
@@ -405,4 +416,6 @@ def _response(type: str, call: Call, steps: list[Step]) -> Answer:
         if "location" in entry["response"]:
             entry["response"]["location"] = entry["response"]["location"].removeprefix(f"{call.base}/")
         entries.append(entry)
-    return searchset.bundle(type, [], entries)
+    answer = searchset.bundle(type, [], entries)
+    answer.parts = [(step.call or call, step.answer) for step in steps if step.answer]
+    return answer

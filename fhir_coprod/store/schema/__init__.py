@@ -1,6 +1,7 @@
-"""Defines every database table, on one MetaData: the store's own (`core`), and those of `audit`, `sync` and `watch`.
+"""Defines every database table, on one MetaData: the store's own (`core`), and those of `audit`, `sync` and
+`watch`.
 
-The store creates and migrates all of them. Those of `audit`, `sync` and `watch` are read and written only there.
+The store creates and migrates all of them. Those of the others are read and written only by their owners.
 """
 
 from typing import Final
