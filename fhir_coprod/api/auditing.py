@@ -66,7 +66,7 @@ class Auditing:
 
     def protect(self, call: Call) -> None:
         """Raise MethodNotAllowed for what would touch the audit otherwise than by reading it."""
-        if self.trail.is_kept and call.interaction not in ("read", "search-type"):
+        if self.minds(call) and call.interaction not in ("read", "search-type"):
             raise MethodNotAllowed(
                 "AuditEvents are made by this server alone, and nobody changes them; read and search them."
             )

@@ -131,7 +131,10 @@ def _is_local(address: str) -> bool:
 
 
 def unread(interaction: str, scope: Scope, named: Mapping[str, str]) -> Call:
-    """What is known of a request that was refused before it was understood; `named`: the values in its path."""
+    """What is known of a request that was refused before it was understood.
+
+    named: the values in its path
+    """
     return Call(
         interaction=interaction,
         method=scope["method"],

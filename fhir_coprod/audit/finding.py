@@ -113,13 +113,14 @@ def _in(
         conditions.append("(c.at < ? OR (c.at = ? AND (c.chain < ? OR (c.chain = ? AND c.number < ?))))")
         values += [before[0], before[0], before[1], before[1], before[2]]
     told = " AND ".join(["c.month = ?", "c.at >= ?", "c.at < ?", *conditions])
-    sql = f"SELECT {CALL} FROM audit_call c WHERE {told} ORDER BY c.at DESC, c.chain DESC, c.number DESC LIMIT ?"
+    order = "ORDER BY c.at DESC, c.chain DESC, c.number DESC LIMIT ?"
+    sql = f"SELECT {CALL} FROM audit_call c WHERE {told} {order}"
     if wanted.patient:
         # By the patient's own rows, so that the cost does not grow with everybody else's.
         sql = (
             f"SELECT DISTINCT {CALL} FROM audit_resource r JOIN audit_call c ON c.month = r.month"
             " AND c.chain = r.chain AND c.number = r.number WHERE r.patient = ? AND r.month = c.month AND"
-            f" {told} ORDER BY c.at DESC, c.chain DESC, c.number DESC LIMIT ?"
+            f" {told} {order}"
         )
         values = [wanted.patient, month, wanted.since, wanted.until, *values]
     else:

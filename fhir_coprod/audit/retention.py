@@ -62,13 +62,10 @@ def signed(places: Places, removed: list[Checkpoint]) -> Iterator[tuple[int, str
         )
         told |= {str(row[0]) for row in rows}
     for month in months:
-        # A removal that was killed half way is repeated, so that a month may have been removed twice.
-        groups = {
-            each.at: [one for one in removed if (one.month, one.at) == (month, each.at)]
-            for each in removed
-            if each.month == month
-        }
-        if not all(_words(month, group) in told for group in groups.values()):
+        own = [each for each in removed if each.month == month]
+        # What came late may have been removed a second time.
+        groups = ([each for each in own if each.at == at] for at in {each.at for each in own})
+        if not all(_words(month, group) in told for group in groups):
             yield month, "it was removed, and no call of the audit says so"
 
 

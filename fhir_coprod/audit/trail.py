@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from time import time_ns
 from types import TracebackType
 from typing import Self
 
+from fhir_coprod.access.rights import EVERYTHING, Rights
 from fhir_coprod.access_settings import AuditSettings
 from fhir_coprod.audit.chain import month_of
-from fhir_coprod.audit.events import Event
+from fhir_coprod.audit.events import About, Event, by
 from fhir_coprod.audit.heads import Heads
 from fhir_coprod.audit.places import Places
 from fhir_coprod.audit.recorder import Line, Recorder
@@ -49,11 +53,6 @@ class Trail:
         be: then nothing may be answered."""
         return (self._recorder or self._opened()).submit(events)
 
-    @property
-    def is_kept(self) -> bool:
-        """Whether AuditEvents are this audit's: it is on, or has begun."""
-        return self.is_on or self._recorder is not None
-
     def note(self, transaction: Transaction, event: Event) -> None:
         """Remember a write, in the transaction of the write itself."""
         transaction.note(event)
@@ -83,3 +82,19 @@ class Trail:
         if self._recorder is not None:
             self._recorder.close()
         self.places.close()
+
+
+def at_the_machine(interaction: str, patient: str = "") -> Event:
+    """A command that shows records, by whoever is signed in at this machine."""
+    id = patient.removeprefix("Patient/")
+    about = (About("Patient", id, 0, id),) if id else ()
+    return Event(*by(user_here(), ""), interaction, about=about)
+
+
+def user_here() -> Rights:
+    """Who runs this program, by the name that the system knows."""
+    try:
+        name = getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        name = str(os.getuid()) if hasattr(os, "getuid") else ""
+    return replace(EVERYTHING, name=name)
