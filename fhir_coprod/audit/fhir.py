@@ -31,7 +31,10 @@ _PROFILES: Final = {
 }
 """The profile that a successful interaction is told by. Others, and what was refused, have none in BALP."""
 _REST_NAMES: Final = frozenset(
-    ["read", "vread", "update", "patch", "delete", "history-instance", "history-type", "history-system", "create", "search-type", "search-system", "transaction", "batch"]
+    {
+        *("read", "vread", "update", "patch", "delete", "create", "search-type", "search-system"),
+        *("history-instance", "history-type", "history-system", "transaction", "batch"),
+    }
 )
 _TOLD_BY: Final = {"create": ("AUT", "Author"), "update": ("AUT", "Author")}
 

@@ -20,6 +20,10 @@ from fhir_coprod.store.sqlite import SqliteDatabase
 
 _LOCK = 0x636F70726F66
 """The advisory lock for making partitions: two processes may begin a month at once."""
+_PARTITIONS = (
+    "SELECT c.relname::text FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid"
+    " WHERE i.inhparent = to_regclass('audit_call')"
+)
 
 
 class Places:
@@ -57,14 +61,17 @@ class Places:
             yield self.reads(month)
 
     def months(self) -> list[int]:
-        """The months of which there are rows or a file, in order."""
-        found = {row[0] for row in self.store.read("SELECT DISTINCT month FROM audit_call")}
-        if self._path is not None:
-            name = re.compile(re.escape(self._path.stem) + r"-audit-(\d{6})\.db")
-            for file in self._path.absolute().parent.iterdir():
-                named = name.fullmatch(file.name)
-                if named:
-                    found.add(int(named[1]))
+        """The months of which there are rows, a file or a partition, in order."""
+        if self._path is None:
+            return sorted(int(row[0].rpartition("_")[2]) for row in self.store.read(_PARTITIONS))
+        found: set[int] = set()
+        month = 0
+        while month is not None:  # one step by the index for each, as SQLite would look through all rows
+            found |= {month} - {0}
+            month = self.store.read("SELECT min(month) FROM audit_call WHERE month > ?", (month,))[0][0]
+        name = re.compile(re.escape(self._path.stem) + r"-audit-(\d{6})\.db")
+        named = (name.fullmatch(file.name) for file in self._path.absolute().parent.iterdir())
+        found |= {int(one[1]) for one in named if one}
         return sorted(found)
 
     def begin(self, month: int) -> None:

@@ -88,8 +88,8 @@ def verify(
 ) -> None:
     """Prove that no row of the audit is missing, added or altered. Ends with 1 if one is.
 
-    What was calculated anew, cut off at the end, or taken away as a whole shows by the ends of the chains that
-    are written down outside the database: keep that file where who can write the database cannot.
+    What was calculated anew, cut off at the end, or taken away as a whole shows by the ends of the chains
+    that are written down outside the database: keep that file where who can write the database cannot.
     """
     from fhir_coprod.audit import heads as outside
     from fhir_coprod.audit.verify import Flaw
@@ -118,8 +118,8 @@ def verify(
         )
     if not known and seen.calls:
         stderr.print(
-            "No ends were written down outside the database, so that nobody can tell whether the last rows, or"
-            " whole chains, are gone: set audit.heads_file.",
+            "No ends were written down outside the database, so that nobody can tell whether the last rows,"
+            " or whole chains, are gone: set audit.heads_file.",
             highlight=False,
             soft_wrap=True,
         )
