@@ -81,6 +81,7 @@ _MORE = frozenset(
     )
 )
 """Modifiers, and parameters of every type, whose values are not kept."""
+_FREE_TEXT = ("text", "contains", "exact")
 _PATIENT = re.compile(r"(?:Patient/)?([A-Za-z0-9\-.]{1,64})(?:/_history/.*)?")
 LONGEST = 1000
 
@@ -108,7 +109,9 @@ def _is_known(word: str) -> bool:
 
 
 def _value(name: str, value: str) -> str:
-    return quote(value, safe=":,/|-.") if name.partition(":")[0] in _KEPT else "*"
+    code, _, modifier = name.partition(":")
+    is_kept = code in _KEPT and modifier not in _FREE_TEXT
+    return quote(value, safe=":,/|-.") if is_kept else "*"
 
 
 def patients_asked_for(type: str, query: Pairs) -> list[str]:

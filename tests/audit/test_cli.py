@@ -39,7 +39,7 @@ def test_search_shows_who_has_read_a_record_and_is_remembered_itself(filled: Aud
     found = json.loads(run("audit", "search", "--patient", "anna", "--json").stdout)
     assert [one["interaction"] for one in found] == ["audit-search", "audit-search", "read", "update"]
     assert json.loads(run("audit", "search", "--until", "2020-01-01", "--json").stdout) == []
-    assert run("audit", "search", "--since", "yesterday").exit_code == 2
+    assert "is no time" in str(run("audit", "search", "--since", "yesterday").exception)
 
 
 def test_verify_ends_with_1_if_a_row_was_altered(filled: Audited) -> None:
@@ -66,7 +66,7 @@ def test_export_writes_audit_events(filled: Audited, tmp_path: Path, name: str) 
     lines = (gzip.decompress(text) if name.endswith(".gz") else text).splitlines()
     assert {json.loads(line)["resourceType"] for line in lines} == {"AuditEvent"}
     assert len(lines) == 5
-    assert run("audit", "export", "nowhere/x").exit_code == 2
+    assert "cannot be written" in str(run("audit", "export", "nowhere/x").exception)
 
 
 def test_retain_has_nothing_to_remove_in_the_first_years(filled: Audited) -> None:

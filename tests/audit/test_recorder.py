@@ -72,7 +72,7 @@ def test_many_at_once_and_several_processes_each_have_their_chain(audited: Audit
 
 def test_a_heads_file_that_cannot_be_written_is_said_at_once(audited: Audited, tmp_path: Path) -> None:
     settings = AuditSettings(on=True, heads_file=tmp_path / "nowhere" / "heads")
-    with pytest.raises(Exception, match="audit.heads_file"):
+    with pytest.raises(Exception, match=r"audit\.heads_file"):
         Trail(audited.store, settings).open()
 
 

@@ -130,8 +130,9 @@ def test_names_of_parameters_are_kept_only_if_they_are_any() -> None:
         ("Anna Karlsson", "1"),
         ("status", "active,final"),
         ("_has:X:y", ""),
+        ("code:text", "z"),
     ]
-    assert remembered(query) == "subject:Patient.name=*&*=*&status=active,final&*=*"
+    assert remembered(query) == "subject:Patient.name=*&*=*&status=active,final&*=*&code:text=*"
 
 
 def test_patients_that_a_query_names_are_found() -> None:
