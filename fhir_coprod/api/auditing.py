@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
 from typing import Final, TypeVar
 
 from fhir_coprod.api.answer import Answer
 from fhir_coprod.api.call import Call, pairs
-from fhir_coprod.api.landing import Landing
 from fhir_coprod.audit import queries
 from fhir_coprod.audit.events import About, Event, about, by, patients_in, shown
 from fhir_coprod.audit.trail import Trail
@@ -17,6 +19,7 @@ from fhir_coprod.store import Transaction, Version
 T = TypeVar("T")
 Written = tuple[Version | None, int]
 """The version that a call made or left as it was, None if there was nothing, and the status of its answer."""
+_Waiting = tuple[list[Event], "asyncio.Future[None]"]
 _NOT_ABOUT_ANYBODY: Final = frozenset({"capabilities"})
 
 
@@ -25,7 +28,8 @@ class Auditing:
 
     def __init__(self, trail: Trail) -> None:
         self.trail = trail
-        self._landing = Landing()
+        self._waiting: list[_Waiting] = []
+        self._is_writing = False
 
     def minds(self, call: Call) -> bool:
         """Whether this call is remembered."""
@@ -61,8 +65,44 @@ class Auditing:
         events = [
             _answered(one, each) for one, each in answer.parts or ((call, answer),) if not each.is_recorded
         ]
-        if events:
-            await self._landing.wait(self.trail.submit(events))
+        if not events:
+            return
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        self._waiting.append((events, future))
+        if not self._is_writing:
+            # Not at once: others of this turn of the loop can then join.
+            self._is_writing = True
+            loop.call_soon(self._write, loop)
+        await future
+
+    def _write(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Hand over all that wait. What comes while these are written goes next, together."""
+        waiting, self._waiting = self._waiting, []
+
+        def land(done: Future[None]) -> None:
+            with suppress(RuntimeError):  # the loop has ended: nobody waits any more
+                loop.call_soon_threadsafe(self._written, loop, waiting, done)
+
+        try:
+            written = self.trail.submit([event for events, _ in waiting for event in events])
+        except CoprodError as error:
+            written = Future()
+            written.set_exception(error)
+        written.add_done_callback(land)
+
+    def _written(self, loop: asyncio.AbstractEventLoop, waiting: list[_Waiting], done: Future[None]) -> None:
+        self._is_writing = bool(self._waiting)
+        if self._waiting:
+            self._write(loop)
+        error = done.exception()
+        for _, future in waiting:
+            if future.done():
+                continue  # its caller has gone
+            if error is None:
+                future.set_result(None)
+            else:
+                future.set_exception(error)
 
     def protect(self, call: Call) -> None:
         """Raise MethodNotAllowed for what would touch the audit otherwise than by reading it."""

@@ -1,4 +1,4 @@
-"""A server that is killed under load, again and again: every answer that left has its row, and none is wrong."""
+"""A server that is killed under load, again and again: every answer that left has its row."""
 
 from __future__ import annotations
 
