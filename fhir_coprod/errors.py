@@ -22,6 +22,7 @@
     ├── NotAllowed               403  forbidden       2     understood, and refused
     ├── Overloaded               503  transient       1     try again later
     ├── Unwritable               503  no-store        1     the store takes no writes: no room, or read-only
+    ├── Unrecorded               503  no-store        1     the audit cannot be written
     ├── Damaged                  500  exception       2     the store is damaged; a person has to see to it
     └── EhrError                 502  transient       1     an EHR could not be talked to
         ├── EhrUnreachable       502  transient       1     no answer

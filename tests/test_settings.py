@@ -60,7 +60,10 @@ def test_ehr_is_read_with_its_defaults(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ('[watch]\npolicyy = "x"\n', "watch.policyy: unknown key; known keys here: policy, practice, words."),
-        ("[wach]\n", "wach: unknown key; known keys here: ehr, limits, log, site, store, sync, watch."),
+        (
+            "[wach]\n",
+            "wach: unknown key; known keys here: audit, ehr, limits, log, site, store, sync, watch.",
+        ),
         ('[site]\ntimezone = "Mars/Base"\n', "site.timezone: 'Mars/Base' is not an IANA time zone"),
         ('[[ehr]]\nname = "A B"\nurl = "https://x"\n', "ehr.1.name: write a short name"),
         ('[[ehr]]\nname = "a"\nurl = "ftp://x"\n', "ehr.1.url: write the FHIR base address"),

@@ -304,7 +304,7 @@ class Store:
         return self._database
 
     def keep_notes(self, keep: Keep) -> None:
-        """Have the notes of all works (`Transaction.note`) written by this, in their own transactions."""
+        """From now on, `keep` writes the notes of each work (`Transaction.note`), in its own transaction."""
         self._writer.keep = keep
 
     def write(self, work: Callable[[Transaction], T], *, lasting: bool = True) -> T:

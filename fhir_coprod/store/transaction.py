@@ -338,7 +338,7 @@ class Transaction:
         self._batch.session.run("DELETE FROM lease WHERE name = ? AND holder = ?", (name, holder))
 
     def note(self, what: Any) -> None:
-        """Have this kept together with the work, by whoever keeps notes (`Store.keep_notes`)."""
+        """Hand this to whoever keeps notes (`Store.keep_notes`): it is written together with the work."""
         self._notes.append(what)
 
     # ------------------------------------------------------------------------------------------ the frame
