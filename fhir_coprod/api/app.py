@@ -71,6 +71,12 @@ class Application(FastAPI):
         except Misdirected as error:
             await send_answer(error_answer(error), send)
             return
+        try:
+            address = (scope.get("client") or ("",))[0]
+            await self._fhir.auditing.keep_look(path, address, self._fhir.store)
+        except CoprodError as error:
+            await send_answer(error_answer(error), send)
+            return
         await super().__call__(scope, receive, send)
 
 

@@ -8,19 +8,21 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import Final, TypeVar
 
+from fhir_coprod.access.rights import EVERYTHING
 from fhir_coprod.api.answer import Answer
 from fhir_coprod.api.call import Call, pairs
 from fhir_coprod.audit import queries
 from fhir_coprod.audit.events import About, Event, about, by, patients_in, shown
 from fhir_coprod.audit.trail import Trail
 from fhir_coprod.errors import CoprodError, MethodNotAllowed
-from fhir_coprod.store import Transaction, Version
+from fhir_coprod.store import Store, Transaction, Version
 
 T = TypeVar("T")
 Written = tuple[Version | None, int]
 """The version that a call made or left as it was, None if there was nothing, and the status of its answer."""
 _Waiting = tuple[list[Event], "asyncio.Future[None]"]
 _NOT_ABOUT_ANYBODY: Final = frozenset({"capabilities"})
+_NO_PAGES: Final = ("/static/", "/health", "/metrics", "/openapi.json", "/favicon.ico")
 
 
 class Auditing:
@@ -65,8 +67,11 @@ class Auditing:
         events = [
             _answered(one, each) for one, each in answer.parts or ((call, answer),) if not each.is_recorded
         ]
-        if not events:
-            return
+        if events:
+            await self.keep_events(events)
+
+    async def keep_events(self, events: list[Event]) -> None:
+        """Remember these; raises Unrecorded where that cannot be."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
         self._waiting.append((events, future))
@@ -103,6 +108,22 @@ class Auditing:
                 future.set_result(None)
             else:
                 future.set_exception(error)
+
+    async def keep_look(self, path: str, address: str, store: Store) -> None:
+        """Remember that somebody asks for one of our pages, before it is worked out.
+
+        A referral's page is about its patient. The board stands there as a look at the board.
+        """
+        if not self.trail.is_on or path.startswith(_NO_PAGES):
+            return
+        _, _, rest = path.partition("/referral/")
+        kind, _, rest = rest.partition("/")
+        id, found = rest.partition("/")[0], ()
+        if kind and id:
+            versions = await asyncio.to_thread(store.newest, kind, [id])
+            found = tuple(each for version in versions.values() for each in shown(version))
+        event = Event(*by(EVERYTHING, address), "page", kind or path.strip("/")[:64] or "board", id[:64])
+        await self.keep_events([event._replace(about=found)])
 
     def protect(self, call: Call) -> None:
         """Raise MethodNotAllowed for what would touch the audit otherwise than by reading it."""

@@ -103,4 +103,4 @@ def rows(head: Head, events: Iterable[Event], at: int) -> tuple[Head, list[Row],
 
 def from_rows(call: Sequence[Any], resources: Iterable[Sequence[Any]]) -> Event:
     """The event that rows were made of."""
-    return Event(*call[4:-1], about=tuple(About(*row[5:]) for row in resources))
+    return Event._make((*call[4:-1], tuple(About(*row[5:]) for row in resources)))

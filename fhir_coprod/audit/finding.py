@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from fhir_coprod.audit.chain import Row, month_of
@@ -101,7 +102,7 @@ def one(places: Places, month: int, chain: str, number: int) -> Found | None:
             (month, chain, number),
         )
         if rows:
-            return base.ask(lambda session, rows=rows: _whole(session, rows))[0]
+            return base.ask(partial(_whole, calls=rows))[0]
     return None
 
 

@@ -65,7 +65,7 @@ class Places:
         if self._path is None:
             return sorted(int(row[0].rpartition("_")[2]) for row in self.store.read(_PARTITIONS))
         found: set[int] = set()
-        month = 0
+        month: int | None = 0
         while month is not None:  # one step by the index for each, as SQLite would look through all rows
             found |= {month} - {0}
             month = self.store.read("SELECT min(month) FROM audit_call WHERE month > ?", (month,))[0][0]
@@ -92,9 +92,9 @@ class Places:
         engine = self.store.make_engine()
         with engine.begin() as connection:
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
-            for table, each in missing:
+            for name, each in missing:
                 connection.exec_driver_sql(
-                    f"CREATE TABLE IF NOT EXISTS {table}_{each} PARTITION OF {table}"
+                    f"CREATE TABLE IF NOT EXISTS {name}_{each} PARTITION OF {name}"
                     f" FOR VALUES FROM ({each}) TO ({each + 1})"
                 )
         engine.dispose()

@@ -84,6 +84,13 @@ class Trail:
         self.places.close()
 
 
+def remember(store: Store, settings: AuditSettings, event: Event) -> None:
+    """Remember one call of a command, if every call is remembered. Raises Unrecorded where it cannot be."""
+    if settings.on:
+        with Trail(store, settings) as trail:
+            trail.submit([event]).result()
+
+
 def at_the_machine(interaction: str, patient: str = "") -> Event:
     """A command that shows records, by whoever is signed in at this machine."""
     id = patient.removeprefix("Patient/")

@@ -10,6 +10,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -112,7 +113,7 @@ def flaws(store: Store, folder: Path) -> list[Flaw]:
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_every_answer_that_left_has_its_row_when_the_server_is_killed(
-    kind: str, new_store: NewStore, tmp_path: Path, record_property: pytest.RecordProperty
+    kind: str, new_store: NewStore, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     chance = random.Random(int(os.environ.get("KILL_SEED", "7")))
     answered: dict[str, int] = {}

@@ -154,3 +154,15 @@ def test_patients_that_a_query_names_are_found() -> None:
 def test_a_patient_is_found_however_the_reference_is_spelled(body: bytes) -> None:
     assert json.loads(body)["subject"]["reference"].startswith("Patient/a")
     assert patients_in(body) == ("a",)
+
+
+def test_looks_at_pages_are_remembered(audited: Audited) -> None:
+    audited.api.put("Patient/anna", patient(id="anna"))
+    order = {
+        **{"resourceType": "ServiceRequest", "id": "r", "status": "active", "intent": "order"},
+        "subject": {"reference": "Patient/anna"},
+    }
+    audited.api.put("ServiceRequest/r", order)
+    for path in ("/", "/referral/ServiceRequest/r", "/health", "/static/board.css"):
+        audited.api.get(f"http://localhost{path}")
+    assert told(audited)[2:] == [("page", 200, []), ("page", 200, [("ServiceRequest/r", 1, "anna")])]

@@ -21,8 +21,9 @@ async def read(call: Call, endpoint: Endpoint) -> Answer:
     """GET AuditEvent/[id]."""
     own = _only_of(call.caller.rights, "r")
     place = fhir.place(call.id)
-    found = place and await endpoint.in_thread(finding.one, endpoint.auditing.trail.places, *place[:3])
-    if place and found:
+    places = endpoint.auditing.trail.places
+    found = await endpoint.in_thread(finding.one, places, *place[:3]) if place else None
+    if found is not None:
         for made in fhir.resources(found, call.base, own):
             if made["id"] == call.id:
                 return Answer(200, jsontext.encode(made))
@@ -97,8 +98,12 @@ def _wanted(asked: Pairs, limit: int) -> tuple[Wanted, int, tuple[int, str, int]
                 wanted = wanted._replace(patient=value.removeprefix("Patient/"))
             case "agent" | "agent:identifier" | "agent-name":
                 wanted = wanted._replace(who=value)
-            case "address" | "action" | "outcome":
-                wanted = wanted._replace(**{name: value})
+            case "address":
+                wanted = wanted._replace(address=value)
+            case "action":
+                wanted = wanted._replace(action=value)
+            case "outcome":
+                wanted = wanted._replace(outcome=value)
             case "entity":
                 type, slash, id = value.partition("/")
                 if not slash:

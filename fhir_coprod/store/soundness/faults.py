@@ -48,6 +48,7 @@ _GUARDED = {
     "merge_base": RESTORE,
     "pause": f"say it again (fhir-coprod ehr pause, or resume), {_OR_RESTORE}",
     "sync_run": f"nothing depends on it, and it is forgotten after 200 runs; {_OR_RESTORE}",
+    "audit_checkpoint": (f"fhir-coprod audit verify misses what was before it in that month; {_OR_RESTORE}"),
     "share": f"nobody uses it after eight days, and then it is forgotten; {_OR_RESTORE}",
     "habit": f"the watch learns it again, but what was in use before is lost; {_OR_RESTORE}",
 }
