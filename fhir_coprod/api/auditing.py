@@ -118,7 +118,8 @@ class Auditing:
             return
         _, _, rest = path.partition("/referral/")
         kind, _, rest = rest.partition("/")
-        id, found = rest.partition("/")[0], ()
+        id = rest.partition("/")[0]
+        found: tuple[About, ...] = ()
         if kind and id:
             versions = await asyncio.to_thread(store.newest, kind, [id])
             found = tuple(each for version in versions.values() for each in shown(version))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -73,7 +74,9 @@ def verify(
                 check.take(call, resources)
                 if check.calls % AT_ONCE == 0:
                     progress(month, check.calls)
-            for row in base.read(_ORPHANS, (month,)):
+            with closing(base.inspector()) as session:  # which may take its time
+                orphans = session.rows(_ORPHANS, (month,))
+            for row in orphans:
                 tell(Flaw("added", month, row[0], row[1], "rows about resources, and no call to them"))
     check.end()
     return Verified(check.calls, len(check.newest), len(months), count)
