@@ -22,7 +22,7 @@ from pathlib import Path
 
 from benchmarks import references
 from benchmarks.frame import Pair, Result, Work
-from benchmarks.load import bare_starlette, request, send_all, serving
+from benchmarks.load import CONNECTIONS, bare_starlette, request, send_all, serving
 from benchmarks.meter import Meter
 from benchmarks.sample import REFERRED_TO, care_plan_bytes, family, population, referral
 from tests.peers import postgresql
@@ -87,13 +87,18 @@ def pairs(resources: int) -> Iterator[Pair | Result]:
                 yield from _beside_nothing(ours, bare, fhirstarter, resources)
                 if hapi:
                     yield from _beside_hapi(ours, hapi, resources)
+            with endpoint(url, heads=folder / "heads") as base:
+                audited = Server(base, name, loaded[name].begin, loaded[name].end)
+                yield from _audited(audited, bare, resources)
 
 
 @contextmanager
-def endpoint(store_url: str) -> Iterator[str]:
-    """Base URL of a `fhir-coprod serve` process on that store."""
+def endpoint(store_url: str, heads: Path | None = None) -> Iterator[str]:
+    """Base URL of a `fhir-coprod serve` process on that store; it remembers every call if the ends of the
+    audit's chains have a file to go to."""
     command = [sys.executable, "-m", "fhir_coprod", "serve", "--port", "0", "--no-jobs"]
-    with serving(command, env=environment(store_url)) as url:
+    audit = {"COPROD_AUDIT__ON": "true", "COPROD_AUDIT__HEADS_FILE": str(heads)} if heads else {}
+    with serving(command, env=environment(store_url) | audit) as url:
         yield url
 
 
@@ -186,6 +191,30 @@ def _beside_nothing(ours: Server, bare: str, fhirstarter: str | None, resources:
                 fhirstarter, [request("POST", f"{fhirstarter}/CarePlan", b) for b in bodies], status=201
             ),
             "the reference validates, and stores nothing",
+        )
+
+
+def _audited(ours: Server, bare: str, resources: int) -> Iterator[Pair]:
+    """Reads that are each on disk in the audit before they are answered."""
+    places = [f"Patient/p{number * 7 % (resources // 10)}" for number in range(READS)]
+    for clients, share in ((CONNECTIONS, 1), (1, 8)):
+        asked, few = places[: READS // share], "1 client" if clients == 1 else f"{clients} clients"
+        yield Pair(
+            f"read, remembered on disk, {few}, {ours.name}",
+            "reads",
+            send_all(
+                ours.base,
+                [request("GET", f"{ours.base}/{place}") for place in asked],
+                status=200,
+                connections=clients,
+            ),
+            "bare Starlette route",
+            send_all(
+                bare,
+                [request("GET", f"{bare}/{place}") for place in asked],
+                status=200,
+                connections=clients,
+            ),
         )
 
 

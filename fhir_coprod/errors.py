@@ -23,6 +23,7 @@
     ├── Overloaded               503  transient       1     try again later
     │   └── TooMany              429  throttled       1     more than one caller may have or ask
     ├── Unwritable               503  no-store        1     the store takes no writes: no room, or read-only
+    ├── Unrecorded               503  no-store        1     the audit cannot be written
     ├── Damaged                  500  exception       2     the store is damaged; a person has to see to it
     ├── IssuerError              502  transient       1     the identity provider could not be talked to
     └── EhrError                 502  transient       1     an EHR could not be talked to
@@ -275,6 +276,20 @@ class Unwritable(CoprodError):
     def __init__(self, message: str, state: str = "disk-full") -> None:
         super().__init__(message)
         self.state = state
+
+
+class Unrecorded(CoprodError):
+    """The audit cannot be written, so that nothing may be answered."""
+
+    status = 503
+    code = "no-store"
+    exit_code = 1
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Nothing is answered that cannot be recorded, and the audit cannot be written just now: the"
+            " server's log says why. A write may have been stored all the same: read before you repeat it."
+        )
 
 
 class Damaged(CoprodError):

@@ -21,6 +21,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 
 from fhir_coprod.access_settings import AccessSettings, ServerTlsSettings, is_loopback
 from fhir_coprod.accounts import AUTHS, Auth, NoAuth, Section, TlsSettings, is_base
+from fhir_coprod.audit_settings import AuditSettings
 from fhir_coprod.errors import ConfigError
 from fhir_coprod.export_settings import ExportSettings
 from fhir_coprod.windows import Window
@@ -277,6 +278,7 @@ class Settings(Section):
     access: AccessSettings = AccessSettings()
     export: ExportSettings = ExportSettings()
     tls: ServerTlsSettings = ServerTlsSettings()
+    audit: AuditSettings = AuditSettings()
     ehr: tuple[EhrSettings, ...] = ()
 
     @field_validator("ehr")
@@ -356,7 +358,7 @@ def _anchor(content: dict[str, Any], folder: Path) -> None:
         policy = section.get("policy")
         if isinstance(policy, str) and policy.endswith(".toml"):
             section["policy"] = anchored(policy)
-        for key in ("identifiers", "bulk_folder", "folder", "certificate_file", "key_file"):
+        for key in ("identifiers", "bulk_folder", "folder", "certificate_file", "key_file", "heads_file"):
             path = section.get(key)
             if isinstance(path, str) and path:
                 section[key] = anchored(path)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import gzip
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 from starlette.types import Send
@@ -19,6 +19,9 @@ from fhir_coprod.errors import CoprodError
 from fhir_coprod.jsontext import Json
 from fhir_coprod.outcome import Outcome
 from fhir_coprod.store import Version
+
+if TYPE_CHECKING:
+    from fhir_coprod.api.call import Call
 
 
 @dataclass(slots=True)
@@ -39,6 +42,9 @@ class Answer:
     outcome: issues to report with an entry of a Bundle (warnings, or what went wrong)
     part:    of a file, which is sent instead of a body
     format:  its media type, whatever the caller has asked for; "": that
+    shown:   all versions that the answer shows anything of, for the audit; empty: `version` alone
+    parts:   of a Bundle: each entry as a call of its own, for the audit
+    is_recorded: whether the audit has it already, in the transaction of the write itself
     """
 
     status: int = 200
@@ -48,6 +54,9 @@ class Answer:
     outcome: Outcome | None = None
     part: Part | None = None
     format: str = ""
+    shown: Sequence[Version] = ()
+    parts: Sequence[tuple[Call, Answer]] = ()
+    is_recorded: bool = False
 
     @property
     def etag(self) -> str:

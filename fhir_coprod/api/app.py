@@ -25,7 +25,8 @@ from fhir_coprod.access import sessions
 from fhir_coprod.api.answer import Answer, error_answer, send_answer
 from fhir_coprod.api.authorization import PATHS, Authorization
 from fhir_coprod.api.call import Caller, headers_of
-from fhir_coprod.api.endpoint import PREFIX, Endpoint, extra_headers
+from fhir_coprod.api.endpoint import PREFIX, Endpoint
+from fhir_coprod.api.failures import extra_headers
 from fhir_coprod.api.interactions import bulk_files, exports, imports
 from fhir_coprod.api.metrics import Metrics
 from fhir_coprod.api.openapi import description
@@ -110,9 +111,7 @@ class Application(FastAPI):
             return
         base = self._fhir.base(scope.get("scheme", "http"), host)
         rights = await gate.rights_of(scope, headers_of(scope), base)
-        is_open = path in _FOR_PROGRAMS and any(
-            one.context == "system" for one in rights.scopes
-        )
+        is_open = path in _FOR_PROGRAMS and any(one.context == "system" for one in rights.scopes)
         if rights.kind in ("program", "patient", "proxy") and not is_open:
             raise NotAllowed("The pages are for people who sign in; programs call what is under /fhir.")
 
@@ -191,7 +190,7 @@ def create_app(store: Store, settings: Settings) -> FastAPI:
         text = metrics.text(condition, faults, seen)
         return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
 
-    app.router.routes.extend(web.routes(store, settings))
+    app.router.routes.extend(web.routes(store, settings, endpoint.auditing.keep_look))
     # FastAPI calls this method whenever /openapi.json is read.
     app.openapi = partial(description, app, TABLE)  # type: ignore[method-assign]
     return app

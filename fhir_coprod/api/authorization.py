@@ -22,7 +22,8 @@ from fhir_coprod.access import assertions, clients, tokens
 from fhir_coprod.access.words import Untrusted
 from fhir_coprod.api.answer import Answer, send_answer
 from fhir_coprod.api.call import headers_of, read_body
-from fhir_coprod.api.endpoint import Endpoint, extra_headers, told
+from fhir_coprod.api.endpoint import Endpoint
+from fhir_coprod.api.failures import extra_headers, told
 from fhir_coprod.api.gate import Gate, failing
 from fhir_coprod.errors import BadRequest, CoprodError, TooMany, plain
 from fhir_coprod.jsontext import Json

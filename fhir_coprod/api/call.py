@@ -140,6 +140,23 @@ def _is_local(address: str) -> bool:
         return True
 
 
+def unread(interaction: str, scope: Scope, named: Mapping[str, str], rights: Rights) -> Call:
+    """What is known of a request that was refused before it was understood.
+
+    named:  the values in its path
+    rights: of callers who have not said who they are
+    """
+    return Call(
+        interaction=interaction,
+        method=scope["method"],
+        base="",
+        type=named.get("type") or named.get("owner", ""),
+        id=named.get("id", ""),
+        member=named.get("member", ""),
+        caller=Caller((scope.get("client") or ("",))[0], rights),
+    )
+
+
 def headers_of(scope: Scope) -> dict[str, str]:
     """Headers with lower-case names; values of a repeated header are joined by a comma, as in HTTP."""
     headers: dict[str, str] = {}

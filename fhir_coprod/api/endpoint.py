@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import time
-import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
@@ -25,29 +23,26 @@ from fhir_coprod import deadline, definitions, faults, jsontext
 from fhir_coprod.access import admission
 from fhir_coprod.access.rights import EVERYTHING, Rights
 from fhir_coprod.access.sight import sight_on
-from fhir_coprod.access.words import Untrusted
 from fhir_coprod.api import security, segments
 from fhir_coprod.api.answer import Answer, error_answer, send_answer
+from fhir_coprod.api.auditing import Auditing, Written
 from fhir_coprod.api.background import Background
-from fhir_coprod.api.call import Call, Caller, Pairs, headers_of, pairs, plain_body, read_body
+from fhir_coprod.api.call import Call, Caller, Pairs, headers_of, pairs, plain_body, read_body, unread
+from fhir_coprod.api.failures import MAYBE, RETRY_SECONDS, extra_headers, told, too_slow
 from fhir_coprod.api.formats import FHIR_JSON, takes_gzip
-from fhir_coprod.api.gate import NOBODY, Gate
+from fhir_coprod.api.gate import Gate
 from fhir_coprod.api.landing import Landing
 from fhir_coprod.api.metrics import Metrics
 from fhir_coprod.api.places import Places
 from fhir_coprod.deadline import Deadline
 from fhir_coprod.errors import (
     BadRequest,
-    ConfigError,
     CoprodError,
-    Damaged,
     MethodNotAllowed,
     NotFound,
     NotSignedIn,
     Overloaded,
-    TooMany,
     UnknownType,
-    Unwritable,
 )
 from fhir_coprod.remembering import remembering_short
 from fhir_coprod.settings import Settings
@@ -69,7 +64,6 @@ BYTES_OF_ELEMENT = 5
 `limits.elements` together."""
 LINE = 32
 """Most requests that wait for one kind of room."""
-RETRY_SECONDS = 5
 Lane = Literal["search", "wide search", "body"]
 _AT_ONCE: AbstractAsyncContextManager[None] = nullcontext()
 Handler = Callable[[Call, "Endpoint"], Coroutine[object, object, Answer]]
@@ -119,6 +113,7 @@ class Endpoint:
         self.received = Places(BODIES_HELD * settings.limits.body_bytes, LINE)
         self.background = Background(1)
         self.bulk = Background(1)
+        self.auditing = Auditing(store, settings.audit)
         self._under_way: set[Deadline] = set()
         self._unfinished: dict[Deadline | None, Future[Any]] = {}
         self.reads_at_once = settings.store.url.startswith("sqlite")
@@ -146,6 +141,7 @@ class Endpoint:
         """Release threads and connections; the store stays open, since it is the caller's."""
         await self.background.close()
         await self.bulk.close()
+        await asyncio.to_thread(self.auditing.trail.close)
         for own in tuple(self._under_way):
             own.end()
         if self._gathering is not None:
@@ -192,6 +188,8 @@ class Endpoint:
         if call.type and not _is_type(call.type):
             raise UnknownType(f"FHIR R4 has no resource type {call.type[:64]!r}; names are case-sensitive.")
         security.admit(call.interaction, call.type, call.id, call.caller)
+        if call.type == "AuditEvent":
+            self.auditing.protect(call)
         rights = call.caller.rights
         if rights is not EVERYTHING:
             admission.demand(
@@ -272,7 +270,7 @@ class Endpoint:
                     return await answering
         except TimeoutError:
             own.is_over = True
-            raise _too_slow(seconds, _MAYBE if own.has_begun_to_write else "") from None
+            raise too_slow(seconds, MAYBE if own.has_begun_to_write else "") from None
         finally:
             self._under_way.discard(own)
             self._unfinished.pop(own, None)
@@ -281,8 +279,17 @@ class Endpoint:
                 # It may wait for the database.
                 asyncio.get_running_loop().run_in_executor(None, own.end)
 
-    async def write(self, work: Callable[[Transaction], T]) -> T:
-        """One atomic write; it is committed together with others that come at the same time."""
+    async def write(
+        self,
+        work: Callable[[Transaction], T],
+        calls: Sequence[Call] = (),
+        written: Callable[[T], Iterable[Written]] = lambda done: (),
+    ) -> T:
+        """One atomic write; it is committed together with others that come at the same time.
+
+        calls, written: what asked for it, and what became of each, for the audit
+        """
+        work = self.auditing.noting(work, calls, written)
         return await self._landing.wait(self.store.submit(work))
 
     async def read(self, type: str, id: str, rights: Rights) -> Version:
@@ -304,12 +311,14 @@ class _Form:
     """The format of the answer, as far as the request has been understood.
 
     held: bytes of `Endpoint.received` that its body takes up
+    call: the request, once it is known who calls
     """
 
     media_type: str = FHIR_JSON
     pretty: bool = False
     gzipped: bool = False
     held: int = 0
+    call: Call | None = None
 
 
 class _Door:
@@ -344,13 +353,16 @@ class _Door:
                 answer = await self._endpoint.in_time(self._answer(scope, named, receive, form), seconds)
         except Exception as error:  # noqa: BLE001  # the last line of defence; it is logged and answered
             if isinstance(error, TimeoutError):
-                error = _too_slow(self._endpoint.settings.limits.seconds)
+                error = too_slow(self._endpoint.settings.limits.seconds)
             said = told(error, self._name)
             answer = error_answer(said, self._headers(said, scope))
             faults.let_go(error)
         finally:
             if form.held:
                 self._endpoint.received.give(form.held)
+        call = form.call or unread(self._name, scope, named, self._endpoint.gate.of_strangers)
+        if self._endpoint.auditing.minds(call):
+            answer = await self._recorded(call, answer)
         self._endpoint.metrics.count(self._name, answer.status, time.perf_counter() - started)
         await send_answer(
             answer,
@@ -362,7 +374,7 @@ class _Door:
         )
 
     async def _answer(self, scope: Scope, named: dict[str, str], receive: Receive, form: _Form) -> Answer:
-        call = await self._call(scope, named, receive, form)
+        call = form.call = await self._call(scope, named, receive, form)
         form.gzipped = takes_gzip(call.headers.get("accept-encoding", ""))
         if self.row is None or not self.row.is_file:
             form.media_type, form.pretty = call.media_type, call.pretty
@@ -379,7 +391,7 @@ class _Door:
         address = (scope.get("client") or ("",))[0]
         if self._is_open:
             await endpoint.gate.fresh()
-            caller = Caller(address, NOBODY) if endpoint.gate.required else Caller(address)
+            caller = Caller(address, endpoint.gate.of_strangers)
             headers.pop("authorization", None)
         else:
             # Before the body is read: what strangers send takes no room.
@@ -414,6 +426,14 @@ class _Door:
             receive=receive if self.row and (takes_file or self.row.is_file) else None,
         )
 
+    async def _recorded(self, call: Call, answer: Answer) -> Answer:
+        """The answer, once it stands in the audit; else the error that it cannot be recorded."""
+        try:
+            await self._endpoint.auditing.keep(call, answer)
+        except Exception as error:  # noqa: BLE001  # as above: logged and answered
+            return error_answer(told(error, self._name), {"retry-after": str(RETRY_SECONDS)})
+        return answer
+
     def _headers(self, error: Exception, scope: Scope) -> dict[str, str]:
         """The headers that an error adds to its answer."""
         if isinstance(error, Overloaded | NotSignedIn):
@@ -421,17 +441,6 @@ class _Door:
         if not isinstance(error, MethodNotAllowed):
             return {}
         return {"allow": ", ".join(self._endpoint.allowed(_place(scope)))}
-
-
-def extra_headers(error: CoprodError) -> dict[str, str]:
-    """The headers that belong to an error: when to try again, or how to say who one is."""
-    if isinstance(error, TooMany):
-        return {"retry-after": str(max(1, math.ceil(error.seconds)))}
-    if isinstance(error, Overloaded):
-        return {"retry-after": str(RETRY_SECONDS)}
-    if isinstance(error, Untrusted):
-        return {"www-authenticate": f'Bearer error="{error.kind}"'}
-    return {"www-authenticate": "Bearer"} if isinstance(error, NotSignedIn) else {}
 
 
 def _place(scope: Scope) -> str:
@@ -473,38 +482,9 @@ async def _unless_gone(receive: Receive, answering: Coroutine[object, object, An
         leaving.cancel()
 
 
-def _too_slow(seconds: float, stored: str = "") -> Overloaded:
-    return Overloaded(
-        f"The answer took longer than {seconds:g} seconds; ask for less at once, or try again later.{stored}"
-    )
-
-
-_MAYBE = " A write may have been stored all the same: read before you repeat it."
-
-
 def _in_time(work: Callable[..., T], *arguments: object) -> T:
     deadline.check()
     return work(*arguments)
-
-
-def told(error: Exception, name: str) -> CoprodError:
-    """The error that a caller is told when an interaction fails.
-
-    For a fault of ours the log gets its type and place, never its message, which may quote a record.
-    """
-    if isinstance(error, ConfigError):
-        # The store was there at the start and is not now. Only the log says which store, and why.
-        log.error("%s: %s", name, error)
-        return Overloaded("The store cannot be reached just now; try again later.")
-    if isinstance(error, Damaged | Unwritable):
-        log.error("%s: %s", name, error)
-    if isinstance(error, CoprodError):
-        return error
-    incident = uuid.uuid4().hex[:12]
-    log.error("incident %s in %s: %s", incident, name, faults.traced(error))
-    return CoprodError(
-        f"The server failed at this request; its log names the cause under incident {incident}."
-    )
 
 
 def interactions_of(table: Iterable[Interaction]) -> frozenset[str]:

@@ -25,7 +25,7 @@ from fhir_coprod.access.clients import CHANGED, Client
 from fhir_coprod.access.fetched import FetchedKeys
 from fhir_coprod.access.issuers import Issuers
 from fhir_coprod.access.rates import Rates
-from fhir_coprod.access.rights import Rights
+from fhir_coprod.access.rights import EVERYTHING, Rights
 from fhir_coprod.access.tokens import Holder
 from fhir_coprod.access.words import Untrusted
 from fhir_coprod.api.call import Caller, caller_at
@@ -75,6 +75,11 @@ class Gate:
         self._rates = Rates(per_second, max(1.0, per_second * 10)) if per_second else None
         self._is_configured = bool(settings.access.issuer or settings.access.sign_in)
         self.required = True
+
+    @property
+    def of_strangers(self) -> Rights:
+        """What callers may do who have not said who they are."""
+        return NOBODY if self.required else EVERYTHING
 
     # ------------------------------------------------------------------------------------- who there is
 

@@ -66,6 +66,7 @@ def show_alert(
     json: JsonOption = False,
 ) -> None:
     """One follow-up: what is missing, since when, who can move it, and what was noted."""
+    from fhir_coprod.audit.trail import at_the_machine, remember
     from fhir_coprod.cli.tables import HELD, state
     from fhir_coprod.watch.record.fhir import moment
     from fhir_coprod.watch.rules.standing import spoken_end, spoken_time
@@ -74,6 +75,8 @@ def show_alert(
     site = settings(context, config)
     with existing_store(site) as store:
         task, issues = desk.find(store, site, alert)
+        patient = str(task.get("for", {}).get("reference", ""))
+        remember(store, site.audit, at_the_machine("alerts-show", patient))
     row = desk.as_json(task, issues)
     if json:
         print_json(row)

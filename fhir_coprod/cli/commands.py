@@ -78,6 +78,9 @@ COMMANDS = {
         "quality",
         "What is wrong in the records of each EHR, by type, rule and element: a list to send to its vendor.",
     ),
+    "audit": Place(
+        "audit", "app", "Who was shown what: search it, prove that nothing was removed, write it out."
+    ),
     "alerts": Place(
         "alerts",
         "app",

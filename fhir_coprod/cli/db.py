@@ -54,6 +54,42 @@ def upgrade(context: typer.Context, config: ConfigOption = None, json: JsonOptio
 
 
 @app.command()
+def retain(
+    context: typer.Context,
+    config: ConfigOption = None,
+    json: JsonOption = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
+) -> None:
+    """Remove what is kept no longer: the months of the audit that ended more than audit.keep_years ago.
+
+    What each chain of hashes ended with stays, so that `fhir-coprod audit verify` goes on from there, and the
+    removal stands in the audit itself. Versions of records, and the bytes as they were received, are kept.
+    """
+    from datetime import UTC, datetime
+
+    from fhir_coprod.audit import retention
+    from fhir_coprod.audit.trail import Trail, user_here
+    from fhir_coprod.cli.common import existing_store
+
+    chosen = settings(context, config)
+    now = datetime.now(UTC)
+    with existing_store(chosen) as store, Trail(store, chosen.audit) as trail:
+        found = retention.past(trail.places, now, chosen.audit.keep_years)
+        if found and not dry_run:
+            trail.open()
+            for month in found:
+                retention.remove(store, trail.places, month.month, user_here(), now)
+    if json:
+        print_json({"dryRun": dry_run, "removed": [each._asdict() for each in found]})
+        return
+    for each in found:
+        done = "would be removed" if dry_run else "removed"
+        _say(f"audit of {each.month // 100}-{each.month % 100:02}, {each.calls} calls: {done}")
+    if not found:
+        _say("nothing is past its time")
+
+
+@app.command()
 def check(
     context: typer.Context,
     config: ConfigOption = None,

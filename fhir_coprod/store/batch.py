@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from msgspec.structs import force_setattr
 from sqlalchemy import Connection
@@ -99,6 +100,8 @@ class Batch:
         """What has been read from the database or flushed into it."""
         self.pending: list[Pending] = []
         """From work that succeeded; not yet in the database."""
+        self.notes: list[Any] = []
+        """What is to be remembered of work that succeeded, in this transaction."""
         self._read_unlocked: dict[Reference, int] = {}
         self.known_types = known_types
         self.new_types: set[str] = set()

@@ -33,7 +33,7 @@ from fhir_coprod.store.search.sight import Sight
 from fhir_coprod.store.soundness.glance import glance
 from fhir_coprod.store.transaction import Transaction
 from fhir_coprod.store.versions import COLUMNS, Version, from_row
-from fhir_coprod.store.writer import Writer
+from fhir_coprod.store.writer import Keep, Writer
 
 T = TypeVar("T")
 
@@ -339,6 +339,15 @@ class Store:
         return int(rows[0][0]) if rows else 0
 
     # ------------------------------------------------------------------------------------------- writing
+
+    @property
+    def database(self) -> Database:
+        """How to connect to its database, for who keeps tables of their own there."""
+        return self._database
+
+    def keep_notes(self, keep: Keep) -> None:
+        """From now on, `keep` writes the notes of each work (`Transaction.note`), in its own transaction."""
+        self._writer.keep = keep
 
     def write(self, work: Callable[[Transaction], T], *, lasting: bool = True) -> T:
         """Do the work in one transaction; returns once it is on disk, raises what the work raised.

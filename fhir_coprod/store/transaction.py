@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from sqlalchemy import Connection
@@ -55,6 +55,7 @@ class Transaction:
         self._batch = batch
         self._own: dict[Reference, Newest] = {}
         self._pending: list[Pending] = []
+        self._notes: list[Any] = []
         self._savepoint = False
         self._new_types: set[str] = set()
         self.now: datetime = batch.clock()
@@ -346,6 +347,10 @@ class Transaction:
         self._protect()
         self._batch.session.run("DELETE FROM lease WHERE name = ? AND holder = ?", (name, holder))
 
+    def note(self, what: Any) -> None:
+        """Hand this to whoever keeps notes (`Store.keep_notes`): it is written together with the work."""
+        self._notes.append(what)
+
     # ------------------------------------------------------------------------------------------ the frame
 
     def _protect(self) -> None:
@@ -364,6 +369,7 @@ class Transaction:
     def finish(self) -> None:
         """The work succeeded: hand its writes to the batch."""
         self._batch.pending += self._pending
+        self._batch.notes += self._notes
         self._batch.latest.update(self._own)
         if self._savepoint:
             self._batch.session.run("RELEASE SAVEPOINT work")

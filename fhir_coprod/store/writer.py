@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from queue import Empty, SimpleQueue
@@ -24,11 +24,14 @@ from fhir_coprod import deadline
 from fhir_coprod.errors import CoprodError, Overloaded, Unwritable
 from fhir_coprod.instants import now
 from fhir_coprod.store.batch import Batch, Clock, Stale
-from fhir_coprod.store.database import Database, DatabaseErrors, is_conflict, is_lost
+from fhir_coprod.store.database import Database, DatabaseErrors, Session, is_conflict, is_lost
 from fhir_coprod.store.transaction import Transaction
 
 T = TypeVar("T")
 Work = Callable[[Transaction], Any]
+Keep = Callable[[Session, Sequence[Any]], Callable[[bool], None]]
+"""Writes notes (`Transaction.note`) into the transaction that ends; what it returns is told whether that was
+committed, False if nobody knows."""
 
 MAX_WORKS = 256
 """Most pieces of work in one commit."""
@@ -78,6 +81,7 @@ class Writer:
         self._closed = False
         self.failed: CoprodError | None = None
         """Why the database took no write when it was last asked to; None if it did."""
+        self.keep: Keep | None = None
         self._known_types: set[str] = set()
         self._locked_from_start = database.url.get_backend_name() == "sqlite"
         self._thread = threading.Thread(target=self._serve, name="coprod-writer", daemon=True)
@@ -193,6 +197,7 @@ class Writer:
                     done.append(item)
                     _run(batch, item)
             batch.flush(batch.pending)
+            ended = self._keep(session, batch.notes)
         except BaseException as error:
             self._roll_back(transaction, error)
             if not last and isinstance(error, (Stale, *_Errors)):
@@ -201,12 +206,21 @@ class Writer:
         try:
             transaction.commit()
         except BaseException as error:
+            ended(False)
             self._roll_back(transaction, error)
             if not last and is_conflict(error):
                 raise _Retry from error
             raise
+        ended(True)
         self.failed = None
         self._known_types |= batch.new_types
+
+    def _keep(self, session: Session, notes: Sequence[Any]) -> Callable[[bool], None]:
+        if not notes:
+            return _nothing
+        if self.keep is None:
+            raise RuntimeError("there are notes, and nobody keeps them")
+        return self.keep(session, notes)
 
     def _connect(self) -> Connection:
         if self._connection is None:
@@ -243,6 +257,10 @@ class Writer:
                 self._database.close()
             return explained
         return error
+
+
+def _nothing(is_committed: bool) -> None:
+    """Nobody has to be told."""
 
 
 class _Retry(Exception):

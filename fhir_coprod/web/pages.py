@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from fhir_coprod.access.rights import Rights
 from fhir_coprod.errors import CoprodError, NotSignedIn
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store
@@ -24,18 +25,24 @@ from fhir_coprod.web.visitor import SignInAgain, Visitor
 
 Act = Callable[[referral.Place, dict[str, str], datetime], None]
 Handler = Callable[[Request, Visitor], Awaitable[Response]]
+Look = Callable[[str, str, Rights], Awaitable[None]]
+"""Path of a page, address of the connection, and what who asks may do."""
 _REFERRAL = "/referral/{kind}/{id}"
 
 
-def routes(store: Store, settings: Settings) -> list[BaseRoute]:
-    """The pages of this store."""
-    return _Pages(store, settings).routes()
+def routes(store: Store, settings: Settings, look: Look) -> list[BaseRoute]:
+    """The pages of this store.
+
+    look: remembers who looks at a page
+    """
+    return _Pages(store, settings, look).routes()
 
 
 class _Pages:
     """The pages of one application."""
 
-    def __init__(self, store: Store, settings: Settings) -> None:
+    def __init__(self, store: Store, settings: Settings, look: Look) -> None:
+        self._look = look
         self._store = store
         self._settings = settings
         self._door = Door(store, settings)
@@ -61,8 +68,10 @@ class _Pages:
         """A route whose handler knows who asks; whoever has to sign in first is told so instead."""
 
         async def respond(request: Request) -> Response:
+            address = request.client.host if request.client else ""
             try:
                 visitor = await self._door.visitor(request)
+                await self._look(request.url.path, address, visitor.rights)
             except NotSignedIn as error:
                 return await self._first_sign_in(request, error)
             except WithoutRole as error:

@@ -16,7 +16,8 @@ from fhir_coprod.access.rights import EVERYTHING, Rights
 from fhir_coprod.access_settings import AccessSettings
 from fhir_coprod.api.answer import Answer, error_answer
 from fhir_coprod.api.call import Call, Caller, pairs
-from fhir_coprod.api.endpoint import Endpoint, told
+from fhir_coprod.api.endpoint import Endpoint
+from fhir_coprod.api.failures import told
 from fhir_coprod.api.formats import FHIR_JSON, FORM
 from fhir_coprod.api.metrics import Metrics
 from fhir_coprod.api.table import TABLE

@@ -24,7 +24,8 @@ import msgspec
 from fhir_coprod import faults
 from fhir_coprod.api.answer import Answer, error_answer, outcome_answer
 from fhir_coprod.api.call import Call
-from fhir_coprod.api.endpoint import RETRY_SECONDS, Endpoint, Handler, told
+from fhir_coprod.api.endpoint import Endpoint, Handler
+from fhir_coprod.api.failures import RETRY_SECONDS, told
 from fhir_coprod.api.formats import http_date, without_async
 from fhir_coprod.api.interactions import searchset
 from fhir_coprod.errors import NotFound, TooLarge
@@ -154,6 +155,9 @@ async def _answer(endpoint: Endpoint, id: str, kept: AsyncRequest) -> None:
         found = await endpoint.in_time(endpoint.perform(call, handler), seconds)
     except Exception as error:  # noqa: BLE001  # it is the answer
         found = error_answer(told(error, call.interaction))
+    if endpoint.auditing.minds(call):
+        # Whoever fetches the answer is remembered as well, without what is in it.
+        await endpoint.auditing.keep(call, found)
     entry = searchset.response_entry(found, HTTPStatus(found.status).phrase, with_body=True)
     body = searchset.bundle("batch-response", [], [entry]).body
     keep = partial(async_requests.answer, id=id, kept=kept, answer=body, seconds=KEPT_SECONDS)

@@ -123,7 +123,8 @@ async def everything(call: Call, endpoint: Endpoint) -> Answer:
         entries = [_entry(call.base, version) for version in page.versions]
         is_whole = not cursor and not following
         total = len(entries) if is_whole else None
-        return searchset.bundle("searchset", links, entries + searchset.ignored(given.unknown), total=total)
+        entries += searchset.ignored(given.unknown)
+        return searchset.bundle("searchset", links, entries, total=total, shown=page.versions)
 
     return await endpoint.in_thread(look, lane="wide search")
 

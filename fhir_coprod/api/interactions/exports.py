@@ -17,7 +17,8 @@ import msgspec
 from fhir_coprod import jsontext
 from fhir_coprod.api.answer import Answer
 from fhir_coprod.api.call import Call
-from fhir_coprod.api.endpoint import RETRY_SECONDS, Endpoint
+from fhir_coprod.api.endpoint import Endpoint
+from fhir_coprod.api.failures import RETRY_SECONDS
 from fhir_coprod.api.formats import http_date
 from fhir_coprod.api.interactions import bulk_files, export_asked, subset
 from fhir_coprod.bulk import allowed, exporting, patients

@@ -22,7 +22,8 @@ import msgspec
 from fhir_coprod import jsontext
 from fhir_coprod.api.answer import Answer
 from fhir_coprod.api.call import Call
-from fhir_coprod.api.endpoint import RETRY_SECONDS, Endpoint
+from fhir_coprod.api.endpoint import Endpoint
+from fhir_coprod.api.failures import RETRY_SECONDS
 from fhir_coprod.api.formats import http_date
 from fhir_coprod.api.interactions import allowed, bulk_files
 from fhir_coprod.bulk import folder, importing

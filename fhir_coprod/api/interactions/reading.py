@@ -7,7 +7,7 @@ from fhir_coprod.api.answer import Answer
 from fhir_coprod.api.call import Call, Pairs, pairs
 from fhir_coprod.api.endpoint import INLINE_BYTES, Endpoint
 from fhir_coprod.api.formats import FORM, entity_tags, is_modified, time_parameter
-from fhir_coprod.api.interactions import searchset, subset
+from fhir_coprod.api.interactions import audit_events, searchset, subset
 from fhir_coprod.errors import BadRequest, NotFound, UnknownParameter, UnsupportedMediaType
 from fhir_coprod.store import Query, Version
 from fhir_coprod.store.values import time_meant
@@ -18,6 +18,8 @@ DEFAULT_PAGE = 50
 
 async def read(call: Call, endpoint: Endpoint) -> Answer:
     """GET [type]/[id]: the current version, byte for byte as stored."""
+    if call.type == "AuditEvent" and endpoint.auditing.minds(call):
+        return await audit_events.read(call, endpoint)
     return await _shown(call, endpoint, await endpoint.read(call.type, call.id, call.caller.rights))
 
 
@@ -57,6 +59,8 @@ def _is_known(call: Call, version: Version) -> bool:
 async def search(call: Call, endpoint: Endpoint) -> Answer:
     """GET [type]?… and POST [type]/_search, also without a type or in a compartment."""
     asked = (*call.query, *_posted(call))
+    if "AuditEvent" in (call.type, call.member) and endpoint.auditing.minds(call):
+        return await audit_events.search(call, endpoint, asked)
 
     def look() -> Answer:
         query = Query.parse(

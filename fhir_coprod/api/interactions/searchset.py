@@ -39,7 +39,8 @@ def searchset(call: Call, query: Query, page: Page) -> Answer:
     # R4 asks so for _elements (3.1.1.5.9); a summary would empty just what was asked for beside it.
     entries += [_found(call.base, version, "include", ()) for version in page.included]
     entries += ignored(query.ignored)
-    return bundle("searchset", links, entries, total=page.total)
+    shown = (*page.matches, *page.included)
+    return bundle("searchset", links, entries, total=page.total, shown=shown)
 
 
 def _found(base: str, version: Version, mode: str, wanted: Pairs) -> Json:
@@ -65,7 +66,8 @@ def history(call: Call, used: Pairs, page: Past) -> Answer:
     if page.after is not None:
         following = tuple(pair for pair in used if pair[0] != "_cursor")
         links.append(link("next", call.base, path, (*following, ("_cursor", str(page.after)))))
-    return bundle("history", links, [_past(call, version, page.revived) for version in versions])
+    entries = [_past(call, version, page.revived) for version in versions]
+    return bundle("history", links, entries, shown=versions)
 
 
 _VERBS = {"create": "POST", "update": "PUT", "delete": "DELETE"}
@@ -109,8 +111,15 @@ def response_entry(answer: Answer, reason: str, *, with_body: bool) -> Json:
     return entry
 
 
-def bundle(type: str, links: list[Json], entries: list[Json], *, total: int | None = None) -> Answer:
-    """A Bundle; without entries the element is left out, as FHIR requires."""
+def bundle(
+    type: str,
+    links: list[Json],
+    entries: list[Json],
+    *,
+    total: int | None = None,
+    shown: Sequence[Version] = (),
+) -> Answer:
+    """A Bundle; without entries the element is left out, as FHIR requires. `shown`: what is in it."""
     resource: Json = {"resourceType": "Bundle", "type": type}
     if total is not None:
         resource["total"] = total
@@ -118,4 +127,4 @@ def bundle(type: str, links: list[Json], entries: list[Json], *, total: int | No
         resource["link"] = links
     if entries:
         resource["entry"] = entries
-    return Answer(200, jsontext.encode(resource))
+    return Answer(200, jsontext.encode(resource), shown=shown)

@@ -25,7 +25,8 @@ from fhir_coprod.access.rights import Rights
 from fhir_coprod.access.sight import sight, sight_on
 from fhir_coprod.api.answer import Answer, error_answer
 from fhir_coprod.api.call import Call
-from fhir_coprod.api.endpoint import Endpoint, Interaction, told
+from fhir_coprod.api.endpoint import Endpoint, Interaction
+from fhir_coprod.api.failures import told
 from fhir_coprod.api.formats import time_parameter, without_async
 from fhir_coprod.api.interactions import rightful, searchset, writing
 from fhir_coprod.api.interactions.resolving import Step, both, in_turn, located, resolve_all
@@ -191,10 +192,19 @@ def _in_order(steps: list[Step]) -> list[Step]:
 async def _write_alone(endpoint: Endpoint, step: Step) -> Answer:
     call, change = both(step)
     try:
-        done = await endpoint.write(lambda transaction: writing.perform(transaction, endpoint.store, change))
+        done = await endpoint.write(
+            lambda transaction: writing.perform(transaction, endpoint.store, change),
+            [call],
+            lambda done: [done.written],
+        )
     except Exception as error:  # noqa: BLE001  # the other entries have nothing to do with it
         return error_answer(told(error, call.interaction))
-    return writing.answer(call, change, done)
+    return _recorded(endpoint, call, writing.answer(call, change, done))
+
+
+def _recorded(endpoint: Endpoint, call: Call, answer: Answer) -> Answer:
+    answer.is_recorded = endpoint.auditing.minds(call)
+    return answer
 
 
 async def _read_all(endpoint: Endpoint, steps: list[Step]) -> None:
@@ -235,9 +245,13 @@ async def _transaction(call: Call, endpoint: Endpoint, bundle: _Bundle, found: l
     )
     writes = [step for step in _in_order(steps) if step.change]
     store, rights = endpoint.store, call.caller.rights
-    done = await endpoint.write(lambda transaction: _apply_all(transaction, store, rights, writes))
+    done = await endpoint.write(
+        lambda transaction: _apply_all(transaction, store, rights, writes),
+        [both(step)[0] for step in writes],
+        lambda done: [each.written for each in done],
+    )
     for step, result in zip(writes, done, strict=True):
-        step.answer = writing.answer(*both(step), result)
+        step.answer = _recorded(endpoint, both(step)[0], writing.answer(*both(step), result))
     _name_entries(steps, zip(writes, done, strict=True), call.base)
     await _read_all(endpoint, steps)
     return _response("transaction-response", call, steps)
@@ -413,4 +427,6 @@ def _response(type: str, call: Call, steps: list[Step]) -> Answer:
         if "location" in entry["response"]:
             entry["response"]["location"] = entry["response"]["location"].removeprefix(f"{call.base}/")
         entries.append(entry)
-    return searchset.bundle(type, [], entries)
+    answer = searchset.bundle(type, [], entries)
+    answer.parts = [(step.call or call, step.answer) for step in steps if step.answer]
+    return answer

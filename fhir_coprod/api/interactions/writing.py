@@ -19,6 +19,7 @@ from fhir_coprod import jsontext
 from fhir_coprod.access.rights import EVERYTHING, Rights
 from fhir_coprod.access.sight import sight
 from fhir_coprod.api.answer import Answer, outcome_answer
+from fhir_coprod.api.auditing import Written
 from fhir_coprod.api.call import Call
 from fhir_coprod.api.endpoint import INLINE_BYTES, Endpoint, Lane
 from fhir_coprod.api.formats import entity_tags
@@ -106,6 +107,12 @@ class Done:
     change: Literal["created", "updated", "unchanged", "deleted", "found"]
     outcome: Outcome = OK
 
+    @property
+    def written(self) -> Written:
+        """What the audit remembers of it."""
+        statuses = {"created": 201, "deleted": 204}
+        return self.version, statuses.get(self.change, 200)
+
 
 async def write(call: Call, endpoint: Endpoint) -> Answer:
     """POST [type], PUT/PATCH/DELETE [type]/[id], and the conditional forms on [type]?criteria."""
@@ -115,10 +122,17 @@ async def write(call: Call, endpoint: Endpoint) -> Answer:
         change = await endpoint.check(size, prepare, call)
         if current:
             await endpoint.in_thread(try_patch, change, current, lane=lane(size))
-        done = await endpoint.write(lambda transaction: perform(transaction, endpoint.store, change))
+        done = await endpoint.write(
+            lambda transaction: perform(transaction, endpoint.store, change),
+            [call],
+            lambda done: [done.written],
+        )
         if call.query:
-            return await endpoint.check(size, answer, call, change, done)
-        return answer(call, change, done)
+            answered = await endpoint.check(size, answer, call, change, done)
+        else:
+            answered = answer(call, change, done)
+        answered.is_recorded = endpoint.auditing.minds(call)
+        return answered
 
 
 def lane(size: int) -> Lane:

@@ -13,7 +13,7 @@ from fhir_coprod.instants import to_milliseconds
 from fhir_coprod.store import schema
 from fhir_coprod.store.database import BROKEN, Database, DatabaseErrors, Session
 from fhir_coprod.store.reindex import PREFIX
-from fhir_coprod.store.schema import core
+from fhir_coprod.store.schema import audit, core
 from fhir_coprod.store.soundness.faults import FIRST, Fault, Mend, Portion
 from fhir_coprod.store.transaction import Transaction
 
@@ -61,7 +61,8 @@ def _reindex(transaction: Transaction) -> None:
 _INDEXES = (
     "SELECT c.oid::regclass::text FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid"
     " JOIN pg_class t ON t.oid = i.indrelid JOIN pg_am a ON a.oid = c.relam"
-    " WHERE t.relnamespace = current_schema()::regnamespace AND a.amname = 'btree' ORDER BY 1"
+    " WHERE t.relnamespace = current_schema()::regnamespace AND a.amname = 'btree'"
+    " AND c.relkind = 'i' ORDER BY 1"
 )
 _MAY_CHECK = (
     "SELECT coalesce(has_function_privilege(to_regprocedure('bt_index_check(regclass, boolean)'), 'execute'),"
@@ -127,7 +128,11 @@ class Texts:
 
 
 ROWS = 5000
-_COMPARED = (core.version, core.received, core.resource, core.quality, core.relation, *core.INDEX_TABLES)
+_COMPARED = (
+    *(core.version, core.received, core.resource, core.quality, core.relation),
+    *core.INDEX_TABLES,
+    *audit.BY_MONTH,
+)
 
 
 class Schema:

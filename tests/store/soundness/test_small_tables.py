@@ -31,7 +31,7 @@ from fhir_coprod.outcome import Issue, Outcome
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store, Transaction, guarded, opening
 from fhir_coprod.store.guarded import GUARDED
-from fhir_coprod.store.schema import core, metadata, programs, sign_in, sync, watch
+from fhir_coprod.store.schema import audit, core, metadata, programs, sign_in, sync, watch
 from fhir_coprod.store.soundness import check
 from fhir_coprod.store.soundness.faults import Fault
 from fhir_coprod.store.soundness.guards import kind_of
@@ -50,6 +50,7 @@ from fhir_coprod.watch.facts import habits, rows, shares
 from fhir_coprod.watch.facts.shares import Hidden
 from fhir_coprod.watch.rules.standing import Standing
 
+AUDIT = ("audit_call", "audit_resource", "audit_checkpoint")
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
 TABLES = sorted(GUARDED, key=lambda table: table.name)
 
@@ -131,6 +132,7 @@ def beside_key(table: Table) -> list[Column[Any]]:
 def test_each_table_is_guarded_or_compared_with_its_source_or_of_the_moment() -> None:
     compared = {core.version, core.received, core.resource, core.quality, core.guard, *core.INDEX_TABLES}
     compared.add(core.relation)
+    compared |= {*audit.BY_MONTH}  # chained, which `audit verify` looks at
     compared |= {sync.crosswalk, sync.received_base, sync.sync_key, sync.sync_reference, watch.standing}
     passing = {core.lease, core.async_request, programs.used_assertion, sign_in.session}
     assert {*metadata.tables.values()} == {*GUARDED, *compared, *passing}
@@ -265,6 +267,7 @@ def test_a_store_of_before_gets_checksums_of_what_is_there(store: Store) -> None
             *("guard", "async_request", "bulk_job", "bulk_file", "pause", "sync_run"),
             *("client", "signing_key", "used_assertion", "user_grant", "session", "relation"),
             *("export_job", "import_job"),
+            *AUDIT,
         ):
             connection.exec_driver_sql(f"DROP TABLE {gone}")
         connection.exec_driver_sql("DROP INDEX dead_letter_open_idx")
