@@ -23,8 +23,18 @@ LETTERS: Final[Mapping[str, str]] = {
     "$everything": "r",
     "$standing": "r",
 }
-"""The actions out of `cruds` that an interaction takes, each on its own type. What is not here takes none: a
-Bundle is its entries, each by its own right; an answer that comes later is its caller's alone."""
+"""The actions out of `cruds` that an interaction takes, each on its own type."""
+OTHERWISE: Final = frozenset(
+    {
+        *("capabilities", "unknown", "$validate"),  # shows nothing of the store by itself
+        "transaction",  # a Bundle is its entries, each by its own right
+        *("async-status", "async-cancel"),  # an answer that comes later is its caller's alone
+        # Whole types and files: `bulk/allowed.py` asks for more than a letter, each time.
+        *("$export", "export-status", "export-cancel", "export-file"),
+        *("$import", "import-status", "import-cancel", "import-file"),
+    }
+)
+"""Interactions whose rights are asked elsewhere. What is neither here nor in `LETTERS` is nobody's."""
 _WORDS: Final = {"c": "create", "r": "read", "u": "update", "d": "delete", "s": "search"}
 UNCHANGEABLE: Final = frozenset({"AuditEvent"})
 """Types that nobody creates, changes or deletes by an interaction."""
@@ -40,7 +50,11 @@ def demand(rights: Rights, interaction: str, type: str, *, is_conditional: bool 
         return
     if interaction == "$standing" and any(scope.context == "patient" for scope in rights.scopes):
         raise NotAllowed("$standing is for the staff: it tells what the patient has not been told yet.")
-    letters = LETTERS.get(interaction, "")
+    letters = LETTERS.get(interaction)
+    if letters is None:
+        if interaction not in OTHERWISE:
+            raise NotAllowed(f"No scope reaches {interaction}.")
+        letters = ""
     if type in UNCHANGEABLE and set(letters) & set("cud"):
         raise NotAllowed(f"{type} is written by this server alone; it can be read and searched.")
     for letter in letters + ("s" if is_conditional else ""):

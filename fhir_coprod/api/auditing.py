@@ -114,7 +114,7 @@ class Auditing:
     async def keep_look(self, path: str, address: str, rights: Rights) -> None:
         """Remember that somebody asks for one of our pages, before it is worked out. Raises Unrecorded.
 
-        A referral's page is about its patient. The board stands there as a look at the board.
+        A referral's page is about its patient. Of the board it says only that it was looked at.
         """
         if not self._minds(rights):
             return

@@ -69,7 +69,9 @@ COMMANDS = {
     "ehr": Place("ehr", "app", "The EHRs in the settings."),
     "dead-letters": Place("dead_letters", "dead_letters_app", "Records that could not be taken in."),
     "clients": Place(
-        "clients", "app", "Programs that may call: add one with its keys, list them, remove one."
+        "clients",
+        "app",
+        "Programs that may call: each signs in with its own key and gets tokens of five minutes.",
     ),
     "people": Place("people", "app", "Records that may be the same patient, and a person's word on them."),
     "users": Place("users", "app", "The people who have a role and a department, or are signed in."),

@@ -20,6 +20,7 @@ from typing import BinaryIO, Final
 import msgspec
 
 from fhir_coprod import jsontext
+from fhir_coprod.access.admission import UNCHANGEABLE
 from fhir_coprod.api.answer import Answer
 from fhir_coprod.api.call import Call
 from fhir_coprod.api.endpoint import Endpoint
@@ -30,7 +31,7 @@ from fhir_coprod.bulk import folder, importing
 from fhir_coprod.bulk.allowed import owner, require_import
 from fhir_coprod.bulk.folder import Folder
 from fhir_coprod.bulk.importing import Job, decode, encode
-from fhir_coprod.errors import BadRequest, CoprodError, NotFound, TooLarge, UnsupportedMediaType
+from fhir_coprod.errors import BadRequest, CoprodError, NotAllowed, NotFound, TooLarge, UnsupportedMediaType
 from fhir_coprod.files.reading import Limits
 from fhir_coprod.instants import from_milliseconds, instant, now, to_milliseconds
 from fhir_coprod.jsontext import Document
@@ -136,6 +137,8 @@ def begin(endpoint: Endpoint, id: str) -> None:
 
 def _rule(transaction: Transaction, document: Document, id: str) -> None:
     """Refuse what a PUT of the resource would be refused for."""
+    if document.type in UNCHANGEABLE:
+        raise NotAllowed(f"{document.type} is written by this server alone; leave it out of the import.")
     allowed.protect(document.type, id)
     before = transaction.get(document.type, id)
     allowed.check_transition(transaction, before if before and not before.deleted else None, document)
