@@ -30,10 +30,14 @@ Look = Callable[[str, str, Rights], Awaitable[None]]
 _REFERRAL = "/referral/{kind}/{id}"
 
 
-def routes(store: Store, settings: Settings, look: Look) -> list[BaseRoute]:
+async def unremembered(path: str, address: str, rights: Rights) -> None:
+    """Remembers nothing."""
+
+
+def routes(store: Store, settings: Settings, look: Look = unremembered) -> list[BaseRoute]:
     """The pages of this store.
 
-    look: remembers who looks at a page
+    look: remembers who looks at a page, before it is worked out
     """
     return _Pages(store, settings, look).routes()
 

@@ -12,7 +12,7 @@ import pytest
 from fhir_coprod import validate
 from fhir_coprod.access.rights import Rights
 from fhir_coprod.access.scopes import read_scopes
-from fhir_coprod.api import endpoint
+from fhir_coprod.api import gate
 from fhir_coprod.api.call import Caller
 from fhir_coprod.jsontext import Json
 from tests.api.conftest import patient
@@ -33,7 +33,7 @@ def calling(
     """Whoever calls meanwhile has these rights, as if somebody had found out who it is."""
     rights = Rights(kind, name, read_scopes(scopes), **more)
     with monkeypatch.context() as patched:
-        patched.setattr(endpoint, "caller_at", lambda address: Caller(address, rights))
+        patched.setattr(gate, "caller_at", lambda address: Caller(address, rights))
         yield
 
 
@@ -141,11 +141,15 @@ def test_a_patient_sees_who_looked_at_their_own_record_and_nothing_of_others(
     audited: Audited, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(audited)
+    # A department sees those for whom it has a referral.
+    order = {"resourceType": "ServiceRequest", "id": "hip", "status": "active", "intent": "order"}
+    order |= {"subject": {"reference": "Patient/anna"}, "performer": [{"reference": "Organization/d"}]}
+    audited.api.put("ServiceRequest/hip", order)
     with calling(monkeypatch, "person", "https://id|7", "user/*.rs", departments=("Organization/d",)):
         audited.api.get("Observation?status=final")
     with calling(monkeypatch, "patient", "https://id|9", "patient/*.rs", patient="anna"):
         made = entries(audited, "AuditEvent")
-        assert len(made) == 5
+        assert len(made) == 6
         assert "bo" not in str([(one["entity"], one["agent"]) for one in made])
         assert "https://id" not in str(made[0]["agent"])
         assert "Organization/d" in str(made[0]["agent"])
