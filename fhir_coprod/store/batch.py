@@ -231,9 +231,15 @@ class Batch:
             session.insert(core.quality, [row for own in marks.values() for row in own])
 
     def _write_index(
-        self, changed: list[int], rows: dict[str, list[Row]], touched: Sequence[relations.Touched]
+        self,
+        changed: list[int],
+        rows: dict[str, list[Row]],
+        touched: Sequence[relations.Touched],
+        *,
+        is_same: bool = True,
     ) -> None:
-        following = relations.Following(self.session, touched)
+        made = rows.get(core.reference.name, ())
+        following = relations.Following(self.session, touched, made, is_same=is_same)
         if changed:
             condition, keys = self.session.among("key", changed)
             for table in core.INDEX_TABLES:
@@ -317,7 +323,9 @@ class Batch:
                 rows.setdefault(name, []).extend((key, *one) for one in those)
         keys = [key for key, _ in current]
         replaced = frozenset(keys)
-        self._write_index(keys, rows, [(row[0], row[2], row[3]) for row in found if row[0] in replaced])
+        touched = [(row[0], row[2], row[3]) for row in found if row[0] in replaced]
+        # Those of table relation may be missing where the index itself is as it should be.
+        self._write_index(keys, rows, touched, is_same=False)
 
     def _key(self, reference: Reference) -> int:
         held = self.latest[reference]

@@ -62,9 +62,20 @@ def looked_at(type: str) -> frozenset[int]:
 
 
 class Following:
-    """Makes the rows of table relation follow a change of the index; made before the change."""
+    """Makes the rows of table relation follow a change of the index; made before the change.
 
-    def __init__(self, session: Session, touched: Iterable[Touched]) -> None:
+    made: the rows that table reference is about to get for the touched resources
+    is_same: whether what has the same rows there as before needs no others here
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        touched: Iterable[Touched],
+        made: Sequence[tuple[Any, ...]],
+        *,
+        is_same: bool = True,
+    ) -> None:
         self._session = session
         self._own: list[int] = []
         self._roles: list[Touched] = []
@@ -73,19 +84,46 @@ class Following:
                 self._own.append(one[0])
             elif one[1] in BELONGING:
                 self._roles.append(one)
-        self._before = self._focus(self._own)
+        self._is_same = is_same
+        self._before = self._names()
+        self._made = _by_key(made, set(self._own)) if self._own else {}
         self._belonged = self._belongs()
 
     def follow(self) -> None:
         """The rows of the index are written: write those that depend on them."""
         if not self._own and not self._roles:
             return
-        keys = {*self._own, *self._before, *self._focus(self._own)}
+        before, after = self._before, self._made
+        changed = [
+            key for key in self._own if not self._is_same or before.get(key, set()) != after.get(key, set())
+        ]
+        named = {row for key in changed for row in before.get(key, set()) | after.get(key, set())}
+        focus = index.number("Task", "focus")
+        orders = {id for param, id, type in named if param == focus and type == "ServiceRequest"}
         belongs = self._belongs()
         moved = [one for one in self._roles if belongs.get(one[0]) != self._belonged.get(one[0])]
         naming = self._naming(moved)
-        keys.update(naming, self._focus(naming))
+        keys = {*changed, *self._keys(orders), *naming, *self._focus(naming)}
         rewrite(self._session, sorted(keys))
+
+    def _names(self) -> dict[int, set[tuple[int, str, str]]]:
+        """What the referrals name as long as the index is as it was."""
+        rows: list[tuple[Any, ...]] = []
+        params, numbers = self._session.among("param", _looked_at())
+        for some in _portions(self._own):
+            condition, values = self._session.among("key", some)
+            rows += self._session.rows(
+                f"SELECT key, param, target_id, target_type FROM reference WHERE {condition} AND {params}",
+                [*values, *numbers],
+            )
+        return _by_key(rows, set(self._own))
+
+    def _keys(self, orders: Iterable[str]) -> list[int]:
+        found: list[int] = []
+        for some in _portions(sorted(orders)):
+            condition, values = self._session.of_type("ServiceRequest", some)
+            found += (row[0] for row in self._session.rows(f"SELECT r.key FROM {condition} r", values))
+        return found
 
     def _focus(self, keys: Sequence[int]) -> list[int]:
         """The keys of the ServiceRequests that these Tasks are about."""
@@ -211,6 +249,21 @@ def _patients_of(session: Session, keys: Sequence[int]) -> dict[int, set[str]]:
         [*values, *numbers],
     ):
         found[key].add(id)
+    return found
+
+
+@cache
+def _looked_at() -> tuple[int, ...]:
+    return tuple(sorted(looked_at("Task") | looked_at("ServiceRequest")))
+
+
+def _by_key(rows: Iterable[tuple[Any, ...]], keys: set[int]) -> dict[int, set[tuple[int, str, str]]]:
+    """Rows of table reference that referrals depend on, by the keys of these."""
+    params = frozenset(_looked_at())
+    found: dict[int, set[tuple[int, str, str]]] = {}
+    for key, param, id, type in rows:
+        if key in keys and param in params:
+            found.setdefault(key, set()).add((param, id, type))
     return found
 
 
