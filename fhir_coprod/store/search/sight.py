@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from fhir_coprod.store import index
+from fhir_coprod.store.labels import MOST_PATIENTS, PATIENTS, SAID
 from fhir_coprod.store.search.conditions import (
     ONE,
     Any_,
@@ -137,15 +138,16 @@ class Known(Condition):
         return Sql(
             "SELECT kp.key FROM"
             f" (SELECT DISTINCT patient FROM relation WHERE {_one_of('party', self.parties)}) kr"
-            " CROSS JOIN resource kp WHERE kp.type = 'Patient' AND kp.id = kr.patient",
-            self.parties,
+            " CROSS JOIN resource kp WHERE kp.type = 'Patient' AND kp.id = kr.patient"
+            f" AND {_since_joined('kr.patient', self.parties)}",
+            (*self.parties, *self.parties),
         )
 
     def probe(self, row: str) -> Sql:
         return Sql(
             f"EXISTS (SELECT 1 FROM relation WHERE patient = {row}.id"
-            f" AND {_one_of('party', self.parties)}{ONE})",
-            self.parties,
+            f" AND {_one_of('party', self.parties)}{ONE}) AND {_since_joined(f'{row}.id', self.parties)}",
+            (*self.parties, *self.parties),
         )
 
 
@@ -161,8 +163,9 @@ class OfKnown(Condition):
             "SELECT kf.key FROM"
             f" (SELECT DISTINCT patient FROM relation WHERE {_one_of('party', self.parties)}) kr"
             f" CROSS JOIN reference kf WHERE {_one_of('kf.param', self.params)}"
-            " AND kf.target_id = kr.patient AND kf.target_type = 'Patient'",
-            (*self.parties, *self.params),
+            " AND kf.target_id = kr.patient AND kf.target_type = 'Patient'"
+            f" AND {_since_joined('kr.patient', self.parties)}",
+            (*self.parties, *self.params, *self.parties),
         )
 
     def probe(self, row: str) -> Sql:
@@ -170,8 +173,102 @@ class OfKnown(Condition):
             f"EXISTS (SELECT 1 FROM reference kf WHERE kf.key = {row}.key"
             f" AND {_one_of('kf.param', self.params)} AND kf.target_type = 'Patient'"
             " AND EXISTS (SELECT 1 FROM relation WHERE patient = kf.target_id"
-            f" AND {_one_of('party', self.parties)}{ONE}){ONE})",
-            (*self.params, *self.parties),
+            f" AND {_one_of('party', self.parties)}{ONE})"
+            f" AND {_since_joined('kf.target_id', self.parties)}{ONE})",
+            (*self.params, *self.parties, *self.parties),
+        )
+
+
+def _since_joined(patient: str, parties: Sequence[str]) -> str:
+    """Unless the patient was joined with another, which nobody has confirmed: then a referral is needed that
+    came after that."""
+    return (
+        f"NOT EXISTS (SELECT 1 FROM resource kj WHERE kj.type = 'Patient' AND kj.id = {patient}"
+        " AND kj.joined > 0 AND NOT EXISTS (SELECT 1 FROM relation km WHERE km.patient = kj.id"
+        f" AND km.key > kj.joined AND {_one_of('km.party', parties)}))"
+    )
+
+
+NOW = "CAST(CURRENT_TIMESTAMP AS TEXT)"
+"""The time by the clock of the database, in UTC; as `objections.py` writes it, for as long as it goes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unrefused(Condition):
+    """About no patient who refuses it to one of these (table objection), as far as can be seen.
+
+    departments: ids of Organizations; None: every department's objection counts
+    person: id of a Practitioner; "": nobody knows who it is, so an objection to anybody counts
+    name: issuer|subject
+    """
+
+    departments: tuple[str, ...] | None
+    person: str
+    name: str
+
+    @property
+    def is_listable(self) -> bool:
+        return False
+
+    def keys(self) -> None:
+        return None
+
+    def probe(self, row: str) -> Sql:
+        own = self._refused(f"{row}.id", row)
+        named = self._refused("bf.target_id", row)
+        return Sql(
+            f"CASE {row}.type WHEN 'Patient' THEN NOT ({own.text}) ELSE"
+            f" NOT EXISTS (SELECT 1 FROM reference bf WHERE bf.key = {row}.key"
+            f" AND bf.target_type = 'Patient' AND ({named.text}))"
+            f" AND (({row}.labels / {PATIENTS}) & {MOST_PATIENTS}) <="
+            f" (SELECT count(*) FROM reference bc WHERE bc.key = {row}.key AND bc.target_type = 'Patient')"
+            " END",
+            (*own.values, *named.values),
+        )
+
+    def _refused(self, patient: str, row: str) -> Sql:
+        """Whether a patient refuses it, or has lost a row that might."""
+        kinds, values = ["bo.kind = 'everybody'"], []
+        if self.departments is None:
+            kinds.append("bo.kind = 'department'")
+        elif self.departments:
+            kinds.append(f"bo.kind = 'department' AND {_one_of('bo.party', self.departments)}")
+            values += self.departments
+        kinds.append("bo.kind = 'person'" + (" AND bo.party = ?" if self.person else ""))
+        values += [self.person] if self.person else []
+        kinds.append("bo.kind = 'name' AND bo.party = ?")
+        values.append(self.name)
+        against = " OR ".join(f"({kind})" for kind in kinds)
+        return Sql(
+            f"EXISTS (SELECT 1 FROM objection bo WHERE bo.patient = {patient}"
+            f" AND (bo.type = '' OR bo.type = {row}.type) AND ({against})"
+            f" AND bo.low <= {NOW} AND bo.high > {NOW}{ONE})"
+            f" OR EXISTS (SELECT 1 FROM resource bp WHERE bp.type = 'Patient' AND bp.id = {patient}"
+            " AND bp.objections > 0 AND bp.objections >"
+            f" (SELECT count(*) FROM objection bn WHERE bn.patient = {patient}){ONE})",
+            tuple(values),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Unmoved(Condition):
+    """Not written since this patient was joined with another, unless somebody has confirmed that: until then
+    nobody can tell whose it was."""
+
+    patient: str
+
+    @property
+    def is_listable(self) -> bool:
+        return False
+
+    def keys(self) -> None:
+        return None
+
+    def probe(self, row: str) -> Sql:
+        return Sql(
+            "NOT EXISTS (SELECT 1 FROM resource kj WHERE kj.type = 'Patient' AND kj.id = ?"
+            f" AND kj.joined > 0 AND kj.joined < {row}.position)",
+            (self.patient,),
         )
 
 
@@ -238,7 +335,7 @@ class Either(Condition):
 def parameters(condition: Condition | None) -> frozenset[int] | None:
     """The parameters in the index that a condition looks at; None if it looks at anything else as well."""
     match condition:
-        case None | Nothing() | Without():
+        case None | Nothing() | Without() | Unrefused() | Unmoved():
             return frozenset()
         case Indexed():
             return frozenset((condition.param, *condition.more))
@@ -284,4 +381,4 @@ def looked_at_alike(
 
 
 def _labels(rows: dict[str, set[tuple[object, ...]]]) -> int:
-    return int(str(next(iter(rows[index.LABELS]))[0]))
+    return int(str(next(iter(rows[index.LABELS]))[0])) & SAID

@@ -127,7 +127,10 @@ class Texts:
 
 
 ROWS = 5000
-_COMPARED = (core.version, core.received, core.resource, core.quality, core.relation, *core.INDEX_TABLES)
+_COMPARED = (
+    *(core.version, core.received, core.resource, core.quality, core.relation, core.objection),
+    *core.INDEX_TABLES,
+)
 
 
 class Schema:

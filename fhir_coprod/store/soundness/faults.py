@@ -48,6 +48,8 @@ _GUARDED = {
     "merge_base": RESTORE,
     "pause": f"say it again (fhir-coprod ehr pause, or resume), {_OR_RESTORE}",
     "sync_run": f"nothing depends on it, and it is forgotten after 200 runs; {_OR_RESTORE}",
+    "joined": f"confirm it again (fhir-coprod people confirm), {_OR_RESTORE}",
+    "glass": RESTORE,
     "user_grant": f"say it again (fhir-coprod users revoke, and grant), {_OR_RESTORE}",
     "share": f"nobody uses it after eight days, and then it is forgotten; {_OR_RESTORE}",
     "habit": f"the watch learns it again, but what was in use before is lost; {_OR_RESTORE}",
@@ -118,6 +120,11 @@ KINDS = {
     "relation": Kind(
         "referral of which not the departments know that should",
         "referrals of which not the departments know that should",
+        REPAIR,
+    ),
+    "objection": Kind(
+        "patient whose objections are not those of their Consents; nobody of a department sees their record",
+        "patients whose objections are not those of their Consents; nobody of a department sees their records",
         REPAIR,
     ),
     "index-stale": Kind(
