@@ -158,9 +158,7 @@ def _refused(provision: Json, notes: list[str]) -> set[Objection]:
         else:
             notes.append("it names a kind of content that is not known here, and counts for all")
     low, high = _time(provision.get("period"), is_strict_when_long=True)
-    return {
-        Objection(actor, type, low, high) for actor in _actors(provision, notes) for type in types
-    }
+    return {Objection(actor, type, low, high) for actor in _actors(provision, notes) for type in types}
 
 
 def _actors(provision: Json, notes: list[str]) -> set[Actor]:

@@ -170,7 +170,9 @@ objection = Table(
     Column("patient", Name, primary_key=True),
     Column("consent", Name, primary_key=True),  # id of the Consent that says so
     Column("kind", Name, primary_key=True),  # everybody, department, person, name or relative
-    Column("party", Name, primary_key=True),  # id of an Organization, Practitioner, RelatedPerson; issuer|subject
+    Column(
+        "party", Name, primary_key=True
+    ),  # id of an Organization, Practitioner, RelatedPerson; issuer|subject
     Column("type", Name, primary_key=True),  # of what is refused; "" for the whole record
     Column("low", Name, primary_key=True),  # when it holds, as UTC without a zone: 2026-12-01 09:30:00
     Column("high", Name, primary_key=True),
