@@ -7,6 +7,7 @@ one sign-in and ends with it. There is no Consent for it: nobody has agreed.
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import replace
@@ -67,13 +68,10 @@ class Broken(NamedTuple):
 
 
 def find(store: Store, system: str, value: str) -> str:
-    """The id of the one Patient with this identifier. Raises NotFound, in the same words for none and several:
-    who guesses learns nothing else."""
+    """The id of the one Patient with this identifier. Raises NotFound, in the same words for none and
+    several."""
     if system and value:
-        token = "|".join(
-            each.replace("\\", "\\\\").replace("|", "\\|").replace(",", "\\,").replace("$", "\\$")
-            for each in (system, value)
-        )
+        token = "|".join(re.sub(r"([\\|,$])", r"\\\1", each) for each in (system, value))
         found = store.search(Query.parse("Patient", [("identifier", token), ("_count", "2")])).matches
         living = [each for each in found if each.data.get("active") is not False]
         if len(living) == 1:
@@ -156,10 +154,8 @@ def listed(connection: Connection, *, unreviewed: bool = False) -> list[Broken]:
 def of_patient(connection: Connection, patient: str) -> list[tuple[datetime, str]]:
     """When the glass was broken for a patient, and why, in words for them; never who wrote what."""
     query = select(_g.began, _g.reason).where(_g.patient == patient).order_by(_g.began.desc())
-    return [
-        (from_milliseconds(row.began), REASONS.get(row.reason, row.reason))
-        for row in connection.execute(query)
-    ]
+    rows = connection.execute(query)
+    return [(from_milliseconds(row.began), REASONS.get(row.reason, row.reason)) for row in rows]
 
 
 def review(store: Store, id: str, reviewer: str, now: datetime) -> None:

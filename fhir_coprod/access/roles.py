@@ -24,7 +24,7 @@ MOST: Final = 500
 PATIENT: Final = "patient"
 """The way to act of a patient; no role can be called so at the same time."""
 PROXY: Final = "proxy"
-"""How the way to act of somebody who speaks for a patient begins; `:` and the id of the RelatedPerson follow."""
+"""How the way to act of a proxy begins; `:` and the id of the RelatedPerson follow."""
 _PATIENTS: Final = ("patient/*.rs",)
 
 

@@ -96,8 +96,8 @@ def sight_on(rights: Rights, letters: str, type: str) -> Sight | None:
 
 
 def _is_refusable(rights: Rights) -> bool:
-    """Whether what patients refuse counts for this caller: for the staff, and whoever acts for them. A program
-    with `system/` scopes carries records between systems, each of which obeys the patient by itself."""
+    """Whether what patients refuse counts for this caller: for the staff, and whatever acts for them. A
+    program with `system/` scopes carries records between systems, each of which has to obey the patient."""
     return rights.kind in ("person", "program") and any(scope.context == "user" for scope in rights.scopes)
 
 

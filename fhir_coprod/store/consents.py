@@ -1,7 +1,7 @@
 """Reads what a Consent refuses, and what it permits, from its content alone.
 
-An objection that cannot be understood in part counts as the stricter reading of it: against more people, about
-more of the record, for a longer time. A permission of which something cannot be understood permits nothing.
+An objection that is not understood in part counts as the stricter reading of it: against more people, about
+more of the record, for a longer time. A permission of which something is not understood permits nothing.
 https://hl7.org/fhir/R4/consent.html
 """
 

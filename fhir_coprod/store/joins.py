@@ -1,7 +1,7 @@
-"""Keeps table joined: two records of a patient that became one open nothing to anybody until a person confirms.
+"""Keeps table joined: two records of a patient that became one open nothing until a person confirms it.
 
-The row of the Patient who stays (`resource.joined`) has the position of the log at which that was. Until it is
-confirmed, a department needs a referral that came later to see more than its referrals, and a patient or
+The row of the Patient who stays (`resource.joined`) has the position of the log at which that was. Until it
+is confirmed, a department needs a referral that came later to see more than its referrals, and a patient or
 proxy sees what has not been written since: nobody can tell whose the rest was.
 """
 
@@ -40,9 +40,7 @@ def confirm(transaction: Transaction, patient: str, who: str, formers: Collectio
         which &= _j.former.in_(sorted(formers))
     found = list(transaction.connection.execute(select(_j.former).where(which)).scalars())
     if not found:
-        raise NotFound(
-            f"Nothing is to be confirmed of Patient/{patient[:64]}; people joined lists who waits."
-        )
+        raise NotFound(f"Nothing is to be confirmed of Patient/{patient[:64]}; people joined lists them.")
     guarded.change(transaction.connection, joined, which, who=who, confirmed=_now(transaction))
     _mark(transaction, patient)
     return sorted(found)
@@ -56,8 +54,8 @@ def waiting(transaction: Transaction) -> list[tuple[str, str]]:
 
 def _mark(transaction: Transaction, patient: str) -> None:
     transaction.session.run(
-        "UPDATE resource SET joined = coalesce((SELECT max(position) FROM joined j WHERE j.patient = resource.id"
-        " AND j.confirmed = 0), 0) WHERE type = 'Patient' AND id = ?",
+        "UPDATE resource SET joined = coalesce((SELECT max(j.position) FROM joined j"
+        " WHERE j.patient = resource.id AND j.confirmed = 0), 0) WHERE type = 'Patient' AND id = ?",
         (patient,),
     )
 

@@ -112,7 +112,7 @@ class Door:
         return Visitor(rights, session, token_of(id), self._named(ways))
 
     def _rights(self, session: Session, way: Acting, now: datetime) -> Rights:
-        """What somebody may do who acts in this way; for proxies and a broken glass as it is at this moment."""
+        """What somebody may do who acts in this way; as a proxy or through a glass, as it is now."""
         role, _, related = way.key.partition(":")
         if role == roles.PROXY and related:
             patient = proxies.patient_of(self._store, related)

@@ -1,4 +1,4 @@
-"""The glass is broken by a person, for one patient and one hour, and what is kept for a private moment stays."""
+"""The glass is broken by a person, for one patient and one hour; a private moment stays one."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -25,9 +24,7 @@ ACT = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
 
 def permit(patient: str, *actors: str, **provision: Any) -> Json:
     """A Consent by which a patient lets these in."""
-    data = refusal(patient, *actors, **provision)
-    data["provision"]["type"] = "permit"
-    return data
+    return refusal(patient, *actors, **{"type": "permit", **provision})
 
 
 def related(patient: str, code: str = "", **more: Any) -> Json:
@@ -38,11 +35,11 @@ def related(patient: str, code: str = "", **more: Any) -> Json:
 
 
 @pytest.fixture
-def family(changing: Hospital) -> Iterator[Hospital]:
+def family(changing: Hospital) -> Hospital:
     put(changing, "rania", related("Patient/p1"))
     put(changing, "sibling", related("Patient/p3"))
     put(changing, "c", permit("Patient/p1", "RelatedPerson/rania"))
-    yield changing
+    return changing
 
 
 def rights(hospital: Hospital, person: str = "rania", patient: str = "p1", now: datetime = NOW) -> Rights:
@@ -115,7 +112,8 @@ def test_each_of_several_actors_is_let_in_and_nobody_else(family: Hospital) -> N
     put(family, "other", related("Patient/p1"))
     put(family, "third", related("Patient/p1"))
     put(family, "c", permit("Patient/p1", "RelatedPerson/rania", "RelatedPerson/other"))
-    assert rights(family).scopes and rights(family, "other").scopes
+    assert rights(family).scopes
+    assert rights(family, "other").scopes
     assert rights(family, "third") is NOBODY
 
 

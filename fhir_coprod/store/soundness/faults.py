@@ -123,8 +123,8 @@ KINDS = {
         REPAIR,
     ),
     "objection": Kind(
-        "patient whose objections are not those of their Consents; nobody of a department sees their record",
-        "patients whose objections are not those of their Consents; nobody of a department sees their records",
+        "patient whose objections are not those of their Consents; no department sees their record",
+        "patients whose objections are not those of their Consents; no department sees their records",
         REPAIR,
     ),
     "index-stale": Kind(
