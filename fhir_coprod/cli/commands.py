@@ -69,6 +69,7 @@ COMMANDS = {
     "ehr": Place("ehr", "app", "The EHRs in the settings."),
     "dead-letters": Place("dead_letters", "dead_letters_app", "Records that could not be taken in."),
     "people": Place("people", "app", "Records that may be the same patient, and a person's word on them."),
+    "glass": Place("glass", "app", "Who has broken the glass, for whom and why, and who has looked at it."),
     "users": Place("users", "app", "The people who have a role and a department, or are signed in."),
     "quality": Place(
         "quality",
