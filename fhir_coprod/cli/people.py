@@ -94,8 +94,7 @@ def different(
 
 @app.command("joined")
 def joined(context: typer.Context, as_json: JsonOption = False, config: ConfigOption = None) -> None:
-    """Patients that a sync joined by their numbers, and whom nobody has confirmed: until then nobody sees more
-    than before."""
+    """Patients that a sync joined by their numbers; until a person confirms it, nobody sees more than before."""
     from fhir_coprod.store import joins
 
     with existing_store(settings(context, config)) as store:
@@ -116,7 +115,7 @@ def confirm(
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Say that a patient whom a sync joined is one person: who knew one of the records sees both from now on."""
+    """Say that a patient whom a sync joined is one person: who knew one of the records sees both then."""
     from fhir_coprod.store import joins
 
     id = patient.removeprefix("Patient/")

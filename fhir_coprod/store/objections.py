@@ -144,6 +144,20 @@ def notes(data: Json) -> tuple[str, ...]:
     return consents.objections(data).notes
 
 
+def told(session: Session) -> list[Json]:
+    """All objections: the Consent, its patient, whom it is against, and the notes."""
+    rows = session.rows("SELECT DISTINCT consent, patient, kind, party, type FROM objection ORDER BY 1, 2, 3, 4, 5")
+    against: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for consent, patient, kind, party, type in rows:
+        words = f"{kind} {party}".strip() + (f" ({type})" if type else "")
+        against[consent, patient].append(words)
+    data = dict(_consents(session, [], {consent for consent, _ in against}))
+    return [
+        {"consent": consent, "patient": patient, "against": words, "notes": list(notes(data.get(consent, {})))}
+        for (consent, patient), words in against.items()
+    ]
+
+
 def _persons(session: Session, patients: Iterable[str]) -> list[frozenset[str]]:
     """The records of the same persons, each of them once."""
     found: list[frozenset[str]] = []
@@ -185,7 +199,7 @@ def _linked(session: Session, patients: Sequence[str]) -> set[str]:
 
 
 def _consents(session: Session, patients: Sequence[str], also: Iterable[str]) -> list[tuple[str, Json]]:
-    """The living Consents about these patients: by the index, and by the rows that are there."""
+    """The living Consents about these patients, as the index or their rows name them."""
     ids: set[str] = set(also)
     for some in _portions(patients):
         condition, values = session.among("f.target_id", some)

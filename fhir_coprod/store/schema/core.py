@@ -80,9 +80,9 @@ resource = Table(
     Column("marks", Long),  # the seal of its rows in `quality`; NULL: stored before there were any
     # What its security labels say (`labels.py`); all bits until somebody has looked.
     column("labels", Integer(), server_default=text("2147483647")),
-    # Of a Patient: how many rows of `objection` it has.
+    # Of a Patient: the number of its rows in `objection`.
     column("objections", Integer(), server_default=text("0")),
-    # Of a Patient with whom another was joined, and nobody has confirmed it: the position of the log then.
+    # Of a Patient with whom another was joined, until a person confirms it: the position of the log then.
     column("joined", Long, server_default=text("0")),
     UniqueConstraint("type", "id"),
 )
@@ -183,9 +183,9 @@ objection = Table(
 joined = Table(
     "joined",
     metadata,
-    Column("patient", Name, primary_key=True),  # who is one with another since
+    Column("patient", Name, primary_key=True),  # the id that stays
     Column("former", Name, primary_key=True),  # the id of that other
-    column("position", Long),  # of the log, when they became one
+    column("position", Long),  # of the log when they became one
     column("who", Name),  # the person who confirmed it; "" for nobody yet
     column("confirmed", Long),  # milliseconds; 0: not yet
 )
