@@ -21,7 +21,7 @@ from fhir_coprod.instants import now
 from fhir_coprod.store import guarded, index, objections, relations, seals
 from fhir_coprod.store.database import Row, Session
 from fhir_coprod.store.entries import IndexRows
-from fhir_coprod.store.labels import ALL
+from fhir_coprod.store.labels import ALL, UNREADABLE
 from fhir_coprod.store.quality import Mark, Marks
 from fhir_coprod.store.schema import core
 from fhir_coprod.store.versions import COLUMNS, Version, from_row
@@ -320,7 +320,13 @@ class Batch:
         current = [(key, own) for key, version, own in made if newest.get(key) == version]
         rows: dict[str, list[Row]] = {}
         for key, own in current:
-            self.session.run("UPDATE resource SET labels = ? WHERE key = ?", (_labels(own), key))
+            # A meta that was no object is not in what is stored: only the row still tells of it.
+            number = _labels(own)
+            self.session.run(
+                "UPDATE resource SET labels = CASE WHEN labels = ? THEN ? ELSE (labels & ?) | ? END"
+                " WHERE key = ?",
+                (ALL, number, UNREADABLE, number, key),
+            )
             for name, those in own.items():
                 rows.setdefault(name, []).extend((key, *one) for one in those)
         keys = [key for key, _ in current]

@@ -146,14 +146,21 @@ def notes(data: Json) -> tuple[str, ...]:
 
 def told(session: Session) -> list[Json]:
     """All objections: the Consent, its patient, whom it is against, and the notes."""
-    rows = session.rows("SELECT DISTINCT consent, patient, kind, party, type FROM objection ORDER BY 1, 2, 3, 4, 5")
+    rows = session.rows(
+        "SELECT DISTINCT consent, patient, kind, party, type FROM objection ORDER BY 1, 2, 3, 4, 5"
+    )
     against: dict[tuple[str, str], list[str]] = defaultdict(list)
     for consent, patient, kind, party, type in rows:
         words = f"{kind} {party}".strip() + (f" ({type})" if type else "")
         against[consent, patient].append(words)
     data = dict(_consents(session, [], {consent for consent, _ in against}))
     return [
-        {"consent": consent, "patient": patient, "against": words, "notes": list(notes(data.get(consent, {})))}
+        {
+            "consent": consent,
+            "patient": patient,
+            "against": words,
+            "notes": list(notes(data.get(consent, {}))),
+        }
         for (consent, patient), words in against.items()
     ]
 

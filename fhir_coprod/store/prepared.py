@@ -17,6 +17,7 @@ from fhir_coprod.instants import last_updated
 from fhir_coprod.jsontext import Document, Json
 from fhir_coprod.store import index
 from fhir_coprod.store.entries import IndexRows
+from fhir_coprod.store.labels import UNREADABLE
 from fhir_coprod.store.quality import Marks
 from fhir_coprod.store.versions import Version
 
@@ -81,6 +82,10 @@ def prepare(document: Document, id: str, meta: Json, *, hash: str = "", marks: M
     start = b'{"resourceType":' + jsontext.encode(type) + b',"id":' + jsontext.encode(id)
     text = document.spliced(id, None)
     assert text.startswith(start)
+    rows = index.rows(type, {**document.data, "meta": meta}, is_sound=not marks)
+    if not isinstance(document.data.get("meta", {}), dict):
+        # Nobody can tell which labels it had.
+        rows[index.LABELS] = {(number | UNREADABLE,) for (number,) in rows[index.LABELS]}
     return Prepared(
         type,
         id,
@@ -89,7 +94,7 @@ def prepare(document: Document, id: str, meta: Json, *, hash: str = "", marks: M
         text[len(start) :],
         hash or document.hash,
         document.received or document.raw,
-        index.rows(type, {**document.data, "meta": meta}, is_sound=not marks),
+        rows,
         marks,
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fhir_coprod.access.sight import read_criteria, sight
+from fhir_coprod.access.sight import read_criteria, seen, sight
 from fhir_coprod.errors import BadRequest
 from fhir_coprod.store import Query
 from tests.access.callers import CALLERS, caller
@@ -201,3 +201,24 @@ def test_sort_tells_nothing_of_what_is_hidden(filled: Hospital) -> None:
             whole = Query.parse("Observation", [("_sort", direction + code), ("_count", "500")])
             order = [version.reference for version in filled.store.search(whole).matches]
             assert found == [name for name in order if name in ORACLE.seen(A)]
+
+
+def test_canonicals_bring_nothing_that_is_hidden(filled: Hospital) -> None:
+    """Ours: inclusions by url took another way than those by id."""
+    found = filled.ask(A, "GET", "QuestionnaireResponse?_include=QuestionnaireResponse:questionnaire").names
+    assert {"QuestionnaireResponse/r2", "Questionnaire/q1"} <= set(found)
+    assert "Questionnaire/q2" not in found
+    found = filled.ask(A, "GET", "Questionnaire?_revinclude=QuestionnaireResponse:questionnaire").names
+    assert "Questionnaire/q2" not in found
+    assert "QuestionnaireResponse/r2" not in found
+
+
+def test_pages_ask_for_many_referrals_at_once(filled: Hospital) -> None:
+    names = [name for name in ORACLE.versions if name.startswith("ServiceRequest/")]
+    for who in ("person of A", "person of B", "patient p1", "person of none"):
+        rights = CALLERS[who]
+        expected = {name for name in ORACLE.seen(rights, "r") if name in names}
+        assert seen(filled.store, rights, [*names, "ServiceRequest/never", "nonsense", ""]) == expected
+    assert seen(filled.store, CALLERS["local"], ["ServiceRequest/s9", "ServiceRequest/s2"]) == {
+        "ServiceRequest/s2"
+    }

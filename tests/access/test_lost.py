@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 
 import pytest
 
 from fhir_coprod.access.sight import sight
 from fhir_coprod.jsontext import Json, from_data
-from fhir_coprod.store import Store, Transaction
+from fhir_coprod.store import Store, Transaction, opening
 from fhir_coprod.store.schema import core
+from fhir_coprod.store.soundness import check
+from fhir_coprod.store.soundness.faults import Fault
 from tests.access.callers import CALLERS
 from tests.access.conftest import Hospital
 from tests.access.hospital import HISTORY
@@ -114,3 +117,36 @@ def test_a_relation_follows_its_role_its_tasks_and_its_deletion(changing: Hospit
     assert changing.ask(a, "GET", "ServiceRequest/early").status == 200
     store.write(lambda t: t.delete("PractitionerRole", "late"))
     assert not sees("ServiceRequest/early")
+
+
+def test_the_check_finds_what_was_altered_and_mends_it(changing: Hospital) -> None:
+    store = changing.store
+    url = store._database.url.render_as_string(hide_password=False)
+
+    def told(*, repair: bool = False) -> list[tuple[str, str]]:
+        faults: list[Fault] = []
+        with closing(opening.connect(url)) as base:
+            writer = store._writer if repair else None
+            check.run(base, faults.append, writer=writer, tell_mended=lambda fault: None)
+        return [(fault.kind, fault.at) for fault in faults]
+
+    assert told() == []
+    store.write(lambda t: t.session.run("DELETE FROM relation WHERE party = ?", ("B",)) and None)
+    store.write(
+        lambda t: (
+            t.session.run("INSERT INTO relation (key, party, patient) VALUES (?, ?, ?)", (1, "A", "p5"))
+            and None
+        )
+    )
+    store.write(lambda t: t.session.run("UPDATE resource SET labels = 0 WHERE id = ?", ("oV",)) and None)
+    found = told()
+    assert ("index", "Observation/oV") in found
+    assert ("relation", "ServiceRequest/s2") in found
+    assert ("relation", "Organization/A") in found
+    assert told(repair=True) == []
+    assert told() == []
+    for who in TOLD:
+        limit = sight(CALLERS[who], "s")
+        assert store.seen(limit, NAMES) == ORACLE.seen(CALLERS[who])
+    store.reindex()
+    assert told() == []

@@ -71,6 +71,16 @@ def test_nobody_opens_a_referral_by_a_task(changing: Hospital, head: Head, focus
     assert head() == before
 
 
+def test_a_patient_opens_nobodys_order_to_a_department(changing: Hospital, head: Head) -> None:
+    before = head()
+    for focus in ("s3", "never-was"):
+        resource = of("Task", task(f"ServiceRequest/{focus}", "Patient/p1", "Organization/A"))
+        assert changing.ask(P1, "POST", "Task", resource).status == 403
+    assert head() == before
+    resource = of("Task", task("ServiceRequest/early", "Patient/p1", "Organization/A"))
+    assert changing.ask(P1, "POST", "Task", resource).status == 201
+
+
 def test_a_patient_who_comes_with_the_referral_is_taken(changing: Hospital) -> None:
     said = changing.ask(
         A,

@@ -102,7 +102,7 @@ def after(transaction: Transaction, store: Store, done: Sequence[tuple[Planned, 
         names = [version.reference for _, version, its in stored if its == letter]
         if limit is not None and names and len(transaction.seen(limit, names)) < len(names):
             raise NotAllowed(_NOT_YOURS)
-    if _is_of_departments(rights):
+    if _is_of_some(rights):
         named = {name for _, version, _ in stored for name in _named(version)} - new
         if named and len(store.seen(sight(_reading(rights), "r"), named)) < len(named):
             raise NotAllowed(_NOT_YOURS)
@@ -114,16 +114,16 @@ _NOT_YOURS = (
 )
 
 
-def _is_of_departments(rights: Rights) -> bool:
-    return any(scope.context == "user" for scope in rights.scopes) and (
-        ALL_DEPARTMENTS not in rights.departments
-    )
+def _is_of_some(rights: Rights) -> bool:
+    """Whether they reach only what is of some departments, or of one patient."""
+    context = rights.scopes[0].context
+    return context == "patient" or (context == "user" and ALL_DEPARTMENTS not in rights.departments)
 
 
 def _reading(rights: Rights) -> Rights:
-    """The same departments, whatever the scopes: what one may name need not be read by the same program. What
-    is seen through a broken glass opens nothing for later."""
-    return replace(rights, scopes=(Scope("user", "*", "r"),), glass="")
+    """The same reach, whatever the scopes: what one may name need not be read by the same program. What is seen
+    through a broken glass opens nothing for later."""
+    return replace(rights, scopes=(Scope(rights.scopes[0].context, "*", "r"),), glass="")
 
 
 def _named(version: Version) -> Iterable[str]:

@@ -183,7 +183,8 @@ def _since_joined(patient: str, parties: Sequence[str]) -> str:
     """Unless the patient was joined with another, which nobody has confirmed: then a referral is needed that
     came after that."""
     return (
-        f"NOT EXISTS (SELECT 1 FROM resource kj WHERE kj.type = 'Patient' AND kj.id = {patient}"
+        # Only Patients are joined, and only few of them, which have an index of their own.
+        f"NOT EXISTS (SELECT 1 FROM resource kj WHERE kj.id = {patient}"
         " AND kj.joined > 0 AND NOT EXISTS (SELECT 1 FROM relation km WHERE km.patient = kj.id"
         f" AND km.key > kj.joined AND {_one_of('km.party', parties)}))"
     )
@@ -216,13 +217,11 @@ class Unrefused(Condition):
     def probe(self, row: str) -> Sql:
         own = self._refused(f"{row}.id", row)
         named = self._refused("bf.target_id", row)
+        number = f"(({row}.labels / {PATIENTS}) & {MOST_PATIENTS})"
         return Sql(
-            f"CASE {row}.type WHEN 'Patient' THEN NOT ({own.text}) ELSE"
-            f" NOT EXISTS (SELECT 1 FROM reference bf WHERE bf.key = {row}.key"
-            f" AND bf.target_type = 'Patient' AND ({named.text}))"
-            f" AND (({row}.labels / {PATIENTS}) & {MOST_PATIENTS}) <="
-            f" (SELECT count(*) FROM reference bc WHERE bc.key = {row}.key AND bc.target_type = 'Patient')"
-            " END",
+            f"CASE {row}.type WHEN 'Patient' THEN NOT ({own.text}) ELSE {number} < {MOST_PATIENTS}"
+            f" AND {number} <= (SELECT count(*) FROM reference bf WHERE bf.key = {row}.key"
+            f" AND bf.target_type = 'Patient' AND NOT ({named.text})) END",
             (*own.values, *named.values),
         )
 
@@ -243,7 +242,7 @@ class Unrefused(Condition):
             f"EXISTS (SELECT 1 FROM objection bo WHERE bo.patient = {patient}"
             f" AND (bo.type = '' OR bo.type = {row}.type) AND ({against})"
             f" AND bo.low <= {NOW} AND bo.high > {NOW}{ONE})"
-            f" OR EXISTS (SELECT 1 FROM resource bp WHERE bp.type = 'Patient' AND bp.id = {patient}"
+            f" OR EXISTS (SELECT 1 FROM resource bp WHERE bp.id = {patient}"
             " AND bp.objections > 0 AND bp.objections >"
             f" (SELECT count(*) FROM objection bn WHERE bn.patient = {patient}){ONE})",
             tuple(values),
@@ -266,7 +265,7 @@ class Unmoved(Condition):
 
     def probe(self, row: str) -> Sql:
         return Sql(
-            "NOT EXISTS (SELECT 1 FROM resource kj WHERE kj.type = 'Patient' AND kj.id = ?"
+            "NOT EXISTS (SELECT 1 FROM resource kj WHERE kj.id = ?"
             f" AND kj.joined > 0 AND kj.joined < {row}.position)",
             (self.patient,),
         )

@@ -15,7 +15,7 @@ from fhir_coprod.store import index, objections, quality, relations, seals
 from fhir_coprod.store.database import Session
 from fhir_coprod.store.entering import judge
 from fhir_coprod.store.entries import IndexRows
-from fhir_coprod.store.labels import ALL
+from fhir_coprod.store.labels import ALL, UNREADABLE
 from fhir_coprod.store.schema import core
 from fhir_coprod.store.soundness.faults import Fault, Mend, Portion, cut
 from fhir_coprod.store.soundness.log import restored
@@ -172,7 +172,8 @@ class Resources:
             other = _rows(one, data, is_sound=False)
             wanted = wanted if _differing(other, own) else other
         differing = _differing(wanted, own)
-        if one.labels != (ALL if one.deleted else next(iter(wanted[index.LABELS]))[0]):
+        number = ALL if one.deleted else next(iter(wanted[index.LABELS]))[0]
+        if one.labels not in (number, number | UNREADABLE):
             differing.append("labels: others")
         if differing:
             portion.faults.append(Fault("index", one.reference, ", ".join(differing)))
