@@ -59,6 +59,28 @@ def test_ehr_is_read_with_its_defaults(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
+        (
+            '[access.sign_in]\nissuer = "https://login.example"\nclient_id = "x"\nissuerr = 1\n',
+            "access.sign_in.issuerr: unknown key; known keys here: ask, ca_file, client_id, departments",
+        ),
+        (
+            '[access.sign_in]\nissuer = "http://login.example"\nclient_id = "x"\n',
+            "access.sign_in.issuer: write the provider's https address",
+        ),
+        (
+            '[access.sign_in]\nissuer = "https://login.example"\nclient_id = "x"\nsecret = "y"\n',
+            "access.sign_in: a secret is never a setting",
+        ),
+        (
+            '[access.sign_in]\nissuer = "https://login.example"\nclient_id = "x"\n',
+            "access.sign_in needs site.base_url",
+        ),
+        (
+            '[access.sign_in]\nissuer = "https://login.example"\nclient_id = "x"\nroles = {a = "b"}\n',
+            "sign_in.roles names 'b'",
+        ),
+        ('[access.roles.a]\nscopes = ["system/*.rs"]\n', "access.roles.a.scopes: a role is of people"),
+        ('[access.roles.patient]\nscopes = ["user/*.rs"]\n', "patient is taken"),
         ('[watch]\npolicyy = "x"\n', "watch.policyy: unknown key; known keys here: policy, practice, words."),
         (
             "[wach]\n",

@@ -31,6 +31,7 @@ from tests.peers import chromium as browser
 from tests.peers import hl7 as hl7  # registers itself; its tests start it
 from tests.peers import hospital as hospitals
 from tests.peers import ips as ips  # registers itself, too
+from tests.peers import provider as provider  # so does this; each test starts its own
 from tests.peers.shared import Run
 
 NewStore = Callable[..., AbstractContextManager[str]]

@@ -25,7 +25,8 @@ SECRET, PASSWORD = "no secret outside of tests", "no password either"
 
 @contextmanager
 def pages(folder: Path, realm: Realm, store_url: str, port: int) -> Iterator[str]:
-    """`fhir-coprod serve` with this realm as its provider; yields the address of its pages."""
+    """`fhir-coprod serve` with this realm as its provider, by two processes where the database lets it;
+    yields the address of its pages."""
     home = f"http://127.0.0.1:{port}"
     config = folder / "coprod.toml"
     config.write_text(f"""
@@ -43,7 +44,8 @@ roles = {{ coordinators = "coordinator" }}
 [access.roles.coordinator]
 scopes = ["user/*.rs", "user/Task.u", "user/Communication.c"]
 """)
-    arguments = ("--config", str(config), "--port", str(port))
+    workers = "1" if store_url.startswith("sqlite") else "2"
+    arguments = ("--config", str(config), "--port", str(port), "--workers", workers)
     environment = {"COPROD_TEST_SECRET": SECRET}
     with serving(store_url, *arguments, **environment):
         yield home
