@@ -94,7 +94,7 @@ def different(
 
 @app.command("joined")
 def joined(context: typer.Context, as_json: JsonOption = False, config: ConfigOption = None) -> None:
-    """Patients that a sync joined by their numbers; until a person confirms it, nobody sees more than before."""
+    """Patients that a sync joined by their numbers; until it is confirmed, nobody sees more than before."""
     from fhir_coprod.store import joins
 
     with existing_store(settings(context, config)) as store:
