@@ -143,7 +143,8 @@ class _OfRights(Sight):
         groups: dict[tuple[object, ...], list[str]] = {}
         for type in types:
             criteria = self._criteria(type)
-            if criteria is not None and (reach := self._reach(type)) != "nothing":
+            reach = self._reach(type)
+            if criteria is not None and (reach != "nothing" or self._through_glass((type,)) is not None):
                 # Criteria are read for a type, so each type with some is by itself.
                 alone = type if criteria else ""
                 groups.setdefault((reach, alone), []).append(type)
@@ -185,13 +186,15 @@ class _OfRights(Sight):
         if not _is_refusable(self.rights) or self._reach(types[0]) == "open":
             return None
         departments = None if ALL_DEPARTMENTS in self.rights.departments else self._departments()
-        return Unrefused(departments, cut(self.rights.practitioner), self.rights.name)
+        return Unrefused(types, departments, cut(self.rights.practitioner), self.rights.name)
 
     def _through_glass(self, types: tuple[str, ...]) -> Condition | None:
         """The record of the one patient for whom the glass was broken: to be read, and never what is kept
         for a private moment."""
         id = self.rights.glass
         if not id or self.rights.kind != "person" or _WRITING & set(self.letters):
+            return None
+        if types[0] in _NOT_OF_DEPARTMENTS:
             return None
         own = self._of_patient(types, id)
         return None if own is None else _both(own, Without(labels.mask(("NOAUTH",)) | labels.UNREADABLE))
@@ -251,6 +254,8 @@ class _OfRights(Sight):
         reach = self._reach(types[0])
         if reach in ("all", "open"):
             return None
+        if reach == "nothing":
+            return Nothing()
         params = tuple(param for type in types for param in _leading(type))
         if self.rights.scopes[0].context == "patient":
             id = self.rights.patient

@@ -210,9 +210,7 @@ def test_a_kind_of_content_is_refused_alone(changing: Hospital) -> None:
         {"provision": [{"type": "permit", "actor": [A_ACTOR]}]},
     ],
 )  # fmt: skip
-def test_what_cannot_be_understood_counts_as_the_stricter_reading(
-    changing: Hospital, provision: Json
-) -> None:
+def test_what_is_not_understood_counts_as_the_stricter_reading(changing: Hospital, provision: Json) -> None:
     put(changing, "c", refusal("Patient/p1", **provision))
     assert not sees(changing, A, "Observation/o1")
     assert not sees(changing, B, "Observation/o1")

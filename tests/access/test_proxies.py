@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -185,7 +186,7 @@ def test_nobody_lets_themselves_in_by_a_consent(family: Hospital) -> None:
     put(family, "third", related("Patient/p1"))
     data = permit("Patient/p1", "RelatedPerson/third")
     own = rights(family)
-    writing = CALLERS["proxy of p1"]
+    writing = replace(CALLERS["proxy of p1"], scopes=CALLERS["patient p1"].scopes)
     assert family.ask(own, "POST", "Consent", data).status == 403
     assert family.ask(writing, "POST", "Consent", data).status == 403
     assert rights(family, "third") is NOBODY

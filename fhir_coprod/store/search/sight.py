@@ -198,11 +198,13 @@ NOW = "CAST(CURRENT_TIMESTAMP AS TEXT)"
 class Unrefused(Condition):
     """About no patient who refuses it to one of these (table objection), as far as can be seen.
 
+    types: of the resources that are searched together
     departments: ids of Organizations; None: every department's objection counts
     person: id of a Practitioner; "": nobody knows who it is, so an objection to anybody counts
     name: issuer|subject
     """
 
+    types: tuple[str, ...]
     departments: tuple[str, ...] | None
     person: str
     name: str
@@ -215,37 +217,46 @@ class Unrefused(Condition):
         return None
 
     def probe(self, row: str) -> Sql:
-        own = self._refused(f"{row}.id", row)
-        named = self._refused("bf.target_id", row)
-        number = f"(({row}.labels / {PATIENTS}) & {MOST_PATIENTS})"
+        # SQLite's parser cannot go deep: this stands within every link of a chain.
+        own = self._unrefused(f"{row}.id", row)
+        if self.types == ("Patient",):
+            return own
+        named = self._unrefused("bf.target_id", row)
+        number = f"{row}.labels / {PATIENTS} & {MOST_PATIENTS}"
+        others = Sql(
+            f"{number} < {MOST_PATIENTS} AND ({number}) <= (SELECT count(*) FROM reference bf"
+            f" WHERE bf.key = {row}.key AND bf.target_type = 'Patient' AND {named.text})",
+            named.values,
+        )
+        if "Patient" not in self.types:
+            return others
         return Sql(
-            f"CASE {row}.type WHEN 'Patient' THEN NOT ({own.text}) ELSE {number} < {MOST_PATIENTS}"
-            f" AND {number} <= (SELECT count(*) FROM reference bf WHERE bf.key = {row}.key"
-            f" AND bf.target_type = 'Patient' AND NOT ({named.text})) END",
-            (*own.values, *named.values),
+            f"CASE {row}.type WHEN 'Patient' THEN {own.text} ELSE {others.text} END",
+            (*own.values, *others.values),
         )
 
-    def _refused(self, patient: str, row: str) -> Sql:
-        """Whether a patient refuses it, or has lost a row that might."""
-        kinds, values = ["bo.kind = 'everybody'"], []
+    def _unrefused(self, patient: str, row: str) -> Sql:
+        """Whether a patient does not refuse it, and has lost no row that might."""
+        kinds, parties = ["'everybody'"], [f"name {self.name}"]
         if self.departments is None:
-            kinds.append("bo.kind = 'department'")
-        elif self.departments:
-            kinds.append(f"bo.kind = 'department' AND {_one_of('bo.party', self.departments)}")
-            values += self.departments
-        kinds.append("bo.kind = 'person'" + (" AND bo.party = ?" if self.person else ""))
-        values += [self.person] if self.person else []
-        kinds.append("bo.kind = 'name' AND bo.party = ?")
-        values.append(self.name)
-        against = " OR ".join(f"({kind})" for kind in kinds)
+            kinds.append("'department'")
+        else:
+            parties += (f"department {id}" for id in self.departments)
+        if self.person:
+            parties.append(f"person {self.person}")
+        else:
+            kinds.append("'person'")
+        against = _one_of("bo.kind || ' ' || bo.party", parties)
         return Sql(
-            f"EXISTS (SELECT 1 FROM objection bo WHERE bo.patient = {patient}"
-            f" AND (bo.type = '' OR bo.type = {row}.type) AND ({against})"
+            f"NOT EXISTS (SELECT 1 FROM objection bo WHERE bo.patient = {patient}"
+            f" AND bo.type IN ('', {row}.type)"
+            f" AND CASE WHEN bo.kind IN ({', '.join(kinds)}) THEN 1 = 1"
+            f" ELSE {against} END"
             f" AND bo.low <= {NOW} AND bo.high > {NOW}{ONE})"
-            f" OR EXISTS (SELECT 1 FROM resource bp WHERE bp.id = {patient}"
+            f" AND NOT EXISTS (SELECT 1 FROM resource bp WHERE bp.id = {patient}"
             " AND bp.objections > 0 AND bp.objections >"
             f" (SELECT count(*) FROM objection bn WHERE bn.patient = {patient}){ONE})",
-            tuple(values),
+            tuple(parties),
         )
 
 
