@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import Final
+from typing import Final, TypeVar
 
 from fhir_coprod import jsontext
 from fhir_coprod.errors import CoprodError
@@ -25,6 +25,7 @@ from fhir_coprod.store.relations import Touched
 from fhir_coprod.store.schema import core
 from fhir_coprod.store.values import FIRST, LAST, cut
 
+T = TypeVar("T")
 Row = tuple[str, str, str, str, str, str, str]
 KEPT: Final = frozenset({"Consent", "Patient"})
 """The types on which the rows depend."""
@@ -292,5 +293,5 @@ def _moment(microseconds: int) -> str:
     return at.replace(tzinfo=None).isoformat(" ", "seconds")
 
 
-def _portions(values: Sequence[str] | Sequence[int]) -> list[Sequence[str] | Sequence[int]]:
+def _portions(values: Sequence[T]) -> list[Sequence[T]]:
     return [values[start : start + _AT_ONCE] for start in range(0, len(values), _AT_ONCE)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
@@ -11,8 +12,10 @@ import pytest
 from fhir_coprod.access.rights import Rights
 from fhir_coprod.access.sight import sight
 from fhir_coprod.jsontext import Json, from_data
-from fhir_coprod.store import Store, objections
+from fhir_coprod.store import Store, objections, opening
 from fhir_coprod.store.schema import core
+from fhir_coprod.store.soundness import check
+from fhir_coprod.store.soundness.faults import Fault
 from tests.access.callers import CALLERS, caller
 from tests.access.conftest import Hospital
 from tests.access.hospital import observation, order, ref
@@ -290,3 +293,43 @@ def test_a_program_with_user_scopes_is_refused_as_its_department(changing: Hospi
     assert sees(changing, program, "Observation/o1")
     put(changing, "c", refusal("Patient/p1", "Organization/A"))
     assert not sees(changing, program, "Observation/o1")
+
+
+def test_the_check_finds_a_lost_objection_and_mends_it(changing: Hospital) -> None:
+    store = changing.store
+    url = store._database.url.render_as_string(hide_password=False)
+
+    def told(*, repair: bool = False) -> list[tuple[str, str]]:
+        faults: list[Fault] = []
+        with closing(opening.connect(url)) as base:
+            writer = store._writer if repair else None
+            check.run(base, faults.append, writer=writer, tell_mended=lambda fault: None)
+        return [(fault.kind, fault.at) for fault in faults]
+
+    put(changing, "c", refusal("Patient/p3", "Organization/C"))
+    assert told() == []
+    c = CALLERS["person of C"]
+    for damage in (
+        "DELETE FROM objection",
+        "UPDATE objection SET party = 'B'",
+        "UPDATE resource SET objections = 0 WHERE id = 'p3'",
+        "UPDATE objection SET high = '2020-01-01 00:00:00'",
+        "INSERT INTO objection VALUES ('p3', 'made-up', 'everybody', '', '', '', '~')",
+    ):
+        store.write(lambda t, damage=damage: t.session.run(damage) and None)
+        assert ("objection", "Patient/p3") in told(), damage
+        assert told(repair=True) == []
+        assert told() == []
+        assert not sees(changing, c, "Patient/p3")
+    store.reindex()
+    assert told() == []
+    assert not sees(changing, c, "Patient/p3")
+
+
+def test_a_referral_written_while_rows_are_lost_opens_nothing(changing: Hospital) -> None:
+    put(changing, "c", refusal("Patient/p3", "Organization/C"))
+    changing.store.write(lambda t: t.session.run("DELETE FROM objection") and None)
+    data = {"resourceType": "ServiceRequest", **order("Patient/p3", "Organization/C")}
+    put(changing, "later", data)
+    for name in ("Patient/p3", "ServiceRequest/later", "Observation/o3"):
+        assert not sees(changing, CALLERS["person of C"], name)

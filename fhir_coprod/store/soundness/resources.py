@@ -283,7 +283,7 @@ def _objections(session: Session, found: Sequence[_Found], portion: Portion) -> 
     should = objections.wanted(session, own)
     held = objections.present(session, own)
     types, values = session.of_type("Patient", own)
-    counts = dict(session.rows(f"SELECT r.id, r.objections FROM {types} r", values))
+    counts: dict[str, int] = dict(session.rows(f"SELECT r.id, r.objections FROM {types} r", values))
     wrong = [
         id
         for id in own
