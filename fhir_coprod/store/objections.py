@@ -79,8 +79,8 @@ class Following:
                     [*values, *numbers],
                 )
             }
-        for some in _portions([id for _, id in self._consents]):
-            condition, values = self._session.among("consent", some)
+        for ids in _portions([id for _, id in self._consents]):
+            condition, values = self._session.among("consent", ids)
             found |= {
                 row[0]
                 for row in self._session.rows(f"SELECT patient FROM objection WHERE {condition}", values)
@@ -115,7 +115,7 @@ def present(session: Session, patients: Sequence[str]) -> dict[str, set[Row]]:
         for row in session.rows(
             f"SELECT patient, consent, kind, party, type, low, high FROM objection WHERE {condition}", values
         ):
-            found[row[0]].add(tuple(row))  # type: ignore[arg-type]
+            found[row[0]].add(tuple(row))
     return found
 
 
