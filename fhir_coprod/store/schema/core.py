@@ -80,9 +80,9 @@ resource = Table(
     Column("marks", Long),  # the seal of its rows in `quality`; NULL: stored before there were any
     # What its security labels say (`labels.py`); all bits until somebody has looked.
     column("labels", Integer(), server_default=text("2147483647")),
-    # Of a Patient: the number of its rows in `objection`.
+    # A Patient's number of rows in `objection`.
     column("objections", Integer(), server_default=text("0")),
-    # Of a Patient with whom another was joined, until a person confirms it: the position of the log then.
+    # The position of the log when another was joined with this Patient, until a person confirms it.
     column("joined", Long, server_default=text("0")),
     UniqueConstraint("type", "id"),
 )
