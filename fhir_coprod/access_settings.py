@@ -74,6 +74,11 @@ class SignInSettings(Section):
     """The claim by which a patient is known; empty: patients do not sign in."""
     patient_system: str = ""
     """The system of the identifier that is in that claim; empty: it is the id of a Patient here."""
+    related_person_claim: str = ""
+    """The claim that holds the id of a RelatedPerson here, who signs in as a proxy; empty: no proxies do."""
+    practitioner_claim: str = ""
+    """The claim that holds the id of a person's Practitioner here; empty: whatever a patient refuses to any
+    Practitioner is refused to everybody of the staff."""
     straight: bool = False
     """Whether a person who is not signed in is led to the provider without a page of ours between."""
     idle_minutes: float = Field(default=30.0, gt=0, le=1440)
@@ -231,6 +236,8 @@ class AccessSettings(Section):
     sign_in: SignInSettings | None = None
     roles: dict[str, RoleSettings] = {}
     """By name, as `[access.roles.coordinator]`."""
+    proxy_until_age: int = Field(default=13, ge=0, le=18)
+    """Until which birthday parents speak for a child without its Consent."""
 
     @field_validator("roles")
     @classmethod

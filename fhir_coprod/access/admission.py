@@ -57,6 +57,8 @@ def demand(rights: Rights, interaction: str, type: str, *, is_conditional: bool 
         letters = ""
     if type in UNCHANGEABLE and set(letters) & set("cud"):
         raise NotAllowed(f"{type} is written by this server alone; it can be read and searched.")
+    if rights.kind == "proxy" and set(letters) & set("cud"):
+        raise NotAllowed("Who speaks for a patient reads the record, and writes nothing into it.")
     for letter in letters + ("s" if is_conditional else ""):
         if not allows(rights, letter, type):
             context = rights.scopes[0].context if rights.scopes else "user"

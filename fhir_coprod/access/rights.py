@@ -24,6 +24,8 @@ class Rights:
              (`ALL_DEPARTMENTS`: everybody's); empty: nobody's
     cleared: security labels that would keep a record from this caller and do not, such as R or PSY
     glass:   id of the one Patient for whom the glass was broken; "" for none
+    practitioner: id of the Practitioner who it is; "": nobody knows, so whatever a patient refuses to any
+             Practitioner is refused to them
     session: what tells this sign-in from others, for the audit; "" for none
     """
 
@@ -35,6 +37,7 @@ class Rights:
     cleared: frozenset[str] = frozenset()
     glass: str = ""
     session: str = ""
+    practitioner: str = ""
 
 
 EVERYTHING = Rights("local", "", (Scope("system", "*", "cruds"),))

@@ -23,6 +23,8 @@ MOST: Final = 500
 """Values of one claim that are looked at; some providers send every group of a person."""
 PATIENT: Final = "patient"
 """The way to act of a patient; no role can be called so at the same time."""
+PROXY: Final = "proxy"
+"""How the way to act of a proxy begins; `:` and the id of the RelatedPerson follow."""
 _PATIENTS: Final = ("patient/*.rs",)
 
 
@@ -43,10 +45,17 @@ def check(settings: Settings) -> None:
             raise ConfigError(f"access.roles.{name}.scopes: {error.message}") from None
 
 
-def person(settings: SignInSettings, claims: Claims, patient: str = "") -> Person:
+def person(
+    settings: SignInSettings,
+    claims: Claims,
+    patient: str = "",
+    related: tuple[str, ...] = (),
+    practitioner: str = "",
+) -> Person:
     """Who somebody is by their claims.
 
     patient: id of the Patient who it is, found by `patient_claim`
+    related, practitioner: the ids in `related_person_claim` and `practitioner_claim`
     """
     shown = _text(claims.get(settings.name_claim)) or _text(claims.get("preferred_username")) or "somebody"
     roles = _mapped(settings.roles, values(claims, settings.roles_claim))
@@ -56,7 +65,8 @@ def person(settings: SignInSettings, claims: Claims, patient: str = "") -> Perso
         if value in settings.departments
     }
     return Person(
-        f"{settings.issuer}|{claims['sub']}", plain(shown)[:100].strip(), roles, tuple(departments), patient
+        *(f"{settings.issuer}|{claims['sub']}", plain(shown)[:100].strip(), roles, tuple(departments)),
+        *(patient, related, practitioner),
     )
 
 
@@ -96,6 +106,7 @@ def ways(settings: AccessSettings, person: Person, grants: Iterable[Grant]) -> l
     found.sort(key=lambda way: (ALL_DEPARTMENTS not in way.departments, -len(way.departments), way.key))
     if person.patient:
         found.append(Acting(PATIENT, (), ()))
+    found += (Acting(f"{PROXY}:{id}", (), ()) for id in person.related)
     return found
 
 
@@ -118,4 +129,5 @@ def rights(settings: AccessSettings, session: Session, way: Acting) -> Rights:
         departments=way.departments,
         cleared=frozenset(label for role in roles for label in role.cleared),
         session=session.label,
+        practitioner=person.practitioner,
     )

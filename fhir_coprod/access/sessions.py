@@ -34,6 +34,8 @@ class Person(NamedTuple):
     roles:       those of the settings that the provider's claims stand for
     departments: those that they stand for
     patient:     id of the Patient who it is; "" for none
+    related:     ids of the RelatedPersons who it is
+    practitioner: id of the Practitioner who it is; "" for none
     """
 
     name: str
@@ -41,6 +43,8 @@ class Person(NamedTuple):
     roles: tuple[str, ...] = ()
     departments: tuple[str, ...] = ()
     patient: str = ""
+    related: tuple[str, ...] = ()
+    practitioner: str = ""
 
 
 class Session(NamedTuple):
@@ -94,7 +98,7 @@ def begin(
     instead_of: what the cookie held until now, which no longer opens anything
     """
     id = secrets.token_urlsafe(32)
-    claimed = jsontext.encode([person.roles, person.departments, person.patient]).decode()
+    claimed = jsontext.encode(list(person[2:])).decode()
     when = (to_milliseconds(now), to_milliseconds(proven) if proven else 0)
     known = (hash_of(id), person.name, person.shown, claimed, *when, acr)
     row = (*known, to_milliseconds(now), to_milliseconds(_end(settings, now, now)), acting, seals.seal(known))
@@ -114,8 +118,10 @@ def find(connection: Connection, settings: SignInSettings, id: str, now: datetim
     row = connection.execute(_FIND, {"hash": hash}).first() if hash else None
     if row is None or row.seal != seals.seal(tuple(row)[:7]):
         return None
-    roles, departments, patient = jsontext.decode(row.claimed)
-    person = Person(row.name, row.shown, tuple(roles), tuple(departments), patient)
+    roles, departments, patient, related, practitioner = jsontext.decode(row.claimed)
+    person = Person(
+        row.name, row.shown, tuple(roles), tuple(departments), patient, tuple(related), practitioner
+    )
     began, used = from_milliseconds(row.began), from_milliseconds(row.used)
     ends = min(from_milliseconds(row.ends), _end(settings, began, used))
     if not began - _MINUTE <= now < ends or person.name.rpartition("|")[0] != settings.issuer:

@@ -38,6 +38,8 @@ from fhir_coprod.store.search.sight import (
     OfKnown,
     Sent,
     Sight,
+    Unmoved,
+    Unrefused,
     Without,
     condition_on,
     either,
@@ -82,13 +84,21 @@ def sight(rights: Rights, letters: str) -> Sight | None:
     """What these rights let one do; None: everything. It holds every one of the letters out of `cruds`."""
     if rights is EVERYTHING:
         return None
-    return _sight(replace(rights, name="", session=""), letters)
+    # Who it is matters only where a patient may refuse something to a person.
+    name = rights.name if _is_refusable(rights) else ""
+    return _sight(replace(rights, name=name, session=""), letters)
 
 
 def sight_on(rights: Rights, letters: str, type: str) -> Sight | None:
     """The same for what is about one type: None if everything of it is in sight, deletions as well."""
     limit = sight(rights, letters)
     return None if limit is None or condition_on(limit, (type,)) is None else limit
+
+
+def _is_refusable(rights: Rights) -> bool:
+    """Whether what patients refuse counts for this caller: for the staff, and whatever acts for them. A
+    program with `system/` scopes carries records between systems, each of which has to obey the patient."""
+    return rights.kind in ("person", "program") and any(scope.context == "user" for scope in rights.scopes)
 
 
 @lru_cache(4096)
@@ -122,7 +132,10 @@ class _OfRights(Sight):
     def name(self) -> str:
         own = self.rights
         asked = repr(
-            (own.kind, own.scopes, own.patient, own.departments, sorted(own.cleared), own.glass, self.letters)
+            (
+                *(own.kind, own.name, own.scopes, own.patient, own.departments, sorted(own.cleared)),
+                *(own.glass, own.practitioner, self.letters),
+            )
         )
         return blake2b(asked.encode(), digest_size=12).hexdigest()
 
@@ -130,7 +143,8 @@ class _OfRights(Sight):
         groups: dict[tuple[object, ...], list[str]] = {}
         for type in types:
             criteria = self._criteria(type)
-            if criteria is not None and (reach := self._reach(type)) != "nothing":
+            reach = self._reach(type)
+            if criteria is not None and (reach != "nothing" or self._through_glass((type,)) is not None):
                 # Criteria are read for a type, so each type with some is by itself.
                 alone = type if criteria else ""
                 groups.setdefault((reach, alone), []).append(type)
@@ -161,7 +175,40 @@ class _OfRights(Sight):
         """The condition on types that are reached in the same way."""
         mask = self._mask()
         criteria = self._by_criteria(types[0])
-        return together((self._reached(types), *criteria, Without(mask) if mask else None))
+        reached = together((self._reached(types), self._unrefused(types)))
+        broken = self._through_glass(types)
+        if broken is not None and reached is not None:
+            reached = either((reached, broken))
+        return together((reached, *criteria, Without(mask) if mask else None))
+
+    def _unrefused(self, types: tuple[str, ...]) -> Condition | None:
+        """What no patient refuses to this caller."""
+        if not _is_refusable(self.rights) or self._reach(types[0]) == "open":
+            return None
+        departments = None if ALL_DEPARTMENTS in self.rights.departments else self._departments()
+        return Unrefused(types, departments, cut(self.rights.practitioner), self.rights.name)
+
+    def _through_glass(self, types: tuple[str, ...]) -> Condition | None:
+        """The record of the one patient for whom the glass was broken: to be read, and never what is kept
+        for a private moment."""
+        id = self.rights.glass
+        if not id or self.rights.kind != "person" or _WRITING & set(self.letters):
+            return None
+        if types[0] in _NOT_OF_DEPARTMENTS:
+            return None
+        own = self._of_patient(types, id)
+        return None if own is None else _both(own, Without(labels.mask(("NOAUTH",)) | labels.UNREADABLE))
+
+    @staticmethod
+    def _of_patient(types: tuple[str, ...], id: str) -> Condition | None:
+        """What is in the compartment of one patient; None if no such type is."""
+        if types[0] == "Patient":
+            return Own(("Patient",), Sql("{row}.id = ? AND {row}.type = ?", (id, "Patient")))
+        params = tuple(param for type in types for param in _leading(type))
+        if not params:
+            return None
+        test = Sql("target_id = ? AND target_type = ?", (cut(id), "Patient"))
+        return Indexed("reference", params[0], (test,), equal=True, more=params[1:])
 
     # ------------------------------------------------------------------------------------------- scopes
 
@@ -207,13 +254,12 @@ class _OfRights(Sight):
         reach = self._reach(types[0])
         if reach in ("all", "open"):
             return None
+        if reach == "nothing":
+            return Nothing()
         params = tuple(param for type in types for param in _leading(type))
         if self.rights.scopes[0].context == "patient":
             id = self.rights.patient
-            if reach == "patient":
-                return Own(("Patient",), Sql("{row}.id = ? AND {row}.type = ?", (id, "Patient")))
-            test = Sql("target_id = ? AND target_type = ?", (cut(id), "Patient"))
-            return Indexed("reference", params[0], (test,), equal=True, more=params[1:])
+            return together((self._of_patient(types, id) or Nothing(), Unmoved(id)))
         parties = self._departments()
         if not parties:
             return Nothing()

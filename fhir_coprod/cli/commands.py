@@ -74,6 +74,12 @@ COMMANDS = {
         "Programs that may call: each signs in with its own key and gets tokens of five minutes.",
     ),
     "people": Place("people", "app", "Records that may be the same patient, and a person's word on them."),
+    "glass": Place("glass", "app", "Who has broken the glass, for whom and why, and who has looked at it."),
+    "objections": Place(
+        "objections",
+        "objections",
+        "What patients refuse to whom, by their Consents, and what of it counts for more than it says.",
+    ),
     "users": Place("users", "app", "The people who have a role and a department, or are signed in."),
     "quality": Place(
         "quality",

@@ -92,6 +92,41 @@ def different(
     _say(context, names, "different", by, as_json, config)
 
 
+@app.command("joined")
+def joined(context: typer.Context, as_json: JsonOption = False, config: ConfigOption = None) -> None:
+    """Patients that a sync joined by their numbers; until it is confirmed, nobody sees more than before."""
+    from fhir_coprod.store import joins
+
+    with existing_store(settings(context, config)) as store:
+        found = store.write(joins.waiting)
+    if as_json:
+        print_json([{"patient": f"Patient/{a}", "former": f"Patient/{b}"} for a, b in found])
+        return
+    for patient, former in found:
+        stdout.print(f"Patient/{patient} was also Patient/{former}", highlight=False, soft_wrap=True)
+    stdout.print(f"{len(found)} to confirm: fhir-coprod people confirm PATIENT --by NAME", highlight=False)
+
+
+@app.command("confirm")
+def confirm(
+    context: typer.Context,
+    patient: Annotated[str, typer.Argument(metavar="PATIENT", help="Patient/ID of `people joined`.")],
+    by: ByOption,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Say that a patient whom a sync joined is one person: who knew one of the records sees both then."""
+    from fhir_coprod.store import joins
+
+    id = patient.removeprefix("Patient/")
+    with existing_store(settings(context, config)) as store:
+        former = store.write(lambda t: joins.confirm(t, id, by))
+    if as_json:
+        print_json({"patient": f"Patient/{id}", "former": [f"Patient/{each}" for each in former], "by": by})
+        return
+    stdout.print(f"Confirmed. Recorded under the name {shown(by)}.", highlight=False, soft_wrap=True)
+
+
 def _say(
     context: typer.Context, names: list[str], word: Word, by: str, as_json: bool, config: ConfigOption
 ) -> None:

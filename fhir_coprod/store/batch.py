@@ -19,7 +19,7 @@ from msgspec.structs import force_setattr
 from sqlalchemy import Connection
 
 from fhir_coprod.instants import now
-from fhir_coprod.store import guarded, index, relations, seals
+from fhir_coprod.store import guarded, index, objections, relations, seals
 from fhir_coprod.store.database import Row, Session
 from fhir_coprod.store.entries import IndexRows
 from fhir_coprod.store.labels import ALL, UNREADABLE
@@ -215,7 +215,7 @@ class Batch:
             seal = seals.of_marks(marks.get(key, ()))
             own_labels = _labels(entry.index)
             if reference in created:
-                inserted.append((key, version.type, version.id, *state, seal, own_labels))
+                inserted.append((key, version.type, version.id, *state, seal, own_labels, 0, 0))
             else:
                 changed.append(key)
                 session.run(
@@ -244,6 +244,7 @@ class Batch:
     ) -> None:
         made = rows.get(core.reference.name, ())
         following = relations.Following(self.session, touched, made, is_same=is_same)
+        refusing = objections.Following(self.session, touched)
         if changed:
             condition, keys = self.session.among("key", changed)
             for table in core.INDEX_TABLES:
@@ -252,6 +253,7 @@ class Batch:
             if rows.get(table.name):
                 self.session.insert(table, rows[table.name])
         following.follow()
+        refusing.follow()
 
     def _marks(self, newest: Mapping[Reference, Pending], created: Mapping[Reference, int]) -> Marked:
         """Take away the marks that these resources have, and return the rows of the new ones by key.

@@ -55,13 +55,13 @@ GUARDED: Final[Mapping[Table, Guarded]] = {
     **{
         table: _by_primary_key(table)
         for table in (
-            *(core.cursor, core.setting, core.export_job, core.import_job),
+            *(core.cursor, core.setting, core.joined, core.export_job, core.import_job),
             *(sync.feed, sync.unfinished, sync.unread, sync.ehr_base, sync.letter_patient),
             *(sync.bulk_job, sync.bulk_file),
             *(sync.retired, sync.person_word, sync.doubt, sync.odd_number, sync.numbering, sync.merge_base),
             *(sync.pause, sync.sync_run),
             *(watch.share, watch.habit),
-            sign_in.user_grant,
+            *(sign_in.user_grant, sign_in.glass),
             *(programs.client, programs.signing_key),
             audit.checkpoint,
         )

@@ -23,7 +23,7 @@ from fhir_coprod.readable import concerns, readable
 from fhir_coprod.remembering import remembering_short
 from fhir_coprod.store.elements import kinds
 from fhir_coprod.store.entries import ADDERS, TABLES, Add, IndexRows, Numbers, split_reference
-from fhir_coprod.store.labels import labels
+from fhir_coprod.store.labels import MOST_PATIENTS, PATIENTS, labels
 from fhir_coprod.store.values import cut
 from fhir_coprod.validation.fhirpath import compile_typed, is_supported
 from fhir_coprod.watched import STRAYS, UNREADABLE
@@ -83,7 +83,7 @@ def rows(type: str, data: Json, *, is_sound: bool = True) -> IndexRows:
     it are left out, and for a reference among them there is a row that says so (`unreadable_links`)
     """
     found: IndexRows = {table: set() for table in TABLES.values()}
-    found[LABELS] = {(labels(type, data),)}
+    own_labels = labels(type, data)
     if not is_sound:
         data, unreadable = readable(data)
         found["reference"] |= unreadable_links(type, data, unreadable)
@@ -104,6 +104,8 @@ def rows(type: str, data: Json, *, is_sound: bool = True) -> IndexRows:
     if is_sound and any(not kind and _names_nothing(text) for _, text, kind in found["reference"]):
         data, unreadable = readable(data)
         found["reference"] |= unreadable_links(type, data, unreadable)
+    named = sum(row[2] == "Patient" for row in found["reference"])
+    found[LABELS] = {(own_labels + min(named, MOST_PATIENTS) * PATIENTS,)}
     return found
 
 
@@ -409,7 +411,7 @@ def _implied_systems(type: str, expression: str) -> Mapping[str, str]:
     return {}
 
 
-FORMAT = 4
+FORMAT = 5
 """Raise this number whenever `rows` makes different rows from the same definitions."""
 _OWN_FORMAT = dict.fromkeys(("ServiceRequest", *(type for type, _ in STRAYS)), 1)
 """The same for what a single type has beside its search parameters: its marks (`alike.py`), and rows for

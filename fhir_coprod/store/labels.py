@@ -20,6 +20,13 @@ UNREADABLE: Final = 1 << 0
 OF_REFERRAL: Final = 1 << 1
 """A DetectedIssue that implicates a ServiceRequest or a Task. No label: only whoever sees that sees this."""
 
+PATIENTS: Final = 1 << 20
+"""From this bit on stands how many references to Patients it has, as far as eight bits can say: whoever may
+not see what is about one of them has to find all of them in the index."""
+MOST_PATIENTS: Final = 255
+SAID: Final = PATIENTS - 1
+"""The bits of what it says, without that number."""
+
 _SYSTEMS: Final = frozenset(
     {
         "",  # without a system it has no meaning, and was surely not meant to open anything

@@ -73,7 +73,11 @@ class PostgresqlSession(Session):
 
 @remembering_short(2048, 8_000)
 def _percent(sql: str) -> bytes:
-    return sql.replace("%", "%%").replace("?", "%s").encode()
+    return sql.replace(_TIME, _TIME_IN_UTC).replace("%", "%%").replace("?", "%s").encode()
+
+
+# SQLite's is in UTC already, and cannot say so.
+_TIME, _TIME_IN_UTC = "CURRENT_TIMESTAMP AS TEXT", "CURRENT_TIMESTAMP AT TIME ZONE 'UTC' AS TEXT"
 
 
 # Every query of the store is written to walk indexes in the order it names, and its text is always the same.

@@ -12,6 +12,7 @@ import hmac
 import re
 import secrets
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from typing import Final
@@ -23,9 +24,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from fhir_coprod import jsontext
-from fhir_coprod.access import grants, id_token, roles, sessions
+from fhir_coprod.access import glass, grants, id_token, proxies, roles, sessions
 from fhir_coprod.access.id_token import Claims
 from fhir_coprod.access.provider import Attempt, Provider
+from fhir_coprod.access.rights import Rights
 from fhir_coprod.access.roles import Acting
 from fhir_coprod.access.sessions import Person, Session
 from fhir_coprod.access_settings import SignInSettings, is_loopback
@@ -41,6 +43,7 @@ ENDED: Final = "/signed-out"
 """Where it sends them after they have signed out there, too."""
 _TEN_MINUTES: Final = 600
 """Seconds in which a sign-in has to be done that has begun."""
+_ID: Final = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 _LONGEST: Final = 1000
 """Characters of a path to come back to."""
 
@@ -105,9 +108,23 @@ class Door:
         if not ways:
             raise WithoutRole(session)
         way = next((each for each in ways if each.key == session.acting), ways[0])
-        return Visitor(
-            roles.rights(access, session, way), session, token_of(id), self._named(ways) if ways else ()
-        )
+        rights = self._rights(session, way, now)
+        return Visitor(rights, session, token_of(id), self._named(ways))
+
+    def _rights(self, session: Session, way: Acting, now: datetime) -> Rights:
+        """What somebody may do who acts in this way; as a proxy or through a glass, as it is now."""
+        role, _, related = way.key.partition(":")
+        if role == roles.PROXY and related:
+            patient = proxies.patient_of(self._store, related)
+            found = proxies.proxy_rights(
+                self._store, self._settings, related, patient, now, session.person.name
+            )
+            if not found.scopes:
+                raise WithoutRole(session)
+            return replace(found, session=session.label)
+        rights = roles.rights(self._settings.access, session, way)
+        with self._store.connect() as connection:
+            return glass.with_glass(connection, rights, session, now)
 
     def _named(self, ways: Iterable[Acting]) -> list[tuple[Acting, str]]:
         """Each way to act, in words for its person."""
@@ -206,7 +223,10 @@ class Door:
 
     def _signed_in(self, sign_in: SignInSettings, claims: Claims, before: str) -> str:
         now = datetime.now(UTC)
-        person = roles.person(sign_in, claims, _patient(self._store, sign_in, claims))
+        patient = _patient(self._store, sign_in, claims)
+        related = tuple(filter(_ID.fullmatch, roles.values(claims, sign_in.related_person_claim)))[:20]
+        own = [id for id in roles.values(claims, sign_in.practitioner_claim) if _ID.fullmatch(id)]
+        person = roles.person(sign_in, claims, patient, related, own[0] if len(own) == 1 else "")
         proven = id_token.number(claims.get("auth_time"))
         acr = claims.get("acr")
         return sessions.begin(
@@ -238,6 +258,8 @@ class Door:
             visitor = await self._anybody(request)
             if visitor is not None:
                 await form_of(request, visitor)
+                if visitor.session is not None:
+                    await run_in_threadpool(glass.end, self._store, visitor.session, datetime.now(UTC))
                 await run_in_threadpool(sessions.end, self._store, self._id(request))
         except CoprodError as error:
             return sorry(error)
@@ -335,7 +357,7 @@ def _unpacked(cookie: str) -> Attempt | None:
 
 def _words(way: Acting, names: dict[str, str]) -> str:
     if not way.roles:
-        return "patient"
+        return "for somebody else" if way.key.startswith(roles.PROXY) else "patient"
     where = ["all departments" if name == "*" else names.get(name, name) for name in way.departments]
     return f"{' and '.join(way.roles)}, {'; '.join(where)}"
 
@@ -346,7 +368,7 @@ def _patient(store: Store, sign_in: SignInSettings, claims: Claims) -> str:
     if len(said) != 1 or set(said[0]) & set("|,$\\"):
         return ""
     if not sign_in.patient_system:
-        if not re.fullmatch(r"[A-Za-z0-9\-.]{1,64}", said[0]):
+        if not _ID.fullmatch(said[0]):
             return ""
         version = store.newest("Patient", said).get(said[0])
         return said[0] if version is not None and not version.deleted else ""

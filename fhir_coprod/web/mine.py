@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from fhir_coprod.access import glass
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Query, Store
 from fhir_coprod.watch.live.look import look_at
@@ -87,8 +88,24 @@ def page(store: Store, settings: Settings, visitor: Visitor, now: datetime) -> s
     return (
         environment()
         .get_template("mine.html")
-        .render(visitor=visitor, own=own, over=len(seen) - len(going), now=board.now, zone=board.zone)
+        .render(
+            visitor=visitor,
+            broken=_broken(store, visitor, settings.site.zone),
+            own=own,
+            over=len(seen) - len(going),
+            now=board.now,
+            zone=board.zone,
+        )
     )
+
+
+def _broken(store: Store, visitor: Visitor, zone: ZoneInfo) -> list[tuple[datetime, str]]:
+    """When the glass was broken for the patient, and why; for nobody who speaks for them."""
+    if visitor.rights.kind != "patient":
+        return []
+    with store.connect() as connection:
+        found = glass.of_patient(connection, visitor.rights.patient)
+    return [(at.astimezone(zone), reason) for at, reason in found]
 
 
 def _asked_for(store: Store, patient: str) -> Iterator[str]:

@@ -15,7 +15,7 @@ from fhir_coprod.access.rights import Rights
 from fhir_coprod.errors import CoprodError, NotSignedIn
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store
-from fhir_coprod.web import mine, people, referral
+from fhir_coprod.web import glass, mine, people, referral
 from fhir_coprod.web.answering import Turns, elsewhere, form_of, sorry, typed
 from fhir_coprod.web.door import Door, WithoutRole
 from fhir_coprod.web.letters import environment
@@ -58,6 +58,7 @@ class _Pages:
             self._route("/", self._board),
             self._route("/find", self._find, "POST"),
             self._route("/people", self._doubtful, "GET", "POST"),
+            self._route(glass.PATH, self._glass, "GET", "POST"),
             self._route("/quality", self._quality),
             self._route("/operations", self._operations),
             self._route(_REFERRAL, self._show),
@@ -197,6 +198,23 @@ class _Pages:
                 said.status,
             )
         return elsewhere(at.path)
+
+    async def _glass(self, request: Request, visitor: Visitor) -> Response:
+        """The form by which the glass is broken, and what it opens."""
+        store, settings = self._store, self._settings
+        if request.method == "GET":
+            return await self._answer(visitor, lambda: glass.page(store, visitor))
+        try:
+            form = await form_of(request, visitor)
+            await run_in_threadpool(glass.act, store, settings, form, visitor, datetime.now(UTC))
+        except SignInAgain as error:
+            return self._door.again_page(error.message, error.back)
+        except CoprodError as error:
+            wrong = error
+            return await self._answer(
+                visitor, lambda: glass.page(store, visitor, wrong.message), wrong.status
+            )
+        return elsewhere(glass.PATH)
 
     async def _doubtful(self, request: Request, visitor: Visitor) -> Response:
         """The pairs of records that may be one person, and a word on one of them."""

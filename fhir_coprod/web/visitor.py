@@ -46,7 +46,8 @@ class Visitor:
 
     @property
     def is_patient(self) -> bool:
-        return self.rights.kind == "patient"
+        """Whether they see a patient's own page: the patient, or whoever speaks for them."""
+        return self.rights.kind in ("patient", "proxy")
 
     @property
     def is_everywhere(self) -> bool:

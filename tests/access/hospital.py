@@ -3,6 +3,7 @@ way that has led from one patient to another on some server."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from fhir_coprod import jsontext
@@ -268,9 +269,9 @@ HISTORY: tuple[tuple[str, Json], ...] = (
 """Type/id and content of each version, in the order in which they are written."""
 
 
-def fill(store: Store) -> None:
+def fill(store: Store, history: Iterable[tuple[str, Json]] = HISTORY) -> None:
     """Write all of it, each version in a transaction of its own."""
-    for name, data in HISTORY:
+    for name, data in history:
         type, _, id = name.partition("/")
         if data is DELETED:
             store.write(lambda t, type=type, id=id: t.delete(type, id))

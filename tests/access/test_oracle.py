@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import pytest
@@ -287,11 +287,17 @@ def _expected_order(matches: Sequence[str], asked: Asked) -> list[str] | None:
     return None if sort else list(matches)
 
 
-def difference(store: Store, who: str, asked: Asked) -> str:
+def difference(
+    store: Store,
+    who: str,
+    asked: Asked,
+    oracle: Oracle = ORACLE,
+    callers: Mapping[str, Rights] = CALLERS,
+) -> str:
     """What the store says otherwise than the oracle; "" if nothing."""
-    rights = CALLERS[who]
+    rights = callers[who]
     try:
-        matches = ORACLE.search(rights, asked.types, asked.criteria)
+        matches = oracle.search(rights, asked.types, asked.criteria)
     except Ambiguous:
         matches = None
     try:
@@ -318,7 +324,7 @@ def difference(store: Store, who: str, asked: Asked) -> str:
             type, _, code = value.partition(":")
             lists[base].append((type, code, bool(iterate)))
     if lists["_include"] or lists["_revinclude"]:
-        along = ORACLE.included(rights, matches, lists["_include"], lists["_revinclude"])
+        along = oracle.included(rights, matches, lists["_include"], lists["_revinclude"])
         if included - set(names) != along:
             return f"{who} {asked}: included {sorted(included)}, not {sorted(along)}"
     return ""

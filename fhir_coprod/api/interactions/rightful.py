@@ -121,8 +121,9 @@ def _is_of_some(rights: Rights) -> bool:
 
 
 def _reading(rights: Rights) -> Rights:
-    """The same reach, whatever the scopes: what one may name need not be read by the same program."""
-    return replace(rights, scopes=(Scope(rights.scopes[0].context, "*", "r"),))
+    """The same reach, whatever the scopes: what one may name need not be read by the same program. What is
+    seen through a broken glass opens nothing for later."""
+    return replace(rights, scopes=(Scope(rights.scopes[0].context, "*", "r"),), glass="")
 
 
 def _named(version: Version) -> Iterable[str]:

@@ -9,7 +9,7 @@ from typing import Final
 from fhir_coprod.store.schema import audit, core, programs, sign_in, sync, watch
 from fhir_coprod.store.schema.columns import metadata
 
-REVISION: Final = "0020"
+REVISION: Final = "0021"
 """The newest migration; a database made from scratch is stamped with it (a test checks that they match)."""
 
 __all__ = ["REVISION", "audit", "core", "metadata", "programs", "sign_in", "sync", "watch"]

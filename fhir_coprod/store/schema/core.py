@@ -6,6 +6,8 @@
     token, string, reference, date, number, quantity, uri
                 the search index: one table per parameter type; only resources that are not deleted have rows
     relation    which departments have sent or received a referral, and whose referral it is (`relations.py`)
+    objection   to whom a patient refuses what, as their Consents say (`objections.py`)
+    joined      which patients became one, and who has confirmed it
     quality     what is wrong in resources that are kept although they break a rule; valid ones have no row
     cursor      how far a reader of the log has come, written together with its effects
     lease       which process is doing a job that only one may do
@@ -80,6 +82,10 @@ resource = Table(
     Column("marks", Long),  # the seal of its rows in `quality`; NULL: stored before there were any
     # What its security labels say (`labels.py`); all bits until somebody has looked.
     column("labels", Integer(), server_default=text("2147483647")),
+    # A Patient's number of rows in `objection`.
+    column("objections", Integer(), server_default=text("0")),
+    # The position of the log when another was joined with this Patient, until a person confirms it.
+    column("joined", Long, server_default=text("0")),
     UniqueConstraint("type", "id"),
 )
 _alive: dict[str, Any] = {
@@ -88,6 +94,9 @@ _alive: dict[str, Any] = {
 }
 Index("resource_alive_key_idx", resource.c.type, resource.c.key, **_alive)
 Index("resource_alive_updated_idx", resource.c.type, resource.c.updated, resource.c.key, **_alive)
+for _name in ("objections", "joined"):
+    _few = text(f"{_name} > 0")
+    Index(f"resource_{_name}_idx", resource.c.id, sqlite_where=_few, postgresql_where=_few)
 
 
 def _index_table(name: str, values: list[Column[Any]], *orders: tuple[str, ...]) -> Table:
@@ -155,6 +164,32 @@ relation = Table(
     Index("relation_patient_idx", "patient", "party"),
     Index("relation_party_idx", "party", "patient"),
     sqlite_with_rowid=False,
+)
+
+objection = Table(
+    "objection",
+    metadata,
+    Column("patient", Name, primary_key=True),
+    Column("consent", Name, primary_key=True),  # id of the Consent that says so
+    Column("kind", Name, primary_key=True),  # everybody, department, person, name or relative
+    Column(
+        "party", Name, primary_key=True
+    ),  # id of an Organization, Practitioner, RelatedPerson; issuer|subject
+    Column("type", Name, primary_key=True),  # of what is refused; "" for the whole record
+    Column("low", Name, primary_key=True),  # when it holds, as UTC without a zone: 2026-12-01 09:30:00
+    Column("high", Name, primary_key=True),
+    Index("objection_consent_idx", "consent"),
+    sqlite_with_rowid=False,
+)
+
+joined = Table(
+    "joined",
+    metadata,
+    Column("patient", Name, primary_key=True),  # the id that stays
+    Column("former", Name, primary_key=True),  # the id of that other
+    column("position", Long),  # of the log when they became one
+    column("who", Name),  # the person who confirmed it; "" for nobody yet
+    column("confirmed", Long),  # milliseconds; 0: not yet
 )
 
 quality = Table(

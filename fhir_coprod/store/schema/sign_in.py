@@ -1,6 +1,7 @@
 """Defines the database tables of people who sign in to the pages.
 
     session     a browser in which somebody is signed in; a row may be lost at any time: they sign in again
+    glass       for which patient somebody broke the glass, why, and who has looked at it since
     user_grant  who was given which role, in which department, by `fhir-coprod users grant`
 
 Only `fhir_coprod.access` reads and writes them.
@@ -38,4 +39,21 @@ user_grant = Table(
     Column("department", Name, primary_key=True),  # Organization/ID, or * for all
     column("since", Long),
     column("until", Long),  # 0: until it is taken back
+)
+
+glass = Table(
+    "glass",
+    metadata,
+    Column("id", Name, primary_key=True),
+    column("name", Name),  # issuer|subject
+    column("shown", Name),  # what the pages call the person
+    column("session", Name),  # the hash of the sign-in for which it holds
+    column("patient", Name),
+    column("reason", Name),  # a code of ActReason
+    column("note", Name),  # in the person's words; never for a proxy
+    column("began", Long),  # milliseconds
+    column("ends", Long),
+    column("reviewer", Name),  # "" while nobody has looked at it
+    column("reviewed", Long),
+    Index("glass_session_idx", "session"),
 )

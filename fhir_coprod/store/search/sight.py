@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from fhir_coprod.store import index
+from fhir_coprod.store.labels import MOST_PATIENTS, PATIENTS, SAID
 from fhir_coprod.store.search.conditions import (
     ONE,
     Any_,
@@ -137,15 +138,16 @@ class Known(Condition):
         return Sql(
             "SELECT kp.key FROM"
             f" (SELECT DISTINCT patient FROM relation WHERE {_one_of('party', self.parties)}) kr"
-            " CROSS JOIN resource kp WHERE kp.type = 'Patient' AND kp.id = kr.patient",
-            self.parties,
+            " CROSS JOIN resource kp WHERE kp.type = 'Patient' AND kp.id = kr.patient"
+            f" AND {_since_joined('kr.patient', self.parties)}",
+            (*self.parties, *self.parties),
         )
 
     def probe(self, row: str) -> Sql:
         return Sql(
             f"EXISTS (SELECT 1 FROM relation WHERE patient = {row}.id"
-            f" AND {_one_of('party', self.parties)}{ONE})",
-            self.parties,
+            f" AND {_one_of('party', self.parties)}{ONE}) AND {_since_joined(f'{row}.id', self.parties)}",
+            (*self.parties, *self.parties),
         )
 
 
@@ -161,8 +163,9 @@ class OfKnown(Condition):
             "SELECT kf.key FROM"
             f" (SELECT DISTINCT patient FROM relation WHERE {_one_of('party', self.parties)}) kr"
             f" CROSS JOIN reference kf WHERE {_one_of('kf.param', self.params)}"
-            " AND kf.target_id = kr.patient AND kf.target_type = 'Patient'",
-            (*self.parties, *self.params),
+            " AND kf.target_id = kr.patient AND kf.target_type = 'Patient'"
+            f" AND {_since_joined('kr.patient', self.parties)}",
+            (*self.parties, *self.params, *self.parties),
         )
 
     def probe(self, row: str) -> Sql:
@@ -170,8 +173,112 @@ class OfKnown(Condition):
             f"EXISTS (SELECT 1 FROM reference kf WHERE kf.key = {row}.key"
             f" AND {_one_of('kf.param', self.params)} AND kf.target_type = 'Patient'"
             " AND EXISTS (SELECT 1 FROM relation WHERE patient = kf.target_id"
-            f" AND {_one_of('party', self.parties)}{ONE}){ONE})",
-            (*self.params, *self.parties),
+            f" AND {_one_of('party', self.parties)}{ONE})"
+            f" AND {_since_joined('kf.target_id', self.parties)}{ONE})",
+            (*self.params, *self.parties, *self.parties),
+        )
+
+
+def _since_joined(patient: str, parties: Sequence[str]) -> str:
+    """Unless the patient was joined with another, which nobody has confirmed: then a referral is needed that
+    came after that."""
+    return (
+        # Only Patients are joined, and only few of them, which have an index of their own.
+        f"NOT EXISTS (SELECT 1 FROM resource kj WHERE kj.id = {patient}"
+        " AND kj.joined > 0 AND NOT EXISTS (SELECT 1 FROM relation km WHERE km.patient = kj.id"
+        f" AND km.key > kj.joined AND {_one_of('km.party', parties)}))"
+    )
+
+
+NOW = "CAST(CURRENT_TIMESTAMP AS TEXT)"
+"""The time by the clock of the database, in UTC; as `objections.py` writes it, for as long as it goes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unrefused(Condition):
+    """About no patient who refuses it to one of these (table objection), as far as can be seen.
+
+    types: of the resources that are searched together
+    departments: ids of Organizations; None: every department's objection counts
+    person: id of a Practitioner; "": nobody knows who it is, so an objection to anybody counts
+    name: issuer|subject
+    """
+
+    types: tuple[str, ...]
+    departments: tuple[str, ...] | None
+    person: str
+    name: str
+
+    @property
+    def is_listable(self) -> bool:
+        return False
+
+    def keys(self) -> None:
+        return None
+
+    def probe(self, row: str) -> Sql:
+        # SQLite's parser cannot go deep: this stands within every link of a chain.
+        own = self._unrefused(f"{row}.id", row)
+        if self.types == ("Patient",):
+            return own
+        named = self._unrefused("bf.target_id", row)
+        number = f"{row}.labels / {PATIENTS} & {MOST_PATIENTS}"
+        others = Sql(
+            f"{number} < {MOST_PATIENTS} AND ({number}) <= (SELECT count(*) FROM reference bf"
+            f" WHERE bf.key = {row}.key AND bf.target_type = 'Patient' AND {named.text})",
+            named.values,
+        )
+        if "Patient" not in self.types:
+            return others
+        return Sql(
+            f"CASE {row}.type WHEN 'Patient' THEN {own.text} ELSE {others.text} END",
+            (*own.values, *others.values),
+        )
+
+    def _unrefused(self, patient: str, row: str) -> Sql:
+        """Whether a patient does not refuse it, and has lost no row that might."""
+        kinds, parties = ["'everybody'"], [f"name {self.name}"]
+        if self.departments is None:
+            kinds.append("'department'")
+        else:
+            parties += (f"department {id}" for id in self.departments)
+        if self.person:
+            parties.append(f"person {self.person}")
+        else:
+            kinds.append("'person'")
+        against = _one_of("bo.kind || ' ' || bo.party", parties)
+        return Sql(
+            f"NOT EXISTS (SELECT 1 FROM objection bo WHERE bo.patient = {patient}"
+            f" AND bo.type IN ('', {row}.type)"
+            f" AND CASE WHEN bo.kind IN ({', '.join(kinds)}) THEN 1 = 1"
+            f" ELSE {against} END"
+            f" AND bo.low <= {NOW} AND bo.high > {NOW}{ONE})"
+            f" AND NOT EXISTS (SELECT 1 FROM resource bp WHERE bp.id = {patient}"
+            " AND bp.objections > 0 AND bp.objections >"
+            f" (SELECT count(*) FROM objection bn WHERE bn.patient = {patient}){ONE})",
+            tuple(parties),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Unmoved(Condition):
+    """Not written since this patient was joined with another, unless somebody has confirmed that: until then
+    nobody can tell whose it was."""
+
+    patient: str
+
+    @property
+    def is_listable(self) -> bool:
+        return False
+
+    def keys(self) -> None:
+        return None
+
+    def probe(self, row: str) -> Sql:
+        return Sql(
+            "NOT EXISTS (SELECT 1 FROM resource kj WHERE kj.id = ?"
+            f" AND kj.joined > 0 AND kj.joined < {row}.position)",
+            (self.patient,),
         )
 
 
@@ -238,7 +345,7 @@ class Either(Condition):
 def parameters(condition: Condition | None) -> frozenset[int] | None:
     """The parameters in the index that a condition looks at; None if it looks at anything else as well."""
     match condition:
-        case None | Nothing() | Without():
+        case None | Nothing() | Without() | Unrefused() | Unmoved():
             return frozenset()
         case Indexed():
             return frozenset((condition.param, *condition.more))
@@ -284,4 +391,4 @@ def looked_at_alike(
 
 
 def _labels(rows: dict[str, set[tuple[object, ...]]]) -> int:
-    return int(str(next(iter(rows[index.LABELS]))[0]))
+    return int(str(next(iter(rows[index.LABELS]))[0])) & SAID

@@ -129,7 +129,7 @@ class Texts:
 
 ROWS = 5000
 _COMPARED = (
-    *(core.version, core.received, core.resource, core.quality, core.relation),
+    *(core.version, core.received, core.resource, core.quality, core.relation, core.objection),
     *core.INDEX_TABLES,
     *audit.BY_MONTH,
 )

@@ -50,6 +50,8 @@ _GUARDED = {
     "merge_base": RESTORE,
     "pause": f"say it again (fhir-coprod ehr pause, or resume), {_OR_RESTORE}",
     "sync_run": f"nothing depends on it, and it is forgotten after 200 runs; {_OR_RESTORE}",
+    "joined": f"confirm it again (fhir-coprod people confirm), {_OR_RESTORE}",
+    "glass": RESTORE,
     "user_grant": f"say it again (fhir-coprod users revoke, and grant), {_OR_RESTORE}",
     "client": f"the program may do nothing until then: clients remove, and clients add again, {_OR_RESTORE}",
     "signing_key": f"nothing is needed: its machine makes another within minutes; {_OR_RESTORE}",
@@ -123,6 +125,11 @@ KINDS = {
     "relation": Kind(
         "referral of which not the departments know that should",
         "referrals of which not the departments know that should",
+        REPAIR,
+    ),
+    "objection": Kind(
+        "patient whose objections are not those of their Consents; no department sees their record",
+        "patients whose objections are not those of their Consents; no department sees their records",
         REPAIR,
     ),
     "index-stale": Kind(

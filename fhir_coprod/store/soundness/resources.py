@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 from fhir_coprod import jsontext
 from fhir_coprod.errors import CoprodError
 from fhir_coprod.jsontext import Document, Json
-from fhir_coprod.store import index, quality, relations, seals
+from fhir_coprod.store import index, objections, quality, relations, seals
 from fhir_coprod.store.database import Session
 from fhir_coprod.store.entering import judge
 from fhir_coprod.store.entries import IndexRows
-from fhir_coprod.store.labels import ALL, UNREADABLE, labels
+from fhir_coprod.store.labels import ALL, UNREADABLE
 from fhir_coprod.store.schema import core
 from fhir_coprod.store.soundness.faults import Fault, Mend, Portion, cut
 from fhir_coprod.store.soundness.log import restored
@@ -151,6 +151,8 @@ class Resources:
         _orphans(rows, marks, portion)
         if not self._stale & {*relations.KEPT, *relations.BELONGING}:
             _relations(session, found, after, last, portion)
+        if not self._stale & objections.KEPT:
+            _objections(session, found, portion)
         return portion
 
     def _index(
@@ -170,7 +172,7 @@ class Resources:
             other = _rows(one, data, is_sound=False)
             wanted = wanted if _differing(other, own) else other
         differing = _differing(wanted, own)
-        number = ALL if one.deleted else labels(one.type, data)
+        number = ALL if one.deleted else next(iter(wanted[index.LABELS]))[0]
         if one.labels not in (number, number | UNREADABLE):
             differing.append("labels: others")
         if differing:
@@ -269,6 +271,31 @@ def _relations(session: Session, found: Sequence[_Found], after: int, last: int,
         relations.rewrite(transaction.session, keys)
 
     if keys:
+        portion.mends.append(mend)
+
+
+def _objections(session: Session, found: Sequence[_Found], portion: Portion) -> None:
+    """Whether the rows of each patient's objections are those of their Consents, and as many as their row
+    says."""
+    own = [one.id for one in found if one.type == "Patient" and one.is_whole]
+    if not own:
+        return
+    should = objections.wanted(session, own)
+    held = objections.present(session, own)
+    types, values = session.of_type("Patient", own)
+    counts: dict[str, int] = dict(session.rows(f"SELECT r.id, r.objections FROM {types} r", values))
+    wrong = [
+        id
+        for id in own
+        if held.get(id, set()) != should[id] or counts.get(id, len(should[id])) != len(should[id])
+    ]
+    portion.faults.extend(Fault("objection", f"Patient/{id}") for id in wrong)
+
+    def mend(transaction: Transaction) -> None:
+        transaction.lock()
+        objections.rewrite(transaction.session, wrong)
+
+    if wrong:
         portion.mends.append(mend)
 
 

@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from uuid import UUID, uuid5
 
-from sqlalchemy import text, update
+from sqlalchemy import Connection, select, text, update
 
 from fhir_coprod import jsontext
 from fhir_coprod.definitions import CANONICAL
@@ -25,10 +25,12 @@ from fhir_coprod.jsontext import Json
 from fhir_coprod.store import Transaction, Version, guarded
 from fhir_coprod.store.schema.sync import crosswalk, person_word
 from fhir_coprod.sync.merging import doubts
+from fhir_coprod.sync.merging.assign import new_id
 from fhir_coprod.sync.merging.change import Change
 from fhir_coprod.sync.merging.doubts import Doubt
 from fhir_coprod.sync.merging.lookup import same_resource
 from fhir_coprod.sync.staging.identity import Pair, pair_of
+from fhir_coprod.sync.staging.references import Record
 from fhir_coprod.sync.staging.waking import TO_LINK
 
 CODES = f"{CANONICAL}/CodeSystem/task-kind"
@@ -180,6 +182,24 @@ def _is_withdrawn(task: Version) -> bool:
 
 
 # --- a person's word ------------------------------------------------------------------------------
+
+
+def is_said_same(connection: Connection, former: str, patient: str) -> bool:
+    """Whether a person said that the record from which the Patient `former` was made is this patient."""
+    c, w = crosswalk.c, person_word.c
+    now = connection.execute(select(c.ehr, c.foreign_id).where(c.type == "Patient", c.id == patient)).all()
+    records = {(row.ehr, row.foreign_id) for row in now}
+    made_from = next((r for r in records if new_id(Record(r[0], "Patient", r[1])) == former), None)
+    if made_from is None:
+        return False
+    said = connection.execute(
+        select(w.ehr_a, w.id_a, w.ehr_b, w.id_b).where(
+            w.word == "same",
+            ((w.ehr_a == made_from[0]) & (w.id_a == made_from[1]))
+            | ((w.ehr_b == made_from[0]) & (w.id_b == made_from[1])),
+        )
+    )
+    return any({(row[0], row[1]), (row[2], row[3])} <= records for row in said)
 
 
 def say(transaction: Transaction, pairs: Iterable[Pair], word: str, who: str) -> None:

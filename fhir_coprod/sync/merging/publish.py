@@ -21,12 +21,12 @@ from sqlalchemy import Connection, bindparam, select, update
 from fhir_coprod import jsontext
 from fhir_coprod.jsontext import Document, Json
 from fhir_coprod.outcome import Outcome
-from fhir_coprod.store import Prepared, Transaction, Version, Written, guarded
+from fhir_coprod.store import Prepared, Transaction, Version, Written, guarded, joins
 from fhir_coprod.store.prepared import named, prepare
 from fhir_coprod.store.quality import Marks, added, marks, told_by
 from fhir_coprod.store.schema.many import among, array, listed
 from fhir_coprod.store.schema.sync import crosswalk, retired
-from fhir_coprod.sync.merging import entered, merge, three_way
+from fhir_coprod.sync.merging import entered, matches, merge, three_way
 from fhir_coprod.sync.merging.change import Change
 from fhir_coprod.sync.merging.leading import ordered
 from fhir_coprod.sync.merging.merge import Part
@@ -374,6 +374,9 @@ def write_retired(transaction: Transaction, most: int) -> Published:
         source = three_way.retired(before.source)
         if type == "Patient":
             kept = three_way.before_retiring(transaction.connection, before)
+            joins.join(transaction, successor, id)
+            if matches.is_said_same(transaction.connection, id, successor):
+                joins.confirm(transaction, successor, matches.SOURCE, [id])
             written: Written | None = transaction.put(
                 _replaced(kept.body, successor), id, source=source, marks=transaction.marks(type, id)
             )

@@ -131,8 +131,7 @@ def beside_key(table: Table) -> list[Column[Any]]:
 
 def test_each_table_is_guarded_or_compared_with_its_source_or_of_the_moment() -> None:
     compared = {core.version, core.received, core.resource, core.quality, core.guard, *core.INDEX_TABLES}
-    compared.add(core.relation)
-    compared |= {*audit.BY_MONTH}  # chained, which `audit verify` looks at
+    compared |= {core.relation, core.objection, *audit.BY_MONTH}  # the audit: `audit verify`
     compared |= {sync.crosswalk, sync.received_base, sync.sync_key, sync.sync_reference, watch.standing}
     passing = {core.lease, core.async_request, programs.used_assertion, sign_in.session}
     assert {*metadata.tables.values()} == {*GUARDED, *compared, *passing}
@@ -266,17 +265,20 @@ def test_a_store_of_before_gets_checksums_of_what_is_there(store: Store) -> None
         for gone in (
             *("guard", "async_request", "bulk_job", "bulk_file", "pause", "sync_run"),
             *("client", "signing_key", "used_assertion", "user_grant", "session", "relation"),
-            *("export_job", "import_job"),
+            *("export_job", "import_job", "objection", "joined", "glass"),
             *AUDIT,
         ):
             connection.exec_driver_sql(f"DROP TABLE {gone}")
-        connection.exec_driver_sql("DROP INDEX dead_letter_open_idx")
+        for index in ("dead_letter_open", "resource_objections", "resource_joined"):
+            connection.exec_driver_sql(f"DROP INDEX {index}_idx")
         for column in (
             "crosswalk.seal",
             "crosswalk.linked",
             "received_base.seal",
             "standing.due_seal",
             "resource.labels",
+            "resource.objections",
+            "resource.joined",
         ):
             table, _, name = column.partition(".")
             connection.exec_driver_sql(f"ALTER TABLE {table} DROP COLUMN {name}")
