@@ -312,7 +312,13 @@ class Together(Condition):
 
 def together(conditions: Iterable[Condition | None]) -> Condition | None:
     """All of those that there are; None if there is none."""
-    some = tuple(condition for condition in conditions if condition is not None)
+    some = tuple(
+        part
+        for condition in conditions
+        if condition is not None
+        # One by one, so that a planner can list what only one of them asks and probe the others.
+        for part in (condition.conditions if isinstance(condition, Together) else (condition,))
+    )
     if any(isinstance(condition, Nothing) for condition in some):
         return Nothing()
     return Together(some) if len(some) > 1 else some[0] if some else None
