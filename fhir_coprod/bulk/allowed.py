@@ -26,6 +26,15 @@ def exportable(rights: Rights, types: Iterable[str]) -> tuple[str, ...]:
     return tuple(type for type in types if is_whole(rights, _EXPORT, type))
 
 
+def require_any(types: Iterable[str]) -> None:
+    """Raise NotAllowed if nothing is open to the caller: an empty export would take the place of another."""
+    if not tuple(types):
+        raise NotAllowed(
+            f"An export holds types that are open as a whole, by a scope such as system/Task.{_EXPORT} without"
+            " search parameters in it; you have none."
+        )
+
+
 def require_export(rights: Rights, types: Iterable[str], scope: str) -> None:
     """Raise NotAllowed unless the caller may export all these types.
 

@@ -82,3 +82,17 @@ def test_figures_of_the_whole_server_are_for_programs(site: Site) -> None:
         assert site.api.get(f"{ROOT}/openapi.json", authorization=token).status_code == 200
     program = site.program("system/Patient.r")
     assert site.api.get(f"{ROOT}/metrics", authorization=program, **far).status_code == 200
+
+
+def test_whoever_may_export_nothing_takes_no_place_from_others(site: Site) -> None:
+    later = {"prefer": "respond-async"}
+    for token in (
+        site.token("user/*.cruds", "all"),
+        site.token("patient/*.rs", patient="p1"),
+        site.program("system/Patient.r"),
+        site.program("system/Observation.rs?code=a"),
+    ):
+        for url in ("$export", "Patient/$export", "Group/all/$export", "$export?_type=Observation"):
+            assert site.api.get(url, authorization=token, **later).status_code == 403, url
+    program = site.program("system/Task.rs")
+    assert site.api.get("$export", authorization=program, **later).status_code == 202
