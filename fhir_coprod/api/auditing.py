@@ -152,6 +152,7 @@ def _event(call: Call, status: int, found: tuple[About, ...]) -> Event:
 def _answered(call: Call, answer: Answer) -> Event:
     versions = answer.shown or ((answer.version,) if answer.version else ())
     found = [each for version in versions for each in shown(version)]
+    found += [About("Patient", patient, 0, patient) for patient in answer.patients]
     if not found and answer.status < 400 and call.interaction.startswith("$"):
         found = [About(call.type, call.id, 0, patient) for patient in patients_in(answer.body)]
     return _event(call, answer.status, tuple(found) or tuple(_asked(call)))

@@ -30,8 +30,8 @@ def require_any(types: Iterable[str]) -> None:
     """Raise NotAllowed if nothing is open to the caller: an empty export would take the place of another."""
     if not tuple(types):
         raise NotAllowed(
-            f"An export holds types that are open as a whole, by a scope such as system/Task.{_EXPORT} without"
-            " search parameters in it; you have none."
+            f"An export holds types that are open as a whole, by a scope such as system/Task.{_EXPORT}"
+            " without search parameters in it; you have none."
         )
 
 

@@ -161,7 +161,7 @@ def test_nobody_writes_into_the_record_of_a_patient_whom_they_do_not_see(
 
 
 def test_a_record_that_names_another_patient_already_can_be_changed(changing: Hospital) -> None:
-    """An Appointment of two patients: who sees one of them changes it, and neither adds nor learns anybody."""
+    """An Appointment of two patients: who sees one of them changes it, and adds nobody."""
     both = [{"actor": ref(name), "status": "declined"} for name in ("Patient/p1", "Patient/p3")]
     kept = of("Appointment", {"status": "proposed", "participant": both}, id="a1")
     assert changing.ask(P1, "PUT", "Appointment/a1", kept).status == 200
