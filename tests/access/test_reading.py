@@ -7,6 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from fhir_coprod.access.admission import STANDING
 from tests.access.callers import CALLERS, caller
 from tests.access.conftest import Hospital, Said, local
 from tests.access.hospital import HISTORY, observation
@@ -100,6 +101,22 @@ def test_everything_holds_nothing_that_is_hidden(filled: Hospital) -> None:
 
 def test_standing_is_told_to_the_department(filled: Hospital) -> None:
     assert filled.ask(A, "GET", "ServiceRequest/early/$standing").status == 200
+
+
+@pytest.mark.parametrize(
+    ("scopes", "status"),
+    [
+        ("system/*.r", 200),
+        ("system/ServiceRequest.rs system/Patient.r", 403),
+        ("system/ServiceRequest.rs system/Task.rs?status=requested", 403),
+        (f"system/Task.r?status=requested {' '.join(f'system/{type}.r' for type in STANDING)}", 200),
+        *((" ".join(f"system/{type}.r" for type in STANDING if type != left), 403) for left in STANDING),
+    ],
+)
+def test_standing_tells_nothing_of_types_that_a_program_may_not_read(
+    filled: Hospital, scopes: str, status: int
+) -> None:
+    assert filled.ask(caller("program", scopes), "GET", "ServiceRequest/early/$standing").status == status
 
 
 @pytest.mark.parametrize(
