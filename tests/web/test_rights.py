@@ -124,6 +124,28 @@ def test_a_role_that_only_reads_has_no_forms_and_cannot_send_them(store: Store) 
     assert store.head() == head
 
 
+@pytest.mark.parametrize(
+    "scopes",
+    [
+        ("user/ServiceRequest.rs", "user/Patient.rs", "user/Communication.c"),
+        ("user/Organization.rs",),
+        ("user/ServiceRequest.rs", "user/Patient.rs", "user/Task.rs", "user/Communication.r"),
+        ("user/*.rs?_lastUpdated=ge2020",),
+    ],
+)
+def test_a_role_that_reads_orders_only_is_not_told_what_tasks_and_letters_say(
+    store: Store, scopes: tuple[str, ...]
+) -> None:
+    narrow = settings(roles={"narrow": {"scopes": scopes}})
+    visit = visitor(store, narrow, roles=["narrow"], groups=["ortho"])
+    for path in ("/", OWN, f"{OWN}/letter", OTHER):
+        answer = visit.ask(path)
+        assert answer.status_code == 403, path
+        assert "Anna" not in answer.text
+    whole = settings(roles={"narrow": {"scopes": ["user/*.rs"]}})
+    assert "Anna Berg" in visitor(store, whole, roles=["narrow"], groups=["ortho"]).ask("/").text
+
+
 def test_a_labelled_patient_is_on_no_page_of_those_whom_the_label_bars(store: Store) -> None:
     labelled = {"code": "V", "system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"}
     named = {"resourceType": "Patient", "id": "of-late", "name": [{"text": "Anna Berg"}]}
