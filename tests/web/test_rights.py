@@ -275,6 +275,26 @@ def test_what_is_kept_from_patients_is_not_on_their_page(store: Store) -> None:
     assert "Knee" not in page.text
 
 
+def test_what_is_kept_from_somebody_does_not_say_where_a_referral_stands(store: Store) -> None:
+    """A Task is not on the page by itself: that the referral was accepted would tell of it."""
+    act = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
+    very = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
+    label = [{"code": "NOPAT", "system": act}, {"code": "V", "system": very}]
+    long_ago = datetime.now(UTC) - 39 * DAY
+    owner = {"reference": "Organization/ortho"}
+    about = {"focus": {"reference": "ServiceRequest/late"}, "meta": {"security": label}}
+    Hospital(store).task("hidden", "accepted", long_ago, owner=owner, **about)
+    roles = {**ROLES, "cleared": {"scopes": ["user/*.rs"], "cleared": ["V"]}}
+    cleared = visitor(store, settings(roles=roles), roles=["cleared"], groups=["ortho"])
+    assert "accepted" in cleared.ask(OWN).text
+    barred = visitor(store, **ORTHO)
+    assert barred.ask(OWN).status_code == 200
+    assert "accepted" not in barred.ask(OWN).text
+    own = visitor(store, patient="of-late", name="Anna Berg").ask("/").text
+    assert "Knee" in own
+    assert "has accepted it" not in own
+
+
 @pytest.mark.parametrize("claim", ["nobody", "of-late,of-other", "", "of-late|x", "*", "../of-late", 7])
 def test_a_claim_that_names_no_single_patient_is_nobodys(store: Store, claim: Any) -> None:
     assert visitor(store, patient=claim).ask("/").status_code == 403
