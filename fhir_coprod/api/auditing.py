@@ -61,6 +61,20 @@ class Auditing:
         self.trail.open()
         return noted
 
+    def noting_import(self, rights: Rights, id: str) -> Callable[[Transaction, Sequence[Version]], None]:
+        """Remembers what an import stores, in the transactions that store it.
+
+        rights: whose import it is
+        """
+
+        def note(transaction: Transaction, versions: Sequence[Version]) -> None:
+            found = tuple(each for version in versions for each in shown(version))
+            if found and self._minds(rights):
+                self.trail.open()
+                self.trail.note(transaction, Event(*by(rights, ""), "$import", "", id, about=found))
+
+        return note
+
     async def keep(self, call: Call, answer: Answer) -> None:
         """Remember an answer, if its writes are not remembered already; back once that is on disk.
 

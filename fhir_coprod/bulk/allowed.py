@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import get_args
 
-from fhir_coprod.access.rights import Rights
+from fhir_coprod.access.rights import Kind, Rights
 from fhir_coprod.errors import NotAllowed
 
 _EXPORT, _IMPORT = "rs", "cu"
@@ -61,3 +62,10 @@ def require_import(rights: Rights) -> None:
 def owner(rights: Rights) -> str:
     """The caller as it is kept with an export: only the same one may ask for it again."""
     return f"{rights.kind}:{rights.name}"
+
+
+def asked_by(owner: str) -> Rights:
+    """Who it was, for the audit: without any scope, whatever they had then."""
+    kind, _, name = owner.partition(":")
+    found = next((each for each in get_args(Kind) if each == kind), "program")
+    return Rights(found, name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
@@ -43,3 +44,16 @@ def test_a_file_of_an_export_is_remembered_with_each_patient_in_it(audited: Audi
     looks["cy"] = len(audited.calls(patient="cy"))
     assert api.get(deleted["url"]).status_code == 200
     assert len(audited.calls(patient="cy")) == looks["cy"] + 1
+
+
+def test_an_import_is_remembered_with_what_it_stores(audited: Audited) -> None:
+    lines = [patient(id="anna"), observation("anna", id="o"), {"resourceType": "Patient", "id": "no", "x": 1}]
+    body = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+    answer = audited.api.post("$import", body, content_type="application/fhir+ndjson")
+    assert answer.status_code == 202, answer.text
+    _done(audited, answer.headers["content-location"])
+    found = [call.event for call in audited.calls(patient="anna")]
+    assert {each.interaction for each in found} == {"$import"}
+    about = {(f"{each.type}/{each.id}", each.version, each.patient) for one in found for each in one.about}
+    assert {("Patient/anna", 1, "anna"), ("Observation/o", 1, "anna")} <= about
+    assert audited.flaws() == []
