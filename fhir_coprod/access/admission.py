@@ -35,6 +35,11 @@ OTHERWISE: Final = frozenset(
     }
 )
 """Interactions whose rights are asked elsewhere. What is neither here nor in `LETTERS` is nobody's."""
+STANDING: Final = (
+    *("ServiceRequest", "Task", "Appointment", "Encounter"),
+    *("DiagnosticReport", "DocumentReference", "Communication"),
+)
+"""What the watch reads of a referral: only who reads all of these is told where it stands."""
 _WORDS: Final = {"c": "create", "r": "read", "u": "update", "d": "delete", "s": "search"}
 UNCHANGEABLE: Final = frozenset({"AuditEvent"})
 """Types that nobody creates, changes or deletes by an interaction."""
@@ -50,6 +55,8 @@ def demand(rights: Rights, interaction: str, type: str, *, is_conditional: bool 
         return
     if interaction == "$standing" and any(scope.context == "patient" for scope in rights.scopes):
         raise NotAllowed("$standing is for the staff: it tells what the patient has not been told yet.")
+    if interaction == "$standing":
+        _demand_whole_record(rights)
     letters = LETTERS.get(interaction)
     if letters is None:
         if interaction not in OTHERWISE:
@@ -66,6 +73,17 @@ def demand(rights: Rights, interaction: str, type: str, *, is_conditional: bool 
             raise NotAllowed(
                 f"None of your scopes lets you {_WORDS[letter]} {name if name != '*' else 'anything'}; ask"
                 f" for {context}/{name}.{letter}."
+            )
+
+
+def _demand_whole_record(rights: Rights) -> None:
+    """Raise NotAllowed unless the caller reads all that a standing is made of: it tells what is in it."""
+    for type in STANDING:
+        if not any(scope.allows("r", type) and not scope.criteria for scope in rights.scopes):
+            context = rights.scopes[0].context if rights.scopes else "user"
+            raise NotAllowed(
+                f"$standing tells what {', '.join(STANDING)} say, and none of your scopes lets you read"
+                f" any {type}; ask for {context}/{type}.r."
             )
 
 

@@ -121,6 +121,11 @@ def seen(store: Store, rights: Rights, references: Iterable[str]) -> frozenset[s
     return store.seen(sight(rights, "r"), references)
 
 
+def barring(rights: Rights) -> int:
+    """The labels of which one keeps a record from this caller, as bits (`store.labels`); 0: none does."""
+    return _OfRights(rights, "r").barred
+
+
 @dataclass(frozen=True, slots=True)
 class _OfRights(Sight):
     """What the scopes, compartments, departments and labels of some rights leave."""
@@ -173,7 +178,7 @@ class _OfRights(Sight):
 
     def _limit(self, types: tuple[str, ...]) -> Condition | None:
         """The condition on types that are reached in the same way."""
-        mask = self._mask()
+        mask = self.barred
         criteria = self._by_criteria(types[0])
         reached = together((self._reached(types), self._unrefused(types)))
         broken = self._through_glass(types)
@@ -275,7 +280,8 @@ class _OfRights(Sight):
 
     # ------------------------------------------------------------------------------------------- labels
 
-    def _mask(self) -> int:
+    @property
+    def barred(self) -> int:
         """The labels of which one keeps a resource from this caller."""
         kind = self.rights.kind
         context = self.rights.scopes[0].context if self.rights.scopes else ""

@@ -43,6 +43,7 @@ class Answer:
     part:    of a file, which is sent instead of a body
     format:  its media type, whatever the caller has asked for; "": that
     shown:   all versions that the answer shows anything of, for the audit; empty: `version` alone
+    patients: ids of those whom the file of `part` is about, for the audit
     parts:   of a Bundle: each entry as a call of its own, for the audit
     is_recorded: whether the audit has it already, in the transaction of the write itself
     """
@@ -55,6 +56,7 @@ class Answer:
     part: Part | None = None
     format: str = ""
     shown: Sequence[Version] = ()
+    patients: Sequence[str] = ()
     parts: Sequence[tuple[Call, Answer]] = ()
     is_recorded: bool = False
 

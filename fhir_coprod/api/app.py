@@ -22,6 +22,7 @@ from starlette.types import Receive, Scope, Send
 
 from fhir_coprod import web
 from fhir_coprod.access import sessions
+from fhir_coprod.access.rights import EVERYTHING
 from fhir_coprod.api.answer import Answer, error_answer, send_answer
 from fhir_coprod.api.authorization import PATHS, Authorization
 from fhir_coprod.api.call import Caller, headers_of
@@ -111,9 +112,14 @@ class Application(FastAPI):
             return
         base = self._fhir.base(scope.get("scheme", "http"), host)
         rights = await gate.rights_of(scope, headers_of(scope), base)
-        is_open = path in _FOR_PROGRAMS and any(one.context == "system" for one in rights.scopes)
-        if rights.kind in ("program", "patient", "proxy") and not is_open:
-            raise NotAllowed("The pages are for people who sign in; programs call what is under /fhir.")
+        if rights is EVERYTHING or path == "/openapi.json":
+            return
+        if path == "/metrics":
+            if any(one.context == "system" for one in rights.scopes):
+                return
+            raise NotAllowed("Figures of the whole server are for programs; ask for a scope of system/.")
+        # A page knows who asks by their sign-in alone: a token would open it as to whoever sits here.
+        raise NotAllowed("The pages are for people who sign in; with a token call what is under /fhir.")
 
 
 _FOR_PROGRAMS = ("/metrics", "/openapi.json")

@@ -61,6 +61,20 @@ class Auditing:
         self.trail.open()
         return noted
 
+    def noting_import(self, rights: Rights, id: str) -> Callable[[Transaction, Sequence[Version]], None]:
+        """Remembers what an import stores, in the transactions that store it.
+
+        rights: whose import it is
+        """
+
+        def note(transaction: Transaction, versions: Sequence[Version]) -> None:
+            found = tuple(each for version in versions for each in shown(version))
+            if found and self._minds(rights):
+                self.trail.open()
+                self.trail.note(transaction, Event(*by(rights, ""), "$import", "", id, about=found))
+
+        return note
+
     async def keep(self, call: Call, answer: Answer) -> None:
         """Remember an answer, if its writes are not remembered already; back once that is on disk.
 
@@ -152,6 +166,7 @@ def _event(call: Call, status: int, found: tuple[About, ...]) -> Event:
 def _answered(call: Call, answer: Answer) -> Event:
     versions = answer.shown or ((answer.version,) if answer.version else ())
     found = [each for version in versions for each in shown(version)]
+    found += [About("Patient", patient, 0, patient) for patient in answer.patients]
     if not found and answer.status < 400 and call.interaction.startswith("$"):
         found = [About(call.type, call.id, 0, patient) for patient in patients_in(answer.body)]
     return _event(call, answer.status, tuple(found) or tuple(_asked(call)))

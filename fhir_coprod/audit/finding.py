@@ -34,6 +34,7 @@ class Wanted(NamedTuple):
     type, id:     a resource that was shown or written
     since, until: milliseconds, the first included, the second not
     action, outcome: codes of AuditEvent
+    is_own:       the patient asks: what they are not told finds nothing
     """
 
     patient: str = ""
@@ -45,6 +46,7 @@ class Wanted(NamedTuple):
     outcome: str = ""
     since: int = 0
     until: int = 2**62
+    is_own: bool = False
 
 
 class Found(NamedTuple):
@@ -140,6 +142,8 @@ def _conditions(wanted: Wanted) -> tuple[list[str], list[Any]]:
         if value:
             conditions.append(f"c.{column} = ?")
             values.append(value)
+    if wanted.who and wanted.is_own:
+        conditions.append("c.kind NOT IN ('person', 'proxy')")
     if wanted.action:
         own = OF_ACTION.get(wanted.action)
         if own is None and wanted.action != "E":
@@ -154,11 +158,14 @@ def _conditions(wanted: Wanted) -> tuple[list[str], list[Any]]:
         conditions.append("c.status BETWEEN ? AND ?")
         values += OF_OUTCOME[wanted.outcome]
     if wanted.type:
+        # In the AuditEvent of one patient stands nothing of the others whom the same call showed.
+        of_anybody = "" if wanted.is_own else ", ''"
+        whose = f" AND a.patient IN (?{of_anybody})" if wanted.patient else ""
         conditions.append(
             "EXISTS (SELECT 1 FROM audit_resource a WHERE a.month = c.month AND a.chain = c.chain"
-            " AND a.number = c.number AND a.type = ? AND a.id = ?)"
+            f" AND a.number = c.number AND a.type = ? AND a.id = ?{whose})"
         )
-        values += [wanted.type, wanted.id]
+        values += [wanted.type, wanted.id, *([wanted.patient] if wanted.patient else [])]
     return conditions, values
 
 

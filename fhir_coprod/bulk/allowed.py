@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import get_args
 
-from fhir_coprod.access.rights import Rights
+from fhir_coprod.access.rights import Kind, Rights
 from fhir_coprod.errors import NotAllowed
 
 _EXPORT, _IMPORT = "rs", "cu"
@@ -24,6 +25,15 @@ def is_whole(rights: Rights, actions: str, type: str) -> bool:
 def exportable(rights: Rights, types: Iterable[str]) -> tuple[str, ...]:
     """Those of the types that the caller may export: what is exported has to be open as a whole."""
     return tuple(type for type in types if is_whole(rights, _EXPORT, type))
+
+
+def require_any(types: Iterable[str]) -> None:
+    """Raise NotAllowed if nothing is open to the caller: an empty export would take the place of another."""
+    if not tuple(types):
+        raise NotAllowed(
+            f"An export holds types that are open as a whole, by a scope such as system/Task.{_EXPORT}"
+            " without search parameters in it; you have none."
+        )
 
 
 def require_export(rights: Rights, types: Iterable[str], scope: str) -> None:
@@ -52,3 +62,10 @@ def require_import(rights: Rights) -> None:
 def owner(rights: Rights) -> str:
     """The caller as it is kept with an export: only the same one may ask for it again."""
     return f"{rights.kind}:{rights.name}"
+
+
+def asked_by(owner: str) -> Rights:
+    """Who it was, for the audit: without any scope, whatever they had then."""
+    kind, _, name = owner.partition(":")
+    found = next((each for each in get_args(Kind) if each == kind), "program")
+    return Rights(found, name)

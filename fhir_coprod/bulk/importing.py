@@ -23,7 +23,7 @@ from fhir_coprod.store import Store, Transaction, bulk_jobs
 from fhir_coprod.store.bulk_jobs import IMPORT, BulkJob
 from fhir_coprod.store.lease import Lease
 from fhir_coprod.store.loading import load
-from fhir_coprod.store.taking import Dead, Loaded, Rule, no_rule
+from fhir_coprod.store.taking import After, Dead, Loaded, Rule, no_rule, nothing_after
 
 log = logging.getLogger("fhir_coprod.bulk")
 
@@ -90,12 +90,14 @@ def run(
     limits: Limits,
     hours: float,
     rule: Rule = no_rule,
+    after: After = nothing_after,
     is_over: Callable[[], bool] = lambda: False,
 ) -> None:
     """Do an import to its end, unless another process does it.
 
     hours:   for which its result is kept
     rule:    what may not be stored, as when it is written by itself
+    after:   told what each transaction has stored
     is_over: asked between portions; True ends the work, which is left for others
     """
     lease = Lease(f"import/{id}", LEASE_SECONDS)
@@ -104,7 +106,7 @@ def run(
     try:
         kept = bulk_jobs.find(store, IMPORT, id)
         if kept is not None and not kept.ended:
-            _Import(store, folder, kept, lease, limits, hours, rule, is_over).run()
+            _Import(store, folder, kept, lease, limits, hours, rule, after, is_over).run()
     finally:
         store.write(lease.give_up)
 
@@ -121,6 +123,7 @@ class _Import:
         limits: Limits,
         hours: float,
         rule: Rule,
+        after: After,
         is_over: Callable[[], bool],
     ) -> None:
         self.store = store
@@ -130,6 +133,7 @@ class _Import:
         self.limits = limits
         self.hours = hours
         self.rule = rule
+        self.after = after
         self.is_over = is_over
         self.job = decode(kept.body)
         # All lines that cannot be stored are found again by whoever goes on.
@@ -167,6 +171,7 @@ class _Import:
             self._bury,
             limits=self.limits,
             rule=self.rule,
+            after=self.after,
         )
         self.job.counts = _counts(done)
         self.files.make_lasting()

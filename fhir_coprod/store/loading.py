@@ -34,6 +34,7 @@ from fhir_coprod.store.repository import Store
 from fhir_coprod.store.taking import (
     CHUNK,
     NO_ADDRESSES,
+    After,
     Bury,
     Dead,
     Loadable,
@@ -45,6 +46,7 @@ from fhir_coprod.store.taking import (
     id_of,
     judge,
     no_rule,
+    nothing_after,
     store_all,
 )
 from fhir_coprod.store.transaction import Transaction
@@ -94,15 +96,17 @@ def load(
     limits: Limits = LIMITS,
     keep_invalid: bool = True,
     rule: Rule = no_rule,
+    after: After = nothing_after,
 ) -> Loaded:
     """Load all files; records that cannot be loaded are counted and go to `bury`, and stop nothing.
 
     stdin:        standard input, if one of the files is `-`
     keep_invalid: store what breaks a rule, too, and say what is wrong in it; else it cannot be loaded
     rule:         what may not be stored although it can be
+    after:        told what each transaction has stored
     """
     done = Loaded()
-    later = Waiting(rule)
+    later = Waiting(rule, after)
     try:
         for file in found:
             if not file.same_as:
@@ -221,7 +225,7 @@ class _File:
                 # The part before was not written, for want of room for instance: after this one, the next run
                 # would pass it over.
                 raise Conflict("Another load of the same file is in progress; wait for it to end.")
-            stored = store_all(transaction, chunk, self.later.rule)
+            stored = store_all(transaction, chunk, self.later.rule, self.later.after)
             if self.cursor:
                 transaction.set_cursor(self.cursor, last)
             if refused or afresh:

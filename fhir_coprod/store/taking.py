@@ -33,7 +33,7 @@ from fhir_coprod.store.quality import Marks, marks
 from fhir_coprod.store.repository import Store
 from fhir_coprod.store.transaction import Transaction, check_id
 from fhir_coprod.store.unpacking import Unpacked, unpack
-from fhir_coprod.store.versions import Change
+from fhir_coprod.store.versions import Change, Version, Written
 from fhir_coprod.validation import is_part, validate_to_store
 
 CHUNK = 250
@@ -182,13 +182,27 @@ def no_rule(transaction: Transaction, document: Document, id: str) -> None:
     """Whoever has the file may store what is in it."""
 
 
-def store_all(transaction: Transaction, records: Sequence[Loadable], rule: Rule = no_rule) -> Stored:
+After = Callable[[Transaction, Sequence[Version]], None]
+"""Told what was stored or was there already, within the transaction."""
+
+
+def nothing_after(transaction: Transaction, versions: Sequence[Version]) -> None:
+    """Nobody wants to know."""
+
+
+def store_all(
+    transaction: Transaction,
+    records: Sequence[Loadable],
+    rule: Rule = no_rule,
+    after: After = nothing_after,
+) -> Stored:
     """Store these records, in their order, with what they hold if they are messages or documents. What the
     rule refuses is among the unfound: what is stored later may allow it."""
     transaction.fetch((one.document.type, one.id) for one in records)
     finder = Finder(transaction, NO_ADDRESSES)
     stored = Stored([], [])
     bundles: list[tuple[Loadable, Change]] = []
+    versions: list[Version] = []
     for one in records:
         try:
             rule(transaction, one.document, one.id)
@@ -196,23 +210,26 @@ def store_all(transaction: Transaction, records: Sequence[Loadable], rule: Rule 
             stored.unfound.append((one, error))
             continue
         try:
-            stored.done.append(_store(transaction, one, finder))
+            written = _store(transaction, one, finder)
         except (BadRequest, PreconditionFailed) as error:
             if not one.refers:
                 raise
             stored.unfound.append((one, error))
             continue
-        bundles += [(one, stored.done[-1].change)] if one.document.type == "Bundle" else []
+        stored.done.append(Unpacked(written.change, bool(one.marks)))
+        versions.append(written.version)
+        bundles += [(one, written.change)] if one.document.type == "Bundle" else []
     for bundle, change in bundles:
         stored.done.extend(unpack(transaction, bundle.document, change, is_sound=not bundle.marks))
+    after(transaction, versions)
     return stored
 
 
-def _store(transaction: Transaction, one: Loadable, finder: Finder) -> Unpacked:
+def _store(transaction: Transaction, one: Loadable, finder: Finder) -> Written:
     document = settled(one.document, NO_ADDRESSES, "", finder.find).document if one.refers else one.document
-    change = transaction.put(document, one.id, marks=one.marks).change
+    written = transaction.put(document, one.id, marks=one.marks)
     finder.forget(document.type)
-    return Unpacked(change, bool(one.marks))
+    return written
 
 
 def dead(one: Loadable, error: CoprodError) -> Dead:
@@ -224,8 +241,9 @@ def dead(one: Loadable, error: CoprodError) -> Dead:
 class Waiting:
     """Records whose references by criteria found nothing: what they mean may be in a later file."""
 
-    def __init__(self, rule: Rule = no_rule) -> None:
+    def __init__(self, rule: Rule = no_rule, after: After = nothing_after) -> None:
         self.rule = rule
+        self.after = after
         self._records: list[tuple[Loadable, CoprodError]] = []
         self._size = 0
 
@@ -245,7 +263,9 @@ class Waiting:
             parts = [self._records[at : at + CHUNK] for at in range(0, before, CHUNK)]
             self._records = []
             for part in parts:
-                stored = store.write(partial(store_all, records=[one for one, _ in part], rule=self.rule))
+                stored = store.write(
+                    partial(store_all, records=[one for one, _ in part], rule=self.rule, after=self.after)
+                )
                 done.add(stored.done)
                 self._records += stored.unfound
         for file, left in groupby(self._records, lambda each: each[0].file):

@@ -12,6 +12,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from fhir_coprod.access import glass
+from fhir_coprod.access.sight import barring
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Query, Store
 from fhir_coprod.watch.live.look import look_at
@@ -77,7 +78,9 @@ def page(store: Store, settings: Settings, visitor: Visitor, now: datetime) -> s
     """The page of the patient who is signed in."""
     policy = policies.load(settings.watch.policy, settings.site)
     names = list(_asked_for(store, visitor.rights.patient))
-    standings = [look_at(store, name, policy, now, settings) for name in names]
+    in_sight = visitor.sees(store, names)
+    names = [name for name in names if name in in_sight]
+    standings = [look_at(store, name, policy, now, settings, barring(visitor.rights)) for name in names]
     standings = [each for each in standings if each.stage is not None and each.scope != "out"]
     seen = shown(store, visitor, standings)
     going = [each for each in seen if each.is_open]

@@ -8,6 +8,7 @@ from datetime import date, datetime
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
+from fhir_coprod.access.sight import barring
 from fhir_coprod.errors import BadRequest, CoprodError, NotFound
 from fhir_coprod.jsontext import Json
 from fhir_coprod.settings import Settings
@@ -92,7 +93,8 @@ class Place:
     def standing(self, now: datetime) -> Standing:
         """Raises NotFound where there is no such referral for the visitor."""
         self.visitor.look(self.store, self.referral)
-        standing = look_at(self.store, self.referral, self.policy, now, self.settings)
+        hidden = barring(self.visitor.rights)
+        standing = look_at(self.store, self.referral, self.policy, now, self.settings, hidden)
         self.visitor.look(self.store, self.referral, standing.patient)
         return standing
 

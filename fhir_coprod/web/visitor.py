@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from fhir_coprod.access.admission import STANDING
 from fhir_coprod.access.rights import ALL_DEPARTMENTS, EVERYTHING, Rights
 from fhir_coprod.access.roles import Acting
 from fhir_coprod.access.sessions import Session
@@ -15,8 +16,9 @@ from fhir_coprod.errors import NotAllowed, NotFound
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Store
 
-SHOWN: Final = ("ServiceRequest", "Patient", "Task", "Communication")
-"""The types of which the pages about referrals are made."""
+SHOWN: Final = tuple(type for type in STANDING if type != "ServiceRequest")
+"""What the pages about referrals tell of beside the referral and its patient. It is not asked record by
+record, so it takes a scope without criteria."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,15 @@ class Visitor:
         """Those of the referrals that they may see, and from whose patient nothing keeps them.
 
         referrals: each with its patient; a patient who is not on record here keeps nobody from anything
+
+        Raises NotAllowed for a role that does not reach what these pages are made of.
         """
+        for type in SHOWN:
+            if not self.may("r", type):
+                raise NotAllowed(
+                    f"These pages tell what {type} and others say, which your role does not let you read; it"
+                    " needs user/*.rs."
+                )
         pairs = list(referrals)
         seen = self.sees(store, {name for pair in pairs for name in pair if name})
         missed = {patient for _, patient in pairs if patient and patient not in seen}

@@ -7,9 +7,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from fhir_coprod.access.admission import STANDING
 from tests.access.callers import CALLERS, caller
 from tests.access.conftest import Hospital, Said, local
-from tests.access.hospital import HISTORY, observation
+from tests.access.hospital import HISTORY, label, observation, task
 from tests.access.oracle import Oracle
 
 ORACLE = Oracle.of(HISTORY)
@@ -100,6 +101,34 @@ def test_everything_holds_nothing_that_is_hidden(filled: Hospital) -> None:
 
 def test_standing_is_told_to_the_department(filled: Hospital) -> None:
     assert filled.ask(A, "GET", "ServiceRequest/early/$standing").status == 200
+
+
+@pytest.mark.parametrize(
+    ("scopes", "status"),
+    [
+        ("system/*.r", 200),
+        ("system/ServiceRequest.rs system/Patient.r", 403),
+        ("system/ServiceRequest.rs system/Task.rs?status=requested", 403),
+        (f"system/Task.r?status=requested {' '.join(f'system/{type}.r' for type in STANDING)}", 200),
+        *((" ".join(f"system/{type}.r" for type in STANDING if type != left), 403) for left in STANDING),
+    ],
+)
+def test_standing_tells_nothing_of_types_that_a_program_may_not_read(
+    filled: Hospital, scopes: str, status: int
+) -> None:
+    assert filled.ask(caller("program", scopes), "GET", "ServiceRequest/early/$standing").status == status
+
+
+def test_standing_tells_nothing_of_what_a_label_keeps_away(changing: Hospital) -> None:
+    place = "ServiceRequest/s12/$standing"
+    seers = [CALLERS[who] for who in ("program", "person of all")]
+    seers.append(caller("person", "user/*.rs", "B", cleared=("V",)))
+    before = [changing.ask(who, "GET", place).text for who in (B, *seers)]
+    hidden = task("ServiceRequest/s12", "Patient/same", "Organization/B", status="accepted", **label("V"))
+    put = {"resourceType": "Task", "id": "hidden", **hidden}
+    assert local(changing, "PUT", "Task/hidden", put).status == 201
+    after = [changing.ask(who, "GET", place).text for who in (B, *seers)]
+    assert [one == other for one, other in zip(before, after, strict=True)] == [True, False, True, False]
 
 
 @pytest.mark.parametrize(

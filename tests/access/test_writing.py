@@ -136,6 +136,39 @@ def test_nobody_moves_a_record_to_where_it_is_hidden_or_from_there(changing: Hos
     assert changing.ask(A, "PUT", "Observation/o1", kept).status == 200
 
 
+@pytest.mark.parametrize("patient", ["Patient/p4", "Patient/never-was"])
+def test_nobody_writes_into_the_record_of_a_patient_whom_they_do_not_see(
+    changing: Hospital, head: Head, patient: str
+) -> None:
+    """It is in sight afterwards, as it names one's own patient as well."""
+    before = head()
+    into = observation(patient, performer=[ref("Patient/p1")])
+    link = {"gender": "female", "link": [{"other": ref(patient), "type": "seealso"}]}
+    both = [{"actor": ref(name), "status": "accepted"} for name in ("Patient/p1", patient)]
+    meeting = {"status": "proposed", "participant": both}
+    for who in (A, P1):
+        for method, url, resource in (
+            ("POST", "Observation", of("Observation", into)),
+            ("PUT", "Observation/o1", of("Observation", into, id="o1")),
+            ("PUT", "Patient/p1", of("Patient", link, id="p1")),
+            ("POST", "Appointment", of("Appointment", meeting)),
+            ("POST", "RelatedPerson", of("RelatedPerson", {"patient": ref(patient)})),
+        ):
+            assert changing.ask(who, method, url, resource).status == 403, (method, url)
+            entry = (method, url, resource)
+            assert changing.ask(who, "POST", "", bundle("transaction", entry)).status == 403, (method, url)
+    assert head() == before
+
+
+def test_a_record_that_names_another_patient_already_can_be_changed(changing: Hospital) -> None:
+    """An Appointment of two patients: who sees one of them changes it, and adds nobody."""
+    both = [{"actor": ref(name), "status": "declined"} for name in ("Patient/p1", "Patient/p3")]
+    kept = of("Appointment", {"status": "proposed", "participant": both}, id="a1")
+    assert changing.ask(P1, "PUT", "Appointment/a1", kept).status == 200
+    added = [*both, {"actor": ref("Patient/p4"), "status": "accepted"}]
+    assert changing.ask(P1, "PUT", "Appointment/a1", {**kept, "participant": added}).status == 403
+
+
 @pytest.mark.parametrize("code", ["V", "NOAUTH"])
 def test_nobody_writes_what_a_label_keeps_from_them(changing: Hospital, head: Head, code: str) -> None:
     before = head()

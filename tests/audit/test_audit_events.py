@@ -161,24 +161,62 @@ def test_a_patient_sees_who_looked_at_their_own_record_and_nothing_of_others(
 
 
 @pytest.mark.parametrize(
-    ("kind", "scopes", "status"),
+    ("kind", "scopes", "departments", "status"),
     [
-        ("program", ["system/*.rs"], 200),
-        ("program", ["system/AuditEvent.rs"], 200),
-        ("program", ["system/Patient.rs"], 403),
-        ("program", ["system/AuditEvent.rs?patient=anna"], 403),
-        ("person", ["user/AuditEvent.s"], 200),
-        ("person", ["user/AuditEvent.r"], 403),
-        ("proxy", ["patient/*.rs"], 403),
+        ("program", ["system/*.rs"], (), 200),
+        ("program", ["system/AuditEvent.rs"], (), 200),
+        ("program", ["system/Patient.rs"], (), 403),
+        ("program", ["system/AuditEvent.rs?patient=anna"], (), 403),
+        ("program", ["user/*.rs"], ("Organization/d",), 403),
+        ("program", ["patient/*.rs"], ("*",), 403),
+        ("person", ["user/AuditEvent.s"], ("*",), 200),
+        ("person", ["user/AuditEvent.r"], ("*",), 403),
+        ("person", ["user/*.rs"], ("Organization/d",), 403),
+        ("person", ["user/*.rs"], (), 403),
+        ("proxy", ["patient/*.rs"], (), 403),
     ],
 )
-def test_others_need_a_scope_on_audit_events(
-    audited: Audited, monkeypatch: pytest.MonkeyPatch, kind: str, scopes: list[str], status: int
+def test_others_need_a_scope_on_audit_events_and_all_departments(
+    audited: Audited,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    scopes: list[str],
+    departments: tuple[str, ...],
+    status: int,
 ) -> None:
-    with calling(monkeypatch, kind, "them", *scopes, patient="anna"):
+    with calling(monkeypatch, kind, "them", *scopes, patient="anna", departments=departments):
+        assert audited.api.get("AuditEvent/202603-0123456789abcdef-1-0").status_code in (403, 404)
+    audited_calls = len(audited.calls())
+    with calling(monkeypatch, kind, "them", *scopes, patient="anna", departments=departments):
         assert audited.api.get("AuditEvent").status_code == status
-    (call,) = audited.calls()
+    (call,) = audited.calls()[audited_calls:]
     assert (call.event.kind, call.event.who, call.event.status) == (kind, "them", status)
+
+
+def test_a_patients_audit_neither_shows_nor_finds_what_is_kept_from_them(
+    audited: Audited, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(audited)
+    label = {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "NOPAT"}
+    audited.api.put("Observation/plain", observation("anna", id="plain"))
+    hidden = observation("anna", id="hidden", meta={"security": [label]})
+    assert audited.api.put("Observation/hidden", hidden).status_code == 201
+    with calling(monkeypatch, "person", "https://id|7", "user/*.rs", departments=("*",)):
+        for url in ("Observation/hidden", "Observation/plain", "Observation?status=final"):
+            assert audited.api.get(url).status_code == 200
+        assert len(entries(audited, "AuditEvent?patient=anna&entity=Observation/hidden")) > 1
+    with calling(monkeypatch, "patient", "https://id|9", "patient/*.rs", patient="anna"):
+        made = entries(audited, "AuditEvent")
+        assert "Observation/plain" in str(made)
+        assert "Observation/hidden" not in str(made)
+        assert "Observation/hidden" not in str(
+            [audited.api.get(f"AuditEvent/{one['id']}").json() for one in made]
+        )
+        assert entries(audited, "AuditEvent?entity=Observation/plain")
+        for url in ("Observation/hidden", "Observation/never-was", "Patient/bo"):
+            assert entries(audited, f"AuditEvent?entity={url}") == []
+        assert entries(audited, "AuditEvent?agent=https://id%7C7") == [], "staff appear by departments only"
+        assert audited.api.get("AuditEvent?address=127.0.0.1").status_code == 400
 
 
 def test_a_broken_glass_is_told_as_the_purpose(audited: Audited, monkeypatch: pytest.MonkeyPatch) -> None:

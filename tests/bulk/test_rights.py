@@ -110,9 +110,10 @@ def test_scopes_may_add_up(client: Clients) -> None:
     assert types(one.manifest(one.export("/Patient/$export"))) == {"Patient"}
 
 
-def test_no_scope_gives_no_more_than_nothing(client: Clients) -> None:
+def test_no_scope_gives_nothing_and_takes_no_place(client: Clients) -> None:
     for one in (client(), client("user/*.cruds"), client("system/*.cud")):
-        assert one.manifest(one.export())["output"] == []
+        with pytest.raises(NotAllowed):
+            one.export()
 
 
 def test_a_type_that_is_not_open_is_refused(client: Clients) -> None:

@@ -124,6 +124,28 @@ def test_a_role_that_only_reads_has_no_forms_and_cannot_send_them(store: Store) 
     assert store.head() == head
 
 
+@pytest.mark.parametrize(
+    "scopes",
+    [
+        ("user/ServiceRequest.rs", "user/Patient.rs", "user/Communication.c"),
+        ("user/Organization.rs",),
+        ("user/ServiceRequest.rs", "user/Patient.rs", "user/Task.rs", "user/Communication.r"),
+        ("user/*.rs?_lastUpdated=ge2020",),
+    ],
+)
+def test_a_role_that_reads_orders_only_is_not_told_what_tasks_and_letters_say(
+    store: Store, scopes: tuple[str, ...]
+) -> None:
+    narrow = settings(roles={"narrow": {"scopes": scopes}})
+    visit = visitor(store, narrow, roles=["narrow"], groups=["ortho"])
+    for path in ("/", OWN, f"{OWN}/letter", OTHER):
+        answer = visit.ask(path)
+        assert answer.status_code == 403, path
+        assert "Anna" not in answer.text
+    whole = settings(roles={"narrow": {"scopes": ["user/*.rs"]}})
+    assert "Anna Berg" in visitor(store, whole, roles=["narrow"], groups=["ortho"]).ask("/").text
+
+
 def test_a_labelled_patient_is_on_no_page_of_those_whom_the_label_bars(store: Store) -> None:
     labelled = {"code": "V", "system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"}
     named = {"resourceType": "Patient", "id": "of-late", "name": [{"text": "Anna Berg"}]}
@@ -251,6 +273,26 @@ def test_what_is_kept_from_patients_is_not_on_their_page(store: Store) -> None:
     page = visitor(store, patient="of-late", name="Anna Berg").ask("/")
     assert page.status_code == 200
     assert "Knee" not in page.text
+
+
+def test_what_is_kept_from_somebody_does_not_say_where_a_referral_stands(store: Store) -> None:
+    """A Task is not on the page by itself: that the referral was accepted would tell of it."""
+    act = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
+    very = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
+    label = [{"code": "NOPAT", "system": act}, {"code": "V", "system": very}]
+    long_ago = datetime.now(UTC) - 39 * DAY
+    owner = {"reference": "Organization/ortho"}
+    about = {"focus": {"reference": "ServiceRequest/late"}, "meta": {"security": label}}
+    Hospital(store).task("hidden", "accepted", long_ago, owner=owner, **about)
+    roles = {**ROLES, "cleared": {"scopes": ["user/*.rs"], "cleared": ["V"]}}
+    cleared = visitor(store, settings(roles=roles), roles=["cleared"], groups=["ortho"])
+    assert "accepted" in cleared.ask(OWN).text
+    barred = visitor(store, **ORTHO)
+    assert barred.ask(OWN).status_code == 200
+    assert "accepted" not in barred.ask(OWN).text
+    own = visitor(store, patient="of-late", name="Anna Berg").ask("/").text
+    assert "Knee" in own
+    assert "has accepted it" not in own
 
 
 @pytest.mark.parametrize("claim", ["nobody", "of-late,of-other", "", "of-late|x", "*", "../of-late", 7])

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fhir_coprod import jsontext
-from fhir_coprod.access.rights import Rights
+from fhir_coprod.access.rights import ALL_DEPARTMENTS, Rights
+from fhir_coprod.access.scopes import Scope
+from fhir_coprod.access.sight import seen
 from fhir_coprod.api.answer import Answer
 from fhir_coprod.api.call import Call, Pairs
 from fhir_coprod.api.endpoint import Endpoint
@@ -11,6 +15,7 @@ from fhir_coprod.api.interactions import searchset
 from fhir_coprod.audit import fhir, finding
 from fhir_coprod.audit.finding import Wanted
 from fhir_coprod.errors import BadRequest, NotAllowed, NotFound, Unsupported
+from fhir_coprod.jsontext import Json
 from fhir_coprod.store.values import time_meant
 
 _PAGE = 50
@@ -26,6 +31,7 @@ async def read(call: Call, endpoint: Endpoint) -> Answer:
     if found is not None:
         for made in fhir.resources(found, call.base, own):
             if made["id"] == call.id:
+                await endpoint.in_thread(_only_in_sight, endpoint, call.caller.rights, own, [made])
                 return Answer(200, jsontext.encode(made))
     raise NotFound(f"There is no {call.path}.")
 
@@ -45,7 +51,14 @@ async def search(call: Call, endpoint: Endpoint, asked: Pairs) -> Answer:
     if own:
         if wanted.patient not in ("", own):
             return searchset.bundle("searchset", [], [])
-        wanted = wanted._replace(patient=own)
+        if wanted.address:
+            raise Unsupported("Patients see no addresses, so nothing is found by address for them.")
+        wanted = wanted._replace(patient=own, is_own=True)
+        entity = f"{wanted.type}/{wanted.id}"
+        if wanted.type and not await endpoint.in_thread(
+            seen, endpoint.store, _reading(call.caller.rights), [entity]
+        ):
+            return searchset.bundle("searchset", [], [])
 
     def look() -> Answer:
         found = finding.find(endpoint.auditing.trail.places, wanted, count + 1, before)
@@ -57,22 +70,51 @@ async def search(call: Call, endpoint: Endpoint, asked: Pairs) -> Answer:
         if len(found) > count:
             cursor = ".".join(map(str, found[count - 1].place))
             links.append(searchset.link("next", call.base, path, (*used, ("_cursor", cursor))))
+        shown = [
+            made
+            for one in found[:count]
+            for made in fhir.resources(one, call.base, own)
+            if not wanted.patient or _is_about(made, wanted.patient)
+        ]
+        _only_in_sight(endpoint, call.caller.rights, own, shown)
         entries = [
             {
                 "fullUrl": f"{call.base}/AuditEvent/{made['id']}",
                 "resource": made,
                 "search": {"mode": "match"},
             }
-            for one in found[:count]
-            for made in fhir.resources(one, call.base, own)
-            if not wanted.patient or _is_about(made, wanted.patient)
+            for made in shown
         ]
         return searchset.bundle("searchset", links, entries)
 
     return await endpoint.in_thread(look, lane="wide search")
 
 
-def _is_about(made: jsontext.Json, patient: str) -> bool:
+def _only_in_sight(endpoint: Endpoint, rights: Rights, own: str, made: list[Json]) -> None:
+    """Take out of a patient's AuditEvents the names of resources that are kept from them, as by NOPAT."""
+    if not own:
+        return
+    named = {entity["what"]["reference"].partition("/_history")[0] for one in made for entity in _named(one)}
+    kept = {f"Patient/{own}", *seen(endpoint.store, _reading(rights), named)} if named else set()
+    for one in made:
+        hidden = [
+            entity
+            for entity in _named(one)
+            if entity["what"]["reference"].partition("/_history")[0] not in kept
+        ]
+        one["entity"] = [entity for entity in one["entity"] if entity not in hidden]
+
+
+def _named(made: Json) -> list[Json]:
+    return [entity for entity in made["entity"] if "what" in entity]
+
+
+def _reading(rights: Rights) -> Rights:
+    """The same reach whatever the scopes: the types that a program may read do not tell who has looked."""
+    return replace(rights, scopes=(Scope("patient", "*", "r"),))
+
+
+def _is_about(made: Json, patient: str) -> bool:
     named = f"Patient/{patient}"
     return any(entity.get("what", {}).get("reference") == named for entity in made["entity"])
 
@@ -85,9 +127,14 @@ def _only_of(rights: Rights, action: str) -> str:
     has_scope = any(scope.allows(action, "AuditEvent") and not scope.criteria for scope in rights.scopes)
     if has_scope and rights.kind == "patient" and rights.patient:
         return rights.patient
-    if has_scope and rights.kind in ("program", "person"):
+    contexts = {scope.context for scope in rights.scopes}
+    reaches_all = contexts == {"system"} or (contexts == {"user"} and ALL_DEPARTMENTS in rights.departments)
+    if has_scope and rights.kind in ("program", "person") and reaches_all:
         return ""
-    raise NotAllowed("To see AuditEvents takes a scope on AuditEvent; patients see those about themselves.")
+    raise NotAllowed(
+        "To see AuditEvents takes a scope on AuditEvent, and all departments; patients see those about"
+        " themselves."
+    )
 
 
 def _wanted(asked: Pairs, limit: int) -> tuple[Wanted, int, tuple[int, str, int] | None]:

@@ -137,8 +137,10 @@ def _types(asked: _Asked, level: Level, rights: Rights) -> tuple[str, ...]:
     for type in unknown:
         asked.refuse(BadRequest(f"_type names {type[:64]!r}, which is no resource type of R4."))
     types = tuple(type for type in named if type not in unknown)
+    is_open = allowed.exportable(rights, definitions.resource_types())
+    allowed.require_any(is_open)
     if not named:
-        types = allowed.exportable(rights, definitions.resource_types())
+        types = is_open
     allowed.require_export(rights, types, level)
     return types
 

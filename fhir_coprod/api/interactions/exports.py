@@ -11,16 +11,18 @@ import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import msgspec
 
-from fhir_coprod import jsontext
+from fhir_coprod import deadline, jsontext
 from fhir_coprod.api.answer import Answer
 from fhir_coprod.api.call import Call
 from fhir_coprod.api.endpoint import Endpoint
 from fhir_coprod.api.failures import RETRY_SECONDS
 from fhir_coprod.api.formats import http_date
 from fhir_coprod.api.interactions import bulk_files, export_asked, subset
+from fhir_coprod.audit.events import patients_in
 from fhir_coprod.bulk import allowed, exporting, patients
 from fhir_coprod.bulk.wanted import Job, Level, Wanted, decode, encode
 from fhir_coprod.errors import BadRequest, CoprodError, NotFound
@@ -156,4 +158,32 @@ async def file(call: Call, endpoint: Endpoint) -> Answer:
     kept, job = await _own(call, endpoint)
     if not kept.ended:
         raise NotFound("The files are given out when the export is done.")
-    return await bulk_files.file_answer(call, endpoint, kept.id, job.files)
+    answer = await bulk_files.file_answer(call, endpoint, kept.id, job.files)
+    if answer.part is not None and endpoint.auditing.minds(call):
+        # Whoever fetches a part of it is taken to have seen the whole.
+        try:
+            path = bulk_files.folder_of(endpoint).of(kept.id) / call.version
+            answer.patients = await endpoint.in_thread(_patients, path, lane="wide search")
+        except BaseException:
+            answer.part.file.close()
+            raise
+    return answer
+
+
+def _patients(path: Path) -> list[str]:
+    """Ids of all patients whom a file of ours is about."""
+    found: dict[str, None] = {}
+    with path.open("rb") as lines:
+        for line in lines:
+            deadline.check()
+            found |= dict.fromkeys(patients_in(line))
+            if b'"Patient' in line:
+                own = jsontext.decode(line)
+                entries = own.get("entry", ()) if own["resourceType"] == "Bundle" else ()
+                for entry in entries:  # of what was deleted
+                    type, _, id = entry.get("request", {}).get("url", "").partition("/")
+                    if type == "Patient":
+                        found[id] = None
+                if own["resourceType"] == "Patient":
+                    found[own["id"]] = None
+    return list(found)

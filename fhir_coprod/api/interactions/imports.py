@@ -28,7 +28,7 @@ from fhir_coprod.api.failures import RETRY_SECONDS
 from fhir_coprod.api.formats import http_date
 from fhir_coprod.api.interactions import allowed, bulk_files
 from fhir_coprod.bulk import folder, importing
-from fhir_coprod.bulk.allowed import owner, require_import
+from fhir_coprod.bulk.allowed import asked_by, owner, require_import
 from fhir_coprod.bulk.folder import Folder
 from fhir_coprod.bulk.importing import Job, decode, encode
 from fhir_coprod.errors import BadRequest, CoprodError, NotAllowed, NotFound, TooLarge, UnsupportedMediaType
@@ -130,7 +130,19 @@ def begin(endpoint: Endpoint, id: str) -> None:
     def work(is_over: Callable[[], bool]) -> None:
         files = bulk_files.folder_of(endpoint)
         hours = settings.export.hours
-        importing.run(endpoint.store, files, id, limits=limits, hours=hours, rule=_rule, is_over=is_over)
+        kept = bulk_jobs.find(endpoint.store, IMPORT, id)
+        if kept is None:
+            return
+        importing.run(
+            endpoint.store,
+            files,
+            id,
+            limits=limits,
+            hours=hours,
+            rule=_rule,
+            after=endpoint.auditing.noting_import(asked_by(kept.owner), id),
+            is_over=is_over,
+        )
 
     bulk_files.start(endpoint, id, work)
 

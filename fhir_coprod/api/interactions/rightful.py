@@ -3,7 +3,8 @@
 What a limited caller changes or deletes has to be in sight before, else it is as if it were not there; so an
 update creates nothing under an id of the caller's choice. What is stored has to be in sight after, by the
 same query that would find it. And a referral may name only a patient and an order that were in sight before,
-or that come with it: otherwise whoever knows the id of a patient could open the record by a referral.
+or that come with it: otherwise whoever knows the id of a patient could open the record by a referral. No
+other record names a further patient who was not in sight either, or it would be a part of theirs.
 """
 
 from __future__ import annotations
@@ -103,7 +104,11 @@ def after(transaction: Transaction, store: Store, done: Sequence[tuple[Planned, 
         if limit is not None and names and len(transaction.seen(limit, names)) < len(names):
             raise NotAllowed(_NOT_YOURS)
     if _is_of_some(rights):
-        named = {name for _, version, _ in stored for name in _named(version)} - new
+        named = {name for _, version, _ in stored for name in _named(version)}
+        named |= {
+            name for _, version, _ in stored for name in _patients(version) - _before(transaction, version)
+        }
+        named -= new
         if named and len(store.seen(sight(_reading(rights), "r"), named)) < len(named):
             raise NotAllowed(_NOT_YOURS)
 
@@ -124,6 +129,23 @@ def _reading(rights: Rights) -> Rights:
     """The same reach, whatever the scopes: what one may name need not be read by the same program. What is
     seen through a broken glass opens nothing for later."""
     return replace(rights, scopes=(Scope(rights.scopes[0].context, "*", "r"),), glass="")
+
+
+def _patients(version: Version) -> set[str]:
+    """All patients that a record names anywhere: whoever is the performer of an Observation about somebody
+    else would else write into that record."""
+    if version.deleted:
+        return set()
+    found = index.rows(version.type, version.data, is_sound=False)["reference"]
+    return {f"Patient/{id}" for _, id, type in found if type == "Patient"}
+
+
+def _before(transaction: Transaction, version: Version) -> set[str]:
+    """Those that the version before named: they may stay, whoever changes the rest."""
+    if version.version == 1:
+        return set()
+    versions = transaction.history(version.type, version.id)
+    return next((_patients(one) for one in versions if one.version < version.version), set())
 
 
 def _named(version: Version) -> Iterable[str]:

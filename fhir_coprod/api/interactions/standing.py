@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from fhir_coprod.access.sight import barring
 from fhir_coprod.api.answer import Answer, json_answer
 from fhir_coprod.api.call import Call
 from fhir_coprod.api.endpoint import Endpoint
@@ -33,12 +34,15 @@ async def standing(call: Call, endpoint: Endpoint) -> Answer:
     policy = given.get("policy") or endpoint.settings.watch.policy
     if policy not in policies.names():
         raise BadRequest(f"policy is one of {', '.join(policies.names())}.")
-    found = await endpoint.in_thread(_assessed, endpoint.store, endpoint.settings, call.id, policy, now)
+    hidden = barring(call.caller.rights)
+    found = await endpoint.in_thread(
+        _assessed, endpoint.store, endpoint.settings, call.id, policy, now, hidden
+    )
     return json_answer(as_parameters(found))
 
 
-def _assessed(store: Store, settings: Settings, id: str, policy: str, now: datetime) -> Standing:
-    return look_at(store, id, policies.load(policy, settings.site), now, settings)
+def _assessed(store: Store, settings: Settings, id: str, policy: str, now: datetime, hidden: int) -> Standing:
+    return look_at(store, id, policies.load(policy, settings.site), now, settings, hidden)
 
 
 def as_parameters(standing: Standing) -> Json:

@@ -20,6 +20,7 @@ from fhir_coprod import definitions, watched
 from fhir_coprod.instants import from_milliseconds
 from fhir_coprod.jsontext import Json
 from fhir_coprod.readable import Readable, concerns, elements_of, readable
+from fhir_coprod.store.schema import core
 from fhir_coprod.store.versions import stored
 from fhir_coprod.watch.facts import queries
 from fhir_coprod.watch.record.fhir import batches, is_asking
@@ -59,10 +60,12 @@ class Newest:
     A resource that has been read is not queried again until `forget`.
 
     parsed: versions that the caller has parsed already.
+    hidden: labels of which one keeps a resource from whoever asks, as bits (`store.labels`): it is not there
     """
 
-    def __init__(self, connection: Connection, parsed: Texts | None = None) -> None:
+    def __init__(self, connection: Connection, parsed: Texts | None = None, hidden: int = 0) -> None:
         self._connection = connection
+        self._hidden = hidden
         self._parsed = parsed or {}
         self._texts: dict[int, Readable] = {}
         self._by_key: dict[int, Row] = {}
@@ -120,6 +123,8 @@ class Newest:
         return found
 
     def _read(self, statement: Select[Any], values: Mapping[str, Any]) -> None:
+        if self._hidden:
+            statement = statement.where(core.resource.c.labels.op("&")(self._hidden) == 0)
         found = self._connection.execute(statement, values)
         for key, type, id, number, position, updated, source, body in found:
             data, unreadable = self._parse(position, body, type, id, number)

@@ -139,9 +139,9 @@ class Reader:
         settings: Settings,
         pulled_since: datetime | None = None,
         parsed: Texts | None = None,
+        hidden: int = 0,
     ) -> None:
-        self.connection = connection
-        self._newest = Newest(connection, parsed)
+        self.connection, self._newest = connection, Newest(connection, parsed, hidden)
         self.zone = settings.site.zone
         self._staff = Staff(connection, self._newest, settings)
         self._around = self._staff.around(self.zone)

@@ -24,23 +24,32 @@ from fhir_coprod.watch.rules.standing import Standing
 
 
 def reader_at(
-    connection: Connection, settings: Settings, policy: Policy, now: datetime, parsed: Texts | None = None
+    connection: Connection,
+    settings: Settings,
+    policy: Policy,
+    now: datetime,
+    parsed: Texts | None = None,
+    hidden: int = 0,
 ) -> Reader:
-    """A reader that treats feeds as blind if they are behind at `now` by the policy; for `parsed` see
-    `Newest`."""
-    return Reader(connection, settings, policy.pulled_since(now), parsed)
+    """A reader that treats feeds as blind if they are behind at `now` by the policy; for `parsed` and
+    `hidden` see `Newest`."""
+    return Reader(connection, settings, policy.pulled_since(now), parsed, hidden)
 
 
-def look_at(store: Store, referral: str, policy: Policy, now: datetime, settings: Settings) -> Standing:
+def look_at(
+    store: Store, referral: str, policy: Policy, now: datetime, settings: Settings, hidden: int = 0
+) -> Standing:
     """The standing of one referral at `now`; `referral` as in `gather`. Raises NotFound.
+
+    hidden: labels of which one keeps a record from whoever asks, as bits: it is judged without such records
 
     If the watch has followed the log to its end, the facts come from the row; otherwise the record is read.
     """
     name = full_name(referral)
     # This comes before reading the row: then all entries of the log so far have marked their referrals.
-    followed = store.cursor(FOLLOWER) == store.head()
+    followed = not hidden and store.cursor(FOLLOWER) == store.head()
     with store.connect() as connection:
-        reader = reader_at(connection, settings, policy, now)
+        reader = reader_at(connection, settings, policy, now, hidden=hidden)
         kept = Sources(reader).kept(name, rows.held(connection, name)) if followed else None
         return assess(kept or read_one(reader, name), policy, now)
 
