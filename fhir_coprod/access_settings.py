@@ -8,25 +8,19 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
 from fhir_coprod.accounts import Section, is_base
+from fhir_coprod.addresses import is_loopback
 
 _DEPARTMENT = re.compile(r"\*|Organization/[A-Za-z0-9\-.]{1,64}")
 _SCOPE = re.compile(r"user/(\*|[A-Z][A-Za-z]+)\.(c?r?u?d?s?|read|write|\*)(\?.+)?")
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def is_department(reference: str) -> bool:
     """Whether this names a department, or all of them (`*`)."""
     return _DEPARTMENT.fullmatch(reference) is not None
-
-
-def is_loopback(url: str) -> bool:
-    """Whether an address is of this machine itself."""
-    return urlsplit(url).hostname in _LOOPBACK
 
 
 class RoleSettings(Section):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from fhir_coprod.access.admission import allows_all
 from fhir_coprod.access.rights import Rights
 from fhir_coprod.errors import NotAllowed
 
@@ -11,14 +12,8 @@ _EXPORT, _IMPORT = "rs", "cu"
 
 
 def is_whole(rights: Rights, actions: str, type: str) -> bool:
-    """Whether all resources of a type are open to a program: by `system/` scopes without criteria."""
-    return all(
-        any(
-            scope.context == "system" and not scope.criteria and scope.allows(action, type)
-            for scope in rights.scopes
-        )
-        for action in actions
-    )
+    """Whether all these actions are open on every resource of a type."""
+    return all(allows_all(rights, action, type) for action in actions)
 
 
 def exportable(rights: Rights, types: Iterable[str]) -> tuple[str, ...]:

@@ -13,7 +13,6 @@ import re
 import secrets
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from typing import Final
 from urllib.parse import quote, urlsplit
 
@@ -28,7 +27,8 @@ from fhir_coprod.access.id_token import Claims
 from fhir_coprod.access.provider import Attempt, Provider
 from fhir_coprod.access.roles import Acting
 from fhir_coprod.access.sessions import Person, Session
-from fhir_coprod.access_settings import SignInSettings, is_loopback
+from fhir_coprod.access_settings import SignInSettings
+from fhir_coprod.addresses import is_loopback, is_near
 from fhir_coprod.errors import BadRequest, CoprodError, NotAllowed, NotJson, NotSignedIn
 from fhir_coprod.settings import Settings
 from fhir_coprod.store import Query, Store
@@ -85,7 +85,7 @@ class Door:
         this machine.
         """
         if self._sign_in is None:
-            if not _is_near(request):
+            if request.client is None or not is_near(request.client.host):
                 raise NotAllowed(
                     "Nobody can sign in here yet, so pages are shown on this machine only; "
                     "set access.sign_in to let people in."
@@ -207,7 +207,7 @@ class Door:
     def _signed_in(self, sign_in: SignInSettings, claims: Claims, before: str) -> str:
         now = datetime.now(UTC)
         person = roles.person(sign_in, claims, _patient(self._store, sign_in, claims))
-        proven = id_token.number(claims.get("auth_time"))
+        proven = id_token.time_of(claims, "auth_time")
         acr = claims.get("acr")
         return sessions.begin(
             self._store,
@@ -301,15 +301,6 @@ def _is_elsewhere_near(request: Request, home: str) -> bool:
     back: cookies stay with a name. (Behind a proxy the Host may be any, and says nothing.)"""
     host = (request.headers.get("host") or "").lower()
     return is_loopback(home) and is_loopback(f"http://{host}") and host != urlsplit(home).netloc.lower()
-
-
-def _is_near(request: Request) -> bool:
-    """Whether the request comes from this machine."""
-    host = request.client.host if request.client is not None else ""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _packed(attempt: Attempt) -> str:
