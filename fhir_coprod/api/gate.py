@@ -11,13 +11,12 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
 from joserfc.jwk import ECKey
-from starlette.types import Scope
 
 from fhir_coprod.access import clients as registered
 from fhir_coprod.access import signing, tokens, words
@@ -45,15 +44,10 @@ _CHECK_AGAIN: Final = 300.0
 """Seconds after which a token is checked again, however long it is good for."""
 _FAILURES_PER_SECOND, _FAILURES = 0.5, 30.0
 """How often tokens from one address may fail."""
-Way = Callable[[Scope, Mapping[str, str]], Awaitable[Rights | None]]
-"""One more way to say who one is, such as a session; None if the request does not go that way."""
 
 
 class Gate:
-    """Finds out who calls. It belongs to one event loop.
-
-    ways: asked in turn for pages, before the Authorization header is looked at
-    """
+    """Finds out who calls. It belongs to one event loop."""
 
     def __init__(self, store: Store, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
@@ -65,7 +59,6 @@ class Gate:
         self.issuers = Issuers(settings.access.issuer)
         self.fetched = FetchedKeys()
         self.signer = signing.Signer(store, signing.default_file(settings))
-        self.ways: list[Way] = []
         self._seen = ""
         self._look_at = float("-inf")
         self._looking: asyncio.Future[None] | None = None
@@ -155,15 +148,6 @@ class Gate:
         self._remember(given, holder)
         self._within_rate(holder)
         return Caller(address, holder.rights)
-
-    async def rights_of(self, scope: Scope, headers: dict[str, str], base: str) -> Rights:
-        """What who asks for a page may do: by one of the `ways`, else by the Authorization header."""
-        for way in self.ways:
-            found = await way(scope, headers)
-            if found is not None:
-                return found
-        address = (scope.get("client") or ("",))[0]
-        return (await self.caller(address, headers, base)).rights
 
     @property
     def _has_tokens(self) -> bool:

@@ -251,3 +251,25 @@ def test_the_endpoint_takes_tokens_of_an_issuer_and_asks_everybody_then(
         assert "token_endpoint" not in config, "nobody could get a token from us"
         assert config["issuer"] == ISSUER
         api.close()
+
+
+def test_a_token_opens_no_page_and_one_of_a_person_no_metrics(
+    new_store: NewStore, keys_at: KeyServer, tmp_path: Path
+) -> None:
+    keys_at.body = jwk_set(EC).encode()
+    issuer = IssuerSettings(issuer=ISSUER, audience="coprod", jwks_url=keys_at.url)
+    access = AccessSettings(issuer=(issuer,), key_file=tmp_path / "k", metrics="token")
+    person, patient, program = (
+        f"Bearer {token(scope=scope, patient='p-1')}"
+        for scope in ("user/*.rs", "patient/*.rs", "system/*.rs")
+    )
+    with new_store("sqlite") as url, Store.open(url) as store:
+        api = Api(store, Settings(store=StoreSettings(url="sqlite://"), access=access))
+        for path in ("/", "/operations", "/people"):
+            assert api.get(f"http://localhost{path}").status_code == 401, path
+            for each in (person, patient, program):
+                assert api.get(f"http://localhost{path}", authorization=each).status_code == 403, path
+        for path in ("/metrics", "/openapi.json"):
+            assert api.get(f"http://localhost{path}", authorization=person).status_code == 403, path
+            assert api.get(f"http://localhost{path}", authorization=program).status_code == 200, path
+        api.close()
