@@ -97,14 +97,14 @@ def _key(member: Mapping[str, Any], where: str, taken: Collection[str]) -> Publi
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SecurityWarning)  # what is too short is refused below
             key: AnyKey = importer.import_key(dict(member))  # type: ignore[attr-defined]
-            raw = key.public_key
+            _ = key.public_key
     except (JoseError, ValueError, TypeError, KeyError):
         raise BadRequest(f"{where} holds a key that cannot be read.") from None
     if isinstance(key, RSAKey):
-        if not _SMALLEST_RSA <= raw.key_size <= _LARGEST_RSA:
+        size = key.public_key.key_size
+        if not _SMALLEST_RSA <= size <= _LARGEST_RSA:
             raise BadRequest(
-                f"{where} holds an RSA key of {raw.key_size} bits; use one of {_SMALLEST_RSA} to "
-                f"{_LARGEST_RSA}."
+                f"{where} holds an RSA key of {size} bits; use one of {_SMALLEST_RSA} to {_LARGEST_RSA}."
             )
         fits = {name for name in taken if name[:2] in ("RS", "PS")}
     else:

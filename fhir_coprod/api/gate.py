@@ -65,7 +65,8 @@ class Gate:
         self._known: dict[bytes, Holder] = {}
         self.failures = Rates(_FAILURES_PER_SECOND, _FAILURES)
         per_second = settings.access.per_minute / 60
-        self._rates = Rates(per_second, max(1.0, per_second * 10)) if per_second else None
+        self._is_limited = per_second > 0
+        self._rates = Rates(per_second or 1.0, max(1.0, per_second * 10))
         self._is_configured = bool(settings.access.issuer or settings.access.sign_in)
         self.required = True
 
@@ -182,10 +183,9 @@ class Gate:
         self._known[_digest(given)] = replace(holder, until=until)
 
     def _within_rate(self, holder: Holder) -> None:
-        if self._rates is None and not holder.per_minute:
+        if not self._is_limited and not holder.per_minute:
             return
-        rates = self._rates or self.failures
-        if seconds := rates.take(holder.rights.name, holder.per_minute / 60):
+        if seconds := self._rates.take(holder.rights.name, holder.per_minute / 60):
             raise TooMany("You ask more often than you may; wait as long as Retry-After says.", seconds)
 
 
