@@ -15,12 +15,12 @@ from fhir_coprod.access import words
 from fhir_coprod.access.fetched import FetchedKeys, get
 from fhir_coprod.access.public_keys import chosen
 from fhir_coprod.access.rights import Kind, Rights
-from fhir_coprod.access.scopes import Scope
+from fhir_coprod.access.scopes import Scope, read_scopes
 from fhir_coprod.access.tokens import Holder
 from fhir_coprod.access.words import Untrusted, Word, inside, strict_json
 from fhir_coprod.access_settings import IssuerSettings
 from fhir_coprod.addresses import is_safe
-from fhir_coprod.errors import BadRequest, IssuerError
+from fhir_coprod.errors import BadRequest, ConfigError, IssuerError
 
 LONGEST_LIFE: Final = 86_400.0
 """Seconds by which the end of a token may be ahead: a longer one could not be taken back for days."""
@@ -32,10 +32,15 @@ _SMART: Final = re.compile(r"(system|user|patient)/")
 
 
 class Issuers:
-    """The issuers of the settings. Its methods may wait for the network, so they are called in a thread."""
+    """The issuers of the settings. Its methods may wait for the network, so they are called in a thread.
+
+    Raises ConfigError if a role of theirs has a scope that cannot be read: it would give nothing, unnoticed.
+    """
 
     def __init__(self, settings: Iterable[IssuerSettings]) -> None:
         self._by_name = {one.issuer: one for one in settings}
+        for one in self._by_name.values():
+            _check_roles(one)
         self._fetched = FetchedKeys()
         self._places: dict[str, str] = {}
 
@@ -90,6 +95,14 @@ class Issuers:
                 raise IssuerError(f"{what} names no https address of keys.")
             self._places[issuer.issuer] = place
         return self._places[issuer.issuer]
+
+
+def _check_roles(issuer: IssuerSettings) -> None:
+    for role, scopes in issuer.roles.items():
+        try:
+            read_scopes(scopes)
+        except BadRequest as error:
+            raise ConfigError(f"access.issuer {issuer.issuer}: roles.{role}: {error.message}") from None
 
 
 def _rights(word: Word, issuer: IssuerSettings) -> Rights:

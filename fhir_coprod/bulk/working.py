@@ -69,7 +69,7 @@ class Work(ABC):
         """How far it is, as it is written down."""
 
     def run(self) -> None:
-        """Do it; whoever asks for it is told how it ended."""
+        """Do it, and write down how it ended for the next who asks for it."""
         try:
             try:
                 self.work()

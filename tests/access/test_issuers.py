@@ -16,7 +16,7 @@ from fhir_coprod.access.issuers import Issuers
 from fhir_coprod.access.tokens import Holder
 from fhir_coprod.access.words import Untrusted, read
 from fhir_coprod.access_settings import AccessSettings, IssuerSettings
-from fhir_coprod.errors import BadRequest, IssuerError
+from fhir_coprod.errors import BadRequest, ConfigError, IssuerError
 from fhir_coprod.settings import Settings, StoreSettings
 from fhir_coprod.store import Store
 from tests.access.keyserver import KeyServer, key_server
@@ -212,6 +212,14 @@ def test_tokens_of_issuers_that_do_not_hold(keys_at: KeyServer, unfit: Callable[
     with pytest.raises(Untrusted):
         held(issuers, unfit())
     assert held(issuers, token()).rights.kind == "program", "the honest one"
+
+
+@pytest.mark.parametrize("scopes", [["user/Taks.cu"], ["user/*.rs", "system/*.rs"], ["everything"]])
+def test_a_role_whose_scopes_nobody_could_have_is_a_mistake_in_the_settings(
+    keys_at: KeyServer, scopes: list[str]
+) -> None:
+    with pytest.raises(ConfigError, match=r"roles\.coordinator"):
+        trusted(keys_at, roles_claim="roles", roles={"coordinator": scopes})
 
 
 def test_an_algorithm_that_is_not_allowed_and_a_scope_that_is_required(keys_at: KeyServer) -> None:
